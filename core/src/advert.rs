@@ -1,0 +1,83 @@
+//! The one message: an advert is a full statement of its sender's state, so losing one costs
+//! nothing but time. Typed here; `wire` knows the bytes.
+
+use crate::time::{LocalTime, Span};
+use arrayvec::ArrayVec;
+
+/// Most groups of addresses that one node can serve; all travel in one datagram.
+pub const MAX_GROUPS: usize = 16;
+
+/// A member's place in the configured list, the same on every member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct MemberId(pub u8);
+
+/// A group's place in the configured list, the same on every member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct GroupId(pub u8);
+
+/// One life of a member's process: 64 random bits drawn at its start.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Incarnation(pub u64);
+
+/// Names the cluster that a datagram belongs to: the first 64 bits of SHA-256 over its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ClusterId(pub u64);
+
+/// Digest of everything that all members must agree on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct ConfigDigest(pub u64);
+
+/// A full statement of one member's state, to one other member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Advert {
+    /// The cluster it belongs to.
+    pub cluster: ClusterId,
+    /// What the sender takes the configuration to be.
+    pub config: ConfigDigest,
+    /// The sender.
+    pub from: MemberId,
+    /// The receiver, so that nothing can be reflected.
+    pub to: MemberId,
+    /// The sender's life.
+    pub incarnation: Incarnation,
+    /// The receiver's life as the sender last learnt it; `None` before it did.
+    pub to_incarnation: Option<Incarnation>,
+    /// The sender's clock when it said this; never falls in an incarnation; the sequence number too.
+    pub sent_at: LocalTime,
+    /// `sent_at` of the last advert of the receiver's that the sender accepted.
+    pub echo: Option<LocalTime>,
+    /// The sender is in quarantine.
+    pub quarantined: bool,
+    /// Sent only to answer an advert, so never to be answered at once itself.
+    pub answer: bool,
+    /// One statement for each configured group, by [`GroupId`].
+    pub groups: ArrayVec<Statement, MAX_GROUPS>,
+}
+
+/// What an advert says of one group of addresses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Statement {
+    /// Vote for me.
+    pub asks: bool,
+    /// I hold.
+    pub holds: bool,
+    /// I could hold: eligible, healthy, not in quarantine, nothing to release, two-way with enough.
+    pub ready: bool,
+    /// I hold and want to hand over to you.
+    pub yields: bool,
+    /// What my vote is bound to, if anything.
+    pub vote: Option<Ballot>,
+}
+
+/// A bound vote as an advert tells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Ballot {
+    /// Whom the vote is bound to.
+    pub member: MemberId,
+    /// Which life of it.
+    pub incarnation: Incarnation,
+    /// `sent_at` of the newest ask that it was granted to: an instant of *that member's* clock.
+    pub asked_at: LocalTime,
+    /// How much longer it is bound at most, by the voter's clock; a hint for people.
+    pub left: Span,
+}

@@ -1,0 +1,465 @@
+//! What an operator asks for ([`Spec`]) and what was proved of it ([`Config`]).
+//! Parse, don't validate: everything else needs a `Config`, and only [`Spec::prove`] makes one.
+
+use crate::advert::{ClusterId, ConfigDigest, GroupId, MAX_GROUPS, MemberId};
+use crate::lease::{Timing, TimingError, TimingSpec};
+use crate::time::Span;
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+use core::net::IpAddr;
+use sha2::{Digest as _, Sha256};
+
+/// Most members that a cluster can have.
+pub const MAX_MEMBERS: usize = 9;
+
+/// What it takes to hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Arbitration {
+    /// A majority of all members: never two, and the address is served while a majority lives.
+    Majority,
+    /// Two candidates alone: the survivor goes on; two hold for as long as both directions are cut.
+    Survivor,
+}
+
+/// Whether the address returns to the preferred candidate by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Failback {
+    /// Yes, once that one has been ready for `failback_delay`.
+    Auto,
+    /// Only by `switch`.
+    Manual,
+}
+
+/// One floating address with its prefix length.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Prefix {
+    /// The address.
+    pub address: IpAddr,
+    /// The length of its network's prefix, in bits.
+    pub length: u8,
+}
+
+/// A member as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemberSpec {
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// It votes and never holds.
+    pub witness: bool,
+    /// Its own addresses as written: path by path. Only digested here.
+    pub addresses: Vec<String>,
+}
+
+/// A group of floating addresses as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSpec {
+    /// Its name, unique in the cluster.
+    pub name: String,
+    /// Its addresses, at least one.
+    pub addresses: Vec<Prefix>,
+    /// The candidate that gets it when both can.
+    pub preferred: String,
+    /// Whether it returns to that one by itself.
+    pub failback: Failback,
+    /// How long the preferred candidate must have asked before it gets the group back.
+    pub failback_delay: Span,
+    /// Rather nobody than a sick holder.
+    pub release_when_unhealthy: bool,
+}
+
+/// A cluster as written.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Spec {
+    /// The cluster's name.
+    pub cluster: String,
+    /// All members, in any order.
+    pub members: Vec<MemberSpec>,
+    /// All groups, in any order.
+    pub groups: Vec<GroupSpec>,
+    /// What it takes to hold.
+    pub arbitration: Arbitration,
+    /// The timing.
+    pub timing: TimingSpec,
+}
+
+/// A member, proved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// It votes and never holds.
+    pub witness: bool,
+}
+
+/// A group, proved.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<Prefix>,
+    /// The candidate that gets it when both can.
+    pub preferred: MemberId,
+    /// Whether it returns to that one by itself.
+    pub failback: Failback,
+    /// For how long that one must have asked first.
+    pub failback_delay: Span,
+    /// Rather nobody than a sick holder.
+    pub release_when_unhealthy: bool,
+}
+
+/// One configuration, proved, from the seat of one member. Fixed for a life.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Config {
+    me: MemberId,
+    cluster: ClusterId,
+    digest: ConfigDigest,
+    members: Vec<Member>,
+    groups: Vec<Group>,
+    arbitration: Arbitration,
+    timing: Timing,
+}
+
+/// A configuration that can't be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SpecError {
+    /// A timing that can't be.
+    Timing(TimingError),
+    /// Anything else: the key, and what is wrong with it.
+    Key {
+        /// Which key, such as `members.lb0` or `groups.web.preferred`.
+        key: String,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Timing(e) => e.fmt(f),
+            Self::Key { key, problem } => write!(f, "{key}: {problem}"),
+        }
+    }
+}
+
+impl core::error::Error for SpecError {}
+
+fn wrong(key: impl fmt::Display, problem: impl fmt::Display) -> SpecError {
+    SpecError::Key {
+        key: alloc::format!("{key}"),
+        problem: alloc::format!("{problem}"),
+    }
+}
+
+impl Spec {
+    /// Proves the configuration from the seat of the member called `me`, or says what is wrong.
+    /// Members and groups are numbered in the order of their names, so that the order in a file
+    /// does not matter.
+    ///
+    /// # Errors
+    /// A [`SpecError`] that names the key and the remedy.
+    pub fn prove(&self, me: &str) -> Result<Config, SpecError> {
+        let timing = Timing::prove(self.timing).map_err(SpecError::Timing)?;
+        let mut members = self.members.clone();
+        members.sort_by(|a, b| a.name.cmp(&b.name));
+        let mut groups = self.groups.clone();
+        groups.sort_by(|a, b| a.name.cmp(&b.name));
+        self.prove_members(&members)?;
+        let numbered = || (0u8..).zip(&members);
+        let id_of = |name: &str| {
+            numbered()
+                .find(|(_, m)| m.name == name)
+                .map(|(n, m)| (MemberId(n), m))
+        };
+        let names = || {
+            let all: Vec<&str> = members.iter().map(|m| m.name.as_str()).collect();
+            all.join(", ")
+        };
+        let (me, _) = id_of(me).ok_or_else(|| {
+            wrong(
+                "members",
+                core::format_args!("there is no member `{me}`; there are {}", names()),
+            )
+        })?;
+
+        if groups.is_empty() {
+            return Err(wrong("groups", "at least one group of addresses is needed"));
+        }
+        if groups.len() > MAX_GROUPS {
+            return Err(wrong(
+                "groups",
+                core::format_args!("{} groups; at most {MAX_GROUPS}", groups.len()),
+            ));
+        }
+        let mut proved: Vec<Group> = Vec::new();
+        for g in &groups {
+            let key = alloc::format!("groups.{}", g.name);
+            if g.name.is_empty() {
+                return Err(wrong("groups", "a group needs a name"));
+            }
+            if proved.last().is_some_and(|p| p.name == g.name) {
+                return Err(wrong(key, "named twice"));
+            }
+            if g.addresses.is_empty() {
+                return Err(wrong(
+                    alloc::format!("{key}.addresses"),
+                    "at least one address is needed",
+                ));
+            }
+            for p in &g.addresses {
+                let bits = if p.address.is_ipv4() { 32 } else { 128 };
+                if p.length == 0 || p.length > bits {
+                    return Err(wrong(
+                        alloc::format!("{key}.addresses"),
+                        core::format_args!(
+                            "{}/{}: the prefix length must be 1 to {bits}",
+                            p.address,
+                            p.length
+                        ),
+                    ));
+                }
+                let twice = proved
+                    .iter()
+                    .flat_map(|o| &o.addresses)
+                    .any(|o| o.address == p.address)
+                    || g.addresses
+                        .iter()
+                        .filter(|o| o.address == p.address)
+                        .count()
+                        > 1;
+                if twice {
+                    return Err(wrong(
+                        alloc::format!("{key}.addresses"),
+                        core::format_args!(
+                            "{} is listed twice; an address belongs to one group",
+                            p.address
+                        ),
+                    ));
+                }
+            }
+            let preferred = match id_of(&g.preferred) {
+                Some((id, m)) if !m.witness => id,
+                Some(_) => {
+                    return Err(wrong(
+                        alloc::format!("{key}.preferred"),
+                        core::format_args!(
+                            "`{}` is a witness and never holds; name a candidate",
+                            g.preferred
+                        ),
+                    ));
+                }
+                None => {
+                    return Err(wrong(
+                        alloc::format!("{key}.preferred"),
+                        core::format_args!(
+                            "there is no member `{}`; there are {}",
+                            g.preferred,
+                            names()
+                        ),
+                    ));
+                }
+            };
+            proved.push(Group {
+                name: g.name.clone(),
+                addresses: g.addresses.clone(),
+                preferred,
+                failback: g.failback,
+                failback_delay: g.failback_delay,
+                release_when_unhealthy: g.release_when_unhealthy,
+            });
+        }
+        Ok(Config {
+            me,
+            cluster: cluster_id(&self.cluster),
+            digest: digest(self, &members, &proved),
+            members: members
+                .iter()
+                .map(|m| Member {
+                    name: m.name.clone(),
+                    witness: m.witness,
+                })
+                .collect(),
+            groups: proved,
+            arbitration: self.arbitration,
+            timing,
+        })
+    }
+
+    fn prove_members(&self, members: &[MemberSpec]) -> Result<(), SpecError> {
+        if self.cluster.is_empty() {
+            return Err(wrong("cluster.name", "must not be empty"));
+        }
+        if members.len() > MAX_MEMBERS {
+            return Err(wrong(
+                "members",
+                core::format_args!("{} members; at most {MAX_MEMBERS}", members.len()),
+            ));
+        }
+        for pair in members.windows(2) {
+            if let [a, b] = pair
+                && a.name == b.name
+            {
+                return Err(wrong(alloc::format!("members.{}", a.name), "named twice"));
+            }
+        }
+        let witnesses = members.iter().filter(|m| m.witness).count();
+        let candidates = members.len().saturating_sub(witnesses);
+        if candidates != 2 {
+            return Err(wrong(
+                "members",
+                core::format_args!(
+                    "{candidates} candidates (members without `witness = true`); exactly two are needed"
+                ),
+            ));
+        }
+        match self.arbitration {
+            Arbitration::Survivor if witnesses > 0 => Err(wrong(
+                "cluster.arbitration",
+                "`survivor` is for two members alone; with a witness use `majority` (the default then)",
+            )),
+            Arbitration::Majority if members.len() > 2 && members.len().is_multiple_of(2) => {
+                Err(wrong(
+                    "members",
+                    core::format_args!(
+                        "{} members is an even number: one more witness adds safety, this one adds none; use {} or {}",
+                        members.len(),
+                        members.len().saturating_sub(1),
+                        members.len().saturating_add(1)
+                    ),
+                ))
+            }
+            Arbitration::Survivor | Arbitration::Majority => Ok(()),
+        }
+    }
+}
+
+/// The id of a cluster's name.
+#[must_use]
+pub fn cluster_id(name: &str) -> ClusterId {
+    ClusterId(first_u64(Sha256::digest(name.as_bytes()).as_slice()))
+}
+
+fn first_u64(bytes: &[u8]) -> u64 {
+    bytes
+        .iter()
+        .take(8)
+        .fold(0, |n, b| (n << 8) | u64::from(*b))
+}
+
+/// what all members must agree on, canonically, through SHA-256.
+fn digest(spec: &Spec, members: &[MemberSpec], groups: &[Group]) -> ConfigDigest {
+    let mut text = String::new();
+    // `{:?}` of a string quotes and escapes, so no two configurations give one text.
+    let mut line = |args: fmt::Arguments<'_>| {
+        // Writing to a String can't fail.
+        let _ = fmt::Write::write_fmt(&mut text, args);
+        text.push('\n');
+    };
+    line(format_args!(
+        "onehold 1 {:?} {:?}",
+        spec.cluster, spec.arbitration
+    ));
+    let t = &spec.timing;
+    line(format_args!(
+        "{} {} {}",
+        t.lease.as_nanos(),
+        t.guard_slack.as_nanos(),
+        t.drift_ppm
+    ));
+    for m in members {
+        line(format_args!(
+            "member {:?} {} {:?}",
+            m.name, m.witness, m.addresses
+        ));
+    }
+    for g in groups {
+        line(format_args!(
+            "group {:?} {:?} {} {:?} {} {}",
+            g.name,
+            g.addresses,
+            g.preferred.0,
+            g.failback,
+            g.failback_delay.as_nanos(),
+            g.release_when_unhealthy
+        ));
+    }
+    ConfigDigest(first_u64(Sha256::digest(text.as_bytes()).as_slice()))
+}
+
+impl Config {
+    /// This member.
+    #[must_use]
+    pub const fn me(&self) -> MemberId {
+        self.me
+    }
+
+    /// The cluster that datagrams must name.
+    #[must_use]
+    pub const fn cluster(&self) -> ClusterId {
+        self.cluster
+    }
+
+    /// What adverts must agree on.
+    #[must_use]
+    pub const fn digest(&self) -> ConfigDigest {
+        self.digest
+    }
+
+    /// What it takes to hold.
+    #[must_use]
+    pub const fn arbitration(&self) -> Arbitration {
+        self.arbitration
+    }
+
+    /// The proved timing.
+    #[must_use]
+    pub const fn timing(&self) -> &Timing {
+        &self.timing
+    }
+
+    /// All members, by id.
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    /// All groups, by id.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// A member, if there is one with that id.
+    #[must_use]
+    pub fn member(&self, id: MemberId) -> Option<&Member> {
+        self.members.get(usize::from(id.0))
+    }
+
+    /// A group, if there is one with that id.
+    #[must_use]
+    pub fn group(&self, id: GroupId) -> Option<&Group> {
+        self.groups.get(usize::from(id.0))
+    }
+
+    /// The ids of all members but this one.
+    pub fn peers(&self) -> impl Iterator<Item = MemberId> + use<> {
+        let me = self.me;
+        (0u8..)
+            .take(self.members.len())
+            .map(MemberId)
+            .filter(move |id| *id != me)
+    }
+
+    /// Whether a member may hold.
+    #[must_use]
+    pub fn is_candidate(&self, id: MemberId) -> bool {
+        self.member(id).is_some_and(|m| !m.witness)
+    }
+
+    /// How many members make a majority of those configured.
+    #[must_use]
+    pub fn majority(&self) -> usize {
+        (self.members.len() >> 1).saturating_add(1)
+    }
+}

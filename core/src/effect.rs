@@ -1,0 +1,170 @@
+//! What a node wants done, in order: safety before courtesy.
+
+use crate::advert::{Advert, ConfigDigest, GroupId, Incarnation, MemberId};
+use crate::observe::RoleName;
+use crate::time::LocalTime;
+
+/// Tells a release from the one before it. There is never more than one outstanding in a group
+/// so one alternating bit is enough.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ReleaseId(pub bool);
+
+/// One thing to do. A turn's effects are applied in the order given:
+/// releases, sends, holds, announcements, reports.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Effect {
+    /// Shut the gate, then take the addresses away, then answer with `Input::Muted`.
+    Release {
+        /// Of which group.
+        group: GroupId,
+        /// To be named in the confirmation.
+        release: ReleaseId,
+    },
+    /// Hand this to the network; on every path.
+    Send {
+        /// To whom.
+        to: MemberId,
+        /// What.
+        advert: Advert,
+    },
+    /// Let the kernel answer for the group's addresses until `deadline` and not a moment longer:
+    /// gate shut → addresses added (if they are not there) → deadline set.
+    HoldUntil {
+        /// Of which group.
+        group: GroupId,
+        /// Absolute, of this member's clock.
+        deadline: LocalTime,
+    },
+    /// Tell the neighbours, and go on telling them for as long as the group is held.
+    Announce {
+        /// Of which group.
+        group: GroupId,
+    },
+    /// Tell people: what happened and why. Changes nothing.
+    Report(Event),
+}
+
+/// Something worth a line in the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Event {
+    /// The role in a group changed.
+    Role {
+        /// Which group.
+        group: GroupId,
+        /// What it was.
+        from: RoleName,
+        /// What it is.
+        to: RoleName,
+        /// Why, and by which rule.
+        why: Why,
+    },
+    /// A life of a member became known.
+    Met {
+        /// The member.
+        peer: MemberId,
+        /// Its life.
+        incarnation: Incarnation,
+    },
+    /// A member went silent: nothing of it was accepted for D.
+    Lost {
+        /// The member.
+        peer: MemberId,
+    },
+    /// A member that had been silent is heard again.
+    Back {
+        /// The member.
+        peer: MemberId,
+    },
+    /// Quarantine is over: this member votes and may hold.
+    Ready,
+    /// This process was not run for longer than it should have been.
+    Overslept,
+    /// Two holders were seen: an alarm in `majority`, resolved by preference in `survivor`.
+    Conflict {
+        /// Which group.
+        group: GroupId,
+        /// The other holder.
+        peer: MemberId,
+    },
+    /// A member runs with another configuration. Told once for each digest.
+    OtherConfig {
+        /// The member.
+        peer: MemberId,
+        /// Its digest.
+        digest: ConfigDigest,
+    },
+    /// A command was refused and changed nothing.
+    Refused {
+        /// Which group.
+        group: GroupId,
+        /// The reason.
+        refusal: crate::input::Refusal,
+    },
+}
+
+/// Why a role changed. [`Why::rule`] names the protocol's rule.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Why {
+    /// A majority of votes stands.
+    Majority,
+    /// The peer was silent for long enough (`survivor`).
+    PeerSilent,
+    /// The operator presumed the peer dead.
+    PresumedDead,
+    /// The lease ran out before it could be renewed.
+    LeaseOver,
+    /// Handing over to the preferred candidate.
+    Failback,
+    /// Handing over because the operator said `switch`.
+    Switch,
+    /// Handing over because the operator said `standby`.
+    Standby,
+    /// Handing over, or letting go, because this member stops.
+    Stop,
+    /// Handing over because this member is not ready (unhealthy or not eligible).
+    Unready,
+    /// Another holder is heard, and by preference it stays.
+    Conflict,
+    /// The kernel refused the lease.
+    KernelRefused,
+    /// Unhealthy, nobody else is ready, and the group says `release_when_unhealthy`.
+    Unhealthy,
+    /// The kernel confirmed the release.
+    Muted,
+}
+
+impl Why {
+    /// The rule of the protocol that this follows.
+    #[must_use]
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::Majority | Self::LeaseOver => "R-7",
+            Self::PeerSilent => "R-14",
+            Self::PresumedDead => "R-17",
+            Self::Failback | Self::Switch | Self::Standby | Self::Stop | Self::Unready => "R-12",
+            Self::Conflict => "R-15",
+            Self::KernelRefused | Self::Muted => "R-8",
+            Self::Unhealthy => "R-10",
+        }
+    }
+
+    /// The same for people.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Majority => "a majority voted for this member",
+            Self::PeerSilent => "the peer has been silent for the whole of its possible lease",
+            Self::PresumedDead => "the operator presumed the peer dead",
+            Self::LeaseOver => "the lease ran out before it could be renewed",
+            Self::Failback => "handing over to the preferred member",
+            Self::Switch => "handing over: the operator said switch",
+            Self::Standby => "handing over: the operator said standby",
+            Self::Stop => "handing over: this member stops",
+            Self::Unready => "handing over: this member is not ready",
+            Self::Conflict => "another holder is heard and stays by preference",
+            Self::KernelRefused => "the kernel refused the lease",
+            Self::Unhealthy => "unhealthy, and the group releases then",
+            Self::Muted => "the kernel confirmed the release",
+        }
+    }
+}

@@ -1,0 +1,89 @@
+//! What can happen to a node.
+
+use crate::advert::{Advert, GroupId};
+use crate::auth::Authentic;
+use crate::effect::ReleaseId;
+
+/// One thing that happened. Given to [`Node::handle`](crate::Node::handle) with the time at which
+/// it is handled. Datagrams waiting in a socket are handled before [`Input::Wake`].
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Input {
+    /// An advert whose seal was checked.
+    Received(Authentic<Advert>),
+    /// The kernel confirmed: the gate is shut and the addresses are gone.
+    Muted {
+        /// Of which group.
+        group: GroupId,
+        /// Which release this confirms.
+        release: ReleaseId,
+    },
+    /// The kernel refused a `HoldUntil`: this node can't hold now. The node releases at once.
+    Refused {
+        /// Of which group.
+        group: GroupId,
+    },
+    /// Whether this node's kernel could serve the group at all: interface up, guard in force.
+    Eligible {
+        /// Of which group.
+        group: GroupId,
+        /// The answer.
+        eligible: bool,
+    },
+    /// Whether the service behind the group is healthy on this node.
+    Health {
+        /// Of which group.
+        group: GroupId,
+        /// The answer.
+        healthy: bool,
+    },
+    /// Somebody else on the network claimed one of the group's addresses.
+    ForeignClaim {
+        /// Of which group.
+        group: GroupId,
+    },
+    /// The operator spoke.
+    Operator {
+        /// Of which group.
+        group: GroupId,
+        /// What was said.
+        command: Command,
+    },
+    /// Nothing but time passed.
+    Wake,
+}
+
+/// What an operator can say of a group. The daemon says it of all groups when the
+/// operator names none.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Command {
+    /// Holder: hand over to the other candidate and don't ask for it back until `Resume`, until
+    /// the other stops holding, or until it hands over in turn.
+    Switch,
+    /// Don't hold: hand over if holding, and don't take it, until `Resume`.
+    Standby,
+    /// Undo `Standby` and what `Switch` left.
+    Resume,
+    /// The peer is dead, says the operator: count its vote as given.
+    PresumeDead,
+    /// Hand over, or release if nobody is ready; then this group is over for this life.
+    Stop,
+}
+
+/// Why a command was not carried out. Nothing changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Refusal {
+    /// `Switch` on a member that does not hold.
+    NotHolder,
+    /// `Switch` while no other candidate is ready to take over.
+    NobodyReady,
+    /// The command is for candidates; this member is a witness.
+    Witness,
+    /// `PresumeDead` with other than exactly two members, or in `survivor`.
+    NotTwoMembers,
+    /// `PresumeDead` of a peer that was heard in the last D + Q.
+    PeerHeard,
+    /// `PresumeDead` while the own vote is bound.
+    VoteBound,
+    /// The group is stopping.
+    Stopping,
+}

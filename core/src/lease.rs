@@ -1,0 +1,303 @@
+//! Every inequality of time, and nothing else: H, D, Q, κ, ρ.
+//!
+//! A holder may hold until *sent time of the ask that was granted* + H, by its own clock. A voter
+//! is bound from *receipt of that ask* + D, by its own clock. The kernel's gate may shut up to κ
+//! late. Clocks run at rates that differ from true time by at most ρ. For the voter never to be
+//! free before the gate is shut, however the two rates fall:
+//!
+//! ```text
+//! D · (1 − ρ) ≥ (H + κ) · (1 + ρ)        Q · (1 − ρ) ≥ (H' + κ) · (1 + ρ)
+//! ```
+//!
+//! where H' is the largest of H and the leases of earlier lives on this host (R-9). D and Q are
+//! derived here, rounded up, so nobody can configure an unsafe pair.
+
+use crate::time::{LocalTime, Span};
+use core::fmt;
+
+/// Clock rates may differ from true time by at most this many parts in a million that we accept.
+pub const MAX_DRIFT_PPM: u32 = 100_000;
+
+const MILLION: u128 = 1_000_000;
+
+/// The timing as an operator writes it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimingSpec {
+    /// i: an advert to every member at least this often.
+    pub interval: Span,
+    /// H: how long one granted ask lets a holder hold.
+    pub lease: Span,
+    /// κ: how late the kernel may shut the gate; one value for the cluster.
+    pub guard_slack: Span,
+    /// ρ in parts per million: how far each clock's rate may be off.
+    pub drift_ppm: u32,
+}
+
+impl Default for TimingSpec {
+    /// 100 ms, 450 ms, 5 ms, 1000 ppm.
+    fn default() -> Self {
+        Self {
+            interval: Span::from_millis(100),
+            lease: Span::from_millis(450),
+            guard_slack: Span::from_millis(5),
+            drift_ppm: 1_000,
+        }
+    }
+}
+
+/// Timing whose inequalities are proved. Only [`Timing::prove`] makes one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Timing {
+    interval: Span,
+    lease: Span,
+    slack: Span,
+    drift_ppm: u32,
+    vote: Span,
+}
+
+/// A timing that can't be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TimingError {
+    /// The interval is zero or above a minute.
+    Interval(Span),
+    /// The lease is shorter than three intervals or above ten minutes.
+    Lease {
+        /// What was written.
+        lease: Span,
+        /// The least that would do.
+        least: Span,
+    },
+    /// The guard's slack is above the lease.
+    Slack(Span),
+    /// The drift is above [`MAX_DRIFT_PPM`].
+    Drift(u32),
+}
+
+impl fmt::Display for TimingError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Interval(i) => {
+                write!(
+                    f,
+                    "timing.interval = {i}: must be above zero and at most 60s"
+                )
+            }
+            Self::Lease { lease, least } => write!(
+                f,
+                "timing.lease = {lease}: must be at least three intervals ({least}), else one lost \
+                 advert costs the address, and at most 10min"
+            ),
+            Self::Slack(k) => write!(f, "timing.guard_slack = {k}: must be at most the lease"),
+            Self::Drift(ppm) => {
+                write!(
+                    f,
+                    "timing.drift_ppm = {ppm}: must be at most {MAX_DRIFT_PPM}"
+                )
+            }
+        }
+    }
+}
+
+impl core::error::Error for TimingError {}
+
+impl Timing {
+    /// Proves the timing, or says what is wrong with it.
+    ///
+    /// # Errors
+    /// A [`TimingError`] that names the key, the value and the limit.
+    pub fn prove(spec: TimingSpec) -> Result<Self, TimingError> {
+        let TimingSpec {
+            interval,
+            lease,
+            guard_slack: slack,
+            drift_ppm,
+        } = spec;
+        if interval == Span::ZERO || interval > Span::from_millis(60_000) {
+            return Err(TimingError::Interval(interval));
+        }
+        let least = interval.times(3);
+        if lease < least || lease > Span::from_millis(600_000) {
+            return Err(TimingError::Lease { lease, least });
+        }
+        if slack > lease {
+            return Err(TimingError::Slack(slack));
+        }
+        if drift_ppm > MAX_DRIFT_PPM {
+            return Err(TimingError::Drift(drift_ppm));
+        }
+        let vote = outlast(lease.plus(slack), drift_ppm);
+        Ok(Self {
+            interval,
+            lease,
+            slack,
+            drift_ppm,
+            vote,
+        })
+    }
+
+    /// i: an advert to every member at least this often.
+    #[must_use]
+    pub const fn interval(&self) -> Span {
+        self.interval
+    }
+
+    /// H: a holder may hold until this long after it sent the ask that was granted.
+    #[must_use]
+    pub const fn lease(&self) -> Span {
+        self.lease
+    }
+
+    /// κ: how late the kernel may shut the gate.
+    #[must_use]
+    pub const fn slack(&self) -> Span {
+        self.slack
+    }
+
+    /// ρ in parts per million.
+    #[must_use]
+    pub const fn drift_ppm(&self) -> u32 {
+        self.drift_ppm
+    }
+
+    /// D: a voter is bound for this long from the receipt of an ask. Also how long a member counts
+    /// as heard.
+    #[must_use]
+    pub const fn vote(&self) -> Span {
+        self.vote
+    }
+
+    /// Q: a starting member neither votes nor holds for this long, when `earlier` is the longest
+    /// lease that earlier lives on this host may have been given (R-9).
+    #[must_use]
+    pub fn quarantine(&self, earlier: Span) -> Span {
+        outlast(self.lease.max(earlier).plus(self.slack), self.drift_ppm)
+    }
+
+    /// R-7: the end of the lease that an ask of `asked_at` gives, by the holder's clock.
+    #[must_use]
+    pub const fn lease_end(&self, asked_at: LocalTime) -> LocalTime {
+        asked_at.plus(self.lease)
+    }
+
+    /// R-4: until when an ask received at `now` binds the vote, by the voter's clock.
+    #[must_use]
+    pub const fn bound_until(&self, now: LocalTime) -> LocalTime {
+        now.plus(self.vote)
+    }
+
+    /// R-6: when a hold that was issued until `deadline` is certainly over in the kernel.
+    #[must_use]
+    pub const fn surely_over(&self, deadline: LocalTime) -> LocalTime {
+        deadline.plus(self.slack)
+    }
+
+    /// R-7, R-12: an ask of `asked_at` gives a lease worth taking: at least a quarter of it is left.
+    #[must_use]
+    pub fn useful(&self, asked_at: LocalTime, now: LocalTime) -> bool {
+        self.lease_end(asked_at) > now.plus(self.lease.part(4))
+    }
+
+    /// R-13: how late a wake-up may be before it counts as sleep.
+    #[must_use]
+    pub const fn oversleep(&self) -> Span {
+        self.interval.part(2)
+    }
+
+    /// R-14: a holder that has heard nothing for this long may renew by what it sent.
+    #[must_use]
+    pub const fn presume_after(&self) -> Span {
+        self.vote.part(2)
+    }
+
+    /// R-18: the pace of a sender in a hurry.
+    #[must_use]
+    pub const fn hurry(&self) -> Span {
+        self.interval.part(4)
+    }
+
+    /// R-18: an answer or an advert older than this is late (1.5 i).
+    #[must_use]
+    pub const fn late(&self) -> Span {
+        self.interval.times(3).part(2)
+    }
+}
+
+/// The least span that, on the fastest clock, lasts at least as long as `inner` on the slowest one.
+fn outlast(inner: Span, drift_ppm: u32) -> Span {
+    let fast = MILLION.saturating_add(u128::from(drift_ppm));
+    let slow = MILLION.saturating_sub(u128::from(drift_ppm));
+    let nanos = u128::from(inner.as_nanos())
+        .saturating_mul(fast)
+        .div_ceil(slow);
+    Span::from_nanos(u64::try_from(nanos).unwrap_or(u64::MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use alloc::string::ToString;
+    use proptest::prelude::*;
+
+    #[test]
+    fn the_default_timing_is_450_and_a_bit() {
+        let t = Timing::prove(TimingSpec::default()).unwrap();
+        assert_eq!(t.vote().as_nanos(), 455_910_911);
+        assert_eq!(t.quarantine(Span::ZERO), t.vote());
+        assert!(t.quarantine(Span::from_millis(2_000)) > Span::from_millis(2_000));
+    }
+
+    #[test]
+    fn bad_timings_name_the_key_the_value_and_the_limit() {
+        let spec = TimingSpec::default();
+        let e = Timing::prove(TimingSpec {
+            lease: Span::from_millis(200),
+            ..spec
+        })
+        .unwrap_err();
+        assert!(
+            e.to_string()
+                .starts_with("timing.lease = 200ms: must be at least three"),
+            "{e}"
+        );
+        for bad in [
+            TimingSpec {
+                interval: Span::ZERO,
+                ..spec
+            },
+            TimingSpec {
+                guard_slack: Span::from_millis(451),
+                ..spec
+            },
+            TimingSpec {
+                drift_ppm: 100_001,
+                ..spec
+            },
+        ] {
+            assert!(Timing::prove(bad).is_err(), "{bad:?}");
+        }
+    }
+
+    proptest! {
+        /// D·(1−ρ) ≥ (H+κ)·(1+ρ), and one nanosecond less would fail it.
+        #[test]
+        fn d_is_the_least_that_is_safe(
+            interval in 1u64..1_000_000_000,
+            factor in 3u64..60,
+            slack in 0u64..10_000_000,
+            drift_ppm in 0u32..MAX_DRIFT_PPM,
+        ) {
+            let lease = interval.saturating_mul(factor);
+            let slack = slack.min(lease);
+            let t = Timing::prove(TimingSpec {
+                interval: Span::from_nanos(interval),
+                lease: Span::from_nanos(lease),
+                guard_slack: Span::from_nanos(slack),
+                drift_ppm,
+            }).unwrap();
+            let need = u128::from(lease + slack) * (MILLION + u128::from(drift_ppm));
+            let have = |d: u64| u128::from(d) * (MILLION - u128::from(drift_ppm));
+            prop_assert!(have(t.vote().as_nanos()) >= need);
+            prop_assert!(have(t.vote().as_nanos() - 1) < need);
+        }
+    }
+}

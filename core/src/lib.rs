@@ -1,0 +1,19 @@
+//! The failover protocol of Onehold, sans-IO.
+#![no_std]
+
+extern crate alloc;
+#[cfg(test)]
+extern crate std;
+
+pub mod advert;
+pub mod auth;
+pub mod config;
+pub mod effect;
+pub mod input;
+pub mod lease;
+pub mod node;
+pub mod observe;
+pub mod reject;
+pub mod time;
+
+pub use node::Node;

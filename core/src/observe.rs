@@ -1,0 +1,100 @@
+//! What a node lets be seen: for status, metrics and people. No rule reads it.
+
+use crate::advert::{Ballot, GroupId, Incarnation, MemberId, Statement};
+use crate::time::Span;
+use alloc::vec::Vec;
+
+/// A role, without what it carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RoleName {
+    /// Votes, never holds.
+    Witness,
+    /// May hold, and does not.
+    Standby,
+    /// Holds.
+    Holder,
+    /// Has let go and waits for the kernel to confirm it.
+    Releasing,
+}
+
+impl RoleName {
+    /// Lower-case, as in logs and status.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Witness => "witness",
+            Self::Standby => "standby",
+            Self::Holder => "holder",
+            Self::Releasing => "releasing",
+        }
+    }
+}
+
+/// A node at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Snapshot {
+    /// This member.
+    pub me: MemberId,
+    /// This life.
+    pub incarnation: Incarnation,
+    /// What is left of quarantine.
+    pub quarantine_left: Option<Span>,
+    /// The other members, by id.
+    pub peers: Vec<PeerSnapshot>,
+    /// The groups, by id.
+    pub groups: Vec<GroupSnapshot>,
+    /// All groups are stopped (`Command::Stop`) and everything was released.
+    pub stopped: bool,
+}
+
+/// Another member, as this one sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PeerSnapshot {
+    /// Which one.
+    pub member: MemberId,
+    /// Its life, once known.
+    pub incarnation: Option<Incarnation>,
+    /// How long ago an advert of it was accepted.
+    pub heard_ago: Option<Span>,
+    /// How old the newest of our adverts is that it has accepted, for all we know.
+    pub echo_ago: Option<Span>,
+    /// Heard, and it hears us.
+    pub two_way: bool,
+    /// It said that it is in quarantine.
+    pub quarantined: bool,
+    /// What it last said of each group.
+    pub says: Vec<Statement>,
+}
+
+/// A group, as this member sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupSnapshot {
+    /// Which one.
+    pub group: GroupId,
+    /// This member's role in it.
+    pub role: RoleName,
+    /// Who holds it, as far as this member knows.
+    pub holder: Option<MemberId>,
+    /// What is left of this member's lease.
+    pub lease_left: Option<Span>,
+    /// What this member's vote is bound to.
+    pub vote: Option<Ballot>,
+    /// Members whose votes stand for this member, itself included if it counts.
+    pub votes: Vec<MemberId>,
+    /// This member asks for votes.
+    pub asks: bool,
+    /// This member could hold.
+    pub ready: bool,
+    /// Its kernel could serve the group.
+    pub eligible: bool,
+    /// The service is healthy here.
+    pub healthy: bool,
+    /// It holds and wants to hand over.
+    pub yields: bool,
+    /// The operator said `standby`.
+    pub standby: bool,
+    /// The operator said `switch` here, so this member does not ask for the group back.
+    pub gave_away: bool,
+    /// The operator presumed the peer dead.
+    pub presumed_dead: bool,
+}

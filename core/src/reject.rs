@@ -1,0 +1,88 @@
+//! Why a datagram changed nothing. A rejection is a counted value, never a panic and never a log
+//! line of its own.
+
+use crate::advert::{ConfigDigest, MemberId};
+use core::fmt;
+
+/// Names a key, in the clear in every datagram, so that keys can be rotated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId(pub u32);
+
+/// Why a datagram changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Reject {
+    /// Shorter than the shortest advert.
+    TooShort,
+    /// Not one of ours, or of another version.
+    NotOurs,
+    /// Of another cluster.
+    WrongCluster,
+    /// Sealed with a key that is not accepted here.
+    UnknownKey(KeyId),
+    /// The seal does not fit: forged, damaged, or another secret.
+    BadSeal,
+    /// Sealed by a key holder, yet not a well-formed advert.
+    Malformed,
+    /// Addressed to another member, or from this one.
+    NotToMe,
+    /// From a member that is not configured, or with other groups than configured.
+    UnknownMember,
+    /// The sender runs with another configuration.
+    OtherConfig {
+        /// The sender.
+        from: MemberId,
+        /// Its digest.
+        digest: ConfigDigest,
+    },
+    /// A repetition, a late arrival or a replay: not newer than what was accepted.
+    Stale,
+    /// It does not name this life of ours: a knock, perhaps answered, and nothing else.
+    Knock,
+    /// It names this life, but comes from a life of the sender that is not, or no longer, known.
+    OldLife,
+}
+
+impl Reject {
+    /// All kinds by name, for counters; in the order of [`Reject::index`].
+    pub const NAMES: [&'static str; 12] = [
+        "too_short",
+        "not_ours",
+        "wrong_cluster",
+        "unknown_key",
+        "bad_seal",
+        "malformed",
+        "not_to_me",
+        "unknown_member",
+        "other_config",
+        "stale",
+        "knock",
+        "old_life",
+    ];
+
+    /// The place of this kind in [`Reject::NAMES`].
+    #[must_use]
+    pub const fn index(&self) -> usize {
+        match self {
+            Self::TooShort => 0,
+            Self::NotOurs => 1,
+            Self::WrongCluster => 2,
+            Self::UnknownKey(_) => 3,
+            Self::BadSeal => 4,
+            Self::Malformed => 5,
+            Self::NotToMe => 6,
+            Self::UnknownMember => 7,
+            Self::OtherConfig { .. } => 8,
+            Self::Stale => 9,
+            Self::Knock => 10,
+            Self::OldLife => 11,
+        }
+    }
+}
+
+impl fmt::Display for Reject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(Self::NAMES.get(self.index()).copied().unwrap_or("rejected"))
+    }
+}
+
+impl core::error::Error for Reject {}

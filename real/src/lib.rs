@@ -1,0 +1,1 @@
+//! The daemon, the witness and the control client: the checked core on UDP sockets and netlink.

@@ -1,0 +1,3 @@
+//! The `onehold` binary.
+
+fn main() {}

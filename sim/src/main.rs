@@ -1,0 +1,3 @@
+//! The `onehold-lab` binary.
+
+fn main() {}
