@@ -9,11 +9,15 @@ pub mod advert;
 pub mod auth;
 pub mod config;
 pub mod effect;
+mod group;
 pub mod input;
 pub mod lease;
 pub mod node;
 pub mod observe;
 pub mod reject;
+mod role;
+mod session;
 pub mod time;
+mod vote;
 
 pub use node::Node;
