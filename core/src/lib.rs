@@ -42,5 +42,6 @@ mod role;
 mod session;
 pub mod time;
 mod vote;
+pub mod wire;
 
 pub use node::Node;
