@@ -1,1 +1,4 @@
 //! The daemon, the witness and the control client: the checked core on UDP sockets and netlink.
+
+pub mod config_file;
+pub mod secret;
