@@ -12,6 +12,7 @@ mod span;
 pub use place::{FileError, Source};
 pub use reload::{Changes, Refusal, compare};
 pub use seat::{Path, Seat, Seats, load};
+pub(crate) use seat::{WrittenCluster, prove, resolve, written};
 pub use span::Length;
 
 use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
@@ -342,9 +343,7 @@ impl ConfigFile {
             (Some(one), []) => std::slice::from_ref(one),
             (None, several) => several,
         };
-        // A relative path counts from the file's own directory.
-        let directory = source.path.parent().unwrap_or(std::path::Path::new("."));
-        Ok(files.iter().map(|f| directory.join(f)).collect())
+        Ok(files.iter().map(|f| source.beside(f)).collect())
     }
 
     /// What the core is to prove.

@@ -70,6 +70,11 @@ impl Source {
         }
     }
 
+    /// A path in the file: a relative one counts from the file's own directory.
+    pub(super) fn beside(&self, path: &Path) -> PathBuf {
+        self.path.parent().unwrap_or(Path::new(".")).join(path)
+    }
+
     /// The same file, for the keys of its `[clusters.NAME]`.
     pub(super) fn within(&self, cluster: &str) -> Self {
         Self {

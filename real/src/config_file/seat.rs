@@ -130,43 +130,73 @@ pub fn load(path: &std::path::Path, name: Option<&str>) -> Result<Seats, FileErr
 }
 
 pub(super) fn load_here(path: &std::path::Path, here: &Here<'_>) -> Result<Seats, FileError> {
+    let Written {
+        clusters,
+        log,
+        many,
+    } = written(path)?;
+    let mut seats: BTreeMap<String, Seat> = BTreeMap::new();
+    for WrittenCluster { source, file } in clusters {
+        let seat = take_seat(&source, file, here)?;
+        let me = seat.config.me();
+        if let Some(m) = seat.config.member(me).filter(|m| many && !m.witness) {
+            return Err(source.error(
+                &format!("members.{}", m.name),
+                "this member is a candidate; a process that serves many clusters only witnesses: \
+                 run the cluster's own file by itself on this host",
+            ));
+        }
+        let name = seat.name().to_owned();
+        if seats.contains_key(&name) {
+            return Err(source.error("cluster.name", format!("`{name}` is served already")));
+        }
+        seats.insert(name, seat);
+    }
+    Ok(Seats {
+        seats: seats.into_values().collect(),
+        log,
+    })
+}
+
+/// A file, or a witness's file and those it leads to, as written.
+pub(crate) struct Written {
+    /// At least one.
+    pub(crate) clusters: Vec<WrittenCluster>,
+    log: LogSection,
+    /// It is a witness's.
+    many: bool,
+}
+
+/// One cluster as written.
+pub(crate) struct WrittenCluster {
+    /// The text, to point into.
+    pub(crate) source: Source,
+    /// What it says.
+    pub(crate) file: ConfigFile,
+}
+
+/// Reads a file, and those it leads to.
+pub(crate) fn written(path: &std::path::Path) -> Result<Written, FileError> {
     let source = Source::read(path)?;
     if !source.has("clusters") && !source.has("directory") {
         let file = ConfigFile::parse(&source)?;
-        return Ok(Seats {
-            log: file.log,
-            seats: vec![take_seat(&source, file, here)?],
+        let log = file.log;
+        return Ok(Written {
+            clusters: vec![WrittenCluster { source, file }],
+            log,
+            many: false,
         });
     }
-    let WitnessFile {
-        clusters,
-        directory,
-        log,
-    } = source.parse()?;
-    let mut seats = BTreeMap::new();
-    let mut add = |source: &Source, file| {
-        let seat = take_seat(source, file, here)?;
-        let (name, me) = (seat.name().to_owned(), seat.config.me());
-        if seat.config.is_candidate(me) {
-            return Err(source.error(
-                &format!("members.{}", seat.config.members()[usize::from(me.0)].name),
-                "this member is a candidate; a process that serves many clusters only witnesses: \
-                 add `witness = true`, or run each cluster's own file by itself",
-            ));
-        }
-        match seats.insert(name.clone(), seat) {
-            None => Ok(()),
-            Some(_) => Err(source.error("cluster.name", format!("`{name}` is served already"))),
-        }
-    };
-    for (name, cluster) in clusters {
-        add(&source.within(&name), cluster.into_file(&name, log))?;
-    }
-    if let Some(directory) = &directory {
-        let directory = path
-            .parent()
-            .unwrap_or(std::path::Path::new("."))
-            .join(directory);
+    let witness: WitnessFile = source.parse()?;
+    let log = witness.log;
+    let mut clusters: Vec<WrittenCluster> = (witness.clusters.into_iter())
+        .map(|(name, cluster)| WrittenCluster {
+            source: source.within(&name),
+            file: cluster.into_file(&name, log),
+        })
+        .collect();
+    if let Some(directory) = &witness.directory {
+        let directory = source.beside(directory);
         let fail = |e| source.error("directory", format!("{}: {e}", directory.display()));
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&directory).map_err(fail)? {
@@ -176,17 +206,19 @@ pub(super) fn load_here(path: &std::path::Path, here: &Here<'_>) -> Result<Seats
         files.sort();
         for file in files {
             let source = Source::read(&file)?;
-            add(&source, ConfigFile::parse(&source)?)?;
+            let file = ConfigFile::parse(&source)?;
+            clusters.push(WrittenCluster { source, file });
         }
     }
-    let seats: Vec<Seat> = seats.into_values().collect();
-    if seats.is_empty() {
-        return Err(source.error(
-            "clusters",
-            "none; add [clusters.NAME] tables or files to the directory",
-        ));
+    if clusters.is_empty() {
+        let what = "none; add a [clusters.NAME] table, or cluster files (*.toml) to `directory`";
+        return Err(source.error("clusters", what));
     }
-    Ok(Seats { seats, log })
+    Ok(Written {
+        clusters,
+        log,
+        many: true,
+    })
 }
 
 /// The core's proof of a file, from the seat of `me`, with the line of what is wrong.
