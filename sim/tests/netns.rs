@@ -76,7 +76,10 @@ fn the_observer_tells_a_hand_over_from_two_holders() {
     assert_eq!(observer.holders(), ["a", "b"]);
     leave(&a);
     let dual = observer.sightings(both, Instant::now()).dual;
-    assert!((ms(80)..ms(150)).contains(&dual), "two for 100 ms: {dual:?}");
+    assert!(
+        (ms(80)..ms(150)).contains(&dual),
+        "two for 100 ms: {dual:?}"
+    );
 
     let mut shortest = Duration::MAX;
     for _ in 0..20 {
@@ -152,7 +155,10 @@ fn faults_cut_what_they_say_and_heal() {
     lan.lose(50.0, &["a", "outside"]).unwrap();
     sleep(ms(500));
     let lossy = toward_a.sightings(from, Instant::now());
-    assert!(lossy.silence > ms(3) && lossy.silence < ms(200), "{lossy:?}");
+    assert!(
+        lossy.silence > ms(3) && lossy.silence < ms(200),
+        "{lossy:?}"
+    );
 }
 
 #[test]

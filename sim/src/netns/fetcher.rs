@@ -268,6 +268,10 @@ mod tests {
         assert_eq!(service.gap, Duration::from_millis(10));
         assert_eq!((service.failed, service.requests), (2, 4));
         let service = Service::of(&fetches, at(22), at(60), Duration::from_millis(5));
-        assert_eq!(service.gap, Duration::from_millis(29), "still open at the end");
+        assert_eq!(
+            service.gap,
+            Duration::from_millis(29),
+            "still open at the end"
+        );
     }
 }

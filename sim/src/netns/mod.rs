@@ -30,11 +30,12 @@ mod process;
 pub mod space;
 mod web;
 
-//CC
+pub use cluster::{Arbitration, Cluster, ClusterSpec, Web};
 pub use error::{Context, Error, Result};
-pub use fetcher::{Fetch, Fetcher, Service};
+pub use fetcher::{Fetch, Fetcher, PATIENCE, Service};
 pub use host::{Host, HostSpec};
 pub use lan::Lan;
+pub use link::Mac;
 pub use observer::{Observer, Round, Sightings, dual_time, holder};
 pub use process::Process;
 pub use web::WebServer;

@@ -242,7 +242,10 @@ impl Asker {
                 tv_nsec: i64::from(left.subsec_nanos()),
             };
             // Whatever comes of it, the loop looks again.
-            let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::IN)], Some(&patience));
+            let _ = poll(
+                &mut [PollFd::new(&self.socket, PollFlags::IN)],
+                Some(&patience),
+            );
         }
     }
 

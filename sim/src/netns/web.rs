@@ -87,7 +87,11 @@ fn serve(listener: &TcpListener, answer: &[u8], stop: &AtomicBool) {
     };
     while !stop.load(Ordering::Relaxed) {
         let mut ready: Vec<PollFd<'_>> = vec![PollFd::new(listener, PollFlags::IN)];
-        ready.extend(clients.iter().map(|c| PollFd::new(&c.stream, PollFlags::IN)));
+        ready.extend(
+            clients
+                .iter()
+                .map(|c| PollFd::new(&c.stream, PollFlags::IN)),
+        );
         // Whatever comes of it, the loop tries everyone.
         let _ = poll(&mut ready, Some(&patience));
         while let Ok((stream, _)) = listener.accept() {
