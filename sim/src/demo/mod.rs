@@ -117,44 +117,27 @@ pub fn play(
         let nodes = [cluster.host("lb0")?, cluster.host("lb1")?];
         Observer::start(cluster.host("observer")?, FLOATING, &nodes, PERIOD)?
     };
+    let web = SocketAddr::from((FLOATING, 80));
+    let fetcher = Fetcher::start(cluster.host("client")?, web, PACE)?;
     let mut stage = Stage {
         observer,
-        fetcher: None,
+        fetcher,
         cluster,
         stop,
         outcomes: Vec::new(),
     };
-
-    let first = stage.play(&START, 0, &mut screen, |stage, screen| {
-        let at = SocketAddr::from((FLOATING, 80));
-        let client = stage.cluster.host("client")?;
-        stage.fetcher = Some(Fetcher::start(client, at, PACE)?);
-        screen.line(&format!(
-            "One floating address, {FLOATING}, on exactly one of lb0 (preferred) and lb1."
-        ));
-        screen.line(&format!(
-            "{} · a new connection every {PACE:?} · ARP asked every {PERIOD:?} · {}",
-            match options.cluster.arbitration {
-                Arbitration::Majority => "majority of three with a witness",
-                Arbitration::Survivor => "two members, the survivor goes on",
-            },
-            match privilege {
-                Privilege::Root => "as root",
-                Privilege::UserNamespace => "as an ordinary user, in a user namespace",
-            }
-        ));
-        screen.line("");
-        screen.head();
-        Ok(())
-    })?;
+    introduce(options, privilege, &mut screen);
+    let first = stage.play(&START, 0, &mut screen)?;
     let facts = stage.facts();
     if first {
         'all: for round in 0..options.repeat {
             for scene in &scenes {
+                let mut good = true;
                 for event in *scene {
-                    if !stage.play(event, round, &mut screen, |_, _| Ok(()))? {
-                        break 'all; // the next event would not begin where it should
-                    }
+                    good = stage.play(event, round, &mut screen)?;
+                }
+                if !good {
+                    break 'all; // the next scene would not begin where it should
                 }
             }
         }
@@ -181,11 +164,31 @@ pub fn play(
     Ok(good)
 }
 
+/// Says what is about to be seen.
+fn introduce(options: &Options, privilege: Privilege, screen: &mut Screen) {
+    screen.line(&format!(
+        "One floating address, {FLOATING}, on exactly one of lb0 (preferred) and lb1."
+    ));
+    screen.line(&format!(
+        "{} · a new connection every {PACE:?} · ARP asked every {PERIOD:?} · {}",
+        match options.cluster.arbitration {
+            Arbitration::Majority => "majority of three with a witness",
+            Arbitration::Survivor => "two members, the survivor goes on",
+        },
+        match privilege {
+            Privilege::Root => "as root",
+            Privilege::UserNamespace => "as an ordinary user, in a user namespace",
+        }
+    ));
+    screen.line("");
+    screen.head();
+}
+
 /// The cluster and those who watch it.
 struct Stage {
     // In this order, so that probes end before the hosts that they are in.
     observer: Observer,
-    fetcher: Option<Fetcher>,
+    fetcher: Fetcher,
     cluster: Cluster,
     stop: Arc<AtomicBool>,
     outcomes: Vec<Outcome>,
@@ -193,14 +196,7 @@ struct Stage {
 
 impl Stage {
     /// Plays one event and notes what came of it. Whether what was awaited came.
-    fn play(
-        &mut self,
-        event: &Event,
-        round: usize,
-        screen: &mut Screen,
-        before: impl FnOnce(&mut Self, &mut Screen) -> Result<()>,
-    ) -> Result<bool> {
-        before(self, screen)?;
+    fn play(&mut self, event: &Event, round: usize, screen: &mut Screen) -> Result<bool> {
         let holder_before = self.holder();
         let from = Instant::now();
         let acted = (event.act)(&mut self.cluster);
@@ -213,8 +209,7 @@ impl Stage {
         sleep(PATIENCE + PACE); // until the requests that are open now are over
 
         let seen = self.observer.sightings(from, to);
-        let service = self.fetcher.as_ref().map(|f| f.service(from, to));
-        let service = service.ok_or_else(|| err("the client was not started"))?;
+        let service = self.fetcher.service(from, to);
         let millis = |d: Duration| (d.as_secs_f64() * 1e5).round() / 1e2;
         let outcome = Outcome {
             name: event.name,
@@ -234,9 +229,7 @@ impl Stage {
         let good = outcome.failure.is_none();
         self.outcomes.push(outcome);
         self.observer.forget(from);
-        if let Some(fetcher) = &self.fetcher {
-            fetcher.forget(from);
-        }
+        self.fetcher.forget(from);
         Ok(good)
     }
 
@@ -250,8 +243,7 @@ impl Stage {
             let now = Instant::now();
             let holder = self.holder();
             screen.watching(event, holder.as_deref().unwrap_or("nobody"), now - from);
-            let fetcher = self.fetcher.as_ref();
-            let answered = fetcher.and_then(Fetcher::last_answer);
+            let answered = self.fetcher.last_answer();
             let served = answered.is_some_and(|at| at > from && now - at < FRESH);
             let (come, enough) = match event.then {
                 Await::Holder(name) => (holder.as_deref() == Some(name), STAYS),

@@ -193,6 +193,10 @@ impl Screen {
         self.line(&format!(
             " {mark} {title:<28} {holders:<11} {gap:>8} {failed:>7} {dual}"
         ));
+        let needed = u32::from(o.holder_before.is_some() && o.holder_before != o.holder_after);
+        if o.moves > needed {
+            self.line(&format!("     the address moved {} times", o.moves));
+        }
         if let Some(failure) = &o.failure {
             self.line(&format!("     {failure}"));
         }

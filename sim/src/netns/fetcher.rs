@@ -4,13 +4,14 @@
 //! that is lost (and sent again only after a second) delays nothing but its own request. A request
 //! fails if it is not answered within [`PATIENCE`].
 //!
-//! **Service gap.** The longest time between two consecutive successful answers, less the pace:
-//! 0 if every request was answered in turn.
+//! **Service gap.** The longest time between two consecutive successful answers, less the time
+//! between two requests: 0 if every request was answered in turn. The latter is the pace, unless
+//! the client itself was late; it is taken from the requests on both edges of the gap, within
+//! which the outage began and ended.
 
 use super::host::Host;
-use super::{Context, Result};
+use super::{Context, Result, priority};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::setpriority_process;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -49,19 +50,38 @@ impl Service {
     /// `from` counts as the one that a gap begins with.
     #[must_use]
     pub fn of(fetches: &[Fetch], from: Instant, to: Instant, pace: Duration) -> Self {
-        let mut answers: Vec<Instant> = fetches.iter().filter_map(|f| f.answered).collect();
+        let mut asked: Vec<Instant> = fetches.iter().map(|f| f.asked).collect();
+        asked.sort_unstable();
+        let mut answers: Vec<(Instant, Instant)> = fetches
+            .iter()
+            .filter_map(|f| Some((f.answered?, f.asked)))
+            .filter(|(answered, _)| *answered < to)
+            .collect();
         answers.sort_unstable();
-        let before = answers.iter().rev().find(|at| **at < from);
-        let mut last = before.copied().unwrap_or(from);
+        let first = answers.partition_point(|(answered, _)| *answered < from);
+
+        let start = (from, from); // stands in for the answer before the first, and a request then
+        let before = answers[..first].last().copied().unwrap_or(start);
+        let after = answers[first..].iter().copied();
         let mut gap = Duration::ZERO;
-        for at in answers.into_iter().filter(|at| (from..to).contains(at)) {
-            gap = gap.max(at - last);
-            last = at;
+        let mut last = before;
+        for next in after {
+            let (began, ended) = (last.1, next.1);
+            let second = asked[asked.partition_point(|at| *at <= began)..].first();
+            let last_but_one = asked[..asked.partition_point(|at| *at < ended)].last();
+            let step = match (second, last_but_one) {
+                (Some(second), Some(before)) if began < ended => {
+                    (second.saturating_duration_since(began) + (ended - *before)) / 2
+                }
+                _ => pace,
+            };
+            gap = gap.max((next.0 - last.0).saturating_sub(step.max(pace)));
+            last = next;
         }
-        gap = gap.max(to.saturating_duration_since(last));
+        gap = gap.max(to.saturating_duration_since(last.0).saturating_sub(pace));
         let within = || fetches.iter().filter(|f| (from..to).contains(&f.asked));
         Self {
-            gap: gap.saturating_sub(pace),
+            gap,
             failed: within().filter(|f| f.answered.is_none()).count(),
             requests: within().count(),
         }
@@ -149,7 +169,7 @@ struct Open {
 }
 
 fn fetch(at: SocketAddr, pace: Duration, over: &Mutex<Vec<Fetch>>, stop: &AtomicBool) {
-    let _ = setpriority_process(None, -10); // as permitted: a late client would look like a gap
+    priority::raise();
     let mut open: Vec<Open> = Vec::new();
     let mut due = Instant::now();
     while !stop.load(Ordering::Relaxed) {
@@ -272,6 +292,26 @@ mod tests {
             service.gap,
             Duration::from_millis(29),
             "still open at the end"
+        );
+    }
+
+    #[test]
+    fn a_client_that_was_late_itself_has_seen_no_gap() {
+        let start = Instant::now();
+        let at = |ms| start + Duration::from_millis(ms);
+        let fetch = |asked, answered| Fetch {
+            asked: at(asked),
+            answered: Some(at(answered)),
+        };
+        let pace = Duration::from_millis(5);
+        let gap = |fetches: &[Fetch]| Service::of(fetches, at(0), at(32), pace).gap;
+        let late = [fetch(0, 1), fetch(5, 6), fetch(25, 26), fetch(30, 31)];
+        assert_eq!(gap(&late), Duration::ZERO);
+        let slow = [fetch(0, 1), fetch(5, 6), fetch(10, 26), fetch(15, 27)];
+        assert_eq!(
+            gap(&slow),
+            Duration::from_millis(15),
+            "a slow answer is one"
         );
     }
 }

@@ -158,7 +158,8 @@ impl Host {
         Ok(())
     }
 
-    /// Runs `job` in the host's namespaces; threads that it starts are in them too.
+    /// Runs `job` in the host's namespaces. Threads that it starts are in them too, and a socket
+    /// that it opens belongs to the host wherever it is used.
     ///
     /// # Errors
     /// If the host is off.

@@ -25,6 +25,7 @@ mod link;
 mod netlink;
 mod nftables;
 mod observer;
+mod priority;
 pub mod privilege;
 mod process;
 pub mod space;

@@ -1,9 +1,8 @@
 //! A web server that says who it is, bound to an address that need not be there yet.
 
 use super::host::Host;
-use super::{Context, Result};
+use super::{Context, Result, priority};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
-use rustix::process::setpriority_process;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -79,7 +78,7 @@ struct Asking {
 }
 
 fn serve(listener: &TcpListener, answer: &[u8], stop: &AtomicBool) {
-    let _ = setpriority_process(None, -5); // as permitted: it is not the server that is measured
+    priority::raise(); // it is not the server that is measured
     let mut clients: Vec<Asking> = Vec::new();
     let patience = Timespec {
         tv_sec: 0,
