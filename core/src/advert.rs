@@ -59,7 +59,7 @@ pub struct Advert {
 pub struct Statement {
     /// Vote for me.
     pub asks: bool,
-    /// I hold.
+    /// I hold, or my hold may not be over in my kernel yet.
     pub holds: bool,
     /// I could hold: eligible, healthy, not in quarantine, nothing to release, two-way with enough.
     pub ready: bool,

@@ -57,7 +57,7 @@ pub(crate) enum Campaign {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stance {
     campaign: Campaign,
-    role: RoleName,
+    holds: bool,
     ready: bool,
     yields: bool,
     voted_for: Option<(MemberId, Incarnation)>,
@@ -239,9 +239,9 @@ impl Group {
     pub(crate) fn stance(&self, seat: &Seat<'_>) -> Stance {
         Stance {
             campaign: self.campaign(seat),
-            role: self.role.name(),
+            holds: self.role.holds(),
             ready: self.ready(seat),
-            yields: self.role.yields().is_some(),
+            yields: self.role.says_yields(),
             voted_for: self.vote.map(|v| (v.member, v.incarnation)),
         }
     }
@@ -254,9 +254,9 @@ impl Group {
                 Campaign::Only(member) => member == to,
                 Campaign::Everybody => true,
             },
-            holds: self.role.name() == RoleName::Holder,
+            holds: self.role.holds(),
             ready: self.ready(seat),
-            yields: self.role.yields().is_some() && seat.config.is_candidate(to),
+            yields: self.role.says_yields() && seat.config.is_candidate(to),
             vote: self.vote.as_ref().map(Vote::ballot),
         }
     }

@@ -194,7 +194,7 @@ impl Node {
         let Some(session) = self.sessions.iter_mut().find(|s| s.peer == peer) else {
             return Err(Reject::UnknownMember);
         };
-        let accepted = session.receive(self.incarnation, now, advert);
+        let accepted = session.receive(config.timing(), self.incarnation, now, advert);
         if session.silence.as_ref().is_some_and(|s| s.since == now) {
             for group in &mut self.groups {
                 group.presume_alive();

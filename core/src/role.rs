@@ -79,10 +79,34 @@ impl Role {
         }
     }
 
+    /// It holds, or its hold may not be over in the kernel yet.
+    pub(crate) const fn holds(&self) -> bool {
+        matches!(
+            self,
+            Self::Holder { .. }
+                | Self::Releasing {
+                    asks_until: Some(_),
+                    ..
+                }
+        )
+    }
+
+    /// its wish to hand over, while it holds.
     pub(crate) const fn yields(&self) -> Option<Yield> {
         match self {
             Self::Holder { yields, .. } => *yields,
             Self::Witness | Self::Standby { .. } | Self::Releasing { .. } => None,
+        }
+    }
+
+    /// It says so to the heir, until the kernel has confirmed.
+    pub(crate) const fn says_yields(&self) -> bool {
+        match self {
+            Self::Holder { yields, .. } => yields.is_some(),
+            Self::Releasing {
+                heir, asks_until, ..
+            } => heir.is_some() && asks_until.is_some(),
+            Self::Witness | Self::Standby { .. } => false,
         }
     }
 }

@@ -22,6 +22,8 @@ pub(crate) struct Session {
     asked: Vec<Option<LocalTime>>,
     /// When the newest advert that names its life was handed to the network.
     pub(crate) last_sent: Option<LocalTime>,
+    /// it has asked since, and waits for its echo.
+    owed: bool,
     knock: Option<Knock>,
     knock_answered: Option<LocalTime>,
     /// Seeds the choice among waiting knocks; moves only when there are several.
@@ -95,6 +97,7 @@ impl Session {
             says: alloc::vec![Statement::default(); config.groups().len()],
             asked: alloc::vec![None; config.groups().len()],
             last_sent: None,
+            owed: false,
             knock: None,
             knock_answered: None,
             dice: seed.0 ^ u64::from(peer.0),
@@ -137,6 +140,7 @@ impl Session {
     /// but a knock waiting for its answer and, with two members, a sign of life.
     pub(crate) fn receive(
         &mut self,
+        timing: &Timing,
         mine: Incarnation,
         now: LocalTime,
         advert: &Advert,
@@ -184,12 +188,15 @@ impl Session {
             sent_at: advert.sent_at,
             arrived: now,
             heard: true,
-            echo: advert.echo.filter(|e| *e <= now),
+            echo: advert
+                .echo
+                .filter(|e| *e <= now && timing.bound_until(*e) > now),
             quarantined: advert.quarantined,
         });
         for (mine, theirs) in self.says.iter_mut().zip(&advert.groups) {
             *mine = *theirs;
         }
+        self.owed |= self.says.iter().any(|s| s.asks);
         self.stir(now);
         Ok(accepted)
     }
@@ -275,13 +282,15 @@ impl Session {
     /// An advert that names the peer's life goes out now, asking for the groups in `asks`.
     pub(crate) fn sent(&mut self, now: LocalTime, asks: impl Iterator<Item = bool>) {
         self.last_sent = Some(now);
+        self.owed = false;
         for (asked, asks) in self.asked.iter_mut().zip(asks) {
             // an advert that does not ask revokes every earlier ask.
             *asked = if asks { asked.or(Some(now)) } else { None };
         }
     }
 
-    /// when the next advert is due: each i; each i/4 where an answer is owed or late. A peer
+    /// when the next advert is due: each i; each i/4 where an answer is owed or late. One that
+    /// is asked by the peer and doesn't ask it waits i/4 more, for its answers set the pace. A peer
     /// that has been silent for D gets no more than one each i.
     pub(crate) fn send_due(
         &self,
@@ -296,7 +305,12 @@ impl Session {
         };
         let asked_by = self.says.iter().any(|s| s.asks);
         let asking = self.asked.iter().any(Option::is_some);
-        let owed = (asked_by && !asking && life.arrived > last).then_some(life.arrived);
+        let paced = if asked_by && !asking {
+            regular.plus(timing.hurry())
+        } else {
+            regular
+        };
+        let owed = (self.owed && !asking).then_some(life.arrived);
         let silent = life.arrived.plus(timing.late());
         let deaf = life.echo.map_or(life.arrived, |e| {
             e.plus(timing.late().plus(timing.interval()))
@@ -320,8 +334,8 @@ impl Session {
             .into_iter()
             .flatten()
             .min();
-        let hurried = soonest.map_or(regular, |s| s.max(last.plus(timing.hurry())));
-        Some(regular.min(hurried))
+        let hurried = soonest.map_or(paced, |s| s.max(last.plus(timing.hurry())));
+        Some(paced.min(hurried))
     }
 
     /// Every later moment at which something in this session changes by itself.

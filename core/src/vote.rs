@@ -102,7 +102,7 @@ impl Group {
             return;
         }
         let rank = |s: &&Session| (s.says(seat.index).ready, seat.is_preferred(s.peer));
-        let asking = |s: &&Session| s.says(seat.index).asks;
+        let asking = |s: &&Session| s.two_way() && s.says(seat.index).asks;
         if let Some(best) = seat.sessions.iter().filter(asking).max_by_key(rank) {
             self.cast_vote(seat, best);
         }

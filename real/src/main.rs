@@ -1,3 +1,5 @@
 //! The `onehold` binary.
 
-fn main() {}
+fn main() -> std::process::ExitCode {
+    onehold::cli::main()
+}

@@ -1,0 +1,223 @@
+//! The command line.
+//!
+//! Exit status: 0 done, 1 refused or failed, 2 wrong usage or configuration.
+
+mod check;
+mod client;
+
+use crate::config_file::FileError;
+use crate::control::{DEFAULT_SOCKET, Order};
+use crate::daemon::{self, RunError, RunOptions};
+use crate::secret;
+use clap::{Args, Parser, Subcommand};
+use std::io::{ErrorKind, Write as _};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+const DEFAULT_CONFIG: &str = "/etc/onehold/onehold.toml";
+const DEFAULT_STATE: &str = "/run/onehold";
+
+/// Keeps floating IP addresses on exactly one of two machines.
+#[derive(Debug, Parser)]
+#[command(
+    name = "onehold",
+    version,
+    max_term_width = 100,
+    after_help = "Exit status: 0 done, 1 refused or failed, 2 wrong usage or configuration."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Cmd,
+}
+
+#[derive(Debug, Subcommand)]
+enum Cmd {
+    /// Run the daemon (candidate or witness, as the file says) in the foreground
+    Run(Run),
+    /// Show who holds what, who is heard, and what is wrong
+    Status(Status),
+    /// Hand over to the other candidate; say it on the holder
+    Switch(Command),
+    /// Hand over if holding, and don't hold again until `resume`
+    Standby(Command),
+    /// Undo `standby` and `switch`
+    Resume(Command),
+    /// Say that the other member is dead (two members under "majority" only)
+    #[command(
+        long_about = "Say that the other member is dead, so that its vote counts as given.\n\n\
+        Only for two members under arbitration \"majority\", when the other has not been heard for a \
+        while. If it lives and is only cut off, both members hold the addresses at once: make sure \
+        that it is off, then say this."
+    )]
+    PresumeDead(PresumeDead),
+    /// Read a configuration file and say what follows from it; changes nothing
+    Check(Check),
+    /// Make a shared secret
+    Secret(Secret),
+    /// Print the version
+    Version,
+}
+
+#[derive(Debug, Args)]
+struct Run {
+    /// The configuration file, the same on all members
+    #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
+    config: PathBuf,
+    /// Which member this is [default: by host name, else by local address]
+    #[arg(long = "as", value_name = "NAME")]
+    member: Option<String>,
+    /// The control socket to listen on
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+    /// The directory that remembers earlier lives; must outlive the process, not the boot
+    #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
+    state: PathBuf,
+}
+
+/// Which daemon.
+#[derive(Debug, Args)]
+struct Daemon {
+    /// The daemon's control socket
+    #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
+    socket: PathBuf,
+    /// Which cluster, on a witness of several
+    #[arg(long, value_name = "NAME")]
+    cluster: Option<String>,
+}
+
+#[derive(Debug, Args)]
+struct Status {
+    #[command(flatten)]
+    daemon: Daemon,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print it anew every second, until interrupted
+    #[arg(long)]
+    watch: bool,
+}
+
+#[derive(Debug, Args)]
+struct Command {
+    /// The group [default: all]
+    group: Option<String>,
+    #[command(flatten)]
+    daemon: Daemon,
+}
+
+#[derive(Debug, Args)]
+struct PresumeDead {
+    #[command(flatten)]
+    command: Command,
+    /// Don't ask for confirmation
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+struct Check {
+    /// The file
+    #[arg(default_value = DEFAULT_CONFIG)]
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+struct Secret {
+    /// The file to make, readable by its owner alone
+    #[arg(default_value = secret::DEFAULT_PATH)]
+    path: PathBuf,
+    /// Replace the file if it exists
+    #[arg(long)]
+    force: bool,
+}
+
+/// Why a command ended badly: its exit status.
+#[derive(Debug)]
+enum Failure {
+    /// 1
+    Failed(String),
+    /// 2
+    Usage(String),
+}
+
+impl From<FileError> for Failure {
+    fn from(e: FileError) -> Self {
+        Self::Usage(e.to_string())
+    }
+}
+
+impl From<RunError> for Failure {
+    fn from(e: RunError) -> Self {
+        match e {
+            RunError::Config(e) => e.into(),
+            RunError::Failed(what) => Self::Failed(what),
+        }
+    }
+}
+
+/// Reads the arguments, does what they say.
+#[must_use]
+pub fn main() -> ExitCode {
+    let (code, what) = match dispatch(Cli::parse().command) {
+        Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Failed(what)) => (1, what),
+        Err(Failure::Usage(what)) => (2, what),
+    };
+    eprintln!("onehold: {what}");
+    ExitCode::from(code)
+}
+
+fn dispatch(command: Cmd) -> Result<(), Failure> {
+    match command {
+        Cmd::Run(run) => Ok(daemon::run(RunOptions {
+            config: run.config,
+            member: run.member,
+            socket: run.socket,
+            state: run.state,
+        })?),
+        Cmd::Status(s) => client::status(
+            &s.daemon.socket,
+            s.daemon.cluster.as_deref(),
+            s.json,
+            s.watch,
+        ),
+        Cmd::Switch(c) => order(c, Order::Switch),
+        Cmd::Standby(c) => order(c, Order::Standby),
+        Cmd::Resume(c) => order(c, Order::Resume),
+        Cmd::PresumeDead(p) => {
+            let Daemon { socket, cluster } = &p.command.daemon;
+            if p.yes || client::confirm_dead(socket, cluster.as_deref())? {
+                order(p.command, Order::PresumeDead)
+            } else {
+                Err(Failure::Failed("nothing was changed".to_owned()))
+            }
+        }
+        Cmd::Check(c) => print(&check::check(&c.file)?),
+        Cmd::Secret(s) => {
+            secret::create(&s.path, s.force).map_err(Failure::Failed)?;
+            let path = s.path.display();
+            print(&format!(
+                "{path}: made; copy it to every member, for instance: scp -p {path} root@lb1:{path}\n"
+            ))
+        }
+        Cmd::Version => print(&format!("onehold {}\n", env!("CARGO_PKG_VERSION"))),
+    }
+}
+
+fn order(c: Command, order: Order) -> Result<(), Failure> {
+    client::order(&c.daemon.socket, order, c.daemon.cluster, c.group)
+}
+
+/// Prints to standard output; a reader that has gone away is no failure.
+fn print(text: &str) -> Result<(), Failure> {
+    let mut out = std::io::stdout().lock();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
+            Err(Failure::Failed(format!("can't print: {e}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! The commands that ask a running daemon.
+
+use super::{Failure, print};
+use crate::control::{Order, Reply, Request, ask};
+use crate::status::{Report, Status, render};
+use std::io::IsTerminal as _;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// How long a hand-over may take before the client stops waiting for it.
+const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
+
+pub(super) fn status(
+    socket: &Path,
+    cluster: Option<&str>,
+    json: bool,
+    watch: bool,
+) -> Result<(), Failure> {
+    let terminal = std::io::stdout().is_terminal();
+    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let text = || -> Result<String, Failure> {
+        let report = report(socket, cluster)?;
+        if json {
+            let json = if watch {
+                serde_json::to_string(&report)
+            } else {
+                serde_json::to_string_pretty(&report)
+            };
+            return json
+                .map(|j| j + "\n")
+                .map_err(|e| Failure::Failed(e.to_string()));
+        }
+        Ok(render(&report, colour))
+    };
+    if !watch {
+        return print(&text()?);
+    }
+    loop {
+        // A daemon that restarts meanwhile is what one watches for.
+        let mut text = match text() {
+            Ok(text) => text,
+            Err(Failure::Failed(what)) => format!("onehold: {what}\n"),
+            Err(usage) => return Err(usage),
+        };
+        if terminal && !json {
+            text.insert_str(0, "\x1b[H\x1b[2J");
+        } else if !json {
+            text.push('\n');
+        }
+        print(&text)?;
+        std::thread::sleep(Duration::from_secs(1));
+    }
+}
+
+fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
+    let mut report = match ask(socket, &Request::Status).map_err(Failure::Failed)? {
+        Reply::Status(report) => report,
+        Reply::Refused { why } => return Err(Failure::Failed(why)),
+        Reply::Done { .. } => {
+            return Err(Failure::Failed(
+                "the daemon answered something else".to_owned(),
+            ));
+        }
+    };
+    if let Some(name) = cluster {
+        let all: Vec<String> = report.clusters.iter().map(|c| c.cluster.clone()).collect();
+        report.clusters.retain(|c| c.cluster == name);
+        if report.clusters.is_empty() {
+            let what = format!(
+                "there is no cluster `{name}` here; there are {}",
+                all.join(", ")
+            );
+            return Err(Failure::Failed(what));
+        }
+    }
+    Ok(report)
+}
+
+/// The one cluster that an order is for.
+fn one(socket: &Path, cluster: Option<&str>) -> Result<Status, Failure> {
+    let mut clusters = report(socket, cluster)?.clusters;
+    match clusters.len() {
+        1 => Ok(clusters.remove(0)),
+        _ => {
+            let all: Vec<String> = clusters.into_iter().map(|c| c.cluster).collect();
+            let what = format!(
+                "say which cluster with --cluster NAME; there are {}",
+                all.join(", ")
+            );
+            Err(Failure::Usage(what))
+        }
+    }
+}
+
+pub(super) fn order(
+    socket: &Path,
+    order: Order,
+    cluster: Option<String>,
+    group: Option<String>,
+) -> Result<(), Failure> {
+    let before = one(socket, cluster.as_deref())?;
+    let request = Request::Command {
+        command: order,
+        cluster: Some(before.cluster.clone()),
+        group: group.clone(),
+    };
+    match ask(socket, &request).map_err(Failure::Failed)? {
+        Reply::Done { lines } => print(&(lines.join("\n") + "\n"))?,
+        Reply::Refused { why } => return Err(Failure::Failed(why)),
+        Reply::Status(_) => {
+            return Err(Failure::Failed(
+                "the daemon answered something else".to_owned(),
+            ));
+        }
+    }
+    match order {
+        Order::Switch | Order::Standby => handed_over(socket, &before, group.as_deref()),
+        Order::Resume | Order::PresumeDead => Ok(()),
+    }
+}
+
+/// Waits until somebody else holds what was held here.
+fn handed_over(socket: &Path, before: &Status, group: Option<&str>) -> Result<(), Failure> {
+    let meant = |name: &str| group.is_none_or(|g| g == name);
+    let mut left: Vec<&str> = (before.groups.iter())
+        .filter(|g| g.role == "holder" && meant(&g.name))
+        .map(|g| g.name.as_str())
+        .collect();
+    let started = Instant::now();
+    while !left.is_empty() {
+        if started.elapsed() > HANDOVER_PATIENCE {
+            return Err(Failure::Failed(format!(
+                "{} not handed over within {} s; `onehold status` here and there shows why",
+                left.join(", "),
+                HANDOVER_PATIENCE.as_secs()
+            )));
+        }
+        let now = one(socket, Some(&before.cluster))?;
+        let mut text = String::new();
+        left.retain(|name| {
+            let group = now.groups.iter().find(|g| g.name == *name);
+            match group.and_then(|g| g.holder.as_ref()) {
+                Some(holder) if *holder != now.member => {
+                    text.push_str(&format!("{name}: {holder} holds it now\n"));
+                    false
+                }
+                _ => true,
+            }
+        });
+        print(&text)?;
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    Ok(())
+}
+
+/// Explains what presuming a peer dead risks, and asks.
+pub(super) fn confirm_dead(socket: &Path, cluster: Option<&str>) -> Result<bool, Failure> {
+    let status = one(socket, cluster)?;
+    let peers: Vec<&str> = status.peers.iter().map(|p| p.name.as_str()).collect();
+    let groups: Vec<&str> = status.groups.iter().map(|g| g.name.as_str()).collect();
+    print(&explanation(&peers.join(", "), &groups.join(", ")))?;
+    if !std::io::stdin().is_terminal() {
+        let what = "nobody is there to confirm; add --yes if you are certain";
+        return Err(Failure::Usage(what.to_owned()));
+    }
+    print("Is it off? Type yes to go on: ")?;
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    Ok(read.is_ok() && answer.trim() == "yes")
+}
+
+pub(super) fn explanation(peer: &str, groups: &str) -> String {
+    format!(
+        "This counts the vote of {peer} as given, so that this member may hold {groups} alone.\n\
+         If {peer} lives and is only cut off, both will hold the addresses at once: clients reach the\n\
+         one or the other, and what they write may be lost. Make sure first that {peer} is off, or off\n\
+         the network (power, console, switch port). As soon as it is heard, its vote is its own again.\n"
+    )
+}

@@ -1,0 +1,196 @@
+//! What the driver counts beside the protocol: for people only, no rule reads it.
+
+use crate::config_file::{Path, Seat};
+use onehold_core::advert::{ConfigDigest, GroupId, MemberId};
+use onehold_core::effect::{Event, Why};
+use onehold_core::observe::RoleName;
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use std::net::SocketAddr;
+use std::time::SystemTime;
+
+/// The counters and last sightings of one cluster's node.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    /// The cluster's name.
+    pub cluster: String,
+    /// Which guard is in force.
+    pub guard: GuardInForce,
+    /// Datagrams handed to the network: each path counts.
+    pub sent: u64,
+    /// Adverts that the node accepted.
+    pub accepted: u64,
+    /// Datagrams that changed nothing, by [`Reject::index`].
+    pub rejected: [u64; Reject::NAMES.len()],
+    /// The other members, in the order of their ids.
+    pub peers: Vec<PeerMetrics>,
+    /// The groups, by id.
+    pub groups: Vec<GroupMetrics>,
+}
+
+/// Which guard is in force, and why not a better one.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GuardInForce {
+    /// `bpf`, `nft` or `none`; empty until known.
+    pub name: String,
+    /// Why a better one is not.
+    pub why_not_better: Option<String>,
+}
+
+/// Another member, as the sockets see it.
+#[derive(Clone, Debug)]
+pub struct PeerMetrics {
+    /// Which one.
+    pub member: MemberId,
+    /// The shortest recent time from an advert of ours to its echo.
+    pub rtt: Option<Span>,
+    /// The digest of its configuration, while it is another one.
+    pub other_config: Option<ConfigDigest>,
+    /// The ways to it.
+    pub paths: Vec<PathMetrics>,
+}
+
+/// One way to another member.
+#[derive(Clone, Copy, Debug)]
+pub struct PathMetrics {
+    /// Its two ends.
+    pub path: Path,
+    /// When an authentic advert last came over it.
+    pub heard_at: Option<LocalTime>,
+    /// How many came over it.
+    pub received: u64,
+}
+
+/// A group, as the driver sees it.
+#[derive(Clone, Debug, Default)]
+pub struct GroupMetrics {
+    /// Its interface here.
+    pub interface: Option<String>,
+    /// Why this host's kernel could not serve it, while that is so.
+    pub not_eligible: Option<String>,
+    /// How often the role changed.
+    pub role_changes: u64,
+    /// The last change.
+    pub last_change: Option<RoleChange>,
+}
+
+/// A change of role.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoleChange {
+    /// When, by the clock of the protocol.
+    pub at: LocalTime,
+    /// When, for people.
+    pub wall: SystemTime,
+    /// From what.
+    pub from: RoleName,
+    /// To what.
+    pub to: RoleName,
+    /// Why.
+    pub why: Why,
+}
+
+impl Metrics {
+    /// All zero.
+    #[must_use]
+    pub fn new(seat: &Seat) -> Self {
+        let path = |path| PathMetrics {
+            path,
+            heard_at: None,
+            received: 0,
+        };
+        Self {
+            cluster: seat.name().to_owned(),
+            guard: GuardInForce::default(),
+            sent: 0,
+            accepted: 0,
+            rejected: [0; Reject::NAMES.len()],
+            peers: (seat.config.peers())
+                .map(|member| PeerMetrics {
+                    member,
+                    rtt: None,
+                    other_config: None,
+                    paths: seat.paths(member).map(path).collect(),
+                })
+                .collect(),
+            groups: (seat.interfaces.iter())
+                .map(|interface| GroupMetrics {
+                    interface: interface.clone(),
+                    ..GroupMetrics::default()
+                })
+                .collect(),
+        }
+    }
+
+    /// A datagram was handed to the network.
+    pub fn sent(&mut self) {
+        self.sent += 1;
+    }
+
+    /// A datagram with a good seal came in, whatever the node makes of it: duplicates over several
+    /// paths show that the paths live.
+    pub fn heard(&mut self, from: MemberId, local: SocketAddr, remote: SocketAddr, now: LocalTime) {
+        let Some(peer) = self.peer(from) else { return };
+        let fits = |p: &&mut PathMetrics| p.path.remote == remote && p.path.local == local;
+        if let Some(path) = peer.paths.iter_mut().find(fits) {
+            path.heard_at = Some(now);
+            path.received += 1;
+        }
+    }
+
+    /// The node accepted an advert that echoes ours of `echo`.
+    pub fn accepted(&mut self, from: MemberId, echo: Option<LocalTime>, now: LocalTime) {
+        self.accepted += 1;
+        let Some(peer) = self.peer(from) else { return };
+        peer.other_config = None;
+        if let Some(sample) = echo.map(|e| now.since(e)) {
+            // An echo may have waited for the peer's next advert: the shortest recent one is the
+            // network's. It is forgotten by a sixteenth with each advert.
+            let aged = peer.rtt.map(|r| r.plus(r.part(16)));
+            peer.rtt = Some(aged.map_or(sample, |r| r.min(sample)));
+        }
+    }
+
+    /// A datagram changed nothing.
+    pub fn rejected(&mut self, why: &Reject) {
+        if let Some(count) = self.rejected.get_mut(why.index()) {
+            *count += 1;
+        }
+        if let Reject::OtherConfig { from, digest } = why
+            && let Some(peer) = self.peer(*from)
+        {
+            peer.other_config = Some(*digest);
+        }
+    }
+
+    /// The node reported something.
+    pub fn event(&mut self, event: &Event, now: LocalTime) {
+        if let Event::Role {
+            group,
+            from,
+            to,
+            why,
+        } = *event
+            && let Some(g) = self.groups.get_mut(usize::from(group.0))
+        {
+            g.role_changes += 1;
+            g.last_change = Some(RoleChange {
+                at: now,
+                wall: SystemTime::now(),
+                from,
+                to,
+                why,
+            });
+        }
+    }
+
+    /// Whether this host's kernel can serve the group; if not, why.
+    pub fn eligible(&mut self, group: GroupId, why_not: Option<String>) {
+        if let Some(g) = self.groups.get_mut(usize::from(group.0)) {
+            g.not_eligible = why_not;
+        }
+    }
+
+    fn peer(&mut self, member: MemberId) -> Option<&mut PeerMetrics> {
+        self.peers.iter_mut().find(|p| p.member == member)
+    }
+}

@@ -1,0 +1,183 @@
+//! The shared secret: made once, copied to every member, readable by its owner alone.
+
+use std::fmt;
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read as _, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::Path;
+
+/// Where `onehold secret` writes unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/onehold/secret";
+
+/// The shortest secret that is accepted, in bytes.
+pub const MIN_BYTES: usize = 16;
+
+/// Longer files are something else than a secret.
+const MAX_BYTES: u64 = 4096;
+
+/// A secret that was read. Its `Debug` form hides it.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(Vec<u8>);
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Secret(hidden)")
+    }
+}
+
+impl Secret {
+    /// The bytes, for a key.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Reads a secret file: its text without the white space around it.
+    ///
+    /// # Errors
+    /// Why it is refused, and the command that helps.
+    pub fn read(path: &Path) -> Result<Self, String> {
+        let shown = path.display();
+        let file = File::open(path).map_err(|e| match e.kind() {
+            ErrorKind::NotFound => format!(
+                "{shown} does not exist; make it on one member with `onehold secret {shown}`, then \
+                 copy it to the others"
+            ),
+            _ => format!("{shown} can't be read: {e}"),
+        })?;
+        let meta = file.metadata().map_err(|e| format!("{shown}: {e}"))?;
+        if !meta.is_file() {
+            return Err(format!("{shown} is no regular file"));
+        }
+        // systemd guards its credentials by an access list, which looks like group access here.
+        let credential =
+            std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|d| path.starts_with(d));
+        let mode = meta.mode() & 0o777;
+        if mode & 0o077 != 0 && !credential {
+            return Err(format!(
+                "{shown} has mode {mode:03o}, so others than its owner can reach it; run `chmod 600 {shown}`"
+            ));
+        }
+        let mut text = Vec::new();
+        file.take(MAX_BYTES + 1)
+            .read_to_end(&mut text)
+            .map_err(|e| format!("{shown} can't be read: {e}"))?;
+        if text.len() as u64 > MAX_BYTES {
+            return Err(format!(
+                "{shown} is longer than {MAX_BYTES} bytes; is it a secret?"
+            ));
+        }
+        let secret = text.trim_ascii();
+        if secret.len() < MIN_BYTES {
+            return Err(format!(
+                "{shown} holds {} bytes; at least {MIN_BYTES} are needed: make a good one with \
+                 `onehold secret --force {shown}`",
+                secret.len()
+            ));
+        }
+        Ok(Self(secret.to_vec()))
+    }
+}
+
+/// Writes a new secret of 256 random bits, as text, readable by its owner alone.
+///
+/// # Errors
+/// What went wrong, and what to do; among it that the file exists and `force` was not given.
+pub fn create(path: &Path, force: bool) -> Result<(), String> {
+    let shown = path.display();
+    let mut random = [0u8; 32];
+    let mut rest = &mut random[..];
+    while !rest.is_empty() {
+        let got = rustix::rand::getrandom(&mut *rest, rustix::rand::GetRandomFlags::empty())
+            .map_err(|e| format!("the kernel gives no random bytes: {e}"))?;
+        rest = &mut rest[got..];
+    }
+    let text: String = random.iter().map(|b| format!("{b:02x}")).collect();
+
+    // Written aside and moved into place, so a crash leaves either the old secret or the new one.
+    let aside = path.with_added_extension("new");
+    let target = if force { aside.as_path() } else { path };
+    let mut options = OpenOptions::new();
+    options.write(true).mode(0o600);
+    if force {
+        let _ = std::fs::remove_file(&aside);
+    }
+    let mut file = options.create_new(true).open(target).map_err(|e| match e.kind() {
+        ErrorKind::AlreadyExists => format!(
+            "{shown} exists; --force replaces it (to change the secret of a running cluster without \
+             an outage, make a second file and list both in `secret_files`)"
+        ),
+        ErrorKind::NotFound => format!(
+            "the directory of {shown} does not exist; run `mkdir -p {}`",
+            path.parent().unwrap_or(Path::new("/")).display()
+        ),
+        _ => format!("{shown} can't be written: {e}"),
+    })?;
+    file.write_all(format!("{text}\n").as_bytes())
+        .and_then(|()| file.sync_all())
+        .and_then(|()| {
+            if force {
+                std::fs::rename(&aside, path)
+            } else {
+                Ok(())
+            }
+        })
+        .map_err(|e| format!("{shown} can't be written: {e}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+    use std::path::PathBuf;
+
+    fn directory(name: &str) -> PathBuf {
+        let d = std::env::temp_dir().join(format!("onehold-secret-{name}-{}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&d);
+        std::fs::create_dir_all(&d).unwrap();
+        d
+    }
+
+    /// What is said, without the place where the test ran.
+    fn said<T: fmt::Debug>(result: Result<T, String>, directory: &Path) -> String {
+        result
+            .unwrap_err()
+            .replace(directory.to_str().unwrap(), "/etc/onehold")
+    }
+
+    #[test]
+    fn a_made_secret_is_private_and_readable_and_never_overwritten() {
+        let d = directory("made");
+        let path = d.join("secret");
+        create(&path, false).unwrap();
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        let first = Secret::read(&path).unwrap();
+        assert_eq!(first.bytes().len(), 64);
+        assert_eq!(format!("{first:?}"), "Secret(hidden)");
+        insta::assert_snapshot!(said(create(&path, false), &d));
+        assert_eq!(Secret::read(&path).unwrap(), first);
+        create(&path, true).unwrap();
+        assert_ne!(Secret::read(&path).unwrap(), first);
+        assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        std::fs::remove_dir_all(d).unwrap();
+    }
+
+    #[test]
+    fn refused_secrets_say_what_helps() {
+        let d = directory("refused");
+        let path = d.join("secret");
+        let mut all = vec![said(Secret::read(&path), &d)];
+        std::fs::write(&path, "YourSecret\n").unwrap();
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        all.push(said(Secret::read(&path), &d));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o640)).unwrap();
+        all.push(said(Secret::read(&path), &d));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        std::fs::write(&path, [b'x'; 5000]).unwrap();
+        all.push(said(Secret::read(&path), &d));
+        all.push(said(Secret::read(&d), &d));
+        all.push(said(create(&d.join("no/secret"), false), &d));
+        insta::assert_snapshot!(all.join("\n"));
+        std::fs::remove_dir_all(d).unwrap();
+    }
+}

@@ -1,0 +1,448 @@
+//! What `onehold status` shows: one [`Status`] for each cluster, filled by the driver, sent over
+//! the control socket as JSON and rendered as text by the client.
+
+mod text;
+
+pub use text::render;
+
+use crate::metrics::{GroupMetrics, Metrics};
+use onehold_core::advert::MemberId;
+use onehold_core::config::{Arbitration, Config, Failback};
+use onehold_core::observe::{GroupSnapshot, RoleName, Snapshot};
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// All clusters that a process serves.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// One for each, by name.
+    pub clusters: Vec<Status>,
+}
+
+/// One cluster, as one of its members sees it. Lengths of time are in milliseconds.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Status {
+    /// The cluster's name.
+    pub cluster: String,
+    /// This member.
+    pub member: String,
+    /// This member votes and never holds.
+    pub witness: bool,
+    /// What needs a person; empty when all is well.
+    pub alarms: Vec<String>,
+    /// The daemon's version.
+    pub version: String,
+    /// This life.
+    pub incarnation: String,
+    /// Digest of what all members must agree on (R-0).
+    pub config: String,
+    /// `majority` or `survivor`.
+    pub arbitration: String,
+    /// How many members the cluster has.
+    pub members: usize,
+    /// How many of them make a majority.
+    pub majority: usize,
+    /// `bpf`, `nft` or `none`.
+    pub guard: String,
+    /// Why no better guard is in force.
+    pub guard_why_not_better: Option<String>,
+    /// The timing in force.
+    pub timing: Timing,
+    /// What is left of quarantine (R-9).
+    pub quarantine_left_ms: Option<f64>,
+    /// Told to stop, and everything was released.
+    pub stopped: bool,
+    /// The groups by name.
+    pub groups: Vec<Group>,
+    /// The other members by name.
+    pub peers: Vec<Peer>,
+    /// Datagrams.
+    pub counters: Counters,
+}
+
+/// The timing in force.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Timing {
+    /// i
+    pub interval_ms: f64,
+    /// H
+    pub lease_ms: f64,
+    /// D
+    pub vote_ms: f64,
+    /// Q
+    pub quarantine_ms: f64,
+    /// κ
+    pub guard_slack_ms: f64,
+}
+
+/// A group of floating addresses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Group {
+    /// Its name.
+    pub name: String,
+    /// Its addresses.
+    pub addresses: Vec<String>,
+    /// Its interface here.
+    pub interface: Option<String>,
+    /// The candidate that gets it when both can.
+    pub preferred: String,
+    /// `auto` or `manual`.
+    pub failback: String,
+    /// This member's role.
+    pub role: String,
+    /// Who holds it, as far as this member knows.
+    pub holder: Option<String>,
+    /// What is left of this member's lease.
+    pub lease_left_ms: Option<f64>,
+    /// Members whose votes stand for this member.
+    pub votes: Vec<String>,
+    /// How many it needs.
+    pub votes_needed: usize,
+    /// Whom this member's own vote is bound to.
+    pub vote: Option<String>,
+    /// For how much longer.
+    pub vote_left_ms: Option<f64>,
+    /// This member asks for votes.
+    pub asks: bool,
+    /// This member could hold.
+    pub ready: bool,
+    /// Why it could not.
+    pub not_ready: Vec<String>,
+    /// Its kernel could serve the group.
+    pub eligible: bool,
+    /// The service is healthy here.
+    pub healthy: bool,
+    /// It holds and wants to hand over.
+    pub yields: bool,
+    /// The operator said `standby`.
+    pub standby: bool,
+    /// The operator said `switch` here.
+    pub gave_away: bool,
+    /// The operator presumed the peer dead.
+    pub presumed_dead: bool,
+    /// How often the role changed in this life.
+    pub role_changes: u64,
+    /// The last change.
+    pub last_change: Option<Change>,
+}
+
+/// A change of role.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Change {
+    /// How long ago.
+    pub ago_ms: f64,
+    /// When, in milliseconds since 1970.
+    pub unix_ms: u64,
+    /// From which role.
+    pub from: String,
+    /// To which.
+    pub to: String,
+    /// Why.
+    pub why: String,
+    /// By which rule.
+    pub rule: String,
+}
+
+/// Another member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Peer {
+    /// Its name.
+    pub name: String,
+    /// It votes and never holds.
+    pub witness: bool,
+    /// How long ago an advert of it was accepted.
+    pub heard_ms_ago: Option<f64>,
+    /// The shortest recent time from an advert of ours to its echo.
+    pub rtt_ms: Option<f64>,
+    /// Heard, and it hears us.
+    pub two_way: bool,
+    /// It said that it is in quarantine.
+    pub quarantined: bool,
+    /// Its life.
+    pub incarnation: Option<String>,
+    /// The digest of its configuration, while it is another one (R-0).
+    pub other_config: Option<String>,
+    /// The ways to it.
+    pub paths: Vec<PathStatus>,
+}
+
+/// One way to another member.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct PathStatus {
+    /// This member's address.
+    pub local: String,
+    /// The other's.
+    pub remote: String,
+    /// How long ago an authentic advert came over it.
+    pub heard_ms_ago: Option<f64>,
+    /// How many did.
+    pub received: u64,
+}
+
+/// Datagrams since the start.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Counters {
+    /// Handed to the network.
+    pub sent: u64,
+    /// Accepted.
+    pub accepted: u64,
+    /// Rejected, by reason.
+    pub rejected: BTreeMap<String, u64>,
+}
+
+fn ms(span: Span) -> f64 {
+    (span.as_millis_f64() * 1e3).round() / 1e3
+}
+
+impl Status {
+    /// What is to be seen of one cluster at `now`.
+    #[must_use]
+    pub fn from_parts(
+        snapshot: &Snapshot,
+        config: &Config,
+        metrics: &Metrics,
+        now: LocalTime,
+    ) -> Self {
+        let t = config.timing();
+        let mut status = Self {
+            cluster: metrics.cluster.clone(),
+            member: name(config, snapshot.me),
+            witness: !config.is_candidate(snapshot.me),
+            alarms: Vec::new(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            incarnation: hex(snapshot.incarnation.0),
+            config: hex(config.digest().0),
+            arbitration: match config.arbitration() {
+                Arbitration::Majority => "majority",
+                Arbitration::Survivor => "survivor",
+            }
+            .to_owned(),
+            members: config.members().len(),
+            majority: config.majority(),
+            guard: metrics.guard.name.clone(),
+            guard_why_not_better: metrics.guard.why_not_better.clone(),
+            timing: Timing {
+                interval_ms: ms(t.interval()),
+                lease_ms: ms(t.lease()),
+                vote_ms: ms(t.vote()),
+                quarantine_ms: ms(t.quarantine(Span::ZERO)),
+                guard_slack_ms: ms(t.slack()),
+            },
+            quarantine_left_ms: snapshot.quarantine_left.map(ms),
+            stopped: snapshot.stopped,
+            groups: (snapshot.groups.iter())
+                .map(|g| Group::from_parts(g, snapshot, config, metrics, now))
+                .collect(),
+            peers: peers(snapshot, config, metrics, now),
+            counters: Counters {
+                sent: metrics.sent,
+                accepted: metrics.accepted,
+                rejected: (Reject::NAMES.iter().zip(metrics.rejected))
+                    .map(|(name, n)| ((*name).to_owned(), n))
+                    .collect(),
+            },
+        };
+        status.alarms = status.find_alarms();
+        status
+    }
+
+    fn find_alarms(&self) -> Vec<String> {
+        let mut alarms = Vec::new();
+        for p in &self.peers {
+            if let Some(digest) = &p.other_config {
+                alarms.push(format!(
+                    "{} runs with another configuration ({digest}, here {}): its adverts are ignored until \
+                     the files are equal (R-0)",
+                    p.name, self.config
+                ));
+            } else if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
+                alarms.push(format!("{} is not heard", p.name));
+            } else if !p.two_way {
+                alarms.push(format!(
+                    "{} is heard, but does not hear this member",
+                    p.name
+                ));
+            } else {
+                let silent = |w: &&PathStatus| {
+                    w.heard_ms_ago
+                        .is_none_or(|ago| ago > 2.0 * self.timing.vote_ms)
+                };
+                for w in p.paths.iter().filter(silent) {
+                    alarms.push(format!(
+                        "{} is not heard on the path from {}",
+                        p.name, w.remote
+                    ));
+                }
+            }
+        }
+        for g in &self.groups {
+            if g.holder.is_none() && self.quarantine_left_ms.is_none() {
+                alarms.push(format!("{}: nobody is known to hold it", g.name));
+            }
+            if !g.ready && !self.witness && self.quarantine_left_ms.is_none() && !self.stopped {
+                alarms.push(format!(
+                    "{}: can't hold here: {}",
+                    g.name,
+                    g.not_ready.join("; ")
+                ));
+            }
+        }
+        if self.guard == "none" && !self.witness {
+            alarms.push("no guard: a frozen holder keeps the address".to_owned());
+        }
+        alarms
+    }
+}
+
+impl Group {
+    fn from_parts(
+        g: &GroupSnapshot,
+        all: &Snapshot,
+        config: &Config,
+        metrics: &Metrics,
+        now: LocalTime,
+    ) -> Self {
+        let group = config.group(g.group);
+        let fallback = GroupMetrics::default();
+        let m = metrics
+            .groups
+            .get(usize::from(g.group.0))
+            .unwrap_or(&fallback);
+        Self {
+            name: group.map_or_else(|| format!("#{}", g.group.0), |c| c.name.clone()),
+            addresses: (group.iter().flat_map(|c| &c.addresses))
+                .map(|p| format!("{}/{}", p.address, p.length))
+                .collect(),
+            interface: m.interface.clone(),
+            preferred: group.map_or_else(String::new, |c| name(config, c.preferred)),
+            failback: match group.map(|c| c.failback) {
+                Some(Failback::Auto) => "auto",
+                Some(Failback::Manual) | None => "manual",
+            }
+            .to_owned(),
+            role: g.role.text().to_owned(),
+            holder: g.holder.map(|h| name(config, h)),
+            lease_left_ms: g.lease_left.map(ms),
+            votes: g.votes.iter().map(|v| name(config, *v)).collect(),
+            votes_needed: match config.arbitration() {
+                Arbitration::Majority => config.majority(),
+                Arbitration::Survivor => 1,
+            },
+            vote: g.vote.map(|v| name(config, v.member)),
+            vote_left_ms: g.vote.map(|v| ms(v.left)),
+            asks: g.asks,
+            ready: g.ready,
+            not_ready: if g.ready {
+                Vec::new()
+            } else {
+                why_not_ready(g, all, config, m)
+            },
+            eligible: g.eligible,
+            healthy: g.healthy,
+            yields: g.yields,
+            standby: g.standby,
+            gave_away: g.gave_away,
+            presumed_dead: g.presumed_dead,
+            role_changes: m.role_changes,
+            last_change: m.last_change.map(|c| Change {
+                ago_ms: ms(now.since(c.at)),
+                unix_ms: c
+                    .wall
+                    .duration_since(std::time::UNIX_EPOCH)
+                    .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
+                from: c.from.text().to_owned(),
+                to: c.to.text().to_owned(),
+                why: c.why.text().to_owned(),
+                rule: c.why.rule().to_owned(),
+            }),
+        }
+    }
+}
+
+fn why_not_ready(
+    g: &GroupSnapshot,
+    all: &Snapshot,
+    config: &Config,
+    m: &GroupMetrics,
+) -> Vec<String> {
+    if g.role == RoleName::Witness {
+        return vec!["a witness never holds".to_owned()];
+    }
+    let mut why = Vec::new();
+    if let Some(left) = all.quarantine_left {
+        why.push(format!(
+            "in quarantine for another {:.0} ms (R-9)",
+            ms(left)
+        ));
+    }
+    if !g.eligible {
+        let reason = m
+            .not_eligible
+            .as_deref()
+            .unwrap_or("its kernel can't serve the group");
+        why.push(reason.to_owned());
+    }
+    if !g.healthy {
+        why.push("the service is unhealthy".to_owned());
+    }
+    if g.standby {
+        why.push("the operator said standby; `onehold resume` ends it".to_owned());
+    }
+    if g.role == RoleName::Releasing {
+        why.push("the kernel has yet to confirm the release (R-8)".to_owned());
+    }
+    let two_way = all.peers.iter().filter(|p| p.two_way).count();
+    let needed = match config.arbitration() {
+        Arbitration::Majority => config.majority() - 1,
+        Arbitration::Survivor => 1,
+    };
+    if two_way < needed {
+        why.push(format!(
+            "two-way with {two_way} of the {needed} members it needs"
+        ));
+    }
+    if why.is_empty() {
+        why.push("not yet".to_owned());
+    }
+    why
+}
+
+fn peers(snapshot: &Snapshot, config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<Peer> {
+    let all = snapshot.peers.iter().map(|p| {
+        let m = metrics.peers.iter().find(|m| m.member == p.member);
+        Peer {
+            name: name(config, p.member),
+            witness: !config.is_candidate(p.member),
+            heard_ms_ago: p.heard_ago.map(ms),
+            rtt_ms: m.and_then(|m| m.rtt).map(ms),
+            two_way: p.two_way,
+            quarantined: p.quarantined,
+            incarnation: p.incarnation.map(|i| hex(i.0)),
+            other_config: m.and_then(|m| m.other_config).map(|d| hex(d.0)),
+            paths: (m.iter().flat_map(|m| &m.paths))
+                .map(|w| PathStatus {
+                    local: w.path.local.to_string(),
+                    remote: w.path.remote.to_string(),
+                    heard_ms_ago: w.heard_at.map(|at| ms(now.since(at))),
+                    received: w.received,
+                })
+                .collect(),
+        }
+    });
+    all.collect()
+}
+
+fn name(config: &Config, id: MemberId) -> String {
+    config
+        .member(id)
+        .map_or_else(|| format!("#{}", id.0), |m| m.name.clone())
+}
+
+fn hex(n: u64) -> String {
+    format!("{n:016x}")
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,372 @@
+//! The status as text: what is wrong first, then who holds what, then who is heard. At most 100
+//! columns, so that it fits a console at 3 a.m.
+
+use super::{Group, Peer, Report, Status};
+use std::fmt::Write as _;
+
+const WIDTH: usize = 100;
+/// Names are cut to this in tables; `--json` has them whole.
+const NAME: usize = 14;
+
+/// The whole report as text. `colour` is for a terminal.
+#[must_use]
+pub fn render(report: &Report, colour: bool) -> String {
+    match &report.clusters[..] {
+        [] => "this daemon serves no cluster\n".to_owned(),
+        [one] => cluster(one, colour),
+        many => clusters(many, colour),
+    }
+}
+
+/// One cluster, in full.
+fn cluster(s: &Status, colour: bool) -> String {
+    let mut out = String::new();
+    let kind = if s.witness { "witness" } else { "candidate" };
+    let guard = if s.witness {
+        String::new()
+    } else {
+        format!(" · guard {}", or_dash(&s.guard))
+    };
+    let left = format!(
+        "cluster {} · member {} ({kind}) · {}{guard}",
+        s.cluster,
+        s.member,
+        arbitration(s)
+    );
+    wrapped(&mut out, "", &left);
+    for alarm in &s.alarms {
+        alarm_line(&mut out, alarm, colour);
+    }
+    if let Some(left) = s.quarantine_left_ms {
+        let what = format!("in quarantine for another {left:.0} ms: neither votes nor holds (R-9)");
+        wrapped(&mut out, "  ", &what);
+    }
+    if s.stopped {
+        out.push_str("  stopped: everything is released\n");
+    }
+    if let Some(why) = &s.guard_why_not_better {
+        wrapped(
+            &mut out,
+            "  ",
+            &format!("guard {}: {why}", or_dash(&s.guard)),
+        );
+    }
+    out.push('\n');
+    groups(&mut out, s, colour);
+    out.push('\n');
+    peers(&mut out, s);
+    out.push('\n');
+    let rejected: Vec<String> = (s.counters.rejected.iter())
+        .filter(|(_, n)| **n > 0)
+        .map(|(reason, n)| format!("{reason} {n}"))
+        .collect();
+    let rejected = match &rejected[..] {
+        [] => "none".to_owned(),
+        some => some.join(", "),
+    };
+    wrapped(
+        &mut out,
+        "datagrams  ",
+        &format!(
+            "sent {} · accepted {} · rejected: {rejected}",
+            s.counters.sent, s.counters.accepted
+        ),
+    );
+    let t = &s.timing;
+    wrapped(
+        &mut out,
+        "timing     ",
+        &format!(
+            "interval {} · lease (H) {} · vote (D) {} · quarantine (Q) {} · guard slack {}",
+            millis(t.interval_ms),
+            millis(t.lease_ms),
+            millis(t.vote_ms),
+            millis(t.quarantine_ms),
+            millis(t.guard_slack_ms)
+        ),
+    );
+    wrapped(
+        &mut out,
+        "identity   ",
+        &format!(
+            "onehold {} · configuration {} · incarnation {}",
+            s.version, s.config, s.incarnation
+        ),
+    );
+    out
+}
+
+fn arbitration(s: &Status) -> String {
+    match s.arbitration.as_str() {
+        "majority" => format!("majority ({} of {})", s.majority, s.members),
+        other => other.to_owned(),
+    }
+}
+
+fn groups(out: &mut String, s: &Status, colour: bool) {
+    let mut rows = vec![row([
+        "GROUP",
+        "HERE",
+        "HOLDER",
+        "LEASE LEFT",
+        "VOTES",
+        "READY",
+        "OWN VOTE",
+    ])];
+    for g in &s.groups {
+        let votes = match (s.arbitration.as_str(), s.witness) {
+            ("majority", false) => format!("{} (need {})", g.votes.len(), g.votes_needed),
+            _ => "-".to_owned(),
+        };
+        rows.push(row([
+            &short(&g.name),
+            &g.role,
+            &short(or_dash(g.holder.as_deref().unwrap_or_default())),
+            &g.lease_left_ms.map_or_else(dash, |l| format!("{l:.0} ms")),
+            &votes,
+            if g.ready { "yes" } else { "no" },
+            &match (&g.vote, g.vote_left_ms) {
+                (Some(to), Some(left)) => format!("{} ({left:.0} ms)", short(to)),
+                (Some(to), None) => short(to),
+                (None, _) => dash(),
+            },
+        ]));
+    }
+    let mut lines = aligned(&rows).into_iter();
+    out.extend(lines.next());
+    for (g, line) in s.groups.iter().zip(lines) {
+        out.push_str(&if colour && g.role == "holder" {
+            bold(&line)
+        } else {
+            line
+        });
+        let on = g
+            .interface
+            .as_deref()
+            .map(|i| format!(" on {i}"))
+            .unwrap_or_default();
+        let what = format!(
+            "{}{on} · preferred {} · failback {}",
+            g.addresses.join(", "),
+            g.preferred,
+            g.failback
+        );
+        wrapped(out, "  ", &what);
+        if !g.ready && !s.witness {
+            wrapped(out, "  not ready: ", &g.not_ready.join("; "));
+        }
+        if let Some(said) = orders(g) {
+            wrapped(out, "  ", said);
+        }
+        if let Some(c) = &g.last_change {
+            let what = format!(
+                "{} ago: {} → {}: {} ({})",
+                ago(c.ago_ms),
+                c.from,
+                c.to,
+                c.why,
+                c.rule
+            );
+            wrapped(out, "  ", &what);
+        }
+    }
+}
+
+/// What the operator said, as far as it still holds.
+fn orders(g: &Group) -> Option<&'static str> {
+    if g.yields {
+        Some("handing over")
+    } else if g.standby {
+        Some("the operator said standby; `onehold resume` ends it")
+    } else if g.presumed_dead {
+        Some("the operator presumed the peer dead: its vote counts as given (R-17)")
+    } else if g.gave_away {
+        Some("the operator said switch here; `onehold resume` lets it come back")
+    } else {
+        None
+    }
+}
+
+fn peers(out: &mut String, s: &Status) {
+    let mut rows = vec![row([
+        "MEMBER",
+        "HEARD",
+        "RTT",
+        "TWO-WAY",
+        "CONFIG",
+        "INCARNATION",
+    ])];
+    for p in &s.peers {
+        rows.push(row([
+            &short(&p.name),
+            &heard(p.heard_ms_ago),
+            &p.rtt_ms.map_or_else(dash, |r| format!("{r:.2} ms")),
+            if p.two_way { "yes" } else { "no" },
+            if p.other_config.is_some() {
+                "DIFFERS"
+            } else {
+                "same"
+            },
+            &incarnation(p),
+        ]));
+    }
+    let mut lines = aligned(&rows).into_iter();
+    out.extend(lines.next());
+    for (p, line) in s.peers.iter().zip(lines) {
+        out.push_str(&line);
+        for w in &p.paths {
+            let what = format!(
+                "{} → {} · heard {} · {} received",
+                w.local,
+                w.remote,
+                heard(w.heard_ms_ago),
+                w.received
+            );
+            wrapped(out, "  ", &what);
+        }
+    }
+}
+
+fn incarnation(p: &Peer) -> String {
+    let mut text = p.incarnation.clone().unwrap_or_else(dash);
+    text.push_str(match (p.quarantined, p.witness) {
+        (true, true) => " (quarantine, witness)",
+        (true, false) => " (quarantine)",
+        (false, true) => " (witness)",
+        (false, false) => "",
+    });
+    text
+}
+
+/// Many clusters: one row each, and what is wrong with any.
+fn clusters(all: &[Status], colour: bool) -> String {
+    let mut out = String::new();
+    let wrong = all.iter().filter(|s| !s.alarms.is_empty()).count();
+    let what = match wrong {
+        0 => format!("witness of {} clusters · all well", all.len()),
+        n => format!("witness of {} clusters · {n} with alarms", all.len()),
+    };
+    wrapped(&mut out, "", &what);
+    out.push('\n');
+    let mut rows = vec![row(["CLUSTER", "MEMBER", "HOLDERS", "HEARD", "REJECTED"])];
+    for s in all {
+        let mut holders: Vec<String> = (s.groups.iter())
+            .map(|g| short(or_dash(g.holder.as_deref().unwrap_or_default())))
+            .collect();
+        holders.sort();
+        holders.dedup();
+        let heard = s.peers.iter().filter(|p| p.two_way).count();
+        let rejected: u64 = s.counters.rejected.values().sum();
+        rows.push(row([
+            &short(&s.cluster),
+            &short(&s.member),
+            &holders.join(", "),
+            &format!("{heard} of {}", s.peers.len()),
+            &rejected.to_string(),
+        ]));
+    }
+    let mut lines = aligned(&rows).into_iter();
+    out.extend(lines.next());
+    for (s, line) in all.iter().zip(lines) {
+        out.push_str(&line);
+        for alarm in &s.alarms {
+            alarm_line(&mut out, alarm, colour);
+        }
+    }
+    out.push_str("\nMore of one: onehold status --cluster NAME\n");
+    out
+}
+
+fn alarm_line(out: &mut String, alarm: &str, colour: bool) {
+    let mut line = String::new();
+    wrapped(&mut line, "  ! ", alarm);
+    if colour {
+        let _ = writeln!(out, "\x1b[31m{}\x1b[0m", line.trim_end_matches('\n'));
+    } else {
+        out.push_str(&line);
+    }
+}
+
+fn bold(line: &str) -> String {
+    format!("\x1b[1m{}\x1b[0m\n", line.trim_end_matches('\n'))
+}
+
+fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+    cells.map(str::to_owned).to_vec()
+}
+
+/// Lines whose columns are as wide as their widest cell.
+fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widest = |n| {
+        rows.iter()
+            .filter_map(|r: &Vec<String>| r.get(n))
+            .map(|c: &String| c.chars().count())
+            .max()
+    };
+    let widths: Vec<usize> = (0..columns).map(|n| widest(n).unwrap_or(0)).collect();
+    let line = |r: &Vec<String>| {
+        let cells = r
+            .iter()
+            .zip(&widths)
+            .map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+/// `text` after `first`, broken between words at the width; what follows is indented as far.
+fn wrapped(out: &mut String, first: &str, text: &str) {
+    let indent = first.chars().count();
+    out.push_str(first);
+    let mut column = indent;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > indent && column + 1 + length > WIDTH {
+            let _ = write!(out, "\n{:indent$}", "");
+            column = indent;
+        } else if column > indent {
+            out.push(' ');
+            column += 1;
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out.push('\n');
+}
+
+fn short(name: &str) -> String {
+    if name.chars().count() <= NAME {
+        return name.to_owned();
+    }
+    let kept: String = name.chars().take(NAME - 1).collect();
+    format!("{kept}…")
+}
+
+fn dash() -> String {
+    "-".to_owned()
+}
+
+fn or_dash(text: &str) -> &str {
+    if text.is_empty() { "-" } else { text }
+}
+
+fn heard(ago_ms: Option<f64>) -> String {
+    ago_ms.map_or_else(|| "never".to_owned(), |ms| format!("{} ago", ago(ms)))
+}
+
+fn millis(ms: f64) -> String {
+    format!("{} ms", (ms * 10.0).round() / 10.0)
+}
+
+/// `32 ms`, `4.2 s`, `12 min 3 s`, `3 h 5 min`, `12 d 4 h`.
+fn ago(ms: f64) -> String {
+    let s = (ms / 1e3) as u64;
+    match s {
+        0 => format!("{ms:.0} ms"),
+        1..60 => format!("{:.1} s", ms / 1e3),
+        60..3_600 => format!("{} min {} s", s / 60, s % 60),
+        3_600..86_400 => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
+        _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3_600),
+    }
+}

@@ -1,0 +1,64 @@
+//! The text form of the log.
+
+use std::fmt;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
+use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
+use tracing_subscriber::registry::LookupSpan;
+
+/// `2026-01-01T00:00:00.000000Z  INFO web: standby → holder: … (R-7)`; for the journal, which has
+/// its own time, the level as a `<6>` that it understands.
+pub(super) struct Text {
+    pub(super) journal: bool,
+}
+
+/// Fields of [`super::report`] that its message says already; the JSON form has them.
+const IN_MESSAGE: [&str; 5] = ["event", "rule", "cluster", "group", "peer"];
+
+impl<S, N> FormatEvent<S, N> for Text
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+    N: for<'a> FormatFields<'a> + 'static,
+{
+    fn format_event(
+        &self,
+        _: &FmtContext<'_, S, N>,
+        mut to: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        let level = *event.metadata().level();
+        if self.journal {
+            let priority = match level {
+                Level::ERROR => 3,
+                Level::WARN => 4,
+                Level::INFO => 6,
+                _ => 7,
+            };
+            write!(to, "<{priority}>")?;
+        } else {
+            SystemTime.format_time(&mut to)?;
+            write!(to, " {level:>5} ")?;
+        }
+        let mut fields = Fields::default();
+        event.record(&mut fields);
+        writeln!(to, "{}{}", fields.message, fields.rest)
+    }
+}
+
+#[derive(Default)]
+struct Fields {
+    message: String,
+    rest: String,
+}
+
+impl Visit for Fields {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        match field.name() {
+            "message" => self.message = format!("{value:?}"),
+            name if IN_MESSAGE.contains(&name) => {}
+            name => self.rest.push_str(&format!(" {name}={value:?}")),
+        }
+    }
+}
