@@ -204,11 +204,28 @@ impl Lan {
         events
     }
 
-    /// Whether the peer gets an answer from `address`, asking a few times.
+    /// Whether the peer gets an answer from `address`, asking for up to 3 s.
     pub(crate) fn answers(&mut self, address: impl Into<IpAddr>) -> bool {
         let address = address.into();
-        let until = boottime().plus(Span::from_millis(60));
-        !self.probe(&[address], until).0[0].is_empty()
+        (0..100).any(|_| {
+            let until = boottime().plus(Span::from_millis(10));
+            !self.probe(&[address], until).0[0].is_empty()
+        })
+    }
+
+    /// Whether the peer gets no answer from `address` while this host's own one answers.
+    pub(crate) fn mute(&mut self, address: impl Into<IpAddr>) -> bool {
+        let both = [address.into(), OWN.into()];
+        let mut own = 0;
+        while own < 10 {
+            let until = boottime().plus(Span::from_millis(30));
+            let (answered, _) = self.probe(&both, until);
+            if !answered[0].is_empty() {
+                return false;
+            }
+            own += answered[1].len();
+        }
+        true
     }
 
     /// The peer asks for each of the addresses, every ms until the given instant. Returns, for
