@@ -475,3 +475,24 @@ fn answer(frame: &[u8]) -> Option<u32> {
     let to: &[u8] = frame.get(..6).filter(|to| reply && to[..2] == [2, 0xbb])?;
     Some(u32::from_be_bytes([to[2], to[3], to[4], to[5]]))
 }
+
+/// A UDP datagram of one byte.
+pub(crate) fn datagram(to: [u8; 6], address: Ipv4Addr, port: u16, byte: u8) -> Vec<u8> {
+    let mut header = vec![0x45, 0, 0, 29, 0, 0, 0, 0, 64, 17, 0, 0];
+    header.extend(PEER.octets());
+    header.extend(address.octets());
+    let sum: u32 = header
+        .chunks(2)
+        .map(|c| u32::from(u16::from_be_bytes([c[0], c[1]])))
+        .sum();
+    let sum = (sum & 0xffff) + (sum >> 16);
+    header[10..12].copy_from_slice(&(!(sum as u16)).to_be_bytes());
+    let mut frame = to.to_vec();
+    frame.extend(mac(0));
+    frame.extend([8, 0]);
+    frame.extend(header);
+    frame.extend([0x10, 0]);
+    frame.extend(port.to_be_bytes());
+    frame.extend([0, 9, 0, 0, byte]);
+    frame
+}
