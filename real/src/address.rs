@@ -18,6 +18,8 @@ pub struct Link {
     pub name: String,
     /// Its hardware address; zero where there is none.
     pub mac: [u8; 6],
+    /// Whether it is Ethernet, or looks like it: only there are ARP and the guard's offsets right.
+    pub ethernet: bool,
     /// Why it can't serve an address now, if it can't.
     pub fault: Option<&'static str>,
 }
@@ -59,9 +61,7 @@ fn link(message: &[u8]) -> Option<Link> {
     let flags = netlink::u32_at(message, 8)?.cast_signed();
     let attributes = message.get(16..)?;
     let mac = netlink::attribute(attributes, IFLA_ADDRESS).unwrap_or(&[]);
-    let fault = if kind != libc::ARPHRD_ETHER {
-        Some("it is not an Ethernet interface")
-    } else if flags & libc::IFF_UP == 0 {
+    let fault = if flags & libc::IFF_UP == 0 {
         Some("it is down")
     } else if flags & libc::IFF_LOWER_UP == 0 {
         Some("it has no carrier")
@@ -72,6 +72,7 @@ fn link(message: &[u8]) -> Option<Link> {
         index,
         name: netlink::text(netlink::attribute(attributes, IFLA_IFNAME)?).to_owned(),
         mac: mac.try_into().unwrap_or_default(),
+        ethernet: kind == libc::ARPHRD_ETHER,
         fault,
     })
 }

@@ -24,6 +24,8 @@ const LIFETIME: Span = Span::from_millis(6_000);
 const LIFETIME_LEFT: Span = Span::from_millis(2_000);
 /// After what time something that failed is tried again.
 const RETRY: Span = Span::from_millis(1_000);
+/// How often a group's foreign claims are told at most.
+const CLAIMS_APART: Span = Span::from_millis(1_000);
 /// Most events that wait for the driver; more are dropped, for each is a hint to people or will
 /// come again.
 const MAX_EVENTS: usize = 64;
@@ -88,6 +90,8 @@ struct Group {
     keys: Vec<Key>,
     hold: Option<Hold>,
     announcing: Option<Schedule>,
+    /// When a foreign claim was last told.
+    claimed: Option<LocalTime>,
     /// What the driver was last told.
     told: Option<Result<(), String>>,
 }
@@ -113,14 +117,14 @@ struct Interface {
 
 impl Interface {
     fn eligible(&self) -> Result<(), String> {
-        let Some(link) = &self.link else {
-            return Err(format!("{}: there is no such interface", self.name));
+        let link = self.link.as_ref();
+        let why = match (&self.fault, link.map(|link| link.fault)) {
+            (Some(fault), _) => fault,
+            (None, None) => "there is no such interface",
+            (None, Some(Some(fault))) => fault,
+            (None, Some(None)) => return Ok(()),
         };
-        match (&self.fault, link.fault) {
-            (Some(fault), _) => Err(fault.clone()),
-            (None, Some(fault)) => Err(format!("{}: {fault}", self.name)),
-            (None, None) => Ok(()),
-        }
+        Err(format!("{}: {why}", self.name))
     }
 }
 
@@ -167,7 +171,7 @@ impl Kernel {
         let all = address::links(&mut route)?;
         let links: Vec<Link> = all
             .iter()
-            .filter(|link| interfaces.iter().any(|i| i.name == link.name))
+            .filter(|link| link.ethernet && interfaces.iter().any(|i| i.name == link.name))
             .cloned()
             .collect();
         let keys: Vec<Key> = groups.iter().flat_map(|g| &g.keys).copied().collect();
@@ -230,6 +234,28 @@ impl Kernel {
         self.guard.shortcoming()
     }
 
+    /// What on this host lets the addresses be seen where no gate is: Linux answers ARP for all its
+    /// addresses on every interface. To be told to the operator.
+    ///
+    /// # Errors
+    /// When the kernel refuses to list its interfaces.
+    pub fn exposures(&mut self) -> Result<Vec<String>, KernelError> {
+        let ignores = |name: &str| {
+            let path = format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore");
+            std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
+        };
+        let mut links = address::links(&mut self.route)?;
+        links.retain(|l| l.ethernet && !self.interfaces.iter().any(|i| i.name == l.name));
+        links.retain(|l| !ignores("all") && !ignores(&l.name));
+        let advice = |Link { name, .. }: Link| {
+            format!(
+                "{name} answers ARP for the floating addresses too, unguarded; say \
+                 `sysctl net.ipv4.conf.{name}.arp_ignore=1`"
+            )
+        };
+        Ok(links.into_iter().map(advice).collect())
+    }
+
     /// R-8: gate shut, addresses added if they are not there, deadline set, in this order. While
     /// the group is held only the deadline moves.
     ///
@@ -271,6 +297,7 @@ impl Kernel {
                 }
             }
         };
+        group.hold = Some(Hold { deadline, ..hold });
         if let Err(e) = guard.hold(&group.keys, deadline) {
             // The one cause that we can mend: somebody took the gate away.
             if guard.in_force(route, link)? {
@@ -280,7 +307,6 @@ impl Kernel {
             let group = &self.groups[usize::from(id.0)];
             self.guard.hold(&group.keys, deadline)?;
         }
-        self.groups[usize::from(id.0)].hold = Some(Hold { deadline, ..hold });
         Ok(())
     }
 
@@ -358,25 +384,42 @@ impl Kernel {
         if hint {
             self.look();
         }
-        for interface in 0..self.interfaces.len() {
-            while let Some(claim) = self.poll_claim(interface, cx) {
-                self.push(claim);
-                if self.events.len() >= MAX_EVENTS {
-                    break;
-                }
-            }
-        }
+        self.poll_claims(cx);
         self.events.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 
-    fn poll_claim(&self, interface: usize, cx: &mut Context<'_>) -> Option<KernelEvent> {
-        let Claim { address, mac } = self.interfaces[interface].port.as_ref()?.poll_claim(cx)?;
-        let group = self.group_of(address)?;
-        Some(KernelEvent::ForeignClaim {
-            group,
-            address,
-            mac,
-        })
+    fn poll_claims(&mut self, cx: &mut Context<'_>) {
+        let mut room = MAX_EVENTS;
+        for at in 0..self.interfaces.len() {
+            while let Some(port) = &self.interfaces[at].port
+                && let Some(Claim { address, mac }) = port.poll_claim(cx)
+            {
+                self.claimed(address, mac);
+                room -= 1;
+                if room == 0 {
+                    cx.waker().wake_by_ref(); // a flood: let others have their turn
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells of a claim, but of no two in a second: two who each answer the other's
+    /// announcements would never stop.
+    fn claimed(&mut self, address: IpAddr, mac: Mac) {
+        let now = boottime();
+        let Some(group) = self.group_of(address) else {
+            return;
+        };
+        let claimed = &mut self.groups[usize::from(group.0)].claimed;
+        if claimed.is_none_or(|last| now >= last.plus(CLAIMS_APART)) {
+            *claimed = Some(now);
+            self.push(KernelEvent::ForeignClaim {
+                group,
+                address,
+                mac,
+            });
+        }
     }
 
     /// Leaves no address, gate, qdisc or table of ours behind.
@@ -426,27 +469,29 @@ impl Kernel {
         let all = address::links(&mut self.route)?;
         for at in 0..self.interfaces.len() {
             let interface = &mut self.interfaces[at];
+            let known = interface.link.as_ref().map(|link| link.index);
             let found = all.iter().find(|link| link.name == interface.name);
-            let known = interface.link.as_ref();
-            let Some(found) = found else {
+            // What fails below sets it again.
+            interface.fault = None;
+            let Some(found) = found.filter(|link| link.ethernet) else {
+                interface.fault = found.map(|_| "it is not an Ethernet interface".into());
                 self.lose(at);
                 continue;
             };
-            if interface.fault.is_some() || known.is_none_or(|k| k.index != found.index) {
+            let new = known != Some(found.index);
+            if new {
                 self.lose(at);
-                self.interfaces[at].link = Some(found.clone());
-                self.restore(at);
-                self.settle_on(found.clone());
-                continue;
             }
-            if let Some(port) = interface.port.as_mut().filter(|p| p.mac() != found.mac) {
-                port.set_mac(found.mac);
-            }
-            interface.link = Some(found.clone());
-            if !self.guard.in_force(&mut self.route, found)? && self.restore(at) {
+            self.interfaces[at].link = Some(found.clone());
+            let gated = !new && self.guard.in_force(&mut self.route, found)?;
+            if !gated && self.restore(at) && !new {
                 self.push(KernelEvent::GateRestored {
                     interface: found.name.clone(),
                 });
+            }
+            match &mut self.interfaces[at].port {
+                Some(port) => port.set_mac(found.mac),
+                None => self.settle_on(found.clone()),
             }
         }
         self.look_at_addresses()
@@ -457,7 +502,6 @@ impl Kernel {
         let interface = &mut self.interfaces[at];
         interface.link = None;
         interface.port = None;
-        interface.fault = None;
         for group in self.groups.iter_mut().filter(|g| g.interface == at) {
             group.hold = None;
         }
@@ -590,6 +634,7 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
             addresses,
             hold: None,
             announcing: None,
+            claimed: None,
             told: None,
         });
     }

@@ -195,6 +195,12 @@ impl Request {
         self.seal()
     }
 
+    /// The only message without its netlink header: what some attributes have as payload.
+    #[must_use]
+    pub fn bytes_after_header(&self) -> &[u8] {
+        self.buf.get(HEADER..).unwrap_or(&[])
+    }
+
     fn append(&mut self, bytes: &[u8]) -> &mut Self {
         self.buf.extend_from_slice(bytes);
         while !self.buf.len().is_multiple_of(ALIGN) {

@@ -3,8 +3,8 @@
 //!
 //! A `netdev` table with a chain each way on each interface. The set `vip` has the addresses, the
 //! set `held` those that may be effective now, each with a timeout. What is in `vip` and not in
-//! `held` is dropped, by the same policy as in [`super::bpf`], but for VLAN tags: only those
-//! that the kernel itself takes away are looked behind.
+//! `held` is dropped, by the same policy as in [`super::bpf`], but for VLAN tags: only one that the
+//! kernel itself takes away is looked behind.
 //!
 //! A timeout is *relative*: were the process paused between reading the clock and the system
 //! call, the address would live longer by the pause. Therefore the **token**: first an element
@@ -141,6 +141,14 @@ impl Table {
                             .string(HOOK_DEVICE, &link.name);
                     })
                     .string(CHAIN_TYPE, "filter");
+                if way == "in" {
+                    for tag in [libc::ETH_P_8021Q, libc::ETH_P_8021AD] {
+                        nft(r, NEW_RULE, netlink::NLM_F_CREATE | netlink::NLM_F_APPEND)
+                            .string(RULE_TABLE, name)
+                            .string(RULE_CHAIN, &chain)
+                            .nest(RULE_EXPRESSIONS, |r| drop_priority_tag(r, tag));
+                    }
+                }
                 for match_ in if way == "in" {
                     &ARRIVING[..]
                 } else {
@@ -161,14 +169,19 @@ impl Table {
     /// Lets `keys` be effective until `deadline`, or fails and changes nothing.
     pub(super) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
         const TRIES: u32 = 3;
-        for attempt in 1.. {
+        for _ in 0..TRIES {
             match self.try_hold(keys, deadline) {
                 // The token died: we were paused. What is left of the lease is still ours.
-                Err(e) if e.errno() == libc::ENOENT && attempt < TRIES => {}
+                Err(e) if e.errno() == libc::ENOENT => {}
                 other => return other,
             }
         }
-        Ok(())
+        let why =
+            format!("paused for more than {TOKEN} each of {TRIES} times; is the host overloaded?");
+        Err(KernelError::refused(
+            format!("refreshing nftables table {}", self.name),
+            why,
+        ))
     }
 
     fn try_hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
@@ -341,11 +354,7 @@ const LEAVING: [Match; 4] = [
 
 impl Match {
     fn write(&self, r: &mut Request) {
-        let ethertype = u16::try_from(self.ethertype).unwrap_or(0);
-        expression(r, "meta", |r| {
-            r.be32(META_REGISTER, SCRATCH).be32(META_KEY, META_PROTOCOL);
-        });
-        equals(r, &ethertype.to_be_bytes());
+        protocol(r, self.ethertype);
         for (offset, value) in self.bytes {
             payload(r, SCRATCH, *offset, 1);
             equals(r, &[*value]);
@@ -380,6 +389,44 @@ impl Match {
         });
         payload(r, KEY + 3, offset, 4);
     }
+}
+
+/// Drops a frame that still has a tag of VLAN 0, after the kernel has taken away the outermost: Linux
+/// reads past any number of those, we don't, and nobody sends them.
+fn drop_priority_tag(r: &mut Request, tag: i32) {
+    protocol(r, tag);
+    payload(r, SCRATCH, 0, 2);
+    expression(r, "bitwise", |r| {
+        r.be32(BITWISE_FROM, SCRATCH)
+            .be32(BITWISE_TO, SCRATCH)
+            .be32(BITWISE_LENGTH, 2);
+        for (part, value) in [(BITWISE_MASK, [0x0f, 0xff]), (BITWISE_XOR, [0, 0])] {
+            r.nest(part, |r| {
+                r.attr(DATA_VALUE, &value);
+            });
+        }
+    });
+    equals(r, &[0, 0]);
+    drop_it(r);
+}
+
+fn drop_it(r: &mut Request) {
+    expression(r, "immediate", |r| {
+        r.be32(IMMEDIATE_REGISTER, VERDICT)
+            .nest(IMMEDIATE_DATA, |r| {
+                r.nest(DATA_VERDICT, |r| {
+                    r.be32(VERDICT_CODE, DROP);
+                });
+            });
+    });
+}
+
+/// Ends the rule unless the frame's EtherType is this.
+fn protocol(r: &mut Request, ethertype: i32) {
+    expression(r, "meta", |r| {
+        r.be32(META_REGISTER, SCRATCH).be32(META_KEY, META_PROTOCOL);
+    });
+    equals(r, &u16::try_from(ethertype).unwrap_or(0).to_be_bytes());
 }
 
 fn expression(r: &mut Request, name: &str, fill: impl FnOnce(&mut Request)) {
@@ -530,6 +577,11 @@ const PAYLOAD_BASE: u16 = 2;
 const PAYLOAD_OFFSET: u16 = 3;
 const PAYLOAD_LENGTH: u16 = 4;
 const NETWORK_HEADER: u32 = 1;
+const BITWISE_FROM: u16 = 1;
+const BITWISE_TO: u16 = 2;
+const BITWISE_LENGTH: u16 = 3;
+const BITWISE_MASK: u16 = 4;
+const BITWISE_XOR: u16 = 5;
 const CMP_REGISTER: u16 = 1;
 const CMP_OPERATION: u16 = 2;
 const CMP_DATA: u16 = 3;
