@@ -331,7 +331,7 @@ impl Group {
                 Arbitration::Survivor => 1,
             },
             vote: g.vote.map(|v| name(config, v.member)),
-            vote_left_ms: g.vote.map(|v| ms(v.left)),
+            vote_left_ms: g.vote_left.map(ms),
             asks: g.asks,
             ready: g.ready,
             not_ready: if g.ready {
