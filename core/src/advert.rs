@@ -42,14 +42,14 @@ pub struct Advert {
     pub incarnation: Incarnation,
     /// The receiver's life as the sender last learnt it; `None` before it did.
     pub to_incarnation: Option<Incarnation>,
-    /// The sender's clock when it said this; never falls in an incarnation; the sequence number too.
+    /// The sender's clock when it said this; the sequence number too.
     pub sent_at: LocalTime,
     /// `sent_at` of the last advert of the receiver's that the sender accepted.
     pub echo: Option<LocalTime>,
+    /// How long ago it accepted that, by its clock: a hint, so that people can read a round trip.
+    pub echo_age: Span,
     /// The sender is in quarantine.
     pub quarantined: bool,
-    /// Sent only to answer an advert, so never to be answered at once itself.
-    pub answer: bool,
     /// One statement for each configured group, by [`GroupId`].
     pub groups: ArrayVec<Statement, MAX_GROUPS>,
 }
@@ -59,7 +59,7 @@ pub struct Advert {
 pub struct Statement {
     /// Vote for me.
     pub asks: bool,
-    /// I hold.
+    /// I hold, or my hold may not be over in my kernel yet.
     pub holds: bool,
     /// I could hold: eligible, healthy, not in quarantine, nothing to release, two-way with enough.
     pub ready: bool,
@@ -78,6 +78,4 @@ pub struct Ballot {
     pub incarnation: Incarnation,
     /// `sent_at` of the newest ask that it was granted to: an instant of *that member's* clock.
     pub asked_at: LocalTime,
-    /// How much longer it is bound at most, by the voter's clock; a hint for people.
-    pub left: Span,
 }

@@ -1,10 +1,16 @@
-//! Seals and opens datagrams: HMAC-SHA256 under the cluster's key, over every byte.
+//! Seals and opens datagrams: HMAC-SHA256 under the cluster's key, over every byte before the seal.
 //!
-//! Nothing but [`open`] makes an [`Authentic`] out of bytes.
+//! Nothing but [`open`] makes an [`Authentic`] out of bytes. It looks at the cheapest thing first
+//! (length, magic and version, cluster, key id), then at the seal, and reads the rest only of what
+//! a key holder sealed. The seal keeps nobody from sending a datagram again, or late: that is for
+//! the session.
 
 use crate::advert::{Advert, ClusterId};
 use crate::reject::{KeyId, Reject};
+use crate::wire;
 use alloc::vec::Vec;
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use sha2::Sha256;
 
 /// Something that a holder of the cluster's key said.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -33,7 +39,8 @@ impl<T> Authentic<T> {
 pub struct Key {
     /// Its name in datagrams.
     pub id: KeyId,
-    secret: Vec<u8>,
+    /// HMAC with the secret already taken in: a clone of it seals without hashing the pads again.
+    keyed: Hmac<Sha256>,
 }
 
 /// The key to seal with and all keys that are accepted.
@@ -52,16 +59,32 @@ impl core::fmt::Debug for Key {
 impl Key {
     /// A key; its id is derived from the secret, so equal secrets have equal names.
     #[must_use]
-    pub fn new(_secret: &[u8]) -> Self {
-        unimplemented!()
+    pub fn new(secret: &[u8]) -> Self {
+        let Ok(keyed) = Hmac::<Sha256>::new_from_slice(secret) else {
+            unreachable!("HMAC takes a secret of any length")
+        };
+        let name = keyed.clone().chain_update(b"onehold key id");
+        let [a, b, c, d, ..] = <[u8; wire::SEAL]>::from(name.finalize().into_bytes());
+        Self {
+            id: KeyId(u32::from_be_bytes([a, b, c, d])),
+            keyed,
+        }
+    }
+
+    fn seals(&self, said: &[u8], seal: &[u8; wire::SEAL]) -> bool {
+        // Compares in constant time.
+        let keyed = self.keyed.clone().chain_update(said);
+        keyed.verify(seal.into()).is_ok()
     }
 }
 
 impl Keys {
     /// Seals with `seal`, accepts it and all of `also`.
     #[must_use]
-    pub fn new(_seal: Key, _also: Vec<Key>) -> Self {
-        unimplemented!()
+    pub fn new(seal: Key, also: Vec<Key>) -> Self {
+        let mut accepted = also;
+        accepted.insert(0, seal.clone());
+        Self { seal, accepted }
     }
 
     /// The id of the key that seals.
@@ -76,21 +99,229 @@ impl Keys {
     }
 }
 
-/// Writes the sealed datagram of `advert` into `out` (cleared first).
-pub fn seal(_keys: &Keys, _advert: &Advert, _out: &mut Vec<u8>) {
-    unimplemented!()
+/// Writes the sealed datagram of `advert` into `out` (cleared first). Allocates nothing once `out`
+/// has the room of [`wire::MAX_DATAGRAM`].
+pub fn seal(keys: &Keys, advert: &Advert, out: &mut Vec<u8>) {
+    out.clear();
+    out.reserve(wire::MAX_DATAGRAM);
+    wire::encode(keys.seal.id, advert, out);
+    let keyed = keys.seal.keyed.clone().chain_update(&*out);
+    out.extend_from_slice(&keyed.finalize().into_bytes());
 }
 
 /// Checks the seal and reads the advert.
 ///
 /// # Errors
 /// The reason, to be counted; nothing else may depend on the datagram then.
-pub fn open(_keys: &Keys, _cluster: ClusterId, _bytes: &[u8]) -> Result<Authentic<Advert>, Reject> {
-    unimplemented!()
+pub fn open(keys: &Keys, cluster: ClusterId, bytes: &[u8]) -> Result<Authentic<Advert>, Reject> {
+    let envelope = front(bytes)?;
+    if envelope.cluster != cluster {
+        return Err(Reject::WrongCluster);
+    }
+    let (said, seal) = bytes.split_last_chunk().ok_or(Reject::TooShort)?;
+    // Ids are short: two secrets may share one, so each of that name is tried.
+    let mut named = keys
+        .accepted
+        .iter()
+        .filter(|k| k.id == envelope.key)
+        .peekable();
+    if named.peek().is_none() {
+        return Err(Reject::UnknownKey(envelope.key));
+    }
+    if !named.any(|k| k.seals(said, seal)) {
+        return Err(Reject::BadSeal);
+    }
+    let (_, advert) = wire::decode(said)?;
+    Ok(Authentic(advert))
 }
 
 /// The cluster that a datagram claims to be of, to find its keys by. Proves nothing.
 #[must_use]
-pub fn claimed_cluster(_bytes: &[u8]) -> Option<ClusterId> {
-    unimplemented!()
+pub fn claimed_cluster(bytes: &[u8]) -> Option<ClusterId> {
+    front(bytes).ok().map(|envelope| envelope.cluster)
+}
+
+/// What stands in front of a datagram that has a length an advert can have.
+fn front(bytes: &[u8]) -> Result<wire::Envelope, Reject> {
+    match bytes.len() {
+        0..wire::MIN_DATAGRAM => Err(Reject::TooShort),
+        wire::MIN_DATAGRAM..=wire::MAX_DATAGRAM => wire::envelope(bytes),
+        _ => Err(Reject::NotOurs),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire::tests::{annotated, any_advert, example};
+    use alloc::{format, vec};
+    use proptest::prelude::*;
+
+    fn keys(secret: &str) -> Keys {
+        Keys::new(Key::new(secret.as_bytes()), vec![])
+    }
+
+    fn sealed(keys: &Keys, advert: &Advert) -> Vec<u8> {
+        let mut out = Vec::new();
+        seal(keys, advert, &mut out);
+        out
+    }
+
+    /// Seals bytes that are not an advert, as only a key holder could.
+    fn sealed_bytes(key: &Key, said: &[u8]) -> Vec<u8> {
+        let seal = key.keyed.clone().chain_update(said).finalize().into_bytes();
+        [said, &seal].concat()
+    }
+
+    #[test]
+    fn the_format_is_pinned() {
+        let bytes = sealed(&keys("a secret of the test"), &example());
+        insta::assert_snapshot!(annotated(&bytes));
+    }
+
+    #[test]
+    fn the_seal_is_hmac_sha256() {
+        // RFC 4231, test case 2.
+        let key = Key::new(b"Jefe");
+        let bytes = sealed_bytes(&key, b"what do ya want for nothing?");
+        let seal: alloc::string::String = bytes[28..].iter().map(|b| format!("{b:02x}")).collect();
+        assert_eq!(
+            seal,
+            "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843"
+        );
+    }
+
+    #[test]
+    fn each_fault_has_its_own_reject() {
+        let (ours, advert) = (keys("ours"), example());
+        let cluster = advert.cluster;
+        let bytes = sealed(&ours, &advert);
+        assert_eq!(open(&ours, cluster, &bytes).unwrap().get(), &advert);
+
+        let reject = |keys: &Keys, bytes: &[u8]| open(keys, cluster, bytes).unwrap_err();
+        for len in 0..wire::MIN_DATAGRAM {
+            assert_eq!(reject(&ours, &bytes[..len]), Reject::TooShort);
+        }
+        for len in wire::MIN_DATAGRAM..bytes.len() {
+            assert_eq!(reject(&ours, &bytes[..len]), Reject::BadSeal);
+        }
+        assert_eq!(reject(&ours, &[0; wire::MAX_DATAGRAM + 1]), Reject::NotOurs);
+        assert_eq!(reject(&ours, &[0; wire::MAX_DATAGRAM]), Reject::NotOurs);
+        assert_eq!(
+            open(&ours, ClusterId(1), &bytes).unwrap_err(),
+            Reject::WrongCluster
+        );
+        let theirs = keys("theirs");
+        assert_eq!(reject(&theirs, &bytes), Reject::UnknownKey(ours.sealing()));
+        // The other secret under our key's name.
+        let mut impostor = theirs.seal.clone();
+        impostor.id = ours.sealing();
+        let forged = sealed(&Keys::new(impostor, vec![]), &advert);
+        assert_eq!(reject(&ours, &forged), Reject::BadSeal);
+        // Sealed by a key holder, and yet no advert.
+        let mut longer = bytes[..bytes.len() - wire::SEAL].to_vec();
+        longer.push(0);
+        let malformed = sealed_bytes(&ours.seal, &longer);
+        assert_eq!(reject(&ours, &malformed), Reject::Malformed);
+    }
+
+    #[test]
+    fn a_key_is_rotated_without_a_pause() {
+        let (old, new) = (Key::new(b"old"), Key::new(b"new"));
+        let advert = example();
+        let steps = [
+            Keys::new(old.clone(), vec![]),
+            Keys::new(old.clone(), vec![new.clone()]),
+            Keys::new(new.clone(), vec![old]),
+            Keys::new(new, vec![]),
+        ];
+        // At every moment two members are at most one step apart.
+        for pair in steps.windows(2) {
+            for (from, to) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
+                let bytes = sealed(from, &advert);
+                assert_eq!(wire::envelope(&bytes).unwrap().key, from.sealing());
+                assert!(open(to, advert.cluster, &bytes).is_ok());
+            }
+        }
+        assert!(open(&steps[3], advert.cluster, &sealed(&steps[0], &advert)).is_err());
+    }
+
+    #[test]
+    fn two_keys_may_share_a_name() {
+        let (first, mut second) = (Key::new(b"first"), Key::new(b"second"));
+        second.id = first.id;
+        let advert = example();
+        let bytes = sealed(&Keys::new(second.clone(), vec![]), &advert);
+        assert!(open(&Keys::new(first, vec![second]), advert.cluster, &bytes).is_ok());
+    }
+
+    #[test]
+    fn a_secret_shows_in_no_debug_output() {
+        let shown = format!("{:?}", keys("hunter2 hunter2"));
+        assert!(shown.contains("secret hidden"));
+        assert!(!shown.contains("hunter2"), "{shown}");
+    }
+
+    #[test]
+    fn the_cluster_is_found_before_the_keys_are() {
+        let bytes = sealed(&keys("any"), &example());
+        assert_eq!(claimed_cluster(&bytes), Some(example().cluster));
+        assert_eq!(claimed_cluster(&bytes[..wire::MIN_DATAGRAM - 1]), None);
+        assert_eq!(claimed_cluster(&[0; 100]), None);
+    }
+
+    #[test]
+    fn sealing_again_allocates_nothing() {
+        let (keys, mut out) = (keys("any"), Vec::new());
+        let mut advert = example();
+        seal(&keys, &advert, &mut out);
+        let place = (out.as_ptr(), out.capacity());
+        advert.groups = [crate::advert::Statement::default(); crate::advert::MAX_GROUPS].into();
+        seal(&keys, &advert, &mut out);
+        assert_eq!((out.as_ptr(), out.capacity()), place);
+    }
+
+    proptest! {
+        #[test]
+        fn open_undoes_seal(secret: Vec<u8>, advert in any_advert()) {
+            let keys = Keys::new(Key::new(&secret), vec![]);
+            let opened = open(&keys, advert.cluster, &sealed(&keys, &advert));
+            prop_assert_eq!(opened.map(Authentic::into_inner), Ok(advert));
+        }
+
+        /// Every byte is covered: no bit of any of them can be changed.
+        #[test]
+        fn no_byte_can_be_changed(advert in any_advert(), change in 1u8..) {
+            let keys = keys("ours");
+            let mut bytes = sealed(&keys, &advert);
+            for at in 0..bytes.len() {
+                bytes[at] ^= change;
+                prop_assert!(open(&keys, advert.cluster, &bytes).is_err(), "byte {}", at);
+                bytes[at] ^= change;
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
+            let keys = keys("ours");
+            prop_assert!(open(&keys, ClusterId(0), &bytes).is_err());
+            let _ = claimed_cluster(&bytes);
+        }
+
+        /// A key holder gone mad: a good envelope, then anything, well sealed.
+        #[test]
+        fn no_sealed_bytes_make_it_panic(
+            said in prop::collection::vec(any::<u8>(), 0..=wire::MAX_DATAGRAM),
+        ) {
+            let keys = keys("ours");
+            let mut bytes = sealed(&keys, &example())[..16].to_vec();
+            bytes.extend(said);
+            let opened = open(&keys, example().cluster, &sealed_bytes(&keys.seal, &bytes));
+            if let Ok(advert) = opened {
+                let mut again = Vec::new();
+                wire::encode(keys.sealing(), advert.get(), &mut again);
+                prop_assert_eq!(again, bytes);
+            }
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! What a node wants done, in order: safety before courtesy.
 
-use crate::advert::{Advert, ConfigDigest, GroupId, Incarnation, MemberId};
+use crate::advert::{Advert, GroupId, Incarnation, MemberId};
 use crate::observe::RoleName;
 use crate::time::LocalTime;
 
@@ -44,6 +44,20 @@ pub enum Effect {
     Report(Event),
 }
 
+impl Effect {
+    /// Its place in a turn: safety before courtesy. Releases come first. Adverts come before holds,
+    /// for a hold may rest on an advert that the network already has.
+    pub(crate) const fn rank(&self) -> u8 {
+        match self {
+            Self::Release { .. } => 0,
+            Self::Send { .. } => 1,
+            Self::HoldUntil { .. } => 2,
+            Self::Announce { .. } => 3,
+            Self::Report(_) => 4,
+        }
+    }
+}
+
 /// Something worth a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
@@ -85,13 +99,6 @@ pub enum Event {
         group: GroupId,
         /// The other holder.
         peer: MemberId,
-    },
-    /// A member runs with another configuration. Told once for each digest.
-    OtherConfig {
-        /// The member.
-        peer: MemberId,
-        /// Its digest.
-        digest: ConfigDigest,
     },
     /// A command was refused and changed nothing.
     Refused {

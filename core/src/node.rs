@@ -1,57 +1,388 @@
-//! The state machine (stub until the next commit).
+//! One member's whole protocol state, and its turn.
+//!
+//! A node never reads a clock, never touches a socket or a kernel, and never does anything by
+//! itself: it is told what happened and when, and says what is to be done.
 
-use crate::advert::Incarnation;
+use crate::advert::{Advert, GroupId, Incarnation, MAX_GROUPS, MemberId, Statement};
 use crate::config::Config;
-use crate::effect::Effect;
+use crate::effect::{Effect, Event};
+use crate::group::{Group, Seat, Stance};
 use crate::input::Input;
-use crate::observe::Snapshot;
+use crate::observe::{PeerSnapshot, Snapshot};
 use crate::reject::Reject;
+use crate::session::{Accepted, Session};
 use crate::time::{LocalTime, Span};
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
 
-/// One member's whole protocol state.
+/// One member's whole protocol state. Its behaviour depends on differences of times only.
+///
+/// The configuration is fixed for a life and is given by reference to every call, so that
+/// this is nothing but state: two nodes that are equal behave equally from here on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Node {
     incarnation: Incarnation,
+    /// until then it neither votes nor holds.
+    quarantine_until: Option<LocalTime>,
+    sessions: Vec<Session>,
+    groups: Vec<Group>,
+}
+
+/// What a turn compares with at its end.
+struct Before {
+    stances: ArrayVec<Stance, MAX_GROUPS>,
+    leases: ArrayVec<Option<LocalTime>, MAX_GROUPS>,
 }
 
 impl Node {
     /// A node at the start of its life, in quarantine. `earlier` is the longest lease that
-    /// earlier lives on this host may have been given.
+    /// earlier lives on this host may have been given; zero if there was none.
     #[must_use]
-    pub fn start(
-        _config: &Config,
-        _incarnation: Incarnation,
-        _now: LocalTime,
-        _earlier: Span,
-    ) -> Self {
-        unimplemented!()
+    pub fn start(config: &Config, incarnation: Incarnation, now: LocalTime, earlier: Span) -> Self {
+        let candidate = config.is_candidate(config.me());
+        Self {
+            incarnation,
+            quarantine_until: Some(now.plus(config.timing().quarantine(earlier))),
+            sessions: config
+                .peers()
+                .map(|p| Session::new(config, p, incarnation, now))
+                .collect(),
+            groups: config
+                .groups()
+                .iter()
+                .map(|_| Group::new(candidate))
+                .collect(),
+        }
     }
 
-    /// Handles one input and appends what is to be done to `out`.
+    /// Handles one input and appends what is to be done to `out`, in the order in which it must be
+    /// done. `now` never falls from call to call.
     ///
     /// # Errors
     /// Why a datagram changed nothing; only for [`Input::Received`]. Effects may follow all the
     /// same, for time has passed.
     pub fn handle(
         &mut self,
-        _config: &Config,
-        _now: LocalTime,
-        _input: Input,
-        _out: &mut Vec<Effect>,
+        config: &Config,
+        now: LocalTime,
+        input: Input,
+        out: &mut Vec<Effect>,
     ) -> Result<(), Reject> {
-        unimplemented!()
+        let first = out.len();
+        if now
+            > self
+                .poll_timeout(config)
+                .unwrap_or(now)
+                .plus(config.timing().oversleep())
+        {
+            self.overslept(now, out);
+        }
+        let before = self.before(config, now);
+        self.expire(config, now, out);
+        let result = self.apply(config, now, input, out);
+        self.each_group(config, now, |group, seat| group.settle(seat, out));
+        self.speak(config, now, &before, out);
+        self.each_group(config, now, |group, seat| group.presume(seat));
+        self.hold(&before, out);
+        if let Some(turn) = out.get_mut(first..) {
+            turn.sort_by_key(Effect::rank);
+        }
+        result
     }
 
-    /// When [`Input::Wake`] is next due.
+    /// When [`Input::Wake`] is next due; `None` before the first turn, when it is due at once.
     #[must_use]
-    pub fn poll_timeout(&self, _config: &Config) -> LocalTime {
-        unimplemented!()
+    pub fn poll_timeout(&self, config: &Config) -> Option<LocalTime> {
+        let timing = config.timing();
+        if self.sessions.iter().any(|s| s.last_sent.is_none()) {
+            return None;
+        }
+        let sessions = self
+            .sessions
+            .iter()
+            .flat_map(|s| s.deadlines(timing, config.me(), self.incarnation));
+        let groups = self.groups.iter().flat_map(|g| g.deadlines(timing));
+        sessions.chain(groups).chain(self.quarantine_until).min()
     }
 
-    /// What people may see.
+    /// what was silent while this process slept may have spoken.
+    fn overslept(&mut self, now: LocalTime, out: &mut Vec<Effect>) {
+        for session in &mut self.sessions {
+            session.stir(now);
+        }
+        out.push(Effect::Report(Event::Overslept));
+    }
+
+    /// expiry is data, compared before the input is applied: a datagram never revives what is
+    /// over.
+    fn expire(&mut self, config: &Config, now: LocalTime, out: &mut Vec<Effect>) {
+        if self.quarantine_until.is_some_and(|until| until <= now) {
+            self.quarantine_until = None;
+            for session in &mut self.sessions {
+                session.stir(now); // silences count from here
+            }
+            out.push(Effect::Report(Event::Ready));
+        }
+        for session in &mut self.sessions {
+            if session.expire(config.timing(), now) {
+                out.push(Effect::Report(Event::Lost { peer: session.peer }));
+            }
+        }
+        self.each_group(config, now, |group, seat| group.expire(seat, out));
+    }
+
+    fn apply(
+        &mut self,
+        config: &Config,
+        now: LocalTime,
+        input: Input,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Reject> {
+        match input {
+            Input::Received(advert) => return self.receive(config, now, advert.get(), out),
+            Input::Muted { group, release } => {
+                self.one_group(config, now, group, |g, seat| g.muted(seat, release, out));
+            }
+            Input::Refused { group } => {
+                self.one_group(config, now, group, |g, seat| g.refused(seat, out));
+            }
+            Input::Eligible { group, eligible } => {
+                self.one_group(config, now, group, |g, _| g.eligible = eligible);
+            }
+            Input::Health { group, healthy } => {
+                self.one_group(config, now, group, |g, _| g.healthy = healthy);
+            }
+            Input::ForeignClaim { group } => self.one_group(config, now, group, |g, _| {
+                if g.role.lease_end().is_some() {
+                    out.push(Effect::Announce { group });
+                }
+            }),
+            Input::Operator { group, command } => self.one_group(config, now, group, |g, seat| {
+                if let Err(refusal) = g.operator(seat, command) {
+                    out.push(Effect::Report(Event::Refused { group, refusal }));
+                }
+            }),
+            Input::Wake => {}
+        }
+        Ok(())
+    }
+
+    fn receive(
+        &mut self,
+        config: &Config,
+        now: LocalTime,
+        advert: &Advert,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Reject> {
+        if advert.cluster != config.cluster() {
+            return Err(Reject::WrongCluster);
+        }
+        if advert.from == config.me() || advert.to != config.me() {
+            return Err(Reject::NotToMe);
+        }
+        if config.member(advert.from).is_none() {
+            return Err(Reject::UnknownMember);
+        }
+        if advert.config != config.digest() {
+            let (from, digest) = (advert.from, advert.config);
+            return Err(Reject::OtherConfig { from, digest });
+        }
+        if advert.groups.len() != self.groups.len() {
+            return Err(Reject::Malformed);
+        }
+        let peer = advert.from;
+        let Some(session) = self.sessions.iter_mut().find(|s| s.peer == peer) else {
+            return Err(Reject::UnknownMember);
+        };
+        let accepted = session.receive(config.timing(), self.incarnation, now, advert);
+        if session.silence.as_ref().is_some_and(|s| s.since == now) {
+            for group in &mut self.groups {
+                group.presume_alive();
+            }
+        }
+        let accepted = accepted?;
+        match accepted {
+            Accepted::News => {}
+            Accepted::Back => out.push(Effect::Report(Event::Back { peer })),
+            Accepted::Met => {
+                let incarnation = advert.incarnation;
+                out.push(Effect::Report(Event::Met { peer, incarnation }));
+            }
+        }
+        self.each_group(config, now, |group, seat| {
+            if let Some(session) = seat.sessions.iter().find(|s| s.peer == peer) {
+                group.heard(seat, session, accepted != Accepted::News, out);
+            }
+        });
+        Ok(())
+    }
+
+    /// adverts to everybody when something changed that others should know at once; else to
+    /// each when it is due. R-1: and an answer to a knock.
+    fn speak(&mut self, config: &Config, now: LocalTime, before: &Before, out: &mut Vec<Effect>) {
+        let changed = self.before(config, now).stances != before.stances;
+        let (timing, me, mine) = (config.timing(), config.me(), self.incarnation);
+        let due: ArrayVec<(MemberId, Option<Incarnation>, bool), { crate::config::MAX_MEMBERS }> =
+            self.sessions
+                .iter_mut()
+                .map(|s| {
+                    let regular =
+                        changed || s.send_due(timing, me, mine).is_none_or(|due| due <= now);
+                    (s.peer, s.answer_knock(now), regular)
+                })
+                .collect();
+        for (to, knock, regular) in due {
+            let Some(advert) = self.advert(config, now, to) else {
+                continue;
+            };
+            if let Some(life) = knock {
+                // It names a life that has accepted nothing of ours: no echo, so no vote can come of it.
+                let advert = Advert {
+                    to_incarnation: Some(life),
+                    echo: None,
+                    echo_age: Span::ZERO,
+                    ..advert.clone()
+                };
+                out.push(Effect::Send { to, advert });
+            }
+            if regular {
+                if let Some(session) = self.sessions.iter_mut().find(|s| s.peer == to) {
+                    session.sent(now, advert.groups.iter().map(|g| g.asks));
+                }
+                out.push(Effect::Send { to, advert });
+            }
+        }
+    }
+
+    /// The full statement of this node's state to one peer.
+    fn advert(&self, config: &Config, now: LocalTime, to: MemberId) -> Option<Advert> {
+        let session = self.sessions.iter().find(|s| s.peer == to)?;
+        let life = session.life.as_ref();
+        let groups: ArrayVec<Statement, MAX_GROUPS> = self
+            .seats(config, now)
+            .map(|(group, seat)| group.statement(&seat, to))
+            .collect();
+        Some(Advert {
+            cluster: config.cluster(),
+            config: config.digest(),
+            from: config.me(),
+            to,
+            incarnation: self.incarnation,
+            to_incarnation: life.map(|l| l.incarnation),
+            sent_at: now,
+            echo: life.map(|l| l.sent_at),
+            echo_age: life.map(|l| now.since(l.arrived)).unwrap_or_default(),
+            quarantined: self.quarantine_until.is_some(),
+            groups,
+        })
+    }
+
+    /// Every lease that is new or longer than at the turn's start reaches the kernel.
+    fn hold(&self, before: &Before, out: &mut Vec<Effect>) {
+        for ((id, group), was) in (0u8..).zip(&self.groups).zip(&before.leases) {
+            if let Some(deadline) = group.role.lease_end().filter(|end| Some(*end) != *was) {
+                out.push(Effect::HoldUntil {
+                    group: GroupId(id),
+                    deadline,
+                });
+            }
+        }
+    }
+
+    fn before(&self, config: &Config, now: LocalTime) -> Before {
+        Before {
+            stances: self
+                .seats(config, now)
+                .map(|(group, seat)| group.stance(&seat))
+                .collect(),
+            leases: self.groups.iter().map(|g| g.role.lease_end()).collect(),
+        }
+    }
+
+    fn seats<'a>(
+        &'a self,
+        config: &'a Config,
+        now: LocalTime,
+    ) -> impl Iterator<Item = (&'a Group, Seat<'a>)> {
+        (0u8..).zip(&self.groups).map(move |(id, group)| {
+            let seat = Seat {
+                config,
+                now,
+                incarnation: self.incarnation,
+                quarantined: self.quarantine_until.is_some(),
+                group: GroupId(id),
+                index: usize::from(id),
+                sessions: &self.sessions,
+            };
+            (group, seat)
+        })
+    }
+
+    fn each_group(
+        &mut self,
+        config: &Config,
+        now: LocalTime,
+        mut f: impl FnMut(&mut Group, &Seat<'_>),
+    ) {
+        for (id, group) in (0u8..).zip(&mut self.groups) {
+            let seat = Seat {
+                config,
+                now,
+                incarnation: self.incarnation,
+                quarantined: self.quarantine_until.is_some(),
+                group: GroupId(id),
+                index: usize::from(id),
+                sessions: &self.sessions,
+            };
+            f(group, &seat);
+        }
+    }
+
+    fn one_group(
+        &mut self,
+        config: &Config,
+        now: LocalTime,
+        id: GroupId,
+        mut f: impl FnMut(&mut Group, &Seat<'_>),
+    ) {
+        self.each_group(config, now, |group, seat| {
+            if seat.group == id {
+                f(group, seat);
+            }
+        });
+    }
+
+    /// What people may see. No rule reads it.
     #[must_use]
-    pub fn observe(&self, _config: &Config, _now: LocalTime) -> Snapshot {
-        unimplemented!()
+    pub fn observe(&self, config: &Config, now: LocalTime) -> Snapshot {
+        let peer = |s: &Session| {
+            let life = s.life.as_ref();
+            PeerSnapshot {
+                member: s.peer,
+                incarnation: life.map(|l| l.incarnation),
+                heard_ago: life.map(|l| now.since(l.arrived)),
+                echo_ago: life.and_then(|l| l.echo).map(|e| now.since(e)),
+                two_way: s.two_way(),
+                quarantined: life.is_some_and(|l| l.quarantined),
+                says: s.statements().to_vec(),
+            }
+        };
+        Snapshot {
+            me: config.me(),
+            incarnation: self.incarnation,
+            quarantine_left: self.quarantine_until.map(|until| until.since(now)),
+            peers: self.sessions.iter().map(peer).collect(),
+            groups: self
+                .seats(config, now)
+                .map(|(group, seat)| group.observe(&seat))
+                .collect(),
+            stopped: self.groups.iter().all(Group::stopped),
+        }
+    }
+
+    /// All groups are stopped and everything was released: the process may end.
+    #[must_use]
+    pub fn stopped(&self) -> bool {
+        self.groups.iter().all(Group::stopped)
     }
 }

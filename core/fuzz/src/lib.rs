@@ -1,0 +1,83 @@
+//! What must hold of any bytes at all. The fuzz targets and the test that replays the corpus
+//! (`core/tests/corpus.rs`) call the same functions.
+
+use hmac::{Hmac, KeyInit as _, Mac as _};
+use onehold_core::advert::{Advert, ClusterId, ConfigDigest, Incarnation, MemberId};
+use onehold_core::auth::{Authentic, Key, Keys, claimed_cluster, open, seal};
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use onehold_core::wire;
+use sha2::Sha256;
+
+/// The secret that the corpus is sealed with.
+pub const SECRET: &[u8] = b"the secret of the corpus";
+/// The cluster that the corpus is of.
+pub const CLUSTER: ClusterId = ClusterId(0xc1c2_c3c4_c5c6_c7c8);
+
+/// The keys that the corpus is sealed with.
+#[must_use]
+pub fn keys() -> Keys {
+    Keys::new(Key::new(SECRET), Vec::new())
+}
+
+/// Reads `bytes` as an advert: refused, or the one encoding of what was read.
+pub fn decode(bytes: &[u8]) {
+    if let Ok((key, advert)) = wire::decode(bytes) {
+        let mut again = Vec::new();
+        wire::encode(key, &advert, &mut again);
+        assert_eq!(again, bytes, "two encodings of one advert");
+    }
+}
+
+/// Opens `bytes` as they are, then once more in the envelope and under the seal of a key holder.
+pub fn open_any(bytes: &[u8]) {
+    let keys = keys();
+    let _ = claimed_cluster(bytes);
+    if let Ok(advert) = open(&keys, CLUSTER, bytes) {
+        let mut again = Vec::new();
+        seal(&keys, advert.get(), &mut again);
+        assert_eq!(again, bytes, "two datagrams of one advert");
+    }
+
+    let body = bytes.get(16..).unwrap_or_default();
+    let said = [envelope().as_slice(), body].concat();
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET).expect("HMAC takes any secret");
+    mac.update(&said);
+    let sealed = [said.as_slice(), &mac.finalize().into_bytes()].concat();
+    let opened = open(&keys, CLUSTER, &sealed).map(Authentic::into_inner);
+    let expected = match sealed.len() {
+        0..wire::MIN_DATAGRAM => Err(Reject::TooShort),
+        wire::MIN_DATAGRAM..=wire::MAX_DATAGRAM => wire::decode(&said).map(|(_, advert)| advert),
+        _ => Err(Reject::NotOurs),
+    };
+    assert_eq!(
+        opened, expected,
+        "a good seal must change nothing about reading"
+    );
+}
+
+fn envelope() -> [u8; 16] {
+    let mut bytes = Vec::new();
+    wire::encode(keys().sealing(), &blank(), &mut bytes);
+    *bytes
+        .first_chunk()
+        .expect("an advert is longer than its envelope")
+}
+
+/// The least that an advert can say.
+#[must_use]
+pub fn blank() -> Advert {
+    Advert {
+        cluster: CLUSTER,
+        config: ConfigDigest(0),
+        from: MemberId(0),
+        to: MemberId(0),
+        incarnation: Incarnation(0),
+        to_incarnation: None,
+        sent_at: LocalTime::from_nanos(0),
+        echo: None,
+        echo_age: Span::ZERO,
+        quarantined: false,
+        groups: Default::default(),
+    }
+}

@@ -1,0 +1,710 @@
+//! One group of addresses on one member.
+//!
+//! A turn goes: what is over is let go ([`Group::expire`]), what came in is applied, and then
+//! [`Group::settle`] draws every conclusion. All that a conclusion may look at is a [`Seat`].
+
+use crate::advert::{GroupId, Incarnation, MemberId, Statement};
+use crate::config::{Arbitration, Config, Failback};
+use crate::effect::{Effect, Event, ReleaseId, Why};
+use crate::input::{Command, Refusal};
+use crate::lease::Timing;
+use crate::observe::{GroupSnapshot, RoleName};
+use crate::role::{Patience, Role, Yield};
+use crate::session::{Depth, Session};
+use crate::time::LocalTime;
+use crate::vote::Vote;
+use alloc::vec::Vec;
+
+/// One group's state on this member.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Group {
+    pub(crate) role: Role,
+    pub(crate) vote: Option<Vote>,
+    /// The last release, so that the next one has another number.
+    last_release: ReleaseId,
+    pub(crate) eligible: bool,
+    pub(crate) healthy: bool,
+    /// The operator said `standby`.
+    standby: bool,
+    /// The operator said `switch` here: don't ask for it back.
+    gave_away: bool,
+    stopping: bool,
+    ///
+    presumed_dead: bool,
+}
+
+/// What every rule may look at in a turn.
+pub(crate) struct Seat<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) now: LocalTime,
+    pub(crate) incarnation: Incarnation,
+    pub(crate) quarantined: bool,
+    pub(crate) group: GroupId,
+    /// The same as an index.
+    pub(crate) index: usize,
+    pub(crate) sessions: &'a [Session],
+}
+
+/// whom a candidate asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Campaign {
+    Nobody,
+    Only(MemberId),
+    Everybody,
+}
+
+/// What others are told at once when it changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Stance {
+    campaign: Campaign,
+    holds: bool,
+    ready: bool,
+    yields: bool,
+    voted_for: Option<(MemberId, Incarnation)>,
+}
+
+impl Seat<'_> {
+    pub(crate) const fn timing(&self) -> &Timing {
+        self.config.timing()
+    }
+
+    pub(crate) fn is_preferred(&self, member: MemberId) -> bool {
+        self.config
+            .group(self.group)
+            .is_some_and(|g| g.preferred == member)
+    }
+
+    fn failback(&self) -> Failback {
+        self.config
+            .group(self.group)
+            .map_or(Failback::Manual, |g| g.failback)
+    }
+
+    fn releases_when_unhealthy(&self) -> bool {
+        self.config
+            .group(self.group)
+            .is_some_and(|g| g.release_when_unhealthy)
+    }
+
+    /// The other candidate, if it is heard.
+    fn rival(&self) -> Option<&Session> {
+        self.sessions
+            .iter()
+            .find(|s| self.config.is_candidate(s.peer) && s.heard())
+    }
+
+    /// A member that is heard and says that it holds.
+    pub(crate) fn holder_in_sight(&self) -> Option<&Session> {
+        self.sessions
+            .iter()
+            .find(|s| s.heard() && s.says(self.index).holds)
+    }
+
+    /// The other candidate, if it is heard and could hold.
+    fn ready_rival(&self) -> Option<&Session> {
+        self.rival().filter(|s| s.says(self.index).ready)
+    }
+
+    /// somebody's vote is bound to the other candidate.
+    fn rival_collects_votes(&self) -> bool {
+        self.sessions
+            .iter()
+            .filter(|s| s.heard())
+            .filter_map(|s| s.says(self.index).vote)
+            .any(|b| b.member != self.config.me() && self.config.is_candidate(b.member))
+    }
+
+    /// how long there has been no sign of life of the only peer; `Short` where it isn't asked.
+    fn silence(&self) -> Depth {
+        match self.config.arbitration() {
+            Arbitration::Majority => Depth::Short,
+            Arbitration::Survivor => self
+                .sessions
+                .iter()
+                .filter_map(|s| s.silence.as_ref())
+                .map(|s| s.depth)
+                .min()
+                .unwrap_or(Depth::Short),
+        }
+    }
+}
+
+impl Group {
+    pub(crate) const fn new(candidate: bool) -> Self {
+        Self {
+            role: if candidate {
+                Role::STANDBY
+            } else {
+                Role::Witness
+            },
+            vote: None,
+            last_release: ReleaseId(false),
+            eligible: true,
+            healthy: true,
+            standby: false,
+            gave_away: false,
+            stopping: false,
+            presumed_dead: false,
+        }
+    }
+
+    /// It may take hold as far as its operator and its kernel go.
+    const fn available(&self) -> bool {
+        self.eligible && !self.standby && !self.stopping
+    }
+
+    /// Two-way with enough members for a majority, itself included.
+    fn enough_two_way(&self, seat: &Seat<'_>) -> bool {
+        let two_way = seat
+            .sessions
+            .iter()
+            .filter(|s| s.two_way() || self.presumed_dead)
+            .count();
+        two_way.saturating_add(1) >= seat.config.majority()
+    }
+
+    /// It could hold, and well.
+    pub(crate) fn ready(&self, seat: &Seat<'_>) -> bool {
+        let candidate = match self.role {
+            Role::Standby { .. } | Role::Holder { .. } => true,
+            Role::Witness | Role::Releasing { .. } => false,
+        };
+        candidate
+            && self.available()
+            && self.healthy
+            && !seat.quarantined
+            && self.enough_two_way(seat)
+    }
+
+    /// Ready before unready, then preferred.
+    pub(crate) fn better_than(&self, seat: &Seat<'_>, other: &Session) -> bool {
+        (self.ready(seat), seat.is_preferred(seat.config.me()))
+            > (other.says(seat.index).ready, seat.is_preferred(other.peer))
+    }
+
+    /// whom this member asks for votes.
+    pub(crate) fn campaign(&self, seat: &Seat<'_>) -> Campaign {
+        match self.role {
+            Role::Witness => Campaign::Nobody,
+            // it stops asking only when its hold is surely over.
+            Role::Holder { .. }
+            | Role::Releasing {
+                asks_until: Some(_),
+                ..
+            } => Campaign::Everybody,
+            Role::Releasing {
+                asks_until: None, ..
+            } => Campaign::Nobody,
+            Role::Standby { patience } => self.standby_campaign(seat, patience),
+        }
+    }
+
+    fn standby_campaign(&self, seat: &Seat<'_>, patience: Patience) -> Campaign {
+        if seat.quarantined || !self.available() || !self.enough_two_way(seat) {
+            return Campaign::Nobody;
+        }
+        let ready = self.ready(seat);
+        if let Some(holder) = seat.holder_in_sight() {
+            // a holder is asked only by a better candidate, unless it yields.
+            return if !ready {
+                Campaign::Nobody
+            } else if holder.says(seat.index).yields {
+                Campaign::Everybody
+            } else if self.wants_from(seat, holder) {
+                Campaign::Only(holder.peer)
+            } else {
+                Campaign::Nobody
+            };
+        }
+        let rests = matches!(patience, Patience::Resting { .. });
+        // better a sick server than none.
+        let sick = !ready && (seat.releases_when_unhealthy() || seat.ready_rival().is_some());
+        // one whose own vote is bound elsewhere asks nobody.
+        if self.vote.is_some() || rests || sick {
+            Campaign::Nobody
+        } else {
+            Campaign::Everybody
+        }
+    }
+
+    /// it should have the group instead of the present holder.
+    fn wants_from(&self, seat: &Seat<'_>, holder: &Session) -> bool {
+        let returns = seat.is_preferred(seat.config.me())
+            && seat.failback() == Failback::Auto
+            && !self.gave_away;
+        returns || !holder.says(seat.index).ready
+    }
+
+    /// What the others are told at once when it changes.
+    pub(crate) fn stance(&self, seat: &Seat<'_>) -> Stance {
+        Stance {
+            campaign: self.campaign(seat),
+            holds: self.role.holds(),
+            ready: self.ready(seat),
+            yields: self.role.says_yields(),
+            voted_for: self.vote.map(|v| (v.member, v.incarnation)),
+        }
+    }
+
+    /// What an advert to `to` says of this group.
+    pub(crate) fn statement(&self, seat: &Seat<'_>, to: MemberId) -> Statement {
+        Statement {
+            asks: match self.campaign(seat) {
+                Campaign::Nobody => false,
+                Campaign::Only(member) => member == to,
+                Campaign::Everybody => true,
+            },
+            holds: self.role.holds(),
+            ready: self.ready(seat),
+            yields: self.role.says_yields() && seat.config.is_candidate(to),
+            vote: self.vote.as_ref().map(Vote::ballot),
+        }
+    }
+
+    /// Lets what is over be over, before any input is applied.
+    pub(crate) fn expire(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
+        let now = seat.now;
+        if self.vote.is_some_and(|v| v.until <= now) {
+            self.vote = None;
+        }
+        match &mut self.role {
+            Role::Holder { lease_end, .. } if *lease_end <= now => {
+                self.release(seat, Why::LeaseOver, None, out);
+            }
+            Role::Releasing { asks_until, .. } if asks_until.is_some_and(|at| at <= now) => {
+                *asks_until = None;
+            }
+            Role::Standby { patience } => {
+                *patience = match *patience {
+                    Patience::Asking { until } if until <= now => Patience::Tired,
+                    Patience::Resting { until } if until <= now => Patience::Idle,
+                    other => other,
+                };
+            }
+            Role::Witness | Role::Holder { .. } | Role::Releasing { .. } => {}
+        }
+    }
+
+    /// what an accepted advert of `from` changes.
+    pub(crate) fn heard(
+        &mut self,
+        seat: &Seat<'_>,
+        from: &Session,
+        news: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        self.free_vote(seat, from);
+        self.cast_vote(seat, from);
+        let holds = from.says(seat.index).holds;
+        if let Role::Holder { conflict, .. } = &mut self.role {
+            let group = seat.group;
+            if holds && !*conflict {
+                out.push(Effect::Report(Event::Conflict {
+                    group,
+                    peer: from.peer,
+                }));
+            }
+            let over = *conflict && !holds;
+            *conflict = holds;
+            if over || news {
+                out.push(Effect::Announce { group });
+            }
+            // by static preference one stays; readiness may flip in flight.
+            let survivor = seat.config.arbitration() == Arbitration::Survivor;
+            if holds && survivor && !seat.is_preferred(seat.config.me()) {
+                self.release(seat, Why::Conflict, None, out);
+            }
+        }
+    }
+
+    /// any authentic datagram of the peer ends the presumption.
+    pub(crate) const fn presume_alive(&mut self) {
+        self.presumed_dead = false;
+    }
+
+    /// the kernel confirmed a release. R-12: the vote goes to the heir's ask at once.
+    pub(crate) fn muted(&mut self, seat: &Seat<'_>, release: ReleaseId, out: &mut Vec<Effect>) {
+        match self.role {
+            Role::Releasing {
+                release: pending,
+                heir,
+                ..
+            } if pending == release => {
+                self.become_role(seat, Role::STANDBY, Why::Muted, out);
+                let heir = heir.and_then(|heir| seat.sessions.iter().find(|s| s.peer == heir));
+                if let Some(heir) = heir.filter(|s| s.says(seat.index).asks && s.two_way()) {
+                    self.bind_vote(seat, heir);
+                }
+            }
+            // A confirmation of nothing that is pending.
+            Role::Witness | Role::Standby { .. } | Role::Holder { .. } | Role::Releasing { .. } => {
+            }
+        }
+    }
+
+    /// The kernel could not do what `HoldUntil` said.
+    pub(crate) fn refused(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
+        self.eligible = false;
+        if self.role.name() == RoleName::Holder {
+            self.release(seat, Why::KernelRefused, None, out);
+        }
+    }
+
+    /// Draws every conclusion from what is known now.
+    pub(crate) fn settle(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
+        self.offer_vote(seat);
+        self.pace_campaign(seat);
+        self.offer_vote(seat); // one that just began to rest may vote now
+        match self.role {
+            Role::Standby { .. } => self.try_to_hold(seat, out),
+            Role::Holder { .. } => self.go_on_holding(seat, out),
+            Role::Witness | Role::Releasing { .. } => {}
+        }
+    }
+
+    /// one that has asked for longer than D (the preferred one: 3D) in vain gets out of the
+    /// way of another that collects votes, for at most 2D.
+    fn pace_campaign(&mut self, seat: &Seat<'_>) {
+        let everybody = self.campaign(seat) == Campaign::Everybody;
+        let Role::Standby { patience } = &mut self.role else {
+            return;
+        };
+        let vote = seat.timing().vote();
+        let span = if seat.is_preferred(seat.config.me()) {
+            vote.times(3)
+        } else {
+            vote
+        };
+        let rival = seat.rival_collects_votes();
+        *patience = match *patience {
+            Patience::Resting { until } if rival => Patience::Resting { until },
+            Patience::Tired if rival && everybody => Patience::Resting {
+                until: seat.now.plus(vote.times(2)),
+            },
+            Patience::Tired if everybody => Patience::Tired,
+            Patience::Asking { until } if everybody => Patience::Asking { until },
+            Patience::Idle if everybody => Patience::Asking {
+                until: seat.now.plus(span),
+            },
+            Patience::Idle
+            | Patience::Asking { .. }
+            | Patience::Tired
+            | Patience::Resting { .. } => Patience::Idle,
+        };
+    }
+
+    /// takes hold if it may.
+    fn try_to_hold(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
+        if seat.quarantined || !self.available() || self.vote.is_some() {
+            return;
+        }
+        let granted = match self.campaign(seat) {
+            Campaign::Nobody => None, // only one that asks
+            Campaign::Only(_) | Campaign::Everybody => self
+                .granted(seat)
+                .filter(|a| seat.timing().useful(*a, seat.now)),
+        };
+        let sick = !self.healthy && seat.releases_when_unhealthy();
+        // the advert that says so goes out in this turn, before the hold.
+        let (asked_at, why) = if let Some(asked_at) = granted {
+            (asked_at, Why::Majority)
+        } else if self.presumed_dead && !sick {
+            (seat.now, Why::PresumedDead)
+        } else if seat.silence() == Depth::Full && !sick {
+            (seat.now, Why::PeerSilent)
+        } else {
+            return;
+        };
+        self.gave_away = false;
+        let lease_end = seat.timing().lease_end(asked_at);
+        let role = Role::Holder {
+            lease_end,
+            yields: None,
+            failback_at: None,
+            conflict: false,
+        };
+        self.become_role(seat, role, why, out);
+        out.push(Effect::Announce { group: seat.group });
+    }
+
+    /// renews; R-12: hands over if it should and can.
+    fn go_on_holding(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
+        let now = seat.now;
+        if let Some(asked_at) = self.granted(seat) {
+            self.extend_lease(seat.timing().lease_end(asked_at));
+        }
+        self.pace_failback(seat);
+        let why = self.reason_to_yield(seat, out);
+        if let Role::Holder { yields, .. } = &mut self.role {
+            *yields = why.map(|why| match *yields {
+                Some(y) if y.why == why => y,
+                Some(_) | None => Yield { why, since: now },
+            });
+        }
+        let sick = !self.healthy && seat.releases_when_unhealthy();
+        let Some(rival) = seat.ready_rival() else {
+            // `stop` lets go even if nobody is ready; so does a sick one that may not hold.
+            if self.stopping {
+                self.release(seat, Why::Stop, None, out);
+            } else if sick {
+                self.release(seat, Why::Unhealthy, None, out);
+            }
+            return;
+        };
+        let Some(yields) = self.role.yields() else {
+            return;
+        };
+        // its latest advert asks, answers our wish, and gives a lease worth having.
+        let answers = rival
+            .life
+            .as_ref()
+            .and_then(|l| l.echo)
+            .is_some_and(|echo| echo >= yields.since && seat.timing().useful(echo, now));
+        if answers && rival.says(seat.index).asks {
+            let heir = rival.peer;
+            self.gave_away |= yields.why == Why::Switch;
+            self.release(seat, yields.why, Some(heir), out);
+        } else if yields.why == Why::Stop && seat.timing().bound_until(yields.since) <= now {
+            self.release(seat, Why::Stop, None, out); // it had D to answer
+        }
+    }
+
+    /// since when the preferred candidate, ready, has been asking.
+    fn pace_failback(&mut self, seat: &Seat<'_>) {
+        let asks = seat.failback() == Failback::Auto
+            && seat
+                .ready_rival()
+                .is_some_and(|r| seat.is_preferred(r.peer) && r.says(seat.index).asks);
+        let delay = seat
+            .config
+            .group(seat.group)
+            .map(|g| g.failback_delay)
+            .unwrap_or_default();
+        if let Role::Holder { failback_at, .. } = &mut self.role {
+            *failback_at = asks.then(|| failback_at.unwrap_or(seat.now.plus(delay)));
+        }
+    }
+
+    /// why this holder should hand over, if it should.
+    fn reason_to_yield(&self, seat: &Seat<'_>, out: &mut Vec<Effect>) -> Option<Why> {
+        let Role::Holder {
+            yields,
+            failback_at,
+            ..
+        } = &self.role
+        else {
+            return None;
+        };
+        if self.stopping {
+            return Some(Why::Stop);
+        }
+        seat.ready_rival()?;
+        if self.standby {
+            return Some(Why::Standby);
+        }
+        if let Some(Yield {
+            why: Why::Switch,
+            since,
+        }) = yields
+        {
+            if seat.timing().bound_until(*since) > seat.now {
+                return Some(Why::Switch);
+            }
+            let refusal = Refusal::NobodyReady; // it had D to answer
+            out.push(Effect::Report(Event::Refused {
+                group: seat.group,
+                refusal,
+            }));
+        }
+        if !self.healthy || !self.eligible {
+            return Some(Why::Unready);
+        }
+        failback_at
+            .is_some_and(|at| at <= seat.now)
+            .then_some(Why::Failback)
+    }
+
+    /// a holder that presumes its peer dead renews by what the network already has.
+    /// Called after the turn's adverts: Send precedes HoldUntil.
+    pub(crate) fn presume(&mut self, seat: &Seat<'_>) {
+        if self.presumed_dead || seat.silence() >= Depth::Half {
+            let sent = seat.sessions.iter().filter_map(|s| s.last_sent).max();
+            if let Some(sent) = sent {
+                self.extend_lease(seat.timing().lease_end(sent));
+            }
+        }
+    }
+
+    /// a lease never shrinks.
+    fn extend_lease(&mut self, until: LocalTime) {
+        if let Role::Holder { lease_end, .. } = &mut self.role {
+            *lease_end = until.max(*lease_end);
+        }
+    }
+
+    /// Lets go: the kernel first, then everything else waits for its confirmation.
+    fn release(
+        &mut self,
+        seat: &Seat<'_>,
+        why: Why,
+        heir: Option<MemberId>,
+        out: &mut Vec<Effect>,
+    ) {
+        let Some(lease_end) = self.role.lease_end() else {
+            return;
+        };
+        let release = ReleaseId(!self.last_release.0);
+        self.last_release = release;
+        out.push(Effect::Release {
+            group: seat.group,
+            release,
+        });
+        let over = seat.timing().surely_over(lease_end);
+        let asks_until = (over > seat.now).then_some(over);
+        self.become_role(
+            seat,
+            Role::Releasing {
+                release,
+                asks_until,
+                heir,
+            },
+            why,
+            out,
+        );
+    }
+
+    fn become_role(&mut self, seat: &Seat<'_>, role: Role, why: Why, out: &mut Vec<Effect>) {
+        let (from, to) = (self.role.name(), role.name());
+        self.role = role;
+        out.push(Effect::Report(Event::Role {
+            group: seat.group,
+            from,
+            to,
+            why,
+        }));
+    }
+
+    /// What an operator says of this group.
+    pub(crate) fn operator(&mut self, seat: &Seat<'_>, command: Command) -> Result<(), Refusal> {
+        if self.role == Role::Witness {
+            return if command == Command::Stop {
+                self.stopping = true;
+                Ok(())
+            } else {
+                Err(Refusal::Witness)
+            };
+        }
+        if self.stopping {
+            return Err(Refusal::Stopping);
+        }
+        match command {
+            Command::Switch => {
+                let Role::Holder { yields, .. } = &mut self.role else {
+                    return Err(Refusal::NotHolder);
+                };
+                seat.ready_rival().ok_or(Refusal::NobodyReady)?;
+                *yields = Some(Yield {
+                    why: Why::Switch,
+                    since: seat.now,
+                });
+            }
+            Command::Standby => self.standby = true,
+            Command::Resume => {
+                self.standby = false;
+                self.gave_away = false;
+            }
+            Command::Stop => self.stopping = true,
+            Command::PresumeDead => {
+                if seat.config.members().len() != 2
+                    || seat.config.arbitration() != Arbitration::Majority
+                {
+                    return Err(Refusal::NotTwoMembers);
+                }
+                let unheard = seat.timing().vote().times(2); // D + Q
+                let silent = seat.sessions.iter().filter_map(|s| s.silence.as_ref());
+                if silent
+                    .map(|s| seat.now.since(s.since))
+                    .any(|span| span < unheard)
+                {
+                    return Err(Refusal::PeerHeard);
+                }
+                if self.vote.is_some() {
+                    return Err(Refusal::VoteBound);
+                }
+                self.presumed_dead = true;
+            }
+        }
+        Ok(())
+    }
+
+    /// Stopped, and everything released.
+    pub(crate) const fn stopped(&self) -> bool {
+        self.stopping && matches!(self.role, Role::Witness | Role::Standby { .. })
+    }
+
+    /// Every later moment at which something in this group changes by itself.
+    pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
+        let vote = self.vote.map(|v| v.until);
+        let (first, second) = match self.role {
+            Role::Witness => (None, None),
+            Role::Standby { patience } => match patience {
+                Patience::Asking { until } | Patience::Resting { until } => (Some(until), None),
+                Patience::Idle | Patience::Tired => (None, None),
+            },
+            Role::Holder {
+                lease_end,
+                yields,
+                failback_at,
+                ..
+            } => {
+                let own = match yields {
+                    Some(Yield {
+                        why: Why::Stop | Why::Switch,
+                        since,
+                    }) => Some(timing.bound_until(since)),
+                    Some(_) => None,
+                    None => failback_at,
+                };
+                (Some(lease_end), own)
+            }
+            Role::Releasing { asks_until, .. } => (asks_until, None),
+        };
+        [vote, first, second].into_iter().flatten()
+    }
+
+    /// What people may see.
+    pub(crate) fn observe(&self, seat: &Seat<'_>) -> GroupSnapshot {
+        let me = seat.config.me();
+        let holds = self.role.name() == RoleName::Holder;
+        let mut votes: Vec<MemberId> = seat
+            .sessions
+            .iter()
+            .filter(|s| seat.granted_by(s).is_some())
+            .map(|s| s.peer)
+            .collect();
+        if holds {
+            votes.push(me);
+            votes.sort_unstable();
+        }
+        GroupSnapshot {
+            group: seat.group,
+            role: self.role.name(),
+            holder: if holds {
+                Some(me)
+            } else {
+                seat.holder_in_sight().map(|s| s.peer)
+            },
+            lease_left: self.role.lease_end().map(|end| end.since(seat.now)),
+            vote: self.vote.as_ref().map(Vote::ballot),
+            votes,
+            asks: self.campaign(seat) != Campaign::Nobody,
+            ready: self.ready(seat),
+            eligible: self.eligible,
+            healthy: self.healthy,
+            yields: self.role.yields().is_some(),
+            standby: self.standby,
+            gave_away: self.gave_away,
+            presumed_dead: self.presumed_dead,
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! What a member is in one group, with the data that belongs to each role.
+
+use crate::advert::MemberId;
+use crate::effect::{ReleaseId, Why};
+use crate::observe::RoleName;
+use crate::time::LocalTime;
+
+/// A role carries what only it needs; whatever is not in it can't be stale.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Role {
+    /// Votes, never holds.
+    Witness,
+    /// May hold, and does not; the kernel is known to be mute.
+    Standby {
+        /// how its campaign goes.
+        patience: Patience,
+    },
+    /// Holds. The kernel ends it at `lease_end` without being told.
+    Holder {
+        /// never shrinks.
+        lease_end: LocalTime,
+        /// it wants to hand over.
+        yields: Option<Yield>,
+        /// when the preferred candidate will have asked for long enough.
+        failback_at: Option<LocalTime>,
+        /// another holder is heard.
+        conflict: bool,
+    },
+    /// has let go; the kernel has not confirmed it yet.
+    Releasing {
+        /// What the confirmation must name.
+        release: ReleaseId,
+        /// until when it goes on asking if the kernel doesn't confirm.
+        asks_until: Option<LocalTime>,
+        /// who gets this member's vote when the kernel has confirmed.
+        heir: Option<MemberId>,
+    },
+}
+
+/// A holder's wish to hand over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Yield {
+    pub(crate) why: Why,
+    /// An ask that echoes an advert from before this does not count as an answer to it.
+    pub(crate) since: LocalTime,
+}
+
+/// a candidate that asks in vain while another collects votes must get out of its way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(crate) enum Patience {
+    /// Not asking everybody.
+    Idle,
+    /// Asking everybody; patient until then.
+    Asking { until: LocalTime },
+    /// Has asked long enough: rests as soon as it hears of a vote for the other.
+    Tired,
+    /// Asks nobody until it hears of no vote for the other, at most until then.
+    Resting { until: LocalTime },
+}
+
+impl Role {
+    pub(crate) const STANDBY: Self = Self::Standby {
+        patience: Patience::Idle,
+    };
+
+    pub(crate) const fn name(&self) -> RoleName {
+        match self {
+            Self::Witness => RoleName::Witness,
+            Self::Standby { .. } => RoleName::Standby,
+            Self::Holder { .. } => RoleName::Holder,
+            Self::Releasing { .. } => RoleName::Releasing,
+        }
+    }
+
+    pub(crate) const fn lease_end(&self) -> Option<LocalTime> {
+        match self {
+            Self::Holder { lease_end, .. } => Some(*lease_end),
+            Self::Witness | Self::Standby { .. } | Self::Releasing { .. } => None,
+        }
+    }
+
+    /// It holds, or its hold may not be over in the kernel yet.
+    pub(crate) const fn holds(&self) -> bool {
+        matches!(
+            self,
+            Self::Holder { .. }
+                | Self::Releasing {
+                    asks_until: Some(_),
+                    ..
+                }
+        )
+    }
+
+    /// its wish to hand over, while it holds.
+    pub(crate) const fn yields(&self) -> Option<Yield> {
+        match self {
+            Self::Holder { yields, .. } => *yields,
+            Self::Witness | Self::Standby { .. } | Self::Releasing { .. } => None,
+        }
+    }
+
+    /// It says so to the heir, until the kernel has confirmed.
+    pub(crate) const fn says_yields(&self) -> bool {
+        match self {
+            Self::Holder { yields, .. } => yields.is_some(),
+            Self::Releasing {
+                heir, asks_until, ..
+            } => heir.is_some() && asks_until.is_some(),
+            Self::Witness | Self::Standby { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,370 @@
+//! which life of a peer is talked with, and in what order its adverts count.
+//!
+//! A session never looks at votes. It remembers the peer's latest accepted advert, when that
+//! arrived, and what this member sent; everything else is derived.
+
+use crate::advert::{Advert, Incarnation, MemberId, Statement};
+use crate::config::Config;
+use crate::lease::Timing;
+use crate::reject::Reject;
+use crate::time::LocalTime;
+use alloc::vec::Vec;
+
+/// One peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Session {
+    pub(crate) peer: MemberId,
+    /// The life that is talked with, once one named ours.
+    pub(crate) life: Option<Life>,
+    /// What that life last said, by group.
+    says: Vec<Statement>,
+    /// since when every advert to the peer has asked, by group. Asks sent before are revoked.
+    asked: Vec<Option<LocalTime>>,
+    /// When the newest advert that names its life was handed to the network.
+    pub(crate) last_sent: Option<LocalTime>,
+    /// it has asked since, and waits for its echo.
+    owed: bool,
+    knock: Option<Knock>,
+    knock_answered: Option<LocalTime>,
+    /// Seeds the choice among waiting knocks; moves only when there are several.
+    dice: u64,
+    /// how long there has been no sign of life at all. Kept where two members are all.
+    pub(crate) silence: Option<Silence>,
+}
+
+/// A life of the peer, and its latest accepted advert.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Life {
+    pub(crate) incarnation: Incarnation,
+    /// When it was adopted, by our clock.
+    adopted_at: LocalTime,
+    /// `sent_at` of its latest accepted advert, by its clock.
+    pub(crate) sent_at: LocalTime,
+    /// When that arrived, by our clock.
+    pub(crate) arrived: LocalTime,
+    /// It arrived less than D ago.
+    pub(crate) heard: bool,
+    /// The newest of our adverts that it has accepted; dropped when that is D old.
+    pub(crate) echo: Option<LocalTime>,
+    pub(crate) quarantined: bool,
+}
+
+/// A life that does not know ours, or that we don't know, and that waits for an answer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+struct Knock {
+    incarnation: Incarnation,
+    /// How many have knocked since the last answer.
+    waiting: u64,
+}
+
+/// Waking time without any authentic datagram of the peer.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Silence {
+    pub(crate) since: LocalTime,
+    pub(crate) depth: Depth,
+    /// The newest knock: a repetition of it is no sign of life.
+    knocked: Option<(Incarnation, LocalTime)>,
+}
+
+/// How deep a silence is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Depth {
+    /// Less than D/2.
+    Short,
+    /// At least D/2: a holder may renew by what it sent.
+    Half,
+    /// At least D: a standby may take hold.
+    Full,
+}
+
+/// What an accepted advert changed in the session.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Accepted {
+    /// Nothing but the news.
+    News,
+    /// The peer had been silent for D.
+    Back,
+    /// It is another life than before.
+    Met,
+}
+
+impl Session {
+    pub(crate) fn new(config: &Config, peer: MemberId, seed: Incarnation, now: LocalTime) -> Self {
+        let two_alone = config.members().len() == 2;
+        Self {
+            peer,
+            life: None,
+            says: alloc::vec![Statement::default(); config.groups().len()],
+            asked: alloc::vec![None; config.groups().len()],
+            last_sent: None,
+            owed: false,
+            knock: None,
+            knock_answered: None,
+            dice: seed.0 ^ u64::from(peer.0),
+            silence: two_alone.then_some(Silence {
+                since: now,
+                depth: Depth::Short,
+                knocked: None,
+            }),
+        }
+    }
+
+    /// What the peer last said of a group, whenever that was.
+    pub(crate) fn says(&self, group: usize) -> Statement {
+        self.says.get(group).copied().unwrap_or_default()
+    }
+
+    /// All that the peer last said.
+    pub(crate) fn statements(&self) -> &[Statement] {
+        &self.says
+    }
+
+    /// since when the asks of this group to the peer stand unrevoked.
+    pub(crate) fn asked(&self, group: usize) -> Option<LocalTime> {
+        self.asked.get(group).copied().flatten()
+    }
+
+    /// An advert of it was accepted less than D ago.
+    pub(crate) fn heard(&self) -> bool {
+        self.life.as_ref().is_some_and(|l| l.heard)
+    }
+
+    /// Heard, and it hears us: its echo is less than D old.
+    pub(crate) fn two_way(&self) -> bool {
+        self.life
+            .as_ref()
+            .is_some_and(|l| l.heard && l.echo.is_some())
+    }
+
+    /// accepts the advert, or says why not. An advert that isn't accepted leaves nothing
+    /// but a knock waiting for its answer and, with two members, a sign of life.
+    pub(crate) fn receive(
+        &mut self,
+        timing: &Timing,
+        mine: Incarnation,
+        now: LocalTime,
+        advert: &Advert,
+    ) -> Result<Accepted, Reject> {
+        if advert.to_incarnation != Some(mine) {
+            // A life that we talk with learnt ours long ago: this is only late.
+            if self
+                .life
+                .as_ref()
+                .is_none_or(|l| l.incarnation != advert.incarnation)
+            {
+                self.knocked(advert.incarnation);
+                self.stir_by_knock(now, advert);
+            }
+            return Err(Reject::Knock);
+        }
+        let accepted = match &self.life {
+            None => Accepted::Met,
+            Some(l) if l.incarnation == advert.incarnation => {
+                if advert.sent_at <= l.sent_at {
+                    return Err(Reject::Stale);
+                }
+                if l.heard {
+                    Accepted::News
+                } else {
+                    Accepted::Back
+                }
+            }
+            // only a life that has accepted an advert sent after the present one was adopted
+            // can be younger than that one.
+            Some(l) if advert.echo.is_some_and(|e| e > l.adopted_at) => Accepted::Met,
+            Some(_) => {
+                self.knocked(advert.incarnation);
+                self.stir_by_knock(now, advert);
+                return Err(Reject::OldLife);
+            }
+        };
+        let adopted_at = match (&self.life, accepted) {
+            (Some(l), Accepted::News | Accepted::Back) => l.adopted_at,
+            (None, _) | (Some(_), Accepted::Met) => now,
+        };
+        self.life = Some(Life {
+            incarnation: advert.incarnation,
+            adopted_at,
+            sent_at: advert.sent_at,
+            arrived: now,
+            heard: true,
+            echo: advert
+                .echo
+                .filter(|e| *e <= now && timing.bound_until(*e) > now),
+            quarantined: advert.quarantined,
+        });
+        for (mine, theirs) in self.says.iter_mut().zip(&advert.groups) {
+            *mine = *theirs;
+        }
+        self.owed |= self.says.iter().any(|s| s.asks);
+        self.stir(now);
+        Ok(accepted)
+    }
+
+    /// Any sign of life ends a silence.
+    pub(crate) fn stir(&mut self, now: LocalTime) {
+        if let Some(s) = &mut self.silence {
+            s.since = now;
+            s.depth = Depth::Short;
+        }
+    }
+
+    /// A knock is a sign of life unless it is a repetition: a peer that doesn't know our new life
+    /// yet, or whose new life we don't know, is alive all the same.
+    fn stir_by_knock(&mut self, now: LocalTime, advert: &Advert) {
+        let Some(s) = &mut self.silence else { return };
+        let repeated = s
+            .knocked
+            .is_some_and(|(life, at)| life == advert.incarnation && advert.sent_at <= at);
+        if !repeated {
+            s.knocked = Some((advert.incarnation, advert.sent_at));
+            self.stir(now);
+        }
+    }
+
+    /// keeps one of all that knock, each as likely as the others, however many there are.
+    fn knocked(&mut self, incarnation: Incarnation) {
+        let Some(knock) = &mut self.knock else {
+            self.knock = Some(Knock {
+                incarnation,
+                waiting: 1,
+            });
+            return;
+        };
+        knock.waiting = knock.waiting.saturating_add(1);
+        if knock.incarnation != incarnation {
+            self.dice = splitmix(self.dice);
+            if self.dice.checked_rem(knock.waiting) == Some(0) {
+                knock.incarnation = incarnation;
+            }
+        }
+    }
+
+    /// the life whose knock is answered now: at most one per interval.
+    pub(crate) fn answer_knock(&mut self, now: LocalTime) -> Option<Incarnation> {
+        if self.knock_answered.is_some() {
+            return None;
+        }
+        let knock = self.knock.take()?;
+        self.knock_answered = Some(now);
+        Some(knock.incarnation)
+    }
+
+    /// Lets what is over be over. Says whether the peer just went silent.
+    pub(crate) fn expire(&mut self, timing: &Timing, now: LocalTime) -> bool {
+        if self
+            .knock_answered
+            .is_some_and(|at| at.plus(timing.interval()) <= now)
+        {
+            self.knock_answered = None;
+        }
+        if let Some(s) = &mut self.silence {
+            let span = now.since(s.since);
+            s.depth = if span >= timing.vote() {
+                Depth::Full
+            } else if span >= timing.presume_after() {
+                Depth::Half
+            } else {
+                Depth::Short
+            };
+        }
+        let Some(life) = &mut self.life else {
+            return false;
+        };
+        if life.echo.is_some_and(|e| timing.bound_until(e) <= now) {
+            life.echo = None;
+        }
+        let lost = life.heard && timing.bound_until(life.arrived) <= now;
+        life.heard &= !lost;
+        lost
+    }
+
+    /// An advert that names the peer's life goes out now, asking for the groups in `asks`.
+    pub(crate) fn sent(&mut self, now: LocalTime, asks: impl Iterator<Item = bool>) {
+        self.last_sent = Some(now);
+        self.owed = false;
+        for (asked, asks) in self.asked.iter_mut().zip(asks) {
+            // an advert that does not ask revokes every earlier ask.
+            *asked = if asks { asked.or(Some(now)) } else { None };
+        }
+    }
+
+    /// when the next advert is due: each i; each i/4 where an answer is owed or late. One that
+    /// is asked by the peer and doesn't ask it waits i/4 more, for its answers set the pace. A peer
+    /// that has been silent for D gets no more than one each i.
+    pub(crate) fn send_due(
+        &self,
+        timing: &Timing,
+        me: MemberId,
+        mine: Incarnation,
+    ) -> Option<LocalTime> {
+        let last = self.last_sent?;
+        let regular = last.plus(timing.interval());
+        let Some(life) = self.life.as_ref().filter(|l| l.heard) else {
+            return Some(regular);
+        };
+        let asked_by = self.says.iter().any(|s| s.asks);
+        let asking = self.asked.iter().any(Option::is_some);
+        let paced = if asked_by && !asking {
+            regular.plus(timing.hurry())
+        } else {
+            regular
+        };
+        let owed = (self.owed && !asking).then_some(life.arrived);
+        let silent = life.arrived.plus(timing.late());
+        let deaf = life.echo.map_or(life.arrived, |e| {
+            e.plus(timing.late().plus(timing.interval()))
+        });
+        // One that asks us too answers only with its next regular advert.
+        let patience = if asked_by {
+            timing.late().plus(timing.interval())
+        } else {
+            timing.late()
+        };
+        let unvoted = self
+            .says
+            .iter()
+            .zip(&self.asked)
+            .filter(|(_, asked)| asked.is_some())
+            .filter_map(|(says, _)| says.vote)
+            .filter(|b| b.member == me && b.incarnation == mine)
+            .map(|b| b.asked_at.plus(patience))
+            .min();
+        let soonest = [owed, Some(silent), Some(deaf), unvoted]
+            .into_iter()
+            .flatten()
+            .min();
+        let hurried = soonest.map_or(paced, |s| s.max(last.plus(timing.hurry())));
+        Some(paced.min(hurried))
+    }
+
+    /// Every later moment at which something in this session changes by itself.
+    pub(crate) fn deadlines(
+        &self,
+        timing: &Timing,
+        me: MemberId,
+        mine: Incarnation,
+    ) -> impl Iterator<Item = LocalTime> {
+        let life = self.life.as_ref();
+        let heard = life
+            .filter(|l| l.heard)
+            .map(|l| timing.bound_until(l.arrived));
+        let echo = life.and_then(|l| l.echo).map(|e| timing.bound_until(e));
+        let silence = self.silence.as_ref().and_then(|s| match s.depth {
+            Depth::Short => Some(s.since.plus(timing.presume_after())),
+            Depth::Half => Some(s.since.plus(timing.vote())),
+            Depth::Full => None,
+        });
+        let answered = self.knock_answered.map(|at| at.plus(timing.interval()));
+        let due = self.send_due(timing, me, mine);
+        [heard, echo, silence, answered, due].into_iter().flatten()
+    }
+}
+
+/// The SplitMix64 step: spreads a seed over 64 bits.
+const fn splitmix(seed: u64) -> u64 {
+    let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    z ^ (z >> 31)
+}

@@ -1,0 +1,196 @@
+//! Random faults, one virtual clock: never two holders while they last, one holder once they end.
+
+mod world;
+
+use onehold_core::config::Arbitration;
+use onehold_core::input::{Command, Input};
+use proptest::prelude::*;
+use world::*;
+
+/// What an adversary does next.
+fn fault(w: &mut World, standing_cuts: bool) {
+    let n = w.members.len() as u64;
+    let m = w.below(n) as usize;
+    match w.below(16) {
+        0 => w.kill(m),
+        1 => w.crash(m),
+        2 | 3 => w.start(m),
+        4 => w.pause(m),
+        5 | 6 => w.resume(m),
+        7 | 8 if standing_cuts => {
+            let other = w.below(n) as usize;
+            w.cut(m, other);
+        }
+        9 | 10 => w.heal(),
+        11 if standing_cuts => w.isolate(m),
+        12 => {
+            let healthy = w.chance(500);
+            w.input(
+                m,
+                Input::Health {
+                    group: WEB,
+                    healthy,
+                },
+            );
+        }
+        13 => {
+            let command = match w.below(3) {
+                0 => Command::Switch,
+                1 => Command::Standby,
+                _ => Command::Resume,
+            };
+            w.operator(m, command);
+        }
+        14 => {
+            // The process dies between any two effects of its next turn.
+            let n = w.below(4) as usize;
+            if w.is_up(m) {
+                w.input_until(m, Input::Wake, n);
+            }
+        }
+        15 if !w.recorded.is_empty() => {
+            let n = w.recorded.len() as u64;
+            for _ in 0..5 {
+                let at = w.below(n) as usize;
+                let advert = w.recorded[at].clone();
+                w.replay(advert);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// Faults end; within the bound there is exactly one holder, and it stays.
+fn calm_down(w: &mut World, bound: u64) {
+    w.heal();
+    w.weather = Weather::CALM;
+    for m in 0..w.members.len() {
+        w.resume(m);
+        w.start(m);
+        w.input(
+            m,
+            Input::Health {
+                group: WEB,
+                healthy: true,
+            },
+        );
+        w.operator(m, Command::Resume);
+    }
+    w.run(bound);
+    let (held, changed) = (w.effective(), w.changed_at);
+    assert_eq!(
+        held.len(),
+        1,
+        "one holder after the faults ended\n{}",
+        w.story()
+    );
+    w.run(ms(3_000));
+    assert_eq!(w.effective(), held, "{}", w.story());
+    assert_eq!(
+        w.changed_at,
+        changed,
+        "no change of roles without a fault\n{}",
+        w.story()
+    );
+}
+
+fn stormy(w: &mut World) {
+    w.weather = Weather {
+        loss: [0, 50, 200, 400][w.below(4) as usize],
+        duplication: w.below(200),
+        least_delay: 100_000,
+        most_delay: [300_000, ms(5), ms(60), ms(400)][w.below(4) as usize],
+        stragglers: [0, 20, 100][w.below(3) as usize],
+        kernel_delay: [100_000, ms(3), ms(200)][w.below(3) as usize],
+    };
+}
+
+fn drift(w: &mut World) {
+    for m in 0..w.members.len() {
+        let ppm = [-1_000, 0, 1_000][w.below(3) as usize];
+        w.set_rate(m, ppm);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: cases(), failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// S1, and liveness once the faults end: `majority` with one, none and three witnesses.
+    #[test]
+    fn majority_never_two(seed in any::<u64>(), size in prop::sample::select(vec![2usize, 3, 3, 3, 5])) {
+        let mut w = World::new(&spec(size, Arbitration::Majority), seed);
+        w.record = true;
+        drift(&mut w);
+        for m in 0..size {
+            w.start(m);
+        }
+        for _ in 0..60 {
+            if w.chance(100) {
+                stormy(&mut w);
+            }
+            fault(&mut w, true);
+            let pause = w.below(ms(300));
+            w.run(pause);
+        }
+        calm_down(&mut w, ms(4_000));
+    }
+
+    /// S2: `survivor` under crashes, pauses, restarts and a standing one-way cut, with messages
+    /// that get through in time otherwise.
+    #[test]
+    fn survivor_never_two_under_one_way_cuts(seed in any::<u64>(), cut in 0usize..3) {
+        let mut w = World::new(&spec(2, Arbitration::Survivor), seed);
+        drift(&mut w);
+        for m in 0..2 {
+            w.start(m);
+        }
+        for round in 0..60 {
+            // A healed one-way cut followed by the other one is no full cut as long as both sides
+            // had time to hear each other.
+            if round == 20 && cut > 0 {
+                w.cut(cut - 1, 2 - cut);
+            }
+            let m = w.below(2) as usize;
+            match w.below(8) {
+                0 => w.kill(m),
+                1 => w.crash(m),
+                2 | 3 => w.start(m),
+                4 => w.pause(m),
+                5 | 6 => w.resume(m),
+                _ => {}
+            }
+            let pause = w.below(ms(300));
+            w.run(pause);
+        }
+        calm_down(&mut w, ms(4_000));
+    }
+
+    /// `survivor` under every fault: two are possible while messages don't get through, but after
+    /// the heal there is exactly one again.
+    #[test]
+    fn survivor_heals(seed in any::<u64>()) {
+        let mut w = World::new(&spec(2, Arbitration::Survivor), seed);
+        w.check_two = false;
+        drift(&mut w);
+        for m in 0..2 {
+            w.start(m);
+        }
+        for _ in 0..60 {
+            if w.chance(100) {
+                stormy(&mut w);
+            }
+            fault(&mut w, true);
+            let pause = w.below(ms(300));
+            w.run(pause);
+        }
+        calm_down(&mut w, ms(4_000));
+    }
+}
+
+/// How many seeds: 256, or `ONEHOLD_CASES`.
+fn cases() -> u32 {
+    std::env::var("ONEHOLD_CASES")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(256)
+}

@@ -1,0 +1,983 @@
+//! Each rule of the protocol as a timeline. The names carry the rules' numbers.
+
+mod world;
+
+use onehold_core::advert::{Advert, Ballot, Incarnation, Statement};
+use onehold_core::auth::Authentic;
+use onehold_core::config::{Arbitration, Failback};
+use onehold_core::effect::{Effect, Event, Why};
+use onehold_core::input::{Command, Input, Refusal};
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use onehold_core::{Node, config::Config};
+use world::*;
+
+const MAJORITY: Arbitration = Arbitration::Majority;
+const SURVIVOR: Arbitration = Arbitration::Survivor;
+/// D of the default timing, rounded up.
+const D: u64 = 456;
+
+/// A node alone on a bench: its peers are whatever adverts the test makes up.
+struct Bench {
+    config: Config,
+    node: Node,
+    now: u64,
+}
+
+const ME: Incarnation = Incarnation(0xa);
+
+impl Bench {
+    /// `a` of three members, out of quarantine.
+    fn new(size: usize, arbitration: Arbitration, me: usize) -> Self {
+        let config = spec(size, arbitration).prove(["a", "b", "w"][me]).unwrap();
+        let node = Node::start(&config, ME, LocalTime::from_nanos(0), Span::ZERO);
+        let mut bench = Self {
+            config,
+            node,
+            now: 0,
+        };
+        bench.wake();
+        bench.until(ms(D));
+        bench
+    }
+
+    fn wake(&mut self) -> Vec<Effect> {
+        self.input(Input::Wake).0
+    }
+
+    fn input(&mut self, input: Input) -> (Vec<Effect>, Result<(), Reject>) {
+        let mut out = Vec::new();
+        let now = LocalTime::from_nanos(self.now);
+        let result = self.node.handle(&self.config, now, input, &mut out);
+        (out, result)
+    }
+
+    /// Wakes it whenever it is due, up to `at`.
+    fn until(&mut self, at: u64) -> Vec<Effect> {
+        let mut all = Vec::new();
+        while let Some(due) = self
+            .node
+            .poll_timeout(&self.config)
+            .filter(|d| d.as_nanos() <= at)
+        {
+            self.now = self.now.max(due.as_nanos());
+            all.extend(self.wake());
+        }
+        self.now = at;
+        all.extend(self.wake());
+        all
+    }
+
+    /// An advert of a peer's life 100 + its number: it hears us and says nothing.
+    fn advert(&self, from: usize) -> Advert {
+        Advert {
+            cluster: self.config.cluster(),
+            config: self.config.digest(),
+            from: id(from),
+            to: self.config.me(),
+            incarnation: Incarnation(100 + from as u64),
+            to_incarnation: Some(ME),
+            sent_at: LocalTime::from_nanos(self.now + ms(5_000)),
+            echo: Some(LocalTime::from_nanos(self.now)),
+            echo_age: Span::ZERO,
+            quarantined: false,
+            groups: [Statement::default()].into_iter().collect(),
+        }
+    }
+
+    fn says(&self, from: usize, statement: Statement) -> Advert {
+        Advert {
+            groups: [statement].into_iter().collect(),
+            ..self.advert(from)
+        }
+    }
+
+    fn hear(&mut self, advert: &Advert) -> (Vec<Effect>, Result<(), Reject>) {
+        self.input(Input::Received(Authentic::assumed(advert.clone())))
+    }
+
+    fn vote(&self) -> Option<Ballot> {
+        self.node
+            .observe(&self.config, LocalTime::from_nanos(self.now))
+            .groups[0]
+            .vote
+    }
+
+    fn ballot(&self, asked_at: u64) -> Option<Ballot> {
+        let asked_at = LocalTime::from_nanos(asked_at);
+        Some(Ballot {
+            member: self.config.me(),
+            incarnation: ME,
+            asked_at,
+        })
+    }
+}
+
+fn asks() -> Statement {
+    Statement {
+        asks: true,
+        ready: true,
+        ..Statement::default()
+    }
+}
+
+fn hold(effects: &[Effect]) -> Option<u64> {
+    effects.iter().rev().find_map(|e| match e {
+        Effect::HoldUntil { deadline, .. } => Some(deadline.as_nanos()),
+        _ => None,
+    })
+}
+
+fn sends_to(effects: &[Effect], to: usize) -> Vec<Advert> {
+    let send = |e: &Effect| match e {
+        Effect::Send { to: t, advert } if *t == id(to) => Some(advert.clone()),
+        _ => None,
+    };
+    effects.iter().filter_map(send).collect()
+}
+
+#[test]
+fn r0_another_configuration_is_an_alarm_and_nothing_else() {
+    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut other = bench.says(A, asks());
+    other.config.0 ^= 1;
+    let before = bench.node.clone();
+    let (_, result) = bench.hear(&other);
+    assert_eq!(
+        result,
+        Err(Reject::OtherConfig {
+            from: id(A),
+            digest: other.config
+        })
+    );
+    assert_eq!(bench.node, before);
+}
+
+#[test]
+fn r0_every_part_that_members_must_agree_on_is_digested() {
+    let base = spec(3, MAJORITY);
+    let digest = |s: &onehold_core::config::Spec| s.prove("a").unwrap().digest();
+    let mut variants = vec![base.clone(); 8];
+    variants[0].timing.lease = Span::from_millis(500);
+    variants[1].timing.guard_slack = Span::from_millis(6);
+    variants[2].timing.drift_ppm = 999;
+    variants[3].groups[0].preferred = "b".into();
+    variants[4].groups[0].addresses[0].length = 25;
+    variants[5].groups[0].failback = Failback::Manual;
+    variants[6].members[2].addresses = vec!["10.0.0.9".into()];
+    variants[7].cluster = "other".into();
+    for v in &variants {
+        assert_ne!(digest(v), digest(&base), "{v:?}");
+    }
+    let mut shuffled = base.clone();
+    shuffled.members.reverse();
+    assert_eq!(
+        digest(&shuffled),
+        digest(&base),
+        "the order in the file does not matter"
+    );
+}
+
+#[test]
+fn r1_a_reflected_or_misaddressed_advert_is_ignored() {
+    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut mine = bench.advert(A);
+    mine.from = id(W);
+    assert_eq!(bench.hear(&mine).1, Err(Reject::NotToMe));
+    let mut others = bench.advert(A);
+    others.to = id(B);
+    assert_eq!(bench.hear(&others).1, Err(Reject::NotToMe));
+}
+
+#[test]
+fn r1_a_knock_is_answered_once_an_interval_and_changes_nothing_else() {
+    let mut bench = Bench::new(3, MAJORITY, W);
+    let known = bench.advert(A);
+    bench.hear(&known).1.unwrap();
+    bench.now += ms(1);
+    let mut answered = Vec::new();
+    for life in 0..50 {
+        let mut knock = bench.says(A, asks());
+        knock.incarnation = Incarnation(900 + life);
+        knock.to_incarnation = None;
+        let (out, result) = bench.hear(&knock);
+        assert_eq!(result, Err(Reject::Knock));
+        answered.extend(
+            sends_to(&out, A)
+                .into_iter()
+                .filter(|a| a.to_incarnation.unwrap().0 >= 900),
+        );
+    }
+    assert_eq!(answered.len(), 1, "one answer an interval");
+    assert_eq!(
+        answered[0].echo, None,
+        "an answer to a knock echoes nothing, so no vote comes of it"
+    );
+    assert_eq!(bench.vote(), None);
+    let later = bench.until(bench.now + ms(101));
+    let next = sends_to(&later, A)
+        .into_iter()
+        .filter_map(|a| a.to_incarnation)
+        .any(|i| i.0 > 900);
+    assert!(next, "the others are answered later, one by one");
+}
+
+#[test]
+fn r1_a_straggler_of_a_dead_life_is_not_adopted_again() {
+    let mut bench = Bench::new(3, MAJORITY, W);
+    let old = bench.says(A, asks());
+    bench.hear(&old).1.unwrap();
+    bench.now += ms(600);
+    bench.wake();
+    // The old life is gone; a new one has accepted what we said since.
+    let mut new = bench.advert(A);
+    new.incarnation = Incarnation(777);
+    bench.hear(&new).1.unwrap();
+    bench.now += ms(1);
+    let mut straggler = bench.says(A, asks());
+    straggler.echo = old.echo;
+    straggler.sent_at = LocalTime::from_nanos(u64::MAX);
+    assert_eq!(bench.hear(&straggler).1, Err(Reject::OldLife));
+    assert_eq!(bench.vote(), None);
+}
+
+#[test]
+fn r2_what_is_not_newer_is_ignored() {
+    let mut bench = Bench::new(3, MAJORITY, W);
+    let first = bench.says(A, asks());
+    bench.hear(&first).1.unwrap();
+    let before = bench.node.clone();
+    assert_eq!(bench.hear(&first).1, Err(Reject::Stale), "a duplicate");
+    let mut older = bench.advert(A);
+    older.sent_at = LocalTime::from_nanos(1);
+    assert_eq!(bench.hear(&older).1, Err(Reject::Stale), "a late one");
+    assert_eq!(bench.node, before);
+}
+
+#[test]
+fn r3_an_advert_that_does_not_ask_revokes_every_earlier_ask() {
+    let mut bench = Bench::new(3, MAJORITY, A);
+    // Two-way with the witness: a asks.
+    let hello = bench.advert(W);
+    let (out, _) = bench.hear(&hello);
+    let asked_at = sends_to(&out, W)[0].sent_at.as_nanos();
+    assert!(sends_to(&out, W)[0].groups[0].asks);
+    // The operator makes it stop asking, and start again.
+    for command in [Command::Standby, Command::Resume] {
+        bench.now += ms(1);
+        let _ = bench.input(Input::Operator {
+            group: WEB,
+            command,
+        });
+    }
+    bench.now += ms(1);
+    let old = Statement {
+        vote: bench.ballot(asked_at),
+        ..Statement::default()
+    };
+    let revoked = bench.says(W, old);
+    assert_eq!(
+        hold(&bench.hear(&revoked).0),
+        None,
+        "a vote for a revoked ask does not count"
+    );
+    bench.now += ms(1);
+    let new = Statement {
+        vote: bench.ballot(ms(D + 2)),
+        ..Statement::default()
+    };
+    let granted = bench.says(W, new);
+    assert!(
+        hold(&bench.hear(&granted).0).is_some(),
+        "a vote for a standing one does"
+    );
+}
+
+#[test]
+fn r4_a_live_vote_never_moves() {
+    let mut bench = Bench::new(3, MAJORITY, W);
+    let a = bench.says(A, asks());
+    bench.hear(&a).1.unwrap();
+    let b = bench.says(B, asks());
+    bench.hear(&b).1.unwrap();
+    assert_eq!(bench.vote().unwrap().member, id(A));
+    // Another life of the owner is another owner.
+    bench.now += ms(1);
+    let mut reborn = bench.says(A, asks());
+    reborn.incarnation = Incarnation(5);
+    bench.hear(&reborn).1.unwrap();
+    assert_eq!(bench.vote().unwrap().incarnation, a.incarnation);
+}
+
+#[test]
+fn r4_no_vote_for_one_that_does_not_hear_us() {
+    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut deaf = bench.says(A, asks());
+    deaf.echo = None;
+    bench.hear(&deaf).1.unwrap();
+    assert_eq!(bench.vote(), None);
+    bench.now += ms(1);
+    let mut late = bench.says(A, asks());
+    late.echo = Some(LocalTime::from_nanos(0)); // more than D old
+    bench.hear(&late).1.unwrap();
+    assert_eq!(bench.vote(), None);
+}
+
+#[test]
+fn r4_a_free_vote_is_at_once_offered_to_another_that_asks() {
+    let mut bench = Bench::new(3, MAJORITY, W);
+    let a = bench.says(A, asks());
+    bench.hear(&a).1.unwrap();
+    bench.until(bench.now + ms(D - 50));
+    let b = bench.says(B, asks());
+    bench.hear(&b).1.unwrap();
+    assert_eq!(bench.vote().unwrap().member, id(A));
+    let out = bench.until(bench.now + ms(51));
+    assert_eq!(bench.vote().unwrap().member, id(B), "as soon as it expired");
+    let told = sends_to(&out, B)
+        .into_iter()
+        .any(|s| s.groups[0].vote.is_some_and(|v| v.member == id(B)));
+    assert!(told, "and is told so at once");
+}
+
+#[test]
+fn r5_a_vote_is_freed_by_its_owner_or_by_time() {
+    let mut bench = Bench::new(3, MAJORITY, W);
+    let ask = bench.says(A, asks());
+    bench.hear(&ask).1.unwrap();
+    // Another life can't free it.
+    bench.now += ms(1);
+    let mut other = bench.advert(A);
+    other.incarnation = Incarnation(5);
+    bench.hear(&other).1.unwrap();
+    assert!(bench.vote().is_some());
+    bench.until(ms(D) + ms(D) - ms(1));
+    assert!(bench.vote().is_some(), "D is not over");
+    bench.until(ms(D) + ms(D));
+    assert_eq!(bench.vote(), None, "D is over");
+
+    let mut bench = Bench::new(3, MAJORITY, W);
+    let ask = bench.says(A, asks());
+    bench.hear(&ask).1.unwrap();
+    bench.now += ms(1);
+    let free = bench.advert(A);
+    bench.hear(&free).1.unwrap();
+    assert_eq!(bench.vote(), None, "its owner stopped asking");
+}
+
+#[test]
+fn r5_a_holder_asks_until_the_kernel_confirms_or_its_hold_is_surely_over() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.weather.kernel_delay = ms(2_000);
+    w.isolate(A);
+    while w.last_why(A) != Some(Why::LeaseOver) {
+        w.run(100_000);
+    }
+    let asks = |w: &World| {
+        let m = &w.members[A];
+        w.node(A).observe(&m.config, w.local(A)).groups[0].asks
+    };
+    assert!(asks(&w), "its lease is over, its hold may last κ longer");
+    w.run(ms(8));
+    assert!(!asks(&w));
+}
+
+#[test]
+fn r6_one_whose_own_vote_is_bound_asks_nobody_and_takes_no_hold() {
+    let mut bench = Bench::new(3, MAJORITY, B);
+    let hello = bench.advert(W);
+    let (out, _) = bench.hear(&hello);
+    let asked_at = sends_to(&out, W)[0].sent_at.as_nanos();
+    // The better one asks and gets its vote.
+    let a = bench.says(A, asks());
+    let (out, _) = bench.hear(&a);
+    assert_eq!(bench.vote().unwrap().member, id(A));
+    assert!(!sends_to(&out, W)[0].groups[0].asks);
+    bench.now += ms(1);
+    let grant = Statement {
+        vote: bench.ballot(asked_at),
+        ..Statement::default()
+    };
+    let grant = bench.says(W, grant);
+    assert_eq!(hold(&bench.hear(&grant).0), None);
+}
+
+#[test]
+fn r7_a_lease_counts_from_the_ask_and_never_shrinks() {
+    let mut bench = Bench::new(3, MAJORITY, A);
+    let hello = bench.advert(W);
+    let (out, _) = bench.hear(&hello);
+    let asked_at = sends_to(&out, W)[0].sent_at.as_nanos();
+    bench.until(bench.now + ms(90));
+    let grant = Statement {
+        vote: bench.ballot(asked_at),
+        ..Statement::default()
+    };
+    let advert = bench.says(W, grant);
+    let (out, _) = bench.hear(&advert);
+    assert_eq!(
+        hold(&out),
+        Some(asked_at + ms(450)),
+        "from the ask, not from the answer"
+    );
+    // A vote of another life of ours, or one for another, does not count.
+    for (member, incarnation) in [(id(A), Incarnation(1)), (id(B), ME)] {
+        bench.now += ms(1);
+        let asked_at = LocalTime::from_nanos(bench.now);
+        let vote = Some(Ballot {
+            member,
+            incarnation,
+            asked_at,
+        });
+        let advert = bench.says(
+            B,
+            Statement {
+                vote,
+                ..Statement::default()
+            },
+        );
+        assert_eq!(hold(&bench.hear(&advert).0), None);
+    }
+}
+
+#[test]
+fn r7_five_members_need_three_votes() {
+    let spec = spec(5, MAJORITY);
+    let mut w = World::holding(&spec);
+    w.crash(3);
+    w.crash(4);
+    w.run(ms(3_000));
+    assert_eq!(w.effective(), [A], "three of five are a majority");
+    w.crash(2);
+    w.run(ms(1_000));
+    assert_eq!(w.effective(), [0usize; 0], "two of five are not");
+}
+
+#[test]
+fn r8_no_hold_between_a_release_and_its_confirmation() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.weather.kernel_delay = ms(300);
+    w.operator(A, Command::Switch);
+    let taken = w.until_held_by(B, ms(1_000));
+    assert!(taken > ms(1), "b waited for a's kernel: {taken} ns");
+    assert_eq!(w.two_at, None);
+}
+
+#[test]
+fn r8_a_confirmation_that_nobody_waits_for_changes_nothing() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    for release in [true, false] {
+        let release = onehold_core::effect::ReleaseId(release);
+        w.input(
+            A,
+            Input::Muted {
+                group: WEB,
+                release,
+            },
+        );
+    }
+    assert_eq!(w.effective(), [A]);
+    assert_eq!(w.last_why(A), Some(Why::Majority));
+}
+
+#[test]
+fn r8_a_hold_that_the_kernel_refuses_is_let_go() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.input(A, Input::Refused { group: WEB });
+    assert_eq!(w.last_why(A), Some(Why::KernelRefused));
+    w.run(ms(D + 10));
+    assert_eq!(w.effective(), [B], "the other takes over");
+    w.input(
+        A,
+        Input::Eligible {
+            group: WEB,
+            eligible: true,
+        },
+    );
+    w.run(ms(100));
+    assert_eq!(
+        w.effective(),
+        [A],
+        "and gives it back when the kernel can again"
+    );
+}
+
+#[test]
+fn r9_a_starting_member_neither_votes_nor_holds_for_q() {
+    let mut bench = Bench::new(3, MAJORITY, W);
+    bench.node = Node::start(
+        &bench.config,
+        ME,
+        LocalTime::from_nanos(bench.now),
+        Span::from_millis(900),
+    );
+    bench.wake();
+    let start = bench.now;
+    for _ in 0..9 {
+        bench.until(bench.now + ms(100));
+        let ask = bench.says(A, asks());
+        bench.hear(&ask).1.unwrap();
+        assert_eq!(
+            bench.vote(),
+            None,
+            "quarantine lasts as long as an earlier life's lease may"
+        );
+    }
+    bench.until(start + ms(908));
+    assert!(
+        bench.vote().is_some(),
+        "and then the waiting ask gets the vote"
+    );
+}
+
+#[test]
+fn r9_two_restarted_voters_do_not_make_a_second_holder() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    // a holds on what it has been granted; b and w forget it.
+    w.isolate(A);
+    w.kill(B);
+    w.kill(W);
+    w.start(B);
+    w.start(W);
+    w.run(ms(2_000));
+    assert_eq!(w.effective(), [B]);
+}
+
+#[test]
+fn r10_better_a_sick_server_than_none() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.input(
+        B,
+        Input::Health {
+            group: WEB,
+            healthy: false,
+        },
+    );
+    w.crash(A);
+    w.run(ms(1_000));
+    assert_eq!(w.effective(), [B]);
+
+    let mut strict = spec(3, MAJORITY);
+    strict.groups[0].release_when_unhealthy = true;
+    let mut w = World::holding(&strict);
+    w.input(
+        B,
+        Input::Health {
+            group: WEB,
+            healthy: false,
+        },
+    );
+    w.crash(A);
+    w.run(ms(1_000));
+    assert_eq!(w.effective(), [0usize; 0], "unless the group says so");
+}
+
+#[test]
+fn r10_one_that_asks_in_vain_gets_out_of_the_others_way() {
+    // w votes for b, y votes for b, x votes for a: neither has three of five, and the two can't
+    // hear each other.
+    let mut w = World::new(&spec(5, MAJORITY), 3);
+    w.cut_both(A, B);
+    w.cut_both(A, 2);
+    for m in 0..5 {
+        w.start(m);
+    }
+    w.run(ms(6_000));
+    assert_eq!(w.effective().len(), 1, "somebody holds\n{}", w.story());
+}
+
+#[test]
+fn r11_the_preferred_one_gets_it_when_both_start() {
+    for seed in 0..50 {
+        let mut w = World::new(&spec(3, MAJORITY), seed);
+        for m in [1, 2, 0] {
+            w.start(m);
+            let pause = w.below(ms(3)) * (seed % 2);
+            w.run(pause);
+        }
+        w.run(ms(900));
+        assert_eq!(w.effective(), [A], "seed {seed}\n{}", w.story());
+        // One that is out of quarantine a little earlier may have had it for that little.
+        let most = if seed % 2 == 0 { 1 } else { 4 };
+        assert!(w.role_changes() <= most, "seed {seed}\n{}", w.story());
+    }
+}
+
+#[test]
+fn r11_manual_failback_waits_for_switch() {
+    let mut manual = spec(3, MAJORITY);
+    manual.groups[0].failback = Failback::Manual;
+    let mut w = World::holding(&manual);
+    w.crash(A);
+    w.run(ms(1_000));
+    w.start(A);
+    w.run(ms(3_000));
+    assert_eq!(w.effective(), [B]);
+    w.operator(B, Command::Switch);
+    w.until_held_by(A, ms(10));
+}
+
+#[test]
+fn r12_failback_is_one_message_long() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.crash(A);
+    w.until_held_by(B, ms(500));
+    w.start(A);
+    w.run(ms(D));
+    let changes = w.role_changes();
+    w.until_held_by(A, ms(20));
+    assert_eq!(w.last_why(B), Some(Why::Failback));
+    w.run(ms(3_000));
+    assert_eq!(
+        w.role_changes() - changes,
+        3,
+        "b lets go, is mute, a holds; no ping-pong\n{}",
+        w.story()
+    );
+}
+
+#[test]
+fn r12_failback_waits_for_its_delay() {
+    let mut patient = spec(3, MAJORITY);
+    patient.groups[0].failback_delay = Span::from_millis(2_000);
+    let mut w = World::holding(&patient);
+    w.crash(A);
+    w.until_held_by(B, ms(500));
+    w.start(A);
+    w.run(ms(D + 1_900));
+    assert_eq!(w.effective(), [B]);
+    w.until_held_by(A, ms(300));
+}
+
+#[test]
+fn r12_a_lost_hand_over_costs_at_most_an_interval() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.operator(A, Command::Switch);
+    w.run(500_000); // b has asked; a releases now
+    w.cut(A, B);
+    w.run(ms(2));
+    w.heal();
+    let outage = w.until_held_by(B, ms(D));
+    assert!(outage < ms(101), "{outage}");
+}
+
+#[test]
+fn r12_stop_hands_over_or_lets_go() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.operator(A, Command::Stop);
+    let gap = w.until_held_by(B, ms(10));
+    assert!(gap < ms(2), "{gap}");
+    assert!(w.node(A).stopped());
+
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.crash(B);
+    w.run(ms(1_000));
+    w.operator(A, Command::Stop);
+    w.run(ms(1));
+    assert_eq!(w.effective(), [0usize; 0]);
+    assert!(w.node(A).stopped());
+}
+
+#[test]
+fn r12_switch_stays_and_is_refused_without_a_ready_peer() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.operator(A, Command::Switch);
+    w.run(ms(5_000));
+    assert_eq!(
+        w.effective(),
+        [B],
+        "the preferred one does not take it back"
+    );
+    w.operator(A, Command::Switch);
+    let refused = |w: &World| match w.log.last() {
+        Some((_, _, Event::Refused { refusal, .. })) => Some(*refusal),
+        _ => None,
+    };
+    assert_eq!(refused(&w), Some(Refusal::NotHolder));
+    w.operator(A, Command::Resume);
+    w.run(ms(300));
+    assert_eq!(w.effective(), [A], "until it is told to resume");
+    w.crash(B);
+    w.run(ms(1_000));
+    w.operator(A, Command::Switch);
+    assert_eq!(refused(&w), Some(Refusal::NobodyReady));
+    assert_eq!(w.effective(), [A]);
+}
+
+#[test]
+fn r12_standby_and_an_unhealthy_holder_hand_over() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.operator(A, Command::Standby);
+    w.until_held_by(B, ms(10));
+    w.crash(B);
+    w.run(ms(2_000));
+    assert_eq!(w.effective(), [0usize; 0], "standby does not take it");
+    w.operator(A, Command::Resume);
+    w.until_held_by(A, ms(500));
+
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.input(
+        A,
+        Input::Health {
+            group: WEB,
+            healthy: false,
+        },
+    );
+    w.until_held_by(B, ms(10));
+    assert_eq!(w.last_why(A), Some(Why::Unready));
+    w.input(
+        A,
+        Input::Health {
+            group: WEB,
+            healthy: true,
+        },
+    );
+    w.until_held_by(A, ms(200));
+}
+
+#[test]
+fn r13_one_that_overslept_starts_its_silences_again() {
+    let mut w = World::holding(&spec(2, SURVIVOR));
+    w.pause(B);
+    w.run(ms(3_000));
+    w.resume(B);
+    assert_eq!(
+        w.effective(),
+        [A],
+        "b does not take what it slept through for silence"
+    );
+    w.run(ms(2_000));
+    assert_eq!(w.effective(), [A]);
+}
+
+#[test]
+fn r13_what_is_over_is_over_before_a_datagram_is_looked_at() {
+    let mut bench = Bench::new(3, MAJORITY, A);
+    let hello = bench.advert(W);
+    let (out, _) = bench.hear(&hello);
+    let asked_at = sends_to(&out, W)[0].sent_at.as_nanos();
+    let grant = Statement {
+        vote: bench.ballot(asked_at),
+        ..Statement::default()
+    };
+    bench.now += ms(1);
+    let advert = bench.says(W, grant);
+    assert!(hold(&bench.hear(&advert).0).is_some());
+    // Not run until the lease is over; then the newest vote arrives first.
+    bench.now += ms(700);
+    let grant = Statement {
+        vote: bench.ballot(bench.now - ms(300)),
+        ..Statement::default()
+    };
+    let advert = bench.says(W, grant);
+    let (out, _) = bench.hear(&advert);
+    assert!(matches!(out[0], Effect::Release { .. }), "{out:?}");
+    assert_eq!(hold(&out), None);
+}
+
+#[test]
+fn r14_the_survivor_takes_over_after_d_and_not_before() {
+    let mut w = World::holding(&spec(2, SURVIVOR));
+    w.crash(A);
+    let gap = w.until_held_by(B, ms(600));
+    assert!(gap > ms(D - 102) && gap < ms(D + 2), "{gap}");
+    assert_eq!(w.last_why(B), Some(Why::PeerSilent));
+}
+
+#[test]
+fn r14_a_holder_that_hears_a_peer_that_does_not_hear_it_ends_first() {
+    let mut w = World::holding(&spec(2, SURVIVOR));
+    w.cut(A, B);
+    w.until_held_by(B, ms(600));
+    assert_eq!(w.last_why(A), Some(Why::LeaseOver));
+    assert_eq!(w.two_at, None);
+}
+
+#[test]
+fn r14_a_holder_that_hears_nothing_goes_on_when_it_is_heard() {
+    let mut w = World::holding(&spec(2, SURVIVOR));
+    w.cut(B, A);
+    w.run(ms(5_000));
+    assert_eq!(w.effective(), [A]);
+    assert_eq!(w.role_changes(), 1, "{}", w.story());
+}
+
+#[test]
+fn r14_a_returning_peer_in_quarantine_costs_nothing() {
+    let mut w = World::holding(&spec(2, SURVIVOR));
+    w.crash(B);
+    w.run(ms(2_000));
+    w.start(B);
+    w.run(ms(2_000));
+    assert_eq!(w.effective(), [A]);
+    assert_eq!(w.role_changes(), 1, "{}", w.story());
+}
+
+#[test]
+fn r14_send_precedes_hold() {
+    let mut bench = Bench::new(2, SURVIVOR, A);
+    let out = bench.until(bench.now + ms(D));
+    let hold = out
+        .iter()
+        .position(|e| matches!(e, Effect::HoldUntil { .. }))
+        .unwrap();
+    let Effect::HoldUntil { deadline, .. } = out[hold] else {
+        unreachable!()
+    };
+    let sent = out[..hold].iter().rev().find_map(|e| match e {
+        Effect::Send { advert, .. } => Some(advert.sent_at),
+        _ => None,
+    });
+    assert_eq!(deadline, sent.unwrap().plus(Span::from_millis(450)));
+}
+
+#[test]
+fn r15_after_a_full_cut_the_preferred_one_stays_and_announces_again() {
+    let mut w = World::holding(&spec(2, SURVIVOR));
+    w.check_two = false;
+    w.cut_both(A, B);
+    w.run(ms(5_000));
+    assert_eq!(
+        w.effective(),
+        [A, B],
+        "the honest limit of two members alone"
+    );
+    let announced = w.members[A].announced;
+    w.heal();
+    w.run(ms(200));
+    assert_eq!(w.effective(), [A], "within two intervals of the heal");
+    assert_eq!(w.last_why(B), Some(Why::Conflict));
+    assert!(w.members[A].announced > announced);
+}
+
+#[test]
+fn r16_announces_on_taking_hold_on_a_foreign_claim_and_when_a_member_returns() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    assert_eq!(w.members[A].announced, 1);
+    w.input(A, Input::ForeignClaim { group: WEB });
+    assert_eq!(w.members[A].announced, 2);
+    w.input(B, Input::ForeignClaim { group: WEB });
+    assert_eq!(w.members[B].announced, 0, "only the holder");
+    w.cut_both(A, B);
+    w.run(ms(2_000));
+    w.heal();
+    w.run(ms(300));
+    assert_eq!(w.members[A].announced, 3);
+}
+
+#[test]
+fn r17_two_members_alone_need_the_operator() {
+    let mut w = World::holding(&spec(2, MAJORITY));
+    w.crash(A);
+    w.run(ms(500));
+    w.operator(B, Command::PresumeDead);
+    assert!(matches!(
+        w.log.last(),
+        Some((
+            _,
+            B,
+            Event::Refused {
+                refusal: Refusal::PeerHeard | Refusal::VoteBound,
+                ..
+            }
+        ))
+    ));
+    w.run(ms(60_000));
+    assert_eq!(w.effective(), [0usize; 0], "a majority of two is two");
+    w.operator(B, Command::PresumeDead);
+    w.run(ms(1));
+    assert_eq!(w.effective(), [B]);
+    assert_eq!(w.last_why(B), Some(Why::PresumedDead));
+    w.run(ms(5_000));
+    assert_eq!(w.effective(), [B]);
+    // Any sign of life ends it; then both decide again.
+    w.start(A);
+    w.run(ms(2_000));
+    assert_eq!(w.effective(), [A]);
+    assert_eq!(w.two_at, None);
+}
+
+#[test]
+fn r17_is_for_two_members_in_majority_only() {
+    for spec in [spec(3, MAJORITY), spec(2, SURVIVOR)] {
+        let mut w = World::holding(&spec);
+        w.operator(B, Command::PresumeDead);
+        let Some((_, B, Event::Refused { refusal, .. })) = w.log.last() else {
+            panic!()
+        };
+        assert_eq!(*refusal, Refusal::NotTwoMembers);
+    }
+}
+
+#[test]
+fn r18_idle_costs_twenty_packets_a_second_and_an_ask_is_answered_at_once() {
+    for spec in [spec(3, MAJORITY), spec(2, SURVIVOR)] {
+        let mut w = World::holding(&spec);
+        w.members.iter_mut().for_each(|m| m.sent = 0);
+        w.run(ms(10_000));
+        for (n, m) in w.members.iter().enumerate() {
+            let peers = w.members.len() as u64 - 1;
+            assert!(m.sent <= 105 * peers, "member {n} sent {} in 10 s", m.sent);
+        }
+        let m = &w.members[A];
+        let seen = w.node(A).observe(&m.config, w.local(A));
+        assert!(
+            seen.groups[0].lease_left.unwrap() > Span::from_millis(340),
+            "{seen:?}"
+        );
+    }
+}
+
+#[test]
+fn r18_losing_two_of_five_packets_costs_packets_and_not_the_address() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.weather.loss = 400;
+    w.members.iter_mut().for_each(|m| m.sent = 0);
+    w.run(ms(60_000));
+    assert!(
+        w.role_changes() < 12,
+        "{} role changes a minute\n{}",
+        w.role_changes(),
+        w.story()
+    );
+    assert!(
+        w.members[A].sent < 6_000,
+        "no storm: {} sent",
+        w.members[A].sent
+    );
+    w.weather.loss = 200;
+    let before = w.role_changes();
+    w.run(ms(60_000));
+    assert_eq!(
+        w.role_changes(),
+        before,
+        "one of five costs nothing at all\n{}",
+        w.story()
+    );
+}
+
+#[test]
+fn groups_are_independent_and_active_active_pairs_work() {
+    let mut both = spec(3, MAJORITY);
+    both.groups.push(group("api", 51, "b"));
+    let mut w = World::new(&both, 5);
+    for m in 0..3 {
+        w.start(m);
+    }
+    w.run(ms(1_000));
+    let holders = |w: &World| [0, 1].map(|g| w.effective_in(onehold_core::advert::GroupId(g)));
+    assert_eq!(
+        holders(&w),
+        [vec![B], vec![A]],
+        "`api` is group 0, `web` group 1"
+    );
+    let changes = w.role_changes();
+    w.run(ms(10_000));
+    assert_eq!(w.role_changes(), changes);
+    w.crash(A);
+    w.run(ms(600));
+    assert_eq!(holders(&w), [vec![B], vec![B]]);
+    w.start(A);
+    w.run(ms(1_000));
+    assert_eq!(holders(&w), [vec![B], vec![A]]);
+}

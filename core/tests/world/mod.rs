@@ -1,0 +1,597 @@
+//! A small world for tests: members that run the real [`Node`], links that lose, delay, duplicate
+//! and reorder, kernels that go on when a process stops, clocks that disagree. One virtual clock,
+//! one seed. What is asked of it is what is true of the kernels, never what a node believes.
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "each test file uses its own part"
+)]
+
+use onehold_core::Node;
+use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId};
+use onehold_core::auth::Authentic;
+use onehold_core::config::{Arbitration, Config, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::effect::{Effect, Event, ReleaseId, Why};
+use onehold_core::input::{Command, Input};
+use onehold_core::lease::TimingSpec;
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
+
+pub const A: usize = 0;
+pub const B: usize = 1;
+pub const W: usize = 2;
+pub const WEB: GroupId = GroupId(0);
+
+pub const fn ms(n: u64) -> u64 {
+    n * 1_000_000
+}
+
+/// The clusters that tests use: `a` (preferred) and `b`, and witnesses up to `size`.
+pub fn spec(size: usize, arbitration: Arbitration) -> Spec {
+    let member = |name: &str, witness| MemberSpec {
+        name: name.into(),
+        witness,
+        addresses: vec![],
+    };
+    let mut members = vec![member("a", false), member("b", false)];
+    members.extend(
+        ["w", "x", "y"]
+            .iter()
+            .take(size - 2)
+            .map(|n| member(n, true)),
+    );
+    Spec {
+        cluster: "test".into(),
+        members,
+        groups: vec![group("web", 50, "a")],
+        arbitration,
+        timing: TimingSpec::default(),
+    }
+}
+
+pub fn group(name: &str, last: u8, preferred: &str) -> GroupSpec {
+    GroupSpec {
+        name: name.into(),
+        addresses: vec![Prefix {
+            address: [10, 0, 0, last].into(),
+            length: 24,
+        }],
+        preferred: preferred.into(),
+        failback: Failback::Auto,
+        failback_delay: Span::ZERO,
+        release_when_unhealthy: false,
+    }
+}
+
+/// What a link does to an advert, in thousandths and nanoseconds.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    pub loss: u64,
+    pub duplication: u64,
+    pub least_delay: u64,
+    pub most_delay: u64,
+    /// Thousandths that are kept back up to two seconds.
+    pub stragglers: u64,
+    pub kernel_delay: u64,
+}
+
+impl Weather {
+    pub const CALM: Self = Self {
+        loss: 0,
+        duplication: 0,
+        least_delay: 200_000,
+        most_delay: 200_000,
+        stragglers: 0,
+        kernel_delay: 100_000,
+    };
+}
+
+/// A kernel: what outlives the process.
+#[derive(Clone, Debug, Default)]
+struct Kernel {
+    /// By group: the gate's deadline in the member's own clock; 0 is shut.
+    deadlines: Vec<u64>,
+    addresses: Vec<bool>,
+}
+
+enum Process {
+    Up(Node),
+    Paused(Node, Vec<Advert>),
+    Down,
+}
+
+pub struct Member {
+    pub config: Config,
+    process: Process,
+    kernel: Kernel,
+    pub offset: u64,
+    /// Parts per million by which its clock is fast.
+    rate: i64,
+    life: u64,
+    turn: u64,
+    pub sent: u64,
+    pub announced: u64,
+}
+
+enum Happening {
+    Deliver {
+        to: usize,
+        advert: Advert,
+    },
+    Wake {
+        member: usize,
+        turn: u64,
+    },
+    Mute {
+        member: usize,
+        life: u64,
+        group: GroupId,
+        release: ReleaseId,
+    },
+}
+
+/// Also orders equal times by age, so a run is a function of its seed.
+type Entry = Reverse<(u64, u64, usize)>;
+
+pub struct World {
+    pub now: u64,
+    pub members: Vec<Member>,
+    queue: BinaryHeap<Entry>,
+    happenings: Vec<Option<Happening>>,
+    pub weather: Weather,
+    cut: Vec<Vec<bool>>,
+    pub seed: u64,
+    pub rejects: Vec<Reject>,
+    pub log: Vec<(u64, usize, Event)>,
+    /// Every advert ever sent, for an attacker to replay.
+    pub recorded: Vec<Advert>,
+    pub record: bool,
+    /// The first moment at which two were effective.
+    pub two_at: Option<u64>,
+    pub check_two: bool,
+    last_effective: Vec<usize>,
+    /// When effectiveness of group 0 last changed.
+    pub changed_at: u64,
+}
+
+impl World {
+    pub fn new(spec: &Spec, seed: u64) -> Self {
+        let mut members: Vec<Member> = Vec::new();
+        let mut names: Vec<&str> = spec.members.iter().map(|m| m.name.as_str()).collect();
+        names.sort_unstable();
+        for name in names {
+            members.push(Member {
+                config: spec.prove(name).expect("the tests' own spec"),
+                process: Process::Down,
+                kernel: Kernel {
+                    deadlines: vec![0; spec.groups.len()],
+                    addresses: vec![false; spec.groups.len()],
+                },
+                offset: 0,
+                rate: 0,
+                life: 0,
+                turn: 0,
+                sent: 0,
+                announced: 0,
+            });
+        }
+        let n = members.len();
+        let mut world = Self {
+            now: ms(1),
+            members,
+            queue: BinaryHeap::new(),
+            happenings: Vec::new(),
+            weather: Weather::CALM,
+            cut: vec![vec![false; n]; n],
+            seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
+            rejects: Vec::new(),
+            log: Vec::new(),
+            recorded: Vec::new(),
+            record: false,
+            two_at: None,
+            check_two: true,
+            last_effective: Vec::new(),
+            changed_at: 0,
+        };
+        for m in 0..n {
+            world.members[m].offset = world.below(ms(100_000));
+        }
+        world
+    }
+
+    /// All members started and the preferred one holding.
+    pub fn holding(spec: &Spec) -> Self {
+        let mut w = Self::new(spec, 7);
+        for m in 0..w.members.len() {
+            w.start(m);
+        }
+        w.run(ms(1_000));
+        assert_eq!(
+            w.effective(),
+            [A],
+            "the preferred one holds after a start: {:#?}",
+            w.log
+        );
+        w
+    }
+
+    pub fn below(&mut self, n: u64) -> u64 {
+        self.seed ^= self.seed << 13;
+        self.seed ^= self.seed >> 7;
+        self.seed ^= self.seed << 17;
+        if n == 0 { 0 } else { self.seed % n }
+    }
+
+    pub fn chance(&mut self, thousandths: u64) -> bool {
+        self.below(1_000) < thousandths
+    }
+
+    /// Sets how fast a member's clock runs, from now on without a jump.
+    pub fn set_rate(&mut self, m: usize, ppm: i64) {
+        let local = self.local(m).as_nanos();
+        self.members[m].rate = ppm;
+        let raw = self.scaled(m, self.now);
+        self.members[m].offset = local.wrapping_sub(raw);
+    }
+
+    fn scaled(&self, m: usize, t: u64) -> u64 {
+        let t = i128::from(t);
+        let rate = i128::from(1_000_000 + self.members[m].rate);
+        u64::try_from(t * rate / 1_000_000).expect("time is positive")
+    }
+
+    pub fn local(&self, m: usize) -> LocalTime {
+        LocalTime::from_nanos(
+            self.scaled(m, self.now)
+                .wrapping_add(self.members[m].offset),
+        )
+    }
+
+    /// The first true time at which the member's clock shows at least `local`.
+    fn true_time(&self, m: usize, local: LocalTime) -> u64 {
+        let raw = i128::from(local.as_nanos()) - i128::from(self.members[m].offset);
+        let rate = i128::from(1_000_000 + self.members[m].rate);
+        let t = (raw * 1_000_000 + rate - 1).div_euclid(rate);
+        u64::try_from(t.max(0)).unwrap_or(0).max(self.now)
+    }
+
+    fn push(&mut self, at: u64, what: Happening) {
+        self.happenings.push(Some(what));
+        let index = self.happenings.len() - 1;
+        self.queue.push(Reverse((at, index as u64, index)));
+    }
+
+    pub fn run(&mut self, span: u64) {
+        let end = self.now + span;
+        while let Some(Reverse((at, _, index))) = self.queue.peek().copied() {
+            if at > end {
+                break;
+            }
+            self.queue.pop();
+            self.now = self.now.max(at);
+            if let Some(what) = self.happenings[index].take() {
+                self.happen(what);
+            }
+            self.judge();
+        }
+        self.now = end;
+        self.judge();
+    }
+
+    fn happen(&mut self, what: Happening) {
+        match what {
+            Happening::Deliver { to, advert } => {
+                if let Process::Paused(_, waiting) = &mut self.members[to].process {
+                    waiting.push(advert);
+                } else {
+                    self.input(to, Input::Received(Authentic::assumed(advert)));
+                }
+            }
+            Happening::Wake { member, turn } => {
+                if self.members[member].turn == turn {
+                    self.input(member, Input::Wake);
+                }
+            }
+            Happening::Mute {
+                member,
+                life,
+                group,
+                release,
+            } => {
+                let m = &mut self.members[member];
+                m.kernel.deadlines[usize::from(group.0)] = 0;
+                m.kernel.addresses[usize::from(group.0)] = false;
+                if m.life == life {
+                    self.input(member, Input::Muted { group, release });
+                }
+            }
+        }
+    }
+
+    /// Gives an input to a member that runs, and does what it wants done.
+    pub fn input(&mut self, m: usize, input: Input) {
+        self.input_until(m, input, usize::MAX);
+    }
+
+    /// The same, and the process dies before its effect number `crash_after`.
+    pub fn input_until(&mut self, m: usize, input: Input, crash_after: usize) {
+        let now = self.local(m);
+        let mut out = Vec::new();
+        let member = &mut self.members[m];
+        let Process::Up(node) = &mut member.process else {
+            return;
+        };
+        if let Err(reject) = node.handle(&member.config, now, input, &mut out) {
+            self.rejects.push(reject);
+        }
+        for (n, effect) in out.into_iter().enumerate() {
+            if n == crash_after {
+                self.kill(m);
+                return;
+            }
+            self.apply(m, effect);
+            self.judge();
+        }
+        if crash_after != usize::MAX {
+            self.kill(m);
+            return;
+        }
+        self.schedule(m);
+    }
+
+    fn schedule(&mut self, m: usize) {
+        let member = &mut self.members[m];
+        member.turn += 1;
+        let turn = member.turn;
+        let Process::Up(node) = &member.process else {
+            return;
+        };
+        let due = node
+            .poll_timeout(&member.config)
+            .map_or(self.now, |due| self.true_time(m, due));
+        self.push(due, Happening::Wake { member: m, turn });
+    }
+
+    fn apply(&mut self, m: usize, effect: Effect) {
+        match effect {
+            Effect::Release { group, release } => {
+                let delay = self.weather.kernel_delay;
+                let at = self.now + 1 + self.below(delay);
+                let life = self.members[m].life;
+                self.push(
+                    at,
+                    Happening::Mute {
+                        member: m,
+                        life,
+                        group,
+                        release,
+                    },
+                );
+            }
+            Effect::Send { to, advert } => self.send(m, usize::from(to.0), advert),
+            Effect::HoldUntil { group, deadline } => {
+                let kernel = &mut self.members[m].kernel;
+                kernel.addresses[usize::from(group.0)] = true;
+                kernel.deadlines[usize::from(group.0)] = deadline.as_nanos();
+            }
+            Effect::Announce { .. } => self.members[m].announced += 1,
+            Effect::Report(event) => self.log.push((self.now, m, event)),
+        }
+    }
+
+    fn send(&mut self, from: usize, to: usize, advert: Advert) {
+        self.members[from].sent += 1;
+        if self.record {
+            self.recorded.push(advert.clone());
+        }
+        let weather = self.weather;
+        if self.cut[from][to] || self.chance(weather.loss) {
+            return;
+        }
+        let copies = if self.chance(weather.duplication) {
+            2
+        } else {
+            1
+        };
+        for _ in 0..copies {
+            let spread = weather.most_delay - weather.least_delay;
+            let mut delay = weather.least_delay + self.below(spread + 1);
+            if self.chance(weather.stragglers) {
+                delay += self.below(ms(2_000));
+            }
+            self.push(
+                self.now + delay,
+                Happening::Deliver {
+                    to,
+                    advert: advert.clone(),
+                },
+            );
+        }
+    }
+
+    /// Delivers an advert as an attacker would who has recorded it.
+    pub fn replay(&mut self, advert: Advert) {
+        let to = usize::from(advert.to.0);
+        self.happen(Happening::Deliver { to, advert });
+        self.judge();
+    }
+
+    pub fn cut(&mut self, from: usize, to: usize) {
+        self.cut[from][to] = true;
+    }
+
+    pub fn cut_both(&mut self, a: usize, b: usize) {
+        self.cut(a, b);
+        self.cut(b, a);
+    }
+
+    pub fn isolate(&mut self, m: usize) {
+        for other in 0..self.members.len() {
+            self.cut_both(m, other);
+        }
+    }
+
+    pub fn heal(&mut self) {
+        self.cut.iter_mut().flatten().for_each(|c| *c = false);
+    }
+
+    /// the kernel is scrubbed, then the node starts in quarantine.
+    pub fn start(&mut self, m: usize) {
+        if !matches!(self.members[m].process, Process::Down) {
+            return;
+        }
+        let incarnation = Incarnation(self.below(u64::MAX).max(1));
+        let now = self.local(m);
+        let member = &mut self.members[m];
+        member.kernel.deadlines.fill(0);
+        member.kernel.addresses.fill(false);
+        member.life += 1;
+        member.process = Process::Up(Node::start(&member.config, incarnation, now, Span::ZERO));
+        self.input(m, Input::Wake);
+    }
+
+    /// `kill -9`: the kernel goes on.
+    pub fn kill(&mut self, m: usize) {
+        self.members[m].process = Process::Down;
+        self.members[m].life += 1;
+        self.members[m].turn += 1;
+    }
+
+    /// Power-off.
+    pub fn crash(&mut self, m: usize) {
+        self.kill(m);
+        self.members[m].kernel.deadlines.fill(0);
+        self.members[m].kernel.addresses.fill(false);
+    }
+
+    /// SIGSTOP: datagrams wait in the socket, the kernel goes on.
+    pub fn pause(&mut self, m: usize) {
+        let process = std::mem::replace(&mut self.members[m].process, Process::Down);
+        self.members[m].process = match process {
+            Process::Up(node) => Process::Paused(node, Vec::new()),
+            other => other,
+        };
+        self.members[m].turn += 1;
+    }
+
+    /// SIGCONT: what waits in the socket is handled before timers.
+    pub fn resume(&mut self, m: usize) {
+        let process = std::mem::replace(&mut self.members[m].process, Process::Down);
+        let Process::Paused(node, waiting) = process else {
+            self.members[m].process = process;
+            return;
+        };
+        self.members[m].process = Process::Up(node);
+        for advert in waiting {
+            self.input(m, Input::Received(Authentic::assumed(advert)));
+        }
+        self.input(m, Input::Wake);
+        self.judge();
+    }
+
+    pub fn is_up(&self, m: usize) -> bool {
+        matches!(self.members[m].process, Process::Up(_))
+    }
+
+    pub fn is_down(&self, m: usize) -> bool {
+        matches!(self.members[m].process, Process::Down)
+    }
+
+    pub fn operator(&mut self, m: usize, command: Command) {
+        self.input(
+            m,
+            Input::Operator {
+                group: WEB,
+                command,
+            },
+        );
+    }
+
+    pub fn node(&self, m: usize) -> &Node {
+        match &self.members[m].process {
+            Process::Up(node) | Process::Paused(node, _) => node,
+            Process::Down => panic!("member {m} is down"),
+        }
+    }
+
+    /// Whose kernel would answer for the group; the gate may shut κ late, so it counts until then.
+    pub fn effective_in(&self, group: GroupId) -> Vec<usize> {
+        let g = usize::from(group.0);
+        (0..self.members.len())
+            .filter(|m| {
+                let member = &self.members[*m];
+                let deadline = LocalTime::from_nanos(member.kernel.deadlines[g]);
+                let slack = member.config.timing().slack();
+                let open = member.kernel.deadlines[g] != 0 && self.local(*m) < deadline.plus(slack);
+                member.kernel.addresses[g] && open
+            })
+            .collect()
+    }
+
+    pub fn effective(&self) -> Vec<usize> {
+        self.effective_in(WEB)
+    }
+
+    fn judge(&mut self) {
+        let groups = self.members[0].config.groups().len();
+        for g in 0..groups {
+            let effective = self.effective_in(GroupId(g as u8));
+            if effective.len() > 1 {
+                self.two_at.get_or_insert(self.now);
+                assert!(
+                    !self.check_two,
+                    "S1: two effective at {} us: {effective:?}\n{}",
+                    self.now / 1_000,
+                    self.story()
+                );
+            }
+            if g == 0 && effective != self.last_effective {
+                self.last_effective = effective;
+                self.changed_at = self.now;
+            }
+        }
+    }
+
+    /// The last reports, for a failure's message.
+    pub fn story(&self) -> String {
+        let from = self.log.len().saturating_sub(40);
+        let line = |(t, m, e): &(u64, usize, Event)| format!("{:>12} us  {m}  {e:?}\n", t / 1_000);
+        self.log[from..].iter().map(line).collect()
+    }
+
+    /// How many role changes there were, and the last one's reason on a member.
+    pub fn role_changes(&self) -> usize {
+        self.log
+            .iter()
+            .filter(|(_, _, e)| matches!(e, Event::Role { .. }))
+            .count()
+    }
+
+    pub fn last_why(&self, m: usize) -> Option<Why> {
+        self.log.iter().rev().find_map(|(_, who, e)| match e {
+            Event::Role { why, .. } if *who == m && *why != Why::Muted => Some(*why),
+            _ => None,
+        })
+    }
+
+    /// Runs until the group has one effective holder; says how long that took.
+    pub fn until_held_by(&mut self, m: usize, at_most: u64) -> u64 {
+        let start = self.now;
+        while self.effective() != [m] {
+            assert!(
+                self.now - start < at_most,
+                "{m} does not hold after {} ms\n{}",
+                at_most / 1_000_000,
+                self.story()
+            );
+            self.run(50_000);
+        }
+        self.now - start
+    }
+}
+
+pub fn id(m: usize) -> MemberId {
+    MemberId(u8::try_from(m).expect("few members"))
+}

@@ -1,0 +1,235 @@
+//! `cargo verify`: everything that must hold before a change goes in, cheap things first. Stops at
+//! the first failure.
+//!
+//! `cargo verify STEP…` runs only those steps; `cargo verify --list` names them.
+
+mod repo;
+mod rules;
+
+use std::env;
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+/// How a step ended that did not fail.
+enum Outcome {
+    Passed,
+    /// It could not be run; says why, and how it can be.
+    Skipped(String),
+}
+
+type Result = std::result::Result<Outcome, String>;
+
+struct Step {
+    name: &'static str,
+    run: fn(&Path) -> Result,
+}
+
+const STEPS: [Step; 9] = [
+    Step {
+        name: "prerequisites",
+        run: prerequisites,
+    },
+    Step {
+        name: "format",
+        run: |root| cargo(root, "fmt --all --check", &[]),
+    },
+    Step {
+        name: "files",
+        run: repo::files_are_short,
+    },
+    Step {
+        name: "rules",
+        run: rules::are_tested_and_cited,
+    },
+    Step {
+        name: "clippy",
+        run: |root| cargo(root, "clippy --workspace --all-targets -- -D warnings", &[]),
+    },
+    // The whole-program tests run the binaries that are shipped.
+    Step {
+        name: "release",
+        run: |root| cargo(root, "build --release -p onehold -p onehold-sim", &[]),
+    },
+    Step {
+        name: "tests",
+        run: |root| cargo(root, "test --workspace", &[]),
+    },
+    Step {
+        name: "documentation",
+        run: |root| {
+            cargo(
+                root,
+                "doc --workspace --no-deps",
+                &[("RUSTDOCFLAGS", "-Dwarnings")],
+            )
+        },
+    },
+    Step {
+        name: "dependencies",
+        run: dependencies,
+    },
+];
+
+fn main() -> ExitCode {
+    let wanted: Vec<String> = env::args().skip(1).collect();
+    if wanted.iter().any(|w| w == "--list") {
+        STEPS.iter().for_each(|s| println!("{}", s.name));
+        return ExitCode::SUCCESS;
+    }
+    if let Some(unknown) = wanted.iter().find(|w| STEPS.iter().all(|s| s.name != **w)) {
+        eprintln!("there is no step `{unknown}`; `cargo verify --list` names them");
+        return ExitCode::from(2);
+    }
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let mut summary = Vec::new();
+    let mut failed = false;
+    let steps = STEPS
+        .iter()
+        .filter(|s| wanted.is_empty() || wanted.iter().any(|w| w == s.name));
+    for step in steps {
+        println!(
+            "\n━━ {} {}",
+            step.name,
+            "━".repeat(70usize.saturating_sub(step.name.len()))
+        );
+        let start = Instant::now();
+        let result = (step.run)(&root);
+        summary.push((step.name, start.elapsed(), result));
+        if let Some((_, _, Err(why))) = summary.last() {
+            eprintln!("{why}");
+            failed = true;
+            break;
+        }
+    }
+    println!("\n━━ summary {}", "━".repeat(63));
+    for (name, took, result) in &summary {
+        println!("{}", line(name, *took, result));
+    }
+    if failed {
+        let left = STEPS.len().saturating_sub(summary.len());
+        if wanted.is_empty() && left > 0 {
+            println!("{left} more not run");
+        }
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+fn line(name: &str, took: Duration, result: &Result) -> String {
+    let (word, note) = match result {
+        Ok(Outcome::Passed) => ("ok", ""),
+        Ok(Outcome::Skipped(why)) => ("NOT RUN", why.as_str()),
+        Err(_) => ("FAILED", "see above"),
+    };
+    let line = format!("{name:15} {:7.1} s  {word:8} {note}", took.as_secs_f64());
+    line.trim_end().to_owned()
+}
+
+/// Runs cargo and lets it speak for itself.
+fn cargo(root: &Path, arguments: &str, vars: &[(&str, &str)]) -> Result {
+    let set: String = vars
+        .iter()
+        .map(|(key, value)| format!("{key}={value} "))
+        .collect();
+    let shown = format!("{set}cargo {arguments}");
+    println!("$ {shown}");
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let status = Command::new(cargo)
+        .args(arguments.split(' '))
+        .envs(vars.iter().copied())
+        .current_dir(root)
+        .status()
+        .map_err(|e| format!("cargo can't be started: {e}"))?;
+    if status.success() {
+        Ok(Outcome::Passed)
+    } else {
+        Err(format!("`{shown}` failed"))
+    }
+}
+
+/// What the whole-program tests need of this machine.
+fn prerequisites(_: &Path) -> Result {
+    let mut missing = Vec::new();
+    for (program, package) in [("nginx", "nginx-light"), ("nft", "nftables")] {
+        match find(program) {
+            Some(path) => println!("{program}: {}", path.display()),
+            None => missing.push(format!(
+                "`{program}` is missing: sudo apt-get install {package}"
+            )),
+        }
+    }
+    let arguments = if is_root() {
+        &["--net"][..]
+    } else {
+        &["--user", "--map-root-user", "--net"]
+    };
+    let unshare = Command::new("unshare")
+        .args(arguments)
+        .arg("true")
+        .stderr(Stdio::null())
+        .status();
+    match unshare {
+        Ok(status) if status.success() => println!("namespaces: unshare {}", arguments.join(" ")),
+        Ok(_) if is_root() => missing.push(
+            "this root may not make network namespaces: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+                .to_owned(),
+        ),
+        Ok(_) => missing.push(
+            "this user may not make namespaces: run as root, or allow user namespaces (sysctl \
+             kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, kernel.unprivileged_userns_clone=1 \
+             on Debian, user.max_user_namespaces above 0)"
+                .to_owned(),
+        ),
+        Err(e) => missing.push(format!("`unshare` ({e}): sudo apt-get install util-linux")),
+    }
+    if missing.is_empty() {
+        Ok(Outcome::Passed)
+    } else {
+        Err(missing.join("\n"))
+    }
+}
+
+/// Licences and advisories; the tool is large, so nobody is made to have it.
+fn dependencies(root: &Path) -> Result {
+    if find("cargo-deny").is_none() {
+        let why = "cargo-deny is not installed: cargo install cargo-deny --locked";
+        println!("{why}");
+        return Ok(Outcome::Skipped(why.to_owned()));
+    }
+    cargo(root, "deny --workspace check licenses bans sources", &[])?;
+    // The advisories come from the network; without it that is not known, and not a failure.
+    match cargo(root, "deny --workspace check advisories", &[]) {
+        Err(_) if !advisories_can_be_had(root) => {
+            let why = "advisories: the database can't be fetched from here";
+            println!("{why}");
+            Ok(Outcome::Skipped(why.to_owned()))
+        }
+        result => result,
+    }
+}
+
+fn advisories_can_be_had(root: &Path) -> bool {
+    let cargo = env::var_os("CARGO").unwrap_or_else(|| OsString::from("cargo"));
+    let fetched = Command::new(cargo)
+        .args(["deny", "fetch", "db"])
+        .current_dir(root)
+        .output();
+    fetched.is_ok_and(|o| o.status.success())
+}
+
+fn is_root() -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
+}
+
+/// A program on the path, or where Debian keeps what is for root.
+fn find(program: &str) -> Option<PathBuf> {
+    let path = env::var_os("PATH").unwrap_or_default();
+    let also = ["/usr/sbin", "/sbin"].map(PathBuf::from);
+    env::split_paths(&path)
+        .chain(also)
+        .map(|d| d.join(program))
+        .find(|p| p.is_file())
+}

@@ -1,0 +1,164 @@
+//! The documents say what the code does: by text search, so that neither can go astray unnoticed.
+
+use super::repo::{files, read};
+use super::{Outcome, Result};
+use std::collections::BTreeSet;
+use std::path::{Component, Path, PathBuf};
+
+const PROTOCOL: &str = "docs/src/protocol.md";
+
+/// Every rule of the protocol has a test that carries its number and is cited in the core; every
+/// test and every file that a document names is there.
+pub(super) fn are_tested_and_cited(root: &Path) -> Result {
+    let protocol = read(root, Path::new(PROTOCOL))?;
+    let mut core = String::new();
+    for path in files(root, &["rs"])?
+        .iter()
+        .filter(|p| p.starts_with("core"))
+    {
+        core.push_str(&read(root, path)?);
+    }
+    let tests = tests_of_rules(&core);
+    let rules: BTreeSet<u32> = protocol.lines().filter_map(heading).collect();
+    let mut wrong = Vec::new();
+    if rules.is_empty() {
+        wrong.push(format!("{PROTOCOL} has no heading `### R-n …`"));
+    }
+    for rule in &rules {
+        if !cites(&core, *rule) {
+            wrong.push(format!("R-{rule}: no line in core cites it"));
+        }
+        if !tests.iter().any(|t| t.starts_with(&format!("r{rule}_"))) {
+            wrong.push(format!("R-{rule}: core has no test `fn r{rule}_…`"));
+        }
+    }
+    for named in named_tests(&protocol) {
+        if !tests.contains(named) {
+            wrong.push(format!("{PROTOCOL}: core has no test `{named}`"));
+        }
+    }
+    let documents = files(root, &["md"])?;
+    for document in &documents {
+        let text = read(root, document)?;
+        for link in links(&text) {
+            let base = document.parent().unwrap_or(Path::new(""));
+            if !root.join(normal(&base.join(link))).exists() {
+                wrong.push(format!(
+                    "{}: the link `{link}` leads nowhere",
+                    document.display()
+                ));
+            }
+        }
+    }
+    println!(
+        "{} rules, {} tests of them, {} documents",
+        rules.len(),
+        tests.len(),
+        documents.len()
+    );
+    if wrong.is_empty() {
+        Ok(Outcome::Passed)
+    } else {
+        Err(wrong.join("\n"))
+    }
+}
+
+/// The rule that a heading such as `### R-4 Voting` begins.
+fn heading(line: &str) -> Option<u32> {
+    let rest = line.trim_start_matches('#').strip_prefix(" R-")?;
+    number(rest).filter(|_| line.starts_with('#'))
+}
+
+fn number(text: &str) -> Option<u32> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    text.get(..end)?.parse().ok()
+}
+
+/// Whether `R-4` stands in the text, and not only as part of `R-41`.
+fn cites(text: &str, rule: u32) -> bool {
+    text.split("R-")
+        .skip(1)
+        .any(|rest| number(rest) == Some(rule))
+}
+
+/// The names of all functions `r4_…`.
+fn tests_of_rules(source: &str) -> BTreeSet<&str> {
+    let functions = source
+        .lines()
+        .filter_map(|l| l.trim_start().strip_prefix("fn "));
+    functions
+        .filter_map(|f| f.split('(').next())
+        .filter(|name| is_test_of_rule(name))
+        .collect()
+}
+
+fn is_test_of_rule(name: &str) -> bool {
+    let Some(rest) = name.strip_prefix('r') else {
+        return false;
+    };
+    number(rest).is_some()
+        && rest
+            .trim_start_matches(|c: char| c.is_ascii_digit())
+            .starts_with('_')
+}
+
+/// The tests that a document names in code quotes.
+fn named_tests(text: &str) -> impl Iterator<Item = &str> {
+    let quoted = text.split('`').skip(1).step_by(2);
+    quoted
+        .filter(|q| is_test_of_rule(q) && q.chars().all(|c| c.is_ascii_alphanumeric() || c == '_'))
+}
+
+/// The files that a document links to.
+fn links(text: &str) -> impl Iterator<Item = &str> {
+    let targets = text
+        .split("](")
+        .skip(1)
+        .filter_map(|rest| rest.split(')').next());
+    let files = targets.filter(|t| !t.contains("://") && !t.starts_with('#'));
+    files.filter_map(|t| t.split('#').next())
+}
+
+/// The path without `..`, for a directory on the way may not exist yet.
+fn normal(path: &Path) -> PathBuf {
+    let mut out = PathBuf::new();
+    for part in path.components() {
+        if part == Component::ParentDir {
+            out.pop();
+        } else {
+            out.push(part);
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headings_and_citations_are_found() {
+        assert_eq!(heading("### R-4 Voting"), Some(4));
+        assert_eq!(heading("R-4 is not a heading"), None);
+        assert!(cites("// R-4: a live vote never moves", 4));
+        assert!(!cites("// R-14", 4));
+        assert!(!cites("// R-41", 4));
+    }
+
+    #[test]
+    fn tests_and_links_are_found() {
+        let source = "    #[test]\n    fn r4_a_live_vote_never_moves() {\nfn rest_of_it() {\n";
+        assert_eq!(
+            tests_of_rules(source),
+            BTreeSet::from(["r4_a_live_vote_never_moves"])
+        );
+        assert_eq!(
+            named_tests("see `r4_a_b` and `r4_…`").collect::<Vec<_>>(),
+            ["r4_a_b"]
+        );
+        let text = "[a](x/y.md#z) [b](https://example.org) [c](#d)";
+        assert_eq!(links(text).collect::<Vec<_>>(), ["x/y.md"]);
+    }
+}
