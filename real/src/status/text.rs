@@ -125,11 +125,7 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
             &g.lease_left_ms.map_or_else(dash, |l| format!("{l:.0} ms")),
             &votes,
             if g.ready { "yes" } else { "no" },
-            &match (&g.vote, g.vote_left_ms) {
-                (Some(to), Some(left)) => format!("{} ({left:.0} ms)", short(to)),
-                (Some(to), None) => short(to),
-                (None, _) => dash(),
-            },
+            &short(or_dash(g.vote.as_deref().unwrap_or_default())),
         ]));
     }
     let mut lines = aligned(&rows).into_iter();
