@@ -73,7 +73,7 @@ fn metrics(seat: &Seat) -> Metrics {
     for peer in seat.config.peers() {
         for path in seat.paths(peer) {
             m.heard(peer, path.local, path.remote, before(32));
-            m.sent();
+            m.sent += 1;
         }
         m.accepted(peer, Some(before(50)), before(32));
         m.accepted(peer, Some(before(32)), before(31));
