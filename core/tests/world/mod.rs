@@ -7,6 +7,8 @@
     reason = "each test file uses its own part"
 )]
 
+pub mod alone;
+
 use onehold_core::Node;
 use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId};
 use onehold_core::auth::Authentic;
