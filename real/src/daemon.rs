@@ -1,7 +1,26 @@
-//! `onehold run`.
+//! `onehold run`: takes its seat in the order of R-9, then drives until a signal ends it.
 
-use crate::config_file::FileError;
+use crate::clock::Clock;
+use crate::config_file::{self, FileError, Seat, Seats};
+use crate::control;
+use crate::driver::{Driver, Served};
+use crate::kernel::{Kernel, KernelGroup};
+use crate::life::{Lock, Record};
+use crate::linux::{Later, Linux};
+use crate::metrics::{GuardInForce, Metrics};
+use crate::notify::Notify;
+use crate::realtime;
+use crate::socket::Sockets;
+use crate::telemetry::Log;
+use onehold_core::advert::{GroupId, Incarnation};
+use onehold_core::time::Span;
+use rustix::rand::{GetRandomFlags, getrandom};
 use std::path::PathBuf;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
+
+/// Requests that wait for the driver.
+const MAX_ASKED: usize = 16;
 
 /// What `onehold run` is told.
 #[derive(Clone, Debug)]
@@ -27,10 +46,169 @@ pub enum RunError {
     Failed(String),
 }
 
+fn failed(what: impl ToString) -> RunError {
+    RunError::Failed(what.to_string())
+}
+
 /// Runs the daemon until a signal ends it.
 ///
 /// # Errors
-/// Why it could not start, or go on.
-pub fn run(_options: RunOptions) -> Result<(), RunError> {
-    Err(RunError::Failed("not built yet".to_owned()))
+/// Why it could not start, or could not leave cleanly.
+pub fn run(options: RunOptions) -> Result<(), RunError> {
+    let seats = config_file::load(&options.config, options.member.as_deref())?;
+    let log = Log::start(seats.log).map_err(failed)?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_io()
+        .build()
+        .map_err(failed)?;
+    runtime.block_on(serve(options, seats, log))
+}
+
+async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunError> {
+    // R-9, in its order: lock, gate and addresses of earlier lives, socket, quarantine.
+    let mut locks = Vec::new();
+    let mut records = Vec::new();
+    let mut earlier = Vec::new();
+    for seat in &seats.seats {
+        let (cluster, me) = (seat.name(), member_name(seat));
+        locks.push(Lock::take(cluster, me).map_err(failed)?);
+        let record = Record::open(&options.state, cluster, me).map_err(failed)?;
+        let longest = record.earlier().map_err(failed)?;
+        record
+            .write(longest.max(seat.config.timing().lease()))
+            .map_err(failed)?;
+        records.push(record);
+        earlier.push(longest);
+    }
+    let mut kernel = None;
+    let mut guard = GuardInForce::default();
+    // A process that serves several clusters only witnesses.
+    if let [seat] = seats.seats.as_slice()
+        && seat.config.is_candidate(seat.config.me())
+    {
+        let mut opened = open_kernel(seat)?;
+        opened.scrub().map_err(failed)?;
+        guard = GuardInForce {
+            name: opened.guard_name().to_owned(),
+            why_not_better: opened.guard_shortcoming().map(str::to_owned),
+        };
+        log_guard(&guard);
+        kernel = Some(opened);
+    }
+    if seats.seats.iter().any(Seat::realtime) {
+        for refused in realtime::acquire() {
+            tracing::warn!("the fast profile runs without {refused}");
+        }
+    }
+    let sockets = Sockets::open(&seats.seats).map_err(failed)?;
+    let mut clock = Clock::new().map_err(failed)?;
+    let mut served = Vec::new();
+    for (seat, earlier) in seats.seats.iter().zip(earlier) {
+        served.push(start_node(seat, &guard, clock.now(), earlier)?);
+    }
+    let (tell, asked) = mpsc::channel(MAX_ASKED);
+    let listener = control::listen(&options.socket).map_err(failed)?;
+    let control = tokio::spawn(control::serve(listener, tell));
+    let on = |kind| signal(kind).map_err(failed);
+    let mut linux = Linux {
+        clock,
+        sockets,
+        kernel,
+        seats,
+        file: (options.config, options.member),
+        records,
+        log,
+        notify: Notify::from_env(),
+        asked,
+        signals: [
+            on(SignalKind::terminate())?,
+            on(SignalKind::interrupt())?,
+            on(SignalKind::hangup())?,
+        ],
+        later: Later::default(),
+    };
+    linux.ready();
+    let mut driver = Driver::new(served, linux);
+    driver.run().await;
+    control.abort();
+    let left = driver.into_shell().close();
+    let _ = std::fs::remove_file(&options.socket);
+    drop(locks);
+    left.map_err(|e| failed(format!("left something behind: {e}")))?;
+    tracing::info!("stopped; nothing is left behind");
+    Ok(())
+}
+
+fn member_name(seat: &Seat) -> &str {
+    seat.config
+        .member(seat.config.me())
+        .map_or("", |m| m.name.as_str())
+}
+
+fn open_kernel(seat: &Seat) -> Result<Kernel, RunError> {
+    let config = &seat.config;
+    let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
+        name: g.name.clone(),
+        interface: seat.interface(GroupId(id)).unwrap_or_default().to_owned(),
+        addresses: g.addresses.clone(),
+    };
+    let groups = (0u8..).zip(config.groups()).map(group).collect();
+    let timing = config.timing();
+    // The gates of two clusters on one host must not meddle with each other.
+    let instance = format!("{:x}", config.cluster().0);
+    Kernel::open(
+        &instance,
+        groups,
+        seat.guard(),
+        timing.slack(),
+        timing.lease(),
+    )
+    .map_err(failed)
+}
+
+fn log_guard(guard: &GuardInForce) {
+    match (guard.name.as_str(), &guard.why_not_better) {
+        ("none", _) => tracing::warn!(
+            "guard: none: only this process ends a lease; a frozen or killed one keeps the address (R-8)"
+        ),
+        (name, Some(why)) => tracing::warn!("guard: {name}; no better one: {why}"),
+        (name, None) => tracing::info!("guard: {name}: the kernel ends a lease by itself"),
+    }
+}
+
+fn start_node(
+    seat: &Seat,
+    guard: &GuardInForce,
+    now: onehold_core::time::LocalTime,
+    earlier: Span,
+) -> Result<Served, RunError> {
+    let mut bytes = [0u8; 8];
+    let got = getrandom(&mut bytes, GetRandomFlags::empty()).map_err(failed)?;
+    if got != bytes.len() {
+        return Err(failed("no randomness for an incarnation"));
+    }
+    let incarnation = Incarnation(u64::from_ne_bytes(bytes));
+    let config = seat.config.clone();
+    let quarantine = config.timing().quarantine(earlier);
+    tracing::info!(
+        "{} of cluster {}, {}, config {:016x}; in quarantine for {quarantine} (R-9)",
+        member_name(seat),
+        seat.name(),
+        if config.is_candidate(config.me()) {
+            "candidate"
+        } else {
+            "witness"
+        },
+        config.digest().0,
+    );
+    let mut metrics = Metrics::new(seat);
+    metrics.guard = guard.clone();
+    Ok(Served::start(
+        config,
+        seat.keys(),
+        metrics,
+        incarnation,
+        now,
+        earlier,
+    ))
 }

@@ -41,7 +41,7 @@ pub struct GuardInForce {
 pub struct PeerMetrics {
     /// Which one.
     pub member: MemberId,
-    /// The shortest recent time from an advert of ours to its echo.
+    /// The last round trip, without what the peer took to answer.
     pub rtt: Option<Span>,
     /// The digest of its configuration, while it is another one.
     pub other_config: Option<ConfigDigest>,
@@ -118,11 +118,6 @@ impl Metrics {
         }
     }
 
-    /// A datagram was handed to the network.
-    pub fn sent(&mut self) {
-        self.sent += 1;
-    }
-
     /// A datagram with a good seal came in, whatever the node makes of it: duplicates over several
     /// paths show that the paths live.
     pub fn heard(&mut self, from: MemberId, local: SocketAddr, remote: SocketAddr, now: LocalTime) {
@@ -134,32 +129,39 @@ impl Metrics {
         }
     }
 
-    /// The node accepted an advert that echoes ours of `echo`.
+    /// The node accepted an advert. `echo` is when ours that it echoes was sent, plus what the peer
+    /// took until it spoke.
     pub fn accepted(&mut self, from: MemberId, echo: Option<LocalTime>, now: LocalTime) {
         self.accepted += 1;
         let Some(peer) = self.peer(from) else { return };
         peer.other_config = None;
         if let Some(sample) = echo.map(|e| now.since(e)) {
-            // An echo may have waited for the peer's next advert: the shortest recent one is the
-            // network's. It is forgotten by a sixteenth with each advert.
-            let aged = peer.rtt.map(|r| r.plus(r.part(16)));
-            peer.rtt = Some(aged.map_or(sample, |r| r.min(sample)));
+            peer.rtt = Some(sample);
         }
     }
 
-    /// A datagram changed nothing. True if it shows a configuration that this member was not yet
-    /// known to run with: worth a line in the log.
-    #[must_use = "another configuration is to be logged once"]
-    pub fn rejected(&mut self, why: &Reject) -> bool {
+    /// A datagram changed nothing.
+    pub fn rejected(&mut self, why: &Reject) {
         if let Some(count) = self.rejected.get_mut(why.index()) {
             *count += 1;
         }
         if let Reject::OtherConfig { from, digest } = why
             && let Some(peer) = self.peer(*from)
         {
-            return peer.other_config.replace(*digest) != Some(*digest);
+            peer.other_config = Some(*digest);
         }
-        false
+    }
+
+    /// Whether an event is worth a line: another configuration is said once, not for each advert.
+    #[must_use]
+    pub fn news(&self, event: &Event) -> bool {
+        match event {
+            Event::OtherConfig { peer, digest } => {
+                let known = self.peers.iter().find(|p| p.member == *peer);
+                known.is_none_or(|p| p.other_config != Some(*digest))
+            }
+            _ => true,
+        }
     }
 
     /// The node reported something.

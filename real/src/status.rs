@@ -102,6 +102,8 @@ pub struct Group {
     pub votes_needed: usize,
     /// Whom this member's own vote is bound to.
     pub vote: Option<String>,
+    /// For how much longer.
+    pub vote_left_ms: Option<f64>,
     /// This member asks for votes.
     pub asks: bool,
     /// This member could hold.
@@ -150,7 +152,7 @@ pub struct Peer {
     pub witness: bool,
     /// How long ago an advert of it was accepted.
     pub heard_ms_ago: Option<f64>,
-    /// The shortest recent time from an advert of ours to its echo.
+    /// The last round trip, without what the peer took to answer.
     pub rtt_ms: Option<f64>,
     /// Heard, and it hears us.
     pub two_way: bool,
@@ -327,6 +329,7 @@ impl Group {
                 Arbitration::Survivor => 1,
             },
             vote: g.vote.map(|v| name(config, v.member)),
+            vote_left_ms: g.vote_left.map(ms),
             asks: g.asks,
             ready: g.ready,
             not_ready: if g.ready {

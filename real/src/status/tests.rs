@@ -36,6 +36,7 @@ fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
             incarnation: Incarnation(1),
             asked_at: NOW,
         }),
+        vote_left: (!holds).then_some(Span::from_millis(430)),
         votes: if holds {
             vec![MemberId(0), MemberId(1), MemberId(2)]
         } else {
@@ -73,7 +74,7 @@ fn metrics(seat: &Seat) -> Metrics {
     for peer in seat.config.peers() {
         for path in seat.paths(peer) {
             m.heard(peer, path.local, path.remote, before(32));
-            m.sent();
+            m.sent += 1;
         }
         m.accepted(peer, Some(before(50)), before(32));
         m.accepted(peer, Some(before(32)), before(31));
@@ -147,9 +148,14 @@ fn a_candidate_in_trouble() {
         from: MemberId(1),
         digest: ConfigDigest(0xbad),
     };
-    assert!(m.rejected(&other));
-    assert!(!m.rejected(&other));
-    assert!(!m.rejected(&Reject::BadSeal));
+    let event = Event::OtherConfig {
+        peer: MemberId(1),
+        digest: ConfigDigest(0xbad),
+    };
+    assert!(m.news(&event));
+    m.rejected(&other);
+    assert!(!m.news(&event), "said once, not for each advert");
+    m.rejected(&Reject::BadSeal);
     m.eligible(
         GroupId(0),
         Some("eth0 is down; `ip link set eth0 up`".to_owned()),

@@ -98,7 +98,7 @@ fn main() -> ExitCode {
         let result = (step.run)(&root);
         summary.push((step.name, start.elapsed(), result));
         if let Some((_, _, Err(why))) = summary.last() {
-            eprintln!("{why}");
+            println!("{why}"); // in one stream, so in order
             failed = true;
             break;
         }

@@ -1,0 +1,345 @@
+//! Telling the neighbours who has an address, and hearing who else says so.
+//!
+//! Each interface has one packet socket, kept open: opening one takes milliseconds, a frame takes
+//! microseconds. A socket filter lets in nothing but claims of floating addresses, so that no
+//! other traffic wakes us. It sees them before the guard may drop them.
+//!
+//! `PACKET_QDISC_BYPASS` is never set: what we announce goes through the guard, which swallows it
+//! once the lease is over.
+#![allow(unsafe_code)] // a link-layer socket address has no safe constructor, nor has AsyncFd
+
+use crate::address::Link;
+use crate::netlink::{Doing as _, KernelError};
+use onehold_core::time::{LocalTime, Span};
+use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
+use std::io::{self, Read as _};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// A hardware address.
+pub type Mac = [u8; 6];
+
+const BROADCAST: Mac = [0xff; 6];
+const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
+const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
+
+const ETHERNET: usize = 14;
+const ICMPV6: u8 = 58;
+const ADVERTISEMENT: u8 = 136;
+
+/// When to announce: a burst, for frames get lost and switches are slow, then every 30 s, for
+/// somebody's table may have been wrong since.
+#[derive(Clone, Copy, Debug)]
+pub struct Schedule {
+    began: LocalTime,
+    sent: usize,
+}
+
+impl Schedule {
+    const BURST: [u64; 6] = [0, 50, 200, 1_000, 2_000, 5_000];
+    const REPEAT: u64 = 30_000;
+
+    /// A schedule whose first announcement is due now.
+    #[must_use]
+    pub const fn starting(now: LocalTime) -> Self {
+        Self {
+            began: now,
+            sent: 0,
+        }
+    }
+
+    /// When the next announcement is due.
+    #[must_use]
+    pub fn next(&self) -> LocalTime {
+        let last = Self::BURST.len() - 1;
+        let repeats = u64::try_from(self.sent.saturating_sub(last)).unwrap_or(0);
+        let offset = Self::BURST[self.sent.min(last)] + Self::REPEAT * repeats;
+        self.began.plus(Span::from_millis(offset))
+    }
+
+    /// Whether an announcement is due; if so, the schedule moves on. Those missed are not made
+    /// up for.
+    pub fn due(&mut self, now: LocalTime) -> bool {
+        let due = self.next() <= now;
+        while self.next() <= now {
+            self.sent += 1;
+        }
+        due
+    }
+}
+
+/// Somebody on the network said that it has one of our addresses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The address.
+    pub address: IpAddr,
+    /// Who said so.
+    pub mac: Mac,
+}
+
+/// The packet socket of one interface.
+#[derive(Debug)]
+pub struct Port {
+    socket: AsyncFd<Socket>,
+    mac: Mac,
+}
+
+impl Port {
+    /// Opens the socket and listens for claims of `addresses`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn open(link: &Link, addresses: &[IpAddr]) -> Result<Self, KernelError> {
+        let open = || -> io::Result<AsyncFd<Socket>> {
+            // No protocol yet: nothing may arrive before the filter is there.
+            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+            socket.set_nonblocking(true)?;
+            socket.attach_filter(&claims(addresses))?;
+            socket.bind(&everything_on(link)?)?;
+            // SAFETY: a socket2 socket owns its descriptor, always the same one, until dropped.
+            Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE)? })
+        };
+        let socket = open().doing(|| format!("opening a packet socket on {}", link.name))?;
+        Ok(Self {
+            socket,
+            mac: link.mac,
+        })
+    }
+
+    /// The hardware address that is announced.
+    #[must_use]
+    pub const fn mac(&self) -> Mac {
+        self.mac
+    }
+
+    /// The interface was given another hardware address.
+    pub const fn set_mac(&mut self, mac: Mac) {
+        self.mac = mac;
+    }
+
+    /// Announces an address once.
+    ///
+    /// # Errors
+    /// When a frame could not be sent; the schedule repeats it.
+    pub fn announce(&self, address: IpAddr) -> io::Result<()> {
+        let send = |frame: &[u8]| self.socket.get_ref().send(frame).map(drop);
+        match address {
+            IpAddr::V4(a) => {
+                send(&gratuitous(self.mac, a, 1, [0; 6]))?;
+                // With our own address as its target: Linux ignores a zero one while fresh.
+                send(&gratuitous(self.mac, a, 2, self.mac))
+            }
+            IpAddr::V6(a) => send(&unsolicited(self.mac, a)),
+        }
+    }
+
+    /// The next claim of somebody else's, if one has arrived.
+    pub fn poll_claim(&self, cx: &mut std::task::Context<'_>) -> Option<Claim> {
+        let mut frame = [0; 128];
+        while let std::task::Poll::Ready(Ok(mut ready)) = self.socket.poll_read_ready(cx) {
+            let Ok(read) = ready.try_io(|socket| {
+                let mut socket: &Socket = socket.get_ref();
+                socket.read(&mut frame)
+            }) else {
+                continue; // nothing more: ask to be woken
+            };
+            // Any other error (the interface went down) is told by rtnetlink too.
+            let claim = read.ok().and_then(|len| claim(frame.get(..len)?));
+            if let Some(claim) = claim.filter(|c| c.mac != self.mac) {
+                return Some(claim);
+            }
+        }
+        None
+    }
+}
+
+/// The address of a packet socket for all protocols on one interface. Not just ARP and IPv6:
+/// only such sockets see a frame before the guard does.
+fn everything_on(link: &Link) -> io::Result<SockAddr> {
+    // SAFETY: the storage is larger than sockaddr_ll, zeroed by socket2, and aligned for every
+    // socket address; the length we give is that of what we have written.
+    let ((), address) = unsafe {
+        SockAddr::try_init(|storage, length| {
+            storage
+                .cast::<libc::sockaddr_ll>()
+                .write(libc::sockaddr_ll {
+                    sll_family: libc::AF_PACKET as u16,
+                    sll_protocol: (libc::ETH_P_ALL as u16).to_be(),
+                    sll_ifindex: link.index.cast_signed(),
+                    sll_hatype: 0,
+                    sll_pkttype: 0,
+                    sll_halen: 0,
+                    sll_addr: [0; 8],
+                });
+            *length = size_of::<libc::sockaddr_ll>() as u32;
+            Ok(())
+        })?
+    };
+    Ok(address)
+}
+
+/// The socket filter: ARP from one of `addresses`, neighbour advertisements of one of them; not
+/// what we send ourselves, nor another VLAN's.
+fn claims(addresses: &[IpAddr]) -> Vec<SockFilter> {
+    const WORD: u16 = 0x20;
+    const HALF: u16 = 0x28;
+    const BYTE: u16 = 0x30;
+    const JUMP_EQ: u16 = 0x15;
+    const JUMP: u16 = 0x05;
+    const RETURN: u16 = 0x06;
+    const PACKET_TYPE: u32 = 0xffff_f000 + 4;
+    const VLAN_TAGGED: u32 = 0xffff_f000 + 48;
+    let op = |code, k| SockFilter::new(code, 0, 0, k);
+    let skip_unless = |k, skip| SockFilter::new(JUMP_EQ, 0, skip, k);
+    let skip_if = |k, skip| SockFilter::new(JUMP_EQ, skip, 0, k);
+    let take = || op(RETURN, 0xffff);
+    let leave = || op(RETURN, 0);
+
+    let mut arp = vec![op(WORD, 28)];
+    let mut nd = vec![
+        op(BYTE, 20),
+        skip_if(u32::from(ICMPV6), 1),
+        leave(),
+        op(BYTE, 54),
+        skip_if(u32::from(ADVERTISEMENT), 1),
+        leave(),
+    ];
+    for address in addresses {
+        match address {
+            IpAddr::V4(a) => arp.extend([skip_unless(u32::from(*a), 1), take()]),
+            IpAddr::V6(a) => {
+                let words = a.octets().chunks_exact(4).fold(Vec::new(), |mut words, c| {
+                    words.push(u32::from_be_bytes([c[0], c[1], c[2], c[3]]));
+                    words
+                });
+                for (at, (word, rest)) in (62..).step_by(4).zip(words.iter().zip([7, 5, 3, 1])) {
+                    nd.extend([op(WORD, at), skip_unless(*word, rest)]);
+                }
+                nd.push(take());
+            }
+        }
+    }
+    arp.push(leave());
+    nd.push(leave());
+
+    let mut filter = vec![
+        op(BYTE, PACKET_TYPE),
+        skip_unless(u32::from(libc::PACKET_OUTGOING), 1),
+        leave(),
+        op(BYTE, VLAN_TAGGED),
+        skip_if(0, 1),
+        leave(),
+        op(HALF, 12),
+        skip_unless(libc::ETH_P_ARP as u32, 1),
+        op(JUMP, 3), // to ARP
+        skip_if(libc::ETH_P_IPV6 as u32, 1),
+        leave(),
+        op(JUMP, u32::try_from(arp.len()).unwrap_or(0)), // past ARP
+    ];
+    filter.append(&mut arp);
+    filter.append(&mut nd);
+    filter
+}
+
+/// What a frame that passed the filter claims.
+fn claim(frame: &[u8]) -> Option<Claim> {
+    let bytes = |at: usize, n: usize| frame.get(at..at + n);
+    match frame.get(12..14)? {
+        [0x08, 0x06] => Some(Claim {
+            address: IpAddr::from(<[u8; 4]>::try_from(bytes(28, 4)?).ok()?),
+            mac: bytes(22, 6)?.try_into().ok()?,
+        }),
+        _ => Some(Claim {
+            address: IpAddr::from(<[u8; 16]>::try_from(bytes(62, 16)?).ok()?),
+            mac: bytes(6, 6)?.try_into().ok()?,
+        }),
+    }
+}
+
+fn ethernet(frame: &mut Vec<u8>, to: Mac, from: Mac, ethertype: i32) {
+    frame.extend_from_slice(&to);
+    frame.extend_from_slice(&from);
+    frame.extend_from_slice(&u16::try_from(ethertype).unwrap_or(0).to_be_bytes());
+}
+
+/// An ARP packet in which `address` is both sender and target.
+fn gratuitous(mac: Mac, address: Ipv4Addr, operation: u8, target: Mac) -> Vec<u8> {
+    let mut frame = Vec::with_capacity(ETHERNET + 28);
+    ethernet(&mut frame, BROADCAST, mac, libc::ETH_P_ARP);
+    frame.extend_from_slice(&[0, 1, 8, 0, 6, 4, 0, operation]); // Ethernet, IPv4
+    frame.extend_from_slice(&mac);
+    frame.extend_from_slice(&address.octets());
+    frame.extend_from_slice(&target);
+    frame.extend_from_slice(&address.octets());
+    frame
+}
+
+/// An unsolicited neighbour advertisement to all nodes, which overrides what they knew.
+fn unsolicited(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
+    const OVERRIDE: u8 = 0x20;
+    const TARGET_LINK_LAYER: [u8; 2] = [2, 1]; // the option's kind; its length in 8 bytes
+    let mut message = vec![ADVERTISEMENT, 0, 0, 0, OVERRIDE, 0, 0, 0];
+    message.extend_from_slice(&address.octets());
+    message.extend_from_slice(&TARGET_LINK_LAYER);
+    message.extend_from_slice(&mac);
+    let length = u8::try_from(message.len()).unwrap_or(0);
+
+    let mut pseudo = address.octets().to_vec();
+    pseudo.extend_from_slice(&ALL_NODES.octets());
+    pseudo.extend_from_slice(&[0, 0, 0, length, 0, 0, 0, ICMPV6]);
+    pseudo.extend_from_slice(&message);
+    message[2..4].copy_from_slice(&checksum(&pseudo).to_be_bytes());
+
+    let mut frame = Vec::with_capacity(ETHERNET + 40 + message.len());
+    ethernet(&mut frame, ALL_NODES_MAC, mac, libc::ETH_P_IPV6);
+    frame.extend_from_slice(&[0x60, 0, 0, 0, 0, length, ICMPV6, 255]);
+    frame.extend_from_slice(&address.octets());
+    frame.extend_from_slice(&ALL_NODES.octets());
+    frame.extend_from_slice(&message);
+    frame
+}
+
+/// The internet checksum of an even number of bytes.
+fn checksum(bytes: &[u8]) -> u16 {
+    let mut sum: u32 = bytes
+        .chunks_exact(2)
+        .map(|c| u32::from(u16::from_be_bytes([c[0], c[1]])))
+        .sum();
+    while sum > 0xffff {
+        sum = (sum & 0xffff) + (sum >> 16);
+    }
+    !u16::try_from(sum).unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn r16_a_burst_then_every_30_s() {
+        let at = |ms: u64| LocalTime::from_nanos(0).plus(Span::from_millis(ms));
+        let mut schedule = Schedule::starting(at(0));
+        let mut sent = Vec::new();
+        for ms in 0..100_000 {
+            if schedule.due(at(ms)) {
+                sent.push(ms);
+            }
+        }
+        assert_eq!(
+            sent,
+            [0, 50, 200, 1_000, 2_000, 5_000, 35_000, 65_000, 95_000]
+        );
+    }
+
+    #[test]
+    fn an_advertisement_adds_up() {
+        let address: Ipv6Addr = "2001:db8::1".parse().expect("an address");
+        let frame = unsolicited([2, 0, 0, 0, 0, 1], address);
+        let mut pseudo = frame[22..54].to_vec();
+        pseudo.extend_from_slice(&[0, 0, 0, 32, 0, 0, 0, ICMPV6]);
+        pseudo.extend_from_slice(&frame[54..]);
+        assert_eq!(checksum(&pseudo), 0);
+        assert_eq!(claim(&frame).map(|c| c.address), Some(IpAddr::V6(address)));
+    }
+}

@@ -1,0 +1,368 @@
+//! The driver: one task that owns the nodes, feeds them and does what they say, in order.
+//!
+//! It contains no rule of the protocol. Everything that touches the world is behind a [`Shell`], so
+//! that a simulator can run this very loop. It never blocks but in [`Shell::wait`].
+
+use crate::control::{Asked, Reply, Request, groups_meant};
+use crate::metrics::Metrics;
+use crate::status::{Report, Status};
+use crate::telemetry;
+use onehold_core::advert::{Advert, ClusterId, GroupId, MemberId};
+use onehold_core::auth::{self, Authentic, Keys};
+use onehold_core::config::Config;
+use onehold_core::effect::{Effect, Event, ReleaseId};
+use onehold_core::input::{Command, Input, Refusal};
+use onehold_core::reject::Reject;
+use onehold_core::time::LocalTime;
+use onehold_core::{Node, advert::Incarnation, time::Span};
+use std::future::Future;
+use std::net::SocketAddr;
+
+/// Most happenings of one turn; more wait for the next, so that a flood can't stop the clock.
+const MAX_HAPPENINGS: usize = 1_024;
+
+/// What the driver needs of the world. Calls with a `cluster` mean the one with that index.
+pub trait Shell {
+    /// Now, by this member's clock: later than every answer before.
+    fn now(&mut self) -> LocalTime;
+
+    /// Waits until something may have happened, at most until `at`.
+    fn wait(&mut self, at: LocalTime) -> impl Future<Output = ()>;
+
+    /// The next thing that happened, if any; a datagram's bytes go into `bytes`. Datagrams that
+    /// wait are all given out before this says `None`.
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Happening>;
+
+    /// Hands a datagram to the network on every path; says on how many.
+    fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
+
+    /// gate shut, addresses removed; then [`Happening::Input`] with `Input::Muted`.
+    fn release(&mut self, cluster: usize, group: GroupId, release: ReleaseId);
+
+    /// address, then deadline. If that fails, [`Happening::Input`] with `Input::Refused`.
+    fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
+
+    /// tells the neighbours, repeatedly.
+    fn announce(&mut self, cluster: usize, group: GroupId);
+
+    /// A node reported something; it was logged already.
+    fn reported(&mut self, cluster: usize, event: &Event);
+}
+
+/// Something that happened.
+#[derive(Debug)]
+pub enum Happening {
+    /// A datagram came in.
+    Datagram {
+        /// The address that it was sent to.
+        local: SocketAddr,
+        /// Where it came from.
+        remote: SocketAddr,
+    },
+    /// Something that a node must know.
+    Input {
+        /// Which node.
+        cluster: usize,
+        /// What.
+        input: Input,
+        /// For people: why a group is not eligible, if that is what it says.
+        why: Option<String>,
+    },
+    /// An operator asks.
+    Asked(Asked),
+    /// New keys for a cluster (`SIGHUP`).
+    Keys {
+        /// Which.
+        cluster: usize,
+        /// They replace the old ones.
+        keys: Keys,
+    },
+    /// Hand over, let go, end.
+    Stop,
+}
+
+/// One cluster that this process serves.
+#[derive(Debug)]
+pub struct Served {
+    /// The proved configuration.
+    pub config: Config,
+    /// The keys in force.
+    pub keys: Keys,
+    /// What is counted.
+    pub metrics: Metrics,
+    node: Node,
+}
+
+impl Served {
+    /// Starts the node's life. `earlier` is the longest lease of earlier lives on this host.
+    #[must_use]
+    pub fn start(
+        config: Config,
+        keys: Keys,
+        metrics: Metrics,
+        incarnation: Incarnation,
+        now: LocalTime,
+        earlier: Span,
+    ) -> Self {
+        let node = Node::start(&config, incarnation, now, earlier);
+        Self {
+            config,
+            keys,
+            metrics,
+            node,
+        }
+    }
+}
+
+/// The driver of all nodes of a process.
+#[derive(Debug)]
+pub struct Driver<S> {
+    served: Vec<Served>,
+    shell: S,
+    bytes: Vec<u8>,
+    sealed: Vec<u8>,
+    effects: Vec<Effect>,
+    stopping: bool,
+}
+
+impl<S: Shell> Driver<S> {
+    /// A driver of nodes that have just started.
+    pub fn new(served: Vec<Served>, shell: S) -> Self {
+        Self {
+            served,
+            shell,
+            bytes: Vec::new(),
+            sealed: Vec::new(),
+            effects: Vec::new(),
+            stopping: false,
+        }
+    }
+
+    /// Runs until it was told to stop and all is released.
+    pub async fn run(&mut self) {
+        while !self.done() {
+            self.turn();
+            let at = self.due();
+            self.shell.wait(at).await;
+        }
+    }
+
+    /// Told to stop, and everything is released.
+    #[must_use]
+    pub fn done(&self) -> bool {
+        self.stopping && self.served.iter().all(|s| s.node.stopped())
+    }
+
+    /// The world, back.
+    pub fn into_shell(self) -> S {
+        self.shell
+    }
+
+    /// When a node is next due; in the past if one is due now.
+    fn due(&self) -> LocalTime {
+        let due = self.served.iter().map(|s| s.node.poll_timeout(&s.config));
+        due.map(|at| at.unwrap_or(LocalTime::from_nanos(0)))
+            .min()
+            .unwrap_or(LocalTime::from_nanos(0))
+    }
+
+    /// One turn: all that happened, then the passing of time. The time that passes is read before
+    /// the last look for datagrams, so no silence is judged that a waiting datagram would end.
+    fn turn(&mut self) {
+        let mut now = self.shell.now();
+        let mut bytes = std::mem::take(&mut self.bytes);
+        for _ in 0..MAX_HAPPENINGS {
+            let Some(happening) = self.shell.next(&mut bytes) else {
+                break;
+            };
+            now = self.shell.now();
+            self.happen(now, happening, &bytes);
+        }
+        self.bytes = bytes;
+        for cluster in 0..self.served.len() {
+            let _ = self.handle(cluster, now, Input::Wake);
+        }
+    }
+
+    fn happen(&mut self, now: LocalTime, happening: Happening, bytes: &[u8]) {
+        match happening {
+            Happening::Datagram { local, remote } => self.datagram(now, local, remote, bytes),
+            Happening::Input {
+                cluster,
+                input,
+                why,
+            } => {
+                if let (Input::Eligible { group, .. }, Some(s)) =
+                    (&input, self.served.get_mut(cluster))
+                {
+                    s.metrics.eligible(*group, why);
+                }
+                let _ = self.handle(cluster, now, input);
+            }
+            Happening::Asked(Asked { request, reply }) => {
+                let answer = match request {
+                    Request::Status => Reply::Status(self.report(now)),
+                    Request::Command {
+                        command,
+                        cluster,
+                        group,
+                    } => self.order(now, command, cluster.as_deref(), group.as_deref()),
+                };
+                let _ = reply.send(answer); // the client may have gone
+            }
+            Happening::Keys { cluster, keys } => {
+                if let Some(s) = self.served.get_mut(cluster) {
+                    s.keys = keys;
+                }
+            }
+            Happening::Stop => self.stop(now),
+        }
+    }
+
+    fn datagram(&mut self, now: LocalTime, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
+        let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
+        let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
+        // A datagram of no cluster of ours counts where there is only one to count it.
+        let cluster = known.unwrap_or(0);
+        let Some(s) = self.served.get_mut(cluster) else {
+            return;
+        };
+        let result = match auth::open(&s.keys, s.config.cluster(), bytes) {
+            Ok(advert) => {
+                s.metrics.heard(advert.get().from, local, remote, now);
+                self.advert(cluster, now, advert)
+            }
+            Err(why) => Err(why),
+        };
+        if let (Err(why), Some(s)) = (result, self.served.get_mut(cluster)) {
+            tracing::trace!(%remote, reason = %why, "datagram rejected");
+            s.metrics.rejected(&why);
+        }
+    }
+
+    fn advert(
+        &mut self,
+        cluster: usize,
+        now: LocalTime,
+        advert: Authentic<Advert>,
+    ) -> Result<(), Reject> {
+        let from = advert.get().from;
+        let echo = advert.get().echo.map(|e| e.plus(advert.get().echo_age));
+        self.handle(cluster, now, Input::Received(advert))?;
+        if let Some(s) = self.served.get_mut(cluster) {
+            s.metrics.accepted(from, echo, now);
+        }
+        Ok(())
+    }
+
+    /// Feeds a node and does what it wants done. Says why a datagram changed nothing.
+    fn handle(&mut self, cluster: usize, now: LocalTime, input: Input) -> Result<(), Reject> {
+        let mut effects = std::mem::take(&mut self.effects);
+        effects.clear();
+        let result = match self.served.get_mut(cluster) {
+            Some(s) => s.node.handle(&s.config, now, input, &mut effects),
+            None => Ok(()),
+        };
+        for effect in &effects {
+            self.apply(cluster, now, effect);
+        }
+        self.effects = effects;
+        result
+    }
+
+    fn apply(&mut self, cluster: usize, now: LocalTime, effect: &Effect) {
+        let named = self.served.len() > 1;
+        let Some(s) = self.served.get_mut(cluster) else {
+            return;
+        };
+        match effect {
+            Effect::Release { group, release } => self.shell.release(cluster, *group, *release),
+            Effect::Send { to, advert } => {
+                auth::seal(&s.keys, advert, &mut self.sealed);
+                s.metrics.sent += self.shell.send(cluster, *to, &self.sealed);
+            }
+            Effect::HoldUntil { group, deadline } => {
+                self.shell.hold_until(cluster, *group, *deadline);
+            }
+            Effect::Announce { group } => self.shell.announce(cluster, *group),
+            Effect::Report(event) => {
+                if s.metrics.news(event) {
+                    telemetry::report(
+                        event,
+                        &s.config,
+                        named.then_some(s.metrics.cluster.as_str()),
+                    );
+                }
+                s.metrics.event(event, now);
+                self.shell.reported(cluster, event);
+            }
+        }
+    }
+
+    fn report(&self, now: LocalTime) -> Report {
+        let status = |s: &Served| {
+            Status::from_parts(&s.node.observe(&s.config, now), &s.config, &s.metrics, now)
+        };
+        Report {
+            clusters: self.served.iter().map(status).collect(),
+        }
+    }
+
+    fn order(
+        &mut self,
+        now: LocalTime,
+        order: crate::control::Order,
+        cluster: Option<&str>,
+        group: Option<&str>,
+    ) -> Reply {
+        let found = match cluster {
+            Some(name) => self.served.iter().position(|s| s.metrics.cluster == name),
+            None => (self.served.len() == 1).then_some(0),
+        };
+        let Some(cluster) = found else {
+            let names: Vec<&str> = self
+                .served
+                .iter()
+                .map(|s| s.metrics.cluster.as_str())
+                .collect();
+            let why = format!("which cluster? there are {}", names.join(", "));
+            return Reply::Refused { why };
+        };
+        let groups = match groups_meant(&self.served[cluster].config, group) {
+            Ok(groups) => groups,
+            Err(refused) => return refused,
+        };
+        let outcome: Vec<(GroupId, Option<Refusal>)> = groups
+            .into_iter()
+            .map(|group| (group, self.command(cluster, now, group, order.into())))
+            .collect();
+        Reply::to_order(&self.served[cluster].config, order, &outcome)
+    }
+
+    /// Says a command to a node; says if it was refused.
+    fn command(
+        &mut self,
+        cluster: usize,
+        now: LocalTime,
+        group: GroupId,
+        command: Command,
+    ) -> Option<Refusal> {
+        let _ = self.handle(cluster, now, Input::Operator { group, command });
+        // `handle` leaves the turn's effects in their buffer.
+        self.effects.iter().find_map(|e| match e {
+            Effect::Report(Event::Refused { group: g, refusal }) if *g == group => Some(*refusal),
+            _ => None,
+        })
+    }
+
+    /// every group of every cluster is to be handed over or let go.
+    fn stop(&mut self, now: LocalTime) {
+        self.stopping = true;
+        for cluster in 0..self.served.len() {
+            let groups = self.served[cluster].config.groups().len();
+            for group in (0u8..).take(groups).map(GroupId) {
+                self.command(cluster, now, group, Command::Stop);
+            }
+        }
+    }
+}

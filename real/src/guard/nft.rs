@@ -1,0 +1,593 @@
+//! The gate as an nftables table, for those who may not load BPF: an ordinary user in a user
+//! namespace, say.
+//!
+//! A `netdev` table with a chain each way on each interface. The set `vip` has the addresses, the
+//! set `held` those that may be effective now, each with a timeout. What is in `vip` and not in
+//! `held` is dropped, by the same policy as in [`super::bpf`], but for VLAN tags: only one that the
+//! kernel itself takes away is looked behind.
+//!
+//! A timeout is *relative*: were the process paused between reading the clock and the system
+//! call, the address would live longer by the pause. Therefore the **token**: first an element
+//! that lives for [`TOKEN`] is added, then the clock is read, then one atomic batch removes the
+//! token and refreshes `held`. If the token is dead, the kernel refuses the whole batch. The
+//! token's life and a jiffy are subtracted from the timeout, so that it never ends late.
+
+use super::{Key, boottime, muting};
+use crate::address::Link;
+use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
+use onehold_core::time::{LocalTime, Span};
+
+/// How long a process may be paused between reading the clock and the kernel's refresh.
+const TOKEN: Span = Span::from_millis(20);
+/// How coarse the kernel counts a timeout (`HZ=100` at worst).
+const JIFFY: Span = Span::from_millis(10);
+const PRIORITIES: [(&str, u32, i32); 2] = [("in", 0, -400), ("out", 1, 400)];
+
+/// The table, as long as this process lives: the kernel lets nobody else change an owned one.
+#[derive(Debug)]
+pub(super) struct Table {
+    netlink: Netlink,
+    name: String,
+    request: Request,
+    tokens: u64,
+}
+
+impl Table {
+    /// Opens the way to nftables. Makes nothing yet.
+    pub(super) fn open(name: &str) -> Result<Self, KernelError> {
+        let netlink = Netlink::open(libc::NETLINK_NETFILTER)?;
+        Ok(Self {
+            netlink,
+            name: name.to_owned(),
+            request: Request::new(),
+            tokens: 0,
+        })
+    }
+
+    /// Whether there is a table of this name, ours or an earlier life's.
+    pub(super) fn exists(&mut self) -> Result<bool, KernelError> {
+        self.request.clear();
+        nft(&mut self.request, GET_TABLE, netlink::NLM_F_ACK).string(TABLE_NAME, &self.name);
+        match self.netlink.send(&mut self.request) {
+            Ok(()) => Ok(true),
+            Err(e) if e.errno() == libc::ENOENT => Ok(false),
+            Err(e) => Err(e).doing(|| format!("looking for nftables table {}", self.name)),
+        }
+    }
+
+    /// Whether the interface's chains are there.
+    pub(super) fn gates(&mut self, link: &Link) -> bool {
+        PRIORITIES.iter().all(|(way, ..)| {
+            self.request.clear();
+            nft(&mut self.request, GET_CHAIN, netlink::NLM_F_ACK)
+                .string(CHAIN_TABLE, &self.name)
+                .string(CHAIN_NAME, &chain(way, link));
+            self.netlink.send(&mut self.request).is_ok()
+        })
+    }
+
+    /// The addresses that the table guards.
+    pub(super) fn keys(&mut self) -> Vec<Key> {
+        let mut keys = Vec::new();
+        self.request.clear();
+        nft(&mut self.request, GET_ELEMENTS, netlink::NLM_F_DUMP)
+            .string(ELEMENTS_TABLE, &self.name)
+            .string(ELEMENTS_SET, "vip");
+        // Without the table there are none.
+        let _ = self.netlink.dump(&mut self.request, |_, message| {
+            let list = message
+                .get(4..)
+                .and_then(|rest| netlink::attribute(rest, ELEMENTS));
+            for (_, element) in netlink::attributes(list.unwrap_or(&[])) {
+                let key = netlink::attribute(element, ELEMENT_KEY)
+                    .and_then(|data| netlink::attribute(data, DATA_VALUE));
+                keys.extend(key.and_then(|key| Key::try_from(key).ok()));
+            }
+        });
+        keys
+    }
+
+    /// Replaces the table, in one step, by one in which every one of `keys` is mute on `links`.
+    pub(super) fn replace(&mut self, keys: &[Key], links: &[Link]) -> Result<(), KernelError> {
+        let exists = self.exists()?;
+        // Owned and persistent (Linux 6.9) it survives `nft flush ruleset` and our death. An
+        // owned one that does not persist would die with us: rather a plain one.
+        let mut result = self.try_replace(keys, links, exists, OWNER | PERSIST);
+        if let Err(e) = &result
+            && [libc::EOPNOTSUPP, libc::EINVAL].contains(&e.errno())
+        {
+            result = self.try_replace(keys, links, exists, 0);
+        }
+        result.doing(|| format!("making nftables table netdev {}", self.name))
+    }
+
+    fn try_replace(
+        &mut self,
+        keys: &[Key],
+        links: &[Link],
+        exists: bool,
+        flags: u32,
+    ) -> Result<(), Refusal> {
+        let Self {
+            netlink,
+            name,
+            request: r,
+            ..
+        } = self;
+        begin(r);
+        if exists {
+            nft(r, DELETE_TABLE, 0).string(TABLE_NAME, name);
+        }
+        nft(r, NEW_TABLE, netlink::NLM_F_CREATE)
+            .string(TABLE_NAME, name)
+            .be32(TABLE_FLAGS, flags);
+        for (id, (set, timed)) in (1..).zip([("vip", false), ("held", true), ("token", true)]) {
+            nft(r, NEW_SET, netlink::NLM_F_CREATE)
+                .string(SET_TABLE, name)
+                .string(SET_NAME, set)
+                .be32(SET_FLAGS, if timed { TIMED } else { 0 })
+                .be32(SET_KEY_LENGTH, 16)
+                .be32(SET_ID, id);
+        }
+        for link in links {
+            for (way, hook, priority) in PRIORITIES {
+                let chain = chain(way, link);
+                nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
+                    .string(CHAIN_TABLE, name)
+                    .string(CHAIN_NAME, &chain)
+                    .nest(CHAIN_HOOK, |r| {
+                        r.be32(HOOK_NUMBER, hook)
+                            .be32(HOOK_PRIORITY, priority.cast_unsigned())
+                            .string(HOOK_DEVICE, &link.name);
+                    })
+                    .string(CHAIN_TYPE, "filter");
+                if way == "in" {
+                    for tag in [libc::ETH_P_8021Q, libc::ETH_P_8021AD] {
+                        nft(r, NEW_RULE, netlink::NLM_F_CREATE | netlink::NLM_F_APPEND)
+                            .string(RULE_TABLE, name)
+                            .string(RULE_CHAIN, &chain)
+                            .nest(RULE_EXPRESSIONS, |r| drop_priority_tag(r, tag));
+                    }
+                }
+                for match_ in if way == "in" {
+                    &ARRIVING[..]
+                } else {
+                    &LEAVING[..]
+                } {
+                    nft(r, NEW_RULE, netlink::NLM_F_CREATE | netlink::NLM_F_APPEND)
+                        .string(RULE_TABLE, name)
+                        .string(RULE_CHAIN, &chain)
+                        .nest(RULE_EXPRESSIONS, |r| match_.write(r));
+                }
+            }
+        }
+        elements(r, NEW_ELEMENTS, netlink::NLM_F_ACK, name, "vip", keys, None);
+        finish(r);
+        netlink.send(r)
+    }
+
+    /// Lets `keys` be effective until `deadline`, or fails and changes nothing.
+    pub(super) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
+        const TRIES: u32 = 3;
+        for _ in 0..TRIES {
+            match self.try_hold(keys, deadline) {
+                // The token died: we were paused. What is left of the lease is still ours.
+                Err(e) if e.errno() == libc::ENOENT => {}
+                other => return other,
+            }
+        }
+        let why =
+            format!("paused for more than {TOKEN} each of {TRIES} times; is the host overloaded?");
+        Err(KernelError::refused(
+            format!("refreshing nftables table {}", self.name),
+            why,
+        ))
+    }
+
+    fn try_hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
+        let Self {
+            netlink,
+            name,
+            request: r,
+            tokens,
+        } = self;
+        let doing = || format!("refreshing the lease in nftables table {name}");
+        *tokens += 1;
+        let mut token: Key = [0; 16];
+        token[..8].copy_from_slice(&tokens.to_ne_bytes());
+        begin(r);
+        elements(
+            r,
+            NEW_ELEMENTS,
+            netlink::NLM_F_ACK,
+            name,
+            "token",
+            &[token],
+            Some(TOKEN),
+        );
+        finish(r);
+        netlink.send(r).doing(doing)?;
+
+        let left = deadline.since(boottime());
+        let timeout = left.as_nanos().saturating_sub(TOKEN.plus(JIFFY).as_nanos());
+        let timeout = Span::from_nanos(timeout);
+        if timeout < Span::from_millis(1) {
+            let why = format!("only {left} of it is left, and nftables needs more than 30ms");
+            return Err(KernelError::refused(doing(), why));
+        }
+        begin(r);
+        elements(r, DELETE_ELEMENTS, 0, name, "token", &[token], None);
+        // Add, delete, add: Linux 6.1 leaves the timeout of an element that is there as it is.
+        elements(r, NEW_ELEMENTS, 0, name, "held", keys, Some(timeout));
+        elements(r, DELETE_ELEMENTS, 0, name, "held", keys, None);
+        elements(
+            r,
+            NEW_ELEMENTS,
+            netlink::NLM_F_ACK,
+            name,
+            "held",
+            keys,
+            Some(timeout),
+        );
+        finish(r);
+        netlink.send(r).doing(doing)
+    }
+
+    /// Mutes `keys` now.
+    pub(super) fn shut(&mut self, keys: &[Key]) -> Result<(), KernelError> {
+        let Self {
+            netlink,
+            name,
+            request: r,
+            ..
+        } = self;
+        begin(r);
+        elements(r, NEW_ELEMENTS, 0, name, "held", keys, Some(TOKEN)); // so that it can be deleted
+        elements(
+            r,
+            DELETE_ELEMENTS,
+            netlink::NLM_F_ACK,
+            name,
+            "held",
+            keys,
+            None,
+        );
+        finish(r);
+        netlink
+            .send(r)
+            .doing(|| keys.first().map_or_else(|| "muting nothing".into(), muting))
+    }
+
+    /// Drops `keys` from what is guarded.
+    pub(super) fn forget(&mut self, keys: &[Key]) -> Result<(), KernelError> {
+        let Self {
+            netlink,
+            name,
+            request: r,
+            ..
+        } = self;
+        begin(r);
+        elements(
+            r,
+            DELETE_ELEMENTS,
+            netlink::NLM_F_ACK,
+            name,
+            "vip",
+            keys,
+            None,
+        );
+        finish(r);
+        netlink
+            .send(r)
+            .doing(|| format!("forgetting addresses in nftables table {name}"))
+    }
+
+    /// Removes the table, if there is one.
+    pub(super) fn remove(&mut self) -> Result<(), KernelError> {
+        if !self.exists()? {
+            return Ok(());
+        }
+        let Self {
+            netlink,
+            name,
+            request: r,
+            ..
+        } = self;
+        begin(r);
+        nft(r, DELETE_TABLE, netlink::NLM_F_ACK).string(TABLE_NAME, name);
+        finish(r);
+        netlink
+            .send(r)
+            .doing(|| format!("removing nftables table netdev {name}"))
+    }
+}
+
+/// The chain's name has the interface's number: one that was created anew has no chain yet.
+fn chain(way: &str, link: &Link) -> String {
+    format!("{way}{}", link.index)
+}
+
+// The policy: see the table in `bpf`.
+
+/// A rule: drops frames of one protocol whose address at an offset is mute.
+struct Match {
+    ethertype: i32,
+    /// Bytes that must have these values: offset, value.
+    bytes: &'static [(u32, u8)],
+    /// The address of one that may pass if it is a floating one.
+    unless_floating: Option<u32>,
+    /// Where the address is; how long it is follows from the protocol.
+    address: u32,
+}
+
+const fn rule(ethertype: i32, address: u32) -> Match {
+    Match {
+        ethertype,
+        bytes: &[],
+        unless_floating: None,
+        address,
+    }
+}
+
+const ARRIVING: [Match; 4] = [
+    Match {
+        unless_floating: Some(14),
+        ..rule(libc::ETH_P_ARP, 24)
+    },
+    rule(libc::ETH_P_IP, 16),
+    rule(libc::ETH_P_IPV6, 24),
+    Match {
+        bytes: &[(6, 58), (40, 135)],
+        ..rule(libc::ETH_P_IPV6, 48)
+    },
+];
+
+const LEAVING: [Match; 4] = [
+    rule(libc::ETH_P_ARP, 14),
+    rule(libc::ETH_P_IP, 12),
+    rule(libc::ETH_P_IPV6, 8),
+    Match {
+        bytes: &[(6, 58), (40, 136)],
+        ..rule(libc::ETH_P_IPV6, 48)
+    },
+];
+
+impl Match {
+    fn write(&self, r: &mut Request) {
+        protocol(r, self.ethertype);
+        for (offset, value) in self.bytes {
+            payload(r, SCRATCH, *offset, 1);
+            equals(r, &[*value]);
+        }
+        if let Some(offset) = self.unless_floating {
+            self.take(r, offset);
+            lookup(r, "vip", true);
+        }
+        self.take(r, self.address);
+        lookup(r, "vip", false);
+        lookup(r, "held", true);
+        expression(r, "immediate", |r| {
+            r.be32(IMMEDIATE_REGISTER, VERDICT)
+                .nest(IMMEDIATE_DATA, |r| {
+                    r.nest(DATA_VERDICT, |r| {
+                        r.be32(VERDICT_CODE, DROP);
+                    });
+                });
+        });
+    }
+
+    /// Puts the address at `offset` into the key's registers, IPv4 mapped into IPv6.
+    fn take(&self, r: &mut Request, offset: u32) {
+        if self.ethertype == libc::ETH_P_IPV6 {
+            payload(r, KEY, offset, 16);
+            return;
+        }
+        expression(r, "immediate", |r| {
+            r.be32(IMMEDIATE_REGISTER, KEY).nest(IMMEDIATE_DATA, |r| {
+                r.attr(DATA_VALUE, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
+            });
+        });
+        payload(r, KEY + 3, offset, 4);
+    }
+}
+
+/// Drops a frame that still has a tag of VLAN 0, after the kernel has taken away the outermost: Linux
+/// reads past any number of those, we don't, and nobody sends them.
+fn drop_priority_tag(r: &mut Request, tag: i32) {
+    protocol(r, tag);
+    payload(r, SCRATCH, 0, 2);
+    expression(r, "bitwise", |r| {
+        r.be32(BITWISE_FROM, SCRATCH)
+            .be32(BITWISE_TO, SCRATCH)
+            .be32(BITWISE_LENGTH, 2);
+        for (part, value) in [(BITWISE_MASK, [0x0f, 0xff]), (BITWISE_XOR, [0, 0])] {
+            r.nest(part, |r| {
+                r.attr(DATA_VALUE, &value);
+            });
+        }
+    });
+    equals(r, &[0, 0]);
+    drop_it(r);
+}
+
+fn drop_it(r: &mut Request) {
+    expression(r, "immediate", |r| {
+        r.be32(IMMEDIATE_REGISTER, VERDICT)
+            .nest(IMMEDIATE_DATA, |r| {
+                r.nest(DATA_VERDICT, |r| {
+                    r.be32(VERDICT_CODE, DROP);
+                });
+            });
+    });
+}
+
+/// Ends the rule unless the frame's EtherType is this.
+fn protocol(r: &mut Request, ethertype: i32) {
+    expression(r, "meta", |r| {
+        r.be32(META_REGISTER, SCRATCH).be32(META_KEY, META_PROTOCOL);
+    });
+    equals(r, &u16::try_from(ethertype).unwrap_or(0).to_be_bytes());
+}
+
+fn expression(r: &mut Request, name: &str, fill: impl FnOnce(&mut Request)) {
+    r.nest(LIST_ELEMENT, |r| {
+        r.string(EXPRESSION_NAME, name).nest(EXPRESSION_DATA, fill);
+    });
+}
+
+fn payload(r: &mut Request, register: u32, offset: u32, length: u32) {
+    expression(r, "payload", |r| {
+        r.be32(PAYLOAD_REGISTER, register)
+            .be32(PAYLOAD_BASE, NETWORK_HEADER)
+            .be32(PAYLOAD_OFFSET, offset)
+            .be32(PAYLOAD_LENGTH, length);
+    });
+}
+
+/// Ends the rule unless the scratch register begins with `value`.
+fn equals(r: &mut Request, value: &[u8]) {
+    expression(r, "cmp", |r| {
+        r.be32(CMP_REGISTER, SCRATCH)
+            .be32(CMP_OPERATION, EQUAL)
+            .nest(CMP_DATA, |r| {
+                r.attr(DATA_VALUE, value);
+            });
+    });
+}
+
+/// Ends the rule unless the key is in `set`, or, `inverted`, if it is.
+fn lookup(r: &mut Request, set: &str, inverted: bool) {
+    expression(r, "lookup", |r| {
+        r.string(LOOKUP_SET, set).be32(LOOKUP_REGISTER, KEY);
+        r.be32(LOOKUP_FLAGS, u32::from(inverted));
+    });
+}
+
+fn begin(r: &mut Request) {
+    r.clear().message(BATCH_BEGIN, 0, &BATCH);
+}
+
+fn finish(r: &mut Request) {
+    r.end(BATCH_END, &BATCH);
+}
+
+/// Begins a message to nftables about the netdev family.
+fn nft(r: &mut Request, kind: u16, flags: i32) -> &mut Request {
+    const NETDEV: u8 = 5;
+    r.message(SUBSYSTEM << 8 | kind, flags, &[NETDEV, 0, 0, 0])
+}
+
+fn elements(
+    r: &mut Request,
+    kind: u16,
+    flags: i32,
+    table: &str,
+    set: &str,
+    keys: &[Key],
+    timeout: Option<Span>,
+) {
+    let create = if kind == NEW_ELEMENTS {
+        netlink::NLM_F_CREATE
+    } else {
+        0
+    };
+    nft(r, kind, flags | create)
+        .string(ELEMENTS_TABLE, table)
+        .string(ELEMENTS_SET, set)
+        .nest(ELEMENTS, |r| {
+            for key in keys {
+                r.nest(LIST_ELEMENT, |r| {
+                    r.nest(ELEMENT_KEY, |r| {
+                        r.attr(DATA_VALUE, key);
+                    });
+                    if let Some(timeout) = timeout {
+                        let millis = timeout.as_nanos() / 1_000_000;
+                        r.attr(ELEMENT_TIMEOUT, &millis.to_be_bytes());
+                    }
+                });
+            }
+        });
+}
+
+// linux/netfilter/nfnetlink.h and nf_tables.h, under names of ours.
+
+const SUBSYSTEM: u16 = 10;
+const BATCH_BEGIN: u16 = 0x10;
+const BATCH_END: u16 = 0x11;
+const BATCH: [u8; 4] = [0, 0, 0, 10]; // the subsystem, in network order
+
+const NEW_TABLE: u16 = 0;
+const GET_TABLE: u16 = 1;
+const DELETE_TABLE: u16 = 2;
+const NEW_CHAIN: u16 = 3;
+const GET_CHAIN: u16 = 4;
+const NEW_RULE: u16 = 6;
+const NEW_SET: u16 = 9;
+const NEW_ELEMENTS: u16 = 12;
+const GET_ELEMENTS: u16 = 13;
+const DELETE_ELEMENTS: u16 = 14;
+
+const TABLE_NAME: u16 = 1;
+const TABLE_FLAGS: u16 = 2;
+const OWNER: u32 = 2;
+const PERSIST: u32 = 4;
+
+const CHAIN_TABLE: u16 = 1;
+const CHAIN_NAME: u16 = 3;
+const CHAIN_HOOK: u16 = 4;
+const CHAIN_TYPE: u16 = 7;
+const HOOK_NUMBER: u16 = 1;
+const HOOK_PRIORITY: u16 = 2;
+const HOOK_DEVICE: u16 = 3;
+
+const RULE_TABLE: u16 = 1;
+const RULE_CHAIN: u16 = 2;
+const RULE_EXPRESSIONS: u16 = 4;
+
+const SET_TABLE: u16 = 1;
+const SET_NAME: u16 = 2;
+const SET_FLAGS: u16 = 3;
+const SET_KEY_LENGTH: u16 = 5;
+const SET_ID: u16 = 10;
+const TIMED: u32 = 0x10;
+
+const ELEMENTS_TABLE: u16 = 1;
+const ELEMENTS_SET: u16 = 2;
+const ELEMENTS: u16 = 3;
+const ELEMENT_KEY: u16 = 1;
+const ELEMENT_TIMEOUT: u16 = 4;
+
+const LIST_ELEMENT: u16 = 1;
+const DATA_VALUE: u16 = 1;
+const DATA_VERDICT: u16 = 2;
+const VERDICT_CODE: u16 = 1;
+const DROP: u32 = 0;
+
+const VERDICT: u32 = 0;
+const KEY: u32 = 8; // NFT_REG32_00 and the three after it
+const SCRATCH: u32 = 12; // NFT_REG32_04
+
+const EXPRESSION_NAME: u16 = 1;
+const EXPRESSION_DATA: u16 = 2;
+const META_REGISTER: u16 = 1;
+const META_KEY: u16 = 2;
+const META_PROTOCOL: u32 = 1;
+const PAYLOAD_REGISTER: u16 = 1;
+const PAYLOAD_BASE: u16 = 2;
+const PAYLOAD_OFFSET: u16 = 3;
+const PAYLOAD_LENGTH: u16 = 4;
+const NETWORK_HEADER: u32 = 1;
+const BITWISE_FROM: u16 = 1;
+const BITWISE_TO: u16 = 2;
+const BITWISE_LENGTH: u16 = 3;
+const BITWISE_MASK: u16 = 4;
+const BITWISE_XOR: u16 = 5;
+const CMP_REGISTER: u16 = 1;
+const CMP_OPERATION: u16 = 2;
+const CMP_DATA: u16 = 3;
+const EQUAL: u32 = 0;
+const LOOKUP_SET: u16 = 1;
+const LOOKUP_REGISTER: u16 = 2;
+const LOOKUP_FLAGS: u16 = 5;
+const IMMEDIATE_REGISTER: u16 = 1;
+const IMMEDIATE_DATA: u16 = 2;

@@ -1,0 +1,435 @@
+//! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
+
+use crate::clock::Clock;
+use crate::config_file::{FileError, Seats, compare};
+use crate::control::Asked;
+use crate::driver::{Happening, Shell};
+use crate::kernel::{Kernel, KernelEvent};
+use crate::life::Record;
+use crate::notify::{Notify, watchdog_interval};
+use crate::socket::Sockets;
+use crate::telemetry::{self, Log};
+use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::effect::{Event, ReleaseId};
+use onehold_core::input::Input;
+use onehold_core::observe::RoleName;
+use onehold_core::time::{LocalTime, Span};
+use std::collections::VecDeque;
+use std::path::PathBuf;
+use std::task::{Context, Poll};
+use tokio::signal::unix::Signal;
+use tokio::sync::{mpsc, oneshot};
+
+/// After what time something that the kernel refused is tried again.
+const RETRY: Span = Span::from_millis(100);
+/// How long a group that the kernel refused to hold stays ineligible.
+const PENANCE: Span = Span::from_millis(1_000);
+/// A foreign claim is logged this often at most.
+const CLAIM_LOG: Span = Span::from_millis(10_000);
+
+/// The world of a daemon. A candidate serves one cluster, whose index is 0; a witness has no
+/// kernel side.
+#[derive(Debug)]
+pub struct Linux {
+    /// Clock and timer.
+    pub clock: Clock,
+    /// The paths to all members.
+    pub sockets: Sockets,
+    /// The candidate's groups; a witness has none.
+    pub kernel: Option<Kernel>,
+    /// What is in force, to compare a reload with.
+    pub seats: Seats,
+    /// Where `SIGHUP` reads again, and as whom.
+    pub file: (PathBuf, Option<String>),
+    /// R-9: where later lives read this one's lease.
+    pub records: Vec<Record>,
+    /// The log, to change its level.
+    pub log: Log,
+    /// systemd.
+    pub notify: Notify,
+    /// The control socket's requests.
+    pub asked: mpsc::Receiver<Asked>,
+    /// `SIGTERM`, `SIGINT`, `SIGHUP`.
+    pub signals: [Signal; 3],
+    /// What waits for the driver.
+    pub later: Later,
+}
+
+/// What the shell itself has to remember.
+#[derive(Debug, Default)]
+pub struct Later {
+    happened: VecDeque<Happening>,
+    /// Releases that the kernel has not confirmed, to be tried again.
+    releases: Vec<(GroupId, ReleaseId)>,
+    /// When they are.
+    release_at: Option<LocalTime>,
+    /// Groups that the kernel refused to hold, and when to look at them again.
+    refused: Vec<(GroupId, LocalTime)>,
+    reload: Option<oneshot::Receiver<Result<Seats, FileError>>>,
+    roles: Vec<Vec<RoleName>>,
+    fed_watchdog: Option<LocalTime>,
+    logged_claim: Option<LocalTime>,
+    stopping: bool,
+}
+
+impl Shell for Linux {
+    fn now(&mut self) -> LocalTime {
+        self.clock.now()
+    }
+
+    async fn wait(&mut self, at: LocalTime) {
+        std::future::poll_fn(|cx| self.poll(at, cx)).await;
+        self.do_what_is_due();
+    }
+
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Happening> {
+        if let Some(happening) = self.later.happened.pop_front() {
+            return Some(happening);
+        }
+        let (local, remote) = self.sockets.receive(bytes)?;
+        Some(Happening::Datagram { local, remote })
+    }
+
+    fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
+        self.sockets.send(cluster, to, bytes)
+    }
+
+    fn release(&mut self, _cluster: usize, group: GroupId, release: ReleaseId) {
+        self.later.releases.push((group, release));
+        self.try_releases();
+    }
+
+    fn hold_until(&mut self, _cluster: usize, group: GroupId, deadline: LocalTime) {
+        let Some(kernel) = &mut self.kernel else {
+            return;
+        };
+        if let Err(e) = kernel.hold_until(group, deadline) {
+            tracing::error!("can't hold: {e}");
+            self.input(Input::Refused { group }, Some(e.to_string()));
+            self.later
+                .refused
+                .push((group, self.clock.now().plus(PENANCE)));
+        }
+    }
+
+    fn announce(&mut self, _cluster: usize, group: GroupId) {
+        let now = self.clock.now();
+        if let Some(kernel) = &mut self.kernel {
+            kernel.announce(group, now);
+        }
+    }
+
+    fn reported(&mut self, cluster: usize, event: &Event) {
+        match *event {
+            Event::Role { group, to, .. } => {
+                let roles = self.later.roles.get_mut(cluster);
+                if let Some(role) = roles.and_then(|r| r.get_mut(usize::from(group.0))) {
+                    *role = to;
+                }
+                self.notify.status(&self.roles());
+            }
+            // The waiting for an earlier life's lease is over: this life's is the longest now.
+            Event::Ready => {
+                if let (Some(record), Some(seat)) =
+                    (self.records.get(cluster), self.seats.seats.get(cluster))
+                    && let Err(e) = record.write(seat.config.timing().lease())
+                {
+                    tracing::warn!("{e}");
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+impl Linux {
+    /// Tells systemd that this serves.
+    pub fn ready(&mut self) {
+        self.later.roles = self
+            .seats
+            .seats
+            .iter()
+            .map(|s| {
+                let candidate = s.config.is_candidate(s.config.me());
+                let role = if candidate {
+                    RoleName::Standby
+                } else {
+                    RoleName::Witness
+                };
+                vec![role; s.config.groups().len()]
+            })
+            .collect();
+        self.notify.ready(&self.roles());
+    }
+
+    fn roles(&self) -> String {
+        let all = self
+            .seats
+            .seats
+            .iter()
+            .zip(&self.later.roles)
+            .map(|(seat, roles)| {
+                telemetry::roles(
+                    &seat.config,
+                    (0u8..).map(GroupId).zip(roles.iter().copied()),
+                )
+            });
+        all.collect::<Vec<String>>().join("; ")
+    }
+
+    fn input(&mut self, input: Input, why: Option<String>) {
+        self.later.happened.push_back(Happening::Input {
+            cluster: 0,
+            input,
+            why,
+        });
+    }
+
+    /// Ready when something happened, or at `at`, or when something of our own is due.
+    fn poll(&mut self, at: LocalTime, cx: &mut Context<'_>) -> Poll<()> {
+        let mut any = self.sockets.poll(cx);
+        if let Some(kernel) = &mut self.kernel
+            && let Poll::Ready(event) = kernel.poll_event(cx)
+        {
+            self.kernel_event(event);
+            any = Poll::Ready(());
+        }
+        if let Poll::Ready(Some(asked)) = self.asked.poll_recv(cx) {
+            self.later.happened.push_back(Happening::Asked(asked));
+            any = Poll::Ready(());
+        }
+        let [terminate, interrupt, hangup] = &mut self.signals;
+        let stop = terminate.poll_recv(cx).is_ready() | interrupt.poll_recv(cx).is_ready();
+        if hangup.poll_recv(cx).is_ready() {
+            self.reload();
+        }
+        if stop && !self.later.stopping {
+            self.later.stopping = true;
+            tracing::info!("told to stop: handing over what is held, then leaving");
+            self.notify.stopping();
+            self.later.happened.push_back(Happening::Stop);
+            any = Poll::Ready(());
+        }
+        if let Some(reload) = &mut self.later.reload
+            && let Poll::Ready(loaded) = std::pin::Pin::new(reload).poll(cx)
+        {
+            self.later.reload = None;
+            if let Ok(loaded) = loaded {
+                self.reloaded(loaded);
+            }
+            any = Poll::Ready(());
+        }
+        let own = [
+            self.kernel.as_ref().and_then(Kernel::poll_timeout),
+            self.later.release_at,
+            self.later.refused.iter().map(|(_, at)| *at).min(),
+            self.feed_watchdog_at(),
+        ];
+        let at = own
+            .into_iter()
+            .flatten()
+            .min()
+            .map_or(at, |own| own.min(at));
+        if self.clock.poll_at(at, cx).is_ready() {
+            any = Poll::Ready(());
+        }
+        any
+    }
+
+    fn do_what_is_due(&mut self) {
+        let now = self.clock.now();
+        if let Some(kernel) = &mut self.kernel
+            && kernel.poll_timeout().is_some_and(|at| at <= now)
+        {
+            kernel.wake(now);
+        }
+        if self.later.release_at.is_some_and(|at| at <= now) {
+            self.try_releases();
+        }
+        let (due, rest) = self.later.refused.drain(..).partition(|(_, at)| *at <= now);
+        self.later.refused = rest;
+        let due: Vec<(GroupId, LocalTime)> = due;
+        for (group, _) in due {
+            self.tell_eligible(group);
+        }
+        if self.feed_watchdog_at().is_some_and(|at| at <= now) {
+            self.later.fed_watchdog = Some(now);
+            self.notify.watchdog();
+        }
+    }
+
+    fn feed_watchdog_at(&self) -> Option<LocalTime> {
+        let interval = Span::from(watchdog_interval()?);
+        Some(
+            self.later
+                .fed_watchdog
+                .map_or(LocalTime::from_nanos(0), |at| at.plus(interval)),
+        )
+    }
+
+    fn tell_eligible(&mut self, group: GroupId) {
+        let Some(kernel) = &self.kernel else { return };
+        let why = kernel.eligible(group).err();
+        self.input(
+            Input::Eligible {
+                group,
+                eligible: why.is_none(),
+            },
+            why,
+        );
+    }
+
+    /// R-8: nothing is confirmed that the kernel did not confirm.
+    fn try_releases(&mut self) {
+        let Some(kernel) = &mut self.kernel else {
+            return;
+        };
+        let mut failed = Vec::new();
+        for (group, release) in self.later.releases.drain(..) {
+            match kernel.release(group) {
+                Ok(()) => self.later.happened.push_back(Happening::Input {
+                    cluster: 0,
+                    input: Input::Muted { group, release },
+                    why: None,
+                }),
+                Err(e) => {
+                    tracing::error!("can't release, trying again: {e}");
+                    failed.push((group, release));
+                }
+            }
+        }
+        self.later.release_at = if failed.is_empty() {
+            None
+        } else {
+            Some(self.clock.now().plus(RETRY))
+        };
+        self.later.releases = failed;
+    }
+
+    fn kernel_event(&mut self, event: KernelEvent) {
+        match event {
+            KernelEvent::Eligible { group, eligible } => {
+                let name = self.group_name(group);
+                match &eligible {
+                    Ok(()) => tracing::info!("{name}: can be held here"),
+                    Err(why) => tracing::warn!("{name}: can't be held here: {why}"),
+                }
+                let eligible_now = eligible.is_ok();
+                self.input(
+                    Input::Eligible {
+                        group,
+                        eligible: eligible_now,
+                    },
+                    eligible.err(),
+                );
+            }
+            KernelEvent::AddressPutBack { group, address } => {
+                let name = self.group_name(group);
+                tracing::warn!("{name}: somebody removed {address} while it is held; put back");
+                self.input(Input::ForeignClaim { group }, None); // neighbours may have lost it (R-16)
+            }
+            KernelEvent::AddressForeign { group, address } => {
+                let name = self.group_name(group);
+                tracing::warn!(
+                    "{name}: {address} is on this host though it is not held; remove it from the \
+                     host's own network configuration"
+                );
+            }
+            KernelEvent::GateRestored { interface } => {
+                tracing::warn!("{interface}: somebody removed the gate; put back, shut at first");
+            }
+            KernelEvent::ForeignClaim {
+                group,
+                address,
+                mac,
+            } => {
+                let now = self.clock.now();
+                let quiet = self
+                    .later
+                    .logged_claim
+                    .is_some_and(|at| now < at.plus(CLAIM_LOG));
+                if !quiet {
+                    self.later.logged_claim = Some(now);
+                    let name = self.group_name(group);
+                    let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
+                    tracing::warn!(
+                        "{name}: {mac} claims {address}; announcing again if it is held (R-16)"
+                    );
+                }
+                self.input(Input::ForeignClaim { group }, None);
+            }
+        }
+    }
+
+    fn group_name(&self, group: GroupId) -> String {
+        let seat = self.seats.seats.first();
+        let name = seat
+            .and_then(|s| s.config.group(group))
+            .map(|g| g.name.clone());
+        name.unwrap_or_default()
+    }
+
+    /// Reads the file again, aside: names may take long to resolve.
+    fn reload(&mut self) {
+        self.notify.reloading();
+        let (path, name) = self.file.clone();
+        let (tell, loaded) = oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            let _ = tell.send(crate::config_file::load(&path, name.as_deref()));
+        });
+        self.later.reload = Some(loaded);
+    }
+
+    fn reloaded(&mut self, loaded: Result<Seats, FileError>) {
+        match loaded
+            .map_err(|e| e.to_string())
+            .and_then(|new| self.adopt(new))
+        {
+            Ok(what) => tracing::info!("reloaded: {what}"),
+            Err(why) => tracing::error!("reload refused, all stays as it was: {why}"),
+        }
+        self.notify.ready(&self.roles());
+    }
+
+    /// Takes over what may change in a life; all or nothing.
+    fn adopt(&mut self, new: Seats) -> Result<String, String> {
+        let names = |s: &Seats| {
+            s.seats
+                .iter()
+                .map(|s| s.name().to_owned())
+                .collect::<Vec<_>>()
+        };
+        let (old_names, new_names) = (names(&self.seats), names(&new));
+        if old_names != new_names {
+            return Err(format!(
+                "the clusters are {} instead of {}; restart for that",
+                new_names.join(", "),
+                old_names.join(", ")
+            ));
+        }
+        for (old, new) in self.seats.seats.iter().zip(&new.seats) {
+            let quarantine = old.config.timing().quarantine(Span::ZERO);
+            compare(&old.file, &new.file, quarantine).map_err(|e| e.to_string())?;
+            if old.config != new.config || old.endpoints != new.endpoints {
+                return Err("a name resolves to another address now; restart for that".to_owned());
+            }
+        }
+        for (cluster, seat) in new.seats.iter().enumerate() {
+            self.later.happened.push_back(Happening::Keys {
+                cluster,
+                keys: seat.keys(),
+            });
+        }
+        self.log.set_level(new.log.level);
+        self.seats = new;
+        Ok("keys and log level are those of the file".to_owned())
+    }
+
+    /// Leaves no address, gate or qdisc behind.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn close(self) -> Result<(), crate::kernel::KernelError> {
+        self.kernel.map_or(Ok(()), Kernel::close)
+    }
+}

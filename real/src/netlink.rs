@@ -1,0 +1,462 @@
+//! A small blocking netlink client: build a request, send it, wait for the kernel's answer.
+//!
+//! One builder serves rtnetlink (links, addresses, tc) and nfnetlink (nftables), for the requests
+//! that Onehold makes are few and two of the four kinds have no crate that builds them. Every
+//! request is acknowledged or fails; nothing waits longer than [`PATIENCE`].
+
+use netlink_sys::{Socket, SocketAddr};
+use std::io;
+use std::time::Duration;
+use tokio::io::Interest;
+use tokio::io::unix::AsyncFd;
+
+/// How long the kernel may take to answer. It answers within the system call, so this only ends
+/// a wait for an answer that was lost.
+pub const PATIENCE: Duration = Duration::from_secs(2);
+
+const HEADER: usize = 16;
+const ALIGN: usize = 4;
+
+pub use libc::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NLM_F_REPLACE};
+
+/// A refusal of the kernel's: what was asked of it, its errno, its own words, and a remedy.
+#[derive(Debug, thiserror::Error)]
+#[error("{doing}: {cause}{words}{}", remedy(.cause))]
+pub struct KernelError {
+    /// What was asked, naming the object: `adding 192.0.2.1/32 to lan0`.
+    pub doing: String,
+    /// The errno.
+    #[source]
+    pub cause: io::Error,
+    /// What the kernel said besides, with its separator; or nothing.
+    pub words: String,
+}
+
+impl KernelError {
+    /// The error of `doing`.
+    pub fn new(doing: impl Into<String>, cause: impl Into<io::Error>) -> Self {
+        Self {
+            doing: doing.into(),
+            cause: cause.into(),
+            words: String::new(),
+        }
+    }
+
+    /// The error of `doing`, when it was not the kernel that refused it.
+    pub fn refused(doing: impl Into<String>, why: impl Into<String>) -> Self {
+        Self::new(doing, io::Error::other(why.into()))
+    }
+
+    /// The errno, if there is one.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        self.cause.raw_os_error().unwrap_or(0)
+    }
+}
+
+/// What the operator can do about an errno.
+fn remedy(cause: &io::Error) -> &'static str {
+    match cause.raw_os_error() {
+        Some(libc::EPERM | libc::EACCES) => {
+            "; run as root, or give the process CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF"
+        }
+        Some(libc::ENODEV | libc::ENXIO) => "; the interface is gone: check its name and state",
+        Some(libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::ENOSYS) => {
+            "; this kernel lacks it: load the module or use a newer kernel"
+        }
+        Some(libc::ENOMEM | libc::ENOBUFS) => "; the kernel is out of memory for it",
+        Some(libc::EAGAIN) => "; the kernel did not answer in time",
+        _ => "",
+    }
+}
+
+/// Adds what was being done to an [`io::Result`].
+pub trait Doing<T> {
+    /// Names the operation and its object; only evaluated on failure.
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, KernelError>;
+}
+
+impl<T> Doing<T> for io::Result<T> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, KernelError> {
+        self.map_err(|cause| KernelError::new(what(), cause))
+    }
+}
+
+impl<T> Doing<T> for Result<T, Refusal> {
+    fn doing(self, what: impl FnOnce() -> String) -> Result<T, KernelError> {
+        self.map_err(|r| KernelError {
+            doing: what(),
+            cause: r.cause,
+            words: r.words,
+        })
+    }
+}
+
+/// A request that failed: the errno and the kernel's own words, if it had any.
+#[derive(Debug)]
+pub struct Refusal {
+    cause: io::Error,
+    words: String,
+}
+
+impl Refusal {
+    /// The errno, or 0.
+    #[must_use]
+    pub fn errno(&self) -> i32 {
+        self.cause.raw_os_error().unwrap_or(0)
+    }
+}
+
+impl From<io::Error> for Refusal {
+    fn from(cause: io::Error) -> Self {
+        Self {
+            cause,
+            words: String::new(),
+        }
+    }
+}
+
+/// One or more netlink messages being built in one reusable buffer.
+#[derive(Debug, Default)]
+pub struct Request {
+    buf: Vec<u8>,
+    /// Where the message being built begins.
+    at: usize,
+    messages: u32,
+}
+
+impl Request {
+    /// An empty request.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Forgets all messages and keeps the memory.
+    pub fn clear(&mut self) -> &mut Self {
+        self.buf.clear();
+        self.messages = 0;
+        self
+    }
+
+    /// Begins a message with its family's fixed header. `NLM_F_REQUEST` is implied.
+    pub fn message(&mut self, kind: u16, flags: i32, fixed: &[u8]) -> &mut Self {
+        self.at = self.buf.len();
+        self.messages += 1;
+        let flags = u16::try_from(flags | libc::NLM_F_REQUEST).unwrap_or(0);
+        self.buf.extend_from_slice(&[0; 4]);
+        self.buf.extend_from_slice(&kind.to_ne_bytes());
+        self.buf.extend_from_slice(&flags.to_ne_bytes());
+        self.buf.extend_from_slice(&[0; 8]); // sequence, port: Netlink::send writes the former
+        self.append(fixed)
+    }
+
+    /// Ends a batch: with a message that the kernel does not answer.
+    pub fn end(&mut self, kind: u16, fixed: &[u8]) -> &mut Self {
+        self.message(kind, 0, fixed);
+        self.messages -= 1;
+        self
+    }
+
+    /// Adds an attribute.
+    pub fn attr(&mut self, kind: u16, payload: &[u8]) -> &mut Self {
+        let len = u16::try_from(payload.len() + 4).unwrap_or(u16::MAX);
+        self.buf.extend_from_slice(&len.to_ne_bytes());
+        self.buf.extend_from_slice(&kind.to_ne_bytes());
+        self.append(payload)
+    }
+
+    /// Adds an attribute that is a NUL-terminated string.
+    pub fn string(&mut self, kind: u16, text: &str) -> &mut Self {
+        let len = u16::try_from(text.len() + 5).unwrap_or(u16::MAX);
+        self.buf.extend_from_slice(&len.to_ne_bytes());
+        self.buf.extend_from_slice(&kind.to_ne_bytes());
+        self.buf.extend_from_slice(text.as_bytes());
+        self.append(&[0])
+    }
+
+    /// Adds a 32-bit attribute in host order.
+    pub fn u32(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.attr(kind, &value.to_ne_bytes())
+    }
+
+    /// Adds a 32-bit attribute in network order, as nftables wants them.
+    pub fn be32(&mut self, kind: u16, value: u32) -> &mut Self {
+        self.attr(kind, &value.to_be_bytes())
+    }
+
+    /// Adds an attribute that holds those that `fill` adds.
+    pub fn nest(&mut self, kind: u16, fill: impl FnOnce(&mut Self)) -> &mut Self {
+        let at = self.buf.len();
+        self.attr(kind | NLA_F_NESTED, &[]);
+        fill(self);
+        let len = u16::try_from(self.buf.len() - at).unwrap_or(u16::MAX);
+        self.buf[at..at + 2].copy_from_slice(&len.to_ne_bytes());
+        self.seal()
+    }
+
+    /// The only message without its netlink header: what some attributes have as payload.
+    #[must_use]
+    pub fn bytes_after_header(&self) -> &[u8] {
+        self.buf.get(HEADER..).unwrap_or(&[])
+    }
+
+    fn append(&mut self, bytes: &[u8]) -> &mut Self {
+        self.buf.extend_from_slice(bytes);
+        while !self.buf.len().is_multiple_of(ALIGN) {
+            self.buf.push(0);
+        }
+        self.seal()
+    }
+
+    /// Keeps the length of the message being built true.
+    fn seal(&mut self) -> &mut Self {
+        let len = u32::try_from(self.buf.len() - self.at).unwrap_or(u32::MAX);
+        self.buf[self.at..self.at + 4].copy_from_slice(&len.to_ne_bytes());
+        self
+    }
+}
+
+const NLA_F_NESTED: u16 = 0x8000;
+const NLA_TYPE: u16 = 0x3fff;
+
+/// The attributes in `bytes`, as far as they are well-formed.
+pub fn attributes(mut bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = usize::from(u16_at(bytes, 0)?);
+        let kind = u16_at(bytes, 2)? & NLA_TYPE;
+        let payload = bytes.get(4..len)?;
+        bytes = bytes.get(len.next_multiple_of(ALIGN)..).unwrap_or(&[]);
+        Some((kind, payload))
+    })
+}
+
+/// The payload of the first attribute of that kind.
+#[must_use]
+pub fn attribute(bytes: &[u8], kind: u16) -> Option<&[u8]> {
+    attributes(bytes)
+        .find(|(k, _)| *k == kind)
+        .map(|(_, payload)| payload)
+}
+
+/// A string attribute without its NUL.
+#[must_use]
+pub fn text(payload: &[u8]) -> &str {
+    std::str::from_utf8(payload.split(|b| *b == 0).next().unwrap_or(&[])).unwrap_or("")
+}
+
+/// 16 bits in host order.
+#[must_use]
+pub fn u16_at(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes
+        .get(at..at + 2)?
+        .try_into()
+        .ok()
+        .map(u16::from_ne_bytes)
+}
+
+/// 32 bits in host order.
+#[must_use]
+pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
+    bytes
+        .get(at..at + 4)?
+        .try_into()
+        .ok()
+        .map(u32::from_ne_bytes)
+}
+
+/// A netlink socket for requests.
+pub struct Netlink {
+    socket: Socket,
+    sequence: u32,
+    inbox: Vec<u8>,
+}
+
+impl std::fmt::Debug for Netlink {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Netlink")
+            .field("sequence", &self.sequence)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Netlink {
+    /// Opens a socket of a netlink family such as `libc::NETLINK_ROUTE`.
+    ///
+    /// # Errors
+    /// When the kernel lacks the family.
+    pub fn open(family: i32) -> Result<Self, KernelError> {
+        let open = || -> io::Result<Socket> {
+            let mut socket = Socket::new(family as isize)?;
+            socket.bind_auto()?;
+            socket2::SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
+            // Both only make errors better: an old kernel without them will do.
+            let _ = socket.set_ext_ack(true);
+            let _ = socket.set_cap_ack(true);
+            Ok(socket)
+        };
+        let socket = open().doing(|| format!("opening netlink family {family}"))?;
+        Ok(Self {
+            socket,
+            sequence: 0,
+            inbox: Vec::with_capacity(1 << 16),
+        })
+    }
+
+    /// Sends a request and waits until the kernel has answered its last message, which must bear
+    /// `NLM_F_ACK`. The first failure of any message is the failure of the request.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn send(&mut self, request: &mut Request) -> Result<(), Refusal> {
+        self.exchange(request, |_, _| ())
+    }
+
+    /// Sends a dump request and hands each message's kind and payload to `each`.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub fn dump(
+        &mut self,
+        request: &mut Request,
+        mut each: impl FnMut(u16, &[u8]),
+    ) -> Result<(), Refusal> {
+        self.exchange(request, &mut each)
+    }
+
+    fn exchange(
+        &mut self,
+        request: &mut Request,
+        mut each: impl FnMut(u16, &[u8]),
+    ) -> Result<(), Refusal> {
+        let first = self.sequence.wrapping_add(1);
+        let last = self.sequence.wrapping_add(request.messages);
+        self.sequence = last;
+        let (mut at, mut sequence) = (0, first);
+        while let Some(len) = u32_at(&request.buf, at) {
+            request.buf[at + 8..at + 12].copy_from_slice(&sequence.to_ne_bytes());
+            at += len as usize;
+            sequence = sequence.wrapping_add(1);
+        }
+        self.socket
+            .send_to(&request.buf, &SocketAddr::new(0, 0), 0)?;
+
+        let mut failure: Option<Refusal> = None;
+        loop {
+            self.inbox.clear();
+            match self.socket.recv(&mut self.inbox, 0) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => return Err(failure.unwrap_or_else(|| e.into())),
+                Ok(_) => {}
+            }
+            for (kind, sequence, message) in messages(&self.inbox) {
+                // An answer to an earlier request, whose end was not waited for.
+                if sequence.wrapping_sub(first) > last.wrapping_sub(first) {
+                    continue;
+                }
+                let done = match i32::from(kind) {
+                    libc::NLMSG_ERROR => {
+                        let refusal = refusal(message);
+                        let failed = refusal.is_some();
+                        failure = failure.or(refusal);
+                        // A batch that fails as a whole is answered at its beginning only.
+                        sequence == last || (failed && sequence == first)
+                    }
+                    libc::NLMSG_DONE => {
+                        failure = failure.or(refusal(message));
+                        true
+                    }
+                    _ => {
+                        each(kind, message);
+                        false
+                    }
+                };
+                if done {
+                    return failure.map_or(Ok(()), Err);
+                }
+            }
+        }
+    }
+}
+
+/// The messages of one datagram: kind, sequence, payload.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
+    std::iter::from_fn(move || {
+        let len = u32_at(bytes, 0)? as usize;
+        let (kind, sequence) = (u16_at(bytes, 4)?, u32_at(bytes, 8)?);
+        let payload = bytes.get(HEADER..len)?;
+        bytes = bytes.get(len.next_multiple_of(ALIGN)..).unwrap_or(&[]);
+        Some((kind, sequence, payload))
+    })
+}
+
+/// What an acknowledgement refuses, if it does.
+fn refusal(message: &[u8]) -> Option<Refusal> {
+    const MESSAGE: u16 = 1; // NLMSGERR_ATTR_MSG
+    let errno = u32_at(message, 0)?.cast_signed();
+    if errno >= 0 {
+        return None;
+    }
+    // With NETLINK_CAP_ACK the request's header follows, then the kernel's words.
+    let words = message
+        .get(4 + HEADER..)
+        .and_then(|rest| attribute(rest, MESSAGE));
+    Some(Refusal {
+        cause: io::Error::from_raw_os_error(-errno),
+        words: words.map_or_else(String::new, |w| format!(" ({})", text(w))),
+    })
+}
+
+/// A netlink socket that is told of changes, and never waits.
+pub struct Watch(Socket);
+
+impl std::fmt::Debug for Watch {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Watch")
+    }
+}
+
+impl std::os::fd::AsRawFd for Watch {
+    fn as_raw_fd(&self) -> std::os::fd::RawFd {
+        self.0.as_raw_fd()
+    }
+}
+
+impl Watch {
+    /// Subscribes to rtnetlink multicast groups. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    #[allow(unsafe_code)] // AsyncFd has no safe constructor
+    pub fn route(groups: &[u32]) -> Result<AsyncFd<Self>, KernelError> {
+        let open = || -> io::Result<AsyncFd<Self>> {
+            let mut socket = Socket::new(libc::NETLINK_ROUTE as isize)?;
+            socket.bind_auto()?;
+            socket.set_non_blocking(true)?;
+            for group in groups {
+                socket.add_membership(*group)?;
+            }
+            // SAFETY: the socket owns its descriptor, always the same one, until dropped.
+            Ok(unsafe { AsyncFd::register_with_interest(Self(socket), Interest::READABLE)? })
+        };
+        open().doing(|| "watching interfaces and addresses".into())
+    }
+
+    /// Whether anything was said since the last call. What was said is a hint only: whoever asks
+    /// looks at the kernel's state itself, so that a lost message (`ENOBUFS`) loses nothing.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing was.
+    pub fn drain(&self, scratch: &mut Vec<u8>) -> io::Result<()> {
+        let mut heard = false;
+        loop {
+            scratch.clear();
+            match self.0.recv(scratch, 0) {
+                Ok(_) => heard = true,
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => heard = true,
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && heard => return Ok(()),
+                Err(e) => return Err(e),
+            }
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! What the demo plays: scenes, each of which begins and ends with lb0 holding and all well.
+
+use crate::netns::{Cluster, Result, err};
+
+/// What is awaited after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Await {
+    /// This member holds, alone, and stays.
+    Holder(&'static str),
+    /// Nothing in particular: so many seconds are watched, and at their end somebody holds.
+    Seconds(u64),
+}
+
+/// One event of the story.
+pub struct Event {
+    /// Its name, for `--only` and for machines.
+    pub name: &'static str,
+    /// What happens, for people.
+    pub title: &'static str,
+    /// Makes it happen.
+    pub act: fn(&mut Cluster) -> Result<()>,
+    /// What should come of it.
+    pub then: Await,
+}
+
+/// The cluster's start, played before all scenes.
+pub const START: Event = Event {
+    name: "start",
+    title: "start all members",
+    act: |c| c.start_all(),
+    then: Await::Holder("lb0"),
+};
+
+/// The scenes, in order.
+pub const SCENES: &[&[Event]] = &[
+    &[
+        Event {
+            name: "stop",
+            title: "stop the daemon on lb0",
+            act: |c| match c.stop("lb0")? {
+                status if status.success() => Ok(()),
+                status => Err(err(format!(
+                    "the stopped daemon ended with {status}, not 0"
+                ))),
+            },
+            then: Await::Holder("lb1"),
+        },
+        Event {
+            name: "failback",
+            title: "start it again (failback)",
+            act: |c| c.start("lb0"),
+            then: Await::Holder("lb0"),
+        },
+    ],
+    &[
+        Event {
+            name: "kill",
+            title: "kill -9 the daemon on lb0",
+            act: |c| c.kill("lb0"),
+            then: Await::Holder("lb1"),
+        },
+        Event {
+            name: "restart",
+            title: "start it again",
+            act: |c| c.start("lb0"),
+            then: Await::Holder("lb0"),
+        },
+    ],
+    &[
+        Event {
+            name: "freeze",
+            title: "freeze the daemon on lb0",
+            act: |c| c.freeze("lb0"),
+            then: Await::Holder("lb1"),
+        },
+        Event {
+            name: "thaw",
+            title: "thaw it",
+            act: |c| c.thaw("lb0"),
+            then: Await::Holder("lb0"),
+        },
+    ],
+    &[
+        Event {
+            name: "power-off",
+            title: "power off lb0",
+            act: |c| c.power_off("lb0"),
+            then: Await::Holder("lb1"),
+        },
+        Event {
+            name: "power-on",
+            title: "power on lb0",
+            act: |c| c.power_on("lb0"),
+            then: Await::Holder("lb0"),
+        },
+    ],
+    &[
+        Event {
+            name: "cut",
+            title: "cut lb0 | lb1",
+            act: |c| c.lan().cut("lb0", "lb1"),
+            then: Await::Seconds(4),
+        },
+        Event {
+            name: "cut-heal",
+            title: "heal",
+            act: |c| c.lan().heal(),
+            then: Await::Holder("lb0"),
+        },
+    ],
+    &[
+        Event {
+            name: "one-way",
+            title: "cut lb0 → lb1 one way",
+            act: |c| c.lan().cut_one_way("lb0", "lb1"),
+            then: Await::Seconds(4),
+        },
+        Event {
+            name: "one-way-heal",
+            title: "heal",
+            act: |c| c.lan().heal(),
+            then: Await::Holder("lb0"),
+        },
+    ],
+    &[
+        Event {
+            name: "isolate",
+            title: "isolate lb0",
+            act: |c| c.lan().isolate("lb0"),
+            then: Await::Holder("lb1"),
+        },
+        Event {
+            name: "isolate-heal",
+            title: "heal",
+            act: |c| c.lan().heal(),
+            then: Await::Holder("lb0"),
+        },
+    ],
+    &[
+        Event {
+            name: "switch",
+            title: "onehold switch",
+            act: |c| c.switch("lb0"),
+            then: Await::Holder("lb1"),
+        },
+        Event {
+            name: "switch-back",
+            title: "onehold switch, back",
+            act: |c| c.switch("lb1"),
+            then: Await::Holder("lb0"),
+        },
+    ],
+    &[
+        Event {
+            name: "loss",
+            title: "lose 20 % among the members",
+            act: |c| {
+                let members: Vec<String> = c.members().iter().map(|m| m.to_string()).collect();
+                let members: Vec<&str> = members.iter().map(String::as_str).collect();
+                c.lan().lose(20.0, &members)
+            },
+            then: Await::Seconds(10),
+        },
+        Event {
+            name: "loss-heal",
+            title: "heal",
+            act: |c| c.lan().heal(),
+            then: Await::Holder("lb0"),
+        },
+    ],
+];
+
+/// The scenes in which one of `names` happens; all of them if there are no names.
+///
+/// # Errors
+/// If a name is unknown, with those that are known.
+pub fn scenes(names: &[String]) -> Result<Vec<&'static [Event]>> {
+    let has = |scene: &[Event], name: &str| scene.iter().any(|event| event.name == name);
+    for name in names {
+        if name != START.name && !SCENES.iter().any(|scene| has(scene, name)) {
+            let known: Vec<&str> = SCENES.iter().copied().flatten().map(|e| e.name).collect();
+            let known = known.join(", ");
+            return Err(err(format!(
+                "--only: there is no event `{name}`; there are start, {known}"
+            )));
+        }
+    }
+    let wanted = |scene: &[Event]| names.is_empty() || names.iter().any(|name| has(scene, name));
+    let scenes = SCENES.iter().copied();
+    Ok(scenes.filter(|scene| wanted(scene)).collect())
+}

@@ -1,0 +1,160 @@
+//! The network between the hosts: one bridge, and the faults on it.
+
+use super::host::{Host, HostSpec};
+use super::nftables::{self, Fault};
+use super::space::{Space, mount_tmpfs};
+use super::{Context, Result, link};
+use std::fs;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub(super) const BRIDGE: &str = "br0";
+const SCRATCH: &str = "/run/lab";
+
+/// A bridge with hosts on it. Ports are named after their hosts: `lb0` is the port of host lb0's
+/// `eth0`, `lb0.1` that of its `eth1`. Faults are stated in ports.
+pub struct Lan {
+    space: Arc<Space>,
+    faults: Vec<Fault>,
+    hosts: u8,
+}
+
+impl Lan {
+    /// An empty network. Its `/run` is a tmpfs that only its hosts see.
+    ///
+    /// # Errors
+    /// If the kernel refuses; see [`super::privilege::acquire`].
+    pub fn new() -> Result<Self> {
+        let space = Space::new("lan")?;
+        space.call(|| -> Result<()> {
+            mount_tmpfs(Path::new("/run"))?;
+            for dir in [SCRATCH, super::host::RUN] {
+                fs::create_dir_all(dir).context(|| dir)?;
+            }
+            link::add_bridge(BRIDGE).context(|| "making the lab's bridge")
+        })?;
+        Ok(Self {
+            space: Arc::new(space),
+            faults: Vec::new(),
+            hosts: 0,
+        })
+    }
+
+    /// A new host, powered on.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn host(&mut self, spec: HostSpec) -> Result<Host> {
+        self.hosts += 1;
+        Host::new(Arc::clone(&self.space), self.hosts, spec)
+    }
+
+    /// Writes a file that all hosts see, readable by root only, and says where it is.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<PathBuf> {
+        let path = Path::new(SCRATCH).join(name);
+        let (file, contents) = (path.clone(), contents.as_ref().to_vec());
+        self.space.call(move || -> Result<()> {
+            let options = &mut fs::OpenOptions::new();
+            let options = options.write(true).create(true).truncate(true).mode(0o600);
+            let mut open = options.open(&file).context(|| file.display())?;
+            std::io::Write::write_all(&mut open, &contents).context(|| file.display())
+        })?;
+        Ok(path)
+    }
+
+    /// Opens a file in the lab's own tmpfs to be written by a process, and read again with
+    /// [`Lan::read`].
+    ///
+    /// # Errors
+    /// If it can't be opened.
+    pub fn log(&self, name: &str) -> Result<fs::File> {
+        let path = Path::new(SCRATCH).join(name);
+        self.space.call(move || {
+            let mut options = fs::OpenOptions::new();
+            let open = options.append(true).create(true).open(&path);
+            open.context(|| path.display())
+        })
+    }
+
+    /// What a file holds that all hosts see.
+    ///
+    /// # Errors
+    /// If it can't be read.
+    pub fn read(&self, name: &str) -> Result<String> {
+        let path = Path::new(SCRATCH).join(name);
+        self.space.call(move || {
+            let bytes = fs::read(&path).context(|| path.display())?;
+            Ok(String::from_utf8_lossy(&bytes).into_owned())
+        })
+    }
+
+    /// Loses every frame between `a` and `b`, both ways.
+    ///
+    /// # Errors
+    /// If the kernel refuses the rules.
+    pub fn cut(&mut self, a: &str, b: &str) -> Result<()> {
+        self.add(&[(Some(a), Some(b)), (Some(b), Some(a))], 1000)
+    }
+
+    /// Loses every frame from `from` to `to`, and none the other way.
+    ///
+    /// # Errors
+    /// If the kernel refuses the rules.
+    pub fn cut_one_way(&mut self, from: &str, to: &str) -> Result<()> {
+        self.add(&[(Some(from), Some(to))], 1000)
+    }
+
+    /// Loses every frame from and to `port`, from and to anywhere.
+    ///
+    /// # Errors
+    /// If the kernel refuses the rules.
+    pub fn isolate(&mut self, port: &str) -> Result<()> {
+        self.add(&[(Some(port), None), (None, Some(port))], 1000)
+    }
+
+    /// Loses `percent` of the frames among `ports`, each on its own, at random.
+    ///
+    /// # Errors
+    /// If the kernel refuses the rules.
+    pub fn lose(&mut self, percent: f64, ports: &[&str]) -> Result<()> {
+        let among: Vec<_> = ports
+            .iter()
+            .flat_map(|a| ports.iter().map(move |b| (Some(*a), Some(*b))))
+            .filter(|(a, b)| a != b)
+            .collect();
+        // A per mille count; the cast saturates.
+        self.add(&among, (percent * 10.0).round() as u32)
+    }
+
+    /// Ends all faults.
+    ///
+    /// # Errors
+    /// If the kernel refuses the rules.
+    pub fn heal(&mut self) -> Result<()> {
+        self.faults.clear();
+        self.apply()
+    }
+
+    fn add(&mut self, pairs: &[(Option<&str>, Option<&str>)], permille: u32) -> Result<()> {
+        self.faults.extend(pairs.iter().map(|(from, to)| Fault {
+            from: from.map(str::to_owned),
+            to: to.map(str::to_owned),
+            permille,
+        }));
+        self.apply()
+    }
+
+    fn apply(&self) -> Result<()> {
+        let faults = self.faults.clone();
+        self.space
+            .call(move || nftables::apply(&faults))
+            .context(|| {
+                "putting nftables rules on the lab's bridge (the kernel needs nf_tables with the \
+                 bridge family and numgen; as root: modprobe nft_numgen nf_tables_bridge)"
+            })
+    }
+}
