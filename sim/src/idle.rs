@@ -48,7 +48,6 @@ struct Cost {
     packets_per_second: f64,
     cpu_seconds_per_hour: f64,
     rss_kib: u64,
-    processes: usize,
 }
 
 /// Starts a cluster, lets it be, and reports. Whether the address never moved.
@@ -68,8 +67,9 @@ pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<
     while observer.holders() != ["lb0"] {
         if began.elapsed() > BOUND {
             let log = cluster.log("lb0").unwrap_or_default();
-            let message = "lb0 did not take hold; its log says:";
-            return Err(err(format!("{message} {BOUND:?}\n{log}")));
+            return Err(err(format!(
+                "lb0 did not take hold within {BOUND:?}; its log says:\n{log}"
+            )));
         }
         pause(Duration::from_millis(20), stop)?;
     }
@@ -96,7 +96,6 @@ pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<
             packets_per_second: (b.packets - a.packets) as f64 / seconds,
             cpu_seconds_per_hour: (b.cpu.saturating_sub(a.cpu)).as_secs_f64() / seconds * 3600.0,
             rss_kib: rss(id(&mut cluster, name)?)?,
-            processes: 1,
         });
     }
     let seen = observer.sightings(from, to);

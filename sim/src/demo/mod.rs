@@ -204,7 +204,6 @@ impl Stage {
             Err(e) => Some(e.to_string()),
             Ok(()) => self.watch(event, from, screen)?,
         };
-        let failure = failure.or(self.died()?);
         let to = Instant::now();
         sleep(PATIENCE + PACE); // until the requests that are open now are over
 
@@ -234,11 +233,19 @@ impl Stage {
     }
 
     /// Watches until what is awaited has come. What failed, if it has not.
-    fn watch(&self, event: &Event, from: Instant, screen: &mut Screen) -> Result<Option<String>> {
+    fn watch(
+        &mut self,
+        event: &Event,
+        from: Instant,
+        screen: &mut Screen,
+    ) -> Result<Option<String>> {
         let mut since = None;
         loop {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(err("interrupted"));
+            }
+            if let Some(died) = self.died()? {
+                return Ok(Some(died));
             }
             let now = Instant::now();
             let holder = self.holder();

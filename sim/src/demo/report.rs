@@ -222,3 +222,39 @@ impl Screen {
         self.line(&rule);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_has_the_median_and_the_worst() {
+        let outcome = |name, gap_ms, dual_ms| Outcome {
+            name,
+            title: name,
+            round: 0,
+            holder_before: Some("lb0".into()),
+            holder_after: Some("lb1".into()),
+            gap_ms,
+            failed_requests: 1,
+            requests: 10,
+            dual_ms,
+            moves: 1,
+            watched_ms: 100.0,
+            failure: None,
+        };
+        let all = [
+            outcome("kill", 400.0, 0.0),
+            outcome("stop", 1.0, 0.0),
+            outcome("kill", 450.0, 3.0),
+            outcome("kill", 200.0, 0.0),
+        ];
+        let [kill, stop] = &summarize(&all)[..] else {
+            panic!("two kinds of event");
+        };
+        assert_eq!((kill.name, kill.times, stop.name), ("kill", 3, "stop"));
+        assert_eq!((kill.gap_ms_median, kill.gap_ms_max), (400.0, 450.0));
+        assert_eq!((kill.dual_ms_max, kill.failures), (3.0, 0));
+        assert_eq!(kill.holders, "lb0 → lb1");
+    }
+}

@@ -189,3 +189,33 @@ pub fn scenes(names: &[String]) -> Result<Vec<&'static [Event]>> {
     let scenes = SCENES.iter().copied();
     Ok(scenes.filter(|scene| wanted(scene)).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scene_ends_where_the_next_begins_and_every_name_is_its_own() {
+        for scene in SCENES {
+            let last = scene.last().map(|event| event.then);
+            assert_eq!(last, Some(Await::Holder("lb0")));
+        }
+        let mut names: Vec<&str> = SCENES.iter().copied().flatten().map(|e| e.name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn a_name_brings_its_whole_scene_and_an_unknown_one_is_refused() {
+        let only = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|n| (*n).into()).collect();
+            scenes(&names).map(|scenes| scenes.len())
+        };
+        assert_eq!(only(&[]).unwrap(), SCENES.len());
+        assert_eq!(only(&["start"]).unwrap(), 0);
+        assert_eq!(only(&["thaw", "cut"]).unwrap(), 2);
+        assert!(only(&["flood"]).unwrap_err().to_string().contains("flood"));
+    }
+}
