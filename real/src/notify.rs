@@ -95,7 +95,7 @@ mod tests {
         notify.watchdog();
         notify.reloading();
         notify.stopping();
-        let mut heard = || {
+        let heard = || {
             let mut buffer = [0; 256];
             let length = manager.recv(&mut buffer).unwrap();
             String::from_utf8(buffer[..length].to_vec()).unwrap()

@@ -102,8 +102,6 @@ pub struct Group {
     pub votes_needed: usize,
     /// Whom this member's own vote is bound to.
     pub vote: Option<String>,
-    /// For how much longer.
-    pub vote_left_ms: Option<f64>,
     /// This member asks for votes.
     pub asks: bool,
     /// This member could hold.
@@ -329,7 +327,6 @@ impl Group {
                 Arbitration::Survivor => 1,
             },
             vote: g.vote.map(|v| name(config, v.member)),
-            vote_left_ms: g.vote_left.map(ms),
             asks: g.asks,
             ready: g.ready,
             not_ready: if g.ready {

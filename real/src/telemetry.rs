@@ -6,7 +6,7 @@ mod format;
 use crate::config_file::{LogFormat, LogLevel, LogSection};
 use crate::control::refusal_text;
 use format::Text;
-use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::advert::{ConfigDigest, GroupId, MemberId};
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Refusal;
@@ -189,16 +189,6 @@ pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> Line {
             );
             (level, "conflict", "R-15", Some(id), Some(peer), text)
         }
-        Event::OtherConfig { peer, digest } => {
-            let text = format!(
-                "{} runs with another configuration ({:016x}, here {:016x}): its adverts are ignored \
-                 until the files are equal; `onehold check` shows a file's digest",
-                member(peer),
-                digest.0,
-                config.digest().0
-            );
-            (Level::ERROR, "other_config", "R-0", None, Some(peer), text)
-        }
         Event::Refused { group: id, refusal } => {
             let rule = match refusal {
                 Refusal::NotTwoMembers | Refusal::PeerHeard | Refusal::VoteBound => "R-17",
@@ -248,6 +238,28 @@ pub fn report(event: &Event, config: &Config, cluster: Option<&str>) {
         Level::WARN => log!(Level::WARN),
         _ => log!(Level::INFO),
     }
+}
+
+/// Logs that a member runs with another configuration (R-0); once for each, as
+/// [`Metrics::rejected`](crate::metrics::Metrics::rejected) says.
+pub fn report_other_config(
+    peer: MemberId,
+    digest: ConfigDigest,
+    config: &Config,
+    cluster: Option<&str>,
+) {
+    let name = config.member(peer).map_or("?", |m| m.name.as_str());
+    let prefix = cluster.map(|c| format!("{c}: ")).unwrap_or_default();
+    tracing::error!(
+        event = "other_config",
+        rule = "R-0",
+        cluster,
+        peer = name,
+        "{prefix}{name} runs with another configuration ({:016x}, here {:016x}): its adverts are ignored \
+         until the files are equal; `onehold check` shows a file's digest (R-0)",
+        digest.0,
+        config.digest().0
+    );
 }
 
 /// A role for `STATUS=`: `web holder, api standby`.

@@ -36,7 +36,6 @@ fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
             incarnation: Incarnation(1),
             asked_at: NOW,
         }),
-        vote_left: (!holds).then_some(Span::from_millis(430)),
         votes: if holds {
             vec![MemberId(0), MemberId(1), MemberId(2)]
         } else {
@@ -148,14 +147,9 @@ fn a_candidate_in_trouble() {
         from: MemberId(1),
         digest: ConfigDigest(0xbad),
     };
-    let event = Event::OtherConfig {
-        peer: MemberId(1),
-        digest: ConfigDigest(0xbad),
-    };
-    assert!(m.news(&event));
-    m.rejected(&other);
-    assert!(!m.news(&event), "said once, not for each advert");
-    m.rejected(&Reject::BadSeal);
+    assert!(m.rejected(&other));
+    assert!(!m.rejected(&other));
+    assert!(!m.rejected(&Reject::BadSeal));
     m.eligible(
         GroupId(0),
         Some("eth0 is down; `ip link set eth0 up`".to_owned()),

@@ -132,11 +132,7 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
                 (false, true) => "yes",
                 (false, false) => "no",
             },
-            &match (&g.vote, g.vote_left_ms) {
-                (Some(to), Some(left)) => format!("{} ({left:.0} ms)", short(to)),
-                (Some(to), None) => short(to),
-                (None, _) => dash(),
-            },
+            &short(or_dash(g.vote.as_deref().unwrap_or_default())),
         ]));
     }
     let mut lines = aligned(&rows).into_iter();

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config_file::tests::{THREE, TWO, seat};
-use onehold_core::advert::{ConfigDigest, Incarnation};
+use onehold_core::advert::Incarnation;
 use onehold_core::input::Refusal;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
@@ -40,10 +40,6 @@ fn events() -> Vec<Event> {
         Event::Ready,
         Event::Overslept,
         Event::Conflict { group: GROUP, peer },
-        Event::OtherConfig {
-            peer,
-            digest: ConfigDigest(7),
-        },
         Event::Refused {
             group: GROUP,
             refusal: Refusal::NotHolder,
@@ -100,6 +96,7 @@ fn logged(format: LogFormat, journal: bool) -> String {
     tracing::subscriber::with_default(subscriber, || {
         report(&events()[0], &seat.config, None);
         report(&events()[14], &seat.config, Some("web"));
+        report_other_config(MemberId(1), ConfigDigest(7), &seat.config, None);
         tracing::warn!(interface = "eth0", "the interface is down");
     });
     String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
