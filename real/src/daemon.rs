@@ -94,6 +94,9 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
             why_not_better: opened.guard_shortcoming().map(str::to_owned),
         };
         log_guard(&guard);
+        for exposure in opened.exposures().map_err(failed)? {
+            tracing::warn!("{exposure}");
+        }
         kernel = Some(opened);
     }
     if seats.seats.iter().any(Seat::realtime) {
