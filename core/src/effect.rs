@@ -1,6 +1,6 @@
 //! What a node wants done, in order: safety before courtesy.
 
-use crate::advert::{Advert, ConfigDigest, GroupId, Incarnation, MemberId};
+use crate::advert::{Advert, GroupId, Incarnation, MemberId};
 use crate::observe::RoleName;
 use crate::time::LocalTime;
 
@@ -99,13 +99,6 @@ pub enum Event {
         group: GroupId,
         /// The other holder.
         peer: MemberId,
-    },
-    /// A member runs with another configuration. Said for each of its adverts.
-    OtherConfig {
-        /// The member.
-        peer: MemberId,
-        /// Its digest.
-        digest: ConfigDigest,
     },
     /// A command was refused and changed nothing.
     Refused {

@@ -696,7 +696,6 @@ impl Group {
             },
             lease_left: self.role.lease_end().map(|end| end.since(seat.now)),
             vote: self.vote.as_ref().map(Vote::ballot),
-            vote_left: self.vote.map(|v| v.until.since(seat.now)),
             votes,
             asks: self.campaign(seat) != Campaign::Nobody,
             ready: self.ready(seat),

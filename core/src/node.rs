@@ -185,7 +185,6 @@ impl Node {
         }
         if advert.config != config.digest() {
             let (from, digest) = (advert.from, advert.config);
-            out.push(Effect::Report(Event::OtherConfig { peer: from, digest }));
             return Err(Reject::OtherConfig { from, digest });
         }
         if advert.groups.len() != self.groups.len() {

@@ -357,6 +357,9 @@ impl ConfigFile {
         {
             self.check_name(source, section, name)?;
         }
+        if self.cluster.port == 0 {
+            return Err(source.error("cluster.port", "0: must be 1 to 65535"));
+        }
         let mut members = Vec::new();
         for (name, m) in &self.members {
             let key = format!("members.{name}");
@@ -485,4 +488,4 @@ fn parse_prefix(text: &str) -> Result<Prefix, &'static str> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

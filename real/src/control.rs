@@ -9,7 +9,7 @@ use onehold_core::config::Config;
 use onehold_core::input::{Command, Refusal};
 use serde::{Deserialize, Serialize};
 use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
-use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
@@ -195,6 +195,11 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
             if std::os::unix::net::UnixStream::connect(path).is_ok() {
                 return Err(format!(
                     "{shown}: another daemon listens there; stop it, or name another one with --socket"
+                ));
+            }
+            if std::fs::symlink_metadata(path).is_ok_and(|m| !m.file_type().is_socket()) {
+                return Err(format!(
+                    "{shown} is no socket; name another place with --socket"
                 ));
             }
             std::fs::remove_file(path).and_then(|()| UnixListener::bind(path))

@@ -58,7 +58,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
     let seats = config_file::load(&options.config, options.member.as_deref())?;
     let log = Log::start(seats.log).map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_io()
+        .enable_all()
         .build()
         .map_err(failed)?;
     runtime.block_on(serve(options, seats, log))

@@ -220,6 +220,7 @@ impl<S: Shell> Driver<S> {
     }
 
     fn datagram(&mut self, now: LocalTime, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
+        let named = self.served.len() > 1;
         let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
         // A datagram of no cluster of ours counts where there is only one to count it.
@@ -236,7 +237,11 @@ impl<S: Shell> Driver<S> {
         };
         if let (Err(why), Some(s)) = (result, self.served.get_mut(cluster)) {
             tracing::trace!(%remote, reason = %why, "datagram rejected");
-            s.metrics.rejected(&why);
+            let news = s.metrics.rejected(&why);
+            if let (true, Reject::OtherConfig { from, digest }) = (news, why) {
+                let name = named.then_some(s.metrics.cluster.as_str());
+                telemetry::report_other_config(from, digest, &s.config, name);
+            }
         }
     }
 
@@ -286,13 +291,11 @@ impl<S: Shell> Driver<S> {
             }
             Effect::Announce { group } => self.shell.announce(cluster, *group),
             Effect::Report(event) => {
-                if s.metrics.news(event) {
-                    telemetry::report(
-                        event,
-                        &s.config,
-                        named.then_some(s.metrics.cluster.as_str()),
-                    );
-                }
+                telemetry::report(
+                    event,
+                    &s.config,
+                    named.then_some(s.metrics.cluster.as_str()),
+                );
                 s.metrics.event(event, now);
                 self.shell.reported(cluster, event);
             }

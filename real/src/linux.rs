@@ -343,17 +343,23 @@ impl Linux {
                 address,
                 mac,
             } => {
+                // The holder announces itself to a standby all the time; that is no news.
+                let held = self
+                    .later
+                    .roles
+                    .first()
+                    .and_then(|r| r.get(usize::from(group.0)));
                 let now = self.clock.now();
                 let quiet = self
                     .later
                     .logged_claim
                     .is_some_and(|at| now < at.plus(CLAIM_LOG));
-                if !quiet {
+                if held == Some(&RoleName::Holder) && !quiet {
                     self.later.logged_claim = Some(now);
                     let name = self.group_name(group);
                     let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
                     tracing::warn!(
-                        "{name}: {mac} claims {address}; announcing again if it is held (R-16)"
+                        "{name}: {mac} claims {address} while it is held here; announcing again (R-16)"
                     );
                 }
                 self.input(Input::ForeignClaim { group }, None);

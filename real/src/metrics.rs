@@ -7,7 +7,6 @@ use onehold_core::observe::RoleName;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::net::SocketAddr;
-use std::time::SystemTime;
 
 /// The counters and last sightings of one cluster's node.
 #[derive(Clone, Debug)]
@@ -77,10 +76,8 @@ pub struct GroupMetrics {
 /// A change of role.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoleChange {
-    /// When, by the clock of the protocol.
+    /// When.
     pub at: LocalTime,
-    /// When, for people.
-    pub wall: SystemTime,
     /// From what.
     pub from: RoleName,
     /// To what.
@@ -143,28 +140,19 @@ impl Metrics {
         }
     }
 
-    /// A datagram changed nothing.
-    pub fn rejected(&mut self, why: &Reject) {
+    /// A datagram changed nothing. True if it shows a configuration that this member was not yet
+    /// known to run with: worth a line in the log.
+    #[must_use = "another configuration is to be logged once"]
+    pub fn rejected(&mut self, why: &Reject) -> bool {
         if let Some(count) = self.rejected.get_mut(why.index()) {
             *count += 1;
         }
         if let Reject::OtherConfig { from, digest } = why
             && let Some(peer) = self.peer(*from)
         {
-            peer.other_config = Some(*digest);
+            return peer.other_config.replace(*digest) != Some(*digest);
         }
-    }
-
-    /// Whether an event is worth a line: another configuration is said once, not for each advert.
-    #[must_use]
-    pub fn news(&self, event: &Event) -> bool {
-        match event {
-            Event::OtherConfig { peer, digest } => {
-                let known = self.peers.iter().find(|p| p.member == *peer);
-                known.is_none_or(|p| p.other_config != Some(*digest))
-            }
-            _ => true,
-        }
+        false
     }
 
     /// The node reported something.
@@ -180,7 +168,6 @@ impl Metrics {
             g.role_changes += 1;
             g.last_change = Some(RoleChange {
                 at: now,
-                wall: SystemTime::now(),
                 from,
                 to,
                 why,

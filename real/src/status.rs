@@ -102,8 +102,6 @@ pub struct Group {
     pub votes_needed: usize,
     /// Whom this member's own vote is bound to.
     pub vote: Option<String>,
-    /// For how much longer.
-    pub vote_left_ms: Option<f64>,
     /// This member asks for votes.
     pub asks: bool,
     /// This member could hold.
@@ -133,8 +131,6 @@ pub struct Group {
 pub struct Change {
     /// How long ago.
     pub ago_ms: f64,
-    /// When, in milliseconds since 1970.
-    pub unix_ms: u64,
     /// From which role.
     pub from: String,
     /// To which.
@@ -331,7 +327,6 @@ impl Group {
                 Arbitration::Survivor => 1,
             },
             vote: g.vote.map(|v| name(config, v.member)),
-            vote_left_ms: g.vote_left.map(ms),
             asks: g.asks,
             ready: g.ready,
             not_ready: if g.ready {
@@ -348,10 +343,6 @@ impl Group {
             role_changes: m.role_changes,
             last_change: m.last_change.map(|c| Change {
                 ago_ms: ms(now.since(c.at)),
-                unix_ms: c
-                    .wall
-                    .duration_since(std::time::UNIX_EPOCH)
-                    .map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX)),
                 from: c.from.text().to_owned(),
                 to: c.to.text().to_owned(),
                 why: c.why.text().to_owned(),

@@ -6,7 +6,7 @@ mod format;
 use crate::config_file::{LogFormat, LogLevel, LogSection};
 use crate::control::refusal_text;
 use format::Text;
-use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::advert::{ConfigDigest, GroupId, MemberId};
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::{Event, Why};
 use onehold_core::observe::RoleName;
@@ -14,9 +14,11 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use tracing::Level;
 use tracing_subscriber::filter::LevelFilter;
+use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
-use tracing_subscriber::{Layer as _, Registry, reload};
+use tracing_subscriber::{Layer, Registry, reload};
 
 /// The running log.
 #[derive(Clone, Debug)]
@@ -31,15 +33,7 @@ impl Log {
     /// If the process logs already.
     pub fn start(log: LogSection) -> Result<Self, TryInitError> {
         let (filter, level) = reload::Layer::new(filter(log.level));
-        let layer = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
-        let layer = match log.format {
-            LogFormat::Text => layer
-                .event_format(Text {
-                    journal: to_journal(),
-                })
-                .boxed(),
-            LogFormat::Json => layer.json().flatten_event(true).with_target(false).boxed(),
-        };
+        let layer = layer(log.format, to_journal(), std::io::stderr);
         tracing_subscriber::registry()
             .with(filter)
             .with(layer)
@@ -51,6 +45,18 @@ impl Log {
     pub fn set_level(&self, level: LogLevel) {
         // Fails only when the subscriber is gone, and then there is no log.
         let _ = self.level.modify(|f| *f = filter(level));
+    }
+}
+
+fn layer<S, W>(format: LogFormat, journal: bool, to: W) -> Box<dyn Layer<S> + Send + Sync>
+where
+    S: tracing::Subscriber + for<'a> LookupSpan<'a>,
+    W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
+{
+    let layer = tracing_subscriber::fmt::layer().with_writer(to);
+    match format {
+        LogFormat::Text => layer.event_format(Text { journal }).boxed(),
+        LogFormat::Json => layer.json().flatten_event(true).with_target(false).boxed(),
     }
 }
 
@@ -102,7 +108,6 @@ pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> Line {
             .member(id)
             .map_or_else(|| format!("#{}", id.0), |m| m.name.clone())
     };
-    let d = config.timing().vote();
     let (level, kind, rule, g, p, text) = match *event {
         Event::Role {
             group: id,
@@ -136,8 +141,9 @@ pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> Line {
             (Level::INFO, "met", "R-1", None, Some(peer), text)
         }
         Event::Lost { peer } => {
+            let d = config.timing().vote();
             let text = format!("lost {}: nothing of it was accepted for {d}", member(peer));
-            (Level::WARN, "lost", "R-13", None, Some(peer), text)
+            (Level::WARN, "lost", "R-10", None, Some(peer), text)
         }
         Event::Back { peer } => {
             let text = format!("{} is heard again", member(peer));
@@ -182,16 +188,6 @@ pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> Line {
             );
             (level, "conflict", "R-15", Some(id), Some(peer), text)
         }
-        Event::OtherConfig { peer, digest } => {
-            let text = format!(
-                "{} runs with another configuration (digest {:016x}, here {:016x}): its adverts are \
-                 ignored until the files are equal",
-                member(peer),
-                digest.0,
-                config.digest().0
-            );
-            (Level::ERROR, "other_config", "R-0", None, Some(peer), text)
-        }
         Event::Refused { group: id, refusal } => {
             let text = format!("{}: command refused: {}", group(id), refusal_text(refusal));
             (Level::WARN, "refused", "R-12", Some(id), None, text)
@@ -234,6 +230,28 @@ pub fn report(event: &Event, config: &Config, cluster: Option<&str>) {
         Level::WARN => log!(Level::WARN),
         _ => log!(Level::INFO),
     }
+}
+
+/// Logs that a member runs with another configuration (R-0); once for each, as
+/// [`Metrics::rejected`](crate::metrics::Metrics::rejected) says.
+pub fn report_other_config(
+    peer: MemberId,
+    digest: ConfigDigest,
+    config: &Config,
+    cluster: Option<&str>,
+) {
+    let name = config.member(peer).map_or("?", |m| m.name.as_str());
+    let prefix = cluster.map(|c| format!("{c}: ")).unwrap_or_default();
+    tracing::error!(
+        event = "other_config",
+        rule = "R-0",
+        cluster,
+        peer = name,
+        "{prefix}{name} runs with another configuration ({:016x}, here {:016x}): its adverts are ignored \
+         until the files are equal; `onehold check` shows a file's digest (R-0)",
+        digest.0,
+        config.digest().0
+    );
 }
 
 /// A role for `STATUS=`: `web holder, api standby`.

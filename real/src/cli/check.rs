@@ -176,7 +176,10 @@ fn takeover(out: &mut String, config: &Config) {
         "stop, switch, failback",
         "one way through the network and two kernel operations",
     );
-    line("adverts lost in a row", &format!("none for up to {lost}"));
+    line(
+        "adverts lost in a row",
+        &format!("none, for up to {lost} of them"),
+    );
 }
 
 fn whole_ms(span: Span) -> String {

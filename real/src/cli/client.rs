@@ -5,10 +5,11 @@ use crate::control::{Order, Reply, Request, ask};
 use crate::status::{Report, Status, render};
 use std::io::IsTerminal as _;
 use std::path::Path;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-/// How long a hand-over may take before the client stops waiting for it.
-const HANDOVER_PATIENCE: Duration = Duration::from_secs(10);
+/// How often the client looks whether a hand-over is done, and how many times.
+const LOOK_EVERY: Duration = Duration::from_millis(20);
+const LOOKS: u32 = 500;
 
 pub(super) fn status(
     socket: &Path,
@@ -126,14 +127,9 @@ fn handed_over(socket: &Path, before: &Status, group: Option<&str>) -> Result<()
         .filter(|g| g.role == "holder" && meant(&g.name))
         .map(|g| g.name.as_str())
         .collect();
-    let started = Instant::now();
-    while !left.is_empty() {
-        if started.elapsed() > HANDOVER_PATIENCE {
-            return Err(Failure::Failed(format!(
-                "{} not handed over within {} s; `onehold status` here and there shows why",
-                left.join(", "),
-                HANDOVER_PATIENCE.as_secs()
-            )));
+    for _ in 0..LOOKS {
+        if left.is_empty() {
+            return Ok(());
         }
         let now = one(socket, Some(&before.cluster))?;
         let mut text = String::new();
@@ -148,9 +144,13 @@ fn handed_over(socket: &Path, before: &Status, group: Option<&str>) -> Result<()
             }
         });
         print(&text)?;
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(LOOK_EVERY);
     }
-    Ok(())
+    Err(Failure::Failed(format!(
+        "{} not handed over within {} s; `onehold status` here and there shows why",
+        left.join(", "),
+        (LOOK_EVERY * LOOKS).as_secs()
+    )))
 }
 
 /// Explains what presuming a peer dead risks, and asks.

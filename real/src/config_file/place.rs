@@ -110,11 +110,13 @@ impl Source {
             let at = e.span().map(|s| s.start);
             let mut key = at.map(|at| self.key_at(at)).unwrap_or_default();
             let what = explain(e.message(), &mut key);
+            let line = at.map(|at| self.line(at));
             FileError {
                 file: self.path.clone(),
-                line: at.map(|at| self.line(at)),
+                line,
                 what: if key.is_empty() {
-                    what
+                    let text = line.and_then(|n| self.text.lines().nth(n - 1));
+                    format!("`{}`: {what}", text.unwrap_or_default().trim())
                 } else {
                     format!("{key}: {what}")
                 },
@@ -175,6 +177,10 @@ fn explain(message: &str, key: &mut String) -> String {
     let word = words.next().unwrap_or_default();
     let known: Vec<&str> = words.collect();
     if message.starts_with("unknown field") {
+        // The span may be that of a key within the unknown table.
+        while !key.is_empty() && key != word && !key.ends_with(&format!(".{word}")) {
+            key.truncate(key.rfind('.').unwrap_or(0));
+        }
         match nearest(word, &known) {
             Some(near) => format!("unknown key; did you mean `{near}`?"),
             None => format!("unknown key; the keys here are {}", known.join(", ")),
@@ -197,7 +203,9 @@ fn explain(message: &str, key: &mut String) -> String {
         };
         format!("missing{remedy}")
     } else {
-        message.to_owned()
+        message
+            .replace("expected u16", "expected 1 to 65535")
+            .replace("expected a sequence", "expected a list in [brackets]")
     }
 }
 

@@ -341,7 +341,7 @@ pub(crate) fn resolve<'f>(
         return Err(source.error(
             &format!("members.{b}.addresses"),
             format!(
-                "{} addresses, but `{a}` has {}; address n of one candidate talks to address n of the \
+                "{} here and {} of `{a}`: address n of one candidate talks to address n of the \
                  other, so both need as many",
                 all[b].len(),
                 all[a].len()
@@ -396,9 +396,10 @@ fn resolve_one(text: &str, default_port: u16) -> Result<SocketAddr, String> {
             format!("`{host}` can't be resolved ({e}); add it to /etc/hosts, or write its address")
         })?
         .collect();
-    let reachable = found.iter().find(|a| !a.ip().is_loopback());
-    reachable
-        .or(found.first())
+    // A name with several addresses means the same one on every host.
+    found
+        .iter()
+        .min_by_key(|a| (a.ip().is_loopback(), a.is_ipv6()))
         .copied()
         .ok_or_else(|| format!("`{host}` has no address; add one to /etc/hosts, or write it here"))
 }

@@ -1,1 +1,496 @@
+//! Every way in which a file can be wrong, and what is said of it then.
 
+use super::seat::{Here, load_here};
+use super::*;
+use onehold_core::advert::MemberId;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path as FsPath;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// The file of the README.
+pub(crate) const THREE: &str = r#"[cluster]
+name = "web"
+secret_file = "secret"
+
+[members.lb0]
+addresses = ["10.0.0.10"]
+preferred = true
+
+[members.lb1]
+addresses = ["10.0.0.11"]
+
+[members.w]
+addresses = ["10.0.0.12"]
+witness = true
+
+[groups.web]
+addresses = ["10.0.0.50/24", "2001:db8::50/64"]
+interface = "eth0"
+
+[timing]
+interval = "100ms"
+lease = "450ms"
+"#;
+
+/// The tutorial's case, each candidate preferred once, two paths.
+pub(crate) const TWO: &str = r#"[cluster]
+name = "pair"
+secret_file = "secret"
+arbitration = "survivor"
+
+[members.lb0]
+addresses = ["10.0.0.10", "10.1.0.10:7000"]
+
+[members.lb1]
+addresses = ["10.0.0.11", "10.1.0.11:7000"]
+
+[groups.api]
+addresses = ["10.0.0.51"]
+interface = { lb0 = "eth0", lb1 = "ens3" }
+preferred = "lb1"
+failback = "manual"
+
+[groups.web]
+addresses = ["10.0.0.50"]
+interface = "eth0"
+preferred = "lb0"
+failback_delay = "1.5s"
+release_when_unhealthy = true
+"#;
+
+/// A directory of its own, with a good secret in it; gone when dropped.
+pub(crate) struct Etc(pub(crate) PathBuf);
+
+impl Etc {
+    pub(crate) fn new() -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let n = COUNT.fetch_add(1, Ordering::Relaxed);
+        let etc =
+            Self(std::env::temp_dir().join(format!("onehold-etc-{}-{n}", std::process::id())));
+        std::fs::create_dir_all(&etc.0).unwrap();
+        etc.secret("secret", "0123456789abcdef");
+        etc
+    }
+
+    pub(crate) fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.0.join(name);
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        std::fs::write(&path, text).unwrap();
+        path
+    }
+
+    fn secret(&self, name: &str, text: &str) {
+        let path = self.write(name, text);
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o600)).unwrap();
+    }
+
+    /// The same on every machine that runs the tests.
+    pub(crate) fn said(&self, text: impl ToString) -> String {
+        text.to_string()
+            .replace(self.0.to_str().unwrap(), "/etc/onehold")
+    }
+}
+
+impl Drop for Etc {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+fn nowhere(_: IpAddr) -> bool {
+    false
+}
+
+fn load_as(path: &FsPath, name: &str) -> Result<Seats, FileError> {
+    load_here(
+        path,
+        &Here {
+            name: Some(name),
+            host: String::new(),
+            is_local: &nowhere,
+        },
+    )
+}
+
+/// The seat of `name` in `text`.
+pub(crate) fn seat(text: &str, name: &str) -> Seat {
+    let etc = Etc::new();
+    let path = etc.write("onehold.toml", text);
+    load_as(&path, name).unwrap().seats.remove(0)
+}
+
+/// What is said of `base` with `from` replaced by `to`.
+fn refused(base: &str, from: &str, to: &str) -> String {
+    assert!(base.contains(from), "{from}");
+    let etc = Etc::new();
+    let path = etc.write("onehold.toml", &base.replacen(from, to, 1));
+    let said = match load_as(&path, "lb0") {
+        Ok(_) => "ACCEPTED".to_owned(),
+        Err(e) => etc.said(e),
+    };
+    // What a resolver says differs from host to host.
+    let said = match (said.split_once("resolved ("), said.split_once("); add it")) {
+        (Some((before, _)), Some((_, after))) => format!("{before}resolved (…); add it{after}"),
+        _ => said,
+    };
+    let edit = |s: &str| s.trim().replace('\n', " ⏎ ");
+    format!("{} → {}\n{said}\n", edit(from), edit(to))
+}
+
+#[test]
+fn every_error_names_the_line_the_key_and_the_remedy() {
+    let three = [
+        ("[cluster]\n", ""),
+        ("name = \"web\"\n", ""),
+        ("\"web\"", "\"\""),
+        ("\"web\"", "\"my web\""),
+        ("\"web\"", "web"),
+        ("secret_file", "secrets"),
+        ("secret_file = \"secret\"\n", ""),
+        ("secret_file = \"secret\"", "secret_file = \"other\""),
+        (
+            "secret_file = \"secret\"",
+            "secret_files = [\"secret\", \"secret\"]",
+        ),
+        (
+            "secret_file = \"secret\"",
+            "secret_file = \"a\"\nsecret_files = [\"b\"]",
+        ),
+        (
+            "secret_file = \"secret\"",
+            "secret_file = \"secret\"\narbitration = \"majorty\"",
+        ),
+        (
+            "secret_file = \"secret\"",
+            "secret_file = \"secret\"\narbitration = \"coin\"",
+        ),
+        (
+            "secret_file = \"secret\"",
+            "secret_file = \"secret\"\narbitration = \"survivor\"",
+        ),
+        (
+            "secret_file = \"secret\"",
+            "secret_file = \"secret\"\nguard = \"ebpf\"",
+        ),
+        (
+            "secret_file = \"secret\"",
+            "secret_file = \"secret\"\nport = 70000",
+        ),
+        ("addresses = [\"10.0.0.10\"]\n", ""),
+        ("[\"10.0.0.10\"]", "[]"),
+        ("[\"10.0.0.10\"]", "\"10.0.0.10\""),
+        ("[\"10.0.0.10\"]", "[\"lb0.invalid\"]"),
+        ("[\"10.0.0.10\"]", "[\"10.0.0.10:port\"]"),
+        ("[\"10.0.0.10\"]", "[\"10.0.0.11\"]"),
+        ("[\"10.0.0.10\"]", "[\"10.0.0.50\"]"),
+        ("[\"10.0.0.10\"]", "[\"10.0.0.10\", \"10.1.0.10\"]"),
+        ("[\"10.0.0.10\"]", "[\"fd00::10\"]"),
+        ("[\"10.0.0.10\"]", "[\"localhost\"]"),
+        ("preferred = true\n", ""),
+        ("preferred = true", "prefered = true"),
+        ("preferred = true", "witness = true\npreferred = true"),
+        ("[members.lb1]", "[members.lb1]\npreferred = true"),
+        ("[members.lb1]", "[members.\"lb 1\"]"),
+        ("witness = true\n", ""),
+        (
+            "[members.w]",
+            "[members.v]\naddresses = [\"10.0.0.13\"]\nwitness = true\n[members.w]",
+        ),
+        ("[groups.web]", "[group.web]"),
+        ("interface = \"eth0\"\n", ""),
+        ("interface = \"eth0\"", "interface = 0"),
+        ("interface = \"eth0\"", "interface = { lb1 = \"eth0\" }"),
+        (
+            "interface = \"eth0\"",
+            "interface = \"eth0\"\npreferred = \"lb2\"",
+        ),
+        (
+            "interface = \"eth0\"",
+            "interface = \"eth0\"\npreferred = \"w\"",
+        ),
+        (
+            "interface = \"eth0\"",
+            "interface = \"eth0\"\nfailback = \"yes\"",
+        ),
+        (
+            "interface = \"eth0\"",
+            "interface = \"eth0\"\nfailback_delay = \"soon\"",
+        ),
+        ("10.0.0.50/24", "10.0.0.50/33"),
+        ("10.0.0.50/24", "10.0.0.50/x"),
+        ("10.0.0.50/24", "10.0.0/24"),
+        ("10.0.0.50/24", "127.0.0.1/8"),
+        ("\"10.0.0.50/24\"", "\"10.0.0.50\", \"10.0.0.50\""),
+        ("\"10.0.0.50/24\", \"2001:db8::50/64\"", ""),
+        ("interval = \"100ms\"", "interval = 100"),
+        ("interval = \"100ms\"", "interval = \"100\""),
+        ("interval = \"100ms\"", "interval = \"0ms\""),
+        ("lease = \"450ms\"", "lease = \"200ms\""),
+        ("lease = \"450ms\"", "lease = \"1h\""),
+        ("lease = \"450ms\"", "leese = \"1s\""),
+        ("lease = \"450ms\"", "guard_slack = \"2s\""),
+        ("lease = \"450ms\"", "drift_ppm = 200000"),
+        ("lease = \"450ms\"", "profile = \"fasst\""),
+        ("lease = \"450ms\"", "lease = \"450ms\"\nlease = \"450ms\""),
+        ("[timing]", "[log]\nlevel = \"loud\"\n[timing]"),
+        ("[timing]", "[timing"),
+    ];
+    let two = [
+        ("arbitration = \"survivor\"\n", ""),
+        ("preferred = \"lb1\"\n", ""),
+        (", \"10.1.0.11:7000\"", ""),
+        ("10.0.0.51", "10.0.0.50"),
+    ];
+    let all: Vec<String> = (three.iter().map(|(from, to)| refused(THREE, from, to)))
+        .chain(two.iter().map(|(from, to)| refused(TWO, from, to)))
+        .collect();
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn a_file_that_is_not_there_says_so() {
+    let e = load_as(FsPath::new("/nowhere/onehold.toml"), "lb0").unwrap_err();
+    insta::assert_snapshot!(e, @"/nowhere/onehold.toml: there is no such file; name another with --config FILE");
+}
+
+#[test]
+fn a_member_finds_itself_by_name_then_host_then_address() {
+    let etc = Etc::new();
+    let path = etc.write("onehold.toml", THREE);
+    let find = |name, host: &str, local: &'static [&'static str]| {
+        let is_local = |ip: IpAddr| local.contains(&ip.to_string().as_str());
+        let here = Here {
+            name,
+            host: host.to_owned(),
+            is_local: &is_local,
+        };
+        match load_here(&path, &here) {
+            Ok(seats) => {
+                let config = &seats.seats[0].config;
+                config.member(config.me()).unwrap().name.clone()
+            }
+            Err(e) => etc.said(e),
+        }
+    };
+    assert_eq!(find(Some("lb1"), "lb0", &["10.0.0.12"]), "lb1");
+    assert_eq!(find(None, "lb0", &["10.0.0.12"]), "lb0");
+    assert_eq!(find(None, "LB1.example.com", &["10.0.0.12"]), "lb1");
+    assert_eq!(find(None, "host", &["10.0.0.12"]), "w");
+    let errors = [
+        find(Some("lb7"), "lb0", &[]),
+        find(None, "host", &[]),
+        find(None, "host", &["10.0.0.10", "10.0.0.12"]),
+    ];
+    insta::assert_snapshot!(errors.join("\n"));
+}
+
+#[test]
+fn a_seat_has_all_that_a_driver_needs() {
+    let lb1 = seat(TWO, "lb1");
+    assert_eq!(lb1.config.me(), MemberId(1));
+    let paths: Vec<String> = lb1
+        .paths(MemberId(0))
+        .map(|p| format!("{} {}", p.local, p.remote))
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "10.0.0.11:6946 10.0.0.10:6946",
+            "10.1.0.11:7000 10.1.0.10:7000"
+        ]
+    );
+    assert_eq!(
+        lb1.interfaces,
+        [Some("ens3".to_owned()), Some("eth0".to_owned())]
+    );
+    let groups = lb1.config.groups();
+    assert_eq!(
+        (groups[0].preferred, groups[1].preferred),
+        (MemberId(1), MemberId(0))
+    );
+    assert_eq!(groups[0].failback, Failback::Manual);
+    assert_eq!(groups[1].failback_delay, Span::from_millis(1_500));
+    assert!(groups[1].release_when_unhealthy);
+    assert_eq!(groups[0].addresses[0].length, 32);
+    assert!(!lb1.realtime());
+    assert_eq!(lb1.guard(), GuardChoice::Auto);
+}
+
+#[test]
+fn a_witness_with_one_address_is_reached_on_every_path() {
+    let two_paths = THREE
+        .replace("\"10.0.0.10\"", "\"10.0.0.10\", \"10.1.0.10\"")
+        .replace("\"10.0.0.11\"", "\"10.0.0.11\", \"10.1.0.11\"");
+    let lb0 = seat(&two_paths, "lb0");
+    let paths: Vec<String> = lb0
+        .paths(MemberId(2))
+        .map(|p| format!("{} {}", p.local.ip(), p.remote.ip()))
+        .collect();
+    assert_eq!(paths, ["10.0.0.10 10.0.0.12", "10.1.0.10 10.0.0.12"]);
+}
+
+#[test]
+fn the_order_in_a_file_does_not_matter_and_the_text_of_a_value_does() {
+    let swapped = THREE
+        .replace("lb0", "tmp")
+        .replace("lb1", "lb0")
+        .replace("tmp", "lb1");
+    let digest = |text: &str| seat(text, "w").config.digest();
+    assert_ne!(digest(THREE), digest(&swapped));
+    let (head, timing) = THREE.split_at(THREE.find("[timing]").unwrap());
+    assert_eq!(digest(THREE), digest(&format!("{timing}\n{head}")));
+    assert_eq!(digest(THREE), digest(head));
+}
+
+#[test]
+fn the_fast_profile_is_20_and_60_and_may_be_overridden() {
+    let fast = THREE.replace(
+        "interval = \"100ms\"\nlease = \"450ms\"",
+        "profile = \"fast\"",
+    );
+    let lb0 = seat(&fast, "lb0");
+    assert_eq!(lb0.config.timing().interval(), Span::from_millis(20));
+    assert_eq!(lb0.config.timing().lease(), Span::from_millis(60));
+    assert!(lb0.realtime());
+    let slower = fast.replace("\"fast\"", "\"fast\"\nlease = \"80ms\"");
+    assert_eq!(
+        seat(&slower, "lb0").config.timing().lease(),
+        Span::from_millis(80)
+    );
+}
+
+const MANY: &str = r#"directory = "clusters.d"
+
+[clusters.shop]
+secret_file = "secret"
+[clusters.shop.members.a]
+addresses = ["10.2.0.1"]
+preferred = true
+[clusters.shop.members.b]
+addresses = ["10.2.0.2"]
+[clusters.shop.members.w]
+addresses = ["10.0.0.12"]
+witness = true
+[clusters.shop.groups.shop]
+addresses = ["10.2.0.50"]
+"#;
+
+#[test]
+fn a_witness_serves_tables_and_a_directory() {
+    let etc = Etc::new();
+    let path = etc.write("witness.toml", MANY);
+    etc.write(
+        "clusters.d/web.toml",
+        &THREE.replace("\"secret\"", "\"../secret\""),
+    );
+    etc.write("clusters.d/notes.txt", "not a cluster");
+    let seats = load_as(&path, "w").unwrap().seats;
+    let names: Vec<&str> = seats.iter().map(Seat::name).collect();
+    assert_eq!(names, ["shop", "web"]);
+    // The candidate's own file and the witness's table agree (R-0).
+    let own = "[cluster]\nname = \"shop\"\n".to_owned()
+        + &MANY[MANY.find("secret_file").unwrap()..].replace("clusters.shop.", "")
+        + "interface = \"eth0\"\n";
+    assert_eq!(seat(&own, "a").config.digest(), seats[0].config.digest());
+}
+
+#[test]
+fn errors_in_a_witness_file_name_its_own_keys() {
+    let said = |text: &str, also: &str, name: &str| {
+        let etc = Etc::new();
+        let path = etc.write("witness.toml", text);
+        if !also.is_empty() {
+            etc.write("clusters.d/also.toml", also);
+        }
+        load_as(&path, name).map_or_else(|e| etc.said(e), |_| "ACCEPTED".to_owned())
+    };
+    let without = MANY.replace("directory = \"clusters.d\"\n", "");
+    let shop = THREE
+        .replace("\"secret\"", "\"../secret\"")
+        .replace("\"web\"", "\"shop\"");
+    let all = [
+        said(MANY, "", "w"),
+        said(MANY, &shop, "w"),
+        said(&without, "", "a"),
+        said(&without, "", "x"),
+        said(&without.replace("preferred = true", ""), "", "w"),
+        said(&without.replace("\"secret\"", "\"other\""), "", "w"),
+        said(&without.replace("secret_file", "secretfile"), "", "w"),
+        said(&without.replace("10.2.0.50", "10.2.0.500"), "", "w"),
+        said(
+            &format!("{without}\n[clusters.shop.timing]\nlease = \"1ms\""),
+            "",
+            "w",
+        ),
+        said("clusters = {}", "", "w"),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[test]
+fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
+    let parse = |text: &str| {
+        ConfigFile::parse(&Source::new(FsPath::new("onehold.toml"), text.to_owned())).unwrap()
+    };
+    let q = Span::from_millis(456);
+    let change = |from: &str, to: &str| {
+        assert!(THREE.contains(from), "{from}");
+        compare(&parse(THREE), &parse(&THREE.replacen(from, to, 1)), q)
+    };
+    let nothing = Changes {
+        secret_files: false,
+        log_level: None,
+    };
+    assert_eq!(change("web", "web"), Ok(nothing));
+    // Defaults written out are no change.
+    assert_eq!(
+        change(
+            "[timing]",
+            "[timing]\ndrift_ppm = 1000\nguard_slack = \"5ms\""
+        ),
+        Ok(nothing)
+    );
+    assert_eq!(
+        change("[cluster]", "[cluster]\narbitration = \"majority\""),
+        Ok(nothing)
+    );
+    assert_eq!(
+        change(
+            "secret_file = \"secret\"",
+            "secret_files = [\"secret.new\", \"secret\"]"
+        ),
+        Ok(Changes {
+            secret_files: true,
+            log_level: None
+        })
+    );
+    assert_eq!(
+        change("[timing]", "[log]\nlevel = \"debug\"\n[timing]"),
+        Ok(Changes {
+            secret_files: false,
+            log_level: Some(LogLevel::Debug)
+        })
+    );
+    let refusals = [
+        ("\"web\"", "\"shop\""),
+        ("[cluster]", "[cluster]\nport = 7000"),
+        ("[cluster]", "[cluster]\nguard = \"nft\""),
+        ("10.0.0.11", "10.0.0.21"),
+        ("[members.w]", "[members.v]"),
+        ("preferred = true\n", ""),
+        ("[\"10.0.0.50/24\"", "[\"10.0.0.51/24\", \"10.0.0.50/24\""),
+        ("eth0", "eth1"),
+        ("interface", "failback = \"manual\"\ninterface"),
+        ("interface", "failback_delay = \"2s\"\ninterface"),
+        ("interface", "release_when_unhealthy = true\ninterface"),
+        ("interface", "preferred = \"lb1\"\ninterface"),
+        ("\"100ms\"", "\"50ms\""),
+        ("\"450ms\"", "\"900ms\""),
+        ("lease =", "guard_slack = \"9ms\"\nlease ="),
+        ("lease =", "drift_ppm = 500\nlease ="),
+        ("lease =", "profile = \"fast\"\nlease ="),
+        ("[timing]", "[log]\nformat = \"json\"\n[timing]"),
+    ];
+    let said = refusals.map(|(from, to)| change(from, to).unwrap_err().to_string());
+    insta::assert_snapshot!(said.join("\n"));
+}

@@ -1,1 +1,164 @@
+use super::*;
+use crate::config_file::tests::{Etc, TWO, seat};
+use std::path::PathBuf;
 
+/// A daemon of a kind: answers each request with `answer`, in a thread of its own.
+fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static) -> PathBuf {
+    let path = etc.0.join("run/control.sock");
+    let socket = path.clone();
+    let (up, is_up) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        runtime.block_on(async move {
+            let listener = listen(&socket).unwrap();
+            let (driver, mut asked) = mpsc::channel(4);
+            up.send(()).unwrap();
+            tokio::select! {
+                () = serve(listener, driver) => {}
+                () = async {
+                    while let Some(Asked { request, reply }) = asked.recv().await {
+                        if let Some(answer) = answer(request) {
+                            let _ = reply.send(answer);
+                        }
+                    }
+                } => {}
+            }
+        });
+    });
+    is_up.recv().unwrap();
+    path
+}
+
+fn done(line: &str) -> Reply {
+    Reply::Done {
+        lines: vec![line.to_owned()],
+    }
+}
+
+#[test]
+fn a_request_reaches_the_driver_and_its_reply_the_client() {
+    let etc = Etc::new();
+    let path = daemon(&etc, |request| match request {
+        Request::Status => Some(Reply::Status(Report::default())),
+        Request::Command { command, group, .. } => Some(done(&format!("{command:?} {group:?}"))),
+    });
+    assert_eq!(
+        std::fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+        0o600
+    );
+    assert_eq!(
+        ask(&path, &Request::Status),
+        Ok(Reply::Status(Report::default()))
+    );
+    let request = Request::Command {
+        command: Order::PresumeDead,
+        cluster: None,
+        group: Some("web".to_owned()),
+    };
+    assert_eq!(ask(&path, &request), Ok(done("PresumeDead Some(\"web\")")));
+    assert_eq!(
+        serde_json::to_string(&request).unwrap(),
+        r#"{"request":"command","command":"presume-dead","cluster":null,"group":"web"}"#
+    );
+}
+
+#[test]
+fn nonsense_is_refused_and_harms_nobody() {
+    let etc = Etc::new();
+    let path = daemon(&etc, |_| None);
+    let say = |bytes: &[u8]| {
+        let mut stream = std::os::unix::net::UnixStream::connect(&path).unwrap();
+        let _ = stream.write_all(bytes);
+        let _ = stream.shutdown(std::net::Shutdown::Write);
+        let mut reply = String::new();
+        let _ = stream.read_to_string(&mut reply);
+        reply.trim().to_owned()
+    };
+    let said = [
+        say(b""),
+        say(b"\n"),
+        say(b"{\"request\":\"reboot\"}\n"),
+        say(b"{\"request\":\"status\""),
+        say(&[b'x'; 5000]),
+        say(&[0xff, b'\n']),
+        // The driver dropped it.
+        say(b"{\"request\":\"status\"}\n"),
+    ];
+    insta::assert_snapshot!(said.join("\n"));
+}
+
+#[test]
+fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
+    let etc = Etc::new();
+    let path = etc.0.join("control.sock");
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    runtime.block_on(async {
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert!(path.exists());
+        let first = listen(&path).unwrap();
+        let e = listen(&path).unwrap_err();
+        insta::assert_snapshot!(etc.said(e), @"/etc/onehold/control.sock: another daemon listens there; stop it, or name another one with --socket");
+        drop(first);
+        listen(&path).unwrap();
+        let file = etc.write("file", "");
+        assert!(listen(&file).unwrap_err().contains("is no socket"));
+        assert!(file.exists());
+    });
+}
+
+#[test]
+fn without_a_daemon_the_client_says_where_to_look() {
+    let etc = Etc::new();
+    let path = etc.0.join("control.sock");
+    let missing = ask(&path, &Request::Status).unwrap_err();
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert_eq!(ask(&path, &Request::Status).unwrap_err(), missing);
+    insta::assert_snapshot!(etc.said(missing), @"no daemon listens at /etc/onehold/control.sock: is it running? (`systemctl status onehold`; if it listens elsewhere, name it with --socket)");
+}
+
+#[test]
+fn an_order_is_refused_only_if_no_group_took_it() {
+    let seat = seat(TWO, "lb0");
+    let (api, web) = (GroupId(0), GroupId(1));
+    assert_eq!(groups_meant(&seat.config, None), Ok(vec![api, web]));
+    assert_eq!(groups_meant(&seat.config, Some("web")), Ok(vec![web]));
+    let mut all = vec![
+        groups_meant(&seat.config, Some("wbe")).unwrap_err(),
+        Reply::to_order(
+            &seat.config,
+            Order::Switch,
+            &[(api, Some(Refusal::NotHolder)), (web, None)],
+        ),
+    ];
+    for order in [
+        Order::Switch,
+        Order::Standby,
+        Order::Resume,
+        Order::PresumeDead,
+    ] {
+        all.push(Reply::to_order(&seat.config, order, &[(web, None)]));
+    }
+    for refusal in [
+        Refusal::NotHolder,
+        Refusal::NobodyReady,
+        Refusal::Witness,
+        Refusal::NotTwoMembers,
+        Refusal::PeerHeard,
+        Refusal::VoteBound,
+        Refusal::Stopping,
+    ] {
+        all.push(Reply::to_order(
+            &seat.config,
+            Order::Switch,
+            &[(web, Some(refusal))],
+        ));
+    }
+    let all: Vec<String> = all.iter().map(|r| format!("{r:?}")).collect();
+    insta::assert_snapshot!(all.join("\n"));
+}

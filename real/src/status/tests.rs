@@ -1,1 +1,249 @@
+use super::*;
+use crate::config_file::Seat;
+use crate::config_file::tests::{THREE, TWO, seat};
+use crate::metrics::GuardInForce;
+use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
+use onehold_core::effect::{Event, Why};
+use onehold_core::observe::PeerSnapshot;
 
+const NOW: LocalTime = LocalTime::from_nanos(100_000_000_000_000);
+
+fn before(ms: u64) -> LocalTime {
+    LocalTime::from_nanos(NOW.as_nanos() - Span::from_millis(ms).as_nanos())
+}
+
+fn peer(member: u8, heard: u64) -> PeerSnapshot {
+    PeerSnapshot {
+        member: MemberId(member),
+        incarnation: Some(Incarnation(0xabcd_0000_0000_0000 + u64::from(member))),
+        heard_ago: Some(Span::from_millis(heard)),
+        echo_ago: Some(Span::from_millis(heard)),
+        two_way: true,
+        quarantined: false,
+        says: Vec::new(),
+    }
+}
+
+fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
+    let holds = role == RoleName::Holder;
+    GroupSnapshot {
+        group: GroupId(id),
+        role,
+        holder: Some(MemberId(holder)),
+        lease_left: holds.then_some(Span::from_millis(398)),
+        vote: (!holds).then_some(Ballot {
+            member: MemberId(holder),
+            incarnation: Incarnation(1),
+            asked_at: NOW,
+        }),
+        votes: if holds {
+            vec![MemberId(0), MemberId(1), MemberId(2)]
+        } else {
+            Vec::new()
+        },
+        asks: holds,
+        ready: role != RoleName::Witness,
+        eligible: true,
+        healthy: true,
+        yields: false,
+        standby: false,
+        gave_away: false,
+        presumed_dead: false,
+    }
+}
+
+fn snapshot(me: u8, peers: Vec<PeerSnapshot>, groups: Vec<GroupSnapshot>) -> Snapshot {
+    Snapshot {
+        me: MemberId(me),
+        incarnation: Incarnation(0x1234_5678_9abc_def0),
+        quarantine_left: None,
+        peers,
+        groups,
+        stopped: false,
+    }
+}
+
+/// A driver's metrics after a while in which all paths live.
+fn metrics(seat: &Seat) -> Metrics {
+    let mut m = Metrics::new(seat);
+    m.guard = GuardInForce {
+        name: "bpf".to_owned(),
+        why_not_better: None,
+    };
+    for peer in seat.config.peers() {
+        for path in seat.paths(peer) {
+            m.heard(peer, path.local, path.remote, before(32));
+            m.sent += 1;
+        }
+        m.accepted(peer, Some(before(50)), before(32));
+        m.accepted(peer, Some(before(32)), before(31));
+    }
+    m
+}
+
+fn text(status: Status) -> String {
+    let text = render(
+        &Report {
+            clusters: vec![status],
+        },
+        false,
+    );
+    for line in text.lines() {
+        assert!(line.chars().count() <= 100, "too wide: {line}");
+    }
+    text
+}
+
+fn healthy() -> Status {
+    let seat = seat(THREE, "lb0");
+    let mut m = metrics(&seat);
+    let took = Event::Role {
+        group: GroupId(0),
+        from: RoleName::Standby,
+        to: RoleName::Holder,
+        why: Why::Majority,
+    };
+    m.event(&took, before(7_384_000));
+    let s = snapshot(
+        0,
+        vec![peer(1, 32), peer(2, 12)],
+        vec![group(0, RoleName::Holder, 0)],
+    );
+    Status::from_parts(&s, &seat.config, &m, NOW)
+}
+
+#[test]
+fn a_holder_when_all_is_well() {
+    let status = healthy();
+    assert_eq!(status.alarms, [""; 0]);
+    insta::assert_snapshot!(text(status));
+}
+
+#[test]
+fn the_same_as_json() {
+    let report = Report {
+        clusters: vec![healthy()],
+    };
+    let json = serde_json::to_string_pretty(&report).unwrap();
+    assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
+    insta::assert_snapshot!(json);
+}
+
+/// Everything that can be wrong with a candidate, at once.
+#[test]
+fn a_candidate_in_trouble() {
+    let long = THREE.replace("members.lb1", "members.\"loadbalancer-1.example.com\"");
+    let seat = seat(&long, "lb0");
+    let mut m = metrics(&seat);
+    m.guard = GuardInForce {
+        name: "nft".to_owned(),
+        why_not_better: Some(
+            "bpf was refused by this kernel (operation not permitted); the unit needs CAP_BPF and \
+             CAP_NET_ADMIN"
+                .to_owned(),
+        ),
+    };
+    let other = Reject::OtherConfig {
+        from: MemberId(1),
+        digest: ConfigDigest(0xbad),
+    };
+    assert!(m.rejected(&other));
+    assert!(!m.rejected(&other));
+    assert!(!m.rejected(&Reject::BadSeal));
+    m.eligible(
+        GroupId(0),
+        Some("eth0 is down; `ip link set eth0 up`".to_owned()),
+    );
+    let lost = PeerSnapshot {
+        heard_ago: Some(Span::from_millis(62_000)),
+        two_way: false,
+        quarantined: true,
+        ..peer(2, 0)
+    };
+    let never = PeerSnapshot {
+        incarnation: None,
+        heard_ago: None,
+        two_way: false,
+        ..peer(1, 0)
+    };
+    let mut g = group(0, RoleName::Releasing, 1);
+    (g.ready, g.eligible, g.healthy, g.standby, g.holder, g.vote) =
+        (false, false, false, true, None, None);
+    let s = snapshot(0, vec![never, lost], vec![g]);
+    insta::assert_snapshot!(text(Status::from_parts(&s, &seat.config, &m, NOW)));
+}
+
+#[test]
+fn a_start_in_quarantine() {
+    let seat = seat(THREE, "lb1");
+    let mut g = group(0, RoleName::Standby, 0);
+    g.ready = false;
+    let s = Snapshot {
+        quarantine_left: Some(Span::from_millis(301)),
+        ..snapshot(1, vec![peer(0, 5), peer(2, 7)], vec![g])
+    };
+    insta::assert_snapshot!(text(Status::from_parts(
+        &s,
+        &seat.config,
+        &metrics(&seat),
+        NOW
+    )));
+}
+
+/// Survivor, two groups, one path cut, a hand-over under way.
+#[test]
+fn a_pair_with_a_dead_path() {
+    let seat = seat(TWO, "lb0");
+    let mut m = metrics(&seat);
+    m.peers[0].paths[1].heard_at = Some(before(5_400));
+    let mut api = group(0, RoleName::Holder, 0);
+    api.yields = true;
+    let mut web = group(1, RoleName::Standby, 1);
+    web.gave_away = true;
+    let s = snapshot(0, vec![peer(1, 32)], vec![api, web]);
+    insta::assert_snapshot!(text(Status::from_parts(&s, &seat.config, &m, NOW)));
+}
+
+#[test]
+fn a_witness_of_one_and_of_many() {
+    let (web, shop) = (
+        seat(THREE, "w"),
+        seat(&THREE.replace("\"web\"", "\"shop\""), "w"),
+    );
+    let status = |seat: &Seat, peers: Vec<PeerSnapshot>| {
+        let s = snapshot(2, peers, vec![group(0, RoleName::Witness, 0)]);
+        Status::from_parts(&s, &seat.config, &metrics(seat), NOW)
+    };
+    let one = status(&web, vec![peer(0, 32), peer(1, 12)]);
+    let deaf = PeerSnapshot {
+        two_way: false,
+        ..peer(1, 12)
+    };
+    let other = status(&shop, vec![peer(0, 32), deaf]);
+    let many = render(
+        &Report {
+            clusters: vec![one.clone(), other],
+        },
+        false,
+    );
+    insta::assert_snapshot!(format!("{}\n\n{many}", text(one)));
+}
+
+#[test]
+fn colour_is_only_added() {
+    let (plain, coloured) = (
+        Report {
+            clusters: vec![healthy()],
+        },
+        Report {
+            clusters: vec![healthy()],
+        },
+    );
+    let coloured = render(&coloured, true);
+    assert!(coloured.contains("\x1b[1m"));
+    let stripped = coloured
+        .replace("\x1b[1m", "")
+        .replace("\x1b[0m", "")
+        .replace("\x1b[31m", "");
+    assert_eq!(stripped, render(&plain, false));
+}

@@ -41,6 +41,9 @@ fn cluster(s: &Status, colour: bool) -> String {
         let what = format!("in quarantine for another {left:.0} ms: neither votes nor holds (R-9)");
         wrapped(&mut out, "  ", &what);
     }
+    if s.alarms.is_empty() && s.quarantine_left_ms.is_none() && !s.stopped {
+        out.push_str("  all well\n");
+    }
     if s.stopped {
         out.push_str("  stopped: everything is released\n");
     }
@@ -77,7 +80,7 @@ fn cluster(s: &Status, colour: bool) -> String {
         &mut out,
         "timing     ",
         &format!(
-            "interval {} · lease (H) {} · vote (D) {} · quarantine (Q) {} · guard slack {}",
+            "interval {} · lease H {} · vote D {} · quarantine Q {} · slack {}",
             millis(t.interval_ms),
             millis(t.lease_ms),
             millis(t.vote_ms),
@@ -124,12 +127,12 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
             &short(or_dash(g.holder.as_deref().unwrap_or_default())),
             &g.lease_left_ms.map_or_else(dash, |l| format!("{l:.0} ms")),
             &votes,
-            if g.ready { "yes" } else { "no" },
-            &match (&g.vote, g.vote_left_ms) {
-                (Some(to), Some(left)) => format!("{} ({left:.0} ms)", short(to)),
-                (Some(to), None) => short(to),
-                (None, _) => dash(),
+            match (s.witness, g.ready) {
+                (true, _) => "-",
+                (false, true) => "yes",
+                (false, false) => "no",
             },
+            &short(or_dash(g.vote.as_deref().unwrap_or_default())),
         ]));
     }
     let mut lines = aligned(&rows).into_iter();
@@ -152,7 +155,8 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
             g.failback
         );
         wrapped(out, "  ", &what);
-        if !g.ready && !s.witness {
+        // Outside of quarantine it is among the alarms.
+        if !g.ready && !s.witness && s.quarantine_left_ms.is_some() {
             wrapped(out, "  not ready: ", &g.not_ready.join("; "));
         }
         if let Some(said) = orders(g) {
@@ -176,8 +180,6 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
 fn orders(g: &Group) -> Option<&'static str> {
     if g.yields {
         Some("handing over")
-    } else if g.standby {
-        Some("the operator said standby; `onehold resume` ends it")
     } else if g.presumed_dead {
         Some("the operator presumed the peer dead: its vote counts as given (R-17)")
     } else if g.gave_away {

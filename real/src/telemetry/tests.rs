@@ -1,1 +1,139 @@
+use super::*;
+use crate::config_file::tests::{THREE, TWO, seat};
+use onehold_core::advert::Incarnation;
+use onehold_core::input::Refusal;
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+use tracing_subscriber::fmt::MakeWriter;
 
+const GROUP: GroupId = GroupId(0);
+
+fn events() -> Vec<Event> {
+    use RoleName::{Holder, Releasing, Standby};
+    let peer = MemberId(1);
+    let role = |from, to, why| Event::Role {
+        group: GROUP,
+        from,
+        to,
+        why,
+    };
+    vec![
+        role(Standby, Holder, Why::Majority),
+        role(Standby, Holder, Why::PeerSilent),
+        role(Standby, Holder, Why::PresumedDead),
+        role(Holder, Standby, Why::LeaseOver),
+        role(Holder, Releasing, Why::Failback),
+        role(Holder, Releasing, Why::Switch),
+        role(Holder, Releasing, Why::Standby),
+        role(Holder, Releasing, Why::Stop),
+        role(Holder, Releasing, Why::Unready),
+        role(Holder, Releasing, Why::Conflict),
+        role(Holder, Releasing, Why::KernelRefused),
+        role(Holder, Releasing, Why::Unhealthy),
+        role(Releasing, Standby, Why::Muted),
+        Event::Met {
+            peer,
+            incarnation: Incarnation(0xfeed),
+        },
+        Event::Lost { peer },
+        Event::Back { peer },
+        Event::Ready,
+        Event::Overslept,
+        Event::Conflict { group: GROUP, peer },
+        Event::Refused {
+            group: GROUP,
+            refusal: Refusal::NotHolder,
+        },
+    ]
+}
+
+#[test]
+fn every_event_says_what_why_and_which_rule() {
+    let (three, two, witness) = (seat(THREE, "lb0"), seat(TWO, "lb0"), seat(THREE, "w"));
+    let shown = |event: &Event, config, cluster| {
+        let line = line(event, config, cluster);
+        format!("{:5} {}", line.level.to_string(), line.text)
+    };
+    let mut all: Vec<String> = events()
+        .iter()
+        .map(|e| shown(e, &three.config, None))
+        .collect();
+    all.push(shown(&events()[18], &two.config, None));
+    all.push(shown(&Event::Ready, &witness.config, Some("shop")));
+    insta::assert_snapshot!(all.join("\n"));
+}
+
+#[derive(Clone, Default)]
+struct Buffer(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Buffer {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Buffer {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+fn logged(format: LogFormat, journal: bool) -> String {
+    let seat = seat(THREE, "lb0");
+    let buffer = Buffer::default();
+    let subscriber = tracing_subscriber::registry().with(layer(format, journal, buffer.clone()));
+    tracing::subscriber::with_default(subscriber, || {
+        report(&events()[0], &seat.config, None);
+        report(&events()[14], &seat.config, Some("web"));
+        report_other_config(MemberId(1), ConfigDigest(7), &seat.config, None);
+        tracing::warn!(interface = "eth0", "the interface is down");
+    });
+    String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+}
+
+#[test]
+fn the_three_forms_of_the_log() {
+    let without_time = |text: String| {
+        let cut = |line: &str| line.split_once("Z ").unwrap().1.to_owned();
+        text.lines().map(cut).collect::<Vec<_>>().join("\n")
+    };
+    let json: Vec<String> = (logged(LogFormat::Json, false).lines())
+        .map(|line| {
+            let mut object: serde_json::Map<String, serde_json::Value> =
+                serde_json::from_str(line).unwrap();
+            assert!(object.remove("timestamp").is_some());
+            serde_json::to_string(&object).unwrap()
+        })
+        .collect();
+    insta::assert_snapshot!(format!(
+        "{}\n\n{}\n{}",
+        without_time(logged(LogFormat::Text, false)),
+        logged(LogFormat::Text, true),
+        json.join("\n")
+    ));
+}
+
+#[test]
+fn the_level_changes_while_running() {
+    let (filter, level) = reload::Layer::new(filter(LogLevel::Warn));
+    let buffer = Buffer::default();
+    let subscriber = tracing_subscriber::registry().with(filter).with(layer(
+        LogFormat::Text,
+        true,
+        buffer.clone(),
+    ));
+    let log = Log { level };
+    tracing::subscriber::with_default(subscriber, || {
+        tracing::info!("unheard");
+        log.set_level(LogLevel::Info);
+        tracing::info!("heard");
+    });
+    assert_eq!(*buffer.0.lock().unwrap(), b"<6>heard\n");
+}
