@@ -1,10 +1,14 @@
 //! Nanoseconds per advert: `cargo bench -p onehold-core`.
 
 use divan::{Bencher, black_box};
+use onehold_core::Node;
 use onehold_core::advert::{
     Advert, Ballot, ClusterId, ConfigDigest, Incarnation, MAX_GROUPS, MemberId, Statement,
 };
-use onehold_core::auth::{self, Key, Keys};
+use onehold_core::auth::{self, Authentic, Key, Keys};
+use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::input::Input;
+use onehold_core::lease::TimingSpec;
 use onehold_core::time::{LocalTime, Span};
 
 /// One group is the usual case, sixteen the most.
@@ -41,7 +45,69 @@ fn refused(bencher: Bencher<'_, '_>, groups: usize) {
     bencher.bench_local(|| auth::open(&keys, advert.cluster, black_box(&bytes)));
 }
 
-// `handled` (Node::handle of one opened advert) stands here once the node is complete.
+/// One advert of a peer handled by a holder, the answer to it included.
+#[divan::bench(args = GROUPS)]
+fn handled(bencher: Bencher<'_, '_>, groups: usize) {
+    let member = |name: &str, witness| MemberSpec {
+        name: name.into(),
+        witness,
+        addresses: vec![],
+    };
+    let group = |n: usize| GroupSpec {
+        name: format!("g{n:02}"),
+        addresses: vec![Prefix {
+            address: [10, 0, 0, u8::try_from(n).unwrap()].into(),
+            length: 32,
+        }],
+        preferred: "a".into(),
+        failback: Failback::Auto,
+        failback_delay: Span::ZERO,
+        release_when_unhealthy: false,
+    };
+    let spec = Spec {
+        cluster: "bench".into(),
+        members: vec![member("a", false), member("b", false), member("w", true)],
+        groups: (0..groups).map(group).collect(),
+        arbitration: Arbitration::Majority,
+        timing: TimingSpec::default(),
+    };
+    let config = spec.prove("a").unwrap();
+    let mut now = LocalTime::from_nanos(0);
+    let mut node = Node::start(&config, Incarnation(1), now, Span::ZERO);
+    let mut advert = Advert {
+        to_incarnation: Some(Incarnation(1)),
+        ..advert(groups)
+    };
+    (advert.cluster, advert.config) = (config.cluster(), config.digest());
+    (advert.from, advert.to) = (MemberId(2), MemberId(0));
+    let mut out = Vec::with_capacity(64);
+    let mut turn = || {
+        now = now.plus(Span::from_millis(10));
+        advert.sent_at = now;
+        advert.echo = Some(now);
+        for g in &mut advert.groups {
+            *g = Statement {
+                vote: Some(Ballot {
+                    member: MemberId(0),
+                    incarnation: Incarnation(1),
+                    asked_at: now,
+                }),
+                ..Statement::default()
+            };
+        }
+        out.clear();
+        node.handle(
+            &config,
+            now,
+            Input::Received(Authentic::assumed(advert.clone())),
+            &mut out,
+        )
+    };
+    for _ in 0..100 {
+        turn().unwrap(); // out of quarantine, and holding
+    }
+    bencher.bench_local(|| turn().unwrap());
+}
 
 fn keys() -> Keys {
     let old = Key::new(b"the key before this one");

@@ -278,7 +278,10 @@ impl Group {
                 *patience = match *patience {
                     Patience::Asking { until } if until <= now => Patience::Tired,
                     Patience::Resting { until } if until <= now => Patience::Idle,
-                    other => other,
+                    Patience::Idle => Patience::Idle,
+                    Patience::Tired => Patience::Tired,
+                    Patience::Asking { until } => Patience::Asking { until },
+                    Patience::Resting { until } => Patience::Resting { until },
                 };
             }
             Role::Witness | Role::Holder { .. } | Role::Releasing { .. } => {}

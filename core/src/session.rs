@@ -146,14 +146,18 @@ impl Session {
         advert: &Advert,
     ) -> Result<Accepted, Reject> {
         if advert.to_incarnation != Some(mine) {
-            // A life that we talk with learnt ours long ago: this is only late.
-            if self
-                .life
-                .as_ref()
-                .is_none_or(|l| l.incarnation != advert.incarnation)
-            {
-                self.knocked(advert.incarnation);
-                self.stir_by_knock(now, advert);
+            // A life that we talk with may not know ours: it named us only to answer our knock.
+            // What it said before its latest accepted advert is late, the rest a sign of life.
+            match &self.life {
+                Some(l) if l.incarnation == advert.incarnation => {
+                    if advert.sent_at > l.sent_at {
+                        self.stir_by_knock(now, advert);
+                    }
+                }
+                Some(_) | None => {
+                    self.knocked(advert.incarnation);
+                    self.stir_by_knock(now, advert);
+                }
             }
             return Err(Reject::Knock);
         }

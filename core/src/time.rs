@@ -106,25 +106,17 @@ impl From<Span> for core::time::Duration {
 impl fmt::Display for Span {
     /// The shortest exact-looking form: `450ms`, `2.5s`, `12us`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ns = self.0;
-        let (unit, name) = match ns {
+        let nanos = self.0;
+        let (unit, name) = match nanos {
             0 => return f.write_str("0ms"),
-            1..1_000 => (1, "ns"),
+            1..1_000 => (1u64, "ns"),
             1_000..1_000_000 => (1_000, "us"),
             1_000_000..1_000_000_000 => (1_000_000, "ms"),
             _ => (1_000_000_000, "s"),
         };
-        let whole = ns / unit;
-        let thousandths = (ns % unit) * 1_000 / unit;
-        if thousandths == 0 {
-            return write!(f, "{whole}{name}");
-        }
-        let mut frac = thousandths;
-        let mut digits = 3;
-        while frac.is_multiple_of(10) {
-            frac /= 10;
-            digits -= 1;
-        }
-        write!(f, "{whole}.{frac:0digits$}{name}")
+        // Floating point shows thousandths exactly enough; `{}` drops what is not needed.
+        let thousandths = (nanos as f64) / (unit as f64) * 1e3;
+        let whole = (thousandths as u64) as f64;
+        write!(f, "{}{name}", whole / 1e3)
     }
 }

@@ -2,143 +2,21 @@
 
 mod world;
 
-use onehold_core::advert::{Advert, Ballot, Incarnation, Statement};
-use onehold_core::auth::Authentic;
+use onehold_core::Node;
+use onehold_core::advert::{Ballot, Incarnation, Statement};
 use onehold_core::config::{Arbitration, Failback};
 use onehold_core::effect::{Effect, Event, Why};
 use onehold_core::input::{Command, Input, Refusal};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
-use onehold_core::{Node, config::Config};
+use world::alone::*;
 use world::*;
 
 const MAJORITY: Arbitration = Arbitration::Majority;
 const SURVIVOR: Arbitration = Arbitration::Survivor;
-/// D of the default timing, rounded up.
-const D: u64 = 456;
-
-/// A node alone on a bench: its peers are whatever adverts the test makes up.
-struct Bench {
-    config: Config,
-    node: Node,
-    now: u64,
-}
-
-const ME: Incarnation = Incarnation(0xa);
-
-impl Bench {
-    /// `a` of three members, out of quarantine.
-    fn new(size: usize, arbitration: Arbitration, me: usize) -> Self {
-        let config = spec(size, arbitration).prove(["a", "b", "w"][me]).unwrap();
-        let node = Node::start(&config, ME, LocalTime::from_nanos(0), Span::ZERO);
-        let mut bench = Self {
-            config,
-            node,
-            now: 0,
-        };
-        bench.wake();
-        bench.until(ms(D));
-        bench
-    }
-
-    fn wake(&mut self) -> Vec<Effect> {
-        self.input(Input::Wake).0
-    }
-
-    fn input(&mut self, input: Input) -> (Vec<Effect>, Result<(), Reject>) {
-        let mut out = Vec::new();
-        let now = LocalTime::from_nanos(self.now);
-        let result = self.node.handle(&self.config, now, input, &mut out);
-        (out, result)
-    }
-
-    /// Wakes it whenever it is due, up to `at`.
-    fn until(&mut self, at: u64) -> Vec<Effect> {
-        let mut all = Vec::new();
-        while let Some(due) = self
-            .node
-            .poll_timeout(&self.config)
-            .filter(|d| d.as_nanos() <= at)
-        {
-            self.now = self.now.max(due.as_nanos());
-            all.extend(self.wake());
-        }
-        self.now = at;
-        all.extend(self.wake());
-        all
-    }
-
-    /// An advert of a peer's life 100 + its number: it hears us and says nothing.
-    fn advert(&self, from: usize) -> Advert {
-        Advert {
-            cluster: self.config.cluster(),
-            config: self.config.digest(),
-            from: id(from),
-            to: self.config.me(),
-            incarnation: Incarnation(100 + from as u64),
-            to_incarnation: Some(ME),
-            sent_at: LocalTime::from_nanos(self.now + ms(5_000)),
-            echo: Some(LocalTime::from_nanos(self.now)),
-            echo_age: Span::ZERO,
-            quarantined: false,
-            groups: [Statement::default()].into_iter().collect(),
-        }
-    }
-
-    fn says(&self, from: usize, statement: Statement) -> Advert {
-        Advert {
-            groups: [statement].into_iter().collect(),
-            ..self.advert(from)
-        }
-    }
-
-    fn hear(&mut self, advert: &Advert) -> (Vec<Effect>, Result<(), Reject>) {
-        self.input(Input::Received(Authentic::assumed(advert.clone())))
-    }
-
-    fn vote(&self) -> Option<Ballot> {
-        self.node
-            .observe(&self.config, LocalTime::from_nanos(self.now))
-            .groups[0]
-            .vote
-    }
-
-    fn ballot(&self, asked_at: u64) -> Option<Ballot> {
-        let asked_at = LocalTime::from_nanos(asked_at);
-        Some(Ballot {
-            member: self.config.me(),
-            incarnation: ME,
-            asked_at,
-        })
-    }
-}
-
-fn asks() -> Statement {
-    Statement {
-        asks: true,
-        ready: true,
-        ..Statement::default()
-    }
-}
-
-fn hold(effects: &[Effect]) -> Option<u64> {
-    effects.iter().rev().find_map(|e| match e {
-        Effect::HoldUntil { deadline, .. } => Some(deadline.as_nanos()),
-        _ => None,
-    })
-}
-
-fn sends_to(effects: &[Effect], to: usize) -> Vec<Advert> {
-    let send = |e: &Effect| match e {
-        Effect::Send { to: t, advert } if *t == id(to) => Some(advert.clone()),
-        _ => None,
-    };
-    effects.iter().filter_map(send).collect()
-}
-
 #[test]
 fn r0_another_configuration_is_an_alarm_and_nothing_else() {
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     let mut other = bench.says(A, asks());
     other.config.0 ^= 1;
     let before = bench.node.clone();
@@ -180,7 +58,7 @@ fn r0_every_part_that_members_must_agree_on_is_digested() {
 
 #[test]
 fn r1_a_reflected_or_misaddressed_advert_is_ignored() {
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     let mut mine = bench.advert(A);
     mine.from = id(W);
     assert_eq!(bench.hear(&mine).1, Err(Reject::NotToMe));
@@ -191,7 +69,7 @@ fn r1_a_reflected_or_misaddressed_advert_is_ignored() {
 
 #[test]
 fn r1_a_knock_is_answered_once_an_interval_and_changes_nothing_else() {
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     let known = bench.advert(A);
     bench.hear(&known).1.unwrap();
     bench.now += ms(1);
@@ -224,7 +102,7 @@ fn r1_a_knock_is_answered_once_an_interval_and_changes_nothing_else() {
 
 #[test]
 fn r1_a_straggler_of_a_dead_life_is_not_adopted_again() {
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     let old = bench.says(A, asks());
     bench.hear(&old).1.unwrap();
     bench.now += ms(600);
@@ -243,7 +121,7 @@ fn r1_a_straggler_of_a_dead_life_is_not_adopted_again() {
 
 #[test]
 fn r2_what_is_not_newer_is_ignored() {
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     let first = bench.says(A, asks());
     bench.hear(&first).1.unwrap();
     let before = bench.node.clone();
@@ -256,7 +134,7 @@ fn r2_what_is_not_newer_is_ignored() {
 
 #[test]
 fn r3_an_advert_that_does_not_ask_revokes_every_earlier_ask() {
-    let mut bench = Bench::new(3, MAJORITY, A);
+    let mut bench = Alone::new(3, MAJORITY, A);
     // Two-way with the witness: a asks.
     let hello = bench.advert(W);
     let (out, _) = bench.hear(&hello);
@@ -295,7 +173,7 @@ fn r3_an_advert_that_does_not_ask_revokes_every_earlier_ask() {
 
 #[test]
 fn r4_a_live_vote_never_moves() {
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     let a = bench.says(A, asks());
     bench.hear(&a).1.unwrap();
     let b = bench.says(B, asks());
@@ -311,7 +189,7 @@ fn r4_a_live_vote_never_moves() {
 
 #[test]
 fn r4_no_vote_for_one_that_does_not_hear_us() {
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     let mut deaf = bench.says(A, asks());
     deaf.echo = None;
     bench.hear(&deaf).1.unwrap();
@@ -325,7 +203,7 @@ fn r4_no_vote_for_one_that_does_not_hear_us() {
 
 #[test]
 fn r4_a_free_vote_is_at_once_offered_to_another_that_asks() {
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     let a = bench.says(A, asks());
     bench.hear(&a).1.unwrap();
     bench.until(bench.now + ms(D - 50));
@@ -342,7 +220,7 @@ fn r4_a_free_vote_is_at_once_offered_to_another_that_asks() {
 
 #[test]
 fn r5_a_vote_is_freed_by_its_owner_or_by_time() {
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     let ask = bench.says(A, asks());
     bench.hear(&ask).1.unwrap();
     // Another life can't free it.
@@ -356,7 +234,7 @@ fn r5_a_vote_is_freed_by_its_owner_or_by_time() {
     bench.until(ms(D) + ms(D));
     assert_eq!(bench.vote(), None, "D is over");
 
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     let ask = bench.says(A, asks());
     bench.hear(&ask).1.unwrap();
     bench.now += ms(1);
@@ -384,7 +262,7 @@ fn r5_a_holder_asks_until_the_kernel_confirms_or_its_hold_is_surely_over() {
 
 #[test]
 fn r6_one_whose_own_vote_is_bound_asks_nobody_and_takes_no_hold() {
-    let mut bench = Bench::new(3, MAJORITY, B);
+    let mut bench = Alone::new(3, MAJORITY, B);
     let hello = bench.advert(W);
     let (out, _) = bench.hear(&hello);
     let asked_at = sends_to(&out, W)[0].sent_at.as_nanos();
@@ -404,7 +282,7 @@ fn r6_one_whose_own_vote_is_bound_asks_nobody_and_takes_no_hold() {
 
 #[test]
 fn r7_a_lease_counts_from_the_ask_and_never_shrinks() {
-    let mut bench = Bench::new(3, MAJORITY, A);
+    let mut bench = Alone::new(3, MAJORITY, A);
     let hello = bench.advert(W);
     let (out, _) = bench.hear(&hello);
     let asked_at = sends_to(&out, W)[0].sent_at.as_nanos();
@@ -504,7 +382,7 @@ fn r8_a_hold_that_the_kernel_refuses_is_let_go() {
 
 #[test]
 fn r9_a_starting_member_neither_votes_nor_holds_for_q() {
-    let mut bench = Bench::new(3, MAJORITY, W);
+    let mut bench = Alone::new(3, MAJORITY, W);
     bench.node = Node::start(
         &bench.config,
         ME,
@@ -752,7 +630,7 @@ fn r13_one_that_overslept_starts_its_silences_again() {
 
 #[test]
 fn r13_what_is_over_is_over_before_a_datagram_is_looked_at() {
-    let mut bench = Bench::new(3, MAJORITY, A);
+    let mut bench = Alone::new(3, MAJORITY, A);
     let hello = bench.advert(W);
     let (out, _) = bench.hear(&hello);
     let asked_at = sends_to(&out, W)[0].sent_at.as_nanos();
@@ -815,7 +693,7 @@ fn r14_a_returning_peer_in_quarantine_costs_nothing() {
 
 #[test]
 fn r14_send_precedes_hold() {
-    let mut bench = Bench::new(2, SURVIVOR, A);
+    let mut bench = Alone::new(2, SURVIVOR, A);
     let out = bench.until(bench.now + ms(D));
     let hold = out
         .iter()
@@ -980,4 +858,58 @@ fn groups_are_independent_and_active_active_pairs_work() {
     w.start(A);
     w.run(ms(1_000));
     assert_eq!(holders(&w), [vec![B], vec![A]]);
+}
+
+#[test]
+fn replayed_adverts_change_nothing_and_are_counted() {
+    for restarted in [None, Some(A), Some(B), Some(W)] {
+        let mut w = World::new(&spec(3, MAJORITY), 11);
+        w.record = true;
+        (0..3).for_each(|m| w.start(m));
+        w.run(ms(1_500));
+        if let Some(m) = restarted {
+            w.crash(m);
+            w.run(ms(200));
+            w.start(m);
+        }
+        w.run(ms(2_000));
+        let recorded = w.recorded.clone();
+        let seen = |w: &World, m: usize| {
+            let config = &w.members[m].config;
+            let s = w.node(m).observe(config, w.local(m));
+            (
+                s.groups[0].role,
+                s.groups[0].vote.map(|v| (v.member, v.incarnation)),
+                s.groups[0].ready,
+            )
+        };
+        let before: Vec<_> = (0..3).map(|m| seen(&w, m)).collect();
+        let (changes, rejects) = (w.role_changes(), w.rejects.len());
+        let mut last = 0;
+        for advert in recorded.iter().rev().chain(&recorded) {
+            w.replay(advert.clone());
+            last += 1;
+            if last % 100 == 0 {
+                w.run(ms(10));
+            }
+        }
+        assert_eq!(
+            w.rejects.len() - rejects,
+            2 * recorded.len(),
+            "each one counted"
+        );
+        assert!(
+            w.rejects
+                .iter()
+                .all(|r| matches!(r, Reject::Stale | Reject::Knock | Reject::OldLife))
+        );
+        assert_eq!((0..3).map(|m| seen(&w, m)).collect::<Vec<_>>(), before);
+        w.run(ms(3_000));
+        assert_eq!(
+            w.role_changes(),
+            changes,
+            "restarted: {restarted:?}\n{}",
+            w.story()
+        );
+    }
 }

@@ -63,8 +63,9 @@ fn link(message: &[u8]) -> Option<Link> {
     let mac = netlink::attribute(attributes, IFLA_ADDRESS).unwrap_or(&[]);
     let fault = if flags & libc::IFF_UP == 0 {
         Some("it is down")
-    } else if flags & libc::IFF_LOWER_UP == 0 {
-        Some("it has no carrier")
+    } else if flags & libc::IFF_RUNNING == 0 {
+        // Not IFF_LOWER_UP: that comes before the queues are open, and what is announced then is lost.
+        Some("it has no carrier, or is not operational yet")
     } else {
         None
     };

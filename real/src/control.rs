@@ -299,8 +299,8 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Reply, String> {
     };
     match { exchange }() {
         Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(format!(
-            "the daemon at {shown} gave no answer within {} s: it is stuck or frozen (its addresses are \
-             mute by now; `systemctl restart onehold`)",
+            "the daemon at {shown} gave no answer within {} s: it is stuck or frozen (a guard has muted \
+             its addresses by now; `systemctl restart onehold`)",
             PATIENCE.as_secs()
         )),
         Err(e) => Err(format!("{shown}: {e}")),

@@ -18,6 +18,7 @@ use rustix::rand::{GetRandomFlags, getrandom};
 use std::path::PathBuf;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// Requests that wait for the driver.
 const MAX_ASKED: usize = 16;
@@ -93,6 +94,9 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
             why_not_better: opened.guard_shortcoming().map(str::to_owned),
         };
         log_guard(&guard);
+        for exposure in opened.exposures().map_err(failed)? {
+            tracing::warn!("{exposure}");
+        }
         kernel = Some(opened);
     }
     if seats.seats.iter().any(Seat::realtime) {
@@ -108,7 +112,8 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
     }
     let (tell, asked) = mpsc::channel(MAX_ASKED);
     let listener = control::listen(&options.socket).map_err(failed)?;
-    let control = tokio::spawn(control::serve(listener, tell));
+    let mut control = JoinSet::new();
+    control.spawn(control::serve(listener, tell));
     let on = |kind| signal(kind).map_err(failed);
     let mut linux = Linux {
         clock,
@@ -130,7 +135,7 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
     linux.ready();
     let mut driver = Driver::new(served, linux);
     driver.run().await;
-    control.abort();
+    control.shutdown().await;
     let left = driver.into_shell().close();
     let _ = std::fs::remove_file(&options.socket);
     drop(locks);

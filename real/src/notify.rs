@@ -1,5 +1,6 @@
 //! Tells systemd how the daemon is (`sd_notify`); without systemd nothing happens.
 
+use std::ffi::OsStr;
 use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
@@ -14,24 +15,22 @@ impl Notify {
     /// Takes the way from the environment. Whatever is wrong with it is told once, in the log.
     #[must_use]
     pub fn from_env() -> Self {
-        let Some(path) = std::env::var_os("NOTIFY_SOCKET") else {
-            return Self(None);
-        };
-        let connect = || {
+        Self::to(std::env::var_os("NOTIFY_SOCKET").as_deref())
+    }
+
+    fn to(path: Option<&OsStr>) -> Self {
+        let connect = |path: &OsStr| {
             let address = match path.as_bytes() {
                 [b'@', name @ ..] => SocketAddr::from_abstract_name(name)?,
-                _ => SocketAddr::from_pathname(&path)?,
+                _ => SocketAddr::from_pathname(path)?,
             };
             let socket = UnixDatagram::unbound()?;
             socket.set_nonblocking(true)?;
             socket.connect_addr(&address)?;
             io::Result::Ok(socket)
         };
-        Self(
-            connect()
-                .map_err(|e| tracing::warn!("the service manager can't be told anything: {e}"))
-                .ok(),
-        )
+        let warn = |e| tracing::warn!("the service manager can't be told anything: {e}");
+        Self(path.and_then(|p| connect(p).map_err(warn).ok()))
     }
 
     /// It serves; `status` is one line.
@@ -78,4 +77,37 @@ pub fn watchdog_interval() -> Option<Duration> {
     let mine = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
     let micros = number("WATCHDOG_USEC").filter(|n| *n > 0 && mine)?;
     Some(Duration::from_micros(micros / 2))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config_file::tests::Etc;
+
+    #[test]
+    fn the_service_manager_hears_of_a_life() {
+        let etc = Etc::new();
+        let path = etc.0.join("notify");
+        let manager = UnixDatagram::bind(&path).unwrap();
+        let notify = Notify::to(Some(path.as_os_str()));
+        notify.ready("web standby");
+        notify.status("web holder");
+        notify.watchdog();
+        notify.reloading();
+        notify.stopping();
+        let heard = || {
+            let mut buffer = [0; 256];
+            let length = manager.recv(&mut buffer).unwrap();
+            String::from_utf8(buffer[..length].to_vec()).unwrap()
+        };
+        assert_eq!(heard(), "READY=1\nSTATUS=web standby");
+        assert_eq!(heard(), "STATUS=web holder");
+        assert_eq!(heard(), "WATCHDOG=1");
+        assert!(heard().starts_with("RELOADING=1\nMONOTONIC_USEC="));
+        assert_eq!(heard(), "STOPPING=1");
+        drop(manager);
+        // Neither a manager that went away nor none at all is a failure.
+        notify.watchdog();
+        Notify::to(None).watchdog();
+    }
 }

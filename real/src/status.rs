@@ -150,7 +150,7 @@ pub struct Peer {
     pub witness: bool,
     /// How long ago an advert of it was accepted.
     pub heard_ms_ago: Option<f64>,
-    /// The shortest recent time from an advert of ours to its echo.
+    /// The last round trip, without what the peer took to answer.
     pub rtt_ms: Option<f64>,
     /// Heard, and it hears us.
     pub two_way: bool,

@@ -9,6 +9,7 @@ use format::Text;
 use onehold_core::advert::{ConfigDigest, GroupId, MemberId};
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::{Event, Why};
+use onehold_core::input::Refusal;
 use onehold_core::observe::RoleName;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
@@ -189,8 +190,15 @@ pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> Line {
             (level, "conflict", "R-15", Some(id), Some(peer), text)
         }
         Event::Refused { group: id, refusal } => {
+            let rule = match refusal {
+                Refusal::NotTwoMembers | Refusal::PeerHeard | Refusal::VoteBound => "R-17",
+                Refusal::NotHolder
+                | Refusal::NobodyReady
+                | Refusal::Witness
+                | Refusal::Stopping => "R-12",
+            };
             let text = format!("{}: command refused: {}", group(id), refusal_text(refusal));
-            (Level::WARN, "refused", "R-12", Some(id), None, text)
+            (Level::WARN, "refused", rule, Some(id), None, text)
         }
     };
     Line {

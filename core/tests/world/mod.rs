@@ -7,6 +7,8 @@
     reason = "each test file uses its own part"
 )]
 
+pub mod alone;
+
 use onehold_core::Node;
 use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId};
 use onehold_core::auth::Authentic;
@@ -98,7 +100,8 @@ struct Kernel {
 
 enum Process {
     Up(Node),
-    Paused(Node, Vec<Advert>),
+    /// What waits for it: datagrams and confirmations.
+    Paused(Node, Vec<Input>),
     Down,
 }
 
@@ -283,11 +286,7 @@ impl World {
     fn happen(&mut self, what: Happening) {
         match what {
             Happening::Deliver { to, advert } => {
-                if let Process::Paused(_, waiting) = &mut self.members[to].process {
-                    waiting.push(advert);
-                } else {
-                    self.input(to, Input::Received(Authentic::assumed(advert)));
-                }
+                self.input_or_wait(to, Input::Received(Authentic::assumed(advert)));
             }
             Happening::Wake { member, turn } => {
                 if self.members[member].turn == turn {
@@ -304,9 +303,17 @@ impl World {
                 m.kernel.deadlines[usize::from(group.0)] = 0;
                 m.kernel.addresses[usize::from(group.0)] = false;
                 if m.life == life {
-                    self.input(member, Input::Muted { group, release });
+                    self.input_or_wait(member, Input::Muted { group, release });
                 }
             }
+        }
+    }
+
+    fn input_or_wait(&mut self, m: usize, input: Input) {
+        if let Process::Paused(_, waiting) = &mut self.members[m].process {
+            waiting.push(input);
+        } else {
+            self.input(m, input);
         }
     }
 
@@ -484,8 +491,8 @@ impl World {
             return;
         };
         self.members[m].process = Process::Up(node);
-        for advert in waiting {
-            self.input(m, Input::Received(Authentic::assumed(advert)));
+        for input in waiting {
+            self.input(m, input);
         }
         self.input(m, Input::Wake);
         self.judge();

@@ -156,6 +156,10 @@ fn handed_over(socket: &Path, before: &Status, group: Option<&str>) -> Result<()
 /// Explains what presuming a peer dead risks, and asks.
 pub(super) fn confirm_dead(socket: &Path, cluster: Option<&str>) -> Result<bool, Failure> {
     let status = one(socket, cluster)?;
+    if status.members != 2 {
+        // The daemon will refuse, and say why.
+        return Ok(true);
+    }
     let peers: Vec<&str> = status.peers.iter().map(|p| p.name.as_str()).collect();
     let groups: Vec<&str> = status.groups.iter().map(|g| g.name.as_str()).collect();
     print(&explanation(&peers.join(", "), &groups.join(", ")))?;

@@ -247,13 +247,18 @@ fn take_seat(source: &Source, file: ConfigFile, here: &Here<'_>) -> Result<Seat,
     let endpoints = resolve(source, &file)?;
     let me = find_me(source, &file, &endpoints, here)?;
     let config = prove(source, &spec, &me)?;
+    let candidate = config.is_candidate(config.me());
     let mut interfaces = Vec::new();
     for (group, g) in &file.groups {
-        let interface = g.interface_of(&me).map(str::to_owned);
-        if interface.is_none() && config.is_candidate(config.me()) {
+        // A witness has no business with it.
+        let interface = g.interface_of(&me).filter(|_| candidate).map(str::to_owned);
+        if interface.is_none() && candidate {
             return Err(source.error(
                 &format!("groups.{group}.interface"),
-                format!("missing for `{me}`; name the interface that the addresses belong to, such as \"eth0\""),
+                format!(
+                    "missing for `{me}`; name the interface that the addresses belong to, such as \
+                     \"eth0\""
+                ),
             ));
         }
         interfaces.push(interface);

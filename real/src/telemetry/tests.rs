@@ -44,6 +44,10 @@ fn events() -> Vec<Event> {
             group: GROUP,
             refusal: Refusal::NotHolder,
         },
+        Event::Refused {
+            group: GROUP,
+            refusal: Refusal::PeerHeard,
+        },
     ]
 }
 

@@ -1,0 +1,93 @@
+//! Nothing is allocated while nothing changes.
+#![expect(unsafe_code, reason = "a counting allocator")]
+
+mod world;
+
+use onehold_core::auth::{self, Authentic, Key, Keys};
+use onehold_core::config::Arbitration;
+use onehold_core::input::Input;
+use std::alloc::{GlobalAlloc, Layout, System};
+use std::cell::Cell;
+use world::*;
+
+thread_local! {
+    static ALLOCATIONS: Cell<u64> = const { Cell::new(0) };
+}
+
+struct Counting;
+
+// SAFETY: everything is passed on to the system's allocator unchanged.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|n| n.set(n.get() + 1));
+        // SAFETY: as the caller promises.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, at: *mut u8, layout: Layout) {
+        // SAFETY: as the caller promises.
+        unsafe { System.dealloc(at, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations() -> u64 {
+    ALLOCATIONS.with(Cell::get)
+}
+
+#[test]
+fn a_turn_in_steady_state_allocates_nothing() {
+    let mut spec = spec(3, Arbitration::Majority);
+    for n in 1..16 {
+        spec.groups.push(group(&format!("g{n}"), 60 + n, "a"));
+    }
+    let mut w = World::new(&spec, 1);
+    for m in 0..3 {
+        w.start(m);
+    }
+    w.run(ms(1_500));
+    w.record = true;
+    w.run(ms(110));
+    let config = w.members[A].config.clone();
+    let mut node = w.node(A).clone();
+    let mut now = w.local(A);
+    let advert = w
+        .recorded
+        .iter()
+        .rev()
+        .find(|a| a.to == id(A))
+        .unwrap()
+        .clone();
+    let keys = Keys::new(Key::new(b"0123456789abcdef"), vec![]);
+    let mut out = Vec::with_capacity(64);
+    let mut bytes = Vec::with_capacity(2_048);
+    let before = allocations();
+    for n in 1..100u64 {
+        now = now.plus(onehold_core::time::Span::from_millis(7));
+        let mut advert = advert.clone();
+        advert.sent_at = advert
+            .sent_at
+            .plus(onehold_core::time::Span::from_millis(7 * n));
+        advert.echo = Some(now);
+        for g in &mut advert.groups {
+            if let Some(v) = &mut g.vote {
+                v.asked_at = now;
+            }
+        }
+        auth::seal(&keys, &advert, &mut bytes);
+        let opened: Authentic<_> = auth::open(&keys, config.cluster(), &bytes).unwrap();
+        out.clear();
+        node.handle(&config, now, Input::Received(opened), &mut out)
+            .unwrap();
+        out.clear();
+        node.handle(&config, now, Input::Wake, &mut out).unwrap();
+    }
+    assert_eq!(
+        allocations() - before,
+        0,
+        "16 groups, 99 adverts sealed, opened and handled"
+    );
+    assert!(w.effective() == [A]);
+}

@@ -1,0 +1,283 @@
+//! Every state against every input, as a table to be read: what a node wants done.
+
+mod world;
+
+use onehold_core::advert::{Ballot, Incarnation, Statement};
+use onehold_core::auth::Authentic;
+use onehold_core::config::Arbitration;
+use onehold_core::effect::{Effect, Event, ReleaseId};
+use onehold_core::input::{Command, Input};
+use onehold_core::time::{LocalTime, Span};
+use std::fmt::Write as _;
+use world::alone::*;
+use world::*;
+
+/// A candidate `b` of three that has been made to be something.
+fn states() -> Vec<(&'static str, Alone)> {
+    let quarantined = {
+        let mut n = Alone::new(3, Arbitration::Majority, B);
+        let now = LocalTime::from_nanos(n.now);
+        n.node = onehold_core::Node::start(&n.config, ME, now, Span::ZERO);
+        n.wake();
+        n
+    };
+    let idle = Alone::new(3, Arbitration::Majority, B);
+    let asking = {
+        let mut n = Alone::new(3, Arbitration::Majority, B);
+        let hello = n.advert(W);
+        n.hear(&hello).1.unwrap();
+        n
+    };
+    let voted = {
+        let mut n = Alone::new(3, Arbitration::Majority, B);
+        let ask = n.says(
+            A,
+            Statement {
+                asks: true,
+                holds: true,
+                ready: true,
+                ..Statement::default()
+            },
+        );
+        n.hear(&ask).1.unwrap();
+        n
+    };
+    let holder = {
+        let mut n = Alone::new(3, Arbitration::Majority, B);
+        let hello = n.advert(W);
+        n.hear(&hello).1.unwrap();
+        n.now += ms(1);
+        let grant = n.grant(W);
+        n.hear(&grant).1.unwrap();
+        n
+    };
+    let yielding = {
+        let mut n = Alone::new(3, Arbitration::Majority, B);
+        let hello = n.advert(W);
+        n.hear(&hello).1.unwrap();
+        n.now += ms(1);
+        let grant = n.grant(W);
+        n.hear(&grant).1.unwrap();
+        n.now += ms(1);
+        let ready = n.says(
+            A,
+            Statement {
+                ready: true,
+                ..Statement::default()
+            },
+        );
+        n.hear(&ready).1.unwrap();
+        n.now += ms(1);
+        let _ = n.input(Input::Operator {
+            group: WEB,
+            command: Command::Switch,
+        });
+        n
+    };
+    let releasing = {
+        let mut n = Alone::new(3, Arbitration::Majority, B);
+        let hello = n.advert(W);
+        n.hear(&hello).1.unwrap();
+        n.now += ms(1);
+        let grant = n.grant(W);
+        n.hear(&grant).1.unwrap();
+        n.now += ms(1);
+        let _ = n.input(Input::Refused { group: WEB });
+        n
+    };
+    let mut witness = Alone::new(3, Arbitration::Majority, W);
+    let mut all = vec![
+        ("standby in quarantine", quarantined),
+        ("standby, hears nobody", idle),
+        ("standby, asking", asking),
+        ("standby, voted for a", voted),
+        ("holder", holder),
+        ("holder, yielding", yielding),
+        ("releasing", releasing),
+    ];
+    witness.now += ms(1);
+    all.push(("witness", witness));
+    for (_, n) in &mut all {
+        n.now += ms(1);
+    }
+    all
+}
+
+/// All that can come in; made for the node's present moment.
+fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
+    let heard = |advert| Input::Received(Authentic::assumed(advert));
+    let from_a = |s| heard(n.says(A, s));
+    let mut knock = n.says(
+        A,
+        Statement {
+            asks: true,
+            ..Statement::default()
+        },
+    );
+    knock.to_incarnation = None;
+    let mut other_life = n.says(
+        A,
+        Statement {
+            asks: true,
+            ..Statement::default()
+        },
+    );
+    other_life.incarnation = Incarnation(7);
+    let operator = |command| Input::Operator {
+        group: WEB,
+        command,
+    };
+    vec![
+        ("time passes", Input::Wake),
+        ("a says nothing", from_a(Statement::default())),
+        (
+            "a asks",
+            from_a(Statement {
+                asks: true,
+                ready: true,
+                ..Statement::default()
+            }),
+        ),
+        (
+            "a holds",
+            from_a(Statement {
+                asks: true,
+                holds: true,
+                ready: true,
+                ..Statement::default()
+            }),
+        ),
+        (
+            "a yields",
+            from_a(Statement {
+                asks: true,
+                holds: true,
+                yields: true,
+                ..Statement::default()
+            }),
+        ),
+        ("w votes for it", heard(n.grant(W))),
+        ("w votes for a", {
+            let asked_at = LocalTime::from_nanos(1);
+            let vote = Some(Ballot {
+                member: id(A),
+                incarnation: Incarnation(100),
+                asked_at,
+            });
+            heard(n.says(
+                W,
+                Statement {
+                    vote,
+                    ..Statement::default()
+                },
+            ))
+        }),
+        ("a knocks", heard(knock)),
+        ("another life of a asks", heard(other_life)),
+        (
+            "kernel confirms",
+            Input::Muted {
+                group: WEB,
+                release: ReleaseId(true),
+            },
+        ),
+        (
+            "kernel confirms an old one",
+            Input::Muted {
+                group: WEB,
+                release: ReleaseId(false),
+            },
+        ),
+        ("kernel refuses", Input::Refused { group: WEB }),
+        (
+            "not eligible",
+            Input::Eligible {
+                group: WEB,
+                eligible: false,
+            },
+        ),
+        (
+            "unhealthy",
+            Input::Health {
+                group: WEB,
+                healthy: false,
+            },
+        ),
+        ("foreign claim", Input::ForeignClaim { group: WEB }),
+        ("switch", operator(Command::Switch)),
+        ("standby", operator(Command::Standby)),
+        ("resume", operator(Command::Resume)),
+        ("presume-dead", operator(Command::PresumeDead)),
+        ("stop", operator(Command::Stop)),
+    ]
+}
+
+fn in_words(n: &Alone, effects: &[Effect]) -> String {
+    let mut words = Vec::new();
+    for e in effects {
+        words.push(match e {
+            Effect::Release { .. } => "RELEASE".to_owned(),
+            Effect::HoldUntil { deadline, .. } => {
+                format!("HOLD for {}", deadline.since(LocalTime::from_nanos(n.now)))
+            }
+            Effect::Announce { .. } => "announce".to_owned(),
+            Effect::Report(Event::Role { from, to, why, .. }) => {
+                format!("{} → {} ({})", from.text(), to.text(), why.rule())
+            }
+            Effect::Report(other) => format!("{other:?}")
+                .split([' ', '{'])
+                .next()
+                .unwrap()
+                .to_lowercase(),
+            Effect::Send { to, advert } => {
+                let s = advert.groups[0];
+                let flags = [
+                    (s.asks, "asks"),
+                    (s.holds, "holds"),
+                    (s.ready, "ready"),
+                    (s.yields, "yields"),
+                ];
+                let mut said: Vec<String> = flags
+                    .iter()
+                    .filter(|(on, _)| *on)
+                    .map(|(_, name)| (*name).to_owned())
+                    .collect();
+                said.extend(
+                    s.vote
+                        .map(|v| format!("votes {}", ["a", "b", "w"][usize::from(v.member.0)])),
+                );
+                format!(
+                    "to {}: {}",
+                    ["a", "b", "w"][usize::from(to.0)],
+                    said.join(" ")
+                )
+            }
+        });
+    }
+    if words.is_empty() {
+        "–".to_owned()
+    } else {
+        words.join(" · ")
+    }
+}
+
+#[test]
+fn every_state_against_every_input() {
+    let mut table = String::new();
+    for (state, n) in states() {
+        writeln!(table, "{state}").unwrap();
+        for (input, made) in inputs(&n) {
+            let mut out = Vec::new();
+            let now = LocalTime::from_nanos(n.now);
+            let mut node = n.node.clone();
+            let result = node.handle(&n.config, now, made, &mut out);
+            let rejected = result
+                .err()
+                .map(|r| format!("rejected: {r}; "))
+                .unwrap_or_default();
+            writeln!(table, "  {input:<27} {rejected}{}", in_words(&n, &out)).unwrap();
+        }
+        writeln!(table).unwrap();
+    }
+    insta::assert_snapshot!(table);
+}

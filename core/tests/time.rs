@@ -1,0 +1,170 @@
+//! A node's behaviour depends on differences of times only, and on nothing but its inputs.
+
+mod world;
+
+use onehold_core::Node;
+use onehold_core::advert::{Advert, Incarnation};
+use onehold_core::auth::Authentic;
+use onehold_core::config::Arbitration;
+use onehold_core::effect::Effect;
+use onehold_core::input::{Command, Input};
+use onehold_core::time::{LocalTime, Span};
+use proptest::prelude::*;
+use world::*;
+
+/// Moves every instant of an advert: the sender's and the receiver's clocks are shifted alike.
+fn shift_advert(mut a: Advert, by: Span) -> Advert {
+    a.sent_at = a.sent_at.plus(by);
+    a.echo = a.echo.map(|e| e.plus(by));
+    for g in &mut a.groups {
+        if let Some(v) = &mut g.vote {
+            v.asked_at = v.asked_at.plus(by);
+        }
+    }
+    a
+}
+
+fn shift_effect(e: Effect, by: Span) -> Effect {
+    match e {
+        Effect::HoldUntil { group, deadline } => Effect::HoldUntil {
+            group,
+            deadline: deadline.plus(by),
+        },
+        Effect::Send { to, advert } => Effect::Send {
+            to,
+            advert: shift_advert(advert, by),
+        },
+        other => other,
+    }
+}
+
+/// Three nodes that talk with each other, with some of it lost, as inputs to one of them.
+fn conversation(arbitration: Arbitration, seed: u64, turns: usize) -> Vec<(u64, Input)> {
+    let size = if arbitration == Arbitration::Majority {
+        3
+    } else {
+        2
+    };
+    let spec = spec(size, arbitration);
+    let mut w = World::new(&spec, seed);
+    w.check_two = false;
+    w.record = true;
+    for m in 0..size {
+        w.start(m);
+    }
+    w.weather.loss = 100;
+    w.weather.most_delay = ms(5);
+    w.run(ms(3_000));
+    // All adverts to `a`, at the times at which it could have got them, and a few other inputs.
+    let mut inputs = Vec::new();
+    for advert in w.recorded.clone() {
+        if advert.to == id(A) {
+            let from = usize::from(advert.from.0);
+            let sent = advert.sent_at.as_nanos() - w.local(from).as_nanos().wrapping_sub(w.now);
+            inputs.push((sent + 300_000, Input::Received(Authentic::assumed(advert))));
+        }
+    }
+    for _ in 0..turns {
+        let at = w.below(ms(3_000));
+        let input = match w.below(6) {
+            0 => Input::Operator {
+                group: WEB,
+                command: Command::Switch,
+            },
+            1 => Input::Health {
+                group: WEB,
+                healthy: w.chance(500),
+            },
+            2 => Input::ForeignClaim { group: WEB },
+            _ => Input::Wake,
+        };
+        inputs.push((at, input));
+    }
+    inputs.sort_by_key(|(at, _)| *at);
+    inputs
+}
+
+fn arbitration() -> impl Strategy<Value = Arbitration> {
+    prop::sample::select(vec![Arbitration::Majority, Arbitration::Survivor])
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// step ∘ shift = shift ∘ step, for adverts, effects and the next deadline.
+    #[test]
+    fn shifting_all_times_changes_nothing(
+        seed in any::<u64>(),
+        by in 0u64..u64::from(u32::MAX) * 1_000,
+        arbitration in arbitration(),
+    ) {
+        let by = Span::from_nanos(by);
+        let size = if arbitration == Arbitration::Majority { 3 } else { 2 };
+        let config = spec(size, arbitration).prove("a").unwrap();
+        let start = LocalTime::from_nanos(0);
+        let life = Incarnation(9);
+        let mut here = Node::start(&config, life, start, Span::ZERO);
+        let mut there = Node::start(&config, life, start.plus(by), Span::ZERO);
+        for (at, input) in conversation(arbitration, seed, 40) {
+            // The recorded adverts name another life; name this one.
+            let input = match input {
+                Input::Received(a) => Input::Received(Authentic::assumed(Advert {
+                    to_incarnation: Some(life),
+                    echo: Some(LocalTime::from_nanos(at.saturating_sub(1_000_000))),
+                    ..a.into_inner()
+                })),
+                other => other,
+            };
+            let shifted = match input.clone() {
+                Input::Received(a) => Input::Received(Authentic::assumed(shift_advert(a.into_inner(), by))),
+                other => other,
+            };
+            let (mut out, mut out_there) = (Vec::new(), Vec::new());
+            let now = LocalTime::from_nanos(at);
+            let r = here.handle(&config, now, input, &mut out);
+            let r_there = there.handle(&config, now.plus(by), shifted, &mut out_there);
+            let out: Vec<Effect> = out.into_iter().map(|e| shift_effect(e, by)).collect();
+            prop_assert_eq!(out, out_there);
+            prop_assert_eq!(r, r_there);
+            let (due, due_there) = (here.poll_timeout(&config), there.poll_timeout(&config));
+            prop_assert_eq!(due.map(|d| d.plus(by)), due_there);
+        }
+    }
+
+    /// A wake-up before `poll_timeout` changes nothing and says nothing: nobody need call early,
+    /// and whoever does harms nobody.
+    #[test]
+    fn an_early_wake_up_changes_nothing(seed in any::<u64>(), arbitration in arbitration()) {
+        let size = if arbitration == Arbitration::Majority { 3 } else { 2 };
+        let spec = spec(size, arbitration);
+        let mut w = World::new(&spec, seed);
+        w.check_two = false;
+        for m in 0..size {
+            w.start(m);
+        }
+        w.weather.loss = 200;
+        w.weather.most_delay = ms(30);
+        for _ in 0..40 {
+            let pause = w.below(ms(150));
+            w.run(pause);
+            match w.below(6) {
+                0 => w.operator(A, Command::Switch),
+                1 => w.operator(B, Command::Switch),
+                2 => w.cut_both(A, B),
+                3 => w.heal(),
+                _ => {}
+            }
+            for m in 0..size {
+                let config = &w.members[m].config;
+                let mut node = w.node(m).clone();
+                let (now, due) = (w.local(m), node.poll_timeout(config).unwrap());
+                prop_assert!(due > now, "a deadline that is over stays due for ever");
+                let between = now.as_nanos() + (due.as_nanos() - now.as_nanos()) / 2;
+                let mut out = Vec::new();
+                node.handle(config, LocalTime::from_nanos(between), Input::Wake, &mut out).unwrap();
+                prop_assert_eq!(&node, w.node(m));
+                prop_assert_eq!(out, vec![]);
+            }
+        }
+    }
+}
