@@ -162,6 +162,10 @@ impl Host {
             up.and_then(|()| self.lan.call(move || link::wait_up(&port)))
                 .context(|| format!("taking interface {interface} of {} up", self.name()))?;
         }
+        for (address, _) in self.spec.interfaces.concat() {
+            let heard = space.call(move || link::wait_heard(address));
+            heard.context(|| format!("waiting until {} hears of {address}", self.name()))?;
+        }
         self.space = Some(space);
         Ok(())
     }

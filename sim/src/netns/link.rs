@@ -1,6 +1,7 @@
 //! Links and addresses by rtnetlink, always in the network namespace of the calling thread.
 
 use super::netlink::{ACK, CREATE, EXCLUSIVE, Family, Message, find, transact};
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
@@ -102,21 +103,35 @@ pub(super) fn up(name: &str) -> io::Result<()> {
 /// veth pair are up, and loses what is sent before.
 pub(super) fn wait_up(name: &str) -> io::Result<()> {
     let message = Message::new(RTM_GETLINK, ACK, &ifinfo(index(name)?, 0));
-    let until = Instant::now() + Duration::from_secs(5);
-    while Instant::now() < until {
+    wait_until(|| {
         let answers = transact(Family::Route, std::slice::from_ref(&message))?;
         let state = answers
             .first()
             .and_then(|a| find(a.get(16..)?, IFLA_OPERSTATE));
-        if state == Some(&[IF_OPER_UP]) {
-            return Ok(());
+        Ok(state == Some(&[IF_OPER_UP]))
+    })
+}
+
+/// Waits until neighbours can ask for an address. For an IPv6 one, the kernel joins the multicast
+/// group in which they do some time after it was added.
+pub(super) fn wait_heard(address: IpAddr) -> io::Result<()> {
+    let IpAddr::V6(address) = address else {
+        return Ok(());
+    };
+    let [.., a, b, c] = address.octets();
+    let group = format!(" ff0200000000000000000001ff{a:02x}{b:02x}{c:02x} ");
+    wait_until(|| Ok(fs::read_to_string("/proc/thread-self/net/igmp6")?.contains(&group)))
+}
+
+fn wait_until(come: impl Fn() -> io::Result<bool>) -> io::Result<()> {
+    let until = Instant::now() + Duration::from_secs(5);
+    while !come()? {
+        if Instant::now() > until {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it takes too long"));
         }
         sleep(Duration::from_millis(1));
     }
-    Err(io::Error::new(
-        io::ErrorKind::TimedOut,
-        "it does not come up",
-    ))
+    Ok(())
 }
 
 /// Adds an address; an IPv6 one without waiting for duplicate address detection.
