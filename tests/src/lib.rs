@@ -1,1 +1,50 @@
-//! Helpers shared by the whole-program tests.
+//! The harness of the whole-program tests: real release binaries, in network namespaces of their
+//! own, watched from the network.
+//!
+//! ```no_run
+//! use onehold_tests::Cluster;
+//!
+//! let mut cluster = Cluster::majority().start(); // lb0 holds, as the preferred one
+//! cluster.kill("lb0");
+//! cluster.hold_on("lb1"); // waits for it; panics if ever two held, or if it never comes
+//! ```
+//!
+//! Who holds is what the network answers, never what a daemon says. Every wait has one generous
+//! bound, [`PATIENCE`], and ends as soon as what is awaited is there. A [`Cluster`] leaves nothing
+//! behind, also when its test panics; then it prints the logs of its daemons.
+
+pub mod binaries;
+mod cluster;
+mod ndp;
+mod setup;
+mod tap;
+
+pub use cluster::{Cluster, Mark};
+pub use ndp::Neighbours;
+pub use setup::{Group, Setup};
+pub use tap::{Datagram, Tap, send_as};
+
+use std::panic::Location;
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How long anything may take that must come in the end.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Waits until `come` gives something, and returns it.
+///
+/// # Panics
+/// If it does not come within [`PATIENCE`].
+#[track_caller]
+pub fn eventually<T>(what: &str, mut come: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(it) = come() {
+            return it;
+        }
+        if Instant::now() > until {
+            panic!("{}: never came: {what}", Location::caller());
+        }
+        sleep(Duration::from_millis(20));
+    }
+}

@@ -1,0 +1,83 @@
+//! Copies of real datagrams, and datagrams under a false name.
+
+use onehold_sim::netns::Host;
+use socket2::{Domain, Protocol, Socket, Type};
+use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::time::Duration;
+
+/// A datagram as it arrived.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Datagram {
+    /// Who sent it, or says so.
+    pub from: SocketAddr,
+    /// To whom.
+    pub to: SocketAddr,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+}
+
+/// Gets a copy of every UDP datagram that arrives at a host (by IPv4).
+pub struct Tap(Socket);
+
+impl Tap {
+    /// Listens on `host`, from now on.
+    ///
+    /// # Panics
+    /// If the kernel refuses.
+    #[must_use]
+    pub fn on(host: &Host) -> Self {
+        let open = || {
+            let socket = Socket::new(Domain::IPV4, Type::RAW, Some(Protocol::UDP))?;
+            socket.set_read_timeout(Some(Duration::from_secs(5)))?;
+            Ok::<_, std::io::Error>(socket)
+        };
+        Self(
+            host.call(open)
+                .expect("the host is on")
+                .expect("a raw socket"),
+        )
+    }
+
+    /// The next datagram from `from`.
+    ///
+    /// # Panics
+    /// If none comes.
+    pub fn next_from(&mut self, from: IpAddr) -> Datagram {
+        for _ in 0..1000 {
+            let mut packet = [0; 2048];
+            let length = self.0.read(&mut packet).expect("a datagram comes");
+            if let Some(datagram) = parse(&packet[..length])
+                && datagram.from.ip() == from
+            {
+                return datagram;
+            }
+        }
+        panic!("no datagram of {from} among many");
+    }
+}
+
+/// An IPv4 packet with a UDP datagram in it.
+fn parse(packet: &[u8]) -> Option<Datagram> {
+    let ip = |at: usize| {
+        let octets: [u8; 4] = packet.get(at..at + 4)?.try_into().ok()?;
+        Some(IpAddr::from(Ipv4Addr::from(octets)))
+    };
+    let udp = packet.get(4 * usize::from(packet.first()? & 0xf)..)?;
+    let port = |at: usize| Some(u16::from_be_bytes([*udp.get(at)?, *udp.get(at + 1)?]));
+    Some(Datagram {
+        from: SocketAddr::new(ip(12)?, port(0)?),
+        to: SocketAddr::new(ip(16)?, port(2)?),
+        bytes: udp.get(8..)?.to_vec(),
+    })
+}
+
+/// Sends a datagram from `host` as if it came from `datagram.from`, which is another host's.
+///
+/// # Panics
+/// If the kernel refuses; the host's `ip_nonlocal_bind` must be 1.
+pub fn send_as(host: &Host, datagram: &Datagram) {
+    let Datagram { from, to, bytes } = datagram.clone();
+    let sent = host.call(move || UdpSocket::bind(from)?.send_to(&bytes, to));
+    sent.expect("the host is on").expect("it is sent");
+}
