@@ -126,6 +126,7 @@ impl Table {
                 .string(SET_TABLE, name)
                 .string(SET_NAME, set)
                 .be32(SET_FLAGS, if timed { TIMED } else { 0 })
+                .be32(SET_KEY_TYPE, IPV6_ADDRESS)
                 .be32(SET_KEY_LENGTH, 16)
                 .be32(SET_ID, id);
         }
@@ -393,8 +394,10 @@ impl Match {
 
 /// Drops a frame that still has a tag of VLAN 0, after the kernel has taken away the outermost: Linux
 /// reads past any number of those, we don't, and nobody sends them.
+///
+/// The tag is looked at before the protocol: the other way round, `nft` (1.0.6) fails an assertion
+/// when it lists anything at all, for it takes VLAN for a protocol of the link layer.
 fn drop_priority_tag(r: &mut Request, tag: i32) {
-    protocol(r, tag);
     payload(r, SCRATCH, 0, 2);
     expression(r, "bitwise", |r| {
         r.be32(BITWISE_FROM, SCRATCH)
@@ -407,6 +410,7 @@ fn drop_priority_tag(r: &mut Request, tag: i32) {
         }
     });
     equals(r, &[0, 0]);
+    protocol(r, tag);
     drop_it(r);
 }
 
@@ -547,9 +551,11 @@ const RULE_EXPRESSIONS: u16 = 4;
 const SET_TABLE: u16 = 1;
 const SET_NAME: u16 = 2;
 const SET_FLAGS: u16 = 3;
+const SET_KEY_TYPE: u16 = 4;
 const SET_KEY_LENGTH: u16 = 5;
 const SET_ID: u16 = 10;
 const TIMED: u32 = 0x10;
+const IPV6_ADDRESS: u32 = 8; // what `nft list` takes a key for
 
 const ELEMENTS_TABLE: u16 = 1;
 const ELEMENTS_SET: u16 = 2;
