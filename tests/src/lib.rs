@@ -22,7 +22,7 @@ mod tap;
 pub use cluster::{Cluster, Mark};
 pub use ndp::Neighbours;
 pub use setup::{Group, Setup};
-pub use tap::{Datagram, Tap, send_as};
+pub use tap::{Datagram, Tap, false_name, send_as};
 
 use std::panic::Location;
 use std::thread::sleep;

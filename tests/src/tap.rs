@@ -75,9 +75,22 @@ fn parse(packet: &[u8]) -> Option<Datagram> {
 /// Sends a datagram from `host` as if it came from `datagram.from`, which is another host's.
 ///
 /// # Panics
-/// If the kernel refuses; the host's `ip_nonlocal_bind` must be 1.
+/// If the kernel refuses.
 pub fn send_as(host: &Host, datagram: &Datagram) {
     let Datagram { from, to, bytes } = datagram.clone();
-    let sent = host.call(move || UdpSocket::bind(from)?.send_to(&bytes, to));
-    sent.expect("the host is on").expect("it is sent");
+    let send = move || false_name(from)?.send_to(&bytes, to);
+    host.call(send)
+        .expect("the host is on")
+        .expect("it is sent");
+}
+
+/// A socket under another host's address, in the host of the calling thread: for [`Host::call`].
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn false_name(from: SocketAddr) -> std::io::Result<UdpSocket> {
+    let socket = Socket::new(Domain::for_address(from), Type::DGRAM, Some(Protocol::UDP))?;
+    socket.set_ip_transparent_v4(true)?;
+    socket.bind(&from.into())?;
+    Ok(socket.into())
 }

@@ -1,0 +1,187 @@
+//! The kernel's part: what mutes an address, what is put back, and that nothing is left behind.
+
+use onehold_tests::{Cluster, eventually};
+use std::net::IpAddr;
+
+/// Whether the kernel lets us load BPF programs; not in a user namespace.
+fn bpf_is_permitted() -> bool {
+    let c = Cluster::majority().start();
+    c.status("lb0")["guard"] == "bpf"
+}
+
+#[test]
+fn the_bpf_guard_is_in_force_where_it_is_permitted() {
+    if !bpf_is_permitted() {
+        eprintln!("not run: BPF is refused here (a user namespace?)");
+        return;
+    }
+    let mut c = Cluster::majority().guard("bpf").start();
+    assert_eq!(c.status("lb0")["guard"], "bpf");
+    c.logs("lb0", "guard: bpf: the kernel ends a lease by itself");
+    assert!(c.left_on("lb0").contains("qdisc clsact"));
+    c.freeze("lb0");
+    c.hold_on("lb1");
+    c.thaw("lb0");
+    c.hold_on("lb0");
+    c.stop("lb0");
+    assert_eq!(c.left_on("lb0"), "");
+}
+
+#[test]
+fn the_nft_guard_is_as_good() {
+    let mut c = Cluster::majority().guard("nft").start();
+    assert_eq!(c.status("lb0")["guard"], "nft");
+    assert!(c.left_on("lb0").contains("table netdev onehold-"));
+    c.freeze("lb0");
+    c.hold_on("lb1");
+    c.thaw("lb0");
+    c.hold_on("lb0");
+    c.kill("lb0");
+    c.hold_on("lb1");
+    c.start("lb0");
+    c.hold_on("lb0");
+    c.stop("lb0");
+    assert_eq!(c.left_on("lb0"), "");
+}
+
+#[test]
+fn no_guard_is_an_alarm() {
+    let mut c = Cluster::majority().guard("none").start();
+    assert_eq!(c.status("lb0")["guard"], "none");
+    assert!(c.alarms("lb0").contains("no guard"));
+    c.logs("lb0", "guard: none");
+    c.stop("lb0");
+    c.hold_on("lb1");
+    assert_eq!(c.left_on("lb0"), "");
+}
+
+#[test]
+fn what_is_stopped_leaves_nothing_behind() {
+    let mut c = Cluster::majority().also("fd77::50/64").start();
+    assert_ne!(c.left_on("lb0"), "");
+    for name in ["lb0", "lb1", "witness"] {
+        c.stop(name); // and ends with status 0
+        assert_eq!(c.left_on(name), "");
+        c.logs(name, "stopped; nothing is left behind");
+    }
+    c.held_by_nobody();
+}
+
+#[test]
+fn a_killed_holder_is_mute_and_its_next_life_cleans_up() {
+    let mut c = Cluster::two_by_majority().start();
+    c.kill("lb0");
+    c.held_by_nobody();
+    assert!(c.has("lb0", "10.77.0.50"), "it is there still, and mute");
+    c.start("lb0");
+    c.hold_on("lb0");
+    c.kill("lb0");
+    // Alone it may not hold. Its next life removes what the last one left.
+    c.stop("lb1");
+    c.start("lb0");
+    eventually("the address is removed", || {
+        (!c.has("lb0", "10.77.0.50")).then_some(())
+    });
+    c.stop("lb0");
+    assert_eq!(c.left_on("lb0"), "");
+}
+
+#[test]
+fn the_kernel_removes_the_address_of_a_dead_daemon() {
+    let mut c = Cluster::majority().start();
+    c.kill("lb0");
+    c.hold_on("lb1");
+    assert!(c.has("lb0", "10.77.0.50"));
+    eventually("its lifetime is over", || {
+        (!c.has("lb0", "10.77.0.50")).then_some(())
+    });
+}
+
+#[test]
+fn one_guard_is_replaced_by_the_other_across_lives() {
+    let mut c = Cluster::majority().guard("nft").start();
+    for (from, to) in [("nft", "auto"), ("auto", "nft")] {
+        c.kill("lb0");
+        c.hold_on("lb1");
+        c.edit(
+            "lb0",
+            &format!("guard = \"{from}\""),
+            &format!("guard = \"{to}\""),
+        );
+        c.start("lb0");
+        c.hold_on("lb0");
+    }
+    assert!(!c.left_on("lb0").contains("qdisc"), "{}", c.left_on("lb0"));
+    c.stop("lb0");
+    assert_eq!(c.left_on("lb0"), "");
+}
+
+#[test]
+fn an_address_deleted_by_hand_is_put_back() {
+    let c = Cluster::majority().also("fd77::50/64").start();
+    let mark = c.mark();
+    for address in ["10.77.0.50/32", "fd77::50/128"] {
+        c.ok("lb0", &["ip", "address", "del", address, "dev", "eth0"]);
+        let bare = address.split('/').next().unwrap();
+        eventually("it is back", || c.has("lb0", bare).then_some(()));
+        c.logs(
+            "lb0",
+            &format!("somebody removed {bare} while it is held; put back"),
+        );
+    }
+    c.hold_on("lb0");
+    c.has_not_moved(mark);
+}
+
+#[test]
+fn an_address_added_by_hand_on_the_standby_is_mute() {
+    for guard in ["auto", "nft"] {
+        let c = Cluster::majority().guard(guard).start();
+        let mark = c.mark();
+        let floating: IpAddr = c.floating();
+        c.host("lb1").add_address("eth0", floating, 16).unwrap();
+        c.logs("lb1", "is on this host though it is not held");
+        c.watch_for(1);
+        c.has_not_moved(mark); // nobody has seen it
+        c.hold_on("lb0");
+        c.host("lb1").remove_address("eth0", floating, 16).unwrap();
+    }
+}
+
+#[test]
+fn a_qdisc_deleted_by_hand_is_put_back() {
+    if !bpf_is_permitted() {
+        eprintln!("not run: BPF is refused here (a user namespace?)");
+        return;
+    }
+    let c = Cluster::majority().guard("bpf").start();
+    for name in ["lb0", "lb1"] {
+        c.ok(name, &["tc", "qdisc", "del", "dev", "eth0", "clsact"]);
+        c.logs(name, "somebody removed the gate; put back");
+        assert!(c.left_on(name).contains("qdisc clsact"));
+    }
+    c.hold_on("lb0");
+    c.freeze("lb0"); // and the gate works
+    c.hold_on("lb1");
+}
+
+#[test]
+fn an_nftables_table_survives_a_flush_or_is_put_back() {
+    let c = Cluster::majority().guard("nft").start();
+    for name in ["lb0", "lb1"] {
+        // The table is its owner's: a kernel from 6.9 on refuses others, and flushes around it.
+        c.run(name, &["nft", "flush", "ruleset"]);
+        let list = c.ok(name, &["nft", "list", "tables", "netdev"]);
+        if let Some(table) = list.split_whitespace().find(|w| w.starts_with("onehold")) {
+            c.run(name, &["nft", "delete", "table", "netdev", table]);
+        }
+        eventually("the table is there", || {
+            c.left_on(name)
+                .contains("table netdev onehold")
+                .then_some(())
+        });
+    }
+    c.hold_on("lb0");
+    c.freeze("lb0"); // and the gate works
+    c.hold_on("lb1");
+}
