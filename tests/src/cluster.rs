@@ -1,12 +1,12 @@
 //! A running cluster, what can happen to it, and what must be true of it.
 
-use crate::setup::{FLOATING, Setup};
+use crate::setup::Setup;
 use crate::{PATIENCE, binaries, eventually};
 use onehold_sim::netns::{Host, Lan, Observer, Process, privilege};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::collections::BTreeMap;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::process::{Command, Output, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -46,7 +46,8 @@ impl Setup {
         );
         let mut lan = Lan::new().expect("a network");
         let file = self.file();
-        lan.file("secret", self.secret()).expect("a file");
+        let secret = "the secret of a test and nothing else\n";
+        lan.file("secret", secret).expect("a file");
         for member in self.members() {
             lan.file(&format!("{member}.toml"), &file).expect("a file");
         }
@@ -113,20 +114,14 @@ impl Cluster {
 
     /// Starts a member's daemon.
     pub fn start(&mut self, name: &str) {
-        self.start_under(name, &[]);
+        let file = format!("/run/lab/{name}.toml");
+        let binary = binaries::onehold().to_str().expect("a path");
+        self.start_by(name, &[binary, "run", "--config", &file, "--as", name]);
     }
 
-    /// Starts a member's daemon by way of other commands, such as `setpriv …`.
-    pub fn start_under(&mut self, name: &str, wrapper: &[&str]) {
-        let file = format!("/run/lab/{name}.toml");
-        let run = ["run", "--config", &file, "--as", name];
-        let words = [
-            wrapper,
-            &[binaries::onehold().to_str().expect("a path")],
-            &run,
-        ]
-        .concat();
-        let daemon = self.spawn(name, &words, &format!("{name}.log"));
+    /// Starts a member's daemon by other words, such as `setpriv … onehold run …`.
+    pub fn start_by(&mut self, name: &str, words: &[&str]) {
+        let daemon = self.spawn(name, words, &format!("{name}.log"));
         self.daemons.insert(name.into(), daemon);
     }
 
@@ -231,6 +226,18 @@ impl Cluster {
         self.host(host).spawn(command).expect("it starts")
     }
 
+    /// The process id of a member's daemon.
+    #[must_use]
+    pub fn id(&self, name: &str) -> u32 {
+        self.daemons[name].id()
+    }
+
+    /// Adds a host to the network.
+    pub fn add_host(&mut self, name: &str) {
+        let host = self.lan.host(self.setup.host(name)).expect("a host");
+        self.hosts.insert(name.into(), host);
+    }
+
     /// Watches another address, as that of the group `name`.
     pub fn observe(&mut self, name: &str, address: Ipv4Addr) {
         let nodes = [self.host("lb0"), self.host("lb1")];
@@ -314,7 +321,13 @@ impl Cluster {
     /// What the daemon of a member has logged so far.
     #[must_use]
     pub fn log(&self, name: &str) -> String {
-        self.lan.read(&format!("{name}.log")).unwrap_or_default()
+        self.read(&format!("{name}.log"))
+    }
+
+    /// What a process has written to a log that was named in [`Cluster::spawn`].
+    #[must_use]
+    pub fn read(&self, log: &str) -> String {
+        self.lan.read(log).unwrap_or_default()
     }
 
     /// Waits until the log of a member has `said`.
@@ -453,12 +466,6 @@ impl Cluster {
     /// Lets time pass in which something might go wrong.
     pub fn watch_for(&self, seconds: u64) {
         sleep(Duration::from_secs(seconds));
-    }
-
-    /// The first floating address.
-    #[must_use]
-    pub fn floating(&self) -> IpAddr {
-        FLOATING.into()
     }
 }
 

@@ -31,6 +31,15 @@ use std::time::{Duration, Instant};
 /// How long anything may take that must come in the end.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// Whether this is the root of the machine, and not only that of a user namespace: who may become
+/// another user, and load BPF programs.
+#[must_use]
+pub fn is_machine_root() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    whole && onehold_sim::netns::privilege::is_root()
+}
+
 /// Waits until `come` gives something, and returns it.
 ///
 /// # Panics

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// The floating address of the first group.
-pub(crate) const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 50);
+const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 50);
 
 /// A group of floating addresses.
 #[derive(Clone, Debug)]
@@ -27,7 +27,6 @@ pub struct Setup {
     groups: Vec<Group>,
     paths: u8,
     transport: Transport,
-    secret: String,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -49,7 +48,6 @@ impl Setup {
             }],
             paths: 1,
             transport: Transport::V4,
-            secret: "the secret of a test and nothing else\n".into(),
         }
     }
 
@@ -90,10 +88,6 @@ impl Setup {
     pub fn over_ipv6(mut self) -> Self {
         self.transport = Transport::V6;
         self
-    }
-
-    pub(crate) fn secret(&self) -> &str {
-        &self.secret
     }
 
     pub(crate) fn groups(&self) -> &[Group] {
@@ -167,6 +161,8 @@ fn number(host: &str) -> u8 {
         "witness" => 12,
         "client" => 20,
         "observer" => 21,
+        "app0" => 31,
+        "app1" => 32,
         "stranger" => 66,
         other => panic!("there is no host `{other}`"),
     }

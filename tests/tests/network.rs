@@ -1,8 +1,7 @@
 //! IPv6, several groups, several paths.
 
 use onehold_tests::{Cluster, Neighbours, eventually};
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
-use std::path::Path;
+use std::net::Ipv6Addr;
 
 const FLOATING6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x50);
 
@@ -148,9 +147,8 @@ fn both_paths_carry_everything() {
 
 #[test]
 fn an_interface_that_goes_down_gives_the_address_away() {
-    // The members talk on eth1 alone here, so the daemons hear each other all the time.
-    let setup = Cluster::majority().paths(2);
-    let c = setup.start();
+    // With a second path the daemons hear each other all the time.
+    let c = Cluster::majority().paths(2).start();
     c.ok("lb0", &["ip", "link", "set", "eth0", "down"]);
     c.hold_on("lb1");
     let alarms = c.alarms("lb0");
@@ -171,10 +169,5 @@ fn the_address_is_on_the_holder_alone_and_as_a_host_address() {
     assert!(
         !other.contains("10.77.0.50") && !other.contains("fd77::50"),
         "{other}"
-    );
-    assert_eq!(c.floating(), IpAddr::from(Ipv4Addr::new(10, 77, 0, 50)));
-    assert!(
-        !Path::new("/run/lab").exists(),
-        "the lab's files are seen by its hosts alone"
     );
 }

@@ -1,0 +1,242 @@
+//! Who only votes, for how many, and as whom; and two members that have no witness.
+
+use onehold_sim::netns::Process;
+use onehold_tests::{Cluster, binaries, eventually, is_machine_root};
+use serde_json::Value;
+
+/// An ordinary user, who may do nothing, not even become somebody else.
+const ORDINARY: [&str; 8] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--bounding-set=-all",
+    "--inh-caps=-all",
+    "--no-new-privs",
+    "--",
+];
+
+/// A second cluster on the same hosts: another name, port, address and preference.
+fn second_cluster(c: &Cluster) -> String {
+    let text = c.read("lb0.toml");
+    let text = text.replace("name = \"test\"", "name = \"db\"\nport = 6947");
+    let text = text.replace("10.77.0.50", "10.77.0.51");
+    text.replace("preferred = \"lb0\"", "preferred = \"lb1\"")
+}
+
+/// The candidates' daemons of the second cluster.
+fn start_second(c: &mut Cluster) -> Vec<Process> {
+    c.file("db.toml", &second_cluster(c));
+    c.observe("db", "10.77.0.51".parse().unwrap());
+    let start = |name: &str| {
+        let binary = binaries::onehold().to_str().unwrap();
+        let words = [
+            binary,
+            "run",
+            "--config",
+            "/run/lab/db.toml",
+            "--as",
+            name,
+            "--socket",
+            "/run/onehold/db.sock",
+        ];
+        c.spawn(name, &words, &format!("{name}.db.log"))
+    };
+    vec![start("lb0"), start("lb1")]
+}
+
+/// What an ordinary cluster file says, as tables of a witness's file.
+fn as_tables(name: &str, file: &str) -> String {
+    let file = file.split("[log]").next().unwrap();
+    let file = file.replace(
+        &format!("[cluster]\nname = \"{name}\""),
+        &format!("[clusters.{name}]"),
+    );
+    let file = file.replace("[members.", &format!("[clusters.{name}.members."));
+    file.replace("[groups.", &format!("[clusters.{name}.groups."))
+}
+
+#[test]
+fn one_witness_serves_two_clusters_at_once_as_a_user_without_any_capability() {
+    let mut c = Cluster::majority().build();
+    let file = as_tables("test", &c.read("lb0.toml")) + &as_tables("db", &second_cluster(&c));
+    // The secret is its own, as it must be; the binary where everybody finds it.
+    let binary = binaries::onehold().display();
+    c.ok(
+        "witness",
+        &[
+            "sh",
+            "-c",
+            &format!("mkdir -p /run/lab/w; cp {binary} /run/lab/w/onehold"),
+        ],
+    );
+    c.file("w/secret", &c.read("secret"));
+    c.file("w/onehold.toml", &file);
+    let run = [
+        "/run/lab/w/onehold",
+        "run",
+        "--config",
+        "/run/lab/w/onehold.toml",
+    ];
+    let places = [
+        "--as",
+        "witness",
+        "--state",
+        "/run/lab/w",
+        "--socket",
+        "/run/lab/w/sock",
+    ];
+    let words = [&run[..], &places].concat();
+    if is_machine_root() {
+        c.ok("witness", &["chown", "-R", "65534:65534", "/run/lab/w"]);
+        c.start_by("witness", &[&ORDINARY[..], &words].concat());
+    } else {
+        eprintln!("as root of a user namespace: there is no other user to become");
+        c.start_by("witness", &words);
+    }
+    c.start("lb0");
+    c.start("lb1");
+    let _second = start_second(&mut c);
+    c.hold_on("lb0");
+    c.group_on("db", "lb1");
+    if is_machine_root() {
+        let path = format!("/proc/{}/status", c.id("witness"));
+        let status = std::fs::read_to_string(path).unwrap();
+        let of = |key: &str| {
+            status
+                .lines()
+                .find_map(|l| l.strip_prefix(key))
+                .unwrap()
+                .trim()
+        };
+        assert_eq!(of("CapEff:"), "0000000000000000");
+        assert_eq!(of("CapBnd:"), "0000000000000000");
+        assert!(of("Uid:").starts_with("65534"));
+    }
+    // Both clusters depend on it, and it keeps them apart.
+    let text = c.onehold(
+        "witness",
+        &["status", "--json", "--socket", "/run/lab/w/sock"],
+    );
+    let report: Value = serde_json::from_str(&text).unwrap();
+    let names: Vec<&str> = report["clusters"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|one| one["cluster"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["db", "test"]);
+    assert!(
+        report["clusters"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .all(|one| one["witness"] == true)
+    );
+    c.kill("lb0");
+    c.hold_on("lb1");
+    c.group_on("db", "lb1");
+    c.stop("witness");
+}
+
+#[test]
+fn a_witness_takes_its_clusters_from_a_directory() {
+    let mut c = Cluster::majority().build();
+    c.ok("witness", &["mkdir", "/run/lab/clusters"]);
+    let at = |text: String| text.replace("\"secret\"", "\"../secret\"");
+    c.file("clusters/a.toml", &at(c.read("lb0.toml")));
+    c.file("clusters/b.toml", &at(second_cluster(&c)));
+    c.file("witness.toml", "directory = \"clusters\"\n");
+    c.start_all();
+    let second = start_second(&mut c);
+    c.hold_on("lb0");
+    c.group_on("db", "lb1");
+    // The candidates of one cluster go; the other doesn't notice, gate and all.
+    drop(second);
+    c.watch_for(1);
+    assert!(c.holders("db").is_empty());
+    c.hold_on("lb0");
+    let moved = c.status("lb0")["groups"][0]["role_changes"].as_u64();
+    assert_eq!(moved, Some(1));
+}
+
+#[test]
+fn a_witness_may_come_and_go() {
+    let mut c = Cluster::majority().start();
+    let mark = c.mark();
+    c.kill("witness");
+    c.watch_for(1);
+    c.start("witness");
+    c.watch_for(1);
+    c.stop("witness");
+    c.start("witness");
+    c.watch_for(1);
+    c.power_off("witness");
+    c.watch_for(1);
+    c.has_not_moved(mark);
+    c.power_on("witness");
+    c.start("witness");
+    c.watch_for(1);
+    c.kill("lb0");
+    c.hold_on("lb1");
+}
+
+#[test]
+fn a_witness_that_restarts_does_not_vote_twice() {
+    let mut c = Cluster::majority().start();
+    // The holder's voter restarts just as the holder is cut off.
+    c.lan().isolate("lb0").unwrap();
+    c.kill("witness");
+    c.start("witness");
+    c.hold_on("lb1");
+    c.heal();
+    c.hold_on("lb0");
+}
+
+#[test]
+fn two_members_by_majority_wait_for_the_operator_s_word() {
+    let mut c = Cluster::two_by_majority().start();
+    // As long as the other is heard, its vote is its own.
+    let (status, said) = c.refused("lb1", &["presume-dead", "--yes"]);
+    assert_eq!(status, Some(1), "{said}");
+    c.kill("lb0");
+    c.held_by_nobody();
+    // Nobody is asked who isn't there, and nothing is done without a word.
+    let (status, said) = c.refused("lb1", &["presume-dead"]);
+    assert!(status == Some(2) && said.contains("add --yes"), "{said}");
+    c.held_by_nobody();
+    let presume = [
+        binaries::onehold().to_str().unwrap(),
+        "presume-dead",
+        "--yes",
+    ];
+    eventually("it may be presumed dead", || {
+        c.run("lb1", &presume).status.success().then_some(())
+    });
+    c.hold_on("lb1");
+    assert_eq!(c.status("lb1")["groups"][0]["presumed_dead"], true);
+    c.start("lb0");
+    c.hold_on("lb0");
+    assert_eq!(c.status("lb1")["groups"][0]["presumed_dead"], false);
+    c.stop("lb0"); // a planned move needs no word
+    c.hold_on("lb1");
+}
+
+#[test]
+fn two_members_by_majority_never_both_hold() {
+    let mut c = Cluster::two_by_majority().start();
+    c.lan().cut("lb0", "lb1").unwrap();
+    c.held_by_nobody();
+    c.watch_for(1);
+    c.heal();
+    c.hold_on("lb0");
+    c.onehold("lb0", &["switch"]);
+    c.hold_on("lb1");
+    c.freeze("lb1");
+    c.held_by_nobody();
+    c.thaw("lb1");
+    eventually("somebody holds again", || {
+        (c.holders("web").len() == 1).then_some(())
+    });
+    c.never_two();
+}
