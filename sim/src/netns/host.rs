@@ -36,7 +36,9 @@ impl HostSpec {
         }
     }
 
-    /// Adds the next interface (`eth0`, `eth1`…) with these addresses and prefix lengths.
+    /// Adds the next interface (`eth0`, `eth1`…) with these addresses and prefix lengths. All are
+    /// on the one bridge: with several, set `net/ipv4/conf/all/arp_ignore` to 1, or each answers
+    /// for the addresses of the others.
     #[must_use]
     pub fn interface(mut self, addresses: &[(IpAddr, u8)]) -> Self {
         self.interfaces.push(addresses.to_vec());
@@ -154,6 +156,16 @@ impl Host {
         space
             .call(move || configure(&spec))
             .context(|| format!("powering {} on", self.name()))?;
+        for interface in 0..self.spec.interfaces.len() {
+            let (port, eth) = (self.port(interface), format!("eth{interface}"));
+            let up = space.call(move || link::wait_up(&eth));
+            up.and_then(|()| self.lan.call(move || link::wait_up(&port)))
+                .context(|| format!("taking interface {interface} of {} up", self.name()))?;
+        }
+        for (address, _) in self.spec.interfaces.concat() {
+            let heard = space.call(move || link::wait_heard(address));
+            heard.context(|| format!("waiting until {} hears of {address}", self.name()))?;
+        }
         self.space = Some(space);
         Ok(())
     }
@@ -240,6 +252,8 @@ fn configure(spec: &HostSpec) -> Result<()> {
     link::up("lo").context(|| "taking lo up")?;
     for (interface, addresses) in spec.interfaces.iter().enumerate() {
         let eth = format!("eth{interface}");
+        // Addresses here are known to be unique. A kernel without IPv6 has no such file.
+        let _ = sysctl(&format!("net/ipv6/conf/{eth}/accept_dad"), "0");
         for (address, prefix) in addresses {
             link::add_address(&eth, *address, *prefix)
                 .context(|| format!("adding {address}/{prefix} to {eth}"))?;

@@ -1,17 +1,22 @@
 //! Links and addresses by rtnetlink, always in the network namespace of the calling thread.
 
-use super::netlink::{ACK, CREATE, EXCLUSIVE, Family, Message, transact};
+use super::netlink::{ACK, CREATE, EXCLUSIVE, Family, Message, find, transact};
+use std::fs;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 const RTM_NEWLINK: u16 = 16;
 const RTM_DELLINK: u16 = 17;
+const RTM_GETLINK: u16 = 18;
 const RTM_NEWADDR: u16 = 20;
 const RTM_DELADDR: u16 = 21;
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
 const IFLA_MASTER: u16 = 10;
+const IFLA_OPERSTATE: u16 = 16;
 const IFLA_LINKINFO: u16 = 18;
 const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_DATA: u16 = 2;
@@ -22,6 +27,7 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_F_NODAD: u8 = 0x02;
 const IFF_UP: u32 = 1;
+const IF_OPER_UP: u8 = 6;
 
 /// A hardware address.
 pub type Mac = [u8; 6];
@@ -54,7 +60,7 @@ pub(super) fn add_bridge(name: &str) -> io::Result<()> {
             m.text(IFLA_INFO_KIND, "bridge")
                 .nest(IFLA_INFO_DATA, |m| m.attr(IFLA_BR_MCAST_SNOOPING, [0]))
         });
-    transact(Family::Route, &[message])
+    transact(Family::Route, &[message]).map(drop)
 }
 
 /// Makes a pair of veth: `port` here, as a port of `bridge`; `eth0` with `mac` in `namespace`.
@@ -78,19 +84,54 @@ pub(super) fn add_port(
                 })
             })
         });
-    transact(Family::Route, &[message])
+    transact(Family::Route, &[message]).map(drop)
 }
 
 /// Deletes an interface; of a veth, both ends, at once.
 pub(super) fn remove(name: &str) -> io::Result<()> {
     let message = Message::new(RTM_DELLINK, ACK, &ifinfo(index(name)?, 0));
-    transact(Family::Route, &[message])
+    transact(Family::Route, &[message]).map(drop)
 }
 
 /// Takes an interface up.
 pub(super) fn up(name: &str) -> io::Result<()> {
     let message = Message::new(RTM_NEWLINK, ACK, &ifinfo(index(name)?, IFF_UP));
-    transact(Family::Route, &[message])
+    transact(Family::Route, &[message]).map(drop)
+}
+
+/// Waits until an interface carries frames. The kernel sees to that some time after both ends of a
+/// veth pair are up, and loses what is sent before.
+pub(super) fn wait_up(name: &str) -> io::Result<()> {
+    let message = Message::new(RTM_GETLINK, ACK, &ifinfo(index(name)?, 0));
+    wait_until(|| {
+        let answers = transact(Family::Route, std::slice::from_ref(&message))?;
+        let state = answers
+            .first()
+            .and_then(|a| find(a.get(16..)?, IFLA_OPERSTATE));
+        Ok(state == Some(&[IF_OPER_UP]))
+    })
+}
+
+/// Waits until neighbours can ask for an address. For an IPv6 one, the kernel joins the multicast
+/// group in which they do some time after it was added.
+pub(super) fn wait_heard(address: IpAddr) -> io::Result<()> {
+    let IpAddr::V6(address) = address else {
+        return Ok(());
+    };
+    let [.., a, b, c] = address.octets();
+    let group = format!(" ff0200000000000000000001ff{a:02x}{b:02x}{c:02x} ");
+    wait_until(|| Ok(fs::read_to_string("/proc/thread-self/net/igmp6")?.contains(&group)))
+}
+
+fn wait_until(come: impl Fn() -> io::Result<bool>) -> io::Result<()> {
+    let until = Instant::now() + Duration::from_secs(5);
+    while !come()? {
+        if Instant::now() > until {
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it takes too long"));
+        }
+        sleep(Duration::from_millis(1));
+    }
+    Ok(())
 }
 
 /// Adds an address; an IPv6 one without waiting for duplicate address detection.
@@ -121,5 +162,5 @@ fn address_message(
     let message = Message::new(kind, flags, &header)
         .attr(IFA_LOCAL, &bytes)
         .attr(IFA_ADDRESS, &bytes);
-    transact(Family::Route, &[message])
+    transact(Family::Route, &[message]).map(drop)
 }

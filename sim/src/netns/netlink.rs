@@ -97,8 +97,9 @@ pub(super) enum Family {
 }
 
 /// Sends all `messages` in one datagram and waits until every one that wants it is acknowledged.
-/// Acts in the network namespace of the calling thread.
-pub(super) fn transact(family: Family, messages: &[Message]) -> io::Result<()> {
+/// Returns the bodies of the answers, if any was asked for. Acts in the network namespace of the
+/// calling thread.
+pub(super) fn transact(family: Family, messages: &[Message]) -> io::Result<Vec<Vec<u8>>> {
     let protocol = match family {
         Family::Route => None,
         Family::Netfilter => Some(netlink::NETFILTER),
@@ -119,22 +120,39 @@ pub(super) fn transact(family: Family, messages: &[Message]) -> io::Result<()> {
     send(&socket, &datagram, SendFlags::empty())?;
 
     let mut missing = messages.iter().filter(|m| m.wants_ack()).count();
+    let mut answers = Vec::new();
     let mut buffer = vec![0; 16 * 1024];
     while missing > 0 {
         let (_, received) = recv(&socket, &mut *buffer, RecvFlags::empty())?;
         let mut rest = &buffer[..received];
-        while rest.len() >= HEADER + 4 {
-            let word = |at: usize| [rest[at], rest[at + 1], rest[at + 2], rest[at + 3]];
+        while rest.len() >= HEADER {
+            let len = u32::from_ne_bytes([rest[0], rest[1], rest[2], rest[3]]) as usize;
             let kind = u16::from_ne_bytes([rest[4], rest[5]]);
-            if kind == NLMSG_ERROR {
-                match i32::from_ne_bytes(word(HEADER)) {
+            let Some(body) = rest.get(HEADER..len) else {
+                return Err(io::ErrorKind::InvalidData.into());
+            };
+            match (kind, body) {
+                (NLMSG_ERROR, [a, b, c, d, ..]) => match i32::from_ne_bytes([*a, *b, *c, *d]) {
                     0 => missing = missing.saturating_sub(1),
                     code => return Err(Errno::from_raw_os_error(-code).into()),
-                }
+                },
+                _ => answers.push(body.to_vec()),
             }
-            let step = (u32::from_ne_bytes(word(0)) as usize).next_multiple_of(4);
-            rest = rest.get(step.max(HEADER)..).unwrap_or_default();
+            rest = rest.get(len.next_multiple_of(4)..).unwrap_or_default();
         }
     }
-    Ok(())
+    Ok(answers)
+}
+
+/// The value of the attribute `kind` among `attributes`.
+pub(super) fn find(mut attributes: &[u8], kind: u16) -> Option<&[u8]> {
+    while let [a, b, c, d, ..] = *attributes {
+        let len = usize::from(u16::from_ne_bytes([a, b]));
+        let value = attributes.get(4..len)?;
+        if u16::from_ne_bytes([c, d]) & !NESTED == kind {
+            return Some(value);
+        }
+        attributes = attributes.get(len.next_multiple_of(4)..)?;
+    }
+    None
 }

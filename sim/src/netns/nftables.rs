@@ -54,7 +54,7 @@ pub(super) fn apply(faults: &[Fault]) -> io::Result<()> {
     ];
     messages.extend(faults.iter().map(rule));
     messages.push(batch(NFNL_MSG_BATCH_END));
-    transact(Family::Netfilter, &messages)
+    transact(Family::Netfilter, &messages).map(drop)
 }
 
 /// `struct nfgenmsg`

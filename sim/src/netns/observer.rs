@@ -1,8 +1,9 @@
 //! Asks the network, again and again, who has an address.
 //!
-//! The observer broadcasts ARP requests for the address and notes who answers each of them. The
-//! sender address of a request (`x.y.254.n`) numbers it, and an answer repeats that number, so
-//! every answer is known to belong to one request, however late it comes.
+//! The observer broadcasts ARP probes for the address (requests whose sender has no address yet, so
+//! nobody remembers them) and notes who answers each of them. The sender's hardware address numbers
+//! a request, and an answer goes back to it, so every answer is known to belong to one request,
+//! however late it comes, and the bridge shows it to nobody else.
 //!
 //! **Dual-holder time.** A request that two nodes answered is *shared*. One alone proves nothing:
 //! the address may have been handed over between its arrival at one node and at the other. Two
@@ -16,18 +17,18 @@
 
 use super::host::Host;
 use super::link::{self, Mac};
-use super::{Context, Result, err, priority};
+use super::{Context, Result, priority};
 use packet::PacketSocket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// So many requests can wait for their answers; a later answer is not counted for anything.
-const NUMBERS: usize = 128;
+const NUMBERS: usize = 4096;
 /// A request younger than this may still be answered.
 const SETTLED: Duration = Duration::from_millis(3);
 /// Nobody holds if nobody has answered for so long.
@@ -92,18 +93,14 @@ pub struct Observer {
 }
 
 impl Observer {
-    /// Starts to ask for `target`, every `period`, from `host`'s `eth0`, whose network must be
-    /// a /16. `nodes` are those who may answer.
+    /// Starts to ask for `target`, every `period`, from `host`'s `eth0`. `nodes` are those who may
+    /// answer.
     ///
     /// # Errors
     /// If the host is off, or allows no packet socket.
     pub fn start(host: &Host, target: Ipv4Addr, nodes: &[&Host], period: Duration) -> Result<Self> {
         let names = nodes.iter().map(|node| node.name().to_owned()).collect();
         let macs: Vec<Mac> = nodes.iter().map(|node| node.mac(0)).collect();
-        let Some(IpAddr::V4(_)) = host.address(0) else {
-            return Err(err("the observer needs an IPv4 address on its eth0"));
-        };
-        let mac = host.mac(0);
         let rounds = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let (shared, stopped) = (Arc::clone(&rounds), Arc::clone(&stop));
@@ -112,7 +109,6 @@ impl Observer {
             let socket = socket.context(|| "opening the observer's packet socket")?;
             let asker = Asker {
                 socket,
-                mac,
                 macs,
                 target,
                 period,
@@ -198,7 +194,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 /// The observer's thread.
 struct Asker {
     socket: PacketSocket,
-    mac: Mac,
     macs: Vec<Mac>,
     target: Ipv4Addr,
     period: Duration,
@@ -248,7 +243,8 @@ impl Asker {
         }
     }
 
-    /// Notes a frame if it is an answer: Ethernet header (14), ARP header (8), sender, target.
+    /// Notes a frame if it is an answer: Ethernet header (14), ARP header (8), who says so (6) of
+    /// which address (4), to whom (6).
     fn note(&self, frame: &[u8], asked: usize) {
         let Some((_, arp)) = frame.split_at_checked(14) else {
             return;
@@ -257,9 +253,9 @@ impl Asker {
             return;
         }
         let node = self.macs.iter().position(|mac| arp[8..14] == mac[..]);
-        let number = usize::from(arp[27]);
+        let number = usize::from(u16::from_be_bytes([arp[22], arp[23]]));
         if let Some(node) = node
-            && arp[24..27] == self.sender(0)[..3]
+            && arp[18..24] == sender(number)
             && number < NUMBERS.min(asked)
         {
             // The latest request with this number, counted back from the last one.
@@ -271,25 +267,26 @@ impl Asker {
         }
     }
 
-    fn sender(&self, number: usize) -> [u8; 4] {
-        let [a, b, ..] = self.target.octets();
-        let number = u8::try_from(number).expect("a number below 128");
-        [a, b, 254, number]
-    }
-
     fn request(&self, number: usize) -> Vec<u8> {
         const HEADER: [u8; 10] = [0x08, 0x06, 0, 1, 0x08, 0, 6, 4, 0, 1];
+        let (sender, target) = (sender(number), self.target.octets());
         [
             &[0xff; 6][..],
-            &self.mac,
+            &sender,
             &HEADER,
-            &self.mac,
-            &self.sender(number),
+            &sender,
+            &[0; 4],
             &[0; 6],
-            &self.target.octets(),
+            &target,
         ]
         .concat()
     }
+}
+
+/// The hardware address that request `number` comes from.
+fn sender(number: usize) -> Mac {
+    let [high, low] = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
+    [0x02, 0x6f, 0x68, 0xff, high, low]
 }
 
 /// A packet socket for ARP.
