@@ -62,7 +62,7 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
         .enable_all()
         .build()
         .map_err(failed)?;
-    runtime.block_on(serve(options, seats, log))
+    runtime.block_on(serve(options, seats, log.clone())) // `log` outlives the last line
 }
 
 async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunError> {

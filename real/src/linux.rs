@@ -188,6 +188,9 @@ impl Linux {
     /// Ready when something happened, or at `at`, or when something of our own is due.
     fn poll(&mut self, at: LocalTime, cx: &mut Context<'_>) -> Poll<()> {
         let mut any = self.sockets.poll(cx);
+        if !self.later.happened.is_empty() {
+            any = Poll::Ready(()); // such as the kernel's confirmation of what the last turn let go
+        }
         if let Some(kernel) = &mut self.kernel
             && let Poll::Ready(event) = kernel.poll_event(cx)
         {

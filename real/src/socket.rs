@@ -26,6 +26,8 @@ pub struct Sockets {
     paths: Vec<Vec<Vec<(usize, SocketAddr)>>>,
     /// Where to look next.
     next: usize,
+    /// Nothing was left when they were last looked at.
+    drained: bool,
 }
 
 impl Sockets {
@@ -38,6 +40,7 @@ impl Sockets {
             bound: Vec::new(),
             paths: Vec::new(),
             next: 0,
+            drained: true,
         };
         for seat in seats {
             for local in seat.local() {
@@ -86,6 +89,7 @@ impl Sockets {
                 match bound.fd.get_ref().recv_from(into) {
                     Ok((length, remote)) => {
                         into.truncate(length);
+                        self.drained = false;
                         return Some((bound.local, remote));
                     }
                     // Such as an ICMP error for something that we sent: the queue goes on behind it.
@@ -95,12 +99,17 @@ impl Sockets {
             }
             self.next = (self.next + 1) % self.bound.len();
         }
+        self.drained = true;
         None
     }
 
     /// Ready when something may have come in since it was last drained.
     pub fn poll(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut any = Poll::Pending;
+        let mut any = if self.drained {
+            Poll::Pending
+        } else {
+            Poll::Ready(())
+        };
         for bound in &self.bound {
             while let Poll::Ready(Ok(mut ready)) = bound.fd.poll_read_ready(cx) {
                 ready.clear_ready();

@@ -277,7 +277,10 @@ impl Status {
             if g.holder.is_none() && self.quarantine_left_ms.is_none() {
                 alarms.push(format!("{}: nobody is known to hold it", g.name));
             }
-            if !g.ready && !self.witness && self.quarantine_left_ms.is_none() && !self.stopped {
+            // One that holds does so whatever it would need to begin.
+            let holds = g.role == "holder";
+            let idle = self.witness || self.stopped || self.quarantine_left_ms.is_some();
+            if !g.ready && !holds && !idle {
                 alarms.push(format!(
                     "{}: can't hold here: {}",
                     g.name,

@@ -1,5 +1,8 @@
 //! The log: one line for each change that a person may want to know of, saying what happened, why
 //! and by which rule. Nothing for a packet above `trace`.
+//!
+//! A thread of its own writes it: whoever reads the log slowly, or not at all, costs lines, never the
+//! address.
 
 mod format;
 
@@ -13,7 +16,9 @@ use onehold_core::input::Refusal;
 use onehold_core::observe::RoleName;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::sync::Arc;
 use tracing::Level;
+use tracing_appender::non_blocking::WorkerGuard;
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -25,6 +30,8 @@ use tracing_subscriber::{Layer, Registry, reload};
 #[derive(Clone, Debug)]
 pub struct Log {
     level: reload::Handle<LevelFilter, Registry>,
+    /// Dropped last, it writes what is left.
+    _rest: Arc<WorkerGuard>,
 }
 
 impl Log {
@@ -34,12 +41,16 @@ impl Log {
     /// If the process logs already.
     pub fn start(log: LogSection) -> Result<Self, TryInitError> {
         let (filter, level) = reload::Layer::new(filter(log.level));
-        let layer = layer(log.format, to_journal(), std::io::stderr);
+        let (to, rest) = tracing_appender::non_blocking(std::io::stderr());
+        let layer = layer(log.format, to_journal(), to);
         tracing_subscriber::registry()
             .with(filter)
             .with(layer)
             .try_init()?;
-        Ok(Self { level })
+        Ok(Self {
+            level,
+            _rest: Arc::new(rest),
+        })
     }
 
     /// Changes the level while running.

@@ -133,7 +133,11 @@ fn the_level_changes_while_running() {
         true,
         buffer.clone(),
     ));
-    let log = Log { level };
+    let (_, rest) = tracing_appender::non_blocking(std::io::sink());
+    let log = Log {
+        level,
+        _rest: Arc::new(rest),
+    };
     tracing::subscriber::with_default(subscriber, || {
         tracing::info!("unheard");
         log.set_level(LogLevel::Info);

@@ -12,6 +12,7 @@ use crate::netns::{
     Arbitration, Cluster, ClusterSpec, Context, Fetcher, Observer, PATIENCE, Result, Web, err,
 };
 use serde_json::{Value, json};
+use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -27,6 +28,9 @@ const PERIOD: Duration = Duration::from_millis(1);
 const STAYS: Duration = Duration::from_millis(800);
 /// An awaited holder must have come by then.
 const BOUND: Duration = Duration::from_secs(15);
+/// Events come at a random moment within so much time, or they would all come at the same point
+/// between two adverts, for what is awaited before them comes at one.
+const SPREAD: Duration = Duration::from_millis(200);
 /// The service is back if an answer is no older than this.
 const FRESH: Duration = Duration::from_millis(100);
 
@@ -197,6 +201,7 @@ struct Stage {
 impl Stage {
     /// Plays one event and notes what came of it. Whether what was awaited came.
     fn play(&mut self, event: &Event, round: usize, screen: &mut Screen) -> Result<bool> {
+        sleep(SPREAD.mul_f64(chance()));
         let holder_before = self.holder();
         let from = Instant::now();
         let acted = (event.act)(&mut self.cluster);
@@ -318,6 +323,11 @@ impl Stage {
             "version": cluster["version"],
         })
     }
+}
+
+/// A random number from 0 to 1. The standard library's only source of chance is how it hashes.
+fn chance() -> f64 {
+    RandomState::new().hash_one(()) as f64 / u64::MAX as f64
 }
 
 /// Says how it ended.

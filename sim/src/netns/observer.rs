@@ -151,14 +151,19 @@ impl Observer {
             silence: Duration::ZERO,
             changes: 0,
         };
-        let mut sole = None;
+        let is_sole = |round: &&Round| round.answers.count_ones() == 1;
+        let mut sole = rounds[..first]
+            .iter()
+            .rev()
+            .find(is_sole)
+            .map(|r| r.answers);
         let mut answered = from;
         for round in seen {
             if round.answers != 0 {
                 sightings.silence = sightings.silence.max(round.sent - answered);
                 answered = round.sent;
             }
-            if round.answers.count_ones() == 1 {
+            if is_sole(&round) {
                 sightings.changes += u32::from(sole.is_some_and(|s| s != round.answers));
                 sole = Some(round.answers);
             }
