@@ -11,7 +11,7 @@ use std::sync::OnceLock;
 /// If it can't be built.
 pub fn onehold() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| release("onehold", "onehold"))
+    BINARY.get_or_init(|| release().join("onehold"))
 }
 
 /// The lab's own command.
@@ -20,29 +20,26 @@ pub fn onehold() -> &'static Path {
 /// If it can't be built.
 pub fn onehold_lab() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
-    BINARY.get_or_init(|| release("onehold-sim", "onehold-lab"))
+    BINARY.get_or_init(|| release().join("onehold-lab"))
 }
 
-/// `cargo build --release` sees to it that the binary is that of the sources; it takes no time if
-/// `cargo verify` has just done the same.
-fn release(package: &str, binary: &str) -> PathBuf {
-    let test = env::current_exe().expect("a test knows its own file");
-    // target/debug/deps/TEST
-    let target = test.ancestors().nth(3).expect("a test is in target/");
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .current_dir(workspace)
-        .args(["build", "--quiet", "--release", "--package", package])
-        .arg("--target-dir")
-        .arg(target)
-        .stdin(Stdio::null())
-        .status();
-    let binary = target.join("release").join(binary);
-    assert!(
-        matches!(built, Ok(status) if status.success()) && binary.exists(),
-        "there is no {}; build it: cargo build --release -p {package}",
-        binary.display()
-    );
-    binary
+/// `cargo build --release` sees to it that the binaries are those of the sources. It takes no time
+/// if `cargo verify` has just done the same; the words must be the same for that, too.
+fn release() -> &'static Path {
+    static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
+    const WORDS: &str = "build --release -p onehold -p onehold-sim";
+    DIRECTORY.get_or_init(|| {
+        let test = env::current_exe().expect("a test knows its own file");
+        // target/debug/deps/TEST
+        let target = test.ancestors().nth(3).expect("a test is in target/");
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut command = Command::new(cargo);
+        command.args(WORDS.split(' ')).arg("--quiet");
+        command.arg("--target-dir").arg(target);
+        command.current_dir(workspace).stdin(Stdio::null());
+        let built = command.status().is_ok_and(|status| status.success());
+        assert!(built, "there are no binaries to test: cargo {WORDS}");
+        target.join("release")
+    })
 }
