@@ -66,6 +66,13 @@ pub fn run(options: RunOptions) -> Result<(), RunError> {
 }
 
 async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunError> {
+    // First of all: a signal that comes meanwhile must not leave a gate behind.
+    let on = |kind| signal(kind).map_err(failed);
+    let signals = [
+        on(SignalKind::terminate())?,
+        on(SignalKind::interrupt())?,
+        on(SignalKind::hangup())?,
+    ];
     // R-9, in its order: lock, gate and addresses of earlier lives, socket, quarantine.
     let mut locks = Vec::new();
     let mut records = Vec::new();
@@ -114,7 +121,6 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
     let listener = control::listen(&options.socket).map_err(failed)?;
     let mut control = JoinSet::new();
     control.spawn(control::serve(listener, tell));
-    let on = |kind| signal(kind).map_err(failed);
     let mut linux = Linux {
         clock,
         sockets,
@@ -125,11 +131,7 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
         log,
         notify: Notify::from_env(),
         asked,
-        signals: [
-            on(SignalKind::terminate())?,
-            on(SignalKind::interrupt())?,
-            on(SignalKind::hangup())?,
-        ],
+        signals,
         later: Later::default(),
     };
     linux.ready();

@@ -175,7 +175,8 @@ impl Cluster {
         });
     }
 
-    fn signal(&self, name: &str, signal: Signal) {
+    /// Sends a signal to a member's daemon.
+    pub fn signal(&self, name: &str, signal: Signal) {
         let daemon = self.daemons.get(name).expect("the daemon runs");
         daemon.signal(signal).expect("it can be told");
     }
@@ -303,6 +304,15 @@ impl Cluster {
         let text = self.onehold(name, &["status", "--json"]);
         let mut all: Value = serde_json::from_str(&text).expect("it prints JSON");
         all["clusters"][0].take()
+    }
+
+    /// Waits until the daemon of a member answers.
+    #[track_caller]
+    pub fn answers(&self, name: &str) {
+        let words = [binaries::onehold().to_str().expect("a path"), "status"];
+        eventually(&format!("the status of {name}"), || {
+            self.run(name, &words).status.success().then_some(())
+        });
     }
 
     /// How many datagrams a member has rejected for one reason.

@@ -123,6 +123,7 @@ fn members_restarted_one_after_the_other_agree(setup: Setup) {
     for name in ["lb0", "lb1", "lb0"] {
         c.stop(name);
         c.start(name);
+        c.answers(name);
     }
     c.hold_on("lb0");
 }

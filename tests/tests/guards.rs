@@ -1,7 +1,10 @@
 //! The kernel's part: what mutes an address, what is put back, and that nothing is left behind.
 
 use onehold_tests::{Cluster, eventually, is_machine_root};
+use rustix::process::Signal;
 use std::net::IpAddr;
+use std::thread::sleep;
+use std::time::Duration;
 
 #[test]
 fn the_bpf_guard_is_in_force_where_it_is_permitted() {
@@ -59,6 +62,22 @@ fn what_is_stopped_leaves_nothing_behind() {
         c.logs(name, "stopped; nothing is left behind");
     }
     c.held_by_nobody();
+}
+
+#[test]
+fn what_is_stopped_while_it_starts_leaves_nothing_behind() {
+    for guard in ["auto", "nft"] {
+        let mut c = Cluster::survivor().guard(guard).build();
+        for milliseconds in (0..24).step_by(2) {
+            c.start("lb0");
+            sleep(Duration::from_millis(milliseconds));
+            c.signal("lb0", Signal::TERM);
+            // Before it has begun with anything, the signal itself ends it.
+            let status = c.ended("lb0");
+            assert!(matches!(status, None | Some(0)), "{status:?}");
+            assert_eq!(c.left_on("lb0"), "", "after {milliseconds} ms");
+        }
+    }
 }
 
 #[test]

@@ -224,8 +224,8 @@ fn two_members_by_majority_wait_for_the_operator_s_word() {
     c.start("lb0");
     c.hold_on("lb0");
     assert_eq!(c.status("lb1")["groups"][0]["presumed_dead"], false);
-    c.stop("lb0"); // a planned move needs no word
-    c.hold_on("lb1");
+    c.stop("lb0"); // it hands over, and then its vote can't be renewed
+    c.held_by_nobody();
 }
 
 #[test]
