@@ -433,19 +433,18 @@ impl Group {
         };
         let sick = !self.healthy && seat.releases_when_unhealthy();
         // the advert that says so goes out in this turn, before the hold.
-        let presumed = seat.timing().presumed_lease_end(seat.now);
-        let (lease_end, why) = if let Some(asked_at) = granted {
-            (seat.timing().lease_end(asked_at), Why::Majority)
+        let (asked_at, why) = if let Some(asked_at) = granted {
+            (asked_at, Why::Majority)
         } else if self.presumed_dead && !sick {
-            (presumed, Why::PresumedDead)
+            (seat.now, Why::PresumedDead)
         } else if seat.silence() == Depth::Full && !sick {
-            (presumed, Why::PeerSilent)
+            (seat.now, Why::PeerSilent)
         } else {
             return;
         };
         self.gave_away = false;
         let role = Role::Holder {
-            lease_end,
+            lease_end: seat.timing().lease_end(asked_at),
             yields: None,
             failback_at: None,
             conflict: false,
@@ -460,7 +459,7 @@ impl Group {
         if self.presumed_dead || seat.silence() >= Depth::Half {
             let sent = seat.sessions.iter().filter_map(|s| s.last_sent).max();
             if let Some(sent) = sent {
-                self.extend_lease(seat.timing().presumed_lease_end(sent));
+                self.extend_lease(seat.timing().lease_end(sent));
             }
         }
     }

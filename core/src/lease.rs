@@ -185,15 +185,6 @@ impl Timing {
         now.plus(self.vote)
     }
 
-    /// the end of the lease that an advert sent at `sent_at` to a silent peer gives: 1.5 i
-    /// before D can be over for that peer. What it last got may be that much older than what was last
-    /// sent, if either was stopped in the middle of a turn or the network was slow; only a longer stop
-    /// is known as sleep.
-    #[must_use]
-    pub const fn presumed_lease_end(&self, sent_at: LocalTime) -> LocalTime {
-        sent_at.plus(self.lease.minus(self.late()))
-    }
-
     /// when a hold that was issued until `deadline` is certainly over in the kernel.
     #[must_use]
     pub const fn surely_over(&self, deadline: LocalTime) -> LocalTime {
@@ -218,10 +209,13 @@ impl Timing {
         self.vote.part(2)
     }
 
-    /// the pace towards an only peer that is silent: its sender may be renewing by it.
+    /// a standby that has heard nothing for this long takes hold: D, and 1.5 i more. A holder
+    /// that presumes its peer dead goes by what it last sent, which is up to 1.5 i younger than what
+    /// the standby last got if either was stopped in the middle of a turn or the network was slow; only
+    /// a longer stop is known as sleep.
     #[must_use]
-    pub const fn pace_in_silence(&self) -> Span {
-        self.interval.part(2)
+    pub const fn survive_after(&self) -> Span {
+        self.vote.plus(self.late())
     }
 
     /// the pace of a sender in a hurry.

@@ -73,7 +73,7 @@ pub(crate) enum Depth {
     Short,
     /// At least D/2: a holder may renew by what it sent.
     Half,
-    /// At least D: a standby may take hold.
+    /// At least D + 1.5 i: a standby may take hold.
     Full,
 }
 
@@ -264,7 +264,7 @@ impl Session {
         }
         if let Some(s) = &mut self.silence {
             let span = now.since(s.since);
-            s.depth = if span >= timing.vote() {
+            s.depth = if span >= timing.survive_after() {
                 Depth::Full
             } else if span >= timing.presume_after() {
                 Depth::Half
@@ -295,7 +295,7 @@ impl Session {
 
     /// when the next advert is due: each i; each i/4 where an answer is owed or late. One that
     /// is asked by the peer and doesn't ask it waits i/4 more, for its answers set the pace. A peer
-    /// that has been silent for D gets no more than one each i, or each i/2 if it is the only one.
+    /// that has been silent for D gets no more than one each i.
     pub(crate) fn send_due(
         &self,
         timing: &Timing,
@@ -303,16 +303,7 @@ impl Session {
         mine: Incarnation,
     ) -> Option<LocalTime> {
         let last = self.last_sent?;
-        let silent = self
-            .silence
-            .as_ref()
-            .is_some_and(|s| s.depth >= Depth::Half);
-        let pace = if silent {
-            timing.pace_in_silence()
-        } else {
-            timing.interval()
-        };
-        let regular = last.plus(pace);
+        let regular = last.plus(timing.interval());
         let Some(life) = self.life.as_ref().filter(|l| l.heard) else {
             return Some(regular);
         };
@@ -365,7 +356,7 @@ impl Session {
         let echo = life.and_then(|l| l.echo).map(|e| timing.bound_until(e));
         let silence = self.silence.as_ref().and_then(|s| match s.depth {
             Depth::Short => Some(s.since.plus(timing.presume_after())),
-            Depth::Half => Some(s.since.plus(timing.vote())),
+            Depth::Half => Some(s.since.plus(timing.survive_after())),
             Depth::Full => None,
         });
         let answered = self.knock_answered.map(|at| at.plus(timing.interval()));
