@@ -1,4 +1,4 @@
-//! One group of addresses on one member.
+//! One group of addresses on one member.
 //!
 //! A turn goes: what is over is let go ([`Group::expire`]), what came in is applied, and then
 //! [`Group::settle`] draws every conclusion. All that a conclusion may look at is a [`Seat`].
@@ -25,10 +25,10 @@ pub(crate) struct Group {
     pub(crate) eligible: bool,
     pub(crate) healthy: bool,
     /// The operator said `standby`.
-    standby: bool,
+    pub(crate) standby: bool,
     /// The operator said `switch` here: don't ask for it back.
-    gave_away: bool,
-    stopping: bool,
+    pub(crate) gave_away: bool,
+    pub(crate) stopping: bool,
     ///
     presumed_dead: bool,
 }
@@ -63,6 +63,27 @@ pub(crate) struct Stance {
     voted_for: Option<(MemberId, Incarnation)>,
 }
 
+impl<'a> Seat<'a> {
+    /// The seats at all groups, in order.
+    pub(crate) fn of(
+        config: &'a Config,
+        now: LocalTime,
+        incarnation: Incarnation,
+        quarantined: bool,
+        sessions: &'a [Session],
+    ) -> impl Iterator<Item = Self> {
+        (0u8..).map(move |id| Seat {
+            config,
+            now,
+            incarnation,
+            quarantined,
+            group: GroupId(id),
+            index: usize::from(id),
+            sessions,
+        })
+    }
+}
+
 impl Seat<'_> {
     pub(crate) const fn timing(&self) -> &Timing {
         self.config.timing()
@@ -74,13 +95,13 @@ impl Seat<'_> {
             .is_some_and(|g| g.preferred == member)
     }
 
-    fn failback(&self) -> Failback {
+    pub(crate) fn failback(&self) -> Failback {
         self.config
             .group(self.group)
             .map_or(Failback::Manual, |g| g.failback)
     }
 
-    fn releases_when_unhealthy(&self) -> bool {
+    pub(crate) fn releases_when_unhealthy(&self) -> bool {
         self.config
             .group(self.group)
             .is_some_and(|g| g.release_when_unhealthy)
@@ -101,7 +122,7 @@ impl Seat<'_> {
     }
 
     /// The other candidate, if it is heard and could hold.
-    fn ready_rival(&self) -> Option<&Session> {
+    pub(crate) fn ready_rival(&self) -> Option<&Session> {
         self.rival().filter(|s| s.says(self.index).ready)
     }
 
@@ -368,6 +389,13 @@ impl Group {
     /// one that has asked for longer than D (the preferred one: 3D) in vain gets out of the
     /// way of another that collects votes, for at most 2D.
     fn pace_campaign(&mut self, seat: &Seat<'_>) {
+        let rival = seat.rival_collects_votes();
+        if let Role::Standby { patience } = &mut self.role
+            && matches!(patience, Patience::Resting { .. })
+            && !rival
+        {
+            *patience = Patience::Idle; // and it may begin to ask in this very turn
+        }
         let everybody = self.campaign(seat) == Campaign::Everybody;
         let Role::Standby { patience } = &mut self.role else {
             return;
@@ -378,9 +406,8 @@ impl Group {
         } else {
             vote
         };
-        let rival = seat.rival_collects_votes();
         *patience = match *patience {
-            Patience::Resting { until } if rival => Patience::Resting { until },
+            Patience::Resting { until } => Patience::Resting { until },
             Patience::Tired if rival && everybody => Patience::Resting {
                 until: seat.now.plus(vote.times(2)),
             },
@@ -389,10 +416,7 @@ impl Group {
             Patience::Idle if everybody => Patience::Asking {
                 until: seat.now.plus(span),
             },
-            Patience::Idle
-            | Patience::Asking { .. }
-            | Patience::Tired
-            | Patience::Resting { .. } => Patience::Idle,
+            Patience::Idle | Patience::Asking { .. } | Patience::Tired => Patience::Idle,
         };
     }
 
@@ -409,17 +433,17 @@ impl Group {
         };
         let sick = !self.healthy && seat.releases_when_unhealthy();
         // the advert that says so goes out in this turn, before the hold.
-        let (asked_at, why) = if let Some(asked_at) = granted {
-            (asked_at, Why::Majority)
+        let presumed = seat.timing().presumed_lease_end(seat.now);
+        let (lease_end, why) = if let Some(asked_at) = granted {
+            (seat.timing().lease_end(asked_at), Why::Majority)
         } else if self.presumed_dead && !sick {
-            (seat.now, Why::PresumedDead)
+            (presumed, Why::PresumedDead)
         } else if seat.silence() == Depth::Full && !sick {
-            (seat.now, Why::PeerSilent)
+            (presumed, Why::PeerSilent)
         } else {
             return;
         };
         self.gave_away = false;
-        let lease_end = seat.timing().lease_end(asked_at);
         let role = Role::Holder {
             lease_end,
             yields: None,
@@ -430,123 +454,26 @@ impl Group {
         out.push(Effect::Announce { group: seat.group });
     }
 
-    /// renews; R-12: hands over if it should and can.
-    fn go_on_holding(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
-        let now = seat.now;
-        if let Some(asked_at) = self.granted(seat) {
-            self.extend_lease(seat.timing().lease_end(asked_at));
-        }
-        self.pace_failback(seat);
-        let why = self.reason_to_yield(seat, out);
-        if let Role::Holder { yields, .. } = &mut self.role {
-            *yields = why.map(|why| match *yields {
-                Some(y) if y.why == why => y,
-                Some(_) | None => Yield { why, since: now },
-            });
-        }
-        let sick = !self.healthy && seat.releases_when_unhealthy();
-        let Some(rival) = seat.ready_rival() else {
-            // `stop` lets go even if nobody is ready; so does a sick one that may not hold.
-            if self.stopping {
-                self.release(seat, Why::Stop, None, out);
-            } else if sick {
-                self.release(seat, Why::Unhealthy, None, out);
-            }
-            return;
-        };
-        let Some(yields) = self.role.yields() else {
-            return;
-        };
-        // its latest advert asks, answers our wish, and gives a lease worth having.
-        let answers = rival
-            .life
-            .as_ref()
-            .and_then(|l| l.echo)
-            .is_some_and(|echo| echo >= yields.since && seat.timing().useful(echo, now));
-        if answers && rival.says(seat.index).asks {
-            let heir = rival.peer;
-            self.gave_away |= yields.why == Why::Switch;
-            self.release(seat, yields.why, Some(heir), out);
-        } else if yields.why == Why::Stop && seat.timing().bound_until(yields.since) <= now {
-            self.release(seat, Why::Stop, None, out); // it had D to answer
-        }
-    }
-
-    /// since when the preferred candidate, ready, has been asking.
-    fn pace_failback(&mut self, seat: &Seat<'_>) {
-        let asks = seat.failback() == Failback::Auto
-            && seat
-                .ready_rival()
-                .is_some_and(|r| seat.is_preferred(r.peer) && r.says(seat.index).asks);
-        let delay = seat
-            .config
-            .group(seat.group)
-            .map(|g| g.failback_delay)
-            .unwrap_or_default();
-        if let Role::Holder { failback_at, .. } = &mut self.role {
-            *failback_at = asks.then(|| failback_at.unwrap_or(seat.now.plus(delay)));
-        }
-    }
-
-    /// why this holder should hand over, if it should.
-    fn reason_to_yield(&self, seat: &Seat<'_>, out: &mut Vec<Effect>) -> Option<Why> {
-        let Role::Holder {
-            yields,
-            failback_at,
-            ..
-        } = &self.role
-        else {
-            return None;
-        };
-        if self.stopping {
-            return Some(Why::Stop);
-        }
-        seat.ready_rival()?;
-        if self.standby {
-            return Some(Why::Standby);
-        }
-        if let Some(Yield {
-            why: Why::Switch,
-            since,
-        }) = yields
-        {
-            if seat.timing().bound_until(*since) > seat.now {
-                return Some(Why::Switch);
-            }
-            let refusal = Refusal::NobodyReady; // it had D to answer
-            out.push(Effect::Report(Event::Refused {
-                group: seat.group,
-                refusal,
-            }));
-        }
-        if !self.healthy || !self.eligible {
-            return Some(Why::Unready);
-        }
-        failback_at
-            .is_some_and(|at| at <= seat.now)
-            .then_some(Why::Failback)
-    }
-
     /// a holder that presumes its peer dead renews by what the network already has.
     /// Called after the turn's adverts: Send precedes HoldUntil.
     pub(crate) fn presume(&mut self, seat: &Seat<'_>) {
         if self.presumed_dead || seat.silence() >= Depth::Half {
             let sent = seat.sessions.iter().filter_map(|s| s.last_sent).max();
             if let Some(sent) = sent {
-                self.extend_lease(seat.timing().lease_end(sent));
+                self.extend_lease(seat.timing().presumed_lease_end(sent));
             }
         }
     }
 
     /// a lease never shrinks.
-    fn extend_lease(&mut self, until: LocalTime) {
+    pub(crate) fn extend_lease(&mut self, until: LocalTime) {
         if let Role::Holder { lease_end, .. } = &mut self.role {
             *lease_end = until.max(*lease_end);
         }
     }
 
     /// Lets go: the kernel first, then everything else waits for its confirmation.
-    fn release(
+    pub(crate) fn release(
         &mut self,
         seat: &Seat<'_>,
         why: Why,

@@ -185,6 +185,15 @@ impl Timing {
         now.plus(self.vote)
     }
 
+    /// the end of the lease that an advert sent at `sent_at` to a silent peer gives: 1.5 i
+    /// before D can be over for that peer. What it last got may be that much older than what was last
+    /// sent, if either was stopped in the middle of a turn or the network was slow; only a longer stop
+    /// is known as sleep.
+    #[must_use]
+    pub const fn presumed_lease_end(&self, sent_at: LocalTime) -> LocalTime {
+        sent_at.plus(self.lease.minus(self.late()))
+    }
+
     /// when a hold that was issued until `deadline` is certainly over in the kernel.
     #[must_use]
     pub const fn surely_over(&self, deadline: LocalTime) -> LocalTime {
@@ -207,6 +216,12 @@ impl Timing {
     #[must_use]
     pub const fn presume_after(&self) -> Span {
         self.vote.part(2)
+    }
+
+    /// the pace towards an only peer that is silent: its sender may be renewing by it.
+    #[must_use]
+    pub const fn pace_in_silence(&self) -> Span {
+        self.interval.part(2)
     }
 
     /// the pace of a sender in a hurry.

@@ -33,6 +33,7 @@ pub mod auth;
 pub mod config;
 pub mod effect;
 mod group;
+mod handover;
 pub mod input;
 pub mod lease;
 pub mod node;

@@ -304,18 +304,9 @@ impl Node {
         config: &'a Config,
         now: LocalTime,
     ) -> impl Iterator<Item = (&'a Group, Seat<'a>)> {
-        (0u8..).zip(&self.groups).map(move |(id, group)| {
-            let seat = Seat {
-                config,
-                now,
-                incarnation: self.incarnation,
-                quarantined: self.quarantine_until.is_some(),
-                group: GroupId(id),
-                index: usize::from(id),
-                sessions: &self.sessions,
-            };
-            (group, seat)
-        })
+        let quarantined = self.quarantine_until.is_some();
+        let seat = Seat::of(config, now, self.incarnation, quarantined, &self.sessions);
+        self.groups.iter().zip(seat)
     }
 
     fn each_group(
@@ -324,16 +315,9 @@ impl Node {
         now: LocalTime,
         mut f: impl FnMut(&mut Group, &Seat<'_>),
     ) {
-        for (id, group) in (0u8..).zip(&mut self.groups) {
-            let seat = Seat {
-                config,
-                now,
-                incarnation: self.incarnation,
-                quarantined: self.quarantine_until.is_some(),
-                group: GroupId(id),
-                index: usize::from(id),
-                sessions: &self.sessions,
-            };
+        let quarantined = self.quarantine_until.is_some();
+        let seats = Seat::of(config, now, self.incarnation, quarantined, &self.sessions);
+        for (group, seat) in self.groups.iter_mut().zip(seats) {
             f(group, &seat);
         }
     }

@@ -295,7 +295,7 @@ impl Session {
 
     /// when the next advert is due: each i; each i/4 where an answer is owed or late. One that
     /// is asked by the peer and doesn't ask it waits i/4 more, for its answers set the pace. A peer
-    /// that has been silent for D gets no more than one each i.
+    /// that has been silent for D gets no more than one each i, or each i/2 if it is the only one.
     pub(crate) fn send_due(
         &self,
         timing: &Timing,
@@ -303,7 +303,16 @@ impl Session {
         mine: Incarnation,
     ) -> Option<LocalTime> {
         let last = self.last_sent?;
-        let regular = last.plus(timing.interval());
+        let silent = self
+            .silence
+            .as_ref()
+            .is_some_and(|s| s.depth >= Depth::Half);
+        let pace = if silent {
+            timing.pace_in_silence()
+        } else {
+            timing.interval()
+        };
+        let regular = last.plus(pace);
         let Some(life) = self.life.as_ref().filter(|l| l.heard) else {
             return Some(regular);
         };

@@ -76,6 +76,12 @@ impl Span {
         Self(self.0.saturating_add(other.0))
     }
 
+    /// What is left of this span without the other; zero if that is longer.
+    #[must_use]
+    pub const fn minus(self, other: Self) -> Self {
+        Self(self.0.saturating_sub(other.0))
+    }
+
     /// This span `n` times.
     #[must_use]
     pub const fn times(self, n: u64) -> Self {

@@ -64,6 +64,7 @@ fn fault(w: &mut World, standing_cuts: bool) {
 fn calm_down(w: &mut World, bound: u64) {
     w.heal();
     w.weather = Weather::CALM;
+    (w.dies_in_turn, w.stops_in_turn) = (0, 0);
     for m in 0..w.members.len() {
         w.resume(m);
         w.start(m);
@@ -116,6 +117,7 @@ fn drift(w: &mut World) {
 fn majority(seed: u64, size: usize) {
     let mut w = World::new(&spec(size, Arbitration::Majority), seed);
     w.record = true;
+    (w.dies_in_turn, w.stops_in_turn) = (2, 2);
     drift(&mut w);
     for m in 0..size {
         w.start(m);
@@ -135,6 +137,8 @@ fn majority(seed: u64, size: usize) {
 /// get through in time otherwise.
 fn survivor_cut_one_way(seed: u64, cut: usize) {
     let mut w = World::new(&spec(2, Arbitration::Survivor), seed);
+    w.weather.most_delay = [200_000, ms(5), ms(40)][w.below(3) as usize];
+    (w.dies_in_turn, w.stops_in_turn) = (2, 4);
     drift(&mut w);
     for m in 0..2 {
         w.start(m);

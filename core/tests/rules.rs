@@ -672,6 +672,42 @@ fn r14_a_holder_that_hears_a_peer_that_does_not_hear_it_ends_first() {
 }
 
 #[test]
+fn r14_a_peer_that_wakes_up_deaf_waits_until_its_first_word_has_arrived() {
+    // a presumes b dead while b sleeps, and goes on until b's first word arrives; b hears nothing.
+    // The word takes longer than κ, or b is stopped again before it sends it.
+    for (delay, stopped) in [(10, 0), (40, 0), (0, 50), (0, 149)] {
+        let mut w = World::holding(&spec(2, SURVIVOR));
+        w.weather.least_delay = ms(delay);
+        w.weather.most_delay = ms(delay);
+        w.run(ms(500));
+        w.cut(A, B);
+        w.pause(B);
+        w.run(ms(300));
+        w.stops_next = (stopped > 0).then_some(B);
+        w.resume(B);
+        w.run(ms(stopped));
+        w.resume(B);
+        w.until_held_by(B, ms(1_000));
+    }
+}
+
+#[test]
+fn r14_a_holder_that_is_stopped_before_it_sends_does_not_outlive_its_peers_patience() {
+    // a hears nothing and is heard: it goes on by what it sends. Then it is stopped between reading
+    // the clock and sending, for nearly as long as the lease that this was to give.
+    for stopped in [340, 380, 420, 449] {
+        let mut w = World::holding(&spec(2, SURVIVOR));
+        w.cut(B, A);
+        w.run(ms(1_000));
+        w.stops_next = Some(A);
+        w.run(ms(100) + ms(stopped));
+        w.resume(A);
+        w.run(ms(1_000));
+        assert_eq!(w.effective().len(), 1, "{}", w.story());
+    }
+}
+
+#[test]
 fn r14_a_holder_that_hears_nothing_goes_on_when_it_is_heard() {
     let mut w = World::holding(&spec(2, SURVIVOR));
     w.cut(B, A);
@@ -706,7 +742,8 @@ fn r14_send_precedes_hold() {
         Effect::Send { advert, .. } => Some(advert.sent_at),
         _ => None,
     });
-    assert_eq!(deadline, sent.unwrap().plus(Span::from_millis(450)));
+    // H − 1.5 i: what the peer last got may be older than what was last sent.
+    assert_eq!(deadline, sent.unwrap().plus(Span::from_millis(300)));
 }
 
 #[test]
@@ -884,20 +921,20 @@ fn replayed_adverts_change_nothing_and_are_counted() {
             )
         };
         let before: Vec<_> = (0..3).map(|m| seen(&w, m)).collect();
-        let (changes, rejects) = (w.role_changes(), w.rejects.len());
+        let changes = w.role_changes();
+        let mut counted = 0;
         let mut last = 0;
         for advert in recorded.iter().rev().chain(&recorded) {
+            // Answers to replayed knocks are rejected too, but by the way.
+            let rejects = w.rejects.len();
             w.replay(advert.clone());
+            counted += w.rejects.len() - rejects;
             last += 1;
             if last % 100 == 0 {
                 w.run(ms(10));
             }
         }
-        assert_eq!(
-            w.rejects.len() - rejects,
-            2 * recorded.len(),
-            "each one counted"
-        );
+        assert_eq!(counted, 2 * recorded.len(), "each one counted");
         assert!(
             w.rejects
                 .iter()

@@ -88,6 +88,50 @@ fn arbitration() -> impl Strategy<Value = Arbitration> {
     prop::sample::select(vec![Arbitration::Majority, Arbitration::Survivor])
 }
 
+fn wakes_up_early(seed: u64, arbitration: Arbitration) {
+    let size = if arbitration == Arbitration::Majority {
+        3
+    } else {
+        2
+    };
+    let spec = spec(size, arbitration);
+    let mut w = World::new(&spec, seed);
+    w.check_two = false;
+    for m in 0..size {
+        w.start(m);
+    }
+    w.weather.loss = 200;
+    w.weather.most_delay = ms(30);
+    for _ in 0..40 {
+        let pause = w.below(ms(150));
+        w.run(pause);
+        match w.below(6) {
+            0 => w.operator(A, Command::Switch),
+            1 => w.operator(B, Command::Switch),
+            2 => w.cut_both(A, B),
+            3 => w.heal(),
+            _ => {}
+        }
+        for m in 0..size {
+            let config = &w.members[m].config;
+            let mut node = w.node(m).clone();
+            let (now, due) = (w.local(m), node.poll_timeout(config).unwrap());
+            assert!(due > now, "a deadline that is over stays due for ever");
+            let between = now.as_nanos() + (due.as_nanos() - now.as_nanos()) / 2;
+            let mut out = Vec::new();
+            node.handle(
+                config,
+                LocalTime::from_nanos(between),
+                Input::Wake,
+                &mut out,
+            )
+            .unwrap();
+            assert_eq!(&node, w.node(m));
+            assert_eq!(out, vec![]);
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -135,36 +179,18 @@ proptest! {
     /// and whoever does harms nobody.
     #[test]
     fn an_early_wake_up_changes_nothing(seed in any::<u64>(), arbitration in arbitration()) {
-        let size = if arbitration == Arbitration::Majority { 3 } else { 2 };
-        let spec = spec(size, arbitration);
-        let mut w = World::new(&spec, seed);
-        w.check_two = false;
-        for m in 0..size {
-            w.start(m);
-        }
-        w.weather.loss = 200;
-        w.weather.most_delay = ms(30);
-        for _ in 0..40 {
-            let pause = w.below(ms(150));
-            w.run(pause);
-            match w.below(6) {
-                0 => w.operator(A, Command::Switch),
-                1 => w.operator(B, Command::Switch),
-                2 => w.cut_both(A, B),
-                3 => w.heal(),
-                _ => {}
-            }
-            for m in 0..size {
-                let config = &w.members[m].config;
-                let mut node = w.node(m).clone();
-                let (now, due) = (w.local(m), node.poll_timeout(config).unwrap());
-                prop_assert!(due > now, "a deadline that is over stays due for ever");
-                let between = now.as_nanos() + (due.as_nanos() - now.as_nanos()) / 2;
-                let mut out = Vec::new();
-                node.handle(config, LocalTime::from_nanos(between), Input::Wake, &mut out).unwrap();
-                prop_assert_eq!(&node, w.node(m));
-                prop_assert_eq!(out, vec![]);
-            }
-        }
+        wakes_up_early(seed, arbitration);
+    }
+}
+
+/// The turn in which a candidate stops resting is the one from which its patience counts.
+#[test]
+fn r10_patience_counts_from_the_turn_in_which_it_asks() {
+    for seed in [
+        14_481_023_193_796_457_813,
+        667_154_758_360_028_204,
+        15_440_023_474_817_915_254,
+    ] {
+        wakes_up_early(seed, Arbitration::Majority);
     }
 }

@@ -39,7 +39,7 @@ pub fn spec(size: usize, arbitration: Arbitration) -> Spec {
     };
     let mut members = vec![member("a", false), member("b", false)];
     members.extend(
-        ["w", "x", "y"]
+        ["w", "x", "y", "z0", "z1", "z2", "z3"]
             .iter()
             .take(size - 2)
             .map(|n| member(n, true)),
@@ -100,8 +100,9 @@ struct Kernel {
 
 enum Process {
     Up(Node),
-    /// What waits for it: datagrams and confirmations.
-    Paused(Node, Vec<Input>),
+    /// What is left of the turn in which it stopped, and what waits for it: datagrams and
+    /// confirmations.
+    Paused(Node, Vec<Effect>, Vec<Input>),
     Down,
 }
 
@@ -115,6 +116,7 @@ pub struct Member {
     life: u64,
     turn: u64,
     pub sent: u64,
+    pub turns: u64,
     pub announced: u64,
 }
 
@@ -145,6 +147,8 @@ pub struct World {
     happenings: Vec<Option<Happening>>,
     pub weather: Weather,
     cut: Vec<Vec<bool>>,
+    /// How many of the next adverts each link loses.
+    pub lose_next: Vec<Vec<u64>>,
     pub seed: u64,
     pub rejects: Vec<Reject>,
     pub log: Vec<(u64, usize, Event)>,
@@ -154,6 +158,11 @@ pub struct World {
     /// The first moment at which two were effective.
     pub two_at: Option<u64>,
     pub check_two: bool,
+    /// Thousandths of turns in which the process dies, or stops, between two effects.
+    pub dies_in_turn: u64,
+    pub stops_in_turn: u64,
+    /// This member's next turn stops before its first effect.
+    pub stops_next: Option<usize>,
     last_effective: Vec<usize>,
     /// When effectiveness of group 0 last changed.
     pub changed_at: u64,
@@ -177,6 +186,7 @@ impl World {
                 life: 0,
                 turn: 0,
                 sent: 0,
+                turns: 0,
                 announced: 0,
             });
         }
@@ -188,6 +198,7 @@ impl World {
             happenings: Vec::new(),
             weather: Weather::CALM,
             cut: vec![vec![false; n]; n],
+            lose_next: vec![vec![0; n]; n],
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             rejects: Vec::new(),
             log: Vec::new(),
@@ -195,6 +206,9 @@ impl World {
             record: false,
             two_at: None,
             check_two: true,
+            dies_in_turn: 0,
+            stops_in_turn: 0,
+            stops_next: None,
             last_effective: Vec::new(),
             changed_at: 0,
         };
@@ -310,7 +324,7 @@ impl World {
     }
 
     fn input_or_wait(&mut self, m: usize, input: Input) {
-        if let Process::Paused(_, waiting) = &mut self.members[m].process {
+        if let Process::Paused(_, _, waiting) = &mut self.members[m].process {
             waiting.push(input);
         } else {
             self.input(m, input);
@@ -330,16 +344,38 @@ impl World {
         let Process::Up(node) = &mut member.process else {
             return;
         };
+        member.turns += 1;
         if let Err(reject) = node.handle(&member.config, now, input, &mut out) {
             self.rejects.push(reject);
         }
-        for (n, effect) in out.into_iter().enumerate() {
-            if n == crash_after {
-                self.kill(m);
-                return;
-            }
+        let any = out.len() as u64 + 1;
+        let crash_after = if self.dies_in_turn > 0 && self.chance(self.dies_in_turn) {
+            self.below(any) as usize
+        } else {
+            crash_after
+        };
+        let stop_after = if self.stops_next == Some(m) {
+            self.stops_next = None;
+            0
+        } else if self.stops_in_turn > 0 && self.chance(self.stops_in_turn) {
+            self.below(any) as usize
+        } else {
+            usize::MAX
+        };
+        let mut out = out.into_iter();
+        let mut n = 0;
+        while n != crash_after && n != stop_after {
+            let Some(effect) = out.next() else { break };
             self.apply(m, effect);
             self.judge();
+            n += 1;
+        }
+        if stop_after != usize::MAX && crash_after == usize::MAX {
+            self.pause(m);
+            if let Process::Paused(_, rest, _) = &mut self.members[m].process {
+                rest.extend(out);
+            }
+            return;
         }
         if crash_after != usize::MAX {
             self.kill(m);
@@ -394,6 +430,10 @@ impl World {
             self.recorded.push(advert.clone());
         }
         let weather = self.weather;
+        if self.lose_next[from][to] > 0 {
+            self.lose_next[from][to] -= 1;
+            return;
+        }
         if self.cut[from][to] || self.chance(weather.loss) {
             return;
         }
@@ -477,7 +517,7 @@ impl World {
     pub fn pause(&mut self, m: usize) {
         let process = std::mem::replace(&mut self.members[m].process, Process::Down);
         self.members[m].process = match process {
-            Process::Up(node) => Process::Paused(node, Vec::new()),
+            Process::Up(node) => Process::Paused(node, Vec::new(), Vec::new()),
             other => other,
         };
         self.members[m].turn += 1;
@@ -486,13 +526,17 @@ impl World {
     /// SIGCONT: what waits in the socket is handled before timers.
     pub fn resume(&mut self, m: usize) {
         let process = std::mem::replace(&mut self.members[m].process, Process::Down);
-        let Process::Paused(node, waiting) = process else {
+        let Process::Paused(node, rest, waiting) = process else {
             self.members[m].process = process;
             return;
         };
         self.members[m].process = Process::Up(node);
+        for effect in rest {
+            self.apply(m, effect);
+            self.judge();
+        }
         for input in waiting {
-            self.input(m, input);
+            self.input_or_wait(m, input);
         }
         self.input(m, Input::Wake);
         self.judge();
@@ -518,7 +562,7 @@ impl World {
 
     pub fn node(&self, m: usize) -> &Node {
         match &self.members[m].process {
-            Process::Up(node) | Process::Paused(node, _) => node,
+            Process::Up(node) | Process::Paused(node, ..) => node,
             Process::Down => panic!("member {m} is down"),
         }
     }
