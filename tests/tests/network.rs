@@ -40,7 +40,7 @@ fn clients_reach_the_ipv6_address_wherever_it_is() {
         c.file(
             &format!("{name}.nginx"),
             &format!(
-                "daemon off; master_process off; pid {name}.pid; error_log stderr; events {{}}\n\
+                "user root root; daemon off; master_process off; pid {name}.pid; error_log stderr; events {{}}\n\
                  http {{ access_log off; client_body_temp_path {name}.1; proxy_temp_path {name}.2;\n\
                  fastcgi_temp_path {name}.3; uwsgi_temp_path {name}.4; scgi_temp_path {name}.5;\n\
                  server {{ listen [fd77::50]:80; return 200 {name}; }} }}\n"

@@ -77,7 +77,7 @@ fn sections_1_to_5() -> Cluster {
 fn start(c: &mut Cluster, name: &str) {
     let binary = binaries::onehold().display();
     let script = format!(
-        "echo {name} >/proc/sys/kernel/hostname && exec {binary} run --config \
+        "hostname {name} && exec {binary} run --config \
          /run/lab/{name}/onehold.toml"
     );
     c.start_by(name, &["unshare", "--uts", "sh", "-c", &script]);
@@ -90,7 +90,7 @@ fn nginx(c: &Cluster, name: &str, site: &str) -> Process {
     c.file(
         &format!("{name}/nginx.conf"),
         &format!(
-            "daemon off; master_process off; pid {name}.pid; error_log stderr; events {{}}\n\
+            "user root root; daemon off; master_process off; pid {name}.pid; error_log stderr; events {{}}\n\
              http {{ access_log {name}/access.log; client_body_temp_path {name}/nginx/1;\n\
              proxy_temp_path {name}/nginx/2; fastcgi_temp_path {name}/nginx/3;\n\
              uwsgi_temp_path {name}/nginx/4; scgi_temp_path {name}/nginx/5;\n\
