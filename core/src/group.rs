@@ -379,10 +379,11 @@ impl Group {
         self.offer_vote(seat);
         self.pace_campaign(seat);
         self.offer_vote(seat); // one that just began to rest may vote now
-        match self.role {
-            Role::Standby { .. } => self.try_to_hold(seat, out),
-            Role::Holder { .. } => self.go_on_holding(seat, out),
-            Role::Witness | Role::Releasing { .. } => {}
+        if let Role::Standby { .. } = self.role {
+            self.try_to_hold(seat, out);
+        }
+        if let Role::Holder { .. } = self.role {
+            self.go_on_holding(seat, out); // one that just took hold may have to hand over
         }
     }
 

@@ -556,6 +556,28 @@ fn r12_failback_is_one_message_long() {
 }
 
 #[test]
+fn r12_one_that_takes_hold_says_at_once_that_it_would_hand_over() {
+    let mut bench = Alone::new(3, MAJORITY, B);
+    let hello = bench.advert(W);
+    let (out, _) = bench.hear(&hello);
+    let asked_at = sends_to(&out, W)[0].sent_at.as_nanos();
+    // The better one asks, but does not hear us yet.
+    bench.now += ms(1);
+    let mut a = bench.says(A, asks());
+    a.echo = None;
+    bench.hear(&a).1.unwrap();
+    bench.now += ms(1);
+    let grant = Statement {
+        vote: bench.ballot(asked_at),
+        ..Statement::default()
+    };
+    let grant = bench.says(W, grant);
+    let (out, _) = bench.hear(&grant);
+    assert!(hold(&out).is_some());
+    assert!(sends_to(&out, A)[0].groups[0].yields);
+}
+
+#[test]
 fn r12_failback_waits_for_its_delay() {
     let mut patient = spec(3, MAJORITY);
     patient.groups[0].failback_delay = Span::from_millis(2_000);
