@@ -27,6 +27,7 @@ pub struct Setup {
     groups: Vec<Group>,
     paths: u8,
     transport: Transport,
+    lease: Option<&'static str>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -48,6 +49,7 @@ impl Setup {
             }],
             paths: 1,
             transport: Transport::V4,
+            lease: None,
         }
     }
 
@@ -90,6 +92,13 @@ impl Setup {
         self
     }
 
+    /// A lease that no busy machine overlasts: for tests in which nothing may move.
+    #[must_use]
+    pub fn patient(mut self) -> Self {
+        self.lease = Some("2s");
+        self
+    }
+
     pub(crate) fn groups(&self) -> &[Group] {
         &self.groups
     }
@@ -129,6 +138,9 @@ impl Setup {
             line(format_args!("addresses = {:?}", group.addresses));
             line(format_args!("preferred = \"{}\"", group.preferred));
             line(format_args!("interface = \"eth0\""));
+        }
+        if let Some(lease) = self.lease {
+            line(format_args!("[timing]\nlease = \"{lease}\""));
         }
         line(format_args!("[log]\nlevel = \"info\""));
         text

@@ -32,7 +32,7 @@ fn changes(c: &Cluster) -> Vec<u64> {
 
 #[test]
 fn forged_datagrams_change_nothing() {
-    let c = Cluster::majority().start();
+    let c = Cluster::majority().patient().start();
     let real = Tap::on(c.host("lb1")).next_from(LB0);
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut forged = real.clone();
@@ -57,7 +57,7 @@ fn forged_datagrams_change_nothing() {
 
 #[test]
 fn replayed_datagrams_of_this_life_change_nothing() {
-    let c = Cluster::majority().start();
+    let c = Cluster::majority().patient().start();
     let real = Tap::on(c.host("lb1")).next_from(LB0);
     is_rejected(&c, &real, "stale");
     c.watch_for(1); // later, too
@@ -66,7 +66,7 @@ fn replayed_datagrams_of_this_life_change_nothing() {
 
 #[test]
 fn reflected_and_misdirected_datagrams_change_nothing() {
-    let c = Cluster::majority().start();
+    let c = Cluster::majority().patient().start();
     let own = Tap::on(c.host("lb0")).next_from(LB1);
     let to_lb1 = Tap::on(c.host("lb1")).next_from(LB0);
     // lb1 gets what it said to lb0, and what lb0 said to the witness.
@@ -139,7 +139,7 @@ fn the_words_of_a_dead_holder_keep_nobody_from_taking_over() {
 
 #[test]
 fn a_flood_of_noise_moves_nothing() {
-    let c = Cluster::majority().start();
+    let c = Cluster::majority().patient().start();
     let real = Tap::on(c.host("lb1")).next_from(LB0);
     let mark = c.mark();
     let (from, to, bytes) = (real.from, real.to, real.bytes);

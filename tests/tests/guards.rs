@@ -131,7 +131,7 @@ fn one_guard_is_replaced_by_the_other_across_lives() {
 
 #[test]
 fn an_address_deleted_by_hand_is_put_back() {
-    let c = Cluster::majority().also("fd77::50/64").start();
+    let c = Cluster::majority().patient().also("fd77::50/64").start();
     let mark = c.mark();
     for address in ["10.77.0.50/32", "fd77::50/128"] {
         c.ok("lb0", &["ip", "address", "del", address, "dev", "eth0"]);
@@ -150,7 +150,7 @@ fn an_address_deleted_by_hand_is_put_back() {
 fn an_address_added_by_hand_on_the_standby_is_mute() {
     let floating: IpAddr = "10.77.0.50".parse().unwrap();
     for guard in ["auto", "nft"] {
-        let c = Cluster::majority().guard(guard).start();
+        let c = Cluster::majority().patient().guard(guard).start();
         let mark = c.mark();
         c.host("lb1").add_address("eth0", floating, 16).unwrap();
         c.logs("lb1", "is on this host though it is not held");
