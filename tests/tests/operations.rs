@@ -244,7 +244,7 @@ fn keys_are_rotated_without_moving_anything() {
             c.reload(name, "reloaded: ");
         }
     }
-    c.watch_for(1);
+    c.watch_for(3); // more than a lease
     c.has_not_moved(mark);
     for name in c.members() {
         assert_eq!(
