@@ -219,7 +219,7 @@ fn status_is_for_people_and_for_machines() {
     assert_eq!(status["groups"][0]["holder"], "lb0");
     // All have heard each other a moment after the start.
     eventually("no alarm", || {
-        (c.status("lb1")["alarms"].to_string() == "[]").then_some(())
+        (c.status("lb1")["alarms"] == serde_json::json!([])).then_some(())
     });
     let version = c.onehold("lb0", &["version"]);
     assert!(version.starts_with("onehold "), "{version}");
