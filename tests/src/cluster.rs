@@ -322,6 +322,18 @@ impl Cluster {
         count.as_u64().expect("there is such a reason")
     }
 
+    /// How often each member's role in the first group has changed in this life of it. (At the start
+    /// either candidate may be the first.)
+    #[track_caller]
+    pub fn role_changes(&self) -> Vec<u64> {
+        let members = self.members().iter();
+        let changes = members.map(|name| {
+            let changes = self.status(name)["groups"][0]["role_changes"].as_u64();
+            changes.expect("a number")
+        });
+        changes.collect()
+    }
+
     /// What `status` on a member says needs a person.
     #[track_caller]
     pub fn alarms(&self, name: &str) -> String {

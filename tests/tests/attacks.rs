@@ -14,20 +14,14 @@ const OFTEN: u64 = 20;
 #[track_caller]
 fn is_rejected(c: &Cluster, datagram: &Datagram, reason: &str) {
     let mark = c.mark();
-    let (before, roles) = (c.rejected("lb1", reason), changes(c));
+    let (before, roles) = (c.rejected("lb1", reason), c.role_changes());
     (0..OFTEN).for_each(|_| send_as(c.host("stranger"), datagram));
     eventually(&format!("all are counted as {reason}"), || {
         (c.rejected("lb1", reason) >= before + OFTEN).then_some(())
     });
-    assert_eq!(changes(c), roles, "{reason}: a role has changed");
+    assert_eq!(c.role_changes(), roles, "{reason}: a role has changed");
     c.has_not_moved(mark);
     c.hold_on("lb0");
-}
-
-fn changes(c: &Cluster) -> Vec<u64> {
-    let members = c.members().iter();
-    let of = |name: &&str| c.status(name)["groups"][0]["role_changes"].as_u64();
-    members.map(|name| of(name).unwrap()).collect()
 }
 
 #[test]
