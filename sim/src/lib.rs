@@ -4,7 +4,12 @@
 //! - [`demo`]: the story that `cargo demo` plays there.
 //! - [`idle`]: what the daemons cost while nothing happens.
 //! - [`story`]: a run as people read it.
+//! - [`world`]: members, kernels, links and an adversary, for the model checker.
+//! - [`model`]: the exhaustive searches of that world.
 pub mod demo;
 pub mod idle;
+pub mod model;
 pub mod netns;
+pub mod properties;
 pub mod story;
+pub mod world;
