@@ -3,10 +3,12 @@
 //! - [`netns`]: the real daemons on this machine's kernel, in network namespaces of their own.
 //! - [`demo`]: the story that `cargo demo` plays there.
 //! - [`idle`]: what the daemons cost while nothing happens.
+//! - [`diagram`]: draws a run for people.
 //! - [`story`]: a run as people read it.
 //! - [`world`]: members, kernels, links and an adversary, for the model checker.
 //! - [`model`]: the exhaustive searches of that world.
 pub mod demo;
+pub mod diagram;
 pub mod idle;
 pub mod model;
 pub mod netns;
