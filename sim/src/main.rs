@@ -2,8 +2,11 @@
 //! what it costs.
 
 use clap::{Parser, Subcommand};
-use onehold_sim::demo::{self, Screen};
+use onehold_sim::demo::{self, ClusterOptions, Screen};
 use onehold_sim::idle;
+use onehold_sim::model::stateright::Proof;
+use onehold_sim::model::{check, configs};
+use onehold_sim::netns::privilege::Privilege;
 use onehold_sim::netns::{Context, Result, binary, privilege};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -25,6 +28,17 @@ enum Command {
     /// Play stops, crashes, freezes, power cuts, network cuts and loss, and measure each from the
     /// network. Exit status 1 if two ever held the address, or nobody did for long.
     Demo(demo::Options),
+    /// Walk everything that can happen to the shipped core under a named adversary, and say what was
+    /// proved. Exit status 1 if a property is broken, or the walk did not come to its end.
+    Check(check::Options),
+    /// Walk a configuration by hand in the browser, with stateright's Explorer.
+    Explore {
+        /// The configuration; `check --list` lists them.
+        name: String,
+        /// Where to serve it.
+        #[arg(long, default_value = "127.0.0.1:3000")]
+        address: String,
+    },
     /// Measure packets, processor time and memory while nothing happens. Exit status 1 if the
     /// address moved.
     Idle(idle::Options),
@@ -41,11 +55,36 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> Result<bool> {
-    let cluster = match &command {
-        Command::Demo(options) => &options.cluster,
-        Command::Idle(options) => &options.cluster,
-    };
+fn run(command: Command) -> std::result::Result<bool, String> {
+    match command {
+        Command::Check(options) => check::run(&options),
+        Command::Explore { name, address } => explore(&name, &address),
+        Command::Demo(options) => {
+            let (binary, privilege, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;
+            demo::play(&options, binary, privilege, stop).map_err(|e| e.to_string())
+        }
+        Command::Idle(options) => {
+            let (binary, _, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;
+            idle::measure(&options, binary, &stop).map_err(|e| e.to_string())
+        }
+    }
+}
+
+fn explore(name: &str, address: &str) -> std::result::Result<bool, String> {
+    let found = configs::all().into_iter().find(|c| c.name == name);
+    let configuration = found.ok_or_else(|| {
+        format!("there is no configuration `{name}`; `cargo lab check --list` lists them")
+    })?;
+    println!(
+        "{}: {}\nhttp://{address}/",
+        configuration.name, configuration.says
+    );
+    Proof::new(configuration.setup, &configuration.properties).explore(address);
+    Ok(true)
+}
+
+/// The daemon's binary, the right to make networks, and a flag for the end.
+fn prepare(cluster: &ClusterOptions) -> Result<(PathBuf, Privilege, Arc<AtomicBool>)> {
     let binary = onehold(cluster.binary.as_ref())?;
     let privilege = privilege::acquire()?; // before any thread
     let stop = Arc::new(AtomicBool::new(false));
@@ -55,10 +94,7 @@ fn run(command: Command) -> Result<bool> {
             .and_then(|_| flag::register(signal, Arc::clone(&stop)));
         registered.context(|| "catching signals")?;
     }
-    match command {
-        Command::Demo(options) => demo::play(&options, binary, privilege, stop),
-        Command::Idle(options) => idle::measure(&options, binary, &stop),
-    }
+    Ok((binary, privilege, stop))
 }
 
 fn onehold(named: Option<&PathBuf>) -> Result<PathBuf> {

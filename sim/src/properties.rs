@@ -55,7 +55,11 @@ impl When {
     }
 }
 
-const fn always(name: &'static str, says: &'static str, holds: fn(&Moment<'_>) -> bool) -> Property {
+const fn always(
+    name: &'static str,
+    says: &'static str,
+    holds: fn(&Moment<'_>) -> bool,
+) -> Property {
     let when = When::Always;
     Property {
         name,
@@ -133,13 +137,11 @@ fn votes_stand(m: &Moment<'_>) -> bool {
     (0u8..).zip(m.facts).all(|(holder, of)| {
         let life = (MemberId(holder), incarnation(MemberId(holder), of.life));
         let not_free = |(voter, f): &(u8, &Facts)| {
-            *voter == holder
-                || f.process == Alive::Down
-                || f.quarantined
-                || f.vote == Some(life)
+            *voter == holder || f.process == Alive::Down || f.quarantined || f.vote == Some(life)
         };
         let presumed = usize::from(of.presumed_dead);
-        !of.effective || (0u8..).zip(m.facts).filter(not_free).count() + presumed >= majority(m.setup)
+        !of.effective
+            || (0u8..).zip(m.facts).filter(not_free).count() + presumed >= majority(m.setup)
     })
 }
 

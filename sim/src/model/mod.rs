@@ -1,5 +1,12 @@
-//! The exhaustive searches.
+//! The proof: exhaustive walks of the [world](crate::world) under named adversaries.
+//!
+//! Two searches that share nothing but the world: our own, breadth first, over [packed](search) and
+//! [remembered](memo) worlds, which finds shortest traces; and [stateright]'s, depth first.
 
+pub mod check;
 pub mod configs;
 pub mod memo;
+pub mod report;
 pub mod search;
+pub mod stateright;
+pub mod story;

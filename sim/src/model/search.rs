@@ -81,11 +81,9 @@ impl Seen {
     fn insert(&mut self, packed: &[u32], parent: u32) -> bool {
         let (words, width) = (&self.words, self.width);
         let row = |n: u32| &words[n as usize * width..(n as usize + 1) * width];
-        let entry = self.table.entry(
-            hash(packed),
-            |n| row(*n) == packed,
-            |n| hash(row(*n)),
-        );
+        let entry = self
+            .table
+            .entry(hash(packed), |n| row(*n) == packed, |n| hash(row(*n)));
         let hashbrown::hash_table::Entry::Vacant(free) = entry else {
             return false;
         };
@@ -225,7 +223,10 @@ pub fn search(
         unique: seen.parents.len() as u64,
         transitions,
         depth,
-        beginning: traces.iter().map(|t| t.as_ref().map_or(0, |t| t.0)).collect(),
+        beginning: traces
+            .iter()
+            .map(|t| t.as_ref().map_or(0, |t| t.0))
+            .collect(),
         first: traces.into_iter().map(|t| t.map(|t| t.1)).collect(),
         overflow,
         took: started.elapsed(),

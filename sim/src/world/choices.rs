@@ -1,6 +1,8 @@
 //! What may happen next: every choice that the adversary has.
 
-use super::{ALL, Action, Alive, Done, Ending, Facts, Hears, How, Kept, MAX, NONE, Parts, Sent, World};
+use super::{
+    ALL, Action, Alive, Done, Ending, Facts, Hears, How, Kept, MAX, NONE, Parts, Sent, World,
+};
 use arrayvec::ArrayVec;
 
 impl<M: Clone, A: Clone> World<M, A> {
@@ -48,7 +50,11 @@ impl<M: Clone, A: Clone> World<M, A> {
         if self.rest.changes > 0 {
             for cuts in (0u8..).take(adversary.cuts.len()) {
                 if self.rest.settled != cuts + 1 {
-                    visit(Action::Settle(cuts), self.settle(parts, cuts), Done::default());
+                    visit(
+                        Action::Settle(cuts),
+                        self.settle(parts, cuts),
+                        Done::default(),
+                    );
                 }
             }
         }
@@ -83,7 +89,11 @@ impl<M: Clone, A: Clone> World<M, A> {
         for from in (0u8..).take(n) {
             let link = &self.links[usize::from(from) * n + usize::from(to)];
             must |= timely && link.iter().any(|a| !adversary.slow || parts.is_old(a));
-            let places = if adversary.reorders { link.len() } else { link.len().min(1) };
+            let places = if adversary.reorders {
+                link.len()
+            } else {
+                link.len().min(1)
+            };
             for place in (0u8..).take(places) {
                 self.turns(parts, to, How::Receive((from, place)), visit);
             }
@@ -226,7 +236,11 @@ impl<M: Clone, A: Clone> World<M, A> {
             .filter(|from| !self.links[usize::from(*from) * n + usize::from(member)].is_empty())
             .collect();
         let orders = if self.is_settled() || adversary.timely {
-            vec![there.iter().fold(Hears::NOBODY, |hears, from| hears.then(*from))]
+            vec![
+                there
+                    .iter()
+                    .fold(Hears::NOBODY, |hears, from| hears.then(*from)),
+            ]
         } else {
             Hears::all(&there)
         };
@@ -234,8 +248,14 @@ impl<M: Clone, A: Clone> World<M, A> {
             let last = hears.senders().last();
             let how = last.map_or(How::Wake, |from| How::Receive((from, 0)));
             // What precedes it may change how many effects the last turn has: more than enough are tried.
-            let effects = if adversary.in_turn { self.effects(parts, member, how) } else { 0 };
-            let missed = there.iter().filter(|f| **f != member && hears.senders().all(|h| h != **f));
+            let effects = if adversary.in_turn {
+                self.effects(parts, member, how)
+            } else {
+                0
+            };
+            let missed = there
+                .iter()
+                .filter(|f| **f != member && hears.senders().all(|h| h != **f));
             let can_keep = adversary.stragglers && !self.is_settled();
             let backs = missed.filter(|_| can_keep).map(|from| Some(*from));
             let backs: ArrayVec<Option<u8>, 8> = backs.chain([None]).collect();

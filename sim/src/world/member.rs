@@ -85,37 +85,55 @@ pub struct Turn<M, A> {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Events(pub u32);
 
-/// The names of the bits of [`Events`]: a role change by its reason, then the other events.
-pub const EVENTS: [&str; 22] = [
-    "majority",
-    "peer silent",
-    "presumed dead",
-    "lease over",
-    "failback",
-    "switch",
-    "standby",
-    "unready",
-    "unhealthy",
-    "stop",
-    "conflict release",
-    "kernel refused",
-    "muted",
-    "met",
-    "lost",
-    "back",
-    "ready",
-    "overslept",
-    "two in sight",
-    "command refused",
-    "takes hold",
-    "lets go",
+/// The bits of [`Events`]: a name, and what it means with its rule.
+pub const EVENTS: [(&str, &str); 22] = [
+    ("majority", "takes hold: a majority voted for it (R-7)"),
+    (
+        "peer silent",
+        "takes hold: its peer has been silent for long enough (R-14)",
+    ),
+    (
+        "presumed dead",
+        "takes hold: the operator presumed its peer dead (R-17)",
+    ),
+    (
+        "lease over",
+        "its lease is over before it could be renewed (R-7)",
+    ),
+    ("failback", "lets go: the preferred one gets it back (R-12)"),
+    ("switch", "lets go: the operator said switch (R-12)"),
+    ("standby", "lets go: the operator said standby (R-12)"),
+    ("unready", "lets go: it is not ready (R-12)"),
+    (
+        "unhealthy",
+        "lets go: its service fails and nobody else is ready (R-10)",
+    ),
+    ("stop", "lets go: the operator said stop (R-12)"),
+    (
+        "conflict release",
+        "lets go: another holds, and that one is preferred (R-15)",
+    ),
+    ("kernel refused", "lets go: its kernel refused (R-8)"),
+    ("muted", "the kernel confirmed the release (R-8)"),
+    ("met", "meets a new life of a member (R-1)"),
+    ("lost", "a member is not heard any more"),
+    ("back", "a member is heard again"),
+    ("ready", "its quarantine is over (R-9)"),
+    ("overslept", "it overslept (R-13)"),
+    (
+        "two in sight",
+        "it holds and hears another that does (R-15)",
+    ),
+    ("command refused", "refuses what the operator said"),
+    ("takes hold", ""),
+    ("lets go", ""),
 ];
 
 impl Events {
     /// The bit of a name in [`EVENTS`].
     #[must_use]
     pub fn of(name: &str) -> Self {
-        let bit = EVENTS.iter().position(|n| *n == name);
+        let bit = EVENTS.iter().position(|(n, _)| *n == name);
         Self(1 << bit.expect("a name of EVENTS"))
     }
 
@@ -123,6 +141,15 @@ impl Events {
     #[must_use]
     pub const fn has(self, other: Self) -> bool {
         self.0 & other.0 == other.0
+    }
+
+    /// What they mean.
+    pub fn texts(self) -> impl Iterator<Item = &'static str> {
+        let set = (0..)
+            .zip(EVENTS)
+            .filter(move |(bit, _)| self.0 & 1 << bit != 0);
+        set.map(|(_, (_, text))| text)
+            .filter(|text| !text.is_empty())
     }
 
     fn tell(&mut self, event: &Event) {
@@ -238,6 +265,13 @@ impl Member {
     pub fn observe(&self, setup: &Setup) -> Option<Snapshot> {
         let node = self.process.node()?;
         Some(node.observe(setup.seat(self.id), NOW))
+    }
+
+    /// For how long its kernel still answers if nobody does anything.
+    #[must_use]
+    pub fn effective_left(&self, slack: Span) -> Option<Span> {
+        let deadline = self.kernel.deadline?;
+        Some(deadline.plus(slack).since(NOW))
     }
 
     /// What is true of it.
@@ -387,10 +421,12 @@ impl Member {
         let config = setup.seat(me);
         let mine = rates[usize::from(me.0)];
         let mut age = |whose: MemberId, t: &mut LocalTime| {
+            // What it heard last is echoed, and the order of what is in flight still counts.
+            let flight = setup.flight_horizon(rates[usize::from(whose.0)]) + 1;
             let floor = if whose == me {
                 setup.own_horizon()
             } else {
-                setup.flight_horizon(rates[usize::from(whose.0)]) + 1
+                setup.own_horizon().max(flight)
             };
             *t = earlier(*t, rates[usize::from(whose.0)], floor);
         };

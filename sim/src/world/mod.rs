@@ -130,7 +130,7 @@ const ALL: u32 = 0xe;
 impl Hears {
     const NOBODY: Self = Self(NONE);
 
-    fn senders(self) -> impl Iterator<Item = u8> {
+    pub(crate) fn senders(self) -> impl Iterator<Item = u8> {
         let digits = (0..8).map(move |i| self.0 >> (4 * i) & 0xf);
         digits.take_while(|d| *d != NONE).map(|d| d as u8)
     }
@@ -318,7 +318,12 @@ impl<M: Clone, A: Clone> World<M, A> {
         })
     }
 
-    fn turn_now(&mut self, parts: &impl Parts<Member = M, Advert = A>, member: u8, how: How<(u8, u8)>) {
+    fn turn_now(
+        &mut self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        how: How<(u8, u8)>,
+    ) {
         let turn = self.turn(parts, member, how, Ending::Whole);
         if let Some((mut next, _, sent)) = turn {
             for (to, adverts) in (0u8..).zip(sent) {
@@ -437,7 +442,11 @@ impl<M: Clone, A: Clone> World<M, A> {
             hows.push(How::Wake);
         }
         let last = hows.len() - 1;
-        let mut all = (self.clone(), Done::default(), (0..n).map(|_| ArrayVec::new()).collect());
+        let mut all = (
+            self.clone(),
+            Done::default(),
+            (0..n).map(|_| ArrayVec::new()).collect(),
+        );
         for (i, how) in hows.into_iter().enumerate() {
             let (next, done, sent) = &mut all;
             if i > 0 && how == How::Wake && !parts.facts(&next.members[m]).due {

@@ -1,0 +1,269 @@
+//! `onehold-lab check`: walks the named configurations and says what was found.
+
+use super::configs::{self, Configuration};
+use super::memo::Memo;
+use super::search::{Found, Limits, Progress, search};
+use super::stateright::{Proof, Second};
+use super::{report, story};
+use crate::properties::When;
+use crate::story::Broken;
+use clap::Args;
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Mutex;
+
+/// What to check.
+#[derive(Args, Clone, Debug, Default)]
+pub struct Options {
+    /// Configurations by name. Without any: the quick set.
+    pub names: Vec<String>,
+    /// List the configurations.
+    #[arg(long)]
+    pub list: bool,
+    /// The quick set: what every change must pass.
+    #[arg(long)]
+    pub quick: bool,
+    /// All configurations.
+    #[arg(long)]
+    pub full: bool,
+    /// Write what was found as JSON.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// End a configuration at the first property that is broken; don't compare with the pinned counts.
+    #[arg(long)]
+    pub stop_at_first: bool,
+    /// Our own breadth-first search only, without stateright's.
+    #[arg(long)]
+    pub once: bool,
+    /// Pin the counts of worlds in sim/pinned.json, after a change that was meant to change them.
+    #[arg(long)]
+    pub pin: bool,
+    /// Give up beyond so many worlds.
+    #[arg(long, default_value_t = 400_000_000, value_name = "N")]
+    pub most: u64,
+    /// Directory for pictures of counterexamples.
+    #[arg(long, default_value = "target/lab", value_name = "DIR")]
+    pub pictures: PathBuf,
+}
+
+/// What came of one configuration.
+pub struct Outcome {
+    /// Which.
+    pub configuration: Configuration,
+    /// What our own search found.
+    pub found: Found,
+    /// What stateright found, if it was asked.
+    pub second: Option<Second>,
+    /// How many worlds there should be.
+    pub pinned: Option<u64>,
+    /// The first always-property that was broken, as a story.
+    pub story: Option<(&'static str, crate::story::Story)>,
+}
+
+/// What a property came to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Verdict {
+    /// It holds everywhere, and everything was walked.
+    Holds,
+    /// It holds as far as was walked, which was not everything.
+    HoldsSoFar,
+    /// It is broken.
+    Broken,
+    /// It is broken, as it must be here.
+    BrokenAsExpected,
+    /// It must happen, and does.
+    Happens,
+    /// It must happen, and never does.
+    NeverHappens,
+}
+
+impl Verdict {
+    /// As it should be.
+    #[must_use]
+    pub const fn is_good(self) -> bool {
+        matches!(self, Self::Holds | Self::BrokenAsExpected | Self::Happens)
+    }
+}
+
+impl Outcome {
+    /// What a property came to.
+    #[must_use]
+    pub fn verdict(&self, property: usize) -> Verdict {
+        let of = &self.configuration.properties[property];
+        let expected = self
+            .configuration
+            .expected
+            .is_some_and(|(name, _)| name == of.name);
+        let seen = self.found.first[property].is_some();
+        match (of.when.is_always(), seen) {
+            (true, true) if expected => Verdict::BrokenAsExpected,
+            (true, true) => Verdict::Broken,
+            (true, false) if expected => Verdict::NeverHappens,
+            (true, false) if self.found.exhaustive => Verdict::Holds,
+            (true, false) => Verdict::HoldsSoFar,
+            (false, true) => Verdict::Happens,
+            (false, false) => Verdict::NeverHappens,
+        }
+    }
+
+    /// What is wrong besides properties.
+    #[must_use]
+    pub fn complaints(&self) -> Vec<String> {
+        let mut complaints = Vec::new();
+        let unique = self.found.unique;
+        if let Some(second) = &self.second {
+            if second.unique != unique {
+                complaints.push(format!(
+                    "the two searches disagree: {unique} worlds and {}",
+                    second.unique
+                ));
+            }
+            for (i, property) in self.configuration.properties.iter().enumerate() {
+                let broken = second.broken.contains(&property.name);
+                if property.when == When::Always && broken != self.found.first[i].is_some() {
+                    complaints.push(format!("the two searches disagree on {}", property.name));
+                }
+            }
+        }
+        if self.pinned.is_some_and(|pinned| pinned != unique) {
+            complaints.push(format!(
+                "there are {unique} worlds, and sim/pinned.json says {}: something behaves otherwise \
+                 than when that was written; if it is meant to, run `cargo lab check --pin {}`",
+                self.pinned.unwrap_or_default(),
+                self.configuration.name
+            ));
+        }
+        if self.found.overflow {
+            complaints.push("a link had no room for an advert that may not be lost".into());
+        }
+        complaints
+    }
+
+    /// Everything is as it should be.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        (0..self.configuration.properties.len()).all(|i| self.verdict(i).is_good())
+            && self.complaints().is_empty()
+    }
+}
+
+/// Checks what was asked for. `Ok(true)` if everything is as it should be.
+///
+/// # Errors
+/// What was asked for that does not exist, or can't be written.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let all = configs::all();
+    if options.list {
+        report::list(&all);
+        return Ok(true);
+    }
+    for name in &options.names {
+        if !all.iter().any(|c| c.name == name) {
+            return Err(format!(
+                "there is no configuration `{name}`; `cargo lab check --list` lists them"
+            ));
+        }
+    }
+    let quick = !options.full && options.names.is_empty();
+    let chosen = all
+        .into_iter()
+        .filter(|c| options.full || quick && c.quick || options.names.iter().any(|n| n == c.name));
+    let mut pinned = pins()?;
+    let mut outcomes = Vec::new();
+    for configuration in chosen {
+        let pin = pinned.get(configuration.name).copied();
+        let outcome = check(
+            configuration,
+            options,
+            pin.filter(|_| !options.pin && !options.stop_at_first),
+        );
+        report::outcome(&outcome, &options.pictures)?;
+        if outcome.found.exhaustive {
+            pinned.insert(outcome.configuration.name.into(), outcome.found.unique);
+        }
+        outcomes.push(outcome);
+    }
+    if options.pin {
+        let text = serde_json::to_string_pretty(&pinned).map_err(|e| e.to_string())?;
+        std::fs::write(PINNED, text + "\n").map_err(|e| format!("{PINNED}: {e}"))?;
+    }
+    if let Some(file) = &options.json {
+        report::json(&outcomes, file)?;
+    }
+    report::summary(&outcomes);
+    Ok(outcomes.iter().all(Outcome::is_good))
+}
+
+const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pinned.json");
+
+/// How many worlds each configuration has. A change of these numbers is a change of behaviour.
+fn pins() -> Result<BTreeMap<String, u64>, String> {
+    let text = std::fs::read_to_string(PINNED).map_err(|e| format!("{PINNED}: {e}"))?;
+    serde_json::from_str(&text).map_err(|e| format!("{PINNED}: {e}"))
+}
+
+fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -> Outcome {
+    let limits = Limits {
+        states: options.most,
+        stop_at_first: options.stop_at_first,
+    };
+    let last = Mutex::new(None::<Progress>);
+    let screen = report::Screen::new(configuration.name, pinned);
+    let both = !options.once && !options.stop_at_first;
+    let (found, second) = std::thread::scope(|scope| {
+        let second = both.then(|| {
+            let proof = Proof::new(configuration.setup.clone(), &configuration.properties);
+            scope.spawn(|| proof.search(1))
+        });
+        let memo = Memo::new(configuration.setup.clone());
+        let found = search(&memo, &configuration.properties, limits, |progress| {
+            screen.progress(progress);
+            *last.lock().expect("nobody panics with it") = Some(progress);
+        });
+        screen.waiting();
+        let second = second.map(|s| s.join().expect("stateright's search does not panic"));
+        (found, second)
+    });
+    screen.clear();
+    let mut outcome = Outcome {
+        configuration,
+        found,
+        second,
+        pinned,
+        story: None,
+    };
+    outcome.story = counterexample(&outcome);
+    outcome
+}
+
+/// The first property that is broken, as a story.
+fn counterexample(outcome: &Outcome) -> Option<(&'static str, crate::story::Story)> {
+    let configuration = &outcome.configuration;
+    let broken = |i: &usize| {
+        configuration.properties[*i].when.is_always() && outcome.found.first[*i].is_some()
+    };
+    let i = (0..configuration.properties.len()).find(broken)?;
+    let property = &configuration.properties[i];
+    let expected = configuration
+        .expected
+        .filter(|(name, _)| *name == property.name);
+    let broken = Broken {
+        property: property.name.into(),
+        says: property.says.into(),
+        expected: expected.map(|(_, why)| why.into()),
+    };
+    let title = format!("{}: {}", configuration.name, configuration.says);
+    let actions = outcome.found.first[i].as_ref()?;
+    let beginning = outcome.found.beginning[i];
+    Some((
+        property.name,
+        story::tell(
+            &configuration.setup,
+            title,
+            beginning,
+            actions,
+            Some(broken),
+        ),
+    ))
+}

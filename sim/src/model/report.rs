@@ -1,0 +1,354 @@
+//! What `check` says: on the terminal, as pictures, as JSON.
+
+use super::check::{Outcome, Verdict};
+use super::configs::Configuration;
+use super::search::Progress;
+use crate::diagram;
+use crate::world::{Adversary, Setup};
+use serde::Serialize;
+use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::path::Path;
+use std::time::Instant;
+
+/// The line that moves while a configuration is walked; nothing where nobody looks.
+pub struct Screen {
+    name: &'static str,
+    pinned: Option<u64>,
+    since: Instant,
+    shown: bool,
+}
+
+impl Screen {
+    /// A line for a configuration.
+    #[must_use]
+    pub fn new(name: &'static str, pinned: Option<u64>) -> Self {
+        let shown = stderr().is_terminal();
+        let since = Instant::now();
+        Self {
+            name,
+            pinned,
+            since,
+            shown,
+        }
+    }
+
+    /// How far it is.
+    pub fn progress(&self, p: Progress) {
+        let share = self.pinned.map_or(String::new(), |all| {
+            format!(" of {}", number(all.max(p.unique)))
+        });
+        self.show(&format!(
+            "{}{share} worlds, {} wait, depth {}, {} steps/s",
+            number(p.unique),
+            number(p.frontier),
+            p.depth,
+            number((p.transitions as f64 / self.since.elapsed().as_secs_f64()) as u64),
+        ));
+    }
+
+    /// Our own search is at its end.
+    pub fn waiting(&self) {
+        self.show("waiting for stateright's search");
+    }
+
+    fn show(&self, text: &str) {
+        if self.shown {
+            // A terminal that is gone does not matter.
+            let _ = write!(stderr(), "\r\x1b[K{}: {text}", self.name);
+            let _ = stderr().flush();
+        }
+    }
+
+    /// Takes the line away.
+    pub fn clear(&self) {
+        if self.shown {
+            let _ = write!(stderr(), "\r\x1b[K");
+        }
+    }
+}
+
+/// 12,345,678.
+fn number(n: u64) -> String {
+    let digits = n.to_string();
+    let mut out = String::new();
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+/// All configurations, a line each.
+pub fn list(all: &[Configuration]) {
+    for c in all {
+        let set = if c.quick { "quick" } else { "full " };
+        let names: Vec<&str> = c
+            .properties
+            .iter()
+            .filter(|p| p.when.is_always())
+            .map(|p| p.name)
+            .collect();
+        println!("{:<24} {set}  {:<15} {}", c.name, names.join(" "), c.says);
+    }
+}
+
+/// What came of one configuration; a counterexample is drawn.
+///
+/// # Errors
+/// If a picture can't be written.
+pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
+    let c = &outcome.configuration;
+    let found = &outcome.found;
+    println!("{}: {}", c.name, c.says);
+    for bound in bounds(&c.setup) {
+        println!("    assumed     {bound}");
+    }
+    println!(
+        "    walked      {} worlds, {} steps, depth {}; {:.1} s, {} steps/s, {} MiB",
+        number(found.unique),
+        number(found.transitions),
+        found.depth,
+        found.took.as_secs_f64(),
+        number((found.transitions as f64 / found.took.as_secs_f64()) as u64),
+        found.memory >> 20,
+    );
+    println!(
+        "                {} different members, {} adverts, {} turns of the node",
+        number(found.parts[0] as u64),
+        number(found.parts[1] as u64),
+        number(found.parts[2] as u64),
+    );
+    let all = if found.exhaustive {
+        "yes: nothing was left to walk"
+    } else {
+        "NO: it was stopped before the end"
+    };
+    println!("    exhaustive  {all}; worlds are compared whole, so none is taken for another");
+    if let Some(second) = &outcome.second {
+        let n = second.unique as f64;
+        println!(
+            "    again       {} worlds by stateright's depth-first search, without memory of turns; chance \
+             that its fingerprints collided {:.0e}",
+            number(second.unique),
+            n * n / 2f64.powi(65),
+        );
+    }
+    for (i, p) in c.properties.iter().enumerate() {
+        let steps = found.first[i].as_ref().map_or(0, Vec::len);
+        let verdict = match outcome.verdict(i) {
+            Verdict::Holds => "holds".into(),
+            Verdict::HoldsSoFar => "holds as far as was walked".into(),
+            Verdict::Broken => format!("BROKEN after {steps} steps"),
+            Verdict::BrokenAsExpected => format!("broken after {steps} steps, as it must be here"),
+            Verdict::Happens => format!("first after {steps} steps"),
+            Verdict::NeverHappens => "NEVER".into(),
+        };
+        println!(
+            "    {:<11} {}: {verdict}",
+            if p.when.is_always() {
+                p.name
+            } else {
+                "sometimes"
+            },
+            p.says
+        );
+    }
+    for complaint in outcome.complaints() {
+        println!("    WRONG       {complaint}");
+    }
+    if let Some((property, story)) = &outcome.story {
+        let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
+        println!("\n{}", diagram::terminal(story, 110, colour));
+        let file = pictures.join(format!("{}-{property}.html", c.name));
+        let write = std::fs::create_dir_all(pictures)
+            .and_then(|()| std::fs::write(&file, diagram::html(story)));
+        write.map_err(|e| format!("{}: {e}", file.display()))?;
+        println!("    drawn in {}", file.display());
+    }
+    println!();
+    Ok(())
+}
+
+/// What remains bounded in a configuration, in words.
+#[must_use]
+pub fn bounds(setup: &Setup) -> Vec<String> {
+    let a = &setup.adversary;
+    let timing = setup.seats[0].timing();
+    let rate = setup.rates[0][0];
+    let mut bounds = vec![format!(
+        "{} members; i, H, D = {}, {}, {} and \u{3ba} = {} of a clock that goes on {} a tick; so time is \
+         unbounded, and cut into ticks",
+        setup.seats.len(),
+        timing.interval().as_nanos(),
+        timing.lease().as_nanos(),
+        timing.vote().as_nanos(),
+        timing.slack().as_nanos(),
+        if setup.rates.len() > 1 {
+            "9 or 11".into()
+        } else {
+            rate.to_string()
+        },
+    )];
+    bounds.push(network(a));
+    let mut faults = Vec::new();
+    if a.crashes > 0 {
+        let hosts = if a.power { " or host" } else { "" };
+        faults.push(format!(
+            "at most {} deaths of a process{hosts}, {} lives each",
+            a.crashes, a.lives
+        ));
+    }
+    if a.stops > 0 {
+        faults.push(format!(
+            "at most {} stopped at once, as often and as long as may be",
+            a.stops
+        ));
+    }
+    if a.commands > 0 {
+        faults.push(format!("at most {} commands", a.commands));
+    }
+    if a.flips > 0 {
+        faults.push(format!(
+            "at most {} changes of health or eligibility",
+            a.flips
+        ));
+    }
+    if a.changes > 0 {
+        faults.push(format!(
+            "at most {} times another of {} sets of cuts",
+            a.changes,
+            a.cuts.len()
+        ));
+    }
+    if !faults.is_empty() {
+        bounds.push(faults.join("; "));
+    }
+    if a.patience > 0 {
+        bounds.push(format!(
+            "the bound is {} ticks after the last fault",
+            a.patience
+        ));
+    }
+    if a.darkness > 0 {
+        bounds.push(format!(
+            "the bound is {} ticks without a holder",
+            a.darkness
+        ));
+    }
+    bounds
+}
+
+fn network(a: &Adversary) -> String {
+    let run = if a.rounds {
+        "each member runs once a tick, in the order of names"
+    } else {
+        "members run whenever something happens"
+    };
+    let adverts = match (a.timely, a.rounds) {
+        (true, true) => "an advert arrives when its receiver next runs",
+        (true, false) if a.slow => "an advert takes less than a tick",
+        (true, false) => "an advert arrives before time passes",
+        (false, true) => "an advert arrives when its receiver next runs, or never",
+        (false, false) => "an advert arrives at any time, or never",
+    };
+    let mut text = format!("{run}; {adverts}");
+    if a.losses > 0 {
+        text += &format!("; at most {} are lost", a.losses);
+    }
+    if a.stragglers {
+        text += "; one for each receiver is kept back and arrives at any time";
+    }
+    if a.duplicates {
+        text += "; what was not accepted may arrive again and again";
+    }
+    text
+}
+
+/// One line at the end.
+pub fn summary(outcomes: &[Outcome]) {
+    let bad: Vec<&str> = outcomes
+        .iter()
+        .filter(|o| !o.is_good())
+        .map(|o| o.configuration.name)
+        .collect();
+    let worlds: u64 = outcomes.iter().map(|o| o.found.unique).sum();
+    if bad.is_empty() {
+        println!(
+            "{} configurations, {} worlds: everything is as it should be.",
+            outcomes.len(),
+            number(worlds)
+        );
+    } else {
+        println!(
+            "{} configurations, {} worlds: WRONG in {}.",
+            outcomes.len(),
+            number(worlds),
+            bad.join(", ")
+        );
+    }
+}
+
+#[derive(Serialize)]
+struct Json<'a> {
+    configurations: Vec<JsonConfiguration<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonConfiguration<'a> {
+    name: &'a str,
+    exhaustive: bool,
+    unique_states: u64,
+    stateright_unique_states: Option<u64>,
+    transitions: u64,
+    depth: u32,
+    seconds: f64,
+    memory_bytes: u64,
+    bounds: Vec<String>,
+    good: bool,
+    complaints: Vec<String>,
+    properties: Vec<JsonProperty<'a>>,
+}
+
+#[derive(Serialize)]
+struct JsonProperty<'a> {
+    name: &'a str,
+    says: &'a str,
+    verdict: Verdict,
+    /// Of the shortest trace to where it is broken, or happens.
+    steps: Option<usize>,
+}
+
+/// Everything, for machines.
+///
+/// # Errors
+/// If the file can't be written.
+pub fn json(outcomes: &[Outcome], file: &Path) -> Result<(), String> {
+    let configurations = outcomes.iter().map(|o| JsonConfiguration {
+        name: o.configuration.name,
+        exhaustive: o.found.exhaustive,
+        unique_states: o.found.unique,
+        stateright_unique_states: o.second.as_ref().map(|s| s.unique),
+        transitions: o.found.transitions,
+        depth: o.found.depth,
+        seconds: o.found.took.as_secs_f64(),
+        memory_bytes: o.found.memory,
+        bounds: bounds(&o.configuration.setup),
+        good: o.is_good(),
+        complaints: o.complaints(),
+        properties: (0..o.configuration.properties.len())
+            .map(|i| JsonProperty {
+                name: o.configuration.properties[i].name,
+                says: o.configuration.properties[i].says,
+                verdict: o.verdict(i),
+                steps: o.found.first[i].as_ref().map(Vec::len),
+            })
+            .collect(),
+    });
+    let json = Json {
+        configurations: configurations.collect(),
+    };
+    let text = serde_json::to_string_pretty(&json).map_err(|e| e.to_string())?;
+    std::fs::write(file, text + "\n").map_err(|e| format!("{}: {e}", file.display()))
+}

@@ -1,0 +1,115 @@
+//! The same world as a model for stateright: its depth-first search gives a second verdict, and its
+//! Explorer walks it by hand.
+
+use super::story;
+use crate::diagram;
+use crate::properties::{Moment, Property, When};
+use crate::world::{Action, Direct, Events, Of, Setup, World};
+use stateright::{Checker as _, HasDiscoveries, Model, Path};
+
+/// A configuration as stateright sees it. Nothing is remembered between turns, and worlds are
+/// compared by 64-bit fingerprints.
+pub struct Proof {
+    parts: Direct,
+    properties: Vec<Property>,
+}
+
+/// What stateright found.
+#[derive(Clone, Debug)]
+pub struct Second {
+    /// Different worlds.
+    pub unique: u64,
+    /// The properties (of moments, not of steps) that it found broken.
+    pub broken: Vec<&'static str>,
+}
+
+impl Proof {
+    /// The model of a configuration with those of its properties that speak of moments.
+    #[must_use]
+    pub fn new(setup: Setup, properties: &[Property]) -> Self {
+        let of_moments = properties.iter().filter(|p| p.when == When::Always);
+        Self {
+            parts: Direct(setup),
+            properties: of_moments.copied().collect(),
+        }
+    }
+
+    /// Walks everything, depth first. Ends at nothing but the end.
+    #[must_use]
+    pub fn search(self, threads: usize) -> Second {
+        let checker = self
+            .checker()
+            .threads(threads)
+            .finish_when(HasDiscoveries::AllOf(["never"].into_iter().collect()))
+            .spawn_dfs()
+            .join();
+        Second {
+            unique: checker.unique_state_count() as u64,
+            broken: checker.discoveries().into_keys().collect(),
+        }
+    }
+
+    /// Serves the Explorer until the process ends.
+    pub fn explore(self, address: &str) {
+        self.checker().serve(address);
+    }
+
+    fn holds(&self, world: &Of<Direct>, property: usize) -> bool {
+        let facts = world.facts(&self.parts);
+        let moment = Moment {
+            setup: &self.parts.0,
+            facts: &facts,
+            rest: world.rest,
+            events: Events::default(),
+            member: 0,
+        };
+        self.properties
+            .get(property)
+            .is_none_or(|p| (p.holds)(&moment))
+    }
+}
+
+/// stateright wants plain functions, which can't know which property they are.
+fn nth<const N: usize>(proof: &Proof, world: &Of<Direct>) -> bool {
+    proof.holds(world, N)
+}
+
+const NTH: [fn(&Proof, &Of<Direct>) -> bool; 8] = [
+    nth::<0>, nth::<1>, nth::<2>, nth::<3>, nth::<4>, nth::<5>, nth::<6>, nth::<7>,
+];
+
+impl Model for Proof {
+    type State = Of<Direct>;
+    type Action = Action;
+
+    fn init_states(&self) -> Vec<Self::State> {
+        World::beginnings(&self.parts)
+    }
+
+    fn actions(&self, state: &Self::State, actions: &mut Vec<Self::Action>) {
+        state.actions(&self.parts, actions);
+    }
+
+    fn next_state(&self, state: &Self::State, action: Self::Action) -> Option<Self::State> {
+        Some(state.step(&self.parts, action)?.0)
+    }
+
+    fn properties(&self) -> Vec<stateright::Property<Self>> {
+        let named = self.properties.iter().zip(NTH);
+        let named = named.map(|(p, holds)| stateright::Property::always(p.name, holds));
+        // It ends when every property is decided: this one never is.
+        named
+            .chain([stateright::Property::always("everything", |_, _| true)])
+            .collect()
+    }
+
+    fn as_svg(&self, path: Path<Self::State, Self::Action>) -> Option<String> {
+        let beginnings = World::beginnings(&self.parts);
+        let states = path.clone().into_states();
+        let beginning = beginnings.iter().position(|w| Some(w) == states.first())?;
+        let actions = path.into_actions();
+        let title = format!("{} steps", actions.len());
+        let story = story::tell(&self.parts.0, title, beginning, &actions, None);
+        Some(diagram::svg(&story))
+    }
+}

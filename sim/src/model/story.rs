@@ -1,0 +1,319 @@
+//! A trace told as a [`Story`].
+
+use crate::story::{Broken, Lane, Message, Process, Step, Story};
+use crate::world::{
+    Action, Alive, Direct, Done, Ending, Events, How, Known, Of, Parts, Setup, World,
+};
+use onehold_core::advert::{Advert, MemberId};
+use std::collections::HashMap;
+use std::sync::Arc;
+
+/// Tells a trace from one of the beginnings.
+#[must_use]
+pub fn tell(
+    setup: &Setup,
+    title: String,
+    beginning: usize,
+    actions: &[Action],
+    broken: Option<Broken>,
+) -> Story {
+    let parts = Direct(setup.clone());
+    let mut world = World::beginnings(&parts).swap_remove(beginning);
+    let mut teller = Teller {
+        parts: &parts,
+        at: 0,
+        ids: HashMap::new(),
+        steps: Vec::new(),
+    };
+    teller.know(&world);
+    teller.push(&world, Step::default());
+    for action in actions {
+        if let Some(next) = teller.act(&world, *action) {
+            world = next;
+        }
+    }
+    Story {
+        title,
+        unit: "ticks".into(),
+        members: names(setup),
+        steps: teller.steps,
+        broken,
+    }
+}
+
+fn names(setup: &Setup) -> Vec<String> {
+    let members = setup.seats[0].members().iter();
+    members.map(|m| m.name.clone()).collect()
+}
+
+struct Teller<'a> {
+    parts: &'a Direct,
+    at: u64,
+    /// The numbers of the adverts in flight, by where they are kept; each tick makes new ones.
+    ids: HashMap<*const Advert, (u64, Arc<Advert>)>,
+    steps: Vec<Step>,
+}
+
+impl Teller<'_> {
+    fn act(&mut self, world: &Of<Direct>, action: Action) -> Option<Of<Direct>> {
+        let (next, done) = world.step(self.parts, action)?;
+        match action {
+            Action::Tick => {
+                let before: Vec<_> = world.links.iter().map(|l| l.to_vec()).collect();
+                self.at += 1;
+                for (old, new) in before.iter().zip(&next.links) {
+                    // The oldest are lost first.
+                    for (old, new) in old.iter().rev().zip(new.iter().rev()) {
+                        let id = self.id(old);
+                        self.ids.insert(Arc::as_ptr(new), (id, Arc::clone(new)));
+                    }
+                }
+                self.push(&next, Step::default());
+            }
+            Action::Settle(cuts) => {
+                let cuts = self.parts.0.adversary.cuts[usize::from(cuts)];
+                let what = format!("from now on: {}", cut_text(&self.parts.0, cuts));
+                self.push(
+                    &next,
+                    Step {
+                        what,
+                        fault: true,
+                        ..Step::default()
+                    },
+                );
+            }
+            Action::Lose { from, to } => {
+                let names = names(&self.parts.0);
+                let (from, to) = (&names[usize::from(from)], &names[usize::from(to)]);
+                let what = format!("an advert from {from} to {to} is lost");
+                self.push(
+                    &next,
+                    Step {
+                        what,
+                        fault: true,
+                        ..Step::default()
+                    },
+                );
+            }
+            Action::Turn {
+                member,
+                how,
+                ending,
+                ..
+            } => {
+                let received = match how {
+                    How::Receive((from, place)) => self.message(world, from, member, place),
+                    _ => None,
+                };
+                let (what, fault) = how_text(how);
+                let step = Step {
+                    what,
+                    fault,
+                    received,
+                    ..Step::default()
+                };
+                self.turned(&next, member, done, ending, step);
+            }
+            Action::Run {
+                member,
+                hears,
+                ending,
+                back,
+                ..
+            } => {
+                let heard: Vec<_> = hears
+                    .senders()
+                    .filter_map(|from| self.message(world, from, member, 0))
+                    .collect();
+                let mut heard = heard.into_iter();
+                let last = heard.next_back();
+                for received in heard {
+                    let received = Some(received);
+                    let member = Some(usize::from(member));
+                    self.push(
+                        world,
+                        Step {
+                            member,
+                            received,
+                            ..Step::default()
+                        },
+                    );
+                }
+                let what = if last.is_none() { "its timer" } else { "" };
+                let kept_back = back.map(|from| {
+                    let name = &names(&self.parts.0)[usize::from(from)];
+                    format!("; what {name} sent is kept back")
+                });
+                let step = Step {
+                    what: format!("{what}{}", kept_back.unwrap_or_default()),
+                    received: last,
+                    ..Step::default()
+                };
+                self.turned(&next, member, done, ending, step);
+            }
+        }
+        Some(next)
+    }
+
+    /// A member's turn: what it sent is what is new on the links.
+    fn turned(
+        &mut self,
+        after: &Of<Direct>,
+        member: u8,
+        done: Done,
+        ending: Ending,
+        mut step: Step,
+    ) {
+        let known = self.ids.clone();
+        self.know(after);
+        for link in &after.links {
+            let new = link.iter().filter(|a| !known.contains_key(&Arc::as_ptr(a)));
+            step.sent
+                .extend(new.map(|a| said(self.ids[&Arc::as_ptr(a)].0, a)));
+        }
+        let (more, fault) = match ending {
+            Ending::Whole => (String::new(), false),
+            Ending::Dies(n) => (format!("dies after {n} effects"), true),
+            Ending::Stops(n) => (format!("is stopped after {n} effects"), true),
+        };
+        step.what = match (step.what.is_empty(), more.is_empty()) {
+            (_, true) => step.what,
+            (true, false) => more,
+            (false, false) => format!("{}; {more}", step.what),
+        };
+        step.fault |= fault;
+        step.member = Some(usize::from(member));
+        step.reports = reports(done.events);
+        self.push(after, step);
+    }
+
+    fn message(&mut self, world: &Of<Direct>, from: u8, to: u8, place: u8) -> Option<Message> {
+        let link = usize::from(from) * world.members.len() + usize::from(to);
+        let advert = world.links[link].get(usize::from(place))?;
+        let id = self.id(advert);
+        Some(said(id, advert))
+    }
+
+    /// The advert's number. It is kept from now on, so that no other gets its place in memory.
+    fn id(&mut self, advert: &Arc<Advert>) -> u64 {
+        let next = self.ids.len() as u64 + 1;
+        let known = self.ids.entry(Arc::as_ptr(advert));
+        known.or_insert_with(|| (next, Arc::clone(advert))).0
+    }
+
+    fn know(&mut self, world: &Of<Direct>) {
+        for advert in world.links.iter().flatten() {
+            self.id(advert);
+        }
+    }
+
+    fn push(&mut self, world: &Of<Direct>, mut step: Step) {
+        step.at = self.at;
+        let rates = self.parts.0.ticks(world.rest.beginning);
+        let members = world.members.iter().zip(rates);
+        step.lanes = members.map(|(m, rate)| self.lane(m, *rate)).collect();
+        self.steps.push(step);
+    }
+
+    fn lane(&self, known: &Arc<Known>, rate: u64) -> Lane {
+        let facts = self.parts.facts(known);
+        let seen = known.member.observe(&self.parts.0);
+        let group = seen.as_ref().and_then(|s| s.groups.first());
+        let ticks = |span: onehold_core::time::Span| span.as_nanos().div_ceil(rate);
+        let vote = facts.vote.map(|(member, _)| usize::from(member.0));
+        let slack = self.parts.0.seats[0].timing().slack();
+        Lane {
+            process: match facts.process {
+                Alive::Up => Process::Up,
+                Alive::Stopped => Process::Paused,
+                Alive::Down => Process::Down,
+            },
+            role: facts.role.map_or("", |r| r.text()).into(),
+            quarantined: facts.quarantined,
+            lease_left: group.and_then(|g| g.lease_left).map(ticks),
+            effective: facts.effective,
+            effective_left: known.member.effective_left(slack).map_or(0, ticks),
+            vote,
+            vote_left: group
+                .and_then(|g| g.vote_left)
+                .filter(|_| vote.is_some())
+                .map_or(0, ticks),
+        }
+    }
+}
+
+/// What an advert says, shortly.
+fn said(id: u64, advert: &Advert) -> Message {
+    let mut words: Vec<String> = Vec::new();
+    if advert.to_incarnation.is_none() {
+        words.push("knocks".into());
+    }
+    if advert.quarantined {
+        words.push("quarantined".into());
+    }
+    for group in &advert.groups {
+        let flags = [
+            (group.asks, "asks"),
+            (group.holds, "holds"),
+            (group.ready, "ready"),
+            (group.yields, "yields"),
+        ];
+        words.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_owned()));
+        if let Some(ballot) = group.vote {
+            let MemberId(member) = ballot.member;
+            words.push(format!(
+                "votes {}",
+                ["a", "b", "w", "x", "y"][usize::from(member)]
+            ));
+        }
+    }
+    Message {
+        id,
+        from: usize::from(advert.from.0),
+        to: usize::from(advert.to.0),
+        says: words.join(" "),
+    }
+}
+
+fn how_text(how: How<(u8, u8)>) -> (String, bool) {
+    let (text, fault) = match how {
+        How::Wake => ("its timer", false),
+        How::Receive(_) => ("", false),
+        How::Muted => ("the kernel has let go and confirms it", false),
+        How::Operator(command) => {
+            return (
+                format!("the operator says {command:?}").to_lowercase(),
+                true,
+            );
+        }
+        How::Healthy(true) => ("its service is healthy again", true),
+        How::Healthy(false) => ("its service fails", true),
+        How::Eligible(true) => ("its kernel can serve again", true),
+        How::Eligible(false) => ("its kernel can't serve", true),
+        How::Start => ("starts", true),
+        How::Crash => ("the process dies; its kernel goes on", true),
+        How::PowerOff => ("power off", true),
+        How::Stop => ("the process is stopped; its kernel goes on", true),
+        How::Resume => ("the process goes on", true),
+    };
+    (text.into(), fault)
+}
+
+fn cut_text(setup: &Setup, cuts: u32) -> String {
+    let names = names(setup);
+    let n = names.len();
+    let pairs = (0..n).flat_map(|from| (0..n).map(move |to| (from, to)));
+    let cut: Vec<String> = pairs
+        .filter(|(from, to)| cuts & 1 << (from * crate::world::MAX + to) != 0)
+        .map(|(from, to)| format!("{}→{}", names[from], names[to]))
+        .collect();
+    if cut.is_empty() {
+        "nothing is wrong".into()
+    } else {
+        format!("cut {}, and nothing else is wrong", cut.join(" "))
+    }
+}
+
+fn reports(events: Events) -> Vec<String> {
+    events.texts().map(str::to_owned).collect()
+}
