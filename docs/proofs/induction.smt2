@@ -13,7 +13,8 @@
 ;     E <= F and E <= G
 ; An instant of a member's clock is represented by the true time at which that clock first showed it. A
 ; turn may act on an older reading than the present (it was stopped after reading its clock), two turns
-; may have the same reading, and no turn has an older one than the turn before.
+; may have the same reading, and no turn has an older one than the turn before. (Readings are whole
+; nanoseconds, rounded down: so an ask must be under way for at least one.) kappa is by the holder's clock.
 ;
 ; Nothing that was sent is ever removed: an advert may arrive never, once, often, in any order, after any
 ; delay. R-1 and R-2 are left out (every life of the addressee may accept every advert, stale ones too),

@@ -26,10 +26,10 @@
 (assert (and (> H 0.0) (>= kappa 0.0) (<= 0.0 rho) (< rho 1.0)))
 (assert (and (<= (- 1.0 rho) gh) (<= gh (+ 1.0 rho)) (<= (- 1.0 rho) gv) (<= gv (+ 1.0 rho))))
 (assert (and (<= 0.0 late) (<= late kappa)))
-(assert (= (* gv (- free r)) D))
 
 (define-fun safe () Bool (>= (* D (- 1.0 rho)) (* (+ H kappa) (+ 1.0 rho))))
 (define-fun gate () Bool (= (* gh shut) (+ H late)))
+(define-fun binds () Bool (= (* gv (- free r)) D))
 (define-fun arrives () Bool (>= r 0.0))
 
 ; ---------------------------------------------------------------------------------------------
@@ -39,6 +39,7 @@
 (echo "D: the gate is shut no later than the voter is free")
 (push)
 (assert (and safe gate arrives))
+(assert binds)
 (assert (not (<= shut free)))
 (check-sat) ; expect: unsat
 (pop)
@@ -47,6 +48,7 @@
 (push)
 (declare-const lease_over Real)
 (assert (and safe arrives (= (* gh lease_over) H) (= shut (+ lease_over late))))
+(assert binds)
 (assert (not (<= shut free)))
 (check-sat) ; expect: unsat
 (pop)
@@ -58,6 +60,7 @@
 (assert (and (<= 0.0 rho_h) (<= rho_h rho) (<= 0.0 rho_v) (<= rho_v rho)))
 (assert (and (<= (- 1.0 rho_h) gh) (<= gv (+ 1.0 rho_v))))
 (assert (and safe gate arrives))
+(assert binds)
 (assert (not (<= shut free)))
 (check-sat) ; expect: unsat
 (pop)
@@ -111,6 +114,7 @@
 (push)
 (assert (and (> D 0.0) (not safe) gate))
 (assert (and (= gh (- 1.0 rho)) (= gv (+ 1.0 rho)) (= late kappa) (= r 0.0)))
+(assert binds)
 (assert (not (> shut free)))
 (check-sat) ; expect: unsat
 (pop)
@@ -122,6 +126,7 @@
 (echo "tight: such a counterexample with the default timing and a D that is short by a nanosecond")
 (push)
 (assert (and realistic worst gate arrives (= (* (+ D 0.000001) (- 1.0 rho)) (* (+ H kappa) (+ 1.0 rho)))))
+(assert binds)
 (assert (> shut free))
 (check-sat) ; expect: sat
 (get-value (D gh gv late r shut free))
@@ -130,6 +135,7 @@
 (echo "without kappa: two hold")
 (push)
 (assert (and realistic worst gate arrives (= (* D (- 1.0 rho)) (* H (+ 1.0 rho)))))
+(assert binds)
 (assert (> shut free))
 (check-sat) ; expect: sat
 (get-value (D gh gv late r shut free))
@@ -138,6 +144,7 @@
 (echo "without rho: two hold")
 (push)
 (assert (and realistic worst gate arrives (= D (+ H kappa))))
+(assert binds)
 (assert (> shut free))
 (check-sat) ; expect: sat
 (get-value (D gh gv late r shut free))
@@ -146,6 +153,7 @@
 (echo "with rho on one side only: two hold")
 (push)
 (assert (and realistic worst gate arrives (= D (* (+ H kappa) (+ 1.0 rho)))))
+(assert binds)
 (assert (> shut free))
 (check-sat) ; expect: sat
 (get-value (D gh gv late r shut free))
@@ -156,6 +164,7 @@
 (declare-const heard Real) ; true time at which the holder hears of the vote
 (assert (and realistic worst safe arrives (= r 0.0) (= heard 10.0)))
 (assert (= (* gh (- shut heard)) (+ H late)))
+(assert binds)
 (assert (> shut free))
 (check-sat) ; expect: sat
 (get-value (D gh gv late r heard shut free))
@@ -165,6 +174,7 @@
 ; Not needed, and not implemented: the voter would have to know the delay. It shows which end matters.
 (push)
 (assert (and safe gate (= r 0.0)))
+(assert binds)
 (assert (not (<= shut free)))
 (check-sat) ; expect: unsat
 (pop)
@@ -174,6 +184,7 @@
 ; down, so it says that an ask is under way for at least a nanosecond.
 (push)
 (assert (and realistic worst safe gate (= r (- 0.000001)) (= D (/ (* (+ H kappa) (+ 1.0 rho)) (- 1.0 rho)))))
+(assert binds)
 (assert (> shut free))
 (check-sat) ; expect: sat
 (get-value (D gh gv late r shut free))
