@@ -3,6 +3,7 @@
 //!
 //! `cargo verify STEP…` runs only those steps; `cargo verify --list` names them.
 
+mod proofs;
 mod repo;
 mod rules;
 
@@ -26,7 +27,7 @@ struct Step {
     run: fn(&Path) -> Result,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step {
         name: "prerequisites",
         run: prerequisites,
@@ -42,6 +43,10 @@ const STEPS: [Step; 9] = [
     Step {
         name: "rules",
         run: rules::are_tested_and_cited,
+    },
+    Step {
+        name: "proofs",
+        run: proofs::have_the_expected_answers,
     },
     Step {
         name: "clippy",
@@ -169,10 +174,10 @@ fn tests(root: &Path) -> Result {
     }
 }
 
-/// What the whole-program tests need of this machine.
+/// What the proofs and the whole-program tests need of this machine.
 fn prerequisites(_: &Path) -> Result {
     let mut missing = Vec::new();
-    for (program, package) in [("nginx", "nginx-light"), ("nft", "nftables")] {
+    for (program, package) in [("nginx", "nginx-light"), ("nft", "nftables"), ("z3", "z3")] {
         match find(program) {
             Some(path) => println!("{program}: {}", path.display()),
             None => missing.push(format!(
