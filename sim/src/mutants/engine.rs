@@ -14,7 +14,9 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// The tests that carry the rules' numbers, and the core's unit tests.
-const TEST_TARGETS: [&str; 3] = ["--lib", "--test", "rules"];
+const TEST_TARGETS: [&str; 5] = ["--lib", "--test", "rules", "--test", "halves"];
+/// Some mutants make a test run for ever.
+const TEST_LIMIT: Duration = Duration::from_secs(60);
 /// How often a process is asked whether it has ended.
 const GLANCE: Duration = Duration::from_millis(10);
 
@@ -162,7 +164,7 @@ impl<'a> Engine<'a> {
         let mut command = Command::new(checker);
         command.args(["check", configuration, "--stop-at-first", "--json"]);
         command.arg(&json);
-        let status = self.finish(command, mutant, &log)?;
+        let status = self.finish(command, mutant, &log, self.limit)?;
         let checked = fs::read_to_string(&json).ok();
         let checked: Option<Checked> = checked.and_then(|text| serde_json::from_str(&text).ok());
         let outcome = match status.map(|s| s.code()) {
@@ -197,7 +199,7 @@ impl<'a> Engine<'a> {
             let log = place.join(format!("{TESTS}-{n}.log"));
             let mut command = Command::new(test);
             command.arg("--test-threads=1").current_dir(&self.core);
-            let status = self.finish(command, mutant, &log)?;
+            let status = self.finish(command, mutant, &log, self.limit.min(TEST_LIMIT))?;
             if status.is_some_and(|s| s.success()) {
                 continue;
             }
@@ -207,6 +209,7 @@ impl<'a> Engine<'a> {
                 property: property.unwrap_or_else(|| "a test".to_owned()),
                 steps: None,
             };
+            break;
         }
         Ok(Tried {
             configuration: TESTS.to_owned(),
@@ -223,6 +226,7 @@ impl<'a> Engine<'a> {
         mut command: Command,
         mutant: Option<&str>,
         log: &Path,
+        limit: Duration,
     ) -> Result<Option<ExitStatus>> {
         match mutant {
             Some(name) => command.env(VARIABLE, name),
@@ -235,7 +239,7 @@ impl<'a> Engine<'a> {
         let child = command.spawn().context(|| program.display())?;
         let mut running = Running(child);
         let began = Instant::now();
-        while began.elapsed() < self.limit {
+        while began.elapsed() < limit {
             if let Some(status) = running.0.try_wait().context(|| program.display())? {
                 return Ok(Some(status));
             }
