@@ -54,6 +54,17 @@ pub struct Advert {
     pub groups: ArrayVec<Statement, MAX_GROUPS>,
 }
 
+impl Advert {
+    /// Every instant in it, with whose clock it is of: see [`Node::instants`](crate::Node::instants).
+    pub fn instants(&mut self, mut visit: impl FnMut(MemberId, &mut LocalTime)) {
+        visit(self.from, &mut self.sent_at);
+        self.echo.iter_mut().for_each(|t| visit(self.to, t));
+        for ballot in self.groups.iter_mut().filter_map(|s| s.vote.as_mut()) {
+            visit(ballot.member, &mut ballot.asked_at);
+        }
+    }
+}
+
 /// What an advert says of one group of addresses.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Statement {

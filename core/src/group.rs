@@ -602,6 +602,19 @@ impl Group {
         [vote, first, second].into_iter().flatten()
     }
 
+    /// See [`Node::instants`](crate::Node::instants).
+    pub(crate) fn instants(
+        &mut self,
+        me: MemberId,
+        visit: &mut impl FnMut(MemberId, &mut LocalTime),
+    ) {
+        if let Some(vote) = &mut self.vote {
+            visit(vote.member, &mut vote.asked_at);
+            visit(me, &mut vote.until);
+        }
+        self.role.instants(&mut |t| visit(me, t));
+    }
+
     /// What people may see.
     pub(crate) fn observe(&self, seat: &Seat<'_>) -> GroupSnapshot {
         let me = seat.config.me();
@@ -626,6 +639,7 @@ impl Group {
             },
             lease_left: self.role.lease_end().map(|end| end.since(seat.now)),
             vote: self.vote.as_ref().map(Vote::ballot),
+            vote_left: self.vote.map(|v| v.until.since(seat.now)),
             votes,
             asks: self.campaign(seat) != Campaign::Nobody,
             ready: self.ready(seat),

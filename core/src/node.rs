@@ -336,6 +336,20 @@ impl Node {
         });
     }
 
+    /// Every instant in this state, with whose clock it is of, for those who move a node in time: one
+    /// whose instants (and those of the adverts and confirmations that reach it) are all moved alike
+    /// behaves alike, for nothing but differences and order count.
+    pub fn instants(&mut self, config: &Config, mut visit: impl FnMut(MemberId, &mut LocalTime)) {
+        let me = config.me();
+        self.quarantine_until.iter_mut().for_each(|t| visit(me, t));
+        for session in &mut self.sessions {
+            session.instants(me, &mut visit);
+        }
+        for group in &mut self.groups {
+            group.instants(me, &mut visit);
+        }
+    }
+
     /// What people may see. No rule reads it.
     #[must_use]
     pub fn observe(&self, config: &Config, now: LocalTime) -> Snapshot {

@@ -79,6 +79,8 @@ pub struct GroupSnapshot {
     pub lease_left: Option<Span>,
     /// What this member's vote is bound to.
     pub vote: Option<Ballot>,
+    /// For how long still, unless it is renewed or freed.
+    pub vote_left: Option<Span>,
     /// Members whose votes stand for this member, itself included if it counts.
     pub votes: Vec<MemberId>,
     /// This member asks for votes.

@@ -109,4 +109,26 @@ impl Role {
             Self::Witness | Self::Standby { .. } => false,
         }
     }
+
+    /// See [`Node::instants`](crate::Node::instants); all of them are of the own clock.
+    pub(crate) fn instants(&mut self, visit: &mut impl FnMut(&mut LocalTime)) {
+        match self {
+            Self::Witness => {}
+            Self::Standby { patience } => match patience {
+                Patience::Asking { until } | Patience::Resting { until } => visit(until),
+                Patience::Idle | Patience::Tired => {}
+            },
+            Self::Holder {
+                lease_end,
+                yields,
+                failback_at,
+                conflict: _,
+            } => {
+                visit(lease_end);
+                yields.iter_mut().for_each(|y| visit(&mut y.since));
+                failback_at.iter_mut().for_each(visit);
+            }
+            Self::Releasing { asks_until, .. } => asks_until.iter_mut().for_each(visit),
+        }
+    }
 }

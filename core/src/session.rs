@@ -161,6 +161,9 @@ impl Session {
             }
             return Err(Reject::Knock);
         }
+        let echo = advert
+            .echo
+            .filter(|e| *e <= now && timing.bound_until(*e) > now);
         let accepted = match &self.life {
             None => Accepted::Met,
             Some(l) if l.incarnation == advert.incarnation => {
@@ -174,8 +177,8 @@ impl Session {
                 }
             }
             // only a life that has accepted an advert sent after the present one was adopted
-            // can be younger than that one.
-            Some(l) if advert.echo.is_some_and(|e| e > l.adopted_at) => Accepted::Met,
+            // can be younger than that one. (An echo that is D old proves nothing any more.)
+            Some(l) if echo.is_some_and(|e| e > l.adopted_at) => Accepted::Met,
             Some(_) => {
                 self.knocked(advert.incarnation);
                 self.stir_by_knock(now, advert);
@@ -192,15 +195,14 @@ impl Session {
             sent_at: advert.sent_at,
             arrived: now,
             heard: true,
-            echo: advert
-                .echo
-                .filter(|e| *e <= now && timing.bound_until(*e) > now),
+            echo,
             quarantined: advert.quarantined,
         });
         for (mine, theirs) in self.says.iter_mut().zip(&advert.groups) {
             *mine = *theirs;
         }
         self.owed |= self.says.iter().any(|s| s.asks);
+        self.knock.take_if(|k| k.incarnation == advert.incarnation);
         self.stir(now);
         Ok(accepted)
     }
@@ -279,7 +281,10 @@ impl Session {
             life.echo = None;
         }
         let lost = life.heard && timing.bound_until(life.arrived) <= now;
-        life.heard &= !lost;
+        if lost {
+            life.heard = false;
+            self.says.fill(Statement::default()); // no rule goes by what a silent peer once said
+        }
         lost
     }
 
@@ -362,6 +367,36 @@ impl Session {
         let answered = self.knock_answered.map(|at| at.plus(timing.interval()));
         let due = self.send_due(timing, me, mine);
         [heard, echo, silence, answered, due].into_iter().flatten()
+    }
+}
+
+impl Session {
+    /// See [`Node::instants`](crate::Node::instants).
+    pub(crate) fn instants(
+        &mut self,
+        me: MemberId,
+        visit: &mut impl FnMut(MemberId, &mut LocalTime),
+    ) {
+        if let Some(life) = &mut self.life {
+            visit(self.peer, &mut life.sent_at);
+            let own = [Some(&mut life.adopted_at), Some(&mut life.arrived)];
+            let own = own.into_iter().chain([life.echo.as_mut()]).flatten();
+            own.for_each(|t| visit(me, t));
+        }
+        for ballot in self.says.iter_mut().filter_map(|s| s.vote.as_mut()) {
+            visit(ballot.member, &mut ballot.asked_at);
+        }
+        if let Some(silence) = &mut self.silence {
+            visit(me, &mut silence.since);
+            if let Some((_, sent_at)) = &mut silence.knocked {
+                visit(self.peer, sent_at);
+            }
+        }
+        let asked = self.asked.iter_mut().flatten();
+        let own = asked
+            .chain(&mut self.last_sent)
+            .chain(&mut self.knock_answered);
+        own.for_each(|t| visit(me, t));
     }
 }
 

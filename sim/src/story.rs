@@ -28,6 +28,7 @@ pub struct Step {
     /// In whose lane; `None` when only time passed or the network changed.
     pub member: Option<usize>,
     /// What happened, in a few words: `wakes`, `crashes after 2 effects`, `the cable a-b is cut`.
+    /// Empty if `received` says it all. Not drawn when only time passed.
     pub what: String,
     /// It is a fault or somebody's command, and not the ordinary course of things.
     pub fault: bool,

@@ -1,0 +1,167 @@
+//! Members and adverts kept as numbers: every one that was ever seen is kept once.
+//!
+//! Far fewer members than worlds are different, and a turn depends on nothing but the member and
+//! what happens to it. So each turn is taken by the shipped node once, and is looked up from then on.
+
+use crate::world::{Direct, Ending, Facts, How, Member, Parts, Setup, Turn};
+use onehold_core::advert::Advert;
+use rustc_hash::FxHashMap;
+use std::cell::RefCell;
+use std::hash::Hash;
+use std::sync::Arc;
+
+/// The memory. Not shared between threads.
+#[derive(Debug)]
+pub struct Memo {
+    direct: Direct,
+    members: RefCell<Table<Member>>,
+    adverts: RefCell<Table<Advert>>,
+    facts: RefCell<Vec<Facts>>,
+    turns: RefCell<FxHashMap<(u32, How<u32>, Ending), Option<Turn<u32, u32>>>>,
+    aged: RefCell<FxHashMap<(u32, u8), u32>>,
+    adverts_aged: RefCell<FxHashMap<(u32, u8), Option<u32>>>,
+    old: RefCell<Vec<bool>>,
+}
+
+/// Values by number, numbers by value.
+#[derive(Debug)]
+struct Table<T> {
+    values: Vec<Arc<T>>,
+    numbers: FxHashMap<Arc<T>, u32>,
+}
+
+impl<T: Eq + Hash> Table<T> {
+    fn new() -> Self {
+        Self {
+            values: Vec::new(),
+            numbers: FxHashMap::default(),
+        }
+    }
+
+    /// The value's number, and whether it is new.
+    fn number(&mut self, value: T) -> (u32, bool) {
+        let next = u32::try_from(self.values.len()).expect("fewer than 2^32 of a kind");
+        let value = Arc::new(value);
+        let number = *self.numbers.entry(Arc::clone(&value)).or_insert(next);
+        if number == next {
+            self.values.push(value);
+        }
+        (number, number == next)
+    }
+
+    fn value(&self, number: u32) -> Arc<T> {
+        Arc::clone(&self.values[number as usize])
+    }
+}
+
+impl Memo {
+    /// An empty memory.
+    #[must_use]
+    pub fn new(setup: Setup) -> Self {
+        Self {
+            direct: Direct(setup),
+            members: RefCell::new(Table::new()),
+            adverts: RefCell::new(Table::new()),
+            facts: RefCell::default(),
+            turns: RefCell::default(),
+            aged: RefCell::default(),
+            adverts_aged: RefCell::default(),
+            old: RefCell::default(),
+        }
+    }
+
+    /// How many different members, adverts and turns there were.
+    #[must_use]
+    pub fn sizes(&self) -> [usize; 3] {
+        [
+            self.members.borrow().values.len(),
+            self.adverts.borrow().values.len(),
+            self.turns.borrow().len(),
+        ]
+    }
+
+    /// A member by its number.
+    #[must_use]
+    pub fn member_at(&self, number: u32) -> Arc<Member> {
+        self.members.borrow().value(number)
+    }
+
+    /// An advert by its number.
+    #[must_use]
+    pub fn advert_at(&self, number: u32) -> Arc<Advert> {
+        self.adverts.borrow().value(number)
+    }
+
+    fn advert(&self, advert: Advert) -> u32 {
+        let old = advert.sent_at < crate::world::NOW;
+        let (number, new) = self.adverts.borrow_mut().number(advert);
+        if new {
+            self.old.borrow_mut().push(old);
+        }
+        number
+    }
+}
+
+impl Parts for Memo {
+    type Member = u32;
+    type Advert = u32;
+
+    fn setup(&self) -> &Setup {
+        &self.direct.0
+    }
+
+    fn member(&self, member: Member) -> u32 {
+        let facts = member.facts(self.setup());
+        let (number, new) = self.members.borrow_mut().number(member);
+        if new {
+            self.facts.borrow_mut().push(facts);
+        }
+        number
+    }
+
+    fn facts(&self, member: &u32) -> Facts {
+        self.facts.borrow()[*member as usize]
+    }
+
+    fn change(&self, member: &u32, how: &How<&u32>, ending: Ending) -> Option<Turn<u32, u32>> {
+        let key = (*member, how.map(|a| *a), ending);
+        if let Some(turn) = self.turns.borrow().get(&key) {
+            return turn.clone();
+        }
+        let advert = match how {
+            How::Receive(advert) => Some(self.advert_at(**advert)),
+            _ => None,
+        };
+        let how = how.map(|_| advert.as_deref().expect("the advert that is received"));
+        let turn = self.member_at(*member).change(self.setup(), &how, ending);
+        let turn = turn.map(|t| t.map(|m| self.member(m), |a| self.advert(a)));
+        self.turns.borrow_mut().insert(key, turn.clone());
+        turn
+    }
+
+    fn aged(&self, member: &u32, rates: u8) -> u32 {
+        if let Some(aged) = self.aged.borrow().get(&(*member, rates)) {
+            return *aged;
+        }
+        let of = &self.setup().rates[usize::from(rates) / self.setup().orders.len().max(1)];
+        let aged = self.member(self.member_at(*member).aged(self.setup(), of));
+        self.aged.borrow_mut().insert((*member, rates), aged);
+        aged
+    }
+
+    fn advert_aged(&self, advert: &u32, rates: u8) -> Option<u32> {
+        if let Some(aged) = self.adverts_aged.borrow().get(&(*advert, rates)) {
+            return *aged;
+        }
+        let aged = self.direct.advert_aged(&self.advert_at(*advert), rates);
+        let aged = aged.map(|a| self.advert(Arc::unwrap_or_clone(a)));
+        self.adverts_aged
+            .borrow_mut()
+            .insert((*advert, rates), aged);
+        aged
+    }
+
+    fn is_old(&self, advert: &u32) -> bool {
+        self.old.borrow()[*advert as usize]
+    }
+}

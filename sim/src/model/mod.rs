@@ -1,0 +1,5 @@
+//! The exhaustive searches.
+
+pub mod configs;
+pub mod memo;
+pub mod search;

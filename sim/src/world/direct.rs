@@ -1,0 +1,61 @@
+//! Members and adverts kept as they are.
+
+use super::member::advert_aged;
+use super::{Ending, Facts, How, Member, NOW, Parts, Setup, Turn};
+use onehold_core::advert::Advert;
+use std::sync::Arc;
+
+/// Members and adverts as they are: nothing is remembered, every turn is taken by the node itself.
+#[derive(Clone, Debug)]
+pub struct Direct(pub Setup);
+
+/// A member and what is true of it.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Known {
+    /// The member.
+    pub member: Member,
+    facts: Facts,
+}
+
+impl Parts for Direct {
+    type Member = Arc<Known>;
+    type Advert = Arc<Advert>;
+
+    fn setup(&self) -> &Setup {
+        &self.0
+    }
+
+    fn member(&self, member: Member) -> Self::Member {
+        let facts = member.facts(&self.0);
+        Arc::new(Known { member, facts })
+    }
+
+    fn facts(&self, member: &Self::Member) -> Facts {
+        member.facts
+    }
+
+    fn change(
+        &self,
+        member: &Self::Member,
+        how: &How<&Self::Advert>,
+        ending: Ending,
+    ) -> Option<Turn<Self::Member, Self::Advert>> {
+        let how = how.map(|advert| &**advert);
+        let turn = member.member.change(&self.0, &how, ending)?;
+        Some(turn.map(|member| self.member(member), Arc::new))
+    }
+
+    fn aged(&self, member: &Self::Member, rates: u8) -> Self::Member {
+        let rates = &self.0.rates[usize::from(rates) / self.0.orders.len().max(1)];
+        self.member(member.member.aged(&self.0, rates))
+    }
+
+    fn advert_aged(&self, advert: &Self::Advert, rates: u8) -> Option<Self::Advert> {
+        let rates = &self.0.rates[usize::from(rates) / self.0.orders.len().max(1)];
+        advert_aged(&self.0, advert, rates).map(Arc::new)
+    }
+
+    fn is_old(&self, advert: &Self::Advert) -> bool {
+        advert.sent_at < NOW
+    }
+}

@@ -1,0 +1,491 @@
+//! One member: its process, which runs the shipped [`Node`], and its kernel, which outlives it.
+//!
+//! Time stands still here: every clock reads [`NOW`], always, and the past moves away. So two moments
+//! that differ only in when they are, are equal, and the search closes.
+
+use super::{How, Setup};
+use onehold_core::Node;
+use onehold_core::advert::{Advert, Ballot, GroupId, Incarnation, MemberId};
+use onehold_core::auth::Authentic;
+use onehold_core::effect::{Effect, Event, ReleaseId, Why};
+use onehold_core::input::Input;
+use onehold_core::observe::{RoleName, Snapshot};
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+
+/// What every clock reads.
+pub const NOW: LocalTime = LocalTime::from_nanos(1 << 40);
+
+/// What is told of others' clocks and no rule reads: as good as never.
+const UNREAD: LocalTime = LocalTime::from_nanos(0);
+
+/// The one group of addresses in these worlds.
+pub const GROUP: GroupId = GroupId(0);
+
+/// A member's process and kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// Its place in the cluster.
+    pub id: MemberId,
+    /// How many lives its process has begun.
+    pub lives: u8,
+    /// Its process.
+    pub process: Process,
+    /// Its kernel.
+    pub kernel: Kernel,
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Process {
+    /// It runs.
+    Up(Node),
+    /// It was stopped in the middle of a turn: what it still has to do when it goes on.
+    Stopped(Node, Vec<Effect>),
+    /// It is dead.
+    Down,
+}
+
+/// What outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// The gate's deadline, by the member's clock; `None` when it is surely shut.
+    pub deadline: Option<LocalTime>,
+    /// A release that it has not carried out yet.
+    pub releasing: Option<ReleaseId>,
+}
+
+/// How much of a turn takes place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ending {
+    /// All of it.
+    Whole,
+    /// The process dies when so many of the effects are done.
+    Dies(u8),
+    /// The process is stopped when so many of the effects are done; the rest waits for `Resume`.
+    Stops(u8),
+}
+
+/// What a change did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn<M, A> {
+    /// The member afterwards.
+    pub member: M,
+    /// What it handed to the network.
+    pub sent: arrayvec::ArrayVec<(u8, A), 16>,
+    /// How many effects there were to do, reports not counted.
+    pub effects: u8,
+    /// What it reported.
+    pub events: Events,
+    /// Why a datagram changed nothing.
+    pub reject: Option<Reject>,
+}
+
+/// A set of what nodes report: each bit is a rule that fired.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Events(pub u32);
+
+/// The names of the bits of [`Events`]: a role change by its reason, then the other events.
+pub const EVENTS: [&str; 22] = [
+    "majority",
+    "peer silent",
+    "presumed dead",
+    "lease over",
+    "failback",
+    "switch",
+    "standby",
+    "unready",
+    "unhealthy",
+    "stop",
+    "conflict release",
+    "kernel refused",
+    "muted",
+    "met",
+    "lost",
+    "back",
+    "ready",
+    "overslept",
+    "two in sight",
+    "command refused",
+    "takes hold",
+    "lets go",
+];
+
+impl Events {
+    /// The bit of a name in [`EVENTS`].
+    #[must_use]
+    pub fn of(name: &str) -> Self {
+        let bit = EVENTS.iter().position(|n| *n == name);
+        Self(1 << bit.expect("a name of EVENTS"))
+    }
+
+    /// Whether all of `other` are in.
+    #[must_use]
+    pub const fn has(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+
+    fn tell(&mut self, event: &Event) {
+        let name = match event {
+            Event::Role { from, to, why, .. } => {
+                if *to == RoleName::Holder {
+                    self.0 |= Self::of("takes hold").0;
+                }
+                if *from == RoleName::Holder {
+                    self.0 |= Self::of("lets go").0;
+                }
+                match why {
+                    Why::Majority => "majority",
+                    Why::PeerSilent => "peer silent",
+                    Why::PresumedDead => "presumed dead",
+                    Why::LeaseOver => "lease over",
+                    Why::Failback => "failback",
+                    Why::Switch => "switch",
+                    Why::Standby => "standby",
+                    Why::Unready => "unready",
+                    Why::Unhealthy => "unhealthy",
+                    Why::Stop => "stop",
+                    Why::Conflict => "conflict release",
+                    Why::KernelRefused => "kernel refused",
+                    Why::Muted => "muted",
+                }
+            }
+            Event::Met { .. } => "met",
+            Event::Lost { .. } => "lost",
+            Event::Back { .. } => "back",
+            Event::Ready => "ready",
+            Event::Overslept => "overslept",
+            Event::Conflict { .. } => "two in sight",
+            Event::Refused { .. } => "command refused",
+        };
+        self.0 |= Self::of(name).0;
+    }
+}
+
+/// What is true of a member, and what it says of itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// Its process runs, is stopped, or is dead.
+    pub process: Alive,
+    /// Its kernel answers for the address. The one fact that counts.
+    pub effective: bool,
+    /// A release waits for its kernel.
+    pub releasing: bool,
+    /// It should be woken now.
+    pub due: bool,
+    /// Its role.
+    pub role: Option<RoleName>,
+    /// It is in quarantine.
+    pub quarantined: bool,
+    /// Whom its live vote is bound to, and in which life.
+    pub vote: Option<(MemberId, Incarnation)>,
+    /// It asks for votes.
+    pub asks: bool,
+    /// It says that it could hold.
+    pub ready: bool,
+    /// Its kernel could serve.
+    pub eligible: bool,
+    /// Its service is healthy.
+    pub healthy: bool,
+    /// Its operator lets it hold.
+    pub wanted: bool,
+    /// The operator presumed its peer dead.
+    pub presumed_dead: bool,
+    /// Its life.
+    pub life: u8,
+}
+
+/// How a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Alive {
+    /// It runs.
+    Up,
+    /// It was stopped.
+    Stopped,
+    /// It is dead.
+    Down,
+}
+
+/// The incarnation of a member's nth life.
+#[must_use]
+pub fn incarnation(id: MemberId, life: u8) -> Incarnation {
+    Incarnation((u64::from(id.0) + 1) << 8 | u64::from(life))
+}
+
+impl Process {
+    pub(super) const fn node(&self) -> Option<&Node> {
+        match self {
+            Self::Up(node) | Self::Stopped(node, _) => Some(node),
+            Self::Down => None,
+        }
+    }
+}
+
+impl Member {
+    /// One that has never been started.
+    #[must_use]
+    pub fn new(id: MemberId) -> Self {
+        Self {
+            id,
+            lives: 0,
+            process: Process::Down,
+            kernel: Kernel::default(),
+        }
+    }
+
+    /// What its node lets be seen.
+    #[must_use]
+    pub fn observe(&self, setup: &Setup) -> Option<Snapshot> {
+        let node = self.process.node()?;
+        Some(node.observe(setup.seat(self.id), NOW))
+    }
+
+    /// What is true of it.
+    #[must_use]
+    pub fn facts(&self, setup: &Setup) -> Facts {
+        let config = setup.seat(self.id);
+        let seen = self.observe(setup);
+        let group = seen.as_ref().and_then(|s| s.groups.first());
+        let due = |node: &Node| node.poll_timeout(config).is_none_or(|at| at <= NOW);
+        Facts {
+            process: match &self.process {
+                Process::Up(_) => Alive::Up,
+                Process::Stopped(..) => Alive::Stopped,
+                Process::Down => Alive::Down,
+            },
+            effective: self.kernel.deadline.is_some(),
+            releasing: self.kernel.releasing.is_some(),
+            due: matches!(&self.process, Process::Up(node) if due(node)),
+            role: group.map(|g| g.role),
+            quarantined: seen.as_ref().is_some_and(|s| s.quarantine_left.is_some()),
+            vote: group
+                .filter(|g| g.vote_left.is_some_and(|left| left > Span::ZERO))
+                .and_then(|g| g.vote)
+                .map(|b| (b.member, b.incarnation)),
+            asks: group.is_some_and(|g| g.asks),
+            ready: group.is_some_and(|g| g.ready),
+            eligible: group.is_some_and(|g| g.eligible),
+            healthy: group.is_some_and(|g| g.healthy),
+            wanted: group.is_some_and(|g| !g.standby)
+                && !self.process.node().is_some_and(Node::stopped),
+            presumed_dead: group.is_some_and(|g| g.presumed_dead),
+            life: self.lives,
+        }
+    }
+
+    /// One change of it, up to its ending. `None` if it can't take place.
+    #[must_use]
+    pub fn change(
+        &self,
+        setup: &Setup,
+        how: &How<&Advert>,
+        ending: Ending,
+    ) -> Option<Turn<Self, Advert>> {
+        let mut turn = Turn {
+            member: self.clone(),
+            sent: arrayvec::ArrayVec::new(),
+            effects: 0,
+            events: Events::default(),
+            reject: None,
+        };
+        let config = setup.seat(self.id);
+        let member = &mut turn.member;
+        let input = match how {
+            How::Wake => Input::Wake,
+            How::Receive(advert) => Input::Received(Authentic::assumed((*advert).clone())),
+            How::Muted => {
+                let release = member.kernel.releasing.take()?;
+                member.kernel.deadline = None;
+                let group = GROUP;
+                Input::Muted { group, release }
+            }
+            How::Operator(command) => Input::Operator {
+                group: GROUP,
+                command: *command,
+            },
+            How::Healthy(healthy) => Input::Health {
+                group: GROUP,
+                healthy: *healthy,
+            },
+            How::Eligible(eligible) => Input::Eligible {
+                group: GROUP,
+                eligible: *eligible,
+            },
+            How::Start => {
+                member.kernel = Kernel::default(); // before anything else
+                member.lives += 1;
+                let life = incarnation(self.id, member.lives);
+                let node = Node::start(config, life, NOW, Span::ZERO);
+                member.process = Process::Up(node);
+                Input::Wake
+            }
+            How::Crash => {
+                member.process = Process::Down;
+                member.kernel.releasing = None;
+                return Some(turn);
+            }
+            How::PowerOff => {
+                member.process = Process::Down;
+                member.kernel = Kernel::default();
+                return Some(turn);
+            }
+            How::Resume => {
+                let Process::Stopped(node, rest) = &member.process else {
+                    return None;
+                };
+                let (node, rest) = (node.clone(), rest.clone());
+                member.process = Process::Up(node);
+                turn.apply(rest.into_iter());
+                return Some(turn);
+            }
+        };
+        let Process::Up(node) = &mut turn.member.process else {
+            return None;
+        };
+        let mut effects = Vec::new();
+        turn.reject = node.handle(config, NOW, input, &mut effects).err();
+        effects.retain(|effect| {
+            if let Effect::Report(event) = effect {
+                turn.events.tell(event);
+            }
+            matters(effect)
+        });
+        turn.effects = u8::try_from(effects.len()).expect("few effects");
+        let done = match ending {
+            Ending::Whole => effects.len(),
+            Ending::Dies(n) | Ending::Stops(n) => usize::from(n),
+        };
+        let mut effects = effects.into_iter();
+        turn.apply(effects.by_ref().take(done));
+        match ending {
+            Ending::Whole => {}
+            Ending::Dies(_) => {
+                turn.member.process = Process::Down;
+                turn.member.kernel.releasing = None;
+            }
+            Ending::Stops(_) => {
+                if let Process::Up(node) = &turn.member.process {
+                    turn.member.process = Process::Stopped(node.clone(), effects.collect());
+                }
+            }
+        }
+        Some(turn)
+    }
+
+    /// One tick later: everything that happened moves away.
+    #[must_use]
+    pub fn aged(&self, setup: &Setup, rates: &[u64]) -> Self {
+        let mut member = self.clone();
+        let me = self.id;
+        let config = setup.seat(me);
+        let mine = rates[usize::from(me.0)];
+        let mut age = |whose: MemberId, t: &mut LocalTime| {
+            let floor = if whose == me {
+                setup.own_horizon()
+            } else {
+                setup.flight_horizon(rates[usize::from(whose.0)]) + 1
+            };
+            *t = earlier(*t, rates[usize::from(whose.0)], floor);
+        };
+        match &mut member.process {
+            Process::Up(node) => node.instants(config, age),
+            Process::Stopped(node, rest) => {
+                node.instants(config, &mut age);
+                for effect in rest {
+                    match effect {
+                        Effect::HoldUntil { deadline, .. } => age(me, deadline),
+                        Effect::Send { advert, .. } => advert.instants(&mut age),
+                        Effect::Release { .. } | Effect::Announce { .. } | Effect::Report(_) => {}
+                    }
+                }
+            }
+            Process::Down => {}
+        }
+        let timing = config.timing();
+        member.kernel.deadline = member
+            .kernel
+            .deadline
+            .map(|deadline| earlier(deadline, mine, u64::MAX))
+            .filter(|deadline| timing.surely_over(*deadline) > NOW);
+        member
+    }
+}
+
+impl<M, A> Turn<M, A> {
+    /// The same with its parts kept otherwise.
+    pub fn map<N, B>(self, member: impl FnOnce(M) -> N, advert: impl Fn(A) -> B) -> Turn<N, B> {
+        let sent = self.sent.into_iter();
+        Turn {
+            member: member(self.member),
+            sent: sent.map(|(to, a)| (to, advert(a))).collect(),
+            effects: self.effects,
+            events: self.events,
+            reject: self.reject,
+        }
+    }
+}
+
+impl Turn<Member, Advert> {
+    fn apply(&mut self, effects: impl Iterator<Item = Effect>) {
+        let kernel = &mut self.member.kernel;
+        for effect in effects {
+            match effect {
+                Effect::Release { release, .. } => kernel.releasing = Some(release),
+                Effect::Send { to, advert } => self.sent.push((to.0, as_sent(advert))),
+                // Absolute: one that is past already opens nothing.
+                Effect::HoldUntil { deadline, .. } if deadline > NOW => {
+                    kernel.deadline = Some(deadline);
+                }
+                Effect::HoldUntil { .. } => {}
+                Effect::Announce { .. } | Effect::Report(_) => {}
+            }
+        }
+    }
+}
+
+/// Whether an effect does anything to the kernel or the network.
+const fn matters(effect: &Effect) -> bool {
+    match effect {
+        Effect::Release { .. } | Effect::Send { .. } | Effect::HoldUntil { .. } => true,
+        Effect::Announce { .. } | Effect::Report(_) => false,
+    }
+}
+
+/// An advert without what no rule reads: `echo_age`, and when somebody else's ask was made.
+fn as_sent(mut advert: Advert) -> Advert {
+    advert.echo_age = Span::ZERO;
+    let to = advert.to;
+    let hearsay = |b: &&mut Ballot| b.member != to;
+    let votes = advert.groups.iter_mut().filter_map(|s| s.vote.as_mut());
+    votes.filter(hearsay).for_each(|b| b.asked_at = UNREAD);
+    advert
+}
+
+/// An advert in flight, one tick later. `None` when it is too old to be in flight still.
+pub(super) fn advert_aged(setup: &Setup, advert: &Advert, rates: &[u64]) -> Option<Advert> {
+    let mut advert = advert.clone();
+    let sender = rates[usize::from(advert.from.0)];
+    let horizon = setup.flight_horizon(sender);
+    if !setup.adversary.stragglers && NOW.since(advert.sent_at).as_nanos() + sender > horizon {
+        return None;
+    }
+    let from = advert.from;
+    advert.instants(|whose, t| {
+        let floor = if whose == from {
+            horizon
+        } else {
+            setup.own_horizon()
+        };
+        *t = earlier(*t, rates[usize::from(whose.0)], floor);
+    });
+    Some(advert)
+}
+
+/// An instant seen from `by` later; one further back than `floor` is as good as at `floor`.
+fn earlier(t: LocalTime, by: u64, floor: u64) -> LocalTime {
+    if t == UNREAD {
+        return t;
+    }
+    let moved = t.as_nanos().saturating_sub(by);
+    LocalTime::from_nanos(moved.max(NOW.as_nanos().saturating_sub(floor)))
+}

@@ -1,0 +1,138 @@
+//! What is fixed in one run of the checker: the cluster, its clocks, and what the adversary may do.
+
+use onehold_core::advert::MemberId;
+use onehold_core::config::{Arbitration, Config};
+use onehold_core::input::Command;
+
+/// One configuration of the world.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    /// The cluster's configuration from every member's seat.
+    pub seats: Vec<Config>,
+    /// Every possible choice of clocks: by how much each member's clock goes on in one tick.
+    pub rates: Vec<Vec<u64>>,
+    /// Every possible order in which members run within a tick, kept for the whole run; if empty, any
+    /// order at any time.
+    pub orders: Vec<Vec<u8>>,
+    /// For so many ticks nothing happens but what should, before the adversary may act.
+    pub warm_up: u64,
+    /// What the adversary may do.
+    pub adversary: Adversary,
+}
+
+/// What may go wrong.
+#[derive(Clone, Debug)]
+pub struct Adversary {
+    /// Each member runs once a tick, in any order, and handles then what has arrived. (Else whenever
+    /// something happens to it.)
+    pub rounds: bool,
+    /// In rounds: an advert arrives when its receiver next runs, or never.
+    pub prompt: bool,
+    /// How many adverts there may be in flight on each link; one more pushes the oldest out, or is lost.
+    pub room: usize,
+    /// Adverts get lost only by `losses`, and arrive before time passes (or, if `slow`, within a tick).
+    pub timely: bool,
+    /// Where adverts are timely, they may still take up to a tick.
+    pub slow: bool,
+    /// Adverts of one link may overtake each other.
+    pub reorders: bool,
+    /// A knock may be delivered again and again.
+    pub duplicates: bool,
+    /// After so many ticks an advert in flight is lost...
+    pub flight: u64,
+    /// ... or is not, but arrives whenever the adversary likes.
+    pub stragglers: bool,
+    /// Processes may be run late, by any time.
+    pub late: bool,
+    /// How many processes may die.
+    pub crashes: u8,
+    /// Of which members: bit m is member m.
+    pub victims: u8,
+    /// Whole hosts may die instead.
+    pub power: bool,
+    /// They may die between any two effects of a turn.
+    pub in_turn: bool,
+    /// How many lives each member may have.
+    pub lives: u8,
+    /// How many processes may be stopped between two effects of a turn.
+    pub stops: u8,
+    /// How many commands the operators may give.
+    pub commands: u8,
+    /// Which.
+    pub says: Vec<Command>,
+    /// How many times health or eligibility of a candidate may change.
+    pub flips: u8,
+    /// How many adverts may be lost where they are timely.
+    pub losses: u8,
+    /// The faults may end for good, but for one of these sets of cuts: bit 5·from + to.
+    pub settles: Vec<u32>,
+    /// How many ticks are counted since the faults ended, or since the last one.
+    pub patience: u8,
+    /// How many ticks are counted while nobody is effective.
+    pub darkness: u8,
+}
+
+impl Default for Adversary {
+    /// A network that loses and delays; nothing else.
+    fn default() -> Self {
+        Self {
+            rounds: false,
+            prompt: false,
+            room: 1,
+            timely: false,
+            slow: false,
+            reorders: false,
+            duplicates: false,
+            flight: 3,
+            stragglers: false,
+            late: false,
+            crashes: 0,
+            victims: u8::MAX,
+            power: false,
+            in_turn: false,
+            lives: 1,
+            stops: 0,
+            commands: 0,
+            says: Vec::new(),
+            flips: 0,
+            losses: 0,
+            settles: Vec::new(),
+            patience: 0,
+            darkness: 0,
+        }
+    }
+}
+
+impl Setup {
+    /// The configuration from a member's seat.
+    #[must_use]
+    pub fn seat(&self, member: MemberId) -> &Config {
+        &self.seats[usize::from(member.0)]
+    }
+
+    /// Whether a member may hold.
+    #[must_use]
+    pub fn is_candidate(&self, member: u8) -> bool {
+        self.seats[0].is_candidate(MemberId(member))
+    }
+
+    /// How far back a rule may look on its own clock, in nanoseconds: D everywhere but in the silences
+    /// of two members alone (R-14: D + 1.5 i; R-17: D + Q).
+    #[must_use]
+    pub fn own_horizon(&self) -> u64 {
+        let timing = self.seats[0].timing();
+        let vote = timing.vote();
+        let horizon = match (self.seats.len(), self.seats[0].arbitration()) {
+            (2, Arbitration::Survivor) => timing.survive_after(),
+            (2, Arbitration::Majority) => vote.times(2),
+            _ => vote,
+        };
+        horizon.as_nanos()
+    }
+
+    /// How far back the sending of an advert in flight may be, on a sender's clock of this rate.
+    #[must_use]
+    pub const fn flight_horizon(&self, rate: u64) -> u64 {
+        self.adversary.flight * rate
+    }
+}
