@@ -9,6 +9,7 @@ use onehold_core::config::{Arbitration, Spec};
 use onehold_core::effect::{Effect, Event, ReleaseId};
 use onehold_core::input::{Command, Input, Refusal};
 use onehold_core::observe::{GroupSnapshot, RoleName};
+use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use world::alone::*;
 use world::*;
@@ -23,11 +24,7 @@ fn holder(spec: &Spec, me: usize) -> Alone {
     let hello = bench.advert(W);
     bench.hear(&hello).1.unwrap();
     bench.now += ms(1);
-    let grant = Statement {
-        vote: bench.ballot(bench.now - ms(1)),
-        ..Statement::default()
-    };
-    let grant = bench.says(W, grant);
+    let grant = bench.says(W, grants(&bench, bench.now - ms(1)));
     assert!(hold(&bench.hear(&grant).0).is_some());
     bench.now += ms(1);
     bench
@@ -36,6 +33,14 @@ fn holder(spec: &Spec, me: usize) -> Alone {
 fn group_of(bench: &Alone) -> GroupSnapshot {
     let now = LocalTime::from_nanos(bench.now);
     bench.node.observe(&bench.config, now).groups[0].clone()
+}
+
+/// What votes for the ask that was sent then.
+fn grants(bench: &Alone, asked_at: u64) -> Statement {
+    Statement {
+        vote: bench.ballot(asked_at),
+        ..Statement::default()
+    }
 }
 
 fn ready() -> Statement {
@@ -108,20 +113,27 @@ fn r1_a_replayed_knock_does_not_keep_another_waiting() {
 }
 
 #[test]
+fn r1_an_echo_that_is_d_old_proves_no_younger_life() {
+    let mut bench = Alone::new(3, MAJORITY, W);
+    let known = bench.advert(A);
+    bench.hear(&known).1.unwrap();
+    let mut other = bench.advert(A);
+    other.incarnation = Incarnation(777);
+    other.echo = Some(LocalTime::from_nanos(bench.now + 1));
+    bench.until(bench.now + ms(D + 1));
+    assert_eq!(bench.hear(&other).1, Err(Reject::OldLife));
+    other.echo = Some(LocalTime::from_nanos(bench.now));
+    assert_eq!(bench.hear(&other).1, Ok(()));
+}
+
+#[test]
 fn r3_a_vote_counts_for_any_ask_that_stands() {
     let mut bench = Alone::new(3, MAJORITY, A);
     let hello = bench.advert(W);
     bench.hear(&hello).1.unwrap();
     let asked_at = bench.now;
     bench.until(asked_at + ms(150));
-    let vote = bench.ballot(asked_at);
-    let grant = bench.says(
-        W,
-        Statement {
-            vote,
-            ..Statement::default()
-        },
-    );
+    let grant = bench.says(W, grants(&bench, asked_at));
     let lease = hold(&bench.hear(&grant).0);
     assert_eq!(
         lease,
@@ -147,19 +159,62 @@ fn r4_a_free_vote_is_offered_to_the_better_one_first() {
 }
 
 #[test]
+fn r7_a_lease_counts_from_the_newest_ask_that_a_majority_granted() {
+    let mut bench = Alone::new(5, MAJORITY, A);
+    for peer in [2, 3] {
+        let hello = bench.advert(peer);
+        bench.hear(&hello).1.unwrap();
+    }
+    let first = bench.now;
+    bench.until(first + ms(150));
+    for (voter, asked_at, lease) in [
+        (2, first, None),
+        (3, first + ms(100), Some(first + ms(450))),
+    ] {
+        let grant = bench.says(voter, grants(&bench, asked_at));
+        assert_eq!(hold(&bench.hear(&grant).0), lease);
+    }
+}
+
+#[test]
+fn r7_a_lease_does_not_shrink_when_the_newest_vote_goes() {
+    let mut bench = Alone::new(3, MAJORITY, A);
+    let hello = bench.advert(W);
+    bench.hear(&hello).1.unwrap();
+    let first = bench.now;
+    bench.until(first + ms(150));
+    for (peer, says, lease) in [
+        (W, grants(&bench, first + ms(100)), Some(first + ms(550))),
+        (B, grants(&bench, first), None),
+        (W, Statement::default(), None),
+    ] {
+        bench.now += ms(1);
+        let advert = bench.says(peer, says);
+        assert_eq!(hold(&bench.hear(&advert).0), lease);
+    }
+}
+
+#[test]
+fn r7_one_that_asks_nobody_takes_no_hold() {
+    let mut bench = Alone::new(3, MAJORITY, A);
+    let hello = bench.advert(W);
+    bench.hear(&hello).1.unwrap();
+    let asked_at = bench.now;
+    bench.now += ms(1);
+    // It votes for us, and says with that very word that it does not hear us any more.
+    let mut grant = bench.says(W, grants(&bench, asked_at));
+    grant.echo = None;
+    assert_eq!(hold(&bench.hear(&grant).0), None);
+    assert!(!group_of(&bench).asks);
+}
+
+#[test]
 fn r7_no_hold_by_a_vote_for_an_ask_that_was_not_sent() {
     let mut bench = Alone::new(3, MAJORITY, A);
     let hello = bench.advert(W);
     bench.hear(&hello).1.unwrap();
     bench.now += ms(1);
-    let vote = bench.ballot(bench.now + ms(50));
-    let grant = bench.says(
-        W,
-        Statement {
-            vote,
-            ..Statement::default()
-        },
-    );
+    let grant = bench.says(W, grants(&bench, bench.now + ms(50)));
     assert_eq!(hold(&bench.hear(&grant).0), None);
 }
 
@@ -171,14 +226,7 @@ fn r7_no_hold_that_is_nearly_over_when_it_begins() {
     let asked_at = bench.now;
     for (later, takes) in [(400, false), (1, false)] {
         bench.until(bench.now + ms(later));
-        let vote = bench.ballot(asked_at);
-        let grant = bench.says(
-            W,
-            Statement {
-                vote,
-                ..Statement::default()
-            },
-        );
+        let grant = bench.says(W, grants(&bench, asked_at));
         assert_eq!(hold(&bench.hear(&grant).0).is_some(), takes);
     }
 }
@@ -204,16 +252,8 @@ fn r8_nothing_is_announced_before_the_kernel_holds_it() {
     let mut bench = Alone::new(3, MAJORITY, A);
     let hello = bench.advert(W);
     bench.hear(&hello).1.unwrap();
-    let grant = bench.now;
     bench.now += ms(1);
-    let vote = bench.ballot(grant);
-    let grant = bench.says(
-        W,
-        Statement {
-            vote,
-            ..Statement::default()
-        },
-    );
+    let grant = bench.says(W, grants(&bench, bench.now - ms(1)));
     let (out, _) = bench.hear(&grant);
     let place = |is: fn(&Effect) -> bool| out.iter().position(is).unwrap();
     let held = place(|e| matches!(e, Effect::HoldUntil { .. }));
@@ -228,6 +268,22 @@ fn r10_a_sick_one_asks_nobody_if_the_group_says_so() {
         health(&mut bench, false);
         let hello = bench.advert(W);
         bench.hear(&hello).1.unwrap();
+        assert_eq!(group_of(&bench).asks, expected);
+    }
+}
+
+#[test]
+fn r10_a_sick_one_leaves_it_to_a_ready_one() {
+    let mut bench = Alone::new(3, MAJORITY, A);
+    health(&mut bench, false);
+    for (peer, says, expected) in [
+        (W, Statement::default(), true),
+        (B, Statement::default(), true),
+        (B, ready(), false),
+    ] {
+        bench.now += ms(1);
+        let advert = bench.says(peer, says);
+        bench.hear(&advert).1.unwrap();
         assert_eq!(group_of(&bench).asks, expected);
     }
 }
@@ -285,6 +341,74 @@ fn r10_one_that_is_two_way_with_too_few_asks_nobody() {
         bench.hear(&hello).1.unwrap();
         assert_eq!(group_of(&bench).asks, expected);
     }
+}
+
+#[test]
+fn r11_the_better_one_votes_while_it_asks_nobody_itself() {
+    let sick = Statement {
+        ready: false,
+        ..asks()
+    };
+    for (commands, voted) in [(vec![], false), (vec![Command::Standby], true)] {
+        let mut bench = Alone::new(3, MAJORITY, A);
+        for command in commands {
+            operator(&mut bench, command);
+        }
+        let hello = bench.advert(W);
+        bench.hear(&hello).1.unwrap();
+        let other = bench.says(B, sick);
+        bench.hear(&other).1.unwrap();
+        assert_eq!(bench.vote().is_some(), voted);
+    }
+}
+
+#[test]
+fn r12_one_whose_kernel_cannot_serve_it_hands_over() {
+    let mut bench = holder(&spec(3, MAJORITY), A);
+    let other = bench.says(B, ready());
+    bench.hear(&other).1.unwrap();
+    for eligible in [true, false] {
+        let group = WEB;
+        let _ = bench.input(Input::Eligible { group, eligible });
+        assert_eq!(group_of(&bench).yields, !eligible);
+    }
+}
+
+#[test]
+fn r12_no_release_for_an_ask_that_is_old_or_nearly_over() {
+    for (echo, arrives, lets_go) in [(1, 2, true), (1, 400, false), (0, 20, false)] {
+        let mut bench = holder(&spec(3, MAJORITY), A);
+        let began = bench.now;
+        let other = bench.says(B, ready());
+        bench.hear(&other).1.unwrap();
+        bench.now += ms(1);
+        operator(&mut bench, Command::Switch);
+        while bench.now + ms(50) <= began + ms(arrives) {
+            renewed(&mut bench, ms(50));
+        }
+        bench.until(began + ms(arrives));
+        let mut answer = bench.says(B, asks());
+        answer.echo = Some(LocalTime::from_nanos(began + ms(echo)));
+        let out = bench.hear(&answer).0;
+        assert_eq!(released(&out).is_some(), lets_go, "{echo} {arrives}");
+    }
+}
+
+#[test]
+fn r12_stop_waits_for_d_at_most() {
+    let mut bench = holder(&spec(3, MAJORITY), A);
+    let mut released_after = None;
+    for step in 0..6 {
+        let other = bench.says(B, ready());
+        bench.hear(&other).1.unwrap();
+        if step == 0 {
+            operator(&mut bench, Command::Stop);
+        }
+        if released(&renewed(&mut bench, ms(100))).is_some() {
+            released_after = released_after.or(Some(step));
+        }
+    }
+    assert_eq!(released_after, Some(4), "in the fifth 100 ms");
 }
 
 #[test]
@@ -359,6 +483,43 @@ fn r12_failback_delay_starts_again_when_the_other_stops_asking() {
         released_after.is_some_and(|n| n >= 11),
         "{released_after:?}"
     );
+}
+
+#[test]
+fn r13_one_that_was_silent_is_lost_before_it_is_heard_again() {
+    let mut bench = Alone::new(3, MAJORITY, W);
+    let hello = bench.advert(A);
+    bench.hear(&hello).1.unwrap();
+    bench.now += ms(D + 1); // and no turn in between
+    let again = bench.advert(A);
+    let (out, _) = bench.hear(&again);
+    let peer = id(A);
+    for event in [Event::Lost { peer }, Event::Back { peer }] {
+        assert!(out.contains(&Effect::Report(event)), "{out:?}");
+    }
+}
+
+#[test]
+fn r14_a_peer_that_neither_votes_nor_starts_renews_nothing() {
+    for (quarantined, renews) in [(false, false), (true, true)] {
+        let mut bench = Alone::new(2, SURVIVOR, A);
+        bench.until(bench.now + ms(D + 150));
+        bench.now += ms(1);
+        let hello = bench.advert(B);
+        bench.hear(&hello).1.unwrap();
+        let mut later = bench.advert(B);
+        bench.until(bench.now + ms(50));
+        later.sent_at = bench.advert(B).sent_at;
+        later.quarantined = quarantined;
+        assert_eq!(hold(&bench.hear(&later).0).is_some(), renews);
+    }
+}
+
+#[test]
+fn r14_patience_counts_from_the_end_of_quarantine() {
+    let mut bench = Alone::new(2, SURVIVOR, B);
+    assert_eq!(hold(&bench.until(bench.now + ms(D + 149))), None);
+    assert!(hold(&bench.until(bench.now + ms(1))).is_some());
 }
 
 #[test]
@@ -454,14 +615,7 @@ fn r18_a_late_echo_or_vote_is_hurried_for() {
     let nothing = |_: &Alone, _| Statement::default();
     assert!(paced(W, A, nothing, true) <= 2, "nothing is late");
     assert!((3..=6).contains(&paced(W, A, nothing, false)), "an echo is");
-    let grants = |bench: &Alone, asked_at| Statement {
-        vote: bench.ballot(asked_at),
-        ..Statement::default()
-    };
-    let votes = |bench: &Alone, _| Statement {
-        vote: bench.ballot(bench.now),
-        ..Statement::default()
-    };
+    let votes = |bench: &Alone, _| grants(bench, bench.now);
     assert!(paced(A, W, votes, true) <= 2, "nothing is late");
     assert!((3..=6).contains(&paced(A, W, grants, true)), "a vote is");
 }
