@@ -183,12 +183,14 @@ impl<'a> Engine<'a> {
                 )));
             }
         };
-        let configurations = checked.map(|c| c.configurations).unwrap_or_default();
+        let configurations = checked.map(|c| c.configurations);
+        let sum = |all: &[CheckedConfiguration]| all.iter().map(|c| c.unique_states).sum();
+        let all = |all: &[CheckedConfiguration]| all.iter().all(|c| c.exhaustive);
         Ok(Tried {
             configuration: configuration.to_owned(),
             outcome,
-            states: Some(configurations.iter().map(|c| c.unique_states).sum()),
-            exhaustive: configurations.iter().all(|c| c.exhaustive),
+            states: configurations.as_deref().map(sum),
+            exhaustive: configurations.as_deref().is_some_and(all),
             seconds: 0.0,
         })
     }
@@ -337,5 +339,53 @@ mod tests {
                 steps: Some(12)
             }
         );
+    }
+
+    /// A checker that breaks a property under one mutant, and can't do what it is told under another.
+    const CHECKER: &str = r#"#!/bin/sh
+case "$ONEHOLD_MUTANT" in
+    odd) echo "what?"; exit 2 ;;
+    slow) exec sleep 60 ;;
+    panics) exit 101 ;;
+    bad) verdict=broken steps=3 status=1 ;;
+    *) verdict=holds steps=null status=0 ;;
+esac
+echo '{"configurations":[{"name":"'$2'","exhaustive":true,"unique_states":7,"properties":[{"name":"S1","verdict":"'$verdict'","steps":'$steps'}]}]}' > "$5"
+exit $status
+"#;
+
+    #[test]
+    fn a_checker_is_run_under_each_mutant_and_understood() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let runs = env::temp_dir().join(format!("onehold-mutants-{}", std::process::id()));
+        fs::create_dir_all(&runs).unwrap();
+        let checker = runs.join("checker");
+        fs::write(&checker, CHECKER).unwrap();
+        fs::set_permissions(&checker, fs::Permissions::from_mode(0o755)).unwrap();
+        let stop = AtomicBool::new(false);
+        let engine = Engine {
+            checker,
+            tests: Vec::new(),
+            core: runs.clone(),
+            runs: runs.clone(),
+            limit: Duration::from_secs(2),
+            stop: &stop,
+        };
+        let broke = |property: &str, steps| Outcome::Broke {
+            property: property.to_owned(),
+            steps,
+        };
+        for (mutant, outcome) in [
+            (None, Outcome::Passed),
+            (Some("bad"), broke("S1", Some(3))),
+            (Some("panics"), broke("no panic", None)),
+            (Some("slow"), Outcome::OutOfTime),
+        ] {
+            assert_eq!(engine.try_on(mutant, "c").unwrap().outcome, outcome);
+        }
+        assert_eq!(engine.try_on(None, "c").unwrap().states, Some(7));
+        let wrong = engine.try_on(Some("odd"), "c").unwrap_err().to_string();
+        assert!(wrong.contains("status 2") && wrong.contains("what?"));
+        fs::remove_dir_all(&runs).unwrap();
     }
 }
