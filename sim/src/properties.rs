@@ -166,7 +166,7 @@ fn connected(m: &Moment<'_>, a: usize, b: usize) -> bool {
     let Some(settled) = usize::from(m.rest.settled).checked_sub(1) else {
         return true;
     };
-    let cuts = m.setup.adversary.settles[settled];
+    let cuts = m.setup.adversary.cuts[settled];
     cuts & (1 << (a * MAX + b) | 1 << (b * MAX + a)) == 0
 }
 

@@ -49,7 +49,7 @@ pub fn setup(
     Setup {
         seats: members.iter().map(seat).collect(),
         rates: vec![vec![1; size]],
-        orders: vec![],
+        orders: vec![(0..size as u8).collect()],
         warm_up: 0,
         adversary,
     }

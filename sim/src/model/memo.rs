@@ -139,25 +139,25 @@ impl Parts for Memo {
         turn
     }
 
-    fn aged(&self, member: &u32, rates: u8) -> u32 {
-        if let Some(aged) = self.aged.borrow().get(&(*member, rates)) {
+    fn aged(&self, member: &u32, beginning: u8) -> u32 {
+        if let Some(aged) = self.aged.borrow().get(&(*member, beginning)) {
             return *aged;
         }
-        let of = &self.setup().rates[usize::from(rates) / self.setup().orders.len().max(1)];
+        let of = self.setup().ticks(beginning);
         let aged = self.member(self.member_at(*member).aged(self.setup(), of));
-        self.aged.borrow_mut().insert((*member, rates), aged);
+        self.aged.borrow_mut().insert((*member, beginning), aged);
         aged
     }
 
-    fn advert_aged(&self, advert: &u32, rates: u8) -> Option<u32> {
-        if let Some(aged) = self.adverts_aged.borrow().get(&(*advert, rates)) {
+    fn advert_aged(&self, advert: &u32, beginning: u8) -> Option<u32> {
+        if let Some(aged) = self.adverts_aged.borrow().get(&(*advert, beginning)) {
             return *aged;
         }
-        let aged = self.direct.advert_aged(&self.advert_at(*advert), rates);
+        let aged = self.direct.advert_aged(&self.advert_at(*advert), beginning);
         let aged = aged.map(|a| self.advert(Arc::unwrap_or_clone(a)));
         self.adverts_aged
             .borrow_mut()
-            .insert((*advert, rates), aged);
+            .insert((*advert, beginning), aged);
         aged
     }
 

@@ -2,7 +2,7 @@
 
 use super::memo::Memo;
 use crate::properties::{Moment, Property, When};
-use crate::world::{Action, Done, Events, MAX, Of, Parts, ROOM, Rest, World};
+use crate::world::{Action, Done, Events, MAX, Of, Parts, ROOM, Rest, Setup, World};
 use arrayvec::ArrayVec;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
@@ -104,41 +104,51 @@ impl Seen {
 /// Packs worlds of one configuration.
 struct Packing {
     members: usize,
-    room: usize,
+    /// How many adverts each link has room for, by place in [`World::links`].
+    rooms: Vec<usize>,
 }
 
 impl Packing {
-    const fn width(&self) -> usize {
-        self.members + self.members * (self.members - 1) * self.room + 3
+    fn of(setup: &Setup) -> Self {
+        let n = setup.seats.len();
+        let room = |i: usize| {
+            if i / n == i % n {
+                usize::from(setup.adversary.stragglers)
+            } else {
+                setup.adversary.room
+            }
+        };
+        Self {
+            members: n,
+            rooms: (0..n * n).map(room).collect(),
+        }
+    }
+
+    fn width(&self) -> usize {
+        self.members + self.rooms.iter().sum::<usize>() + 3
     }
 
     fn pack(&self, world: &Of<Memo>, out: &mut ArrayVec<u32, { MAX + MAX * MAX * ROOM + 3 }>) {
         out.clear();
         out.extend(world.members.iter().copied());
-        for (i, link) in world.links.iter().enumerate() {
-            if i / self.members == i % self.members {
-                continue;
-            }
+        for (link, room) in world.links.iter().zip(&self.rooms) {
             out.extend(link.iter().map(|a| a + 1));
-            out.extend(std::iter::repeat_n(0, self.room - link.len()));
+            out.extend(std::iter::repeat_n(0, room - link.len()));
         }
         out.extend(world.rest.pack());
     }
 
     fn unpack(&self, row: &[u32]) -> Of<Memo> {
         let (members, rest) = row.split_at(self.members);
-        let (links, rest) = rest.split_at(rest.len() - 3);
-        let mut links = links.chunks(self.room);
-        let mut link = |i: usize| -> ArrayVec<u32, ROOM> {
-            if i / self.members == i % self.members {
-                return ArrayVec::new();
-            }
-            let words = links.next().expect("one for each pair");
+        let (mut links, rest) = rest.split_at(rest.len() - 3);
+        let link = |room: &usize| -> ArrayVec<u32, ROOM> {
+            let (words, others) = links.split_at(*room);
+            links = others;
             words.iter().filter(|w| **w > 0).map(|w| w - 1).collect()
         };
         World {
             members: members.iter().copied().collect(),
-            links: (0..self.members * self.members).map(&mut link).collect(),
+            links: self.rooms.iter().map(link).collect(),
             rest: Rest::unpack([rest[0], rest[1], rest[2]]),
         }
     }
@@ -153,10 +163,7 @@ pub fn search(
 ) -> Found {
     let started = Instant::now();
     let setup = memo.setup();
-    let packing = Packing {
-        members: setup.seats.len(),
-        room: setup.adversary.room,
-    };
+    let packing = Packing::of(setup);
     let mut seen = Seen {
         width: packing.width(),
         words: Vec::new(),
@@ -177,7 +184,6 @@ pub fn search(
     }
     let (mut at, mut level_end, mut depth, mut transitions) = (0u32, seen.parents.len(), 0, 0u64);
     let mut overflow = false;
-    let mut actions = Vec::new();
     let mut told = Instant::now();
     while (at as usize) < seen.parents.len()
         && (seen.parents.len() as u64) < limits.states
@@ -187,22 +193,17 @@ pub fn search(
             (level_end, depth) = (seen.parents.len(), depth + 1);
         }
         let world = packing.unpack(seen.row(at));
-        actions.clear();
-        world.actions(memo, &mut actions);
-        for action in &actions {
-            let Some((next, done)) = world.step(memo, *action) else {
-                continue;
-            };
+        world.expand(memo, &mut |action, next, done| {
             transitions += 1;
             overflow |= done.overflow;
             packing.pack(&next, &mut packed);
             let number = seen.parents.len() as u32;
             if seen.insert(&packed, at) {
-                judge.moment(memo, &next, done, number, Some((at, *action)));
+                judge.moment(memo, &next, done, number, Some((at, action)));
             } else if done.events != Events::default() {
-                judge.step(memo, &next, done, (at, *action));
+                judge.step(memo, &next, done, (at, action));
             }
-        }
+        });
         at += 1;
         if at.is_multiple_of(4096) && told.elapsed() > Duration::from_millis(200) {
             told = Instant::now();
@@ -308,19 +309,17 @@ fn trace(
     }
     path.reverse();
     let mut packed = ArrayVec::new();
-    let mut actions = Vec::new();
     let mut steps = Vec::new();
     for pair in path.windows(2) {
         let world = packing.unpack(seen.row(pair[0]));
-        actions.clear();
-        world.actions(memo, &mut actions);
-        let found = actions.iter().find(|action| {
-            world.step(memo, **action).is_some_and(|(next, _)| {
-                packing.pack(&next, &mut packed);
-                packed.as_slice() == seen.row(pair[1])
-            })
+        let mut found = None;
+        world.expand(memo, &mut |action, next, _| {
+            packing.pack(&next, &mut packed);
+            if found.is_none() && packed.as_slice() == seen.row(pair[1]) {
+                found = Some(action);
+            }
         });
-        steps.push(*found.expect("the step that was taken can be taken again"));
+        steps.push(found.expect("the step that was taken can be taken again"));
     }
     steps.extend(last);
     (path[0] as usize, steps)

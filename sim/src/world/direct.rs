@@ -45,13 +45,13 @@ impl Parts for Direct {
         Some(turn.map(|member| self.member(member), Arc::new))
     }
 
-    fn aged(&self, member: &Self::Member, rates: u8) -> Self::Member {
-        let rates = &self.0.rates[usize::from(rates) / self.0.orders.len().max(1)];
+    fn aged(&self, member: &Self::Member, beginning: u8) -> Self::Member {
+        let rates = self.0.ticks(beginning);
         self.member(member.member.aged(&self.0, rates))
     }
 
-    fn advert_aged(&self, advert: &Self::Advert, rates: u8) -> Option<Self::Advert> {
-        let rates = &self.0.rates[usize::from(rates) / self.0.orders.len().max(1)];
+    fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Option<Self::Advert> {
+        let rates = self.0.ticks(beginning);
         advert_aged(&self.0, advert, rates).map(Arc::new)
     }
 

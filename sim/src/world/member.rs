@@ -329,6 +329,13 @@ impl Member {
                 member.kernel = Kernel::default();
                 return Some(turn);
             }
+            How::Stop => {
+                let Process::Up(node) = &member.process else {
+                    return None;
+                };
+                member.process = Process::Stopped(node.clone(), Vec::new());
+                return Some(turn);
+            }
             How::Resume => {
                 let Process::Stopped(node, rest) = &member.process else {
                     return None;

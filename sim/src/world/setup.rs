@@ -11,8 +11,7 @@ pub struct Setup {
     pub seats: Vec<Config>,
     /// Every possible choice of clocks: by how much each member's clock goes on in one tick.
     pub rates: Vec<Vec<u64>>,
-    /// Every possible order in which members run within a tick, kept for the whole run; if empty, any
-    /// order at any time.
+    /// Every possible order in which members run within a tick; it stays for a whole run.
     pub orders: Vec<Vec<u8>>,
     /// For so many ticks nothing happens but what should, before the adversary may act.
     pub warm_up: u64,
@@ -23,11 +22,9 @@ pub struct Setup {
 /// What may go wrong.
 #[derive(Clone, Debug)]
 pub struct Adversary {
-    /// Each member runs once a tick, in any order, and handles then what has arrived. (Else whenever
-    /// something happens to it.)
+    /// Each member runs once a tick, when it is its turn, and hears then what has arrived; what it does
+    /// not hear then is lost, or kept back. (Else it runs whenever something happens to it.)
     pub rounds: bool,
-    /// In rounds: an advert arrives when its receiver next runs, or never.
-    pub prompt: bool,
     /// How many adverts there may be in flight on each link; one more pushes the oldest out, or is lost.
     pub room: usize,
     /// Adverts get lost only by `losses`, and arrive before time passes (or, if `slow`, within a tick).
@@ -40,21 +37,19 @@ pub struct Adversary {
     pub duplicates: bool,
     /// After so many ticks an advert in flight is lost...
     pub flight: u64,
-    /// ... or is not, but arrives whenever the adversary likes.
+    /// ... or is not, but arrives whenever the adversary likes. In rounds: one for each receiver.
     pub stragglers: bool,
-    /// Processes may be run late, by any time.
-    pub late: bool,
     /// How many processes may die.
     pub crashes: u8,
     /// Of which members: bit m is member m.
     pub victims: u8,
     /// Whole hosts may die instead.
     pub power: bool,
-    /// They may die between any two effects of a turn.
+    /// They may die, and be stopped, between any two effects of a turn.
     pub in_turn: bool,
     /// How many lives each member may have.
     pub lives: u8,
-    /// How many processes may be stopped between two effects of a turn.
+    /// How many processes may be stopped at once, each as often and as long as the adversary likes.
     pub stops: u8,
     /// How many commands the operators may give.
     pub commands: u8,
@@ -64,8 +59,10 @@ pub struct Adversary {
     pub flips: u8,
     /// How many adverts may be lost where they are timely.
     pub losses: u8,
-    /// The faults may end for good, but for one of these sets of cuts: bit 5·from + to.
-    pub settles: Vec<u32>,
+    /// How many times the network may turn from what it is to one of `cuts`.
+    pub changes: u8,
+    /// Sets of links that may be cut while nothing else is wrong: bit 5·from + to.
+    pub cuts: Vec<u32>,
     /// How many ticks are counted since the faults ended, or since the last one.
     pub patience: u8,
     /// How many ticks are counted while nobody is effective.
@@ -77,7 +74,6 @@ impl Default for Adversary {
     fn default() -> Self {
         Self {
             rounds: false,
-            prompt: false,
             room: 1,
             timely: false,
             slow: false,
@@ -85,7 +81,6 @@ impl Default for Adversary {
             duplicates: false,
             flight: 3,
             stragglers: false,
-            late: false,
             crashes: 0,
             victims: u8::MAX,
             power: false,
@@ -96,7 +91,8 @@ impl Default for Adversary {
             says: Vec::new(),
             flips: 0,
             losses: 0,
-            settles: Vec::new(),
+            changes: 0,
+            cuts: Vec::new(),
             patience: 0,
             darkness: 0,
         }
@@ -108,6 +104,24 @@ impl Setup {
     #[must_use]
     pub fn seat(&self, member: MemberId) -> &Config {
         &self.seats[usize::from(member.0)]
+    }
+
+    /// How many beginnings there are: one for each choice of clocks and order.
+    #[must_use]
+    pub fn beginnings(&self) -> usize {
+        self.rates.len() * self.orders.len()
+    }
+
+    /// The order in which members run.
+    #[must_use]
+    pub fn order(&self, beginning: u8) -> &[u8] {
+        &self.orders[usize::from(beginning) % self.orders.len()]
+    }
+
+    /// By how much each clock goes on in a tick.
+    #[must_use]
+    pub fn ticks(&self, beginning: u8) -> &[u64] {
+        &self.rates[usize::from(beginning) / self.orders.len()]
     }
 
     /// Whether a member may hold.

@@ -1,0 +1,298 @@
+//! What may happen next: every choice that the adversary has.
+
+use super::{ALL, Action, Alive, Done, Ending, Facts, Hears, How, Kept, MAX, NONE, Parts, Sent, World};
+use arrayvec::ArrayVec;
+
+impl<M: Clone, A: Clone> World<M, A> {
+    /// What may happen next, in a fixed order.
+    pub fn actions(&self, parts: &impl Parts<Member = M, Advert = A>, out: &mut Vec<Action>) {
+        self.expand(parts, &mut |action, _, _| out.push(action));
+    }
+
+    /// Every next world, with the action that leads there, in a fixed order.
+    pub fn expand(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        visit: &mut impl FnMut(Action, Self, Done),
+    ) {
+        let adversary = &parts.setup().adversary;
+        let settled = self.is_settled();
+        let timely = settled || adversary.timely;
+        let all = self.facts(parts);
+        let stopped = all.iter().filter(|f| f.process == Alive::Stopped).count();
+        let mut blocked = false;
+        for (m, facts) in (0u8..).zip(&all) {
+            let up = facts.process == Alive::Up;
+            blocked |= up && (facts.due || facts.releasing && timely);
+            blocked |= settled && facts.process == Alive::Stopped;
+            if up && facts.releasing {
+                self.turns(parts, m, How::Muted, visit);
+            }
+            if adversary.rounds {
+                if up && facts.due && self.is_turn_of(parts, m, &all) {
+                    self.runs(parts, m, visit);
+                }
+            } else if up {
+                if facts.due {
+                    self.turns(parts, m, How::Wake, visit);
+                }
+                blocked |= self.deliveries(parts, m, visit);
+            }
+            if facts.process == Alive::Stopped {
+                self.turns(parts, m, How::Resume, visit);
+            }
+            if !settled {
+                self.faults(parts, m, facts, stopped, visit);
+            }
+        }
+        if self.rest.changes > 0 {
+            for cuts in (0u8..).take(adversary.cuts.len()) {
+                if self.rest.settled != cuts + 1 {
+                    visit(Action::Settle(cuts), self.settle(parts, cuts), Done::default());
+                }
+            }
+        }
+        if !blocked {
+            visit(Action::Tick, self.tick(parts), Done::default());
+        }
+    }
+
+    /// Whether all that run before it in a tick have run.
+    fn is_turn_of(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        all: &[Facts],
+    ) -> bool {
+        let order = parts.setup().order(self.rest.beginning);
+        let mut before = order.iter().take_while(|m| **m != member);
+        !before.any(|m| all[usize::from(*m)].process == Alive::Up && all[usize::from(*m)].due)
+    }
+
+    /// Every advert that may reach a member now. Says whether one must before time passes.
+    fn deliveries(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        to: u8,
+        visit: &mut impl FnMut(Action, Self, Done),
+    ) -> bool {
+        let adversary = &parts.setup().adversary;
+        let timely = self.is_settled() || adversary.timely;
+        let n = self.members.len();
+        let mut must = false;
+        for from in (0u8..).take(n) {
+            let link = &self.links[usize::from(from) * n + usize::from(to)];
+            must |= timely && link.iter().any(|a| !adversary.slow || parts.is_old(a));
+            let places = if adversary.reorders { link.len() } else { link.len().min(1) };
+            for place in (0u8..).take(places) {
+                self.turns(parts, to, How::Receive((from, place)), visit);
+            }
+            if !self.is_settled() && self.rest.losses > 0 && !link.is_empty() {
+                let lose = Action::Lose { from, to };
+                if let Some((next, done)) = self.step(parts, lose) {
+                    visit(lose, next, done);
+                }
+            }
+        }
+        must
+    }
+
+    /// What the adversary and the operators may do to a member.
+    fn faults(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        m: u8,
+        facts: &Facts,
+        stopped: usize,
+        visit: &mut impl FnMut(Action, Self, Done),
+    ) {
+        let adversary = &parts.setup().adversary;
+        if facts.process == Alive::Down {
+            if facts.life < adversary.lives {
+                self.turns(parts, m, How::Start, visit);
+            }
+            return;
+        }
+        let victim = adversary.victims & 1 << m != 0;
+        if self.rest.crashes > 0 && victim {
+            self.turns(parts, m, How::Crash, visit);
+            if adversary.power {
+                self.turns(parts, m, How::PowerOff, visit);
+            }
+        }
+        if facts.process != Alive::Up {
+            return;
+        }
+        if stopped < usize::from(adversary.stops) && victim {
+            self.turns(parts, m, How::Stop, visit);
+        }
+        if !parts.setup().is_candidate(m) {
+            return;
+        }
+        if self.rest.commands > 0 {
+            for command in &adversary.says {
+                self.turns(parts, m, How::Operator(*command), visit);
+            }
+        }
+        if self.rest.flips > 0 {
+            self.turns(parts, m, How::Healthy(!facts.healthy), visit);
+            self.turns(parts, m, How::Eligible(!facts.eligible), visit);
+        }
+    }
+
+    /// All ways in which one change may go.
+    fn turns(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        how: How<(u8, u8)>,
+        visit: &mut impl FnMut(Action, Self, Done),
+    ) {
+        let effects = match &how {
+            How::Receive(_) | How::Wake | How::Muted => self.effects(parts, member, how),
+            _ => 0,
+        };
+        for ending in self.endings(parts, member, effects) {
+            if let Some((next, done, sent)) = self.turn(parts, member, how, ending) {
+                next.each_kept(parts, member, &sent, &mut |kept, next, overflow| {
+                    let action = Action::Turn {
+                        member,
+                        how,
+                        ending,
+                        kept,
+                    };
+                    visit(action, next, Done { overflow, ..done });
+                });
+            }
+        }
+    }
+
+    /// How many effects a change has to do.
+    fn effects(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        how: How<(u8, u8)>,
+    ) -> u8 {
+        let n = self.members.len();
+        let m = usize::from(member);
+        let turn = match how {
+            How::Receive((from, place)) => {
+                let advert = &self.links[usize::from(from) * n + m][usize::from(place)];
+                parts.change(&self.members[m], &How::Receive(advert), Ending::Whole)
+            }
+            other => {
+                let other = other.map(|_| unreachable!("it is not received"));
+                parts.change(&self.members[m], &other, Ending::Whole)
+            }
+        };
+        turn.map_or(0, |t| t.effects)
+    }
+
+    /// How a turn with so many effects may end.
+    fn endings(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        effects: u8,
+    ) -> Vec<Ending> {
+        let adversary = &parts.setup().adversary;
+        let mut endings = vec![Ending::Whole];
+        if self.is_settled() || !adversary.in_turn || adversary.victims & 1 << member == 0 {
+            return endings;
+        }
+        if self.rest.crashes > 0 {
+            endings.extend((0..effects).map(Ending::Dies));
+        }
+        let facts = self.facts(parts);
+        let stopped = facts.iter().filter(|f| f.process == Alive::Stopped).count();
+        if stopped < usize::from(adversary.stops) {
+            endings.extend((0..effects).map(Ending::Stops));
+        }
+        endings
+    }
+
+    /// All runs of a member: whom it hears in which order, where it ends, what is kept back, what is lost.
+    fn runs(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        visit: &mut impl FnMut(Action, Self, Done),
+    ) {
+        let adversary = &parts.setup().adversary;
+        let n = self.members.len();
+        let there: ArrayVec<u8, MAX> = (0u8..)
+            .take(n)
+            .filter(|from| !self.links[usize::from(*from) * n + usize::from(member)].is_empty())
+            .collect();
+        let orders = if self.is_settled() || adversary.timely {
+            vec![there.iter().fold(Hears::NOBODY, |hears, from| hears.then(*from))]
+        } else {
+            Hears::all(&there)
+        };
+        for hears in orders {
+            let last = hears.senders().last();
+            let how = last.map_or(How::Wake, |from| How::Receive((from, 0)));
+            // What precedes it may change how many effects the last turn has: more than enough are tried.
+            let effects = if adversary.in_turn { self.effects(parts, member, how) } else { 0 };
+            let missed = there.iter().filter(|f| **f != member && hears.senders().all(|h| h != **f));
+            let can_keep = adversary.stragglers && !self.is_settled();
+            let backs = missed.filter(|_| can_keep).map(|from| Some(*from));
+            let backs: ArrayVec<Option<u8>, 8> = backs.chain([None]).collect();
+            for ending in self.endings(parts, member, effects) {
+                for back in &backs {
+                    let Some((next, done, sent)) = self.run(parts, member, hears, ending, *back)
+                    else {
+                        continue;
+                    };
+                    next.each_kept(parts, member, &sent, &mut |kept, next, overflow| {
+                        let action = Action::Run {
+                            member,
+                            hears,
+                            ending,
+                            back: *back,
+                            kept,
+                        };
+                        visit(action, next, Done { overflow, ..done });
+                    });
+                }
+            }
+        }
+    }
+
+    /// Every choice of what becomes of what was sent.
+    fn each_kept(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        from: u8,
+        sent: &Sent<A>,
+        visit: &mut impl FnMut(Kept, Self, bool),
+    ) {
+        let adversary = &parts.setup().adversary;
+        let timely = self.is_settled() || adversary.timely;
+        let n = self.members.len();
+        let mut choices: ArrayVec<u32, 128> = ArrayVec::new();
+        choices.push(0);
+        for (to, adverts) in (0u32..).zip(sent) {
+            let at = 4 * to;
+            if adverts.is_empty() || timely && !adversary.rounds || adversary.room > 1 {
+                choices.iter_mut().for_each(|c| *c |= ALL << at);
+                continue;
+            }
+            // One that is in flight may stay there; of several sent at once any may be the one.
+            let there = !self.links[usize::from(from) * n + to as usize].is_empty();
+            let stays = there && !adversary.rounds;
+            let number = if timely { 1 } else { adverts.len() as u32 };
+            let first = if timely { adverts.len() as u32 - 1 } else { 0 };
+            let base: ArrayVec<u32, 128> = choices.take();
+            for digit in (first..first + number).chain(stays.then_some(NONE)) {
+                choices.extend(base.iter().map(|c| c | digit << at));
+            }
+        }
+        for kept in choices.into_iter().map(Kept) {
+            let mut next = self.clone();
+            let overflow = next.put(parts, from, sent, kept);
+            visit(kept, next, overflow);
+        }
+    }
+}
