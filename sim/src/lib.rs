@@ -3,6 +3,7 @@
 //! - [`netns`]: the real daemons on this machine's kernel, in network namespaces of their own.
 //! - [`demo`]: the story that `cargo demo` plays there.
 //! - [`idle`]: what the daemons cost while nothing happens.
+//! - [`mutants`]: the protocol with each rule half broken, and what notices it.
 //! - [`diagram`]: draws a run for people.
 //! - [`story`]: a run as people read it.
 //! - [`world`]: members, kernels, links and an adversary, for the model checker.
@@ -11,6 +12,7 @@ pub mod demo;
 pub mod diagram;
 pub mod idle;
 pub mod model;
+pub mod mutants;
 pub mod netns;
 pub mod properties;
 pub mod story;

@@ -1,0 +1,209 @@
+//! Runs every mutant until something notices it.
+
+use super::engine::{Engine, Outcome, Tried};
+use super::list::{self, Mutant, TESTS};
+use super::report::{Finding, Report};
+use super::{copy, list::LIST};
+use crate::demo::Screen;
+use crate::netns::{Context, Result, err};
+use std::collections::BTreeSet;
+use std::fs;
+use std::num::NonZero;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread::{self, available_parallelism};
+use std::time::Duration;
+
+/// What is run.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// These mutants only; all if none is named.
+    pub only: Vec<String>,
+    /// How many at once.
+    pub jobs: usize,
+    /// What must pass with no mutant on before any mutant is run; if empty, all configurations that
+    /// the mutants name.
+    pub baseline: Vec<String>,
+    /// A build of the original. Where it and the copy look at all states, these must be as many.
+    pub original: Option<PathBuf>,
+    /// How long one configuration may take.
+    pub limit: Duration,
+    /// Write what came of it to this file.
+    pub json: Option<PathBuf>,
+    /// Write the table for the book to this file.
+    pub markdown: Option<PathBuf>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            only: Vec::new(),
+            jobs: available_parallelism().map_or(1, NonZero::get),
+            baseline: Vec::new(),
+            original: None,
+            limit: Duration::from_secs(600),
+            json: None,
+            markdown: None,
+        }
+    }
+}
+
+/// Makes the mutated copy, builds it, and runs every mutant until something notices it. Prints the
+/// table, and writes the files that are asked for. [`Report::unexpected`] says whether all is well.
+///
+/// # Errors
+/// If the list does not fit the sources, the copy can't be built or does not behave as the original,
+/// a run fails otherwise than by a broken property, or `stop` was set.
+pub fn run(options: &Options, stop: &AtomicBool) -> Result<Report> {
+    let workspace = workspace()?;
+    let all = list::read(&workspace)?;
+    let target = workspace.join("target/mutants");
+    let source = target.join("src");
+    copy::lay_out(&workspace, &source, &all)?;
+    let mutants = list::only(all, &options.only)?;
+
+    let mut screen = Screen::new();
+    screen.passing("building the mutated copy (the first time takes some minutes)");
+    let tests = mutants.iter().any(|m| m.check.iter().any(|c| c == TESTS));
+    let built = target.join("build");
+    let runs = target.join("runs");
+    let engine = Engine::build(&source, &built, runs, tests, options.limit, stop)?;
+    check_baseline(&engine, options, &mutants, &mut screen)?;
+
+    let findings = run_all(&engine, &mutants, options.jobs, &mut screen)?;
+    let report = Report { mutants: findings };
+    for line in report.table() {
+        screen.line(&line);
+    }
+    if let Some(path) = &options.json {
+        let text = serde_json::to_string_pretty(&report).context(|| "writing JSON")?;
+        fs::write(path, text + "\n").context(|| path.display())?;
+    }
+    if let Some(path) = &options.markdown {
+        fs::write(path, report.markdown()).context(|| path.display())?;
+    }
+    Ok(report)
+}
+
+fn workspace() -> Result<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    match workspace {
+        Some(w) if w.join(LIST).exists() => Ok(w.to_owned()),
+        Some(_) | None => Err(err(
+            "the workspace that this program was built in is gone; mutants are made of its sources",
+        )),
+    }
+}
+
+/// With no mutant on, the copy is the original.
+fn check_baseline(
+    engine: &Engine<'_>,
+    options: &Options,
+    mutants: &[Mutant],
+    screen: &mut Screen,
+) -> Result<()> {
+    let named = mutants.iter().flat_map(|m| &m.check);
+    let mut baseline: BTreeSet<&String> = match options.baseline.is_empty() {
+        true => named.clone().collect(),
+        false => options.baseline.iter().collect(),
+    };
+    baseline.extend(named.filter(|c| *c == TESTS));
+    for configuration in baseline {
+        screen.passing(&format!("no mutant: {configuration}"));
+        let copy = engine.try_on(None, configuration)?;
+        if copy.outcome != Outcome::Passed {
+            return Err(err(format!(
+                "with no mutant on, the mutated copy does not pass {configuration} ({:?}): if the \
+                 original does, some `replace` in {LIST} changes more than it should",
+                copy.outcome
+            )));
+        }
+        let original = options.original.as_ref().filter(|_| configuration != TESTS);
+        if let Some(original) = original {
+            compare(&copy, &engine.try_with(original, configuration)?)?;
+        }
+    }
+    Ok(())
+}
+
+fn compare(copy: &Tried, original: &Tried) -> Result<()> {
+    let both = copy.exhaustive && original.exhaustive;
+    if both && copy.states != original.states {
+        return Err(err(format!(
+            "with no mutant on, the mutated copy has {:?} states in {} where the original has {:?}: \
+             some `replace` in {LIST} changes more than it should",
+            copy.states, copy.configuration, original.states
+        )));
+    }
+    Ok(())
+}
+
+/// Runs the mutants, several at once; the findings are in the list's order.
+fn run_all(
+    engine: &Engine<'_>,
+    mutants: &[Mutant],
+    jobs: usize,
+    screen: &mut Screen,
+) -> Result<Vec<Finding>> {
+    let next = AtomicUsize::new(0);
+    let (sender, receiver) = channel();
+    thread::scope(|scope| {
+        for _ in 0..jobs.max(1) {
+            let (sender, next) = (sender.clone(), &next);
+            scope.spawn(move || work(engine, mutants, next, &sender));
+        }
+        drop(sender);
+        let found = collect(&receiver, mutants.len(), screen);
+        next.store(mutants.len(), Ordering::Relaxed); // after an error: no more
+        found
+    })
+}
+
+fn work(
+    engine: &Engine<'_>,
+    mutants: &[Mutant],
+    next: &AtomicUsize,
+    sender: &Sender<(usize, Result<Finding>)>,
+) {
+    loop {
+        let n = next.fetch_add(1, Ordering::Relaxed);
+        let Some(mutant) = mutants.get(n) else { return };
+        let found = run_one(engine, mutant);
+        if sender.send((n, found)).is_err() {
+            return;
+        }
+    }
+}
+
+fn run_one(engine: &Engine<'_>, mutant: &Mutant) -> Result<Finding> {
+    let mut tried = Vec::new();
+    for configuration in &mutant.check {
+        let one = engine.try_on(Some(&mutant.name), configuration)?;
+        let noticed = matches!(one.outcome, Outcome::Broke { .. });
+        tried.push(one);
+        if noticed {
+            break;
+        }
+    }
+    Ok(Finding::of(mutant, tried))
+}
+
+fn collect(
+    receiver: &Receiver<(usize, Result<Finding>)>,
+    all: usize,
+    screen: &mut Screen,
+) -> Result<Vec<Finding>> {
+    let mut findings: Vec<(usize, Finding)> = Vec::new();
+    let mut unexpected = 0;
+    for (n, found) in receiver {
+        let found = found?;
+        unexpected += usize::from(!found.is_as_expected());
+        let last = &found.name;
+        let done = findings.len() + 1;
+        screen.passing(&format!("{done} of {all}, {unexpected} unexpected: {last}"));
+        findings.push((n, found));
+    }
+    findings.sort_by_key(|(n, _)| *n);
+    Ok(findings.into_iter().map(|(_, f)| f).collect())
+}
