@@ -5,6 +5,7 @@
 
 use crate::world::{Alive, Events, Facts, MAX, Rest, Setup, incarnation};
 use onehold_core::advert::MemberId;
+use onehold_core::config::Arbitration;
 
 /// A moment, and what led to it.
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +97,13 @@ pub const S5: Property = Property {
     when: When::AlwaysStep,
     holds: failback_to_a_ready_one,
 };
-/// L1, L2.
+/// L1.
+pub const L1: Property = always(
+    "L1",
+    "within the bound after the last death, one holds if anybody can, and nobody otherwise",
+    one_holds_when_quiet,
+);
+/// L2.
 pub const L2: Property = always(
     "L2",
     "within the bound after the last fault, one holds if anybody can, and nobody otherwise",
@@ -108,6 +115,13 @@ pub const L3: Property = always(
     "within the bound after the last fault, the preferred one holds if it can",
     preferred_holds_when_quiet,
 );
+/// No ping-pong: L3's other half.
+pub const PING: Property = Property {
+    name: "L3 once",
+    says: "past the bound after the last fault no role changes",
+    when: When::AlwaysStep,
+    holds: |m| !is_quiet(m) || (L4.holds)(m),
+};
 /// L4.
 pub const L4: Property = Property {
     name: "L4",
@@ -183,7 +197,7 @@ fn can_hold(m: &Moment<'_>, c: usize) -> bool {
         && m.setup.is_candidate(member)
         && of.eligible
         && of.wanted
-        && reached >= majority(m.setup)
+        && (reached >= majority(m.setup) || m.setup.seats[0].arbitration() == Arbitration::Survivor)
 }
 
 fn is_quiet(m: &Moment<'_>) -> bool {
@@ -192,7 +206,8 @@ fn is_quiet(m: &Moment<'_>) -> bool {
 }
 
 fn one_holds_when_quiet(m: &Moment<'_>) -> bool {
-    if !is_quiet(m) {
+    let alone = m.setup.seats[0].arbitration() == Arbitration::Survivor;
+    if !is_quiet(m) || alone && !connected(m, 0, 1) {
         return true;
     }
     let anybody = (0..m.facts.len()).any(|c| can_hold(m, c));

@@ -57,32 +57,40 @@ const COARSE: Cluster = Cluster {
     rates: &[2],
 };
 
-/// An advert of everybody in every tick; H and D last three.
-const MEDIUM: Cluster = Cluster {
-    timing: [1, 3, 0],
-    rates: &[1],
-    ..COARSE
-};
-
-/// An advert of everybody in every tick; H and D last four: as long as by default.
+/// An advert of everybody in every tick; H and D last four ticks: about as long as by default.
 const FINE: Cluster = Cluster {
-    timing: [1, 4, 0],
     rates: &[1],
     ..COARSE
 };
 
-/// As coarse, and the gate shuts up to a tick late.
+/// Coarse, and the gate shuts up to a tick late: D lasts three ticks, H two.
 const SLACK: Cluster = Cluster {
     timing: [1, 4, 2],
     ..COARSE
 };
 
-/// Clocks that are a tenth slow or fast, each of them: D is as long on a fast clock as H on a slow one.
+/// Coarse, and every clock is a tenth slow or a tenth fast: D lasts as long on a fast clock as H on a
+/// slow one.
 const DRIFT: Cluster = Cluster {
-    timing: [9, 27, 0],
+    timing: [6, 18, 0],
     drift_ppm: 100_000,
     rates: &[9, 11],
     ..COARSE
+};
+
+/// Two alone; a tick is an interval, H and D last five.
+const ALONE: Cluster = Cluster {
+    members: 2,
+    arbitration: Arbitration::Survivor,
+    timing: [1, 5, 0],
+    rates: &[1],
+    ..COARSE
+};
+
+/// Two alone; a tick is half an interval, H and D last nine.
+const ALONE_FINE: Cluster = Cluster {
+    timing: [2, 9, 0],
+    ..ALONE
 };
 
 impl Cluster {
@@ -153,6 +161,7 @@ fn lossy() -> Adversary {
 fn prompt() -> Adversary {
     Adversary {
         timely: true,
+        room: 3,
         ..lossy()
     }
 }
@@ -170,6 +179,12 @@ fn every_cut(members: usize) -> Vec<u32> {
     (0..1u32 << links.len()).map(set).collect()
 }
 
+/// The network in two, both ways: every way that leaves at most two members on the one side.
+fn halves(members: usize) -> Vec<u32> {
+    let sides = (0u32..1 << members).filter(|side| side.count_ones() <= 2);
+    sides.map(|side| between(members, side)).collect()
+}
+
 /// The links between two sides, both ways.
 fn between(members: usize, side: u32) -> u32 {
     let apart = |i: &usize| (side >> (i / members) & 1) != (side >> (i % members) & 1);
@@ -181,142 +196,273 @@ const fn cut(from: usize, to: usize) -> u32 {
     1 << (from * MAX + to)
 }
 
-fn majority() -> Vec<Property> {
-    vec![p::S1, p::S3, p::S4, p::S5]
-}
-
-fn survivor() -> Vec<Property> {
-    vec![p::S2, p::S4]
-}
+const MAJORITY: [Property; 4] = [p::S1, p::S3, p::S4, p::S5];
+const SURVIVOR: [Property; 2] = [p::S2, p::S4];
 
 /// All of them, in the order in which they are listed.
 #[must_use]
 pub fn all() -> Vec<Configuration> {
-    let with = |properties: Vec<Property>, happens: Vec<Property>| [properties, happens].concat();
-    let all_hands = Adversary {
-        commands: 2,
-        says: vec![
-            Command::Switch,
-            Command::Standby,
-            Command::Resume,
-            Command::Stop,
-        ],
-        flips: 1,
-        ..prompt()
-    };
-    let two = Cluster {
-        members: 2,
-        ..MEDIUM
-    };
-    let alone = Cluster {
-        members: 2,
-        arbitration: Arbitration::Survivor,
-        timing: [2, 6, 0],
-        rates: &[1],
-        ..COARSE
-    };
-    let configuration = |name, says, quick, setup, properties| Configuration {
+    [of_majority(), of_two(), of_survivor()].concat()
+}
+
+fn quick(
+    name: &'static str,
+    says: &'static str,
+    setup: Setup,
+    always: &[Property],
+    happens: Vec<Property>,
+) -> Configuration {
+    Configuration {
         name,
         says,
-        quick,
+        quick: true,
         setup,
-        properties,
+        properties: [always, &happens].concat(),
         expected: None,
+    }
+}
+
+/// Three members and five, by majority.
+fn of_majority() -> Vec<Configuration> {
+    let crash = Adversary {
+        crashes: 1,
+        power: true,
+        ..prompt()
+    };
+    let slow = |configuration| Configuration {
+        quick: false,
+        ..configuration
     };
     vec![
-        configuration(
-            "majority-3",
-            "any advert may be lost",
-            false,
-            COARSE.setup(lossy()),
-            with(
-                majority(),
-                happens!["majority", "failback", "lease over", "lost", "back"],
-            ),
+        quick(
+            "takeover",
+            "a process or a host dies, at any moment: one holds soon after if one can",
+            FINE.setup(Adversary { patience: 8, in_turn: true, ..crash.clone() }),
+            &[p::S1, p::S3, p::S4, p::L1],
+            happens!["majority", "lost"],
         ),
-        configuration(
+        quick(
+            "failback",
+            "a member dies and starts again: the preferred one holds soon after, and stays",
+            FINE.setup(Adversary { lives: 2, patience: 16, ..crash.clone() }),
+            &[p::S1, p::S3, p::S4, p::S5, p::L2, p::L3, p::PING],
+            happens!["failback", "met", "ready"],
+        ),
+        quick(
+            "steady",
+            "up to two adverts are lost, any two: nobody notices",
+            FINE.setup(Adversary { losses: 2, ..prompt() }),
+            &[p::S1, p::S3, p::S4, p::L4],
+            vec![],
+        ),
+        quick(
+            "handover-lost",
+            "the operator moves the address, and up to two adverts are lost: nobody waits for long",
+            FINE.setup(Adversary { losses: 2, commands: 1, says: vec![Command::Switch], darkness: 6, ..prompt() }),
+            &[p::S1, p::S3, p::S4, p::L5],
+            happens!["switch", "majority"],
+        ),
+        quick(
+            "heal",
+            "any set of links is cut, then any other or none: one holds soon after if one can",
+            FINE.setup(Adversary { changes: 2, cuts: every_cut(3), patience: 20, ..prompt() }),
+            &[p::S1, p::S3, p::S4, p::L2],
+            happens!["majority", "lease over", "failback"],
+        ),
+        quick(
+            "five-voters",
+            "five members: any two of them are cut off, or the network falls in two, then heals",
+            Cluster { members: 5, ..FINE }.setup(Adversary { changes: 2, cuts: halves(5), patience: 20, ..prompt() }),
+            &[p::S1, p::S3, p::S4, p::L2],
+            happens!["majority", "lease over", "failback"],
+        ),
+        quick(
+            "majority-3-operator",
+            "operators speak, services fail, kernels can't serve",
+            FINE.setup(Adversary {
+                commands: 2,
+                says: vec![Command::Switch, Command::Standby, Command::Resume, Command::Stop],
+                flips: 1,
+                losses: 1,
+                ..prompt()
+            }),
+            &MAJORITY,
+            happens!["switch", "standby", "stop", "unready", "command refused", "failback"],
+        ),
+        quick(
             "majority-3-crash",
             "processes and hosts die, between any two effects, and start again",
-            true,
-            COARSE.setup(Adversary {
-                crashes: 3,
-                lives: 3,
-                power: true,
-                in_turn: true,
-                losses: 0,
-                ..prompt()
-            }),
-            with(majority(), happens!["majority", "met", "ready", "lost"]),
+            COARSE.setup(Adversary { crashes: 2, lives: 2, in_turn: true, losses: 1, ..crash.clone() }),
+            &MAJORITY,
+            happens!["majority", "met", "ready", "lost"],
         ),
-        configuration(
+        quick(
+            "majority-3-straggler",
+            "one advert to each member is kept back for as long as may be",
+            COARSE.setup(Adversary { stragglers: true, ..prompt() }),
+            &MAJORITY,
+            happens!["majority", "lease over"],
+        ),
+        slow(quick(
             "majority-3-pause",
             "processes are stopped, between any two effects, and go on later",
-            true,
-            COARSE.setup(Adversary {
-                stops: 1,
-                in_turn: true,
-                victims: 0b011,
-                ..prompt()
-            }),
-            with(majority(), happens!["majority", "overslept", "lease over"]),
-        ),
-        configuration(
-            "majority-3-cuts",
-            "any set of links is cut, then any other: one that can hold does, in the end",
-            true,
-            FINE.setup(Adversary {
-                changes: 2,
-                cuts: every_cut(3),
-                patience: 20,
-                ..prompt()
-            }),
-            with(
-                vec![p::S1, p::S3, p::S4, p::L2],
-                happens!["majority", "lease over", "failback"],
-            ),
-        ),
-        configuration(
-            "majority-3-operator",
-            "operators speak, services fail",
-            true,
-            COARSE.setup(all_hands.clone()),
-            with(
-                majority(),
-                happens!["switch", "standby", "stop", "unready", "command refused"],
-            ),
-        ),
-        configuration(
+            COARSE.setup(Adversary { stops: 1, in_turn: true, ..prompt() }),
+            &MAJORITY,
+            happens!["majority", "overslept", "lease over"],
+        )),
+        slow(quick(
+            "majority-3",
+            "any advert may be lost",
+            COARSE.setup(lossy()),
+            &MAJORITY,
+            happens!["majority", "failback", "lease over", "lost", "back"],
+        )),
+        slow(quick(
+            "majority-3-drift",
+            "any advert may be lost, and clocks run as differently as they may",
+            DRIFT.setup(lossy()),
+            &MAJORITY,
+            happens!["majority", "lease over"],
+        )),
+    ]
+}
+
+/// Two members alone, by majority: neither takes over by itself.
+fn of_two() -> Vec<Configuration> {
+    let two = |cluster: Cluster| Cluster {
+        members: 2,
+        ..cluster
+    };
+    vec![
+        quick(
             "majority-2",
-            "two members alone: any advert may be lost, one may be kept back and come again",
-            true,
-            two.setup(Adversary {
+            "any one advert is kept back, may come late and again, processes die and start",
+            two(COARSE).setup(Adversary {
                 stragglers: true,
                 duplicates: true,
-                ..lossy()
-            }),
-            with(majority(), happens!["majority", "lease over"]),
-        ),
-        configuration(
-            "survivor-full-cut",
-            "both directions are cut",
-            true,
-            alone.setup(Adversary {
-                changes: 1,
-                cuts: vec![cut(0, 1) | cut(1, 0)],
+                crashes: 1,
+                lives: 2,
                 ..prompt()
             }),
-            survivor(),
+            &MAJORITY,
+            happens!["majority", "met", "lease over"],
+        ),
+        quick(
+            "majority-2-pause",
+            "any advert may be lost, processes are stopped and die between any two effects",
+            two(COARSE).setup(Adversary {
+                crashes: 1,
+                lives: 2,
+                power: true,
+                stops: 1,
+                in_turn: true,
+                ..lossy()
+            }),
+            &MAJORITY,
+            happens!["majority", "met", "lease over", "overslept"],
+        ),
+        quick(
+            "majority-2-slack",
+            "any advert may be lost, and the gate shuts late",
+            two(SLACK).setup(Adversary { crashes: 1, lives: 2, in_turn: true, ..lossy() }),
+            &MAJORITY,
+            happens!["majority", "lease over"],
+        ),
+        quick(
+            "majority-2-drift",
+            "any advert may be lost, and clocks run as differently as they may",
+            two(DRIFT).setup(Adversary { crashes: 1, lives: 2, in_turn: true, ..lossy() }),
+            &MAJORITY,
+            happens!["majority", "lease over"],
+        ),
+        quick(
+            "presume-dead",
+            "one dies, and the operator says so, rightly or not",
+            two(FINE).setup(Adversary {
+                crashes: 1,
+                lives: 2,
+                commands: 1,
+                says: vec![Command::PresumeDead],
+                losses: 1,
+                changes: 2,
+                cuts: every_cut(2),
+                ..prompt()
+            }),
+            &[p::S1, p::S4],
+            happens!["presumed dead", "command refused"],
         ),
     ]
-    .into_iter()
-    .map(|mut c| {
-        if c.name == "survivor-full-cut" {
-            c.expected = Some((
+}
+
+/// Two members alone; the one that is left goes on.
+fn of_survivor() -> Vec<Configuration> {
+    let full = cut(0, 1) | cut(1, 0);
+    vec![
+        quick(
+            "survivor",
+            "adverts are timely; processes and hosts die, between any two effects, and start again",
+            ALONE.setup(Adversary { crashes: 2, lives: 3, power: true, in_turn: true, ..prompt() }),
+            &SURVIVOR,
+            happens!["peer silent", "ready", "lease over"],
+        ),
+        quick(
+            "survivor-pause",
+            "adverts are timely; processes are stopped and go on later",
+            ALONE.setup(Adversary { stops: 1, ..prompt() }),
+            &SURVIVOR,
+            happens!["peer silent", "overslept", "lease over"],
+        ),
+        quick(
+            "survivor-one-way",
+            "one direction is cut; processes die and start again",
+            ALONE.setup(Adversary {
+                changes: 1,
+                cuts: vec![cut(0, 1), cut(1, 0)],
+                crashes: 1,
+                lives: 2,
+                ..prompt()
+            }),
+            &SURVIVOR,
+            happens!["peer silent", "lease over"],
+        ),
+        Configuration {
+            quick: false,
+            ..quick(
+                "survivor-fine",
+                "the same as survivor and survivor-one-way at once, in half intervals",
+                ALONE_FINE.setup(Adversary {
+                    changes: 1,
+                    cuts: vec![0, cut(0, 1), cut(1, 0)],
+                    crashes: 1,
+                    lives: 2,
+                    power: true,
+                    stops: 1,
+                    in_turn: true,
+                    ..prompt()
+                }),
+                &SURVIVOR,
+                happens!["peer silent", "overslept", "ready"],
+            )
+        },
+        quick(
+            "survivor-heal",
+            "links are cut, and whole again: soon after, one holds",
+            ALONE.setup(Adversary { changes: 2, cuts: vec![0, cut(0, 1), cut(1, 0), full], patience: 30, ..prompt() }),
+            &[p::L2],
+            happens!["peer silent", "conflict release", "two in sight"],
+        ),
+        Configuration {
+            expected: Some((
                 "S2",
-                "nothing tells a dead peer from a cut cable: `survivor` promises nothing here",
-            ));
-        }
-        c
-    })
-    .collect()
+                "nothing tells a dead peer from a cut cable; `survivor` does not promise it here",
+            )),
+            ..quick(
+                "survivor-full-cut",
+                "both directions are cut",
+                ALONE.setup(Adversary { changes: 1, cuts: vec![full], ..prompt() }),
+                &SURVIVOR,
+                vec![],
+            )
+        },
+    ]
 }

@@ -3,6 +3,7 @@
 //! Far fewer members than worlds are different, and a turn depends on nothing but the member and
 //! what happens to it. So each turn is taken by the shipped node once, and is looked up from then on.
 
+use crate::world::{NOW, is_answer};
 use crate::world::{Direct, Ending, Facts, How, Member, Parts, Setup, Turn};
 use onehold_core::advert::Advert;
 use rustc_hash::FxHashMap;
@@ -20,7 +21,8 @@ pub struct Memo {
     turns: RefCell<FxHashMap<(u32, How<u32>, Ending), Option<Turn<u32, u32>>>>,
     aged: RefCell<FxHashMap<(u32, u8), u32>>,
     adverts_aged: RefCell<FxHashMap<(u32, u8), Option<u32>>>,
-    old: RefCell<Vec<bool>>,
+    /// By advert: it was sent before this tick; it is the answer to a knock.
+    kinds: RefCell<Vec<(bool, bool)>>,
 }
 
 /// Values by number, numbers by value.
@@ -66,7 +68,7 @@ impl Memo {
             turns: RefCell::default(),
             aged: RefCell::default(),
             adverts_aged: RefCell::default(),
-            old: RefCell::default(),
+            kinds: RefCell::default(),
         }
     }
 
@@ -93,10 +95,10 @@ impl Memo {
     }
 
     fn advert(&self, advert: Advert) -> u32 {
-        let old = advert.sent_at < crate::world::NOW;
+        let kinds = (advert.sent_at < NOW, is_answer(&advert));
         let (number, new) = self.adverts.borrow_mut().number(advert);
         if new {
-            self.old.borrow_mut().push(old);
+            self.kinds.borrow_mut().push(kinds);
         }
         number
     }
@@ -162,6 +164,10 @@ impl Parts for Memo {
     }
 
     fn is_old(&self, advert: &u32) -> bool {
-        self.old.borrow()[*advert as usize]
+        self.kinds.borrow()[*advert as usize].0
+    }
+
+    fn is_answer(&self, advert: &u32) -> bool {
+        self.kinds.borrow()[*advert as usize].1
     }
 }

@@ -235,12 +235,11 @@ impl<M: Clone, A: Clone> World<M, A> {
             .take(n)
             .filter(|from| !self.links[usize::from(*from) * n + usize::from(member)].is_empty())
             .collect();
-        let orders = if self.is_settled() || adversary.timely {
-            vec![
-                there
-                    .iter()
-                    .fold(Hears::NOBODY, |hears, from| hears.then(*from)),
-            ]
+        let orders = if self.is_settled() {
+            vec![Hears::NOBODY.and(&there)]
+        } else if adversary.timely {
+            let spare = u8::from(adversary.stragglers) + self.rest.losses;
+            Hears::all_but(&there, usize::from(spare))
         } else {
             Hears::all(&there)
         };
@@ -282,7 +281,7 @@ impl<M: Clone, A: Clone> World<M, A> {
 
     /// Every choice of what becomes of what was sent.
     fn each_kept(
-        &self,
+        self,
         parts: &impl Parts<Member = M, Advert = A>,
         from: u8,
         sent: &Sent<A>,
@@ -295,22 +294,26 @@ impl<M: Clone, A: Clone> World<M, A> {
         choices.push(0);
         for (to, adverts) in (0u32..).zip(sent) {
             let at = 4 * to;
-            if adverts.is_empty() || timely && !adversary.rounds || adversary.room > 1 {
+            if adverts.is_empty() || timely || adversary.room > 1 {
                 choices.iter_mut().for_each(|c| *c |= ALL << at);
                 continue;
             }
             // One that is in flight may stay there; of several sent at once any may be the one.
             let there = !self.links[usize::from(from) * n + to as usize].is_empty();
             let stays = there && !adversary.rounds;
-            let number = if timely { 1 } else { adverts.len() as u32 };
-            let first = if timely { adverts.len() as u32 - 1 } else { 0 };
             let base: ArrayVec<u32, 128> = choices.take();
-            for digit in (first..first + number).chain(stays.then_some(NONE)) {
+            for digit in (0..adverts.len() as u32).chain(stays.then_some(NONE)) {
                 choices.extend(base.iter().map(|c| c | digit << at));
             }
         }
+        let last = choices.pop();
         for kept in choices.into_iter().map(Kept) {
             let mut next = self.clone();
+            let overflow = next.put(parts, from, sent, kept);
+            visit(kept, next, overflow);
+        }
+        if let Some(kept) = last.map(Kept) {
+            let mut next = self;
             let overflow = next.put(parts, from, sent, kept);
             visit(kept, next, overflow);
         }

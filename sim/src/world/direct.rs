@@ -1,6 +1,6 @@
 //! Members and adverts kept as they are.
 
-use super::member::advert_aged;
+use super::member::{advert_aged, is_answer};
 use super::{Ending, Facts, How, Member, NOW, Parts, Setup, Turn};
 use onehold_core::advert::Advert;
 use std::sync::Arc;
@@ -53,6 +53,10 @@ impl Parts for Direct {
     fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Option<Self::Advert> {
         let rates = self.0.ticks(beginning);
         advert_aged(&self.0, advert, rates).map(Arc::new)
+    }
+
+    fn is_answer(&self, advert: &Self::Advert) -> bool {
+        is_answer(advert)
     }
 
     fn is_old(&self, advert: &Self::Advert) -> bool {

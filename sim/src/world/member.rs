@@ -504,6 +504,11 @@ fn as_sent(mut advert: Advert) -> Advert {
     advert
 }
 
+/// Whether an advert is nothing but the answer to a knock: it names a life that is not known yet.
+pub(crate) fn is_answer(advert: &Advert) -> bool {
+    advert.to_incarnation.is_some() && advert.echo.is_none()
+}
+
 /// An advert in flight, one tick later. `None` when it is too old to be in flight still.
 pub(super) fn advert_aged(setup: &Setup, advert: &Advert, rates: &[u64]) -> Option<Advert> {
     let mut advert = advert.clone();

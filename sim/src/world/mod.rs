@@ -14,6 +14,7 @@ pub use direct::{Direct, Known};
 pub use member::{
     Alive, EVENTS, Ending, Events, Facts, GROUP, Kernel, Member, NOW, Process, Turn, incarnation,
 };
+pub(crate) use member::is_answer;
 pub use setup::{Adversary, Setup};
 
 use arrayvec::ArrayVec;
@@ -52,6 +53,16 @@ pub enum How<A> {
     Stop,
     /// A stopped process goes on where it was.
     Resume,
+}
+
+impl How<(u8, u8)> {
+    /// Whose advert arrives.
+    const fn sender(&self) -> Option<u8> {
+        match self {
+            Self::Receive((from, _)) => Some(*from),
+            _ => None,
+        }
+    }
 }
 
 impl<A: Copy> How<A> {
@@ -138,6 +149,20 @@ impl Hears {
     fn then(self, sender: u8) -> Self {
         let at = 4 * self.senders().count();
         Self(self.0 & !(NONE << at) | u32::from(sender) << at | NONE << (at + 4))
+    }
+
+    fn and(self, senders: &[u8]) -> Self {
+        senders.iter().fold(self, |hears, from| hears.then(*from))
+    }
+
+    /// All that hear these senders but for some, in the order given.
+    fn all_but(senders: &[u8], some: usize) -> Vec<Self> {
+        let sets = (0u32..1 << senders.len()).filter(|missed| missed.count_ones() as usize <= some);
+        let heard = |missed: u32| {
+            let of = senders.iter().enumerate().filter(move |(i, _)| missed & 1 << i == 0);
+            of.fold(Self::NOBODY, |hears, (_, from)| hears.then(*from))
+        };
+        sets.map(heard).collect()
     }
 
     /// All that hear some of these senders, in any order.
@@ -232,6 +257,8 @@ pub trait Parts {
     fn aged(&self, member: &Self::Member, beginning: u8) -> Self::Member;
     /// One tick later; `None` if it is lost by then.
     fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Option<Self::Advert>;
+    /// Whether it is nothing but the answer to a knock.
+    fn is_answer(&self, advert: &Self::Advert) -> bool;
     /// Whether it was sent before this very tick.
     fn is_old(&self, advert: &Self::Advert) -> bool;
 }
@@ -393,6 +420,21 @@ impl<M: Clone, A: Clone> World<M, A> {
         how: How<(u8, u8)>,
         ending: Ending,
     ) -> Option<(Self, Done, Sent<A>)> {
+        let mut next = self.clone();
+        let mut sent: Sent<A> = (0..self.members.len()).map(|_| ArrayVec::new()).collect();
+        let done = next.take_turn(parts, member, how, ending, &mut sent)?;
+        Some((next, done, sent))
+    }
+
+    /// The same in place; what is sent is added to what was.
+    fn take_turn(
+        &mut self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        how: How<(u8, u8)>,
+        ending: Ending,
+        sent: &mut Sent<A>,
+    ) -> Option<Done> {
         let n = self.members.len();
         let m = usize::from(member);
         let advert = |from: u8, place: u8| {
@@ -404,26 +446,23 @@ impl<M: Clone, A: Clone> World<M, A> {
             other => other.map(|_| unreachable!("only what is received names an advert")),
         };
         let turn = parts.change(self.members.get(m)?, &what, ending)?;
-        let mut next = self.clone();
-        next.members[m] = turn.member;
+        self.members[m] = turn.member;
         if let How::Receive((from, place)) = how {
-            let again = matches!(turn.reject, Some(Reject::Knock | Reject::OldLife));
+            // What was kept back and not accepted may come again.
+            let again = from == member && matches!(turn.reject, Some(Reject::Knock | Reject::OldLife));
             if !(again && parts.setup().adversary.duplicates) {
-                next.links[usize::from(from) * n + m].remove(usize::from(place));
+                self.links[usize::from(from) * n + m].remove(usize::from(place));
             }
         }
-        next.spend(how, ending);
-        let mut sent: Sent<A> = (0..n).map(|_| ArrayVec::new()).collect();
+        self.spend(how, ending);
         for (to, advert) in turn.sent {
             sent[usize::from(to)].push(advert);
         }
-        let events = turn.events;
-        let done = Done {
-            events,
+        Some(Done {
+            events: turn.events,
             member,
             overflow: false,
-        };
-        Some((next, done, sent))
+        })
     }
 
     /// One run of a member, but for what becomes of what it sends.
@@ -442,36 +481,43 @@ impl<M: Clone, A: Clone> World<M, A> {
             hows.push(How::Wake);
         }
         let last = hows.len() - 1;
-        let mut all = (
-            self.clone(),
-            Done::default(),
-            (0..n).map(|_| ArrayVec::new()).collect(),
-        );
+        let mut next = self.clone();
+        let mut sent: Sent<A> = (0..n).map(|_| ArrayVec::new()).collect();
+        let mut done = Done {
+            member,
+            ..Done::default()
+        };
+        let timely = self.is_settled() || parts.setup().adversary.timely;
         for (i, how) in hows.into_iter().enumerate() {
-            let (next, done, sent) = &mut all;
             if i > 0 && how == How::Wake && !parts.facts(&next.members[m]).due {
                 continue;
             }
-            let of = if i == last { ending } else { Ending::Whole };
-            let (after, now, new) = next.turn(parts, member, how, of)?;
-            *next = after;
-            done.member = member;
-            done.events.0 |= now.events.0;
-            let sent: &mut Sent<A> = sent;
-            for (sent, new) in sent.iter_mut().zip(new) {
-                sent.extend(new);
+            // All that the link has, if it is timely; but an ending is of one turn.
+            let link = how.sender().map(|from| usize::from(from) * n + m);
+            let more = link.filter(|_| timely).map_or(1, |link| next.links[link].len());
+            for left in (0..more).rev() {
+                let of = if i == last && left == 0 { ending } else { Ending::Whole };
+                let now = next.take_turn(parts, member, how, of, &mut sent)?;
+                done.events.0 |= now.events.0;
             }
         }
-        let links = &mut all.0.links;
+        let links = &mut next.links;
         if let Some(from) = back {
             let advert = links[usize::from(from) * n + m].pop()?;
             links[m * n + m].clear();
             links[m * n + m].push(advert);
         }
+        let mut missed = 0;
         for from in (0..n).filter(|from| *from != m) {
-            links[from * n + m].clear(); // what it did not hear now it never hears
+            missed += links[from * n + m].len(); // what it did not hear now it never hears
+            links[from * n + m].clear();
         }
-        Some(all)
+        if parts.setup().adversary.timely {
+            let rest = &mut next.rest;
+            rest.losses = rest.losses.checked_sub(u8::try_from(missed).ok()?)?;
+            rest.quiet = if missed > 0 { 0 } else { rest.quiet };
+        }
+        Some((next, done, sent))
     }
 
     fn settle(&self, parts: &impl Parts<Member = M, Advert = A>, cuts: u8) -> Self {
@@ -495,8 +541,13 @@ impl<M: Clone, A: Clone> World<M, A> {
     /// Takes the fault or command from the adversary's budget.
     const fn spend(&mut self, how: How<(u8, u8)>, ending: Ending) {
         let rest = &mut self.rest;
-        if let Ending::Dies(_) = ending {
-            rest.crashes -= 1;
+        match ending {
+            Ending::Whole => {}
+            Ending::Dies(_) => {
+                rest.crashes -= 1;
+                rest.quiet = 0;
+            }
+            Ending::Stops(_) => rest.quiet = 0,
         }
         match how {
             How::Crash | How::PowerOff => rest.crashes -= 1,
@@ -527,18 +578,25 @@ impl<M: Clone, A: Clone> World<M, A> {
         let (n, from) = (self.members.len(), usize::from(from));
         let mut overflow = false;
         for (to, adverts) in sent.iter().enumerate() {
+            if timely && adversary.rounds && !adverts.is_empty() {
+                // One that did not run in this tick hears the latest only.
+                self.links[from * n + to].clear();
+            }
             let down = timely && parts.facts(&self.members[to]).process == Alive::Down;
             if self.is_cut(parts, from, to) || down {
                 continue;
             }
             let digit = kept.0 >> (4 * to) & 0xf;
             for (i, advert) in (0u32..).zip(adverts) {
-                if digit != ALL && digit != i {
+                // In one tick the later says all that the earlier said, but for answers to knocks.
+                let latest = !adversary.rounds || i as usize + 1 == adverts.len();
+                let all = digit == ALL && (latest || parts.is_answer(advert));
+                if !all && digit != i {
                     continue;
                 }
                 let link = &mut self.links[from * n + to];
                 if link.len() >= adversary.room {
-                    overflow |= timely && !adversary.rounds;
+                    overflow |= timely;
                     link.remove(0);
                 }
                 link.push(advert.clone());

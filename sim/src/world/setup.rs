@@ -33,7 +33,7 @@ pub struct Adversary {
     pub slow: bool,
     /// Adverts of one link may overtake each other.
     pub reorders: bool,
-    /// A knock may be delivered again and again.
+    /// What was kept back and is not accepted, a knock, may arrive again and again.
     pub duplicates: bool,
     /// After so many ticks an advert in flight is lost...
     pub flight: u64,
