@@ -5,12 +5,14 @@ use super::memo::Memo;
 use super::search::{Found, Limits, Progress, search};
 use super::stateright::{Proof, Second};
 use super::{report, story};
+use crate::mutants;
 use crate::properties::When;
 use crate::story::Broken;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 /// What to check.
 #[derive(Args, Clone, Debug, Default)]
@@ -41,6 +43,18 @@ pub struct Options {
     /// Give up beyond so many worlds.
     #[arg(long, default_value_t = 400_000_000, value_name = "N")]
     pub most: u64,
+    /// Break one half of a rule at a time, in a copy of the core, and say which property notices.
+    #[arg(long)]
+    pub mutants: bool,
+    /// Only these mutants.
+    #[arg(long, requires = "mutants", value_name = "NAME")]
+    pub only: Vec<String>,
+    /// How many mutants at once.
+    #[arg(long, default_value_t = 2, requires = "mutants", value_name = "N")]
+    pub jobs: usize,
+    /// Write the table of mutants as Markdown.
+    #[arg(long, requires = "mutants", value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
     /// Directory for pictures of counterexamples.
     #[arg(long, default_value = "target/lab", value_name = "DIR")]
     pub pictures: PathBuf,
@@ -158,6 +172,9 @@ pub fn run(options: &Options) -> Result<bool, String> {
         report::list(&all);
         return Ok(true);
     }
+    if options.mutants {
+        return run_mutants(options, &all);
+    }
     for name in &options.names {
         if !all.iter().any(|c| c.name == name) {
             return Err(format!(
@@ -195,6 +212,21 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(outcomes.iter().all(Outcome::is_good))
 }
 
+fn run_mutants(options: &Options, all: &[Configuration]) -> Result<bool, String> {
+    let quick = all.iter().filter(|c| c.quick).map(|c| c.name.to_owned());
+    let options = mutants::Options {
+        only: options.only.clone(),
+        jobs: options.jobs,
+        baseline: quick.collect(),
+        original: std::env::current_exe().ok(),
+        json: options.json.clone(),
+        markdown: options.markdown.clone(),
+        ..mutants::Options::default()
+    };
+    let report = mutants::run(&options, &AtomicBool::new(false)).map_err(|e| e.to_string())?;
+    Ok(report.unexpected().next().is_none())
+}
+
 const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pinned.json");
 
 /// How many worlds each configuration has. A change of these numbers is a change of behaviour.
@@ -214,7 +246,7 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
     let (found, second) = std::thread::scope(|scope| {
         let second = both.then(|| {
             let proof = Proof::new(configuration.setup.clone(), &configuration.properties);
-            scope.spawn(|| proof.search(1))
+            scope.spawn(|| proof.search(2))
         });
         let memo = Memo::new(configuration.setup.clone());
         let found = search(&memo, &configuration.properties, limits, |progress| {

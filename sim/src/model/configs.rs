@@ -237,42 +237,69 @@ fn of_majority() -> Vec<Configuration> {
         quick(
             "takeover",
             "a process or a host dies, at any moment: one holds soon after if one can",
-            FINE.setup(Adversary { patience: 8, in_turn: true, ..crash.clone() }),
+            FINE.setup(Adversary {
+                patience: 8,
+                in_turn: true,
+                ..crash.clone()
+            }),
             &[p::S1, p::S3, p::S4, p::L1],
             happens!["majority", "lost"],
         ),
         quick(
             "failback",
             "a member dies and starts again: the preferred one holds soon after, and stays",
-            FINE.setup(Adversary { lives: 2, patience: 16, ..crash.clone() }),
+            FINE.setup(Adversary {
+                lives: 2,
+                patience: 16,
+                ..crash.clone()
+            }),
             &[p::S1, p::S3, p::S4, p::S5, p::L2, p::L3, p::PING],
             happens!["failback", "met", "ready"],
         ),
         quick(
             "steady",
             "up to two adverts are lost, any two: nobody notices",
-            FINE.setup(Adversary { losses: 2, ..prompt() }),
+            FINE.setup(Adversary {
+                losses: 2,
+                ..prompt()
+            }),
             &[p::S1, p::S3, p::S4, p::L4],
             vec![],
         ),
         quick(
             "handover-lost",
             "the operator moves the address, and up to two adverts are lost: nobody waits for long",
-            FINE.setup(Adversary { losses: 2, commands: 1, says: vec![Command::Switch], darkness: 6, ..prompt() }),
+            FINE.setup(Adversary {
+                losses: 2,
+                commands: 1,
+                says: vec![Command::Switch],
+                darkness: 6,
+                ..prompt()
+            }),
             &[p::S1, p::S3, p::S4, p::L5],
             happens!["switch", "majority"],
         ),
         quick(
             "heal",
             "any set of links is cut, then any other or none: one holds soon after if one can",
-            FINE.setup(Adversary { changes: 2, cuts: every_cut(3), patience: 20, ..prompt() }),
+            FINE.setup(Adversary {
+                changes: 2,
+                cuts: every_cut(3),
+                patience: 20,
+                ..prompt()
+            }),
             &[p::S1, p::S3, p::S4, p::L2],
             happens!["majority", "lease over", "failback"],
         ),
         quick(
             "five-voters",
             "five members: any two of them are cut off, or the network falls in two, then heals",
-            Cluster { members: 5, ..FINE }.setup(Adversary { changes: 2, cuts: halves(5), patience: 20, ..prompt() }),
+            Cluster { members: 5, ..FINE }.setup(Adversary {
+                changes: 2,
+                cuts: halves(5),
+                patience: 20,
+                ..prompt()
+            }),
             &[p::S1, p::S3, p::S4, p::L2],
             happens!["majority", "lease over", "failback"],
         ),
@@ -281,32 +308,57 @@ fn of_majority() -> Vec<Configuration> {
             "operators speak, services fail, kernels can't serve",
             FINE.setup(Adversary {
                 commands: 2,
-                says: vec![Command::Switch, Command::Standby, Command::Resume, Command::Stop],
+                says: vec![
+                    Command::Switch,
+                    Command::Standby,
+                    Command::Resume,
+                    Command::Stop,
+                ],
                 flips: 1,
                 losses: 1,
                 ..prompt()
             }),
             &MAJORITY,
-            happens!["switch", "standby", "stop", "unready", "command refused", "failback"],
+            happens![
+                "switch",
+                "standby",
+                "stop",
+                "unready",
+                "command refused",
+                "failback"
+            ],
         ),
         quick(
             "majority-3-crash",
             "processes and hosts die, between any two effects, and start again",
-            COARSE.setup(Adversary { crashes: 2, lives: 2, in_turn: true, losses: 1, ..crash.clone() }),
+            COARSE.setup(Adversary {
+                crashes: 2,
+                lives: 2,
+                in_turn: true,
+                losses: 1,
+                ..crash.clone()
+            }),
             &MAJORITY,
             happens!["majority", "met", "ready", "lost"],
         ),
-        quick(
+        slow(quick(
             "majority-3-straggler",
             "one advert to each member is kept back for as long as may be",
-            COARSE.setup(Adversary { stragglers: true, ..prompt() }),
+            COARSE.setup(Adversary {
+                stragglers: true,
+                ..prompt()
+            }),
             &MAJORITY,
             happens!["majority", "lease over"],
-        ),
+        )),
         slow(quick(
             "majority-3-pause",
             "processes are stopped, between any two effects, and go on later",
-            COARSE.setup(Adversary { stops: 1, in_turn: true, ..prompt() }),
+            COARSE.setup(Adversary {
+                stops: 1,
+                in_turn: true,
+                ..prompt()
+            }),
             &MAJORITY,
             happens!["majority", "overslept", "lease over"],
         )),
@@ -362,16 +414,38 @@ fn of_two() -> Vec<Configuration> {
             happens!["majority", "met", "lease over", "overslept"],
         ),
         quick(
+            "majority-2-fine",
+            "any advert may be lost; processes die between any two effects, and start again",
+            two(FINE).setup(Adversary {
+                crashes: 1,
+                lives: 2,
+                in_turn: true,
+                ..lossy()
+            }),
+            &MAJORITY,
+            happens!["majority", "met", "lease over"],
+        ),
+        quick(
             "majority-2-slack",
             "any advert may be lost, and the gate shuts late",
-            two(SLACK).setup(Adversary { crashes: 1, lives: 2, in_turn: true, ..lossy() }),
+            two(SLACK).setup(Adversary {
+                crashes: 1,
+                lives: 2,
+                in_turn: true,
+                ..lossy()
+            }),
             &MAJORITY,
             happens!["majority", "lease over"],
         ),
         quick(
             "majority-2-drift",
             "any advert may be lost, and clocks run as differently as they may",
-            two(DRIFT).setup(Adversary { crashes: 1, lives: 2, in_turn: true, ..lossy() }),
+            two(DRIFT).setup(Adversary {
+                crashes: 1,
+                lives: 2,
+                in_turn: true,
+                ..lossy()
+            }),
             &MAJORITY,
             happens!["majority", "lease over"],
         ),
@@ -401,14 +475,23 @@ fn of_survivor() -> Vec<Configuration> {
         quick(
             "survivor",
             "adverts are timely; processes and hosts die, between any two effects, and start again",
-            ALONE.setup(Adversary { crashes: 2, lives: 3, power: true, in_turn: true, ..prompt() }),
+            ALONE.setup(Adversary {
+                crashes: 2,
+                lives: 3,
+                power: true,
+                in_turn: true,
+                ..prompt()
+            }),
             &SURVIVOR,
             happens!["peer silent", "ready", "lease over"],
         ),
         quick(
             "survivor-pause",
             "adverts are timely; processes are stopped and go on later",
-            ALONE.setup(Adversary { stops: 1, ..prompt() }),
+            ALONE.setup(Adversary {
+                stops: 1,
+                ..prompt()
+            }),
             &SURVIVOR,
             happens!["peer silent", "overslept", "lease over"],
         ),
@@ -447,7 +530,12 @@ fn of_survivor() -> Vec<Configuration> {
         quick(
             "survivor-heal",
             "links are cut, and whole again: soon after, one holds",
-            ALONE.setup(Adversary { changes: 2, cuts: vec![0, cut(0, 1), cut(1, 0), full], patience: 30, ..prompt() }),
+            ALONE.setup(Adversary {
+                changes: 2,
+                cuts: vec![0, cut(0, 1), cut(1, 0), full],
+                patience: 30,
+                ..prompt()
+            }),
             &[p::L2],
             happens!["peer silent", "conflict release", "two in sight"],
         ),
@@ -459,7 +547,11 @@ fn of_survivor() -> Vec<Configuration> {
             ..quick(
                 "survivor-full-cut",
                 "both directions are cut",
-                ALONE.setup(Adversary { changes: 1, cuts: vec![full], ..prompt() }),
+                ALONE.setup(Adversary {
+                    changes: 1,
+                    cuts: vec![full],
+                    ..prompt()
+                }),
                 &SURVIVOR,
                 vec![],
             )

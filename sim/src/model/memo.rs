@@ -3,8 +3,8 @@
 //! Far fewer members than worlds are different, and a turn depends on nothing but the member and
 //! what happens to it. So each turn is taken by the shipped node once, and is looked up from then on.
 
-use crate::world::{NOW, is_answer};
 use crate::world::{Direct, Ending, Facts, How, Member, Parts, Setup, Turn};
+use crate::world::{NOW, is_answer};
 use onehold_core::advert::Advert;
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;

@@ -11,10 +11,10 @@ mod member;
 mod setup;
 
 pub use direct::{Direct, Known};
+pub(crate) use member::is_answer;
 pub use member::{
     Alive, EVENTS, Ending, Events, Facts, GROUP, Kernel, Member, NOW, Process, Turn, incarnation,
 };
-pub(crate) use member::is_answer;
 pub use setup::{Adversary, Setup};
 
 use arrayvec::ArrayVec;
@@ -159,7 +159,10 @@ impl Hears {
     fn all_but(senders: &[u8], some: usize) -> Vec<Self> {
         let sets = (0u32..1 << senders.len()).filter(|missed| missed.count_ones() as usize <= some);
         let heard = |missed: u32| {
-            let of = senders.iter().enumerate().filter(move |(i, _)| missed & 1 << i == 0);
+            let of = senders
+                .iter()
+                .enumerate()
+                .filter(move |(i, _)| missed & 1 << i == 0);
             of.fold(Self::NOBODY, |hears, (_, from)| hears.then(*from))
         };
         sets.map(heard).collect()
@@ -449,7 +452,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         self.members[m] = turn.member;
         if let How::Receive((from, place)) = how {
             // What was kept back and not accepted may come again.
-            let again = from == member && matches!(turn.reject, Some(Reject::Knock | Reject::OldLife));
+            let again =
+                from == member && matches!(turn.reject, Some(Reject::Knock | Reject::OldLife));
             if !(again && parts.setup().adversary.duplicates) {
                 self.links[usize::from(from) * n + m].remove(usize::from(place));
             }
@@ -494,9 +498,15 @@ impl<M: Clone, A: Clone> World<M, A> {
             }
             // All that the link has, if it is timely; but an ending is of one turn.
             let link = how.sender().map(|from| usize::from(from) * n + m);
-            let more = link.filter(|_| timely).map_or(1, |link| next.links[link].len());
+            let more = link
+                .filter(|_| timely)
+                .map_or(1, |link| next.links[link].len());
             for left in (0..more).rev() {
-                let of = if i == last && left == 0 { ending } else { Ending::Whole };
+                let of = if i == last && left == 0 {
+                    ending
+                } else {
+                    Ending::Whole
+                };
                 let now = next.take_turn(parts, member, how, of, &mut sent)?;
                 done.events.0 |= now.events.0;
             }
