@@ -186,7 +186,11 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let chosen = all
         .into_iter()
         .filter(|c| options.full || quick && c.quick || options.names.iter().any(|n| n == c.name));
-    let mut pinned = pins()?;
+    let mut pinned = if options.stop_at_first {
+        BTreeMap::new()
+    } else {
+        pins()?
+    };
     let mut outcomes = Vec::new();
     for configuration in chosen {
         let pin = pinned.get(configuration.name).copied();

@@ -142,6 +142,7 @@ impl Cluster {
             seats: members.iter().map(seat).collect(),
             rates,
             orders: vec![(0u8..).take(size).collect()],
+            hindsight: 0,
             warm_up: 40,
             adversary,
         }

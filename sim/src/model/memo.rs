@@ -146,7 +146,7 @@ impl Parts for Memo {
             return *aged;
         }
         let of = self.setup().ticks(beginning);
-        let aged = self.member(self.member_at(*member).aged(self.setup(), of));
+        let aged = self.member(self.member_at(*member).aged(self.setup(), of, 1));
         self.aged.borrow_mut().insert((*member, beginning), aged);
         aged
     }

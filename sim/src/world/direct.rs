@@ -1,7 +1,7 @@
 //! Members and adverts kept as they are.
 
 use super::member::{advert_aged, is_answer};
-use super::{Ending, Facts, How, Member, NOW, Parts, Setup, Turn};
+use super::{Ending, Facts, How, Member, NOW, Parts, Setup, Turn, World};
 use onehold_core::advert::Advert;
 use std::sync::Arc;
 
@@ -47,12 +47,12 @@ impl Parts for Direct {
 
     fn aged(&self, member: &Self::Member, beginning: u8) -> Self::Member {
         let rates = self.0.ticks(beginning);
-        self.member(member.member.aged(&self.0, rates))
+        self.member(member.member.aged(&self.0, rates, 1))
     }
 
     fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Option<Self::Advert> {
         let rates = self.0.ticks(beginning);
-        advert_aged(&self.0, advert, rates).map(Arc::new)
+        advert_aged(&self.0, advert, rates, 1).map(Arc::new)
     }
 
     fn is_answer(&self, advert: &Self::Advert) -> bool {
@@ -61,5 +61,24 @@ impl Parts for Direct {
 
     fn is_old(&self, advert: &Self::Advert) -> bool {
         advert.sent_at < NOW
+    }
+}
+
+impl World<Arc<Known>, Arc<Advert>> {
+    /// The same with nothing kept of the past but what a rule may look at.
+    #[must_use]
+    pub fn forgetting(&self, direct: &Direct) -> Self {
+        let rates = direct.0.ticks(self.rest.beginning);
+        let member = |m: &Arc<Known>| direct.member(m.member.aged(&direct.0, rates, 0));
+        let advert = |a: &Arc<Advert>| advert_aged(&direct.0, a, rates, 0).map(Arc::new);
+        Self {
+            members: self.members.iter().map(member).collect(),
+            links: self
+                .links
+                .iter()
+                .map(|l| l.iter().filter_map(advert).collect())
+                .collect(),
+            rest: self.rest,
+        }
     }
 }

@@ -413,9 +413,10 @@ impl Member {
         Some(turn)
     }
 
-    /// One tick later: everything that happened moves away.
+    /// So many ticks later: everything that happened moves away, and what no rule can tell apart any more
+    /// becomes equal.
     #[must_use]
-    pub fn aged(&self, setup: &Setup, rates: &[u64]) -> Self {
+    pub fn aged(&self, setup: &Setup, rates: &[u64], ticks: u64) -> Self {
         let mut member = self.clone();
         let me = self.id;
         let config = setup.seat(me);
@@ -428,7 +429,7 @@ impl Member {
             } else {
                 setup.own_horizon().max(flight)
             };
-            *t = earlier(*t, rates[usize::from(whose.0)], floor);
+            *t = earlier(*t, rates[usize::from(whose.0)] * ticks, floor);
         };
         match &mut member.process {
             Process::Up(node) => node.instants(config, age),
@@ -448,7 +449,7 @@ impl Member {
         member.kernel.deadline = member
             .kernel
             .deadline
-            .map(|deadline| earlier(deadline, mine, u64::MAX))
+            .map(|deadline| earlier(deadline, mine * ticks, u64::MAX))
             .filter(|deadline| timing.surely_over(*deadline) > NOW);
         member
     }
@@ -509,12 +510,18 @@ pub(crate) fn is_answer(advert: &Advert) -> bool {
     advert.to_incarnation.is_some() && advert.echo.is_none()
 }
 
-/// An advert in flight, one tick later. `None` when it is too old to be in flight still.
-pub(super) fn advert_aged(setup: &Setup, advert: &Advert, rates: &[u64]) -> Option<Advert> {
+/// An advert in flight, so many ticks later. `None` when it is too old to be in flight still.
+pub(super) fn advert_aged(
+    setup: &Setup,
+    advert: &Advert,
+    rates: &[u64],
+    ticks: u64,
+) -> Option<Advert> {
     let mut advert = advert.clone();
     let sender = rates[usize::from(advert.from.0)];
     let horizon = setup.flight_horizon(sender);
-    if !setup.adversary.stragglers && NOW.since(advert.sent_at).as_nanos() + sender > horizon {
+    let age = NOW.since(advert.sent_at).as_nanos() + sender * ticks;
+    if !setup.adversary.stragglers && age > horizon {
         return None;
     }
     let from = advert.from;
@@ -524,7 +531,7 @@ pub(super) fn advert_aged(setup: &Setup, advert: &Advert, rates: &[u64]) -> Opti
         } else {
             setup.own_horizon()
         };
-        *t = earlier(*t, rates[usize::from(whose.0)], floor);
+        *t = earlier(*t, rates[usize::from(whose.0)] * ticks, floor);
     });
     Some(advert)
 }

@@ -13,6 +13,9 @@ pub struct Setup {
     pub rates: Vec<Vec<u64>>,
     /// Every possible order in which members run within a tick; it stays for a whole run.
     pub orders: Vec<Vec<u8>>,
+    /// By how much further back than any rule looks the past is kept, in units of the clocks. Zero but
+    /// to show that it makes no difference.
+    pub hindsight: u64,
     /// For so many ticks nothing happens but what should, before the adversary may act.
     pub warm_up: u64,
     /// What the adversary may do.
@@ -141,12 +144,12 @@ impl Setup {
             (2, Arbitration::Majority) => vote.times(2),
             _ => vote,
         };
-        horizon.as_nanos()
+        horizon.as_nanos() + self.hindsight
     }
 
     /// How far back the sending of an advert in flight may be, on a sender's clock of this rate.
     #[must_use]
-    pub const fn flight_horizon(&self, rate: u64) -> u64 {
+    pub fn flight_horizon(&self, rate: u64) -> u64 {
         self.adversary.flight * rate
     }
 }
