@@ -794,7 +794,7 @@ fn r14_a_returning_peer_in_quarantine_costs_nothing() {
 #[test]
 fn r14_send_precedes_hold() {
     let mut bench = Alone::new(2, SURVIVOR, A);
-    let out = bench.until(bench.now + ms(D + 150));
+    let out = bench.until(bench.now + ms(D + 151));
     let hold = out
         .iter()
         .position(|e| matches!(e, Effect::HoldUntil { .. }))
