@@ -67,7 +67,7 @@ pub enum TimingError {
         /// The least that would do.
         least: Span,
     },
-    /// R-14: under `survivor` the lease is shorter than four intervals.
+    /// R-14: under `survivor` the lease is shorter than 4.5 intervals.
     Lone {
         /// What was written.
         lease: Span,
@@ -96,7 +96,7 @@ impl fmt::Display for TimingError {
             ),
             Self::Lone { lease, least } => write!(
                 f,
-                "timing.lease = {lease}: must be at least four intervals ({least}) under `survivor`, \
+                "timing.lease = {lease}: must be at least 4.5 intervals ({least}) under `survivor`, \
                  where a holder waits 2.5 intervals before it presumes its peer dead; else it loses \
                  the address when the peer dies"
             ),
@@ -148,13 +148,14 @@ impl Timing {
         })
     }
 
-    /// R-14: the lease is long enough for one that may be left alone: the peer's last word may echo
-    /// an ask that is 1.25 i old, and after another 2.5 i the lease must still run.
+    /// R-14: the lease is long enough for one that may be left alone, when two asks were lost before the
+    /// peer died: its last word may echo one that is 1.75 i old (R-18), and 2.5 i and a round trip later
+    /// the lease must still run.
     ///
     /// # Errors
     /// A [`TimingError`] that names the key, the value and the limit.
     pub fn prove_lone(&self) -> Result<(), TimingError> {
-        let (lease, least) = (self.lease, self.interval.times(4));
+        let (lease, least) = (self.lease, self.interval.times(9).part(2));
         if lease < least {
             return Err(TimingError::Lone { lease, least });
         }

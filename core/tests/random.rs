@@ -294,7 +294,7 @@ proptest! {
     fn survivor_never_two_when_stopped_at_the_worst_moments(
         seed in any::<u64>(),
         cut in 0usize..3,
-        lease in prop::sample::select(vec![450u64, 400]),
+        lease in prop::sample::select(vec![450u64, 450, 600]),
         drift_ppm in prop::sample::select(vec![0u32, 1_000, 1_000, 50_000]),
     ) {
         survivor_stopped(seed, cut, lease, drift_ppm);
