@@ -251,6 +251,66 @@ fn survivor_stopped(seed: u64, cut: usize, lease: u64, drift_ppm: u32) {
     calm_down(&mut w, ms(4_000));
 }
 
+/// Nearly what R-13 notices, or anything up to more than that.
+fn nearly_half_an_interval(w: &mut World) -> u64 {
+    if w.chance(700) {
+        ms(50) - w.below(ms(1))
+    } else {
+        w.below(ms(70))
+    }
+}
+
+/// S2 once more: a standing cut, and then a turn or two that are late, or take long, by nearly as much as
+/// is noticed, with clocks and delays at their ends.
+fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
+    let mut cluster = spec(2, Arbitration::Survivor);
+    cluster.timing.lease = Span::from_millis(lease);
+    let mut w = World::new(&cluster, seed);
+    let ends = [1, 200_000, ms(5), ms(24)];
+    (0..2).for_each(|m| w.start(m));
+    w.run(ms(2 * lease));
+    for m in 0..2 {
+        let ppm = [-1_000, 1_000][w.below(2) as usize];
+        w.set_rate(m, ppm);
+    }
+    let settled = w.below(ms(250));
+    w.run(settled);
+    let slow = w.below(2) as usize;
+    // Each way has its own moment: before the stops, or between them.
+    let moment = w.below(3);
+    for round in 0..3 {
+        if round == moment {
+            w.cut(cut, 1 - cut);
+        }
+        let delay = ends[w.below(4) as usize];
+        (w.weather.least_delay, w.weather.most_delay) = (delay, delay + 1);
+        let before = w.below(ms(130));
+        w.run(before);
+        if w.chance(700) {
+            // Late.
+            w.pause(slow);
+            let late = w.due_in(slow) + nearly_half_an_interval(&mut w);
+            let asleep = if w.chance(200) { w.below(ms(500)) } else { 0 };
+            w.run(late + asleep);
+            w.stops_next = w.chance(700).then_some(slow);
+            w.resume(slow);
+        } else {
+            w.stops_next = Some(slow);
+            let until = w.due_in(slow) + 1_000;
+            w.run(until);
+        }
+        if !w.is_up(slow) {
+            // Stopped before it sends.
+            let due = if w.chance(500) { w.due_in(slow) } else { 0 };
+            let stopped = due + nearly_half_an_interval(&mut w);
+            w.run(stopped);
+        }
+        w.stops_next = None;
+        w.resume(slow);
+    }
+    w.run(ms(1_500));
+}
+
 /// `survivor` under every fault: two are possible while messages don't get through, but after the
 /// heal there is exactly one again.
 fn survivor(seed: u64) {
@@ -298,6 +358,15 @@ proptest! {
         drift_ppm in prop::sample::select(vec![0u32, 1_000, 1_000, 50_000]),
     ) {
         survivor_stopped(seed, cut, lease, drift_ppm);
+    }
+
+    #[test]
+    fn survivor_never_two_at_the_edge_of_what_is_noticed(
+        seed in any::<u64>(),
+        cut in 0usize..2,
+        lease in prop::sample::select(vec![450u64, 450, 600]),
+    ) {
+        survivor_at_the_edge(seed, cut, lease);
     }
 
     #[test]
