@@ -161,6 +161,9 @@ impl Spec {
     /// A [`SpecError`] that names the key and the remedy.
     pub fn prove(&self, me: &str) -> Result<Config, SpecError> {
         let timing = Timing::prove(self.timing).map_err(SpecError::Timing)?;
+        if self.arbitration == Arbitration::Survivor {
+            timing.prove_lone().map_err(SpecError::Timing)?;
+        }
         let mut members = self.members.clone();
         members.sort_by(|a, b| a.name.cmp(&b.name));
         let mut groups = self.groups.clone();

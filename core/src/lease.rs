@@ -67,6 +67,13 @@ pub enum TimingError {
         /// The least that would do.
         least: Span,
     },
+    /// R-14: under `survivor` the lease is shorter than 4.5 intervals.
+    Lone {
+        /// What was written.
+        lease: Span,
+        /// The least that would do.
+        least: Span,
+    },
     /// The guard's slack is above the lease.
     Slack(Span),
     /// The drift is above [`MAX_DRIFT_PPM`].
@@ -86,6 +93,12 @@ impl fmt::Display for TimingError {
                 f,
                 "timing.lease = {lease}: must be at least three intervals ({least}), else one lost \
                  advert costs the address, and at most 10min"
+            ),
+            Self::Lone { lease, least } => write!(
+                f,
+                "timing.lease = {lease}: must be at least 4.5 intervals ({least}) under `survivor`, \
+                 where a holder waits 2.5 intervals before it presumes its peer dead; else it loses \
+                 the address when the peer dies"
             ),
             Self::Slack(k) => write!(f, "timing.guard_slack = {k}: must be at most the lease"),
             Self::Drift(ppm) => {
@@ -133,6 +146,20 @@ impl Timing {
             drift_ppm,
             vote,
         })
+    }
+
+    /// R-14: the lease is long enough for one that may be left alone, when two asks were lost before the
+    /// peer died: its last word may echo one that is 1.75 i old (R-18), and 2.5 i and a round trip later
+    /// the lease must still run.
+    ///
+    /// # Errors
+    /// A [`TimingError`] that names the key, the value and the limit.
+    pub fn prove_lone(&self) -> Result<(), TimingError> {
+        let (lease, least) = (self.lease, self.interval.times(9).part(2));
+        if lease < least {
+            return Err(TimingError::Lone { lease, least });
+        }
+        Ok(())
     }
 
     /// i: an advert to every member at least this often.
@@ -197,25 +224,30 @@ impl Timing {
         self.lease_end(asked_at) > now.plus(self.lease.part(4))
     }
 
-    /// R-13: how late a wake-up may be before it counts as sleep.
+    /// R-13: how late a wake-up may be, or how long a turn may take, before it counts as sleep.
     #[must_use]
     pub const fn oversleep(&self) -> Span {
         self.interval.part(2)
     }
 
-    /// R-14: a holder that has heard nothing for this long may renew by what it sent.
+    /// R-14: a holder that has heard nothing for this long may renew by what it sent: 2.5 i, by any
+    /// clock. No two words of a living peer are further apart, unless it knows that it slept (R-13): one
+    /// is due 1.25 i after the other (R-18), its turn may be i/2 late and take i/2, and i/4 is for the
+    /// network.
     #[must_use]
-    pub const fn presume_after(&self) -> Span {
-        self.vote.part(2)
+    pub fn presume_after(&self) -> Span {
+        outlast(self.interval.times(5).part(2), self.drift_ppm)
     }
 
-    /// R-14: a standby that has heard nothing for this long takes hold: D, and 1.5 i more. A holder
-    /// that presumes its peer dead goes by what it last sent, which is up to 1.5 i younger than what
-    /// the standby last got if either was stopped in the middle of a turn or the network was slow; only
-    /// a longer stop is known as sleep (R-13).
+    /// R-14: a standby that has heard nothing for this long takes hold: as long as H + κ + 1.5 i lasts
+    /// by any clock. A holder that presumes its peer dead goes by what it last sent. That is up to 1.5 i
+    /// younger than what the standby last got (due after i, and i/2 late) if it is stopped before it
+    /// sends, and up to 0.75 i younger than the wake-up of a peer (its turn may take i/2, the network
+    /// i/4) until it hears of it.
     #[must_use]
-    pub const fn survive_after(&self) -> Span {
-        self.vote.plus(self.late())
+    pub fn survive_after(&self) -> Span {
+        let held = self.lease.plus(self.slack);
+        outlast(held.plus(self.late()), self.drift_ppm)
     }
 
     /// R-18: the pace of a sender in a hurry.

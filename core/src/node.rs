@@ -4,7 +4,7 @@
 //! itself: it is told what happened and when, and says what is to be done.
 
 use crate::advert::{Advert, GroupId, Incarnation, MAX_GROUPS, MemberId, Statement};
-use crate::config::Config;
+use crate::config::{Arbitration, Config};
 use crate::effect::{Effect, Event};
 use crate::group::{Group, Seat, Stance};
 use crate::input::Input;
@@ -24,6 +24,9 @@ pub struct Node {
     incarnation: Incarnation,
     /// until then it neither votes nor holds.
     quarantine_until: Option<LocalTime>,
+    /// when the latest turn that sent began, until a later one has shown how long it took.
+    /// Kept under `survivor`.
+    sent_at: Option<LocalTime>,
     sessions: Vec<Session>,
     groups: Vec<Group>,
 }
@@ -43,6 +46,7 @@ impl Node {
         Self {
             incarnation,
             quarantine_until: Some(now.plus(config.timing().quarantine(earlier))),
+            sent_at: None,
             sessions: config
                 .peers()
                 .map(|p| Session::new(config, p, incarnation, now))
@@ -69,19 +73,17 @@ impl Node {
         out: &mut Vec<Effect>,
     ) -> Result<(), Reject> {
         let first = out.len();
-        if now
-            > self
-                .poll_timeout(config)
-                .unwrap_or(now)
-                .plus(config.timing().oversleep())
-        {
+        let due = self.poll_timeout(config).unwrap_or(now);
+        let overslept = now > due.plus(config.timing().oversleep());
+        if overslept {
             self.overslept(now, out);
         }
+        self.sent_at.take_if(|at| *at < now);
         let before = self.before(config, now);
         self.expire(config, now, out);
         let result = self.apply(config, now, input, out);
         self.each_group(config, now, |group, seat| group.settle(seat, out));
-        self.speak(config, now, &before, out);
+        self.speak(config, now, &before, overslept, out);
         self.each_group(config, now, |group, seat| group.presume(seat));
         self.hold(&before, out);
         if let Some(turn) = out.get_mut(first..) {
@@ -102,7 +104,9 @@ impl Node {
             .iter()
             .flat_map(|s| s.deadlines(timing, config.me(), self.incarnation));
         let groups = self.groups.iter().flat_map(|g| g.deadlines(timing));
-        sessions.chain(groups).chain(self.quarantine_until).min()
+        let turn = self.sent_at.map(|at| at.plus(Span::from_nanos(1)));
+        let own = [self.quarantine_until, turn].into_iter().flatten();
+        sessions.chain(groups).chain(own).min()
     }
 
     /// what was silent while this process slept may have spoken.
@@ -218,9 +222,18 @@ impl Node {
     }
 
     /// adverts to everybody when something changed that others should know at once; else to
-    /// each when it is due. R-1: and an answer to a knock.
-    fn speak(&mut self, config: &Config, now: LocalTime, before: &Before, out: &mut Vec<Effect>) {
-        let changed = self.before(config, now).stances != before.stances;
+    /// each when it is due. R-14: a lone peer is told at once of a wake-up, for its holder presumes
+    /// nothing from then on. R-1: and an answer to a knock.
+    fn speak(
+        &mut self,
+        config: &Config,
+        now: LocalTime,
+        before: &Before,
+        overslept: bool,
+        out: &mut Vec<Effect>,
+    ) {
+        let survivor = config.arbitration() == Arbitration::Survivor;
+        let changed = self.before(config, now).stances != before.stances || (survivor && overslept);
         let (timing, me, mine) = (config.timing(), config.me(), self.incarnation);
         let due: ArrayVec<(MemberId, Option<Incarnation>, bool), { crate::config::MAX_MEMBERS }> =
             self.sessions
@@ -249,6 +262,7 @@ impl Node {
                 if let Some(session) = self.sessions.iter_mut().find(|s| s.peer == to) {
                     session.sent(now, advert.groups.iter().map(|g| g.asks));
                 }
+                self.sent_at = survivor.then_some(now);
                 out.push(Effect::Send { to, advert });
             }
         }
@@ -341,7 +355,8 @@ impl Node {
     /// behaves alike, for nothing but differences and order count.
     pub fn instants(&mut self, config: &Config, mut visit: impl FnMut(MemberId, &mut LocalTime)) {
         let me = config.me();
-        self.quarantine_until.iter_mut().for_each(|t| visit(me, t));
+        let own = self.quarantine_until.iter_mut().chain(&mut self.sent_at);
+        own.for_each(|t| visit(me, t));
         for session in &mut self.sessions {
             session.instants(me, &mut visit);
         }

@@ -69,11 +69,11 @@ pub(crate) struct Silence {
 /// How deep a silence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) enum Depth {
-    /// Less than D/2.
+    /// Less than 2.5 i.
     Short,
-    /// At least D/2: a holder may renew by what it sent.
+    /// At least 2.5 i: a holder may renew by what it sent.
     Half,
-    /// At least D + 1.5 i: a standby may take hold.
+    /// At least D + 1.5 i (and drift): a standby may take hold.
     Full,
 }
 

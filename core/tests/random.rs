@@ -4,6 +4,7 @@ mod world;
 
 use onehold_core::config::Arbitration;
 use onehold_core::input::{Command, Input};
+use onehold_core::time::Span;
 use proptest::prelude::*;
 use world::*;
 
@@ -162,6 +163,154 @@ fn survivor_cut_one_way(seed: u64, cut: usize) {
     calm_down(&mut w, ms(4_000));
 }
 
+/// How long a process is stopped: mostly about as long as what R-13 just notices, or doesn't.
+fn stop_span(w: &mut World) -> u64 {
+    let (least, spread) = [
+        (0, 60),
+        (40, 25),
+        (40, 25),
+        (90, 90),
+        (120, 60),
+        (100, 250),
+        (300, 600),
+    ][w.below(7) as usize];
+    ms(least) + w.below(ms(spread))
+}
+
+/// Stops a process between two turns, or within its next one, and lets it go on; perhaps only to stop
+/// it again at once, before it has sent what it wants to.
+fn stop_and_go_on(w: &mut World, m: usize) {
+    if w.chance(500) {
+        w.stops_next = Some(m);
+        let mut patience = 300;
+        while w.is_up(m) && patience > 0 {
+            w.run(ms(1));
+            patience -= 1;
+        }
+    } else {
+        w.pause(m);
+    }
+    let span = stop_span(w);
+    w.run(span);
+    for _ in 0..3 {
+        w.stops_next = w.chance(400).then_some(m);
+        w.resume(m);
+        if w.is_up(m) {
+            break;
+        }
+        let span = stop_span(w);
+        w.run(span);
+    }
+    w.stops_next = None;
+    w.resume(m);
+}
+
+/// S2: `survivor` with members that are stopped at the worst moments, crashes, restarts and one standing
+/// cut in one direction from any moment; every other message gets through within i/4.
+fn survivor_stopped(seed: u64, cut: usize, lease: u64, drift_ppm: u32) {
+    let mut cluster = spec(2, Arbitration::Survivor);
+    cluster.timing.lease = Span::from_millis(lease);
+    cluster.timing.drift_ppm = drift_ppm;
+    let mut w = World::new(&cluster, seed);
+    w.weather.least_delay = 1;
+    w.weather.most_delay = [1, 200_000, ms(5), ms(25)][w.below(4) as usize];
+    if w.chance(300) {
+        (w.dies_in_turn, w.stops_in_turn) = (2, 4);
+    }
+    for m in 0..2 {
+        let rate = i64::from(drift_ppm);
+        let ppm = [-rate, 0, rate][w.below(3) as usize];
+        w.set_rate(m, ppm);
+        w.start(m);
+    }
+    let settled = w.below(ms(1_500));
+    w.run(settled);
+    let from = w.below(16);
+    for round in 0..16 {
+        if round == from && cut > 0 {
+            w.cut(cut - 1, 2 - cut);
+        }
+        let m = w.below(2) as usize;
+        match w.below(12) {
+            0 => w.kill(m),
+            1 => w.crash(m),
+            2 | 3 => (0..2).for_each(|m| w.start(m)),
+            4 => {
+                w.weather.most_delay = w.below(ms(25)) + 1;
+                w.weather.least_delay = w.below(w.weather.most_delay);
+            }
+            5 => {
+                let long = w.below(ms(1_500));
+                w.run(long);
+            }
+            _ => stop_and_go_on(&mut w, m),
+        }
+        let pause = w.below(ms(250));
+        w.run(pause);
+    }
+    calm_down(&mut w, ms(4_000));
+}
+
+/// Nearly what R-13 notices, or anything up to more than that.
+fn nearly_half_an_interval(w: &mut World) -> u64 {
+    if w.chance(700) {
+        ms(50) - w.below(ms(1))
+    } else {
+        w.below(ms(70))
+    }
+}
+
+/// S2 once more: a standing cut, and then a turn or two that are late, or take long, by nearly as much as
+/// is noticed, with clocks and delays at their ends.
+fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
+    let mut cluster = spec(2, Arbitration::Survivor);
+    cluster.timing.lease = Span::from_millis(lease);
+    let mut w = World::new(&cluster, seed);
+    let ends = [1, 200_000, ms(5), ms(24)];
+    (0..2).for_each(|m| w.start(m));
+    w.run(ms(2 * lease));
+    for m in 0..2 {
+        let ppm = [-1_000, 1_000][w.below(2) as usize];
+        w.set_rate(m, ppm);
+    }
+    let settled = w.below(ms(250));
+    w.run(settled);
+    let slow = w.below(2) as usize;
+    // Each way has its own moment: before the stops, or between them.
+    let moment = w.below(3);
+    for round in 0..3 {
+        if round == moment {
+            w.cut(cut, 1 - cut);
+        }
+        let delay = ends[w.below(4) as usize];
+        (w.weather.least_delay, w.weather.most_delay) = (delay, delay + 1);
+        let before = w.below(ms(130));
+        w.run(before);
+        if w.chance(700) {
+            // Late.
+            w.pause(slow);
+            let late = w.due_in(slow) + nearly_half_an_interval(&mut w);
+            let asleep = if w.chance(200) { w.below(ms(500)) } else { 0 };
+            w.run(late + asleep);
+            w.stops_next = w.chance(700).then_some(slow);
+            w.resume(slow);
+        } else {
+            w.stops_next = Some(slow);
+            let until = w.due_in(slow) + 1_000;
+            w.run(until);
+        }
+        if !w.is_up(slow) {
+            // Stopped before it sends.
+            let due = if w.chance(500) { w.due_in(slow) } else { 0 };
+            let stopped = due + nearly_half_an_interval(&mut w);
+            w.run(stopped);
+        }
+        w.stops_next = None;
+        w.resume(slow);
+    }
+    w.run(ms(1_500));
+}
+
 /// `survivor` under every fault: two are possible while messages don't get through, but after the
 /// heal there is exactly one again.
 fn survivor(seed: u64) {
@@ -199,6 +348,25 @@ proptest! {
     #[test]
     fn survivor_never_two_under_one_way_cuts(seed in any::<u64>(), cut in 0usize..3) {
         survivor_cut_one_way(seed, cut);
+    }
+
+    #[test]
+    fn survivor_never_two_when_stopped_at_the_worst_moments(
+        seed in any::<u64>(),
+        cut in 0usize..3,
+        lease in prop::sample::select(vec![450u64, 450, 600]),
+        drift_ppm in prop::sample::select(vec![0u32, 1_000, 1_000, 50_000]),
+    ) {
+        survivor_stopped(seed, cut, lease, drift_ppm);
+    }
+
+    #[test]
+    fn survivor_never_two_at_the_edge_of_what_is_noticed(
+        seed in any::<u64>(),
+        cut in 0usize..2,
+        lease in prop::sample::select(vec![450u64, 450, 600]),
+    ) {
+        survivor_at_the_edge(seed, cut, lease);
     }
 
     #[test]

@@ -692,6 +692,50 @@ fn r13_one_that_overslept_starts_its_silences_again() {
 }
 
 #[test]
+fn r13_a_turn_that_takes_long_counts_as_sleep() {
+    // Under `survivor` it is due again at once when it has sent: so it learns how long that took.
+    for (stopped, known) in [(49, false), (51, true), (95, true)] {
+        let mut w = World::holding(&spec(2, SURVIVOR));
+        w.run(ms(500));
+        let sent = w.members[B].sent;
+        w.stops_next = Some(B);
+        while w.is_up(B) {
+            w.run(100_000);
+        }
+        w.run(ms(stopped));
+        let reports = w.log.len();
+        w.resume(B);
+        w.run(100_000);
+        let slept = w.log[reports..]
+            .iter()
+            .any(|(_, m, e)| *m == B && matches!(e, Event::Overslept));
+        assert_eq!(slept, known, "{stopped} {}", w.story());
+        assert!(w.members[B].sent > sent);
+    }
+}
+
+#[test]
+fn r13_one_that_overslept_tells_its_only_peer_at_once() {
+    let mut bench = Alone::new(2, SURVIVOR, B);
+    let hello = bench.advert(A);
+    bench.hear(&hello).1.unwrap();
+    loop {
+        let due = bench.node.poll_timeout(&bench.config).unwrap();
+        if !sends_to(&bench.until(due.as_nanos()), A).is_empty() {
+            break;
+        }
+    }
+    // It has sent, and is stopped before it could see how long that took; its next advert isn't due.
+    bench.now += ms(51);
+    let out = bench.wake();
+    assert!(
+        out.iter()
+            .any(|e| matches!(e, Effect::Report(Event::Overslept)))
+    );
+    assert_eq!(sends_to(&out, A).len(), 1);
+}
+
+#[test]
 fn r13_what_is_over_is_over_before_a_datagram_is_looked_at() {
     let mut bench = Alone::new(3, MAJORITY, A);
     let hello = bench.advert(W);
@@ -738,8 +782,8 @@ fn r14_a_holder_that_hears_a_peer_that_does_not_hear_it_ends_first() {
 #[test]
 fn r14_a_peer_that_wakes_up_deaf_waits_until_its_first_word_has_arrived() {
     // a presumes b dead while b sleeps, and goes on until b's first word arrives; b hears nothing.
-    // The word takes longer than κ, or b is stopped again before it sends it.
-    for (delay, stopped) in [(10, 0), (40, 0), (0, 50), (0, 149)] {
+    // The word takes longer than κ, or b is stopped again before it sends it, or both.
+    for (delay, stopped) in [(10, 0), (40, 0), (0, 50), (0, 149), (10, 149), (25, 174)] {
         let mut w = World::holding(&spec(2, SURVIVOR));
         w.weather.least_delay = ms(delay);
         w.weather.most_delay = ms(delay);
@@ -772,6 +816,108 @@ fn r14_a_holder_that_is_stopped_before_it_sends_does_not_outlive_its_peers_patie
 }
 
 #[test]
+fn r14_a_late_word_of_a_deaf_peer_is_no_silence() {
+    // a is not heard. b's next turn is late, and is then stopped before it sends; neither is known as
+    // sleep by itself, and together they are longer than D/2.
+    for (late, stopped) in [
+        (111, 74),
+        (120, 70),
+        (140, 49),
+        (149, 49),
+        (149, 74),
+        (149, 149),
+    ] {
+        let mut w = World::holding(&spec(2, SURVIVOR));
+        w.run(ms(500));
+        w.cut(A, B);
+        w.pause(B);
+        w.run(ms(late));
+        w.stops_next = Some(B);
+        w.resume(B);
+        w.run(ms(stopped));
+        w.resume(B);
+        w.until_held_by(B, ms(1_200));
+        assert_eq!(w.last_why(A), Some(Why::LeaseOver), "{}", w.story());
+    }
+}
+
+#[test]
+fn r14_a_holder_presumes_nothing_for_two_and_a_half_intervals() {
+    // As far apart as two words of a living peer may be: 1.25 i, a turn that is i/2 late and takes i/2,
+    // and i/4 in the network. (With H = 3 i, D/2 was less than a late turn alone.)
+    let mut bench = Alone::new(2, SURVIVOR, A);
+    let hello = bench.advert(B);
+    bench.hear(&hello).1.unwrap();
+    bench.now += ms(1);
+    let grant = bench.grant(B);
+    bench.hear(&grant).1.unwrap();
+    let (heard, granted) = (bench.now, ms(450) + bench.now);
+    let early = bench.until(heard + ms(250));
+    assert_eq!(
+        hold(&early),
+        None,
+        "it goes by what b echoed, until {granted}"
+    );
+    let later = bench.until(heard + ms(252));
+    let sent = hold(&later).unwrap() - ms(450);
+    assert!(sent > heard + ms(150) && sent <= heard + ms(252), "{sent}");
+}
+
+#[test]
+fn r14_a_lone_holders_lease_is_four_and_a_half_intervals_at_least() {
+    let mut s = spec(2, SURVIVOR);
+    s.timing.lease = Span::from_millis(449);
+    let error = s.prove("a").unwrap_err().to_string();
+    assert!(
+        error.starts_with("timing.lease = 449ms: must be at least 4.5 intervals (450ms)"),
+        "{error}"
+    );
+    s.arbitration = MAJORITY;
+    assert!(s.prove("a").is_ok(), "a majority needs three");
+    s.arbitration = SURVIVOR;
+    s.timing.lease = Span::from_millis(450);
+    // The peer dies just after two adverts in either direction were lost.
+    for at in 0..25 {
+        for (from, to) in [(A, B), (B, A)] {
+            let mut w = World::holding(&s);
+            w.run(ms(at * 10));
+            w.lose_next[from][to] = 2;
+            w.run(ms(170));
+            w.crash(B);
+            w.run(ms(2_000));
+            assert_eq!(w.role_changes(), 1, "{at} {from} {}", w.story());
+        }
+    }
+}
+
+#[test]
+fn r14_a_lone_holder_and_its_peer_may_differ_in_rate() {
+    // b hears a, and not the other way round: a goes by what it sends. One advert arrives at once, and
+    // the next is read nearly i/2 late and stopped before it is sent. a's clock is slow, b's is fast.
+    for late in (149_900..150_160).step_by(10) {
+        let mut w = World::holding(&spec(2, SURVIVOR));
+        w.set_rate(A, -1_000);
+        w.set_rate(B, 1_000);
+        (w.weather.least_delay, w.weather.most_delay) = (1_000, 1_000);
+        w.cut(B, A);
+        w.run(ms(2_000));
+        let sent = w.members[A].sent;
+        while w.members[A].sent == sent {
+            w.run(5_000);
+        }
+        w.pause(A);
+        w.run(late * 1_000 - 5_000);
+        w.stops_next = Some(A);
+        w.resume(A);
+        w.run(ms(448));
+        (w.weather.least_delay, w.weather.most_delay) = (ms(12), ms(12));
+        w.resume(A);
+        w.pause(A);
+        w.run(ms(100));
+    }
+}
+
+#[test]
 fn r14_a_holder_that_hears_nothing_goes_on_when_it_is_heard() {
     let mut w = World::holding(&spec(2, SURVIVOR));
     w.cut(B, A);
@@ -794,7 +940,7 @@ fn r14_a_returning_peer_in_quarantine_costs_nothing() {
 #[test]
 fn r14_send_precedes_hold() {
     let mut bench = Alone::new(2, SURVIVOR, A);
-    let out = bench.until(bench.now + ms(D + 150));
+    let out = bench.until(bench.now + ms(D + 151));
     let hold = out
         .iter()
         .position(|e| matches!(e, Effect::HoldUntil { .. }))

@@ -187,7 +187,7 @@ pub enum Profile {
     /// 100 ms and 450 ms.
     #[default]
     Default,
-    /// 20 ms and 60 ms, realtime priority and locked memory if permitted.
+    /// 20 ms and 60 ms (`survivor`: 90 ms), realtime priority and locked memory if permitted.
     Fast,
 }
 
@@ -282,14 +282,15 @@ impl WitnessCluster {
 }
 
 impl TimingSection {
-    /// The timing with its defaults filled in.
+    /// The timing with its defaults filled in. A lone survivor needs a longer lease.
     #[must_use]
-    pub fn spec(&self) -> TimingSpec {
+    pub fn spec(&self, arbitration: Option<ArbitrationWord>) -> TimingSpec {
+        let survivor = arbitration == Some(ArbitrationWord::Survivor);
         let default = match self.profile {
             Profile::Default => TimingSpec::default(),
             Profile::Fast => TimingSpec {
                 interval: Span::from_millis(20),
-                lease: Span::from_millis(60),
+                lease: Span::from_millis(if survivor { 90 } else { 60 }),
                 ..TimingSpec::default()
             },
         };
@@ -401,7 +402,7 @@ impl ConfigFile {
             members,
             groups,
             arbitration: self.arbitration(source)?,
-            timing: self.timing.spec(),
+            timing: self.timing.spec(self.cluster.arbitration),
         })
     }
 

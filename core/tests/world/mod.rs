@@ -274,6 +274,12 @@ impl World {
         u64::try_from(t.max(0)).unwrap_or(0).max(self.now)
     }
 
+    /// How long until a member's next turn is due.
+    pub fn due_in(&self, m: usize) -> u64 {
+        let due = self.node(m).poll_timeout(&self.members[m].config);
+        due.map_or(0, |due| self.true_time(m, due) - self.now)
+    }
+
     fn push(&mut self, at: u64, what: Happening) {
         self.happenings.push(Some(what));
         let index = self.happenings.len() - 1;

@@ -156,6 +156,18 @@ fn timing(out: &mut String, config: &Config) {
         t.quarantine(Span::ZERO).to_string(),
         "derived likewise; a started member neither votes nor holds this long".to_owned(),
     );
+    if config.arbitration() == Arbitration::Survivor {
+        line(
+            "presumes",
+            t.presume_after().to_string(),
+            "derived: a holder that has heard nothing this long goes on by what it sent".to_owned(),
+        );
+        line(
+            "survives",
+            t.survive_after().to_string(),
+            "derived: a standby that has heard nothing this long takes hold".to_owned(),
+        );
+    }
 }
 
 fn takeover(out: &mut String, config: &Config) {

@@ -54,7 +54,7 @@ fn check_warns() {
     };
     let all = [
         warnings(timing(
-            "interval = \"10ms\"\nlease = \"35ms\"\nguard_slack = \"1ms\"",
+            "interval = \"10ms\"\nlease = \"45ms\"\nguard_slack = \"1ms\"",
         )),
         warnings(timing("interval = \"5s\"\nlease = \"30s\"")),
         warnings(THREE.replace(

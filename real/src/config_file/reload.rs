@@ -151,7 +151,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
             None => {}
         }
     }
-    let t = file.timing.spec();
+    let t = file.timing.spec(file.cluster.arbitration);
     put("timing.interval".into(), Me, &Plain(t.interval));
     put("timing.lease".into(), All, &Plain(t.lease));
     put("timing.guard_slack".into(), All, &Plain(t.guard_slack));

@@ -240,6 +240,11 @@ fn every_error_names_the_line_the_key_and_the_remedy() {
         ("preferred = \"lb1\"\n", ""),
         (", \"10.1.0.11:7000\"", ""),
         ("10.0.0.51", "10.0.0.50"),
+        ("[groups.api]", "[timing]\nlease = \"440ms\"\n[groups.api]"),
+        (
+            "[groups.api]",
+            "[timing]\ninterval = \"200ms\"\n[groups.api]",
+        ),
     ];
     let all: Vec<String> = (three.iter().map(|(from, to)| refused(THREE, from, to)))
         .chain(two.iter().map(|(from, to)| refused(TWO, from, to)))
@@ -357,6 +362,14 @@ fn the_fast_profile_is_20_and_60_and_may_be_overridden() {
         seat(&slower, "lb0").config.timing().lease(),
         Span::from_millis(80)
     );
+}
+
+#[test]
+fn the_fast_profile_of_a_lone_survivor_is_20_and_90() {
+    let fast = format!("{TWO}\n[timing]\nprofile = \"fast\"\n");
+    let here = seat(&fast, "lb0");
+    assert_eq!(here.config.timing().interval(), Span::from_millis(20));
+    assert_eq!(here.config.timing().lease(), Span::from_millis(90));
 }
 
 const MANY: &str = r#"directory = "clusters.d"

@@ -36,6 +36,7 @@ fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
             incarnation: Incarnation(1),
             asked_at: NOW,
         }),
+        vote_left: (!holds).then_some(Span::from_millis(404)),
         votes: if holds {
             vec![MemberId(0), MemberId(1), MemberId(2)]
         } else {
