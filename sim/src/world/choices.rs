@@ -19,6 +19,7 @@ impl<M: Clone, A: Clone> World<M, A> {
     ) {
         let adversary = &parts.setup().adversary;
         let settled = self.is_settled();
+        let calm = self.is_calm(parts);
         let timely = settled || adversary.timely;
         let all = self.facts(parts);
         let stopped = all.iter().filter(|f| f.process == Alive::Stopped).count();
@@ -26,7 +27,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         for (m, facts) in (0u8..).zip(&all) {
             let up = facts.process == Alive::Up;
             blocked |= up && (facts.due || facts.releasing && timely);
-            blocked |= settled && facts.process == Alive::Stopped;
+            blocked |= calm && facts.process == Alive::Stopped;
             if up && facts.releasing {
                 self.turns(parts, m, How::Muted, visit);
             }
@@ -43,7 +44,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             if facts.process == Alive::Stopped {
                 self.turns(parts, m, How::Resume, visit);
             }
-            if !settled {
+            if !calm {
                 self.faults(parts, m, facts, stopped, visit);
             }
         }
@@ -61,6 +62,11 @@ impl<M: Clone, A: Clone> World<M, A> {
         if !blocked {
             visit(Action::Tick, self.tick(parts), Done::default());
         }
+    }
+
+    /// Whether nothing goes wrong any more but the cuts.
+    fn is_calm(&self, parts: &impl Parts<Member = M, Advert = A>) -> bool {
+        self.is_settled() && !parts.setup().adversary.restless
     }
 
     /// Whether all that run before it in a tick have run.
@@ -208,7 +214,7 @@ impl<M: Clone, A: Clone> World<M, A> {
     ) -> Vec<Ending> {
         let adversary = &parts.setup().adversary;
         let mut endings = vec![Ending::Whole];
-        if self.is_settled() || !adversary.in_turn || adversary.victims & 1 << member == 0 {
+        if self.is_calm(parts) || !adversary.in_turn || adversary.victims & 1 << member == 0 {
             return endings;
         }
         if self.rest.crashes > 0 {

@@ -120,8 +120,8 @@ pub enum Action {
         /// To.
         to: u8,
     },
-    /// From now on there are no faults but these cuts (by number in [`Adversary::cuts`]), and every
-    /// other advert arrives in time.
+    /// From now on there are no faults but these cuts (by number in [`Adversary::cuts`]), unless the
+    /// adversary is restless, and every other advert arrives in time.
     Settle(u8),
 }
 
@@ -540,6 +540,11 @@ impl<M: Clone, A: Clone> World<M, A> {
             dark: self.rest.dark,
             ..Rest::default()
         };
+        if parts.setup().adversary.restless {
+            next.rest.crashes = self.rest.crashes;
+            next.rest.commands = self.rest.commands;
+            next.rest.flips = self.rest.flips;
+        }
         for i in 0..n * n {
             if next.is_cut(parts, i / n, i % n) {
                 next.links[i].clear();

@@ -64,6 +64,8 @@ pub struct Adversary {
     pub losses: u8,
     /// How many times the network may turn from what it is to one of `cuts`.
     pub changes: u8,
+    /// Members still die and are stopped after that.
+    pub restless: bool,
     /// Sets of links that may be cut while nothing else is wrong: bit 5·from + to.
     pub cuts: Vec<u32>,
     /// How many ticks are counted since the faults ended, or since the last one.
@@ -95,6 +97,7 @@ impl Default for Adversary {
             flips: 0,
             losses: 0,
             changes: 0,
+            restless: false,
             cuts: Vec::new(),
             patience: 0,
             darkness: 0,
