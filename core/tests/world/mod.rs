@@ -268,7 +268,8 @@ impl World {
 
     /// The first true time at which the member's clock shows at least `local`.
     fn true_time(&self, m: usize, local: LocalTime) -> u64 {
-        let raw = i128::from(local.as_nanos()) - i128::from(self.members[m].offset);
+        let raw = local.as_nanos().wrapping_sub(self.members[m].offset);
+        let raw = i128::from(raw.cast_signed());
         let rate = i128::from(1_000_000 + self.members[m].rate);
         let t = (raw * 1_000_000 + rate - 1).div_euclid(rate);
         u64::try_from(t.max(0)).unwrap_or(0).max(self.now)

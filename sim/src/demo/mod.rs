@@ -46,7 +46,8 @@ pub struct ClusterOptions {
     /// For how long a holder may hold unheard, such as 450ms.
     #[arg(long, value_name = "TIME")]
     pub lease: Option<String>,
-    /// Timing by name: `default` (100 ms, 450 ms) or `fast` (20 ms, 60 ms, realtime priority).
+    /// Timing by name: `default` (100 ms, 450 ms) or `fast` (20 ms, 60 ms; 90 ms under
+    /// `survivor`; realtime priority).
     #[arg(long, value_name = "NAME")]
     pub profile: Option<String>,
     /// The guard: `bpf`, `nft` or `none`; the daemon chooses if it is not given.
