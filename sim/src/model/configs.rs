@@ -146,11 +146,7 @@ impl Cluster {
 
 /// Any advert may be lost; one that is not arrives when its receiver next runs.
 fn lossy() -> Adversary {
-    Adversary {
-        rounds: true,
-        flight: 1,
-        ..Adversary::default()
-    }
+    Adversary::default()
 }
 
 /// Every advert arrives when its receiver next runs.
@@ -218,16 +214,19 @@ fn quick(
     }
 }
 
+fn slow(configuration: Configuration) -> Configuration {
+    Configuration {
+        quick: false,
+        ..configuration
+    }
+}
+
 /// Three members and five, by majority.
 fn of_majority() -> Vec<Configuration> {
     let crash = Adversary {
         crashes: 1,
         power: true,
         ..prompt()
-    };
-    let slow = |configuration| Configuration {
-        quick: false,
-        ..configuration
     };
     vec![
         quick(
@@ -395,7 +394,7 @@ fn of_two() -> Vec<Configuration> {
             &MAJORITY,
             happens!["majority", "met", "lease over"],
         ),
-        quick(
+        slow(quick(
             "majority-2-pause",
             "any advert may be lost, processes are stopped and die between any two effects",
             two(COARSE).setup(Adversary {
@@ -408,7 +407,7 @@ fn of_two() -> Vec<Configuration> {
             }),
             &MAJORITY,
             happens!["majority", "met", "lease over", "overslept"],
-        ),
+        )),
         quick(
             "majority-2-fine",
             "any advert may be lost; processes die between any two effects, and start again",
@@ -482,7 +481,7 @@ fn of_survivor() -> Vec<Configuration> {
             &SURVIVOR,
             happens!["peer silent", "ready", "lease over"],
         ),
-        quick(
+        slow(quick(
             "survivor-pause",
             "adverts are timely; processes are stopped and go on later",
             ALONE.setup(Adversary {
@@ -491,7 +490,7 @@ fn of_survivor() -> Vec<Configuration> {
             }),
             &SURVIVOR,
             happens!["peer silent", "overslept", "lease over"],
-        ),
+        )),
         quick(
             "survivor-one-way",
             "one direction is cut; processes die and start again",

@@ -3,8 +3,8 @@
 //! Far fewer members than worlds are different, and a turn depends on nothing but the member and
 //! what happens to it. So each turn is taken by the shipped node once, and is looked up from then on.
 
+use crate::world::is_answer;
 use crate::world::{Direct, Ending, Facts, How, Member, Parts, Setup, Turn};
-use crate::world::{NOW, is_answer};
 use onehold_core::advert::Advert;
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
@@ -20,9 +20,9 @@ pub struct Memo {
     facts: RefCell<Vec<Facts>>,
     turns: RefCell<FxHashMap<(u32, How<u32>, Ending), Option<Turn<u32, u32>>>>,
     aged: RefCell<FxHashMap<(u32, u8), u32>>,
-    adverts_aged: RefCell<FxHashMap<(u32, u8), Option<u32>>>,
-    /// By advert: it was sent before this tick; it is the answer to a knock.
-    kinds: RefCell<Vec<(bool, bool)>>,
+    adverts_aged: RefCell<FxHashMap<(u32, u8), u32>>,
+    /// By advert: it is the answer to a knock.
+    answers: RefCell<Vec<bool>>,
 }
 
 /// Values by number, numbers by value.
@@ -68,7 +68,7 @@ impl Memo {
             turns: RefCell::default(),
             aged: RefCell::default(),
             adverts_aged: RefCell::default(),
-            kinds: RefCell::default(),
+            answers: RefCell::default(),
         }
     }
 
@@ -95,10 +95,10 @@ impl Memo {
     }
 
     fn advert(&self, advert: Advert) -> u32 {
-        let kinds = (advert.sent_at < NOW, is_answer(&advert));
+        let answers = is_answer(&advert);
         let (number, new) = self.adverts.borrow_mut().number(advert);
         if new {
-            self.kinds.borrow_mut().push(kinds);
+            self.answers.borrow_mut().push(answers);
         }
         number
     }
@@ -151,23 +151,19 @@ impl Parts for Memo {
         aged
     }
 
-    fn advert_aged(&self, advert: &u32, beginning: u8) -> Option<u32> {
+    fn advert_aged(&self, advert: &u32, beginning: u8) -> u32 {
         if let Some(aged) = self.adverts_aged.borrow().get(&(*advert, beginning)) {
             return *aged;
         }
         let aged = self.direct.advert_aged(&self.advert_at(*advert), beginning);
-        let aged = aged.map(|a| self.advert(Arc::unwrap_or_clone(a)));
+        let aged = self.advert(Arc::unwrap_or_clone(aged));
         self.adverts_aged
             .borrow_mut()
             .insert((*advert, beginning), aged);
         aged
     }
 
-    fn is_old(&self, advert: &u32) -> bool {
-        self.kinds.borrow()[*advert as usize].0
-    }
-
     fn is_answer(&self, advert: &u32) -> bool {
-        self.kinds.borrow()[*advert as usize].1
+        self.answers.borrow()[*advert as usize]
     }
 }

@@ -241,19 +241,11 @@ pub fn bounds(setup: &Setup) -> Vec<String> {
 }
 
 fn network(a: &Adversary) -> String {
-    let run = if a.rounds {
-        "each member runs once a tick, in the order of names"
-    } else {
-        "members run whenever something happens"
-    };
-    let adverts = match (a.timely, a.rounds) {
-        (true, true) => "an advert arrives when its receiver next runs",
-        (true, false) if a.slow => "an advert takes less than a tick",
-        (true, false) => "an advert arrives before time passes",
-        (false, true) => "an advert arrives when its receiver next runs, or never",
-        (false, false) => "an advert arrives at any time, or never",
-    };
-    let mut text = format!("{run}; {adverts}");
+    let never = if a.timely { "" } else { ", or never" };
+    let mut text = format!(
+        "each member runs once a tick, in the order of names; an advert arrives when its receiver next \
+         runs{never}"
+    );
     if a.losses > 0 {
         text += &format!("; at most {} are lost", a.losses);
     }

@@ -82,19 +82,6 @@ impl Teller<'_> {
                     },
                 );
             }
-            Action::Lose { from, to } => {
-                let names = names(&self.parts.0);
-                let (from, to) = (&names[usize::from(from)], &names[usize::from(to)]);
-                let what = format!("an advert from {from} to {to} is lost");
-                self.push(
-                    &next,
-                    Step {
-                        what,
-                        fault: true,
-                        ..Step::default()
-                    },
-                );
-            }
             Action::Turn {
                 member,
                 how,

@@ -1,8 +1,6 @@
 //! What may happen next: every choice that the adversary has.
 
-use super::{
-    ALL, Action, Alive, Done, Ending, Facts, Hears, How, Kept, MAX, NONE, Parts, Sent, World,
-};
+use super::{ALL, Action, Alive, Done, Ending, Facts, Hears, How, Kept, MAX, Parts, Sent, World};
 use arrayvec::ArrayVec;
 
 impl<M: Clone, A: Clone> World<M, A> {
@@ -31,15 +29,8 @@ impl<M: Clone, A: Clone> World<M, A> {
             if up && facts.releasing {
                 self.turns(parts, m, How::Muted, visit);
             }
-            if adversary.rounds {
-                if up && facts.due && self.is_turn_of(parts, m, &all) {
-                    self.runs(parts, m, visit);
-                }
-            } else if up {
-                if facts.due {
-                    self.turns(parts, m, How::Wake, visit);
-                }
-                blocked |= self.deliveries(parts, m, visit);
+            if up && facts.due && self.is_turn_of(parts, m, &all) {
+                self.runs(parts, m, visit);
             }
             if facts.process == Alive::Stopped {
                 self.turns(parts, m, How::Resume, visit);
@@ -79,38 +70,6 @@ impl<M: Clone, A: Clone> World<M, A> {
         let order = parts.setup().order(self.rest.beginning);
         let mut before = order.iter().take_while(|m| **m != member);
         !before.any(|m| all[usize::from(*m)].process == Alive::Up && all[usize::from(*m)].due)
-    }
-
-    /// Every advert that may reach a member now. Says whether one must before time passes.
-    fn deliveries(
-        &self,
-        parts: &impl Parts<Member = M, Advert = A>,
-        to: u8,
-        visit: &mut impl FnMut(Action, Self, Done),
-    ) -> bool {
-        let adversary = &parts.setup().adversary;
-        let timely = self.is_settled() || adversary.timely;
-        let n = self.members.len();
-        let mut must = false;
-        for from in (0u8..).take(n) {
-            let link = &self.links[usize::from(from) * n + usize::from(to)];
-            must |= timely && link.iter().any(|a| !adversary.slow || parts.is_old(a));
-            let places = if adversary.reorders {
-                link.len()
-            } else {
-                link.len().min(1)
-            };
-            for place in (0u8..).take(places) {
-                self.turns(parts, to, How::Receive((from, place)), visit);
-            }
-            if !self.is_settled() && self.rest.losses > 0 && !link.is_empty() {
-                let lose = Action::Lose { from, to };
-                if let Some((next, done)) = self.step(parts, lose) {
-                    visit(lose, next, done);
-                }
-            }
-        }
-        must
     }
 
     /// What the adversary and the operators may do to a member.
@@ -165,7 +124,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         visit: &mut impl FnMut(Action, Self, Done),
     ) {
         let effects = match &how {
-            How::Receive(_) | How::Wake | How::Muted => self.effects(parts, member, how),
+            How::Muted => self.effects(parts, member, how),
             _ => 0,
         };
         for ending in self.endings(parts, member, effects) {
@@ -295,20 +254,17 @@ impl<M: Clone, A: Clone> World<M, A> {
     ) {
         let adversary = &parts.setup().adversary;
         let timely = self.is_settled() || adversary.timely;
-        let n = self.members.len();
         let mut choices: ArrayVec<u32, 128> = ArrayVec::new();
         choices.push(0);
         for (to, adverts) in (0u32..).zip(sent) {
             let at = 4 * to;
-            if adverts.is_empty() || timely || adversary.room > 1 {
+            if adverts.is_empty() || timely {
                 choices.iter_mut().for_each(|c| *c |= ALL << at);
                 continue;
             }
-            // One that is in flight may stay there; of several sent at once any may be the one.
-            let there = !self.links[usize::from(from) * n + to as usize].is_empty();
-            let stays = there && !adversary.rounds;
+            // Of several that are sent in one run any may be the one that is not lost.
             let base: ArrayVec<u32, 128> = choices.take();
-            for digit in (0..adverts.len() as u32).chain(stays.then_some(NONE)) {
+            for digit in 0..adverts.len() as u32 {
                 choices.extend(base.iter().map(|c| c | digit << at));
             }
         }

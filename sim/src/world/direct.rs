@@ -1,7 +1,7 @@
 //! Members and adverts kept as they are.
 
 use super::member::{advert_aged, is_answer};
-use super::{Ending, Facts, How, Member, NOW, Parts, Setup, Turn, World};
+use super::{Ending, Facts, How, Member, Parts, Setup, Turn, World};
 use onehold_core::advert::Advert;
 use std::sync::Arc;
 
@@ -50,17 +50,13 @@ impl Parts for Direct {
         self.member(member.member.aged(&self.0, rates, 1))
     }
 
-    fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Option<Self::Advert> {
+    fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Self::Advert {
         let rates = self.0.ticks(beginning);
-        advert_aged(&self.0, advert, rates, 1).map(Arc::new)
+        Arc::new(advert_aged(&self.0, advert, rates, 1))
     }
 
     fn is_answer(&self, advert: &Self::Advert) -> bool {
         is_answer(advert)
-    }
-
-    fn is_old(&self, advert: &Self::Advert) -> bool {
-        advert.sent_at < NOW
     }
 }
 
@@ -70,13 +66,13 @@ impl World<Arc<Known>, Arc<Advert>> {
     pub fn forgetting(&self, direct: &Direct) -> Self {
         let rates = direct.0.ticks(self.rest.beginning);
         let member = |m: &Arc<Known>| direct.member(m.member.aged(&direct.0, rates, 0));
-        let advert = |a: &Arc<Advert>| advert_aged(&direct.0, a, rates, 0).map(Arc::new);
+        let advert = |a: &Arc<Advert>| Arc::new(advert_aged(&direct.0, a, rates, 0));
         Self {
             members: self.members.iter().map(member).collect(),
             links: self
                 .links
                 .iter()
-                .map(|l| l.iter().filter_map(advert).collect())
+                .map(|l| l.iter().map(advert).collect())
                 .collect(),
             rest: self.rest,
         }

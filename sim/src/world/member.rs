@@ -422,13 +422,8 @@ impl Member {
         let config = setup.seat(me);
         let mine = rates[usize::from(me.0)];
         let mut age = |whose: MemberId, t: &mut LocalTime| {
-            // What it heard last is echoed, and the order of what is in flight still counts.
-            let flight = setup.flight_horizon(rates[usize::from(whose.0)]) + 1;
-            let floor = if whose == me {
-                setup.own_horizon()
-            } else {
-                setup.own_horizon().max(flight)
-            };
+            // What is in flight is newer than what was accepted, however old both are.
+            let floor = setup.own_horizon() + if whose == me { 0 } else { 2 };
             *t = earlier(*t, rates[usize::from(whose.0)] * ticks, floor);
         };
         match &mut member.process {
@@ -510,30 +505,15 @@ pub(crate) fn is_answer(advert: &Advert) -> bool {
     advert.to_incarnation.is_some() && advert.echo.is_none()
 }
 
-/// An advert in flight, so many ticks later. `None` when it is too old to be in flight still.
-pub(super) fn advert_aged(
-    setup: &Setup,
-    advert: &Advert,
-    rates: &[u64],
-    ticks: u64,
-) -> Option<Advert> {
+/// An advert in flight, so many ticks later.
+pub(super) fn advert_aged(setup: &Setup, advert: &Advert, rates: &[u64], ticks: u64) -> Advert {
     let mut advert = advert.clone();
-    let sender = rates[usize::from(advert.from.0)];
-    let horizon = setup.flight_horizon(sender);
-    let age = NOW.since(advert.sent_at).as_nanos() + sender * ticks;
-    if !setup.adversary.stragglers && age > horizon {
-        return None;
-    }
     let from = advert.from;
     advert.instants(|whose, t| {
-        let floor = if whose == from {
-            horizon
-        } else {
-            setup.own_horizon()
-        };
+        let floor = setup.own_horizon() + u64::from(whose == from);
         *t = earlier(*t, rates[usize::from(whose.0)] * ticks, floor);
     });
-    Some(advert)
+    advert
 }
 
 /// An instant seen from `by` later; one further back than `floor` is as good as at `floor`.

@@ -113,13 +113,6 @@ pub enum Action {
         /// What becomes of what it sends.
         kept: Kept,
     },
-    /// An advert in flight is lost: the oldest.
-    Lose {
-        /// From.
-        from: u8,
-        /// To.
-        to: u8,
-    },
     /// From now on there are no faults but these cuts (by number in [`Adversary::cuts`]), unless the
     /// adversary is restless, and every other advert arrives in time.
     Settle(u8),
@@ -131,7 +124,7 @@ pub enum Action {
 pub struct Hears(pub u32);
 
 /// Which of the adverts that were just sent gets onto each link: one hexadecimal digit for each
-/// receiver. `f`: none, and what is in flight stays. `e`: all.
+/// receiver; `e`: the last, and all answers to knocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Kept(pub u32);
 
@@ -258,12 +251,10 @@ pub trait Parts {
     ) -> Option<Turn<Self::Member, Self::Advert>>;
     /// [`Member::aged`].
     fn aged(&self, member: &Self::Member, beginning: u8) -> Self::Member;
-    /// One tick later; `None` if it is lost by then.
-    fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Option<Self::Advert>;
+    /// One tick later.
+    fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Self::Advert;
     /// Whether it is nothing but the answer to a knock.
     fn is_answer(&self, advert: &Self::Advert) -> bool;
-    /// Whether it was sent before this very tick.
-    fn is_old(&self, advert: &Self::Advert) -> bool;
 }
 
 /// Everything at one moment.
@@ -403,14 +394,6 @@ impl<M: Clone, A: Clone> World<M, A> {
                 done.overflow = next.put(parts, member, &sent, kept);
                 Some((next, done))
             }
-            Action::Lose { from, to } => {
-                let mut next = self.clone();
-                let n = self.members.len();
-                next.links[usize::from(from) * n + usize::from(to)].pop_at(0)?;
-                next.rest.losses = next.rest.losses.checked_sub(1)?;
-                next.rest.quiet = 0;
-                Some((next, Done::default()))
-            }
             Action::Settle(cuts) => Some((self.settle(parts, cuts), Done::default())),
         }
     }
@@ -517,6 +500,13 @@ impl<M: Clone, A: Clone> World<M, A> {
             links[m * n + m].clear();
             links[m * n + m].push(advert);
         }
+        let straggler = next.links[m * n + m].first();
+        let turn =
+            straggler.and_then(|a| parts.change(&next.members[m], &How::Receive(a), Ending::Whole));
+        if turn.is_some_and(|t| t.reject == Some(Reject::Stale)) {
+            next.links[m * n + m].clear(); // a newer one of the same life overtook it: it is nothing now
+        }
+        let links = &mut next.links;
         let mut missed = 0;
         for from in (0..n).filter(|from| *from != m) {
             missed += links[from * n + m].len(); // what it did not hear now it never hears
@@ -593,7 +583,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         let (n, from) = (self.members.len(), usize::from(from));
         let mut overflow = false;
         for (to, adverts) in sent.iter().enumerate() {
-            if timely && adversary.rounds && !adverts.is_empty() {
+            if timely && !adverts.is_empty() {
                 // One that did not run in this tick hears the latest only.
                 self.links[from * n + to].clear();
             }
@@ -604,7 +594,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             let digit = kept.0 >> (4 * to) & 0xf;
             for (i, advert) in (0u32..).zip(adverts) {
                 // In one tick the later says all that the earlier said, but for answers to knocks.
-                let latest = !adversary.rounds || i as usize + 1 == adverts.len();
+                let latest = i as usize + 1 == adverts.len();
                 let all = digit == ALL && (latest || parts.is_answer(advert));
                 if !all && digit != i {
                     continue;
@@ -632,7 +622,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             0
         };
         let aged = |link: &ArrayVec<A, ROOM>| {
-            let adverts = link.iter().filter_map(|a| parts.advert_aged(a, beginning));
+            let adverts = link.iter().map(|a| parts.advert_aged(a, beginning));
             adverts.collect()
         };
         let members = self.members.iter();

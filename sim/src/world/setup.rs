@@ -22,26 +22,18 @@ pub struct Setup {
     pub adversary: Adversary,
 }
 
-/// What may go wrong.
+/// What may go wrong. Each member runs once a tick, when it is its turn, and hears then what has arrived;
+/// what it does not hear then is lost, or kept back.
 #[derive(Clone, Debug)]
 pub struct Adversary {
-    /// Each member runs once a tick, when it is its turn, and hears then what has arrived; what it does
-    /// not hear then is lost, or kept back. (Else it runs whenever something happens to it.)
-    pub rounds: bool,
-    /// How many adverts there may be in flight on each link; one more pushes the oldest out, or is lost.
+    /// How many adverts there may be in flight on each link: more than one only where none may be lost.
     pub room: usize,
-    /// Adverts get lost only by `losses`, and arrive before time passes (or, if `slow`, within a tick).
+    /// An advert that its receiver does not hear when it next runs is one of `losses`; else it is just lost.
     pub timely: bool,
-    /// Where adverts are timely, they may still take up to a tick.
-    pub slow: bool,
-    /// Adverts of one link may overtake each other.
-    pub reorders: bool,
+    /// One advert for each receiver may be kept back, and arrive whenever the adversary likes.
+    pub stragglers: bool,
     /// What was kept back and is not accepted, a knock, may arrive again and again.
     pub duplicates: bool,
-    /// After so many ticks an advert in flight is lost...
-    pub flight: u64,
-    /// ... or is not, but arrives whenever the adversary likes. In rounds: one for each receiver.
-    pub stragglers: bool,
     /// How many processes may die.
     pub crashes: u8,
     /// Of which members: bit m is member m.
@@ -78,13 +70,9 @@ impl Default for Adversary {
     /// A network that loses and delays; nothing else.
     fn default() -> Self {
         Self {
-            rounds: false,
             room: 1,
             timely: false,
-            slow: false,
-            reorders: false,
             duplicates: false,
-            flight: 3,
             stragglers: false,
             crashes: 0,
             victims: u8::MAX,
@@ -137,7 +125,7 @@ impl Setup {
     }
 
     /// How far back a rule may look on its own clock, in nanoseconds: D everywhere but in the silences
-    /// of two members alone (R-14: D + 1.5 i; R-17: D + Q).
+    /// of two members alone (R-14: 1.5 i more; R-17: D + Q).
     #[must_use]
     pub fn own_horizon(&self) -> u64 {
         let timing = self.seats[0].timing();
@@ -148,11 +136,5 @@ impl Setup {
             _ => vote,
         };
         horizon.as_nanos() + self.hindsight
-    }
-
-    /// How far back the sending of an advert in flight may be, on a sender's clock of this rate.
-    #[must_use]
-    pub fn flight_horizon(&self, rate: u64) -> u64 {
-        self.adversary.flight * rate
     }
 }
