@@ -51,9 +51,11 @@ fn a_longer_past_makes_no_difference() {
         });
         let (fewer, more) = (every_world(&reduced), every_world(&longer));
         told_apart += more.len() - fewer.len();
-        let forgotten: HashSet<Plain> = more.iter().map(|w| w.forgetting(&reduced)).collect();
-        assert_eq!(fewer.len(), forgotten.len(), "{name}");
-        assert!(fewer == forgotten, "{name}");
+        // (What is sent is as old as it is until time passes; then the reduced walk forgets, too.)
+        let forgetting = |worlds: &HashSet<Plain>| -> HashSet<Plain> {
+            worlds.iter().map(|w| w.forgetting(&reduced)).collect()
+        };
+        assert!(forgetting(&fewer) == forgetting(&more), "{name}");
     }
     assert!(
         told_apart > 1_000,

@@ -18,12 +18,15 @@ pub struct Memo {
     members: RefCell<Table<Member>>,
     adverts: RefCell<Table<Advert>>,
     facts: RefCell<Vec<Facts>>,
-    turns: RefCell<FxHashMap<(u32, How<u32>, Ending), Option<Turn<u32, u32>>>>,
+    turns: RefCell<FxHashMap<What, Option<Turn<u32, u32>>>>,
     aged: RefCell<FxHashMap<(u32, u8), u32>>,
     adverts_aged: RefCell<FxHashMap<(u32, u8), u32>>,
     /// By advert: it is the answer to a knock.
     answers: RefCell<Vec<bool>>,
 }
+
+/// A member, what happens to it, and how far that gets.
+type What = (u32, How<u32>, Ending);
 
 /// Values by number, numbers by value.
 #[derive(Debug)]

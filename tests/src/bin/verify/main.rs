@@ -27,7 +27,7 @@ struct Step {
     run: fn(&Path) -> Result,
 }
 
-const STEPS: [Step; 10] = [
+const STEPS: [Step; 11] = [
     Step {
         name: "prerequisites",
         run: prerequisites,
@@ -56,6 +56,11 @@ const STEPS: [Step; 10] = [
     Step {
         name: "release",
         run: |root| cargo(root, "build --release -p onehold -p onehold-sim", &[]),
+    },
+    // Everything that can happen in the quick configurations, by two searches.
+    Step {
+        name: "model",
+        run: |root| cargo(root, "lab check --quick", &[]),
     },
     Step {
         name: "tests",
