@@ -53,6 +53,7 @@ fn a_longer_past_makes_no_difference() {
         told_apart += more.len() - fewer.len();
         // (What is sent is as old as it is until time passes; then the reduced walk forgets, too.)
         let forgetting = |worlds: &HashSet<Plain>| -> HashSet<Plain> {
+            #[expect(clippy::disallowed_methods, reason = "a set from a set")]
             worlds.iter().map(|w| w.forgetting(&reduced)).collect()
         };
         assert!(forgetting(&fewer) == forgetting(&more), "{name}");
