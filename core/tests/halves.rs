@@ -503,7 +503,7 @@ fn r13_one_that_was_silent_is_lost_before_it_is_heard_again() {
 fn r14_a_peer_that_neither_votes_nor_starts_renews_nothing() {
     for (quarantined, renews) in [(false, false), (true, true)] {
         let mut bench = Alone::new(2, SURVIVOR, A);
-        bench.until(bench.now + ms(D + 150));
+        bench.until(bench.now + ms(D + 152));
         bench.now += ms(1);
         let hello = bench.advert(B);
         bench.hear(&hello).1.unwrap();
@@ -519,7 +519,7 @@ fn r14_a_peer_that_neither_votes_nor_starts_renews_nothing() {
 fn r14_patience_counts_from_the_end_of_quarantine() {
     let mut bench = Alone::new(2, SURVIVOR, B);
     assert_eq!(hold(&bench.until(bench.now + ms(D + 149))), None);
-    assert!(hold(&bench.until(bench.now + ms(1))).is_some());
+    assert!(hold(&bench.until(bench.now + ms(2))).is_some());
 }
 
 #[test]
@@ -556,7 +556,7 @@ fn r15_under_majority_a_conflict_is_an_alarm_and_no_more() {
 #[test]
 fn r15_the_one_that_stays_announces_when_the_other_has_let_go() {
     let mut bench = Alone::new(2, SURVIVOR, A);
-    bench.until(bench.now + ms(D + 150));
+    bench.until(bench.now + ms(D + 152));
     let mut outs = Vec::new();
     for holds in [true, true, false] {
         let other = Statement {
