@@ -211,9 +211,10 @@ impl<M: Clone, A: Clone> World<M, A> {
         for hears in orders {
             let last = hears.senders().last();
             let how = last.map_or(How::Wake, |from| How::Receive((from, 0)));
-            // What precedes it may change how many effects the last turn has: more than enough are tried.
+            // What is heard before may give the last turn more to do; an ending past the last effect is
+            // one after the turn.
             let effects = if adversary.in_turn {
-                self.effects(parts, member, how)
+                self.effects(parts, member, how) + 4 * u8::from(hears.senders().count() > 1)
             } else {
                 0
             };
