@@ -362,7 +362,7 @@ fn of_majority() -> Vec<Configuration> {
             "any advert may be lost",
             COARSE.setup(lossy()),
             &MAJORITY,
-            happens!["majority", "failback", "lease over", "lost", "back"],
+            happens!["majority", "lease over", "lost", "back"],
         )),
         slow(quick(
             "majority-3-drift",
