@@ -336,6 +336,47 @@ fn of_majority() -> Vec<Configuration> {
             &MAJORITY,
             happens!["majority", "met", "ready", "lost"],
         ),
+        quick(
+            "majority-3-cut-crash",
+            "any set of links is cut, then a process or a host dies, and starts again",
+            FINE.setup(Adversary {
+                changes: 1,
+                cuts: every_cut(3),
+                restless: true,
+                lives: 2,
+                ..crash.clone()
+            }),
+            &MAJORITY,
+            happens!["majority", "met", "ready", "lease over", "failback"],
+        ),
+        slow(quick(
+            "majority-3-cut-slack",
+            "the same, and the gate shuts late",
+            SLACK.setup(Adversary {
+                changes: 1,
+                cuts: every_cut(3),
+                restless: true,
+                lives: 2,
+                ..crash.clone()
+            }),
+            &MAJORITY,
+            happens!["majority", "met", "ready", "lease over"],
+        )),
+        slow(quick(
+            "majority-3-cut-straggler",
+            "the same, and one advert to each member is kept back, may come late and again",
+            COARSE.setup(Adversary {
+                stragglers: true,
+                duplicates: true,
+                changes: 1,
+                cuts: halves(3),
+                restless: true,
+                lives: 2,
+                ..crash.clone()
+            }),
+            &MAJORITY,
+            happens!["majority", "met", "ready", "lease over"],
+        )),
         slow(quick(
             "majority-3-straggler",
             "one advert to each member is kept back for as long as may be",

@@ -200,9 +200,9 @@ impl<M: Clone, A: Clone> World<M, A> {
             .take(n)
             .filter(|from| !self.links[usize::from(*from) * n + usize::from(member)].is_empty())
             .collect();
-        let orders = if self.is_settled() {
+        let orders = if self.is_calm(parts) {
             vec![Hears::NOBODY.and(&there)]
-        } else if adversary.timely {
+        } else if adversary.timely || self.is_settled() {
             let spare = u8::from(adversary.stragglers) + self.rest.losses;
             Hears::all_but(&there, usize::from(spare))
         } else {
@@ -221,7 +221,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             let missed = there
                 .iter()
                 .filter(|f| **f != member && hears.senders().all(|h| h != **f));
-            let can_keep = adversary.stragglers && !self.is_settled();
+            let can_keep = adversary.stragglers && !self.is_calm(parts);
             let backs = missed.filter(|_| can_keep).map(|from| Some(*from));
             let backs: ArrayVec<Option<u8>, 8> = backs.chain([None]).collect();
             for ending in self.endings(parts, member, effects) {
