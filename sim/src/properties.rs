@@ -93,7 +93,7 @@ pub const S4: Property = always(
 /// S5.
 pub const S5: Property = Property {
     name: "S5",
-    says: "a holder lets go for failback only to a peer that can hold",
+    says: "a holder lets go for failback only to a peer that can hold, or has died since it said so",
     when: When::AlwaysStep,
     holds: failback_to_a_ready_one,
 };
@@ -168,12 +168,8 @@ fn failback_to_a_ready_one(m: &Moment<'_>) -> bool {
         return true;
     }
     (0u8..).zip(m.facts).any(|(peer, f)| {
-        peer != m.member
-            && m.setup.is_candidate(peer)
-            && f.process != Alive::Down
-            && f.eligible
-            && f.wanted
-            && !f.quarantined
+        let died = f.process == Alive::Down || f.quarantined;
+        peer != m.member && m.setup.is_candidate(peer) && (died || f.eligible && f.wanted)
     })
 }
 

@@ -184,6 +184,12 @@ fn between(members: usize, side: u32) -> u32 {
     links.map(|i| 1 << (i / members * MAX + i % members)).sum()
 }
 
+/// The candidates are cut from each other, or one of three from both others, or nothing is cut.
+fn one_by_one() -> Vec<u32> {
+    let alone = (0..3).map(|m| between(3, 1 << m));
+    alone.chain([cut(0, 1) | cut(1, 0), 0]).collect()
+}
+
 const fn cut(from: usize, to: usize) -> u32 {
     1 << (from * MAX + to)
 }
@@ -338,10 +344,10 @@ fn of_majority() -> Vec<Configuration> {
         ),
         quick(
             "majority-3-cut-crash",
-            "any set of links is cut, then a process or a host dies, and starts again",
+            "links are cut, twice, and at any moment a process or a host dies, and starts again",
             FINE.setup(Adversary {
-                changes: 1,
-                cuts: every_cut(3),
+                changes: 2,
+                cuts: one_by_one(),
                 restless: true,
                 lives: 2,
                 ..crash.clone()
@@ -353,8 +359,8 @@ fn of_majority() -> Vec<Configuration> {
             "majority-3-cut-slack",
             "the same, and the gate shuts late",
             SLACK.setup(Adversary {
-                changes: 1,
-                cuts: every_cut(3),
+                changes: 2,
+                cuts: one_by_one(),
                 restless: true,
                 lives: 2,
                 ..crash.clone()
