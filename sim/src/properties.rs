@@ -70,6 +70,35 @@ const fn always(
     }
 }
 
+const fn sometimes(
+    name: &'static str,
+    says: &'static str,
+    holds: fn(&Moment<'_>) -> bool,
+) -> Property {
+    let when = When::Sometimes;
+    Property {
+        name,
+        says,
+        when,
+        holds,
+    }
+}
+
+/// Something that a member must report in one step at least.
+#[must_use]
+pub const fn sometimes_reported(
+    name: &'static str,
+    says: &'static str,
+    holds: fn(&Moment<'_>) -> bool,
+) -> Property {
+    Property {
+        name,
+        says,
+        when: When::SometimesStep,
+        holds,
+    }
+}
+
 /// S1.
 pub const S1: Property = always("S1", "at most one address is effective", at_most_one);
 /// S2.
@@ -139,6 +168,19 @@ pub const L5: Property = always(
     |m| m.setup.adversary.darkness == 0 || m.rest.dark < m.setup.adversary.darkness,
 );
 
+/// The companion of L1 to L3.
+pub const SETTLED: Property = sometimes("settled", "past the bound, one is effective", |m| {
+    is_quiet(m) && m.facts.iter().any(|f| f.effective)
+});
+/// The companion of L5.
+pub const DARK: Property = sometimes("dark", "nobody is effective", |m| m.rest.dark > 0);
+/// As many adverts are lost as may be.
+pub const ALL_LOST: Property = sometimes(
+    "all lost",
+    "the last advert that may be lost is lost",
+    |m| m.rest.losses == 0,
+);
+
 fn at_most_one(m: &Moment<'_>) -> bool {
     m.facts.iter().filter(|f| f.effective).count() <= 1
 }
@@ -153,9 +195,7 @@ fn votes_stand(m: &Moment<'_>) -> bool {
         let not_free = |(voter, f): &(u8, &Facts)| {
             *voter == holder || f.process == Alive::Down || f.quarantined || f.vote == Some(life)
         };
-        let presumed = usize::from(of.presumed_dead);
-        !of.effective
-            || (0u8..).zip(m.facts).filter(not_free).count() + presumed >= majority(m.setup)
+        !of.effective || (0u8..).zip(m.facts).filter(not_free).count() >= majority(m.setup)
     })
 }
 

@@ -158,6 +158,14 @@ impl Screen {
         }
     }
 
+    /// Takes a passing line away.
+    pub fn clear(&mut self) {
+        if self.terminal {
+            print!("\r\x1b[K");
+            let _ = stdout().flush();
+        }
+    }
+
     /// The head of the live lines.
     pub fn head(&mut self) {
         let head = format!(

@@ -2,17 +2,18 @@
 
 use super::configs::{self, Configuration};
 use super::memo::Memo;
-use super::search::{Found, Limits, Progress, search};
+use super::search::{Found, Limits, search};
 use super::stateright::{Proof, Second};
 use super::{report, story};
+use crate::demo::Screen;
 use crate::mutants;
 use crate::properties::When;
 use crate::story::Broken;
 use clap::Args;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
+use std::time::Instant;
 
 /// What to check.
 #[derive(Args, Clone, Debug, Default)]
@@ -68,8 +69,10 @@ pub struct Outcome {
     pub found: Found,
     /// What stateright found, if it was asked.
     pub second: Option<Second>,
-    /// How many worlds there should be.
+    /// How many worlds there should be, as far as somebody pinned it.
     pub pinned: Option<u64>,
+    /// What was asked for.
+    pub options: Options,
     /// The first always-property that was broken, as a story.
     pub story: Option<(&'static str, crate::story::Story)>,
 }
@@ -140,16 +143,28 @@ impl Outcome {
                 }
             }
         }
-        if self.pinned.is_some_and(|pinned| pinned != unique) {
-            complaints.push(format!(
-                "there are {unique} worlds, and sim/pinned.json says {}: something behaves otherwise \
-                 than when that was written; if it is meant to, run `cargo lab check --pin {}`",
-                self.pinned.unwrap_or_default(),
-                self.configuration.name
-            ));
-        }
         if self.found.overflow {
             complaints.push("a link had no room for an advert that may not be lost".into());
+        }
+        if self.options.stop_at_first {
+            return complaints;
+        }
+        if !self.found.exhaustive {
+            complaints.push(format!(
+                "it was stopped at {unique} worlds: nothing is proved"
+            ));
+        }
+        let name = self.configuration.name;
+        match self.pinned {
+            _ if self.options.pin => {}
+            Some(pinned) if pinned != unique => complaints.push(format!(
+                "there are {unique} worlds, and sim/pinned.json says {pinned}: something behaves \
+                 otherwise than when that was written; if it is meant to, run `cargo lab check --pin {name}`"
+            )),
+            None if self.configuration.quick => complaints.push(format!(
+                "sim/pinned.json does not say how many worlds there should be; run `cargo lab check --pin {name}`"
+            )),
+            _ => {}
         }
         complaints
     }
@@ -186,26 +201,18 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let chosen = all
         .into_iter()
         .filter(|c| options.full || quick && c.quick || options.names.iter().any(|n| n == c.name));
-    let mut pinned = if options.stop_at_first {
-        BTreeMap::new()
-    } else {
-        pins()?
-    };
+    let mut pinned = pins()?;
     let mut outcomes = Vec::new();
     for configuration in chosen {
         let pin = pinned.get(configuration.name).copied();
-        let outcome = check(
-            configuration,
-            options,
-            pin.filter(|_| !options.pin && !options.stop_at_first),
-        );
+        let outcome = check(configuration, options, pin);
         report::outcome(&outcome, &options.pictures)?;
-        if outcome.found.exhaustive {
+        if outcome.is_good() {
             pinned.insert(outcome.configuration.name.into(), outcome.found.unique);
         }
         outcomes.push(outcome);
     }
-    if options.pin {
+    if options.pin && !options.stop_at_first {
         let text = serde_json::to_string_pretty(&pinned).map_err(|e| e.to_string())?;
         std::fs::write(PINNED, text + "\n").map_err(|e| format!("{PINNED}: {e}"))?;
     }
@@ -245,8 +252,8 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
         states: options.most,
         stop_at_first: options.stop_at_first,
     };
-    let last = Mutex::new(None::<Progress>);
-    let screen = report::Screen::new(configuration.name, pinned);
+    let mut screen = Screen::new();
+    let since = Instant::now();
     let both = !options.once && !options.stop_at_first;
     let (found, second) = std::thread::scope(|scope| {
         let second = both.then(|| {
@@ -255,10 +262,15 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
         });
         let memo = Memo::new(configuration.setup.clone());
         let found = search(&memo, &configuration.properties, limits, |progress| {
-            screen.progress(progress);
-            *last.lock().expect("nobody panics with it") = Some(progress);
+            let text = report::progress(configuration.name, pinned, progress, since.elapsed());
+            screen.passing(&text);
         });
-        screen.waiting();
+        if both {
+            screen.passing(&format!(
+                "{}: stateright's search goes on",
+                configuration.name
+            ));
+        }
         let second = second.map(|s| s.join().expect("stateright's search does not panic"));
         (found, second)
     });
@@ -268,6 +280,7 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
         found,
         second,
         pinned,
+        options: options.clone(),
         story: None,
     };
     outcome.story = counterexample(&outcome);

@@ -6,65 +6,23 @@ use super::search::Progress;
 use crate::diagram;
 use crate::world::{Adversary, Setup};
 use serde::Serialize;
-use std::io::{IsTerminal as _, Write as _, stderr, stdout};
+use std::io::{IsTerminal as _, stdout};
 use std::path::Path;
-use std::time::Instant;
+use std::time::Duration;
 
-/// The line that moves while a configuration is walked; nothing where nobody looks.
-pub struct Screen {
-    name: &'static str,
-    pinned: Option<u64>,
-    since: Instant,
-    shown: bool,
-}
-
-impl Screen {
-    /// A line for a configuration.
-    #[must_use]
-    pub fn new(name: &'static str, pinned: Option<u64>) -> Self {
-        let shown = stderr().is_terminal();
-        let since = Instant::now();
-        Self {
-            name,
-            pinned,
-            since,
-            shown,
-        }
-    }
-
-    /// How far it is.
-    pub fn progress(&self, p: Progress) {
-        let share = self.pinned.map_or(String::new(), |all| {
-            format!(" of {}", number(all.max(p.unique)))
-        });
-        self.show(&format!(
-            "{}{share} worlds, {} wait, depth {}, {} steps/s",
-            number(p.unique),
-            number(p.frontier),
-            p.depth,
-            number((p.transitions as f64 / self.since.elapsed().as_secs_f64()) as u64),
-        ));
-    }
-
-    /// Our own search is at its end.
-    pub fn waiting(&self) {
-        self.show("waiting for stateright's search");
-    }
-
-    fn show(&self, text: &str) {
-        if self.shown {
-            // A terminal that is gone does not matter.
-            let _ = write!(stderr(), "\r\x1b[K{}: {text}", self.name);
-            let _ = stderr().flush();
-        }
-    }
-
-    /// Takes the line away.
-    pub fn clear(&self) {
-        if self.shown {
-            let _ = write!(stderr(), "\r\x1b[K");
-        }
-    }
+/// How far a search is.
+#[must_use]
+pub fn progress(name: &str, pinned: Option<u64>, p: Progress, took: Duration) -> String {
+    let share = pinned.map_or(String::new(), |all| {
+        format!(" of {}", number(all.max(p.unique)))
+    });
+    format!(
+        "{name}: {}{share} worlds, {} wait, depth {}, {} steps/s",
+        number(p.unique),
+        number(p.frontier),
+        p.depth,
+        number((p.transitions as f64 / took.as_secs_f64()) as u64),
+    )
 }
 
 /// 12,345,678.
@@ -201,9 +159,12 @@ pub fn bounds(setup: &Setup) -> Vec<String> {
         ));
     }
     if a.stops > 0 {
+        let times = match a.stops {
+            Adversary::NO_END => "any number of".into(),
+            n => format!("at most {n}"),
+        };
         faults.push(format!(
-            "at most {} stopped at once, as often and as long as may be",
-            a.stops
+            "{times} stops of a process, one at a time, however long"
         ));
     }
     if a.commands > 0 {
@@ -241,16 +202,22 @@ pub fn bounds(setup: &Setup) -> Vec<String> {
 }
 
 fn network(a: &Adversary) -> String {
+    let order = if a.any_order {
+        "in any order"
+    } else {
+        "in the order of names"
+    };
     let never = if a.timely { "" } else { ", or never" };
     let mut text = format!(
-        "each member runs once a tick, in the order of names; an advert arrives when its receiver next \
-         runs{never}"
+        "each member runs once a tick, {order}; an advert arrives when its receiver next runs{never}"
     );
     if a.losses > 0 {
         text += &format!("; at most {} are lost", a.losses);
     }
-    if a.stragglers {
-        text += "; one for each receiver is kept back and arrives at any time";
+    match a.stragglers {
+        0 => {}
+        Adversary::NO_END => text += "; one for each receiver is kept back and arrives at any time",
+        n => text += &format!("; at most {n} are kept back and arrive at any time"),
     }
     if a.duplicates {
         text += "; what was not accepted may arrive again and again";

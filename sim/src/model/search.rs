@@ -111,7 +111,7 @@ impl Packing {
         let n = setup.seats.len();
         let room = |i: usize| {
             if i / n == i % n {
-                usize::from(setup.adversary.stragglers)
+                usize::from(setup.adversary.stragglers > 0)
             } else {
                 setup.adversary.room
             }

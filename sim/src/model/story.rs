@@ -2,9 +2,9 @@
 
 use crate::story::{Broken, Lane, Message, Process, Step, Story};
 use crate::world::{
-    Action, Alive, Direct, Done, Ending, Events, How, Known, Of, Parts, Setup, World,
+    Action, Alive, Direct, Done, Ending, Events, How, Known, Of, Parts, Sent, Setup, World,
 };
-use onehold_core::advert::{Advert, MemberId};
+use onehold_core::advert::Advert;
 use std::collections::HashMap;
 use std::sync::Arc;
 
@@ -21,6 +21,7 @@ pub fn tell(
     let mut world = World::beginnings(&parts).swap_remove(beginning);
     let mut teller = Teller {
         parts: &parts,
+        names: names(setup),
         at: 0,
         ids: HashMap::new(),
         steps: Vec::new(),
@@ -35,7 +36,7 @@ pub fn tell(
     Story {
         title,
         unit: "ticks".into(),
-        members: names(setup),
+        members: teller.names,
         steps: teller.steps,
         broken,
     }
@@ -48,6 +49,7 @@ fn names(setup: &Setup) -> Vec<String> {
 
 struct Teller<'a> {
     parts: &'a Direct,
+    names: Vec<String>,
     at: u64,
     /// The numbers of the adverts in flight, by where they are kept; each tick makes new ones.
     ids: HashMap<*const Advert, (u64, Arc<Advert>)>,
@@ -89,7 +91,7 @@ impl Teller<'_> {
                 ..
             } => {
                 let received = match how {
-                    How::Receive((from, place)) => self.message(world, from, member, place),
+                    How::Receive(from) => self.message(world, from, member),
                     _ => None,
                 };
                 let (what, fault) = how_text(how);
@@ -99,7 +101,8 @@ impl Teller<'_> {
                     received,
                     ..Step::default()
                 };
-                self.turned(&next, member, done, ending, step);
+                let sent = world.sent(self.parts, action);
+                self.turned(&next, sent, done, ending, step);
             }
             Action::Run {
                 member,
@@ -110,7 +113,7 @@ impl Teller<'_> {
             } => {
                 let heard: Vec<_> = hears
                     .senders()
-                    .filter_map(|from| self.message(world, from, member, 0))
+                    .filter_map(|from| self.message(world, from, member))
                     .collect();
                 let mut heard = heard.into_iter();
                 let last = heard.next_back();
@@ -128,7 +131,7 @@ impl Teller<'_> {
                 }
                 let what = if last.is_none() { "its timer" } else { "" };
                 let kept_back = back.map(|from| {
-                    let name = &names(&self.parts.0)[usize::from(from)];
+                    let name = &self.names[usize::from(from)];
                     format!("; what {name} sent is kept back")
                 });
                 let step = Step {
@@ -136,27 +139,34 @@ impl Teller<'_> {
                     received: last,
                     ..Step::default()
                 };
-                self.turned(&next, member, done, ending, step);
+                let sent = world.sent(self.parts, action);
+                self.turned(&next, sent, done, ending, step);
             }
         }
         Some(next)
     }
 
-    /// A member's turn: what it sent is what is new on the links.
+    /// A member's turn and what it sent. Of what is lost at once, the last to each is told.
     fn turned(
         &mut self,
         after: &Of<Direct>,
-        member: u8,
+        sent: Sent<Arc<Advert>>,
         done: Done,
         ending: Ending,
         mut step: Step,
     ) {
-        let known = self.ids.clone();
-        self.know(after);
-        for link in &after.links {
-            let new = link.iter().filter(|a| !known.contains_key(&Arc::as_ptr(a)));
-            step.sent
-                .extend(new.map(|a| said(self.ids[&Arc::as_ptr(a)].0, a)));
+        let from = usize::from(done.member);
+        for (to, adverts) in sent.into_iter().enumerate() {
+            let link = &after.links[from * after.members.len() + to];
+            let unknown = |a: &&Arc<Advert>| !self.ids.contains_key(&Arc::as_ptr(a));
+            let mut new: Vec<_> = link.iter().filter(unknown).cloned().collect();
+            if new.is_empty() {
+                new.extend(adverts.into_iter().last());
+            }
+            for advert in new {
+                let id = self.id(&advert);
+                step.sent.push(self.said(id, &advert));
+            }
         }
         let (more, fault) = match ending {
             Ending::Whole => (String::new(), false),
@@ -169,16 +179,16 @@ impl Teller<'_> {
             (false, false) => format!("{}; {more}", step.what),
         };
         step.fault |= fault;
-        step.member = Some(usize::from(member));
+        step.member = Some(from);
         step.reports = reports(done.events);
         self.push(after, step);
     }
 
-    fn message(&mut self, world: &Of<Direct>, from: u8, to: u8, place: u8) -> Option<Message> {
+    fn message(&mut self, world: &Of<Direct>, from: u8, to: u8) -> Option<Message> {
         let link = usize::from(from) * world.members.len() + usize::from(to);
-        let advert = world.links[link].get(usize::from(place))?;
+        let advert = world.links[link].first()?;
         let id = self.id(advert);
-        Some(said(id, advert))
+        Some(self.said(id, advert))
     }
 
     /// The advert's number. It is kept from now on, so that no other gets its place in memory.
@@ -227,42 +237,39 @@ impl Teller<'_> {
                 .map_or(0, ticks),
         }
     }
-}
 
-/// What an advert says, shortly.
-fn said(id: u64, advert: &Advert) -> Message {
-    let mut words: Vec<String> = Vec::new();
-    if advert.to_incarnation.is_none() {
-        words.push("knocks".into());
-    }
-    if advert.quarantined {
-        words.push("quarantined".into());
-    }
-    for group in &advert.groups {
-        let flags = [
-            (group.asks, "asks"),
-            (group.holds, "holds"),
-            (group.ready, "ready"),
-            (group.yields, "yields"),
-        ];
-        words.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_owned()));
-        if let Some(ballot) = group.vote {
-            let MemberId(member) = ballot.member;
-            words.push(format!(
-                "votes {}",
-                ["a", "b", "w", "x", "y"][usize::from(member)]
-            ));
+    /// What an advert says, shortly.
+    fn said(&self, id: u64, advert: &Advert) -> Message {
+        let mut words: Vec<String> = Vec::new();
+        if advert.to_incarnation.is_none() {
+            words.push("knocks".into());
+        }
+        if advert.quarantined {
+            words.push("quarantined".into());
+        }
+        for group in &advert.groups {
+            let flags = [
+                (group.asks, "asks"),
+                (group.holds, "holds"),
+                (group.ready, "ready"),
+                (group.yields, "yields"),
+            ];
+            words.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_owned()));
+            if let Some(ballot) = group.vote {
+                let to = &self.names[usize::from(ballot.member.0)];
+                words.push(format!("votes {to}"));
+            }
+        }
+        Message {
+            id,
+            from: usize::from(advert.from.0),
+            to: usize::from(advert.to.0),
+            says: words.join(" "),
         }
     }
-    Message {
-        id,
-        from: usize::from(advert.from.0),
-        to: usize::from(advert.to.0),
-        says: words.join(" "),
-    }
 }
 
-fn how_text(how: How<(u8, u8)>) -> (String, bool) {
+fn how_text(how: How<u8>) -> (String, bool) {
     let (text, fault) = match how {
         How::Wake => ("its timer", false),
         How::Receive(_) => ("", false),

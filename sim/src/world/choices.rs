@@ -3,6 +3,12 @@
 use super::{ALL, Action, Alive, Done, Ending, Facts, Hears, How, Kept, MAX, Parts, Sent, World};
 use arrayvec::ArrayVec;
 
+/// Whether all before it have run in this tick.
+fn is_first(member: u8, all: &[Facts]) -> bool {
+    let before = &all[..usize::from(member)];
+    !before.iter().any(|f| f.process == Alive::Up && f.due)
+}
+
 impl<M: Clone, A: Clone> World<M, A> {
     /// What may happen next, in a fixed order.
     pub fn actions(&self, parts: &impl Parts<Member = M, Advert = A>, out: &mut Vec<Action>) {
@@ -20,7 +26,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         let calm = self.is_calm(parts);
         let timely = settled || adversary.timely;
         let all = self.facts(parts);
-        let stopped = all.iter().filter(|f| f.process == Alive::Stopped).count();
+        let may_stop = self.may_stop(&all);
         let mut blocked = false;
         for (m, facts) in (0u8..).zip(&all) {
             let up = facts.process == Alive::Up;
@@ -29,14 +35,14 @@ impl<M: Clone, A: Clone> World<M, A> {
             if up && facts.releasing {
                 self.turns(parts, m, How::Muted, visit);
             }
-            if up && facts.due && self.is_turn_of(parts, m, &all) {
+            if up && facts.due && (adversary.any_order || is_first(m, &all)) {
                 self.runs(parts, m, visit);
             }
             if facts.process == Alive::Stopped {
                 self.turns(parts, m, How::Resume, visit);
             }
             if !calm {
-                self.faults(parts, m, facts, stopped, visit);
+                self.faults(parts, m, facts, may_stop, visit);
             }
         }
         if self.rest.changes > 0 {
@@ -60,16 +66,9 @@ impl<M: Clone, A: Clone> World<M, A> {
         self.is_settled() && !parts.setup().adversary.restless
     }
 
-    /// Whether all that run before it in a tick have run.
-    fn is_turn_of(
-        &self,
-        parts: &impl Parts<Member = M, Advert = A>,
-        member: u8,
-        all: &[Facts],
-    ) -> bool {
-        let order = parts.setup().order(self.rest.beginning);
-        let mut before = order.iter().take_while(|m| **m != member);
-        !before.any(|m| all[usize::from(*m)].process == Alive::Up && all[usize::from(*m)].due)
+    /// Whether a process may be stopped now.
+    fn may_stop(&self, all: &[Facts]) -> bool {
+        self.rest.stops > 0 && all.iter().all(|f| f.process != Alive::Stopped)
     }
 
     /// What the adversary and the operators may do to a member.
@@ -78,7 +77,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         parts: &impl Parts<Member = M, Advert = A>,
         m: u8,
         facts: &Facts,
-        stopped: usize,
+        may_stop: bool,
         visit: &mut impl FnMut(Action, Self, Done),
     ) {
         let adversary = &parts.setup().adversary;
@@ -88,8 +87,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             }
             return;
         }
-        let victim = adversary.victims & 1 << m != 0;
-        if self.rest.crashes > 0 && victim {
+        if self.rest.crashes > 0 {
             self.turns(parts, m, How::Crash, visit);
             if adversary.power {
                 self.turns(parts, m, How::PowerOff, visit);
@@ -98,7 +96,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         if facts.process != Alive::Up {
             return;
         }
-        if stopped < usize::from(adversary.stops) && victim {
+        if may_stop {
             self.turns(parts, m, How::Stop, visit);
         }
         if !parts.setup().is_candidate(m) {
@@ -120,14 +118,14 @@ impl<M: Clone, A: Clone> World<M, A> {
         &self,
         parts: &impl Parts<Member = M, Advert = A>,
         member: u8,
-        how: How<(u8, u8)>,
+        how: How<u8>,
         visit: &mut impl FnMut(Action, Self, Done),
     ) {
         let effects = match &how {
             How::Muted => self.effects(parts, member, how),
             _ => 0,
         };
-        for ending in self.endings(parts, member, effects) {
+        for ending in self.endings(parts, effects) {
             if let Some((next, done, sent)) = self.turn(parts, member, how, ending) {
                 next.each_kept(parts, member, &sent, &mut |kept, next, overflow| {
                     let action = Action::Turn {
@@ -143,17 +141,12 @@ impl<M: Clone, A: Clone> World<M, A> {
     }
 
     /// How many effects a change has to do.
-    fn effects(
-        &self,
-        parts: &impl Parts<Member = M, Advert = A>,
-        member: u8,
-        how: How<(u8, u8)>,
-    ) -> u8 {
+    fn effects(&self, parts: &impl Parts<Member = M, Advert = A>, member: u8, how: How<u8>) -> u8 {
         let n = self.members.len();
         let m = usize::from(member);
         let turn = match how {
-            How::Receive((from, place)) => {
-                let advert = &self.links[usize::from(from) * n + m][usize::from(place)];
+            How::Receive(from) => {
+                let advert = &self.links[usize::from(from) * n + m][0];
                 parts.change(&self.members[m], &How::Receive(advert), Ending::Whole)
             }
             other => {
@@ -165,23 +158,16 @@ impl<M: Clone, A: Clone> World<M, A> {
     }
 
     /// How a turn with so many effects may end.
-    fn endings(
-        &self,
-        parts: &impl Parts<Member = M, Advert = A>,
-        member: u8,
-        effects: u8,
-    ) -> Vec<Ending> {
+    fn endings(&self, parts: &impl Parts<Member = M, Advert = A>, effects: u8) -> Vec<Ending> {
         let adversary = &parts.setup().adversary;
         let mut endings = vec![Ending::Whole];
-        if self.is_calm(parts) || !adversary.in_turn || adversary.victims & 1 << member == 0 {
+        if self.is_calm(parts) || !adversary.in_turn {
             return endings;
         }
         if self.rest.crashes > 0 {
             endings.extend((0..effects).map(Ending::Dies));
         }
-        let facts = self.facts(parts);
-        let stopped = facts.iter().filter(|f| f.process == Alive::Stopped).count();
-        if stopped < usize::from(adversary.stops) {
+        if self.may_stop(&self.facts(parts)) {
             endings.extend((0..effects).map(Ending::Stops));
         }
         endings
@@ -203,14 +189,14 @@ impl<M: Clone, A: Clone> World<M, A> {
         let orders = if self.is_calm(parts) {
             vec![Hears::NOBODY.and(&there)]
         } else if adversary.timely || self.is_settled() {
-            let spare = u8::from(adversary.stragglers) + self.rest.losses;
-            Hears::all_but(&there, usize::from(spare))
+            let spare = u8::from(self.rest.stragglers > 0) + self.rest.losses;
+            Hears::all_but(&there, member, usize::from(spare))
         } else {
             Hears::all(&there)
         };
         for hears in orders {
             let last = hears.senders().last();
-            let how = last.map_or(How::Wake, |from| How::Receive((from, 0)));
+            let how = last.map_or(How::Wake, How::Receive);
             // What is heard before may give the last turn more to do; an ending past the last effect is
             // one after the turn.
             let effects = if adversary.in_turn {
@@ -221,10 +207,10 @@ impl<M: Clone, A: Clone> World<M, A> {
             let missed = there
                 .iter()
                 .filter(|f| **f != member && hears.senders().all(|h| h != **f));
-            let can_keep = adversary.stragglers && !self.is_calm(parts);
+            let can_keep = self.rest.stragglers > 0 && !self.is_calm(parts);
             let backs = missed.filter(|_| can_keep).map(|from| Some(*from));
             let backs: ArrayVec<Option<u8>, 8> = backs.chain([None]).collect();
-            for ending in self.endings(parts, member, effects) {
+            for ending in self.endings(parts, effects) {
                 for back in &backs {
                     let Some((next, done, sent)) = self.run(parts, member, hears, ending, *back)
                     else {

@@ -8,7 +8,7 @@ use onehold_core::Node;
 use onehold_core::advert::{Advert, Ballot, GroupId, Incarnation, MemberId};
 use onehold_core::auth::Authentic;
 use onehold_core::effect::{Effect, Event, ReleaseId, Why};
-use onehold_core::input::Input;
+use onehold_core::input::{Command, Input};
 use onehold_core::observe::{RoleName, Snapshot};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
@@ -33,6 +33,22 @@ pub struct Member {
     pub process: Process,
     /// Its kernel.
     pub kernel: Kernel,
+    /// Its service fails.
+    pub sick: bool,
+    /// What its operator said last, in this life of its process.
+    pub wish: Wish,
+}
+
+/// What an operator wants of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Wish {
+    /// It may hold.
+    #[default]
+    Serve,
+    /// It must not, until `resume`.
+    Standby,
+    /// It must not any more.
+    Stop,
 }
 
 /// A process.
@@ -53,6 +69,29 @@ pub struct Kernel {
     pub deadline: Option<LocalTime>,
     /// A release that it has not carried out yet.
     pub releasing: Option<ReleaseId>,
+    /// It can't serve: no interface, no gate.
+    pub unable: bool,
+}
+
+impl Wish {
+    fn hears(&mut self, command: Command) {
+        match (command, *self) {
+            (_, Self::Stop) | (Command::Switch | Command::PresumeDead, _) => {}
+            (Command::Stop, _) => *self = Self::Stop,
+            (Command::Standby, _) => *self = Self::Standby,
+            (Command::Resume, _) => *self = Self::Serve,
+        }
+    }
+}
+
+impl Kernel {
+    /// Nothing of earlier holds is left.
+    fn scrub(&mut self) {
+        *self = Self {
+            unable: self.unable,
+            ..Self::default()
+        };
+    }
 }
 
 /// How much of a turn takes place.
@@ -189,7 +228,8 @@ impl Events {
     }
 }
 
-/// What is true of a member, and what it says of itself.
+/// What is true of a member: of its process, kernel, service and operator. Of its own say only the role,
+/// for people, and what binds it: quarantine and vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
     /// Its process runs, is stopped, or is dead.
@@ -206,18 +246,12 @@ pub struct Facts {
     pub quarantined: bool,
     /// Whom its live vote is bound to, and in which life.
     pub vote: Option<(MemberId, Incarnation)>,
-    /// It asks for votes.
-    pub asks: bool,
-    /// It says that it could hold.
-    pub ready: bool,
     /// Its kernel could serve.
     pub eligible: bool,
     /// Its service is healthy.
     pub healthy: bool,
     /// Its operator lets it hold.
     pub wanted: bool,
-    /// The operator presumed its peer dead.
-    pub presumed_dead: bool,
     /// Its life.
     pub life: u8,
 }
@@ -257,6 +291,8 @@ impl Member {
             lives: 0,
             process: Process::Down,
             kernel: Kernel::default(),
+            sick: false,
+            wish: Wish::default(),
         }
     }
 
@@ -296,14 +332,24 @@ impl Member {
                 .filter(|g| g.vote_left.is_some_and(|left| left > Span::ZERO))
                 .and_then(|g| g.vote)
                 .map(|b| (b.member, b.incarnation)),
-            asks: group.is_some_and(|g| g.asks),
-            ready: group.is_some_and(|g| g.ready),
-            eligible: group.is_some_and(|g| g.eligible),
-            healthy: group.is_some_and(|g| g.healthy),
-            wanted: group.is_some_and(|g| !g.standby)
-                && !self.process.node().is_some_and(Node::stopped),
-            presumed_dead: group.is_some_and(|g| g.presumed_dead),
+            eligible: !self.kernel.unable,
+            healthy: !self.sick,
+            wanted: self.wish == Wish::Serve,
             life: self.lives,
+        }
+    }
+
+    fn health(&self) -> Input {
+        Input::Health {
+            group: GROUP,
+            healthy: !self.sick,
+        }
+    }
+
+    fn eligibility(&self) -> Input {
+        Input::Eligible {
+            group: GROUP,
+            eligible: !self.kernel.unable,
         }
     }
 
@@ -323,6 +369,7 @@ impl Member {
             reject: None,
         };
         let config = setup.seat(self.id);
+        let mut effects = Vec::new();
         let member = &mut turn.member;
         let input = match how {
             How::Wake => Input::Wake,
@@ -333,23 +380,30 @@ impl Member {
                 let group = GROUP;
                 Input::Muted { group, release }
             }
-            How::Operator(command) => Input::Operator {
-                group: GROUP,
-                command: *command,
-            },
-            How::Healthy(healthy) => Input::Health {
-                group: GROUP,
-                healthy: *healthy,
-            },
-            How::Eligible(eligible) => Input::Eligible {
-                group: GROUP,
-                eligible: *eligible,
-            },
+            How::Operator(command) => {
+                member.wish.hears(*command);
+                Input::Operator {
+                    group: GROUP,
+                    command: *command,
+                }
+            }
+            How::Healthy(healthy) => {
+                member.sick = !*healthy;
+                member.health()
+            }
+            How::Eligible(eligible) => {
+                member.kernel.unable = !*eligible;
+                member.eligibility()
+            }
             How::Start => {
-                member.kernel = Kernel::default(); // before anything else
+                member.kernel.scrub(); // before anything else
                 member.lives += 1;
+                member.wish = Wish::default();
                 let life = incarnation(self.id, member.lives);
-                let node = Node::start(config, life, NOW, Span::ZERO);
+                let mut node = Node::start(config, life, NOW, Span::ZERO);
+                for input in [member.eligibility(), member.health()] {
+                    node.handle(config, NOW, input, &mut effects).ok()?;
+                }
                 member.process = Process::Up(node);
                 Input::Wake
             }
@@ -383,7 +437,6 @@ impl Member {
         let Process::Up(node) = &mut turn.member.process else {
             return None;
         };
-        let mut effects = Vec::new();
         turn.reject = node.handle(config, NOW, input, &mut effects).err();
         effects.retain(|effect| {
             if let Effect::Report(event) = effect {

@@ -13,7 +13,8 @@ mod setup;
 pub use direct::{Direct, Known};
 pub(crate) use member::is_answer;
 pub use member::{
-    Alive, EVENTS, Ending, Events, Facts, GROUP, Kernel, Member, NOW, Process, Turn, incarnation,
+    Alive, EVENTS, Ending, Events, Facts, GROUP, Kernel, Member, NOW, Process, Turn, Wish,
+    incarnation,
 };
 pub use setup::{Adversary, Setup};
 
@@ -55,11 +56,11 @@ pub enum How<A> {
     Resume,
 }
 
-impl How<(u8, u8)> {
+impl How<u8> {
     /// Whose advert arrives.
     const fn sender(&self) -> Option<u8> {
         match self {
-            Self::Receive((from, _)) => Some(*from),
+            Self::Receive(from) => Some(*from),
             _ => None,
         }
     }
@@ -102,12 +103,12 @@ pub enum Action {
         /// What becomes of what it sends.
         kept: Kept,
     },
-    /// Something happens to a member. A received advert is named by its link's sender and its place.
+    /// Something happens to a member.
     Turn {
         /// To whom.
         member: u8,
-        /// What.
-        how: How<(u8, u8)>,
+        /// What. A received advert is named by its sender: the first on that link.
+        how: How<u8>,
         /// How far it gets.
         ending: Ending,
         /// What becomes of what it sends.
@@ -148,9 +149,12 @@ impl Hears {
         senders.iter().fold(self, |hears, from| hears.then(*from))
     }
 
-    /// All that hear these senders but for some, in the order given.
-    fn all_but(senders: &[u8], some: usize) -> Vec<Self> {
-        let sets = (0u32..1 << senders.len()).filter(|missed| missed.count_ones() as usize <= some);
+    /// All that hear these senders but for some, in the order given; what was kept back need not be heard.
+    fn all_but(senders: &[u8], me: u8, some: usize) -> Vec<Self> {
+        let kept_back = senders.iter().position(|s| *s == me);
+        let others = !kept_back.map_or(0, |i| 1u32 << i);
+        let few = |missed: &u32| (missed & others).count_ones() as usize <= some;
+        let sets = (0u32..1 << senders.len()).filter(few);
         let heard = |missed: u32| {
             let of = senders
                 .iter()
@@ -178,10 +182,14 @@ impl Hears {
 /// What is neither in a member nor on a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rest {
-    /// Which clocks run how fast, and who runs when: see [`Setup::beginnings`].
+    /// Which clocks run how fast: see [`Setup::rates`].
     pub beginning: u8,
     /// How many crashes are left to the adversary.
     pub crashes: u8,
+    /// How many stops.
+    pub stops: u8,
+    /// How many adverts may still be kept back.
+    pub stragglers: u8,
     /// How many times the cuts may still change.
     pub changes: u8,
     /// How many commands of operators.
@@ -198,14 +206,28 @@ pub struct Rest {
     pub quiet: u8,
 }
 
+const fn one_less(budget: u8) -> u8 {
+    if budget == Adversary::NO_END {
+        budget
+    } else {
+        budget - 1
+    }
+}
+
 impl Rest {
+    /// One more stop.
+    const fn stop(&mut self) {
+        self.stops = one_less(self.stops);
+        self.quiet = 0;
+    }
+
     /// All of it in three words.
     #[must_use]
     pub const fn pack(self) -> [u32; 3] {
         [
             u32::from_le_bytes([self.beginning, self.crashes, self.changes, self.commands]),
             u32::from_le_bytes([self.flips, self.losses, self.dark, self.settled]),
-            self.quiet as u32,
+            u32::from_le_bytes([self.quiet, self.stops, self.stragglers, 0]),
         ]
     }
 
@@ -214,10 +236,12 @@ impl Rest {
     pub const fn unpack(words: [u32; 3]) -> Self {
         let [beginning, crashes, changes, commands] = words[0].to_le_bytes();
         let [flips, losses, dark, settled] = words[1].to_le_bytes();
-        let [quiet, ..] = words[2].to_le_bytes();
+        let [quiet, stops, stragglers, _] = words[2].to_le_bytes();
         Self {
             beginning,
             crashes,
+            stops,
+            stragglers,
             changes,
             commands,
             flips,
@@ -297,6 +321,8 @@ impl<M: Clone, A: Clone> World<M, A> {
             rest: Rest {
                 beginning: u8::try_from(beginning).expect("few"),
                 crashes: adversary.crashes,
+                stops: adversary.stops,
+                stragglers: adversary.stragglers,
                 changes: adversary.changes,
                 commands: adversary.commands,
                 flips: adversary.flips,
@@ -304,7 +330,7 @@ impl<M: Clone, A: Clone> World<M, A> {
                 ..Rest::default()
             },
         };
-        let worlds = (0..setup.beginnings()).map(cold);
+        let worlds = (0..setup.rates.len()).map(cold);
         worlds.map(|w| w.begun(parts)).collect()
     }
 
@@ -325,10 +351,10 @@ impl<M: Clone, A: Clone> World<M, A> {
     }
 
     /// What has to happen before time passes, if nothing is wrong: the first of it.
-    fn obvious(&self, parts: &impl Parts<Member = M, Advert = A>) -> Option<(u8, How<(u8, u8)>)> {
+    fn obvious(&self, parts: &impl Parts<Member = M, Advert = A>) -> Option<(u8, How<u8>)> {
         let n = self.members.len();
         if let Some(i) = (0..n * n).find(|i| !self.links[*i].is_empty()) {
-            return Some(((i % n) as u8, How::Receive(((i / n) as u8, 0))));
+            return Some(((i % n) as u8, How::Receive((i / n) as u8)));
         }
         (0u8..).zip(self.facts(parts)).find_map(|(m, facts)| {
             if facts.releasing {
@@ -339,12 +365,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         })
     }
 
-    fn turn_now(
-        &mut self,
-        parts: &impl Parts<Member = M, Advert = A>,
-        member: u8,
-        how: How<(u8, u8)>,
-    ) {
+    fn turn_now(&mut self, parts: &impl Parts<Member = M, Advert = A>, member: u8, how: How<u8>) {
         let turn = self.turn(parts, member, how, Ending::Whole);
         if let Some((mut next, _, sent)) = turn {
             for (to, adverts) in (0u8..).zip(sent) {
@@ -398,12 +419,33 @@ impl<M: Clone, A: Clone> World<M, A> {
         }
     }
 
+    /// What a member hands to the network in this action, whatever becomes of it.
+    pub fn sent(&self, parts: &impl Parts<Member = M, Advert = A>, action: Action) -> Sent<A> {
+        let turn = match action {
+            Action::Run {
+                member,
+                hears,
+                ending,
+                back,
+                ..
+            } => self.run(parts, member, hears, ending, back),
+            Action::Turn {
+                member,
+                how,
+                ending,
+                ..
+            } => self.turn(parts, member, how, ending),
+            Action::Tick | Action::Settle(_) => None,
+        };
+        turn.map(|(_, _, sent)| sent).unwrap_or_default()
+    }
+
     /// One change of a member, but for what becomes of what it sends.
     fn turn(
         &self,
         parts: &impl Parts<Member = M, Advert = A>,
         member: u8,
-        how: How<(u8, u8)>,
+        how: How<u8>,
         ending: Ending,
     ) -> Option<(Self, Done, Sent<A>)> {
         let mut next = self.clone();
@@ -417,28 +459,24 @@ impl<M: Clone, A: Clone> World<M, A> {
         &mut self,
         parts: &impl Parts<Member = M, Advert = A>,
         member: u8,
-        how: How<(u8, u8)>,
+        how: How<u8>,
         ending: Ending,
         sent: &mut Sent<A>,
     ) -> Option<Done> {
         let n = self.members.len();
         let m = usize::from(member);
-        let advert = |from: u8, place: u8| {
-            let link = self.links.get(usize::from(from) * n + m)?;
-            link.get(usize::from(place))
-        };
         let what = match how {
-            How::Receive((from, place)) => How::Receive(advert(from, place)?),
+            How::Receive(from) => How::Receive(self.links[usize::from(from) * n + m].first()?),
             other => other.map(|_| unreachable!("only what is received names an advert")),
         };
         let turn = parts.change(self.members.get(m)?, &what, ending)?;
         self.members[m] = turn.member;
-        if let How::Receive((from, place)) = how {
+        if let How::Receive(from) = how {
             // What was kept back and not accepted may come again.
             let again =
                 from == member && matches!(turn.reject, Some(Reject::Knock | Reject::OldLife));
             if !(again && parts.setup().adversary.duplicates) {
-                self.links[usize::from(from) * n + m].remove(usize::from(place));
+                self.links[usize::from(from) * n + m].remove(0);
             }
         }
         self.spend(how, ending);
@@ -463,7 +501,7 @@ impl<M: Clone, A: Clone> World<M, A> {
     ) -> Option<(Self, Done, Sent<A>)> {
         let n = self.members.len();
         let m = usize::from(member);
-        let mut hows: ArrayVec<_, 8> = hears.senders().map(|s| How::Receive((s, 0))).collect();
+        let mut hows: ArrayVec<_, 8> = hears.senders().map(How::Receive).collect();
         if hows.is_empty() || ending == Ending::Whole {
             hows.push(How::Wake);
         }
@@ -499,6 +537,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             let advert = links[usize::from(from) * n + m].pop()?;
             links[m * n + m].clear();
             links[m * n + m].push(advert);
+            next.rest.stragglers = one_less(next.rest.stragglers);
         }
         let straggler = next.links[m * n + m].first();
         let turn =
@@ -532,8 +571,11 @@ impl<M: Clone, A: Clone> World<M, A> {
         };
         if parts.setup().adversary.restless {
             next.rest.crashes = self.rest.crashes;
+            next.rest.stops = self.rest.stops;
+            next.rest.stragglers = self.rest.stragglers;
             next.rest.commands = self.rest.commands;
             next.rest.flips = self.rest.flips;
+            next.rest.losses = self.rest.losses;
         }
         for i in 0..n * n {
             if next.is_cut(parts, i / n, i % n) {
@@ -544,7 +586,7 @@ impl<M: Clone, A: Clone> World<M, A> {
     }
 
     /// Takes the fault or command from the adversary's budget.
-    const fn spend(&mut self, how: How<(u8, u8)>, ending: Ending) {
+    const fn spend(&mut self, how: How<u8>, ending: Ending) {
         let rest = &mut self.rest;
         match ending {
             Ending::Whole => {}
@@ -552,13 +594,14 @@ impl<M: Clone, A: Clone> World<M, A> {
                 rest.crashes -= 1;
                 rest.quiet = 0;
             }
-            Ending::Stops(_) => rest.quiet = 0,
+            Ending::Stops(_) => rest.stop(),
         }
         match how {
             How::Crash | How::PowerOff => rest.crashes -= 1,
             How::Operator(_) => rest.commands -= 1,
             How::Healthy(_) | How::Eligible(_) => rest.flips -= 1,
-            How::Start | How::Stop | How::Resume => {}
+            How::Stop => rest.stop(),
+            How::Start | How::Resume => {}
             How::Wake | How::Receive(_) | How::Muted => return,
         }
         rest.quiet = 0;
@@ -635,4 +678,4 @@ impl<M: Clone, A: Clone> World<M, A> {
 }
 
 /// What was sent in one turn or run, by receiver.
-type Sent<A> = ArrayVec<ArrayVec<A, 8>, MAX>;
+pub type Sent<A> = ArrayVec<ArrayVec<A, 8>, MAX>;

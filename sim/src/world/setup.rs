@@ -11,8 +11,6 @@ pub struct Setup {
     pub seats: Vec<Config>,
     /// Every possible choice of clocks: by how much each member's clock goes on in one tick.
     pub rates: Vec<Vec<u64>>,
-    /// Every possible order in which members run within a tick; it stays for a whole run.
-    pub orders: Vec<Vec<u8>>,
     /// By how much further back than any rule looks the past is kept, in units of the clocks. Zero but
     /// to show that it makes no difference.
     pub hindsight: u64,
@@ -22,29 +20,31 @@ pub struct Setup {
     pub adversary: Adversary,
 }
 
-/// What may go wrong. Each member runs once a tick, when it is its turn, and hears then what has arrived;
-/// what it does not hear then is lost, or kept back.
+/// What may go wrong. Each member runs once a tick, and hears then what has arrived; what it does not
+/// hear then is lost, or kept back.
 #[derive(Clone, Debug)]
 pub struct Adversary {
     /// How many adverts there may be in flight on each link: more than one only where none may be lost.
     pub room: usize,
+    /// Who runs first is the adversary's choice in every tick; else it is by name.
+    pub any_order: bool,
     /// An advert that its receiver does not hear when it next runs is one of `losses`; else it is just lost.
     pub timely: bool,
-    /// One advert for each receiver may be kept back, and arrive whenever the adversary likes.
-    pub stragglers: bool,
+    /// How many adverts may be kept back, one for each receiver at a time, and arrive whenever the
+    /// adversary likes; or [`Adversary::NO_END`].
+    pub stragglers: u8,
     /// What was kept back and is not accepted, a knock, may arrive again and again.
     pub duplicates: bool,
     /// How many processes may die.
     pub crashes: u8,
-    /// Of which members: bit m is member m.
-    pub victims: u8,
     /// Whole hosts may die instead.
     pub power: bool,
     /// They may die, and be stopped, between any two effects of a turn.
     pub in_turn: bool,
     /// How many lives each member may have.
     pub lives: u8,
-    /// How many processes may be stopped at once, each as often and as long as the adversary likes.
+    /// How many times processes may be stopped, one at a time, each for as long as the adversary likes;
+    /// or [`Adversary::NO_END`].
     pub stops: u8,
     /// How many commands the operators may give.
     pub commands: u8,
@@ -71,11 +71,11 @@ impl Default for Adversary {
     fn default() -> Self {
         Self {
             room: 1,
+            any_order: false,
             timely: false,
             duplicates: false,
-            stragglers: false,
+            stragglers: 0,
             crashes: 0,
-            victims: u8::MAX,
             power: false,
             in_turn: false,
             lives: 1,
@@ -93,6 +93,11 @@ impl Default for Adversary {
     }
 }
 
+impl Adversary {
+    /// As many as it likes.
+    pub const NO_END: u8 = u8::MAX;
+}
+
 impl Setup {
     /// The configuration from a member's seat.
     #[must_use]
@@ -100,22 +105,10 @@ impl Setup {
         &self.seats[usize::from(member.0)]
     }
 
-    /// How many beginnings there are: one for each choice of clocks and order.
-    #[must_use]
-    pub fn beginnings(&self) -> usize {
-        self.rates.len() * self.orders.len()
-    }
-
-    /// The order in which members run.
-    #[must_use]
-    pub fn order(&self, beginning: u8) -> &[u8] {
-        &self.orders[usize::from(beginning) % self.orders.len()]
-    }
-
     /// By how much each clock goes on in a tick.
     #[must_use]
     pub fn ticks(&self, beginning: u8) -> &[u64] {
-        &self.rates[usize::from(beginning) / self.orders.len()]
+        &self.rates[usize::from(beginning)]
     }
 
     /// Whether a member may hold.
