@@ -98,7 +98,7 @@ fn it_answers_until_its_deadline_and_not_after(guard: GuardChoice) {
 
 /// Run in a process of its own by the test below: holds once, says until when, and waits.
 #[test]
-#[ignore = "run by another test"]
+#[ignore = "a process that another test starts and kills"]
 fn child_that_holds() {
     let guard = match std::env::var("ONEHOLD_TEST_GUARD").as_deref() {
         Ok("Bpf") => GuardChoice::Bpf,
@@ -140,7 +140,7 @@ fn child_that_holds() {
         }
     }
     loop {
-        std::thread::sleep(Duration::from_secs(60));
+        std::thread::park(); // its test kills it
     }
 }
 
@@ -625,7 +625,7 @@ fn auto_takes_bpf_from_root() {
 
 /// Run in a user namespace by the test below.
 #[test]
-#[ignore = "run by another test"]
+#[ignore = "runs in a user namespace, started by nft_works_in_a_user_namespace"]
 fn auto_takes_nft_from_others() {
     let lan = Lan::new();
     let kernel = lan.open(GuardChoice::Auto);
@@ -653,7 +653,7 @@ fn nft_works_in_a_user_namespace() {
 
 /// `cargo test -p onehold --test kernel -- --ignored --nocapture what_a_renewal_costs`
 #[test]
-#[ignore = "prints figures"]
+#[ignore = "a benchmark: asserts nothing"]
 fn what_a_renewal_costs() {
     const TIMES: u32 = 2_000;
     for guard in [GuardChoice::Bpf, GuardChoice::Nft] {
