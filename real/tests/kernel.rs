@@ -42,6 +42,11 @@ for_both_guards!(
     tags_do_not_open_the_gate,
 );
 
+/// Whether the kernel tells that the group can be held, or that it can't.
+fn told(yes: bool) -> impl Fn(&KernelEvent) -> bool {
+    move |e| matches!(e, KernelEvent::Eligible { eligible, .. } if eligible.is_ok() == yes)
+}
+
 /// What the peer asked after the deadline and got an answer to.
 fn assert_silent_after(deadline: LocalTime, answered: &[LocalTime]) {
     let late: Vec<Span> = answered
@@ -336,7 +341,6 @@ fn the_interface_may_come_late_go_and_come_back(guard: GuardChoice) {
     let mut lan = Lan::unplugged();
     let mut kernel = lan.open(guard);
     kernel.scrub().expect("a clean start");
-    let told = |yes: bool| move |e: &KernelEvent| matches!(e, KernelEvent::Eligible { eligible, .. } if eligible.is_ok() == yes);
     let event = lan.wait(&mut kernel, told(false));
     assert!(
         format!("{event:?}").contains("there is no such interface"),
@@ -399,15 +403,7 @@ fn announcements_reach_the_peer_and_end_with_the_lease(guard: GuardChoice) {
     kernel
         .hold_until(GROUP, boottime().plus(ms(60_000)))
         .expect("a hold");
-    lan.wait(&mut kernel, |e| {
-        matches!(
-            e,
-            KernelEvent::Eligible {
-                eligible: Ok(()),
-                ..
-            }
-        )
-    });
+    lan.wait(&mut kernel, told(true));
     lan.frames();
     kernel.announce(GROUP, boottime());
     let ours = |frames: &[Vec<u8>]| {
@@ -563,8 +559,9 @@ fn tags_do_not_open_the_gate(guard: GuardChoice) {
 fn an_address_outlives_its_lifetime_only_while_it_is_renewed() {
     let mut lan = Lan::new();
     let mut kernel = lan.open(GuardChoice::Bpf);
-    let start = boottime();
+    lan.wait(&mut kernel, told(true));
     lan.events(&mut kernel);
+    let start = boottime();
     while boottime() < start.plus(ms(9_000)) {
         kernel
             .hold_until(GROUP, boottime().plus(ms(450)))
