@@ -4,7 +4,6 @@
 mod world;
 
 use onehold_core::auth::{self, Authentic, Key, Keys};
-use onehold_core::config::Arbitration;
 use onehold_core::input::Input;
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
@@ -39,14 +38,12 @@ fn allocations() -> u64 {
 
 #[test]
 fn a_turn_in_steady_state_allocates_nothing() {
-    let mut spec = spec(3, Arbitration::Majority);
+    let mut spec = spec(3, MAJORITY);
     for n in 1..16 {
         spec.groups.push(group(&format!("g{n}"), 60 + n, "a"));
     }
     let mut w = World::new(&spec, 1);
-    for m in 0..3 {
-        w.start(m);
-    }
+    w.start_all();
     w.run(ms(1_500));
     w.record = true;
     w.run(ms(110));

@@ -2,9 +2,8 @@
 
 mod world;
 
-use onehold_core::advert::{Ballot, Incarnation, Statement};
+use onehold_core::advert::{Incarnation, Statement};
 use onehold_core::auth::Authentic;
-use onehold_core::config::Arbitration;
 use onehold_core::effect::{Effect, Event, ReleaseId};
 use onehold_core::input::{Command, Input};
 use onehold_core::time::{LocalTime, Span};
@@ -14,114 +13,52 @@ use world::*;
 
 /// A candidate `b` of three that has been made to be something.
 fn states() -> Vec<(&'static str, Alone)> {
-    let quarantined = {
-        let mut n = Alone::new(3, Arbitration::Majority, B);
-        let now = LocalTime::from_nanos(n.now);
-        n.node = onehold_core::Node::start(&n.config, ME, now, Span::ZERO);
-        n.wake();
-        n
-    };
-    let idle = Alone::new(3, Arbitration::Majority, B);
-    let asking = {
-        let mut n = Alone::new(3, Arbitration::Majority, B);
-        let hello = n.advert(W);
-        n.hear(&hello).1.unwrap();
-        n
-    };
-    let voted = {
-        let mut n = Alone::new(3, Arbitration::Majority, B);
-        let ask = n.says(
-            A,
-            Statement {
-                asks: true,
-                holds: true,
-                ready: true,
-                ..Statement::default()
-            },
-        );
-        n.hear(&ask).1.unwrap();
-        n
-    };
-    let holder = {
-        let mut n = Alone::new(3, Arbitration::Majority, B);
-        let hello = n.advert(W);
-        n.hear(&hello).1.unwrap();
-        n.now += ms(1);
-        let grant = n.grant(W);
-        n.hear(&grant).1.unwrap();
-        n
-    };
-    let yielding = {
-        let mut n = Alone::new(3, Arbitration::Majority, B);
-        let hello = n.advert(W);
-        n.hear(&hello).1.unwrap();
-        n.now += ms(1);
-        let grant = n.grant(W);
-        n.hear(&grant).1.unwrap();
-        n.now += ms(1);
-        let ready = n.says(
-            A,
-            Statement {
-                ready: true,
-                ..Statement::default()
-            },
-        );
-        n.hear(&ready).1.unwrap();
-        n.now += ms(1);
-        let _ = n.input(Input::Operator {
-            group: WEB,
-            command: Command::Switch,
-        });
-        n
-    };
-    let releasing = {
-        let mut n = Alone::new(3, Arbitration::Majority, B);
-        let hello = n.advert(W);
-        n.hear(&hello).1.unwrap();
-        n.now += ms(1);
-        let grant = n.grant(W);
-        n.hear(&grant).1.unwrap();
-        n.now += ms(1);
-        let _ = n.input(Input::Refused { group: WEB });
-        n
-    };
-    let mut witness = Alone::new(3, Arbitration::Majority, W);
+    let mut quarantined = Alone::new(3, MAJORITY, B);
+    quarantined.restart(Span::ZERO);
+    let (asking, _) = Alone::asking(B);
+    let mut voted = Alone::new(3, MAJORITY, B);
+    voted.told(A, holds());
+    let holder = || Alone::holding(&spec(3, MAJORITY), B);
+    let mut yielding = holder();
+    yielding.told(A, ready());
+    yielding.now += ms(1);
+    yielding.operator(Command::Switch);
+    let mut releasing = holder();
+    let _ = releasing.input(Input::Refused { group: WEB });
     let mut all = vec![
         ("standby in quarantine", quarantined),
-        ("standby, hears nobody", idle),
+        ("standby, hears nobody", Alone::new(3, MAJORITY, B)),
         ("standby, asking", asking),
         ("standby, voted for a", voted),
-        ("holder", holder),
+        ("holder", holder()),
         ("holder, yielding", yielding),
         ("releasing", releasing),
+        ("witness", Alone::new(3, MAJORITY, W)),
     ];
-    witness.now += ms(1);
-    all.push(("witness", witness));
     for (_, n) in &mut all {
         n.now += ms(1);
     }
     all
 }
 
+fn holds() -> Statement {
+    Statement {
+        holds: true,
+        ..asks()
+    }
+}
+
 /// All that can come in; made for the node's present moment.
 fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
     let heard = |advert| Input::Received(Authentic::assumed(advert));
     let from_a = |s| heard(n.says(A, s));
-    let mut knock = n.says(
-        A,
-        Statement {
-            asks: true,
-            ..Statement::default()
-        },
-    );
+    let asks_unready = Statement {
+        asks: true,
+        ..Statement::default()
+    };
+    let mut knock = n.says(A, asks_unready);
     knock.to_incarnation = None;
-    let mut other_life = n.says(
-        A,
-        Statement {
-            asks: true,
-            ..Statement::default()
-        },
-    );
+    let mut other_life = n.says(A, asks_unready);
     other_life.incarnation = Incarnation(7);
     let operator = |command| Input::Operator {
         group: WEB,
@@ -130,23 +67,8 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
     vec![
         ("time passes", Input::Wake),
         ("a says nothing", from_a(Statement::default())),
-        (
-            "a asks",
-            from_a(Statement {
-                asks: true,
-                ready: true,
-                ..Statement::default()
-            }),
-        ),
-        (
-            "a holds",
-            from_a(Statement {
-                asks: true,
-                holds: true,
-                ready: true,
-                ..Statement::default()
-            }),
-        ),
+        ("a asks", from_a(asks())),
+        ("a holds", from_a(holds())),
         (
             "a yields",
             from_a(Statement {
@@ -156,22 +78,11 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
                 ..Statement::default()
             }),
         ),
-        ("w votes for it", heard(n.grant(W))),
-        ("w votes for a", {
-            let asked_at = LocalTime::from_nanos(1);
-            let vote = Some(Ballot {
-                member: id(A),
-                incarnation: Incarnation(100),
-                asked_at,
-            });
-            heard(n.says(
-                W,
-                Statement {
-                    vote,
-                    ..Statement::default()
-                },
-            ))
-        }),
+        ("w votes for it", heard(n.says(W, n.grants(n.now)))),
+        (
+            "w votes for a",
+            heard(n.says(W, votes(A, Incarnation(100), 1))),
+        ),
         ("a knocks", heard(knock)),
         ("another life of a asks", heard(other_life)),
         (

@@ -2,7 +2,6 @@
 
 mod world;
 
-use onehold_core::config::Arbitration;
 use onehold_core::input::{Command, Input};
 use onehold_core::time::Span;
 use proptest::prelude::*;
@@ -26,13 +25,7 @@ fn fault(w: &mut World, standing_cuts: bool) {
         11 if standing_cuts => w.isolate(m),
         12 => {
             let healthy = w.chance(500);
-            w.input(
-                m,
-                Input::Health {
-                    group: WEB,
-                    healthy,
-                },
-            );
+            w.health(m, healthy);
         }
         13 => {
             let command = match w.below(3) {
@@ -69,13 +62,7 @@ fn calm_down(w: &mut World, bound: u64) {
     for m in 0..w.members.len() {
         w.resume(m);
         w.start(m);
-        w.input(
-            m,
-            Input::Health {
-                group: WEB,
-                healthy: true,
-            },
-        );
+        w.health(m, true);
         w.operator(m, Command::Resume);
     }
     w.run(bound);
@@ -116,13 +103,11 @@ fn drift(w: &mut World) {
 
 /// S1, and liveness once the faults end: `majority`.
 fn majority(seed: u64, size: usize) {
-    let mut w = World::new(&spec(size, Arbitration::Majority), seed);
+    let mut w = World::new(&spec(size, MAJORITY), seed);
     w.record = true;
     (w.dies_in_turn, w.stops_in_turn) = (2, 2);
     drift(&mut w);
-    for m in 0..size {
-        w.start(m);
-    }
+    w.start_all();
     for _ in 0..60 {
         if w.chance(100) {
             stormy(&mut w);
@@ -137,13 +122,11 @@ fn majority(seed: u64, size: usize) {
 /// S2: `survivor` under crashes, pauses, restarts and a standing one-way cut, with messages that
 /// get through in time otherwise.
 fn survivor_cut_one_way(seed: u64, cut: usize) {
-    let mut w = World::new(&spec(2, Arbitration::Survivor), seed);
+    let mut w = World::new(&spec(2, SURVIVOR), seed);
     w.weather.most_delay = [200_000, ms(5), ms(40)][w.below(3) as usize];
     (w.dies_in_turn, w.stops_in_turn) = (2, 4);
     drift(&mut w);
-    for m in 0..2 {
-        w.start(m);
-    }
+    w.start_all();
     for round in 0..60 {
         if round == 20 && cut > 0 {
             w.cut(cut - 1, 2 - cut);
@@ -208,7 +191,7 @@ fn stop_and_go_on(w: &mut World, m: usize) {
 /// S2: `survivor` with members that are stopped at the worst moments, crashes, restarts and one standing
 /// cut in one direction from any moment; every other message gets through within i/4.
 fn survivor_stopped(seed: u64, cut: usize, lease: u64, drift_ppm: u32) {
-    let mut cluster = spec(2, Arbitration::Survivor);
+    let mut cluster = spec(2, SURVIVOR);
     cluster.timing.lease = Span::from_millis(lease);
     cluster.timing.drift_ppm = drift_ppm;
     let mut w = World::new(&cluster, seed);
@@ -234,7 +217,7 @@ fn survivor_stopped(seed: u64, cut: usize, lease: u64, drift_ppm: u32) {
         match w.below(12) {
             0 => w.kill(m),
             1 => w.crash(m),
-            2 | 3 => (0..2).for_each(|m| w.start(m)),
+            2 | 3 => w.start_all(),
             4 => {
                 w.weather.most_delay = w.below(ms(25)) + 1;
                 w.weather.least_delay = w.below(w.weather.most_delay);
@@ -263,11 +246,11 @@ fn nearly_half_an_interval(w: &mut World) -> u64 {
 /// S2 once more: a standing cut, and then a turn or two that are late, or take long, by nearly as much as
 /// is noticed, with clocks and delays at their ends.
 fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
-    let mut cluster = spec(2, Arbitration::Survivor);
+    let mut cluster = spec(2, SURVIVOR);
     cluster.timing.lease = Span::from_millis(lease);
     let mut w = World::new(&cluster, seed);
     let ends = [1, 200_000, ms(5), ms(24)];
-    (0..2).for_each(|m| w.start(m));
+    w.start_all();
     w.run(ms(2 * lease));
     for m in 0..2 {
         let ppm = [-1_000, 1_000][w.below(2) as usize];
@@ -314,12 +297,10 @@ fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
 /// `survivor` under every fault: two are possible while messages don't get through, but after the
 /// heal there is exactly one again.
 fn survivor(seed: u64) {
-    let mut w = World::new(&spec(2, Arbitration::Survivor), seed);
+    let mut w = World::new(&spec(2, SURVIVOR), seed);
     w.check_two = false;
     drift(&mut w);
-    for m in 0..2 {
-        w.start(m);
-    }
+    w.start_all();
     for _ in 0..60 {
         if w.chance(100) {
             stormy(&mut w);

@@ -5,12 +5,21 @@ mod world;
 use onehold_core::Node;
 use onehold_core::advert::{Advert, Incarnation};
 use onehold_core::auth::Authentic;
-use onehold_core::config::Arbitration;
+use onehold_core::config::{Arbitration, Spec};
 use onehold_core::effect::Effect;
 use onehold_core::input::{Command, Input};
 use onehold_core::time::{LocalTime, Span};
 use proptest::prelude::*;
 use world::*;
+
+/// The life of the node that hears a conversation.
+const LIFE: Incarnation = Incarnation(9);
+
+/// Three members, or two alone.
+fn cluster(arbitration: Arbitration) -> Spec {
+    let size = if arbitration == MAJORITY { 3 } else { 2 };
+    spec(size, arbitration)
+}
 
 /// Moves every instant of an advert: all clocks are shifted alike.
 fn shift_advert(mut a: Advert, by: Span) -> Advert {
@@ -43,20 +52,12 @@ fn shift_effect(e: Effect, by: Span) -> Effect {
     }
 }
 
-/// Three nodes that talk with each other, with some of it lost, as inputs to one of them.
+/// Three nodes that talk with each other, with some of it lost, as inputs to another life of one.
 fn conversation(arbitration: Arbitration, seed: u64, turns: usize) -> Vec<(u64, Input)> {
-    let size = if arbitration == Arbitration::Majority {
-        3
-    } else {
-        2
-    };
-    let spec = spec(size, arbitration);
-    let mut w = World::new(&spec, seed);
+    let mut w = World::new(&cluster(arbitration), seed);
     w.check_two = false;
     w.record = true;
-    for m in 0..size {
-        w.start(m);
-    }
+    w.start_all();
     w.weather.loss = 100;
     w.weather.most_delay = ms(5);
     w.run(ms(3_000));
@@ -66,7 +67,13 @@ fn conversation(arbitration: Arbitration, seed: u64, turns: usize) -> Vec<(u64, 
         if advert.to == id(A) {
             let from = usize::from(advert.from.0);
             let sent = advert.sent_at.as_nanos() - w.local(from).as_nanos().wrapping_sub(w.now);
-            inputs.push((sent + 300_000, Input::Received(Authentic::assumed(advert))));
+            let at = sent + 300_000;
+            let to_this_life = Advert {
+                to_incarnation: Some(LIFE),
+                echo: Some(LocalTime::from_nanos(at.saturating_sub(ms(1)))),
+                ..advert
+            };
+            inputs.push((at, Input::Received(Authentic::assumed(to_this_life))));
         }
     }
     for _ in 0..turns {
@@ -90,21 +97,13 @@ fn conversation(arbitration: Arbitration, seed: u64, turns: usize) -> Vec<(u64, 
 }
 
 fn arbitration() -> impl Strategy<Value = Arbitration> {
-    prop::sample::select(vec![Arbitration::Majority, Arbitration::Survivor])
+    prop::sample::select(vec![MAJORITY, SURVIVOR])
 }
 
 fn wakes_up_early(seed: u64, arbitration: Arbitration) {
-    let size = if arbitration == Arbitration::Majority {
-        3
-    } else {
-        2
-    };
-    let spec = spec(size, arbitration);
-    let mut w = World::new(&spec, seed);
+    let mut w = World::new(&cluster(arbitration), seed);
     w.check_two = false;
-    for m in 0..size {
-        w.start(m);
-    }
+    w.start_all();
     w.weather.loss = 200;
     w.weather.most_delay = ms(30);
     for _ in 0..40 {
@@ -117,7 +116,7 @@ fn wakes_up_early(seed: u64, arbitration: Arbitration) {
             3 => w.heal(),
             _ => {}
         }
-        for m in 0..size {
+        for m in 0..w.members.len() {
             let config = &w.members[m].config;
             let mut node = w.node(m).clone();
             let (now, due) = (w.local(m), node.poll_timeout(config).unwrap());
@@ -148,22 +147,11 @@ proptest! {
         arbitration in arbitration(),
     ) {
         let by = Span::from_nanos(by);
-        let size = if arbitration == Arbitration::Majority { 3 } else { 2 };
-        let config = spec(size, arbitration).prove("a").unwrap();
+        let config = cluster(arbitration).prove("a").unwrap();
         let start = LocalTime::from_nanos(0);
-        let life = Incarnation(9);
-        let mut here = Node::start(&config, life, start, Span::ZERO);
-        let mut there = Node::start(&config, life, start.plus(by), Span::ZERO);
+        let mut here = Node::start(&config, LIFE, start, Span::ZERO);
+        let mut there = Node::start(&config, LIFE, start.plus(by), Span::ZERO);
         for (at, input) in conversation(arbitration, seed, 40) {
-            // The recorded adverts name another life; name this one.
-            let input = match input {
-                Input::Received(a) => Input::Received(Authentic::assumed(Advert {
-                    to_incarnation: Some(life),
-                    echo: Some(LocalTime::from_nanos(at.saturating_sub(1_000_000))),
-                    ..a.into_inner()
-                })),
-                other => other,
-            };
             let shifted = match input.clone() {
                 Input::Received(a) => Input::Received(Authentic::assumed(shift_advert(a.into_inner(), by))),
                 other => other,
@@ -187,21 +175,15 @@ proptest! {
     /// What the model checker leaves out of adverts is read by no rule.
     #[test]
     fn hearsay_changes_nothing(seed in any::<u64>(), arbitration in arbitration()) {
-        let size = if arbitration == Arbitration::Majority { 3 } else { 2 };
-        let config = spec(size, arbitration).prove("a").unwrap();
+        let config = cluster(arbitration).prove("a").unwrap();
         let start = LocalTime::from_nanos(0);
-        let life = Incarnation(9);
-        let mut all = Node::start(&config, life, start, Span::ZERO);
+        let mut all = Node::start(&config, LIFE, start, Span::ZERO);
         let mut less = all.clone();
         for (at, input) in conversation(arbitration, seed, 40) {
             let now = LocalTime::from_nanos(at);
             let (with, without) = match input {
                 Input::Received(a) => {
-                    let with = Advert {
-                        to_incarnation: Some(life),
-                        echo: Some(LocalTime::from_nanos(at.saturating_sub(1_000_000))),
-                        ..a.into_inner()
-                    };
+                    let with = a.into_inner();
                     let without = without_hearsay(with.clone());
                     (Input::Received(Authentic::assumed(with)), Input::Received(Authentic::assumed(without)))
                 }
@@ -231,6 +213,6 @@ fn r10_patience_counts_from_the_turn_in_which_it_asks() {
         667_154_758_360_028_204,
         15_440_023_474_817_915_254,
     ] {
-        wakes_up_early(seed, Arbitration::Majority);
+        wakes_up_early(seed, MAJORITY);
     }
 }

@@ -3,6 +3,7 @@
 
 use onehold_sim::netns::{Fetcher, Host, HostSpec, Lan, Observer, WebServer, privilege};
 use rustix::process::Signal;
+use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::Command;
 use std::thread::sleep;
@@ -25,7 +26,11 @@ fn spec(name: &str, n: u8) -> HostSpec {
 /// Two hosts, and one to watch from. `None`, and a word about it, without the privilege.
 fn world() -> Option<(Lan, Host, Host, Host)> {
     if !privilege::is_root() {
-        eprintln!("skipped: needs root (CAP_SYS_ADMIN, CAP_NET_ADMIN)");
+        // Not `eprintln`, which is shown only when a test fails.
+        let _ = writeln!(
+            std::io::stderr(),
+            "not run: needs root (CAP_SYS_ADMIN, CAP_NET_ADMIN)"
+        );
         return None;
     }
     let mut lan = Lan::new().unwrap();

@@ -24,6 +24,7 @@ pub use ndp::Neighbours;
 pub use setup::{Group, Setup};
 pub use tap::{Datagram, Tap, false_name, send_as};
 
+use std::io::Write as _;
 use std::panic::Location;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -38,6 +39,13 @@ pub fn is_machine_root() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let whole = map.split_whitespace().eq(["0", "0", "4294967295"]);
     whole && onehold_sim::netns::privilege::is_root()
+}
+
+/// Says that something in the calling test is not run, and why, even if the test passes.
+pub fn not_run(why: &str) {
+    let thread = std::thread::current();
+    let test = thread.name().unwrap_or("a test");
+    let _ = writeln!(std::io::stderr(), "not run: {test}: {why}");
 }
 
 /// Waits until `come` gives something, and returns it.

@@ -1,6 +1,6 @@
 //! The kernel's part: what mutes an address, what is put back, and that nothing is left behind.
 
-use onehold_tests::{Cluster, eventually, is_machine_root};
+use onehold_tests::{Cluster, eventually, is_machine_root, not_run};
 use rustix::process::Signal;
 use std::net::IpAddr;
 use std::thread::sleep;
@@ -9,7 +9,7 @@ use std::time::Duration;
 #[test]
 fn the_bpf_guard_is_in_force_where_it_is_permitted() {
     if !is_machine_root() {
-        eprintln!("not run: BPF is refused in a user namespace");
+        not_run("BPF is refused in a user namespace");
         return;
     }
     let mut c = Cluster::majority().guard("bpf").start();
@@ -164,7 +164,7 @@ fn an_address_added_by_hand_on_the_standby_is_mute() {
 #[test]
 fn a_qdisc_deleted_by_hand_is_put_back() {
     if !is_machine_root() {
-        eprintln!("not run: BPF is refused in a user namespace");
+        not_run("BPF is refused in a user namespace");
         return;
     }
     let c = Cluster::majority().guard("bpf").start();

@@ -1,7 +1,7 @@
 //! Who only votes, for how many, and as whom; and two members that have no witness.
 
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, binaries, eventually, is_machine_root};
+use onehold_tests::{Cluster, binaries, eventually, is_machine_root, not_run};
 use serde_json::Value;
 
 /// An ordinary user, who may do nothing, not even become somebody else.
@@ -97,7 +97,7 @@ fn one_witness_serves_two_clusters_at_once_as_a_user_without_any_capability() {
         c.ok("witness", &["chown", "65534", "/run/lab/w/secret"]);
         c.start_by("witness", &[&ORDINARY[..], &words].concat());
     } else {
-        eprintln!("as root of a user namespace: there is no other user to become");
+        not_run("in a user namespace there is no other user to become");
         c.start_by("witness", &words);
     }
     c.start("lb0");

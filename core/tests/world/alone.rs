@@ -1,19 +1,20 @@
 //! A node alone: its peers are whatever adverts a test makes up.
 
-use super::{id, ms, spec};
+use super::{MAJORITY, W, WEB, id, ms, spec};
 use onehold_core::Node;
 use onehold_core::advert::{Advert, Ballot, Incarnation, Statement};
 use onehold_core::auth::Authentic;
-use onehold_core::config::{Arbitration, Config};
-use onehold_core::effect::Effect;
-use onehold_core::input::Input;
+use onehold_core::config::{Arbitration, Config, Spec};
+use onehold_core::effect::{Effect, ReleaseId};
+use onehold_core::input::{Command, Input};
+use onehold_core::observe::GroupSnapshot;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 
 /// D of the default timing, rounded up.
 pub const D: u64 = 456;
 
-/// A node alone on a bench: its peers are whatever adverts the test makes up.
+/// A node on a bench; nothing else runs.
 pub struct Alone {
     pub config: Config,
     pub node: Node,
@@ -23,9 +24,14 @@ pub struct Alone {
 pub const ME: Incarnation = Incarnation(0xa);
 
 impl Alone {
-    /// `a` of three members, out of quarantine.
+    /// A member out of quarantine that has heard nobody.
     pub fn new(size: usize, arbitration: Arbitration, me: usize) -> Self {
-        let config = spec(size, arbitration).prove(["a", "b", "w"][me]).unwrap();
+        Self::of(&spec(size, arbitration), me)
+    }
+
+    /// The same, in a cluster of the test's own.
+    pub fn of(spec: &Spec, me: usize) -> Self {
+        let config = spec.prove(["a", "b", "w"][me]).unwrap();
         let node = Node::start(&config, ME, LocalTime::from_nanos(0), Span::ZERO);
         let mut bench = Self {
             config,
@@ -35,6 +41,32 @@ impl Alone {
         bench.wake();
         bench.until(ms(D));
         bench
+    }
+
+    /// A candidate of three members that asks, two-way with the witness; and when it did.
+    pub fn asking(me: usize) -> (Self, u64) {
+        let mut bench = Self::new(3, MAJORITY, me);
+        let out = bench.told(W, Statement::default());
+        let asked = &sends_to(&out, W)[0];
+        assert!(asked.groups[0].asks);
+        (bench, asked.sent_at.as_nanos())
+    }
+
+    /// A candidate of three members that has held for 1 ms by the witness's vote.
+    pub fn holding(spec: &Spec, me: usize) -> Self {
+        let mut bench = Self::of(spec, me);
+        bench.told(W, Statement::default());
+        let asked_at = bench.now;
+        bench.now += ms(1);
+        assert!(hold(&bench.told(W, bench.grants(asked_at))).is_some());
+        bench.now += ms(1);
+        bench
+    }
+
+    /// Starts the node anew, in quarantine; earlier lives may have held for as long as `lease`.
+    pub fn restart(&mut self, lease: Span) {
+        self.node = Node::start(&self.config, ME, LocalTime::from_nanos(self.now), lease);
+        self.wake();
     }
 
     pub fn wake(&mut self) -> Vec<Effect> {
@@ -81,18 +113,7 @@ impl Alone {
         }
     }
 
-    /// A member votes for the newest ask that this node may have sent by now.
-    pub fn grant(&self, from: usize) -> Advert {
-        let vote = self.ballot(self.now);
-        self.says(
-            from,
-            Statement {
-                vote,
-                ..Statement::default()
-            },
-        )
-    }
-
+    /// The same advert, in which it says this.
     pub fn says(&self, from: usize, statement: Statement) -> Advert {
         Advert {
             groups: [statement].into_iter().collect(),
@@ -104,26 +125,68 @@ impl Alone {
         self.input(Input::Received(Authentic::assumed(advert.clone())))
     }
 
-    pub fn vote(&self) -> Option<Ballot> {
-        self.node
-            .observe(&self.config, LocalTime::from_nanos(self.now))
-            .groups[0]
-            .vote
+    /// Hears a peer say this, and accepts it; what comes of it.
+    pub fn told(&mut self, from: usize, statement: Statement) -> Vec<Effect> {
+        let (out, result) = self.hear(&self.says(from, statement));
+        result.unwrap();
+        out
     }
 
-    pub fn ballot(&self, asked_at: u64) -> Option<Ballot> {
-        let asked_at = LocalTime::from_nanos(asked_at);
-        Some(Ballot {
-            member: self.config.me(),
-            incarnation: ME,
-            asked_at,
-        })
+    /// Lets time pass; then the witness votes for this member again.
+    pub fn renewed(&mut self, span: u64) -> Vec<Effect> {
+        let mut out = self.until(self.now + span);
+        out.extend(self.told(W, self.grants(self.now)));
+        out
+    }
+
+    pub fn operator(&mut self, command: Command) -> Vec<Effect> {
+        let group = WEB;
+        self.input(Input::Operator { group, command }).0
+    }
+
+    pub fn health(&mut self, healthy: bool) -> Vec<Effect> {
+        let group = WEB;
+        self.input(Input::Health { group, healthy }).0
+    }
+
+    /// What the node says of its group.
+    pub fn group(&self) -> GroupSnapshot {
+        let now = LocalTime::from_nanos(self.now);
+        self.node.observe(&self.config, now).groups[0].clone()
+    }
+
+    pub fn vote(&self) -> Option<Ballot> {
+        self.group().vote
+    }
+
+    /// What a member says that votes for an ask of this node, sent then.
+    pub fn grants(&self, asked_at: u64) -> Statement {
+        votes(usize::from(self.config.me().0), ME, asked_at)
+    }
+}
+
+/// What a member says whose vote is bound to that ask.
+pub fn votes(member: usize, incarnation: Incarnation, asked_at: u64) -> Statement {
+    let vote = Some(Ballot {
+        member: id(member),
+        incarnation,
+        asked_at: LocalTime::from_nanos(asked_at),
+    });
+    Statement {
+        vote,
+        ..Statement::default()
     }
 }
 
 pub fn asks() -> Statement {
     Statement {
         asks: true,
+        ..ready()
+    }
+}
+
+pub fn ready() -> Statement {
+    Statement {
         ready: true,
         ..Statement::default()
     }
@@ -142,4 +205,15 @@ pub fn sends_to(effects: &[Effect], to: usize) -> Vec<Advert> {
         _ => None,
     };
     effects.iter().filter_map(send).collect()
+}
+
+pub fn released(effects: &[Effect]) -> Option<ReleaseId> {
+    effects.iter().find_map(|e| match e {
+        Effect::Release { release, .. } => Some(*release),
+        _ => None,
+    })
+}
+
+pub fn announced(effects: &[Effect]) -> bool {
+    effects.iter().any(|e| matches!(e, Effect::Announce { .. }))
 }

@@ -16,6 +16,7 @@ use onehold_core::config::{Arbitration, Config, Failback, GroupSpec, MemberSpec,
 use onehold_core::effect::{Effect, Event, ReleaseId, Why};
 use onehold_core::input::{Command, Input};
 use onehold_core::lease::TimingSpec;
+use onehold_core::observe::GroupSnapshot;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::cmp::Reverse;
@@ -25,6 +26,9 @@ pub const A: usize = 0;
 pub const B: usize = 1;
 pub const W: usize = 2;
 pub const WEB: GroupId = GroupId(0);
+
+pub const MAJORITY: Arbitration = Arbitration::Majority;
+pub const SURVIVOR: Arbitration = Arbitration::Survivor;
 
 pub const fn ms(n: u64) -> u64 {
     n * 1_000_000
@@ -221,9 +225,7 @@ impl World {
     /// All members started and the preferred one holding.
     pub fn holding(spec: &Spec) -> Self {
         let mut w = Self::new(spec, 7);
-        for m in 0..w.members.len() {
-            w.start(m);
-        }
+        w.start_all();
         w.run(ms(1_000));
         assert_eq!(
             w.effective(),
@@ -506,6 +508,12 @@ impl World {
         self.input(m, Input::Wake);
     }
 
+    pub fn start_all(&mut self) {
+        for m in 0..self.members.len() {
+            self.start(m);
+        }
+    }
+
     /// `kill -9`: the kernel goes on.
     pub fn kill(&mut self, m: usize) {
         self.members[m].process = Process::Down;
@@ -558,13 +566,13 @@ impl World {
     }
 
     pub fn operator(&mut self, m: usize, command: Command) {
-        self.input(
-            m,
-            Input::Operator {
-                group: WEB,
-                command,
-            },
-        );
+        let group = WEB;
+        self.input(m, Input::Operator { group, command });
+    }
+
+    pub fn health(&mut self, m: usize, healthy: bool) {
+        let group = WEB;
+        self.input(m, Input::Health { group, healthy });
     }
 
     pub fn node(&self, m: usize) -> &Node {
@@ -572,6 +580,12 @@ impl World {
             Process::Up(node) | Process::Paused(node, ..) => node,
             Process::Down => panic!("member {m} is down"),
         }
+    }
+
+    /// What a member says of its group: for what no kernel shows.
+    pub fn group(&self, m: usize) -> GroupSnapshot {
+        let seen = self.node(m).observe(&self.members[m].config, self.local(m));
+        seen.groups[usize::from(WEB.0)].clone()
     }
 
     /// Whose kernel would answer for the group; the gate may shut κ late, so it counts until then.

@@ -10,7 +10,7 @@ use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fs::File;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 use std::time::Duration;
@@ -33,6 +33,19 @@ pub(crate) struct Lan {
     peer_namespace: File,
     runtime: tokio::runtime::Runtime,
     probes: u32,
+}
+
+/// Whether this is the machine's root, who may load BPF programs; if not, says that the test is not run.
+pub(crate) fn bpf_is_permitted() -> bool {
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    let permitted = map.split_whitespace().eq(["0", "0", "4294967295"]);
+    if !permitted {
+        let thread = std::thread::current();
+        let test = thread.name().unwrap_or("a test");
+        let why = "BPF is refused in a user namespace";
+        let _ = writeln!(std::io::stderr(), "not run: {test}: {why}");
+    }
+    permitted
 }
 
 fn fresh_namespace() -> File {

@@ -14,7 +14,7 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 /// The tests that carry the rules' numbers, and the core's unit tests.
-const TEST_TARGETS: [&str; 5] = ["--lib", "--test", "rules", "--test", "halves"];
+const TEST_TARGETS: [&str; 3] = ["--lib", "--test", "rules"];
 /// Some mutants make a test run for ever.
 const TEST_LIMIT: Duration = Duration::from_secs(60);
 /// How often a process is asked whether it has ended.

@@ -7,25 +7,15 @@ use std::path::{Path, PathBuf};
 /// Beyond this a file is about more than one thing.
 const MOST_LINES: usize = 700;
 
-/// Files that may be longer, and why. Named in every run.
-const LONGER: [(&str, &str); 1] = [(
-    "core/tests/rules.rs",
-    "timelines in the order of the rules, on one bench",
-)];
-
 /// No source or text of ours is longer than [`MOST_LINES`].
 pub(super) fn files_are_short(root: &Path) -> Result {
     let mut too_long = Vec::new();
     let files = files(root, &["rs", "md", "sh"])?;
     for path in &files {
         let lines = read(root, path)?.lines().count();
-        if lines <= MOST_LINES {
-            continue;
-        }
-        let name = path.display().to_string();
-        match LONGER.iter().find(|(allowed, _)| *allowed == name) {
-            Some((_, why)) => println!("warning: {name} has {lines} lines ({why})"),
-            None => too_long.push(format!("{name} has {lines} lines; at most {MOST_LINES}")),
+        if lines > MOST_LINES {
+            let name = path.display();
+            too_long.push(format!("{name} has {lines} lines; at most {MOST_LINES}"));
         }
     }
     println!("{} files", files.len());

@@ -1,0 +1,138 @@
+//! R-15 conflict, R-16 announcing again, R-17 presume-dead.
+
+use crate::world::alone::*;
+use crate::world::*;
+use onehold_core::advert::Statement;
+use onehold_core::effect::{Effect, Event, Why};
+use onehold_core::input::{Command, Input, Refusal};
+
+#[test]
+fn r15_after_a_full_cut_the_preferred_one_stays_and_announces_again() {
+    let mut w = World::holding(&spec(2, SURVIVOR));
+    w.check_two = false;
+    w.cut_both(A, B);
+    w.run(ms(5_000));
+    assert_eq!(
+        w.effective(),
+        [A, B],
+        "the honest limit of two members alone"
+    );
+    let announced = w.members[A].announced;
+    w.heal();
+    w.run(ms(200));
+    assert_eq!(w.effective(), [A], "within two intervals of the heal");
+    assert_eq!(w.last_why(B), Some(Why::Conflict));
+    assert!(w.members[A].announced > announced);
+}
+
+#[test]
+fn r15_under_majority_a_conflict_is_an_alarm_and_no_more() {
+    let mut bench = Alone::holding(&spec(3, MAJORITY), B);
+    let other = Statement {
+        asks: true,
+        holds: true,
+        ..Statement::default()
+    };
+    let out = bench.told(A, other);
+    let conflict = Effect::Report(Event::Conflict {
+        group: WEB,
+        peer: id(A),
+    });
+    assert!(out.contains(&conflict), "{out:?}");
+    assert_eq!(released(&out), None, "the word may be late");
+}
+
+#[test]
+fn r15_the_one_that_stays_announces_when_the_other_has_let_go() {
+    let mut bench = Alone::new(2, SURVIVOR, A);
+    bench.until(bench.now + ms(D + 152));
+    let mut outs = Vec::new();
+    for holds in [true, true, false] {
+        let other = Statement {
+            holds,
+            ..Statement::default()
+        };
+        outs.push(bench.told(B, other));
+        bench.now += ms(1);
+    }
+    assert!(outs.iter().all(|out| released(out).is_none()));
+    let announces: Vec<bool> = outs.iter().map(|out| announced(out)).collect();
+    assert_eq!(announces, [true, false, true], "met, then alone again");
+}
+
+#[test]
+fn r16_announces_on_taking_hold_on_a_foreign_claim_and_when_a_member_returns() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    assert_eq!(w.members[A].announced, 1);
+    w.input(A, Input::ForeignClaim { group: WEB });
+    assert_eq!(w.members[A].announced, 2);
+    w.input(B, Input::ForeignClaim { group: WEB });
+    assert_eq!(w.members[B].announced, 0, "only the holder");
+    w.cut_both(A, B);
+    w.run(ms(2_000));
+    w.heal();
+    w.run(ms(300));
+    assert_eq!(w.members[A].announced, 3);
+}
+
+#[test]
+fn r17_two_members_alone_need_the_operator() {
+    let mut w = World::holding(&spec(2, MAJORITY));
+    w.crash(A);
+    w.run(ms(500));
+    w.operator(B, Command::PresumeDead);
+    assert!(matches!(
+        w.log.last(),
+        Some((
+            _,
+            B,
+            Event::Refused {
+                refusal: Refusal::PeerHeard | Refusal::VoteBound,
+                ..
+            }
+        ))
+    ));
+    w.run(ms(60_000));
+    assert_eq!(w.effective(), [0usize; 0], "a majority of two is two");
+    w.operator(B, Command::PresumeDead);
+    w.run(ms(1));
+    assert_eq!(w.effective(), [B]);
+    assert_eq!(w.last_why(B), Some(Why::PresumedDead));
+    w.run(ms(5_000));
+    assert_eq!(w.effective(), [B]);
+    // Any sign of life ends it; then both decide again.
+    w.start(A);
+    w.run(ms(2_000));
+    assert_eq!(w.effective(), [A]);
+    assert_eq!(w.two_at, None);
+}
+
+#[test]
+fn r17_is_for_two_members_in_majority_only() {
+    for spec in [spec(3, MAJORITY), spec(2, SURVIVOR)] {
+        let mut w = World::holding(&spec);
+        w.operator(B, Command::PresumeDead);
+        let Some((_, B, Event::Refused { refusal, .. })) = w.log.last() else {
+            panic!()
+        };
+        assert_eq!(*refusal, Refusal::NotTwoMembers);
+    }
+}
+
+#[test]
+fn r17_a_presumption_holds_on_until_any_sign_of_life_and_no_longer() {
+    let mut w = World::holding(&spec(2, MAJORITY));
+    w.crash(A);
+    w.run(ms(2_000));
+    w.operator(B, Command::PresumeDead);
+    let changes = w.role_changes();
+    w.run(ms(5_000));
+    assert_eq!(w.effective(), [B]);
+    assert_eq!(w.role_changes(), changes, "it renews\n{}", w.story());
+    assert!(w.group(B).ready, "the dead are not needed");
+    w.start(A);
+    w.run(ms(2_000));
+    w.cut_both(A, B);
+    w.run(ms(5_000));
+    assert_eq!(w.effective(), [0usize; 0], "the word was for that silence");
+}

@@ -1,0 +1,245 @@
+//! R-12 switchover, failback, leaving.
+
+use crate::strict;
+use crate::world::alone::*;
+use crate::world::*;
+use onehold_core::effect::{Effect, Event, Why};
+use onehold_core::input::{Command, Input, Refusal};
+use onehold_core::observe::RoleName;
+use onehold_core::time::{LocalTime, Span};
+
+#[test]
+fn r12_failback_is_one_message_long() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.crash(A);
+    w.until_held_by(B, ms(500));
+    w.start(A);
+    w.run(ms(D));
+    let changes = w.role_changes();
+    w.until_held_by(A, ms(20));
+    assert_eq!(w.last_why(B), Some(Why::Failback));
+    w.run(ms(3_000));
+    assert_eq!(
+        w.role_changes() - changes,
+        3,
+        "b lets go, is mute, a holds; no ping-pong\n{}",
+        w.story()
+    );
+}
+
+#[test]
+fn r12_one_that_takes_hold_says_at_once_that_it_would_hand_over() {
+    let (mut bench, asked_at) = Alone::asking(B);
+    // The better one asks, but does not hear us yet.
+    bench.now += ms(1);
+    let mut a = bench.says(A, asks());
+    a.echo = None;
+    bench.hear(&a).1.unwrap();
+    bench.now += ms(1);
+    let out = bench.told(W, bench.grants(asked_at));
+    assert!(hold(&out).is_some());
+    assert!(sends_to(&out, A)[0].groups[0].yields);
+}
+
+#[test]
+fn r12_failback_waits_for_its_delay() {
+    let mut patient = spec(3, MAJORITY);
+    patient.groups[0].failback_delay = Span::from_millis(2_000);
+    let mut w = World::holding(&patient);
+    w.crash(A);
+    w.until_held_by(B, ms(500));
+    w.start(A);
+    w.run(ms(D + 1_900));
+    assert_eq!(w.effective(), [B]);
+    w.until_held_by(A, ms(300));
+}
+
+#[test]
+fn r12_a_lost_hand_over_costs_at_most_an_interval() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.operator(A, Command::Switch);
+    w.run(500_000); // b has asked; a releases now
+    w.cut(A, B);
+    w.run(ms(2));
+    w.heal();
+    let outage = w.until_held_by(B, ms(D));
+    assert!(outage < ms(101), "{outage}");
+}
+
+#[test]
+fn r12_stop_hands_over_or_lets_go() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.operator(A, Command::Stop);
+    let gap = w.until_held_by(B, ms(10));
+    assert!(gap < ms(2), "{gap}");
+    assert!(w.node(A).stopped());
+
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.crash(B);
+    w.run(ms(1_000));
+    w.operator(A, Command::Stop);
+    w.run(ms(1));
+    assert_eq!(w.effective(), [0usize; 0]);
+    assert!(w.node(A).stopped());
+}
+
+#[test]
+fn r12_switch_stays_and_is_refused_without_a_ready_peer() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.operator(A, Command::Switch);
+    w.run(ms(5_000));
+    assert_eq!(
+        w.effective(),
+        [B],
+        "the preferred one does not take it back"
+    );
+    w.operator(A, Command::Switch);
+    let refused = |w: &World| match w.log.last() {
+        Some((_, _, Event::Refused { refusal, .. })) => Some(*refusal),
+        _ => None,
+    };
+    assert_eq!(refused(&w), Some(Refusal::NotHolder));
+    w.operator(A, Command::Resume);
+    w.run(ms(300));
+    assert_eq!(w.effective(), [A], "until it is told to resume");
+    w.crash(B);
+    w.run(ms(1_000));
+    w.operator(A, Command::Switch);
+    assert_eq!(refused(&w), Some(Refusal::NobodyReady));
+    assert_eq!(w.effective(), [A]);
+}
+
+#[test]
+fn r12_standby_and_an_unhealthy_holder_hand_over() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.operator(A, Command::Standby);
+    w.until_held_by(B, ms(10));
+    w.crash(B);
+    w.run(ms(2_000));
+    assert_eq!(w.effective(), [0usize; 0], "standby does not take it");
+    w.operator(A, Command::Resume);
+    w.until_held_by(A, ms(500));
+
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.health(A, false);
+    w.until_held_by(B, ms(10));
+    assert_eq!(w.last_why(A), Some(Why::Unready));
+    w.health(A, true);
+    w.until_held_by(A, ms(200));
+}
+
+#[test]
+fn r12_one_whose_kernel_cannot_serve_it_hands_over() {
+    let mut bench = Alone::holding(&spec(3, MAJORITY), A);
+    bench.told(B, ready());
+    for eligible in [true, false] {
+        let group = WEB;
+        let _ = bench.input(Input::Eligible { group, eligible });
+        assert_eq!(bench.group().yields, !eligible);
+    }
+}
+
+#[test]
+fn r12_no_release_for_an_ask_that_is_old_or_nearly_over() {
+    for (echo, arrives, lets_go) in [(1, 2, true), (1, 400, false), (0, 20, false)] {
+        let mut bench = Alone::holding(&spec(3, MAJORITY), A);
+        let began = bench.now;
+        bench.told(B, ready());
+        bench.now += ms(1);
+        bench.operator(Command::Switch);
+        while bench.now + ms(50) <= began + ms(arrives) {
+            bench.renewed(ms(50));
+        }
+        bench.until(began + ms(arrives));
+        let mut answer = bench.says(B, asks());
+        answer.echo = Some(LocalTime::from_nanos(began + ms(echo)));
+        let out = bench.hear(&answer).0;
+        assert_eq!(released(&out).is_some(), lets_go, "{echo} {arrives}");
+    }
+}
+
+#[test]
+fn r12_stop_waits_for_d_at_most() {
+    let mut bench = Alone::holding(&spec(3, MAJORITY), A);
+    let mut released_after = None;
+    for step in 0..6 {
+        bench.told(B, ready());
+        if step == 0 {
+            bench.operator(Command::Stop);
+        }
+        if released(&bench.renewed(ms(100))).is_some() {
+            released_after = released_after.or(Some(step));
+        }
+    }
+    assert_eq!(released_after, Some(4), "in the fifth 100 ms");
+}
+
+#[test]
+fn r12_the_vote_goes_to_no_heir_that_asks_no_more_or_is_deaf() {
+    for (says, deaf) in [(ready(), false), (asks(), true)] {
+        let mut bench = Alone::holding(&spec(3, MAJORITY), A);
+        bench.told(B, ready());
+        bench.operator(Command::Switch);
+        bench.now += ms(1);
+        let release = released(&bench.told(B, asks())).unwrap();
+        bench.now += ms(1);
+        let mut later = bench.says(B, says);
+        later.echo = later.echo.filter(|_| !deaf);
+        bench.hear(&later).1.unwrap();
+        let group = WEB;
+        let _ = bench.input(Input::Muted { group, release });
+        assert_eq!(bench.vote(), None);
+    }
+}
+
+#[test]
+fn r12_a_sick_holder_lets_go_if_the_group_says_so() {
+    let mut bench = Alone::holding(&strict(), A);
+    assert!(released(&bench.health(false)).is_some());
+    let mut bench = Alone::holding(&spec(3, MAJORITY), A);
+    assert!(released(&bench.health(false)).is_none());
+}
+
+#[test]
+fn r12_switch_is_given_up_after_d_without_an_answer() {
+    let mut bench = Alone::holding(&spec(3, MAJORITY), A);
+    let mut out = Vec::new();
+    for step in 0..6 {
+        bench.told(B, ready());
+        if step == 0 {
+            bench.operator(Command::Switch);
+        }
+        assert_eq!(bench.group().yields, step < 5, "after {step}00 ms");
+        out.extend(bench.renewed(ms(100)));
+    }
+    let refused = |e: &Effect| {
+        let refusal = Refusal::NobodyReady;
+        *e == Effect::Report(Event::Refused {
+            group: WEB,
+            refusal,
+        })
+    };
+    assert_eq!(out.iter().filter(|e| refused(e)).count(), 1);
+    assert_eq!(bench.group().role, RoleName::Holder);
+}
+
+#[test]
+fn r12_failback_delay_starts_again_when_the_other_stops_asking() {
+    let mut patient = spec(3, MAJORITY);
+    patient.groups[0].failback_delay = Span::from_millis(300);
+    let mut bench = Alone::holding(&patient, B);
+    let mut released_after = None;
+    for step in 0..12 {
+        let says = if step == 4 { ready() } else { asks() };
+        let mut out = bench.told(A, says);
+        out.extend(bench.renewed(ms(50)));
+        if released_after.is_none() && released(&out).is_some() {
+            released_after = Some(step);
+        }
+    }
+    // It asks again at step 5; 300 ms are six steps, and the answer is one more.
+    assert!(
+        released_after.is_some_and(|n| n >= 11),
+        "{released_after:?}"
+    );
+}

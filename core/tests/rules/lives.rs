@@ -1,0 +1,250 @@
+//! R-0 one configuration, R-1 identity, R-2 order, R-3 revocation.
+
+use crate::world::alone::*;
+use crate::world::*;
+use onehold_core::advert::{Incarnation, Statement};
+use onehold_core::config::{Failback, Spec};
+use onehold_core::input::Command;
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+
+#[test]
+fn r0_another_configuration_is_an_alarm_and_nothing_else() {
+    let mut bench = Alone::new(3, MAJORITY, W);
+    let mut other = bench.says(A, asks());
+    other.config.0 ^= 1;
+    let before = bench.node.clone();
+    let (_, result) = bench.hear(&other);
+    assert_eq!(
+        result,
+        Err(Reject::OtherConfig {
+            from: id(A),
+            digest: other.config
+        })
+    );
+    assert_eq!(bench.node, before);
+}
+
+#[test]
+fn r0_every_part_that_members_must_agree_on_is_digested() {
+    let base = spec(3, MAJORITY);
+    let digest = |s: &Spec| s.prove("a").unwrap().digest();
+    let mut variants = vec![base.clone(); 8];
+    variants[0].timing.lease = Span::from_millis(500);
+    variants[1].timing.guard_slack = Span::from_millis(6);
+    variants[2].timing.drift_ppm = 999;
+    variants[3].groups[0].preferred = "b".into();
+    variants[4].groups[0].addresses[0].length = 25;
+    variants[5].groups[0].failback = Failback::Manual;
+    variants[6].members[2].addresses = vec!["10.0.0.9".into()];
+    variants[7].cluster = "other".into();
+    for v in &variants {
+        assert_ne!(digest(v), digest(&base), "{v:?}");
+    }
+    let mut shuffled = base.clone();
+    shuffled.members.reverse();
+    assert_eq!(
+        digest(&shuffled),
+        digest(&base),
+        "the order in the file does not matter"
+    );
+}
+
+#[test]
+fn r1_a_reflected_or_misaddressed_advert_is_ignored() {
+    let mut bench = Alone::new(3, MAJORITY, W);
+    let mut mine = bench.advert(A);
+    mine.from = id(W);
+    assert_eq!(bench.hear(&mine).1, Err(Reject::NotToMe));
+    let mut others = bench.advert(A);
+    others.to = id(B);
+    assert_eq!(bench.hear(&others).1, Err(Reject::NotToMe));
+}
+
+#[test]
+fn r1_a_knock_is_answered_once_an_interval_and_changes_nothing_else() {
+    let mut bench = Alone::new(3, MAJORITY, W);
+    bench.told(A, Statement::default());
+    bench.now += ms(1);
+    let mut answered = Vec::new();
+    for life in 0..50 {
+        let mut knock = bench.says(A, asks());
+        knock.incarnation = Incarnation(900 + life);
+        knock.to_incarnation = None;
+        let (out, result) = bench.hear(&knock);
+        assert_eq!(result, Err(Reject::Knock));
+        answered.extend(
+            sends_to(&out, A)
+                .into_iter()
+                .filter(|a| a.to_incarnation.unwrap().0 >= 900),
+        );
+    }
+    assert_eq!(answered.len(), 1, "one answer an interval");
+    assert_eq!(
+        answered[0].echo, None,
+        "an answer to a knock echoes nothing, so no vote comes of it"
+    );
+    assert_eq!(bench.vote(), None);
+    let later = bench.until(bench.now + ms(101));
+    let next = sends_to(&later, A)
+        .into_iter()
+        .filter_map(|a| a.to_incarnation)
+        .any(|i| i.0 > 900);
+    assert!(next, "the others are answered later, one by one");
+}
+
+#[test]
+fn r1_a_straggler_of_a_dead_life_is_not_adopted_again() {
+    let mut bench = Alone::new(3, MAJORITY, W);
+    let old = bench.says(A, asks());
+    bench.hear(&old).1.unwrap();
+    bench.now += ms(600);
+    bench.wake();
+    // The old life is gone; a new one has accepted what we said since.
+    let mut new = bench.advert(A);
+    new.incarnation = Incarnation(777);
+    bench.hear(&new).1.unwrap();
+    bench.now += ms(1);
+    let mut straggler = bench.says(A, asks());
+    straggler.echo = old.echo;
+    straggler.sent_at = LocalTime::from_nanos(u64::MAX);
+    assert_eq!(bench.hear(&straggler).1, Err(Reject::OldLife));
+    assert_eq!(bench.vote(), None);
+}
+
+#[test]
+fn r1_a_replayed_knock_does_not_keep_another_waiting() {
+    let mut bench = Alone::new(3, MAJORITY, W);
+    let knock = |bench: &Alone, life| {
+        let mut knock = bench.advert(A);
+        knock.incarnation = Incarnation(life);
+        knock.to_incarnation = None;
+        knock
+    };
+    let mut answers = [0, 0];
+    for _ in 0..40 {
+        for life in [1, 2] {
+            let knock = knock(&bench, life);
+            let _ = bench.hear(&knock);
+        }
+        let out = bench.until(bench.now + ms(101));
+        for advert in sends_to(&out, A) {
+            match advert.to_incarnation {
+                Some(Incarnation(1)) => answers[0] += 1,
+                Some(Incarnation(2)) => answers[1] += 1,
+                _ => {}
+            }
+        }
+    }
+    assert!(answers[0] > 5 && answers[1] > 5, "{answers:?}");
+}
+
+#[test]
+fn r1_an_echo_that_is_d_old_proves_no_younger_life() {
+    let mut bench = Alone::new(3, MAJORITY, W);
+    bench.told(A, Statement::default());
+    let mut other = bench.advert(A);
+    other.incarnation = Incarnation(777);
+    other.echo = Some(LocalTime::from_nanos(bench.now + 1));
+    bench.until(bench.now + ms(D + 1));
+    assert_eq!(bench.hear(&other).1, Err(Reject::OldLife));
+    other.echo = Some(LocalTime::from_nanos(bench.now));
+    assert_eq!(bench.hear(&other).1, Ok(()));
+}
+
+#[test]
+fn r2_what_is_not_newer_is_ignored() {
+    let mut bench = Alone::new(3, MAJORITY, W);
+    let first = bench.says(A, asks());
+    bench.hear(&first).1.unwrap();
+    let before = bench.node.clone();
+    assert_eq!(bench.hear(&first).1, Err(Reject::Stale), "a duplicate");
+    let mut older = bench.advert(A);
+    older.sent_at = LocalTime::from_nanos(1);
+    assert_eq!(bench.hear(&older).1, Err(Reject::Stale), "a late one");
+    assert_eq!(bench.node, before);
+}
+
+#[test]
+fn r3_an_advert_that_does_not_ask_revokes_every_earlier_ask() {
+    let (mut bench, asked_at) = Alone::asking(A);
+    // The operator makes it stop asking, and start again.
+    for command in [Command::Standby, Command::Resume] {
+        bench.now += ms(1);
+        bench.operator(command);
+    }
+    bench.now += ms(1);
+    assert_eq!(
+        hold(&bench.told(W, bench.grants(asked_at))),
+        None,
+        "a vote for a revoked ask does not count"
+    );
+    bench.now += ms(1);
+    assert!(
+        hold(&bench.told(W, bench.grants(ms(D + 2)))).is_some(),
+        "a vote for a standing one does"
+    );
+}
+
+#[test]
+fn r3_a_vote_counts_for_any_ask_that_stands() {
+    let (mut bench, asked_at) = Alone::asking(A);
+    bench.until(asked_at + ms(150));
+    let lease = hold(&bench.told(W, bench.grants(asked_at)));
+    assert_eq!(
+        lease,
+        Some(asked_at + ms(450)),
+        "it has asked again since, and not revoked"
+    );
+}
+
+/// an attacker who has recorded everything.
+#[test]
+fn replayed_adverts_change_nothing_and_are_counted() {
+    for restarted in [None, Some(A), Some(B), Some(W)] {
+        let mut w = World::new(&spec(3, MAJORITY), 11);
+        w.record = true;
+        w.start_all();
+        w.run(ms(1_500));
+        if let Some(m) = restarted {
+            w.crash(m);
+            w.run(ms(200));
+            w.start(m);
+        }
+        w.run(ms(2_000));
+        let recorded = w.recorded.clone();
+        let seen = |w: &World, m: usize| {
+            let group = w.group(m);
+            let vote = group.vote.map(|v| (v.member, v.incarnation));
+            (group.role, vote, group.ready)
+        };
+        let before: Vec<_> = (0..3).map(|m| seen(&w, m)).collect();
+        let changes = w.role_changes();
+        let mut counted = 0;
+        let mut last = 0;
+        for advert in recorded.iter().rev().chain(&recorded) {
+            // Answers to replayed knocks are rejected too, but by the way.
+            let rejects = w.rejects.len();
+            w.replay(advert.clone());
+            counted += w.rejects.len() - rejects;
+            last += 1;
+            if last % 100 == 0 {
+                w.run(ms(10));
+            }
+        }
+        assert_eq!(counted, 2 * recorded.len(), "each one counted");
+        assert!(
+            w.rejects
+                .iter()
+                .all(|r| matches!(r, Reject::Stale | Reject::Knock | Reject::OldLife))
+        );
+        assert_eq!((0..3).map(|m| seen(&w, m)).collect::<Vec<_>>(), before);
+        w.run(ms(3_000));
+        assert_eq!(
+            w.role_changes(),
+            changes,
+            "restarted: {restarted:?}\n{}",
+            w.story()
+        );
+    }
+}

@@ -1,0 +1,24 @@
+//! Each rule of the protocol as a timeline. The names carry the rules' numbers. Many are for half a
+//! rule that no property of who holds can see: the protocol went on without it.
+
+mod campaign;
+mod conflict;
+mod handover;
+mod holding;
+mod lives;
+mod pace;
+mod sleep;
+mod survivor;
+mod votes;
+#[path = "../world/mod.rs"]
+mod world;
+
+use onehold_core::config::Spec;
+use world::{MAJORITY, spec};
+
+/// Three members, and a group that no sick one may hold.
+fn strict() -> Spec {
+    let mut strict = spec(3, MAJORITY);
+    strict.groups[0].release_when_unhealthy = true;
+    strict
+}

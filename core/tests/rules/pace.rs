@@ -1,0 +1,95 @@
+//! R-18 hurry.
+
+use crate::world::alone::*;
+use crate::world::*;
+use onehold_core::advert::Statement;
+use onehold_core::time::{LocalTime, Span};
+
+#[test]
+fn r18_idle_costs_twenty_packets_a_second_and_an_ask_is_answered_at_once() {
+    for spec in [spec(3, MAJORITY), spec(2, SURVIVOR)] {
+        let mut w = World::holding(&spec);
+        w.members.iter_mut().for_each(|m| m.sent = 0);
+        w.run(ms(10_000));
+        for (n, m) in w.members.iter().enumerate() {
+            let peers = w.members.len() as u64 - 1;
+            assert!(m.sent <= 105 * peers, "member {n} sent {} in 10 s", m.sent);
+        }
+        let left = w.group(A).lease_left.unwrap();
+        assert!(left > Span::from_millis(340), "{left}");
+    }
+}
+
+#[test]
+fn r18_losing_two_of_five_packets_costs_packets_and_not_the_address() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.weather.loss = 400;
+    w.members.iter_mut().for_each(|m| m.sent = 0);
+    w.run(ms(60_000));
+    assert!(
+        w.role_changes() < 12,
+        "{} role changes a minute\n{}",
+        w.role_changes(),
+        w.story()
+    );
+    assert!(
+        w.members[A].sent < 6_000,
+        "no storm: {} sent",
+        w.members[A].sent
+    );
+    w.weather.loss = 200;
+    let before = w.role_changes();
+    w.run(ms(60_000));
+    assert_eq!(
+        w.role_changes(),
+        before,
+        "one of five costs nothing at all\n{}",
+        w.story()
+    );
+}
+
+/// How many adverts go to a peer that is heard each 50 ms, from 150 ms to 250 ms after its first.
+fn paced(me: usize, peer: usize, says: impl Fn(&Alone, u64) -> Statement, echoes: bool) -> usize {
+    let mut bench = Alone::new(3, MAJORITY, me);
+    let began = bench.now;
+    let mut out = Vec::new();
+    for step in 0..7 {
+        let mut advert = bench.says(peer, says(&bench, began));
+        if !echoes {
+            advert.echo = Some(LocalTime::from_nanos(began));
+        }
+        bench.hear(&advert).1.unwrap();
+        let sent = bench.until(began + ms(50) * (step + 1));
+        if step >= 5 {
+            out.extend(sends_to(&sent, peer));
+        }
+    }
+    out.len()
+}
+
+#[test]
+fn r18_a_late_echo_or_vote_is_hurried_for() {
+    let nothing = |_: &Alone, _| Statement::default();
+    assert!(paced(W, A, nothing, true) <= 2, "nothing is late");
+    assert!((3..=6).contains(&paced(W, A, nothing, false)), "an echo is");
+    let votes = |bench: &Alone, _| bench.grants(bench.now);
+    assert!(paced(A, W, votes, true) <= 2, "nothing is late");
+    assert!(
+        (3..=6).contains(&paced(A, W, Alone::grants, true)),
+        "a vote is"
+    );
+}
+
+#[test]
+fn r18_a_silent_peer_is_hurried_for_until_it_is_lost() {
+    let mut bench = Alone::new(3, MAJORITY, W);
+    bench.told(A, Statement::default());
+    let began = bench.now;
+    let mut sent = |from: u64, to: u64| {
+        bench.until(began + ms(from));
+        sends_to(&bench.until(began + ms(to)), A).len()
+    };
+    assert!(sent(0, 140) <= 2);
+    assert!((3..=6).contains(&sent(150, 240)), "silent for 1.5 i");
+    assert!(sent(D, D + 1_000) <= 11, "silent for D");
+}
