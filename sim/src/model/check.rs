@@ -201,7 +201,11 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let chosen = all
         .into_iter()
         .filter(|c| options.full || quick && c.quick || options.names.iter().any(|n| n == c.name));
-    let mut pinned = pins()?;
+    let mut pinned = if options.stop_at_first {
+        BTreeMap::new()
+    } else {
+        pins()?
+    };
     let mut outcomes = Vec::new();
     for configuration in chosen {
         let pin = pinned.get(configuration.name).copied();
@@ -226,10 +230,14 @@ pub fn run(options: &Options) -> Result<bool, String> {
 fn run_mutants(options: &Options, all: &[Configuration]) -> Result<bool, String> {
     // A property that is broken there anyway shows nothing.
     let quick = all.iter().filter(|c| c.quick && c.expected.is_none());
+    let quick = quick.map(|c| c.name.to_owned());
     let options = mutants::Options {
         only: options.only.clone(),
         jobs: options.jobs,
-        baseline: quick.map(|c| c.name.to_owned()).collect(),
+        baseline: match options.only.is_empty() {
+            true => quick.collect(),
+            false => Vec::new(), // those that these mutants name
+        },
         original: std::env::current_exe().ok(),
         json: options.json.clone(),
         markdown: options.markdown.clone(),

@@ -400,7 +400,7 @@ fn of_majority() -> Vec<Configuration> {
             "majority-3-late",
             "an advert comes late, and again and again; a process or a host dies, and starts again",
             FINE.setup(Adversary {
-                stragglers: 1,
+                stragglers: 2,
                 duplicates: true,
                 lives: 2,
                 ..crash.clone()

@@ -5,7 +5,7 @@
 
 use crate::world::is_answer;
 use crate::world::{Direct, Ending, Facts, How, Member, Parts, Setup, Turn};
-use onehold_core::advert::Advert;
+use onehold_core::advert::{Advert, Incarnation};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
 use std::hash::Hash;
@@ -21,8 +21,8 @@ pub struct Memo {
     turns: RefCell<FxHashMap<What, Option<Turn<u32, u32>>>>,
     aged: RefCell<FxHashMap<(u32, u8), u32>>,
     adverts_aged: RefCell<FxHashMap<(u32, u8), u32>>,
-    /// By advert: it is the answer to a knock.
-    answers: RefCell<Vec<bool>>,
+    /// By advert: its life, and whether it is the answer to a knock.
+    about: RefCell<Vec<(Incarnation, bool)>>,
 }
 
 /// A member, what happens to it, and how far that gets.
@@ -71,7 +71,7 @@ impl Memo {
             turns: RefCell::default(),
             aged: RefCell::default(),
             adverts_aged: RefCell::default(),
-            answers: RefCell::default(),
+            about: RefCell::default(),
         }
     }
 
@@ -98,10 +98,10 @@ impl Memo {
     }
 
     fn advert(&self, advert: Advert) -> u32 {
-        let answers = is_answer(&advert);
+        let about = (advert.incarnation, is_answer(&advert));
         let (number, new) = self.adverts.borrow_mut().number(advert);
         if new {
-            self.answers.borrow_mut().push(answers);
+            self.about.borrow_mut().push(about);
         }
         number
     }
@@ -166,7 +166,11 @@ impl Parts for Memo {
         aged
     }
 
+    fn life(&self, advert: &u32) -> Incarnation {
+        self.about.borrow()[*advert as usize].0
+    }
+
     fn is_answer(&self, advert: &u32) -> bool {
-        self.answers.borrow()[*advert as usize]
+        self.about.borrow()[*advert as usize].1
     }
 }

@@ -5,7 +5,7 @@ use super::configs::Configuration;
 use super::search::Progress;
 use crate::diagram;
 use crate::world::{Adversary, Setup};
-use serde::Serialize;
+use serde_json::json;
 use std::io::{IsTerminal as _, stdout};
 use std::path::Path;
 use std::time::Duration;
@@ -178,7 +178,7 @@ pub fn bounds(setup: &Setup) -> Vec<String> {
     }
     if a.changes > 0 {
         faults.push(format!(
-            "at most {} times another of {} sets of cuts",
+            "links are cut at most {} times, each time one of {} sets of them",
             a.changes,
             a.cuts.len()
         ));
@@ -249,65 +249,40 @@ pub fn summary(outcomes: &[Outcome]) {
     }
 }
 
-#[derive(Serialize)]
-struct Json<'a> {
-    configurations: Vec<JsonConfiguration<'a>>,
-}
-
-#[derive(Serialize)]
-struct JsonConfiguration<'a> {
-    name: &'a str,
-    exhaustive: bool,
-    unique_states: u64,
-    stateright_unique_states: Option<u64>,
-    transitions: u64,
-    depth: u32,
-    seconds: f64,
-    memory_bytes: u64,
-    bounds: Vec<String>,
-    good: bool,
-    complaints: Vec<String>,
-    properties: Vec<JsonProperty<'a>>,
-}
-
-#[derive(Serialize)]
-struct JsonProperty<'a> {
-    name: &'a str,
-    says: &'a str,
-    verdict: Verdict,
-    /// Of the shortest trace to where it is broken, or happens.
-    steps: Option<usize>,
-}
-
 /// Everything, for machines.
 ///
 /// # Errors
 /// If the file can't be written.
 pub fn json(outcomes: &[Outcome], file: &Path) -> Result<(), String> {
-    let configurations = outcomes.iter().map(|o| JsonConfiguration {
-        name: o.configuration.name,
-        exhaustive: o.found.exhaustive,
-        unique_states: o.found.unique,
-        stateright_unique_states: o.second.as_ref().map(|s| s.unique),
-        transitions: o.found.transitions,
-        depth: o.found.depth,
-        seconds: o.found.took.as_secs_f64(),
-        memory_bytes: o.found.memory,
-        bounds: bounds(&o.configuration.setup),
-        good: o.is_good(),
-        complaints: o.complaints(),
-        properties: (0..o.configuration.properties.len())
-            .map(|i| JsonProperty {
-                name: o.configuration.properties[i].name,
-                says: o.configuration.properties[i].says,
-                verdict: o.verdict(i),
-                steps: o.found.first[i].as_ref().map(Vec::len),
-            })
-            .collect(),
-    });
-    let json = Json {
-        configurations: configurations.collect(),
+    let property = |o: &Outcome, i: usize| {
+        let property = &o.configuration.properties[i];
+        json!({
+            "name": property.name,
+            "says": property.says,
+            "verdict": o.verdict(i),
+            // Of the shortest trace to where it is broken, or happens.
+            "steps": o.found.first[i].as_ref().map(Vec::len),
+        })
     };
+    let configuration = |o: &Outcome| {
+        let properties = 0..o.configuration.properties.len();
+        json!({
+            "name": o.configuration.name,
+            "exhaustive": o.found.exhaustive,
+            "unique_states": o.found.unique,
+            "stateright_unique_states": o.second.as_ref().map(|s| s.unique),
+            "transitions": o.found.transitions,
+            "depth": o.found.depth,
+            "seconds": o.found.took.as_secs_f64(),
+            "memory_bytes": o.found.memory,
+            "bounds": bounds(&o.configuration.setup),
+            "good": o.is_good(),
+            "complaints": o.complaints(),
+            "properties": properties.map(|i| property(o, i)).collect::<Vec<_>>(),
+        })
+    };
+    let configurations: Vec<_> = outcomes.iter().map(configuration).collect();
+    let json = json!({ "configurations": configurations });
     let text = serde_json::to_string_pretty(&json).map_err(|e| e.to_string())?;
     std::fs::write(file, text + "\n").map_err(|e| format!("{}: {e}", file.display()))
 }

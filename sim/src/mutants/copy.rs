@@ -53,7 +53,14 @@ pub fn edited(workspace: &Path, mutants: &[Mutant]) -> Result<BTreeMap<String, S
                 continue;
             }
         };
-        let call = |name: &str| format!("{on}({})", number(mutants, name));
+        let call = |name: &str| {
+            let with = mutants.iter().filter(|m| m.with.iter().any(|w| w == name));
+            let names = std::iter::once(name).chain(with.map(|m| m.name.as_str()));
+            let calls: Vec<String> = names
+                .map(|name| format!("{on}({})", number(mutants, name)))
+                .collect();
+            format!("({})", calls.join(" || "))
+        };
         match patched(file, &text, &edits, call) {
             Ok(text) => drop(texts.insert(file.to_owned(), text)),
             Err(e) => wrong.extend(e),

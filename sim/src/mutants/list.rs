@@ -2,7 +2,7 @@
 
 use super::patch;
 use crate::netns::{Context, Result, err};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -14,7 +14,7 @@ pub const LIST: &str = "sim/mutants.toml";
 pub const TESTS: &str = "tests";
 
 /// What a mutant does harm to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Two may hold.
@@ -25,6 +25,17 @@ pub enum Kind {
     Hygiene,
     /// Nothing: another rule implies what this one breaks. Nobody may notice it.
     Redundant,
+}
+
+impl Kind {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Safety => "safety",
+            Self::Liveness => "liveness",
+            Self::Hygiene => "hygiene",
+            Self::Redundant => "redundant",
+        }
+    }
 }
 
 /// A text of the workspace, and what stands there instead in the mutated copy. `mutant!()` in it is
@@ -53,6 +64,8 @@ pub struct Mutant {
     pub kind: Kind,
     /// Its edits; none if another entry's edits name it.
     pub edits: Vec<Edit>,
+    /// Mutants that are on with it: where rules stand in for each other, both must be broken.
+    pub with: Vec<String>,
     /// Which configurations are run, in this order, until one notices.
     pub check: Vec<String>,
 }
@@ -75,6 +88,8 @@ struct WrittenMutant {
     replace: Option<String>,
     #[serde(default)]
     edits: Vec<WrittenEdit>,
+    #[serde(default)]
+    with: Vec<String>,
     check: Vec<String>,
 }
 
@@ -145,6 +160,7 @@ fn mutant(written: WrittenMutant, wrong: &mut Vec<String>) -> Mutant {
         rule: written.rule,
         breaks: written.breaks,
         kind: written.kind,
+        with: written.with,
         check: written.check,
     }
 }
@@ -196,11 +212,19 @@ fn prove(mutants: &[Mutant], wrong: &mut Vec<String>) {
             marked.extend(markers);
         }
     }
-    for m in mutants.iter().filter(|m| !marked.contains(&m.name)) {
-        wrong.push(format!(
-            "mutant `{}`: no marker means it; give it an edit, or name it in another's",
-            m.name
-        ));
+    for m in mutants {
+        for name in m.with.iter().filter(|n| !names.contains(n.as_str())) {
+            wrong.push(format!(
+                "mutant `{}`: `with` names `{name}`, which is no mutant",
+                m.name
+            ));
+        }
+        if m.with.is_empty() && !marked.contains(&m.name) {
+            wrong.push(format!(
+                "mutant `{}`: no marker means it; give it an edit, name it in another's, or say `with`",
+                m.name
+            ));
+        }
     }
 }
 

@@ -21,8 +21,8 @@ pub struct Finding {
     pub rule: String,
     /// What of the rule.
     pub breaks: String,
-    /// Nobody should notice it, for another rule implies what it breaks.
-    pub redundant: bool,
+    /// What that harms.
+    pub kind: Kind,
     /// The property or the test that noticed it first.
     pub killed_by: Option<String>,
     /// In which configuration that was.
@@ -46,7 +46,7 @@ impl Finding {
             name: mutant.name.clone(),
             rule: mutant.rule.clone(),
             breaks: mutant.breaks.clone(),
-            redundant: mutant.kind == Kind::Redundant,
+            kind: mutant.kind,
             killed_by: broke.as_ref().map(|(_, property, _)| property.clone()),
             configuration: broke.as_ref().map(|(t, _, _)| t.configuration.clone()),
             steps: broke.as_ref().and_then(|(_, _, steps)| *steps),
@@ -55,10 +55,20 @@ impl Finding {
         }
     }
 
+    /// Nobody should notice it, for another rule implies what it breaks.
+    fn is_redundant(&self) -> bool {
+        self.kind == Kind::Redundant
+    }
+
     /// It was noticed, or nobody should have noticed it and nobody did.
     #[must_use]
     pub fn is_as_expected(&self) -> bool {
-        self.killed_by.is_some() != self.redundant
+        self.killed_by.is_some() != self.is_redundant()
+    }
+
+    /// No walk noticed it: a named test did.
+    fn by_tests(&self) -> bool {
+        self.configuration.as_deref() == Some(TESTS)
     }
 
     /// What was run, and what came of it.
@@ -101,15 +111,23 @@ impl Report {
 
     /// How many were noticed, and every one that was not as expected.
     fn summary(&self) -> Vec<String> {
-        let redundant = self.mutants.iter().filter(|m| m.redundant).count();
-        let noticed = self.mutants.iter().filter(|m| m.killed_by.is_some());
-        let mut lines = vec![format!(
-            "{} of {} mutants noticed, {redundant} redundant",
-            noticed.count(),
-            self.mutants.len()
-        )];
+        let mut lines = Vec::new();
+        for kind in [Kind::Safety, Kind::Liveness, Kind::Hygiene, Kind::Redundant] {
+            let of: Vec<&Finding> = self.mutants.iter().filter(|m| m.kind == kind).collect();
+            let noticed = of.iter().filter(|m| m.killed_by.is_some());
+            let by_tests = noticed.clone().filter(|m| m.by_tests()).count();
+            if !of.is_empty() {
+                lines.push(format!(
+                    "{}: {} of {} noticed, {} by a property in a walk, {by_tests} by a named test",
+                    kind.name(),
+                    noticed.clone().count(),
+                    of.len(),
+                    noticed.count() - by_tests,
+                ));
+            }
+        }
         for m in self.unexpected() {
-            let what = match m.redundant {
+            let what = match m.is_redundant() {
                 true => "is noticed, though another rule should imply what it breaks",
                 false => "survives",
             };
@@ -133,10 +151,7 @@ impl Report {
         );
         for m in &self.mutants {
             let [name, rule, by, place, steps, states] = row(m);
-            let by = match m.configuration.as_deref() {
-                Some(TESTS) => format!("`{by}`"),
-                Some(_) | None => by,
-            };
+            let by = if m.by_tests() { format!("`{by}`") } else { by };
             let _ = writeln!(
                 text,
                 "| `{name}` | {rule} | {} | {by} | {place} | {steps} | {states} |",
@@ -148,7 +163,7 @@ impl Report {
 }
 
 fn row(m: &Finding) -> [String; 6] {
-    let by = match (&m.killed_by, m.redundant) {
+    let by = match (&m.killed_by, m.is_redundant()) {
         (Some(property), _) => property.clone(),
         (None, true) => "(implied)".to_owned(),
         (None, false) => "**nobody**".to_owned(),

@@ -2,7 +2,7 @@
 
 use super::member::{advert_aged, is_answer};
 use super::{Ending, Facts, How, Member, Parts, Setup, Turn, World};
-use onehold_core::advert::Advert;
+use onehold_core::advert::{Advert, Incarnation};
 use std::sync::Arc;
 
 /// Members and adverts as they are: nothing is remembered, every turn is taken by the node itself.
@@ -53,6 +53,10 @@ impl Parts for Direct {
     fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Self::Advert {
         let rates = self.0.ticks(beginning);
         Arc::new(advert_aged(&self.0, advert, rates, 1))
+    }
+
+    fn life(&self, advert: &Self::Advert) -> Incarnation {
+        advert.incarnation
     }
 
     fn is_answer(&self, advert: &Self::Advert) -> bool {

@@ -19,6 +19,7 @@ pub use member::{
 pub use setup::{Adversary, Setup};
 
 use arrayvec::ArrayVec;
+use onehold_core::advert::Incarnation;
 use onehold_core::input::Command;
 use onehold_core::reject::Reject;
 use std::fmt::Debug;
@@ -277,6 +278,8 @@ pub trait Parts {
     fn aged(&self, member: &Self::Member, beginning: u8) -> Self::Member;
     /// One tick later.
     fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Self::Advert;
+    /// Of which life of its sender it is.
+    fn life(&self, advert: &Self::Advert) -> Incarnation;
     /// Whether it is nothing but the answer to a knock.
     fn is_answer(&self, advert: &Self::Advert) -> bool;
 }
@@ -626,9 +629,10 @@ impl<M: Clone, A: Clone> World<M, A> {
         let (n, from) = (self.members.len(), usize::from(from));
         let mut overflow = false;
         for (to, adverts) in sent.iter().enumerate() {
-            if timely && !adverts.is_empty() {
-                // One that did not run in this tick hears the latest only.
-                self.links[from * n + to].clear();
+            if let (true, Some(latest)) = (timely, adverts.last()) {
+                // One that did not run in this tick hears of each life the latest only.
+                let life = parts.life(latest);
+                self.links[from * n + to].retain(|a| parts.life(a) != life);
             }
             let down = timely && parts.facts(&self.members[to]).process == Alive::Down;
             if self.is_cut(parts, from, to) || down {
