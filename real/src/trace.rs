@@ -2,11 +2,13 @@
 //! the core, a trace shows whether the core still does the same (`cargo lab replay`); and people can
 //! read it. The format is documented in `docs/src/trace.md`.
 //!
-//! Whoever runs nodes can write one: the daemon, a simulator, a search. A trace holds
+//! Whoever runs nodes can write one: the daemon ([`TraceFile`]), a simulator, a search. A trace holds
 //! no secret, and nobody vouches for the adverts in it.
 
+mod file;
 mod read;
 
+pub use file::{Rest, TraceFile};
 pub use read::{Reader, TraceError, TraceFault};
 
 use onehold_core::Node;
@@ -260,3 +262,6 @@ fn encode(what: &impl Serialize, to: &mut Vec<u8>) -> io::Result<()> {
     to.push(b'\n');
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

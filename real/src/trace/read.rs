@@ -56,7 +56,7 @@ pub enum TraceFault {
     #[error(
         "not a line of a trace: {0}; if the file is not damaged, replay it with the release that wrote it"
     )]
-    Malformed(serde_json::Error),
+    Malformed(String),
 }
 
 /// Reads a trace line by line; as an iterator, all lines after the first.
@@ -121,7 +121,7 @@ impl<R: BufRead> Iterator for Reader<R> {
     fn next(&mut self) -> Option<Self::Item> {
         let read = match next_line(&mut self.from, &mut self.text) {
             Ok(false) => return None,
-            Ok(true) => serde_json::from_slice(&self.text).map_err(TraceFault::Malformed),
+            Ok(true) => serde_json::from_slice(&self.text).map_err(|e| malformed(&e)),
             Err(fault) => Err(fault),
         };
         self.line += 1;
@@ -132,6 +132,13 @@ impl<R: BufRead> Iterator for Reader<R> {
 fn error(file: &str, line: u64, fault: TraceFault) -> TraceError {
     let file = file.to_owned();
     TraceError { file, line, fault }
+}
+
+/// What serde says, without its own count of lines.
+fn malformed(e: &serde_json::Error) -> TraceFault {
+    let said = e.to_string();
+    let (what, _) = said.split_once(" at line ").unwrap_or((&said, ""));
+    TraceFault::Malformed(what.to_owned())
 }
 
 fn header(from: &mut impl BufRead, text: &mut Vec<u8>) -> Result<Header, TraceFault> {
@@ -152,7 +159,7 @@ fn header(from: &mut impl BufRead, text: &mut Vec<u8>) -> Result<Header, TraceFa
         Ok(Front { version, by, .. }) if version != VERSION => {
             Err(TraceFault::Version { version, by })
         }
-        Ok(_) => serde_json::from_slice(text).map_err(TraceFault::Malformed),
+        Ok(_) => serde_json::from_slice(text).map_err(|e| malformed(&e)),
         Err(_) => Err(TraceFault::NotATrace),
     }
 }
