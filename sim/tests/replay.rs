@@ -178,6 +178,19 @@ impl Run {
         self.trace.line(&line).unwrap();
     }
 
+    /// As if the trace went on in a new file here.
+    fn states(mut self) -> Self {
+        for (n, (_, node)) in self.members.iter().enumerate() {
+            let state = Line::State {
+                member: NAMES[n].into(),
+                at: clock(n, self.ms),
+                node: node.clone(),
+            };
+            self.trace.line(&state).unwrap();
+        }
+        self
+    }
+
     fn text(self) -> String {
         String::from_utf8(self.trace.into_inner()).unwrap()
     }
@@ -250,6 +263,24 @@ fn members_may_have_files_of_their_own_in_any_order() {
     let (good, said) = replayed(&[&one("witness"), &one("lb1"), &one("lb0")]);
     assert!(good, "{said}");
     insta::assert_snapshot!(said);
+}
+
+#[test]
+fn a_trace_goes_on_in_a_file_that_begins_with_states() {
+    let run = Run::new(Arbitration::Majority).all_can_hold();
+    let text = run.go_on(1_000).states().go_on(1_000).text();
+    let (good, said) = replayed(&[&text]);
+    assert!(good, "{said}");
+    let lines: Vec<&str> = text.lines().collect();
+    let states = find(&text, &["\"kind\":\"state\""]);
+    let second = [&lines[..1], &lines[states - 1..]].concat().join("\n") + "\n";
+    let (good, said) = replayed(&[&second]);
+    assert!(good && said.contains("web: holder "), "{said}");
+    let other = with(&second, 2, |line| {
+        assert_eq!(line["node"]["groups"][0]["healthy"], true);
+        line["node"]["groups"][0]["healthy"] = json!(false);
+    });
+    assert!(flaw(&other).contains("differs"));
 }
 
 #[test]
