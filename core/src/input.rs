@@ -13,7 +13,8 @@ use crate::effect::ReleaseId;
     serde(rename_all = "snake_case")
 )]
 pub enum Input {
-    /// An advert whose seal was checked. (Not to be made of what was read: only `auth::open` may.)
+    /// An advert whose seal was checked.
+    // Neither written nor read: nothing but `auth::open` makes an `Authentic` out of bytes.
     #[cfg_attr(feature = "serde", serde(skip))]
     Received(Authentic<Advert>),
     /// The kernel confirmed: the gate is shut and the addresses are gone.

@@ -239,7 +239,7 @@ fn start_node(
     Ok((served, start))
 }
 
-/// Whatever is wrong with a trace, the daemon runs without it.
+/// Begins a trace if one is wanted. Whatever is wrong with it, the daemon runs without it.
 fn start_trace(options: &RunOptions, seats: &Seats, starts: &[Line]) -> Option<(TraceFile, Rest)> {
     let path = options.trace.as_ref()?;
     let started = match (seats.seats.as_slice(), starts) {

@@ -6,7 +6,7 @@ mod world;
 use clap::Args;
 use onehold::trace::{Header, Line, Reader, TraceFault};
 use onehold_core::Node;
-use onehold_core::advert::{Advert, GroupId, Incarnation};
+use onehold_core::advert::{GroupId, Incarnation};
 use onehold_core::auth::Authentic;
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
@@ -40,7 +40,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let mut replay = Replay::default();
     for path in &options.traces {
         let trace = Reader::open(path).map_err(|e| e.to_string())?;
-        replay.read(&path.display().to_string(), trace)?;
+        replay.read(trace)?;
     }
     let (good, text) = replay.verdict();
     print!("{text}");
@@ -66,8 +66,24 @@ pub struct Replay {
     members: BTreeMap<String, Member>,
     mail: Mail,
     watch: Watch,
-    flaws: Vec<String>,
+    flaws: Flaws,
     notes: Vec<String>,
+}
+
+/// What is wrong: the first of it, and how much there is.
+#[derive(Debug, Default)]
+struct Flaws {
+    shown: Vec<String>,
+    count: usize,
+}
+
+impl Flaws {
+    fn push(&mut self, flaw: String) {
+        if self.count < MOST_SHOWN {
+            self.shown.push(flaw);
+        }
+        self.count += 1;
+    }
 }
 
 /// What was seen of a member.
@@ -102,16 +118,16 @@ struct Life {
 }
 
 impl Replay {
-    /// Replays a trace, which is called `name`.
+    /// Replays a trace.
     ///
     /// # Errors
     /// What is wrong with the file, with the line and the remedy.
-    pub fn read<R: BufRead>(&mut self, name: &str, mut trace: Reader<R>) -> Result<(), String> {
-        let header = trace.header().clone();
+    pub fn read<R: BufRead>(&mut self, mut trace: Reader<R>) -> Result<(), String> {
+        let (name, header) = (trace.name().to_owned(), trace.header().clone());
         let mut file = File::new(&header).map_err(|e| format!("{name}:1: {e}"))?;
         while let Some(line) = trace.next() {
             let place = Place {
-                file: name.to_owned(),
+                file: name.clone(),
                 line: trace.line(),
             };
             match line {
@@ -232,7 +248,7 @@ impl Replay {
         let Some((config, Some(life))) = file.seats.get_mut(member) else {
             return self.flaw(place, format_args!("{}", file.stranger(member)));
         };
-        let what = format!("{member} at {}ns, {}", at.as_nanos(), name(&input));
+        let what = format!("{member} at {}ns, {}", at.as_nanos(), name(config, &input));
         if at < life.last {
             let was = life.last.as_nanos();
             return self.flaw(
@@ -299,9 +315,10 @@ impl Replay {
             self.flaws.push(what.to_owned());
         }
         let mut out = String::new();
-        let shown = self.flaws.iter().take(MOST_SHOWN);
-        shown.for_each(|flaw| put(&mut out, format_args!("✗ {flaw}")));
-        if let Some(more @ 1..) = self.flaws.len().checked_sub(MOST_SHOWN) {
+        for flaw in &self.flaws.shown {
+            put(&mut out, format_args!("✗ {flaw}"));
+        }
+        if let Some(more @ 1..) = self.flaws.count.checked_sub(MOST_SHOWN) {
             put(&mut out, format_args!("✗ and {more} more"));
         }
         for note in &self.notes {
@@ -310,14 +327,14 @@ impl Replay {
         for (name, member) in &self.members {
             put(&mut out, format_args!("  {name}: {member}"));
         }
-        let said = match self.flaws.len() {
+        let said = match self.flaws.count {
             0 => "the core does in each what was recorded".to_owned(),
             n => format!("{n} things are wrong, see above"),
         };
         put(&mut out, format_args!("{turns} turns: {said}"));
         put(&mut out, format_args!("{mail}"));
         put(&mut out, format_args!("{}", self.watch));
-        (self.flaws.is_empty(), out)
+        (self.flaws.count == 0, out)
     }
 }
 
@@ -395,11 +412,11 @@ fn time(line: &Line) -> Option<Span> {
 }
 
 /// An input in a word or two.
-fn name(input: &Input) -> String {
+fn name(config: &Config, input: &Input) -> String {
     match input {
         Input::Received(advert) => {
-            let Advert { from, .. } = advert.get();
-            format!("advert of member {}", from.0)
+            let from = config.member(advert.get().from);
+            format!("advert of {}", from.map_or("a stranger", |m| &m.name))
         }
         other => serde_json::to_string(other).unwrap_or_else(|e| e.to_string()),
     }

@@ -210,9 +210,8 @@ fn recorded() -> String {
 fn replayed(texts: &[&str]) -> (bool, String) {
     let mut replay = Replay::default();
     for (n, text) in texts.iter().enumerate() {
-        let name = format!("trace {n}");
-        let reader = Reader::new(name.clone(), text.as_bytes()).unwrap();
-        replay.read(&name, reader).unwrap();
+        let reader = Reader::new(format!("trace {n}"), text.as_bytes()).unwrap();
+        replay.read(reader).unwrap();
     }
     replay.verdict()
 }

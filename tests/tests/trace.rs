@@ -84,9 +84,11 @@ fn a_full_disk_ends_the_trace_and_nothing_else() {
     let small = ["-o", "size=64k", "small", "/run/lab/small"];
     c.ok("lb0", &[&["mount", "-t", "tmpfs"], &small[..]].concat());
     start(&mut c, "lb0", "/run/lab/small/trace");
-    c.start("lb1");
+    start(&mut c, "lb1", "/run/lab/lb1.toml"); // not what was meant
     c.start("witness");
     c.hold_on("lb0");
+    c.logs("lb1", "is there and is no trace; name another file");
+    assert!(c.read("lb1.toml").starts_with("[cluster]"));
     let mark = c.mark();
     let said = "the trace /run/lab/small/trace ends here: No space left on device";
     c.logs("lb0", said);

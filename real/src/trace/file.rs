@@ -2,9 +2,7 @@
 //! trace and never the address.
 
 use super::{FORMAT, Header, Line, Recorder, Turn, encode};
-use onehold_core::Node;
 use onehold_core::config::Spec;
-use onehold_core::time::LocalTime;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -37,7 +35,7 @@ pub struct TraceFile {
 enum Part {
     /// Write this line.
     Line(Vec<u8>),
-    /// Go on in a new file.
+    /// Begin a new file.
     Next,
 }
 
@@ -56,10 +54,11 @@ impl Rest {
 impl TraceFile {
     /// Begins a trace in the file `path`, of one member of a cluster and the life that `start` begins.
     /// An earlier trace there gets `.old` at the end of its name, as this one does when it has grown;
-    /// the two have about `size` bytes at most.
+    /// the two have about `size` bytes at most. If there is a file that is no trace, or none can be
+    /// made, the log says so, and nothing is traced.
     ///
     /// # Errors
-    /// If there is a file that is no trace, or none can be made.
+    /// If there can be no thread for it.
     pub fn start(
         path: PathBuf,
         size: u64,
@@ -67,13 +66,12 @@ impl TraceFile {
         member: &str,
         start: &Line,
     ) -> io::Result<(Self, Rest)> {
-        let file = next_file(&path)?;
         let (to, parts) = sync_channel(MAX_WAITING);
         let (ended, rest) = channel();
         let of_thread = path.clone();
         std::thread::Builder::new()
             .name("trace".to_owned())
-            .spawn(move || write_all(&of_thread, file, &parts, ended))?;
+            .spawn(move || write_all(&of_thread, &parts, ended))?;
         let by = concat!("onehold ", env!("CARGO_PKG_VERSION"));
         let mut header = Vec::new();
         encode(&Header::new(by, spec, vec![member.to_owned()]), &mut header)?;
@@ -89,8 +87,10 @@ impl TraceFile {
         Ok((trace, Rest(rest)))
     }
 
+    /// Begins a file.
     fn begin(&mut self, line: &Line) {
         self.written = 0;
+        self.give(Part::Next);
         self.give(Part::Line(self.header.clone()));
         self.put(line);
     }
@@ -120,16 +120,6 @@ impl TraceFile {
         tracing::warn!("the trace {} ends here: {why}", self.path.display());
         self.to = None;
     }
-
-    /// Goes on in a new file, which begins with all that the node knows.
-    fn next(&mut self, at: LocalTime, node: &Node) {
-        self.give(Part::Next);
-        self.begin(&Line::State {
-            member: self.member.clone(),
-            at,
-            node: node.clone(),
-        });
-    }
 }
 
 impl Recorder for TraceFile {
@@ -139,26 +129,39 @@ impl Recorder for TraceFile {
         }
         self.put(&turn.line(&self.member, None));
         if self.written >= self.most {
-            self.next(turn.now, turn.node);
+            self.begin(&Line::State {
+                member: self.member.clone(),
+                at: turn.now,
+                node: turn.node.clone(),
+            });
         }
     }
 }
 
-/// The thread that writes; `ended` goes when it does.
-fn write_all(path: &Path, mut file: File, parts: &Receiver<Part>, ended: Sender<()>) {
-    let mut written = 0;
-    for part in parts {
-        let done = match part {
-            Part::Line(line) => file.write_all(&line).map(|()| written += line.len() as u64),
-            Part::Next => next_file(path).map(|next| (file, written) = (next, 0)),
-        };
-        if let Err(e) = done {
-            let _ = file.set_len(written); // whole lines only
-            tracing::warn!("the trace {} ends here: {e}", path.display());
-            break;
-        }
+/// The thread that writes, and all that touches the disk; `ended` goes when it does.
+fn write_all(path: &Path, parts: &Receiver<Part>, ended: Sender<()>) {
+    if let Err(e) = write_parts(path, parts) {
+        tracing::warn!("the trace {} ends here: {e}", path.display());
     }
     drop(ended);
+}
+
+fn write_parts(path: &Path, parts: &Receiver<Part>) -> io::Result<()> {
+    let mut file = None;
+    for part in parts {
+        match (part, &mut file) {
+            (Part::Next, file) => *file = Some((next_file(path)?, 0)),
+            (Part::Line(line), Some((file, written))) => {
+                if let Err(e) = file.write_all(&line) {
+                    let _ = file.set_len(*written); // whole lines only
+                    return Err(e);
+                }
+                *written += line.len() as u64;
+            }
+            (Part::Line(_), None) => {} // a file is begun before its first line
+        }
+    }
+    Ok(())
 }
 
 /// Makes an empty file, readable by its owner alone. What was there is kept as `.old`.

@@ -108,6 +108,12 @@ impl<R: BufRead> Reader<R> {
         &self.header
     }
 
+    /// What errors call it.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
     /// The number of the line that was last read; the first is 1.
     #[must_use]
     pub const fn line(&self) -> u64 {

@@ -1,6 +1,6 @@
 //! What traces say of the world together: who heard whom, and who was effective.
 
-use super::Place;
+use super::{Flaws, Place};
 use onehold_core::advert::{Advert, Incarnation};
 use onehold_core::config::{Arbitration, Spec};
 use onehold_core::effect::Effect;
@@ -51,7 +51,7 @@ impl Mail {
         self.covered.entry(life).or_default().push((after, until));
     }
 
-    pub(super) fn verdict(&self, flaws: &mut Vec<String>) -> String {
+    pub(super) fn verdict(&self, flaws: &mut Flaws) -> String {
         let traced = |r: &&Received| {
             let spans = self.covered.get(&r.from).into_iter().flatten();
             spans
@@ -59,14 +59,14 @@ impl Mail {
                 .any(|(after, until)| *after < r.sent_at && r.sent_at <= *until)
         };
         let from_traced: Vec<&Received> = self.received.iter().filter(traced).collect();
-        let before = flaws.len();
+        let before = flaws.count;
         for r in from_traced.iter().filter(|r| !self.sent.contains(&r.hash)) {
             let place = &r.place;
             let what = "received what its sender, whose trace is here, did not send";
             flaws.push(format!("{place}: {what}"));
         }
         let (all, known) = (self.received.len(), from_traced.len());
-        let said = match flaws.len() - before {
+        let said = match flaws.count - before {
             0 => "all were sent so".to_owned(),
             n => format!("{n} were not sent so"),
         };
@@ -140,7 +140,7 @@ impl Watch {
     }
 
     /// A file ends. S1 is for `majority`; `survivor` promises it only while the two hear each other.
-    pub(super) fn ended(&mut self, spec: &Spec, time: Span, flaws: &mut Vec<String>) {
+    pub(super) fn ended(&mut self, spec: &Spec, time: Span, flaws: &mut Flaws) {
         self.effective.clear();
         for two in std::mem::take(&mut self.two).into_values() {
             self.over(two, time);
