@@ -14,6 +14,11 @@ pub const MAX_MEMBERS: usize = 9;
 
 /// What it takes to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Arbitration {
     /// A majority of all members: never two, and the address is served while a majority lives.
     Majority,
@@ -23,6 +28,11 @@ pub enum Arbitration {
 
 /// Whether the address returns to the preferred candidate by itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Failback {
     /// Yes, once that one has been ready for `failback_delay`.
     Auto,
@@ -32,6 +42,7 @@ pub enum Failback {
 
 /// One floating address with its prefix length.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Prefix {
     /// The address.
     pub address: IpAddr,
@@ -41,6 +52,7 @@ pub struct Prefix {
 
 /// A member as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct MemberSpec {
     /// Its name, unique in the cluster.
     pub name: String,
@@ -52,6 +64,7 @@ pub struct MemberSpec {
 
 /// A group of floating addresses as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupSpec {
     /// Its name, unique in the cluster.
     pub name: String,
@@ -69,6 +82,7 @@ pub struct GroupSpec {
 
 /// A cluster as written.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Spec {
     /// The cluster's name.
     pub cluster: String,

@@ -7,11 +7,17 @@ use crate::time::LocalTime;
 /// Tells a release from the one before it. There is never more than one outstanding in a group
 /// so one alternating bit is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReleaseId(pub bool);
 
 /// One thing to do. A turn's effects are applied in the order given:
 /// releases, sends, holds, announcements, reports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Effect {
     /// Shut the gate, then take the addresses away, then answer with `Input::Muted`.
     Release {
@@ -60,6 +66,11 @@ impl Effect {
 
 /// Something worth a line in the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Event {
     /// The role in a group changed.
     Role {
@@ -111,6 +122,11 @@ pub enum Event {
 
 /// Why a role changed. [`Why::rule`] names the protocol's rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Why {
     /// A majority of votes stands.
     Majority,

@@ -17,6 +17,7 @@ use alloc::vec::Vec;
 
 /// One group's state on this member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Group {
     pub(crate) role: Role,
     pub(crate) vote: Option<Vote>,

@@ -7,8 +7,15 @@ use crate::effect::ReleaseId;
 /// One thing that happened. Given to [`Node::handle`](crate::Node::handle) with the time at which
 /// it is handled. Datagrams waiting in a socket are handled before [`Input::Wake`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Input {
     /// An advert whose seal was checked.
+    // Neither written nor read: nothing but `auth::open` makes an `Authentic` out of bytes.
+    #[cfg_attr(feature = "serde", serde(skip))]
     Received(Authentic<Advert>),
     /// The kernel confirmed: the gate is shut and the addresses are gone.
     Muted {
@@ -55,6 +62,11 @@ pub enum Input {
 /// What an operator can say of a group. The daemon says it of all groups when the
 /// operator names none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Command {
     /// Holder: hand over to the other candidate and don't ask for it back until `Resume`, until
     /// the other stops holding, or until it hands over in turn.
@@ -71,6 +83,11 @@ pub enum Command {
 
 /// Why a command was not carried out. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum Refusal {
     /// `Switch` on a member that does not hold.
     NotHolder,

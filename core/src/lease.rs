@@ -22,6 +22,7 @@ const MILLION: u128 = 1_000_000;
 
 /// The timing as an operator writes it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TimingSpec {
     /// i: an advert to every member at least this often.
     pub interval: Span,

@@ -20,6 +20,7 @@ use arrayvec::ArrayVec;
 /// The configuration is fixed for a life and is given by reference to every call, so that
 /// this is nothing but state: two nodes that are equal behave equally from here on.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
     incarnation: Incarnation,
     /// until then it neither votes nor holds.

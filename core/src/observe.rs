@@ -6,6 +6,11 @@ use alloc::vec::Vec;
 
 /// A role, without what it carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub enum RoleName {
     /// Votes, never holds.
     Witness,

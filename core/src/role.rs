@@ -7,6 +7,11 @@ use crate::time::LocalTime;
 
 /// A role carries what only it needs; whatever is not in it can't be stale.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub(crate) enum Role {
     /// Votes, never holds.
     Witness,
@@ -39,6 +44,7 @@ pub(crate) enum Role {
 
 /// A holder's wish to hand over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Yield {
     pub(crate) why: Why,
     /// An ask that echoes an advert from before this does not count as an answer to it.
@@ -47,6 +53,11 @@ pub(crate) struct Yield {
 
 /// a candidate that asks in vain while another collects votes must get out of its way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub(crate) enum Patience {
     /// Not asking everybody.
     Idle,

@@ -12,6 +12,7 @@ use alloc::vec::Vec;
 
 /// One peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Session {
     pub(crate) peer: MemberId,
     /// The life that is talked with, once one named ours.
@@ -34,6 +35,7 @@ pub(crate) struct Session {
 
 /// A life of the peer, and its latest accepted advert.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Life {
     pub(crate) incarnation: Incarnation,
     /// When it was adopted, by our clock.
@@ -51,6 +53,7 @@ pub(crate) struct Life {
 
 /// A life that does not know ours, or that we don't know, and that waits for an answer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Knock {
     incarnation: Incarnation,
     /// How many have knocked since the last answer.
@@ -59,6 +62,7 @@ struct Knock {
 
 /// Waking time without any authentic datagram of the peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Silence {
     pub(crate) since: LocalTime,
     pub(crate) depth: Depth,
@@ -68,6 +72,11 @@ pub(crate) struct Silence {
 
 /// How deep a silence is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
 pub(crate) enum Depth {
     /// Less than 2.5 i.
     Short,

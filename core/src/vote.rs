@@ -12,6 +12,7 @@ use arrayvec::ArrayVec;
 /// A vote bound to one life of another member. A holder's own vote is its lease plus κ and
 /// never stands here; a candidate that does not hold has not bound its vote to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Vote {
     pub(crate) member: MemberId,
     pub(crate) incarnation: Incarnation,

@@ -72,6 +72,12 @@ struct Run {
     /// The directory that remembers earlier lives; must outlive the process, not the boot
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
     state: PathBuf,
+    /// Write down all that this member is told and does, for `onehold-lab replay`
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
+    /// How much the trace may grow to, with FILE.old, which has what came before
+    #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
+    trace_size: u32,
 }
 
 /// Which daemon.
@@ -174,6 +180,8 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             member: run.member,
             socket: run.socket,
             state: run.state,
+            trace: run.trace,
+            trace_size: u64::from(run.trace_size) << 20,
         })?),
         Cmd::Status(s) => client::status(
             &s.daemon.socket,

@@ -12,6 +12,7 @@ use crate::notify::Notify;
 use crate::realtime;
 use crate::socket::Sockets;
 use crate::telemetry::Log;
+use crate::trace::{Line, Rest, TraceFile};
 use onehold_core::advert::{GroupId, Incarnation};
 use onehold_core::time::Span;
 use rustix::rand::{GetRandomFlags, getrandom};
@@ -34,6 +35,10 @@ pub struct RunOptions {
     pub socket: PathBuf,
     /// The directory that remembers earlier lives of this boot.
     pub state: PathBuf,
+    /// Where to write a trace, if at all.
+    pub trace: Option<PathBuf>,
+    /// About how many bytes the trace and its `.old` file may have at most.
+    pub trace_size: u64,
 }
 
 /// Why the daemon ended otherwise than by a signal.
@@ -114,9 +119,13 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
     let sockets = Sockets::open(&seats.seats).map_err(failed)?;
     let mut clock = Clock::new().map_err(failed)?;
     let mut served = Vec::new();
+    let mut starts = Vec::new();
     for (seat, earlier) in seats.seats.iter().zip(earlier) {
-        served.push(start_node(seat, &guard, clock.now(), earlier)?);
+        let (node, start) = start_node(seat, &guard, clock.now(), earlier)?;
+        served.push(node);
+        starts.push(start);
     }
+    let trace = start_trace(&options, &seats, &starts);
     let (tell, asked) = mpsc::channel(MAX_ASKED);
     let listener = control::listen(&options.socket).map_err(failed)?;
     let mut control = JoinSet::new();
@@ -136,11 +145,19 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
     };
     linux.ready();
     let mut driver = Driver::new(served, linux);
+    let mut rest = None;
+    if let Some((trace, its_rest)) = trace {
+        driver.record(Box::new(trace));
+        rest = Some(its_rest);
+    }
     driver.run().await;
     control.shutdown().await;
     let left = driver.into_shell().close();
     let _ = std::fs::remove_file(&options.socket);
     drop(locks);
+    if let Some(rest) = rest {
+        rest.wait();
+    }
     left.map_err(|e| failed(format!("left something behind: {e}")))?;
     tracing::info!("stopped; nothing is left behind");
     Ok(())
@@ -188,7 +205,7 @@ fn start_node(
     guard: &GuardInForce,
     now: onehold_core::time::LocalTime,
     earlier: Span,
-) -> Result<Served, RunError> {
+) -> Result<(Served, Line), RunError> {
     let mut bytes = [0u8; 8];
     let got = getrandom(&mut bytes, GetRandomFlags::empty()).map_err(failed)?;
     if got != bytes.len() {
@@ -210,12 +227,39 @@ fn start_node(
     );
     let mut metrics = Metrics::new(seat);
     metrics.guard = guard.clone();
-    Ok(Served::start(
-        config,
-        seat.keys(),
-        metrics,
+    let start = Line::Start {
+        member: member_name(seat).to_owned(),
+        at: now,
+        time: None,
         incarnation,
-        now,
         earlier,
-    ))
+    };
+    let keys = seat.keys();
+    let served = Served::start(config, keys, metrics, incarnation, now, earlier);
+    Ok((served, start))
+}
+
+/// Begins a trace if one is wanted. Whatever is wrong with it, the daemon runs without it.
+fn start_trace(options: &RunOptions, seats: &Seats, starts: &[Line]) -> Option<(TraceFile, Rest)> {
+    let path = options.trace.as_ref()?;
+    let started = match (seats.seats.as_slice(), starts) {
+        ([seat], [start]) => {
+            let (size, spec) = (options.trace_size, seat.spec.clone());
+            TraceFile::start(path.clone(), size, spec, member_name(seat), start)
+        }
+        (seats, _) => Err(std::io::Error::other(format!(
+            "a trace is of one cluster, and this process serves {}; trace the candidates",
+            seats.len()
+        ))),
+    };
+    match started {
+        Ok(trace) => {
+            tracing::info!("tracing to {}", path.display());
+            Some(trace)
+        }
+        Err(e) => {
+            tracing::warn!("no trace is written to {}: {e}", path.display());
+            None
+        }
+    }
 }

@@ -7,6 +7,7 @@ use crate::control::{Asked, Reply, Request, groups_meant};
 use crate::metrics::Metrics;
 use crate::status::{Report, Status};
 use crate::telemetry;
+use crate::trace::{Recorder, Turn};
 use onehold_core::advert::{Advert, ClusterId, GroupId, MemberId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
@@ -122,6 +123,7 @@ pub struct Driver<S> {
     bytes: Vec<u8>,
     sealed: Vec<u8>,
     effects: Vec<Effect>,
+    recorder: Option<Box<dyn Recorder>>,
     stopping: bool,
 }
 
@@ -134,8 +136,14 @@ impl<S: Shell> Driver<S> {
             bytes: Vec::new(),
             sealed: Vec::new(),
             effects: Vec::new(),
+            recorder: None,
             stopping: false,
         }
+    }
+
+    /// Tells `recorder` of every turn from here on.
+    pub fn record(&mut self, recorder: Box<dyn Recorder>) {
+        self.recorder = Some(recorder);
     }
 
     /// Runs until it was told to stop and all is released.
@@ -264,8 +272,22 @@ impl<S: Shell> Driver<S> {
     fn handle(&mut self, cluster: usize, now: LocalTime, input: Input) -> Result<(), Reject> {
         let mut effects = std::mem::take(&mut self.effects);
         effects.clear();
+        let recorded = self.recorder.is_some().then(|| input.clone());
         let result = match self.served.get_mut(cluster) {
-            Some(s) => s.node.handle(&s.config, now, input, &mut effects),
+            Some(s) => {
+                let result = s.node.handle(&s.config, now, input, &mut effects);
+                if let (Some(recorder), Some(input)) = (&mut self.recorder, &recorded) {
+                    recorder.turn(&Turn {
+                        cluster,
+                        now,
+                        input,
+                        result,
+                        effects: &effects,
+                        node: &s.node,
+                    });
+                }
+                result
+            }
             None => Ok(()),
         };
         for effect in &effects {

@@ -21,3 +21,4 @@ pub mod secret;
 pub mod socket;
 pub mod status;
 pub mod telemetry;
+pub mod trace;

@@ -8,6 +8,7 @@
 //! - [`story`]: a run as people read it.
 //! - [`world`]: members, kernels, links and an adversary, for the model checker.
 //! - [`model`]: the exhaustive searches of that world.
+//! - [`replay`]: recorded runs through the core again.
 pub mod demo;
 pub mod diagram;
 pub mod idle;
@@ -15,5 +16,6 @@ pub mod model;
 pub mod mutants;
 pub mod netns;
 pub mod properties;
+pub mod replay;
 pub mod story;
 pub mod world;

@@ -8,6 +8,7 @@ use onehold_sim::model::stateright::Proof;
 use onehold_sim::model::{check, configs};
 use onehold_sim::netns::privilege::Privilege;
 use onehold_sim::netns::{Context, Result, binary, privilege};
+use onehold_sim::replay;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::path::PathBuf;
@@ -42,6 +43,10 @@ enum Command {
     /// Measure packets, processor time and memory while nothing happens. Exit status 1 if the
     /// address moved.
     Idle(idle::Options),
+    /// Give the core what traces (`onehold run --trace`) say that it was given, and compare what it
+    /// does with what they say that it did. Exit status 1 if it does something else, or if two were
+    /// effective under `majority`.
+    Replay(replay::Options),
 }
 
 fn main() -> ExitCode {
@@ -58,6 +63,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> std::result::Result<bool, String> {
     match command {
         Command::Check(options) => check::run(&options),
+        Command::Replay(options) => replay::run(&options),
         Command::Explore { name, address } => explore(&name, &address),
         Command::Demo(options) => {
             let (binary, privilege, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;

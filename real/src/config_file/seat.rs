@@ -22,7 +22,9 @@ pub struct Seats {
 pub struct Seat {
     /// The file as written, to compare a reload with.
     pub file: ConfigFile,
-    /// What the core proved of it.
+    /// What it says to the core.
+    pub spec: Spec,
+    /// What the core proved of that.
     pub config: Config,
     /// Every member's addresses by id, path by path. This member's own are to be bound.
     pub endpoints: Vec<Vec<SocketAddr>>,
@@ -281,6 +283,7 @@ fn take_seat(source: &Source, file: ConfigFile, here: &Here<'_>) -> Result<Seat,
         endpoints: endpoints.into_values().collect(),
         interfaces,
         secrets,
+        spec,
         config,
         file,
     })

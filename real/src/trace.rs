@@ -1,0 +1,267 @@
+//! Traces: all that members were told, and all that they did, line by line as JSON. Replayed through
+//! the core, a trace shows whether the core still does the same (`cargo lab replay`); and people can
+//! read it. The format is documented in `docs/src/trace.md`.
+//!
+//! Whoever runs nodes can write one: the daemon ([`TraceFile`]), a simulator, a search. A trace holds
+//! no secret, and nobody vouches for the adverts in it.
+
+mod file;
+mod read;
+
+pub use file::{Rest, TraceFile};
+pub use read::{Reader, TraceError, TraceFault};
+
+use onehold_core::Node;
+use onehold_core::advert::{Advert, Incarnation};
+use onehold_core::config::Spec;
+use onehold_core::effect::Effect;
+use onehold_core::input::Input;
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::io::{self, Write};
+
+/// What a trace calls itself in its first line.
+pub const FORMAT: &str = "onehold-trace";
+/// The version of the format that is written and read.
+pub const VERSION: u32 = 1;
+
+/// The first line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Header {
+    /// [`FORMAT`].
+    format: String,
+    /// [`VERSION`].
+    version: u32,
+    /// What wrote it, with its version: `onehold 0.1.0`.
+    pub by: String,
+    /// The members whose turns are in it, by name.
+    pub members: Vec<String>,
+    /// The cluster as written: proved from a member's seat, it is the configuration of that member.
+    pub spec: Spec,
+}
+
+impl Header {
+    /// The first line of a trace of `members` (by name) of a cluster.
+    #[must_use]
+    pub fn new(by: impl Into<String>, spec: Spec, members: Vec<String>) -> Self {
+        Self {
+            format: FORMAT.to_owned(),
+            version: VERSION,
+            by: by.into(),
+            members,
+            spec,
+        }
+    }
+}
+
+/// A line after the first. `member` and `group` are names here; in what the core says, members and
+/// groups are numbers: places among the sorted names. `at` is the member's own clock; `time` is true
+/// time since the trace's start, and known to those only who made the world.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum Line {
+    /// A life began: what [`Node::start`] was given.
+    Start {
+        /// Whose.
+        member: String,
+        /// Its clock.
+        at: LocalTime,
+        /// True time, if known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<Span>,
+        /// Which life.
+        incarnation: Incarnation,
+        /// The longest lease of earlier lives.
+        earlier: Span,
+    },
+    /// The trace of a life goes on here from an earlier file: all that its node knows.
+    State {
+        /// Whose.
+        member: String,
+        /// Its clock, at its latest turn.
+        at: LocalTime,
+        /// The node after that turn.
+        node: Node,
+    },
+    /// A turn: an advert whose seal was checked.
+    Received {
+        /// Whose turn.
+        member: String,
+        /// Its clock.
+        at: LocalTime,
+        /// True time, if known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<Span>,
+        /// What was received.
+        advert: Advert,
+        /// Why the advert changed nothing, if it did not.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        reject: Option<Reject>,
+        /// What was to be done, in order.
+        effects: Vec<Effect>,
+    },
+    /// A turn: anything else that happened.
+    Turn {
+        /// Whose turn.
+        member: String,
+        /// Its clock.
+        at: LocalTime,
+        /// True time, if known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<Span>,
+        /// What happened.
+        input: Input,
+        /// What was to be done, in order.
+        effects: Vec<Effect>,
+    },
+    /// A member's kernel began to answer for a group's addresses, or ended to.
+    Kernel {
+        /// True time.
+        time: Span,
+        /// Whose kernel.
+        member: String,
+        /// Which group.
+        group: String,
+        /// It answers.
+        effective: bool,
+    },
+    /// Something was broken or healed.
+    Fault {
+        /// True time.
+        time: Span,
+        /// What, in words.
+        text: String,
+        /// The members concerned.
+        members: Vec<String>,
+    },
+    /// A client's request for a group's address came back, or was given up.
+    Request {
+        /// True time.
+        time: Span,
+        /// Which group.
+        group: String,
+        /// Who answered; nobody if it failed.
+        answered_by: Option<String>,
+    },
+    /// A member's process is dead.
+    Died {
+        /// True time.
+        time: Span,
+        /// Whose.
+        member: String,
+    },
+    /// A member's process is not run any more (frozen, starved, suspended).
+    Stopped {
+        /// True time.
+        time: Span,
+        /// Whose.
+        member: String,
+    },
+    /// A stopped process is run again.
+    Resumed {
+        /// True time.
+        time: Span,
+        /// Whose.
+        member: String,
+    },
+}
+
+/// One turn of a node, as a [`Recorder`] is told of it.
+#[derive(Debug)]
+pub struct Turn<'a> {
+    /// Which of the clusters that the process serves.
+    pub cluster: usize,
+    /// The node's clock.
+    pub now: LocalTime,
+    /// What it was given.
+    pub input: &'a Input,
+    /// Why a datagram changed nothing.
+    pub result: Result<(), Reject>,
+    /// What it wants done. Nothing of that is done yet.
+    pub effects: &'a [Effect],
+    /// The node after the turn.
+    pub node: &'a Node,
+}
+
+impl Turn<'_> {
+    /// The turn as a line of the trace of `member`, at a true time if that is known.
+    #[must_use]
+    pub fn line(&self, member: &str, time: Option<Span>) -> Line {
+        let (member, at, effects) = (member.to_owned(), self.now, self.effects.to_vec());
+        match self.input {
+            Input::Received(advert) => Line::Received {
+                member,
+                at,
+                time,
+                advert: advert.get().clone(),
+                reject: self.result.err(),
+                effects,
+            },
+            input => Line::Turn {
+                member,
+                at,
+                time,
+                input: input.clone(),
+                effects,
+            },
+        }
+    }
+}
+
+/// Is told of every turn before any of it is done, so that a trace also has what a process was about
+/// to do when it died. It must not block.
+pub trait Recorder: fmt::Debug {
+    /// A node had a turn.
+    fn turn(&mut self, turn: &Turn<'_>);
+}
+
+/// Writes a trace.
+#[derive(Debug)]
+pub struct Writer<W> {
+    to: W,
+    line: Vec<u8>,
+}
+
+impl<W: Write> Writer<W> {
+    /// Begins a trace: writes its first line.
+    ///
+    /// # Errors
+    /// If `to` can't be written.
+    pub fn new(to: W, header: &Header) -> io::Result<Self> {
+        let line = Vec::new();
+        let mut writer = Self { to, line };
+        writer.put(header)?;
+        Ok(writer)
+    }
+
+    /// Writes a line.
+    ///
+    /// # Errors
+    /// If it can't be written.
+    pub fn line(&mut self, line: &Line) -> io::Result<()> {
+        self.put(line)
+    }
+
+    /// What it was written to.
+    pub fn into_inner(self) -> W {
+        self.to
+    }
+
+    fn put(&mut self, what: &impl Serialize) -> io::Result<()> {
+        self.line.clear();
+        encode(what, &mut self.line)?;
+        self.to.write_all(&self.line)
+    }
+}
+
+/// Appends a line's bytes.
+fn encode(what: &impl Serialize, to: &mut Vec<u8>) -> io::Result<()> {
+    serde_json::to_writer(&mut *to, what)?;
+    to.push(b'\n');
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,198 @@
+//! The daemon's trace: a file of bounded size, written aside, so that a slow or full disk costs the
+//! trace and never the address.
+
+use super::{FORMAT, Header, Line, Recorder, Turn, encode};
+use onehold_core::config::Spec;
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{
+    Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel,
+};
+use std::time::Duration;
+
+/// Most lines that wait for the disk; beyond that it is too slow, and the trace ends.
+const MAX_WAITING: usize = 1_024;
+/// How long an ending process waits for its last lines to be written.
+const LAST_LINES: Duration = Duration::from_secs(1);
+
+/// A trace of one member, in a file and in the one before it, which has `.old` at the end of its name.
+#[derive(Debug)]
+pub struct TraceFile {
+    member: String,
+    path: PathBuf,
+    header: Vec<u8>,
+    /// At how many bytes the next file begins.
+    most: u64,
+    written: u64,
+    /// `None` once the trace has ended.
+    to: Option<SyncSender<Part>>,
+}
+
+/// What the writing thread is told.
+#[derive(Debug)]
+enum Part {
+    /// Write this line.
+    Line(Vec<u8>),
+    /// Begin a new file.
+    Next,
+}
+
+/// What is left to write when a [`TraceFile`] is gone.
+#[derive(Debug)]
+pub struct Rest(Receiver<()>);
+
+impl Rest {
+    /// Waits until all is written, at most a second.
+    pub fn wait(self) {
+        // Nothing is ever sent: it ends with the thread, or in vain.
+        let _: Result<(), RecvTimeoutError> = self.0.recv_timeout(LAST_LINES);
+    }
+}
+
+impl TraceFile {
+    /// Begins a trace in the file `path`, of one member of a cluster and the life that `start` begins.
+    /// An earlier trace there gets `.old` at the end of its name, as this one does when it has grown;
+    /// the two have about `size` bytes at most. If there is a file that is no trace, or none can be
+    /// made, the log says so, and nothing is traced.
+    ///
+    /// # Errors
+    /// If there can be no thread for it.
+    pub fn start(
+        path: PathBuf,
+        size: u64,
+        spec: Spec,
+        member: &str,
+        start: &Line,
+    ) -> io::Result<(Self, Rest)> {
+        let (to, parts) = sync_channel(MAX_WAITING);
+        let (ended, rest) = channel();
+        let of_thread = path.clone();
+        std::thread::Builder::new()
+            .name("trace".to_owned())
+            .spawn(move || write_all(&of_thread, &parts, ended))?;
+        let by = concat!("onehold ", env!("CARGO_PKG_VERSION"));
+        let mut header = Vec::new();
+        encode(&Header::new(by, spec, vec![member.to_owned()]), &mut header)?;
+        let mut trace = Self {
+            member: member.to_owned(),
+            path,
+            header,
+            most: size / 2,
+            written: 0,
+            to: Some(to),
+        };
+        trace.begin(start);
+        Ok((trace, Rest(rest)))
+    }
+
+    /// Begins a file.
+    fn begin(&mut self, line: &Line) {
+        self.written = 0;
+        self.give(Part::Next);
+        self.give(Part::Line(self.header.clone()));
+        self.put(line);
+    }
+
+    fn put(&mut self, line: &Line) {
+        let mut bytes = Vec::new();
+        match encode(line, &mut bytes) {
+            Ok(()) => {
+                self.written += bytes.len() as u64;
+                self.give(Part::Line(bytes));
+            }
+            Err(e) => self.end(&e.to_string()),
+        }
+    }
+
+    /// Never waits.
+    fn give(&mut self, part: Part) {
+        let Some(to) = &self.to else { return };
+        match to.try_send(part) {
+            Ok(()) => {}
+            Err(TrySendError::Full(_)) => self.end("it is not written as fast as it grows"),
+            Err(TrySendError::Disconnected(_)) => self.to = None, // the thread has said why
+        }
+    }
+
+    fn end(&mut self, why: &str) {
+        tracing::warn!("the trace {} ends here: {why}", self.path.display());
+        self.to = None;
+    }
+}
+
+impl Recorder for TraceFile {
+    fn turn(&mut self, turn: &Turn<'_>) {
+        if self.to.is_none() {
+            return;
+        }
+        self.put(&turn.line(&self.member, None));
+        if self.written >= self.most {
+            self.begin(&Line::State {
+                member: self.member.clone(),
+                at: turn.now,
+                node: turn.node.clone(),
+            });
+        }
+    }
+}
+
+/// The thread that writes, and all that touches the disk; `ended` goes when it does.
+fn write_all(path: &Path, parts: &Receiver<Part>, ended: Sender<()>) {
+    if let Err(e) = write_parts(path, parts) {
+        tracing::warn!("the trace {} ends here: {e}", path.display());
+    }
+    drop(ended);
+}
+
+fn write_parts(path: &Path, parts: &Receiver<Part>) -> io::Result<()> {
+    let mut file = None;
+    for part in parts {
+        match (part, &mut file) {
+            (Part::Next, file) => *file = Some((next_file(path)?, 0)),
+            (Part::Line(line), Some((file, written))) => {
+                if let Err(e) = file.write_all(&line) {
+                    let _ = file.set_len(*written); // whole lines only
+                    return Err(e);
+                }
+                *written += line.len() as u64;
+            }
+            (Part::Line(_), None) => {} // a file is begun before its first line
+        }
+    }
+    Ok(())
+}
+
+/// Makes an empty file, readable by its owner alone. What was there is kept as `.old`.
+fn next_file(path: &Path) -> io::Result<File> {
+    if is_trace(path)? {
+        let mut old = path.as_os_str().to_owned();
+        old.push(".old");
+        fs::rename(path, old)?;
+    }
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(path)
+}
+
+/// Whether there is a trace in the way; anything else there is not ours to replace.
+fn is_trace(path: &Path) -> io::Result<bool> {
+    let there = match fs::symlink_metadata(path) {
+        Ok(there) => there,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+        Err(e) => return Err(e),
+    };
+    let front = format!("{{\"format\":\"{FORMAT}\"");
+    let mut begin = Vec::new();
+    if there.is_file() {
+        let most = front.len() as u64;
+        File::open(path)?.take(most).read_to_end(&mut begin)?;
+    }
+    // One that was never written is empty.
+    if there.is_file() && (begin.is_empty() || begin == front.as_bytes()) {
+        Ok(true)
+    } else {
+        let what = "it is there and is no trace; name another file";
+        Err(io::Error::new(io::ErrorKind::AlreadyExists, what))
+    }
+}

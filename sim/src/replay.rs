@@ -1,0 +1,423 @@
+//! `onehold-lab replay`: gives the shipped core what traces say that it was given, and compares what it
+//! does with what they say that it did; then looks at what they say of the world together.
+
+mod world;
+
+use clap::Args;
+use onehold::trace::{Header, Line, Reader, TraceFault};
+use onehold_core::Node;
+use onehold_core::advert::{GroupId, Incarnation};
+use onehold_core::auth::Authentic;
+use onehold_core::config::Config;
+use onehold_core::effect::{Effect, Event};
+use onehold_core::input::Input;
+use onehold_core::observe::RoleName;
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use serde::Serialize;
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::{self, Write as _};
+use std::io::BufRead;
+use std::path::PathBuf;
+use world::{Mail, Watch};
+
+/// Most flaws that are shown; the rest are counted.
+const MOST_SHOWN: usize = 10;
+
+/// What to replay.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Traces of one cluster, of any of its members, in any order
+    #[arg(required = true, value_name = "TRACE")]
+    traces: Vec<PathBuf>,
+}
+
+/// Replays traces and says what came of it. Whether all is as it should be.
+///
+/// # Errors
+/// A file that can't be read as a trace, with the line and the remedy.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let mut replay = Replay::default();
+    for path in &options.traces {
+        let trace = Reader::open(path).map_err(|e| e.to_string())?;
+        replay.read(trace)?;
+    }
+    let (good, text) = replay.verdict();
+    print!("{text}");
+    Ok(good)
+}
+
+/// A line of a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Place {
+    file: String,
+    line: u64,
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}", self.file, self.line)
+    }
+}
+
+/// Traces as far as they are replayed.
+#[derive(Debug, Default)]
+pub struct Replay {
+    members: BTreeMap<String, Member>,
+    mail: Mail,
+    watch: Watch,
+    flaws: Flaws,
+    notes: Vec<String>,
+}
+
+/// What is wrong: the first of it, and how much there is.
+#[derive(Debug, Default)]
+struct Flaws {
+    shown: Vec<String>,
+    count: usize,
+}
+
+impl Flaws {
+    fn push(&mut self, flaw: String) {
+        if self.count < MOST_SHOWN {
+            self.shown.push(flaw);
+        }
+        self.count += 1;
+    }
+}
+
+/// What was seen of a member.
+#[derive(Debug, Default)]
+struct Member {
+    lives: BTreeSet<Incarnation>,
+    turns: u64,
+    rejected: u64,
+    span: Span,
+    roles: BTreeMap<(String, RoleName), Span>,
+}
+
+/// One file on its way through.
+struct File<'a> {
+    header: &'a Header,
+    /// By name: the member's seat, and the life that it has now.
+    seats: BTreeMap<String, (Config, Option<Life>)>,
+    /// The latest true time.
+    time: Span,
+}
+
+/// A life on its way through the core.
+struct Life {
+    node: Node,
+    incarnation: Incarnation,
+    /// Where its trace begins.
+    first: LocalTime,
+    /// Its latest turn.
+    last: LocalTime,
+    /// Its role in each group, and since when.
+    roles: Vec<(RoleName, LocalTime)>,
+}
+
+impl Replay {
+    /// Replays a trace.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with the line and the remedy.
+    pub fn read<R: BufRead>(&mut self, mut trace: Reader<R>) -> Result<(), String> {
+        let (name, header) = (trace.name().to_owned(), trace.header().clone());
+        let mut file = File::new(&header).map_err(|e| format!("{name}:1: {e}"))?;
+        while let Some(line) = trace.next() {
+            let place = Place {
+                file: name.clone(),
+                line: trace.line(),
+            };
+            match line {
+                Ok(line) => self.line(&mut file, &place, line),
+                // All lines before it are whole.
+                Err(e) if matches!(e.fault, TraceFault::CutOff) => self.notes.push(e.to_string()),
+                Err(e) => return Err(e.to_string()),
+            }
+        }
+        for (member, (config, life)) in file.seats {
+            if let Some(life) = life {
+                self.ended(&member, &config, &life);
+            }
+        }
+        self.watch.ended(&header.spec, file.time, &mut self.flaws);
+        Ok(())
+    }
+
+    fn line(&mut self, file: &mut File<'_>, place: &Place, line: Line) {
+        if let Some(time) = time(&line) {
+            if time < file.time {
+                let was = file.time;
+                self.flaw(place, format_args!("true time falls from {was} to {time}"));
+            }
+            file.time = time;
+        }
+        match line {
+            Line::Start {
+                member,
+                at,
+                incarnation,
+                earlier,
+                ..
+            } => self.begin(file, place, &member, at, |config| {
+                Node::start(config, incarnation, at, earlier)
+            }),
+            Line::State { member, at, node } => self.begin(file, place, &member, at, |_| node),
+            Line::Received {
+                member,
+                at,
+                advert,
+                reject,
+                effects,
+                ..
+            } => {
+                self.mail.received(place, &advert);
+                let input = Input::Received(Authentic::assumed(advert));
+                self.turn(file, place, &member, at, input, reject, &effects);
+            }
+            Line::Turn {
+                member,
+                at,
+                input,
+                effects,
+                ..
+            } => self.turn(file, place, &member, at, input, None, &effects),
+            Line::Kernel {
+                time,
+                member,
+                group,
+                effective,
+            } => self.watch.kernel(place, time, member, group, effective),
+            Line::Request { answered_by, .. } => self.watch.request(answered_by.is_some()),
+            Line::Died { member, .. } => {
+                if let Some((config, life)) = file.seats.get_mut(&member)
+                    && let Some(life) = life.take()
+                {
+                    self.ended(&member, config, &life);
+                }
+            }
+            Line::Fault { .. } | Line::Stopped { .. } | Line::Resumed { .. } => {}
+        }
+    }
+
+    /// A life, or the rest of one, begins.
+    fn begin(
+        &mut self,
+        file: &mut File<'_>,
+        place: &Place,
+        member: &str,
+        at: LocalTime,
+        node: impl FnOnce(&Config) -> Node,
+    ) {
+        let Some((config, life)) = file.seats.get_mut(member) else {
+            return self.flaw(place, format_args!("{}", file.stranger(member)));
+        };
+        if let Some(life) = life.take() {
+            self.ended(member, config, &life);
+        }
+        let node = node(config);
+        let seen = node.observe(config, at);
+        self.members
+            .entry(member.to_owned())
+            .or_default()
+            .lives
+            .insert(seen.incarnation);
+        *life = Some(Life {
+            node,
+            incarnation: seen.incarnation,
+            first: at,
+            last: at,
+            roles: seen.groups.iter().map(|g| (g.role, at)).collect(),
+        });
+    }
+
+    /// What the core does with an input, and what was recorded of it.
+    #[expect(clippy::too_many_arguments, reason = "they are a line of a trace")]
+    fn turn(
+        &mut self,
+        file: &mut File<'_>,
+        place: &Place,
+        member: &str,
+        at: LocalTime,
+        input: Input,
+        reject: Option<Reject>,
+        recorded: &[Effect],
+    ) {
+        let Some((config, Some(life))) = file.seats.get_mut(member) else {
+            return self.flaw(place, format_args!("{}", file.stranger(member)));
+        };
+        let what = format!("{member} at {}ns, {}", at.as_nanos(), name(config, &input));
+        if at < life.last {
+            let was = life.last.as_nanos();
+            return self.flaw(
+                place,
+                format_args!("{what}: its clock was at {was}ns before"),
+            );
+        }
+        let mut effects = Vec::new();
+        let result = life.node.handle(config, at, input, &mut effects).err();
+        let seen = self.members.entry(member.to_owned()).or_default();
+        seen.turns += 1;
+        seen.rejected += u64::from(result.is_some());
+        for effect in &effects {
+            if let Effect::Report(Event::Role { group, to, .. }) = effect
+                && let Some(role) = life.roles.get_mut(usize::from(group.0))
+            {
+                seen.add(config, *group, role.0, at.since(role.1));
+                *role = (*to, at);
+            }
+        }
+        life.last = at;
+        self.mail.sent(recorded);
+        if result != reject {
+            self.differs(place, &what, "reject", &result, &reject);
+        }
+        if let Some(n) =
+            (0..effects.len().max(recorded.len())).find(|n| effects.get(*n) != recorded.get(*n))
+        {
+            let which = format!("effect {}", n + 1);
+            self.differs(place, &what, &which, &effects.get(n), &recorded.get(n));
+        }
+    }
+
+    /// The trace of a life ends.
+    fn ended(&mut self, member: &str, config: &Config, life: &Life) {
+        let seen = self.members.entry(member.to_owned()).or_default();
+        seen.span = seen.span.plus(life.last.since(life.first));
+        for (group, (role, since)) in (0u8..).map(GroupId).zip(&life.roles) {
+            seen.add(config, group, *role, life.last.since(*since));
+        }
+        self.mail.covered(life.incarnation, life.first, life.last);
+    }
+
+    fn differs<T: Serialize>(&mut self, at: &Place, what: &str, which: &str, core: &T, trace: &T) {
+        let json = |of: &T| serde_json::to_string(of).unwrap_or_else(|e| e.to_string());
+        let (core, trace) = (json(core), json(trace));
+        self.flaw(
+            at,
+            format_args!("{what}: {which} differs\n  the core  {core}\n  the trace {trace}"),
+        );
+    }
+
+    fn flaw(&mut self, place: &Place, what: fmt::Arguments<'_>) {
+        self.flaws.push(format!("{place}: {what}"));
+    }
+
+    /// Whether all is as it should be; and all that there is to say.
+    #[must_use]
+    pub fn verdict(mut self) -> (bool, String) {
+        let mail = self.mail.verdict(&mut self.flaws);
+        let turns: u64 = self.members.values().map(|m| m.turns).sum();
+        if turns == 0 {
+            let what = "nothing to compare: no member has a turn in these traces";
+            self.flaws.push(what.to_owned());
+        }
+        let mut out = String::new();
+        for flaw in &self.flaws.shown {
+            put(&mut out, format_args!("✗ {flaw}"));
+        }
+        if let Some(more @ 1..) = self.flaws.count.checked_sub(MOST_SHOWN) {
+            put(&mut out, format_args!("✗ and {more} more"));
+        }
+        for note in &self.notes {
+            put(&mut out, format_args!("! {note}"));
+        }
+        for (name, member) in &self.members {
+            put(&mut out, format_args!("  {name}: {member}"));
+        }
+        let said = match self.flaws.count {
+            0 => "the core does in each what was recorded".to_owned(),
+            n => format!("{n} things are wrong, see above"),
+        };
+        put(&mut out, format_args!("{turns} turns: {said}"));
+        put(&mut out, format_args!("{mail}"));
+        put(&mut out, format_args!("{}", self.watch));
+        (self.flaws.count == 0, out)
+    }
+}
+
+fn put(out: &mut String, line: fmt::Arguments<'_>) {
+    // Writing to a String can't fail.
+    let _ = writeln!(out, "{line}");
+}
+
+impl<'a> File<'a> {
+    fn new(header: &'a Header) -> Result<Self, String> {
+        let seat = |name: &String| match header.spec.prove(name) {
+            Ok(config) => Ok((name.clone(), (config, None))),
+            Err(e) => Err(format!("the configuration in it can't be: {e}")),
+        };
+        Ok(Self {
+            header,
+            seats: header.members.iter().map(seat).collect::<Result<_, _>>()?,
+            time: Span::ZERO,
+        })
+    }
+
+    /// Why a member can't have a turn here.
+    fn stranger(&self, member: &str) -> String {
+        if self.seats.contains_key(member) {
+            return format!("{member} has a turn, and no life that began in this file");
+        }
+        let names = self.header.members.join(", ");
+        format!("the first line does not name {member}; it names {names}")
+    }
+}
+
+impl Member {
+    fn add(&mut self, config: &Config, group: GroupId, role: RoleName, span: Span) {
+        let name = config.group(group).map_or("?", |g| g.name.as_str());
+        let sum = self.roles.entry((name.to_owned(), role)).or_default();
+        *sum = sum.plus(span);
+    }
+}
+
+impl fmt::Display for Member {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lives, turns, rejected) = (self.lives.len(), self.turns, self.rejected);
+        let plural = if lives == 1 { "life" } else { "lives" };
+        let span = self.span;
+        write!(
+            f,
+            "{lives} {plural}, {turns} turns in {span}, {rejected} adverts rejected"
+        )?;
+        let mut of = "";
+        for ((group, role), span) in &self.roles {
+            let role = role.text();
+            if of == group {
+                write!(f, ", {role} {span}")?;
+            } else {
+                write!(f, "; {group}: {role} {span}")?;
+            }
+            of = group;
+        }
+        Ok(())
+    }
+}
+
+/// The true time of a line, if it has one.
+fn time(line: &Line) -> Option<Span> {
+    match line {
+        Line::Start { time, .. } | Line::Received { time, .. } | Line::Turn { time, .. } => *time,
+        Line::State { .. } => None,
+        Line::Kernel { time, .. }
+        | Line::Fault { time, .. }
+        | Line::Request { time, .. }
+        | Line::Died { time, .. }
+        | Line::Stopped { time, .. }
+        | Line::Resumed { time, .. } => Some(*time),
+    }
+}
+
+/// An input in a word or two.
+fn name(config: &Config, input: &Input) -> String {
+    match input {
+        Input::Received(advert) => {
+            let from = config.member(advert.get().from);
+            format!("advert of {}", from.map_or("a stranger", |m| &m.name))
+        }
+        other => serde_json::to_string(other).unwrap_or_else(|e| e.to_string()),
+    }
+}
