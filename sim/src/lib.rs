@@ -8,6 +8,7 @@
 //! - [`story`]: a run as people read it.
 //! - [`world`]: members, kernels, links and an adversary, for the model checker.
 //! - [`model`]: the exhaustive searches of that world.
+//! - [`turmoil`]: the shipped driver on a simulated network, clock and kernel.
 pub mod demo;
 pub mod diagram;
 pub mod idle;
@@ -16,4 +17,5 @@ pub mod mutants;
 pub mod netns;
 pub mod properties;
 pub mod story;
+pub mod turmoil;
 pub mod world;
