@@ -214,17 +214,18 @@ impl World {
             tape.push_back(Taped { at: now, to, what });
         }
         let fate = self.fate(&weather);
-        if let Ok((key, advert)) = wire::decode(bytes) {
-            let what = What::Sent(Sent {
-                id,
-                to,
-                path,
-                advert: Rc::new(advert),
-                key,
-                fate,
-            });
-            self.record(now, Some(from), what);
-        }
+        let (key, advert) = (bytes.split_last_chunk::<{ wire::SEAL }>())
+            .and_then(|(said, _)| wire::decode(said).ok())
+            .expect("the driver sends nothing but adverts");
+        let what = What::Sent(Sent {
+            id,
+            to,
+            path,
+            advert: Rc::new(advert),
+            key,
+            fate,
+        });
+        self.record(now, Some(from), what);
         let Fate::Goes {
             twice,
             corrupt,
@@ -597,6 +598,7 @@ impl World {
         let shows = boot_time(&mut self.dice);
         let ppm = self.plan.members[at(id)].ppm;
         let member = self.member(id);
+        member.fuse = None;
         if member.machine == Machine::Off {
             member.machine = Machine::On;
             member.clock = Clock::new(now, shows, ppm);
@@ -623,6 +625,7 @@ impl World {
 
     fn resume(&mut self, now: u64, id: MemberId) {
         let member = self.member(id);
+        member.fuse = None;
         if member.process == Process::Paused {
             member.process = Process::Up;
         }
