@@ -270,7 +270,8 @@ impl Reader<'_> {
         };
         let moment = e.after_effects.map_or(Moment::Now, Moment::After);
         let mut all = Vec::new();
-        let simple: [(&str, &Option<String>, &dyn Fn(MemberId) -> Change); 9] = [
+        type Simple<'a> = (&'a str, &'a Option<String>, &'a dyn Fn(MemberId) -> Change);
+        let simple: [Simple<'_>; 9] = [
             ("start", &e.start, &Change::Start),
             ("stop", &e.stop, &Change::Stop),
             ("kill", &e.kill, &|m| Change::Kill(m, moment)),
