@@ -209,8 +209,19 @@ impl Change {
             Self::PowerOff(m) => format!("power off {}", name(m)),
             Self::Drift(m, ppm) => format!("clock of {}: {ppm:+} ppm", name(m)),
             Self::ClockStep(m, by) => format!("clock of {} stepped ahead by {by}", name(m)),
-            Self::RefuseHold(m, on) => refusal(name(m), "holds", *on),
-            Self::RefuseRelease(m, on) => refusal(name(m), "releases", *on),
+            Self::Refuse {
+                of,
+                holds,
+                releases,
+            } => {
+                let what = match (holds, releases) {
+                    (true, true) => "refuses holds and releases",
+                    (true, false) => "refuses holds",
+                    (false, true) => "refuses releases",
+                    (false, false) => "refuses nothing any more",
+                };
+                format!("kernel of {} {what}", name(of))
+            }
             Self::Eligible(m, g, ok) => {
                 let not = if *ok { "can" } else { "can't" };
                 format!("kernel of {} {not} serve {}", name(m), plan.group_name(*g))
@@ -230,11 +241,6 @@ impl Change {
             Self::Operator(m, order, _) => format!("{} {}", order_text(*order), name(m)),
         }
     }
-}
-
-fn refusal(name: &str, what: &str, on: bool) -> String {
-    let does = if on { "refuses" } else { "takes" };
-    format!("kernel of {name} {does} {what}")
 }
 
 /// An order as an operator types it.

@@ -101,6 +101,9 @@ impl Run {
 
     /// Takes away what is left of processes that are dead, and begins those that are to run.
     fn tend(&mut self) {
+        if !std::mem::take(&mut self.world.borrow_mut().restless) {
+            return;
+        }
         for (id, address) in self.plan.ids().zip(self.addresses.iter()) {
             let down = self.world.borrow_mut().member(id).process == Process::Down;
             match (down, self.sim.is_host_running(*address)) {

@@ -37,6 +37,8 @@ pub(super) struct World {
     /// What was sent, if somebody will send it again.
     tape: Option<VecDeque<Taped>>,
     answers: Vec<Waiting>,
+    /// A process has died, or is to begin.
+    pub(super) restless: bool,
     pub(super) records: Vec<Record>,
 }
 
@@ -170,6 +172,7 @@ impl World {
             dice,
             next_datagram: 0,
             answers: Vec::new(),
+            restless: true,
             records: Vec::new(),
             plan,
         }
@@ -214,6 +217,7 @@ impl World {
             member.forget_process();
         }
         member.stir.notify_one();
+        self.restless = true;
         let what = match how {
             Process::Down => What::Died,
             Process::Paused | Process::Up => What::Paused,
@@ -255,6 +259,7 @@ impl World {
             Some(false) | None => Process::Down,
         };
         member.forget_process();
+        self.restless = true;
         self.record(now, Some(id), What::Ended);
     }
 
@@ -297,8 +302,14 @@ impl World {
                 self.member(*id).clock.step(now, *by);
                 self.settle(now, *id);
             }
-            Change::RefuseHold(id, on) => self.member(*id).refuses_hold = *on,
-            Change::RefuseRelease(id, on) => self.member(*id).refuses_release = *on,
+            Change::Refuse {
+                of,
+                holds,
+                releases,
+            } => {
+                let member = self.member(*of);
+                (member.refuses_hold, member.refuses_release) = (*holds, *releases);
+            }
             Change::Eligible(id, group, ok) => {
                 let member = self.member(*id);
                 member.gates[usize::from(group.0)].eligible = *ok;
@@ -346,6 +357,7 @@ impl World {
     }
 
     fn start(&mut self, now: u64, id: MemberId) {
+        self.restless = true;
         let shows = boot_time(&mut self.dice);
         let ppm = self.plan.members[at(id)].ppm;
         let member = self.member(id);
@@ -390,6 +402,7 @@ impl World {
     }
 
     fn power_off(&mut self, now: u64, id: MemberId) {
+        self.restless = true;
         let member = self.member(id);
         member.process = Process::Down;
         member.forget_process();
@@ -494,8 +507,7 @@ impl Change {
             | Self::PowerOff(m)
             | Self::Drift(m, _)
             | Self::ClockStep(m, _)
-            | Self::RefuseHold(m, _)
-            | Self::RefuseRelease(m, _)
+            | Self::Refuse { of: m, .. }
             | Self::Eligible(m, _, _)
             | Self::Healthy(m, _, _)
             | Self::Claim(m, _)

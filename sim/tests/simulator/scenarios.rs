@@ -35,7 +35,7 @@ fn every_scenario_is_as_expected() {
     assert!(all.len() >= 30, "{} scenarios", all.len());
     let mut wrong = Vec::new();
     for scenario in all {
-        let scenario = shortened(scenario, Span::from_millis(600_000));
+        let scenario = shortened(scenario, Span::from_millis(300_000));
         let outcome = verdict::run(scenario, |_| {}).unwrap();
         let name = &outcome.scenario.name;
         wrong.extend(outcome.failures.iter().map(|f| {
