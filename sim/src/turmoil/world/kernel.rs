@@ -112,7 +112,7 @@ impl World {
 
     /// shut and confirmed, after the time that it takes.
     fn release(&mut self, now: u64, id: MemberId, group: GroupId, release: ReleaseId) {
-        let due = now + self.plan.confirm_after.as_nanos();
+        let due = now.saturating_add(self.plan.confirm_after.as_nanos());
         self.members[at(id)].gates[usize::from(group.0)].releasing = Some((release, due));
         self.settle(now, id);
     }
