@@ -329,8 +329,9 @@ impl Group {
                     peer: from.peer,
                 }));
             }
-            let over = *conflict && !holds;
-            *conflict = holds;
+            // A witness, which never holds, tells nothing of the rival.
+            let over = *conflict && !holds && seat.config.is_candidate(from.peer);
+            *conflict = (*conflict || holds) && !over;
             if over || news {
                 out.push(Effect::Announce { group });
             }

@@ -9,6 +9,7 @@ use onehold_sim::model::{check, configs};
 use onehold_sim::netns::privilege::Privilege;
 use onehold_sim::netns::{Context, Result, binary, privilege};
 use onehold_sim::replay;
+use onehold_sim::turmoil::command;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::path::PathBuf;
@@ -40,6 +41,9 @@ enum Command {
         #[arg(long, default_value = "127.0.0.1:3000")]
         address: String,
     },
+    /// Run the daemon's own driver on a simulated network, clock and kernel, through scenarios. Exit
+    /// status 1 if one is not as expected.
+    Sim(command::Options),
     /// Measure packets, processor time and memory while nothing happens. Exit status 1 if the
     /// address moved.
     Idle(idle::Options),
@@ -64,6 +68,7 @@ fn run(command: Command) -> std::result::Result<bool, String> {
     match command {
         Command::Check(options) => check::run(&options),
         Command::Replay(options) => replay::run(&options),
+        Command::Sim(options) => command::run(&options),
         Command::Explore { name, address } => explore(&name, &address),
         Command::Demo(options) => {
             let (binary, privilege, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;

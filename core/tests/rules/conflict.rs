@@ -43,6 +43,26 @@ fn r15_under_majority_a_conflict_is_an_alarm_and_no_more() {
 }
 
 #[test]
+fn r15_what_a_witness_says_is_no_end_of_a_conflict() {
+    let mut bench = Alone::holding(&spec(3, MAJORITY), B);
+    let other = Statement {
+        holds: true,
+        ..Statement::default()
+    };
+    let alarm = |e: &Effect| matches!(e, Effect::Report(Event::Conflict { .. }));
+    for (from, says, alarms) in [
+        (A, other, true),
+        (W, Statement::default(), false),
+        (A, other, false),
+    ] {
+        let out = bench.told(from, says);
+        assert_eq!(out.iter().any(alarm), alarms, "{out:?}");
+        assert!(alarms || !announced(&out), "{out:?}");
+        bench.now += ms(1);
+    }
+}
+
+#[test]
 fn r15_the_one_that_stays_announces_when_the_other_has_let_go() {
     let mut bench = Alone::new(2, SURVIVOR, A);
     bench.until(bench.now + ms(D + 152));

@@ -105,7 +105,10 @@ impl Source {
     }
 
     /// Reads the whole text as a `T`.
-    pub(super) fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
+    ///
+    /// # Errors
+    /// A [`FileError`] with the line, the key and the remedy.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
         toml::from_str(&self.text).map_err(|e| {
             let at = e.span().map(|s| s.start);
             let mut key = at.map(|at| self.key_at(at)).unwrap_or_default();
@@ -142,6 +145,15 @@ impl Source {
             rest = rest[k.get_ref().len()..].trim_start_matches('.');
             match v.get_ref() {
                 DeValue::Table(t) if !rest.is_empty() => table = t,
+                DeValue::Array(a) => {
+                    let (number, after) = rest.split_once('.').unwrap_or((rest, ""));
+                    let item = number.parse::<usize>().ok().and_then(|n| a.get(n));
+                    let Some(DeValue::Table(t)) = item.map(|i| i.get_ref()) else {
+                        break;
+                    };
+                    found = item.map(|i| i.span().start);
+                    (table, rest) = (t, after);
+                }
                 _ => break,
             }
         }
@@ -154,7 +166,19 @@ impl Source {
             table.iter().any(|(k, v)| {
                 path.push(k.get_ref().to_string());
                 let on = |span: Range<usize>| span.contains(&offset);
-                let inner = matches!(v.get_ref(), DeValue::Table(t) if find(t, offset, path));
+                let inner = match v.get_ref() {
+                    DeValue::Table(t) => find(t, offset, path),
+                    DeValue::Array(a) => (a.iter().enumerate()).any(|(n, item)| {
+                        path.push(n.to_string());
+                        let hit = matches!(item.get_ref(), DeValue::Table(t)
+                            if find(t, offset, path) || on(item.span()));
+                        if !hit {
+                            path.pop();
+                        }
+                        hit
+                    }),
+                    _ => false,
+                };
                 let hit = inner || on(k.span()) || on(v.span());
                 if !hit {
                     path.pop();

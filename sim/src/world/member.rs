@@ -191,7 +191,7 @@ impl Events {
             .filter(|text| !text.is_empty())
     }
 
-    fn tell(&mut self, event: &Event) {
+    pub(crate) fn tell(&mut self, event: &Event) {
         let name = match event {
             Event::Role { from, to, why, .. } => {
                 if *to == RoleName::Holder {

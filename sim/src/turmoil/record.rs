@@ -1,0 +1,278 @@
+//! What happened in a run, record by record. Nothing else comes out of a run.
+
+use super::plan::{Change, Links, Moment, Plan, Weather};
+use onehold::control::{Order, Reply};
+use onehold::telemetry;
+use onehold_core::advert::{Advert, GroupId, MemberId};
+use onehold_core::effect::Event;
+use onehold_core::reject::KeyId;
+use std::rc::Rc;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// True time, in nanoseconds since the run began.
+    pub at: u64,
+    /// To whom, or by whom; `None` if to the network.
+    pub member: Option<MemberId>,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// The plan changed something.
+    Changed(Change),
+    /// A process began its nth life.
+    Began(u32),
+    /// A process died, in the middle of a turn or not.
+    Died,
+    /// A process was paused in the middle of a turn.
+    Paused,
+    /// A process that was told to stop has ended.
+    Ended,
+    /// A node reported something.
+    Reported(Event),
+    /// From now on the machine answers for the group's addresses.
+    Opened(GroupId),
+    /// From now on it does not.
+    Shut(GroupId, By),
+    /// The kernel refused a hold or a release.
+    KernelRefused(GroupId),
+    /// The neighbours are told.
+    Announced(GroupId),
+    /// The operator got an answer.
+    Answered(Order, Option<GroupId>, Reply),
+    /// The operator found nobody to talk to.
+    NoAnswer(Order),
+    /// A datagram was handed to the network.
+    Sent(Sent),
+    /// A datagram that was recorded is sent again.
+    Replayed(u64),
+    /// A datagram reached a process.
+    Arrived(u64),
+}
+
+/// A datagram that was handed to the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// Its number.
+    pub id: u64,
+    /// To whom.
+    pub to: MemberId,
+    /// Over which path.
+    pub path: u8,
+    /// What it says.
+    pub advert: Rc<Advert>,
+    /// The key that it is sealed with.
+    pub key: KeyId,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The link is cut.
+    Cut,
+    /// It is lost.
+    Lost,
+    /// It goes through.
+    Goes {
+        /// Two copies of it do.
+        twice: bool,
+        /// With a bit flipped.
+        corrupt: bool,
+        /// It is kept back.
+        straggles: bool,
+    },
+}
+
+/// Why a machine no longer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The deadline that its kernel got is past, and the guard's slack with it.
+    Deadline,
+    /// The process let go.
+    Release,
+    /// A new life scrubbed what an earlier one left.
+    Scrub,
+    /// The machine is not run, or off.
+    Machine,
+}
+
+impl Record {
+    /// One line for people, without the time; `None` for datagrams.
+    #[must_use]
+    pub fn story(&self, plan: &Plan) -> Option<String> {
+        let group = |g: &GroupId| match plan.groups() {
+            1 => String::new(),
+            _ => format!("{}: ", plan.group_name(*g)),
+        };
+        let config = self
+            .member
+            .and_then(|m| plan.members.get(usize::from(m.0)))
+            .map(|m| &m.config);
+        Some(match &self.what {
+            What::Changed(change) => format!("! {}", change.text(plan)),
+            What::Began(1) => "starts".to_owned(),
+            What::Began(life) => format!("starts, life {life}"),
+            What::Died => "is killed".to_owned(),
+            What::Paused => "is paused in the middle of a turn".to_owned(),
+            What::Ended => "has ended".to_owned(),
+            What::Reported(event) => telemetry::line(event, config?, None).text,
+            What::Opened(g) => format!("{}answers for the address", group(g)),
+            What::Shut(g, by) => format!("{}no longer answers: {}", group(g), by.text()),
+            What::KernelRefused(g) => format!("{}the kernel refuses", group(g)),
+            What::Announced(g) => format!("{}tells the neighbours (R-16)", group(g)),
+            What::Answered(_, _, Reply::Done { lines }) => format!("answers: {}", lines.join("; ")),
+            What::Answered(_, _, Reply::Refused { why }) => format!("refuses: {why}"),
+            What::Answered(_, _, Reply::Status(_)) => return None,
+            What::NoAnswer(_) => "gives no answer: no process runs there".to_owned(),
+            What::Sent(_) | What::Replayed(_) | What::Arrived(_) => return None,
+        })
+    }
+
+    /// One line with everything in it: two runs are equal if these are.
+    #[must_use]
+    pub fn line(&self, plan: &Plan) -> String {
+        let who = self.member.map_or("-", |m| plan.name(m));
+        let what = match (&self.what, self.story(plan)) {
+            (_, Some(story)) => story,
+            (What::Sent(sent), None) => sent.line(plan),
+            (other, None) => format!("{other:?}"),
+        };
+        format!("{} {who} {what}", self.at)
+    }
+}
+
+impl Sent {
+    fn line(&self, plan: &Plan) -> String {
+        let said = &self.advert;
+        format!(
+            "sends {} to {} path {} {:?}: {:x} at {} to {:x?} echo {:?} {:?}",
+            self.id,
+            plan.name(self.to),
+            self.path,
+            self.fate,
+            said.incarnation.0,
+            said.sent_at.as_nanos(),
+            said.to_incarnation.map(|i| i.0),
+            said.echo.map(|e| e.as_nanos()),
+            said.groups,
+        )
+    }
+}
+
+impl By {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Deadline => "its kernel's deadline is past",
+            Self::Release => "released",
+            Self::Scrub => "a new life scrubbed it (R-9)",
+            Self::Machine => "the machine is not run",
+        }
+    }
+}
+
+impl Change {
+    /// For people.
+    #[must_use]
+    pub fn text(&self, plan: &Plan) -> String {
+        let name = |m: &MemberId| plan.name(*m);
+        let moment = |m: &Moment| match m {
+            Moment::Now => String::new(),
+            Moment::After(n) => format!(" after {n} more effects"),
+        };
+        let path = |l: &Links| match l.path {
+            Some(path) => format!("{} (path {path})", l.text),
+            None => l.text.clone(),
+        };
+        match self {
+            Self::Weather(links, weather) => format!("{}: {}", path(links), weather.text()),
+            Self::Cut(links) => format!("cut {}", path(links)),
+            Self::Heal(links) => format!("heal {}", path(links)),
+            Self::Replay(links, back, every) => {
+                format!(
+                    "replay the last {back} of {}, one each {every}",
+                    path(links)
+                )
+            }
+            Self::Start(m) => format!("start {}", name(m)),
+            Self::Stop(m) => format!("stop {}", name(m)),
+            Self::Kill(m, at) => format!("kill -9 {}{}", name(m), moment(at)),
+            Self::Pause(m, at) => format!("pause {}{}", name(m), moment(at)),
+            Self::Suspend(m) => format!("suspend machine {}; its clock goes on", name(m)),
+            Self::Freeze(m) => format!("freeze machine {} and its clock", name(m)),
+            Self::Resume(m) => format!("resume {}", name(m)),
+            Self::PowerOff(m) => format!("power off {}", name(m)),
+            Self::Drift(m, ppm) => format!("clock of {}: {ppm:+} ppm", name(m)),
+            Self::ClockStep(m, by) => format!("clock of {} stepped ahead by {by}", name(m)),
+            Self::Refuse {
+                of,
+                holds,
+                releases,
+            } => {
+                let what = match (holds, releases) {
+                    (true, true) => "refuses holds and releases",
+                    (true, false) => "refuses holds",
+                    (false, true) => "refuses releases",
+                    (false, false) => "refuses nothing any more",
+                };
+                format!("kernel of {} {what}", name(of))
+            }
+            Self::Eligible(m, g, ok) => {
+                let not = if *ok { "can" } else { "can't" };
+                format!("kernel of {} {not} serve {}", name(m), plan.group_name(*g))
+            }
+            Self::Healthy(m, g, ok) => {
+                let how = if *ok { "healthy" } else { "unhealthy" };
+                format!("service {} on {}: {how}", plan.group_name(*g), name(m))
+            }
+            Self::Claim(m, g) => {
+                let group = plan.group_name(*g);
+                format!(
+                    "somebody claims an address of {group} on the network of {}",
+                    name(m)
+                )
+            }
+            Self::Secrets(m, all) => format!("{} reads secrets {}", name(m), all.join(", ")),
+            Self::Operator(m, order, _) => format!("{} {}", order_text(*order), name(m)),
+        }
+    }
+}
+
+/// An order as an operator types it.
+const fn order_text(order: Order) -> &'static str {
+    match order {
+        Order::Switch => "switch",
+        Order::Standby => "standby",
+        Order::Resume => "resume",
+        Order::PresumeDead => "presume-dead",
+    }
+}
+
+impl Weather {
+    fn text(&self) -> String {
+        let percent = [
+            (self.loss, "lost"),
+            (self.duplicate, "doubled"),
+            (self.corrupt, "corrupted"),
+            (self.straggle, "kept back"),
+        ];
+        let mut all: Vec<String> = (percent.iter())
+            .filter(|(chance, _)| *chance > 0.0)
+            .map(|(chance, what)| format!("{chance} % {what}"))
+            .collect();
+        for (span, what) in [(self.delay, "delay"), (self.jitter, "jitter")] {
+            if span.as_nanos() > 0 {
+                all.push(format!("{what} {span}"));
+            }
+        }
+        if all.is_empty() {
+            all.push("fair".to_owned());
+        }
+        all.join(", ")
+    }
+}

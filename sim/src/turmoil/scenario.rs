@@ -1,0 +1,455 @@
+//! A scenario: a plan, and what is expected of its run. Read from a file; see docs/src/simulator.md.
+
+use super::chaos;
+use super::file::{
+    Counted, Entry, ExpectSection, GroupSection, MemberSection, Refusable, ScenarioFile,
+};
+use super::plan::{Change, Links, MemberPlan, Moment, Plan, member};
+use onehold::config_file::{ArbitrationWord, FailbackWord, FileError, Source};
+use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
+use onehold_core::time::Span;
+use std::path::Path;
+
+/// Most entries that one repeated entry may become.
+const MAX_REPEATS: u64 = 100_000;
+
+/// A run to be, and what is expected of it.
+#[derive(Clone, Debug)]
+pub struct Scenario {
+    /// The file's name without its ending.
+    pub name: String,
+    /// What happens, in one line.
+    pub title: String,
+    /// Which story or complaint this is.
+    pub about: String,
+    /// What is run.
+    pub plan: Plan,
+    /// What must be true; that two never answer is not among it.
+    pub expect: Vec<Expect>,
+    /// Two are expected to answer at once: for how long at most in all, and why.
+    pub two: Option<(Span, String)>,
+}
+
+/// Something that must be true of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Expect {
+    /// From then on.
+    pub from: Span,
+    /// Until then; for a holder, by then.
+    pub until: Span,
+    /// Of which group.
+    pub group: GroupId,
+    /// What.
+    pub what: Expected,
+}
+
+/// What must be true.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expected {
+    /// At the end of the span this one answers, and nobody else; `None`: nobody.
+    Holder(Option<MemberId>),
+    /// At the end of the span the neighbours send to this one.
+    Neighbours(MemberId),
+    /// Nobody begins or ceases to answer.
+    NoRoleChange,
+    /// At no time is nobody there for longer.
+    DarkAtMost(Span),
+    /// Somebody answers for at least so many percent of the time.
+    ServedPercent(f64),
+    /// The member reports something that contains this text.
+    Reports(MemberId, String),
+    /// The member tells the neighbours, or not.
+    Announces(MemberId, bool),
+    /// Something is counted so often at least, in the whole run.
+    Count(Counted, u64),
+}
+
+/// Reads a scenario's file.
+///
+/// # Errors
+/// Names the file, the line, the key and the remedy.
+pub fn read(path: &Path) -> Result<Scenario, FileError> {
+    let text = std::fs::read_to_string(path).map_err(|e| FileError {
+        file: path.to_owned(),
+        line: None,
+        what: format!("can't be read: {e}; `cargo lab sim --list` lists the scenarios"),
+    })?;
+    parse(path, text)
+}
+
+/// Reads a scenario from the text of a file.
+///
+/// # Errors
+/// Names the file, the line, the key and the remedy.
+pub fn parse(path: &Path, text: String) -> Result<Scenario, FileError> {
+    let source = Source::new(path, text);
+    let file: ScenarioFile = source.parse()?;
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    Reader { source: &source }.scenario(name.into_owned(), file)
+}
+
+struct Reader<'a> {
+    source: &'a Source,
+}
+
+impl Reader<'_> {
+    fn scenario(&self, name: String, file: ScenarioFile) -> Result<Scenario, FileError> {
+        let tick = file.tick.0.as_nanos();
+        let whole = tick.is_multiple_of(1_000_000);
+        if !whole || !(1_000_000..=100_000_000).contains(&tick) {
+            return Err(self.wrong("tick", "must be whole milliseconds, \"1ms\" to \"100ms\""));
+        }
+        if !(1..=4).contains(&file.paths) {
+            return Err(self.wrong("paths", "must be 1 to 4"));
+        }
+        self.check_weather("network", file.network.impossible())?;
+        let mut plan = Plan {
+            seed: file.seed,
+            tick: file.tick.0,
+            length: file.length.0,
+            members: self.members(&file)?,
+            paths: file.paths,
+            weather: file.network.into(),
+            confirm_after: file.confirm.0,
+            timeline: Vec::new(),
+        };
+        let off = |id: &MemberId| file.members.get(plan.name(*id)).is_some_and(|m| m.off);
+        let start = plan.ids().filter(|id| !off(id)).map(Change::Start);
+        let mut timeline: Vec<(Span, Change)> = start.map(|c| (Span::ZERO, c)).collect();
+        for (n, entry) in file.timeline.iter().enumerate() {
+            self.entry(&plan, &format!("timeline.{n}"), entry, &mut timeline)?;
+        }
+        if let Some(c) = &file.chaos {
+            if c.every.0 == Span::ZERO || c.does.is_empty() || c.from.0 >= c.until.0 {
+                let what =
+                    "needs `every` above zero, something in `does`, and `from` before `until`";
+                return Err(self.wrong("chaos", what));
+            }
+            if c.until.0.as_nanos() / c.every.0.as_nanos() > MAX_REPEATS {
+                let what = format!("more than {MAX_REPEATS} times until {}", c.until.0);
+                return Err(self.wrong("chaos.every", what));
+            }
+            timeline.extend(chaos::timeline(
+                &plan,
+                &chaos::Chaos {
+                    from: c.from.0,
+                    until: c.until.0,
+                    every: c.every.0,
+                    lasts: c.lasts.0,
+                    does: c.does.clone(),
+                },
+            ));
+        }
+        timeline.sort_by_key(|(at, _)| *at); // stable: what is written first is done first
+        plan.timeline = timeline;
+        let mut expect = Vec::new();
+        for (n, section) in file.expect.iter().enumerate() {
+            expect.push(self.expect(&plan, &format!("expect.{n}"), section)?);
+        }
+        Ok(Scenario {
+            name,
+            title: file.title,
+            about: file.about,
+            plan,
+            expect,
+            two: file.two.map(|two| (two.at_most.0, two.because)),
+        })
+    }
+
+    fn wrong(&self, key: &str, what: impl std::fmt::Display) -> FileError {
+        self.source.error(key, what)
+    }
+
+    fn check_weather(&self, key: &str, wrong: Option<(&str, f64)>) -> Result<(), FileError> {
+        match wrong {
+            None => Ok(()),
+            Some((of, chance)) => {
+                let key = format!("{key}.{of}");
+                Err(self.wrong(&key, format!("{chance}: a chance is 0 to 100 percent")))
+            }
+        }
+    }
+
+    /// Every member's seat. There are lb0 and lb1 always, and w where there is no other witness and
+    /// neither `arbitration` nor `witness` says otherwise.
+    fn members(&self, file: &ScenarioFile) -> Result<Vec<MemberPlan>, FileError> {
+        let alone = file.arbitration == Some(ArbitrationWord::Survivor);
+        let mut sections = file.members.clone();
+        for name in ["lb0", "lb1"] {
+            sections.entry(name.to_owned()).or_default();
+        }
+        if file.witness.unwrap_or(!alone) && !sections.values().any(|m| m.witness) {
+            let witness = sections.entry("w".to_owned()).or_default();
+            witness.witness = true;
+        }
+        let mut groups = file.groups.clone();
+        if groups.is_empty() {
+            groups.insert("web".to_owned(), GroupSection::default());
+        }
+        let spec = Spec {
+            cluster: "sim".to_owned(),
+            members: (sections.iter())
+                .map(|(name, m)| MemberSpec {
+                    name: name.clone(),
+                    witness: m.witness,
+                    addresses: vec![name.clone()],
+                })
+                .collect(),
+            groups: (groups.iter().enumerate())
+                .map(|(n, (name, g))| group(n, name, g))
+                .collect(),
+            arbitration: if alone {
+                Arbitration::Survivor
+            } else {
+                Arbitration::Majority
+            },
+            timing: file.timing.spec(file.arbitration),
+        };
+        let seat = |(name, m): (&String, &MemberSection)| {
+            let mut spec = spec.clone();
+            if let Some(address) = &m.address {
+                let what = "is no IP address; write one such as \"10.0.0.60\"";
+                let key = format!("members.{name}.address");
+                let parsed = (address.parse())
+                    .map_err(|_| self.wrong(&key, format!("`{address}` {what}")))?;
+                spec.groups[0].addresses[0].address = parsed;
+            }
+            let config = spec.prove(name).map_err(|e| match e {
+                SpecError::Key { key, problem } => self.wrong(&key, problem),
+                SpecError::Timing(t) => self.wrong("timing", t),
+            })?;
+            Ok(MemberPlan {
+                config,
+                secret: m.secret.clone().unwrap_or_else(|| "the secret".to_owned()),
+                ppm: m.clock_ppm,
+            })
+        };
+        sections.iter().map(seat).collect()
+    }
+
+    fn entry(
+        &self,
+        plan: &Plan,
+        key: &str,
+        entry: &Entry,
+        timeline: &mut Vec<(Span, Change)>,
+    ) -> Result<(), FileError> {
+        let change = self.change(plan, key, entry)?;
+        let (first, every, until) = match (entry.every, entry.until) {
+            (None, None) => (entry.at.0, Span::from_millis(1), entry.at.0),
+            (Some(every), Some(until)) if every.0 > Span::ZERO => (entry.at.0, every.0, until.0),
+            _ => {
+                let what = "`every` (above zero) and `until` go together: say both, or neither";
+                return Err(self.wrong(&format!("{key}.every"), what));
+            }
+        };
+        if first > plan.length {
+            let what = format!("{first} is after the run's `length`, {}", plan.length);
+            return Err(self.wrong(&format!("{key}.at"), what));
+        }
+        let times = until.as_nanos().saturating_sub(first.as_nanos()) / every.as_nanos();
+        if times > MAX_REPEATS {
+            let what = format!("{times} repetitions; at most {MAX_REPEATS}");
+            return Err(self.wrong(&format!("{key}.every"), what));
+        }
+        for n in 0..=times {
+            let at = first.plus(every.times(n));
+            timeline.push((at, change.clone()));
+        }
+        Ok(())
+    }
+
+    /// What one entry does: exactly one of its keys says so.
+    fn change(&self, plan: &Plan, key: &str, e: &Entry) -> Result<Change, FileError> {
+        let at = |k: &str| format!("{key}.{k}");
+        let id = |k: &str, name: &str| member(name, plan).map_err(|w| self.wrong(&at(k), w));
+        let on = |k: &str, text: &str| {
+            let path = e.path.filter(|p| *p < plan.paths);
+            if path != e.path {
+                let what = format!("they are counted from 0, and `paths` is {}", plan.paths);
+                return Err(self.wrong(&at("path"), what));
+            }
+            Links::parse(text, plan, path).map_err(|what| self.wrong(&at(k), what))
+        };
+        let moment = e.after_effects.map_or(Moment::Now, Moment::After);
+        let mut all = Vec::new();
+        type Simple<'a> = (&'a str, &'a Option<String>, &'a dyn Fn(MemberId) -> Change);
+        let simple: [Simple<'_>; 9] = [
+            ("start", &e.start, &Change::Start),
+            ("stop", &e.stop, &Change::Stop),
+            ("kill", &e.kill, &|m| Change::Kill(m, moment)),
+            ("pause", &e.pause, &|m| Change::Pause(m, moment)),
+            ("suspend", &e.suspend, &Change::Suspend),
+            ("freeze", &e.freeze, &Change::Freeze),
+            ("resume", &e.resume, &Change::Resume),
+            ("power_off", &e.power_off, &Change::PowerOff),
+            ("claim", &e.claim, &|m| Change::Claim(m, GroupId(0))),
+        ];
+        for (k, name, change) in simple {
+            if let Some(name) = name {
+                all.push(change(id(k, name)?));
+            }
+        }
+        if let Some(text) = &e.cut {
+            all.push(Change::Cut(on("cut", text)?));
+        }
+        if let Some(text) = &e.heal {
+            all.push(Change::Heal(on("heal", text)?));
+        }
+        if let Some(text) = &e.weather {
+            let Some(weather) = e.becomes else {
+                let what = "needs `becomes`, such as becomes = { loss = 20.0 }";
+                return Err(self.wrong(&at("weather"), what));
+            };
+            self.check_weather(&at("becomes"), weather.impossible())?;
+            all.push(Change::Weather(on("weather", text)?, weather.into()));
+        }
+        if let Some(r) = &e.replay {
+            let links = on("replay", &r.on)?;
+            all.push(Change::Replay(links, r.last.0, r.every.0));
+        }
+        if let Some(d) = &e.drift {
+            all.push(Change::Drift(id("drift", &d.of)?, d.ppm));
+        }
+        if let Some(s) = &e.clock_step {
+            all.push(Change::ClockStep(id("clock_step", &s.of)?, s.by.0));
+        }
+        if let Some(k) = &e.kernel {
+            let of = id("kernel", &k.of)?;
+            let refuses = |what| k.refuses.contains(&what);
+            all.push(Change::Refuse {
+                of,
+                holds: refuses(Refusable::Hold),
+                releases: refuses(Refusable::Release),
+            });
+        }
+        if let Some(f) = &e.eligible {
+            let group = self.group(plan, &at("eligible"), f.group.as_deref())?;
+            all.push(Change::Eligible(id("eligible", &f.on)?, group, f.is));
+        }
+        if let Some(f) = &e.healthy {
+            let group = self.group(plan, &at("healthy"), f.group.as_deref())?;
+            all.push(Change::Healthy(id("healthy", &f.on)?, group, f.is));
+        }
+        if let Some(s) = &e.secrets {
+            if s.are.is_empty() {
+                return Err(self.wrong(&at("secrets"), "`are` must list at least one secret"));
+            }
+            all.push(Change::Secrets(id("secrets", &s.of)?, s.are.clone()));
+        }
+        if let Some(c) = &e.command {
+            let group = match &c.group {
+                Some(name) => Some(self.group(plan, &at("command"), Some(name))?),
+                None => None,
+            };
+            all.push(Change::Operator(id("command", &c.to)?, c.say, group));
+        }
+        match <[Change; 1]>::try_from(all) {
+            Ok([change]) => Ok(change),
+            Err(all) => {
+                let what = format!(
+                    "{} things are done here; write one [[timeline]] for each, with `at` and one of start, \
+                     stop, kill, pause, suspend, freeze, resume, power_off, cut, heal, weather, replay, \
+                     drift, clock_step, kernel, eligible, healthy, claim, secrets, command",
+                    all.len()
+                );
+                Err(self.wrong(key, what))
+            }
+        }
+    }
+
+    fn group(&self, plan: &Plan, key: &str, name: Option<&str>) -> Result<GroupId, FileError> {
+        let ids = || (0u8..).take(plan.groups()).map(GroupId);
+        let Some(name) = name else {
+            return Ok(GroupId(0));
+        };
+        let found = ids().find(|g| plan.group_name(*g) == name);
+        found.ok_or_else(|| {
+            let all: Vec<&str> = ids().map(|g| plan.group_name(g)).collect();
+            let what = format!("there is no group `{name}`; there are {}", all.join(", "));
+            self.wrong(key, what)
+        })
+    }
+
+    fn expect(&self, plan: &Plan, key: &str, s: &ExpectSection) -> Result<Expect, FileError> {
+        let at = |k: &str| format!("{key}.{k}");
+        let id = |k: &str, name: &str| member(name, plan).map_err(|w| self.wrong(&at(k), w));
+        let who = || match &s.member {
+            Some(name) => id("member", name),
+            None => Err(self.wrong(key, "needs `member`: whose report or announcement?")),
+        };
+        let mut all = Vec::new();
+        match s.holder.as_deref() {
+            None => {}
+            Some("nobody") => all.push(Expected::Holder(None)),
+            Some(name) => all.push(Expected::Holder(Some(id("holder", name)?))),
+        }
+        if let Some(name) = &s.neighbours {
+            all.push(Expected::Neighbours(id("neighbours", name)?));
+        }
+        if s.no_role_change == Some(true) {
+            all.push(Expected::NoRoleChange);
+        }
+        all.extend(s.dark_at_most.map(|most| Expected::DarkAtMost(most.0)));
+        all.extend(s.served_percent.map(Expected::ServedPercent));
+        if let Some(text) = &s.reports {
+            all.push(Expected::Reports(who()?, text.clone()));
+        }
+        if let Some(does) = s.announces {
+            all.push(Expected::Announces(who()?, does));
+        }
+        match (s.count, s.at_least) {
+            (Some(what), Some(least)) => all.push(Expected::Count(what, least)),
+            (None, None) => {}
+            _ => return Err(self.wrong(key, "`count` and `at_least` go together")),
+        }
+        let Ok([what]) = <[Expected; 1]>::try_from(all) else {
+            let what = "exactly one thing is expected in each [[expect]]: holder, neighbours, \
+                        no_role_change, dark_at_most, served_percent, reports, announces, or count";
+            return Err(self.wrong(key, what));
+        };
+        let (from, until) = match (s.at, s.within, s.from, s.until) {
+            (Some(at), within, None, None) => (at.0, at.0.plus(within.unwrap_or_default().0)),
+            (None, None, from, until) => (
+                from.unwrap_or_default().0,
+                until.map_or(plan.length, |u| u.0),
+            ),
+            _ => {
+                let what = "say when with `at` and perhaps `within`, or with `from` and `until`";
+                return Err(self.wrong(key, what));
+            }
+        };
+        if until > plan.length || from > until {
+            let what = format!(
+                "from {from} until {until} is not within the run's `length`, {}",
+                plan.length
+            );
+            return Err(self.wrong(key, what));
+        }
+        let group = self.group(plan, &at("group"), s.group.as_deref())?;
+        Ok(Expect {
+            from,
+            until,
+            group,
+            what,
+        })
+    }
+}
+
+fn group(n: usize, name: &str, g: &GroupSection) -> GroupSpec {
+    GroupSpec {
+        name: name.to_owned(),
+        addresses: vec![Prefix {
+            address: [10, 0, u8::try_from(n).unwrap_or(u8::MAX), 50].into(),
+            length: 24,
+        }],
+        preferred: g.preferred.clone().unwrap_or_else(|| "lb0".to_owned()),
+        failback: match g.failback {
+            FailbackWord::Auto => Failback::Auto,
+            FailbackWord::Manual => Failback::Manual,
+        },
+        failback_delay: g.failback_delay.0,
+        release_when_unhealthy: g.release_when_unhealthy,
+    }
+}

@@ -1,0 +1,340 @@
+//! Reads a run's records and asks the properties at every moment at which something changed.
+//!
+//! It knows nothing but the records: what kernels did, what processes did, and what members said.
+
+use super::file::Counted;
+use super::plan::{Change, Plan};
+use super::record::{Fate, Record, What};
+use crate::properties::{Moment, Property, S1, S2, S4, S5};
+use crate::world::{Adversary, Alive, Events, Facts, Rest, Setup};
+use onehold::control::{Order, Reply};
+use onehold_core::advert::{GroupId, Incarnation, MemberId};
+use onehold_core::config::Arbitration;
+use onehold_core::effect::Event;
+use onehold_core::observe::RoleName;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// A property that a moment broke.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// True time, in nanoseconds.
+    pub at: u64,
+    /// Of which group.
+    pub group: GroupId,
+    /// Which.
+    pub property: Property,
+    /// What was true then, for people.
+    pub facts: String,
+}
+
+/// What is known of a run so far.
+#[derive(Debug)]
+pub struct Watch {
+    plan: Rc<Plan>,
+    setup: Setup,
+    members: Vec<Known>,
+    /// The groups, by id.
+    pub groups: Vec<Served>,
+    /// What was broken: the first moment of each time that a property was.
+    pub broken: Vec<Broken>,
+    /// What was reported, when and by whom, as people read it.
+    pub reports: Vec<(u64, MemberId, String)>,
+    /// How often what happened.
+    pub counts: BTreeMap<Counted, u64>,
+}
+
+/// What is known of one member.
+#[derive(Clone, Debug)]
+struct Known {
+    process: Alive,
+    life: u32,
+    quarantined: bool,
+    groups: Vec<KnownGroup>,
+}
+
+/// What is known of one member in one group.
+#[derive(Clone, Debug)]
+struct KnownGroup {
+    effective: bool,
+    role: RoleName,
+    eligible: bool,
+    healthy: bool,
+    wanted: bool,
+    vote: Option<(MemberId, Incarnation)>,
+}
+
+/// A group's history.
+#[derive(Clone, Debug, Default)]
+pub struct Served {
+    /// Who answered from when on.
+    pub holders: Vec<(u64, Vec<MemberId>)>,
+    /// Who told the neighbours when.
+    pub announced: Vec<(u64, MemberId)>,
+    /// Which properties are broken now.
+    breaking: Vec<&'static str>,
+}
+
+impl Watch {
+    /// One that has seen nothing yet.
+    #[must_use]
+    pub fn new(plan: &Rc<Plan>) -> Self {
+        let group = KnownGroup {
+            effective: false,
+            role: RoleName::Standby,
+            eligible: true,
+            healthy: true,
+            wanted: true,
+            vote: None,
+        };
+        let member = Known {
+            process: Alive::Down,
+            life: 0,
+            quarantined: false,
+            groups: vec![group; plan.groups()],
+        };
+        let served = Served {
+            holders: vec![(0, Vec::new())],
+            ..Served::default()
+        };
+        Self {
+            setup: Setup {
+                seats: plan.members.iter().map(|m| m.config.clone()).collect(),
+                rates: Vec::new(),
+                hindsight: 0,
+                warm_up: 0,
+                adversary: Adversary::default(),
+            },
+            members: vec![member; plan.members.len()],
+            groups: vec![served; plan.groups()],
+            broken: Vec::new(),
+            reports: Vec::new(),
+            counts: BTreeMap::new(),
+            plan: Rc::clone(plan),
+        }
+    }
+
+    /// The next record, not earlier than the one before.
+    pub fn see(&mut self, record: &Record) {
+        let mut events = Events::default();
+        match &record.what {
+            What::Sent(sent) => {
+                self.count(Counted::Sent);
+                match sent.fate {
+                    Fate::Cut => self.count(Counted::Cut),
+                    Fate::Lost => self.count(Counted::Lost),
+                    Fate::Goes {
+                        twice,
+                        corrupt,
+                        straggles,
+                    } => {
+                        let all = [
+                            (twice, Counted::Doubled),
+                            (corrupt, Counted::Corrupted),
+                            (straggles, Counted::Straggled),
+                        ];
+                        let happened = all.into_iter().filter(|(happened, _)| *happened);
+                        happened.for_each(|(_, what)| self.count(what));
+                    }
+                }
+            }
+            What::Replayed(_) => self.count(Counted::Replayed),
+            What::Arrived(_) => self.count(Counted::Arrived),
+            What::Opened(_) => self.count(Counted::Opened),
+            What::Began(_) => self.count(Counted::Began),
+            What::Reported(event) => {
+                events.tell(event);
+                if let (Some(member), Some(text)) = (record.member, record.story(&self.plan)) {
+                    self.reports.push((record.at, member, text));
+                }
+            }
+            _ => {}
+        }
+        let Some(member) = record.member else { return };
+        if self.learn(record, member) || events != Events::default() {
+            self.ask(record.at, member, events);
+        }
+    }
+
+    fn count(&mut self, what: Counted) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Takes note of what a record says of a member; says if that may matter to a property.
+    fn learn(&mut self, record: &Record, member: MemberId) -> bool {
+        let plan = Rc::clone(&self.plan);
+        let Some(known) = self.members.get_mut(usize::from(member.0)) else {
+            return false;
+        };
+        match &record.what {
+            What::Sent(sent) => {
+                let said = &sent.advert;
+                let mut news = known.quarantined != said.quarantined;
+                known.quarantined = said.quarantined;
+                for (group, says) in known.groups.iter_mut().zip(&said.groups) {
+                    let vote = says.vote.map(|b| (b.member, b.incarnation));
+                    news |= group.vote != vote;
+                    group.vote = vote;
+                }
+                return news;
+            }
+            What::Arrived(_) | What::Replayed(_) | What::KernelRefused(_) | What::NoAnswer(_) => {
+                return false;
+            }
+            What::Began(life) => {
+                known.process = Alive::Up;
+                known.life = *life;
+                known.quarantined = true;
+                let witness = !plan.members[0].config.is_candidate(member);
+                for group in &mut known.groups {
+                    group.vote = None;
+                    group.wanted = true;
+                    group.role = if witness {
+                        RoleName::Witness
+                    } else {
+                        RoleName::Standby
+                    };
+                }
+            }
+            What::Died | What::Ended => known.die(),
+            What::Paused => known.process = Alive::Stopped,
+            What::Opened(group) | What::Shut(group, _) => {
+                let opened = matches!(record.what, What::Opened(_));
+                known.groups[usize::from(group.0)].effective = opened;
+                self.note_holders(record.at, *group);
+            }
+            What::Announced(group) => {
+                let served = &mut self.groups[usize::from(group.0)];
+                served.announced.push((record.at, member));
+                return false;
+            }
+            What::Answered(order, group, Reply::Done { .. }) => {
+                let wanted = match order {
+                    Order::Standby => false,
+                    Order::Resume => true,
+                    Order::Switch | Order::PresumeDead => return false,
+                };
+                let groups = known.groups.iter_mut().enumerate();
+                let meant = |i: usize| group.is_none_or(|g| usize::from(g.0) == i);
+                groups
+                    .filter(|(i, _)| meant(*i))
+                    .for_each(|(_, g)| g.wanted = wanted);
+            }
+            What::Answered(..) => return false,
+            What::Reported(event) => {
+                if let Event::Role { group, to, .. } = event {
+                    known.groups[usize::from(group.0)].role = *to;
+                }
+            }
+            What::Changed(change) => known.change(change),
+        }
+        true
+    }
+
+    fn note_holders(&mut self, at: u64, group: GroupId) {
+        let of = usize::from(group.0);
+        let holders = self.plan.ids().filter(|id| {
+            let known = self.members.get(usize::from(id.0));
+            known.is_some_and(|k| k.groups[of].effective)
+        });
+        let holders = holders.collect();
+        self.groups[of].holders.push((at, holders));
+    }
+
+    fn ask(&mut self, at: u64, member: MemberId, events: Events) {
+        let first = match self.setup.seats[0].arbitration() {
+            Arbitration::Majority => S1,
+            Arbitration::Survivor => S2,
+        };
+        for group in (0u8..).take(self.groups.len()).map(GroupId) {
+            let of = usize::from(group.0);
+            let facts: Vec<Facts> = self.members.iter().map(|m| m.facts(of)).collect();
+            let moment = Moment {
+                setup: &self.setup,
+                facts: &facts,
+                rest: Rest::default(),
+                events,
+                member: member.0,
+            };
+            for property in [first, S4, S5] {
+                let breaking = &mut self.groups[of].breaking;
+                let was = breaking.iter().position(|name| *name == property.name);
+                match ((property.holds)(&moment), was) {
+                    (true, Some(i)) => {
+                        breaking.remove(i);
+                    }
+                    (false, None) => {
+                        breaking.push(property.name);
+                        let facts = facts_text(&self.plan, &facts);
+                        self.broken.push(Broken {
+                            at,
+                            group,
+                            property,
+                            facts,
+                        });
+                    }
+                    (true, None) | (false, Some(_)) => {}
+                }
+            }
+        }
+    }
+}
+
+impl Known {
+    fn die(&mut self) {
+        self.process = Alive::Down;
+        for group in &mut self.groups {
+            group.vote = None;
+        }
+    }
+
+    fn change(&mut self, change: &Change) {
+        match change {
+            Change::PowerOff(_) => self.die(),
+            Change::Suspend(_) | Change::Freeze(_) if self.process == Alive::Up => {
+                self.process = Alive::Stopped;
+            }
+            Change::Resume(_) if self.process == Alive::Stopped => self.process = Alive::Up,
+            Change::Stop(_) => self.groups.iter_mut().for_each(|g| g.wanted = false),
+            Change::Eligible(_, group, ok) => self.groups[usize::from(group.0)].eligible = *ok,
+            Change::Healthy(_, group, ok) => self.groups[usize::from(group.0)].healthy = *ok,
+            _ => {}
+        }
+    }
+
+    fn facts(&self, group: usize) -> Facts {
+        let known = &self.groups[group];
+        Facts {
+            process: self.process,
+            effective: known.effective,
+            releasing: known.role == RoleName::Releasing,
+            due: false,
+            role: (self.process != Alive::Down).then_some(known.role),
+            quarantined: self.quarantined,
+            vote: known.vote,
+            eligible: known.eligible,
+            healthy: known.healthy,
+            wanted: known.wanted,
+            life: u8::try_from(self.life).unwrap_or(u8::MAX),
+        }
+    }
+}
+
+fn facts_text(plan: &Plan, facts: &[Facts]) -> String {
+    let of = |(id, f): (MemberId, &Facts)| {
+        let process = match f.process {
+            Alive::Up => "runs",
+            Alive::Stopped => "is not run",
+            Alive::Down => "is dead",
+        };
+        let role = f.role.map_or("", RoleName::text);
+        let answers = if f.effective { ", answers" } else { "" };
+        let vote = match f.vote {
+            Some((to, _)) => format!(", votes for {}", plan.name(to)),
+            None => String::new(),
+        };
+        format!("{} {process} {role}{answers}{vote}", plan.name(id))
+    };
+    let all: Vec<String> = plan.ids().zip(facts).map(of).collect();
+    all.join("; ")
+}

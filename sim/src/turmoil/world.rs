@@ -1,0 +1,532 @@
+//! What outlives the processes: machines, their clocks and kernels, and the network between them.
+//!
+//! The kernels are the truth: a machine answers for a group while its gate is open. The gate shuts by
+//! itself when the member's clock shows the deadline and the guard's slack has passed, whatever its
+//! process does.
+
+mod kernel;
+mod network;
+
+use super::clock::Clock;
+use super::dice::Dice;
+use super::plan::{Change, Links, Moment, Plan, Weather};
+use super::record::{By, Record, What};
+use onehold::control::{Asked, Order, Reply, Request};
+use onehold::driver::Happening;
+use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::auth::{Key, Keys};
+use onehold_core::effect::ReleaseId;
+use onehold_core::input::Input;
+use onehold_core::time::{LocalTime, Span};
+use std::collections::{BTreeMap, VecDeque};
+use std::rc::Rc;
+use tokio::sync::{Notify, oneshot};
+
+/// Most datagrams that are kept to be sent again.
+const MAX_TAPE: usize = 1 << 16;
+
+/// Everything but the processes.
+#[derive(Debug)]
+pub(super) struct World {
+    pub(super) plan: Rc<Plan>,
+    pub(super) members: Vec<Member>,
+    /// By path, sender and receiver.
+    links: Vec<Weather>,
+    dice: Dice,
+    next_datagram: u64,
+    /// What was sent, if somebody will send it again.
+    tape: Option<VecDeque<Taped>>,
+    answers: Vec<Waiting>,
+    /// A process has died, or is to begin.
+    pub(super) restless: bool,
+    pub(super) records: Vec<Record>,
+}
+
+/// One machine.
+#[derive(Debug)]
+pub(super) struct Member {
+    pub(super) clock: Clock,
+    pub(super) machine: Machine,
+    pub(super) process: Process,
+    pub(super) life: u32,
+    /// Lives since the machine was switched on.
+    pub(super) lives_of_boot: u32,
+    secrets: Vec<String>,
+    gates: Vec<Gate>,
+    refuses_hold: bool,
+    refuses_release: bool,
+    /// It was told to stop; and whether to start again once it has ended.
+    stopping: Option<bool>,
+    /// The process dies or is paused after so many more effects.
+    fuse: Option<(u32, Process)>,
+    /// What waits for the process.
+    pub(super) inbox: VecDeque<Happening>,
+    /// What a paused process will do first when it goes on.
+    pub(super) deferred: VecDeque<Act>,
+    /// Datagrams that come late, by when and number.
+    late: BTreeMap<(u64, u64), Late>,
+    /// Something that a waiting process must know has changed.
+    pub(super) stir: Rc<Notify>,
+}
+
+/// A group's gate in a kernel.
+#[derive(Clone, Debug, Default)]
+struct Gate {
+    /// By the member's clock; `None` if it is shut.
+    deadline: Option<LocalTime>,
+    /// A release that is being carried out, and when that is done.
+    releasing: Option<(ReleaseId, u64)>,
+    /// The machine answers for the group.
+    effective: bool,
+    eligible: bool,
+    /// Until when a refused hold keeps it ineligible.
+    penance: Option<u64>,
+    healthy: bool,
+}
+
+/// How a machine is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Machine {
+    On,
+    /// It is not run.
+    Suspended,
+    Off,
+}
+
+/// How a process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Process {
+    Up,
+    Paused,
+    Down,
+}
+
+/// An effect of a turn.
+#[derive(Debug)]
+pub(super) enum Act {
+    Release(GroupId, ReleaseId),
+    Send(MemberId, Vec<u8>),
+    Hold(GroupId, LocalTime),
+    Announce(GroupId),
+}
+
+/// A datagram for a process.
+#[derive(Clone, Debug)]
+pub(super) struct Late {
+    pub(super) from: MemberId,
+    pub(super) path: u8,
+    pub(super) bytes: Vec<u8>,
+}
+
+#[derive(Debug)]
+struct Taped {
+    at: u64,
+    to: MemberId,
+    what: Late,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    member: MemberId,
+    order: Order,
+    group: Option<GroupId>,
+    answer: oneshot::Receiver<Reply>,
+}
+
+fn at(id: MemberId) -> usize {
+    usize::from(id.0)
+}
+
+impl World {
+    pub(super) fn new(plan: Rc<Plan>) -> Self {
+        let mut dice = Dice::new(plan.seed, "network");
+        let gate = Gate {
+            eligible: true,
+            healthy: true,
+            ..Gate::default()
+        };
+        let member = |m: &super::plan::MemberPlan| Member {
+            clock: Clock::new(0, boot_time(&mut dice), m.ppm),
+            machine: Machine::On,
+            process: Process::Down,
+            life: 0,
+            lives_of_boot: 0,
+            secrets: vec![m.secret.clone()],
+            gates: vec![gate.clone(); plan.groups()],
+            refuses_hold: false,
+            refuses_release: false,
+            stopping: None,
+            fuse: None,
+            inbox: VecDeque::new(),
+            deferred: VecDeque::new(),
+            late: BTreeMap::new(),
+            stir: Rc::new(Notify::new()),
+        };
+        let members: Vec<Member> = plan.members.iter().map(member).collect();
+        let links = usize::from(plan.paths) * members.len() * members.len();
+        let replays = |c: &(Span, Change)| matches!(c.1, Change::Replay(..));
+        Self {
+            links: vec![plan.weather.clone(); links],
+            tape: plan.timeline.iter().any(replays).then(VecDeque::new),
+            members,
+            dice,
+            next_datagram: 0,
+            answers: Vec::new(),
+            restless: true,
+            records: Vec::new(),
+            plan,
+        }
+    }
+
+    pub(super) fn member(&mut self, id: MemberId) -> &mut Member {
+        &mut self.members[at(id)]
+    }
+
+    pub(super) fn record(&mut self, at: u64, member: Option<MemberId>, what: What) {
+        self.records.push(Record { at, member, what });
+    }
+
+    fn link(&mut self, path: u8, from: MemberId, to: MemberId) -> &mut Weather {
+        let n = self.members.len();
+        &mut self.links[(usize::from(path) * n + at(from)) * n + at(to)]
+    }
+
+    /// Whether an effect takes place now; the fuse may go off before it.
+    pub(super) fn process_before_effect(&mut self, now: u64, id: MemberId) -> Process {
+        let member = self.member(id);
+        if let (Process::Up, Some((left, then))) = (member.process, &mut member.fuse) {
+            if *left > 0 {
+                *left -= 1;
+            } else {
+                let then = *then;
+                member.fuse = None;
+                self.stop_running(now, id, then);
+            }
+        }
+        self.member(id).process
+    }
+
+    fn stop_running(&mut self, now: u64, id: MemberId, how: Process) {
+        self.settle(now, id);
+        let member = self.member(id);
+        if member.process == Process::Down || member.process == how {
+            return;
+        }
+        member.process = how;
+        if how == Process::Down {
+            member.forget_process();
+        }
+        member.stir.notify_one();
+        self.restless = true;
+        let what = match how {
+            Process::Down => What::Died,
+            Process::Paused | Process::Up => What::Paused,
+        };
+        self.record(now, Some(id), what);
+    }
+
+    /// a life begins: what an earlier one left is scrubbed. Says the life and the keys.
+    pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys) {
+        self.settle(now, id);
+        let member = self.member(id);
+        member.life += 1;
+        member.lives_of_boot += 1;
+        member.forget_process();
+        member.late.retain(|(due, _), _| *due > now); // nobody listened
+        let (life, keys) = (member.life, member.keys());
+        for group in (0u8..).take(self.plan.groups()).map(GroupId) {
+            self.members[at(id)].gates[usize::from(group.0)].deadline = None;
+            self.tell_effective(now, id, group, By::Scrub);
+        }
+        self.record(now, Some(id), What::Began(life));
+        let config = &self.plan.members[at(id)].config;
+        if config.is_candidate(config.me()) {
+            for group in (0u8..).take(self.plan.groups()).map(GroupId) {
+                let member = self.member(id);
+                member.tell_eligible(group);
+                member.tell_healthy(group);
+            }
+        }
+        (life, keys)
+    }
+
+    /// A process that was told to stop has ended; it leaves nothing behind.
+    pub(super) fn end(&mut self, now: u64, id: MemberId) {
+        self.settle(now, id);
+        let member = self.member(id);
+        member.process = match member.stopping {
+            Some(true) => Process::Up,
+            Some(false) | None => Process::Down,
+        };
+        member.forget_process();
+        self.restless = true;
+        self.record(now, Some(id), What::Ended);
+    }
+
+    /// Something is done to the world, between two steps.
+    pub(super) fn change(&mut self, now: u64, change: &Change) {
+        let who = change.member();
+        if let Some(id) = who {
+            self.settle(now, id);
+        }
+        self.record(now, who, What::Changed(change.clone()));
+        match change {
+            Change::Weather(links, weather) => self.set_weather(links, |w| {
+                *w = Weather {
+                    cut: w.cut,
+                    ..weather.clone()
+                }
+            }),
+            Change::Cut(links) => self.set_weather(links, |w| w.cut = true),
+            Change::Heal(links) => {
+                let fair = self.plan.weather.clone();
+                self.set_weather(links, |w| *w = fair.clone());
+            }
+            Change::Replay(links, back, every) => self.replay(now, links, *back, *every),
+            Change::Start(id) => self.start(now, *id),
+            Change::Stop(id) => {
+                self.tell(*id, Happening::Stop);
+                self.member(*id).stopping = Some(false);
+            }
+            Change::Kill(id, moment) => self.interrupt(now, *id, *moment, Process::Down),
+            Change::Pause(id, moment) => self.interrupt(now, *id, *moment, Process::Paused),
+            Change::Suspend(id) => self.set_machine(now, *id, Machine::Suspended),
+            Change::Freeze(id) => {
+                self.set_machine(now, *id, Machine::Suspended);
+                self.member(*id).clock.freeze(now, true);
+            }
+            Change::Resume(id) => self.resume(now, *id),
+            Change::PowerOff(id) => self.power_off(now, *id),
+            Change::Drift(id, ppm) => self.member(*id).clock.set_rate(now, *ppm),
+            Change::ClockStep(id, by) => {
+                self.member(*id).clock.step(now, *by);
+                self.settle(now, *id);
+            }
+            Change::Refuse {
+                of,
+                holds,
+                releases,
+            } => {
+                let member = self.member(*of);
+                (member.refuses_hold, member.refuses_release) = (*holds, *releases);
+            }
+            Change::Eligible(id, group, ok) => {
+                let member = self.member(*id);
+                member.gates[usize::from(group.0)].eligible = *ok;
+                member.tell_eligible(*group);
+            }
+            Change::Healthy(id, group, ok) => {
+                let member = self.member(*id);
+                member.gates[usize::from(group.0)].healthy = *ok;
+                member.tell_healthy(*group);
+            }
+            Change::Claim(id, group) => {
+                let group = *group;
+                self.tell(*id, input_of(Input::ForeignClaim { group }, None));
+            }
+            Change::Secrets(id, all) => {
+                let member = self.member(*id);
+                member.secrets.clone_from(all);
+                let keys = member.keys();
+                let cluster = 0;
+                self.tell(*id, Happening::Keys { cluster, keys });
+            }
+            Change::Operator(id, order, group) => self.operator(now, *id, *order, *group),
+        }
+        if let Some(id) = who {
+            self.member(id).stir.notify_one();
+        }
+    }
+
+    fn set_weather(&mut self, links: &Links, set: impl Fn(&mut Weather)) {
+        for path in 0..self.plan.paths {
+            if links.path.is_none_or(|p| p == path) {
+                for (from, to) in &links.pairs {
+                    set(self.link(path, *from, *to));
+                }
+            }
+        }
+    }
+
+    /// Something for a process, if there is one.
+    fn tell(&mut self, id: MemberId, happening: Happening) {
+        let member = self.member(id);
+        if member.process != Process::Down {
+            member.inbox.push_back(happening);
+        }
+    }
+
+    fn start(&mut self, now: u64, id: MemberId) {
+        self.restless = true;
+        let shows = boot_time(&mut self.dice);
+        let ppm = self.plan.members[at(id)].ppm;
+        let member = self.member(id);
+        member.fuse = None;
+        if member.machine == Machine::Off {
+            member.machine = Machine::On;
+            member.clock = Clock::new(now, shows, ppm);
+            member.lives_of_boot = 0;
+        }
+        if let (Some(again), false) = (&mut member.stopping, member.process == Process::Down) {
+            *again = true;
+        } else if member.process == Process::Down && member.machine == Machine::On {
+            member.process = Process::Up; // `begin` does the rest when it is first run
+        }
+    }
+
+    fn interrupt(&mut self, now: u64, id: MemberId, moment: Moment, how: Process) {
+        match moment {
+            Moment::Now => self.stop_running(now, id, how),
+            Moment::After(effects) => self.member(id).fuse = Some((effects, how)),
+        }
+    }
+
+    fn set_machine(&mut self, now: u64, id: MemberId, machine: Machine) {
+        self.member(id).machine = machine;
+        for group in (0u8..).take(self.plan.groups()).map(GroupId) {
+            self.tell_effective(now, id, group, By::Machine);
+        }
+    }
+
+    fn resume(&mut self, now: u64, id: MemberId) {
+        let member = self.member(id);
+        member.fuse = None;
+        if member.process == Process::Paused {
+            member.process = Process::Up;
+        }
+        if member.machine == Machine::Suspended {
+            member.clock.freeze(now, false);
+            self.settle(now, id);
+            self.set_machine(now, id, Machine::On);
+        }
+    }
+
+    fn power_off(&mut self, now: u64, id: MemberId) {
+        self.restless = true;
+        let member = self.member(id);
+        member.process = Process::Down;
+        member.forget_process();
+        member.late.clear();
+        self.set_machine(now, id, Machine::Off);
+        for gate in &mut self.member(id).gates {
+            gate.deadline = None;
+        }
+    }
+
+    fn operator(&mut self, now: u64, id: MemberId, order: Order, group: Option<GroupId>) {
+        if self.member(id).process == Process::Down {
+            self.record(now, Some(id), What::NoAnswer(order));
+            return;
+        }
+        let (reply, answer) = oneshot::channel();
+        let request = Request::Command {
+            command: order,
+            cluster: None,
+            group: group.map(|g| self.plan.group_name(g).to_owned()),
+        };
+        self.tell(id, Happening::Asked(Asked { request, reply }));
+        self.answers.push(Waiting {
+            member: id,
+            order,
+            group,
+            answer,
+        });
+    }
+
+    /// After a step: what has been answered, and what every kernel has done by itself.
+    pub(super) fn after_step(&mut self, now: u64) {
+        for id in self.plan.ids() {
+            self.settle(now, id);
+        }
+        for mut waiting in std::mem::take(&mut self.answers) {
+            let (id, order) = (waiting.member, waiting.order);
+            match waiting.answer.try_recv() {
+                Ok(reply) => {
+                    self.record(now, Some(id), What::Answered(order, waiting.group, reply));
+                }
+                Err(oneshot::error::TryRecvError::Empty) => self.answers.push(waiting),
+                Err(oneshot::error::TryRecvError::Closed) => {
+                    self.record(now, Some(id), What::NoAnswer(order));
+                }
+            }
+        }
+    }
+}
+
+impl Member {
+    fn keys(&self) -> Keys {
+        let mut keys = self.secrets.iter().map(|s| Key::new(s.as_bytes()));
+        let seal = keys.next().unwrap_or_else(|| Key::new(b""));
+        Keys::new(seal, keys.collect())
+    }
+
+    /// What dies with a process.
+    fn forget_process(&mut self) {
+        self.inbox.clear();
+        self.deferred.clear();
+        self.stopping = None;
+        self.fuse = None;
+        for gate in &mut self.gates {
+            gate.releasing = None; // nobody is left to try
+            gate.penance = None;
+        }
+    }
+
+    fn tell_eligible(&mut self, group: GroupId) {
+        let gate = &self.gates[usize::from(group.0)];
+        let (eligible, penance) = (gate.eligible, gate.penance.is_some());
+        if self.process != Process::Down && !penance {
+            let why = (!eligible).then(|| "the interface is down (simulated)".to_owned());
+            let input = Input::Eligible { group, eligible };
+            self.inbox.push_back(input_of(input, why));
+        }
+    }
+
+    fn tell_healthy(&mut self, group: GroupId) {
+        let healthy = self.gates[usize::from(group.0)].healthy;
+        if self.process != Process::Down {
+            let input = Input::Health { group, healthy };
+            self.inbox.push_back(input_of(input, None));
+        }
+    }
+}
+
+impl Change {
+    /// To whom it is done, if not to the network.
+    #[must_use]
+    pub const fn member(&self) -> Option<MemberId> {
+        match self {
+            Self::Weather(..) | Self::Cut(_) | Self::Heal(_) | Self::Replay(..) => None,
+            Self::Start(m)
+            | Self::Stop(m)
+            | Self::Kill(m, _)
+            | Self::Pause(m, _)
+            | Self::Suspend(m)
+            | Self::Freeze(m)
+            | Self::Resume(m)
+            | Self::PowerOff(m)
+            | Self::Drift(m, _)
+            | Self::ClockStep(m, _)
+            | Self::Refuse { of: m, .. }
+            | Self::Eligible(m, _, _)
+            | Self::Healthy(m, _, _)
+            | Self::Claim(m, _)
+            | Self::Secrets(m, _)
+            | Self::Operator(m, _, _) => Some(*m),
+        }
+    }
+}
+
+/// For how long a machine has been up when its process is first started: up to an hour.
+fn boot_time(dice: &mut Dice) -> u64 {
+    5_000_000_000 + dice.below(3_600_000_000_000)
+}
+
+const fn input_of(input: Input, why: Option<String>) -> Happening {
+    let cluster = 0;
+    Happening::Input {
+        cluster,
+        input,
+        why,
+    }
+}
