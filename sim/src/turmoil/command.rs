@@ -2,6 +2,7 @@
 
 use super::bench::bench;
 use super::scenario::{self, Scenario};
+use super::trace::RunTrace;
 use super::transcript::{Transcript, time};
 use super::verdict::{self, Outcome};
 use clap::Args;
@@ -32,6 +33,9 @@ pub struct Options {
     /// Write every record, datagrams too, a line each.
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Write the run of one scenario as a trace, for `replay` and `report`.
+    #[arg(long, value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Compare the speed with turmoil's alone: the same hosts and ticks, and nothing in them.
     #[arg(long)]
     pub bench: bool,
@@ -72,8 +76,14 @@ pub fn run(options: &Options) -> Result<bool, String> {
         )),
         None => None,
     };
+    if options.trace.is_some() && scenarios.len() != 1 {
+        return Err(
+            "a trace is of one run: `--trace FILE` goes with the name of one scenario".into(),
+        );
+    }
     let mut outcomes = Vec::new();
-    for scenario in scenarios {
+    for mut scenario in scenarios {
+        scenario.plan.traced = options.trace.is_some();
         let plan = Rc::new(scenario.plan.clone());
         let mut transcript = Transcript::new(Rc::clone(&plan));
         if told {
@@ -82,7 +92,15 @@ pub fn run(options: &Options) -> Result<bool, String> {
                 scenario.name, scenario.title, scenario.about
             );
         }
-        let mut result = Ok(());
+        let mut trace = match &options.trace {
+            Some(file) => {
+                let to = BufWriter::new(File::create(file).map_err(|e| failed(file, &e))?);
+                let trace = RunTrace::new(to, Rc::clone(&plan)).map_err(|e| failed(file, &e))?;
+                Some((file, trace))
+            }
+            None => None,
+        };
+        let (mut result, mut traced) = (Ok(()), Ok(()));
         let outcome = verdict::run(scenario, |record| {
             if told {
                 transcript.see(record).iter().for_each(|l| println!("{l}"));
@@ -90,10 +108,18 @@ pub fn run(options: &Options) -> Result<bool, String> {
             if let (Some((_, log)), Ok(())) = (&mut log, &result) {
                 result = writeln!(log, "{}", record.line(&plan));
             }
+            if let (Some((_, trace)), Ok(())) = (&mut trace, &traced) {
+                traced = trace.see(record);
+            }
         })?;
         if let Some((file, log)) = &mut log {
             result
                 .and_then(|()| log.flush())
+                .map_err(|e| failed(file, &e))?;
+        }
+        if let Some((file, trace)) = trace {
+            traced
+                .and_then(|()| trace.end())
                 .map_err(|e| failed(file, &e))?;
         }
         if told {

@@ -9,6 +9,7 @@
 //! - [`verdict`]: whether a run was as expected.
 //! - [`transcript`]: a run as people read it.
 //! - [`chaos`]: a timeline that nobody wrote.
+//! - [`trace`]: a run in the format of the daemon's traces.
 //! - [`command`]: `cargo lab sim`.
 //!
 //! What it never does: look into a node. Who holds is asked of the kernels, and what a member thinks is
@@ -25,6 +26,7 @@ pub mod record;
 pub mod run;
 pub mod scenario;
 mod shell;
+pub mod trace;
 pub mod transcript;
 pub mod verdict;
 pub mod watch;

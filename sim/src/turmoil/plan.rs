@@ -2,7 +2,7 @@
 
 use onehold::control::Order;
 use onehold_core::advert::{GroupId, MemberId};
-use onehold_core::config::Config;
+use onehold_core::config::{Config, Spec};
 use onehold_core::time::Span;
 
 /// A run to be. Equal plans give equal runs, record by record.
@@ -22,6 +22,8 @@ pub struct Plan {
     pub weather: Weather,
     /// How long a kernel takes to carry out a release.
     pub confirm_after: Span,
+    /// Every turn of every node is recorded, too.
+    pub traced: bool,
     /// What happens when; in the order of time.
     pub timeline: Vec<(Span, Change)>,
 }
@@ -29,7 +31,9 @@ pub struct Plan {
 /// One member at the beginning.
 #[derive(Clone, Debug)]
 pub struct MemberPlan {
-    /// The cluster as its file says, from its seat.
+    /// The cluster as its file says.
+    pub spec: Spec,
+    /// The same, proved from its seat.
     pub config: Config,
     /// Its secret.
     pub secret: String,

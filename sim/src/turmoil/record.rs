@@ -3,6 +3,7 @@
 use super::plan::{Change, Links, Moment, Plan, Weather};
 use onehold::control::{Order, Reply};
 use onehold::telemetry;
+use onehold::trace::Line;
 use onehold_core::advert::{Advert, GroupId, MemberId};
 use onehold_core::effect::Event;
 use onehold_core::reject::KeyId;
@@ -52,6 +53,8 @@ pub enum What {
     Replayed(u64),
     /// A datagram reached a process.
     Arrived(u64),
+    /// A node had a turn; only if the plan says `traced`.
+    Traced(Box<Line>),
 }
 
 /// A datagram that was handed to the network.
@@ -130,7 +133,7 @@ impl Record {
             What::Answered(_, _, Reply::Refused { why }) => format!("refuses: {why}"),
             What::Answered(_, _, Reply::Status(_)) => return None,
             What::NoAnswer(_) => "gives no answer: no process runs there".to_owned(),
-            What::Sent(_) | What::Replayed(_) | What::Arrived(_) => return None,
+            What::Sent(_) | What::Replayed(_) | What::Arrived(_) | What::Traced(_) => return None,
         })
     }
 

@@ -112,6 +112,7 @@ impl Reader<'_> {
             paths: file.paths,
             weather: file.network.into(),
             confirm_after: file.confirm.0,
+            traced: false,
             timeline: Vec::new(),
         };
         let off = |id: &MemberId| file.members.get(plan.name(*id)).is_some_and(|m| m.off);
@@ -220,6 +221,7 @@ impl Reader<'_> {
                 SpecError::Timing(t) => self.wrong("timing", t),
             })?;
             Ok(MemberPlan {
+                spec,
                 config,
                 secret: m.secret.clone().unwrap_or_else(|| "the secret".to_owned()),
                 ppm: m.clock_ppm,

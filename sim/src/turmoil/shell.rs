@@ -2,9 +2,11 @@
 
 use super::plan::Plan;
 use super::record::What;
+use super::trace::Tap;
 use super::world::{Act, Late, Machine, Process, World};
 use onehold::driver::{Driver, Happening, Served, Shell};
 use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
+use onehold::trace::Line;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::effect::{Event, ReleaseId};
 use onehold_core::reject::Reject;
@@ -63,7 +65,27 @@ pub(super) async fn live(
     let metrics = metrics(&plan, me);
     let started = shell.now();
     let served = Served::start(config, keys, metrics, incarnation, started, earlier);
-    Driver::new(vec![served], shell).run().await;
+    let mut driver = Driver::new(vec![served], shell);
+    if plan.traced {
+        let name = plan.name(me).to_owned();
+        let start = Line::Start {
+            member: name.clone(),
+            at: started,
+            time: Some(Span::from_nanos(now())),
+            incarnation,
+            earlier,
+        };
+        let mut world_now = world.borrow_mut();
+        world_now.record(now(), Some(me), What::Traced(Box::new(start)));
+        let world = Rc::clone(&world);
+        driver.record(Box::new(Tap {
+            world,
+            me,
+            name,
+            now,
+        }));
+    }
+    driver.run().await;
     world.borrow_mut().end(now(), me);
     Ok(())
 }

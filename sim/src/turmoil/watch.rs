@@ -178,7 +178,11 @@ impl Watch {
                 }
                 return news;
             }
-            What::Arrived(_) | What::Replayed(_) | What::KernelRefused(_) | What::NoAnswer(_) => {
+            What::Arrived(_)
+            | What::Replayed(_)
+            | What::KernelRefused(_)
+            | What::NoAnswer(_)
+            | What::Traced(_) => {
                 return false;
             }
             What::Began(life) => {

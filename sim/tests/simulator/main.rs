@@ -41,6 +41,7 @@ fn three(timeline: &[(u64, Change)]) -> Plan {
         timing: TimingSpec::default(),
     };
     let seat = |name| MemberPlan {
+        spec: spec.clone(),
         config: spec.prove(name).unwrap(),
         secret: "a secret".to_owned(),
         ppm: 0,
@@ -55,6 +56,7 @@ fn three(timeline: &[(u64, Change)]) -> Plan {
         paths: 1,
         weather: Weather::default(),
         confirm_after: Span::from_millis(2),
+        traced: false,
         timeline: start
             .chain(then.map(|(at, what)| (Span::from_millis(*at), what.clone())))
             .collect(),
