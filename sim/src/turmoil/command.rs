@@ -119,7 +119,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
         }
         if let Some((file, trace)) = trace {
             traced
-                .and_then(|()| trace.end())
+                .and_then(|()| trace.end().map(drop))
                 .map_err(|e| failed(file, &e))?;
         }
         if told {

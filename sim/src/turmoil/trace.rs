@@ -99,12 +99,14 @@ impl<W: Write> RunTrace<W> {
         lines.iter().try_for_each(|line| self.writer.line(line))
     }
 
-    /// Everything is written.
+    /// What it was written to, with everything in it.
     ///
     /// # Errors
-    /// If it can't be.
-    pub fn end(self) -> io::Result<()> {
-        self.writer.into_inner().flush()
+    /// If it can't be written.
+    pub fn end(self) -> io::Result<W> {
+        let mut to = self.writer.into_inner();
+        to.flush()?;
+        Ok(to)
     }
 }
 

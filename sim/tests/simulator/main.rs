@@ -2,13 +2,16 @@
 
 mod scenarios;
 
+use onehold::trace::Reader;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
+use onehold_sim::replay::Replay;
 use onehold_sim::turmoil::plan::{Change, MemberPlan, Moment, Plan, Weather};
 use onehold_sim::turmoil::record::{By, Record, What};
 use onehold_sim::turmoil::run::Run;
+use onehold_sim::turmoil::trace::RunTrace;
 use onehold_sim::turmoil::watch::Watch;
 use std::rc::Rc;
 
@@ -116,6 +119,26 @@ fn a_kernel_ends_a_dead_processs_hold_by_itself() {
 fn log(plan: Plan) -> Vec<String> {
     let all = records(plan.clone());
     all.iter().map(|r| r.line(&plan)).collect()
+}
+
+/// What the daemon's driver did in a storm the core does again, turn by turn.
+#[test]
+fn a_traced_run_is_replayed_word_for_word() {
+    let plan = Plan {
+        traced: true,
+        ..stormy(5)
+    };
+    let mut trace = RunTrace::new(Vec::new(), Rc::new(plan.clone())).unwrap();
+    for record in records(plan) {
+        trace.see(&record).unwrap();
+    }
+    let bytes = trace.end().unwrap();
+    let mut replay = Replay::default();
+    replay
+        .read(Reader::new("storm", bytes.as_slice()).unwrap())
+        .unwrap();
+    let (good, verdict) = replay.verdict();
+    assert!(good, "{verdict}");
 }
 
 fn stormy(seed: u64) -> Plan {
