@@ -9,6 +9,7 @@
 //! - [`world`]: members, kernels, links and an adversary, for the model checker.
 //! - [`model`]: the exhaustive searches of that world.
 //! - [`replay`]: recorded runs through the core again.
+//! - [`viewer`]: recorded runs as a page for a browser.
 pub mod demo;
 pub mod diagram;
 pub mod idle;
@@ -18,4 +19,5 @@ pub mod netns;
 pub mod properties;
 pub mod replay;
 pub mod story;
+pub mod viewer;
 pub mod world;
