@@ -44,7 +44,7 @@ pub(super) struct Member {
     pub(super) name: String,
     /// Something of it is in the traces.
     pub(super) traced: bool,
-    pub(super) alive: Vec<Stretch>,
+    pub(super) quarantine: Vec<Stretch>,
     pub(super) stopped: Vec<Stretch>,
 }
 

@@ -21,7 +21,7 @@ pub(super) enum Turning {
 /// A member on its way.
 #[derive(Default)]
 struct Open {
-    alive: Option<i64>,
+    quarantined: Option<i64>,
     stopped: Option<i64>,
     last: i64,
     /// By group.
@@ -64,7 +64,12 @@ pub(super) fn draw(data: &mut Data, turnings: &[Turning]) {
         let Some(belief) = &data.events[n].belief else {
             continue;
         };
-        now.alive.get_or_insert(t);
+        if belief.quarantine.is_some() {
+            now.quarantined.get_or_insert(t);
+        } else {
+            let done = &mut data.members[member].quarantine;
+            end(&mut now.quarantined, t, done);
+        }
         now.last = t;
         for (group, view) in belief.views.iter().enumerate().take(groups) {
             let lane = &mut data.groups[group].lanes[member];
@@ -110,7 +115,8 @@ fn see(lane: &mut Lane, now: &mut Open, group: usize, t: i64, view: &View) {
 
 /// Its process is gone; a lease that it gave its kernel goes on to its end.
 fn end_of_life(data: &mut Data, member: usize, now: &mut Open, t: i64) {
-    end(&mut now.alive, t, &mut data.members[member].alive);
+    let done = &mut data.members[member].quarantine;
+    end(&mut now.quarantined, t, done);
     end(&mut now.stopped, t, &mut data.members[member].stopped);
     for (group, of) in data.groups.iter_mut().enumerate() {
         let lane = &mut of.lanes[member];

@@ -9,8 +9,8 @@ const { events, adverts, members, texts } = data;
 const MOST_ADVERTS = 600;
 const MOST_DOTS = 1500;
 // Pixels.
-const LEFT = 96, RIGHT = 20, TOP = 40, ROW = 30, BOTTOM = 2 * ROW + 16;
-const ROLE = 22, LEASE = 6, ANSWERS = 14, LANE = ROLE + LEASE + ANSWERS + 14;
+const LEFT = 96, RIGHT = 20, TOP = 56, ROW = 34, BOTTOM = 2 * ROW + 12;
+const ROLE = 24, LEASE = 8, ANSWERS = 18, LANE = ROLE + LEASE + ANSWERS + 16;
 const MS = 1e6;
 
 const $ = (id) => document.getElementById(id);
@@ -92,6 +92,7 @@ function pattern(id, colour, back) {
 }
 pattern("stripes", "var(--faint)", 0.15);
 pattern("alarm", "var(--alarm)", 0.3);
+pattern("quarantine", "var(--paper)", 0);
 function marker(id) {
   return defs.append("marker").attr("id", id).attr("viewBox", "-8 -5 10 10")
     .attr("markerWidth", 8).attr("markerHeight", 8).attr("markerUnits", "userSpaceOnUse").attr("orient", "auto");
@@ -99,22 +100,22 @@ function marker(id) {
 marker("arrow").append("path").attr("class", "arrow").attr("d", "M0,0L-8,-4L-8,4Z");
 marker("cross").append("path").attr("class", "cross").attr("d", "M-4,-4L4,4M-4,4L4,-4");
 defs.append("clipPath").attr("id", "clip").append("rect");
-const axis = svg.append("g").attr("transform", `translate(0,${TOP - 8})`);
+const axis = svg.append("g").attr("transform", "translate(0,32)");
 const fixed = svg.append("g");
 const body = svg.append("g").attr("clip-path", "url(#clip)");
 const layer = {};
 for (const of of ["shades", "adverts", "bars", "labels", "rows", "dots", "cursor"]) {
   layer[of] = body.append("g");
 }
-const hint = svg.append("text").attr("class", "hint").attr("text-anchor", "end");
+const hint = svg.append("text").attr("class", "hint").attr("text-anchor", "middle");
 const diamond = d3.symbol(d3.symbolDiamond, 46)();
 
 const zoom = d3.zoom().on("zoom", (e) => { transform = e.transform; draw(); });
 svg.call(zoom).on("dblclick.zoom", null);
 
 // Where a lane has what.
-const step = () => (height - TOP - BOTTOM) / Math.max(1, lanes.length);
-const top = (lane) => TOP + lane * step() + Math.max(4, (step() - LANE) / 2);
+const step = () => (height - TOP - BOTTOM - LANE - 14) / Math.max(1, lanes.length - 1);
+const top = (lane) => TOP + 4 + lane * step();
 const base = (lane) => top(lane) + LANE - 5;
 const row = (n) => height - BOTTOM + 8 + n * ROW;
 const at = (t) => x(t / MS);
@@ -128,9 +129,9 @@ function resize() {
   zoom.extent(inner).translateExtent(inner).scaleExtent([1, most]);
   defs.select("#clip rect").attr("x", LEFT).attr("y", 0)
     .attr("width", Math.max(0, width - LEFT - RIGHT)).attr("height", height);
-  hint.attr("x", width - RIGHT).attr("y", 14);
-  const rows = ["requests", "together"].map((text, n) => ({ text, y: row(n) + 15, of: "small" }));
-  const own = lanes.map((m, lane) => ({ text: name(m), y: top(lane) + 15, of: "name" }));
+  hint.attr("x", (LEFT + width) / 2).attr("y", (base(0) + top(1)) / 2 + 4);
+  const rows = ["requests", "answering"].map((text, n) => ({ text, y: row(n) + 15, of: "small" }));
+  const own = lanes.map((m, lane) => ({ text: name(m), y: top(lane) + 17, of: "name" }));
   fixed.selectAll("text").data([...own, ...rows]).join("text")
     .attr("class", (d) => d.of).attr("x", 12).attr("y", (d) => d.y).text((d) => d.text);
   const lines = [...lanes.map((_, lane) => base(lane)), height - BOTTOM];
@@ -176,24 +177,33 @@ function draw() {
 
 function drawShades() {
   const shown = [], lines = [];
-  const add = (of, from, until, y, h, tip) => {
-    for (const s of inView([[from, until]], stretch)) shown.push({ ...s, of, y, h, tip });
+  const add = (of, from, until, tip) => {
+    for (const s of inView([[from, until]], stretch)) shown.push({ ...s, of, y: 32, h: height - 32, tip });
   };
   for (const fault of data.faults) {
     const tip = () => `fault at ${exact(fault.at)}: ${fault.text}`;
-    if (fault.until !== null) add("fault", fault.at, fault.until, TOP - 8, height - TOP, tip);
-    lines.push({ of: "fault-line", t: fault.at, tip });
+    if (fault.until !== null) add("fault", fault.at, fault.until, tip);
+    lines.push({ of: "fault-line", t: fault.at, until: fault.until, text: fault.text, tip });
   }
   for (const v of data.groups[group].violations) {
-    const tip = () => `${names(v.members)} answered at once for ${rough(v.until - v.from)}`;
-    add("violation", v.from, v.until, row(1), 20, tip);
-    for (const m of v.members) add("violation", v.from, v.until, top(lanes.indexOf(m)) - 3, LANE - 6, tip);
+    const tip = () => `${names(v.members)} answer at once for ${rough(v.until - v.from)}`;
+    add("violation", v.from, v.until, tip);
     lines.push({ of: "violation-line", t: v.from, tip }, { of: "violation-line", t: v.until, tip });
   }
   rects(layer.shades, shown);
   const seen = inView(lines, (l) => [l.t, l.t]);
   layer.shades.selectAll("line").data(seen.map((s) => ({ ...s.d, x: at(s.d.t) }))).join("line")
-    .attr("class", (l) => l.of).attr("x1", (l) => l.x).attr("x2", (l) => l.x).attr("y1", TOP - 8).attr("y2", height);
+    .attr("class", (l) => l.of).attr("x1", (l) => l.x).attr("x2", (l) => l.x).attr("y1", 32).attr("y2", height);
+  const labels = [];
+  let free = LEFT;
+  for (const { d } of inView(lines.filter((l) => l.text), (l) => [l.t, l.until ?? l.t])) {
+    const from = Math.max(at(d.t) + 5, LEFT + 5);
+    if (from < free) continue;
+    free = from + d.text.length * 7;
+    labels.push({ x: from, text: d.text });
+  }
+  layer.shades.selectAll("text").data(labels).join("text").attr("class", "label fault-text")
+    .attr("x", (l) => l.x).attr("y", 48).text((l) => l.text);
 }
 
 function drawBars() {
@@ -204,8 +214,8 @@ function drawBars() {
     const add = (list, of, y, h, tip) => {
       for (const s of inView(list, stretch)) {
         shown.push({ ...s, of: of(s.d), y, h, tip: () => tip(s.d) });
-        if (h > LEASE && s.x2 - s.x1 > 70) {
-          const text = of(s.d).split(" ").pop();
+        const text = of(s.d).split(" ").pop();
+        if (h > LEASE && Math.min(s.x2, width - RIGHT) - Math.max(s.x1, LEFT) > text.length * 7 + 10) {
           labels.push({ text, of: `label ${text}`, x: Math.max(s.x1, LEFT) + 6, y: y + h / 2 + 4 });
         }
       }
@@ -214,8 +224,10 @@ function drawBars() {
     add(roles, (d) => `role ${d[2]}`, y, ROLE, (d) => `${name(m)} believes that it is ${d[2]}\n${span(d)}`);
     add(leases, () => "lease", y + ROLE + 1, LEASE, (d) => `lease of ${name(m)}\n${span(d)}`);
     add(effective, () => "answers", y + ROLE + LEASE + 2, ANSWERS, (d) => `the kernel of ${name(m)} answers\n${span(d)}`);
-    for (const s of inView(members[m].stopped, stretch)) {
-      shown.push({ ...s, of: "stopped", y, h: ROLE, tip: () => `${name(m)} is not run\n${span(s.d)}` });
+    for (const [of, what] of [["quarantine", "in quarantine (R-9)"], ["stopped", "not run"]]) {
+      for (const s of inView(members[m][of], stretch)) {
+        shown.push({ ...s, of, y, h: ROLE, tip: () => `${name(m)} is ${what}\n${span(s.d)}` });
+      }
     }
   });
   rects(layer.bars, shown);
@@ -227,7 +239,7 @@ function drawRows() {
   const { requests, gaps, nobody, violations } = data.groups[group];
   const shown = [], labels = [];
   const [from, until] = x.domain().map((ms) => ms * MS);
-  const first = d3.bisectLeft(requests.map((r) => r[0]), from);
+  const first = d3.bisector((r) => r[0]).left(requests, from);
   let pixel = -1, failed = false;
   for (let n = first; n < requests.length && requests[n][0] <= until; n += 1) {
     const [t, by] = requests[n];
@@ -237,11 +249,11 @@ function drawRows() {
     [pixel, failed] = [px, by === null];
     const of = failed ? "failed" : "answered";
     const tip = () => `request at ${exact(t)}: ${by === null ? "failed" : `answered by ${name(by)}`}`;
-    shown.push({ of, x1: px, x2: px + 1, y: row(0) + (failed ? 0 : 8), h: failed ? 20 : 12, tip });
+    shown.push({ of, x1: px, x2: px + 1, y: row(0) + (failed ? 0 : 6), h: failed ? 16 : 10, tip });
   }
   const add = (list, n, text, tip) => {
     for (const s of inView(list, stretch)) {
-      shown.push({ ...s, of: "gap", y: row(n) + 17, h: 3, tip: () => tip(s.d) });
+      shown.push({ ...s, of: "gap", y: row(n) + 17, h: 4, tip: () => tip(s.d) });
       const label = text(s.d);
       if (s.x2 - s.x1 > label.length * 6) {
         labels.push({ text: label, x: (Math.max(s.x1, LEFT) + Math.min(s.x2, width - RIGHT)) / 2, y: row(n) + 12 });
@@ -250,16 +262,16 @@ function drawRows() {
   };
   const length = (d) => rough(d[1] - d[0]);
   add(gaps, 0, length, (d) => `no answer for ${length(d)}`);
-  add(nobody, 1, (d) => `nobody ${length(d)}`, (d) => `nobody's kernel answers for ${length(d)}`);
+  add(nobody, 1, (d) => `nobody for ${length(d)}`, (d) => `nobody's kernel answers for ${length(d)}`);
   const both = violations.map((v) => [v.from, v.until]);
-  add(both, 1, (d) => `two ${length(d)}`, (d) => `two answer at once for ${length(d)}`);
+  add(both, 1, (d) => `two for ${length(d)}`, (d) => `two answer at once for ${length(d)}`);
   rects(layer.rows, shown);
   const untold = [];
   if (!requests.length) untold.push({ text: "not in these traces", n: 0 });
   if (!data.kernels) untold.push({ text: "who answers is not in these traces", n: 1 });
-  for (const u of untold) labels.push({ text: u.text, x: LEFT + 100, y: row(u.n) + 15, of: "small" });
+  for (const u of untold) labels.push({ text: u.text, x: LEFT + 6, y: row(u.n) + 15, of: "small" });
   layer.rows.selectAll("text").data(labels).join("text").attr("class", (l) => l.of ?? "label gap")
-    .attr("text-anchor", "middle").attr("x", (l) => l.x).attr("y", (l) => l.y).text((l) => l.text);
+    .attr("text-anchor", (l) => (l.of ? "start" : "middle")).attr("x", (l) => l.x).attr("y", (l) => l.y).text((l) => l.text);
 }
 
 // The events in view: the places of the first, and of the one after the last.
@@ -311,7 +323,7 @@ function arrow(a) {
   const lost = a.heard === null;
   const [y1, y2] = from < to ? [base(from) + 4, top(to) - 4] : [top(from) - 4, base(to) + 5];
   const [x1, x2] = [at(times[a.sent]), at(lost ? times[a.sent] + usual : times[a.heard])];
-  const part = lost ? 0.55 : 1;
+  const part = lost ? 0.45 : 1;
   const fate = lost ? "not received in these traces" : `received after ${rough(times[a.heard] - times[a.sent])}`;
   const tip = () => `${name(events[a.sent].member)} to ${name(a.to)}: ${texts[a.says]}\nsent ${exact(times[a.sent])}, ${fate}`;
   return { ...a, lost, x1, y1, x2: x1 + (x2 - x1) * part, y2: y1 + (y2 - y1) * part, tip };
@@ -321,7 +333,7 @@ function drawCursor() {
   const e = events[now];
   const here = e ? [{ x: at(e.t), lane: lanes.indexOf(e.member) }] : [];
   layer.cursor.selectAll("line").data(here).join("line").attr("class", "cursor")
-    .attr("x1", (c) => c.x).attr("x2", (c) => c.x).attr("y1", TOP - 8).attr("y2", height);
+    .attr("x1", (c) => c.x).attr("x2", (c) => c.x).attr("y1", 32).attr("y2", height);
   layer.cursor.selectAll("circle").data(here.filter((c) => c.lane >= 0)).join("circle")
     .attr("class", "cursor-dot").attr("cx", (c) => c.x).attr("cy", (c) => base(c.lane)).attr("r", 6);
 }
@@ -335,7 +347,7 @@ function showEvent() {
   const who = make("h2", "", e.member === undefined ? "the world" : name(e.member));
   const what = make("p", "what", ...withRules(texts[e.what]));
   const did = make("ul", "", ...(e.did ?? []).map((d) => make("li", "", ...withRules(texts[d]))));
-  const rest = [];
+  const rest = e.did ? [] : [make("p", "faint", "nothing came of it")];
   const violation = data.groups[group].violations.find((v) => v.from <= e.t && e.t < v.until);
   if (violation) rest.push(make("p", "alarm", `${names(violation.members)} answer at once`));
   for (const f of data.faults) {
@@ -462,7 +474,7 @@ svg.on("click", (e) => {
   if (on?.n !== undefined) return go(on.n);
   if (on?.sent !== undefined) return go(on.sent);
   const [px, py] = d3.pointer(e, svg.node());
-  const lane = lanes.findIndex((_, n) => py >= TOP + n * step() && py < TOP + (n + 1) * step());
+  const lane = lanes.findIndex((_, n) => py >= top(n) && py < top(n) + LANE);
   const t = x.invert(px) * MS;
   // In a lane, the nearest of that member; elsewhere the nearest of all.
   const own = lane >= 0 ? ofMember[lanes[lane]] : d3.range(events.length);
@@ -489,6 +501,7 @@ function legend() {
     box("its kernel answers", rect("answers")),
     box("two answer", rect("violation")),
     box("fault, until healed", rect("fault")),
+    box("in quarantine", (s) => { rect("role standby")(s); rect("quarantine")(s); }),
     box("not run", rect("stopped")),
     box("advert", line("advert", "arrow")),
     box("not received", line("advert lost", "cross")),

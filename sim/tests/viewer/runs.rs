@@ -70,7 +70,7 @@ pub(crate) struct Run {
     cut: bool,
     step: u64,
     lives: u64,
-    lines: u64,
+    events: u64,
 }
 
 impl Run {
@@ -91,7 +91,7 @@ impl Run {
             cut: false,
             step: 0,
             lives: 0,
-            lines: 0,
+            events: 0,
         };
         (0..names.len()).for_each(|n| run.start(n));
         run
@@ -103,7 +103,7 @@ impl Run {
 
     fn write(&mut self, line: &Line) {
         self.trace.line(line).unwrap();
-        self.lines += 1;
+        self.events += u64::from(!matches!(line, Line::Request { .. }));
     }
 
     pub(crate) fn start(&mut self, member: usize) {
@@ -155,7 +155,7 @@ impl Run {
         let what = if cut { "cut" } else { "heal" };
         let line = Line::Fault {
             time: self.time(),
-            text: format!("{what} lb0 | lb1 </script><b>"),
+            text: format!("{what} lb0 | lb1"),
             members: vec!["lb0".into(), "lb1".into()],
         };
         self.write(&line);
@@ -265,9 +265,9 @@ impl Run {
         self.write(&line);
     }
 
-    /// How many have been written.
-    pub(crate) const fn lines(&self) -> u64 {
-        self.lines
+    /// How much has happened, but for requests.
+    pub(crate) const fn events(&self) -> u64 {
+        self.events
     }
 
     pub(crate) fn text(self) -> String {
