@@ -40,14 +40,14 @@ pub(super) fn draw(data: &mut Data, turnings: &[Turning]) {
         ..Open::default()
     };
     let mut members: Vec<Open> = data.members.iter().map(|_| open()).collect();
-    for n in 0..turnings.len() {
-        let (turning, t) = (turnings[n], data.events[n].t);
-        let Some(member) = data.events[n].member else {
+    for (n, turning) in turnings.iter().enumerate() {
+        let event = &data.events[n];
+        let (t, Some(member)) = (event.t, event.member) else {
             continue;
         };
         data.members[member].traced = true;
         let now = &mut members[member];
-        match turning {
+        match *turning {
             Turning::Start => end_of_life(data, member, now, now.last),
             Turning::Died => end_of_life(data, member, now, t),
             Turning::Stopped => now.stopped = Some(t),

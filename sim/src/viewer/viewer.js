@@ -91,7 +91,6 @@ function pattern(id, colour, back) {
   p.append("rect").attr("width", 2).attr("height", 6).style("fill", colour);
 }
 pattern("stripes", "var(--faint)", 0.15);
-pattern("alarm", "var(--alarm)", 0.3);
 pattern("quarantine", "var(--paper)", 0);
 function marker(id) {
   return defs.append("marker").attr("id", id).attr("viewBox", "-8 -5 10 10")
@@ -269,7 +268,7 @@ function drawRows() {
   const untold = [];
   if (!requests.length) untold.push({ text: "not in these traces", n: 0 });
   if (!data.kernels) untold.push({ text: "who answers is not in these traces", n: 1 });
-  for (const u of untold) labels.push({ text: u.text, x: LEFT + 6, y: row(u.n) + 15, of: "small" });
+  for (const u of untold) labels.push({ text: u.text, x: LEFT + 20, y: row(u.n) + 15, of: "small" });
   layer.rows.selectAll("text").data(labels).join("text").attr("class", (l) => l.of ?? "label gap")
     .attr("text-anchor", (l) => (l.of ? "start" : "middle")).attr("x", (l) => l.x).attr("y", (l) => l.y).text((l) => l.text);
 }
@@ -347,7 +346,7 @@ function showEvent() {
   const who = make("h2", "", e.member === undefined ? "the world" : name(e.member));
   const what = make("p", "what", ...withRules(texts[e.what]));
   const did = make("ul", "", ...(e.did ?? []).map((d) => make("li", "", ...withRules(texts[d]))));
-  const rest = e.did ? [] : [make("p", "faint", "nothing came of it")];
+  const rest = e.did || e.mark ? [] : [make("p", "faint", "nothing came of it")];
   const violation = data.groups[group].violations.find((v) => v.from <= e.t && e.t < v.until);
   if (violation) rest.push(make("p", "alarm", `${names(violation.members)} answer at once`));
   for (const f of data.faults) {

@@ -105,9 +105,23 @@ impl Chromium {
         }
     }
 
-    /// The mouse moves, `mouseMoved`; its wheel turns, `mouseWheel`.
+    /// The middle of an element, in pixels of the page.
+    pub(crate) fn middle(&mut self, selector: &str) -> (f64, f64) {
+        let place = self.run(&format!(
+            "(() => {{ const b = document.querySelector('{selector}').getBoundingClientRect(); \
+             return [b.x + b.width / 2, b.y + b.height / 2]; }})()"
+        ));
+        (place[0].as_f64().unwrap(), place[1].as_f64().unwrap())
+    }
+
+    /// The mouse: `mouseMoved`, `mousePressed`, `mouseReleased`, or by its wheel `mouseWheel`.
     pub(crate) fn mouse(&mut self, kind: &str, (x, y): (f64, f64), wheel: f64) {
-        let event = json!({"type": kind, "x": x, "y": y, "deltaX": 0, "deltaY": wheel});
+        let left = kind == "mousePressed" || kind == "mouseReleased";
+        let button = if left { "left" } else { "none" };
+        let event = json!({
+            "type": kind, "x": x, "y": y, "deltaX": 0, "deltaY": wheel, "button": button,
+            "clickCount": u8::from(left),
+        });
         self.call("Input.dispatchMouseEvent", event);
         // What it does is done before the next frame.
         self.run(

@@ -125,6 +125,78 @@ fn what_is_believed_is_what_the_nodes_say() {
 }
 
 #[test]
+fn the_mouse_points_goes_zooms_and_drags() {
+    let mut browser = shown("mouse", &[&runs::usual()]);
+    let bar = browser.middle("#picture .role.holder");
+    browser.mouse("mouseMoved", bar, 0.0);
+    let tip = browser.text("#tip");
+    assert!(tip.starts_with("lb0 believes that it is holder\n"), "{tip}");
+    let arrow = browser.middle("#picture .advert:nth-child(40)");
+    browser.mouse("mouseMoved", arrow, 0.0);
+    let tip = browser.text("#tip");
+    assert!(
+        tip.contains(" to ") && tip.contains("received after "),
+        "{tip}"
+    );
+
+    let mark = browser.middle("#picture .mark:nth-last-child(1)");
+    browser.mouse("mousePressed", mark, 0.0);
+    browser.mouse("mouseReleased", mark, 0.0);
+    assert!(event(&mut browser).0 > 1);
+
+    let left = "document.querySelector('#picture .tick text').textContent";
+    let all = browser.run(left);
+    (0..10).for_each(|_| browser.mouse("mouseWheel", bar, -120.0));
+    let near = browser.run(left);
+    assert_ne!(near, all);
+    let aside = (bar.0 + 150.0, bar.1);
+    browser.mouse("mousePressed", bar, 0.0);
+    browser.mouse("mouseMoved", aside, 0.0);
+    browser.mouse("mouseReleased", aside, 0.0);
+    assert_ne!(browser.run(left), near);
+    browser.key("0");
+    assert_eq!(browser.run(left), all);
+    assert_eq!(browser.complaints, [""; 0]);
+}
+
+#[test]
+fn a_kernel_outlives_its_process_and_that_is_shown() {
+    let mut text = runs::usual();
+    for (kind, ms) in [("stopped", 6_000_u64), ("resumed", 6_200)] {
+        let line = json!({"kind": kind, "time": ms * 1_000_000, "member": "witness"});
+        text += &format!("{line}\n");
+    }
+    let data = data(&page(&[&text]));
+    let ms = |t: &Value| t.as_i64().unwrap() / 1_000_000;
+    let lane = &data["groups"][0]["lanes"][0];
+    let ends = |of: &str| {
+        let list = lane[of].as_array().unwrap();
+        list.iter().map(|bar| ms(&bar[1])).collect::<Vec<_>>()
+    };
+    // It hands over at 1,500 ms, and is killed at 3,000 ms.
+    let roles = lane["roles"].as_array().unwrap();
+    let killed = roles.iter().find(|role| ms(&role[1]) > 2_500).unwrap();
+    assert!(killed[2] == "holder" && ms(&killed[1]) == 3_000, "{killed}");
+    let kept = |end: &&i64| (3_200..3_460).contains(*end);
+    assert_eq!(ends("leases").iter().filter(kept).count(), 1);
+    assert_eq!(ends("effective").iter().filter(kept).count(), 1);
+    assert_eq!(
+        data["members"][0]["quarantine"].as_array().unwrap().len(),
+        2
+    );
+    let witness = &data["members"][2]["stopped"];
+    assert_eq!((ms(&witness[0][0]), ms(&witness[0][1])), (6_000, 6_200));
+    // The client was not answered at the start, nor between lb0's end and lb1.
+    let gaps = data["groups"][0]["gaps"].as_array().unwrap();
+    assert!(
+        ms(&gaps[0][0]) < 20 && (440..500).contains(&ms(&gaps[0][1])),
+        "{gaps:?}"
+    );
+    let nobody = data["groups"][0]["nobody"].as_array().unwrap();
+    assert!(nobody.len() >= 3, "{nobody:?}");
+}
+
+#[test]
 fn a_violation_is_marked_and_jumped_to() {
     let text = runs::split().replace("cut lb0", "</script><b>cut</b> lb0");
     let mut browser = shown("split", &[&text]);
