@@ -1,7 +1,7 @@
 //! `onehold-lab report`: makes traces one page that a browser shows without a network.
 //!
 //! The traces are replayed, and what each member believed after each turn is asked of its node. The page
-//! only draws what is told here ([`data`]); no rule is in it.
+//! only draws what it is told; no rule is in it.
 
 mod clocks;
 mod data;

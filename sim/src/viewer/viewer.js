@@ -372,6 +372,7 @@ function card(m, t) {
     return to;
   }
   const belief = latest.belief, view = data.views[belief.views[group]];
+  if (!view) return to;
   if (holds(members[m].stopped, t)) head.append(make("span", "tag dead", "not run"));
   head.append(make("span", `tag ${view.role}`, view.role));
   const lines = [];

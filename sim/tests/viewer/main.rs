@@ -232,6 +232,37 @@ fn a_violation_is_marked_and_jumped_to() {
 }
 
 #[test]
+fn s1_what_the_replay_finds_wrong_the_page_shows_and_marks() {
+    let mut run = Run::new(Arbitration::Majority);
+    run.go_on(1_000);
+    let mut text = run.text();
+    for (ms, effective) in [(1_100, true), (1_140, false)] {
+        let time = ms * 1_000_000;
+        let line = json!({
+            "kind": "kernel", "time": time, "member": "lb1", "group": "web", "effective": effective,
+        });
+        text += &format!("{line}\n");
+    }
+    let mut browser = shown("s1", &[&text]);
+    let said = browser.text("#replay");
+    assert!(
+        said.starts_with("✗ the replay found something wrong"),
+        "{said}"
+    );
+    assert!(
+        said.contains("S1: lb0 and lb1 are effective, from 1.1s on for 40ms"),
+        "{said}"
+    );
+    assert_eq!(
+        browser.text("#verdict"),
+        "✗ two answered at once, for 40 ms: show it (v)"
+    );
+    browser.key("v");
+    assert!(browser.text("#event .when").starts_with("1,100.000 ms"));
+    assert_eq!(browser.complaints, [""; 0]);
+}
+
+#[test]
 fn it_is_dark_where_that_is_preferred() {
     let mut browser = shown("dark", &[&runs::split()]);
     let paper = "getComputedStyle(document.body).backgroundColor";
