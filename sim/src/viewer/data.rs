@@ -35,7 +35,7 @@ pub(super) struct Data {
     pub(super) texts: Vec<String>,
     /// Who was effective is in the traces.
     pub(super) kernels: bool,
-    /// The latest instant.
+    /// Just after the latest instant: what is not over by then lasts until here.
     pub(super) end: i64,
 }
 

@@ -77,6 +77,8 @@ pub(super) fn draw(data: &mut Data, turnings: &[Turning]) {
         }
     }
     for (member, mut now) in members.into_iter().enumerate() {
+        let done = &mut data.members[member].stopped;
+        end(&mut now.stopped, data.end, done);
         let last = now.last;
         end_of_life(data, member, &mut now, last);
         for (group, effective) in now.effective.iter_mut().enumerate() {
@@ -127,7 +129,7 @@ fn end_of_life(data: &mut Data, member: usize, now: &mut Open, t: i64) {
 }
 
 fn end(open: &mut Option<i64>, t: i64, done: &mut Vec<Stretch>) {
-    done.extend(open.take().map(|from| (from, t)));
+    done.extend(open.take().map(|from| (from, t.max(from))));
 }
 
 /// From the last answer before a failed request to the next answer.

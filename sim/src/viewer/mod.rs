@@ -386,7 +386,7 @@ impl Viewer {
             views: self.views.all(),
             texts: self.texts.all(),
             kernels: turnings.iter().any(|t| matches!(t, Turning::Kernel { .. })),
-            end: end.unwrap_or(0),
+            end: end.map_or(0, |latest| latest + 1),
         };
         for peer in &mut data.peers {
             let page = |t: &mut i64| *t = self.clocks[peer.clock].page(*t);

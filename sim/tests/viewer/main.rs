@@ -263,6 +263,25 @@ fn s1_what_the_replay_finds_wrong_the_page_shows_and_marks() {
 }
 
 #[test]
+fn what_is_not_over_at_the_end_is_shown() {
+    let mut run = Run::new(Arbitration::Majority);
+    run.go_on(1_000);
+    let time = 1_100_000_000_u64;
+    let stopped = json!({"kind": "stopped", "time": time - 50_000_000, "member": "witness"});
+    // Whoever watches may stop at the first moment of it.
+    let kernel = json!({
+        "kind": "kernel", "time": time, "member": "lb1", "group": "web", "effective": true,
+    });
+    let text = format!("{}{stopped}\n{kernel}\n", run.text());
+    let mut browser = shown("end", &[&text]);
+    browser.key("v");
+    assert_eq!(browser.text("#event .alarm"), "lb0, lb1 answer at once");
+    assert_eq!(browser.count("#beliefs .tag.answers"), 2);
+    assert_eq!(browser.text("#beliefs .tag.dead"), "not run");
+    assert_eq!(browser.complaints, [""; 0]);
+}
+
+#[test]
 fn it_is_dark_where_that_is_preferred() {
     let mut browser = shown("dark", &[&runs::split()]);
     let paper = "getComputedStyle(document.body).backgroundColor";
