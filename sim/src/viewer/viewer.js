@@ -41,7 +41,8 @@ const margin = (end - begin) / 100;
 const whole = d3.scaleLinear([(begin - margin) / MS, (end + margin) / MS], [0, 1]);
 const least = 0.01; // ms in view when zoomed in fully
 
-let group = 0;
+// First the group in which two answered.
+let group = Math.max(0, data.groups.findIndex((g) => g.violations.length));
 let now = 0;
 let transform = d3.zoomIdentity;
 let x = whole.copy();
@@ -512,13 +513,14 @@ function legend() {
 function verdict() {
   const all = data.groups[group].violations, total = d3.sum(all, (v) => v.until - v.from);
   const to = $("verdict");
+  const of = data.groups.length > 1 ? `${data.groups[group].name}: ` : "";
   to.disabled = !all.length;
   if (all.length) {
     to.className = "alarm";
-    to.textContent = `✗ two answered at once, for ${rough(total)}: show it (v)`;
+    to.textContent = `✗ ${of}two answered at once, for ${rough(total)}: show it (v)`;
   } else {
     to.className = data.kernels ? "well" : "unknown";
-    to.textContent = data.kernels ? "✓ never two at once" : "who answered is not in these traces";
+    to.textContent = data.kernels ? `✓ ${of}never two at once` : "who answered is not in these traces";
   }
 }
 
@@ -530,7 +532,8 @@ function start() {
   $("replay").querySelector("summary").textContent = data.good
     ? "✓ the core does what was recorded" : "✗ the replay found something wrong";
   $("replay").querySelector("pre").textContent = data.replay;
-  $("group").replaceChildren(...data.groups.map((g, n) => new Option(g.name, n)));
+  $("group").replaceChildren(...data.groups.map((g, n) => new Option(g.violations.length ? `${g.name} ✗` : g.name, n)));
+  $("group").value = group;
   $("group").hidden = data.groups.length < 2;
   $("group").addEventListener("change", () => { group = Number($("group").value); verdict(); go(now); });
   legend();

@@ -414,3 +414,27 @@ fn the_command_writes_the_page_and_says_what_it_can_not() {
     assert_eq!(status, Some(2), "{said}");
     assert!(said.contains("command.html:1: not a trace"), "{said}");
 }
+
+#[test]
+fn of_several_groups_the_one_with_two_holders_is_shown_first() {
+    let text = runs::split();
+    let (header, lines) = text.split_once('\n').unwrap();
+    let mut header: Value = serde_json::from_str(header).unwrap();
+    let groups = header["spec"]["groups"].as_array_mut().unwrap();
+    let mut db = groups[0].clone();
+    db["name"] = json!("db");
+    db["addresses"][0]["address"] = json!("10.0.0.51");
+    groups.push(db);
+    // The replay finds this wrong, and the page shows it all the same.
+    let mut browser = shown("groups", &[&format!("{header}\n{lines}")]);
+    let groups = "[...document.querySelectorAll('#group option')].map((o) => o.textContent).join()";
+    assert_eq!(browser.run(groups), "db,web ✗");
+    assert!(browser.text("#verdict").starts_with("✗ web: two answered"));
+    browser.run(
+        "document.querySelector('#group').value = 0, \
+         document.querySelector('#group').dispatchEvent(new Event('change')), 0",
+    );
+    assert_eq!(browser.text("#verdict"), "✓ db: never two at once");
+    assert_eq!(browser.count("#picture .answers"), 0);
+    assert_eq!(browser.complaints, [""; 0]);
+}
