@@ -10,6 +10,7 @@
 //! - [`model`]: the exhaustive searches of that world.
 //! - [`replay`]: recorded runs through the core again.
 //! - [`turmoil`]: the shipped driver on a simulated network, clock and kernel.
+//! - [`viewer`]: recorded runs as a page for a browser.
 pub mod demo;
 pub mod diagram;
 pub mod idle;
@@ -20,4 +21,5 @@ pub mod properties;
 pub mod replay;
 pub mod story;
 pub mod turmoil;
+pub mod viewer;
 pub mod world;

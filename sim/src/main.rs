@@ -10,6 +10,7 @@ use onehold_sim::netns::privilege::Privilege;
 use onehold_sim::netns::{Context, Result, binary, privilege};
 use onehold_sim::replay;
 use onehold_sim::turmoil::command;
+use onehold_sim::viewer;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::path::PathBuf;
@@ -51,6 +52,9 @@ enum Command {
     /// does with what they say that it did. Exit status 1 if it does something else, or if two were
     /// effective under `majority`.
     Replay(replay::Options),
+    /// Make traces of one run (all its members) one page: who believed what, who held, which advert went
+    /// where. It opens from the disk.
+    Report(viewer::Options),
 }
 
 fn main() -> ExitCode {
@@ -69,6 +73,7 @@ fn run(command: Command) -> std::result::Result<bool, String> {
         Command::Check(options) => check::run(&options),
         Command::Replay(options) => replay::run(&options),
         Command::Sim(options) => command::run(&options),
+        Command::Report(options) => viewer::run(&options),
         Command::Explore { name, address } => explore(&name, &address),
         Command::Demo(options) => {
             let (binary, privilege, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;

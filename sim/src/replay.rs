@@ -117,12 +117,35 @@ struct Life {
     roles: Vec<(RoleName, LocalTime)>,
 }
 
+/// A line that was replayed.
+#[derive(Debug)]
+pub struct Seen<'a> {
+    /// Its number in the file.
+    pub number: u64,
+    /// What it says.
+    pub line: &'a Line,
+    /// If it is of a life: the member's seat, and its node after it.
+    pub life: Option<(&'a Config, &'a Node)>,
+}
+
 impl Replay {
     /// Replays a trace.
     ///
     /// # Errors
     /// What is wrong with the file, with the line and the remedy.
-    pub fn read<R: BufRead>(&mut self, mut trace: Reader<R>) -> Result<(), String> {
+    pub fn read<R: BufRead>(&mut self, trace: Reader<R>) -> Result<(), String> {
+        self.read_with(trace, |_| {})
+    }
+
+    /// The same, and tells `see` of each line after it was replayed.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with the line and the remedy.
+    pub fn read_with<R: BufRead>(
+        &mut self,
+        mut trace: Reader<R>,
+        mut see: impl FnMut(&Seen<'_>),
+    ) -> Result<(), String> {
         let (name, header) = (trace.name().to_owned(), trace.header().clone());
         let mut file = File::new(&header).map_err(|e| format!("{name}:1: {e}"))?;
         while let Some(line) = trace.next() {
@@ -131,7 +154,14 @@ impl Replay {
                 line: trace.line(),
             };
             match line {
-                Ok(line) => self.line(&mut file, &place, line),
+                Ok(line) => {
+                    self.line(&mut file, &place, &line);
+                    see(&Seen {
+                        number: place.line,
+                        life: file.life(&line),
+                        line: &line,
+                    });
+                }
                 // All lines before it are whole.
                 Err(e) if matches!(e.fault, TraceFault::CutOff) => self.notes.push(e.to_string()),
                 Err(e) => return Err(e.to_string()),
@@ -146,8 +176,8 @@ impl Replay {
         Ok(())
     }
 
-    fn line(&mut self, file: &mut File<'_>, place: &Place, line: Line) {
-        if let Some(time) = time(&line) {
+    fn line(&mut self, file: &mut File<'_>, place: &Place, line: &Line) {
+        if let Some(time) = time(line) {
             if time < file.time {
                 let was = file.time;
                 self.flaw(place, format_args!("true time falls from {was} to {time}"));
@@ -161,10 +191,12 @@ impl Replay {
                 incarnation,
                 earlier,
                 ..
-            } => self.begin(file, place, &member, at, |config| {
-                Node::start(config, incarnation, at, earlier)
+            } => self.begin(file, place, member, *at, |config| {
+                Node::start(config, *incarnation, *at, *earlier)
             }),
-            Line::State { member, at, node } => self.begin(file, place, &member, at, |_| node),
+            Line::State { member, at, node } => {
+                self.begin(file, place, member, *at, |_| node.clone());
+            }
             Line::Received {
                 member,
                 at,
@@ -173,9 +205,9 @@ impl Replay {
                 effects,
                 ..
             } => {
-                self.mail.received(place, &advert);
-                let input = Input::Received(Authentic::assumed(advert));
-                self.turn(file, place, &member, at, input, reject, &effects);
+                self.mail.received(place, advert);
+                let input = Input::Received(Authentic::assumed(advert.clone()));
+                self.turn(file, place, member, *at, input, *reject, effects);
             }
             Line::Turn {
                 member,
@@ -183,19 +215,22 @@ impl Replay {
                 input,
                 effects,
                 ..
-            } => self.turn(file, place, &member, at, input, None, &effects),
+            } => self.turn(file, place, member, *at, input.clone(), None, effects),
             Line::Kernel {
                 time,
                 member,
                 group,
                 effective,
-            } => self.watch.kernel(place, time, member, group, effective),
+            } => {
+                let (member, group) = (member.clone(), group.clone());
+                self.watch.kernel(place, *time, member, group, *effective);
+            }
             Line::Request { answered_by, .. } => self.watch.request(answered_by.is_some()),
             Line::Died { member, .. } => {
-                if let Some((config, life)) = file.seats.get_mut(&member)
+                if let Some((config, life)) = file.seats.get_mut(member)
                     && let Some(life) = life.take()
                 {
-                    self.ended(&member, config, &life);
+                    self.ended(member, config, &life);
                 }
             }
             Line::Fault { .. } | Line::Stopped { .. } | Line::Resumed { .. } => {}
@@ -354,6 +389,19 @@ impl<'a> File<'a> {
             seats: header.members.iter().map(seat).collect::<Result<_, _>>()?,
             time: Span::ZERO,
         })
+    }
+
+    /// The life that a line is of.
+    fn life(&self, line: &Line) -> Option<(&Config, &Node)> {
+        let (Line::Start { member, .. }
+        | Line::State { member, .. }
+        | Line::Received { member, .. }
+        | Line::Turn { member, .. }) = line
+        else {
+            return None;
+        };
+        let (config, life) = self.seats.get(member)?;
+        Some((config, &life.as_ref()?.node))
     }
 
     /// Why a member can't have a turn here.

@@ -182,7 +182,12 @@ fn tests(root: &Path) -> Result {
 /// What the proofs and the whole-program tests need of this machine.
 fn prerequisites(_: &Path) -> Result {
     let mut missing = Vec::new();
-    for (program, package) in [("nginx", "nginx-light"), ("nft", "nftables"), ("z3", "z3")] {
+    for (program, package) in [
+        ("nginx", "nginx-light"),
+        ("nft", "nftables"),
+        ("z3", "z3"),
+        ("chromium", "chromium"),
+    ] {
         match find(program) {
             Some(path) => println!("{program}: {}", path.display()),
             None => missing.push(format!(

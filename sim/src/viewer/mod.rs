@@ -1,0 +1,532 @@
+//! `onehold-lab report`: makes traces one page that a browser shows without a network.
+//!
+//! The traces are replayed, and what each member believed after each turn is asked of its node. The page
+//! only draws what it is told; no rule is in it.
+
+mod clocks;
+mod data;
+mod lanes;
+mod words;
+
+use crate::replay::{Replay, Seen};
+use clap::Args;
+use clocks::{Aligned, Clock, Match, align};
+use data::{Advert, Belief, Data, Event, Fault, Group, Lane, Member, Peer, Table, View};
+use lanes::Turning;
+use onehold::trace::{Line, Reader};
+use onehold_core::advert::{Incarnation, MemberId};
+use onehold_core::config::{Arbitration, Config, Spec};
+use onehold_core::effect::Effect;
+use onehold_core::observe::Snapshot;
+use onehold_core::time::{LocalTime, Span};
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use std::collections::BTreeMap;
+use std::fs;
+use std::hash::BuildHasher as _;
+use std::io::BufRead;
+use std::path::PathBuf;
+
+/// In ns: 36 years; what hostile traces say beyond that is all one, and no sum of it overflows.
+const FOREVER: i64 = 1 << 60;
+
+const PAGE: &str = include_str!("page.html");
+/// What goes where in [`PAGE`].
+const PARTS: [(&str, &str); 4] = [
+    ("/*style*/", include_str!("viewer.css")),
+    ("/*licence*/", include_str!("d3.LICENSE")),
+    ("/*library*/", include_str!("d3.min.js")),
+    ("/*script*/", include_str!("viewer.js")),
+];
+
+/// What to make a page of.
+#[derive(Args, Clone, Debug)]
+pub struct Options {
+    /// Traces of one run: of any of its members, in any order
+    #[arg(required = true, value_name = "TRACE")]
+    traces: Vec<PathBuf>,
+    /// The page; what is there is replaced
+    #[arg(short, long, value_name = "FILE", default_value = "report.html")]
+    output: PathBuf,
+}
+
+/// Writes the page.
+///
+/// # Errors
+/// A file that can't be read as a trace, with the line and the remedy; a page that can't be written.
+pub fn run(options: &Options) -> Result<bool, String> {
+    let mut viewer = Viewer::default();
+    for path in &options.traces {
+        let trace = Reader::open(path).map_err(|e| e.to_string())?;
+        viewer.read(trace)?;
+    }
+    let to = options.output.display();
+    fs::write(&options.output, viewer.page()?).map_err(|e| {
+        format!("{to}: {e}; name a file in a directory that you may write to: --output FILE")
+    })?;
+    println!("{to}: open it in a browser; it needs no network");
+    Ok(true)
+}
+
+/// Traces on their way to the page.
+#[derive(Default)]
+pub struct Viewer {
+    replay: Replay,
+    files: Vec<String>,
+    /// Of all traces, and anybody's seat in it.
+    cluster: Option<(Spec, Config)>,
+    clocks: Vec<Clock>,
+    /// By member and life.
+    clock_of: BTreeMap<(usize, Incarnation), usize>,
+    turns: Vec<Turn>,
+    faults: Vec<Fault>,
+    requests: Vec<(usize, i64, Option<usize>)>,
+    texts: Table<String>,
+    peers: Table<Peer>,
+    views: Table<View>,
+    /// All adverts; `heard` is found at the end, by what they say.
+    adverts: Vec<Advert>,
+    by_content: FxHashMap<u64, usize>,
+    heard: Vec<(u64, usize)>,
+}
+
+/// A line on its way to an event.
+struct Turn {
+    /// Its time is still the clock's, if there is no true one.
+    event: Event,
+    turning: Turning,
+    /// Its clock, the instant by it, and whether there is a true time, too.
+    own: Option<(usize, i64, bool)>,
+}
+
+impl Viewer {
+    /// Replays a trace.
+    ///
+    /// # Errors
+    /// What is wrong with the file, with the line and the remedy.
+    pub fn read<R: BufRead>(&mut self, trace: Reader<R>) -> Result<(), String> {
+        let name = trace.name().to_owned();
+        let spec = &trace.header().spec;
+        let config = match &self.cluster {
+            Some((of_all, config)) if of_all == spec => config.clone(),
+            Some(_) => {
+                let other = self.files.first().map_or("", String::as_str);
+                return Err(format!(
+                    "{name}:1: its cluster is configured otherwise than in {other}; \
+                     make a page of each"
+                ));
+            }
+            None => {
+                let seat = spec.members.first().map_or("", |m| &m.name);
+                let config = spec.prove(seat);
+                config.map_err(|e| format!("{name}:1: the configuration in it can't be: {e}"))?
+            }
+        };
+        self.cluster = Some((spec.clone(), config.clone()));
+        let file = self.files.len();
+        self.files.push(name);
+        let mut replay = std::mem::take(&mut self.replay);
+        let mut before = BTreeMap::new();
+        let read = replay.read_with(trace, |seen| self.see(&config, file, &mut before, seen));
+        self.replay = replay;
+        read
+    }
+
+    fn see(
+        &mut self,
+        config: &Config,
+        file: usize,
+        before: &mut BTreeMap<usize, Snapshot>,
+        seen: &Seen<'_>,
+    ) {
+        let line = seen.line;
+        let member = |name: &str| config.members().iter().position(|m| m.name == name);
+        let group = |name: &str| config.groups().iter().position(|g| g.name == name);
+        let (whose, at, time, turning) = match line {
+            Line::Start {
+                member, at, time, ..
+            } => (Some(member), Some(*at), *time, Turning::Start),
+            Line::State { member, at, .. } => (Some(member), Some(*at), None, Turning::Other),
+            Line::Received {
+                member, at, time, ..
+            }
+            | Line::Turn {
+                member, at, time, ..
+            } => (Some(member), Some(*at), *time, Turning::Other),
+            Line::Kernel {
+                time,
+                member,
+                group: name,
+                effective,
+            } => {
+                let effective = *effective;
+                let turning = group(name).map(|group| Turning::Kernel { group, effective });
+                (
+                    Some(member),
+                    None,
+                    Some(*time),
+                    turning.unwrap_or(Turning::Other),
+                )
+            }
+            Line::Fault { time, .. } => (None, None, Some(*time), Turning::Other),
+            Line::Died { time, member } => (Some(member), None, Some(*time), Turning::Died),
+            Line::Stopped { time, member } => (Some(member), None, Some(*time), Turning::Stopped),
+            Line::Resumed { time, member } => (Some(member), None, Some(*time), Turning::Resumed),
+            Line::Request {
+                time,
+                group: name,
+                answered_by,
+            } => {
+                let by = answered_by.as_deref().and_then(member);
+                let request = |group| (group, nanos(*time), by);
+                return self.requests.extend(group(name).map(request));
+            }
+        };
+        if let Line::Fault {
+            time,
+            text,
+            members,
+        } = line
+        {
+            self.faults.push(Fault {
+                at: nanos(*time),
+                until: None,
+                text: text.clone(),
+                members: members.iter().filter_map(|name| member(name)).collect(),
+            });
+        }
+        let whose = whose.and_then(|name| member(name));
+        let mut turn = Turn {
+            event: Event {
+                t: time.map_or(0, nanos),
+                member: whose,
+                what: self.texts.place(words::what(config, line)),
+                did: Vec::new(),
+                died: turning == Turning::Died,
+                mark: words::is_mark(line),
+                belief: None,
+                file,
+                line: seen.number,
+            },
+            turning,
+            own: None,
+        };
+        if let (Some(member), Some(at), Some((seat, node))) = (whose, at, seen.life) {
+            let after = node.observe(seat, at);
+            let clock = self.clock(member, after.incarnation, at, time);
+            turn.own = Some((clock, local(at), time.is_some()));
+            turn.event.did = self.came(config, at, line, before.get(&member), &after);
+            turn.event.belief = Some(self.belief(config, clock, at, &after));
+            before.insert(member, after);
+        } else if time.is_none() {
+            return; // the replay says what is wrong with it
+        }
+        self.turns.push(turn);
+    }
+
+    /// The clock of a life, which has come to an instant.
+    fn clock(
+        &mut self,
+        member: usize,
+        life: Incarnation,
+        at: LocalTime,
+        time: Option<Span>,
+    ) -> usize {
+        let place = *self.clock_of.entry((member, life)).or_insert_with(|| {
+            self.clocks.push(Clock::new(member, local(at)));
+            self.clocks.len() - 1
+        });
+        if let Some(time) = time {
+            self.clocks[place].anchor(local(at), nanos(time));
+        }
+        place
+    }
+
+    /// What came of a turn, in words; its adverts are kept, to be matched by what they say.
+    fn came(
+        &mut self,
+        config: &Config,
+        at: LocalTime,
+        line: &Line,
+        before: Option<&Snapshot>,
+        after: &Snapshot,
+    ) -> Vec<usize> {
+        let event = self.turns.len();
+        let (input, effects) = match line {
+            Line::Received {
+                advert, effects, ..
+            } => {
+                let content = FxBuildHasher.hash_one(advert);
+                self.heard.push((content, event));
+                (None, effects)
+            }
+            Line::Turn { input, effects, .. } => (Some(input), effects),
+            _ => return Vec::new(),
+        };
+        for effect in effects {
+            if let Effect::Send { to, advert } = effect {
+                self.by_content
+                    .insert(FxBuildHasher.hash_one(advert), self.adverts.len());
+                self.adverts.push(Advert {
+                    sent: event,
+                    heard: None,
+                    to: usize::from(to.0),
+                    says: self.texts.place(words::advert(config, advert)),
+                });
+            }
+        }
+        let came = words::came(config, at, input, before, after, effects);
+        came.into_iter()
+            .map(|text| self.texts.place(text))
+            .collect()
+    }
+
+    /// What a member believes. Instants are its clock's.
+    fn belief(&mut self, config: &Config, clock: usize, at: LocalTime, seen: &Snapshot) -> Belief {
+        let ago = |span: Span| local(at) - nanos(span);
+        let left = |span: Span| local(at) + nanos(span);
+        let id = |member: MemberId| usize::from(member.0);
+        let mut peers = Vec::new();
+        for peer in &seen.peers {
+            let says = peer.says.iter();
+            let says = says.map(|said| self.texts.place(words::statement(config, said)));
+            let peer = Peer {
+                clock,
+                member: id(peer.member),
+                heard: peer.heard_ago.map(ago),
+                echo: peer.echo_ago.map(ago),
+                two_way: peer.two_way,
+                quarantined: peer.quarantined,
+                says: says.collect(),
+            };
+            peers.push(self.peers.place(peer));
+        }
+        let mut views = Vec::new();
+        for group in &seen.groups {
+            let view = View {
+                clock,
+                role: group.role,
+                holder: group.holder.map(id),
+                lease: group.lease_left.map(left),
+                vote: group.vote.map(|ballot| id(ballot.member)),
+                vote_until: group.vote_left.map(left),
+                votes: group.votes.iter().copied().map(id).collect(),
+                is: self.texts.place(words::flags(group)),
+            };
+            views.push(self.views.place(view));
+        }
+        Belief {
+            quarantine: seen.quarantine_left.map(left),
+            peers,
+            views,
+        }
+    }
+
+    /// The page.
+    ///
+    /// # Errors
+    /// If there is nothing to show.
+    pub fn page(self) -> Result<String, String> {
+        let json = serde_json::to_string(&self.data()?).map_err(|e| e.to_string())?;
+        let mut page = PAGE.to_owned();
+        for (place, part) in PARTS {
+            page = page.replace(place, part);
+        }
+        // Whatever a name or a text says, it neither ends the script nor begins another.
+        Ok(page.replace("/*data*/", &json.replace('<', "\\u003c")))
+    }
+
+    fn data(mut self) -> Result<Data, String> {
+        let Some((spec, config)) = self.cluster.take() else {
+            return Err("there is no trace to make a page of; name one".to_owned());
+        };
+        let mut adverts = self.match_adverts();
+        let clocks = self.bring_together(&adverts, &config);
+        let order = self.sort();
+        for advert in &mut adverts {
+            advert.sent = order[advert.sent];
+            advert.heard = advert.heard.map(|event| order[event]);
+        }
+        adverts.sort_by_key(|advert| advert.sent);
+        let (turnings, events): (Vec<Turning>, Vec<Event>) =
+            self.turns.into_iter().map(|t| (t.turning, t.event)).unzip();
+        let requests = self.requests.iter().map(|(_, time, _)| *time);
+        let end = events.iter().map(|e| e.t).chain(requests).max();
+        let members = config.members().iter().map(|m| Member {
+            name: m.name.clone(),
+            ..Member::default()
+        });
+        let group = |(n, of): (usize, &onehold_core::config::Group)| Group {
+            name: of.name.clone(),
+            lanes: config.members().iter().map(|_| Lane::default()).collect(),
+            requests: (self.requests.iter())
+                .filter(|(group, ..)| *group == n)
+                .map(|(_, time, by)| (*time, *by))
+                .collect(),
+            ..Group::default()
+        };
+        let (good, replay) = self.replay.verdict();
+        let mut data = Data {
+            cluster: spec.cluster,
+            arbitration: match spec.arbitration {
+                Arbitration::Majority => "majority".to_owned(),
+                Arbitration::Survivor => "survivor".to_owned(),
+            },
+            clocks,
+            good,
+            replay,
+            files: self.files,
+            rules: words::rules(),
+            members: members.collect(),
+            groups: config.groups().iter().enumerate().map(group).collect(),
+            faults: healed(self.faults),
+            events,
+            adverts,
+            peers: self.peers.all(),
+            views: self.views.all(),
+            texts: self.texts.all(),
+            kernels: turnings.iter().any(|t| matches!(t, Turning::Kernel { .. })),
+            end: end.map_or(0, |latest| latest + 1),
+        };
+        for peer in &mut data.peers {
+            let page = |t: &mut i64| *t = self.clocks[peer.clock].page(*t);
+            [&mut peer.heard, &mut peer.echo]
+                .into_iter()
+                .flatten()
+                .for_each(page);
+        }
+        for view in &mut data.views {
+            let page = |t: &mut i64| *t = self.clocks[view.clock].page(*t);
+            let both = [&mut view.lease, &mut view.vote_until];
+            both.into_iter().flatten().for_each(page);
+        }
+        lanes::draw(&mut data, &turnings);
+        Ok(data)
+    }
+
+    /// Finds where the adverts were heard. One that arrives again is another arrow.
+    fn match_adverts(&mut self) -> Vec<Advert> {
+        let mut all = std::mem::take(&mut self.adverts);
+        for (content, event) in &self.heard {
+            let Some(n) = self.by_content.get(content) else {
+                continue;
+            };
+            let advert = &mut all[*n];
+            if advert.heard.is_none() {
+                advert.heard = Some(*event);
+                continue;
+            }
+            let again = Advert {
+                heard: Some(*event),
+                ..*advert
+            };
+            all.push(again);
+        }
+        all
+    }
+
+    /// Gives every event the page's time. How that was done.
+    fn bring_together(&mut self, adverts: &[Advert], config: &Config) -> String {
+        let own = |event: usize| self.turns[event].own.map(|(clock, at, _)| (clock, at));
+        let matches: Vec<Match> = adverts
+            .iter()
+            .filter_map(|advert| {
+                Some(Match {
+                    sent: own(advert.sent)?,
+                    heard: own(advert.heard?)?,
+                })
+            })
+            .collect();
+        let said = align(&mut self.clocks, &matches);
+        for turn in &mut self.turns {
+            if let Some((clock, at, timed)) = turn.own {
+                let clock = &self.clocks[clock];
+                if !timed {
+                    turn.event.t = clock.page(at);
+                }
+                let quarantine = turn
+                    .event
+                    .belief
+                    .as_mut()
+                    .and_then(|b| b.quarantine.as_mut());
+                quarantine.into_iter().for_each(|t| *t = clock.page(*t));
+            }
+        }
+        clocks_text(&said, self.clocks.len(), config)
+    }
+
+    /// Brings the events into order, and says where each has gone.
+    fn sort(&mut self) -> Vec<usize> {
+        let mut order: Vec<usize> = (0..self.turns.len()).collect();
+        order.sort_by_key(|n| self.turns[*n].event.t); // those of one instant stay in order
+        let mut to = vec![0; order.len()];
+        for (place, from) in order.iter().enumerate() {
+            to[*from] = place;
+        }
+        self.turns.sort_by_key(|turn| turn.event.t);
+        to
+    }
+}
+
+/// A fault is over when something of the same members, or of more, is healed.
+fn healed(mut faults: Vec<Fault>) -> Vec<Fault> {
+    faults.sort_by_key(|fault| fault.at);
+    for n in 0..faults.len() {
+        if !faults[n].text.starts_with("heal") {
+            continue;
+        }
+        let (before, rest) = faults.split_at_mut(n);
+        let Some(heal) = rest.first() else { continue };
+        for fault in before {
+            let whole = heal.members.is_empty();
+            let covers = whole || fault.members.iter().all(|m| heal.members.contains(m));
+            if covers && !fault.text.starts_with("heal") {
+                fault.until.get_or_insert(heal.at);
+            }
+        }
+    }
+    faults
+}
+
+fn clocks_text(said: &Aligned, all: usize, config: &Config) -> String {
+    if said.unknown == 0 {
+        return "Times are true times, from the traces.".to_owned();
+    }
+    let names = |members: &[usize]| {
+        let names = members.iter().filter_map(|m| config.members().get(*m));
+        names
+            .map(|m| m.name.as_str())
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    let mut text = if said.unknown == all {
+        "True time is not in these traces, and each member has a clock of its own. ".to_owned()
+    } else {
+        "True time is not in all of these traces. ".to_owned()
+    };
+    let doubt = said.doubt as f64 / 1e6;
+    text += &format!(
+        "The clocks were brought together by the adverts that two members both have, as if an advert \
+         took as long there as back: two members may be off by {doubt:.3} ms. "
+    );
+    if !said.one_way.is_empty() {
+        let names = names(&said.one_way);
+        text += &format!(
+            "Adverts with {names} are there in one direction only: they were taken to need no time. "
+        );
+    }
+    if !said.alone.is_empty() {
+        let names = names(&said.alone);
+        text += &format!(
+            "A life of {names} exchanged no advert with any other here: where it stands is a guess. "
+        );
+    }
+    text
+}
+
+fn nanos(span: Span) -> i64 {
+    i64::try_from(span.as_nanos()).map_or(FOREVER, |nanos| nanos.min(FOREVER))
+}
+
+fn local(at: LocalTime) -> i64 {
+    nanos(at.since(LocalTime::from_nanos(0)))
+}
