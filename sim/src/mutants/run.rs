@@ -42,7 +42,7 @@ impl Default for Options {
             jobs: available_parallelism().map_or(1, NonZero::get),
             baseline: Vec::new(),
             original: None,
-            limit: Duration::from_secs(60),
+            limit: Duration::from_secs(120),
             json: None,
             markdown: None,
         }
