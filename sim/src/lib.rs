@@ -8,6 +8,7 @@
 //! - [`story`]: a run as people read it.
 //! - [`world`]: members, kernels, links and an adversary, for the model checker.
 //! - [`model`]: the exhaustive searches of that world.
+//! - [`sweep`]: many seeds of the simulator, each with faults that nobody chose.
 //! - [`turmoil`]: the shipped driver on a simulated network, clock and kernel.
 pub mod demo;
 pub mod diagram;
@@ -17,5 +18,6 @@ pub mod mutants;
 pub mod netns;
 pub mod properties;
 pub mod story;
+pub mod sweep;
 pub mod turmoil;
 pub mod world;

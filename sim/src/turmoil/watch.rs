@@ -5,8 +5,8 @@
 use super::file::Counted;
 use super::plan::{Change, Plan};
 use super::record::{Fate, Record, What};
-use crate::properties::{Moment, Property, S1, S2, S4, S5};
-use crate::world::{Adversary, Alive, Events, Facts, Rest, Setup};
+use crate::properties::{Moment, Property, S1, S2, S3, S4, S5};
+use crate::world::{Adversary, Alive, Events, Facts, Rest, Setup, incarnation};
 use onehold::control::{Order, Reply};
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::config::Arbitration;
@@ -34,6 +34,8 @@ pub struct Watch {
     plan: Rc<Plan>,
     setup: Setup,
     members: Vec<Known>,
+    /// Lives as the properties number them.
+    lives: BTreeMap<Incarnation, Incarnation>,
     /// The groups, by id.
     pub groups: Vec<Served>,
     /// What was broken: the first moment of each time that a property was.
@@ -61,6 +63,8 @@ struct KnownGroup {
     eligible: bool,
     healthy: bool,
     wanted: bool,
+    /// The operator has presumed its peer dead in this life.
+    presumed_dead: bool,
     vote: Option<(MemberId, Incarnation)>,
 }
 
@@ -85,6 +89,7 @@ impl Watch {
             eligible: true,
             healthy: true,
             wanted: true,
+            presumed_dead: false,
             vote: None,
         };
         let member = Known {
@@ -107,6 +112,7 @@ impl Watch {
                 adversary: Adversary::default(),
             },
             members: vec![member; plan.members.len()],
+            lives: BTreeMap::new(),
             groups: vec![served; plan.groups()],
             broken: Vec::new(),
             reports: Vec::new(),
@@ -170,10 +176,15 @@ impl Watch {
         match &record.what {
             What::Sent(sent) => {
                 let said = &sent.advert;
+                let numbered = incarnation(member, life_number(known.life));
+                self.lives.insert(said.incarnation, numbered);
                 let mut news = known.quarantined != said.quarantined;
                 known.quarantined = said.quarantined;
                 for (group, says) in known.groups.iter_mut().zip(&said.groups) {
-                    let vote = says.vote.map(|b| (b.member, b.incarnation));
+                    let vote = says.vote.map(|b| {
+                        let life = self.lives.get(&b.incarnation);
+                        (b.member, *life.unwrap_or(&b.incarnation))
+                    });
                     news |= group.vote != vote;
                     group.vote = vote;
                 }
@@ -190,6 +201,7 @@ impl Watch {
                 for group in &mut known.groups {
                     group.vote = None;
                     group.wanted = true;
+                    group.presumed_dead = false;
                     group.role = if witness {
                         RoleName::Witness
                     } else {
@@ -210,16 +222,16 @@ impl Watch {
                 return false;
             }
             What::Answered(order, group, Reply::Done { .. }) => {
-                let wanted = match order {
-                    Order::Standby => false,
-                    Order::Resume => true,
-                    Order::Switch | Order::PresumeDead => return false,
-                };
-                let groups = known.groups.iter_mut().enumerate();
                 let meant = |i: usize| group.is_none_or(|g| usize::from(g.0) == i);
-                groups
-                    .filter(|(i, _)| meant(*i))
-                    .for_each(|(_, g)| g.wanted = wanted);
+                let groups = known.groups.iter_mut().enumerate();
+                for (_, of) in groups.filter(|(i, _)| meant(*i)) {
+                    match order {
+                        Order::Standby => of.wanted = false,
+                        Order::Resume => of.wanted = true,
+                        Order::PresumeDead => of.presumed_dead = true,
+                        Order::Switch => {}
+                    }
+                }
             }
             What::Answered(..) => return false,
             What::Reported(event) => {
@@ -243,9 +255,9 @@ impl Watch {
     }
 
     fn ask(&mut self, at: u64, member: MemberId, events: Events) {
-        let first = match self.setup.seats[0].arbitration() {
-            Arbitration::Majority => S1,
-            Arbitration::Survivor => S2,
+        let properties: &[Property] = match self.setup.seats[0].arbitration() {
+            Arbitration::Majority => &[S1, S3, S4, S5],
+            Arbitration::Survivor => &[S2, S4, S5],
         };
         for group in (0u8..).take(self.groups.len()).map(GroupId) {
             let of = usize::from(group.0);
@@ -257,7 +269,7 @@ impl Watch {
                 events,
                 member: member.0,
             };
-            for property in [first, S4, S5] {
+            for property in properties {
                 let breaking = &mut self.groups[of].breaking;
                 let was = breaking.iter().position(|name| *name == property.name);
                 match ((property.holds)(&moment), was) {
@@ -270,7 +282,7 @@ impl Watch {
                         self.broken.push(Broken {
                             at,
                             group,
-                            property,
+                            property: *property,
                             facts,
                         });
                     }
@@ -318,10 +330,14 @@ impl Known {
             eligible: known.eligible,
             healthy: known.healthy,
             wanted: known.wanted,
-            presumed_dead: false,
-            life: u8::try_from(self.life).unwrap_or(u8::MAX),
+            presumed_dead: known.presumed_dead,
+            life: life_number(self.life),
         }
     }
+}
+
+fn life_number(life: u32) -> u8 {
+    u8::try_from(life).unwrap_or(u8::MAX)
 }
 
 fn facts_text(plan: &Plan, facts: &[Facts]) -> String {
