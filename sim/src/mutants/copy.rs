@@ -1,4 +1,4 @@
-//! The mutated copy of the workspace: `core` and `sim` with all edits made, and one module more.
+//! The mutated copy of the workspace: `core`, `real` and `sim` with all edits made, and one module more.
 
 use super::list::{Mutant, edits_by_file};
 use super::patch::patched;
@@ -11,14 +11,14 @@ use std::path::{Path, PathBuf};
 pub const VARIABLE: &str = "ONEHOLD_MUTANT";
 
 /// The packages that the copy has.
-const PACKAGES: [&str; 2] = ["core", "sim"];
+const PACKAGES: [&str; 3] = ["core", "real", "sim"];
 /// The folders of a package that it needs; `fuzz` is a workspace of its own.
 const PARTS: [&str; 4] = ["Cargo.toml", "src", "tests", "benches"];
 
 /// Quick to build, quick to run. Warnings are for the original.
 const MANIFEST: &str = r#"[workspace]
 resolver = "3"
-members = ["core", "sim"]
+members = ["core", "real", "sim"]
 
 [workspace.lints.rust]
 warnings = "allow"
@@ -134,7 +134,7 @@ fn append(files: &mut BTreeMap<PathBuf, Vec<u8>>, file: &str, text: &str) -> Res
     Ok(())
 }
 
-/// The workspace's manifest, less what is not for two packages alone.
+/// The workspace's manifest, less what is not for these packages alone.
 fn manifest(workspace: &Path) -> Result<String> {
     let path = workspace.join("Cargo.toml");
     let text = fs::read_to_string(&path).context(|| path.display())?;

@@ -1,10 +1,11 @@
 //! `onehold-lab sweep` and `onehold-lab merge`.
 
 use super::draw::Draw;
-use super::judge::{self, Seen, Violation};
+use super::judge::{self, NO_PANIC, Seen, Violation};
 use super::report::{Found, Report};
 use super::shrink::ddmin;
 use crate::demo::Screen;
+use crate::mutants;
 use crate::turmoil::transcript::Transcript;
 use clap::Args;
 use std::num::NonZero;
@@ -16,6 +17,9 @@ use std::time::{Duration, Instant};
 
 /// For so many broken seeds the fewest faults are looked for.
 const MOST_SHRUNK: usize = 5;
+
+/// How long all seeds may take with one mutant.
+const MUTANT_LIMIT: Duration = Duration::from_secs(3_600);
 
 /// What to run.
 #[derive(Args, Clone, Debug)]
@@ -41,6 +45,16 @@ pub struct Options {
     /// Write what came of it as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Break one half of a rule at a time, in a copy of the core, and say within how many seeds that is
+    /// found.
+    #[arg(long)]
+    pub mutants: bool,
+    /// Only these mutants.
+    #[arg(long, requires = "mutants", value_name = "NAME")]
+    pub only: Vec<String>,
+    /// Write the table of mutants as Markdown.
+    #[arg(long, requires = "mutants", value_name = "FILE")]
+    pub markdown: Option<PathBuf>,
     /// Directory for scenarios with the fewest faults that break a promise.
     #[arg(long, default_value = "target/lab", value_name = "DIR")]
     pub scenarios: PathBuf,
@@ -61,9 +75,9 @@ fn range(text: &str) -> Result<(u64, u64), String> {
     let parsed = text
         .split_once("..")
         .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
-    parsed
-        .filter(|(a, b)| a < b)
-        .ok_or_else(|| "write the first seed and the one after the last, such as 0..1000".to_owned())
+    parsed.filter(|(a, b)| a < b).ok_or_else(|| {
+        "write the first seed and the one after the last, such as 0..1000".to_owned()
+    })
 }
 
 fn shard(text: &str) -> Result<(u64, u64), String> {
@@ -83,6 +97,9 @@ pub fn run(options: &Options) -> Result<bool, String> {
     if let Some(seed) = options.seed {
         return tell(seed, &options.scenarios);
     }
+    if options.mutants {
+        return run_mutants(options);
+    }
     let mut screen = Screen::new();
     let report = sweep(options, &mut screen)?;
     report.lines().iter().for_each(|l| screen.line(l));
@@ -92,12 +109,29 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(report.violations.is_empty())
 }
 
+fn run_mutants(options: &Options) -> Result<bool, String> {
+    let (from, to) = options.seeds;
+    let jobs = options.jobs.unwrap_or(2);
+    let options = mutants::Options {
+        only: options.only.clone(),
+        sweep: Some(format!("{from}..{to}")),
+        jobs,
+        limit: MUTANT_LIMIT,
+        json: options.json.clone(),
+        markdown: options.markdown.clone(),
+        ..mutants::Options::default()
+    };
+    mutants::run(&options, &AtomicBool::new(false)).map_err(|e| e.to_string())?;
+    Ok(true)
+}
+
 /// Adds up what shards have written. `Ok(true)` if every promise was kept.
 ///
 /// # Errors
 /// If a file can't be read or written.
 pub fn merge(options: &Merge) -> Result<bool, String> {
-    let shards: Result<Vec<Report>, String> = options.files.iter().map(|f| Report::read(f)).collect();
+    let shards: Result<Vec<Report>, String> =
+        options.files.iter().map(|f| Report::read(f)).collect();
     let report = Report::merged(&shards?);
     for found in &report.violations {
         println!("{}", broken(&found.violation));
@@ -116,12 +150,16 @@ pub fn merge(options: &Merge) -> Result<bool, String> {
 /// If the simulator failed, or a scenario can't be written.
 pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
     let began = Instant::now();
-    let limit = options.minutes.map(|m| Duration::from_secs_f64(60.0 * m.max(0.0)));
+    let limit = options
+        .minutes
+        .map(|m| Duration::from_secs_f64(60.0 * m.max(0.0)));
     let (from, to) = options.seeds;
     let (share, of) = options.shard;
     let next = AtomicU64::new(from + share);
     let stop = AtomicBool::new(false);
-    let jobs = options.jobs.unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
+    let jobs = options
+        .jobs
+        .unwrap_or_else(|| available_parallelism().map_or(1, NonZero::get));
     let mut report = Report::default();
     let mut broke: Vec<Violation> = Vec::new();
     let all = (to - from).saturating_sub(share).div_ceil(of);
@@ -151,7 +189,8 @@ pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
     report.took(began.elapsed().as_secs_f64());
     broke.sort_by_key(|v| v.seed); // with several jobs, a later one may end first
     for (n, violation) in broke.into_iter().enumerate() {
-        let shrunk = n < MOST_SHRUNK && !options.stop_at_first;
+        let ends = violation.property != NO_PANIC;
+        let shrunk = ends && n < MOST_SHRUNK && !options.stop_at_first;
         let scenario = shrunk
             .then(|| shrink(&violation, &options.scenarios, screen))
             .transpose()?;
@@ -164,7 +203,13 @@ pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
     Ok(report)
 }
 
-fn work(next: &AtomicU64, to: u64, of: u64, stop: &AtomicBool, sender: &Sender<Result<Seen, String>>) {
+fn work(
+    next: &AtomicU64,
+    to: u64,
+    of: u64,
+    stop: &AtomicBool,
+    sender: &Sender<Result<Seen, String>>,
+) {
     while !stop.load(Ordering::Relaxed) {
         let seed = next.fetch_add(of, Ordering::Relaxed);
         if seed >= to {
@@ -179,12 +224,16 @@ fn work(next: &AtomicU64, to: u64, of: u64, stop: &AtomicBool, sender: &Sender<R
 
 /// Runs a seed in a thread of its name, so that a panic says which it was.
 fn named(seed: u64) -> Result<Seen, String> {
-    let draw = Draw::of(seed);
-    let each = move || judge::run(&draw, &draw.faults, |_, _| {});
+    let each = move || {
+        let draw = Draw::of(seed);
+        judge::run(&draw, &draw.faults, |_, _| {})
+    };
     let thread = thread::Builder::new().name(format!("seed {seed}"));
     let thread = thread.spawn(each).map_err(|e| e.to_string())?;
-    let seen = thread.join().map_err(|_| "it panicked".to_owned());
-    seen.flatten().map_err(|e| format!("{}: {e}", command(seed)))
+    let seen = thread.join().map_err(|_| "the run panicked".to_owned());
+    Ok(seen
+        .flatten()
+        .unwrap_or_else(|what| Seen::panicked(seed, what)))
 }
 
 fn progress(report: &Report, broken: usize, all: u64, elapsed: Duration) -> String {
@@ -204,7 +253,10 @@ fn command(seed: u64) -> String {
 fn broken(v: &Violation) -> String {
     let (seed, property, group) = (v.seed, &v.property, &v.group);
     let at = v.at_ms as f64 / 1e3;
-    format!("seed {seed} breaks {property} of {group} at {at:.3} s: {}", v.what)
+    format!(
+        "seed {seed} breaks {property} of {group} at {at:.3} s: {}",
+        v.what
+    )
 }
 
 /// Looks for the fewest faults that break the same property; says in which file they are.
@@ -227,7 +279,11 @@ fn shrink(violation: &Violation, place: &Path, screen: &mut Screen) -> Result<Pa
         file.display()
     ));
     for fault in &left {
-        screen.line(&format!("    {:>10.3}  {}", fault.at as f64 / 1e6, fault.what));
+        screen.line(&format!(
+            "    {:>10.3}  {}",
+            fault.at as f64 / 1e6,
+            fault.what
+        ));
     }
     Ok(file)
 }

@@ -91,7 +91,11 @@ impl Cover {
             (What::Opened(group), Some(m)) => {
                 if self.answers.iter().any(|(g, _)| *g == group.0) {
                     self.count("two answer");
-                } else if self.last.get(&group.0).is_some_and(|(who, fell)| *who != m && *fell) {
+                } else if self
+                    .last
+                    .get(&group.0)
+                    .is_some_and(|(who, fell)| *who != m && *fell)
+                {
                     self.count("takeover");
                 }
                 self.answers.insert((group.0, m));

@@ -117,13 +117,13 @@ pub(super) fn length(us: u64) -> String {
 impl Cluster {
     /// i, in microseconds.
     #[must_use]
-    pub const fn interval(&self) -> u64 {
+    pub fn interval(&self) -> u64 {
         micros(self.timing.interval())
     }
 
     /// D, in microseconds.
     #[must_use]
-    pub const fn vote(&self) -> u64 {
+    pub fn vote(&self) -> u64 {
         micros(self.timing.vote())
     }
 
@@ -146,10 +146,10 @@ impl Cluster {
 
     fn draw(dice: &mut Dice) -> (Self, String) {
         let promise = match dice.below(100) {
-            0..58 => Promise::Majority,
-            58..64 => Promise::Frozen,
-            64..76 => Promise::Timely,
-            76..88 => Promise::OneWay,
+            0..54 => Promise::Majority,
+            54..60 => Promise::Frozen,
+            60..70 => Promise::Timely,
+            70..82 => Promise::OneWay,
             _ => Promise::Anything,
         };
         let alone = !matches!(promise, Promise::Majority | Promise::Frozen);
@@ -210,7 +210,10 @@ impl Cluster {
         for name in &self.members {
             let ppm = ppm(dice, t);
             let witness = name.starts_with('w');
-            let _ = write!(text, "\n[members.{name}]\nwitness = {witness}\nclock_ppm = {ppm}\n");
+            let _ = write!(
+                text,
+                "\n[members.{name}]\nwitness = {witness}\nclock_ppm = {ppm}\n"
+            );
         }
         for g in &self.groups {
             let _ = write!(
@@ -281,7 +284,7 @@ impl Draw {
         let out = out.then(|| one(&mut dice, &cluster.members));
         let delay = cluster.groups.iter().map(|g| g.delay).max();
         // A start, an election in vain and one that is not, and what it takes to fail back.
-        let bound = 8 * vote + 6 * interval + KERNEL_RESTS + delay.unwrap_or(0);
+        let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay.unwrap_or(0);
         Self {
             seed,
             calm,

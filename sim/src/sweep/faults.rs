@@ -188,7 +188,10 @@ impl Draws<'_> {
             return;
         }
         let order = format!("command = {{ to = \"{other}\", say = \"presume-dead\" }}");
-        let what = format!("power_off {name}, {other} is told, for {}", length(until - at));
+        let what = format!(
+            "power_off {name}, {other} is told, for {}",
+            length(until - at)
+        );
         let entries = vec![
             (at, format!("power_off = \"{name}\"")),
             (said, order),
@@ -258,7 +261,11 @@ impl Draws<'_> {
             Harm::Mute => format!("{a} -> *"),
             Harm::Path | Harm::Slow | Harm::Disorder => "* <-> *".to_owned(),
             Harm::Loss | Harm::Corrupt | Harm::Replay => {
-                let all = [format!("{a} -> {b}"), format!("{a} <-> *"), "* <-> *".to_owned()];
+                let all = [
+                    format!("{a} -> {b}"),
+                    format!("{a} <-> *"),
+                    "* <-> *".to_owned(),
+                ];
                 all[usize::try_from(self.dice.below(3)).unwrap_or(0)].clone()
             }
         };
@@ -313,7 +320,10 @@ impl Draws<'_> {
         }
         entries.push((until, heal));
         let over = length(until - at);
-        let what = format!("network: {harm:?} {links}{} for {over}", on.replace('\n', " "));
+        let what = format!(
+            "network: {harm:?} {links}{} for {over}",
+            on.replace('\n', " ")
+        );
         let heals = self.cluster.heals_within(self.restless);
         let excused = self.cluster.promise == Promise::Anything && harm != Harm::Path;
         self.add(at, what, entries).excuse = excused.then_some((at, until + heals));
@@ -334,7 +344,8 @@ impl Draws<'_> {
                 true => format!(", group = \"{}\"", d.group()),
                 false => String::new(),
             };
-            let say = |what: &str| format!("command = {{ to = \"{to}\", say = \"{what}\"{group} }}");
+            let say =
+                |what: &str| format!("command = {{ to = \"{to}\", say = \"{what}\"{group} }}");
             match d.dice.below(3) {
                 0 => {
                     let what = format!("operator: switch {to}");
@@ -362,13 +373,15 @@ impl Draws<'_> {
             return;
         }
         let cluster = self.cluster;
-        let keys = one(self.dice, &[&["healthy"][..], &["eligible"], &["healthy", "eligible"]]);
+        let keys = one(
+            self.dice,
+            &[&["healthy"][..], &["eligible"], &["healthy", "eligible"]],
+        );
         for name in &cluster.members[..2] {
             self.track(|d, at, until| {
                 let (key, group) = (one(d.dice, keys), d.group());
-                let is = |ok| {
-                    format!("{key} = {{ on = \"{name}\", group = \"{group}\", is = {ok} }}")
-                };
+                let is =
+                    |ok| format!("{key} = {{ on = \"{name}\", group = \"{group}\", is = {ok} }}");
                 let what = format!("{group} on {name} not {key}");
                 d.spell((at, until), &what, is(false), is(true));
             });
@@ -382,7 +395,10 @@ impl Draws<'_> {
         let cluster = self.cluster;
         self.track(|d, at, until| {
             let name = one(d.dice, &cluster.members[..2]);
-            let refused = one(d.dice, &["\"hold\"", "\"release\"", "\"hold\", \"release\""]);
+            let refused = one(
+                d.dice,
+                &["\"hold\"", "\"release\"", "\"hold\", \"release\""],
+            );
             let says = |what| format!("kernel = {{ of = \"{name}\", refuses = [{what}] }}");
             let what = format!("kernel of {name} refuses {}", refused.replace('"', ""));
             d.spell((at, until), &what, says(refused), says(""));
@@ -398,7 +414,11 @@ impl Draws<'_> {
             let name = one(d.dice, &cluster.members);
             let ppm = ppm(d.dice, &cluster.timing);
             let entry = format!("drift = {{ of = \"{name}\", ppm = {ppm} }}");
-            d.add(at, format!("clock of {name}: {ppm:+} ppm"), vec![(at, entry)]);
+            d.add(
+                at,
+                format!("clock of {name}: {ppm:+} ppm"),
+                vec![(at, entry)],
+            );
         });
     }
 }

@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 use std::path::Path;
 use std::rc::Rc;
 
+/// The property that a run without an end breaks.
+pub const NO_PANIC: &str = "no panic";
+
 /// A promise that a run broke.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Violation {
@@ -38,10 +41,30 @@ pub struct Seen {
     pub violations: Vec<Violation>,
     /// What happened in it.
     pub coverage: Coverage,
-    /// How long after the faults had stopped the last one began or ceased to answer, in microseconds.
-    pub settled_after: u64,
+    /// When the last one began or ceased to answer, in percent of the bound after the faults had stopped.
+    pub settled_percent: f64,
     /// How long it was, in microseconds.
     pub simulated: u64,
+}
+
+impl Seen {
+    /// A run that could not go on: a process panicked.
+    #[must_use]
+    pub fn panicked(seed: u64, what: String) -> Self {
+        let violation = Violation {
+            seed,
+            property: NO_PANIC.to_owned(),
+            group: "any".to_owned(),
+            at_ms: 0,
+            what,
+        };
+        Self {
+            violations: vec![violation],
+            coverage: Coverage::new(),
+            settled_percent: 0.0,
+            simulated: 0,
+        }
+    }
 }
 
 /// Runs a seed with these of its faults, and shows every record to `each`.
@@ -74,7 +97,7 @@ pub fn run(
     };
     Ok(Seen {
         violations: judge.violations(&watch),
-        settled_after: judge.settled_after(&watch),
+        settled_percent: judge.settled_percent(&watch),
         simulated: draw.length,
         coverage: cover.of(draw.seed),
     })
@@ -174,7 +197,11 @@ impl Judge<'_> {
         let (_, holders) = served.at(at);
         let of = &self.draw.cluster.groups[usize::from(group.0)];
         let up = |name: &&str| self.draw.out != Some(name);
-        let candidates: Vec<&str> = self.draw.cluster.members[..2].iter().copied().filter(up).collect();
+        let candidates: Vec<&str> = self.draw.cluster.members[..2]
+            .iter()
+            .copied()
+            .filter(up)
+            .collect();
         let names: Vec<&str> = holders.iter().map(|m| self.plan.name(*m)).collect();
         let name = match names.as_slice() {
             [one] if of.returns && up(&of.preferred) && *one != of.preferred => "L3",
@@ -195,10 +222,11 @@ impl Judge<'_> {
         Some(self.violation(name, group, at, what))
     }
 
-    fn settled_after(&self, watch: &Watch) -> u64 {
+    fn settled_percent(&self, watch: &Watch) -> f64 {
         let last = watch.groups.iter().filter_map(|g| g.holders.last());
         let last = last.map(|(at, _)| at / 1_000).max().unwrap_or(0);
-        last.saturating_sub(self.draw.calm)
+        let after = last.saturating_sub(self.draw.calm);
+        100.0 * after as f64 / self.draw.bound as f64
     }
 }
 
@@ -215,7 +243,9 @@ impl Promise {
     pub const fn says(self) -> &'static str {
         match self {
             Self::Majority => "majority: never two, whatever happens",
-            Self::Frozen => "majority, and clocks stand still: two for what was left of a lease at most",
+            Self::Frozen => {
+                "majority, and clocks stand still: two for what was left of a lease at most"
+            }
             Self::Timely => "survivor, messages in time: never two",
             Self::OneWay => "survivor, one direction cut at a time: never two",
             Self::Anything => "survivor: two while the network fails, one again soon after",

@@ -45,7 +45,14 @@ mod tests {
 
     #[test]
     fn exactly_what_is_needed_is_left_in_its_order() {
-        for needed in [&[][..], &[0], &[63], &[3, 4], &[0, 31, 63], &[1, 20, 21, 40, 62]] {
+        for needed in [
+            &[][..],
+            &[0],
+            &[63],
+            &[3, 4],
+            &[0, 31, 63],
+            &[1, 20, 21, 40, 62],
+        ] {
             assert_eq!(shrunk(64, needed), needed);
         }
         assert_eq!(shrunk(7, &[0, 2, 4, 6]), [0, 2, 4, 6]);

@@ -124,6 +124,7 @@ impl Watch {
     /// The next record, not earlier than the one before.
     pub fn see(&mut self, record: &Record) {
         let mut events = Events::default();
+        let mut of = None;
         match &record.what {
             What::Sent(sent) => {
                 self.count(Counted::Sent);
@@ -151,6 +152,9 @@ impl Watch {
             What::Began(_) => self.count(Counted::Began),
             What::Reported(event) => {
                 events.tell(event);
+                if let Event::Role { group, .. } = event {
+                    of = Some(*group);
+                }
                 if let (Some(member), Some(text)) = (record.member, record.story(&self.plan)) {
                     self.reports.push((record.at, member, text));
                 }
@@ -159,7 +163,7 @@ impl Watch {
         }
         let Some(member) = record.member else { return };
         if self.learn(record, member) || events != Events::default() {
-            self.ask(record.at, member, events);
+            self.ask(record.at, member, (events, of));
         }
     }
 
@@ -254,7 +258,8 @@ impl Watch {
         self.groups[of].holders.push((at, holders));
     }
 
-    fn ask(&mut self, at: u64, member: MemberId, events: Events) {
+    /// Asks the properties; what was reported is of one group, or of none.
+    fn ask(&mut self, at: u64, member: MemberId, reported: (Events, Option<GroupId>)) {
         let properties: &[Property] = match self.setup.seats[0].arbitration() {
             Arbitration::Majority => &[S1, S3, S4, S5],
             Arbitration::Survivor => &[S2, S4, S5],
@@ -266,7 +271,10 @@ impl Watch {
                 setup: &self.setup,
                 facts: &facts,
                 rest: Rest::default(),
-                events,
+                events: match reported {
+                    (events, of) if of == Some(group) => events,
+                    _ => Events::default(),
+                },
                 member: member.0,
             };
             for property in properties {
