@@ -1,6 +1,6 @@
 //! `onehold-lab sim`: runs scenarios and says what came of them.
 
-use super::run::{Run, bare};
+use super::bench::bench;
 use super::scenario::{self, Scenario};
 use super::transcript::{Transcript, time};
 use super::verdict::{self, Outcome};
@@ -12,7 +12,6 @@ use std::fs::File;
 use std::io::{BufWriter, Write as _};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::time::{Duration, Instant};
 
 const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
 
@@ -61,7 +60,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
         return Ok(true);
     }
     if options.bench {
-        return bench(scenarios);
+        return bench(&scenarios);
     }
     if let Some(seed) = options.seed {
         scenarios = scenarios.into_iter().map(|s| with_seed(s, seed)).collect();
@@ -225,40 +224,4 @@ impl<'a> Json<'a> {
             counts: &o.watch.counts,
         }
     }
-}
-
-/// How fast each scenario runs, and how fast turmoil alone with as many hosts that do nothing.
-fn bench(scenarios: Vec<Scenario>) -> Result<bool, String> {
-    println!(
-        "{:<28} {:>9} {:>9} {:>7}",
-        "", "simulator", "turmoil", "share"
-    );
-    for scenario in scenarios {
-        let plan = &scenario.plan;
-        let length = Duration::from(plan.length);
-        let began = Instant::now();
-        let mut run = Run::new(plan.clone());
-        while !run.is_over() {
-            run.step()?;
-        }
-        let ours = began.elapsed();
-        let began = Instant::now();
-        let mut sim = bare(plan);
-        for id in plan.ids() {
-            sim.host(plan.name(id), std::future::pending::<turmoil::Result>);
-        }
-        while sim.elapsed() < length {
-            sim.step().map_err(|e| e.to_string())?;
-        }
-        let theirs = began.elapsed();
-        let speed = |took: Duration| length.as_secs_f64() / took.as_secs_f64();
-        println!(
-            "{:<28} {:>8.0}x {:>8.0}x {:>5.0} %",
-            scenario.name,
-            speed(ours),
-            speed(theirs),
-            100.0 * speed(ours) / speed(theirs)
-        );
-    }
-    Ok(true)
 }

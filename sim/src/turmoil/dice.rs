@@ -10,13 +10,13 @@ impl Dice {
     pub fn new(seed: u64, of: &str) -> Self {
         let mut dice = Self(seed);
         for byte in of.bytes() {
-            dice.0 = dice.next() ^ u64::from(byte);
+            dice.0 = dice.draw() ^ u64::from(byte);
         }
         dice
     }
 
     /// 64 random bits.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
@@ -26,7 +26,7 @@ impl Dice {
     /// One of 0 to `n` - 1; 0 if there is none.
     pub fn below(&mut self, n: u64) -> u64 {
         // The high half of a product is even enough for what is drawn here.
-        let wide = u128::from(self.next()) * u128::from(n);
+        let wide = u128::from(self.draw()) * u128::from(n);
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
@@ -48,6 +48,6 @@ mod tests {
             assert!((hits / 1_000.0 - chance).abs() < 1.0, "{chance}: {hits}");
         }
         assert!((0..1_000).all(|_| dice.below(7) < 7));
-        assert_ne!(Dice::new(1, "a").next(), Dice::new(1, "b").next());
+        assert_ne!(Dice::new(1, "a").draw(), Dice::new(1, "b").draw());
     }
 }

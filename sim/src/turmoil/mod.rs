@@ -14,6 +14,7 @@
 //! What it never does: look into a node. Who holds is asked of the kernels, and what a member thinks is
 //! what it has said to the others.
 
+mod bench;
 pub mod chaos;
 pub mod clock;
 pub mod command;

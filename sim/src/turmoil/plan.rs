@@ -109,10 +109,15 @@ pub enum Change {
     Drift(MemberId, i32),
     /// The clock is stepped ahead.
     ClockStep(MemberId, Span),
-    /// The kernel refuses every hold, or takes them again.
-    RefuseHold(MemberId, bool),
-    /// The kernel refuses every release, or carries them out again.
-    RefuseRelease(MemberId, bool),
+    /// The kernel refuses every hold, and every release, or takes them again.
+    Refuse {
+        /// Whose.
+        of: MemberId,
+        /// Every hold.
+        holds: bool,
+        /// Every release.
+        releases: bool,
+    },
     /// The kernel can serve the group, or not.
     Eligible(MemberId, GroupId, bool),
     /// The service behind the group is healthy, or not.

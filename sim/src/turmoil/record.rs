@@ -1,12 +1,11 @@
 //! What happened in a run, record by record. Nothing else comes out of a run.
 
-use super::plan::{Change, Plan};
+use super::plan::{Change, Links, Moment, Plan, Weather};
 use onehold::control::{Order, Reply};
 use onehold::telemetry;
 use onehold_core::advert::{Advert, GroupId, MemberId};
 use onehold_core::effect::Event;
 use onehold_core::reject::KeyId;
-use std::fmt::Write as _;
 use std::rc::Rc;
 
 /// One thing that happened.
@@ -139,30 +138,30 @@ impl Record {
     #[must_use]
     pub fn line(&self, plan: &Plan) -> String {
         let who = self.member.map_or("-", |m| plan.name(m));
-        let mut line = format!("{} {who} ", self.at);
-        // Writing to a String can't fail.
-        let _ = match (&self.what, self.story(plan)) {
-            (_, Some(story)) => write!(line, "{story}"),
-            (What::Sent(sent), None) => {
-                let said = &sent.advert;
-                let _ = write!(
-                    line,
-                    "sends {} to {} path {} {:?}: {:x}@{} to {:x?} echo {:?}",
-                    sent.id,
-                    plan.name(sent.to),
-                    sent.path,
-                    sent.fate,
-                    said.incarnation.0,
-                    said.sent_at.as_nanos(),
-                    said.to_incarnation.map(|i| i.0),
-                    said.echo.map(|e| e.as_nanos()),
-                );
-                let says = said.groups.iter();
-                says.map(|s| write!(line, " {s:?}")).collect()
-            }
-            (other, None) => write!(line, "{other:?}"),
+        let what = match (&self.what, self.story(plan)) {
+            (_, Some(story)) => story,
+            (What::Sent(sent), None) => sent.line(plan),
+            (other, None) => format!("{other:?}"),
         };
-        line
+        format!("{} {who} {what}", self.at)
+    }
+}
+
+impl Sent {
+    fn line(&self, plan: &Plan) -> String {
+        let said = &self.advert;
+        format!(
+            "sends {} to {} path {} {:?}: {:x} at {} to {:x?} echo {:?} {:?}",
+            self.id,
+            plan.name(self.to),
+            self.path,
+            self.fate,
+            said.incarnation.0,
+            said.sent_at.as_nanos(),
+            said.to_incarnation.map(|i| i.0),
+            said.echo.map(|e| e.as_nanos()),
+            said.groups,
+        )
     }
 }
 
@@ -182,11 +181,11 @@ impl Change {
     #[must_use]
     pub fn text(&self, plan: &Plan) -> String {
         let name = |m: &MemberId| plan.name(*m);
-        let moment = |m: &super::plan::Moment| match m {
-            super::plan::Moment::Now => String::new(),
-            super::plan::Moment::After(n) => format!(" after {n} more effects"),
+        let moment = |m: &Moment| match m {
+            Moment::Now => String::new(),
+            Moment::After(n) => format!(" after {n} more effects"),
         };
-        let path = |l: &super::plan::Links| match l.path {
+        let path = |l: &Links| match l.path {
             Some(path) => format!("{} (path {path})", l.text),
             None => l.text.clone(),
         };
@@ -210,8 +209,19 @@ impl Change {
             Self::PowerOff(m) => format!("power off {}", name(m)),
             Self::Drift(m, ppm) => format!("clock of {}: {ppm:+} ppm", name(m)),
             Self::ClockStep(m, by) => format!("clock of {} stepped ahead by {by}", name(m)),
-            Self::RefuseHold(m, on) => refusal(name(m), "holds", *on),
-            Self::RefuseRelease(m, on) => refusal(name(m), "releases", *on),
+            Self::Refuse {
+                of,
+                holds,
+                releases,
+            } => {
+                let what = match (holds, releases) {
+                    (true, true) => "refuses holds and releases",
+                    (true, false) => "refuses holds",
+                    (false, true) => "refuses releases",
+                    (false, false) => "refuses nothing any more",
+                };
+                format!("kernel of {} {what}", name(of))
+            }
             Self::Eligible(m, g, ok) => {
                 let not = if *ok { "can" } else { "can't" };
                 format!("kernel of {} {not} serve {}", name(m), plan.group_name(*g))
@@ -233,14 +243,8 @@ impl Change {
     }
 }
 
-fn refusal(name: &str, what: &str, on: bool) -> String {
-    let does = if on { "refuses" } else { "takes" };
-    format!("kernel of {name} {does} {what}")
-}
-
 /// An order as an operator types it.
-#[must_use]
-pub const fn order_text(order: Order) -> &'static str {
+const fn order_text(order: Order) -> &'static str {
     match order {
         Order::Switch => "switch",
         Order::Standby => "standby",
@@ -249,7 +253,7 @@ pub const fn order_text(order: Order) -> &'static str {
     }
 }
 
-impl super::plan::Weather {
+impl Weather {
     fn text(&self) -> String {
         let percent = [
             (self.loss, "lost"),

@@ -18,6 +18,8 @@ pub struct Run {
     sim: turmoil::Sim<'static>,
     world: Rc<RefCell<World>>,
     plan: Rc<Plan>,
+    /// The members' addresses in turmoil's network.
+    addresses: Rc<[IpAddr]>,
     /// How much of the timeline has been done.
     done: usize,
 }
@@ -40,9 +42,10 @@ impl Run {
             sim,
             world,
             plan,
+            addresses,
             done: 0,
         };
-        run.bury(); // nobody runs before it is started
+        run.tend(); // nobody runs before it is started
         run
     }
 
@@ -68,13 +71,7 @@ impl Run {
     pub fn change(&mut self, change: &Change) {
         let now = self.now().as_nanos();
         self.world.borrow_mut().change(now, change);
-        self.bury();
-        if let Change::Start(id) = change
-            && self.world.borrow_mut().member(*id).process == Process::Up
-            && !self.sim.is_host_running(self.plan.name(*id))
-        {
-            self.sim.bounce(self.plan.name(*id));
-        }
+        self.tend();
     }
 
     /// One tick: what is due is done, then every process runs. Says what happened, in the order of
@@ -93,7 +90,7 @@ impl Run {
             self.done += 1;
         }
         self.sim.step().map_err(|e| e.to_string())?;
-        self.bury();
+        self.tend();
         let now = self.now().as_nanos();
         let mut world = self.world.borrow_mut();
         world.after_step(now);
@@ -102,12 +99,17 @@ impl Run {
         Ok(records)
     }
 
-    /// Takes away what is left of processes that are dead.
-    fn bury(&mut self) {
-        for id in self.plan.ids() {
-            let dead = self.world.borrow_mut().member(id).process == Process::Down;
-            if dead && self.sim.is_host_running(self.plan.name(id)) {
-                self.sim.crash(self.plan.name(id));
+    /// Takes away what is left of processes that are dead, and begins those that are to run.
+    fn tend(&mut self) {
+        if !std::mem::take(&mut self.world.borrow_mut().restless) {
+            return;
+        }
+        for (id, address) in self.plan.ids().zip(self.addresses.iter()) {
+            let down = self.world.borrow_mut().member(id).process == Process::Down;
+            match (down, self.sim.is_host_running(*address)) {
+                (true, true) => self.sim.crash(*address),
+                (false, false) => self.sim.bounce(*address),
+                (true, false) | (false, true) => {}
             }
         }
     }

@@ -231,7 +231,7 @@ impl Reader<'_> {
         entry: &Entry,
         timeline: &mut Vec<(Span, Change)>,
     ) -> Result<(), FileError> {
-        let changes = self.changes(plan, key, entry)?;
+        let change = self.change(plan, key, entry)?;
         let (first, every, until) = match (entry.every, entry.until) {
             (None, None) => (entry.at.0, Span::from_millis(1), entry.at.0),
             (Some(every), Some(until)) if every.0 > Span::ZERO => (entry.at.0, every.0, until.0),
@@ -251,26 +251,27 @@ impl Reader<'_> {
         }
         for n in 0..=times {
             let at = first.plus(every.times(n));
-            timeline.extend(changes.iter().map(|c| (at, c.clone())));
+            timeline.push((at, change.clone()));
         }
         Ok(())
     }
 
     /// What one entry does: exactly one of its keys says so.
-    fn changes(&self, plan: &Plan, key: &str, e: &Entry) -> Result<Vec<Change>, FileError> {
+    fn change(&self, plan: &Plan, key: &str, e: &Entry) -> Result<Change, FileError> {
         let at = |k: &str| format!("{key}.{k}");
         let id = |k: &str, name: &str| member(name, plan).map_err(|w| self.wrong(&at(k), w));
         let on = |k: &str, text: &str| {
             let path = e.path.filter(|p| *p < plan.paths);
             if path != e.path {
-                let what = format!("there are {} paths, counted from 0", plan.paths);
+                let what = format!("they are counted from 0, and `paths` is {}", plan.paths);
                 return Err(self.wrong(&at("path"), what));
             }
             Links::parse(text, plan, path).map_err(|what| self.wrong(&at(k), what))
         };
         let moment = e.after_effects.map_or(Moment::Now, Moment::After);
         let mut all = Vec::new();
-        let simple: [(&str, &Option<String>, &dyn Fn(MemberId) -> Change); 9] = [
+        type Simple<'a> = (&'a str, &'a Option<String>, &'a dyn Fn(MemberId) -> Change);
+        let simple: [Simple<'_>; 9] = [
             ("start", &e.start, &Change::Start),
             ("stop", &e.stop, &Change::Stop),
             ("kill", &e.kill, &|m| Change::Kill(m, moment)),
@@ -283,14 +284,14 @@ impl Reader<'_> {
         ];
         for (k, name, change) in simple {
             if let Some(name) = name {
-                all.push(vec![change(id(k, name)?)]);
+                all.push(change(id(k, name)?));
             }
         }
         if let Some(text) = &e.cut {
-            all.push(vec![Change::Cut(on("cut", text)?)]);
+            all.push(Change::Cut(on("cut", text)?));
         }
         if let Some(text) = &e.heal {
-            all.push(vec![Change::Heal(on("heal", text)?)]);
+            all.push(Change::Heal(on("heal", text)?));
         }
         if let Some(text) = &e.weather {
             let Some(weather) = e.becomes else {
@@ -298,49 +299,50 @@ impl Reader<'_> {
                 return Err(self.wrong(&at("weather"), what));
             };
             self.check_weather(&at("becomes"), weather.impossible())?;
-            all.push(vec![Change::Weather(on("weather", text)?, weather.into())]);
+            all.push(Change::Weather(on("weather", text)?, weather.into()));
         }
         if let Some(r) = &e.replay {
             let links = on("replay", &r.on)?;
-            all.push(vec![Change::Replay(links, r.last.0, r.every.0)]);
+            all.push(Change::Replay(links, r.last.0, r.every.0));
         }
         if let Some(d) = &e.drift {
-            all.push(vec![Change::Drift(id("drift", &d.of)?, d.ppm)]);
+            all.push(Change::Drift(id("drift", &d.of)?, d.ppm));
         }
         if let Some(s) = &e.clock_step {
-            all.push(vec![Change::ClockStep(id("clock_step", &s.of)?, s.by.0)]);
+            all.push(Change::ClockStep(id("clock_step", &s.of)?, s.by.0));
         }
         if let Some(k) = &e.kernel {
             let of = id("kernel", &k.of)?;
             let refuses = |what| k.refuses.contains(&what);
-            all.push(vec![
-                Change::RefuseHold(of, refuses(Refusable::Hold)),
-                Change::RefuseRelease(of, refuses(Refusable::Release)),
-            ]);
+            all.push(Change::Refuse {
+                of,
+                holds: refuses(Refusable::Hold),
+                releases: refuses(Refusable::Release),
+            });
         }
         if let Some(f) = &e.eligible {
             let group = self.group(plan, &at("eligible"), f.group.as_deref())?;
-            all.push(vec![Change::Eligible(id("eligible", &f.on)?, group, f.is)]);
+            all.push(Change::Eligible(id("eligible", &f.on)?, group, f.is));
         }
         if let Some(f) = &e.healthy {
             let group = self.group(plan, &at("healthy"), f.group.as_deref())?;
-            all.push(vec![Change::Healthy(id("healthy", &f.on)?, group, f.is)]);
+            all.push(Change::Healthy(id("healthy", &f.on)?, group, f.is));
         }
         if let Some(s) = &e.secrets {
             if s.are.is_empty() {
                 return Err(self.wrong(&at("secrets"), "`are` must list at least one secret"));
             }
-            all.push(vec![Change::Secrets(id("secrets", &s.of)?, s.are.clone())]);
+            all.push(Change::Secrets(id("secrets", &s.of)?, s.are.clone()));
         }
         if let Some(c) = &e.command {
             let group = match &c.group {
                 Some(name) => Some(self.group(plan, &at("command"), Some(name))?),
                 None => None,
             };
-            all.push(vec![Change::Operator(id("command", &c.to)?, c.say, group)]);
+            all.push(Change::Operator(id("command", &c.to)?, c.say, group));
         }
-        match <[Vec<Change>; 1]>::try_from(all) {
-            Ok([changes]) => Ok(changes),
+        match <[Change; 1]>::try_from(all) {
+            Ok([change]) => Ok(change),
             Err(all) => {
                 let what = format!(
                     "{} things are done here; write one [[timeline]] for each, with `at` and one of start, \

@@ -77,7 +77,7 @@ fn now() -> u64 {
 /// A life's 64 bits; drawn from the seed.
 fn incarnation(plan: &Plan, me: MemberId, life: u32) -> Incarnation {
     let of = format!("life {} {life}", me.0);
-    Incarnation(super::dice::Dice::new(plan.seed, &of).next())
+    Incarnation(super::dice::Dice::new(plan.seed, &of).draw())
 }
 
 fn metrics(plan: &Plan, me: MemberId) -> Metrics {

@@ -4,10 +4,13 @@
 //! itself when the member's clock shows the deadline and the guard's slack has passed, whatever its
 //! process does.
 
+mod kernel;
+mod network;
+
 use super::clock::Clock;
 use super::dice::Dice;
 use super::plan::{Change, Links, Moment, Plan, Weather};
-use super::record::{By, Fate, Record, Sent, What};
+use super::record::{By, Record, What};
 use onehold::control::{Asked, Order, Reply, Request};
 use onehold::driver::Happening;
 use onehold_core::advert::{GroupId, MemberId};
@@ -15,15 +18,10 @@ use onehold_core::auth::{Key, Keys};
 use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
-use onehold_core::wire;
 use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
 
-/// After what time something that the kernel refused is tried again, as the daemon does.
-const RETRY: Span = Span::from_millis(100);
-/// How long a group that the kernel refused to hold stays ineligible, as in the daemon.
-const PENANCE: Span = Span::from_millis(1_000);
 /// Most datagrams that are kept to be sent again.
 const MAX_TAPE: usize = 1 << 16;
 
@@ -39,6 +37,8 @@ pub(super) struct World {
     /// What was sent, if somebody will send it again.
     tape: Option<VecDeque<Taped>>,
     answers: Vec<Waiting>,
+    /// A process has died, or is to begin.
+    pub(super) restless: bool,
     pub(super) records: Vec<Record>,
 }
 
@@ -55,6 +55,8 @@ pub(super) struct Member {
     gates: Vec<Gate>,
     refuses_hold: bool,
     refuses_release: bool,
+    /// It was told to stop; and whether to start again once it has ended.
+    stopping: Option<bool>,
     /// The process dies or is paused after so many more effects.
     fuse: Option<(u32, Process)>,
     /// What waits for the process.
@@ -153,6 +155,7 @@ impl World {
             gates: vec![gate.clone(); plan.groups()],
             refuses_hold: false,
             refuses_release: false,
+            stopping: None,
             fuse: None,
             inbox: VecDeque::new(),
             deferred: VecDeque::new(),
@@ -169,6 +172,7 @@ impl World {
             dice,
             next_datagram: 0,
             answers: Vec::new(),
+            restless: true,
             records: Vec::new(),
             plan,
         }
@@ -186,262 +190,6 @@ impl World {
         let n = self.members.len();
         &mut self.links[(usize::from(path) * n + at(from)) * n + at(to)]
     }
-
-    // --- the network ---
-
-    /// A datagram is handed to the network; says what is to arrive in the least time there is.
-    pub(super) fn send(
-        &mut self,
-        now: u64,
-        from: MemberId,
-        to: MemberId,
-        path: u8,
-        bytes: &[u8],
-    ) -> Option<(u64, Vec<u8>)> {
-        let id = self.next_datagram;
-        self.next_datagram += 1;
-        let weather = self.link(path, from, to).clone();
-        let late = Late {
-            from,
-            path,
-            bytes: bytes.to_vec(),
-        };
-        if let Some(tape) = &mut self.tape {
-            if tape.len() == MAX_TAPE {
-                tape.pop_front();
-            }
-            let what = late.clone();
-            tape.push_back(Taped { at: now, to, what });
-        }
-        let fate = self.fate(&weather);
-        let (key, advert) = (bytes.split_last_chunk::<{ wire::SEAL }>())
-            .and_then(|(said, _)| wire::decode(said).ok())
-            .expect("the driver sends nothing but adverts");
-        let what = What::Sent(Sent {
-            id,
-            to,
-            path,
-            advert: Rc::new(advert),
-            key,
-            fate,
-        });
-        self.record(now, Some(from), what);
-        let Fate::Goes {
-            twice,
-            corrupt,
-            straggles,
-        } = fate
-        else {
-            return None;
-        };
-        if twice {
-            let extra = self.extra(&weather, true);
-            self.deliver_late(now + extra, id, to, late.clone());
-        }
-        let mut late = late;
-        if corrupt {
-            let bit = self.dice.below(8 * late.bytes.len() as u64);
-            if let Some(byte) = usize::try_from(bit / 8)
-                .ok()
-                .and_then(|i| late.bytes.get_mut(i))
-            {
-                *byte ^= 1 << (bit % 8);
-            }
-        }
-        let extra = self.extra(&weather, straggles);
-        if extra == 0 {
-            return Some((id, late.bytes));
-        }
-        self.deliver_late(now + extra, id, to, late);
-        None
-    }
-
-    fn fate(&mut self, weather: &Weather) -> Fate {
-        if weather.cut {
-            return Fate::Cut;
-        }
-        if self.dice.percent(weather.loss) {
-            return Fate::Lost;
-        }
-        Fate::Goes {
-            twice: self.dice.percent(weather.duplicate),
-            corrupt: self.dice.percent(weather.corrupt),
-            straggles: self.dice.percent(weather.straggle),
-        }
-    }
-
-    /// How much longer than the least a datagram takes.
-    fn extra(&mut self, weather: &Weather, straggles: bool) -> u64 {
-        let jitter = match weather.jitter.as_nanos() {
-            0 => 0,
-            most => self.dice.below(most + 1),
-        };
-        let kept = match weather.straggle_by.as_nanos() {
-            most if straggles && most > 0 => self.dice.below(most),
-            _ => 0,
-        };
-        weather.delay.as_nanos() + jitter + kept
-    }
-
-    fn deliver_late(&mut self, due: u64, id: u64, to: MemberId, what: Late) {
-        // Not before the least time that the network takes.
-        let due = due + self.plan.tick.as_nanos();
-        let member = self.member(to);
-        member.late.insert((due, id), what);
-        member.stir.notify_one();
-    }
-
-    /// A datagram that comes late, and has come.
-    pub(super) fn next_late(&mut self, now: u64, to: MemberId) -> Option<(u64, Late)> {
-        let late = &mut self.member(to).late;
-        let entry = late.first_entry().filter(|e| e.key().0 <= now)?;
-        let ((_, id), what) = entry.remove_entry();
-        Some((id, what))
-    }
-
-    fn replay(&mut self, now: u64, links: &Links, back: Span, every: Span) {
-        let Some(tape) = &self.tape else { return };
-        let since = now.saturating_sub(back.as_nanos());
-        let fits = |t: &&Taped| {
-            t.at >= since
-                && links.pairs.contains(&(t.what.from, t.to))
-                && links.path.is_none_or(|p| p == t.what.path)
-        };
-        let again: Vec<(MemberId, Late)> = (tape.iter().filter(fits))
-            .map(|t| (t.to, t.what.clone()))
-            .collect();
-        let mut due = now;
-        for (to, what) in again {
-            let id = self.next_datagram;
-            self.next_datagram += 1;
-            self.record(due, None, What::Replayed(id));
-            self.deliver_late(due, id, to, what);
-            due += every.as_nanos();
-        }
-    }
-
-    // --- kernels ---
-
-    /// Lets be over what is over: deadlines that are past, releases that are carried out.
-    pub(super) fn settle(&mut self, now: u64, id: MemberId) {
-        let slack = self.plan.members[at(id)].config.timing().slack();
-        for group in (0u8..).take(self.plan.groups()).map(GroupId) {
-            let member = &mut self.members[at(id)];
-            let gate = &mut member.gates[usize::from(group.0)];
-            let end = gate
-                .deadline
-                .and_then(|deadline| member.clock.when(deadline.plus(slack)))
-                .filter(|end| *end <= now);
-            if let Some(end) = end {
-                gate.deadline = None;
-                self.tell_effective(end, id, group, By::Deadline);
-            }
-            self.settle_release(now, id, group);
-            self.settle_penance(now, id, group);
-        }
-    }
-
-    fn settle_release(&mut self, now: u64, id: MemberId, group: GroupId) {
-        let member = &mut self.members[at(id)];
-        let gate = &mut member.gates[usize::from(group.0)];
-        while let Some((release, due)) = gate.releasing.filter(|(_, due)| *due <= now) {
-            if member.refuses_release {
-                gate.releasing = Some((release, due + RETRY.as_nanos()));
-                let what = What::KernelRefused(group);
-                self.records.push(Record {
-                    at: due,
-                    member: Some(id),
-                    what,
-                });
-                continue;
-            }
-            gate.releasing = None;
-            gate.deadline = None;
-            let input = Input::Muted { group, release };
-            member.inbox.push_back(input_of(input, None));
-            self.tell_effective(due, id, group, By::Release);
-            return;
-        }
-    }
-
-    fn settle_penance(&mut self, now: u64, id: MemberId, group: GroupId) {
-        let member = &mut self.members[at(id)];
-        let gate = &mut member.gates[usize::from(group.0)];
-        if gate.penance.take_if(|until| *until <= now).is_some() {
-            member.tell_eligible(group);
-        }
-    }
-
-    /// When the kernel next has something to say to its process.
-    pub(super) fn kernel_due(&self, id: MemberId) -> Option<u64> {
-        let gates = self.members[at(id)].gates.iter();
-        gates
-            .flat_map(|g| [g.releasing.map(|(_, due)| due), g.penance])
-            .flatten()
-            .min()
-    }
-
-    /// When the next datagram that comes late is there.
-    pub(super) fn late_due(&self, id: MemberId) -> Option<u64> {
-        let late = &self.members[at(id)].late;
-        late.first_key_value().map(|((due, _), _)| *due)
-    }
-
-    /// Records whether the machine answers, if that has changed.
-    fn tell_effective(&mut self, now: u64, id: MemberId, group: GroupId, by: By) {
-        let member = &mut self.members[at(id)];
-        let gate = &mut member.gates[usize::from(group.0)];
-        let effective = gate.deadline.is_some() && member.machine == Machine::On;
-        if effective != gate.effective {
-            gate.effective = effective;
-            let what = if effective {
-                What::Opened(group)
-            } else {
-                What::Shut(group, by)
-            };
-            self.record(now, Some(id), what);
-        }
-    }
-
-    /// an absolute deadline; one that is past opens nothing.
-    fn hold(&mut self, now: u64, id: MemberId, group: GroupId, deadline: LocalTime) {
-        let member = &mut self.members[at(id)];
-        let gate = &mut member.gates[usize::from(group.0)];
-        if member.refuses_hold || !gate.eligible {
-            gate.penance = Some(now + PENANCE.as_nanos());
-            let why = "the kernel refuses (simulated)".to_owned();
-            let input = Input::Refused { group };
-            member.inbox.push_back(input_of(input, Some(why)));
-            self.record(now, Some(id), What::KernelRefused(group));
-            return;
-        }
-        gate.deadline = (member.clock.read(now) < deadline).then_some(deadline);
-        self.tell_effective(now, id, group, By::Deadline);
-    }
-
-    /// shut and confirmed, after the time that it takes.
-    fn release(&mut self, now: u64, id: MemberId, group: GroupId, release: ReleaseId) {
-        let due = now + self.plan.confirm_after.as_nanos();
-        self.members[at(id)].gates[usize::from(group.0)].releasing = Some((release, due));
-        self.settle(now, id);
-    }
-
-    /// Does what a process wants done, but for sending.
-    pub(super) fn act(&mut self, now: u64, id: MemberId, act: &Act) {
-        self.settle(now, id);
-        match act {
-            Act::Release(group, release) => self.release(now, id, *group, *release),
-            Act::Hold(group, deadline) => self.hold(now, id, *group, *deadline),
-            Act::Announce(group) => {
-                if self.members[at(id)].gates[usize::from(group.0)].effective {
-                    self.record(now, Some(id), What::Announced(*group));
-                }
-            }
-            Act::Send(..) => {}
-        }
-    }
-
-    // --- processes ---
 
     /// Whether an effect takes place now; the fuse may go off before it.
     pub(super) fn process_before_effect(&mut self, now: u64, id: MemberId) -> Process {
@@ -469,6 +217,7 @@ impl World {
             member.forget_process();
         }
         member.stir.notify_one();
+        self.restless = true;
         let what = match how {
             Process::Down => What::Died,
             Process::Paused | Process::Up => What::Paused,
@@ -505,8 +254,12 @@ impl World {
     pub(super) fn end(&mut self, now: u64, id: MemberId) {
         self.settle(now, id);
         let member = self.member(id);
-        member.process = Process::Down;
+        member.process = match member.stopping {
+            Some(true) => Process::Up,
+            Some(false) | None => Process::Down,
+        };
         member.forget_process();
+        self.restless = true;
         self.record(now, Some(id), What::Ended);
     }
 
@@ -531,7 +284,10 @@ impl World {
             }
             Change::Replay(links, back, every) => self.replay(now, links, *back, *every),
             Change::Start(id) => self.start(now, *id),
-            Change::Stop(id) => self.tell(*id, Happening::Stop),
+            Change::Stop(id) => {
+                self.tell(*id, Happening::Stop);
+                self.member(*id).stopping = Some(false);
+            }
             Change::Kill(id, moment) => self.interrupt(now, *id, *moment, Process::Down),
             Change::Pause(id, moment) => self.interrupt(now, *id, *moment, Process::Paused),
             Change::Suspend(id) => self.set_machine(now, *id, Machine::Suspended),
@@ -546,8 +302,14 @@ impl World {
                 self.member(*id).clock.step(now, *by);
                 self.settle(now, *id);
             }
-            Change::RefuseHold(id, on) => self.member(*id).refuses_hold = *on,
-            Change::RefuseRelease(id, on) => self.member(*id).refuses_release = *on,
+            Change::Refuse {
+                of,
+                holds,
+                releases,
+            } => {
+                let member = self.member(*of);
+                (member.refuses_hold, member.refuses_release) = (*holds, *releases);
+            }
             Change::Eligible(id, group, ok) => {
                 let member = self.member(*id);
                 member.gates[usize::from(group.0)].eligible = *ok;
@@ -595,6 +357,7 @@ impl World {
     }
 
     fn start(&mut self, now: u64, id: MemberId) {
+        self.restless = true;
         let shows = boot_time(&mut self.dice);
         let ppm = self.plan.members[at(id)].ppm;
         let member = self.member(id);
@@ -604,7 +367,9 @@ impl World {
             member.clock = Clock::new(now, shows, ppm);
             member.lives_of_boot = 0;
         }
-        if member.process == Process::Down && member.machine == Machine::On {
+        if let (Some(again), false) = (&mut member.stopping, member.process == Process::Down) {
+            *again = true;
+        } else if member.process == Process::Down && member.machine == Machine::On {
             member.process = Process::Up; // `begin` does the rest when it is first run
         }
     }
@@ -637,6 +402,7 @@ impl World {
     }
 
     fn power_off(&mut self, now: u64, id: MemberId) {
+        self.restless = true;
         let member = self.member(id);
         member.process = Process::Down;
         member.forget_process();
@@ -698,6 +464,7 @@ impl Member {
     fn forget_process(&mut self) {
         self.inbox.clear();
         self.deferred.clear();
+        self.stopping = None;
         self.fuse = None;
         for gate in &mut self.gates {
             gate.releasing = None; // nobody is left to try
@@ -740,8 +507,7 @@ impl Change {
             | Self::PowerOff(m)
             | Self::Drift(m, _)
             | Self::ClockStep(m, _)
-            | Self::RefuseHold(m, _)
-            | Self::RefuseRelease(m, _)
+            | Self::Refuse { of: m, .. }
             | Self::Eligible(m, _, _)
             | Self::Healthy(m, _, _)
             | Self::Claim(m, _)

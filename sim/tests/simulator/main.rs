@@ -1,5 +1,7 @@
 //! The simulator: the shipped driver under turmoil.
 
+mod scenarios;
+
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::lease::TimingSpec;
@@ -7,6 +9,8 @@ use onehold_core::time::Span;
 use onehold_sim::turmoil::plan::{Change, MemberPlan, Moment, Plan, Weather};
 use onehold_sim::turmoil::record::{By, Record, What};
 use onehold_sim::turmoil::run::Run;
+use onehold_sim::turmoil::watch::Watch;
+use std::rc::Rc;
 
 const LB0: MemberId = MemberId(0);
 const LB1: MemberId = MemberId(1);
@@ -104,4 +108,106 @@ fn a_kernel_ends_a_dead_processs_hold_by_itself() {
         panic!("{holds:?}");
     };
     assert!(shut > 3_300 && shut <= open && open < 3_600, "{holds:?}");
+}
+
+/// Everything that happened, datagrams too, a line each.
+fn log(plan: Plan) -> Vec<String> {
+    let all = records(plan.clone());
+    all.iter().map(|r| r.line(&plan)).collect()
+}
+
+fn stormy(seed: u64) -> Plan {
+    let mut plan = three(&[
+        (2_000, Change::Kill(LB0, Moment::After(3))),
+        (3_000, Change::Start(LB0)),
+        (5_000, Change::Pause(LB1, Moment::After(1))),
+        (6_000, Change::Resume(LB1)),
+    ]);
+    plan.seed = seed;
+    plan.weather = Weather {
+        loss: 10.0,
+        duplicate: 10.0,
+        corrupt: 5.0,
+        jitter: Span::from_millis(30),
+        straggle: 5.0,
+        straggle_by: Span::from_millis(1_000),
+        ..Weather::default()
+    };
+    plan
+}
+
+#[test]
+fn equal_seeds_give_equal_runs_and_others_do_not() {
+    let first = log(stormy(1));
+    assert!(first.len() > 500, "{}", first.len());
+    assert_eq!(first, log(stormy(1)));
+    assert_ne!(first, log(stormy(2)));
+}
+
+#[test]
+fn equal_seeds_give_equal_runs_in_other_processes() {
+    let run = |n: u32| {
+        let file = std::env::temp_dir().join(format!("onehold-sim-{}-{n}", std::process::id()));
+        let status = std::process::Command::new(env!("CARGO_BIN_EXE_onehold-lab"))
+            .args(["sim", "disorder", "--log"])
+            .arg(&file)
+            .stdout(std::process::Stdio::null())
+            .status()
+            .unwrap();
+        assert!(status.success());
+        let bytes = std::fs::read(&file).unwrap();
+        std::fs::remove_file(&file).unwrap();
+        bytes
+    };
+    let first = run(1);
+    assert!(first.len() > 100_000, "{}", first.len());
+    assert!(
+        first == run(2),
+        "two processes ran the same seed differently"
+    );
+}
+
+#[test]
+fn two_that_answer_at_once_between_two_ticks_are_seen() {
+    let plan = Rc::new(three(&[]));
+    let mut watch = Watch::new(&plan);
+    let mut see = |at, member, what| {
+        let member = Some(member);
+        watch.see(&Record { at, member, what });
+    };
+    see(10, LB0, What::Opened(WEB));
+    see(20, LB1, What::Opened(WEB));
+    see(21, LB0, What::Shut(WEB, By::Release));
+    let broken: Vec<(u64, &str)> = watch
+        .broken
+        .iter()
+        .map(|b| (b.at, b.property.name))
+        .collect();
+    assert_eq!(broken, [(20, "S1")]);
+}
+
+#[test]
+fn a_hold_whose_deadline_is_past_opens_nothing() {
+    // The holder is stopped before it tells its kernel of a longer lease, and goes on too late.
+    let all = records(three(&[
+        (3_000, Change::Pause(LB0, Moment::After(2))),
+        (6_000, Change::Resume(LB0)),
+    ]));
+    let paused = all.iter().find(|r| r.what == What::Paused);
+    assert!(paused.is_some_and(|r| r.member == Some(LB0)));
+    let holds = holds(&all);
+    let [
+        (_, LB0, None),
+        (shut, LB0, Some(By::Deadline)),
+        (open, LB1, None),
+        ..,
+    ] = holds[..]
+    else {
+        panic!("{holds:?}");
+    };
+    assert!(shut <= open, "{holds:?}");
+    let back = holds.iter().find(|(at, m, _)| *at >= 6_000 && *m == LB0);
+    let given = holds.iter().find(|(at, m, _)| *at >= 6_000 && *m == LB1);
+    assert!(given.is_some_and(|(_, _, by)| *by == Some(By::Release)));
+    assert!(back.unwrap().0 >= given.unwrap().0, "{holds:?}");
 }

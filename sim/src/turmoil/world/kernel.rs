@@ -1,0 +1,134 @@
+//! The kernels: gates that shut by themselves, and releases that take their time.
+
+use super::super::record::{By, Record, What};
+use super::{Act, Machine, World, at, input_of};
+use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::effect::ReleaseId;
+use onehold_core::input::Input;
+use onehold_core::time::{LocalTime, Span};
+
+/// After what time something that the kernel refused is tried again, as the daemon does.
+const RETRY: Span = Span::from_millis(100);
+/// How long a group that the kernel refused to hold stays ineligible, as in the daemon.
+const PENANCE: Span = Span::from_millis(1_000);
+
+impl World {
+    /// Lets be over what is over: deadlines that are past, releases that are carried out.
+    pub(in crate::turmoil) fn settle(&mut self, now: u64, id: MemberId) {
+        let slack = self.plan.members[at(id)].config.timing().slack();
+        for group in (0u8..).take(self.plan.groups()).map(GroupId) {
+            let member = &mut self.members[at(id)];
+            let gate = &mut member.gates[usize::from(group.0)];
+            let end = gate
+                .deadline
+                .and_then(|deadline| member.clock.when(deadline.plus(slack)))
+                .filter(|end| *end <= now);
+            if let Some(end) = end {
+                gate.deadline = None;
+                self.tell_effective(end, id, group, By::Deadline);
+            }
+            self.settle_release(now, id, group);
+            self.settle_penance(now, id, group);
+        }
+    }
+
+    fn settle_release(&mut self, now: u64, id: MemberId, group: GroupId) {
+        let member = &mut self.members[at(id)];
+        let gate = &mut member.gates[usize::from(group.0)];
+        while let Some((release, due)) = gate.releasing.filter(|(_, due)| *due <= now) {
+            if member.refuses_release {
+                gate.releasing = Some((release, due + RETRY.as_nanos()));
+                let what = What::KernelRefused(group);
+                self.records.push(Record {
+                    at: due,
+                    member: Some(id),
+                    what,
+                });
+                continue;
+            }
+            gate.releasing = None;
+            gate.deadline = None;
+            let input = Input::Muted { group, release };
+            member.inbox.push_back(input_of(input, None));
+            self.tell_effective(due, id, group, By::Release);
+            return;
+        }
+    }
+
+    fn settle_penance(&mut self, now: u64, id: MemberId, group: GroupId) {
+        let member = &mut self.members[at(id)];
+        let gate = &mut member.gates[usize::from(group.0)];
+        if gate.penance.take_if(|until| *until <= now).is_some() {
+            member.tell_eligible(group);
+        }
+    }
+
+    /// When the kernel next has something to say to its process.
+    pub(in crate::turmoil) fn kernel_due(&self, id: MemberId) -> Option<u64> {
+        let gates = self.members[at(id)].gates.iter();
+        gates
+            .flat_map(|g| [g.releasing.map(|(_, due)| due), g.penance])
+            .flatten()
+            .min()
+    }
+
+    /// When the next datagram that comes late is there.
+    pub(in crate::turmoil) fn late_due(&self, id: MemberId) -> Option<u64> {
+        let late = &self.members[at(id)].late;
+        late.first_key_value().map(|((due, _), _)| *due)
+    }
+
+    /// Records whether the machine answers, if that has changed.
+    pub(super) fn tell_effective(&mut self, now: u64, id: MemberId, group: GroupId, by: By) {
+        let member = &mut self.members[at(id)];
+        let gate = &mut member.gates[usize::from(group.0)];
+        let effective = gate.deadline.is_some() && member.machine == Machine::On;
+        if effective != gate.effective {
+            gate.effective = effective;
+            let what = if effective {
+                What::Opened(group)
+            } else {
+                What::Shut(group, by)
+            };
+            self.record(now, Some(id), what);
+        }
+    }
+
+    /// an absolute deadline; one that is past opens nothing.
+    fn hold(&mut self, now: u64, id: MemberId, group: GroupId, deadline: LocalTime) {
+        let member = &mut self.members[at(id)];
+        let gate = &mut member.gates[usize::from(group.0)];
+        if member.refuses_hold || !gate.eligible {
+            gate.penance = Some(now + PENANCE.as_nanos());
+            let why = "the kernel refuses (simulated)".to_owned();
+            let input = Input::Refused { group };
+            member.inbox.push_back(input_of(input, Some(why)));
+            self.record(now, Some(id), What::KernelRefused(group));
+            return;
+        }
+        gate.deadline = (member.clock.read(now) < deadline).then_some(deadline);
+        self.tell_effective(now, id, group, By::Deadline);
+    }
+
+    /// shut and confirmed, after the time that it takes.
+    fn release(&mut self, now: u64, id: MemberId, group: GroupId, release: ReleaseId) {
+        let due = now + self.plan.confirm_after.as_nanos();
+        self.members[at(id)].gates[usize::from(group.0)].releasing = Some((release, due));
+        self.settle(now, id);
+    }
+
+    /// Does what a process wants done, but for sending.
+    pub(in crate::turmoil) fn act(&mut self, now: u64, id: MemberId, act: &Act) {
+        self.settle(now, id);
+        match act {
+            Act::Release(group, release) => self.release(now, id, *group, *release),
+            Act::Hold(group, deadline) => self.hold(now, id, *group, *deadline),
+            Act::Announce(group) => {
+                if self.members[at(id)].gates[usize::from(group.0)].effective {
+                    self.record(now, Some(id), What::Announced(*group));
+                }
+            }
+            Act::Send(..) => {}
+        }
+    }
+}
