@@ -71,6 +71,25 @@ pub struct Merge {
     pub json: Option<PathBuf>,
 }
 
+impl Default for Options {
+    /// What the command line without any option says.
+    fn default() -> Self {
+        Self {
+            seeds: (0, 1_000),
+            seed: None,
+            shard: (0, 1),
+            minutes: None,
+            stop_at_first: false,
+            jobs: None,
+            json: None,
+            mutants: false,
+            only: Vec::new(),
+            markdown: None,
+            scenarios: PathBuf::from("target/lab"),
+        }
+    }
+}
+
 fn range(text: &str) -> Result<(u64, u64), String> {
     let parsed = text
         .split_once("..")

@@ -348,10 +348,12 @@ impl Draw {
         let mut all = vec!["heal = \"* <-> *\"".to_owned()];
         for name in &c.members {
             all.push(format!("kernel = {{ of = \"{name}\", refuses = [] }}"));
-            all.push(match self.out {
-                Some(out) if out == *name => format!("power_off = \"{name}\""),
-                _ => format!("resume = \"{name}\""),
-            });
+            if self.out == Some(*name) {
+                all.push(format!("power_off = \"{name}\""));
+            } else {
+                all.push(format!("resume = \"{name}\""));
+                all.push(format!("start = \"{name}\""));
+            }
         }
         for name in &c.members[..2] {
             for g in &c.groups {
@@ -361,13 +363,6 @@ impl Draw {
             }
         }
         let mut all: Vec<(u64, String)> = all.into_iter().map(|e| (self.calm, e)).collect();
-        // One that was told to stop may take its time to end.
-        let (every, until) = (c.vote() / 4, self.calm + 2 * c.vote() + KERNEL_RESTS / 4);
-        for name in c.members.iter().filter(|name| self.out != Some(name)) {
-            let (every, until) = (length(every), length(until));
-            let again = format!("start = \"{name}\"\nevery = \"{every}\"\nuntil = \"{until}\"");
-            all.push((self.calm, again));
-        }
         for name in &c.members[..2] {
             let resume = format!("command = {{ to = \"{name}\", say = \"resume\" }}");
             all.push((self.calm + c.interval(), resume));

@@ -72,7 +72,12 @@ pub(super) fn draw(dice: &mut Dice, cluster: &Cluster, from: u64, calm: u64) -> 
         faults: Vec::new(),
     };
     draws.members();
-    for _ in 0..between(draws.dice, 0, 2) {
+    // What looks like a cut of two alone may not come from two tracks.
+    let tracks = match cluster.arbitration() {
+        Arbitration::Majority => between(draws.dice, 0, 2),
+        Arbitration::Survivor => 1,
+    };
+    for _ in 0..tracks {
         draws.network();
     }
     draws.operators();
@@ -219,6 +224,8 @@ impl Draws<'_> {
             Promise::OneWay => vec![Harm::Slow, Harm::OneWay, Harm::OneWay],
             Promise::Anything => vec![
                 Harm::Cut,
+                Harm::Cut,
+                Harm::Cut,
                 Harm::OneWay,
                 Harm::Flap,
                 Harm::Loss,
@@ -230,10 +237,7 @@ impl Draws<'_> {
             harms.push(Harm::Path);
         }
         harms.retain(|_| chance(self.dice, 60));
-        // What looks like a cut may not come from two tracks.
-        let second = self.cluster.arbitration() == Arbitration::Survivor
-            && self.faults.iter().any(|f| f.what.starts_with("network"));
-        if !harms.is_empty() && !second {
+        if !harms.is_empty() {
             self.track(|d, at, until| {
                 let harm = one(d.dice, &harms);
                 d.harm(harm, at, until);
