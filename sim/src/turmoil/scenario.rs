@@ -96,8 +96,9 @@ struct Reader<'a> {
 impl Reader<'_> {
     fn scenario(&self, name: String, file: ScenarioFile) -> Result<Scenario, FileError> {
         let tick = file.tick.0.as_nanos();
-        if tick == 0 || !tick.is_multiple_of(1_000_000) {
-            return Err(self.wrong("tick", "must be whole milliseconds, at least \"1ms\""));
+        let whole = tick.is_multiple_of(1_000_000);
+        if !whole || !(1_000_000..=100_000_000).contains(&tick) {
+            return Err(self.wrong("tick", "must be whole milliseconds, \"1ms\" to \"100ms\""));
         }
         if !(1..=4).contains(&file.paths) {
             return Err(self.wrong("paths", "must be 1 to 4"));
@@ -124,6 +125,10 @@ impl Reader<'_> {
                 let what =
                     "needs `every` above zero, something in `does`, and `from` before `until`";
                 return Err(self.wrong("chaos", what));
+            }
+            if c.until.0.as_nanos() / c.every.0.as_nanos() > MAX_REPEATS {
+                let what = format!("more than {MAX_REPEATS} times until {}", c.until.0);
+                return Err(self.wrong("chaos.every", what));
             }
             timeline.extend(chaos::timeline(
                 &plan,
@@ -191,8 +196,7 @@ impl Reader<'_> {
                     addresses: vec![name.clone()],
                 })
                 .collect(),
-            groups: (0u8..)
-                .zip(&groups)
+            groups: (groups.iter().enumerate())
                 .map(|(n, (name, g))| group(n, name, g))
                 .collect(),
             arbitration: if alone {
@@ -433,11 +437,11 @@ impl Reader<'_> {
     }
 }
 
-fn group(n: u8, name: &str, g: &GroupSection) -> GroupSpec {
+fn group(n: usize, name: &str, g: &GroupSection) -> GroupSpec {
     GroupSpec {
         name: name.to_owned(),
         addresses: vec![Prefix {
-            address: [10, 0, 0, 50 + n].into(),
+            address: [10, 0, u8::try_from(n).unwrap_or(u8::MAX), 50].into(),
             length: 24,
         }],
         preferred: g.preferred.clone().unwrap_or_else(|| "lb0".to_owned()),

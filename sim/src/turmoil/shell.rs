@@ -101,7 +101,7 @@ fn metrics(plan: &Plan, me: MemberId) -> Metrics {
 impl Shell for Simulated {
     fn now(&mut self) -> LocalTime {
         let shows = self.world.borrow_mut().member(self.me).clock.read(now());
-        let least = LocalTime::from_nanos(self.last.as_nanos() + 1);
+        let least = self.last.plus(Span::from_nanos(1));
         self.last = shows.max(least);
         self.last
     }

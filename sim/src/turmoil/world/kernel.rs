@@ -94,7 +94,7 @@ impl World {
         }
     }
 
-    /// an absolute deadline; one that is past opens nothing.
+    /// an absolute deadline; one that is past changes nothing.
     fn hold(&mut self, now: u64, id: MemberId, group: GroupId, deadline: LocalTime) {
         let member = &mut self.members[at(id)];
         let gate = &mut member.gates[usize::from(group.0)];
@@ -106,13 +106,15 @@ impl World {
             self.record(now, Some(id), What::KernelRefused(group));
             return;
         }
-        gate.deadline = (member.clock.read(now) < deadline).then_some(deadline);
+        if member.clock.read(now) < deadline {
+            gate.deadline = Some(deadline);
+        }
         self.tell_effective(now, id, group, By::Deadline);
     }
 
     /// shut and confirmed, after the time that it takes.
     fn release(&mut self, now: u64, id: MemberId, group: GroupId, release: ReleaseId) {
-        let due = now + self.plan.confirm_after.as_nanos();
+        let due = now.saturating_add(self.plan.confirm_after.as_nanos());
         self.members[at(id)].gates[usize::from(group.0)].releasing = Some((release, due));
         self.settle(now, id);
     }

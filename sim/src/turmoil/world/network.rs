@@ -56,7 +56,7 @@ impl World {
         };
         if twice {
             let extra = self.extra(&weather, true);
-            self.deliver_late(now + extra, id, to, late.clone());
+            self.deliver_late(now.saturating_add(extra), id, to, late.clone());
         }
         let mut late = late;
         if corrupt {
@@ -72,7 +72,7 @@ impl World {
         if extra == 0 {
             return Some((id, late.bytes));
         }
-        self.deliver_late(now + extra, id, to, late);
+        self.deliver_late(now.saturating_add(extra), id, to, late);
         None
     }
 
@@ -94,18 +94,18 @@ impl World {
     fn extra(&mut self, weather: &Weather, straggles: bool) -> u64 {
         let jitter = match weather.jitter.as_nanos() {
             0 => 0,
-            most => self.dice.below(most + 1),
+            most => self.dice.below(most.saturating_add(1)),
         };
         let kept = match weather.straggle_by.as_nanos() {
             most if straggles && most > 0 => self.dice.below(most),
             _ => 0,
         };
-        weather.delay.as_nanos() + jitter + kept
+        (weather.delay.as_nanos().saturating_add(jitter)).saturating_add(kept)
     }
 
     fn deliver_late(&mut self, due: u64, id: u64, to: MemberId, what: Late) {
         // Not before the least time that the network takes.
-        let due = due + self.plan.tick.as_nanos();
+        let due = due.saturating_add(self.plan.tick.as_nanos());
         let member = self.member(to);
         member.late.insert((due, id), what);
         member.stir.notify_one();
@@ -136,7 +136,7 @@ impl World {
             self.next_datagram += 1;
             self.record(due, None, What::Replayed(id));
             self.deliver_late(due, id, to, what);
-            due += every.as_nanos();
+            due = due.saturating_add(every.as_nanos());
         }
     }
 }
