@@ -11,7 +11,7 @@ use clap::Args;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{Sender, channel};
+use std::sync::mpsc::channel;
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
@@ -169,12 +169,11 @@ pub fn merge(options: &Merge) -> Result<bool, String> {
 /// If the simulator failed, or a scenario can't be written.
 pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
     let began = Instant::now();
-    let limit = options
-        .minutes
-        .map(|m| Duration::from_secs_f64(60.0 * m.max(0.0)));
+    let span = |m: f64| Duration::try_from_secs_f64(60.0 * m.max(0.0)).unwrap_or(Duration::MAX);
+    let limit = options.minutes.map(span);
     let (from, to) = options.seeds;
     let (share, of) = options.shard;
-    let next = AtomicU64::new(from + share);
+    let next = AtomicU64::new(from.saturating_add(share));
     let stop = AtomicBool::new(false);
     let jobs = options
         .jobs
@@ -186,7 +185,21 @@ pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
         let (sender, receiver) = channel();
         for _ in 0..jobs.max(1) {
             let (sender, next, stop) = (sender.clone(), &next, &stop);
-            scope.spawn(move || work(next, to, of, stop, &sender));
+            scope.spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    let seed = next.fetch_add(of, Ordering::Relaxed);
+                    let Some(seen) = (seed < to).then(|| run_named(seed)) else {
+                        return;
+                    };
+                    let broke = seen.as_ref().is_ok_and(|s| !s.violations.is_empty());
+                    if broke && options.stop_at_first {
+                        stop.store(true, Ordering::Relaxed);
+                    }
+                    if sender.send(seen).is_err() {
+                        return;
+                    }
+                }
+            });
         }
         drop(sender);
         for seen in receiver {
@@ -197,8 +210,7 @@ pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
                 screen.line(&format!("    {}", command(first.seed)));
                 broke.push(first.clone());
             }
-            let enough = options.stop_at_first && !broke.is_empty();
-            if enough || limit.is_some_and(|limit| began.elapsed() >= limit) {
+            if limit.is_some_and(|limit| began.elapsed() >= limit) {
                 stop.store(true, Ordering::Relaxed);
             }
             screen.passing(&progress(&report, broke.len(), all, began.elapsed()));
@@ -222,27 +234,8 @@ pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
     Ok(report)
 }
 
-fn work(
-    next: &AtomicU64,
-    to: u64,
-    of: u64,
-    stop: &AtomicBool,
-    sender: &Sender<Result<Seen, String>>,
-) {
-    while !stop.load(Ordering::Relaxed) {
-        let seed = next.fetch_add(of, Ordering::Relaxed);
-        if seed >= to {
-            return;
-        }
-        let seen = named(seed);
-        if sender.send(seen).is_err() {
-            return;
-        }
-    }
-}
-
 /// Runs a seed in a thread of its name, so that a panic says which it was.
-fn named(seed: u64) -> Result<Seen, String> {
+fn run_named(seed: u64) -> Result<Seen, String> {
     let each = move || {
         let draw = Draw::of(seed);
         judge::run(&draw, &draw.faults, |_, _| {})
