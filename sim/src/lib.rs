@@ -8,8 +8,8 @@
 //! - [`story`]: a run as people read it.
 //! - [`world`]: members, kernels, links and an adversary, for the model checker.
 //! - [`model`]: the exhaustive searches of that world.
-//! - [`sweep`]: many seeds of the simulator, each with faults that nobody chose.
 //! - [`turmoil`]: the shipped driver on a simulated network, clock and kernel.
+//! - [`sweep`]: many seeds of the simulator, each with faults that nobody chose.
 pub mod demo;
 pub mod diagram;
 pub mod idle;

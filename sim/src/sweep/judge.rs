@@ -9,6 +9,7 @@ use crate::turmoil::run::Run;
 use crate::turmoil::scenario;
 use crate::turmoil::verdict::answer;
 use crate::turmoil::watch::{Served, Watch};
+use onehold::control::Order;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Arbitration;
 use onehold_core::time::Span;
@@ -118,6 +119,8 @@ impl Judge<'_> {
             let excused = match name {
                 "S5" => self.just_spoken_to(broken.at),
                 "S1" | "S2" => true,
+                // one that presumes its peer dead holds without its vote.
+                "S3" if self.is_presumed(broken.at) => true,
                 _ => self.excuse_until(broken.at).is_some(),
             };
             if !excused {
@@ -151,6 +154,14 @@ impl Judge<'_> {
             .filter(|(from, until)| *from <= at && at < *until)
             .map(|(_, until)| until)
             .max()
+    }
+
+    /// An operator has presumed somebody dead by then.
+    fn is_presumed(&self, at: u64) -> bool {
+        let told = |(when, change): &(Span, Change)| {
+            matches!(change, Change::Operator(_, Order::PresumeDead, _)) && when.as_nanos() <= at
+        };
+        self.plan.timeline.iter().any(told)
     }
 
     /// S5 is about what a peer said of itself; what an operator or its kernel has just changed, it could

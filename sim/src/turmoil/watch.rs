@@ -63,8 +63,6 @@ struct KnownGroup {
     eligible: bool,
     healthy: bool,
     wanted: bool,
-    /// The operator has presumed its peer dead in this life.
-    presumed_dead: bool,
     vote: Option<(MemberId, Incarnation)>,
 }
 
@@ -89,7 +87,6 @@ impl Watch {
             eligible: true,
             healthy: true,
             wanted: true,
-            presumed_dead: false,
             vote: None,
         };
         let member = Known {
@@ -180,7 +177,7 @@ impl Watch {
         match &record.what {
             What::Sent(sent) => {
                 let said = &sent.advert;
-                let numbered = incarnation(member, life_number(known.life));
+                let numbered = incarnation(member, u8::try_from(known.life).unwrap_or(u8::MAX));
                 self.lives.insert(said.incarnation, numbered);
                 let mut news = known.quarantined != said.quarantined;
                 known.quarantined = said.quarantined;
@@ -205,7 +202,6 @@ impl Watch {
                 for group in &mut known.groups {
                     group.vote = None;
                     group.wanted = true;
-                    group.presumed_dead = false;
                     group.role = if witness {
                         RoleName::Witness
                     } else {
@@ -226,16 +222,16 @@ impl Watch {
                 return false;
             }
             What::Answered(order, group, Reply::Done { .. }) => {
-                let meant = |i: usize| group.is_none_or(|g| usize::from(g.0) == i);
+                let wanted = match order {
+                    Order::Standby => false,
+                    Order::Resume => true,
+                    Order::Switch | Order::PresumeDead => return false,
+                };
                 let groups = known.groups.iter_mut().enumerate();
-                for (_, of) in groups.filter(|(i, _)| meant(*i)) {
-                    match order {
-                        Order::Standby => of.wanted = false,
-                        Order::Resume => of.wanted = true,
-                        Order::PresumeDead => of.presumed_dead = true,
-                        Order::Switch => {}
-                    }
-                }
+                let meant = |i: usize| group.is_none_or(|g| usize::from(g.0) == i);
+                groups
+                    .filter(|(i, _)| meant(*i))
+                    .for_each(|(_, g)| g.wanted = wanted);
             }
             What::Answered(..) => return false,
             What::Reported(event) => {
@@ -338,14 +334,10 @@ impl Known {
             eligible: known.eligible,
             healthy: known.healthy,
             wanted: known.wanted,
-            presumed_dead: known.presumed_dead,
-            life: life_number(self.life),
+            presumed_dead: false,
+            life: u8::try_from(self.life).unwrap_or(u8::MAX),
         }
     }
-}
-
-fn life_number(life: u32) -> u8 {
-    u8::try_from(life).unwrap_or(u8::MAX)
 }
 
 fn facts_text(plan: &Plan, facts: &[Facts]) -> String {
