@@ -11,6 +11,7 @@
 //! - [`replay`]: recorded runs through the core again.
 //! - [`turmoil`]: the shipped driver on a simulated network, clock and kernel.
 //! - [`viewer`]: recorded runs as a page for a browser.
+//! - [`sweep`]: many seeds of the simulator, each with faults that nobody chose.
 pub mod demo;
 pub mod diagram;
 pub mod idle;
@@ -20,6 +21,7 @@ pub mod netns;
 pub mod properties;
 pub mod replay;
 pub mod story;
+pub mod sweep;
 pub mod turmoil;
 pub mod viewer;
 pub mod world;

@@ -9,6 +9,7 @@ use onehold_sim::model::{check, configs};
 use onehold_sim::netns::privilege::Privilege;
 use onehold_sim::netns::{Context, Result, binary, privilege};
 use onehold_sim::replay;
+use onehold_sim::sweep::command as sweep;
 use onehold_sim::turmoil::command;
 use onehold_sim::viewer;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -45,6 +46,11 @@ enum Command {
     /// Run the daemon's own driver on a simulated network, clock and kernel, through scenarios. Exit
     /// status 1 if one is not as expected.
     Sim(command::Options),
+    /// Run many seeds: each draws a cluster, its timing and faults that nobody chose. Exit status 1 if
+    /// one breaks what is promised.
+    Sweep(sweep::Options),
+    /// Add up what the shards of a sweep wrote. Exit status 1 if a promise was broken in one.
+    Merge(sweep::Merge),
     /// Measure packets, processor time and memory while nothing happens. Exit status 1 if the
     /// address moved.
     Idle(idle::Options),
@@ -74,6 +80,8 @@ fn run(command: Command) -> std::result::Result<bool, String> {
         Command::Replay(options) => replay::run(&options),
         Command::Sim(options) => command::run(&options),
         Command::Report(options) => viewer::run(&options),
+        Command::Sweep(options) => sweep::run(&options),
+        Command::Merge(options) => sweep::merge(&options),
         Command::Explore { name, address } => explore(&name, &address),
         Command::Demo(options) => {
             let (binary, privilege, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;

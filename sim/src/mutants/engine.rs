@@ -1,8 +1,9 @@
-//! Runs the mutated copy under one mutant: its model checker, or the core's own tests.
+//! Runs the mutated copy under one mutant: its model checker, its sweep, or the core's own tests.
 
 use super::copy::VARIABLE;
-use super::list::TESTS;
+use super::list::{SWEEP, TESTS};
 use crate::netns::{Context, Result, err};
+use crate::sweep::report::Report;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::env;
@@ -40,11 +41,11 @@ pub enum Outcome {
 /// One attempt to notice a mutant.
 #[derive(Clone, Debug, Serialize)]
 pub struct Tried {
-    /// The configuration, or [`TESTS`].
+    /// The configuration, [`TESTS`], or [`SWEEP`] with its seeds.
     pub configuration: String,
     /// What came of it.
     pub outcome: Outcome,
-    /// How many states were looked at, in all configurations of that name.
+    /// How many states were looked at, in all configurations of that name; of a sweep, how many seeds.
     pub states: Option<u64>,
     /// Whether those were all states.
     pub exhaustive: bool,
@@ -56,6 +57,26 @@ pub struct Tried {
 #[derive(Deserialize)]
 struct Checked {
     configurations: Vec<CheckedConfiguration>,
+}
+
+impl Checked {
+    fn of_sweep(report: Report) -> Self {
+        let broken = |property: String| CheckedProperty {
+            name: property,
+            verdict: "broken".to_owned(),
+            steps: None,
+        };
+        let first = report.violations.into_iter().next();
+        Self {
+            configurations: vec![CheckedConfiguration {
+                exhaustive: false,
+                unique_states: report.seeds,
+                properties: (first.into_iter())
+                    .map(|f| broken(f.violation.property))
+                    .collect(),
+            }],
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -162,11 +183,17 @@ impl<'a> Engine<'a> {
         let _ = fs::remove_file(&json); // an earlier run's
         let log = place.join(format!("{configuration}.log"));
         let mut command = Command::new(checker);
-        command.args(["check", configuration, "--stop-at-first", "--json"]);
-        command.arg(&json);
+        match configuration.strip_prefix(SWEEP) {
+            Some(seeds) => command.args(["sweep", "--jobs", "1", "--seeds", seeds]),
+            None => command.args(["check", configuration]),
+        };
+        command.args(["--stop-at-first", "--json"]).arg(&json);
         let status = self.finish(command, mutant, &log, self.limit)?;
         let checked = fs::read_to_string(&json).ok();
-        let checked: Option<Checked> = checked.and_then(|text| serde_json::from_str(&text).ok());
+        let checked = checked.and_then(|text| match configuration.starts_with(SWEEP) {
+            true => serde_json::from_str(&text).ok().map(Checked::of_sweep),
+            false => serde_json::from_str(&text).ok(),
+        });
         let outcome = match status.map(|s| s.code()) {
             None => Outcome::OutOfTime,
             Some(Some(0)) if checked.is_some() => Outcome::Passed,

@@ -1,7 +1,7 @@
 //! Runs every mutant until something notices it.
 
 use super::engine::{Engine, Outcome, Tried};
-use super::list::{self, Mutant, TESTS};
+use super::list::{self, Kind, Mutant, SWEEP, TESTS};
 use super::report::{Finding, Report};
 use super::{copy, list::LIST};
 use crate::demo::Screen;
@@ -20,6 +20,9 @@ use std::time::Duration;
 pub struct Options {
     /// These mutants only; all if none is named.
     pub only: Vec<String>,
+    /// Run a sweep of these seeds instead of what the list names, under those that harm what a sweep
+    /// can see.
+    pub sweep: Option<String>,
     /// How many at once.
     pub jobs: usize,
     /// What must pass with no mutant on before any mutant is run; if empty, all configurations that
@@ -39,6 +42,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             only: Vec::new(),
+            sweep: None,
             jobs: available_parallelism().map_or(1, NonZero::get),
             baseline: Vec::new(),
             original: None,
@@ -61,7 +65,12 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Report> {
     let target = workspace.join("target/mutants");
     let source = target.join("src");
     copy::lay_out(&workspace, &source, &all)?;
-    let mutants = list::only(all, &options.only)?;
+    let mut mutants = list::only(all, &options.only)?;
+    if let Some(seeds) = &options.sweep {
+        mutants.retain(|m| matches!(m.kind, Kind::Safety | Kind::Liveness));
+        let check = vec![format!("{SWEEP}{seeds}")];
+        mutants.iter_mut().for_each(|m| m.check.clone_from(&check));
+    }
 
     let mut screen = Screen::new();
     screen.passing("building the mutated copy (the first time takes some minutes)");

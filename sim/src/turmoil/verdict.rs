@@ -80,7 +80,7 @@ fn judge(scenario: &Scenario, watch: &Watch, two: Span) -> Vec<Failure> {
     let plan = &scenario.plan;
     let mut failures = Vec::new();
     for broken in &watch.broken {
-        let is_two = ["S1", "S2"].contains(&broken.property.name);
+        let is_two = ["S1", "S2", "S3"].contains(&broken.property.name);
         if is_two && scenario.two.is_some() {
             continue;
         }

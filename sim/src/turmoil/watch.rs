@@ -5,8 +5,8 @@
 use super::file::Counted;
 use super::plan::{Change, Plan};
 use super::record::{Fate, Record, What};
-use crate::properties::{Moment, Property, S1, S2, S4, S5};
-use crate::world::{Adversary, Alive, Events, Facts, Rest, Setup};
+use crate::properties::{Moment, Property, S1, S2, S3, S4, S5};
+use crate::world::{Adversary, Alive, Events, Facts, Rest, Setup, incarnation};
 use onehold::control::{Order, Reply};
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::config::Arbitration;
@@ -34,6 +34,8 @@ pub struct Watch {
     plan: Rc<Plan>,
     setup: Setup,
     members: Vec<Known>,
+    /// Lives as the properties number them.
+    lives: BTreeMap<Incarnation, Incarnation>,
     /// The groups, by id.
     pub groups: Vec<Served>,
     /// What was broken: the first moment of each time that a property was.
@@ -106,6 +108,7 @@ impl Watch {
                 adversary: Adversary::default(),
             },
             members: vec![member; plan.members.len()],
+            lives: BTreeMap::new(),
             groups: vec![served; plan.groups()],
             broken: Vec::new(),
             reports: Vec::new(),
@@ -117,6 +120,7 @@ impl Watch {
     /// The next record, not earlier than the one before.
     pub fn see(&mut self, record: &Record) {
         let mut events = Events::default();
+        let mut of = None;
         match &record.what {
             What::Sent(sent) => {
                 self.count(Counted::Sent);
@@ -144,6 +148,9 @@ impl Watch {
             What::Began(_) => self.count(Counted::Began),
             What::Reported(event) => {
                 events.tell(event);
+                if let Event::Role { group, .. } = event {
+                    of = Some(*group);
+                }
                 if let (Some(member), Some(text)) = (record.member, record.story(&self.plan)) {
                     self.reports.push((record.at, member, text));
                 }
@@ -152,7 +159,7 @@ impl Watch {
         }
         let Some(member) = record.member else { return };
         if self.learn(record, member) || events != Events::default() {
-            self.ask(record.at, member, events);
+            self.ask(record.at, member, (events, of));
         }
     }
 
@@ -169,10 +176,15 @@ impl Watch {
         match &record.what {
             What::Sent(sent) => {
                 let said = &sent.advert;
+                let numbered = incarnation(member, u8::try_from(known.life).unwrap_or(u8::MAX));
+                self.lives.insert(said.incarnation, numbered);
                 let mut news = known.quarantined != said.quarantined;
                 known.quarantined = said.quarantined;
                 for (group, says) in known.groups.iter_mut().zip(&said.groups) {
-                    let vote = says.vote.map(|b| (b.member, b.incarnation));
+                    let vote = says.vote.map(|b| {
+                        let life = self.lives.get(&b.incarnation);
+                        (b.member, *life.unwrap_or(&b.incarnation))
+                    });
                     news |= group.vote != vote;
                     group.vote = vote;
                 }
@@ -245,10 +257,11 @@ impl Watch {
         self.groups[of].holders.push((at, holders));
     }
 
-    fn ask(&mut self, at: u64, member: MemberId, events: Events) {
-        let first = match self.setup.seats[0].arbitration() {
-            Arbitration::Majority => S1,
-            Arbitration::Survivor => S2,
+    /// Asks the properties; what was reported is of one group, or of none.
+    fn ask(&mut self, at: u64, member: MemberId, reported: (Events, Option<GroupId>)) {
+        let properties: &[Property] = match self.setup.seats[0].arbitration() {
+            Arbitration::Majority => &[S1, S3, S4, S5],
+            Arbitration::Survivor => &[S2, S4, S5],
         };
         for group in (0u8..).take(self.groups.len()).map(GroupId) {
             let of = usize::from(group.0);
@@ -257,10 +270,13 @@ impl Watch {
                 setup: &self.setup,
                 facts: &facts,
                 rest: Rest::default(),
-                events,
+                events: match reported {
+                    (events, of) if of == Some(group) => events,
+                    _ => Events::default(),
+                },
                 member: member.0,
             };
-            for property in [first, S4, S5] {
+            for property in properties {
                 let breaking = &mut self.groups[of].breaking;
                 let was = breaking.iter().position(|name| *name == property.name);
                 match ((property.holds)(&moment), was) {
@@ -273,7 +289,7 @@ impl Watch {
                         self.broken.push(Broken {
                             at,
                             group,
-                            property,
+                            property: *property,
                             facts,
                         });
                     }

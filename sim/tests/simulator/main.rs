@@ -1,6 +1,7 @@
 //! The simulator: the shipped driver under turmoil.
 
 mod scenarios;
+mod sweep;
 
 use onehold::trace::Reader;
 use onehold_core::advert::{GroupId, MemberId};

@@ -1,0 +1,377 @@
+//! What a seed draws: a cluster, its timing, what goes wrong, and then nothing more.
+//!
+//! A run has two phases. In the first, faults come and go; in the second they have stopped, what is
+//! down is started again, and within a bound one must hold and stay. All times are in microseconds.
+
+use super::faults::{self, Fault};
+use crate::turmoil::dice::Dice;
+use onehold_core::config::Arbitration;
+use onehold_core::lease::{Timing, TimingSpec};
+use onehold_core::time::Span;
+use std::fmt::Write as _;
+
+/// One millisecond.
+pub(super) const MS: u64 = 1_000;
+/// For so long a simulated kernel that refused may go on with what follows from it.
+const KERNEL_RESTS: u64 = 1_200 * MS;
+
+/// What is promised of a run, and so what may go wrong in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Promise {
+    /// `majority`: never two, whatever happens.
+    Majority,
+    /// `majority`, and machines are stopped together with their clocks: two for what was left of a lease.
+    Frozen,
+    /// `survivor`, and messages get through in time: never two.
+    Timely,
+    /// `survivor`, and one direction at a time is cut, too: never two.
+    OneWay,
+    /// `survivor`, and anything: two while the network fails, and for a bound after that.
+    Anything,
+}
+
+/// A cluster, as far as drawing needs it.
+#[derive(Clone, Debug)]
+pub struct Cluster {
+    /// What is promised of it.
+    pub promise: Promise,
+    /// The members' names; the first two are the candidates.
+    pub members: Vec<&'static str>,
+    /// The groups.
+    pub groups: Vec<Group>,
+    /// The timing, proved.
+    pub timing: Timing,
+    /// How many paths there are.
+    pub paths: u8,
+    /// How long a step of the simulation takes.
+    pub tick: u64,
+    /// How long a kernel takes for a release.
+    pub confirm: u64,
+    /// The longest that a datagram takes while nothing is wrong.
+    pub trip: u64,
+}
+
+/// A group, as far as drawing needs it.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// Its name.
+    pub name: &'static str,
+    /// Which candidate is preferred.
+    pub preferred: &'static str,
+    /// It returns to that one by itself.
+    pub returns: bool,
+    /// After so long.
+    pub delay: u64,
+    /// Rather nobody than a sick holder.
+    pub releases_when_unhealthy: bool,
+}
+
+/// What a seed drew.
+#[derive(Clone, Debug)]
+pub struct Draw {
+    /// The seed.
+    pub seed: u64,
+    /// The cluster.
+    pub cluster: Cluster,
+    /// What goes wrong, by when it begins.
+    pub faults: Vec<Fault>,
+    /// When the faults have stopped.
+    pub calm: u64,
+    /// One that stays down all the same.
+    pub out: Option<&'static str>,
+    /// Within so long after that one holds.
+    pub bound: u64,
+    /// How long the run goes on.
+    pub length: u64,
+    head: String,
+}
+
+/// One of a list that is not empty.
+pub(super) fn one<T: Copy>(dice: &mut Dice, of: &[T]) -> T {
+    let n = usize::try_from(dice.below(of.len() as u64)).unwrap_or(0);
+    of[n]
+}
+
+/// From `least` to `most`, both included.
+pub(super) fn between(dice: &mut Dice, least: u64, most: u64) -> u64 {
+    least + dice.below(most.saturating_sub(least) + 1)
+}
+
+/// With a chance of `n` in a hundred.
+pub(super) fn chance(dice: &mut Dice, n: u64) -> bool {
+    dice.below(100) < n
+}
+
+pub(super) const fn micros(span: Span) -> u64 {
+    span.as_nanos().div_ceil(1_000)
+}
+
+/// As a scenario's file says it.
+pub(super) fn length(us: u64) -> String {
+    match us % MS {
+        0 => format!("{}ms", us / MS),
+        _ => format!("{us}us"),
+    }
+}
+
+impl Cluster {
+    /// i, in microseconds.
+    #[must_use]
+    pub fn interval(&self) -> u64 {
+        micros(self.timing.interval())
+    }
+
+    /// D, in microseconds.
+    #[must_use]
+    pub fn vote(&self) -> u64 {
+        micros(self.timing.vote())
+    }
+
+    /// Two members alone, without a majority.
+    #[must_use]
+    pub const fn arbitration(&self) -> Arbitration {
+        match self.promise {
+            Promise::Majority | Promise::Frozen => Arbitration::Majority,
+            Promise::Timely | Promise::OneWay | Promise::Anything => Arbitration::Survivor,
+        }
+    }
+
+    /// For how long two may still hold after a cut has healed: two intervals, the way of an advert and
+    /// what the kernel takes. A member that is not run holds for what is left of its lease.
+    #[must_use]
+    pub fn heals_within(&self, restless: bool) -> u64 {
+        let heal = 2 * self.interval() + self.trip + self.confirm + 2 * self.tick;
+        if restless { heal + self.vote() } else { heal }
+    }
+
+    fn draw(dice: &mut Dice) -> (Self, String) {
+        let promise = match dice.below(100) {
+            0..54 => Promise::Majority,
+            54..60 => Promise::Frozen,
+            60..70 => Promise::Timely,
+            70..82 => Promise::OneWay,
+            _ => Promise::Anything,
+        };
+        let alone = !matches!(promise, Promise::Majority | Promise::Frozen);
+        let size = if alone {
+            2
+        } else {
+            one(dice, &[2, 3, 3, 3, 3, 5])
+        };
+        let members = ["lb0", "lb1", "w1", "w2", "w3"][..size].to_vec();
+        let timing = timing(dice, alone);
+        let interval = micros(timing.interval());
+        // At most a twentieth of an interval, in whole milliseconds.
+        let most = (interval / 20 / MS).max(1);
+        let tick = between(dice, most.div_ceil(4), most) * MS;
+        let slow = if alone { interval / 20 } else { interval / 6 };
+        let (delay, jitter) = (dice.below(slow + 1), dice.below(slow + 1));
+        let confirm = one(dice, &[0, MS, MS, interval / 5, interval]);
+        let groups = ["mail", "web"][..between(dice, 1, 2) as usize].iter();
+        let groups: Vec<Group> = groups.map(|name| group(dice, name, interval)).collect();
+        let paths = one(dice, &[1, 1, 2]);
+        let cluster = Self {
+            promise,
+            members,
+            groups,
+            timing,
+            paths,
+            tick,
+            confirm,
+            trip: delay + jitter + 2 * tick,
+        };
+        let weather = format!(
+            "[network]\ndelay = \"{}\"\njitter = \"{}\"\nduplicate = {}.0\n",
+            length(delay),
+            length(jitter),
+            one(dice, &[0, 0, 5, 30])
+        );
+        (cluster, weather)
+    }
+
+    /// The scenario's sections, but for what happens.
+    fn head(&self, dice: &mut Dice, weather: &str) -> String {
+        let t = &self.timing;
+        let mut text = format!(
+            "paths = {}\ntick = \"{}\"\nconfirm = \"{}\"\narbitration = \"{}\"\nwitness = false\n\n\
+             [timing]\ninterval = \"{}\"\nlease = \"{}\"\nguard_slack = \"{}\"\ndrift_ppm = {}\n\n{weather}",
+            self.paths,
+            length(self.tick),
+            length(self.confirm),
+            match self.arbitration() {
+                Arbitration::Majority => "majority",
+                Arbitration::Survivor => "survivor",
+            },
+            length(self.interval()),
+            length(micros(t.lease())),
+            length(micros(t.slack())),
+            t.drift_ppm(),
+        );
+        for name in &self.members {
+            let ppm = ppm(dice, t);
+            let witness = name.starts_with('w');
+            let _ = write!(
+                text,
+                "\n[members.{name}]\nwitness = {witness}\nclock_ppm = {ppm}\n"
+            );
+        }
+        for g in &self.groups {
+            let _ = write!(
+                text,
+                "\n[groups.{}]\npreferred = \"{}\"\nfailback = \"{}\"\nfailback_delay = \"{}\"\n\
+                 release_when_unhealthy = {}\n",
+                g.name,
+                g.preferred,
+                if g.returns { "auto" } else { "manual" },
+                length(g.delay),
+                g.releases_when_unhealthy
+            );
+        }
+        text
+    }
+}
+
+fn timing(dice: &mut Dice, alone: bool) -> Timing {
+    let usual = TimingSpec::default();
+    let interval = one(dice, &[20, 50, 100, 100, 200, 1_000]) * MS;
+    let tenths = between(dice, if alone { 45 } else { 30 }, 80);
+    let slack = one(dice, &[0, 1, 5, 20]) * interval / 100;
+    let drift = if alone {
+        &[0, 100, 1_000, 10_000][..]
+    } else {
+        &[0, 100, 1_000, 100_000][..]
+    };
+    let drawn = TimingSpec {
+        interval: Span::from_nanos(interval * 1_000),
+        lease: Span::from_nanos(interval * 100 * tenths),
+        guard_slack: Span::from_nanos(slack * 1_000),
+        drift_ppm: one(dice, drift),
+    };
+    let spec = if chance(dice, 30) { usual } else { drawn };
+    Timing::prove(spec).expect("what is drawn is possible")
+}
+
+fn group(dice: &mut Dice, name: &'static str, interval: u64) -> Group {
+    Group {
+        name,
+        preferred: one(dice, &["lb0", "lb1"]),
+        returns: chance(dice, 80),
+        delay: one(dice, &[0, 0, 0, 5 * interval]),
+        releases_when_unhealthy: chance(dice, 25),
+    }
+}
+
+/// By how much a clock is fast: as far as is allowed, or less.
+pub(super) fn ppm(dice: &mut Dice, timing: &Timing) -> i64 {
+    let most = i64::from(timing.drift_ppm());
+    let less = i64::try_from(dice.below(2 * u64::from(timing.drift_ppm()) + 1)).unwrap_or(0);
+    one(dice, &[-most, 0, most, less - most])
+}
+
+impl Draw {
+    /// What a seed draws.
+    #[must_use]
+    pub fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, "sweep");
+        let (cluster, weather) = Cluster::draw(&mut dice);
+        let head = cluster.head(&mut dice, &weather);
+        let (vote, interval) = (cluster.vote(), cluster.interval());
+        let from = one(&mut dice, &[0, 3 * vote, 3 * vote]);
+        let calm = from + between(&mut dice, 8 * vote, 40 * vote);
+        let faults = faults::draw(&mut dice, &cluster, from, calm);
+        let out = (cluster.members.len() > 2 || cluster.arbitration() == Arbitration::Survivor)
+            && chance(&mut dice, 20);
+        let out = out.then(|| one(&mut dice, &cluster.members));
+        let delay = cluster.groups.iter().map(|g| g.delay).max();
+        // A start, an election in vain and one that is not, and what it takes to fail back.
+        let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay.unwrap_or(0);
+        Self {
+            seed,
+            calm,
+            out,
+            bound,
+            length: calm + bound + 3 * vote,
+            cluster,
+            faults,
+            head,
+        }
+    }
+
+    /// The cluster and its timing, in a line or two.
+    #[must_use]
+    pub fn about(&self) -> String {
+        let t = self.cluster.timing;
+        let (i, h) = (t.interval(), t.lease());
+        let members = self.cluster.members.join(", ");
+        let (faults, groups) = (self.faults.len(), self.cluster.groups.len());
+        let (calm, bound) = (length(self.calm), length(self.bound));
+        format!(
+            "{members}; groups: {groups}; interval {i}, lease {h}, drift {} ppm\n\
+             {faults} faults until {calm}, then all is well and one must hold within {bound}\n",
+            t.drift_ppm()
+        )
+    }
+
+    /// The scenario with these of its faults, as `cargo lab sim` reads it.
+    #[must_use]
+    pub fn scenario(&self, faults: &[Fault]) -> String {
+        let mut text = format!(
+            "title = \"Seed {} of the sweep, {} of its {} faults\"\n\
+             about = \"{:?}: faults until {}, then all is well and one must hold within {}.\"\n\
+             seed = {}\nlength = \"{}\"\n{}",
+            self.seed,
+            faults.len(),
+            self.faults.len(),
+            self.cluster.promise,
+            length(self.calm),
+            length(self.bound),
+            self.seed,
+            length(self.length),
+            self.head,
+        );
+        for fault in faults {
+            let _ = write!(text, "\n# {}\n", fault.what);
+            for (at, entry) in &fault.entries {
+                write_entry(&mut text, *at, entry);
+            }
+        }
+        text.push_str("\n# From now on nothing is wrong.\n");
+        for (at, entry) in self.all_well() {
+            write_entry(&mut text, at, &entry);
+        }
+        text
+    }
+
+    /// The faults stop, and what is down is started.
+    fn all_well(&self) -> Vec<(u64, String)> {
+        let c = &self.cluster;
+        let mut all = vec!["heal = \"* <-> *\"".to_owned()];
+        for name in &c.members {
+            all.push(format!("kernel = {{ of = \"{name}\", refuses = [] }}"));
+            if self.out == Some(*name) {
+                all.push(format!("power_off = \"{name}\""));
+            } else {
+                all.push(format!("resume = \"{name}\""));
+                all.push(format!("start = \"{name}\""));
+            }
+        }
+        for name in &c.members[..2] {
+            for g in &c.groups {
+                let on = format!("{{ on = \"{name}\", group = \"{}\", is = true }}", g.name);
+                all.push(format!("eligible = {on}"));
+                all.push(format!("healthy = {on}"));
+            }
+        }
+        let mut all: Vec<(u64, String)> = all.into_iter().map(|e| (self.calm, e)).collect();
+        for name in &c.members[..2] {
+            let resume = format!("command = {{ to = \"{name}\", say = \"resume\" }}");
+            all.push((self.calm + c.interval(), resume));
+        }
+        all
+    }
+}
+
+fn write_entry(text: &mut String, at: u64, entry: &str) {
+    let at = length(at);
+    let _ = write!(text, "[[timeline]]\nat = \"{at}\"\n{entry}\n");
+}

@@ -1,0 +1,265 @@
+//! Runs what a seed drew, and asks what was promised of it.
+
+use super::cover::{Cover, Coverage};
+use super::draw::{Draw, Promise};
+use super::faults::Fault;
+use crate::turmoil::plan::{Change, Plan};
+use crate::turmoil::record::Record;
+use crate::turmoil::run::Run;
+use crate::turmoil::scenario;
+use crate::turmoil::verdict::answer;
+use crate::turmoil::watch::{Served, Watch};
+use onehold::control::Order;
+use onehold_core::advert::GroupId;
+use onehold_core::config::Arbitration;
+use onehold_core::time::Span;
+use serde::{Deserialize, Serialize};
+use std::path::Path;
+use std::rc::Rc;
+
+/// The property that a run without an end breaks.
+pub const NO_PANIC: &str = "no panic";
+
+/// A promise that a run broke.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Violation {
+    /// Which seed's run.
+    pub seed: u64,
+    /// Which property: `S1` and so on.
+    pub property: String,
+    /// Of which group.
+    pub group: String,
+    /// When, in milliseconds of true time.
+    pub at_ms: u64,
+    /// What was true.
+    pub what: String,
+}
+
+/// What came of one run.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What it broke, in the order of time.
+    pub violations: Vec<Violation>,
+    /// What happened in it.
+    pub coverage: Coverage,
+    /// When the last one began or ceased to answer, in percent of the bound after the faults had stopped.
+    pub settled_percent: f64,
+    /// How long it was, in microseconds.
+    pub simulated: u64,
+}
+
+impl Seen {
+    /// A run that could not go on: a process panicked.
+    #[must_use]
+    pub fn panicked(seed: u64, what: String) -> Self {
+        let violation = Violation {
+            seed,
+            property: NO_PANIC.to_owned(),
+            group: "any".to_owned(),
+            at_ms: 0,
+            what,
+        };
+        Self {
+            violations: vec![violation],
+            coverage: Coverage::new(),
+            settled_percent: 0.0,
+            simulated: 0,
+        }
+    }
+}
+
+/// Runs a seed with these of its faults, and shows every record to `each`.
+///
+/// # Errors
+/// If the simulator itself failed.
+pub fn run(
+    draw: &Draw,
+    faults: &[Fault],
+    mut each: impl FnMut(&Rc<Plan>, &Record),
+) -> Result<Seen, String> {
+    let text = draw.scenario(faults);
+    let name = format!("seed-{}.toml", draw.seed);
+    let scenario = scenario::parse(Path::new(&name), text).map_err(|e| e.to_string())?;
+    let mut run = Run::new(scenario.plan);
+    let plan = run.plan().clone();
+    let mut watch = Watch::new(&plan);
+    let mut cover = Cover::default();
+    while !run.is_over() {
+        for record in run.step()? {
+            watch.see(&record);
+            cover.see(&record);
+            each(&plan, &record);
+        }
+    }
+    let judge = Judge {
+        draw,
+        faults,
+        plan: &plan,
+    };
+    Ok(Seen {
+        violations: judge.violations(&watch),
+        settled_percent: judge.settled_percent(&watch),
+        simulated: draw.length,
+        coverage: cover.of(draw.seed),
+    })
+}
+
+struct Judge<'a> {
+    draw: &'a Draw,
+    faults: &'a [Fault],
+    plan: &'a Plan,
+}
+
+impl Judge<'_> {
+    fn violations(&self, watch: &Watch) -> Vec<Violation> {
+        let mut all = Vec::new();
+        for broken in &watch.broken {
+            // Of two that answer for no time at all, at the moment of a change, nobody knows the order.
+            let name = broken.property.name;
+            let excused = match name {
+                "S5" => self.just_spoken_to(broken.at),
+                "S1" | "S2" => true,
+                // one that presumes its peer dead holds without its vote.
+                "S3" if self.is_presumed(broken.at) => true,
+                _ => self.excuse_until(broken.at).is_some(),
+            };
+            if !excused {
+                all.push(self.violation(name, broken.group, broken.at, broken.facts.clone()));
+            }
+        }
+        let groups = (0u8..).map(GroupId).zip(&watch.groups);
+        for (group, served) in groups {
+            all.extend(self.two(group, served));
+            all.extend(self.unsettled(group, served));
+        }
+        all.sort_by_key(|v| v.at_ms);
+        all
+    }
+
+    fn violation(&self, property: &str, group: GroupId, at: u64, what: String) -> Violation {
+        Violation {
+            seed: self.draw.seed,
+            property: property.to_owned(),
+            group: self.plan.group_name(group).to_owned(),
+            at_ms: at / 1_000_000,
+            what,
+        }
+    }
+
+    /// Until when two may hold at a moment, if they may; both in nanoseconds.
+    fn excuse_until(&self, at: u64) -> Option<u64> {
+        let excuses = self.faults.iter().filter_map(|f| f.excuse);
+        let excuses = excuses.map(|(from, until)| (from * 1_000, until * 1_000));
+        excuses
+            .filter(|(from, until)| *from <= at && at < *until)
+            .map(|(_, until)| until)
+            .max()
+    }
+
+    /// An operator has presumed somebody dead by then.
+    fn is_presumed(&self, at: u64) -> bool {
+        let told = |(when, change): &(Span, Change)| {
+            matches!(change, Change::Operator(_, Order::PresumeDead, _)) && when.as_nanos() <= at
+        };
+        self.plan.timeline.iter().any(told)
+    }
+
+    /// S5 is about what a peer said of itself; what an operator or its kernel has just changed, it could
+    /// not have said yet.
+    fn just_spoken_to(&self, at: u64) -> bool {
+        let since = at.saturating_sub(self.draw.cluster.vote() * 1_100);
+        let spoken = |(when, change): &(Span, Change)| {
+            let told = matches!(
+                change,
+                Change::Operator(..) | Change::Stop(_) | Change::Eligible(..)
+            );
+            told && when.as_nanos() >= since && when.as_nanos() <= at
+        };
+        self.plan.timeline.iter().any(spoken)
+    }
+
+    /// S1, S2: the first moment at which two answer and may not.
+    fn two(&self, group: GroupId, served: &Served) -> Option<Violation> {
+        let end = self.plan.length.as_nanos();
+        for (from, until) in served.stretches(0, end, |holders| holders.len() > 1) {
+            let mut at = from;
+            while let Some(excused) = self.excuse_until(at) {
+                at = excused;
+            }
+            if at < until {
+                let majority = self.draw.cluster.arbitration() == Arbitration::Majority;
+                let name = if majority { "S1" } else { "S2" };
+                let (_, holders) = served.at(at);
+                let what = format!(
+                    "{} for {} ms, of which {} ms may not be",
+                    answer(self.plan, holders),
+                    (until - from) as f64 / 1e6,
+                    (until - at) as f64 / 1e6
+                );
+                return Some(self.violation(name, group, at, what));
+            }
+        }
+        None
+    }
+
+    /// L2, L3: what is not as it should be after the faults have stopped and the bound is over.
+    fn unsettled(&self, group: GroupId, served: &Served) -> Option<Violation> {
+        let at = (self.draw.calm + self.draw.bound) * 1_000;
+        let (_, holders) = served.at(at);
+        let of = &self.draw.cluster.groups[usize::from(group.0)];
+        let up = |name: &&str| self.draw.out != Some(name);
+        let candidates: Vec<&str> = self.draw.cluster.members[..2]
+            .iter()
+            .copied()
+            .filter(up)
+            .collect();
+        let names: Vec<&str> = holders.iter().map(|m| self.plan.name(*m)).collect();
+        let name = match names.as_slice() {
+            [one] if of.returns && up(&of.preferred) && *one != of.preferred => "L3",
+            [one] if candidates.contains(one) => {
+                let change = served.holders.iter().find(|(when, _)| *when > at);
+                return change.map(|(when, holders)| {
+                    let what = format!("{} after all was well", answer(self.plan, holders));
+                    self.violation("L3 once", group, *when, what)
+                });
+            }
+            _ => "L2",
+        };
+        let what = format!(
+            "{}, {} ms after the faults have stopped",
+            answer(self.plan, holders),
+            self.draw.bound / 1_000
+        );
+        Some(self.violation(name, group, at, what))
+    }
+
+    fn settled_percent(&self, watch: &Watch) -> f64 {
+        let last = watch.groups.iter().filter_map(|g| g.holders.last());
+        let last = last.map(|(at, _)| at / 1_000).max().unwrap_or(0);
+        let after = last.saturating_sub(self.draw.calm);
+        100.0 * after as f64 / self.draw.bound as f64
+    }
+}
+
+/// Whether a run with these faults breaks the same property.
+#[must_use]
+pub fn breaks(draw: &Draw, faults: &[Fault], property: &str) -> bool {
+    let seen = run(draw, faults, |_, _| {});
+    seen.is_ok_and(|s| s.violations.iter().any(|v| v.property == property))
+}
+
+impl Promise {
+    /// What is promised, for people.
+    #[must_use]
+    pub const fn says(self) -> &'static str {
+        match self {
+            Self::Majority => "majority: never two, whatever happens",
+            Self::Frozen => {
+                "majority, and clocks stand still: two for what was left of a lease at most"
+            }
+            Self::Timely => "survivor, messages in time: never two",
+            Self::OneWay => "survivor, one direction cut at a time: never two",
+            Self::Anything => "survivor: two while the network fails, one again soon after",
+        }
+    }
+}

@@ -1,0 +1,144 @@
+//! The sweep: some hundred seeds, the same run for the same seed, and what is said of a broken one.
+
+use onehold_sim::demo::Screen;
+use onehold_sim::sweep::command::{Options, sweep};
+use onehold_sim::sweep::draw::{Draw, Promise};
+use onehold_sim::sweep::judge::{self, breaks};
+use onehold_sim::sweep::report::Report;
+use onehold_sim::sweep::shrink::ddmin;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+fn lab(args: &[&str]) -> Output {
+    let mut lab = Command::new(env!("CARGO_BIN_EXE_onehold-lab"));
+    lab.args(args).output().unwrap()
+}
+
+/// A file of this process in the directory for such.
+fn file(name: &str) -> PathBuf {
+    std::env::temp_dir().join(format!("onehold-sweep-{}-{name}", std::process::id()))
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+#[test]
+fn every_seed_keeps_every_promise_and_together_they_reach_everything() {
+    let options = Options {
+        seeds: (0, 240),
+        ..Options::default()
+    };
+    let report = sweep(&options, &mut Screen::new()).unwrap();
+    assert_eq!(report.seeds, 240);
+    assert!(report.violations.is_empty(), "{:#?}", report.violations);
+    let never: Vec<&str> = report.never().collect();
+    assert!(never.is_empty(), "never seen: {}", never.join(", "));
+}
+
+/// Every record of a seed's run, a line each.
+fn log(seed: u64) -> String {
+    let draw = Draw::of(seed);
+    let mut lines = String::new();
+    let seen = judge::run(&draw, &draw.faults, |plan, record| {
+        lines += &record.line(plan);
+        lines.push('\n');
+    });
+    seen.unwrap();
+    lines
+}
+
+#[test]
+fn a_seed_is_the_same_run_in_this_process_and_in_others() {
+    for seed in [3, 5] {
+        let first = log(seed);
+        assert!(first.len() > 50_000, "{}", first.len());
+        assert!(first == log(seed), "seed {seed}: twice, and not the same");
+        let (scenario, written) = (file(&format!("{seed}.toml")), file(&format!("{seed}.log")));
+        let draw = Draw::of(seed);
+        std::fs::write(&scenario, draw.scenario(&draw.faults)).unwrap();
+        for _ in 0..2 {
+            let output = lab(&["sim", text(&scenario), "--log", text(&written)]);
+            assert!(output.status.success(), "{output:?}");
+            let there = std::fs::read_to_string(&written).unwrap();
+            assert!(
+                first == there,
+                "seed {seed}: another process ran it differently"
+            );
+        }
+        std::fs::remove_file(&scenario).unwrap();
+        std::fs::remove_file(&written).unwrap();
+    }
+    assert_ne!(log(3), log(5));
+}
+
+/// A planted bug: a judge that excuses nothing. Two alone must then split, because of the network.
+#[test]
+fn of_many_faults_the_one_that_splits_two_alone_is_left() {
+    let splits = |draw: &Draw| breaks(draw, &draw.faults, "S2");
+    let unexcused = |seed| {
+        let mut draw = Draw::of(seed);
+        assert!(draw.cluster.promise != Promise::Anything || !splits(&draw));
+        draw.faults.iter_mut().for_each(|f| f.excuse = None);
+        draw
+    };
+    let mut all = (0..400).map(unexcused);
+    let anything = |d: &Draw| d.cluster.promise == Promise::Anything && d.faults.len() > 10;
+    let draw = all.find(|d| anything(d) && splits(d)).unwrap();
+    let left = ddmin(&draw.faults, |faults| breaks(&draw, faults, "S2"));
+    assert!(breaks(&draw, &left, "S2") && !breaks(&draw, &[], "S2"));
+    assert!(left.len() <= 3, "{left:#?}");
+    assert!(
+        left.iter().any(|f| f.what.starts_with("network")),
+        "{left:#?}"
+    );
+}
+
+#[test]
+fn shards_run_every_seed_once_and_merge_to_what_one_machine_finds() {
+    let (one, all) = (file("one.json"), file("all.json"));
+    let shards = [file("0.json"), file("1.json"), file("2.json")];
+    let output = lab(&["sweep", "--seeds", "10..17", "--json", text(&one)]);
+    assert!(output.status.success(), "{output:?}");
+    for (n, shard) in shards.iter().enumerate() {
+        let share = format!("{n}/3");
+        let output = lab(&[
+            "sweep",
+            "--seeds",
+            "10..17",
+            "--shard",
+            &share,
+            "--json",
+            text(shard),
+        ]);
+        assert!(output.status.success(), "{output:?}");
+    }
+    let mut args = vec!["merge", "--json", text(&all)];
+    args.extend(shards.iter().map(|s| text(s)));
+    assert!(lab(&args).status.success());
+    let (one_report, merged) = (Report::read(&one).unwrap(), Report::read(&all).unwrap());
+    assert_eq!((merged.seeds, one_report.seeds), (7, 7));
+    assert_eq!(merged.coverage, one_report.coverage);
+    for file in shards.iter().chain([&one, &all]) {
+        std::fs::remove_file(file).unwrap();
+    }
+}
+
+#[test]
+fn errors_say_what_would_be_right() {
+    for (args, remedy) in [
+        (&["sweep", "--seeds", "9"][..], "such as 0..1000"),
+        (&["sweep", "--seeds", "9..9"], "such as 0..1000"),
+        (&["sweep", "--shard", "2/2"], "such as 0/4 to 3/4"),
+        (&["merge", "no-such.json"], "no-such.json: "),
+        (
+            &["merge", env!("CARGO_MANIFEST_PATH")],
+            "write it with `cargo lab sweep --json FILE`",
+        ),
+    ] {
+        let output = lab(args);
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains(remedy), "{args:?}: {said}");
+    }
+}
