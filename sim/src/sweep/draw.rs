@@ -304,7 +304,7 @@ impl Draw {
         let (i, h) = (t.interval(), t.lease());
         let members = self.cluster.members.join(", ");
         let (faults, groups) = (self.faults.len(), self.cluster.groups.len());
-        let (calm, bound) = (length(self.calm), length(self.bound));
+        let [calm, bound] = [self.calm, self.bound].map(|us| Span::from_nanos(us * 1_000));
         format!(
             "{members}; groups: {groups}; interval {i}, lease {h}, drift {} ppm\n\
              {faults} faults until {calm}, then all is well and one must hold within {bound}\n",
