@@ -56,7 +56,7 @@ pub struct ClusterOptions {
     /// The onehold binary; else the one beside this, built if need be.
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
-    /// Keep the daemons' logs in this directory.
+    /// Keep the daemons' logs in this directory, and a trace of each life, for `replay` and `report`.
     #[arg(long, value_name = "DIR")]
     pub keep_logs: Option<PathBuf>,
 }

@@ -607,7 +607,7 @@ fn of_survivor() -> Vec<Configuration> {
                 changes: 1,
                 restless: true,
                 cuts: vec![cut(0, 1), cut(1, 0)],
-                stops: 3,
+                stops: 4,
                 in_turn: true,
                 ..prompt()
             }),

@@ -6,7 +6,7 @@ use rustix::process::Signal;
 use std::fmt::Write as _;
 use std::fs;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -53,7 +53,7 @@ pub struct ClusterSpec {
     pub timing: String,
     /// `groups.web.failback_delay`
     pub failback_delay: Duration,
-    /// Where the daemons' logs go; else they are forgotten with the cluster.
+    /// Where the daemons' logs and traces go; else they are forgotten with the cluster.
     pub logs: Option<PathBuf>,
 }
 
@@ -179,6 +179,9 @@ impl Cluster {
         let mut command = self.onehold();
         command.arg("run").arg("--config").arg(&self.config);
         command.args(["--as", name, "--state", "/run/onehold"]);
+        if let Some(logs) = &self.spec.logs {
+            command.arg("--trace").arg(free_trace(logs, name)?);
+        }
         command.stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(log);
         let node = self.node_mut(name)?;
@@ -395,4 +398,13 @@ fn nginx(name: &str, at: IpAddr) -> String {
          http {{ access_log off; {temporary} keepalive_timeout 0; server {{ listen {at}:80;\n\
          location / {{ return 200 \"{name}\\n\"; }} }} }}\n"
     )
+}
+
+/// A file for the trace of a member's next life.
+fn free_trace(logs: &Path, name: &str) -> Result<PathBuf> {
+    let logs = fs::canonicalize(logs).context(|| logs.display())?; // its host may be elsewhere
+    let mut lives = (1u32..).map(|life| logs.join(format!("{name}-{life}.jsonl")));
+    lives
+        .find(|path| !path.exists())
+        .ok_or_else(|| err(format!("{name} has had too many lives")))
 }
