@@ -364,6 +364,7 @@ impl Replay {
         }
         let said = match self.flaws.count {
             0 => "the core does in each what was recorded".to_owned(),
+            1 => "one thing is wrong, see above".to_owned(),
             n => format!("{n} things are wrong, see above"),
         };
         put(&mut out, format_args!("{turns} turns: {said}"));

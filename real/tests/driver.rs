@@ -1,0 +1,374 @@
+//! Whatever comes to the driver, in whatever order: it never panics, answers every question once, keeps
+//! the order of R-8 towards its kernel, and ends when it is told to stop.
+
+use onehold::control::{Asked, Order, Reply, Request};
+use onehold::driver::{Driver, Happening, Served, Shell};
+use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
+use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId, Statement};
+use onehold_core::auth::{self, Key, Keys};
+use onehold_core::config::{Arbitration, Config, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::effect::{Event, ReleaseId};
+use onehold_core::input::Input;
+use onehold_core::lease::TimingSpec;
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use std::collections::VecDeque;
+use std::net::{Ipv4Addr, SocketAddr};
+use tokio::sync::oneshot;
+
+const WEB: GroupId = GroupId(0);
+const PEER: MemberId = MemberId(1);
+/// More waits than any run here needs.
+const PATIENCE: u32 = 200_000;
+
+/// What comes next.
+#[derive(Clone, Debug)]
+enum Act {
+    /// So many milliseconds pass, and it is run whenever it wants to be.
+    Pass(u16),
+    /// The same, and it is not run.
+    Sleep(u16),
+    /// A datagram of anybody's.
+    Noise(Vec<u8>),
+    /// A datagram with the cluster's seal.
+    Advert {
+        life: u8,
+        to: Option<u8>,
+        late: u16,
+        says: [bool; 5],
+    },
+    /// An operator asks, perhaps for what there is not.
+    Ask(Option<Order>, Option<String>, Option<String>),
+    Eligible(bool),
+    Healthy(bool),
+    Claim,
+    /// The secrets are read again.
+    Secrets(bool),
+    /// From now on the kernel takes holds, and releases, or does not.
+    Kernel(bool, bool),
+}
+
+fn act() -> impl Strategy<Value = Act> {
+    let order = prop_oneof![
+        Just(Order::Switch),
+        Just(Order::Standby),
+        Just(Order::Resume),
+        Just(Order::PresumeDead),
+    ];
+    let name = || proptest::option::of(prop_oneof![Just("web".to_owned()), "[a-z]{0,8}"]);
+    let advert = (
+        0..4u8,
+        proptest::option::of(0..3u8),
+        0..2_000u16,
+        any::<[bool; 5]>(),
+    );
+    prop_oneof![
+        4 => (0..2_000u16).prop_map(Act::Pass),
+        1 => (0..2_000u16).prop_map(Act::Sleep),
+        1 => vec(any::<u8>(), 0..300).prop_map(Act::Noise),
+        4 => advert.prop_map(|(life, to, late, says)| Act::Advert { life, to, late, says }),
+        2 => (proptest::option::of(order), name(), name()).prop_map(|(o, c, g)| Act::Ask(o, c, g)),
+        1 => any::<bool>().prop_map(Act::Eligible),
+        1 => any::<bool>().prop_map(Act::Healthy),
+        1 => Just(Act::Claim),
+        1 => any::<bool>().prop_map(Act::Secrets),
+        1 => any::<(bool, bool)>().prop_map(|(holds, releases)| Act::Kernel(holds, releases)),
+    ]
+}
+
+fn config() -> Config {
+    let member = |name: &str| MemberSpec {
+        name: name.into(),
+        witness: false,
+        addresses: vec![],
+    };
+    let spec = Spec {
+        cluster: "test".into(),
+        members: ["lb0", "lb1"].map(|n| member(n)).to_vec(),
+        groups: vec![GroupSpec {
+            name: "web".into(),
+            addresses: vec![Prefix {
+                address: [10, 0, 0, 50].into(),
+                length: 24,
+            }],
+            preferred: "lb0".into(),
+            failback: Failback::Auto,
+            failback_delay: Span::ZERO,
+            release_when_unhealthy: false,
+        }],
+        // It takes hold without anybody's vote.
+        arbitration: Arbitration::Survivor,
+        timing: TimingSpec::default(),
+    };
+    spec.prove("lb0").expect("a good configuration")
+}
+
+fn keys(secret: &[u8]) -> Keys {
+    Keys::new(Key::new(secret), vec![])
+}
+
+/// The driver's world: a script, and a kernel that does what it is told, if it does.
+struct Scripted {
+    config: Config,
+    now: LocalTime,
+    script: VecDeque<Act>,
+    /// Nothing comes until then but time.
+    passes_until: LocalTime,
+    ready: VecDeque<(Happening, Vec<u8>)>,
+    answers: Vec<oneshot::Receiver<Reply>>,
+    takes_holds: bool,
+    takes_releases: bool,
+    open: Option<LocalTime>,
+    releasing: Option<ReleaseId>,
+    stopped: bool,
+    holds: u32,
+    waits: u32,
+}
+
+impl Scripted {
+    fn later(&self, ms: u16) -> LocalTime {
+        self.now.plus(Span::from_millis(u64::from(ms)))
+    }
+
+    fn input(&mut self, input: Input) {
+        let why = None;
+        let happening = Happening::Input {
+            cluster: 0,
+            input,
+            why,
+        };
+        self.ready.push_back((happening, Vec::new()));
+    }
+
+    fn datagram(&mut self, bytes: Vec<u8>) {
+        let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
+        let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
+        let happening = Happening::Datagram { local, remote };
+        self.ready.push_back((happening, bytes));
+    }
+
+    fn advert(&mut self, life: u8, to: Option<u8>, late: u16, says: [bool; 5]) {
+        let [asks, holds, ready, yields, quarantined] = says;
+        let statement = Statement {
+            asks,
+            holds,
+            ready,
+            yields,
+            vote: None,
+        };
+        let ago = Span::from_millis(u64::from(late)).as_nanos();
+        let then = LocalTime::from_nanos(self.now.as_nanos().saturating_sub(ago));
+        let advert = Advert {
+            cluster: self.config.cluster(),
+            config: self.config.digest(),
+            from: PEER,
+            to: self.config.me(),
+            incarnation: Incarnation(100 + u64::from(life)),
+            to_incarnation: to.map(|life| Incarnation(u64::from(life))),
+            sent_at: then,
+            echo: to.map(|_| then),
+            echo_age: Span::ZERO,
+            quarantined,
+            groups: [statement].into_iter().collect(),
+        };
+        let mut bytes = Vec::new();
+        auth::seal(&keys(b"secret"), &advert, &mut bytes);
+        self.datagram(bytes);
+    }
+
+    fn act(&mut self, act: Act) {
+        match act {
+            Act::Pass(ms) => self.passes_until = self.later(ms),
+            Act::Sleep(ms) => self.now = self.later(ms),
+            Act::Noise(bytes) => self.datagram(bytes),
+            Act::Advert {
+                life,
+                to,
+                late,
+                says,
+            } => self.advert(life, to, late, says),
+            Act::Ask(order, cluster, group) => {
+                let request = match order {
+                    None => Request::Status,
+                    Some(command) => Request::Command {
+                        command,
+                        cluster,
+                        group,
+                    },
+                };
+                let (reply, answer) = oneshot::channel();
+                self.answers.push(answer);
+                let asked = Happening::Asked(Asked { request, reply });
+                self.ready.push_back((asked, Vec::new()));
+            }
+            Act::Eligible(eligible) => self.input(Input::Eligible {
+                group: WEB,
+                eligible,
+            }),
+            Act::Healthy(healthy) => self.input(Input::Health {
+                group: WEB,
+                healthy,
+            }),
+            Act::Claim => self.input(Input::ForeignClaim { group: WEB }),
+            Act::Secrets(same) => {
+                let keys = keys(if same { b"secret" } else { b"other" });
+                self.ready
+                    .push_back((Happening::Keys { cluster: 0, keys }, Vec::new()));
+            }
+            Act::Kernel(holds, releases) => {
+                self.takes_holds = holds;
+                self.takes_releases = releases;
+            }
+        }
+    }
+}
+
+impl Shell for Scripted {
+    fn now(&mut self) -> LocalTime {
+        self.now = self.now.plus(Span::from_nanos(1));
+        self.now
+    }
+
+    async fn wait(&mut self, at: LocalTime) {
+        self.waits += 1;
+        assert!(self.waits < PATIENCE, "told to stop, and still there");
+        if let (Some(release), true) = (self.releasing, self.takes_releases) {
+            self.releasing = None;
+            self.open = None;
+            self.input(Input::Muted {
+                group: WEB,
+                release,
+            });
+            return;
+        }
+        if self.now < self.passes_until {
+            self.now = self.now.max(at.min(self.passes_until));
+            return;
+        }
+        match self.script.pop_front() {
+            Some(act) => self.act(act),
+            None if !self.stopped => {
+                self.stopped = true;
+                (self.takes_holds, self.takes_releases) = (true, true);
+                self.ready.push_back((Happening::Stop, Vec::new()));
+            }
+            None => self.now = self.now.max(at),
+        }
+    }
+
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Happening> {
+        let (happening, content) = self.ready.pop_front()?;
+        *bytes = content;
+        Some(happening)
+    }
+
+    fn send(&mut self, _: usize, to: MemberId, bytes: &[u8]) -> u64 {
+        assert_eq!(to, PEER);
+        assert!(!bytes.is_empty());
+        1
+    }
+
+    fn release(&mut self, _: usize, group: GroupId, release: ReleaseId) {
+        assert_eq!(group, WEB);
+        assert_eq!(self.releasing, None, "R-8: one release at a time");
+        self.releasing = Some(release);
+    }
+
+    fn hold_until(&mut self, _: usize, group: GroupId, deadline: LocalTime) {
+        assert_eq!(group, WEB);
+        assert_eq!(
+            self.releasing, None,
+            "R-8: no hold before the release is confirmed"
+        );
+        let lease = self.config.timing().lease();
+        assert!(
+            deadline <= self.now.plus(lease),
+            "R-7: no longer than H from now"
+        );
+        if self.takes_holds {
+            self.open = Some(deadline);
+            self.holds += 1;
+        } else {
+            self.input(Input::Refused { group });
+        }
+    }
+
+    fn announce(&mut self, _: usize, group: GroupId) {
+        assert_eq!(group, WEB);
+    }
+
+    fn reported(&mut self, _: usize, _: &Event) {}
+}
+
+/// Plays a script to its end; how often the kernel was told to hold.
+fn play(script: Vec<Act>) -> u32 {
+    let config = config();
+    let start = LocalTime::from_nanos(1 << 40);
+    let metrics = Metrics {
+        cluster: "test".into(),
+        guard: GuardInForce::default(),
+        sent: 0,
+        accepted: 0,
+        rejected: [0; Reject::NAMES.len()],
+        peers: vec![PeerMetrics {
+            member: PEER,
+            rtt: None,
+            other_config: None,
+            paths: vec![],
+        }],
+        groups: vec![GroupMetrics::default()],
+    };
+    let life = Incarnation(1);
+    let served = Served::start(
+        config.clone(),
+        keys(b"secret"),
+        metrics,
+        life,
+        start,
+        Span::ZERO,
+    );
+    let shell = Scripted {
+        config,
+        now: start,
+        script: script.into(),
+        passes_until: start,
+        ready: VecDeque::new(),
+        answers: vec![],
+        takes_holds: true,
+        takes_releases: true,
+        open: None,
+        releasing: None,
+        stopped: false,
+        holds: 0,
+        waits: 0,
+    };
+    let mut driver = Driver::new(vec![served], shell);
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime").block_on(driver.run());
+    let mut shell = driver.into_shell();
+    for answer in &mut shell.answers {
+        answer.try_recv().expect("every question is answered");
+    }
+    assert!(
+        shell.open.is_none_or(|until| until <= shell.now),
+        "nothing is left open"
+    );
+    shell.holds
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn whatever_comes_the_driver_keeps_its_order_and_ends(script in vec(act(), 0..120)) {
+        play(script);
+    }
+}
+
+/// The scripts above are worth something only if it comes to a hold in such a world.
+#[test]
+fn alone_it_holds_and_lets_go_at_the_end() {
+    assert!(play(vec![Act::Pass(2_000); 2]) > 3);
+}
