@@ -1,6 +1,6 @@
 //! The sweep: many seeds, each a run that nobody chose, and the same run again for the same seed.
 //!
-//! - [`draw`]: what a seed draws: a cluster, its timing, and [`faults`].
+//! - [`draw`]: what a seed draws: a cluster, its timing, and faults.
 //! - [`judge`]: runs what was drawn, and asks what was promised of it.
 //! - [`cover`]: what must happen sometimes, so that nothing holds only because nothing happens.
 //! - [`shrink`]: the fewest faults that still break it.
