@@ -86,7 +86,7 @@ fn config() -> Config {
     };
     let spec = Spec {
         cluster: "test".into(),
-        members: ["lb0", "lb1"].map(|n| member(n)).to_vec(),
+        members: ["lb0", "lb1"].map(member).to_vec(),
         groups: vec![GroupSpec {
             name: "web".into(),
             addresses: vec![Prefix {
