@@ -1,5 +1,5 @@
-//! The `onehold-lab` binary: `demo` plays the main job on this machine's kernel, `idle` measures
-//! what it costs.
+//! The `onehold-lab` binary: the model checker, the simulator, and the main job on this machine's
+//! kernel; `--help` lists its commands.
 
 use clap::{Parser, Subcommand};
 use onehold_sim::demo::{self, ClusterOptions, Screen};

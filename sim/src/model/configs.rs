@@ -377,7 +377,7 @@ fn of_majority() -> Vec<Configuration> {
         ),
         quick(
             "majority-3-cut-slack",
-            "the same, and the gate shuts late",
+            "links are cut, twice, a process or a host dies and starts again; the gate shuts late",
             SLACK.setup(cut_crash.clone()),
             &MAJORITY,
             &happens!["majority", "met", "ready", "lease over"],
@@ -385,7 +385,7 @@ fn of_majority() -> Vec<Configuration> {
         .slow(),
         quick(
             "majority-3-cut-drift",
-            "the same, and clocks run as differently as they may",
+            "a is cut from b, or from all, a process or a host dies and starts again; clocks differ",
             LONG_DRIFT.setup(Adversary {
                 cuts: vec![between(3, 1), cut(0, 1) | cut(1, 0)],
                 ..cut_crash.clone()
@@ -408,7 +408,7 @@ fn of_majority() -> Vec<Configuration> {
         ),
         quick(
             "majority-3-cut-straggler",
-            "the same, and one advert to each member is kept back, may come late and again",
+            "links are cut, once, a process or a host dies and starts again; adverts come late, and again",
             COARSE.setup(Adversary {
                 stragglers: Adversary::NO_END,
                 duplicates: true,
@@ -573,7 +573,7 @@ fn of_survivor() -> Vec<Configuration> {
         ),
         quick(
             "survivor-pause",
-            "adverts are timely; processes are stopped and go on later",
+            "adverts are timely; processes are stopped, and one dies and starts again, between any two effects",
             ALONE.setup(Adversary {
                 stops: 2,
                 in_turn: true,

@@ -53,14 +53,7 @@ pub fn edited(workspace: &Path, mutants: &[Mutant]) -> Result<BTreeMap<String, S
                 continue;
             }
         };
-        let call = |name: &str| {
-            let with = mutants.iter().filter(|m| m.with.iter().any(|w| w == name));
-            let names = std::iter::once(name).chain(with.map(|m| m.name.as_str()));
-            let calls: Vec<String> = names
-                .map(|name| format!("{on}({})", number(mutants, name)))
-                .collect();
-            format!("({})", calls.join(" || "))
-        };
+        let call = |name: &str| format!("{on}({})", number(mutants, name));
         match patched(file, &text, &edits, call) {
             Ok(text) => drop(texts.insert(file.to_owned(), text)),
             Err(e) => wrong.extend(e),

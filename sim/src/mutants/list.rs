@@ -67,8 +67,6 @@ pub struct Mutant {
     pub kind: Kind,
     /// Its edits; none if another entry's edits name it.
     pub edits: Vec<Edit>,
-    /// Mutants that are on with it: where rules stand in for each other, both must be broken.
-    pub with: Vec<String>,
     /// Which configurations are run, in this order, until one notices.
     pub check: Vec<String>,
 }
@@ -91,8 +89,6 @@ struct WrittenMutant {
     replace: Option<String>,
     #[serde(default)]
     edits: Vec<WrittenEdit>,
-    #[serde(default)]
-    with: Vec<String>,
     check: Vec<String>,
 }
 
@@ -163,7 +159,6 @@ fn mutant(written: WrittenMutant, wrong: &mut Vec<String>) -> Mutant {
         rule: written.rule,
         breaks: written.breaks,
         kind: written.kind,
-        with: written.with,
         check: written.check,
     }
 }
@@ -215,19 +210,11 @@ fn prove(mutants: &[Mutant], wrong: &mut Vec<String>) {
             marked.extend(markers);
         }
     }
-    for m in mutants {
-        for name in m.with.iter().filter(|n| !names.contains(n.as_str())) {
-            wrong.push(format!(
-                "mutant `{}`: `with` names `{name}`, which is no mutant",
-                m.name
-            ));
-        }
-        if m.with.is_empty() && !marked.contains(&m.name) {
-            wrong.push(format!(
-                "mutant `{}`: no marker means it; give it an edit, name it in another's, or say `with`",
-                m.name
-            ));
-        }
+    for m in mutants.iter().filter(|m| !marked.contains(&m.name)) {
+        wrong.push(format!(
+            "mutant `{}`: no marker means it; give it an edit, or name it in another's",
+            m.name
+        ));
     }
 }
 
