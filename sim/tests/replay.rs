@@ -1,55 +1,23 @@
 //! A run that is recorded and replayed; and everything that can be wrong with a trace is noticed.
 
+mod cluster;
+
+use cluster::{GROUP, NAMES, spec};
 use onehold::trace::{Header, Line, Reader, Turn, Writer};
 use onehold_core::Node;
 use onehold_core::advert::{
     Advert, Ballot, ClusterId, ConfigDigest, GroupId, Incarnation, MAX_GROUPS, MemberId, Statement,
 };
 use onehold_core::auth::Authentic;
-use onehold_core::config::{Arbitration, Config, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::{Effect, ReleaseId};
 use onehold_core::input::{Command, Input};
-use onehold_core::lease::TimingSpec;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use onehold_sim::replay::Replay;
 use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
-
-const NAMES: [&str; 3] = ["lb0", "lb1", "witness"];
-const GROUP: GroupId = GroupId(0);
-
-fn spec(arbitration: Arbitration) -> Spec {
-    let members = if arbitration == Arbitration::Majority {
-        &NAMES[..]
-    } else {
-        &NAMES[..2]
-    };
-    let member = |name: &&str| MemberSpec {
-        name: (*name).into(),
-        witness: *name == "witness",
-        addresses: vec![],
-    };
-    let web = GroupSpec {
-        name: "web".into(),
-        addresses: vec![Prefix {
-            address: [10, 0, 0, 50].into(),
-            length: 24,
-        }],
-        preferred: "lb0".into(),
-        failback: Failback::Auto,
-        failback_delay: Span::ZERO,
-        release_when_unhealthy: false,
-    };
-    Spec {
-        cluster: "test".into(),
-        members: members.iter().map(member).collect(),
-        groups: vec![web],
-        arbitration,
-        timing: TimingSpec::default(),
-    }
-}
 
 /// Three members on a network that takes a millisecond, each with a clock of its own, and the trace
 /// of it.

@@ -1,6 +1,8 @@
 //! The page that `cargo lab report` makes, in a real browser.
 
 mod chromium;
+#[path = "../cluster/mod.rs"]
+mod cluster;
 mod runs;
 
 use chromium::Chromium;
@@ -53,7 +55,7 @@ fn event(browser: &mut Chromium) -> (u64, u64) {
 #[test]
 fn a_run_is_shown_in_lanes_and_stepped_through() {
     let mut browser = shown("usual", &[&runs::usual()]);
-    for name in runs::spec(Arbitration::Majority).members {
+    for name in cluster::spec(Arbitration::Majority).members {
         let name = name.name;
         let lanes = format!(
             "[...document.querySelectorAll('#picture .name')].filter((l) => l.textContent === '{name}').length"

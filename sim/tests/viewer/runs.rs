@@ -1,52 +1,22 @@
 //! Runs to look at: members with clocks of their own, their kernels, a client, and a cable that can be
 //! cut; and the trace of all that.
 
+use crate::cluster::{GROUP, NAMES, spec};
 use onehold::trace::{Header, Line, Turn, Writer};
 use onehold_core::Node;
-use onehold_core::advert::{GroupId, Incarnation};
+use onehold_core::advert::Incarnation;
 use onehold_core::auth::Authentic;
-use onehold_core::config::{Arbitration, Config, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::Effect;
 use onehold_core::input::{Command, Input};
-use onehold_core::lease::TimingSpec;
 use onehold_core::time::{LocalTime, Span};
 
-const GROUP: GroupId = GroupId(0);
-/// Under `survivor` there are the first two alone.
-const NAMES: [&str; 3] = ["lb0", "lb1", "witness"];
 /// How long an advert travels, in steps.
 const LATENCY: u64 = 12;
 /// A step, in ns.
 const STEP: u64 = 100_000;
 /// A client asks this often, in steps.
 const PACE: u64 = 100;
-
-pub(crate) fn spec(arbitration: Arbitration) -> Spec {
-    let witness = usize::from(arbitration == Arbitration::Majority);
-    let member = |name: &&str| MemberSpec {
-        name: (*name).into(),
-        witness: *name == "witness",
-        addresses: vec![],
-    };
-    let web = GroupSpec {
-        name: "web".into(),
-        addresses: vec![Prefix {
-            address: [10, 0, 0, 50].into(),
-            length: 24,
-        }],
-        preferred: "lb0".into(),
-        failback: Failback::Auto,
-        failback_delay: Span::ZERO,
-        release_when_unhealthy: false,
-    };
-    Spec {
-        cluster: "test".into(),
-        members: NAMES[..2 + witness].iter().map(member).collect(),
-        groups: vec![web],
-        arbitration,
-        timing: TimingSpec::default(),
-    }
-}
 
 /// A member's own clock.
 fn clock(member: usize, step: u64) -> LocalTime {
