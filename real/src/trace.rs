@@ -40,6 +40,10 @@ pub struct Header {
     pub members: Vec<String>,
     /// The cluster as written: proved from a member's seat, it is the configuration of that member.
     pub spec: Spec,
+    /// True time goes on in steps of so much, and what happens within one is written in its order. Without
+    /// it, a time is when something happened.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tick: Option<Span>,
 }
 
 impl Header {
@@ -52,6 +56,7 @@ impl Header {
             by: by.into(),
             members,
             spec,
+            tick: None,
         }
     }
 }

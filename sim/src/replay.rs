@@ -172,7 +172,9 @@ impl Replay {
                 self.ended(&member, &config, &life);
             }
         }
-        self.watch.ended(&header.spec, file.time, &mut self.flaws);
+        // A tick lasts to its end.
+        let end = file.time.plus(header.tick.unwrap_or(Span::ZERO));
+        self.watch.ended(&header.spec, end, &mut self.flaws);
         Ok(())
     }
 

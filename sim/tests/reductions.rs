@@ -1,10 +1,14 @@
 //! What makes the model small makes it no other: the reductions of the model checker are compared with
 //! walks without them, over every world of small configurations.
 
+use onehold::trace::Reader;
 use onehold_core::advert::Advert;
 use onehold_sim::model::configs;
 use onehold_sim::model::memo::Memo;
 use onehold_sim::model::search::{Limits, search};
+use onehold_sim::model::trace::Traced;
+use onehold_sim::replay::Replay;
+use onehold_sim::turmoil::dice::Dice;
 use onehold_sim::world::{Direct, Known, Setup, World};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -71,6 +75,42 @@ fn remembering_turns_makes_no_difference() {
         assert!(found.exhaustive);
         let plain = every_world(&Direct(setup(name))).len() as u64;
         assert_eq!(found.unique, plain, "{name}");
+    }
+}
+
+/// On clocks that go on, with all of the past kept, every run leads to the same facts, and its trace is what
+/// the core does: random runs of every configuration, the large ones, too.
+#[test]
+fn letting_time_stand_still_makes_no_difference() {
+    for configuration in configs::all() {
+        let memo = Memo::new(configuration.setup.clone());
+        for seed in 0..4 {
+            let mut dice = Dice::new(seed, configuration.name);
+            let beginning = dice.below(configuration.setup.rates.len() as u64) as usize;
+            let mut world = World::beginnings(&memo).swap_remove(beginning);
+            let mut run = Traced::new(&configuration.setup, beginning, Vec::new()).unwrap();
+            for _ in 0..300 {
+                let mut next = Vec::new();
+                world.expand(&memo, &mut |action, world, _| next.push((action, world)));
+                let chosen = dice.below(next.len() as u64) as usize;
+                let (action, after) = next.swap_remove(chosen);
+                world = after;
+                if let Err(e) = run.act(action) {
+                    panic!("{}, seed {seed}: {e}", configuration.name);
+                }
+            }
+            let trace = run.end("the end").unwrap();
+            let mut replay = Replay::default();
+            let reader = Reader::new(configuration.name, trace.as_slice()).unwrap();
+            replay.read(reader).unwrap();
+            let (good, said) = replay.verdict();
+            let splits = configuration.expected.is_some();
+            assert!(
+                good || splits,
+                "{}, seed {seed}: {said}",
+                configuration.name
+            );
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use super::configs::{self, Configuration};
 use super::memo::Memo;
 use super::search::{Found, Limits, search};
 use super::stateright::{Proof, Second};
+use super::trace::Traced;
 use super::{report, story};
 use crate::demo::Screen;
 use crate::mutants;
@@ -56,9 +57,12 @@ pub struct Options {
     /// Write the table of mutants as Markdown.
     #[arg(long, requires = "mutants", value_name = "FILE")]
     pub markdown: Option<PathBuf>,
-    /// Directory for pictures of counterexamples.
+    /// Directory for pictures and traces of counterexamples.
     #[arg(long, default_value = "target/lab", value_name = "DIR")]
     pub pictures: PathBuf,
+    /// Write a trace of everything else that must happen, too: the shortest run to it.
+    #[arg(long)]
+    pub examples: bool,
 }
 
 /// What came of one configuration.
@@ -211,6 +215,13 @@ pub fn run(options: &Options) -> Result<bool, String> {
         let pin = pinned.get(configuration.name).copied();
         let outcome = check(configuration, options, pin);
         report::outcome(&outcome, &options.pictures)?;
+        for (name, trace) in traces(&outcome)? {
+            let file = options.pictures.join(name);
+            std::fs::create_dir_all(&options.pictures)
+                .and_then(|()| std::fs::write(&file, trace))
+                .map_err(|e| format!("{}: {e}", file.display()))?;
+            println!("    a trace is in {}\n", file.display());
+        }
         if outcome.is_good() {
             pinned.insert(outcome.configuration.name.into(), outcome.found.unique);
         }
@@ -293,6 +304,32 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
     };
     outcome.story = counterexample(&outcome);
     outcome
+}
+
+/// A trace of the shortest run to each property that is broken, and if that is asked for, to whatever else
+/// must happen: each with a name for its file.
+fn traces(outcome: &Outcome) -> Result<Vec<(String, Vec<u8>)>, String> {
+    let configuration = &outcome.configuration;
+    let properties = configuration.properties.iter().enumerate();
+    let mut traces = Vec::new();
+    for (i, property) in properties {
+        let broken = property.when.is_always();
+        let Some(actions) = &outcome.found.first[i] else {
+            continue;
+        };
+        if !broken && !outcome.options.examples {
+            continue;
+        }
+        let mut run = Traced::new(&configuration.setup, outcome.found.beginning[i], Vec::new())?;
+        actions.iter().try_for_each(|action| run.act(*action))?;
+        let what = match broken {
+            true => format!("{} is broken: {}", property.name, property.says),
+            false => property.says.to_owned(),
+        };
+        let name = format!("{}-{}.jsonl", configuration.name, property.name);
+        traces.push((name.replace(' ', "-"), run.end(&what)?));
+    }
+    Ok(traces)
 }
 
 /// The first property that is broken, as a story.

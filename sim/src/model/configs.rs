@@ -139,6 +139,7 @@ impl Cluster {
         }
         Setup {
             seats: members.iter().map(seat).collect(),
+            spec: spec.clone(),
             rates,
             hindsight: 0,
             warm_up: 40,

@@ -3,8 +3,8 @@
 //! Far fewer members than worlds are different, and a turn depends on nothing but the member and
 //! what happens to it. So each turn is taken by the shipped node once, and is looked up from then on.
 
-use crate::world::is_answer;
-use crate::world::{Direct, Ending, Facts, How, Member, Parts, Setup, Turn};
+use crate::world::{Direct, Ending, Facts, How, Member, NOW, Parts, Setup, Turn};
+use crate::world::{as_sent, is_answer};
 use onehold_core::advert::{Advert, Incarnation};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;
@@ -116,7 +116,7 @@ impl Parts for Memo {
     }
 
     fn member(&self, member: Member) -> u32 {
-        let facts = member.facts(self.setup());
+        let facts = member.facts(self.setup(), NOW);
         let (number, new) = self.members.borrow_mut().number(member);
         if new {
             self.facts.borrow_mut().push(facts);
@@ -138,8 +138,9 @@ impl Parts for Memo {
             _ => None,
         };
         let how = how.map(|_| advert.as_deref().expect("the advert that is received"));
-        let turn = self.member_at(*member).change(self.setup(), &how, ending);
-        let turn = turn.map(|t| t.map(|m| self.member(m), |a| self.advert(a)));
+        let of = self.member_at(*member);
+        let turn = of.change(self.setup(), NOW, &how, ending);
+        let turn = turn.map(|t| t.map(|m| self.member(m), |a| self.advert(as_sent(a))));
         self.turns.borrow_mut().insert(key, turn.clone());
         turn
     }

@@ -2,7 +2,7 @@
 
 use crate::story::{Broken, Lane, Message, Process, Step, Story};
 use crate::world::{
-    Action, Alive, Direct, Done, Ending, Events, How, Known, Of, Parts, Sent, Setup, World,
+    Action, Alive, Direct, Done, Ending, Events, How, Known, NOW, Of, Parts, Sent, Setup, World,
 };
 use onehold_core::advert::Advert;
 use std::collections::HashMap;
@@ -73,8 +73,13 @@ impl Teller<'_> {
                 self.push(&next, Step::default());
             }
             Action::Settle(cuts) => {
-                let cuts = self.parts.0.adversary.cuts[usize::from(cuts)];
-                let what = format!("from now on: {}", cut_text(&self.parts.0, cuts));
+                let what = match self.parts.0.adversary.cuts[usize::from(cuts)] {
+                    0 => "from now on: nothing is wrong".to_owned(),
+                    cuts => format!(
+                        "from now on: cut {}, and nothing else is wrong",
+                        cut_text(&self.parts.0, cuts)
+                    ),
+                };
                 self.push(
                     &next,
                     Step {
@@ -214,7 +219,7 @@ impl Teller<'_> {
 
     fn lane(&self, known: &Arc<Known>, rate: u64) -> Lane {
         let facts = self.parts.facts(known);
-        let seen = known.member.observe(&self.parts.0);
+        let seen = known.member.observe(&self.parts.0, NOW);
         let group = seen.as_ref().and_then(|s| s.groups.first());
         let ticks = |span: onehold_core::time::Span| span.as_nanos().div_ceil(rate);
         let vote = facts.vote.map(|(member, _)| usize::from(member.0));
@@ -269,7 +274,8 @@ impl Teller<'_> {
     }
 }
 
-fn how_text(how: How<u8>) -> (String, bool) {
+/// What happens, and whether it is a fault or somebody's command.
+pub(super) fn how_text(how: How<u8>) -> (String, bool) {
     let (text, fault) = match how {
         How::Wake => ("its timer", false),
         How::Receive(_) => ("", false),
@@ -293,7 +299,8 @@ fn how_text(how: How<u8>) -> (String, bool) {
     (text.into(), fault)
 }
 
-fn cut_text(setup: &Setup, cuts: u32) -> String {
+/// The cut links: `a→b b→a`.
+pub(super) fn cut_text(setup: &Setup, cuts: u32) -> String {
     let names = names(setup);
     let n = names.len();
     let pairs = (0..n).flat_map(|from| (0..n).map(move |to| (from, to)));
@@ -301,11 +308,7 @@ fn cut_text(setup: &Setup, cuts: u32) -> String {
         .filter(|(from, to)| cuts & 1 << (from * crate::world::MAX + to) != 0)
         .map(|(from, to)| format!("{}→{}", names[from], names[to]))
         .collect();
-    if cut.is_empty() {
-        "nothing is wrong".into()
-    } else {
-        format!("cut {}, and nothing else is wrong", cut.join(" "))
-    }
+    cut.join(" ")
 }
 
 fn reports(events: Events) -> Vec<String> {

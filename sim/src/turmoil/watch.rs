@@ -101,6 +101,7 @@ impl Watch {
         };
         Self {
             setup: Setup {
+                spec: plan.members[0].spec.clone(),
                 seats: plan.members.iter().map(|m| m.config.clone()).collect(),
                 rates: Vec::new(),
                 hindsight: 0,

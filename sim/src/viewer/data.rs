@@ -1,4 +1,5 @@
-//! The page's data, as the page reads it. Times are ns since the page's zero; members, groups, events
+//! The page's data, as the page reads it. Times are ns since the page's zero, or where time goes on in
+//! ticks, millionths of a tick; members, groups, events
 //! and texts are named by their places. The page also reads these names: see `viewer.js`.
 
 use onehold_core::observe::RoleName;
@@ -37,6 +38,10 @@ pub(super) struct Data {
     pub(super) kernels: bool,
     /// Just after the latest instant: what is not over by then lasts until here.
     pub(super) end: i64,
+    /// What a million of its units are called.
+    pub(super) unit: &'static str,
+    /// How often members speak.
+    pub(super) interval: i64,
 }
 
 #[derive(Default, Serialize)]

@@ -26,7 +26,10 @@ use std::hash::BuildHasher as _;
 use std::io::BufRead;
 use std::path::PathBuf;
 
-/// In ns: 36 years; what hostile traces say beyond that is all one, and no sum of it overflows.
+/// How many of the page's units a tick is, where time goes on in ticks. Else a unit is a nanosecond.
+const TICK: u64 = 1_000_000;
+
+/// In the page's units: 36 years; what hostile traces say beyond that is all one, and no sum of it overflows.
 const FOREVER: i64 = 1 << 60;
 
 const PAGE: &str = include_str!("page.html");
@@ -74,6 +77,7 @@ pub struct Viewer {
     files: Vec<String>,
     /// Of all traces, and anybody's seat in it.
     cluster: Option<(Spec, Config)>,
+    units: Units,
     clocks: Vec<Clock>,
     /// By member and life.
     clock_of: BTreeMap<(usize, Incarnation), usize>,
@@ -87,6 +91,28 @@ pub struct Viewer {
     adverts: Vec<Advert>,
     by_content: FxHashMap<u64, usize>,
     heard: Vec<(u64, usize)>,
+}
+
+/// What the page counts time in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Units {
+    /// What a tick is, where time goes on in ticks.
+    tick: Option<Span>,
+}
+
+impl Units {
+    fn span(self, span: Span) -> i64 {
+        let nanos = u128::from(span.as_nanos());
+        let units = match self.tick.map_or(0, Span::as_nanos) {
+            0 => nanos,
+            tick => nanos * u128::from(TICK) / u128::from(tick),
+        };
+        i64::try_from(units).map_or(FOREVER, |units| units.min(FOREVER))
+    }
+
+    fn instant(self, at: LocalTime) -> i64 {
+        self.span(at.since(LocalTime::from_nanos(0)))
+    }
 }
 
 /// A line on its way to an event.
@@ -121,6 +147,16 @@ impl Viewer {
                 config.map_err(|e| format!("{name}:1: the configuration in it can't be: {e}"))?
             }
         };
+        let units = Units {
+            tick: trace.header().tick,
+        };
+        if self.cluster.is_some() && self.units != units {
+            let other = self.files.first().map_or("", String::as_str);
+            return Err(format!(
+                "{name}:1: its time goes on in other steps than in {other}; make a page of each"
+            ));
+        }
+        self.units = units;
         self.cluster = Some((spec.clone(), config.clone()));
         let file = self.files.len();
         self.files.push(name);
@@ -177,7 +213,7 @@ impl Viewer {
                 answered_by,
             } => {
                 let by = answered_by.as_deref().and_then(member);
-                let request = |group| (group, nanos(*time), by);
+                let request = |group| (group, self.units.span(*time), by);
                 return self.requests.extend(group(name).map(request));
             }
         };
@@ -188,7 +224,7 @@ impl Viewer {
         } = line
         {
             self.faults.push(Fault {
-                at: nanos(*time),
+                at: self.units.span(*time),
                 until: None,
                 text: text.clone(),
                 members: members.iter().filter_map(|name| member(name)).collect(),
@@ -197,7 +233,7 @@ impl Viewer {
         let whose = whose.and_then(|name| member(name));
         let mut turn = Turn {
             event: Event {
-                t: time.map_or(0, nanos),
+                t: time.map_or(0, |time| self.units.span(time)),
                 member: whose,
                 what: self.texts.place(words::what(config, line)),
                 did: Vec::new(),
@@ -213,7 +249,7 @@ impl Viewer {
         if let (Some(member), Some(at), Some((seat, node))) = (whose, at, seen.life) {
             let after = node.observe(seat, at);
             let clock = self.clock(member, after.incarnation, at, time);
-            turn.own = Some((clock, local(at), time.is_some()));
+            turn.own = Some((clock, self.units.instant(at), time.is_some()));
             turn.event.did = self.came(config, at, line, before.get(&member), &after);
             turn.event.belief = Some(self.belief(config, clock, at, &after));
             before.insert(member, after);
@@ -231,12 +267,13 @@ impl Viewer {
         at: LocalTime,
         time: Option<Span>,
     ) -> usize {
+        let at = self.units.instant(at);
         let place = *self.clock_of.entry((member, life)).or_insert_with(|| {
-            self.clocks.push(Clock::new(member, local(at)));
+            self.clocks.push(Clock::new(member, at));
             self.clocks.len() - 1
         });
         if let Some(time) = time {
-            self.clocks[place].anchor(local(at), nanos(time));
+            self.clocks[place].anchor(at, self.units.span(time));
         }
         place
     }
@@ -282,8 +319,9 @@ impl Viewer {
 
     /// What a member believes. Instants are its clock's.
     fn belief(&mut self, config: &Config, clock: usize, at: LocalTime, seen: &Snapshot) -> Belief {
-        let ago = |span: Span| local(at) - nanos(span);
-        let left = |span: Span| local(at) + nanos(span);
+        let units = self.units;
+        let ago = |span: Span| units.instant(at) - units.span(span);
+        let left = |span: Span| units.instant(at) + units.span(span);
         let id = |member: MemberId| usize::from(member.0);
         let mut peers = Vec::new();
         for peer in &seen.peers {
@@ -340,8 +378,14 @@ impl Viewer {
             return Err("there is no trace to make a page of; name one".to_owned());
         };
         let mut adverts = self.match_adverts();
-        let clocks = self.bring_together(&adverts, &config);
+        let mut clocks = self.bring_together(&adverts, &config);
         let order = self.sort();
+        if self.units.tick.is_some() {
+            self.spread();
+            clocks =
+                "Time goes on in ticks, from the trace; in one, things are drawn in their order."
+                    .into();
+        }
         for advert in &mut adverts {
             advert.sent = order[advert.sent];
             advert.heard = advert.heard.map(|event| order[event]);
@@ -365,6 +409,8 @@ impl Viewer {
             ..Group::default()
         };
         let (good, replay) = self.replay.verdict();
+        let last = self.units.tick.map_or(1, |_| TICK as i64); // a tick lasts to its end
+        let end = end.map_or(0, |latest| latest + last);
         let mut data = Data {
             cluster: spec.cluster,
             arbitration: match spec.arbitration {
@@ -378,14 +424,20 @@ impl Viewer {
             rules: words::rules(),
             members: members.collect(),
             groups: config.groups().iter().enumerate().map(group).collect(),
-            faults: healed(self.faults),
+            faults: over(self.faults, end),
             events,
             adverts,
             peers: self.peers.all(),
             views: self.views.all(),
             texts: self.texts.all(),
             kernels: turnings.iter().any(|t| matches!(t, Turning::Kernel { .. })),
-            end: end.map_or(0, |latest| latest + 1),
+            end,
+            unit: if self.units.tick.is_some() {
+                "ticks"
+            } else {
+                "ms"
+            },
+            interval: self.units.span(config.timing().interval()),
         };
         for peer in &mut data.peers {
             let page = |t: &mut i64| *t = self.clocks[peer.clock].page(*t);
@@ -454,6 +506,16 @@ impl Viewer {
         clocks_text(&said, self.clocks.len(), config)
     }
 
+    /// Draws the events of a tick one after the other, over most of it.
+    fn spread(&mut self) {
+        for tick in self.turns.chunk_by_mut(|a, b| a.event.t == b.event.t) {
+            let step = TICK as i64 * 4 / 5 / tick.len() as i64;
+            for (n, turn) in (0..).zip(tick) {
+                turn.event.t += n * step;
+            }
+        }
+    }
+
     /// Brings the events into order, and says where each has gone.
     fn sort(&mut self) -> Vec<usize> {
         let mut order: Vec<usize> = (0..self.turns.len()).collect();
@@ -467,8 +529,9 @@ impl Viewer {
     }
 }
 
-/// A fault is over when something of the same members, or of more, is healed.
-fn healed(mut faults: Vec<Fault>) -> Vec<Fault> {
+/// When what was done to links is over: when something of the same members, or of more, is healed. What is
+/// cut and never healed lasts to the end.
+fn over(mut faults: Vec<Fault>, end: i64) -> Vec<Fault> {
     faults.sort_by_key(|fault| fault.at);
     for n in 0..faults.len() {
         if !faults[n].text.starts_with("heal") {
@@ -478,11 +541,15 @@ fn healed(mut faults: Vec<Fault>) -> Vec<Fault> {
         let Some(heal) = rest.first() else { continue };
         for fault in before {
             let whole = heal.members.is_empty();
-            let covers = whole || fault.members.iter().all(|m| heal.members.contains(m));
+            let links = fault.members.len() != 1;
+            let covers = whole || links && fault.members.iter().all(|m| heal.members.contains(m));
             if covers && !fault.text.starts_with("heal") {
                 fault.until.get_or_insert(heal.at);
             }
         }
+    }
+    for cut in faults.iter_mut().filter(|f| f.text.starts_with("cut")) {
+        cut.until.get_or_insert(end);
     }
     faults
 }
@@ -521,12 +588,4 @@ fn clocks_text(said: &Aligned, all: usize, config: &Config) -> String {
         );
     }
     text
-}
-
-fn nanos(span: Span) -> i64 {
-    i64::try_from(span.as_nanos()).map_or(FOREVER, |nanos| nanos.min(FOREVER))
-}
-
-fn local(at: LocalTime) -> i64 {
-    nanos(at.since(LocalTime::from_nanos(0)))
 }

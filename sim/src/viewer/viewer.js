@@ -11,7 +11,9 @@ const MOST_DOTS = 1500;
 // Pixels.
 const LEFT = 96, RIGHT = 20, TOP = 56, ROW = 34, BOTTOM = 2 * ROW + 12;
 const ROLE = 24, LEASE = 8, ANSWERS = 18, LANE = ROLE + LEASE + ANSWERS + 16;
-const MS = 1e6;
+// A time has so many units in one of what is shown: ms, or ticks.
+const ONE = 1e6;
+const { unit, interval } = data;
 
 const $ = (id) => document.getElementById(id);
 const times = events.map((e) => e.t);
@@ -36,10 +38,10 @@ const longest = Math.max(0, d3.max(lags) ?? 0);
 const usual = Math.max(0, d3.median(lags) ?? 0);
 
 const begin = times.length ? Math.min(0, times[0]) : 0;
-const end = Math.max(data.end, begin + MS);
+const end = Math.max(data.end, begin + ONE);
 const margin = (end - begin) / 100;
-const whole = d3.scaleLinear([(begin - margin) / MS, (end + margin) / MS], [0, 1]);
-const least = 0.01; // ms in view when zoomed in fully
+const whole = d3.scaleLinear([(begin - margin) / ONE, (end + margin) / ONE], [0, 1]);
+const least = 0.01; // in view when zoomed in fully
 
 // First the group in which two answered.
 let group = Math.max(0, data.groups.findIndex((g) => g.violations.length));
@@ -53,10 +55,11 @@ let width = 0, height = 0;
 const name = (m) => members[m]?.name ?? "?";
 const names = (list) => list.map(name).join(", ");
 const count = d3.format(",");
-const exact = (t) => `${d3.format(",.3f")(t / MS)} ms`;
-const rough = (ns) => {
-  const ms = Math.abs(ns) / MS;
-  return `${d3.format(ms < 10 ? ",.1f" : ",.0f")(ms)} ms`;
+// In a tick, only the order of things is known.
+const exact = (t) => (unit === "ticks" ? `tick ${count(Math.floor(t / ONE))}` : `${d3.format(",.3f")(t / ONE)} ms`);
+const rough = (time) => {
+  const n = Math.abs(time) / ONE;
+  return `${d3.format(n < 10 ? ",.1f" : ",.0f")(n)} ${unit}`;
 };
 const holds = (list, t) => list.find(([from, until]) => from <= t && t < until);
 
@@ -118,7 +121,7 @@ const step = () => (height - TOP - BOTTOM - LANE - 14) / Math.max(1, lanes.lengt
 const top = (lane) => TOP + 4 + lane * step();
 const base = (lane) => top(lane) + LANE - 5;
 const row = (n) => height - BOTTOM + 8 + n * ROW;
-const at = (t) => x(t / MS);
+const at = (t) => x(t / ONE);
 
 function resize() {
   const box = svg.node().getBoundingClientRect();
@@ -142,7 +145,7 @@ function resize() {
 
 // What of a list of stretches is in view, and not two on the same pixel.
 function inView(list, of) {
-  const [from, until] = x.domain().map((ms) => ms * MS);
+  const [from, until] = x.domain().map((ms) => ms * ONE);
   const shown = [];
   let pixel = -Infinity;
   for (const d of list) {
@@ -166,7 +169,7 @@ function rects(to, list) {
 function draw() {
   x = transform.rescaleX(whole);
   const ticks = Math.max(2, Math.floor((width - LEFT) / 110));
-  axis.call(d3.axisTop(x).ticks(ticks).tickFormat((ms, n) => count(ms) + (n === 0 ? " ms" : "")));
+  axis.call(d3.axisTop(x).ticks(ticks).tickFormat((ms, n) => count(ms) + (n === 0 ? ` ${unit}` : "")));
   drawShades();
   drawBars();
   drawRows();
@@ -196,8 +199,11 @@ function drawShades() {
     .attr("class", (l) => l.of).attr("x1", (l) => l.x).attr("x2", (l) => l.x).attr("y1", 32).attr("y2", height);
   const labels = [];
   let free = LEFT;
-  for (const { d } of inView(lines.filter((l) => l.text), (l) => [l.t, l.until ?? l.t])) {
-    const from = Math.max(at(d.t) + 5, LEFT + 5);
+  const [first, last] = x.domain().map((n) => n * ONE);
+  for (const d of lines.filter((l) => l.text && l.t <= last && (l.until ?? l.t) >= first)) {
+    // Beside its line; before it, where there is no room behind it.
+    const fits = width - RIGHT - d.text.length * 7;
+    const from = Math.max(Math.min(at(d.t) + 5, fits), LEFT + 5);
     if (from < free) continue;
     free = from + d.text.length * 7;
     labels.push({ x: from, text: d.text });
@@ -238,7 +244,7 @@ function drawBars() {
 function drawRows() {
   const { requests, gaps, nobody, violations } = data.groups[group];
   const shown = [], labels = [];
-  const [from, until] = x.domain().map((ms) => ms * MS);
+  const [from, until] = x.domain().map((ms) => ms * ONE);
   const first = d3.bisector((r) => r[0]).left(requests, from);
   let pixel = -1, failed = false;
   for (let n = first; n < requests.length && requests[n][0] <= until; n += 1) {
@@ -276,7 +282,7 @@ function drawRows() {
 
 // The events in view: the places of the first, and of the one after the last.
 function eventsInView() {
-  const [from, until] = x.domain().map((ms) => ms * MS);
+  const [from, until] = x.domain().map((ms) => ms * ONE);
   return [d3.bisectLeft(times, from), d3.bisectRight(times, until)];
 }
 
@@ -301,7 +307,7 @@ function drawDots() {
 
 let arrows = [];
 function drawAdverts() {
-  const [from, until] = x.domain().map((ms) => ms * MS);
+  const [from, until] = x.domain().map((ms) => ms * ONE);
   const first = d3.bisectLeft(sentAt, from - longest), last = d3.bisectRight(sentAt, until);
   const shown = [];
   for (let n = first; n < last; n += 1) {
@@ -411,15 +417,15 @@ function go(n) {
   const here = at(events[now].t), edge = (width - LEFT - RIGHT) / 12;
   if (here < LEFT + edge || here > width - RIGHT - edge) {
     // It calls draw, unless nothing moves.
-    svg.call(zoom.translateTo, whole(events[now].t / MS), 0);
+    svg.call(zoom.translateTo, whole(events[now].t / ONE), 0);
   }
   draw();
 }
 
-// Shows some time, in ns.
+// Shows some time.
 function look(from, until) {
-  const k = (whole.range()[1] - LEFT) / (whole(until / MS) - whole(from / MS));
-  svg.call(zoom.transform, d3.zoomIdentity.translate(LEFT - k * whole(from / MS), 0).scale(k));
+  const k = (whole.range()[1] - LEFT) / (whole(until / ONE) - whole(from / ONE));
+  svg.call(zoom.transform, d3.zoomIdentity.translate(LEFT - k * whole(from / ONE), 0).scale(k));
 }
 
 // The next violation after this event; after the last one the first.
@@ -427,7 +433,7 @@ function jump() {
   const all = data.groups[group].violations;
   const next = all.find((v) => v.event > now) ?? all[0];
   if (!next) return;
-  const span = Math.min(Math.max((next.until - next.from) * 1.5, 300 * MS), 3000 * MS);
+  const span = Math.min(Math.max((next.until - next.from) * 1.5, 3 * interval), 30 * interval);
   look(next.from - span * 0.4, next.from + span * 0.6);
   go(next.event);
 }
@@ -476,7 +482,7 @@ svg.on("click", (e) => {
   if (on?.sent !== undefined) return go(on.sent);
   const [px, py] = d3.pointer(e, svg.node());
   const lane = lanes.findIndex((_, n) => py >= top(n) && py < top(n) + LANE);
-  const t = x.invert(px) * MS;
+  const t = x.invert(px) * ONE;
   // In a lane, the nearest of that member; elsewhere the nearest of all.
   const own = lane >= 0 ? ofMember[lanes[lane]] : d3.range(events.length);
   const near = d3.bisector((n) => times[n]).center(own, t);
@@ -543,7 +549,7 @@ function start() {
   const asked = /^#event=(\d+)$/.exec(location.hash)?.[1];
   if (asked === undefined) return go(0);
   const n = Math.min(Math.max(asked - 1, 0), events.length - 1), t = times[n] ?? 0;
-  look(t - 500 * MS, t + 500 * MS);
+  look(t - 5 * interval, t + 5 * interval);
   go(n);
 }
 start();

@@ -1,7 +1,7 @@
 //! Members and adverts kept as they are.
 
-use super::member::{advert_aged, is_answer};
-use super::{Ending, Facts, How, Member, Parts, Setup, Turn, World};
+use super::member::{advert_aged, as_sent, is_answer};
+use super::{Ending, Facts, How, Member, NOW, Parts, Setup, Turn, World};
 use onehold_core::advert::{Advert, Incarnation};
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ impl Parts for Direct {
     }
 
     fn member(&self, member: Member) -> Self::Member {
-        let facts = member.facts(&self.0);
+        let facts = member.facts(&self.0, NOW);
         Arc::new(Known { member, facts })
     }
 
@@ -41,8 +41,8 @@ impl Parts for Direct {
         ending: Ending,
     ) -> Option<Turn<Self::Member, Self::Advert>> {
         let how = how.map(|advert| &**advert);
-        let turn = member.member.change(&self.0, &how, ending)?;
-        Some(turn.map(|member| self.member(member), Arc::new))
+        let turn = member.member.change(&self.0, NOW, &how, ending)?;
+        Some(turn.map(|m| self.member(m), |a| Arc::new(as_sent(a))))
     }
 
     fn aged(&self, member: &Self::Member, beginning: u8) -> Self::Member {

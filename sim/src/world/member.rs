@@ -1,19 +1,22 @@
 //! One member: its process, which runs the shipped [`Node`], and its kernel, which outlives it.
 //!
-//! Time stands still here: every clock reads [`NOW`], always, and the past moves away. So two moments
-//! that differ only in when they are, are equal, and the search closes.
+//! For the search, time stands still: every clock reads [`NOW`], always, and the past moves away
+//! ([`Member::aged`]). So two moments that differ only in when they are, are equal, and the search closes.
+//! A [trace](super::Timed) of one run lets the clocks go on.
 
 use super::{How, Setup};
+use onehold::trace;
 use onehold_core::Node;
 use onehold_core::advert::{Advert, Ballot, GroupId, Incarnation, MemberId};
 use onehold_core::auth::Authentic;
+use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event, ReleaseId, Why};
 use onehold_core::input::{Command, Input};
 use onehold_core::observe::{RoleName, Snapshot};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 
-/// What every clock reads.
+/// What every clock reads while the search walks.
 pub const NOW: LocalTime = LocalTime::from_nanos(1 << 40);
 
 /// What is told of others' clocks and no rule reads: as good as never.
@@ -298,9 +301,9 @@ impl Member {
 
     /// What its node lets be seen.
     #[must_use]
-    pub fn observe(&self, setup: &Setup) -> Option<Snapshot> {
+    pub fn observe(&self, setup: &Setup, now: LocalTime) -> Option<Snapshot> {
         let node = self.process.node()?;
-        Some(node.observe(setup.seat(self.id), NOW))
+        Some(node.observe(setup.seat(self.id), now))
     }
 
     /// For how long its kernel still answers if nobody does anything.
@@ -312,11 +315,11 @@ impl Member {
 
     /// What is true of it.
     #[must_use]
-    pub fn facts(&self, setup: &Setup) -> Facts {
+    pub fn facts(&self, setup: &Setup, now: LocalTime) -> Facts {
         let config = setup.seat(self.id);
-        let seen = self.observe(setup);
+        let seen = self.observe(setup, now);
         let group = seen.as_ref().and_then(|s| s.groups.first());
-        let due = |node: &Node| node.poll_timeout(config).is_none_or(|at| at <= NOW);
+        let due = |node: &Node| node.poll_timeout(config).is_none_or(|at| at <= now);
         Facts {
             process: match &self.process {
                 Process::Up(_) => Alive::Up,
@@ -358,8 +361,21 @@ impl Member {
     pub fn change(
         &self,
         setup: &Setup,
+        now: LocalTime,
         how: &How<&Advert>,
         ending: Ending,
+    ) -> Option<Turn<Self, Advert>> {
+        self.change_told(setup, now, how, ending, None)
+    }
+
+    /// The same; `told` hears of every turn that its node takes in it.
+    pub(super) fn change_told(
+        &self,
+        setup: &Setup,
+        now: LocalTime,
+        how: &How<&Advert>,
+        ending: Ending,
+        mut told: Told<'_>,
     ) -> Option<Turn<Self, Advert>> {
         let mut turn = Turn {
             member: self.clone(),
@@ -400,9 +416,9 @@ impl Member {
                 member.lives += 1;
                 member.wish = Wish::default();
                 let life = incarnation(self.id, member.lives);
-                let mut node = Node::start(config, life, NOW, Span::ZERO);
+                let mut node = Node::start(config, life, now, Span::ZERO);
                 for input in [member.eligibility(), member.health()] {
-                    node.handle(config, NOW, input, &mut effects).ok()?;
+                    handle(&mut node, config, now, input, &mut effects, &mut told).ok()?;
                 }
                 member.process = Process::Up(node);
                 Input::Wake
@@ -430,14 +446,14 @@ impl Member {
                 };
                 let (node, rest) = (node.clone(), rest.clone());
                 member.process = Process::Up(node);
-                turn.apply(rest.into_iter());
+                turn.apply(now, rest.into_iter());
                 return Some(turn);
             }
         };
         let Process::Up(node) = &mut turn.member.process else {
             return None;
         };
-        turn.reject = node.handle(config, NOW, input, &mut effects).err();
+        turn.reject = handle(node, config, now, input, &mut effects, &mut told).err();
         effects.retain(|effect| {
             if let Effect::Report(event) = effect {
                 turn.events.tell(event);
@@ -450,7 +466,7 @@ impl Member {
             Ending::Dies(n) | Ending::Stops(n) => usize::from(n),
         };
         let mut effects = effects.into_iter();
-        turn.apply(effects.by_ref().take(done));
+        turn.apply(now, effects.by_ref().take(done));
         match ending {
             Ending::Whole => {}
             Ending::Dies(_) => {
@@ -518,14 +534,14 @@ impl<M, A> Turn<M, A> {
 }
 
 impl Turn<Member, Advert> {
-    fn apply(&mut self, effects: impl Iterator<Item = Effect>) {
+    fn apply(&mut self, now: LocalTime, effects: impl Iterator<Item = Effect>) {
         let kernel = &mut self.member.kernel;
         for effect in effects {
             match effect {
                 Effect::Release { release, .. } => kernel.releasing = Some(release),
-                Effect::Send { to, advert } => self.sent.push((to.0, as_sent(advert))),
+                Effect::Send { to, advert } => self.sent.push((to.0, advert)),
                 // Absolute: one that is past already opens nothing.
-                Effect::HoldUntil { deadline, .. } if deadline > NOW => {
+                Effect::HoldUntil { deadline, .. } if deadline > now => {
                     kernel.deadline = Some(deadline);
                 }
                 Effect::HoldUntil { .. } => {}
@@ -533,6 +549,34 @@ impl Turn<Member, Advert> {
             }
         }
     }
+}
+
+/// Hears of turns.
+pub(super) type Told<'a> = Option<&'a mut dyn FnMut(&trace::Turn<'_>)>;
+
+/// A turn of the node; its effects are added to what there is.
+fn handle(
+    node: &mut Node,
+    config: &Config,
+    now: LocalTime,
+    input: Input,
+    effects: &mut Vec<Effect>,
+    told: &mut Told<'_>,
+) -> Result<(), Reject> {
+    let Some(told) = told else {
+        return node.handle(config, now, input, effects);
+    };
+    let first = effects.len();
+    let result = node.handle(config, now, input.clone(), effects);
+    told(&trace::Turn {
+        cluster: 0,
+        now,
+        input: &input,
+        result,
+        effects: &effects[first..],
+        node,
+    });
+    result
 }
 
 /// Whether an effect does anything to the kernel or the network.
@@ -544,7 +588,7 @@ const fn matters(effect: &Effect) -> bool {
 }
 
 /// An advert without what no rule reads: `echo_age`, and when somebody else's ask was made.
-fn as_sent(mut advert: Advert) -> Advert {
+pub(crate) fn as_sent(mut advert: Advert) -> Advert {
     advert.echo_age = Span::ZERO;
     let to = advert.to;
     let hearsay = |b: &&mut Ballot| b.member != to;

@@ -2,21 +2,24 @@
 //! links between them, and an adversary who chooses whatever may happen.
 //!
 //! A [`World`] is a value; [`World::actions`] lists what may happen next and [`World::step`] lets it
-//! happen. How members and adverts are kept is left to [`Parts`]: as they are ([`Direct`]), or as
-//! numbers of what was seen before ([`crate::model::memo`]). Both run this one world.
+//! happen. How members and adverts are kept is left to [`Parts`]: as they are ([`Direct`]), as numbers
+//! of what was seen before ([`crate::model::memo`]), or on clocks that go on ([`Timed`]). All run this one
+//! world.
 
 mod choices;
 mod direct;
 mod member;
 mod setup;
+mod timed;
 
 pub use direct::{Direct, Known};
-pub(crate) use member::is_answer;
 pub use member::{
     Alive, EVENTS, Ending, Events, Facts, GROUP, Kernel, Member, NOW, Process, Turn, Wish,
     incarnation,
 };
+pub(crate) use member::{as_sent, is_answer};
 pub use setup::{Adversary, Setup};
+pub use timed::{Timed, TimedMember};
 
 use arrayvec::ArrayVec;
 use onehold_core::advert::Incarnation;
@@ -257,9 +260,9 @@ impl Rest {
 /// How members and adverts are kept.
 pub trait Parts {
     /// A [`Member`].
-    type Member: Clone + Debug + Eq + Hash;
+    type Member: Clone + Debug;
     /// An advert in flight.
-    type Advert: Clone + Debug + Eq + Hash;
+    type Advert: Clone + Debug;
 
     /// The configuration.
     fn setup(&self) -> &Setup;

@@ -1,12 +1,15 @@
 //! What is fixed in one run of the checker: the cluster, its clocks, and what the adversary may do.
 
 use onehold_core::advert::MemberId;
-use onehold_core::config::{Arbitration, Config};
+use onehold_core::config::{Arbitration, Config, Spec};
 use onehold_core::input::Command;
+use onehold_core::time::Span;
 
 /// One configuration of the world.
 #[derive(Clone, Debug)]
 pub struct Setup {
+    /// The cluster as written.
+    pub spec: Spec,
     /// The cluster's configuration from every member's seat.
     pub seats: Vec<Config>,
     /// Every possible choice of clocks: by how much each member's clock goes on in one tick.
@@ -109,6 +112,14 @@ impl Setup {
     #[must_use]
     pub fn ticks(&self, beginning: u8) -> &[u64] {
         &self.rates[usize::from(beginning)]
+    }
+
+    /// How much true time a tick is: the middle of how far clocks go on in it.
+    #[must_use]
+    pub fn tick(&self) -> Span {
+        let all = || self.rates.iter().flatten().copied();
+        let (least, most) = (all().min().unwrap_or(0), all().max().unwrap_or(0));
+        Span::from_nanos(least.midpoint(most))
     }
 
     /// Whether a member may hold.

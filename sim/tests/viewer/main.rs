@@ -8,6 +8,10 @@ mod runs;
 use chromium::Chromium;
 use onehold::trace::Reader;
 use onehold_core::config::Arbitration;
+use onehold_sim::model::configs;
+use onehold_sim::model::memo::Memo;
+use onehold_sim::model::search::{Limits, search};
+use onehold_sim::model::trace::Traced;
 use onehold_sim::viewer::Viewer;
 use runs::Run;
 use serde_json::{Value, json};
@@ -280,6 +284,43 @@ fn what_is_not_over_at_the_end_is_shown() {
     assert_eq!(browser.text("#event .alarm"), "lb0, lb1 answer at once");
     assert_eq!(browser.count("#beliefs .tag.answers"), 2);
     assert_eq!(browser.text("#beliefs .tag.dead"), "not run");
+    assert_eq!(browser.complaints, [""; 0]);
+}
+
+#[test]
+fn a_counterexample_of_the_model_checker_is_shown_in_ticks() {
+    let all = configs::all();
+    let splits = all.iter().find(|c| c.name == "survivor-full-cut").unwrap();
+    let limits = Limits {
+        states: u64::MAX,
+        stop_at_first: false,
+    };
+    let memo = Memo::new(splits.setup.clone());
+    let found = search(&memo, &splits.properties, limits, |_| {});
+    let (actions, beginning) = (found.first[0].as_ref().unwrap(), found.beginning[0]);
+    let mut run = Traced::new(&splits.setup, beginning, Vec::new()).unwrap();
+    actions.iter().for_each(|action| run.act(*action).unwrap());
+    let trace = String::from_utf8(run.end("S2 is broken").unwrap()).unwrap();
+
+    let mut browser = shown("model", &[&trace]);
+    let said = browser.text("#replay pre");
+    assert!(
+        said.contains("two effective for 100ns in all"),
+        "it lasts to the end of its tick: {said}"
+    );
+    browser.key("v");
+    assert_eq!(browser.text("#event .alarm"), "a, b answer at once");
+    let when = browser.text("#event .when");
+    assert!(when.starts_with("tick 51"), "{when}");
+    let fault = browser.text("#event .fault");
+    assert_eq!(fault, "cut a→b b→a, since tick 40");
+    browser.key("End");
+    assert_eq!(browser.text("#event .what"), "S2 is broken");
+    // What happens in one tick is drawn in its order.
+    let data = data(&page(&[&trace]));
+    let events = data["events"].as_array().unwrap();
+    let times: Vec<i64> = events.iter().map(|e| e["t"].as_i64().unwrap()).collect();
+    assert!(times.is_sorted_by(|a, b| a < b), "{times:?}");
     assert_eq!(browser.complaints, [""; 0]);
 }
 
