@@ -44,6 +44,10 @@ pub struct Header {
     /// it, a time is when something happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick: Option<Span>,
+    /// All members' clocks are one, and this is what it showed at the true time 0. Without it, nothing is known of
+    /// how they go together.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero: Option<LocalTime>,
 }
 
 impl Header {
@@ -57,6 +61,7 @@ impl Header {
             members,
             spec,
             tick: None,
+            zero: None,
         }
     }
 }
@@ -141,9 +146,9 @@ pub enum Line {
         /// The members concerned.
         members: Vec<String>,
     },
-    /// A client's request for a group's address came back, or was given up.
+    /// A client's request for a group's address was answered, or was not.
     Request {
-        /// True time.
+        /// True time: when it was answered; if it was not, when it was asked.
         time: Span,
         /// Which group.
         group: String,

@@ -342,11 +342,17 @@ impl Replay {
         self.flaws.push(format!("{place}: {what}"));
     }
 
+    /// How many turns were replayed.
+    #[must_use]
+    pub fn turns(&self) -> u64 {
+        self.members.values().map(|m| m.turns).sum()
+    }
+
     /// Whether all is as it should be; and all that there is to say.
     #[must_use]
     pub fn verdict(mut self) -> (bool, String) {
         let mail = self.mail.verdict(&mut self.flaws);
-        let turns: u64 = self.members.values().map(|m| m.turns).sum();
+        let turns = self.turns();
         if turns == 0 {
             let what = "nothing to compare: no member has a turn in these traces";
             self.flaws.push(what.to_owned());

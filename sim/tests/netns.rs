@@ -105,7 +105,7 @@ fn the_client_measures_the_gap_to_the_pace() {
     let at = SocketAddr::from((FLOATING, 80));
     let _web = WebServer::start(&a, at).unwrap();
     take(&a);
-    let fetcher = Fetcher::start(&outside, at, PACE).unwrap();
+    let fetcher = Fetcher::start(&outside, at, PACE, &["b", "a"]).unwrap();
     sleep(ms(100));
     let start = Instant::now();
     sleep(ms(500));
@@ -123,6 +123,11 @@ fn the_client_measures_the_gap_to_the_pace() {
     let outage = fetcher.service(quiet, end);
     assert!((ms(290)..ms(600)).contains(&outage.gap), "{outage:?}");
     assert!(outage.failed >= 100, "{outage:?}");
+    let all = fetcher.forget(end);
+    assert!(
+        all.iter().all(|f| f.by == f.answered.map(|_| 1)),
+        "a's server says that it is a"
+    );
 }
 
 #[test]

@@ -49,6 +49,7 @@ impl Home {
         command.arg(lab).arg("demo").args(options);
         command.arg("--binary").arg(self.path().join("onehold"));
         command.arg("--json").arg(&json).current_dir(self.path());
+        command.env("TMPDIR", self.path());
         let output = command.output().unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         let figures = fs::read_to_string(&json).unwrap_or_default();
@@ -91,6 +92,17 @@ fn an_ordinary_user_can_play_the_demo() {
         holders,
         [("start", "lb0"), ("stop", "lb1"), ("failback", "lb0")]
     );
+    assert!(
+        said.contains("turns the core does what the daemons did"),
+        "{said}"
+    );
+    let page = fs::read_to_string(home.0.join("target/lab/demo.html")).unwrap();
+    let seen = ["stop the daemon on lb0", "never two effective"];
+    assert!(seen.iter().all(|text| page.contains(text)));
+    let left = |name: &str| name.starts_with("onehold-demo-");
+    let temporary = fs::read_dir(&home.0).unwrap();
+    let mut names = temporary.map(|e| e.unwrap().file_name().into_string().unwrap());
+    assert!(!names.any(|name| left(&name)), "its traces are removed");
 }
 
 #[test]
@@ -110,6 +122,11 @@ fn the_demo_refuses_what_it_does_not_know() {
     let (good, said, _) = home.demo(&["--only", "flood"]);
     assert!(
         !good && said.contains("there is no event `flood`"),
+        "{said}"
+    );
+    let (good, said, _) = home.demo(&["--only", "start", "--report", "/proc/nowhere/page.html"]);
+    assert!(
+        !good && said.contains("name another file with --report"),
         "{said}"
     );
 }

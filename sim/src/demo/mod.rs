@@ -1,20 +1,22 @@
 //! `onehold-lab demo`: the main job on this machine's kernel, measured from the network.
 
+mod record;
 mod report;
 mod story;
 
 pub use report::{Outcome, Screen, Summary, summarize};
-pub use story::{Await, Event, SCENES, START, scenes};
+pub use story::{Await, Event, SCENES, START, To, scenes};
 
 use crate::netns::cluster::FLOATING;
 use crate::netns::privilege::Privilege;
 use crate::netns::{
     Arbitration, Cluster, ClusterSpec, Context, Fetcher, Observer, PATIENCE, Result, Web, err,
 };
+use record::{CANDIDATES, Record};
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::sleep;
@@ -56,7 +58,8 @@ pub struct ClusterOptions {
     /// The onehold binary; else the one beside this, built if need be.
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
-    /// Keep the daemons' logs in this directory, and a trace of each life, for `replay` and `report`.
+    /// Keep the daemons' logs in this directory, and a trace of each life, for `replay` and `report`; the demo
+    /// adds what it did and saw.
     #[arg(long, value_name = "DIR")]
     pub keep_logs: Option<PathBuf>,
 }
@@ -102,6 +105,21 @@ pub struct Options {
     /// Write all figures to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+    /// Write the run as a page for a browser; `-`: none. [default: target/lab/demo.html, and none if it is
+    /// played several times]
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+impl Options {
+    /// Where the page goes, if there is one.
+    fn page(&self) -> Option<&Path> {
+        match &self.report {
+            Some(none) if none.as_os_str() == "-" => None,
+            Some(file) => Some(file),
+            None => (self.repeat == 1).then(|| Path::new("target/lab/demo.html")),
+        }
+    }
 }
 
 /// Plays the story. Whether all went well: nobody but one held (in `majority`), and every awaited
@@ -117,19 +135,30 @@ pub fn play(
 ) -> Result<bool> {
     let scenes = story::scenes(&options.only)?;
     let mut screen = Screen::new();
-    let cluster = Cluster::new(options.cluster.spec(binary.clone(), options.web))?;
+    let mut spec = options.cluster.spec(binary.clone(), options.web);
+    let keep = options.cluster.keep_logs.as_deref();
+    let record = match options.page() {
+        Some(page) => Some(Record::new(page, keep)?),
+        None => None,
+    };
+    if let Some(record) = &record {
+        spec.logs = Some(record.directory().to_owned());
+    }
+    let cluster = Cluster::new(spec)?;
     let observer = {
-        let nodes = [cluster.host("lb0")?, cluster.host("lb1")?];
+        let [lb0, lb1] = CANDIDATES;
+        let nodes = [cluster.host(lb0)?, cluster.host(lb1)?];
         Observer::start(cluster.host("observer")?, FLOATING, &nodes, PERIOD)?
     };
     let web = SocketAddr::from((FLOATING, 80));
-    let fetcher = Fetcher::start(cluster.host("client")?, web, PACE)?;
+    let fetcher = Fetcher::start(cluster.host("client")?, web, PACE, &CANDIDATES)?;
     let mut stage = Stage {
         observer,
         fetcher,
         cluster,
         stop,
         outcomes: Vec::new(),
+        record,
     };
     introduce(options, privilege, &mut screen);
     let first = stage.play(&START, 0, &mut screen)?;
@@ -151,7 +180,7 @@ pub fn play(
     if options.repeat > 1 {
         screen.table(&summaries);
     }
-    let good = verdict(&stage, options, &facts, &mut screen);
+    let mut good = verdict(&stage, options, &facts, &mut screen);
     if let Some(path) = &options.json {
         let mut all = facts;
         all["binary"] = json!(binary);
@@ -165,6 +194,14 @@ pub fn play(
         all["summary"] = json!(summaries);
         let text = serde_json::to_string_pretty(&all).context(|| "writing JSON")?;
         std::fs::write(path, text + "\n").context(|| path.display())?;
+    }
+    if let Some(mut record) = stage.record {
+        record.seen(stage.observer.end(), stage.fetcher.end());
+        drop(stage.cluster);
+        screen.passing("replaying what the daemons traced");
+        let (as_traced, said) = record.finish()?;
+        screen.line(&said);
+        good &= as_traced;
     }
     Ok(good)
 }
@@ -197,6 +234,7 @@ struct Stage {
     cluster: Cluster,
     stop: Arc<AtomicBool>,
     outcomes: Vec<Outcome>,
+    record: Option<Record>,
 }
 
 impl Stage {
@@ -206,6 +244,9 @@ impl Stage {
         let holder_before = self.holder();
         let from = Instant::now();
         let acted = (event.act)(&mut self.cluster);
+        if let Some(record) = &mut self.record {
+            record.event(event, from, Instant::now());
+        }
         let failure = match acted {
             Err(e) => Some(e.to_string()),
             Ok(()) => self.watch(event, from, screen)?,
@@ -233,8 +274,10 @@ impl Stage {
         screen.outcome(&outcome);
         let good = outcome.failure.is_none();
         self.outcomes.push(outcome);
-        self.observer.forget(from);
-        self.fetcher.forget(from);
+        let (rounds, fetches) = (self.observer.forget(from), self.fetcher.forget(from));
+        if let Some(record) = &mut self.record {
+            record.seen(rounds, fetches);
+        }
         Ok(good)
     }
 

@@ -11,12 +11,31 @@ pub enum Await {
     Seconds(u64),
 }
 
+/// What an event is done to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum To {
+    /// The network.
+    Network,
+    /// A member.
+    Member(&'static str),
+    /// A member, whose process is dead after it.
+    Ends(&'static str),
+    /// A member, whose process is not run after it.
+    Stops(&'static str),
+    /// A member, whose process is run again after it.
+    Resumes(&'static str),
+    /// All members.
+    All,
+}
+
 /// One event of the story.
 pub struct Event {
     /// Its name, for `--only` and for machines.
     pub name: &'static str,
     /// What happens, for people.
     pub title: &'static str,
+    /// What it is done to.
+    pub to: To,
     /// Makes it happen.
     pub act: fn(&mut Cluster) -> Result<()>,
     /// What should come of it.
@@ -27,6 +46,7 @@ pub struct Event {
 pub const START: Event = Event {
     name: "start",
     title: "start all members",
+    to: To::All,
     act: |c| c.start_all(),
     then: Await::Holder("lb0"),
 };
@@ -37,6 +57,7 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "stop",
             title: "stop the daemon on lb0",
+            to: To::Ends("lb0"),
             act: |c| match c.stop("lb0")? {
                 status if status.success() => Ok(()),
                 status => Err(err(format!(
@@ -48,6 +69,7 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "failback",
             title: "start it again (failback)",
+            to: To::Member("lb0"),
             act: |c| c.start("lb0"),
             then: Await::Holder("lb0"),
         },
@@ -56,12 +78,14 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "kill",
             title: "kill -9 the daemon on lb0",
+            to: To::Ends("lb0"),
             act: |c| c.kill("lb0"),
             then: Await::Holder("lb1"),
         },
         Event {
             name: "restart",
             title: "start it again",
+            to: To::Member("lb0"),
             act: |c| c.start("lb0"),
             then: Await::Holder("lb0"),
         },
@@ -70,12 +94,14 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "freeze",
             title: "freeze the daemon on lb0",
+            to: To::Stops("lb0"),
             act: |c| c.freeze("lb0"),
             then: Await::Holder("lb1"),
         },
         Event {
             name: "thaw",
             title: "thaw it",
+            to: To::Resumes("lb0"),
             act: |c| c.thaw("lb0"),
             then: Await::Holder("lb0"),
         },
@@ -84,12 +110,14 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "power-off",
             title: "power off lb0",
+            to: To::Ends("lb0"),
             act: |c| c.power_off("lb0"),
             then: Await::Holder("lb1"),
         },
         Event {
             name: "power-on",
             title: "power on lb0",
+            to: To::Member("lb0"),
             act: |c| c.power_on("lb0"),
             then: Await::Holder("lb0"),
         },
@@ -98,12 +126,14 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "cut",
             title: "cut lb0 | lb1",
+            to: To::Network,
             act: |c| c.lan().cut("lb0", "lb1"),
             then: Await::Seconds(4),
         },
         Event {
             name: "cut-heal",
             title: "heal",
+            to: To::Network,
             act: |c| c.lan().heal(),
             then: Await::Holder("lb0"),
         },
@@ -112,12 +142,14 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "one-way",
             title: "cut lb0 → lb1 one way",
+            to: To::Network,
             act: |c| c.lan().cut_one_way("lb0", "lb1"),
             then: Await::Seconds(4),
         },
         Event {
             name: "one-way-heal",
             title: "heal",
+            to: To::Network,
             act: |c| c.lan().heal(),
             then: Await::Holder("lb0"),
         },
@@ -126,12 +158,14 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "isolate",
             title: "isolate lb0",
+            to: To::Network,
             act: |c| c.lan().isolate("lb0"),
             then: Await::Holder("lb1"),
         },
         Event {
             name: "isolate-heal",
             title: "heal",
+            to: To::Network,
             act: |c| c.lan().heal(),
             then: Await::Holder("lb0"),
         },
@@ -140,12 +174,14 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "switch",
             title: "onehold switch",
+            to: To::Member("lb0"),
             act: |c| c.switch("lb0"),
             then: Await::Holder("lb1"),
         },
         Event {
             name: "switch-back",
             title: "onehold switch, back",
+            to: To::Member("lb1"),
             act: |c| c.switch("lb1"),
             then: Await::Holder("lb0"),
         },
@@ -154,6 +190,7 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "loss",
             title: "lose 20 % among the members",
+            to: To::Network,
             act: |c| {
                 let members: Vec<String> = c.members().iter().map(|m| m.to_string()).collect();
                 let members: Vec<&str> = members.iter().map(String::as_str).collect();
@@ -164,6 +201,7 @@ pub const SCENES: &[&[Event]] = &[
         Event {
             name: "loss-heal",
             title: "heal",
+            to: To::Network,
             act: |c| c.lan().heal(),
             then: Await::Holder("lb0"),
         },

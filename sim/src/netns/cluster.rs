@@ -400,8 +400,8 @@ fn nginx(name: &str, at: IpAddr) -> String {
     )
 }
 
-/// A file for the trace of a member's next life.
-fn free_trace(logs: &Path, name: &str) -> Result<PathBuf> {
+/// A file for the next trace of that name: that of a member's next life.
+pub(crate) fn free_trace(logs: &Path, name: &str) -> Result<PathBuf> {
     let logs = fs::canonicalize(logs).context(|| logs.display())?; // its host may be elsewhere
     let mut lives = (1u32..).map(|life| logs.join(format!("{name}-{life}.jsonl")));
     lives

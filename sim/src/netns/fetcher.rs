@@ -32,6 +32,8 @@ pub struct Fetch {
     pub asked: Instant,
     /// When it was answered; `None` if it failed.
     pub answered: Option<Instant>,
+    /// By which of the servers; `None` if it failed, or if somebody else answered.
+    pub by: Option<usize>,
 }
 
 /// What the client saw in a stretch of time.
@@ -97,18 +99,24 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Starts to fetch `http://at/` from `host`, every `pace`.
+    /// Starts to fetch `http://at/` from `host`, every `pace`. Each of the `servers` answers with its name.
     ///
     /// # Errors
     /// If the host is off.
-    pub fn start(host: &Host, at: SocketAddr, pace: Duration) -> Result<Self> {
+    pub fn start(
+        host: &Host,
+        at: SocketAddr,
+        pace: Duration,
+        servers: &[&'static str],
+    ) -> Result<Self> {
+        let servers = servers.to_vec();
         let fetches = Arc::new(Mutex::new(Vec::new()));
         let stop = Arc::new(AtomicBool::new(false));
         let (over, stopped) = (Arc::clone(&fetches), Arc::clone(&stop));
         let thread = host.call(move || {
             thread::Builder::new()
                 .name("fetcher".into())
-                .spawn(move || fetch(at, pace, &over, &stopped))
+                .spawn(move || fetch(at, pace, &servers, &over, &stopped))
                 .context(|| "starting the client")
         })??;
         Ok(Self {
@@ -140,9 +148,22 @@ impl Fetcher {
         later.filter_map(|f| f.answered).min()
     }
 
-    /// Forgets what was over before `then`.
-    pub fn forget(&self, then: Instant) {
-        lock(&self.fetches).retain(|fetch| fetch.asked >= then);
+    /// Forgets the requests from before `then`, and says which those were.
+    pub fn forget(&self, then: Instant) -> Vec<Fetch> {
+        let mut fetches = lock(&self.fetches);
+        let (before, rest) = fetches.drain(..).partition(|fetch| fetch.asked < then);
+        *fetches = rest;
+        before
+    }
+}
+
+impl Fetcher {
+    /// Ends it; what was not forgotten.
+    #[must_use]
+    pub fn end(self) -> Vec<Fetch> {
+        let fetches = Arc::clone(&self.fetches);
+        drop(self);
+        std::mem::take(&mut *lock(&fetches))
     }
 }
 
@@ -168,7 +189,13 @@ struct Open {
     answer: Vec<u8>,
 }
 
-fn fetch(at: SocketAddr, pace: Duration, over: &Mutex<Vec<Fetch>>, stop: &AtomicBool) {
+fn fetch(
+    at: SocketAddr,
+    pace: Duration,
+    servers: &[&str],
+    over: &Mutex<Vec<Fetch>>,
+    stop: &AtomicBool,
+) {
     priority::raise();
     let mut open: Vec<Open> = Vec::new();
     let mut due = Instant::now();
@@ -185,6 +212,7 @@ fn fetch(at: SocketAddr, pace: Duration, over: &Mutex<Vec<Fetch>>, stop: &Atomic
                 Err(_) => lock(over).push(Fetch {
                     asked: now,
                     answered: None,
+                    by: None,
                 }),
             }
             due = (due + pace).max(now); // what was slept over is not made up for
@@ -213,9 +241,12 @@ fn fetch(at: SocketAddr, pace: Duration, over: &Mutex<Vec<Fetch>>, stop: &Atomic
                 _ => None,
             };
             if let Some(answered) = answered {
+                let by =
+                    |name: &&str| answered && o.answer.trim_ascii_end().ends_with(name.as_bytes());
                 lock(over).push(Fetch {
                     asked: o.asked,
                     answered: answered.then_some(now),
+                    by: servers.iter().position(by),
                 });
             }
             answered.is_none()
@@ -275,6 +306,7 @@ mod tests {
         let fetch = |asked, answered: Option<u64>| Fetch {
             asked: at(asked),
             answered: answered.map(at),
+            by: None,
         };
         let fetches = [
             fetch(0, Some(1)),
@@ -302,6 +334,7 @@ mod tests {
         let fetch = |asked, answered| Fetch {
             asked: at(asked),
             answered: Some(at(answered)),
+            by: None,
         };
         let pace = Duration::from_millis(5);
         let gap = |fetches: &[Fetch]| Service::of(fetches, at(0), at(32), pace).gap;

@@ -37,7 +37,7 @@ pub use fetcher::{Fetch, Fetcher, PATIENCE, Service};
 pub use host::{Host, HostSpec};
 pub use lan::Lan;
 pub use link::Mac;
-pub use observer::{Observer, Round, Sightings, dual_time, holder};
+pub use observer::{Change, Observer, Round, Sightings, changes, dual_time, holder};
 pub use process::Process;
 pub use web::WebServer;
 

@@ -72,6 +72,52 @@ pub fn holder(rounds: &[Round], now: Instant) -> u32 {
         .unwrap_or(0)
 }
 
+/// When a node began to answer, or ended to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// When the first such request was sent.
+    pub at: Instant,
+    /// Which node.
+    pub node: usize,
+    /// It answers from then on.
+    pub answers: bool,
+}
+
+/// Who answered when, in order. A single shared request is no proof of two holders: it counts for those
+/// who also answer the next that is answered at all.
+#[must_use]
+pub fn changes(rounds: &[Round]) -> Vec<Change> {
+    let shared = |n: usize| rounds.get(n).is_some_and(|round| round.is_shared());
+    let by = |n: usize| {
+        let answers = rounds[n].answers;
+        let single = shared(n) && !shared(n + 1) && (n == 0 || !shared(n - 1));
+        let next = rounds[n + 1..].iter().filter(|_| single);
+        let next = next.map(|round| round.answers).find(|next| *next != 0);
+        match answers & next.unwrap_or(answers) {
+            0 => answers,
+            both => both,
+        }
+    };
+    let mut changes = Vec::new();
+    let mut tell = |nodes: u32, at, answers| {
+        let nodes = (0..32).filter(|node| nodes & 1 << node != 0);
+        changes.extend(nodes.map(|node| Change { at, node, answers }));
+    };
+    let (mut now, mut last) = (0, 0);
+    for (n, round) in rounds.iter().enumerate() {
+        let next = by(n);
+        if next == 0 && (now == 0 || round.sent - rounds[last].sent <= UNANSWERED) {
+            continue;
+        }
+        if now != next {
+            tell(now & !next, rounds[last + 1].sent, false);
+            tell(next & !now, round.sent, true);
+        }
+        (now, last) = (next, n);
+    }
+    changes
+}
+
 /// What was seen between two instants.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Sightings {
@@ -172,13 +218,29 @@ impl Observer {
         sightings
     }
 
-    /// Forgets what was seen before `then`.
-    pub fn forget(&self, then: Instant) {
+    /// Forgets the requests from before `then`, but for those that may still be answered, and says which
+    /// those were.
+    pub fn forget(&self, then: Instant) -> Vec<Round> {
         let mut rounds = lock(&self.rounds);
-        // Requests that may still be answered stay.
         let last = rounds.len().saturating_sub(NUMBERS);
         let first = rounds.partition_point(|round| round.sent < then).min(last);
-        rounds.drain(..first);
+        rounds.drain(..first).collect()
+    }
+
+    /// The nodes that are watched, by number.
+    #[must_use]
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+}
+
+impl Observer {
+    /// Ends it; what was not forgotten.
+    #[must_use]
+    pub fn end(self) -> Vec<Round> {
+        let rounds = Arc::clone(&self.rounds);
+        drop(self);
+        std::mem::take(&mut *lock(&rounds))
     }
 }
 
@@ -397,6 +459,32 @@ mod tests {
             dual_time(&rounds(&[3, 3, 3, 1, 3, 0, 3, 3]), PERIOD),
             PERIOD * 5
         );
+    }
+
+    #[test]
+    fn a_hand_over_changes_from_one_to_the_other_and_two_are_shown_as_two() {
+        let of = |answers: &[u32]| {
+            let rounds = rounds(answers);
+            let after = |at: Instant| (at - rounds[0].sent).as_millis();
+            let changes = changes(&rounds).into_iter();
+            changes
+                .map(|c| (after(c.at), c.node, c.answers))
+                .collect::<Vec<_>>()
+        };
+        let silent: Vec<u32> = [vec![1; 3], vec![0; 40], vec![2; 50]].concat();
+        assert_eq!(of(&silent), [(0, 0, true), (3, 0, false), (43, 1, true)]);
+        let handed_over: Vec<u32> = [vec![1, 0, 1, 3], vec![2; 50]].concat();
+        let expected = [(0, 0, true), (3, 0, false), (3, 1, true)];
+        assert_eq!(of(&handed_over), expected);
+        let back_and_forth = of(&[1, 1, 2, 1, 3, 2, 2]).into_iter();
+        let mut open = 0;
+        let most = back_and_forth.map(|(_, _, begins)| {
+            open += if begins { 1 } else { -1 };
+            open
+        });
+        assert_eq!(most.max(), Some(1), "never both");
+        let two: Vec<u32> = [vec![1, 3, 3], vec![2; 50]].concat();
+        assert_eq!(of(&two), [(0, 0, true), (1, 1, true), (3, 0, false)]);
     }
 
     #[test]

@@ -61,7 +61,8 @@ impl Clock {
         at + offset
     }
 
-    fn known(&self) -> bool {
+    /// Something is known of how it goes with the page's time.
+    pub(super) fn known(&self) -> bool {
         !self.anchors.is_empty()
     }
 }

@@ -78,6 +78,8 @@ pub struct Viewer {
     /// Of all traces, and anybody's seat in it.
     cluster: Option<(Spec, Config)>,
     units: Units,
+    /// All clocks are one, and showed this at the true time 0.
+    zero: Option<i64>,
     clocks: Vec<Clock>,
     /// By member and life.
     clock_of: BTreeMap<(usize, Incarnation), usize>,
@@ -157,6 +159,8 @@ impl Viewer {
             ));
         }
         self.units = units;
+        let zero = trace.header().zero.map(|at| units.instant(at));
+        self.zero = self.zero.or(zero);
         self.cluster = Some((spec.clone(), config.clone()));
         let file = self.files.len();
         self.files.push(name);
@@ -488,6 +492,11 @@ impl Viewer {
                 })
             })
             .collect();
+        if let Some(zero) = self.zero {
+            self.clocks
+                .iter_mut()
+                .for_each(|clock| clock.anchor(zero, 0));
+        }
         let said = align(&mut self.clocks, &matches);
         for turn in &mut self.turns {
             if let Some((clock, at, timed)) = turn.own {
@@ -542,8 +551,8 @@ fn over(mut faults: Vec<Fault>, end: i64) -> Vec<Fault> {
         for fault in before {
             let whole = heal.members.is_empty();
             let links = fault.members.len() != 1;
-            let covers = whole || links && fault.members.iter().all(|m| heal.members.contains(m));
-            if covers && !fault.text.starts_with("heal") {
+            let all = whole || fault.members.iter().all(|m| heal.members.contains(m));
+            if links && all && !fault.text.starts_with("heal") {
                 fault.until.get_or_insert(heal.at);
             }
         }

@@ -1,0 +1,222 @@
+//! The run as a page: what the daemons traced, and what was seen of them from the network.
+
+use super::story::{Event, To};
+use crate::netns::cluster::free_trace;
+use crate::netns::{Context, Fetch, Result, Round, changes, err};
+use crate::replay::Replay;
+use crate::viewer::Viewer;
+use onehold::clock::boottime;
+use onehold::trace::{Header, Line, Reader, Writer};
+use onehold_core::time::{LocalTime, Span};
+use std::collections::BTreeSet;
+use std::fs::{self, File};
+use std::io::{BufReader, BufWriter, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// The group's name in the lab's cluster.
+const GROUP: &str = "web";
+/// The candidates; probes number them so.
+pub(super) const CANDIDATES: [&str; 2] = ["lb0", "lb1"];
+
+/// A run on its way to a page.
+pub(super) struct Record {
+    page: PathBuf,
+    traces: Traces,
+    /// What was in the way.
+    earlier: BTreeSet<PathBuf>,
+    /// The clock of all members at the time 0, and that time.
+    zero: (LocalTime, Instant),
+    rounds: Vec<Round>,
+    fetches: Vec<Fetch>,
+    lines: Vec<(Instant, Line)>,
+}
+
+/// Where the traces are.
+enum Traces {
+    Kept(PathBuf),
+    /// Removed when it is dropped.
+    Temporary(PathBuf),
+}
+
+impl Traces {
+    fn directory(&self) -> &Path {
+        match self {
+            Self::Kept(path) | Self::Temporary(path) => path,
+        }
+    }
+}
+
+impl Drop for Traces {
+    fn drop(&mut self) {
+        if let Self::Temporary(path) = self {
+            let _ = fs::remove_dir_all(path); // at worst it stays where temporary files are
+        }
+    }
+}
+
+impl Record {
+    /// A run that is to become this page. Its traces are kept in a directory, if one is named.
+    ///
+    /// # Errors
+    /// If there can be no such page or directory.
+    pub(super) fn new(page: &Path, keep: Option<&Path>) -> Result<Self> {
+        let begun = page.parent().map_or(Ok(()), fs::create_dir_all);
+        let begun = begun.and_then(|()| File::create(page));
+        begun.context(|| {
+            let page = page.display();
+            format!("{page}: it can't be written; name another file with --report, or `--report -` for none")
+        })?;
+        let traces = match keep {
+            Some(directory) => Traces::Kept(directory.to_owned()),
+            None => {
+                let name = format!("onehold-demo-{}", std::process::id());
+                Traces::Temporary(std::env::temp_dir().join(name))
+            }
+        };
+        let directory = traces.directory();
+        fs::create_dir_all(directory).context(|| directory.display())?;
+        Ok(Self {
+            page: page.to_owned(),
+            earlier: all_in(directory)?,
+            traces,
+            zero: (boottime(), Instant::now()),
+            rounds: Vec::new(),
+            fetches: Vec::new(),
+            lines: Vec::new(),
+        })
+    }
+
+    /// Where the daemons' traces go.
+    pub(super) fn directory(&self) -> &Path {
+        self.traces.directory()
+    }
+
+    /// An event, which began at one moment and was done at another.
+    pub(super) fn event(&mut self, event: &Event, from: Instant, done: Instant) {
+        let members = match event.to {
+            To::All => return, // each begins its trace
+            To::Network => Vec::new(),
+            To::Member(name) | To::Ends(name) | To::Stops(name) | To::Resumes(name) => {
+                vec![name.to_owned()]
+            }
+        };
+        let fault = Line::Fault {
+            time: self.time(from),
+            text: event.title.to_owned(),
+            members,
+        };
+        self.lines.push((from, fault));
+        let time = self.time(done);
+        let member = |name: &str| name.to_owned();
+        let process = match event.to {
+            To::Ends(name) => Line::Died {
+                time,
+                member: member(name),
+            },
+            To::Stops(name) => Line::Stopped {
+                time,
+                member: member(name),
+            },
+            To::Resumes(name) => Line::Resumed {
+                time,
+                member: member(name),
+            },
+            To::Network | To::Member(_) | To::All => return,
+        };
+        self.lines.push((done, process));
+    }
+
+    /// What the probes saw.
+    pub(super) fn seen(&mut self, rounds: Vec<Round>, fetches: Vec<Fetch>) {
+        self.rounds.extend(rounds);
+        self.fetches.extend(fetches);
+    }
+
+    fn time(&self, at: Instant) -> Span {
+        Span::from(at.saturating_duration_since(self.zero.1))
+    }
+
+    /// Writes what was seen beside the daemons' traces, replays all of it and makes the page. The daemons
+    /// have ended. Whether the core does what they traced; and what to say of it.
+    ///
+    /// # Errors
+    /// If a file can't be read or written.
+    pub(super) fn finish(mut self) -> Result<(bool, String)> {
+        let mut traces: Vec<PathBuf> = all_in(self.directory())?.into_iter().collect();
+        traces.retain(|path| !self.earlier.contains(path));
+        let is_trace = |path: &PathBuf| path.extension().is_some_and(|e| e == "jsonl");
+        let begun = |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.len() > 0);
+        traces.retain(|path| is_trace(path) && begun(path));
+        let world = free_trace(self.directory(), "world")?;
+        self.write_world(&world, traces.first())?;
+        traces.push(world);
+
+        let (mut replay, mut viewer) = (Replay::default(), Viewer::default());
+        for path in &traces {
+            replay.read(open(path)?).map_err(err)?;
+            viewer.read(open(path)?).map_err(err)?;
+        }
+        let page = viewer.page().map_err(err)?;
+        fs::write(&self.page, page).context(|| self.page.display())?;
+        let (turns, page) = (replay.turns(), self.page.display());
+        let (good, said) = replay.verdict();
+        let said = match good {
+            true => format!(
+                "Replayed: in each of {turns} turns the core does what the daemons did. The run as a page: {page}"
+            ),
+            false => format!("{said}\nReplayed, and something is WRONG: see above, and {page}"),
+        };
+        Ok((good, said))
+    }
+
+    /// What was done and seen, as a trace without turns.
+    fn write_world(&mut self, path: &Path, of: Option<&PathBuf>) -> Result<()> {
+        let of = of.ok_or_else(|| err("the daemons traced nothing"))?;
+        let spec = open(of)?.header().spec.clone();
+        let by = concat!("onehold-lab ", env!("CARGO_PKG_VERSION"));
+        let mut header = Header::new(by, spec, Vec::new());
+        header.zero = Some(self.zero.0);
+        let mut lines = std::mem::take(&mut self.lines);
+        for change in changes(&self.rounds) {
+            let kernel = Line::Kernel {
+                time: self.time(change.at),
+                member: CANDIDATES[change.node].to_owned(),
+                group: GROUP.to_owned(),
+                effective: change.answers,
+            };
+            lines.push((change.at, kernel));
+        }
+        for fetch in &self.fetches {
+            let at = fetch.answered.unwrap_or(fetch.asked);
+            let request = Line::Request {
+                time: self.time(at),
+                group: GROUP.to_owned(),
+                answered_by: fetch.by.map(|n| CANDIDATES[n].to_owned()),
+            };
+            lines.push((at, request));
+        }
+        lines.sort_by_key(|(at, _)| *at);
+        let file = BufWriter::new(File::create(path).context(|| path.display())?);
+        let written = Writer::new(file, &header).and_then(|mut writer| {
+            lines.iter().try_for_each(|(_, line)| writer.line(line))?;
+            writer.into_inner().flush()
+        });
+        written.context(|| path.display())
+    }
+}
+
+/// A trace, which is called after its file: where that is may be gone tomorrow.
+fn open(path: &Path) -> Result<Reader<BufReader<File>>> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let file = File::open(path).context(|| path.display())?;
+    Reader::new(name, BufReader::new(file)).map_err(|e| err(e.to_string()))
+}
+
+fn all_in(directory: &Path) -> Result<BTreeSet<PathBuf>> {
+    let entries = fs::read_dir(directory).context(|| directory.display())?;
+    let paths = entries.map(|entry| entry.map(|e| e.path()));
+    paths
+        .collect::<std::io::Result<_>>()
+        .context(|| directory.display())
+}
