@@ -22,6 +22,9 @@ pub enum Promise {
     Majority,
     /// `majority`, and machines are stopped together with their clocks: two for what was left of a lease.
     Frozen,
+    /// `majority`, and nothing is wrong but a few adverts in a row that are lost: the holder changes only
+    /// where somebody means it to, and nobody waits for long.
+    Steady,
     /// `survivor`, and messages get through in time: never two.
     Timely,
     /// `survivor`, and one direction at a time is cut, too: never two.
@@ -66,6 +69,19 @@ pub struct Group {
     pub releases_when_unhealthy: bool,
 }
 
+/// What stays wrong when all other faults have stopped: nothing that keeps everybody from holding.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Stays {
+    /// Nothing.
+    Nothing,
+    /// A member is down.
+    Down(&'static str),
+    /// Some links between two members are cut.
+    Cut(String),
+    /// The services behind all groups fail everywhere.
+    Sick,
+}
+
 /// What a seed drew.
 #[derive(Clone, Debug)]
 pub struct Draw {
@@ -77,8 +93,8 @@ pub struct Draw {
     pub faults: Vec<Fault>,
     /// When the faults have stopped.
     pub calm: u64,
-    /// One that stays down all the same.
-    pub out: Option<&'static str>,
+    /// What stays wrong all the same.
+    pub stays: Stays,
     /// Within so long after that one holds.
     pub bound: u64,
     /// How long the run goes on.
@@ -131,7 +147,7 @@ impl Cluster {
     #[must_use]
     pub const fn arbitration(&self) -> Arbitration {
         match self.promise {
-            Promise::Majority | Promise::Frozen => Arbitration::Majority,
+            Promise::Majority | Promise::Frozen | Promise::Steady => Arbitration::Majority,
             Promise::Timely | Promise::OneWay | Promise::Anything => Arbitration::Survivor,
         }
     }
@@ -144,15 +160,28 @@ impl Cluster {
         if restless { heal + self.vote() } else { heal }
     }
 
+    /// For how long nobody may answer because a message of a hand-over was lost: D until the heir may take
+    /// over by itself, and two intervals; by slow clocks, with what adverts, kernel and steps take.
+    #[must_use]
+    pub fn handed_over_within(&self) -> u64 {
+        let most = self.vote() + 2 * self.interval();
+        let slow = most * u64::from(self.timing.drift_ppm()) / 500_000;
+        most + slow + 4 * self.trip + self.confirm + 2 * self.tick
+    }
+
     fn draw(dice: &mut Dice) -> (Self, String) {
         let promise = match dice.below(100) {
-            0..54 => Promise::Majority,
-            54..60 => Promise::Frozen,
+            0..48 => Promise::Majority,
+            48..53 => Promise::Frozen,
+            53..60 => Promise::Steady,
             60..70 => Promise::Timely,
             70..82 => Promise::OneWay,
             _ => Promise::Anything,
         };
-        let alone = !matches!(promise, Promise::Majority | Promise::Frozen);
+        let alone = matches!(
+            promise,
+            Promise::Timely | Promise::OneWay | Promise::Anything
+        );
         let size = if alone {
             2
         } else {
@@ -165,6 +194,8 @@ impl Cluster {
         let most = (interval / 20 / MS).max(1);
         let tick = between(dice, most.div_ceil(4), most) * MS;
         let slow = if alone { interval / 20 } else { interval / 6 };
+        // On a fast network margins are least.
+        let slow = if chance(dice, 40) { 0 } else { slow };
         let (delay, jitter) = (dice.below(slow + 1), dice.below(slow + 1));
         let confirm = one(dice, &[0, MS, MS, interval / 5, interval]);
         let groups = ["mail", "web"][..between(dice, 1, 2) as usize].iter();
@@ -268,6 +299,40 @@ pub(super) fn ppm(dice: &mut Dice, timing: &Timing) -> i64 {
     one(dice, &[-most, 0, most, less - most])
 }
 
+impl Stays {
+    fn draw(dice: &mut Dice, cluster: &Cluster) -> Self {
+        let many = cluster.members.len() > 2;
+        let alone = cluster.arbitration() == Arbitration::Survivor;
+        let may_be_sick = !cluster.groups.iter().any(|g| g.releases_when_unhealthy);
+        match (cluster.promise, dice.below(100)) {
+            (Promise::Steady, _) => Self::Nothing,
+            (_, 0..20) if many || alone => Self::Down(one(dice, &cluster.members)),
+            (_, 20..40) if many => {
+                let a = one(dice, &cluster.members);
+                let others: Vec<&str> = cluster
+                    .members
+                    .iter()
+                    .copied()
+                    .filter(|n| *n != a)
+                    .collect();
+                let b = one(dice, &others);
+                Self::Cut(format!("{a} {} {b}", one(dice, &["->", "<->"])))
+            }
+            (_, 40..50) if may_be_sick => Self::Sick,
+            _ => Self::Nothing,
+        }
+    }
+
+    fn says(&self) -> String {
+        match self {
+            Self::Nothing => "nothing is wrong".to_owned(),
+            Self::Down(name) => format!("nothing is wrong but that {name} is down"),
+            Self::Cut(links) => format!("nothing is wrong but that {links} is cut"),
+            Self::Sick => "nothing is wrong but the services".to_owned(),
+        }
+    }
+}
+
 impl Draw {
     /// What a seed draws.
     #[must_use]
@@ -276,19 +341,20 @@ impl Draw {
         let (cluster, weather) = Cluster::draw(&mut dice);
         let head = cluster.head(&mut dice, &weather);
         let (vote, interval) = (cluster.vote(), cluster.interval());
-        let from = one(&mut dice, &[0, 3 * vote, 3 * vote]);
-        let calm = from + between(&mut dice, 8 * vote, 40 * vote);
-        let faults = faults::draw(&mut dice, &cluster, from, calm);
-        let out = (cluster.members.len() > 2 || cluster.arbitration() == Arbitration::Survivor)
-            && chance(&mut dice, 20);
-        let out = out.then(|| one(&mut dice, &cluster.members));
         let delay = cluster.groups.iter().map(|g| g.delay).max();
         // A start, an election in vain and one that is not, and what it takes to fail back.
         let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay.unwrap_or(0);
+        let from = match cluster.promise {
+            Promise::Steady => bound,
+            _ => one(&mut dice, &[0, 3 * vote, 3 * vote]),
+        };
+        let calm = from + between(&mut dice, 8 * vote, 40 * vote);
+        let faults = faults::draw(&mut dice, &cluster, from, calm, bound);
+        let stays = Stays::draw(&mut dice, &cluster);
         Self {
             seed,
             calm,
-            out,
+            stays,
             bound,
             length: calm + bound + 3 * vote,
             cluster,
@@ -307,8 +373,9 @@ impl Draw {
         let [calm, bound] = [self.calm, self.bound].map(|us| Span::from_nanos(us * 1_000));
         format!(
             "{members}; groups: {groups}; interval {i}, lease {h}, drift {} ppm\n\
-             {faults} faults until {calm}, then all is well and one must hold within {bound}\n",
-            t.drift_ppm()
+             {faults} faults until {calm}, then {}, and one must hold within {bound}\n",
+            t.drift_ppm(),
+            self.stays.says()
         )
     }
 
@@ -335,7 +402,7 @@ impl Draw {
                 write_entry(&mut text, *at, entry);
             }
         }
-        text.push_str("\n# From now on nothing is wrong.\n");
+        let _ = write!(text, "\n# From now on {}.\n", self.stays.says());
         for (at, entry) in self.all_well() {
             write_entry(&mut text, at, &entry);
         }
@@ -346,9 +413,12 @@ impl Draw {
     fn all_well(&self) -> Vec<(u64, String)> {
         let c = &self.cluster;
         let mut all = vec!["heal = \"* <-> *\"".to_owned()];
+        if let Stays::Cut(links) = &self.stays {
+            all.push(format!("cut = \"{links}\""));
+        }
         for name in &c.members {
             all.push(format!("kernel = {{ of = \"{name}\", refuses = [] }}"));
-            if self.out == Some(*name) {
+            if self.stays == Stays::Down(name) {
                 all.push(format!("power_off = \"{name}\""));
             } else {
                 all.push(format!("resume = \"{name}\""));
@@ -357,9 +427,10 @@ impl Draw {
         }
         for name in &c.members[..2] {
             for g in &c.groups {
-                let on = format!("{{ on = \"{name}\", group = \"{}\", is = true }}", g.name);
-                all.push(format!("eligible = {on}"));
-                all.push(format!("healthy = {on}"));
+                let on = format!("on = \"{name}\", group = \"{}\"", g.name);
+                let well = self.stays != Stays::Sick;
+                all.push(format!("eligible = {{ {on}, is = true }}"));
+                all.push(format!("healthy = {{ {on}, is = {well} }}"));
             }
         }
         let mut all: Vec<(u64, String)> = all.into_iter().map(|e| (self.calm, e)).collect();

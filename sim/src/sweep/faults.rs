@@ -16,6 +16,8 @@ pub struct Fault {
     pub(super) entries: Vec<(u64, String)>,
     /// From when until when two may hold because of it.
     pub excuse: Option<(u64, u64)>,
+    /// From when until when the holder may change because of it, where it should not by itself.
+    pub moves: Option<(u64, u64)>,
 }
 
 /// What can happen to a member.
@@ -37,6 +39,8 @@ enum Harm {
     Cut,
     OneWay,
     Isolate,
+    /// The network falls in two.
+    Split,
     Deaf,
     Mute,
     Flap,
@@ -61,7 +65,14 @@ struct Draws<'a> {
 }
 
 /// All that goes wrong between two moments, by when it begins.
-pub(super) fn draw(dice: &mut Dice, cluster: &Cluster, from: u64, calm: u64) -> Vec<Fault> {
+/// What is meant to move an address does so within a bound.
+pub(super) fn draw(
+    dice: &mut Dice,
+    cluster: &Cluster,
+    from: u64,
+    calm: u64,
+    bound: u64,
+) -> Vec<Fault> {
     let restless = chance(dice, 80);
     let mut draws = Draws {
         dice,
@@ -71,6 +82,13 @@ pub(super) fn draw(dice: &mut Dice, cluster: &Cluster, from: u64, calm: u64) -> 
         restless,
         faults: Vec::new(),
     };
+    if cluster.promise == Promise::Steady {
+        draws.blips();
+        draws.moves(bound);
+        draws.clocks();
+        draws.faults.sort_by_key(|f| f.at);
+        return draws.faults;
+    }
     draws.members();
     // What looks like a cut of two alone may not come from two tracks.
     let tracks = match cluster.arbitration() {
@@ -111,6 +129,7 @@ impl Draws<'_> {
             what,
             entries,
             excuse: None,
+            moves: None,
         });
         let last = self.faults.len() - 1;
         &mut self.faults[last]
@@ -136,7 +155,11 @@ impl Draws<'_> {
         match cluster.promise {
             Promise::Frozen => blows.push(Blow::Freeze),
             Promise::Majority if cluster.members.len() == 2 => blows.push(Blow::Buried),
-            Promise::Majority | Promise::Timely | Promise::OneWay | Promise::Anything => {}
+            Promise::Majority
+            | Promise::Steady
+            | Promise::Timely
+            | Promise::OneWay
+            | Promise::Anything => {}
         }
         blows.retain(|_| chance(self.dice, 60));
         for name in &cluster.members {
@@ -208,10 +231,11 @@ impl Draws<'_> {
     fn network(&mut self) {
         let two_paths = self.cluster.paths == 2;
         let mut harms = match self.cluster.promise {
-            Promise::Majority | Promise::Frozen => vec![
+            Promise::Majority | Promise::Frozen | Promise::Steady => vec![
                 Harm::Cut,
                 Harm::OneWay,
                 Harm::Isolate,
+                Harm::Split,
                 Harm::Deaf,
                 Harm::Mute,
                 Harm::Flap,
@@ -245,7 +269,76 @@ impl Draws<'_> {
         }
     }
 
+    /// Links are cut for so short a time that no more than ⌊H/i⌋ − 2 adverts in a row are lost, and not again
+    /// before all has settled.
+    fn blips(&mut self) {
+        let (timing, interval) = (&self.cluster.timing, self.cluster.interval());
+        let most = (micros(timing.lease()) / interval - 2) * interval;
+        let drift = most * u64::from(timing.drift_ppm()) / 500_000;
+        let longest = most.saturating_sub(drift + 4 * self.cluster.trip + 2 * self.cluster.tick);
+        let mut at = self.from + self.dice.below(4 * self.cluster.vote());
+        while at < self.calm && longest > 0 {
+            let over = between(self.dice, 1, longest).min(self.calm - at);
+            let names = &self.cluster.members;
+            let a = one(self.dice, names);
+            let others: Vec<&str> = names.iter().copied().filter(|n| *n != a).collect();
+            let b = one(self.dice, &others);
+            let all = [
+                "* <-> *".to_owned(),
+                format!("{a} <-> *"),
+                format!("{a} -> {b}"),
+                format!("{a} <-> {b}"),
+            ];
+            let links = &all[usize::try_from(self.dice.below(4)).unwrap_or(0)];
+            let what = format!("network: nothing of {links} arrives");
+            let (cut, heal) = (format!("cut = \"{links}\""), format!("heal = \"{links}\""));
+            self.spell((at, at + over), &what, cut, heal);
+            at += over + between(self.dice, 3, 8) * self.cluster.vote();
+        }
+    }
+
+    /// Somebody moves the address, or takes a member away and brings it back.
+    fn moves(&mut self, bound: u64) {
+        let cluster = self.cluster;
+        let mut at = self.from + self.dice.below(bound);
+        while at < self.calm {
+            let name = one(self.dice, &cluster.members[..2]);
+            let say = |what: &str| format!("command = {{ to = \"{name}\", say = \"{what}\" }}");
+            let until = (at + between(self.dice, bound / 4, bound)).min(self.calm);
+            let last = match self.dice.below(3) {
+                1 => {
+                    let what = format!("operator: standby {name}");
+                    self.spell((at, until), &what, say("standby"), say("resume"));
+                    until
+                }
+                // Of two, one is no majority.
+                2 if cluster.members.len() > 2 => {
+                    let name = one(self.dice, &cluster.members);
+                    let (stop, start) =
+                        (format!("stop = \"{name}\""), format!("start = \"{name}\""));
+                    self.spell((at, until), &format!("stop {name}"), stop, start);
+                    until
+                }
+                _ => {
+                    self.add(
+                        at,
+                        format!("operator: switch {name}"),
+                        vec![(at, say("switch"))],
+                    );
+                    at
+                }
+            };
+            if let Some(fault) = self.faults.last_mut() {
+                fault.moves = Some((at, last + bound));
+            }
+            at = last + bound + self.dice.below(bound);
+        }
+    }
+
     fn harm(&mut self, harm: Harm, at: u64, until: u64) {
+        if harm == Harm::Split {
+            return self.split(at, until);
+        }
         let names = &self.cluster.members;
         let a = one(self.dice, names);
         let others: Vec<&str> = names.iter().copied().filter(|n| *n != a).collect();
@@ -263,7 +356,7 @@ impl Draws<'_> {
             Harm::Isolate => format!("{a} <-> *"),
             Harm::Deaf => format!("* -> {a}"),
             Harm::Mute => format!("{a} -> *"),
-            Harm::Path | Harm::Slow | Harm::Disorder => "* <-> *".to_owned(),
+            Harm::Path | Harm::Slow | Harm::Disorder | Harm::Split => "* <-> *".to_owned(),
             Harm::Loss | Harm::Corrupt | Harm::Replay => {
                 let all = [
                     format!("{a} -> {b}"),
@@ -285,7 +378,8 @@ impl Draws<'_> {
             | Harm::Deaf
             | Harm::Mute
             | Harm::Flap
-            | Harm::Path => cut.clone(),
+            | Harm::Path
+            | Harm::Split => cut.clone(),
             Harm::Loss => becomes(format!("loss = {}.0", between(self.dice, 5, 90))),
             Harm::Corrupt => becomes(format!("corrupt = {}.0", between(self.dice, 5, 60))),
             Harm::Disorder => {
@@ -333,8 +427,43 @@ impl Draws<'_> {
         self.add(at, what, entries).excuse = excused.then_some((at, until + heals));
     }
 
+    /// Each member is on one of two sides, and nothing passes between them.
+    fn split(&mut self, at: u64, until: u64) {
+        let names = &self.cluster.members;
+        let side: Vec<bool> = names.iter().map(|_| chance(self.dice, 50)).collect();
+        let of = |here: bool| {
+            let members = names.iter().zip(&side).filter(move |(_, s)| **s == here);
+            members.map(|(name, _)| *name).collect::<Vec<_>>()
+        };
+        let (these, those) = (of(true), of(false));
+        let pairs = these
+            .iter()
+            .flat_map(|a| those.iter().map(move |b| format!("{a} <-> {b}")));
+        let pairs: Vec<String> = pairs.collect();
+        if pairs.is_empty() {
+            return;
+        }
+        let entries = |verb: &str, at| {
+            let all = pairs
+                .iter()
+                .map(|links| (at, format!("{verb} = \"{links}\"")));
+            all.collect::<Vec<_>>()
+        };
+        let what = format!(
+            "network: {} | {} for {}",
+            these.join(" "),
+            those.join(" "),
+            length(until - at)
+        );
+        self.add(
+            at,
+            what,
+            [entries("cut", at), entries("heal", until)].concat(),
+        );
+    }
+
     const fn is_majority(&self) -> bool {
-        matches!(self.cluster.promise, Promise::Majority | Promise::Frozen)
+        matches!(self.cluster.arbitration(), Arbitration::Majority)
     }
 
     fn operators(&mut self) {

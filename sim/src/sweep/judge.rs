@@ -1,19 +1,20 @@
 //! Runs what a seed drew, and asks what was promised of it.
 
 use super::cover::{Cover, Coverage};
-use super::draw::{Draw, Promise};
+use super::draw::{Draw, Promise, Stays};
 use super::faults::Fault;
 use crate::turmoil::plan::{Change, Plan};
-use crate::turmoil::record::Record;
+use crate::turmoil::record::{Record, What};
 use crate::turmoil::run::Run;
 use crate::turmoil::scenario;
 use crate::turmoil::verdict::answer;
 use crate::turmoil::watch::{Served, Watch};
 use onehold::control::Order;
-use onehold_core::advert::GroupId;
+use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::Arbitration;
 use onehold_core::time::Span;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -84,10 +85,23 @@ pub fn run(
     let plan = run.plan().clone();
     let mut watch = Watch::new(&plan);
     let mut cover = Cover::default();
+    let mut stopping = BTreeMap::new();
     while !run.is_over() {
         for record in run.step()? {
             watch.see(&record);
             cover.see(&record);
+            match (&record.what, record.member) {
+                (What::Changed(Change::Stop(member)), _) if watch.runs(*member) => {
+                    stopping.entry(*member).or_insert(record.at);
+                }
+                (What::Changed(Change::PowerOff(member)), _) => {
+                    stopping.remove(member);
+                }
+                (What::Died | What::Ended, Some(member)) => {
+                    stopping.remove(&member);
+                }
+                _ => {}
+            }
             each(&plan, &record);
         }
     }
@@ -95,6 +109,7 @@ pub fn run(
         draw,
         faults,
         plan: &plan,
+        stopping,
     };
     Ok(Seen {
         violations: judge.violations(&watch),
@@ -108,6 +123,8 @@ struct Judge<'a> {
     draw: &'a Draw,
     faults: &'a [Fault],
     plan: &'a Plan,
+    /// Who was told to stop, when, and has not ended.
+    stopping: BTreeMap<MemberId, u64>,
 }
 
 impl Judge<'_> {
@@ -131,7 +148,12 @@ impl Judge<'_> {
         for (group, served) in groups {
             all.extend(self.two(group, served));
             all.extend(self.unsettled(group, served));
+            if self.draw.cluster.promise == Promise::Steady {
+                all.extend(self.unmeant(group, served));
+                all.extend(self.dark(group, served));
+            }
         }
+        all.extend(self.endless());
         all.sort_by_key(|v| v.at_ms);
         all
     }
@@ -207,7 +229,10 @@ impl Judge<'_> {
         let at = (self.draw.calm + self.draw.bound) * 1_000;
         let (_, holders) = served.at(at);
         let of = &self.draw.cluster.groups[usize::from(group.0)];
-        let up = |name: &&str| self.draw.out != Some(name);
+        let stays = &self.draw.stays;
+        let up = |name: &&str| !matches!(stays, Stays::Down(down) if down == name);
+        // One that is sick, or can't be reached, need not get it back.
+        let returns = of.returns && !matches!(stays, Stays::Cut(_) | Stays::Sick);
         let candidates: Vec<&str> = self.draw.cluster.members[..2]
             .iter()
             .copied()
@@ -215,7 +240,7 @@ impl Judge<'_> {
             .collect();
         let names: Vec<&str> = holders.iter().map(|m| self.plan.name(*m)).collect();
         let name = match names.as_slice() {
-            [one] if of.returns && up(&of.preferred) && *one != of.preferred => "L3",
+            [one] if returns && up(&of.preferred) && *one != of.preferred => "L3",
             [one] if candidates.contains(one) => {
                 let change = served.holders.iter().find(|(when, _)| *when > at);
                 return change.map(|(when, holders)| {
@@ -231,6 +256,46 @@ impl Judge<'_> {
             self.draw.bound / 1_000
         );
         Some(self.violation(name, group, at, what))
+    }
+
+    /// L4: the holder changes though nobody means it to.
+    fn unmeant(&self, group: GroupId, served: &Served) -> Option<Violation> {
+        // When the faults stop, the operators' wishes do, too.
+        let watched = self.draw.bound * 1_000..self.draw.calm * 1_000;
+        let meant = |at: u64| {
+            let moves = self.faults.iter().filter_map(|f| f.moves);
+            let mut moves = moves.map(|(from, until)| from * 1_000..until * 1_000);
+            moves.any(|m| m.contains(&at))
+        };
+        let mut changes = served.holders.iter();
+        let change = changes.find(|(at, _)| watched.contains(at) && !meant(*at));
+        change.map(|(at, holders)| {
+            let what = format!(
+                "{}, and nobody meant it to change",
+                answer(self.plan, holders)
+            );
+            self.violation("L4", group, *at, what)
+        })
+    }
+
+    /// L5: nobody answers for longer than a lost hand-over may cost.
+    fn dark(&self, group: GroupId, served: &Served) -> Option<Violation> {
+        let (first, end) = (self.draw.bound * 1_000, self.plan.length.as_nanos());
+        let most = self.draw.cluster.handed_over_within() * 1_000;
+        let dark = served.stretches(first, end, |holders| holders.is_empty());
+        let long = dark.into_iter().find(|(from, until)| until - from > most);
+        long.map(|(from, until)| {
+            let [dark, most] = [until - from, most].map(|ns| ns as f64 / 1e6);
+            let what = format!("nobody answers for {dark} ms, and {most} ms are allowed");
+            self.violation("L5", group, from, what)
+        })
+    }
+
+    /// A process that was told to stop and goes on for ever.
+    fn endless(&self) -> Option<Violation> {
+        let (member, since) = self.stopping.first_key_value()?;
+        let what = format!("{} does not end", self.plan.name(*member));
+        Some(self.violation("stop ends", GroupId(0), *since, what))
     }
 
     fn settled_percent(&self, watch: &Watch) -> f64 {
@@ -254,6 +319,9 @@ impl Promise {
     pub const fn says(self) -> &'static str {
         match self {
             Self::Majority => "majority: never two, whatever happens",
+            Self::Steady => {
+                "majority, nothing wrong but a few lost adverts: the holder changes only if somebody means it to"
+            }
             Self::Frozen => {
                 "majority, and clocks stand still: two for what was left of a lease at most"
             }

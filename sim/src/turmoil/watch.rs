@@ -164,6 +164,13 @@ impl Watch {
         }
     }
 
+    /// A member's process is there, run or not.
+    #[must_use]
+    pub fn runs(&self, member: MemberId) -> bool {
+        let known = self.members.get(usize::from(member.0));
+        known.is_some_and(|k| k.process != Alive::Down)
+    }
+
     fn count(&mut self, what: Counted) {
         *self.counts.entry(what).or_default() += 1;
     }
