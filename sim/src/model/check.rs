@@ -8,7 +8,7 @@ use super::trace::Traced;
 use super::{report, story};
 use crate::demo::Screen;
 use crate::mutants;
-use crate::properties::When;
+use crate::properties::{Property, When};
 use crate::story::Broken;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -79,6 +79,8 @@ pub struct Outcome {
     pub options: Options,
     /// The first always-property that was broken, as a story.
     pub story: Option<(&'static str, crate::story::Story)>,
+    /// Traces, by their files' names; or why there is none.
+    pub traces: Vec<(String, Result<Vec<u8>, String>)>,
 }
 
 /// What a property came to.
@@ -147,6 +149,8 @@ impl Outcome {
                 }
             }
         }
+        let failed = self.traces.iter();
+        complaints.extend(failed.filter_map(|(_, trace)| trace.as_ref().err().cloned()));
         if self.found.overflow {
             complaints.push("a link had no room for an advert that may not be lost".into());
         }
@@ -215,13 +219,6 @@ pub fn run(options: &Options) -> Result<bool, String> {
         let pin = pinned.get(configuration.name).copied();
         let outcome = check(configuration, options, pin);
         report::outcome(&outcome, &options.pictures)?;
-        for (name, trace) in traces(&outcome)? {
-            let file = options.pictures.join(name);
-            std::fs::create_dir_all(&options.pictures)
-                .and_then(|()| std::fs::write(&file, trace))
-                .map_err(|e| format!("{}: {e}", file.display()))?;
-            println!("    a trace is in {}\n", file.display());
-        }
         if outcome.is_good() {
             pinned.insert(outcome.configuration.name.into(), outcome.found.unique);
         }
@@ -301,35 +298,35 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
         pinned,
         options: options.clone(),
         story: None,
+        traces: Vec::new(),
     };
     outcome.story = counterexample(&outcome);
+    outcome.traces = traces(&outcome);
     outcome
 }
 
 /// A trace of the shortest run to each property that is broken, and if that is asked for, to whatever else
 /// must happen: each with a name for its file.
-fn traces(outcome: &Outcome) -> Result<Vec<(String, Vec<u8>)>, String> {
+fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>, String>)> {
     let configuration = &outcome.configuration;
-    let properties = configuration.properties.iter().enumerate();
-    let mut traces = Vec::new();
-    for (i, property) in properties {
+    let trace = |(i, property): (usize, &Property)| {
         let broken = property.when.is_always();
-        let Some(actions) = &outcome.found.first[i] else {
-            continue;
-        };
-        if !broken && !outcome.options.examples {
-            continue;
-        }
-        let mut run = Traced::new(&configuration.setup, outcome.found.beginning[i], Vec::new())?;
-        actions.iter().try_for_each(|action| run.act(*action))?;
-        let what = match broken {
-            true => format!("{} is broken: {}", property.name, property.says),
-            false => property.says.to_owned(),
+        let actions = outcome.found.first[i].as_ref();
+        let actions = actions.filter(|_| broken || outcome.options.examples)?;
+        let run = || {
+            let beginning = outcome.found.beginning[i];
+            let mut run = Traced::new(&configuration.setup, beginning, Vec::new())?;
+            actions.iter().try_for_each(|action| run.act(*action))?;
+            run.end(&match broken {
+                true => format!("{} is broken: {}", property.name, property.says),
+                false => property.says.to_owned(),
+            })
         };
         let name = format!("{}-{}.jsonl", configuration.name, property.name);
-        traces.push((name.replace(' ', "-"), run.end(&what)?));
-    }
-    Ok(traces)
+        Some((name.replace(' ', "-"), run()))
+    };
+    let properties = configuration.properties.iter().enumerate();
+    properties.filter_map(trace).collect()
 }
 
 /// The first property that is broken, as a story.

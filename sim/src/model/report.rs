@@ -120,13 +120,25 @@ pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
         let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
         println!("\n{}", diagram::terminal(story, 110, colour));
         let file = pictures.join(format!("{}-{property}.html", c.name));
-        let write = std::fs::create_dir_all(pictures)
-            .and_then(|()| std::fs::write(&file, diagram::html(story)));
-        write.map_err(|e| format!("{}: {e}", file.display()))?;
+        write(&file, diagram::html(story).as_bytes())?;
         println!("    drawn in {}", file.display());
+    }
+    for (name, trace) in &outcome.traces {
+        if let Ok(trace) = trace {
+            let file = pictures.join(name);
+            write(&file, trace)?;
+            println!("    a trace is in {}", file.display());
+        }
     }
     println!();
     Ok(())
+}
+
+/// Writes a file, and makes the directory for it.
+fn write(file: &Path, content: &[u8]) -> Result<(), String> {
+    let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
+    let written = made.and_then(|()| std::fs::write(file, content));
+    written.map_err(|e| format!("{}: {e}", file.display()))
 }
 
 /// What remains bounded in a configuration, in words.

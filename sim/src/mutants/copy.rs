@@ -15,6 +15,9 @@ const PACKAGES: [&str; 3] = ["core", "real", "sim"];
 /// The folders of a package that it needs; `fuzz` is a workspace of its own.
 const PARTS: [&str; 4] = ["Cargo.toml", "src", "tests", "benches"];
 
+/// What the lab reads while it is built, besides these.
+const READ: [&str; 1] = ["docs/src/protocol.md"];
+
 /// Quick to build, quick to run. Warnings are for the original.
 const MANIFEST: &str = r#"[workspace]
 resolver = "3"
@@ -99,6 +102,9 @@ pub fn lay_out(workspace: &Path, to: &Path, mutants: &[Mutant]) -> Result<()> {
         }
     }
     collect(workspace, Path::new("Cargo.lock"), &mut files)?; // cargo drops what the copy doesn't need
+    for file in READ {
+        collect(workspace, Path::new(file), &mut files)?;
+    }
     for (file, text) in edited(workspace, mutants)? {
         files.insert(PathBuf::from(file), text.into_bytes());
     }
@@ -215,4 +221,34 @@ fn remove_others(to: &Path, path: &Path, keep: &BTreeSet<PathBuf>) -> Result<()>
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// All that sources in the copy include, is in the copy.
+    #[test]
+    fn the_copy_is_whole() {
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let to = std::env::temp_dir().join(format!("onehold-copy-{}", std::process::id()));
+        lay_out(workspace, &to, &[]).unwrap();
+        let mut sources = BTreeMap::new();
+        collect(&to, Path::new("sim/src"), &mut sources).unwrap();
+        let mut included = 0;
+        for (path, text) in sources {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            for rest in text.split("include_str!(\"").skip(1) {
+                let name = rest.split('"').next().unwrap();
+                let file = to.join(&path).parent().unwrap().join(name);
+                assert!(
+                    path.ends_with("copy.rs") || file.exists(),
+                    "{path:?} includes {name}"
+                );
+                included += 1;
+            }
+        }
+        assert!(included > 5);
+        fs::remove_dir_all(&to).unwrap();
+    }
 }
