@@ -24,6 +24,8 @@ use tokio::sync::{Notify, oneshot};
 
 /// Most datagrams that are kept to be sent again.
 const MAX_TAPE: usize = 1 << 16;
+/// Most that happens in one step; more is a storm that would never end.
+const MAX_RECORDS: usize = 1 << 20;
 
 /// Everything but the processes.
 #[derive(Debug)]
@@ -183,6 +185,8 @@ impl World {
     }
 
     pub(super) fn record(&mut self, at: u64, member: Option<MemberId>, what: What) {
+        let storm = self.records.len() >= MAX_RECORDS;
+        assert!(!storm, "a storm: {MAX_RECORDS} things happen within one step");
         self.records.push(Record { at, member, what });
     }
 
