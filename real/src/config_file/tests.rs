@@ -496,6 +496,11 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
         ("lease =", "drift_ppm = 500\nlease ="),
         ("lease =", "profile = \"fast\"\nlease ="),
         ("[timing]", "[log]\nformat = \"json\"\n[timing]"),
+        // Of several, one that all must agree on, for its remedy is the one that does no harm.
+        (
+            "interface = \"eth0\"\n\n[timing]",
+            "interface = \"eth1\"\n\n[timing]\ndrift_ppm = 500",
+        ),
     ];
     let said = refusals.map(|(from, to)| change(from, to).unwrap_err().to_string());
     insta::assert_snapshot!(said.join("\n"));
