@@ -10,7 +10,7 @@ mod seat;
 mod span;
 
 pub use place::{FileError, Source};
-pub use reload::{Changes, Refusal, compare};
+pub use reload::Refusal;
 pub use seat::{Path, Seat, Seats, load};
 pub(crate) use seat::{WrittenCluster, prove, resolve, written};
 pub use span::Length;

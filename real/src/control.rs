@@ -3,18 +3,22 @@
 //! Root and the daemon's own user may ask, nobody else. The server never blocks the driver: it
 //! hands over an [`Asked`] and waits for the answer on its own.
 
+use crate::clock::boottime;
 use crate::status::Report;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Config;
 use onehold_core::input::{Command, Refusal};
+use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
-use std::io::{BufRead as _, BufReader, ErrorKind, Read as _, Write as _};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::timeout;
 
 /// Where the daemon listens unless told otherwise.
 pub const DEFAULT_SOCKET: &str = "/run/onehold/control.sock";
@@ -25,15 +29,15 @@ const MAX_REQUEST: u64 = 4 * 1024;
 const MAX_REPLY: u64 = 64 * 1024 * 1024;
 /// At most this many are served at once; others wait.
 const MAX_CLIENTS: usize = 8;
-/// How long one may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long each side waits for the other, unless told otherwise.
+pub const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// How things are.
-    Status,
+    /// How things are. (With braces serde refuses unknown keys here, too.)
+    Status {},
     /// Do this.
     Command {
         /// What.
@@ -192,7 +196,9 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
     }
     let listener = match UnixListener::bind(path) {
         Err(e) if e.kind() == ErrorKind::AddrInUse => {
-            if std::os::unix::net::UnixStream::connect(path).is_ok() {
+            // A frozen daemon's queue may be full.
+            let there = connect(path, PATIENCE).map_or_else(|e| is_late(&e), |_| true);
+            if there {
                 return Err(format!(
                     "{shown}: another daemon listens there; stop it, or name another one with --socket"
                 ));
@@ -212,14 +218,14 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
     Ok(listener)
 }
 
-/// Serves the socket for ever.
-pub async fn serve(listener: UnixListener, driver: mpsc::Sender<Asked>) {
+/// Serves the socket for ever. Nobody is waited for longer than `patience`.
+pub async fn serve(listener: UnixListener, driver: mpsc::Sender<Asked>, patience: Duration) {
     let mut clients = tokio::task::JoinSet::new();
     loop {
         tokio::select! {
             accepted = listener.accept(), if clients.len() < MAX_CLIENTS => match accepted {
                 Ok((stream, _)) => {
-                    clients.spawn(tokio::time::timeout(PATIENCE, client(stream, driver.clone())));
+                    clients.spawn(client(stream, driver.clone(), patience));
                 }
                 Err(e) => {
                     tracing::warn!("the control socket can't accept: {e}");
@@ -232,36 +238,53 @@ pub async fn serve(listener: UnixListener, driver: mpsc::Sender<Asked>) {
 }
 
 /// Serves one client; one that goes away or talks nonsense harms only itself.
-async fn client(mut stream: UnixStream, driver: mpsc::Sender<Asked>) {
-    let reply = answer(&mut stream, &driver).await;
+async fn client(mut stream: UnixStream, driver: mpsc::Sender<Asked>, patience: Duration) {
+    let read = timeout(patience, request(&mut stream)).await;
+    let reply = match read {
+        Ok(Ok(request)) => timeout(patience, answer(request, &driver)).await,
+        Ok(Err(why)) => Ok(Reply::Refused { why }),
+        Err(_) => Ok(Reply::refused(format!(
+            "no request came within {patience:?}"
+        ))),
+    };
+    let reply = reply.unwrap_or_else(|_| {
+        Reply::refused(format!(
+            "the daemon's driver gave no answer within {patience:?}; `systemctl restart onehold` if that \
+             stays so"
+        ))
+    });
     let mut line = serde_json::to_vec(&reply).unwrap_or_default();
     line.push(b'\n');
-    if let Err(e) = stream.write_all(&line).await {
-        tracing::debug!("a control client left before its reply: {e}");
+    match timeout(patience, stream.write_all(&line)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(e)) => tracing::debug!("a control client left before its reply: {e}"),
+        Err(_) => tracing::debug!("a control client did not take its reply"),
     }
 }
 
-async fn answer(stream: &mut UnixStream, driver: &mpsc::Sender<Asked>) -> Reply {
+/// What a client asks, or what is wrong with it.
+async fn request(stream: &mut UnixStream) -> Result<Request, String> {
     let own = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == 0 || peer.uid() == own => {}
-        Ok(peer) => return Reply::refused(format!("user {} may not ask; use sudo", peer.uid())),
-        Err(e) => return Reply::refused(format!("can't tell who asks: {e}")),
+        Ok(peer) => return Err(format!("user {} may not ask; use sudo", peer.uid())),
+        Err(e) => return Err(format!("can't tell who asks: {e}")),
     }
     let mut line = String::new();
     let mut reader = tokio::io::BufReader::new(stream).take(MAX_REQUEST);
     if let Err(e) = reader.read_line(&mut line).await {
-        return Reply::refused(format!("can't read the request: {e}"));
+        return Err(format!("can't read the request: {e}"));
     }
     if !line.ends_with('\n') {
-        return Reply::refused(format!(
+        return Err(format!(
             "a request is one line of at most {MAX_REQUEST} bytes"
         ));
     }
-    let request = match serde_json::from_str(&line) {
-        Ok(request) => request,
-        Err(e) => return Reply::refused(format!("not a request this version knows: {e}")),
-    };
+    serde_json::from_str(&line).map_err(|e| format!("not a request this version knows: {e}"))
+}
+
+/// What the driver says to it.
+async fn answer(request: Request, driver: &mpsc::Sender<Asked>) -> Reply {
     let (reply, answered) = oneshot::channel();
     let stopping = || Reply::refused("the daemon is stopping");
     if driver.send(Asked { request, reply }).await.is_err() {
@@ -270,13 +293,22 @@ async fn answer(stream: &mut UnixStream, driver: &mpsc::Sender<Asked>) -> Reply 
     answered.await.unwrap_or_else(|_| stopping())
 }
 
-/// Asks the daemon and waits for its reply. For the client: it blocks.
+/// Asks the daemon and waits for its reply, for `patience` in all. For the client: it blocks.
 ///
 /// # Errors
 /// What is wrong, and what to do.
-pub fn ask(socket: &Path, request: &Request) -> Result<Reply, String> {
+pub fn ask(socket: &Path, request: &Request, patience: Duration) -> Result<Reply, String> {
     let shown = socket.display();
-    let stream = std::os::unix::net::UnixStream::connect(socket).map_err(|e| match e.kind() {
+    let mut line = serde_json::to_vec(request).map_err(|e| e.to_string())?;
+    line.push(b'\n');
+    let end = boottime().plus(Span::from(patience));
+    let late = || {
+        format!(
+            "the daemon at {shown} gave no answer within {patience:?}: it is stuck or frozen (a guard has \
+             muted its addresses by now; `systemctl restart onehold`)"
+        )
+    };
+    let socket = connect(socket, patience).map_err(|e| match e.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
             "no daemon listens at {shown}: is it running? (`systemctl status onehold`; if it listens \
              elsewhere, name it with --socket)"
@@ -284,34 +316,82 @@ pub fn ask(socket: &Path, request: &Request) -> Result<Reply, String> {
         ErrorKind::PermissionDenied => {
             format!("{shown}: only root and the daemon's own user may ask; use sudo")
         }
+        _ if is_late(&e) => late(),
         _ => format!("{shown}: {e}"),
     })?;
-    let mut line = serde_json::to_vec(request).map_err(|e| e.to_string())?;
-    line.push(b'\n');
-    let mut reply = String::new();
-    let exchange = || {
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.set_write_timeout(Some(PATIENCE))?;
-        (&stream).write_all(&line)?;
-        BufReader::new(&stream)
+    let mut stream = Until { socket, end };
+    let mut reply = Vec::new();
+    let mut exchange = || {
+        // One who refuses what it has read so far hangs up on the rest, and says why.
+        let sent = stream.write_all(&line);
+        BufReader::new(&mut stream)
             .take(MAX_REPLY)
-            .read_line(&mut reply)
+            .read_until(b'\n', &mut reply)
+            .and_then(|length| {
+                if length == 0 {
+                    sent.and(Ok(0))
+                } else {
+                    Ok(length)
+                }
+            })
     };
-    match { exchange }() {
-        Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Err(format!(
-            "the daemon at {shown} gave no answer within {} s: it is stuck or frozen (a guard has muted \
-             its addresses by now; `systemctl restart onehold`)",
-            PATIENCE.as_secs()
-        )),
+    match exchange() {
+        Err(e) if is_late(&e) => Err(late()),
         Err(e) => Err(format!("{shown}: {e}")),
         Ok(0) => Err(format!(
             "the daemon at {shown} hung up; it is probably stopping"
         )),
-        Ok(_) => serde_json::from_str(&reply).map_err(|e| {
+        Ok(_) => serde_json::from_slice(&reply).map_err(|e| {
             format!(
                 "{shown}: not a reply this version knows ({e}); is the daemon of another version?"
             )
         }),
+    }
+}
+
+/// Connects; a queue that stays full, as a frozen daemon's does in the end, is waited for no longer than
+/// `patience`.
+fn connect(path: &Path, patience: Duration) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_write_timeout(Some(patience))?;
+    socket.connect(&SockAddr::unix(path)?)?;
+    Ok(socket)
+}
+
+fn is_late(e: &io::Error) -> bool {
+    matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
+}
+
+/// A socket whose reads and writes all end at one instant, however many there are.
+struct Until {
+    socket: Socket,
+    end: LocalTime,
+}
+
+impl Until {
+    fn left(&self) -> io::Result<Option<Duration>> {
+        match self.end.since(boottime()) {
+            Span::ZERO => Err(ErrorKind::TimedOut.into()),
+            left => Ok(Some(left.into())),
+        }
+    }
+}
+
+impl Read for Until {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        self.socket.set_read_timeout(self.left()?)?;
+        self.socket.read(into)
+    }
+}
+
+impl Write for Until {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.socket.set_write_timeout(self.left()?)?;
+        self.socket.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

@@ -209,7 +209,7 @@ impl<S: Shell> Driver<S> {
             }
             Happening::Asked(Asked { request, reply }) => {
                 let answer = match request {
-                    Request::Status => Reply::Status(self.report(now)),
+                    Request::Status {} => Reply::Status(self.report(now)),
                     Request::Command {
                         command,
                         cluster,

@@ -1,7 +1,7 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
 use crate::clock::Clock;
-use crate::config_file::{FileError, Seats, compare};
+use crate::config_file::{FileError, Seats};
 use crate::control::Asked;
 use crate::driver::{Happening, Shell};
 use crate::kernel::{Kernel, KernelEvent};
@@ -402,35 +402,14 @@ impl Linux {
 
     /// Takes over what may change in a life; all or nothing.
     fn adopt(&mut self, new: Seats) -> Result<String, String> {
-        let names = |s: &Seats| {
-            s.seats
-                .iter()
-                .map(|s| s.name().to_owned())
-                .collect::<Vec<_>>()
-        };
-        let (old_names, new_names) = (names(&self.seats), names(&new));
-        if old_names != new_names {
-            return Err(format!(
-                "the clusters are {} instead of {}; restart for that",
-                new_names.join(", "),
-                old_names.join(", ")
-            ));
-        }
-        for (old, new) in self.seats.seats.iter().zip(&new.seats) {
-            let quarantine = old.config.timing().quarantine(Span::ZERO);
-            compare(&old.file, &new.file, quarantine).map_err(|e| e.to_string())?;
-            if old.config != new.config || old.endpoints != new.endpoints {
-                return Err("a name resolves to another address now; restart for that".to_owned());
-            }
-        }
-        for (cluster, seat) in new.seats.iter().enumerate() {
+        self.seats.reload(new).map_err(|e| e.to_string())?;
+        for (cluster, seat) in self.seats.seats.iter().enumerate() {
             self.later.happened.push_back(Happening::Keys {
                 cluster,
                 keys: seat.keys(),
             });
         }
-        self.log.set_level(new.log.level);
-        self.seats = new;
+        self.log.set_level(self.seats.log.level);
         Ok("keys and log level are those of the file".to_owned())
     }
 

@@ -191,7 +191,7 @@ impl Scripted {
             } => self.advert(life, to, late, says),
             Act::Ask(order, cluster, group) => {
                 let request = match order {
-                    None => Request::Status,
+                    None => Request::Status {},
                     Some(command) => Request::Command {
                         command,
                         cluster,

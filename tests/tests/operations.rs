@@ -272,7 +272,7 @@ fn a_reload_that_changes_what_is_fixed_is_refused_and_all_stays() {
         (
             "name = \"test\"",
             "name = \"other\"",
-            "the clusters are other instead of test",
+            "cluster.name: \"test\" → \"other\"",
         ),
         ("[cluster]", "[cluster]\nguard = \"nft\"", "cluster.guard"),
         ("[cluster]", "[cluster", "lb0.toml:1"),

@@ -1,7 +1,7 @@
 //! The commands that ask a running daemon.
 
 use super::{Failure, print};
-use crate::control::{Order, Reply, Request, ask};
+use crate::control::{Order, PATIENCE, Reply, Request, ask};
 use crate::status::{Report, Status, render};
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -54,7 +54,7 @@ pub(super) fn status(
 }
 
 fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
-    let mut report = match ask(socket, &Request::Status).map_err(Failure::Failed)? {
+    let mut report = match ask(socket, &Request::Status {}, PATIENCE).map_err(Failure::Failed)? {
         Reply::Status(report) => report,
         Reply::Refused { why } => return Err(Failure::Failed(why)),
         Reply::Done { .. } => {
@@ -105,7 +105,7 @@ pub(super) fn order(
         cluster: Some(before.cluster.clone()),
         group: group.clone(),
     };
-    match ask(socket, &request).map_err(Failure::Failed)? {
+    match ask(socket, &request, PATIENCE).map_err(Failure::Failed)? {
         Reply::Done { lines } => print(&(lines.join("\n") + "\n"))?,
         Reply::Refused { why } => return Err(Failure::Failed(why)),
         Reply::Status(_) => {

@@ -55,19 +55,26 @@ impl Source {
     /// # Errors
     /// Why it can't be read, and what to do.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Self::new(path, text)),
-            Err(e) => Err(FileError {
-                file: path.to_owned(),
-                line: None,
-                what: match e.kind() {
-                    std::io::ErrorKind::NotFound => {
-                        "there is no such file; name another with --config FILE".to_owned()
-                    }
-                    _ => format!("can't be read: {e}"),
-                },
-            }),
-        }
+        let fail = |line, what| FileError {
+            file: path.to_owned(),
+            line,
+            what,
+        };
+        let bytes = std::fs::read(path).map_err(|e| match e.kind() {
+            std::io::ErrorKind::NotFound => fail(
+                None,
+                "there is no such file; name another with --config FILE".to_owned(),
+            ),
+            _ => fail(None, format!("can't be read: {e}")),
+        })?;
+        let text = String::from_utf8(bytes).map_err(|e| {
+            let (good, bad) = e.as_bytes().split_at(e.utf8_error().valid_up_to());
+            let line = good.iter().filter(|b| **b == b'\n').count() + 1;
+            let byte = bad.first().copied().unwrap_or_default();
+            let what = format!("can't be read: byte {byte:#04x} is no UTF-8 text; write it anew");
+            fail(Some(line), what)
+        })?;
+        Ok(Self::new(path, text))
     }
 
     /// A path in the file: a relative one counts from the file's own directory.

@@ -1,60 +1,60 @@
 //! What a reload may change. R-0 fixes for a life what all members must agree on.
 
-use super::{ConfigFile, FileError, Interface, LogLevel};
+use super::{ConfigFile, Interface, Seat, Seats};
 use onehold_core::time::Span;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-/// What a reload changes in place.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Changes {
-    /// The list of secret files. (Their contents may change too: take the keys anew in any case.)
-    pub secret_files: bool,
-    /// The new log level, if it is another one.
-    pub log_level: Option<LogLevel>,
-}
-
-/// Why a reload was refused: the old configuration stays in force.
+/// Why a reload was refused: a value that can't change in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Refusal {
-    /// The new file is bad.
-    File(FileError),
-    /// A value that a reload can't change.
-    Fixed {
-        /// Which.
-        key: String,
-        /// In force.
-        old: Option<String>,
-        /// In the new file.
-        new: Option<String>,
-        /// How to change it.
-        remedy: String,
-    },
+pub struct Refusal {
+    /// Which.
+    pub key: String,
+    /// In force.
+    pub old: Option<String>,
+    /// In the new file.
+    pub new: Option<String>,
+    /// How to change it.
+    pub remedy: String,
 }
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::File(e) => e.fmt(f),
-            Self::Fixed {
-                key,
-                old,
-                new,
-                remedy,
-            } => {
-                let or = |v: &Option<String>| v.clone().unwrap_or_else(|| "(not there)".to_owned());
-                write!(
-                    f,
-                    "{key}: {} → {} can't change in a reload; {remedy}",
-                    or(old),
-                    or(new)
-                )
-            }
-        }
+        let or = |v: &Option<String>| v.clone().unwrap_or_else(|| "(not there)".to_owned());
+        write!(
+            f,
+            "{}: {} → {} can't change in a reload; {}",
+            self.key,
+            or(&self.old),
+            or(&self.new),
+            self.remedy
+        )
     }
 }
 
 impl std::error::Error for Refusal {}
+
+impl Seats {
+    /// Takes over what may change in a life, keys and log level; all or nothing.
+    ///
+    /// # Errors
+    /// A value that differs and can't change in place, and how to change it. Where several do, one that
+    /// all members must agree on (R-0): who restarted this one alone would not do them a favour.
+    pub fn reload(&mut self, new: Self) -> Result<(), Refusal> {
+        let first = differences(self, &new)
+            .into_iter()
+            .min_by_key(|d| d.scope != Scope::All);
+        let Some(first) = first else {
+            *self = new;
+            return Ok(());
+        };
+        let quarantines = self
+            .seats
+            .iter()
+            .map(|s| s.config.timing().quarantine(Span::ZERO));
+        Err(first.refusal(quarantines.max().unwrap_or(Span::ZERO)))
+    }
+}
 
 /// Who must stop for a value to change.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -65,41 +65,109 @@ enum Scope {
     Me,
 }
 
-/// Compares the file in force with a new one. `quarantine` is Q.
-///
-/// # Errors
-/// The first value that differs and can't change in place, and how to change it.
-pub fn compare(old: &ConfigFile, new: &ConfigFile, quarantine: Span) -> Result<Changes, Refusal> {
-    let (was, is) = (fixed(old), fixed(new));
-    for key in was.keys().chain(is.keys()) {
-        let (a, b) = (was.get(key), is.get(key));
-        if a == b {
-            continue;
-        }
-        let remedy = match a.or(b).map(|(scope, _)| *scope) {
-            Some(Scope::All) => format!(
+/// A value that is another one in the new file.
+struct Difference {
+    scope: Scope,
+    key: String,
+    old: Option<String>,
+    new: Option<String>,
+}
+
+impl Difference {
+    /// `quarantine` is Q.
+    fn refusal(self, quarantine: Span) -> Refusal {
+        let remedy = match self.scope {
+            Scope::All => format!(
                 "all members must agree on it, so one at a time is never safe: stop onehold on every \
                  member, put the new file on every member, wait {}, start them all",
                 rounded_up(quarantine)
             ),
-            Some(Scope::Me) | None => {
+            Scope::Me => {
                 "restart onehold on this member (`systemctl restart onehold`; the other one takes over \
                  meanwhile)"
                     .to_owned()
             }
         };
-        return Err(Refusal::Fixed {
+        Refusal {
+            key: self.key,
+            old: self.old,
+            new: self.new,
+            remedy,
+        }
+    }
+}
+
+fn differences(old: &Seats, new: &Seats) -> Vec<Difference> {
+    let names = |all: &Seats| {
+        let names: Vec<&str> = all.seats.iter().map(Seat::name).collect();
+        names.join(", ")
+    };
+    let (was, is) = (names(old), names(new));
+    let mut all = Vec::new();
+    if was != is && (old.seats.len(), new.seats.len()) != (1, 1) {
+        all.push(mine("clusters", was, is));
+        return all;
+    }
+    for (old, new) in old.seats.iter().zip(&new.seats) {
+        all.extend(between_files(&old.file, &new.file));
+        all.extend(between_hosts(old, new));
+    }
+    // A witness of many has a format of its own.
+    let format = |all: &Seats| shown(all.log.format);
+    if old.log.format != new.log.format {
+        all.push(mine("log.format", format(old), format(new)));
+    }
+    all
+}
+
+fn mine(key: impl Into<String>, old: String, new: String) -> Difference {
+    Difference {
+        scope: Scope::Me,
+        key: key.into(),
+        old: Some(old),
+        new: Some(new),
+    }
+}
+
+/// What the files say differently.
+fn between_files(old: &ConfigFile, new: &ConfigFile) -> Vec<Difference> {
+    let (was, is) = (fixed(old), fixed(new));
+    let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
+    let difference = |key: &String| {
+        let (a, b) = (was.get(key), is.get(key));
+        let (scope, _) = a.or(b).filter(|_| a != b)?;
+        Some(Difference {
+            scope: *scope,
             key: key.clone(),
             old: a.map(|(_, v)| v.clone()),
             new: b.map(|(_, v)| v.clone()),
-            remedy,
-        });
+        })
+    };
+    keys.into_iter().filter_map(difference).collect()
+}
+
+/// What the host makes of the same words: who it is, and what address a name has.
+fn between_hosts(old: &Seat, new: &Seat) -> Vec<Difference> {
+    let me = |seat: &Seat| seat.config.member(seat.config.me()).map(|m| m.name.clone());
+    let (was, is) = (me(old).unwrap_or_default(), me(new).unwrap_or_default());
+    let mut all = Vec::new();
+    if was != is && new.file.members.contains_key(&was) {
+        all.push(mine("this host's own member", was, is));
     }
-    Ok(Changes {
-        secret_files: old.cluster.secret_file != new.cluster.secret_file
-            || old.cluster.secret_files != new.cluster.secret_files,
-        log_level: (old.log.level != new.log.level).then_some(new.log.level),
-    })
+    for ((name, m), addresses) in old.file.members.iter().zip(&old.endpoints) {
+        let at = new.file.members.keys().position(|n| n == name);
+        let (Some(now), Some(written)) = (
+            at.and_then(|at| new.endpoints.get(at)),
+            new.file.members.get(name),
+        ) else {
+            continue;
+        };
+        if now != addresses && written.addresses == m.addresses {
+            let key = format!("what members.{name}.addresses resolve to");
+            all.push(mine(key, format!("{addresses:?}"), format!("{now:?}")));
+        }
+    }
+    all
 }
 
 fn rounded_up(span: Span) -> String {
@@ -117,11 +185,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     put("cluster.name".into(), All, &c.name);
     put("cluster.arbitration".into(), All, &Plain(arbitration(file)));
     put("cluster.port".into(), All, &c.port);
-    put(
-        "cluster.guard".into(),
-        Me,
-        &Plain(format!("{:?}", c.guard).to_lowercase()),
-    );
+    put("cluster.guard".into(), Me, &Plain(shown(c.guard)));
     for (name, m) in &file.members {
         let key = |k| format!("members.{name}.{k}");
         put(key("addresses"), All, &m.addresses);
@@ -131,11 +195,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     for (name, g) in &file.groups {
         let key = |k| format!("groups.{name}.{k}");
         put(key("addresses"), All, &g.addresses);
-        put(
-            key("failback"),
-            All,
-            &Plain(format!("{:?}", g.failback).to_lowercase()),
-        );
+        put(key("failback"), All, &Plain(shown(g.failback)));
         put(key("failback_delay"), All, &Plain(g.failback_delay.0));
         put(
             key("release_when_unhealthy"),
@@ -159,13 +219,9 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     put(
         "timing.profile".into(),
         Me,
-        &Plain(format!("{:?}", file.timing.profile).to_lowercase()),
+        &Plain(shown(file.timing.profile)),
     );
-    put(
-        "log.format".into(),
-        Me,
-        &Plain(format!("{:?}", file.log.format).to_lowercase()),
-    );
+    put("log.format".into(), Me, &Plain(shown(file.log.format)));
     all
 }
 
@@ -175,6 +231,11 @@ fn arbitration(file: &ConfigFile) -> &'static str {
         Some(super::ArbitrationWord::Survivor) => "survivor",
         Some(super::ArbitrationWord::Majority) | None => "majority",
     }
+}
+
+/// A word of the file, as it is written there.
+fn shown(word: impl fmt::Debug) -> String {
+    format!("{word:?}").to_lowercase()
 }
 
 /// Shown without quotes.

@@ -17,7 +17,7 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
             let (driver, mut asked) = mpsc::channel(4);
             up.send(()).unwrap();
             tokio::select! {
-                () = serve(listener, driver) => {}
+                () = serve(listener, driver, PATIENCE) => {}
                 () = async {
                     while let Some(Asked { request, reply }) = asked.recv().await {
                         if let Some(answer) = answer(request) {
@@ -42,7 +42,7 @@ fn done(line: &str) -> Reply {
 fn a_request_reaches_the_driver_and_its_reply_the_client() {
     let etc = Etc::new();
     let path = daemon(&etc, |request| match request {
-        Request::Status => Some(Reply::Status(Report::default())),
+        Request::Status {} => Some(Reply::Status(Report::default())),
         Request::Command { command, group, .. } => Some(done(&format!("{command:?} {group:?}"))),
     });
     assert_eq!(
@@ -50,7 +50,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
         0o600
     );
     assert_eq!(
-        ask(&path, &Request::Status),
+        ask(&path, &Request::Status {}, PATIENCE),
         Ok(Reply::Status(Report::default()))
     );
     let request = Request::Command {
@@ -58,7 +58,10 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
         cluster: None,
         group: Some("web".to_owned()),
     };
-    assert_eq!(ask(&path, &request), Ok(done("PresumeDead Some(\"web\")")));
+    assert_eq!(
+        ask(&path, &request, PATIENCE),
+        Ok(done("PresumeDead Some(\"web\")"))
+    );
     assert_eq!(
         serde_json::to_string(&request).unwrap(),
         r#"{"request":"command","command":"presume-dead","cluster":null,"group":"web"}"#
@@ -116,9 +119,12 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
 fn without_a_daemon_the_client_says_where_to_look() {
     let etc = Etc::new();
     let path = etc.0.join("control.sock");
-    let missing = ask(&path, &Request::Status).unwrap_err();
+    let missing = ask(&path, &Request::Status {}, PATIENCE).unwrap_err();
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
-    assert_eq!(ask(&path, &Request::Status).unwrap_err(), missing);
+    assert_eq!(
+        ask(&path, &Request::Status {}, PATIENCE).unwrap_err(),
+        missing
+    );
     insta::assert_snapshot!(etc.said(missing), @"no daemon listens at /etc/onehold/control.sock: is it running? (`systemctl status onehold`; if it listens elsewhere, name it with --socket)");
 }
 

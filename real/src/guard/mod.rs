@@ -164,6 +164,13 @@ impl Guard {
     ) -> Result<(), KernelError> {
         match &mut self.gate {
             Gate::Bpf(programs) => {
+                let made = tc::clsact(route, link);
+                // Whatever fails from here on, it is ours to remove; and a lost answer may have been a yes.
+                if !matches!(made, Ok(false)) {
+                    self.made.push(link.index);
+                }
+                made?;
+                // That of an earlier life is ours, too.
                 if tc::attach(route, link, &self.name, programs)? {
                     self.made.push(link.index);
                 }
@@ -235,7 +242,8 @@ impl Guard {
         for link in all {
             if !matches!(self.gate, Gate::Bpf(_)) || !links.contains(link) {
                 let there = !tc::programs_on(route, link.index, &self.name).is_empty();
-                tc::detach(route, link, &self.name, there)?;
+                let made = there || self.made.contains(&link.index);
+                tc::detach(route, link, &self.name, made)?;
             }
         }
         if !matches!(self.gate, Gate::Nft(_))

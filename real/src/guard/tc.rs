@@ -53,14 +53,13 @@ fn info() -> u32 {
 }
 
 /// Hangs the programs on an interface, then takes away those that earlier lives left under the
-/// same name: there is no moment without a gate. Returns whether clsact is of our making.
+/// same name: there is no moment without a gate. Needs [`clsact`]. Returns whether there were any.
 pub(super) fn attach(
     route: &mut Netlink,
     link: &Link,
     name: &str,
     programs: &Programs,
 ) -> Result<bool, KernelError> {
-    let made = clsact(route, link)?;
     let earlier =
         ours(route, link.index, name).doing(|| format!("listing the filters of {}", link.name))?;
     for direction in BOTH {
@@ -90,7 +89,7 @@ pub(super) fn attach(
         remove(route, link.index, filter)
             .doing(|| format!("removing an earlier guard from {}", link.name))?;
     }
-    Ok(made || !earlier.is_empty())
+    Ok(!earlier.is_empty())
 }
 
 /// Whether both programs hang on the interface.
@@ -151,7 +150,7 @@ pub(super) fn detach(
 }
 
 /// Makes sure that the interface has clsact; says whether it had to be made.
-fn clsact(route: &mut Netlink, link: &Link) -> Result<bool, KernelError> {
+pub(super) fn clsact(route: &mut Netlink, link: &Link) -> Result<bool, KernelError> {
     let mut request = Request::new();
     request
         .message(

@@ -31,7 +31,7 @@ pub(crate) struct Lan {
     /// Belongs to the peer.
     pub(crate) peer_udp: UdpSocket,
     peer_namespace: File,
-    runtime: tokio::runtime::Runtime,
+    pub(crate) runtime: tokio::runtime::Runtime,
     probes: u32,
 }
 

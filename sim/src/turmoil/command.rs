@@ -19,7 +19,7 @@ const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
 /// What to run.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
-    /// Scenarios, by name or file; each is told as a story. Without any: all, a line each.
+    /// Scenarios, by name or file; each is told as a story. Without any: all but the slow ones, a line each.
     pub scenarios: Vec<String>,
     /// List the scenarios.
     #[arg(long)]
@@ -59,9 +59,13 @@ pub fn run(options: &Options) -> Result<bool, String> {
     };
     if options.list {
         for s in &scenarios {
-            println!("{:<28} {}", s.name, s.title);
+            let slow = if s.slow { " (slow: by name only)" } else { "" };
+            println!("{:<28} {}{slow}", s.name, s.title);
         }
         return Ok(true);
+    }
+    if !told {
+        scenarios.retain(|s| !s.slow);
     }
     if options.bench {
         return bench(&scenarios);

@@ -14,6 +14,9 @@ pub(super) struct ScenarioFile {
     pub(super) title: String,
     /// Which story or complaint this is.
     pub(super) about: String,
+    /// It takes minutes: run by name only.
+    #[serde(default)]
+    pub(super) slow: bool,
     #[serde(default)]
     pub(super) seed: u64,
     #[serde(default = "a_millisecond")]

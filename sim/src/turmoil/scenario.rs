@@ -23,6 +23,8 @@ pub struct Scenario {
     pub title: String,
     /// Which story or complaint this is.
     pub about: String,
+    /// It takes minutes: run by name only.
+    pub slow: bool,
     /// What is run.
     pub plan: Plan,
     /// What must be true; that two never answer is not among it.
@@ -152,6 +154,7 @@ impl Reader<'_> {
             name,
             title: file.title,
             about: file.about,
+            slow: file.slow,
             plan,
             expect,
             two: file.two.map(|two| (two.at_most.0, two.because)),

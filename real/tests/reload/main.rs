@@ -1,0 +1,201 @@
+//! Reading the file again: whatever it says then, what all must agree on stays for a life, a refusal
+//! changes nothing and says how to, and what is accepted is in force.
+
+mod texts;
+mod written;
+
+use onehold::config_file::{LogLevel, Seats, load};
+use onehold_core::advert::{Advert, Incarnation, MemberId};
+use onehold_core::auth::{self, Key, Keys};
+use onehold_core::time::{LocalTime, Span};
+use proptest::collection::vec;
+use proptest::prelude::*;
+use proptest::sample::Index;
+use std::collections::{BTreeMap, BTreeSet};
+use written::{Etc, FREE, Picks, ROWS, SECRETS, SERVED, WITNESS, is_mine, picks};
+
+/// A file, and another one that differs from it in a few rows.
+fn two() -> impl Strategy<Value = (Picks, Picks)> {
+    (picks(), picks(), vec(any::<Index>(), 0..4)).prop_map(|(old, other, rows)| {
+        let mut new = old.clone();
+        for row in rows {
+            let row = row.index(ROWS.len());
+            new.0[row] = other.0[row];
+        }
+        (old, new)
+    })
+}
+
+/// Which secret is in each of the files `a`, `b` and `c`.
+type Contents = [usize; 3];
+
+fn contents() -> impl Strategy<Value = Contents> {
+    Just([0, 1, 2, 3])
+        .prop_shuffle()
+        .prop_map(|[a, b, c, _]| [a, b, c])
+}
+
+fn read(etc: &Etc, text: &str, contents: Contents) -> Seats {
+    for (name, which) in ["a", "b", "c"].into_iter().zip(contents) {
+        etc.write(name, SECRETS[which]);
+    }
+    let path = etc.write("onehold.toml", text);
+    load(&path, Some("lb0")).unwrap_or_else(|e| panic!("{e}\n{text}"))
+}
+
+/// What is sealed with the first secret and what is accepted, judged by trying.
+fn in_force(seats: &Seats) -> (BTreeSet<usize>, BTreeSet<usize>) {
+    let seat = &seats.seats[0];
+    let advert = Advert {
+        cluster: seat.config.cluster(),
+        config: seat.config.digest(),
+        from: MemberId(1),
+        to: MemberId(0),
+        incarnation: Incarnation(1),
+        to_incarnation: None,
+        sent_at: LocalTime::from_nanos(1),
+        echo: None,
+        echo_age: Span::ZERO,
+        quarantined: false,
+        groups: std::iter::empty().collect(),
+    };
+    let with = |which: &usize| Keys::new(Key::new(SECRETS[*which].as_bytes()), vec![]);
+    let opens = |by: &Keys, keys: &Keys| {
+        let mut bytes = Vec::new();
+        auth::seal(by, &advert, &mut bytes);
+        auth::open(keys, advert.cluster, &bytes).is_ok()
+    };
+    let seals = (0..SECRETS.len()).filter(|which| opens(&seat.keys(), &with(which)));
+    let accepts = (0..SECRETS.len()).filter(|which| opens(&with(which), &seat.keys()));
+    (seals.collect(), accepts.collect())
+}
+
+/// What is to be in force.
+fn due(picks: &Picks, contents: Contents) -> (BTreeSet<usize>, BTreeSet<usize>) {
+    let files = picks.means()["secrets"];
+    let all = files.bytes().map(|file| contents[usize::from(file - b'a')]);
+    (all.clone().take(1).collect(), all.collect())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(256))]
+
+    #[test]
+    fn r0_a_reload_is_accepted_if_nothing_else_than_keys_and_log_level_differs(
+        (old, new) in two(),
+        before in contents(),
+        after in contents(),
+    ) {
+        let etc = Etc::new();
+        let mut seats = read(&etc, &old.text(), before);
+        let loaded = read(&etc, &new.text(), after);
+        let (was, is) = (old.means(), new.means());
+        let keys: BTreeSet<&str> = was.keys().chain(is.keys()).copied().collect();
+        let mut fixed: Vec<&str> = keys.into_iter().filter(|k| !FREE.contains(k)).collect();
+        fixed.retain(|key| was.get(key) != is.get(key));
+        let snapshot = format!("{seats:?}");
+        let result = seats.reload(loaded);
+        if fixed.is_empty() {
+            prop_assert!(result.is_ok(), "{result:?}");
+            prop_assert_eq!(in_force(&seats), due(&new, after));
+            prop_assert_eq!(format!("{:?}", seats.log.level), is["log.level"]);
+            // And it is what the next reload is compared with.
+            let again = read(&etc, &new.text(), after);
+            prop_assert!(seats.reload(again).is_ok());
+            return Ok(());
+        }
+        let refusal = result.expect_err("something that is fixed for a life has changed");
+        prop_assert_eq!(format!("{:?}", seats), snapshot);
+        prop_assert_eq!(in_force(&seats), due(&old, before));
+        // It is one of those that differ, and rather one that all must agree on.
+        prop_assert!(fixed.contains(&refusal.key.as_str()), "{} of {:?}", refusal.key, fixed);
+        let mine = is_mine(&refusal.key);
+        prop_assert!(!mine || fixed.iter().all(|key| is_mine(key)), "{} of {:?}", refusal.key, fixed);
+        let said = refusal.to_string();
+        let shown = |all: &BTreeMap<_, &'static str>| all.get(refusal.key.as_str()).copied().unwrap_or("(not there)");
+        let values = format!("{}: {} → {} can't", refusal.key, shown(&was), shown(&is));
+        prop_assert!(said.contains(&values), "{} instead of {}", said, values);
+        let remedy = if mine { "systemctl restart onehold" } else { "stop onehold on every member" };
+        prop_assert!(said.contains(remedy), "{}", said);
+    }
+}
+
+/// What is said when a witness reads its files again, with `from` replaced by `to`.
+fn witness_reloads(served: bool, from: &str, to: &str) -> Result<LogLevel, String> {
+    let etc = Etc::new();
+    let base = if served { SERVED } else { WITNESS };
+    assert!(base.contains(from), "{from}");
+    etc.write("clusters.d/web.toml", SERVED);
+    let mut seats = read(&etc, WITNESS, [0, 1, 2]);
+    let changed = base.replacen(from, to, 1);
+    if served {
+        etc.write("clusters.d/web.toml", &changed);
+    }
+    let new = read(&etc, if served { WITNESS } else { &changed }, [0, 1, 2]);
+    let result = seats.reload(new);
+    result.map(|()| seats.log.level).map_err(|e| e.to_string())
+}
+
+#[test]
+fn a_witness_of_many_reloads_by_the_same_rules() {
+    assert_eq!(
+        witness_reloads(false, "level = \"warn\"", "level = \"debug\""),
+        Ok(LogLevel::Debug)
+    );
+    assert_eq!(witness_reloads(true, "../b", "../c"), Ok(LogLevel::Warn));
+    for (served, from, to, said) in [
+        (
+            false,
+            "level",
+            "format = \"json\"\nlevel",
+            "log.format: text → json",
+        ),
+        (
+            false,
+            "10.2.0.50",
+            "10.2.0.51",
+            "groups.shop.addresses: [\"10.2.0.50\"] → [\"10.2.0.51\"]",
+        ),
+        (
+            true,
+            "10.0.0.50",
+            "10.0.0.51",
+            "groups.web.addresses: [\"10.0.0.50\"] → [\"10.0.0.51\"]",
+        ),
+        (
+            true,
+            "\"web\"",
+            "\"mail\"",
+            "clusters: shop, web → mail, shop",
+        ),
+    ] {
+        let why = witness_reloads(served, from, to).expect_err(to);
+        assert!(why.starts_with(said), "{why}");
+    }
+}
+
+/// What the host makes of a file may change without the file.
+#[test]
+fn a_reload_as_somebody_else_or_with_other_addresses_is_refused_and_says_what_differs() {
+    let etc = Etc::new();
+    let text = Picks(vec![0; ROWS.len()]).text();
+    let mut seats = read(&etc, &text, [0, 1, 2]);
+    let other = load(&etc.0.join("onehold.toml"), Some("lb1")).expect("a file");
+    let why = seats.reload(other).expect_err("another member").to_string();
+    assert!(
+        why.starts_with("this host's own member: lb0 → lb1 can't"),
+        "{why}"
+    );
+    let mut elsewhere = read(&etc, &text, [0, 1, 2]);
+    elsewhere.seats[0].endpoints[1] = vec!["10.0.0.99:6946".parse().expect("an address")];
+    let why = seats
+        .reload(elsewhere)
+        .expect_err("another address")
+        .to_string();
+    assert!(
+        why.starts_with(
+            "what members.lb1.addresses resolve to: [10.0.0.11:6946] → [10.0.0.99:6946] can't"
+        ),
+        "{why}"
+    );
+}
