@@ -3,15 +3,12 @@
 use super::plan::{Change, Plan};
 use super::record::Record;
 use super::shell::live;
-use super::world::{Process, World};
+use super::world::{Process, SOCKET_QUEUE, World};
 use onehold_core::time::Span;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
-
-/// Datagrams that wait for one process; about what a kernel keeps for a socket.
-const SOCKET_QUEUE: usize = 256;
 
 /// A run of a [`Plan`].
 pub struct Run {
@@ -80,15 +77,12 @@ impl Run {
     /// # Errors
     /// If a simulated process could not be run at all; that is an error of the simulator's.
     pub fn step(&mut self) -> Result<Vec<Record>, String> {
-        let plan = Rc::clone(&self.plan);
-        while let Some((_, change)) = plan
-            .timeline
-            .get(self.done)
-            .filter(|(at, _)| *at <= self.now())
-        {
+        let (plan, now) = (Rc::clone(&self.plan), self.now());
+        while let Some((_, change)) = (plan.timeline.get(self.done)).filter(|(at, _)| *at <= now) {
             self.change(change);
             self.done += 1;
         }
+        self.world.borrow_mut().deliver();
         self.sim.step().map_err(|e| e.to_string())?;
         self.tend();
         let now = self.now().as_nanos();

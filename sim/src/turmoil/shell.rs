@@ -1,9 +1,9 @@
-//! The driver's world in a run: a socket of turmoil's, and everything else by the [`World`].
+//! The driver's world in a run: time and tasks of turmoil's, and everything else by the [`World`].
 
 use super::plan::Plan;
 use super::record::What;
 use super::trace::Tap;
-use super::world::{Act, Late, Machine, Process, World};
+use super::world::{Act, Machine, Process, World};
 use onehold::driver::{Driver, Happening, Served, Shell};
 use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
 use onehold::trace::Line;
@@ -12,28 +12,25 @@ use onehold_core::effect::{Event, ReleaseId};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::cell::RefCell;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::time::Duration;
-use turmoil::net::UdpSocket;
+use tokio::sync::Notify;
+use tokio::time::sleep;
 
 const PORT: u16 = onehold::config_file::DEFAULT_PORT;
-
-/// What goes before each datagram on turmoil's wire: its path, and its number in the run.
-const HEADER: usize = 9;
-/// A datagram with its header fits.
-const ROOM: usize = 512;
 
 /// One life of a member's process.
 #[derive(Debug)]
 struct Simulated {
     world: Rc<RefCell<World>>,
     me: MemberId,
-    socket: UdpSocket,
-    /// The members' addresses in turmoil's network.
+    /// The members' addresses.
     addresses: Rc<[IpAddr]>,
+    /// True time, which passes only while the process waits.
+    now: u64,
     last: LocalTime,
-    buffer: Box<[u8; ROOM]>,
+    stir: Rc<Notify>,
 }
 
 /// Runs one life of a member, if its process is meant to run: R-9 in its order, then the driver.
@@ -46,16 +43,16 @@ pub(super) async fn live(
         return Ok(());
     }
     let (life, keys) = world.borrow_mut().begin(now(), me);
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let plan = Rc::clone(&world.borrow().plan);
     let config = plan.members[usize::from(me.0)].config.clone();
+    let stir = Rc::clone(&world.borrow_mut().member(me).stir);
     let mut shell = Simulated {
         world: Rc::clone(&world),
         me,
-        socket,
         addresses,
+        now: now(),
         last: LocalTime::from_nanos(0),
-        buffer: Box::new([0; ROOM]),
+        stir,
     };
     let earlier = match world.borrow_mut().member(me).lives_of_boot {
         0 | 1 => Span::ZERO,
@@ -122,7 +119,8 @@ fn metrics(plan: &Plan, me: MemberId) -> Metrics {
 
 impl Shell for Simulated {
     fn now(&mut self) -> LocalTime {
-        let shows = self.world.borrow_mut().member(self.me).clock.read(now());
+        let mut world = self.world.borrow_mut();
+        let shows = world.member(self.me).clock.read(self.now);
         let least = self.last.plus(Span::from_nanos(1));
         self.last = shows.max(least);
         self.last
@@ -130,21 +128,25 @@ impl Shell for Simulated {
 
     async fn wait(&mut self, at: LocalTime) {
         loop {
-            if !self.runs() {
-                self.stirred().await;
-                continue;
+            let mut wake = None;
+            if self.runs() {
+                self.catch_up();
+                wake = self.wake(at);
+                if wake.is_some_and(|wake| wake <= self.now) || self.is_readable() {
+                    return;
+                }
             }
-            self.catch_up();
-            let wake = self.wake(at);
-            if wake.is_some_and(|wake| wake <= now()) {
-                return;
-            }
-            let stir = Rc::clone(&self.world.borrow_mut().member(self.me).stir);
+            let left = wake.map(|wake| Duration::from_nanos(wake - self.now));
             tokio::select! {
                 biased; // nothing is drawn but from the seed
-                () = stir.notified() => {}
-                _ = self.socket.readable() => if self.runs() { return },
-                () = sleep_until(wake) => {}
+                () = self.stir.notified() => {}
+                () = sleep(left.unwrap_or_default()), if left.is_some() => {}
+            }
+            self.now = now();
+            // A datagram is read before the kernel is asked, unless something else stirred, too.
+            let stirred = std::mem::take(&mut self.world.borrow_mut().member(self.me).stirred);
+            if !stirred && self.runs() && self.is_readable() {
+                return;
             }
         }
     }
@@ -153,24 +155,25 @@ impl Shell for Simulated {
         if !self.runs() {
             return None;
         }
-        let happening = self.world.borrow_mut().member(self.me).inbox.pop_front();
+        let mut world = self.world.borrow_mut();
+        let happening = world.member(self.me).inbox.pop_front();
         if happening.is_some() {
             return happening;
         }
-        let (id, late) = self.receive()?;
-        let arrived = What::Arrived(id);
-        (self.world.borrow_mut()).record(now(), Some(self.me), arrived);
-        *bytes = late.bytes;
-        let port = PORT + u16::from(late.path);
+        let (id, datagram) = world.receive(self.now, self.me)?;
+        world.record(self.now, Some(self.me), What::Arrived(id));
+        bytes.clear();
+        bytes.extend_from_slice(&datagram.bytes);
+        let port = PORT + u16::from(datagram.path);
         let address = |id: MemberId| SocketAddr::new(self.addresses[usize::from(id.0)], port);
         Some(Happening::Datagram {
             local: address(self.me),
-            remote: address(late.from),
+            remote: address(datagram.from),
         })
     }
 
     fn send(&mut self, _cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
-        self.effect(Act::Send(to, bytes.to_vec()));
+        self.effect(Act::Send(to, bytes.into()));
         u64::from(self.world.borrow().plan.paths)
     }
 
@@ -189,7 +192,9 @@ impl Shell for Simulated {
     fn reported(&mut self, _cluster: usize, event: &Event) {
         if self.runs() {
             let what = What::Reported(*event);
-            self.world.borrow_mut().record(now(), Some(self.me), what);
+            self.world
+                .borrow_mut()
+                .record(self.now, Some(self.me), what);
         }
     }
 }
@@ -201,91 +206,37 @@ impl Simulated {
         member.process == Process::Up && member.machine == Machine::On
     }
 
-    async fn stirred(&self) {
-        let stir = Rc::clone(&self.world.borrow_mut().member(self.me).stir);
-        stir.notified().await;
+    fn is_readable(&self) -> bool {
+        !self.world.borrow_mut().member(self.me).socket.is_empty()
     }
 
     /// One effect of a turn takes place, or waits for the process to go on, or never comes.
     fn effect(&mut self, act: Act) {
-        let process = self
-            .world
-            .borrow_mut()
-            .process_before_effect(now(), self.me);
-        match process {
-            Process::Up => self.perform(&act),
-            Process::Paused => {
-                let mut world = self.world.borrow_mut();
-                world.member(self.me).deferred.push_back(act);
-            }
+        let mut world = self.world.borrow_mut();
+        match world.process_before_effect(self.now, self.me) {
+            Process::Up => world.act(self.now, self.me, &act),
+            Process::Paused => world.member(self.me).deferred.push_back(act),
             Process::Down => {}
         }
     }
 
     /// What a process that was paused in the middle of a turn still had to do.
     fn catch_up(&mut self) {
-        loop {
-            let act = self.world.borrow_mut().member(self.me).deferred.pop_front();
-            let Some(act) = act else { return };
-            self.perform(&act);
+        let mut world = self.world.borrow_mut();
+        while let Some(act) = world.member(self.me).deferred.pop_front() {
+            world.act(self.now, self.me, &act);
         }
-    }
-
-    fn perform(&mut self, act: &Act) {
-        self.world.borrow_mut().act(now(), self.me, act);
-        let Act::Send(to, bytes) = act else { return };
-        let paths = self.world.borrow().plan.paths;
-        for path in 0..paths {
-            let sent = (self.world.borrow_mut()).send(now(), self.me, *to, path, bytes);
-            let Some((id, bytes)) = sent else { continue };
-            let mut wire = Vec::with_capacity(HEADER + bytes.len());
-            wire.push(path);
-            wire.extend_from_slice(&id.to_be_bytes());
-            wire.extend_from_slice(&bytes);
-            let to = SocketAddr::new(self.addresses[usize::from(to.0)], PORT);
-            let _ = self.socket.try_send_to(&wire, to); // what the network refuses is lost
-        }
-    }
-
-    /// The next datagram that is there.
-    fn receive(&mut self) -> Option<(u64, Late)> {
-        while let Ok((length, remote)) = self.socket.try_recv_from(&mut self.buffer[..]) {
-            let from = (0u8..)
-                .zip(self.addresses.iter())
-                .find(|(_, a)| **a == remote.ip());
-            let wire = self
-                .buffer
-                .get(..length)
-                .and_then(|w| w.split_at_checked(HEADER));
-            if let (Some((from, _)), Some(([path, id @ ..], bytes))) = (from, wire) {
-                let id = id.iter().fold(0, |n, b| n << 8 | u64::from(*b));
-                let late = Late {
-                    from: MemberId(from),
-                    path: *path,
-                    bytes: bytes.to_vec(),
-                };
-                return Some((id, late));
-            }
-        }
-        self.world.borrow_mut().next_late(now(), self.me)
     }
 
     /// The true time at which there is something to do; `None` if that can't be known.
     fn wake(&self, at: LocalTime) -> Option<u64> {
         let mut world = self.world.borrow_mut();
-        world.settle(now(), self.me);
+        world.settle(self.now, self.me);
         if !world.member(self.me).inbox.is_empty() {
             return Some(0);
         }
         let own = world.member(self.me).clock.when(at);
         let others = [world.kernel_due(self.me), world.late_due(self.me)];
         own.into_iter().chain(others.into_iter().flatten()).min()
-    }
-}
-
-async fn sleep_until(wake: Option<u64>) {
-    match wake {
-        Some(at) => tokio::time::sleep(Duration::from_nanos(at.saturating_sub(now()))).await,
-        None => std::future::pending().await,
     }
 }

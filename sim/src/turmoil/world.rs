@@ -22,6 +22,9 @@ use std::collections::{BTreeMap, VecDeque};
 use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
 
+/// Datagrams that wait for one process; about what a kernel keeps for a socket.
+pub(super) const SOCKET_QUEUE: usize = 256;
+
 /// Most datagrams that are kept to be sent again.
 const MAX_TAPE: usize = 1 << 16;
 
@@ -34,6 +37,8 @@ pub(super) struct World {
     links: Vec<Weather>,
     dice: Dice,
     next_datagram: u64,
+    /// What arrives with the next tick: its number, for whom, and what.
+    flying: Vec<(u64, MemberId, Datagram)>,
     /// What was sent, if somebody will send it again.
     tape: Option<VecDeque<Taped>>,
     answers: Vec<Waiting>,
@@ -63,10 +68,14 @@ pub(super) struct Member {
     pub(super) inbox: VecDeque<Happening>,
     /// What a paused process will do first when it goes on.
     pub(super) deferred: VecDeque<Act>,
+    /// Datagrams that are there, by number.
+    pub(super) socket: VecDeque<(u64, Datagram)>,
     /// Datagrams that come late, by when and number.
-    late: BTreeMap<(u64, u64), Late>,
-    /// Something that a waiting process must know has changed.
+    late: BTreeMap<(u64, u64), Datagram>,
+    /// Wakes the process where it waits.
     pub(super) stir: Rc<Notify>,
+    /// It was for something else than a datagram.
+    pub(super) stirred: bool,
 }
 
 /// A group's gate in a kernel.
@@ -105,24 +114,24 @@ pub(super) enum Process {
 #[derive(Debug)]
 pub(super) enum Act {
     Release(GroupId, ReleaseId),
-    Send(MemberId, Vec<u8>),
+    Send(MemberId, Rc<[u8]>),
     Hold(GroupId, LocalTime),
     Announce(GroupId),
 }
 
 /// A datagram for a process.
 #[derive(Clone, Debug)]
-pub(super) struct Late {
+pub(super) struct Datagram {
     pub(super) from: MemberId,
     pub(super) path: u8,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Rc<[u8]>,
 }
 
 #[derive(Debug)]
 struct Taped {
     at: u64,
     to: MemberId,
-    what: Late,
+    what: Datagram,
 }
 
 #[derive(Debug)]
@@ -159,8 +168,10 @@ impl World {
             fuse: None,
             inbox: VecDeque::new(),
             deferred: VecDeque::new(),
+            socket: VecDeque::new(),
             late: BTreeMap::new(),
             stir: Rc::new(Notify::new()),
+            stirred: false,
         };
         let members: Vec<Member> = plan.members.iter().map(member).collect();
         let links = usize::from(plan.paths) * members.len() * members.len();
@@ -171,6 +182,7 @@ impl World {
             members,
             dice,
             next_datagram: 0,
+            flying: Vec::new(),
             answers: Vec::new(),
             restless: true,
             records: Vec::new(),
@@ -183,6 +195,9 @@ impl World {
     }
 
     pub(super) fn record(&mut self, at: u64, member: Option<MemberId>, what: What) {
+        if self.records.is_empty() {
+            self.records.reserve(8); // about as many as a tick with any has
+        }
         self.records.push(Record { at, member, what });
     }
 
@@ -216,7 +231,7 @@ impl World {
         if how == Process::Down {
             member.forget_process();
         }
-        member.stir.notify_one();
+        member.stir();
         self.restless = true;
         let what = match how {
             Process::Down => What::Died,
@@ -334,7 +349,7 @@ impl World {
             Change::Operator(id, order, group) => self.operator(now, *id, *order, *group),
         }
         if let Some(id) = who {
-            self.member(id).stir.notify_one();
+            self.member(id).stir();
         }
     }
 
@@ -460,9 +475,16 @@ impl Member {
         Keys::new(seal, keys.collect())
     }
 
+    /// Something that a waiting process must know has changed.
+    fn stir(&mut self) {
+        self.stirred = true;
+        self.stir.notify_one();
+    }
+
     /// What dies with a process.
     fn forget_process(&mut self) {
         self.inbox.clear();
+        self.socket.clear();
         self.deferred.clear();
         self.stopping = None;
         self.fuse = None;

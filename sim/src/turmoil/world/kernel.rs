@@ -19,11 +19,9 @@ impl World {
         for group in (0u8..).take(self.plan.groups()).map(GroupId) {
             let member = &mut self.members[at(id)];
             let gate = &mut member.gates[usize::from(group.0)];
-            let end = gate
-                .deadline
-                .and_then(|deadline| member.clock.when(deadline.plus(slack)))
-                .filter(|end| *end <= now);
-            if let Some(end) = end {
+            let over = (gate.deadline.map(|deadline| deadline.plus(slack)))
+                .filter(|over| *over <= member.clock.read(now));
+            if let Some(end) = over.and_then(|over| member.clock.when(over)) {
                 gate.deadline = None;
                 self.tell_effective(end, id, group, By::Deadline);
             }
@@ -119,7 +117,7 @@ impl World {
         self.settle(now, id);
     }
 
-    /// Does what a process wants done, but for sending.
+    /// Does what a process wants done.
     pub(in crate::turmoil) fn act(&mut self, now: u64, id: MemberId, act: &Act) {
         self.settle(now, id);
         match act {
@@ -130,7 +128,11 @@ impl World {
                     self.record(now, Some(id), What::Announced(*group));
                 }
             }
-            Act::Send(..) => {}
+            Act::Send(to, bytes) => {
+                for path in 0..self.plan.paths {
+                    self.send(now, id, *to, path, bytes);
+                }
+            }
         }
     }
 }
