@@ -82,7 +82,7 @@ impl Run {
             self.change(change);
             self.done += 1;
         }
-        self.world.borrow_mut().deliver();
+        self.world.borrow_mut().before_step(now.as_nanos());
         self.sim.step().map_err(|e| e.to_string())?;
         self.tend();
         let now = self.now().as_nanos();

@@ -1,4 +1,7 @@
-//! The driver's world in a run: time and tasks of turmoil's, and everything else by the [`World`].
+//! The driver's world in a run: a task of turmoil's, and everything else by the [`World`].
+//!
+//! Processes have to do with each other from one tick to the next only. So within a tick each goes on
+//! to the next moment at which it has something to do, and then waits for the tick that has another.
 
 use super::plan::Plan;
 use super::record::What;
@@ -11,14 +14,15 @@ use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::effect::{Event, ReleaseId};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
 use tokio::sync::Notify;
-use tokio::time::sleep;
 
 const PORT: u16 = onehold::config_file::DEFAULT_PORT;
+
+/// Timers fire in whole milliseconds.
+const TIMER: u64 = 1_000_000;
 
 /// One life of a member's process.
 #[derive(Debug)]
@@ -27,8 +31,8 @@ struct Simulated {
     me: MemberId,
     /// The members' addresses.
     addresses: Rc<[IpAddr]>,
-    /// True time, which passes only while the process waits.
-    now: u64,
+    /// True time, as far as the process has come.
+    now: Rc<Cell<u64>>,
     last: LocalTime,
     stir: Rc<Notify>,
 }
@@ -42,7 +46,8 @@ pub(super) async fn live(
     if world.borrow_mut().member(me).process == Process::Down {
         return Ok(());
     }
-    let (life, keys) = world.borrow_mut().begin(now(), me);
+    let now = Rc::new(Cell::new(world.borrow().tick.start));
+    let (life, keys) = world.borrow_mut().begin(now.get(), me);
     let plan = Rc::clone(&world.borrow().plan);
     let config = plan.members[usize::from(me.0)].config.clone();
     let stir = Rc::clone(&world.borrow_mut().member(me).stir);
@@ -50,7 +55,7 @@ pub(super) async fn live(
         world: Rc::clone(&world),
         me,
         addresses,
-        now: now(),
+        now: Rc::clone(&now),
         last: LocalTime::from_nanos(0),
         stir,
     };
@@ -68,29 +73,22 @@ pub(super) async fn live(
         let start = Line::Start {
             member: name.clone(),
             at: started,
-            time: Some(Span::from_nanos(now())),
+            time: Some(Span::from_nanos(now.get())),
             incarnation,
             earlier,
         };
-        let mut world_now = world.borrow_mut();
-        world_now.record(now(), Some(me), What::Traced(Box::new(start)));
-        let world = Rc::clone(&world);
+        let what = What::Traced(Box::new(start));
+        world.borrow_mut().record(now.get(), Some(me), what);
         driver.record(Box::new(Tap {
-            world,
+            world: Rc::clone(&world),
             me,
             name,
-            now,
+            now: Rc::clone(&now),
         }));
     }
     driver.run().await;
-    world.borrow_mut().end(now(), me);
+    world.borrow_mut().end(now.get(), me);
     Ok(())
-}
-
-/// True time, in nanoseconds since the run began.
-fn now() -> u64 {
-    let elapsed = turmoil::sim_elapsed().unwrap_or_default();
-    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A life's 64 bits; drawn from the seed.
@@ -120,7 +118,7 @@ fn metrics(plan: &Plan, me: MemberId) -> Metrics {
 impl Shell for Simulated {
     fn now(&mut self) -> LocalTime {
         let mut world = self.world.borrow_mut();
-        let shows = world.member(self.me).clock.read(self.now);
+        let shows = world.member(self.me).clock.read(self.now.get());
         let least = self.last.plus(Span::from_nanos(1));
         self.last = shows.max(least);
         self.last
@@ -132,21 +130,19 @@ impl Shell for Simulated {
             if self.runs() {
                 self.catch_up();
                 wake = self.wake(at);
-                if wake.is_some_and(|wake| wake <= self.now) || self.is_readable() {
+                if wake.is_some_and(|wake| wake <= self.now.get()) {
                     return;
                 }
             }
-            let left = wake.map(|wake| Duration::from_nanos(wake - self.now));
-            tokio::select! {
-                biased; // nothing is drawn but from the seed
-                () = self.stir.notified() => {}
-                () = sleep(left.unwrap_or_default()), if left.is_some() => {}
-            }
-            self.now = now();
-            // A datagram is read before the kernel is asked, unless something else stirred, too.
-            let stirred = std::mem::take(&mut self.world.borrow_mut().member(self.me).stirred);
-            if !stirred && self.runs() && self.is_readable() {
-                return;
+            let end = self.world.borrow().tick.end;
+            match wake.filter(|wake| *wake < end) {
+                Some(wake) => self.now.set(wake),
+                None => {
+                    self.world.borrow_mut().member(self.me).wake = wake;
+                    self.stir.notified().await;
+                    let start = self.world.borrow().tick.start;
+                    self.now.set(start.max(self.now.get()));
+                }
             }
         }
     }
@@ -160,8 +156,8 @@ impl Shell for Simulated {
         if happening.is_some() {
             return happening;
         }
-        let (id, datagram) = world.receive(self.now, self.me)?;
-        world.record(self.now, Some(self.me), What::Arrived(id));
+        let (id, datagram) = world.receive(self.now.get(), self.me)?;
+        world.record(self.now.get(), Some(self.me), What::Arrived(id));
         bytes.clear();
         bytes.extend_from_slice(&datagram.bytes);
         let port = PORT + u16::from(datagram.path);
@@ -194,7 +190,7 @@ impl Shell for Simulated {
             let what = What::Reported(*event);
             self.world
                 .borrow_mut()
-                .record(self.now, Some(self.me), what);
+                .record(self.now.get(), Some(self.me), what);
         }
     }
 }
@@ -206,15 +202,11 @@ impl Simulated {
         member.process == Process::Up && member.machine == Machine::On
     }
 
-    fn is_readable(&self) -> bool {
-        !self.world.borrow_mut().member(self.me).socket.is_empty()
-    }
-
     /// One effect of a turn takes place, or waits for the process to go on, or never comes.
     fn effect(&mut self, act: Act) {
         let mut world = self.world.borrow_mut();
-        match world.process_before_effect(self.now, self.me) {
-            Process::Up => world.act(self.now, self.me, &act),
+        match world.process_before_effect(self.now.get(), self.me) {
+            Process::Up => world.act(self.now.get(), self.me, &act),
             Process::Paused => world.member(self.me).deferred.push_back(act),
             Process::Down => {}
         }
@@ -224,19 +216,21 @@ impl Simulated {
     fn catch_up(&mut self) {
         let mut world = self.world.borrow_mut();
         while let Some(act) = world.member(self.me).deferred.pop_front() {
-            world.act(self.now, self.me, &act);
+            world.act(self.now.get(), self.me, &act);
         }
     }
 
     /// The true time at which there is something to do; `None` if that can't be known.
     fn wake(&self, at: LocalTime) -> Option<u64> {
         let mut world = self.world.borrow_mut();
-        world.settle(self.now, self.me);
-        if !world.member(self.me).inbox.is_empty() {
+        world.settle(self.now.get(), self.me);
+        let member = world.member(self.me);
+        if !member.inbox.is_empty() || !member.socket.is_empty() {
             return Some(0);
         }
         let own = world.member(self.me).clock.when(at);
         let others = [world.kernel_due(self.me), world.late_due(self.me)];
-        own.into_iter().chain(others.into_iter().flatten()).min()
+        let soonest = own.into_iter().chain(others.into_iter().flatten()).min();
+        soonest.map(|at| at.div_ceil(TIMER).saturating_mul(TIMER))
     }
 }

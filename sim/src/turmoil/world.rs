@@ -19,6 +19,7 @@ use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
 
@@ -32,6 +33,8 @@ const MAX_TAPE: usize = 1 << 16;
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) plan: Rc<Plan>,
+    /// The tick that is run, in true time.
+    pub(super) tick: Range<u64>,
     pub(super) members: Vec<Member>,
     /// By path, sender and receiver.
     links: Vec<Weather>,
@@ -72,10 +75,10 @@ pub(super) struct Member {
     pub(super) socket: VecDeque<(u64, Datagram)>,
     /// Datagrams that come late, by when and number.
     late: BTreeMap<(u64, u64), Datagram>,
-    /// Wakes the process where it waits.
+    /// When a waiting process has something to do by itself.
+    pub(super) wake: Option<u64>,
+    /// Something that a waiting process must know has changed.
     pub(super) stir: Rc<Notify>,
-    /// It was for something else than a datagram.
-    pub(super) stirred: bool,
 }
 
 /// A group's gate in a kernel.
@@ -170,14 +173,15 @@ impl World {
             deferred: VecDeque::new(),
             socket: VecDeque::new(),
             late: BTreeMap::new(),
+            wake: None,
             stir: Rc::new(Notify::new()),
-            stirred: false,
         };
         let members: Vec<Member> = plan.members.iter().map(member).collect();
         let links = usize::from(plan.paths) * members.len() * members.len();
         let replays = |c: &(Span, Change)| matches!(c.1, Change::Replay(..));
         Self {
             links: vec![plan.weather.clone(); links],
+            tick: 0..0,
             tape: plan.timeline.iter().any(replays).then(VecDeque::new),
             members,
             dice,
@@ -231,7 +235,7 @@ impl World {
         if how == Process::Down {
             member.forget_process();
         }
-        member.stir();
+        member.stir.notify_one();
         self.restless = true;
         let what = match how {
             Process::Down => What::Died,
@@ -349,7 +353,7 @@ impl World {
             Change::Operator(id, order, group) => self.operator(now, *id, *order, *group),
         }
         if let Some(id) = who {
-            self.member(id).stir();
+            self.member(id).stir.notify_one();
         }
     }
 
@@ -448,6 +452,17 @@ impl World {
         });
     }
 
+    /// Before a step: what was sent in the one before is there, and who has something to do is woken.
+    pub(super) fn before_step(&mut self, now: u64) {
+        self.tick = now..now + self.plan.tick.as_nanos();
+        self.deliver();
+        for member in &mut self.members {
+            if member.wake.take_if(|at| *at < self.tick.end).is_some() {
+                member.stir.notify_one();
+            }
+        }
+    }
+
     /// After a step: what has been answered, and what every kernel has done by itself.
     pub(super) fn after_step(&mut self, now: u64) {
         for id in self.plan.ids() {
@@ -473,12 +488,6 @@ impl Member {
         let mut keys = self.secrets.iter().map(|s| Key::new(s.as_bytes()));
         let seal = keys.next().unwrap_or_else(|| Key::new(b""));
         Keys::new(seal, keys.collect())
-    }
-
-    /// Something that a waiting process must know has changed.
-    fn stir(&mut self) {
-        self.stirred = true;
-        self.stir.notify_one();
     }
 
     /// What dies with a process.

@@ -1,7 +1,7 @@
 //! The kernels: gates that shut by themselves, and releases that take their time.
 
 use super::super::record::{By, Record, What};
-use super::{Act, Machine, World, at, input_of};
+use super::{Act, Gate, Machine, World, at, input_of};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
@@ -12,9 +12,19 @@ const RETRY: Span = Span::from_millis(100);
 /// How long a group that the kernel refused to hold stays ineligible, as in the daemon.
 const PENANCE: Span = Span::from_millis(1_000);
 
+impl Gate {
+    /// Nothing in it is over by itself, ever.
+    const fn rests(&self) -> bool {
+        self.deadline.is_none() && self.releasing.is_none() && self.penance.is_none()
+    }
+}
+
 impl World {
     /// Lets be over what is over: deadlines that are past, releases that are carried out.
     pub(in crate::turmoil) fn settle(&mut self, now: u64, id: MemberId) {
+        if self.members[at(id)].gates.iter().all(Gate::rests) {
+            return;
+        }
         let slack = self.plan.members[at(id)].config.timing().slack();
         for group in (0u8..).take(self.plan.groups()).map(GroupId) {
             let member = &mut self.members[at(id)];

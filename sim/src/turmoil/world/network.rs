@@ -102,11 +102,11 @@ impl World {
         let due = due.saturating_add(self.plan.tick.as_nanos());
         let member = self.member(to);
         member.late.insert((due, id), what);
-        member.stir();
+        member.stir.notify_one();
     }
 
-    /// A tick begins: what was sent in the one before is there, if somebody listens.
-    pub(in crate::turmoil) fn deliver(&mut self) {
+    /// What was sent in the last tick is there, if somebody listens.
+    pub(super) fn deliver(&mut self) {
         for (id, to, datagram) in self.flying.drain(..) {
             let member = &mut self.members[super::at(to)];
             if member.process != Process::Down && member.socket.len() < SOCKET_QUEUE {
