@@ -47,6 +47,8 @@ pub(super) struct World {
     answers: Vec<Waiting>,
     /// A process has died, or is to begin.
     pub(super) restless: bool,
+    /// Somebody has something to do in this tick.
+    pub(super) awake: bool,
     pub(super) records: Vec<Record>,
 }
 
@@ -77,7 +79,7 @@ pub(super) struct Member {
     late: BTreeMap<(u64, u64), Datagram>,
     /// When a waiting process has something to do by itself.
     pub(super) wake: Option<u64>,
-    /// Something that a waiting process must know has changed.
+    /// Wakes a waiting process.
     pub(super) stir: Rc<Notify>,
 }
 
@@ -189,6 +191,7 @@ impl World {
             flying: Vec::new(),
             answers: Vec::new(),
             restless: true,
+            awake: false,
             records: Vec::new(),
             plan,
         }
@@ -235,7 +238,7 @@ impl World {
         if how == Process::Down {
             member.forget_process();
         }
-        member.stir.notify_one();
+        self.stir(id);
         self.restless = true;
         let what = match how {
             Process::Down => What::Died,
@@ -353,7 +356,7 @@ impl World {
             Change::Operator(id, order, group) => self.operator(now, *id, *order, *group),
         }
         if let Some(id) = who {
-            self.member(id).stir.notify_one();
+            self.stir(id);
         }
     }
 
@@ -453,14 +456,23 @@ impl World {
     }
 
     /// Before a step: what was sent in the one before is there, and who has something to do is woken.
-    pub(super) fn before_step(&mut self, now: u64) {
+    /// Says if there is anybody.
+    pub(super) fn before_step(&mut self, now: u64) -> bool {
         self.tick = now..now + self.plan.tick.as_nanos();
         self.deliver();
-        for member in &mut self.members {
-            if member.wake.take_if(|at| *at < self.tick.end).is_some() {
-                member.stir.notify_one();
+        for id in self.plan.ids() {
+            let wake = &mut self.members[at(id)].wake;
+            if wake.take_if(|at| *at < self.tick.end).is_some() {
+                self.stir(id);
             }
         }
+        std::mem::take(&mut self.awake)
+    }
+
+    /// Something that a waiting process must know has changed.
+    pub(super) fn stir(&mut self, id: MemberId) {
+        self.awake = true;
+        self.member(id).stir.notify_one();
     }
 
     /// After a step: what has been answered, and what every kernel has done by itself.

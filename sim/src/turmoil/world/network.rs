@@ -100,20 +100,21 @@ impl World {
     fn deliver_late(&mut self, due: u64, id: u64, to: MemberId, what: Datagram) {
         // Not before the least time that the network takes.
         let due = due.saturating_add(self.plan.tick.as_nanos());
-        let member = self.member(to);
-        member.late.insert((due, id), what);
-        member.stir.notify_one();
+        self.member(to).late.insert((due, id), what);
+        self.stir(to);
     }
 
     /// What was sent in the last tick is there, if somebody listens.
     pub(super) fn deliver(&mut self) {
-        for (id, to, datagram) in self.flying.drain(..) {
-            let member = &mut self.members[super::at(to)];
+        let mut flying = std::mem::take(&mut self.flying);
+        for (id, to, datagram) in flying.drain(..) {
+            let member = self.member(to);
             if member.process != Process::Down && member.socket.len() < SOCKET_QUEUE {
                 member.socket.push_back((id, datagram));
-                member.stir.notify_one();
+                self.stir(to);
             }
         }
+        self.flying = flying;
     }
 
     /// The next datagram that is there.
