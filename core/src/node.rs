@@ -32,11 +32,8 @@ pub struct Node {
     groups: Vec<Group>,
 }
 
-/// What a turn compares with at its end.
-struct Before {
-    stances: ArrayVec<Stance, MAX_GROUPS>,
-    leases: ArrayVec<Option<LocalTime>, MAX_GROUPS>,
-}
+/// What a turn compares with at its end: each group's stance and lease.
+type Before = ArrayVec<(Stance, Option<LocalTime>), MAX_GROUPS>;
 
 impl Node {
     /// A node at the start of its life, in quarantine. `earlier` is the longest lease that
@@ -80,7 +77,11 @@ impl Node {
             self.overslept(now, out);
         }
         self.sent_at.take_if(|at| *at < now);
-        let before = self.before(config, now);
+        let mut before = Before::new();
+        before.extend(
+            self.seats(config, now)
+                .map(|(group, seat)| (group.stance(&seat), group.role.lease_end())),
+        );
         self.expire(config, now, out);
         let result = self.apply(config, now, input, out);
         self.each_group(config, now, |group, seat| group.settle(seat, out));
@@ -100,14 +101,19 @@ impl Node {
         if self.sessions.iter().any(|s| s.last_sent.is_none()) {
             return None;
         }
-        let sessions = self
-            .sessions
-            .iter()
-            .flat_map(|s| s.deadlines(timing, config.me(), self.incarnation));
-        let groups = self.groups.iter().flat_map(|g| g.deadlines(timing));
+        let mut next: Option<LocalTime> = None;
+        let mut visit = |at: LocalTime| next = Some(next.map_or(at, |next| next.min(at)));
+        for session in &self.sessions {
+            let due = session.deadlines(timing, config.me(), self.incarnation);
+            due.for_each(&mut visit);
+        }
+        for group in &self.groups {
+            group.deadlines(timing).for_each(&mut visit);
+        }
         let turn = self.sent_at.map(|at| at.plus(Span::from_nanos(1)));
         let own = [self.quarantine_until, turn].into_iter().flatten();
-        sessions.chain(groups).chain(own).min()
+        own.for_each(&mut visit);
+        next
     }
 
     /// what was silent while this process slept may have spoken.
@@ -234,18 +240,20 @@ impl Node {
         out: &mut Vec<Effect>,
     ) {
         let survivor = config.arbitration() == Arbitration::Survivor;
-        let changed = self.before(config, now).stances != before.stances || (survivor && overslept);
+        let changed = (survivor && overslept)
+            || (self.seats(config, now).zip(before))
+                .any(|((group, seat), (was, _))| group.stance(&seat) != *was);
         let (timing, me, mine) = (config.timing(), config.me(), self.incarnation);
-        let due: ArrayVec<(MemberId, Option<Incarnation>, bool), { crate::config::MAX_MEMBERS }> =
-            self.sessions
-                .iter_mut()
-                .map(|s| {
-                    let regular =
-                        changed || s.send_due(timing, me, mine).is_none_or(|due| due <= now);
-                    (s.peer, s.answer_knock(now), regular)
-                })
-                .collect();
-        for (to, knock, regular) in due {
+        let mut due = ArrayVec::<_, { crate::config::MAX_MEMBERS }>::new();
+        for session in &mut self.sessions {
+            let regular =
+                changed || (session.send_due(timing, me, mine)).is_none_or(|due| due <= now);
+            let knock = session.answer_knock(now);
+            if regular || knock.is_some() {
+                due.push((session.peer, knock, regular));
+            }
+        }
+        for &(to, knock, regular) in &due {
             let Some(advert) = self.advert(config, now, to) else {
                 continue;
             };
@@ -294,23 +302,13 @@ impl Node {
 
     /// Every lease that is new or longer than at the turn's start reaches the kernel.
     fn hold(&self, before: &Before, out: &mut Vec<Effect>) {
-        for ((id, group), was) in (0u8..).zip(&self.groups).zip(&before.leases) {
+        for ((id, group), (_, was)) in (0u8..).zip(&self.groups).zip(before) {
             if let Some(deadline) = group.role.lease_end().filter(|end| Some(*end) != *was) {
                 out.push(Effect::HoldUntil {
                     group: GroupId(id),
                     deadline,
                 });
             }
-        }
-    }
-
-    fn before(&self, config: &Config, now: LocalTime) -> Before {
-        Before {
-            stances: self
-                .seats(config, now)
-                .map(|(group, seat)| group.stance(&seat))
-                .collect(),
-            leases: self.groups.iter().map(|g| g.role.lease_end()).collect(),
         }
     }
 

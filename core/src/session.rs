@@ -348,11 +348,9 @@ impl Session {
             .filter(|b| b.member == me && b.incarnation == mine)
             .map(|b| b.asked_at.plus(patience))
             .min();
-        let soonest = [owed, Some(silent), Some(deaf), unvoted]
-            .into_iter()
-            .flatten()
-            .min();
-        let hurried = soonest.map_or(paced, |s| s.max(last.plus(timing.hurry())));
+        let answers = owed.into_iter().chain(unvoted);
+        let soonest = answers.fold(silent.min(deaf), LocalTime::min);
+        let hurried = soonest.max(last.plus(timing.hurry()));
         Some(paced.min(hurried))
     }
 

@@ -113,7 +113,7 @@ impl Cover {
             (What::Replayed(_), _) => self.count("replayed"),
             (What::KernelRefused(_), _) => self.count("kernel refuses"),
             (What::Sent(sent), _) => {
-                let said = &sent.advert;
+                let said = sent.advert();
                 if said.to_incarnation.is_some() && said.echo.is_none() {
                     self.count("knock answered");
                 }

@@ -2,7 +2,7 @@
 
 use onehold_core::time::{LocalTime, Span};
 
-const MILLION: u128 = 1_000_000;
+const MILLION: u64 = 1_000_000;
 
 /// A clock of one machine. True time is in nanoseconds since the run began.
 #[derive(Clone, Debug)]
@@ -28,9 +28,10 @@ impl Clock {
         }
     }
 
-    fn rate(&self) -> u128 {
+    /// How much it shows more while true time goes on by a million.
+    fn rate(&self) -> u64 {
         let rate = 1_000_000 + i64::from(self.ppm);
-        u128::try_from(rate.max(1)).unwrap_or(1)
+        u64::try_from(rate).unwrap_or(0).max(1)
     }
 
     /// What it shows at a true time, which is not before its last change.
@@ -39,9 +40,11 @@ impl Clock {
         let elapsed = if self.frozen {
             0
         } else {
-            u128::from(now.saturating_sub(self.since)) * self.rate() / MILLION
+            let true_time = now.saturating_sub(self.since);
+            // In two parts, so that the product fits; the sum is the same.
+            let (millions, rest) = (true_time / MILLION, true_time % MILLION);
+            (millions.saturating_mul(self.rate())).saturating_add(rest * self.rate() / MILLION)
         };
-        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
         LocalTime::from_nanos(self.showed.saturating_add(elapsed))
     }
 
@@ -55,8 +58,9 @@ impl Clock {
         if self.frozen {
             return None;
         }
-        let elapsed = (u128::from(ahead) * MILLION).div_ceil(self.rate());
-        let elapsed = u64::try_from(elapsed).unwrap_or(u64::MAX);
+        let (rates, rest) = (ahead / self.rate(), ahead % self.rate());
+        let elapsed =
+            (rates.saturating_mul(MILLION)).saturating_add((rest * MILLION).div_ceil(self.rate()));
         Some(self.since.saturating_add(elapsed))
     }
 

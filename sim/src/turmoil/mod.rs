@@ -1,5 +1,5 @@
 //! The simulator: the daemon's own [`Driver`](onehold::driver::Driver) on a simulated network, clock
-//! and kernel, hundreds of times faster than life, and the same again for the same seed.
+//! and kernel, thousands of times faster than life, and the same again for the same seed.
 //!
 //! - [`plan`]: what is fixed in a run, and what is done to it when.
 //! - [`run`]: a run, step by step.

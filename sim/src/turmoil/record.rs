@@ -6,7 +6,7 @@ use onehold::telemetry;
 use onehold::trace::Line;
 use onehold_core::advert::{Advert, GroupId, MemberId};
 use onehold_core::effect::Event;
-use onehold_core::reject::KeyId;
+use onehold_core::wire;
 use std::rc::Rc;
 
 /// One thing that happened.
@@ -66,10 +66,8 @@ pub struct Sent {
     pub to: MemberId,
     /// Over which path.
     pub path: u8,
-    /// What it says.
-    pub advert: Rc<Advert>,
-    /// The key that it is sealed with.
-    pub key: KeyId,
+    /// What it is, from its first byte to its seal.
+    pub bytes: Rc<[u8]>,
     /// What becomes of it.
     pub fate: Fate,
 }
@@ -151,8 +149,20 @@ impl Record {
 }
 
 impl Sent {
+    /// What it says.
+    ///
+    /// # Panics
+    /// If a driver has sent something else than an advert.
+    #[must_use]
+    pub fn advert(&self) -> Advert {
+        let said = self.bytes.split_last_chunk::<{ wire::SEAL }>();
+        let read = said.and_then(|(said, _)| wire::decode(said).ok());
+        let (_, advert) = read.expect("the driver sends nothing but adverts");
+        advert
+    }
+
     fn line(&self, plan: &Plan) -> String {
-        let said = &self.advert;
+        let said = self.advert();
         format!(
             "sends {} to {} path {} {:?}: {:x} at {} to {:x?} echo {:?} {:?}",
             self.id,

@@ -3,15 +3,12 @@
 use super::plan::{Change, Plan};
 use super::record::Record;
 use super::shell::live;
-use super::world::{Process, World};
+use super::world::{Process, SOCKET_QUEUE, World};
 use onehold_core::time::Span;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
-
-/// Datagrams that wait for one process; about what a kernel keeps for a socket.
-const SOCKET_QUEUE: usize = 256;
 
 /// A run of a [`Plan`].
 pub struct Run {
@@ -20,6 +17,7 @@ pub struct Run {
     plan: Rc<Plan>,
     /// The members' addresses in turmoil's network.
     addresses: Rc<[IpAddr]>,
+    now: Span,
     /// How much of the timeline has been done.
     done: usize,
 }
@@ -43,6 +41,7 @@ impl Run {
             world,
             plan,
             addresses,
+            now: Span::ZERO,
             done: 0,
         };
         run.tend(); // nobody runs before it is started
@@ -57,8 +56,8 @@ impl Run {
 
     /// True time since the run began.
     #[must_use]
-    pub fn now(&self) -> Span {
-        Span::from(self.sim.elapsed())
+    pub const fn now(&self) -> Span {
+        self.now
     }
 
     /// The plan's length is over.
@@ -74,26 +73,26 @@ impl Run {
         self.tend();
     }
 
-    /// One tick: what is due is done, then every process runs. Says what happened, in the order of
-    /// true time.
+    /// One tick: what is due is done, then every process runs that has something to do. Says what
+    /// happened, in the order of true time.
     ///
     /// # Errors
     /// If a simulated process could not be run at all; that is an error of the simulator's.
     pub fn step(&mut self) -> Result<Vec<Record>, String> {
         let plan = Rc::clone(&self.plan);
-        while let Some((_, change)) = plan
-            .timeline
-            .get(self.done)
-            .filter(|(at, _)| *at <= self.now())
-        {
+        let now = self.now;
+        while let Some((_, change)) = plan.timeline.get(self.done).filter(|(at, _)| *at <= now) {
             self.change(change);
             self.done += 1;
         }
-        self.sim.step().map_err(|e| e.to_string())?;
-        self.tend();
-        let now = self.now().as_nanos();
+        let awake = self.world.borrow_mut().before_step(self.now.as_nanos());
+        if awake {
+            self.sim.step().map_err(|e| e.to_string())?;
+            self.tend();
+        }
+        self.now = self.now.plus(plan.tick);
         let mut world = self.world.borrow_mut();
-        world.after_step(now);
+        world.after_step(self.now.as_nanos());
         let mut records = std::mem::take(&mut world.records);
         records.sort_by_key(|r| r.at); // one member runs its whole tick before the next
         Ok(records)
@@ -108,7 +107,10 @@ impl Run {
             let down = self.world.borrow_mut().member(id).process == Process::Down;
             match (down, self.sim.is_host_running(*address)) {
                 (true, true) => self.sim.crash(*address),
-                (false, false) => self.sim.bounce(*address),
+                (false, false) => {
+                    self.sim.bounce(*address);
+                    self.world.borrow_mut().awake = true;
+                }
                 (true, false) | (false, true) => {}
             }
         }

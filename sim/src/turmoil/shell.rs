@@ -1,9 +1,12 @@
 //! The driver's world in a run: a socket of turmoil's, and everything else by the [`World`].
+//!
+//! Processes have to do with each other from one tick to the next only. So within a tick each goes on
+//! to the next moment at which it has something to do, and then waits for the tick that has another.
 
 use super::plan::Plan;
 use super::record::What;
 use super::trace::Tap;
-use super::world::{Act, Late, Machine, Process, World};
+use super::world::{Act, Datagram, Machine, Process, World};
 use onehold::driver::{Driver, Happening, Served, Shell};
 use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
 use onehold::trace::Line;
@@ -11,10 +14,10 @@ use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::effect::{Event, ReleaseId};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
+use tokio::sync::Notify;
 use turmoil::net::UdpSocket;
 
 const PORT: u16 = onehold::config_file::DEFAULT_PORT;
@@ -23,6 +26,8 @@ const PORT: u16 = onehold::config_file::DEFAULT_PORT;
 const HEADER: usize = 9;
 /// A datagram with its header fits.
 const ROOM: usize = 512;
+/// Timers fire in whole milliseconds.
+const TIMER: u64 = 1_000_000;
 
 /// One life of a member's process.
 #[derive(Debug)]
@@ -30,10 +35,13 @@ struct Simulated {
     world: Rc<RefCell<World>>,
     me: MemberId,
     socket: UdpSocket,
+    buffer: Box<[u8; ROOM]>,
     /// The members' addresses in turmoil's network.
     addresses: Rc<[IpAddr]>,
+    /// True time, as far as the process has come.
+    now: Rc<Cell<u64>>,
     last: LocalTime,
-    buffer: Box<[u8; ROOM]>,
+    stir: Rc<Notify>,
 }
 
 /// Runs one life of a member, if its process is meant to run: R-9 in its order, then the driver.
@@ -45,17 +53,21 @@ pub(super) async fn live(
     if world.borrow_mut().member(me).process == Process::Down {
         return Ok(());
     }
-    let (life, keys) = world.borrow_mut().begin(now(), me);
+    let now = Rc::new(Cell::new(world.borrow().tick.start));
+    let (life, keys) = world.borrow_mut().begin(now.get(), me);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let plan = Rc::clone(&world.borrow().plan);
     let config = plan.members[usize::from(me.0)].config.clone();
+    let stir = Rc::clone(&world.borrow_mut().member(me).stir);
     let mut shell = Simulated {
         world: Rc::clone(&world),
         me,
         socket,
-        addresses,
-        last: LocalTime::from_nanos(0),
         buffer: Box::new([0; ROOM]),
+        addresses,
+        now: Rc::clone(&now),
+        last: LocalTime::from_nanos(0),
+        stir,
     };
     let earlier = match world.borrow_mut().member(me).lives_of_boot {
         0 | 1 => Span::ZERO,
@@ -71,29 +83,22 @@ pub(super) async fn live(
         let start = Line::Start {
             member: name.clone(),
             at: started,
-            time: Some(Span::from_nanos(now())),
+            time: Some(Span::from_nanos(now.get())),
             incarnation,
             earlier,
         };
-        let mut world_now = world.borrow_mut();
-        world_now.record(now(), Some(me), What::Traced(Box::new(start)));
-        let world = Rc::clone(&world);
+        let what = What::Traced(Box::new(start));
+        world.borrow_mut().record(now.get(), Some(me), what);
         driver.record(Box::new(Tap {
-            world,
+            world: Rc::clone(&world),
             me,
             name,
-            now,
+            now: Rc::clone(&now),
         }));
     }
     driver.run().await;
-    world.borrow_mut().end(now(), me);
+    world.borrow_mut().end(now.get(), me);
     Ok(())
-}
-
-/// True time, in nanoseconds since the run began.
-fn now() -> u64 {
-    let elapsed = turmoil::sim_elapsed().unwrap_or_default();
-    u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// A life's 64 bits; drawn from the seed.
@@ -122,7 +127,8 @@ fn metrics(plan: &Plan, me: MemberId) -> Metrics {
 
 impl Shell for Simulated {
     fn now(&mut self) -> LocalTime {
-        let shows = self.world.borrow_mut().member(self.me).clock.read(now());
+        let mut world = self.world.borrow_mut();
+        let shows = world.member(self.me).clock.read(self.now.get());
         let least = self.last.plus(Span::from_nanos(1));
         self.last = shows.max(least);
         self.last
@@ -130,21 +136,29 @@ impl Shell for Simulated {
 
     async fn wait(&mut self, at: LocalTime) {
         loop {
-            if !self.runs() {
-                self.stirred().await;
-                continue;
+            let mut wake = None;
+            let runs = self.runs();
+            if runs {
+                self.listen();
+                self.catch_up();
+                wake = self.wake(at);
+                if wake.is_some_and(|wake| wake <= self.now.get()) {
+                    return;
+                }
             }
-            self.catch_up();
-            let wake = self.wake(at);
-            if wake.is_some_and(|wake| wake <= now()) {
-                return;
-            }
-            let stir = Rc::clone(&self.world.borrow_mut().member(self.me).stir);
-            tokio::select! {
-                biased; // nothing is drawn but from the seed
-                () = stir.notified() => {}
-                _ = self.socket.readable() => if self.runs() { return },
-                () = sleep_until(wake) => {}
+            let end = self.world.borrow().tick.end;
+            match wake.filter(|wake| *wake < end) {
+                Some(wake) => self.now.set(wake),
+                None => {
+                    self.world.borrow_mut().member(self.me).wake = wake;
+                    tokio::select! {
+                        biased; // nothing is drawn but from the seed
+                        () = self.stir.notified() => {}
+                        _ = self.socket.readable(), if runs => {}
+                    }
+                    let start = self.world.borrow().tick.start;
+                    self.now.set(start.max(self.now.get()));
+                }
             }
         }
     }
@@ -153,24 +167,25 @@ impl Shell for Simulated {
         if !self.runs() {
             return None;
         }
-        let happening = self.world.borrow_mut().member(self.me).inbox.pop_front();
+        let mut world = self.world.borrow_mut();
+        let happening = world.member(self.me).inbox.pop_front();
         if happening.is_some() {
             return happening;
         }
-        let (id, late) = self.receive()?;
-        let arrived = What::Arrived(id);
-        (self.world.borrow_mut()).record(now(), Some(self.me), arrived);
-        *bytes = late.bytes;
-        let port = PORT + u16::from(late.path);
+        let (id, datagram) = world.receive(self.now.get(), self.me)?;
+        world.record(self.now.get(), Some(self.me), What::Arrived(id));
+        bytes.clear();
+        bytes.extend_from_slice(&datagram.bytes);
+        let port = PORT + u16::from(datagram.path);
         let address = |id: MemberId| SocketAddr::new(self.addresses[usize::from(id.0)], port);
         Some(Happening::Datagram {
             local: address(self.me),
-            remote: address(late.from),
+            remote: address(datagram.from),
         })
     }
 
     fn send(&mut self, _cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
-        self.effect(Act::Send(to, bytes.to_vec()));
+        self.effect(Act::Send(to, bytes.into()));
         u64::from(self.world.borrow().plan.paths)
     }
 
@@ -189,7 +204,9 @@ impl Shell for Simulated {
     fn reported(&mut self, _cluster: usize, event: &Event) {
         if self.runs() {
             let what = What::Reported(*event);
-            self.world.borrow_mut().record(now(), Some(self.me), what);
+            self.world
+                .borrow_mut()
+                .record(self.now.get(), Some(self.me), what);
         }
     }
 }
@@ -201,91 +218,75 @@ impl Simulated {
         member.process == Process::Up && member.machine == Machine::On
     }
 
-    async fn stirred(&self) {
-        let stir = Rc::clone(&self.world.borrow_mut().member(self.me).stir);
-        stir.notified().await;
-    }
-
     /// One effect of a turn takes place, or waits for the process to go on, or never comes.
     fn effect(&mut self, act: Act) {
-        let process = self
-            .world
-            .borrow_mut()
-            .process_before_effect(now(), self.me);
-        match process {
-            Process::Up => self.perform(&act),
-            Process::Paused => {
-                let mut world = self.world.borrow_mut();
-                world.member(self.me).deferred.push_back(act);
-            }
+        let mut world = self.world.borrow_mut();
+        match world.process_before_effect(self.now.get(), self.me) {
+            Process::Up => world.act(self.now.get(), self.me, &act),
+            Process::Paused => world.member(self.me).deferred.push_back(act),
             Process::Down => {}
+        }
+        drop(world);
+        self.hand_over();
+    }
+
+    /// Hands what the world lets through to turmoil's network.
+    fn hand_over(&mut self) {
+        let mut world = self.world.borrow_mut();
+        let mut leaving = std::mem::take(&mut world.leaving);
+        world.flying |= !leaving.is_empty();
+        for (id, to, datagram) in leaving.drain(..) {
+            let mut wire = Vec::with_capacity(HEADER + datagram.bytes.len());
+            wire.push(datagram.path);
+            wire.extend_from_slice(&id.to_be_bytes());
+            wire.extend_from_slice(&datagram.bytes);
+            let to = SocketAddr::new(self.addresses[usize::from(to.0)], PORT);
+            let _ = self.socket.try_send_to(&wire, to); // what the network refuses is lost
+        }
+        world.leaving = leaving;
+    }
+
+    /// Takes what has arrived in turmoil's network.
+    fn listen(&mut self) {
+        while let Ok((length, remote)) = self.socket.try_recv_from(&mut self.buffer[..]) {
+            let mut all = (0u8..).zip(self.addresses.iter());
+            let from = all.find(|(_, address)| **address == remote.ip());
+            let wire = self.buffer.get(..length);
+            let wire = wire.and_then(|w| w.split_at_checked(HEADER));
+            if let (Some((from, _)), Some(([path, id @ ..], bytes))) = (from, wire) {
+                let id = id.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+                let datagram = Datagram {
+                    from: MemberId(from),
+                    path: *path,
+                    bytes: bytes.into(),
+                };
+                let mut world = self.world.borrow_mut();
+                world.member(self.me).socket.push_back((id, datagram));
+            }
         }
     }
 
     /// What a process that was paused in the middle of a turn still had to do.
     fn catch_up(&mut self) {
-        loop {
-            let act = self.world.borrow_mut().member(self.me).deferred.pop_front();
-            let Some(act) = act else { return };
-            self.perform(&act);
+        let mut world = self.world.borrow_mut();
+        while let Some(act) = world.member(self.me).deferred.pop_front() {
+            world.act(self.now.get(), self.me, &act);
         }
-    }
-
-    fn perform(&mut self, act: &Act) {
-        self.world.borrow_mut().act(now(), self.me, act);
-        let Act::Send(to, bytes) = act else { return };
-        let paths = self.world.borrow().plan.paths;
-        for path in 0..paths {
-            let sent = (self.world.borrow_mut()).send(now(), self.me, *to, path, bytes);
-            let Some((id, bytes)) = sent else { continue };
-            let mut wire = Vec::with_capacity(HEADER + bytes.len());
-            wire.push(path);
-            wire.extend_from_slice(&id.to_be_bytes());
-            wire.extend_from_slice(&bytes);
-            let to = SocketAddr::new(self.addresses[usize::from(to.0)], PORT);
-            let _ = self.socket.try_send_to(&wire, to); // what the network refuses is lost
-        }
-    }
-
-    /// The next datagram that is there.
-    fn receive(&mut self) -> Option<(u64, Late)> {
-        while let Ok((length, remote)) = self.socket.try_recv_from(&mut self.buffer[..]) {
-            let from = (0u8..)
-                .zip(self.addresses.iter())
-                .find(|(_, a)| **a == remote.ip());
-            let wire = self
-                .buffer
-                .get(..length)
-                .and_then(|w| w.split_at_checked(HEADER));
-            if let (Some((from, _)), Some(([path, id @ ..], bytes))) = (from, wire) {
-                let id = id.iter().fold(0, |n, b| n << 8 | u64::from(*b));
-                let late = Late {
-                    from: MemberId(from),
-                    path: *path,
-                    bytes: bytes.to_vec(),
-                };
-                return Some((id, late));
-            }
-        }
-        self.world.borrow_mut().next_late(now(), self.me)
+        drop(world);
+        self.hand_over();
     }
 
     /// The true time at which there is something to do; `None` if that can't be known.
     fn wake(&self, at: LocalTime) -> Option<u64> {
         let mut world = self.world.borrow_mut();
-        world.settle(now(), self.me);
-        if !world.member(self.me).inbox.is_empty() {
+        world.settle(self.now.get(), self.me);
+        let member = world.member(self.me);
+        if !member.inbox.is_empty() || !member.socket.is_empty() {
             return Some(0);
         }
         let own = world.member(self.me).clock.when(at);
         let others = [world.kernel_due(self.me), world.late_due(self.me)];
-        own.into_iter().chain(others.into_iter().flatten()).min()
-    }
-}
-
-async fn sleep_until(wake: Option<u64>) {
-    match wake {
-        Some(at) => tokio::time::sleep(Duration::from_nanos(at.saturating_sub(now()))).await,
-        None => std::future::pending().await,
+        let soonest = own.into_iter().chain(others.into_iter().flatten()).min();
+        soonest.map(|at| at.div_ceil(TIMER).saturating_mul(TIMER))
     }
 }

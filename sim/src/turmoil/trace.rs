@@ -8,7 +8,7 @@ use onehold::trace::{Header, Line, Recorder, Turn, Writer};
 use onehold_core::advert::MemberId;
 use onehold_core::config::Spec;
 use onehold_core::time::Span;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::rc::Rc;
 
@@ -17,8 +17,8 @@ pub(super) struct Tap {
     pub(super) world: Rc<RefCell<World>>,
     pub(super) me: MemberId,
     pub(super) name: String,
-    /// True time, in nanoseconds since the run began.
-    pub(super) now: fn() -> u64,
+    /// True time, as far as the member has come.
+    pub(super) now: Rc<Cell<u64>>,
 }
 
 impl std::fmt::Debug for Tap {
@@ -29,7 +29,7 @@ impl std::fmt::Debug for Tap {
 
 impl Recorder for Tap {
     fn turn(&mut self, turn: &Turn<'_>) {
-        let now = (self.now)();
+        let now = self.now.get();
         let line = turn.line(&self.name, Some(Span::from_nanos(now)));
         let what = What::Traced(Box::new(line));
         self.world.borrow_mut().record(now, Some(self.me), what);

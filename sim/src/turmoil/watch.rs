@@ -183,7 +183,7 @@ impl Watch {
         };
         match &record.what {
             What::Sent(sent) => {
-                let said = &sent.advert;
+                let said = sent.advert();
                 let numbered = incarnation(member, u8::try_from(known.life).unwrap_or(u8::MAX));
                 self.lives.insert(said.incarnation, numbered);
                 let mut news = known.quarantined != said.quarantined;

@@ -19,8 +19,12 @@ use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::{BTreeMap, VecDeque};
+use std::ops::Range;
 use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
+
+/// Datagrams that wait for one process; about what a kernel keeps for a socket.
+pub(super) const SOCKET_QUEUE: usize = 256;
 
 /// Most datagrams that are kept to be sent again.
 const MAX_TAPE: usize = 1 << 16;
@@ -31,16 +35,24 @@ const MAX_RECORDS: usize = 1 << 20;
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) plan: Rc<Plan>,
+    /// The tick that is run, in true time.
+    pub(super) tick: Range<u64>,
     pub(super) members: Vec<Member>,
     /// By path, sender and receiver.
     links: Vec<Weather>,
     dice: Dice,
     next_datagram: u64,
+    /// What the process that runs now hands to turmoil's network: its number, for whom, and what.
+    pub(super) leaving: Vec<(u64, MemberId, Datagram)>,
+    /// Something arrives with the next tick.
+    pub(super) flying: bool,
     /// What was sent, if somebody will send it again.
     tape: Option<VecDeque<Taped>>,
     answers: Vec<Waiting>,
     /// A process has died, or is to begin.
     pub(super) restless: bool,
+    /// Somebody has something to do in this tick.
+    pub(super) awake: bool,
     pub(super) records: Vec<Record>,
 }
 
@@ -65,9 +77,13 @@ pub(super) struct Member {
     pub(super) inbox: VecDeque<Happening>,
     /// What a paused process will do first when it goes on.
     pub(super) deferred: VecDeque<Act>,
+    /// Datagrams that are there, by number.
+    pub(super) socket: VecDeque<(u64, Datagram)>,
     /// Datagrams that come late, by when and number.
-    late: BTreeMap<(u64, u64), Late>,
-    /// Something that a waiting process must know has changed.
+    late: BTreeMap<(u64, u64), Datagram>,
+    /// When a waiting process has something to do by itself.
+    pub(super) wake: Option<u64>,
+    /// Wakes a waiting process.
     pub(super) stir: Rc<Notify>,
 }
 
@@ -107,24 +123,24 @@ pub(super) enum Process {
 #[derive(Debug)]
 pub(super) enum Act {
     Release(GroupId, ReleaseId),
-    Send(MemberId, Vec<u8>),
+    Send(MemberId, Rc<[u8]>),
     Hold(GroupId, LocalTime),
     Announce(GroupId),
 }
 
 /// A datagram for a process.
 #[derive(Clone, Debug)]
-pub(super) struct Late {
+pub(super) struct Datagram {
     pub(super) from: MemberId,
     pub(super) path: u8,
-    pub(super) bytes: Vec<u8>,
+    pub(super) bytes: Rc<[u8]>,
 }
 
 #[derive(Debug)]
 struct Taped {
     at: u64,
     to: MemberId,
-    what: Late,
+    what: Datagram,
 }
 
 #[derive(Debug)]
@@ -161,7 +177,9 @@ impl World {
             fuse: None,
             inbox: VecDeque::new(),
             deferred: VecDeque::new(),
+            socket: VecDeque::new(),
             late: BTreeMap::new(),
+            wake: None,
             stir: Rc::new(Notify::new()),
         };
         let members: Vec<Member> = plan.members.iter().map(member).collect();
@@ -169,12 +187,16 @@ impl World {
         let replays = |c: &(Span, Change)| matches!(c.1, Change::Replay(..));
         Self {
             links: vec![plan.weather.clone(); links],
+            tick: 0..0,
             tape: plan.timeline.iter().any(replays).then(VecDeque::new),
             members,
             dice,
             next_datagram: 0,
+            leaving: Vec::new(),
+            flying: false,
             answers: Vec::new(),
             restless: true,
+            awake: false,
             records: Vec::new(),
             plan,
         }
@@ -186,7 +208,10 @@ impl World {
 
     pub(super) fn record(&mut self, at: u64, member: Option<MemberId>, what: What) {
         let storm = self.records.len() >= MAX_RECORDS;
-        assert!(!storm, "a storm: {MAX_RECORDS} things happen within one step");
+        assert!(
+            !storm,
+            "a storm: {MAX_RECORDS} things happen within one step"
+        );
         self.records.push(Record { at, member, what });
     }
 
@@ -220,7 +245,7 @@ impl World {
         if how == Process::Down {
             member.forget_process();
         }
-        member.stir.notify_one();
+        self.stir(id);
         self.restless = true;
         let what = match how {
             Process::Down => What::Died,
@@ -338,7 +363,7 @@ impl World {
             Change::Operator(id, order, group) => self.operator(now, *id, *order, *group),
         }
         if let Some(id) = who {
-            self.member(id).stir.notify_one();
+            self.stir(id);
         }
     }
 
@@ -437,6 +462,26 @@ impl World {
         });
     }
 
+    /// Before a step: what was sent in the one before is there, and who has something to do is woken.
+    /// Says if there is anybody.
+    pub(super) fn before_step(&mut self, now: u64) -> bool {
+        self.tick = now..now + self.plan.tick.as_nanos();
+        self.awake |= std::mem::take(&mut self.flying);
+        for id in self.plan.ids() {
+            let wake = &mut self.members[at(id)].wake;
+            if wake.take_if(|at| *at < self.tick.end).is_some() {
+                self.stir(id);
+            }
+        }
+        std::mem::take(&mut self.awake)
+    }
+
+    /// Something that a waiting process must know has changed.
+    pub(super) fn stir(&mut self, id: MemberId) {
+        self.awake = true;
+        self.member(id).stir.notify_one();
+    }
+
     /// After a step: what has been answered, and what every kernel has done by itself.
     pub(super) fn after_step(&mut self, now: u64) {
         for id in self.plan.ids() {
@@ -467,6 +512,7 @@ impl Member {
     /// What dies with a process.
     fn forget_process(&mut self) {
         self.inbox.clear();
+        self.socket.clear();
         self.deferred.clear();
         self.stopping = None;
         self.fuse = None;

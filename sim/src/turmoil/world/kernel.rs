@@ -1,7 +1,7 @@
 //! The kernels: gates that shut by themselves, and releases that take their time.
 
 use super::super::record::{By, Record, What};
-use super::{Act, Machine, World, at, input_of};
+use super::{Act, Gate, Machine, World, at, input_of};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
@@ -12,18 +12,26 @@ const RETRY: Span = Span::from_millis(100);
 /// How long a group that the kernel refused to hold stays ineligible, as in the daemon.
 const PENANCE: Span = Span::from_millis(1_000);
 
+impl Gate {
+    /// Nothing in it is over by itself, ever.
+    const fn rests(&self) -> bool {
+        self.deadline.is_none() && self.releasing.is_none() && self.penance.is_none()
+    }
+}
+
 impl World {
     /// Lets be over what is over: deadlines that are past, releases that are carried out.
     pub(in crate::turmoil) fn settle(&mut self, now: u64, id: MemberId) {
+        if self.members[at(id)].gates.iter().all(Gate::rests) {
+            return;
+        }
         let slack = self.plan.members[at(id)].config.timing().slack();
         for group in (0u8..).take(self.plan.groups()).map(GroupId) {
             let member = &mut self.members[at(id)];
             let gate = &mut member.gates[usize::from(group.0)];
-            let end = gate
-                .deadline
-                .and_then(|deadline| member.clock.when(deadline.plus(slack)))
-                .filter(|end| *end <= now);
-            if let Some(end) = end {
+            let over = (gate.deadline.map(|deadline| deadline.plus(slack)))
+                .filter(|over| *over <= member.clock.read(now));
+            if let Some(end) = over.and_then(|over| member.clock.when(over)) {
                 gate.deadline = None;
                 self.tell_effective(end, id, group, By::Deadline);
             }
@@ -119,7 +127,7 @@ impl World {
         self.settle(now, id);
     }
 
-    /// Does what a process wants done, but for sending.
+    /// Does what a process wants done.
     pub(in crate::turmoil) fn act(&mut self, now: u64, id: MemberId, act: &Act) {
         self.settle(now, id);
         match act {
@@ -130,7 +138,11 @@ impl World {
                     self.record(now, Some(id), What::Announced(*group));
                 }
             }
-            Act::Send(..) => {}
+            Act::Send(to, bytes) => {
+                for path in 0..self.plan.paths {
+                    self.send(now, id, *to, path, bytes);
+                }
+            }
         }
     }
 }

@@ -2,47 +2,42 @@
 
 use super::super::plan::{Links, Weather};
 use super::super::record::{Fate, Sent, What};
-use super::{Late, MAX_TAPE, Taped, World};
+use super::{Datagram, MAX_TAPE, Taped, World};
 use onehold_core::advert::MemberId;
 use onehold_core::time::Span;
-use onehold_core::wire;
 use std::rc::Rc;
 
 impl World {
-    /// A datagram is handed to the network; says what is to arrive in the least time there is.
-    pub(in crate::turmoil) fn send(
+    /// A datagram is handed to the network.
+    pub(super) fn send(
         &mut self,
         now: u64,
         from: MemberId,
         to: MemberId,
         path: u8,
-        bytes: &[u8],
-    ) -> Option<(u64, Vec<u8>)> {
+        bytes: &Rc<[u8]>,
+    ) {
         let id = self.next_datagram;
         self.next_datagram += 1;
         let weather = self.link(path, from, to).clone();
-        let late = Late {
+        let mut datagram = Datagram {
             from,
             path,
-            bytes: bytes.to_vec(),
+            bytes: Rc::clone(bytes),
         };
         if let Some(tape) = &mut self.tape {
             if tape.len() == MAX_TAPE {
                 tape.pop_front();
             }
-            let what = late.clone();
+            let what = datagram.clone();
             tape.push_back(Taped { at: now, to, what });
         }
         let fate = self.fate(&weather);
-        let (key, advert) = (bytes.split_last_chunk::<{ wire::SEAL }>())
-            .and_then(|(said, _)| wire::decode(said).ok())
-            .expect("the driver sends nothing but adverts");
         let what = What::Sent(Sent {
             id,
             to,
             path,
-            advert: Rc::new(advert),
-            key,
+            bytes: Rc::clone(bytes),
             fate,
         });
         self.record(now, Some(from), what);
@@ -52,28 +47,27 @@ impl World {
             straggles,
         } = fate
         else {
-            return None;
+            return;
         };
         if twice {
             let extra = self.extra(&weather, true);
-            self.deliver_late(now.saturating_add(extra), id, to, late.clone());
+            self.deliver_late(now.saturating_add(extra), id, to, datagram.clone());
         }
-        let mut late = late;
         if corrupt {
-            let bit = self.dice.below(8 * late.bytes.len() as u64);
+            let bit = self.dice.below(8 * bytes.len() as u64);
+            let mut flipped = bytes.to_vec();
             if let Some(byte) = usize::try_from(bit / 8)
                 .ok()
-                .and_then(|i| late.bytes.get_mut(i))
+                .and_then(|i| flipped.get_mut(i))
             {
                 *byte ^= 1 << (bit % 8);
             }
+            datagram.bytes = flipped.into();
         }
-        let extra = self.extra(&weather, straggles);
-        if extra == 0 {
-            return Some((id, late.bytes));
+        match self.extra(&weather, straggles) {
+            0 => self.leaving.push((id, to, datagram)),
+            extra => self.deliver_late(now.saturating_add(extra), id, to, datagram),
         }
-        self.deliver_late(now.saturating_add(extra), id, to, late);
-        None
     }
 
     fn fate(&mut self, weather: &Weather) -> Fate {
@@ -103,20 +97,25 @@ impl World {
         (weather.delay.as_nanos().saturating_add(jitter)).saturating_add(kept)
     }
 
-    fn deliver_late(&mut self, due: u64, id: u64, to: MemberId, what: Late) {
+    fn deliver_late(&mut self, due: u64, id: u64, to: MemberId, what: Datagram) {
         // Not before the least time that the network takes.
         let due = due.saturating_add(self.plan.tick.as_nanos());
-        let member = self.member(to);
-        member.late.insert((due, id), what);
-        member.stir.notify_one();
+        self.member(to).late.insert((due, id), what);
+        self.stir(to);
     }
 
-    /// A datagram that comes late, and has come.
-    pub(in crate::turmoil) fn next_late(&mut self, now: u64, to: MemberId) -> Option<(u64, Late)> {
-        let late = &mut self.member(to).late;
-        let entry = late.first_entry().filter(|e| e.key().0 <= now)?;
-        let ((_, id), what) = entry.remove_entry();
-        Some((id, what))
+    /// The next datagram that is there.
+    pub(in crate::turmoil) fn receive(
+        &mut self,
+        now: u64,
+        to: MemberId,
+    ) -> Option<(u64, Datagram)> {
+        let member = self.member(to);
+        member.socket.pop_front().or_else(|| {
+            let late = member.late.first_entry().filter(|e| e.key().0 <= now)?;
+            let ((_, id), what) = late.remove_entry();
+            Some((id, what))
+        })
     }
 
     pub(super) fn replay(&mut self, now: u64, links: &Links, back: Span, every: Span) {
@@ -127,7 +126,7 @@ impl World {
                 && links.pairs.contains(&(t.what.from, t.to))
                 && links.path.is_none_or(|p| p == t.what.path)
         };
-        let again: Vec<(MemberId, Late)> = (tape.iter().filter(fits))
+        let again: Vec<(MemberId, Datagram)> = (tape.iter().filter(fits))
             .map(|t| (t.to, t.what.clone()))
             .collect();
         let mut due = now;
