@@ -1,6 +1,7 @@
 //! `onehold-lab sweep` and `onehold-lab merge`.
 
 use super::draw::Draw;
+use super::faults::Fault;
 use super::judge::{self, NO_PANIC, Seen, Violation};
 use super::report::{Found, Report};
 use super::shrink::ddmin;
@@ -8,6 +9,8 @@ use crate::demo::Screen;
 use crate::mutants;
 use crate::turmoil::transcript::Transcript;
 use clap::Args;
+use std::fs::File;
+use std::io::BufWriter;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -36,6 +39,9 @@ pub struct Options {
     /// Stop after so many minutes, whatever is left.
     #[arg(long, value_name = "M")]
     pub minutes: Option<f64>,
+    /// Write the run of that one seed as a trace, for `replay` and `report`.
+    #[arg(long, requires = "seed", value_name = "FILE")]
+    pub trace: Option<PathBuf>,
     /// Stop at the first seed that breaks a promise.
     #[arg(long)]
     pub stop_at_first: bool,
@@ -79,6 +85,7 @@ impl Default for Options {
             seed: None,
             shard: (0, 1),
             minutes: None,
+            trace: None,
             stop_at_first: false,
             jobs: None,
             json: None,
@@ -114,7 +121,7 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
 /// If the simulator failed, or a file can't be written.
 pub fn run(options: &Options) -> Result<bool, String> {
     if let Some(seed) = options.seed {
-        return tell(seed, &options.scenarios);
+        return tell(seed, options);
     }
     if options.mutants {
         return run_mutants(options);
@@ -284,12 +291,15 @@ fn shrink(violation: &Violation, place: &Path, screen: &mut Screen) -> Result<Pa
     std::fs::create_dir_all(place).map_err(|e| failed(place, e))?;
     let file = place.join(format!("seed-{}.toml", violation.seed));
     std::fs::write(&file, draw.scenario(&left)).map_err(|e| failed(&file, e))?;
+    let trace = file.with_extension("jsonl");
+    write_trace(&draw, &left, &trace)?;
     screen.line(&format!(
         "    {} of {} faults are enough, in {runs} runs: cargo lab sim {}",
         left.len(),
         draw.faults.len(),
         file.display()
     ));
+    screen.line(&format!("    as a trace: {}", trace.display()));
     for fault in &left {
         screen.line(&format!(
             "    {:>10.3}  {}",
@@ -300,9 +310,19 @@ fn shrink(violation: &Violation, place: &Path, screen: &mut Screen) -> Result<Pa
     Ok(file)
 }
 
+fn write_trace(draw: &Draw, faults: &[Fault], file: &Path) -> Result<(), String> {
+    let failed = |e: String| format!("{}: {e}", file.display());
+    let to = File::create(file).map_err(|e| failed(e.to_string()))?;
+    judge::trace(draw, faults, BufWriter::new(to)).map_err(failed)?;
+    Ok(())
+}
+
 /// Tells one seed's run as a story.
-fn tell(seed: u64, place: &Path) -> Result<bool, String> {
+fn tell(seed: u64, options: &Options) -> Result<bool, String> {
     let draw = Draw::of(seed);
+    if let Some(file) = &options.trace {
+        write_trace(&draw, &draw.faults, file)?;
+    }
     println!("seed {seed}: {}", draw.cluster.promise.says());
     println!("{}", draw.about());
     let mut transcript = None;
@@ -319,7 +339,7 @@ fn tell(seed: u64, place: &Path) -> Result<bool, String> {
     }
     match seen.violations.first() {
         None => println!("every promise was kept"),
-        Some(first) => drop(shrink(first, place, &mut Screen::new())?),
+        Some(first) => drop(shrink(first, &options.scenarios, &mut Screen::new())?),
     }
     Ok(seen.violations.is_empty())
 }

@@ -7,6 +7,7 @@ use crate::turmoil::plan::{Change, Plan};
 use crate::turmoil::record::{Record, What};
 use crate::turmoil::run::Run;
 use crate::turmoil::scenario;
+use crate::turmoil::trace::RunTrace;
 use crate::turmoil::verdict::answer;
 use crate::turmoil::watch::{Served, Watch};
 use onehold::control::Order;
@@ -15,6 +16,7 @@ use onehold_core::config::Arbitration;
 use onehold_core::time::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -76,12 +78,43 @@ impl Seen {
 pub fn run(
     draw: &Draw,
     faults: &[Fault],
+    each: impl FnMut(&Rc<Plan>, &Record),
+) -> Result<Seen, String> {
+    run_plan(draw, faults, plan(draw, faults)?, each)
+}
+
+/// The same, and writes it as a trace.
+///
+/// # Errors
+/// If the simulator itself failed, or `to` can't be written.
+pub fn trace(draw: &Draw, faults: &[Fault], to: impl Write) -> Result<Seen, String> {
+    let mut plan = plan(draw, faults)?;
+    plan.traced = true;
+    let said = |e: std::io::Error| e.to_string();
+    let mut trace = RunTrace::new(to, Rc::new(plan.clone())).map_err(said)?;
+    let mut written = Ok(());
+    let seen = run_plan(draw, faults, plan, |_, record| {
+        if written.is_ok() {
+            written = trace.see(record);
+        }
+    })?;
+    written.and_then(|()| trace.end()).map_err(said)?;
+    Ok(seen)
+}
+
+fn plan(draw: &Draw, faults: &[Fault]) -> Result<Plan, String> {
+    let name = format!("seed-{}.toml", draw.seed);
+    let scenario = scenario::parse(Path::new(&name), draw.scenario(faults));
+    Ok(scenario.map_err(|e| e.to_string())?.plan)
+}
+
+fn run_plan(
+    draw: &Draw,
+    faults: &[Fault],
+    plan: Plan,
     mut each: impl FnMut(&Rc<Plan>, &Record),
 ) -> Result<Seen, String> {
-    let text = draw.scenario(faults);
-    let name = format!("seed-{}.toml", draw.seed);
-    let scenario = scenario::parse(Path::new(&name), text).map_err(|e| e.to_string())?;
-    let mut run = Run::new(scenario.plan);
+    let mut run = Run::new(plan);
     let plan = run.plan().clone();
     let mut watch = Watch::new(&plan);
     let mut cover = Cover::default();

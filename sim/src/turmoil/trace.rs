@@ -3,7 +3,7 @@
 
 use super::plan::{Change, Moment, Plan};
 use super::record::{Record, What};
-use super::world::World;
+use super::world::{Process, World};
 use onehold::trace::{Header, Line, Recorder, Turn, Writer};
 use onehold_core::advert::MemberId;
 use onehold_core::config::Spec;
@@ -29,6 +29,10 @@ impl std::fmt::Debug for Tap {
 
 impl Recorder for Tap {
     fn turn(&mut self, turn: &Turn<'_>) {
+        // Of a process that was killed within a turn, what it would have done next never comes to be.
+        if self.world.borrow_mut().member(self.me).process == Process::Down {
+            return;
+        }
         let now = self.now.get();
         let line = turn.line(&self.name, Some(Span::from_nanos(now)));
         let what = What::Traced(Box::new(line));

@@ -1,6 +1,8 @@
 //! The sweep: some hundred seeds, the same run for the same seed, and what is said of a broken one.
 
+use onehold::trace::Reader;
 use onehold_sim::demo::Screen;
+use onehold_sim::replay::Replay;
 use onehold_sim::sweep::command::{Options, sweep};
 use onehold_sim::sweep::draw::{Draw, Promise};
 use onehold_sim::sweep::judge::{self, breaks};
@@ -72,6 +74,30 @@ fn a_seed_is_the_same_run_in_this_process_and_in_others() {
     assert_ne!(log(3), log(5));
 }
 
+#[test]
+fn a_seed_s_trace_is_what_the_core_does_and_the_command_writes_the_same() {
+    let draws = (0..).map(Draw::of);
+    let majority = draws.filter(|draw| draw.cluster.promise == Promise::Majority);
+    for draw in majority.take(3) {
+        let mut trace = Vec::new();
+        let seen = judge::trace(&draw, &draw.faults, &mut trace).unwrap();
+        assert!(seen.violations.is_empty(), "{:?}", seen.violations);
+        let mut replay = Replay::default();
+        let name = format!("seed {}", draw.seed);
+        let reader = Reader::new(name, trace.as_slice()).unwrap();
+        replay.read(reader).unwrap();
+        let (good, said) = replay.verdict();
+        assert!(good, "seed {}: {said}", draw.seed);
+
+        let written = file("seed.jsonl");
+        let seed = draw.seed.to_string();
+        let output = lab(&["sweep", "--seed", &seed, "--trace", text(&written)]);
+        assert!(output.status.success(), "{output:?}");
+        assert!(std::fs::read(&written).unwrap() == trace, "seed {seed}");
+        std::fs::remove_file(&written).unwrap();
+    }
+}
+
 /// A planted bug: a judge that excuses nothing. Two alone must then split, because of the network.
 #[test]
 fn of_many_faults_the_one_that_splits_two_alone_is_left() {
@@ -130,6 +156,7 @@ fn errors_say_what_would_be_right() {
         (&["sweep", "--seeds", "9"][..], "such as 0..1000"),
         (&["sweep", "--seeds", "9..9"], "such as 0..1000"),
         (&["sweep", "--shard", "2/2"], "such as 0/4 to 3/4"),
+        (&["sweep", "--trace", "x"], "--seed <N>"),
         (&["merge", "no-such.json"], "no-such.json: "),
         (
             &["merge", env!("CARGO_MANIFEST_PATH")],
