@@ -29,8 +29,10 @@ const MAX_REQUEST: u64 = 4 * 1024;
 const MAX_REPLY: u64 = 64 * 1024 * 1024;
 /// At most this many are served at once; others wait.
 const MAX_CLIENTS: usize = 8;
-/// How long each side waits for the other, unless told otherwise.
+/// How long a client waits for the daemon.
 pub const PATIENCE: Duration = Duration::from_secs(5);
+/// How long the daemon waits for a client, and for its own driver: so that the client hears of it.
+pub const DAEMON_PATIENCE: Duration = Duration::from_secs(4);
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -372,7 +374,8 @@ impl Until {
     fn left(&self) -> io::Result<Option<Duration>> {
         match self.end.since(boottime()) {
             Span::ZERO => Err(ErrorKind::TimedOut.into()),
-            left => Ok(Some(left.into())),
+            // A time-out of less than a microsecond would be none.
+            left => Ok(Some(Duration::from(left).max(Duration::from_millis(1)))),
         }
     }
 }

@@ -129,7 +129,7 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
     let (tell, asked) = mpsc::channel(MAX_ASKED);
     let listener = control::listen(&options.socket).map_err(failed)?;
     let mut control = JoinSet::new();
-    control.spawn(control::serve(listener, tell, control::PATIENCE));
+    control.spawn(control::serve(listener, tell, control::DAEMON_PATIENCE));
     let mut linux = Linux {
         clock,
         sockets,

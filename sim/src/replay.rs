@@ -109,6 +109,8 @@ struct File<'a> {
 struct Life {
     node: Node,
     incarnation: Incarnation,
+    /// Its beginning is in the trace.
+    starts: bool,
     /// Where its trace begins.
     first: LocalTime,
     /// Its latest turn.
@@ -193,11 +195,20 @@ impl Replay {
                 incarnation,
                 earlier,
                 ..
-            } => self.begin(file, place, member, *at, |config| {
-                Node::start(config, *incarnation, *at, *earlier)
-            }),
+            } => {
+                let known = self.members.get(member);
+                if known.is_some_and(|m| m.lives.contains(incarnation)) {
+                    let what = format_args!(
+                        "{member} begins the same life again; is a trace named twice?"
+                    );
+                    return self.flaw(place, what);
+                }
+                self.begin(file, place, member, *at, true, |config| {
+                    Node::start(config, *incarnation, *at, *earlier)
+                });
+            }
             Line::State { member, at, node } => {
-                self.begin(file, place, member, *at, |_| node.clone());
+                self.begin(file, place, member, *at, false, |_| node.clone());
             }
             Line::Received {
                 member,
@@ -246,6 +257,7 @@ impl Replay {
         place: &Place,
         member: &str,
         at: LocalTime,
+        starts: bool,
         node: impl FnOnce(&Config) -> Node,
     ) {
         let Some((config, life)) = file.seats.get_mut(member) else {
@@ -264,6 +276,7 @@ impl Replay {
         *life = Some(Life {
             node,
             incarnation: seen.incarnation,
+            starts,
             first: at,
             last: at,
             roles: seen.groups.iter().map(|g| (g.role, at)).collect(),
@@ -326,7 +339,10 @@ impl Replay {
         for (group, (role, since)) in (0u8..).map(GroupId).zip(&life.roles) {
             seen.add(config, group, *role, life.last.since(*since));
         }
-        self.mail.covered(life.incarnation, life.first, life.last);
+        // What was sent in the turn before a `state` is in the file before.
+        let before = life.first.as_nanos().saturating_sub(u64::from(life.starts));
+        let after = LocalTime::from_nanos(before);
+        self.mail.covered(life.incarnation, after, life.last);
     }
 
     fn differs<T: Serialize>(&mut self, at: &Place, what: &str, which: &str, core: &T, trace: &T) {

@@ -109,8 +109,17 @@ fn differences(old: &Seats, new: &Seats) -> Vec<Difference> {
         return all;
     }
     for (old, new) in old.seats.iter().zip(&new.seats) {
+        let before = all.len();
         all.extend(between_files(&old.file, &new.file));
         all.extend(between_hosts(old, new));
+        if all.len() == before && (&old.config, &old.endpoints) != (&new.config, &new.endpoints) {
+            // Whatever it is that has no name above, it is fixed.
+            all.push(mine(
+                "configuration",
+                "in force".to_owned(),
+                "another".to_owned(),
+            ));
+        }
     }
     // A witness of many has a format of its own.
     let format = |all: &Seats| shown(all.log.format);

@@ -137,9 +137,9 @@ pub fn play(
     let mut screen = Screen::new();
     let mut spec = options.cluster.spec(binary.clone(), options.web);
     let keep = options.cluster.keep_logs.as_deref();
-    let record = match options.page() {
-        Some(page) => Some(Record::new(page, keep)?),
-        None => None,
+    let record = match (options.page(), keep) {
+        (None, None) => None,
+        (page, keep) => Some(Record::new(page, keep)?),
     };
     if let Some(record) = &record {
         spec.logs = Some(record.directory().to_owned());
@@ -157,6 +157,7 @@ pub fn play(
         fetcher,
         cluster,
         stop,
+        watched: Instant::now(),
         outcomes: Vec::new(),
         record,
     };
@@ -233,6 +234,8 @@ struct Stage {
     fetcher: Fetcher,
     cluster: Cluster,
     stop: Arc<AtomicBool>,
+    /// Until when it is known how many held.
+    watched: Instant,
     outcomes: Vec<Outcome>,
     record: Option<Record>,
 }
@@ -244,7 +247,7 @@ impl Stage {
         let holder_before = self.holder();
         let from = Instant::now();
         let acted = (event.act)(&mut self.cluster);
-        if let Some(record) = &mut self.record {
+        if let (Some(record), Ok(())) = (&mut self.record, &acted) {
             record.event(event, from, Instant::now());
         }
         let failure = match acted {
@@ -255,6 +258,9 @@ impl Stage {
         sleep(PATIENCE + PACE); // until the requests that are open now are over
 
         let seen = self.observer.sightings(from, to);
+        // Two are looked for between the events, too.
+        let dual = self.observer.sightings(self.watched, to).dual;
+        self.watched = to;
         let service = self.fetcher.service(from, to);
         let millis = |d: Duration| (d.as_secs_f64() * 1e5).round() / 1e2;
         let outcome = Outcome {
@@ -266,7 +272,7 @@ impl Stage {
             gap_ms: millis(service.gap),
             failed_requests: service.failed,
             requests: service.requests,
-            dual_ms: millis(seen.dual),
+            dual_ms: millis(dual),
             moves: seen.changes,
             watched_ms: millis(to - from),
             failure,

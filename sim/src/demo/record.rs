@@ -10,7 +10,8 @@ use onehold::trace::{Header, Line, Reader, Writer};
 use onehold_core::time::{LocalTime, Span};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
-use std::io::{BufReader, BufWriter, Write as _};
+use std::io::{BufReader, BufWriter, ErrorKind, Write as _};
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -21,7 +22,7 @@ pub(super) const CANDIDATES: [&str; 2] = ["lb0", "lb1"];
 
 /// A run on its way to a page.
 pub(super) struct Record {
-    page: PathBuf,
+    page: Option<PathBuf>,
     traces: Traces,
     /// What was in the way.
     earlier: BTreeSet<PathBuf>,
@@ -40,6 +41,23 @@ enum Traces {
 }
 
 impl Traces {
+    /// A new directory that nobody else may look into.
+    fn temporary() -> Result<Self> {
+        let (place, own) = (std::env::temp_dir(), std::process::id());
+        for n in 0.. {
+            let path = place.join(format!("onehold-demo-{own}-{n}"));
+            match fs::DirBuilder::new().mode(0o700).create(&path) {
+                Err(e) if e.kind() == ErrorKind::AlreadyExists => {}
+                made => {
+                    return made
+                        .context(|| path.display())
+                        .map(|()| Self::Temporary(path));
+                }
+            }
+        }
+        Err(err("there is no name left for a temporary directory"))
+    }
+
     fn directory(&self) -> &Path {
         match self {
             Self::Kept(path) | Self::Temporary(path) => path,
@@ -56,29 +74,30 @@ impl Drop for Traces {
 }
 
 impl Record {
-    /// A run that is to become this page. Its traces are kept in a directory, if one is named.
+    /// A run that is to become this page, if one is wanted. Its traces are kept in a directory, if one is
+    /// named.
     ///
     /// # Errors
     /// If there can be no such page or directory.
-    pub(super) fn new(page: &Path, keep: Option<&Path>) -> Result<Self> {
-        let begun = page.parent().map_or(Ok(()), fs::create_dir_all);
-        let begun = begun.and_then(|()| File::create(page));
-        begun.context(|| {
-            let page = page.display();
-            format!("{page}: it can't be written; name another file with --report, or `--report -` for none")
-        })?;
+    pub(super) fn new(page: Option<&Path>, keep: Option<&Path>) -> Result<Self> {
+        if let Some(page) = page {
+            let made = page.parent().map_or(Ok(()), fs::create_dir_all);
+            let begun = made.and_then(|()| File::options().append(true).create(true).open(page));
+            begun.context(|| {
+                let page = page.display();
+                format!("{page}: it can't be written; name another file with --report, or `--report -` for none")
+            })?;
+        }
         let traces = match keep {
-            Some(directory) => Traces::Kept(directory.to_owned()),
-            None => {
-                let name = format!("onehold-demo-{}", std::process::id());
-                Traces::Temporary(std::env::temp_dir().join(name))
+            Some(directory) => {
+                fs::create_dir_all(directory).context(|| directory.display())?;
+                Traces::Kept(directory.to_owned())
             }
+            None => Traces::temporary()?,
         };
-        let directory = traces.directory();
-        fs::create_dir_all(directory).context(|| directory.display())?;
         Ok(Self {
-            page: page.to_owned(),
-            earlier: all_in(directory)?,
+            page: page.map(Path::to_owned),
+            earlier: all_in(traces.directory())?,
             traces,
             zero: (boottime(), Instant::now()),
             rounds: Vec::new(),
@@ -157,15 +176,20 @@ impl Record {
             replay.read(open(path)?).map_err(err)?;
             viewer.read(open(path)?).map_err(err)?;
         }
-        let page = viewer.page().map_err(err)?;
-        fs::write(&self.page, page).context(|| self.page.display())?;
-        let (turns, page) = (replay.turns(), self.page.display());
+        let page = match &self.page {
+            Some(file) => {
+                fs::write(file, viewer.page().map_err(err)?).context(|| file.display())?;
+                format!(" The run as a page: {}", file.display())
+            }
+            None => String::new(),
+        };
+        let turns = replay.turns();
         let (good, said) = replay.verdict();
         let said = match good {
             true => format!(
-                "Replayed: in each of {turns} turns the core does what the daemons did. The run as a page: {page}"
+                "Replayed: in each of {turns} turns the core does what the daemons did.{page}"
             ),
-            false => format!("{said}\nReplayed, and something is WRONG: see above, and {page}"),
+            false => format!("{said}\nReplayed, and something is WRONG: see above.{page}"),
         };
         Ok((good, said))
     }

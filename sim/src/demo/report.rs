@@ -203,7 +203,11 @@ impl Screen {
         ));
         let needed = u32::from(o.holder_before.is_some() && o.holder_before != o.holder_after);
         if o.moves > needed {
-            self.line(&format!("     the address moved {} times", o.moves));
+            let times = match o.moves {
+                1 => "once".to_owned(),
+                n => format!("{n} times"),
+            };
+            self.line(&format!("     the address moved {times}"));
         }
         if let Some(failure) = &o.failure {
             self.line(&format!("     {failure}"));

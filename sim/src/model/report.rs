@@ -127,7 +127,11 @@ pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
         if let Ok(trace) = trace {
             let file = pictures.join(name);
             write(&file, trace)?;
-            println!("    a trace is in {}", file.display());
+            println!(
+                "    a trace is in {}; it begins {} ticks earlier, when all start",
+                file.display(),
+                c.setup.warm_up
+            );
         }
     }
     println!();

@@ -91,8 +91,11 @@ pub fn changes(rounds: &[Round]) -> Vec<Change> {
     let by = |n: usize| {
         let answers = rounds[n].answers;
         let single = shared(n) && !shared(n + 1) && (n == 0 || !shared(n - 1));
-        let next = rounds[n + 1..].iter().filter(|_| single);
-        let next = next.map(|round| round.answers).find(|next| *next != 0);
+        let later = if single { &rounds[n + 1..] } else { &[] };
+        let next = later
+            .iter()
+            .map(|round| round.answers)
+            .find(|next| *next != 0);
         match answers & next.unwrap_or(answers) {
             0 => answers,
             both => both,
@@ -109,10 +112,10 @@ pub fn changes(rounds: &[Round]) -> Vec<Change> {
         if next == 0 && (now == 0 || round.sent - rounds[last].sent <= UNANSWERED) {
             continue;
         }
-        if now != next {
+        if now & !next != 0 {
             tell(now & !next, rounds[last + 1].sent, false);
-            tell(next & !now, round.sent, true);
         }
+        tell(next & !now, round.sent, true);
         (now, last) = (next, n);
     }
     changes

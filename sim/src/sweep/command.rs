@@ -31,7 +31,7 @@ pub struct Options {
     #[arg(long, default_value = "0..1000", value_name = "A..B", value_parser = range)]
     pub seeds: (u64, u64),
     /// One seed, told as a story.
-    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "shard", "minutes"])]
+    #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "shard", "minutes", "json"])]
     pub seed: Option<u64>,
     /// The ith (from 0) of n shares of the seeds.
     #[arg(long, default_value = "0/1", value_name = "I/N", value_parser = shard)]

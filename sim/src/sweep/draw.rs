@@ -169,6 +169,15 @@ impl Cluster {
         most + slow + 4 * self.trip + self.confirm + 2 * self.tick
     }
 
+    /// Within how long an address moves that somebody means to move: by a hand-over, or D later; and when what
+    /// was taken away is back: after a start (quarantine, and meeting the others), and a group's delay.
+    #[must_use]
+    pub fn meant_within(&self) -> [u64; 2] {
+        let away = self.handed_over_within() + self.vote();
+        let delay = self.groups.iter().map(|g| g.delay).max().unwrap_or(0);
+        [away, away + 2 * self.vote() + delay]
+    }
+
     fn draw(dice: &mut Dice) -> (Self, String) {
         let promise = match dice.below(100) {
             0..48 => Promise::Majority,
@@ -384,13 +393,14 @@ impl Draw {
     pub fn scenario(&self, faults: &[Fault]) -> String {
         let mut text = format!(
             "title = \"Seed {} of the sweep, {} of its {} faults\"\n\
-             about = \"{:?}: faults until {}, then all is well and one must hold within {}.\"\n\
+             about = \"{:?}: faults until {}, then {}, and one must hold within {}.\"\n\
              seed = {}\nlength = \"{}\"\n{}",
             self.seed,
             faults.len(),
             self.faults.len(),
             self.cluster.promise,
             length(self.calm),
+            self.stays.says(),
             length(self.bound),
             self.seed,
             length(self.length),

@@ -16,8 +16,8 @@ pub struct Fault {
     pub(super) entries: Vec<(u64, String)>,
     /// From when until when two may hold because of it.
     pub excuse: Option<(u64, u64)>,
-    /// From when until when the holder may change because of it, where it should not by itself.
-    pub moves: Option<(u64, u64)>,
+    /// From when until when the holder may change because of it, once each, where it should not by itself.
+    pub moves: Vec<(u64, u64)>,
 }
 
 /// What can happen to a member.
@@ -42,7 +42,7 @@ enum Harm {
     /// The network falls in two.
     Split,
     Deaf,
-    Mute,
+    Unheard,
     Flap,
     Loss,
     Disorder,
@@ -129,7 +129,7 @@ impl Draws<'_> {
             what,
             entries,
             excuse: None,
-            moves: None,
+            moves: Vec::new(),
         });
         let last = self.faults.len() - 1;
         &mut self.faults[last]
@@ -237,7 +237,7 @@ impl Draws<'_> {
                 Harm::Isolate,
                 Harm::Split,
                 Harm::Deaf,
-                Harm::Mute,
+                Harm::Unheard,
                 Harm::Flap,
                 Harm::Loss,
                 Harm::Disorder,
@@ -329,7 +329,11 @@ impl Draws<'_> {
                 }
             };
             if let Some(fault) = self.faults.last_mut() {
-                fault.moves = Some((at, last + bound));
+                let [away, back] = cluster.meant_within();
+                fault.moves = vec![(at, at + away)];
+                if last > at {
+                    fault.moves.push((last, last + back));
+                }
             }
             at = last + bound + self.dice.below(bound);
         }
@@ -355,7 +359,7 @@ impl Draws<'_> {
             Harm::OneWay => format!("{a} -> {b}"),
             Harm::Isolate => format!("{a} <-> *"),
             Harm::Deaf => format!("* -> {a}"),
-            Harm::Mute => format!("{a} -> *"),
+            Harm::Unheard => format!("{a} -> *"),
             Harm::Path | Harm::Slow | Harm::Disorder | Harm::Split => "* <-> *".to_owned(),
             Harm::Loss | Harm::Corrupt | Harm::Replay => {
                 let all = [
@@ -376,7 +380,7 @@ impl Draws<'_> {
             | Harm::OneWay
             | Harm::Isolate
             | Harm::Deaf
-            | Harm::Mute
+            | Harm::Unheard
             | Harm::Flap
             | Harm::Path
             | Harm::Split => cut.clone(),

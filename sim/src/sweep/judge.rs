@@ -127,9 +127,6 @@ fn run_plan(
                 (What::Changed(Change::Stop(member)), _) if watch.runs(*member) => {
                     stopping.entry(*member).or_insert(record.at);
                 }
-                (What::Changed(Change::PowerOff(member)), _) => {
-                    stopping.remove(member);
-                }
                 (What::Died | What::Ended, Some(member)) => {
                     stopping.remove(&member);
                 }
@@ -264,8 +261,13 @@ impl Judge<'_> {
         let of = &self.draw.cluster.groups[usize::from(group.0)];
         let stays = &self.draw.stays;
         let up = |name: &&str| !matches!(stays, Stays::Down(down) if down == name);
-        // One that is sick, or can't be reached, need not get it back.
-        let returns = of.returns && !matches!(stays, Stays::Cut(_) | Stays::Sick);
+        // One that is sick, or that somebody can't reach, need not get it back.
+        let returns = of.returns
+            && match stays {
+                Stays::Nothing | Stays::Down(_) => true,
+                Stays::Cut(links) => !links.split(' ').any(|end| end == of.preferred),
+                Stays::Sick => false,
+            };
         let candidates: Vec<&str> = self.draw.cluster.members[..2]
             .iter()
             .copied()
@@ -295,10 +297,19 @@ impl Judge<'_> {
     fn unmeant(&self, group: GroupId, served: &Served) -> Option<Violation> {
         // When the faults stop, the operators' wishes do, too.
         let watched = self.draw.bound * 1_000..self.draw.calm * 1_000;
-        let meant = |at: u64| {
-            let moves = self.faults.iter().filter_map(|f| f.moves);
-            let mut moves = moves.map(|(from, until)| from * 1_000..until * 1_000);
-            moves.any(|m| m.contains(&at))
+        // What is meant moves the address once: away from one, and to another.
+        let mut moves: Vec<(u64, u64, u32)> = self
+            .faults
+            .iter()
+            .flat_map(|f| &f.moves)
+            .map(|(from, until)| (from * 1_000, until * 1_000, 2))
+            .collect();
+        let mut meant = |at: u64| {
+            let mut open = moves
+                .iter_mut()
+                .filter(|(from, until, left)| (*from..*until).contains(&at) && *left > 0);
+            let found = open.next();
+            found.map(|(.., left)| *left -= 1).is_some()
         };
         let mut changes = served.holders.iter();
         let change = changes.find(|(at, _)| watched.contains(at) && !meant(*at));
@@ -362,5 +373,61 @@ impl Promise {
             Self::OneWay => "survivor, one direction cut at a time: never two",
             Self::Anything => "survivor: two while the network fails, one again soon after",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a run breaks in which nothing goes wrong but one thing, which the judge does not know of.
+    fn broken_by(what: &str, entries: impl Fn(&Draw) -> Vec<(u64, String)>) -> Vec<String> {
+        let steady = |draw: &Draw| {
+            let three = draw.cluster.members.len() == 3;
+            draw.cluster.promise == Promise::Steady && three
+        };
+        let draw = (0..).map(Draw::of).find(steady).expect("some seed does");
+        let fault = Fault {
+            at: draw.bound,
+            what: what.to_owned(),
+            entries: entries(&draw),
+            excuse: None,
+            moves: Vec::new(),
+        };
+        let seen = run(&draw, &[fault], |_, _| {}).expect("it runs");
+        let mut names: Vec<String> = seen.violations.into_iter().map(|v| v.property).collect();
+        names.dedup();
+        names
+    }
+
+    #[test]
+    fn l4_a_holder_that_changes_unmeant_is_seen() {
+        let switch = |draw: &Draw| {
+            let say = |to| format!("command = {{ to = \"{to}\", say = \"switch\" }}");
+            let at = draw.bound;
+            vec![(at, say("lb0")), (at, say("lb1"))]
+        };
+        assert_eq!(broken_by("a switch", switch), ["L4"]);
+    }
+
+    #[test]
+    fn l5_an_outage_that_is_too_long_is_seen() {
+        let cut = |draw: &Draw| {
+            let over = draw.bound + 4 * draw.cluster.handed_over_within();
+            let [cut, heal] = ["cut", "heal"].map(|verb| format!("{verb} = \"* <-> *\""));
+            vec![(draw.bound, cut), (over, heal)]
+        };
+        let broken = broken_by("a cut", cut);
+        assert!(broken.contains(&"L5".to_owned()), "{broken:?}");
+    }
+
+    #[test]
+    fn a_process_that_does_not_end_is_seen() {
+        let stop = |draw: &Draw| {
+            let late = draw.length - draw.cluster.tick;
+            vec![(late, "stop = \"lb0\"".to_owned())]
+        };
+        let broken = broken_by("a stop just before the end", stop);
+        assert!(broken.contains(&"stop ends".to_owned()), "{broken:?}");
     }
 }

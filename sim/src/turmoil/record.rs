@@ -119,7 +119,7 @@ impl Record {
             What::Changed(change) => format!("! {}", change.text(plan)),
             What::Began(1) => "starts".to_owned(),
             What::Began(life) => format!("starts, life {life}"),
-            What::Died => "is killed".to_owned(),
+            What::Died => "its process is dead".to_owned(),
             What::Paused => "is paused in the middle of a turn".to_owned(),
             What::Ended => "has ended".to_owned(),
             What::Reported(event) => telemetry::line(event, config?, None).text,
@@ -128,7 +128,9 @@ impl Record {
             What::KernelRefused(g) => format!("{}the kernel refuses", group(g)),
             What::Announced(g) => format!("{}tells the neighbours (R-16)", group(g)),
             What::Answered(_, _, Reply::Done { lines }) => format!("answers: {}", lines.join("; ")),
-            What::Answered(_, _, Reply::Refused { why }) => format!("refuses: {why}"),
+            What::Answered(_, _, Reply::Refused { why }) => {
+                format!("refuses: {}", why.replace('\n', "; "))
+            }
             What::Answered(_, _, Reply::Status(_)) => return None,
             What::NoAnswer(_) => "gives no answer: no process runs there".to_owned(),
             What::Sent(_) | What::Replayed(_) | What::Arrived(_) | What::Traced(_) => return None,

@@ -433,9 +433,13 @@ impl World {
     fn power_off(&mut self, now: u64, id: MemberId) {
         self.restless = true;
         let member = self.member(id);
+        let ran = member.process != Process::Down;
         member.process = Process::Down;
         member.forget_process();
         member.late.clear();
+        if ran {
+            self.record(now, Some(id), What::Died);
+        }
         self.set_machine(now, id, Machine::Off);
         for gate in &mut self.member(id).gates {
             gate.deadline = None;

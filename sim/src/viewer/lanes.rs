@@ -79,7 +79,8 @@ pub(super) fn draw(data: &mut Data, turnings: &[Turning]) {
     for (member, mut now) in members.into_iter().enumerate() {
         let done = &mut data.members[member].stopped;
         end(&mut now.stopped, data.end, done);
-        let last = now.last;
+        // Of a trace that tells who answers, the end is known.
+        let last = if data.kernels { data.end } else { now.last };
         end_of_life(data, member, &mut now, last);
         for (group, effective) in now.effective.iter_mut().enumerate() {
             let lane = &mut data.groups[group].lanes[member];

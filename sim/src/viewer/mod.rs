@@ -515,10 +515,11 @@ impl Viewer {
         clocks_text(&said, self.clocks.len(), config)
     }
 
-    /// Draws the events of a tick one after the other, over most of it.
+    /// Draws the events of a tick one after the other.
     fn spread(&mut self) {
         for tick in self.turns.chunk_by_mut(|a, b| a.event.t == b.event.t) {
-            let step = TICK as i64 * 4 / 5 / tick.len() as i64;
+            // Less than half a tick, so that what is between two is still so many ticks, rounded.
+            let step = TICK as i64 * 9 / 20 / tick.len() as i64;
             for (n, turn) in (0..).zip(tick) {
                 turn.event.t += n * step;
             }

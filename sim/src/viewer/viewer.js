@@ -59,6 +59,7 @@ const count = d3.format(",");
 const exact = (t) => (unit === "ticks" ? `tick ${count(Math.floor(t / ONE))}` : `${d3.format(",.3f")(t / ONE)} ms`);
 const rough = (time) => {
   const n = Math.abs(time) / ONE;
+  if (unit === "ticks") return Math.round(n) === 1 ? "1 tick" : `${count(Math.round(n))} ticks`;
   return `${d3.format(n < 10 ? ",.1f" : ",.0f")(n)} ${unit}`;
 };
 const holds = (list, t) => list.find(([from, until]) => from <= t && t < until);
@@ -198,15 +199,16 @@ function drawShades() {
   layer.shades.selectAll("line").data(seen.map((s) => ({ ...s.d, x: at(s.d.t) }))).join("line")
     .attr("class", (l) => l.of).attr("x1", (l) => l.x).attr("x2", (l) => l.x).attr("y1", 32).attr("y2", height);
   const labels = [];
-  let free = LEFT;
   const [first, last] = x.domain().map((n) => n * ONE);
-  for (const d of lines.filter((l) => l.text && l.t <= last && (l.until ?? l.t) >= first)) {
+  const named = lines.filter((l) => l.text && l.t <= last && (l.until ?? l.t) >= first);
+  // What is broken before what is healed, where there is no room for both.
+  const heals = (l) => l.text.startsWith("heal");
+  for (const d of d3.sort(named, heals)) {
     // Beside its line; before it, where there is no room behind it.
-    const fits = width - RIGHT - d.text.length * 7;
+    const length = d.text.length * 7, fits = width - RIGHT - length;
     const from = Math.max(Math.min(at(d.t) + 5, fits), LEFT + 5);
-    if (from < free) continue;
-    free = from + d.text.length * 7;
-    labels.push({ x: from, text: d.text });
+    if (labels.some((l) => from < l.x + l.length + 10 && l.x < from + length + 10)) continue;
+    labels.push({ x: from, length, text: d.text });
   }
   layer.shades.selectAll("text").data(labels).join("text").attr("class", "label fault-text")
     .attr("x", (l) => l.x).attr("y", 48).text((l) => l.text);
