@@ -331,6 +331,10 @@ impl Draws<'_> {
             if let Some(fault) = self.faults.last_mut() {
                 let [away, back] = cluster.meant_within();
                 fault.moves = vec![(at, at + away)];
+                if fault.what.starts_with("stop") {
+                    // If its last word is lost, a vote stays bound to it, and the lease of its heir may end.
+                    fault.moves.push((at, at + away));
+                }
                 if last > at {
                     fault.moves.push((last, last + back));
                 }
