@@ -9,6 +9,7 @@
 //! the client itself was late; it is taken from the requests on both edges of the gap, within
 //! which the outage began and ended.
 
+use super::background::Background;
 use super::host::Host;
 use super::{Context, Result, priority};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
@@ -17,7 +18,6 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long a request may take. Well below the second after which a lost SYN is sent again.
@@ -94,8 +94,7 @@ impl Service {
 pub struct Fetcher {
     pace: Duration,
     fetches: Arc<Mutex<Vec<Fetch>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Background,
 }
 
 impl Fetcher {
@@ -111,19 +110,17 @@ impl Fetcher {
     ) -> Result<Self> {
         let servers = servers.to_vec();
         let fetches = Arc::new(Mutex::new(Vec::new()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (over, stopped) = (Arc::clone(&fetches), Arc::clone(&stop));
+        let over = Arc::clone(&fetches);
         let thread = host.call(move || {
-            thread::Builder::new()
-                .name("fetcher".into())
-                .spawn(move || fetch(at, pace, &servers, &over, &stopped))
-                .context(|| "starting the client")
+            Background::start("fetcher", move |stop| {
+                fetch(at, pace, &servers, &over, stop)
+            })
+            .context(|| "starting the client")
         })??;
         Ok(Self {
             pace,
             fetches,
-            stop,
-            thread: Some(thread),
+            thread,
         })
     }
 
@@ -155,25 +152,12 @@ impl Fetcher {
         *fetches = rest;
         before
     }
-}
 
-impl Fetcher {
     /// Ends it; what was not forgotten.
     #[must_use]
     pub fn end(self) -> Vec<Fetch> {
-        let fetches = Arc::clone(&self.fetches);
-        drop(self);
-        std::mem::take(&mut *lock(&fetches))
-    }
-}
-
-impl Drop for Fetcher {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It panicked only if the lab is broken, and then it has said so.
-            let _ = thread.join();
-        }
+        drop(self.thread);
+        std::mem::take(&mut *lock(&self.fetches))
     }
 }
 

@@ -15,6 +15,7 @@
 //! No probe reads a log or asks a daemon: [`Observer`] asks the network who has the address,
 //! [`Fetcher`] fetches a page from it.
 
+mod background;
 pub mod binary;
 pub mod cluster;
 mod error;

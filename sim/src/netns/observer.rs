@@ -15,6 +15,7 @@
 //! With a request each millisecond, two holders for two milliseconds are always seen; one late
 //! answer after a hand-over is never counted.
 
+use super::background::Background;
 use super::host::Host;
 use super::link::{self, Mac};
 use super::{Context, Result, priority};
@@ -24,7 +25,6 @@ use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use std::net::Ipv4Addr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// So many requests can wait for their answers; a later answer is not counted for anything.
@@ -137,8 +137,7 @@ pub struct Observer {
     names: Vec<String>,
     period: Duration,
     rounds: Arc<Mutex<Vec<Round>>>,
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    thread: Background,
 }
 
 impl Observer {
@@ -151,8 +150,7 @@ impl Observer {
         let names = nodes.iter().map(|node| node.name().to_owned()).collect();
         let macs: Vec<Mac> = nodes.iter().map(|node| node.mac(0)).collect();
         let rounds = Arc::new(Mutex::new(Vec::new()));
-        let stop = Arc::new(AtomicBool::new(false));
-        let (shared, stopped) = (Arc::clone(&rounds), Arc::clone(&stop));
+        let shared = Arc::clone(&rounds);
         let thread = host.call(move || -> Result<_> {
             let socket = link::index("eth0").and_then(PacketSocket::arp);
             let socket = socket.context(|| "opening the observer's packet socket")?;
@@ -163,17 +161,14 @@ impl Observer {
                 period,
                 rounds: shared,
             };
-            thread::Builder::new()
-                .name("observer".into())
-                .spawn(move || asker.run(&stopped))
+            Background::start("observer", move |stop| asker.run(stop))
                 .context(|| "starting the observer")
         })??;
         Ok(Self {
             names,
             period,
             rounds,
-            stop,
-            thread: Some(thread),
+            thread,
         })
     }
 
@@ -230,30 +225,11 @@ impl Observer {
         rounds.drain(..first).collect()
     }
 
-    /// The nodes that are watched, by number.
-    #[must_use]
-    pub fn names(&self) -> &[String] {
-        &self.names
-    }
-}
-
-impl Observer {
     /// Ends it; what was not forgotten.
     #[must_use]
     pub fn end(self) -> Vec<Round> {
-        let rounds = Arc::clone(&self.rounds);
-        drop(self);
-        std::mem::take(&mut *lock(&rounds))
-    }
-}
-
-impl Drop for Observer {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It panicked only if the lab is broken, and then it has said so.
-            let _ = thread.join();
-        }
+        drop(self.thread);
+        std::mem::take(&mut *lock(&self.rounds))
     }
 }
 

@@ -1,14 +1,13 @@
 //! A web server that says who it is, bound to an address that need not be there yet.
 
+use super::background::Background;
 use super::host::Host;
 use super::{Context, Result, priority};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 /// How long a client may take to ask.
@@ -17,8 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// An HTTP/1.1 server that answers every request with the name of its host. It stops when it is
 /// dropped.
 pub struct WebServer {
-    stop: Arc<AtomicBool>,
-    thread: Option<JoinHandle<()>>,
+    _thread: Background,
 }
 
 impl WebServer {
@@ -27,8 +25,6 @@ impl WebServer {
     /// # Errors
     /// If the host is off or the address can't be bound.
     pub fn start(host: &Host, at: SocketAddr) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let stopped = Arc::clone(&stop);
         let name = host.name().to_owned();
         let thread = host.call(move || -> Result<_> {
             let listener = listen(at).context(|| {
@@ -39,25 +35,11 @@ impl WebServer {
                 "HTTP/1.1 200 OK\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
                 body.len()
             );
-            thread::Builder::new()
-                .name(format!("web {name}"))
-                .spawn(move || serve(&listener, answer.as_bytes(), &stopped))
+            let serve = move |stop: &AtomicBool| serve(&listener, answer.as_bytes(), stop);
+            Background::start(&format!("web {name}"), serve)
                 .context(|| format!("starting the web server of {name}"))
         })??;
-        Ok(Self {
-            stop,
-            thread: Some(thread),
-        })
-    }
-}
-
-impl Drop for WebServer {
-    fn drop(&mut self) {
-        self.stop.store(true, Ordering::Relaxed);
-        if let Some(thread) = self.thread.take() {
-            // It panicked only if the lab is broken, and then it has said so.
-            let _ = thread.join();
-        }
+        Ok(Self { _thread: thread })
     }
 }
 
