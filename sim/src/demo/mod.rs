@@ -58,8 +58,8 @@ pub struct ClusterOptions {
     /// The onehold binary; else the one beside this, built if need be.
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
-    /// Keep the daemons' logs in this directory, and a trace of each life, for `replay` and `report`; if it
-    /// makes a page, the demo adds what it did and saw.
+    /// Keep the daemons' logs in this directory, and a trace of each life, for `replay` and `report`; the demo
+    /// adds what it did and saw.
     #[arg(long, value_name = "DIR")]
     pub keep_logs: Option<PathBuf>,
 }

@@ -493,9 +493,8 @@ impl Viewer {
             })
             .collect();
         if let Some(zero) = self.zero {
-            self.clocks
-                .iter_mut()
-                .for_each(|clock| clock.anchor(zero, 0));
+            let unknown = self.clocks.iter_mut().filter(|clock| !clock.known());
+            unknown.for_each(|clock| clock.anchor(zero, 0));
         }
         let said = align(&mut self.clocks, &matches);
         for turn in &mut self.turns {
