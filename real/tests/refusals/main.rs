@@ -6,7 +6,10 @@
 //! These tests are its driver.
 
 #[path = "../lan/mod.rs"]
-#[allow(dead_code)]
+#[expect(
+    dead_code,
+    reason = "shared with tests/kernel.rs, which uses more of it"
+)]
 mod lan;
 mod seccomp;
 

@@ -173,17 +173,13 @@ impl Teller<'_> {
                 step.sent.push(self.said(id, &advert));
             }
         }
-        let (more, fault) = match ending {
-            Ending::Whole => (String::new(), false),
-            Ending::Dies(n) => (format!("dies after {n} effects"), true),
-            Ending::Stops(n) => (format!("is stopped after {n} effects"), true),
-        };
-        step.what = match (step.what.is_empty(), more.is_empty()) {
-            (_, true) => step.what,
-            (true, false) => more,
-            (false, false) => format!("{}; {more}", step.what),
-        };
-        step.fault |= fault;
+        if let Some(more) = ending_text(ending) {
+            step.what = match step.what.as_str() {
+                "" => more,
+                what => format!("{what}; {more}"),
+            };
+            step.fault = true;
+        }
         step.member = Some(from);
         step.reports = reports(done.events);
         self.push(after, step);
@@ -297,6 +293,15 @@ pub(super) fn how_text(how: How<u8>) -> (String, bool) {
         How::Resume => ("the process goes on", true),
     };
     (text.into(), fault)
+}
+
+/// How a turn ends early, if it does.
+pub(super) fn ending_text(ending: Ending) -> Option<String> {
+    match ending {
+        Ending::Whole => None,
+        Ending::Dies(n) => Some(format!("dies after {n} effects")),
+        Ending::Stops(n) => Some(format!("is stopped after {n} effects")),
+    }
 }
 
 /// The cut links: `a→b b→a`.

@@ -1,8 +1,8 @@
 //! A run that the search found, written as a trace: what is shown and replayed then is the shipped node on
 //! clocks that go on, and not the search's picture of it.
 
-use super::story::{cut_text, how_text};
-use crate::world::{Action, Direct, Ending, Known, MAX, Setup, Timed, TimedMember, World};
+use super::story::{cut_text, ending_text, how_text};
+use crate::world::{Action, Direct, Known, MAX, Setup, Timed, TimedMember, World};
 use onehold::trace::{Header, Line, Writer};
 use onehold_core::advert::Advert;
 use onehold_core::time::Span;
@@ -158,14 +158,6 @@ impl<W: Write> Traced<W> {
                 heal.into_iter().chain([what]).collect()
             }
         }
-    }
-}
-
-fn ending_text(ending: Ending) -> Option<String> {
-    match ending {
-        Ending::Whole => None,
-        Ending::Dies(n) => Some(format!("dies after {n} effects of its turn")),
-        Ending::Stops(n) => Some(format!("is stopped after {n} effects of its turn")),
     }
 }
 

@@ -65,7 +65,7 @@ struct Draws<'a> {
 }
 
 /// All that goes wrong between two moments, by when it begins.
-/// What is meant to move an address does so within a bound.
+/// Where nothing goes wrong, all has settled within `bound` of what somebody does.
 pub(super) fn draw(
     dice: &mut Dice,
     cluster: &Cluster,

@@ -3,12 +3,15 @@
 use super::plan::{Change, Plan};
 use super::record::Record;
 use super::shell::live;
-use super::world::{Process, SOCKET_QUEUE, World};
+use super::world::{Process, World};
 use onehold_core::time::Span;
 use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
+
+/// Datagrams that wait for one process; about what a kernel keeps for a socket.
+const SOCKET_QUEUE: usize = 256;
 
 /// A run of a [`Plan`].
 pub struct Run {

@@ -23,9 +23,6 @@ use std::ops::Range;
 use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
 
-/// Datagrams that wait for one process; about what a kernel keeps for a socket.
-pub(super) const SOCKET_QUEUE: usize = 256;
-
 /// Most datagrams that are kept to be sent again.
 const MAX_TAPE: usize = 1 << 16;
 /// Most that happens in one step; more is a storm that would never end.
