@@ -39,6 +39,8 @@ pub enum KernelEvent {
         /// The address.
         address: IpAddr,
     },
+    /// What needs a person now, in words; all of it. Told on change.
+    Alarms(Vec<String>),
     /// Somebody removed the gate of an interface; it is there again.
     GateRestored {
         /// Which interface.
@@ -109,7 +111,8 @@ impl Kernel {
     }
 
     pub(super) fn push(&mut self, event: KernelEvent) {
-        let told = matches!(event, KernelEvent::Eligible { .. }); // never lost, and few
+        // Never lost, and few.
+        let told = matches!(event, KernelEvent::Eligible { .. } | KernelEvent::Alarms(_));
         if told || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
             self.events.push_back(event);
         }
