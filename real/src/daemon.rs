@@ -106,6 +106,7 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
             why_not_better: opened.guard_shortcoming().map(str::to_owned),
         };
         log_guard(&guard);
+        opened.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
         for exposure in opened.exposures().map_err(failed)? {
             tracing::warn!("{exposure}");
         }
