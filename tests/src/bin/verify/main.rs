@@ -50,7 +50,12 @@ const STEPS: [Step; 11] = [
     },
     Step {
         name: "clippy",
-        run: |root| cargo(root, "clippy --workspace --all-targets -- -D warnings", &[]),
+        run: |root| {
+            cargo(root, "clippy --workspace --all-targets -- -D warnings", &[])?;
+            // As `cargo demo` builds it.
+            let demo = "clippy -p onehold-sim --no-default-features -- -D warnings";
+            cargo(root, demo, &[])
+        },
     },
     // The whole-program tests run the binaries that are shipped.
     Step {
