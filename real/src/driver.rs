@@ -66,8 +66,17 @@ pub enum Happening {
         cluster: usize,
         /// What.
         input: Input,
-        /// For people: why a group is not eligible, if that is what it says.
+        /// For people: why a group is not eligible or not healthy, if that is what it says.
         why: Option<String>,
+    },
+    /// What needs a person now, says one part of the world; nothing if the list is empty.
+    Alarms {
+        /// In which cluster.
+        cluster: usize,
+        /// Which part says so: each replaces only what it said before.
+        from: &'static str,
+        /// All of them, in words: what, why, and what to do.
+        alarms: Vec<String>,
     },
     /// An operator asks.
     Asked(Asked),
@@ -200,12 +209,19 @@ impl<S: Shell> Driver<S> {
                 input,
                 why,
             } => {
-                if let (Input::Eligible { group, .. }, Some(s)) =
-                    (&input, self.served.get_mut(cluster))
-                {
-                    s.metrics.eligible(*group, why);
+                if let Some(s) = self.served.get_mut(cluster) {
+                    s.metrics.told(&input, why);
                 }
                 let _ = self.handle(cluster, now, input);
+            }
+            Happening::Alarms {
+                cluster,
+                from,
+                alarms,
+            } => {
+                if let Some(s) = self.served.get_mut(cluster) {
+                    telemetry::report_alarms(s.metrics.alarms(from, alarms));
+                }
             }
             Happening::Asked(Asked { request, reply }) => {
                 let answer = match request {

@@ -338,6 +338,11 @@ impl Linux {
                      host's own network configuration"
                 );
             }
+            KernelEvent::Alarms(alarms) => self.later.happened.push_back(Happening::Alarms {
+                cluster: 0,
+                from: "kernel",
+                alarms,
+            }),
             KernelEvent::GateRestored { interface } => {
                 tracing::warn!("{interface}: somebody removed the gate; put back, shut at first");
             }

@@ -108,6 +108,10 @@ pub struct Group {
     pub ready: bool,
     /// Why it could not.
     pub not_ready: Vec<String>,
+    /// What is wrong with its kernel or its service: why it would not serve the group, or not well.
+    pub unfit: Vec<String>,
+    /// Whether the other candidate says that it could hold; nothing while it does not say.
+    pub successor_ready: Option<bool>,
     /// Its kernel could serve the group.
     pub eligible: bool,
     /// The service is healthy here.
@@ -240,11 +244,11 @@ impl Status {
                     .collect(),
             },
         };
-        status.alarms = status.find_alarms();
+        status.alarms = status.find_alarms(metrics);
         status
     }
 
-    fn find_alarms(&self) -> Vec<String> {
+    fn find_alarms(&self, metrics: &Metrics) -> Vec<String> {
         let mut alarms = Vec::new();
         for p in &self.peers {
             if let Some(digest) = &p.other_config {
@@ -280,6 +284,16 @@ impl Status {
             // One that holds does so whatever it would need to begin.
             let holds = g.role == "holder";
             let idle = self.witness || self.stopped || self.quarantine_left_ms.is_some();
+            if holds && !g.unfit.is_empty() {
+                let why = g.unfit.join("; ");
+                alarms.push(format!("{}: held here, though not well: {why}", g.name));
+            }
+            if holds && !idle && g.successor_ready == Some(false) {
+                alarms.push(format!(
+                    "{}: the other candidate is heard, but could not take over: `onehold status` there says why",
+                    g.name
+                ));
+            }
             if !g.ready && !holds && !idle {
                 alarms.push(format!(
                     "{}: can't hold here: {}",
@@ -291,6 +305,7 @@ impl Status {
         if self.guard == "none" && !self.witness {
             alarms.push("no guard: a frozen holder keeps the address".to_owned());
         }
+        alarms.extend(metrics.alarms.values().flatten().cloned());
         alarms
     }
 }
@@ -337,6 +352,11 @@ impl Group {
             } else {
                 why_not_ready(g, all, config, m)
             },
+            unfit: unfit(g, m),
+            successor_ready: (all.peers.iter())
+                .find(|p| config.is_candidate(p.member) && p.two_way && !p.quarantined)
+                .and_then(|p| p.says.get(usize::from(g.group.0)))
+                .map(|says| says.ready),
             eligible: g.eligible,
             healthy: g.healthy,
             yields: g.yields,
@@ -355,6 +375,19 @@ impl Group {
     }
 }
 
+/// What is wrong with its kernel or its service.
+fn unfit(g: &GroupSnapshot, m: &GroupMetrics) -> Vec<String> {
+    let because = |bad: bool, why: &Option<String>, unknown: &str| {
+        bad.then(|| why.clone().unwrap_or_else(|| unknown.to_owned()))
+    };
+    let not_eligible = "its kernel can't serve the group";
+    let all = [
+        because(!g.eligible, &m.not_eligible, not_eligible),
+        because(!g.healthy, &m.not_healthy, "the service is unhealthy"),
+    ];
+    all.into_iter().flatten().collect()
+}
+
 fn why_not_ready(
     g: &GroupSnapshot,
     all: &Snapshot,
@@ -371,16 +404,7 @@ fn why_not_ready(
             ms(left)
         ));
     }
-    if !g.eligible {
-        let reason = m
-            .not_eligible
-            .as_deref()
-            .unwrap_or("its kernel can't serve the group");
-        why.push(reason.to_owned());
-    }
-    if !g.healthy {
-        why.push("the service is unhealthy".to_owned());
-    }
+    why.extend(unfit(g, m));
     if g.standby {
         why.push("the operator said standby; `onehold resume` ends it".to_owned());
     }
