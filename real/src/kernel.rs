@@ -4,6 +4,7 @@
 //! take the gate away from an address that may be there, or trust its memory of the kernel's
 //! state where the kernel can be asked. A netlink notification is only a hint to look.
 
+mod fitness;
 mod holding;
 mod interfaces;
 mod watching;
@@ -16,6 +17,7 @@ pub use crate::guard::{GuardChoice, boottime};
 use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Netlink, Watch};
+use fitness::{Fitness, Own, Told};
 use holding::Hold;
 use interfaces::Interface;
 use onehold_core::advert::GroupId;
@@ -47,8 +49,9 @@ struct Group {
     announcing: Option<Schedule>,
     /// When a foreign claim was last told.
     claimed: Option<LocalTime>,
+    fitness: Fitness,
     /// What the driver was last told.
-    told: Option<Result<(), String>>,
+    told: Option<Told>,
 }
 
 /// The kernel's side of all groups. One owner, all calls block shortly.
@@ -62,8 +65,12 @@ pub struct Kernel {
     interfaces: Vec<Interface>,
     lease: Span,
     events: VecDeque<KernelEvent>,
-    /// Addresses that others have put here, as far as told.
-    foreign: Vec<IpAddr>,
+    /// Where this member lives.
+    own: Own,
+    /// Addresses that others have put here, in words.
+    strange: Vec<(IpAddr, String)>,
+    /// What the driver was last told to be wrong.
+    alarms: Vec<String>,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
     pub(crate) neighbours: Neighbours,
@@ -98,6 +105,8 @@ impl Kernel {
             .filter(|link| link.ethernet && interfaces.iter().any(|i| i.name == link.name))
             .cloned()
             .collect();
+        let floating: Vec<IpAddr> = groups.iter().flat_map(|g| g.addresses.clone()).collect();
+        holding::refuse_own(&floating, &all, &address::list(&mut route)?)?;
         let keys: Vec<Key> = groups.iter().flat_map(|g| &g.keys).copied().collect();
         let name = format!("onehold-{instance}");
         let guard = Guard::open(choice, &name, &keys, slack, &mut route, &links, &all)?;
@@ -110,7 +119,9 @@ impl Kernel {
             interfaces,
             lease,
             events: VecDeque::new(),
-            foreign: Vec::new(),
+            own: Own::unknown(),
+            strange: Vec::new(),
+            alarms: Vec::new(),
             retry: None,
             neighbours: Neighbours::default(),
         };
@@ -118,14 +129,6 @@ impl Kernel {
             kernel.settle_on(link);
         }
         Ok(kernel)
-    }
-
-    /// Whether a group could be served from here, or why not.
-    ///
-    /// # Errors
-    /// The reason, in words.
-    pub fn eligible(&self, id: GroupId) -> Result<(), String> {
-        self.interfaces[self.groups[usize::from(id.0)].interface].eligible()
     }
 
     /// Which guard is in force: `bpf`, `nft` or `none`.
@@ -249,6 +252,7 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
             hold: None,
             announcing: None,
             claimed: None,
+            fitness: Fitness::default(),
             told: None,
         });
     }

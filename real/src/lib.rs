@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod neighbour;
 pub mod netlink;
 pub mod notify;
+pub mod pace;
 mod readiness;
 mod realtime;
 pub mod secret;
