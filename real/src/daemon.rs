@@ -106,7 +106,8 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
             why_not_better: opened.guard_shortcoming().map(str::to_owned),
         };
         log_guard(&guard);
-        opened.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
+        let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
+        opened.keep_neighbours(other.flat_map(|peer| seat.paths(peer)));
         for exposure in opened.exposures().map_err(failed)? {
             tracing::warn!("{exposure}");
         }

@@ -7,6 +7,7 @@
 mod fitness;
 mod holding;
 mod interfaces;
+mod network;
 mod watching;
 
 use crate::address::{self, Link};
@@ -20,10 +21,11 @@ use crate::netlink::{Netlink, Watch};
 use fitness::{Fitness, Own, Told};
 use holding::Hold;
 use interfaces::Interface;
+use network::Stranger;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use tokio::io::unix::AsyncFd;
 pub use watching::KernelEvent;
@@ -69,6 +71,10 @@ pub struct Kernel {
     own: Own,
     /// Addresses that others have put here, in words.
     strange: Vec<(IpAddr, String)>,
+    /// Who else has an address, on the network.
+    strangers: BTreeMap<IpAddr, Stranger>,
+    /// Which addresses belong to no network, in words.
+    astray: Vec<String>,
     /// What the driver was last told to be wrong.
     alarms: Vec<String>,
     /// When to look at the kernel's state again without being told to.
@@ -121,6 +127,8 @@ impl Kernel {
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
+            strangers: BTreeMap::new(),
+            astray: Vec::new(),
             alarms: Vec::new(),
             retry: None,
             neighbours: Neighbours::default(),
@@ -145,9 +153,12 @@ impl Kernel {
 
     /// tells the neighbours now, and goes on doing so until the group is released.
     pub fn announce(&mut self, id: GroupId, now: LocalTime) {
+        let contested = self.is_contested(id);
         let group = &mut self.groups[usize::from(id.0)];
         if group.hold.is_some() {
-            group.announcing = Some(Schedule::starting(now));
+            let begin = || Schedule::starting(now);
+            let again = |running: Schedule| running.again(now, contested);
+            group.announcing = Some(group.announcing.map_or_else(begin, again));
         }
         self.wake(now);
     }
@@ -181,6 +192,7 @@ impl Kernel {
                 for address in &group.addresses {
                     // What could not be sent is sent again; why is told by rtnetlink.
                     let _ = port.announce(*address);
+                    let _ = port.ask(*address);
                 }
             }
         }
