@@ -164,8 +164,12 @@ impl Kernel {
     }
 
     /// Keeps the kernel's knowledge of where the peers are, while they are silent.
-    pub fn keep_neighbours(&mut self, paths: impl Iterator<Item = Path>) {
-        self.neighbours = Neighbours::new(paths, boottime());
+    ///
+    /// # Errors
+    /// When the kernel refuses what it takes to do so.
+    pub fn look_after(&mut self, paths: impl Iterator<Item = Path>) -> Result<(), KernelError> {
+        self.neighbours = Neighbours::look_after(paths)?;
+        Ok(())
     }
 
     /// When [`Self::wake`] wants to be called.
@@ -175,8 +179,7 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        let own = self.retry.into_iter().chain(self.neighbours.poll_timeout());
-        announcements.chain(own).min()
+        announcements.chain(self.retry).min()
     }
 
     /// Does what is due.
@@ -198,9 +201,6 @@ impl Kernel {
         }
         if self.retry.is_some_and(|retry| retry <= now) {
             self.look();
-        }
-        if let Err(e) = self.neighbours.wake(&mut self.route, now) {
-            tracing::debug!("{e}");
         }
     }
 
