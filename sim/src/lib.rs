@@ -11,6 +11,7 @@
 //! - [`replay`]: recorded runs through the core again.
 //! - [`turmoil`]: the shipped driver on a simulated network, clock and kernel.
 //! - [`viewer`]: recorded runs as a page for a browser.
+//! - [`vms`]: real machines with the shipped unit files.
 //! - [`sweep`]: many seeds of the simulator, each with faults that nobody chose.
 pub mod demo;
 pub mod diagram;
@@ -24,4 +25,5 @@ pub mod story;
 pub mod sweep;
 pub mod turmoil;
 pub mod viewer;
+pub mod vms;
 pub mod world;
