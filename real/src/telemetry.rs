@@ -273,6 +273,17 @@ pub fn report_other_config(
     );
 }
 
+/// Logs which alarms are new and which are over, as [`Metrics::alarms`](crate::metrics::Metrics::alarms)
+/// says.
+pub fn report_alarms((new, over): (Vec<String>, Vec<String>)) {
+    for alarm in new {
+        tracing::warn!(event = "alarm", "{alarm}");
+    }
+    for alarm in over {
+        tracing::info!(event = "alarm_over", "over: {alarm}");
+    }
+}
+
 /// A role for `STATUS=`: `web holder, api standby`.
 #[must_use]
 pub fn roles(config: &Config, roles: impl Iterator<Item = (GroupId, RoleName)>) -> String {

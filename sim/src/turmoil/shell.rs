@@ -15,6 +15,7 @@ use onehold_core::effect::{Event, ReleaseId};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use tokio::sync::Notify;
@@ -122,6 +123,7 @@ fn metrics(plan: &Plan, me: MemberId) -> Metrics {
         rejected: [0; Reject::NAMES.len()],
         peers: plan.ids().filter(|id| *id != me).map(peer).collect(),
         groups: vec![GroupMetrics::default(); plan.groups()],
+        alarms: BTreeMap::new(),
     }
 }
 

@@ -154,11 +154,13 @@ fn guard(site: &mut Site) -> Result<()> {
 
 fn tutorial(site: &mut Site) -> Result<()> {
     let (both, all) = (["lb0", "lb1"], ["lb0", "lb1", "w"]);
-    for name in all {
-        for command in section("Names")?.commands() {
-            site.on(name).sh(&command)?;
+    if let Ok(names) = section("Names") {
+        for name in all {
+            site.on(name).sh("sed -i '/^127.0.1.1/d' /etc/hosts")?;
+            for command in names.commands() {
+                site.on(name).sh(&command)?;
+            }
         }
-        site.on(name).sh("sed -i '/^127.0.1.1/d' /etc/hosts")?;
     }
     for name in both {
         site.on(name).sh(payload::INSTALL)?;
@@ -177,12 +179,12 @@ fn tutorial(site: &mut Site) -> Result<()> {
     site.held_by("lb0", 20)?;
     site.all_well(&both, 20)?;
 
-    let address = "ip address show dev eth0 | grep -w 10.0.0.50/32";
-    site.on("lb0").sh(address)?;
+    shows_address(site, "lb0")?;
     site.on("lb0").sh("systemctl stop onehold")?;
     site.held_by("lb1", 20)?;
-    site.on("lb1").sh(address)?;
-    site.on("lb0").sh(&format!("! {address}"))?;
+    shows_address(site, "lb1")?;
+    site.on("lb0")
+        .sh("! ip address show dev eth0 | grep -w 10.0.0.50/32")?;
     site.on("lb0").sh("systemctl start onehold")?;
     site.held_by("lb0", 20)?;
 
@@ -232,6 +234,15 @@ fn tutorial(site: &mut Site) -> Result<()> {
     site.on("w")
         .sh("onehold status | grep -F 'majority (2 of 3)'")
         .map(drop)
+}
+
+/// `ip address` has it.
+fn shows_address(site: &mut Site, name: &str) -> Result<()> {
+    let waited = site.until("`ip address` shows it", 10, |site| {
+        let said = site.on(name).run("ip address show dev eth0")?;
+        Ok(said.text.contains(" 10.0.0.50/32 "))
+    });
+    waited.map(drop)
 }
 
 fn power_cut(site: &mut Site) -> Result<()> {
