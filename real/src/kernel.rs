@@ -21,7 +21,7 @@ use interfaces::Interface;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use tokio::io::unix::AsyncFd;
 pub use watching::KernelEvent;
@@ -67,8 +67,8 @@ pub struct Kernel {
     own: Own,
     /// Addresses that others have put here, in words.
     strange: Vec<(IpAddr, String)>,
-    /// What the driver was last told to be wrong.
-    alarms: Vec<String>,
+    /// What is wrong, and when it was last seen to be: told to the driver.
+    alarms: BTreeMap<String, LocalTime>,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
 }
@@ -118,7 +118,7 @@ impl Kernel {
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
-            alarms: Vec::new(),
+            alarms: BTreeMap::new(),
             retry: None,
         };
         for link in links {
