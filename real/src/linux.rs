@@ -1,13 +1,13 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
 use crate::clock::Clock;
-use crate::config_file::{FileError, Seats};
+use crate::config_file::{FileError, Path, Seats};
 use crate::control::Asked;
 use crate::driver::{Happening, Shell};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::life::Record;
 use crate::notify::{Notify, watchdog_interval};
-use crate::socket::Sockets;
+use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::{Event, ReleaseId};
@@ -114,6 +114,10 @@ impl Shell for Linux {
         if let Some(kernel) = &mut self.kernel {
             kernel.announce(group, now);
         }
+    }
+
+    fn refusals(&self, path: Path) -> Refusals {
+        self.sockets.refusals(path)
     }
 
     fn reported(&mut self, cluster: usize, event: &Event) {

@@ -30,7 +30,7 @@ pub(crate) struct Lan {
     pub(crate) wire: Socket,
     /// Belongs to the peer.
     pub(crate) peer_udp: UdpSocket,
-    peer_namespace: File,
+    pub(crate) peer_namespace: File,
     pub(crate) runtime: tokio::runtime::Runtime,
     probes: u32,
 }

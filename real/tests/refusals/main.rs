@@ -13,7 +13,7 @@
 mod lan;
 mod seccomp;
 
-use lan::{GROUP, Lan, SLACK, VIP, VIP6, assign, bpf_is_permitted, set_up, unassign};
+use lan::{GROUP, Lan, SLACK, VIP, VIP6, assign, bpf_is_permitted, find, set_up, unassign};
 use onehold::clock::Clock;
 use onehold::config_file;
 use onehold::driver::{Happening, Shell as _};
@@ -569,4 +569,23 @@ proptest! {
     fn whatever_is_refused_and_done_by_others_nothing_stays_open_with_nft(acts in vec(act(), 1..40)) {
         whatever_is_refused(GuardChoice::Nft, acts);
     }
+}
+
+#[test]
+fn an_error_that_lasts_on_a_socket_does_not_keep_the_daemon_from_all_else() {
+    in_a_world(GuardChoice::Nft, |mut world| {
+        let here = world.linux.seats.seats[0].local()[0];
+        let own = find(&mut world.lan.route, "lo").expect("there is one");
+        set_up(&mut world.lan.route, own.index, true);
+        assign(&mut world.lan.route, own.index, here.ip(), 32);
+        let elsewhere = std::net::UdpSocket::bind((here.ip(), 0)).expect("a socket");
+        elsewhere.send_to(b"something", here).expect("it is sent");
+        world.refuser.refuse(0, u32::MAX, libc::ENETDOWN);
+        let (refuser, linux) = (world.refuser.clone(), &mut world.linux);
+        let mut bytes = Vec::new();
+        assert!(refuser.during(|| linux.next(&mut bytes)).is_none());
+        assert!(refuser.refused() > 0, "it was not even tried");
+        world.refuser.refuse(0, 0, 0);
+        assert!(world.linux.next(&mut bytes).is_some(), "it is there later");
+    });
 }
