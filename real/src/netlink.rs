@@ -97,7 +97,7 @@ fn permission(words: &str) -> String {
         "; it has the capabilities: a seccomp filter, a security module or a locked-down kernel \
          refuses it"
     } else {
-        "; in a user namespace capabilities do not reach as far as that"
+        "; in a user namespace CAP_BPF and the like do not reach as far as that"
     }
     .to_owned()
 }
@@ -352,10 +352,11 @@ impl Netlink {
     /// # Errors
     /// What the kernel refused.
     pub fn send(&mut self, request: &mut Request) -> Result<(), Refusal> {
-        self.exchange(request, |_, _| ())
+        self.exchange(request, |_, _| ()).map(drop)
     }
 
-    /// Sends a dump request and hands each message's kind and payload to `each`.
+    /// Sends a dump request and hands each message's kind and payload to `each`, once the dump is
+    /// whole: one during which something changed may lack what did not, and is made again.
     ///
     /// # Errors
     /// What the kernel refused.
@@ -364,14 +365,27 @@ impl Netlink {
         request: &mut Request,
         mut each: impl FnMut(u16, &[u8]),
     ) -> Result<(), Refusal> {
-        self.exchange(request, &mut each)
+        const TRIES: u32 = 16;
+        for _ in 0..TRIES {
+            let mut messages = Vec::new();
+            let whole = self.exchange(request, |kind, message| {
+                messages.push((kind, message.to_vec()));
+            })?;
+            if whole {
+                messages.iter().for_each(|(kind, m)| each(*kind, m));
+                return Ok(());
+            }
+        }
+        let why = "it kept changing while it was listed";
+        Err(io::Error::other(why).into())
     }
 
+    /// Returns whether nothing changed while the kernel answered.
     fn exchange(
         &mut self,
         request: &mut Request,
         mut each: impl FnMut(u16, &[u8]),
-    ) -> Result<(), Refusal> {
+    ) -> Result<bool, Refusal> {
         let first = self.sequence.wrapping_add(1);
         let last = self.sequence.wrapping_add(request.messages);
         self.sequence = last;
@@ -385,6 +399,7 @@ impl Netlink {
             .send_to(&request.buf, &SocketAddr::new(0, 0), 0)?;
 
         let mut failure: Option<Refusal> = None;
+        let mut whole = true;
         loop {
             self.inbox.clear();
             match self.socket.recv(&mut self.inbox, 0) {
@@ -392,11 +407,12 @@ impl Netlink {
                 Err(e) => return Err(failure.unwrap_or_else(|| e.into())),
                 Ok(_) => {}
             }
-            for (kind, sequence, message) in messages(&self.inbox) {
+            for (kind, flags, sequence, message) in messages(&self.inbox) {
                 // An answer to an earlier request, whose end was not waited for.
                 if sequence.wrapping_sub(first) > last.wrapping_sub(first) {
                     continue;
                 }
+                whole &= i32::from(flags) & libc::NLM_F_DUMP_INTR == 0;
                 let done = match i32::from(kind) {
                     libc::NLMSG_ERROR => {
                         let refusal = refusal(message);
@@ -415,21 +431,21 @@ impl Netlink {
                     }
                 };
                 if done {
-                    return failure.map_or(Ok(()), Err);
+                    return failure.map_or(Ok(whole), Err);
                 }
             }
         }
     }
 }
 
-/// The messages of one datagram: kind, sequence, payload.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
+/// The messages of one datagram: kind, flags, sequence, payload.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u16, u32, &[u8])> {
     std::iter::from_fn(move || {
         let len = u32_at(bytes, 0)? as usize;
-        let (kind, sequence) = (u16_at(bytes, 4)?, u32_at(bytes, 8)?);
+        let (kind, flags, sequence) = (u16_at(bytes, 4)?, u16_at(bytes, 6)?, u32_at(bytes, 8)?);
         let payload = bytes.get(HEADER..len)?;
         bytes = bytes.get(len.next_multiple_of(ALIGN)..).unwrap_or(&[]);
-        Some((kind, sequence, payload))
+        Some((kind, flags, sequence, payload))
     })
 }
 

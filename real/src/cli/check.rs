@@ -10,6 +10,9 @@ use onehold_core::time::Span;
 use std::fmt::Write as _;
 use std::path::Path;
 
+/// Of more IPv6 addresses `check` warns.
+const MANY_IPV6: usize = 128;
+
 /// Reads the file as `run` would and describes it.
 ///
 /// # Errors
@@ -268,6 +271,15 @@ fn warnings(source: &Source, file: &ConfigFile, config: &Config) -> Vec<String> 
             "timing.guard_slack: below 5ms only the BPF guard was measured to keep it; add guard = \"bpf\""
                 .to_owned(),
         );
+    }
+    let ipv6 = (config.groups().iter().flat_map(|g| &g.addresses))
+        .filter(|p| p.address.is_ipv6())
+        .count();
+    if ipv6 > MANY_IPV6 {
+        all.push(format!(
+            "groups: {ipv6} IPv6 addresses: Linux takes up to a millisecond for each, so taking hold takes \
+             longer than with the {MANY_IPV6} that were tried; route a prefix to one address instead"
+        ));
     }
     if file.timing.profile == Profile::Fast {
         all.push(

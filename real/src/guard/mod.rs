@@ -113,10 +113,11 @@ impl Guard {
     }
 
     fn open_bpf(&mut self, route: &mut Netlink, links: &[Link]) -> Result<(), KernelError> {
+        let programs = bpf::Programs::load(&self.keys)?;
         let clock = bpf::Clock::load()?;
         clock.agrees()?;
         self.clock = Some(clock);
-        self.gate = Gate::Bpf(bpf::Programs::load(&self.keys)?);
+        self.gate = Gate::Bpf(programs);
         links
             .iter()
             .try_for_each(|link| self.install(route, link, links))

@@ -21,6 +21,9 @@ use onehold_core::time::{LocalTime, Span};
 const TOKEN: Span = Span::from_millis(20);
 /// How coarse the kernel counts a timeout (`HZ=100` at worst).
 const JIFFY: Span = Span::from_millis(10);
+/// Most elements in one message: an attribute is at most 64 KiB long, and a batch at most what the
+/// socket's buffer takes.
+const CHUNK: usize = 1024;
 const PRIORITIES: [(&str, u32, i32); 2] = [("in", 0, -400), ("out", 1, 400)];
 
 /// The table, as long as this process lives: the kernel lets nobody else change an owned one.
@@ -162,13 +165,22 @@ impl Table {
                 }
             }
         }
-        elements(r, NEW_ELEMENTS, netlink::NLM_F_ACK, name, "vip", keys, None);
+        for keys in keys.chunks(CHUNK) {
+            elements(r, NEW_ELEMENTS, 0, name, "vip", keys, None);
+        }
+        // A last message, to be answered.
+        nft(r, NEW_TABLE, netlink::NLM_F_ACK).string(TABLE_NAME, name);
         finish(r);
         netlink.send(r)
     }
 
-    /// Lets `keys` be effective until `deadline`, or fails and changes nothing.
+    /// Lets `keys` be effective until `deadline`. What fails changes nothing.
     pub(super) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
+        keys.chunks(CHUNK)
+            .try_for_each(|keys| self.hold_some(keys, deadline))
+    }
+
+    fn hold_some(&mut self, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
         const TRIES: u32 = 3;
         for _ in 0..TRIES {
             match self.try_hold(keys, deadline) {
@@ -236,6 +248,10 @@ impl Table {
 
     /// Mutes `keys` now.
     pub(super) fn shut(&mut self, keys: &[Key]) -> Result<(), KernelError> {
+        keys.chunks(CHUNK).try_for_each(|keys| self.shut_some(keys))
+    }
+
+    fn shut_some(&mut self, keys: &[Key]) -> Result<(), KernelError> {
         let Self {
             netlink,
             name,
@@ -261,6 +277,11 @@ impl Table {
 
     /// Drops `keys` from what is guarded.
     pub(super) fn forget(&mut self, keys: &[Key]) -> Result<(), KernelError> {
+        keys.chunks(CHUNK)
+            .try_for_each(|keys| self.forget_some(keys))
+    }
+
+    fn forget_some(&mut self, keys: &[Key]) -> Result<(), KernelError> {
         let Self {
             netlink,
             name,
