@@ -14,6 +14,9 @@ use tokio::io::unix::AsyncFd;
 /// a wait for an answer that was lost.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often a list is asked for again that changed while it was read.
+const LISTS: u32 = 16;
+
 const HEADER: usize = 16;
 const ALIGN: usize = 4;
 
@@ -355,37 +358,43 @@ impl Netlink {
         self.exchange(request, |_, _| ()).map(drop)
     }
 
-    /// Sends a dump request and hands each message's kind and payload to `each`, once the dump is
-    /// whole: one during which something changed may lack what did not, and is made again.
+    /// Sends a dump request and hands each message's kind and payload to `each`: of a list that did
+    /// not change while it was read, for one that did may lack what was there all the time.
     ///
     /// # Errors
-    /// What the kernel refused.
+    /// What the kernel refused; or the list changes faster than it can be read.
     pub fn dump(
         &mut self,
         request: &mut Request,
         mut each: impl FnMut(u16, &[u8]),
     ) -> Result<(), Refusal> {
-        const TRIES: u32 = 16;
-        for _ in 0..TRIES {
-            let mut messages = Vec::new();
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for _ in 0..LISTS {
+            bytes.clear();
+            ends.clear();
             let whole = self.exchange(request, |kind, message| {
-                messages.push((kind, message.to_vec()));
+                bytes.extend_from_slice(message);
+                ends.push((kind, bytes.len()));
             })?;
-            if whole {
-                messages.iter().for_each(|(kind, m)| each(*kind, m));
+            if whole == Whole::Yes {
+                let mut from = 0;
+                for (kind, to) in ends {
+                    each(kind, bytes.get(from..to).unwrap_or(&[]));
+                    from = to;
+                }
                 return Ok(());
             }
         }
-        let why = "it kept changing while it was listed";
+        let why = "it changes faster than it can be read; who keeps changing it?";
         Err(io::Error::other(why).into())
     }
 
-    /// Returns whether nothing changed while the kernel answered.
+    /// Says whether a list that was asked for is one, or changed while it was read.
     fn exchange(
         &mut self,
         request: &mut Request,
         mut each: impl FnMut(u16, &[u8]),
-    ) -> Result<bool, Refusal> {
+    ) -> Result<Whole, Refusal> {
         let first = self.sequence.wrapping_add(1);
         let last = self.sequence.wrapping_add(request.messages);
         self.sequence = last;
@@ -399,7 +408,7 @@ impl Netlink {
             .send_to(&request.buf, &SocketAddr::new(0, 0), 0)?;
 
         let mut failure: Option<Refusal> = None;
-        let mut whole = true;
+        let mut whole = Whole::Yes;
         loop {
             self.inbox.clear();
             match self.socket.recv(&mut self.inbox, 0) {
@@ -407,12 +416,20 @@ impl Netlink {
                 Err(e) => return Err(failure.unwrap_or_else(|| e.into())),
                 Ok(_) => {}
             }
-            for (kind, flags, sequence, message) in messages(&self.inbox) {
+            for message in messages(&self.inbox) {
+                let Message {
+                    kind,
+                    flags,
+                    sequence,
+                    payload: message,
+                } = message;
                 // An answer to an earlier request, whose end was not waited for.
                 if sequence.wrapping_sub(first) > last.wrapping_sub(first) {
                     continue;
                 }
-                whole &= i32::from(flags) & libc::NLM_F_DUMP_INTR == 0;
+                if i32::from(flags) & libc::NLM_F_DUMP_INTR != 0 {
+                    whole = Whole::No;
+                }
                 let done = match i32::from(kind) {
                     libc::NLMSG_ERROR => {
                         let refusal = refusal(message);
@@ -438,14 +455,32 @@ impl Netlink {
     }
 }
 
-/// The messages of one datagram: kind, flags, sequence, payload.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u16, u32, &[u8])> {
+/// Whether what was read is a list of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whole {
+    Yes,
+    No,
+}
+
+struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    payload: &'a [u8],
+}
+
+/// The messages of one datagram.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let len = u32_at(bytes, 0)? as usize;
-        let (kind, flags, sequence) = (u16_at(bytes, 4)?, u16_at(bytes, 6)?, u32_at(bytes, 8)?);
-        let payload = bytes.get(HEADER..len)?;
+        let message = Message {
+            kind: u16_at(bytes, 4)?,
+            flags: u16_at(bytes, 6)?,
+            sequence: u32_at(bytes, 8)?,
+            payload: bytes.get(HEADER..len)?,
+        };
         bytes = bytes.get(len.next_multiple_of(ALIGN)..).unwrap_or(&[]);
-        Some((kind, flags, sequence, payload))
+        Some(message)
     })
 }
 
