@@ -6,6 +6,7 @@
 #[allow(dead_code)] // not every test needs all of it
 mod lan;
 mod many;
+mod nft;
 mod transit;
 
 use lan::{GROUP, HOST, Lan, SLACK, VIP, VIP6, bpf_is_permitted};
