@@ -139,6 +139,12 @@ impl Kernel {
         self.guard.shortcoming()
     }
 
+    /// By how much the guard ends every hold before its deadline.
+    #[must_use]
+    pub fn ends_early(&self) -> Span {
+        self.guard.ends_early()
+    }
+
     /// tells the neighbours now, and goes on doing so until the group is released.
     pub fn announce(&mut self, id: GroupId, now: LocalTime) {
         let group = &mut self.groups[usize::from(id.0)];
