@@ -11,8 +11,10 @@ mod watching;
 
 use crate::address::{self, Link};
 use crate::announce::Schedule;
+use crate::config_file::Path;
 use crate::guard::{Guard, Key, key};
 pub use crate::guard::{GuardChoice, boottime};
+use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Netlink, Watch};
 use fitness::{Fitness, Own, Told};
@@ -71,6 +73,7 @@ pub struct Kernel {
     alarms: BTreeMap<String, LocalTime>,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
+    pub(crate) neighbours: Neighbours,
 }
 
 impl Kernel {
@@ -120,6 +123,7 @@ impl Kernel {
             strange: Vec::new(),
             alarms: BTreeMap::new(),
             retry: None,
+            neighbours: Neighbours::default(),
         };
         for link in links {
             kernel.settle_on(link);
@@ -154,6 +158,11 @@ impl Kernel {
         self.wake(now);
     }
 
+    /// Keeps the kernel's knowledge of where the peers are, while they are silent.
+    pub fn keep_neighbours(&mut self, paths: impl Iterator<Item = Path>) {
+        self.neighbours = Neighbours::new(paths, boottime());
+    }
+
     /// When [`Self::wake`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<LocalTime> {
@@ -161,7 +170,8 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        announcements.chain(self.retry).min()
+        let own = self.retry.into_iter().chain(self.neighbours.poll_timeout());
+        announcements.chain(own).min()
     }
 
     /// Does what is due.
@@ -182,6 +192,9 @@ impl Kernel {
         }
         if self.retry.is_some_and(|retry| retry <= now) {
             self.look();
+        }
+        if let Err(e) = self.neighbours.wake(&mut self.route, now) {
+            tracing::debug!("{e}");
         }
     }
 
