@@ -180,14 +180,16 @@ fn open_kernel(seat: &Seat) -> Result<Kernel, RunError> {
     let timing = config.timing();
     // The gates of two clusters on one host must not meddle with each other.
     let instance = format!("{:x}", config.cluster().0);
-    Kernel::open(
+    let mut kernel = Kernel::open(
         &instance,
         groups,
         seat.guard(),
         timing.slack(),
         timing.lease(),
     )
-    .map_err(failed)
+    .map_err(failed)?;
+    kernel.lives_at(seat.local().iter().map(|a| a.ip()).collect());
+    Ok(kernel)
 }
 
 fn log_guard(guard: &GuardInForce) {

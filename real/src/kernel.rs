@@ -4,6 +4,7 @@
 //! take the gate away from an address that may be there, or trust its memory of the kernel's
 //! state where the kernel can be asked. A netlink notification is only a hint to look.
 
+mod fitness;
 mod holding;
 mod interfaces;
 mod watching;
@@ -14,6 +15,7 @@ use crate::guard::{Guard, Key, key};
 pub use crate::guard::{GuardChoice, boottime};
 pub use crate::netlink::KernelError;
 use crate::netlink::{Netlink, Watch};
+use fitness::{Fitness, Own, Told};
 use holding::Hold;
 use interfaces::Interface;
 use onehold_core::advert::GroupId;
@@ -45,8 +47,9 @@ struct Group {
     announcing: Option<Schedule>,
     /// When a foreign claim was last told.
     claimed: Option<LocalTime>,
+    fitness: Fitness,
     /// What the driver was last told.
-    told: Option<Result<(), String>>,
+    told: Option<Told>,
 }
 
 /// The kernel's side of all groups. One owner, all calls block shortly.
@@ -60,8 +63,12 @@ pub struct Kernel {
     interfaces: Vec<Interface>,
     lease: Span,
     events: VecDeque<KernelEvent>,
-    /// Addresses that others have put here, as far as told.
-    foreign: Vec<IpAddr>,
+    /// Where this member lives.
+    own: Own,
+    /// Addresses that others have put here, in words.
+    strange: Vec<(IpAddr, String)>,
+    /// What the driver was last told to be wrong.
+    alarms: Vec<String>,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
 }
@@ -95,6 +102,8 @@ impl Kernel {
             .filter(|link| link.ethernet && interfaces.iter().any(|i| i.name == link.name))
             .cloned()
             .collect();
+        let floating: Vec<IpAddr> = groups.iter().flat_map(|g| g.addresses.clone()).collect();
+        holding::refuse_own(&floating, &all, &address::list(&mut route)?)?;
         let keys: Vec<Key> = groups.iter().flat_map(|g| &g.keys).copied().collect();
         let name = format!("onehold-{instance}");
         let guard = Guard::open(choice, &name, &keys, slack, &mut route, &links, &all)?;
@@ -107,21 +116,15 @@ impl Kernel {
             interfaces,
             lease,
             events: VecDeque::new(),
-            foreign: Vec::new(),
+            own: Own::unknown(),
+            strange: Vec::new(),
+            alarms: Vec::new(),
             retry: None,
         };
         for link in links {
             kernel.settle_on(link);
         }
         Ok(kernel)
-    }
-
-    /// Whether a group could be served from here, or why not.
-    ///
-    /// # Errors
-    /// The reason, in words.
-    pub fn eligible(&self, id: GroupId) -> Result<(), String> {
-        self.interfaces[self.groups[usize::from(id.0)].interface].eligible()
     }
 
     /// Which guard is in force: `bpf`, `nft` or `none`.
@@ -236,6 +239,7 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
             hold: None,
             announcing: None,
             claimed: None,
+            fitness: Fitness::default(),
             told: None,
         });
     }

@@ -15,6 +15,7 @@ pub mod linux;
 pub mod metrics;
 pub mod netlink;
 pub mod notify;
+pub mod pace;
 mod readiness;
 mod realtime;
 pub mod secret;

@@ -1,13 +1,13 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
 use crate::clock::Clock;
-use crate::config_file::{FileError, Seats};
+use crate::config_file::{FileError, Path, Seats};
 use crate::control::Asked;
 use crate::driver::{Happening, Shell};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::life::Record;
 use crate::notify::{Notify, watchdog_interval};
-use crate::socket::Sockets;
+use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::{Event, ReleaseId};
@@ -22,8 +22,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// After what time something that the kernel refused is tried again.
 const RETRY: Span = Span::from_millis(100);
-/// How long a group that the kernel refused to hold stays ineligible.
-const PENANCE: Span = Span::from_millis(1_000);
+/// Most of the kernel's events that a turn is told of; more wait for the next.
+const MAX_EVENTS: usize = 64;
 /// A foreign claim is logged this often at most.
 const CLAIM_LOG: Span = Span::from_millis(10_000);
 
@@ -63,8 +63,6 @@ pub struct Later {
     releases: Vec<(GroupId, ReleaseId)>,
     /// When they are.
     release_at: Option<LocalTime>,
-    /// Groups that the kernel refused to hold, and when to look at them again.
-    refused: Vec<(GroupId, LocalTime)>,
     reload: Option<oneshot::Receiver<Result<Seats, FileError>>>,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
@@ -106,9 +104,6 @@ impl Shell for Linux {
         if let Err(e) = kernel.hold_until(group, deadline) {
             tracing::error!("can't hold: {e}");
             self.input(Input::Refused { group }, Some(e.to_string()));
-            self.later
-                .refused
-                .push((group, self.clock.now().plus(PENANCE)));
         }
     }
 
@@ -117,6 +112,10 @@ impl Shell for Linux {
         if let Some(kernel) = &mut self.kernel {
             kernel.announce(group, now);
         }
+    }
+
+    fn refusals(&self, path: Path) -> Refusals {
+        self.sockets.refusals(path)
     }
 
     fn reported(&mut self, cluster: usize, event: &Event) {
@@ -159,6 +158,12 @@ impl Linux {
                 vec![role; s.config.groups().len()]
             })
             .collect();
+        // Whether it may hold, the node must know before its first turn.
+        if let Some(kernel) = &mut self.kernel {
+            for event in kernel.first_look() {
+                self.kernel_event(event);
+            }
+        }
         self.notify.ready(&self.roles());
     }
 
@@ -191,9 +196,11 @@ impl Linux {
         if !self.later.happened.is_empty() {
             any = Poll::Ready(()); // such as the kernel's confirmation of what the last turn let go
         }
-        if let Some(kernel) = &mut self.kernel
-            && let Poll::Ready(event) = kernel.poll_event(cx)
-        {
+        for _ in 0..MAX_EVENTS {
+            let event = self.kernel.as_mut().map(|kernel| kernel.poll_event(cx));
+            let Some(Poll::Ready(event)) = event else {
+                break;
+            };
             self.kernel_event(event);
             any = Poll::Ready(());
         }
@@ -225,7 +232,6 @@ impl Linux {
         let own = [
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.later.release_at,
-            self.later.refused.iter().map(|(_, at)| *at).min(),
             self.feed_watchdog_at(),
         ];
         let at = own
@@ -249,12 +255,6 @@ impl Linux {
         if self.later.release_at.is_some_and(|at| at <= now) {
             self.try_releases();
         }
-        let (due, rest) = self.later.refused.drain(..).partition(|(_, at)| *at <= now);
-        self.later.refused = rest;
-        let due: Vec<(GroupId, LocalTime)> = due;
-        for (group, _) in due {
-            self.tell_eligible(group);
-        }
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.later.fed_watchdog = Some(now);
             self.notify.watchdog();
@@ -268,18 +268,6 @@ impl Linux {
                 .fed_watchdog
                 .map_or(LocalTime::from_nanos(0), |at| at.plus(interval)),
         )
-    }
-
-    fn tell_eligible(&mut self, group: GroupId) {
-        let Some(kernel) = &self.kernel else { return };
-        let why = kernel.eligible(group).err();
-        self.input(
-            Input::Eligible {
-                group,
-                eligible: why.is_none(),
-            },
-            why,
-        );
     }
 
     /// R-8: nothing is confirmed that the kernel did not confirm.
@@ -331,12 +319,14 @@ impl Linux {
                 tracing::warn!("{name}: somebody removed {address} while it is held; put back");
                 self.input(Input::ForeignClaim { group }, None); // neighbours may have lost it (R-16)
             }
-            KernelEvent::AddressForeign { group, address } => {
+            KernelEvent::Whole { group, whole } => {
                 let name = self.group_name(group);
-                tracing::warn!(
-                    "{name}: {address} is on this host though it is not held; remove it from the \
-                     host's own network configuration"
-                );
+                match &whole {
+                    Ok(()) => tracing::info!("{name}: the kernel takes all its addresses"),
+                    Err(why) => tracing::warn!("{name}: can't be held whole here: {why}"),
+                }
+                let healthy = whole.is_ok();
+                self.input(Input::Health { group, healthy }, whole.err());
             }
             KernelEvent::Alarms(alarms) => self.later.happened.push_back(Happening::Alarms {
                 cluster: 0,

@@ -179,6 +179,12 @@ pub struct PathStatus {
     pub heard_ms_ago: Option<f64>,
     /// How many did.
     pub received: u64,
+    /// How many of ours the network refused to carry, as far as this host was told.
+    pub refused: u64,
+    /// How long ago it last did.
+    pub refused_ms_ago: Option<f64>,
+    /// Why.
+    pub refused_because: Option<String>,
 }
 
 /// Datagrams since the start.
@@ -258,7 +264,12 @@ impl Status {
                     p.name, self.config
                 ));
             } else if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
-                alarms.push(format!("{} is not heard", p.name));
+                let why = p.paths.iter().find_map(refused_lately);
+                alarms.push(format!(
+                    "{} is not heard{}",
+                    p.name,
+                    why.unwrap_or_default()
+                ));
             } else if !p.two_way {
                 alarms.push(format!(
                     "{} is heard, but does not hear this member",
@@ -271,8 +282,10 @@ impl Status {
                 };
                 for w in p.paths.iter().filter(silent) {
                     alarms.push(format!(
-                        "{} is not heard on the path from {}",
-                        p.name, w.remote
+                        "{} is not heard on the path from {}{}",
+                        p.name,
+                        w.remote,
+                        refused_lately(w).unwrap_or_default()
                     ));
                 }
             }
@@ -375,6 +388,14 @@ impl Group {
     }
 }
 
+/// Why the network refused what was sent lately, if it did: for the end of an alarm.
+fn refused_lately(path: &PathStatus) -> Option<String> {
+    const LATELY: f64 = 10_000.0;
+    let why = path.refused_because.as_ref()?;
+    let lately = path.refused_ms_ago? < LATELY;
+    lately.then(|| format!("; what is sent to {} comes back: {why}", path.remote))
+}
+
 /// What is wrong with its kernel or its service.
 fn unfit(g: &GroupSnapshot, m: &GroupMetrics) -> Vec<String> {
     let because = |bad: bool, why: &Option<String>, unknown: &str| {
@@ -445,6 +466,9 @@ fn peers(snapshot: &Snapshot, config: &Config, metrics: &Metrics, now: LocalTime
                     remote: w.path.remote.to_string(),
                     heard_ms_ago: w.heard_at.map(|at| ms(now.since(at))),
                     received: w.received,
+                    refused: w.refusals.count,
+                    refused_ms_ago: w.refusals.last.as_ref().map(|(at, _)| ms(now.since(*at))),
+                    refused_because: w.refusals.last.as_ref().map(|(_, why)| why.clone()),
                 })
                 .collect(),
         }

@@ -8,6 +8,7 @@
 
 mod bpf;
 mod nft;
+mod policy;
 mod tc;
 
 use crate::address::Link;
@@ -48,6 +49,8 @@ pub(crate) struct Guard {
     made: Vec<u32>,
     /// Why no better gate is in force.
     shortcoming: Option<String>,
+    /// BPF's clock, if it ends the leases.
+    clock: Option<bpf::Clock>,
 }
 
 #[derive(Debug)]
@@ -82,6 +85,7 @@ impl Guard {
             keys: keys.to_vec(),
             made: Vec::new(),
             shortcoming: None,
+            clock: None,
         };
         for key in guard.earlier(route, all) {
             if !guard.keys.contains(&key) {
@@ -98,8 +102,7 @@ impl Guard {
             GuardChoice::Auto => {
                 if let Err(bpf) = guard.open_bpf(route, links) {
                     guard.open_nft(route, links).map_err(|nft| {
-                        let why =
-                            format!("bpf: {bpf}. nft: {nft}. Fix either, or say guard = none");
+                        let why = format!("bpf: {bpf}. nft: {nft}. Either will do");
                         KernelError::refused("opening a guard", why)
                     })?;
                     guard.shortcoming = Some(bpf.to_string());
@@ -110,6 +113,9 @@ impl Guard {
     }
 
     fn open_bpf(&mut self, route: &mut Netlink, links: &[Link]) -> Result<(), KernelError> {
+        let clock = bpf::Clock::load()?;
+        clock.agrees()?;
+        self.clock = Some(clock);
         self.gate = Gate::Bpf(bpf::Programs::load(&self.keys)?);
         links
             .iter()
@@ -152,6 +158,12 @@ impl Guard {
     /// Every address that is guarded.
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    /// Whether the gate still goes by this process's clock: one that was restored from a checkpoint
+    /// may be in another time namespace than before.
+    pub(crate) fn same_clock(&self) -> Result<(), KernelError> {
+        self.clock.as_ref().map_or(Ok(()), bpf::Clock::agrees)
     }
 
     /// Puts a gate on `link`, replacing what is there without a moment of none. With nftables
