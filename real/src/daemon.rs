@@ -104,8 +104,10 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
         guard = GuardInForce {
             name: opened.guard_name().to_owned(),
             why_not_better: opened.guard_shortcoming().map(str::to_owned),
+            ends_early: opened.ends_early(),
         };
         log_guard(&guard);
+        opened.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
         for exposure in opened.exposures().map_err(failed)? {
             tracing::warn!("{exposure}");
         }

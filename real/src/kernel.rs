@@ -11,8 +11,10 @@ mod watching;
 
 use crate::address::{self, Link};
 use crate::announce::Schedule;
+use crate::config_file::Path;
 use crate::guard::{Guard, Key, key};
 pub use crate::guard::{GuardChoice, boottime};
+use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Netlink, Watch};
 use fitness::{Fitness, Own, Told};
@@ -21,7 +23,7 @@ use interfaces::Interface;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use tokio::io::unix::AsyncFd;
 pub use watching::KernelEvent;
@@ -67,10 +69,11 @@ pub struct Kernel {
     own: Own,
     /// Addresses that others have put here, in words.
     strange: Vec<(IpAddr, String)>,
-    /// What the driver was last told to be wrong.
-    alarms: Vec<String>,
+    /// What is wrong, and when it was last seen to be: told to the driver.
+    alarms: BTreeMap<String, LocalTime>,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
+    pub(crate) neighbours: Neighbours,
 }
 
 impl Kernel {
@@ -118,8 +121,9 @@ impl Kernel {
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
-            alarms: Vec::new(),
+            alarms: BTreeMap::new(),
             retry: None,
+            neighbours: Neighbours::default(),
         };
         for link in links {
             kernel.settle_on(link);
@@ -139,6 +143,12 @@ impl Kernel {
         self.guard.shortcoming()
     }
 
+    /// By how much the guard ends every hold before its deadline.
+    #[must_use]
+    pub fn ends_early(&self) -> Span {
+        self.guard.ends_early()
+    }
+
     /// tells the neighbours now, and goes on doing so until the group is released.
     pub fn announce(&mut self, id: GroupId, now: LocalTime) {
         let group = &mut self.groups[usize::from(id.0)];
@@ -148,6 +158,11 @@ impl Kernel {
         self.wake(now);
     }
 
+    /// Keeps the kernel's knowledge of where the peers are, while they are silent.
+    pub fn keep_neighbours(&mut self, paths: impl Iterator<Item = Path>) {
+        self.neighbours = Neighbours::new(paths, boottime());
+    }
+
     /// When [`Self::wake`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<LocalTime> {
@@ -155,7 +170,8 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        announcements.chain(self.retry).min()
+        let own = self.retry.into_iter().chain(self.neighbours.poll_timeout());
+        announcements.chain(own).min()
     }
 
     /// Does what is due.
@@ -176,6 +192,9 @@ impl Kernel {
         }
         if self.retry.is_some_and(|retry| retry <= now) {
             self.look();
+        }
+        if let Err(e) = self.neighbours.wake(&mut self.route, now) {
+            tracing::debug!("{e}");
         }
     }
 
