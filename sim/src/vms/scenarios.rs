@@ -204,14 +204,17 @@ fn tutorial(site: &mut Site) -> Result<()> {
     site.held_by("lb1", 60)?;
     site.on("lb0").await_reboot(&asked)?;
     site.held_by("lb0", BOOT)?;
-    let lost = site
+    let loop_said = site
         .on("w")
-        .sh("grep -c '^curl: ([0-9]*) ' /root/curl.log || true")?;
-    let pages = site.on("w").sh("grep -c 'Failover test' /root/curl.log")?;
-    let (lost, pages): (u32, u32) = (lost.parse().unwrap_or(99), pages.parse().unwrap_or(0));
-    if lost > 2 || pages < 10 {
+        .sh("grep -E -o '^curl: [(]|Failover test' /root/curl.log")?;
+    let asked: Vec<bool> = loop_said.lines().map(|l| l.starts_with('F')).collect();
+    let missed = asked.chunk_by(|a, b| a == b).filter(|run| !run[0]);
+    let in_a_row = missed.map(<[bool]>::len).max().unwrap_or(0);
+    // A busy machine alone costs one now and then.
+    if in_a_row > 3 || asked.len() < 10 {
         return Err(err(format!(
-            "the curl loop got {pages} pages, and missed {lost}"
+            "of {} pages the curl loop missed {in_a_row} in a row",
+            asked.len()
         )));
     }
 
