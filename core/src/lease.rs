@@ -11,6 +11,24 @@
 //!
 //! where H' is the largest of H and the leases of earlier lives on this host. D and Q are
 //! derived here, rounded up, so nobody can configure an unsafe pair.
+//!
+//! Whose is each number? Many are another member's, and are taken from one's own file: so all of them
+//! are digested.
+//!
+//! | in | of | whose |
+//! |---|---|---|
+//! | a lease's end (R-7) | H | the holder's own |
+//! | D: until when a vote is bound (R-4) | H, κ | the holder's, and its kernel's |
+//! | | ρ | both clocks': the holder's may be slow, the voter's fast |
+//! | a holder's own vote, when it stops asking (R-5) | κ | its own kernel's |
+//! | Q (R-9) | H' | whomever this host's earlier lives voted for, and itself |
+//! | | κ, ρ | as in D |
+//! | P: how far apart the words of a living peer are (R-14) | i | the *peer's*: its pace, and how late its turns are before it knows; i/4 for the network |
+//! | S: how long a silent peer may hold (R-14) | H, κ, i | the *peer's*: its lease, its kernel, and how much younger what it sent last is than what arrived |
+//! | what is late, hurry, oversleep (R-13, R-18) | i | its own, and the peer's P and S count on it |
+//! | heard, two-way (R-10) | D | the hearer's own |
+//! | useful (R-7, R-12) | H | the asker's: its own, or the heir's |
+//! | D + Q of silence (R-17) | H, κ, ρ | the peer's |
 
 use crate::time::{LocalTime, Span};
 use core::fmt;
@@ -225,6 +243,20 @@ impl Timing {
         self.lease_end(asked_at) > now.plus(self.lease.part(4))
     }
 
+    /// the longest round trip at which a holder's renewals follow each other without a gap, when its
+    /// guard ends every hold `early`. An ask is sent every i, its vote comes up to i/2 later than the round
+    /// trip, and what the ask before gave must still run. Nothing if no round trip is short
+    /// enough.
+    #[must_use]
+    pub fn longest_round_trip(&self, early: Span) -> Option<Span> {
+        let lease = self.lease.as_nanos();
+        let gone = self.late().plus(early).as_nanos();
+        let left = lease.checked_sub(gone).filter(|left| *left > 0)?;
+        // A lease of which less than a quarter is left is not worth taking.
+        let useful = lease.saturating_sub(self.lease.part(4).as_nanos());
+        Some(Span::from_nanos(left.min(useful)))
+    }
+
     /// how late a wake-up may be, or how long a turn may take, before it counts as sleep.
     #[must_use]
     pub const fn oversleep(&self) -> Span {
@@ -249,6 +281,13 @@ impl Timing {
     pub fn survive_after(&self) -> Span {
         let held = self.lease.plus(self.slack);
         outlast(held.plus(self.late()), self.drift_ppm)
+    }
+
+    /// beside one that refuses our adverts as we do its, and comes first in the order of R-15, a
+    /// standby waits for S and 1.5 i, so that two whose silences began together don't take hold together.
+    #[must_use]
+    pub fn defer_after(&self) -> Span {
+        self.survive_after().plus(self.late())
     }
 
     /// the pace of a sender in a hurry.
@@ -317,6 +356,28 @@ mod tests {
         ] {
             assert!(Timing::prove(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn r7_what_the_guard_takes_of_a_lease_is_missing_from_the_round_trip() {
+        let ms = Span::from_millis;
+        let of = |interval, lease, early| {
+            let spec = TimingSpec {
+                interval: ms(interval),
+                lease: ms(lease),
+                ..TimingSpec::default()
+            };
+            let timing = Timing::prove(spec).unwrap();
+            timing.longest_round_trip(ms(early))
+        };
+        assert_eq!(of(100, 450, 0), Some(ms(300)));
+        assert_eq!(of(100, 450, 30), Some(ms(270)));
+        assert_eq!(of(20, 60, 0), Some(ms(30)));
+        assert_eq!(of(20, 60, 12), Some(ms(18)));
+        assert_eq!(of(20, 60, 30), None);
+        assert_eq!(of(20, 60, 100), None);
+        // A lease of which less than a quarter is left is not worth taking.
+        assert_eq!(of(10, 400, 0), Some(ms(300)));
     }
 
     proptest! {

@@ -104,6 +104,7 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
         guard = GuardInForce {
             name: opened.guard_name().to_owned(),
             why_not_better: opened.guard_shortcoming().map(str::to_owned),
+            ends_early: opened.ends_early(),
         };
         log_guard(&guard);
         let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));

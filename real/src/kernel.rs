@@ -75,8 +75,8 @@ pub struct Kernel {
     strangers: BTreeMap<IpAddr, Stranger>,
     /// Which addresses belong to no network, in words.
     astray: Vec<String>,
-    /// What the driver was last told to be wrong.
-    alarms: Vec<String>,
+    /// What is wrong, and when it was last seen to be: told to the driver.
+    alarms: BTreeMap<String, LocalTime>,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
     pub(crate) neighbours: Neighbours,
@@ -129,7 +129,7 @@ impl Kernel {
             strange: Vec::new(),
             strangers: BTreeMap::new(),
             astray: Vec::new(),
-            alarms: Vec::new(),
+            alarms: BTreeMap::new(),
             retry: None,
             neighbours: Neighbours::default(),
         };
@@ -149,6 +149,12 @@ impl Kernel {
     #[must_use]
     pub fn guard_shortcoming(&self) -> Option<&str> {
         self.guard.shortcoming()
+    }
+
+    /// By how much the guard ends every hold before its deadline.
+    #[must_use]
+    pub fn ends_early(&self) -> Span {
+        self.guard.ends_early()
     }
 
     /// tells the neighbours now, and goes on doing so until the group is released.

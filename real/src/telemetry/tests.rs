@@ -28,6 +28,8 @@ fn events() -> Vec<Event> {
         role(Holder, Releasing, Why::Stop),
         role(Holder, Releasing, Why::Unready),
         role(Holder, Releasing, Why::Conflict),
+        role(Holder, Releasing, Why::Strange),
+        role(Holder, Releasing, Why::Unable),
         role(Holder, Releasing, Why::KernelRefused),
         role(Holder, Releasing, Why::Unhealthy),
         role(Releasing, Standby, Why::Muted),
@@ -40,6 +42,7 @@ fn events() -> Vec<Event> {
         Event::Ready,
         Event::Overslept,
         Event::Conflict { group: GROUP, peer },
+        Event::Strange { group: GROUP },
         Event::Refused {
             group: GROUP,
             refusal: Refusal::NotHolder,
@@ -144,4 +147,24 @@ fn the_level_changes_while_running() {
         tracing::info!("heard");
     });
     assert_eq!(*buffer.0.lock().unwrap(), b"<6>heard\n");
+}
+
+#[test]
+fn what_happens_again_and_again_is_said_once_and_what_is_so_now_each_time() {
+    let seat = seat(THREE, "lb0");
+    for (format, lines) in [(LogFormat::Text, 7), (LogFormat::Json, 7)] {
+        let buffer = Buffer::default();
+        let subscriber = tracing_subscriber::registry().with(layer(format, true, buffer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..3 {
+                report_other_config(MemberId(1), ConfigDigest(7), &seat.config, None);
+                tracing::warn!("somebody removed 10.0.0.50; put back");
+                report(&events()[3], &seat.config, None);
+            }
+            report_alarms((vec!["it is full".to_owned()], vec![]));
+            report_alarms((vec![], vec!["it is full".to_owned()]));
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), lines, "{text}");
+    }
 }
