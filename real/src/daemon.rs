@@ -107,7 +107,8 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
             ends_early: opened.ends_early(),
         };
         log_guard(&guard);
-        opened.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
+        let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
+        opened.keep_neighbours(other.flat_map(|peer| seat.paths(peer)));
         for exposure in opened.exposures().map_err(failed)? {
             tracing::warn!("{exposure}");
         }

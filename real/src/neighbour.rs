@@ -154,24 +154,43 @@ fn is_going(entry: Option<Entry>, last: Place) -> bool {
 
 /// Behind which interface a peer is without a gateway between; nothing if it is not, or on this host.
 fn on_link(route: &mut Netlink, path: Path) -> Option<u32> {
-    let (from, to) = (path.local.ip(), path.remote.ip());
+    let hop = hop(route, Some(path.local.ip()), path.remote.ip())?;
+    (!hop.here && !hop.gateway).then_some(hop.index)
+}
+
+/// Where the kernel would send something.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop {
+    /// By which interface.
+    pub index: u32,
+    /// To itself.
+    pub here: bool,
+    /// To a gateway.
+    pub gateway: bool,
+}
+
+/// Asks the kernel where it would send something.
+pub fn hop(route: &mut Netlink, from: Option<IpAddr>, to: IpAddr) -> Option<Hop> {
     let bits = if to.is_ipv4() { 32 } else { 128 };
     let mut request = Request::new();
     // struct rtmsg: family, prefix lengths of destination and source, and nothing else.
     let mut fixed = [0; 12];
-    fixed[..3].copy_from_slice(&[family(to), bits, bits]);
+    fixed[..3].copy_from_slice(&[family(to), bits, from.map_or(0, |_| bits)]);
     request.message(libc::RTM_GETROUTE, netlink::NLM_F_ACK, &fixed);
-    request
-        .attr(RTA_DST, &octets(to))
-        .attr(RTA_SRC, &octets(from));
+    request.attr(RTA_DST, &octets(to));
+    if let Some(from) = from {
+        request.attr(RTA_SRC, &octets(from));
+    }
     let mut found = None;
     let asked = route.dump(&mut request, |_, message| {
-        let unicast = message.get(7) == Some(&libc::RTN_UNICAST);
         let attributes = message.get(12..).unwrap_or(&[]);
         let has = |kind| netlink::attribute(attributes, kind);
-        if unicast && has(RTA_GATEWAY).is_none() && has(RTA_VIA).is_none() {
-            found = has(RTA_OIF).and_then(|index| netlink::u32_at(index, 0));
-        }
+        let index = has(RTA_OIF).and_then(|index| netlink::u32_at(index, 0));
+        found = index.map(|index| Hop {
+            index,
+            here: message.get(7) == Some(&libc::RTN_LOCAL),
+            gateway: has(RTA_GATEWAY).is_some() || has(RTA_VIA).is_some(),
+        });
     });
     asked.ok().and(found)
 }
