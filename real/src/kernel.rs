@@ -69,6 +69,8 @@ pub struct Kernel {
     strange: Vec<(IpAddr, String)>,
     /// What the driver was last told to be wrong.
     alarms: Vec<String>,
+    /// What on this host the gate does not help with, in words.
+    limits: Vec<String>,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
 }
@@ -119,6 +121,7 @@ impl Kernel {
             own: Own::unknown(),
             strange: Vec::new(),
             alarms: Vec::new(),
+            limits: Vec::new(),
             retry: None,
         };
         for link in links {

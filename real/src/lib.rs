@@ -16,6 +16,7 @@ pub mod metrics;
 pub mod netlink;
 pub mod notify;
 pub mod pace;
+mod queue;
 mod readiness;
 mod realtime;
 pub mod secret;

@@ -147,6 +147,7 @@ impl Kernel {
     fn what_is_wrong(&self) -> Vec<String> {
         let now = boottime();
         let mut wrong: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
+        wrong.extend(self.limits.iter().cloned());
         for group in &self.groups {
             let interface = &self.interfaces[group.interface].name;
             let all = group.fitness.mending.iter();
