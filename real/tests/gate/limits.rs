@@ -26,16 +26,16 @@ fn a_queue_that_keeps_frames_is_an_alarm() {
     let mut kernel = lan.open(GuardChoice::Auto);
     kernel.scrub().expect("a clean start");
     lan.events(&mut kernel);
-    let tbf = format!("dev {HOST} root tbf rate 100kbit burst 1600 limit 20000");
+    let tbf = format!("dev {HOST} root tbf rate 8kbit burst 1600 limit 4000");
     sh(&format!("tc qdisc add {tbf}"));
     let alarm = alarms(&lan, &mut kernel);
     assert!(alarm.contains("lan0: its queue (tbf) may keep"), "{alarm}");
 
-    let deadline = boottime().plus(ms(400));
+    let deadline = boottime().plus(ms(1_500));
     kernel.hold_until(GROUP, deadline).expect("a hold");
     lan.probe(&[VIP.into()], deadline);
     let mut last = deadline;
-    while boottime() < deadline.plus(ms(3_000)) {
+    while boottime() < deadline.plus(ms(5_000)) {
         let answers = |f: &Vec<u8>| f.get(12..14) == Some(&[8, 6]) && f[28..32] == VIP.octets();
         if lan.frames().iter().any(answers) {
             last = boottime();
