@@ -107,6 +107,7 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
             ends_early: opened.ends_early(),
         };
         log_guard(&guard);
+        opened.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
         for exposure in opened.exposures().map_err(failed)? {
             tracing::warn!("{exposure}");
         }

@@ -11,8 +11,10 @@ mod watching;
 
 use crate::address::{self, Link};
 use crate::announce::Schedule;
+use crate::config_file::Path;
 use crate::guard::{Guard, Key, key};
 pub use crate::guard::{GuardChoice, boottime};
+use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Netlink, Watch};
 use fitness::{Fitness, Own, Told};
@@ -21,7 +23,7 @@ use interfaces::Interface;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use tokio::io::unix::AsyncFd;
 pub use watching::KernelEvent;
@@ -67,12 +69,13 @@ pub struct Kernel {
     own: Own,
     /// Addresses that others have put here, in words.
     strange: Vec<(IpAddr, String)>,
-    /// What the driver was last told to be wrong.
-    alarms: Vec<String>,
     /// What on this host the gate does not help with, in words.
     limits: Vec<String>,
+    /// What is wrong, and when it was last seen to be: told to the driver.
+    alarms: BTreeMap<String, LocalTime>,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
+    pub(crate) neighbours: Neighbours,
 }
 
 impl Kernel {
@@ -120,9 +123,10 @@ impl Kernel {
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
-            alarms: Vec::new(),
             limits: Vec::new(),
+            alarms: BTreeMap::new(),
             retry: None,
+            neighbours: Neighbours::default(),
         };
         for link in links {
             kernel.settle_on(link);
@@ -157,6 +161,11 @@ impl Kernel {
         self.wake(now);
     }
 
+    /// Keeps the kernel's knowledge of where the peers are, while they are silent.
+    pub fn keep_neighbours(&mut self, paths: impl Iterator<Item = Path>) {
+        self.neighbours = Neighbours::new(paths, boottime());
+    }
+
     /// When [`Self::wake`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<LocalTime> {
@@ -164,7 +173,8 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        announcements.chain(self.retry).min()
+        let own = self.retry.into_iter().chain(self.neighbours.poll_timeout());
+        announcements.chain(own).min()
     }
 
     /// Does what is due.
@@ -185,6 +195,9 @@ impl Kernel {
         }
         if self.retry.is_some_and(|retry| retry <= now) {
             self.look();
+        }
+        if let Err(e) = self.neighbours.wake(&mut self.route, now) {
+            tracing::debug!("{e}");
         }
     }
 

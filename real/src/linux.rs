@@ -15,6 +15,7 @@ use onehold_core::input::Input;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
@@ -63,6 +64,8 @@ pub struct Later {
     releases: Vec<(GroupId, ReleaseId)>,
     /// When they are.
     release_at: Option<LocalTime>,
+    /// What was said of them.
+    stuck: Vec<String>,
     reload: Option<oneshot::Receiver<Result<Seats, FileError>>>,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
@@ -111,6 +114,12 @@ impl Shell for Linux {
         let now = self.clock.now();
         if let Some(kernel) = &mut self.kernel {
             kernel.announce(group, now);
+        }
+    }
+
+    fn heard(&mut self, local: SocketAddr, remote: SocketAddr, echoed: bool) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.neighbours.heard(local, remote, echoed);
         }
     }
 
@@ -276,6 +285,7 @@ impl Linux {
             return;
         };
         let mut failed = Vec::new();
+        let mut stuck = Vec::new();
         for (group, release) in self.later.releases.drain(..) {
             match kernel.release(group) {
                 Ok(()) => self.later.happened.push_back(Happening::Input {
@@ -285,6 +295,7 @@ impl Linux {
                 }),
                 Err(e) => {
                     tracing::error!("can't release, trying again: {e}");
+                    stuck.push(format!("can't let go, and is trying again: {e}"));
                     failed.push((group, release));
                 }
             }
@@ -295,6 +306,14 @@ impl Linux {
             Some(self.clock.now().plus(RETRY))
         };
         self.later.releases = failed;
+        if self.later.stuck != stuck {
+            self.later.stuck.clone_from(&stuck);
+            self.later.happened.push_back(Happening::Alarms {
+                cluster: 0,
+                from: "release",
+                alarms: stuck,
+            });
+        }
     }
 
     fn kernel_event(&mut self, event: KernelEvent) {
@@ -302,8 +321,10 @@ impl Linux {
             KernelEvent::Eligible { group, eligible } => {
                 let name = self.group_name(group);
                 match &eligible {
-                    Ok(()) => tracing::info!("{name}: can be held here"),
-                    Err(why) => tracing::warn!("{name}: can't be held here: {why}"),
+                    Ok(()) => tracing::info!(event = "eligible", "{name}: can be held here"),
+                    Err(why) => {
+                        tracing::warn!(event = "eligible", "{name}: can't be held here: {why}");
+                    }
                 }
                 let eligible_now = eligible.is_ok();
                 self.input(
@@ -322,8 +343,12 @@ impl Linux {
             KernelEvent::Whole { group, whole } => {
                 let name = self.group_name(group);
                 match &whole {
-                    Ok(()) => tracing::info!("{name}: the kernel takes all its addresses"),
-                    Err(why) => tracing::warn!("{name}: can't be held whole here: {why}"),
+                    Ok(()) => {
+                        tracing::info!(event = "whole", "{name}: can be held whole here");
+                    }
+                    Err(why) => {
+                        tracing::warn!(event = "whole", "{name}: can't be held whole here: {why}");
+                    }
                 }
                 let healthy = whole.is_ok();
                 self.input(Input::Health { group, healthy }, whole.err());
@@ -389,8 +414,11 @@ impl Linux {
             .map_err(|e| e.to_string())
             .and_then(|new| self.adopt(new))
         {
-            Ok(what) => tracing::info!("reloaded: {what}"),
-            Err(why) => tracing::error!("reload refused, all stays as it was: {why}"),
+            Ok(what) => tracing::info!(event = "reload", "reloaded: {what}"),
+            Err(why) => tracing::error!(
+                event = "reload",
+                "reload refused, all stays as it was: {why}"
+            ),
         }
         self.notify.ready(&self.roles());
     }

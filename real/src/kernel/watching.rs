@@ -14,6 +14,8 @@ const CLAIMS_APART: Span = Span::from_millis(1_000);
 /// Most events that wait for the driver; more are dropped, for each is a hint to people or will
 /// come again.
 const MAX_EVENTS: usize = 64;
+/// For how long an alarm stays when what it is about is over.
+const LINGER: Span = Span::from_millis(5_000);
 /// Most alarms that are told.
 const MAX_ALARMS: usize = 32;
 
@@ -136,10 +138,26 @@ impl Kernel {
                 self.push(KernelEvent::Eligible { group, eligible });
             }
         }
-        let alarms = self.what_is_wrong();
-        if self.alarms != alarms {
-            self.alarms.clone_from(&alarms);
-            self.push(KernelEvent::Alarms(alarms));
+        self.raise_alarms();
+    }
+
+    /// An alarm lasts a while longer than what it is about: that may come and go many times a second.
+    fn raise_alarms(&mut self) {
+        let now = boottime();
+        let were: Vec<String> = self.alarms.keys().cloned().collect();
+        let wrong = self.what_is_wrong();
+        self.alarms
+            .extend(wrong.into_iter().map(|what| (what, now)));
+        self.alarms.retain(|_, seen| now < seen.plus(LINGER));
+        while self.alarms.len() > MAX_ALARMS {
+            self.alarms.pop_last();
+        }
+        if let Some(first) = self.alarms.values().min() {
+            self.look_at(first.plus(LINGER));
+        }
+        let are: Vec<String> = self.alarms.keys().cloned().collect();
+        if were != are {
+            self.push(KernelEvent::Alarms(are));
         }
     }
 
@@ -158,7 +176,6 @@ impl Kernel {
                 ));
             }
         }
-        wrong.truncate(MAX_ALARMS);
         wrong
     }
 

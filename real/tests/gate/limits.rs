@@ -26,7 +26,7 @@ fn a_queue_that_keeps_frames_is_an_alarm() {
     let mut kernel = lan.open(GuardChoice::Auto);
     kernel.scrub().expect("a clean start");
     lan.events(&mut kernel);
-    let tbf = format!("dev {HOST} root tbf rate 8kbit burst 1600 limit 4000");
+    let tbf = format!("dev {HOST} root tbf rate 8kbit burst 100 limit 4000");
     sh(&format!("tc qdisc add {tbf}"));
     let alarm = alarms(&lan, &mut kernel);
     assert!(alarm.contains("lan0: its queue (tbf) may keep"), "{alarm}");
