@@ -75,6 +75,8 @@ pub struct Kernel {
     strangers: BTreeMap<IpAddr, Stranger>,
     /// Which addresses belong to no network, in words.
     astray: Vec<String>,
+    /// What on this host the gate does not help with, in words.
+    limits: Vec<String>,
     /// What is wrong, and when it was last seen to be: told to the driver.
     alarms: BTreeMap<String, LocalTime>,
     /// When to look at the kernel's state again without being told to.
@@ -129,6 +131,7 @@ impl Kernel {
             strange: Vec::new(),
             strangers: BTreeMap::new(),
             astray: Vec::new(),
+            limits: Vec::new(),
             alarms: BTreeMap::new(),
             retry: None,
             neighbours: Neighbours::default(),
