@@ -22,6 +22,11 @@ pub struct Link {
     pub ethernet: bool,
     /// Why it can't serve an address now, if it can't.
     pub fault: Option<&'static str>,
+    /// Whether what arrives is another interface's, such as a bridge's or a bond's, of which this is
+    /// a part.
+    pub part: bool,
+    /// The XDP program that sees frames before anybody else does, if there is one.
+    pub xdp: Option<u32>,
 }
 
 /// An address on an interface.
@@ -33,10 +38,26 @@ pub struct Assigned {
     pub address: IpAddr,
     /// Its prefix length.
     pub length: u8,
+    /// For how many seconds more it is there, if not for ever.
+    pub lifetime: Option<u32>,
+}
+
+impl Assigned {
+    /// It looks like one that a daemon of ours put there: [`add`] gives it no network and a short life.
+    #[must_use]
+    pub fn is_floating(&self) -> bool {
+        const LONGEST: u32 = 60;
+        self.length == full(self.address) && self.lifetime.is_some_and(|s| s <= LONGEST)
+    }
 }
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
@@ -75,7 +96,19 @@ fn link(message: &[u8]) -> Option<Link> {
         mac: mac.try_into().unwrap_or_default(),
         ethernet: kind == libc::ARPHRD_ETHER,
         fault,
+        part: netlink::attribute(attributes, IFLA_LINKINFO)
+            .and_then(|info| netlink::attribute(info, IFLA_INFO_SLAVE_KIND))
+            // What is in a VRF has addresses of its own.
+            .is_some_and(|kind| netlink::text(kind) != "vrf"),
+        xdp: netlink::attribute(attributes, IFLA_XDP).and_then(xdp),
     })
+}
+
+/// The number of the XDP program, or 0 where there are several.
+fn xdp(attributes: &[u8]) -> Option<u32> {
+    let attached = netlink::attribute(attributes, IFLA_XDP_ATTACHED)?;
+    let id = || netlink::u32_at(netlink::attribute(attributes, IFLA_XDP_PROG_ID)?, 0);
+    (attached.first() != Some(&0)).then(|| id().unwrap_or(0))
 }
 
 /// All addresses of all interfaces.
@@ -102,10 +135,13 @@ fn assigned(message: &[u8]) -> Option<Assigned> {
         libc::AF_INET6 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
         _ => return None,
     };
+    let lifetimes = netlink::attribute(attributes, IFA_CACHEINFO);
+    let valid = lifetimes.and_then(|l| netlink::u32_at(l, 4));
     Some(Assigned {
         index,
         address,
         length,
+        lifetime: valid.filter(|valid| *valid != u32::MAX),
     })
 }
 

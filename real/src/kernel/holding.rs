@@ -2,7 +2,7 @@
 
 use super::{Kernel, KernelEvent};
 use crate::address;
-use crate::guard::{Key, boottime};
+use crate::guard::{Key, Standing, boottime};
 use crate::netlink::KernelError;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
@@ -36,9 +36,8 @@ impl Kernel {
         self.guard.shut(&keys)?;
         address::remove(&mut self.route, &addresses)?;
         let all = address::links(&mut self.route)?;
-        let links = self.links();
         let keys: Vec<Key> = self.groups.iter().flat_map(|g| &g.keys).copied().collect();
-        self.guard.settle(&mut self.route, &keys, &links, &all)
+        self.guard.settle(&mut self.route, &keys, &all)
     }
 
     /// gate shut, addresses added if they are not there, deadline set, in this order. While
@@ -85,7 +84,7 @@ impl Kernel {
         group.hold = Some(Hold { deadline, ..hold });
         if let Err(e) = guard.hold(&group.keys, deadline) {
             // The one cause that we can mend: somebody took the gate away.
-            if guard.in_force(route, link)? {
+            if guard.standing(route, link)? == Standing::First {
                 return Err(e);
             }
             self.look();

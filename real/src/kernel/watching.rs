@@ -41,10 +41,12 @@ pub enum KernelEvent {
     },
     /// What needs a person now, in words; all of it. Told on change.
     Alarms(Vec<String>),
-    /// Somebody removed the gate of an interface; it is there again.
+    /// Somebody removed the gate of an interface, or came before it; it decides again.
     GateRestored {
         /// Which interface.
         interface: String,
+        /// What had been asked before it, if it was not gone.
+        from: Option<String>,
     },
     /// Somebody else on the network says that it has the address.
     ForeignClaim {
