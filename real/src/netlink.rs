@@ -21,7 +21,7 @@ pub use libc::{NLM_F_ACK, NLM_F_APPEND, NLM_F_CREATE, NLM_F_DUMP, NLM_F_EXCL, NL
 
 /// A refusal of the kernel's: what was asked of it, its errno, its own words, and a remedy.
 #[derive(Debug, thiserror::Error)]
-#[error("{doing}: {cause}{words}{}", remedy(.cause))]
+#[error("{doing}: {cause}{words}{}", remedy(.cause, .words))]
 pub struct KernelError {
     /// What was asked, naming the object: `adding 192.0.2.1/32 to lan0`.
     pub doing: String,
@@ -55,19 +55,51 @@ impl KernelError {
 }
 
 /// What the operator can do about an errno.
-fn remedy(cause: &io::Error) -> &'static str {
+fn remedy(cause: &io::Error, words: &str) -> String {
     match cause.raw_os_error() {
-        Some(libc::EPERM | libc::EACCES) => {
-            "; run as root, or give the process CAP_NET_ADMIN, CAP_NET_RAW and CAP_BPF"
+        Some(libc::EPERM | libc::EACCES) => permission(words),
+        Some(libc::ENODEV | libc::ENXIO) => {
+            "; the interface is gone: check its name and state".to_owned()
         }
-        Some(libc::ENODEV | libc::ENXIO) => "; the interface is gone: check its name and state",
         Some(libc::EOPNOTSUPP | libc::EPROTONOSUPPORT | libc::EAFNOSUPPORT | libc::ENOSYS) => {
-            "; this kernel lacks it: load the module or use a newer kernel"
+            "; this kernel lacks it: load the module or use a newer kernel".to_owned()
         }
-        Some(libc::ENOMEM | libc::ENOBUFS) => "; the kernel is out of memory for it",
-        Some(libc::EAGAIN) => "; the kernel did not answer in time",
-        _ => "",
+        Some(libc::ENOMEM | libc::ENOBUFS) => "; the kernel is out of memory for it".to_owned(),
+        Some(libc::EAGAIN) => "; the kernel did not answer in time".to_owned(),
+        _ => String::new(),
     }
+}
+
+/// What is missing to be permitted: capabilities, unless the process has all that it ever needs. Then
+/// the kernel's own words say more than we can guess.
+fn permission(words: &str) -> String {
+    use rustix::thread::{CapabilitySet, capabilities};
+    let needed = [
+        (CapabilitySet::NET_ADMIN, "CAP_NET_ADMIN"),
+        (CapabilitySet::NET_RAW, "CAP_NET_RAW"),
+        (CapabilitySet::BPF, "CAP_BPF"),
+    ];
+    let Ok(has) = capabilities(None) else {
+        return String::new();
+    };
+    let missing: Vec<&str> = (needed.iter())
+        .filter(|(capability, _)| !has.effective.contains(*capability))
+        .map(|(_, name)| *name)
+        .collect();
+    if !missing.is_empty() {
+        return format!("; give the process {}", missing.join(" and "));
+    }
+    if !words.is_empty() {
+        return String::new();
+    }
+    let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
+    if map.split_whitespace().eq(["0", "0", "4294967295"]) {
+        "; it has the capabilities: a seccomp filter, a security module or a locked-down kernel \
+         refuses it"
+    } else {
+        "; in a user namespace capabilities do not reach as far as that"
+    }
+    .to_owned()
 }
 
 /// Adds what was being done to an [`io::Result`].
@@ -100,6 +132,17 @@ pub struct Refusal {
 }
 
 impl Refusal {
+    /// A refusal with the kernel's own words.
+    #[must_use]
+    pub fn in_words(cause: io::Error, words: &str) -> Self {
+        let words = if words.is_empty() {
+            String::new()
+        } else {
+            format!(" ({words})")
+        };
+        Self { cause, words }
+    }
+
     /// The errno, or 0.
     #[must_use]
     pub fn errno(&self) -> i32 {
@@ -401,10 +444,10 @@ fn refusal(message: &[u8]) -> Option<Refusal> {
     let words = message
         .get(4 + HEADER..)
         .and_then(|rest| attribute(rest, MESSAGE));
-    Some(Refusal {
-        cause: io::Error::from_raw_os_error(-errno),
-        words: words.map_or_else(String::new, |w| format!(" ({})", text(w))),
-    })
+    Some(Refusal::in_words(
+        io::Error::from_raw_os_error(-errno),
+        words.map_or("", text),
+    ))
 }
 
 /// A netlink socket that is told of changes, and never waits.

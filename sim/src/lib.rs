@@ -13,15 +13,23 @@
 //! - [`viewer`]: recorded runs as a page for a browser.
 //! - [`sweep`]: many seeds of the simulator, each with faults that nobody chose.
 pub mod demo;
+#[cfg(feature = "worlds")]
 pub mod diagram;
 pub mod idle;
+#[cfg(feature = "worlds")]
 pub mod model;
+#[cfg(feature = "worlds")]
 pub mod mutants;
 pub mod netns;
+#[cfg(feature = "worlds")]
 pub mod properties;
 pub mod replay;
+#[cfg(feature = "worlds")]
 pub mod story;
+#[cfg(feature = "worlds")]
 pub mod sweep;
+#[cfg(feature = "worlds")]
 pub mod turmoil;
 pub mod viewer;
+#[cfg(feature = "worlds")]
 pub mod world;

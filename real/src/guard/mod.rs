@@ -16,6 +16,7 @@ mod bpf;
 mod memory;
 mod nft;
 mod pace;
+mod policy;
 mod tc;
 mod tcx;
 
@@ -79,6 +80,8 @@ pub(crate) struct Guard {
     due: Option<LocalTime>,
     /// The last of the interfaces that were looked at the last time.
     looked: u32,
+    /// BPF's clock, if it ends the leases.
+    clock: Option<bpf::Clock>,
 }
 
 #[derive(Debug)]
@@ -158,6 +161,7 @@ impl Guard {
             shortcoming: None,
             due: None,
             looked: 0,
+            clock: None,
         };
         guard.take_over(route, all)?;
         match choice {
@@ -170,8 +174,7 @@ impl Guard {
             GuardChoice::Auto => {
                 if let Err(bpf) = guard.open_bpf(route, links) {
                     guard.open_nft(links).map_err(|nft| {
-                        let why =
-                            format!("bpf: {bpf}. nft: {nft}. Fix either, or say guard = none");
+                        let why = format!("bpf: {bpf}. nft: {nft}. Either will do");
                         KernelError::refused("opening a guard", why)
                     })?;
                     guard.shortcoming = Some(bpf.to_string());
@@ -183,6 +186,8 @@ impl Guard {
     }
 
     fn open_bpf(&mut self, route: &mut Netlink, links: &[Link]) -> Result<(), KernelError> {
+        let clock = bpf::Clock::load()?;
+        clock.agrees()?;
         let mut attached = Attached::load(&self.keys, &self.earlier, &mut self.memory)?;
         for link in links {
             self.post(link);
@@ -192,6 +197,7 @@ impl Guard {
             }
         }
         self.gate = Gate::Bpf(attached);
+        self.clock = Some(clock);
         Ok(())
     }
 
@@ -368,6 +374,12 @@ impl Guard {
         Ok(())
     }
 
+    /// Whether the gate still goes by this process's clock: one that was restored from a checkpoint
+    /// may be in another time namespace than before.
+    pub(crate) fn same_clock(&self) -> Result<(), KernelError> {
+        self.clock.as_ref().map_or(Ok(()), bpf::Clock::agrees)
+    }
+
     fn put_first(
         &mut self,
         route: &mut Netlink,
@@ -526,7 +538,8 @@ impl Guard {
         let last = last.unwrap_or(u32::MAX);
         let mut stirred = false;
         for (index, post) in &mut self.posts {
-            if !post.own && !(first < *index && *index <= last) {
+            let its_turn = first < *index && *index <= last;
+            if !post.own && !its_turn {
                 continue;
             }
             let order = attached.order(*index);

@@ -71,6 +71,7 @@ impl Kernel {
     }
 
     fn try_look(&mut self) -> Result<(), KernelError> {
+        self.guard.same_clock()?;
         let all = address::links(&mut self.route)?;
         for at in 0..self.interfaces.len() {
             let interface = &mut self.interfaces[at];
