@@ -16,7 +16,7 @@ use crate::trace::{Line, Rest, TraceFile};
 use onehold_core::advert::{GroupId, Incarnation};
 use onehold_core::time::Span;
 use rustix::rand::{GetRandomFlags, getrandom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -99,16 +99,13 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
     if let [seat] = seats.seats.as_slice()
         && seat.config.is_candidate(seat.config.me())
     {
-        let mut opened = open_kernel(seat)?;
+        let mut opened = open_kernel(seat, &options.state)?;
         opened.scrub().map_err(failed)?;
         guard = GuardInForce {
             name: opened.guard_name().to_owned(),
             why_not_better: opened.guard_shortcoming().map(str::to_owned),
         };
         log_guard(&guard);
-        for exposure in opened.exposures().map_err(failed)? {
-            tracing::warn!("{exposure}");
-        }
         kernel = Some(opened);
     }
     if seats.seats.iter().any(Seat::realtime) {
@@ -169,7 +166,7 @@ fn member_name(seat: &Seat) -> &str {
         .map_or("", |m| m.name.as_str())
 }
 
-fn open_kernel(seat: &Seat) -> Result<Kernel, RunError> {
+fn open_kernel(seat: &Seat, state: &Path) -> Result<Kernel, RunError> {
     let config = &seat.config;
     let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
         name: g.name.clone(),
@@ -186,6 +183,7 @@ fn open_kernel(seat: &Seat) -> Result<Kernel, RunError> {
         seat.guard(),
         timing.slack(),
         timing.lease(),
+        state,
     )
     .map_err(failed)?;
     kernel.lives_at(seat.local().iter().map(|a| a.ip()).collect());

@@ -11,7 +11,7 @@ mod watching;
 
 use crate::address::{self, Link};
 use crate::announce::Schedule;
-use crate::guard::{Guard, Key, key};
+use crate::guard::{Guard, Key, Wanted, key};
 pub use crate::guard::{GuardChoice, boottime};
 pub use crate::netlink::KernelError;
 use crate::netlink::{Netlink, Watch};
@@ -23,6 +23,7 @@ use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::path::Path;
 use tokio::io::unix::AsyncFd;
 pub use watching::KernelEvent;
 
@@ -77,7 +78,8 @@ impl Kernel {
     /// Opens the sockets and shuts the gate for all addresses, on all interfaces that are there.
     /// The index of a group is its [`GroupId`]; `instance` tells this member's objects in the
     /// kernel from another cluster's, and must be the same in its next life. `slack` is how late
-    /// the gate may shut, `lease` the longest span that is ever held for. Needs a tokio runtime.
+    /// the gate may shut, `lease` the longest span that is ever held for, `state` a directory that
+    /// outlives the process and not the boot. Needs a tokio runtime.
     ///
     /// # Errors
     /// When the kernel refuses something; a missing interface is no error.
@@ -87,6 +89,7 @@ impl Kernel {
         choice: GuardChoice,
         slack: Span,
         lease: Span,
+        state: &Path,
     ) -> Result<Self, KernelError> {
         let mut route = Netlink::open(libc::NETLINK_ROUTE)?;
         let watch = Watch::route(&[
@@ -106,7 +109,14 @@ impl Kernel {
         holding::refuse_own(&floating, &all, &address::list(&mut route)?)?;
         let keys: Vec<Key> = groups.iter().flat_map(|g| &g.keys).copied().collect();
         let name = format!("onehold-{instance}");
-        let guard = Guard::open(choice, &name, &keys, slack, &mut route, &links, &all)?;
+        let wanted = Wanted {
+            choice,
+            name: &name,
+            keys: &keys,
+            slack,
+            state,
+        };
+        let guard = Guard::open(&wanted, &mut route, &links, &all)?;
         let mut kernel = Self {
             route,
             watch,
@@ -155,7 +165,10 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        announcements.chain(self.retry).min()
+        announcements
+            .chain(self.retry)
+            .chain(self.guard.due())
+            .min()
     }
 
     /// Does what is due.
@@ -174,7 +187,9 @@ impl Kernel {
                 }
             }
         }
-        if self.retry.is_some_and(|retry| retry <= now) {
+        let retry = self.retry.is_some_and(|retry| retry <= now);
+        let stirred = self.guard.due().is_some_and(|due| due <= now) && self.guard.stirred();
+        if retry || stirred {
             self.look();
         }
     }
@@ -187,8 +202,7 @@ impl Kernel {
         for id in self.ids() {
             self.release(id)?;
         }
-        let links: Vec<Link> = self.links();
-        self.guard.close(&mut self.route, &links)
+        self.guard.close(&mut self.route)
     }
 
     fn ids(&self) -> impl Iterator<Item = GroupId> + use<> {

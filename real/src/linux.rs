@@ -351,9 +351,16 @@ impl Linux {
                 from: "kernel",
                 alarms,
             }),
-            KernelEvent::GateRestored { interface } => {
-                tracing::warn!("{interface}: somebody removed the gate; put back, shut at first");
-            }
+            KernelEvent::GateRestored { interface, from } => match from {
+                None => {
+                    tracing::warn!(
+                        "{interface}: somebody removed the gate; put back, shut at first"
+                    );
+                }
+                Some(who) => {
+                    tracing::warn!("{interface}: {who} was asked before the gate; it decides again")
+                }
+            },
             KernelEvent::ForeignClaim {
                 group,
                 address,

@@ -46,10 +46,12 @@ pub enum KernelEvent {
     },
     /// What needs a person now, in words; all of it. Told on change.
     Alarms(Vec<String>),
-    /// Somebody removed the gate of an interface; it is there again.
+    /// Somebody removed the gate of an interface, or came before it; it decides again.
     GateRestored {
         /// Which interface.
         interface: String,
+        /// What had been asked before it, if it was not gone.
+        from: Option<String>,
     },
     /// Somebody else on the network says that it has the address.
     ForeignClaim {
@@ -164,7 +166,8 @@ impl Kernel {
     /// What needs a person, whether or not the group can be held.
     fn what_is_wrong(&self) -> Vec<String> {
         let now = boottime();
-        let mut wrong: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
+        let strange = self.strange.iter().map(|(_, what)| what.clone());
+        let mut wrong: Vec<String> = self.guard.alarms().into_iter().chain(strange).collect();
         for group in &self.groups {
             let interface = &self.interfaces[group.interface].name;
             let all = group.fitness.mending.iter();
