@@ -4,7 +4,7 @@
 //! that a simulator can run this very loop. It never blocks but in [`Shell::wait`].
 
 use crate::control::{Asked, Reply, Request, groups_meant};
-use crate::metrics::Metrics;
+use crate::metrics::{GuardInForce, Metrics};
 use crate::status::{Report, Status};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
@@ -77,6 +77,13 @@ pub enum Happening {
         from: &'static str,
         /// All of them, in words: what, why, and what to do.
         alarms: Vec<String>,
+    },
+    /// Another guard is in force than before.
+    Guard {
+        /// In which cluster.
+        cluster: usize,
+        /// Which.
+        guard: GuardInForce,
     },
     /// An operator asks.
     Asked(Asked),
@@ -221,6 +228,11 @@ impl<S: Shell> Driver<S> {
             } => {
                 if let Some(s) = self.served.get_mut(cluster) {
                     telemetry::report_alarms(s.metrics.alarms(from, alarms));
+                }
+            }
+            Happening::Guard { cluster, guard } => {
+                if let Some(s) = self.served.get_mut(cluster) {
+                    s.metrics.guard = guard;
                 }
             }
             Happening::Asked(Asked { request, reply }) => {

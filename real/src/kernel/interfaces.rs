@@ -52,6 +52,10 @@ impl Kernel {
         {
             self.retry = Some(boottime().plus(RETRY));
         }
+        if self.guard.kind() != self.guard_told {
+            self.guard_told = self.guard.kind();
+            self.push(KernelEvent::GuardIs(self.guard_in_force()));
+        }
         let alarms = self.guard.alarms();
         if alarms != self.alarms {
             self.alarms.clone_from(&alarms);
@@ -105,7 +109,7 @@ impl Kernel {
             }
         }
         let links = self.links();
-        if self.guard.tend(&mut self.route, &links, &all) == Tended::Shut {
+        if self.guard.tend(&mut self.route, &links, &all, 1) == Tended::Shut {
             self.hold_again();
         }
         self.look_at_addresses()

@@ -3,6 +3,7 @@
 use super::Kernel;
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
+use crate::metrics::GuardInForce;
 use onehold_core::advert::GroupId;
 use onehold_core::time::Span;
 use std::net::IpAddr;
@@ -41,6 +42,8 @@ pub enum KernelEvent {
     },
     /// What needs a person now, in words; all of it. Told on change.
     Alarms(Vec<String>),
+    /// Another guard is in force than before.
+    GuardIs(GuardInForce),
     /// Somebody removed the gate of an interface, or came before it; it decides again.
     GateRestored {
         /// Which interface.
@@ -114,7 +117,10 @@ impl Kernel {
 
     pub(super) fn push(&mut self, event: KernelEvent) {
         // Never lost, and few.
-        let told = matches!(event, KernelEvent::Eligible { .. } | KernelEvent::Alarms(_));
+        let told = matches!(
+            event,
+            KernelEvent::Eligible { .. } | KernelEvent::Alarms(_) | KernelEvent::GuardIs(_)
+        );
         if told || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
             self.events.push_back(event);
         }
