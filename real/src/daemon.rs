@@ -11,7 +11,7 @@ use crate::metrics::{GuardInForce, Metrics};
 use crate::notify::Notify;
 use crate::realtime;
 use crate::socket::Sockets;
-use crate::telemetry::Log;
+use crate::telemetry::{self, Log};
 use crate::trace::{Line, Rest, TraceFile};
 use onehold_core::advert::{GroupId, Incarnation};
 use onehold_core::time::Span;
@@ -101,11 +101,8 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
     {
         let mut opened = open_kernel(seat, &options.state)?;
         opened.scrub().map_err(failed)?;
-        guard = GuardInForce {
-            name: opened.guard_name().to_owned(),
-            why_not_better: opened.guard_shortcoming().map(str::to_owned),
-        };
-        log_guard(&guard);
+        guard = opened.guard_in_force();
+        telemetry::report_guard(&guard);
         kernel = Some(opened);
     }
     if seats.seats.iter().any(Seat::realtime) {
@@ -188,16 +185,6 @@ fn open_kernel(seat: &Seat, state: &Path) -> Result<Kernel, RunError> {
     .map_err(failed)?;
     kernel.lives_at(seat.local().iter().map(|a| a.ip()).collect());
     Ok(kernel)
-}
-
-fn log_guard(guard: &GuardInForce) {
-    match (guard.name.as_str(), &guard.why_not_better) {
-        ("none", _) => tracing::warn!(
-            "guard: none: only this process ends a lease; a frozen or killed one keeps the address (R-8)"
-        ),
-        (name, Some(why)) => tracing::warn!("guard: {name}; no better one: {why}"),
-        (name, None) => tracing::info!("guard: {name}: the kernel ends a lease by itself"),
-    }
 }
 
 fn start_node(

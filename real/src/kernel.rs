@@ -13,6 +13,7 @@ use crate::address::{self, Link};
 use crate::announce::Schedule;
 use crate::guard::{Guard, Key, Wanted, key};
 pub use crate::guard::{GuardChoice, boottime};
+use crate::metrics::GuardInForce;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Netlink, Watch};
 use fitness::{Fitness, Own, Told};
@@ -70,6 +71,8 @@ pub struct Kernel {
     strange: Vec<(IpAddr, String)>,
     /// What is wrong, and when it was last seen to be: told to the driver.
     alarms: BTreeMap<String, LocalTime>,
+    /// Which guard is in force, as far as told.
+    guard_told: &'static str,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
 }
@@ -121,6 +124,7 @@ impl Kernel {
             route,
             watch,
             scratch: Vec::with_capacity(1 << 16),
+            guard_told: guard.kind(),
             guard,
             groups,
             interfaces,
@@ -147,6 +151,15 @@ impl Kernel {
     #[must_use]
     pub fn guard_shortcoming(&self) -> Option<&str> {
         self.guard.shortcoming()
+    }
+
+    /// Both.
+    #[must_use]
+    pub fn guard_in_force(&self) -> GuardInForce {
+        GuardInForce {
+            name: self.guard_name().to_owned(),
+            why_not_better: self.guard_shortcoming().map(str::to_owned),
+        }
     }
 
     /// tells the neighbours now, and goes on doing so until the group is released.

@@ -351,6 +351,12 @@ impl Linux {
                 from: "kernel",
                 alarms,
             }),
+            KernelEvent::GuardIs(guard) => {
+                telemetry::report_guard(&guard);
+                self.later
+                    .happened
+                    .push_back(Happening::Guard { cluster: 0, guard });
+            }
             KernelEvent::GateRestored { interface, from } => match from {
                 None => {
                     tracing::warn!(

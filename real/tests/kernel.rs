@@ -626,7 +626,10 @@ fn auto_takes_nft_from_others() {
     let kernel = lan.open(GuardChoice::Auto);
     assert_eq!(kernel.guard_name(), "nft");
     let why = kernel.guard_shortcoming().expect("a reason");
-    assert!(why.contains("BPF") && why.contains("CAP_BPF"), "{why}");
+    assert!(
+        why.contains("BPF") && why.contains("user namespace"),
+        "{why}"
+    );
 }
 
 #[test]

@@ -13,6 +13,7 @@
 
 mod attached;
 mod bpf;
+mod interfaces;
 mod memory;
 mod nft;
 mod pace;
@@ -26,9 +27,11 @@ pub use crate::config_file::GuardChoice;
 use crate::netlink::{Doing as _, KernelError, Netlink};
 use attached::Attached;
 pub(crate) use attached::Standing;
+use interfaces::Post;
+pub(crate) use interfaces::Tended;
 use memory::{Memory, Written};
 use onehold_core::time::{LocalTime, Span};
-use pace::{Pace, Turn};
+use pace::Turn;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;
@@ -52,14 +55,6 @@ pub(crate) fn address(key: &Key) -> IpAddr {
 /// How late, at most, either gate shuts (measured: a third of it).
 const PROMISE: Span = Span::from_millis(1);
 
-/// How often the order in which programs are asked is looked at: no event tells of a change.
-const LOOK: Span = Span::from_millis(1_000);
-/// On how many interfaces that are no group's own, each time; the next ones are next.
-const AT_ONCE: usize = 32;
-/// After what time the next of many new interfaces gets its gate: the kernel takes some 20 ms for
-/// one, in which nothing else is done.
-const NEXT: Span = Span::from_millis(100);
-
 /// The guard in force.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -69,15 +64,21 @@ pub(crate) struct Guard {
     name: String,
     /// Every address that must be mute unless held: those configured, and those of earlier lives.
     keys: Vec<Key>,
-    /// Programs that earlier lives left, or that we loaded in vain.
+    /// Programs that earlier lives left.
     earlier: Vec<u32>,
+    /// A BPF gate of ours that another has replaced; it is taken off once no address is left.
+    replaced: Option<Attached>,
     memory: Memory,
     /// The interfaces that have the gate, or should have it, by number.
     posts: BTreeMap<u32, Post>,
     /// Why no better gate is in force.
     shortcoming: Option<String>,
+    /// Who made us fall back from BPF in this life.
+    pushed: Option<String>,
     /// When to look whether it still stands first.
     due: Option<LocalTime>,
+    /// Some new interfaces have no gate yet.
+    unfinished: bool,
     /// The last of the interfaces that were looked at the last time.
     looked: u32,
     /// BPF's clock, if it ends the leases.
@@ -89,34 +90,6 @@ enum Gate {
     Bpf(Attached),
     Nft(nft::Table),
     None,
-}
-
-/// An interface that has the gate, or should have it.
-#[derive(Debug)]
-struct Post {
-    link: Link,
-    /// It is a group's.
-    own: bool,
-    pace: Pace,
-    /// In what order programs were asked there when that was last looked at.
-    order: Option<[u64; 2]>,
-    /// Why the gate does not decide there, if it does not.
-    fault: Option<String>,
-    /// What else a person should know.
-    concerns: Vec<String>,
-}
-
-impl Post {
-    fn on(link: &Link) -> Self {
-        Self {
-            link: link.clone(),
-            own: false,
-            pace: Pace::default(),
-            order: None,
-            fault: None,
-            concerns: Vec::new(),
-        }
-    }
 }
 
 /// What is to be guarded, and how.
@@ -156,10 +129,13 @@ impl Guard {
             name: wanted.name.to_owned(),
             keys: wanted.keys.to_vec(),
             earlier: Vec::new(),
+            replaced: None,
             memory: Memory::open(wanted.state, wanted.name)?,
             posts: BTreeMap::new(),
             shortcoming: None,
+            pushed: None,
             due: None,
+            unfinished: false,
             looked: 0,
             clock: None,
         };
@@ -170,6 +146,7 @@ impl Guard {
             GuardChoice::None => {
                 let why = "guard = none: a dead or paused daemon keeps the address";
                 guard.shortcoming = Some(why.to_owned());
+                guard.remember();
             }
             GuardChoice::Auto => {
                 if let Err(bpf) = guard.open_bpf(route, links) {
@@ -181,7 +158,7 @@ impl Guard {
                 }
             }
         }
-        while guard.tend(route, links, all) == Tended::Unfinished {}
+        guard.tend(route, links, all, usize::MAX);
         Ok(guard)
     }
 
@@ -192,7 +169,7 @@ impl Guard {
         for link in links {
             self.post(link);
             if let Err(e) = attached.put_first(route, link, &self.name) {
-                self.earlier.extend(attached.ids()); // what hangs already is to go
+                self.replaced = Some(attached); // it may hang on others already
                 return Err(e);
             }
         }
@@ -205,9 +182,21 @@ impl Guard {
         let mut table = nft::Table::open(&self.name)?;
         table.replace(&self.keys, links)?;
         self.gate = Gate::Nft(table);
-        let (keys, programs) = (self.keys.clone(), self.earlier.clone());
-        self.memory.write(Written { keys, programs });
+        self.remember();
         Ok(())
+    }
+
+    /// Writes down what is guarded, and which programs are a gate of ours or an earlier life's.
+    fn remember(&mut self) {
+        let gate = match &self.gate {
+            Gate::Bpf(attached) => Some(attached),
+            Gate::Nft(_) | Gate::None => None,
+        };
+        let ours = gate.into_iter().chain(&self.replaced);
+        let programs = ours.flat_map(Attached::ids).chain(self.earlier.clone());
+        let programs = programs.collect();
+        let keys = self.keys.clone();
+        self.memory.write(Written { keys, programs });
     }
 
     /// Finds the gates that earlier lives left, and guards what they guard: an address of theirs may
@@ -268,6 +257,7 @@ impl Guard {
     pub(crate) fn alarms(&self) -> Vec<String> {
         let now = boottime();
         let mut alarms: Vec<String> = self.memory.alarm().into_iter().collect();
+        alarms.extend(self.pushed.clone());
         let mut ungated = Vec::new();
         for post in self.posts.values() {
             alarms.extend(post.concerns.iter().cloned());
@@ -290,11 +280,6 @@ impl Guard {
             ));
         }
         alarms
-    }
-
-    /// When [`Self::stirred`] is to be asked.
-    pub(crate) const fn due(&self) -> Option<LocalTime> {
-        self.due
     }
 
     /// Where the gate stands on `link`.
@@ -346,6 +331,10 @@ impl Guard {
                 );
                 self.fall_back(route, links)
                     .map_err(|nft| KernelError::refused(doing(), format!("{who}; nft: {nft}")))?;
+                self.pushed = Some(format!(
+                    "{who}; so nftables decides, about what that lets pass: find out what puts it there, \
+                     and restart onehold once it is gone"
+                ));
                 self.shortcoming = Some(who);
                 Ok(())
             }
@@ -367,10 +356,10 @@ impl Guard {
             return Err(e);
         }
         for link in guarded {
-            // What stays drops what nftables drops, or more; and goes with the end of this life.
+            // What stays drops what nftables drops, or more; and goes at the end of this life.
             let _ = attached.take_off(route, &link, &self.name);
         }
-        self.earlier.extend(attached.ids());
+        self.replaced = Some(attached);
         Ok(())
     }
 
@@ -392,176 +381,6 @@ impl Guard {
             Gate::Nft(table) => table.replace(&self.keys, &guarded),
             Gate::None => Ok(()),
         }
-    }
-
-    /// Puts the gate on every other interface of the host that can carry the addresses' traffic, and
-    /// keeps it first there. What can't be done is an alarm.
-    pub(crate) fn tend(&mut self, route: &mut Netlink, links: &[Link], all: &[Link]) -> Tended {
-        let is_own = |link: &Link| links.iter().any(|own| own.index == link.index);
-        let wanted = |link: &Link| is_own(link) || (link.ethernet && !link.part);
-        let (wanted, rest): (Vec<&Link>, Vec<&Link>) = all.iter().partition(|l| wanted(l));
-        for link in rest {
-            // It has become a part of another: what arrives there is not for this host.
-            if self.posts.remove(&link.index).is_some()
-                && let Gate::Bpf(attached) = &self.gate
-            {
-                let _ = attached.take_off(route, link, &self.name);
-            }
-        }
-        (self.posts).retain(|index, _| wanted.iter().any(|link| link.index == *index));
-        let mut tended = Tended::Finished;
-        for link in &wanted {
-            let new = !self.posts.contains_key(&link.index);
-            self.post(link).own = is_own(link);
-            if !is_own(link) {
-                let one_more = new && tended == Tended::Unfinished;
-                if !one_more && self.tend_one(route, link, new) && new {
-                    tended = Tended::Unfinished;
-                }
-                if one_more {
-                    self.posts.remove(&link.index); // its turn comes
-                }
-            }
-            self.look_beside(link);
-        }
-        if matches!(self.gate, Gate::Nft(_)) && self.nft_misses_some() {
-            tended = self.replace(links);
-        }
-        self.due = match (&self.gate, tended) {
-            (Gate::Bpf(_), Tended::Unfinished) => Some(boottime().plus(NEXT)),
-            (Gate::Bpf(_), _) => Some(boottime().plus(LOOK)),
-            (Gate::Nft(_) | Gate::None, _) => None,
-        };
-        tended
-    }
-
-    /// Sees to one interface that is no group's own. Returns whether it had to be mended.
-    fn tend_one(&mut self, route: &mut Netlink, link: &Link, new: bool) -> bool {
-        let Self {
-            gate: Gate::Bpf(attached),
-            posts,
-            keys,
-            memory,
-            name,
-            ..
-        } = self
-        else {
-            return false;
-        };
-        let Some(post) = posts.get_mut(&link.index) else {
-            return false;
-        };
-        let standing = attached.standing(route, link, memory, keys);
-        let (turn, why) = match &standing {
-            Ok(Standing::First) => {
-                post.fault = None;
-                return false;
-            }
-            Ok(standing) => {
-                let why = match standing {
-                    Standing::Behind(who) => format!("{who} is asked before it"),
-                    Standing::Absent | Standing::First => "somebody takes it away".to_owned(),
-                };
-                (post.pace.turn(standing, boottime()), why)
-            }
-            Err(e) => (Turn::Wait, e.to_string()),
-        };
-        if turn != Turn::Mend {
-            post.fault = Some(why);
-            return false;
-        }
-        let put = attached.put_first(route, link, name);
-        post.fault = put.err().map(|e| e.to_string());
-        if new {
-            post.pace = Pace::default(); // nobody had taken it away
-        }
-        true
-    }
-
-    /// What else a person should know of an interface.
-    fn look_beside(&mut self, link: &Link) {
-        let xdp = link.xdp.filter(|_| !matches!(self.gate, Gate::None)).map(|id| {
-            format!(
-                "{}: {}, by XDP, sees frames before the gate: if it answers for a floating address, or \
-                 passes its traffic on, nothing mutes that on a frozen holder",
-                link.name,
-                attached::description(id)
-            )
-        });
-        let mut concerns: Vec<String> = xdp.into_iter().collect();
-        if let Gate::Bpf(attached) = &mut self.gate {
-            concerns.extend(attached.rivals(link, &self.memory, &self.keys));
-        }
-        self.post(link).concerns = concerns;
-    }
-
-    fn nft_misses_some(&mut self) -> bool {
-        let Gate::Nft(table) = &mut self.gate else {
-            return false;
-        };
-        let now = boottime();
-        let mut missing = false;
-        for post in self.posts.values_mut() {
-            missing |=
-                !table.gates(&post.link) && post.pace.turn(&Standing::Absent, now) == Turn::Mend;
-        }
-        missing
-    }
-
-    /// Hangs the nftables gate on all interfaces anew; everything is shut afterwards.
-    fn replace(&mut self, links: &[Link]) -> Tended {
-        let guarded = self.guarded(links);
-        let Gate::Nft(table) = &mut self.gate else {
-            return Tended::Finished;
-        };
-        let all = table.replace(&self.keys, &guarded);
-        let fault = all.err().map(|e| e.to_string());
-        for post in self.posts.values_mut() {
-            post.fault = fault.clone().filter(|_| !table.gates(&post.link));
-        }
-        Tended::Shut
-    }
-
-    /// Whether others have changed the order since the last time that this was asked.
-    pub(crate) fn stirred(&mut self) -> bool {
-        self.due = Some(boottime().plus(LOOK));
-        let Gate::Bpf(attached) = &self.gate else {
-            return false;
-        };
-        let first = self.looked;
-        let others = self.posts.iter().filter(|(_, post)| !post.own);
-        let others = others
-            .map(|(index, _)| *index)
-            .filter(|index| *index > first);
-        let last = others.take(AT_ONCE).last();
-        self.looked = last.unwrap_or(0); // and round again
-        let last = last.unwrap_or(u32::MAX);
-        let mut stirred = false;
-        for (index, post) in &mut self.posts {
-            let its_turn = first < *index && *index <= last;
-            if !post.own && !its_turn {
-                continue;
-            }
-            let order = attached.order(*index);
-            stirred |= std::mem::replace(&mut post.order, order) != order;
-        }
-        stirred
-    }
-
-    /// The interfaces that have the gate, or are to have it: the groups' own, and all others.
-    fn guarded(&self, links: &[Link]) -> Vec<Link> {
-        let others = self.posts.values().map(|post| &post.link);
-        let others = others.filter(|link| !links.iter().any(|own| own.index == link.index));
-        links.iter().chain(others).cloned().collect()
-    }
-
-    fn post(&mut self, link: &Link) -> &mut Post {
-        let post = self
-            .posts
-            .entry(link.index)
-            .or_insert_with(|| Post::on(link));
-        post.link.clone_from(link);
-        post
     }
 
     /// Lets `keys` be effective until `deadline`.
@@ -608,6 +427,9 @@ impl Guard {
         }
         self.keys.retain(|k| keys.contains(k));
         for link in all {
+            if let Some(replaced) = &self.replaced {
+                replaced.take_off(route, link, &self.name)?;
+            }
             let ours = matches!(self.gate, Gate::Bpf(_)) && self.posts.contains_key(&link.index);
             attached::rows_without(link, &self.earlier)?;
             if !ours {
@@ -615,13 +437,11 @@ impl Guard {
             }
         }
         self.earlier.clear();
-        let mut programs = Vec::new();
+        self.replaced = None;
         if let Gate::Bpf(attached) = &mut self.gate {
             attached.alone();
-            programs.extend(attached.ids());
         }
-        let keys = self.keys.clone();
-        self.memory.write(Written { keys, programs });
+        self.remember();
         if !matches!(self.gate, Gate::Nft(_))
             && let Ok(mut table) = nft::Table::open(&self.name)
         {
@@ -642,20 +462,14 @@ impl Guard {
             Gate::Nft(table) => table.remove()?,
             Gate::None => {}
         }
+        for post in self.posts.values() {
+            if let Some(replaced) = &self.replaced {
+                replaced.take_off(route, &post.link, &self.name)?;
+            }
+        }
         self.memory.forget();
         Ok(())
     }
-}
-
-/// How [`Guard::tend`] left it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Tended {
-    /// All interfaces have what they can have.
-    Finished,
-    /// Some new ones have no gate yet.
-    Unfinished,
-    /// Everything is shut now, also what is held.
-    Shut,
 }
 
 fn set(programs: &bpf::Programs, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {

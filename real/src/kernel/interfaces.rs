@@ -53,6 +53,10 @@ impl Kernel {
         if self.interfaces.iter().any(faulty) {
             self.look_at(now.plus(RETRY));
         }
+        if self.guard.kind() != self.guard_told {
+            self.guard_told = self.guard.kind();
+            self.push(KernelEvent::GuardIs(self.guard_in_force()));
+        }
         self.tell();
     }
 
@@ -96,7 +100,7 @@ impl Kernel {
             }
         }
         let links = self.links();
-        if self.guard.tend(&mut self.route, &links, &all) == Tended::Shut {
+        if self.guard.tend(&mut self.route, &links, &all, 1) == Tended::Shut {
             self.hold_again();
         }
         self.look_at_addresses(&all)

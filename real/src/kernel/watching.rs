@@ -4,6 +4,7 @@ use super::Kernel;
 use super::fitness::Told;
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
+use crate::metrics::GuardInForce;
 use onehold_core::advert::GroupId;
 use onehold_core::time::Span;
 use std::net::IpAddr;
@@ -46,6 +47,8 @@ pub enum KernelEvent {
     },
     /// What needs a person now, in words; all of it. Told on change.
     Alarms(Vec<String>),
+    /// Another guard is in force than before.
+    GuardIs(GuardInForce),
     /// Somebody removed the gate of an interface, or came before it; it decides again.
     GateRestored {
         /// Which interface.
@@ -185,7 +188,10 @@ impl Kernel {
         // Never lost, and few.
         let told = matches!(
             event,
-            KernelEvent::Eligible { .. } | KernelEvent::Whole { .. } | KernelEvent::Alarms(_)
+            KernelEvent::Eligible { .. }
+                | KernelEvent::Whole { .. }
+                | KernelEvent::Alarms(_)
+                | KernelEvent::GuardIs(_)
         );
         if told || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
             self.events.push_back(event);

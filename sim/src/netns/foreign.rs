@@ -143,6 +143,19 @@ const fn kind(way: Way) -> u32 {
     }
 }
 
+/// The number of an interface.
+///
+/// # Errors
+/// If there is none of that name.
+pub fn number(interface: &str) -> io::Result<u32> {
+    let name = std::ffi::CString::new(interface)?;
+    // SAFETY: a string that ends with a zero, and outlives the call.
+    match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+        0 => Err(io::Error::last_os_error()),
+        number => Ok(number),
+    }
+}
+
 /// The programs in an interface's row, by number, the first of them first.
 ///
 /// # Errors
