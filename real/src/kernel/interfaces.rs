@@ -3,7 +3,7 @@
 use super::{Kernel, KernelEvent};
 use crate::address::{self, Link};
 use crate::announce::Port;
-use crate::guard::boottime;
+use crate::guard::{Standing, Tended, boottime};
 use crate::netlink::KernelError;
 use crate::queue;
 use onehold_core::time::{LocalTime, Span};
@@ -40,28 +40,6 @@ impl Interface {
 }
 
 impl Kernel {
-    /// What on this host lets the addresses be seen where no gate is: Linux answers ARP for all its
-    /// addresses on every interface. To be told to the operator.
-    ///
-    /// # Errors
-    /// When the kernel refuses to list its interfaces.
-    pub fn exposures(&mut self) -> Result<Vec<String>, KernelError> {
-        let ignores = |name: &str| {
-            let path = format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore");
-            std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
-        };
-        let mut links = address::links(&mut self.route)?;
-        links.retain(|l| l.ethernet && !self.interfaces.iter().any(|i| i.name == l.name));
-        links.retain(|l| !ignores("all") && !ignores(&l.name));
-        let advice = |Link { name, .. }: Link| {
-            format!(
-                "{name} answers ARP for the floating addresses too, unguarded; say \
-                 `sysctl net.ipv4.conf.{name}.arp_ignore=1`"
-            )
-        };
-        Ok(links.into_iter().map(advice).collect())
-    }
-
     /// Looks at everything that we depend on, mends what can be mended, and tells what changed.
     pub(super) fn look(&mut self) {
         let now = boottime();
@@ -75,6 +53,10 @@ impl Kernel {
         let faulty = |i: &Interface| i.link.is_some() && i.fault.is_some();
         if self.interfaces.iter().any(faulty) {
             self.look_at(now.plus(RETRY));
+        }
+        if self.guard.kind() != self.guard_told {
+            self.guard_told = self.guard.kind();
+            self.push(KernelEvent::GuardIs(self.guard_in_force()));
         }
         self.tell();
     }
@@ -133,10 +115,14 @@ impl Kernel {
                 self.lose(at);
             }
             self.interfaces[at].link = Some(found.clone());
-            let gated = !new && self.guard.in_force(&mut self.route, found)?;
-            if !gated && self.restore(at) && !new {
+            let standing = self.guard.standing(&mut self.route, found)?;
+            if standing != Standing::First && self.restore(at, &standing) && !new {
                 self.push(KernelEvent::GateRestored {
                     interface: found.name.clone(),
+                    from: match standing {
+                        Standing::Behind(who) => Some(who),
+                        Standing::Absent | Standing::First => None,
+                    },
                 });
             }
             let port = self.interfaces[at].port.as_mut();
@@ -145,6 +131,10 @@ impl Kernel {
                 Some(false) => {}
                 None => self.settle_on(found.clone()),
             }
+        }
+        let links = self.links();
+        if self.guard.tend(&mut self.route, &links, &all, 1) == Tended::Shut {
+            self.hold_again();
         }
         self.look_at_addresses(&all)
     }
@@ -169,12 +159,12 @@ impl Kernel {
 
     /// Puts the gate on an interface again, and lets through what is still held. If that fails,
     /// nothing on it may be held.
-    fn restore(&mut self, at: usize) -> bool {
+    fn restore(&mut self, at: usize, standing: &Standing) -> bool {
         let Some(link) = self.interfaces[at].link.clone() else {
             return false;
         };
         let links = self.links();
-        let mut result = self.guard.install(&mut self.route, &link, &links);
+        let mut result = (self.guard).mend(&mut self.route, &link, standing, &links);
         if result.is_err() {
             for group in self.groups.iter_mut().filter(|g| g.interface == at) {
                 group.hold = None;
@@ -183,14 +173,19 @@ impl Kernel {
                 result = result.and(removed);
             }
         }
+        self.hold_again();
+        self.interfaces[at].fault = result.as_ref().err().map(ToString::to_string);
+        result.is_ok()
+    }
+
+    /// Lets through again what is still held.
+    fn hold_again(&mut self) {
         for group in &self.groups {
             if let Some(hold) = &group.hold {
                 // A lease that is nearly over may be refused; the next renewal will tell.
                 let _ = self.guard.hold(&group.keys, hold.deadline);
             }
         }
-        self.interfaces[at].fault = result.as_ref().err().map(ToString::to_string);
-        result.is_ok()
     }
 
     /// Takes note of an interface whose gate is in force, and opens its socket.

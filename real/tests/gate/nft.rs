@@ -13,7 +13,7 @@ fn a_renewal_that_comes_too_late_leaves_the_hold_as_it_is() {
     let mut lan = Lan::new();
     let mut kernel = lan.open(GuardChoice::Nft);
     kernel.scrub().expect("a clean start");
-    let early = kernel.ends_early();
+    let early = kernel.guard_in_force().ends_early;
     let deadline = boottime().plus(ms(1_500));
     kernel.hold_until(GROUP, deadline).expect("a hold");
     kernel
