@@ -104,8 +104,12 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
         guard = GuardInForce {
             name: opened.guard_name().to_owned(),
             why_not_better: opened.guard_shortcoming().map(str::to_owned),
+            ends_early: opened.ends_early(),
         };
         log_guard(&guard);
+        let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
+        let ways = other.flat_map(|peer| seat.paths(peer));
+        opened.look_after(ways).map_err(failed)?;
         for exposure in opened.exposures().map_err(failed)? {
             tracing::warn!("{exposure}");
         }
@@ -180,14 +184,16 @@ fn open_kernel(seat: &Seat) -> Result<Kernel, RunError> {
     let timing = config.timing();
     // The gates of two clusters on one host must not meddle with each other.
     let instance = format!("{:x}", config.cluster().0);
-    Kernel::open(
+    let mut kernel = Kernel::open(
         &instance,
         groups,
         seat.guard(),
         timing.slack(),
         timing.lease(),
     )
-    .map_err(failed)
+    .map_err(failed)?;
+    kernel.lives_at(seat.local().iter().map(|a| a.ip()).collect());
+    Ok(kernel)
 }
 
 fn log_guard(guard: &GuardInForce) {

@@ -1,11 +1,14 @@
 //! What the driver counts beside the protocol: for people only, no rule reads it.
 
 use crate::config_file::{Path, Seat};
-use onehold_core::advert::{ConfigDigest, GroupId, MemberId};
+use crate::socket::Refusals;
+use onehold_core::advert::{ConfigDigest, MemberId};
 use onehold_core::effect::{Event, Why};
+use onehold_core::input::Input;
 use onehold_core::observe::RoleName;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 /// The counters and last sightings of one cluster's node.
@@ -25,6 +28,8 @@ pub struct Metrics {
     pub peers: Vec<PeerMetrics>,
     /// The groups, by id.
     pub groups: Vec<GroupMetrics>,
+    /// What needs a person, by the part of the daemon that says so.
+    pub alarms: BTreeMap<&'static str, Vec<String>>,
 }
 
 /// Which guard is in force, and why not a better one.
@@ -34,6 +39,8 @@ pub struct GuardInForce {
     pub name: String,
     /// Why a better one is not.
     pub why_not_better: Option<String>,
+    /// By how much it ends every hold before its deadline.
+    pub ends_early: Span,
 }
 
 /// Another member, as the sockets see it.
@@ -50,7 +57,7 @@ pub struct PeerMetrics {
 }
 
 /// One way to another member.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PathMetrics {
     /// Its two ends.
     pub path: Path,
@@ -58,6 +65,8 @@ pub struct PathMetrics {
     pub heard_at: Option<LocalTime>,
     /// How many came over it.
     pub received: u64,
+    /// What the network refused to carry over it, as of the last look.
+    pub refusals: Refusals,
 }
 
 /// A group, as the driver sees it.
@@ -67,6 +76,8 @@ pub struct GroupMetrics {
     pub interface: Option<String>,
     /// Why this host's kernel could not serve it, while that is so.
     pub not_eligible: Option<String>,
+    /// Why it would not be served well, or not as a whole, while that is so.
+    pub not_healthy: Option<String>,
     /// How often the role changed.
     pub role_changes: u64,
     /// The last change.
@@ -94,6 +105,7 @@ impl Metrics {
             path,
             heard_at: None,
             received: 0,
+            refusals: Refusals::default(),
         };
         Self {
             cluster: seat.name().to_owned(),
@@ -115,6 +127,7 @@ impl Metrics {
                     ..GroupMetrics::default()
                 })
                 .collect(),
+            alarms: BTreeMap::new(),
         }
     }
 
@@ -175,11 +188,37 @@ impl Metrics {
         }
     }
 
-    /// Whether this host's kernel can serve the group; if not, why.
-    pub fn eligible(&mut self, group: GroupId, why_not: Option<String>) {
+    /// The node is told something of a group, for this reason.
+    pub fn told(&mut self, input: &Input, why: Option<String>) {
+        let (group, not_healthy) = match input {
+            Input::Eligible { group, .. } | Input::Refused { group } => (group, false),
+            Input::Health { group, .. } => (group, true),
+            Input::Received(_)
+            | Input::Muted { .. }
+            | Input::ForeignClaim { .. }
+            | Input::Operator { .. }
+            | Input::Wake => return,
+        };
         if let Some(g) = self.groups.get_mut(usize::from(group.0)) {
-            g.not_eligible = why_not;
+            *if not_healthy {
+                &mut g.not_healthy
+            } else {
+                &mut g.not_eligible
+            } = why;
         }
+    }
+
+    /// One part of the daemon says what needs a person now: all that it knows of. Returns what is
+    /// new, and what is over.
+    pub fn alarms(&mut self, from: &'static str, now: Vec<String>) -> (Vec<String>, Vec<String>) {
+        let was = self.alarms.insert(from, now.clone()).unwrap_or_default();
+        let without = |all: &[String], others: &[String]| -> Vec<String> {
+            all.iter()
+                .filter(|a| !others.contains(a))
+                .cloned()
+                .collect()
+        };
+        (without(&now, &was), without(&was, &now))
     }
 
     fn peer(&mut self, member: MemberId) -> Option<&mut PeerMetrics> {

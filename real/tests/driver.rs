@@ -319,6 +319,7 @@ fn play(script: Vec<Act>) -> u32 {
             paths: vec![],
         }],
         groups: vec![GroupMetrics::default()],
+        alarms: std::collections::BTreeMap::new(),
     };
     let life = Incarnation(1);
     let served = Served::start(

@@ -11,17 +11,28 @@
 //! - [`replay`]: recorded runs through the core again.
 //! - [`turmoil`]: the shipped driver on a simulated network, clock and kernel.
 //! - [`viewer`]: recorded runs as a page for a browser.
+//! - [`vms`]: real machines with the shipped unit files.
 //! - [`sweep`]: many seeds of the simulator, each with faults that nobody chose.
 pub mod demo;
+#[cfg(feature = "worlds")]
 pub mod diagram;
 pub mod idle;
+#[cfg(feature = "worlds")]
 pub mod model;
+#[cfg(feature = "worlds")]
 pub mod mutants;
 pub mod netns;
+#[cfg(feature = "worlds")]
 pub mod properties;
 pub mod replay;
+#[cfg(feature = "worlds")]
 pub mod story;
+#[cfg(feature = "worlds")]
 pub mod sweep;
+#[cfg(feature = "worlds")]
 pub mod turmoil;
 pub mod viewer;
+#[cfg(feature = "worlds")]
+pub mod vms;
+#[cfg(feature = "worlds")]
 pub mod world;

@@ -1,16 +1,15 @@
 //! The `onehold-lab` binary: the model checker, the simulator, and the main job on this machine's
 //! kernel; `--help` lists its commands.
 
+#[cfg(feature = "worlds")]
+mod worlds;
+
 use clap::{Parser, Subcommand};
 use onehold_sim::demo::{self, ClusterOptions, Screen};
 use onehold_sim::idle;
-use onehold_sim::model::stateright::Proof;
-use onehold_sim::model::{check, configs};
 use onehold_sim::netns::privilege::Privilege;
 use onehold_sim::netns::{Context, Result, binary, privilege};
 use onehold_sim::replay;
-use onehold_sim::sweep::command as sweep;
-use onehold_sim::turmoil::command;
 use onehold_sim::viewer;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
@@ -32,25 +31,9 @@ enum Command {
     /// Play stops, crashes, freezes, power cuts, network cuts and loss, and measure each from the
     /// network. Exit status 1 if two ever held the address, or nobody did for long.
     Demo(demo::Options),
-    /// Walk everything that can happen to the shipped core under a named adversary, and say what was
-    /// proved. Exit status 1 if a property is broken, or the walk did not come to its end.
-    Check(check::Options),
-    /// Walk a configuration by hand in the browser, with stateright's Explorer.
-    Explore {
-        /// The configuration; `check --list` lists them.
-        name: String,
-        /// Where to serve it.
-        #[arg(long, default_value = "127.0.0.1:3000")]
-        address: String,
-    },
-    /// Run the daemon's own driver on a simulated network, clock and kernel, through scenarios. Exit
-    /// status 1 if one is not as expected.
-    Sim(command::Options),
-    /// Run many seeds: each draws a cluster, its timing and faults that nobody chose. Exit status 1 if
-    /// one breaks what is promised.
-    Sweep(sweep::Options),
-    /// Add up what the shards of a sweep wrote. Exit status 1 if a promise was broken in one.
-    Merge(sweep::Merge),
+    #[cfg(feature = "worlds")]
+    #[command(flatten)]
+    Worlds(worlds::Command),
     /// Measure packets, processor time and memory while nothing happens. Exit status 1 if the
     /// address moved.
     Idle(idle::Options),
@@ -76,13 +59,10 @@ fn main() -> ExitCode {
 
 fn run(command: Command) -> std::result::Result<bool, String> {
     match command {
-        Command::Check(options) => check::run(&options),
+        #[cfg(feature = "worlds")]
+        Command::Worlds(command) => worlds::run(command),
         Command::Replay(options) => replay::run(&options),
-        Command::Sim(options) => command::run(&options),
         Command::Report(options) => viewer::run(&options),
-        Command::Sweep(options) => sweep::run(&options),
-        Command::Merge(options) => sweep::merge(&options),
-        Command::Explore { name, address } => explore(&name, &address),
         Command::Demo(options) => {
             let (binary, privilege, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;
             demo::play(&options, binary, privilege, stop).map_err(|e| e.to_string())
@@ -92,19 +72,6 @@ fn run(command: Command) -> std::result::Result<bool, String> {
             idle::measure(&options, binary, &stop).map_err(|e| e.to_string())
         }
     }
-}
-
-fn explore(name: &str, address: &str) -> std::result::Result<bool, String> {
-    let found = configs::all().into_iter().find(|c| c.name == name);
-    let configuration = found.ok_or_else(|| {
-        format!("there is no configuration `{name}`; `cargo lab check --list` lists them")
-    })?;
-    println!(
-        "{}: {}\nhttp://{address}/",
-        configuration.name, configuration.says
-    );
-    Proof::new(configuration.setup, &configuration.properties).explore(address);
-    Ok(true)
 }
 
 /// The daemon's binary, the right to make networks, and a flag for the end.

@@ -237,7 +237,8 @@ fn a_host_has_several_paths_and_both_families() {
     };
     let c = lan.host(paths("c", 1)).unwrap();
     let d = lan.host(paths("d", 2)).unwrap();
-    // A socket belongs to the host where it was opened, wherever it is used.
+    // A socket belongs to the host where it was opened, wherever it is used. Each is opened once: a child
+    // of another test may still have a copy of one that is closed here.
     let socket = |host: &Host, address: &str| {
         let address: SocketAddr = address.parse().unwrap();
         let socket = host
@@ -247,14 +248,16 @@ fn a_host_has_several_paths_and_both_families() {
         socket.set_read_timeout(Some(ms(300))).unwrap();
         socket
     };
-    let arrives = |from: &str, to: &str| {
+    let path = |from: &str, to: &str| {
         let (here, there) = (socket(&c, from), socket(&d, to));
-        here.send_to(b"hello", there.local_addr().unwrap()).unwrap();
-        there.recv(&mut [0; 16]).is_ok()
+        move || {
+            here.send_to(b"hello", there.local_addr().unwrap()).unwrap();
+            there.recv(&mut [0; 16]).is_ok()
+        }
     };
-    let first = || arrives("10.1.0.1:0", "10.1.0.2:7");
-    let second = || arrives("10.2.0.1:0", "10.2.0.2:7");
-    let sixth = || arrives("[2001:db8::1]:0", "[2001:db8::2]:7");
+    let first = path("10.1.0.1:0", "10.1.0.2:7");
+    let second = path("10.2.0.1:0", "10.2.0.2:7");
+    let sixth = path("[2001:db8::1]:0", "[2001:db8::2]:7");
     assert_eq!((first(), second(), sixth()), (true, true, true));
     lan.cut("c.1", "d.1").unwrap();
     assert_eq!((first(), second(), sixth()), (true, false, true));

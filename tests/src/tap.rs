@@ -91,6 +91,8 @@ pub fn send_as(host: &Host, datagram: &Datagram) {
 pub fn false_name(from: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(from), Type::DGRAM, Some(Protocol::UDP))?;
     socket.set_ip_transparent_v4(true)?;
+    // A child that another test has just forked may still have a copy of the one before.
+    socket.set_reuse_address(true)?;
     socket.bind(&from.into())?;
     Ok(socket.into())
 }

@@ -2,6 +2,7 @@
 
 use onehold_tests::{Cluster, Datagram, Tap, eventually, false_name, send_as};
 use std::net::{IpAddr, Ipv4Addr};
+use std::process::Command;
 
 const LB0: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 10));
 const LB1: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 77, 0, 11));
@@ -46,6 +47,26 @@ fn forged_datagrams_change_nothing() {
     // Any single bit: of the sender, the life, the time, the statement, the seal.
     for at in [24, 28, 44, 68, 70, real.bytes.len() - 1] {
         is_rejected(&c, &with(&|b| b[at] ^= 1), "bad_seal");
+    }
+}
+
+/// A child has copies of this process's sockets until it is another program, also of those that are
+/// closed here meanwhile.
+#[test]
+fn a_false_name_is_free_again_while_other_tests_start_programs() {
+    let c = Cluster::majority().build();
+    let datagram = Datagram {
+        from: (LB0, 6946).into(),
+        to: (LB1, 6946).into(),
+        bytes: vec![],
+    };
+    let others = std::thread::spawn(|| {
+        (0..200).for_each(|_| {
+            Command::new("true").status().expect("it starts");
+        });
+    });
+    while !others.is_finished() {
+        send_as(c.host("stranger"), &datagram);
     }
 }
 

@@ -8,6 +8,7 @@
 
 mod bpf;
 mod nft;
+mod policy;
 mod tc;
 
 use crate::address::Link;
@@ -36,6 +37,18 @@ pub(crate) fn address(key: &Key) -> IpAddr {
 /// How late, at most, either gate shuts (measured: a third of it).
 const PROMISE: Span = Span::from_millis(1);
 
+/// By how much, at most, the gate of nftables ends a hold before its deadline, wherever it runs.
+pub(crate) const NFT_ENDS_EARLY: Span = nft::SLOWEST_TICK.times(nft::TICKS);
+
+/// What became of a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// The address is effective until the deadline, less what the gate costs.
+    Yes,
+    /// The process was paused again and again, or too little of the lease is left: nothing has changed.
+    TooLate,
+}
+
 /// The guard in force.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -48,6 +61,8 @@ pub(crate) struct Guard {
     made: Vec<u32>,
     /// Why no better gate is in force.
     shortcoming: Option<String>,
+    /// BPF's clock, if it ends the leases.
+    clock: Option<bpf::Clock>,
 }
 
 #[derive(Debug)]
@@ -82,6 +97,7 @@ impl Guard {
             keys: keys.to_vec(),
             made: Vec::new(),
             shortcoming: None,
+            clock: None,
         };
         for key in guard.earlier(route, all) {
             if !guard.keys.contains(&key) {
@@ -98,8 +114,7 @@ impl Guard {
             GuardChoice::Auto => {
                 if let Err(bpf) = guard.open_bpf(route, links) {
                     guard.open_nft(route, links).map_err(|nft| {
-                        let why =
-                            format!("bpf: {bpf}. nft: {nft}. Fix either, or say guard = none");
+                        let why = format!("bpf: {bpf}. nft: {nft}. Either will do");
                         KernelError::refused("opening a guard", why)
                     })?;
                     guard.shortcoming = Some(bpf.to_string());
@@ -110,7 +125,11 @@ impl Guard {
     }
 
     fn open_bpf(&mut self, route: &mut Netlink, links: &[Link]) -> Result<(), KernelError> {
-        self.gate = Gate::Bpf(bpf::Programs::load(&self.keys)?);
+        let programs = bpf::Programs::load(&self.keys)?;
+        let clock = bpf::Clock::load()?;
+        clock.agrees()?;
+        self.clock = Some(clock);
+        self.gate = Gate::Bpf(programs);
         links
             .iter()
             .try_for_each(|link| self.install(route, link, links))
@@ -154,6 +173,12 @@ impl Guard {
         &self.keys
     }
 
+    /// Whether the gate still goes by this process's clock: one that was restored from a checkpoint
+    /// may be in another time namespace than before.
+    pub(crate) fn same_clock(&self) -> Result<(), KernelError> {
+        self.clock.as_ref().map_or(Ok(()), bpf::Clock::agrees)
+    }
+
     /// Puts a gate on `link`, replacing what is there without a moment of none. With nftables
     /// everything is shut afterwards, on all `links`.
     pub(crate) fn install(
@@ -194,12 +219,21 @@ impl Guard {
         }
     }
 
-    /// Lets `keys` be effective until `deadline`.
-    pub(crate) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
+    /// Lets `keys` be effective until `deadline`, less what the gate costs.
+    pub(crate) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
         match &mut self.gate {
-            Gate::Bpf(programs) => set(programs, keys, deadline),
-            Gate::Nft(table) => table.hold(keys, deadline),
-            Gate::None => Ok(()),
+            Gate::Bpf(programs) => set(programs, keys, deadline)?,
+            Gate::Nft(table) => return table.hold(keys, deadline),
+            Gate::None => {}
+        }
+        Ok(Held::Yes)
+    }
+
+    /// By how much every hold ends before its deadline.
+    pub(crate) fn ends_early(&self) -> Span {
+        match &self.gate {
+            Gate::Nft(table) => table.ends_early(),
+            Gate::Bpf(_) | Gate::None => Span::ZERO,
         }
     }
 

@@ -4,6 +4,7 @@ use crate::config_file::tests::{THREE, TWO, seat};
 use crate::metrics::GuardInForce;
 use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
+use onehold_core::input::Input;
 use onehold_core::observe::PeerSnapshot;
 
 const NOW: LocalTime = LocalTime::from_nanos(100_000_000_000_000);
@@ -70,6 +71,7 @@ fn metrics(seat: &Seat) -> Metrics {
     m.guard = GuardInForce {
         name: "bpf".to_owned(),
         why_not_better: None,
+        ends_early: Span::ZERO,
     };
     for peer in seat.config.peers() {
         for path in seat.paths(peer) {
@@ -143,6 +145,7 @@ fn a_candidate_in_trouble() {
              CAP_NET_ADMIN"
                 .to_owned(),
         ),
+        ends_early: Span::from_millis(12),
     };
     let other = Reject::OtherConfig {
         from: MemberId(1),
@@ -151,8 +154,8 @@ fn a_candidate_in_trouble() {
     assert!(m.rejected(&other));
     assert!(!m.rejected(&other));
     assert!(!m.rejected(&Reject::BadSeal));
-    m.eligible(
-        GroupId(0),
+    m.told(
+        &Input::Refused { group: GroupId(0) },
         Some("eth0 is down; `ip link set eth0 up`".to_owned()),
     );
     let lost = PeerSnapshot {
@@ -247,4 +250,73 @@ fn colour_is_only_added() {
         .replace("\x1b[0m", "")
         .replace("\x1b[31m", "");
     assert_eq!(stripped, render(&plain, false));
+}
+
+#[test]
+fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
+    let seat = seat(THREE, "lb0");
+    let mut m = metrics(&seat);
+    let (foreign, full) = ("10.0.0.50/24 is there".to_owned(), "it is full".to_owned());
+    let (new, over) = m.alarms("kernel", vec![foreign.clone()]);
+    assert_eq!((new, over), (vec![foreign.clone()], vec![]));
+    let (new, over) = m.alarms("sockets", vec![full.clone()]);
+    assert_eq!((new, over), (vec![full.clone()], vec![]));
+    let (new, over) = m.alarms("kernel", vec![foreign.clone()]);
+    assert_eq!((new, over), (vec![], vec![]), "said already");
+    let holds = || {
+        let says = onehold_core::advert::Statement {
+            ready: false,
+            ..Default::default()
+        };
+        let lb1 = PeerSnapshot {
+            says: vec![says],
+            ..peer(1, 32)
+        };
+        let mut g = group(0, RoleName::Holder, 0);
+        (g.eligible, g.ready) = (true, false);
+        g.healthy = false;
+        snapshot(0, vec![lb1, peer(2, 12)], vec![g])
+    };
+    let why = "fd00::50: IPv6 is disabled on eth0".to_owned();
+    let unhealthy = Input::Health {
+        group: GroupId(0),
+        healthy: false,
+    };
+    m.told(&unhealthy, Some(why));
+    let alarms = |m: &Metrics| Status::from_parts(&holds(), &seat.config, m, NOW).alarms;
+    insta::assert_snapshot!(alarms(&m).join("\n"));
+    let (new, over) = m.alarms("kernel", vec![]);
+    assert_eq!((new, over), (vec![], vec![foreign]));
+    assert!(alarms(&m).ends_with(&[full]), "{:?}", alarms(&m));
+}
+
+/// What the guard takes of a lease is missing when the network is slow.
+#[test]
+fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
+    let fast = THREE.replace(
+        "interval = \"100ms\"\nlease = \"450ms\"",
+        "profile = \"fast\"",
+    );
+    let seat = seat(&fast, "lb0");
+    let mut m = metrics(&seat);
+    let held = group(0, RoleName::Holder, 0);
+    let holds = snapshot(0, vec![peer(1, 2), peer(2, 2)], vec![held]);
+    let mut gaps = |early, trip| {
+        m.guard.ends_early = Span::from_millis(early);
+        for peer in &mut m.peers {
+            peer.rtt = Some(Span::from_millis(trip));
+        }
+        let mut alarms = Status::from_parts(&holds, &seat.config, &m, NOW).alarms;
+        alarms.retain(|alarm| alarm.starts_with("timing.lease"));
+        alarms.join("; ")
+    };
+    assert_eq!(gaps(0, 30), "");
+    assert_eq!(gaps(12, 16), "");
+    let why = gaps(12, 20);
+    assert!(
+        why.contains("round trip of 20ms") && why.contains("for 18ms at most"),
+        "{why}"
+    );
+    let why = gaps(30, 0);
+    assert!(why.contains("60ms is too short for the bpf guard"), "{why}");
 }

@@ -21,7 +21,7 @@ pub fn onehold(progress: impl FnOnce(&str)) -> Result<PathBuf> {
     let under_cargo = env::var_os("CARGO").is_some();
     match (workspace, binary.exists()) {
         (Some(workspace), exists) if under_cargo || !exists => {
-            progress("building the onehold binary with cargo (the first time takes a minute)");
+            progress("building the onehold binary with cargo");
             build(workspace, directory)?;
             Ok(binary)
         }
@@ -34,14 +34,18 @@ pub fn onehold(progress: impl FnOnce(&str)) -> Result<PathBuf> {
     }
 }
 
+/// Of both packages at once, as this program was: what they have in common is built already.
 fn build(workspace: &Path, directory: &Path) -> Result<()> {
     let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let mut command = Command::new(cargo);
     command.current_dir(workspace).stdin(Stdio::null());
-    command.args(["build", "--quiet", "--package", "onehold"]);
-    if directory.ends_with("release") {
-        command.arg("--release");
+    command.args("build --quiet -p onehold -p onehold-sim --bin onehold".split(' '));
+    if !cfg!(feature = "worlds") {
+        command.arg("--no-default-features");
     }
+    let profile = directory.file_name().filter(|name| *name != "debug");
+    let profile = profile.unwrap_or("dev".as_ref());
+    command.arg("--profile").arg(profile);
     if let Some(target) = directory.parent() {
         command.arg("--target-dir").arg(target);
     }

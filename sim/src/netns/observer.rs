@@ -147,8 +147,26 @@ impl Observer {
     /// # Errors
     /// If the host is off, or allows no packet socket.
     pub fn start(host: &Host, target: Ipv4Addr, nodes: &[&Host], period: Duration) -> Result<Self> {
-        let names = nodes.iter().map(|node| node.name().to_owned()).collect();
-        let macs: Vec<Mac> = nodes.iter().map(|node| node.mac(0)).collect();
+        let nodes = nodes
+            .iter()
+            .map(|node| (node.name().to_owned(), node.mac(0)));
+        Self::watch(host, target, nodes.collect(), period, Duration::MAX)
+    }
+
+    /// The same, for nodes that are known by name and hardware address. An answer that comes later than
+    /// `patience` does not count: a virtual machine that stands still has its requests kept for it, and
+    /// answers them when it goes on.
+    ///
+    /// # Errors
+    /// If the host is off, or allows no packet socket.
+    pub fn watch(
+        host: &Host,
+        target: Ipv4Addr,
+        nodes: Vec<(String, Mac)>,
+        period: Duration,
+        patience: Duration,
+    ) -> Result<Self> {
+        let (names, macs): (Vec<String>, Vec<Mac>) = nodes.into_iter().unzip();
         let rounds = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&rounds);
         let thread = host.call(move || -> Result<_> {
@@ -159,6 +177,7 @@ impl Observer {
                 macs,
                 target,
                 period,
+                patience,
                 rounds: shared,
             };
             Background::start("observer", move |stop| asker.run(stop))
@@ -216,6 +235,15 @@ impl Observer {
         sightings
     }
 
+    /// The requests from one instant to another, and who answered them.
+    #[must_use]
+    pub fn rounds(&self, from: Instant, to: Instant) -> Vec<Round> {
+        let rounds = lock(&self.rounds);
+        let first = rounds.partition_point(|round| round.sent < from);
+        let last = rounds.partition_point(|round| round.sent < to);
+        rounds[first..last].to_vec()
+    }
+
     /// Forgets the requests from before `then`, but for those that may still be answered, and says which
     /// those were.
     pub fn forget(&self, then: Instant) -> Vec<Round> {
@@ -243,6 +271,7 @@ struct Asker {
     macs: Vec<Mac>,
     target: Ipv4Addr,
     period: Duration,
+    patience: Duration,
     rounds: Arc<Mutex<Vec<Round>>>,
 }
 
@@ -307,7 +336,9 @@ impl Asker {
             // The latest request with this number, counted back from the last one.
             let back = (asked - 1 + NUMBERS - number) % NUMBERS;
             let mut rounds = lock(&self.rounds);
-            if let Some(at) = rounds.len().checked_sub(1 + back) {
+            if let Some(at) = rounds.len().checked_sub(1 + back)
+                && rounds[at].sent.elapsed() <= self.patience
+            {
                 rounds[at].answers |= 1 << node;
             }
         }

@@ -15,6 +15,7 @@ use onehold_core::effect::{Event, ReleaseId};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use tokio::sync::Notify;
@@ -57,7 +58,7 @@ pub(super) async fn live(
     let (life, keys) = world.borrow_mut().begin(now.get(), me);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let plan = Rc::clone(&world.borrow().plan);
-    let config = plan.members[usize::from(me.0)].config.clone();
+    let config = world.borrow_mut().member(me).config.clone();
     let stir = Rc::clone(&world.borrow_mut().member(me).stir);
     let mut shell = Simulated {
         world: Rc::clone(&world),
@@ -122,6 +123,7 @@ fn metrics(plan: &Plan, me: MemberId) -> Metrics {
         rejected: [0; Reject::NAMES.len()],
         peers: plan.ids().filter(|id| *id != me).map(peer).collect(),
         groups: vec![GroupMetrics::default(); plan.groups()],
+        alarms: BTreeMap::new(),
     }
 }
 

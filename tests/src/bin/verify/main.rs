@@ -1,16 +1,19 @@
 //! `cargo verify`: everything that must hold before a change goes in, cheap things first. Stops at
 //! the first failure.
 //!
-//! `cargo verify STEP…` runs only those steps; `cargo verify --list` names them.
+//! `cargo verify STEP…` runs only those steps; `cargo verify --list` names them; `cargo verify --install`
+//! installs what they need and is missing.
 
+mod machine;
 mod proofs;
 mod repo;
 mod rules;
 
+use machine::{find, is_root};
 use std::env;
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
-use std::process::{Command, ExitCode, Stdio};
+use std::path::Path;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 /// How a step ended that did not fail.
@@ -27,10 +30,10 @@ struct Step {
     run: fn(&Path) -> Result,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "prerequisites",
-        run: prerequisites,
+        run: machine::has_what_is_needed,
     },
     Step {
         name: "format",
@@ -50,7 +53,12 @@ const STEPS: [Step; 11] = [
     },
     Step {
         name: "clippy",
-        run: |root| cargo(root, "clippy --workspace --all-targets -- -D warnings", &[]),
+        run: |root| {
+            cargo(root, "clippy --workspace --all-targets -- -D warnings", &[])?;
+            // As `cargo demo` builds it.
+            let demo = "clippy -p onehold-sim --no-default-features -- -D warnings";
+            cargo(root, demo, &[])
+        },
     },
     // The whole-program tests run the binaries that are shipped.
     Step {
@@ -65,6 +73,11 @@ const STEPS: [Step; 11] = [
     Step {
         name: "tests",
         run: tests,
+    },
+    // Debian under systemd, with the unit files that are shipped.
+    Step {
+        name: "machines",
+        run: machines,
     },
     Step {
         name: "documentation",
@@ -87,6 +100,15 @@ fn main() -> ExitCode {
     if wanted.iter().any(|w| w == "--list") {
         STEPS.iter().for_each(|s| println!("{}", s.name));
         return ExitCode::SUCCESS;
+    }
+    if wanted == ["--install"] {
+        return match machine::install() {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(why) => {
+                eprintln!("{why}");
+                ExitCode::FAILURE
+            }
+        };
     }
     if let Some(unknown) = wanted.iter().find(|w| STEPS.iter().all(|s| s.name != **w)) {
         eprintln!("there is no step `{unknown}`; `cargo verify --list` names them");
@@ -159,6 +181,16 @@ fn cargo(root: &Path, arguments: &str, vars: &[(&str, &str)]) -> Result {
     }
 }
 
+/// Virtual machines: their root file system and their taps are made by root.
+fn machines(root: &Path) -> Result {
+    if is_root() {
+        return cargo(root, "lab vms", &[]);
+    }
+    let why = "virtual machines are for root: sudo target/release/onehold-lab vms";
+    println!("{why}");
+    Ok(Outcome::Skipped(why.to_owned()))
+}
+
 /// All tests. Those on this machine's kernel are for root: of the machine, else of a user namespace.
 fn tests(root: &Path) -> Result {
     const WORDS: &str = "test --workspace";
@@ -176,53 +208,6 @@ fn tests(root: &Path) -> Result {
         Ok(Outcome::Passed)
     } else {
         Err(format!("`{shown}` failed"))
-    }
-}
-
-/// What the proofs and the whole-program tests need of this machine.
-fn prerequisites(_: &Path) -> Result {
-    let mut missing = Vec::new();
-    for (program, package) in [
-        ("nginx", "nginx-light"),
-        ("nft", "nftables"),
-        ("z3", "z3"),
-        ("chromium", "chromium"),
-    ] {
-        match find(program) {
-            Some(path) => println!("{program}: {}", path.display()),
-            None => missing.push(format!(
-                "`{program}` is missing: sudo apt-get install {package}"
-            )),
-        }
-    }
-    let arguments = if is_root() {
-        &["--net"][..]
-    } else {
-        &["--user", "--map-root-user", "--net"]
-    };
-    let unshare = Command::new("unshare")
-        .args(arguments)
-        .arg("true")
-        .stderr(Stdio::null())
-        .status();
-    match unshare {
-        Ok(status) if status.success() => println!("namespaces: unshare {}", arguments.join(" ")),
-        Ok(_) if is_root() => missing.push(
-            "this root may not make network namespaces: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
-                .to_owned(),
-        ),
-        Ok(_) => missing.push(
-            "this user may not make namespaces: run as root, or allow user namespaces (sysctl \
-             kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, kernel.unprivileged_userns_clone=1 \
-             on Debian, user.max_user_namespaces above 0)"
-                .to_owned(),
-        ),
-        Err(e) => missing.push(format!("`unshare` ({e}): sudo apt-get install util-linux")),
-    }
-    if missing.is_empty() {
-        Ok(Outcome::Passed)
-    } else {
-        Err(missing.join("\n"))
     }
 }
 
@@ -252,19 +237,4 @@ fn advisories_can_be_had(root: &Path) -> bool {
         .current_dir(root)
         .output();
     fetched.is_ok_and(|o| o.status.success())
-}
-
-fn is_root() -> bool {
-    use std::os::unix::fs::MetadataExt as _;
-    std::fs::metadata("/proc/self").is_ok_and(|m| m.uid() == 0)
-}
-
-/// A program on the path, or where Debian keeps what is for root.
-fn find(program: &str) -> Option<PathBuf> {
-    let path = env::var_os("PATH").unwrap_or_default();
-    let also = ["/usr/sbin", "/sbin"].map(PathBuf::from);
-    env::split_paths(&path)
-        .chain(also)
-        .map(|d| d.join(program))
-        .find(|p| p.is_file())
 }

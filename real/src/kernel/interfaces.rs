@@ -1,0 +1,206 @@
+//! The groups' interfaces: what they are, and their gates and sockets.
+
+use super::{Kernel, KernelEvent};
+use crate::address::{self, Link};
+use crate::announce::Port;
+use crate::guard::boottime;
+use crate::netlink::KernelError;
+use crate::queue;
+use onehold_core::time::{LocalTime, Span};
+use std::net::IpAddr;
+
+/// After what time something that failed is tried again.
+const RETRY: Span = Span::from_millis(1_000);
+/// How often the kernel's state is looked at although nobody said that it has changed: not all that
+/// matters is told, and what is told may be lost.
+const LOOK_ANYWAY: Span = Span::from_millis(10_000);
+
+#[derive(Debug)]
+pub(super) struct Interface {
+    pub(super) name: String,
+    pub(super) addresses: Vec<IpAddr>,
+    /// The interface as it is, if it is there.
+    pub(super) link: Option<Link>,
+    /// Why it has no gate or no packet socket, if so.
+    pub(super) fault: Option<String>,
+    pub(super) port: Option<Port>,
+}
+
+impl Interface {
+    pub(super) fn eligible(&self) -> Result<(), String> {
+        let link = self.link.as_ref();
+        let why = match (&self.fault, link.map(|link| link.fault)) {
+            (Some(fault), _) => fault,
+            (None, None) => "there is no such interface",
+            (None, Some(Some(fault))) => fault,
+            (None, Some(None)) => return Ok(()),
+        };
+        Err(format!("{}: {why}", self.name))
+    }
+}
+
+impl Kernel {
+    /// What on this host lets the addresses be seen where no gate is: Linux answers ARP for all its
+    /// addresses on every interface. To be told to the operator.
+    ///
+    /// # Errors
+    /// When the kernel refuses to list its interfaces.
+    pub fn exposures(&mut self) -> Result<Vec<String>, KernelError> {
+        let ignores = |name: &str| {
+            let path = format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore");
+            std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
+        };
+        let mut links = address::links(&mut self.route)?;
+        links.retain(|l| l.ethernet && !self.interfaces.iter().any(|i| i.name == l.name));
+        links.retain(|l| !ignores("all") && !ignores(&l.name));
+        let advice = |Link { name, .. }: Link| {
+            format!(
+                "{name} answers ARP for the floating addresses too, unguarded; say \
+                 `sysctl net.ipv4.conf.{name}.arp_ignore=1`"
+            )
+        };
+        Ok(links.into_iter().map(advice).collect())
+    }
+
+    /// Looks at everything that we depend on, mends what can be mended, and tells what changed.
+    pub(super) fn look(&mut self) {
+        let now = boottime();
+        self.retry = Some(now.plus(LOOK_ANYWAY));
+        if let Err(e) = self.try_look() {
+            for interface in &mut self.interfaces {
+                interface.fault = Some(e.to_string());
+            }
+            self.look_at(now.plus(RETRY));
+        }
+        let faulty = |i: &Interface| i.link.is_some() && i.fault.is_some();
+        if self.interfaces.iter().any(faulty) {
+            self.look_at(now.plus(RETRY));
+        }
+        self.tell();
+    }
+
+    /// Looks again at that time, if not before.
+    pub(super) fn look_at(&mut self, at: LocalTime) {
+        self.retry = Some(self.retry.map_or(at, |retry| retry.min(at)));
+    }
+
+    /// Looks for what on this host the gate does not help with.
+    fn look_at_limits(&mut self, all: &[Link]) -> Result<(), KernelError> {
+        let links = self.links();
+        let keeping = queue::keeping(&mut self.route, &links)?;
+        let warn = |(link, kind): (&Link, &str)| {
+            format!(
+                "{}: its queue ({kind}) may keep what this member sends as holder, and send it when \
+                 another one holds; let what the floating addresses send go past it",
+                link.name
+            )
+        };
+        self.limits = keeping.into_iter().map(warn).collect();
+        let may_route = |of: &str| {
+            let path = format!("/proc/sys/net/{of}");
+            std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
+        };
+        let up = all.iter().filter(|l| l.ethernet && l.fault.is_none());
+        let routes = up.count() > 1
+            && (may_route("ipv4/ip_forward") || may_route("ipv6/conf/all/forwarding"));
+        if self.guard.kind() == "nft" && routes {
+            self.limits.push(
+                "this host routes, and the nft guard drops what passes through it to and from floating \
+                 addresses that it does not hold; the bpf guard lets that pass"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
+    fn try_look(&mut self) -> Result<(), KernelError> {
+        self.guard.same_clock()?;
+        let all = address::links(&mut self.route)?;
+        self.look_at_limits(&all)?;
+        for at in 0..self.interfaces.len() {
+            let interface = &mut self.interfaces[at];
+            let known = interface.link.as_ref().map(|link| link.index);
+            let found = all.iter().find(|link| link.name == interface.name);
+            // What fails below sets it again.
+            interface.fault = None;
+            let Some(found) = found.filter(|link| link.ethernet) else {
+                interface.fault = found.map(|_| "it is not an Ethernet interface".into());
+                self.lose(at);
+                continue;
+            };
+            let new = known != Some(found.index);
+            if new {
+                self.lose(at);
+            }
+            self.interfaces[at].link = Some(found.clone());
+            let gated = !new && self.guard.in_force(&mut self.route, found)?;
+            if !gated && self.restore(at) && !new {
+                self.push(KernelEvent::GateRestored {
+                    interface: found.name.clone(),
+                });
+            }
+            let port = self.interfaces[at].port.as_mut();
+            match port.map(|port| port.set_mac(found.mac)) {
+                Some(true) => self.announce_all_of(at),
+                Some(false) => {}
+                None => self.settle_on(found.clone()),
+            }
+        }
+        self.look_at_addresses(&all)
+    }
+
+    /// The interface has another hardware address: neighbours must know at once.
+    fn announce_all_of(&mut self, at: usize) {
+        let now = boottime();
+        for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+            group.announcing = group.announcing.map(|running| running.again(now, false));
+        }
+    }
+
+    /// The interface is gone, and its addresses, gate and socket with it; or will be made anew.
+    fn lose(&mut self, at: usize) {
+        let interface = &mut self.interfaces[at];
+        interface.link = None;
+        interface.port = None;
+        for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+            group.hold = None;
+        }
+    }
+
+    /// Puts the gate on an interface again, and lets through what is still held. If that fails,
+    /// nothing on it may be held.
+    fn restore(&mut self, at: usize) -> bool {
+        let Some(link) = self.interfaces[at].link.clone() else {
+            return false;
+        };
+        let links = self.links();
+        let mut result = self.guard.install(&mut self.route, &link, &links);
+        if result.is_err() {
+            for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+                group.hold = None;
+                // The gate is not there: only this makes the addresses silent.
+                let removed = address::remove(&mut self.route, &group.addresses, &[link.index]);
+                result = result.and(removed);
+            }
+        }
+        for group in &self.groups {
+            if let Some(hold) = &group.hold {
+                // A lease that is nearly over may be refused; the next renewal will tell.
+                let _ = self.guard.hold(&group.keys, hold.deadline);
+            }
+        }
+        self.interfaces[at].fault = result.as_ref().err().map(ToString::to_string);
+        result.is_ok()
+    }
+
+    /// Takes note of an interface whose gate is in force, and opens its socket.
+    pub(super) fn settle_on(&mut self, link: Link) {
+        for interface in self.interfaces.iter_mut().filter(|i| i.name == link.name) {
+            match Port::open(&link, &interface.addresses) {
+                Ok(port) => interface.port = Some(port),
+                Err(e) => interface.fault = interface.fault.take().or(Some(e.to_string())),
+            }
+            interface.link = Some(link.clone());
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! What is heard of the kernel and the network, and told to the driver.
+
+use super::Kernel;
+use super::fitness::Told;
+use crate::announce::{Claim, Mac};
+use crate::guard::boottime;
+use onehold_core::advert::GroupId;
+use onehold_core::time::{LocalTime, Span};
+use std::net::IpAddr;
+use std::task::{Context, Poll};
+
+/// How often a group's foreign claims are told at most.
+const CLAIMS_APART: Span = Span::from_millis(1_000);
+/// And of a stranger's: it, too, may answer each announcement (RFC 5227, `DEFEND_INTERVAL`).
+const STRANGERS_APART: Span = Span::from_millis(10_000);
+/// Most events that wait for the driver; more are dropped, for each is a hint to people or will
+/// come again.
+const MAX_EVENTS: usize = 64;
+/// For how long an alarm stays when what it is about is over.
+const LINGER: Span = Span::from_millis(5_000);
+/// Most alarms that are told.
+const MAX_ALARMS: usize = 32;
+
+/// Something that happened in the kernel or on the network.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KernelEvent {
+    /// Whether a group could be served from here. Told once at the beginning, then on change.
+    Eligible {
+        /// Which group.
+        group: GroupId,
+        /// Yes, or why not.
+        eligible: Result<(), String>,
+    },
+    /// Somebody removed an address of a held group; it is there again.
+    AddressPutBack {
+        /// Which group.
+        group: GroupId,
+        /// The address.
+        address: IpAddr,
+    },
+    /// Whether all of a group's addresses could be served from here, or which not, and why. Told at
+    /// the beginning, then on change.
+    Whole {
+        /// Which group.
+        group: GroupId,
+        /// Yes, or why not.
+        whole: Result<(), String>,
+    },
+    /// What needs a person now, in words; all of it. Told on change.
+    Alarms(Vec<String>),
+    /// Somebody removed the gate of an interface; it is there again.
+    GateRestored {
+        /// Which interface.
+        interface: String,
+    },
+    /// Somebody else on the network says that it has the address.
+    ForeignClaim {
+        /// Which group.
+        group: GroupId,
+        /// The address.
+        address: IpAddr,
+        /// The other's hardware address.
+        mac: Mac,
+    },
+}
+
+impl Kernel {
+    /// What there is to tell at the beginning.
+    pub(crate) fn first_look(&mut self) -> Vec<KernelEvent> {
+        self.look();
+        self.events.drain(..).collect()
+    }
+
+    /// The next event. Nothing is lost when the future is dropped.
+    pub async fn event(&mut self) -> KernelEvent {
+        std::future::poll_fn(|cx| self.poll_event(cx)).await
+    }
+
+    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<KernelEvent> {
+        let mut hint = self.groups.iter().any(|g| g.told.is_none());
+        while let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
+            let scratch = &mut self.scratch;
+            hint |= ready.try_io(|watch| watch.get_ref().drain(scratch)).is_ok();
+        }
+        if hint {
+            self.look();
+        }
+        self.poll_claims(cx);
+        self.events.pop_front().map_or(Poll::Pending, Poll::Ready)
+    }
+
+    fn poll_claims(&mut self, cx: &mut Context<'_>) {
+        let mut room = MAX_EVENTS;
+        for at in 0..self.interfaces.len() {
+            while let Some(port) = &self.interfaces[at].port
+                && let Some(claim) = port.poll_claim(cx)
+            {
+                self.claimed(at, claim);
+                room -= 1;
+                if room == 0 {
+                    cx.waker().wake_by_ref(); // a flood: let others have their turn
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Tells of a claim, but of no two in a second: two who each answer the other's
+    /// announcements would never stop.
+    fn claimed(&mut self, at: usize, claim: Claim) {
+        let now = boottime();
+        let Claim { address, mac } = claim;
+        let Some(group) = self.group_of(address) else {
+            return;
+        };
+        self.overhear(at, group, claim, now);
+        let apart = match self.is_contested(group) {
+            true => STRANGERS_APART,
+            false => CLAIMS_APART,
+        };
+        let claimed = &mut self.groups[usize::from(group.0)].claimed;
+        if claimed.is_none_or(|last| now >= last.plus(apart)) {
+            *claimed = Some(now);
+            self.push(KernelEvent::ForeignClaim {
+                group,
+                address,
+                mac,
+            });
+        }
+    }
+
+    /// Tells what has changed of what the driver must know.
+    pub(super) fn tell(&mut self) {
+        for group in self.ids() {
+            let now = Told {
+                eligible: self.eligible(group),
+                whole: self.groups[usize::from(group.0)].fitness.whole(),
+            };
+            let told = self.groups[usize::from(group.0)].told.replace(now.clone());
+            let Told { eligible, whole } = now;
+            // First whether it is whole: one that is not may not be better than another.
+            if told.as_ref().is_none_or(|told| told.whole != whole) {
+                self.push(KernelEvent::Whole { group, whole });
+            }
+            if told.is_none_or(|told| told.eligible != eligible) {
+                self.push(KernelEvent::Eligible { group, eligible });
+            }
+        }
+        self.raise_alarms();
+    }
+
+    /// An alarm lasts a while longer than what it is about: that may come and go many times a second.
+    fn raise_alarms(&mut self) {
+        let now = boottime();
+        let were: Vec<String> = self.alarms.keys().cloned().collect();
+        let wrong = self.what_is_wrong(now);
+        self.alarms
+            .extend(wrong.into_iter().map(|what| (what, now)));
+        self.alarms.retain(|_, seen| now < seen.plus(LINGER));
+        while self.alarms.len() > MAX_ALARMS {
+            self.alarms.pop_last();
+        }
+        if let Some(first) = self.alarms.values().min() {
+            self.look_at(first.plus(LINGER));
+        }
+        let are: Vec<String> = self.alarms.keys().cloned().collect();
+        if were != are {
+            self.push(KernelEvent::Alarms(are));
+        }
+    }
+
+    /// What needs a person, whether or not the group can be held.
+    fn what_is_wrong(&mut self, now: LocalTime) -> Vec<String> {
+        let strangers = self.strangers_in_words(now);
+        let mut wrong: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
+        wrong.extend(strangers);
+        wrong.extend(self.astray.iter().cloned());
+        wrong.extend(self.limits.iter().cloned());
+        for group in &self.groups {
+            let interface = &self.interfaces[group.interface].name;
+            let all = group.fitness.mending.iter();
+            for (address, _) in all.filter(|(_, mending)| mending.in_vain(now)) {
+                wrong.push(format!(
+                    "{}: somebody keeps removing {address} from {interface} while it is held: find out who                      configures addresses on this host",
+                    group.name
+                ));
+            }
+        }
+        wrong
+    }
+
+    pub(super) fn push(&mut self, event: KernelEvent) {
+        // Never lost, and few.
+        let told = matches!(
+            event,
+            KernelEvent::Eligible { .. } | KernelEvent::Whole { .. } | KernelEvent::Alarms(_)
+        );
+        if told || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
+            self.events.push_back(event);
+        }
+    }
+}

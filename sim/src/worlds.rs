@@ -1,0 +1,66 @@
+//! The commands that `cargo demo` is built without: the model checker, the simulator, the sweep, the
+//! virtual machines.
+
+use clap::Subcommand;
+use onehold_sim::model::stateright::Proof;
+use onehold_sim::model::{check, configs};
+use onehold_sim::sweep::command as sweep;
+use onehold_sim::turmoil::command;
+use onehold_sim::vms;
+
+#[derive(Subcommand)]
+pub(super) enum Command {
+    /// Walk everything that can happen to the shipped core under a named adversary, and say what was
+    /// proved. Exit status 1 if a property is broken, or the walk did not come to its end.
+    Check(check::Options),
+    /// Walk a configuration by hand in the browser, with stateright's Explorer.
+    Explore {
+        /// The configuration; `check --list` lists them.
+        name: String,
+        /// Where to serve it.
+        #[arg(long, default_value = "127.0.0.1:3000")]
+        address: String,
+    },
+    /// Run the daemon's own driver on a simulated network, clock and kernel, through scenarios. Exit
+    /// status 1 if one is not as expected.
+    Sim(command::Options),
+    /// Run many seeds: each draws a cluster, its timing and faults that nobody chose. Exit status 1 if
+    /// one breaks what is promised.
+    Sweep(sweep::Options),
+    /// Add up what the shards of a sweep wrote. Exit status 1 if a promise was broken in one.
+    Merge(sweep::Merge),
+    /// Real Debian machines under systemd (QEMU; no KVM needed), with the unit files that are shipped: boots,
+    /// power cuts, cables, late DHCP and DNS, snapshots. Exit status 1 if one is not as it must be.
+    Vms(vms::Options),
+}
+
+pub(super) fn run(command: Command) -> Result<bool, String> {
+    match command {
+        Command::Check(options) => check::run(&options),
+        Command::Sim(options) => command::run(&options),
+        Command::Sweep(options) => sweep::run(&options),
+        Command::Merge(options) => sweep::merge(&options),
+        Command::Vms(options) if options.list => {
+            vms::list();
+            Ok(true)
+        }
+        Command::Vms(options) => {
+            let binary = super::onehold(options.binary.as_ref()).map_err(|e| e.to_string())?;
+            vms::run(&options, &binary).map_err(|e| e.to_string())
+        }
+        Command::Explore { name, address } => explore(&name, &address),
+    }
+}
+
+fn explore(name: &str, address: &str) -> Result<bool, String> {
+    let found = configs::all().into_iter().find(|c| c.name == name);
+    let configuration = found.ok_or_else(|| {
+        format!("there is no configuration `{name}`; `cargo lab check --list` lists them")
+    })?;
+    println!(
+        "{}: {}\nhttp://{address}/",
+        configuration.name, configuration.says
+    );
+    Proof::new(configuration.setup, &configuration.properties).explore(address);
+    Ok(true)
+}
