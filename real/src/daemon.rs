@@ -108,7 +108,8 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
         };
         log_guard(&guard);
         let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
-        opened.keep_neighbours(other.flat_map(|peer| seat.paths(peer)));
+        let ways = other.flat_map(|peer| seat.paths(peer));
+        opened.look_after(ways).map_err(failed)?;
         for exposure in opened.exposures().map_err(failed)? {
             tracing::warn!("{exposure}");
         }

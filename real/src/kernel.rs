@@ -75,6 +75,8 @@ pub struct Kernel {
     strangers: BTreeMap<IpAddr, Stranger>,
     /// Which addresses belong to no network, in words.
     astray: Vec<String>,
+    /// What on this host the gate does not help with, in words.
+    limits: Vec<String>,
     /// What is wrong, and when it was last seen to be: told to the driver.
     alarms: BTreeMap<String, LocalTime>,
     /// When to look at the kernel's state again without being told to.
@@ -129,6 +131,7 @@ impl Kernel {
             strange: Vec::new(),
             strangers: BTreeMap::new(),
             astray: Vec::new(),
+            limits: Vec::new(),
             alarms: BTreeMap::new(),
             retry: None,
             neighbours: Neighbours::default(),
@@ -170,8 +173,12 @@ impl Kernel {
     }
 
     /// Keeps the kernel's knowledge of where the peers are, while they are silent.
-    pub fn keep_neighbours(&mut self, paths: impl Iterator<Item = Path>) {
-        self.neighbours = Neighbours::new(paths, boottime());
+    ///
+    /// # Errors
+    /// When the kernel refuses what it takes to do so.
+    pub fn look_after(&mut self, paths: impl Iterator<Item = Path>) -> Result<(), KernelError> {
+        self.neighbours = Neighbours::look_after(paths)?;
+        Ok(())
     }
 
     /// When [`Self::wake`] wants to be called.
@@ -181,8 +188,7 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        let own = self.retry.into_iter().chain(self.neighbours.poll_timeout());
-        announcements.chain(own).min()
+        announcements.chain(self.retry).min()
     }
 
     /// Does what is due.
@@ -204,9 +210,6 @@ impl Kernel {
         }
         if self.retry.is_some_and(|retry| retry <= now) {
             self.look();
-        }
-        if let Err(e) = self.neighbours.wake(&mut self.route, now) {
-            tracing::debug!("{e}");
         }
     }
 

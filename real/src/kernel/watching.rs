@@ -175,6 +175,7 @@ impl Kernel {
         let mut wrong: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
         wrong.extend(strangers);
         wrong.extend(self.astray.iter().cloned());
+        wrong.extend(self.limits.iter().cloned());
         for group in &self.groups {
             let interface = &self.interfaces[group.interface].name;
             let all = group.fitness.mending.iter();

@@ -183,6 +183,15 @@ impl Lan {
     }
 
     pub(crate) fn open_with(&self, choice: GuardChoice, addresses: &[IpAddr]) -> Kernel {
+        self.open_for(choice, addresses, Span::from_millis(450))
+    }
+
+    pub(crate) fn open_for(
+        &self,
+        choice: GuardChoice,
+        addresses: &[IpAddr],
+        lease: Span,
+    ) -> Kernel {
         let _entered = self.runtime.enter();
         let prefix = |address: &IpAddr| Prefix {
             address: *address,
@@ -193,7 +202,7 @@ impl Lan {
             interface: HOST.into(),
             addresses: addresses.iter().map(prefix).collect(),
         };
-        Kernel::open("test", vec![group], choice, SLACK, Span::from_millis(450)).expect("a kernel")
+        Kernel::open("test", vec![group], choice, SLACK, lease).expect("a kernel")
     }
 
     /// Waits for an event that `wanted` wants.
