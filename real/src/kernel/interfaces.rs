@@ -47,12 +47,12 @@ impl Kernel {
             std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
         };
         let mut links = address::links(&mut self.route)?;
-        links.retain(|l| l.ethernet && !self.interfaces.iter().any(|i| i.name == l.name));
+        links.retain(|l| l.ethernet && !self.interfaces.iter().any(|i| l.is_called(&i.name)));
         links.retain(|l| !ignores("all") && !ignores(&l.name));
         let advice = |Link { name, .. }: Link| {
             format!(
                 "{name} answers ARP for the floating addresses too, unguarded; say \
-                 `sysctl net.ipv4.conf.{name}.arp_ignore=1`"
+                 `sysctl net/ipv4/conf/{name}/arp_ignore=1`"
             )
         };
         Ok(links.into_iter().map(advice).collect())
@@ -93,7 +93,7 @@ impl Kernel {
         for at in 0..self.interfaces.len() {
             let interface = &mut self.interfaces[at];
             let known = interface.link.as_ref().map(|link| link.index);
-            let found = all.iter().find(|link| link.name == interface.name);
+            let found = all.iter().find(|link| link.is_called(&interface.name));
             // What fails below sets it again.
             interface.fault = None;
             let Some(found) = found.filter(|link| link.ethernet) else {
@@ -158,7 +158,11 @@ impl Kernel {
 
     /// Takes note of an interface whose gate is in force, and opens its socket.
     pub(super) fn settle_on(&mut self, link: Link) {
-        for interface in self.interfaces.iter_mut().filter(|i| i.name == link.name) {
+        for interface in self
+            .interfaces
+            .iter_mut()
+            .filter(|i| link.is_called(&i.name))
+        {
             match Port::open(&link, &interface.addresses) {
                 Ok(port) => interface.port = Some(port),
                 Err(e) => interface.fault = interface.fault.take().or(Some(e.to_string())),
