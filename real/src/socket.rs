@@ -42,27 +42,33 @@ impl Sockets {
             next: 0,
             drained: true,
         };
-        for seat in seats {
-            for local in seat.local() {
-                if sockets.bound.iter().all(|b| b.local != *local) {
-                    let fd = bind(*local)
-                        .and_then(watch)
-                        .map_err(|e| explain(*local, &e))?;
-                    sockets.bound.push(Bound { local: *local, fd });
-                }
-            }
-            let members = (0u8..).map(MemberId).take(seat.config.members().len());
-            let socket = |path: Path| {
-                let at = sockets.bound.iter().position(|b| b.local == path.local)?;
-                Some((at, path.remote))
-            };
-            sockets.paths.push(
-                members
-                    .map(|m| seat.paths(m).filter_map(socket).collect())
-                    .collect(),
-            );
-        }
+        seats.iter().try_for_each(|seat| sockets.add(seat))?;
         Ok(sockets)
+    }
+
+    /// Binds the addresses of one cluster more, which gets the next index; all of them or none.
+    ///
+    /// # Errors
+    /// What could not be bound, and the likely remedy.
+    pub fn add(&mut self, seat: &Seat) -> Result<(), String> {
+        let before = self.bound.len();
+        for local in seat.local() {
+            if self.bound.iter().all(|b| b.local != *local) {
+                let fd = bind(*local).and_then(watch).map_err(|e| {
+                    self.bound.truncate(before);
+                    explain(*local, &e)
+                })?;
+                self.bound.push(Bound { local: *local, fd });
+            }
+        }
+        let members = (0u8..).map(MemberId).take(seat.config.members().len());
+        let socket = |path: Path| {
+            let at = self.bound.iter().position(|b| b.local == path.local)?;
+            Some((at, path.remote))
+        };
+        let paths = members.map(|m| seat.paths(m).filter_map(socket).collect());
+        self.paths.push(paths.collect());
+        Ok(())
     }
 
     /// Hands a datagram to the network on every path; says on how many. What the network refuses is
@@ -143,10 +149,32 @@ fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {
 fn explain(local: SocketAddr, e: &std::io::Error) -> String {
     let remedy = match e.kind() {
         ErrorKind::AddrInUse => {
-            "something listens there already; stop it, or set another `port` in [cluster]"
+            let port = local.port();
+            let whose = match owner(local) {
+                Some(uid) => format!("a socket of user id {uid} has it"),
+                None => "something has it".to_owned(),
+            };
+            format!(
+                "{whose} (`ss -aunp sport = :{port}` shows which process); stop that, or set another `port` \
+                 in [cluster]"
+            )
         }
-        ErrorKind::PermissionDenied => "a port below 1024 needs CAP_NET_BIND_SERVICE",
-        _ => "is it an address of this host?",
+        ErrorKind::PermissionDenied => "a port below 1024 needs CAP_NET_BIND_SERVICE".to_owned(),
+        _ => "is it an address of this host?".to_owned(),
     };
     format!("can't listen on {local}/udp: {e}; {remedy}")
+}
+
+/// The user whose socket is in the way, as far as the kernel tells.
+fn owner(local: SocketAddr) -> Option<u32> {
+    let list = |name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+    let all = list("udp").unwrap_or_default() + &list("udp6").unwrap_or_default();
+    // sl local remote st queues timer retransmits uid …; `local` is ADDRESS:PORT, both in hex.
+    let port = format!(":{:04X}", local.port());
+    let mut owners = all.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let at = words.next()?;
+        words.nth(5)?.parse().ok().filter(|_| at.ends_with(&port))
+    });
+    owners.next()
 }

@@ -87,6 +87,7 @@ fn text(status: Status) -> String {
     let text = render(
         &Report {
             clusters: vec![status],
+            waiting: vec![],
         },
         false,
     );
@@ -125,6 +126,7 @@ fn a_holder_when_all_is_well() {
 fn the_same_as_json() {
     let report = Report {
         clusters: vec![healthy()],
+        waiting: vec![],
     };
     let json = serde_json::to_string_pretty(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
@@ -225,6 +227,7 @@ fn a_witness_of_one_and_of_many() {
     let many = render(
         &Report {
             clusters: vec![one.clone(), other],
+            waiting: vec![],
         },
         false,
     );
@@ -236,9 +239,11 @@ fn colour_is_only_added() {
     let (plain, coloured) = (
         Report {
             clusters: vec![healthy()],
+            waiting: vec![],
         },
         Report {
             clusters: vec![healthy()],
+            waiting: vec![],
         },
     );
     let coloured = render(&coloured, true);

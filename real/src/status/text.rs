@@ -11,7 +11,11 @@ const NAME: usize = 14;
 /// The whole report as text. `colour` is for a terminal.
 #[must_use]
 pub fn render(report: &Report, colour: bool) -> String {
-    match &report.clusters[..] {
+    let mut out = String::new();
+    for waiting in &report.waiting {
+        alarm_line(&mut out, &waiting.to_string(), colour);
+    }
+    out + &match &report.clusters[..] {
         [] => "this daemon serves no cluster\n".to_owned(),
         [one] => cluster(one, colour),
         many => clusters(many, colour),
