@@ -292,3 +292,25 @@ fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
     assert_eq!((new, over), (vec![], vec![foreign]));
     assert!(alarms(&m).ends_with(&[full]), "{:?}", alarms(&m));
 }
+
+#[test]
+fn what_is_not_served_yet_comes_first_and_then_not_all_is_well() {
+    let why = "/etc/onehold/web.toml:3: cluster.secret_file: /etc/onehold/secret does not exist";
+    let waiting = vec![Waiting {
+        cluster: Some("web".to_owned()),
+        why: why.to_owned(),
+    }];
+    for clusters in [vec![], vec![healthy()], vec![healthy(), healthy()]] {
+        let report = |waiting| Report {
+            clusters: clusters.clone(),
+            waiting,
+        };
+        assert!(clusters.is_empty() || render(&report(vec![]), false).contains("all well"));
+        let text = render(&report(waiting.clone()), false);
+        assert!(
+            text.starts_with("  ! web is not served yet, waiting: "),
+            "{text}"
+        );
+        assert!(!text.contains("all well"), "{text}");
+    }
+}
