@@ -5,27 +5,28 @@ mod arrival;
 pub use arrival::{Arrivals, Life, Looked, NotYet};
 
 use crate::clock::{Clock, Rate, Reading};
-use crate::config_file::{Seat, Seats};
+use crate::config_file::{Path, Seat, Seats};
 use crate::control::Asked;
 use crate::driver::{Happening, Shell};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::notify::{Notify, watchdog_interval};
-use crate::socket::Sockets;
+use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::{Event, ReleaseId};
 use onehold_core::input::{Command, Input};
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
 /// After what time something that the kernel refused is tried again.
 const RETRY: Span = Span::from_millis(100);
-/// How long a group that the kernel refused to hold stays ineligible.
-const PENANCE: Span = Span::from_millis(1_000);
+/// Most of the kernel's events that a turn is told of; more wait for the next.
+const MAX_EVENTS: usize = 64;
 /// A foreign claim is logged this often at most.
 const CLAIM_LOG: Span = Span::from_millis(10_000);
 
@@ -65,8 +66,10 @@ pub struct Later {
     releases: Vec<(GroupId, ReleaseId)>,
     /// When they are.
     release_at: Option<LocalTime>,
-    /// Groups that the kernel refused to hold, and when to look at them again.
-    refused: Vec<(GroupId, LocalTime)>,
+    /// What was said of them.
+    stuck: Vec<String>,
+    /// By group: whether the kernel could serve it, as it was told last.
+    fit: BTreeMap<u8, Result<(), String>>,
     /// By cluster: whether its clock keeps what all count on.
     rates: Vec<Rate>,
     roles: Vec<Vec<RoleName>>,
@@ -109,9 +112,6 @@ impl Shell for Linux {
         if let Err(e) = kernel.hold_until(group, deadline) {
             tracing::error!("can't hold: {e}");
             self.input(Input::Refused { group }, Some(e.to_string()));
-            self.later
-                .refused
-                .push((group, self.clock.now().plus(PENANCE)));
         }
     }
 
@@ -120,6 +120,16 @@ impl Shell for Linux {
         if let Some(kernel) = &mut self.kernel {
             kernel.announce(group, now);
         }
+    }
+
+    fn heard(&mut self, local: SocketAddr, remote: SocketAddr, echoed: bool) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.neighbours.heard(local, remote, echoed);
+        }
+    }
+
+    fn refusals(&self, path: Path) -> Refusals {
+        self.sockets.refusals(path)
     }
 
     fn reported(&mut self, cluster: usize, event: &Event) {
@@ -145,6 +155,14 @@ impl Linux {
     /// Tells systemd that this runs: it serves, or says what it waits for.
     pub fn ready(&mut self) {
         self.notify.ready(&self.condition());
+    }
+
+    /// Whether it may hold, a node must know before its first turn.
+    pub fn first_look_at_kernel(&mut self) {
+        let events = self.kernel.as_mut().map(Kernel::first_look);
+        for event in events.into_iter().flatten() {
+            self.kernel_event(event);
+        }
     }
 
     /// Tells systemd how things are.
@@ -193,9 +211,11 @@ impl Linux {
         if !self.later.happened.is_empty() {
             any = Poll::Ready(()); // such as the kernel's confirmation of what the last turn let go
         }
-        if let Some(kernel) = &mut self.kernel
-            && let Poll::Ready(event) = kernel.poll_event(cx)
-        {
+        for _ in 0..MAX_EVENTS {
+            let event = self.kernel.as_mut().map(|kernel| kernel.poll_event(cx));
+            let Some(Poll::Ready(event)) = event else {
+                break;
+            };
             self.kernel_event(event);
             any = Poll::Ready(());
         }
@@ -228,7 +248,6 @@ impl Linux {
             self.orders_due(),
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.later.release_at,
-            self.later.refused.iter().map(|(_, at)| *at).min(),
             self.feed_watchdog_at(),
         ];
         let at = own
@@ -251,12 +270,6 @@ impl Linux {
         }
         if self.later.release_at.is_some_and(|at| at <= now) {
             self.try_releases();
-        }
-        let (due, rest) = self.later.refused.drain(..).partition(|(_, at)| *at <= now);
-        self.later.refused = rest;
-        let due: Vec<(GroupId, LocalTime)> = due;
-        for (group, _) in due {
-            self.tell_eligible(group);
         }
         if self.arrivals.due().is_some_and(|at| at <= now) {
             self.look_again(false);
@@ -308,9 +321,10 @@ impl Linux {
         )
     }
 
+    /// Whether a group can be served from here: as far as the kernel goes, and the clock.
     fn tell_eligible(&mut self, group: GroupId) {
-        let Some(kernel) = &self.kernel else { return };
-        let why = kernel.eligible(group).err().or_else(|| self.rate_fault());
+        let fit = self.later.fit.get(&group.0).cloned();
+        let why = fit.and_then(Result::err).or_else(|| self.rate_fault());
         self.input(
             Input::Eligible {
                 group,
@@ -326,6 +340,7 @@ impl Linux {
             return;
         };
         let mut failed = Vec::new();
+        let mut stuck = Vec::new();
         for (group, release) in self.later.releases.drain(..) {
             match kernel.release(group) {
                 Ok(()) => self.later.happened.push_back(Happening::Input {
@@ -335,6 +350,7 @@ impl Linux {
                 }),
                 Err(e) => {
                     tracing::error!("can't release, trying again: {e}");
+                    stuck.push(format!("can't let go, and is trying again: {e}"));
                     failed.push((group, release));
                 }
             }
@@ -345,6 +361,14 @@ impl Linux {
             Some(self.clock.now().plus(RETRY))
         };
         self.later.releases = failed;
+        if self.later.stuck != stuck {
+            self.later.stuck.clone_from(&stuck);
+            self.later.happened.push_back(Happening::Alarms {
+                cluster: 0,
+                from: "release",
+                alarms: stuck,
+            });
+        }
     }
 
     fn kernel_event(&mut self, event: KernelEvent) {
@@ -352,9 +376,12 @@ impl Linux {
             KernelEvent::Eligible { group, eligible } => {
                 let name = self.group_name(group);
                 match &eligible {
-                    Ok(()) => tracing::info!("{name}: can be held here"),
-                    Err(why) => tracing::warn!("{name}: can't be held here: {why}"),
+                    Ok(()) => tracing::info!(event = "eligible", "{name}: can be held here"),
+                    Err(why) => {
+                        tracing::warn!(event = "eligible", "{name}: can't be held here: {why}");
+                    }
                 }
+                self.later.fit.insert(group.0, eligible);
                 self.tell_eligible(group);
             }
             KernelEvent::AddressPutBack { group, address } => {
@@ -362,12 +389,18 @@ impl Linux {
                 tracing::warn!("{name}: somebody removed {address} while it is held; put back");
                 self.input(Input::ForeignClaim { group }, None); // neighbours may have lost it (R-16)
             }
-            KernelEvent::AddressForeign { group, address } => {
+            KernelEvent::Whole { group, whole } => {
                 let name = self.group_name(group);
-                tracing::warn!(
-                    "{name}: {address} is on this host though it is not held; remove it from the \
-                     host's own network configuration"
-                );
+                match &whole {
+                    Ok(()) => {
+                        tracing::info!(event = "whole", "{name}: can be held whole here");
+                    }
+                    Err(why) => {
+                        tracing::warn!(event = "whole", "{name}: can't be held whole here: {why}");
+                    }
+                }
+                let healthy = whole.is_ok();
+                self.input(Input::Health { group, healthy }, whole.err());
             }
             KernelEvent::Alarms(alarms) => self.later.happened.push_back(Happening::Alarms {
                 cluster: 0,

@@ -40,7 +40,10 @@ pub(crate) fn fit(
     };
     let floating = |ip: IpAddr| {
         file.groups.iter().find(|(_, g)| {
-            (g.addresses.iter()).any(|a| a.split('/').next() == Some(&ip.to_string()))
+            (g.addresses.iter()).any(|a| {
+                let bare = a.split('/').next().and_then(|a| a.parse::<IpAddr>().ok());
+                bare.is_some_and(|a| a.to_canonical() == ip.to_canonical())
+            })
         })
     };
     let mut seen = Vec::new();

@@ -5,11 +5,14 @@ use crate::address::{self, Link};
 use crate::announce::Port;
 use crate::guard::boottime;
 use crate::netlink::KernelError;
-use onehold_core::time::Span;
+use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 
 /// After what time something that failed is tried again.
 const RETRY: Span = Span::from_millis(1_000);
+/// How often the kernel's state is looked at although nobody said that it has changed: not all that
+/// matters is told, and what is told may be lost.
+const LOOK_ANYWAY: Span = Span::from_millis(10_000);
 
 #[derive(Debug)]
 pub(super) struct Interface {
@@ -60,31 +63,24 @@ impl Kernel {
 
     /// Looks at everything that we depend on, mends what can be mended, and tells what changed.
     pub(super) fn look(&mut self) {
-        self.retry = None;
+        let now = boottime();
+        self.retry = Some(now.plus(LOOK_ANYWAY));
         if let Err(e) = self.try_look() {
-            self.retry = Some(boottime().plus(RETRY));
             for interface in &mut self.interfaces {
                 interface.fault = Some(e.to_string());
             }
+            self.look_at(now.plus(RETRY));
         }
-        if self
-            .interfaces
-            .iter()
-            .any(|i| i.link.is_some() && i.fault.is_some())
-        {
-            self.retry = Some(boottime().plus(RETRY));
+        let faulty = |i: &Interface| i.link.is_some() && i.fault.is_some();
+        if self.interfaces.iter().any(faulty) {
+            self.look_at(now.plus(RETRY));
         }
-        for id in self.ids() {
-            let group = &mut self.groups[usize::from(id.0)];
-            let eligible = self.interfaces[group.interface].eligible();
-            if group.told.as_ref() != Some(&eligible) {
-                group.told = Some(eligible.clone());
-                self.push(KernelEvent::Eligible {
-                    group: id,
-                    eligible,
-                });
-            }
-        }
+        self.tell();
+    }
+
+    /// Looks again at that time, if not before.
+    pub(super) fn look_at(&mut self, at: LocalTime) {
+        self.retry = Some(self.retry.map_or(at, |retry| retry.min(at)));
     }
 
     fn try_look(&mut self) -> Result<(), KernelError> {
@@ -117,7 +113,7 @@ impl Kernel {
                 None => self.settle_on(found.clone()),
             }
         }
-        self.look_at_addresses()
+        self.look_at_addresses(&all)
     }
 
     /// The interface is gone, and its addresses, gate and socket with it; or will be made anew.
@@ -142,7 +138,7 @@ impl Kernel {
             for group in self.groups.iter_mut().filter(|g| g.interface == at) {
                 group.hold = None;
                 // The gate is not there: only this makes the addresses silent.
-                let removed = address::remove(&mut self.route, &group.addresses);
+                let removed = address::remove(&mut self.route, &group.addresses, &[link.index]);
                 result = result.and(removed);
             }
         }

@@ -248,8 +248,11 @@ impl Linux {
 
     fn reload(&mut self, new: Result<Seats, String>) {
         match new.and_then(|new| self.adopt(new)) {
-            Ok(what) => tracing::info!("reloaded: {what}"),
-            Err(why) => tracing::error!("reload refused, all stays as it was: {why}"),
+            Ok(what) => tracing::info!(event = "reload", "reloaded: {what}"),
+            Err(why) => tracing::error!(
+                event = "reload",
+                "reload refused, all stays as it was: {why}"
+            ),
         }
     }
 
@@ -333,6 +336,7 @@ impl Linux {
             guard = GuardInForce {
                 name: opened.guard_name().to_owned(),
                 why_not_better: opened.guard_shortcoming().map(str::to_owned),
+                ends_early: opened.ends_early(),
             };
             kernel = Some(opened);
         }
@@ -346,6 +350,7 @@ impl Linux {
         // Nothing fails from here on.
         if let Some(kernel) = &mut kernel {
             log_guard(&guard);
+            kernel.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
             for exposure in kernel.exposures().unwrap_or_default() {
                 tracing::warn!("{exposure}");
             }
@@ -392,6 +397,7 @@ impl Linux {
         });
         self.seats.log = seat.file.log;
         self.seats.seats.push(seat);
+        self.first_look_at_kernel();
         Ok(())
     }
 
@@ -504,14 +510,16 @@ fn open_kernel(seat: &Seat) -> Result<Kernel, NotYet> {
     let timing = config.timing();
     // The gates of two clusters on one host must not meddle with each other.
     let instance = format!("{:x}", config.cluster().0);
-    Kernel::open(
+    let mut kernel = Kernel::open(
         &instance,
         groups,
         seat.guard(),
         timing.slack(),
         timing.lease(),
     )
-    .map_err(may_pass)
+    .map_err(may_pass)?;
+    kernel.lives_at(seat.local().iter().map(|a| a.ip()).collect());
+    Ok(kernel)
 }
 
 /// A start that fails leaves nothing in the kernel; but a gate, if an address may be there.
