@@ -116,7 +116,7 @@ impl Kernel {
         let all = address::links(&mut route)?;
         let links: Vec<Link> = all
             .iter()
-            .filter(|link| link.ethernet && interfaces.iter().any(|i| i.name == link.name))
+            .filter(|link| link.ethernet && interfaces.iter().any(|i| link.is_called(&i.name)))
             .cloned()
             .collect();
         let floating: Vec<IpAddr> = groups.iter().flat_map(|g| g.addresses.clone()).collect();

@@ -102,7 +102,7 @@ impl Kernel {
         for at in 0..self.interfaces.len() {
             let interface = &mut self.interfaces[at];
             let known = interface.link.as_ref().map(|link| link.index);
-            let found = all.iter().find(|link| link.name == interface.name);
+            let found = all.iter().find(|link| link.is_called(&interface.name));
             // What fails below sets it again.
             interface.fault = None;
             let Some(found) = found.filter(|link| link.ethernet) else {
@@ -190,7 +190,11 @@ impl Kernel {
 
     /// Takes note of an interface whose gate is in force, and opens its socket.
     pub(super) fn settle_on(&mut self, link: Link) {
-        for interface in self.interfaces.iter_mut().filter(|i| i.name == link.name) {
+        for interface in self
+            .interfaces
+            .iter_mut()
+            .filter(|i| link.is_called(&i.name))
+        {
             match Port::open(&link, &interface.addresses) {
                 Ok(port) => interface.port = Some(port),
                 Err(e) => interface.fault = interface.fault.take().or(Some(e.to_string())),
