@@ -146,10 +146,10 @@ impl Kernel {
         self.guard.shortcoming()
     }
 
-    /// By how much the guard ends every hold before its deadline.
+    /// By how much the guard ends a hold before its deadline, at most.
     #[must_use]
     pub fn ends_early(&self) -> Span {
-        self.guard.ends_early()
+        self.guard.ends_early(self.lease)
     }
 
     /// tells the neighbours now, and goes on doing so until the group is released.

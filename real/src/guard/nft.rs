@@ -18,13 +18,12 @@ use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
 use onehold_core::time::{LocalTime, Span};
 use rustix::time::{ClockId, clock_getres};
 
-/// How long, in ticks, a process may be paused between reading the clock and the kernel's refresh: the
-/// first may end at once. And no less than [`TOKEN`].
-const TOKEN_TICKS: u64 = 2;
-const TOKEN: Span = Span::from_millis(5);
-/// What a hold ends early, in ticks, where these are longest (`HZ=100`).
-pub(super) const TICKS: u64 = TOKEN_TICKS + 1;
-pub(super) const SLOWEST_TICK: Span = Span::from_millis(10);
+/// How long a process may be paused between reading the clock and the kernel's refresh: so many parts of
+/// what is left of the lease, at most [`TOKEN`], and at least two ticks, for the first may end at once.
+const PART: u64 = 16;
+const TOKEN: Span = Span::from_millis(20);
+/// What a hold ends early, where ticks are longest (`HZ=100`).
+pub(super) const MOST_EARLY: Span = TOKEN.plus(Span::from_millis(10));
 /// No timeout is shorter, for the kernel counts them in these.
 const LEAST: Span = Span::from_millis(1);
 /// Most elements in one message: an attribute is at most 64 KiB long, and a batch at most what the
@@ -65,14 +64,14 @@ impl Table {
         })
     }
 
-    /// How long a token lives.
-    fn token(&self) -> Span {
-        self.tick.times(TOKEN_TICKS).max(TOKEN)
+    /// How long a token lives when so much of a lease is left.
+    fn token(&self, left: Span) -> Span {
+        left.part(PART).min(TOKEN).max(self.tick.times(2))
     }
 
-    /// By how much every hold ends before its deadline.
-    pub(super) fn ends_early(&self) -> Span {
-        self.token().plus(self.tick)
+    /// By how much a hold of this length ends before its deadline, at most.
+    pub(super) fn ends_early(&self, lease: Span) -> Span {
+        self.token(lease).plus(self.tick)
     }
 
     /// Whether there is a table of this name, ours or an earlier life's.
@@ -239,7 +238,8 @@ impl Table {
     }
 
     fn try_hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
-        let (life, early) = (self.token(), self.ends_early());
+        let left = deadline.since(boottime());
+        let (life, early) = (self.token(left), self.ends_early(left));
         let Self {
             netlink,
             name,
@@ -293,7 +293,7 @@ impl Table {
     }
 
     fn shut_some(&mut self, keys: &[Key]) -> Result<(), KernelError> {
-        let life = self.token();
+        let life = self.token(Span::ZERO);
         let Self {
             netlink,
             name,
