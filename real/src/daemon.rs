@@ -107,7 +107,9 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
             ends_early: opened.ends_early(),
         };
         log_guard(&guard);
-        opened.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
+        let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
+        let ways = other.flat_map(|peer| seat.paths(peer));
+        opened.look_after(ways).map_err(failed)?;
         for exposure in opened.exposures().map_err(failed)? {
             tracing::warn!("{exposure}");
         }

@@ -7,6 +7,7 @@
 mod fitness;
 mod holding;
 mod interfaces;
+mod network;
 mod watching;
 
 use crate::address::{self, Link};
@@ -20,6 +21,7 @@ use crate::netlink::{Netlink, Watch};
 use fitness::{Fitness, Own, Told};
 use holding::Hold;
 use interfaces::Interface;
+use network::Stranger;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
@@ -69,6 +71,10 @@ pub struct Kernel {
     own: Own,
     /// Addresses that others have put here, in words.
     strange: Vec<(IpAddr, String)>,
+    /// Who else has an address, on the network.
+    strangers: BTreeMap<IpAddr, Stranger>,
+    /// Which addresses belong to no network, in words.
+    astray: Vec<String>,
     /// What on this host the gate does not help with, in words.
     limits: Vec<String>,
     /// What is wrong, and when it was last seen to be: told to the driver.
@@ -123,6 +129,8 @@ impl Kernel {
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
+            strangers: BTreeMap::new(),
+            astray: Vec::new(),
             limits: Vec::new(),
             alarms: BTreeMap::new(),
             retry: None,
@@ -154,16 +162,23 @@ impl Kernel {
 
     /// tells the neighbours now, and goes on doing so until the group is released.
     pub fn announce(&mut self, id: GroupId, now: LocalTime) {
+        let contested = self.is_contested(id);
         let group = &mut self.groups[usize::from(id.0)];
         if group.hold.is_some() {
-            group.announcing = Some(Schedule::starting(now));
+            let begin = || Schedule::starting(now);
+            let again = |running: Schedule| running.again(now, contested);
+            group.announcing = Some(group.announcing.map_or_else(begin, again));
         }
         self.wake(now);
     }
 
     /// Keeps the kernel's knowledge of where the peers are, while they are silent.
-    pub fn keep_neighbours(&mut self, paths: impl Iterator<Item = Path>) {
-        self.neighbours = Neighbours::new(paths, boottime());
+    ///
+    /// # Errors
+    /// When the kernel refuses what it takes to do so.
+    pub fn look_after(&mut self, paths: impl Iterator<Item = Path>) -> Result<(), KernelError> {
+        self.neighbours = Neighbours::look_after(paths)?;
+        Ok(())
     }
 
     /// When [`Self::wake`] wants to be called.
@@ -173,8 +188,7 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        let own = self.retry.into_iter().chain(self.neighbours.poll_timeout());
-        announcements.chain(own).min()
+        announcements.chain(self.retry).min()
     }
 
     /// Does what is due.
@@ -190,14 +204,12 @@ impl Kernel {
                 for address in &group.addresses {
                     // What could not be sent is sent again; why is told by rtnetlink.
                     let _ = port.announce(*address);
+                    let _ = port.ask(*address);
                 }
             }
         }
         if self.retry.is_some_and(|retry| retry <= now) {
             self.look();
-        }
-        if let Err(e) = self.neighbours.wake(&mut self.route, now) {
-            tracing::debug!("{e}");
         }
     }
 

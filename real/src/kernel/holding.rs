@@ -186,6 +186,7 @@ impl Kernel {
         let present = address::list(&mut self.route)?;
         self.notice_own_addresses(&present);
         self.strange = self.strange(all, &present);
+        self.look_at_networks(&present);
         for id in self.ids() {
             self.mend_addresses(id, &present);
             self.try_addresses(id, &present);

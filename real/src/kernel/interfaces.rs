@@ -139,12 +139,22 @@ impl Kernel {
                     interface: found.name.clone(),
                 });
             }
-            match &mut self.interfaces[at].port {
-                Some(port) => port.set_mac(found.mac),
+            let port = self.interfaces[at].port.as_mut();
+            match port.map(|port| port.set_mac(found.mac)) {
+                Some(true) => self.announce_all_of(at),
+                Some(false) => {}
                 None => self.settle_on(found.clone()),
             }
         }
         self.look_at_addresses(&all)
+    }
+
+    /// The interface has another hardware address: neighbours must know at once.
+    fn announce_all_of(&mut self, at: usize) {
+        let now = boottime();
+        for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+            group.announcing = group.announcing.map(|running| running.again(now, false));
+        }
     }
 
     /// The interface is gone, and its addresses, gate and socket with it; or will be made anew.

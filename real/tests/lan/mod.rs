@@ -129,6 +129,13 @@ impl Lan {
             set_up(route, index, true);
             assign(route, index, own, 24);
         }
+        let index = self.host().index;
+        let mut route = Request::new();
+        // struct rtmsg: IPv6, a /64, in the main table, by an administrator, unicast
+        let about = [10, 64, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
+        route.message(libc::RTM_NEWROUTE, ack() | netlink::NLM_F_CREATE, &about);
+        route.attr(1, &VIP6.octets()).u32(4, index);
+        self.route.send(&mut route).expect("a route to its network");
         let peer = find(&mut self.peer_route, "peer0").expect("the peer's interface");
         self.wire
             .bind(&everything_on(peer.index))
