@@ -3,14 +3,19 @@
 //!
 //! A `netdev` table with a chain each way on each interface. The set `vip` has the addresses, the
 //! set `held` those that may be effective now, each with a timeout. What is in `vip` and not in
-//! `held` is dropped, by the same policy as in [`super::bpf`], but for VLAN tags: only one that the
-//! kernel itself takes away is looked behind.
+//! `held` is dropped, by the same policy as in [`super::policy`], but for VLAN tags: only one
+//! that the kernel itself takes away is looked behind; and but for what only passes through a member that
+//! routes, which is dropped, for nothing here tells it from what this host sends.
 //!
 //! A timeout is *relative*: were the process paused between reading the clock and the system
 //! call, the address would live longer by the pause. Therefore the **token**: first an element
-//! that lives for [`TOKEN`] is added, then the clock is read, then one atomic batch removes the
+//! that lives for at most [`TOKEN`] is added, then the clock is read, then one atomic batch removes the
 //! token and refreshes `held`. If the token is dead, the kernel refuses the whole batch. The
-//! token's life and a jiffy are subtracted from the timeout, so that it never ends late.
+//! token's life and a tick are subtracted from the timeout, so that it never ends late: that is what
+//! this gate takes of each lease.
+//!
+//! The kernel counts timeouts in ticks, which stand still in suspend: after it an address may be
+//! effective for what was left of its lease.
 
 use super::{Held, Key, boottime, muting};
 use crate::address::Link;
@@ -371,7 +376,7 @@ fn chain(way: &str, link: &Link) -> String {
     format!("{way}{}", link.index)
 }
 
-// The policy: see the table in `bpf`.
+// The policy: see the table in `policy`.
 
 /// A rule: drops frames of one protocol whose address at an offset is mute.
 struct Match {
