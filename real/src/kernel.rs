@@ -168,13 +168,13 @@ impl Kernel {
         self.guard.shortcoming()
     }
 
-    /// Both, and by how much it ends every hold before its deadline.
+    /// Both, and by how much it ends a hold before its deadline, at most.
     #[must_use]
     pub fn guard_in_force(&self) -> GuardInForce {
         GuardInForce {
             name: self.guard_name().to_owned(),
             why_not_better: self.guard_shortcoming().map(str::to_owned),
-            ends_early: self.guard.ends_early(),
+            ends_early: self.guard.ends_early(self.lease),
         }
     }
 

@@ -127,7 +127,7 @@ impl Kernel {
                     "of the lease only {} is left, of which the {} guard takes {}; or the host is overloaded",
                     deadline.since(boottime()),
                     self.guard.kind(),
-                    self.guard.ends_early()
+                    self.guard.ends_early(self.lease)
                 );
                 Err(KernelError::refused(
                     format!("holding {}", self.groups[usize::from(id.0)].name),
