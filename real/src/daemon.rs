@@ -11,12 +11,12 @@ use crate::metrics::{GuardInForce, Metrics};
 use crate::notify::Notify;
 use crate::realtime;
 use crate::socket::Sockets;
-use crate::telemetry::Log;
+use crate::telemetry::{self, Log};
 use crate::trace::{Line, Rest, TraceFile};
 use onehold_core::advert::{GroupId, Incarnation};
 use onehold_core::time::Span;
 use rustix::rand::{GetRandomFlags, getrandom};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
@@ -99,19 +99,13 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
     if let [seat] = seats.seats.as_slice()
         && seat.config.is_candidate(seat.config.me())
     {
-        let mut opened = open_kernel(seat)?;
+        let mut opened = open_kernel(seat, &options.state)?;
         opened.scrub().map_err(failed)?;
-        guard = GuardInForce {
-            name: opened.guard_name().to_owned(),
-            why_not_better: opened.guard_shortcoming().map(str::to_owned),
-            ends_early: opened.ends_early(),
-        };
-        log_guard(&guard);
+        guard = opened.guard_in_force();
+        telemetry::report_guard(&guard);
         let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
-        opened.keep_neighbours(other.flat_map(|peer| seat.paths(peer)));
-        for exposure in opened.exposures().map_err(failed)? {
-            tracing::warn!("{exposure}");
-        }
+        let ways = other.flat_map(|peer| seat.paths(peer));
+        opened.look_after(ways).map_err(failed)?;
         kernel = Some(opened);
     }
     if seats.seats.iter().any(Seat::realtime) {
@@ -172,7 +166,7 @@ fn member_name(seat: &Seat) -> &str {
         .map_or("", |m| m.name.as_str())
 }
 
-fn open_kernel(seat: &Seat) -> Result<Kernel, RunError> {
+fn open_kernel(seat: &Seat, state: &Path) -> Result<Kernel, RunError> {
     let config = &seat.config;
     let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
         name: g.name.clone(),
@@ -189,20 +183,11 @@ fn open_kernel(seat: &Seat) -> Result<Kernel, RunError> {
         seat.guard(),
         timing.slack(),
         timing.lease(),
+        state,
     )
     .map_err(failed)?;
     kernel.lives_at(seat.local().iter().map(|a| a.ip()).collect());
     Ok(kernel)
-}
-
-fn log_guard(guard: &GuardInForce) {
-    match (guard.name.as_str(), &guard.why_not_better) {
-        ("none", _) => tracing::warn!(
-            "guard: none: only this process ends a lease; a frozen or killed one keeps the address (R-8)"
-        ),
-        (name, Some(why)) => tracing::warn!("guard: {name}; no better one: {why}"),
-        (name, None) => tracing::info!("guard: {name}: the kernel ends a lease by itself"),
-    }
 }
 
 fn start_node(

@@ -9,6 +9,7 @@ mod repeats;
 
 use crate::config_file::{LogFormat, LogLevel, LogSection};
 use crate::control::refusal_text;
+use crate::metrics::GuardInForce;
 use format::Text;
 use onehold_core::advert::{ConfigDigest, GroupId, MemberId};
 use onehold_core::config::{Arbitration, Config};
@@ -303,6 +304,17 @@ pub fn report_alarms((new, over): (Vec<String>, Vec<String>)) {
     }
     for alarm in over {
         tracing::info!(event = "alarm_over", "over: {alarm}");
+    }
+}
+
+/// Logs which guard is in force.
+pub fn report_guard(guard: &GuardInForce) {
+    match (guard.name.as_str(), &guard.why_not_better) {
+        ("none", _) => tracing::warn!(
+            "guard: none: only this process ends a lease; a frozen or killed one keeps the address (R-8)"
+        ),
+        (name, Some(why)) => tracing::warn!("guard: {name}; no better one: {why}"),
+        (name, None) => tracing::info!("guard: {name}: the kernel ends a lease by itself"),
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{Kernel, KernelEvent};
 use crate::address::{self, Assigned, Link};
-use crate::guard::{Held, Key, boottime};
+use crate::guard::{Held, Key, Standing, boottime};
 use crate::netlink::KernelError;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
@@ -38,9 +38,8 @@ impl Kernel {
         self.guard.shut(&keys)?;
         self.remove(&addresses)?;
         let all = address::links(&mut self.route)?;
-        let links = self.links();
         let keys: Vec<Key> = self.groups.iter().flat_map(|g| &g.keys).copied().collect();
-        self.guard.settle(&mut self.route, &keys, &links, &all)
+        self.guard.settle(&mut self.route, &keys, &all)
     }
 
     /// gate shut, addresses added if they are not there, deadline set, in this order. While
@@ -106,7 +105,7 @@ impl Kernel {
             Ok(held) => held,
             Err(e) => {
                 // The one cause that we can mend: somebody took the gate away.
-                if self.guard.in_force(&mut self.route, &link)? {
+                if self.guard.standing(&mut self.route, &link)? == Standing::First {
                     return Err(e);
                 }
                 self.look();
@@ -298,7 +297,7 @@ pub(super) fn refuse_own(
 
 /// Who puts such addresses there.
 fn source(a: &Assigned, interface: &str) -> &'static str {
-    match (interface, a.limited) {
+    match (interface, a.lifetime.is_some()) {
         ("kube-ipvs0", _) => "Kubernetes' services (kube-proxy)",
         (_, true) => "what gives it a limited lifetime (a DHCP server, a router's announcements)",
         (_, false) => {

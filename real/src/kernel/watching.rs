@@ -4,6 +4,7 @@ use super::Kernel;
 use super::fitness::Told;
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
+use crate::metrics::GuardInForce;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
@@ -48,10 +49,14 @@ pub enum KernelEvent {
     },
     /// What needs a person now, in words; all of it. Told on change.
     Alarms(Vec<String>),
-    /// Somebody removed the gate of an interface; it is there again.
+    /// Another guard is in force than before.
+    GuardIs(GuardInForce),
+    /// Somebody removed the gate of an interface, or came before it; it decides again.
     GateRestored {
         /// Which interface.
         interface: String,
+        /// What had been asked before it, if it was not gone.
+        from: Option<String>,
     },
     /// Somebody else on the network says that it has the address.
     ForeignClaim {
@@ -172,9 +177,11 @@ impl Kernel {
     /// What needs a person, whether or not the group can be held.
     fn what_is_wrong(&mut self, now: LocalTime) -> Vec<String> {
         let strangers = self.strangers_in_words(now);
-        let mut wrong: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
+        let strange = self.strange.iter().map(|(_, what)| what.clone());
+        let mut wrong: Vec<String> = self.guard.alarms().into_iter().chain(strange).collect();
         wrong.extend(strangers);
         wrong.extend(self.astray.iter().cloned());
+        wrong.extend(self.limits.iter().cloned());
         for group in &self.groups {
             let interface = &self.interfaces[group.interface].name;
             let all = group.fitness.mending.iter();
@@ -192,7 +199,10 @@ impl Kernel {
         // Never lost, and few.
         let told = matches!(
             event,
-            KernelEvent::Eligible { .. } | KernelEvent::Whole { .. } | KernelEvent::Alarms(_)
+            KernelEvent::Eligible { .. }
+                | KernelEvent::Whole { .. }
+                | KernelEvent::Alarms(_)
+                | KernelEvent::GuardIs(_)
         );
         if told || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
             self.events.push_back(event);
