@@ -3,11 +3,12 @@
 //! A floating address is always a /32 or /128, whatever its network's prefix: as the primary
 //! address of a wider one its expiry could take the node's own address along. It is added with a
 //! limited lifetime, so that a host whose daemon is dead loses it. That is housekeeping only; what
-//! ends a lease is the guard.
+//! ends a lease is the guard. And it is marked as ours: nothing else is ever removed or changed.
 
-use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
+use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
 use onehold_core::time::Span;
 use std::net::IpAddr;
+use std::sync::OnceLock;
 
 /// An interface as the kernel knows it now.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,19 +37,85 @@ pub struct Assigned {
     pub index: u32,
     /// The address.
     pub address: IpAddr,
+    /// The address of the other end, where there is one.
+    pub peer: Option<IpAddr>,
     /// Its prefix length.
     pub length: u8,
-    /// For how many seconds more it is there, if not for ever.
-    pub lifetime: Option<u32>,
+    /// The kernel will remove it by itself.
+    pub limited: bool,
+    /// Who put it there, if that says so: `IFA_PROTO`.
+    pub origin: u8,
+    flags: u32,
 }
 
 impl Assigned {
-    /// It looks like one that a daemon of ours put there: [`add`] gives it no network and a short life.
+    /// Whether we put it there. Nobody else's address has all of our marks: no wider than itself, with
+    /// a limited lifetime, and with [`ORIGIN`]; before Linux 5.18, which has no such number, on one of
+    /// our `interfaces`.
     #[must_use]
-    pub fn is_floating(&self) -> bool {
-        const LONGEST: u32 = 60;
-        self.length == full(self.address) && self.lifetime.is_some_and(|s| s <= LONGEST)
+    pub fn is_ours(&self, interfaces: &[u32]) -> bool {
+        let marked = match has_origins() {
+            true => self.origin == ORIGIN,
+            false => interfaces.contains(&self.index),
+        };
+        marked && self.limited && self.peer.is_none() && self.length == full(self.address)
     }
+
+    /// Whether it can be used: a new IPv6 address can't until nobody else was found to have it.
+    #[must_use]
+    pub const fn is_usable(&self) -> bool {
+        self.flags & (libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED) == 0
+    }
+
+    /// Whether this host lives by it, and would be cut off if it were mute: nothing else that does not
+    /// float is on that interface, or what is there is secondary to it.
+    #[must_use]
+    pub fn is_lived_by(&self, all: &[Self], floating: &[IpAddr]) -> bool {
+        let mut others = (all.iter()).filter(|other| {
+            other.index == self.index
+                && !floating.contains(&other.address)
+                && !is_link_local(other.address)
+        });
+        let dependent = |other: &Self| self.address.is_ipv4() && self.is_network_of(other.address);
+        let alone = others.clone().next().is_none() || others.any(dependent);
+        let secondary = self.address.is_ipv4() && self.flags & libc::IFA_F_SECONDARY != 0;
+        let wide = self.length < full(self.address) && !self.address.is_loopback();
+        wide && !secondary && alone && !is_link_local(self.address)
+    }
+
+    /// Whether the other address is of the same network.
+    fn is_network_of(&self, other: IpAddr) -> bool {
+        let differ = match (self.address, other) {
+            (IpAddr::V4(a), IpAddr::V4(b)) => (u32::from(a) ^ u32::from(b)).leading_zeros(),
+            (IpAddr::V6(a), IpAddr::V6(b)) => (u128::from(a) ^ u128::from(b)).leading_zeros(),
+            _ => return false,
+        };
+        u32::from(self.length) <= differ
+    }
+}
+
+/// Whether an address means another machine on each network.
+#[must_use]
+pub const fn is_link_local(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(a) => a.is_link_local(),
+        IpAddr::V6(a) => a.is_unicast_link_local(),
+    }
+}
+
+/// By this number of `IFA_PROTO` the kernel, and `ip -details address`, tell our addresses from others.
+pub const ORIGIN: u8 = 79;
+
+/// Whether this kernel keeps `IFA_PROTO`: Linux 5.18 and later.
+fn has_origins() -> bool {
+    static HAS: OnceLock<bool> = OnceLock::new();
+    *HAS.get_or_init(|| {
+        let uname = rustix::system::uname();
+        let release = uname.release().to_string_lossy();
+        let mut numbers = release.split(|c: char| !c.is_ascii_digit());
+        let mut next = || numbers.next().and_then(|n| n.parse::<u32>().ok());
+        next().zip(next()) >= Some((5, 18))
+    })
 }
 
 const IFLA_ADDRESS: u16 = 1;
@@ -62,6 +129,9 @@ const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
+const IFA_PROTO: u16 = 11;
+/// A lifetime without end.
+const FOREVER: u32 = u32::MAX;
 
 /// All interfaces.
 ///
@@ -125,93 +195,143 @@ pub fn list(route: &mut Netlink) -> Result<Vec<Assigned>, KernelError> {
 }
 
 fn assigned(message: &[u8]) -> Option<Assigned> {
+    let family = i32::from(*message.first()?);
     let length = *message.get(1)?;
+    let few_flags = u32::from(*message.get(2)?);
     let index = netlink::u32_at(message, 4)?;
     let attributes = message.get(8..)?;
-    let address = netlink::attribute(attributes, IFA_LOCAL)
-        .or_else(|| netlink::attribute(attributes, IFA_ADDRESS))?;
-    let address = match i32::from(*message.first()?) {
-        libc::AF_INET => IpAddr::from(<[u8; 4]>::try_from(address).ok()?),
-        libc::AF_INET6 => IpAddr::from(<[u8; 16]>::try_from(address).ok()?),
-        _ => return None,
+    let attribute = |kind| netlink::attribute(attributes, kind);
+    let address = |kind| {
+        let bytes = attribute(kind)?;
+        match family {
+            libc::AF_INET => Some(IpAddr::from(<[u8; 4]>::try_from(bytes).ok()?)),
+            libc::AF_INET6 => Some(IpAddr::from(<[u8; 16]>::try_from(bytes).ok()?)),
+            _ => None,
+        }
     };
-    let lifetimes = netlink::attribute(attributes, IFA_CACHEINFO);
-    let valid = lifetimes.and_then(|l| netlink::u32_at(l, 4));
+    // With a peer this is the peer's, and else the same or all that there is.
+    let far = address(IFA_ADDRESS);
+    let local = address(IFA_LOCAL).or(far)?;
     Some(Assigned {
         index,
-        address,
+        address: local,
+        peer: far.filter(|far| *far != local),
         length,
-        lifetime: valid.filter(|valid| *valid != u32::MAX),
+        limited: (attribute(IFA_CACHEINFO).and_then(|info| netlink::u32_at(info, 4)))
+            .is_some_and(|valid| valid != FOREVER),
+        origin: attribute(IFA_PROTO)
+            .and_then(|o| o.first().copied())
+            .unwrap_or(0),
+        flags: (attribute(IFA_FLAGS).and_then(|flags| netlink::u32_at(flags, 0)))
+            .unwrap_or(few_flags),
     })
 }
 
-/// Adds a floating address, or gives it a new lifetime if it is there.
+/// Puts a floating address on an interface, or gives it a new lifetime if it is there. One that
+/// somebody else put there stays as it is, and will do.
 ///
 /// # Errors
 /// When the kernel refuses.
-pub fn add(
+pub fn put(
     route: &mut Netlink,
     link: &Link,
     address: IpAddr,
     lifetime: Span,
 ) -> Result<(), KernelError> {
-    let valid = u32::try_from(lifetime.as_nanos().div_ceil(1_000_000_000)).unwrap_or(u32::MAX);
+    if add(route, link, address, lifetime, netlink::NLM_F_EXCL)? == Added::Yes {
+        return Ok(());
+    }
+    let there = list(route)?;
+    let ours =
+        |a: &&Assigned| a.index == link.index && a.address == address && a.is_ours(&[link.index]);
+    if there.iter().any(|a| ours(&a)) {
+        add(route, link, address, lifetime, netlink::NLM_F_REPLACE)?;
+    }
+    Ok(())
+}
+
+/// Finds out whether the kernel would take a floating address: puts it there and removes it at once.
+/// Only for one that the gate mutes.
+///
+/// # Errors
+/// When the kernel would refuse, and why.
+pub fn try_out(route: &mut Netlink, link: &Link, address: IpAddr) -> Result<(), KernelError> {
+    let lifetime = Span::from_millis(1_000); // whatever becomes of this process
+    match add(route, link, address, lifetime, netlink::NLM_F_EXCL)? {
+        Added::Yes => delete(route, link.index, address, address, full(address)),
+        Added::IsThere => Ok(()),
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Added {
+    Yes,
+    /// One like it is there.
+    IsThere,
+}
+
+fn add(
+    route: &mut Netlink,
+    link: &Link,
+    address: IpAddr,
+    lifetime: Span,
+    how: i32,
+) -> Result<Added, KernelError> {
+    let valid = u32::try_from(lifetime.as_nanos().div_ceil(1_000_000_000)).unwrap_or(FOREVER - 1);
     // A deprecated IPv6 address serves whoever asks for it, and is not picked as the source of
     // the host's own connections, which would not survive a failover. IPv4 picks by route.
     let preferred = if address.is_ipv6() { 0 } else { valid };
     let mut lifetimes = [0; 16];
     lifetimes[..4].copy_from_slice(&preferred.to_ne_bytes());
     lifetimes[4..8].copy_from_slice(&valid.to_ne_bytes());
+    // Duplicate address detection would keep it silent for a second; the votes already
+    // exclude another holder.
+    let flags = match address {
+        IpAddr::V4(_) => 0,
+        IpAddr::V6(_) => libc::IFA_F_NODAD,
+    };
     let mut request = Request::new();
-    let flags = netlink::NLM_F_ACK | netlink::NLM_F_CREATE | netlink::NLM_F_REPLACE;
+    let how = netlink::NLM_F_ACK | netlink::NLM_F_CREATE | how;
+    let kind = libc::RTM_NEWADDR;
     named(
         &mut request,
-        libc::RTM_NEWADDR,
-        flags,
+        kind,
+        how,
         link.index,
+        address,
         address,
         full(address),
     )
     .attr(IFA_CACHEINFO, &lifetimes)
-    // Duplicate address detection would keep it silent for a second; the votes already
-    // exclude another holder.
-    .u32(
-        IFA_FLAGS,
-        if address.is_ipv6() {
-            libc::IFA_F_NODAD
-        } else {
-            0
-        },
-    );
-    route
-        .send(&mut request)
-        .doing(|| format!("adding {address} to {}", link.name))
+    .u32(IFA_FLAGS, flags)
+    .attr(IFA_PROTO, &[ORIGIN]);
+    match route.send(&mut request) {
+        Err(e) if e.errno() == libc::EEXIST && how & netlink::NLM_F_EXCL != 0 => Ok(Added::IsThere),
+        other => other
+            .doing(|| format!("adding {address} to {}", link.name))
+            .map(|()| Added::Yes),
+    }
 }
 
-/// Removes `addresses`, whatever their prefix length and interface, and looks again until none of
-/// them is left.
+/// Removes those of `addresses` that are [ours](Assigned::is_ours), and looks again until none of
+/// them is left. What others put there stays.
 ///
 /// # Errors
 /// When the kernel refuses, or they keep coming back.
-pub fn remove(route: &mut Netlink, addresses: &[IpAddr]) -> Result<(), KernelError> {
+pub fn remove(
+    route: &mut Netlink,
+    addresses: &[IpAddr],
+    interfaces: &[u32],
+) -> Result<(), KernelError> {
     for _ in 0..8 {
         let mut left = list(route)?;
-        left.retain(|a| addresses.contains(&a.address));
+        left.retain(|a| addresses.contains(&a.address) && a.is_ours(interfaces));
         if left.is_empty() {
             return Ok(());
         }
         for a in left {
-            let mut request = Request::new();
-            let flags = netlink::NLM_F_ACK;
-            named(
-                &mut request,
-                libc::RTM_DELADDR,
-                flags,
-                a.index,
-                a.address,
-                a.length,
-            );
-            gone(route.send(&mut request)).doing(|| format!("removing {}", a.address))?;
+            let far = a.peer.unwrap_or(a.address);
+            delete(route, a.index, a.address, far, a.length)?;
         }
     }
     Err(KernelError::refused(
@@ -221,10 +341,27 @@ pub fn remove(route: &mut Netlink, addresses: &[IpAddr]) -> Result<(), KernelErr
 }
 
 /// Success, too, when somebody was faster.
-fn gone(result: Result<(), Refusal>) -> Result<(), Refusal> {
-    match result {
+fn delete(
+    route: &mut Netlink,
+    index: u32,
+    local: IpAddr,
+    far: IpAddr,
+    length: u8,
+) -> Result<(), KernelError> {
+    let mut request = Request::new();
+    let kind = libc::RTM_DELADDR;
+    named(
+        &mut request,
+        kind,
+        netlink::NLM_F_ACK,
+        index,
+        local,
+        far,
+        length,
+    );
+    match route.send(&mut request) {
         Err(e) if [libc::EADDRNOTAVAIL, libc::ENODEV].contains(&e.errno()) => Ok(()),
-        other => other,
+        other => other.doing(|| format!("removing {local}")),
     }
 }
 
@@ -238,25 +375,24 @@ fn named(
     kind: u16,
     flags: i32,
     index: u32,
-    address: IpAddr,
+    local: IpAddr,
+    far: IpAddr,
     length: u8,
 ) -> &mut Request {
-    let family = if address.is_ipv4() {
-        libc::AF_INET
-    } else {
-        libc::AF_INET6
+    let family = match local {
+        IpAddr::V4(_) => libc::AF_INET,
+        IpAddr::V6(_) => libc::AF_INET6,
     };
     let mut fixed = [0; 8];
     fixed[0] = u8::try_from(family).unwrap_or(0);
     fixed[1] = length;
     fixed[4..].copy_from_slice(&index.to_ne_bytes());
     request.message(kind, flags, &fixed);
-    match address {
-        IpAddr::V4(a) => request
-            .attr(IFA_LOCAL, &a.octets())
-            .attr(IFA_ADDRESS, &a.octets()),
-        IpAddr::V6(a) => request
-            .attr(IFA_LOCAL, &a.octets())
-            .attr(IFA_ADDRESS, &a.octets()),
+    for (kind, address) in [(IFA_LOCAL, local), (IFA_ADDRESS, far)] {
+        match address {
+            IpAddr::V4(a) => request.attr(kind, &a.octets()),
+            IpAddr::V6(a) => request.attr(kind, &a.octets()),
+        };
     }
+    request
 }

@@ -103,6 +103,7 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
         opened.scrub().map_err(failed)?;
         guard = opened.guard_in_force();
         telemetry::report_guard(&guard);
+        opened.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
         kernel = Some(opened);
     }
     if seats.seats.iter().any(Seat::realtime) {
@@ -174,7 +175,7 @@ fn open_kernel(seat: &Seat, state: &Path) -> Result<Kernel, RunError> {
     let timing = config.timing();
     // The gates of two clusters on one host must not meddle with each other.
     let instance = format!("{:x}", config.cluster().0);
-    Kernel::open(
+    let mut kernel = Kernel::open(
         &instance,
         groups,
         seat.guard(),
@@ -182,7 +183,9 @@ fn open_kernel(seat: &Seat, state: &Path) -> Result<Kernel, RunError> {
         timing.lease(),
         state,
     )
-    .map_err(failed)
+    .map_err(failed)?;
+    kernel.lives_at(seat.local().iter().map(|a| a.ip()).collect());
+    Ok(kernel)
 }
 
 fn start_node(

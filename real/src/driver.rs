@@ -3,8 +3,10 @@
 //! It contains no rule of the protocol. Everything that touches the world is behind a [`Shell`], so
 //! that a simulator can run this very loop. It never blocks but in [`Shell::wait`].
 
+use crate::config_file::Path;
 use crate::control::{Asked, Reply, Request, groups_meant};
 use crate::metrics::{GuardInForce, Metrics};
+use crate::socket::Refusals;
 use crate::status::{Report, Status};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
@@ -48,6 +50,14 @@ pub trait Shell {
 
     /// A node reported something; it was logged already.
     fn reported(&mut self, cluster: usize, event: &Event);
+
+    /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
+    fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
+
+    /// What the network refused to carry over a path, for people. Nothing, where nobody knows.
+    fn refusals(&self, _path: Path) -> Refusals {
+        Refusals::default()
+    }
 }
 
 /// Something that happened.
@@ -267,6 +277,9 @@ impl<S: Shell> Driver<S> {
         let result = match auth::open(&s.keys, s.config.cluster(), bytes) {
             Ok(advert) => {
                 s.metrics.heard(advert.get().from, local, remote, now);
+                let lately = |echo| now.since(echo) < s.config.timing().vote();
+                let echoed = advert.get().echo.is_some_and(lately);
+                self.shell.heard(local, remote, echoed);
                 self.advert(cluster, now, advert)
             }
             Err(why) => Err(why),
@@ -352,7 +365,12 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    fn report(&self, now: LocalTime) -> Report {
+    fn report(&mut self, now: LocalTime) -> Report {
+        for peer in self.served.iter_mut().flat_map(|s| &mut s.metrics.peers) {
+            for path in &mut peer.paths {
+                path.refusals = self.shell.refusals(path.path);
+            }
+        }
         let status = |s: &Served| {
             Status::from_parts(&s.node.observe(&s.config, now), &s.config, &s.metrics, now)
         };

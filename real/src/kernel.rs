@@ -4,23 +4,27 @@
 //! take the gate away from an address that may be there, or trust its memory of the kernel's
 //! state where the kernel can be asked. A netlink notification is only a hint to look.
 
+mod fitness;
 mod holding;
 mod interfaces;
 mod watching;
 
 use crate::address::{self, Link};
 use crate::announce::Schedule;
+use crate::config_file;
 use crate::guard::{Guard, Key, Wanted, key};
 pub use crate::guard::{GuardChoice, boottime};
 use crate::metrics::GuardInForce;
+use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Netlink, Watch};
+use fitness::{Fitness, Own, Told};
 use holding::Hold;
 use interfaces::Interface;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
 use tokio::io::unix::AsyncFd;
@@ -47,8 +51,9 @@ struct Group {
     announcing: Option<Schedule>,
     /// When a foreign claim was last told.
     claimed: Option<LocalTime>,
+    fitness: Fitness,
     /// What the driver was last told.
-    told: Option<Result<(), String>>,
+    told: Option<Told>,
 }
 
 /// The kernel's side of all groups. One owner, all calls block shortly.
@@ -62,14 +67,17 @@ pub struct Kernel {
     interfaces: Vec<Interface>,
     lease: Span,
     events: VecDeque<KernelEvent>,
-    /// Addresses that others have put here, as far as told.
-    foreign: Vec<IpAddr>,
-    /// What needs a person, as far as told.
-    alarms: Vec<String>,
+    /// Where this member lives.
+    own: Own,
+    /// Addresses that others have put here, in words.
+    strange: Vec<(IpAddr, String)>,
+    /// What is wrong, and when it was last seen to be: told to the driver.
+    alarms: BTreeMap<String, LocalTime>,
     /// Which guard is in force, as far as told.
     guard_told: &'static str,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
+    pub(crate) neighbours: Neighbours,
 }
 
 impl Kernel {
@@ -103,6 +111,8 @@ impl Kernel {
             .filter(|link| link.ethernet && interfaces.iter().any(|i| i.name == link.name))
             .cloned()
             .collect();
+        let floating: Vec<IpAddr> = groups.iter().flat_map(|g| g.addresses.clone()).collect();
+        holding::refuse_own(&floating, &all, &address::list(&mut route)?)?;
         let keys: Vec<Key> = groups.iter().flat_map(|g| &g.keys).copied().collect();
         let name = format!("onehold-{instance}");
         let wanted = Wanted {
@@ -123,22 +133,16 @@ impl Kernel {
             interfaces,
             lease,
             events: VecDeque::new(),
-            foreign: Vec::new(),
-            alarms: Vec::new(),
+            own: Own::unknown(),
+            strange: Vec::new(),
+            alarms: BTreeMap::new(),
             retry: None,
+            neighbours: Neighbours::default(),
         };
         for link in links {
             kernel.settle_on(link);
         }
         Ok(kernel)
-    }
-
-    /// Whether a group could be served from here, or why not.
-    ///
-    /// # Errors
-    /// The reason, in words.
-    pub fn eligible(&self, id: GroupId) -> Result<(), String> {
-        self.interfaces[self.groups[usize::from(id.0)].interface].eligible()
     }
 
     /// Which guard is in force: `bpf`, `nft` or `none`.
@@ -153,12 +157,19 @@ impl Kernel {
         self.guard.shortcoming()
     }
 
-    /// Both.
+    /// By how much the guard ends every hold before its deadline.
+    #[must_use]
+    pub fn ends_early(&self) -> Span {
+        self.guard.ends_early()
+    }
+
+    /// All three.
     #[must_use]
     pub fn guard_in_force(&self) -> GuardInForce {
         GuardInForce {
             name: self.guard_name().to_owned(),
             why_not_better: self.guard_shortcoming().map(str::to_owned),
+            ends_early: self.ends_early(),
         }
     }
 
@@ -171,6 +182,11 @@ impl Kernel {
         self.wake(now);
     }
 
+    /// Keeps the kernel's knowledge of where the peers are, while they are silent.
+    pub fn keep_neighbours(&mut self, paths: impl Iterator<Item = config_file::Path>) {
+        self.neighbours = Neighbours::new(paths, boottime());
+    }
+
     /// When [`Self::wake`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<LocalTime> {
@@ -178,10 +194,9 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        announcements
-            .chain(self.retry)
-            .chain(self.guard.due())
-            .min()
+        let own = self.retry.into_iter().chain(self.neighbours.poll_timeout());
+        let own = own.chain(self.guard.due());
+        announcements.chain(own).min()
     }
 
     /// Does what is due.
@@ -204,6 +219,9 @@ impl Kernel {
         let stirred = self.guard.due().is_some_and(|due| due <= now) && self.guard.stirred();
         if retry || stirred {
             self.look();
+        }
+        if let Err(e) = self.neighbours.wake(&mut self.route, now) {
+            tracing::debug!("{e}");
         }
     }
 
@@ -266,6 +284,7 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
             hold: None,
             announcing: None,
             claimed: None,
+            fitness: Fitness::default(),
             told: None,
         });
     }

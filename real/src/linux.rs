@@ -1,13 +1,13 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
 use crate::clock::Clock;
-use crate::config_file::{FileError, Seats};
+use crate::config_file::{FileError, Path, Seats};
 use crate::control::Asked;
 use crate::driver::{Happening, Shell};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::life::Record;
 use crate::notify::{Notify, watchdog_interval};
-use crate::socket::Sockets;
+use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::{Event, ReleaseId};
@@ -15,6 +15,7 @@ use onehold_core::input::Input;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
@@ -22,8 +23,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// After what time something that the kernel refused is tried again.
 const RETRY: Span = Span::from_millis(100);
-/// How long a group that the kernel refused to hold stays ineligible.
-const PENANCE: Span = Span::from_millis(1_000);
+/// Most of the kernel's events that a turn is told of; more wait for the next.
+const MAX_EVENTS: usize = 64;
 /// A foreign claim is logged this often at most.
 const CLAIM_LOG: Span = Span::from_millis(10_000);
 
@@ -63,8 +64,8 @@ pub struct Later {
     releases: Vec<(GroupId, ReleaseId)>,
     /// When they are.
     release_at: Option<LocalTime>,
-    /// Groups that the kernel refused to hold, and when to look at them again.
-    refused: Vec<(GroupId, LocalTime)>,
+    /// What was said of them.
+    stuck: Vec<String>,
     reload: Option<oneshot::Receiver<Result<Seats, FileError>>>,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
@@ -106,9 +107,6 @@ impl Shell for Linux {
         if let Err(e) = kernel.hold_until(group, deadline) {
             tracing::error!("can't hold: {e}");
             self.input(Input::Refused { group }, Some(e.to_string()));
-            self.later
-                .refused
-                .push((group, self.clock.now().plus(PENANCE)));
         }
     }
 
@@ -117,6 +115,16 @@ impl Shell for Linux {
         if let Some(kernel) = &mut self.kernel {
             kernel.announce(group, now);
         }
+    }
+
+    fn heard(&mut self, local: SocketAddr, remote: SocketAddr, echoed: bool) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.neighbours.heard(local, remote, echoed);
+        }
+    }
+
+    fn refusals(&self, path: Path) -> Refusals {
+        self.sockets.refusals(path)
     }
 
     fn reported(&mut self, cluster: usize, event: &Event) {
@@ -159,6 +167,12 @@ impl Linux {
                 vec![role; s.config.groups().len()]
             })
             .collect();
+        // Whether it may hold, the node must know before its first turn.
+        if let Some(kernel) = &mut self.kernel {
+            for event in kernel.first_look() {
+                self.kernel_event(event);
+            }
+        }
         self.notify.ready(&self.roles());
     }
 
@@ -191,9 +205,11 @@ impl Linux {
         if !self.later.happened.is_empty() {
             any = Poll::Ready(()); // such as the kernel's confirmation of what the last turn let go
         }
-        if let Some(kernel) = &mut self.kernel
-            && let Poll::Ready(event) = kernel.poll_event(cx)
-        {
+        for _ in 0..MAX_EVENTS {
+            let event = self.kernel.as_mut().map(|kernel| kernel.poll_event(cx));
+            let Some(Poll::Ready(event)) = event else {
+                break;
+            };
             self.kernel_event(event);
             any = Poll::Ready(());
         }
@@ -225,7 +241,6 @@ impl Linux {
         let own = [
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.later.release_at,
-            self.later.refused.iter().map(|(_, at)| *at).min(),
             self.feed_watchdog_at(),
         ];
         let at = own
@@ -249,12 +264,6 @@ impl Linux {
         if self.later.release_at.is_some_and(|at| at <= now) {
             self.try_releases();
         }
-        let (due, rest) = self.later.refused.drain(..).partition(|(_, at)| *at <= now);
-        self.later.refused = rest;
-        let due: Vec<(GroupId, LocalTime)> = due;
-        for (group, _) in due {
-            self.tell_eligible(group);
-        }
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.later.fed_watchdog = Some(now);
             self.notify.watchdog();
@@ -270,24 +279,13 @@ impl Linux {
         )
     }
 
-    fn tell_eligible(&mut self, group: GroupId) {
-        let Some(kernel) = &self.kernel else { return };
-        let why = kernel.eligible(group).err();
-        self.input(
-            Input::Eligible {
-                group,
-                eligible: why.is_none(),
-            },
-            why,
-        );
-    }
-
     /// R-8: nothing is confirmed that the kernel did not confirm.
     fn try_releases(&mut self) {
         let Some(kernel) = &mut self.kernel else {
             return;
         };
         let mut failed = Vec::new();
+        let mut stuck = Vec::new();
         for (group, release) in self.later.releases.drain(..) {
             match kernel.release(group) {
                 Ok(()) => self.later.happened.push_back(Happening::Input {
@@ -297,6 +295,7 @@ impl Linux {
                 }),
                 Err(e) => {
                     tracing::error!("can't release, trying again: {e}");
+                    stuck.push(format!("can't let go, and is trying again: {e}"));
                     failed.push((group, release));
                 }
             }
@@ -307,6 +306,14 @@ impl Linux {
             Some(self.clock.now().plus(RETRY))
         };
         self.later.releases = failed;
+        if self.later.stuck != stuck {
+            self.later.stuck.clone_from(&stuck);
+            self.later.happened.push_back(Happening::Alarms {
+                cluster: 0,
+                from: "release",
+                alarms: stuck,
+            });
+        }
     }
 
     fn kernel_event(&mut self, event: KernelEvent) {
@@ -314,8 +321,10 @@ impl Linux {
             KernelEvent::Eligible { group, eligible } => {
                 let name = self.group_name(group);
                 match &eligible {
-                    Ok(()) => tracing::info!("{name}: can be held here"),
-                    Err(why) => tracing::warn!("{name}: can't be held here: {why}"),
+                    Ok(()) => tracing::info!(event = "eligible", "{name}: can be held here"),
+                    Err(why) => {
+                        tracing::warn!(event = "eligible", "{name}: can't be held here: {why}");
+                    }
                 }
                 let eligible_now = eligible.is_ok();
                 self.input(
@@ -331,12 +340,18 @@ impl Linux {
                 tracing::warn!("{name}: somebody removed {address} while it is held; put back");
                 self.input(Input::ForeignClaim { group }, None); // neighbours may have lost it (R-16)
             }
-            KernelEvent::AddressForeign { group, address } => {
+            KernelEvent::Whole { group, whole } => {
                 let name = self.group_name(group);
-                tracing::warn!(
-                    "{name}: {address} is on this host though it is not held; remove it from the \
-                     host's own network configuration"
-                );
+                match &whole {
+                    Ok(()) => {
+                        tracing::info!(event = "whole", "{name}: can be held whole here");
+                    }
+                    Err(why) => {
+                        tracing::warn!(event = "whole", "{name}: can't be held whole here: {why}");
+                    }
+                }
+                let healthy = whole.is_ok();
+                self.input(Input::Health { group, healthy }, whole.err());
             }
             KernelEvent::Alarms(alarms) => self.later.happened.push_back(Happening::Alarms {
                 cluster: 0,
@@ -412,8 +427,11 @@ impl Linux {
             .map_err(|e| e.to_string())
             .and_then(|new| self.adopt(new))
         {
-            Ok(what) => tracing::info!("reloaded: {what}"),
-            Err(why) => tracing::error!("reload refused, all stays as it was: {why}"),
+            Ok(what) => tracing::info!(event = "reload", "reloaded: {what}"),
+            Err(why) => tracing::error!(
+                event = "reload",
+                "reload refused, all stays as it was: {why}"
+            ),
         }
         self.notify.ready(&self.roles());
     }

@@ -1,6 +1,7 @@
 //! What the driver counts beside the protocol: for people only, no rule reads it.
 
 use crate::config_file::{Path, Seat};
+use crate::socket::Refusals;
 use onehold_core::advert::{ConfigDigest, MemberId};
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
@@ -38,6 +39,8 @@ pub struct GuardInForce {
     pub name: String,
     /// Why a better one is not.
     pub why_not_better: Option<String>,
+    /// By how much it ends every hold before its deadline.
+    pub ends_early: Span,
 }
 
 /// Another member, as the sockets see it.
@@ -54,7 +57,7 @@ pub struct PeerMetrics {
 }
 
 /// One way to another member.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct PathMetrics {
     /// Its two ends.
     pub path: Path,
@@ -62,6 +65,8 @@ pub struct PathMetrics {
     pub heard_at: Option<LocalTime>,
     /// How many came over it.
     pub received: u64,
+    /// What the network refused to carry over it, as of the last look.
+    pub refusals: Refusals,
 }
 
 /// A group, as the driver sees it.
@@ -100,6 +105,7 @@ impl Metrics {
             path,
             heard_at: None,
             received: 0,
+            refusals: Refusals::default(),
         };
         Self {
             cluster: seat.name().to_owned(),

@@ -14,6 +14,9 @@ use tokio::io::unix::AsyncFd;
 /// a wait for an answer that was lost.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
+/// How often a list is asked for again that changed while it was read.
+const LISTS: u32 = 16;
+
 const HEADER: usize = 16;
 const ALIGN: usize = 4;
 
@@ -97,7 +100,7 @@ fn permission(words: &str) -> String {
         "; it has the capabilities: a seccomp filter, a security module or a locked-down kernel \
          refuses it"
     } else {
-        "; in a user namespace capabilities do not reach as far as that"
+        "; in a user namespace CAP_BPF and the like do not reach as far as that"
     }
     .to_owned()
 }
@@ -352,26 +355,46 @@ impl Netlink {
     /// # Errors
     /// What the kernel refused.
     pub fn send(&mut self, request: &mut Request) -> Result<(), Refusal> {
-        self.exchange(request, |_, _| ())
+        self.exchange(request, |_, _| ()).map(drop)
     }
 
-    /// Sends a dump request and hands each message's kind and payload to `each`.
+    /// Sends a dump request and hands each message's kind and payload to `each`: of a list that did
+    /// not change while it was read, for one that did may lack what was there all the time.
     ///
     /// # Errors
-    /// What the kernel refused.
+    /// What the kernel refused; or the list changes faster than it can be read.
     pub fn dump(
         &mut self,
         request: &mut Request,
         mut each: impl FnMut(u16, &[u8]),
     ) -> Result<(), Refusal> {
-        self.exchange(request, &mut each)
+        let (mut bytes, mut ends) = (Vec::new(), Vec::new());
+        for _ in 0..LISTS {
+            bytes.clear();
+            ends.clear();
+            let whole = self.exchange(request, |kind, message| {
+                bytes.extend_from_slice(message);
+                ends.push((kind, bytes.len()));
+            })?;
+            if whole == Whole::Yes {
+                let mut from = 0;
+                for (kind, to) in ends {
+                    each(kind, bytes.get(from..to).unwrap_or(&[]));
+                    from = to;
+                }
+                return Ok(());
+            }
+        }
+        let why = "it changes faster than it can be read; who keeps changing it?";
+        Err(io::Error::other(why).into())
     }
 
+    /// Says whether a list that was asked for is one, or changed while it was read.
     fn exchange(
         &mut self,
         request: &mut Request,
         mut each: impl FnMut(u16, &[u8]),
-    ) -> Result<(), Refusal> {
+    ) -> Result<Whole, Refusal> {
         let first = self.sequence.wrapping_add(1);
         let last = self.sequence.wrapping_add(request.messages);
         self.sequence = last;
@@ -385,6 +408,7 @@ impl Netlink {
             .send_to(&request.buf, &SocketAddr::new(0, 0), 0)?;
 
         let mut failure: Option<Refusal> = None;
+        let mut whole = Whole::Yes;
         loop {
             self.inbox.clear();
             match self.socket.recv(&mut self.inbox, 0) {
@@ -392,10 +416,19 @@ impl Netlink {
                 Err(e) => return Err(failure.unwrap_or_else(|| e.into())),
                 Ok(_) => {}
             }
-            for (kind, sequence, message) in messages(&self.inbox) {
+            for message in messages(&self.inbox) {
+                let Message {
+                    kind,
+                    flags,
+                    sequence,
+                    payload: message,
+                } = message;
                 // An answer to an earlier request, whose end was not waited for.
                 if sequence.wrapping_sub(first) > last.wrapping_sub(first) {
                     continue;
+                }
+                if i32::from(flags) & libc::NLM_F_DUMP_INTR != 0 {
+                    whole = Whole::No;
                 }
                 let done = match i32::from(kind) {
                     libc::NLMSG_ERROR => {
@@ -415,21 +448,39 @@ impl Netlink {
                     }
                 };
                 if done {
-                    return failure.map_or(Ok(()), Err);
+                    return failure.map_or(Ok(whole), Err);
                 }
             }
         }
     }
 }
 
-/// The messages of one datagram: kind, sequence, payload.
-fn messages(mut bytes: &[u8]) -> impl Iterator<Item = (u16, u32, &[u8])> {
+/// Whether what was read is a list of one moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whole {
+    Yes,
+    No,
+}
+
+struct Message<'a> {
+    kind: u16,
+    flags: u16,
+    sequence: u32,
+    payload: &'a [u8],
+}
+
+/// The messages of one datagram.
+fn messages(mut bytes: &[u8]) -> impl Iterator<Item = Message<'_>> {
     std::iter::from_fn(move || {
         let len = u32_at(bytes, 0)? as usize;
-        let (kind, sequence) = (u16_at(bytes, 4)?, u32_at(bytes, 8)?);
-        let payload = bytes.get(HEADER..len)?;
+        let message = Message {
+            kind: u16_at(bytes, 4)?,
+            flags: u16_at(bytes, 6)?,
+            sequence: u32_at(bytes, 8)?,
+            payload: bytes.get(HEADER..len)?,
+        };
         bytes = bytes.get(len.next_multiple_of(ALIGN)..).unwrap_or(&[]);
-        Some((kind, sequence, payload))
+        Some(message)
     })
 }
 

@@ -1,106 +1,200 @@
-//! The UDP sockets: one for each address of ours, each path of a peer through one of them.
+//! The UDP sockets. Each way to a peer has one of its own, connected: its own room in the kernel for
+//! what waits to be sent and to be read, and its own errors. So a peer whose hardware address nobody
+//! tells (its packets wait three seconds for that) costs the others nothing, nor does a flood from
+//! elsewhere. What comes to an address of ours from no known end of a way is taken by one more socket.
+#![allow(unsafe_code)] // two socket options have no safe setter
 
+use crate::clock::boottime;
 use crate::config_file::{Path, Seat};
 use crate::readiness::watch;
 use onehold_core::advert::MemberId;
+use onehold_core::time::LocalTime;
+use rustix::event::{Timespec, epoll};
+use rustix::net::RecvFlags;
+use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
-use std::io::ErrorKind;
+use std::io::{self, ErrorKind};
+use std::mem::MaybeUninit;
 use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
 
 /// Longer datagrams are cut off, and then their seal doesn't fit.
 const MAX_DATAGRAM: usize = 2_048;
+/// How many sockets the kernel names at a time, of those that have something.
+const BATCH: usize = 64;
+/// How often it is asked in a row without a datagram: an error that lasts must not keep us.
+const MAX_VAIN: usize = 16;
+/// Most errors that are taken from a socket at a time.
+const MAX_ERRORS: usize = 64;
 
+/// A socket at one of our addresses.
 #[derive(Debug)]
-struct Bound {
+struct End {
     local: SocketAddr,
-    fd: AsyncFd<UdpSocket>,
+    /// The other end of the way; none where it takes what comes from anywhere else.
+    remote: Option<SocketAddr>,
+    /// Not before there is a route, and `local` is on this host: both may come later, as at boot.
+    connected: bool,
+    socket: UdpSocket,
+    refusals: Refusals,
+}
+
+/// What the network refused to carry over a way, as far as this host was told. For people only.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Refusals {
+    /// How many datagrams, or a few less.
+    pub count: u64,
+    /// When the last was, and why.
+    pub last: Option<(LocalTime, String)>,
 }
 
 /// All sockets of the process, and the paths of each cluster.
 #[derive(Debug)]
 pub struct Sockets {
-    bound: Vec<Bound>,
-    /// By cluster and member: which socket, and whereto.
-    paths: Vec<Vec<Vec<(usize, SocketAddr)>>>,
-    /// Where to look next.
-    next: usize,
+    ends: Vec<End>,
+    /// By cluster and member: the ends of the ways to it.
+    paths: Vec<Vec<Vec<usize>>>,
+    /// Watches all ends.
+    epoll: AsyncFd<OwnedFd>,
+    /// The ends that have something, as the kernel said last, and whether that is an error; each is read
+    /// once before the kernel is asked again.
+    ready: Vec<(usize, bool)>,
     /// Nothing was left when they were last looked at.
     drained: bool,
 }
 
 impl Sockets {
-    /// Binds every address of ours, once. Needs a tokio runtime.
+    /// Binds every address of ours, and an end of each way. Needs a tokio runtime.
     ///
     /// # Errors
     /// What could not be bound, and the likely remedy.
     pub fn open(seats: &[Seat]) -> Result<Self, String> {
+        allow_many();
+        let fail = |e: io::Error| format!("can't watch sockets: {e}");
+        let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| fail(e.into()))?;
         let mut sockets = Self {
-            bound: Vec::new(),
+            ends: Vec::new(),
             paths: Vec::new(),
-            next: 0,
-            drained: true,
+            epoll: watch(epoll).map_err(fail)?,
+            ready: Vec::with_capacity(BATCH),
+            drained: false,
         };
-        for seat in seats {
-            for local in seat.local() {
-                if sockets.bound.iter().all(|b| b.local != *local) {
-                    let fd = bind(*local)
-                        .and_then(watch)
-                        .map_err(|e| explain(*local, &e))?;
-                    sockets.bound.push(Bound { local: *local, fd });
-                }
-            }
-            let members = (0u8..).map(MemberId).take(seat.config.members().len());
-            let socket = |path: Path| {
-                let at = sockets.bound.iter().position(|b| b.local == path.local)?;
-                Some((at, path.remote))
-            };
-            sockets.paths.push(
-                members
-                    .map(|m| seat.paths(m).filter_map(socket).collect())
-                    .collect(),
-            );
+        // Those that take what comes from anywhere first, alone: whoever else has the address and port
+        // makes that fail. Then these let the ends of the ways in beside them, and nobody after that.
+        for local in seats.iter().flat_map(Seat::local) {
+            sockets.end(*local, None)?;
         }
+        sockets.share(true);
+        for seat in seats {
+            let mut members = Vec::new();
+            for member in (0u8..).map(MemberId).take(seat.config.members().len()) {
+                let ways = seat.paths(member).filter(|_| member != seat.config.me());
+                let ends = ways.map(|Path { local, remote }| sockets.end(local, Some(remote)));
+                members.push(ends.collect::<Result<Vec<usize>, String>>()?);
+            }
+            sockets.paths.push(members);
+        }
+        sockets.share(false);
         Ok(sockets)
+    }
+
+    /// The end between these two, which is opened if there is none.
+    fn end(&mut self, local: SocketAddr, remote: Option<SocketAddr>) -> Result<usize, String> {
+        let same = |e: &End| e.local == local && e.remote == remote;
+        if let Some(at) = self.ends.iter().position(same) {
+            return Ok(at);
+        }
+        let open = || -> io::Result<UdpSocket> {
+            let socket = bind(local, remote.is_some())?;
+            let data = epoll::EventData::new_u64(self.ends.len() as u64);
+            epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
+            Ok(socket)
+        };
+        let socket = open().map_err(|e| explain(local, &e))?;
+        let mut end = End {
+            local,
+            remote,
+            connected: false,
+            socket,
+            refusals: Refusals::default(),
+        };
+        // If it can't be yet, it will be tried with each datagram.
+        let _ = end.connect();
+        self.ends.push(end);
+        Ok(self.ends.len() - 1)
+    }
+
+    fn share(&self, others: bool) {
+        for end in &self.ends {
+            // It fails on no kernel that has come so far.
+            let _ = rustix::net::sockopt::set_socket_reuseport(&end.socket, others);
+        }
     }
 
     /// Hands a datagram to the network on every path; says on how many. What the network refuses is
     /// lost, like everything that it loses.
-    pub fn send(&self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
-        let paths = self
-            .paths
-            .get(cluster)
-            .and_then(|p| p.get(usize::from(to.0)));
-        let sent = paths.into_iter().flatten().filter(|(at, remote)| {
-            self.bound
-                .get(*at)
-                .is_some_and(|b| b.fd.get_ref().send_to(bytes, remote).is_ok())
-        });
-        u64::try_from(sent.count()).unwrap_or(u64::MAX)
+    pub fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
+        let paths = self.paths.get(cluster);
+        let ends = paths.and_then(|p| p.get(usize::from(to.0)));
+        let mut sent = 0;
+        for at in ends.into_iter().flatten() {
+            if let Some(end) = self.ends.get_mut(*at) {
+                sent += u64::from(end.send(bytes));
+            }
+        }
+        sent
     }
 
-    /// The next datagram that waits in any socket: where it came in, and from where.
+    /// The next datagram that waits in any socket: where it came in, and from where. Of those that have
+    /// some, each gives one in turn.
     pub fn receive(&mut self, into: &mut Vec<u8>) -> Option<(SocketAddr, SocketAddr)> {
-        for _ in 0..self.bound.len() {
-            let bound = &self.bound[self.next];
-            into.resize(MAX_DATAGRAM, 0);
-            loop {
-                match bound.fd.get_ref().recv_from(into) {
+        let mut vain = 0;
+        // The kernel names no socket twice in a row that had nothing: only the second "none" is one, for
+        // while it looks through those of the last time, what comes in is not seen.
+        let mut none = false;
+        while vain < MAX_VAIN {
+            while let Some((at, failed)) = self.ready.pop() {
+                let end = &mut self.ends[at];
+                if failed {
+                    end.take_errors();
+                }
+                into.resize(MAX_DATAGRAM, 0);
+                match end.socket.recv_from(into) {
                     Ok((length, remote)) => {
                         into.truncate(length);
                         self.drained = false;
-                        return Some((bound.local, remote));
+                        return Some((end.local, remote));
                     }
-                    // Such as an ICMP error for something that we sent: the queue goes on behind it.
-                    Err(e) if e.kind() != ErrorKind::WouldBlock => {}
-                    Err(_) => break,
+                    Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+                    Err(e) => end.refused(&e),
                 }
             }
-            self.next = (self.next + 1) % self.bound.len();
+            match (self.look(), none) {
+                (Ok(0), true) => break,
+                (Ok(0), false) => none = true,
+                (Ok(_), _) => none = false,
+                (Err(_), _) => {}
+            }
+            vain += 1;
         }
         self.drained = true;
         None
+    }
+
+    /// Asks the kernel which sockets have something; says how many.
+    fn look(&mut self) -> rustix::io::Result<usize> {
+        let mut events = [const { MaybeUninit::uninit() }; BATCH];
+        let (events, _) = epoll::wait(&self.epoll, &mut events, Some(&Timespec::default()))?;
+        let named = events.iter().map(|event| {
+            let (flags, data) = (event.flags, event.data); // copies, for it is packed
+            let at = usize::try_from(data.u64()).unwrap_or(usize::MAX);
+            (at, flags.contains(epoll::EventFlags::ERR))
+        });
+        let ends = self.ends.len();
+        self.ready.extend(named.filter(|(at, _)| *at < ends));
+        Ok(events.len())
     }
 
     /// Ready when something may have come in since it was last drained.
@@ -110,18 +204,90 @@ impl Sockets {
         } else {
             Poll::Ready(())
         };
-        for bound in &self.bound {
-            while let Poll::Ready(Ok(mut ready)) = bound.fd.poll_read_ready(cx) {
-                ready.clear_ready();
-                any = Poll::Ready(());
-            }
+        while let Poll::Ready(Ok(mut ready)) = self.epoll.poll_read_ready(cx) {
+            ready.clear_ready();
+            any = Poll::Ready(());
         }
         any
     }
+
+    /// What was refused on a way.
+    #[must_use]
+    pub fn refusals(&self, path: Path) -> Refusals {
+        let is = |e: &&End| e.local == path.local && e.remote == Some(path.remote);
+        let end = self.ends.iter().find(is);
+        end.map_or_else(Refusals::default, |e| e.refusals.clone())
+    }
+}
+
+impl End {
+    fn connect(&mut self) -> io::Result<()> {
+        if let (Some(remote), false) = (self.remote, self.connected) {
+            self.socket.connect(remote)?;
+            self.connected = true;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, bytes: &[u8]) -> bool {
+        for _ in 0..2 {
+            match self.connect().and_then(|()| self.socket.send(bytes)) {
+                Ok(_) => return true,
+                // It may have been the answer to an earlier one: this one was not sent then.
+                Err(e) => self.refused(&e),
+            }
+        }
+        false
+    }
+
+    /// Takes note of what was answered to what we sent.
+    fn take_errors(&mut self) {
+        let error = self.socket.take_error();
+        for _ in 0..MAX_ERRORS {
+            let gone = rustix::net::recv(&self.socket, &mut [0; 1][..], RecvFlags::ERRQUEUE);
+            if gone.is_err() {
+                break;
+            }
+            self.refusals.count += 1;
+        }
+        if let Ok(Some(error)) = error {
+            self.refusals.last = Some((boottime(), words(&error)));
+        }
+    }
+
+    fn refused(&mut self, error: &io::Error) {
+        self.refusals.count += 1;
+        self.refusals.last = Some((boottime(), words(error)));
+    }
+}
+
+/// Why a datagram was refused, as a person may want to know it.
+fn words(error: &io::Error) -> String {
+    let text = match error.kind() {
+        ErrorKind::WouldBlock => "too much waits to be sent already",
+        ErrorKind::ConnectionRefused => "nothing listens on that port there",
+        ErrorKind::HostUnreachable => "no route there, or nobody answers for that address",
+        ErrorKind::NetworkUnreachable => "no route there",
+        ErrorKind::PermissionDenied => "a firewall on this host forbids it",
+        ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable => {
+            "the address to send from is not on this host"
+        }
+        _ => return error.to_string(),
+    };
+    text.to_owned()
+}
+
+/// A witness of many clusters needs many sockets; what is allowed at first is meant for programs that
+/// use `select`.
+fn allow_many() {
+    let mut limit = getrlimit(Resource::Nofile);
+    limit.current = limit.maximum;
+    // Refused, it is as it was, and opening a socket may fail, which is told.
+    let _ = setrlimit(Resource::Nofile, limit);
 }
 
 /// A socket on an address that may come later, as at boot.
-fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {
+fn bind(local: SocketAddr, beside_others: bool) -> io::Result<UdpSocket> {
     let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
     if local.is_ipv6() {
         socket.set_only_v6(true)?;
@@ -130,23 +296,166 @@ fn bind(local: SocketAddr) -> std::io::Result<UdpSocket> {
         socket.set_freebind_v4(true)?;
     }
     socket.set_nonblocking(true)?;
+    socket.set_reuse_port(beside_others)?;
     // Interactive traffic: DSCP CS6, as routing protocols have it. Not every network honours it.
-    let _ = if local.is_ipv6() {
-        socket.set_tclass_v6(0xc0)
+    let (_, level, errors) = if local.is_ipv6() {
+        let set = socket.set_tclass_v6(0xc0);
+        (set, libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
     } else {
-        socket.set_tos_v4(0xc0)
+        let set = socket.set_tos_v4(0xc0);
+        (set, libc::IPPROTO_IP, libc::IP_RECVERR)
     };
+    // And first in the queues of this host, for which that is not enough. The highest is for root.
+    let _ = set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, 7)
+        .or_else(|_| set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, 6));
+    // To be told what becomes of what is sent, not only that nothing listens there.
+    let _ = set(&socket, level, errors, 1);
     socket.bind(&local.into())?;
     Ok(socket.into())
 }
 
-fn explain(local: SocketAddr, e: &std::io::Error) -> String {
+fn set(socket: &Socket, level: i32, option: i32, value: i32) -> io::Result<()> {
+    // SAFETY: the pointer and the length are those of an int, which the call only reads.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of::<i32>() as libc::socklen_t,
+        )
+    };
+    match result {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+fn explain(local: SocketAddr, e: &io::Error) -> String {
     let remedy = match e.kind() {
         ErrorKind::AddrInUse => {
             "something listens there already; stop it, or set another `port` in [cluster]"
         }
         ErrorKind::PermissionDenied => "a port below 1024 needs CAP_NET_BIND_SERVICE",
+        _ if e.raw_os_error() == Some(libc::EMFILE) => {
+            "each way to a member needs a socket: raise the limit (systemd: LimitNOFILE=)"
+        }
         _ => "is it an address of this host?",
     };
     format!("can't listen on {local}/udp: {e}; {remedy}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config_file::tests::{TWO, seat};
+    use std::time::Duration;
+
+    const LB0: MemberId = MemberId(0);
+    const LB1: MemberId = MemberId(1);
+
+    /// A pair on this host's loopback: each test has a network of its own.
+    fn pair(network: u8) -> [Seat; 2] {
+        let own = format!("\"127.{network}.0.1");
+        let text = TWO.replace("\"10.0.0.1", &own);
+        let text = text.replace("\"10.1.0.1", &own.replace(".0.1", ".1.1"));
+        ["lb0", "lb1"].map(|name| seat(&text, name))
+    }
+
+    fn open(seats: &[Seat]) -> Sockets {
+        Sockets::open(seats).expect("the sockets")
+    }
+
+    fn runtime() -> tokio::runtime::Runtime {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        runtime.enable_all().build().expect("a runtime")
+    }
+
+    /// What has come in, within a moment.
+    async fn receive(sockets: &mut Sockets) -> Option<(SocketAddr, Vec<u8>)> {
+        let mut bytes = Vec::new();
+        let wait = async {
+            loop {
+                if let Some((_, remote)) = sockets.receive(&mut bytes) {
+                    return (remote, bytes.clone());
+                }
+                std::future::poll_fn(|cx| sockets.poll(cx)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_millis(300), wait)
+            .await
+            .ok()
+    }
+
+    #[test]
+    fn of_two_paths_that_both_have_something_neither_waits_for_the_other() {
+        let seats = pair(101);
+        runtime().block_on(async {
+            let mut lb0 = open(&seats[..1]);
+            let mut lb1 = open(&seats[1..]);
+            for _ in 0..5 {
+                assert_eq!(lb0.send(0, LB1, b"advert"), 2);
+            }
+            let mut paths = Vec::new();
+            for _ in 0..10 {
+                paths.push(receive(&mut lb1).await.expect("a datagram").0);
+            }
+            for two in paths.chunks(2) {
+                assert_ne!(two[0], two[1], "{paths:?}");
+            }
+            assert_eq!(receive(&mut lb1).await, None);
+        });
+    }
+
+    #[test]
+    fn whoever_speaks_from_another_place_than_was_written_is_heard_too() {
+        let seats = pair(102);
+        runtime().block_on(async {
+            let mut lb0 = open(&seats[..1]);
+            let elsewhere = UdpSocket::bind("127.102.0.99:0").expect("a socket");
+            let local = seats[0].local()[0];
+            elsewhere.send_to(b"advert", local).expect("it is sent");
+            let from = elsewhere.local_addr().expect("an address");
+            assert_eq!(receive(&mut lb0).await, Some((from, b"advert".to_vec())));
+        });
+    }
+
+    #[test]
+    fn nobody_else_gets_the_address_and_port() {
+        let seats = pair(103);
+        runtime().block_on(async {
+            let lb0 = open(&seats[..1]);
+            let said = Sockets::open(&seats[..1]).expect_err("it is taken");
+            assert!(said.contains("something listens there already"), "{said}");
+            let local = seats[0].local()[0];
+            for _ in 0..2 {
+                assert!(bind(local, true).is_err(), "an end of a way beside ours");
+            }
+            drop(lb0);
+            open(&seats[..1]);
+        });
+    }
+
+    #[test]
+    fn an_answer_that_nothing_listens_there_is_counted_and_costs_no_datagram() {
+        let seats = pair(104);
+        runtime().block_on(async {
+            let mut lb0 = open(&seats[..1]);
+            for _ in 0..3 {
+                assert_eq!(lb0.send(0, LB1, b"advert"), 2);
+            }
+            assert_eq!(receive(&mut lb0).await, None);
+            for path in seats[0].paths(LB1) {
+                let refusals = lb0.refusals(path);
+                assert!(refusals.count >= 3, "{refusals:?}");
+                let (_, why) = refusals.last.expect("there was one");
+                assert_eq!(why, "nothing listens on that port there");
+            }
+            // The next one is sent all the same.
+            let mut lb1 = open(&seats[1..]);
+            assert_eq!(lb0.send(0, LB1, b"advert"), 2);
+            assert_eq!(lb1.send(0, LB0, b"advert"), 2);
+            assert!(receive(&mut lb1).await.is_some() && receive(&mut lb0).await.is_some());
+        });
+    }
 }

@@ -75,6 +75,8 @@ pub struct Timing {
     pub quarantine_ms: f64,
     /// κ
     pub guard_slack_ms: f64,
+    /// The longest round trip at which the address has no gaps, with the guard in force.
+    pub round_trip_ms: Option<f64>,
 }
 
 /// A group of floating addresses.
@@ -179,6 +181,12 @@ pub struct PathStatus {
     pub heard_ms_ago: Option<f64>,
     /// How many did.
     pub received: u64,
+    /// How many of ours the network refused to carry, as far as this host was told.
+    pub refused: u64,
+    /// How long ago it last did.
+    pub refused_ms_ago: Option<f64>,
+    /// Why.
+    pub refused_because: Option<String>,
 }
 
 /// Datagrams since the start.
@@ -229,6 +237,7 @@ impl Status {
                 vote_ms: ms(t.vote()),
                 quarantine_ms: ms(t.quarantine(Span::ZERO)),
                 guard_slack_ms: ms(t.slack()),
+                round_trip_ms: t.longest_round_trip(metrics.guard.ends_early).map(ms),
             },
             quarantine_left_ms: snapshot.quarantine_left.map(ms),
             stopped: snapshot.stopped,
@@ -258,7 +267,12 @@ impl Status {
                     p.name, self.config
                 ));
             } else if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
-                alarms.push(format!("{} is not heard", p.name));
+                let why = p.paths.iter().find_map(refused_lately);
+                alarms.push(format!(
+                    "{} is not heard{}",
+                    p.name,
+                    why.unwrap_or_default()
+                ));
             } else if !p.two_way {
                 alarms.push(format!(
                     "{} is heard, but does not hear this member",
@@ -271,8 +285,10 @@ impl Status {
                 };
                 for w in p.paths.iter().filter(silent) {
                     alarms.push(format!(
-                        "{} is not heard on the path from {}",
-                        p.name, w.remote
+                        "{} is not heard on the path from {}{}",
+                        p.name,
+                        w.remote,
+                        refused_lately(w).unwrap_or_default()
                     ));
                 }
             }
@@ -302,11 +318,43 @@ impl Status {
                 ));
             }
         }
+        if !self.witness {
+            alarms.extend(self.gaps());
+        }
         if self.guard == "none" && !self.witness {
             alarms.push("no guard: a frozen holder keeps the address".to_owned());
         }
         alarms.extend(metrics.alarms.values().flatten().cloned());
         alarms
+    }
+
+    /// Why a held address is away for moments, if the lease is too short for it not to be.
+    fn gaps(&self) -> Option<String> {
+        let Timing {
+            lease_ms,
+            round_trip_ms,
+            ..
+        } = self.timing;
+        let guard = &self.guard;
+        let Some(longest) = round_trip_ms else {
+            return Some(format!(
+                "timing.lease: {lease_ms}ms is too short for the {guard} guard, which ends each hold \
+                 early: a held address is away for moments. Lengthen the lease"
+            ));
+        };
+        let held = self.groups.iter().find(|g| g.role == "holder")?;
+        let mut trips: Vec<f64> = (self.peers.iter().filter(|p| p.two_way))
+            .filter_map(|p| p.rtt_ms)
+            .collect();
+        trips.sort_by(f64::total_cmp);
+        // The slowest whose vote is needed.
+        let needed = held.votes_needed.saturating_sub(2);
+        let slowest = trips.get(needed).filter(|trip| **trip > longest)?;
+        Some(format!(
+            "timing.lease: with a round trip of {slowest}ms a held address is away for moments: a lease \
+             of {lease_ms}ms with the {guard} guard is renewed in time for {longest}ms at most. Lengthen \
+             the lease"
+        ))
     }
 }
 
@@ -373,6 +421,14 @@ impl Group {
             }),
         }
     }
+}
+
+/// Why the network refused what was sent lately, if it did: for the end of an alarm.
+fn refused_lately(path: &PathStatus) -> Option<String> {
+    const LATELY: f64 = 10_000.0;
+    let why = path.refused_because.as_ref()?;
+    let lately = path.refused_ms_ago? < LATELY;
+    lately.then(|| format!("; what is sent to {} comes back: {why}", path.remote))
 }
 
 /// What is wrong with its kernel or its service.
@@ -445,6 +501,9 @@ fn peers(snapshot: &Snapshot, config: &Config, metrics: &Metrics, now: LocalTime
                     remote: w.path.remote.to_string(),
                     heard_ms_ago: w.heard_at.map(|at| ms(now.since(at))),
                     received: w.received,
+                    refused: w.refusals.count,
+                    refused_ms_ago: w.refusals.last.as_ref().map(|(at, _)| ms(now.since(*at))),
+                    refused_because: w.refusals.last.as_ref().map(|(_, why)| why.clone()),
                 })
                 .collect(),
         }

@@ -5,6 +5,7 @@
 //! address.
 
 mod format;
+mod repeats;
 
 use crate::config_file::{LogFormat, LogLevel, LogSection};
 use crate::control::refusal_text;
@@ -15,6 +16,7 @@ use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Refusal;
 use onehold_core::observe::RoleName;
+use repeats::Sparing;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
@@ -68,8 +70,15 @@ where
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(to);
     match format {
-        LogFormat::Text => layer.event_format(Text { journal }).boxed(),
-        LogFormat::Json => layer.json().flatten_event(true).with_target(false).boxed(),
+        LogFormat::Text => layer
+            .map_event_format(|_| Sparing::new(Text { journal }, false))
+            .boxed(),
+        LogFormat::Json => layer
+            .json()
+            .flatten_event(true)
+            .with_target(false)
+            .map_event_format(|json| Sparing::new(json, true))
+            .boxed(),
     }
 }
 

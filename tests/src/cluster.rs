@@ -328,11 +328,14 @@ impl Cluster {
     #[track_caller]
     pub fn role_changes(&self) -> Vec<u64> {
         let members = self.members().iter();
-        let changes = members.map(|name| {
-            let changes = self.status(name)["groups"][0]["role_changes"].as_u64();
-            changes.expect("a number")
-        });
-        changes.collect()
+        members.map(|name| self.role_changes_of(name)).collect()
+    }
+
+    /// The same of one member.
+    #[track_caller]
+    pub fn role_changes_of(&self, name: &str) -> u64 {
+        let changes = self.status(name)["groups"][0]["role_changes"].as_u64();
+        changes.expect("a number")
     }
 
     /// What `status` on a member says needs a person.

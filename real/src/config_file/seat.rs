@@ -308,7 +308,10 @@ pub(crate) fn resolve<'f>(
                 ));
             }
             for (group, g) in &file.groups {
-                let floats = |a: &String| a.split('/').next() == Some(&address.ip().to_string());
+                let floats = |a: &String| {
+                    let bare = a.split('/').next().and_then(|a| a.parse::<IpAddr>().ok());
+                    bare.is_some_and(|a| a.to_canonical() == address.ip().to_canonical())
+                };
                 if g.addresses.iter().any(floats) {
                     return Err(source.error(
                         &key,

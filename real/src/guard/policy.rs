@@ -239,11 +239,6 @@ impl Assembler {
         const FORWARDED: i32 = 0;
         const FORWARDED_TO_A_NEIGHBOUR_YET_UNKNOWN: i32 = 7;
         let out = direction == Direction::Egress;
-        if out {
-            // What this host made came in by nothing.
-            self.op(LOAD_WORD, R1, R6, CAME_IN_BY, 0);
-            self.jump(JUMP_EQ, R1, 0, self.drop);
-        }
         // How does a packet travel to the mute address that arrives at this interface?
         let family = u8::try_from(family).unwrap_or(0);
         let (from, to) = (ROUTE + 16, ROUTE + 32);
@@ -279,6 +274,7 @@ impl Assembler {
         self.op(LOAD_WORD, R2, R6, INTERFACE, 0);
         self.jump_reg(JUMP_EQ_REG, R1, R2, self.drop);
         if out {
+            // What this host made came in by nothing.
             self.op(LOAD_WORD, R2, R6, CAME_IN_BY, 0);
             self.jump_reg(JUMP_NE_REG, R1, R2, self.drop);
         }

@@ -1,8 +1,8 @@
 //! Holding and letting go: what is on the interfaces, and until when the gate lets it through.
 
 use super::{Kernel, KernelEvent};
-use crate::address;
-use crate::guard::{Key, Standing, boottime};
+use crate::address::{self, Assigned, Link};
+use crate::guard::{Held, Key, Standing, boottime};
 use crate::netlink::KernelError;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
@@ -22,10 +22,12 @@ pub(super) struct Hold {
 }
 
 impl Kernel {
-    /// R-9: mutes every address, those of earlier lives too, and removes them all; confirmed.
+    /// R-9: mutes every address, those of earlier lives too, and removes those that Onehold put
+    /// there; confirmed.
     ///
     /// # Errors
-    /// When the kernel refuses; it can be tried again.
+    /// When the kernel refuses, or an address of somebody else's is there and nothing would mute it;
+    /// it can be tried again.
     pub fn scrub(&mut self) -> Result<(), KernelError> {
         for group in &mut self.groups {
             group.hold = None;
@@ -34,46 +36,62 @@ impl Kernel {
         let keys = self.guard.keys().to_vec();
         let addresses: Vec<IpAddr> = keys.iter().map(crate::guard::address).collect();
         self.guard.shut(&keys)?;
-        address::remove(&mut self.route, &addresses)?;
+        self.remove(&addresses)?;
         let all = address::links(&mut self.route)?;
         let keys: Vec<Key> = self.groups.iter().flat_map(|g| &g.keys).copied().collect();
         self.guard.settle(&mut self.route, &keys, &all)
     }
 
     /// R-8: gate shut, addresses added if they are not there, deadline set, in this order. While
-    /// the group is held only the deadline moves.
+    /// the group is held only the deadline moves. Of a group's addresses those are held that the
+    /// kernel takes.
     ///
     /// # Errors
     /// When the group can't be held now; it must be released then.
     pub fn hold_until(&mut self, id: GroupId, deadline: LocalTime) -> Result<(), KernelError> {
-        let Self {
-            groups,
-            interfaces,
-            guard,
-            route,
-            lease,
-            ..
-        } = self;
-        let group = &mut groups[usize::from(id.0)];
-        let interface = &interfaces[group.interface];
-        let Some(link) = interface
-            .link
-            .as_ref()
-            .filter(|_| interface.fault.is_none())
-        else {
+        let held = self.try_to_hold(id, deadline);
+        let fitness = &mut self.groups[usize::from(id.0)].fitness;
+        fitness.broken = held.as_ref().err().map(ToString::to_string);
+        if fitness.broken.is_some() {
+            self.wait_with(id);
+        }
+        self.tell();
+        held
+    }
+
+    fn try_to_hold(&mut self, id: GroupId, deadline: LocalTime) -> Result<(), KernelError> {
+        let lifetime = self.lifetime();
+        let group = &mut self.groups[usize::from(id.0)];
+        let interface = &self.interfaces[group.interface];
+        let Some(link) = (interface.link.clone()).filter(|_| interface.fault.is_none()) else {
             let why = interface.eligible().err().unwrap_or_default();
             return Err(KernelError::refused(format!("holding {}", group.name), why));
         };
-        let hold = match group.hold.take() {
+        let before = group.hold.take();
+        let hold = match before {
             Some(hold) if deadline.plus(LIFETIME_LEFT) <= hold.valid_until => hold,
             held => {
                 if held.is_none() {
-                    guard.shut(&group.keys)?;
+                    self.guard.shut(&group.keys)?;
                 }
-                let lifetime = lease.plus(LIFETIME);
                 let valid_until = boottime().plus(lifetime);
+                let mut refusals = Vec::new();
                 for address in &group.addresses {
-                    address::add(route, link, *address, lifetime)?;
+                    let put = address::put(&mut self.route, &link, *address, lifetime);
+                    match put {
+                        Ok(()) => drop(group.fitness.refused.remove(address)),
+                        Err(e) => {
+                            group.fitness.refused.insert(*address, e.to_string());
+                            refusals.push(e);
+                        }
+                    }
+                }
+                let none = refusals.len() == group.addresses.len();
+                if let Some(first) = refusals.into_iter().next() {
+                    if none {
+                        return Err(first);
+                    }
+                    self.wait_with(id);
                 }
                 Hold {
                     deadline,
@@ -81,21 +99,46 @@ impl Kernel {
                 }
             }
         };
+        let group = &mut self.groups[usize::from(id.0)];
         group.hold = Some(Hold { deadline, ..hold });
-        if let Err(e) = guard.hold(&group.keys, deadline) {
-            // The one cause that we can mend: somebody took the gate away.
-            if guard.standing(route, link)? == Standing::First {
-                return Err(e);
+        let held = match self.guard.hold(&group.keys, deadline) {
+            Ok(held) => held,
+            Err(e) => {
+                // The one cause that we can mend: somebody took the gate away.
+                if self.guard.standing(&mut self.route, &link)? == Standing::First {
+                    return Err(e);
+                }
+                self.look();
+                let group = &self.groups[usize::from(id.0)];
+                self.guard.hold(&group.keys, deadline)?
             }
-            self.look();
-            let group = &self.groups[usize::from(id.0)];
-            self.guard.hold(&group.keys, deadline)?;
+        };
+        let before = before.map(|hold| hold.deadline);
+        match (held, before.filter(|before| boottime() < *before)) {
+            (Held::Yes, _) => Ok(()),
+            // A renewal that lengthens nothing changes nothing.
+            (Held::TooLate, Some(deadline)) => {
+                let group = &mut self.groups[usize::from(id.0)];
+                group.hold = group.hold.map(|hold| Hold { deadline, ..hold });
+                Ok(())
+            }
+            (Held::TooLate, None) => {
+                let why = format!(
+                    "of the lease only {} is left, of which the {} guard takes {}; or the host is overloaded",
+                    deadline.since(boottime()),
+                    self.guard.kind(),
+                    self.guard.ends_early()
+                );
+                Err(KernelError::refused(
+                    format!("holding {}", self.groups[usize::from(id.0)].name),
+                    why,
+                ))
+            }
         }
-        Ok(())
     }
 
     /// R-8: gate shut, addresses removed, both confirmed. Does no harm to a group that is not
-    /// held, and can be tried again.
+    /// held, and can be tried again. An address that somebody else put there stays, and is mute.
     ///
     /// # Errors
     /// When the kernel did not confirm: then the address may still be effective until the
@@ -105,7 +148,8 @@ impl Kernel {
         group.announcing = None;
         group.hold = None;
         let shut = self.guard.shut(&group.keys);
-        address::remove(&mut self.route, &group.addresses)?;
+        let addresses = group.addresses.clone();
+        self.remove(&addresses)?;
         if shut.is_err() {
             self.look();
             let group = &self.groups[usize::from(id.0)];
@@ -114,39 +158,149 @@ impl Kernel {
         Ok(())
     }
 
-    pub(super) fn look_at_addresses(&mut self) -> Result<(), KernelError> {
+    /// Removes addresses, as far as they are ours; without a gate none may be left.
+    fn remove(&mut self, addresses: &[IpAddr]) -> Result<(), KernelError> {
+        let ours: Vec<u32> = self.links().iter().map(|link| link.index).collect();
+        address::remove(&mut self.route, addresses, &ours)?;
+        if self.guard.kind() != "none" {
+            return Ok(());
+        }
+        let all = address::links(&mut self.route)?;
         let present = address::list(&mut self.route)?;
-        let mut foreign = Vec::new();
+        let strange = self.strange(&all, &present);
+        match strange.into_iter().find(|(a, _)| addresses.contains(a)) {
+            None => Ok(()),
+            Some((address, what)) => Err(KernelError::refused(format!("removing {address}"), what)),
+        }
+    }
+
+    /// For how long the kernel keeps an address whose lifetime is not renewed.
+    pub(super) const fn lifetime(&self) -> Span {
+        self.lease.plus(LIFETIME)
+    }
+
+    /// Puts back what others have removed, tries what was refused, and takes note of what others
+    /// have put here.
+    pub(super) fn look_at_addresses(&mut self, all: &[Link]) -> Result<(), KernelError> {
+        let present = address::list(&mut self.route)?;
+        self.notice_own_addresses(&present);
+        self.strange = self.strange(all, &present);
         for id in self.ids() {
-            let group = &self.groups[usize::from(id.0)];
-            let live = group.hold.is_some_and(|h| boottime() < h.deadline);
-            let held = group.hold.is_some();
-            let link = self.interfaces[group.interface].link.clone();
-            for address in group.addresses.clone() {
-                let there = |index| {
-                    present
-                        .iter()
-                        .any(|a| a.address == address && a.index == index)
-                };
-                if !held && present.iter().any(|a| a.address == address) {
-                    foreign.push(address);
-                    if !self.foreign.contains(&address) {
-                        self.push(KernelEvent::AddressForeign { group: id, address });
-                    }
-                }
-                let Some(link) = link.as_ref().filter(|link| live && !there(link.index)) else {
-                    continue;
-                };
-                // The deadline is in the kernel: the address can't come back for longer (R-8).
-                let lifetime = self.lease.plus(LIFETIME);
-                if address::add(&mut self.route, link, address, lifetime).is_ok() {
-                    self.push(KernelEvent::AddressPutBack { group: id, address });
-                } else {
-                    self.groups[usize::from(id.0)].hold = None; // the next renewal will tell why
+            self.mend_addresses(id, &present);
+            self.try_addresses(id, &present);
+        }
+        Ok(())
+    }
+
+    /// The deadline is in the kernel: what is put back can't come back for longer (R-8).
+    fn mend_addresses(&mut self, id: GroupId, present: &[Assigned]) {
+        let now = boottime();
+        let group = &self.groups[usize::from(id.0)];
+        let live = group.hold.is_some_and(|hold| now < hold.deadline);
+        let Some(link) = (self.interfaces[group.interface].link.clone()).filter(|_| live) else {
+            return;
+        };
+        let there = |address: &IpAddr| {
+            (present.iter()).any(|a| a.address == *address && a.index == link.index)
+        };
+        let mut gone = group.addresses.clone();
+        gone.retain(|address| !there(address) && !group.fitness.refused.contains_key(address));
+        for address in gone {
+            let lifetime = self.lifetime();
+            let fitness = &mut self.groups[usize::from(id.0)].fitness;
+            let mending = fitness.mending.entry(address).or_default();
+            if let Err(at) = mending.begin(now) {
+                self.look_at(at);
+                continue;
+            }
+            match address::put(&mut self.route, &link, address, lifetime) {
+                Ok(()) => self.push(KernelEvent::AddressPutBack { group: id, address }),
+                Err(e) => {
+                    fitness.refused.insert(address, e.to_string());
+                    self.wait_with(id);
                 }
             }
         }
-        self.foreign = foreign;
-        Ok(())
+        let group = &mut self.groups[usize::from(id.0)];
+        if group.fitness.refused.len() == group.addresses.len() {
+            group.hold = None; // the next renewal will tell why
+        }
+    }
+
+    /// What of the groups' addresses is on this host although it should not be, in words.
+    fn strange(&self, all: &[Link], present: &[Assigned]) -> Vec<(IpAddr, String)> {
+        let ours: Vec<u32> = self.links().iter().map(|link| link.index).collect();
+        let mut found = Vec::new();
+        for group in &self.groups {
+            let here = self.interfaces[group.interface].link.as_ref();
+            for a in present
+                .iter()
+                .filter(|a| group.addresses.contains(&a.address))
+            {
+                let on_its_interface = here.is_some_and(|link| link.index == a.index);
+                // A link-local address is another one on each interface.
+                if address::is_link_local(a.address) && !on_its_interface {
+                    continue;
+                }
+                let mine = a.is_ours(&ours);
+                if mine && on_its_interface && group.hold.is_some() {
+                    continue;
+                }
+                let name = (all.iter().find(|link| link.index == a.index))
+                    .map_or("an interface that is gone", |link| link.name.as_str());
+                let what = format!("{}: {}/{} is on {name}", group.name, a.address, a.length);
+                let mute = match (self.guard.kind(), group.hold.is_some()) {
+                    ("none", _) => "nothing mutes it, for there is no guard",
+                    (_, true) => "it stays there when this member lets go, mute",
+                    (_, false) => "it is mute",
+                };
+                let words = match mine {
+                    true => format!(
+                        "{what} though this member does not hold it: another member's daemon on this \
+                         host? {mute}"
+                    ),
+                    false => format!(
+                        "{what} of this host though onehold did not put it there; {mute}. Take it out \
+                         of {}",
+                        source(a, name)
+                    ),
+                };
+                found.push((a.address, words));
+            }
+        }
+        found
+    }
+}
+
+/// An address that this host lives by can't float: to mute it would cut the host off.
+pub(super) fn refuse_own(
+    floating: &[IpAddr],
+    all: &[Link],
+    present: &[Assigned],
+) -> Result<(), KernelError> {
+    let own = |a: &&Assigned| floating.contains(&a.address) && a.is_lived_by(present, floating);
+    let Some(own) = present.iter().find(own) else {
+        return Ok(());
+    };
+    let name = (all.iter().find(|link| link.index == own.index)).map_or("?", |link| &link.name);
+    let why = format!(
+        "{}/{} is an address that this host lives by on {name}, and floating ones are mute unless \
+         held; give the host another address of its own there, or let another one float",
+        own.address, own.length
+    );
+    Err(KernelError::refused(
+        format!("guarding {}", own.address),
+        why,
+    ))
+}
+
+/// Who puts such addresses there.
+fn source(a: &Assigned, interface: &str) -> &'static str {
+    match (interface, a.limited) {
+        ("kube-ipvs0", _) => "Kubernetes' services (kube-proxy)",
+        (_, true) => "what gives it a limited lifetime (a DHCP server, a router's announcements)",
+        (_, false) => {
+            "the host's network configuration (netplan, NetworkManager, systemd-networkd, ifupdown)"
+        }
     }
 }

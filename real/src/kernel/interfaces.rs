@@ -5,11 +5,14 @@ use crate::address::{self, Link};
 use crate::announce::Port;
 use crate::guard::{Standing, Tended, boottime};
 use crate::netlink::KernelError;
-use onehold_core::time::Span;
+use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 
 /// After what time something that failed is tried again.
 const RETRY: Span = Span::from_millis(1_000);
+/// How often the kernel's state is looked at although nobody said that it has changed: not all that
+/// matters is told, and what is told may be lost.
+const LOOK_ANYWAY: Span = Span::from_millis(10_000);
 
 #[derive(Debug)]
 pub(super) struct Interface {
@@ -38,40 +41,24 @@ impl Interface {
 impl Kernel {
     /// Looks at everything that we depend on, mends what can be mended, and tells what changed.
     pub(super) fn look(&mut self) {
-        self.retry = None;
+        let now = boottime();
+        self.retry = Some(now.plus(LOOK_ANYWAY));
         if let Err(e) = self.try_look() {
-            self.retry = Some(boottime().plus(RETRY));
             for interface in &mut self.interfaces {
                 interface.fault = Some(e.to_string());
             }
+            self.look_at(now.plus(RETRY));
         }
-        if self
-            .interfaces
-            .iter()
-            .any(|i| i.link.is_some() && i.fault.is_some())
-        {
-            self.retry = Some(boottime().plus(RETRY));
+        let faulty = |i: &Interface| i.link.is_some() && i.fault.is_some();
+        if self.interfaces.iter().any(faulty) {
+            self.look_at(now.plus(RETRY));
         }
-        if self.guard.kind() != self.guard_told {
-            self.guard_told = self.guard.kind();
-            self.push(KernelEvent::GuardIs(self.guard_in_force()));
-        }
-        let alarms = self.guard.alarms();
-        if alarms != self.alarms {
-            self.alarms.clone_from(&alarms);
-            self.push(KernelEvent::Alarms(alarms));
-        }
-        for id in self.ids() {
-            let group = &mut self.groups[usize::from(id.0)];
-            let eligible = self.interfaces[group.interface].eligible();
-            if group.told.as_ref() != Some(&eligible) {
-                group.told = Some(eligible.clone());
-                self.push(KernelEvent::Eligible {
-                    group: id,
-                    eligible,
-                });
-            }
-        }
+        self.tell();
+    }
+
+    /// Looks again at that time, if not before.
+    pub(super) fn look_at(&mut self, at: LocalTime) {
+        self.retry = Some(self.retry.map_or(at, |retry| retry.min(at)));
     }
 
     fn try_look(&mut self) -> Result<(), KernelError> {
@@ -112,7 +99,7 @@ impl Kernel {
         if self.guard.tend(&mut self.route, &links, &all, 1) == Tended::Shut {
             self.hold_again();
         }
-        self.look_at_addresses()
+        self.look_at_addresses(&all)
     }
 
     /// The interface is gone, and its addresses, gate and socket with it; or will be made anew.
@@ -137,7 +124,7 @@ impl Kernel {
             for group in self.groups.iter_mut().filter(|g| g.interface == at) {
                 group.hold = None;
                 // The gate is not there: only this makes the addresses silent.
-                let removed = address::remove(&mut self.route, &group.addresses);
+                let removed = address::remove(&mut self.route, &group.addresses, &[link.index]);
                 result = result.and(removed);
             }
         }

@@ -1,6 +1,7 @@
 //! What is heard of the kernel and the network, and told to the driver.
 
 use super::Kernel;
+use super::fitness::Told;
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
 use crate::metrics::GuardInForce;
@@ -14,6 +15,10 @@ const CLAIMS_APART: Span = Span::from_millis(1_000);
 /// Most events that wait for the driver; more are dropped, for each is a hint to people or will
 /// come again.
 const MAX_EVENTS: usize = 64;
+/// For how long an alarm stays when what it is about is over.
+const LINGER: Span = Span::from_millis(5_000);
+/// Most alarms that are told.
+const MAX_ALARMS: usize = 32;
 
 /// Something that happened in the kernel or on the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -32,13 +37,13 @@ pub enum KernelEvent {
         /// The address.
         address: IpAddr,
     },
-    /// Somebody else put an address of a group that is not held on this host. It is mute, where
-    /// there is a guard.
-    AddressForeign {
+    /// Whether all of a group's addresses could be served from here, or which not, and why. Told at
+    /// the beginning, then on change.
+    Whole {
         /// Which group.
         group: GroupId,
-        /// The address.
-        address: IpAddr,
+        /// Yes, or why not.
+        whole: Result<(), String>,
     },
     /// What needs a person now, in words; all of it. Told on change.
     Alarms(Vec<String>),
@@ -63,6 +68,12 @@ pub enum KernelEvent {
 }
 
 impl Kernel {
+    /// What there is to tell at the beginning.
+    pub(crate) fn first_look(&mut self) -> Vec<KernelEvent> {
+        self.look();
+        self.events.drain(..).collect()
+    }
+
     /// The next event. Nothing is lost when the future is dropped.
     pub async fn event(&mut self) -> KernelEvent {
         std::future::poll_fn(|cx| self.poll_event(cx)).await
@@ -115,11 +126,76 @@ impl Kernel {
         }
     }
 
+    /// Tells what has changed of what the driver must know.
+    pub(super) fn tell(&mut self) {
+        for group in self.ids() {
+            let now = Told {
+                eligible: self.eligible(group),
+                whole: self.groups[usize::from(group.0)].fitness.whole(),
+            };
+            let told = self.groups[usize::from(group.0)].told.replace(now.clone());
+            let Told { eligible, whole } = now;
+            // First whether it is whole: one that is not may not be better than another.
+            if told.as_ref().is_none_or(|told| told.whole != whole) {
+                self.push(KernelEvent::Whole { group, whole });
+            }
+            if told.is_none_or(|told| told.eligible != eligible) {
+                self.push(KernelEvent::Eligible { group, eligible });
+            }
+        }
+        if self.guard.kind() != self.guard_told {
+            self.guard_told = self.guard.kind();
+            self.push(KernelEvent::GuardIs(self.guard_in_force()));
+        }
+        self.raise_alarms();
+    }
+
+    /// An alarm lasts a while longer than what it is about: that may come and go many times a second.
+    fn raise_alarms(&mut self) {
+        let now = boottime();
+        let were: Vec<String> = self.alarms.keys().cloned().collect();
+        let wrong = self.what_is_wrong();
+        self.alarms
+            .extend(wrong.into_iter().map(|what| (what, now)));
+        self.alarms.retain(|_, seen| now < seen.plus(LINGER));
+        while self.alarms.len() > MAX_ALARMS {
+            self.alarms.pop_last();
+        }
+        if let Some(first) = self.alarms.values().min() {
+            self.look_at(first.plus(LINGER));
+        }
+        let are: Vec<String> = self.alarms.keys().cloned().collect();
+        if were != are {
+            self.push(KernelEvent::Alarms(are));
+        }
+    }
+
+    /// What needs a person, whether or not the group can be held.
+    fn what_is_wrong(&self) -> Vec<String> {
+        let now = boottime();
+        let mut wrong: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
+        wrong.extend(self.guard.alarms());
+        for group in &self.groups {
+            let interface = &self.interfaces[group.interface].name;
+            let all = group.fitness.mending.iter();
+            for (address, _) in all.filter(|(_, mending)| mending.in_vain(now)) {
+                wrong.push(format!(
+                    "{}: somebody keeps removing {address} from {interface} while it is held: find out who                      configures addresses on this host",
+                    group.name
+                ));
+            }
+        }
+        wrong
+    }
+
     pub(super) fn push(&mut self, event: KernelEvent) {
         // Never lost, and few.
         let told = matches!(
             event,
-            KernelEvent::Eligible { .. } | KernelEvent::Alarms(_) | KernelEvent::GuardIs(_)
+            KernelEvent::Eligible { .. }
+                | KernelEvent::Whole { .. }
+                | KernelEvent::Alarms(_)
+                | KernelEvent::GuardIs(_)
         );
         if told || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
             self.events.push_back(event);

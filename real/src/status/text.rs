@@ -217,13 +217,17 @@ fn peers(out: &mut String, s: &Status) {
     for (p, line) in s.peers.iter().zip(lines) {
         out.push_str(&line);
         for w in &p.paths {
-            let what = format!(
+            let mut what = format!(
                 "{} → {} · heard {} · {} received",
                 w.local,
                 w.remote,
                 heard(w.heard_ms_ago),
                 w.received
             );
+            if let Some(why) = &w.refused_because {
+                let ago = heard(w.refused_ms_ago);
+                let _ = write!(what, " · {} refused, the last {ago}: {why}", w.refused);
+            }
             wrapped(out, "  ", &what);
         }
     }

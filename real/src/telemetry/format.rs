@@ -47,16 +47,20 @@ where
     }
 }
 
+/// What an event says.
 #[derive(Default)]
-struct Fields {
-    message: String,
-    rest: String,
+pub(super) struct Fields {
+    pub(super) message: String,
+    pub(super) rest: String,
+    /// What kind it is, if it says how things are now.
+    pub(super) event: String,
 }
 
 impl Visit for Fields {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
+            "event" => self.event = format!("{value:?}").trim_matches('"').to_owned(),
             name if IN_MESSAGE.contains(&name) => {}
             name => self.rest.push_str(&format!(" {name}={value:?}")),
         }

@@ -145,3 +145,23 @@ fn the_level_changes_while_running() {
     });
     assert_eq!(*buffer.0.lock().unwrap(), b"<6>heard\n");
 }
+
+#[test]
+fn what_happens_again_and_again_is_said_once_and_what_is_so_now_each_time() {
+    let seat = seat(THREE, "lb0");
+    for (format, lines) in [(LogFormat::Text, 7), (LogFormat::Json, 7)] {
+        let buffer = Buffer::default();
+        let subscriber = tracing_subscriber::registry().with(layer(format, true, buffer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..3 {
+                report_other_config(MemberId(1), ConfigDigest(7), &seat.config, None);
+                tracing::warn!("somebody removed 10.0.0.50; put back");
+                report(&events()[3], &seat.config, None);
+            }
+            report_alarms((vec!["it is full".to_owned()], vec![]));
+            report_alarms((vec![], vec!["it is full".to_owned()]));
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        assert_eq!(text.lines().count(), lines, "{text}");
+    }
+}

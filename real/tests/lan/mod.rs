@@ -41,7 +41,7 @@ pub(crate) struct Lan {
     pub(crate) wire: Socket,
     /// Belongs to the peer.
     pub(crate) peer_udp: UdpSocket,
-    peer_namespace: File,
+    pub(crate) peer_namespace: File,
     pub(crate) runtime: tokio::runtime::Runtime,
     /// Where lives leave word for later ones.
     pub(crate) state: PathBuf,
@@ -200,6 +200,13 @@ impl Lan {
         self.addresses().iter().any(|a| a.address == address)
     }
 
+    /// Whether it is there, and the kernel says that Onehold put it there.
+    pub(crate) fn has_ours(&mut self, address: impl Into<IpAddr>) -> bool {
+        let address = address.into();
+        let host = find(&mut self.route, HOST).map_or(0, |link| link.index);
+        (self.addresses().iter()).any(|a| a.address == address && a.is_ours(&[host]))
+    }
+
     pub(crate) fn open(&self, choice: GuardChoice) -> Kernel {
         self.open_with(choice, &[VIP.into(), VIP6.into()])
     }
@@ -259,33 +266,43 @@ impl Lan {
         kernel: &mut Kernel,
         wanted: impl Fn(&KernelEvent) -> bool,
     ) -> KernelEvent {
-        self.runtime.block_on(async {
-            let wait = async {
-                loop {
-                    let event = kernel.event().await;
-                    if wanted(&event) {
-                        return event;
-                    }
-                }
-            };
-            tokio::time::timeout(Duration::from_secs(10), wait)
-                .await
-                .expect("an event in 10 s")
-        })
+        let until = boottime().plus(Span::from_millis(10_000));
+        loop {
+            let event = self.event(kernel, until).expect("an event in 10 s");
+            if wanted(&event) {
+                return event;
+            }
+        }
     }
 
     /// The events that are there now.
     pub(crate) fn events(&self, kernel: &mut Kernel) -> Vec<KernelEvent> {
-        let mut events = Vec::new();
-        self.runtime.block_on(async {
-            let collect = async {
-                loop {
-                    events.push(kernel.event().await);
-                }
-            };
-            let _: Result<(), _> = tokio::time::timeout(Duration::from_millis(50), collect).await;
-        });
-        events
+        self.events_of(kernel, Span::from_millis(50))
+    }
+
+    /// The events of a while.
+    pub(crate) fn events_of(&self, kernel: &mut Kernel, span: Span) -> Vec<KernelEvent> {
+        let until = boottime().plus(span);
+        std::iter::from_fn(|| self.event(kernel, until)).collect()
+    }
+
+    /// The next event, if there is one until then. Meanwhile what is due is done.
+    fn event(&self, kernel: &mut Kernel, until: LocalTime) -> Option<KernelEvent> {
+        loop {
+            let now = boottime();
+            if kernel.poll_timeout().is_some_and(|due| due <= now) {
+                kernel.wake(now);
+            }
+            let shortly = Duration::from_millis(5); // it may have become due sooner
+            let event = self
+                .runtime
+                .block_on(async { tokio::time::timeout(shortly, kernel.event()).await });
+            match event {
+                Ok(event) => return Some(event),
+                Err(_) if boottime() >= until => return None,
+                Err(_) => {}
+            }
+        }
     }
 
     /// Whether the peer gets an answer from `address`, asking for up to 3 s.

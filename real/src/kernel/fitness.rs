@@ -1,0 +1,219 @@
+//! Whether a group could be held here: tried, and not assumed.
+//!
+//! Where there is a gate, each address of a group that is not held is put on its interface for an
+//! instant, mute: at the start, and whenever the interface changes. So a standby that can't hold says
+//! so before the night in which it must. A group of which some addresses can be held is held rather
+//! than not at all, but not by this member if another one can hold it whole.
+
+use super::Kernel;
+use crate::address::{self, Assigned, Link};
+use crate::guard::boottime;
+use crate::pace::{Cooldown, Mending};
+use onehold_core::advert::GroupId;
+use onehold_core::time::LocalTime;
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+/// What is known of whether a group could be held here.
+#[derive(Debug, Default)]
+pub(super) struct Fitness {
+    /// The addresses that the kernel does not take, and why.
+    pub(super) refused: BTreeMap<IpAddr, String>,
+    /// Why the group as a whole could not be held, when it was last to be.
+    pub(super) broken: Option<String>,
+    /// When either is tried again.
+    pub(super) pace: Cooldown,
+    /// Under which circumstances all this was found out.
+    circumstances: Option<Circumstances>,
+    /// For addresses that others remove while they are held.
+    pub(super) mending: BTreeMap<IpAddr, Mending>,
+}
+
+/// What the kernel's answer may depend on.
+#[derive(Debug, PartialEq, Eq)]
+struct Circumstances {
+    link: Link,
+    /// The host's own addresses on the interface.
+    own: Vec<(IpAddr, u8)>,
+    without_ipv6: bool,
+}
+
+impl Circumstances {
+    fn of(link: &Link, present: &[Assigned], floating: &[IpAddr]) -> Self {
+        let own = |a: &&Assigned| a.index == link.index && !floating.contains(&a.address);
+        let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", link.name);
+        Self {
+            link: link.clone(),
+            own: (present.iter().filter(own))
+                .map(|a| (a.address, a.length))
+                .collect(),
+            without_ipv6: std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1"),
+        }
+    }
+}
+
+/// What the driver is told of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    pub(super) eligible: Result<(), String>,
+    pub(super) whole: Result<(), String>,
+}
+
+/// Whether this member is where its configuration says that it is.
+#[derive(Debug)]
+pub(super) struct Own {
+    addresses: Vec<IpAddr>,
+    /// Since when none of them has been on this host.
+    missing: Option<LocalTime>,
+}
+
+impl Own {
+    pub(super) const fn unknown() -> Self {
+        Self {
+            addresses: Vec::new(),
+            missing: None,
+        }
+    }
+}
+
+impl Kernel {
+    /// By which addresses the other members know this one: while none of them is on this host,
+    /// nothing can be held. (One that can't be heard by anybody must not take silence for death.)
+    pub fn lives_at(&mut self, addresses: Vec<IpAddr>) {
+        let missing = Some(LocalTime::from_nanos(0)); // until one is seen
+        self.own = Own { addresses, missing };
+    }
+
+    /// Whether a group could be served from here, or why not.
+    ///
+    /// # Errors
+    /// The reason, in words.
+    pub fn eligible(&self, id: GroupId) -> Result<(), String> {
+        let group = &self.groups[usize::from(id.0)];
+        self.interfaces[group.interface].eligible()?;
+        self.at_home()?;
+        let fitness = &group.fitness;
+        match &fitness.broken {
+            Some(why) => Err(why.clone()),
+            None if fitness.refused.len() == group.addresses.len() => fitness.whole(),
+            None => Ok(()),
+        }
+    }
+
+    /// A network that is configured anew takes addresses away for a moment: no longer than half a
+    /// lease, which is sooner than anybody would take hold in this member's place (R-14).
+    fn at_home(&self) -> Result<(), String> {
+        let Own { addresses, missing } = &self.own;
+        let grace = self.lease.part(2);
+        match missing.filter(|since| boottime() >= since.plus(grace)) {
+            None => Ok(()),
+            Some(_) => {
+                let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+                Err(format!(
+                    "none of this member's own addresses ({}) is on this host: is its network up, is it \
+                     another member's host?",
+                    all.join(", ")
+                ))
+            }
+        }
+    }
+
+    pub(super) fn notice_own_addresses(&mut self, present: &[Assigned]) {
+        let own = &self.own.addresses;
+        if own.is_empty() {
+            return;
+        }
+        let here = (present.iter()).any(|a| a.is_usable() && own.contains(&a.address));
+        let now = boottime();
+        self.own.missing = match (here, self.own.missing) {
+            (true, _) => None,
+            (false, Some(since)) => Some(since),
+            (false, None) => Some(now),
+        };
+        if let Some(since) = self.own.missing {
+            let over = since.plus(self.lease.part(2));
+            if over > now {
+                self.look_at(over);
+            }
+        }
+    }
+
+    /// Tries what was refused and is due, and everything under new circumstances.
+    pub(super) fn try_addresses(&mut self, id: GroupId, present: &[Assigned]) {
+        let floating: Vec<IpAddr> = self
+            .groups
+            .iter()
+            .flat_map(|g| g.addresses.clone())
+            .collect();
+        let at = self.groups[usize::from(id.0)].interface;
+        let interface = &self.interfaces[at];
+        let Some(link) = (interface.link.clone()).filter(|_| interface.eligible().is_ok()) else {
+            let fitness = &mut self.groups[usize::from(id.0)].fitness;
+            fitness.circumstances = None; // it will be another one
+            fitness.broken = None;
+            return;
+        };
+        let (now, lifetime) = (boottime(), self.lifetime());
+        let group = &mut self.groups[usize::from(id.0)];
+        let fitness = &mut group.fitness;
+        let circumstances = Circumstances::of(&link, present, &floating);
+        let anew = fitness.circumstances.as_ref() != Some(&circumstances);
+        if anew {
+            fitness.circumstances = Some(circumstances);
+            fitness.pace.start_again();
+        }
+        let wrong = !fitness.refused.is_empty() || fitness.broken.is_some();
+        if let Some(until) = fitness.pace.until(now).filter(|_| wrong) {
+            return self.look_at(until);
+        }
+        if !anew && !wrong {
+            return;
+        }
+        fitness.broken = None;
+        let before = std::mem::take(&mut fitness.refused);
+        let held = group.hold.is_some();
+        let guarded = self.guard.kind() != "none";
+        if !held
+            && guarded
+            && let Err(e) = self.guard.shut(&group.keys)
+        {
+            fitness.broken = Some(e.to_string());
+        }
+        for address in &group.addresses {
+            let due = anew || before.contains_key(address);
+            let tried = match (held, guarded && fitness.broken.is_none()) {
+                _ if !due => Ok(()),
+                (true, _) => address::put(&mut self.route, &link, *address, lifetime),
+                (false, true) => address::try_out(&mut self.route, &link, *address),
+                (false, false) => Ok(()), // it would be effective
+            };
+            if let Err(e) = tried {
+                fitness.refused.insert(*address, e.to_string());
+            }
+        }
+        if fitness.broken.is_some() || !fitness.refused.is_empty() {
+            self.wait_with(id);
+        }
+    }
+
+    /// Something was refused just now: it is tried again, but not at once.
+    pub(super) fn wait_with(&mut self, id: GroupId) {
+        let now = boottime();
+        let pace = &mut self.groups[usize::from(id.0)].fitness.pace;
+        pace.refused(now);
+        if let Some(until) = pace.until(now) {
+            self.look_at(until);
+        }
+    }
+}
+
+impl Fitness {
+    /// Whether all addresses could be held, or which not, and why.
+    pub(super) fn whole(&self) -> Result<(), String> {
+        let why: Vec<&str> = self.refused.values().map(String::as_str).collect();
+        match why[..] {
+            [] => Ok(()),
+            _ => Err(why.join("; ")),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! Networks as other people have them: neighbours that answer nobody, frames that pass one way only,
+//! strangers.
+
+use onehold_tests::{Cluster, Setup, eventually};
+use std::fmt::Write as _;
+
+/// Addresses on the network of the first path that nobody has: packets there wait for an answer to ARP.
+fn nobody(n: u8) -> String {
+    format!("10.77.9.{n}")
+}
+
+/// What follows belongs at the end of every member's file.
+fn all_say(c: &Cluster, text: &str) {
+    for member in c.members() {
+        c.edit(member, "[log]", &format!("{text}[log]"));
+    }
+}
+
+#[test]
+fn forty_clusters_of_dead_members_cost_a_witness_no_healthy_one() {
+    let mut c = Cluster::majority().patient().build();
+    let own = c.read("lb0.toml");
+    let own = own.split("[log]").next().unwrap();
+    let own = own.replace("[cluster]\nname = \"test\"", "[clusters.test]");
+    let own = own.replace("[members.", "[clusters.test.members.");
+    let own = own.replace("[groups.", "[clusters.test.groups.");
+    let mut file = own.replace("[timing]", "[clusters.test.timing]");
+    for n in 0..40 {
+        let (a, b) = (nobody(2 * n), nobody(2 * n + 1));
+        let cluster = format!("clusters.dead{n}");
+        write!(
+            file,
+            "[{cluster}]\nsecret_file = \"secret\"\n\
+             [{cluster}.members]\na.addresses = [\"{a}\"]\nb.addresses = [\"{b}\"]\n\
+             witness = {{ addresses = [\"10.77.0.12\"], witness = true }}\n\
+             [{cluster}.groups]\nweb = {{ addresses = [\"10.77.8.{n}/16\"], interface = \"eth0\", preferred = \"a\" }}\n"
+        )
+        .unwrap();
+    }
+    c.file("witness.toml", &file);
+    c.start_all();
+    c.hold_on("lb0");
+    c.kill("lb1"); // from here on all depends on the witness
+    c.watch_for(1);
+    let (mark, roles) = (c.mark(), c.role_changes_of("lb0"));
+    c.watch_for(10);
+    c.has_not_moved(mark);
+    assert_eq!(c.role_changes_of("lb0"), roles);
+}
+
+#[test]
+fn two_dead_members_of_five_cost_the_address_nothing() {
+    let mut c = Cluster::majority().build();
+    let (a, b) = (nobody(1), nobody(2));
+    all_say(
+        &c,
+        &format!(
+            "[members.dead0]\naddresses = [\"{a}\"]\nwitness = true\n\
+             [members.dead1]\naddresses = [\"{b}\"]\nwitness = true\n\
+             [timing]\ninterval = \"10ms\"\nlease = \"1s\"\n"
+        ),
+    );
+    c.start_all();
+    c.hold_on("lb0");
+    let (mark, roles) = (c.mark(), c.role_changes_of("lb0"));
+    c.watch_for(10);
+    c.has_not_moved(mark);
+    assert_eq!(c.role_changes_of("lb0"), roles);
+}
+
+/// Longer than a neighbour's entry lasts in the lab, and what follows from its end takes. (A kernel that is
+/// left alone takes half a minute.)
+const AGED: u64 = 12;
+
+fn stays_a_cut_of_one_direction(setup: Setup, address: &str) {
+    let mut c = setup.start();
+    c.lan().cut_one_way("lb0", "lb1").unwrap();
+    c.hold_on("lb1");
+    c.watch_for(AGED);
+    c.hold_on("lb1"); // and never two
+    // Nor if somebody makes its kernel forget.
+    c.ok(
+        "lb1",
+        &["ip", "neigh", "flush", "to", address, "dev", "eth0"],
+    );
+    c.watch_for(2);
+    c.hold_on("lb1");
+    c.heal();
+    c.hold_on("lb0");
+}
+
+#[test]
+fn a_cut_of_frames_in_one_direction_stays_one_of_one_direction() {
+    stays_a_cut_of_one_direction(Cluster::survivor(), "10.77.0.10");
+}
+
+#[test]
+fn a_cut_of_frames_in_one_direction_stays_one_of_one_direction_under_ipv6() {
+    stays_a_cut_of_one_direction(Cluster::survivor().over_ipv6(), "fd77::1a");
+}
+
+#[test]
+fn a_peer_that_comes_back_with_another_hardware_address_is_found() {
+    let mut c = Cluster::survivor().start();
+    c.power_off("lb0");
+    c.hold_on("lb1");
+    c.watch_for(5); // its entry would be gone by now
+    let entry = c.ok("lb1", &["ip", "neigh", "show", "10.77.0.10"]);
+    assert!(entry.contains("REACHABLE"), "{entry}");
+    c.power_on("lb0");
+    let other = "02:6f:68:00:77:77";
+    c.ok("lb0", &["ip", "link", "set", "eth0", "address", other]);
+    c.start("lb0");
+    eventually("lb1 hears it, and is heard", || {
+        let peers = c.status("lb1")["peers"][0].clone();
+        (peers["two_way"] == true).then_some(())
+    });
+    let entry = c.ok("lb1", &["ip", "neigh", "show", "10.77.0.10"]);
+    assert!(entry.contains(other), "{entry}");
+}
