@@ -41,8 +41,8 @@ pub struct Assigned {
     pub peer: Option<IpAddr>,
     /// Its prefix length.
     pub length: u8,
-    /// The kernel will remove it by itself.
-    pub limited: bool,
+    /// For how many seconds more it is there, if not for ever.
+    pub lifetime: Option<u32>,
     /// Who put it there, if that says so: `IFA_PROTO`.
     pub origin: u8,
     flags: u32,
@@ -58,7 +58,17 @@ impl Assigned {
             true => self.origin == ORIGIN,
             false => interfaces.contains(&self.index),
         };
-        marked && self.limited && self.peer.is_none() && self.length == full(self.address)
+        marked
+            && self.lifetime.is_some()
+            && self.peer.is_none()
+            && self.length == full(self.address)
+    }
+
+    /// Whether it surely is: nobody gives an address such a short life as we do.
+    #[must_use]
+    pub fn is_surely_ours(&self) -> bool {
+        const LONGEST: u32 = 60;
+        self.is_ours(&[self.index]) && self.lifetime.is_some_and(|s| s <= LONGEST)
     }
 
     /// Whether it can be used: a new IPv6 address can't until nobody else was found to have it.
@@ -217,8 +227,8 @@ fn assigned(message: &[u8]) -> Option<Assigned> {
         address: local,
         peer: far.filter(|far| *far != local),
         length,
-        limited: (attribute(IFA_CACHEINFO).and_then(|info| netlink::u32_at(info, 4)))
-            .is_some_and(|valid| valid != FOREVER),
+        lifetime: (attribute(IFA_CACHEINFO).and_then(|info| netlink::u32_at(info, 4)))
+            .filter(|valid| *valid != FOREVER),
         origin: attribute(IFA_PROTO)
             .and_then(|o| o.first().copied())
             .unwrap_or(0),

@@ -103,7 +103,9 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
         opened.scrub().map_err(failed)?;
         guard = opened.guard_in_force();
         telemetry::report_guard(&guard);
-        opened.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
+        let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
+        let ways = other.flat_map(|peer| seat.paths(peer));
+        opened.look_after(ways).map_err(failed)?;
         kernel = Some(opened);
     }
     if seats.seats.iter().any(Seat::realtime) {

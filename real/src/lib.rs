@@ -17,6 +17,7 @@ pub mod neighbour;
 pub mod netlink;
 pub mod notify;
 pub mod pace;
+mod queue;
 mod readiness;
 mod realtime;
 pub mod secret;

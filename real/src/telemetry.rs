@@ -138,7 +138,12 @@ pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> Line {
             why,
         } => {
             let level = match why {
-                Why::LeaseOver | Why::KernelRefused | Why::Conflict | Why::Unhealthy => Level::WARN,
+                Why::LeaseOver
+                | Why::KernelRefused
+                | Why::Conflict
+                | Why::Strange
+                | Why::Unable
+                | Why::Unhealthy => Level::WARN,
                 Why::Majority
                 | Why::PeerSilent
                 | Why::PresumedDead
@@ -209,6 +214,14 @@ pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> Line {
                 member(peer)
             );
             (level, "conflict", "R-15", Some(id), Some(peer), text)
+        }
+        Event::Strange { group: id } => {
+            let text = format!(
+                "{}: one with another configuration says that it holds too: the later in the order of \
+                 members lets go; make the files equal",
+                group(id)
+            );
+            (Level::ERROR, "strange", "R-15", Some(id), None, text)
         }
         Event::Refused { group: id, refusal } => {
             let rule = match refusal {

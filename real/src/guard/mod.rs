@@ -233,8 +233,7 @@ impl Guard {
         if unread && known.is_none() {
             // Whatever an earlier life put here and did not take away has its marks.
             let there = address::list(route)?;
-            let interfaces: Vec<u32> = all.iter().map(|link| link.index).collect();
-            let marked = there.iter().filter(|a| a.is_ours(&interfaces));
+            let marked = there.iter().filter(|a| a.is_surely_ours());
             keys.extend(marked.map(|a| key(a.address)));
         }
         for key in keys {

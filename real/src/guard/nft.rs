@@ -30,6 +30,8 @@ const LEAST: Span = Span::from_millis(1);
 /// Most elements in one message: an attribute is at most 64 KiB long, and a batch at most what the
 /// socket's buffer takes.
 const CHUNK: usize = 1024;
+/// Of those that are held, fewer: the message is written while the token lives.
+const CHUNK_OF_A_TOKEN: usize = 64;
 const PRIORITIES: [(&str, u32, i32); 2] = [("in", 0, -400), ("out", 1, 400)];
 
 /// The table, as long as this process lives: the kernel lets nobody else change an owned one.
@@ -210,7 +212,7 @@ impl Table {
 
     /// Lets `keys` be effective until `deadline`. What is too late or fails changes nothing.
     pub(super) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
-        for keys in keys.chunks(CHUNK) {
+        for keys in keys.chunks(CHUNK_OF_A_TOKEN) {
             if self.hold_some(keys, deadline)? == Held::TooLate {
                 return Ok(Held::TooLate);
             }

@@ -185,6 +185,7 @@ impl Kernel {
         let present = address::list(&mut self.route)?;
         self.notice_own_addresses(&present);
         self.strange = self.strange(all, &present);
+        self.look_at_networks(&present);
         for id in self.ids() {
             self.mend_addresses(id, &present);
             self.try_addresses(id, &present);
@@ -296,7 +297,7 @@ pub(super) fn refuse_own(
 
 /// Who puts such addresses there.
 fn source(a: &Assigned, interface: &str) -> &'static str {
-    match (interface, a.limited) {
+    match (interface, a.lifetime.is_some()) {
         ("kube-ipvs0", _) => "Kubernetes' services (kube-proxy)",
         (_, true) => "what gives it a limited lifetime (a DHCP server, a router's announcements)",
         (_, false) => {
