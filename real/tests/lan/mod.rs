@@ -238,7 +238,8 @@ impl Lan {
             interface: HOST.into(),
             addresses: addresses.iter().map(prefix).collect(),
         };
-        self.try_open_for(vec![group], choice, lease).expect("a kernel")
+        self.try_open_for(vec![group], choice, lease)
+            .expect("a kernel")
     }
 
     pub(crate) fn try_open(
