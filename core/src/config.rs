@@ -12,6 +12,10 @@ use sha2::{Digest as _, Sha256};
 /// Most members that a cluster can have.
 pub const MAX_MEMBERS: usize = 9;
 
+/// Most addresses that all groups of a cluster can have together: putting them on an interface must
+/// not take a kernel much of a lease.
+pub const MAX_ADDRESSES: usize = 1_024;
+
 /// What it takes to hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -207,6 +211,13 @@ impl Spec {
             return Err(wrong(
                 "groups",
                 core::format_args!("{} groups; at most {MAX_GROUPS}", groups.len()),
+            ));
+        }
+        let addresses: usize = groups.iter().map(|g| g.addresses.len()).sum();
+        if addresses > MAX_ADDRESSES {
+            return Err(wrong(
+                "groups",
+                core::format_args!("{addresses} addresses; at most {MAX_ADDRESSES} in all"),
             ));
         }
         let mut proved: Vec<Group> = Vec::new();

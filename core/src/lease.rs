@@ -243,6 +243,20 @@ impl Timing {
         self.lease_end(asked_at) > now.plus(self.lease.part(4))
     }
 
+    /// the longest round trip at which a holder's renewals follow each other without a gap, when its
+    /// guard ends every hold `early`. An ask is sent every i, its vote comes up to i/2 later than the round
+    /// trip, and what the ask before gave must still run. Nothing if no round trip is short
+    /// enough.
+    #[must_use]
+    pub fn longest_round_trip(&self, early: Span) -> Option<Span> {
+        let lease = self.lease.as_nanos();
+        let gone = self.late().plus(early).as_nanos();
+        let left = lease.checked_sub(gone).filter(|left| *left > 0)?;
+        // A lease of which less than a quarter is left is not worth taking.
+        let useful = lease.saturating_sub(self.lease.part(4).as_nanos());
+        Some(Span::from_nanos(left.min(useful)))
+    }
+
     /// how late a wake-up may be, or how long a turn may take, before it counts as sleep.
     #[must_use]
     pub const fn oversleep(&self) -> Span {
@@ -342,6 +356,28 @@ mod tests {
         ] {
             assert!(Timing::prove(bad).is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn r7_what_the_guard_takes_of_a_lease_is_missing_from_the_round_trip() {
+        let ms = Span::from_millis;
+        let of = |interval, lease, early| {
+            let spec = TimingSpec {
+                interval: ms(interval),
+                lease: ms(lease),
+                ..TimingSpec::default()
+            };
+            let timing = Timing::prove(spec).unwrap();
+            timing.longest_round_trip(ms(early))
+        };
+        assert_eq!(of(100, 450, 0), Some(ms(300)));
+        assert_eq!(of(100, 450, 30), Some(ms(270)));
+        assert_eq!(of(20, 60, 0), Some(ms(30)));
+        assert_eq!(of(20, 60, 12), Some(ms(18)));
+        assert_eq!(of(20, 60, 30), None);
+        assert_eq!(of(20, 60, 100), None);
+        // A lease of which less than a quarter is left is not worth taking.
+        assert_eq!(of(10, 400, 0), Some(ms(300)));
     }
 
     proptest! {

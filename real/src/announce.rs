@@ -179,6 +179,9 @@ fn everything_on(link: &Link) -> io::Result<SockAddr> {
     Ok(address)
 }
 
+/// Of at most so many addresses the socket filter knows each.
+const PRECISE: usize = 128;
+
 /// The socket filter: ARP from one of `addresses`, neighbour advertisements of one of them; not
 /// what we send ourselves, nor another VLAN's.
 fn claims(addresses: &[IpAddr]) -> Vec<SockFilter> {
@@ -205,7 +208,14 @@ fn claims(addresses: &[IpAddr]) -> Vec<SockFilter> {
         skip_if(u32::from(ADVERTISEMENT), 1),
         leave(),
     ];
-    for address in addresses {
+    // Of too many addresses (the kernel grants a socket 20 KiB) every claim is let in, and looked at
+    // by whoever reads it.
+    let precise = addresses.len() <= PRECISE;
+    if !precise {
+        arp.push(take());
+        nd.push(take());
+    }
+    for address in addresses.iter().filter(|_| precise) {
         match address {
             IpAddr::V4(a) => arp.extend([skip_unless(u32::from(*a), 1), take()]),
             IpAddr::V6(a) => {

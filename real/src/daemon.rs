@@ -103,6 +103,7 @@ async fn serve(options: RunOptions, seats: Seats, log: Log) -> Result<(), RunErr
         opened.scrub().map_err(failed)?;
         guard = opened.guard_in_force();
         telemetry::report_guard(&guard);
+        opened.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
         kernel = Some(opened);
     }
     if seats.seats.iter().any(Seat::realtime) {

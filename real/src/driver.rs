@@ -51,6 +51,9 @@ pub trait Shell {
     /// A node reported something; it was logged already.
     fn reported(&mut self, cluster: usize, event: &Event);
 
+    /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
+    fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
+
     /// What the network refused to carry over a path, for people. Nothing, where nobody knows.
     fn refusals(&self, _path: Path) -> Refusals {
         Refusals::default()
@@ -274,6 +277,9 @@ impl<S: Shell> Driver<S> {
         let result = match auth::open(&s.keys, s.config.cluster(), bytes) {
             Ok(advert) => {
                 s.metrics.heard(advert.get().from, local, remote, now);
+                let lately = |echo| now.since(echo) < s.config.timing().vote();
+                let echoed = advert.get().echo.is_some_and(lately);
+                self.shell.heard(local, remote, echoed);
                 self.advert(cluster, now, advert)
             }
             Err(why) => Err(why),

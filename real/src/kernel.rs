@@ -11,9 +11,11 @@ mod watching;
 
 use crate::address::{self, Link};
 use crate::announce::Schedule;
+use crate::config_file;
 use crate::guard::{Guard, Key, Wanted, key};
 pub use crate::guard::{GuardChoice, boottime};
 use crate::metrics::GuardInForce;
+use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Netlink, Watch};
 use fitness::{Fitness, Own, Told};
@@ -75,6 +77,7 @@ pub struct Kernel {
     guard_told: &'static str,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
+    pub(crate) neighbours: Neighbours,
 }
 
 impl Kernel {
@@ -134,6 +137,7 @@ impl Kernel {
             strange: Vec::new(),
             alarms: BTreeMap::new(),
             retry: None,
+            neighbours: Neighbours::default(),
         };
         for link in links {
             kernel.settle_on(link);
@@ -153,12 +157,19 @@ impl Kernel {
         self.guard.shortcoming()
     }
 
-    /// Both.
+    /// By how much the guard ends every hold before its deadline.
+    #[must_use]
+    pub fn ends_early(&self) -> Span {
+        self.guard.ends_early()
+    }
+
+    /// All three.
     #[must_use]
     pub fn guard_in_force(&self) -> GuardInForce {
         GuardInForce {
             name: self.guard_name().to_owned(),
             why_not_better: self.guard_shortcoming().map(str::to_owned),
+            ends_early: self.ends_early(),
         }
     }
 
@@ -171,6 +182,11 @@ impl Kernel {
         self.wake(now);
     }
 
+    /// Keeps the kernel's knowledge of where the peers are, while they are silent.
+    pub fn keep_neighbours(&mut self, paths: impl Iterator<Item = config_file::Path>) {
+        self.neighbours = Neighbours::new(paths, boottime());
+    }
+
     /// When [`Self::wake`] wants to be called.
     #[must_use]
     pub fn poll_timeout(&self) -> Option<LocalTime> {
@@ -178,10 +194,9 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        announcements
-            .chain(self.retry)
-            .chain(self.guard.due())
-            .min()
+        let own = self.retry.into_iter().chain(self.neighbours.poll_timeout());
+        let own = own.chain(self.guard.due());
+        announcements.chain(own).min()
     }
 
     /// Does what is due.
@@ -204,6 +219,9 @@ impl Kernel {
         let stirred = self.guard.due().is_some_and(|due| due <= now) && self.guard.stirred();
         if retry || stirred {
             self.look();
+        }
+        if let Err(e) = self.neighbours.wake(&mut self.route, now) {
+            tracing::debug!("{e}");
         }
     }
 

@@ -13,6 +13,7 @@ pub mod kernel;
 pub mod life;
 pub mod linux;
 pub mod metrics;
+pub mod neighbour;
 pub mod netlink;
 pub mod notify;
 pub mod pace;

@@ -15,6 +15,7 @@ use onehold_core::input::Input;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
@@ -113,6 +114,12 @@ impl Shell for Linux {
         let now = self.clock.now();
         if let Some(kernel) = &mut self.kernel {
             kernel.announce(group, now);
+        }
+    }
+
+    fn heard(&mut self, local: SocketAddr, remote: SocketAddr, echoed: bool) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.neighbours.heard(local, remote, echoed);
         }
     }
 

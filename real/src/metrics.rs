@@ -39,6 +39,8 @@ pub struct GuardInForce {
     pub name: String,
     /// Why a better one is not.
     pub why_not_better: Option<String>,
+    /// By how much it ends every hold before its deadline.
+    pub ends_early: Span,
 }
 
 /// Another member, as the sockets see it.

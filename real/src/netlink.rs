@@ -100,7 +100,7 @@ fn permission(words: &str) -> String {
         "; it has the capabilities: a seccomp filter, a security module or a locked-down kernel \
          refuses it"
     } else {
-        "; in a user namespace capabilities do not reach as far as that"
+        "; in a user namespace CAP_BPF and the like do not reach as far as that"
     }
     .to_owned()
 }

@@ -75,6 +75,8 @@ pub struct Timing {
     pub quarantine_ms: f64,
     /// κ
     pub guard_slack_ms: f64,
+    /// The longest round trip at which the address has no gaps, with the guard in force.
+    pub round_trip_ms: Option<f64>,
 }
 
 /// A group of floating addresses.
@@ -235,6 +237,7 @@ impl Status {
                 vote_ms: ms(t.vote()),
                 quarantine_ms: ms(t.quarantine(Span::ZERO)),
                 guard_slack_ms: ms(t.slack()),
+                round_trip_ms: t.longest_round_trip(metrics.guard.ends_early).map(ms),
             },
             quarantine_left_ms: snapshot.quarantine_left.map(ms),
             stopped: snapshot.stopped,
@@ -315,11 +318,43 @@ impl Status {
                 ));
             }
         }
+        if !self.witness {
+            alarms.extend(self.gaps());
+        }
         if self.guard == "none" && !self.witness {
             alarms.push("no guard: a frozen holder keeps the address".to_owned());
         }
         alarms.extend(metrics.alarms.values().flatten().cloned());
         alarms
+    }
+
+    /// Why a held address is away for moments, if the lease is too short for it not to be.
+    fn gaps(&self) -> Option<String> {
+        let Timing {
+            lease_ms,
+            round_trip_ms,
+            ..
+        } = self.timing;
+        let guard = &self.guard;
+        let Some(longest) = round_trip_ms else {
+            return Some(format!(
+                "timing.lease: {lease_ms}ms is too short for the {guard} guard, which ends each hold \
+                 early: a held address is away for moments. Lengthen the lease"
+            ));
+        };
+        let held = self.groups.iter().find(|g| g.role == "holder")?;
+        let mut trips: Vec<f64> = (self.peers.iter().filter(|p| p.two_way))
+            .filter_map(|p| p.rtt_ms)
+            .collect();
+        trips.sort_by(f64::total_cmp);
+        // The slowest whose vote is needed.
+        let needed = held.votes_needed.saturating_sub(2);
+        let slowest = trips.get(needed).filter(|trip| **trip > longest)?;
+        Some(format!(
+            "timing.lease: with a round trip of {slowest}ms a held address is away for moments: a lease \
+             of {lease_ms}ms with the {guard} guard is renewed in time for {longest}ms at most. Lengthen \
+             the lease"
+        ))
     }
 }
 

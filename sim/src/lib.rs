@@ -11,6 +11,7 @@
 //! - [`replay`]: recorded runs through the core again.
 //! - [`turmoil`]: the shipped driver on a simulated network, clock and kernel.
 //! - [`viewer`]: recorded runs as a page for a browser.
+//! - [`vms`]: real machines with the shipped unit files.
 //! - [`sweep`]: many seeds of the simulator, each with faults that nobody chose.
 pub mod demo;
 #[cfg(feature = "worlds")]
@@ -31,5 +32,6 @@ pub mod sweep;
 #[cfg(feature = "worlds")]
 pub mod turmoil;
 pub mod viewer;
+pub mod vms;
 #[cfg(feature = "worlds")]
 pub mod world;

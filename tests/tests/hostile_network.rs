@@ -1,7 +1,7 @@
 //! Networks as other people have them: neighbours that answer nobody, frames that pass one way only,
 //! strangers.
 
-use onehold_tests::Cluster;
+use onehold_tests::{Cluster, Setup, eventually};
 use std::fmt::Write as _;
 
 /// Addresses on the network of the first path that nobody has: packets there wait for an answer to ARP.
@@ -68,16 +68,53 @@ fn two_dead_members_of_five_cost_the_address_nothing() {
     assert_eq!(c.role_changes_of("lb0"), roles);
 }
 
-/// How long a neighbour's entry lasts without an answer, and what follows from its end.
-const AGED: u64 = 60;
+/// Longer than a neighbour's entry lasts in the lab, and what follows from its end takes. (A kernel that is
+/// left alone takes half a minute.)
+const AGED: u64 = 12;
 
-#[test]
-fn a_cut_of_frames_in_one_direction_stays_one_of_one_direction() {
-    let mut c = Cluster::survivor().start();
+fn stays_a_cut_of_one_direction(setup: Setup, address: &str) {
+    let mut c = setup.start();
     c.lan().cut_one_way("lb0", "lb1").unwrap();
     c.hold_on("lb1");
     c.watch_for(AGED);
     c.hold_on("lb1"); // and never two
+    // Nor if somebody makes its kernel forget.
+    c.ok(
+        "lb1",
+        &["ip", "neigh", "flush", "to", address, "dev", "eth0"],
+    );
+    c.watch_for(2);
+    c.hold_on("lb1");
     c.heal();
     c.hold_on("lb0");
+}
+
+#[test]
+fn a_cut_of_frames_in_one_direction_stays_one_of_one_direction() {
+    stays_a_cut_of_one_direction(Cluster::survivor(), "10.77.0.10");
+}
+
+#[test]
+fn a_cut_of_frames_in_one_direction_stays_one_of_one_direction_under_ipv6() {
+    stays_a_cut_of_one_direction(Cluster::survivor().over_ipv6(), "fd77::1a");
+}
+
+#[test]
+fn a_peer_that_comes_back_with_another_hardware_address_is_found() {
+    let mut c = Cluster::survivor().start();
+    c.power_off("lb0");
+    c.hold_on("lb1");
+    c.watch_for(5); // its entry would be gone by now
+    let entry = c.ok("lb1", &["ip", "neigh", "show", "10.77.0.10"]);
+    assert!(entry.contains("REACHABLE"), "{entry}");
+    c.power_on("lb0");
+    let other = "02:6f:68:00:77:77";
+    c.ok("lb0", &["ip", "link", "set", "eth0", "address", other]);
+    c.start("lb0");
+    eventually("lb1 hears it, and is heard", || {
+        let peers = c.status("lb1")["peers"][0].clone();
+        (peers["two_way"] == true).then_some(())
+    });
+    let entry = c.ok("lb1", &["ip", "neigh", "show", "10.77.0.10"]);
+    assert!(entry.contains(other), "{entry}");
 }

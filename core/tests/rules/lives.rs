@@ -3,11 +3,27 @@
 use crate::world::alone::*;
 use crate::world::*;
 use onehold_core::advert::{Advert, Incarnation, Statement};
-use onehold_core::config::{Failback, Spec};
+use onehold_core::config::{Failback, MAX_ADDRESSES, Prefix, Spec};
 use onehold_core::effect::Event;
 use onehold_core::input::Command;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
+
+#[test]
+fn more_addresses_than_a_kernel_takes_in_a_lease_are_refused_with_the_number() {
+    let of = |n: usize| {
+        let mut spec = spec(3, MAJORITY);
+        let each = |n: usize| Prefix {
+            address: core::net::Ipv4Addr::from_bits(0x0a00_0000 + u32::try_from(n).unwrap()).into(),
+            length: 24,
+        };
+        spec.groups[0].addresses = (0..n).map(each).collect();
+        spec.prove("a")
+    };
+    assert!(of(MAX_ADDRESSES).is_ok());
+    let error = of(MAX_ADDRESSES + 1).unwrap_err().to_string();
+    assert!(error.contains("1025 addresses; at most 1024"), "{error}");
+}
 
 #[test]
 fn r0_another_configuration_is_an_alarm_and_nothing_else() {

@@ -4,11 +4,15 @@ use crate::config_file::{
     ArbitrationWord, ConfigFile, FileError, GuardChoice, Interface, Profile, Source,
     WrittenCluster, prove, resolve, written,
 };
+use crate::guard::NFT_ENDS_EARLY;
 use crate::secret::Secret;
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::time::Span;
 use std::fmt::Write as _;
 use std::path::Path;
+
+/// Of more IPv6 addresses `check` warns.
+const MANY_IPV6: usize = 128;
 
 /// Reads the file as `run` would and describes it.
 ///
@@ -156,6 +160,13 @@ fn timing(out: &mut String, config: &Config) {
         t.quarantine(Span::ZERO).to_string(),
         "derived likewise; a started member neither votes nor holds this long".to_owned(),
     );
+    if let Some(longest) = t.longest_round_trip(Span::ZERO) {
+        line(
+            "round trip",
+            longest.to_string(),
+            "derived: the longest at which renewals follow each other without a gap".to_owned(),
+        );
+    }
     if config.arbitration() == Arbitration::Survivor {
         line(
             "presumes",
@@ -268,6 +279,31 @@ fn warnings(source: &Source, file: &ConfigFile, config: &Config) -> Vec<String> 
             "timing.guard_slack: below 5ms only the BPF guard was measured to keep it; add guard = \"bpf\""
                 .to_owned(),
         );
+    }
+    let ipv6 = (config.groups().iter().flat_map(|g| &g.addresses))
+        .filter(|p| p.address.is_ipv6())
+        .count();
+    if ipv6 > MANY_IPV6 {
+        all.push(format!(
+            "groups: {ipv6} IPv6 addresses: Linux takes up to a millisecond for each, so taking hold takes \
+             longer than with the {MANY_IPV6} that were tried; route a prefix to one address instead"
+        ));
+    }
+    if matches!(file.cluster.guard, GuardChoice::Nft | GuardChoice::Auto) {
+        let auto = file.cluster.guard == GuardChoice::Auto;
+        let left = match t.longest_round_trip(NFT_ENDS_EARLY) {
+            Some(longest) if longest >= t.interval() => None,
+            Some(longest) => Some(format!("round trips of more than {longest} leave gaps")),
+            None => Some("it can't be renewed without gaps".to_owned()),
+        };
+        all.extend(left.map(|left| {
+            let or = if auto { " (or say guard = \"bpf\")" } else { "" };
+            format!(
+                "timing.lease: {}: the nft guard ends each hold up to {NFT_ENDS_EARLY} early, by the kernel's \
+                 HZ, and then {left}; lengthen it{or}",
+                t.lease()
+            )
+        }));
     }
     if file.timing.profile == Profile::Fast {
         all.push(

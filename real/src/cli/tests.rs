@@ -66,6 +66,24 @@ fn check_warns() {
 }
 
 #[test]
+fn check_says_how_many_addresses_are_too_many() {
+    let addresses = |n: u32| {
+        let each = (0..n)
+            .map(|n| format!("\"fd00::1:{n:x}/64\""))
+            .collect::<Vec<_>>();
+        checked(&THREE.replace("\"10.0.0.50/24\", \"2001:db8::50/64\"", &each.join(", ")))
+    };
+    let many = addresses(129);
+    assert!(many.contains("! groups: 129 IPv6 addresses"), "{many}");
+    assert!(!addresses(128).contains("IPv6 addresses"));
+    let many = addresses(1_100);
+    assert!(
+        many.contains("groups: 1100 addresses; at most 1024"),
+        "{many}"
+    );
+}
+
+#[test]
 fn presume_dead_explains_itself_first() {
     insta::assert_snapshot!(client::explanation("lb1", "web"));
 }

@@ -20,8 +20,8 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
-/// Addresses that a map can hold: those configured and those an earlier life left.
-const CAPACITY: u32 = 1024;
+/// Most addresses that are read from a map of an earlier life.
+const CAPACITY: u32 = 1 << 16;
 
 /// Which way a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,7 +43,8 @@ pub(super) struct Programs {
 impl Programs {
     /// Loads the programs over a new map in which every one of `keys` is mute.
     pub(super) fn load(keys: &[Key]) -> Result<Self, KernelError> {
-        let this = Self::over(create_map().doing(|| "creating the guard's BPF map".into())?)?;
+        let map = create_map(keys.len()).doing(|| "creating the guard's BPF map".into())?;
+        let this = Self::over(map)?;
         for key in keys {
             this.set(key, LocalTime::from_nanos(0))
                 .doing(|| super::muting(key))?;
@@ -206,13 +207,14 @@ fn run(
     }
 }
 
-fn create_map() -> io::Result<OwnedFd> {
+/// A map with room for so many addresses.
+fn create_map(room: usize) -> io::Result<OwnedFd> {
     const HASH: u32 = 1;
     Attr::new()
         .u32(0, HASH)
         .u32(4, u32::try_from(size_of::<Key>()).unwrap_or(0))
         .u32(8, u32::try_from(size_of::<u64>()).unwrap_or(0))
-        .u32(12, CAPACITY)
+        .u32(12, u32::try_from(room.max(1)).unwrap_or(u32::MAX))
         .name(28, NAME)
         .open(MAP_CREATE)
 }

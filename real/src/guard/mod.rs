@@ -55,6 +55,18 @@ pub(crate) fn address(key: &Key) -> IpAddr {
 /// How late, at most, either gate shuts (measured: a third of it).
 const PROMISE: Span = Span::from_millis(1);
 
+/// By how much, at most, the gate of nftables ends a hold before its deadline, wherever it runs.
+pub(crate) const NFT_ENDS_EARLY: Span = nft::SLOWEST_TICK.times(nft::TICKS);
+
+/// What became of a hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Held {
+    /// The address is effective until the deadline, less what the gate costs.
+    Yes,
+    /// The process was paused again and again, or too little of the lease is left: nothing has changed.
+    TooLate,
+}
+
 /// The guard in force.
 #[derive(Debug)]
 pub(crate) struct Guard {
@@ -163,9 +175,9 @@ impl Guard {
     }
 
     fn open_bpf(&mut self, route: &mut Netlink, links: &[Link]) -> Result<(), KernelError> {
+        let mut attached = Attached::load(&self.keys, &self.earlier, &mut self.memory)?;
         let clock = bpf::Clock::load()?;
         clock.agrees()?;
-        let mut attached = Attached::load(&self.keys, &self.earlier, &mut self.memory)?;
         for link in links {
             self.post(link);
             if let Err(e) = attached.put_first(route, link, &self.name) {
@@ -383,12 +395,21 @@ impl Guard {
         }
     }
 
-    /// Lets `keys` be effective until `deadline`.
-    pub(crate) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
+    /// Lets `keys` be effective until `deadline`, less what the gate costs.
+    pub(crate) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
         match &mut self.gate {
-            Gate::Bpf(attached) => set(attached.programs(), keys, deadline),
-            Gate::Nft(table) => table.hold(keys, deadline),
-            Gate::None => Ok(()),
+            Gate::Bpf(attached) => set(attached.programs(), keys, deadline)?,
+            Gate::Nft(table) => return table.hold(keys, deadline),
+            Gate::None => {}
+        }
+        Ok(Held::Yes)
+    }
+
+    /// By how much every hold ends before its deadline.
+    pub(crate) fn ends_early(&self) -> Span {
+        match &self.gate {
+            Gate::Nft(table) => table.ends_early(),
+            Gate::Bpf(_) | Gate::None => Span::ZERO,
         }
     }
 

@@ -12,15 +12,24 @@
 //! token and refreshes `held`. If the token is dead, the kernel refuses the whole batch. The
 //! token's life and a jiffy are subtracted from the timeout, so that it never ends late.
 
-use super::{Key, boottime, muting};
+use super::{Held, Key, boottime, muting};
 use crate::address::Link;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
 use onehold_core::time::{LocalTime, Span};
+use rustix::time::{ClockId, clock_getres};
 
-/// How long a process may be paused between reading the clock and the kernel's refresh.
-const TOKEN: Span = Span::from_millis(20);
-/// How coarse the kernel counts a timeout (`HZ=100` at worst).
-const JIFFY: Span = Span::from_millis(10);
+/// How long, in ticks, a process may be paused between reading the clock and the kernel's refresh: the
+/// first may end at once. And no less than [`TOKEN`].
+const TOKEN_TICKS: u64 = 2;
+const TOKEN: Span = Span::from_millis(5);
+/// What a hold ends early, in ticks, where these are longest (`HZ=100`).
+pub(super) const TICKS: u64 = TOKEN_TICKS + 1;
+pub(super) const SLOWEST_TICK: Span = Span::from_millis(10);
+/// No timeout is shorter, for the kernel counts them in these.
+const LEAST: Span = Span::from_millis(1);
+/// Most elements in one message: an attribute is at most 64 KiB long, and a batch at most what the
+/// socket's buffer takes.
+const CHUNK: usize = 1024;
 const PRIORITIES: [(&str, u32, i32); 2] = [("in", 0, -400), ("out", 1, 400)];
 
 /// The table, as long as this process lives: the kernel lets nobody else change an owned one.
@@ -30,6 +39,15 @@ pub(super) struct Table {
     name: String,
     request: Request,
     tokens: u64,
+    /// How coarse the kernel counts a timeout.
+    tick: Span,
+}
+
+/// How long a tick of the kernel is (`1/HZ`).
+fn tick() -> Span {
+    let t = clock_getres(ClockId::MonotonicCoarse);
+    let nanos = u64::try_from(t.tv_nsec).unwrap_or(0);
+    Span::from_nanos(nanos).max(Span::from_nanos(1_000_000))
 }
 
 impl Table {
@@ -41,7 +59,18 @@ impl Table {
             name: name.to_owned(),
             request: Request::new(),
             tokens: 0,
+            tick: tick(),
         })
+    }
+
+    /// How long a token lives.
+    fn token(&self) -> Span {
+        self.tick.times(TOKEN_TICKS).max(TOKEN)
+    }
+
+    /// By how much every hold ends before its deadline.
+    pub(super) fn ends_early(&self) -> Span {
+        self.token().plus(self.tick)
     }
 
     /// Whether there is a table of this name, ours or an earlier life's.
@@ -55,14 +84,22 @@ impl Table {
         }
     }
 
-    /// Whether the interface's chains are there.
+    /// Whether the interface's chains are there, and hang on it: since Linux 6.16 a chain belongs to an
+    /// interface's name, so that one with another name is without.
     pub(super) fn gates(&mut self, link: &Link) -> bool {
         PRIORITIES.iter().all(|(way, ..)| {
             self.request.clear();
             nft(&mut self.request, GET_CHAIN, netlink::NLM_F_ACK)
                 .string(CHAIN_TABLE, &self.name)
                 .string(CHAIN_NAME, &chain(way, link));
-            self.netlink.send(&mut self.request).is_ok()
+            let mut hangs = false;
+            let asked = self.netlink.dump(&mut self.request, |_, message| {
+                let device = message.get(4..).and_then(|rest| {
+                    netlink::attribute(netlink::attribute(rest, CHAIN_HOOK)?, HOOK_DEVICE)
+                });
+                hangs = device.map(netlink::text) == Some(link.name.as_str());
+            });
+            asked.is_ok() && hangs
         })
     }
 
@@ -162,13 +199,26 @@ impl Table {
                 }
             }
         }
-        elements(r, NEW_ELEMENTS, netlink::NLM_F_ACK, name, "vip", keys, None);
+        for keys in keys.chunks(CHUNK) {
+            elements(r, NEW_ELEMENTS, 0, name, "vip", keys, None);
+        }
+        // A last message, to be answered.
+        nft(r, NEW_TABLE, netlink::NLM_F_ACK).string(TABLE_NAME, name);
         finish(r);
         netlink.send(r)
     }
 
-    /// Lets `keys` be effective until `deadline`, or fails and changes nothing.
-    pub(super) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
+    /// Lets `keys` be effective until `deadline`. What is too late or fails changes nothing.
+    pub(super) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
+        for keys in keys.chunks(CHUNK) {
+            if self.hold_some(keys, deadline)? == Held::TooLate {
+                return Ok(Held::TooLate);
+            }
+        }
+        Ok(Held::Yes)
+    }
+
+    fn hold_some(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
         const TRIES: u32 = 3;
         for _ in 0..TRIES {
             match self.try_hold(keys, deadline) {
@@ -177,20 +227,23 @@ impl Table {
                 other => return other,
             }
         }
-        let why =
-            format!("paused for more than {TOKEN} each of {TRIES} times; is the host overloaded?");
-        Err(KernelError::refused(
-            format!("refreshing nftables table {}", self.name),
-            why,
-        ))
+        // Or its table is gone, and everything with it.
+        if self.exists()? {
+            return Ok(Held::TooLate);
+        }
+        let why = "it is gone";
+        let doing = format!("refreshing the lease in nftables table {}", self.name);
+        Err(KernelError::refused(doing, why))
     }
 
-    fn try_hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
+    fn try_hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
+        let (life, early) = (self.token(), self.ends_early());
         let Self {
             netlink,
             name,
             request: r,
             tokens,
+            ..
         } = self;
         let doing = || format!("refreshing the lease in nftables table {name}");
         *tokens += 1;
@@ -204,17 +257,15 @@ impl Table {
             name,
             "token",
             &[token],
-            Some(TOKEN),
+            Some(life),
         );
         finish(r);
         netlink.send(r).doing(doing)?;
 
-        let left = deadline.since(boottime());
-        let timeout = left.as_nanos().saturating_sub(TOKEN.plus(JIFFY).as_nanos());
-        let timeout = Span::from_nanos(timeout);
-        if timeout < Span::from_millis(1) {
-            let why = format!("only {left} of it is left, and nftables needs more than 30ms");
-            return Err(KernelError::refused(doing(), why));
+        let left = deadline.since(boottime()).as_nanos();
+        let timeout = Span::from_nanos(left.saturating_sub(early.as_nanos()));
+        if timeout < LEAST {
+            return Ok(Held::TooLate);
         }
         begin(r);
         elements(r, DELETE_ELEMENTS, 0, name, "token", &[token], None);
@@ -231,11 +282,16 @@ impl Table {
             Some(timeout),
         );
         finish(r);
-        netlink.send(r).doing(doing)
+        netlink.send(r).doing(doing).map(|()| Held::Yes)
     }
 
     /// Mutes `keys` now.
     pub(super) fn shut(&mut self, keys: &[Key]) -> Result<(), KernelError> {
+        keys.chunks(CHUNK).try_for_each(|keys| self.shut_some(keys))
+    }
+
+    fn shut_some(&mut self, keys: &[Key]) -> Result<(), KernelError> {
+        let life = self.token();
         let Self {
             netlink,
             name,
@@ -243,7 +299,7 @@ impl Table {
             ..
         } = self;
         begin(r);
-        elements(r, NEW_ELEMENTS, 0, name, "held", keys, Some(TOKEN)); // so that it can be deleted
+        elements(r, NEW_ELEMENTS, 0, name, "held", keys, Some(life)); // so that it can be deleted
         elements(
             r,
             DELETE_ELEMENTS,
@@ -261,6 +317,11 @@ impl Table {
 
     /// Drops `keys` from what is guarded.
     pub(super) fn forget(&mut self, keys: &[Key]) -> Result<(), KernelError> {
+        keys.chunks(CHUNK)
+            .try_for_each(|keys| self.forget_some(keys))
+    }
+
+    fn forget_some(&mut self, keys: &[Key]) -> Result<(), KernelError> {
         let Self {
             netlink,
             name,

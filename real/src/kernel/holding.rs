@@ -2,7 +2,7 @@
 
 use super::{Kernel, KernelEvent};
 use crate::address::{self, Assigned, Link};
-use crate::guard::{Key, Standing, boottime};
+use crate::guard::{Held, Key, Standing, boottime};
 use crate::netlink::KernelError;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
@@ -67,7 +67,8 @@ impl Kernel {
             let why = interface.eligible().err().unwrap_or_default();
             return Err(KernelError::refused(format!("holding {}", group.name), why));
         };
-        let hold = match group.hold.take() {
+        let before = group.hold.take();
+        let hold = match before {
             Some(hold) if deadline.plus(LIFETIME_LEFT) <= hold.valid_until => hold,
             held => {
                 if held.is_none() {
@@ -100,16 +101,40 @@ impl Kernel {
         };
         let group = &mut self.groups[usize::from(id.0)];
         group.hold = Some(Hold { deadline, ..hold });
-        if let Err(e) = self.guard.hold(&group.keys, deadline) {
-            // The one cause that we can mend: somebody took the gate away.
-            if self.guard.standing(&mut self.route, &link)? == Standing::First {
-                return Err(e);
+        let held = match self.guard.hold(&group.keys, deadline) {
+            Ok(held) => held,
+            Err(e) => {
+                // The one cause that we can mend: somebody took the gate away.
+                if self.guard.standing(&mut self.route, &link)? == Standing::First {
+                    return Err(e);
+                }
+                self.look();
+                let group = &self.groups[usize::from(id.0)];
+                self.guard.hold(&group.keys, deadline)?
             }
-            self.look();
-            let group = &self.groups[usize::from(id.0)];
-            self.guard.hold(&group.keys, deadline)?;
+        };
+        let before = before.map(|hold| hold.deadline);
+        match (held, before.filter(|before| boottime() < *before)) {
+            (Held::Yes, _) => Ok(()),
+            // A renewal that lengthens nothing changes nothing.
+            (Held::TooLate, Some(deadline)) => {
+                let group = &mut self.groups[usize::from(id.0)];
+                group.hold = group.hold.map(|hold| Hold { deadline, ..hold });
+                Ok(())
+            }
+            (Held::TooLate, None) => {
+                let why = format!(
+                    "of the lease only {} is left, of which the {} guard takes {}; or the host is overloaded",
+                    deadline.since(boottime()),
+                    self.guard.kind(),
+                    self.guard.ends_early()
+                );
+                Err(KernelError::refused(
+                    format!("holding {}", self.groups[usize::from(id.0)].name),
+                    why,
+                ))
+            }
         }
-        Ok(())
     }
 
     /// gate shut, addresses removed, both confirmed. Does no harm to a group that is not

@@ -53,10 +53,6 @@ impl Kernel {
         if self.interfaces.iter().any(faulty) {
             self.look_at(now.plus(RETRY));
         }
-        if self.guard.kind() != self.guard_told {
-            self.guard_told = self.guard.kind();
-            self.push(KernelEvent::GuardIs(self.guard_in_force()));
-        }
         self.tell();
     }
 

@@ -143,6 +143,10 @@ impl Kernel {
                 self.push(KernelEvent::Eligible { group, eligible });
             }
         }
+        if self.guard.kind() != self.guard_told {
+            self.guard_told = self.guard.kind();
+            self.push(KernelEvent::GuardIs(self.guard_in_force()));
+        }
         self.raise_alarms();
     }
 
@@ -169,8 +173,8 @@ impl Kernel {
     /// What needs a person, whether or not the group can be held.
     fn what_is_wrong(&self) -> Vec<String> {
         let now = boottime();
-        let strange = self.strange.iter().map(|(_, what)| what.clone());
-        let mut wrong: Vec<String> = self.guard.alarms().into_iter().chain(strange).collect();
+        let mut wrong: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
+        wrong.extend(self.guard.alarms());
         for group in &self.groups {
             let interface = &self.interfaces[group.interface].name;
             let all = group.fitness.mending.iter();

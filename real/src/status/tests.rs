@@ -71,6 +71,7 @@ fn metrics(seat: &Seat) -> Metrics {
     m.guard = GuardInForce {
         name: "bpf".to_owned(),
         why_not_better: None,
+        ends_early: Span::ZERO,
     };
     for peer in seat.config.peers() {
         for path in seat.paths(peer) {
@@ -144,6 +145,7 @@ fn a_candidate_in_trouble() {
              CAP_NET_ADMIN"
                 .to_owned(),
         ),
+        ends_early: Span::from_millis(12),
     };
     let other = Reject::OtherConfig {
         from: MemberId(1),
@@ -286,4 +288,35 @@ fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
     let (new, over) = m.alarms("kernel", vec![]);
     assert_eq!((new, over), (vec![], vec![foreign]));
     assert!(alarms(&m).ends_with(&[full]), "{:?}", alarms(&m));
+}
+
+/// What the guard takes of a lease is missing when the network is slow.
+#[test]
+fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
+    let fast = THREE.replace(
+        "interval = \"100ms\"\nlease = \"450ms\"",
+        "profile = \"fast\"",
+    );
+    let seat = seat(&fast, "lb0");
+    let mut m = metrics(&seat);
+    let held = group(0, RoleName::Holder, 0);
+    let holds = snapshot(0, vec![peer(1, 2), peer(2, 2)], vec![held]);
+    let mut gaps = |early, trip| {
+        m.guard.ends_early = Span::from_millis(early);
+        for peer in &mut m.peers {
+            peer.rtt = Some(Span::from_millis(trip));
+        }
+        let mut alarms = Status::from_parts(&holds, &seat.config, &m, NOW).alarms;
+        alarms.retain(|alarm| alarm.starts_with("timing.lease"));
+        alarms.join("; ")
+    };
+    assert_eq!(gaps(0, 30), "");
+    assert_eq!(gaps(12, 16), "");
+    let why = gaps(12, 20);
+    assert!(
+        why.contains("round trip of 20ms") && why.contains("for 18ms at most"),
+        "{why}"
+    );
+    let why = gaps(30, 0);
+    assert!(why.contains("60ms is too short for the bpf guard"), "{why}");
 }

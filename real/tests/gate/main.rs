@@ -5,6 +5,8 @@
 #[path = "../lan/mod.rs"]
 #[allow(dead_code)] // not every test needs all of it
 mod lan;
+mod many;
+mod nft;
 mod transit;
 
 use lan::{GROUP, HOST, Lan, SLACK, VIP, VIP6, bpf_is_permitted};

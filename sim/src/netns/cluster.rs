@@ -111,7 +111,7 @@ impl Cluster {
         let mut nodes = Vec::new();
         for member in members {
             nodes.push(Node {
-                host: lan.host(host(*member))?,
+                host: lan.host(host(*member).forgetful())?,
                 daemon: None,
                 web: None,
             });

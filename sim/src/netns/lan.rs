@@ -3,10 +3,11 @@
 use super::host::{Host, HostSpec};
 use super::nftables::{self, Fault};
 use super::space::{Space, mount_tmpfs};
-use super::{Context, Result, link};
+use super::{Context, Process, Result, link};
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 pub(super) const BRIDGE: &str = "br0";
@@ -48,6 +49,24 @@ impl Lan {
     pub fn host(&mut self, spec: HostSpec) -> Result<Host> {
         self.hosts += 1;
         Host::new(Arc::clone(&self.space), self.hosts, spec)
+    }
+
+    /// Starts a process on the bridge itself, such as a virtual machine.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn spawn(&self, command: Command) -> Result<Process> {
+        self.space.call(move || Process::start(command))
+    }
+
+    /// Makes an interface that is here, such as a virtual machine's tap, a port of the bridge.
+    ///
+    /// # Errors
+    /// If there is no such interface, or the kernel refuses.
+    pub fn plug(&self, port: &str) -> Result<()> {
+        let name = port.to_owned();
+        let plugged = self.space.call(move || link::plug(&name, BRIDGE));
+        plugged.context(|| format!("plugging {port} into the bridge"))
     }
 
     /// Writes a file that all hosts see, readable by root only, and says where it is.

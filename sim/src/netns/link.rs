@@ -99,6 +99,13 @@ pub(super) fn up(name: &str) -> io::Result<()> {
     transact(Family::Route, &[message]).map(drop)
 }
 
+/// Makes an interface a port of `bridge`, and takes it up.
+pub(super) fn plug(name: &str, bridge: &str) -> io::Result<()> {
+    let message = Message::new(RTM_NEWLINK, ACK, &ifinfo(index(name)?, IFF_UP))
+        .attr(IFLA_MASTER, index(bridge)?.to_ne_bytes());
+    transact(Family::Route, &[message]).map(drop)
+}
+
 /// Waits until an interface carries frames. The kernel sees to that some time after both ends of a
 /// veth pair are up, and loses what is sent before.
 pub(super) fn wait_up(name: &str) -> io::Result<()> {

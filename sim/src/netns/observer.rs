@@ -147,8 +147,23 @@ impl Observer {
     /// # Errors
     /// If the host is off, or allows no packet socket.
     pub fn start(host: &Host, target: Ipv4Addr, nodes: &[&Host], period: Duration) -> Result<Self> {
-        let names = nodes.iter().map(|node| node.name().to_owned()).collect();
-        let macs: Vec<Mac> = nodes.iter().map(|node| node.mac(0)).collect();
+        let nodes = nodes
+            .iter()
+            .map(|node| (node.name().to_owned(), node.mac(0)));
+        Self::watch(host, target, nodes.collect(), period)
+    }
+
+    /// The same, for nodes that are known by name and hardware address.
+    ///
+    /// # Errors
+    /// If the host is off, or allows no packet socket.
+    pub fn watch(
+        host: &Host,
+        target: Ipv4Addr,
+        nodes: Vec<(String, Mac)>,
+        period: Duration,
+    ) -> Result<Self> {
+        let (names, macs): (Vec<String>, Vec<Mac>) = nodes.into_iter().unzip();
         let rounds = Arc::new(Mutex::new(Vec::new()));
         let shared = Arc::clone(&rounds);
         let thread = host.call(move || -> Result<_> {
@@ -214,6 +229,15 @@ impl Observer {
         }
         sightings.silence = sightings.silence.max(to - answered);
         sightings
+    }
+
+    /// The requests from one instant to another, and who answered them.
+    #[must_use]
+    pub fn rounds(&self, from: Instant, to: Instant) -> Vec<Round> {
+        let rounds = lock(&self.rounds);
+        let first = rounds.partition_point(|round| round.sent < from);
+        let last = rounds.partition_point(|round| round.sent < to);
+        rounds[first..last].to_vec()
     }
 
     /// Forgets the requests from before `then`, but for those that may still be answered, and says which

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is seen from outside; [`EVENTS`] has what members report.
-const SEEN: [&str; 13] = [
+const SEEN: [&str; 16] = [
     "takeover",
     "two answer",
     "shut by its deadline",
@@ -21,7 +21,10 @@ const SEEN: [&str; 13] = [
     "doubled",
     "corrupted",
     "kept back",
+    "waits",
     "replayed",
+    "edited",
+    "own address gone",
 ];
 
 /// Reported whenever anything is, so nothing rare.
@@ -117,6 +120,9 @@ impl Cover {
                 if said.to_incarnation.is_some() && said.echo.is_none() {
                     self.count("knock answered");
                 }
+                if sent.fate == Fate::Waits {
+                    self.count("waits");
+                }
                 if let Fate::Goes {
                     twice,
                     corrupt,
@@ -133,6 +139,8 @@ impl Cover {
                 }
             }
             (What::Changed(change), Some(m)) => match change {
+                Change::Edit(..) => self.count("edited"),
+                Change::OwnAddress(_, false) => self.count("own address gone"),
                 Change::Kill(_, Moment::After(_)) | Change::Pause(_, Moment::After(_)) => {
                     self.fuses.insert(m);
                 }

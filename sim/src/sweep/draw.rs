@@ -247,6 +247,11 @@ impl Cluster {
             length(micros(t.slack())),
             t.drift_ppm(),
         );
+        // `majority` must bear it.
+        if self.arbitration() == Arbitration::Majority && chance(dice, 25) {
+            let forgets = between(dice, self.vote(), 8 * self.vote());
+            let _ = write!(text, "\n[sending]\nforgets = \"{}\"\n", length(forgets));
+        }
         for name in &self.members {
             let ppm = ppm(dice, t);
             let witness = name.starts_with('w');
@@ -428,6 +433,7 @@ impl Draw {
         }
         for name in &c.members {
             all.push(format!("kernel = {{ of = \"{name}\", refuses = [] }}"));
+            all.push(format!("own_address = {{ of = \"{name}\", is = true }}"));
             if self.stays == Stays::Down(name) {
                 all.push(format!("power_off = \"{name}\""));
             } else {

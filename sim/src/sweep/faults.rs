@@ -31,6 +31,8 @@ enum Blow {
     PowerOff,
     /// It has no power, and the operator says so to the other one of two.
     Buried,
+    /// It is killed, and starts with one key of its file changed; and later as it was.
+    Edited,
 }
 
 /// What can happen to links.
@@ -38,6 +40,10 @@ enum Blow {
 enum Harm {
     Cut,
     OneWay,
+    /// One way, and no answer to who has an address passes either.
+    Frames,
+    /// One way, and what is sent meanwhile arrives later.
+    Keep,
     Isolate,
     /// The network falls in two.
     Split,
@@ -101,6 +107,7 @@ pub(super) fn draw(
     draws.operators();
     draws.services();
     draws.kernels();
+    draws.addresses();
     draws.clocks();
     let mut faults = draws.faults;
     faults.sort_by_key(|f| f.at); // stable
@@ -155,11 +162,8 @@ impl Draws<'_> {
         match cluster.promise {
             Promise::Frozen => blows.push(Blow::Freeze),
             Promise::Majority if cluster.members.len() == 2 => blows.push(Blow::Buried),
-            Promise::Majority
-            | Promise::Steady
-            | Promise::Timely
-            | Promise::OneWay
-            | Promise::Anything => {}
+            Promise::Majority | Promise::Timely => blows.push(Blow::Edited),
+            Promise::Steady | Promise::OneWay | Promise::Anything => {}
         }
         blows.retain(|_| chance(self.dice, 60));
         for name in &cluster.members {
@@ -185,12 +189,13 @@ impl Draws<'_> {
             Blow::Freeze => "freeze",
             Blow::PowerOff => "power_off",
             Blow::Buried => return self.bury(name, at, until),
+            Blow::Edited => return self.edit(name, at, until),
         };
         let (more, end) = match blow {
             Blow::Kill => (between_effects, "start"),
             Blow::Pause => (between_effects, "resume"),
             Blow::Suspend | Blow::Freeze => (String::new(), "resume"),
-            Blow::Stop | Blow::PowerOff | Blow::Buried => (String::new(), "start"),
+            Blow::Stop | Blow::PowerOff | Blow::Buried | Blow::Edited => (String::new(), "start"),
         };
         let begin = format!("{verb} = \"{name}\"{more}");
         let end = format!("{end} = \"{name}\"");
@@ -204,6 +209,25 @@ impl Draws<'_> {
                 fault.excuse = Some((at, until + left));
             }
         }
+    }
+
+    /// Its file differs from the others' between two starts.
+    fn edit(&mut self, name: &str, at: u64, until: u64) {
+        let key = one(
+            self.dice,
+            &["failback_delay = \"1234ms\"", "address = \"10.0.9.9\""],
+        );
+        let again = |at, says: &str| {
+            [
+                (at, format!("kill = \"{name}\"")),
+                (at, format!("edit = {{ of = \"{name}\"{says} }}")),
+                (at, format!("start = \"{name}\"")),
+            ]
+        };
+        let entries = [again(at, &format!(", {key}")), again(until, "")].concat();
+        let over = length(until - at);
+        let what = format!("restart {name} with {} for {over}", key.replace('"', ""));
+        self.add(at, what, entries);
     }
 
     /// Only where the peer is dead may the operator say so: two hold if it lives.
@@ -234,6 +258,8 @@ impl Draws<'_> {
             Promise::Majority | Promise::Frozen | Promise::Steady => vec![
                 Harm::Cut,
                 Harm::OneWay,
+                Harm::Frames,
+                Harm::Keep,
                 Harm::Isolate,
                 Harm::Split,
                 Harm::Deaf,
@@ -251,12 +277,18 @@ impl Draws<'_> {
                 Harm::Cut,
                 Harm::Cut,
                 Harm::OneWay,
+                Harm::Frames,
+                Harm::Keep,
                 Harm::Flap,
                 Harm::Loss,
                 Harm::Disorder,
                 Harm::Corrupt,
             ],
         };
+        // One that boots knows no hardware address: a cut of frames one way is then one of both.
+        if self.cluster.promise == Promise::OneWay && !self.restless {
+            harms.push(Harm::Frames);
+        }
         if two_paths {
             harms.push(Harm::Path);
         }
@@ -360,10 +392,10 @@ impl Draws<'_> {
         };
         let links = match harm {
             Harm::Cut | Harm::Flap => format!("{a} <-> {b}"),
-            Harm::OneWay => format!("{a} -> {b}"),
+            Harm::OneWay | Harm::Frames => format!("{a} -> {b}"),
             Harm::Isolate => format!("{a} <-> *"),
             Harm::Deaf => format!("* -> {a}"),
-            Harm::Unheard => format!("{a} -> *"),
+            Harm::Unheard | Harm::Keep => format!("{a} -> *"),
             Harm::Path | Harm::Slow | Harm::Disorder | Harm::Split => "* <-> *".to_owned(),
             Harm::Loss | Harm::Corrupt | Harm::Replay => {
                 let all = [
@@ -388,6 +420,8 @@ impl Draws<'_> {
             | Harm::Flap
             | Harm::Path
             | Harm::Split => cut.clone(),
+            Harm::Frames => format!("cut_frames = \"{links}\"{on}"),
+            Harm::Keep => format!("keep = \"{links}\"{on}"),
             Harm::Loss => becomes(format!("loss = {}.0", between(self.dice, 5, 90))),
             Harm::Corrupt => becomes(format!("corrupt = {}.0", between(self.dice, 5, 60))),
             Harm::Disorder => {
@@ -543,6 +577,20 @@ impl Draws<'_> {
             let says = |what| format!("kernel = {{ of = \"{name}\", refuses = [{what}] }}");
             let what = format!("kernel of {name} refuses {}", refused.replace('"', ""));
             d.spell((at, until), &what, says(refused), says(""));
+        });
+    }
+
+    /// Own addresses go and come.
+    fn addresses(&mut self) {
+        if !chance(self.dice, 25) {
+            return;
+        }
+        let cluster = self.cluster;
+        self.track(|d, at, until| {
+            let name = one(d.dice, &cluster.members);
+            let is = |there| format!("own_address = {{ of = \"{name}\", is = {there} }}");
+            let what = format!("own address of {name} gone");
+            d.spell((at, until), &what, is(false), is(true));
         });
     }
 

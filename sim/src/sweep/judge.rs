@@ -178,6 +178,7 @@ impl Judge<'_> {
         for (group, served) in groups {
             all.extend(self.two(group, served));
             all.extend(self.unsettled(group, served));
+            all.extend(self.false_alarm(group, watch));
             if self.draw.cluster.promise == Promise::Steady {
                 all.extend(self.unmeant(group, served));
                 all.extend(self.dark(group, served));
@@ -252,6 +253,24 @@ impl Judge<'_> {
             }
         }
         None
+    }
+
+    /// another holder is claimed though it has not said for longer than D that it holds.
+    fn false_alarm(&self, group: GroupId, watch: &Watch) -> Option<Violation> {
+        // By the fastest clock, and what kernels and steps may make of it.
+        let c = &self.draw.cluster;
+        let most = c.vote() + c.vote() * u64::from(c.timing.drift_ppm()) / 500_000;
+        let most = (most + 2 * c.tick) * 1_000;
+        let stale = |(at, _, of, said): &&(u64, MemberId, GroupId, Option<u64>)| {
+            *of == group && said.is_none_or(|said| at - said > most)
+        };
+        let (at, member, _, said) = watch.conflicts.iter().find(stale)?;
+        let before = said.map_or(0, |said| (at - said) / 1_000_000);
+        let what = format!(
+            "{} claims another holder, who last said so {before} ms before",
+            self.plan.name(*member)
+        );
+        Some(self.violation("R-15", group, *at, what))
     }
 
     /// L2, L3: what is not as it should be after the faults have stopped and the bound is over.

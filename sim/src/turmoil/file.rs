@@ -1,6 +1,6 @@
 //! A scenario's file as written. Every key is explained in docs/src/simulator.md.
 
-use super::plan::Weather;
+use super::plan::{Passes, Sending, Weather};
 use onehold::config_file::{ArbitrationWord, FailbackWord, Length, TimingSection};
 use onehold::control::Order;
 use serde::Deserialize;
@@ -37,6 +37,8 @@ pub(super) struct ScenarioFile {
     pub(super) groups: BTreeMap<String, GroupSection>,
     #[serde(default)]
     pub(super) network: WeatherSection,
+    #[serde(default)]
+    pub(super) sending: SendingSection,
     pub(super) chaos: Option<ChaosSection>,
     #[serde(default)]
     pub(super) timeline: Vec<Entry>,
@@ -104,7 +106,7 @@ pub(super) struct WeatherSection {
 impl From<WeatherSection> for Weather {
     fn from(w: WeatherSection) -> Self {
         Self {
-            cut: false,
+            passes: Passes::All,
             loss: w.loss,
             duplicate: w.duplicate,
             corrupt: w.corrupt,
@@ -127,6 +129,23 @@ impl WeatherSection {
         ];
         let wrong = |(_, chance): &(&str, f64)| !(0.0..=100.0).contains(chance);
         all.into_iter().find(wrong)
+    }
+}
+
+/// `[sending]`
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct SendingSection {
+    pub(super) forgets: Option<Length>,
+    pub(super) one_buffer: bool,
+}
+
+impl From<SendingSection> for Sending {
+    fn from(s: SendingSection) -> Self {
+        Self {
+            forgets: s.forgets.map(|f| f.0),
+            one_buffer: s.one_buffer,
+        }
     }
 }
 
@@ -187,6 +206,8 @@ pub(super) struct Entry {
     pub(super) resume: Option<String>,
     pub(super) power_off: Option<String>,
     pub(super) cut: Option<String>,
+    pub(super) cut_frames: Option<String>,
+    pub(super) keep: Option<String>,
     pub(super) heal: Option<String>,
     pub(super) weather: Option<String>,
     pub(super) becomes: Option<WeatherSection>,
@@ -194,6 +215,8 @@ pub(super) struct Entry {
     pub(super) drift: Option<Drift>,
     pub(super) clock_step: Option<ClockStep>,
     pub(super) kernel: Option<KernelSays>,
+    pub(super) own_address: Option<OwnAddress>,
+    pub(super) edit: Option<Edit>,
     pub(super) eligible: Option<Flag>,
     pub(super) healthy: Option<Flag>,
     pub(super) claim: Option<String>,
@@ -242,6 +265,24 @@ pub(super) enum Refusable {
     Release,
 }
 
+/// `own_address = { of = "lb0", is = false }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct OwnAddress {
+    pub(super) of: String,
+    pub(super) is: bool,
+}
+
+/// `edit = { of = "lb1", failback_delay = "5s" }`
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Edit {
+    pub(super) of: String,
+    pub(super) failback_delay: Option<Length>,
+    pub(super) interval: Option<Length>,
+    pub(super) address: Option<String>,
+}
+
 /// `healthy = { on = "lb0", is = false }`
 #[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -284,6 +325,7 @@ pub(super) struct ExpectSection {
     pub(super) dark_at_most: Option<Length>,
     pub(super) served_percent: Option<f64>,
     pub(super) reports: Option<String>,
+    pub(super) never_reports: Option<String>,
     pub(super) announces: Option<bool>,
     pub(super) count: Option<Counted>,
     pub(super) at_least: Option<u64>,
@@ -307,6 +349,10 @@ pub enum Counted {
     Corrupted,
     /// Kept back.
     Straggled,
+    /// That wait: for a link that keeps them, or for a neighbour's hardware address.
+    Waited,
+    /// That found the send buffer full.
+    Refused,
     /// Sent again by somebody else.
     Replayed,
     /// Changes of who answers: each time a machine begins to.

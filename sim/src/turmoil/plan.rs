@@ -20,6 +20,8 @@ pub struct Plan {
     pub paths: u8,
     /// Every link at the beginning.
     pub weather: Weather,
+    /// How kernels send to their neighbours.
+    pub sending: Sending,
     /// How long a kernel takes to carry out a release.
     pub confirm_after: Span,
     /// Every turn of every node is recorded, too.
@@ -41,11 +43,35 @@ pub struct MemberPlan {
     pub ppm: i32,
 }
 
+/// How kernels send to their neighbours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sending {
+    /// So long after a neighbour was last heard, its hardware address is asked for again. `None`: never, for
+    /// the daemon keeps the address of one that it has heard.
+    pub forgets: Option<Span>,
+    /// What waits for any neighbour fills one buffer for all, and not one for each path to each member.
+    pub one_buffer: bool,
+}
+
+/// What of all that is sent passes one direction of a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Passes {
+    /// All of it.
+    #[default]
+    All,
+    /// No datagram, as where a firewall drops them.
+    NoDatagram,
+    /// No frame, so no answer to who has an address either.
+    NoFrame,
+    /// Nothing now: it waits, and arrives when the link heals.
+    Later,
+}
+
 /// What one direction of a link does to each datagram. Chances are in percent.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Weather {
-    /// Nothing passes.
-    pub cut: bool,
+    /// What passes.
+    pub passes: Passes,
     /// It is lost.
     pub loss: f64,
     /// A second copy arrives, too.
@@ -87,8 +113,12 @@ pub enum Moment {
 pub enum Change {
     /// The links' weather from now on; a cut stays as it is.
     Weather(Links, Weather),
-    /// Nothing passes there from now on.
+    /// No datagram passes there from now on.
     Cut(Links),
+    /// No frame passes there from now on.
+    CutFrames(Links),
+    /// What is sent there from now on waits until it heals.
+    Keep(Links),
     /// Everything is as at the beginning there.
     Heal(Links),
     /// What was sent there in the last so much time is sent again, a datagram each so often.
@@ -122,6 +152,10 @@ pub enum Change {
         /// Every release.
         releases: bool,
     },
+    /// The member's own address is on its machine, or not.
+    OwnAddress(MemberId, bool),
+    /// The member's file is another one, from its next start.
+    Edit(MemberId, Box<Edited>),
     /// The kernel can serve the group, or not.
     Eligible(MemberId, GroupId, bool),
     /// The service behind the group is healthy, or not.
@@ -134,7 +168,24 @@ pub enum Change {
     Operator(MemberId, Order, Option<GroupId>),
 }
 
+/// A member's file as somebody left it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Edited {
+    /// What it says now, proved.
+    pub config: Config,
+    /// Where it differs from before, for people.
+    pub says: String,
+}
+
 impl Plan {
+    /// Somebody edits the member's file while this runs.
+    #[must_use]
+    pub fn edits(&self, member: MemberId) -> bool {
+        let edits =
+            |(_, change): &(Span, Change)| matches!(change, Change::Edit(m, _) if *m == member);
+        self.timeline.iter().any(edits)
+    }
+
     /// A member's name.
     #[must_use]
     pub fn name(&self, member: MemberId) -> &str {
@@ -203,6 +254,14 @@ impl Links {
         }
         let text = text.to_owned();
         Ok(Self { text, pairs, path })
+    }
+}
+
+impl Links {
+    /// Every direction, path by path, of so many paths.
+    pub fn each(&self, paths: u8) -> impl Iterator<Item = (u8, MemberId, MemberId)> {
+        let meant = (0..paths).filter(|path| self.path.is_none_or(|p| p == *path));
+        meant.flat_map(|path| self.pairs.iter().map(move |(from, to)| (path, *from, *to)))
     }
 }
 

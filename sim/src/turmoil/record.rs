@@ -75,10 +75,14 @@ pub struct Sent {
 /// What becomes of a datagram.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {
-    /// The link is cut.
+    /// The link is cut, or one of its ends has no address.
     Cut,
     /// It is lost.
     Lost,
+    /// It waits until its link heals, or until its sender knows the receiver's hardware address.
+    Waits,
+    /// The send buffer is full.
+    Refused,
     /// It goes through.
     Goes {
         /// Two copies of it do.
@@ -207,6 +211,8 @@ impl Change {
         match self {
             Self::Weather(links, weather) => format!("{}: {}", path(links), weather.text()),
             Self::Cut(links) => format!("cut {}", path(links)),
+            Self::CutFrames(links) => format!("cut all frames {}", path(links)),
+            Self::Keep(links) => format!("keep what is sent {}", path(links)),
             Self::Heal(links) => format!("heal {}", path(links)),
             Self::Replay(links, back, every) => {
                 format!(
@@ -237,6 +243,11 @@ impl Change {
                 };
                 format!("kernel of {} {what}", name(of))
             }
+            Self::OwnAddress(m, there) => {
+                let is = if *there { "is there" } else { "is gone" };
+                format!("the own address of {} {is}", name(m))
+            }
+            Self::Edit(m, file) => format!("the file of {} {}", name(m), file.says),
             Self::Eligible(m, g, ok) => {
                 let not = if *ok { "can" } else { "can't" };
                 format!("kernel of {} {not} serve {}", name(m), plan.group_name(*g))

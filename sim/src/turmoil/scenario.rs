@@ -2,9 +2,9 @@
 
 use super::chaos;
 use super::file::{
-    Counted, Entry, ExpectSection, GroupSection, MemberSection, Refusable, ScenarioFile,
+    Counted, Edit, Entry, ExpectSection, GroupSection, MemberSection, Refusable, ScenarioFile,
 };
-use super::plan::{Change, Links, MemberPlan, Moment, Plan, member};
+use super::plan::{Change, Edited, Links, MemberPlan, Moment, Plan, member};
 use onehold::config_file::{ArbitrationWord, FailbackWord, FileError, Source};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
@@ -61,6 +61,8 @@ pub enum Expected {
     ServedPercent(f64),
     /// The member reports something that contains this text.
     Reports(MemberId, String),
+    /// The member reports nothing that contains this text.
+    NeverReports(MemberId, String),
     /// The member tells the neighbours, or not.
     Announces(MemberId, bool),
     /// Something is counted so often at least, in the whole run.
@@ -113,6 +115,7 @@ impl Reader<'_> {
             members: self.members(&file)?,
             paths: file.paths,
             weather: file.network.into(),
+            sending: file.sending.into(),
             confirm_after: file.confirm.0,
             traced: false,
             timeline: Vec::new(),
@@ -213,11 +216,7 @@ impl Reader<'_> {
         let seat = |(name, m): (&String, &MemberSection)| {
             let mut spec = spec.clone();
             if let Some(address) = &m.address {
-                let what = "is no IP address; write one such as \"10.0.0.60\"";
-                let key = format!("members.{name}.address");
-                let parsed = (address.parse())
-                    .map_err(|_| self.wrong(&key, format!("`{address}` {what}")))?;
-                spec.groups[0].addresses[0].address = parsed;
+                self.put_address(&mut spec, &format!("members.{name}.address"), address)?;
             }
             let config = spec.prove(name).map_err(|e| match e {
                 SpecError::Key { key, problem } => self.wrong(&key, problem),
@@ -299,6 +298,12 @@ impl Reader<'_> {
         if let Some(text) = &e.cut {
             all.push(Change::Cut(on("cut", text)?));
         }
+        if let Some(text) = &e.cut_frames {
+            all.push(Change::CutFrames(on("cut_frames", text)?));
+        }
+        if let Some(text) = &e.keep {
+            all.push(Change::Keep(on("keep", text)?));
+        }
         if let Some(text) = &e.heal {
             all.push(Change::Heal(on("heal", text)?));
         }
@@ -329,6 +334,16 @@ impl Reader<'_> {
                 releases: refuses(Refusable::Release),
             });
         }
+        if let Some(a) = &e.own_address {
+            all.push(Change::OwnAddress(id("own_address", &a.of)?, a.is));
+        }
+        if let Some(edit) = &e.edit {
+            let of = id("edit", &edit.of)?;
+            all.push(Change::Edit(
+                of,
+                self.edited(plan, of, &at("edit"), edit)?.into(),
+            ));
+        }
         if let Some(f) = &e.eligible {
             let group = self.group(plan, &at("eligible"), f.group.as_deref())?;
             all.push(Change::Eligible(id("eligible", &f.on)?, group, f.is));
@@ -355,13 +370,55 @@ impl Reader<'_> {
             Err(all) => {
                 let what = format!(
                     "{} things are done here; write one [[timeline]] for each, with `at` and one of start, \
-                     stop, kill, pause, suspend, freeze, resume, power_off, cut, heal, weather, replay, \
-                     drift, clock_step, kernel, eligible, healthy, claim, secrets, command",
+                     stop, kill, pause, suspend, freeze, resume, power_off, cut, cut_frames, keep, heal, \
+                     weather, replay, drift, clock_step, kernel, own_address, edit, eligible, healthy, \
+                     claim, secrets, command",
                     all.len()
                 );
                 Err(self.wrong(key, what))
             }
         }
+    }
+
+    /// The member's file as at the beginning, but for what is said here.
+    fn edited(
+        &self,
+        plan: &Plan,
+        of: MemberId,
+        key: &str,
+        edit: &Edit,
+    ) -> Result<Edited, FileError> {
+        let mut spec = plan.members[usize::from(of.0)].spec.clone();
+        let mut says = Vec::new();
+        if let Some(delay) = edit.failback_delay {
+            says.push(format!("failback_delay = {}", delay.0));
+            for group in &mut spec.groups {
+                group.failback_delay = delay.0;
+            }
+        }
+        if let Some(interval) = edit.interval {
+            says.push(format!("interval = {}", interval.0));
+            spec.timing.interval = interval.0;
+        }
+        if let Some(address) = &edit.address {
+            says.push(format!("address = {address}"));
+            self.put_address(&mut spec, &format!("{key}.address"), address)?;
+        }
+        let config = spec.prove(plan.name(of));
+        let config = config.map_err(|e| self.wrong(key, e))?;
+        let says = match says.as_slice() {
+            [] => "is as it was".to_owned(),
+            all => format!("says {}", all.join(", ")),
+        };
+        Ok(Edited { config, says })
+    }
+
+    fn put_address(&self, spec: &mut Spec, key: &str, address: &str) -> Result<(), FileError> {
+        let what = "is no IP address; write one such as \"10.0.0.60\"";
+        let parsed = address.parse();
+        let parsed = parsed.map_err(|_| self.wrong(key, format!("`{address}` {what}")))?;
+        spec.groups[0].addresses[0].address = parsed;
+        Ok(())
     }
 
     fn group(&self, plan: &Plan, key: &str, name: Option<&str>) -> Result<GroupId, FileError> {
@@ -401,6 +458,9 @@ impl Reader<'_> {
         if let Some(text) = &s.reports {
             all.push(Expected::Reports(who()?, text.clone()));
         }
+        if let Some(text) = &s.never_reports {
+            all.push(Expected::NeverReports(who()?, text.clone()));
+        }
         if let Some(does) = s.announces {
             all.push(Expected::Announces(who()?, does));
         }
@@ -411,7 +471,8 @@ impl Reader<'_> {
         }
         let Ok([what]) = <[Expected; 1]>::try_from(all) else {
             let what = "exactly one thing is expected in each [[expect]]: holder, neighbours, \
-                        no_role_change, dark_at_most, served_percent, reports, announces, or count";
+                        no_role_change, dark_at_most, served_percent, reports, never_reports, announces, or \
+                        count";
             return Err(self.wrong(key, what));
         };
         let (from, until) = match (s.at, s.within, s.from, s.until) {

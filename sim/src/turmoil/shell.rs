@@ -58,7 +58,7 @@ pub(super) async fn live(
     let (life, keys) = world.borrow_mut().begin(now.get(), me);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let plan = Rc::clone(&world.borrow().plan);
-    let config = plan.members[usize::from(me.0)].config.clone();
+    let config = world.borrow_mut().member(me).config.clone();
     let stir = Rc::clone(&world.borrow_mut().member(me).stir);
     let mut shell = Simulated {
         world: Rc::clone(&world),

@@ -48,16 +48,14 @@ pub struct RunTrace<W: Write> {
 }
 
 impl<W: Write> RunTrace<W> {
-    /// Begins it. Members that have another configuration than the first are left out: a trace is of
-    /// one cluster.
+    /// Begins it. Members that have another configuration than the first, or will have one, are left out:
+    /// a trace is of one cluster.
     ///
     /// # Errors
     /// If `to` can't be written.
     pub fn new(to: W, plan: Rc<Plan>) -> io::Result<Self> {
-        let members = plan.members.iter().zip(plan.ids());
-        let names = members
-            .filter(|(m, _)| m.spec == *spec(&plan))
-            .map(|(_, id)| plan.name(id).to_owned());
+        let members = plan.ids().filter(|id| ours(&plan, *id));
+        let names = members.map(|id| plan.name(id).to_owned());
         let by = concat!("onehold-lab ", env!("CARGO_PKG_VERSION"));
         let header = Header::new(by, spec(&plan).clone(), names.collect());
         let writer = Writer::new(to, &header)?;
@@ -71,8 +69,7 @@ impl<W: Write> RunTrace<W> {
     pub fn see(&mut self, record: &Record) -> io::Result<()> {
         let time = Span::from_nanos(record.at);
         let member = |id: MemberId| self.plan.name(id).to_owned();
-        let ours = |id: &MemberId| self.plan.members[usize::from(id.0)].spec == *spec(&self.plan);
-        let of = record.member.filter(ours).map(member);
+        let of = record.member.filter(|id| ours(&self.plan, *id)).map(member);
         let lines = match (&record.what, of) {
             (What::Changed(change), _) => {
                 let members: Vec<String> = change.concerns().into_iter().map(member).collect();
@@ -118,12 +115,18 @@ fn spec(plan: &Plan) -> &Spec {
     &plan.members[0].spec
 }
 
+fn ours(plan: &Plan, id: MemberId) -> bool {
+    plan.members[usize::from(id.0)].spec == *spec(plan) && !plan.edits(id)
+}
+
 impl Change {
     /// The members that it is done to.
     fn concerns(&self) -> Vec<MemberId> {
         match self {
             Self::Weather(links, _)
             | Self::Cut(links)
+            | Self::CutFrames(links)
+            | Self::Keep(links)
             | Self::Heal(links)
             | Self::Replay(links, ..) => {
                 let mut members: Vec<MemberId> =

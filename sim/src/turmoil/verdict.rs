@@ -145,6 +145,9 @@ impl Expect {
             Expected::Reports(m, text) => {
                 format!("{} to report `{text}` {during}", plan.name(*m))
             }
+            Expected::NeverReports(m, text) => {
+                format!("{} to report no `{text}` {during}", plan.name(*m))
+            }
             Expected::Announces(m, true) => {
                 format!("{} to tell the neighbours{group} {during}", plan.name(*m))
             }
@@ -206,6 +209,15 @@ impl Expect {
                     return Ok(());
                 }
                 Err(format!("somebody did {percent:.3} % of it"))
+            }
+            Expected::NeverReports(who, text) => {
+                let fits = |(at, m, said): &&(u64, MemberId, String)| {
+                    within(*at) && m == who && said.contains(text)
+                };
+                match watch.reports.iter().find(fits) {
+                    None => Ok(()),
+                    Some((_, _, said)) => Err(format!("it said `{said}`")),
+                }
             }
             Expected::Reports(who, text) => {
                 let fits = |(at, m, said): &(u64, MemberId, String)| {

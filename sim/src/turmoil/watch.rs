@@ -42,6 +42,9 @@ pub struct Watch {
     pub broken: Vec<Broken>,
     /// What was reported, when and by whom, as people read it.
     pub reports: Vec<(u64, MemberId, String)>,
+    /// Conflicts that were claimed: when, by whom, in which group, and when the other last said that it
+    /// holds.
+    pub conflicts: Vec<(u64, MemberId, GroupId, Option<u64>)>,
     /// How often what happened.
     pub counts: BTreeMap<Counted, u64>,
 }
@@ -52,6 +55,8 @@ struct Known {
     process: Alive,
     life: u32,
     quarantined: bool,
+    /// Its own address is there.
+    addressed: bool,
     groups: Vec<KnownGroup>,
 }
 
@@ -64,6 +69,8 @@ struct KnownGroup {
     healthy: bool,
     wanted: bool,
     vote: Option<(MemberId, Incarnation)>,
+    /// When it last said that it holds.
+    said_holds: Option<u64>,
 }
 
 /// A group's history.
@@ -88,11 +95,13 @@ impl Watch {
             healthy: true,
             wanted: true,
             vote: None,
+            said_holds: None,
         };
         let member = Known {
             process: Alive::Down,
             life: 0,
             quarantined: false,
+            addressed: true,
             groups: vec![group; plan.groups()],
         };
         let served = Served {
@@ -113,6 +122,7 @@ impl Watch {
             groups: vec![served; plan.groups()],
             broken: Vec::new(),
             reports: Vec::new(),
+            conflicts: Vec::new(),
             counts: BTreeMap::new(),
             plan: Rc::clone(plan),
         }
@@ -128,6 +138,8 @@ impl Watch {
                 match sent.fate {
                     Fate::Cut => self.count(Counted::Cut),
                     Fate::Lost => self.count(Counted::Lost),
+                    Fate::Waits => self.count(Counted::Waited),
+                    Fate::Refused => self.count(Counted::Refused),
                     Fate::Goes {
                         twice,
                         corrupt,
@@ -151,6 +163,11 @@ impl Watch {
                 events.tell(event);
                 if let Event::Role { group, .. } = event {
                     of = Some(*group);
+                }
+                if let (Event::Conflict { group, peer }, Some(member)) = (event, record.member) {
+                    let peer = &self.members[usize::from(peer.0)];
+                    let said = peer.groups[usize::from(group.0)].said_holds;
+                    self.conflicts.push((record.at, member, *group, said));
                 }
                 if let (Some(member), Some(text)) = (record.member, record.story(&self.plan)) {
                     self.reports.push((record.at, member, text));
@@ -195,6 +212,9 @@ impl Watch {
                     });
                     news |= group.vote != vote;
                     group.vote = vote;
+                    if says.holds {
+                        group.said_holds = Some(record.at);
+                    }
                 }
                 return news;
             }
@@ -324,6 +344,7 @@ impl Known {
             }
             Change::Resume(_) if self.process == Alive::Stopped => self.process = Alive::Up,
             Change::Stop(_) => self.groups.iter_mut().for_each(|g| g.wanted = false),
+            Change::OwnAddress(_, there) => self.addressed = *there,
             Change::Eligible(_, group, ok) => self.groups[usize::from(group.0)].eligible = *ok,
             Change::Healthy(_, group, ok) => self.groups[usize::from(group.0)].healthy = *ok,
             _ => {}
@@ -340,7 +361,7 @@ impl Known {
             role: (self.process != Alive::Down).then_some(known.role),
             quarantined: self.quarantined,
             vote: known.vote,
-            eligible: known.eligible,
+            eligible: known.eligible && self.addressed,
             healthy: known.healthy,
             wanted: known.wanted,
             life: u8::try_from(self.life).unwrap_or(u8::MAX),

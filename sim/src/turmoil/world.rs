@@ -9,12 +9,13 @@ mod network;
 
 use super::clock::Clock;
 use super::dice::Dice;
-use super::plan::{Change, Links, Moment, Plan, Weather};
+use super::plan::{Change, Links, Moment, Passes, Plan, Weather};
 use super::record::{By, Record, What};
 use onehold::control::{Asked, Order, Reply, Request};
 use onehold::driver::Happening;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
+use onehold_core::config::Config;
 use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
@@ -36,7 +37,7 @@ pub(super) struct World {
     pub(super) tick: Range<u64>,
     pub(super) members: Vec<Member>,
     /// By path, sender and receiver.
-    links: Vec<Weather>,
+    links: Vec<Link>,
     dice: Dice,
     next_datagram: u64,
     /// What the process that runs now hands to turmoil's network: its number, for whom, and what.
@@ -62,6 +63,11 @@ pub(super) struct Member {
     pub(super) life: u32,
     /// Lives since the machine was switched on.
     pub(super) lives_of_boot: u32,
+    /// The configuration in force, and the one of its file.
+    pub(super) config: Config,
+    file: Config,
+    /// Its own address is on the machine.
+    addressed: bool,
     secrets: Vec<String>,
     gates: Vec<Gate>,
     refuses_hold: bool,
@@ -133,6 +139,17 @@ pub(super) struct Datagram {
     pub(super) bytes: Rc<[u8]>,
 }
 
+/// One direction of a link.
+#[derive(Clone, Debug)]
+struct Link {
+    weather: Weather,
+    /// When the sender last heard from the receiver's machine: it knows its hardware address from there.
+    heard: Option<u64>,
+    /// What waits, by number, and since when.
+    waiting: VecDeque<(u64, Datagram)>,
+    since: u64,
+}
+
 #[derive(Debug)]
 struct Taped {
     at: u64,
@@ -166,6 +183,9 @@ impl World {
             process: Process::Down,
             life: 0,
             lives_of_boot: 0,
+            config: m.config.clone(),
+            file: m.config.clone(),
+            addressed: true,
             secrets: vec![m.secret.clone()],
             gates: vec![gate.clone(); plan.groups()],
             refuses_hold: false,
@@ -183,7 +203,7 @@ impl World {
         let links = usize::from(plan.paths) * members.len() * members.len();
         let replays = |c: &(Span, Change)| matches!(c.1, Change::Replay(..));
         Self {
-            links: vec![plan.weather.clone(); links],
+            links: vec![Link::new(plan.weather.clone()); links],
             tick: 0..0,
             tape: plan.timeline.iter().any(replays).then(VecDeque::new),
             members,
@@ -212,7 +232,7 @@ impl World {
         self.records.push(Record { at, member, what });
     }
 
-    fn link(&mut self, path: u8, from: MemberId, to: MemberId) -> &mut Weather {
+    fn link(&mut self, path: u8, from: MemberId, to: MemberId) -> &mut Link {
         let n = self.members.len();
         &mut self.links[(usize::from(path) * n + at(from)) * n + at(to)]
     }
@@ -251,13 +271,15 @@ impl World {
         self.record(now, Some(id), what);
     }
 
-    /// a life begins: what an earlier one left is scrubbed. Says the life and the keys.
+    /// a life begins: what an earlier one left is scrubbed, and its file is read. Says the life and
+    /// the keys.
     pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys) {
         self.settle(now, id);
         let member = self.member(id);
         member.life += 1;
         member.lives_of_boot += 1;
         member.forget_process();
+        member.config = member.file.clone();
         member.late.retain(|(due, _), _| *due > now); // nobody listened
         let (life, keys) = (member.life, member.keys());
         for group in (0u8..).take(self.plan.groups()).map(GroupId) {
@@ -265,7 +287,7 @@ impl World {
             self.tell_effective(now, id, group, By::Scrub);
         }
         self.record(now, Some(id), What::Began(life));
-        let config = &self.plan.members[at(id)].config;
+        let config = &self.members[at(id)].config;
         if config.is_candidate(config.me()) {
             for group in (0u8..).take(self.plan.groups()).map(GroupId) {
                 let member = self.member(id);
@@ -299,14 +321,17 @@ impl World {
         match change {
             Change::Weather(links, weather) => self.set_weather(links, |w| {
                 *w = Weather {
-                    cut: w.cut,
+                    passes: w.passes,
                     ..weather.clone()
                 }
             }),
-            Change::Cut(links) => self.set_weather(links, |w| w.cut = true),
+            Change::Cut(links) => self.set_weather(links, |w| w.passes = Passes::NoDatagram),
+            Change::CutFrames(links) => self.set_weather(links, |w| w.passes = Passes::NoFrame),
+            Change::Keep(links) => self.set_weather(links, |w| w.passes = Passes::Later),
             Change::Heal(links) => {
                 let fair = self.plan.weather.clone();
                 self.set_weather(links, |w| *w = fair.clone());
+                self.let_through(now, links);
             }
             Change::Replay(links, back, every) => self.replay(now, links, *back, *every),
             Change::Start(id) => self.start(now, *id),
@@ -336,6 +361,13 @@ impl World {
                 let member = self.member(*of);
                 (member.refuses_hold, member.refuses_release) = (*holds, *releases);
             }
+            Change::OwnAddress(id, there) => {
+                let groups = (0u8..).take(self.plan.groups()).map(GroupId);
+                let member = self.member(*id);
+                member.addressed = *there;
+                groups.for_each(|group| member.tell_eligible(group));
+            }
+            Change::Edit(id, file) => self.member(*id).file = file.config.clone(),
             Change::Eligible(id, group, ok) => {
                 let member = self.member(*id);
                 member.gates[usize::from(group.0)].eligible = *ok;
@@ -365,12 +397,8 @@ impl World {
     }
 
     fn set_weather(&mut self, links: &Links, set: impl Fn(&mut Weather)) {
-        for path in 0..self.plan.paths {
-            if links.path.is_none_or(|p| p == path) {
-                for (from, to) in &links.pairs {
-                    set(self.link(path, *from, *to));
-                }
-            }
+        for (path, from, to) in links.each(self.plan.paths) {
+            set(&mut self.link(path, from, to).weather);
         }
     }
 
@@ -434,6 +462,7 @@ impl World {
         member.process = Process::Down;
         member.forget_process();
         member.late.clear();
+        self.forget_neighbours(id);
         if ran {
             self.record(now, Some(id), What::Died);
         }
@@ -525,9 +554,14 @@ impl Member {
 
     fn tell_eligible(&mut self, group: GroupId) {
         let gate = &self.gates[usize::from(group.0)];
-        let (eligible, penance) = (gate.eligible, gate.penance.is_some());
+        // As in the daemon: one without an address of its own may itself be the one that is cut off.
+        let (eligible, penance) = (gate.eligible && self.addressed, gate.penance.is_some());
         if self.process != Process::Down && !penance {
-            let why = (!eligible).then(|| "the interface is down (simulated)".to_owned());
+            let why = match self.addressed {
+                true => "the interface is down (simulated)",
+                false => "its own address is gone (simulated)",
+            };
+            let why = (!eligible).then(|| why.to_owned());
             let input = Input::Eligible { group, eligible };
             self.inbox.push_back(input_of(input, why));
         }
@@ -547,7 +581,12 @@ impl Change {
     #[must_use]
     pub const fn member(&self) -> Option<MemberId> {
         match self {
-            Self::Weather(..) | Self::Cut(_) | Self::Heal(_) | Self::Replay(..) => None,
+            Self::Weather(..)
+            | Self::Cut(_)
+            | Self::CutFrames(_)
+            | Self::Keep(_)
+            | Self::Heal(_)
+            | Self::Replay(..) => None,
             Self::Start(m)
             | Self::Stop(m)
             | Self::Kill(m, _)
@@ -559,6 +598,8 @@ impl Change {
             | Self::Drift(m, _)
             | Self::ClockStep(m, _)
             | Self::Refuse { of: m, .. }
+            | Self::OwnAddress(m, _)
+            | Self::Edit(m, _)
             | Self::Eligible(m, _, _)
             | Self::Healthy(m, _, _)
             | Self::Claim(m, _)

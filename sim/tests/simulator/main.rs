@@ -9,7 +9,7 @@ use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix,
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
 use onehold_sim::replay::Replay;
-use onehold_sim::turmoil::plan::{Change, MemberPlan, Moment, Plan, Weather};
+use onehold_sim::turmoil::plan::{Change, MemberPlan, Moment, Plan, Sending, Weather};
 use onehold_sim::turmoil::record::{By, Record, What};
 use onehold_sim::turmoil::run::Run;
 use onehold_sim::turmoil::trace::RunTrace;
@@ -59,6 +59,7 @@ fn three(timeline: &[(u64, Change)]) -> Plan {
         members: ["lb0", "lb1", "w"].map(seat).to_vec(),
         paths: 1,
         weather: Weather::default(),
+        sending: Sending::default(),
         confirm_after: Span::from_millis(2),
         traced: false,
         timeline: start

@@ -1,11 +1,30 @@
 //! The network: what becomes of each datagram.
 
-use super::super::plan::{Links, Weather};
+use super::super::plan::{Links, Passes, Weather};
 use super::super::record::{Fate, Sent, What};
-use super::{Datagram, MAX_TAPE, Taped, World};
+use super::{Datagram, Link, MAX_TAPE, Machine, Taped, World, at};
 use onehold_core::advert::MemberId;
 use onehold_core::time::Span;
+use std::collections::VecDeque;
 use std::rc::Rc;
+
+/// So many datagrams fit in a socket's send buffer: 212,992 bytes, in which each counts with its overhead.
+const SEND_BUFFER: usize = 277;
+/// So many fit in what an interface without a cable keeps.
+const INTERFACE_QUEUE: usize = 1_000;
+/// A kernel asks three times, a second apart, for a hardware address, and then gives up what waits for it.
+const RESOLVES: Span = Span::from_millis(3_000);
+
+impl Link {
+    pub(super) const fn new(weather: Weather) -> Self {
+        Self {
+            weather,
+            heard: None,
+            waiting: VecDeque::new(),
+            since: 0,
+        }
+    }
+}
 
 impl World {
     /// A datagram is handed to the network.
@@ -19,7 +38,7 @@ impl World {
     ) {
         let id = self.next_datagram;
         self.next_datagram += 1;
-        let weather = self.link(path, from, to).clone();
+        let weather = self.link(path, from, to).weather.clone();
         let mut datagram = Datagram {
             from,
             path,
@@ -32,7 +51,17 @@ impl World {
             let what = datagram.clone();
             tape.push_back(Taped { at: now, to, what });
         }
-        let fate = self.fate(&weather);
+        let fate = match self.held(now, path, from, to) {
+            Some(fate) => fate,
+            None => self.fate(&weather),
+        };
+        if fate == Fate::Waits {
+            let link = self.link(path, from, to);
+            if link.waiting.is_empty() {
+                link.since = now;
+            }
+            link.waiting.push_back((id, datagram.clone()));
+        }
         let what = What::Sent(Sent {
             id,
             to,
@@ -49,6 +78,9 @@ impl World {
         else {
             return;
         };
+        if self.member(to).machine == Machine::On {
+            self.hears(now, path, to, from);
+        }
         if twice {
             let extra = self.extra(&weather, true);
             self.deliver_late(now.saturating_add(extra), id, to, datagram.clone());
@@ -70,10 +102,106 @@ impl World {
         }
     }
 
-    fn fate(&mut self, weather: &Weather) -> Fate {
-        if weather.cut {
-            return Fate::Cut;
+    /// What becomes of a datagram that does not even leave, or leaves for nowhere.
+    fn held(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> Option<Fate> {
+        let passes = self.link(path, from, to).weather.passes;
+        if !self.member(from).addressed || !self.member(to).addressed {
+            return Some(Fate::Cut);
         }
+        if passes == Passes::Later {
+            let full = self.link(path, from, to).waiting.len() >= INTERFACE_QUEUE;
+            return Some(if full { Fate::Refused } else { Fate::Waits });
+        }
+        if self.knows(now, path, from, to) {
+            let full = self.plan.sending.one_buffer && self.waiting(now, from) >= SEND_BUFFER;
+            let gone = passes != Passes::All;
+            return match (full, gone) {
+                (true, _) => Some(Fate::Refused),
+                (false, true) => Some(Fate::Cut),
+                (false, false) => None,
+            };
+        }
+        let waiting = match self.plan.sending.one_buffer {
+            true => self.waiting(now, from),
+            false => self.waiting_for(now, path, from, to),
+        };
+        Some(if waiting >= SEND_BUFFER {
+            Fate::Refused
+        } else {
+            Fate::Waits
+        })
+    }
+
+    /// Whether a machine knows another's hardware address, or gets an answer when it asks for it.
+    fn knows(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> bool {
+        let lasts = self.plan.sending.forgets.map(Span::as_nanos);
+        let fresh = |heard: u64| lasts.is_none_or(|lasts| now < heard.saturating_add(lasts));
+        if self.link(path, from, to).heard.is_some_and(fresh) {
+            return true;
+        }
+        let passes = |link: &Link| link.weather.passes != Passes::NoFrame;
+        let both = passes(self.link(path, from, to)) && passes(self.link(path, to, from));
+        let answers = both && self.member(to).machine == Machine::On;
+        if answers {
+            self.hears(now, path, from, to);
+        }
+        answers
+    }
+
+    /// A frame of one machine has reached another, which knows its hardware address from now on.
+    fn hears(&mut self, now: u64, path: u8, who: MemberId, whom: MemberId) {
+        let link = self.link(path, who, whom);
+        link.heard = Some(now);
+        if link.weather.passes != Passes::Later && self.waiting_for(now, path, who, whom) > 0 {
+            self.let_go(now, path, who, whom);
+        }
+    }
+
+    /// How many datagrams fill the buffers of a member's sockets.
+    fn waiting(&mut self, now: u64, from: MemberId) -> usize {
+        let links = (0..self.plan.paths).flat_map(|p| self.plan.ids().map(move |to| (p, to)));
+        let links: Vec<(u8, MemberId)> = links.collect();
+        let each = links.into_iter();
+        each.map(|(path, to)| self.waiting_for(now, path, from, to))
+            .sum()
+    }
+
+    /// How many of them are for one member on one path; a kernel gives up those that have waited for long.
+    fn waiting_for(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> usize {
+        let link = self.link(path, from, to);
+        if link.weather.passes == Passes::Later {
+            return 0; // they have left the socket
+        }
+        if now >= link.since.saturating_add(RESOLVES.as_nanos()) {
+            link.waiting.clear();
+        }
+        link.waiting.len()
+    }
+
+    /// What has waited for these links arrives.
+    pub(super) fn let_through(&mut self, now: u64, links: &Links) {
+        for (path, from, to) in links.each(self.plan.paths) {
+            self.let_go(now, path, from, to);
+        }
+    }
+
+    fn let_go(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) {
+        for (id, datagram) in std::mem::take(&mut self.link(path, from, to).waiting) {
+            self.deliver_late(now, id, to, datagram);
+        }
+    }
+
+    /// A machine without power knows nobody, and keeps nothing.
+    pub(super) fn forget_neighbours(&mut self, id: MemberId) {
+        let members = self.members.len();
+        let from = |n: &usize| n / members % members == at(id);
+        for (_, link) in (0..).zip(&mut self.links).filter(|(n, _)| from(n)) {
+            link.heard = None;
+            link.waiting.clear();
+        }
+    }
+
+    fn fate(&mut self, weather: &Weather) -> Fate {
         if self.dice.percent(weather.loss) {
             return Fate::Lost;
         }

@@ -1,0 +1,276 @@
+//! Where the peers are on their networks: the kernel's neighbour entries, and keeping them.
+//!
+//! The kernel forgets a neighbour's hardware address when it answers no question for it any more, after
+//! about half a minute, and sends it nothing from then on. If frames are lost in one direction only, that
+//! makes it both: the deaf side falls silent, too, and each takes the other for dead. So an entry that was
+//! right when the peer last said that it hears us is kept for as long as the peer is silent.
+//!
+//! What this never does: make an entry that lasts (the kernel's own ageing goes on, also when this process
+//! is gone), touch that of a gateway (which serves others), or of a peer that is heard (the kernel is right
+//! about it, or finds out), or put an address in the place of another one that the kernel has learnt.
+
+use crate::announce::Mac;
+use crate::config_file::Path;
+use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
+use onehold_core::time::{LocalTime, Span};
+use std::net::{IpAddr, SocketAddr};
+
+/// How often the entries are looked at: much less than a kernel takes to give one up, and less than a peer
+/// takes to miss us when somebody has deleted it.
+const APART: Span = Span::from_millis(250);
+
+const RTA_DST: u16 = 1;
+const RTA_SRC: u16 = 2;
+const RTA_OIF: u16 = 4;
+const RTA_GATEWAY: u16 = 5;
+const RTA_VIA: u16 = 18;
+const NDA_DST: u16 = 1;
+const NDA_LLADDR: u16 = 2;
+
+const REACHABLE: u16 = 0x02;
+const STALE: u16 = 0x04;
+const DELAY: u16 = 0x08;
+const PROBE: u16 = 0x10;
+const NOARP: u16 = 0x40;
+const PERMANENT: u16 = 0x80;
+
+/// A peer's place: behind which interface, with what hardware address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place {
+    /// The interface's number.
+    pub index: u32,
+    /// The hardware address.
+    pub mac: Mac,
+}
+
+/// The ways to the peers.
+#[derive(Debug, Default)]
+pub struct Neighbours {
+    ways: Vec<Way>,
+    at: Option<LocalTime>,
+}
+
+#[derive(Debug)]
+struct Way {
+    path: Path,
+    /// Whether an authentic datagram came over it since the last look, and echoed a fresh one of ours.
+    heard: Option<bool>,
+    /// Where the peer was when it last heard us.
+    place: Option<Place>,
+}
+
+impl Neighbours {
+    /// Watches over these from now on.
+    #[must_use]
+    pub fn new(paths: impl Iterator<Item = Path>, now: LocalTime) -> Self {
+        let way = |path| Way {
+            path,
+            heard: None,
+            place: None,
+        };
+        Self {
+            ways: paths.map(way).collect(),
+            at: Some(now),
+        }
+    }
+
+    /// An authentic datagram came over a path; `echoed` says whether the peer hears us.
+    pub fn heard(&mut self, local: SocketAddr, remote: SocketAddr, echoed: bool) {
+        let is = |w: &&mut Way| w.path.local == local && w.path.remote == remote;
+        if let Some(way) = self.ways.iter_mut().find(is) {
+            way.heard = Some(way.heard.unwrap_or(false) || echoed);
+        }
+    }
+
+    /// Where the peers are, as far as they were heard and hear us.
+    pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.ways.iter().filter_map(|w| w.place)
+    }
+
+    /// When to look again.
+    #[must_use]
+    pub const fn poll_timeout(&self) -> Option<LocalTime> {
+        self.at
+    }
+
+    /// Looks at the entries, if it is time: learns those of peers that hear us, keeps those of silent ones.
+    ///
+    /// # Errors
+    /// The last thing that the kernel refused.
+    pub fn wake(&mut self, route: &mut Netlink, now: LocalTime) -> Result<(), KernelError> {
+        if self.at.is_none_or(|at| now < at) {
+            return Ok(());
+        }
+        self.at = Some(now.plus(APART));
+        let mut result = Ok(());
+        for way in &mut self.ways {
+            let to = way.path.remote.ip();
+            match (way.heard.take(), way.place) {
+                // It is heard, and says that it does not hear us: the kernel may have it wrong.
+                (Some(false), _) | (None, None) => {}
+                (Some(true), _) => {
+                    let index = on_link(route, way.path);
+                    let found = index.and_then(|index| entry(route, index, to));
+                    way.place = found.and_then(Entry::place).or(way.place);
+                }
+                (None, Some(place)) => {
+                    let on_link = on_link(route, way.path) == Some(place.index);
+                    if on_link && is_going(entry(route, place.index, to), place) {
+                        result = result.and(keep(route, to, place));
+                    }
+                }
+            }
+        }
+        result
+    }
+}
+
+/// An entry as the kernel has it.
+#[derive(Clone, Copy, Debug)]
+struct Entry {
+    index: u32,
+    state: u16,
+    mac: Option<Mac>,
+}
+
+impl Entry {
+    fn place(self) -> Option<Place> {
+        let index = self.index;
+        let valid = self.state & (REACHABLE | STALE | DELAY | PROBE | PERMANENT) != 0;
+        self.mac.filter(|_| valid).map(|mac| Place { index, mac })
+    }
+}
+
+/// Whether the kernel is about to send nothing there any more, or does already, and knows no other place.
+fn is_going(entry: Option<Entry>, last: Place) -> bool {
+    let Some(entry) = entry else {
+        return true;
+    };
+    match entry.place() {
+        Some(place) => place == last && entry.state & (REACHABLE | PERMANENT) == 0,
+        None => entry.state & NOARP == 0,
+    }
+}
+
+/// Behind which interface a peer is without a gateway between; nothing if it is not, or on this host.
+fn on_link(route: &mut Netlink, path: Path) -> Option<u32> {
+    let (from, to) = (path.local.ip(), path.remote.ip());
+    let bits = if to.is_ipv4() { 32 } else { 128 };
+    let mut request = Request::new();
+    // struct rtmsg: family, prefix lengths of destination and source, and nothing else.
+    let mut fixed = [0; 12];
+    fixed[..3].copy_from_slice(&[family(to), bits, bits]);
+    request.message(libc::RTM_GETROUTE, netlink::NLM_F_ACK, &fixed);
+    request
+        .attr(RTA_DST, &octets(to))
+        .attr(RTA_SRC, &octets(from));
+    let mut found = None;
+    let asked = route.dump(&mut request, |_, message| {
+        let unicast = message.get(7) == Some(&libc::RTN_UNICAST);
+        let attributes = message.get(12..).unwrap_or(&[]);
+        let has = |kind| netlink::attribute(attributes, kind);
+        if unicast && has(RTA_GATEWAY).is_none() && has(RTA_VIA).is_none() {
+            found = has(RTA_OIF).and_then(|index| netlink::u32_at(index, 0));
+        }
+    });
+    asked.ok().and(found)
+}
+
+fn entry(route: &mut Netlink, index: u32, to: IpAddr) -> Option<Entry> {
+    let mut request = Request::new();
+    request.message(
+        libc::RTM_GETNEIGH,
+        netlink::NLM_F_ACK,
+        &header(index, to, 0),
+    );
+    request.attr(NDA_DST, &octets(to));
+    let mut found = None;
+    let asked = route.dump(&mut request, |_, message| {
+        let mac = message
+            .get(12..)
+            .and_then(|a| netlink::attribute(a, NDA_LLADDR));
+        found = netlink::u16_at(message, 8).map(|state| Entry {
+            index,
+            state,
+            mac: mac.and_then(|mac| mac.try_into().ok()),
+        });
+    });
+    asked.ok().and(found)
+}
+
+/// Says to the kernel that the peer is still there.
+fn keep(route: &mut Netlink, to: IpAddr, place: Place) -> Result<(), KernelError> {
+    let mut request = Request::new();
+    let flags = netlink::NLM_F_ACK | netlink::NLM_F_CREATE | netlink::NLM_F_REPLACE;
+    request.message(
+        libc::RTM_NEWNEIGH,
+        flags,
+        &header(place.index, to, REACHABLE),
+    );
+    request
+        .attr(NDA_DST, &octets(to))
+        .attr(NDA_LLADDR, &place.mac);
+    let kept = route.send(&mut request);
+    kept.doing(|| format!("keeping the hardware address of {to}, which is silent"))
+}
+
+/// `struct ndmsg`
+fn header(index: u32, to: IpAddr, state: u16) -> [u8; 12] {
+    let mut fixed = [0; 12];
+    fixed[0] = family(to);
+    fixed[4..8].copy_from_slice(&index.to_ne_bytes());
+    fixed[8..10].copy_from_slice(&state.to_ne_bytes());
+    fixed
+}
+
+fn family(address: IpAddr) -> u8 {
+    let family = if address.is_ipv4() {
+        libc::AF_INET
+    } else {
+        libc::AF_INET6
+    };
+    u8::try_from(family).unwrap_or(0)
+}
+
+fn octets(address: IpAddr) -> Vec<u8> {
+    match address {
+        IpAddr::V4(a) => a.octets().to_vec(),
+        IpAddr::V6(a) => a.octets().to_vec(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const LAST: Place = Place {
+        index: 3,
+        mac: [2, 0, 0, 0, 0, 1],
+    };
+
+    fn entry(state: u16, mac: Option<u8>) -> Option<Entry> {
+        Some(Entry {
+            index: 3,
+            state,
+            mac: mac.map(|last| [2, 0, 0, 0, 0, last]),
+        })
+    }
+
+    #[test]
+    fn what_the_kernel_is_about_to_forget_is_kept_and_nothing_else() {
+        const INCOMPLETE: u16 = 0x01;
+        const FAILED: u16 = 0x20;
+        assert!(is_going(None, LAST));
+        for state in [STALE, DELAY, PROBE] {
+            assert!(is_going(entry(state, Some(1)), LAST), "{state:#x}");
+            assert!(!is_going(entry(state, Some(2)), LAST), "another address");
+        }
+        for state in [INCOMPLETE, FAILED] {
+            assert!(is_going(entry(state, None), LAST));
+            assert!(is_going(entry(state, Some(1)), LAST));
+        }
+        for state in [REACHABLE, PERMANENT, NOARP] {
+            assert!(!is_going(entry(state, Some(1)), LAST), "{state:#x}");
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! What is peculiar to the gate of nftables.
+
+use super::lan::{GROUP, HOST, Lan, VIP, assign};
+use super::{VIPS, ms};
+use onehold::kernel::{GuardChoice, KernelEvent, boottime};
+use std::process::Command;
+use std::time::Duration;
+
+/// A vote that comes when hardly anything is left of the lease that it gives: it gains nothing, and
+/// costs nothing.
+#[test]
+fn a_renewal_that_comes_too_late_leaves_the_hold_as_it_is() {
+    let mut lan = Lan::new();
+    let mut kernel = lan.open(GuardChoice::Nft);
+    kernel.scrub().expect("a clean start");
+    let early = kernel.ends_early();
+    let deadline = boottime().plus(ms(600));
+    kernel.hold_until(GROUP, deadline).expect("a hold");
+    kernel
+        .hold_until(GROUP, boottime().plus(ms(2)))
+        .expect("nothing");
+    let (answered, _) = lan.probe(&VIPS, deadline.plus(ms(100)));
+    for answered in &answered {
+        let last = answered.iter().max().expect("it answers");
+        assert!(*last < deadline, "R-8");
+        assert!(
+            last.plus(early).plus(ms(100)) > deadline,
+            "it ends when it would have"
+        );
+    }
+    // But what can't be held at all is refused, with the reason.
+    let why = kernel.hold_until(GROUP, boottime().plus(ms(2)));
+    let why = why.expect_err("too late").to_string();
+    assert!(
+        why.contains(&format!("the nft guard takes {early}")),
+        "{why}"
+    );
+}
+
+/// A chain belongs to the name of its interface (since Linux 6.16).
+#[test]
+fn an_interface_that_was_renamed_to_and_fro_is_gated() {
+    let mut lan = Lan::new();
+    let mut kernel = lan.open(GuardChoice::Nft);
+    kernel.scrub().expect("a clean start");
+    lan.events(&mut kernel);
+    let rename = |from: &str, to: &str| {
+        let done = Command::new("ip")
+            .args(["link", "set", from, "name", to])
+            .status();
+        assert!(done.expect("`ip` of iproute2").success());
+    };
+    let host = lan.host().index;
+    assign(&mut lan.route, host, VIP.into(), 24);
+    assert!(lan.mute(VIP));
+    rename(HOST, "other0");
+    rename("other0", HOST);
+    assert!(lan.mute(VIP), "before anybody has looked");
+    rename(HOST, "other0");
+    lan.wait(&mut kernel, |e| {
+        matches!(
+            e,
+            KernelEvent::Eligible {
+                eligible: Err(_),
+                ..
+            }
+        )
+    });
+    rename("other0", HOST);
+    lan.wait(&mut kernel, |e| {
+        matches!(
+            e,
+            KernelEvent::Eligible {
+                eligible: Ok(()),
+                ..
+            }
+        )
+    });
+    std::thread::sleep(Duration::from_millis(20));
+    assert!(lan.mute(VIP));
+    kernel
+        .hold_until(GROUP, boottime().plus(ms(5_000)))
+        .expect("a hold");
+    assert!(lan.answers(VIP));
+}
