@@ -556,6 +556,7 @@ impl Group {
                 });
             }
             Command::Standby => self.standby = true,
+            Command::StayAway => self.gave_away = true,
             Command::Resume => {
                 self.standby = false;
                 self.gave_away = false;
@@ -582,6 +583,17 @@ impl Group {
             }
         }
         Ok(())
+    }
+
+    /// what a later life is to be told again.
+    pub(crate) const fn standing_order(&self) -> Option<Command> {
+        if self.standby {
+            Some(Command::Standby)
+        } else if self.gave_away {
+            Some(Command::StayAway)
+        } else {
+            None
+        }
     }
 
     /// Stopped, and everything released.

@@ -36,6 +36,9 @@ use core::fmt;
 /// Clock rates may differ from true time by at most this many parts in a million that we accept.
 pub const MAX_DRIFT_PPM: u32 = 100_000;
 
+/// No lease is longer.
+pub const MAX_LEASE: Span = Span::from_millis(600_000);
+
 const MILLION: u128 = 1_000_000;
 
 /// The timing as an operator writes it.
@@ -148,7 +151,7 @@ impl Timing {
             return Err(TimingError::Interval(interval));
         }
         let least = interval.times(3);
-        if lease < least || lease > Span::from_millis(600_000) {
+        if lease < least || lease > MAX_LEASE {
             return Err(TimingError::Lease { lease, least });
         }
         if slack > lease {

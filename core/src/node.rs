@@ -8,7 +8,7 @@ use crate::config::{Arbitration, Config};
 use crate::conflict::Strange;
 use crate::effect::{Effect, Event};
 use crate::group::{Group, Seat, Stance};
-use crate::input::Input;
+use crate::input::{Command, Input};
 use crate::observe::{PeerSnapshot, Snapshot};
 use crate::reject::Reject;
 use crate::session::{Accepted, Session};
@@ -115,6 +115,12 @@ impl Node {
         let own = [self.quarantine_until, turn].into_iter().flatten();
         own.for_each(&mut visit);
         next
+    }
+
+    /// what the operator said of each group that holds until `Resume`: a later life of this
+    /// member is told it again before anything else. (`Resume` ends all of it, so one command will do.)
+    pub fn standing_orders(&self) -> impl Iterator<Item = Option<Command>> {
+        self.groups.iter().map(Group::standing_order)
     }
 
     /// what was silent while this process slept may have spoken.

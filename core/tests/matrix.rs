@@ -117,6 +117,7 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
         ("foreign claim", Input::ForeignClaim { group: WEB }),
         ("switch", operator(Command::Switch)),
         ("standby", operator(Command::Standby)),
+        ("stay away", operator(Command::StayAway)),
         ("resume", operator(Command::Resume)),
         ("presume-dead", operator(Command::PresumeDead)),
         ("stop", operator(Command::Stop)),

@@ -17,6 +17,8 @@ pub struct Link {
     pub index: u32,
     /// Its name.
     pub name: String,
+    /// Its alternative names.
+    pub altnames: Vec<String>,
     /// Its hardware address; zero where there is none.
     pub mac: [u8; 6],
     /// Whether it is Ethernet, or looks like it: only there are ARP and the guard's offsets right.
@@ -28,6 +30,14 @@ pub struct Link {
     pub part: bool,
     /// The XDP program that sees frames before anybody else does, if there is one.
     pub xdp: Option<u32>,
+}
+
+impl Link {
+    /// Whether it has this name, or this one among others.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.name == name || self.altnames.iter().any(|n| n == name)
+    }
 }
 
 /// An address on an interface.
@@ -135,6 +145,8 @@ const IFLA_INFO_SLAVE_KIND: u16 = 4;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
+const IFLA_PROP_LIST: u16 = 52;
+const IFLA_ALT_IFNAME: u16 = 53;
 const IFA_ADDRESS: u16 = 1;
 const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
@@ -170,8 +182,13 @@ fn link(message: &[u8]) -> Option<Link> {
     } else {
         None
     };
+    let properties = netlink::attribute(attributes, IFLA_PROP_LIST).unwrap_or(&[]);
+    let altnames = netlink::attributes(properties).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
     Some(Link {
         index,
+        altnames: altnames
+            .map(|(_, name)| netlink::text(name).to_owned())
+            .collect(),
         name: netlink::text(netlink::attribute(attributes, IFLA_IFNAME)?).to_owned(),
         mac: mac.try_into().unwrap_or_default(),
         ethernet: kind == libc::ARPHRD_ETHER,

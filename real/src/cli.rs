@@ -72,6 +72,10 @@ struct Run {
     /// The directory that remembers earlier lives; must outlive the process, not the boot
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
     state: PathBuf,
+    /// The directory that keeps `standby` and `switch` until `resume`; must outlive the boot [default:
+    /// $STATE_DIRECTORY, which systemd sets, else that of --state]
+    #[arg(long, value_name = "DIR")]
+    orders: Option<PathBuf>,
     /// Write down all that this member is told and does, for `onehold-lab replay`
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
@@ -180,6 +184,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             member: run.member,
             socket: run.socket,
             state: run.state,
+            orders: run.orders.or_else(state_directory),
             trace: run.trace,
             trace_size: u64::from(run.trace_size) << 20,
         })?),
@@ -210,6 +215,12 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         }
         Cmd::Version => print(&format!("onehold {}\n", env!("CARGO_PKG_VERSION"))),
     }
+}
+
+/// Where systemd lets the service keep what outlives a boot (`StateDirectory=`): the first of them.
+fn state_directory() -> Option<PathBuf> {
+    let all = std::env::var_os("STATE_DIRECTORY")?;
+    std::env::split_paths(&all).find(|path| path.is_absolute())
 }
 
 fn order(c: Command, order: Order) -> Result<(), Failure> {

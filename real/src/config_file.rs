@@ -4,15 +4,17 @@
 //! secrets, every member's resolved addresses. Nothing else in the daemon reads the file, and every
 //! error names the file, the line, the key, what is wrong and what would be right.
 
+mod addresses;
 mod place;
 mod reload;
 mod seat;
 mod span;
 
+pub(crate) use addresses::{fit, loopback_warnings, resolve};
 pub use place::{FileError, Source};
 pub use reload::Refusal;
-pub use seat::{Path, Seat, Seats, load};
-pub(crate) use seat::{WrittenCluster, prove, resolve, written};
+pub use seat::{Found, Missing, Path, Seat, Seats, find, load, read};
+pub(crate) use seat::{WrittenCluster, decided, prove, written};
 pub use span::Length;
 
 use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
@@ -313,6 +315,15 @@ impl GroupSection {
             Interface::ByMember(names) => names.get(member).map(String::as_str),
         }
     }
+
+    /// Every interface that the file names.
+    fn interfaces(&self) -> Vec<&String> {
+        match &self.interface {
+            None => Vec::new(),
+            Some(Interface::Same(name)) => vec![name],
+            Some(Interface::ByMember(names)) => names.values().collect(),
+        }
+    }
 }
 
 impl ConfigFile {
@@ -322,6 +333,12 @@ impl ConfigFile {
     /// A [`FileError`] with the line, the key and the remedy.
     pub fn parse(source: &Source) -> Result<Self, FileError> {
         source.parse()
+    }
+
+    /// Some address is a name, which says nothing by itself.
+    pub(crate) fn has_names(&self) -> bool {
+        let mut all = self.members.values().flat_map(|m| &m.addresses);
+        all.any(|text| addresses::is_name(text))
     }
 
     /// The secret files: the first seals, all are accepted.
@@ -370,15 +387,24 @@ impl ConfigFile {
                     "a witness never holds; prefer a candidate",
                 ));
             }
+            if m.addresses.is_empty() {
+                let what = "at least one address is needed";
+                return Err(source.error(&format!("{key}.addresses"), what));
+            }
             members.push(MemberSpec {
                 name: name.clone(),
                 witness: m.witness,
                 addresses: m.addresses.clone(),
             });
         }
+        self.check_paths(source)?;
         let mut groups = Vec::new();
         for (name, g) in &self.groups {
             let key = |k| format!("groups.{name}.{k}");
+            for interface in g.interfaces() {
+                let fail = |what| source.error(&key("interface"), format!("`{interface}` {what}"));
+                check_interface(interface).map_err(fail)?;
+            }
             let mut addresses = Vec::new();
             for text in &g.addresses {
                 let prefix = parse_prefix(text)
@@ -404,6 +430,25 @@ impl ConfigFile {
             arbitration: self.arbitration(source)?,
             timing: self.timing.spec(self.cluster.arbitration),
         })
+    }
+
+    /// Address n of one candidate talks to address n of the other.
+    fn check_paths(&self, source: &Source) -> Result<(), FileError> {
+        let candidates: Vec<_> = self.members.iter().filter(|(_, m)| !m.witness).collect();
+        if let [(a, of_a), (b, of_b)] = candidates[..]
+            && of_a.addresses.len() != of_b.addresses.len()
+        {
+            return Err(source.error(
+                &format!("members.{b}.addresses"),
+                format!(
+                    "{} here and {} of `{a}`: address n of one candidate talks to address n of the \
+                     other, so both need as many",
+                    of_b.addresses.len(),
+                    of_a.addresses.len()
+                ),
+            ));
+        }
+        Ok(())
     }
 
     fn check_name(&self, source: &Source, section: &str, name: &str) -> Result<(), FileError> {
@@ -465,6 +510,24 @@ impl ConfigFile {
             )),
         }
     }
+}
+
+/// The longest name of an interface: that of an alternative name of it.
+const MAX_INTERFACE: usize = 127;
+
+/// Whether an interface can have that name.
+fn check_interface(name: &str) -> Result<(), String> {
+    if let Some((interface, _)) = name.split_once(':') {
+        return Err(format!(
+            "is the label of an address and no interface; write \"{interface}\", the interface that it is on"
+        ));
+    }
+    let fine = |c: char| !c.is_whitespace() && c != '/' && c != '\0';
+    let dots = name == "." || name == "..";
+    if dots || !(1..=MAX_INTERFACE).contains(&name.len()) || !name.chars().all(fine) {
+        return Err("can't be an interface; `ip link` lists those of this host".to_owned());
+    }
+    Ok(())
 }
 
 fn parse_prefix(text: &str) -> Result<Prefix, &'static str> {

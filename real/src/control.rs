@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -218,6 +218,41 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .map_err(|e| format!("{shown}: can't be made private: {e}"))?;
     Ok(listener)
+}
+
+/// After what time a socket that could not be made is tried again, at first and at most.
+const AGAIN_FIRST: Duration = Duration::from_millis(250);
+const AGAIN_LATER: Duration = Duration::from_secs(5);
+
+/// A socket's file, gone when dropped.
+struct Bound(PathBuf);
+
+impl Drop for Bound {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(&self.0); // somebody else may have removed it
+    }
+}
+
+/// Makes the socket and serves it for ever. As long as it can't be made, the daemon does without: the
+/// address comes first.
+pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Duration) {
+    let mut pace = AGAIN_FIRST;
+    let mut said = String::new();
+    loop {
+        match listen(&path) {
+            Ok(listener) => {
+                let _bound = Bound(path);
+                return serve(listener, driver, patience).await;
+            }
+            Err(why) if why != said => {
+                tracing::error!("nobody can ask this daemon, trying again: {why}");
+                said = why;
+            }
+            Err(_) => {}
+        }
+        tokio::time::sleep(pace).await;
+        pace = (pace * 2).min(AGAIN_LATER);
+    }
 }
 
 /// Serves the socket for ever. Nobody is waited for longer than `patience`.

@@ -7,7 +7,7 @@ use crate::config_file::Path;
 use crate::control::{Asked, Reply, Request, groups_meant};
 use crate::metrics::{GuardInForce, Metrics};
 use crate::socket::Refusals;
-use crate::status::{Report, Status};
+use crate::status::{Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
 use onehold_core::advert::{Advert, ClusterId, GroupId, MemberId};
@@ -50,6 +50,9 @@ pub trait Shell {
 
     /// A node reported something; it was logged already.
     fn reported(&mut self, cluster: usize, event: &Event);
+
+    /// what the operator said of each group that holds until `resume`, for a later life.
+    fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]);
 
     /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
     fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
@@ -104,8 +107,23 @@ pub enum Happening {
         /// They replace the old ones.
         keys: Keys,
     },
+    /// One cluster more is served from here on; its index is the next one.
+    Joined(Box<Joined>),
+    /// What is to be served and can't be yet.
+    Waiting(Vec<Waiting>),
     /// Hand over, let go, end.
     Stop,
+}
+
+/// A cluster that is served from now on.
+#[derive(Debug)]
+pub struct Joined {
+    /// Its node, which has just started.
+    pub served: Served,
+    /// what an earlier life was told until `resume`.
+    pub orders: Vec<(GroupId, Command)>,
+    /// Who is to be told of every turn.
+    pub recorder: Option<Box<dyn Recorder>>,
 }
 
 /// One cluster that this process serves.
@@ -118,6 +136,8 @@ pub struct Served {
     /// What is counted.
     pub metrics: Metrics,
     node: Node,
+    /// the orders that the shell knows of.
+    ordered: Vec<Option<Command>>,
 }
 
 impl Served {
@@ -133,6 +153,7 @@ impl Served {
     ) -> Self {
         let node = Node::start(&config, incarnation, now, earlier);
         Self {
+            ordered: node.standing_orders().collect(),
             config,
             keys,
             metrics,
@@ -145,6 +166,7 @@ impl Served {
 #[derive(Debug)]
 pub struct Driver<S> {
     served: Vec<Served>,
+    waiting: Vec<Waiting>,
     shell: S,
     bytes: Vec<u8>,
     sealed: Vec<u8>,
@@ -158,6 +180,7 @@ impl<S: Shell> Driver<S> {
     pub fn new(served: Vec<Served>, shell: S) -> Self {
         Self {
             served,
+            waiting: Vec::new(),
             shell,
             bytes: Vec::new(),
             sealed: Vec::new(),
@@ -197,7 +220,7 @@ impl<S: Shell> Driver<S> {
         let due = self.served.iter().map(|s| s.node.poll_timeout(&s.config));
         due.map(|at| at.unwrap_or(LocalTime::from_nanos(0)))
             .min()
-            .unwrap_or(LocalTime::from_nanos(0))
+            .unwrap_or(LocalTime::from_nanos(u64::MAX)) // only the shell knows of something
     }
 
     /// One turn: all that happened, then the passing of time. The time that passes is read before
@@ -215,6 +238,29 @@ impl<S: Shell> Driver<S> {
         self.bytes = bytes;
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
+            self.tell_orders(cluster);
+        }
+    }
+
+    /// those that changed in this turn.
+    fn tell_orders(&mut self, cluster: usize) {
+        if let Some(s) = self.served.get_mut(cluster)
+            && !s.node.standing_orders().eq(s.ordered.iter().copied())
+        {
+            s.ordered = s.node.standing_orders().collect();
+            self.shell.ordered(cluster, &s.ordered);
+        }
+    }
+
+    fn join(&mut self, now: LocalTime, joined: Joined) {
+        let cluster = self.served.len();
+        self.served.push(joined.served);
+        self.recorder = joined.recorder.or(self.recorder.take());
+        for (group, command) in joined.orders {
+            self.command(cluster, now, group, command);
+        }
+        if let Some(s) = self.served.get_mut(cluster) {
+            s.ordered = s.node.standing_orders().collect(); // the shell knows them
         }
     }
 
@@ -261,6 +307,8 @@ impl<S: Shell> Driver<S> {
                     s.keys = keys;
                 }
             }
+            Happening::Joined(joined) => self.join(now, *joined),
+            Happening::Waiting(waiting) => self.waiting = waiting,
             Happening::Stop => self.stop(now),
         }
     }
@@ -374,8 +422,11 @@ impl<S: Shell> Driver<S> {
         let status = |s: &Served| {
             Status::from_parts(&s.node.observe(&s.config, now), &s.config, &s.metrics, now)
         };
+        let mut clusters: Vec<Status> = self.served.iter().map(status).collect();
+        clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // some may have joined late
         Report {
-            clusters: self.served.iter().map(status).collect(),
+            clusters,
+            waiting: self.waiting.clone(),
         }
     }
 
@@ -391,6 +442,10 @@ impl<S: Shell> Driver<S> {
             None => (self.served.len() == 1).then_some(0),
         };
         let Some(cluster) = found else {
+            if let ([], [waiting, ..]) = (&self.served[..], &self.waiting[..]) {
+                let why = waiting.to_string();
+                return Reply::Refused { why };
+            }
             let names: Vec<&str> = self
                 .served
                 .iter()

@@ -7,11 +7,12 @@
 mod fitness;
 mod holding;
 mod interfaces;
+mod network;
 mod watching;
 
 use crate::address::{self, Link};
 use crate::announce::Schedule;
-use crate::config_file;
+use crate::config_file::Path as Way;
 use crate::guard::{Guard, Key, Wanted, key};
 pub use crate::guard::{GuardChoice, boottime};
 use crate::metrics::GuardInForce;
@@ -21,6 +22,7 @@ use crate::netlink::{Netlink, Watch};
 use fitness::{Fitness, Own, Told};
 use holding::Hold;
 use interfaces::Interface;
+use network::Stranger;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
@@ -71,6 +73,12 @@ pub struct Kernel {
     own: Own,
     /// Addresses that others have put here, in words.
     strange: Vec<(IpAddr, String)>,
+    /// Who else has an address, on the network.
+    strangers: BTreeMap<IpAddr, Stranger>,
+    /// Which addresses belong to no network, in words.
+    astray: Vec<String>,
+    /// What on this host the gate does not help with, in words.
+    limits: Vec<String>,
     /// What is wrong, and when it was last seen to be: told to the driver.
     alarms: BTreeMap<String, LocalTime>,
     /// Which guard is in force, as far as told.
@@ -108,7 +116,7 @@ impl Kernel {
         let all = address::links(&mut route)?;
         let links: Vec<Link> = all
             .iter()
-            .filter(|link| link.ethernet && interfaces.iter().any(|i| i.name == link.name))
+            .filter(|link| link.ethernet && interfaces.iter().any(|i| link.is_called(&i.name)))
             .cloned()
             .collect();
         let floating: Vec<IpAddr> = groups.iter().flat_map(|g| g.addresses.clone()).collect();
@@ -135,6 +143,9 @@ impl Kernel {
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
+            strangers: BTreeMap::new(),
+            astray: Vec::new(),
+            limits: Vec::new(),
             alarms: BTreeMap::new(),
             retry: None,
             neighbours: Neighbours::default(),
@@ -157,34 +168,35 @@ impl Kernel {
         self.guard.shortcoming()
     }
 
-    /// By how much the guard ends every hold before its deadline.
-    #[must_use]
-    pub fn ends_early(&self) -> Span {
-        self.guard.ends_early()
-    }
-
-    /// All three.
+    /// Both, and by how much it ends a hold before its deadline, at most.
     #[must_use]
     pub fn guard_in_force(&self) -> GuardInForce {
         GuardInForce {
             name: self.guard_name().to_owned(),
             why_not_better: self.guard_shortcoming().map(str::to_owned),
-            ends_early: self.ends_early(),
+            ends_early: self.guard.ends_early(self.lease),
         }
     }
 
     /// tells the neighbours now, and goes on doing so until the group is released.
     pub fn announce(&mut self, id: GroupId, now: LocalTime) {
+        let contested = self.is_contested(id);
         let group = &mut self.groups[usize::from(id.0)];
         if group.hold.is_some() {
-            group.announcing = Some(Schedule::starting(now));
+            let begin = || Schedule::starting(now);
+            let again = |running: Schedule| running.again(now, contested);
+            group.announcing = Some(group.announcing.map_or_else(begin, again));
         }
         self.wake(now);
     }
 
     /// Keeps the kernel's knowledge of where the peers are, while they are silent.
-    pub fn keep_neighbours(&mut self, paths: impl Iterator<Item = config_file::Path>) {
-        self.neighbours = Neighbours::new(paths, boottime());
+    ///
+    /// # Errors
+    /// When the kernel refuses what it takes to do so.
+    pub fn look_after(&mut self, paths: impl Iterator<Item = Way>) -> Result<(), KernelError> {
+        self.neighbours = Neighbours::look_after(paths)?;
+        Ok(())
     }
 
     /// When [`Self::wake`] wants to be called.
@@ -194,9 +206,10 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        let own = self.retry.into_iter().chain(self.neighbours.poll_timeout());
-        let own = own.chain(self.guard.due());
-        announcements.chain(own).min()
+        announcements
+            .chain(self.retry)
+            .chain(self.guard.due())
+            .min()
     }
 
     /// Does what is due.
@@ -212,6 +225,7 @@ impl Kernel {
                 for address in &group.addresses {
                     // What could not be sent is sent again; why is told by rtnetlink.
                     let _ = port.announce(*address);
+                    let _ = port.ask(*address);
                 }
             }
         }
@@ -219,9 +233,6 @@ impl Kernel {
         let stirred = self.guard.due().is_some_and(|due| due <= now) && self.guard.stirred();
         if retry || stirred {
             self.look();
-        }
-        if let Err(e) = self.neighbours.wake(&mut self.route, now) {
-            tracing::debug!("{e}");
         }
     }
 

@@ -1,37 +1,10 @@
-//! R-9: one life at a time, and what a life must know of earlier ones.
+//! What a life must know of earlier ones: R-9's longest lease, of this boot.
 
+use onehold_core::lease::MAX_LEASE;
 use onehold_core::time::Span;
 use std::fs;
 use std::io::ErrorKind;
-use std::os::linux::net::SocketAddrExt as _;
-use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::{Path, PathBuf};
-
-/// The exclusive right to be this member here. It dies with the process, whatever ends that.
-#[derive(Debug)]
-pub struct Lock {
-    /// An abstract socket: its name is unique in a network namespace, and no file is left behind.
-    _socket: UnixListener,
-}
-
-impl Lock {
-    /// Takes the right to be `member` of `cluster` in this network namespace.
-    ///
-    /// # Errors
-    /// When another process has it: then nothing may be touched.
-    pub fn take(cluster: &str, member: &str) -> Result<Self, String> {
-        let name = format!("onehold/{cluster}/{member}");
-        let at = SocketAddr::from_abstract_name(&name).map_err(|e| format!("{name}: {e}"))?;
-        match UnixListener::bind_addr(&at) {
-            Ok(socket) => Ok(Self { _socket: socket }),
-            Err(e) if e.kind() == ErrorKind::AddrInUse => Err(format!(
-                "`{member}` of cluster `{cluster}` runs already on this host; stop that first \
-                 (systemctl stop onehold), or ask it: onehold status"
-            )),
-            Err(e) => Err(format!("can't take the lock `{name}`: {e}")),
-        }
-    }
-}
 
 /// Where the longest lease of this host's lives is written down. It may be lost with a reboot, for
 /// that takes longer than a lease, and the kernel's state is lost with it.
@@ -40,40 +13,62 @@ pub struct Record {
     file: PathBuf,
 }
 
+/// What the record says at a start.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Earlier {
+    /// The longest lease that an earlier life may have been given.
+    pub longest: Span,
+    /// What is wrong with the record, if it does no harm but to be waited for.
+    pub fault: Option<String>,
+}
+
 impl Record {
-    /// The record of one member under the state directory, which is made if it is not there.
-    ///
-    /// # Errors
-    /// What could not be made.
-    pub fn open(state: &Path, cluster: &str, member: &str) -> Result<Self, String> {
-        fs::create_dir_all(state).map_err(|e| {
-            format!(
-                "can't make the state directory {}: {e}; see --state",
-                state.display()
-            )
-        })?;
-        let plain = |s: &str| s.replace(|c: char| !c.is_ascii_alphanumeric() && c != '-', "_");
-        Ok(Self {
-            file: state.join(format!("{}.{}.lease", plain(cluster), plain(member))),
-        })
+    /// The record of one member under the state directory.
+    #[must_use]
+    pub fn of(state: &Path, cluster: &str, member: &str) -> Self {
+        Self {
+            file: state.join(format!("{}.lease", file_name(cluster, member))),
+        }
     }
 
-    /// The longest lease that an earlier life may have been given; zero if there was none.
+    /// R-9: what to wait for, and writes down what later lives must wait for.
     ///
     /// # Errors
-    /// When there is a record that can't be read: guessing would be unsafe.
-    pub fn earlier(&self) -> Result<Span, String> {
+    /// When a later life would not know of this one's lease: then it must not begin.
+    pub fn begin(&self, lease: Span) -> Result<Earlier, String> {
+        let (longest, unread) = match self.earlier() {
+            Ok(longest) => (longest, None),
+            Err(why) => (
+                MAX_LEASE,
+                Some(format!(
+                    "{why}; taken for the longest lease that there can be: this member neither votes nor \
+                     holds for {MAX_LEASE} (R-9). Remove the file and restart it, if no onehold has run \
+                     here for as long as its longest lease"
+                )),
+            ),
+        };
+        if unread.is_some() {
+            return Ok(Earlier {
+                longest,
+                fault: unread, // and the record stays as it is until that is over
+            });
+        }
+        let fault = match self.write(longest.max(lease)) {
+            Err(why) if longest < lease => return Err(why),
+            written => written.err(),
+        };
+        Ok(Earlier { longest, fault })
+    }
+
+    fn earlier(&self) -> Result<Span, String> {
+        let shown = self.file.display();
         match fs::read_to_string(&self.file) {
-            Ok(text) => text.trim().parse().map(Span::from_nanos).map_err(|_| {
-                format!(
-                    "{}: not a number of nanoseconds: `{}`; remove the file once no onehold has run \
-                     here for as long as its longest lease",
-                    self.file.display(),
-                    text.trim()
-                )
-            }),
+            Ok(text) => match text.trim().parse() {
+                Ok(nanos) => Ok(Span::from_nanos(nanos).min(MAX_LEASE)),
+                Err(_) => Err(format!("{shown}: not a number of nanoseconds")),
+            },
             Err(e) if e.kind() == ErrorKind::NotFound => Ok(Span::ZERO),
-            Err(e) => Err(format!("can't read {}: {e}", self.file.display())),
+            Err(e) => Err(format!("{shown}: can't be read: {e}")),
         }
     }
 
@@ -82,44 +77,92 @@ impl Record {
     /// # Errors
     /// When it can't be written.
     pub fn write(&self, lease: Span) -> Result<(), String> {
-        let new = self.file.with_extension("new");
-        fs::write(&new, format!("{}\n", lease.as_nanos()))
+        let new = self.file.with_added_extension("new");
+        fs::create_dir_all(self.file.parent().unwrap_or(Path::new("/")))
+            .and_then(|()| fs::write(&new, format!("{}\n", lease.as_nanos())))
             .and_then(|()| fs::rename(&new, &self.file))
-            .map_err(|e| format!("can't write {}: {e}; see --state", self.file.display()))
+            .map_err(|e| {
+                format!(
+                    "can't write {}: {e}; make room, or name another directory with --state",
+                    self.file.display()
+                )
+            })
     }
+}
+
+/// A file name for one member of one cluster, and for no other.
+pub(crate) fn file_name(cluster: &str, member: &str) -> String {
+    let plain = |name: &str| {
+        let mut out = String::new();
+        for byte in name.bytes() {
+            match byte {
+                b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => out.push(byte.into()),
+                _ => out.push_str(&format!("%{byte:02x}")),
+            }
+        }
+        out
+    };
+    format!("{}.{}", plain(cluster), plain(member))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config_file::tests::Etc;
 
     #[test]
-    fn r9_one_life_at_a_time() {
-        let first = Lock::take("life-test", "a").unwrap();
-        let second = Lock::take("life-test", "a").unwrap_err();
-        assert!(
-            second.contains("runs already on this host; stop that first"),
-            "{second}"
-        );
-        Lock::take("life-test", "b").unwrap();
-        drop(first);
-        Lock::take("life-test", "a").unwrap();
+    fn r9_the_longest_lease_is_remembered() {
+        let etc = Etc::new();
+        let record = Record::of(&etc.0.join("run"), "web.1", "a");
+        let at = |ms| Span::from_millis(ms);
+        let said = |longest| Earlier {
+            longest,
+            fault: None,
+        };
+        assert_eq!(record.begin(at(450)), Ok(said(Span::ZERO)));
+        assert_eq!(record.begin(at(90)), Ok(said(at(450))));
+        assert_eq!(record.begin(at(90)), Ok(said(at(450))), "until it is over");
+        record.write(at(90)).unwrap();
+        assert_eq!(record.begin(at(90)), Ok(said(at(90))));
+        assert!(etc.0.join("run/web%2e1.a.lease").exists());
     }
 
     #[test]
-    fn r9_the_longest_lease_is_remembered_and_a_bad_record_is_no_zero() {
-        let dir = std::env::temp_dir().join(format!("onehold-life-{}", std::process::id()));
-        let record = Record::open(&dir, "web/1", "a").unwrap();
-        assert_eq!(record.earlier().unwrap(), Span::ZERO);
-        record.write(Span::from_millis(450)).unwrap();
-        assert_eq!(record.earlier().unwrap(), Span::from_millis(450));
-        fs::write(dir.join("web_1.a.lease"), "soon").unwrap();
+    fn r9_a_record_that_cannot_be_read_is_no_zero() {
+        let etc = Etc::new();
+        let record = Record::of(&etc.0, "web", "a");
+        for garbage in ["soon", "", "\0\0\0\0", "-1"] {
+            etc.write("web.a.lease", garbage);
+            let Earlier { longest, fault } = record.begin(Span::from_millis(450)).unwrap();
+            assert_eq!(longest, MAX_LEASE);
+            let fault = fault.unwrap();
+            assert!(fault.contains("web.a.lease: not a number"), "{fault}");
+        }
+        etc.write("web.a.lease", "18446744073709551615");
+        assert_eq!(record.begin(Span::ZERO).unwrap().longest, MAX_LEASE);
+        fs::remove_file(etc.0.join("web.a.lease")).unwrap();
+        fs::create_dir(etc.0.join("web.a.lease")).unwrap();
+        let fault = record.begin(Span::ZERO).unwrap().fault.unwrap();
+        assert!(fault.contains("can't be read"), "{fault}");
+    }
+
+    /// A directory that can't be written is the end only of a life whose lease nobody would know of.
+    #[test]
+    fn r9_an_old_record_that_says_enough_is_enough() {
+        let etc = Etc::new();
+        let record = Record::of(&etc.0, "web", "a");
+        let lease = Span::from_millis(450);
+        // Where the new one is to be written there is a directory.
+        fs::create_dir(etc.0.join("web.a.lease.new")).unwrap();
+        let why = record.begin(lease).unwrap_err();
         assert!(
-            record
-                .earlier()
-                .unwrap_err()
-                .contains("web_1.a.lease: not a number")
+            why.contains("can't write") && why.contains("--state"),
+            "{why}"
         );
-        fs::remove_dir_all(&dir).unwrap();
+        etc.write("web.a.lease", "450000000\n");
+        let Earlier { longest, fault } = record.begin(lease).unwrap();
+        assert_eq!(longest, lease);
+        assert!(fault.unwrap().contains("can't write"));
+        assert!(record.begin(Span::from_millis(451)).is_err());
     }
 }

@@ -1,25 +1,27 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
-use crate::clock::Clock;
-use crate::config_file::{FileError, Path, Seats};
+mod arrival;
+
+pub use arrival::{Arrivals, Life, Looked, NotYet};
+
+use crate::clock::{Clock, Rate, Reading};
+use crate::config_file::{Path, Seat, Seats};
 use crate::control::Asked;
 use crate::driver::{Happening, Shell};
 use crate::kernel::{Kernel, KernelEvent};
-use crate::life::Record;
 use crate::notify::{Notify, watchdog_interval};
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::{Event, ReleaseId};
-use onehold_core::input::Input;
+use onehold_core::input::{Command, Input};
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::mpsc;
 
 /// After what time something that the kernel refused is tried again.
 const RETRY: Span = Span::from_millis(100);
@@ -40,10 +42,10 @@ pub struct Linux {
     pub kernel: Option<Kernel>,
     /// What is in force, to compare a reload with.
     pub seats: Seats,
-    /// Where `SIGHUP` reads again, and as whom.
-    pub file: (PathBuf, Option<String>),
-    /// where later lives read this one's lease.
-    pub records: Vec<Record>,
+    /// What is to be served and is not yet, and what the daemon was told about it.
+    pub arrivals: Arrivals,
+    /// By cluster: what later lives read of this one.
+    pub lives: Vec<Life>,
     /// The log, to change its level.
     pub log: Log,
     /// systemd.
@@ -66,7 +68,10 @@ pub struct Later {
     release_at: Option<LocalTime>,
     /// What was said of them.
     stuck: Vec<String>,
-    reload: Option<oneshot::Receiver<Result<Seats, FileError>>>,
+    /// By group: whether the kernel could serve it, as it was told last.
+    fit: BTreeMap<u8, Result<(), String>>,
+    /// By cluster: whether its clock keeps what all count on.
+    rates: Vec<Rate>,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
@@ -134,49 +139,39 @@ impl Shell for Linux {
                 if let Some(role) = roles.and_then(|r| r.get_mut(usize::from(group.0))) {
                     *role = to;
                 }
-                self.notify.status(&self.roles());
+                self.tell_manager();
             }
-            // The waiting for an earlier life's lease is over: this life's is the longest now.
-            Event::Ready => {
-                if let (Some(record), Some(seat)) =
-                    (self.records.get(cluster), self.seats.seats.get(cluster))
-                    && let Err(e) = record.write(seat.config.timing().lease())
-                {
-                    tracing::warn!("{e}");
-                }
-            }
+            Event::Ready => self.quarantine_is_over(cluster),
             _ => {}
         }
+    }
+
+    fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]) {
+        self.keep_orders(cluster, orders);
     }
 }
 
 impl Linux {
-    /// Tells systemd that this serves.
+    /// Tells systemd that this runs: it serves, or says what it waits for.
     pub fn ready(&mut self) {
-        self.later.roles = self
-            .seats
-            .seats
-            .iter()
-            .map(|s| {
-                let candidate = s.config.is_candidate(s.config.me());
-                let role = if candidate {
-                    RoleName::Standby
-                } else {
-                    RoleName::Witness
-                };
-                vec![role; s.config.groups().len()]
-            })
-            .collect();
-        // Whether it may hold, the node must know before its first turn.
-        if let Some(kernel) = &mut self.kernel {
-            for event in kernel.first_look() {
-                self.kernel_event(event);
-            }
-        }
-        self.notify.ready(&self.roles());
+        self.notify.ready(&self.condition());
     }
 
-    fn roles(&self) -> String {
+    /// Whether it may hold, a node must know before its first turn.
+    pub fn first_look_at_kernel(&mut self) {
+        let events = self.kernel.as_mut().map(Kernel::first_look);
+        for event in events.into_iter().flatten() {
+            self.kernel_event(event);
+        }
+    }
+
+    /// Tells systemd how things are.
+    fn tell_manager(&self) {
+        self.notify.status(&self.condition());
+    }
+
+    /// In one line: the roles, and what is awaited.
+    fn condition(&self) -> String {
         let all = self
             .seats
             .seats
@@ -188,7 +183,9 @@ impl Linux {
                     (0u8..).map(GroupId).zip(roles.iter().copied()),
                 )
             });
-        all.collect::<Vec<String>>().join("; ")
+        all.chain(self.arrivals.awaited().iter().map(ToString::to_string))
+            .collect::<Vec<String>>()
+            .join("; ")
     }
 
     fn input(&mut self, input: Input, why: Option<String>) {
@@ -196,6 +193,15 @@ impl Linux {
             cluster: 0,
             input,
             why,
+        });
+    }
+
+    /// What one part of the daemon has to complain of, or that it no longer has.
+    fn alarm(&mut self, cluster: usize, from: &'static str, what: Option<String>) {
+        self.later.happened.push_back(Happening::Alarms {
+            cluster,
+            from,
+            alarms: what.into_iter().collect(),
         });
     }
 
@@ -220,7 +226,8 @@ impl Linux {
         let [terminate, interrupt, hangup] = &mut self.signals;
         let stop = terminate.poll_recv(cx).is_ready() | interrupt.poll_recv(cx).is_ready();
         if hangup.poll_recv(cx).is_ready() {
-            self.reload();
+            self.notify.reloading();
+            self.look_again(true);
         }
         if stop && !self.later.stopping {
             self.later.stopping = true;
@@ -229,16 +236,16 @@ impl Linux {
             self.later.happened.push_back(Happening::Stop);
             any = Poll::Ready(());
         }
-        if let Some(reload) = &mut self.later.reload
-            && let Poll::Ready(loaded) = std::pin::Pin::new(reload).poll(cx)
-        {
-            self.later.reload = None;
-            if let Ok(loaded) = loaded {
-                self.reloaded(loaded);
-            }
+        if let Poll::Ready(found) = self.arrivals.poll(cx) {
+            self.looked(found);
+            any = Poll::Ready(());
+        }
+        if self.poll_orders(cx).is_ready() {
             any = Poll::Ready(());
         }
         let own = [
+            self.arrivals.due(),
+            self.orders_due(),
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.later.release_at,
             self.feed_watchdog_at(),
@@ -264,9 +271,44 @@ impl Linux {
         if self.later.release_at.is_some_and(|at| at <= now) {
             self.try_releases();
         }
+        if self.arrivals.due().is_some_and(|at| at <= now) {
+            self.look_again(false);
+        }
+        self.look_at_rates();
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.later.fed_watchdog = Some(now);
             self.notify.watchdog();
+        }
+    }
+
+    /// The candidate's clock, if something is wrong with its rate.
+    fn rate_fault(&self) -> Option<String> {
+        self.later.rates.first().and_then(Rate::fault)
+    }
+
+    /// Whether the clock runs as all members count on; while it does not, nothing is to be held here.
+    fn look_at_rates(&mut self) {
+        let reading = Reading::take();
+        for cluster in 0..self.later.rates.len() {
+            let Some(seat) = self.seats.seats.get(cluster) else {
+                continue;
+            };
+            let keep = seat.config.timing().vote();
+            let groups = seat.config.groups().len();
+            let rate = &mut self.later.rates[cluster];
+            let before = rate.fault();
+            rate.look(reading, keep);
+            let fault = rate.fault();
+            if fault == before {
+                continue;
+            }
+            let turned = before.is_some() != fault.is_some();
+            self.alarm(cluster, "clock", fault);
+            if turned && self.kernel.is_some() {
+                (0u8..)
+                    .take(groups)
+                    .for_each(|id| self.tell_eligible(GroupId(id)));
+            }
         }
     }
 
@@ -277,6 +319,19 @@ impl Linux {
                 .fed_watchdog
                 .map_or(LocalTime::from_nanos(0), |at| at.plus(interval)),
         )
+    }
+
+    /// Whether a group can be served from here: as far as the kernel goes, and the clock.
+    fn tell_eligible(&mut self, group: GroupId) {
+        let fit = self.later.fit.get(&group.0).cloned();
+        let why = fit.and_then(Result::err).or_else(|| self.rate_fault());
+        self.input(
+            Input::Eligible {
+                group,
+                eligible: why.is_none(),
+            },
+            why,
+        );
     }
 
     /// nothing is confirmed that the kernel did not confirm.
@@ -326,14 +381,8 @@ impl Linux {
                         tracing::warn!(event = "eligible", "{name}: can't be held here: {why}");
                     }
                 }
-                let eligible_now = eligible.is_ok();
-                self.input(
-                    Input::Eligible {
-                        group,
-                        eligible: eligible_now,
-                    },
-                    eligible.err(),
-                );
+                self.later.fit.insert(group.0, eligible);
+                self.tell_eligible(group);
             }
             KernelEvent::AddressPutBack { group, address } => {
                 let name = self.group_name(group);
@@ -411,33 +460,16 @@ impl Linux {
         name.unwrap_or_default()
     }
 
-    /// Reads the file again, aside: names may take long to resolve.
-    fn reload(&mut self) {
-        self.notify.reloading();
-        let (path, name) = self.file.clone();
-        let (tell, loaded) = oneshot::channel();
-        tokio::task::spawn_blocking(move || {
-            let _ = tell.send(crate::config_file::load(&path, name.as_deref()));
-        });
-        self.later.reload = Some(loaded);
-    }
-
-    fn reloaded(&mut self, loaded: Result<Seats, FileError>) {
-        match loaded
-            .map_err(|e| e.to_string())
-            .and_then(|new| self.adopt(new))
-        {
-            Ok(what) => tracing::info!(event = "reload", "reloaded: {what}"),
-            Err(why) => tracing::error!(
-                event = "reload",
-                "reload refused, all stays as it was: {why}"
-            ),
-        }
-        self.notify.ready(&self.roles());
-    }
-
     /// Takes over what may change in a life; all or nothing.
-    fn adopt(&mut self, new: Seats) -> Result<String, String> {
+    fn adopt(&mut self, mut new: Seats) -> Result<String, String> {
+        // Some may have joined late.
+        let place = |seat: &Seat| {
+            self.seats
+                .seats
+                .iter()
+                .position(|s| s.name() == seat.name())
+        };
+        (new.seats).sort_by_key(|seat| place(seat).unwrap_or(usize::MAX));
         self.seats.reload(new).map_err(|e| e.to_string())?;
         for (cluster, seat) in self.seats.seats.iter().enumerate() {
             self.later.happened.push_back(Happening::Keys {
@@ -447,13 +479,5 @@ impl Linux {
         }
         self.log.set_level(self.seats.log.level);
         Ok("keys and log level are those of the file".to_owned())
-    }
-
-    /// Leaves no address, gate or qdisc behind.
-    ///
-    /// # Errors
-    /// What the kernel refused.
-    pub fn close(self) -> Result<(), crate::kernel::KernelError> {
-        self.kernel.map_or(Ok(()), Kernel::close)
     }
 }

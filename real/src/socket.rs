@@ -15,7 +15,7 @@ use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
-use std::net::{SocketAddr, UdpSocket};
+use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
@@ -81,23 +81,44 @@ impl Sockets {
             ready: Vec::with_capacity(BATCH),
             drained: false,
         };
+        seats.iter().try_for_each(|seat| sockets.add(seat))?;
+        Ok(sockets)
+    }
+
+    /// Binds the addresses of one cluster more, which gets the next index, and an end of each way of it; all
+    /// of them or none.
+    ///
+    /// # Errors
+    /// What could not be bound, and the likely remedy.
+    pub fn add(&mut self, seat: &Seat) -> Result<(), String> {
+        let before = self.ends.len();
+        let added = self.try_add(seat);
+        self.share(false);
+        match added {
+            Ok(ways) => self.paths.push(ways),
+            Err(why) => {
+                self.ends.truncate(before);
+                self.ready.retain(|(at, _)| *at < before);
+                return Err(why);
+            }
+        }
+        Ok(())
+    }
+
+    fn try_add(&mut self, seat: &Seat) -> Result<Vec<Vec<usize>>, String> {
         // Those that take what comes from anywhere first, alone: whoever else has the address and port
         // makes that fail. Then these let the ends of the ways in beside them, and nobody after that.
-        for local in seats.iter().flat_map(Seat::local) {
-            sockets.end(*local, None)?;
+        for local in seat.local() {
+            self.end(*local, None)?;
         }
-        sockets.share(true);
-        for seat in seats {
-            let mut members = Vec::new();
-            for member in (0u8..).map(MemberId).take(seat.config.members().len()) {
-                let ways = seat.paths(member).filter(|_| member != seat.config.me());
-                let ends = ways.map(|Path { local, remote }| sockets.end(local, Some(remote)));
-                members.push(ends.collect::<Result<Vec<usize>, String>>()?);
-            }
-            sockets.paths.push(members);
-        }
-        sockets.share(false);
-        Ok(sockets)
+        self.share(true);
+        let members = (0u8..).map(MemberId).take(seat.config.members().len());
+        let ways = |member| {
+            let ways = seat.paths(member).filter(|_| member != seat.config.me());
+            let ends = ways.map(|Path { local, remote }| self.end(local, Some(remote)));
+            ends.collect::<Result<Vec<usize>, String>>()
+        };
+        members.map(ways).collect()
     }
 
     /// The end between these two, which is opened if there is none.
@@ -334,15 +355,58 @@ fn set(socket: &Socket, level: i32, option: i32, value: i32) -> io::Result<()> {
 fn explain(local: SocketAddr, e: &io::Error) -> String {
     let remedy = match e.kind() {
         ErrorKind::AddrInUse => {
-            "something listens there already; stop it, or set another `port` in [cluster]"
+            let port = local.port();
+            let whose = match owner(local) {
+                Some(uid) => format!("a socket of user id {uid} has it"),
+                None => "something has it".to_owned(),
+            };
+            format!(
+                "{whose} (`ss -aunp sport = :{port}` shows which process); stop that, or set another `port` \
+                 in [cluster]"
+            )
         }
-        ErrorKind::PermissionDenied => "a port below 1024 needs CAP_NET_BIND_SERVICE",
+        ErrorKind::PermissionDenied => "a port below 1024 needs CAP_NET_BIND_SERVICE".to_owned(),
         _ if e.raw_os_error() == Some(libc::EMFILE) => {
             "each way to a member needs a socket: raise the limit (systemd: LimitNOFILE=)"
+                .to_owned()
         }
-        _ => "is it an address of this host?",
+        _ => "is it an address of this host?".to_owned(),
     };
     format!("can't listen on {local}/udp: {e}; {remedy}")
+}
+
+/// The user whose socket is in the way, as far as the kernel tells.
+fn owner(local: SocketAddr) -> Option<u32> {
+    let list = |name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}"));
+    let all = list("udp").unwrap_or_default() + &list("udp6").unwrap_or_default();
+    // sl local remote st queues timer retransmits uid …; `local` is ADDRESS:PORT in hex, the address in
+    // words as they are in memory. One at any address is in the way, too.
+    let hex = |ip: IpAddr| {
+        let bytes = match ip {
+            IpAddr::V4(ip) => ip.octets().to_vec(),
+            IpAddr::V6(ip) => ip.octets().to_vec(),
+        };
+        let words = bytes.chunks_exact(4).map(|word| {
+            let word = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]);
+            format!("{word:08X}")
+        });
+        format!("{}:{:04X}", words.collect::<String>(), local.port())
+    };
+    let any: [IpAddr; 2] = [
+        std::net::Ipv4Addr::UNSPECIFIED.into(),
+        std::net::Ipv6Addr::UNSPECIFIED.into(),
+    ];
+    let ours = [local.ip(), any[0], any[1]].map(hex);
+    let mut owners = all.lines().filter_map(|line| {
+        let mut words = line.split_whitespace().skip(1);
+        let at = words.next()?;
+        words
+            .nth(5)?
+            .parse()
+            .ok()
+            .filter(|_| ours.iter().any(|o| o == at))
+    });
+    owners.next()
 }
 
 #[cfg(test)]
@@ -426,7 +490,9 @@ mod tests {
         runtime().block_on(async {
             let lb0 = open(&seats[..1]);
             let said = Sockets::open(&seats[..1]).expect_err("it is taken");
-            assert!(said.contains("something listens there already"), "{said}");
+            let user = rustix::process::geteuid().as_raw();
+            let whose = format!("a socket of user id {user} has it");
+            assert!(said.contains(&whose), "{said}");
             let local = seats[0].local()[0];
             for _ in 0..2 {
                 assert!(bind(local, true).is_err(), "an end of a way beside ours");

@@ -19,6 +19,27 @@ use std::collections::BTreeMap;
 pub struct Report {
     /// One for each, by name.
     pub clusters: Vec<Status>,
+    /// What is to be served and can't be yet.
+    #[serde(default)]
+    pub waiting: Vec<Waiting>,
+}
+
+/// Something that is to be served and can't be yet; it is tried again and again.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Waiting {
+    /// The cluster; none if its file can't be read.
+    pub cluster: Option<String>,
+    /// What is awaited.
+    pub why: String,
+}
+
+impl std::fmt::Display for Waiting {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match &self.cluster {
+            Some(cluster) => write!(f, "{cluster} is not served yet, waiting: {}", self.why),
+            None => write!(f, "not served yet, waiting: {}", self.why),
+        }
+    }
 }
 
 /// One cluster, as one of its members sees it. Lengths of time are in milliseconds.

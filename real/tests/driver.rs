@@ -8,7 +8,7 @@ use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId, Statement};
 use onehold_core::auth::{self, Key, Keys};
 use onehold_core::config::{Arbitration, Config, Failback, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::effect::{Event, ReleaseId};
-use onehold_core::input::Input;
+use onehold_core::input::{Command, Input};
 use onehold_core::lease::TimingSpec;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
@@ -300,6 +300,7 @@ impl Shell for Scripted {
     }
 
     fn reported(&mut self, _: usize, _: &Event) {}
+    fn ordered(&mut self, _: usize, _: &[Option<Command>]) {}
 }
 
 /// Plays a script to its end; how often the kernel was told to hold.

@@ -129,6 +129,30 @@ fn r12_standby_and_an_unhealthy_holder_hand_over() {
 }
 
 #[test]
+fn r12_a_later_life_is_told_again_what_holds_until_resume() {
+    for (said, holds_alone) in [(Command::Switch, true), (Command::Standby, false)] {
+        let mut w = World::holding(&spec(3, MAJORITY));
+        w.operator(A, said);
+        w.run(ms(100));
+        assert_eq!(w.effective(), [B]);
+        let again: Vec<Option<Command>> = w.node(A).standing_orders().collect();
+        w.crash(A);
+        w.run(ms(100));
+        w.start(A);
+        w.operator(A, again[0].expect("it holds until `resume`"));
+        w.run(ms(3_000));
+        assert_eq!(w.effective(), [B], "{said:?}: it does not come back");
+        w.crash(B);
+        w.run(ms(2_000));
+        assert_eq!(w.effective().contains(&A), holds_alone, "{said:?}");
+        w.operator(A, Command::Resume);
+        w.run(ms(1_000));
+        assert_eq!(w.effective(), [A]);
+        assert_eq!(w.node(A).standing_orders().next(), Some(None));
+    }
+}
+
+#[test]
 fn r12_one_whose_kernel_cannot_serve_it_hands_over() {
     let mut bench = Alone::holding(&spec(3, MAJORITY), A);
     bench.told(B, ready());

@@ -2,7 +2,7 @@
 
 use crate::config_file::{
     ArbitrationWord, ConfigFile, FileError, GuardChoice, Interface, Profile, Source,
-    WrittenCluster, prove, resolve, written,
+    WrittenCluster, decided, fit, loopback_warnings, prove, resolve, written,
 };
 use crate::guard::NFT_ENDS_EARLY;
 use crate::secret::Secret;
@@ -21,15 +21,17 @@ const MANY_IPV6: usize = 128;
 pub(super) fn check(path: &Path) -> Result<String, FileError> {
     let mut out = String::new();
     let all = written(path)?.clusters;
-    for (n, one) in all.iter().enumerate() {
+    for (n, one) in all.into_iter().enumerate() {
         if n > 0 {
             out.push('\n');
         }
+        let one = one?;
+        decided(&one)?;
         let WrittenCluster { source, file } = one;
-        let spec = file.spec(source)?;
+        let spec = file.spec(&source)?;
         let any = file.members.keys().next().map_or("", String::as_str);
-        let config = prove(source, &spec, any)?;
-        describe(&mut out, source, file, &config);
+        let config = prove(&source, &spec, any)?;
+        describe(&mut out, &source, &file, &config);
     }
     Ok(out)
 }
@@ -326,18 +328,19 @@ fn warnings(source: &Source, file: &ConfigFile, config: &Config) -> Vec<String> 
                 .to_owned(),
         );
     }
-    if let Err(e) = resolve(source, file) {
-        all.push(format!("on this host, run would refuse: {}", e.what));
-    }
-    match file.secret_files(source) {
-        Err(e) => all.push(format!("on this host, run would refuse: {}", e.what)),
-        Ok(files) => {
-            for file in files {
-                if let Err(e) = Secret::read(&file) {
-                    all.push(format!("on this host, run would refuse: {e}"));
-                }
+    // What the text alone decides is an error, as `run` would end with it; this is what it would wait for.
+    let awaited = |what: &dyn std::fmt::Display| format!("on this host, run would wait: {what}");
+    match resolve(source, file) {
+        Err(e) => all.push(awaited(&e.what)),
+        Ok(endpoints) => {
+            all.extend(loopback_warnings(source, file, &endpoints));
+            if let Err(e) = fit(source, file, &endpoints) {
+                all.push(awaited(&e.what));
             }
         }
+    }
+    for path in file.secret_files(source).unwrap_or_default() {
+        all.extend(Secret::read(&path).err().map(|e| awaited(&e)));
     }
     all
 }

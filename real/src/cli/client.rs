@@ -2,7 +2,7 @@
 
 use super::{Failure, print};
 use crate::control::{Order, PATIENCE, Reply, Request, ask};
-use crate::status::{Report, Status, render};
+use crate::status::{Report, Status, Waiting, render};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
@@ -66,7 +66,9 @@ fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
     if let Some(name) = cluster {
         let all: Vec<String> = report.clusters.iter().map(|c| c.cluster.clone()).collect();
         report.clusters.retain(|c| c.cluster == name);
-        if report.clusters.is_empty() {
+        let is_meant = |w: &Waiting| w.cluster.as_deref().is_none_or(|c| c == name);
+        report.waiting.retain(is_meant);
+        if report.clusters.is_empty() && report.waiting.is_empty() {
             let what = format!(
                 "there is no cluster `{name}` here; there are {}",
                 all.join(", ")
@@ -79,9 +81,16 @@ fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
 
 /// The one cluster that an order is for.
 fn one(socket: &Path, cluster: Option<&str>) -> Result<Status, Failure> {
-    let mut clusters = report(socket, cluster)?.clusters;
+    let Report {
+        mut clusters,
+        waiting,
+    } = report(socket, cluster)?;
     match clusters.len() {
         1 => Ok(clusters.remove(0)),
+        0 if !waiting.is_empty() => {
+            let all: Vec<String> = waiting.iter().map(ToString::to_string).collect();
+            Err(Failure::Failed(all.join("\n")))
+        }
         _ => {
             let all: Vec<String> = clusters.into_iter().map(|c| c.cluster).collect();
             let what = format!(

@@ -15,6 +15,19 @@ pub struct FileError {
     pub line: Option<usize>,
     /// The key, what is wrong with it and what would be right.
     pub what: String,
+    /// The text alone does not decide it: it is a matter of this host or of what the text leads to, and
+    /// may be over in a moment.
+    pub may_pass: bool,
+}
+
+impl FileError {
+    /// It may be over in a moment, without a change of the text.
+    pub(super) fn may_pass(self) -> Self {
+        Self {
+            may_pass: true,
+            ..self
+        }
+    }
 }
 
 impl fmt::Display for FileError {
@@ -55,10 +68,11 @@ impl Source {
     /// # Errors
     /// Why it can't be read, and what to do.
     pub fn read(path: &Path) -> Result<Self, FileError> {
-        let fail = |line, what| FileError {
+        let fail = |line: Option<usize>, what| FileError {
             file: path.to_owned(),
             line,
             what,
+            may_pass: line.is_none(), // it was not read, so it decides nothing
         };
         let bytes = std::fs::read(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => fail(
@@ -102,6 +116,7 @@ impl Source {
             file: self.path.clone(),
             line: self.offset_of(&key).map(|at| self.line(at)),
             what: format!("{key}: {what}"),
+            may_pass: false,
         }
     }
 
@@ -130,6 +145,7 @@ impl Source {
                 } else {
                     format!("{key}: {what}")
                 },
+                may_pass: false,
             }
         })
     }

@@ -1,6 +1,6 @@
 //! Every way in which a file can be wrong, and what is said of it then.
 
-use super::seat::{Here, load_here};
+use super::seat::{Here, all_of, find_here};
 use super::*;
 use onehold_core::advert::MemberId;
 use std::os::unix::fs::PermissionsExt;
@@ -97,8 +97,12 @@ impl Drop for Etc {
     }
 }
 
-fn nowhere(_: IpAddr) -> bool {
-    false
+fn nowhere(_: IpAddr) -> Option<IpAddr> {
+    None
+}
+
+fn load_here(path: &FsPath, here: &Here<'_>) -> Result<Seats, FileError> {
+    all_of(find_here(path, here)?)
 }
 
 fn load_as(path: &FsPath, name: &str) -> Result<Seats, FileError> {
@@ -107,7 +111,7 @@ fn load_as(path: &FsPath, name: &str) -> Result<Seats, FileError> {
         &Here {
             name: Some(name),
             host: String::new(),
-            is_local: &nowhere,
+            toward: &nowhere,
         },
     )
 }
@@ -272,11 +276,11 @@ fn a_member_finds_itself_by_name_then_host_then_address() {
     let etc = Etc::new();
     let path = etc.write("onehold.toml", THREE);
     let find = |name, host: &str, local: &'static [&'static str]| {
-        let is_local = |ip: IpAddr| local.contains(&ip.to_string().as_str());
+        let toward = |ip: IpAddr| local.contains(&ip.to_string().as_str()).then_some(ip);
         let here = Here {
             name,
             host: host.to_owned(),
-            is_local: &is_local,
+            toward: &toward,
         };
         match load_here(&path, &here) {
             Ok(seats) => {

@@ -56,7 +56,7 @@ pub(crate) fn address(key: &Key) -> IpAddr {
 const PROMISE: Span = Span::from_millis(1);
 
 /// By how much, at most, the gate of nftables ends a hold before its deadline, wherever it runs.
-pub(crate) const NFT_ENDS_EARLY: Span = nft::SLOWEST_TICK.times(nft::TICKS);
+pub(crate) const NFT_ENDS_EARLY: Span = nft::MOST_EARLY;
 
 /// What became of a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -405,10 +405,10 @@ impl Guard {
         Ok(Held::Yes)
     }
 
-    /// By how much every hold ends before its deadline.
-    pub(crate) fn ends_early(&self) -> Span {
+    /// By how much a hold of this length ends before its deadline, at most.
+    pub(crate) fn ends_early(&self, lease: Span) -> Span {
         match &self.gate {
-            Gate::Nft(table) => table.ends_early(),
+            Gate::Nft(table) => table.ends_early(lease),
             Gate::Bpf(_) | Gate::None => Span::ZERO,
         }
     }

@@ -127,7 +127,7 @@ impl Kernel {
                     "of the lease only {} is left, of which the {} guard takes {}; or the host is overloaded",
                     deadline.since(boottime()),
                     self.guard.kind(),
-                    self.guard.ends_early()
+                    self.guard.ends_early(self.lease)
                 );
                 Err(KernelError::refused(
                     format!("holding {}", self.groups[usize::from(id.0)].name),
@@ -185,6 +185,7 @@ impl Kernel {
         let present = address::list(&mut self.route)?;
         self.notice_own_addresses(&present);
         self.strange = self.strange(all, &present);
+        self.look_at_networks(&present);
         for id in self.ids() {
             self.mend_addresses(id, &present);
             self.try_addresses(id, &present);

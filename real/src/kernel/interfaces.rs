@@ -5,6 +5,7 @@ use crate::address::{self, Link};
 use crate::announce::Port;
 use crate::guard::{Standing, Tended, boottime};
 use crate::netlink::KernelError;
+use crate::queue;
 use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 
@@ -53,6 +54,10 @@ impl Kernel {
         if self.interfaces.iter().any(faulty) {
             self.look_at(now.plus(RETRY));
         }
+        if self.guard.kind() != self.guard_told {
+            self.guard_told = self.guard.kind();
+            self.push(KernelEvent::GuardIs(self.guard_in_force()));
+        }
         self.tell();
     }
 
@@ -61,13 +66,43 @@ impl Kernel {
         self.retry = Some(self.retry.map_or(at, |retry| retry.min(at)));
     }
 
+    /// Looks for what on this host the gate does not help with.
+    fn look_at_limits(&mut self, all: &[Link]) -> Result<(), KernelError> {
+        let links = self.links();
+        let keeping = queue::keeping(&mut self.route, &links)?;
+        let warn = |(link, kind): (&Link, &str)| {
+            format!(
+                "{}: its queue ({kind}) may keep what this member sends as holder, and send it when \
+                 another one holds; let what the floating addresses send go past it",
+                link.name
+            )
+        };
+        self.limits = keeping.into_iter().map(warn).collect();
+        let may_route = |of: &str| {
+            let path = format!("/proc/sys/net/{of}");
+            std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
+        };
+        let up = all.iter().filter(|l| l.ethernet && l.fault.is_none());
+        let routes = up.count() > 1
+            && (may_route("ipv4/ip_forward") || may_route("ipv6/conf/all/forwarding"));
+        if self.guard.kind() == "nft" && routes {
+            self.limits.push(
+                "this host routes, and the nft guard drops what passes through it to and from floating \
+                 addresses that it does not hold; the bpf guard lets that pass"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
     fn try_look(&mut self) -> Result<(), KernelError> {
         self.guard.same_clock()?;
         let all = address::links(&mut self.route)?;
+        self.look_at_limits(&all)?;
         for at in 0..self.interfaces.len() {
             let interface = &mut self.interfaces[at];
             let known = interface.link.as_ref().map(|link| link.index);
-            let found = all.iter().find(|link| link.name == interface.name);
+            let found = all.iter().find(|link| link.is_called(&interface.name));
             // What fails below sets it again.
             interface.fault = None;
             let Some(found) = found.filter(|link| link.ethernet) else {
@@ -90,8 +125,10 @@ impl Kernel {
                     },
                 });
             }
-            match &mut self.interfaces[at].port {
-                Some(port) => port.set_mac(found.mac),
+            let port = self.interfaces[at].port.as_mut();
+            match port.map(|port| port.set_mac(found.mac)) {
+                Some(true) => self.announce_all_of(at),
+                Some(false) => {}
                 None => self.settle_on(found.clone()),
             }
         }
@@ -100,6 +137,14 @@ impl Kernel {
             self.hold_again();
         }
         self.look_at_addresses(&all)
+    }
+
+    /// The interface has another hardware address: neighbours must know at once.
+    fn announce_all_of(&mut self, at: usize) {
+        let now = boottime();
+        for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+            group.announcing = group.announcing.map(|running| running.again(now, false));
+        }
     }
 
     /// The interface is gone, and its addresses, gate and socket with it; or will be made anew.
@@ -145,7 +190,11 @@ impl Kernel {
 
     /// Takes note of an interface whose gate is in force, and opens its socket.
     pub(super) fn settle_on(&mut self, link: Link) {
-        for interface in self.interfaces.iter_mut().filter(|i| i.name == link.name) {
+        for interface in self
+            .interfaces
+            .iter_mut()
+            .filter(|i| link.is_called(&i.name))
+        {
             match Port::open(&link, &interface.addresses) {
                 Ok(port) => interface.port = Some(port),
                 Err(e) => interface.fault = interface.fault.take().or(Some(e.to_string())),

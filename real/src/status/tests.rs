@@ -88,6 +88,7 @@ fn text(status: Status) -> String {
     let text = render(
         &Report {
             clusters: vec![status],
+            waiting: vec![],
         },
         false,
     );
@@ -126,6 +127,7 @@ fn a_holder_when_all_is_well() {
 fn the_same_as_json() {
     let report = Report {
         clusters: vec![healthy()],
+        waiting: vec![],
     };
     let json = serde_json::to_string_pretty(&report).unwrap();
     assert_eq!(serde_json::from_str::<Report>(&json).unwrap(), report);
@@ -227,6 +229,7 @@ fn a_witness_of_one_and_of_many() {
     let many = render(
         &Report {
             clusters: vec![one.clone(), other],
+            waiting: vec![],
         },
         false,
     );
@@ -238,9 +241,11 @@ fn colour_is_only_added() {
     let (plain, coloured) = (
         Report {
             clusters: vec![healthy()],
+            waiting: vec![],
         },
         Report {
             clusters: vec![healthy()],
+            waiting: vec![],
         },
     );
     let coloured = render(&coloured, true);
@@ -288,6 +293,28 @@ fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
     let (new, over) = m.alarms("kernel", vec![]);
     assert_eq!((new, over), (vec![], vec![foreign]));
     assert!(alarms(&m).ends_with(&[full]), "{:?}", alarms(&m));
+}
+
+#[test]
+fn what_is_not_served_yet_comes_first_and_then_not_all_is_well() {
+    let why = "/etc/onehold/web.toml:3: cluster.secret_file: /etc/onehold/secret does not exist";
+    let waiting = vec![Waiting {
+        cluster: Some("web".to_owned()),
+        why: why.to_owned(),
+    }];
+    for clusters in [vec![], vec![healthy()], vec![healthy(), healthy()]] {
+        let report = |waiting| Report {
+            clusters: clusters.clone(),
+            waiting,
+        };
+        assert!(clusters.is_empty() || render(&report(vec![]), false).contains("all well"));
+        let text = render(&report(waiting.clone()), false);
+        assert!(
+            text.starts_with("  ! web is not served yet, waiting: "),
+            "{text}"
+        );
+        assert!(!text.contains("all well"), "{text}");
+    }
 }
 
 /// What the guard takes of a lease is missing when the network is slow.

@@ -11,15 +11,19 @@ const NAME: usize = 14;
 /// The whole report as text. `colour` is for a terminal.
 #[must_use]
 pub fn render(report: &Report, colour: bool) -> String {
-    match &report.clusters[..] {
+    let mut out = String::new();
+    for waiting in &report.waiting {
+        alarm_line(&mut out, &waiting.to_string(), colour);
+    }
+    out + &match &report.clusters[..] {
         [] => "this daemon serves no cluster\n".to_owned(),
-        [one] => cluster(one, colour),
-        many => clusters(many, colour),
+        [one] => cluster(one, report.waiting.is_empty(), colour),
+        many => clusters(many, report.waiting.len(), colour),
     }
 }
 
-/// One cluster, in full.
-fn cluster(s: &Status, colour: bool) -> String {
+/// One cluster, in full; `alone` if nothing else is wrong with the daemon.
+fn cluster(s: &Status, alone: bool, colour: bool) -> String {
     let mut out = String::new();
     let kind = if s.witness { "witness" } else { "candidate" };
     let guard = if s.witness {
@@ -41,7 +45,7 @@ fn cluster(s: &Status, colour: bool) -> String {
         let what = format!("in quarantine for another {left:.0} ms: neither votes nor holds (R-9)");
         wrapped(&mut out, "  ", &what);
     }
-    if s.alarms.is_empty() && s.quarantine_left_ms.is_none() && !s.stopped {
+    if alone && s.alarms.is_empty() && s.quarantine_left_ms.is_none() && !s.stopped {
         out.push_str("  all well\n");
     }
     if s.stopped {
@@ -245,12 +249,16 @@ fn incarnation(p: &Peer) -> String {
 }
 
 /// Many clusters: one row each, and what is wrong with any.
-fn clusters(all: &[Status], colour: bool) -> String {
+fn clusters(all: &[Status], awaited: usize, colour: bool) -> String {
     let mut out = String::new();
     let wrong = all.iter().filter(|s| !s.alarms.is_empty()).count();
-    let what = match wrong {
-        0 => format!("witness of {} clusters · all well", all.len()),
-        n => format!("witness of {} clusters · {n} with alarms", all.len()),
+    let what = match (wrong, awaited) {
+        (0, 0) => format!("witness of {} clusters · all well", all.len()),
+        (n, 0) => format!("witness of {} clusters · {n} with alarms", all.len()),
+        (n, w) => format!(
+            "witness of {} clusters, waiting for {w} more · {n} with alarms",
+            all.len()
+        ),
     };
     wrapped(&mut out, "", &what);
     out.push('\n');

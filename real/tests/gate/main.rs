@@ -5,6 +5,7 @@
 #[path = "../lan/mod.rs"]
 #[allow(dead_code)] // not every test needs all of it
 mod lan;
+mod limits;
 mod many;
 mod nft;
 mod transit;

@@ -132,6 +132,13 @@ impl Lan {
             let index = find(route, name).expect("the new interface").index;
             assign(route, index, own, 24);
         }
+        let index = self.host().index;
+        let mut route = Request::new();
+        // struct rtmsg: IPv6, a /64, in the main table, by an administrator, unicast
+        let about = [10, 64, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
+        route.message(libc::RTM_NEWROUTE, ack() | netlink::NLM_F_CREATE, &about);
+        route.attr(1, &VIP6.octets()).u32(4, index);
+        self.route.send(&mut route).expect("a route to its network");
         self.listen_to("peer0");
     }
 
@@ -212,6 +219,15 @@ impl Lan {
     }
 
     pub(crate) fn open_with(&self, choice: GuardChoice, addresses: &[IpAddr]) -> Kernel {
+        self.open_for(choice, addresses, Span::from_millis(450))
+    }
+
+    pub(crate) fn open_for(
+        &self,
+        choice: GuardChoice,
+        addresses: &[IpAddr],
+        lease: Span,
+    ) -> Kernel {
         let _entered = self.runtime.enter();
         let prefix = |address: &IpAddr| Prefix {
             address: *address,
@@ -222,7 +238,8 @@ impl Lan {
             interface: HOST.into(),
             addresses: addresses.iter().map(prefix).collect(),
         };
-        self.try_open(vec![group], choice).expect("a kernel")
+        self.try_open_for(vec![group], choice, lease)
+            .expect("a kernel")
     }
 
     pub(crate) fn try_open(
@@ -230,8 +247,16 @@ impl Lan {
         groups: Vec<KernelGroup>,
         choice: GuardChoice,
     ) -> Result<Kernel, KernelError> {
+        self.try_open_for(groups, choice, Span::from_millis(450))
+    }
+
+    fn try_open_for(
+        &self,
+        groups: Vec<KernelGroup>,
+        choice: GuardChoice,
+        lease: Span,
+    ) -> Result<Kernel, KernelError> {
         let _entered = self.runtime.enter();
-        let lease = Span::from_millis(450);
         Kernel::open("test", groups, choice, SLACK, lease, &self.state)
     }
 

@@ -16,9 +16,10 @@ mod seccomp;
 use lan::{GROUP, Lan, SLACK, VIP, VIP6, assign, bpf_is_permitted, find, set_up, unassign};
 use onehold::clock::Clock;
 use onehold::config_file;
+use onehold::daemon::RunOptions;
 use onehold::driver::{Happening, Shell as _};
 use onehold::kernel::{GuardChoice, boottime};
-use onehold::linux::{Later, Linux};
+use onehold::linux::{Arrivals, Later, Linux};
 use onehold::notify::Notify;
 use onehold::socket::Sockets;
 use onehold::telemetry::Log;
@@ -149,14 +150,23 @@ impl World {
             kernel: Some(kernel),
             log: log(&seats),
             seats,
-            file: (std::path::PathBuf::new(), None),
-            records: vec![],
+            arrivals: Arrivals::new(RunOptions {
+                config: "none".into(),
+                member: None,
+                socket: "none".into(),
+                state: "none".into(),
+                orders: None,
+                trace: None,
+                trace_size: 0,
+            }),
+            lives: vec![],
             notify: Notify::from_env(),
             asked,
             signals: [none(), none(), none()],
             later: Later::default(),
         };
         linux.ready();
+        linux.first_look_at_kernel();
         drop(_entered);
         let mut world = Self {
             lan,
@@ -436,7 +446,8 @@ impl World {
         self.let_go();
         self.until("the release is confirmed", |w| !w.releasing);
         self.judge();
-        self.linux.close().expect("an end");
+        let closing = self.linux.close();
+        self.lan.runtime.block_on(closing).expect("an end");
         for vip in VIPS {
             assert!(!self.lan.has(vip), "{vip} is left");
         }

@@ -78,6 +78,7 @@ pub fn read(path: &Path) -> Result<Scenario, FileError> {
         file: path.to_owned(),
         line: None,
         what: format!("can't be read: {e}; `cargo lab sim --list` lists the scenarios"),
+        may_pass: false,
     })?;
     parse(path, text)
 }

@@ -12,6 +12,7 @@ use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
 use onehold::trace::Line;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::effect::{Event, ReleaseId};
+use onehold_core::input::Command;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::cell::{Cell, RefCell};
@@ -202,6 +203,9 @@ impl Shell for Simulated {
     fn announce(&mut self, _cluster: usize, group: GroupId) {
         self.effect(Act::Announce(group));
     }
+
+    /// A simulated operator says it again.
+    fn ordered(&mut self, _cluster: usize, _orders: &[Option<Command>]) {}
 
     fn reported(&mut self, _cluster: usize, event: &Event) {
         if self.runs() {

@@ -155,6 +155,7 @@ fn turn(config: &Config, input: &Input) -> String {
             let command = match command {
                 Command::Switch => "switch",
                 Command::Standby => "standby",
+                Command::StayAway => "switch, in an earlier life",
                 Command::Resume => "resume",
                 Command::PresumeDead => "presume-dead",
                 Command::Stop => "stop",

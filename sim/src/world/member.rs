@@ -79,7 +79,7 @@ pub struct Kernel {
 impl Wish {
     fn hears(&mut self, command: Command) {
         match (command, *self) {
-            (_, Self::Stop) | (Command::Switch | Command::PresumeDead, _) => {}
+            (_, Self::Stop) | (Command::Switch | Command::StayAway | Command::PresumeDead, _) => {}
             (Command::Stop, _) => *self = Self::Stop,
             (Command::Standby, _) => *self = Self::Standby,
             (Command::Resume, _) => *self = Self::Serve,

@@ -1,0 +1,593 @@
+//! What is to be served, and is not yet.
+//!
+//! What the text of the configuration decides ends the daemon at its start. Everything else may be over in
+//! a moment: a name that nobody knows yet, a secret that is not mounted yet, an address that this host does
+//! not have yet, a port that somebody else has. It is tried again, with a growing pace, and meanwhile
+//! said: in the log, by `onehold status` and to systemd. What can be served is served.
+
+use super::{Linux, RoleName};
+use crate::config_file::{self, FileError, Found, Missing, Seat, Seats};
+use crate::daemon::RunOptions;
+use crate::driver::{Happening, Joined, Served};
+use crate::kernel::{Kernel, KernelGroup};
+use crate::life::Record;
+use crate::lock::{Lock, NotTaken};
+use crate::metrics::{GuardInForce, Metrics};
+use crate::orders::{Keeper, Orders, OrdersFile, Standing};
+use crate::status::Waiting;
+use crate::telemetry;
+use crate::trace::{Line, Recorder, Rest, TraceFile};
+use crate::{clock, realtime};
+use onehold_core::advert::{GroupId, Incarnation};
+use onehold_core::input::Command;
+use onehold_core::time::{LocalTime, Span};
+use rustix::rand::{GetRandomFlags, getrandom};
+use std::path::Path;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::sync::oneshot;
+
+/// After what time it is tried again at first, and at most.
+const FIRST: Span = Span::from_millis(250);
+const LATER: Span = Span::from_millis(5_000);
+/// How often it is said in the log that the same is still awaited.
+const STILL: Span = Span::from_millis(60_000);
+
+/// What a file comes to, once it is known.
+pub type Looked = Result<Found, FileError>;
+
+/// Why a cluster is not served yet.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotYet {
+    /// The text says what can't be.
+    Decided(FileError),
+    /// R-9: another life of this member runs.
+    Taken(String),
+    /// It may pass by itself.
+    MayPass(String),
+}
+
+impl std::fmt::Display for NotYet {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Decided(e) => e.fmt(f),
+            Self::Taken(why) | Self::MayPass(why) => f.write_str(why),
+        }
+    }
+}
+
+impl From<FileError> for NotYet {
+    fn from(e: FileError) -> Self {
+        if e.may_pass {
+            Self::MayPass(e.to_string())
+        } else {
+            Self::Decided(e)
+        }
+    }
+}
+
+impl From<NotTaken> for NotYet {
+    fn from(e: NotTaken) -> Self {
+        match e {
+            NotTaken::Taken(why) => Self::Taken(why),
+            NotTaken::Unknown(why) => Self::MayPass(why),
+        }
+    }
+}
+
+fn may_pass(what: impl ToString) -> NotYet {
+    NotYet::MayPass(what.to_string())
+}
+
+/// What later lives of a member read of this one.
+#[derive(Debug)]
+pub struct Life {
+    _lock: Lock,
+    record: Record,
+    orders: Keeper,
+}
+
+/// What is awaited.
+#[derive(Debug)]
+pub struct Arrivals {
+    options: RunOptions,
+    awaited: Vec<Waiting>,
+    /// A look at the file and what it leads to: aside, for names may take long to resolve.
+    looking: Option<oneshot::Receiver<Looked>>,
+    /// An operator asked for it (`SIGHUP`); or for another one, since it began.
+    reloads: bool,
+    reloads_again: bool,
+    again_at: Option<LocalTime>,
+    pace: Span,
+    /// When the log last said what is awaited, and how often it was tried since.
+    said: Option<LocalTime>,
+    tries: u64,
+    /// Asked for once in a life.
+    realtime: bool,
+    trace: Option<Rest>,
+}
+
+impl Arrivals {
+    /// Nothing is awaited until it is looked for.
+    #[must_use]
+    pub const fn new(options: RunOptions) -> Self {
+        Self {
+            options,
+            awaited: Vec::new(),
+            looking: None,
+            reloads: false,
+            reloads_again: false,
+            again_at: None,
+            pace: FIRST,
+            said: None,
+            tries: 0,
+            realtime: false,
+            trace: None,
+        }
+    }
+
+    /// What is to be served and is not yet.
+    #[must_use]
+    pub fn awaited(&self) -> &[Waiting] {
+        &self.awaited
+    }
+
+    /// When to look again.
+    #[must_use]
+    pub fn due(&self) -> Option<LocalTime> {
+        self.again_at.filter(|_| self.looking.is_none())
+    }
+
+    /// Begins to look at the file and what it leads to.
+    pub fn look(&mut self) {
+        self.again_at = None;
+        let (path, name) = (self.options.config.clone(), self.options.member.clone());
+        let (tell, looked) = oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            let _ = tell.send(config_file::find(&path, name.as_deref())); // the daemon may have ended
+        });
+        self.looking = Some(looked);
+    }
+
+    /// What was found.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Looked> {
+        let Some(looking) = &mut self.looking else {
+            return Poll::Pending;
+        };
+        let looked = ready!(Pin::new(looking).poll(cx));
+        self.looking = None;
+        match looked {
+            Ok(looked) => Poll::Ready(looked),
+            Err(_) => Poll::Pending, // the runtime ends, and this with it
+        }
+    }
+
+    /// Whether a cluster of the file is to be served as soon as it can be.
+    fn welcomes(&self, cluster: &str) -> bool {
+        let mut awaited = self.awaited.iter();
+        awaited.any(|w| w.cluster.as_deref().is_none_or(|name| name == cluster))
+    }
+}
+
+impl Linux {
+    /// Looks at the file again: for what is awaited, and to reload.
+    pub(super) fn look_again(&mut self, reload: bool) {
+        if self.arrivals.looking.is_some() {
+            self.arrivals.reloads_again |= reload; // one at a time, however long names take
+        } else {
+            self.arrivals.reloads = reload;
+            self.arrivals.look();
+        }
+    }
+
+    /// The first look at the file: whatever can be served is; says what is wrong for good, if nothing can be.
+    ///
+    /// # Errors
+    /// What would not pass by itself.
+    pub fn first_look(&mut self, looked: Looked) -> Result<(), NotYet> {
+        let found = match looked {
+            Ok(found) => found,
+            Err(e) => return self.wait_for(vec![(None, e.into())]),
+        };
+        let missing = self.join_all(found.seats.seats);
+        let missing = named(found.missing).chain(missing).collect();
+        self.wait_for(missing)
+    }
+
+    /// The file's names take long to resolve.
+    pub fn await_names(&mut self) {
+        let shown = self.arrivals.options.config.display();
+        let why = format!("the host names in {shown} are being looked up; is DNS there?");
+        let _ = self.wait_for(vec![(None, may_pass(why))]);
+    }
+
+    /// Another look at the file.
+    pub(super) fn looked(&mut self, looked: Looked) {
+        let reloads = std::mem::take(&mut self.arrivals.reloads);
+        match looked {
+            Ok(mut found) => {
+                let new = found.seats.seats.extract_if(.., |seat| {
+                    let served = self.seats.seats.iter().any(|s| s.name() == seat.name());
+                    !served && self.arrivals.welcomes(seat.name())
+                });
+                let new = new.collect();
+                let of_others = |m: &Missing| {
+                    let served = |name: &String| self.seats.seats.iter().any(|s| s.name() == name);
+                    !m.cluster.as_ref().is_some_and(served)
+                };
+                let (others, mine): (Vec<_>, Vec<_>) =
+                    found.missing.into_iter().partition(of_others);
+                if reloads && !self.seats.seats.is_empty() {
+                    self.reload(match mine.into_iter().next() {
+                        None => Ok(found.seats),
+                        Some(wrong) => Err(wrong.why.to_string()),
+                    });
+                }
+                let missing = self.join_all(new);
+                // What was not awaited is a change of the file, and for a reload to refuse.
+                let others = others.into_iter().filter(|m| {
+                    let name = m.cluster.as_deref().unwrap_or_default();
+                    self.arrivals.welcomes(name)
+                });
+                let missing = named(others.collect()).chain(missing).collect();
+                let _ = self.wait_for(missing);
+            }
+            Err(e) => {
+                if reloads && !self.seats.seats.is_empty() {
+                    self.reload(Err(e.to_string()));
+                }
+                if !self.arrivals.awaited.is_empty() {
+                    let _ = self.wait_for(vec![(None, e.into())]);
+                }
+            }
+        }
+        if std::mem::take(&mut self.arrivals.reloads_again) {
+            self.look_again(true);
+        } else if reloads {
+            self.notify.ready(&self.condition());
+        }
+    }
+
+    fn reload(&mut self, new: Result<Seats, String>) {
+        match new.and_then(|new| self.adopt(new)) {
+            Ok(what) => tracing::info!(event = "reload", "reloaded: {what}"),
+            Err(why) => tracing::error!(
+                event = "reload",
+                "reload refused, all stays as it was: {why}"
+            ),
+        }
+    }
+
+    /// Sets down what is awaited; an error if nothing is served and nothing of it passes by itself.
+    fn wait_for(&mut self, missing: Vec<(Option<String>, NotYet)>) -> Result<(), NotYet> {
+        let arrivals = &mut self.arrivals;
+        let awaited: Vec<Waiting> = (missing.iter())
+            .map(|(cluster, why)| Waiting {
+                cluster: cluster.clone(),
+                why: why.to_string(),
+            })
+            .collect();
+        let now = clock::boottime();
+        arrivals.tries += 1;
+        let still = arrivals.said.is_some_and(|at| now < at.plus(STILL));
+        for one in &awaited {
+            if !arrivals.awaited.contains(one) {
+                tracing::warn!("{one}");
+            } else if !still {
+                tracing::warn!("{one} (tried {} times since)", arrivals.tries);
+            }
+        }
+        if awaited != arrivals.awaited || !still {
+            (arrivals.said, arrivals.tries) = (Some(now), 0);
+        }
+        if awaited.is_empty() {
+            (arrivals.again_at, arrivals.pace) = (None, FIRST);
+        } else {
+            arrivals.again_at = Some(now.plus(arrivals.pace));
+            arrivals.pace = arrivals.pace.times(2).min(LATER);
+        }
+        if awaited != arrivals.awaited {
+            arrivals.awaited.clone_from(&awaited);
+            self.later.happened.push_back(Happening::Waiting(awaited));
+            self.tell_manager();
+        }
+        let passes = |why: &NotYet| matches!(why, NotYet::MayPass(_));
+        if !self.seats.seats.is_empty() || missing.iter().any(|(_, why)| passes(why)) {
+            return Ok(());
+        }
+        missing
+            .into_iter()
+            .next()
+            .map_or(Ok(()), |(_, why)| Err(why))
+    }
+
+    /// Serves what can be served: what can't be, and why.
+    fn join_all(&mut self, seats: Vec<Seat>) -> Vec<(Option<String>, NotYet)> {
+        let mut missing = Vec::new();
+        for seat in seats {
+            let name = seat.name().to_owned();
+            if let Err(why) = self.join(seat) {
+                missing.push((Some(name), why));
+            }
+        }
+        missing
+    }
+
+    /// R-9, in its order: lock, gate and addresses of earlier lives, socket, quarantine. If it fails, nothing
+    /// is left behind but a gate that may be needed.
+    fn join(&mut self, seat: Seat) -> Result<(), NotYet> {
+        let (cluster, me) = (seat.name(), member_name(&seat));
+        let lock = Lock::take(seat.config.cluster(), cluster, me)?;
+        let options = &self.arrivals.options;
+        let record = Record::of(&options.state, cluster, me);
+        let earlier = record
+            .begin(seat.config.timing().lease())
+            .map_err(may_pass)?;
+        let mut random = [0u8; 8];
+        getrandom(&mut random, GetRandomFlags::empty()).map_err(may_pass)?;
+        let incarnation = Incarnation(u64::from_ne_bytes(random));
+
+        let mut kernel = None;
+        let mut guard = GuardInForce::default();
+        // A process that serves several clusters only witnesses.
+        if seat.config.is_candidate(seat.config.me()) {
+            let mut opened = open_kernel(&seat, &options.state)?;
+            let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
+            let ways = other.flat_map(|peer| seat.paths(peer));
+            if let Err(e) = opened.scrub().and_then(|()| opened.look_after(ways)) {
+                return Err(left_by(opened, may_pass(e)));
+            }
+            guard = opened.guard_in_force();
+            kernel = Some(opened);
+        }
+        if let Err(e) = self.sockets.add(&seat) {
+            return Err(match kernel {
+                Some(kernel) => left_by(kernel, may_pass(e)),
+                None => may_pass(e),
+            });
+        }
+
+        // Nothing fails from here on.
+        if kernel.is_some() {
+            telemetry::report_guard(&guard);
+        }
+        for remark in &seat.remarks {
+            tracing::warn!("{remark}");
+        }
+        if seat.realtime() && !self.arrivals.realtime {
+            self.arrivals.realtime = true;
+            for refused in realtime::acquire() {
+                tracing::warn!("the fast profile runs without {refused}");
+            }
+        }
+        let file = OrdersFile::of(options.orders(), cluster, me);
+        let (orders, unread) = earlier_orders(&file, &seat);
+        let now = self.clock.now();
+        let (served, start) = start_node(&seat, guard, incarnation, now, earlier.longest);
+        let recorder = self.start_trace(&seat, &start);
+        // The driver's is the same index: it takes what happened in this order.
+        let joined = Happening::Joined(Box::new(Joined {
+            served,
+            orders,
+            recorder,
+        }));
+        self.later.happened.push_back(joined);
+        let cluster = self.seats.seats.len();
+        self.alarm(cluster, "record", earlier.fault);
+        self.alarm(cluster, "orders", unread);
+        self.later.roles.push(vec![
+            match seat.config.is_candidate(seat.config.me()) {
+                true => RoleName::Standby,
+                false => RoleName::Witness,
+            };
+            seat.config.groups().len()
+        ]);
+        let drift = seat.config.timing().drift_ppm();
+        let rate = clock::Rate::new(drift, clock::Reading::take());
+        self.later.rates.push(rate);
+        self.kernel = kernel.or(self.kernel.take());
+        self.lives.push(Life {
+            _lock: lock,
+            record,
+            orders: Keeper::new(file),
+        });
+        self.seats.log = seat.file.log;
+        self.seats.seats.push(seat);
+        self.first_look_at_kernel();
+        Ok(())
+    }
+
+    /// Begins a trace if one is wanted. Whatever is wrong with it, the daemon runs without it.
+    fn start_trace(&mut self, seat: &Seat, start: &Line) -> Option<Box<dyn Recorder>> {
+        let arrivals = &mut self.arrivals;
+        let path = arrivals.options.trace.as_ref()?;
+        let started = if seat.many {
+            Err(std::io::Error::other(
+                "a trace is of one cluster, and this process serves several; trace the candidates",
+            ))
+        } else {
+            let (size, spec) = (arrivals.options.trace_size, seat.spec.clone());
+            TraceFile::start(path.clone(), size, spec, member_name(seat), start)
+        };
+        match started {
+            Ok((trace, rest)) => {
+                tracing::info!("tracing to {}", path.display());
+                arrivals.trace = Some(rest);
+                Some(Box::new(trace))
+            }
+            Err(e) => {
+                tracing::warn!("no trace is written to {}: {e}", path.display());
+                None
+            }
+        }
+    }
+
+    /// R-9: the waiting for an earlier life's lease is over: this life's is the longest now.
+    pub(super) fn quarantine_is_over(&mut self, cluster: usize) {
+        let (Some(life), Some(seat)) = (self.lives.get(cluster), self.seats.seats.get(cluster))
+        else {
+            return;
+        };
+        let what = life.record.write(seat.config.timing().lease()).err();
+        self.alarm(cluster, "record", what);
+    }
+
+    /// R-12: keeps what the operator said until `resume`.
+    pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Option<Command>]) {
+        let (Some(life), Some(seat)) = (self.lives.get_mut(cluster), self.seats.seats.get(cluster))
+        else {
+            return;
+        };
+        let groups = seat.config.groups().iter().zip(orders);
+        let standing = groups.filter_map(|(g, o)| Some((g.name.clone(), Standing::of((*o)?)?)));
+        life.orders.keep(standing.collect());
+    }
+
+    /// Whether orders were written.
+    pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = clock::boottime();
+        let mut written = Vec::new();
+        for (cluster, life) in self.lives.iter_mut().enumerate() {
+            while let Poll::Ready(result) = life.orders.poll(now, cx) {
+                written.push((cluster, result));
+            }
+        }
+        let any = match written.is_empty() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        };
+        for (cluster, result) in written {
+            self.alarm(cluster, "orders", result.err());
+        }
+        any
+    }
+
+    /// When to try again to write orders.
+    pub(super) fn orders_due(&self) -> Option<LocalTime> {
+        self.lives.iter().filter_map(|l| l.orders.due()).min()
+    }
+
+    /// Leaves no address, gate or qdisc behind, and what is to be kept on the disk.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub async fn close(self) -> Result<(), crate::kernel::KernelError> {
+        let closed = self.kernel.map_or(Ok(()), Kernel::close);
+        for life in self.lives {
+            if let Err(e) = life.orders.finish().await {
+                tracing::error!("{e}");
+            }
+        }
+        if let Some(rest) = self.arrivals.trace {
+            rest.wait();
+        }
+        closed
+    }
+}
+
+fn named(missing: Vec<Missing>) -> impl Iterator<Item = (Option<String>, NotYet)> {
+    missing.into_iter().map(|m| (m.cluster, m.why.into()))
+}
+
+fn member_name(seat: &Seat) -> &str {
+    seat.config
+        .member(seat.config.me())
+        .map_or("", |m| m.name.as_str())
+}
+
+fn open_kernel(seat: &Seat, state: &Path) -> Result<Kernel, NotYet> {
+    let config = &seat.config;
+    let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
+        name: g.name.clone(),
+        interface: seat.interface(GroupId(id)).unwrap_or_default().to_owned(),
+        addresses: g.addresses.clone(),
+    };
+    let groups = (0u8..).zip(config.groups()).map(group).collect();
+    let timing = config.timing();
+    // The gates of two clusters on one host must not meddle with each other.
+    let instance = format!("{:x}", config.cluster().0);
+    let mut kernel = Kernel::open(
+        &instance,
+        groups,
+        seat.guard(),
+        timing.slack(),
+        timing.lease(),
+        state,
+    )
+    .map_err(may_pass)?;
+    kernel.lives_at(seat.local().iter().map(|a| a.ip()).collect());
+    Ok(kernel)
+}
+
+/// A start that fails leaves nothing in the kernel; but a gate, if an address may be there.
+fn left_by(kernel: Kernel, why: NotYet) -> NotYet {
+    match kernel.close() {
+        Ok(()) => why,
+        Err(e) => may_pass(format!("{why}; and something is left in the kernel: {e}")),
+    }
+}
+
+/// R-12: what an earlier life was told until `resume`; and why that can't be told, if so. Then it is taken for
+/// the safe one: somebody may be at work on this machine.
+fn earlier_orders(file: &OrdersFile, seat: &Seat) -> (Vec<(GroupId, Command)>, Option<String>) {
+    let groups = || (0u8..).map(GroupId).zip(seat.config.groups());
+    let candidate = seat.config.is_candidate(seat.config.me());
+    let orders = match file.read() {
+        _ if !candidate => Orders::new(),
+        Ok(orders) => orders,
+        Err(why) => {
+            let all = groups().map(|(id, _)| (id, Command::Standby)).collect();
+            let what = format!(
+                "{why}; the operator may have said standby, so this member does not hold until \
+                 `onehold resume`"
+            );
+            return (all, Some(what));
+        }
+    };
+    let said = groups().filter_map(|(id, g)| Some((id, orders.get(&g.name)?.command())));
+    let said: Vec<_> = said.collect();
+    for (id, command) in &said {
+        let name = seat.config.group(*id).map_or("?", |g| g.name.as_str());
+        let word = match command {
+            Command::Standby => "standby",
+            _ => "switch",
+        };
+        tracing::warn!(
+            "{name}: the operator said {word} in an earlier life; `onehold resume` ends it"
+        );
+    }
+    (said, None)
+}
+
+fn start_node(
+    seat: &Seat,
+    guard: GuardInForce,
+    incarnation: Incarnation,
+    now: LocalTime,
+    earlier: Span,
+) -> (Served, Line) {
+    let config = seat.config.clone();
+    let quarantine = config.timing().quarantine(earlier);
+    tracing::info!(
+        "{} of cluster {}, {}, config {:016x}; in quarantine for {quarantine} (R-9)",
+        member_name(seat),
+        seat.name(),
+        if config.is_candidate(config.me()) {
+            "candidate"
+        } else {
+            "witness"
+        },
+        config.digest().0,
+    );
+    let mut metrics = Metrics::new(seat);
+    metrics.guard = guard;
+    let start = Line::Start {
+        member: member_name(seat).to_owned(),
+        at: now,
+        time: None,
+        incarnation,
+        earlier,
+    };
+    let served = Served::start(config, seat.keys(), metrics, incarnation, now, earlier);
+    (served, start)
+}

@@ -1,0 +1,158 @@
+//! R-9: one life at a time, in a network namespace: it is the kernel's network that two would fight over.
+//!
+//! Each life listens on an abstract socket of its own, whose name begins with the member's and ends with
+//! what nobody can guess: so nobody can have it first. It dies with the process, and no file is left behind.
+//! Another one that begins so is another life of this member, if it is root's or this user's: the kernel
+//! says whose a socket is. A stranger's is only a name, and is not listened to.
+
+use onehold_core::advert::ClusterId;
+use rustix::net::sockopt::socket_peercred;
+use rustix::rand::{GetRandomFlags, getrandom};
+use socket2::{Domain, SockAddr, Socket, Type};
+use std::io::ErrorKind;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// How often, and how many times in all, others are asked whose they are while their queues are full.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+const ASKS: usize = 10;
+
+/// The exclusive right to be this member here. It dies with the process, whatever ends that.
+#[derive(Debug)]
+pub struct Lock {
+    /// Has the socket, and keeps its queue empty.
+    _answers: JoinSet<()>,
+}
+
+/// Why the right was not had.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NotTaken {
+    /// Another process has it: then nothing may be touched.
+    Taken(String),
+    /// It can't be told whether another process has it.
+    Unknown(String),
+}
+
+impl Lock {
+    /// Takes the right to be `member` of `cluster`, which is called `name`, in this network namespace.
+    /// Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When another process has it, or that can't be told.
+    pub fn take(cluster: ClusterId, name: &str, member: &str) -> Result<Self, NotTaken> {
+        let unknown = |e: &dyn std::fmt::Display| {
+            NotTaken::Unknown(format!(
+                "can't tell whether `{member}` runs here already: {e}"
+            ))
+        };
+        let prefix = format!("onehold/{:016x}/{member}/", cluster.0);
+        let mut random = [0; 8];
+        getrandom(&mut random, GetRandomFlags::empty()).map_err(|e| unknown(&e))?;
+        let mine = format!("{prefix}{:016x}", u64::from_ne_bytes(random));
+        let listener = SocketAddr::from_abstract_name(&mine)
+            .and_then(|at| UnixListener::bind_addr(&at))
+            .map_err(|e| unknown(&e))?;
+        // Of two that begin at once, each has its socket before it looks, so one at least sees the other.
+        let mut asks = ASKS;
+        for other in names(&prefix).map_err(|e| unknown(&e))? {
+            if other == mine {
+                continue;
+            }
+            match owner(&other, &mut asks) {
+                Some(uid) if uid == 0 || uid == rustix::process::geteuid().as_raw() => {
+                    return Err(NotTaken::Taken(format!(
+                        "`{member}` of cluster `{name}` runs already on this host; stop that first \
+                         (systemctl stop onehold), or ask it: onehold status"
+                    )));
+                }
+                Some(uid) => tracing::warn!(
+                    "user {uid} has a socket that pretends to be `{member}` of cluster `{name}`; ignored"
+                ),
+                None => {} // it is gone, or nobody listens
+            }
+        }
+        let mut answers = JoinSet::new();
+        listener.set_nonblocking(true).map_err(|e| unknown(&e))?;
+        let listener = tokio::net::UnixListener::from_std(listener).map_err(|e| unknown(&e))?;
+        answers.spawn(async move {
+            loop {
+                let _ = listener.accept().await;
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        });
+        Ok(Self { _answers: answers })
+    }
+}
+
+/// The abstract sockets of this network namespace whose names begin with `prefix`.
+fn names(prefix: &str) -> std::io::Result<Vec<String>> {
+    let list = std::fs::read("/proc/thread-self/net/unix")?;
+    let list = String::from_utf8_lossy(&list);
+    let at = list.lines().filter_map(|line| line.split_once('@'));
+    let ours = at.filter(|(_, name)| name.starts_with(prefix));
+    Ok(ours.map(|(_, name)| name.to_owned()).collect())
+}
+
+/// The user who listens there; none if nobody does.
+fn owner(name: &str, asks: &mut usize) -> Option<u32> {
+    let at = SockAddr::unix(format!("\0{name}")).ok()?;
+    loop {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).ok()?;
+        socket.set_nonblocking(true).ok()?;
+        match socket.connect(&at) {
+            Ok(()) => return Some(socket_peercred(&socket).ok()?.uid.as_raw()),
+            // One of ours empties its queue.
+            Err(e) if e.kind() == ErrorKind::WouldBlock && *asks > 0 => {
+                *asks -= 1;
+                std::thread::sleep(ASK_EVERY);
+            }
+            Err(_) => return None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const CLUSTER: ClusterId = ClusterId(0x10c4_7e57);
+
+    fn taken(result: Result<Lock, NotTaken>) -> String {
+        match result {
+            Err(NotTaken::Taken(why)) => why,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[tokio::test]
+    async fn r9_one_life_at_a_time() {
+        // The longest name that a file may have.
+        let long = "m".repeat(64);
+        let first = Lock::take(CLUSTER, "test", &long).unwrap();
+        let second = taken(Lock::take(CLUSTER, "test", &long));
+        assert!(
+            second.contains("runs already on this host; stop that first"),
+            "{second}"
+        );
+        Lock::take(CLUSTER, "test", "b").unwrap();
+        Lock::take(ClusterId(1), "test", &long).unwrap();
+        drop(first);
+        tokio::task::yield_now().await;
+        Lock::take(CLUSTER, "test", &long).unwrap();
+    }
+
+    /// Whoever has a name that begins so and does not answer is none of ours.
+    #[tokio::test]
+    async fn r9_a_name_alone_is_no_life() {
+        let name = format!("onehold/{:016x}/silent/0", CLUSTER.0);
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+        socket
+            .bind(&SockAddr::unix(format!("\0{name}")).unwrap())
+            .unwrap();
+        Lock::take(CLUSTER, "test", "silent").unwrap();
+        socket.listen(0).unwrap();
+        taken(Lock::take(CLUSTER, "test", "silent")); // this user's, so it is believed
+    }
+}
