@@ -14,6 +14,7 @@ use crate::life::Record;
 use crate::lock::{Lock, NotTaken};
 use crate::metrics::{GuardInForce, Metrics};
 use crate::orders::{Keeper, Orders, OrdersFile, Standing};
+use crate::socket::Sockets;
 use crate::status::Waiting;
 use crate::trace::{Line, Recorder, Rest, TraceFile};
 use crate::{clock, realtime};
@@ -329,6 +330,8 @@ impl Linux {
         let mut guard = GuardInForce::default();
         // A process that serves several clusters only witnesses.
         if seat.config.is_candidate(seat.config.me()) {
+            // While somebody else has the port, nothing is touched.
+            drop(Sockets::open(std::slice::from_ref(&seat)).map_err(may_pass)?);
             let mut opened = open_kernel(&seat)?;
             if let Err(e) = opened.scrub() {
                 return Err(left_by(opened, may_pass(e)));
