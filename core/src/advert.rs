@@ -61,6 +61,11 @@ pub struct Advert {
 }
 
 impl Advert {
+    /// It says of some group that its sender holds it.
+    pub(crate) fn holds_any(&self) -> bool {
+        self.groups.iter().any(|g| g.holds)
+    }
+
     /// Every instant in it, with whose clock it is of: see [`Node::instants`](crate::Node::instants).
     pub fn instants(&mut self, mut visit: impl FnMut(MemberId, &mut LocalTime)) {
         visit(self.from, &mut self.sent_at);

@@ -390,7 +390,8 @@ fn digest(spec: &Spec, members: &[MemberSpec], groups: &[Group]) -> ConfigDigest
     ));
     let t = &spec.timing;
     line(format_args!(
-        "{} {} {}",
+        "{} {} {} {}",
+        t.interval.as_nanos(),
         t.lease.as_nanos(),
         t.guard_slack.as_nanos(),
         t.drift_ppm

@@ -111,6 +111,11 @@ pub enum Event {
         /// The other holder.
         peer: MemberId,
     },
+    /// One under another configuration says that it holds while this member does.
+    Strange {
+        /// Which group of this member's.
+        group: GroupId,
+    },
     /// A command was refused and changed nothing.
     Refused {
         /// Which group.
@@ -148,6 +153,10 @@ pub enum Why {
     Unready,
     /// Another holder is heard, and by preference it stays.
     Conflict,
+    /// A holder under another configuration is heard, and one of the two must let go.
+    Strange,
+    /// The kernel can't serve the group, and no ready peer is heard (`survivor`).
+    Unable,
     /// The kernel refused the lease.
     KernelRefused,
     /// Unhealthy, nobody else is ready, and the group says `release_when_unhealthy`.
@@ -162,10 +171,10 @@ impl Why {
     pub const fn rule(self) -> &'static str {
         match self {
             Self::Majority | Self::LeaseOver => "R-7",
-            Self::PeerSilent => "R-14",
+            Self::PeerSilent | Self::Unable => "R-14",
             Self::PresumedDead => "R-17",
             Self::Failback | Self::Switch | Self::Standby | Self::Stop | Self::Unready => "R-12",
-            Self::Conflict => "R-15",
+            Self::Conflict | Self::Strange => "R-15",
             Self::KernelRefused | Self::Muted => "R-8",
             Self::Unhealthy => "R-10",
         }
@@ -185,6 +194,12 @@ impl Why {
             Self::Stop => "handing over: this member stops",
             Self::Unready => "handing over: this member is not ready",
             Self::Conflict => "another holder is heard and stays by preference",
+            Self::Strange => {
+                "one with another configuration holds too; letting go, for only one may"
+            }
+            Self::Unable => {
+                "this member can't serve and hears nobody who could: it may be the one that is cut off"
+            }
             Self::KernelRefused => "the kernel refused the lease",
             Self::Unhealthy => "unhealthy, and the group releases then",
             Self::Muted => "the kernel confirmed the release",

@@ -1,4 +1,4 @@
-//! One group of addresses on one member.
+//! One group of addresses on one member.
 //!
 //! A turn goes: what is over is let go ([`Group::expire`]), what came in is applied, and then
 //! [`Group::settle`] draws every conclusion. All that a conclusion may look at is a [`Seat`].
@@ -9,8 +9,9 @@ use crate::effect::{Effect, Event, ReleaseId, Why};
 use crate::input::{Command, Refusal};
 use crate::lease::Timing;
 use crate::observe::{GroupSnapshot, RoleName};
-use crate::role::{Patience, Role, Yield};
-use crate::session::{Depth, Session};
+use crate::role::{Conflict, Eligibility, Patience, Role, Yield};
+use crate::session::Session;
+use crate::silence::{Depth, Silence};
 use crate::time::LocalTime;
 use crate::vote::Vote;
 use alloc::vec::Vec;
@@ -23,7 +24,7 @@ pub(crate) struct Group {
     pub(crate) vote: Option<Vote>,
     /// The last release, so that the next one has another number.
     last_release: ReleaseId,
-    pub(crate) eligible: bool,
+    eligibility: Eligibility,
     pub(crate) healthy: bool,
     /// The operator said `standby`.
     pub(crate) standby: bool,
@@ -136,17 +137,11 @@ impl Seat<'_> {
             .any(|b| b.member != self.config.me() && self.config.is_candidate(b.member))
     }
 
-    /// how long there has been no sign of life of the only peer; `Short` where it isn't asked.
-    fn silence(&self) -> Depth {
+    /// the silence of the only peer; none where it isn't asked.
+    pub(crate) fn silence(&self) -> Option<&Silence> {
         match self.config.arbitration() {
-            Arbitration::Majority => Depth::Short,
-            Arbitration::Survivor => self
-                .sessions
-                .iter()
-                .filter_map(|s| s.silence.as_ref())
-                .map(|s| s.depth)
-                .min()
-                .unwrap_or(Depth::Short),
+            Arbitration::Majority => None,
+            Arbitration::Survivor => self.sessions.iter().find_map(|s| s.silence.as_ref()),
         }
     }
 }
@@ -161,7 +156,7 @@ impl Group {
             },
             vote: None,
             last_release: ReleaseId(false),
-            eligible: true,
+            eligibility: Eligibility::Yes,
             healthy: true,
             standby: false,
             gave_away: false,
@@ -170,9 +165,30 @@ impl Group {
         }
     }
 
+    /// Its kernel could serve the group.
+    pub(crate) const fn eligible(&self) -> bool {
+        matches!(
+            self.eligibility,
+            Eligibility::Again { .. } | Eligibility::Yes
+        )
+    }
+
+    /// What its kernel could do has changed, perhaps.
+    pub(crate) fn set_eligible(&mut self, seat: &Seat<'_>, eligible: bool) {
+        self.eligibility = match (eligible, self.eligibility, seat.config.arbitration()) {
+            (false, _, _) => Eligibility::No,
+            (true, Eligibility::No, Arbitration::Survivor) => {
+                let (since, depth) = (seat.now, Depth::Short);
+                Eligibility::Again { since, depth }
+            }
+            (true, Eligibility::No, Arbitration::Majority) => Eligibility::Yes,
+            (true, as_before @ (Eligibility::Again { .. } | Eligibility::Yes), _) => as_before,
+        };
+    }
+
     /// It may take hold as far as its operator and its kernel go.
     const fn available(&self) -> bool {
-        self.eligible && !self.standby && !self.stopping
+        self.eligible() && !self.standby && !self.stopping
     }
 
     /// Two-way with enough members for a majority, itself included.
@@ -289,10 +305,20 @@ impl Group {
         if self.vote.is_some_and(|v| v.until <= now) {
             self.vote = None;
         }
+        self.eligibility.measure(seat.timing(), now);
         match &mut self.role {
             Role::Holder { lease_end, .. } if *lease_end <= now => {
                 self.release(seat, Why::LeaseOver, None, out);
             }
+            Role::Holder { conflict, .. } => match *conflict {
+                // it has not been heard for long.
+                Conflict::Strange { .. }
+                    if seat.silence().is_none_or(|s| s.stranger().is_none()) =>
+                {
+                    *conflict = Conflict::None;
+                }
+                Conflict::None | Conflict::Heard | Conflict::Proven | Conflict::Strange { .. } => {}
+            },
             Role::Releasing { asks_until, .. } if asks_until.is_some_and(|at| at <= now) => {
                 *asks_until = None;
             }
@@ -306,7 +332,7 @@ impl Group {
                     Patience::Resting { until } => Patience::Resting { until },
                 };
             }
-            Role::Witness | Role::Holder { .. } | Role::Releasing { .. } => {}
+            Role::Witness | Role::Releasing { .. } => {}
         }
     }
 
@@ -315,32 +341,12 @@ impl Group {
         &mut self,
         seat: &Seat<'_>,
         from: &Session,
-        news: bool,
+        back: bool,
         out: &mut Vec<Effect>,
     ) {
         self.free_vote(seat, from);
         self.cast_vote(seat, from);
-        let holds = from.says(seat.index).holds;
-        if let Role::Holder { conflict, .. } = &mut self.role {
-            let group = seat.group;
-            if holds && !*conflict {
-                out.push(Effect::Report(Event::Conflict {
-                    group,
-                    peer: from.peer,
-                }));
-            }
-            // A witness, which never holds, tells nothing of the rival.
-            let over = *conflict && !holds && seat.config.is_candidate(from.peer);
-            *conflict = (*conflict || holds) && !over;
-            if over || news {
-                out.push(Effect::Announce { group });
-            }
-            // by static preference one stays; readiness may flip in flight.
-            let survivor = seat.config.arbitration() == Arbitration::Survivor;
-            if holds && survivor && !seat.is_preferred(seat.config.me()) {
-                self.release(seat, Why::Conflict, None, out);
-            }
-        }
+        self.meet(seat, from, back, out);
     }
 
     /// any authentic datagram of the peer ends the presumption.
@@ -370,7 +376,7 @@ impl Group {
 
     /// The kernel could not do what `HoldUntil` said.
     pub(crate) fn refused(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
-        self.eligible = false;
+        self.eligibility = Eligibility::No;
         if self.role.name() == RoleName::Holder {
             self.release(seat, Why::KernelRefused, None, out);
         }
@@ -425,7 +431,9 @@ impl Group {
 
     /// takes hold if it may.
     fn try_to_hold(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
-        if seat.quarantined || !self.available() || self.vote.is_some() {
+        // nor beside a holder whose words don't count.
+        let kept_back = seat.silence().is_some_and(Silence::kept_back);
+        if seat.quarantined || !self.available() || self.vote.is_some() || kept_back {
             return;
         }
         let granted = match self.campaign(seat) {
@@ -440,7 +448,7 @@ impl Group {
             (asked_at, Why::Majority)
         } else if self.presumed_dead && !sick {
             (seat.now, Why::PresumedDead)
-        } else if seat.silence() == Depth::Full && !sick {
+        } else if self.silence(seat) == Depth::Full && !sick {
             (seat.now, Why::PeerSilent)
         } else {
             return;
@@ -450,16 +458,23 @@ impl Group {
             lease_end: seat.timing().lease_end(asked_at),
             yields: None,
             failback_at: None,
-            conflict: false,
+            conflict: Conflict::None,
         };
         self.become_role(seat, role, why, out);
         out.push(Effect::Announce { group: seat.group });
     }
 
+    /// for how long its peer has been silent while it could have been heard. One that can't serve may be
+    /// the one that is cut off.
+    fn silence(&self, seat: &Seat<'_>) -> Depth {
+        let depth = seat.silence().map_or(Depth::Short, |s| s.depth);
+        depth.min(self.eligibility.depth())
+    }
+
     /// a holder that presumes its peer dead renews by what the network already has.
     /// Called after the turn's adverts: Send precedes HoldUntil.
     pub(crate) fn presume(&mut self, seat: &Seat<'_>) {
-        if self.presumed_dead || seat.silence() >= Depth::Half {
+        if self.presumed_dead || self.silence(seat) >= Depth::Half {
             let sent = seat.sessions.iter().filter_map(|s| s.last_sent).max();
             if let Some(sent) = sent {
                 self.extend_lease(seat.timing().lease_end(sent));
@@ -589,6 +604,7 @@ impl Group {
     /// Every later moment at which something in this group changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
         let vote = self.vote.map(|v| v.until);
+        let able = self.eligibility.deadline(timing);
         let (first, second) = match self.role {
             Role::Witness => (None, None),
             Role::Standby { patience } => match patience {
@@ -613,7 +629,7 @@ impl Group {
             }
             Role::Releasing { asks_until, .. } => (asks_until, None),
         };
-        [vote, first, second].into_iter().flatten()
+        [vote, able, first, second].into_iter().flatten()
     }
 
     /// See [`Node::instants`](crate::Node::instants).
@@ -625,6 +641,10 @@ impl Group {
         if let Some(vote) = &mut self.vote {
             visit(vote.member, &mut vote.asked_at);
             visit(me, &mut vote.until);
+        }
+        match &mut self.eligibility {
+            Eligibility::Again { since, .. } => visit(me, since),
+            Eligibility::No | Eligibility::Yes => {}
         }
         self.role.instants(&mut |t| visit(me, t));
     }
@@ -657,7 +677,7 @@ impl Group {
             votes,
             asks: self.campaign(seat) != Campaign::Nobody,
             ready: self.ready(seat),
-            eligible: self.eligible,
+            eligible: self.eligible(),
             healthy: self.healthy,
             yields: self.role.yields().is_some(),
             standby: self.standby,

@@ -1,6 +1,6 @@
 //! what a holder does while it holds: it renews, and hands over if it should and can.
 
-use crate::config::Failback;
+use crate::config::{Arbitration, Failback};
 use crate::effect::{Effect, Event, Why};
 use crate::group::{Group, Seat};
 use crate::input::Refusal;
@@ -29,6 +29,8 @@ impl Group {
                 self.release(seat, Why::Stop, None, out);
             } else if sick {
                 self.release(seat, Why::Unhealthy, None, out);
+            } else if self.is_cut_off(seat) {
+                self.release(seat, Why::Unable, None, out);
             }
             return;
         };
@@ -48,6 +50,11 @@ impl Group {
         } else if yields.why == Why::Stop && seat.timing().bound_until(yields.since) <= now {
             self.release(seat, Why::Stop, None, out); // it had D to answer
         }
+    }
+
+    /// it can't serve, and may itself be the one that nobody hears: it does not go on by what it sends.
+    fn is_cut_off(&self, seat: &Seat<'_>) -> bool {
+        seat.config.arbitration() == Arbitration::Survivor && !self.eligible()
     }
 
     /// since when the preferred candidate, ready, has been asking.
@@ -97,7 +104,7 @@ impl Group {
                 refusal,
             }));
         }
-        if !self.healthy || !self.eligible {
+        if !self.healthy || !self.eligible() {
             return Some(Why::Unready);
         }
         failback_at

@@ -11,6 +11,24 @@
 //!
 //! where H' is the largest of H and the leases of earlier lives on this host. D and Q are
 //! derived here, rounded up, so nobody can configure an unsafe pair.
+//!
+//! Whose is each number? Many are another member's, and are taken from one's own file: so all of them
+//! are digested.
+//!
+//! | in | of | whose |
+//! |---|---|---|
+//! | a lease's end (R-7) | H | the holder's own |
+//! | D: until when a vote is bound (R-4) | H, κ | the holder's, and its kernel's |
+//! | | ρ | both clocks': the holder's may be slow, the voter's fast |
+//! | a holder's own vote, when it stops asking (R-5) | κ | its own kernel's |
+//! | Q (R-9) | H' | whomever this host's earlier lives voted for, and itself |
+//! | | κ, ρ | as in D |
+//! | P: how far apart the words of a living peer are (R-14) | i | the *peer's*: its pace, and how late its turns are before it knows; i/4 for the network |
+//! | S: how long a silent peer may hold (R-14) | H, κ, i | the *peer's*: its lease, its kernel, and how much younger what it sent last is than what arrived |
+//! | what is late, hurry, oversleep (R-13, R-18) | i | its own, and the peer's P and S count on it |
+//! | heard, two-way (R-10) | D | the hearer's own |
+//! | useful (R-7, R-12) | H | the asker's: its own, or the heir's |
+//! | D + Q of silence (R-17) | H, κ, ρ | the peer's |
 
 use crate::time::{LocalTime, Span};
 use core::fmt;
@@ -266,6 +284,13 @@ impl Timing {
     pub fn survive_after(&self) -> Span {
         let held = self.lease.plus(self.slack);
         outlast(held.plus(self.late()), self.drift_ppm)
+    }
+
+    /// beside one that refuses our adverts as we do its, and comes first in the order of R-15, a
+    /// standby waits for S and 1.5 i, so that two whose silences began together don't take hold together.
+    #[must_use]
+    pub fn defer_after(&self) -> Span {
+        self.survive_after().plus(self.late())
     }
 
     /// the pace of a sender in a hurry.

@@ -5,6 +5,7 @@
 
 use crate::advert::{Advert, GroupId, Incarnation, MAX_GROUPS, MemberId, Statement};
 use crate::config::{Arbitration, Config};
+use crate::conflict::Strange;
 use crate::effect::{Effect, Event};
 use crate::group::{Group, Seat, Stance};
 use crate::input::{Command, Input};
@@ -164,7 +165,7 @@ impl Node {
                 self.one_group(config, now, group, |g, seat| g.refused(seat, out));
             }
             Input::Eligible { group, eligible } => {
-                self.one_group(config, now, group, |g, _| g.eligible = eligible);
+                self.one_group(config, now, group, |g, seat| g.set_eligible(seat, eligible));
             }
             Input::Health { group, healthy } => {
                 self.one_group(config, now, group, |g, _| g.healthy = healthy);
@@ -194,15 +195,12 @@ impl Node {
         if advert.cluster != config.cluster() {
             return Err(Reject::WrongCluster);
         }
-        if advert.from == config.me() || advert.to != config.me() {
-            return Err(Reject::NotToMe);
-        }
-        if config.member(advert.from).is_none() {
-            return Err(Reject::UnknownMember);
-        }
-        if advert.config != config.digest() {
-            let (from, digest) = (advert.from, advert.config);
-            return Err(Reject::OtherConfig { from, digest });
+        if let Some(reject) = not_for_us(config, advert) {
+            // our own, reflected, is no word of anybody.
+            if advert.incarnation != self.incarnation {
+                self.strange(config, now, advert, out);
+            }
+            return Err(reject);
         }
         if advert.groups.len() != self.groups.len() {
             return Err(Reject::Malformed);
@@ -232,6 +230,39 @@ impl Node {
             }
         });
         Ok(())
+    }
+
+    /// what is refused for what its sender takes for granted is no word, and no silence either: with
+    /// two members it keeps a standby back, settles who lets go, and is a sign of life.
+    fn strange(&mut self, config: &Config, now: LocalTime, advert: &Advert, out: &mut Vec<Effect>) {
+        // Both can tell this order, whatever their files say of numbers and preference.
+        let ours = (config.me(), config.digest().0, self.incarnation);
+        let fresh = |echo: LocalTime| echo <= now && config.timing().bound_until(echo) > now;
+        let mut word = Strange {
+            holds: advert.holds_any(),
+            first: (advert.from, advert.config.0, advert.incarnation) < ours,
+            proven: advert.to_incarnation == Some(self.incarnation)
+                && advert.echo.is_some_and(fresh),
+            back: false,
+        };
+        let mut news = false;
+        for silence in self.sessions.iter_mut().filter_map(|s| s.silence.as_mut()) {
+            if silence.is_news(advert) {
+                news = true;
+                word.back = silence.stranger().is_none();
+                silence.strange(config, now, advert, word.first);
+            }
+        }
+        if !news {
+            return;
+        }
+        let survivor = config.arbitration() == Arbitration::Survivor;
+        self.each_group(config, now, |group, seat| {
+            group.presume_alive();
+            if survivor {
+                group.meet_stranger(seat, word, out);
+            }
+        });
     }
 
     /// adverts to everybody when something changed that others should know at once; else to
@@ -286,7 +317,7 @@ impl Node {
     /// The full statement of this node's state to one peer.
     fn advert(&self, config: &Config, now: LocalTime, to: MemberId) -> Option<Advert> {
         let session = self.sessions.iter().find(|s| s.peer == to)?;
-        let life = session.life.as_ref();
+        let heard = session.latest();
         let groups: ArrayVec<Statement, MAX_GROUPS> = self
             .seats(config, now)
             .map(|(group, seat)| group.statement(&seat, to))
@@ -297,10 +328,12 @@ impl Node {
             from: config.me(),
             to,
             incarnation: self.incarnation,
-            to_incarnation: life.map(|l| l.incarnation),
+            to_incarnation: heard.map(|(life, ..)| life),
             sent_at: now,
-            echo: life.map(|l| l.sent_at),
-            echo_age: life.map(|l| now.since(l.arrived)).unwrap_or_default(),
+            echo: heard.map(|(_, sent_at, _)| sent_at),
+            echo_age: heard
+                .map(|(.., arrived)| now.since(arrived))
+                .unwrap_or_default(),
             quarantined: self.quarantine_until.is_some(),
             groups,
         })
@@ -402,5 +435,20 @@ impl Node {
     #[must_use]
     pub fn stopped(&self) -> bool {
         self.groups.iter().all(Group::stopped)
+    }
+}
+
+/// why an advert of our cluster is not one that this member may act on. The numbers in it mean
+/// something only under our configuration.
+fn not_for_us(config: &Config, advert: &Advert) -> Option<Reject> {
+    let (from, digest) = (advert.from, advert.config);
+    if digest != config.digest() {
+        Some(Reject::OtherConfig { from, digest })
+    } else if from == config.me() || advert.to != config.me() {
+        Some(Reject::NotToMe)
+    } else if config.member(from).is_none() {
+        Some(Reject::UnknownMember)
+    } else {
+        None
     }
 }

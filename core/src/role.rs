@@ -2,7 +2,9 @@
 
 use crate::advert::MemberId;
 use crate::effect::{ReleaseId, Why};
+use crate::lease::Timing;
 use crate::observe::RoleName;
+use crate::silence::Depth;
 use crate::time::LocalTime;
 
 /// A role carries what only it needs; whatever is not in it can't be stale.
@@ -29,7 +31,7 @@ pub(crate) enum Role {
         /// when the preferred candidate will have asked for long enough.
         failback_at: Option<LocalTime>,
         /// another holder is heard.
-        conflict: bool,
+        conflict: Conflict,
     },
     /// has let go; the kernel has not confirmed it yet.
     Releasing {
@@ -49,6 +51,82 @@ pub(crate) struct Yield {
     pub(crate) why: Why,
     /// An ask that echoes an advert from before this does not count as an answer to it.
     pub(crate) since: LocalTime,
+}
+
+/// what a holder hears of another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub(crate) enum Conflict {
+    /// Nothing.
+    None,
+    /// It says that it holds, or did when it said so.
+    Heard,
+    /// It says so, and has lately accepted an advert of ours: an alarm.
+    Proven,
+    /// One under another configuration says so, since then: an alarm.
+    Strange { since: LocalTime },
+}
+
+/// Whether the kernel could serve the group at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub(crate) enum Eligibility {
+    /// It could not.
+    No,
+    /// it can again, since then; what was silent before may have been cut off by what kept us from it.
+    Again {
+        since: LocalTime,
+        /// How long that is.
+        depth: Depth,
+    },
+    /// It could, for long enough.
+    Yes,
+}
+
+impl Eligibility {
+    /// How deep a silence may be taken for, however long it is.
+    pub(crate) const fn depth(self) -> Depth {
+        match self {
+            Self::No => Depth::Short,
+            Self::Again { depth, .. } => depth,
+            Self::Yes => Depth::Full,
+        }
+    }
+
+    /// It could for longer by now.
+    pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime) {
+        if let Self::Again { since, .. } = *self {
+            let span = now.since(since);
+            *self = if span >= timing.survive_after() {
+                Self::Yes
+            } else if span >= timing.presume_after() {
+                let depth = Depth::Half;
+                Self::Again { since, depth }
+            } else {
+                let depth = Depth::Short;
+                Self::Again { since, depth }
+            };
+        }
+    }
+
+    /// When that changes by itself.
+    pub(crate) fn deadline(self, timing: &Timing) -> Option<LocalTime> {
+        match self {
+            Self::Again { since, depth } => match depth {
+                Depth::Short => Some(since.plus(timing.presume_after())),
+                Depth::Half | Depth::Full => Some(since.plus(timing.survive_after())),
+            },
+            Self::No | Self::Yes => None,
+        }
+    }
 }
 
 /// a candidate that asks in vain while another collects votes must get out of its way.
@@ -133,9 +211,13 @@ impl Role {
                 lease_end,
                 yields,
                 failback_at,
-                conflict: _,
+                conflict,
             } => {
                 visit(lease_end);
+                match conflict {
+                    Conflict::Strange { since } => visit(since),
+                    Conflict::None | Conflict::Heard | Conflict::Proven => {}
+                }
                 yields.iter_mut().for_each(|y| visit(&mut y.since));
                 failback_at.iter_mut().for_each(visit);
             }

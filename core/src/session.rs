@@ -7,8 +7,13 @@ use crate::advert::{Advert, Incarnation, MemberId, Statement};
 use crate::config::Config;
 use crate::lease::Timing;
 use crate::reject::Reject;
+use crate::silence::Silence;
 use crate::time::LocalTime;
 use alloc::vec::Vec;
+use arrayvec::ArrayVec;
+
+/// How many lives of a peer that are not talked with are remembered.
+pub(crate) const REMEMBERED: usize = 8;
 
 /// One peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -27,8 +32,10 @@ pub(crate) struct Session {
     owed: bool,
     knock: Option<Knock>,
     knock_answered: Option<LocalTime>,
-    /// Seeds the choice among waiting knocks; moves only when there are several.
+    /// Ranks lives that knock; moves only when several did.
     dice: u64,
+    /// the latest lives that were adopted and replaced: they are dead.
+    left: ArrayVec<Incarnation, REMEMBERED>,
     /// how long there has been no sign of life at all. Kept where two members are all.
     pub(crate) silence: Option<Silence>,
 }
@@ -56,34 +63,10 @@ pub(crate) struct Life {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Knock {
     incarnation: Incarnation,
-    /// How many have knocked since the last answer.
-    waiting: u64,
-}
-
-/// Waking time without any authentic datagram of the peer.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Silence {
-    pub(crate) since: LocalTime,
-    pub(crate) depth: Depth,
-    /// The newest knock: a repetition of it is no sign of life.
-    knocked: Option<(Incarnation, LocalTime)>,
-}
-
-/// How deep a silence is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[cfg_attr(
-    feature = "serde",
-    derive(serde::Serialize, serde::Deserialize),
-    serde(rename_all = "snake_case")
-)]
-pub(crate) enum Depth {
-    /// Less than 2.5 i.
-    Short,
-    /// At least 2.5 i: a holder may renew by what it sent.
-    Half,
-    /// At least D + 1.5 i (and drift): a standby may take hold.
-    Full,
+    /// It named our life: no recording from before our start does.
+    names_ours: bool,
+    /// Other lives have knocked as well since the last answer.
+    contested: bool,
 }
 
 /// What an accepted advert changed in the session.
@@ -110,11 +93,8 @@ impl Session {
             knock: None,
             knock_answered: None,
             dice: seed.0 ^ u64::from(peer.0),
-            silence: two_alone.then_some(Silence {
-                since: now,
-                depth: Depth::Short,
-                knocked: None,
-            }),
+            left: ArrayVec::new(),
+            silence: two_alone.then(|| Silence::new(now)),
         }
     }
 
@@ -145,6 +125,18 @@ impl Session {
             .is_some_and(|l| l.heard && l.echo.is_some())
     }
 
+    /// Whom an advert names, and the latest word of it: when it was sent, and when it arrived. R-15: while
+    /// nobody else is heard a stranger is told that it is heard, though it won't listen.
+    pub(crate) fn latest(&self) -> Option<(Incarnation, LocalTime, LocalTime)> {
+        let stranger = self.silence.as_ref().and_then(Silence::stranger);
+        match (&self.life, stranger) {
+            (Some(l), None) => Some((l.incarnation, l.sent_at, l.arrived)),
+            (Some(l), Some(_)) if l.heard => Some((l.incarnation, l.sent_at, l.arrived)),
+            (_, Some(s)) => Some((s.life, s.sent_at, s.arrived)),
+            (None, None) => None,
+        }
+    }
+
     /// accepts the advert, or says why not. An advert that isn't accepted leaves nothing
     /// but a knock waiting for its answer and, with two members, a sign of life.
     pub(crate) fn receive(
@@ -154,7 +146,16 @@ impl Session {
         now: LocalTime,
         advert: &Advert,
     ) -> Result<Accepted, Reject> {
-        if advert.to_incarnation != Some(mine) {
+        let names_ours = advert.to_incarnation == Some(mine);
+        if self.left.contains(&advert.incarnation) {
+            // it is dead: a straggler or a replay, no knock and no sign of life.
+            return Err(if names_ours {
+                Reject::OldLife
+            } else {
+                Reject::Knock
+            });
+        }
+        if !names_ours {
             // A life that we talk with may not know ours: it named us only to answer our knock.
             // What it said before its latest accepted advert is late, the rest a sign of life.
             match &self.life {
@@ -164,7 +165,7 @@ impl Session {
                     }
                 }
                 Some(_) | None => {
-                    self.knocked(advert.incarnation);
+                    self.knocked(advert.incarnation, names_ours);
                     self.stir_by_knock(now, advert);
                 }
             }
@@ -189,11 +190,17 @@ impl Session {
             // can be younger than that one. (An echo that is D old proves nothing any more.)
             Some(l) if echo.is_some_and(|e| e > l.adopted_at) => Accepted::Met,
             Some(_) => {
-                self.knocked(advert.incarnation);
+                self.knocked(advert.incarnation, names_ours);
                 self.stir_by_knock(now, advert);
                 return Err(Reject::OldLife);
             }
         };
+        if let (Accepted::Met, Some(l)) = (accepted, &self.life) {
+            if self.left.is_full() {
+                self.left.remove(0);
+            }
+            self.left.push(l.incarnation);
+        }
         let adopted_at = match (&self.life, accepted) {
             (Some(l), Accepted::News | Accepted::Back) => l.adopted_at,
             (None, _) | (Some(_), Accepted::Met) => now,
@@ -219,39 +226,42 @@ impl Session {
     /// Any sign of life ends a silence.
     pub(crate) fn stir(&mut self, now: LocalTime) {
         if let Some(s) = &mut self.silence {
-            s.since = now;
-            s.depth = Depth::Short;
+            s.stir(now);
         }
     }
 
     /// A knock is a sign of life unless it is a repetition: a peer that doesn't know our new life
     /// yet, or whose new life we don't know, is alive all the same.
     fn stir_by_knock(&mut self, now: LocalTime, advert: &Advert) {
-        let Some(s) = &mut self.silence else { return };
-        let repeated = s
-            .knocked
-            .is_some_and(|(life, at)| life == advert.incarnation && advert.sent_at <= at);
-        if !repeated {
-            s.knocked = Some((advert.incarnation, advert.sent_at));
-            self.stir(now);
+        if let Some(s) = &mut self.silence
+            && s.is_news(advert)
+        {
+            s.stir(now);
         }
     }
 
-    /// keeps one of all that knock, each as likely as the others, however many there are.
-    fn knocked(&mut self, incarnation: Incarnation) {
-        let Some(knock) = &mut self.knock else {
-            self.knock = Some(Knock {
-                incarnation,
-                waiting: 1,
-            });
+    /// keeps one of all lives that knock, each as likely as the others, however many there are and
+    /// however often they knock: the one of the least rank. One that names our life goes first.
+    fn knocked(&mut self, incarnation: Incarnation, names_ours: bool) {
+        let dice = self.dice;
+        let rank = |life: Incarnation| splitmix(dice ^ life.0);
+        let knock = self.knock.get_or_insert(Knock {
+            incarnation,
+            names_ours,
+            contested: false,
+        });
+        if knock.incarnation == incarnation {
+            knock.names_ours |= names_ours;
             return;
+        }
+        knock.contested = true;
+        let goes_first = match (names_ours, knock.names_ours) {
+            (true, false) => true,
+            (false, true) => false,
+            (true, true) | (false, false) => rank(incarnation) < rank(knock.incarnation),
         };
-        knock.waiting = knock.waiting.saturating_add(1);
-        if knock.incarnation != incarnation {
-            self.dice = splitmix(self.dice);
-            if self.dice.checked_rem(knock.waiting) == Some(0) {
-                knock.incarnation = incarnation;
-            }
+        if goes_first {
+            (knock.incarnation, knock.names_ours) = (incarnation, names_ours);
         }
     }
 
@@ -262,6 +272,9 @@ impl Session {
         }
         let knock = self.knock.take()?;
         self.knock_answered = Some(now);
+        if knock.contested {
+            self.dice = splitmix(self.dice);
+        }
         Some(knock.incarnation)
     }
 
@@ -274,14 +287,7 @@ impl Session {
             self.knock_answered = None;
         }
         if let Some(s) = &mut self.silence {
-            let span = now.since(s.since);
-            s.depth = if span >= timing.survive_after() {
-                Depth::Full
-            } else if span >= timing.presume_after() {
-                Depth::Half
-            } else {
-                Depth::Short
-            };
+            s.measure(timing, now);
         }
         let Some(life) = &mut self.life else {
             return false;
@@ -366,14 +372,13 @@ impl Session {
             .filter(|l| l.heard)
             .map(|l| timing.bound_until(l.arrived));
         let echo = life.and_then(|l| l.echo).map(|e| timing.bound_until(e));
-        let silence = self.silence.as_ref().and_then(|s| match s.depth {
-            Depth::Short => Some(s.since.plus(timing.presume_after())),
-            Depth::Half => Some(s.since.plus(timing.survive_after())),
-            Depth::Full => None,
-        });
         let answered = self.knock_answered.map(|at| at.plus(timing.interval()));
         let due = self.send_due(timing, me, mine);
-        [heard, echo, silence, answered, due].into_iter().flatten()
+        let silence = self.silence.iter().flat_map(|s| s.deadlines(timing));
+        [heard, echo, answered, due]
+            .into_iter()
+            .flatten()
+            .chain(silence)
     }
 }
 
@@ -394,10 +399,7 @@ impl Session {
             visit(ballot.member, &mut ballot.asked_at);
         }
         if let Some(silence) = &mut self.silence {
-            visit(me, &mut silence.since);
-            if let Some((_, sent_at)) = &mut silence.knocked {
-                visit(self.peer, sent_at);
-            }
+            silence.instants(me, self.peer, visit);
         }
         let asked = self.asked.iter_mut().flatten();
         let own = asked

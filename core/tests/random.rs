@@ -295,9 +295,14 @@ fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
 }
 
 /// `survivor` under every fault: two are possible while messages don't get through, but after the
-/// heal there is exactly one again.
-fn survivor(seed: u64) {
+/// heal there is exactly one again. So there is if their files differ, and each prefers itself.
+fn survivor(seed: u64, files_differ: bool) {
     let mut w = World::new(&spec(2, SURVIVOR), seed);
+    if files_differ {
+        let mut file = spec(2, SURVIVOR);
+        file.groups[0].preferred = "b".into();
+        w.members[B].config = file.prove("b").unwrap();
+    }
     w.check_two = false;
     drift(&mut w);
     w.start_all();
@@ -351,8 +356,8 @@ proptest! {
     }
 
     #[test]
-    fn survivor_heals(seed in any::<u64>()) {
-        survivor(seed);
+    fn survivor_heals(seed in any::<u64>(), files_differ in any::<bool>()) {
+        survivor(seed, files_differ);
     }
 }
 
@@ -369,7 +374,7 @@ fn what_was_found_stays_found() {
         survivor_cut_one_way(seed, cut);
     }
     for seed in [12544046313568559937, 10182266406556354750] {
-        survivor(seed);
+        survivor(seed, false);
     }
 }
 

@@ -25,6 +25,11 @@ pub struct Link {
     pub ethernet: bool,
     /// Why it can't serve an address now, if it can't.
     pub fault: Option<&'static str>,
+    /// Whether what arrives is another interface's, such as a bridge's or a bond's, of which this is
+    /// a part.
+    pub part: bool,
+    /// The XDP program that sees frames before anybody else does, if there is one.
+    pub xdp: Option<u32>,
 }
 
 impl Link {
@@ -46,8 +51,8 @@ pub struct Assigned {
     pub peer: Option<IpAddr>,
     /// Its prefix length.
     pub length: u8,
-    /// The kernel will remove it by itself.
-    pub limited: bool,
+    /// For how many seconds more it is there, if not for ever.
+    pub lifetime: Option<u32>,
     /// Who put it there, if that says so: `IFA_PROTO`.
     pub origin: u8,
     flags: u32,
@@ -63,7 +68,17 @@ impl Assigned {
             true => self.origin == ORIGIN,
             false => interfaces.contains(&self.index),
         };
-        marked && self.limited && self.peer.is_none() && self.length == full(self.address)
+        marked
+            && self.lifetime.is_some()
+            && self.peer.is_none()
+            && self.length == full(self.address)
+    }
+
+    /// Whether it surely is: nobody gives an address such a short life as we do.
+    #[must_use]
+    pub fn is_surely_ours(&self) -> bool {
+        const LONGEST: u32 = 60;
+        self.is_ours(&[self.index]) && self.lifetime.is_some_and(|s| s <= LONGEST)
     }
 
     /// Whether it can be used: a new IPv6 address can't until nobody else was found to have it.
@@ -125,6 +140,11 @@ fn has_origins() -> bool {
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_XDP: u16 = 43;
+const IFLA_XDP_ATTACHED: u16 = 2;
+const IFLA_XDP_PROG_ID: u16 = 4;
 const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;
 const IFA_ADDRESS: u16 = 1;
@@ -173,7 +193,19 @@ fn link(message: &[u8]) -> Option<Link> {
         mac: mac.try_into().unwrap_or_default(),
         ethernet: kind == libc::ARPHRD_ETHER,
         fault,
+        part: netlink::attribute(attributes, IFLA_LINKINFO)
+            .and_then(|info| netlink::attribute(info, IFLA_INFO_SLAVE_KIND))
+            // What is in a VRF has addresses of its own.
+            .is_some_and(|kind| netlink::text(kind) != "vrf"),
+        xdp: netlink::attribute(attributes, IFLA_XDP).and_then(xdp),
     })
+}
+
+/// The number of the XDP program, or 0 where there are several.
+fn xdp(attributes: &[u8]) -> Option<u32> {
+    let attached = netlink::attribute(attributes, IFLA_XDP_ATTACHED)?;
+    let id = || netlink::u32_at(netlink::attribute(attributes, IFLA_XDP_PROG_ID)?, 0);
+    (attached.first() != Some(&0)).then(|| id().unwrap_or(0))
 }
 
 /// All addresses of all interfaces.
@@ -212,8 +244,8 @@ fn assigned(message: &[u8]) -> Option<Assigned> {
         address: local,
         peer: far.filter(|far| *far != local),
         length,
-        limited: (attribute(IFA_CACHEINFO).and_then(|info| netlink::u32_at(info, 4)))
-            .is_some_and(|valid| valid != FOREVER),
+        lifetime: (attribute(IFA_CACHEINFO).and_then(|info| netlink::u32_at(info, 4)))
+            .filter(|valid| *valid != FOREVER),
         origin: attribute(IFA_PROTO)
             .and_then(|o| o.first().copied())
             .unwrap_or(0),

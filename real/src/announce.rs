@@ -26,35 +26,64 @@ const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
 
 const ETHERNET: usize = 14;
 const ICMPV6: u8 = 58;
+const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 
 /// When to announce: a burst, for frames get lost and switches are slow, then every 30 s, for
 /// somebody's table may have been wrong since.
 #[derive(Clone, Copy, Debug)]
 pub struct Schedule {
+    first: LocalTime,
     began: LocalTime,
+    at: &'static [u64],
     sent: usize,
 }
 
 impl Schedule {
-    const BURST: [u64; 6] = [0, 50, 200, 1_000, 2_000, 5_000];
+    const BURST: [u64; 10] = [
+        0, 50, 200, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 60_000,
+    ];
+    /// Against a stranger, who may answer each: RFC 5227 asks for 10 s between two.
+    const DEFENCE: [u64; 5] = [0, 10_000, 20_000, 40_000, 60_000];
     const REPEAT: u64 = 30_000;
 
     /// A schedule whose first announcement is due now.
     #[must_use]
     pub const fn starting(now: LocalTime) -> Self {
         Self {
+            first: now,
             began: now,
+            at: &Self::BURST,
             sent: 0,
         }
+    }
+
+    /// The same once more from the beginning, or the one against a stranger.
+    #[must_use]
+    pub const fn again(self, now: LocalTime, contested: bool) -> Self {
+        Self {
+            first: self.first,
+            at: if contested {
+                &Self::DEFENCE
+            } else {
+                &Self::BURST
+            },
+            ..Self::starting(now)
+        }
+    }
+
+    /// When the very first announcement was due.
+    #[must_use]
+    pub const fn since(&self) -> LocalTime {
+        self.first
     }
 
     /// When the next announcement is due.
     #[must_use]
     pub fn next(&self) -> LocalTime {
-        let last = Self::BURST.len() - 1;
+        let last = self.at.len() - 1;
         let repeats = u64::try_from(self.sent.saturating_sub(last)).unwrap_or(0);
-        let offset = Self::BURST[self.sent.min(last)] + Self::REPEAT * repeats;
+        let offset = self.at[self.sent.min(last)] + Self::REPEAT * repeats;
         self.began.plus(Span::from_millis(offset))
     }
 
@@ -82,7 +111,10 @@ pub struct Claim {
 #[derive(Debug)]
 pub struct Port {
     socket: AsyncFd<Socket>,
+    name: String,
     mac: Mac,
+    /// The host's own address there, to ask for IPv6 addresses from.
+    own: Option<Ipv6Addr>,
 }
 
 impl Port {
@@ -103,7 +135,9 @@ impl Port {
         let socket = open().doing(|| format!("opening a packet socket on {}", link.name))?;
         Ok(Self {
             socket,
+            name: link.name.clone(),
             mac: link.mac,
+            own: None,
         })
     }
 
@@ -113,9 +147,36 @@ impl Port {
         self.mac
     }
 
-    /// The interface was given another hardware address.
-    pub const fn set_mac(&mut self, mac: Mac) {
-        self.mac = mac;
+    /// The interface's hardware address, as the kernel has it now; says whether it is another one.
+    #[must_use]
+    pub fn set_mac(&mut self, mac: Mac) -> bool {
+        std::mem::replace(&mut self.mac, mac) != mac
+    }
+
+    /// The host's own link-local address there.
+    pub const fn ask_from(&mut self, own: Ipv6Addr) {
+        self.own = Some(own);
+    }
+
+    /// Asks who else has an address: whoever does, answers to us alone, and that is a claim. (An IPv6
+    /// question that names no sender would be answered to everybody: it is not put.)
+    ///
+    /// # Errors
+    /// When the question could not be sent.
+    pub fn ask(&self, address: IpAddr) -> io::Result<()> {
+        let frame = match (address, self.own) {
+            (IpAddr::V4(a), _) => probe(self.mac, a),
+            (IpAddr::V6(a), Some(own)) => solicitation(self.mac, own, a),
+            (IpAddr::V6(_), None) => return Ok(()),
+        };
+        self.socket.get_ref().send(&frame).map(drop)
+    }
+
+    /// Whether this host routes IPv6 here. If that can't be told, yes: only a router that is called a host
+    /// does harm, for its clients delete their routes through it.
+    fn routes(&self) -> bool {
+        let path = format!("/proc/sys/net/ipv6/conf/{}/forwarding", self.name);
+        std::fs::read_to_string(path).map_or(true, |text| text.trim() != "0")
     }
 
     /// Announces an address once.
@@ -130,7 +191,7 @@ impl Port {
                 // With our own address as its target: Linux ignores a zero one while fresh.
                 send(&gratuitous(self.mac, a, 2, self.mac))
             }
-            IpAddr::V6(a) => send(&unsolicited(self.mac, a)),
+            IpAddr::V6(a) => send(&unsolicited(self.mac, a, self.routes())),
         }
     }
 
@@ -285,27 +346,54 @@ fn gratuitous(mac: Mac, address: Ipv4Addr, operation: u8, target: Mac) -> Vec<u8
     frame
 }
 
+/// An ARP request from no address yet, which nobody remembers (RFC 5227).
+fn probe(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
+    let mut frame = gratuitous(mac, address, 1, [0; 6]);
+    frame[ETHERNET + 14..ETHERNET + 18].fill(0);
+    frame
+}
+
 /// An unsolicited neighbour advertisement to all nodes, which overrides what they knew.
-fn unsolicited(mac: Mac, address: Ipv6Addr) -> Vec<u8> {
+fn unsolicited(mac: Mac, address: Ipv6Addr, router: bool) -> Vec<u8> {
     const OVERRIDE: u8 = 0x20;
+    const ROUTER: u8 = 0x80;
     const TARGET_LINK_LAYER: [u8; 2] = [2, 1]; // the option's kind; its length in 8 bytes
-    let mut message = vec![ADVERTISEMENT, 0, 0, 0, OVERRIDE, 0, 0, 0];
+    let flags = OVERRIDE | if router { ROUTER } else { 0 };
+    let mut message = vec![ADVERTISEMENT, 0, 0, 0, flags, 0, 0, 0];
     message.extend_from_slice(&address.octets());
     message.extend_from_slice(&TARGET_LINK_LAYER);
     message.extend_from_slice(&mac);
-    let length = u8::try_from(message.len()).unwrap_or(0);
+    icmpv6((mac, address), (ALL_NODES_MAC, ALL_NODES), message)
+}
 
-    let mut pseudo = address.octets().to_vec();
-    pseudo.extend_from_slice(&ALL_NODES.octets());
+/// A neighbour solicitation.
+fn solicitation(mac: Mac, own: Ipv6Addr, address: Ipv6Addr) -> Vec<u8> {
+    const SOURCE_LINK_LAYER: [u8; 2] = [1, 1];
+    let mut message = vec![SOLICITATION, 0, 0, 0, 0, 0, 0, 0];
+    message.extend_from_slice(&address.octets());
+    message.extend_from_slice(&SOURCE_LINK_LAYER);
+    message.extend_from_slice(&mac);
+    // The group in which all listen whose address ends like this.
+    let [.., a, b, c] = address.octets();
+    let (high, low) = (u16::from_be_bytes([0xff, a]), u16::from_be_bytes([b, c]));
+    let group = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 1, high, low);
+    icmpv6((mac, own), ([0x33, 0x33, 0xff, a, b, c], group), message)
+}
+
+/// A frame with an ICMPv6 message, whose checksum is filled in.
+fn icmpv6(from: (Mac, Ipv6Addr), to: (Mac, Ipv6Addr), mut message: Vec<u8>) -> Vec<u8> {
+    let length = u8::try_from(message.len()).unwrap_or(0);
+    let mut pseudo = from.1.octets().to_vec();
+    pseudo.extend_from_slice(&to.1.octets());
     pseudo.extend_from_slice(&[0, 0, 0, length, 0, 0, 0, ICMPV6]);
     pseudo.extend_from_slice(&message);
     message[2..4].copy_from_slice(&checksum(&pseudo).to_be_bytes());
 
     let mut frame = Vec::with_capacity(ETHERNET + 40 + message.len());
-    ethernet(&mut frame, ALL_NODES_MAC, mac, libc::ETH_P_IPV6);
+    ethernet(&mut frame, to.0, from.0, libc::ETH_P_IPV6);
     frame.extend_from_slice(&[0x60, 0, 0, 0, 0, length, ICMPV6, 255]);
-    frame.extend_from_slice(&address.octets());
-    frame.extend_from_slice(&ALL_NODES.octets());
+    frame.extend_from_slice(&from.1.octets());
+    frame.extend_from_slice(&to.1.octets());
     frame.extend_from_slice(&message);
     frame
 }
@@ -338,14 +426,59 @@ mod tests {
         }
         assert_eq!(
             sent,
-            [0, 50, 200, 1_000, 2_000, 5_000, 35_000, 65_000, 95_000]
+            [
+                0, 50, 200, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 60_000, 90_000
+            ]
         );
+    }
+
+    #[test]
+    fn against_a_stranger_no_two_within_10_s() {
+        let at = |ms: u64| LocalTime::from_nanos(0).plus(Span::from_millis(ms));
+        let mut schedule = Schedule::starting(at(0));
+        let mut sent = Vec::new();
+        for ms in 0..60_000 {
+            if ms % 10_000 == 3_000 {
+                schedule = schedule.again(at(ms), true); // it was heard again
+            }
+            if schedule.due(at(ms)) {
+                sent.push(ms);
+            }
+        }
+        let from = sent.iter().position(|ms| *ms == 3_000).expect("at once");
+        assert_eq!(
+            sent[from..],
+            [3_000, 13_000, 23_000, 33_000, 43_000, 53_000]
+        );
+        assert_eq!(schedule.since(), at(0));
+    }
+
+    #[test]
+    fn a_router_says_that_it_is_one() {
+        let address: Ipv6Addr = "2001:db8::1".parse().expect("an address");
+        let flags = |router| unsolicited([2, 0, 0, 0, 0, 1], address, router)[ETHERNET + 40 + 4];
+        assert_eq!((flags(true), flags(false)), (0xa0, 0x20));
+    }
+
+    #[test]
+    fn a_question_adds_up_and_claims_nothing() {
+        let (own, address) = ("fe80::1".parse(), "2001:db8::12:3456".parse());
+        let (own, address): (Ipv6Addr, Ipv6Addr) = (own.expect("one"), address.expect("one"));
+        let frame = solicitation([2, 0, 0, 0, 0, 1], own, address);
+        assert_eq!(frame[..6], [0x33, 0x33, 0xff, 0x12, 0x34, 0x56]);
+        let mut pseudo = frame[22..54].to_vec();
+        pseudo.extend_from_slice(&[0, 0, 0, 32, 0, 0, 0, ICMPV6]);
+        pseudo.extend_from_slice(&frame[54..]);
+        assert_eq!(checksum(&pseudo), 0);
+        let frame = probe([2, 0, 0, 0, 0, 1], Ipv4Addr::new(192, 0, 2, 1));
+        let claim = claim(&frame).expect("it is ARP");
+        assert_eq!(claim.address, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     }
 
     #[test]
     fn an_advertisement_adds_up() {
         let address: Ipv6Addr = "2001:db8::1".parse().expect("an address");
-        let frame = unsolicited([2, 0, 0, 0, 0, 1], address);
+        let frame = unsolicited([2, 0, 0, 0, 0, 1], address, false);
         let mut pseudo = frame[22..54].to_vec();
         pseudo.extend_from_slice(&[0, 0, 0, 32, 0, 0, 0, ICMPV6]);
         pseudo.extend_from_slice(&frame[54..]);

@@ -5,7 +5,7 @@
 
 use crate::config_file::Path;
 use crate::control::{Asked, Reply, Request, groups_meant};
-use crate::metrics::Metrics;
+use crate::metrics::{GuardInForce, Metrics};
 use crate::socket::Refusals;
 use crate::status::{Report, Status, Waiting};
 use crate::telemetry;
@@ -90,6 +90,13 @@ pub enum Happening {
         from: &'static str,
         /// All of them, in words: what, why, and what to do.
         alarms: Vec<String>,
+    },
+    /// Another guard is in force than before.
+    Guard {
+        /// In which cluster.
+        cluster: usize,
+        /// Which.
+        guard: GuardInForce,
     },
     /// An operator asks.
     Asked(Asked),
@@ -277,6 +284,11 @@ impl<S: Shell> Driver<S> {
             } => {
                 if let Some(s) = self.served.get_mut(cluster) {
                     telemetry::report_alarms(s.metrics.alarms(from, alarms));
+                }
+            }
+            Happening::Guard { cluster, guard } => {
+                if let Some(s) = self.served.get_mut(cluster) {
+                    s.metrics.guard = guard;
                 }
             }
             Happening::Asked(Asked { request, reply }) => {

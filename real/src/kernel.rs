@@ -7,24 +7,28 @@
 mod fitness;
 mod holding;
 mod interfaces;
+mod network;
 mod watching;
 
 use crate::address::{self, Link};
 use crate::announce::Schedule;
-use crate::config_file::Path;
-use crate::guard::{Guard, Key, key};
+use crate::config_file::Path as Way;
+use crate::guard::{Guard, Key, Wanted, key};
 pub use crate::guard::{GuardChoice, boottime};
+use crate::metrics::GuardInForce;
 use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Netlink, Watch};
 use fitness::{Fitness, Own, Told};
 use holding::Hold;
 use interfaces::Interface;
+use network::Stranger;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
+use std::path::Path;
 use tokio::io::unix::AsyncFd;
 pub use watching::KernelEvent;
 
@@ -69,8 +73,16 @@ pub struct Kernel {
     own: Own,
     /// Addresses that others have put here, in words.
     strange: Vec<(IpAddr, String)>,
+    /// Who else has an address, on the network.
+    strangers: BTreeMap<IpAddr, Stranger>,
+    /// Which addresses belong to no network, in words.
+    astray: Vec<String>,
+    /// What on this host the gate does not help with, in words.
+    limits: Vec<String>,
     /// What is wrong, and when it was last seen to be: told to the driver.
     alarms: BTreeMap<String, LocalTime>,
+    /// Which guard is in force, as far as told.
+    guard_told: &'static str,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
     pub(crate) neighbours: Neighbours,
@@ -80,7 +92,8 @@ impl Kernel {
     /// Opens the sockets and shuts the gate for all addresses, on all interfaces that are there.
     /// The index of a group is its [`GroupId`]; `instance` tells this member's objects in the
     /// kernel from another cluster's, and must be the same in its next life. `slack` is how late
-    /// the gate may shut, `lease` the longest span that is ever held for. Needs a tokio runtime.
+    /// the gate may shut, `lease` the longest span that is ever held for, `state` a directory that
+    /// outlives the process and not the boot. Needs a tokio runtime.
     ///
     /// # Errors
     /// When the kernel refuses something; a missing interface is no error.
@@ -90,6 +103,7 @@ impl Kernel {
         choice: GuardChoice,
         slack: Span,
         lease: Span,
+        state: &Path,
     ) -> Result<Self, KernelError> {
         let mut route = Netlink::open(libc::NETLINK_ROUTE)?;
         let watch = Watch::route(&[
@@ -109,11 +123,19 @@ impl Kernel {
         holding::refuse_own(&floating, &all, &address::list(&mut route)?)?;
         let keys: Vec<Key> = groups.iter().flat_map(|g| &g.keys).copied().collect();
         let name = format!("onehold-{instance}");
-        let guard = Guard::open(choice, &name, &keys, slack, &mut route, &links, &all)?;
+        let wanted = Wanted {
+            choice,
+            name: &name,
+            keys: &keys,
+            slack,
+            state,
+        };
+        let guard = Guard::open(&wanted, &mut route, &links, &all)?;
         let mut kernel = Self {
             route,
             watch,
             scratch: Vec::with_capacity(1 << 16),
+            guard_told: guard.kind(),
             guard,
             groups,
             interfaces,
@@ -121,6 +143,9 @@ impl Kernel {
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
+            strangers: BTreeMap::new(),
+            astray: Vec::new(),
+            limits: Vec::new(),
             alarms: BTreeMap::new(),
             retry: None,
             neighbours: Neighbours::default(),
@@ -143,24 +168,35 @@ impl Kernel {
         self.guard.shortcoming()
     }
 
-    /// By how much the guard ends every hold before its deadline.
+    /// Both, and by how much it ends a hold before its deadline, at most.
     #[must_use]
-    pub fn ends_early(&self) -> Span {
-        self.guard.ends_early()
+    pub fn guard_in_force(&self) -> GuardInForce {
+        GuardInForce {
+            name: self.guard_name().to_owned(),
+            why_not_better: self.guard_shortcoming().map(str::to_owned),
+            ends_early: self.guard.ends_early(self.lease),
+        }
     }
 
     /// tells the neighbours now, and goes on doing so until the group is released.
     pub fn announce(&mut self, id: GroupId, now: LocalTime) {
+        let contested = self.is_contested(id);
         let group = &mut self.groups[usize::from(id.0)];
         if group.hold.is_some() {
-            group.announcing = Some(Schedule::starting(now));
+            let begin = || Schedule::starting(now);
+            let again = |running: Schedule| running.again(now, contested);
+            group.announcing = Some(group.announcing.map_or_else(begin, again));
         }
         self.wake(now);
     }
 
     /// Keeps the kernel's knowledge of where the peers are, while they are silent.
-    pub fn keep_neighbours(&mut self, paths: impl Iterator<Item = Path>) {
-        self.neighbours = Neighbours::new(paths, boottime());
+    ///
+    /// # Errors
+    /// When the kernel refuses what it takes to do so.
+    pub fn look_after(&mut self, paths: impl Iterator<Item = Way>) -> Result<(), KernelError> {
+        self.neighbours = Neighbours::look_after(paths)?;
+        Ok(())
     }
 
     /// When [`Self::wake`] wants to be called.
@@ -170,8 +206,10 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
-        let own = self.retry.into_iter().chain(self.neighbours.poll_timeout());
-        announcements.chain(own).min()
+        announcements
+            .chain(self.retry)
+            .chain(self.guard.due())
+            .min()
     }
 
     /// Does what is due.
@@ -187,14 +225,14 @@ impl Kernel {
                 for address in &group.addresses {
                     // What could not be sent is sent again; why is told by rtnetlink.
                     let _ = port.announce(*address);
+                    let _ = port.ask(*address);
                 }
             }
         }
-        if self.retry.is_some_and(|retry| retry <= now) {
+        let retry = self.retry.is_some_and(|retry| retry <= now);
+        let stirred = self.guard.due().is_some_and(|due| due <= now) && self.guard.stirred();
+        if retry || stirred {
             self.look();
-        }
-        if let Err(e) = self.neighbours.wake(&mut self.route, now) {
-            tracing::debug!("{e}");
         }
     }
 
@@ -206,8 +244,7 @@ impl Kernel {
         for id in self.ids() {
             self.release(id)?;
         }
-        let links: Vec<Link> = self.links();
-        self.guard.close(&mut self.route, &links)
+        self.guard.close(&mut self.route)
     }
 
     fn ids(&self) -> impl Iterator<Item = GroupId> + use<> {

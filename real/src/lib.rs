@@ -19,6 +19,7 @@ pub mod netlink;
 pub mod notify;
 pub mod orders;
 pub mod pace;
+mod queue;
 mod readiness;
 mod realtime;
 pub mod secret;

@@ -407,9 +407,22 @@ impl Linux {
                 from: "kernel",
                 alarms,
             }),
-            KernelEvent::GateRestored { interface } => {
-                tracing::warn!("{interface}: somebody removed the gate; put back, shut at first");
+            KernelEvent::GuardIs(guard) => {
+                telemetry::report_guard(&guard);
+                self.later
+                    .happened
+                    .push_back(Happening::Guard { cluster: 0, guard });
             }
+            KernelEvent::GateRestored { interface, from } => match from {
+                None => {
+                    tracing::warn!(
+                        "{interface}: somebody removed the gate; put back, shut at first"
+                    );
+                }
+                Some(who) => {
+                    tracing::warn!("{interface}: {who} was asked before the gate; it decides again")
+                }
+            },
             KernelEvent::ForeignClaim {
                 group,
                 address,

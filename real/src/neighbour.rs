@@ -12,12 +12,14 @@
 use crate::announce::Mac;
 use crate::config_file::Path;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
-use onehold_core::time::{LocalTime, Span};
 use std::net::{IpAddr, SocketAddr};
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// How often the entries are looked at: much less than a kernel takes to give one up, and less than a peer
 /// takes to miss us when somebody has deleted it.
-const APART: Span = Span::from_millis(250);
+const APART: Duration = Duration::from_millis(250);
 
 const RTA_DST: u16 = 1;
 const RTA_SRC: u16 = 2;
@@ -43,85 +45,95 @@ pub struct Place {
     pub mac: Mac,
 }
 
-/// The ways to the peers.
+/// The ways to the peers. They are looked after in a thread of its own: to ask for an entry, or to change
+/// it, may mean to wait for a lock of the kernel's, which others hold for long when namespaces come and go.
 #[derive(Debug, Default)]
-pub struct Neighbours {
-    ways: Vec<Way>,
-    at: Option<LocalTime>,
-}
+pub struct Neighbours(Arc<Vec<Way>>);
 
 #[derive(Debug)]
 struct Way {
     path: Path,
-    /// Whether an authentic datagram came over it since the last look, and echoed a fresh one of ours.
-    heard: Option<bool>,
+    /// What was heard over it since the last look.
+    heard: AtomicU8,
     /// Where the peer was when it last heard us.
-    place: Option<Place>,
+    place: Mutex<Option<Place>>,
 }
 
+/// Nothing authentic was heard; it was; and its sender hears us.
+const SILENT: u8 = 0;
+const HEARD: u8 = 1;
+const ECHOED: u8 = 2;
+
 impl Neighbours {
-    /// Watches over these from now on.
-    #[must_use]
-    pub fn new(paths: impl Iterator<Item = Path>, now: LocalTime) -> Self {
+    /// Looks after these from now on, until dropped.
+    ///
+    /// # Errors
+    /// When there is no netlink, or no thread, to be had.
+    pub fn look_after(paths: impl Iterator<Item = Path>) -> Result<Self, KernelError> {
         let way = |path| Way {
             path,
-            heard: None,
-            place: None,
+            heard: AtomicU8::new(SILENT),
+            place: Mutex::new(None),
         };
-        Self {
-            ways: paths.map(way).collect(),
-            at: Some(now),
-        }
+        let neighbours = Self(Arc::new(paths.map(way).collect()));
+        let ways = Arc::downgrade(&neighbours.0);
+        let mut route = Netlink::open(libc::NETLINK_ROUTE)?;
+        let look = move || {
+            while let Some(ways) = ways.upgrade() {
+                ways.iter().for_each(|way| way.look(&mut route));
+                drop(ways);
+                std::thread::sleep(APART);
+            }
+        };
+        let thread = std::thread::Builder::new().name("neighbours".into());
+        thread.spawn(look).doing(|| "starting a thread".into())?;
+        Ok(neighbours)
     }
 
     /// An authentic datagram came over a path; `echoed` says whether the peer hears us.
-    pub fn heard(&mut self, local: SocketAddr, remote: SocketAddr, echoed: bool) {
-        let is = |w: &&mut Way| w.path.local == local && w.path.remote == remote;
-        if let Some(way) = self.ways.iter_mut().find(is) {
-            way.heard = Some(way.heard.unwrap_or(false) || echoed);
+    pub fn heard(&self, local: SocketAddr, remote: SocketAddr, echoed: bool) {
+        let is = |w: &&Way| w.path.local == local && w.path.remote == remote;
+        if let Some(way) = self.0.iter().find(is) {
+            let heard = if echoed { ECHOED } else { HEARD };
+            way.heard.fetch_max(heard, Ordering::Relaxed);
         }
     }
 
     /// Where the peers are, as far as they were heard and hear us.
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        self.ways.iter().filter_map(|w| w.place)
+        self.0.iter().filter_map(Way::place)
+    }
+}
+
+impl Way {
+    fn place(&self) -> Option<Place> {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// When to look again.
-    #[must_use]
-    pub const fn poll_timeout(&self) -> Option<LocalTime> {
-        self.at
-    }
-
-    /// Looks at the entries, if it is time: learns those of peers that hear us, keeps those of silent ones.
-    ///
-    /// # Errors
-    /// The last thing that the kernel refused.
-    pub fn wake(&mut self, route: &mut Netlink, now: LocalTime) -> Result<(), KernelError> {
-        if self.at.is_none_or(|at| now < at) {
-            return Ok(());
-        }
-        self.at = Some(now.plus(APART));
-        let mut result = Ok(());
-        for way in &mut self.ways {
-            let to = way.path.remote.ip();
-            match (way.heard.take(), way.place) {
-                // It is heard, and says that it does not hear us: the kernel may have it wrong.
-                (Some(false), _) | (None, None) => {}
-                (Some(true), _) => {
-                    let index = on_link(route, way.path);
-                    let found = index.and_then(|index| entry(route, index, to));
-                    way.place = found.and_then(Entry::place).or(way.place);
-                }
-                (None, Some(place)) => {
-                    let on_link = on_link(route, way.path) == Some(place.index);
-                    if on_link && is_going(entry(route, place.index, to), place) {
-                        result = result.and(keep(route, to, place));
-                    }
+    /// Learns the entry of a peer that hears us, keeps that of a silent one.
+    fn look(&self, route: &mut Netlink) {
+        let to = self.path.remote.ip();
+        match self.heard.swap(SILENT, Ordering::Relaxed) {
+            SILENT => {
+                let Some(place) = self.place() else { return };
+                let on_link = on_link(route, self.path) == Some(place.index);
+                if on_link
+                    && is_going(entry(route, place.index, to), place)
+                    && let Err(e) = keep(route, to, place)
+                {
+                    tracing::debug!("{e}");
                 }
             }
+            ECHOED => {
+                let index = on_link(route, self.path);
+                let found = index.and_then(|index| entry(route, index, to));
+                if let Some(place) = found.and_then(Entry::place) {
+                    let mut known = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+                    *known = Some(place);
+                }
+            }
+            _ => {} // it is heard, and says that it does not hear us: the kernel may have it wrong
         }
-        result
     }
 }
 
@@ -154,24 +166,43 @@ fn is_going(entry: Option<Entry>, last: Place) -> bool {
 
 /// Behind which interface a peer is without a gateway between; nothing if it is not, or on this host.
 fn on_link(route: &mut Netlink, path: Path) -> Option<u32> {
-    let (from, to) = (path.local.ip(), path.remote.ip());
+    let hop = hop(route, Some(path.local.ip()), path.remote.ip())?;
+    (!hop.here && !hop.gateway).then_some(hop.index)
+}
+
+/// Where the kernel would send something.
+#[derive(Clone, Copy, Debug)]
+pub struct Hop {
+    /// By which interface.
+    pub index: u32,
+    /// To itself.
+    pub here: bool,
+    /// To a gateway.
+    pub gateway: bool,
+}
+
+/// Asks the kernel where it would send something.
+pub fn hop(route: &mut Netlink, from: Option<IpAddr>, to: IpAddr) -> Option<Hop> {
     let bits = if to.is_ipv4() { 32 } else { 128 };
     let mut request = Request::new();
     // struct rtmsg: family, prefix lengths of destination and source, and nothing else.
     let mut fixed = [0; 12];
-    fixed[..3].copy_from_slice(&[family(to), bits, bits]);
+    fixed[..3].copy_from_slice(&[family(to), bits, from.map_or(0, |_| bits)]);
     request.message(libc::RTM_GETROUTE, netlink::NLM_F_ACK, &fixed);
-    request
-        .attr(RTA_DST, &octets(to))
-        .attr(RTA_SRC, &octets(from));
+    request.attr(RTA_DST, &octets(to));
+    if let Some(from) = from {
+        request.attr(RTA_SRC, &octets(from));
+    }
     let mut found = None;
     let asked = route.dump(&mut request, |_, message| {
-        let unicast = message.get(7) == Some(&libc::RTN_UNICAST);
         let attributes = message.get(12..).unwrap_or(&[]);
         let has = |kind| netlink::attribute(attributes, kind);
-        if unicast && has(RTA_GATEWAY).is_none() && has(RTA_VIA).is_none() {
-            found = has(RTA_OIF).and_then(|index| netlink::u32_at(index, 0));
-        }
+        let index = has(RTA_OIF).and_then(|index| netlink::u32_at(index, 0));
+        found = index.map(|index| Hop {
+            index,
+            here: message.get(7) == Some(&libc::RTN_LOCAL),
+            gateway: has(RTA_GATEWAY).is_some() || has(RTA_VIA).is_some(),
+        });
     });
     asked.ok().and(found)
 }

@@ -9,6 +9,7 @@ mod repeats;
 
 use crate::config_file::{LogFormat, LogLevel, LogSection};
 use crate::control::refusal_text;
+use crate::metrics::GuardInForce;
 use format::Text;
 use onehold_core::advert::{ConfigDigest, GroupId, MemberId};
 use onehold_core::config::{Arbitration, Config};
@@ -137,7 +138,12 @@ pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> Line {
             why,
         } => {
             let level = match why {
-                Why::LeaseOver | Why::KernelRefused | Why::Conflict | Why::Unhealthy => Level::WARN,
+                Why::LeaseOver
+                | Why::KernelRefused
+                | Why::Conflict
+                | Why::Strange
+                | Why::Unable
+                | Why::Unhealthy => Level::WARN,
                 Why::Majority
                 | Why::PeerSilent
                 | Why::PresumedDead
@@ -208,6 +214,14 @@ pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> Line {
                 member(peer)
             );
             (level, "conflict", "R-15", Some(id), Some(peer), text)
+        }
+        Event::Strange { group: id } => {
+            let text = format!(
+                "{}: one with another configuration says that it holds too: the later in the order of \
+                 members lets go; make the files equal",
+                group(id)
+            );
+            (Level::ERROR, "strange", "R-15", Some(id), None, text)
         }
         Event::Refused { group: id, refusal } => {
             let rule = match refusal {
@@ -290,6 +304,17 @@ pub fn report_alarms((new, over): (Vec<String>, Vec<String>)) {
     }
     for alarm in over {
         tracing::info!(event = "alarm_over", "over: {alarm}");
+    }
+}
+
+/// Logs which guard is in force.
+pub fn report_guard(guard: &GuardInForce) {
+    match (guard.name.as_str(), &guard.why_not_better) {
+        ("none", _) => tracing::warn!(
+            "guard: none: only this process ends a lease; a frozen or killed one keeps the address (R-8)"
+        ),
+        (name, Some(why)) => tracing::warn!("guard: {name}; no better one: {why}"),
+        (name, None) => tracing::info!("guard: {name}: the kernel ends a lease by itself"),
     }
 }
 

@@ -73,7 +73,6 @@ fn disable_ipv6(yes: bool) {
 }
 
 fn kernel_of(lan: &Lan, guard: GuardChoice, addresses: &[IpAddr]) -> Result<Kernel, String> {
-    let _entered = lan.runtime.enter();
     let prefix = |address: &IpAddr| Prefix {
         address: *address,
         length: 24,
@@ -83,7 +82,7 @@ fn kernel_of(lan: &Lan, guard: GuardChoice, addresses: &[IpAddr]) -> Result<Kern
         interface: HOST.into(),
         addresses: addresses.iter().map(prefix).collect(),
     };
-    Kernel::open("test", vec![group], guard, lan::SLACK, ms(450)).map_err(|e| e.to_string())
+    lan.try_open(vec![group], guard).map_err(|e| e.to_string())
 }
 
 #[test]
@@ -119,7 +118,7 @@ fn what_others_put_on_the_host_survives_a_start_a_hold_and_an_end() {
         assert!(lan.answers(VIP) && lan.answers(VIP6));
         kernel.release(GROUP).expect("a release");
         assert_eq!(ipv4_of(&mut lan), before);
-        let theirs = |a: &onehold::address::Assigned| a.address == VIP6 && !a.limited;
+        let theirs = |a: &onehold::address::Assigned| a.address == VIP6 && a.lifetime.is_none();
         assert!(
             lan.addresses().iter().any(theirs),
             "it has no end, as before"

@@ -32,6 +32,7 @@ pub mod sweep;
 #[cfg(feature = "worlds")]
 pub mod turmoil;
 pub mod viewer;
+#[cfg(feature = "worlds")]
 pub mod vms;
 #[cfg(feature = "worlds")]
 pub mod world;

@@ -11,7 +11,6 @@ use onehold_sim::netns::privilege::Privilege;
 use onehold_sim::netns::{Context, Result, binary, privilege};
 use onehold_sim::replay;
 use onehold_sim::viewer;
-use onehold_sim::vms;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::path::PathBuf;
@@ -38,9 +37,6 @@ enum Command {
     /// Measure packets, processor time and memory while nothing happens. Exit status 1 if the
     /// address moved.
     Idle(idle::Options),
-    /// Real Debian machines under systemd (QEMU; no KVM needed), with the unit files that are shipped: boots,
-    /// power cuts, cables, late DHCP and DNS, snapshots. Exit status 1 if one is not as it must be.
-    Vms(vms::Options),
     /// Give the core what traces (`onehold run --trace`) say that it was given, and compare what it
     /// does with what they say that it did. Exit status 1 if it does something else, or if two were
     /// effective under `majority`.
@@ -70,14 +66,6 @@ fn run(command: Command) -> std::result::Result<bool, String> {
         Command::Demo(options) => {
             let (binary, privilege, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;
             demo::play(&options, binary, privilege, stop).map_err(|e| e.to_string())
-        }
-        Command::Vms(options) if options.list => {
-            vms::list();
-            Ok(true)
-        }
-        Command::Vms(options) => {
-            let binary = onehold(options.binary.as_ref()).map_err(|e| e.to_string())?;
-            vms::run(&options, &binary).map_err(|e| e.to_string())
         }
         Command::Idle(options) => {
             let (binary, _, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;

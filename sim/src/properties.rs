@@ -213,6 +213,10 @@ fn failback_to_a_ready_one(m: &Moment<'_>) -> bool {
     })
 }
 
+fn a_port_is_down(m: &Moment<'_>) -> bool {
+    m.setup.adversary.has_ports() && m.facts.iter().any(|f| !f.eligible)
+}
+
 /// Whether both directions between two members work.
 fn connected(m: &Moment<'_>, a: usize, b: usize) -> bool {
     let Some(settled) = usize::from(m.rest.settled).checked_sub(1) else {
@@ -243,7 +247,8 @@ fn is_quiet(m: &Moment<'_>) -> bool {
 
 fn one_holds_when_quiet(m: &Moment<'_>) -> bool {
     let alone = m.setup.seats[0].arbitration() == Arbitration::Survivor;
-    if !is_quiet(m) || alone && !connected(m, 0, 1) {
+    // Two alone that don't hear each other both hold, unless one can see that it is the one cut off.
+    if !is_quiet(m) || alone && !connected(m, 0, 1) && !a_port_is_down(m) {
         return true;
     }
     let anybody = (0..m.facts.len()).any(|c| can_hold(m, c));

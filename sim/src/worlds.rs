@@ -1,11 +1,12 @@
-//! The commands of the worlds in which no kernel is needed: the model checker, the simulator, the
-//! sweep.
+//! The commands that `cargo demo` is built without: the model checker, the simulator, the sweep, the
+//! virtual machines.
 
 use clap::Subcommand;
 use onehold_sim::model::stateright::Proof;
 use onehold_sim::model::{check, configs};
 use onehold_sim::sweep::command as sweep;
 use onehold_sim::turmoil::command;
+use onehold_sim::vms;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -28,6 +29,9 @@ pub(super) enum Command {
     Sweep(sweep::Options),
     /// Add up what the shards of a sweep wrote. Exit status 1 if a promise was broken in one.
     Merge(sweep::Merge),
+    /// Real Debian machines under systemd (QEMU; no KVM needed), with the unit files that are shipped: boots,
+    /// power cuts, cables, late DHCP and DNS, snapshots. Exit status 1 if one is not as it must be.
+    Vms(vms::Options),
 }
 
 pub(super) fn run(command: Command) -> Result<bool, String> {
@@ -36,6 +40,14 @@ pub(super) fn run(command: Command) -> Result<bool, String> {
         Command::Sim(options) => command::run(&options),
         Command::Sweep(options) => sweep::run(&options),
         Command::Merge(options) => sweep::merge(&options),
+        Command::Vms(options) if options.list => {
+            vms::list();
+            Ok(true)
+        }
+        Command::Vms(options) => {
+            let binary = super::onehold(options.binary.as_ref()).map_err(|e| e.to_string())?;
+            vms::run(&options, &binary).map_err(|e| e.to_string())
+        }
         Command::Explore { name, address } => explore(&name, &address),
     }
 }

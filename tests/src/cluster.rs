@@ -2,6 +2,7 @@
 
 use crate::setup::Setup;
 use crate::{PATIENCE, binaries, eventually};
+use onehold_sim::netns::foreign::{self, BOTH, Kind, Program};
 use onehold_sim::netns::{Host, Lan, Observer, Process, privilege};
 use rustix::process::Signal;
 use serde_json::Value;
@@ -385,6 +386,10 @@ impl Cluster {
         if self.ok(host, &["tc", "qdisc", "show"]).contains("clsact") {
             left += "qdisc clsact\n";
         }
+        let row = self.row(host);
+        if !row.is_empty() {
+            left += &format!("programs {row:?}\n");
+        }
         let tables = self.ok(host, &["nft", "list", "tables"]);
         let tables = tables.lines().filter(|table| table.contains("onehold"));
         tables.for_each(|table| left += &format!("{table}\n"));
@@ -396,6 +401,35 @@ impl Cluster {
             left += "control socket\n";
         }
         left
+    }
+
+    /// The BPF programs that stand in the row of a host's first interface: what arrives, and what leaves.
+    #[must_use]
+    pub fn row(&self, host: &str) -> Vec<u32> {
+        let row = || {
+            let eth0 = foreign::number("eth0")?;
+            let rows = BOTH.map(|way| foreign::row(eth0, way));
+            let [arriving, leaving] = rows;
+            Ok::<_, std::io::Error>([arriving?, leaving?].concat())
+        };
+        self.host(host)
+            .call(row)
+            .expect("it is on")
+            .unwrap_or_default() // none before Linux 6.6
+    }
+
+    /// Somebody puts a program before all others on a host's first interface, both ways; of each
+    /// frame it says `verdict`. False where there is no such place.
+    #[track_caller]
+    pub fn overtake(&self, host: &str, verdict: i32) -> bool {
+        let put = move || {
+            let eth0 = foreign::number("eth0")?;
+            let program = Program::that_says(verdict, Kind::Tc)?;
+            BOTH.into_iter()
+                .try_for_each(|way| program.put_first(eth0, way))
+        };
+        let put: std::io::Result<()> = self.host(host).call(put).expect("it is on");
+        put.is_ok()
     }
 
     /// Who answers for the address of a group.

@@ -1,5 +1,6 @@
 //! The kernel's part: what mutes an address, what is put back, and that nothing is left behind.
 
+use onehold_sim::netns::foreign::{self, BOTH};
 use onehold_tests::{Cluster, eventually, is_machine_root, not_run};
 use rustix::process::Signal;
 use std::net::IpAddr;
@@ -15,7 +16,11 @@ fn the_bpf_guard_is_in_force_where_it_is_permitted() {
     let mut c = Cluster::majority().guard("bpf").start();
     assert_eq!(c.status("lb0")["guard"], "bpf");
     c.logs("lb0", "guard: bpf: the kernel ends a lease by itself");
-    assert!(c.left_on("lb0").contains("qdisc clsact"));
+    let left = c.left_on("lb0");
+    assert!(
+        left.contains("programs") || left.contains("qdisc clsact"),
+        "{left}"
+    );
     c.freeze("lb0");
     c.hold_on("lb1");
     c.thaw("lb0");
@@ -124,7 +129,11 @@ fn one_guard_is_replaced_by_the_other_across_lives() {
         c.start("lb0");
         c.hold_on("lb0");
     }
-    assert!(!c.left_on("lb0").contains("qdisc"), "{}", c.left_on("lb0"));
+    let left = c.left_on("lb0");
+    assert!(
+        !left.contains("qdisc") && !left.contains("programs"),
+        "{left}"
+    );
     c.stop("lb0");
     assert_eq!(c.left_on("lb0"), "");
 }
@@ -162,16 +171,27 @@ fn an_address_added_by_hand_on_the_standby_is_mute() {
 }
 
 #[test]
-fn a_qdisc_deleted_by_hand_is_put_back() {
+fn a_gate_deleted_by_hand_is_put_back() {
     if !is_machine_root() {
         not_run("BPF is refused in a user namespace");
         return;
     }
     let c = Cluster::majority().guard("bpf").start();
     for name in ["lb0", "lb1"] {
-        c.ok(name, &["tc", "qdisc", "del", "dev", "eth0", "clsact"]);
+        let there = c.row(name);
+        if there.is_empty() {
+            c.ok(name, &["tc", "qdisc", "del", "dev", "eth0", "clsact"]);
+        } else {
+            let take = || {
+                let eth0 = foreign::number("eth0")?;
+                BOTH.into_iter()
+                    .try_for_each(|way| foreign::take_first(eth0, way))
+            };
+            let taken: std::io::Result<()> = c.host(name).call(take).expect("it is on");
+            taken.expect("it is taken away");
+        }
         c.logs(name, "somebody removed the gate; put back");
-        assert!(c.left_on(name).contains("qdisc clsact"));
+        assert_eq!(c.row(name).len(), there.len());
     }
     c.hold_on("lb0");
     c.freeze("lb0"); // and the gate works

@@ -107,7 +107,7 @@ fn an_address_that_a_host_lives_by_is_refused_and_nothing_is_taken_away() {
 
 #[test]
 fn an_ipv6_address_that_the_preferred_cannot_hold_moves_nothing_to_and_fro() {
-    let mut c = Cluster::majority().also("fd77::50/64").build();
+    let mut c = Cluster::majority().patient().also("fd77::50/64").build();
     let off = "net/ipv6/conf/eth0/disable_ipv6";
     c.host("lb0").sysctl(off, "1").unwrap();
     c.start_all();
@@ -158,8 +158,8 @@ fn a_standby_that_cannot_hold_all_says_so_and_serves_the_rest_when_it_is_the_las
 
 #[test]
 fn an_address_that_somebody_keeps_removing_moves_nothing_and_storms_nobody() {
-    let c = Cluster::majority().start();
-    let (mark, before) = (c.mark(), c.role_changes());
+    let c = Cluster::majority().patient().start();
+    let before = c.role_changes();
     let words = "while :; do ip address del 10.77.0.50/32 dev eth0 2>/dev/null; done";
     let agent = c.spawn("lb0", &["sh", "-c", words], "agent.log");
     alarmed(&c, "lb0", "somebody keeps removing 10.77.0.50 from eth0");
@@ -176,14 +176,13 @@ fn an_address_that_somebody_keeps_removing_moves_nothing_and_storms_nobody() {
     assert_eq!(c.role_changes(), before);
     let said = c.log("lb0").matches("somebody removed 10.77.0.50").count();
     assert!(said <= 2, "{said} lines");
-    let _ = mark;
 }
 
 /// How many frames lb0 has sent that are no adverts, roughly.
-fn announcements(c: &Cluster) -> u64 {
+fn announcements(c: &Cluster) -> i64 {
     let sent = c.ok("lb0", &["cat", "/sys/class/net/eth0/statistics/tx_packets"]);
-    let adverts = c.status("lb0")["counters"]["sent"].as_u64().unwrap();
-    sent.trim().parse::<u64>().unwrap().saturating_sub(adverts)
+    let adverts = c.status("lb0")["counters"]["sent"].as_i64().unwrap();
+    sent.trim().parse::<i64>().unwrap() - adverts
 }
 
 #[test]

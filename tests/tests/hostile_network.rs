@@ -118,3 +118,75 @@ fn a_peer_that_comes_back_with_another_hardware_address_is_found() {
     let entry = c.ok("lb1", &["ip", "neigh", "show", "10.77.0.10"]);
     assert!(entry.contains(other), "{entry}");
 }
+
+/// How a hardware address is written.
+fn written(mac: [u8; 6]) -> String {
+    mac.map(|byte| format!("{byte:02x}")).join(":")
+}
+
+#[test]
+fn a_stranger_with_the_address_is_an_alarm_that_names_its_hardware_address() {
+    let c = Cluster::majority().also("fd77::50/64").start();
+    let mac = written(c.host("stranger").mac(0));
+    for address in ["10.77.0.50", "fd77::50"] {
+        let add = ["ip", "address", "add", address, "dev", "eth0", "nodad"];
+        let words = if address.contains(':') {
+            &add[..]
+        } else {
+            &add[..6]
+        };
+        c.ok("stranger", words);
+        let alarm = format!("web: {mac} on eth0 says that it has {address}, too");
+        eventually(&alarm, || c.alarms("lb0").contains(&alarm).then_some(()));
+    }
+    assert!(!c.alarms("lb1").contains(&written(c.host("lb0").mac(0))));
+    c.group_on("web", "lb0");
+}
+
+#[test]
+fn neither_the_other_candidate_nor_a_hand_over_is_taken_for_a_stranger() {
+    let mut c = Cluster::majority().also("fd77::50/64").start();
+    for to in ["lb1", "lb0", "lb1"] {
+        let from = if to == "lb1" { "lb0" } else { "lb1" };
+        c.onehold(from, &["switch"]);
+        c.hold_on(to);
+        c.watch_for(3);
+    }
+    c.kill("lb1");
+    c.hold_on("lb0");
+    c.start("lb1");
+    c.watch_for(3);
+    for name in ["lb0", "lb1"] {
+        let alarms = c.alarms(name);
+        assert!(!alarms.contains("says that it has"), "{alarms}");
+    }
+}
+
+#[test]
+fn a_new_hardware_address_of_the_holder_is_announced_at_once() {
+    let c = Cluster::majority().start();
+    c.ok("client", &["ping", "-c", "1", "-W", "5", "10.77.0.50"]);
+    c.watch_for(12); // the next announcement is several seconds away then
+    let other = "02:6f:68:00:77:78";
+    c.ok("lb0", &["ip", "link", "set", "eth0", "address", other]);
+    let asked = std::time::Instant::now();
+    eventually("the client knows", || {
+        let entry = c.ok("client", &["ip", "neigh", "show", "10.77.0.50"]);
+        entry.contains(other).then_some(())
+    });
+    assert!(asked.elapsed().as_secs() < 3, "with the next one only");
+}
+
+#[test]
+fn an_address_outside_of_every_network_of_its_interface_is_an_alarm_unless_it_is_routed() {
+    let c = Cluster::majority().also("10.99.0.50/24").start();
+    let alarm = "web: 10.99.0.50 is in no network of eth0";
+    eventually(alarm, || c.alarms("lb0").contains(alarm).then_some(()));
+    c.ok(
+        "lb0",
+        &["ip", "route", "add", "10.99.0.0/24", "dev", "eth0"],
+    );
+    eventually("no alarm", || {
+        (!c.alarms("lb0").contains(alarm)).then_some(())
+    });
+}

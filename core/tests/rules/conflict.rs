@@ -5,6 +5,7 @@ use crate::world::*;
 use onehold_core::advert::Statement;
 use onehold_core::effect::{Effect, Event, Why};
 use onehold_core::input::{Command, Input, Refusal};
+use onehold_core::time::LocalTime;
 
 #[test]
 fn r15_after_a_full_cut_the_preferred_one_stays_and_announces_again() {
@@ -40,6 +41,35 @@ fn r15_under_majority_a_conflict_is_an_alarm_and_no_more() {
     });
     assert!(out.contains(&conflict), "{out:?}");
     assert_eq!(released(&out), None, "the word may be late");
+}
+
+#[test]
+fn r15_a_word_that_waited_somewhere_proves_no_conflict() {
+    let holds = Statement {
+        holds: true,
+        ..Statement::default()
+    };
+    let alarm = |e: &Effect| matches!(e, Effect::Report(Event::Conflict { .. }));
+    let mut bench = Alone::holding(&spec(3, MAJORITY), B);
+    let old = bench.now - ms(D);
+    for (echo, alarms) in [(Some(old), false), (None, false), (Some(bench.now), true)] {
+        let mut word = bench.says(A, holds);
+        word.echo = echo.map(LocalTime::from_nanos);
+        let (out, result) = bench.hear(&word);
+        result.unwrap();
+        assert_eq!(out.iter().any(alarm), alarms, "{echo:?} {out:?}");
+        bench.now += ms(1);
+    }
+    // Letting go is the safe side: any word will do.
+    let mut bench = Alone::new(2, SURVIVOR, B);
+    bench.until(bench.now + ms(D + 152));
+    let mut word = bench.says(A, holds);
+    word.echo = None;
+    let out = bench.hear(&word).0;
+    assert!(
+        released(&out).is_some() && !out.iter().any(alarm),
+        "{out:?}"
+    );
 }
 
 #[test]

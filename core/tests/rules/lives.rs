@@ -2,8 +2,9 @@
 
 use crate::world::alone::*;
 use crate::world::*;
-use onehold_core::advert::{Incarnation, Statement};
+use onehold_core::advert::{Advert, Incarnation, Statement};
 use onehold_core::config::{Failback, MAX_ADDRESSES, Prefix, Spec};
+use onehold_core::effect::Event;
 use onehold_core::input::Command;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
@@ -45,7 +46,7 @@ fn r0_another_configuration_is_an_alarm_and_nothing_else() {
 fn r0_every_part_that_members_must_agree_on_is_digested() {
     let base = spec(3, MAJORITY);
     let digest = |s: &Spec| s.prove("a").unwrap().digest();
-    let mut variants = vec![base.clone(); 8];
+    let mut variants = vec![base.clone(); 9];
     variants[0].timing.lease = Span::from_millis(500);
     variants[1].timing.guard_slack = Span::from_millis(6);
     variants[2].timing.drift_ppm = 999;
@@ -54,6 +55,7 @@ fn r0_every_part_that_members_must_agree_on_is_digested() {
     variants[5].groups[0].failback = Failback::Manual;
     variants[6].members[2].addresses = vec!["10.0.0.9".into()];
     variants[7].cluster = "other".into();
+    variants[8].timing.interval = Span::from_millis(99);
     for v in &variants {
         assert_ne!(digest(v), digest(&base), "{v:?}");
     }
@@ -153,6 +155,89 @@ fn r1_a_replayed_knock_does_not_keep_another_waiting() {
         }
     }
     assert!(answers[0] > 5 && answers[1] > 5, "{answers:?}");
+}
+
+/// Knocks of lives that are long dead, each replayed as often as all others: 3,000 a second in all, to
+/// `victims`. How long it takes until a member that restarts, and `a`, have met.
+fn met_after(lives: u64, victims: &[usize]) -> u64 {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    let knock = |w: &World, to: usize, life| {
+        let from = 1 - to;
+        Advert {
+            incarnation: Incarnation(life),
+            to_incarnation: None,
+            echo: None,
+            from: id(from),
+            to: id(to),
+            ..w.recorded.last().expect("something was said").clone()
+        }
+    };
+    w.record = true;
+    w.run(ms(200));
+    w.record = false;
+    w.kill(B);
+    w.run(ms(50));
+    let start = w.now;
+    let from = w.log.len();
+    w.start(B);
+    let met = |w: &World, m| {
+        let met = |e: &(u64, usize, Event)| {
+            e.1 == m && matches!(e.2, Event::Met { peer, .. } if peer == id(1 - m))
+        };
+        w.log[from..].iter().any(met)
+    };
+    for n in 0u64.. {
+        for to in victims {
+            let knock = knock(&w, *to, 1 + n % lives);
+            w.replay(knock);
+        }
+        w.run(ms(1_000) / 3_000);
+        if met(&w, A) && met(&w, B) {
+            break;
+        }
+        assert!(w.now - start < ms(60_000), "{lives} {victims:?}");
+    }
+    w.now - start
+}
+
+#[test]
+fn r1_replayed_knocks_keep_nobody_out() {
+    // At one of the two: the other one answers a knock and so names our life, as no recording does that is
+    // older than it, however many lives were recorded.
+    for lives in [1, 5, 100] {
+        for victim in [A, B] {
+            let after = met_after(lives, &[victim]);
+            assert!(after <= ms(400), "{lives} at {victim}: {after}");
+        }
+    }
+    // At both: each interval answers one life of all that knock, whatever their rate.
+    for (lives, within) in [(1, 1_000), (5, 2_500), (100, 40_000)] {
+        let after = met_after(lives, &[A, B]);
+        assert!(after <= ms(within), "{lives} at both: {after}");
+    }
+}
+
+#[test]
+fn r1_one_that_was_left_does_not_knock() {
+    for arbitration in [MAJORITY, SURVIVOR] {
+        let mut bench = Alone::new(2, arbitration, A);
+        bench.told(B, Statement::default());
+        bench.now += ms(1);
+        let mut younger = bench.advert(B);
+        younger.incarnation = Incarnation(777);
+        bench.hear(&younger).1.unwrap();
+        let before = bench.node.clone();
+        for to in [None, Some(ME)] {
+            let mut straggler = bench.advert(B);
+            straggler.sent_at = LocalTime::from_nanos(u64::MAX);
+            straggler.to_incarnation = to;
+            bench.hear(&straggler).1.unwrap_err();
+        }
+        assert_eq!(
+            bench.node, before,
+            "no answer is owed, and no silence ended"
+        );
+    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ mod holding;
 mod lives;
 mod pace;
 mod sleep;
+mod strangers;
 mod survivor;
 mod votes;
 #[path = "../world/mod.rs"]

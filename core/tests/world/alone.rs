@@ -69,6 +69,10 @@ impl Alone {
         self.wake();
     }
 
+    pub fn at(&self) -> LocalTime {
+        LocalTime::from_nanos(self.now)
+    }
+
     pub fn wake(&mut self) -> Vec<Effect> {
         self.input(Input::Wake).0
     }

@@ -508,6 +508,12 @@ impl World {
         self.input(m, Input::Wake);
     }
 
+    /// Starts it with another file than it had.
+    pub fn start_with(&mut self, m: usize, file: &Spec) {
+        self.members[m].config = file.prove(["a", "b", "w"][m]).expect("the tests' own spec");
+        self.start(m);
+    }
+
     pub fn start_all(&mut self) {
         for m in 0..self.members.len() {
             self.start(m);
@@ -568,6 +574,15 @@ impl World {
     pub fn operator(&mut self, m: usize, command: Command) {
         let group = WEB;
         self.input(m, Input::Operator { group, command });
+    }
+
+    /// Its port goes down or comes up, as it can see; its network and its kernel with it.
+    pub fn port(&mut self, m: usize, up: bool) {
+        for other in 0..self.members.len() {
+            (self.cut[m][other], self.cut[other][m]) = (!up, !up);
+        }
+        let (group, eligible) = (WEB, up);
+        self.input(m, Input::Eligible { group, eligible });
     }
 
     pub fn health(&mut self, m: usize, healthy: bool) {

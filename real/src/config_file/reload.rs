@@ -221,7 +221,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         }
     }
     let t = file.timing.spec(file.cluster.arbitration);
-    put("timing.interval".into(), Me, &Plain(t.interval));
+    put("timing.interval".into(), All, &Plain(t.interval));
     put("timing.lease".into(), All, &Plain(t.lease));
     put("timing.guard_slack".into(), All, &Plain(t.guard_slack));
     put("timing.drift_ppm".into(), All, &t.drift_ppm);

@@ -44,20 +44,32 @@ impl Programs {
     /// Loads the programs over a new map in which every one of `keys` is mute.
     pub(super) fn load(keys: &[Key]) -> Result<Self, KernelError> {
         let map = create_map(keys.len()).doing(|| "creating the guard's BPF map".into())?;
-        let load = |direction| {
-            load_program(&policy::policy(map.as_raw_fd(), direction))
-                .doing(|| format!("loading the guard's BPF program for {direction:?}"))
-        };
-        let this = Self {
-            ingress: load(Direction::Ingress)?,
-            egress: load(Direction::Egress)?,
-            map,
-        };
+        let this = Self::over(map)?;
         for key in keys {
             this.set(key, LocalTime::from_nanos(0))
                 .doing(|| super::muting(key))?;
         }
         Ok(this)
+    }
+
+    fn over(map: OwnedFd) -> Result<Self, KernelError> {
+        let load = |direction| {
+            load_program(&policy::policy(map.as_raw_fd(), direction))
+                .doing(|| format!("loading the guard's BPF program for {direction:?}"))
+        };
+        Ok(Self {
+            ingress: load(Direction::Ingress)?,
+            egress: load(Direction::Egress)?,
+            map,
+        })
+    }
+
+    /// The same once more: other programs over the same map.
+    pub(super) fn twin(&self) -> Result<Self, KernelError> {
+        Self::over(
+            (self.map.try_clone())
+                .doing(|| "sharing the guard's BPF map between programs".into())?,
+        )
     }
 
     /// The program for a direction.
@@ -91,37 +103,67 @@ impl Programs {
 
 /// The kernel's id of a program.
 pub(super) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
-    Ok(program_info(program, &mut [])?.0)
+    Ok(program_info(program, &mut [])?.id)
 }
 
-/// The addresses that the program with this id guards.
-pub(super) fn keys_of(program: u32) -> io::Result<Vec<Key>> {
-    let program = Attr::new().u32(0, program).open(PROG_BY_ID)?;
-    let mut maps = [0_u32; 1];
-    program_info(program.as_fd(), &mut maps)?;
-    let map = Attr::new().u32(0, maps[0]).open(MAP_BY_ID)?;
-    let mut keys: Vec<Key> = Vec::new();
-    while keys.len() < CAPACITY as usize {
-        let mut next: Key = [0; 16];
-        let last = keys.last();
-        let attr = Attr::new().fd(0, &map);
-        let attr = if let Some(last) = last {
-            attr.pointer(8, last)
-        } else {
-            attr
-        };
-        match attr.pointer_mut(16, &mut next).call(MAP_NEXT) {
-            Ok(_) => keys.push(next),
-            Err(e) if e.raw_os_error() == Some(libc::ENOENT) => break,
-            Err(e) => return Err(e),
-        }
+/// What everything of ours is called in `bpftool prog`.
+const NAME: &CStr = c"onehold";
+
+/// A program of anybody's, by its id. Only who has `CAP_SYS_ADMIN` may ask.
+#[derive(Debug)]
+pub(super) struct Known(OwnedFd);
+
+impl Known {
+    /// The program with this id.
+    pub(super) fn by_id(program: u32) -> io::Result<Self> {
+        Ok(Self(Attr::new().u32(0, program).open(PROG_BY_ID)?))
     }
-    Ok(keys)
+
+    /// Its name.
+    pub(super) fn name(&self) -> io::Result<String> {
+        Ok(program_info(self.0.as_fd(), &mut [])?.name)
+    }
+
+    /// Whether it is a gate, of whatever cluster.
+    pub(super) fn is_gate(&self) -> bool {
+        self.name()
+            .is_ok_and(|name| name.as_bytes() == NAME.to_bytes())
+    }
+
+    /// The addresses that it guards, if it is a gate.
+    pub(super) fn keys(&self) -> io::Result<Vec<Key>> {
+        let mut maps = [0_u32; 1];
+        program_info(self.0.as_fd(), &mut maps)?;
+        let map = Attr::new().u32(0, maps[0]).open(MAP_BY_ID)?;
+        let mut keys: Vec<Key> = Vec::new();
+        while keys.len() < CAPACITY as usize {
+            let mut next: Key = [0; 16];
+            let last = keys.last();
+            let attr = Attr::new().fd(0, &map);
+            let attr = if let Some(last) = last {
+                attr.pointer(8, last)
+            } else {
+                attr
+            };
+            match attr.pointer_mut(16, &mut next).call(MAP_NEXT) {
+                Ok(_) => keys.push(next),
+                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(keys)
+    }
 }
 
-/// A program's id; the ids of its maps go to `maps`.
-fn program_info(program: BorrowedFd<'_>, maps: &mut [u32]) -> io::Result<(u32, u32)> {
-    // struct bpf_prog_info: id at 4, nr_map_ids at 52, map_ids at 56.
+/// What the kernel says of a program.
+struct Info {
+    id: u32,
+    name: String,
+}
+
+/// What the kernel says of a program; the ids of its maps go to `maps`.
+fn program_info(program: BorrowedFd<'_>, maps: &mut [u32]) -> io::Result<Info> {
+    // struct bpf_prog_info: id at 4, nr_map_ids at 52, map_ids at 56, name at 64.
     let mut info = [0_u32; 32];
     info[13] = u32::try_from(maps.len()).unwrap_or(0);
     if !maps.is_empty() {
@@ -135,7 +177,11 @@ fn program_info(program: BorrowedFd<'_>, maps: &mut [u32]) -> io::Result<(u32, u
         .u32(4, size)
         .pointer_mut(8, &mut info)
         .call(OBJECT_INFO)?;
-    Ok((info[1], info[13]))
+    let name: Vec<u8> = info[16..20].iter().flat_map(|w| w.to_ne_bytes()).collect();
+    Ok(Info {
+        id: info[1],
+        name: text(&name).to_owned(),
+    })
 }
 
 /// Runs a program over a frame, `repeat` times: what it said of it, and how long one run took (ns).
@@ -169,7 +215,7 @@ fn create_map(room: usize) -> io::Result<OwnedFd> {
         .u32(4, u32::try_from(size_of::<Key>()).unwrap_or(0))
         .u32(8, u32::try_from(size_of::<u64>()).unwrap_or(0))
         .u32(12, u32::try_from(room.max(1)).unwrap_or(u32::MAX))
-        .name(28, c"onehold")
+        .name(28, NAME)
         .open(MAP_CREATE)
 }
 
@@ -185,7 +231,7 @@ fn load_program(code: &[u64]) -> Result<OwnedFd, Refusal> {
             .u32(4, u32::try_from(code.len()).unwrap_or(0))
             .pointer(8, &code[0])
             .pointer(16, &LICENSE.to_bytes_with_nul()[0])
-            .name(48, c"onehold")
+            .name(48, NAME)
     };
     attr().open(PROG_LOAD).or_else(|_| {
         let mut log = vec![0; LOG];
@@ -217,30 +263,30 @@ const MAP_BY_ID: i64 = 14;
 const OBJECT_INFO: i64 = 15;
 
 /// `union bpf_attr`, filled by offset.
-struct Attr<'a>([u64; 16], std::marker::PhantomData<&'a mut ()>);
+pub(super) struct Attr<'a>([u64; 16], std::marker::PhantomData<&'a mut ()>);
 
 impl<'a> Attr<'a> {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self([0; 16], std::marker::PhantomData)
     }
 
-    fn u32(mut self, at: usize, value: u32) -> Self {
+    pub(super) fn u32(mut self, at: usize, value: u32) -> Self {
         let mut word = self.0[at / 8].to_ne_bytes();
         word[at % 8..at % 8 + 4].copy_from_slice(&value.to_ne_bytes());
         self.0[at / 8] = u64::from_ne_bytes(word);
         self
     }
 
-    fn fd(self, at: usize, fd: &impl AsFd) -> Self {
+    pub(super) fn fd(self, at: usize, fd: &impl AsFd) -> Self {
         self.u32(at, fd.as_fd().as_raw_fd().cast_unsigned())
     }
 
-    fn pointer<T>(mut self, at: usize, to: &'a T) -> Self {
+    pub(super) fn pointer<T>(mut self, at: usize, to: &'a T) -> Self {
         self.0[at / 8] = std::ptr::from_ref(to) as u64;
         self
     }
 
-    fn pointer_mut<T>(mut self, at: usize, to: &'a mut T) -> Self {
+    pub(super) fn pointer_mut<T>(mut self, at: usize, to: &'a mut T) -> Self {
         self.0[at / 8] = std::ptr::from_mut(to) as u64;
         self
     }
@@ -261,8 +307,19 @@ impl<'a> Attr<'a> {
         u32::from_ne_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
     }
 
+    /// Eight bytes of the block, as the kernel left them.
+    pub(super) fn double(&self, at: usize) -> u64 {
+        self.0[at / 8]
+    }
+
+    /// Fills eight bytes.
+    pub(super) fn u64(mut self, at: usize, value: u64) -> Self {
+        self.0[at / 8] = value;
+        self
+    }
+
     /// The call, and whatever it returned.
-    fn call(mut self, command: i64) -> io::Result<i32> {
+    pub(super) fn call(mut self, command: i64) -> io::Result<i32> {
         self.ask(command)
     }
 

@@ -4,19 +4,37 @@
 //! whatever became of this process. The gate is never taken away while an address of ours may
 //! still be there: it outlives the process, and the next life replaces it by one that is shut.
 //!
-//! Not guarded: traffic of this host with itself, and interfaces that no group names.
+//! It hangs on every Ethernet interface of the host, for Linux answers ARP on each of them for all
+//! its addresses; on what joins interfaces (a bridge, a bond) and not on its parts. And it is the
+//! first to be asked there: one that others decide before is none.
+//!
+//! Not guarded: traffic of this host with itself, what an XDP program answers, and interfaces that
+//! are not Ethernet's (WireGuard, tun).
 
+mod attached;
 mod bpf;
+mod interfaces;
+mod memory;
 mod nft;
+mod pace;
 mod policy;
 mod tc;
+mod tcx;
 
-use crate::address::Link;
+use crate::address::{self, Link};
 pub use crate::clock::boottime;
 pub use crate::config_file::GuardChoice;
 use crate::netlink::{Doing as _, KernelError, Netlink};
+use attached::Attached;
+pub(crate) use attached::Standing;
+use interfaces::Post;
+pub(crate) use interfaces::Tended;
+use memory::{Memory, Written};
 use onehold_core::time::{LocalTime, Span};
+use pace::Turn;
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
+use std::path::Path;
 
 /// An address as the guard knows it: 16 bytes, IPv4 mapped into IPv6.
 pub(crate) type Key = [u8; 16];
@@ -38,7 +56,7 @@ pub(crate) fn address(key: &Key) -> IpAddr {
 const PROMISE: Span = Span::from_millis(1);
 
 /// By how much, at most, the gate of nftables ends a hold before its deadline, wherever it runs.
-pub(crate) const NFT_ENDS_EARLY: Span = nft::SLOWEST_TICK.times(nft::TICKS);
+pub(crate) const NFT_ENDS_EARLY: Span = nft::MOST_EARLY;
 
 /// What became of a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,37 +71,63 @@ pub(crate) enum Held {
 #[derive(Debug)]
 pub(crate) struct Guard {
     gate: Gate,
+    choice: GuardChoice,
     /// What everything of ours is called in the kernel.
     name: String,
     /// Every address that must be mute unless held: those configured, and those of earlier lives.
     keys: Vec<Key>,
-    /// Interfaces whose clsact came from us, by number.
-    made: Vec<u32>,
+    /// Programs that earlier lives left.
+    earlier: Vec<u32>,
+    /// A BPF gate of ours that another has replaced; it is taken off once no address is left.
+    replaced: Option<Attached>,
+    memory: Memory,
+    /// The interfaces that have the gate, or should have it, by number.
+    posts: BTreeMap<u32, Post>,
     /// Why no better gate is in force.
     shortcoming: Option<String>,
+    /// Who made us fall back from BPF in this life.
+    pushed: Option<String>,
+    /// When to look whether it still stands first.
+    due: Option<LocalTime>,
+    /// Some new interfaces have no gate yet.
+    unfinished: bool,
+    /// The last of the interfaces that were looked at the last time.
+    looked: u32,
     /// BPF's clock, if it ends the leases.
     clock: Option<bpf::Clock>,
 }
 
 #[derive(Debug)]
 enum Gate {
-    Bpf(bpf::Programs),
+    Bpf(Attached),
     Nft(nft::Table),
     None,
 }
 
+/// What is to be guarded, and how.
+pub(crate) struct Wanted<'a> {
+    /// Which guard.
+    pub(crate) choice: GuardChoice,
+    /// What everything of ours is called in the kernel.
+    pub(crate) name: &'a str,
+    /// The addresses.
+    pub(crate) keys: &'a [Key],
+    /// How late it may shut.
+    pub(crate) slack: Span,
+    /// Where lives leave word for later ones.
+    pub(crate) state: &'a Path,
+}
+
 impl Guard {
-    /// Opens the guard `choice` says and shuts it for `keys` on `links`. `links` are those that
-    /// are there now; `all` are all interfaces of the host.
+    /// Opens the guard and shuts it for all addresses on `links`, the groups' own interfaces as far as
+    /// they are there, and on all others of the host, `all`, that can carry the addresses' traffic.
     pub(crate) fn open(
-        choice: GuardChoice,
-        name: &str,
-        keys: &[Key],
-        slack: Span,
+        wanted: &Wanted<'_>,
         route: &mut Netlink,
         links: &[Link],
         all: &[Link],
     ) -> Result<Self, KernelError> {
+        let Wanted { choice, slack, .. } = *wanted;
         if choice != GuardChoice::None && slack < PROMISE {
             let doing = format!("timing.guard_slack = {slack}");
             return Err(KernelError::refused(
@@ -93,27 +137,32 @@ impl Guard {
         }
         let mut guard = Self {
             gate: Gate::None,
-            name: name.to_owned(),
-            keys: keys.to_vec(),
-            made: Vec::new(),
+            choice,
+            name: wanted.name.to_owned(),
+            keys: wanted.keys.to_vec(),
+            earlier: Vec::new(),
+            replaced: None,
+            memory: Memory::open(wanted.state, wanted.name)?,
+            posts: BTreeMap::new(),
             shortcoming: None,
+            pushed: None,
+            due: None,
+            unfinished: false,
+            looked: 0,
             clock: None,
         };
-        for key in guard.earlier(route, all) {
-            if !guard.keys.contains(&key) {
-                guard.keys.push(key);
-            }
-        }
+        guard.take_over(route, all)?;
         match choice {
             GuardChoice::Bpf => guard.open_bpf(route, links)?,
-            GuardChoice::Nft => guard.open_nft(route, links)?,
+            GuardChoice::Nft => guard.open_nft(links)?,
             GuardChoice::None => {
                 let why = "guard = none: a dead or paused daemon keeps the address";
                 guard.shortcoming = Some(why.to_owned());
+                guard.remember();
             }
             GuardChoice::Auto => {
                 if let Err(bpf) = guard.open_bpf(route, links) {
-                    guard.open_nft(route, links).map_err(|nft| {
+                    guard.open_nft(links).map_err(|nft| {
                         let why = format!("bpf: {bpf}. nft: {nft}. Either will do");
                         KernelError::refused("opening a guard", why)
                     })?;
@@ -121,37 +170,80 @@ impl Guard {
                 }
             }
         }
+        guard.tend(route, links, all, usize::MAX);
         Ok(guard)
     }
 
     fn open_bpf(&mut self, route: &mut Netlink, links: &[Link]) -> Result<(), KernelError> {
-        let programs = bpf::Programs::load(&self.keys)?;
+        let mut attached = Attached::load(&self.keys, &self.earlier, &mut self.memory)?;
         let clock = bpf::Clock::load()?;
         clock.agrees()?;
+        for link in links {
+            self.post(link);
+            if let Err(e) = attached.put_first(route, link, &self.name) {
+                self.replaced = Some(attached); // it may hang on others already
+                return Err(e);
+            }
+        }
+        self.gate = Gate::Bpf(attached);
         self.clock = Some(clock);
-        self.gate = Gate::Bpf(programs);
-        links
-            .iter()
-            .try_for_each(|link| self.install(route, link, links))
-    }
-
-    fn open_nft(&mut self, _route: &mut Netlink, links: &[Link]) -> Result<(), KernelError> {
-        let mut table = nft::Table::open(&self.name)?;
-        table.replace(&self.keys, links)?;
-        self.gate = Gate::Nft(table);
         Ok(())
     }
 
-    /// The addresses that gates of earlier lives guard, of either kind. What can't be read is not
-    /// there, or is beyond us: then only their limited lifetime removes those addresses.
-    fn earlier(&self, route: &mut Netlink, all: &[Link]) -> Vec<Key> {
+    fn open_nft(&mut self, links: &[Link]) -> Result<(), KernelError> {
+        let mut table = nft::Table::open(&self.name)?;
+        table.replace(&self.keys, links)?;
+        self.gate = Gate::Nft(table);
+        self.remember();
+        Ok(())
+    }
+
+    /// Writes down what is guarded, and which programs are a gate of ours or an earlier life's.
+    fn remember(&mut self) {
+        let gate = match &self.gate {
+            Gate::Bpf(attached) => Some(attached),
+            Gate::Nft(_) | Gate::None => None,
+        };
+        let ours = gate.into_iter().chain(&self.replaced);
+        let programs = ours.flat_map(Attached::ids).chain(self.earlier.clone());
+        let programs = programs.collect();
+        let keys = self.keys.clone();
+        self.memory.write(Written { keys, programs });
+    }
+
+    /// Finds the gates that earlier lives left, and guards what they guard: an address of theirs may
+    /// still be there. What can't be read is not empty.
+    fn take_over(&mut self, route: &mut Netlink, all: &[Link]) -> Result<(), KernelError> {
         let mut keys = nft::Table::open(&self.name).map_or_else(|_| Vec::new(), |mut t| t.keys());
+        let known = self.memory.earlier().cloned();
+        let written = known.clone().unwrap_or_default();
+        keys.extend(&written.keys);
+        let mut unread = false;
         for link in all {
-            for program in tc::programs_on(route, link.index, &self.name) {
-                keys.extend(bpf::keys_of(program).unwrap_or_default());
+            let rows = attached::earlier_in_rows(link, &written.programs, &self.keys);
+            let filters = tc::programs_on(route, link.index, &self.name);
+            for program in rows.iter().chain(&filters) {
+                match bpf::Known::by_id(*program).and_then(|gate| gate.keys()) {
+                    Ok(theirs) => keys.extend(theirs),
+                    Err(_) => unread = true,
+                }
+            }
+            self.earlier.extend(rows);
+        }
+        if unread && known.is_none() {
+            // Whatever an earlier life put here and did not take away has its marks.
+            let there = address::list(route)?;
+            let marked = there.iter().filter(|a| a.is_surely_ours());
+            keys.extend(marked.map(|a| key(a.address)));
+        }
+        for key in keys {
+            if !self.keys.contains(&key) {
+                self.keys.push(key);
             }
         }
-        keys
+        self.earlier.sort_unstable();
+        self.earlier.dedup();
+        Ok(())
     }
 
     /// What the gate is called: `bpf`, `nft` or `none`.
@@ -173,66 +265,150 @@ impl Guard {
         &self.keys
     }
 
+    /// What needs a person.
+    pub(crate) fn alarms(&self) -> Vec<String> {
+        let now = boottime();
+        let mut alarms: Vec<String> = self.memory.alarm().into_iter().collect();
+        alarms.extend(self.pushed.clone());
+        let mut ungated = Vec::new();
+        for post in self.posts.values() {
+            alarms.extend(post.concerns.iter().cloned());
+            if post.pace.hurried(now) {
+                alarms.push(format!(
+                    "{}: somebody takes the gate away or pushes it back again and again: find out who \
+                     else manages tc or BPF programs there",
+                    post.link.name
+                ));
+            }
+            ungated.extend(post.fault.as_ref().map(|fault| (&post.link.name, fault)));
+        }
+        if let Some((name, fault)) = ungated.first() {
+            let more = match ungated.len() {
+                1 => String::new(),
+                n => format!(" (and {} interfaces more)", n - 1),
+            };
+            alarms.push(format!(
+                "a frozen holder would answer on {name}, where the gate does not decide{more}: {fault}"
+            ));
+        }
+        alarms
+    }
+
+    /// Where the gate stands on `link`.
+    pub(crate) fn standing(
+        &mut self,
+        route: &mut Netlink,
+        link: &Link,
+    ) -> Result<Standing, KernelError> {
+        let there = match &mut self.gate {
+            Gate::Bpf(attached) => {
+                return attached.standing(route, link, &self.memory, &self.keys);
+            }
+            Gate::Nft(table) => table.gates(link),
+            Gate::None => true,
+        };
+        Ok(if there {
+            Standing::First
+        } else {
+            Standing::Absent
+        })
+    }
+
+    /// Puts the gate first on `link`, one of the groups' own interfaces `links`, without a moment of
+    /// none; or lets nftables decide where others want to be asked before. With nftables everything
+    /// is shut afterwards, on all interfaces.
+    pub(crate) fn mend(
+        &mut self,
+        route: &mut Netlink,
+        link: &Link,
+        standing: &Standing,
+        links: &[Link],
+    ) -> Result<(), KernelError> {
+        let turn = self.post(link).pace.turn(standing, boottime());
+        let doing = || format!("keeping the gate on {}", link.name);
+        match (turn, standing) {
+            (Turn::Mend, _) => self.put_first(route, link, links),
+            (_, Standing::Behind(who))
+                if turn == Turn::Wait || self.choice != GuardChoice::Auto =>
+            {
+                let why = format!(
+                    "{who} is asked before it and may decide; detach that, or attach it after"
+                );
+                Err(KernelError::refused(doing(), why))
+            }
+            (_, Standing::Behind(who)) => {
+                let who = format!(
+                    "on {} {who} is asked before a BPF gate and may decide",
+                    link.name
+                );
+                self.fall_back(route, links)
+                    .map_err(|nft| KernelError::refused(doing(), format!("{who}; nft: {nft}")))?;
+                self.pushed = Some(format!(
+                    "{who}; so nftables decides, about what that lets pass: find out what puts it there, \
+                     and restart onehold once it is gone"
+                ));
+                self.shortcoming = Some(who);
+                Ok(())
+            }
+            (_, Standing::Absent | Standing::First) => {
+                let why = "somebody takes it away again and again; it is put back once a second";
+                Err(KernelError::refused(doing(), why))
+            }
+        }
+    }
+
+    /// From BPF to nftables, which is asked after what arrives and before what leaves.
+    fn fall_back(&mut self, route: &mut Netlink, links: &[Link]) -> Result<(), KernelError> {
+        let Gate::Bpf(attached) = std::mem::replace(&mut self.gate, Gate::None) else {
+            return Ok(());
+        };
+        let guarded = self.guarded(links);
+        if let Err(e) = self.open_nft(&guarded) {
+            self.gate = Gate::Bpf(attached);
+            return Err(e);
+        }
+        for link in guarded {
+            // What stays drops what nftables drops, or more; and goes at the end of this life.
+            let _ = attached.take_off(route, &link, &self.name);
+        }
+        self.replaced = Some(attached);
+        Ok(())
+    }
+
     /// Whether the gate still goes by this process's clock: one that was restored from a checkpoint
     /// may be in another time namespace than before.
     pub(crate) fn same_clock(&self) -> Result<(), KernelError> {
         self.clock.as_ref().map_or(Ok(()), bpf::Clock::agrees)
     }
 
-    /// Puts a gate on `link`, replacing what is there without a moment of none. With nftables
-    /// everything is shut afterwards, on all `links`.
-    pub(crate) fn install(
+    fn put_first(
         &mut self,
         route: &mut Netlink,
         link: &Link,
         links: &[Link],
     ) -> Result<(), KernelError> {
+        let guarded = self.guarded(links);
         match &mut self.gate {
-            Gate::Bpf(programs) => {
-                let made = tc::clsact(route, link);
-                // Whatever fails from here on, it is ours to remove; and a lost answer may have been a yes.
-                if !matches!(made, Ok(false)) {
-                    self.made.push(link.index);
-                }
-                made?;
-                // That of an earlier life is ours, too.
-                if tc::attach(route, link, &self.name, programs)? {
-                    self.made.push(link.index);
-                }
-                Ok(())
-            }
-            Gate::Nft(table) => table.replace(&self.keys, links),
+            Gate::Bpf(attached) => attached.put_first(route, link, &self.name),
+            Gate::Nft(table) => table.replace(&self.keys, &guarded),
             Gate::None => Ok(()),
-        }
-    }
-
-    /// Whether the gate on `link` is in force.
-    pub(crate) fn in_force(
-        &mut self,
-        route: &mut Netlink,
-        link: &Link,
-    ) -> Result<bool, KernelError> {
-        match &mut self.gate {
-            Gate::Bpf(programs) => tc::attached(route, link, programs),
-            Gate::Nft(table) => Ok(table.gates(link)),
-            Gate::None => Ok(true),
         }
     }
 
     /// Lets `keys` be effective until `deadline`, less what the gate costs.
     pub(crate) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
         match &mut self.gate {
-            Gate::Bpf(programs) => set(programs, keys, deadline)?,
+            Gate::Bpf(attached) => set(attached.programs(), keys, deadline)?,
             Gate::Nft(table) => return table.hold(keys, deadline),
             Gate::None => {}
         }
         Ok(Held::Yes)
     }
 
-    /// By how much every hold ends before its deadline.
-    pub(crate) fn ends_early(&self) -> Span {
+    /// By how much a hold of this length ends before its deadline, at most.
+    pub(crate) fn ends_early(&self, lease: Span) -> Span {
         match &self.gate {
-            Gate::Nft(table) => table.ends_early(),
+            Gate::Nft(table) => table.ends_early(lease),
             Gate::Bpf(_) | Gate::None => Span::ZERO,
         }
     }
@@ -240,7 +416,7 @@ impl Guard {
     /// Mutes `keys` now.
     pub(crate) fn shut(&mut self, keys: &[Key]) -> Result<(), KernelError> {
         match &mut self.gate {
-            Gate::Bpf(programs) => set(programs, keys, LocalTime::from_nanos(0)),
+            Gate::Bpf(attached) => set(attached.programs(), keys, LocalTime::from_nanos(0)),
             Gate::Nft(table) => table.shut(keys),
             Gate::None => Ok(()),
         }
@@ -252,7 +428,6 @@ impl Guard {
         &mut self,
         route: &mut Netlink,
         keys: &[Key],
-        links: &[Link],
         all: &[Link],
     ) -> Result<(), KernelError> {
         let old: Vec<Key> = self
@@ -262,10 +437,9 @@ impl Guard {
             .copied()
             .collect();
         match &mut self.gate {
-            Gate::Bpf(programs) => {
+            Gate::Bpf(attached) => {
                 for key in &old {
-                    programs
-                        .forget(key)
+                    (attached.programs().forget(key))
                         .doing(|| format!("forgetting {}", address(key)))?;
                 }
             }
@@ -274,12 +448,21 @@ impl Guard {
         }
         self.keys.retain(|k| keys.contains(k));
         for link in all {
-            if !matches!(self.gate, Gate::Bpf(_)) || !links.contains(link) {
-                let there = !tc::programs_on(route, link.index, &self.name).is_empty();
-                let made = there || self.made.contains(&link.index);
-                tc::detach(route, link, &self.name, made)?;
+            if let Some(replaced) = &self.replaced {
+                replaced.take_off(route, link, &self.name)?;
+            }
+            let ours = matches!(self.gate, Gate::Bpf(_)) && self.posts.contains_key(&link.index);
+            attached::rows_without(link, &self.earlier)?;
+            if !ours {
+                tc::detach(route, link, &self.name, false)?;
             }
         }
+        self.earlier.clear();
+        self.replaced = None;
+        if let Gate::Bpf(attached) = &mut self.gate {
+            attached.alone();
+        }
+        self.remember();
         if !matches!(self.gate, Gate::Nft(_))
             && let Ok(mut table) = nft::Table::open(&self.name)
         {
@@ -290,17 +473,23 @@ impl Guard {
     }
 
     /// Takes the gate away. Only once no address of ours is left.
-    pub(crate) fn close(mut self, route: &mut Netlink, links: &[Link]) -> Result<(), KernelError> {
+    pub(crate) fn close(mut self, route: &mut Netlink) -> Result<(), KernelError> {
         match &mut self.gate {
-            Gate::Bpf(_) => {
-                for link in links {
-                    tc::detach(route, link, &self.name, self.made.contains(&link.index))?;
+            Gate::Bpf(attached) => {
+                for post in self.posts.values() {
+                    attached.take_off(route, &post.link, &self.name)?;
                 }
-                Ok(())
             }
-            Gate::Nft(table) => table.remove(),
-            Gate::None => Ok(()),
+            Gate::Nft(table) => table.remove()?,
+            Gate::None => {}
         }
+        for post in self.posts.values() {
+            if let Some(replaced) = &self.replaced {
+                replaced.take_off(route, &post.link, &self.name)?;
+            }
+        }
+        self.memory.forget();
+        Ok(())
     }
 }
 

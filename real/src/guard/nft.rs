@@ -3,14 +3,19 @@
 //!
 //! A `netdev` table with a chain each way on each interface. The set `vip` has the addresses, the
 //! set `held` those that may be effective now, each with a timeout. What is in `vip` and not in
-//! `held` is dropped, by the same policy as in [`super::bpf`], but for VLAN tags: only one that the
-//! kernel itself takes away is looked behind.
+//! `held` is dropped, by the same policy as in [`super::policy`], but for VLAN tags: only one
+//! that the kernel itself takes away is looked behind; and but for what only passes through a member that
+//! routes, which is dropped, for nothing here tells it from what this host sends.
 //!
 //! A timeout is *relative*: were the process paused between reading the clock and the system
 //! call, the address would live longer by the pause. Therefore the **token**: first an element
-//! that lives for [`TOKEN`] is added, then the clock is read, then one atomic batch removes the
+//! that lives for at most [`TOKEN`] is added, then the clock is read, then one atomic batch removes the
 //! token and refreshes `held`. If the token is dead, the kernel refuses the whole batch. The
-//! token's life and a jiffy are subtracted from the timeout, so that it never ends late.
+//! token's life and a tick are subtracted from the timeout, so that it never ends late: that is what
+//! this gate takes of each lease.
+//!
+//! The kernel counts timeouts in ticks, which stand still in suspend: after it an address may be
+//! effective for what was left of its lease.
 
 use super::{Held, Key, boottime, muting};
 use crate::address::Link;
@@ -18,18 +23,19 @@ use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
 use onehold_core::time::{LocalTime, Span};
 use rustix::time::{ClockId, clock_getres};
 
-/// How long, in ticks, a process may be paused between reading the clock and the kernel's refresh: the
-/// first may end at once. And no less than [`TOKEN`].
-const TOKEN_TICKS: u64 = 2;
-const TOKEN: Span = Span::from_millis(5);
-/// What a hold ends early, in ticks, where these are longest (`HZ=100`).
-pub(super) const TICKS: u64 = TOKEN_TICKS + 1;
-pub(super) const SLOWEST_TICK: Span = Span::from_millis(10);
+/// How long a process may be paused between reading the clock and the kernel's refresh: so many parts of
+/// what is left of the lease, at most [`TOKEN`], and at least two ticks, for the first may end at once.
+const PART: u64 = 16;
+const TOKEN: Span = Span::from_millis(20);
+/// What a hold ends early, where ticks are longest (`HZ=100`).
+pub(super) const MOST_EARLY: Span = TOKEN.plus(Span::from_millis(10));
 /// No timeout is shorter, for the kernel counts them in these.
 const LEAST: Span = Span::from_millis(1);
 /// Most elements in one message: an attribute is at most 64 KiB long, and a batch at most what the
 /// socket's buffer takes.
 const CHUNK: usize = 1024;
+/// Of those that are held, fewer: the message is written while the token lives.
+const CHUNK_OF_A_TOKEN: usize = 64;
 const PRIORITIES: [(&str, u32, i32); 2] = [("in", 0, -400), ("out", 1, 400)];
 
 /// The table, as long as this process lives: the kernel lets nobody else change an owned one.
@@ -63,14 +69,14 @@ impl Table {
         })
     }
 
-    /// How long a token lives.
-    fn token(&self) -> Span {
-        self.tick.times(TOKEN_TICKS).max(TOKEN)
+    /// How long a token lives when so much of a lease is left.
+    fn token(&self, left: Span) -> Span {
+        left.part(PART).min(TOKEN).max(self.tick.times(2))
     }
 
-    /// By how much every hold ends before its deadline.
-    pub(super) fn ends_early(&self) -> Span {
-        self.token().plus(self.tick)
+    /// By how much a hold of this length ends before its deadline, at most.
+    pub(super) fn ends_early(&self, lease: Span) -> Span {
+        self.token(lease).plus(self.tick)
     }
 
     /// Whether there is a table of this name, ours or an earlier life's.
@@ -210,7 +216,7 @@ impl Table {
 
     /// Lets `keys` be effective until `deadline`. What is too late or fails changes nothing.
     pub(super) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
-        for keys in keys.chunks(CHUNK) {
+        for keys in keys.chunks(CHUNK_OF_A_TOKEN) {
             if self.hold_some(keys, deadline)? == Held::TooLate {
                 return Ok(Held::TooLate);
             }
@@ -237,7 +243,8 @@ impl Table {
     }
 
     fn try_hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
-        let (life, early) = (self.token(), self.ends_early());
+        let left = deadline.since(boottime());
+        let (life, early) = (self.token(left), self.ends_early(left));
         let Self {
             netlink,
             name,
@@ -291,7 +298,7 @@ impl Table {
     }
 
     fn shut_some(&mut self, keys: &[Key]) -> Result<(), KernelError> {
-        let life = self.token();
+        let life = self.token(Span::ZERO);
         let Self {
             netlink,
             name,
@@ -369,7 +376,7 @@ fn chain(way: &str, link: &Link) -> String {
     format!("{way}{}", link.index)
 }
 
-// The policy: see the table in `bpf`.
+// The policy: see the table in `policy`.
 
 /// A rule: drops frames of one protocol whose address at an offset is mute.
 struct Match {

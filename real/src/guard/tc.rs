@@ -1,8 +1,11 @@
-//! Where the BPF gate hangs: `clsact` on an interface, one direct-action filter each way.
+//! Where the BPF gate hangs before Linux 6.6: `clsact` on an interface, one direct-action filter
+//! each way, before all others.
 //!
-//! A filter belongs to the interface, not to the process: it stays when the daemon dies.
+//! A filter belongs to the interface, not to the process: it stays when the daemon dies. Of those
+//! with one priority the kernel asks the youngest first, and lists them in that order.
 
-use super::bpf::{self, Direction, Programs};
+use super::attached::{BOTH, Standing, way};
+use super::bpf::{Direction, Programs};
 use crate::address::Link;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
 use std::os::fd::AsRawFd as _;
@@ -14,13 +17,18 @@ const PRIORITY: u32 = 1;
 
 const KIND: u16 = 1;
 const OPTIONS: u16 = 2;
+const CHAIN: u16 = 11;
 const BPF_FD: u16 = 6;
 const BPF_NAME: u16 = 7;
 const BPF_FLAGS: u16 = 8;
 const BPF_ID: u16 = 11;
 const DIRECT_ACTION: u32 = 1;
 
-const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+/// Ends the name of a filter whose clsact was there before anybody of ours came. Whoever of us
+/// leaves last takes any other away.
+const NOT_OURS: &str = "~";
+/// Begins the name of every gate's filter, of whatever cluster.
+const GATE: &str = "onehold-";
 
 /// A filter that hangs on an interface.
 #[derive(Clone, Debug)]
@@ -28,8 +36,30 @@ struct Filter {
     direction: Direction,
     handle: u32,
     info: u32,
+    chain: u32,
+    kind: String,
     name: String,
     program: u32,
+}
+
+impl Filter {
+    fn is_of(&self, name: &str) -> bool {
+        self.name.strip_suffix(NOT_OURS).unwrap_or(&self.name) == name
+    }
+
+    /// It hangs in a clsact that came from one of us.
+    fn in_ours(&self) -> bool {
+        self.name.starts_with(GATE) && !self.name.ends_with(NOT_OURS)
+    }
+
+    fn describe(&self) -> String {
+        let priority = self.info >> 16;
+        let Self { kind, name, .. } = self;
+        match self.program {
+            0 => format!("a `{kind}` filter of priority {priority}"),
+            id => format!("BPF program {id}, filter `{name}` of priority {priority}"),
+        }
+    }
 }
 
 const fn parent(direction: Direction) -> u32 {
@@ -52,16 +82,25 @@ fn info() -> u32 {
     PRIORITY << 16 | u32::from(u16::try_from(libc::ETH_P_ALL).unwrap_or(0).to_be())
 }
 
-/// Hangs the programs on an interface, then takes away those that earlier lives left under the
-/// same name: there is no moment without a gate. Needs [`clsact`]. Returns whether there were any.
+/// Hangs the programs on an interface, then takes away those of before, ours and earlier lives',
+/// which have the same name: there is no moment without a gate. Needs [`clsact`]; `made` says that
+/// it came from us.
 pub(super) fn attach(
     route: &mut Netlink,
     link: &Link,
     name: &str,
+    made: bool,
     programs: &Programs,
-) -> Result<bool, KernelError> {
-    let earlier =
-        ours(route, link.index, name).doing(|| format!("listing the filters of {}", link.name))?;
+) -> Result<(), KernelError> {
+    let mut there =
+        filters(route, link.index).doing(|| format!("listing the filters of {}", link.name))?;
+    let ours = made || there.iter().any(Filter::in_ours);
+    there.retain(|filter| filter.is_of(name));
+    let full = if ours {
+        name.to_owned()
+    } else {
+        format!("{name}{NOT_OURS}")
+    };
     for direction in BOTH {
         let fd = programs.program(direction).as_raw_fd().cast_unsigned();
         let mut request = Request::new();
@@ -75,7 +114,7 @@ pub(super) fn attach(
             .nest(OPTIONS, |options| {
                 options
                     .u32(BPF_FD, fd)
-                    .string(BPF_NAME, name)
+                    .string(BPF_NAME, &full)
                     .u32(BPF_FLAGS, DIRECT_ACTION);
             });
         route.send(&mut request).doing(|| {
@@ -85,31 +124,29 @@ pub(super) fn attach(
             )
         })?;
     }
-    for filter in &earlier {
+    for filter in &there {
         remove(route, link.index, filter)
             .doing(|| format!("removing an earlier guard from {}", link.name))?;
     }
-    Ok(!earlier.is_empty())
+    Ok(())
 }
 
-/// Whether both programs hang on the interface.
-pub(super) fn attached(
+/// How one of our programs stands among an interface's filters.
+pub(super) fn standing(
     route: &mut Netlink,
     link: &Link,
-    programs: &Programs,
-) -> Result<bool, KernelError> {
-    let doing = || format!("looking for the guard on {}", link.name);
-    let all = filters(route, link.index).doing(doing)?;
-    for direction in BOTH {
-        let id = bpf::program_id(programs.program(direction)).doing(doing)?;
-        if !all
-            .iter()
-            .any(|f| f.direction == direction && f.program == id)
-        {
-            return Ok(false);
-        }
-    }
-    Ok(true)
+    direction: Direction,
+    ours: &[u32],
+) -> Result<Standing, Refusal> {
+    let mut all = filters(route, link.index)?;
+    all.retain(|f| f.direction == direction && f.chain == 0); // others are reached from there
+    let Some(at) = all.iter().position(|f| ours.contains(&f.program)) else {
+        return Ok(Standing::Absent);
+    };
+    let before = all[..at].iter().find(|f| !f.name.starts_with(GATE));
+    Ok(before.map_or(Standing::First, |filter| {
+        Standing::Behind(format!("{} ({})", filter.describe(), way(direction)))
+    }))
 }
 
 /// The ids of the programs that hang on an interface under this name.
@@ -128,6 +165,7 @@ pub(super) fn detach(
 ) -> Result<bool, KernelError> {
     let doing = || format!("removing the guard from {}", link.name);
     let found = ours(route, link.index, name).doing(doing)?;
+    let made = made || found.iter().any(Filter::in_ours);
     for filter in &found {
         remove(route, link.index, filter).doing(doing)?;
     }
@@ -161,9 +199,36 @@ pub(super) fn clsact(route: &mut Netlink, link: &Link) -> Result<bool, KernelErr
         .string(KIND, "clsact");
     match route.send(&mut request) {
         Ok(()) => Ok(true),
-        Err(e) if e.errno() == libc::EEXIST => Ok(false),
+        Err(e) if e.errno() == libc::EEXIST => match kind(route, link.index).as_deref() {
+            Ok("clsact") => Ok(false),
+            other => Err(KernelError::refused(
+                format!("adding clsact to {}", link.name),
+                format!(
+                    "the queueing discipline `{}` is in its place, which has no filters for what \
+                     leaves: tc qdisc del dev {} ingress, and say clsact instead",
+                    other.unwrap_or("?"),
+                    link.name
+                ),
+            )),
+        },
         Err(e) => Err(e).doing(|| format!("adding clsact to {}", link.name)),
     }
+}
+
+/// The kind of what is where clsact would be.
+fn kind(route: &mut Netlink, index: u32) -> Result<String, Refusal> {
+    let mut kind = String::new();
+    let mut request = Request::new();
+    request.message(libc::RTM_GETQDISC, netlink::NLM_F_DUMP, &[0; 20]);
+    route.dump(&mut request, |_, message| {
+        let (interface, parent) = (netlink::u32_at(message, 4), netlink::u32_at(message, 12));
+        if (interface, parent) == (Some(index), Some(CLSACT)) {
+            let attributes = message.get(20..).unwrap_or(&[]);
+            kind = netlink::attribute(attributes, KIND)
+                .map_or_else(String::new, |k| netlink::text(k).to_owned());
+        }
+    })?;
+    Ok(kind)
 }
 
 fn remove(route: &mut Netlink, index: u32, filter: &Filter) -> Result<(), Refusal> {
@@ -185,11 +250,12 @@ fn ignoring(result: Result<(), Refusal>, errnos: &[i32]) -> Result<(), Refusal> 
 
 fn ours(route: &mut Netlink, index: u32, name: &str) -> Result<Vec<Filter>, Refusal> {
     let mut all = filters(route, index)?;
-    all.retain(|f| f.name == name);
+    all.retain(|f| f.is_of(name));
     Ok(all)
 }
 
-/// All filters in the interface's clsact. A filter that is not BPF has no name.
+/// All filters in the interface's clsact, in the order in which they are asked. A filter that is not
+/// BPF has no name.
 fn filters(route: &mut Netlink, index: u32) -> Result<Vec<Filter>, Refusal> {
     let mut found = Vec::new();
     for direction in BOTH {
@@ -205,10 +271,14 @@ fn filters(route: &mut Netlink, index: u32) -> Result<Vec<Filter>, Refusal> {
             let options = netlink::attribute(attributes, OPTIONS).unwrap_or(&[]);
             let name = netlink::attribute(options, BPF_NAME).map_or("", netlink::text);
             let program = netlink::attribute(options, BPF_ID);
+            let chain = netlink::attribute(attributes, CHAIN);
+            let kind = netlink::attribute(attributes, KIND);
             found.push(Filter {
                 direction,
                 handle,
                 info,
+                chain: chain.and_then(|c| netlink::u32_at(c, 0)).unwrap_or(0),
+                kind: kind.map_or("", netlink::text).to_owned(),
                 name: name.to_owned(),
                 program: program.and_then(|id| netlink::u32_at(id, 0)).unwrap_or(0),
             });

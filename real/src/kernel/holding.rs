@@ -2,7 +2,7 @@
 
 use super::{Kernel, KernelEvent};
 use crate::address::{self, Assigned, Link};
-use crate::guard::{Held, Key, boottime};
+use crate::guard::{Held, Key, Standing, boottime};
 use crate::netlink::KernelError;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
@@ -38,9 +38,8 @@ impl Kernel {
         self.guard.shut(&keys)?;
         self.remove(&addresses)?;
         let all = address::links(&mut self.route)?;
-        let links = self.links();
         let keys: Vec<Key> = self.groups.iter().flat_map(|g| &g.keys).copied().collect();
-        self.guard.settle(&mut self.route, &keys, &links, &all)
+        self.guard.settle(&mut self.route, &keys, &all)
     }
 
     /// gate shut, addresses added if they are not there, deadline set, in this order. While
@@ -106,7 +105,7 @@ impl Kernel {
             Ok(held) => held,
             Err(e) => {
                 // The one cause that we can mend: somebody took the gate away.
-                if self.guard.in_force(&mut self.route, &link)? {
+                if self.guard.standing(&mut self.route, &link)? == Standing::First {
                     return Err(e);
                 }
                 self.look();
@@ -128,7 +127,7 @@ impl Kernel {
                     "of the lease only {} is left, of which the {} guard takes {}; or the host is overloaded",
                     deadline.since(boottime()),
                     self.guard.kind(),
-                    self.guard.ends_early()
+                    self.guard.ends_early(self.lease)
                 );
                 Err(KernelError::refused(
                     format!("holding {}", self.groups[usize::from(id.0)].name),
@@ -186,6 +185,7 @@ impl Kernel {
         let present = address::list(&mut self.route)?;
         self.notice_own_addresses(&present);
         self.strange = self.strange(all, &present);
+        self.look_at_networks(&present);
         for id in self.ids() {
             self.mend_addresses(id, &present);
             self.try_addresses(id, &present);
@@ -297,7 +297,7 @@ pub(super) fn refuse_own(
 
 /// Who puts such addresses there.
 fn source(a: &Assigned, interface: &str) -> &'static str {
-    match (interface, a.limited) {
+    match (interface, a.lifetime.is_some()) {
         ("kube-ipvs0", _) => "Kubernetes' services (kube-proxy)",
         (_, true) => "what gives it a limited lifetime (a DHCP server, a router's announcements)",
         (_, false) => {

@@ -3,8 +3,9 @@
 use super::{Kernel, KernelEvent};
 use crate::address::{self, Link};
 use crate::announce::Port;
-use crate::guard::boottime;
+use crate::guard::{Standing, Tended, boottime};
 use crate::netlink::KernelError;
+use crate::queue;
 use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 
@@ -39,28 +40,6 @@ impl Interface {
 }
 
 impl Kernel {
-    /// What on this host lets the addresses be seen where no gate is: Linux answers ARP for all its
-    /// addresses on every interface. To be told to the operator.
-    ///
-    /// # Errors
-    /// When the kernel refuses to list its interfaces.
-    pub fn exposures(&mut self) -> Result<Vec<String>, KernelError> {
-        let ignores = |name: &str| {
-            let path = format!("/proc/sys/net/ipv4/conf/{name}/arp_ignore");
-            std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
-        };
-        let mut links = address::links(&mut self.route)?;
-        links.retain(|l| l.ethernet && !self.interfaces.iter().any(|i| l.is_called(&i.name)));
-        links.retain(|l| !ignores("all") && !ignores(&l.name));
-        let advice = |Link { name, .. }: Link| {
-            format!(
-                "{name} answers ARP for the floating addresses too, unguarded; say \
-                 `sysctl net/ipv4/conf/{name}/arp_ignore=1`"
-            )
-        };
-        Ok(links.into_iter().map(advice).collect())
-    }
-
     /// Looks at everything that we depend on, mends what can be mended, and tells what changed.
     pub(super) fn look(&mut self) {
         let now = boottime();
@@ -75,6 +54,10 @@ impl Kernel {
         if self.interfaces.iter().any(faulty) {
             self.look_at(now.plus(RETRY));
         }
+        if self.guard.kind() != self.guard_told {
+            self.guard_told = self.guard.kind();
+            self.push(KernelEvent::GuardIs(self.guard_in_force()));
+        }
         self.tell();
     }
 
@@ -83,9 +66,39 @@ impl Kernel {
         self.retry = Some(self.retry.map_or(at, |retry| retry.min(at)));
     }
 
+    /// Looks for what on this host the gate does not help with.
+    fn look_at_limits(&mut self, all: &[Link]) -> Result<(), KernelError> {
+        let links = self.links();
+        let keeping = queue::keeping(&mut self.route, &links)?;
+        let warn = |(link, kind): (&Link, &str)| {
+            format!(
+                "{}: its queue ({kind}) may keep what this member sends as holder, and send it when \
+                 another one holds; let what the floating addresses send go past it",
+                link.name
+            )
+        };
+        self.limits = keeping.into_iter().map(warn).collect();
+        let may_route = |of: &str| {
+            let path = format!("/proc/sys/net/{of}");
+            std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
+        };
+        let up = all.iter().filter(|l| l.ethernet && l.fault.is_none());
+        let routes = up.count() > 1
+            && (may_route("ipv4/ip_forward") || may_route("ipv6/conf/all/forwarding"));
+        if self.guard.kind() == "nft" && routes {
+            self.limits.push(
+                "this host routes, and the nft guard drops what passes through it to and from floating \
+                 addresses that it does not hold; the bpf guard lets that pass"
+                    .to_owned(),
+            );
+        }
+        Ok(())
+    }
+
     fn try_look(&mut self) -> Result<(), KernelError> {
         self.guard.same_clock()?;
         let all = address::links(&mut self.route)?;
+        self.look_at_limits(&all)?;
         for at in 0..self.interfaces.len() {
             let interface = &mut self.interfaces[at];
             let known = interface.link.as_ref().map(|link| link.index);
@@ -102,18 +115,36 @@ impl Kernel {
                 self.lose(at);
             }
             self.interfaces[at].link = Some(found.clone());
-            let gated = !new && self.guard.in_force(&mut self.route, found)?;
-            if !gated && self.restore(at) && !new {
+            let standing = self.guard.standing(&mut self.route, found)?;
+            if standing != Standing::First && self.restore(at, &standing) && !new {
                 self.push(KernelEvent::GateRestored {
                     interface: found.name.clone(),
+                    from: match standing {
+                        Standing::Behind(who) => Some(who),
+                        Standing::Absent | Standing::First => None,
+                    },
                 });
             }
-            match &mut self.interfaces[at].port {
-                Some(port) => port.set_mac(found.mac),
+            let port = self.interfaces[at].port.as_mut();
+            match port.map(|port| port.set_mac(found.mac)) {
+                Some(true) => self.announce_all_of(at),
+                Some(false) => {}
                 None => self.settle_on(found.clone()),
             }
         }
+        let links = self.links();
+        if self.guard.tend(&mut self.route, &links, &all, 1) == Tended::Shut {
+            self.hold_again();
+        }
         self.look_at_addresses(&all)
+    }
+
+    /// The interface has another hardware address: neighbours must know at once.
+    fn announce_all_of(&mut self, at: usize) {
+        let now = boottime();
+        for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+            group.announcing = group.announcing.map(|running| running.again(now, false));
+        }
     }
 
     /// The interface is gone, and its addresses, gate and socket with it; or will be made anew.
@@ -128,12 +159,12 @@ impl Kernel {
 
     /// Puts the gate on an interface again, and lets through what is still held. If that fails,
     /// nothing on it may be held.
-    fn restore(&mut self, at: usize) -> bool {
+    fn restore(&mut self, at: usize, standing: &Standing) -> bool {
         let Some(link) = self.interfaces[at].link.clone() else {
             return false;
         };
         let links = self.links();
-        let mut result = self.guard.install(&mut self.route, &link, &links);
+        let mut result = (self.guard).mend(&mut self.route, &link, standing, &links);
         if result.is_err() {
             for group in self.groups.iter_mut().filter(|g| g.interface == at) {
                 group.hold = None;
@@ -142,14 +173,19 @@ impl Kernel {
                 result = result.and(removed);
             }
         }
+        self.hold_again();
+        self.interfaces[at].fault = result.as_ref().err().map(ToString::to_string);
+        result.is_ok()
+    }
+
+    /// Lets through again what is still held.
+    fn hold_again(&mut self) {
         for group in &self.groups {
             if let Some(hold) = &group.hold {
                 // A lease that is nearly over may be refused; the next renewal will tell.
                 let _ = self.guard.hold(&group.keys, hold.deadline);
             }
         }
-        self.interfaces[at].fault = result.as_ref().err().map(ToString::to_string);
-        result.is_ok()
     }
 
     /// Takes note of an interface whose gate is in force, and opens its socket.

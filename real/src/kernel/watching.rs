@@ -4,13 +4,16 @@ use super::Kernel;
 use super::fitness::Told;
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
+use crate::metrics::GuardInForce;
 use onehold_core::advert::GroupId;
-use onehold_core::time::Span;
+use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 
 /// How often a group's foreign claims are told at most.
 const CLAIMS_APART: Span = Span::from_millis(1_000);
+/// And of a stranger's: it, too, may answer each announcement (RFC 5227, `DEFEND_INTERVAL`).
+const STRANGERS_APART: Span = Span::from_millis(10_000);
 /// Most events that wait for the driver; more are dropped, for each is a hint to people or will
 /// come again.
 const MAX_EVENTS: usize = 64;
@@ -46,10 +49,14 @@ pub enum KernelEvent {
     },
     /// What needs a person now, in words; all of it. Told on change.
     Alarms(Vec<String>),
-    /// Somebody removed the gate of an interface; it is there again.
+    /// Another guard is in force than before.
+    GuardIs(GuardInForce),
+    /// Somebody removed the gate of an interface, or came before it; it decides again.
     GateRestored {
         /// Which interface.
         interface: String,
+        /// What had been asked before it, if it was not gone.
+        from: Option<String>,
     },
     /// Somebody else on the network says that it has the address.
     ForeignClaim {
@@ -91,9 +98,9 @@ impl Kernel {
         let mut room = MAX_EVENTS;
         for at in 0..self.interfaces.len() {
             while let Some(port) = &self.interfaces[at].port
-                && let Some(Claim { address, mac }) = port.poll_claim(cx)
+                && let Some(claim) = port.poll_claim(cx)
             {
-                self.claimed(address, mac);
+                self.claimed(at, claim);
                 room -= 1;
                 if room == 0 {
                     cx.waker().wake_by_ref(); // a flood: let others have their turn
@@ -105,13 +112,19 @@ impl Kernel {
 
     /// Tells of a claim, but of no two in a second: two who each answer the other's
     /// announcements would never stop.
-    fn claimed(&mut self, address: IpAddr, mac: Mac) {
+    fn claimed(&mut self, at: usize, claim: Claim) {
         let now = boottime();
+        let Claim { address, mac } = claim;
         let Some(group) = self.group_of(address) else {
             return;
         };
+        self.overhear(at, group, claim, now);
+        let apart = match self.is_contested(group) {
+            true => STRANGERS_APART,
+            false => CLAIMS_APART,
+        };
         let claimed = &mut self.groups[usize::from(group.0)].claimed;
-        if claimed.is_none_or(|last| now >= last.plus(CLAIMS_APART)) {
+        if claimed.is_none_or(|last| now >= last.plus(apart)) {
             *claimed = Some(now);
             self.push(KernelEvent::ForeignClaim {
                 group,
@@ -145,7 +158,7 @@ impl Kernel {
     fn raise_alarms(&mut self) {
         let now = boottime();
         let were: Vec<String> = self.alarms.keys().cloned().collect();
-        let wrong = self.what_is_wrong();
+        let wrong = self.what_is_wrong(now);
         self.alarms
             .extend(wrong.into_iter().map(|what| (what, now)));
         self.alarms.retain(|_, seen| now < seen.plus(LINGER));
@@ -162,9 +175,13 @@ impl Kernel {
     }
 
     /// What needs a person, whether or not the group can be held.
-    fn what_is_wrong(&self) -> Vec<String> {
-        let now = boottime();
-        let mut wrong: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
+    fn what_is_wrong(&mut self, now: LocalTime) -> Vec<String> {
+        let strangers = self.strangers_in_words(now);
+        let strange = self.strange.iter().map(|(_, what)| what.clone());
+        let mut wrong: Vec<String> = self.guard.alarms().into_iter().chain(strange).collect();
+        wrong.extend(strangers);
+        wrong.extend(self.astray.iter().cloned());
+        wrong.extend(self.limits.iter().cloned());
         for group in &self.groups {
             let interface = &self.interfaces[group.interface].name;
             let all = group.fitness.mending.iter();
@@ -182,7 +199,10 @@ impl Kernel {
         // Never lost, and few.
         let told = matches!(
             event,
-            KernelEvent::Eligible { .. } | KernelEvent::Whole { .. } | KernelEvent::Alarms(_)
+            KernelEvent::Eligible { .. }
+                | KernelEvent::Whole { .. }
+                | KernelEvent::Alarms(_)
+                | KernelEvent::GuardIs(_)
         );
         if told || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
             self.events.push_back(event);

@@ -16,12 +16,14 @@ use crate::metrics::{GuardInForce, Metrics};
 use crate::orders::{Keeper, Orders, OrdersFile, Standing};
 use crate::socket::Sockets;
 use crate::status::Waiting;
+use crate::telemetry;
 use crate::trace::{Line, Recorder, Rest, TraceFile};
 use crate::{clock, realtime};
 use onehold_core::advert::{GroupId, Incarnation};
 use onehold_core::input::Command;
 use onehold_core::time::{LocalTime, Span};
 use rustix::rand::{GetRandomFlags, getrandom};
+use std::path::Path;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
@@ -332,15 +334,13 @@ impl Linux {
         if seat.config.is_candidate(seat.config.me()) {
             // While somebody else has the port, nothing is touched.
             drop(Sockets::open(std::slice::from_ref(&seat)).map_err(may_pass)?);
-            let mut opened = open_kernel(&seat)?;
-            if let Err(e) = opened.scrub() {
+            let mut opened = open_kernel(&seat, &options.state)?;
+            let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
+            let ways = other.flat_map(|peer| seat.paths(peer));
+            if let Err(e) = opened.scrub().and_then(|()| opened.look_after(ways)) {
                 return Err(left_by(opened, may_pass(e)));
             }
-            guard = GuardInForce {
-                name: opened.guard_name().to_owned(),
-                why_not_better: opened.guard_shortcoming().map(str::to_owned),
-                ends_early: opened.ends_early(),
-            };
+            guard = opened.guard_in_force();
             kernel = Some(opened);
         }
         if let Err(e) = self.sockets.add(&seat) {
@@ -351,12 +351,8 @@ impl Linux {
         }
 
         // Nothing fails from here on.
-        if let Some(kernel) = &mut kernel {
-            log_guard(&guard);
-            kernel.keep_neighbours(seat.config.peers().flat_map(|peer| seat.paths(peer)));
-            for exposure in kernel.exposures().unwrap_or_default() {
-                tracing::warn!("{exposure}");
-            }
+        if kernel.is_some() {
+            telemetry::report_guard(&guard);
         }
         for remark in &seat.remarks {
             tracing::warn!("{remark}");
@@ -502,7 +498,7 @@ fn member_name(seat: &Seat) -> &str {
         .map_or("", |m| m.name.as_str())
 }
 
-fn open_kernel(seat: &Seat) -> Result<Kernel, NotYet> {
+fn open_kernel(seat: &Seat, state: &Path) -> Result<Kernel, NotYet> {
     let config = &seat.config;
     let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
         name: g.name.clone(),
@@ -519,6 +515,7 @@ fn open_kernel(seat: &Seat) -> Result<Kernel, NotYet> {
         seat.guard(),
         timing.slack(),
         timing.lease(),
+        state,
     )
     .map_err(may_pass)?;
     kernel.lives_at(seat.local().iter().map(|a| a.ip()).collect());
@@ -530,16 +527,6 @@ fn left_by(kernel: Kernel, why: NotYet) -> NotYet {
     match kernel.close() {
         Ok(()) => why,
         Err(e) => may_pass(format!("{why}; and something is left in the kernel: {e}")),
-    }
-}
-
-fn log_guard(guard: &GuardInForce) {
-    match (guard.name.as_str(), &guard.why_not_better) {
-        ("none", _) => tracing::warn!(
-            "guard: none: only this process ends a lease; a frozen or killed one keeps the address (R-8)"
-        ),
-        (name, Some(why)) => tracing::warn!("guard: {name}; no better one: {why}"),
-        (name, None) => tracing::info!("guard: {name}: the kernel ends a lease by itself"),
     }
 }
 

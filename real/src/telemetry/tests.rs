@@ -28,6 +28,8 @@ fn events() -> Vec<Event> {
         role(Holder, Releasing, Why::Stop),
         role(Holder, Releasing, Why::Unready),
         role(Holder, Releasing, Why::Conflict),
+        role(Holder, Releasing, Why::Strange),
+        role(Holder, Releasing, Why::Unable),
         role(Holder, Releasing, Why::KernelRefused),
         role(Holder, Releasing, Why::Unhealthy),
         role(Releasing, Standby, Why::Muted),
@@ -40,6 +42,7 @@ fn events() -> Vec<Event> {
         Event::Ready,
         Event::Overslept,
         Event::Conflict { group: GROUP, peer },
+        Event::Strange { group: GROUP },
         Event::Refused {
             group: GROUP,
             refusal: Refusal::NotHolder,

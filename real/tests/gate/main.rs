@@ -5,6 +5,7 @@
 #[path = "../lan/mod.rs"]
 #[allow(dead_code)] // not every test needs all of it
 mod lan;
+mod limits;
 mod many;
 mod nft;
 mod transit;
@@ -46,7 +47,9 @@ fn child_that_holds() {
         interface: HOST.into(),
         addresses: VIPS.map(prefix).into(),
     };
-    let mut kernel = match Kernel::open("test", vec![group], guard, SLACK, ms(450)) {
+    let state = format!("gate-{}", std::process::id()); // below target/: nobody else takes it away
+    let state = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(state);
+    let mut kernel = match Kernel::open("test", vec![group], guard, SLACK, ms(450), &state) {
         Ok(kernel) => kernel,
         Err(e) => return println!("\nsays refused: {e}"),
     };

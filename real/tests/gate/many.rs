@@ -17,15 +17,15 @@ fn addresses() -> Vec<IpAddr> {
 fn all_are_held_and_let_go(guard: GuardChoice) {
     let mut lan = Lan::new();
     let all = addresses();
-    let mut kernel = lan.open_with(guard, &all);
+    let mut kernel = lan.open_for(guard, &all, ms(60_000));
     kernel.scrub().expect("a clean start");
     let name = format!("{guard:?}").to_lowercase();
     assert_eq!(kernel.guard_name(), name);
     let start = boottime();
     let until = |millis| boottime().plus(ms(millis));
-    kernel.hold_until(GROUP, until(4_000)).expect("a hold");
+    kernel.hold_until(GROUP, until(30_000)).expect("a hold");
     let held = boottime();
-    kernel.hold_until(GROUP, until(4_000)).expect("a renewal");
+    kernel.hold_until(GROUP, until(30_000)).expect("a renewal");
     let renewed = boottime();
     println!(
         "{guard:?}: hold {}, renewal {}",

@@ -1,7 +1,7 @@
 //! A member that routes: two LANs, and the other member holds the address of one of them.
 
 use super::{lan, ms};
-use lan::{HOST, Lan, OWN, SLACK, VIP, bpf_is_permitted};
+use lan::{HOST, Lan, OWN, VIP, bpf_is_permitted};
 use onehold::kernel::{GuardChoice, Kernel, KernelGroup, boottime};
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
@@ -137,7 +137,6 @@ fn socket(address: IpAddr, port: u16) -> UdpSocket {
 
 /// A standby that has a group on each LAN.
 fn open(lan: &Lan) -> Kernel {
-    let _entered = lan.runtime.enter();
     let group = |name: &str, interface: &str, addresses: &[&str]| KernelGroup {
         name: name.into(),
         interface: interface.into(),
@@ -152,7 +151,7 @@ fn open(lan: &Lan) -> Kernel {
         group("a", HOST, &["10.0.0.100", VIP6]),
         group("b", "lan1", &["10.1.0.100"]),
     ];
-    let kernel = Kernel::open("transit", groups, GuardChoice::Bpf, SLACK, ms(450));
+    let kernel = lan.try_open(groups, GuardChoice::Bpf);
     let mut kernel = kernel.expect("a kernel");
     kernel.scrub().expect("a clean start");
     kernel

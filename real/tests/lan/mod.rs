@@ -2,8 +2,17 @@
 //! a peer in another one, which is observed and operated through sockets that belong to it.
 #![allow(unsafe_code)]
 
+#[path = "../../../sim/src/netns/foreign.rs"]
+#[allow(
+    dead_code,
+    unreachable_pub,
+    reason = "shared with the lab, and between tests"
+)]
+pub(crate) mod foreign;
+
+use foreign::BOTH;
 use onehold::address::{self, Assigned, Link};
-use onehold::kernel::{GuardChoice, Kernel, KernelEvent, KernelGroup, boottime};
+use onehold::kernel::{GuardChoice, Kernel, KernelError, KernelEvent, KernelGroup, boottime};
 use onehold::netlink::{self, Netlink, Request};
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
@@ -13,6 +22,8 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::os::fd::AsRawFd as _;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 pub(crate) const GROUP: GroupId = GroupId(0);
@@ -32,7 +43,15 @@ pub(crate) struct Lan {
     pub(crate) peer_udp: UdpSocket,
     pub(crate) peer_namespace: File,
     pub(crate) runtime: tokio::runtime::Runtime,
+    /// Where lives leave word for later ones.
+    pub(crate) state: PathBuf,
     probes: u32,
+}
+
+impl Drop for Lan {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.state);
+    }
 }
 
 /// Whether this is the machine's root, who may load BPF programs; if not, says that the test is not run.
@@ -88,7 +107,11 @@ impl Lan {
             .enable_all()
             .build()
             .expect("a runtime");
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let state = format!("onehold-lan-{}-{number}", std::process::id());
         Self {
+            state: std::env::temp_dir().join(state),
             route,
             peer_route,
             wire,
@@ -101,6 +124,34 @@ impl Lan {
 
     /// Joins the two by a new cable, and gives both their own addresses.
     pub(crate) fn plug(&mut self) {
+        self.cable(HOST, "peer0");
+        for (route, name, own) in [
+            (&mut self.route, HOST, IpAddr::V4(OWN)),
+            (&mut self.peer_route, "peer0", IpAddr::V4(PEER)),
+        ] {
+            let index = find(route, name).expect("the new interface").index;
+            assign(route, index, own, 24);
+        }
+        let index = self.host().index;
+        let mut route = Request::new();
+        // struct rtmsg: IPv6, a /64, in the main table, by an administrator, unicast
+        let about = [10, 64, 0, 0, 254, 4, 0, 1, 0, 0, 0, 0];
+        route.message(libc::RTM_NEWROUTE, ack() | netlink::NLM_F_CREATE, &about);
+        route.attr(1, &VIP6.octets()).u32(4, index);
+        self.route.send(&mut route).expect("a route to its network");
+        self.listen_to("peer0");
+    }
+
+    /// From now on, asks and listens at this interface of the peer's.
+    pub(crate) fn listen_to(&mut self, interface: &str) {
+        let peer = find(&mut self.peer_route, interface).expect("the peer's interface");
+        self.wire
+            .bind(&everything_on(peer.index))
+            .expect("the wire");
+    }
+
+    /// Lays a cable from an interface of this host's to one of the peer's, both new.
+    pub(crate) fn cable(&mut self, here: &str, there: &str) {
         const LINKINFO: u16 = 18;
         let fd = self.peer_namespace.as_raw_fd().cast_unsigned();
         let mut request = Request::new();
@@ -110,29 +161,21 @@ impl Lan {
                 ack() | netlink::NLM_F_CREATE | netlink::NLM_F_EXCL,
                 &[0; 16],
             )
-            .string(3, HOST)
+            .string(3, here)
             .nest(LINKINFO, |r| {
                 r.string(1, "veth").nest(2, |r| {
                     let at_peer = [0_u8; 16];
                     // VETH_INFO_PEER: an interface header, then attributes.
                     let mut inner = Request::new();
-                    inner.message(0, 0, &at_peer).string(3, "peer0").u32(28, fd);
+                    inner.message(0, 0, &at_peer).string(3, there).u32(28, fd);
                     r.attr(1, inner.bytes_after_header());
                 });
             });
         self.route.send(&mut request).expect("a veth pair");
-        for (route, name, own) in [
-            (&mut self.route, HOST, IpAddr::V4(OWN)),
-            (&mut self.peer_route, "peer0", IpAddr::V4(PEER)),
-        ] {
+        for (route, name) in [(&mut self.route, here), (&mut self.peer_route, there)] {
             let index = find(route, name).expect("the new interface").index;
             set_up(route, index, true);
-            assign(route, index, own, 24);
         }
-        let peer = find(&mut self.peer_route, "peer0").expect("the peer's interface");
-        self.wire
-            .bind(&everything_on(peer.index))
-            .expect("the wire");
     }
 
     /// Removes the cable.
@@ -176,6 +219,15 @@ impl Lan {
     }
 
     pub(crate) fn open_with(&self, choice: GuardChoice, addresses: &[IpAddr]) -> Kernel {
+        self.open_for(choice, addresses, Span::from_millis(450))
+    }
+
+    pub(crate) fn open_for(
+        &self,
+        choice: GuardChoice,
+        addresses: &[IpAddr],
+        lease: Span,
+    ) -> Kernel {
         let _entered = self.runtime.enter();
         let prefix = |address: &IpAddr| Prefix {
             address: *address,
@@ -186,7 +238,51 @@ impl Lan {
             interface: HOST.into(),
             addresses: addresses.iter().map(prefix).collect(),
         };
-        Kernel::open("test", vec![group], choice, SLACK, Span::from_millis(450)).expect("a kernel")
+        self.try_open_for(vec![group], choice, lease)
+            .expect("a kernel")
+    }
+
+    pub(crate) fn try_open(
+        &self,
+        groups: Vec<KernelGroup>,
+        choice: GuardChoice,
+    ) -> Result<Kernel, KernelError> {
+        self.try_open_for(groups, choice, Span::from_millis(450))
+    }
+
+    fn try_open_for(
+        &self,
+        groups: Vec<KernelGroup>,
+        choice: GuardChoice,
+        lease: Span,
+    ) -> Result<Kernel, KernelError> {
+        let _entered = self.runtime.enter();
+        Kernel::open("test", groups, choice, SLACK, lease, &self.state)
+    }
+
+    /// How many programs stand in the rows of this host's interface: what arrives, what leaves.
+    /// `None` where there are no rows.
+    pub(crate) fn rows(&mut self) -> Option<[usize; 2]> {
+        let index = self.host().index;
+        let rows = BOTH.map(|way| foreign::row(index, way).map(|row| row.len()));
+        let [arriving, leaving] = rows;
+        Some([arriving.ok()?, leaving.ok()?])
+    }
+
+    /// Whether a BPF gate may be there, each way.
+    pub(crate) fn is_gated(&mut self) -> bool {
+        self.rows().is_none_or(|rows| !rows.contains(&0))
+    }
+
+    /// Somebody takes away the BPF gate, if there is one.
+    pub(crate) fn take_gate(&mut self) -> bool {
+        let index = self.host().index;
+        let all = BOTH.map(|way| foreign::take_first(index, way).is_ok());
+        let filters = self.tc_kinds().contains(&"clsact".into());
+        if filters {
+            self.clsact(libc::RTM_DELQDISC);
+        }
+        filters || all.contains(&true)
     }
 
     /// Waits for an event that `wanted` wants.
@@ -320,7 +416,13 @@ impl Lan {
         kinds
     }
 
+    /// Somebody adds or deletes a clsact.
     pub(crate) fn clsact(&mut self, kind: u16) {
+        self.discipline(kind, "clsact");
+    }
+
+    /// Somebody adds or deletes a queueing discipline that has filters for what arrives.
+    pub(crate) fn discipline(&mut self, kind: u16, name: &str) {
         let mut fixed = [0; 20];
         fixed[4..8].copy_from_slice(&self.host().index.to_ne_bytes());
         fixed[8..12].copy_from_slice(&0xffff_0000_u32.to_ne_bytes());
@@ -328,8 +430,35 @@ impl Lan {
         let mut request = Request::new();
         request
             .message(kind, ack() | netlink::NLM_F_CREATE, &fixed)
-            .string(1, "clsact");
-        self.route.send(&mut request).expect("clsact");
+            .string(1, name);
+        self.route
+            .send(&mut request)
+            .expect("a queueing discipline");
+    }
+
+    /// Somebody hangs a program before all other filters of priority 1 in the clsact, each way.
+    pub(crate) fn filter_first(&mut self, program: &foreign::Program) {
+        let index = self.host().index;
+        for parent in [0xffff_fff2_u32, 0xffff_fff3] {
+            let mut fixed = [0; 20];
+            let all = u32::from((libc::ETH_P_ALL as u16).to_be());
+            for (at, word) in [(4, index), (12, parent), (16, 1 << 16 | all)] {
+                fixed[at..at + 4].copy_from_slice(&word.to_ne_bytes());
+            }
+            let mut request = Request::new();
+            request
+                .message(
+                    libc::RTM_NEWTFILTER,
+                    ack() | netlink::NLM_F_CREATE | netlink::NLM_F_EXCL,
+                    &fixed,
+                )
+                .string(1, "bpf")
+                .nest(2, |options| {
+                    options.u32(6, program.descriptor());
+                    options.string(7, "somebody").u32(8, 1);
+                });
+            self.route.send(&mut request).expect("a filter");
+        }
     }
 
     /// Somebody deletes all tables of the netdev family, if the kernel lets them.

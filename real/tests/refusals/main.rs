@@ -253,7 +253,7 @@ impl World {
     }
 
     /// Runs until something is so, which must come.
-    fn until(&mut self, what: &str, is: impl Fn(&Self) -> bool) {
+    fn until(&mut self, what: &str, is: impl Fn(&mut Self) -> bool) {
         let end = boottime().plus(ms(10_000));
         while !is(self) {
             assert!(boottime() < end, "in 10 s, {what}");
@@ -323,10 +323,7 @@ impl World {
             Act::TakeGate if self.guard == GuardChoice::Nft => {
                 self.gate_gone |= self.lan.delete_tables();
             }
-            Act::TakeGate if self.plugged && self.lan.tc_kinds().contains(&"clsact".into()) => {
-                self.lan.clsact(libc::RTM_DELQDISC);
-                self.gate_gone = true;
-            }
+            Act::TakeGate if self.plugged => self.gate_gone |= self.lan.take_gate(),
             Act::TakeAddress(six) if self.lan.has(vip(six)) => {
                 let there = self.lan.addresses();
                 let there = there.iter().find(|a| a.address == vip(six)).expect("it");
@@ -390,6 +387,10 @@ impl World {
     fn judge(&mut self) {
         if self.gate_gone && self.plugged && !self.refuser.left() {
             self.run(ms(20)); // it is heard of, and put back
+            // Of a row of programs nothing is heard: it is looked at once a second.
+            self.until("the gate is put back, or it is told", |w| {
+                !w.eligible || w.guard == GuardChoice::Nft || w.lan.is_gated()
+            });
             self.gate_gone = !self.eligible;
         }
         if !(self.plugged && self.up) || self.gate_gone {
@@ -454,6 +455,10 @@ impl World {
         assert!(
             !self.lan.tc_kinds().contains(&"clsact".to_owned()),
             "clsact is left"
+        );
+        assert!(
+            matches!(self.lan.rows(), None | Some([0, 0])),
+            "a program is left"
         );
     }
 }

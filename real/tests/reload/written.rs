@@ -331,12 +331,7 @@ pub(crate) const FREE: [&str; 2] = ["log.level", "secrets"];
 
 /// What one member may have otherwise than the others.
 pub(crate) fn is_mine(key: &str) -> bool {
-    let mine = [
-        "cluster.guard",
-        "timing.interval",
-        "timing.profile",
-        "log.format",
-    ];
+    let mine = ["cluster.guard", "timing.profile", "log.format"];
     mine.contains(&key) || key.ends_with(".interface")
 }
 

@@ -1,5 +1,17 @@
 //! The named configurations: what is walked, what must be true there, and what is assumed.
 
+macro_rules! happens {
+    ($($name:literal),*) => {
+        [$(crate::properties::sometimes_reported(
+            $name,
+            concat!("\"", $name, "\" happens"),
+            |m| m.events.has(Events::of($name)),
+        )),*]
+    };
+}
+
+mod survivor;
+
 use crate::properties::{self as p, Property};
 use crate::world::{Adversary, Events, MAX, Setup};
 use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
@@ -24,16 +36,6 @@ pub struct Configuration {
     pub expected: Option<(&'static str, &'static str)>,
 }
 
-macro_rules! happens {
-    ($($name:literal),*) => {
-        [$(p::sometimes_reported(
-            $name,
-            concat!("\"", $name, "\" happens"),
-            |m| m.events.has(Events::of($name)),
-        )),*]
-    };
-}
-
 /// A cluster and its clocks, in ticks.
 struct Cluster {
     members: usize,
@@ -43,6 +45,8 @@ struct Cluster {
     drift_ppm: u32,
     /// How far a clock goes on in one tick: every member any of these.
     rates: &'static [u64],
+    /// The second member's file prefers another one.
+    files_differ: bool,
 }
 
 /// Coarse: an advert of everybody in every tick; H and D last two ticks.
@@ -52,6 +56,7 @@ const COARSE: Cluster = Cluster {
     timing: [1, 4, 0],
     drift_ppm: 0,
     rates: &[2],
+    files_differ: false,
 };
 
 /// An advert of everybody in every tick; H and D last four ticks: about as long as by default.
@@ -126,7 +131,13 @@ impl Cluster {
                 drift_ppm: self.drift_ppm,
             },
         };
-        let seat = |m: &MemberSpec| spec.prove(&m.name).expect("the lab's own configuration");
+        let seat = |m: &MemberSpec| {
+            let mut file = spec.clone();
+            if self.files_differ && m.name == "b" {
+                file.groups[0].preferred = "b".into();
+            }
+            file.prove(&m.name).expect("the lab's own configuration")
+        };
         let mut rates = vec![vec![]];
         for _ in 0..size {
             let with = |r: &Vec<u64>| {
@@ -199,7 +210,7 @@ const SURVIVOR: [Property; 2] = [p::S2, p::S4];
 /// All of them, in the order in which they are listed.
 #[must_use]
 pub fn all() -> Vec<Configuration> {
-    [of_majority(), of_two(), of_survivor()].concat()
+    [of_majority(), of_two(), survivor::all()].concat()
 }
 
 /// A configuration of the quick set.
@@ -551,99 +562,23 @@ fn of_two() -> Vec<Configuration> {
             &[p::S1, p::S4],
             &happens!["presumed dead", "command refused"],
         ),
-    ]
-}
-
-/// Two members alone; the one that is left goes on.
-fn of_survivor() -> Vec<Configuration> {
-    let full = cut(0, 1) | cut(1, 0);
-    vec![
         quick(
-            "survivor",
-            "adverts are timely; processes and hosts die, between any two effects, and start again",
-            ALONE.setup(Adversary {
-                any_order: true,
-                crashes: 2,
-                lives: 3,
-                power: true,
-                in_turn: true,
-                ..prompt()
-            }),
-            &SURVIVOR,
-            &happens!["peer silent", "ready", "lease over"],
-        ),
-        quick(
-            "survivor-pause",
-            "adverts are timely; processes are stopped, and one dies and starts again, between any two effects",
-            ALONE.setup(Adversary {
-                stops: 2,
-                in_turn: true,
+            "presume-dead-files-differ",
+            "the files differ; one dies and starts again, and both operators say that the other is dead",
+            Cluster {
+                files_differ: true,
+                ..two(FINE)
+            }
+            .setup(Adversary {
                 crashes: 1,
                 lives: 2,
+                commands: 2,
+                says: vec![Command::PresumeDead],
+                losses: 1,
                 ..prompt()
             }),
-            &SURVIVOR,
-            &happens!["peer silent", "overslept", "lease over"],
-        )
-        .slow(),
-        quick(
-            "survivor-one-way",
-            "one direction is cut; processes die and start again",
-            ALONE.setup(Adversary {
-                any_order: true,
-                changes: 1,
-                restless: true,
-                cuts: vec![cut(0, 1), cut(1, 0)],
-                crashes: 1,
-                lives: 2,
-                ..prompt()
-            }),
-            &SURVIVOR,
-            &happens!["peer silent", "lease over"],
-        ),
-        quick(
-            "survivor-one-way-pause",
-            "one direction is cut; processes are stopped, between any two effects, and go on later",
-            ALONE.setup(Adversary {
-                changes: 1,
-                restless: true,
-                cuts: vec![cut(0, 1), cut(1, 0)],
-                stops: 4,
-                in_turn: true,
-                ..prompt()
-            }),
-            &SURVIVOR,
-            &happens!["peer silent", "overslept", "lease over"],
-        )
-        .slow(),
-        quick(
-            "survivor-heal",
-            "links are cut, and whole again: soon after, one holds",
-            ALONE.setup(Adversary {
-                any_order: true,
-                changes: 2,
-                cuts: vec![0, cut(0, 1), cut(1, 0), full],
-                patience: 30,
-                ..prompt()
-            }),
-            &[p::L2],
-            &happens!["peer silent", "conflict release", "two in sight"],
-        ),
-        quick(
-            "survivor-full-cut",
-            "both directions are cut",
-            ALONE.setup(Adversary {
-                any_order: true,
-                changes: 1,
-                cuts: vec![full],
-                ..prompt()
-            }),
-            &SURVIVOR,
-            &[],
-        )
-        .breaks(
-            "S2",
-            "nothing tells a dead peer from a cut cable; `survivor` does not promise it here",
+            &[p::S1, p::S4],
+            &happens!["presumed dead", "command refused", "lease over"],
         ),
     ]
 }

@@ -286,6 +286,8 @@ pub(super) fn how_text(how: How<u8>) -> (String, bool) {
         How::Healthy(false) => ("its service fails", true),
         How::Eligible(true) => ("its kernel can serve again", true),
         How::Eligible(false) => ("its kernel can't serve", true),
+        How::Port(true) => ("its port comes up", false),
+        How::Port(false) => ("its port goes down", false),
         How::Start => ("starts", true),
         How::Crash => ("the process dies; its kernel goes on", true),
         How::PowerOff => ("power off", true),
@@ -304,14 +306,17 @@ pub(super) fn ending_text(ending: Ending) -> Option<String> {
     }
 }
 
-/// The cut links: `a→b b→a`.
+/// The cut links: `a→b b→a`; a port that is down: `a's port`.
 pub(super) fn cut_text(setup: &Setup, cuts: u32) -> String {
     let names = names(setup);
     let n = names.len();
     let pairs = (0..n).flat_map(|from| (0..n).map(move |to| (from, to)));
     let cut: Vec<String> = pairs
         .filter(|(from, to)| cuts & 1 << (from * crate::world::MAX + to) != 0)
-        .map(|(from, to)| format!("{}→{}", names[from], names[to]))
+        .map(|(from, to)| match from == to {
+            true => format!("{}'s port", names[from]),
+            false => format!("{}→{}", names[from], names[to]),
+        })
         .collect();
     cut.join(" ")
 }

@@ -4,7 +4,7 @@
 use super::story::{cut_text, ending_text, how_text};
 use crate::world::{Action, Direct, Known, MAX, Setup, Timed, TimedMember, World};
 use onehold::trace::{Header, Line, Writer};
-use onehold_core::advert::Advert;
+use onehold_core::advert::{Advert, MemberId};
 use onehold_core::time::Span;
 use std::io::Write;
 use std::sync::Arc;
@@ -28,7 +28,9 @@ impl<W: Write> Traced<W> {
     /// If `to` can't be written.
     pub fn new(setup: &Setup, beginning: usize, to: W) -> Result<Self, String> {
         let by = concat!("onehold-lab ", env!("CARGO_PKG_VERSION"));
-        let names = setup.spec.members.iter().map(|m| m.name.clone());
+        let members = (0u8..).zip(&setup.spec.members);
+        let ours = members.filter(|(m, _)| setup.has_first_file(MemberId(*m)));
+        let names = ours.map(|(_, m)| m.name.clone());
         let mut header = Header::new(by, setup.spec.clone(), names.collect());
         header.tick = Some(setup.tick());
         let (direct, timed) = (Direct(setup.clone()), Timed::new(setup.clone()));

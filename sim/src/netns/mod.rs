@@ -20,6 +20,7 @@ pub mod binary;
 pub mod cluster;
 mod error;
 mod fetcher;
+pub mod foreign;
 mod host;
 mod lan;
 mod link;

@@ -150,10 +150,12 @@ impl Observer {
         let nodes = nodes
             .iter()
             .map(|node| (node.name().to_owned(), node.mac(0)));
-        Self::watch(host, target, nodes.collect(), period)
+        Self::watch(host, target, nodes.collect(), period, Duration::MAX)
     }
 
-    /// The same, for nodes that are known by name and hardware address.
+    /// The same, for nodes that are known by name and hardware address. An answer that comes later than
+    /// `patience` does not count: a virtual machine that stands still has its requests kept for it, and
+    /// answers them when it goes on.
     ///
     /// # Errors
     /// If the host is off, or allows no packet socket.
@@ -162,6 +164,7 @@ impl Observer {
         target: Ipv4Addr,
         nodes: Vec<(String, Mac)>,
         period: Duration,
+        patience: Duration,
     ) -> Result<Self> {
         let (names, macs): (Vec<String>, Vec<Mac>) = nodes.into_iter().unzip();
         let rounds = Arc::new(Mutex::new(Vec::new()));
@@ -174,6 +177,7 @@ impl Observer {
                 macs,
                 target,
                 period,
+                patience,
                 rounds: shared,
             };
             Background::start("observer", move |stop| asker.run(stop))
@@ -267,6 +271,7 @@ struct Asker {
     macs: Vec<Mac>,
     target: Ipv4Addr,
     period: Duration,
+    patience: Duration,
     rounds: Arc<Mutex<Vec<Round>>>,
 }
 
@@ -331,7 +336,9 @@ impl Asker {
             // The latest request with this number, counted back from the last one.
             let back = (asked - 1 + NUMBERS - number) % NUMBERS;
             let mut rounds = lock(&self.rounds);
-            if let Some(at) = rounds.len().checked_sub(1 + back) {
+            if let Some(at) = rounds.len().checked_sub(1 + back)
+                && rounds[at].sent.elapsed() <= self.patience
+            {
                 rounds[at].answers |= 1 << node;
             }
         }

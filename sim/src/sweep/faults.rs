@@ -152,6 +152,9 @@ impl Draws<'_> {
         if !self.restless {
             return;
         }
+        if cluster.promise == Promise::Anything && chance(self.dice, 30) {
+            return self.strangers();
+        }
         let mut blows = vec![
             Blow::Stop,
             Blow::Kill,
@@ -217,6 +220,7 @@ impl Draws<'_> {
             self.dice,
             &["failback_delay = \"1234ms\"", "address = \"10.0.9.9\""],
         );
+        let says = format!(", {key}");
         let again = |at, says: &str| {
             [
                 (at, format!("kill = \"{name}\"")),
@@ -224,10 +228,36 @@ impl Draws<'_> {
                 (at, format!("start = \"{name}\"")),
             ]
         };
-        let entries = [again(at, &format!(", {key}")), again(until, "")].concat();
-        let over = length(until - at);
-        let what = format!("restart {name} with {} for {over}", key.replace('"', ""));
-        self.add(at, what, entries);
+        let key = key.replace('"', "");
+        if self.cluster.promise != Promise::Anything {
+            let entries = [again(at, &says), again(until, "")].concat();
+            let over = length(until - at);
+            self.add(at, format!("restart {name} with {key} for {over}"), entries);
+            return;
+        }
+        // Both hold while they are cut off, and then meet.
+        let heal = at + 2 * (until - at) / 3;
+        let cut = |verb: &str, at| vec![(at, format!("{verb} = \"* <-> *\""))];
+        let entries = [
+            cut("cut", at),
+            again(at, &says).to_vec(),
+            cut("heal", heal),
+            again(until, "").to_vec(),
+        ];
+        let heals = self.cluster.heals_within(true);
+        let what = format!("network: cut, and restart {name} with {key}");
+        self.add(at, what, entries.concat()).excuse = Some((at, heal + heals));
+    }
+
+    /// Two that have different files hold at once, again and again, and nothing else happens to them.
+    fn strangers(&mut self) {
+        let vote = self.cluster.vote();
+        let mut at = self.from + self.dice.below(4 * vote);
+        while at + 6 * vote < self.calm {
+            let name = one(self.dice, &self.cluster.members);
+            self.edit(name, at, at + 6 * vote);
+            at += between(self.dice, 8, 16) * vote;
+        }
     }
 
     /// Only where the peer is dead may the operator say so: two hold if it lives.

@@ -224,7 +224,10 @@ impl Judge<'_> {
         let spoken = |(when, change): &(Span, Change)| {
             let told = matches!(
                 change,
-                Change::Operator(..) | Change::Stop(_) | Change::Eligible(..)
+                Change::Operator(..)
+                    | Change::Stop(_)
+                    | Change::Eligible(..)
+                    | Change::OwnAddress(..)
             );
             told && when.as_nanos() >= since && when.as_nanos() <= at
         };

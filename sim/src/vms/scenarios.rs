@@ -24,6 +24,10 @@ pub(super) struct Scenario {
     pub(super) play: fn(&mut Site) -> Result<()>,
 }
 
+/// What may be left of a lease when a machine stops together with its clock (safety.md, "Assumptions"), and
+/// what the observer allows for an answer.
+const LEFT: u64 = 1_500 + 250;
+
 const USUAL: Scenario = Scenario {
     name: "",
     says: "",
@@ -70,28 +74,28 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "dns-late",
-        says: "the members have names, and DNS answers 15 s after the daemons' start",
+        says: "survivor: the members have names, and DNS answers 15 s after the daemons' start",
         gap_ms: u64::MAX, // nobody can know whom to ask before
         play: dns_late,
         ..USUAL
     },
     Scenario {
         name: "hosts-file",
-        says: "each host's own name is at 127.0.1.1, too, as Debian's installer leaves it",
+        says: "survivor: the members have names, and each host's own is at 127.0.1.1, as Debian leaves it",
         play: hosts_file,
         ..USUAL
     },
     Scenario {
         name: "pause",
         says: "the hypervisor stops the holder for 8 s, clock and all (two hold for what was left of a lease)",
-        dual_ms: 1_500, // safety.md: what was left of its lease
+        dual_ms: LEFT,
         play: pause,
         ..USUAL
     },
     Scenario {
         name: "snapshot",
         says: "a machine is put back to when it held, while the other holds (two hold for what was left of a lease)",
-        dual_ms: 1_500,
+        dual_ms: LEFT,
         play: snapshot,
         ..USUAL
     },
@@ -154,11 +158,13 @@ fn guard(site: &mut Site) -> Result<()> {
 
 fn tutorial(site: &mut Site) -> Result<()> {
     let (both, all) = (["lb0", "lb1"], ["lb0", "lb1", "w"]);
-    for name in all {
-        for command in section("Names")?.commands() {
-            site.on(name).sh(&command)?;
+    if let Ok(names) = section("Names") {
+        for name in all {
+            site.on(name).sh("sed -i '/^127.0.1.1/d' /etc/hosts")?;
+            for command in names.commands() {
+                site.on(name).sh(&command)?;
+            }
         }
-        site.on(name).sh("sed -i '/^127.0.1.1/d' /etc/hosts")?;
     }
     for name in both {
         site.on(name).sh(payload::INSTALL)?;
@@ -177,12 +183,12 @@ fn tutorial(site: &mut Site) -> Result<()> {
     site.held_by("lb0", 20)?;
     site.all_well(&both, 20)?;
 
-    let address = "ip address show dev eth0 | grep -w 10.0.0.50/32";
-    site.on("lb0").sh(address)?;
+    shows_address(site, "lb0")?;
     site.on("lb0").sh("systemctl stop onehold")?;
     site.held_by("lb1", 20)?;
-    site.on("lb1").sh(address)?;
-    site.on("lb0").sh(&format!("! {address}"))?;
+    shows_address(site, "lb1")?;
+    site.on("lb0")
+        .sh("! ip address show dev eth0 | grep -w 10.0.0.50/32")?;
     site.on("lb0").sh("systemctl start onehold")?;
     site.held_by("lb0", 20)?;
 
@@ -198,14 +204,17 @@ fn tutorial(site: &mut Site) -> Result<()> {
     site.held_by("lb1", 60)?;
     site.on("lb0").await_reboot(&asked)?;
     site.held_by("lb0", BOOT)?;
-    let lost = site
+    let loop_said = site
         .on("w")
-        .sh("grep -c '^curl: ([0-9]*) ' /root/curl.log || true")?;
-    let pages = site.on("w").sh("grep -c 'Failover test' /root/curl.log")?;
-    let (lost, pages): (u32, u32) = (lost.parse().unwrap_or(99), pages.parse().unwrap_or(0));
-    if lost > 2 || pages < 10 {
+        .sh("grep -E -o '^curl: [(]|Failover test' /root/curl.log")?;
+    let asked: Vec<bool> = loop_said.lines().map(|l| l.starts_with('F')).collect();
+    let missed = asked.chunk_by(|a, b| a == b).filter(|run| !run[0]);
+    let in_a_row = missed.map(<[bool]>::len).max().unwrap_or(0);
+    // A busy machine alone costs one now and then.
+    if in_a_row > 3 || asked.len() < 10 {
         return Err(err(format!(
-            "the curl loop got {pages} pages, and missed {lost}"
+            "of {} pages the curl loop missed {in_a_row} in a row",
+            asked.len()
         )));
     }
 
@@ -232,6 +241,15 @@ fn tutorial(site: &mut Site) -> Result<()> {
     site.on("w")
         .sh("onehold status | grep -F 'majority (2 of 3)'")
         .map(drop)
+}
+
+/// `ip address` has it.
+fn shows_address(site: &mut Site, name: &str) -> Result<()> {
+    let waited = site.until("`ip address` shows it", 10, |site| {
+        let said = site.on(name).run("ip address show dev eth0")?;
+        Ok(said.text.contains(" 10.0.0.50/32 "))
+    });
+    waited.map(drop)
 }
 
 fn power_cut(site: &mut Site) -> Result<()> {
@@ -324,9 +342,10 @@ fn dns_late(site: &mut Site) -> Result<()> {
 }
 
 fn hosts_file(site: &mut Site) -> Result<()> {
-    let names = "printf '10.0.0.10 lb0\\n10.0.0.11 lb1\\n' >> /etc/hosts";
-    for name in ["lb0", "lb1"] {
-        site.on(name).sh(names)?;
+    for (name, other) in [("lb0", "10.0.0.11 lb1"), ("lb1", "10.0.0.10 lb0")] {
+        let own =
+            format!("grep -q '^127.0.1.1.*{name}' /etc/hosts && echo '{other}' >> /etc/hosts");
+        site.on(name).sh(&own)?;
     }
     let cluster = Cluster {
         names: true,

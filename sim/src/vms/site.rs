@@ -17,6 +17,8 @@ use std::time::{Duration, Instant};
 const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 50);
 /// How often the observer asks. An emulated machine takes a tenth of a millisecond to answer.
 const PERIOD: Duration = Duration::from_millis(5);
+/// An emulated machine on a busy one may take so long to answer.
+const ANSWERED: Duration = Duration::from_millis(250);
 /// How often the client opens a connection.
 const PACE: Duration = Duration::from_millis(50);
 /// A holder is who alone has answered for so long.
@@ -80,7 +82,7 @@ impl Site {
             guest.ready()?;
         }
         let nodes = guests.iter().map(|g| (g.name().to_owned(), g.spec().mac()));
-        let observer = Observer::watch(&outside, FLOATING, nodes.collect(), PERIOD)?;
+        let observer = Observer::watch(&outside, FLOATING, nodes.collect(), PERIOD, ANSWERED)?;
         Ok(Self {
             observer,
             fetcher: None,

@@ -32,6 +32,11 @@ impl<M: Clone, A: Clone> World<M, A> {
             let up = facts.process == Alive::Up;
             blocked |= up && (facts.due || facts.releasing && timely);
             blocked |= calm && facts.process == Alive::Stopped;
+            if let Some(up) = self.port(parts, m, facts) {
+                blocked = true;
+                self.turns(parts, m, How::Port(up), visit);
+                continue;
+            }
             if up && facts.releasing {
                 self.turns(parts, m, How::Muted, visit);
             }

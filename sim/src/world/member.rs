@@ -128,7 +128,7 @@ pub struct Turn<M, A> {
 pub struct Events(pub u32);
 
 /// The bits of [`Events`]: a name, and what it means with its rule.
-pub const EVENTS: [(&str, &str); 22] = [
+pub const EVENTS: [(&str, &str); 25] = [
     ("majority", "takes hold: a majority voted for it (R-7)"),
     (
         "peer silent",
@@ -155,6 +155,14 @@ pub const EVENTS: [(&str, &str); 22] = [
         "conflict release",
         "lets go: another holds, and that one is preferred (R-15)",
     ),
+    (
+        "strange release",
+        "lets go: one with another configuration holds too (R-15)",
+    ),
+    (
+        "unable",
+        "lets go: it can't serve, and hears nobody who could (R-14)",
+    ),
     ("kernel refused", "lets go: its kernel refused (R-8)"),
     ("muted", "the kernel confirmed the release (R-8)"),
     ("met", "meets a new life of a member (R-1)"),
@@ -165,6 +173,10 @@ pub const EVENTS: [(&str, &str); 22] = [
     (
         "two in sight",
         "it holds and hears another that does (R-15)",
+    ),
+    (
+        "strange",
+        "it holds and hears one with another configuration that does (R-15)",
     ),
     ("command refused", "refuses what the operator said"),
     ("takes hold", ""),
@@ -215,6 +227,8 @@ impl Events {
                     Why::Unhealthy => "unhealthy",
                     Why::Stop => "stop",
                     Why::Conflict => "conflict release",
+                    Why::Strange => "strange release",
+                    Why::Unable => "unable",
                     Why::KernelRefused => "kernel refused",
                     Why::Muted => "muted",
                 }
@@ -225,6 +239,7 @@ impl Events {
             Event::Ready => "ready",
             Event::Overslept => "overslept",
             Event::Conflict { .. } => "two in sight",
+            Event::Strange { .. } => "strange",
             Event::Refused { .. } => "command refused",
         };
         self.0 |= Self::of(name).0;
@@ -409,6 +424,13 @@ impl Member {
             }
             How::Eligible(eligible) => {
                 member.kernel.unable = !*eligible;
+                member.eligibility()
+            }
+            How::Port(up) => {
+                member.kernel.unable = !*up;
+                if member.process == Process::Down {
+                    return Some(turn); // it will see
+                }
                 member.eligibility()
             }
             How::Start => {

@@ -9,6 +9,7 @@
 mod choices;
 mod direct;
 mod member;
+mod network;
 mod setup;
 mod timed;
 
@@ -48,6 +49,8 @@ pub enum How<A> {
     Healthy(bool),
     /// Its kernel becomes able to serve or not.
     Eligible(bool),
+    /// Its port goes down or comes up again, and its kernel with it.
+    Port(bool),
     /// Its process starts: scrubs the kernel, then quarantine.
     Start,
     /// Its process dies; its kernel goes on.
@@ -80,6 +83,7 @@ impl<A: Copy> How<A> {
             Self::Operator(command) => How::Operator(command),
             Self::Healthy(healthy) => How::Healthy(healthy),
             Self::Eligible(eligible) => How::Eligible(eligible),
+            Self::Port(up) => How::Port(up),
             Self::Start => How::Start,
             Self::Crash => How::Crash,
             Self::PowerOff => How::PowerOff,
@@ -565,32 +569,6 @@ impl<M: Clone, A: Clone> World<M, A> {
         Some((next, done, sent))
     }
 
-    fn settle(&self, parts: &impl Parts<Member = M, Advert = A>, cuts: u8) -> Self {
-        let n = self.members.len();
-        let mut next = self.clone();
-        next.rest = Rest {
-            beginning: self.rest.beginning,
-            changes: self.rest.changes.saturating_sub(1),
-            settled: cuts + 1,
-            dark: self.rest.dark,
-            ..Rest::default()
-        };
-        if parts.setup().adversary.restless {
-            next.rest.crashes = self.rest.crashes;
-            next.rest.stops = self.rest.stops;
-            next.rest.stragglers = self.rest.stragglers;
-            next.rest.commands = self.rest.commands;
-            next.rest.flips = self.rest.flips;
-            next.rest.losses = self.rest.losses;
-        }
-        for i in 0..n * n {
-            if next.is_cut(parts, i / n, i % n) {
-                next.links[i].clear();
-            }
-        }
-        next
-    }
-
     /// Takes the fault or command from the adversary's budget.
     const fn spend(&mut self, how: How<u8>, ending: Ending) {
         let rest = &mut self.rest;
@@ -608,56 +586,9 @@ impl<M: Clone, A: Clone> World<M, A> {
             How::Healthy(_) | How::Eligible(_) => rest.flips -= 1,
             How::Stop => rest.stop(),
             How::Start | How::Resume => {}
-            How::Wake | How::Receive(_) | How::Muted => return,
+            How::Wake | How::Receive(_) | How::Muted | How::Port(_) => return,
         }
         rest.quiet = 0;
-    }
-
-    fn is_cut(&self, parts: &impl Parts<Member = M, Advert = A>, from: usize, to: usize) -> bool {
-        let cuts = &parts.setup().adversary.cuts;
-        let settled = usize::from(self.rest.settled).checked_sub(1);
-        settled.is_some_and(|i| cuts[i] & 1 << (from * MAX + to) != 0)
-    }
-
-    /// Puts onto the links what was sent and is kept; says if there was no room where there should be.
-    fn put(
-        &mut self,
-        parts: &impl Parts<Member = M, Advert = A>,
-        from: u8,
-        sent: &Sent<A>,
-        kept: Kept,
-    ) -> bool {
-        let adversary = &parts.setup().adversary;
-        let timely = self.is_settled() || adversary.timely;
-        let (n, from) = (self.members.len(), usize::from(from));
-        let mut overflow = false;
-        for (to, adverts) in sent.iter().enumerate() {
-            if let (true, Some(latest)) = (timely, adverts.last()) {
-                // One that did not run in this tick hears of each life the latest only.
-                let life = parts.life(latest);
-                self.links[from * n + to].retain(|a| parts.life(a) != life);
-            }
-            let down = timely && parts.facts(&self.members[to]).process == Alive::Down;
-            if self.is_cut(parts, from, to) || down {
-                continue;
-            }
-            let digit = kept.0 >> (4 * to) & 0xf;
-            for (i, advert) in (0u32..).zip(adverts) {
-                // In one tick the later says all that the earlier said, but for answers to knocks.
-                let latest = i as usize + 1 == adverts.len();
-                let all = digit == ALL && (latest || parts.is_answer(advert));
-                if !all && digit != i {
-                    continue;
-                }
-                let link = &mut self.links[from * n + to];
-                if link.len() >= adversary.room {
-                    overflow |= timely;
-                    link.remove(0);
-                }
-                link.push(advert.clone());
-            }
-        }
-        overflow
     }
 
     fn tick(&self, parts: &impl Parts<Member = M, Advert = A>) -> Self {

@@ -1,5 +1,6 @@
 //! What is fixed in one run of the checker: the cluster, its clocks, and what the adversary may do.
 
+use super::MAX;
 use onehold_core::advert::MemberId;
 use onehold_core::config::{Arbitration, Config, Spec};
 use onehold_core::input::Command;
@@ -8,7 +9,7 @@ use onehold_core::time::Span;
 /// One configuration of the world.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The cluster as written.
+    /// The cluster as written; but some members may have another file.
     pub spec: Spec,
     /// The cluster's configuration from every member's seat.
     pub seats: Vec<Config>,
@@ -61,7 +62,8 @@ pub struct Adversary {
     pub changes: u8,
     /// Members still die and are stopped after that.
     pub restless: bool,
-    /// Sets of links that may be cut while nothing else is wrong: bit 5·from + to.
+    /// Sets of links that may be cut while nothing else is wrong: bit 5·from + to. From a member to itself:
+    /// its port is down, as it can see.
     pub cuts: Vec<u32>,
     /// How many ticks are counted since the faults ended, or since the last one.
     pub patience: u8,
@@ -99,6 +101,13 @@ impl Default for Adversary {
 impl Adversary {
     /// As many as it likes.
     pub const NO_END: u8 = u8::MAX;
+
+    /// Ports may go down.
+    #[must_use]
+    pub fn has_ports(&self) -> bool {
+        let ports = (0..MAX).fold(0, |ports, m| ports | 1u32 << (m * MAX + m));
+        self.cuts.iter().any(|cuts| cuts & ports != 0)
+    }
 }
 
 impl Setup {
@@ -128,14 +137,23 @@ impl Setup {
         self.seats[0].is_candidate(MemberId(member))
     }
 
+    /// Whether a member runs with the same configuration as the first one.
+    #[must_use]
+    pub fn has_first_file(&self, member: MemberId) -> bool {
+        self.seat(member).digest() == self.seats[0].digest()
+    }
+
     /// How far back a rule may look on its own clock, in nanoseconds: D everywhere but in the silences
-    /// of two members alone (R-14: 1.5 i more; R-17: D + Q).
+    /// of two members alone (R-14: 1.5 i more, and 1.5 i more where files differ; R-17: D + Q).
     #[must_use]
     pub fn own_horizon(&self) -> u64 {
         let timing = self.seats[0].timing();
         let vote = timing.vote();
         let horizon = match (self.seats.len(), self.seats[0].arbitration()) {
-            (2, Arbitration::Survivor) => timing.survive_after(),
+            (2, Arbitration::Survivor) if self.has_first_file(MemberId(1)) => {
+                timing.survive_after()
+            }
+            (2, Arbitration::Survivor) => timing.defer_after(),
             (2, Arbitration::Majority) => vote.times(2),
             _ => vote,
         };

@@ -51,6 +51,13 @@ impl Timed {
         all.into_iter().map(|(_, line)| line).collect()
     }
 
+    /// What a node was told and did. A trace is of one cluster: those with another file are left out.
+    fn write_turn(&self, of: &TimedMember, log: &mut Vec<(u64, Line)>, line: Line) {
+        if self.setup.has_first_file(of.member.id) {
+            self.write(log, line);
+        }
+    }
+
     fn write(&self, log: &mut Vec<(u64, Line)>, line: Line) {
         let place = self.lines.get();
         self.lines.set(place + 1);
@@ -136,11 +143,11 @@ impl Parts for Timed {
                 incarnation: incarnation(of.member.id, of.member.lives + 1),
                 earlier: Span::ZERO,
             };
-            self.write(&mut log, start);
+            self.write_turn(of, &mut log, start);
         }
         let how = how.map(|advert| &**advert);
         let mut told = |turn: &onehold::trace::Turn<'_>| {
-            self.write(&mut log, turn.line(&name, Some(time)));
+            self.write_turn(of, &mut log, turn.line(&name, Some(time)));
         };
         let turn = of
             .member

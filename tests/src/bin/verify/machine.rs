@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A program, and the package of Debian's that has it: the one list of them.
-const PROGRAMS: [(&str, &str); 8] = [
+const PROGRAMS: [(&str, &str); 12] = [
     ("z3", "z3"), // the proofs
     ("nginx", "nginx-light"),
     ("nft", "nftables"),
@@ -14,7 +14,11 @@ const PROGRAMS: [(&str, &str); 8] = [
     ("tc", "iproute2"),
     ("unshare", "util-linux"),
     ("curl", "curl"),
-    ("chromium", "chromium"), // the pages
+    ("chromium", "chromium"),                  // the pages
+    ("qemu-system-x86_64", "qemu-system-x86"), // the virtual machines, as the next three
+    ("qemu-img", "qemu-utils"),
+    ("mmdebstrap", "mmdebstrap"),
+    ("mke2fs", "e2fsprogs"),
 ];
 
 /// Whether all of it is there.
@@ -63,11 +67,32 @@ pub(crate) fn install() -> std::result::Result<(), String> {
     words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
     run(&[&words[..], &["update", "--quiet"]].concat())?;
     let options = ["install", "--quiet", "--yes", "--no-install-recommends"];
-    run(&[&words[..], &options, &packages].concat())?;
+    if run(&[&words[..], &options, &packages].concat()).is_err() {
+        // Where a part of QEMU came from the backports, the rest must, too.
+        let from = backports(&words)?;
+        run(&[&words[..], &options, &["-t", &from], &packages].concat())?;
+    }
     match missing() {
         still if still.is_empty() => Ok(()),
         still => Err(format!("installed, and yet not found: {}", still.join(" "))),
     }
+}
+
+/// The suite of Debian's backports, known to apt from now on.
+fn backports(apt: &[&str]) -> std::result::Result<String, String> {
+    let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
+    let field = |key| release.lines().find_map(|line| line.strip_prefix(key));
+    let (Some("debian"), Some(name)) = (field("ID="), field("VERSION_CODENAME=")) else {
+        return Err("what is missing can't be installed beside what there is".to_owned());
+    };
+    let suite = format!("{name}-backports");
+    let line = format!("deb http://deb.debian.org/debian {suite} main");
+    let file = format!("/etc/apt/sources.list.d/{suite}.list");
+    let (as_root, _) = apt.split_at(apt.len().saturating_sub(1)); // without `apt-get`
+    let write = format!("test -e {file} || echo '{line}' > {file}");
+    run(&[as_root, &["sh", "-c", &write]].concat())?;
+    run(&[apt, &["update", "--quiet"]].concat())?;
+    Ok(suite)
 }
 
 /// The packages whose programs are not there, each once.

@@ -30,7 +30,7 @@ struct Step {
     run: fn(&Path) -> Result,
 }
 
-const STEPS: [Step; 11] = [
+const STEPS: [Step; 12] = [
     Step {
         name: "prerequisites",
         run: machine::has_what_is_needed,
@@ -73,6 +73,11 @@ const STEPS: [Step; 11] = [
     Step {
         name: "tests",
         run: tests,
+    },
+    // Debian under systemd, with the unit files that are shipped.
+    Step {
+        name: "machines",
+        run: machines,
     },
     Step {
         name: "documentation",
@@ -174,6 +179,16 @@ fn cargo(root: &Path, arguments: &str, vars: &[(&str, &str)]) -> Result {
     } else {
         Err(format!("`{shown}` failed"))
     }
+}
+
+/// Virtual machines: their root file system and their taps are made by root.
+fn machines(root: &Path) -> Result {
+    if is_root() {
+        return cargo(root, "lab vms", &[]);
+    }
+    let why = "virtual machines are for root: sudo target/release/onehold-lab vms";
+    println!("{why}");
+    Ok(Outcome::Skipped(why.to_owned()))
 }
 
 /// All tests. Those on this machine's kernel are for root: of the machine, else of a user namespace.

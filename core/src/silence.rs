@@ -1,0 +1,203 @@
+//! how long there has been no sign of life of the only peer.
+//!
+//! What is ignored for voting is not silent: a life that does not know ours, or that runs under another
+//! configuration, is alive all the same. Kept where two members are all.
+
+use crate::advert::{Advert, Incarnation, MemberId};
+use crate::config::{Arbitration, Config};
+use crate::lease::Timing;
+use crate::session::REMEMBERED;
+use crate::time::{LocalTime, Span};
+use arrayvec::ArrayVec;
+
+/// Waking time without any word of the peer under our configuration; and what is heard under another.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Silence {
+    pub(crate) since: LocalTime,
+    pub(crate) depth: Depth,
+    /// The newest word of each life that is not talked with, the latest last: a repetition is no news.
+    newest: ArrayVec<(Incarnation, LocalTime), REMEMBERED>,
+    stranger: Option<Stranger>,
+}
+
+/// One that is authentic and whose words don't count here: mostly the peer, under another
+/// configuration. It keeps a standby from taking hold, and ends nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Stranger {
+    /// it comes before us in the order that both can tell.
+    pub(crate) first: bool,
+    /// so it can be told that it is heard. When its latest word was sent, by its clock.
+    pub(crate) life: Incarnation,
+    pub(crate) sent_at: LocalTime,
+    /// When that arrived.
+    pub(crate) arrived: LocalTime,
+    /// When its latest word that says `holds` did; dropped when it keeps nobody back any more.
+    held: Option<LocalTime>,
+}
+
+/// How deep a silence is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub(crate) enum Depth {
+    /// Less than P.
+    Short,
+    /// At least P: a holder may renew by what it sent.
+    Half,
+    /// At least S: a standby may take hold.
+    Full,
+}
+
+impl Stranger {
+    /// the later one in the order waits a little longer, so that two that refuse each other's
+    /// adverts, and whose silence began together, don't take hold together.
+    fn patience(&self, timing: &Timing) -> Span {
+        if self.first {
+            timing.defer_after()
+        } else {
+            timing.survive_after()
+        }
+    }
+
+    fn forgotten_at(&self, timing: &Timing) -> LocalTime {
+        self.arrived.plus(timing.defer_after())
+    }
+}
+
+impl Silence {
+    pub(crate) const fn new(now: LocalTime) -> Self {
+        Self {
+            since: now,
+            depth: Depth::Short,
+            newest: ArrayVec::new_const(),
+            stranger: None,
+        }
+    }
+
+    /// Any sign of life under our configuration ends a silence.
+    pub(crate) const fn stir(&mut self, now: LocalTime) {
+        self.since = now;
+        self.depth = Depth::Short;
+    }
+
+    /// What is heard under another configuration.
+    pub(crate) const fn stranger(&self) -> Option<Stranger> {
+        self.stranger
+    }
+
+    /// one under another configuration said that it holds, and that is not long enough ago.
+    pub(crate) fn kept_back(&self) -> bool {
+        self.stranger.is_some_and(|s| s.held.is_some())
+    }
+
+    /// Whether an advert of a life that is not talked with is new, and not a repetition: remembers it then.
+    pub(crate) fn is_news(&mut self, advert: &Advert) -> bool {
+        let (life, sent_at) = (advert.incarnation, advert.sent_at);
+        if let Some(at) = self.newest.iter().position(|(known, _)| *known == life) {
+            if self
+                .newest
+                .get(at)
+                .is_some_and(|(_, newest)| sent_at <= *newest)
+            {
+                return false;
+            }
+            self.newest.remove(at);
+        }
+        if self.newest.is_full() {
+            self.newest.remove(0);
+        }
+        self.newest.push((life, sent_at));
+        true
+    }
+
+    /// A new word whose sender is not talked with, and never will be as long as the files differ.
+    pub(crate) fn strange(
+        &mut self,
+        config: &Config,
+        now: LocalTime,
+        advert: &Advert,
+        first: bool,
+    ) {
+        match config.arbitration() {
+            // R-17 alone asks, and is content with any sign of life.
+            Arbitration::Majority => self.stir(now),
+            // it is no word for P, for a holder that gets no votes must go on by what it sent. If it
+            // says `holds`, S counts from it.
+            Arbitration::Survivor => {
+                let before = self.stranger.and_then(|s| s.held);
+                let held = if advert.holds_any() {
+                    Some(now)
+                } else {
+                    before
+                };
+                self.stranger = Some(Stranger {
+                    first,
+                    life: advert.incarnation,
+                    sent_at: advert.sent_at,
+                    arrived: now,
+                    held,
+                });
+                self.measure(config.timing(), now);
+            }
+        }
+    }
+
+    /// How deep it is now.
+    pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime) {
+        self.stranger.take_if(|s| s.forgotten_at(timing) <= now);
+        if let Some(s) = &mut self.stranger {
+            let patience = s.patience(timing);
+            s.held.take_if(|at| at.plus(patience) <= now);
+        }
+        let span = now.since(self.since);
+        self.depth = if span >= self.patience(timing) && !self.kept_back() {
+            Depth::Full
+        } else if span >= timing.presume_after() {
+            Depth::Half
+        } else {
+            Depth::Short
+        };
+    }
+
+    fn patience(&self, timing: &Timing) -> Span {
+        self.stranger
+            .map_or(timing.survive_after(), |s| s.patience(timing))
+    }
+
+    /// Every later moment at which something in it changes by itself.
+    pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
+        let held = self.stranger.and_then(|s| s.held);
+        let deeper = match self.depth {
+            Depth::Short => Some(self.since.plus(timing.presume_after())),
+            Depth::Half => {
+                let from = held.map_or(self.since, |held| held.max(self.since));
+                Some(from.plus(self.patience(timing)))
+            }
+            Depth::Full => None,
+        };
+        let forgotten = self.stranger.map(|s| s.forgotten_at(timing));
+        [deeper, forgotten].into_iter().flatten()
+    }
+
+    /// See [`Node::instants`](crate::Node::instants).
+    pub(crate) fn instants(
+        &mut self,
+        me: MemberId,
+        peer: MemberId,
+        visit: &mut impl FnMut(MemberId, &mut LocalTime),
+    ) {
+        visit(me, &mut self.since);
+        if let Some(stranger) = &mut self.stranger {
+            visit(me, &mut stranger.arrived);
+            visit(peer, &mut stranger.sent_at);
+            stranger.held.iter_mut().for_each(|t| visit(me, t));
+        }
+        let newest = self.newest.iter_mut();
+        newest.for_each(|(_, sent_at)| visit(peer, sent_at));
+    }
+}

@@ -1,0 +1,336 @@
+//! What is refused is not silent; and one that can see that it is itself cut off.
+
+use crate::world::alone::*;
+use crate::world::*;
+use onehold_core::Node;
+use onehold_core::advert::{Advert, Incarnation, Statement};
+use onehold_core::config::Spec;
+use onehold_core::effect::{Effect, Event, Why};
+use onehold_core::input::{Command, Input, Refusal};
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+
+/// The same cluster by another file, in which each takes itself for the preferred one.
+fn other_file() -> Spec {
+    let mut file = spec(2, SURVIVOR);
+    file.groups[0].preferred = "b".into();
+    file
+}
+
+/// `a` holds, and `b` has restarted with another file.
+fn restarted_with_another_file() -> World {
+    let mut w = World::holding(&spec(2, SURVIVOR));
+    w.crash(B);
+    w.run(ms(300));
+    w.start_with(B, &other_file());
+    w
+}
+
+/// The peer's advert under another configuration: not to be acted upon.
+fn strange(bench: &Alone, holds: bool) -> Advert {
+    let peer = 1 - usize::from(bench.config.me().0);
+    let says = Statement {
+        holds,
+        ..Statement::default()
+    };
+    let mut advert = bench.says(peer, says);
+    advert.config.0 ^= 1;
+    advert
+}
+
+#[test]
+fn r14_one_that_holds_by_another_file_is_not_silent() {
+    let mut w = restarted_with_another_file();
+    w.run(ms(10_000));
+    assert_eq!(w.effective(), [A], "and it goes on by what it sends");
+    assert_eq!(w.role_changes(), 1, "{}", w.story());
+    w.crash(A);
+    let gap = w.until_held_by(B, ms(D + 150 + 160));
+    assert!(gap > ms(D), "{gap}");
+}
+
+#[test]
+fn r14_two_that_refuse_each_other_do_not_wait_for_each_other() {
+    for skew in [0, 1, 40, 150, 300, 700] {
+        let mut w = World::new(&spec(2, SURVIVOR), 7);
+        w.start(A);
+        w.run(ms(skew));
+        w.start_with(B, &other_file());
+        w.check_two = skew != 150; // within one way through the network of each other: they settle it
+        w.run(ms(2 * D + 300));
+        assert_eq!(w.effective().len(), 1, "{skew} {}", w.story());
+        let changes = w.role_changes();
+        w.run(ms(5_000));
+        assert_eq!(w.role_changes(), changes, "{skew} {}", w.story());
+    }
+}
+
+#[test]
+fn r14_a_replayed_word_of_a_stranger_keeps_nobody_back() {
+    let mut bench = Alone::new(2, SURVIVOR, B);
+    let mut words = Vec::new();
+    for life in 0..3 {
+        let mut word = strange(&bench, true);
+        word.incarnation = Incarnation(500 + life);
+        words.push(word);
+    }
+    let mut out = Vec::new();
+    for _ in 0..10 {
+        for word in &words {
+            let _ = bench.hear(word);
+            out.extend(bench.until(bench.now + ms(33)));
+        }
+    }
+    assert!(hold(&out).is_some());
+}
+
+#[test]
+fn r14_misaddressed_words_of_another_process_are_not_silence_either() {
+    // Two machines run as `b`: this one must not take hold beside the other.
+    for config in [0, 1] {
+        for (from, to) in [(B, A), (B, B), (7, B), (A, 7)] {
+            let mut bench = Alone::new(2, SURVIVOR, B);
+            let mut out = Vec::new();
+            for _ in 0..20 {
+                let mut word = strange(&bench, true);
+                (word.from, word.to) = (id(from), id(to));
+                word.config.0 ^= config;
+                bench.hear(&word).1.unwrap_err();
+                out.extend(bench.until(bench.now + ms(100)));
+            }
+            assert_eq!(hold(&out), None, "{from} {to}");
+        }
+    }
+    // Its own, reflected, are nobody's.
+    let mut bench = Alone::new(2, SURVIVOR, B);
+    let mut out = Vec::new();
+    for _ in 0..20 {
+        let mut word = strange(&bench, true);
+        (word.from, word.to, word.incarnation) = (id(B), id(A), ME);
+        word.config = bench.config.digest();
+        assert_eq!(bench.hear(&word).1, Err(Reject::NotToMe));
+        out.extend(bench.until(bench.now + ms(100)));
+    }
+    assert!(hold(&out).is_some());
+}
+
+#[test]
+fn r15_two_holders_that_refuse_each_other_settle_it_by_their_order() {
+    let mut w = restarted_with_another_file();
+    w.run(ms(2_000));
+    w.check_two = false;
+    w.cut_both(A, B);
+    w.run(ms(3_000));
+    assert_eq!(
+        w.effective(),
+        [A, B],
+        "each takes itself for the preferred one"
+    );
+    let announced = w.members[A].announced;
+    w.heal();
+    w.run(ms(202)); // each hears a word, and is told that it is heard
+    assert_eq!(w.effective(), [A], "{}", w.story());
+    assert_eq!(w.last_why(B), Some(Why::Strange));
+    assert!(w.members[A].announced > announced);
+    let told = |m| {
+        let strange = Event::Strange { group: WEB };
+        w.log
+            .iter()
+            .filter(|(_, who, e)| *who == m && *e == strange)
+            .count()
+    };
+    assert!(told(A) <= 1 && told(B) == 1, "one alarm for one conflict");
+    w.run(ms(5_000));
+    assert_eq!(w.effective(), [A]);
+}
+
+#[test]
+fn r15_the_first_one_lets_go_too_if_it_is_not_heard() {
+    // b does not hear a, and takes hold; a hears it, and comes first in the order.
+    let mut w = restarted_with_another_file();
+    w.run(ms(2_000));
+    w.check_two = false;
+    w.cut(A, B);
+    while w.effective() != [A, B] {
+        w.run(ms(1));
+    }
+    let both = w.now;
+    w.until_held_by(B, ms(251 + 110));
+    assert!(w.now - both > ms(200), "{}", w.story());
+    w.run(ms(3_000));
+    assert_eq!(w.effective(), [B], "{}", w.story());
+    w.heal();
+    w.run(ms(3_000));
+    assert_eq!(w.effective(), [B], "{}", w.story());
+}
+
+#[test]
+fn r15_a_stranger_that_is_not_heard_any_more_is_no_conflict() {
+    let mut bench = Alone::new(2, SURVIVOR, A);
+    bench.until(bench.now + ms(D + 152));
+    let (first, later) = (ms(0), ms(D + 302));
+    let alarm = Effect::Report(Event::Strange { group: WEB });
+    for (wait, alarms) in [(first, true), (ms(100), false), (later, true)] {
+        bench.until(bench.now + wait);
+        let word = strange(&bench, true);
+        let out = bench.hear(&word).0;
+        assert_eq!(out.contains(&alarm), alarms, "{out:?}");
+        assert_eq!(released(&out), None, "it comes first");
+    }
+}
+
+#[test]
+fn r17_one_under_another_configuration_is_alive() {
+    let mut bench = Alone::new(2, MAJORITY, A);
+    bench.until(bench.now + ms(3 * D));
+    let word = strange(&bench, false);
+    let _ = bench.hear(&word);
+    let refused = |out: &[Effect]| {
+        let refusal = Refusal::PeerHeard;
+        out.contains(&Effect::Report(Event::Refused {
+            group: WEB,
+            refusal,
+        }))
+    };
+    assert!(refused(&bench.operator(Command::PresumeDead)));
+    bench.until(bench.now + ms(2 * D));
+    let _ = bench.hear(&word);
+    assert!(
+        !refused(&bench.operator(Command::PresumeDead)),
+        "a repetition"
+    );
+    assert!(bench.group().presumed_dead);
+    bench.now += ms(1);
+    let word = strange(&bench, false);
+    let _ = bench.hear(&word);
+    assert!(!bench.group().presumed_dead);
+}
+
+#[test]
+fn r14_one_that_cannot_serve_and_hears_nobody_lets_go() {
+    let mut w = World::holding(&spec(2, SURVIVOR));
+    w.port(A, false);
+    w.until_held_by(B, ms(D + 160));
+    assert_eq!(w.last_why(A), Some(Why::LeaseOver), "it presumes nothing");
+    let mut alone = World::holding(&spec(2, SURVIVOR));
+    alone.crash(B);
+    alone.run(ms(2_000));
+    alone.port(A, false);
+    assert_eq!(alone.last_why(A), Some(Why::Unable), "at once");
+    w.run(ms(2_000));
+    w.port(A, true);
+    w.run(ms(2_000));
+    assert_eq!(w.effective(), [A], "the preferred one has it back");
+    assert_eq!(w.last_why(B), Some(Why::Failback), "{}", w.story());
+    // By majority its votes end it.
+    let mut bench = Alone::holding(&spec(3, MAJORITY), B);
+    let (group, eligible) = (WEB, false);
+    let out = bench.input(Input::Eligible { group, eligible }).0;
+    assert_eq!(released(&out), None);
+}
+
+#[test]
+fn r14_one_that_can_serve_again_has_heard_nothing_before() {
+    let mut bench = Alone::new(2, SURVIVOR, A);
+    let group = WEB;
+    for eligible in [false, true] {
+        let _ = bench.input(Input::Eligible { group, eligible });
+        let early = bench.until(bench.now + ms(D + 150));
+        assert_eq!(hold(&early), None, "{eligible}");
+    }
+    assert!(hold(&bench.until(bench.now + ms(2))).is_some());
+}
+
+#[test]
+fn r14_a_port_that_comes_up_for_a_moment_is_no_silence() {
+    for down in [10, 150, 300, 440] {
+        for up in [1, 30, 60, 100] {
+            let mut w = World::holding(&spec(2, SURVIVOR));
+            for up in [false, true, false] {
+                w.port(A, up);
+                w.run(ms(if up { 0 } else { down }));
+            }
+            w.port(A, true);
+            w.run(ms(up));
+            w.port(A, false);
+            w.until_held_by(B, ms(1_000));
+        }
+    }
+}
+
+#[test]
+fn r14_a_switch_that_reboots_leaves_one_holder() {
+    for (down, up) in [(0, 0), (3, 0), (0, 3), (40, 120), (0, 900)] {
+        let mut w = World::holding(&spec(2, SURVIVOR));
+        w.port(A, false);
+        w.run(ms(down));
+        w.port(B, false);
+        w.run(ms(20_000));
+        assert_eq!(w.effective(), [0usize; 0], "neither can serve");
+        w.port(B, true);
+        w.run(ms(up));
+        w.port(A, true);
+        w.port(B, true);
+        w.run(ms(2_000));
+        assert_eq!(w.effective(), [A], "{}", w.story());
+    }
+}
+
+#[test]
+fn r15_whatever_numbers_their_files_give_them_one_of_two_comes_first() {
+    let mut renamed = spec(2, SURVIVOR);
+    renamed.members[0].name = "c".into(); // so `b` has the number that `a` has by its own file
+    renamed.groups[0].preferred = "c".into();
+    for (file, same_number) in [(other_file(), false), (renamed, true)] {
+        let mut two = [Alone::of(&spec(2, SURVIVOR), A), Alone::of(&file, B)];
+        assert_eq!(two[0].config.me() == two[1].config.me(), same_number);
+        let mut words = Vec::new();
+        for (bench, life) in two.iter_mut().zip([1, 2]) {
+            bench.node = Node::start(
+                &bench.config,
+                Incarnation(life),
+                LocalTime::from_nanos(0),
+                Span::ZERO,
+            );
+            bench.now = 0;
+            bench.wake();
+            let out = bench.until(ms(3 * D));
+            words.push(
+                sends_to(&out, 1 - usize::from(bench.config.me().0))
+                    .pop()
+                    .unwrap(),
+            );
+        }
+        assert!(words.iter().all(|w| w.groups[0].holds), "each holds");
+        words.reverse();
+        for (bench, (word, life)) in two.iter_mut().zip(words.iter_mut().zip([1, 2])) {
+            assert_eq!(released(&bench.hear(word).0), None, "it may be a recording");
+            bench.now += ms(1);
+            (word.to_incarnation, word.echo) = (Some(Incarnation(life)), Some(bench.at()));
+            word.sent_at = bench.at();
+        }
+        let lets_go =
+            |(bench, word): (&mut Alone, &Advert)| released(&bench.hear(word).0).is_some();
+        let let_go = two.iter_mut().zip(&words).map(lets_go);
+        assert_eq!(let_go.filter(|gone| *gone).count(), 1);
+    }
+}
+
+#[test]
+fn r15_a_recorded_word_of_a_stranger_ends_no_hold_at_once() {
+    let mut bench = Alone::new(2, SURVIVOR, B);
+    bench.until(bench.now + ms(D + 152));
+    let old = bench.now - ms(D);
+    for (life, echo) in [
+        (None, Some(bench.now)),
+        (Some(ME), Some(old)),
+        (Some(ME), None),
+    ] {
+        let mut word = strange(&bench, true);
+        (word.to_incarnation, word.echo) = (life, echo.map(LocalTime::from_nanos));
+        assert_eq!(released(&bench.hear(&word).0), None);
+        bench.until(bench.now + ms(100));
+    }
+    let word = strange(&bench, true);
+    assert!(released(&bench.hear(&word).0).is_some());
+}

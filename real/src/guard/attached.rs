@@ -1,0 +1,322 @@
+//! The BPF gate as it hangs on interfaces: first in the row of programs where the kernel has one
+//! ([`tcx`]), else first among the filters of clsact ([`tc`]).
+//!
+//! That it is there is not enough: what is asked before it may decide in its place.
+
+use super::bpf::{self, Direction, Known, Programs};
+use super::memory::{Memory, Written};
+use super::{Key, address, tc, tcx};
+use crate::address::Link;
+use crate::netlink::{Doing as _, KernelError, Netlink};
+use std::collections::BTreeMap;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+pub(super) const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
+/// Programs of others that are remembered, so as to be asked about once.
+const MOST_KNOWN: usize = 1024;
+
+/// How the gate stands on an interface.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Nothing is asked before it.
+    First,
+    /// It is not there, in one direction at least.
+    Absent,
+    /// This is asked before it.
+    Behind(String),
+}
+
+/// The programs and where they hang.
+#[derive(Debug)]
+pub(super) struct Attached {
+    programs: Programs,
+    /// Where there are rows, the other of each program.
+    twin: Option<Programs>,
+    /// The numbers of all of them, a pair for each direction.
+    ids: [Vec<u32>; 2],
+    /// The numbers of gates that earlier lives left.
+    earlier: Vec<u32>,
+    /// Interfaces whose clsact came from us, by number.
+    made: Vec<u32>,
+    others: BTreeMap<u32, Other>,
+}
+
+/// A program of somebody else's.
+#[derive(Clone, Debug)]
+struct Other {
+    /// How to speak of it.
+    description: String,
+    /// It is a gate, and so lets pass to the next what it does not drop.
+    gate: bool,
+    /// The first address of ours that it guards, too.
+    shares: Option<Key>,
+}
+
+impl Attached {
+    /// Loads the programs, in which every one of `keys` is mute. They hang nowhere yet. `earlier`
+    /// are the gates that earlier lives left.
+    pub(super) fn load(
+        keys: &[Key],
+        earlier: &[u32],
+        memory: &mut Memory,
+    ) -> Result<Self, KernelError> {
+        let rows = tcx::available().doing(|| "asking the kernel for a row of programs".into())?;
+        let programs = Programs::load(keys)?;
+        let mut this = Self {
+            ids: numbers(&[&programs])?,
+            programs,
+            twin: None,
+            earlier: earlier.to_vec(),
+            made: Vec::new(),
+            others: BTreeMap::new(),
+        };
+        if rows {
+            let twin = this.programs.twin()?;
+            let ids = numbers(&[&this.programs, &twin])?;
+            // In a row a program has no name that everybody may read. One that the next life would not
+            // recognise would be one more gate for ever; a filter of tc has its name.
+            let programs = [earlier, &ids.concat()].concat();
+            let keys = keys.to_vec();
+            if memory.write(Written { keys, programs }) {
+                (this.ids, this.twin) = (ids, Some(twin));
+            }
+        }
+        Ok(this)
+    }
+
+    pub(super) const fn programs(&self) -> &Programs {
+        &self.programs
+    }
+
+    /// The numbers of our programs.
+    pub(super) fn ids(&self) -> Vec<u32> {
+        self.ids.concat()
+    }
+
+    fn ids_for(&self, direction: Direction) -> &[u32] {
+        let [arriving, leaving] = &self.ids;
+        match direction {
+            Direction::Ingress => arriving,
+            Direction::Egress => leaving,
+        }
+    }
+
+    /// The programs for a direction, with their numbers.
+    fn pair(&self, direction: Direction) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+        let all = [Some(&self.programs), self.twin.as_ref()];
+        let programs = all.into_iter().flatten().map(move |p| p.program(direction));
+        self.ids_for(direction).iter().copied().zip(programs)
+    }
+
+    /// Puts the gate before everything else on an interface, then takes away what earlier lives left
+    /// there, and our own of before: there is no moment without a gate.
+    pub(super) fn put_first(
+        &mut self,
+        route: &mut Netlink,
+        link: &Link,
+        name: &str,
+    ) -> Result<(), KernelError> {
+        if self.twin.is_none() {
+            let made = tc::clsact(route, link);
+            // Whatever fails from here on, it is ours to remove; and a lost answer may have been a yes.
+            if !matches!(made, Ok(false)) {
+                self.made.push(link.index);
+            }
+            let made = made? || self.made.contains(&link.index);
+            tc::attach(route, link, name, made, &self.programs)?;
+            let earlier = self.earlier.clone();
+            return rows_without(link, &earlier);
+        }
+        let doing = || format!("putting the guard first on {}", link.name);
+        for direction in BOTH {
+            let row = tcx::row(link.index, direction).doing(doing)?;
+            let pair: Vec<(u32, BorrowedFd<'_>)> = self.pair(direction).collect();
+            let at = |id: u32| row.programs.iter().position(|p| *p == id);
+            let mut leaving = self.earlier.clone();
+            if !pair.iter().any(|(id, _)| at(*id) == Some(0)) {
+                // The one that stands nowhere goes to the front; or the one further behind, if both do.
+                let last = |(id, _): &&(u32, _)| at(*id).map_or(usize::MAX, |at| at);
+                let Some((comes, program)) = pair.iter().max_by_key(last) else {
+                    continue;
+                };
+                tcx::take_off(link.index, direction, &[*comes]).doing(doing)?;
+                tcx::put_first(link.index, direction, *program).doing(doing)?;
+                leaving.extend(pair.iter().map(|(id, _)| *id).filter(|id| id != comes));
+            }
+            tcx::take_off(link.index, direction, &leaving).doing(doing)?;
+        }
+        // That of a life that had no row, or knew of none.
+        tc::detach(route, link, name, self.made.contains(&link.index)).map(drop)
+    }
+
+    /// How it stands there.
+    pub(super) fn standing(
+        &mut self,
+        route: &mut Netlink,
+        link: &Link,
+        memory: &Memory,
+        keys: &[Key],
+    ) -> Result<Standing, KernelError> {
+        let doing = || format!("looking for the guard on {}", link.name);
+        for direction in BOTH {
+            let ours = self.ids_for(direction).to_vec();
+            if self.twin.is_none() {
+                match tc::standing(route, link, direction, &ours).doing(doing)? {
+                    Standing::First => continue,
+                    other => return Ok(other),
+                }
+            }
+            let row = tcx::row(link.index, direction).doing(doing)?;
+            let Some(at) = row.programs.iter().position(|p| ours.contains(p)) else {
+                return Ok(Standing::Absent);
+            };
+            for before in &row.programs[..at] {
+                let other = self.other(*before, memory, keys);
+                if !other.gate {
+                    return Ok(Standing::Behind(format!(
+                        "{} ({})",
+                        other.description,
+                        way(direction)
+                    )));
+                }
+            }
+        }
+        Ok(Standing::First)
+    }
+
+    /// In what order programs are asked on an interface: two numbers that change with it. `None` where
+    /// rtnetlink tells of every change.
+    pub(super) fn order(&self, index: u32) -> Option<[u64; 2]> {
+        self.twin.as_ref()?;
+        let revision = |direction| tcx::row(index, direction).map_or(0, |row| row.revision);
+        Some(BOTH.map(revision))
+    }
+
+    /// Gates of others that keep an address of ours mute, too: what they are, and for which address.
+    pub(super) fn rivals(&mut self, link: &Link, memory: &Memory, keys: &[Key]) -> Vec<String> {
+        let mut found = Vec::new();
+        for direction in BOTH {
+            let row = tcx::row(link.index, direction).unwrap_or_default();
+            for id in row.programs {
+                if self.ids.iter().any(|ids| ids.contains(&id)) || self.earlier.contains(&id) {
+                    continue;
+                }
+                let other = self.other(id, memory, keys);
+                if let Some(shared) = other.shares {
+                    found.push(format!(
+                        "{}, another gate, keeps {} mute on {} ({}): another member of this cluster \
+                         runs on this host; stop it, or run each on a machine of its own",
+                        other.description,
+                        address(&shared),
+                        link.name,
+                        way(direction)
+                    ));
+                }
+            }
+        }
+        found
+    }
+
+    fn other(&mut self, id: u32, memory: &Memory, keys: &[Key]) -> Other {
+        if let Some(other) = self.others.get(&id) {
+            return other.clone();
+        }
+        let other = if self.earlier.contains(&id) || memory.is_gate(id) {
+            Other {
+                description: format!("program {id} `onehold`"),
+                gate: true,
+                shares: None,
+            }
+        } else {
+            other(id, keys)
+        };
+        if self.others.len() >= MOST_KNOWN {
+            self.others.clear();
+        }
+        self.others.insert(id, other.clone());
+        other
+    }
+
+    /// Takes the gate off an interface, and what earlier lives left there.
+    pub(super) fn take_off(
+        &self,
+        route: &mut Netlink,
+        link: &Link,
+        name: &str,
+    ) -> Result<(), KernelError> {
+        let programs = [self.earlier.clone(), self.ids()].concat();
+        rows_without(link, &programs)?;
+        tc::detach(route, link, name, self.made.contains(&link.index)).map(drop)
+    }
+
+    /// Earlier lives left nothing any more.
+    pub(super) fn alone(&mut self) {
+        self.earlier.clear();
+    }
+}
+
+fn numbers(all: &[&Programs]) -> Result<[Vec<u32>; 2], KernelError> {
+    let of = |direction| {
+        let programs = all.iter().map(|programs| programs.program(direction));
+        let numbers: io::Result<Vec<u32>> = programs.map(bpf::program_id).collect();
+        numbers.doing(|| "asking for the number of the guard's BPF program".into())
+    };
+    let [arriving, leaving] = BOTH.map(of);
+    Ok([arriving?, leaving?])
+}
+
+pub(super) const fn way(direction: Direction) -> &'static str {
+    match direction {
+        Direction::Ingress => "arriving",
+        Direction::Egress => "leaving",
+    }
+}
+
+/// How to speak of a program.
+pub(super) fn description(id: u32) -> String {
+    match Known::by_id(id).and_then(|known| known.name()) {
+        Ok(name) if !name.is_empty() => format!("BPF program {id} `{name}`"),
+        _ => format!("BPF program {id} (whose? `bpftool prog show id {id}`)"),
+    }
+}
+
+fn other(id: u32, keys: &[Key]) -> Other {
+    let known = Known::by_id(id).ok().filter(Known::is_gate);
+    let theirs = known.as_ref().and_then(|gate| gate.keys().ok());
+    Other {
+        description: description(id),
+        gate: known.is_some(),
+        shares: theirs
+            .unwrap_or_default()
+            .into_iter()
+            .find(|k| keys.contains(k)),
+    }
+}
+
+/// Takes programs off an interface, where the kernel has rows.
+pub(super) fn rows_without(link: &Link, programs: &[u32]) -> Result<(), KernelError> {
+    if programs.is_empty() {
+        return Ok(());
+    }
+    for direction in BOTH {
+        match tcx::take_off(link.index, direction, programs) {
+            // There are no rows, or there is no interface.
+            Err(e)
+                if [libc::EINVAL, libc::ENODEV]
+                    .map(Some)
+                    .contains(&e.raw_os_error()) => {}
+            other => other.doing(|| format!("removing an earlier guard from {}", link.name))?,
+        }
+    }
+    Ok(())
+}
+
+/// The gates of earlier lives in an interface's rows: those that are known to be, and those that can
+/// be read and guard what we guard.
+pub(super) fn earlier_in_rows(link: &Link, written: &[u32], keys: &[Key]) -> Vec<u32> {
+    let rows = BOTH.map(|direction| tcx::row(link.index, direction).unwrap_or_default());
+    let mut found: Vec<u32> = rows.into_iter().flat_map(|row| row.programs).collect();
+    found.retain(|id| written.contains(id) || other(*id, keys).shares.is_some());
+    found
+}

@@ -1,0 +1,149 @@
+//! What is wrong with the addresses on their networks: a stranger has one too, or it belongs to none.
+
+use super::Kernel;
+use crate::address::{Assigned, is_link_local};
+use crate::announce::{Claim, Mac};
+use crate::neighbour::hop;
+use crate::netlink::Netlink;
+use onehold_core::advert::GroupId;
+use onehold_core::time::{LocalTime, Span};
+use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+/// A stranger who was silent for so long has gone: two questions in a row are unanswered then.
+const GONE: Span = Span::from_millis(65_000);
+/// When what was sent by who held before has surely come in.
+const SETTLED: Span = Span::from_millis(1_000);
+
+/// Somebody who has an address, and is not the other candidate.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Stranger {
+    mac: Mac,
+    heard: LocalTime,
+}
+
+impl Kernel {
+    /// Takes note of a claim that came in over an interface, if it is a stranger's. The other candidate is
+    /// known by where its adverts come from, if they come over the same interface. If not, then what is said
+    /// while this member holds is a stranger's word, or one against the promise.
+    pub(super) fn overhear(&mut self, at: usize, id: GroupId, claim: Claim, now: LocalTime) {
+        let Some(link) = &self.interfaces[at].link else {
+            return;
+        };
+        let places = self.neighbours.places();
+        let peer: Vec<Mac> = places
+            .filter(|p| p.index == link.index)
+            .map(|p| p.mac)
+            .collect();
+        let group = &self.groups[usize::from(id.0)];
+        let held = group.hold.is_some_and(|hold| now < hold.deadline);
+        let settled = |s: crate::announce::Schedule| now >= s.since().plus(SETTLED);
+        let strange = match held {
+            true => group.announcing.is_some_and(settled),
+            false => !peer.is_empty(),
+        };
+        if strange && !peer.contains(&claim.mac) {
+            let (mac, heard) = (claim.mac, now);
+            self.strangers
+                .insert(claim.address, Stranger { mac, heard });
+            self.tell();
+        }
+    }
+
+    /// Whether a stranger has an address of a group, as far as heard lately.
+    pub(super) fn is_contested(&self, id: GroupId) -> bool {
+        let group = &self.groups[usize::from(id.0)];
+        group
+            .addresses
+            .iter()
+            .any(|a| self.strangers.contains_key(a))
+    }
+
+    /// The strangers who were heard lately, in words.
+    pub(super) fn strangers_in_words(&mut self, now: LocalTime) -> Vec<String> {
+        self.strangers.retain(|_, s| now < s.heard.plus(GONE));
+        let words = |(address, stranger): (&IpAddr, &Stranger)| {
+            let id = self.group_of(*address)?;
+            let group = &self.groups[usize::from(id.0)];
+            let interface = &self.interfaces[group.interface].name;
+            let mac = stranger.mac.map(|byte| format!("{byte:02x}")).join(":");
+            Some(format!(
+                "{}: {mac} on {interface} says that it has {address}, too, and is not the other candidate: \
+                 clients reach one or the other. Find that machine by its hardware address, and take the \
+                 address from it",
+                group.name
+            ))
+        };
+        self.strangers.iter().filter_map(words).collect()
+    }
+
+    /// Looks which addresses belong to no network of their interface, and where to ask for others from.
+    pub(super) fn look_at_networks(&mut self, present: &[Assigned]) {
+        let Self {
+            groups,
+            interfaces,
+            route,
+            ..
+        } = self;
+        let mut astray = Vec::new();
+        let mut known: BTreeMap<(u32, IpAddr), bool> = BTreeMap::new();
+        for group in groups.iter() {
+            let interface = &interfaces[group.interface];
+            let link = interface.link.as_ref();
+            let Some(link) = link.filter(|link| link.fault.is_none()) else {
+                continue;
+            };
+            let mut lost = group.addresses.clone();
+            lost.retain(|address| {
+                let reach = || reaches(route, link.index, *address);
+                let of_its_network = (link.index, network(*address));
+                !*known.entry(of_its_network).or_insert_with(reach)
+            });
+            if let Some(first) = lost.first() {
+                let name = &interface.name;
+                astray.push(format!(
+                    "{}: {first} is in no network of {name}: clients there don't ask for it, or get no answer. \
+                     Give {name} an address in its network; if a router sends it here on purpose, say so by \
+                     `ip route add NETWORK dev {name}`",
+                    group.name
+                ));
+            }
+        }
+        self.astray = astray;
+        for interface in &mut self.interfaces {
+            let index = interface.link.as_ref().map(|link| link.index);
+            let own =
+                |a: &&Assigned| Some(a.index) == index && !interface.addresses.contains(&a.address);
+            let mut own = present.iter().filter(own).map(|a| a.address);
+            let own = own.find(|a| a.is_ipv6() && is_link_local(*a));
+            if let (Some(port), Some(IpAddr::V6(own))) = (&mut interface.port, own) {
+                port.ask_from(own);
+            }
+        }
+    }
+}
+
+/// Whether what has an address beside this one is reached over the interface without a gateway: where the
+/// address itself is on this host, the kernel would not tell.
+fn reaches(route: &mut Netlink, index: u32, address: IpAddr) -> bool {
+    for beside in 1..=7 {
+        let beside = match address {
+            IpAddr::V4(a) => IpAddr::from(Ipv4Addr::from_bits(a.to_bits() ^ beside)),
+            IpAddr::V6(a) => IpAddr::from(Ipv6Addr::from_bits(a.to_bits() ^ u128::from(beside))),
+        };
+        match hop(route, None, beside) {
+            Some(hop) if hop.here => {} // another address of this host: it says nothing
+            Some(hop) => return hop.index == index && !hop.gateway,
+            None => return false,
+        }
+    }
+    true
+}
+
+/// The addresses of one such network are looked at together: a /24, or a /64.
+fn network(address: IpAddr) -> IpAddr {
+    match address {
+        IpAddr::V4(a) => Ipv4Addr::from_bits(a.to_bits() & !0xff).into(),
+        IpAddr::V6(a) => Ipv6Addr::from_bits(a.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}

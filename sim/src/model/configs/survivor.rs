@@ -1,0 +1,161 @@
+//! Two members alone; the one that is left goes on.
+
+use super::{ALONE, Cluster, Configuration, SURVIVOR, cut, prompt, quick};
+use crate::properties as p;
+use crate::world::{Adversary, Events};
+
+/// Two members alone; the one that is left goes on.
+pub(super) fn all() -> Vec<Configuration> {
+    let full = cut(0, 1) | cut(1, 0);
+    let port = |m: usize| cut(m, m) | full;
+    let differing = Cluster {
+        files_differ: true,
+        ..ALONE
+    };
+    vec![
+        quick(
+            "survivor",
+            "adverts are timely; processes and hosts die, between any two effects, and start again",
+            ALONE.setup(Adversary {
+                any_order: true,
+                crashes: 2,
+                lives: 3,
+                power: true,
+                in_turn: true,
+                ..prompt()
+            }),
+            &SURVIVOR,
+            &happens!["peer silent", "ready", "lease over"],
+        ),
+        quick(
+            "survivor-pause",
+            "adverts are timely; processes are stopped, and one dies and starts again, between any two effects",
+            ALONE.setup(Adversary {
+                stops: 2,
+                in_turn: true,
+                crashes: 1,
+                lives: 2,
+                ..prompt()
+            }),
+            &SURVIVOR,
+            &happens!["peer silent", "overslept", "lease over"],
+        )
+        .slow(),
+        quick(
+            "survivor-one-way",
+            "one direction is cut; processes die and start again",
+            ALONE.setup(Adversary {
+                any_order: true,
+                changes: 1,
+                restless: true,
+                cuts: vec![cut(0, 1), cut(1, 0)],
+                crashes: 1,
+                lives: 2,
+                ..prompt()
+            }),
+            &SURVIVOR,
+            &happens!["peer silent", "lease over"],
+        ),
+        quick(
+            "survivor-one-way-pause",
+            "one direction is cut; processes are stopped, between any two effects, and go on later",
+            ALONE.setup(Adversary {
+                changes: 1,
+                restless: true,
+                cuts: vec![cut(0, 1), cut(1, 0)],
+                stops: 4,
+                in_turn: true,
+                ..prompt()
+            }),
+            &SURVIVOR,
+            &happens!["peer silent", "overslept", "lease over"],
+        )
+        .slow(),
+        quick(
+            "survivor-heal",
+            "links are cut, and whole again: soon after, one holds",
+            ALONE.setup(Adversary {
+                any_order: true,
+                changes: 2,
+                cuts: vec![0, cut(0, 1), cut(1, 0), full],
+                patience: 30,
+                ..prompt()
+            }),
+            &[p::L2],
+            &happens!["peer silent", "conflict release", "two in sight"],
+        ),
+        quick(
+            "survivor-full-cut",
+            "both directions are cut",
+            ALONE.setup(Adversary {
+                any_order: true,
+                changes: 1,
+                cuts: vec![full],
+                ..prompt()
+            }),
+            &SURVIVOR,
+            &[],
+        )
+        .breaks(
+            "S2",
+            "nothing tells a dead peer from a cut cable; `survivor` does not promise it here",
+        ),
+        quick(
+            "survivor-port",
+            "ports go down and come up, one's or both's: whoever can see that it is cut off lets go in time",
+            ALONE.setup(Adversary {
+                any_order: true,
+                changes: 3,
+                cuts: vec![0, port(0), port(1), port(0) | port(1)],
+                patience: 30,
+                ..prompt()
+            }),
+            &[p::S2, p::S4, p::L2],
+            &happens!["peer silent", "unable", "majority"],
+        ),
+        quick(
+            "survivor-port-crash",
+            "the same, and a process or a host dies, and starts again",
+            ALONE.setup(Adversary {
+                changes: 2,
+                restless: true,
+                cuts: vec![0, port(0), port(1), port(0) | port(1)],
+                crashes: 1,
+                power: true,
+                lives: 2,
+                patience: 40,
+                ..prompt()
+            }),
+            &[p::S2, p::S4, p::L2],
+            &happens!["peer silent", "unable", "ready"],
+        ),
+        quick(
+            "survivor-files-differ",
+            "each refuses the other's adverts; one dies, between any two effects, and starts again",
+            differing.setup(Adversary {
+                any_order: true,
+                crashes: 1,
+                lives: 2,
+                power: true,
+                in_turn: true,
+                patience: 40,
+                ..prompt()
+            }),
+            &[p::S2, p::S4, p::L2],
+            &happens!["peer silent", "ready"],
+        ),
+        quick(
+            "survivor-files-differ-heal",
+            "each refuses the other's adverts; links are cut, and whole again: soon after, one holds",
+            differing.setup(Adversary {
+                any_order: true,
+                changes: 2,
+                cuts: vec![0, cut(0, 1), cut(1, 0), full],
+                patience: 40,
+                ..prompt()
+            }),
+            &[p::L2],
+            &happens!["peer silent", "strange", "strange release"],
+        ),
+    ]
+}
