@@ -14,6 +14,7 @@ use crate::life::Record;
 use crate::lock::{Lock, NotTaken};
 use crate::metrics::{GuardInForce, Metrics};
 use crate::orders::{Keeper, Orders, OrdersFile, Standing};
+use crate::socket::Sockets;
 use crate::status::Waiting;
 use crate::telemetry;
 use crate::trace::{Line, Recorder, Rest, TraceFile};
@@ -331,6 +332,8 @@ impl Linux {
         let mut guard = GuardInForce::default();
         // A process that serves several clusters only witnesses.
         if seat.config.is_candidate(seat.config.me()) {
+            // While somebody else has the port, nothing is touched.
+            drop(Sockets::open(std::slice::from_ref(&seat)).map_err(may_pass)?);
             let mut opened = open_kernel(&seat, &options.state)?;
             let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
             let ways = other.flat_map(|peer| seat.paths(peer));
