@@ -162,7 +162,7 @@ fn an_address_added_by_hand_on_the_standby_is_mute() {
         let c = Cluster::majority().patient().guard(guard).start();
         let mark = c.mark();
         c.host("lb1").add_address("eth0", floating, 16).unwrap();
-        c.logs("lb1", "is on this host though it is not held");
+        c.logs("lb1", "of this host though onehold did not put it there");
         c.watch_for(1);
         c.has_not_moved(mark); // nobody has seen it
         c.hold_on("lb0");
