@@ -85,6 +85,8 @@ pub struct Kernel {
     guard_told: &'static str,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
+    /// Since when it could not be read, and why.
+    unread: Option<(LocalTime, String)>,
     pub(crate) neighbours: Neighbours,
 }
 
@@ -148,6 +150,7 @@ impl Kernel {
             limits: Vec::new(),
             alarms: BTreeMap::new(),
             retry: None,
+            unread: Some((LocalTime::from_nanos(0), String::new())), // never looked at
             neighbours: Neighbours::default(),
         };
         for link in links {

@@ -14,6 +14,8 @@ const RETRY: Span = Span::from_millis(1_000);
 /// How often the kernel's state is looked at although nobody said that it has changed: not all that
 /// matters is told, and what is told may be lost.
 const LOOK_ANYWAY: Span = Span::from_millis(10_000);
+/// For how long what can't be read counts as unchanged: a failure that passes must not cost the address.
+const UNREAD: Span = Span::from_millis(3_000);
 
 #[derive(Debug)]
 pub(super) struct Interface {
@@ -44,11 +46,23 @@ impl Kernel {
     pub(super) fn look(&mut self) {
         let now = boottime();
         self.retry = Some(now.plus(LOOK_ANYWAY));
-        if let Err(e) = self.try_look() {
+        let before: Vec<Option<String>> = self.interfaces.iter().map(|i| i.fault.clone()).collect();
+        let looked = self.try_look().map_err(|e| e.to_string());
+        self.unread = looked.as_ref().err().map(|why| {
+            let since = self.unread.as_ref().map_or(now, |(since, _)| *since);
+            (since, why.clone())
+        });
+        if let Some((since, why)) = &self.unread {
+            let passing = now < since.plus(UNREAD);
+            for (interface, before) in self.interfaces.iter_mut().zip(before) {
+                interface.fault = if passing { before } else { Some(why.clone()) };
+            }
+            self.look_at(now.plus(RETRY));
+        }
+        if let Err(e) = self.guard.same_clock() {
             for interface in &mut self.interfaces {
                 interface.fault = Some(e.to_string());
             }
-            self.look_at(now.plus(RETRY));
         }
         let faulty = |i: &Interface| i.link.is_some() && i.fault.is_some();
         if self.interfaces.iter().any(faulty) {
@@ -67,9 +81,9 @@ impl Kernel {
     }
 
     /// Looks for what on this host the gate does not help with.
-    fn look_at_limits(&mut self, all: &[Link]) -> Result<(), KernelError> {
+    fn look_at_limits(&mut self, all: &[Link]) {
         let links = self.links();
-        let keeping = queue::keeping(&mut self.route, &links)?;
+        let keeping = queue::keeping(&mut self.route, &links);
         let warn = |(link, kind): (&Link, &str)| {
             format!(
                 "{}: its queue ({kind}) may keep what this member sends as holder, and send it when \
@@ -77,7 +91,12 @@ impl Kernel {
                 link.name
             )
         };
-        self.limits = keeping.into_iter().map(warn).collect();
+        self.limits = match keeping {
+            Ok(keeping) => keeping.into_iter().map(warn).collect(),
+            Err(e) => vec![format!(
+                "whether a queue keeps what this member sends is not known: {e}"
+            )],
+        };
         let may_route = |of: &str| {
             let path = format!("/proc/sys/net/{of}");
             std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
@@ -92,13 +111,11 @@ impl Kernel {
                     .to_owned(),
             );
         }
-        Ok(())
     }
 
     fn try_look(&mut self) -> Result<(), KernelError> {
-        self.guard.same_clock()?;
         let all = address::links(&mut self.route)?;
-        self.look_at_limits(&all)?;
+        self.look_at_limits(&all);
         for at in 0..self.interfaces.len() {
             let interface = &mut self.interfaces[at];
             let known = interface.link.as_ref().map(|link| link.index);

@@ -182,12 +182,18 @@ impl Kernel {
         wrong.extend(strangers);
         wrong.extend(self.astray.iter().cloned());
         wrong.extend(self.limits.iter().cloned());
+        if let Some((_, why)) = &self.unread {
+            wrong.push(format!(
+                "the state of this host's interfaces and addresses can't be read: {why}"
+            ));
+        }
         for group in &self.groups {
             let interface = &self.interfaces[group.interface].name;
             let all = group.fitness.mending.iter();
             for (address, _) in all.filter(|(_, mending)| mending.in_vain(now)) {
                 wrong.push(format!(
-                    "{}: somebody keeps removing {address} from {interface} while it is held: find out who                      configures addresses on this host",
+                    "{}: somebody keeps removing {address} from {interface} while it is held: find out who \
+                     configures addresses on this host",
                     group.name
                 ));
             }

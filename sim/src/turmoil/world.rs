@@ -13,6 +13,7 @@ use super::plan::{Change, Links, Moment, Passes, Plan, Weather};
 use super::record::{By, Record, What};
 use onehold::control::{Asked, Order, Reply, Request};
 use onehold::driver::Happening;
+use onehold::pace::Cooldown;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
 use onehold_core::config::Config;
@@ -100,8 +101,9 @@ struct Gate {
     /// The machine answers for the group.
     effective: bool,
     eligible: bool,
-    /// Until when a refused hold keeps it ineligible.
-    penance: Option<u64>,
+    /// How long a refused hold keeps it ineligible, as in the daemon; and until when one does.
+    pace: Cooldown,
+    cooling: Option<u64>,
     healthy: bool,
 }
 
@@ -370,7 +372,10 @@ impl World {
             Change::Edit(id, file) => self.member(*id).file = file.config.clone(),
             Change::Eligible(id, group, ok) => {
                 let member = self.member(*id);
-                member.gates[usize::from(group.0)].eligible = *ok;
+                let gate = &mut member.gates[usize::from(group.0)];
+                gate.eligible = *ok;
+                gate.pace.start_again();
+                gate.cooling = None;
                 member.tell_eligible(*group);
             }
             Change::Healthy(id, group, ok) => {
@@ -548,15 +553,15 @@ impl Member {
         self.fuse = None;
         for gate in &mut self.gates {
             gate.releasing = None; // nobody is left to try
-            gate.penance = None;
+            (gate.pace, gate.cooling) = (Cooldown::default(), None);
         }
     }
 
     fn tell_eligible(&mut self, group: GroupId) {
         let gate = &self.gates[usize::from(group.0)];
         // As in the daemon: one without an address of its own may itself be the one that is cut off.
-        let (eligible, penance) = (gate.eligible && self.addressed, gate.penance.is_some());
-        if self.process != Process::Down && !penance {
+        let (eligible, cooling) = (gate.eligible && self.addressed, gate.cooling.is_some());
+        if self.process != Process::Down && !cooling {
             let why = match self.addressed {
                 true => "the interface is down (simulated)",
                 false => "its own address is gone (simulated)",

@@ -9,13 +9,11 @@ use onehold_core::time::{LocalTime, Span};
 
 /// After what time something that the kernel refused is tried again, as the daemon does.
 const RETRY: Span = Span::from_millis(100);
-/// How long a group that the kernel refused to hold stays ineligible, as in the daemon.
-const PENANCE: Span = Span::from_millis(1_000);
 
 impl Gate {
     /// Nothing in it is over by itself, ever.
     const fn rests(&self) -> bool {
-        self.deadline.is_none() && self.releasing.is_none() && self.penance.is_none()
+        self.deadline.is_none() && self.releasing.is_none() && self.cooling.is_none()
     }
 }
 
@@ -36,7 +34,7 @@ impl World {
                 self.tell_effective(end, id, group, By::Deadline);
             }
             self.settle_release(now, id, group);
-            self.settle_penance(now, id, group);
+            self.settle_cooldown(now, id, group);
         }
     }
 
@@ -63,10 +61,10 @@ impl World {
         }
     }
 
-    fn settle_penance(&mut self, now: u64, id: MemberId, group: GroupId) {
+    fn settle_cooldown(&mut self, now: u64, id: MemberId, group: GroupId) {
         let member = &mut self.members[at(id)];
         let gate = &mut member.gates[usize::from(group.0)];
-        if gate.penance.take_if(|until| *until <= now).is_some() {
+        if gate.cooling.take_if(|until| *until <= now).is_some() {
             member.tell_eligible(group);
         }
     }
@@ -75,7 +73,7 @@ impl World {
     pub(in crate::turmoil) fn kernel_due(&self, id: MemberId) -> Option<u64> {
         let gates = self.members[at(id)].gates.iter();
         gates
-            .flat_map(|g| [g.releasing.map(|(_, due)| due), g.penance])
+            .flat_map(|g| [g.releasing.map(|(_, due)| due), g.cooling])
             .flatten()
             .min()
     }
@@ -107,7 +105,9 @@ impl World {
         let member = &mut self.members[at(id)];
         let gate = &mut member.gates[usize::from(group.0)];
         if member.refuses_hold || !gate.eligible {
-            gate.penance = Some(now + PENANCE.as_nanos());
+            let at = LocalTime::from_nanos(now);
+            gate.pace.refused(at);
+            gate.cooling = gate.pace.until(at).map(LocalTime::as_nanos);
             let why = "the kernel refuses (simulated)".to_owned();
             let input = Input::Refused { group };
             member.inbox.push_back(input_of(input, Some(why)));
