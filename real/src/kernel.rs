@@ -150,7 +150,7 @@ impl Kernel {
             limits: Vec::new(),
             alarms: BTreeMap::new(),
             retry: None,
-            unread: Some((LocalTime::from_nanos(0), String::new())), // never looked at
+            unread: None,
             neighbours: Neighbours::default(),
         };
         for link in links {

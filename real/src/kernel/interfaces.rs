@@ -53,7 +53,8 @@ impl Kernel {
             (since, why.clone())
         });
         if let Some((since, why)) = &self.unread {
-            let passing = now < since.plus(UNREAD);
+            let known = self.groups.iter().all(|group| group.told.is_some());
+            let passing = known && now < since.plus(UNREAD);
             for (interface, before) in self.interfaces.iter_mut().zip(before) {
                 interface.fault = if passing { before } else { Some(why.clone()) };
             }
