@@ -16,7 +16,7 @@ const PACKAGES: [&str; 3] = ["core", "real", "sim"];
 const PARTS: [&str; 4] = ["Cargo.toml", "src", "tests", "benches"];
 
 /// What the lab reads while it is built, besides these.
-const READ: [&str; 1] = ["docs/src/protocol.md"];
+const READ: [&str; 2] = ["docs/src/protocol.md", "docs/src/tutorial.md"];
 
 /// Quick to build, quick to run. Warnings are for the original.
 const MANIFEST: &str = r#"[workspace]
