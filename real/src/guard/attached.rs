@@ -249,11 +249,6 @@ impl Attached {
         rows_without(link, &programs)?;
         tc::detach(route, link, name, self.made.contains(&link.index)).map(drop)
     }
-
-    /// Earlier lives left nothing any more.
-    pub(super) fn alone(&mut self) {
-        self.earlier.clear();
-    }
 }
 
 fn numbers(all: &[&Programs]) -> Result<[Vec<u32>; 2], KernelError> {

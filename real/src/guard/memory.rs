@@ -148,10 +148,22 @@ impl Memory {
         ))
     }
 
-    /// Nothing of ours is in the kernel any more.
-    pub(super) fn forget(self) {
-        // If it stays, it names what is gone, which does no harm.
-        let _ = fs::remove_file(&self.path);
+    /// What clusters left that nobody serves any more, and that guard one of `keys`: this one under a
+    /// former name. With their names.
+    pub(super) fn former(&self, keys: &[Key]) -> Vec<(String, Written)> {
+        let files = fs::read_dir(&self.directory).into_iter().flatten();
+        let paths = files.flatten().map(|f| f.path()).take(256);
+        let others =
+            paths.filter(|p| *p != self.path && p.extension().is_some_and(|e| e == SUFFIX));
+        let left = |path: PathBuf| {
+            let file = File::open(&path).ok()?;
+            let nobodys = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
+            let written = read(&file, &self.boot).filter(|_| nobodys)?;
+            let name = path.file_stem()?.to_str()?.to_owned();
+            let shares = written.keys.iter().any(|key| keys.contains(key));
+            shares.then_some((name, written))
+        };
+        others.filter_map(left).collect()
     }
 }
 
@@ -216,8 +228,23 @@ mod tests {
         assert!(memory.is_gate(11) && !memory.is_gate(7));
         let other = Memory::open(&place.0, "onehold-2").unwrap();
         assert!(other.is_gate(11), "another cluster's gate is one");
-        memory.forget();
-        assert!(!other.is_gate(11));
+        let (shared, own) = (
+            key("10.0.0.1".parse().unwrap()),
+            key("10.0.0.2".parse().unwrap()),
+        );
+        assert_eq!(other.former(&[shared]), [], "it is served");
+        drop(memory);
+        let former = [("onehold-1".to_owned(), less)];
+        assert_eq!(
+            other.former(&[shared]),
+            former,
+            "the same under a former name"
+        );
+        assert_eq!(
+            other.former(&[own]),
+            [],
+            "another one, whose life may return"
+        );
     }
 
     #[test]

@@ -52,6 +52,9 @@ pub(crate) fn address(key: &Key) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(*key)).to_canonical()
 }
 
+/// How many programs of earlier lives are remembered, the youngest of them.
+const REMEMBERED: usize = 64;
+
 /// How late, at most, either gate shuts (measured: a third of it).
 const PROMISE: Span = Span::from_millis(1);
 
@@ -76,8 +79,10 @@ pub(crate) struct Guard {
     name: String,
     /// Every address that must be mute unless held: those configured, and those of earlier lives.
     keys: Vec<Key>,
-    /// Programs that earlier lives left.
+    /// Programs that earlier lives left: here, or on an interface that is elsewhere and may come back.
     earlier: Vec<u32>,
+    /// What this cluster was called in lives that have left something.
+    former: Vec<String>,
     /// A BPF gate of ours that another has replaced; it is taken off once no address is left.
     replaced: Option<Attached>,
     memory: Memory,
@@ -141,6 +146,7 @@ impl Guard {
             name: wanted.name.to_owned(),
             keys: wanted.keys.to_vec(),
             earlier: Vec::new(),
+            former: Vec::new(),
             replaced: None,
             memory: Memory::open(wanted.state, wanted.name)?,
             posts: BTreeMap::new(),
@@ -214,14 +220,25 @@ impl Guard {
     /// Finds the gates that earlier lives left, and guards what they guard: an address of theirs may
     /// still be there. What can't be read is not empty.
     fn take_over(&mut self, route: &mut Netlink, all: &[Link]) -> Result<(), KernelError> {
-        let mut keys = nft::Table::open(&self.name).map_or_else(|_| Vec::new(), |mut t| t.keys());
         let known = self.memory.earlier().cloned();
-        let written = known.clone().unwrap_or_default();
-        keys.extend(&written.keys);
+        let mut written = known.clone().unwrap_or_default();
+        for (name, left) in self.memory.former(&self.keys) {
+            written.keys.extend(left.keys);
+            written.programs.extend(left.programs);
+            self.former.push(name);
+        }
+        let mut keys = written.keys;
         let mut unread = false;
+        let names: Vec<&String> = self.former.iter().chain([&self.name]).collect();
+        for name in &names {
+            keys.extend(nft::Table::open(name).map_or_else(|_| Vec::new(), |mut t| t.keys()));
+        }
         for link in all {
             let rows = attached::earlier_in_rows(link, &written.programs, &self.keys);
-            let filters = tc::programs_on(route, link.index, &self.name);
+            let mut filters = Vec::new();
+            for name in &names {
+                filters.extend(tc::programs_on(route, link.index, name));
+            }
             for program in rows.iter().chain(&filters) {
                 match bpf::Known::by_id(*program).and_then(|gate| gate.keys()) {
                     Ok(theirs) => keys.extend(theirs),
@@ -241,8 +258,11 @@ impl Guard {
                 self.keys.push(key);
             }
         }
+        self.earlier.extend(written.programs);
         self.earlier.sort_unstable();
         self.earlier.dedup();
+        let oldest = self.earlier.len().saturating_sub(REMEMBERED);
+        self.earlier.drain(..oldest);
         Ok(())
     }
 
@@ -456,13 +476,17 @@ impl Guard {
             if !ours {
                 tc::detach(route, link, &self.name, false)?;
             }
+            for name in &self.former {
+                tc::detach(route, link, name, false)?;
+            }
         }
-        self.earlier.clear();
         self.replaced = None;
-        if let Gate::Bpf(attached) = &mut self.gate {
-            attached.alone();
-        }
         self.remember();
+        for name in std::mem::take(&mut self.former) {
+            if let Ok(mut table) = nft::Table::open(&name) {
+                let _ = table.remove();
+            }
+        }
         if !matches!(self.gate, Gate::Nft(_))
             && let Ok(mut table) = nft::Table::open(&self.name)
         {
@@ -488,7 +512,9 @@ impl Guard {
                 replaced.take_off(route, &post.link, &self.name)?;
             }
         }
-        self.memory.forget();
+        // An interface that is elsewhere has it still, and may come back.
+        self.keys.clear();
+        self.remember();
         Ok(())
     }
 }
