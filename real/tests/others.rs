@@ -337,6 +337,31 @@ fn the_units_rights_suffice_to_take_over_from_an_earlier_life() {
     }
 }
 
+/// The cluster has another name in the file since then.
+#[test]
+fn a_gate_that_was_left_under_a_former_name_is_known_by_its_addresses() {
+    let mut lan = Lan::new();
+    if bpf_is_permitted() && rows(&mut lan) {
+        a_life_that_was_killed(&lan);
+        let file = |name: &str| lan.state.join(format!("onehold-{name}.gate"));
+        std::fs::rename(file("test"), file("former")).expect("its record");
+        the_next_life_keeps_it_mute(&mut lan);
+    }
+}
+
+/// An interface may be in a container while the daemon stops, with the gate, and come back.
+#[test]
+fn what_hung_here_is_remembered_after_a_clean_end() {
+    let mut lan = Lan::new();
+    if bpf_is_permitted() && rows(&mut lan) {
+        let kernel = lan.open(GuardChoice::Bpf);
+        kernel.close().expect("an end");
+        let record = std::fs::read_to_string(lan.state.join("onehold-test.gate")).expect("it");
+        assert!(record.contains("program "), "{record}");
+        assert!(!record.contains("address "), "{record}");
+    }
+}
+
 /// As an earlier version left it, or a state directory that was lost.
 #[test]
 fn a_gate_that_nothing_is_written_of_is_not_taken_for_empty() {

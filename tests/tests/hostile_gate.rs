@@ -138,12 +138,16 @@ fn an_address_of_the_former_configuration_stays_mute() {
 }
 
 #[test]
-fn a_second_member_of_the_cluster_on_one_host_is_refused() {
+fn a_second_member_of_the_cluster_on_one_host_waits_and_touches_nothing() {
     let c = Cluster::majority().start();
     let mark = c.mark();
-    let words = ["run", "--config", "/run/lab/lb1.toml", "--as", "lb1"];
-    let words = [&words[..], &["--socket", "/run/onehold/second.sock"]].concat();
-    let (_, said) = c.refused("lb0", &words);
+    let binary = binaries::onehold().to_str().expect("a path");
+    let for_a_while = ["timeout", "--preserve-status", "3", binary, "run"];
+    let second = ["--config", "/run/lab/lb1.toml", "--as", "lb1"];
+    let socket = ["--socket", "/run/onehold/second.sock"];
+    let output = c.run("lb0", &[&for_a_while[..], &second, &socket].concat());
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said);
     assert!(
         said.contains("another member of this cluster runs on this host"),
         "{said}"
