@@ -195,6 +195,18 @@ impl Port {
         }
     }
 
+    /// Whether it is still at that interface: one that leaves this network namespace drops it, and does
+    /// not take it up again when it comes back.
+    #[must_use]
+    pub fn is_at(&self, link: &Link) -> bool {
+        self.socket.get_ref().local_addr().is_ok_and(|address| {
+            // SAFETY: the address of a packet socket is a sockaddr_ll, and SockAddr's storage is larger
+            // and aligned for every socket address.
+            let address: &libc::sockaddr_ll = unsafe { &*address.as_ptr().cast() };
+            address.sll_ifindex == link.index.cast_signed()
+        })
+    }
+
     /// The next claim of somebody else's, if one has arrived.
     pub fn poll_claim(&self, cx: &mut std::task::Context<'_>) -> Option<Claim> {
         let mut frame = [0; 128];

@@ -144,10 +144,14 @@ impl Kernel {
                 });
             }
             let port = self.interfaces[at].port.as_mut();
+            let port = port.filter(|port| port.is_at(found));
             match port.map(|port| port.set_mac(found.mac)) {
                 Some(true) => self.announce_all_of(at),
                 Some(false) => {}
-                None => self.settle_on(found.clone()),
+                None => {
+                    self.settle_on(found.clone());
+                    self.announce_all_of(at);
+                }
             }
         }
         let links = self.links();
