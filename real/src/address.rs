@@ -274,6 +274,19 @@ pub fn put(
     if there.iter().any(|a| ours(&a)) {
         add(route, link, address, lifetime, netlink::NLM_F_REPLACE)?;
     }
+    answers(&there, link, address)
+}
+
+/// An address that somebody else put there serves as well, if the kernel answers for it.
+fn answers(there: &[Assigned], link: &Link, address: IpAddr) -> Result<(), KernelError> {
+    let dead = |a: &Assigned| a.index == link.index && a.address == address && !a.is_usable();
+    if there.iter().any(dead) {
+        return Err(KernelError::refused(
+            format!("using {address} on {}", link.name),
+            "the host has it by itself, and duplicate address detection found another machine with it, \
+             or goes on; take it out of the host's configuration",
+        ));
+    }
     Ok(())
 }
 
@@ -286,7 +299,7 @@ pub fn try_out(route: &mut Netlink, link: &Link, address: IpAddr) -> Result<(), 
     let lifetime = Span::from_millis(1_000); // whatever becomes of this process
     match add(route, link, address, lifetime, netlink::NLM_F_EXCL)? {
         Added::Yes => delete(route, link.index, address, address, full(address)),
-        Added::IsThere => Ok(()),
+        Added::IsThere => answers(&list(route)?, link, address),
     }
 }
 

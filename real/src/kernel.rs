@@ -11,7 +11,7 @@ mod network;
 mod watching;
 
 use crate::address::{self, Link};
-use crate::announce::Schedule;
+use crate::announce::{Mac, Schedule};
 use crate::config_file::Path as Way;
 use crate::guard::{Guard, Key, Wanted, key};
 pub use crate::guard::{GuardChoice, boottime};
@@ -77,6 +77,8 @@ pub struct Kernel {
     strangers: BTreeMap<IpAddr, Stranger>,
     /// Which addresses belong to no network, in words.
     astray: Vec<String>,
+    /// The hardware addresses of all interfaces of this host.
+    macs: Vec<Mac>,
     /// What on this host the gate does not help with, in words.
     limits: Vec<String>,
     /// What is wrong, and when it was last seen to be: told to the driver.
@@ -147,6 +149,7 @@ impl Kernel {
             strange: Vec::new(),
             strangers: BTreeMap::new(),
             astray: Vec::new(),
+            macs: Vec::new(),
             limits: Vec::new(),
             alarms: BTreeMap::new(),
             retry: None,

@@ -222,14 +222,17 @@ impl Attached {
         if let Some(other) = self.others.get(&id) {
             return other.clone();
         }
-        let other = if self.earlier.contains(&id) || memory.is_gate(id) {
-            Other {
+        let written = match self.earlier.contains(&id) {
+            true => Some(Vec::new()),
+            false => memory.gate(id),
+        };
+        let other = match written {
+            Some(theirs) => Other {
                 description: format!("program {id} `onehold`"),
                 gate: true,
-                shares: None,
-            }
-        } else {
-            other(id, keys)
+                shares: theirs.into_iter().find(|key| keys.contains(key)),
+            },
+            None => other(id, keys),
         };
         if self.others.len() >= MOST_KNOWN {
             self.others.clear();

@@ -128,14 +128,15 @@ impl Memory {
         }
     }
 
-    /// Whether a program is known to be a gate: an earlier life's or another cluster's.
-    pub(super) fn is_gate(&self, program: u32) -> bool {
+    /// What a program guards that is known to be a gate: an earlier life's or another cluster's.
+    pub(super) fn gate(&self, program: u32) -> Option<Vec<Key>> {
         let files = fs::read_dir(&self.directory).into_iter().flatten();
         let paths = files.flatten().map(|f| f.path()).take(256);
         paths
             .filter(|p| p.extension().is_some_and(|e| e == SUFFIX))
             .filter_map(|p| read(&File::open(p).ok()?, &self.boot))
-            .any(|written| written.programs.contains(&program))
+            .find(|written| written.programs.contains(&program))
+            .map(|written| written.keys)
     }
 
     /// What is wrong with it, if anything is.
@@ -225,9 +226,9 @@ mod tests {
         drop(memory);
         let memory = Memory::open(&place.0, "onehold-1").unwrap();
         assert_eq!(memory.earlier(), Some(&less));
-        assert!(memory.is_gate(11) && !memory.is_gate(7));
+        assert!(memory.gate(11).is_some() && memory.gate(7).is_none());
         let other = Memory::open(&place.0, "onehold-2").unwrap();
-        assert!(other.is_gate(11), "another cluster's gate is one");
+        assert!(other.gate(11).is_some(), "another cluster's gate is one");
         let (shared, own) = (
             key("10.0.0.1".parse().unwrap()),
             key("10.0.0.2".parse().unwrap()),

@@ -500,6 +500,10 @@ impl Guard {
     pub(crate) fn close(mut self, route: &mut Netlink) -> Result<(), KernelError> {
         match &mut self.gate {
             Gate::Bpf(attached) => {
+                // On an interface that is elsewhere it stays: it is to mute nothing there.
+                for key in &self.keys {
+                    let _ = attached.programs().forget(key);
+                }
                 for post in self.posts.values() {
                     attached.take_off(route, &post.link, &self.name)?;
                 }

@@ -1,7 +1,7 @@
 //! What is wrong with the addresses on their networks: a stranger has one too, or it belongs to none.
 
 use super::Kernel;
-use crate::address::{Assigned, is_link_local};
+use crate::address::{Assigned, Link, is_link_local};
 use crate::announce::{Claim, Mac};
 use crate::neighbour::hop;
 use crate::netlink::Netlink;
@@ -99,6 +99,13 @@ impl Kernel {
                 let of_its_network = (link.index, network(*address));
                 !*known.entry(of_its_network).or_insert_with(reach)
             });
+            if group.hold.is_some() {
+                let why = group
+                    .addresses
+                    .iter()
+                    .find_map(|a| unanswered(route, link, *a));
+                astray.extend(why.map(|why| format!("{}: {why}", group.name)));
+            }
             if let Some(first) = lost.first() {
                 let name = &interface.name;
                 astray.push(format!(
@@ -123,15 +130,47 @@ impl Kernel {
     }
 }
 
+/// Why this host's kernel does not answer for an address that it has, where it can be asked.
+fn unanswered(route: &mut Netlink, link: &Link, address: IpAddr) -> Option<String> {
+    let hop_here = hop(route, None, address).is_some_and(|hop| hop.here);
+    if !hop_here {
+        return Some(format!(
+            "this host's kernel does not take {address} for its own: look at `ip rule` and `ip route show \
+             table local`"
+        ));
+    }
+    let beside = beside(address, 1);
+    if hop(route, None, beside).is_some() && hop(route, Some(address), beside).is_none() {
+        return Some(format!(
+            "this host's kernel sends nothing from {address}: look at `ip rule`"
+        ));
+    }
+    let ignores = |of: &str| {
+        let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{of}/arp_ignore"));
+        text.is_ok_and(|text| text.trim().parse::<u32>().is_ok_and(|n| n >= 8))
+    };
+    let name = &link.name;
+    let mute = address.is_ipv4() && (ignores("all") || ignores(name));
+    mute.then(|| {
+        format!(
+            "this host answers no ARP on {name}: `sysctl net/ipv4/conf/all/arp_ignore net/ipv4/conf/{name}/arp_ignore`"
+        )
+    })
+}
+
+/// The n-th address beside another one.
+fn beside(address: IpAddr, n: u32) -> IpAddr {
+    match address {
+        IpAddr::V4(a) => Ipv4Addr::from_bits(a.to_bits() ^ n).into(),
+        IpAddr::V6(a) => Ipv6Addr::from_bits(a.to_bits() ^ u128::from(n)).into(),
+    }
+}
+
 /// Whether what has an address beside this one is reached over the interface without a gateway: where the
 /// address itself is on this host, the kernel would not tell.
 fn reaches(route: &mut Netlink, index: u32, address: IpAddr) -> bool {
-    for beside in 1..=7 {
-        let beside = match address {
-            IpAddr::V4(a) => IpAddr::from(Ipv4Addr::from_bits(a.to_bits() ^ beside)),
-            IpAddr::V6(a) => IpAddr::from(Ipv6Addr::from_bits(a.to_bits() ^ u128::from(beside))),
-        };
-        match hop(route, None, beside) {
+    for n in 1..=7 {
+        match hop(route, None, beside(address, n)) {
             Some(hop) if hop.here => {} // another address of this host: it says nothing
             Some(hop) => return hop.index == index && !hop.gateway,
             None => return false,

@@ -118,6 +118,9 @@ impl Kernel {
         let Some(group) = self.group_of(address) else {
             return;
         };
+        if self.macs.contains(&mac) {
+            return; // another interface of this host in the same network
+        }
         self.overhear(at, group, claim, now);
         let apart = match self.is_contested(group) {
             true => STRANGERS_APART,
