@@ -30,7 +30,8 @@ impl Group {
             *conflict = Conflict::Heard;
         }
         // A witness, which never holds, tells nothing of the rival.
-        let over = *conflict != Conflict::None && !holds && seat.config.is_candidate(from.peer);
+        let of_peer = matches!(conflict, Conflict::Heard | Conflict::Proven);
+        let over = of_peer && !holds && seat.config.is_candidate(from.peer);
         if over {
             *conflict = Conflict::None;
         }

@@ -277,6 +277,26 @@ pub fn put(
     answers(&there, link, address)
 }
 
+/// Gives a floating address that was there at the last look a new lifetime, or puts it there: of many,
+/// each costs one question to the kernel.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn renew(
+    route: &mut Netlink,
+    link: &Link,
+    address: IpAddr,
+    lifetime: Span,
+    there: &[Assigned],
+) -> Result<(), KernelError> {
+    let ours =
+        |a: &Assigned| a.address == address && a.index == link.index && a.is_ours(&[a.index]);
+    if !there.iter().any(ours) {
+        return put(route, link, address, lifetime);
+    }
+    add(route, link, address, lifetime, netlink::NLM_F_REPLACE).map(drop)
+}
+
 /// An address that somebody else put there serves as well, if the kernel answers for it.
 fn answers(there: &[Assigned], link: &Link, address: IpAddr) -> Result<(), KernelError> {
     let dead = |a: &Assigned| a.index == link.index && a.address == address && !a.is_usable();

@@ -151,20 +151,40 @@ impl Memory {
 
     /// What clusters left that nobody serves any more, and that guard one of `keys`: this one under a
     /// former name. With their names.
-    pub(super) fn former(&self, keys: &[Key]) -> Vec<(String, Written)> {
+    ///
+    /// # Errors
+    /// When a living process of another cluster guards one of them: each gate would keep it mute for
+    /// the other.
+    pub(super) fn former(&self, keys: &[Key]) -> Result<Vec<(String, Written)>, KernelError> {
         let files = fs::read_dir(&self.directory).into_iter().flatten();
         let paths = files.flatten().map(|f| f.path()).take(256);
         let others =
             paths.filter(|p| *p != self.path && p.extension().is_some_and(|e| e == SUFFIX));
-        let left = |path: PathBuf| {
-            let file = File::open(&path).ok()?;
-            let nobodys = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared).is_ok();
-            let written = read(&file, &self.boot).filter(|_| nobodys)?;
-            let name = path.file_stem()?.to_str()?.to_owned();
-            let shares = written.keys.iter().any(|key| keys.contains(key));
-            shares.then_some((name, written))
-        };
-        others.filter_map(left).collect()
+        let mut former = Vec::new();
+        for path in others {
+            let Ok(file) = File::open(&path) else {
+                continue;
+            };
+            let lock = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
+            let Some(written) = read(&file, &self.boot) else {
+                continue;
+            };
+            let Some(shared) = written.keys.iter().find(|key| keys.contains(key)) else {
+                continue;
+            };
+            if lock.is_err() {
+                return Err(KernelError::refused(
+                    format!("guarding {}", address(shared)),
+                    format!(
+                        "another cluster on this host has it, too ({}): take it out of one of the two files",
+                        path.display()
+                    ),
+                ));
+            }
+            let name = path.file_stem().and_then(|name| name.to_str());
+            former.extend(name.map(|name| (name.to_owned(), written)));
+        }
+        Ok(former)
     }
 }
 
@@ -233,16 +253,21 @@ mod tests {
             key("10.0.0.1".parse().unwrap()),
             key("10.0.0.2".parse().unwrap()),
         );
-        assert_eq!(other.former(&[shared]), [], "it is served");
+        let why = other.former(&[shared]).unwrap_err().to_string();
+        assert!(
+            why.contains("another cluster on this host has it, too"),
+            "{why}"
+        );
+        assert_eq!(other.former(&[own]).unwrap(), [], "another one");
         drop(memory);
         let former = [("onehold-1".to_owned(), less)];
         assert_eq!(
-            other.former(&[shared]),
+            other.former(&[shared]).unwrap(),
             former,
             "the same under a former name"
         );
         assert_eq!(
-            other.former(&[own]),
+            other.former(&[own]).unwrap(),
             [],
             "another one, whose life may return"
         );

@@ -222,7 +222,7 @@ impl Guard {
     fn take_over(&mut self, route: &mut Netlink, all: &[Link]) -> Result<(), KernelError> {
         let known = self.memory.earlier().cloned();
         let mut written = known.clone().unwrap_or_default();
-        for (name, left) in self.memory.former(&self.keys) {
+        for (name, left) in self.memory.former(&self.keys)? {
             written.keys.extend(left.keys);
             written.programs.extend(left.programs);
             self.former.push(name);

@@ -71,14 +71,17 @@ impl Kernel {
         let hold = match before {
             Some(hold) if deadline.plus(LIFETIME_LEFT) <= hold.valid_until => hold,
             held => {
-                if held.is_none() {
-                    self.guard.shut(&group.keys)?;
-                }
+                let there = match held {
+                    Some(_) => address::list(&mut self.route)?,
+                    None => {
+                        self.guard.shut(&group.keys)?;
+                        Vec::new()
+                    }
+                };
                 let valid_until = boottime().plus(lifetime);
                 let mut refusals = Vec::new();
                 for address in &group.addresses {
-                    let put = address::put(&mut self.route, &link, *address, lifetime);
-                    match put {
+                    match address::renew(&mut self.route, &link, *address, lifetime, &there) {
                         Ok(()) => drop(group.fitness.refused.remove(address)),
                         Err(e) => {
                             group.fitness.refused.insert(*address, e.to_string());

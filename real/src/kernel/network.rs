@@ -100,10 +100,12 @@ impl Kernel {
                 !*known.entry(of_its_network).or_insert_with(reach)
             });
             if group.hold.is_some() {
-                let why = group
-                    .addresses
-                    .iter()
-                    .find_map(|a| unanswered(route, link, *a));
+                const SOME: usize = 8; // of many addresses: what is wrong is mostly wrong with all
+                let there = |address: &&IpAddr| {
+                    (present.iter()).any(|a| a.index == link.index && a.address == **address)
+                };
+                let mut there = group.addresses.iter().take(SOME).filter(there);
+                let why = there.find_map(|a| unanswered(route, link, *a));
                 astray.extend(why.map(|why| format!("{}: {why}", group.name)));
             }
             if let Some(first) = lost.first() {
