@@ -180,6 +180,28 @@ fn r15_a_stranger_that_is_not_heard_any_more_is_no_conflict() {
 }
 
 #[test]
+fn r15_the_peers_word_is_no_end_of_a_strangers_conflict() {
+    // A member that was replaced is switched on again: its successor is heard all the time.
+    let mut bench = Alone::new(2, SURVIVOR, A);
+    bench.until(bench.now + ms(D + 152));
+    let (mut alarms, mut announced_again, mut let_go) = (0, 0, false);
+    for _ in 0..4 {
+        let word = strange(&bench, true);
+        let (mut out, _) = bench.hear(&word);
+        bench.until(bench.now + ms(40));
+        out.extend(bench.told(B, ready()));
+        let alarm = |e: &&Effect| **e == Effect::Report(Event::Strange { group: WEB });
+        alarms += out.iter().filter(alarm).count();
+        announced_again += usize::from(announced(&out));
+        let_go |= released(&out).is_some();
+        bench.until(bench.now + ms(60));
+    }
+    assert_eq!(alarms, 1, "one alarm for one conflict");
+    assert!(announced_again <= 2, "{announced_again}: when each is met");
+    assert!(let_go, "it has heard for P that another holds");
+}
+
+#[test]
 fn r17_one_under_another_configuration_is_alive() {
     let mut bench = Alone::new(2, MAJORITY, A);
     bench.until(bench.now + ms(3 * D));

@@ -11,8 +11,8 @@
 //!
 //! A packet *only passes through* a member that routes when the address is none of this host's, and
 //! this host's routes lead to it by **another** interface than the one that is looked at; leaving, it
-//! must have come in by that very interface. So nothing passes that this host made, or made its own
-//! by translating it; nor what a neighbour sends here because it has not yet learnt who holds.
+//! must have come in by that very interface. So nothing passes that this host made, or took for itself
+//! by translating where it goes (one that it gives the address as its source does pass); nor what a neighbour sends here because it has not yet learnt who holds.
 //!
 //! Up to two VLAN tags in the frame are followed (the kernel has taken the outermost away);
 //! deeper ones, and frames that end before the address, are dropped: never open on a doubt.
