@@ -209,7 +209,7 @@ impl Image {
             plain = plain.display(),
             disk = disk.display()
         ));
-        let mirror = mirror();
+        let mirror = mirror()?;
         build.args(["bookworm", "/dev/null"]);
         build.arg(format!("deb {mirror} bookworm main"));
         build.arg(format!("deb {mirror} bookworm-backports main"));
@@ -223,7 +223,7 @@ fn recipe() -> String {
 }
 
 /// Where this machine gets its own packages, if those are Debian's.
-fn mirror() -> String {
+fn mirror() -> Result<String> {
     let mut ask = Command::new("apt-get");
     ask.args([
         "indextargets",
@@ -235,7 +235,9 @@ fn mirror() -> String {
     let sites = output(ask).unwrap_or_default();
     let site = sites.lines().next().unwrap_or_default().trim();
     match site.is_empty() {
-        true => "http://deb.debian.org/debian".to_owned(),
-        false => site.to_owned(),
+        true => Err(err(
+            "apt-get knows no mirror of Debian 12 (bookworm): add one to /etc/apt/sources.list.d",
+        )),
+        false => Ok(site.to_owned()),
     }
 }

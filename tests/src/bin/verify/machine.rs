@@ -86,7 +86,24 @@ fn backports(apt: &[&str]) -> std::result::Result<String, String> {
         return Err("what is missing can't be installed beside what there is".to_owned());
     };
     let suite = format!("{name}-backports");
-    let line = format!("deb http://deb.debian.org/debian {suite} main");
+    let codename = format!("Codename: {name}");
+    let asked = Command::new("apt-get")
+        .args([
+            "indextargets",
+            "--format",
+            "$(SITE)",
+            "Origin: Debian",
+            &codename,
+        ])
+        .output();
+    let sites = asked.map(|o| o.stdout).unwrap_or_default();
+    let sites = String::from_utf8_lossy(&sites).into_owned();
+    let Some(mirror) = sites.lines().next() else {
+        return Err(format!(
+            "apt-get knows no mirror of {name}: add one to /etc/apt/sources.list.d"
+        ));
+    };
+    let line = format!("deb {mirror} {suite} main");
     let file = format!("/etc/apt/sources.list.d/{suite}.list");
     let (as_root, _) = apt.split_at(apt.len().saturating_sub(1)); // without `apt-get`
     let write = format!("test -e {file} || echo '{line}' > {file}");
