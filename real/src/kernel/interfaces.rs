@@ -116,7 +116,8 @@ impl Kernel {
 
     fn try_look(&mut self) -> Result<(), KernelError> {
         let all = address::links(&mut self.route)?;
-        self.macs = all.iter().map(|link| link.mac).collect();
+        let macs = all.iter().filter(|link| link.ethernet).map(|link| link.mac);
+        self.macs = macs.collect();
         self.look_at_limits(&all);
         for at in 0..self.interfaces.len() {
             let interface = &mut self.interfaces[at];
