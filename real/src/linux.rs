@@ -1,6 +1,7 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
 mod arrival;
+mod speech;
 
 pub use arrival::{Arrivals, Life, Looked, NotYet};
 
@@ -17,6 +18,7 @@ use onehold_core::effect::{Event, ReleaseId};
 use onehold_core::input::{Command, Input};
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
+use speech::Speech;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -72,6 +74,8 @@ pub struct Later {
     fit: BTreeMap<u8, Result<(), String>>,
     /// By cluster: whether its clock keeps what all count on.
     rates: Vec<Rate>,
+    /// Whether the host lets a candidate speak.
+    speech: Speech,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
@@ -275,6 +279,7 @@ impl Linux {
             self.look_again(false);
         }
         self.look_at_rates();
+        self.look_at_speech(now);
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.later.fed_watchdog = Some(now);
             self.notify.watchdog();
@@ -312,6 +317,27 @@ impl Linux {
         }
     }
 
+    /// Whether the host forbids all that a candidate says; for half a lease it may, as for an own address
+    /// that is gone.
+    fn look_at_speech(&mut self, now: LocalTime) {
+        let Some(seat) = self.seats.seats.first().filter(|_| self.kernel.is_some()) else {
+            return;
+        };
+        let groups = seat.config.groups().len();
+        let grace = seat.config.timing().lease().part(2);
+        let before = self.later.speech.fault();
+        let forbidden = self.sockets.all_forbidden(0);
+        self.later.speech.look(forbidden, now, grace);
+        let fault = self.later.speech.fault();
+        if fault == before {
+            return;
+        }
+        self.alarm(0, "speech", fault);
+        (0u8..)
+            .take(groups)
+            .for_each(|id| self.tell_eligible(GroupId(id)));
+    }
+
     fn feed_watchdog_at(&self) -> Option<LocalTime> {
         let interval = Span::from(watchdog_interval()?);
         Some(
@@ -321,10 +347,12 @@ impl Linux {
         )
     }
 
-    /// Whether a group can be served from here: as far as the kernel goes, and the clock.
+    /// Whether a group can be served from here: as far as the kernel goes, the clock, and the
+    /// firewall.
     fn tell_eligible(&mut self, group: GroupId) {
         let fit = self.later.fit.get(&group.0).cloned();
         let why = fit.and_then(Result::err).or_else(|| self.rate_fault());
+        let why = why.or_else(|| self.later.speech.fault());
         self.input(
             Input::Eligible {
                 group,

@@ -39,6 +39,8 @@ struct End {
     connected: bool,
     socket: UdpSocket,
     refusals: Refusals,
+    /// This host itself did not let the last datagram leave.
+    forbidden: bool,
 }
 
 /// What the network refused to carry over a way, as far as this host was told. For people only.
@@ -140,6 +142,7 @@ impl Sockets {
             connected: false,
             socket,
             refusals: Refusals::default(),
+            forbidden: false,
         };
         // If it can't be yet, it will be tried with each datagram.
         let _ = end.connect();
@@ -232,6 +235,14 @@ impl Sockets {
         any
     }
 
+    /// Whether this host itself forbade all that was sent last, on every way to every member of a cluster.
+    #[must_use]
+    pub fn all_forbidden(&self, cluster: usize) -> bool {
+        let ways = self.paths.get(cluster).into_iter().flatten().flatten();
+        let mut ends = ways.filter_map(|at| self.ends.get(*at)).peekable();
+        ends.peek().is_some() && ends.all(|end| end.forbidden)
+    }
+
     /// What was refused on a way.
     #[must_use]
     pub fn refusals(&self, path: Path) -> Refusals {
@@ -253,9 +264,15 @@ impl End {
     fn send(&mut self, bytes: &[u8]) -> bool {
         for _ in 0..2 {
             match self.connect().and_then(|()| self.socket.send(bytes)) {
-                Ok(_) => return true,
+                Ok(_) => {
+                    self.forbidden = false;
+                    return true;
+                }
                 // It may have been the answer to an earlier one: this one was not sent then.
-                Err(e) => self.refused(&e),
+                Err(e) => {
+                    self.refused(&e);
+                    self.forbidden = e.raw_os_error() == Some(libc::EPERM);
+                }
             }
         }
         false
@@ -289,7 +306,10 @@ fn words(error: &io::Error) -> String {
         ErrorKind::ConnectionRefused => "nothing listens on that port there",
         ErrorKind::HostUnreachable => "no route there, or nobody answers for that address",
         ErrorKind::NetworkUnreachable => "no route there",
-        ErrorKind::PermissionDenied => "a firewall on this host forbids it",
+        ErrorKind::PermissionDenied if error.raw_os_error() == Some(libc::EPERM) => {
+            "a firewall on this host forbids it"
+        }
+        ErrorKind::PermissionDenied => "a route of this host, or a firewall on the way, forbids it",
         ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable => {
             "the address to send from is not on this host"
         }
