@@ -25,6 +25,7 @@ const FINISH: &str = r#"set -e
     done
     echo netdev:x:105: >>etc/group
     ln -s ../run var/run
+    cp usr/share/ufw/ufw.conf usr/share/ufw/iptables/*.rules usr/share/ufw/*.init etc/ufw
     cd usr/sbin
     for x in iptables ip6tables iptables-restore ip6tables-restore iptables-save ip6tables-save ebtables arptables
     do ln -s xtables-nft-multi $x

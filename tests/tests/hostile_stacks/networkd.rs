@@ -1,6 +1,6 @@
 //! systemd-networkd, which takes every address for its own business that is on an interface of its.
 
-use super::{FLOATING, all_well, bare, gets};
+use super::{FLOATING, all_well, bare, gets, nothing_moved};
 use onehold_sim::netns::Process;
 use onehold_tests::{Cluster, Debian};
 
@@ -37,9 +37,6 @@ fn what_networkd_configures_anew_moves_nothing() {
     for address in FLOATING {
         gets(&c, "lb0", address);
     }
-    c.has_not_moved(mark);
-    assert_eq!(c.role_changes(), roles);
-    let said = c.log("lb0").lines().count();
-    assert!(said < 30, "{said} lines:\n{}", c.log("lb0"));
+    nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
 }

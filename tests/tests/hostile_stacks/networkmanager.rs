@@ -1,6 +1,6 @@
 //! NetworkManager, which removes what it does not know whenever it applies a connection.
 
-use super::{FLOATING, alarmed, all_well, bare, gets};
+use super::{FLOATING, alarmed, all_well, bare, gets, nothing_moved};
 use onehold_sim::netns::Process;
 use onehold_tests::{Cluster, Debian};
 
@@ -53,10 +53,7 @@ fn what_networkmanager_applies_moves_nothing_but_a_connection_that_is_down() {
     for address in FLOATING {
         gets(&c, "lb0", address);
     }
-    c.has_not_moved(mark);
-    assert_eq!(c.role_changes(), roles);
-    let said = c.log("lb0").lines().count();
-    assert!(said < 30, "{said} lines:\n{}", c.log("lb0"));
+    nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
 
     nmcli(d, &c, "device disconnect eth0");
