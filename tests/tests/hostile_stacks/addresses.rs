@@ -1,33 +1,7 @@
 //! Others that give and take addresses: DHCP clients, and another high-availability daemon.
 
-use super::{alarmed, all_well, bare, gets, nothing_moved};
-use onehold_sim::netns::Process;
+use super::{alarmed, all_well, bare, gets, nothing_moved, server};
 use onehold_tests::{Cluster, Debian, eventually};
-
-/// A DHCP server for lb0, on a host that is no member.
-fn server(c: &Cluster) -> Option<Process> {
-    let d = Debian::on(c, "stranger")?;
-    let mac = c
-        .host("lb0")
-        .mac(0)
-        .map(|byte| format!("{byte:02x}"))
-        .join(":");
-    let host = format!("--dhcp-host={mac},10.77.0.10,120");
-    let words = [
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--port=0",
-        "--user=root",
-        "--interface=eth0",
-        "--dhcp-range=10.77.0.10,static,255.255.0.0",
-        "--dhcp-authoritative",
-        "--no-ping",
-        "--dhcp-leasefile=/tmp/leases",
-        &host,
-    ];
-    Some(d.spawn(c, &words, "dnsmasq.log"))
-}
 
 /// Their scripts flush the interface, and a floating address goes with the rest.
 #[test]
@@ -66,6 +40,29 @@ fn a_dhcp_client_s_script_takes_the_address_away_and_it_comes_back() {
         nothing_moved(&c, mark, &roles);
         all_well(&c, "lb0");
     }
+}
+
+/// `ifdown` takes the link down, and everything with it.
+#[test]
+fn an_interface_that_ifupdown_takes_down_and_up_is_given_up_and_taken_again() {
+    let mut c = Cluster::survivor().patient().build();
+    let Some(d) = Debian::on(&c, "lb0") else {
+        return;
+    };
+    let text = "auto eth0\niface eth0 inet static\naddress 10.77.0.10/16\n";
+    d.file(&c, "/etc/network/interfaces", text);
+    bare(&c, "lb0");
+    d.ok(&c, &["mkdir", "-p", "/run/network"]);
+    d.ok(&c, &["ifup", "--force", "eth0"]);
+    gets(&c, "lb0", "10.77.0.10");
+    c.start_all();
+    c.hold_on("lb0");
+    d.ok(&c, &["ifdown", "eth0"]);
+    c.hold_on("lb1");
+    d.ok(&c, &["ifup", "eth0"]);
+    c.hold_on("lb0");
+    all_well(&c, "lb0");
+    all_well(&c, "lb1");
 }
 
 /// keepalived takes hold of the same address on the standby and announces it; and on the holder takes
