@@ -1,45 +1,65 @@
 //! Others that give and take addresses: DHCP clients, and another high-availability daemon.
 
-use super::{alarmed, all_well, bare, gets, nothing_moved, server};
+use super::{alarmed, all_well, bare, gets, nothing_moved, put_back, server};
+use onehold_sim::netns::Process;
 use onehold_tests::{Cluster, Debian, eventually};
 
-/// Their scripts flush the interface, and a floating address goes with the rest.
+/// lb0's own address comes from a DHCP client.
+fn leased(client: &[&str]) -> Option<(Cluster, Debian, [Process; 2])> {
+    let mut c = Cluster::survivor().patient().build();
+    let server = server(&c)?;
+    let d = Debian::on(&c, "lb0")?;
+    bare(&c, "lb0");
+    let client = d.spawn(&c, client, "dhcp.log");
+    gets(&c, "lb0", "10.77.0.10");
+    c.start_all();
+    c.hold_on("lb0");
+    Some((c, d, [server, client]))
+}
+
 #[test]
-fn a_dhcp_client_s_script_takes_the_address_away_and_it_comes_back() {
-    for client in [
-        &["dhclient", "-d", "-1", "eth0"][..],
-        &[
-            "busybox",
-            "udhcpc",
-            "-f",
-            "-i",
-            "eth0",
-            "-s",
-            "/etc/udhcpc/default.script",
-        ],
-    ] {
-        let mut c = Cluster::survivor().patient().build();
-        let Some(_server) = server(&c) else {
-            return;
-        };
-        let Some(d) = Debian::on(&c, "lb0") else {
-            return;
-        };
-        bare(&c, "lb0");
-        let first = d.spawn(&c, client, "dhcp.log");
-        gets(&c, "lb0", "10.77.0.10");
-        c.start_all();
-        c.hold_on("lb0");
-        let (mark, roles) = (c.mark(), c.role_changes());
-        // Another one begins while the first one's address is there.
-        drop(first);
-        let _second = d.spawn(&c, client, "dhcp.log");
-        c.watch_for(6);
-        gets(&c, "lb0", "10.77.0.50");
-        gets(&c, "lb0", "10.77.0.10");
-        nothing_moved(&c, mark, &roles);
-        all_well(&c, "lb0");
-    }
+fn a_lease_that_dhclient_gives_back_moves_the_address_and_one_that_it_renews_does_not() {
+    let client = ["dhclient", "-d", "-1", "eth0"];
+    let Some((c, d, [_server, first])) = leased(&client) else {
+        return;
+    };
+    let (mark, roles) = (c.mark(), c.role_changes());
+    drop(first);
+    let second = d.spawn(&c, &client, "dhcp.log"); // asks for the same once more
+    c.watch_for(3);
+    nothing_moved(&c, mark, &roles);
+    drop(second);
+    d.ok(&c, &["dhclient", "-r", "eth0"]);
+    c.hold_on("lb1");
+    alarmed(&c, "lb0", "none of this member's own addresses");
+    let _third = d.spawn(&c, &client, "dhcp.log");
+    c.hold_on("lb0");
+    all_well(&c, "lb0");
+}
+
+/// It begins with an empty interface: its script flushes the floating address with the rest.
+#[test]
+fn an_interface_that_udhcpc_empties_gets_its_floating_address_again() {
+    let client = [
+        "busybox",
+        "udhcpc",
+        "-f",
+        "-i",
+        "eth0",
+        "-s",
+        "/etc/udhcpc/default.script",
+    ];
+    let Some((c, d, [_server, first])) = leased(&client) else {
+        return;
+    };
+    let (mark, roles) = (c.mark(), c.role_changes());
+    drop(first);
+    let _second = d.spawn(&c, &client, "dhcp.log");
+    put_back(&c, "10.77.0.50");
+    c.watch_for(3);
+    gets(&c, "lb0", "10.77.0.10");
+    nothing_moved(&c, mark, &roles);
+    all_well(&c, "lb0");
 }
 
 /// `ifdown` takes the link down, and everything with it.
@@ -104,7 +124,7 @@ fn keepalived_with_the_same_address_gets_no_word_out_of_the_standby() {
         (!c.has("lb1", "10.77.0.50")).then_some(())
     });
     c.watch_for(1);
-    gets(&c, "lb0", "10.77.0.50");
+    put_back(&c, "10.77.0.50");
     nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
     all_well(&c, "lb1");

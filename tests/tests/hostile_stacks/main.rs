@@ -10,8 +10,6 @@ mod networkmanager;
 use onehold_sim::netns::Process;
 use onehold_tests::{Cluster, Debian, eventually};
 
-const FLOATING: [&str; 2] = ["10.77.0.50", "fd77::50"];
-
 /// Takes away what the lab gave a host, for its own software to configure.
 fn bare(c: &Cluster, host: &str) {
     words(c, host, "ip address flush dev eth0 scope global");
@@ -45,6 +43,16 @@ fn alarmed(c: &Cluster, host: &str, words: &str) {
     eventually(&format!("the alarm `{words}` on {host}"), || {
         c.alarms(host).contains(words).then_some(())
     });
+}
+
+/// What is removed while it is held is seen, and put back.
+#[track_caller]
+fn put_back(c: &Cluster, address: &str) {
+    c.logs(
+        "lb0",
+        &format!("somebody removed {address} while it is held; put back"),
+    );
+    gets(c, "lb0", address);
 }
 
 /// What was done to a host's network since: nothing moved, and nobody wrote novels.

@@ -1,6 +1,6 @@
 //! systemd-networkd, which takes every address for its own business that is on an interface of its.
 
-use super::{FLOATING, alarmed, all_well, bare, gets, nothing_moved, server};
+use super::{alarmed, all_well, bare, gets, nothing_moved, put_back, server};
 use onehold_sim::netns::Process;
 use onehold_tests::{Cluster, Debian};
 use rustix::process::Signal;
@@ -35,8 +35,8 @@ fn what_networkd_configures_anew_moves_nothing() {
     drop(networkd);
     let _networkd = self::networkd(d, &c, STATIC);
     c.watch_for(1);
-    for address in FLOATING {
-        gets(&c, "lb0", address);
+    for address in ["10.77.0.50", "fd77::50"] {
+        put_back(&c, address);
     }
     nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
