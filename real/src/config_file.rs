@@ -60,7 +60,7 @@ pub struct ClusterSection {
     #[serde(default)]
     pub secret_files: Vec<PathBuf>,
     /// What it takes to hold. Must be stated where there is no witness.
-    pub arbitration: Option<ArbitrationWord>,
+    pub arbitration: Option<Arbitration>,
     /// How the kernel enforces the end of a lease.
     #[serde(default)]
     pub guard: GuardChoice,
@@ -95,7 +95,7 @@ pub struct GroupSection {
     pub preferred: Option<String>,
     /// Whether the group returns to that one by itself.
     #[serde(default)]
-    pub failback: FailbackWord,
+    pub failback: Failback,
     /// For how long that one must have asked before it gets the group back.
     #[serde(default)]
     pub failback_delay: Length,
@@ -146,16 +146,6 @@ pub struct LogSection {
     pub format: LogFormat,
 }
 
-/// `cluster.arbitration`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ArbitrationWord {
-    /// A majority of all members.
-    Majority,
-    /// Two candidates alone.
-    Survivor,
-}
-
 /// `cluster.guard`: how the kernel enforces the end of a lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -169,17 +159,6 @@ pub enum GuardChoice {
     Nft,
     /// The process alone: a frozen holder keeps the address.
     None,
-}
-
-/// `groups.*.failback`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FailbackWord {
-    /// By itself.
-    #[default]
-    Auto,
-    /// Only by `onehold switch`.
-    Manual,
 }
 
 /// `timing.profile`
@@ -245,7 +224,7 @@ pub struct WitnessCluster {
     #[serde(default)]
     pub secret_files: Vec<PathBuf>,
     /// As in [`ClusterSection`].
-    pub arbitration: Option<ArbitrationWord>,
+    pub arbitration: Option<Arbitration>,
     /// As in [`ClusterSection`].
     #[serde(default = "default_port")]
     pub port: u16,
@@ -286,8 +265,8 @@ impl WitnessCluster {
 impl TimingSection {
     /// The timing with its defaults filled in. A lone survivor needs a longer lease.
     #[must_use]
-    pub fn spec(&self, arbitration: Option<ArbitrationWord>) -> TimingSpec {
-        let survivor = arbitration == Some(ArbitrationWord::Survivor);
+    pub fn spec(&self, arbitration: Option<Arbitration>) -> TimingSpec {
+        let survivor = arbitration == Some(Arbitration::Survivor);
         let default = match self.profile {
             Profile::Default => TimingSpec::default(),
             Profile::Fast => TimingSpec {
@@ -415,10 +394,7 @@ impl ConfigFile {
                 name: name.clone(),
                 addresses,
                 preferred: self.preferred(source, name, g)?,
-                failback: match g.failback {
-                    FailbackWord::Auto => Failback::Auto,
-                    FailbackWord::Manual => Failback::Manual,
-                },
+                failback: g.failback,
                 failback_delay: g.failback_delay.0,
                 release_when_unhealthy: g.release_when_unhealthy,
             });
@@ -497,8 +473,7 @@ impl ConfigFile {
 
     fn arbitration(&self, source: &Source) -> Result<Arbitration, FileError> {
         match self.cluster.arbitration {
-            Some(ArbitrationWord::Majority) => Ok(Arbitration::Majority),
-            Some(ArbitrationWord::Survivor) => Ok(Arbitration::Survivor),
+            Some(arbitration) => Ok(arbitration),
             None if self.members.values().any(|m| m.witness) || self.members.len() != 2 => {
                 Ok(Arbitration::Majority)
             }

@@ -454,10 +454,8 @@ impl Linux {
 
     fn group_name(&self, group: GroupId) -> String {
         let seat = self.seats.seats.first();
-        let name = seat
-            .and_then(|s| s.config.group(group))
-            .map(|g| g.name.clone());
-        name.unwrap_or_default()
+        seat.map(|s| s.config.group_name(group).into_owned())
+            .unwrap_or_default()
     }
 
     /// Takes over what may change in a life; all or nothing.

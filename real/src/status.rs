@@ -394,7 +394,7 @@ impl Group {
             .get(usize::from(g.group.0))
             .unwrap_or(&fallback);
         Self {
-            name: group.map_or_else(|| format!("#{}", g.group.0), |c| c.name.clone()),
+            name: config.group_name(g.group).into_owned(),
             addresses: (group.iter().flat_map(|c| &c.addresses))
                 .map(|p| format!("{}/{}", p.address, p.length))
                 .collect(),
@@ -533,9 +533,7 @@ fn peers(snapshot: &Snapshot, config: &Config, metrics: &Metrics, now: LocalTime
 }
 
 fn name(config: &Config, id: MemberId) -> String {
-    config
-        .member(id)
-        .map_or_else(|| format!("#{}", id.0), |m| m.name.clone())
+    config.member_name(id).into_owned()
 }
 
 fn hex(n: u64) -> String {

@@ -6,7 +6,7 @@ use onehold::driver::{Driver, Happening, Served, Shell};
 use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
 use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId, Statement};
 use onehold_core::auth::{self, Key, Keys};
-use onehold_core::config::{Arbitration, Config, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::config::{Arbitration, Config, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::effect::{Event, ReleaseId};
 use onehold_core::input::{Command, Input};
 use onehold_core::lease::TimingSpec;
@@ -87,17 +87,11 @@ fn config() -> Config {
     let spec = Spec {
         cluster: "test".into(),
         members: ["lb0", "lb1"].map(member).to_vec(),
-        groups: vec![GroupSpec {
-            name: "web".into(),
-            addresses: vec![Prefix {
-                address: [10, 0, 0, 50].into(),
-                length: 24,
-            }],
-            preferred: "lb0".into(),
-            failback: Failback::Auto,
-            failback_delay: Span::ZERO,
-            release_when_unhealthy: false,
-        }],
+        groups: vec![GroupSpec::new(
+            "web",
+            vec![Prefix::new([10, 0, 0, 50], 24)],
+            "lb0",
+        )],
         // It takes hold without anybody's vote.
         arbitration: Arbitration::Survivor,
         timing: TimingSpec::default(),

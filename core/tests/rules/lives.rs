@@ -69,6 +69,19 @@ fn r0_every_part_that_members_must_agree_on_is_digested() {
 }
 
 #[test]
+fn r0_a_digest_says_nothing_of_the_code_that_made_it() {
+    let mut written = spec(3, MAJORITY);
+    let v6 = Prefix::new([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 64);
+    written.groups[0].addresses.push(v6);
+    written.members[0].addresses = vec!["10.0.0.10".into()];
+    let digest = written.prove("a").unwrap().digest();
+    // Members of two releases must agree on it: a change of this figure is a change of the wire.
+    assert_eq!(digest.0, 0x2fcd_3d21_e62e_3bf0);
+    let alone = spec(2, SURVIVOR).prove("b").unwrap().digest();
+    assert_eq!(alone.0, 0xf621_7a78_94f9_f2a3);
+}
+
+#[test]
 fn r1_a_reflected_or_misaddressed_advert_is_ignored() {
     let mut bench = Alone::new(3, MAJORITY, W);
     let mut mine = bench.advert(A);

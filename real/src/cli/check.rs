@@ -1,8 +1,8 @@
 //! `onehold check`: what a file says, what follows from it, what is promised and what is risky.
 
 use crate::config_file::{
-    ArbitrationWord, ConfigFile, FileError, GuardChoice, Interface, Profile, Source,
-    WrittenCluster, decided, fit, loopback_warnings, prove, resolve, written,
+    ConfigFile, FileError, GuardChoice, Interface, Profile, Source, WrittenCluster, decided, fit,
+    loopback_warnings, prove, resolve, written,
 };
 use crate::guard::NFT_ENDS_EARLY;
 use crate::secret::Secret;
@@ -105,14 +105,12 @@ fn groups(out: &mut String, file: &ConfigFile, config: &Config) {
             out,
             format_args!("  {name}  {}{interface}", addresses.join(", ")),
         );
-        let preferred = config
-            .member(proved.preferred)
-            .map_or("?", |m| m.name.as_str());
+        let preferred = config.member_name(proved.preferred);
         let delay = match proved.failback_delay {
             Span::ZERO => String::new(),
             delay => format!(" after {delay}"),
         };
-        let failback = format!("{:?}", g.failback).to_lowercase();
+        let failback = g.failback.name();
         put(
             out,
             format_args!(
@@ -320,7 +318,7 @@ fn warnings(source: &Source, file: &ConfigFile, config: &Config) -> Vec<String> 
                 .to_owned(),
         );
     }
-    if file.cluster.arbitration == Some(ArbitrationWord::Survivor)
+    if file.cluster.arbitration == Some(Arbitration::Survivor)
         && file.members.values().all(|m| m.addresses.len() == 1)
     {
         all.push(

@@ -323,19 +323,8 @@ fn prove_any(source: &Source, file: &ConfigFile) -> Result<Spec, FileError> {
 
 /// The core's proof of a file, from the seat of `me`, with the line of what is wrong.
 pub(crate) fn prove(source: &Source, spec: &Spec, me: &str) -> Result<Config, FileError> {
-    spec.prove(me).map_err(|e| match &e {
-        SpecError::Key { key, problem } => source.error(key, problem),
-        // Timing errors start with `timing.KEY = VALUE`.
-        SpecError::Timing(t) => {
-            let text = t.to_string();
-            let key = text.split(' ').next().unwrap_or("timing").to_owned();
-            let what = text
-                .strip_prefix(&key)
-                .unwrap_or(&text)
-                .trim_start_matches(" = ");
-            source.error(&key, what)
-        }
-    })
+    spec.prove(me)
+        .map_err(|SpecError { key, problem }| source.error(&key, problem))
 }
 
 fn take_seat(

@@ -550,7 +550,7 @@ fn earlier_orders(file: &OrdersFile, seat: &Seat) -> (Vec<(GroupId, Command)>, O
     let said = groups().filter_map(|(id, g)| Some((id, orders.get(&g.name)?.command())));
     let said: Vec<_> = said.collect();
     for (id, command) in &said {
-        let name = seat.config.group(*id).map_or("?", |g| g.name.as_str());
+        let name = seat.config.group_name(*id);
         let word = match command {
             Command::Standby => "standby",
             _ => "switch",

@@ -57,9 +57,9 @@ fn events() -> Vec<Event> {
 #[test]
 fn every_event_says_what_why_and_which_rule() {
     let (three, two, witness) = (seat(THREE, "lb0"), seat(TWO, "lb0"), seat(THREE, "w"));
-    let shown = |event: &Event, config, cluster| {
-        let line = line(event, config, cluster);
-        format!("{:5} {}", line.level.to_string(), line.text)
+    let shown = |event: &Event, config: &Config, cluster| {
+        let level = level(event, config.arbitration()).to_string();
+        format!("{level:5} {}", line(event, config, cluster))
     };
     let mut all: Vec<String> = events()
         .iter()
