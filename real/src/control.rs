@@ -113,13 +113,17 @@ impl Reply {
     /// The reply to an order, from what the node said to it group by group. Refused if it was
     /// refused for every group.
     #[must_use]
-    pub fn to_order(config: &Config, order: Order, outcome: &[(GroupId, Option<Refusal>)]) -> Self {
-        let line = |(group, refusal): &(GroupId, Option<Refusal>)| {
-            let text = refusal.map_or(done_text(order), Refusal::text);
+    pub fn to_order(
+        config: &Config,
+        order: Order,
+        outcome: &[(GroupId, Result<(), Refusal>)],
+    ) -> Self {
+        let line = |(group, said): &(GroupId, Result<(), Refusal>)| {
+            let text = said.map_or_else(Refusal::text, |()| done_text(order));
             format!("{}: {text}", config.group_name(*group))
         };
         let lines: Vec<String> = outcome.iter().map(line).collect();
-        if outcome.iter().all(|(_, refusal)| refusal.is_some()) {
+        if outcome.iter().all(|(_, said)| said.is_err()) {
             Self::refused(lines.join("\n"))
         } else {
             Self::Done { lines }

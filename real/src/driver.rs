@@ -3,6 +3,8 @@
 //! It contains no rule of the protocol. Everything that touches the world is behind a [`Shell`], so
 //! that a simulator can run this very loop. It never blocks but in [`Shell::wait`].
 
+pub mod releases;
+
 use crate::config_file::Path;
 use crate::control::{Asked, Reply, Request, groups_meant};
 use crate::metrics::{GuardInForce, Metrics};
@@ -13,11 +15,12 @@ use crate::trace::{Recorder, Turn};
 use onehold_core::advert::{Advert, ClusterId, GroupId, MemberId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
-use onehold_core::effect::{Effect, Event, ReleaseId};
+use onehold_core::effect::{Effect, Event};
 use onehold_core::input::{Command, Input, Refusal};
 use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
 use onehold_core::{Node, advert::Incarnation, time::Span};
+use releases::Releases;
 use std::future::Future;
 use std::net::SocketAddr;
 
@@ -39,8 +42,9 @@ pub trait Shell {
     /// Hands a datagram to the network on every path; says on how many.
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
 
-    /// gate shut, addresses removed; then [`Happening::Input`] with `Input::Muted`.
-    fn release(&mut self, cluster: usize, group: GroupId, release: ReleaseId);
+    /// gate shut, addresses removed; then [`Happening::Released`]. Tried once: whatever comes of it,
+    /// it is the driver that goes on.
+    fn release(&mut self, cluster: usize, group: GroupId);
 
     /// address, then deadline. If that fails, [`Happening::Input`] with `Input::Refused`.
     fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
@@ -81,6 +85,15 @@ pub enum Happening {
         input: Input,
         /// For people: why a group is not eligible or not healthy, if that is what it says.
         why: Option<String>,
+    },
+    /// The kernel released a group, or refused to, and why.
+    Released {
+        /// In which cluster.
+        cluster: usize,
+        /// Which group.
+        group: GroupId,
+        /// Whether it did.
+        answer: Result<(), String>,
     },
     /// What needs a person now, says one part of the world; nothing if the list is empty.
     Alarms {
@@ -171,6 +184,7 @@ pub struct Driver<S> {
     bytes: Vec<u8>,
     sealed: Vec<u8>,
     effects: Vec<Effect>,
+    releases: Releases,
     recorder: Option<Box<dyn Recorder>>,
     stopping: bool,
 }
@@ -185,6 +199,7 @@ impl<S: Shell> Driver<S> {
             bytes: Vec::new(),
             sealed: Vec::new(),
             effects: Vec::new(),
+            releases: Releases::default(),
             recorder: None,
             stopping: false,
         }
@@ -219,6 +234,7 @@ impl<S: Shell> Driver<S> {
     fn due(&self) -> LocalTime {
         let due = self.served.iter().map(|s| s.node.poll_timeout(&s.config));
         due.map(|at| at.unwrap_or(LocalTime::from_nanos(0)))
+            .chain(self.releases.due())
             .min()
             .unwrap_or(LocalTime::from_nanos(u64::MAX)) // only the shell knows of something
     }
@@ -236,6 +252,9 @@ impl<S: Shell> Driver<S> {
             self.happen(now, happening, &bytes);
         }
         self.bytes = bytes;
+        while let Some((cluster, group)) = self.releases.take_due(now) {
+            self.shell.release(cluster, group);
+        }
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
             self.tell_orders(cluster);
@@ -257,7 +276,7 @@ impl<S: Shell> Driver<S> {
         self.served.push(joined.served);
         self.recorder = joined.recorder.or(self.recorder.take());
         for (group, command) in joined.orders {
-            self.command(cluster, now, group, command);
+            let _ = self.command(cluster, now, group, command); // what is refused is logged
         }
         if let Some(s) = self.served.get_mut(cluster) {
             s.ordered = s.node.standing_orders().collect(); // the shell knows them
@@ -277,15 +296,16 @@ impl<S: Shell> Driver<S> {
                 }
                 let _ = self.handle(cluster, now, input);
             }
+            Happening::Released {
+                cluster,
+                group,
+                answer,
+            } => self.released(now, cluster, group, answer),
             Happening::Alarms {
                 cluster,
                 from,
                 alarms,
-            } => {
-                if let Some(s) = self.served.get_mut(cluster) {
-                    telemetry::report_alarms(s.metrics.alarms(from, alarms));
-                }
-            }
+            } => self.alarms(cluster, from, alarms),
             Happening::Guard { cluster, guard } => {
                 if let Some(s) = self.served.get_mut(cluster) {
                     s.metrics.guard = guard;
@@ -310,6 +330,30 @@ impl<S: Shell> Driver<S> {
             Happening::Joined(joined) => self.join(now, *joined),
             Happening::Waiting(waiting) => self.waiting = waiting,
             Happening::Stop => self.stop(now),
+        }
+    }
+
+    fn alarms(&mut self, cluster: usize, from: &'static str, alarms: Vec<String>) {
+        if let Some(s) = self.served.get_mut(cluster) {
+            telemetry::report_alarms(s.metrics.alarms(from, alarms));
+        }
+    }
+
+    /// the kernel confirmed it, or is told once more in a while.
+    fn released(
+        &mut self,
+        now: LocalTime,
+        cluster: usize,
+        group: GroupId,
+        answer: Result<(), String>,
+    ) {
+        if let Err(why) = &answer {
+            tracing::error!("can't release, trying again: {why}");
+        }
+        let confirmed = self.releases.answered(now, cluster, group, answer);
+        self.alarms(cluster, "release", self.releases.refused(cluster));
+        if let Some(input) = confirmed {
+            let _ = self.handle(cluster, now, input);
         }
     }
 
@@ -359,31 +403,60 @@ impl<S: Shell> Driver<S> {
 
     /// Feeds a node and does what it wants done. Says why a datagram changed nothing.
     fn handle(&mut self, cluster: usize, now: LocalTime, input: Input) -> Result<(), Reject> {
+        let recorded = self.recorder.is_some().then(|| input.clone());
+        self.turn_of(cluster, now, recorded, |s, out| {
+            let result = s.node.handle(&s.config, now, input, out);
+            (result, result)
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// Says a command to a node; says if it was refused.
+    fn command(
+        &mut self,
+        cluster: usize,
+        now: LocalTime,
+        group: GroupId,
+        command: Command,
+    ) -> Result<(), Refusal> {
+        let recorded = Some(Input::Operator { group, command });
+        self.turn_of(cluster, now, recorded, |s, out| {
+            let result = s.node.command(&s.config, now, group, command, out);
+            (result, Ok(()))
+        })
+        .unwrap_or(Ok(()))
+    }
+
+    /// One turn of a node, recorded as one with `input`; then does what it wants done. `None` if there is no
+    /// such node.
+    fn turn_of<R>(
+        &mut self,
+        cluster: usize,
+        now: LocalTime,
+        input: Option<Input>,
+        turn: impl FnOnce(&mut Served, &mut Vec<Effect>) -> (R, Result<(), Reject>),
+    ) -> Option<R> {
         let mut effects = std::mem::take(&mut self.effects);
         effects.clear();
-        let recorded = self.recorder.is_some().then(|| input.clone());
-        let result = match self.served.get_mut(cluster) {
-            Some(s) => {
-                let result = s.node.handle(&s.config, now, input, &mut effects);
-                if let (Some(recorder), Some(input)) = (&mut self.recorder, &recorded) {
-                    recorder.turn(&Turn {
-                        cluster,
-                        now,
-                        input,
-                        result,
-                        effects: &effects,
-                        node: &s.node,
-                    });
-                }
-                result
+        let said = self.served.get_mut(cluster).map(|s| {
+            let (said, result) = turn(s, &mut effects);
+            if let (Some(recorder), Some(input)) = (&mut self.recorder, &input) {
+                recorder.turn(&Turn {
+                    cluster,
+                    now,
+                    input,
+                    result,
+                    effects: &effects,
+                    node: &s.node,
+                });
             }
-            None => Ok(()),
-        };
+            said
+        });
         for effect in &effects {
             self.apply(cluster, now, effect);
         }
         self.effects = effects;
-        result
+        said
     }
 
     fn apply(&mut self, cluster: usize, now: LocalTime, effect: &Effect) {
@@ -392,7 +465,10 @@ impl<S: Shell> Driver<S> {
             return;
         };
         match effect {
-            Effect::Release { group, release } => self.shell.release(cluster, *group, *release),
+            Effect::Release { group, release } => {
+                self.releases.begin(cluster, *group, *release);
+                self.shell.release(cluster, *group);
+            }
             Effect::Send { to, advert } => {
                 auth::seal(&s.keys, advert, &mut self.sealed);
                 s.metrics.sent += self.shell.send(cluster, *to, &self.sealed);
@@ -458,27 +534,11 @@ impl<S: Shell> Driver<S> {
             Ok(groups) => groups,
             Err(refused) => return refused,
         };
-        let outcome: Vec<(GroupId, Option<Refusal>)> = groups
+        let outcome: Vec<(GroupId, Result<(), Refusal>)> = groups
             .into_iter()
             .map(|group| (group, self.command(cluster, now, group, order.into())))
             .collect();
         Reply::to_order(&self.served[cluster].config, order, &outcome)
-    }
-
-    /// Says a command to a node; says if it was refused.
-    fn command(
-        &mut self,
-        cluster: usize,
-        now: LocalTime,
-        group: GroupId,
-        command: Command,
-    ) -> Option<Refusal> {
-        let _ = self.handle(cluster, now, Input::Operator { group, command });
-        // `handle` leaves the turn's effects in their buffer.
-        self.effects.iter().find_map(|e| match e {
-            Effect::Report(Event::Refused { group: g, refusal }) if *g == group => Some(*refusal),
-            _ => None,
-        })
     }
 
     /// every group of every cluster is to be handed over or let go.
@@ -487,7 +547,7 @@ impl<S: Shell> Driver<S> {
         for cluster in 0..self.served.len() {
             let groups = self.served[cluster].config.groups().len();
             for group in (0u8..).take(groups).map(GroupId) {
-                self.command(cluster, now, group, Command::Stop);
+                let _ = self.command(cluster, now, group, Command::Stop);
             }
         }
     }

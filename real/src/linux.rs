@@ -13,7 +13,7 @@ use crate::notify::{Notify, watchdog_interval};
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use onehold_core::advert::{GroupId, MemberId};
-use onehold_core::effect::{Event, ReleaseId};
+use onehold_core::effect::Event;
 use onehold_core::input::{Command, Input};
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
@@ -23,8 +23,6 @@ use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
-/// After what time something that the kernel refused is tried again.
-const RETRY: Span = Span::from_millis(100);
 /// Most of the kernel's events that a turn is told of; more wait for the next.
 const MAX_EVENTS: usize = 64;
 /// A foreign claim is logged this often at most.
@@ -62,12 +60,6 @@ pub struct Linux {
 #[derive(Debug, Default)]
 pub struct Later {
     happened: VecDeque<Happening>,
-    /// Releases that the kernel has not confirmed, to be tried again.
-    releases: Vec<(GroupId, ReleaseId)>,
-    /// When they are.
-    release_at: Option<LocalTime>,
-    /// What was said of them.
-    stuck: Vec<String>,
     /// By group: whether the kernel could serve it, as it was told last.
     fit: BTreeMap<u8, Result<(), String>>,
     /// By cluster: whether its clock keeps what all count on.
@@ -100,9 +92,15 @@ impl Shell for Linux {
         self.sockets.send(cluster, to, bytes)
     }
 
-    fn release(&mut self, _cluster: usize, group: GroupId, release: ReleaseId) {
-        self.later.releases.push((group, release));
-        self.try_releases();
+    fn release(&mut self, cluster: usize, group: GroupId) {
+        if let Some(kernel) = &mut self.kernel {
+            let answer = kernel.release(group).map_err(|e| e.to_string());
+            self.later.happened.push_back(Happening::Released {
+                cluster,
+                group,
+                answer,
+            });
+        }
     }
 
     fn hold_until(&mut self, _cluster: usize, group: GroupId, deadline: LocalTime) {
@@ -247,7 +245,6 @@ impl Linux {
             self.arrivals.due(),
             self.orders_due(),
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
-            self.later.release_at,
             self.feed_watchdog_at(),
         ];
         let at = own
@@ -267,9 +264,6 @@ impl Linux {
             && kernel.poll_timeout().is_some_and(|at| at <= now)
         {
             kernel.wake(now);
-        }
-        if self.later.release_at.is_some_and(|at| at <= now) {
-            self.try_releases();
         }
         if self.arrivals.due().is_some_and(|at| at <= now) {
             self.look_again(false);
@@ -332,43 +326,6 @@ impl Linux {
             },
             why,
         );
-    }
-
-    /// nothing is confirmed that the kernel did not confirm.
-    fn try_releases(&mut self) {
-        let Some(kernel) = &mut self.kernel else {
-            return;
-        };
-        let mut failed = Vec::new();
-        let mut stuck = Vec::new();
-        for (group, release) in self.later.releases.drain(..) {
-            match kernel.release(group) {
-                Ok(()) => self.later.happened.push_back(Happening::Input {
-                    cluster: 0,
-                    input: Input::Muted { group, release },
-                    why: None,
-                }),
-                Err(e) => {
-                    tracing::error!("can't release, trying again: {e}");
-                    stuck.push(format!("can't let go, and is trying again: {e}"));
-                    failed.push((group, release));
-                }
-            }
-        }
-        self.later.release_at = if failed.is_empty() {
-            None
-        } else {
-            Some(self.clock.now().plus(RETRY))
-        };
-        self.later.releases = failed;
-        if self.later.stuck != stuck {
-            self.later.stuck.clone_from(&stuck);
-            self.later.happened.push_back(Happening::Alarms {
-                cluster: 0,
-                from: "release",
-                alarms: stuck,
-            });
-        }
     }
 
     fn kernel_event(&mut self, event: KernelEvent) {
