@@ -10,14 +10,16 @@ mod place;
 mod reload;
 mod seat;
 mod span;
+mod stamp;
 
 pub(crate) use addresses::{loopback_warnings, resolve};
 pub(crate) use decided::{decided, for_member};
 pub use place::{FileError, Source};
 pub use reload::Refusal;
-pub use seat::{Found, Missing, Path, Seat, Seats, find, load, read};
+pub use seat::{Found, Missing, Path, Seat, Seats, Texts, find, load, read, texts};
 pub(crate) use seat::{Here, Written, WrittenCluster, find_me, prove, secrets, take_seat, written};
 pub use span::Length;
+pub use stamp::Stamp;
 
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;

@@ -1,6 +1,7 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
 mod arrival;
+mod on_disk;
 
 pub use arrival::{Arrivals, Life, Looked, NotYet};
 
@@ -183,7 +184,10 @@ impl Linux {
                     (0u8..).map(GroupId).zip(roles.iter().copied()),
                 )
             });
+        let refused = self.reload_refused();
+        let refused = refused.then(|| "the last reload was refused".to_owned());
         all.chain(self.arrivals.awaited().iter().map(ToString::to_string))
+            .chain(refused)
             .collect::<Vec<String>>()
             .join("; ")
     }
@@ -240,11 +244,12 @@ impl Linux {
             self.looked(found);
             any = Poll::Ready(());
         }
-        if self.poll_orders(cx).is_ready() {
+        if self.poll_orders(cx).is_ready() | self.poll_disk(cx).is_ready() {
             any = Poll::Ready(());
         }
         let own = [
             self.arrivals.due(),
+            self.arrivals.on_disk.due(),
             self.orders_due(),
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.later.release_at,
@@ -274,6 +279,7 @@ impl Linux {
         if self.arrivals.due().is_some_and(|at| at <= now) {
             self.look_again(false);
         }
+        self.look_at_disk(now);
         self.look_at_rates();
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.later.fed_watchdog = Some(now);
@@ -470,7 +476,8 @@ impl Linux {
                 .position(|s| s.name() == seat.name())
         };
         (new.seats).sort_by_key(|seat| place(seat).unwrap_or(usize::MAX));
-        self.seats.reload(new).map_err(|e| e.to_string())?;
+        let file = self.arrivals.config().display().to_string();
+        (self.seats.reload(new)).map_err(|e| format!("{file}: {e}"))?;
         for (cluster, seat) in self.seats.seats.iter().enumerate() {
             self.later.happened.push_back(Happening::Keys {
                 cluster,

@@ -2,6 +2,7 @@
 
 use super::addresses::{Endpoints, fit, known, leave_loopback, resolve, toward};
 use super::decided::{decided, for_member};
+use super::stamp::Stamp;
 use super::{
     ConfigFile, FileError, GroupSection, GuardChoice, LogSection, Profile, Source, WitnessFile,
 };
@@ -255,6 +256,32 @@ pub(crate) struct WrittenCluster {
 
 /// Reads a file, and those it leads to.
 pub(crate) fn written(path: &std::path::Path) -> Result<Written, FileError> {
+    written_at(path, &mut Stamp::default())
+}
+
+/// The clusters of a file, and of those it leads to, by their texts alone.
+#[derive(Debug)]
+pub struct Texts {
+    pub(super) files: Vec<ConfigFile>,
+    pub(super) log: LogSection,
+}
+
+/// Reads a file, and those it leads to, and when they were changed last.
+///
+/// # Errors
+/// What is wrong with the text of any.
+pub fn texts(path: &std::path::Path) -> (Stamp, Result<Texts, FileError>) {
+    let mut stamp = Stamp::default();
+    let texts = written_at(path, &mut stamp).and_then(|Written { clusters, log, .. }| {
+        let files = clusters.into_iter().map(|one| Ok(one?.file));
+        let files = files.collect::<Result<_, FileError>>()?;
+        Ok(Texts { files, log })
+    });
+    (stamp, texts)
+}
+
+fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<Written, FileError> {
+    stamp.take(path);
     let source = Source::read(path)?;
     if !source.has("clusters") && !source.has("directory") {
         let file = ConfigFile::parse(&source)?;
@@ -281,6 +308,7 @@ pub(crate) fn written(path: &std::path::Path) -> Result<Written, FileError> {
             let what = format!("{}: {e}", directory.display());
             source.error("directory", what).may_pass()
         };
+        stamp.take(&directory);
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&directory).map_err(fail)? {
             files.push(entry.map_err(fail)?.path());
@@ -288,6 +316,7 @@ pub(crate) fn written(path: &std::path::Path) -> Result<Written, FileError> {
         files.retain(|f| f.extension().is_some_and(|e| e == "toml"));
         files.sort();
         clusters.extend(files.iter().map(|file| {
+            stamp.take(file);
             let source = Source::read(file)?;
             let file = ConfigFile::parse(&source)?;
             Ok(WrittenCluster { source, file })

@@ -16,8 +16,9 @@ pub(super) fn describe(file: &ConfigFile, config: &Config) -> String {
     put(
         &mut out,
         format_args!(
-            "cluster {} · {arbitration} · configuration {:016x}",
+            "cluster {} · id {:016x} · {arbitration} · configuration {:016x}",
             file.cluster.name,
+            config.cluster().0,
             config.digest().0
         ),
     );
