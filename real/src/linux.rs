@@ -73,6 +73,8 @@ pub struct Later {
     fit: BTreeMap<u8, Result<(), String>>,
     /// By cluster: whether its clock keeps what all count on.
     rates: Vec<Rate>,
+    /// No other member can be reached, by this host's own word.
+    unrouted: bool,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
@@ -281,6 +283,7 @@ impl Linux {
         }
         self.look_at_disk(now);
         self.look_at_rates();
+        self.look_at_routes(now);
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.later.fed_watchdog = Some(now);
             self.notify.watchdog();
@@ -318,6 +321,24 @@ impl Linux {
         }
     }
 
+    /// Whether anything that this member sends can leave for another one: one that its own kernel cuts off
+    /// must not take silence for death. A network that is configured anew is no reason, as for the
+    /// member's own addresses. (A peer that is off leaves its route where it was.)
+    fn look_at_routes(&mut self, now: LocalTime) {
+        let Some(seat) = self.seats.seats.first().filter(|_| self.kernel.is_some()) else {
+            return;
+        };
+        let grace = seat.config.timing().lease().part(2);
+        let groups = seat.config.groups().len();
+        let since = self.sockets.unrouted(0);
+        let unrouted = since.is_some_and(|since| now >= since.plus(grace));
+        if std::mem::replace(&mut self.later.unrouted, unrouted) != unrouted {
+            (0u8..)
+                .take(groups)
+                .for_each(|id| self.tell_eligible(GroupId(id)));
+        }
+    }
+
     fn feed_watchdog_at(&self) -> Option<LocalTime> {
         let interval = Span::from(watchdog_interval()?);
         Some(
@@ -330,7 +351,14 @@ impl Linux {
     /// Whether a group can be served from here: as far as the kernel goes, and the clock.
     fn tell_eligible(&mut self, group: GroupId) {
         let fit = self.later.fit.get(&group.0).cloned();
-        let why = fit.and_then(Result::err).or_else(|| self.rate_fault());
+        let unrouted = || {
+            self.later.unrouted.then(|| {
+                "this host has no route to any other member: is its network up? `ip route` shows what there is"
+                    .to_owned()
+            })
+        };
+        let why = fit.and_then(Result::err);
+        let why = why.or_else(|| self.rate_fault()).or_else(unrouted);
         self.input(
             Input::Eligible {
                 group,

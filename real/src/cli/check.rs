@@ -197,7 +197,7 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
     host
 }
 
-/// What the kernel says of what a candidate is to hold; `surely` if it is on this host that it is to.
+/// What the kernel says of a member's own addresses and of what it is to hold; `surely` if it is on this host that it is to.
 fn look_at_kernel(
     host: &mut Host,
     file: &ConfigFile,
@@ -206,9 +206,7 @@ fn look_at_kernel(
     own: Vec<IpAddr>,
     surely: bool,
 ) {
-    if file.members.get(me).is_none_or(|m| m.witness) {
-        return;
-    }
+    let candidate = file.members.get(me).is_some_and(|m| !m.witness);
     let group = |(g, s): (
         &onehold_core::config::GroupSpec,
         &crate::config_file::GroupSection,
@@ -219,12 +217,8 @@ fn look_at_kernel(
             addresses: g.addresses.clone(),
         }
     };
-    let groups: Vec<KernelGroup> = spec
-        .groups
-        .iter()
-        .zip(file.groups.values())
-        .map(group)
-        .collect();
+    let all = spec.groups.iter().zip(file.groups.values());
+    let groups: Vec<KernelGroup> = all.filter(|_| candidate).map(group).collect();
     match survey::survey(&groups, &own) {
         Ok(survey::Survey { refused, doubts }) => {
             host.lacks.extend(refused);

@@ -89,12 +89,18 @@ pub(super) fn fit(source: &Source, file: &ConfigFile, all: &Known<'_>) -> Vec<Fi
             })
         })
     };
-    let mut seen = Vec::new();
+    let (mut seen, mut names) = (Vec::new(), Vec::new());
     for (name, paths) in all {
         for (n, address) in paths.iter().enumerate() {
-            let Some(address) = address else { continue };
             let text = file.members.get(*name).and_then(|m| m.addresses.get(n));
             let text = text.map_or("", String::as_str);
+            let Some(address) = address else {
+                if names.contains(&text) {
+                    fail(name, format!("`{text}` is listed already"));
+                }
+                names.push(text);
+                continue;
+            };
             if seen.contains(&address) {
                 let what = format!("`{text}` is {address}, which is listed already");
                 fail(name, what);
