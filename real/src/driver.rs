@@ -7,9 +7,9 @@ pub mod releases;
 
 use crate::config_file::Path;
 use crate::control::{Asked, Reply, Request, groups_meant};
-use crate::metrics::{GuardInForce, Metrics};
+use crate::metrics::{GuardInForce, Metrics, OtherConfig};
 use crate::socket::Refusals;
-use crate::status::{Report, Status, Waiting};
+use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
 use onehold_core::advert::{Advert, ClusterId, GroupId, MemberId};
@@ -124,6 +124,8 @@ pub enum Happening {
     Joined(Box<Joined>),
     /// What is to be served and can't be yet.
     Waiting(Vec<Waiting>),
+    /// The configuration file stands otherwise to what runs than before.
+    OnDisk(FileOnDisk),
     /// Hand over, let go, end.
     Stop,
 }
@@ -180,6 +182,8 @@ impl Served {
 pub struct Driver<S> {
     served: Vec<Served>,
     waiting: Vec<Waiting>,
+    /// How the configuration file stands to what runs, and since when.
+    on_disk: (LocalTime, FileOnDisk),
     shell: S,
     bytes: Vec<u8>,
     sealed: Vec<u8>,
@@ -195,6 +199,7 @@ impl<S: Shell> Driver<S> {
         Self {
             served,
             waiting: Vec::new(),
+            on_disk: (LocalTime::from_nanos(0), FileOnDisk::Same),
             shell,
             bytes: Vec::new(),
             sealed: Vec::new(),
@@ -329,6 +334,7 @@ impl<S: Shell> Driver<S> {
             }
             Happening::Joined(joined) => self.join(now, *joined),
             Happening::Waiting(waiting) => self.waiting = waiting,
+            Happening::OnDisk(standing) => self.on_disk = (now, standing),
             Happening::Stop => self.stop(now),
         }
     }
@@ -361,14 +367,16 @@ impl<S: Shell> Driver<S> {
         let named = self.served.len() > 1;
         let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
-        // A datagram of no cluster of ours counts where there is only one to count it.
-        let cluster = known.unwrap_or(0);
+        // One of no cluster of ours is counted where its sender is a member, or else by the first.
+        let mut served = self.served.iter();
+        let there = served.position(|s| s.metrics.has_way(local, remote));
+        let cluster = known.or(there).unwrap_or(0);
         let Some(s) = self.served.get_mut(cluster) else {
             return;
         };
         let result = match auth::open(&s.keys, s.config.cluster(), bytes) {
             Ok(advert) => {
-                s.metrics.heard(advert.get().from, local, remote, now);
+                s.metrics.heard(local, remote, now);
                 let lately = |echo| now.since(echo) < s.config.timing().vote();
                 let echoed = advert.get().echo.is_some_and(lately);
                 self.shell.heard(local, remote, echoed);
@@ -378,10 +386,14 @@ impl<S: Shell> Driver<S> {
         };
         if let (Err(why), Some(s)) = (result, self.served.get_mut(cluster)) {
             tracing::trace!(%remote, reason = %why, "datagram rejected");
-            let news = s.metrics.rejected(&why);
-            if let (true, Reject::OtherConfig { from, digest }) = (news, why) {
-                let name = named.then_some(s.metrics.cluster.as_str());
-                telemetry::report_other_config(from, digest, &s.config, name);
+            s.metrics.rejected(why, claimed, (local, remote), now);
+            if let Reject::OtherConfig { digest, .. } = why {
+                let (from, at) = (remote, now);
+                let other = OtherConfig { digest, from, at };
+                if let (whose, true) = s.metrics.other_config(other) {
+                    let name = named.then_some(s.metrics.cluster.as_str());
+                    telemetry::report_other_config(whose, other, &s.config, name);
+                }
             }
         }
     }
@@ -499,6 +511,10 @@ impl<S: Shell> Driver<S> {
             Status::from_parts(&s.node.observe(&s.config, now), &s.config, &s.metrics, now)
         };
         let mut clusters: Vec<Status> = self.served.iter().map(status).collect();
+        let (since, standing) = &self.on_disk;
+        for status in &mut clusters {
+            status.note_file(standing, now.since(*since));
+        }
         clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // some may have joined late
         Report {
             clusters,

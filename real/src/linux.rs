@@ -1,6 +1,7 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
 mod arrival;
+mod on_disk;
 
 pub use arrival::{Arrivals, Life, Looked, NotYet};
 
@@ -64,6 +65,8 @@ pub struct Later {
     fit: BTreeMap<u8, Result<(), String>>,
     /// By cluster: whether its clock keeps what all count on.
     rates: Vec<Rate>,
+    /// No other member can be reached, by this host's own word.
+    unrouted: bool,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
@@ -181,7 +184,10 @@ impl Linux {
                     (0u8..).map(GroupId).zip(roles.iter().copied()),
                 )
             });
+        let refused = self.reload_refused();
+        let refused = refused.then(|| "the last reload was refused".to_owned());
         all.chain(self.arrivals.awaited().iter().map(ToString::to_string))
+            .chain(refused)
             .collect::<Vec<String>>()
             .join("; ")
     }
@@ -238,11 +244,12 @@ impl Linux {
             self.looked(found);
             any = Poll::Ready(());
         }
-        if self.poll_orders(cx).is_ready() {
+        if self.poll_orders(cx).is_ready() | self.poll_disk(cx).is_ready() {
             any = Poll::Ready(());
         }
         let own = [
             self.arrivals.due(),
+            self.arrivals.on_disk.due(),
             self.orders_due(),
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.feed_watchdog_at(),
@@ -268,7 +275,9 @@ impl Linux {
         if self.arrivals.due().is_some_and(|at| at <= now) {
             self.look_again(false);
         }
+        self.look_at_disk(now);
         self.look_at_rates();
+        self.look_at_routes(now);
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.later.fed_watchdog = Some(now);
             self.notify.watchdog();
@@ -306,6 +315,24 @@ impl Linux {
         }
     }
 
+    /// Whether anything that this member sends can leave for another one: one that its own kernel cuts off
+    /// must not take silence for death. A network that is configured anew is no reason, as for the
+    /// member's own addresses. (A peer that is off leaves its route where it was.)
+    fn look_at_routes(&mut self, now: LocalTime) {
+        let Some(seat) = self.seats.seats.first().filter(|_| self.kernel.is_some()) else {
+            return;
+        };
+        let grace = seat.config.timing().lease().part(2);
+        let groups = seat.config.groups().len();
+        let since = self.sockets.unrouted(0);
+        let unrouted = since.is_some_and(|since| now >= since.plus(grace));
+        if std::mem::replace(&mut self.later.unrouted, unrouted) != unrouted {
+            (0u8..)
+                .take(groups)
+                .for_each(|id| self.tell_eligible(GroupId(id)));
+        }
+    }
+
     fn feed_watchdog_at(&self) -> Option<LocalTime> {
         let interval = Span::from(watchdog_interval()?);
         Some(
@@ -318,7 +345,14 @@ impl Linux {
     /// Whether a group can be served from here: as far as the kernel goes, and the clock.
     fn tell_eligible(&mut self, group: GroupId) {
         let fit = self.later.fit.get(&group.0).cloned();
-        let why = fit.and_then(Result::err).or_else(|| self.rate_fault());
+        let unrouted = || {
+            self.later.unrouted.then(|| {
+                "this host has no route to any other member: is its network up? `ip route` shows what there is"
+                    .to_owned()
+            })
+        };
+        let why = fit.and_then(Result::err);
+        let why = why.or_else(|| self.rate_fault()).or_else(unrouted);
         self.input(
             Input::Eligible {
                 group,
@@ -425,7 +459,8 @@ impl Linux {
                 .position(|s| s.name() == seat.name())
         };
         (new.seats).sort_by_key(|seat| place(seat).unwrap_or(usize::MAX));
-        self.seats.reload(new).map_err(|e| e.to_string())?;
+        let file = self.arrivals.config().display().to_string();
+        (self.seats.reload(new)).map_err(|e| format!("{file}: {e}"))?;
         for (cluster, seat) in self.seats.seats.iter().enumerate() {
             self.later.happened.push_back(Happening::Keys {
                 cluster,

@@ -39,6 +39,8 @@ struct End {
     connected: bool,
     socket: UdpSocket,
     refusals: Refusals,
+    /// Since when this host's own kernel has had no route there.
+    unrouted: Option<LocalTime>,
 }
 
 /// What the network refused to carry over a way, as far as this host was told. For people only.
@@ -140,6 +142,7 @@ impl Sockets {
             connected: false,
             socket,
             refusals: Refusals::default(),
+            unrouted: None,
         };
         // If it can't be yet, it will be tried with each datagram.
         let _ = end.connect();
@@ -166,6 +169,14 @@ impl Sockets {
             }
         }
         sent
+    }
+
+    /// Since when this host's own kernel has had no route to any other member of a cluster, if so.
+    #[must_use]
+    pub fn unrouted(&self, cluster: usize) -> Option<LocalTime> {
+        let ends = self.paths.get(cluster)?.iter().flatten();
+        let since = ends.map(|at| self.ends.get(*at)?.unrouted);
+        since.reduce(|a, b| Some(a?.max(b?))).flatten()
     }
 
     /// The next datagram that waits in any socket: where it came in, and from where. Of those that have
@@ -251,13 +262,26 @@ impl End {
     }
 
     fn send(&mut self, bytes: &[u8]) -> bool {
+        let mut unrouted = false;
         for _ in 0..2 {
             match self.connect().and_then(|()| self.socket.send(bytes)) {
-                Ok(_) => return true,
-                // It may have been the answer to an earlier one: this one was not sent then.
-                Err(e) => self.refused(&e),
+                Ok(_) => {
+                    self.unrouted = None;
+                    return true;
+                }
+                // It may have been the answer to an earlier one: this one was not sent then. The second
+                // is the kernel's own word on this one.
+                Err(e) => {
+                    self.refused(&e);
+                    let kind = e.kind();
+                    unrouted = matches!(
+                        kind,
+                        ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable
+                    );
+                }
             }
         }
+        self.unrouted = self.unrouted.or(Some(boottime())).filter(|_| unrouted);
         false
     }
 
@@ -286,7 +310,9 @@ impl End {
 fn words(error: &io::Error) -> String {
     let text = match error.kind() {
         ErrorKind::WouldBlock => "too much waits to be sent already",
-        ErrorKind::ConnectionRefused => "nothing listens on that port there",
+        ErrorKind::ConnectionRefused => {
+            "nothing listens there (is it running, and is `port` the same in both files?)"
+        }
         ErrorKind::HostUnreachable => "no route there, or nobody answers for that address",
         ErrorKind::NetworkUnreachable => "no route there",
         ErrorKind::PermissionDenied => "a firewall on this host forbids it",
@@ -515,7 +541,7 @@ mod tests {
                 let refusals = lb0.refusals(path);
                 assert!(refusals.count >= 3, "{refusals:?}");
                 let (_, why) = refusals.last.expect("there was one");
-                assert_eq!(why, "nothing listens on that port there");
+                assert!(why.starts_with("nothing listens there"), "{why}");
             }
             // The next one is sent all the same.
             let mut lb1 = open(&seats[1..]);

@@ -8,13 +8,14 @@ mod format;
 mod repeats;
 
 use crate::config_file::{LogFormat, LogLevel, LogSection};
-use crate::metrics::GuardInForce;
+use crate::metrics::{GuardInForce, OtherConfig};
 use format::Text;
-use onehold_core::advert::{ConfigDigest, GroupId, MemberId};
+use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::{Event, Why};
 use onehold_core::observe::RoleName;
 use repeats::Sparing;
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
@@ -165,26 +166,40 @@ pub fn report(event: &Event, config: &Config, cluster: Option<&str>) {
     }
 }
 
-/// Logs that a member runs with another configuration (R-0); once for each, as
-/// [`Metrics::rejected`](crate::metrics::Metrics::rejected) says.
+/// Logs that somebody runs with another configuration (R-0): `whose` is the member who has that address by
+/// our file, if one has. Once for each, as
+/// [`Metrics::other_config`](crate::metrics::Metrics::other_config) says.
 pub fn report_other_config(
-    peer: MemberId,
-    digest: ConfigDigest,
+    whose: Option<MemberId>,
+    other: OtherConfig,
     config: &Config,
     cluster: Option<&str>,
 ) {
-    let name = &*config.member_name(peer);
+    let name = whose
+        .and_then(|id| config.member(id))
+        .map(|m| m.name.as_str());
     let prefix = cluster.map(|c| format!("{c}: ")).unwrap_or_default();
     tracing::error!(
         event = "other_config",
         rule = "R-0",
         cluster,
         peer = name,
-        "{prefix}{name} runs with another configuration ({:016x}, here {:016x}): its adverts are ignored \
-         until the files are equal; `onehold check` shows a file's digest (R-0)",
-        digest.0,
-        config.digest().0
+        "{prefix}{}; `onehold check` shows a file's digest (R-0)",
+        other_config(name, other.from, other.digest.0, config.digest().0)
     );
+}
+
+/// Who runs with another configuration, in words for log and status.
+#[must_use]
+pub fn other_config(name: Option<&str>, from: SocketAddr, digest: u64, ours: u64) -> String {
+    let who = match name {
+        Some(name) => name.to_owned(),
+        None => format!("a member at {from}, which is no member's address in the file here,"),
+    };
+    format!(
+        "{who} runs with another configuration: what comes from {from} has the digest {digest:016x}, here \
+         it is {ours:016x}; its adverts are ignored until the files are equal"
+    )
 }
 
 /// Logs which alarms are new and which are over, as [`Metrics::alarms`](crate::metrics::Metrics::alarms)

@@ -322,6 +322,7 @@ fn play(script: Vec<Act>) -> u32 {
             paths: vec![],
         }],
         groups: vec![GroupMetrics::default()],
+        strangers: std::collections::BTreeMap::new(),
         alarms: std::collections::BTreeMap::new(),
     };
     let life = Incarnation(1);

@@ -2,6 +2,7 @@
 
 use super::{
     ClusterSection, ConfigFile, GroupSection, Interface, LogSection, MemberSection, Seat, Seats,
+    Texts,
 };
 use onehold_core::config::Arbitration;
 use onehold_core::lease::TimingSpec;
@@ -57,6 +58,45 @@ impl Seats {
             .iter()
             .map(|s| s.config.timing().quarantine(Span::ZERO));
         Err(first.refusal(quarantines.max().unwrap_or(Span::ZERO)))
+    }
+}
+
+impl Seats {
+    /// What the texts say otherwise than what runs, if anything: one key of it. A cluster that is `awaited` is
+    /// none that is not meant to run.
+    #[must_use]
+    pub fn differ_from(&self, texts: &Texts, awaited: impl Fn(&str) -> bool) -> Option<String> {
+        let named = |file: &&ConfigFile, name: &str| file.cluster.name == name;
+        for seat in &self.seats {
+            let alone = (self.seats.len(), texts.files.len()) == (1, 1);
+            let found = texts
+                .files
+                .iter()
+                .find(|file| alone || named(file, seat.name()));
+            let Some(file) = found else {
+                return Some(format!("cluster {} is not there any more", seat.name()));
+            };
+            if let Some(first) = between_files(&seat.file, file).into_iter().next() {
+                return Some(format!("{} is another one than what runs", first.key));
+            }
+            if (
+                &seat.file.cluster.secret_file,
+                &seat.file.cluster.secret_files,
+            ) != (&file.cluster.secret_file, &file.cluster.secret_files)
+            {
+                return Some("the secrets are others than those in force".to_owned());
+            }
+        }
+        let serves = |name: &str| self.seats.iter().any(|seat| seat.name() == name);
+        let names = texts.files.iter().map(|file| file.cluster.name.as_str());
+        let mut new = names.filter(|name| !serves(name) && !awaited(name));
+        if let Some(new) = new
+            .next()
+            .filter(|_| self.seats.len() != 1 || texts.files.len() != 1)
+        {
+            return Some(format!("cluster {new} is new, and not served"));
+        }
+        (self.log != texts.log).then(|| "[log] is another one than what runs".to_owned())
     }
 }
 

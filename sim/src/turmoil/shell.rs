@@ -124,6 +124,7 @@ fn metrics(plan: &Plan, me: MemberId) -> Metrics {
         rejected: [0; Reject::NAMES.len()],
         peers: plan.ids().filter(|id| *id != me).map(peer).collect(),
         groups: vec![GroupMetrics::default(); plan.groups()],
+        strangers: BTreeMap::new(),
         alarms: BTreeMap::new(),
     }
 }
