@@ -2,6 +2,7 @@
 
 mod arrival;
 mod on_disk;
+mod speech;
 
 pub use arrival::{Arrivals, Life, Looked, NotYet};
 
@@ -18,6 +19,7 @@ use onehold_core::effect::Event;
 use onehold_core::input::{Command, Input};
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
+use speech::Speech;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
@@ -65,8 +67,8 @@ pub struct Later {
     fit: BTreeMap<u8, Result<(), String>>,
     /// By cluster: whether its clock keeps what all count on.
     rates: Vec<Rate>,
-    /// No other member can be reached, by this host's own word.
-    unrouted: bool,
+    /// Whether the host lets a candidate speak.
+    speech: Speech,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
@@ -277,7 +279,7 @@ impl Linux {
         }
         self.look_at_disk(now);
         self.look_at_rates();
-        self.look_at_routes(now);
+        self.look_at_speech(now);
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.later.fed_watchdog = Some(now);
             self.notify.watchdog();
@@ -315,22 +317,22 @@ impl Linux {
         }
     }
 
-    /// Whether anything that this member sends can leave for another one: one that its own kernel cuts off
-    /// must not take silence for death. A network that is configured anew is no reason, as for the
-    /// member's own addresses. (A peer that is off leaves its route where it was.)
-    fn look_at_routes(&mut self, now: LocalTime) {
+    /// Whether the host lets anything leave that a candidate says; for half a lease it may not, as for an
+    /// own address that is gone.
+    fn look_at_speech(&mut self, now: LocalTime) {
         let Some(seat) = self.seats.seats.first().filter(|_| self.kernel.is_some()) else {
             return;
         };
-        let grace = seat.config.timing().lease().part(2);
         let groups = seat.config.groups().len();
-        let since = self.sockets.unrouted(0);
-        let unrouted = since.is_some_and(|since| now >= since.plus(grace));
-        if std::mem::replace(&mut self.later.unrouted, unrouted) != unrouted {
-            (0u8..)
-                .take(groups)
-                .for_each(|id| self.tell_eligible(GroupId(id)));
+        let grace = seat.config.timing().lease().part(2);
+        let before = self.later.speech;
+        self.later.speech.look(self.sockets.kept_in(0), now, grace);
+        if self.later.speech == before {
+            return;
         }
+        (0u8..)
+            .take(groups)
+            .for_each(|id| self.tell_eligible(GroupId(id)));
     }
 
     fn feed_watchdog_at(&self) -> Option<LocalTime> {
@@ -342,17 +344,12 @@ impl Linux {
         )
     }
 
-    /// Whether a group can be served from here: as far as the kernel goes, and the clock.
+    /// Whether a group can be served from here: as far as the kernel goes, the clock, and whether this
+    /// member can be heard.
     fn tell_eligible(&mut self, group: GroupId) {
         let fit = self.later.fit.get(&group.0).cloned();
-        let unrouted = || {
-            self.later.unrouted.then(|| {
-                "this host has no route to any other member: is its network up? `ip route` shows what there is"
-                    .to_owned()
-            })
-        };
-        let why = fit.and_then(Result::err);
-        let why = why.or_else(|| self.rate_fault()).or_else(unrouted);
+        let why = fit.and_then(Result::err).or_else(|| self.rate_fault());
+        let why = why.or_else(|| self.later.speech.fault());
         self.input(
             Input::Eligible {
                 group,
