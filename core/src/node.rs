@@ -291,23 +291,25 @@ impl Node {
                 && advert.echo.is_some_and(fresh),
             back: false,
         };
-        let mut news = false;
-        for silence in self.sessions.iter_mut().filter_map(|s| s.silence.as_mut()) {
-            if silence.is_news(advert) {
-                news = true;
-                word.back = silence.stranger().is_none();
-                silence.strange(config, now, advert, word.first);
-            }
-        }
-        if !news {
+        // Numbers are of its file: with two members it is the other one, whatever it says.
+        let at = self.sessions.iter().position(|s| s.peer == advert.from);
+        let Some(session) = self.sessions.get_mut(at.unwrap_or(0)) else {
+            return;
+        };
+        if !session.strangers.is_news(advert) {
             return;
         }
-        let survivor = config.arbitration() == Arbitration::Survivor;
+        word.back = session.strangers.latest().is_none();
+        session.strangers.word(now, advert, word.first);
+        session.strangers.expire(config.timing(), now);
+        match config.arbitration() {
+            // R-17 alone asks, and is content with any sign of life.
+            Arbitration::Majority => session.stir(now),
+            Arbitration::Survivor => session.measure_silence(config.timing(), now),
+        }
         self.each_group(config, now, |group, seat| {
             group.presume_alive();
-            if survivor {
-                group.meet_stranger(seat, word, out);
-            }
+            group.meet_stranger(seat, word, out);
         });
     }
 

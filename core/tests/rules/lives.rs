@@ -30,8 +30,8 @@ fn r0_another_configuration_is_an_alarm_and_nothing_else() {
     let mut bench = Alone::new(3, MAJORITY, W);
     let mut other = bench.says(A, asks());
     other.config.0 ^= 1;
-    let before = bench.node.clone();
-    let (_, result) = bench.hear(&other);
+    let before = bench.group();
+    let (out, result) = bench.hear(&other);
     assert_eq!(
         result,
         Err(Reject::OtherConfig {
@@ -39,7 +39,7 @@ fn r0_another_configuration_is_an_alarm_and_nothing_else() {
             digest: other.config
         })
     );
-    assert_eq!(bench.node, before);
+    assert_eq!((out, bench.group()), (vec![], before));
 }
 
 #[test]
