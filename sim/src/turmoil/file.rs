@@ -1,8 +1,9 @@
 //! A scenario's file as written. Every key is explained in docs/src/simulator.md.
 
 use super::plan::{Passes, Sending, Weather};
-use onehold::config_file::{ArbitrationWord, FailbackWord, Length, TimingSection};
+use onehold::config_file::{Length, TimingSection};
 use onehold::control::Order;
+use onehold_core::config::{Arbitration, Failback};
 use serde::Deserialize;
 use std::collections::BTreeMap;
 
@@ -22,7 +23,7 @@ pub(super) struct ScenarioFile {
     #[serde(default = "a_millisecond")]
     pub(super) tick: Length,
     pub(super) length: Length,
-    pub(super) arbitration: Option<ArbitrationWord>,
+    pub(super) arbitration: Option<Arbitration>,
     pub(super) witness: Option<bool>,
     #[serde(default = "one")]
     pub(super) paths: u8,
@@ -83,7 +84,7 @@ pub(super) struct MemberSection {
 pub(super) struct GroupSection {
     pub(super) preferred: Option<String>,
     #[serde(default)]
-    pub(super) failback: FailbackWord,
+    pub(super) failback: Failback,
     #[serde(default)]
     pub(super) failback_delay: Length,
     #[serde(default)]

@@ -5,9 +5,9 @@ use super::file::{
     Counted, Edit, Entry, ExpectSection, GroupSection, MemberSection, Refusable, ScenarioFile,
 };
 use super::plan::{Change, Edited, Links, MemberPlan, Moment, Plan, member};
-use onehold::config_file::{ArbitrationWord, FailbackWord, FileError, Source};
+use onehold::config_file::{FileError, Source};
 use onehold_core::advert::{GroupId, MemberId};
-use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
+use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
 use onehold_core::time::Span;
 use std::path::Path;
 
@@ -182,7 +182,7 @@ impl Reader<'_> {
     /// Every member's seat. There are lb0 and lb1 always, and w where there is no other witness and
     /// neither `arbitration` nor `witness` says otherwise.
     fn members(&self, file: &ScenarioFile) -> Result<Vec<MemberPlan>, FileError> {
-        let alone = file.arbitration == Some(ArbitrationWord::Survivor);
+        let alone = file.arbitration == Some(Arbitration::Survivor);
         let mut sections = file.members.clone();
         for name in ["lb0", "lb1"] {
             sections.entry(name.to_owned()).or_default();
@@ -219,10 +219,9 @@ impl Reader<'_> {
             if let Some(address) = &m.address {
                 self.put_address(&mut spec, &format!("members.{name}.address"), address)?;
             }
-            let config = spec.prove(name).map_err(|e| match e {
-                SpecError::Key { key, problem } => self.wrong(&key, problem),
-                SpecError::Timing(t) => self.wrong("timing", t),
-            })?;
+            let config = spec
+                .prove(name)
+                .map_err(|SpecError { key, problem }| self.wrong(&key, problem))?;
             Ok(MemberPlan {
                 spec,
                 config,
@@ -512,10 +511,7 @@ fn group(n: usize, name: &str, g: &GroupSection) -> GroupSpec {
             length: 24,
         }],
         preferred: g.preferred.clone().unwrap_or_else(|| "lb0".to_owned()),
-        failback: match g.failback {
-            FailbackWord::Auto => Failback::Auto,
-            FailbackWord::Manual => Failback::Manual,
-        },
+        failback: g.failback,
         failback_delay: g.failback_delay.0,
         release_when_unhealthy: g.release_when_unhealthy,
     }
