@@ -16,7 +16,9 @@
 pub mod demo;
 #[cfg(feature = "worlds")]
 pub mod diagram;
+pub mod fault;
 pub mod idle;
+pub mod liveness;
 #[cfg(feature = "worlds")]
 pub mod model;
 #[cfg(feature = "worlds")]

@@ -5,7 +5,7 @@ mod report;
 mod story;
 
 pub use report::{Outcome, Screen, Summary, summarize};
-pub use story::{Await, Event, SCENES, START, To, scenes};
+pub use story::{Await, Event, Scene, scenes, start};
 
 use crate::netns::cluster::FLOATING;
 use crate::netns::privilege::Privilege;
@@ -162,13 +162,14 @@ pub fn play(
         record,
     };
     introduce(options, privilege, &mut screen);
-    let first = stage.play(&START, 0, &mut screen)?;
+    let start = start(&stage.cluster.members());
+    let first = stage.play(&start, 0, &mut screen)?;
     let facts = stage.facts();
     if first {
         'all: for round in 0..options.repeat {
             for scene in &scenes {
                 let mut good = true;
-                for event in *scene {
+                for event in scene {
                     good = stage.play(event, round, &mut screen)?;
                 }
                 if !good {
@@ -246,7 +247,8 @@ impl Stage {
         sleep(SPREAD.mul_f64(chance()));
         let holder_before = self.holder();
         let from = Instant::now();
-        let acted = (event.act)(&mut self.cluster);
+        let mut faults = event.faults.iter();
+        let acted = faults.try_for_each(|fault| self.cluster.inflict(fault));
         if let (Some(record), Ok(())) = (&mut self.record, &acted) {
             record.event(event, from, Instant::now());
         }

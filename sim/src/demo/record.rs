@@ -1,6 +1,6 @@
 //! The run as a page: what the daemons traced, and what was seen of them from the network.
 
-use super::story::{Event, To};
+use super::story::Event;
 use crate::netns::cluster::free_trace;
 use crate::netns::{Context, Fetch, Result, Round, changes, err};
 use crate::replay::Replay;
@@ -113,37 +113,16 @@ impl Record {
 
     /// An event, which began at one moment and was done at another.
     pub(super) fn event(&mut self, event: &Event, from: Instant, done: Instant) {
-        let members = match event.to {
-            To::All => return, // each begins its trace
-            To::Network => Vec::new(),
-            To::Member(name) | To::Ends(name) | To::Stops(name) | To::Resumes(name) => {
-                vec![name.to_owned()]
-            }
-        };
-        let fault = Line::Fault {
-            time: self.time(from),
-            text: event.title.to_owned(),
-            members,
-        };
-        self.lines.push((from, fault));
-        let time = self.time(done);
-        let member = |name: &str| name.to_owned();
-        let process = match event.to {
-            To::Ends(name) => Line::Died {
-                time,
-                member: member(name),
-            },
-            To::Stops(name) => Line::Stopped {
-                time,
-                member: member(name),
-            },
-            To::Resumes(name) => Line::Resumed {
-                time,
-                member: member(name),
-            },
-            To::Network | To::Member(_) | To::All => return,
-        };
-        self.lines.push((done, process));
+        for fault in &event.faults {
+            let time = self.time(from);
+            self.lines.push((from, fault.line(time)));
+        }
+        for fault in &event.faults {
+            let process = fault.leaves().zip(fault.member());
+            let (time, of) = (self.time(done), |of: &str| of.to_owned());
+            let line = process.map(|(process, member)| process.line(time, of(member)));
+            self.lines.extend(line.map(|line| (done, line)));
+        }
     }
 
     /// What the probes saw.

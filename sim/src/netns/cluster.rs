@@ -2,6 +2,7 @@
 //! address, a client and an observer; with the real `onehold` binary as the daemon.
 
 use super::{Context, Host, HostSpec, Lan, Process, Result, WebServer, err};
+use crate::fault::{Conditions, Fault, Links, Process as Whose, order};
 use rustix::process::Signal;
 use std::fmt::Write as _;
 use std::fs;
@@ -189,6 +190,39 @@ impl Cluster {
         Ok(())
     }
 
+    /// Does something to the cluster, as far as it can be done here.
+    ///
+    /// # Errors
+    /// If it fails, or can't be done here.
+    pub fn inflict(&mut self, fault: &Fault) -> Result<()> {
+        match fault {
+            Fault::Start(of) if self.node(of)?.host.is_on() => self.start(of),
+            Fault::Start(of) => self.power_on(of),
+            Fault::Stop(of) => match self.stop(of)? {
+                status if status.success() => Ok(()),
+                status => Err(err(format!(
+                    "the stopped daemon ended with {status}, not 0"
+                ))),
+            },
+            Fault::Kill(Whose::Of(of)) => self.kill(of),
+            Fault::Pause(Whose::Of(of)) => self.freeze(of),
+            Fault::Resume(of) => self.thaw(of),
+            Fault::PowerOff(of) => self.power_off(of),
+            Fault::Cut(on) => self.lan.cut_links(on),
+            Fault::Heal(on) if *on == Links::all() => self.lan.heal(),
+            Fault::Conditions { on, are } if *on == Links::all() && is_loss(are) => {
+                let members: Vec<&str> = self.nodes.iter().map(|n| n.host.name()).collect();
+                self.lan.lose(are.loss, &members)
+            }
+            Fault::Command {
+                to,
+                say,
+                group: None,
+            } => self.ask(to, &[order(*say)]).map(drop),
+            other => Err(err(format!("{other}: it can't be done in namespaces"))),
+        }
+    }
+
     /// Starts the daemons of all members.
     ///
     /// # Errors
@@ -277,14 +311,6 @@ impl Cluster {
         }
     }
 
-    /// Hands the address to the other candidate, by `onehold switch` on `holder`.
-    ///
-    /// # Errors
-    /// If it is refused.
-    pub fn switch(&self, holder: &str) -> Result<()> {
-        self.ask(holder, &["switch"]).map(drop)
-    }
-
     /// What `onehold status --json` says on a member.
     ///
     /// # Errors
@@ -355,6 +381,16 @@ impl Cluster {
         let daemon = self.node_mut(name)?.daemon.take();
         daemon.ok_or_else(|| err(format!("the daemon of {name} does not run")))
     }
+}
+
+/// Datagrams are lost, and nothing else becomes of them.
+fn is_loss(conditions: &Conditions) -> bool {
+    let loss = conditions.loss;
+    *conditions
+        == Conditions {
+            loss,
+            ..Conditions::default()
+        }
 }
 
 /// The one file that all members share.

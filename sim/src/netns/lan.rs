@@ -1,9 +1,10 @@
 //! The network between the hosts: one bridge, and the faults on it.
 
 use super::host::{Host, HostSpec};
-use super::nftables::{self, Fault};
+use super::nftables::{self, Loss};
 use super::space::{Space, mount_tmpfs};
 use super::{Context, Process, Result, link};
+use crate::fault::Links;
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -17,7 +18,7 @@ const SCRATCH: &str = "/run/lab";
 /// `eth0`, `lb0.1` that of its `eth1`. Faults are stated in ports.
 pub struct Lan {
     space: Arc<Space>,
-    faults: Vec<Fault>,
+    losses: Vec<Loss>,
     hosts: u8,
 }
 
@@ -37,7 +38,7 @@ impl Lan {
         })?;
         Ok(Self {
             space: Arc::new(space),
-            faults: Vec::new(),
+            losses: Vec::new(),
             hosts: 0,
         })
     }
@@ -135,6 +136,17 @@ impl Lan {
         self.add(&[(Some(port), None), (None, Some(port))], 1000)
     }
 
+    /// Loses every frame on these links; `*` is anybody on the network.
+    ///
+    /// # Errors
+    /// If the kernel refuses the rules.
+    pub fn cut_links(&mut self, links: &Links) -> Result<()> {
+        let (from, to) = (links.from.as_deref(), links.to.as_deref());
+        let both = links.both.then_some((to, from));
+        let all: Vec<_> = [(from, to)].into_iter().chain(both).collect();
+        self.add(&all, 1000)
+    }
+
     /// Loses `percent` of the frames among `ports`, each on its own, at random.
     ///
     /// # Errors
@@ -154,12 +166,12 @@ impl Lan {
     /// # Errors
     /// If the kernel refuses the rules.
     pub fn heal(&mut self) -> Result<()> {
-        self.faults.clear();
+        self.losses.clear();
         self.apply()
     }
 
     fn add(&mut self, pairs: &[(Option<&str>, Option<&str>)], permille: u32) -> Result<()> {
-        self.faults.extend(pairs.iter().map(|(from, to)| Fault {
+        self.losses.extend(pairs.iter().map(|(from, to)| Loss {
             from: from.map(str::to_owned),
             to: to.map(str::to_owned),
             permille,
@@ -168,9 +180,9 @@ impl Lan {
     }
 
     fn apply(&self) -> Result<()> {
-        let faults = self.faults.clone();
+        let losses = self.losses.clone();
         self.space
-            .call(move || nftables::apply(&faults))
+            .call(move || nftables::apply(&losses))
             .context(|| {
                 "putting nftables rules on the lab's bridge (the kernel needs nf_tables with the \
                  bridge family and numgen; as root: modprobe nft_numgen nf_tables_bridge)"

@@ -1,4 +1,4 @@
-//! Faults on the bridge: rules of an nftables chain in its forward path, by raw netlink.
+//! Losss on the bridge: rules of an nftables chain in its forward path, by raw netlink.
 
 use super::netlink::{ACK, APPEND, CREATE, Family, Message, transact};
 use std::io;
@@ -23,7 +23,7 @@ const REGISTER: u32 = 1;
 
 /// What happens to frames from one port of the bridge to another; `None` is any port.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) struct Fault {
+pub(super) struct Loss {
     /// The port they come in by.
     pub(super) from: Option<String>,
     /// The port they would leave by.
@@ -33,7 +33,7 @@ pub(super) struct Fault {
 }
 
 /// Puts exactly these faults in force, in one transaction.
-pub(super) fn apply(faults: &[Fault]) -> io::Result<()> {
+pub(super) fn apply(faults: &[Loss]) -> io::Result<()> {
     let batch = |kind| {
         let mut header = header(0);
         header[2..4].copy_from_slice(&NFNL_SUBSYS_NFTABLES.to_be_bytes());
@@ -66,7 +66,7 @@ fn be(n: u32) -> [u8; 4] {
     n.to_be_bytes()
 }
 
-fn rule(fault: &Fault) -> Message {
+fn rule(fault: &Loss) -> Message {
     const META_INPUT: u32 = 6;
     const META_OUTPUT: u32 = 7;
     Message::new(NEWRULE, ACK | CREATE | APPEND, &header(NFPROTO_BRIDGE))

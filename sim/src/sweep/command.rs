@@ -1,7 +1,7 @@
 //! `onehold-lab sweep` and `onehold-lab merge`.
 
 use super::draw::Draw;
-use super::faults::Fault;
+use super::incidents::Incident;
 use super::judge::{self, NO_PANIC, Seen, Violation};
 use super::report::{Found, Report};
 use super::shrink::ddmin;
@@ -245,7 +245,7 @@ pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
 fn run_named(seed: u64) -> Result<Seen, String> {
     let each = move || {
         let draw = Draw::of(seed);
-        judge::run(&draw, &draw.faults, |_, _| {})
+        judge::run(&draw, &draw.incidents, |_, _| {})
     };
     let thread = thread::Builder::new().name(format!("seed {seed}"));
     let thread = thread.spawn(each).map_err(|e| e.to_string())?;
@@ -282,10 +282,10 @@ fn broken(v: &Violation) -> String {
 fn shrink(violation: &Violation, place: &Path, screen: &mut Screen) -> Result<PathBuf, String> {
     let draw = Draw::of(violation.seed);
     let mut runs = 0;
-    let left = ddmin(&draw.faults, |faults| {
+    let left = ddmin(&draw.incidents, |incidents| {
         runs += 1;
         screen.passing(&format!("seed {}: shrinking, run {runs}", violation.seed));
-        judge::breaks(&draw, faults, &violation.property)
+        judge::breaks(&draw, incidents, &violation.property)
     });
     let failed = |file: &Path, e: std::io::Error| format!("{}: {e}", file.display());
     std::fs::create_dir_all(place).map_err(|e| failed(place, e))?;
@@ -294,26 +294,23 @@ fn shrink(violation: &Violation, place: &Path, screen: &mut Screen) -> Result<Pa
     let trace = file.with_extension("jsonl");
     write_trace(&draw, &left, &trace)?;
     screen.line(&format!(
-        "    {} of {} faults are enough, in {runs} runs: cargo lab sim {}",
+        "    {} of {} incidents are enough, in {runs} runs: cargo lab sim {}",
         left.len(),
-        draw.faults.len(),
+        draw.incidents.len(),
         file.display()
     ));
     screen.line(&format!("    as a trace: {}", trace.display()));
-    for fault in &left {
-        screen.line(&format!(
-            "    {:>10.3}  {}",
-            fault.at as f64 / 1e6,
-            fault.what
-        ));
+    for incident in &left {
+        let at = incident.at as f64 / 1e6;
+        screen.line(&format!("    {at:>10.3}  {incident}"));
     }
     Ok(file)
 }
 
-fn write_trace(draw: &Draw, faults: &[Fault], file: &Path) -> Result<(), String> {
+fn write_trace(draw: &Draw, incidents: &[Incident], file: &Path) -> Result<(), String> {
     let failed = |e: String| format!("{}: {e}", file.display());
     let to = File::create(file).map_err(|e| failed(e.to_string()))?;
-    judge::trace(draw, faults, BufWriter::new(to)).map_err(failed)?;
+    judge::trace(draw, incidents, BufWriter::new(to)).map_err(failed)?;
     Ok(())
 }
 
@@ -321,12 +318,12 @@ fn write_trace(draw: &Draw, faults: &[Fault], file: &Path) -> Result<(), String>
 fn tell(seed: u64, options: &Options) -> Result<bool, String> {
     let draw = Draw::of(seed);
     if let Some(file) = &options.trace {
-        write_trace(&draw, &draw.faults, file)?;
+        write_trace(&draw, &draw.incidents, file)?;
     }
     println!("seed {seed}: {}", draw.cluster.promise.says());
     println!("{}", draw.about());
     let mut transcript = None;
-    let seen = judge::run(&draw, &draw.faults, |plan, record| {
+    let seen = judge::run(&draw, &draw.incidents, |plan, record| {
         let told = transcript.get_or_insert_with(|| Transcript::new(plan.clone()));
         told.see(record).iter().for_each(|l| println!("{l}"));
     })?;

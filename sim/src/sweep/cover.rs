@@ -1,6 +1,6 @@
 //! What must happen sometimes: how often it did, in how many runs, and which seed reached it first.
 
-use crate::turmoil::plan::{Change, Moment};
+use crate::fault::{Fault, Process};
 use crate::turmoil::record::{By, Fate, Record, What};
 use crate::world::{EVENTS, Events};
 use onehold_core::advert::MemberId;
@@ -138,10 +138,10 @@ impl Cover {
                     happened.for_each(|(_, name)| self.count(name));
                 }
             }
-            (What::Changed(change), Some(m)) => match change {
-                Change::Edit(..) => self.count("edited"),
-                Change::OwnAddress(_, false) => self.count("own address gone"),
-                Change::Kill(_, Moment::After(_)) | Change::Pause(_, Moment::After(_)) => {
+            (What::Inflicted(fault), Some(m)) => match fault {
+                Fault::Edit(_) => self.count("edited"),
+                Fault::OwnAddress { is: false, .. } => self.count("own address gone"),
+                Fault::Kill(Process::Within { .. }) | Fault::Pause(Process::Within { .. }) => {
                     self.fuses.insert(m);
                 }
                 _ => {

@@ -3,12 +3,15 @@
 //! A run has two phases. In the first, faults come and go; in the second they have stopped, what is
 //! down is started again, and within a bound one must hold and stay. All times are in microseconds.
 
-use super::faults::{self, Fault};
+use super::incidents::{self, Incident};
+use crate::fault::{Conditions, Fault, Flag, Links};
 use crate::turmoil::dice::Dice;
-use onehold_core::config::Arbitration;
+use crate::turmoil::file::{Entry, GroupSection, MemberSection, ScenarioFile, Sending};
+use onehold::config_file::{Length, TimingSection};
+use onehold::control::Order;
+use onehold_core::config::{Arbitration, Failback};
 use onehold_core::lease::{Timing, TimingSpec};
 use onehold_core::time::Span;
-use std::fmt::Write as _;
 
 /// One millisecond.
 pub(super) const MS: u64 = 1_000;
@@ -77,7 +80,7 @@ pub enum Stays {
     /// A member is down.
     Down(&'static str),
     /// Some links between two members are cut.
-    Cut(String),
+    Cut(Links),
     /// The services behind all groups fail everywhere.
     Sick,
 }
@@ -90,7 +93,7 @@ pub struct Draw {
     /// The cluster.
     pub cluster: Cluster,
     /// What goes wrong, by when it begins.
-    pub faults: Vec<Fault>,
+    pub incidents: Vec<Incident>,
     /// When the faults have stopped.
     pub calm: u64,
     /// What stays wrong all the same.
@@ -99,7 +102,8 @@ pub struct Draw {
     pub bound: u64,
     /// How long the run goes on.
     pub length: u64,
-    head: String,
+    /// The scenario, but for what happens.
+    file: ScenarioFile,
 }
 
 /// One of a list that is not empty.
@@ -123,11 +127,8 @@ pub(super) const fn micros(span: Span) -> u64 {
 }
 
 /// As a scenario's file says it.
-pub(super) fn length(us: u64) -> String {
-    match us % MS {
-        0 => format!("{}ms", us / MS),
-        _ => format!("{us}us"),
-    }
+pub(super) const fn span(us: u64) -> Length {
+    Length(Span::from_nanos(us * 1_000))
 }
 
 impl Cluster {
@@ -178,7 +179,7 @@ impl Cluster {
         [away, away + 2 * self.vote() + delay]
     }
 
-    fn draw(dice: &mut Dice) -> (Self, String) {
+    fn draw(dice: &mut Dice) -> (Self, Conditions) {
         let promise = match dice.below(100) {
             0..48 => Promise::Majority,
             48..53 => Promise::Frozen,
@@ -220,59 +221,61 @@ impl Cluster {
             confirm,
             trip: delay + jitter + 2 * tick,
         };
-        let weather = format!(
-            "[network]\ndelay = \"{}\"\njitter = \"{}\"\nduplicate = {}.0\n",
-            length(delay),
-            length(jitter),
-            one(dice, &[0, 0, 5, 30])
-        );
-        (cluster, weather)
+        let conditions = Conditions {
+            delay: span(delay),
+            jitter: span(jitter),
+            duplicate: f64::from(one(dice, &[0u8, 0, 5, 30])),
+            ..Conditions::default()
+        };
+        (cluster, conditions)
     }
 
-    /// The scenario's sections, but for what happens.
-    fn head(&self, dice: &mut Dice, weather: &str) -> String {
+    /// The scenario, but for what happens.
+    fn file(&self, dice: &mut Dice, network: Conditions) -> ScenarioFile {
         let t = &self.timing;
-        let mut text = format!(
-            "paths = {}\ntick = \"{}\"\nconfirm = \"{}\"\narbitration = \"{}\"\nwitness = false\n\n\
-             [timing]\ninterval = \"{}\"\nlease = \"{}\"\nguard_slack = \"{}\"\ndrift_ppm = {}\n\n{weather}",
-            self.paths,
-            length(self.tick),
-            length(self.confirm),
-            match self.arbitration() {
-                Arbitration::Majority => "majority",
-                Arbitration::Survivor => "survivor",
-            },
-            length(self.interval()),
-            length(micros(t.lease())),
-            length(micros(t.slack())),
-            t.drift_ppm(),
-        );
         // `majority` must bear it.
-        if self.arbitration() == Arbitration::Majority && chance(dice, 25) {
-            let forgets = between(dice, self.vote(), 8 * self.vote());
-            let _ = write!(text, "\n[sending]\nforgets = \"{}\"\n", length(forgets));
+        let asks = self.arbitration() == Arbitration::Majority && chance(dice, 25);
+        let forgets = asks.then(|| span(between(dice, self.vote(), 8 * self.vote())));
+        let member = |name: &&str| MemberSection {
+            witness: name.starts_with('w'),
+            clock_ppm: ppm(dice, t),
+            ..MemberSection::default()
+        };
+        let names = self.members.iter().map(|name| (*name).to_owned());
+        let members = names.zip(self.members.iter().map(member)).collect();
+        let group = |g: &Group| GroupSection {
+            preferred: g.preferred.to_owned(),
+            failback: if g.returns {
+                Failback::Auto
+            } else {
+                Failback::Manual
+            },
+            failback_delay: span(g.delay),
+            release_when_unhealthy: g.releases_when_unhealthy,
+        };
+        let groups = self.groups.iter();
+        ScenarioFile {
+            paths: self.paths,
+            tick: span(self.tick),
+            confirm: span(self.confirm),
+            arbitration: Some(self.arbitration()),
+            witness: Some(false),
+            timing: TimingSection {
+                interval: Some(Length(t.interval())),
+                lease: Some(Length(t.lease())),
+                guard_slack: Some(Length(t.slack())),
+                drift_ppm: Some(t.drift_ppm()),
+                ..TimingSection::default()
+            },
+            network,
+            sending: Sending {
+                forgets,
+                ..Sending::default()
+            },
+            members,
+            groups: groups.map(|g| (g.name.to_owned(), group(g))).collect(),
+            ..ScenarioFile::default()
         }
-        for name in &self.members {
-            let ppm = ppm(dice, t);
-            let witness = name.starts_with('w');
-            let _ = write!(
-                text,
-                "\n[members.{name}]\nwitness = {witness}\nclock_ppm = {ppm}\n"
-            );
-        }
-        for g in &self.groups {
-            let _ = write!(
-                text,
-                "\n[groups.{}]\npreferred = \"{}\"\nfailback = \"{}\"\nfailback_delay = \"{}\"\n\
-                 release_when_unhealthy = {}\n",
-                g.name,
-                g.preferred,
-                if g.returns { "auto" } else { "manual" },
-                length(g.delay),
-                g.releases_when_unhealthy
-            );
-        }
-        text
     }
 }
 
@@ -307,9 +310,9 @@ fn group(dice: &mut Dice, name: &'static str, interval: u64) -> Group {
 }
 
 /// By how much a clock is fast: as far as is allowed, or less.
-pub(super) fn ppm(dice: &mut Dice, timing: &Timing) -> i64 {
-    let most = i64::from(timing.drift_ppm());
-    let less = i64::try_from(dice.below(2 * u64::from(timing.drift_ppm()) + 1)).unwrap_or(0);
+pub(super) fn ppm(dice: &mut Dice, timing: &Timing) -> i32 {
+    let most = i32::try_from(timing.drift_ppm()).unwrap_or(i32::MAX);
+    let less = i32::try_from(dice.below(2 * u64::from(timing.drift_ppm()) + 1)).unwrap_or(0);
     one(dice, &[-most, 0, most, less - most])
 }
 
@@ -330,7 +333,11 @@ impl Stays {
                     .filter(|n| *n != a)
                     .collect();
                 let b = one(dice, &others);
-                Self::Cut(format!("{a} {} {b}", one(dice, &["->", "<->"])))
+                let both = one(dice, &[false, true]);
+                Self::Cut(Links {
+                    both,
+                    ..Links::one_way(a, b)
+                })
             }
             (_, 40..50) if may_be_sick => Self::Sick,
             _ => Self::Nothing,
@@ -352,8 +359,8 @@ impl Draw {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut dice = Dice::new(seed, "sweep");
-        let (cluster, weather) = Cluster::draw(&mut dice);
-        let head = cluster.head(&mut dice, &weather);
+        let (cluster, network) = Cluster::draw(&mut dice);
+        let file = cluster.file(&mut dice, network);
         let (vote, interval) = (cluster.vote(), cluster.interval());
         let delay = cluster.groups.iter().map(|g| g.delay).max();
         // A start, an election in vain and one that is not, and what it takes to fail back.
@@ -363,7 +370,7 @@ impl Draw {
             _ => one(&mut dice, &[0, 3 * vote, 3 * vote]),
         };
         let calm = from + between(&mut dice, 8 * vote, 40 * vote);
-        let faults = faults::draw(&mut dice, &cluster, from, calm, bound);
+        let incidents = incidents::draw(&mut dice, &cluster, from, calm, bound);
         let stays = Stays::draw(&mut dice, &cluster);
         Self {
             seed,
@@ -372,8 +379,8 @@ impl Draw {
             bound,
             length: calm + bound + 3 * vote,
             cluster,
-            faults,
-            head,
+            incidents,
+            file,
         }
     }
 
@@ -383,82 +390,90 @@ impl Draw {
         let t = self.cluster.timing;
         let (i, h) = (t.interval(), t.lease());
         let members = self.cluster.members.join(", ");
-        let (faults, groups) = (self.faults.len(), self.cluster.groups.len());
+        let (incidents, groups) = (self.incidents.len(), self.cluster.groups.len());
         let [calm, bound] = [self.calm, self.bound].map(|us| Span::from_nanos(us * 1_000));
         format!(
             "{members}; groups: {groups}; interval {i}, lease {h}, drift {} ppm\n\
-             {faults} faults until {calm}, then {}, and one must hold within {bound}\n",
+             {incidents} incidents until {calm}, then {}, and one must hold within {bound}\n",
             t.drift_ppm(),
             self.stays.says()
         )
     }
 
-    /// The scenario with these of its faults, as `cargo lab sim` reads it.
+    /// The scenario with these of its incidents, as `cargo lab sim` reads it.
     #[must_use]
-    pub fn scenario(&self, faults: &[Fault]) -> String {
-        let mut text = format!(
-            "title = \"Seed {} of the sweep, {} of its {} faults\"\n\
-             about = \"{:?}: faults until {}, then {}, and one must hold within {}.\"\n\
-             seed = {}\nlength = \"{}\"\n{}",
-            self.seed,
-            faults.len(),
-            self.faults.len(),
-            self.cluster.promise,
-            length(self.calm),
-            self.stays.says(),
-            length(self.bound),
-            self.seed,
-            length(self.length),
-            self.head,
-        );
-        for fault in faults {
-            let _ = write!(text, "\n# {}\n", fault.what);
-            for (at, entry) in &fault.entries {
-                write_entry(&mut text, *at, entry);
-            }
-        }
-        let _ = write!(text, "\n# From now on {}.\n", self.stays.says());
-        for (at, entry) in self.all_well() {
-            write_entry(&mut text, at, &entry);
-        }
-        text
+    pub fn scenario(&self, incidents: &[Incident]) -> String {
+        let (seed, all) = (self.seed, self.incidents.len());
+        let [calm, bound] = [self.calm, self.bound].map(|us| span(us).0);
+        let faults = incidents.iter().flat_map(|i| &i.faults);
+        let faults = faults.cloned().chain(self.all_well());
+        let entry = |(at, fault)| Entry {
+            at: span(at),
+            every: None,
+            until: None,
+            fault,
+        };
+        let file = ScenarioFile {
+            title: format!(
+                "Seed {seed} of the sweep, {} of its {all} incidents",
+                incidents.len()
+            ),
+            about: format!(
+                "{:?}: faults until {calm}, then {}, and one must hold within {bound}.",
+                self.cluster.promise,
+                self.stays.says()
+            ),
+            seed,
+            length: span(self.length),
+            timeline: faults.map(entry).collect(),
+            ..self.file.clone()
+        };
+        toml::to_string(&file).expect("a scenario is TOML")
     }
 
     /// The faults stop, and what is down is started.
-    fn all_well(&self) -> Vec<(u64, String)> {
+    fn all_well(&self) -> Vec<(u64, Fault)> {
         let c = &self.cluster;
-        let mut all = vec!["heal = \"* <-> *\"".to_owned()];
+        let mut all = vec![Fault::Heal(Links::all())];
         if let Stays::Cut(links) = &self.stays {
-            all.push(format!("cut = \"{links}\""));
+            all.push(Fault::Cut(links.clone()));
         }
         for name in &c.members {
-            all.push(format!("kernel = {{ of = \"{name}\", refuses = [] }}"));
-            all.push(format!("own_address = {{ of = \"{name}\", is = true }}"));
+            let of = (*name).to_owned();
+            all.push(Fault::Kernel {
+                of: of.clone(),
+                refuses: Vec::new(),
+            });
+            all.push(Fault::OwnAddress {
+                of: of.clone(),
+                is: true,
+            });
             if self.stays == Stays::Down(name) {
-                all.push(format!("power_off = \"{name}\""));
+                all.push(Fault::PowerOff(of));
             } else {
-                all.push(format!("resume = \"{name}\""));
-                all.push(format!("start = \"{name}\""));
+                all.extend([Fault::Resume(of.clone()), Fault::Start(of)]);
             }
         }
         for name in &c.members[..2] {
             for g in &c.groups {
-                let on = format!("on = \"{name}\", group = \"{}\"", g.name);
-                let well = self.stays != Stays::Sick;
-                all.push(format!("eligible = {{ {on}, is = true }}"));
-                all.push(format!("healthy = {{ {on}, is = {well} }}"));
+                let flag = |is| Flag {
+                    on: (*name).to_owned(),
+                    group: Some(g.name.to_owned()),
+                    is,
+                };
+                all.push(Fault::Eligible(flag(true)));
+                all.push(Fault::Healthy(flag(self.stays != Stays::Sick)));
             }
         }
-        let mut all: Vec<(u64, String)> = all.into_iter().map(|e| (self.calm, e)).collect();
+        let mut all: Vec<(u64, Fault)> = all.into_iter().map(|e| (self.calm, e)).collect();
         for name in &c.members[..2] {
-            let resume = format!("command = {{ to = \"{name}\", say = \"resume\" }}");
+            let resume = Fault::Command {
+                to: (*name).to_owned(),
+                say: Order::Resume,
+                group: None,
+            };
             all.push((self.calm + c.interval(), resume));
         }
         all
     }
-}
-
-fn write_entry(text: &mut String, at: u64, entry: &str) {
-    let at = length(at);
-    let _ = write!(text, "[[timeline]]\nat = \"{at}\"\n{entry}\n");
 }

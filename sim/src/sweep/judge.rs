@@ -2,8 +2,9 @@
 
 use super::cover::{Cover, Coverage};
 use super::draw::{Draw, Promise, Stays};
-use super::faults::Fault;
-use crate::turmoil::plan::{Change, Plan};
+use super::incidents::Incident;
+use crate::fault::Fault;
+use crate::turmoil::plan::Plan;
 use crate::turmoil::record::{Record, What};
 use crate::turmoil::run::Run;
 use crate::turmoil::scenario;
@@ -77,23 +78,23 @@ impl Seen {
 /// If the simulator itself failed.
 pub fn run(
     draw: &Draw,
-    faults: &[Fault],
+    incidents: &[Incident],
     each: impl FnMut(&Rc<Plan>, &Record),
 ) -> Result<Seen, String> {
-    run_plan(draw, faults, plan(draw, faults)?, each)
+    run_plan(draw, incidents, plan(draw, incidents)?, each)
 }
 
 /// The same, and writes it as a trace.
 ///
 /// # Errors
 /// If the simulator itself failed, or `to` can't be written.
-pub fn trace(draw: &Draw, faults: &[Fault], to: impl Write) -> Result<Seen, String> {
-    let mut plan = plan(draw, faults)?;
+pub fn trace(draw: &Draw, incidents: &[Incident], to: impl Write) -> Result<Seen, String> {
+    let mut plan = plan(draw, incidents)?;
     plan.traced = true;
     let said = |e: std::io::Error| e.to_string();
     let mut trace = RunTrace::new(to, Rc::new(plan.clone())).map_err(said)?;
     let mut written = Ok(());
-    let seen = run_plan(draw, faults, plan, |_, record| {
+    let seen = run_plan(draw, incidents, plan, |_, record| {
         if written.is_ok() {
             written = trace.see(record);
         }
@@ -102,15 +103,15 @@ pub fn trace(draw: &Draw, faults: &[Fault], to: impl Write) -> Result<Seen, Stri
     Ok(seen)
 }
 
-fn plan(draw: &Draw, faults: &[Fault]) -> Result<Plan, String> {
+fn plan(draw: &Draw, incidents: &[Incident]) -> Result<Plan, String> {
     let name = format!("seed-{}.toml", draw.seed);
-    let scenario = scenario::parse(Path::new(&name), draw.scenario(faults));
+    let scenario = scenario::parse(Path::new(&name), draw.scenario(incidents));
     Ok(scenario.map_err(|e| e.to_string())?.plan)
 }
 
 fn run_plan(
     draw: &Draw,
-    faults: &[Fault],
+    incidents: &[Incident],
     plan: Plan,
     mut each: impl FnMut(&Rc<Plan>, &Record),
 ) -> Result<Seen, String> {
@@ -124,8 +125,8 @@ fn run_plan(
             watch.see(&record);
             cover.see(&record);
             match (&record.what, record.member) {
-                (What::Changed(Change::Stop(member)), _) if watch.runs(*member) => {
-                    stopping.entry(*member).or_insert(record.at);
+                (What::Inflicted(Fault::Stop(_)), Some(member)) if watch.runs(member) => {
+                    stopping.entry(member).or_insert(record.at);
                 }
                 (What::Died | What::Ended, Some(member)) => {
                     stopping.remove(&member);
@@ -137,7 +138,7 @@ fn run_plan(
     }
     let judge = Judge {
         draw,
-        faults,
+        incidents,
         plan: &plan,
         stopping,
     };
@@ -151,7 +152,7 @@ fn run_plan(
 
 struct Judge<'a> {
     draw: &'a Draw,
-    faults: &'a [Fault],
+    incidents: &'a [Incident],
     plan: &'a Plan,
     /// Who was told to stop, when, and has not ended.
     stopping: BTreeMap<MemberId, u64>,
@@ -201,7 +202,7 @@ impl Judge<'_> {
 
     /// Until when two may hold at a moment, if they may; both in nanoseconds.
     fn excuse_until(&self, at: u64) -> Option<u64> {
-        let excuses = self.faults.iter().filter_map(|f| f.excuse);
+        let excuses = self.incidents.iter().filter_map(|f| f.excuse);
         let excuses = excuses.map(|(from, until)| (from * 1_000, until * 1_000));
         excuses
             .filter(|(from, until)| *from <= at && at < *until)
@@ -211,8 +212,10 @@ impl Judge<'_> {
 
     /// An operator has presumed somebody dead by then.
     fn is_presumed(&self, at: u64) -> bool {
-        let told = |(when, change): &(Span, Change)| {
-            matches!(change, Change::Operator(_, Order::PresumeDead, _)) && when.as_nanos() <= at
+        let told = |(when, fault): &(Span, Fault)| {
+            let say = Order::PresumeDead;
+            matches!(fault, Fault::Command { say: said, .. } if *said == say)
+                && when.as_nanos() <= at
         };
         self.plan.timeline.iter().any(told)
     }
@@ -221,13 +224,13 @@ impl Judge<'_> {
     /// not have said yet.
     fn just_spoken_to(&self, at: u64) -> bool {
         let since = at.saturating_sub(self.draw.cluster.vote() * 1_100);
-        let spoken = |(when, change): &(Span, Change)| {
+        let spoken = |(when, fault): &(Span, Fault)| {
             let told = matches!(
-                change,
-                Change::Operator(..)
-                    | Change::Stop(_)
-                    | Change::Eligible(..)
-                    | Change::OwnAddress(..)
+                fault,
+                Fault::Command { .. }
+                    | Fault::Stop(_)
+                    | Fault::Eligible(_)
+                    | Fault::OwnAddress { .. }
             );
             told && when.as_nanos() >= since && when.as_nanos() <= at
         };
@@ -289,7 +292,10 @@ impl Judge<'_> {
         let returns = of.returns
             && match stays {
                 Stays::Nothing | Stays::Down(_) => true,
-                Stays::Cut(links) => !links.split(' ').any(|end| end == of.preferred),
+                Stays::Cut(links) => ![&links.from, &links.to]
+                    .into_iter()
+                    .flatten()
+                    .any(|end| end == of.preferred),
                 Stays::Sick => false,
             };
         let candidates: Vec<&str> = self.draw.cluster.members[..2]
@@ -323,7 +329,7 @@ impl Judge<'_> {
         let watched = self.draw.bound * 1_000..self.draw.calm * 1_000;
         // What is meant moves the address once: away from one, and to another.
         let mut moves: Vec<(u64, u64, u32)> = self
-            .faults
+            .incidents
             .iter()
             .flat_map(|f| &f.moves)
             .map(|(from, until)| (from * 1_000, until * 1_000, 2))
@@ -376,8 +382,8 @@ impl Judge<'_> {
 
 /// Whether a run with these faults breaks the same property.
 #[must_use]
-pub fn breaks(draw: &Draw, faults: &[Fault], property: &str) -> bool {
-    let seen = run(draw, faults, |_, _| {});
+pub fn breaks(draw: &Draw, incidents: &[Incident], property: &str) -> bool {
+    let seen = run(draw, incidents, |_, _| {});
     seen.is_ok_and(|s| s.violations.iter().any(|v| v.property == property))
 }
 
@@ -403,22 +409,22 @@ impl Promise {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::Links;
 
     /// What a run breaks in which nothing goes wrong but one thing, which the judge does not know of.
-    fn broken_by(what: &str, entries: impl Fn(&Draw) -> Vec<(u64, String)>) -> Vec<String> {
+    fn broken_by(faults: impl Fn(&Draw) -> Vec<(u64, Fault)>) -> Vec<String> {
         let steady = |draw: &Draw| {
             let three = draw.cluster.members.len() == 3;
             draw.cluster.promise == Promise::Steady && three
         };
         let draw = (0..).map(Draw::of).find(steady).expect("some seed does");
-        let fault = Fault {
+        let incident = Incident {
             at: draw.bound,
-            what: what.to_owned(),
-            entries: entries(&draw),
+            faults: faults(&draw),
             excuse: None,
             moves: Vec::new(),
         };
-        let seen = run(&draw, &[fault], |_, _| {}).expect("it runs");
+        let seen = run(&draw, &[incident], |_, _| {}).expect("it runs");
         let mut names: Vec<String> = seen.violations.into_iter().map(|v| v.property).collect();
         names.dedup();
         names
@@ -426,22 +432,23 @@ mod tests {
 
     #[test]
     fn l4_a_holder_that_changes_unmeant_is_seen() {
-        let switch = |draw: &Draw| {
-            let say = |to| format!("command = {{ to = \"{to}\", say = \"switch\" }}");
-            let at = draw.bound;
-            vec![(at, say("lb0")), (at, say("lb1"))]
+        let switch = |to: &str| Fault::Command {
+            to: to.to_owned(),
+            say: Order::Switch,
+            group: None,
         };
-        assert_eq!(broken_by("a switch", switch), ["L4"]);
+        let both = |draw: &Draw| vec![(draw.bound, switch("lb0")), (draw.bound, switch("lb1"))];
+        assert_eq!(broken_by(both), ["L4"]);
     }
 
     #[test]
     fn l5_an_outage_that_is_too_long_is_seen() {
         let cut = |draw: &Draw| {
             let over = draw.bound + 4 * draw.cluster.handed_over_within();
-            let [cut, heal] = ["cut", "heal"].map(|verb| format!("{verb} = \"* <-> *\""));
+            let [cut, heal] = [Fault::Cut(Links::all()), Fault::Heal(Links::all())];
             vec![(draw.bound, cut), (over, heal)]
         };
-        let broken = broken_by("a cut", cut);
+        let broken = broken_by(cut);
         assert!(broken.contains(&"L5".to_owned()), "{broken:?}");
     }
 
@@ -449,9 +456,9 @@ mod tests {
     fn a_process_that_does_not_end_is_seen() {
         let stop = |draw: &Draw| {
             let late = draw.length - draw.cluster.tick;
-            vec![(late, "stop = \"lb0\"".to_owned())]
+            vec![(late, Fault::Stop("lb0".to_owned()))]
         };
-        let broken = broken_by("a stop just before the end", stop);
+        let broken = broken_by(stop);
         assert!(broken.contains(&"stop ends".to_owned()), "{broken:?}");
     }
 }

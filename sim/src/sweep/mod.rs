@@ -11,7 +11,7 @@
 pub mod command;
 pub mod cover;
 pub mod draw;
-mod faults;
+mod incidents;
 pub mod judge;
 pub mod report;
 pub mod shrink;

@@ -6,7 +6,9 @@
 
 use super::dice::Dice;
 pub use super::file::Mischief;
-use super::plan::{Change, Links, Moment, Plan, Weather};
+use super::plan::Plan;
+use crate::fault::{Conditions, Fault, Links, Process};
+use onehold::config_file::Length;
 use onehold::control::Order;
 use onehold_core::advert::MemberId;
 use onehold_core::time::Span;
@@ -28,7 +30,7 @@ pub struct Chaos {
 
 /// All that it does, in the order of time.
 #[must_use]
-pub fn timeline(plan: &Plan, chaos: &Chaos) -> Vec<(Span, Change)> {
+pub fn timeline(plan: &Plan, chaos: &Chaos) -> Vec<(Span, Fault)> {
     let mut dice = Dice::new(plan.seed, "chaos");
     let mut all = Vec::new();
     let mut at = chaos.from;
@@ -55,65 +57,59 @@ fn up_to(dice: &mut Dice, most: Span) -> Span {
 }
 
 /// How it begins, and how it ends.
-fn incident(plan: &Plan, mischief: Mischief, dice: &mut Dice) -> (Vec<Change>, Vec<Change>) {
+fn incident(plan: &Plan, mischief: Mischief, dice: &mut Dice) -> (Vec<Fault>, Vec<Fault>) {
     let n = plan.members.len() as u64;
     let one = dice.below(n);
     let other = (one + 1 + dice.below(n - 1)) % n;
-    let id = |n: u64| MemberId(u8::try_from(n).unwrap_or(0));
-    let (m, peer) = (id(one), id(other));
-    let moment = match dice.below(2) {
-        0 => Moment::Now,
-        _ => Moment::After(u32::try_from(dice.below(6)).unwrap_or(0)),
+    let name = |n: u64| plan.name(MemberId(u8::try_from(n).unwrap_or(0)));
+    let (a, b) = (name(one), name(other));
+    let of = || a.to_owned();
+    let process = match dice.below(2) {
+        0 => Process::Of(of()),
+        _ => Process::Within {
+            of: of(),
+            after_effects: u32::try_from(dice.below(6)).unwrap_or(0),
+        },
     };
-    let links = |text: String| Links::parse(&text, plan, None).ok();
-    let (a, b) = (plan.name(m), plan.name(peer));
-    let on = |text: String, begin: fn(Links) -> Change| match links(text) {
-        Some(links) => (vec![begin(links.clone())], vec![Change::Heal(links)]),
-        None => (Vec::new(), Vec::new()),
-    };
-    let weather = |text: String, weather: Weather| match links(text) {
-        Some(links) => (
-            vec![Change::Weather(links.clone(), weather)],
-            vec![Change::Heal(links)],
-        ),
-        None => (Vec::new(), Vec::new()),
-    };
-    match mischief {
-        Mischief::Stop => (vec![Change::Stop(m)], vec![Change::Start(m)]),
-        Mischief::Kill => (vec![Change::Kill(m, moment)], vec![Change::Start(m)]),
-        Mischief::Pause => (vec![Change::Pause(m, moment)], vec![Change::Resume(m)]),
-        Mischief::Suspend => (vec![Change::Suspend(m)], vec![Change::Resume(m)]),
-        Mischief::PowerOff => (vec![Change::PowerOff(m)], vec![Change::Start(m)]),
-        Mischief::CutOneWay => on(format!("{a} -> {b}"), Change::Cut),
-        Mischief::Cut => on(format!("{a} <-> {b}"), Change::Cut),
-        Mischief::Isolate => on(format!("{a} <-> *"), Change::Cut),
-        Mischief::Loss => {
-            let loss = 20.0 + dice.below(41) as f64;
-            let lossy = Weather {
-                loss,
-                ..plan.weather.clone()
-            };
-            weather(format!("{a} -> {b}"), lossy)
-        }
-        Mischief::Disorder => {
-            let disorder = Weather {
+    let fault = match mischief {
+        Mischief::Stop => Fault::Stop(of()),
+        Mischief::Kill => Fault::Kill(process),
+        Mischief::Pause => Fault::Pause(process),
+        Mischief::Suspend => Fault::Suspend(of()),
+        Mischief::PowerOff => Fault::PowerOff(of()),
+        Mischief::CutOneWay => Fault::Cut(Links::one_way(a, b)),
+        Mischief::Cut => Fault::Cut(Links::between(a, b)),
+        Mischief::Isolate => Fault::Cut(Links::around(a)),
+        Mischief::Loss => Fault::Conditions {
+            on: Links::one_way(a, b),
+            are: Conditions {
+                loss: 20.0 + dice.below(41) as f64,
+                ..plan.conditions
+            },
+        },
+        Mischief::Disorder => Fault::Conditions {
+            on: Links::all(),
+            are: Conditions {
                 duplicate: 20.0,
-                jitter: Span::from_millis(60),
+                jitter: Length(Span::from_millis(60)),
                 straggle: 5.0,
-                straggle_by: Span::from_millis(5_000),
-                ..plan.weather.clone()
-            };
-            weather("* <-> *".to_owned(), disorder)
-        }
+                straggle_by: Length(Span::from_millis(5_000)),
+                ..plan.conditions
+            },
+        },
         Mischief::Switch => {
-            let say = |m| Change::Operator(m, Order::Switch, None);
-            let resume = |m| Change::Operator(m, Order::Resume, None);
-            let candidates: Vec<MemberId> = plan
-                .ids()
-                .filter(|id| plan.members[0].config.is_candidate(*id))
-                .collect();
-            let all = candidates.iter().copied();
-            (all.clone().map(say).collect(), all.map(resume).collect())
+            let order = |say: Order| {
+                let candidates = plan.ids().filter(|id| plan.config().is_candidate(*id));
+                let order = candidates.map(|id| Fault::Command {
+                    to: plan.name(id).to_owned(),
+                    say,
+                    group: None,
+                });
+                order.collect()
+            };
+            return (order(Order::Switch), order(Order::Resume));
         }
-    }
+    };
+    let end = fault.ended_by();
+    (vec![fault], end.into_iter().collect())
 }

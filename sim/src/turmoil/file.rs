@@ -1,49 +1,52 @@
 //! A scenario's file as written. Every key is explained in docs/src/simulator.md.
 
-use super::plan::{Passes, Sending, Weather};
-use onehold::config_file::{ArbitrationWord, FailbackWord, Length, TimingSection};
-use onehold::control::Order;
-use serde::Deserialize;
+use crate::fault::{Conditions, Fault};
+use onehold::config_file::{Length, TimingSection};
+use onehold_core::config::{Arbitration, Failback};
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeSeed, EnumAccess, MapAccess, VariantAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize, de, forward_to_deserialize_any};
 use std::collections::BTreeMap;
+use std::fmt;
 
 /// The whole file.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ScenarioFile {
+pub(crate) struct ScenarioFile {
     /// What happens, in one line.
-    pub(super) title: String,
+    pub(crate) title: String,
     /// Which story or complaint this is.
-    pub(super) about: String,
+    pub(crate) about: String,
     /// It takes minutes: run by name only.
     #[serde(default)]
-    pub(super) slow: bool,
+    pub(crate) slow: bool,
     #[serde(default)]
-    pub(super) seed: u64,
+    pub(crate) seed: u64,
     #[serde(default = "a_millisecond")]
-    pub(super) tick: Length,
-    pub(super) length: Length,
-    pub(super) arbitration: Option<ArbitrationWord>,
-    pub(super) witness: Option<bool>,
+    pub(crate) tick: Length,
+    pub(crate) length: Length,
+    pub(crate) arbitration: Option<Arbitration>,
+    pub(crate) witness: Option<bool>,
     #[serde(default = "one")]
-    pub(super) paths: u8,
+    pub(crate) paths: u8,
     #[serde(default = "a_millisecond")]
-    pub(super) confirm: Length,
-    pub(super) two: Option<TwoSection>,
+    pub(crate) confirm: Length,
+    pub(crate) two: Option<TwoSection>,
     #[serde(default)]
-    pub(super) timing: TimingSection,
+    pub(crate) timing: TimingSection,
     #[serde(default)]
-    pub(super) members: BTreeMap<String, MemberSection>,
+    pub(crate) members: BTreeMap<String, MemberSection>,
     #[serde(default)]
-    pub(super) groups: BTreeMap<String, GroupSection>,
+    pub(crate) groups: BTreeMap<String, GroupSection>,
     #[serde(default)]
-    pub(super) network: WeatherSection,
+    pub(crate) network: Conditions,
     #[serde(default)]
-    pub(super) sending: SendingSection,
-    pub(super) chaos: Option<ChaosSection>,
+    pub(crate) sending: Sending,
+    pub(crate) chaos: Option<ChaosSection>,
     #[serde(default)]
-    pub(super) timeline: Vec<Entry>,
+    pub(crate) timeline: Vec<Entry>,
     #[serde(default)]
-    pub(super) expect: Vec<ExpectSection>,
+    pub(crate) expect: Vec<ExpectSection>,
 }
 
 const fn a_millisecond() -> Length {
@@ -54,114 +57,100 @@ const fn one() -> u8 {
     1
 }
 
+impl Default for ScenarioFile {
+    fn default() -> Self {
+        Self {
+            title: String::new(),
+            about: String::new(),
+            slow: false,
+            seed: 0,
+            tick: a_millisecond(),
+            length: Length::default(),
+            arbitration: None,
+            witness: None,
+            paths: one(),
+            confirm: a_millisecond(),
+            two: None,
+            timing: TimingSection::default(),
+            members: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            network: Conditions::default(),
+            sending: Sending::default(),
+            chaos: None,
+            timeline: Vec::new(),
+            expect: Vec::new(),
+        }
+    }
+}
+
 /// `[two]`: two holders are expected.
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct TwoSection {
-    pub(super) at_most: Length,
-    pub(super) because: String,
+pub(crate) struct TwoSection {
+    pub(crate) at_most: Length,
+    pub(crate) because: String,
 }
 
 /// `[members.NAME]`
-#[derive(Clone, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct MemberSection {
+pub(crate) struct MemberSection {
     #[serde(default)]
-    pub(super) witness: bool,
+    pub(crate) witness: bool,
     #[serde(default)]
-    pub(super) off: bool,
+    pub(crate) off: bool,
     #[serde(default)]
-    pub(super) clock_ppm: i32,
-    pub(super) secret: Option<String>,
+    pub(crate) clock_ppm: i32,
+    pub(crate) secret: Option<String>,
     /// This member's file has other floating addresses.
-    pub(super) address: Option<String>,
+    pub(crate) address: Option<String>,
 }
 
 /// `[groups.NAME]`
-#[derive(Clone, Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct GroupSection {
-    pub(super) preferred: Option<String>,
-    #[serde(default)]
-    pub(super) failback: FailbackWord,
-    #[serde(default)]
-    pub(super) failback_delay: Length,
-    #[serde(default)]
-    pub(super) release_when_unhealthy: bool,
-}
-
-/// `[network]`, or the weather of some links.
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct WeatherSection {
-    pub(super) loss: f64,
-    pub(super) duplicate: f64,
-    pub(super) corrupt: f64,
-    pub(super) delay: Length,
-    pub(super) jitter: Length,
-    pub(super) straggle: f64,
-    pub(super) straggle_by: Length,
+pub(crate) struct GroupSection {
+    pub(crate) preferred: String,
+    pub(crate) failback: Failback,
+    pub(crate) failback_delay: Length,
+    pub(crate) release_when_unhealthy: bool,
 }
 
-impl From<WeatherSection> for Weather {
-    fn from(w: WeatherSection) -> Self {
+impl Default for GroupSection {
+    fn default() -> Self {
         Self {
-            passes: Passes::All,
-            loss: w.loss,
-            duplicate: w.duplicate,
-            corrupt: w.corrupt,
-            delay: w.delay.0,
-            jitter: w.jitter.0,
-            straggle: w.straggle,
-            straggle_by: w.straggle_by.0,
+            preferred: "lb0".to_owned(),
+            failback: Failback::Auto,
+            failback_delay: Length::default(),
+            release_when_unhealthy: false,
         }
     }
 }
 
-impl WeatherSection {
-    /// The chance that is none, by key.
-    pub(super) fn impossible(&self) -> Option<(&'static str, f64)> {
-        let all = [
-            ("loss", self.loss),
-            ("duplicate", self.duplicate),
-            ("corrupt", self.corrupt),
-            ("straggle", self.straggle),
-        ];
-        let wrong = |(_, chance): &(&str, f64)| !(0.0..=100.0).contains(chance);
-        all.into_iter().find(wrong)
-    }
-}
-
-/// `[sending]`
-#[derive(Clone, Copy, Debug, Default, Deserialize)]
+/// `[sending]`: how kernels send to their neighbours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
-pub(super) struct SendingSection {
-    pub(super) forgets: Option<Length>,
-    pub(super) one_buffer: bool,
-}
-
-impl From<SendingSection> for Sending {
-    fn from(s: SendingSection) -> Self {
-        Self {
-            forgets: s.forgets.map(|f| f.0),
-            one_buffer: s.one_buffer,
-        }
-    }
+pub struct Sending {
+    /// This long after a neighbour was last heard, its hardware address is asked for again. `None`: never,
+    /// for the daemon keeps the address of one that it has heard.
+    pub forgets: Option<Length>,
+    /// What waits for any neighbour fills one buffer for all, and not one for each path to each member.
+    pub one_buffer: bool,
 }
 
 /// `[chaos]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ChaosSection {
-    pub(super) from: Length,
-    pub(super) until: Length,
-    pub(super) every: Length,
-    pub(super) lasts: Length,
-    pub(super) does: Vec<Mischief>,
+pub(crate) struct ChaosSection {
+    pub(crate) from: Length,
+    pub(crate) until: Length,
+    pub(crate) every: Length,
+    pub(crate) lasts: Length,
+    pub(crate) does: Vec<Mischief>,
 }
 
 /// What the chaos monkey can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Mischief {
     /// `SIGTERM`, and later a start.
@@ -188,151 +177,156 @@ pub enum Mischief {
     Switch,
 }
 
-/// `[[timeline]]`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Entry {
-    pub(super) at: Length,
-    pub(super) every: Option<Length>,
-    pub(super) until: Option<Length>,
-    pub(super) path: Option<u8>,
-    pub(super) after_effects: Option<u32>,
-    pub(super) start: Option<String>,
-    pub(super) stop: Option<String>,
-    pub(super) kill: Option<String>,
-    pub(super) pause: Option<String>,
-    pub(super) suspend: Option<String>,
-    pub(super) freeze: Option<String>,
-    pub(super) resume: Option<String>,
-    pub(super) power_off: Option<String>,
-    pub(super) cut: Option<String>,
-    pub(super) cut_frames: Option<String>,
-    pub(super) keep: Option<String>,
-    pub(super) heal: Option<String>,
-    pub(super) weather: Option<String>,
-    pub(super) becomes: Option<WeatherSection>,
-    pub(super) replay: Option<Replay>,
-    pub(super) drift: Option<Drift>,
-    pub(super) clock_step: Option<ClockStep>,
-    pub(super) kernel: Option<KernelSays>,
-    pub(super) own_address: Option<OwnAddress>,
-    pub(super) edit: Option<Edit>,
-    pub(super) eligible: Option<Flag>,
-    pub(super) healthy: Option<Flag>,
-    pub(super) claim: Option<String>,
-    pub(super) secrets: Option<Secrets>,
-    pub(super) command: Option<Command>,
+/// `[[timeline]]`: when, and one fault.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub(crate) struct Entry {
+    /// When.
+    pub(crate) at: Length,
+    /// And again, this often.
+    pub(crate) every: Option<Length>,
+    /// Until then.
+    pub(crate) until: Option<Length>,
+    /// What is done.
+    #[serde(flatten)]
+    pub(crate) fault: Fault,
 }
 
-/// `replay = { on = "lb0 -> lb1", last = "2s", every = "1ms" }`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Replay {
-    pub(super) on: String,
-    pub(super) last: Length,
-    pub(super) every: Length,
+impl<'de> Deserialize<'de> for Entry {
+    /// By hand, so that an error says the line of its key.
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = Entry;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("`at`, and one thing to do")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entry, A::Error> {
+                let [mut at, mut every, mut until] = [None; 3];
+                let mut fault = None;
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "at" => at = Some(map.next_value()?),
+                        "every" => every = Some(map.next_value()?),
+                        "until" => until = Some(map.next_value()?),
+                        key => {
+                            let second = fault.is_some();
+                            fault = Some(map.next_value_seed(Keyed { key, second })?);
+                        }
+                    }
+                }
+                let nothing = "nothing is done here; write what, such as cut = \"lb0 <-> lb1\"";
+                Ok(Entry {
+                    at: at.ok_or_else(|| de::Error::missing_field("at"))?,
+                    every,
+                    until,
+                    fault: fault.ok_or_else(|| de::Error::custom(nothing))?,
+                })
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
 }
 
-/// `drift = { of = "lb0", ppm = 1000 }`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Drift {
-    pub(super) of: String,
-    pub(super) ppm: i32,
+/// A fault whose key has been read; its value is next.
+struct Keyed<'a> {
+    key: &'a str,
+    second: bool,
 }
 
-/// `clock_step = { of = "lb0", by = "1s" }`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct ClockStep {
-    pub(super) of: String,
-    pub(super) by: Length,
+impl<'de> DeserializeSeed<'de> for Keyed<'_> {
+    type Value = Fault;
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<Fault, D::Error> {
+        if self.second {
+            let what = "a second thing is done here; write one [[timeline]] for each";
+            return Err(de::Error::custom(what));
+        }
+        Fault::deserialize(Variant {
+            key: self.key,
+            value,
+        })
+    }
 }
 
-/// `kernel = { of = "lb0", refuses = ["hold"] }`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct KernelSays {
-    pub(super) of: String,
-    pub(super) refuses: Vec<Refusable>,
+/// The key and the value of an enum that is written as one field among others.
+struct Variant<'a, D> {
+    key: &'a str,
+    value: D,
 }
 
-/// What a kernel can refuse.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(super) enum Refusable {
-    Hold,
-    Release,
+impl<'de, D: Deserializer<'de>> Deserializer<'de> for Variant<'_, D> {
+    type Error = D::Error;
+
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, D::Error> {
+        visitor.visit_enum(self)
+    }
+
+    forward_to_deserialize_any! {
+        bool i8 i16 i32 i64 i128 u8 u16 u32 u64 u128 f32 f64 char str string bytes byte_buf option unit
+        unit_struct newtype_struct seq tuple tuple_struct map struct enum identifier ignored_any
+    }
 }
 
-/// `own_address = { of = "lb0", is = false }`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct OwnAddress {
-    pub(super) of: String,
-    pub(super) is: bool,
+impl<'de, D: Deserializer<'de>> EnumAccess<'de> for Variant<'_, D> {
+    type Error = D::Error;
+    type Variant = Self;
+
+    fn variant_seed<V: DeserializeSeed<'de>>(self, seed: V) -> Result<(V::Value, Self), D::Error> {
+        let key = seed.deserialize(StrDeserializer::new(self.key))?;
+        Ok((key, self))
+    }
 }
 
-/// `edit = { of = "lb1", failback_delay = "5s" }`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Edit {
-    pub(super) of: String,
-    pub(super) failback_delay: Option<Length>,
-    pub(super) interval: Option<Length>,
-    pub(super) address: Option<String>,
-}
+impl<'de, D: Deserializer<'de>> VariantAccess<'de> for Variant<'_, D> {
+    type Error = D::Error;
 
-/// `healthy = { on = "lb0", is = false }`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Flag {
-    pub(super) on: String,
-    pub(super) group: Option<String>,
-    pub(super) is: bool,
-}
+    fn unit_variant(self) -> Result<(), D::Error> {
+        Deserialize::deserialize(self.value)
+    }
 
-/// `secrets = { of = "lb0", are = ["new", "old"] }`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Secrets {
-    pub(super) of: String,
-    pub(super) are: Vec<String>,
-}
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, seed: T) -> Result<T::Value, D::Error> {
+        seed.deserialize(self.value)
+    }
 
-/// `command = { to = "lb0", say = "switch" }`
-#[derive(Clone, Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Command {
-    pub(super) to: String,
-    pub(super) say: Order,
-    pub(super) group: Option<String>,
+    fn tuple_variant<V: Visitor<'de>>(self, len: usize, v: V) -> Result<V::Value, D::Error> {
+        self.value.deserialize_tuple(len, v)
+    }
+
+    fn struct_variant<V: Visitor<'de>>(
+        self,
+        fields: &'static [&'static str],
+        v: V,
+    ) -> Result<V::Value, D::Error> {
+        self.value.deserialize_struct("Fault", fields, v)
+    }
 }
 
 /// `[[expect]]`
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct ExpectSection {
-    pub(super) at: Option<Length>,
-    pub(super) within: Option<Length>,
-    pub(super) from: Option<Length>,
-    pub(super) until: Option<Length>,
-    pub(super) group: Option<String>,
-    pub(super) member: Option<String>,
-    pub(super) holder: Option<String>,
-    pub(super) neighbours: Option<String>,
-    pub(super) no_role_change: Option<bool>,
-    pub(super) dark_at_most: Option<Length>,
-    pub(super) served_percent: Option<f64>,
-    pub(super) reports: Option<String>,
-    pub(super) never_reports: Option<String>,
-    pub(super) announces: Option<bool>,
-    pub(super) count: Option<Counted>,
-    pub(super) at_least: Option<u64>,
+pub(crate) struct ExpectSection {
+    pub(crate) at: Option<Length>,
+    pub(crate) within: Option<Length>,
+    pub(crate) from: Option<Length>,
+    pub(crate) until: Option<Length>,
+    pub(crate) group: Option<String>,
+    pub(crate) member: Option<String>,
+    pub(crate) holder: Option<String>,
+    pub(crate) neighbours: Option<String>,
+    pub(crate) no_role_change: Option<bool>,
+    pub(crate) dark_at_most: Option<Length>,
+    pub(crate) served_percent: Option<f64>,
+    pub(crate) reports: Option<String>,
+    pub(crate) never_reports: Option<String>,
+    pub(crate) announces: Option<bool>,
+    pub(crate) count: Option<Counted>,
+    pub(crate) at_least: Option<u64>,
 }
 
 /// What is counted in a run.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Counted {
     /// Datagrams handed to the network.

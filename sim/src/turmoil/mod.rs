@@ -20,7 +20,7 @@ pub mod chaos;
 pub mod clock;
 pub mod command;
 pub mod dice;
-mod file;
+pub(crate) mod file;
 pub mod plan;
 pub mod record;
 pub mod run;

@@ -1,6 +1,7 @@
 //! What is fixed in a run: the cluster, the seed, and what is done to it when.
 
-use onehold::control::Order;
+pub use super::file::Sending;
+use crate::fault::{self, Conditions, Edit, Fault, Links};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Config, Spec};
 use onehold_core::time::Span;
@@ -19,7 +20,7 @@ pub struct Plan {
     /// How many paths there are between any two members.
     pub paths: u8,
     /// Every link at the beginning.
-    pub weather: Weather,
+    pub conditions: Conditions,
     /// How kernels send to their neighbours.
     pub sending: Sending,
     /// How long a kernel takes to carry out a release.
@@ -27,7 +28,7 @@ pub struct Plan {
     /// Every turn of every node is recorded, too.
     pub traced: bool,
     /// What happens when; in the order of time.
-    pub timeline: Vec<(Span, Change)>,
+    pub timeline: Vec<(Span, Fault)>,
 }
 
 /// One member at the beginning.
@@ -43,146 +44,13 @@ pub struct MemberPlan {
     pub ppm: i32,
 }
 
-/// How kernels send to their neighbours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sending {
-    /// So long after a neighbour was last heard, its hardware address is asked for again. `None`: never, for
-    /// the daemon keeps the address of one that it has heard.
-    pub forgets: Option<Span>,
-    /// What waits for any neighbour fills one buffer for all, and not one for each path to each member.
-    pub one_buffer: bool,
-}
-
-/// What of all that is sent passes one direction of a link.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Passes {
-    /// All of it.
-    #[default]
-    All,
-    /// No datagram, as where a firewall drops them.
-    NoDatagram,
-    /// No frame, so no answer to who has an address either.
-    NoFrame,
-    /// Nothing now: it waits, and arrives when the link heals.
-    Later,
-}
-
-/// What one direction of a link does to each datagram. Chances are in percent.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Weather {
-    /// What passes.
-    pub passes: Passes,
-    /// It is lost.
-    pub loss: f64,
-    /// A second copy arrives, too.
-    pub duplicate: f64,
-    /// One bit of it is flipped.
-    pub corrupt: f64,
-    /// It takes so much longer than the least: up to a tick.
-    pub delay: Span,
-    /// And up to so much more; so later ones overtake it.
-    pub jitter: Span,
-    /// It is kept back.
-    pub straggle: f64,
-    /// For up to so long.
-    pub straggle_by: Span,
-}
-
-/// Directions of links, on one path or all.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Links {
-    /// As it was written, such as `lb0 -> lb1`.
-    pub text: String,
-    /// From whom to whom.
-    pub pairs: Vec<(MemberId, MemberId)>,
-    /// Only this path.
-    pub path: Option<u8>,
-}
-
-/// How far a process gets before it is killed or paused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Moment {
-    /// No further: between two turns.
-    Now,
-    /// After so many more effects, which may be in the middle of a turn.
-    After(u32),
-}
-
-/// Something that is done to the world.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Change {
-    /// The links' weather from now on; a cut stays as it is.
-    Weather(Links, Weather),
-    /// No datagram passes there from now on.
-    Cut(Links),
-    /// No frame passes there from now on.
-    CutFrames(Links),
-    /// What is sent there from now on waits until it heals.
-    Keep(Links),
-    /// Everything is as at the beginning there.
-    Heal(Links),
-    /// What was sent there in the last so much time is sent again, a datagram each so often.
-    Replay(Links, Span, Span),
-    /// The machine is switched on, if it is off, and the process started.
-    Start(MemberId),
-    /// `SIGTERM`: hand over, let go, end.
-    Stop(MemberId),
-    /// `kill -9`.
-    Kill(MemberId, Moment),
-    /// The process is not run; its kernel is.
-    Pause(MemberId, Moment),
-    /// The machine is not run; its clock goes on.
-    Suspend(MemberId),
-    /// The machine is not run, and its clock stands still.
-    Freeze(MemberId),
-    /// Whatever is not run goes on.
-    Resume(MemberId),
-    /// The machine is off: process, kernel and clock are gone.
-    PowerOff(MemberId),
-    /// The clock is fast by so many parts in a million from now on.
-    Drift(MemberId, i32),
-    /// The clock is stepped ahead.
-    ClockStep(MemberId, Span),
-    /// The kernel refuses every hold, and every release, or takes them again.
-    Refuse {
-        /// Whose.
-        of: MemberId,
-        /// Every hold.
-        holds: bool,
-        /// Every release.
-        releases: bool,
-    },
-    /// The member's own address is on its machine, or not.
-    OwnAddress(MemberId, bool),
-    /// The member's file is another one, from its next start.
-    Edit(MemberId, Box<Edited>),
-    /// The kernel can serve the group, or not.
-    Eligible(MemberId, GroupId, bool),
-    /// The service behind the group is healthy, or not.
-    Healthy(MemberId, GroupId, bool),
-    /// Somebody else claims an address of the group on the network of this member.
-    Claim(MemberId, GroupId),
-    /// The file with this member's secrets is read again: it seals with the first, accepts all.
-    Secrets(MemberId, Vec<String>),
-    /// The operator speaks; of one group, or of all.
-    Operator(MemberId, Order, Option<GroupId>),
-}
-
-/// A member's file as somebody left it.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Edited {
-    /// What it says now, proved.
-    pub config: Config,
-    /// Where it differs from before, for people.
-    pub says: String,
-}
-
 impl Plan {
     /// Somebody edits the member's file while this runs.
     #[must_use]
     pub fn edits(&self, member: MemberId) -> bool {
+        let of = self.name(member);
         let edits =
-            |(_, change): &(Span, Change)| matches!(change, Change::Edit(m, _) if *m == member);
+            |(_, fault): &(Span, Fault)| matches!(fault, Fault::Edit(edit) if edit.of == of);
         self.timeline.iter().any(edits)
     }
 
@@ -204,6 +72,76 @@ impl Plan {
             .map_or("?", |g| g.name.as_str())
     }
 
+    /// The cluster, from anybody's seat.
+    ///
+    /// # Panics
+    /// If there is no member.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.members[0].config
+    }
+
+    /// The member that a fault names.
+    ///
+    /// # Panics
+    /// If there is none of that name: whoever makes a plan names only members that there are.
+    #[must_use]
+    pub fn id(&self, name: &str) -> MemberId {
+        fault::member(name, self.config()).expect("a plan names members that there are")
+    }
+
+    /// The group of a name; without one, the first.
+    ///
+    /// # Errors
+    /// Says which there are.
+    pub fn group(&self, name: Option<&str>) -> Result<GroupId, String> {
+        let Some(name) = name else {
+            return Ok(GroupId(0));
+        };
+        let ids = || (0u8..).take(self.groups()).map(GroupId);
+        let found = ids().find(|g| self.group_name(*g) == name);
+        found.ok_or_else(|| {
+            let all: Vec<&str> = ids().map(|g| self.group_name(g)).collect();
+            format!("there is no group `{name}`; there are {}", all.join(", "))
+        })
+    }
+
+    /// Directions of links, path by path.
+    ///
+    /// # Errors
+    /// If there are no such members or no such path.
+    pub fn links(&self, links: &Links) -> Result<Vec<(u8, MemberId, MemberId)>, String> {
+        let pairs = links.pairs(self.config())?;
+        if links.path.is_some_and(|path| path >= self.paths) {
+            let paths = self.paths;
+            return Err(format!("paths are counted from 0, and `paths` is {paths}"));
+        }
+        let meant = (0..self.paths).filter(|path| links.path.is_none_or(|p| p == *path));
+        let each = meant.flat_map(|path| pairs.iter().map(move |(from, to)| (path, *from, *to)));
+        Ok(each.collect())
+    }
+
+    /// A member's configuration by its edited file.
+    ///
+    /// # Errors
+    /// Why the file can't be.
+    pub fn edited(&self, edit: &Edit) -> Result<Config, String> {
+        let of = fault::member(&edit.of, self.config())?;
+        let mut spec = self.members[usize::from(of.0)].spec.clone();
+        if let Some(delay) = edit.failback_delay {
+            spec.groups
+                .iter_mut()
+                .for_each(|g| g.failback_delay = delay.0);
+        }
+        if let Some(interval) = edit.interval {
+            spec.timing.interval = interval.0;
+        }
+        if let Some(address) = &edit.address {
+            put_address(&mut spec, address)?;
+        }
+        spec.prove(&edit.of).map_err(|e| e.to_string())
+    }
+
     /// How many groups there are.
     #[must_use]
     pub fn groups(&self) -> usize {
@@ -216,63 +154,13 @@ impl Plan {
     }
 }
 
-impl Links {
-    /// Reads `lb0 -> lb1`, `lb0 <-> lb1`; `*` stands for all others.
-    ///
-    /// # Errors
-    /// What is wrong, and what would be right.
-    pub fn parse(text: &str, plan: &Plan, path: Option<u8>) -> Result<Self, String> {
-        let (from, to, both) = match (text.split_once("<->"), text.split_once("->")) {
-            (Some((a, b)), _) => (a, b, true),
-            (None, Some((a, b))) => (a, b, false),
-            (None, None) => {
-                return Err(format!(
-                    "`{text}` is no link; write \"lb0 -> lb1\" for one direction, \"lb0 <-> lb1\" for \
-                     both, with * for all others"
-                ));
-            }
-        };
-        let of = |name: &str| match name.trim() {
-            "*" => Ok(plan.ids().collect()),
-            name => member(name, plan).map(|id| vec![id]),
-        };
-        let (from, to): (Vec<MemberId>, Vec<MemberId>) = (of(from)?, of(to)?);
-        let mut pairs = Vec::new();
-        for a in &from {
-            for b in &to {
-                pairs.push((*a, *b));
-                pairs.extend(both.then_some((*b, *a)));
-            }
-        }
-        pairs.retain(|(a, b)| a != b);
-        pairs.sort_unstable();
-        pairs.dedup();
-        if pairs.is_empty() {
-            return Err(format!(
-                "`{text}` links a member with itself; name two, or one and *"
-            ));
-        }
-        let text = text.to_owned();
-        Ok(Self { text, pairs, path })
-    }
-}
-
-impl Links {
-    /// Every direction, path by path, of so many paths.
-    pub fn each(&self, paths: u8) -> impl Iterator<Item = (u8, MemberId, MemberId)> {
-        let meant = (0..paths).filter(|path| self.path.is_none_or(|p| p == *path));
-        meant.flat_map(|path| self.pairs.iter().map(move |(from, to)| (path, *from, *to)))
-    }
-}
-
-/// The member with a name.
+/// Makes this the first floating address.
 ///
 /// # Errors
-/// Says which there are.
-pub fn member(name: &str, plan: &Plan) -> Result<MemberId, String> {
-    let found = plan.ids().find(|id| plan.name(*id) == name);
-    found.ok_or_else(|| {
-        let all: Vec<&str> = plan.ids().map(|id| plan.name(id)).collect();
-        format!("there is no member `{name}`; there are {}", all.join(", "))
-    })
+/// If it is none.
+pub(super) fn put_address(spec: &mut Spec, address: &str) -> Result<(), String> {
+    let what = "is not an IP address; write one such as \"10.0.0.60\"";
+    let parsed = address.parse();
+    spec.groups[0].addresses[0].address = parsed.map_err(|_| format!("`{address}` {what}"))?;
+    Ok(())
 }

@@ -1,6 +1,7 @@
 //! What happened in a run, record by record. Nothing else comes out of a run.
 
-use super::plan::{Change, Links, Moment, Plan, Weather};
+use super::plan::Plan;
+use crate::fault::Fault;
 use onehold::control::{Order, Reply};
 use onehold::telemetry;
 use onehold::trace::Line;
@@ -23,8 +24,8 @@ pub struct Record {
 /// What happened.
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// The plan changed something.
-    Changed(Change),
+    /// The plan did something to the world.
+    Inflicted(Fault),
     /// A process began its nth life.
     Began(u32),
     /// A process died, in the middle of a turn or not.
@@ -120,7 +121,7 @@ impl Record {
             .and_then(|m| plan.members.get(usize::from(m.0)))
             .map(|m| &m.config);
         Some(match &self.what {
-            What::Changed(change) => format!("! {}", change.text(plan)),
+            What::Inflicted(fault) => format!("! {fault}"),
             What::Began(1) => "starts".to_owned(),
             What::Began(life) => format!("starts, life {life}"),
             What::Died => "its process is dead".to_owned(),
@@ -192,113 +193,5 @@ impl By {
             Self::Scrub => "a new life scrubbed it (R-9)",
             Self::Machine => "the machine is not run",
         }
-    }
-}
-
-impl Change {
-    /// For people.
-    #[must_use]
-    pub fn text(&self, plan: &Plan) -> String {
-        let name = |m: &MemberId| plan.name(*m);
-        let moment = |m: &Moment| match m {
-            Moment::Now => String::new(),
-            Moment::After(n) => format!(" after {n} more effects"),
-        };
-        let path = |l: &Links| match l.path {
-            Some(path) => format!("{} (path {path})", l.text),
-            None => l.text.clone(),
-        };
-        match self {
-            Self::Weather(links, weather) => format!("{}: {}", path(links), weather.text()),
-            Self::Cut(links) => format!("cut {}", path(links)),
-            Self::CutFrames(links) => format!("cut all frames {}", path(links)),
-            Self::Keep(links) => format!("keep what is sent {}", path(links)),
-            Self::Heal(links) => format!("heal {}", path(links)),
-            Self::Replay(links, back, every) => {
-                format!(
-                    "replay the last {back} of {}, one each {every}",
-                    path(links)
-                )
-            }
-            Self::Start(m) => format!("start {}", name(m)),
-            Self::Stop(m) => format!("stop {}", name(m)),
-            Self::Kill(m, at) => format!("kill -9 {}{}", name(m), moment(at)),
-            Self::Pause(m, at) => format!("pause {}{}", name(m), moment(at)),
-            Self::Suspend(m) => format!("suspend machine {}; its clock goes on", name(m)),
-            Self::Freeze(m) => format!("freeze machine {} and its clock", name(m)),
-            Self::Resume(m) => format!("resume {}", name(m)),
-            Self::PowerOff(m) => format!("power off {}", name(m)),
-            Self::Drift(m, ppm) => format!("clock of {}: {ppm:+} ppm", name(m)),
-            Self::ClockStep(m, by) => format!("clock of {} stepped ahead by {by}", name(m)),
-            Self::Refuse {
-                of,
-                holds,
-                releases,
-            } => {
-                let what = match (holds, releases) {
-                    (true, true) => "refuses holds and releases",
-                    (true, false) => "refuses holds",
-                    (false, true) => "refuses releases",
-                    (false, false) => "refuses nothing any more",
-                };
-                format!("kernel of {} {what}", name(of))
-            }
-            Self::OwnAddress(m, there) => {
-                let is = if *there { "is there" } else { "is gone" };
-                format!("the own address of {} {is}", name(m))
-            }
-            Self::Edit(m, file) => format!("the file of {} {}", name(m), file.says),
-            Self::Eligible(m, g, ok) => {
-                let not = if *ok { "can" } else { "can't" };
-                format!("kernel of {} {not} serve {}", name(m), plan.group_name(*g))
-            }
-            Self::Healthy(m, g, ok) => {
-                let how = if *ok { "healthy" } else { "unhealthy" };
-                format!("service {} on {}: {how}", plan.group_name(*g), name(m))
-            }
-            Self::Claim(m, g) => {
-                let group = plan.group_name(*g);
-                format!(
-                    "somebody claims an address of {group} on the network of {}",
-                    name(m)
-                )
-            }
-            Self::Secrets(m, all) => format!("{} reads secrets {}", name(m), all.join(", ")),
-            Self::Operator(m, order, _) => format!("{} {}", order_text(*order), name(m)),
-        }
-    }
-}
-
-/// An order as an operator types it.
-const fn order_text(order: Order) -> &'static str {
-    match order {
-        Order::Switch => "switch",
-        Order::Standby => "standby",
-        Order::Resume => "resume",
-        Order::PresumeDead => "presume-dead",
-    }
-}
-
-impl Weather {
-    fn text(&self) -> String {
-        let percent = [
-            (self.loss, "lost"),
-            (self.duplicate, "doubled"),
-            (self.corrupt, "corrupted"),
-            (self.straggle, "kept back"),
-        ];
-        let mut all: Vec<String> = (percent.iter())
-            .filter(|(chance, _)| *chance > 0.0)
-            .map(|(chance, what)| format!("{chance} % {what}"))
-            .collect();
-        for (span, what) in [(self.delay, "delay"), (self.jitter, "jitter")] {
-            if span.as_nanos() > 0 {
-                all.push(format!("{what} {span}"));
-            }
-        }
-        if all.is_empty() {
-            all.push("fair".to_owned());
-        }
-        all.join(", ")
     }
 }

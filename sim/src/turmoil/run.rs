@@ -1,9 +1,10 @@
 //! A run, step by step.
 
-use super::plan::{Change, Plan};
+use super::plan::Plan;
 use super::record::Record;
 use super::shell::live;
 use super::world::{Process, World};
+use crate::fault::Fault;
 use onehold_core::time::Span;
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -70,9 +71,12 @@ impl Run {
     }
 
     /// Does something to the world, now, that the plan does not have.
-    pub fn change(&mut self, change: &Change) {
+    ///
+    /// # Panics
+    /// If it names a member or a group that the plan does not have.
+    pub fn inflict(&mut self, fault: &Fault) {
         let now = self.now().as_nanos();
-        self.world.borrow_mut().change(now, change);
+        self.world.borrow_mut().inflict(now, fault);
         self.tend();
     }
 
@@ -84,8 +88,8 @@ impl Run {
     pub fn step(&mut self) -> Result<Vec<Record>, String> {
         let plan = Rc::clone(&self.plan);
         let now = self.now;
-        while let Some((_, change)) = plan.timeline.get(self.done).filter(|(at, _)| *at <= now) {
-            self.change(change);
+        while let Some((_, fault)) = plan.timeline.get(self.done).filter(|(at, _)| *at <= now) {
+            self.inflict(fault);
             self.done += 1;
         }
         let awake = self.world.borrow_mut().before_step(self.now.as_nanos());

@@ -1,13 +1,12 @@
 //! A scenario: a plan, and what is expected of its run. Read from a file; see docs/src/simulator.md.
 
 use super::chaos;
-use super::file::{
-    Counted, Edit, Entry, ExpectSection, GroupSection, MemberSection, Refusable, ScenarioFile,
-};
-use super::plan::{Change, Edited, Links, MemberPlan, Moment, Plan, member};
-use onehold::config_file::{ArbitrationWord, FailbackWord, FileError, Source};
+use super::file::{Counted, Entry, ExpectSection, GroupSection, MemberSection, ScenarioFile};
+use super::plan::{MemberPlan, Plan, put_address};
+use crate::fault::{self, Conditions, Fault};
+use onehold::config_file::{ArbitrationWord, FileError, Source};
 use onehold_core::advert::{GroupId, MemberId};
-use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
+use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
 use onehold_core::time::Span;
 use std::path::Path;
 
@@ -108,22 +107,23 @@ impl Reader<'_> {
         if !(1..=4).contains(&file.paths) {
             return Err(self.wrong("paths", "must be 1 to 4"));
         }
-        self.check_weather("network", file.network.impossible())?;
+        self.check_conditions("network", &file.network)?;
         let mut plan = Plan {
             seed: file.seed,
             tick: file.tick.0,
             length: file.length.0,
             members: self.members(&file)?,
             paths: file.paths,
-            weather: file.network.into(),
-            sending: file.sending.into(),
+            conditions: file.network,
+            sending: file.sending,
             confirm_after: file.confirm.0,
             traced: false,
             timeline: Vec::new(),
         };
         let off = |id: &MemberId| file.members.get(plan.name(*id)).is_some_and(|m| m.off);
-        let start = plan.ids().filter(|id| !off(id)).map(Change::Start);
-        let mut timeline: Vec<(Span, Change)> = start.map(|c| (Span::ZERO, c)).collect();
+        let on = plan.ids().filter(|id| !off(id));
+        let start = on.map(|id| Fault::Start(plan.name(id).to_owned()));
+        let mut timeline: Vec<(Span, Fault)> = start.map(|c| (Span::ZERO, c)).collect();
         for (n, entry) in file.timeline.iter().enumerate() {
             self.entry(&plan, &format!("timeline.{n}"), entry, &mut timeline)?;
         }
@@ -169,8 +169,8 @@ impl Reader<'_> {
         self.source.error(key, what)
     }
 
-    fn check_weather(&self, key: &str, wrong: Option<(&str, f64)>) -> Result<(), FileError> {
-        match wrong {
+    fn check_conditions(&self, key: &str, conditions: &Conditions) -> Result<(), FileError> {
+        match conditions.impossible() {
             None => Ok(()),
             Some((of, chance)) => {
                 let key = format!("{key}.{of}");
@@ -182,7 +182,7 @@ impl Reader<'_> {
     /// Every member's seat. There are lb0 and lb1 always, and w where there is no other witness and
     /// neither `arbitration` nor `witness` says otherwise.
     fn members(&self, file: &ScenarioFile) -> Result<Vec<MemberPlan>, FileError> {
-        let alone = file.arbitration == Some(ArbitrationWord::Survivor);
+        let alone = file.arbitration == Some(Arbitration::Survivor);
         let mut sections = file.members.clone();
         for name in ["lb0", "lb1"] {
             sections.entry(name.to_owned()).or_default();
@@ -207,17 +207,14 @@ impl Reader<'_> {
             groups: (groups.iter().enumerate())
                 .map(|(n, (name, g))| group(n, name, g))
                 .collect(),
-            arbitration: if alone {
-                Arbitration::Survivor
-            } else {
-                Arbitration::Majority
-            },
-            timing: file.timing.spec(file.arbitration),
+            arbitration: file.arbitration.unwrap_or(Arbitration::Majority),
+            timing: (file.timing).spec(alone.then_some(ArbitrationWord::Survivor)),
         };
         let seat = |(name, m): (&String, &MemberSection)| {
             let mut spec = spec.clone();
             if let Some(address) = &m.address {
-                self.put_address(&mut spec, &format!("members.{name}.address"), address)?;
+                let key = format!("members.{name}.address");
+                put_address(&mut spec, address).map_err(|what| self.wrong(&key, what))?;
             }
             let config = spec.prove(name).map_err(|e| match e {
                 SpecError::Key { key, problem } => self.wrong(&key, problem),
@@ -238,9 +235,9 @@ impl Reader<'_> {
         plan: &Plan,
         key: &str,
         entry: &Entry,
-        timeline: &mut Vec<(Span, Change)>,
+        timeline: &mut Vec<(Span, Fault)>,
     ) -> Result<(), FileError> {
-        let change = self.change(plan, key, entry)?;
+        let fault = self.fault(plan, key, &entry.fault)?;
         let (first, every, until) = match (entry.every, entry.until) {
             (None, None) => (entry.at.0, Span::from_millis(1), entry.at.0),
             (Some(every), Some(until)) if every.0 > Span::ZERO => (entry.at.0, every.0, until.0),
@@ -260,184 +257,46 @@ impl Reader<'_> {
         }
         for n in 0..=times {
             let at = first.plus(every.times(n));
-            timeline.push((at, change.clone()));
+            timeline.push((at, fault.clone()));
         }
         Ok(())
     }
 
     /// What one entry does: exactly one of its keys says so.
-    fn change(&self, plan: &Plan, key: &str, e: &Entry) -> Result<Change, FileError> {
-        let at = |k: &str| format!("{key}.{k}");
-        let id = |k: &str, name: &str| member(name, plan).map_err(|w| self.wrong(&at(k), w));
-        let on = |k: &str, text: &str| {
-            let path = e.path.filter(|p| *p < plan.paths);
-            if path != e.path {
-                let what = format!("they are counted from 0, and `paths` is {}", plan.paths);
-                return Err(self.wrong(&at("path"), what));
-            }
-            Links::parse(text, plan, path).map_err(|what| self.wrong(&at(k), what))
-        };
-        let moment = e.after_effects.map_or(Moment::Now, Moment::After);
-        let mut all = Vec::new();
-        type Simple<'a> = (&'a str, &'a Option<String>, &'a dyn Fn(MemberId) -> Change);
-        let simple: [Simple<'_>; 9] = [
-            ("start", &e.start, &Change::Start),
-            ("stop", &e.stop, &Change::Stop),
-            ("kill", &e.kill, &|m| Change::Kill(m, moment)),
-            ("pause", &e.pause, &|m| Change::Pause(m, moment)),
-            ("suspend", &e.suspend, &Change::Suspend),
-            ("freeze", &e.freeze, &Change::Freeze),
-            ("resume", &e.resume, &Change::Resume),
-            ("power_off", &e.power_off, &Change::PowerOff),
-            ("claim", &e.claim, &|m| Change::Claim(m, GroupId(0))),
-        ];
-        for (k, name, change) in simple {
-            if let Some(name) = name {
-                all.push(change(id(k, name)?));
+    /// The fault, if it can be done here; its group is named.
+    fn fault(&self, plan: &Plan, key: &str, written: &Fault) -> Result<Fault, FileError> {
+        let mut fault = written.clone();
+        let key = format!("{key}.{}", fault.key());
+        let wrong = |what: String| self.wrong(&key, what);
+        if let Some(of) = fault.member() {
+            fault::member(of, plan.config()).map_err(wrong)?;
+        }
+        if let Some(links) = fault.links() {
+            plan.links(links).map_err(wrong)?;
+        }
+        let is_order = matches!(fault, Fault::Command { .. });
+        if let Some(group) = fault.group_mut() {
+            let found = plan.group(group.as_deref()).map_err(wrong)?;
+            if !is_order {
+                *group = Some(plan.group_name(found).to_owned());
             }
         }
-        if let Some(text) = &e.cut {
-            all.push(Change::Cut(on("cut", text)?));
-        }
-        if let Some(text) = &e.cut_frames {
-            all.push(Change::CutFrames(on("cut_frames", text)?));
-        }
-        if let Some(text) = &e.keep {
-            all.push(Change::Keep(on("keep", text)?));
-        }
-        if let Some(text) = &e.heal {
-            all.push(Change::Heal(on("heal", text)?));
-        }
-        if let Some(text) = &e.weather {
-            let Some(weather) = e.becomes else {
-                let what = "needs `becomes`, such as becomes = { loss = 20.0 }";
-                return Err(self.wrong(&at("weather"), what));
-            };
-            self.check_weather(&at("becomes"), weather.impossible())?;
-            all.push(Change::Weather(on("weather", text)?, weather.into()));
-        }
-        if let Some(r) = &e.replay {
-            let links = on("replay", &r.on)?;
-            all.push(Change::Replay(links, r.last.0, r.every.0));
-        }
-        if let Some(d) = &e.drift {
-            all.push(Change::Drift(id("drift", &d.of)?, d.ppm));
-        }
-        if let Some(s) = &e.clock_step {
-            all.push(Change::ClockStep(id("clock_step", &s.of)?, s.by.0));
-        }
-        if let Some(k) = &e.kernel {
-            let of = id("kernel", &k.of)?;
-            let refuses = |what| k.refuses.contains(&what);
-            all.push(Change::Refuse {
-                of,
-                holds: refuses(Refusable::Hold),
-                releases: refuses(Refusable::Release),
-            });
-        }
-        if let Some(a) = &e.own_address {
-            all.push(Change::OwnAddress(id("own_address", &a.of)?, a.is));
-        }
-        if let Some(edit) = &e.edit {
-            let of = id("edit", &edit.of)?;
-            all.push(Change::Edit(
-                of,
-                self.edited(plan, of, &at("edit"), edit)?.into(),
-            ));
-        }
-        if let Some(f) = &e.eligible {
-            let group = self.group(plan, &at("eligible"), f.group.as_deref())?;
-            all.push(Change::Eligible(id("eligible", &f.on)?, group, f.is));
-        }
-        if let Some(f) = &e.healthy {
-            let group = self.group(plan, &at("healthy"), f.group.as_deref())?;
-            all.push(Change::Healthy(id("healthy", &f.on)?, group, f.is));
-        }
-        if let Some(s) = &e.secrets {
-            if s.are.is_empty() {
-                return Err(self.wrong(&at("secrets"), "`are` must list at least one secret"));
+        match &fault {
+            Fault::Conditions { are, .. } => self.check_conditions(&format!("{key}.are"), are)?,
+            Fault::Secrets { are, .. } if are.is_empty() => {
+                return Err(wrong("`are` must list at least one secret".to_owned()));
             }
-            all.push(Change::Secrets(id("secrets", &s.of)?, s.are.clone()));
+            Fault::Edit(edit) => drop(plan.edited(edit).map_err(wrong)?),
+            _ => {}
         }
-        if let Some(c) = &e.command {
-            let group = match &c.group {
-                Some(name) => Some(self.group(plan, &at("command"), Some(name))?),
-                None => None,
-            };
-            all.push(Change::Operator(id("command", &c.to)?, c.say, group));
-        }
-        match <[Change; 1]>::try_from(all) {
-            Ok([change]) => Ok(change),
-            Err(all) => {
-                let what = format!(
-                    "{} things are done here; write one [[timeline]] for each, with `at` and one of start, \
-                     stop, kill, pause, suspend, freeze, resume, power_off, cut, cut_frames, keep, heal, \
-                     weather, replay, drift, clock_step, kernel, own_address, edit, eligible, healthy, \
-                     claim, secrets, command",
-                    all.len()
-                );
-                Err(self.wrong(key, what))
-            }
-        }
-    }
-
-    /// The member's file as at the beginning, but for what is said here.
-    fn edited(
-        &self,
-        plan: &Plan,
-        of: MemberId,
-        key: &str,
-        edit: &Edit,
-    ) -> Result<Edited, FileError> {
-        let mut spec = plan.members[usize::from(of.0)].spec.clone();
-        let mut says = Vec::new();
-        if let Some(delay) = edit.failback_delay {
-            says.push(format!("failback_delay = {}", delay.0));
-            for group in &mut spec.groups {
-                group.failback_delay = delay.0;
-            }
-        }
-        if let Some(interval) = edit.interval {
-            says.push(format!("interval = {}", interval.0));
-            spec.timing.interval = interval.0;
-        }
-        if let Some(address) = &edit.address {
-            says.push(format!("address = {address}"));
-            self.put_address(&mut spec, &format!("{key}.address"), address)?;
-        }
-        let config = spec.prove(plan.name(of));
-        let config = config.map_err(|e| self.wrong(key, e))?;
-        let says = match says.as_slice() {
-            [] => "is as it was".to_owned(),
-            all => format!("says {}", all.join(", ")),
-        };
-        Ok(Edited { config, says })
-    }
-
-    fn put_address(&self, spec: &mut Spec, key: &str, address: &str) -> Result<(), FileError> {
-        let what = "is no IP address; write one such as \"10.0.0.60\"";
-        let parsed = address.parse();
-        let parsed = parsed.map_err(|_| self.wrong(key, format!("`{address}` {what}")))?;
-        spec.groups[0].addresses[0].address = parsed;
-        Ok(())
-    }
-
-    fn group(&self, plan: &Plan, key: &str, name: Option<&str>) -> Result<GroupId, FileError> {
-        let ids = || (0u8..).take(plan.groups()).map(GroupId);
-        let Some(name) = name else {
-            return Ok(GroupId(0));
-        };
-        let found = ids().find(|g| plan.group_name(*g) == name);
-        found.ok_or_else(|| {
-            let all: Vec<&str> = ids().map(|g| plan.group_name(g)).collect();
-            let what = format!("there is no group `{name}`; there are {}", all.join(", "));
-            self.wrong(key, what)
-        })
+        Ok(fault)
     }
 
     fn expect(&self, plan: &Plan, key: &str, s: &ExpectSection) -> Result<Expect, FileError> {
         let at = |k: &str| format!("{key}.{k}");
-        let id = |k: &str, name: &str| member(name, plan).map_err(|w| self.wrong(&at(k), w));
+        let id = |k: &str, name: &str| {
+            fault::member(name, plan.config()).map_err(|w| self.wrong(&at(k), w))
+        };
         let who = || match &s.member {
             Some(name) => id("member", name),
             None => Err(self.wrong(key, "needs `member`: whose report or announcement?")),
@@ -494,7 +353,8 @@ impl Reader<'_> {
             );
             return Err(self.wrong(key, what));
         }
-        let group = self.group(plan, &at("group"), s.group.as_deref())?;
+        let group =
+            (plan.group(s.group.as_deref())).map_err(|what| self.wrong(&at("group"), what))?;
         Ok(Expect {
             from,
             until,
@@ -511,11 +371,8 @@ fn group(n: usize, name: &str, g: &GroupSection) -> GroupSpec {
             address: [10, 0, u8::try_from(n).unwrap_or(u8::MAX), 50].into(),
             length: 24,
         }],
-        preferred: g.preferred.clone().unwrap_or_else(|| "lb0".to_owned()),
-        failback: match g.failback {
-            FailbackWord::Auto => Failback::Auto,
-            FailbackWord::Manual => Failback::Manual,
-        },
+        preferred: g.preferred.clone(),
+        failback: g.failback,
         failback_delay: g.failback_delay.0,
         release_when_unhealthy: g.release_when_unhealthy,
     }

@@ -1,9 +1,10 @@
 //! Writes a run down in the format of the daemon's traces, so that the core can be given it again and
 //! people can look at it.
 
-use super::plan::{Change, Moment, Plan};
+use super::plan::Plan;
 use super::record::{Record, What};
 use super::world::{Process, World};
+use crate::liveness::Liveness;
 use onehold::trace::{Header, Line, Recorder, Turn, Writer};
 use onehold_core::advert::MemberId;
 use onehold_core::config::Spec;
@@ -71,20 +72,12 @@ impl<W: Write> RunTrace<W> {
         let member = |id: MemberId| self.plan.name(id).to_owned();
         let of = record.member.filter(|id| ours(&self.plan, *id)).map(member);
         let lines = match (&record.what, of) {
-            (What::Changed(change), _) => {
-                let members: Vec<String> = change.concerns().into_iter().map(member).collect();
-                let text = change.text(&self.plan);
-                let fault = Line::Fault {
-                    time,
-                    text,
-                    members: members.clone(),
-                };
-                let stops = change.stops();
-                let and = members.into_iter().filter_map(move |member| match stops? {
-                    true => Some(Line::Stopped { time, member }),
-                    false => Some(Line::Resumed { time, member }),
-                });
-                [fault].into_iter().chain(and).collect()
+            (What::Inflicted(fault), _) => {
+                // Who is to die is dead once its record says so.
+                let process = fault.leaves().filter(|process| *process != Liveness::Down);
+                let process = process.zip(fault.member());
+                let process = process.map(|(process, of)| process.line(time, of.to_owned()));
+                [fault.line(time)].into_iter().chain(process).collect()
             }
             (What::Traced(line), Some(_)) => vec![(**line).clone()],
             (What::Opened(group) | What::Shut(group, _), Some(member)) => vec![Line::Kernel {
@@ -117,34 +110,4 @@ fn spec(plan: &Plan) -> &Spec {
 
 fn ours(plan: &Plan, id: MemberId) -> bool {
     plan.members[usize::from(id.0)].spec == *spec(plan) && !plan.edits(id)
-}
-
-impl Change {
-    /// The members that it is done to.
-    fn concerns(&self) -> Vec<MemberId> {
-        match self {
-            Self::Weather(links, _)
-            | Self::Cut(links)
-            | Self::CutFrames(links)
-            | Self::Keep(links)
-            | Self::Heal(links)
-            | Self::Replay(links, ..) => {
-                let mut members: Vec<MemberId> =
-                    links.pairs.iter().flat_map(|(a, b)| [*a, *b]).collect();
-                members.sort_unstable();
-                members.dedup();
-                members
-            }
-            other => other.member().into_iter().collect(),
-        }
-    }
-
-    /// It stops a process at once, or lets it go on.
-    const fn stops(&self) -> Option<bool> {
-        match self {
-            Self::Pause(_, Moment::Now) | Self::Suspend(_) | Self::Freeze(_) => Some(true),
-            Self::Resume(_) => Some(false),
-            _ => None,
-        }
-    }
 }

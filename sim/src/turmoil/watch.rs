@@ -3,8 +3,9 @@
 //! It knows nothing but the records: what kernels did, what processes did, and what members said.
 
 use super::file::Counted;
-use super::plan::{Change, Plan};
+use super::plan::Plan;
 use super::record::{Fate, Record, What};
+use crate::fault::{Fault, Flag};
 use crate::properties::{Moment, Property, S1, S2, S3, S4, S5};
 use crate::world::{Adversary, Alive, Events, Facts, Rest, Setup, incarnation};
 use onehold::control::{Order, Reply};
@@ -270,7 +271,7 @@ impl Watch {
                     known.groups[usize::from(group.0)].role = *to;
                 }
             }
-            What::Changed(change) => known.change(change),
+            What::Inflicted(fault) => known.inflict(&plan, fault),
         }
         true
     }
@@ -336,17 +337,21 @@ impl Known {
         }
     }
 
-    fn change(&mut self, change: &Change) {
-        match change {
-            Change::PowerOff(_) => self.die(),
-            Change::Suspend(_) | Change::Freeze(_) if self.process == Alive::Up => {
+    fn inflict(&mut self, plan: &Plan, fault: &Fault) {
+        let group = |flag: &Flag| {
+            let group = plan.group(flag.group.as_deref());
+            usize::from(group.expect("a plan names groups that there are").0)
+        };
+        match fault {
+            Fault::PowerOff(_) => self.die(),
+            Fault::Suspend(_) | Fault::Freeze(_) if self.process == Alive::Up => {
                 self.process = Alive::Stopped;
             }
-            Change::Resume(_) if self.process == Alive::Stopped => self.process = Alive::Up,
-            Change::Stop(_) => self.groups.iter_mut().for_each(|g| g.wanted = false),
-            Change::OwnAddress(_, there) => self.addressed = *there,
-            Change::Eligible(_, group, ok) => self.groups[usize::from(group.0)].eligible = *ok,
-            Change::Healthy(_, group, ok) => self.groups[usize::from(group.0)].healthy = *ok,
+            Fault::Resume(_) if self.process == Alive::Stopped => self.process = Alive::Up,
+            Fault::Stop(_) => self.groups.iter_mut().for_each(|g| g.wanted = false),
+            Fault::OwnAddress { is, .. } => self.addressed = *is,
+            Fault::Eligible(flag) => self.groups[group(flag)].eligible = flag.is,
+            Fault::Healthy(flag) => self.groups[group(flag)].healthy = flag.is,
             _ => {}
         }
     }

@@ -9,8 +9,9 @@ mod network;
 
 use super::clock::Clock;
 use super::dice::Dice;
-use super::plan::{Change, Links, Moment, Passes, Plan, Weather};
+use super::plan::Plan;
 use super::record::{By, Record, What};
+use crate::fault::{self, Conditions, Fault, Links, Refusable};
 use onehold::control::{Asked, Order, Reply, Request};
 use onehold::driver::Happening;
 use onehold::pace::Cooldown;
@@ -71,8 +72,7 @@ pub(super) struct Member {
     addressed: bool,
     secrets: Vec<String>,
     gates: Vec<Gate>,
-    refuses_hold: bool,
-    refuses_release: bool,
+    refuses: Vec<Refusable>,
     /// It was told to stop; and whether to start again once it has ended.
     stopping: Option<bool>,
     /// The process dies or is paused after so many more effects.
@@ -141,10 +141,23 @@ pub(super) struct Datagram {
     pub(super) bytes: Rc<[u8]>,
 }
 
+/// What of all that is sent passes one direction of a link.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Passes {
+    All,
+    /// No datagram, as where a firewall drops them.
+    NoDatagram,
+    /// No frame, so no answer to who has an address either.
+    NoFrame,
+    /// Nothing now: it waits, and arrives when the link heals.
+    Later,
+}
+
 /// One direction of a link.
 #[derive(Clone, Debug)]
 struct Link {
-    weather: Weather,
+    passes: Passes,
+    conditions: Conditions,
     /// When the sender last heard from the receiver's machine: it knows its hardware address from there.
     heard: Option<u64>,
     /// What waits, by number, and since when.
@@ -190,8 +203,7 @@ impl World {
             addressed: true,
             secrets: vec![m.secret.clone()],
             gates: vec![gate.clone(); plan.groups()],
-            refuses_hold: false,
-            refuses_release: false,
+            refuses: Vec::new(),
             stopping: None,
             fuse: None,
             inbox: VecDeque::new(),
@@ -203,9 +215,9 @@ impl World {
         };
         let members: Vec<Member> = plan.members.iter().map(member).collect();
         let links = usize::from(plan.paths) * members.len() * members.len();
-        let replays = |c: &(Span, Change)| matches!(c.1, Change::Replay(..));
+        let replays = |(_, fault): &(Span, Fault)| matches!(fault, Fault::Replay { .. });
         Self {
-            links: vec![Link::new(plan.weather.clone()); links],
+            links: vec![Link::new(plan.conditions); links],
             tick: 0..0,
             tape: plan.timeline.iter().any(replays).then(VecDeque::new),
             members,
@@ -314,96 +326,111 @@ impl World {
     }
 
     /// Something is done to the world, between two steps.
-    pub(super) fn change(&mut self, now: u64, change: &Change) {
-        let who = change.member();
+    pub(super) fn inflict(&mut self, now: u64, fault: &Fault) {
+        let who = fault.member().map(|name| self.plan.id(name));
         if let Some(id) = who {
             self.settle(now, id);
         }
-        self.record(now, who, What::Changed(change.clone()));
-        match change {
-            Change::Weather(links, weather) => self.set_weather(links, |w| {
-                *w = Weather {
-                    passes: w.passes,
-                    ..weather.clone()
-                }
-            }),
-            Change::Cut(links) => self.set_weather(links, |w| w.passes = Passes::NoDatagram),
-            Change::CutFrames(links) => self.set_weather(links, |w| w.passes = Passes::NoFrame),
-            Change::Keep(links) => self.set_weather(links, |w| w.passes = Passes::Later),
-            Change::Heal(links) => {
-                let fair = self.plan.weather.clone();
-                self.set_weather(links, |w| *w = fair.clone());
-                self.let_through(now, links);
+        self.record(now, who, What::Inflicted(fault.clone()));
+        match (fault, who) {
+            (_, Some(id)) => {
+                self.inflict_on(now, id, fault);
+                self.stir(id);
             }
-            Change::Replay(links, back, every) => self.replay(now, links, *back, *every),
-            Change::Start(id) => self.start(now, *id),
-            Change::Stop(id) => {
-                self.tell(*id, Happening::Stop);
-                self.member(*id).stopping = Some(false);
+            (Fault::Conditions { on, are }, None) => self.links(on, |l| l.conditions = *are),
+            (Fault::Cut(on), None) => self.links(on, |l| l.passes = Passes::NoDatagram),
+            (Fault::CutFrames(on), None) => self.links(on, |l| l.passes = Passes::NoFrame),
+            (Fault::Keep(on), None) => self.links(on, |l| l.passes = Passes::Later),
+            (Fault::Heal(on), None) => {
+                let conditions = self.plan.conditions;
+                self.links(on, |l| (l.passes, l.conditions) = (Passes::All, conditions));
+                self.let_through(now, on);
             }
-            Change::Kill(id, moment) => self.interrupt(now, *id, *moment, Process::Down),
-            Change::Pause(id, moment) => self.interrupt(now, *id, *moment, Process::Paused),
-            Change::Suspend(id) => self.set_machine(now, *id, Machine::Suspended),
-            Change::Freeze(id) => {
-                self.set_machine(now, *id, Machine::Suspended);
-                self.member(*id).clock.freeze(now, true);
-            }
-            Change::Resume(id) => self.resume(now, *id),
-            Change::PowerOff(id) => self.power_off(now, *id),
-            Change::Drift(id, ppm) => self.member(*id).clock.set_rate(now, *ppm),
-            Change::ClockStep(id, by) => {
-                self.member(*id).clock.step(now, *by);
-                self.settle(now, *id);
-            }
-            Change::Refuse {
-                of,
-                holds,
-                releases,
-            } => {
-                let member = self.member(*of);
-                (member.refuses_hold, member.refuses_release) = (*holds, *releases);
-            }
-            Change::OwnAddress(id, there) => {
-                let groups = (0u8..).take(self.plan.groups()).map(GroupId);
-                let member = self.member(*id);
-                member.addressed = *there;
-                groups.for_each(|group| member.tell_eligible(group));
-            }
-            Change::Edit(id, file) => self.member(*id).file = file.config.clone(),
-            Change::Eligible(id, group, ok) => {
-                let member = self.member(*id);
-                let gate = &mut member.gates[usize::from(group.0)];
-                gate.eligible = *ok;
-                gate.pace.start_again();
-                gate.cooling = None;
-                member.tell_eligible(*group);
-            }
-            Change::Healthy(id, group, ok) => {
-                let member = self.member(*id);
-                member.gates[usize::from(group.0)].healthy = *ok;
-                member.tell_healthy(*group);
-            }
-            Change::Claim(id, group) => {
-                let group = *group;
-                self.tell(*id, input_of(Input::ForeignClaim { group }, None));
-            }
-            Change::Secrets(id, all) => {
-                let member = self.member(*id);
-                member.secrets.clone_from(all);
-                let keys = member.keys();
-                let cluster = 0;
-                self.tell(*id, Happening::Keys { cluster, keys });
-            }
-            Change::Operator(id, order, group) => self.operator(now, *id, *order, *group),
-        }
-        if let Some(id) = who {
-            self.stir(id);
+            (Fault::Replay { on, last, every }, None) => self.replay(now, on, last.0, every.0),
+            (_, None) => {}
         }
     }
 
-    fn set_weather(&mut self, links: &Links, set: impl Fn(&mut Weather)) {
-        for (path, from, to) in links.each(self.plan.paths) {
-            set(&mut self.link(path, from, to).weather);
+    /// Something is done to a member.
+    fn inflict_on(&mut self, now: u64, id: MemberId, fault: &Fault) {
+        let plan = Rc::clone(&self.plan);
+        let group = |name: &Option<String>| plan.group(name.as_deref()).expect("a group there is");
+        match fault {
+            Fault::Start(_) => self.start(now, id),
+            Fault::Stop(_) => {
+                self.tell(id, Happening::Stop);
+                self.member(id).stopping = Some(false);
+            }
+            Fault::Kill(process) => self.interrupt(now, id, process, Process::Down),
+            Fault::Pause(process) => self.interrupt(now, id, process, Process::Paused),
+            Fault::Suspend(_) => self.set_machine(now, id, Machine::Suspended),
+            Fault::Freeze(_) => {
+                self.set_machine(now, id, Machine::Suspended);
+                self.member(id).clock.freeze(now, true);
+            }
+            Fault::Resume(_) => self.resume(now, id),
+            Fault::PowerOff(_) => self.power_off(now, id),
+            Fault::Drift { ppm, .. } => self.member(id).clock.set_rate(now, *ppm),
+            Fault::ClockStep { by, .. } => {
+                self.member(id).clock.step(now, by.0);
+                self.settle(now, id);
+            }
+            Fault::Kernel { refuses, .. } => self.member(id).refuses.clone_from(refuses),
+            Fault::OwnAddress { is, .. } => {
+                let groups = (0u8..).take(plan.groups()).map(GroupId);
+                let member = self.member(id);
+                member.addressed = *is;
+                groups.for_each(|group| member.tell_eligible(group));
+            }
+            Fault::Edit(edit) => {
+                self.member(id).file = plan.edited(edit).expect("proved when it was planned");
+            }
+            Fault::Eligible(flag) => {
+                let (member, group) = (self.member(id), group(&flag.group));
+                let gate = &mut member.gates[usize::from(group.0)];
+                gate.eligible = flag.is;
+                gate.pace.start_again();
+                gate.cooling = None;
+                member.tell_eligible(group);
+            }
+            Fault::Healthy(flag) => {
+                let (member, group) = (self.member(id), group(&flag.group));
+                member.gates[usize::from(group.0)].healthy = flag.is;
+                member.tell_healthy(group);
+            }
+            Fault::Claim(_) => {
+                let group = GroupId(0);
+                self.tell(id, input_of(Input::ForeignClaim { group }, None));
+            }
+            Fault::Secrets { are, .. } => {
+                let member = self.member(id);
+                member.secrets.clone_from(are);
+                let keys = member.keys();
+                let cluster = 0;
+                self.tell(id, Happening::Keys { cluster, keys });
+            }
+            Fault::Command { say, group: of, .. } => {
+                let of = of.is_some().then(|| group(of));
+                self.operator(now, id, *say, of);
+            }
+            Fault::Cut(_)
+            | Fault::CutFrames(_)
+            | Fault::Keep(_)
+            | Fault::Heal(_)
+            | Fault::Conditions { .. }
+            | Fault::Replay { .. }
+            | Fault::Note(_) => {}
+        }
+    }
+
+    /// Changes directions of links.
+    fn links(&mut self, on: &Links, change: impl Fn(&mut Link)) {
+        let links = self
+            .plan
+            .links(on)
+            .expect("a plan names links that there are");
+        for (path, from, to) in links {
+            change(self.link(path, from, to));
         }
     }
 
@@ -433,10 +460,12 @@ impl World {
         }
     }
 
-    fn interrupt(&mut self, now: u64, id: MemberId, moment: Moment, how: Process) {
-        match moment {
-            Moment::Now => self.stop_running(now, id, how),
-            Moment::After(effects) => self.member(id).fuse = Some((effects, how)),
+    fn interrupt(&mut self, now: u64, id: MemberId, process: &fault::Process, how: Process) {
+        match process {
+            fault::Process::Of(_) => self.stop_running(now, id, how),
+            fault::Process::Within { after_effects, .. } => {
+                self.member(id).fuse = Some((*after_effects, how));
+            }
         }
     }
 
@@ -577,39 +606,6 @@ impl Member {
         if self.process != Process::Down {
             let input = Input::Health { group, healthy };
             self.inbox.push_back(input_of(input, None));
-        }
-    }
-}
-
-impl Change {
-    /// To whom it is done, if not to the network.
-    #[must_use]
-    pub const fn member(&self) -> Option<MemberId> {
-        match self {
-            Self::Weather(..)
-            | Self::Cut(_)
-            | Self::CutFrames(_)
-            | Self::Keep(_)
-            | Self::Heal(_)
-            | Self::Replay(..) => None,
-            Self::Start(m)
-            | Self::Stop(m)
-            | Self::Kill(m, _)
-            | Self::Pause(m, _)
-            | Self::Suspend(m)
-            | Self::Freeze(m)
-            | Self::Resume(m)
-            | Self::PowerOff(m)
-            | Self::Drift(m, _)
-            | Self::ClockStep(m, _)
-            | Self::Refuse { of: m, .. }
-            | Self::OwnAddress(m, _)
-            | Self::Edit(m, _)
-            | Self::Eligible(m, _, _)
-            | Self::Healthy(m, _, _)
-            | Self::Claim(m, _)
-            | Self::Secrets(m, _)
-            | Self::Operator(m, _, _) => Some(*m),
         }
     }
 }

@@ -8,10 +8,11 @@ mod data;
 mod lanes;
 mod words;
 
+use crate::fault::Fault;
 use crate::replay::{Replay, Seen};
 use clap::Args;
 use clocks::{Aligned, Clock, Match, align};
-use data::{Advert, Belief, Data, Event, Fault, Group, Lane, Member, Peer, Table, View};
+use data::{Advert, Belief, Data, Event, Group, Lane, Member, Peer, Table, View};
 use lanes::Turning;
 use onehold::trace::{Line, Reader};
 use onehold_core::advert::{Incarnation, MemberId};
@@ -20,6 +21,7 @@ use onehold_core::effect::Effect;
 use onehold_core::observe::Snapshot;
 use onehold_core::time::{LocalTime, Span};
 use rustc_hash::{FxBuildHasher, FxHashMap};
+use serde::Deserialize as _;
 use std::collections::BTreeMap;
 use std::fs;
 use std::hash::BuildHasher as _;
@@ -84,7 +86,7 @@ pub struct Viewer {
     /// By member and life.
     clock_of: BTreeMap<(usize, Incarnation), usize>,
     turns: Vec<Turn>,
-    faults: Vec<Fault>,
+    faults: Vec<(data::Fault, Option<Fault>)>,
     requests: Vec<(usize, i64, Option<usize>)>,
     texts: Table<String>,
     peers: Table<Peer>,
@@ -221,18 +223,16 @@ impl Viewer {
                 return self.requests.extend(group(name).map(request));
             }
         };
-        if let Line::Fault {
-            time,
-            text,
-            members,
-        } = line
-        {
-            self.faults.push(Fault {
+        if let Line::Fault { time, fault } = line {
+            let known = Fault::deserialize(fault).ok();
+            let members = known.as_ref().map_or_else(Vec::new, |f| f.members(config));
+            let shown = data::Fault {
                 at: self.units.span(*time),
                 until: None,
-                text: text.clone(),
-                members: members.iter().filter_map(|name| member(name)).collect(),
-            });
+                text: fault_text(fault),
+                members: members.into_iter().map(|m| usize::from(m.0)).collect(),
+            };
+            self.faults.push((shown, known));
         }
         let whose = whose.and_then(|name| member(name));
         let mut turn = Turn {
@@ -428,7 +428,7 @@ impl Viewer {
             rules: words::rules(),
             members: members.collect(),
             groups: config.groups().iter().enumerate().map(group).collect(),
-            faults: over(self.faults, end),
+            faults: over(self.faults, &config, end),
             events,
             adverts,
             peers: self.peers.all(),
@@ -538,29 +538,47 @@ impl Viewer {
     }
 }
 
-/// When what was done to links is over: when something of the same members, or of more, is healed. What is
-/// cut and never healed lasts to the end.
-fn over(mut faults: Vec<Fault>, end: i64) -> Vec<Fault> {
-    faults.sort_by_key(|fault| fault.at);
+/// When what was done to links is over: when they are healed, all of them or more; else at the end.
+fn over(
+    mut faults: Vec<(data::Fault, Option<Fault>)>,
+    config: &Config,
+    end: i64,
+) -> Vec<data::Fault> {
+    faults.sort_by_key(|(shown, _)| shown.at);
+    let mut open: Vec<(usize, Pairs)> = Vec::new();
     for n in 0..faults.len() {
-        if !faults[n].text.starts_with("heal") {
+        let (at, fault) = (faults[n].0.at, faults[n].1.as_ref());
+        let links = fault.and_then(|f| Some((f.links()?.path, f.links()?.pairs(config).ok()?)));
+        let (Some(fault), Some(links)) = (fault, links) else {
             continue;
-        }
-        let (before, rest) = faults.split_at_mut(n);
-        let Some(heal) = rest.first() else { continue };
-        for fault in before {
-            let whole = heal.members.is_empty();
-            let links = fault.members.len() != 1;
-            let all = whole || fault.members.iter().all(|m| heal.members.contains(m));
-            if links && all && !fault.text.starts_with("heal") {
-                fault.until.get_or_insert(heal.at);
-            }
+        };
+        if fault.ended_by().is_some() {
+            open.push((n, links));
+        } else if matches!(fault, Fault::Heal(_)) {
+            let (path, healed) = links;
+            open.retain(|(of, (on, cut))| {
+                let there = path.is_none() || path == *on;
+                let lasts = !there || cut.iter().any(|pair| !healed.contains(pair));
+                if !lasts {
+                    faults[*of].0.until = Some(at);
+                }
+                lasts
+            });
         }
     }
-    for cut in faults.iter_mut().filter(|f| f.text.starts_with("cut")) {
-        cut.until.get_or_insert(end);
+    for (of, _) in open {
+        faults[of].0.until = Some(end);
     }
-    faults
+    faults.into_iter().map(|(shown, _)| shown).collect()
+}
+
+/// On one path or all, from whom to whom.
+type Pairs = (Option<u8>, Vec<(MemberId, MemberId)>);
+
+/// What was done, in words; of what this release does not know, as it is written.
+fn fault_text(fault: &serde_json::Value) -> String {
+    let known = Fault::deserialize(fault);
+    known.map_or_else(|_| fault.to_string(), |fault| fault.to_string())
 }
 
 fn clocks_text(said: &Aligned, all: usize, config: &Config) -> String {

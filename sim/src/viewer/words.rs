@@ -105,7 +105,7 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
             true => format!("its kernel answers for {group} from now on"),
             false => format!("its kernel answers for {group} no more"),
         },
-        Line::Fault { text, .. } => text.clone(),
+        Line::Fault { fault, .. } => super::fault_text(fault),
         Line::Request {
             group, answered_by, ..
         } => match answered_by {

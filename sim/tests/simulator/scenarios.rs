@@ -89,16 +89,21 @@ fn errors_name_the_line_the_key_and_the_remedy() {
         ("lb0 <-> lb1", "lb0 <-> lb2"),
         ("lb0 <-> lb1", "lb0 to lb1"),
         ("lb0 <-> lb1", "lb0 <-> lb0"),
-        ("cut = \"lb0 <-> lb1\"", "cut = \"lb0 <-> lb1\"\npath = 1"),
+        ("cut = \"lb0 <-> lb1\"", "cut = \"lb0 <-> lb1 (path 1)\""),
         (
             "cut = \"lb0 <-> lb1\"",
             "cut = \"lb0 <-> lb1\"\nkill = \"lb0\"",
         ),
         (
             "cut = \"lb0 <-> lb1\"",
-            "weather = \"lb0 <-> lb1\"\nbecomes = { loss = 120.0 }",
+            "conditions = { on = \"lb0 <-> lb1\", are = { loss = 120.0 } }",
         ),
-        ("cut = \"lb0 <-> lb1\"", "weather = \"lb0 <-> lb1\""),
+        (
+            "cut = \"lb0 <-> lb1\"",
+            "conditions = { on = \"lb0 <-> lb1\" }",
+        ),
+        ("cut = \"lb0 <-> lb1\"", ""),
+        ("cut = \"lb0 <-> lb1\"", "kill = { of = \"lb0\" }"),
         (
             "cut = \"lb0 <-> lb1\"",
             "command = { to = \"lb0\", say = \"swich\" }",

@@ -42,7 +42,7 @@ fn every_seed_keeps_every_promise_and_together_they_reach_everything() {
 fn log(seed: u64) -> String {
     let draw = Draw::of(seed);
     let mut lines = String::new();
-    let seen = judge::run(&draw, &draw.faults, |plan, record| {
+    let seen = judge::run(&draw, &draw.incidents, |plan, record| {
         lines += &record.line(plan);
         lines.push('\n');
     });
@@ -58,7 +58,7 @@ fn a_seed_is_the_same_run_in_this_process_and_in_others() {
         assert!(first == log(seed), "seed {seed}: twice, and not the same");
         let (scenario, written) = (file(&format!("{seed}.toml")), file(&format!("{seed}.log")));
         let draw = Draw::of(seed);
-        std::fs::write(&scenario, draw.scenario(&draw.faults)).unwrap();
+        std::fs::write(&scenario, draw.scenario(&draw.incidents)).unwrap();
         for _ in 0..2 {
             let output = lab(&["sim", text(&scenario), "--log", text(&written)]);
             assert!(output.status.success(), "{output:?}");
@@ -80,7 +80,7 @@ fn a_seed_s_trace_is_what_the_core_does_and_the_command_writes_the_same() {
     let majority = draws.filter(|draw| draw.cluster.promise == Promise::Majority);
     for draw in majority.take(3) {
         let mut trace = Vec::new();
-        let seen = judge::trace(&draw, &draw.faults, &mut trace).unwrap();
+        let seen = judge::trace(&draw, &draw.incidents, &mut trace).unwrap();
         assert!(seen.violations.is_empty(), "{:?}", seen.violations);
         let mut replay = Replay::default();
         let name = format!("seed {}", draw.seed);
@@ -101,21 +101,22 @@ fn a_seed_s_trace_is_what_the_core_does_and_the_command_writes_the_same() {
 /// A planted bug: a judge that excuses nothing. Two alone must then split, because of the network.
 #[test]
 fn of_many_faults_the_one_that_splits_two_alone_is_left() {
-    let splits = |draw: &Draw| breaks(draw, &draw.faults, "S2");
+    let splits = |draw: &Draw| breaks(draw, &draw.incidents, "S2");
     let unexcused = |seed| {
         let mut draw = Draw::of(seed);
         assert!(draw.cluster.promise != Promise::Anything || !splits(&draw));
-        draw.faults.iter_mut().for_each(|f| f.excuse = None);
+        draw.incidents.iter_mut().for_each(|f| f.excuse = None);
         draw
     };
     let mut all = (0..400).map(unexcused);
-    let anything = |d: &Draw| d.cluster.promise == Promise::Anything && d.faults.len() > 10;
+    let anything = |d: &Draw| d.cluster.promise == Promise::Anything && d.incidents.len() > 10;
     let draw = all.find(|d| anything(d) && splits(d)).unwrap();
-    let left = ddmin(&draw.faults, |faults| breaks(&draw, faults, "S2"));
+    let left = ddmin(&draw.incidents, |left| breaks(&draw, left, "S2"));
     assert!(breaks(&draw, &left, "S2") && !breaks(&draw, &[], "S2"));
     assert!(left.len() <= 3, "{left:#?}");
     assert!(
-        left.iter().any(|f| f.what.starts_with("network")),
+        left.iter()
+            .any(|i| i.faults.iter().any(|(_, f)| f.links().is_some())),
         "{left:#?}"
     );
 }

@@ -2,6 +2,7 @@
 
 use super::super::record::{By, Record, What};
 use super::{Act, Gate, Machine, World, at, input_of};
+use crate::fault::Refusable;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
@@ -42,7 +43,7 @@ impl World {
         let member = &mut self.members[at(id)];
         let gate = &mut member.gates[usize::from(group.0)];
         while let Some((release, due)) = gate.releasing.filter(|(_, due)| *due <= now) {
-            if member.refuses_release {
+            if member.refuses.contains(&Refusable::Release) {
                 gate.releasing = Some((release, due + RETRY.as_nanos()));
                 let what = What::KernelRefused(group);
                 self.records.push(Record {
@@ -104,7 +105,7 @@ impl World {
     fn hold(&mut self, now: u64, id: MemberId, group: GroupId, deadline: LocalTime) {
         let member = &mut self.members[at(id)];
         let gate = &mut member.gates[usize::from(group.0)];
-        if member.refuses_hold || !gate.eligible {
+        if member.refuses.contains(&Refusable::Hold) || !gate.eligible {
             let at = LocalTime::from_nanos(now);
             gate.pace.refused(at);
             gate.cooling = gate.pace.until(at).map(LocalTime::as_nanos);

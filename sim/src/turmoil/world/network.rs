@@ -1,8 +1,8 @@
 //! The network: what becomes of each datagram.
 
-use super::super::plan::{Links, Passes, Weather};
 use super::super::record::{Fate, Sent, What};
-use super::{Datagram, Link, MAX_TAPE, Machine, Taped, World, at};
+use super::{Datagram, Link, MAX_TAPE, Machine, Passes, Taped, World, at};
+use crate::fault::{Conditions, Links};
 use onehold_core::advert::MemberId;
 use onehold_core::time::Span;
 use std::collections::VecDeque;
@@ -16,9 +16,10 @@ const INTERFACE_QUEUE: usize = 1_000;
 const RESOLVES: Span = Span::from_millis(3_000);
 
 impl Link {
-    pub(super) const fn new(weather: Weather) -> Self {
+    pub(super) const fn new(conditions: Conditions) -> Self {
         Self {
-            weather,
+            passes: Passes::All,
+            conditions,
             heard: None,
             waiting: VecDeque::new(),
             since: 0,
@@ -38,7 +39,7 @@ impl World {
     ) {
         let id = self.next_datagram;
         self.next_datagram += 1;
-        let weather = self.link(path, from, to).weather.clone();
+        let conditions = self.link(path, from, to).conditions;
         let mut datagram = Datagram {
             from,
             path,
@@ -53,7 +54,7 @@ impl World {
         }
         let fate = match self.held(now, path, from, to) {
             Some(fate) => fate,
-            None => self.fate(&weather),
+            None => self.fate(&conditions),
         };
         if fate == Fate::Waits {
             let link = self.link(path, from, to);
@@ -82,7 +83,7 @@ impl World {
             self.hears(now, path, to, from);
         }
         if twice {
-            let extra = self.extra(&weather, true);
+            let extra = self.extra(&conditions, true);
             self.deliver_late(now.saturating_add(extra), id, to, datagram.clone());
         }
         if corrupt {
@@ -96,7 +97,7 @@ impl World {
             }
             datagram.bytes = flipped.into();
         }
-        match self.extra(&weather, straggles) {
+        match self.extra(&conditions, straggles) {
             0 => self.leaving.push((id, to, datagram)),
             extra => self.deliver_late(now.saturating_add(extra), id, to, datagram),
         }
@@ -104,7 +105,7 @@ impl World {
 
     /// What becomes of a datagram that does not even leave, or leaves for nowhere.
     fn held(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> Option<Fate> {
-        let passes = self.link(path, from, to).weather.passes;
+        let passes = self.link(path, from, to).passes;
         if !self.member(from).addressed || !self.member(to).addressed {
             return Some(Fate::Cut);
         }
@@ -134,12 +135,12 @@ impl World {
 
     /// Whether a machine knows another's hardware address, or gets an answer when it asks for it.
     fn knows(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> bool {
-        let lasts = self.plan.sending.forgets.map(Span::as_nanos);
+        let lasts = self.plan.sending.forgets.map(|f| f.0.as_nanos());
         let fresh = |heard: u64| lasts.is_none_or(|lasts| now < heard.saturating_add(lasts));
         if self.link(path, from, to).heard.is_some_and(fresh) {
             return true;
         }
-        let passes = |link: &Link| link.weather.passes != Passes::NoFrame;
+        let passes = |link: &Link| link.passes != Passes::NoFrame;
         let both = passes(self.link(path, from, to)) && passes(self.link(path, to, from));
         let answers = both && self.member(to).machine == Machine::On;
         if answers {
@@ -152,7 +153,7 @@ impl World {
     fn hears(&mut self, now: u64, path: u8, who: MemberId, whom: MemberId) {
         let link = self.link(path, who, whom);
         link.heard = Some(now);
-        if link.weather.passes != Passes::Later && self.waiting_for(now, path, who, whom) > 0 {
+        if link.passes != Passes::Later && self.waiting_for(now, path, who, whom) > 0 {
             self.let_go(now, path, who, whom);
         }
     }
@@ -169,7 +170,7 @@ impl World {
     /// How many of them are for one member on one path; a kernel gives up those that have waited for long.
     fn waiting_for(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> usize {
         let link = self.link(path, from, to);
-        if link.weather.passes == Passes::Later {
+        if link.passes == Passes::Later {
             return 0; // they have left the socket
         }
         if now >= link.since.saturating_add(RESOLVES.as_nanos()) {
@@ -180,7 +181,8 @@ impl World {
 
     /// What has waited for these links arrives.
     pub(super) fn let_through(&mut self, now: u64, links: &Links) {
-        for (path, from, to) in links.each(self.plan.paths) {
+        let links = self.plan.links(links);
+        for (path, from, to) in links.expect("a plan names links that there are") {
             self.let_go(now, path, from, to);
         }
     }
@@ -201,28 +203,28 @@ impl World {
         }
     }
 
-    fn fate(&mut self, weather: &Weather) -> Fate {
-        if self.dice.percent(weather.loss) {
+    fn fate(&mut self, conditions: &Conditions) -> Fate {
+        if self.dice.percent(conditions.loss) {
             return Fate::Lost;
         }
         Fate::Goes {
-            twice: self.dice.percent(weather.duplicate),
-            corrupt: self.dice.percent(weather.corrupt),
-            straggles: self.dice.percent(weather.straggle),
+            twice: self.dice.percent(conditions.duplicate),
+            corrupt: self.dice.percent(conditions.corrupt),
+            straggles: self.dice.percent(conditions.straggle),
         }
     }
 
     /// How much longer than the least a datagram takes.
-    fn extra(&mut self, weather: &Weather, straggles: bool) -> u64 {
-        let jitter = match weather.jitter.as_nanos() {
+    fn extra(&mut self, conditions: &Conditions, straggles: bool) -> u64 {
+        let jitter = match conditions.jitter.0.as_nanos() {
             0 => 0,
             most => self.dice.below(most.saturating_add(1)),
         };
-        let kept = match weather.straggle_by.as_nanos() {
+        let kept = match conditions.straggle_by.0.as_nanos() {
             most if straggles && most > 0 => self.dice.below(most),
             _ => 0,
         };
-        (weather.delay.as_nanos().saturating_add(jitter)).saturating_add(kept)
+        (conditions.delay.0.as_nanos().saturating_add(jitter)).saturating_add(kept)
     }
 
     fn deliver_late(&mut self, due: u64, id: u64, to: MemberId, what: Datagram) {
@@ -249,11 +251,11 @@ impl World {
     pub(super) fn replay(&mut self, now: u64, links: &Links, back: Span, every: Span) {
         let Some(tape) = &self.tape else { return };
         let since = now.saturating_sub(back.as_nanos());
-        let fits = |t: &&Taped| {
-            t.at >= since
-                && links.pairs.contains(&(t.what.from, t.to))
-                && links.path.is_none_or(|p| p == t.what.path)
-        };
+        let links = self
+            .plan
+            .links(links)
+            .expect("a plan names links that there are");
+        let fits = |t: &&Taped| t.at >= since && links.contains(&(t.what.path, t.what.from, t.to));
         let again: Vec<(MemberId, Datagram)> = (tape.iter().filter(fits))
             .map(|t| (t.to, t.what.clone()))
             .collect();
