@@ -3,7 +3,8 @@
 //!
 //! Stated over what is true of kernels and processes, never over what a node believes.
 
-use crate::world::{Alive, Events, Facts, MAX, Rest, Setup, incarnation};
+use crate::liveness::Liveness;
+use crate::world::{Events, Facts, MAX, Rest, Setup, incarnation};
 use onehold_core::advert::MemberId;
 use onehold_core::config::Arbitration;
 
@@ -193,7 +194,7 @@ fn votes_stand(m: &Moment<'_>) -> bool {
     (0u8..).zip(m.facts).all(|(holder, of)| {
         let life = (MemberId(holder), incarnation(MemberId(holder), of.life));
         let not_free = |(voter, f): &(u8, &Facts)| {
-            *voter == holder || f.process == Alive::Down || f.quarantined || f.vote == Some(life)
+            *voter == holder || f.process == Liveness::Down || f.quarantined || f.vote == Some(life)
         };
         !of.effective || (0u8..).zip(m.facts).filter(not_free).count() >= majority(m.setup)
     })
@@ -208,7 +209,7 @@ fn failback_to_a_ready_one(m: &Moment<'_>) -> bool {
         return true;
     }
     (0u8..).zip(m.facts).any(|(peer, f)| {
-        let died = f.process == Alive::Down || f.quarantined;
+        let died = f.process == Liveness::Down || f.quarantined;
         peer != m.member && m.setup.is_candidate(peer) && (died || f.eligible && f.wanted)
     })
 }
@@ -230,10 +231,10 @@ fn connected(m: &Moment<'_>, a: usize, b: usize) -> bool {
 fn can_hold(m: &Moment<'_>, c: usize) -> bool {
     let of = &m.facts[c];
     let reached = (0..m.facts.len())
-        .filter(|v| m.facts[*v].process == Alive::Up && (*v == c || connected(m, c, *v)))
+        .filter(|v| m.facts[*v].process == Liveness::Up && (*v == c || connected(m, c, *v)))
         .count();
     let member = u8::try_from(c).expect("few");
-    of.process == Alive::Up
+    of.process == Liveness::Up
         && m.setup.is_candidate(member)
         && of.eligible
         && of.wanted

@@ -3,6 +3,7 @@
 //! Whoever runs a world (a search that found a counterexample, a simulation) tells a [`Story`];
 //! whoever draws one (terminal, SVG, HTML) needs nothing else.
 
+use crate::liveness::Liveness;
 use serde::Serialize;
 
 /// A run, told.
@@ -59,7 +60,7 @@ pub struct Message {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Lane {
     /// How its process is.
-    pub process: Process,
+    pub process: Liveness,
     /// Its role as it believes: `holder`, `standby`, `releasing`, `witness`; empty if it is down.
     pub role: String,
     /// It is in quarantine.
@@ -74,19 +75,6 @@ pub struct Lane {
     pub vote: Option<usize>,
     /// For how long still.
     pub vote_left: u64,
-}
-
-/// How a process is.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Process {
-    /// It runs.
-    #[default]
-    Up,
-    /// It is not run (stopped, starved), its kernel is.
-    Paused,
-    /// It is dead.
-    Down,
 }
 
 /// What was broken.

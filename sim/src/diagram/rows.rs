@@ -1,7 +1,8 @@
 //! What of a story is worth showing, row by row: the same for every form.
 
 use super::words;
-use crate::story::{Lane, Message, Process, Step, Story};
+use crate::liveness::Liveness;
+use crate::story::{Lane, Message, Step, Story};
 use std::collections::BTreeMap;
 
 /// A story, arranged.
@@ -353,7 +354,7 @@ impl<'a> Seen<'a, '_> {
         }
         match (before.quarantined, lane.quarantined) {
             (false, true) => lines.push(change("quarantined".to_owned())),
-            (true, false) if lane.process != Process::Down => {
+            (true, false) if lane.process != Liveness::Down => {
                 lines.push(change("quarantine over".to_owned()));
             }
             _ => {}
@@ -381,7 +382,7 @@ impl<'a> Seen<'a, '_> {
                 words::lease(self.story, now)
             }
             (None, Some(now)) => words::lease(self.story, now),
-            (Some(_), None) if lane.process != Process::Down => "lease over".to_owned(),
+            (Some(_), None) if lane.process != Liveness::Down => "lease over".to_owned(),
             _ => return None,
         };
         Some(Line::new(Kind::Change, text))
@@ -390,7 +391,7 @@ impl<'a> Seen<'a, '_> {
     /// What the kernel does, and does without its daemon.
     fn truth(&self, before: &Lane, lane: &Lane) -> Option<Line> {
         let left = words::time(self.story, lane.effective_left);
-        let alone = lane.process != Process::Up && before.process != lane.process;
+        let alone = lane.process != Liveness::Up && before.process != lane.process;
         let (kind, text) = match (before.effective, lane.effective) {
             (false, true) => (Kind::Effective, "effective".to_owned()),
             (true, true) if alone => (Kind::Effective, format!("effective for {left} still")),
@@ -403,7 +404,7 @@ impl<'a> Seen<'a, '_> {
     fn vote(&self, before: &Lane, lane: &Lane) -> Option<Line> {
         match (before.vote, lane.vote) {
             (was, Some(to)) if was != Some(to) => Some(self.bound(to, lane.vote_left)),
-            (Some(_), None) if lane.process != Process::Down => {
+            (Some(_), None) if lane.process != Liveness::Down => {
                 Some(Line::new(Kind::Vote, "vote free"))
             }
             _ => None,

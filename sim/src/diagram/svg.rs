@@ -5,7 +5,8 @@ mod layout;
 use super::rows::{Arrival, Kind, Row, Turn, rows};
 use super::text::{clean, escape};
 use super::words;
-use crate::story::{Lane, Process, Story};
+use crate::liveness::Liveness;
+use crate::story::{Lane, Story};
 use layout::{Layout, Place};
 use std::fmt::Write as _;
 
@@ -369,10 +370,10 @@ impl Picture<'_> {
 /// How a lifeline looks.
 const fn life(lane: &Lane) -> &'static str {
     match (lane.process, lane.quarantined) {
-        (Process::Down, _) => "down",
-        (Process::Paused, _) => "paused",
-        (Process::Up, true) => "quarantined",
-        (Process::Up, false) => "life",
+        (Liveness::Down, _) => "down",
+        (Liveness::Paused, _) => "paused",
+        (Liveness::Up, true) => "quarantined",
+        (Liveness::Up, false) => "life",
     }
 }
 

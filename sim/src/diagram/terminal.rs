@@ -3,7 +3,8 @@
 use super::rows::{Arrival, Kind, Line, Row, Rows, Turn, rows};
 use super::text::{clean, wrap};
 use super::words;
-use crate::story::{Broken, Lane, Process, Story};
+use crate::liveness::Liveness;
+use crate::story::{Broken, Lane, Story};
 
 /// What a bar column takes: process, belief, truth.
 const BARS: usize = 3;
@@ -425,9 +426,9 @@ fn signed(line: &Line) -> String {
 /// The sign for how a member is.
 const fn life(lane: &Lane) -> (&'static str, Ink) {
     match (lane.process, lane.quarantined) {
-        (Process::Down, _) => ("x", Ink::Fault),
-        (Process::Paused, _) => ("z", Ink::Fault),
-        (Process::Up, true) => ("q", Ink::Vote),
-        (Process::Up, false) => ("│", Ink::Dim),
+        (Liveness::Down, _) => ("x", Ink::Fault),
+        (Liveness::Paused, _) => ("z", Ink::Fault),
+        (Liveness::Up, true) => ("q", Ink::Vote),
+        (Liveness::Up, false) => ("│", Ink::Dim),
     }
 }

@@ -1,7 +1,8 @@
 //! Members and steps, put into words.
 
 use super::text::TIE;
-use crate::story::{Lane, Message, Process, Step, Story};
+use crate::liveness::Liveness;
+use crate::story::{Lane, Message, Step, Story};
 
 /// A member's name; `?` if there is no such member.
 pub(super) fn name(story: &Story, member: usize) -> &str {
@@ -90,11 +91,11 @@ pub(super) fn lane(story: &Story, lane: &Lane) -> String {
 }
 
 /// A process that does not run.
-pub(super) fn process(process: Process) -> Option<&'static str> {
+pub(super) fn process(process: Liveness) -> Option<&'static str> {
     match process {
-        Process::Up => None,
-        Process::Paused => Some("paused"),
-        Process::Down => Some("down"),
+        Liveness::Up => None,
+        Liveness::Paused => Some("paused"),
+        Liveness::Down => Some("down"),
     }
 }
 

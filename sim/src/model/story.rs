@@ -1,8 +1,9 @@
 //! A trace told as a [`Story`].
 
-use crate::story::{Broken, Lane, Message, Process, Step, Story};
+use crate::liveness::Liveness;
+use crate::story::{Broken, Lane, Message, Step, Story};
 use crate::world::{
-    Action, Alive, Direct, Done, Ending, Events, How, Known, NOW, Of, Parts, Sent, Setup, World,
+    Action, Direct, Done, Ending, Events, How, Known, NOW, Of, Parts, Sent, Setup, World,
 };
 use onehold_core::advert::Advert;
 use std::collections::HashMap;
@@ -222,9 +223,9 @@ impl Teller<'_> {
         let slack = self.parts.0.seats[0].timing().slack();
         Lane {
             process: match facts.process {
-                Alive::Up => Process::Up,
-                Alive::Stopped => Process::Paused,
-                Alive::Down => Process::Down,
+                Liveness::Up => Liveness::Up,
+                Liveness::Paused => Liveness::Paused,
+                Liveness::Down => Liveness::Down,
             },
             role: facts.role.map_or("", |r| r.text()).into(),
             quarantined: facts.quarantined,

@@ -3,8 +3,9 @@
 use super::plan::Plan;
 use super::record::Record;
 use super::shell::live;
-use super::world::{Process, World};
+use super::world::World;
 use crate::fault::Fault;
+use crate::liveness::Liveness;
 use onehold_core::time::Span;
 use std::cell::RefCell;
 use std::net::IpAddr;
@@ -111,7 +112,7 @@ impl Run {
             return;
         }
         for (id, address) in self.plan.ids().zip(self.addresses.iter()) {
-            let down = self.world.borrow_mut().member(id).process == Process::Down;
+            let down = self.world.borrow_mut().member(id).process == Liveness::Down;
             match (down, self.sim.is_host_running(*address)) {
                 (true, true) => self.sim.crash(*address),
                 (false, false) => {

@@ -6,7 +6,8 @@
 use super::plan::Plan;
 use super::record::What;
 use super::trace::Tap;
-use super::world::{Act, Datagram, Machine, Process, World};
+use super::world::{Act, Datagram, Machine, World};
+use crate::liveness::Liveness;
 use onehold::driver::{Driver, Happening, Served, Shell};
 use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
 use onehold::trace::Line;
@@ -52,7 +53,7 @@ pub(super) async fn live(
     me: MemberId,
     addresses: Rc<[IpAddr]>,
 ) -> turmoil::Result {
-    if world.borrow_mut().member(me).process == Process::Down {
+    if world.borrow_mut().member(me).process == Liveness::Down {
         return Ok(());
     }
     let now = Rc::new(Cell::new(world.borrow().tick.start));
@@ -221,16 +222,16 @@ impl Simulated {
     fn runs(&self) -> bool {
         let mut world = self.world.borrow_mut();
         let member = world.member(self.me);
-        member.process == Process::Up && member.machine == Machine::On
+        member.process == Liveness::Up && member.machine == Machine::On
     }
 
     /// One effect of a turn takes place, or waits for the process to go on, or never comes.
     fn effect(&mut self, act: Act) {
         let mut world = self.world.borrow_mut();
         match world.process_before_effect(self.now.get(), self.me) {
-            Process::Up => world.act(self.now.get(), self.me, &act),
-            Process::Paused => world.member(self.me).deferred.push_back(act),
-            Process::Down => {}
+            Liveness::Up => world.act(self.now.get(), self.me, &act),
+            Liveness::Paused => world.member(self.me).deferred.push_back(act),
+            Liveness::Down => {}
         }
         drop(world);
         self.hand_over();

@@ -3,7 +3,7 @@
 
 use super::plan::Plan;
 use super::record::{Record, What};
-use super::world::{Process, World};
+use super::world::World;
 use crate::liveness::Liveness;
 use onehold::trace::{Header, Line, Recorder, Turn, Writer};
 use onehold_core::advert::MemberId;
@@ -31,7 +31,7 @@ impl std::fmt::Debug for Tap {
 impl Recorder for Tap {
     fn turn(&mut self, turn: &Turn<'_>) {
         // Of a process that was killed within a turn, what it would have done next never comes to be.
-        if self.world.borrow_mut().member(self.me).process == Process::Down {
+        if self.world.borrow_mut().member(self.me).process == Liveness::Down {
             return;
         }
         let now = self.now.get();

@@ -6,8 +6,9 @@ use super::file::Counted;
 use super::plan::Plan;
 use super::record::{Fate, Record, What};
 use crate::fault::{Fault, Flag};
+use crate::liveness::Liveness;
 use crate::properties::{Moment, Property, S1, S2, S3, S4, S5};
-use crate::world::{Adversary, Alive, Events, Facts, Rest, Setup, incarnation};
+use crate::world::{Adversary, Events, Facts, Rest, Setup, incarnation};
 use onehold::control::{Order, Reply};
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::config::Arbitration;
@@ -53,7 +54,7 @@ pub struct Watch {
 /// What is known of one member.
 #[derive(Clone, Debug)]
 struct Known {
-    process: Alive,
+    process: Liveness,
     life: u32,
     quarantined: bool,
     /// Its own address is there.
@@ -99,7 +100,7 @@ impl Watch {
             said_holds: None,
         };
         let member = Known {
-            process: Alive::Down,
+            process: Liveness::Down,
             life: 0,
             quarantined: false,
             addressed: true,
@@ -186,7 +187,7 @@ impl Watch {
     #[must_use]
     pub fn runs(&self, member: MemberId) -> bool {
         let known = self.members.get(usize::from(member.0));
-        known.is_some_and(|k| k.process != Alive::Down)
+        known.is_some_and(|k| k.process != Liveness::Down)
     }
 
     fn count(&mut self, what: Counted) {
@@ -227,7 +228,7 @@ impl Watch {
                 return false;
             }
             What::Began(life) => {
-                known.process = Alive::Up;
+                known.process = Liveness::Up;
                 known.life = *life;
                 known.quarantined = true;
                 let witness = !plan.members[0].config.is_candidate(member);
@@ -242,7 +243,7 @@ impl Watch {
                 }
             }
             What::Died | What::Ended => known.die(),
-            What::Paused => known.process = Alive::Stopped,
+            What::Paused => known.process = Liveness::Paused,
             What::Opened(group) | What::Shut(group, _) => {
                 let opened = matches!(record.what, What::Opened(_));
                 known.groups[usize::from(group.0)].effective = opened;
@@ -331,7 +332,7 @@ impl Watch {
 
 impl Known {
     fn die(&mut self) {
-        self.process = Alive::Down;
+        self.process = Liveness::Down;
         for group in &mut self.groups {
             group.vote = None;
         }
@@ -344,10 +345,10 @@ impl Known {
         };
         match fault {
             Fault::PowerOff(_) => self.die(),
-            Fault::Suspend(_) | Fault::Freeze(_) if self.process == Alive::Up => {
-                self.process = Alive::Stopped;
+            Fault::Suspend(_) | Fault::Freeze(_) if self.process == Liveness::Up => {
+                self.process = Liveness::Paused;
             }
-            Fault::Resume(_) if self.process == Alive::Stopped => self.process = Alive::Up,
+            Fault::Resume(_) if self.process == Liveness::Paused => self.process = Liveness::Up,
             Fault::Stop(_) => self.groups.iter_mut().for_each(|g| g.wanted = false),
             Fault::OwnAddress { is, .. } => self.addressed = *is,
             Fault::Eligible(flag) => self.groups[group(flag)].eligible = flag.is,
@@ -363,7 +364,7 @@ impl Known {
             effective: known.effective,
             releasing: known.role == RoleName::Releasing,
             due: false,
-            role: (self.process != Alive::Down).then_some(known.role),
+            role: (self.process != Liveness::Down).then_some(known.role),
             quarantined: self.quarantined,
             vote: known.vote,
             eligible: known.eligible && self.addressed,
@@ -377,9 +378,9 @@ impl Known {
 fn facts_text(plan: &Plan, facts: &[Facts]) -> String {
     let of = |(id, f): (MemberId, &Facts)| {
         let process = match f.process {
-            Alive::Up => "runs",
-            Alive::Stopped => "is not run",
-            Alive::Down => "is dead",
+            Liveness::Up => "runs",
+            Liveness::Paused => "is not run",
+            Liveness::Down => "is dead",
         };
         let role = f.role.map_or("", RoleName::text);
         let answers = if f.effective { ", answers" } else { "" };

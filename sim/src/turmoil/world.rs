@@ -12,6 +12,7 @@ use super::dice::Dice;
 use super::plan::Plan;
 use super::record::{By, Record, What};
 use crate::fault::{self, Conditions, Fault, Links, Refusable};
+use crate::liveness::Liveness;
 use onehold::control::{Asked, Order, Reply, Request};
 use onehold::driver::Happening;
 use onehold::pace::Cooldown;
@@ -61,7 +62,7 @@ pub(super) struct World {
 pub(super) struct Member {
     pub(super) clock: Clock,
     pub(super) machine: Machine,
-    pub(super) process: Process,
+    pub(super) process: Liveness,
     pub(super) life: u32,
     /// Lives since the machine was switched on.
     pub(super) lives_of_boot: u32,
@@ -76,7 +77,7 @@ pub(super) struct Member {
     /// It was told to stop; and whether to start again once it has ended.
     stopping: Option<bool>,
     /// The process dies or is paused after so many more effects.
-    fuse: Option<(u32, Process)>,
+    fuse: Option<(u32, Liveness)>,
     /// What waits for the process.
     pub(super) inbox: VecDeque<Happening>,
     /// What a paused process will do first when it goes on.
@@ -114,14 +115,6 @@ pub(super) enum Machine {
     /// It is not run.
     Suspended,
     Off,
-}
-
-/// How a process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Process {
-    Up,
-    Paused,
-    Down,
 }
 
 /// An effect of a turn.
@@ -195,7 +188,7 @@ impl World {
         let member = |m: &super::plan::MemberPlan| Member {
             clock: Clock::new(0, boot_time(&mut dice), m.ppm),
             machine: Machine::On,
-            process: Process::Down,
+            process: Liveness::Down,
             life: 0,
             lives_of_boot: 0,
             config: m.config.clone(),
@@ -252,9 +245,9 @@ impl World {
     }
 
     /// Whether an effect takes place now; the fuse may go off before it.
-    pub(super) fn process_before_effect(&mut self, now: u64, id: MemberId) -> Process {
+    pub(super) fn process_before_effect(&mut self, now: u64, id: MemberId) -> Liveness {
         let member = self.member(id);
-        if let (Process::Up, Some((left, then))) = (member.process, &mut member.fuse) {
+        if let (Liveness::Up, Some((left, then))) = (member.process, &mut member.fuse) {
             if *left > 0 {
                 *left -= 1;
             } else {
@@ -266,21 +259,21 @@ impl World {
         self.member(id).process
     }
 
-    fn stop_running(&mut self, now: u64, id: MemberId, how: Process) {
+    fn stop_running(&mut self, now: u64, id: MemberId, how: Liveness) {
         self.settle(now, id);
         let member = self.member(id);
-        if member.process == Process::Down || member.process == how {
+        if member.process == Liveness::Down || member.process == how {
             return;
         }
         member.process = how;
-        if how == Process::Down {
+        if how == Liveness::Down {
             member.forget_process();
         }
         self.stir(id);
         self.restless = true;
         let what = match how {
-            Process::Down => What::Died,
-            Process::Paused | Process::Up => What::Paused,
+            Liveness::Down => What::Died,
+            Liveness::Paused | Liveness::Up => What::Paused,
         };
         self.record(now, Some(id), what);
     }
@@ -317,8 +310,8 @@ impl World {
         self.settle(now, id);
         let member = self.member(id);
         member.process = match member.stopping {
-            Some(true) => Process::Up,
-            Some(false) | None => Process::Down,
+            Some(true) => Liveness::Up,
+            Some(false) | None => Liveness::Down,
         };
         member.forget_process();
         self.restless = true;
@@ -361,8 +354,8 @@ impl World {
                 self.tell(id, Happening::Stop);
                 self.member(id).stopping = Some(false);
             }
-            Fault::Kill(process) => self.interrupt(now, id, process, Process::Down),
-            Fault::Pause(process) => self.interrupt(now, id, process, Process::Paused),
+            Fault::Kill(process) => self.interrupt(now, id, process, Liveness::Down),
+            Fault::Pause(process) => self.interrupt(now, id, process, Liveness::Paused),
             Fault::Suspend(_) => self.set_machine(now, id, Machine::Suspended),
             Fault::Freeze(_) => {
                 self.set_machine(now, id, Machine::Suspended);
@@ -437,7 +430,7 @@ impl World {
     /// Something for a process, if there is one.
     fn tell(&mut self, id: MemberId, happening: Happening) {
         let member = self.member(id);
-        if member.process != Process::Down {
+        if member.process != Liveness::Down {
             member.inbox.push_back(happening);
         }
     }
@@ -453,14 +446,14 @@ impl World {
             member.clock = Clock::new(now, shows, ppm);
             member.lives_of_boot = 0;
         }
-        if let (Some(again), false) = (&mut member.stopping, member.process == Process::Down) {
+        if let (Some(again), false) = (&mut member.stopping, member.process == Liveness::Down) {
             *again = true;
-        } else if member.process == Process::Down && member.machine == Machine::On {
-            member.process = Process::Up; // `begin` does the rest when it is first run
+        } else if member.process == Liveness::Down && member.machine == Machine::On {
+            member.process = Liveness::Up; // `begin` does the rest when it is first run
         }
     }
 
-    fn interrupt(&mut self, now: u64, id: MemberId, process: &fault::Process, how: Process) {
+    fn interrupt(&mut self, now: u64, id: MemberId, process: &fault::Process, how: Liveness) {
         match process {
             fault::Process::Of(_) => self.stop_running(now, id, how),
             fault::Process::Within { after_effects, .. } => {
@@ -479,8 +472,8 @@ impl World {
     fn resume(&mut self, now: u64, id: MemberId) {
         let member = self.member(id);
         member.fuse = None;
-        if member.process == Process::Paused {
-            member.process = Process::Up;
+        if member.process == Liveness::Paused {
+            member.process = Liveness::Up;
         }
         if member.machine == Machine::Suspended {
             member.clock.freeze(now, false);
@@ -492,8 +485,8 @@ impl World {
     fn power_off(&mut self, now: u64, id: MemberId) {
         self.restless = true;
         let member = self.member(id);
-        let ran = member.process != Process::Down;
-        member.process = Process::Down;
+        let ran = member.process != Liveness::Down;
+        member.process = Liveness::Down;
         member.forget_process();
         member.late.clear();
         self.forget_neighbours(id);
@@ -507,7 +500,7 @@ impl World {
     }
 
     fn operator(&mut self, now: u64, id: MemberId, order: Order, group: Option<GroupId>) {
-        if self.member(id).process == Process::Down {
+        if self.member(id).process == Liveness::Down {
             self.record(now, Some(id), What::NoAnswer(order));
             return;
         }
@@ -590,7 +583,7 @@ impl Member {
         let gate = &self.gates[usize::from(group.0)];
         // As in the daemon: one without an address of its own may itself be the one that is cut off.
         let (eligible, cooling) = (gate.eligible && self.addressed, gate.cooling.is_some());
-        if self.process != Process::Down && !cooling {
+        if self.process != Liveness::Down && !cooling {
             let why = match self.addressed {
                 true => "the interface is down (simulated)",
                 false => "its own address is gone (simulated)",
@@ -603,7 +596,7 @@ impl Member {
 
     fn tell_healthy(&mut self, group: GroupId) {
         let healthy = self.gates[usize::from(group.0)].healthy;
-        if self.process != Process::Down {
+        if self.process != Liveness::Down {
             let input = Input::Health { group, healthy };
             self.inbox.push_back(input_of(input, None));
         }

@@ -1,12 +1,13 @@
 //! What may happen next: every choice that the adversary has.
 
-use super::{ALL, Action, Alive, Done, Ending, Facts, Hears, How, Kept, MAX, Parts, Sent, World};
+use super::{ALL, Action, Done, Ending, Facts, Hears, How, Kept, MAX, Parts, Sent, World};
+use crate::liveness::Liveness;
 use arrayvec::ArrayVec;
 
 /// Whether all before it have run in this tick.
 fn is_first(member: u8, all: &[Facts]) -> bool {
     let before = &all[..usize::from(member)];
-    !before.iter().any(|f| f.process == Alive::Up && f.due)
+    !before.iter().any(|f| f.process == Liveness::Up && f.due)
 }
 
 impl<M: Clone, A: Clone> World<M, A> {
@@ -29,9 +30,9 @@ impl<M: Clone, A: Clone> World<M, A> {
         let may_stop = self.may_stop(&all);
         let mut blocked = false;
         for (m, facts) in (0u8..).zip(&all) {
-            let up = facts.process == Alive::Up;
+            let up = facts.process == Liveness::Up;
             blocked |= up && (facts.due || facts.releasing && timely);
-            blocked |= calm && facts.process == Alive::Stopped;
+            blocked |= calm && facts.process == Liveness::Paused;
             if let Some(up) = self.port(parts, m, facts) {
                 blocked = true;
                 self.turns(parts, m, How::Port(up), visit);
@@ -43,7 +44,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             if up && facts.due && (adversary.any_order || is_first(m, &all)) {
                 self.runs(parts, m, visit);
             }
-            if facts.process == Alive::Stopped {
+            if facts.process == Liveness::Paused {
                 self.turns(parts, m, How::Resume, visit);
             }
             if !calm {
@@ -73,7 +74,7 @@ impl<M: Clone, A: Clone> World<M, A> {
 
     /// Whether a process may be stopped now.
     fn may_stop(&self, all: &[Facts]) -> bool {
-        self.rest.stops > 0 && all.iter().all(|f| f.process != Alive::Stopped)
+        self.rest.stops > 0 && all.iter().all(|f| f.process != Liveness::Paused)
     }
 
     /// What the adversary and the operators may do to a member.
@@ -86,7 +87,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         visit: &mut impl FnMut(Action, Self, Done),
     ) {
         let adversary = &parts.setup().adversary;
-        if facts.process == Alive::Down {
+        if facts.process == Liveness::Down {
             if facts.life < adversary.lives {
                 self.turns(parts, m, How::Start, visit);
             }
@@ -98,7 +99,7 @@ impl<M: Clone, A: Clone> World<M, A> {
                 self.turns(parts, m, How::PowerOff, visit);
             }
         }
-        if facts.process != Alive::Up {
+        if facts.process != Liveness::Up {
             return;
         }
         if may_stop {

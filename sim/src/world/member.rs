@@ -5,6 +5,7 @@
 //! A [trace](super::Timed) of one run lets the clocks go on.
 
 use super::{How, Setup};
+use crate::liveness::Liveness;
 use onehold::trace;
 use onehold_core::Node;
 use onehold_core::advert::{Advert, Ballot, GroupId, Incarnation, MemberId};
@@ -251,7 +252,7 @@ impl Events {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
     /// Its process runs, is stopped, or is dead.
-    pub process: Alive,
+    pub process: Liveness,
     /// Its kernel answers for the address. The one fact that counts.
     pub effective: bool,
     /// A release waits for its kernel.
@@ -272,17 +273,6 @@ pub struct Facts {
     pub wanted: bool,
     /// Its life.
     pub life: u8,
-}
-
-/// How a process is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Alive {
-    /// It runs.
-    Up,
-    /// It was stopped.
-    Stopped,
-    /// It is dead.
-    Down,
 }
 
 /// The incarnation of a member's nth life.
@@ -337,9 +327,9 @@ impl Member {
         let due = |node: &Node| node.poll_timeout(config).is_none_or(|at| at <= now);
         Facts {
             process: match &self.process {
-                Process::Up(_) => Alive::Up,
-                Process::Stopped(..) => Alive::Stopped,
-                Process::Down => Alive::Down,
+                Process::Up(_) => Liveness::Up,
+                Process::Stopped(..) => Liveness::Paused,
+                Process::Down => Liveness::Down,
             },
             effective: self.kernel.deadline.is_some(),
             releasing: self.kernel.releasing.is_some(),

@@ -15,8 +15,7 @@ mod timed;
 
 pub use direct::{Direct, Known};
 pub use member::{
-    Alive, EVENTS, Ending, Events, Facts, GROUP, Kernel, Member, NOW, Process, Turn, Wish,
-    incarnation,
+    EVENTS, Ending, Events, Facts, GROUP, Kernel, Member, NOW, Process, Turn, Wish, incarnation,
 };
 pub(crate) use member::{as_sent, is_answer};
 pub use setup::{Adversary, Setup};

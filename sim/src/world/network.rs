@@ -1,6 +1,7 @@
 //! The network: what is cut, whose port is down, and what becomes of what was sent.
 
-use super::{ALL, Alive, Facts, Kept, MAX, Parts, Rest, Sent, World};
+use super::{ALL, Facts, Kept, MAX, Parts, Rest, Sent, World};
+use crate::liveness::Liveness;
 
 impl<M: Clone, A: Clone> World<M, A> {
     pub(super) fn settle(&self, parts: &impl Parts<Member = M, Advert = A>, cuts: u8) -> Self {
@@ -50,7 +51,7 @@ impl<M: Clone, A: Clone> World<M, A> {
     ) -> Option<bool> {
         let m = usize::from(member);
         let up = !self.is_cut(parts, m, m);
-        let tells = parts.setup().adversary.has_ports() && facts.process != Alive::Stopped;
+        let tells = parts.setup().adversary.has_ports() && facts.process != Liveness::Paused;
         (tells && facts.eligible != up).then_some(up)
     }
 
@@ -72,7 +73,7 @@ impl<M: Clone, A: Clone> World<M, A> {
                 let life = parts.life(latest);
                 self.links[from * n + to].retain(|a| parts.life(a) != life);
             }
-            let down = timely && parts.facts(&self.members[to]).process == Alive::Down;
+            let down = timely && parts.facts(&self.members[to]).process == Liveness::Down;
             if self.is_cut(parts, from, to) || down {
                 continue;
             }

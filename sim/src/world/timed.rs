@@ -4,7 +4,8 @@
 //! taken by these members must lead to the same facts, and leave a trace of what happened.
 
 use super::member::is_answer;
-use super::{Alive, Ending, Facts, GROUP, How, Member, Parts, Setup, Turn, World, incarnation};
+use super::{Ending, Facts, GROUP, How, Member, Parts, Setup, Turn, World, incarnation};
+use crate::liveness::Liveness;
 use onehold::trace::Line;
 use onehold_core::advert::{Advert, Incarnation};
 use onehold_core::time::{LocalTime, Span};
@@ -70,19 +71,21 @@ impl Timed {
         let (time, after) = (member.time, member.facts);
         let name = || self.name(&member.member);
         let process = match (before.process, after.process) {
-            (Alive::Up | Alive::Stopped, Alive::Down) => Some(Line::Died {
+            (Liveness::Up | Liveness::Paused, Liveness::Down) => Some(Line::Died {
                 time,
                 member: name(),
             }),
-            (Alive::Up, Alive::Stopped) => Some(Line::Stopped {
+            (Liveness::Up, Liveness::Paused) => Some(Line::Stopped {
                 time,
                 member: name(),
             }),
-            (Alive::Stopped, Alive::Up) => Some(Line::Resumed {
+            (Liveness::Paused, Liveness::Up) => Some(Line::Resumed {
                 time,
                 member: name(),
             }),
-            (Alive::Down, _) | (Alive::Up, Alive::Up) | (Alive::Stopped, Alive::Stopped) => None,
+            (Liveness::Down, _)
+            | (Liveness::Up, Liveness::Up)
+            | (Liveness::Paused, Liveness::Paused) => None,
         };
         let kernel = (before.effective != after.effective).then(|| Line::Kernel {
             time,

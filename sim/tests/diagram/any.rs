@@ -2,7 +2,8 @@
 
 use crate::{page, words};
 use onehold_sim::diagram::{html, svg, terminal};
-use onehold_sim::story::{Broken, Lane, Message, Process, Step, Story};
+use onehold_sim::liveness::Liveness;
+use onehold_sim::story::{Broken, Lane, Message, Step, Story};
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
@@ -25,11 +26,11 @@ prop_compose! {
     }
 }
 
-fn process() -> impl Strategy<Value = Process> {
+fn process() -> impl Strategy<Value = Liveness> {
     prop_oneof![
-        Just(Process::Up),
-        Just(Process::Paused),
-        Just(Process::Down)
+        Just(Liveness::Up),
+        Just(Liveness::Paused),
+        Just(Liveness::Down)
     ]
 }
 

@@ -1,6 +1,7 @@
 //! Stories told by hand.
 
-use onehold_sim::story::{Broken, Lane, Message, Process, Step, Story};
+use onehold_sim::liveness::Liveness;
+use onehold_sim::story::{Broken, Lane, Message, Step, Story};
 
 /// How long a lease lasts, and how long a vote is bound, in a story's unit.
 struct Timing {
@@ -146,7 +147,7 @@ impl Teller {
     }
 
     /// The last step's member forgets all; what its kernel does goes on.
-    fn forgets(&mut self, process: Process, role: &str, quarantined: bool) -> &mut Self {
+    fn forgets(&mut self, process: Liveness, role: &str, quarantined: bool) -> &mut Self {
         let member = self.last().member.unwrap();
         let lane = self.lane(member);
         lane.process = process;
@@ -156,7 +157,7 @@ impl Teller {
         self
     }
 
-    fn paused(&mut self, process: Process) -> &mut Self {
+    fn paused(&mut self, process: Liveness) -> &mut Self {
         let member = self.last().member.unwrap();
         self.lane(member).process = process;
         self
@@ -198,7 +199,7 @@ pub(crate) fn takeover() -> Story {
     t.at(4).hears(6).hears(4).hears(5);
     t.at(80)
         .fault(Some(0), "is killed")
-        .forgets(Process::Down, "", false);
+        .forgets(Liveness::Down, "", false);
     t.at(102).does(1, "wakes");
     t.sends(7, 0, "ready vote=a@0")
         .sends(8, 2, "ready vote=a@0");
@@ -218,7 +219,7 @@ pub(crate) fn takeover() -> Story {
     t.at(460).hears(14);
     t.at(700)
         .fault(Some(0), "starts again")
-        .forgets(Process::Up, "standby", true);
+        .forgets(Liveness::Up, "standby", true);
     t.sends(15, 1, "knocks quarantined")
         .sends(16, 2, "knocks quarantined");
     t.at(701).hears(15).reports("a is met in a new life (R-1)");
@@ -277,17 +278,17 @@ pub(crate) fn votes_twice() -> Story {
         .sends(3, 0, "vote=a@0")
         .sends(4, 1, "vote=a@0");
     t.fault(Some(2), "is killed after 1 effect")
-        .forgets(Process::Down, "", false);
+        .forgets(Liveness::Down, "", false);
     t.at(1)
         .fault(Some(2), "starts again")
-        .forgets(Process::Up, "witness", false);
+        .forgets(Liveness::Up, "witness", false);
     t.does(1, "wakes")
         .sends(5, 0, "asks ready")
         .sends(6, 2, "asks ready");
     t.hears(6).votes(1).sends(7, 1, "vote=b@1");
     t.hears(7).holds(1);
     t.reports("standby → holder: a majority voted for this member (R-7)");
-    t.fault(Some(1), "is paused").paused(Process::Paused);
+    t.fault(Some(1), "is paused").paused(Liveness::Paused);
     t.at(2).hears(3).holds(0);
     t.reports("standby → holder: a majority voted for this member (R-7)");
     t.broken(NEVER_TWO, None);
@@ -320,10 +321,10 @@ pub(crate) fn healed() -> Story {
     t.hears(10)
         .reports("two hold: a is preferred and stays (R-15)");
     t.reports("holder → releasing: another holder is heard and stays by preference (R-15)");
-    t.forgets(Process::Up, "releasing", false);
+    t.forgets(Liveness::Up, "releasing", false);
     t.ends[1].effective = 8;
     t.does(1, "has released")
-        .forgets(Process::Up, "standby", false);
+        .forgets(Liveness::Up, "standby", false);
     t.reports("releasing → standby: the kernel confirmed the release (R-8)");
     t.sends(11, 0, "ready");
     t.at(9).hears(11);
