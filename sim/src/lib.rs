@@ -31,6 +31,7 @@ pub mod replay;
 pub mod story;
 #[cfg(feature = "worlds")]
 pub mod sweep;
+pub mod timeline;
 #[cfg(feature = "worlds")]
 pub mod turmoil;
 pub mod viewer;

@@ -8,7 +8,7 @@ use super::trace::Traced;
 use super::{report, story};
 use crate::demo::Screen;
 use crate::mutants;
-use crate::properties::{Property, When};
+use crate::properties::{Property, PropertyId, When};
 use crate::story::Broken;
 use clap::Args;
 use std::collections::BTreeMap;
@@ -78,7 +78,7 @@ pub struct Outcome {
     /// What was asked for.
     pub options: Options,
     /// The first always-property that was broken, as a story.
-    pub story: Option<(&'static str, crate::story::Story)>,
+    pub story: Option<(PropertyId, crate::story::Story)>,
     /// Traces, by their files' names; or why there is none.
     pub traces: Vec<(String, Result<Vec<u8>, String>)>,
 }
@@ -117,7 +117,7 @@ impl Outcome {
         let expected = self
             .configuration
             .expected
-            .is_some_and(|(name, _)| name == of.name);
+            .is_some_and(|(id, _)| id == of.id);
         let seen = self.found.first[property].is_some();
         match (of.when.is_always(), seen) {
             (true, true) if expected => Verdict::BrokenAsExpected,
@@ -143,9 +143,9 @@ impl Outcome {
                 ));
             }
             for (i, property) in self.configuration.properties.iter().enumerate() {
-                let broken = second.broken.contains(&property.name);
+                let broken = second.broken.contains(&property.id.name());
                 if property.when == When::Always && broken != self.found.first[i].is_some() {
-                    complaints.push(format!("the two searches disagree on {}", property.name));
+                    complaints.push(format!("the two searches disagree on {}", property.id));
                 }
             }
         }
@@ -318,11 +318,11 @@ fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>, String>)> {
             let mut run = Traced::new(&configuration.setup, beginning, Vec::new())?;
             actions.iter().try_for_each(|action| run.act(*action))?;
             run.end(&match broken {
-                true => format!("{} is broken: {}", property.name, property.says),
+                true => format!("{} is broken: {}", property.id, property.says),
                 false => property.says.to_owned(),
             })
         };
-        let name = format!("{}-{}.jsonl", configuration.name, property.name);
+        let name = format!("{}-{}.jsonl", configuration.name, property.id);
         Some((name.replace(' ', "-"), run()))
     };
     let properties = configuration.properties.iter().enumerate();
@@ -330,18 +330,16 @@ fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>, String>)> {
 }
 
 /// The first property that is broken, as a story.
-fn counterexample(outcome: &Outcome) -> Option<(&'static str, crate::story::Story)> {
+fn counterexample(outcome: &Outcome) -> Option<(PropertyId, crate::story::Story)> {
     let configuration = &outcome.configuration;
     let broken = |i: &usize| {
         configuration.properties[*i].when.is_always() && outcome.found.first[*i].is_some()
     };
     let i = (0..configuration.properties.len()).find(broken)?;
     let property = &configuration.properties[i];
-    let expected = configuration
-        .expected
-        .filter(|(name, _)| *name == property.name);
+    let expected = configuration.expected.filter(|(id, _)| *id == property.id);
     let broken = Broken {
-        property: property.name.into(),
+        property: property.id.to_string(),
         says: property.says.into(),
         expected: expected.map(|(_, why)| why.into()),
     };
@@ -349,7 +347,7 @@ fn counterexample(outcome: &Outcome) -> Option<(&'static str, crate::story::Stor
     let actions = outcome.found.first[i].as_ref()?;
     let beginning = outcome.found.beginning[i];
     Some((
-        property.name,
+        property.id,
         story::tell(
             &configuration.setup,
             title,

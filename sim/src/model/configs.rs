@@ -12,7 +12,7 @@ macro_rules! happens {
 
 mod survivor;
 
-use crate::properties::{self as p, Property};
+use crate::properties::{self as p, Property, PropertyId};
 use crate::world::{Adversary, Events, MAX, Setup};
 use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::input::Command;
@@ -33,7 +33,7 @@ pub struct Configuration {
     /// What must be true, and what must happen.
     pub properties: Vec<Property>,
     /// The property that is broken here, as it must be, and why.
-    pub expected: Option<(&'static str, &'static str)>,
+    pub expected: Option<(PropertyId, &'static str)>,
 }
 
 /// A cluster and its clocks, in ticks.
@@ -249,7 +249,7 @@ impl Configuration {
     }
 
     /// A property is broken here, as it must be.
-    fn breaks(self, property: &'static str, why: &'static str) -> Self {
+    fn breaks(self, property: PropertyId, why: &'static str) -> Self {
         Self {
             expected: Some((property, why)),
             ..self

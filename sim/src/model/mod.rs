@@ -6,6 +6,7 @@
 pub mod check;
 pub mod configs;
 pub mod memo;
+mod moments;
 pub mod report;
 pub mod search;
 pub mod stateright;

@@ -46,7 +46,7 @@ pub fn list(all: &[Configuration]) {
             .properties
             .iter()
             .filter(|p| p.when.is_always())
-            .map(|p| p.name)
+            .map(|p| p.id.name())
             .collect();
         println!("{:<24} {set}  {:<15} {}", c.name, names.join(" "), c.says);
     }
@@ -106,7 +106,7 @@ pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
         println!(
             "    {:<11} {}: {verdict}",
             if p.when.is_always() {
-                p.name
+                p.id.name()
             } else {
                 "sometimes"
             },
@@ -273,7 +273,7 @@ pub fn json(outcomes: &[Outcome], file: &Path) -> Result<(), String> {
     let property = |o: &Outcome, i: usize| {
         let property = &o.configuration.properties[i];
         json!({
-            "name": property.name,
+            "name": property.id.name(),
             "says": property.says,
             "verdict": o.verdict(i),
             // Of the shortest trace to where it is broken, or happens.

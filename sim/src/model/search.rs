@@ -1,7 +1,8 @@
 //! The search: breadth first, over packed worlds, with parents, so that every trace is a shortest one.
 
 use super::memo::Memo;
-use crate::properties::{Moment, Property, When};
+use super::moments::Moments;
+use crate::properties::{Property, When};
 use crate::world::{Action, Done, Events, MAX, Of, Parts, ROOM, Rest, Setup, World};
 use arrayvec::ArrayVec;
 use hashbrown::HashTable;
@@ -169,6 +170,7 @@ pub fn search(
         table: HashTable::new(),
     };
     let mut judge = Judge {
+        moments: Moments::of(setup),
         properties,
         first: vec![None; properties.len()],
     };
@@ -237,6 +239,7 @@ pub fn search(
 
 /// Keeps the first moment that each property speaks of.
 struct Judge<'a> {
+    moments: Moments<'a>,
     properties: &'a [Property],
     /// The world before the step, and the step; a beginning has none.
     first: Vec<Option<(u32, Option<Action>)>>,
@@ -276,13 +279,7 @@ impl Judge<'_> {
         which: impl Fn(When) -> bool,
     ) {
         let facts = world.facts(memo);
-        let moment = Moment {
-            setup: memo.setup(),
-            facts: &facts,
-            rest: world.rest,
-            events: done.events,
-            member: done.member,
-        };
+        let moment = self.moments.at(&facts, &world.rest, done);
         for (property, first) in self.properties.iter().zip(&mut self.first) {
             if first.is_none()
                 && which(property.when)

@@ -1,10 +1,11 @@
 //! The same world as a model for stateright: its depth-first search gives a second verdict, and its
 //! Explorer walks it by hand.
 
+use super::moments::Moments;
 use super::story;
 use crate::diagram;
-use crate::properties::{Moment, Property, When};
-use crate::world::{Action, Direct, Events, Of, Setup, World};
+use crate::properties::{Property, When};
+use crate::world::{Action, Direct, Done, Of, Setup, World};
 use stateright::{Checker as _, HasDiscoveries, Model, Path};
 
 /// A configuration as stateright sees it. Nothing is remembered between turns, and worlds are
@@ -56,13 +57,8 @@ impl Proof {
 
     fn holds(&self, world: &Of<Direct>, property: usize) -> bool {
         let facts = world.facts(&self.parts);
-        let moment = Moment {
-            setup: &self.parts.0,
-            facts: &facts,
-            rest: world.rest,
-            events: Events::default(),
-            member: 0,
-        };
+        let moments = Moments::of(&self.parts.0);
+        let moment = moments.at(&facts, &world.rest, Done::default());
         self.properties
             .get(property)
             .is_none_or(|p| (p.holds)(&moment))
@@ -96,7 +92,7 @@ impl Model for Proof {
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {
         let named = self.properties.iter().zip(NTH);
-        let named = named.map(|(p, holds)| stateright::Property::always(p.name, holds));
+        let named = named.map(|(p, holds)| stateright::Property::always(p.id.name(), holds));
         // It ends when every property is decided: this one never is.
         named
             .chain([stateright::Property::always("everything", |_, _| true)])

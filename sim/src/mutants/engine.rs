@@ -72,7 +72,7 @@ impl Checked {
                 exhaustive: false,
                 unique_states: report.seeds,
                 properties: (first.into_iter())
-                    .map(|f| broken(f.violation.property))
+                    .map(|f| broken(f.violation.property.to_string()))
                     .collect(),
             }],
         }

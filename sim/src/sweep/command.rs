@@ -2,17 +2,19 @@
 
 use super::draw::Draw;
 use super::incidents::Incident;
-use super::judge::{self, NO_PANIC, Seen, Violation};
+use super::judge::{self, Seen, Violation};
 use super::report::{Found, Report};
 use super::shrink::ddmin;
 use crate::demo::Screen;
 use crate::mutants;
+use crate::properties::PropertyId;
 use crate::turmoil::transcript::Transcript;
 use clap::Args;
 use std::fs::File;
 use std::io::BufWriter;
 use std::num::NonZero;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
 use std::thread::{self, available_parallelism};
@@ -227,7 +229,7 @@ pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
     report.took(began.elapsed().as_secs_f64());
     broke.sort_by_key(|v| v.seed); // with several jobs, a later one may end first
     for (n, violation) in broke.into_iter().enumerate() {
-        let ends = violation.property != NO_PANIC;
+        let ends = violation.property != PropertyId::NoPanic;
         let shrunk = ends && n < MOST_SHRUNK && !options.stop_at_first;
         let scenario = shrunk
             .then(|| shrink(&violation, &options.scenarios, screen))
@@ -270,12 +272,7 @@ fn command(seed: u64) -> String {
 }
 
 fn broken(v: &Violation) -> String {
-    let (seed, property, group) = (v.seed, &v.property, &v.group);
-    let at = v.at_ms as f64 / 1e3;
-    format!(
-        "seed {seed} breaks {property} of {group} at {at:.3} s: {}",
-        v.what
-    )
+    format!("seed {}: {:.3} s: {}", v.seed, v.at_ms as f64 / 1e3, v.what)
 }
 
 /// Looks for the fewest faults that break the same property; says in which file they are.
@@ -285,7 +282,7 @@ fn shrink(violation: &Violation, place: &Path, screen: &mut Screen) -> Result<Pa
     let left = ddmin(&draw.incidents, |incidents| {
         runs += 1;
         screen.passing(&format!("seed {}: shrinking, run {runs}", violation.seed));
-        judge::breaks(&draw, incidents, &violation.property)
+        judge::breaks(&draw, incidents, violation.property)
     });
     let failed = |file: &Path, e: std::io::Error| format!("{}: {e}", file.display());
     std::fs::create_dir_all(place).map_err(|e| failed(place, e))?;
@@ -324,7 +321,7 @@ fn tell(seed: u64, options: &Options) -> Result<bool, String> {
     println!("{}", draw.about());
     let mut transcript = None;
     let seen = judge::run(&draw, &draw.incidents, |plan, record| {
-        let told = transcript.get_or_insert_with(|| Transcript::new(plan.clone()));
+        let told = transcript.get_or_insert_with(|| Transcript::new(Rc::new(plan.clone())));
         told.see(record).iter().for_each(|l| println!("{l}"));
     })?;
     if let Some(mut told) = transcript {

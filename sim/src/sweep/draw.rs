@@ -3,10 +3,13 @@
 //! A run has two phases. In the first, faults come and go; in the second they have stopped, what is
 //! down is started again, and within a bound one must hold and stay. All times are in microseconds.
 
+use super::expect;
 use super::incidents::{self, Incident};
 use crate::fault::{Conditions, Fault, Flag, Links};
 use crate::turmoil::dice::Dice;
-use crate::turmoil::file::{Entry, GroupSection, MemberSection, ScenarioFile, Sending};
+use crate::turmoil::file::{
+    Entry, ExcuseSection, GroupSection, MemberSection, ScenarioFile, Sending,
+};
 use onehold::config_file::{Length, TimingSection};
 use onehold::control::Order;
 use onehold_core::config::{Arbitration, Failback};
@@ -34,6 +37,25 @@ pub enum Promise {
     OneWay,
     /// `survivor`, and anything: two while the network fails, and for a bound after that.
     Anything,
+}
+
+impl Promise {
+    /// What is promised, for people.
+    #[must_use]
+    pub const fn says(self) -> &'static str {
+        match self {
+            Self::Majority => "majority: never two, whatever happens",
+            Self::Steady => {
+                "majority, nothing wrong but a few lost adverts: the holder changes only if somebody means it to"
+            }
+            Self::Frozen => {
+                "majority, and clocks stand still: two for what was left of a lease at most"
+            }
+            Self::Timely => "survivor, messages in time: never two",
+            Self::OneWay => "survivor, one direction cut at a time: never two",
+            Self::Anything => "survivor: two while the network fails, one again soon after",
+        }
+    }
 }
 
 /// A cluster, as far as drawing needs it.
@@ -413,6 +435,14 @@ impl Draw {
             until: None,
             fault,
         };
+        let excuse = |i: &Incident| {
+            let (from, until) = i.excuse?;
+            Some(ExcuseSection {
+                from: span(from),
+                until: span(until),
+                because: i.to_string(),
+            })
+        };
         let file = ScenarioFile {
             title: format!(
                 "Seed {seed} of the sweep, {} of its {all} incidents",
@@ -426,6 +456,8 @@ impl Draw {
             seed,
             length: span(self.length),
             timeline: faults.map(entry).collect(),
+            excuse: incidents.iter().filter_map(excuse).collect(),
+            expect: expect::of(self, incidents),
             ..self.file.clone()
         };
         toml::to_string(&file).expect("a scenario is TOML")

@@ -1,7 +1,7 @@
 //! The sweep: many seeds, each a run that nobody chose, and the same run again for the same seed.
 //!
 //! - [`draw`]: what a seed draws: a cluster, its timing, and faults.
-//! - [`judge`]: runs what was drawn, and asks what was promised of it.
+//! - [`judge`]: runs what was drawn, and counts what came of it.
 //! - [`cover`]: what must happen sometimes, so that nothing holds only because nothing happens.
 //! - [`shrink`]: the fewest faults that still break it.
 //! - [`report`]: what came of all seeds, and how reports of shards are added up.
@@ -11,7 +11,8 @@
 pub mod command;
 pub mod cover;
 pub mod draw;
-mod incidents;
+mod expect;
+pub mod incidents;
 pub mod judge;
 pub mod report;
 pub mod shrink;

@@ -5,6 +5,7 @@ use super::scenario::{self, Scenario};
 use super::trace::RunTrace;
 use super::transcript::{Transcript, time};
 use super::verdict::{self, Outcome};
+use super::watch::Served;
 use clap::Args;
 use onehold_core::time::Span;
 use serde::Serialize;
@@ -148,6 +149,14 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(bad == 0)
 }
 
+/// The longest time without anybody, after somebody first answered.
+fn longest_outage(served: &Served, end: u64) -> Span {
+    let first = served.answers.changes().next().map_or(0, |(at, _)| at);
+    let outages = served.answers.outages(first, end);
+    let longest = outages.iter().map(|(from, until)| until - from).max();
+    Span::from_nanos(longest.unwrap_or(0))
+}
+
 fn failed(file: &Path, e: &std::io::Error) -> String {
     format!("{}: {e}", file.display())
 }
@@ -217,7 +226,7 @@ struct JsonFailure<'a> {
 #[derive(Serialize)]
 struct JsonGroup {
     changes: usize,
-    longest_dark_ms: f64,
+    longest_outage_ms: f64,
 }
 
 impl<'a> Json<'a> {
@@ -245,8 +254,8 @@ impl<'a> Json<'a> {
             groups: groups
                 .map(|(id, g)| {
                     let group = JsonGroup {
-                        changes: g.holders.len() - 1,
-                        longest_dark_ms: g.longest_dark(end).as_millis_f64(),
+                        changes: g.answers.changes().count(),
+                        longest_outage_ms: longest_outage(g, end).as_millis_f64(),
                     };
                     (plan.group_name(id), group)
                 })

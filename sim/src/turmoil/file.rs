@@ -1,6 +1,7 @@
 //! A scenario's file as written. Every key is explained in docs/src/simulator.md.
 
 use crate::fault::{Conditions, Fault};
+use crate::properties::PropertyId;
 use onehold::config_file::{Length, TimingSection};
 use onehold_core::config::{Arbitration, Failback};
 use serde::de::value::StrDeserializer;
@@ -32,6 +33,8 @@ pub(crate) struct ScenarioFile {
     #[serde(default = "a_millisecond")]
     pub(crate) confirm: Length,
     pub(crate) two: Option<TwoSection>,
+    #[serde(default)]
+    pub(crate) excuse: Vec<ExcuseSection>,
     #[serde(default)]
     pub(crate) timing: TimingSection,
     #[serde(default)]
@@ -71,6 +74,7 @@ impl Default for ScenarioFile {
             paths: one(),
             confirm: a_millisecond(),
             two: None,
+            excuse: Vec::new(),
             timing: TimingSection::default(),
             members: BTreeMap::new(),
             groups: BTreeMap::new(),
@@ -88,6 +92,15 @@ impl Default for ScenarioFile {
 #[serde(deny_unknown_fields)]
 pub(crate) struct TwoSection {
     pub(crate) at_most: Length,
+    pub(crate) because: String,
+}
+
+/// `[[excuse]]`: two may answer.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ExcuseSection {
+    pub(crate) from: Length,
+    pub(crate) until: Length,
     pub(crate) because: String,
 }
 
@@ -304,7 +317,7 @@ impl<'de, D: Deserializer<'de>> VariantAccess<'de> for Variant<'_, D> {
 }
 
 /// `[[expect]]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct ExpectSection {
     pub(crate) at: Option<Length>,
@@ -312,10 +325,13 @@ pub(crate) struct ExpectSection {
     pub(crate) from: Option<Length>,
     pub(crate) until: Option<Length>,
     pub(crate) group: Option<String>,
+    pub(crate) property: Option<PropertyId>,
     pub(crate) member: Option<String>,
     pub(crate) holder: Option<String>,
     pub(crate) neighbours: Option<String>,
     pub(crate) no_role_change: Option<bool>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) moves: Vec<(Length, Length)>,
     pub(crate) dark_at_most: Option<Length>,
     pub(crate) served_percent: Option<f64>,
     pub(crate) reports: Option<String>,

@@ -4,6 +4,7 @@ use super::chaos;
 use super::file::{Counted, Entry, ExpectSection, GroupSection, MemberSection, ScenarioFile};
 use super::plan::{MemberPlan, Plan, put_address};
 use crate::fault::{self, Conditions, Fault};
+use crate::properties::PropertyId;
 use onehold::config_file::{ArbitrationWord, FileError, Source};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
@@ -30,6 +31,8 @@ pub struct Scenario {
     pub expect: Vec<Expect>,
     /// Two are expected to answer at once: for how long at most in all, and why.
     pub two: Option<(Span, String)>,
+    /// From when until when two may answer.
+    pub excuses: Vec<(Span, Span)>,
 }
 
 /// Something that must be true of a run.
@@ -41,6 +44,8 @@ pub struct Expect {
     pub until: Span,
     /// Of which group.
     pub group: GroupId,
+    /// Which property that is.
+    pub property: PropertyId,
     /// What.
     pub what: Expected,
 }
@@ -50,10 +55,12 @@ pub struct Expect {
 pub enum Expected {
     /// At the end of the span this one answers, and nobody else; `None`: nobody.
     Holder(Option<MemberId>),
+    /// At the end of the span one answers, whoever it is.
+    Anybody,
     /// At the end of the span the neighbours send to this one.
     Neighbours(MemberId),
-    /// Nobody begins or ceases to answer.
-    NoRoleChange,
+    /// Nobody begins or ceases to answer; but in each of these times the address may move once.
+    NoRoleChange(Vec<(Span, Span)>),
     /// At no time is nobody there for longer.
     DarkAtMost(Span),
     /// Somebody answers for at least so many percent of the time.
@@ -162,6 +169,7 @@ impl Reader<'_> {
             plan,
             expect,
             two: file.two.map(|two| (two.at_most.0, two.because)),
+            excuses: file.excuse.iter().map(|e| (e.from.0, e.until.0)).collect(),
         })
     }
 
@@ -305,13 +313,15 @@ impl Reader<'_> {
         match s.holder.as_deref() {
             None => {}
             Some("nobody") => all.push(Expected::Holder(None)),
+            Some("anybody") => all.push(Expected::Anybody),
             Some(name) => all.push(Expected::Holder(Some(id("holder", name)?))),
         }
         if let Some(name) = &s.neighbours {
             all.push(Expected::Neighbours(id("neighbours", name)?));
         }
         if s.no_role_change == Some(true) {
-            all.push(Expected::NoRoleChange);
+            let moves = s.moves.iter().map(|(from, until)| (from.0, until.0));
+            all.push(Expected::NoRoleChange(moves.collect()));
         }
         all.extend(s.dark_at_most.map(|most| Expected::DarkAtMost(most.0)));
         all.extend(s.served_percent.map(Expected::ServedPercent));
@@ -359,6 +369,7 @@ impl Reader<'_> {
             from,
             until,
             group,
+            property: s.property.unwrap_or(PropertyId::Expected),
             what,
         })
     }

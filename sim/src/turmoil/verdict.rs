@@ -4,9 +4,12 @@ use super::plan::Plan;
 use super::record::Record;
 use super::run::Run;
 use super::scenario::{Expect, Expected, Scenario};
-use super::watch::{Served, Watch};
-use onehold_core::advert::MemberId;
+use super::watch::{Broken, Conflict, Served, Watch};
+use crate::properties::PropertyId;
+use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::config::Arbitration;
 use onehold_core::time::Span;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 /// What came of a scenario.
@@ -29,6 +32,10 @@ pub struct Outcome {
 pub struct Failure {
     /// When, in nanoseconds of true time.
     pub at: u64,
+    /// Which property it breaks.
+    pub property: PropertyId,
+    /// Of which group.
+    pub group: GroupId,
     /// What was expected, and what was true.
     pub what: String,
 }
@@ -49,9 +56,20 @@ pub fn run(scenario: Scenario, mut each: impl FnMut(&Record)) -> Result<Outcome,
     }
     let took = began.elapsed();
     let end = scenario.plan.length.as_nanos();
-    let two = (watch.groups.iter().map(|g| g.time_of_two(end))).max();
-    let two = two.unwrap_or_default();
-    let failures = judge(&scenario, &watch, two);
+    let together = |g: &Served| {
+        g.answers
+            .two(0, end)
+            .iter()
+            .map(|(from, until)| until - from)
+            .sum()
+    };
+    let two = watch.groups.iter().map(together).max();
+    let two = two.map(Span::from_nanos).unwrap_or_default();
+    let judge = Judge {
+        scenario: &scenario,
+        watch: &watch,
+    };
+    let failures = judge.failures(two);
     Ok(Outcome {
         scenario,
         watch,
@@ -76,42 +94,140 @@ impl Outcome {
     }
 }
 
-fn judge(scenario: &Scenario, watch: &Watch, two: Span) -> Vec<Failure> {
-    let plan = &scenario.plan;
-    let mut failures = Vec::new();
-    for broken in &watch.broken {
-        let is_two = ["S1", "S2", "S3"].contains(&broken.property.name);
-        if is_two && scenario.two.is_some() {
-            continue;
+/// The only judge of a run: what is promised of every one, and what is expected of this.
+struct Judge<'a> {
+    scenario: &'a Scenario,
+    watch: &'a Watch,
+}
+
+impl Judge<'_> {
+    fn failures(&self, two: Span) -> Vec<Failure> {
+        let (plan, scenario) = (&self.scenario.plan, self.scenario);
+        let mut failures = self.broken();
+        let groups = (0u8..).map(GroupId).zip(&self.watch.groups);
+        match &scenario.two {
+            None => failures.extend(groups.filter_map(|(id, g)| self.two(id, g))),
+            Some((most, because)) => {
+                let failed = match two {
+                    Span::ZERO => Some((
+                        PropertyId::Expected,
+                        format!("two were to answer at once ({because}), and never did"),
+                    )),
+                    two if two > *most => Some((
+                        self.split(),
+                        format!("two answered at once for {two}, and not {most} at most"),
+                    )),
+                    _ => None,
+                };
+                let failure = |(id, what)| self.failure(id, GroupId(0), plan.length, what);
+                failures.extend(failed.map(failure));
+            }
         }
-        let (name, says) = (broken.property.name, broken.property.says);
-        let group = plan.group_name(broken.group);
-        let what = format!(
-            "{name} of {group} is broken: {says}. True then: {}",
-            broken.facts
-        );
-        let at = broken.at;
-        failures.push(Failure { at, what });
+        failures.extend(self.false_alarms());
+        for (member, since) in &self.watch.stopping {
+            let what = format!("{} was told to stop, and does not end", plan.name(*member));
+            let since = Span::from_nanos(*since);
+            failures.push(self.failure(PropertyId::StopEnds, GroupId(0), since, what));
+        }
+        for expect in &scenario.expect {
+            if let Err((at, what)) = expect.holds(plan, self.watch) {
+                let what = format!("expected {}; {what}", expect.text(plan));
+                failures.push(self.failure(expect.property, expect.group, at, what));
+            }
+        }
+        failures.sort_by_key(|f| f.at);
+        failures
     }
-    if let Some((most, because)) = &scenario.two {
-        let at = plan.length.as_nanos();
-        if two == Span::ZERO {
-            let what = format!("two were to answer at once ({because}), and never did");
-            failures.push(Failure { at, what });
-        } else if two > *most {
-            let what = format!("two answered at once for {two}, and not {most} at most");
-            failures.push(Failure { at, what });
+
+    fn failure(&self, property: PropertyId, group: GroupId, at: Span, what: String) -> Failure {
+        let of = match property {
+            PropertyId::Expected => String::new(),
+            id => format!(
+                "{id} of {} is broken: ",
+                self.scenario.plan.group_name(group)
+            ),
+        };
+        Failure {
+            at: at.as_nanos(),
+            property,
+            group,
+            what: of + &what,
         }
     }
-    for expect in &scenario.expect {
-        if let Err(what) = expect.holds(plan, watch) {
-            let at = expect.until.as_nanos();
-            let what = format!("expected {}; {what}", expect.text(plan));
-            failures.push(Failure { at, what });
+
+    /// That two never answer, by what decides.
+    fn split(&self) -> PropertyId {
+        match self.scenario.plan.config().arbitration() {
+            Arbitration::Majority => PropertyId::S1,
+            Arbitration::Survivor => PropertyId::S2,
         }
     }
-    failures.sort_by_key(|f| f.at);
-    failures
+
+    /// Until when two may answer at a moment, if they may.
+    fn excuse(&self, at: u64) -> Option<u64> {
+        let excuses = self.scenario.excuses.iter();
+        let excuses = excuses.map(|(from, until)| (from.as_nanos(), until.as_nanos()));
+        let now = excuses.filter(|(from, until)| (*from..*until).contains(&at));
+        now.map(|(_, until)| until).max()
+    }
+
+    /// S3 to S5, by what the watch saw.
+    fn broken(&self) -> Vec<Failure> {
+        let is_excused = |broken: &&Broken| match broken.property.id {
+            PropertyId::S5 => false,
+            PropertyId::S3 if self.scenario.two.is_some() => true,
+            _ => self.excuse(broken.at).is_some(),
+        };
+        let broken = self.watch.broken.iter().filter(|b| !is_excused(b));
+        let failure = broken.map(|b| {
+            let what = format!("{}. True then: {}", b.property.says, b.facts);
+            self.failure(b.property.id, b.group, Span::from_nanos(b.at), what)
+        });
+        failure.collect()
+    }
+
+    /// S1, S2: the first moment at which two answer and may not.
+    fn two(&self, group: GroupId, served: &Served) -> Option<Failure> {
+        let plan = &self.scenario.plan;
+        for (from, until) in served.answers.two(0, plan.length.as_nanos()) {
+            let mut at = from;
+            while let Some(excused) = self.excuse(at) {
+                at = excused;
+            }
+            if at < until {
+                let (_, holders) = served.answers.at(at);
+                let [all, wrong] = [from, at].map(|since| Span::from_nanos(until - since));
+                let what = format!(
+                    "{} for {all}, of which {wrong} may not be",
+                    answer(plan, holders)
+                );
+                return Some(self.failure(self.split(), group, Span::from_nanos(at), what));
+            }
+        }
+        None
+    }
+
+    /// another holder is claimed though it has not said for longer than D that it holds; by the fastest
+    /// clock, and what kernels and steps may make of it.
+    fn false_alarms(&self) -> Option<Failure> {
+        let plan = &self.scenario.plan;
+        let timing = plan.config().timing();
+        let vote = timing.vote().as_nanos();
+        let most = vote + vote * u64::from(timing.drift_ppm()) / 500_000 + 2 * plan.tick.as_nanos();
+        // A clock that stood still makes a word younger than it is.
+        let stale = |c: &&Conflict| {
+            self.excuse(c.at).is_none() && c.said.is_none_or(|said| c.at - said > most)
+        };
+        let conflict = self.watch.conflicts.iter().find(stale)?;
+        let said = conflict
+            .said
+            .map(|said| Span::from_nanos(conflict.at - said));
+        let said = said.map_or("never".to_owned(), |before| format!("{before} before"));
+        let who = plan.name(conflict.by);
+        let what = format!("{who} claims another holder, which last said so {said}");
+        let at = Span::from_nanos(conflict.at);
+        Some(self.failure(PropertyId::R15, conflict.group, at, what))
+    }
 }
 
 impl Expect {
@@ -132,10 +248,18 @@ impl Expect {
         match &self.what {
             Expected::Holder(Some(m)) => format!("{} alone to answer{group} {by}", plan.name(*m)),
             Expected::Holder(None) => format!("nobody to answer{group} {by}"),
+            Expected::Anybody => format!("one alone to answer{group} {by}"),
             Expected::Neighbours(m) => {
                 format!("the neighbours to send to {}{group} {by}", plan.name(*m))
             }
-            Expected::NoRoleChange => format!("no change of who answers{group} {during}"),
+            Expected::NoRoleChange(moves) => {
+                let but = if moves.is_empty() {
+                    ""
+                } else {
+                    " that nobody means"
+                };
+                format!("no change of who answers{group}{but} {during}")
+            }
             Expected::DarkAtMost(most) => {
                 format!("nobody to answer{group} for {most} at most {during}")
             }
@@ -158,18 +282,24 @@ impl Expect {
         }
     }
 
-    fn holds(&self, plan: &Plan, watch: &Watch) -> Result<(), String> {
+    /// Whether it is so; else when it was not, and what was true.
+    fn holds(&self, plan: &Plan, watch: &Watch) -> Result<(), (Span, String)> {
         let (from, until) = (self.from.as_nanos(), self.until.as_nanos());
         let served = &watch.groups[usize::from(self.group.0)];
         let within = |at: u64| at >= from && at < until;
+        let at_end = |what: String| Err((self.until, what));
         match &self.what {
-            Expected::Holder(who) => {
-                let (since, holders) = served.at(until);
-                if holders == who.as_slice() {
+            Expected::Holder(_) | Expected::Anybody => {
+                let (since, holders) = served.answers.at(until);
+                let good = match &self.what {
+                    Expected::Holder(who) => holders == who.as_slice(),
+                    _ => holders.len() == 1,
+                };
+                if good {
                     return Ok(());
                 }
                 let since = Span::from_nanos(since);
-                Err(format!("{} since {since}", answer(plan, holders)))
+                at_end(format!("{} since {since}", answer(plan, holders)))
             }
             Expected::Neighbours(who) => {
                 let last = served.announced.iter().rev().find(|(at, _)| *at <= until);
@@ -177,38 +307,51 @@ impl Expect {
                     Some((_, m)) if m == who => Ok(()),
                     Some((at, m)) => {
                         let at = Span::from_nanos(*at);
-                        Err(format!("they were last told by {}, at {at}", plan.name(*m)))
+                        at_end(format!("they were last told by {}, at {at}", plan.name(*m)))
                     }
-                    None => Err("nobody ever told them".to_owned()),
+                    None => at_end("nobody ever told them".to_owned()),
                 }
             }
-            Expected::NoRoleChange => match served.holders.iter().find(|(at, _)| within(*at)) {
-                None => Ok(()),
-                Some((at, holders)) => {
-                    let at = Span::from_nanos(*at);
-                    Err(format!("from {at} on {}", answer(plan, holders)))
+            Expected::NoRoleChange(moves) => {
+                // What is meant moves the address once: away from one, and to another.
+                let mut moves: Vec<(Range<u64>, u32)> = (moves.iter())
+                    .map(|(from, until)| (from.as_nanos()..until.as_nanos(), 2))
+                    .collect();
+                let mut meant = |at: u64| {
+                    let mut open = moves.iter_mut();
+                    let found = open.find(|(span, left)| span.contains(&at) && *left > 0);
+                    found.map(|(_, left)| *left -= 1).is_some()
+                };
+                let mut changes = served.answers.changes();
+                match changes.find(|(at, _)| within(*at) && !meant(*at)) {
+                    None => Ok(()),
+                    Some((at, holders)) => {
+                        let at = Span::from_nanos(at);
+                        Err((at, format!("from {at} on {}", answer(plan, holders))))
+                    }
                 }
-            },
+            }
             Expected::DarkAtMost(most) => {
-                let dark = served.stretches(from, until, |holders| holders.is_empty());
-                let longest = dark.max_by_key(|(from, until)| until - from);
+                let outages = served.answers.outages(from, until);
+                let longest = outages.into_iter().max_by_key(|(from, until)| until - from);
                 match longest {
                     Some((from, until)) if until - from > most.as_nanos() => {
                         let (from, until) = (Span::from_nanos(from), Span::from_nanos(until));
-                        let dark = span(from, until);
-                        Err(format!("nobody did for {dark}, from {from} until {until}"))
+                        let outage = span(from, until);
+                        let what = format!("nobody did for {outage}, from {from} until {until}");
+                        Err((from, what))
                     }
                     _ => Ok(()),
                 }
             }
             Expected::ServedPercent(least) => {
-                let served = served.stretches(from, until, |holders| !holders.is_empty());
-                let served: u64 = served.map(|(from, until)| until - from).sum();
+                let served = served.answers.stretches(from, until, |who| !who.is_empty());
+                let served: u64 = served.iter().map(|(from, until)| until - from).sum();
                 let percent = 100.0 * served as f64 / (until - from).max(1) as f64;
                 if percent >= *least {
                     return Ok(());
                 }
-                Err(format!("somebody did {percent:.3} % of it"))
+                at_end(format!("somebody did {percent:.3} % of it"))
             }
             Expected::NeverReports(who, text) => {
                 let fits = |(at, m, said): &&(u64, MemberId, String)| {
@@ -216,7 +359,7 @@ impl Expect {
                 };
                 match watch.reports.iter().find(fits) {
                     None => Ok(()),
-                    Some((_, _, said)) => Err(format!("it said `{said}`")),
+                    Some((_, _, said)) => at_end(format!("it said `{said}`")),
                 }
             }
             Expected::Reports(who, text) => {
@@ -232,8 +375,8 @@ impl Expect {
                     .filter(|(at, m, _)| within(*at) && m == who);
                 let all: Vec<&str> = all.map(|(_, _, said)| said.as_str()).collect();
                 match all.as_slice() {
-                    [] => Err("it reported nothing then".to_owned()),
-                    all => Err(format!("it reported: {}", all.join("; "))),
+                    [] => at_end("it reported nothing then".to_owned()),
+                    all => at_end(format!("it reported: {}", all.join("; "))),
                 }
             }
             Expected::Announces(who, does) => {
@@ -243,8 +386,10 @@ impl Expect {
                     .find(|(at, m)| within(*at) && m == who);
                 match (does, did) {
                     (true, Some(_)) | (false, None) => Ok(()),
-                    (true, None) => Err("it did not".to_owned()),
-                    (false, Some((at, _))) => Err(format!("it did at {}", Span::from_nanos(*at))),
+                    (true, None) => at_end("it did not".to_owned()),
+                    (false, Some((at, _))) => {
+                        at_end(format!("it did at {}", Span::from_nanos(*at)))
+                    }
                 }
             }
             Expected::Count(what, least) => {
@@ -252,56 +397,9 @@ impl Expect {
                 if count >= *least {
                     return Ok(());
                 }
-                Err(format!("there were {count}"))
+                at_end(format!("there were {count}"))
             }
         }
-    }
-}
-
-impl Served {
-    /// Who answers at a moment, and since when.
-    #[must_use]
-    pub fn at(&self, moment: u64) -> (u64, &[MemberId]) {
-        let last = self.holders.iter().rev().find(|(at, _)| *at <= moment);
-        last.map_or((0, &[]), |(at, holders)| (*at, holders))
-    }
-
-    /// The stretches of time in which what is true of the holders is true.
-    pub fn stretches(
-        &self,
-        from: u64,
-        until: u64,
-        of: impl Fn(&[MemberId]) -> bool,
-    ) -> impl Iterator<Item = (u64, u64)> {
-        let mut all: Vec<(u64, u64)> = Vec::new();
-        for (i, (begin, holders)) in self.holders.iter().enumerate() {
-            let end = self.holders.get(i + 1).map_or(until, |(at, _)| *at);
-            let (begin, end) = ((*begin).max(from), end.min(until));
-            if begin >= end || !of(holders) {
-                continue;
-            }
-            match all.last_mut() {
-                Some((_, last)) if *last == begin => *last = end,
-                _ => all.push((begin, end)),
-            }
-        }
-        all.into_iter()
-    }
-
-    fn time_of_two(&self, end: u64) -> Span {
-        let two = self.stretches(0, end, |holders| holders.len() > 1);
-        Span::from_nanos(two.map(|(from, until)| until - from).sum())
-    }
-
-    /// The longest time without anybody, after somebody first answered.
-    #[must_use]
-    pub fn longest_dark(&self, end: u64) -> Span {
-        let first = self.holders.iter().find(|(_, holders)| !holders.is_empty());
-        let Some((first, _)) = first else {
-            return Span::from_nanos(end);
-        };
-        let dark = self.stretches(*first, end, <[MemberId]>::is_empty);
-        Span::from_nanos(dark.map(|(from, until)| until - from).max().unwrap_or(0))
     }
 }
 

@@ -7,15 +7,19 @@ use super::plan::Plan;
 use super::record::{Fate, Record, What};
 use crate::fault::{Fault, Flag};
 use crate::liveness::Liveness;
-use crate::properties::{Moment, Property, S1, S2, S3, S4, S5};
-use crate::world::{Adversary, Events, Facts, Rest, Setup, incarnation};
+use crate::properties::{Moment, Past, Property, PropertyId, S3, S4, S5};
+use crate::timeline::Answers;
+use crate::world::{Events, Facts};
 use onehold::control::{Order, Reply};
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
-use onehold_core::config::Arbitration;
+use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::Event;
 use onehold_core::observe::RoleName;
 use std::collections::BTreeMap;
 use std::rc::Rc;
+
+/// The life of one that has not said anything in it.
+const UNHEARD: Incarnation = Incarnation(0);
 
 /// A property that a moment broke.
 #[derive(Clone, Debug)]
@@ -30,23 +34,40 @@ pub struct Broken {
     pub facts: String,
 }
 
+/// Somebody claimed another holder.
+#[derive(Clone, Copy, Debug)]
+pub struct Conflict {
+    /// True time, in nanoseconds.
+    pub at: u64,
+    /// Who.
+    pub by: MemberId,
+    /// In which group.
+    pub group: GroupId,
+    /// When the other last said that it holds.
+    pub said: Option<u64>,
+}
+
 /// What is known of a run so far.
 #[derive(Debug)]
 pub struct Watch {
     plan: Rc<Plan>,
-    setup: Setup,
+    /// By member.
+    configs: Vec<Config>,
     members: Vec<Known>,
-    /// Lives as the properties number them.
-    lives: BTreeMap<Incarnation, Incarnation>,
+    /// When somebody, or a kernel, was last told what it could not have said of itself yet.
+    told: Option<u64>,
+    /// Somebody was told to presume its peer dead.
+    presumed: bool,
+    /// Who was told to stop and has not ended, and since when.
+    pub stopping: BTreeMap<MemberId, u64>,
     /// The groups, by id.
     pub groups: Vec<Served>,
     /// What was broken: the first moment of each time that a property was.
     pub broken: Vec<Broken>,
     /// What was reported, when and by whom, as people read it.
     pub reports: Vec<(u64, MemberId, String)>,
-    /// Conflicts that were claimed: when, by whom, in which group, and when the other last said that it
-    /// holds.
-    pub conflicts: Vec<(u64, MemberId, GroupId, Option<u64>)>,
+    /// Conflicts that were claimed.
+    pub conflicts: Vec<Conflict>,
     /// How often what happened.
     pub counts: BTreeMap<Counted, u64>,
 }
@@ -55,7 +76,8 @@ pub struct Watch {
 #[derive(Clone, Debug)]
 struct Known {
     process: Liveness,
-    life: u32,
+    /// From what it said.
+    life: Incarnation,
     quarantined: bool,
     /// Its own address is there.
     addressed: bool,
@@ -76,14 +98,14 @@ struct KnownGroup {
 }
 
 /// A group's history.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Served {
-    /// Who answered from when on.
-    pub holders: Vec<(u64, Vec<MemberId>)>,
+    /// Who answered when.
+    pub answers: Answers<MemberId, u64>,
     /// Who told the neighbours when.
     pub announced: Vec<(u64, MemberId)>,
     /// Which properties are broken now.
-    breaking: Vec<&'static str>,
+    breaking: Vec<PropertyId>,
 }
 
 impl Watch {
@@ -101,26 +123,22 @@ impl Watch {
         };
         let member = Known {
             process: Liveness::Down,
-            life: 0,
+            life: UNHEARD,
             quarantined: false,
             addressed: true,
             groups: vec![group; plan.groups()],
         };
         let served = Served {
-            holders: vec![(0, Vec::new())],
-            ..Served::default()
+            answers: Answers::from(0),
+            announced: Vec::new(),
+            breaking: Vec::new(),
         };
         Self {
-            setup: Setup {
-                spec: plan.members[0].spec.clone(),
-                seats: plan.members.iter().map(|m| m.config.clone()).collect(),
-                rates: Vec::new(),
-                hindsight: 0,
-                warm_up: 0,
-                adversary: Adversary::default(),
-            },
+            configs: plan.members.iter().map(|m| m.config.clone()).collect(),
             members: vec![member; plan.members.len()],
-            lives: BTreeMap::new(),
+            told: None,
+            presumed: false,
+            stopping: BTreeMap::new(),
             groups: vec![served; plan.groups()],
             broken: Vec::new(),
             reports: Vec::new(),
@@ -169,7 +187,12 @@ impl Watch {
                 if let (Event::Conflict { group, peer }, Some(member)) = (event, record.member) {
                     let peer = &self.members[usize::from(peer.0)];
                     let said = peer.groups[usize::from(group.0)].said_holds;
-                    self.conflicts.push((record.at, member, *group, said));
+                    self.conflicts.push(Conflict {
+                        at: record.at,
+                        by: member,
+                        group: *group,
+                        said,
+                    });
                 }
                 if let (Some(member), Some(text)) = (record.member, record.story(&self.plan)) {
                     self.reports.push((record.at, member, text));
@@ -181,13 +204,6 @@ impl Watch {
         if self.learn(record, member) || events != Events::default() {
             self.ask(record.at, member, (events, of));
         }
-    }
-
-    /// A member's process is there, run or not.
-    #[must_use]
-    pub fn runs(&self, member: MemberId) -> bool {
-        let known = self.members.get(usize::from(member.0));
-        known.is_some_and(|k| k.process != Liveness::Down)
     }
 
     fn count(&mut self, what: Counted) {
@@ -203,15 +219,12 @@ impl Watch {
         match &record.what {
             What::Sent(sent) => {
                 let said = sent.advert();
-                let numbered = incarnation(member, u8::try_from(known.life).unwrap_or(u8::MAX));
-                self.lives.insert(said.incarnation, numbered);
                 let mut news = known.quarantined != said.quarantined;
+                news |= known.life != said.incarnation;
+                known.life = said.incarnation;
                 known.quarantined = said.quarantined;
                 for (group, says) in known.groups.iter_mut().zip(&said.groups) {
-                    let vote = says.vote.map(|b| {
-                        let life = self.lives.get(&b.incarnation);
-                        (b.member, *life.unwrap_or(&b.incarnation))
-                    });
+                    let vote = says.vote.map(|b| (b.member, b.incarnation));
                     news |= group.vote != vote;
                     group.vote = vote;
                     if says.holds {
@@ -227,9 +240,9 @@ impl Watch {
             | What::Traced(_) => {
                 return false;
             }
-            What::Began(life) => {
+            What::Began(_) => {
                 known.process = Liveness::Up;
-                known.life = *life;
+                known.life = UNHEARD;
                 known.quarantined = true;
                 let witness = !plan.members[0].config.is_candidate(member);
                 for group in &mut known.groups {
@@ -242,12 +255,16 @@ impl Watch {
                     };
                 }
             }
-            What::Died | What::Ended => known.die(),
+            What::Died | What::Ended => {
+                known.die();
+                self.stopping.remove(&member);
+            }
             What::Paused => known.process = Liveness::Paused,
             What::Opened(group) | What::Shut(group, _) => {
                 let opened = matches!(record.what, What::Opened(_));
                 known.groups[usize::from(group.0)].effective = opened;
-                self.note_holders(record.at, *group);
+                let answers = &mut self.groups[usize::from(group.0)].answers;
+                answers.tell(record.at, member, opened);
             }
             What::Announced(group) => {
                 let served = &mut self.groups[usize::from(group.0)];
@@ -272,49 +289,63 @@ impl Watch {
                     known.groups[usize::from(group.0)].role = *to;
                 }
             }
-            What::Inflicted(fault) => known.inflict(&plan, fault),
+            What::Inflicted(fault) => {
+                if matches!(fault, Fault::Stop(_)) && known.process != Liveness::Down {
+                    self.stopping.entry(member).or_insert(record.at);
+                }
+                self.presumed |= matches!(
+                    fault,
+                    Fault::Command {
+                        say: Order::PresumeDead,
+                        ..
+                    }
+                );
+                let told = matches!(
+                    fault,
+                    Fault::Command { .. }
+                        | Fault::Stop(_)
+                        | Fault::Eligible(_)
+                        | Fault::OwnAddress { .. }
+                );
+                if told {
+                    self.told = Some(record.at);
+                }
+                known.inflict(&plan, fault);
+            }
         }
         true
     }
 
-    fn note_holders(&mut self, at: u64, group: GroupId) {
-        let of = usize::from(group.0);
-        let holders = self.plan.ids().filter(|id| {
-            let known = self.members.get(usize::from(id.0));
-            known.is_some_and(|k| k.groups[of].effective)
-        });
-        let holders = holders.collect();
-        self.groups[of].holders.push((at, holders));
-    }
-
     /// Asks the properties; what was reported is of one group, or of none.
     fn ask(&mut self, at: u64, member: MemberId, reported: (Events, Option<GroupId>)) {
-        let properties: &[Property] = match self.setup.seats[0].arbitration() {
-            Arbitration::Majority => &[S1, S3, S4, S5],
-            Arbitration::Survivor => &[S2, S4, S5],
-        };
+        // one that presumes its peer dead holds without its vote.
+        let votes = self.configs[0].arbitration() == Arbitration::Majority && !self.presumed;
+        // S5 is about what a peer said of itself; what it was told just now it could not have said yet.
+        let vote = self.configs[0].timing().vote().as_nanos();
+        let told = self.told.is_some_and(|told| at <= told + vote + vote / 10);
+        let asked = [(S3, votes), (S4, true), (S5, !told)];
         for group in (0u8..).take(self.groups.len()).map(GroupId) {
             let of = usize::from(group.0);
             let facts: Vec<Facts> = self.members.iter().map(|m| m.facts(of)).collect();
             let moment = Moment {
-                setup: &self.setup,
+                configs: &self.configs,
                 facts: &facts,
-                rest: Rest::default(),
                 events: match reported {
                     (events, of) if of == Some(group) => events,
                     _ => Events::default(),
                 },
                 member: member.0,
+                past: Past::default(),
             };
-            for property in properties {
+            for (property, _) in asked.iter().filter(|(_, asked)| *asked) {
                 let breaking = &mut self.groups[of].breaking;
-                let was = breaking.iter().position(|name| *name == property.name);
+                let was = breaking.iter().position(|id| *id == property.id);
                 match ((property.holds)(&moment), was) {
                     (true, Some(i)) => {
                         breaking.remove(i);
                     }
                     (false, None) => {
-                        breaking.push(property.name);
+                        breaking.push(property.id);
                         let facts = facts_text(&self.plan, &facts);
                         self.broken.push(Broken {
                             at,
@@ -370,7 +401,8 @@ impl Known {
             eligible: known.eligible && self.addressed,
             healthy: known.healthy,
             wanted: known.wanted,
-            life: u8::try_from(self.life).unwrap_or(u8::MAX),
+            lives: 0,
+            incarnation: self.life,
         }
     }
 }

@@ -88,7 +88,7 @@ impl<M: Clone, A: Clone> World<M, A> {
     ) {
         let adversary = &parts.setup().adversary;
         if facts.process == Liveness::Down {
-            if facts.life < adversary.lives {
+            if facts.lives < adversary.lives {
                 self.turns(parts, m, How::Start, visit);
             }
             return;

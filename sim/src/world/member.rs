@@ -271,8 +271,10 @@ pub struct Facts {
     pub healthy: bool,
     /// Its operator lets it hold.
     pub wanted: bool,
-    /// Its life.
-    pub life: u8,
+    /// How many lives it has had.
+    pub lives: u8,
+    /// The present one, or the latest.
+    pub incarnation: Incarnation,
 }
 
 /// The incarnation of a member's nth life.
@@ -343,7 +345,8 @@ impl Member {
             eligible: !self.kernel.unable,
             healthy: !self.sick,
             wanted: self.wish == Wish::Serve,
-            life: self.lives,
+            lives: self.lives,
+            incarnation: incarnation(self.id, self.lives),
         }
     }
 

@@ -213,12 +213,7 @@ fn two_that_answer_at_once_between_two_ticks_are_seen() {
     see(10, LB0, What::Opened(WEB));
     see(20, LB1, What::Opened(WEB));
     see(21, LB0, What::Shut(WEB, By::Release));
-    let broken: Vec<(u64, &str)> = watch
-        .broken
-        .iter()
-        .map(|b| (b.at, b.property.name))
-        .collect();
-    assert_eq!(broken, [(20, "S1")]);
+    assert_eq!(watch.groups[0].answers.two(0, 1_000), [(20, 21)]);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! Two members alone; the one that is left goes on.
 
 use super::{ALONE, Cluster, Configuration, SURVIVOR, cut, prompt, quick};
-use crate::properties as p;
+use crate::properties::{self as p, PropertyId};
 use crate::world::{Adversary, Events};
 
 /// Two members alone; the one that is left goes on.
@@ -97,7 +97,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &[],
         )
         .breaks(
-            "S2",
+            PropertyId::S2,
             "nothing tells a dead peer from a cut cable; `survivor` does not promise it here",
         ),
         quick(
