@@ -6,7 +6,7 @@ use onehold_core::advert::{
     Advert, Ballot, ClusterId, ConfigDigest, Incarnation, MAX_GROUPS, MemberId, Statement,
 };
 use onehold_core::auth::{self, Authentic, Key, Keys};
-use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::input::Input;
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::{LocalTime, Span};
@@ -53,16 +53,12 @@ fn handled(bencher: Bencher<'_, '_>, groups: usize) {
         witness,
         addresses: vec![],
     };
-    let group = |n: usize| GroupSpec {
-        name: format!("g{n:02}"),
-        addresses: vec![Prefix {
-            address: [10, 0, 0, u8::try_from(n).unwrap()].into(),
-            length: 32,
-        }],
-        preferred: "a".into(),
-        failback: Failback::Auto,
-        failback_delay: Span::ZERO,
-        release_when_unhealthy: false,
+    let group = |n: usize| {
+        GroupSpec::new(
+            format!("g{n:02}"),
+            vec![Prefix::new([10, 0, 0, u8::try_from(n).unwrap()], 32)],
+            "a",
+        )
     };
     let spec = Spec {
         cluster: "bench".into(),

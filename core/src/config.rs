@@ -4,7 +4,7 @@
 use crate::advert::{ClusterId, ConfigDigest, GroupId, MAX_GROUPS, MemberId};
 use crate::lease::{Timing, TimingError, TimingSpec};
 use crate::time::Span;
-use alloc::{string::String, vec::Vec};
+use alloc::{borrow::Cow, string::String, vec::Vec};
 use core::fmt;
 use core::net::IpAddr;
 use sha2::{Digest as _, Sha256};
@@ -30,8 +30,19 @@ pub enum Arbitration {
     Survivor,
 }
 
+impl Arbitration {
+    /// The word for it: in files and in the digest.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Majority => "majority",
+            Self::Survivor => "survivor",
+        }
+    }
+}
+
 /// Whether the address returns to the preferred candidate by itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
@@ -39,9 +50,21 @@ pub enum Arbitration {
 )]
 pub enum Failback {
     /// Yes, once that one has been ready for `failback_delay`.
+    #[default]
     Auto,
     /// Only by `switch`.
     Manual,
+}
+
+impl Failback {
+    /// The word for it: in files and in the digest.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Manual => "manual",
+        }
+    }
 }
 
 /// One floating address with its prefix length.
@@ -52,6 +75,14 @@ pub struct Prefix {
     pub address: IpAddr,
     /// The length of its network's prefix, in bits.
     pub length: u8,
+}
+
+impl Prefix {
+    /// An address, whose network's prefix has `length` bits.
+    pub fn new(address: impl Into<IpAddr>, length: u8) -> Self {
+        let address = address.into();
+        Self { address, length }
+    }
 }
 
 /// A member as written.
@@ -82,6 +113,24 @@ pub struct GroupSpec {
     pub failback_delay: Span,
     /// Rather nobody than a sick holder.
     pub release_when_unhealthy: bool,
+}
+
+impl GroupSpec {
+    /// A group that returns to the preferred candidate at once, and rather has a sick holder than nobody.
+    pub fn new(
+        name: impl Into<String>,
+        addresses: Vec<Prefix>,
+        preferred: impl Into<String>,
+    ) -> Self {
+        Self {
+            name: name.into(),
+            addresses,
+            preferred: preferred.into(),
+            failback: Failback::default(),
+            failback_delay: Span::ZERO,
+            release_when_unhealthy: false,
+        }
+    }
 }
 
 /// A cluster as written.
@@ -140,31 +189,29 @@ pub struct Config {
 
 /// A configuration that can't be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum SpecError {
-    /// A timing that can't be.
-    Timing(TimingError),
-    /// Anything else: the key, and what is wrong with it.
-    Key {
-        /// Which key, such as `members.lb0` or `groups.web.preferred`.
-        key: String,
-        /// What is wrong and what would be right.
-        problem: String,
-    },
+pub struct SpecError {
+    /// Which key, such as `members.lb0` or `groups.web.preferred`.
+    pub key: String,
+    /// What is wrong and what would be right.
+    pub problem: String,
 }
 
 impl fmt::Display for SpecError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Timing(e) => e.fmt(f),
-            Self::Key { key, problem } => write!(f, "{key}: {problem}"),
-        }
+        write!(f, "{}: {}", self.key, self.problem)
     }
 }
 
 impl core::error::Error for SpecError {}
 
+impl From<TimingError> for SpecError {
+    fn from(e: TimingError) -> Self {
+        wrong(e.key(), e.problem())
+    }
+}
+
 fn wrong(key: impl fmt::Display, problem: impl fmt::Display) -> SpecError {
-    SpecError::Key {
+    SpecError {
         key: alloc::format!("{key}"),
         problem: alloc::format!("{problem}"),
     }
@@ -178,9 +225,9 @@ impl Spec {
     /// # Errors
     /// A [`SpecError`] that names the key and the remedy.
     pub fn prove(&self, me: &str) -> Result<Config, SpecError> {
-        let timing = Timing::prove(self.timing).map_err(SpecError::Timing)?;
+        let timing = Timing::prove(self.timing)?;
         if self.arbitration == Arbitration::Survivor {
-            timing.prove_lone().map_err(SpecError::Timing)?;
+            timing.prove_lone()?;
         }
         let mut members = self.members.clone();
         members.sort_by(|a, b| a.name.cmp(&b.name));
@@ -362,6 +409,10 @@ impl Spec {
     }
 }
 
+fn name_or_number(name: Option<&str>, id: u8) -> Cow<'_, str> {
+    name.map_or_else(|| alloc::format!("#{id}").into(), Cow::Borrowed)
+}
+
 /// The id of a cluster's name.
 #[must_use]
 pub fn cluster_id(name: &str) -> ClusterId {
@@ -375,45 +426,90 @@ fn first_u64(bytes: &[u8]) -> u64 {
         .fold(0, |n, b| (n << 8) | u64::from(*b))
 }
 
-/// what all members must agree on, canonically, through SHA-256.
+/// what all members must agree on, through SHA-256. Everything is taken apart by name, so that a
+/// new key does not compile before it is decided whether it belongs here; and nothing is written in the
+/// words of this code, so that none of its names are on the wire.
 fn digest(spec: &Spec, members: &[MemberSpec], groups: &[Group]) -> ConfigDigest {
-    let mut text = String::new();
-    // `{:?}` of a string quotes and escapes, so no two configurations give one text.
-    let mut line = |args: fmt::Arguments<'_>| {
-        // Writing to a String can't fail.
-        let _ = fmt::Write::write_fmt(&mut text, args);
-        text.push('\n');
-    };
-    line(format_args!(
-        "onehold 1 {:?} {:?}",
-        spec.cluster, spec.arbitration
-    ));
-    let t = &spec.timing;
-    line(format_args!(
-        "{} {} {} {}",
-        t.interval.as_nanos(),
-        t.lease.as_nanos(),
-        t.guard_slack.as_nanos(),
-        t.drift_ppm
-    ));
-    for m in members {
-        line(format_args!(
-            "member {:?} {} {:?}",
-            m.name, m.witness, m.addresses
-        ));
+    let Spec {
+        cluster,
+        members: _, // these two in the order of their names
+        groups: _,
+        arbitration,
+        timing,
+    } = spec;
+    let TimingSpec {
+        interval,
+        lease,
+        guard_slack,
+        drift_ppm,
+    } = *timing;
+    let mut to = Canonical(Sha256::new());
+    to.word("onehold 1");
+    to.word(cluster);
+    to.word(arbitration.name());
+    to.number(interval.as_nanos());
+    to.number(lease.as_nanos());
+    to.number(guard_slack.as_nanos());
+    to.number(drift_ppm.into());
+    to.count(members);
+    for member in members {
+        let MemberSpec {
+            name,
+            witness,
+            addresses,
+        } = member;
+        to.word(name);
+        to.number((*witness).into());
+        to.count(addresses);
+        addresses.iter().for_each(|address| to.word(address));
     }
-    for g in groups {
-        line(format_args!(
-            "group {:?} {:?} {} {:?} {} {}",
-            g.name,
-            g.addresses,
-            g.preferred.0,
-            g.failback,
-            g.failback_delay.as_nanos(),
-            g.release_when_unhealthy
-        ));
+    to.count(groups);
+    for group in groups {
+        let Group {
+            name,
+            addresses,
+            preferred,
+            failback,
+            failback_delay,
+            release_when_unhealthy,
+        } = group;
+        to.word(name);
+        to.count(addresses);
+        for Prefix { address, length } in addresses {
+            match address {
+                IpAddr::V4(v4) => to.bytes(&v4.octets()),
+                IpAddr::V6(v6) => to.bytes(&v6.octets()),
+            }
+            to.number((*length).into());
+        }
+        to.number(preferred.0.into());
+        to.word(failback.name());
+        to.number(failback_delay.as_nanos());
+        to.number((*release_when_unhealthy).into());
     }
-    ConfigDigest(first_u64(Sha256::digest(text.as_bytes()).as_slice()))
+    ConfigDigest(first_u64(to.0.finalize().as_slice()))
+}
+
+/// Writes so that no two configurations are the same bytes: what has a length says it first.
+struct Canonical(Sha256);
+
+impl Canonical {
+    fn number(&mut self, number: u64) {
+        self.0.update(number.to_be_bytes());
+    }
+
+    fn count<T>(&mut self, of: &[T]) {
+        self.number(u64::try_from(of.len()).unwrap_or(u64::MAX));
+    }
+
+    fn bytes(&mut self, bytes: &[u8]) {
+        self.count(bytes);
+        self.0.update(bytes);
+    }
+
+    fn word(&mut self, word: &str) {
+        self.bytes(word.as_bytes());
+    }
 }
 
 impl Config {
@@ -469,6 +565,18 @@ impl Config {
     #[must_use]
     pub fn group(&self, id: GroupId) -> Option<&Group> {
         self.groups.get(usize::from(id.0))
+    }
+
+    /// A member's name; its number, where there is none with that id.
+    #[must_use]
+    pub fn member_name(&self, id: MemberId) -> Cow<'_, str> {
+        name_or_number(self.member(id).map(|m| m.name.as_str()), id.0)
+    }
+
+    /// A group's name; its number, where there is none with that id.
+    #[must_use]
+    pub fn group_name(&self, id: GroupId) -> Cow<'_, str> {
+        name_or_number(self.group(id).map(|g| g.name.as_str()), id.0)
     }
 
     /// The ids of all members but this one.

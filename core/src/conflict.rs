@@ -46,10 +46,10 @@ impl Group {
         }
     }
 
-    /// what a new word of a stranger tells a holder under `survivor`. The later one in the order lets
-    /// go at once, if the word shows that it was sent just now. Whatever the order, and whether it shows that or
+    /// what a new word of a stranger tells a holder. The later one in the order lets go at once, if the
+    /// word shows that it was sent just now. Under `survivor`, whatever the order, and whether it shows that or
     /// not, so does one that hears for P that the other holds: that one does not hear it, or goes by another
-    /// rule.
+    /// rule. (Under `majority` no recording may end a hold.)
     pub(crate) fn meet_stranger(&mut self, seat: &Seat<'_>, word: Strange, out: &mut Vec<Effect>) {
         let (group, now) = (seat.group, seat.now);
         let Role::Holder { conflict, .. } = &mut self.role else {
@@ -72,7 +72,9 @@ impl Group {
             (false, Conflict::None | Conflict::Heard | Conflict::Proven) => return,
         };
         *conflict = Conflict::Strange { since };
-        if word.first && word.proven || now >= since.plus(seat.timing().presume_after()) {
+        let survivor = seat.config.arbitration() == Arbitration::Survivor;
+        let lasts = survivor && now >= since.plus(seat.timing().presume_after());
+        if word.first && word.proven || lasts {
             self.release(seat, Why::Strange, None, out);
         }
     }

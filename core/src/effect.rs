@@ -1,8 +1,12 @@
 //! What a node wants done, in order: safety before courtesy.
 
 use crate::advert::{Advert, GroupId, Incarnation, MemberId};
+use crate::config::{Arbitration, Config};
+use crate::input::Refusal;
 use crate::observe::RoleName;
 use crate::time::LocalTime;
+use alloc::format;
+use alloc::string::String;
 
 /// Tells a release from the one before it. There is never more than one outstanding in a group
 /// (R-8), so one alternating bit is enough.
@@ -121,8 +125,124 @@ pub enum Event {
         /// Which group.
         group: GroupId,
         /// The reason.
-        refusal: crate::input::Refusal,
+        refusal: Refusal,
     },
+}
+
+impl Event {
+    /// Its kind, in one word: in the log's fields.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Role { .. } => "role",
+            Self::Met { .. } => "met",
+            Self::Lost { .. } => "lost",
+            Self::Back { .. } => "back",
+            Self::Ready => "ready",
+            Self::Overslept => "overslept",
+            Self::Conflict { .. } => "conflict",
+            Self::Strange { .. } => "strange",
+            Self::Refused { .. } => "refused",
+        }
+    }
+
+    /// The rule of the protocol that it follows.
+    #[must_use]
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::Role { why, .. } => why.rule(),
+            Self::Met { .. } => "R-1",
+            Self::Lost { .. } => "R-10",
+            Self::Back { .. } => "R-16",
+            Self::Ready => "R-9",
+            Self::Overslept => "R-13",
+            Self::Conflict { .. } | Self::Strange { .. } => "R-15",
+            Self::Refused { refusal, .. } => refusal.rule(),
+        }
+    }
+
+    /// The group that it is about, if it is about one.
+    #[must_use]
+    pub const fn group(&self) -> Option<GroupId> {
+        match self {
+            Self::Role { group, .. }
+            | Self::Conflict { group, .. }
+            | Self::Strange { group }
+            | Self::Refused { group, .. } => Some(*group),
+            Self::Met { .. }
+            | Self::Lost { .. }
+            | Self::Back { .. }
+            | Self::Ready
+            | Self::Overslept => None,
+        }
+    }
+
+    /// The other member that it is about, if it is about one.
+    #[must_use]
+    pub const fn peer(&self) -> Option<MemberId> {
+        match self {
+            Self::Met { peer, .. }
+            | Self::Lost { peer }
+            | Self::Back { peer }
+            | Self::Conflict { peer, .. } => Some(*peer),
+            Self::Role { .. }
+            | Self::Ready
+            | Self::Overslept
+            | Self::Strange { .. }
+            | Self::Refused { .. } => None,
+        }
+    }
+
+    /// For people: what happened, and why.
+    #[must_use]
+    pub fn text(&self, config: &Config) -> String {
+        let what = match self {
+            Self::Role { from, to, why, .. } => {
+                format!("{} → {}: {}", from.text(), to.text(), why.text())
+            }
+            Self::Met { peer, incarnation } => {
+                let life = incarnation.0;
+                format!(
+                    "met {} (incarnation {life:016x})",
+                    config.member_name(*peer)
+                )
+            }
+            Self::Lost { peer } => format!(
+                "lost {}: nothing of it was accepted for {}",
+                config.member_name(*peer),
+                config.timing().vote()
+            ),
+            Self::Back { peer } => format!("{} is heard again", config.member_name(*peer)),
+            Self::Ready if config.is_candidate(config.me()) => {
+                "quarantine is over: this member votes and may hold".into()
+            }
+            Self::Ready => "quarantine is over: this member votes".into(),
+            Self::Overslept => {
+                "this process was not run when it should have been (paused, suspended \
+                 or starved): it starts to listen anew"
+                    .into()
+            }
+            Self::Conflict { peer, .. } => format!(
+                "{} says that it holds too: {}",
+                config.member_name(*peer),
+                match config.arbitration() {
+                    Arbitration::Majority =>
+                        "that must never be: is a member id used twice, or a clock far off?",
+                    Arbitration::Survivor => "the preferred member stays, the other releases",
+                }
+            ),
+            Self::Strange { .. } => {
+                "one with another configuration says that it holds too: the later in the order of \
+                 members lets go; make the files equal"
+                    .into()
+            }
+            Self::Refused { refusal, .. } => format!("command refused: {}", refusal.text()),
+        };
+        match self.group() {
+            Some(group) => format!("{}: {what}", config.group_name(group)),
+            None => what,
+        }
+    }
 }
 
 /// Why a role changed. [`Why::rule`] names the protocol's rule.

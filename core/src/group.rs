@@ -313,7 +313,7 @@ impl Group {
             Role::Holder { conflict, .. } => match *conflict {
                 // it has not been heard for long.
                 Conflict::Strange { .. }
-                    if seat.silence().is_none_or(|s| s.stranger().is_none()) =>
+                    if seat.sessions.iter().all(|s| s.strangers.latest().is_none()) =>
                 {
                     *conflict = Conflict::None;
                 }
@@ -432,7 +432,7 @@ impl Group {
     /// takes hold if it may.
     fn try_to_hold(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
         // nor beside a holder whose words don't count.
-        let kept_back = seat.silence().is_some_and(Silence::kept_back);
+        let kept_back = seat.sessions.iter().any(|s| s.strangers.keep_back());
         if seat.quarantined || !self.available() || self.vote.is_some() || kept_back {
             return;
         }

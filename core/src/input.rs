@@ -107,3 +107,37 @@ pub enum Refusal {
     /// The group is stopping.
     Stopping,
 }
+
+impl Refusal {
+    /// The rule of the protocol that this follows.
+    #[must_use]
+    pub const fn rule(self) -> &'static str {
+        match self {
+            Self::NotTwoMembers | Self::PeerHeard | Self::VoteBound => "R-17",
+            Self::NotHolder | Self::NobodyReady | Self::Witness | Self::Stopping => "R-12",
+        }
+    }
+
+    /// The same for people, with the remedy.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::NotHolder => {
+                "this member does not hold it; say switch on the holder, which `onehold status` shows"
+            }
+            Self::NobodyReady => {
+                "no other candidate is ready to take over; `onehold status` on it shows why"
+            }
+            Self::Witness => "this member is a witness and never holds; say it on a candidate",
+            Self::NotTwoMembers => {
+                "presume-dead is only for two members under arbitration \"majority\"; elsewhere a \
+                 takeover needs no operator"
+            }
+            Self::PeerHeard => "the peer was heard a moment ago: it is not dead",
+            Self::VoteBound => {
+                "this member's vote is still bound to the peer's last lease; try again in a second"
+            }
+            Self::Stopping => "the daemon is stopping",
+        }
+    }
+}

@@ -31,6 +31,8 @@
 //! | D + Q of silence (R-17) | H, κ, ρ | the peer's |
 
 use crate::time::{LocalTime, Span};
+use alloc::format;
+use alloc::string::String;
 use core::fmt;
 
 /// Clock rates may differ from true time by at most this many parts in a million that we accept.
@@ -102,34 +104,41 @@ pub enum TimingError {
     Drift(u32),
 }
 
+impl TimingError {
+    /// The key that is wrong, as in a file.
+    #[must_use]
+    pub const fn key(&self) -> &'static str {
+        match self {
+            Self::Interval(_) => "timing.interval",
+            Self::Lease { .. } | Self::Lone { .. } => "timing.lease",
+            Self::Slack(_) => "timing.guard_slack",
+            Self::Drift(_) => "timing.drift_ppm",
+        }
+    }
+
+    /// Its value, what is wrong with it, and what would be right.
+    #[must_use]
+    pub fn problem(&self) -> String {
+        match self {
+            Self::Interval(i) => format!("{i}: must be above zero and at most 60s"),
+            Self::Lease { lease, least } => format!(
+                "{lease}: must be at least three intervals ({least}), else one lost advert costs the \
+                 address, and at most 10min"
+            ),
+            Self::Lone { lease, least } => format!(
+                "{lease}: must be at least 4.5 intervals ({least}) under `survivor`, where a holder \
+                 waits 2.5 intervals before it presumes its peer dead; else it loses the address when \
+                 the peer dies"
+            ),
+            Self::Slack(k) => format!("{k}: must be at most the lease"),
+            Self::Drift(ppm) => format!("{ppm}: must be at most {MAX_DRIFT_PPM}"),
+        }
+    }
+}
+
 impl fmt::Display for TimingError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Interval(i) => {
-                write!(
-                    f,
-                    "timing.interval = {i}: must be above zero and at most 60s"
-                )
-            }
-            Self::Lease { lease, least } => write!(
-                f,
-                "timing.lease = {lease}: must be at least three intervals ({least}), else one lost \
-                 advert costs the address, and at most 10min"
-            ),
-            Self::Lone { lease, least } => write!(
-                f,
-                "timing.lease = {lease}: must be at least 4.5 intervals ({least}) under `survivor`, \
-                 where a holder waits 2.5 intervals before it presumes its peer dead; else it loses \
-                 the address when the peer dies"
-            ),
-            Self::Slack(k) => write!(f, "timing.guard_slack = {k}: must be at most the lease"),
-            Self::Drift(ppm) => {
-                write!(
-                    f,
-                    "timing.drift_ppm = {ppm}: must be at most {MAX_DRIFT_PPM}"
-                )
-            }
-        }
+        write!(f, "{} = {}", self.key(), self.problem())
     }
 }
 

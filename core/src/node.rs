@@ -8,7 +8,7 @@ use crate::config::{Arbitration, Config};
 use crate::conflict::Strange;
 use crate::effect::{Effect, Event};
 use crate::group::{Group, Seat, Stance};
-use crate::input::{Command, Input};
+use crate::input::{Command, Input, Refusal};
 use crate::observe::{PeerSnapshot, Snapshot};
 use crate::reject::Reject;
 use crate::session::{Accepted, Session};
@@ -71,6 +71,36 @@ impl Node {
         input: Input,
         out: &mut Vec<Effect>,
     ) -> Result<(), Reject> {
+        self.turn(config, now, out, |node, out| {
+            node.apply(config, now, input, out)
+        })
+    }
+
+    /// [`Self::handle`] for [`Input::Operator`], for those who have to answer the operator.
+    ///
+    /// # Errors
+    /// Why the command was not carried out. Effects may follow all the same.
+    pub fn command(
+        &mut self,
+        config: &Config,
+        now: LocalTime,
+        group: GroupId,
+        command: Command,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        self.turn(config, now, out, |node, out| {
+            node.obey(config, now, group, command, out)
+        })
+    }
+
+    /// One turn: what is over is over, then comes what happened, then every conclusion.
+    fn turn<R>(
+        &mut self,
+        config: &Config,
+        now: LocalTime,
+        out: &mut Vec<Effect>,
+        happen: impl FnOnce(&mut Self, &mut Vec<Effect>) -> R,
+    ) -> R {
         let first = out.len();
         let due = self.poll_timeout(config).unwrap_or(now);
         let overslept = now > due.plus(config.timing().oversleep());
@@ -84,7 +114,7 @@ impl Node {
                 .map(|(group, seat)| (group.stance(&seat), group.role.lease_end())),
         );
         self.expire(config, now, out);
-        let result = self.apply(config, now, input, out);
+        let result = happen(self, out);
         self.each_group(config, now, |group, seat| group.settle(seat, out));
         self.speak(config, now, &before, overslept, out);
         self.each_group(config, now, |group, seat| group.presume(seat));
@@ -175,14 +205,30 @@ impl Node {
                     out.push(Effect::Announce { group });
                 }
             }),
-            Input::Operator { group, command } => self.one_group(config, now, group, |g, seat| {
-                if let Err(refusal) = g.operator(seat, command) {
-                    out.push(Effect::Report(Event::Refused { group, refusal }));
-                }
-            }),
+            Input::Operator { group, command } => {
+                let _ = self.obey(config, now, group, command, out); // it is reported
+            }
             Input::Wake => {}
         }
         Ok(())
+    }
+
+    fn obey(
+        &mut self,
+        config: &Config,
+        now: LocalTime,
+        group: GroupId,
+        command: Command,
+        out: &mut Vec<Effect>,
+    ) -> Result<(), Refusal> {
+        let mut said = Ok(());
+        self.one_group(config, now, group, |g, seat| {
+            said = g.operator(seat, command)
+        });
+        if let Err(refusal) = said {
+            out.push(Effect::Report(Event::Refused { group, refusal }));
+        }
+        said
     }
 
     fn receive(
@@ -245,23 +291,25 @@ impl Node {
                 && advert.echo.is_some_and(fresh),
             back: false,
         };
-        let mut news = false;
-        for silence in self.sessions.iter_mut().filter_map(|s| s.silence.as_mut()) {
-            if silence.is_news(advert) {
-                news = true;
-                word.back = silence.stranger().is_none();
-                silence.strange(config, now, advert, word.first);
-            }
-        }
-        if !news {
+        // Numbers are of its file: with two members it is the other one, whatever it says.
+        let at = self.sessions.iter().position(|s| s.peer == advert.from);
+        let Some(session) = self.sessions.get_mut(at.unwrap_or(0)) else {
+            return;
+        };
+        if !session.strangers.is_news(advert) {
             return;
         }
-        let survivor = config.arbitration() == Arbitration::Survivor;
+        word.back = session.strangers.latest().is_none();
+        session.strangers.word(now, advert, word.first);
+        session.strangers.expire(config.timing(), now);
+        match config.arbitration() {
+            // R-17 alone asks, and is content with any sign of life.
+            Arbitration::Majority => session.stir(now),
+            Arbitration::Survivor => session.measure_silence(config.timing(), now),
+        }
         self.each_group(config, now, |group, seat| {
             group.presume_alive();
-            if survivor {
-                group.meet_stranger(seat, word, out);
-            }
+            group.meet_stranger(seat, word, out);
         });
     }
 

@@ -85,9 +85,33 @@ impl Reject {
     }
 }
 
+impl Reject {
+    /// Its name, for counters and logs.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        Self::NAMES.get(self.index()).copied().unwrap_or_default()
+    }
+
+    /// The rule of the protocol that it follows; none for what can't even be read.
+    #[must_use]
+    pub const fn rule(&self) -> Option<&'static str> {
+        match self {
+            Self::OtherConfig { .. } | Self::UnknownMember => Some("R-0"),
+            Self::NotToMe | Self::Knock | Self::OldLife => Some("R-1"),
+            Self::Stale => Some("R-2"),
+            Self::TooShort
+            | Self::NotOurs
+            | Self::WrongCluster
+            | Self::UnknownKey(_)
+            | Self::BadSeal
+            | Self::Malformed => None,
+        }
+    }
+}
+
 impl fmt::Display for Reject {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(Self::NAMES.get(self.index()).copied().unwrap_or("rejected"))
+        f.write_str(self.name())
     }
 }
 

@@ -7,7 +7,7 @@ use crate::advert::{Advert, Incarnation, MemberId, Statement};
 use crate::config::Config;
 use crate::lease::Timing;
 use crate::reject::Reject;
-use crate::silence::Silence;
+use crate::silence::{Silence, Strangers};
 use crate::time::LocalTime;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -38,6 +38,8 @@ pub(crate) struct Session {
     left: ArrayVec<Incarnation, REMEMBERED>,
     /// how long there has been no sign of life at all. Kept where two members are all.
     pub(crate) silence: Option<Silence>,
+    /// what is heard from there and does not count.
+    pub(crate) strangers: Strangers,
 }
 
 /// A life of the peer, and its latest accepted advert.
@@ -95,6 +97,7 @@ impl Session {
             dice: seed.0 ^ u64::from(peer.0),
             left: ArrayVec::new(),
             silence: two_alone.then(|| Silence::new(now)),
+            strangers: Strangers::default(),
         }
     }
 
@@ -128,8 +131,7 @@ impl Session {
     /// Whom an advert names, and the latest word of it: when it was sent, and when it arrived. R-15: while
     /// nobody else is heard a stranger is told that it is heard, though it won't listen.
     pub(crate) fn latest(&self) -> Option<(Incarnation, LocalTime, LocalTime)> {
-        let stranger = self.silence.as_ref().and_then(Silence::stranger);
-        match (&self.life, stranger) {
+        match (&self.life, self.strangers.latest()) {
             (Some(l), None) => Some((l.incarnation, l.sent_at, l.arrived)),
             (Some(l), Some(_)) if l.heard => Some((l.incarnation, l.sent_at, l.arrived)),
             (_, Some(s)) => Some((s.life, s.sent_at, s.arrived)),
@@ -234,7 +236,7 @@ impl Session {
     /// yet, or whose new life we don't know, is alive all the same.
     fn stir_by_knock(&mut self, now: LocalTime, advert: &Advert) {
         if let Some(s) = &mut self.silence
-            && s.is_news(advert)
+            && self.strangers.is_news(advert)
         {
             s.stir(now);
         }
@@ -286,9 +288,8 @@ impl Session {
         {
             self.knock_answered = None;
         }
-        if let Some(s) = &mut self.silence {
-            s.measure(timing, now);
-        }
+        self.strangers.expire(timing, now);
+        self.measure_silence(timing, now);
         let Some(life) = &mut self.life else {
             return false;
         };
@@ -301,6 +302,13 @@ impl Session {
             self.says.fill(Statement::default()); // no rule goes by what a silent peer once said
         }
         lost
+    }
+
+    /// how deep the silence is, by what is known now.
+    pub(crate) fn measure_silence(&mut self, timing: &Timing, now: LocalTime) {
+        if let Some(s) = &mut self.silence {
+            s.measure(timing, now, &self.strangers);
+        }
     }
 
     /// An advert that names the peer's life goes out now, asking for the groups in `asks`.
@@ -374,11 +382,12 @@ impl Session {
         let echo = life.and_then(|l| l.echo).map(|e| timing.bound_until(e));
         let answered = self.knock_answered.map(|at| at.plus(timing.interval()));
         let due = self.send_due(timing, me, mine);
-        let silence = self.silence.iter().flat_map(|s| s.deadlines(timing));
-        [heard, echo, answered, due]
+        let silence = self.silence.as_ref();
+        let deeper = silence.and_then(|s| s.deadline(timing, &self.strangers));
+        [heard, echo, answered, due, deeper]
             .into_iter()
             .flatten()
-            .chain(silence)
+            .chain(self.strangers.deadlines(timing))
     }
 }
 
@@ -399,8 +408,9 @@ impl Session {
             visit(ballot.member, &mut ballot.asked_at);
         }
         if let Some(silence) = &mut self.silence {
-            silence.instants(me, self.peer, visit);
+            visit(me, &mut silence.since);
         }
+        self.strangers.instants(me, self.peer, visit);
         let asked = self.asked.iter_mut().flatten();
         let own = asked
             .chain(&mut self.last_sent)

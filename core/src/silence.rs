@@ -1,24 +1,30 @@
-//! how long there has been no sign of life of the only peer.
+//! how long there has been no sign of life of the only peer; and who is heard that is not
+//! talked with.
 //!
 //! What is ignored for voting is not silent: a life that does not know ours, or that runs under another
-//! configuration, is alive all the same. Kept where two members are all.
+//! configuration, is alive all the same.
 
 use crate::advert::{Advert, Incarnation, MemberId};
-use crate::config::{Arbitration, Config};
 use crate::lease::Timing;
 use crate::session::REMEMBERED;
 use crate::time::{LocalTime, Span};
 use arrayvec::ArrayVec;
 
-/// Waking time without any word of the peer under our configuration; and what is heard under another.
+/// Waking time without any word of the only peer under our configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Silence {
     pub(crate) since: LocalTime,
     pub(crate) depth: Depth,
-    /// The newest word of each life that is not talked with, the latest last: a repetition is no news.
+}
+
+/// Whom this member hears and does not talk with.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Strangers {
+    /// The newest word of each such life, the latest last: a repetition is no news.
     newest: ArrayVec<(Incarnation, LocalTime), REMEMBERED>,
-    stranger: Option<Stranger>,
+    latest: Option<Stranger>,
 }
 
 /// One that is authentic and whose words don't count here: mostly the peer, under another
@@ -74,8 +80,6 @@ impl Silence {
         Self {
             since: now,
             depth: Depth::Short,
-            newest: ArrayVec::new_const(),
-            stranger: None,
         }
     }
 
@@ -85,14 +89,41 @@ impl Silence {
         self.depth = Depth::Short;
     }
 
+    /// How deep it is now.
+    pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime, strangers: &Strangers) {
+        let span = now.since(self.since);
+        self.depth = if span >= strangers.patience(timing) && !strangers.keep_back() {
+            Depth::Full
+        } else if span >= timing.presume_after() {
+            Depth::Half
+        } else {
+            Depth::Short
+        };
+    }
+
+    /// The later moment at which it gets deeper by itself.
+    pub(crate) fn deadline(&self, timing: &Timing, strangers: &Strangers) -> Option<LocalTime> {
+        match self.depth {
+            Depth::Short => Some(self.since.plus(timing.presume_after())),
+            Depth::Half => {
+                let held = strangers.latest.and_then(|s| s.held);
+                let from = held.map_or(self.since, |held| held.max(self.since));
+                Some(from.plus(strangers.patience(timing)))
+            }
+            Depth::Full => None,
+        }
+    }
+}
+
+impl Strangers {
     /// What is heard under another configuration.
-    pub(crate) const fn stranger(&self) -> Option<Stranger> {
-        self.stranger
+    pub(crate) const fn latest(&self) -> Option<Stranger> {
+        self.latest
     }
 
     /// one under another configuration said that it holds, and that is not long enough ago.
-    pub(crate) fn kept_back(&self) -> bool {
-        self.stranger.is_some_and(|s| s.held.is_some())
+    pub(crate) fn keep_back(&self) -> bool {
+        self.latest.is_some_and(|s| s.held.is_some())
     }
 
     /// Whether an advert of a life that is not talked with is new, and not a repetition: remembers it then.
@@ -116,72 +147,47 @@ impl Silence {
     }
 
     /// A new word whose sender is not talked with, and never will be as long as the files differ.
-    pub(crate) fn strange(
-        &mut self,
-        config: &Config,
-        now: LocalTime,
-        advert: &Advert,
-        first: bool,
-    ) {
-        match config.arbitration() {
-            // R-17 alone asks, and is content with any sign of life.
-            Arbitration::Majority => self.stir(now),
-            // it is no word for P, for a holder that gets no votes must go on by what it sent. If it
-            // says `holds`, S counts from it.
-            Arbitration::Survivor => {
-                let before = self.stranger.and_then(|s| s.held);
-                let held = if advert.holds_any() {
-                    Some(now)
-                } else {
-                    before
-                };
-                self.stranger = Some(Stranger {
-                    first,
-                    life: advert.incarnation,
-                    sent_at: advert.sent_at,
-                    arrived: now,
-                    held,
-                });
-                self.measure(config.timing(), now);
-            }
-        }
+    /// it is no word for P, for a holder that gets no votes must go on by what it sent. If it says
+    /// `holds`, S counts from it.
+    pub(crate) fn word(&mut self, now: LocalTime, advert: &Advert, first: bool) {
+        let life = advert.incarnation;
+        // What it said before is over when the same life says that it does not; another's word is not.
+        let before = self.latest.filter(|s| s.life != life);
+        let held = if advert.holds_any() {
+            Some(now)
+        } else {
+            before.and_then(|s| s.held)
+        };
+        self.latest = Some(Stranger {
+            first,
+            life,
+            sent_at: advert.sent_at,
+            arrived: now,
+            held,
+        });
     }
 
-    /// How deep it is now.
-    pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime) {
-        self.stranger.take_if(|s| s.forgotten_at(timing) <= now);
-        if let Some(s) = &mut self.stranger {
+    /// Lets what is over be over.
+    pub(crate) fn expire(&mut self, timing: &Timing, now: LocalTime) {
+        self.latest.take_if(|s| s.forgotten_at(timing) <= now);
+        if let Some(s) = &mut self.latest {
             let patience = s.patience(timing);
             s.held.take_if(|at| at.plus(patience) <= now);
         }
-        let span = now.since(self.since);
-        self.depth = if span >= self.patience(timing) && !self.kept_back() {
-            Depth::Full
-        } else if span >= timing.presume_after() {
-            Depth::Half
-        } else {
-            Depth::Short
-        };
     }
 
     fn patience(&self, timing: &Timing) -> Span {
-        self.stranger
+        self.latest
             .map_or(timing.survive_after(), |s| s.patience(timing))
     }
 
     /// Every later moment at which something in it changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
-        let held = self.stranger.and_then(|s| s.held);
-        let deeper = match self.depth {
-            Depth::Short => Some(self.since.plus(timing.presume_after())),
-            Depth::Half => {
-                let from = held.map_or(self.since, |held| held.max(self.since));
-                Some(from.plus(self.patience(timing)))
-            }
-            Depth::Full => None,
-        };
-        let forgotten = self.stranger.map(|s| s.forgotten_at(timing));
-        [deeper, forgotten].into_iter().flatten()
+        let forgotten = self.latest.map(|s| s.forgotten_at(timing));
+        let free = self
+            .latest
+            .and_then(|s| Some(s.held?.plus(s.patience(timing))));
+        [forgotten, free].into_iter().flatten()
     }
 
     /// See [`Node::instants`](crate::Node::instants).
@@ -191,8 +197,7 @@ impl Silence {
         peer: MemberId,
         visit: &mut impl FnMut(MemberId, &mut LocalTime),
     ) {
-        visit(me, &mut self.since);
-        if let Some(stranger) = &mut self.stranger {
+        if let Some(stranger) = &mut self.latest {
             visit(me, &mut stranger.arrived);
             visit(peer, &mut stranger.sent_at);
             stranger.held.iter_mut().for_each(|t| visit(me, t));

@@ -7,7 +7,7 @@
 
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
 use onehold_core::time::Span;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
 /// An interface as the kernel knows it now.
@@ -37,6 +37,16 @@ impl Link {
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         self.name == name || self.altnames.iter().any(|n| n == name)
+    }
+
+    /// Why it can't serve an address, if it can't.
+    #[must_use]
+    pub const fn unfit(&self) -> Option<&'static str> {
+        if self.ethernet {
+            self.fault
+        } else {
+            Some("it is not an Ethernet interface")
+        }
     }
 }
 
@@ -105,13 +115,19 @@ impl Assigned {
 
     /// Whether the other address is of the same network.
     fn is_network_of(&self, other: IpAddr) -> bool {
-        let differ = match (self.address, other) {
-            (IpAddr::V4(a), IpAddr::V4(b)) => (u32::from(a) ^ u32::from(b)).leading_zeros(),
-            (IpAddr::V6(a), IpAddr::V6(b)) => (u128::from(a) ^ u128::from(b)).leading_zeros(),
-            _ => return false,
-        };
-        u32::from(self.length) <= differ
+        same_network(self.address, other, self.length)
     }
+}
+
+/// Whether two addresses are of one network with a prefix of that length.
+#[must_use]
+pub fn same_network(one: IpAddr, other: IpAddr, length: u8) -> bool {
+    let differ = match (one, other) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => (u32::from(a) ^ u32::from(b)).leading_zeros(),
+        (IpAddr::V6(a), IpAddr::V6(b)) => (u128::from(a) ^ u128::from(b)).leading_zeros(),
+        _ => return false,
+    };
+    u32::from(length) <= differ
 }
 
 /// Whether an address means another machine on each network.
@@ -120,6 +136,33 @@ pub const fn is_link_local(address: IpAddr) -> bool {
     match address {
         IpAddr::V4(a) => a.is_link_local(),
         IpAddr::V6(a) => a.is_unicast_link_local(),
+    }
+}
+
+/// What an address is in a network of such a prefix, if it is no machine's there: `the broadcast address of
+/// 10.0.0.0/24`, say.
+#[must_use]
+pub fn edge_of(address: IpAddr, length: u8) -> Option<String> {
+    let (bits, host, all) = match address {
+        IpAddr::V4(a) => (32, u128::from(u32::from(a)), u128::from(u32::MAX)),
+        IpAddr::V6(a) => (128, u128::from(a), u128::MAX),
+    };
+    if length == 0 || length > bits - 2 {
+        return None; // in networks of two, or one, each is a machine's
+    }
+    let mask = all >> length;
+    let network = match address {
+        IpAddr::V4(a) => IpAddr::from(Ipv4Addr::from_bits(a.to_bits() & !(mask as u32))),
+        IpAddr::V6(a) => IpAddr::from(Ipv6Addr::from_bits(a.to_bits() & !mask)),
+    };
+    match host & mask {
+        0 => Some(format!(
+            "the address of the network {network}/{length} itself"
+        )),
+        last if last == mask && bits == 32 => {
+            Some(format!("the broadcast address of {network}/{length}"))
+        }
+        _ => None,
     }
 }
 

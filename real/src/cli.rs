@@ -1,6 +1,7 @@
 //! The command line.
 //!
-//! Exit status: 0 done, 1 refused or failed, 2 wrong usage or configuration.
+//! Exit status: 0 done, 1 refused or failed (`check`: this host could not serve yet), 2 wrong usage or
+//! configuration.
 
 mod check;
 mod client;
@@ -51,6 +52,9 @@ enum Cmd {
     )]
     PresumeDead(PresumeDead),
     /// Read a configuration file and say what follows from it; changes nothing
+    #[command(
+        after_help = "Exit status: 0 fine, 1 this host could not serve (yet), 2 `run` would refuse it on every host."
+    )]
     Check(Check),
     /// Make a shared secret
     Secret(Secret),
@@ -129,6 +133,9 @@ struct Check {
     /// The file
     #[arg(default_value = DEFAULT_CONFIG)]
     file: PathBuf,
+    /// For one member only, and as if this host were it
+    #[arg(long = "for", value_name = "NAME")]
+    member: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -205,7 +212,18 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
                 Err(Failure::Failed("nothing was changed".to_owned()))
             }
         }
-        Cmd::Check(c) => print(&check::check(&c.file)?),
+        Cmd::Check(c) => {
+            let check::Checked { text, wrong, host } = check::check(&c.file, c.member.as_deref())?;
+            print(&(text + &host.text()))?;
+            let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
+            match (&wrong[..], &host.lacks[..]) {
+                ([], []) => Ok(()),
+                ([], _) => Err(Failure::Failed(
+                    "the text is fine, and this host could not serve yet".to_owned(),
+                )),
+                _ => Err(Failure::Usage(wrong.join("\nonehold: "))),
+            }
+        }
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();
@@ -239,4 +257,4 @@ fn print(text: &str) -> Result<(), Failure> {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,24 +5,27 @@
 //! error names the file, the line, the key, what is wrong and what would be right.
 
 mod addresses;
+mod decided;
 mod place;
 mod reload;
 mod seat;
 mod span;
+mod stamp;
 
-pub(crate) use addresses::{fit, loopback_warnings, resolve};
+pub(crate) use addresses::{loopback_warnings, resolve};
+pub(crate) use decided::{decided, for_member};
 pub use place::{FileError, Source};
 pub use reload::Refusal;
-pub use seat::{Found, Missing, Path, Seat, Seats, find, load, read};
-pub(crate) use seat::{WrittenCluster, decided, prove, written};
+pub use seat::{Found, Missing, Path, Seat, Seats, Texts, find, load, read, texts};
+pub(crate) use seat::{Here, Written, WrittenCluster, find_me, prove, secrets, take_seat, written};
 pub use span::Length;
+pub use stamp::Stamp;
 
-use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::config::{Arbitration, Failback};
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// The UDP port, unless the file says otherwise.
@@ -60,7 +63,7 @@ pub struct ClusterSection {
     #[serde(default)]
     pub secret_files: Vec<PathBuf>,
     /// What it takes to hold. Must be stated where there is no witness.
-    pub arbitration: Option<ArbitrationWord>,
+    pub arbitration: Option<Arbitration>,
     /// How the kernel enforces the end of a lease.
     #[serde(default)]
     pub guard: GuardChoice,
@@ -95,7 +98,7 @@ pub struct GroupSection {
     pub preferred: Option<String>,
     /// Whether the group returns to that one by itself.
     #[serde(default)]
-    pub failback: FailbackWord,
+    pub failback: Failback,
     /// For how long that one must have asked before it gets the group back.
     #[serde(default)]
     pub failback_delay: Length,
@@ -146,16 +149,6 @@ pub struct LogSection {
     pub format: LogFormat,
 }
 
-/// `cluster.arbitration`
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum ArbitrationWord {
-    /// A majority of all members.
-    Majority,
-    /// Two candidates alone.
-    Survivor,
-}
-
 /// `cluster.guard`: how the kernel enforces the end of a lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -169,17 +162,6 @@ pub enum GuardChoice {
     Nft,
     /// The process alone: a frozen holder keeps the address.
     None,
-}
-
-/// `groups.*.failback`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FailbackWord {
-    /// By itself.
-    #[default]
-    Auto,
-    /// Only by `onehold switch`.
-    Manual,
 }
 
 /// `timing.profile`
@@ -245,7 +227,7 @@ pub struct WitnessCluster {
     #[serde(default)]
     pub secret_files: Vec<PathBuf>,
     /// As in [`ClusterSection`].
-    pub arbitration: Option<ArbitrationWord>,
+    pub arbitration: Option<Arbitration>,
     /// As in [`ClusterSection`].
     #[serde(default = "default_port")]
     pub port: u16,
@@ -286,8 +268,8 @@ impl WitnessCluster {
 impl TimingSection {
     /// The timing with its defaults filled in. A lone survivor needs a longer lease (R-14).
     #[must_use]
-    pub fn spec(&self, arbitration: Option<ArbitrationWord>) -> TimingSpec {
-        let survivor = arbitration == Some(ArbitrationWord::Survivor);
+    pub fn spec(&self, arbitration: Option<Arbitration>) -> TimingSpec {
+        let survivor = arbitration == Some(Arbitration::Survivor);
         let default = match self.profile {
             Profile::Default => TimingSpec::default(),
             Profile::Fast => TimingSpec {
@@ -317,7 +299,7 @@ impl GroupSection {
     }
 
     /// Every interface that the file names.
-    fn interfaces(&self) -> Vec<&String> {
+    pub(crate) fn interfaces(&self) -> Vec<&String> {
         match &self.interface {
             None => Vec::new(),
             Some(Interface::Same(name)) => vec![name],
@@ -333,12 +315,6 @@ impl ConfigFile {
     /// A [`FileError`] with the line, the key and the remedy.
     pub fn parse(source: &Source) -> Result<Self, FileError> {
         source.parse()
-    }
-
-    /// Some address is a name, which says nothing by itself.
-    pub(crate) fn has_names(&self) -> bool {
-        let mut all = self.members.values().flat_map(|m| &m.addresses);
-        all.any(|text| addresses::is_name(text))
     }
 
     /// The secret files: the first seals, all are accepted.
@@ -361,194 +337,16 @@ impl ConfigFile {
             (Some(one), []) => std::slice::from_ref(one),
             (None, several) => several,
         };
+        if let Some(twice) =
+            (files.iter().enumerate()).find_map(|(n, f)| files[..n].contains(f).then_some(f))
+        {
+            return at(
+                "cluster.secret_files",
+                &format!("`{}` is listed twice", twice.display()),
+            );
+        }
         Ok(files.iter().map(|f| source.beside(f)).collect())
     }
-
-    /// What the core is to prove.
-    ///
-    /// # Errors
-    /// A [`FileError`] with the line, the key and the remedy.
-    pub fn spec(&self, source: &Source) -> Result<Spec, FileError> {
-        for (section, name) in std::iter::once(("cluster.name", &self.cluster.name))
-            .chain(self.members.keys().map(|n| ("members", n)))
-            .chain(self.groups.keys().map(|n| ("groups", n)))
-        {
-            self.check_name(source, section, name)?;
-        }
-        if self.cluster.port == 0 {
-            return Err(source.error("cluster.port", "0: must be 1 to 65535"));
-        }
-        let mut members = Vec::new();
-        for (name, m) in &self.members {
-            let key = format!("members.{name}");
-            if m.witness && m.preferred {
-                return Err(source.error(
-                    &format!("{key}.preferred"),
-                    "a witness never holds; prefer a candidate",
-                ));
-            }
-            if m.addresses.is_empty() {
-                let what = "at least one address is needed";
-                return Err(source.error(&format!("{key}.addresses"), what));
-            }
-            members.push(MemberSpec {
-                name: name.clone(),
-                witness: m.witness,
-                addresses: m.addresses.clone(),
-            });
-        }
-        self.check_paths(source)?;
-        let mut groups = Vec::new();
-        for (name, g) in &self.groups {
-            let key = |k| format!("groups.{name}.{k}");
-            for interface in g.interfaces() {
-                let fail = |what| source.error(&key("interface"), format!("`{interface}` {what}"));
-                check_interface(interface).map_err(fail)?;
-            }
-            let mut addresses = Vec::new();
-            for text in &g.addresses {
-                let prefix = parse_prefix(text)
-                    .map_err(|what| source.error(&key("addresses"), format!("`{text}` {what}")))?;
-                addresses.push(prefix);
-            }
-            groups.push(GroupSpec {
-                name: name.clone(),
-                addresses,
-                preferred: self.preferred(source, name, g)?,
-                failback: match g.failback {
-                    FailbackWord::Auto => Failback::Auto,
-                    FailbackWord::Manual => Failback::Manual,
-                },
-                failback_delay: g.failback_delay.0,
-                release_when_unhealthy: g.release_when_unhealthy,
-            });
-        }
-        Ok(Spec {
-            cluster: self.cluster.name.clone(),
-            members,
-            groups,
-            arbitration: self.arbitration(source)?,
-            timing: self.timing.spec(self.cluster.arbitration),
-        })
-    }
-
-    /// Address n of one candidate talks to address n of the other.
-    fn check_paths(&self, source: &Source) -> Result<(), FileError> {
-        let candidates: Vec<_> = self.members.iter().filter(|(_, m)| !m.witness).collect();
-        if let [(a, of_a), (b, of_b)] = candidates[..]
-            && of_a.addresses.len() != of_b.addresses.len()
-        {
-            return Err(source.error(
-                &format!("members.{b}.addresses"),
-                format!(
-                    "{} here and {} of `{a}`: address n of one candidate talks to address n of the \
-                     other, so both need as many",
-                    of_b.addresses.len(),
-                    of_a.addresses.len()
-                ),
-            ));
-        }
-        Ok(())
-    }
-
-    fn check_name(&self, source: &Source, section: &str, name: &str) -> Result<(), FileError> {
-        let fine = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
-        if (1..=64).contains(&name.len()) && name.chars().all(fine) {
-            return Ok(());
-        }
-        let key = match section {
-            "cluster.name" => section.to_owned(),
-            _ => format!("{section}.{name}"),
-        };
-        Err(source.error(
-            &key,
-            format!("`{name}` is no name; use 1 to 64 letters, digits and `.-_`"),
-        ))
-    }
-
-    fn preferred(
-        &self,
-        source: &Source,
-        group: &str,
-        g: &GroupSection,
-    ) -> Result<String, FileError> {
-        if let Some(name) = &g.preferred {
-            return Ok(name.clone());
-        }
-        let mut preferred = self.members.iter().filter(|(_, m)| m.preferred);
-        match (preferred.next(), preferred.next()) {
-            (Some((one, _)), None) => Ok(one.clone()),
-            (Some((one, _)), Some((other, _))) => Err(source.error(
-                &format!("members.{other}.preferred"),
-                format!(
-                    "`{one}` is preferred already; keep one, and let single groups differ by \
-                     `preferred = \"{other}\"` in [groups.{group}]"
-                ),
-            )),
-            (None, _) => Err(source.error(
-                &format!("groups.{group}.preferred"),
-                format!(
-                    "missing; say which candidate gets the group when both can: `preferred = true` \
-                     in one [members.NAME], or `preferred = \"NAME\"` in [groups.{group}]"
-                ),
-            )),
-        }
-    }
-
-    fn arbitration(&self, source: &Source) -> Result<Arbitration, FileError> {
-        match self.cluster.arbitration {
-            Some(ArbitrationWord::Majority) => Ok(Arbitration::Majority),
-            Some(ArbitrationWord::Survivor) => Ok(Arbitration::Survivor),
-            None if self.members.values().any(|m| m.witness) || self.members.len() != 2 => {
-                Ok(Arbitration::Majority)
-            }
-            None => Err(source.error(
-                "cluster.arbitration",
-                "missing; two members without a witness must choose:\n  \
-                 \"survivor\": takes over by itself, but both hold while the network between them is cut\n  \
-                 \"majority\": never two holders, but no takeover until you say `onehold presume-dead`",
-            )),
-        }
-    }
-}
-
-/// The longest name of an interface: that of an alternative name of it.
-const MAX_INTERFACE: usize = 127;
-
-/// Whether an interface can have that name.
-fn check_interface(name: &str) -> Result<(), String> {
-    if let Some((interface, _)) = name.split_once(':') {
-        return Err(format!(
-            "is the label of an address and no interface; write \"{interface}\", the interface that it is on"
-        ));
-    }
-    let fine = |c: char| !c.is_whitespace() && c != '/' && c != '\0';
-    let dots = name == "." || name == "..";
-    if dots || !(1..=MAX_INTERFACE).contains(&name.len()) || !name.chars().all(fine) {
-        return Err("can't be an interface; `ip link` lists those of this host".to_owned());
-    }
-    Ok(())
-}
-
-fn parse_prefix(text: &str) -> Result<Prefix, &'static str> {
-    let (address, length) = match text.split_once('/') {
-        Some((a, l)) => (a, Some(l)),
-        None => (text, None),
-    };
-    let address: IpAddr = address
-        .parse()
-        .map_err(|_| "is no IP address; write \"10.0.0.50/24\" or \"2001:db8::50/64\"")?;
-    if address.is_unspecified() || address.is_multicast() || address.is_loopback() {
-        return Err("can't float: it must be an ordinary address of the network");
-    }
-    let bits = if address.is_ipv4() { 32 } else { 128 };
-    let length = match length {
-        None => bits,
-        Some(l) => l
-            .parse()
-            .map_err(|_| "has no proper prefix length; write \"/24\", \"/64\" or none")?,
-    };
-    Ok(Prefix { address, length })
 }
 
 #[cfg(test)]

@@ -113,17 +113,17 @@ impl Reply {
     /// The reply to an order, from what the node said to it group by group. Refused if it was
     /// refused for every group.
     #[must_use]
-    pub fn to_order(config: &Config, order: Order, outcome: &[(GroupId, Option<Refusal>)]) -> Self {
-        let line = |(group, refusal): &(GroupId, Option<Refusal>)| {
-            let name = config.group(*group).map_or("?", |g| g.name.as_str());
-            let text = match refusal {
-                Some(refusal) => refusal_text(*refusal),
-                None => done_text(order),
-            };
-            format!("{name}: {text}")
+    pub fn to_order(
+        config: &Config,
+        order: Order,
+        outcome: &[(GroupId, Result<(), Refusal>)],
+    ) -> Self {
+        let line = |(group, said): &(GroupId, Result<(), Refusal>)| {
+            let text = said.map_or_else(Refusal::text, |()| done_text(order));
+            format!("{}: {text}", config.group_name(*group))
         };
         let lines: Vec<String> = outcome.iter().map(line).collect();
-        if outcome.iter().all(|(_, refusal)| refusal.is_some()) {
+        if outcome.iter().all(|(_, said)| said.is_err()) {
             Self::refused(lines.join("\n"))
         } else {
             Self::Done { lines }
@@ -156,29 +156,6 @@ const fn done_text(order: Order) -> &'static str {
         Order::Standby => "on standby until `onehold resume`",
         Order::Resume => "may hold again",
         Order::PresumeDead => "the peer's vote counts as given until it is heard again",
-    }
-}
-
-/// Why a command was not carried out, for people.
-#[must_use]
-pub const fn refusal_text(refusal: Refusal) -> &'static str {
-    match refusal {
-        Refusal::NotHolder => {
-            "this member does not hold it; say switch on the holder, which `onehold status` shows"
-        }
-        Refusal::NobodyReady => {
-            "no other candidate is ready to take over; `onehold status` on it shows why"
-        }
-        Refusal::Witness => "this member is a witness and never holds; say it on a candidate",
-        Refusal::NotTwoMembers => {
-            "presume-dead is only for two members under arbitration \"majority\"; elsewhere a takeover \
-             needs no operator"
-        }
-        Refusal::PeerHeard => "the peer was heard a moment ago: it is not dead",
-        Refusal::VoteBound => {
-            "this member's vote is still bound to the peer's last lease; try again in a second"
-        }
-        Refusal::Stopping => "the daemon is stopping",
     }
 }
 

@@ -8,6 +8,7 @@ mod fitness;
 mod holding;
 mod interfaces;
 mod network;
+pub(crate) mod survey;
 mod watching;
 
 use crate::address::{self, Link};

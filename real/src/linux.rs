@@ -1,6 +1,8 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
 mod arrival;
+mod on_disk;
+mod speech;
 
 pub use arrival::{Arrivals, Life, Looked, NotYet};
 
@@ -13,18 +15,17 @@ use crate::notify::{Notify, watchdog_interval};
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use onehold_core::advert::{GroupId, MemberId};
-use onehold_core::effect::{Event, ReleaseId};
+use onehold_core::effect::Event;
 use onehold_core::input::{Command, Input};
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
+use speech::Speech;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
-/// After what time something that the kernel refused is tried again.
-const RETRY: Span = Span::from_millis(100);
 /// Most of the kernel's events that a turn is told of; more wait for the next.
 const MAX_EVENTS: usize = 64;
 /// A foreign claim is logged this often at most.
@@ -62,16 +63,12 @@ pub struct Linux {
 #[derive(Debug, Default)]
 pub struct Later {
     happened: VecDeque<Happening>,
-    /// Releases that the kernel has not confirmed, to be tried again.
-    releases: Vec<(GroupId, ReleaseId)>,
-    /// When they are.
-    release_at: Option<LocalTime>,
-    /// What was said of them.
-    stuck: Vec<String>,
     /// By group: whether the kernel could serve it, as it was told last.
     fit: BTreeMap<u8, Result<(), String>>,
     /// By cluster: whether its clock keeps what all count on.
     rates: Vec<Rate>,
+    /// Whether the host lets a candidate speak.
+    speech: Speech,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
@@ -100,9 +97,15 @@ impl Shell for Linux {
         self.sockets.send(cluster, to, bytes)
     }
 
-    fn release(&mut self, _cluster: usize, group: GroupId, release: ReleaseId) {
-        self.later.releases.push((group, release));
-        self.try_releases();
+    fn release(&mut self, cluster: usize, group: GroupId) {
+        if let Some(kernel) = &mut self.kernel {
+            let answer = kernel.release(group).map_err(|e| e.to_string());
+            self.later.happened.push_back(Happening::Released {
+                cluster,
+                group,
+                answer,
+            });
+        }
     }
 
     fn hold_until(&mut self, _cluster: usize, group: GroupId, deadline: LocalTime) {
@@ -183,7 +186,10 @@ impl Linux {
                     (0u8..).map(GroupId).zip(roles.iter().copied()),
                 )
             });
+        let refused = self.reload_refused();
+        let refused = refused.then(|| "the last reload was refused".to_owned());
         all.chain(self.arrivals.awaited().iter().map(ToString::to_string))
+            .chain(refused)
             .collect::<Vec<String>>()
             .join("; ")
     }
@@ -240,14 +246,14 @@ impl Linux {
             self.looked(found);
             any = Poll::Ready(());
         }
-        if self.poll_orders(cx).is_ready() {
+        if self.poll_orders(cx).is_ready() | self.poll_disk(cx).is_ready() {
             any = Poll::Ready(());
         }
         let own = [
             self.arrivals.due(),
+            self.arrivals.on_disk.due(),
             self.orders_due(),
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
-            self.later.release_at,
             self.feed_watchdog_at(),
         ];
         let at = own
@@ -268,13 +274,12 @@ impl Linux {
         {
             kernel.wake(now);
         }
-        if self.later.release_at.is_some_and(|at| at <= now) {
-            self.try_releases();
-        }
         if self.arrivals.due().is_some_and(|at| at <= now) {
             self.look_again(false);
         }
+        self.look_at_disk(now);
         self.look_at_rates();
+        self.look_at_speech(now);
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.later.fed_watchdog = Some(now);
             self.notify.watchdog();
@@ -312,6 +317,24 @@ impl Linux {
         }
     }
 
+    /// Whether the host lets anything leave that a candidate says; for half a lease it may not, as for an
+    /// own address that is gone.
+    fn look_at_speech(&mut self, now: LocalTime) {
+        let Some(seat) = self.seats.seats.first().filter(|_| self.kernel.is_some()) else {
+            return;
+        };
+        let groups = seat.config.groups().len();
+        let grace = seat.config.timing().lease().part(2);
+        let before = self.later.speech;
+        self.later.speech.look(self.sockets.kept_in(0), now, grace);
+        if self.later.speech == before {
+            return;
+        }
+        (0u8..)
+            .take(groups)
+            .for_each(|id| self.tell_eligible(GroupId(id)));
+    }
+
     fn feed_watchdog_at(&self) -> Option<LocalTime> {
         let interval = Span::from(watchdog_interval()?);
         Some(
@@ -321,10 +344,12 @@ impl Linux {
         )
     }
 
-    /// Whether a group can be served from here: as far as the kernel goes, and the clock.
+    /// Whether a group can be served from here: as far as the kernel goes, the clock, and whether this
+    /// member can be heard.
     fn tell_eligible(&mut self, group: GroupId) {
         let fit = self.later.fit.get(&group.0).cloned();
         let why = fit.and_then(Result::err).or_else(|| self.rate_fault());
+        let why = why.or_else(|| self.later.speech.fault());
         self.input(
             Input::Eligible {
                 group,
@@ -332,43 +357,6 @@ impl Linux {
             },
             why,
         );
-    }
-
-    /// nothing is confirmed that the kernel did not confirm.
-    fn try_releases(&mut self) {
-        let Some(kernel) = &mut self.kernel else {
-            return;
-        };
-        let mut failed = Vec::new();
-        let mut stuck = Vec::new();
-        for (group, release) in self.later.releases.drain(..) {
-            match kernel.release(group) {
-                Ok(()) => self.later.happened.push_back(Happening::Input {
-                    cluster: 0,
-                    input: Input::Muted { group, release },
-                    why: None,
-                }),
-                Err(e) => {
-                    tracing::error!("can't release, trying again: {e}");
-                    stuck.push(format!("can't let go, and is trying again: {e}"));
-                    failed.push((group, release));
-                }
-            }
-        }
-        self.later.release_at = if failed.is_empty() {
-            None
-        } else {
-            Some(self.clock.now().plus(RETRY))
-        };
-        self.later.releases = failed;
-        if self.later.stuck != stuck {
-            self.later.stuck.clone_from(&stuck);
-            self.later.happened.push_back(Happening::Alarms {
-                cluster: 0,
-                from: "release",
-                alarms: stuck,
-            });
-        }
     }
 
     fn kernel_event(&mut self, event: KernelEvent) {
@@ -454,10 +442,8 @@ impl Linux {
 
     fn group_name(&self, group: GroupId) -> String {
         let seat = self.seats.seats.first();
-        let name = seat
-            .and_then(|s| s.config.group(group))
-            .map(|g| g.name.clone());
-        name.unwrap_or_default()
+        seat.map(|s| s.config.group_name(group).into_owned())
+            .unwrap_or_default()
     }
 
     /// Takes over what may change in a life; all or nothing.
@@ -470,7 +456,8 @@ impl Linux {
                 .position(|s| s.name() == seat.name())
         };
         (new.seats).sort_by_key(|seat| place(seat).unwrap_or(usize::MAX));
-        self.seats.reload(new).map_err(|e| e.to_string())?;
+        let file = self.arrivals.config().display().to_string();
+        (self.seats.reload(new)).map_err(|e| format!("{file}: {e}"))?;
         for (cluster, seat) in self.seats.seats.iter().enumerate() {
             self.later.happened.push_back(Happening::Keys {
                 cluster,

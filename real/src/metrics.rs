@@ -2,7 +2,7 @@
 
 use crate::config_file::{Path, Seat};
 use crate::socket::Refusals;
-use onehold_core::advert::{ConfigDigest, MemberId};
+use onehold_core::advert::{ClusterId, ConfigDigest, MemberId};
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
 use onehold_core::observe::RoleName;
@@ -10,6 +10,9 @@ use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+
+/// Most senders that are no member of our file and are remembered.
+const MAX_STRANGERS: usize = 8;
 
 /// The counters and last sightings of one cluster's node.
 #[derive(Clone, Debug)]
@@ -28,6 +31,8 @@ pub struct Metrics {
     pub peers: Vec<PeerMetrics>,
     /// The groups, by id.
     pub groups: Vec<GroupMetrics>,
+    /// Who runs with another configuration, at an address that is no member's here.
+    pub strangers: BTreeMap<SocketAddr, OtherConfig>,
     /// What needs a person, by the part of the daemon that says so.
     pub alarms: BTreeMap<&'static str, Vec<String>>,
 }
@@ -50,10 +55,33 @@ pub struct PeerMetrics {
     pub member: MemberId,
     /// The last round trip, without what the peer took to answer.
     pub rtt: Option<Span>,
-    /// The digest of its configuration, while it is another one.
-    pub other_config: Option<ConfigDigest>,
+    /// Its configuration, while it is another one.
+    pub other_config: Option<OtherConfig>,
     /// The ways to it.
     pub paths: Vec<PathMetrics>,
+}
+
+/// Another configuration than ours, as it was last heard of. Its numbers for members are its own, so its
+/// sender is known by the address alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OtherConfig {
+    /// Its digest.
+    pub digest: ConfigDigest,
+    /// From where.
+    pub from: SocketAddr,
+    /// When.
+    pub at: LocalTime,
+}
+
+/// A datagram that proves nothing of its sender, as it was last rejected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rejected {
+    /// When.
+    pub at: LocalTime,
+    /// Why.
+    pub why: Reject,
+    /// The cluster that it names, if it has the form of ours.
+    pub cluster: Option<ClusterId>,
 }
 
 /// One way to another member.
@@ -65,6 +93,8 @@ pub struct PathMetrics {
     pub heard_at: Option<LocalTime>,
     /// How many came over it.
     pub received: u64,
+    /// What came over it since and was rejected.
+    pub rejected: Option<Rejected>,
     /// What the network refused to carry over it, as of the last look.
     pub refusals: Refusals,
 }
@@ -105,6 +135,7 @@ impl Metrics {
             path,
             heard_at: None,
             received: 0,
+            rejected: None,
             refusals: Refusals::default(),
         };
         Self {
@@ -127,18 +158,26 @@ impl Metrics {
                     ..GroupMetrics::default()
                 })
                 .collect(),
+            strangers: BTreeMap::new(),
             alarms: BTreeMap::new(),
         }
     }
 
+    /// Whether a way to a member is between these ends.
+    #[must_use]
+    pub fn has_way(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+        let path = Path { local, remote };
+        let mut all = self.peers.iter().flat_map(|p| &p.paths);
+        all.any(|p| p.path == path)
+    }
+
     /// A datagram with a good seal came in, whatever the node makes of it: duplicates over several
     /// paths show that the paths live.
-    pub fn heard(&mut self, from: MemberId, local: SocketAddr, remote: SocketAddr, now: LocalTime) {
-        let Some(peer) = self.peer(from) else { return };
-        let fits = |p: &&mut PathMetrics| p.path.remote == remote && p.path.local == local;
-        if let Some(path) = peer.paths.iter_mut().find(fits) {
+    pub fn heard(&mut self, local: SocketAddr, remote: SocketAddr, now: LocalTime) {
+        if let Some(path) = self.path(local, remote) {
             path.heard_at = Some(now);
             path.received += 1;
+            path.rejected = None;
         }
     }
 
@@ -153,19 +192,65 @@ impl Metrics {
         }
     }
 
-    /// A datagram changed nothing. True if it shows a configuration that this member was not yet
-    /// known to run with: worth a line in the log.
-    #[must_use = "another configuration is to be logged once"]
-    pub fn rejected(&mut self, why: &Reject) -> bool {
+    /// A datagram that came over a path changed nothing. `claimed` is the cluster that it names.
+    pub fn rejected(
+        &mut self,
+        why: Reject,
+        claimed: Option<ClusterId>,
+        (local, remote): (SocketAddr, SocketAddr),
+        at: LocalTime,
+    ) {
         if let Some(count) = self.rejected.get_mut(why.index()) {
             *count += 1;
         }
-        if let Reject::OtherConfig { from, digest } = why
-            && let Some(peer) = self.peer(*from)
-        {
-            return peer.other_config.replace(*digest) != Some(*digest);
+        let proves_nothing = match why {
+            Reject::TooShort
+            | Reject::NotOurs
+            | Reject::WrongCluster
+            | Reject::UnknownKey(_)
+            | Reject::BadSeal => true,
+            Reject::Malformed
+            | Reject::NotToMe
+            | Reject::UnknownMember
+            | Reject::OtherConfig { .. }
+            | Reject::Stale
+            | Reject::Knock
+            | Reject::OldLife => false,
+        };
+        if proves_nothing && let Some(path) = self.path(local, remote) {
+            path.rejected = Some(Rejected {
+                at,
+                why,
+                cluster: claimed,
+            });
         }
-        false
+    }
+
+    /// Another configuration was heard of. Says whose it is, by its address, and whether that is news: worth
+    /// a line in the log.
+    pub fn other_config(&mut self, other: OtherConfig) -> (Option<MemberId>, bool) {
+        let ours = |p: &PeerMetrics, same: &dyn Fn(SocketAddr) -> bool| {
+            p.paths.iter().any(|w| same(w.path.remote))
+        };
+        let exactly = |p: &&PeerMetrics| ours(p, &|remote| remote == other.from);
+        let nearly = |p: &&PeerMetrics| ours(p, &|remote| remote.ip() == other.from.ip());
+        let mut near = self.peers.iter().filter(nearly);
+        let alone = near.next().filter(|_| near.next().is_none());
+        let found = self.peers.iter().find(exactly).or(alone);
+        let whose = found.map(|p| p.member);
+        let before = match whose.and_then(|member| self.peer(member)) {
+            Some(peer) => peer.other_config.replace(other),
+            None => {
+                if self.strangers.len() >= MAX_STRANGERS
+                    && !self.strangers.contains_key(&other.from)
+                    && let Some(oldest) = self.strangers.values().min_by_key(|s| s.at).copied()
+                {
+                    self.strangers.remove(&oldest.from);
+                }
+                self.strangers.insert(other.from, other)
+            }
+        };
+        (whose, before.is_none_or(|b| b.digest != other.digest))
     }
 
     /// The node reported something.
@@ -219,6 +304,12 @@ impl Metrics {
                 .collect()
         };
         (without(&now, &was), without(&was, &now))
+    }
+
+    fn path(&mut self, local: SocketAddr, remote: SocketAddr) -> Option<&mut PathMetrics> {
+        let path = Path { local, remote };
+        let mut all = self.peers.iter_mut().flat_map(|p| &mut p.paths);
+        all.find(|p| p.path == path)
     }
 
     fn peer(&mut self, member: MemberId) -> Option<&mut PeerMetrics> {

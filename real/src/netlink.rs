@@ -14,6 +14,9 @@ use tokio::io::unix::AsyncFd;
 /// a wait for an answer that was lost.
 pub const PATIENCE: Duration = Duration::from_secs(2);
 
+/// The largest request that is surely asked for room for.
+const LARGEST: usize = 2 << 20;
+
 /// How often a list is asked for again that changed while it was read.
 const LISTS: u32 = 16;
 
@@ -336,6 +339,8 @@ impl Netlink {
             let mut socket = Socket::new(family as isize)?;
             socket.bind_auto()?;
             socket2::SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
+            // A batch for hundreds of interfaces must fit; where less is permitted, that is what fits.
+            let _ = socket2::SockRef::from(&socket).set_send_buffer_size(LARGEST);
             // Both only make errors better: an old kernel without them will do.
             let _ = socket.set_ext_ack(true);
             let _ = socket.set_cap_ack(true);

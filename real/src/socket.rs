@@ -39,6 +39,8 @@ struct End {
     connected: bool,
     socket: UdpSocket,
     refusals: Refusals,
+    /// Since when this host itself has let nothing leave there, and why.
+    kept_in: Option<(LocalTime, KeptIn)>,
 }
 
 /// What the network refused to carry over a way, as far as this host was told. For people only.
@@ -48,6 +50,25 @@ pub struct Refusals {
     pub count: u64,
     /// When the last was, and why.
     pub last: Option<(LocalTime, String)>,
+}
+
+/// Why nothing leaves this host, by its own kernel's word.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum KeptIn {
+    /// There is no route.
+    Unrouted,
+    /// A firewall forbids it.
+    Forbidden,
+}
+
+impl KeptIn {
+    fn of(error: &io::Error) -> Option<Self> {
+        match error.kind() {
+            ErrorKind::NetworkUnreachable | ErrorKind::HostUnreachable => Some(Self::Unrouted),
+            _ if error.raw_os_error() == Some(libc::EPERM) => Some(Self::Forbidden),
+            _ => None,
+        }
+    }
 }
 
 /// All sockets of the process, and the paths of each cluster.
@@ -140,6 +161,7 @@ impl Sockets {
             connected: false,
             socket,
             refusals: Refusals::default(),
+            kept_in: None,
         };
         // If it can't be yet, it will be tried with each datagram.
         let _ = end.connect();
@@ -166,6 +188,15 @@ impl Sockets {
             }
         }
         sent
+    }
+
+    /// Since when this host itself has let nothing leave for any other member of a cluster, and why; `None`
+    /// if it lets something leave.
+    #[must_use]
+    pub fn kept_in(&self, cluster: usize) -> Option<(LocalTime, KeptIn)> {
+        let ways = self.paths.get(cluster).into_iter().flatten().flatten();
+        let since = ways.map(|at| self.ends.get(*at)?.kept_in);
+        since.reduce(|a, b| Some(a?.max(b?))).flatten()
     }
 
     /// The next datagram that waits in any socket: where it came in, and from where. Of those that have
@@ -251,13 +282,23 @@ impl End {
     }
 
     fn send(&mut self, bytes: &[u8]) -> bool {
+        let mut kept_in = None;
         for _ in 0..2 {
             match self.connect().and_then(|()| self.socket.send(bytes)) {
-                Ok(_) => return true,
-                // It may have been the answer to an earlier one: this one was not sent then.
-                Err(e) => self.refused(&e),
+                Ok(_) => {
+                    self.kept_in = None;
+                    return true;
+                }
+                // It may have been the answer to an earlier one: this one was not sent then. The second
+                // is the kernel's own word on this one.
+                Err(e) => {
+                    self.refused(&e);
+                    kept_in = KeptIn::of(&e);
+                }
             }
         }
+        let since = self.kept_in.map_or_else(boottime, |(since, _)| since);
+        self.kept_in = kept_in.map(|why| (since, why));
         false
     }
 
@@ -286,10 +327,15 @@ impl End {
 fn words(error: &io::Error) -> String {
     let text = match error.kind() {
         ErrorKind::WouldBlock => "too much waits to be sent already",
-        ErrorKind::ConnectionRefused => "nothing listens on that port there",
+        ErrorKind::ConnectionRefused => {
+            "nothing listens there (is it running, and is `port` the same in both files?)"
+        }
         ErrorKind::HostUnreachable => "no route there, or nobody answers for that address",
         ErrorKind::NetworkUnreachable => "no route there",
-        ErrorKind::PermissionDenied => "a firewall on this host forbids it",
+        ErrorKind::PermissionDenied if error.raw_os_error() == Some(libc::EPERM) => {
+            "a firewall on this host forbids it"
+        }
+        ErrorKind::PermissionDenied => "a route of this host, or a firewall on the way, forbids it",
         ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable => {
             "the address to send from is not on this host"
         }
@@ -515,7 +561,7 @@ mod tests {
                 let refusals = lb0.refusals(path);
                 assert!(refusals.count >= 3, "{refusals:?}");
                 let (_, why) = refusals.last.expect("there was one");
-                assert_eq!(why, "nothing listens on that port there");
+                assert!(why.starts_with("nothing listens there"), "{why}");
             }
             // The next one is sent all the same.
             let mut lb1 = open(&seats[1..]);

@@ -5,7 +5,8 @@ mod text;
 
 pub use text::render;
 
-use crate::metrics::{GroupMetrics, Metrics};
+use crate::metrics::{GroupMetrics, Metrics, Rejected};
+use crate::telemetry;
 use onehold_core::advert::MemberId;
 use onehold_core::config::{Arbitration, Config, Failback};
 use onehold_core::observe::{GroupSnapshot, RoleName, Snapshot};
@@ -13,6 +14,7 @@ use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 
 /// All clusters that a process serves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -42,6 +44,18 @@ impl std::fmt::Display for Waiting {
     }
 }
 
+/// How the configuration file on the disk stands to what runs.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum FileOnDisk {
+    /// It is what runs.
+    #[default]
+    Same,
+    /// It is not, and nobody asked for a reload: how not.
+    Differs(String),
+    /// A reload was refused: why.
+    Refused(String),
+}
+
 /// One cluster, as one of its members sees it. Lengths of time are in milliseconds.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Status {
@@ -53,6 +67,9 @@ pub struct Status {
     pub witness: bool,
     /// What needs a person; empty when all is well.
     pub alarms: Vec<String>,
+    /// What a person may want to know besides.
+    #[serde(default)]
+    pub notes: Vec<String>,
     /// The daemon's version.
     pub version: String,
     /// This life.
@@ -208,6 +225,9 @@ pub struct PathStatus {
     pub refused_ms_ago: Option<f64>,
     /// Why.
     pub refused_because: Option<String>,
+    /// Why what comes over it is rejected, and proves nothing, while nothing else does.
+    #[serde(default)]
+    pub rejected: Option<String>,
 }
 
 /// Datagrams since the start.
@@ -240,6 +260,7 @@ impl Status {
             member: name(config, snapshot.me),
             witness: !config.is_candidate(snapshot.me),
             alarms: Vec::new(),
+            notes: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             incarnation: hex(snapshot.incarnation.0),
             config: hex(config.digest().0),
@@ -274,21 +295,32 @@ impl Status {
                     .collect(),
             },
         };
-        status.alarms = status.find_alarms(metrics);
+        status.alarms = status.find_alarms(config, metrics, now);
         status
     }
 
-    fn find_alarms(&self, metrics: &Metrics) -> Vec<String> {
+    /// How the configuration file has stood to what runs, for so long.
+    pub fn note_file(&mut self, standing: &FileOnDisk, since: Span) {
+        match standing {
+            FileOnDisk::Same => {}
+            FileOnDisk::Differs(what) => self.notes.push(format!(
+                "{what}; nobody asked for a reload yet: `systemctl reload onehold` takes it over, or says why not"
+            )),
+            FileOnDisk::Refused(why) => self.alarms.push(format!(
+                "the reload {} ago was refused, and what ran before runs still: {why}",
+                text::ago(ms(since))
+            )),
+        }
+    }
+
+    fn find_alarms(&self, config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<String> {
         let mut alarms = Vec::new();
         for p in &self.peers {
-            if let Some(digest) = &p.other_config {
-                alarms.push(format!(
-                    "{} runs with another configuration ({digest}, here {}): its adverts are ignored until \
-                     the files are equal (R-0)",
-                    p.name, self.config
-                ));
+            if p.other_config.is_some() {
+                // Below, with those who are no member here.
             } else if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
-                let why = p.paths.iter().find_map(refused_lately);
+                let why = p.paths.iter().find_map(|w| w.rejected.clone());
+                let why = why.or_else(|| p.paths.iter().find_map(refused_lately));
                 alarms.push(format!(
                     "{} is not heard{}",
                     p.name,
@@ -309,11 +341,15 @@ impl Status {
                         "{} is not heard on the path from {}{}",
                         p.name,
                         w.remote,
-                        refused_lately(w).unwrap_or_default()
+                        w.rejected
+                            .clone()
+                            .or_else(|| refused_lately(w))
+                            .unwrap_or_default()
                     ));
                 }
             }
         }
+        alarms.extend(other_configs(config, metrics, now));
         for g in &self.groups {
             if g.holder.is_none() && self.quarantine_left_ms.is_none() {
                 alarms.push(format!("{}: nobody is known to hold it", g.name));
@@ -394,7 +430,7 @@ impl Group {
             .get(usize::from(g.group.0))
             .unwrap_or(&fallback);
         Self {
-            name: group.map_or_else(|| format!("#{}", g.group.0), |c| c.name.clone()),
+            name: config.group_name(g.group).into_owned(),
             addresses: (group.iter().flat_map(|c| &c.addresses))
                 .map(|p| format!("{}/{}", p.address, p.length))
                 .collect(),
@@ -444,11 +480,46 @@ impl Group {
     }
 }
 
+/// What is longer ago is no reason for an alarm.
+const LATELY: Span = Span::from_millis(10_000);
+
+fn lately(at: LocalTime, now: LocalTime) -> bool {
+    now.since(at) < LATELY
+}
+
+/// Why what comes from a member's address proves nothing: for the end of an alarm.
+fn why_rejected(
+    rejected: &Rejected,
+    from: SocketAddr,
+    config: &Config,
+    metrics: &Metrics,
+) -> Option<String> {
+    let ours = config.cluster().0;
+    let why = match (rejected.why, rejected.cluster) {
+        (Reject::WrongCluster, Some(theirs)) => format!(
+            "names another cluster (id {:016x}; `{}` has the id {ours:016x}): is `cluster.name` the same in \
+             both files?",
+            theirs.0, metrics.cluster
+        ),
+        (Reject::UnknownKey(key), _) => format!(
+            "is sealed with a key that is not accepted here (its id is {:08x}): are the secrets the same?",
+            key.0
+        ),
+        (Reject::BadSeal, _) => {
+            "does not fit its seal: is it damaged, or does somebody forge it?".to_owned()
+        }
+        (Reject::TooShort | Reject::NotOurs, _) => {
+            "is no advert of this version: do both run the same version?".to_owned()
+        }
+        _ => return None,
+    };
+    Some(format!("; what comes from {from} {why}"))
+}
+
 /// Why the network refused what was sent lately, if it did: for the end of an alarm.
 fn refused_lately(path: &PathStatus) -> Option<String> {
-    const LATELY: f64 = 10_000.0;
     let why = path.refused_because.as_ref()?;
-    let lately = path.refused_ms_ago? < LATELY;
+    let lately = path.refused_ms_ago? < LATELY.as_millis_f64();
     lately.then(|| format!("; what is sent to {} comes back: {why}", path.remote))
 }
 
@@ -515,7 +586,9 @@ fn peers(snapshot: &Snapshot, config: &Config, metrics: &Metrics, now: LocalTime
             two_way: p.two_way,
             quarantined: p.quarantined,
             incarnation: p.incarnation.map(|i| hex(i.0)),
-            other_config: m.and_then(|m| m.other_config).map(|d| hex(d.0)),
+            other_config: (m.and_then(|m| m.other_config))
+                .filter(|o| lately(o.at, now))
+                .map(|o| hex(o.digest.0)),
             paths: (m.iter().flat_map(|m| &m.paths))
                 .map(|w| PathStatus {
                     local: w.path.local.to_string(),
@@ -525,6 +598,8 @@ fn peers(snapshot: &Snapshot, config: &Config, metrics: &Metrics, now: LocalTime
                     refused: w.refusals.count,
                     refused_ms_ago: w.refusals.last.as_ref().map(|(at, _)| ms(now.since(*at))),
                     refused_because: w.refusals.last.as_ref().map(|(_, why)| why.clone()),
+                    rejected: (w.rejected.filter(|r| lately(r.at, now)))
+                        .and_then(|r| why_rejected(&r, w.path.remote, config, metrics)),
                 })
                 .collect(),
         }
@@ -532,10 +607,28 @@ fn peers(snapshot: &Snapshot, config: &Config, metrics: &Metrics, now: LocalTime
     all.collect()
 }
 
+/// Who was heard lately and runs with another configuration.
+fn other_configs(config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<String> {
+    let of_members = (metrics.peers.iter()).filter_map(|p| {
+        Some((
+            config.member(p.member).map(|m| m.name.as_str()),
+            p.other_config?,
+        ))
+    });
+    let of_others = metrics.strangers.values().map(|other| (None, *other));
+    of_members
+        .chain(of_others)
+        .filter(|(_, other)| lately(other.at, now))
+        .map(|(name, other)| {
+            let ours = config.digest().0;
+            let what = telemetry::other_config(name, other.from, other.digest.0, ours);
+            format!("{what} (R-0)")
+        })
+        .collect()
+}
+
 fn name(config: &Config, id: MemberId) -> String {
-    config
-        .member(id)
-        .map_or_else(|| format!("#{}", id.0), |m| m.name.clone())
+    config.member_name(id).into_owned()
 }
 
 fn hex(n: u64) -> String {

@@ -8,15 +8,14 @@ mod format;
 mod repeats;
 
 use crate::config_file::{LogFormat, LogLevel, LogSection};
-use crate::control::refusal_text;
-use crate::metrics::GuardInForce;
+use crate::metrics::{GuardInForce, OtherConfig};
 use format::Text;
-use onehold_core::advert::{ConfigDigest, GroupId, MemberId};
+use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::{Event, Why};
-use onehold_core::input::Refusal;
 use onehold_core::observe::RoleName;
 use repeats::Sparing;
+use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
@@ -104,196 +103,103 @@ fn to_journal() -> bool {
     is().unwrap_or(false)
 }
 
-/// An event in words.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Line {
-    /// How much it matters.
-    pub level: Level,
-    /// What, why and by which rule.
-    pub text: String,
-    kind: &'static str,
-    rule: &'static str,
-    group: Option<String>,
-    peer: Option<String>,
+/// How much an event matters.
+const fn level(event: &Event, arbitration: Arbitration) -> Level {
+    match event {
+        Event::Role { why, .. } => match why {
+            Why::LeaseOver
+            | Why::KernelRefused
+            | Why::Conflict
+            | Why::Strange
+            | Why::Unable
+            | Why::Unhealthy => Level::WARN,
+            Why::Majority
+            | Why::PeerSilent
+            | Why::PresumedDead
+            | Why::Failback
+            | Why::Switch
+            | Why::Standby
+            | Why::Stop
+            | Why::Unready
+            | Why::Muted => Level::INFO,
+        },
+        Event::Met { .. } | Event::Back { .. } | Event::Ready => Level::INFO,
+        Event::Lost { .. } | Event::Overslept | Event::Refused { .. } => Level::WARN,
+        Event::Conflict { .. } => match arbitration {
+            Arbitration::Majority => Level::ERROR,
+            Arbitration::Survivor => Level::WARN,
+        },
+        Event::Strange { .. } => Level::ERROR,
+    }
 }
 
-/// Puts an event into words. `cluster` goes in front where a process serves several.
+/// An event as one line. `cluster` goes in front where a process serves several.
 #[must_use]
-pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> Line {
-    let group = |id: GroupId| {
-        config
-            .group(id)
-            .map_or_else(|| format!("#{}", id.0), |g| g.name.clone())
-    };
-    let member = |id: MemberId| {
-        config
-            .member(id)
-            .map_or_else(|| format!("#{}", id.0), |m| m.name.clone())
-    };
-    let (level, kind, rule, g, p, text) = match *event {
-        Event::Role {
-            group: id,
-            from,
-            to,
-            why,
-        } => {
-            let level = match why {
-                Why::LeaseOver
-                | Why::KernelRefused
-                | Why::Conflict
-                | Why::Strange
-                | Why::Unable
-                | Why::Unhealthy => Level::WARN,
-                Why::Majority
-                | Why::PeerSilent
-                | Why::PresumedDead
-                | Why::Failback
-                | Why::Switch
-                | Why::Standby
-                | Why::Stop
-                | Why::Unready
-                | Why::Muted => Level::INFO,
-            };
-            let text = format!(
-                "{}: {} → {}: {}",
-                group(id),
-                from.text(),
-                to.text(),
-                why.text()
-            );
-            (level, "role", why.rule(), Some(id), None, text)
-        }
-        Event::Met { peer, incarnation } => {
-            let text = format!("met {} (incarnation {:016x})", member(peer), incarnation.0);
-            (Level::INFO, "met", "R-1", None, Some(peer), text)
-        }
-        Event::Lost { peer } => {
-            let d = config.timing().vote();
-            let text = format!("lost {}: nothing of it was accepted for {d}", member(peer));
-            (Level::WARN, "lost", "R-10", None, Some(peer), text)
-        }
-        Event::Back { peer } => {
-            let text = format!("{} is heard again", member(peer));
-            (Level::INFO, "back", "R-16", None, Some(peer), text)
-        }
-        Event::Ready => {
-            let what = if config.is_candidate(config.me()) {
-                "votes and may hold"
-            } else {
-                "votes"
-            };
-            let text = format!("quarantine is over: this member {what}");
-            (Level::INFO, "ready", "R-9", None, None, text)
-        }
-        Event::Overslept => {
-            let text = "this process was not run when it should have been (paused, suspended or \
-                        starved): it starts to listen anew";
-            (
-                Level::WARN,
-                "overslept",
-                "R-13",
-                None,
-                None,
-                text.to_owned(),
-            )
-        }
-        Event::Conflict { group: id, peer } => {
-            let (level, what) = match config.arbitration() {
-                Arbitration::Majority => (
-                    Level::ERROR,
-                    "that must never be: is a member id used twice, or a clock far off?",
-                ),
-                Arbitration::Survivor => (
-                    Level::WARN,
-                    "the preferred member stays, the other releases",
-                ),
-            };
-            let text = format!(
-                "{}: {} says that it holds too: {what}",
-                group(id),
-                member(peer)
-            );
-            (level, "conflict", "R-15", Some(id), Some(peer), text)
-        }
-        Event::Strange { group: id } => {
-            let text = format!(
-                "{}: one with another configuration says that it holds too: the later in the order of \
-                 members lets go; make the files equal",
-                group(id)
-            );
-            (Level::ERROR, "strange", "R-15", Some(id), None, text)
-        }
-        Event::Refused { group: id, refusal } => {
-            let rule = match refusal {
-                Refusal::NotTwoMembers | Refusal::PeerHeard | Refusal::VoteBound => "R-17",
-                Refusal::NotHolder
-                | Refusal::NobodyReady
-                | Refusal::Witness
-                | Refusal::Stopping => "R-12",
-            };
-            let text = format!("{}: command refused: {}", group(id), refusal_text(refusal));
-            (Level::WARN, "refused", rule, Some(id), None, text)
-        }
-    };
-    Line {
-        level,
-        text: match cluster {
-            Some(cluster) => format!("{cluster}: {text} ({rule})"),
-            None => format!("{text} ({rule})"),
-        },
-        kind,
-        rule,
-        group: g.map(group),
-        peer: p.map(member),
-    }
+pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> String {
+    let prefix = cluster.map(|c| format!("{c}: ")).unwrap_or_default();
+    format!("{prefix}{} ({})", event.text(config), event.rule())
 }
 
 /// Logs an event. `cluster` is named in the line where a process serves several.
 pub fn report(event: &Event, config: &Config, cluster: Option<&str>) {
-    let line = line(event, config, cluster);
-    let (group, peer) = (line.group.as_deref(), line.peer.as_deref());
+    let group = event.group().map(|id| config.group_name(id));
+    let peer = event.peer().map(|id| config.member_name(id));
     // The level of a tracing event is fixed where it is written.
     macro_rules! log {
         ($level:expr) => {
             tracing::event!(
                 $level,
-                event = line.kind,
-                rule = line.rule,
+                event = event.name(),
+                rule = event.rule(),
                 cluster,
-                group,
-                peer,
+                group = group.as_deref(),
+                peer = peer.as_deref(),
                 "{}",
-                line.text
+                line(event, config, cluster)
             )
         };
     }
-    match line.level {
+    match level(event, config.arbitration()) {
         Level::ERROR => log!(Level::ERROR),
         Level::WARN => log!(Level::WARN),
         _ => log!(Level::INFO),
     }
 }
 
-/// Logs that a member runs with another configuration (R-0); once for each, as
-/// [`Metrics::rejected`](crate::metrics::Metrics::rejected) says.
+/// Logs that somebody runs with another configuration (R-0): `whose` is the member who has that address by
+/// our file, if one has. Once for each, as
+/// [`Metrics::other_config`](crate::metrics::Metrics::other_config) says.
 pub fn report_other_config(
-    peer: MemberId,
-    digest: ConfigDigest,
+    whose: Option<MemberId>,
+    other: OtherConfig,
     config: &Config,
     cluster: Option<&str>,
 ) {
-    let name = config.member(peer).map_or("?", |m| m.name.as_str());
+    let name = whose
+        .and_then(|id| config.member(id))
+        .map(|m| m.name.as_str());
     let prefix = cluster.map(|c| format!("{c}: ")).unwrap_or_default();
     tracing::error!(
         event = "other_config",
         rule = "R-0",
         cluster,
         peer = name,
-        "{prefix}{name} runs with another configuration ({:016x}, here {:016x}): its adverts are ignored \
-         until the files are equal; `onehold check` shows a file's digest (R-0)",
-        digest.0,
-        config.digest().0
+        "{prefix}{}; `onehold check` shows a file's digest (R-0)",
+        other_config(name, other.from, other.digest.0, config.digest().0)
     );
+}
+
+/// Who runs with another configuration, in words for log and status.
+#[must_use]
+pub fn other_config(name: Option<&str>, from: SocketAddr, digest: u64, ours: u64) -> String {
+    let who = match name {
+        Some(name) => name.to_owned(),
+        None => format!("a member at {from}, which is no member's address in the file here,"),
+    };
+    format!(
+        "{who} runs with another configuration: what comes from {from} has the digest {digest:016x}, here \
+         it is {ours:016x}; its adverts are ignored until the files are equal"
+    )
 }
 
 /// Logs which alarms are new and which are over, as [`Metrics::alarms`](crate::metrics::Metrics::alarms)
@@ -321,10 +227,7 @@ pub fn report_guard(guard: &GuardInForce) {
 /// A role for `STATUS=`: `web holder, api standby`.
 #[must_use]
 pub fn roles(config: &Config, roles: impl Iterator<Item = (GroupId, RoleName)>) -> String {
-    let all = roles.map(|(id, role)| {
-        let name = config.group(id).map_or("?", |g| g.name.as_str());
-        format!("{name} {}", role.text())
-    });
+    let all = roles.map(|(id, role)| format!("{} {}", config.group_name(id), role.text()));
     all.collect::<Vec<_>>().join(", ")
 }
 

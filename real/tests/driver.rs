@@ -6,8 +6,8 @@ use onehold::driver::{Driver, Happening, Served, Shell};
 use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
 use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId, Statement};
 use onehold_core::auth::{self, Key, Keys};
-use onehold_core::config::{Arbitration, Config, Failback, GroupSpec, MemberSpec, Prefix, Spec};
-use onehold_core::effect::{Event, ReleaseId};
+use onehold_core::config::{Arbitration, Config, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::effect::Event;
 use onehold_core::input::{Command, Input};
 use onehold_core::lease::TimingSpec;
 use onehold_core::reject::Reject;
@@ -87,17 +87,11 @@ fn config() -> Config {
     let spec = Spec {
         cluster: "test".into(),
         members: ["lb0", "lb1"].map(member).to_vec(),
-        groups: vec![GroupSpec {
-            name: "web".into(),
-            addresses: vec![Prefix {
-                address: [10, 0, 0, 50].into(),
-                length: 24,
-            }],
-            preferred: "lb0".into(),
-            failback: Failback::Auto,
-            failback_delay: Span::ZERO,
-            release_when_unhealthy: false,
-        }],
+        groups: vec![GroupSpec::new(
+            "web",
+            vec![Prefix::new([10, 0, 0, 50], 24)],
+            "lb0",
+        )],
         // It takes hold without anybody's vote.
         arbitration: Arbitration::Survivor,
         timing: TimingSpec::default(),
@@ -121,7 +115,7 @@ struct Scripted {
     takes_holds: bool,
     takes_releases: bool,
     open: Option<LocalTime>,
-    releasing: Option<ReleaseId>,
+    releasing: bool,
     stopped: bool,
     holds: u32,
     waits: u32,
@@ -234,13 +228,21 @@ impl Shell for Scripted {
     async fn wait(&mut self, at: LocalTime) {
         self.waits += 1;
         assert!(self.waits < PATIENCE, "told to stop, and still there");
-        if let (Some(release), true) = (self.releasing, self.takes_releases) {
-            self.releasing = None;
-            self.open = None;
-            self.input(Input::Muted {
+        if self.releasing {
+            self.releasing = false;
+            let answer = match self.takes_releases {
+                true => Ok(()),
+                false => Err("not now".to_owned()),
+            };
+            if answer.is_ok() {
+                self.open = None;
+            }
+            let happening = Happening::Released {
+                cluster: 0,
                 group: WEB,
-                release,
-            });
+                answer,
+            };
+            self.ready.push_back((happening, Vec::new()));
             return;
         }
         if self.now < self.passes_until {
@@ -270,16 +272,16 @@ impl Shell for Scripted {
         1
     }
 
-    fn release(&mut self, _: usize, group: GroupId, release: ReleaseId) {
+    fn release(&mut self, _: usize, group: GroupId) {
         assert_eq!(group, WEB);
-        assert_eq!(self.releasing, None, "R-8: one release at a time");
-        self.releasing = Some(release);
+        assert!(!self.releasing, "R-8: one release at a time");
+        self.releasing = true;
     }
 
     fn hold_until(&mut self, _: usize, group: GroupId, deadline: LocalTime) {
         assert_eq!(group, WEB);
-        assert_eq!(
-            self.releasing, None,
+        assert!(
+            !self.releasing,
             "R-8: no hold before the release is confirmed"
         );
         let lease = self.config.timing().lease();
@@ -320,6 +322,7 @@ fn play(script: Vec<Act>) -> u32 {
             paths: vec![],
         }],
         groups: vec![GroupMetrics::default()],
+        strangers: std::collections::BTreeMap::new(),
         alarms: std::collections::BTreeMap::new(),
     };
     let life = Incarnation(1);
@@ -341,7 +344,7 @@ fn play(script: Vec<Act>) -> u32 {
         takes_holds: true,
         takes_releases: true,
         open: None,
-        releasing: None,
+        releasing: false,
         stopped: false,
         holds: 0,
         waits: 0,

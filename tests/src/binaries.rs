@@ -29,17 +29,23 @@ fn release() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     const WORDS: &str = "build --release -p onehold -p onehold-sim";
     DIRECTORY.get_or_init(|| {
-        let test = env::current_exe().expect("a test knows its own file");
-        // target/debug/deps/TEST
-        let target = test.ancestors().nth(3).expect("a test is in target/");
+        let target = target();
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command.args(WORDS.split(' ')).arg("--quiet");
-        command.arg("--target-dir").arg(target);
+        command.arg("--target-dir").arg(&target);
         command.current_dir(workspace).stdin(Stdio::null());
         let built = command.status().is_ok_and(|status| status.success());
         assert!(built, "there are no binaries to test: cargo {WORDS}");
         target.join("release")
     })
+}
+
+/// Where everything is built.
+pub(crate) fn target() -> PathBuf {
+    let test = env::current_exe().expect("a test knows its own file");
+    // target/debug/deps/TEST
+    let target = test.ancestors().nth(3).expect("a test is in target/");
+    target.to_owned()
 }

@@ -15,11 +15,13 @@
 
 pub mod binaries;
 mod cluster;
+mod debian;
 mod ndp;
 mod setup;
 mod tap;
 
 pub use cluster::{Cluster, Mark};
+pub use debian::Debian;
 pub use ndp::Neighbours;
 pub use setup::{Group, Setup};
 pub use tap::{Datagram, Tap, false_name, send_as};

@@ -99,6 +99,37 @@ fn a_cut_of_frames_in_one_direction_stays_one_of_one_direction_under_ipv6() {
     stays_a_cut_of_one_direction(Cluster::survivor().over_ipv6(), "fd77::1a");
 }
 
+/// One that its own kernel keeps from its peer, and that hears nothing, knows who is cut off.
+#[test]
+fn a_survivor_without_a_route_to_its_peer_neither_keeps_nor_takes_the_address() {
+    let mut c = Cluster::survivor().patient().start();
+    let route = |c: &Cluster, host: &str, what: &str, to: &str| {
+        c.ok(host, &["ip", "route", what, "unreachable", to]);
+    };
+    c.lan().cut_one_way("lb1", "lb0").unwrap();
+    route(&c, "lb0", "add", "10.77.0.11");
+    c.hold_on("lb1"); // and never two
+    let alarms = c.alarms("lb0");
+    assert!(
+        alarms.contains("can't hold here: this host has no route to any other member"),
+        "{alarms}"
+    );
+    route(&c, "lb0", "del", "10.77.0.11");
+    c.heal();
+    c.hold_on("lb0");
+    // The standby.
+    c.lan().cut_one_way("lb0", "lb1").unwrap();
+    route(&c, "lb1", "add", "10.77.0.10");
+    c.watch_for(5);
+    c.hold_on("lb0");
+    c.kill("lb0");
+    c.held_by_nobody();
+    route(&c, "lb1", "del", "10.77.0.10");
+    c.hold_on("lb1"); // though nobody answers there
+    c.watch_for(8);
+    c.hold_on("lb1");
+}
+
 #[test]
 fn a_peer_that_comes_back_with_another_hardware_address_is_found() {
     let mut c = Cluster::survivor().start();

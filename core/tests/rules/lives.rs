@@ -30,8 +30,8 @@ fn r0_another_configuration_is_an_alarm_and_nothing_else() {
     let mut bench = Alone::new(3, MAJORITY, W);
     let mut other = bench.says(A, asks());
     other.config.0 ^= 1;
-    let before = bench.node.clone();
-    let (_, result) = bench.hear(&other);
+    let before = bench.group();
+    let (out, result) = bench.hear(&other);
     assert_eq!(
         result,
         Err(Reject::OtherConfig {
@@ -39,7 +39,7 @@ fn r0_another_configuration_is_an_alarm_and_nothing_else() {
             digest: other.config
         })
     );
-    assert_eq!(bench.node, before);
+    assert_eq!((out, bench.group()), (vec![], before));
 }
 
 #[test]
@@ -66,6 +66,19 @@ fn r0_every_part_that_members_must_agree_on_is_digested() {
         digest(&base),
         "the order in the file does not matter"
     );
+}
+
+#[test]
+fn r0_a_digest_says_nothing_of_the_code_that_made_it() {
+    let mut written = spec(3, MAJORITY);
+    let v6 = Prefix::new([0x2001, 0xdb8, 0, 0, 0, 0, 0, 1], 64);
+    written.groups[0].addresses.push(v6);
+    written.members[0].addresses = vec!["10.0.0.10".into()];
+    let digest = written.prove("a").unwrap().digest();
+    // Members of two releases must agree on it: a change of this figure is a change of the wire.
+    assert_eq!(digest.0, 0x2fcd_3d21_e62e_3bf0);
+    let alone = spec(2, SURVIVOR).prove("b").unwrap().digest();
+    assert_eq!(alone.0, 0xf621_7a78_94f9_f2a3);
 }
 
 #[test]

@@ -114,6 +114,68 @@ fn r14_misaddressed_words_of_another_process_are_not_silence_either() {
     assert!(hold(&out).is_some());
 }
 
+/// A candidate of three that the witness votes for, and what it does for a while, with what is said to it
+/// once in each interval.
+fn voted_for(bench: &mut Alone, mut said: impl FnMut(&Alone) -> Vec<Advert>) -> Vec<Effect> {
+    let mut out = Vec::new();
+    for _ in 0..20 {
+        for word in said(bench) {
+            out.extend(bench.hear(&word).0);
+        }
+        out.extend(bench.told(W, bench.grants(bench.now)));
+        out.extend(bench.until(bench.now + ms(100)));
+    }
+    out
+}
+
+#[test]
+fn r14_by_whatever_majority_nobody_takes_hold_beside_one_that_holds_by_another_file() {
+    // The witness was replaced, and the standby was told first: there are two majorities.
+    let mut bench = Alone::new(3, MAJORITY, B);
+    let out = voted_for(&mut bench, |bench| vec![strange(bench, true)]);
+    assert_eq!(hold(&out), None);
+    // It stops; and one that does not hold keeps nobody back.
+    let end = bench.now;
+    let out = voted_for(&mut bench, |bench| vec![strange(bench, false)]);
+    assert!(hold(&out).is_some());
+    let mut silent = Alone::new(3, MAJORITY, B);
+    voted_for(&mut silent, |bench| vec![strange(bench, true)]);
+    let out = voted_for(&mut silent, |_| vec![]);
+    assert!(
+        hold(&out).unwrap() > end + ms(607 - 100),
+        "S after its last word"
+    );
+}
+
+#[test]
+fn r14_another_strangers_word_does_not_free_one_that_was_kept_back() {
+    let mut bench = Alone::new(3, MAJORITY, B);
+    let out = voted_for(&mut bench, |bench| {
+        let mut idle = strange(bench, false);
+        idle.incarnation.0 += 1000;
+        vec![strange(bench, true), idle]
+    });
+    assert_eq!(hold(&out), None);
+}
+
+#[test]
+fn r15_under_majority_the_later_of_two_that_refuse_each_other_lets_go_and_no_recording_ends_a_hold()
+{
+    for (me, proven, stays) in [(A, true, true), (B, false, true), (B, true, false)] {
+        let mut bench = Alone::holding(&spec(3, MAJORITY), me);
+        let out = voted_for(&mut bench, |bench| {
+            let mut word = strange(bench, true);
+            if !proven {
+                word.to_incarnation = Some(Incarnation(ME.0 + 1));
+            }
+            vec![word]
+        });
+        let strange = Effect::Report(Event::Strange { group: WEB });
+        assert!(out.contains(&strange), "an alarm in any case");
+        assert_eq!(released(&out).is_none(), stays, "{me} {proven}");
+    }
+}
+
 #[test]
 fn r15_two_holders_that_refuse_each_other_settle_it_by_their_order() {
     let mut w = restarted_with_another_file();

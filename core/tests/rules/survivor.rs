@@ -113,7 +113,7 @@ fn r14_a_lone_holders_lease_is_four_and_a_half_intervals_at_least() {
     s.timing.lease = Span::from_millis(449);
     let error = s.prove("a").unwrap_err().to_string();
     assert!(
-        error.starts_with("timing.lease = 449ms: must be at least 4.5 intervals (450ms)"),
+        error.starts_with("timing.lease: 449ms: must be at least 4.5 intervals (450ms)"),
         "{error}"
     );
     s.arbitration = MAJORITY;

@@ -12,7 +12,7 @@ pub mod alone;
 use onehold_core::Node;
 use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId};
 use onehold_core::auth::Authentic;
-use onehold_core::config::{Arbitration, Config, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::config::{Arbitration, Config, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::effect::{Effect, Event, ReleaseId, Why};
 use onehold_core::input::{Command, Input};
 use onehold_core::lease::TimingSpec;
@@ -58,17 +58,7 @@ pub fn spec(size: usize, arbitration: Arbitration) -> Spec {
 }
 
 pub fn group(name: &str, last: u8, preferred: &str) -> GroupSpec {
-    GroupSpec {
-        name: name.into(),
-        addresses: vec![Prefix {
-            address: [10, 0, 0, last].into(),
-            length: 24,
-        }],
-        preferred: preferred.into(),
-        failback: Failback::Auto,
-        failback_delay: Span::ZERO,
-        release_when_unhealthy: false,
-    }
+    GroupSpec::new(name, vec![Prefix::new([10, 0, 0, last], 24)], preferred)
 }
 
 /// What a link does to an advert, in thousandths and nanoseconds.

@@ -17,11 +17,24 @@ fn help_pages() {
 fn checked(text: &str) -> String {
     let etc = Etc::new();
     let path = etc.write("onehold.toml", text);
-    let text = match check::check(&path) {
-        Ok(text) => text,
+    etc.said(match check::check(&path, None) {
+        Ok(check::Checked { text, wrong, .. }) => {
+            wrong.iter().fold(text, |text, e| format!("{text}{e}\n"))
+        }
         Err(e) => format!("{e}\n"),
-    };
-    etc.said(text)
+    })
+}
+
+/// The exit status of `check --for`, and what is said.
+pub(crate) fn status_of_check(path: &std::path::Path, member: &str) -> (u8, String) {
+    match check::check(path, Some(member)) {
+        Ok(check::Checked { wrong, host, .. }) => match (&wrong[..], &host.lacks[..]) {
+            ([], []) => (0, host.text()),
+            ([], _) => (1, host.text()),
+            _ => (2, format!("{wrong:?}")),
+        },
+        Err(e) => (2, e.to_string()),
+    }
 }
 
 #[test]
@@ -65,6 +78,64 @@ fn check_warns() {
     insta::assert_snapshot!(all.join("\n"));
 }
 
+/// Whatever can be told at once is.
+#[test]
+fn check_lists_all_that_is_wrong() {
+    let wrong = TWO
+        .replace("\"pair\"", "\"my pair\"\nport = 0")
+        .replace("10.1.0.11:7000", "10.1.0.11:70000")
+        .replace("\"10.0.0.10\"", "\"fe80::1%eth0\"")
+        .replace("\"10.0.0.51\"", "\"10.0.0.0/24\", \"10.0.0.300\"")
+        .replace("lb1 = \"ens3\"", "lb2 = \"ens3\"")
+        .replace("interface = \"eth0\"", "interface = \"eth0:1\"");
+    insta::assert_snapshot!(checked(
+        &(wrong + "[timing]\nguard_slack = \"0ms\"\nlease = \"50ms\"\n")
+    ));
+    // For one member only what concerns it.
+    let etc = Etc::new();
+    let path = etc.write(
+        "onehold.toml",
+        &TWO.replace("lb1 = \"ens3\"", "lb2 = \"ens3\""),
+    );
+    let wrong = |member| check::check(&path, member).unwrap().wrong.len();
+    assert_eq!(
+        [wrong(None), wrong(Some("lb0")), wrong(Some("LB1"))],
+        [1, 0, 1]
+    );
+    let none = check::check(&path, Some("lb7")).unwrap().wrong;
+    assert!(none[0].what.contains("there is no `lb7` (from --for)"));
+}
+
+#[test]
+fn check_warns_of_what_is_hardly_meant() {
+    let odd = THREE
+        .replace("[members.w]", "[members.LB1]")
+        .replace("interface = \"eth0\"", "interface = { lb0 = \"eth0\", lb1 = \"enp0s31f6.2000-front\", LB1 = \"eth0\", lb2 = \"eth0\" }")
+        .replace("[timing]", "[timing]\ndrift_ppm = 50\n");
+    let text = checked(&odd);
+    insta::assert_snapshot!(text[text.find("warnings").unwrap()..]);
+}
+
+#[test]
+fn check_of_a_witness_file_lists_what_is_wrong_with_any_cluster() {
+    let etc = Etc::new();
+    let path = etc.write("witness.toml", "directory = \"clusters.d\"\n");
+    let file = THREE.replace("\"secret\"", "\"../secret\"");
+    etc.write("clusters.d/a.toml", &file);
+    etc.write("clusters.d/b.toml", &file);
+    etc.write(
+        "clusters.d/c.toml",
+        &file.replace("name = \"web\"", "name = \"c\"\nport = 0"),
+    );
+    etc.write("clusters.d/d.toml", "[cluster");
+    let without = TWO.replace("\"secret\"", "\"../secret\"");
+    etc.write("clusters.d/e.toml", &without);
+    let check::Checked { text, wrong, .. } = check::check(&path, None).unwrap();
+    assert_eq!(text.matches("cluster web").count(), 1, "{text}");
+    let wrong: Vec<String> = wrong.iter().map(|e| etc.said(e)).collect();
+    insta::assert_snapshot!(wrong.join("\n"));
+}
+
 #[test]
 fn check_says_how_many_addresses_are_too_many() {
     let addresses = |n: u32| {
@@ -95,7 +166,8 @@ fn check_of_a_witness_with_many_clusters() {
     let file = THREE.replace("\"secret\"", "\"../secret\"");
     etc.write("clusters.d/a.toml", &file.replace("\"web\"", "\"a\""));
     etc.write("clusters.d/b.toml", &file.replace("\"web\"", "\"b\""));
-    let text = check::check(&path).unwrap();
+    let check::Checked { text, wrong, .. } = check::check(&path, None).unwrap();
+    assert_eq!(wrong, []);
     let heads: Vec<&str> = text.lines().filter(|l| l.starts_with("cluster ")).collect();
     insta::assert_snapshot!(heads.join("\n"));
 }
@@ -107,6 +179,7 @@ fn the_packaged_examples_are_fine() {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("packaging")
             .join(name);
-        check::check(&path).unwrap_or_else(|e| panic!("{e}"));
+        let checked = check::check(&path, None).unwrap_or_else(|e| panic!("{e}"));
+        assert_eq!(checked.wrong, []);
     }
 }

@@ -1,42 +1,85 @@
 //! The members' addresses: names resolved, and what all addresses together must fulfil.
 
-use super::seat::{Here, paths};
-use super::{ConfigFile, FileError, Source};
+use super::seat::{Here, pairs};
+use super::{ConfigFile, DEFAULT_PORT, FileError, Source};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 
 /// Every member's addresses by name, path by path.
 pub(crate) type Endpoints<'f> = BTreeMap<&'f str, Vec<SocketAddr>>;
 
+/// The same, as far as they are known.
+pub(super) type Known<'f> = BTreeMap<&'f str, Vec<Option<SocketAddr>>>;
+
 /// Every member's addresses, resolved.
+///
+/// # Errors
+/// What is wrong with each of those that can't be had.
 pub(crate) fn resolve<'f>(
     source: &Source,
     file: &'f ConfigFile,
-) -> Result<Endpoints<'f>, FileError> {
-    let mut all = Endpoints::new();
-    for (name, member) in &file.members {
-        let key = format!("members.{name}.addresses");
-        let paths = member.addresses.iter().map(|text| {
-            resolve_one(text, file.cluster.port).map_err(|e| match e {
-                Unresolved::Text(what) => source.error(&key, what),
-                Unresolved::Name(what) => source.error(&key, what).may_pass(),
-            })
-        });
-        all.insert(name, paths.collect::<Result<_, _>>()?);
-    }
-    Ok(all)
+) -> Result<Endpoints<'f>, Vec<FileError>> {
+    each(source, file, |written| written.resolve())
 }
 
-/// What all addresses together must fulfil.
-pub(crate) fn fit(
+/// Every member's addresses, as far as the text says which they are.
+///
+/// # Errors
+/// What is wrong with the text of each.
+pub(super) fn literal<'f>(
     source: &Source,
-    file: &ConfigFile,
-    all: &Endpoints<'_>,
-) -> Result<(), FileError> {
-    // Where there are names, the text does not decide it.
-    let fail = |member: &str, what: String| {
-        let e = source.error(&format!("members.{member}.addresses"), what);
-        if file.has_names() { e.may_pass() } else { e }
+    file: &'f ConfigFile,
+) -> Result<Known<'f>, Vec<FileError>> {
+    each(source, file, |written| match written {
+        Written::Address(address) => Ok(Some(address)),
+        Written::Name { .. } => Ok(None),
+    })
+}
+
+fn each<'f, T>(
+    source: &Source,
+    file: &'f ConfigFile,
+    mut take: impl FnMut(Written<'f>) -> Result<T, String>,
+) -> Result<BTreeMap<&'f str, Vec<T>>, Vec<FileError>> {
+    let (mut all, mut wrong) = (BTreeMap::new(), Vec::new());
+    let port = match file.cluster.port {
+        0 => DEFAULT_PORT, // which is wrong by itself
+        port => port,
+    };
+    for (name, member) in &file.members {
+        let key = format!("members.{name}.addresses");
+        let mut paths = Vec::new();
+        for text in &member.addresses {
+            match Written::read(text, port) {
+                Err(what) => wrong.push(source.error(&key, format!("`{text}` {what}"))),
+                Ok(written) => match take(written) {
+                    Ok(address) => paths.push(address),
+                    Err(what) => wrong.push(source.error(&key, what).may_pass()),
+                },
+            }
+        }
+        all.insert(name.as_str(), paths);
+    }
+    if wrong.is_empty() {
+        Ok(all)
+    } else {
+        Err(wrong)
+    }
+}
+
+/// All of them, as far as they are known.
+pub(super) fn known<'f>(all: &Endpoints<'f>) -> Known<'f> {
+    let some = |(name, paths): (&&'f str, &Vec<SocketAddr>)| {
+        (*name, paths.iter().copied().map(Some).collect())
+    };
+    all.iter().map(some).collect()
+}
+
+/// In what all addresses together, as far as they are known, don't fit.
+pub(super) fn fit(source: &Source, file: &ConfigFile, all: &Known<'_>) -> Vec<FileError> {
+    let mut wrong = Vec::new();
+    let mut fail = |member: &str, what: String| {
+        wrong.push(source.error(&format!("members.{member}.addresses"), what));
     };
     let floating = |ip: IpAddr| {
         file.groups.iter().find(|(_, g)| {
@@ -46,22 +89,29 @@ pub(crate) fn fit(
             })
         })
     };
-    let mut seen = Vec::new();
+    let (mut seen, mut names) = (Vec::new(), Vec::new());
     for (name, paths) in all {
         for (n, address) in paths.iter().enumerate() {
             let text = file.members.get(*name).and_then(|m| m.addresses.get(n));
             let text = text.map_or("", String::as_str);
+            let Some(address) = address else {
+                if names.contains(&text) {
+                    fail(name, format!("`{text}` is listed already"));
+                }
+                names.push(text);
+                continue;
+            };
             if seen.contains(&address) {
                 let what = format!("`{text}` is {address}, which is listed already");
-                return Err(fail(name, what));
+                fail(name, what);
             }
             if let Some((group, _)) = floating(address.ip()) {
-                return Err(fail(
+                fail(
                     name,
                     format!(
                         "`{text}` floats in groups.{group}; a member needs an address of its own"
                     ),
-                ));
+                );
             }
             seen.push(address);
         }
@@ -70,19 +120,20 @@ pub(crate) fn fit(
         for (b, of_b) in
             all.range::<str, _>((std::ops::Bound::Excluded(*a), std::ops::Bound::Unbounded))
         {
-            if let Some(p) = paths(of_a, of_b).find(|p| p.local.is_ipv4() != p.remote.is_ipv4()) {
-                return Err(fail(
+            let mut ways = pairs(of_a, of_b).filter_map(|(a, b)| a.zip(b));
+            if let Some((a_, b_)) = ways.find(|(a, b)| a.is_ipv4() != b.is_ipv4()) {
+                fail(
                     b,
                     format!(
                         "{} and {} of `{a}` are of different families; a path is IPv4 or IPv6 at both ends",
-                        p.remote.ip(),
-                        p.local.ip()
+                        b_.ip(),
+                        a_.ip()
                     ),
-                ));
+                );
             }
         }
     }
-    Ok(())
+    wrong
 }
 
 /// A host's own name is often a loopback address in its own hosts file (Debian: 127.0.1.1). For this
@@ -95,7 +146,7 @@ pub(super) fn leave_loopback(
     here: &Here<'_>,
 ) -> Result<Vec<String>, FileError> {
     let mut remarks = Vec::new();
-    for (name, n, loopback) in loopbacks(all) {
+    for (name, n, loopback) in loopbacks(&known(all)) {
         let text = &file.members[&name].addresses[n];
         let mut others = all.iter().filter(|(other, _)| **other != name);
         let real = others.find_map(|(_, paths)| {
@@ -134,17 +185,18 @@ pub(super) fn out_of_reach(
     )
 }
 
-/// The loopback addresses, unless all are: by member and path.
-pub(super) fn loopbacks(all: &Endpoints<'_>) -> Vec<(String, usize, IpAddr)> {
-    if all.values().flatten().all(|a| a.ip().is_loopback()) {
+/// The loopback addresses, unless all that are known are: by member and path.
+pub(super) fn loopbacks(all: &Known<'_>) -> Vec<(String, usize, IpAddr)> {
+    if (all.values().flatten().flatten()).all(|a| a.ip().is_loopback()) {
         return Vec::new();
     }
-    let of = |(name, paths): (&&str, &Vec<SocketAddr>)| {
+    let of = |(name, paths): (&&str, &Vec<Option<SocketAddr>>)| {
         let name = (*name).to_owned();
         let numbered = paths.clone().into_iter().enumerate();
-        let found = numbered.filter(|(_, a)| a.ip().is_loopback());
+        let found = numbered.filter_map(|(n, a)| Some((n, a?.ip())));
         found
-            .map(|(n, a)| (name.clone(), n, a.ip()))
+            .filter(|(_, ip)| ip.is_loopback())
+            .map(|(n, ip)| (name.clone(), n, ip))
             .collect::<Vec<_>>()
     };
     all.iter().flat_map(of).collect()
@@ -162,63 +214,144 @@ pub(crate) fn loopback_warnings(
             out_of_reach(source, file, &name, n, ip).what
         )
     };
-    loopbacks(all).into_iter().map(warning).collect()
+    loopbacks(&known(all)).into_iter().map(warning).collect()
 }
 
-/// Why an address can't be had.
-enum Unresolved {
-    /// It is no address and no name.
-    Text(String),
-    /// Nobody knows the name, now.
-    Name(String),
+/// A member's address as written.
+enum Written<'t> {
+    /// It says which.
+    Address(SocketAddr),
+    /// Somebody must say which.
+    Name { host: &'t str, port: u16 },
 }
 
-/// Not an address: somebody must say which.
-pub(super) fn is_name(text: &str) -> bool {
-    let bare = text.trim_start_matches('[').trim_end_matches(']');
-    text.parse::<SocketAddr>().is_err() && bare.parse::<IpAddr>().is_err()
-}
+const FORMS: &str = "write \"10.0.0.10\", \"10.0.0.10:7000\", \"fd00::1\", \"[fd00::1]:7000\", \"lb0\" or \"lb0:7000\"";
 
-/// `10.0.0.10`, `10.0.0.10:7000`, `fd00::1`, `[fd00::1]:7000`, `lb0` or `lb0:7000`.
-fn resolve_one(text: &str, default_port: u16) -> Result<SocketAddr, Unresolved> {
-    if let Ok(address) = text.parse::<SocketAddr>() {
-        return Ok(address);
-    }
-    if let Ok(ip) = text
-        .trim_start_matches('[')
-        .trim_end_matches(']')
-        .parse::<IpAddr>()
-    {
-        return Ok(SocketAddr::new(ip, default_port));
-    }
-    let (host, port) = match text.rsplit_once(':') {
-        None => (text, default_port),
-        Some((host, port)) => match port.parse() {
-            Ok(port) if port != 0 => (host, port),
-            _ => {
-                return Err(Unresolved::Text(format!(
-                    "`{text}` has no proper port; write \"{host}:{default_port}\""
-                )));
+impl<'t> Written<'t> {
+    /// Reads `10.0.0.10`, `10.0.0.10:7000`, `fd00::1`, `[fd00::1]:7000`, `lb0` or `lb0:7000`. Says what
+    /// is wrong with the text, to be put after it.
+    fn read(text: &'t str, default_port: u16) -> Result<Self, String> {
+        let bare = (text.strip_prefix('[').and_then(|t| t.strip_suffix(']'))).unwrap_or(text);
+        if let Ok(ip) = bare.parse::<IpAddr>() {
+            return Self::address(SocketAddr::new(ip, default_port));
+        }
+        if text.contains('%') {
+            return Err(
+                "has a scope id, which is another one on each host; give the members IPv6 addresses \
+                 that are not link-local, such as \"fd00::1\""
+                    .to_owned(),
+            );
+        }
+        if let Some((ip, _)) = text
+            .split_once('/')
+            .filter(|(ip, _)| ip.parse::<IpAddr>().is_ok())
+        {
+            return Err(format!("has a prefix length; write \"{ip}\""));
+        }
+        let (host, port) = match text.rsplit_once(':') {
+            None => (text, None),
+            Some((host, port)) => (host, Some(port)),
+        };
+        let ip = host
+            .trim_start_matches('[')
+            .trim_end_matches(']')
+            .parse::<IpAddr>();
+        if ip.is_err() && !is_host_name(host) {
+            return Err(format!("is no IP address and no host name; {FORMS}"));
+        }
+        let port = match port.map(str::parse) {
+            None => default_port,
+            Some(Ok(port @ 1..)) => port,
+            Some(_) => {
+                return Err(format!(
+                    "has no proper port (1 to 65535); write \"{host}:{default_port}\""
+                ));
             }
-        },
-    };
-    let found: Vec<SocketAddr> = (host, port)
-        .to_socket_addrs()
-        .map_err(|e| {
-            Unresolved::Name(format!(
-                "`{host}` can't be resolved ({e}); add it to /etc/hosts, or write its address"
-            ))
-        })?
-        .collect();
-    // A name with several addresses means the same one on every host.
-    found
-        .iter()
-        .min_by_key(|a| (a.ip().is_loopback(), a.is_ipv6()))
-        .copied()
-        .ok_or_else(|| {
-            let what = format!("`{host}` has no address; add one to /etc/hosts, or write it here");
-            Unresolved::Name(what)
-        })
+        };
+        match text.parse() {
+            Ok(address) => Self::address(address),
+            Err(_) if ip.is_ok() => Err(format!("is no IP address; {FORMS}")),
+            Err(_) => Ok(Self::Name { host, port }),
+        }
+    }
+
+    /// An address that a member can have.
+    fn address(address: SocketAddr) -> Result<Self, String> {
+        match of_no_member(address.ip()) {
+            None => Ok(Self::Address(address)),
+            Some(why) => Err(format!("can't be a member's: {why}")),
+        }
+    }
+
+    fn resolve(self) -> Result<SocketAddr, String> {
+        let (host, port) = match self {
+            Self::Address(address) => return Ok(address),
+            Self::Name { host, port } => (host, port),
+        };
+        let found: Vec<SocketAddr> = (host, port)
+            .to_socket_addrs()
+            .map_err(|e| {
+                format!(
+                    "`{host}` can't be resolved ({e}); add it to /etc/hosts, or write its address"
+                )
+            })?
+            .collect();
+        // A name with several addresses means the same one on every host.
+        let first = |a: &&SocketAddr| (of_no_member(a.ip()), a.ip().is_loopback(), a.is_ipv6());
+        let Some(address) = found.iter().min_by_key(first) else {
+            return Err(format!(
+                "`{host}` has no address; add one to /etc/hosts, or write it here"
+            ));
+        };
+        match of_no_member(address.ip()) {
+            None => Ok(*address),
+            Some(why) => Err(format!(
+                "`{host}` is {} here, which can't be a member's: {why}",
+                address.ip()
+            )),
+        }
+    }
+}
+
+/// Somebody must say which address it is.
+fn is_name(text: &str) -> bool {
+    matches!(Written::read(text, DEFAULT_PORT), Ok(Written::Name { .. }))
+}
+
+/// What a resolver could know: one that ends in a number is meant to be an IPv4 address.
+fn is_host_name(text: &str) -> bool {
+    let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or("");
+    let number = last.chars().all(|c| c.is_ascii_digit());
+    let fine = |c: char| c.is_alphanumeric() || ".-_".contains(c);
+    !number && text.len() <= 255 && text.chars().all(fine)
+}
+
+/// Why no machine is called by an address, if that is so.
+pub(super) fn unusual(ip: IpAddr) -> Option<&'static str> {
+    match ip {
+        IpAddr::V4(ip) if ip.octets()[0] == 0 => Some("0.0.0.0/8 means this host itself"),
+        IpAddr::V4(ip) if ip.is_multicast() => Some("it means many machines (multicast)"),
+        IpAddr::V4(ip) if ip.is_broadcast() => Some("it means all machines (broadcast)"),
+        IpAddr::V4(ip) if ip.octets()[0] >= 240 => Some("240.0.0.0/4 is reserved"),
+        IpAddr::V4(_) => None,
+        IpAddr::V6(ip) if ip.is_unspecified() => Some(":: means this host itself"),
+        IpAddr::V6(ip) if ip.is_multicast() => Some("it means many machines (multicast)"),
+        IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => {
+            Some("it is an IPv4 address written as IPv6; write it as IPv4")
+        }
+        IpAddr::V6(_) => None,
+    }
+}
+
+/// The same, for a member's address.
+fn of_no_member(ip: IpAddr) -> Option<&'static str> {
+    let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
+    unusual(ip).or_else(|| {
+        link_local.then_some(
+            "it is link-local, and means another machine on each interface; give the members other IPv6 \
+             addresses, such as \"fd00::1\"",
+        )
+    })
 }
 
 /// The address from which the kernel would reach another one: that itself, if it is one of this host's. (A

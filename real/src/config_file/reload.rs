@@ -1,6 +1,11 @@
 //! What a reload may change. R-0 fixes for a life what all members must agree on.
 
-use super::{ConfigFile, Interface, Seat, Seats};
+use super::{
+    ClusterSection, ConfigFile, GroupSection, Interface, LogSection, MemberSection, Seat, Seats,
+    Texts,
+};
+use onehold_core::config::Arbitration;
+use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -53,6 +58,45 @@ impl Seats {
             .iter()
             .map(|s| s.config.timing().quarantine(Span::ZERO));
         Err(first.refusal(quarantines.max().unwrap_or(Span::ZERO)))
+    }
+}
+
+impl Seats {
+    /// What the texts say otherwise than what runs, if anything: one key of it. A cluster that is `awaited` is
+    /// none that is not meant to run.
+    #[must_use]
+    pub fn differ_from(&self, texts: &Texts, awaited: impl Fn(&str) -> bool) -> Option<String> {
+        let named = |file: &&ConfigFile, name: &str| file.cluster.name == name;
+        for seat in &self.seats {
+            let alone = (self.seats.len(), texts.files.len()) == (1, 1);
+            let found = texts
+                .files
+                .iter()
+                .find(|file| alone || named(file, seat.name()));
+            let Some(file) = found else {
+                return Some(format!("cluster {} is not there any more", seat.name()));
+            };
+            if let Some(first) = between_files(&seat.file, file).into_iter().next() {
+                return Some(format!("{} is another one than what runs", first.key));
+            }
+            if (
+                &seat.file.cluster.secret_file,
+                &seat.file.cluster.secret_files,
+            ) != (&file.cluster.secret_file, &file.cluster.secret_files)
+            {
+                return Some("the secrets are others than those in force".to_owned());
+            }
+        }
+        let serves = |name: &str| self.seats.iter().any(|seat| seat.name() == name);
+        let names = texts.files.iter().map(|file| file.cluster.name.as_str());
+        let mut new = names.filter(|name| !serves(name) && !awaited(name));
+        if let Some(new) = new
+            .next()
+            .filter(|_| self.seats.len() != 1 || texts.files.len() != 1)
+        {
+            return Some(format!("cluster {new} is new, and not served"));
+        }
+        (self.log != texts.log).then(|| "[log] is another one than what runs".to_owned())
     }
 }
 
@@ -183,63 +227,83 @@ fn rounded_up(span: Span) -> String {
     format!("{}s", span.as_nanos().div_ceil(1_000_000_000))
 }
 
-/// All values that a reload can't change, by key.
+/// All values that a reload can't change, by key. Everything is taken apart by name, so that a new key
+/// does not compile before it is decided whether it belongs here.
 fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     use Scope::{All, Me};
     let mut all = BTreeMap::new();
     let mut put = |key: String, scope, value: &dyn fmt::Debug| {
         all.insert(key, (scope, format!("{value:?}")));
     };
-    let c = &file.cluster;
-    put("cluster.name".into(), All, &c.name);
-    put("cluster.arbitration".into(), All, &Plain(arbitration(file)));
-    put("cluster.port".into(), All, &c.port);
-    put("cluster.guard".into(), Me, &Plain(shown(c.guard)));
-    for (name, m) in &file.members {
+    let ConfigFile {
+        cluster,
+        members,
+        groups,
+        timing,
+        log,
+    } = file;
+    let ClusterSection {
+        name,
+        secret_file: _, // a reload takes over the keys
+        secret_files: _,
+        arbitration,
+        guard,
+        port,
+    } = cluster;
+    put("cluster.name".into(), All, name);
+    // Stated or not, it is the same.
+    let stated = arbitration.unwrap_or(Arbitration::Majority);
+    put("cluster.arbitration".into(), All, &Plain(stated.name()));
+    put("cluster.port".into(), All, port);
+    put("cluster.guard".into(), Me, &Plain(shown(guard)));
+    for (name, member) in members {
+        let MemberSection {
+            addresses,
+            witness,
+            preferred,
+        } = member;
         let key = |k| format!("members.{name}.{k}");
-        put(key("addresses"), All, &m.addresses);
-        put(key("witness"), All, &m.witness);
-        put(key("preferred"), All, &m.preferred);
+        put(key("addresses"), All, addresses);
+        put(key("witness"), All, witness);
+        put(key("preferred"), All, preferred);
     }
-    for (name, g) in &file.groups {
+    for (name, group) in groups {
+        let GroupSection {
+            addresses,
+            interface,
+            preferred,
+            failback,
+            failback_delay,
+            release_when_unhealthy: release,
+        } = group;
         let key = |k| format!("groups.{name}.{k}");
-        put(key("addresses"), All, &g.addresses);
-        put(key("failback"), All, &Plain(shown(g.failback)));
-        put(key("failback_delay"), All, &Plain(g.failback_delay.0));
-        put(
-            key("release_when_unhealthy"),
-            All,
-            &g.release_when_unhealthy,
-        );
-        if let Some(preferred) = &g.preferred {
+        put(key("addresses"), All, addresses);
+        put(key("failback"), All, &Plain(failback.name()));
+        put(key("failback_delay"), All, &Plain(failback_delay.0));
+        put(key("release_when_unhealthy"), All, release);
+        if let Some(preferred) = preferred {
             put(key("preferred"), All, preferred);
         }
-        match &g.interface {
+        match interface {
             Some(Interface::Same(i)) => put(key("interface"), Me, i),
             Some(Interface::ByMember(i)) => put(key("interface"), Me, i),
             None => {}
         }
     }
-    let t = file.timing.spec(file.cluster.arbitration);
-    put("timing.interval".into(), All, &Plain(t.interval));
-    put("timing.lease".into(), All, &Plain(t.lease));
-    put("timing.guard_slack".into(), All, &Plain(t.guard_slack));
-    put("timing.drift_ppm".into(), All, &t.drift_ppm);
-    put(
-        "timing.profile".into(),
-        Me,
-        &Plain(shown(file.timing.profile)),
-    );
-    put("log.format".into(), Me, &Plain(shown(file.log.format)));
+    let TimingSpec {
+        interval,
+        lease,
+        guard_slack,
+        drift_ppm,
+    } = timing.spec(*arbitration); // with what is not written filled in
+    put("timing.interval".into(), All, &Plain(interval));
+    put("timing.lease".into(), All, &Plain(lease));
+    put("timing.guard_slack".into(), All, &Plain(guard_slack));
+    put("timing.drift_ppm".into(), All, &drift_ppm);
+    put("timing.profile".into(), Me, &Plain(shown(timing.profile)));
+    let LogSection { level: _, format } = log; // a reload takes over the level
+    put("log.format".into(), Me, &Plain(shown(format)));
     all
-}
-
-/// Stated or not, it is the same.
-fn arbitration(file: &ConfigFile) -> &'static str {
-    match file.cluster.arbitration {
-        Some(super::ArbitrationWord::Survivor) => "survivor",
-        Some(super::ArbitrationWord::Majority) | None => "majority",
-    }
 }
 
 /// A word of the file, as it is written there.

@@ -1,12 +1,16 @@
 //! A cluster's file from the seat of one member: who it is, whom it talks to and with what secret.
 
-use super::addresses::{Endpoints, fit, leave_loopback, loopbacks, out_of_reach, resolve, toward};
-use super::{ConfigFile, FileError, GuardChoice, LogSection, Profile, Source, WitnessFile};
+use super::addresses::{Endpoints, fit, known, leave_loopback, resolve, toward};
+use super::decided::{decided, for_member};
+use super::stamp::Stamp;
+use super::{
+    ConfigFile, FileError, GroupSection, GuardChoice, LogSection, Profile, Source, WitnessFile,
+};
 use crate::secret::Secret;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
 use onehold_core::config::{Config, Spec, SpecError};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
 /// All clusters that one process serves: one, or, as a witness, many.
@@ -99,27 +103,39 @@ impl Seat {
     }
 }
 
-pub(super) fn paths<'a>(
-    local: &'a [SocketAddr],
-    remote: &'a [SocketAddr],
-) -> impl Iterator<Item = Path> + 'a {
-    let at = |all: &[SocketAddr], n: usize| all.get(n).or(all.last()).copied();
-    (0..local.len().max(remote.len())).filter_map(move |n| {
-        Some(Path {
-            local: at(local, n)?,
-            remote: at(remote, n)?,
-        })
-    })
+fn paths<'a>(local: &'a [SocketAddr], remote: &'a [SocketAddr]) -> impl Iterator<Item = Path> + 'a {
+    pairs(local, remote).map(|(local, remote)| Path { local, remote })
+}
+
+/// Which address of one member talks to which of another.
+pub(super) fn pairs<'a, T: Copy>(
+    local: &'a [T],
+    remote: &'a [T],
+) -> impl Iterator<Item = (T, T)> + 'a {
+    let at = |all: &[T], n: usize| all.get(n).or(all.last()).copied();
+    (0..local.len().max(remote.len())).filter_map(move |n| Some((at(local, n)?, at(remote, n)?)))
 }
 
 /// Where this process runs: what it may recognise itself by.
-pub(super) struct Here<'a> {
+pub(crate) struct Here<'a> {
     /// `--as NAME`
     pub(super) name: Option<&'a str>,
     /// The host's name.
     pub(super) host: String,
     /// The address from which this host reaches another one: that one itself, if it is its own.
     pub(super) toward: &'a dyn Fn(IpAddr) -> Option<IpAddr>,
+}
+
+impl<'a> Here<'a> {
+    /// This host; `name` if somebody says who it is.
+    pub(crate) fn now(name: Option<&'a str>) -> Self {
+        let host = rustix::system::uname();
+        Self {
+            name,
+            host: host.nodename().to_string_lossy().into_owned(),
+            toward: &toward,
+        }
+    }
 }
 
 /// What a file comes to on this host, now.
@@ -147,30 +163,25 @@ pub struct Missing {
 /// host is like; or that the text can't be read yet.
 pub fn read(path: &std::path::Path) -> Result<LogSection, FileError> {
     let Written { clusters, log, .. } = written(path)?;
-    let mut first = None;
+    let mut wrong = Vec::new();
     for one in clusters {
-        match one.and_then(|one| decided(&one)) {
-            Ok(()) => return Ok(log),
-            Err(e) => first = first.or(Some(e)),
+        match one.map_err(|e| vec![e]).and_then(|one| decided(&one)) {
+            Ok(_) => return Ok(log),
+            Err(errors) => wrong.extend(errors),
         }
     }
-    first.map_or(Ok(log), Err)
+    Err(first_of(wrong))
 }
 
-/// What the text of one cluster decides, on every host and for good.
-pub(crate) fn decided(cluster: &WrittenCluster) -> Result<(), FileError> {
-    let WrittenCluster { source, file } = cluster;
-    prove_any(source, file)?;
-    file.secret_files(source)?;
-    if file.has_names() {
-        return Ok(());
+/// The first of at least one error, which says how many there are more.
+fn first_of(wrong: Vec<FileError>) -> FileError {
+    let more = wrong.len().saturating_sub(1);
+    let mut wrong = wrong.into_iter();
+    let mut first = wrong.next().expect("somebody found something wrong");
+    if more > 0 {
+        first.what += &format!("\n({more} more in this file; `onehold check` lists them)");
     }
-    let all = resolve(source, file)?;
-    fit(source, file, &all)?;
-    match loopbacks(&all).first() {
-        Some((name, n, ip)) => Err(out_of_reach(source, file, name, *n, *ip)),
-        None => Ok(()),
-    }
+    first
 }
 
 /// Reads a cluster's file, or a witness's file with many clusters, and finds this member in it: by
@@ -180,15 +191,7 @@ pub(crate) fn decided(cluster: &WrittenCluster) -> Result<(), FileError> {
 /// A [`FileError`] with the line, the key and the remedy, if the file as a whole can't be read. What is
 /// wrong with a cluster is in [`Found::missing`].
 pub fn find(path: &std::path::Path, name: Option<&str>) -> Result<Found, FileError> {
-    let here = Here {
-        name,
-        host: rustix::system::uname()
-            .nodename()
-            .to_string_lossy()
-            .into_owned(),
-        toward: &toward,
-    };
-    find_here(path, &here)
+    find_here(path, &Here::now(name))
 }
 
 /// The same, if every cluster can be served.
@@ -216,13 +219,7 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
     let mut missing = Vec::new();
     for one in clusters {
         let name = one.as_ref().ok().map(|c| c.file.cluster.name.clone());
-        let taken = one.and_then(|c| {
-            if seats.contains_key(&c.file.cluster.name) {
-                let what = format!("`{}` is served already", c.file.cluster.name);
-                return Err(c.source.error("cluster.name", what));
-            }
-            take_seat(&c.source, c.file, here, many)
-        });
+        let taken = one.and_then(|c| take_seat(c, here, many));
         match taken {
             Ok(seat) => {
                 seats.insert(seat.name().to_owned(), seat);
@@ -241,14 +238,15 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
 
 /// A file, or a witness's file and those it leads to, as written.
 pub(crate) struct Written {
-    /// At least one; or what is wrong with its file.
+    /// At least one, no two of one name; or what is wrong with its file.
     pub(crate) clusters: Vec<Result<WrittenCluster, FileError>>,
     log: LogSection,
     /// It is a witness's.
-    many: bool,
+    pub(crate) many: bool,
 }
 
 /// One cluster as written.
+#[derive(Clone)]
 pub(crate) struct WrittenCluster {
     /// The text, to point into.
     pub(crate) source: Source,
@@ -258,6 +256,32 @@ pub(crate) struct WrittenCluster {
 
 /// Reads a file, and those it leads to.
 pub(crate) fn written(path: &std::path::Path) -> Result<Written, FileError> {
+    written_at(path, &mut Stamp::default())
+}
+
+/// The clusters of a file, and of those it leads to, by their texts alone.
+#[derive(Debug)]
+pub struct Texts {
+    pub(super) files: Vec<ConfigFile>,
+    pub(super) log: LogSection,
+}
+
+/// Reads a file, and those it leads to, and when they were changed last.
+///
+/// # Errors
+/// What is wrong with the text of any.
+pub fn texts(path: &std::path::Path) -> (Stamp, Result<Texts, FileError>) {
+    let mut stamp = Stamp::default();
+    let texts = written_at(path, &mut stamp).and_then(|Written { clusters, log, .. }| {
+        let files = clusters.into_iter().map(|one| Ok(one?.file));
+        let files = files.collect::<Result<_, FileError>>()?;
+        Ok(Texts { files, log })
+    });
+    (stamp, texts)
+}
+
+fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<Written, FileError> {
+    stamp.take(path);
     let source = Source::read(path)?;
     if !source.has("clusters") && !source.has("directory") {
         let file = ConfigFile::parse(&source)?;
@@ -284,6 +308,7 @@ pub(crate) fn written(path: &std::path::Path) -> Result<Written, FileError> {
             let what = format!("{}: {e}", directory.display());
             source.error("directory", what).may_pass()
         };
+        stamp.take(&directory);
         let mut files = Vec::new();
         for entry in std::fs::read_dir(&directory).map_err(fail)? {
             files.push(entry.map_err(fail)?.path());
@@ -291,10 +316,20 @@ pub(crate) fn written(path: &std::path::Path) -> Result<Written, FileError> {
         files.retain(|f| f.extension().is_some_and(|e| e == "toml"));
         files.sort();
         clusters.extend(files.iter().map(|file| {
+            stamp.take(file);
             let source = Source::read(file)?;
             let file = ConfigFile::parse(&source)?;
             Ok(WrittenCluster { source, file })
         }));
+    }
+    let mut names = BTreeSet::new();
+    for one in &mut clusters {
+        if let Ok(WrittenCluster { source, file }) = one
+            && !names.insert(file.cluster.name.clone())
+        {
+            let what = format!("`{}` is served already", file.cluster.name);
+            *one = Err(source.error("cluster.name", what));
+        }
     }
     if clusters.is_empty() {
         let what = "none; add a [clusters.NAME] table, or cluster files (*.toml) to `directory`";
@@ -312,83 +347,41 @@ pub(crate) fn written(path: &std::path::Path) -> Result<Written, FileError> {
     })
 }
 
-/// Any seat shows what is wrong with the file as a whole.
-fn prove_any(source: &Source, file: &ConfigFile) -> Result<Spec, FileError> {
-    let spec = file.spec(source)?;
-    if let Some(any) = file.members.keys().next() {
-        prove(source, &spec, any)?;
-    }
-    Ok(spec)
-}
-
 /// The core's proof of a file, from the seat of `me`, with the line of what is wrong.
 pub(crate) fn prove(source: &Source, spec: &Spec, me: &str) -> Result<Config, FileError> {
-    spec.prove(me).map_err(|e| match &e {
-        SpecError::Key { key, problem } => source.error(key, problem),
-        // Timing errors start with `timing.KEY = VALUE`.
-        SpecError::Timing(t) => {
-            let text = t.to_string();
-            let key = text.split(' ').next().unwrap_or("timing").to_owned();
-            let what = text
-                .strip_prefix(&key)
-                .unwrap_or(&text)
-                .trim_start_matches(" = ");
-            source.error(&key, what)
-        }
-    })
+    spec.prove(me)
+        .map_err(|SpecError { key, problem }| source.error(&key, problem))
 }
 
-fn take_seat(
-    source: &Source,
-    file: ConfigFile,
+/// What one cluster's file comes to on this host.
+///
+/// # Errors
+/// The first thing that is wrong: with the text, or else with this host.
+pub(crate) fn take_seat(
+    cluster: WrittenCluster,
     here: &Here<'_>,
     many: bool,
 ) -> Result<Seat, FileError> {
-    let spec = prove_any(source, &file)?; // before looking for ours
-    let mut endpoints = resolve(source, &file)?;
-    let me = find_me(source, &file, &endpoints, here)?;
+    let spec = decided(&cluster).map_err(first_of)?; // before looking for ours
+    let WrittenCluster { source, file } = &cluster;
+    let mut endpoints = resolve(source, file).map_err(first_of)?;
+    let me = find_me(source, file, &endpoints, here)?;
+    let wrong = for_member(&cluster, &me, many);
+    if !wrong.is_empty() {
+        return Err(first_of(wrong));
+    }
     let config = prove(source, &spec, &me)?;
     let candidate = config.is_candidate(config.me());
-    if many && candidate {
-        return Err(source.error(
-            &format!("members.{me}"),
-            "this member is a candidate; a process that serves many clusters only witnesses: \
-             run the cluster's own file by itself on this host",
-        ));
+    // A witness has no business with it.
+    let interface = |g: &GroupSection| g.interface_of(&me).filter(|_| candidate).map(str::to_owned);
+    let interfaces = file.groups.values().map(interface).collect();
+    let remarks = leave_loopback(source, file, &me, &mut endpoints, here)?;
+    // What the text decides of it was decided: this is what the names have come to.
+    let wrong = fit(source, file, &known(&endpoints));
+    if let Some(first) = wrong.into_iter().next() {
+        return Err(first.may_pass());
     }
-    let mut interfaces = Vec::new();
-    for (group, g) in &file.groups {
-        // A witness has no business with it.
-        let interface = g.interface_of(&me).filter(|_| candidate).map(str::to_owned);
-        if interface.is_none() && candidate {
-            return Err(source.error(
-                &format!("groups.{group}.interface"),
-                format!(
-                    "missing for `{me}`; name the interface that the addresses belong to, such as \
-                     \"eth0\""
-                ),
-            ));
-        }
-        interfaces.push(interface);
-    }
-    let remarks = leave_loopback(source, &file, &me, &mut endpoints, here)?;
-    fit(source, &file, &endpoints)?;
-    let mut secrets = Vec::new();
-    for (n, path) in file.secret_files(source)?.iter().enumerate() {
-        let key = match file.cluster.secret_file {
-            Some(_) => "cluster.secret_file",
-            None => "cluster.secret_files",
-        };
-        let fail = |what| source.error(key, what).may_pass(); // it may not be mounted yet
-        let secret = Secret::read(path).map_err(fail)?;
-        if secrets.contains(&secret) {
-            return Err(fail(format!(
-                "the secret of file {} is listed already",
-                n + 1
-            )));
-        }
-        secrets.push(secret);
-    }
+    let secrets = secrets(source, file).map_err(first_of)?;
     Ok(Seat {
         // Both maps are in the order of the names, as ids are.
         endpoints: endpoints.into_values().collect(),
@@ -398,12 +391,44 @@ fn take_seat(
         secrets,
         spec,
         config,
-        file,
+        file: cluster.file,
     })
 }
 
+/// The secrets of a cluster: the first seals.
+///
+/// # Errors
+/// What is wrong with each of the files that can't be used.
+pub(crate) fn secrets(source: &Source, file: &ConfigFile) -> Result<Vec<Secret>, Vec<FileError>> {
+    let key = match file.cluster.secret_file {
+        Some(_) => "cluster.secret_file",
+        None => "cluster.secret_files",
+    };
+    let (mut secrets, mut wrong) = (Vec::new(), Vec::new());
+    let files = file.secret_files(source).map_err(|e| vec![e])?;
+    for (n, path) in files.iter().enumerate() {
+        let secret = Secret::read(path).and_then(|secret| match secrets.contains(&secret) {
+            true => Err(format!("the secret of file {} is listed already", n + 1)),
+            false => Ok(secret),
+        });
+        match secret {
+            Ok(secret) => secrets.push(secret),
+            // It may not be mounted yet.
+            Err(what) => wrong.push(source.error(key, what).may_pass()),
+        }
+    }
+    if wrong.is_empty() {
+        Ok(secrets)
+    } else {
+        Err(wrong)
+    }
+}
+
 /// Which of the members this is.
-fn find_me(
+///
+/// # Errors
+/// That it is none of them, or may be several.
+pub(crate) fn find_me(
     source: &Source,
     file: &ConfigFile,
     endpoints: &Endpoints<'_>,
@@ -417,10 +442,9 @@ fn find_me(
         all.collect::<Vec<_>>().join(", ")
     };
     let named = |name: &str| {
-        file.members
-            .keys()
-            .find(|m| m.eq_ignore_ascii_case(name))
-            .cloned()
+        let exactly = file.members.keys().find(|m| *m == name);
+        let mut nearly = file.members.keys().filter(|m| m.eq_ignore_ascii_case(name));
+        exactly.or_else(|| nearly.next()).cloned()
     };
     if let Some(name) = here.name {
         return named(name).ok_or_else(|| {

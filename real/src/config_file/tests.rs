@@ -3,6 +3,8 @@
 use super::seat::{Here, all_of, find_here};
 use super::*;
 use onehold_core::advert::MemberId;
+use onehold_core::config::Failback;
+use std::net::IpAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path as FsPath;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -128,7 +130,18 @@ fn refused(base: &str, from: &str, to: &str) -> String {
     assert!(base.contains(from), "{from}");
     let etc = Etc::new();
     let path = etc.write("onehold.toml", &base.replacen(from, to, 1));
-    let said = match load_as(&path, "lb0") {
+    let loaded = load_as(&path, "lb0");
+    let checked = crate::cli::tests::status_of_check(&path, "lb0");
+    let run = match &loaded {
+        Ok(_) => 0,
+        Err(e) if e.may_pass => 1,
+        Err(_) => 2,
+    };
+    assert_eq!(
+        checked.0, run,
+        "check and run disagree: {to}: {loaded:?}, {checked:?}"
+    );
+    let said = match loaded {
         Ok(_) => "ACCEPTED".to_owned(),
         Err(e) => etc.said(e),
     };
@@ -142,7 +155,7 @@ fn refused(base: &str, from: &str, to: &str) -> String {
 }
 
 #[test]
-fn every_error_names_the_line_the_key_and_the_remedy() {
+fn every_error_names_the_line_the_key_and_the_remedy_and_check_agrees_with_run() {
     let three = [
         ("[cluster]\n", ""),
         ("name = \"web\"\n", ""),
@@ -180,12 +193,36 @@ fn every_error_names_the_line_the_key_and_the_remedy() {
             "secret_file = \"secret\"",
             "secret_file = \"secret\"\nport = 70000",
         ),
+        (
+            "secret_file = \"secret\"",
+            "secret_file = \"secret\"\nport = 0",
+        ),
         ("addresses = [\"10.0.0.10\"]\n", ""),
         ("[\"10.0.0.10\"]", "[]"),
         ("[\"10.0.0.10\"]", "\"10.0.0.10\""),
         ("[\"10.0.0.10\"]", "[\"lb0.invalid\"]"),
         ("[\"10.0.0.10\"]", "[\"10.0.0.10:port\"]"),
+        ("[\"10.0.0.10\"]", "[\"10.0.0.10:0\"]"),
+        ("[\"10.0.0.10\"]", "[\"10.0.0.10:70000\"]"),
+        ("[\"10.0.0.10\"]", "[\"lb0:70000\"]"),
+        ("[\"10.0.0.10\"]", "[\"[fd00::10]:70000\"]"),
+        ("[\"10.0.0.10\"]", "[\"fd00::zz\"]"),
+        ("[\"10.0.0.10\"]", "[\"fe80::1%eth0\"]"),
+        ("[\"10.0.0.10\"]", "[\"[fe80::1%2]:7000\"]"),
+        ("[\"10.0.0.10\"]", "[\"fe80::1\"]"),
+        ("[\"10.0.0.10\"]", "[\"10.0.0.10/24\"]"),
+        ("[\"10.0.0.10\"]", "[\"10.0.0.256\"]"),
+        ("[\"10.0.0.10\"]", "[\" 10.0.0.10\"]"),
+        ("[\"10.0.0.10\"]", "[\":7000\"]"),
+        ("[\"10.0.0.10\"]", "[\"\"]"),
+        ("[\"10.0.0.10\"]", "[\"0.0.0.0\"]"),
+        ("[\"10.0.0.10\"]", "[\"224.0.0.18\"]"),
+        ("[\"10.0.0.10\"]", "[\"255.255.255.255\"]"),
+        ("[\"10.0.0.10\"]", "[\"ff02::12\"]"),
+        ("[\"10.0.0.10\"]", "[\"::ffff:10.0.0.10\"]"),
+        ("[\"10.0.0.10\"]", "[\"127.0.0.1\"]"),
         ("[\"10.0.0.10\"]", "[\"10.0.0.11\"]"),
+        ("[\"10.0.0.10\"]", "[\"lb0.invalid\", \"lb0.invalid\"]"),
         ("[\"10.0.0.10\"]", "[\"10.0.0.50\"]"),
         ("[\"10.0.0.10\"]", "[\"10.0.0.10\", \"10.1.0.10\"]"),
         ("[\"10.0.0.10\"]", "[\"fd00::10\"]"),
@@ -224,6 +261,18 @@ fn every_error_names_the_line_the_key_and_the_remedy() {
         ("10.0.0.50/24", "10.0.0.50/x"),
         ("10.0.0.50/24", "10.0.0/24"),
         ("10.0.0.50/24", "127.0.0.1/8"),
+        ("10.0.0.50/24", "0.0.0.0"),
+        ("10.0.0.50/24", "0.1.2.3/24"),
+        ("10.0.0.50/24", "10.0.0.0/24"),
+        ("10.0.0.50/24", "10.0.0.255/24"),
+        ("10.0.0.50/24", "224.0.0.18/24"),
+        ("10.0.0.50/24", "240.0.0.1/24"),
+        ("10.0.0.50/24", "255.255.255.255"),
+        ("10.0.0.50/24", "::ffff:10.0.0.50"),
+        ("10.0.0.50/24", "fe80::50%eth0/64"),
+        ("2001:db8::50/64", "2001:db8::/64"),
+        ("2001:db8::50/64", "ff02::1/64"),
+        ("2001:db8::50/64", "::1/64"),
         ("\"10.0.0.50/24\"", "\"10.0.0.50\", \"10.0.0.50\""),
         ("\"10.0.0.50/24\", \"2001:db8::50/64\"", ""),
         ("interval = \"100ms\"", "interval = 100"),
@@ -233,6 +282,8 @@ fn every_error_names_the_line_the_key_and_the_remedy() {
         ("lease = \"450ms\"", "lease = \"1h\""),
         ("lease = \"450ms\"", "leese = \"1s\""),
         ("lease = \"450ms\"", "guard_slack = \"2s\""),
+        ("lease = \"450ms\"", "guard_slack = \"0ms\""),
+        ("lease = \"450ms\"", "guard_slack = \"999us\""),
         ("lease = \"450ms\"", "drift_ppm = 200000"),
         ("lease = \"450ms\"", "profile = \"fasst\""),
         ("lease = \"450ms\"", "lease = \"450ms\"\nlease = \"450ms\""),

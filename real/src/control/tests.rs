@@ -139,7 +139,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Reply::to_order(
             &seat.config,
             Order::Switch,
-            &[(api, Some(Refusal::NotHolder)), (web, None)],
+            &[(api, Err(Refusal::NotHolder)), (web, Ok(()))],
         ),
     ];
     for order in [
@@ -148,7 +148,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Order::Resume,
         Order::PresumeDead,
     ] {
-        all.push(Reply::to_order(&seat.config, order, &[(web, None)]));
+        all.push(Reply::to_order(&seat.config, order, &[(web, Ok(()))]));
     }
     for refusal in [
         Refusal::NotHolder,
@@ -162,7 +162,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         all.push(Reply::to_order(
             &seat.config,
             Order::Switch,
-            &[(web, Some(refusal))],
+            &[(web, Err(refusal))],
         ));
     }
     let all: Vec<String> = all.iter().map(|r| format!("{r:?}")).collect();

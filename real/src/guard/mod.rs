@@ -55,8 +55,8 @@ pub(crate) fn address(key: &Key) -> IpAddr {
 /// How many programs of earlier lives are remembered, the youngest of them.
 const REMEMBERED: usize = 64;
 
-/// How late, at most, either gate shuts (measured: a third of it).
-const PROMISE: Span = Span::from_millis(1);
+/// How late, at most, either gate shuts (measured: a third of it): no less slack will do.
+pub(crate) const LEAST_SLACK: Span = Span::from_millis(1);
 
 /// By how much, at most, the gate of nftables ends a hold before its deadline, wherever it runs.
 pub(crate) const NFT_ENDS_EARLY: Span = nft::MOST_EARLY;
@@ -133,11 +133,11 @@ impl Guard {
         all: &[Link],
     ) -> Result<Self, KernelError> {
         let Wanted { choice, slack, .. } = *wanted;
-        if choice != GuardChoice::None && slack < PROMISE {
+        if choice != GuardChoice::None && slack < LEAST_SLACK {
             let doing = format!("timing.guard_slack = {slack}");
             return Err(KernelError::refused(
                 doing,
-                format!("the guards need at least {PROMISE}"),
+                format!("the guards need at least {LEAST_SLACK}"),
             ));
         }
         let mut guard = Self {

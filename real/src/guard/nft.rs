@@ -1,7 +1,8 @@
 //! The gate as an nftables table, for those who may not load BPF: an ordinary user in a user
 //! namespace, say.
 //!
-//! A `netdev` table with a chain each way on each interface. The set `vip` has the addresses, the
+//! A `netdev` table with a chain each way on each interface, which jumps to the one that has the rules: so
+//! the message that makes it all stays small, however many interfaces there are. The set `vip` has the addresses, the
 //! set `held` those that may be effective now, each with a timeout. What is in `vip` and not in
 //! `held` is dropped, by the same policy as in [`super::policy`], but for VLAN tags: only one
 //! that the kernel itself takes away is looked behind; and but for what only passes through a member that
@@ -36,7 +37,11 @@ const LEAST: Span = Span::from_millis(1);
 const CHUNK: usize = 1024;
 /// Of those that are held, fewer: the message is written while the token lives.
 const CHUNK_OF_A_TOKEN: usize = 64;
-const PRIORITIES: [(&str, u32, i32); 2] = [("in", 0, -400), ("out", 1, 400)];
+/// The chains that have the rules.
+const ARRIVING: &str = "arriving";
+const LEAVING: &str = "leaving";
+/// Those that hang on each interface: name, where they jump to, hook, priority.
+const WAYS: [(&str, &str, u32, i32); 2] = [("in", ARRIVING, 0, -400), ("out", LEAVING, 1, 400)];
 
 /// The table, as long as this process lives: the kernel lets nobody else change an owned one.
 #[derive(Debug)]
@@ -93,7 +98,7 @@ impl Table {
     /// Whether the interface's chains are there, and hang on it: since Linux 6.16 a chain belongs to an
     /// interface's name, so that one with another name is without.
     pub(super) fn gates(&mut self, link: &Link) -> bool {
-        PRIORITIES.iter().all(|(way, ..)| {
+        WAYS.iter().all(|(way, ..)| {
             self.request.clear();
             nft(&mut self.request, GET_CHAIN, netlink::NLM_F_ACK)
                 .string(CHAIN_TABLE, &self.name)
@@ -173,8 +178,21 @@ impl Table {
                 .be32(SET_KEY_LENGTH, 16)
                 .be32(SET_ID, id);
         }
+        for (rules, matches) in [(ARRIVING, &ARRIVING_RULES), (LEAVING, &LEAVING_RULES)] {
+            nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
+                .string(CHAIN_TABLE, name)
+                .string(CHAIN_NAME, rules);
+            if rules == ARRIVING {
+                for tag in [libc::ETH_P_8021Q, libc::ETH_P_8021AD] {
+                    add_rule(r, name, rules, |r| drop_priority_tag(r, tag));
+                }
+            }
+            for match_ in matches {
+                add_rule(r, name, rules, |r| match_.write(r));
+            }
+        }
         for link in links {
-            for (way, hook, priority) in PRIORITIES {
+            for (way, rules, hook, priority) in WAYS {
                 let chain = chain(way, link);
                 nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
                     .string(CHAIN_TABLE, name)
@@ -185,24 +203,7 @@ impl Table {
                             .string(HOOK_DEVICE, &link.name);
                     })
                     .string(CHAIN_TYPE, "filter");
-                if way == "in" {
-                    for tag in [libc::ETH_P_8021Q, libc::ETH_P_8021AD] {
-                        nft(r, NEW_RULE, netlink::NLM_F_CREATE | netlink::NLM_F_APPEND)
-                            .string(RULE_TABLE, name)
-                            .string(RULE_CHAIN, &chain)
-                            .nest(RULE_EXPRESSIONS, |r| drop_priority_tag(r, tag));
-                    }
-                }
-                for match_ in if way == "in" {
-                    &ARRIVING[..]
-                } else {
-                    &LEAVING[..]
-                } {
-                    nft(r, NEW_RULE, netlink::NLM_F_CREATE | netlink::NLM_F_APPEND)
-                        .string(RULE_TABLE, name)
-                        .string(RULE_CHAIN, &chain)
-                        .nest(RULE_EXPRESSIONS, |r| match_.write(r));
-                }
+                add_rule(r, name, &chain, |r| jump(r, rules));
             }
         }
         for keys in keys.chunks(CHUNK) {
@@ -398,7 +399,7 @@ const fn rule(ethertype: i32, address: u32) -> Match {
     }
 }
 
-const ARRIVING: [Match; 4] = [
+const ARRIVING_RULES: [Match; 4] = [
     Match {
         unless_floating: Some(14),
         ..rule(libc::ETH_P_ARP, 24)
@@ -411,7 +412,7 @@ const ARRIVING: [Match; 4] = [
     },
 ];
 
-const LEAVING: [Match; 4] = [
+const LEAVING_RULES: [Match; 4] = [
     rule(libc::ETH_P_ARP, 14),
     rule(libc::ETH_P_IP, 12),
     rule(libc::ETH_P_IPV6, 8),
@@ -435,14 +436,7 @@ impl Match {
         self.take(r, self.address);
         lookup(r, "vip", false);
         lookup(r, "held", true);
-        expression(r, "immediate", |r| {
-            r.be32(IMMEDIATE_REGISTER, VERDICT)
-                .nest(IMMEDIATE_DATA, |r| {
-                    r.nest(DATA_VERDICT, |r| {
-                        r.be32(VERDICT_CODE, DROP);
-                    });
-                });
-        });
+        verdict(r, DROP, None);
     }
 
     /// Puts the address at `offset` into the key's registers, IPv4 mapped into IPv6.
@@ -479,18 +473,32 @@ fn drop_priority_tag(r: &mut Request, tag: i32) {
     });
     equals(r, &[0, 0]);
     protocol(r, tag);
-    drop_it(r);
+    verdict(r, DROP, None);
 }
 
-fn drop_it(r: &mut Request) {
+fn jump(r: &mut Request, chain: &str) {
+    verdict(r, JUMP, Some(chain));
+}
+
+fn verdict(r: &mut Request, code: i32, chain: Option<&str>) {
     expression(r, "immediate", |r| {
         r.be32(IMMEDIATE_REGISTER, VERDICT)
             .nest(IMMEDIATE_DATA, |r| {
                 r.nest(DATA_VERDICT, |r| {
-                    r.be32(VERDICT_CODE, DROP);
+                    r.be32(VERDICT_CODE, code.cast_unsigned());
+                    if let Some(chain) = chain {
+                        r.string(VERDICT_CHAIN, chain);
+                    }
                 });
             });
     });
+}
+
+fn add_rule(r: &mut Request, table: &str, chain: &str, fill: impl FnOnce(&mut Request)) {
+    nft(r, NEW_RULE, netlink::NLM_F_CREATE | netlink::NLM_F_APPEND)
+        .string(RULE_TABLE, table)
+        .string(RULE_CHAIN, chain)
+        .nest(RULE_EXPRESSIONS, fill);
 }
 
 /// Ends the rule unless the frame's EtherType is this.
@@ -635,7 +643,9 @@ const LIST_ELEMENT: u16 = 1;
 const DATA_VALUE: u16 = 1;
 const DATA_VERDICT: u16 = 2;
 const VERDICT_CODE: u16 = 1;
-const DROP: u32 = 0;
+const VERDICT_CHAIN: u16 = 2;
+const DROP: i32 = 0;
+const JUMP: i32 = -3;
 
 const VERDICT: u32 = 0;
 const KEY: u32 = 8; // NFT_REG32_00 and the three after it

@@ -6,8 +6,9 @@
 //! than not at all, but not by this member if another one can hold it whole.
 
 use super::Kernel;
-use crate::address::{self, Assigned, Link};
+use crate::address::{self, Assigned, Link, edge_of, same_network};
 use crate::guard::boottime;
+use crate::netlink::KernelError;
 use crate::pace::{Cooldown, Mending};
 use onehold_core::advert::GroupId;
 use onehold_core::time::LocalTime;
@@ -50,6 +51,28 @@ impl Circumstances {
             without_ipv6: std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1"),
         }
     }
+}
+
+/// What is said of a member none of whose addresses is there.
+pub(super) fn not_at_home(own: &[IpAddr]) -> String {
+    let all: Vec<String> = own.iter().map(ToString::to_string).collect();
+    format!(
+        "none of this member's own addresses ({}) is on this host: is its network up, is it another member's \
+         host?",
+        all.join(", ")
+    )
+}
+
+/// Why an address can't be held on an interface with these networks: in one of them it is no machine's.
+pub(super) fn at_an_edge(nets: &[(IpAddr, u8)], address: IpAddr, name: &str) -> Option<String> {
+    let of = |&(own, length): &(IpAddr, u8)| {
+        edge_of(address, length).filter(|_| same_network(own, address, length))
+    };
+    let what = nets.iter().find_map(of)?;
+    Some(format!(
+        "{address} is {what}, to which {name} belongs, and no machine's: nobody there would use it. Let another \
+         one float"
+    ))
 }
 
 /// What the driver is told of a group.
@@ -107,14 +130,7 @@ impl Kernel {
         let grace = self.lease.part(2);
         match missing.filter(|since| boottime() >= since.plus(grace)) {
             None => Ok(()),
-            Some(_) => {
-                let all: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-                Err(format!(
-                    "none of this member's own addresses ({}) is on this host: is its network up, is it \
-                     another member's host?",
-                    all.join(", ")
-                ))
-            }
+            Some(_) => Err(not_at_home(addresses)),
         }
     }
 
@@ -181,8 +197,10 @@ impl Kernel {
         }
         for address in &group.addresses {
             let due = anew || before.contains_key(address);
+            let misfit = fitness.misfit(*address).map_or(Ok(()), Err);
             let tried = match (held, guarded && fitness.broken.is_none()) {
                 _ if !due => Ok(()),
+                _ if misfit.is_err() => misfit,
                 (true, _) => address::put(&mut self.route, &link, *address, lifetime),
                 (false, true) => address::try_out(&mut self.route, &link, *address),
                 (false, false) => Ok(()), // it would be effective
@@ -208,6 +226,16 @@ impl Kernel {
 }
 
 impl Fitness {
+    /// Why an address can't be held whatever the kernel takes: it is no machine's in a network of its interface.
+    pub(super) fn misfit(&self, address: IpAddr) -> Option<KernelError> {
+        let Circumstances { link, own, .. } = self.circumstances.as_ref()?;
+        let why = at_an_edge(own, address, &link.name)?;
+        Some(KernelError::refused(
+            format!("adding {address} to {}", link.name),
+            why,
+        ))
+    }
+
     /// Whether all addresses could be held, or which not, and why.
     pub(super) fn whole(&self) -> Result<(), String> {
         let why: Vec<&str> = self.refused.values().map(String::as_str).collect();

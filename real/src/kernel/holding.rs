@@ -81,7 +81,11 @@ impl Kernel {
                 let valid_until = boottime().plus(lifetime);
                 let mut refusals = Vec::new();
                 for address in &group.addresses {
-                    match address::renew(&mut self.route, &link, *address, lifetime, &there) {
+                    let put = match group.fitness.misfit(*address) {
+                        None => address::renew(&mut self.route, &link, *address, lifetime, &there),
+                        Some(misfit) => Err(misfit),
+                    };
+                    match put {
                         Ok(()) => drop(group.fitness.refused.remove(address)),
                         Err(e) => {
                             group.fitness.refused.insert(*address, e.to_string());

@@ -126,7 +126,7 @@ impl Kernel {
             // What fails below sets it again.
             interface.fault = None;
             let Some(found) = found.filter(|link| link.ethernet) else {
-                interface.fault = found.map(|_| "it is not an Ethernet interface".into());
+                interface.fault = found.and_then(Link::unfit).map(str::to_owned);
                 self.lose(at);
                 continue;
             };

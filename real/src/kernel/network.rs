@@ -109,13 +109,8 @@ impl Kernel {
                 astray.extend(why.map(|why| format!("{}: {why}", group.name)));
             }
             if let Some(first) = lost.first() {
-                let name = &interface.name;
-                astray.push(format!(
-                    "{}: {first} is in no network of {name}: clients there don't ask for it, or get no answer. \
-                     Give {name} an address in its network; if a router sends it here on purpose, say so by \
-                     `ip route add NETWORK dev {name}`",
-                    group.name
-                ));
+                let what = in_no_network(*first, &interface.name);
+                astray.push(format!("{}: {what}", group.name));
             }
         }
         self.astray = astray;
@@ -130,6 +125,13 @@ impl Kernel {
             }
         }
     }
+}
+
+pub(super) fn in_no_network(address: IpAddr, name: &str) -> String {
+    format!(
+        "{address} is in no network of {name}: clients there don't ask for it, or get no answer. Give {name} an \
+         address in its network; if a router sends it here on purpose, say so by `ip route add NETWORK dev {name}`"
+    )
 }
 
 /// Why this host's kernel does not answer for an address that it has, where it can be asked.
@@ -170,7 +172,7 @@ fn beside(address: IpAddr, n: u32) -> IpAddr {
 
 /// Whether what has an address beside this one is reached over the interface without a gateway: where the
 /// address itself is on this host, the kernel would not tell.
-fn reaches(route: &mut Netlink, index: u32, address: IpAddr) -> bool {
+pub(super) fn reaches(route: &mut Netlink, index: u32, address: IpAddr) -> bool {
     for n in 1..=7 {
         match hop(route, None, beside(address, n)) {
             Some(hop) if hop.here => {} // another address of this host: it says nothing

@@ -5,8 +5,9 @@
 //! not have yet, a port that somebody else has. It is tried again, with a growing pace, and meanwhile
 //! said: in the log, by `onehold status` and to systemd. What can be served is served.
 
+use super::on_disk::OnDisk;
 use super::{Linux, RoleName};
-use crate::config_file::{self, FileError, Found, Missing, Seat, Seats};
+use crate::config_file::{self, FileError, Found, LogSection, Missing, Seat, Seats};
 use crate::daemon::RunOptions;
 use crate::driver::{Happening, Joined, Served};
 use crate::kernel::{Kernel, KernelGroup};
@@ -106,12 +107,13 @@ pub struct Arrivals {
     /// Asked for once in a life.
     realtime: bool,
     trace: Option<Rest>,
+    pub(super) on_disk: OnDisk,
 }
 
 impl Arrivals {
     /// Nothing is awaited until it is looked for.
     #[must_use]
-    pub const fn new(options: RunOptions) -> Self {
+    pub fn new(options: RunOptions) -> Self {
         Self {
             options,
             awaited: Vec::new(),
@@ -124,7 +126,13 @@ impl Arrivals {
             tries: 0,
             realtime: false,
             trace: None,
+            on_disk: OnDisk::default(),
         }
+    }
+
+    /// The file.
+    pub(super) fn config(&self) -> &Path {
+        &self.options.config
     }
 
     /// What is to be served and is not yet.
@@ -164,7 +172,7 @@ impl Arrivals {
     }
 
     /// Whether a cluster of the file is to be served as soon as it can be.
-    fn welcomes(&self, cluster: &str) -> bool {
+    pub(super) fn welcomes(&self, cluster: &str) -> bool {
         let mut awaited = self.awaited.iter();
         awaited.any(|w| w.cluster.as_deref().is_none_or(|name| name == cluster))
     }
@@ -190,6 +198,7 @@ impl Linux {
             Ok(found) => found,
             Err(e) => return self.wait_for(vec![(None, e.into())]),
         };
+        self.take_log(found.seats.log);
         let missing = self.join_all(found.seats.seats);
         let missing = named(found.missing).chain(missing).collect();
         self.wait_for(missing)
@@ -207,6 +216,7 @@ impl Linux {
         let reloads = std::mem::take(&mut self.arrivals.reloads);
         match looked {
             Ok(mut found) => {
+                let log = found.seats.log;
                 let new = found.seats.seats.extract_if(.., |seat| {
                     let served = self.seats.seats.iter().any(|s| s.name() == seat.name());
                     !served && self.arrivals.welcomes(seat.name())
@@ -218,24 +228,26 @@ impl Linux {
                 };
                 let (others, mine): (Vec<_>, Vec<_>) =
                     found.missing.into_iter().partition(of_others);
-                if reloads && !self.seats.seats.is_empty() {
-                    self.reload(match mine.into_iter().next() {
-                        None => Ok(found.seats),
-                        Some(wrong) => Err(wrong.why.to_string()),
-                    });
-                }
-                let missing = self.join_all(new);
                 // What was not awaited is a change of the file, and for a reload to refuse.
-                let others = others.into_iter().filter(|m| {
+                let (others, besides): (Vec<_>, Vec<_>) = others.into_iter().partition(|m| {
                     let name = m.cluster.as_deref().unwrap_or_default();
                     self.arrivals.welcomes(name)
                 });
-                let missing = named(others.collect()).chain(missing).collect();
+                if reloads && !self.seats.seats.is_empty() {
+                    let new = match mine.into_iter().next() {
+                        None => Ok(found.seats),
+                        Some(wrong) => Err(wrong.why.to_string()),
+                    };
+                    self.reload(new, besides.first().map(|m| m.why.to_string()));
+                }
+                self.take_log(log);
+                let missing = self.join_all(new);
+                let missing = named(others).chain(missing).collect();
                 let _ = self.wait_for(missing);
             }
             Err(e) => {
                 if reloads && !self.seats.seats.is_empty() {
-                    self.reload(Err(e.to_string()));
+                    self.reload(Err(e.to_string()), None);
                 }
                 if !self.arrivals.awaited.is_empty() {
                     let _ = self.wait_for(vec![(None, e.into())]);
@@ -249,14 +261,22 @@ impl Linux {
         }
     }
 
-    fn reload(&mut self, new: Result<Seats, String>) {
-        match new.and_then(|new| self.adopt(new)) {
-            Ok(what) => tracing::info!(event = "reload", "reloaded: {what}"),
-            Err(why) => tracing::error!(
+    /// Takes over what can be; `besides` is what is wrong with what is not served.
+    fn reload(&mut self, new: Result<Seats, String>, besides: Option<String>) {
+        let refused = match new.and_then(|new| self.adopt(new)) {
+            Ok(what) => {
+                tracing::info!(event = "reload", "reloaded: {what}");
+                besides
+            }
+            Err(why) => Some(why),
+        };
+        if let Some(why) = &refused {
+            tracing::error!(
                 event = "reload",
                 "reload refused, all stays as it was: {why}"
-            ),
+            );
         }
+        self.reloaded(refused);
     }
 
     /// Sets down what is awaited; an error if nothing is served and nothing of it passes by itself.
@@ -300,6 +320,14 @@ impl Linux {
             .into_iter()
             .next()
             .map_or(Ok(()), |(_, why)| Err(why))
+    }
+
+    /// How to log, as the first file says that can be read; from then on a reload changes it.
+    fn take_log(&mut self, log: LogSection) {
+        if self.seats.seats.is_empty() {
+            self.seats.log = log;
+            self.log.set_level(log.level);
+        }
     }
 
     /// Serves what can be served: what can't be, and why.
@@ -394,7 +422,6 @@ impl Linux {
             record,
             orders: Keeper::new(file),
         });
-        self.seats.log = seat.file.log;
         self.seats.seats.push(seat);
         self.first_look_at_kernel();
         Ok(())
@@ -550,7 +577,7 @@ fn earlier_orders(file: &OrdersFile, seat: &Seat) -> (Vec<(GroupId, Command)>, O
     let said = groups().filter_map(|(id, g)| Some((id, orders.get(&g.name)?.command())));
     let said: Vec<_> = said.collect();
     for (id, command) in &said {
-        let name = seat.config.group(*id).map_or("?", |g| g.name.as_str());
+        let name = seat.config.group_name(*id);
         let word = match command {
             Command::Standby => "standby",
             _ => "switch",

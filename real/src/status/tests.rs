@@ -1,7 +1,7 @@
 use super::*;
 use crate::config_file::Seat;
 use crate::config_file::tests::{THREE, TWO, seat};
-use crate::metrics::GuardInForce;
+use crate::metrics::{GuardInForce, OtherConfig};
 use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
@@ -75,7 +75,7 @@ fn metrics(seat: &Seat) -> Metrics {
     };
     for peer in seat.config.peers() {
         for path in seat.paths(peer) {
-            m.heard(peer, path.local, path.remote, before(32));
+            m.heard(path.local, path.remote, before(32));
             m.sent += 1;
         }
         m.accepted(peer, Some(before(50)), before(32));
@@ -149,13 +149,15 @@ fn a_candidate_in_trouble() {
         ),
         ends_early: Span::from_millis(12),
     };
-    let other = Reject::OtherConfig {
-        from: MemberId(1),
+    let path = seat.paths(MemberId(1)).next().unwrap();
+    let other = OtherConfig {
         digest: ConfigDigest(0xbad),
+        from: path.remote,
+        at: before(60),
     };
-    assert!(m.rejected(&other));
-    assert!(!m.rejected(&other));
-    assert!(!m.rejected(&Reject::BadSeal));
+    assert_eq!(m.other_config(other), (Some(MemberId(1)), true));
+    assert_eq!(m.other_config(other), (Some(MemberId(1)), false));
+    m.rejected(Reject::BadSeal, None, (path.local, path.remote), before(60));
     m.told(
         &Input::Refused { group: GroupId(0) },
         Some("eth0 is down; `ip link set eth0 up`".to_owned()),
@@ -177,6 +179,80 @@ fn a_candidate_in_trouble() {
         (false, false, false, true, None, None);
     let s = snapshot(0, vec![never, lost], vec![g]);
     insta::assert_snapshot!(text(Status::from_parts(&s, &seat.config, &m, NOW)));
+}
+
+/// Its numbers for members are its own: only the address says who it is, if it does.
+#[test]
+fn whoever_runs_with_another_configuration_is_known_by_its_address() {
+    let seat = seat(TWO, "lb0");
+    let said = |from: &str, age| {
+        let mut m = metrics(&seat);
+        let other = OtherConfig {
+            digest: ConfigDigest(0xbad),
+            from: from.parse().unwrap(),
+            at: before(age),
+        };
+        let (whose, news) = m.other_config(other);
+        assert!(news && !m.other_config(other).1);
+        let s = snapshot(0, vec![peer(1, 90_000)], vec![]);
+        let alarms = Status::from_parts(&s, &seat.config, &m, NOW).alarms;
+        (whose, alarms.join("\n"))
+    };
+    for from in ["10.0.0.11:6946", "10.1.0.11:7000", "10.1.0.11:9999"] {
+        let (whose, alarms) = said(from, 60);
+        assert_eq!(whose, Some(MemberId(1)), "{from}");
+        let words = format!("lb1 runs with another configuration: what comes from {from}");
+        assert!(alarms.starts_with(&words), "{alarms}");
+        assert!(!alarms.contains("is not heard"), "{alarms}");
+    }
+    let (whose, alarms) = said("10.0.0.66:6946", 60);
+    assert_eq!(whose, None);
+    assert!(
+        alarms.contains("a member at 10.0.0.66:6946, which is no member's"),
+        "{alarms}"
+    );
+    // It may have been stopped since.
+    let (_, alarms) = said("10.0.0.11:6946", 20_000);
+    assert_eq!(alarms, "lb1 is not heard");
+    let mut m = metrics(&seat);
+    for port in 1..100 {
+        let from = SocketAddr::new([10, 0, 0, 66].into(), port);
+        let (digest, at) = (ConfigDigest(0xbad), before(u64::from(port)));
+        let _ = m.other_config(OtherConfig { digest, from, at });
+    }
+    assert_eq!(m.strangers.len(), 8);
+}
+
+/// What proves nothing says why nobody is heard, and only then.
+#[test]
+fn what_comes_from_a_members_address_and_is_rejected_says_why_it_is_not_heard() {
+    let seat = seat(THREE, "lb0");
+    let path = seat.paths(MemberId(1)).next().unwrap();
+    let alarms = |why, cluster, heard| {
+        let mut m = metrics(&seat);
+        m.rejected(why, cluster, (path.local, path.remote), before(50));
+        if heard {
+            m.heard(path.local, path.remote, before(20));
+        }
+        let s = snapshot(0, vec![peer(1, 90_000), peer(2, 12)], vec![]);
+        Status::from_parts(&s, &seat.config, &m, NOW)
+            .alarms
+            .join("\n")
+    };
+    let other = Some(onehold_core::config::cluster_id("shop"));
+    let said = [
+        alarms(Reject::WrongCluster, other, false),
+        alarms(
+            Reject::UnknownKey(onehold_core::reject::KeyId(7)),
+            None,
+            false,
+        ),
+        alarms(Reject::BadSeal, None, false),
+        alarms(Reject::NotOurs, None, false),
+        alarms(Reject::Stale, None, false),
+        alarms(Reject::WrongCluster, other, true),
+    ];
+    insta::assert_snapshot!(said.join("\n"));
 }
 
 #[test]

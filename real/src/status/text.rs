@@ -41,6 +41,9 @@ fn cluster(s: &Status, alone: bool, colour: bool) -> String {
     for alarm in &s.alarms {
         alarm_line(&mut out, alarm, colour);
     }
+    for note in &s.notes {
+        wrapped(&mut out, "  note: ", note);
+    }
     if let Some(left) = s.quarantine_left_ms {
         let what = format!("in quarantine for another {left:.0} ms: neither votes nor holds (R-9)");
         wrapped(&mut out, "  ", &what);
@@ -286,6 +289,9 @@ fn clusters(all: &[Status], awaited: usize, colour: bool) -> String {
         for alarm in &s.alarms {
             alarm_line(&mut out, alarm, colour);
         }
+        for note in &s.notes {
+            wrapped(&mut out, "  note: ", note);
+        }
     }
     out.push_str("\nMore of one: onehold status --cluster NAME\n");
     out
@@ -374,7 +380,7 @@ fn millis(ms: f64) -> String {
 }
 
 /// `32 ms`, `4.2 s`, `12 min 3 s`, `3 h 5 min`, `12 d 4 h`.
-fn ago(ms: f64) -> String {
+pub(super) fn ago(ms: f64) -> String {
     let s = (ms / 1e3) as u64;
     match s {
         0 => format!("{ms:.0} ms"),

@@ -1,7 +1,8 @@
 use super::*;
 use crate::config_file::tests::{THREE, TWO, seat};
-use onehold_core::advert::Incarnation;
+use onehold_core::advert::{ConfigDigest, Incarnation};
 use onehold_core::input::Refusal;
+use onehold_core::time::LocalTime;
 use std::io::Write;
 use std::sync::{Arc, Mutex};
 use tracing_subscriber::fmt::MakeWriter;
@@ -57,9 +58,9 @@ fn events() -> Vec<Event> {
 #[test]
 fn every_event_says_what_why_and_which_rule() {
     let (three, two, witness) = (seat(THREE, "lb0"), seat(TWO, "lb0"), seat(THREE, "w"));
-    let shown = |event: &Event, config, cluster| {
-        let line = line(event, config, cluster);
-        format!("{:5} {}", line.level.to_string(), line.text)
+    let shown = |event: &Event, config: &Config, cluster| {
+        let level = level(event, config.arbitration()).to_string();
+        format!("{level:5} {}", line(event, config, cluster))
     };
     let mut all: Vec<String> = events()
         .iter()
@@ -92,6 +93,16 @@ impl<'a> MakeWriter<'a> for Buffer {
     }
 }
 
+/// Another configuration than ours.
+const OTHER: OtherConfig = OtherConfig {
+    digest: ConfigDigest(7),
+    from: SocketAddr::new(
+        std::net::IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 11)),
+        6946,
+    ),
+    at: LocalTime::from_nanos(1),
+};
+
 fn logged(format: LogFormat, journal: bool) -> String {
     let seat = seat(THREE, "lb0");
     let buffer = Buffer::default();
@@ -99,7 +110,7 @@ fn logged(format: LogFormat, journal: bool) -> String {
     tracing::subscriber::with_default(subscriber, || {
         report(&events()[0], &seat.config, None);
         report(&events()[14], &seat.config, Some("web"));
-        report_other_config(MemberId(1), ConfigDigest(7), &seat.config, None);
+        report_other_config(Some(MemberId(1)), OTHER, &seat.config, None);
         tracing::warn!(interface = "eth0", "the interface is down");
     });
     String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
@@ -157,7 +168,7 @@ fn what_happens_again_and_again_is_said_once_and_what_is_so_now_each_time() {
         let subscriber = tracing_subscriber::registry().with(layer(format, true, buffer.clone()));
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..3 {
-                report_other_config(MemberId(1), ConfigDigest(7), &seat.config, None);
+                report_other_config(Some(MemberId(1)), OTHER, &seat.config, None);
                 tracing::warn!("somebody removed 10.0.0.50; put back");
                 report(&events()[3], &seat.config, None);
             }

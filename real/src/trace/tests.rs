@@ -1,6 +1,6 @@
 use super::*;
 use crate::config_file::tests::Etc;
-use onehold_core::config::{Arbitration, Config, Failback, GroupSpec, MemberSpec, Prefix};
+use onehold_core::config::{Arbitration, Config, GroupSpec, MemberSpec, Prefix};
 use onehold_core::lease::TimingSpec;
 use std::path::Path;
 
@@ -10,18 +10,7 @@ fn spec() -> Spec {
         witness: false,
         addresses: vec!["10.0.0.10".into()],
     };
-    let address = "10.0.0.50".parse().unwrap();
-    let group = GroupSpec {
-        name: "web".into(),
-        addresses: vec![Prefix {
-            address,
-            length: 24,
-        }],
-        preferred: "lb0".into(),
-        failback: Failback::Auto,
-        failback_delay: Span::ZERO,
-        release_when_unhealthy: false,
-    };
+    let group = GroupSpec::new("web", vec![Prefix::new([10, 0, 0, 50], 24)], "lb0");
     Spec {
         cluster: "test".into(),
         members: vec![member("lb0"), member("lb1")],

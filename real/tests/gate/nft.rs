@@ -89,3 +89,38 @@ fn an_interface_that_was_renamed_to_and_fro_is_gated() {
         .expect("a hold");
     assert!(lan.answers(VIP));
 }
+
+/// All rules go to the kernel in one message, which must fit its buffer.
+#[test]
+fn a_host_with_a_hundred_interfaces_is_gated_on_each() {
+    const MORE: usize = 100;
+    let mut lan = Lan::new();
+    (0..MORE).for_each(|n| lan.cable(&format!("more{n}"), &format!("there{n}")));
+    let mut kernel = lan.open(GuardChoice::Nft);
+    kernel.scrub().expect("a clean start");
+    let alarms = lan.events(&mut kernel).into_iter().find_map(|e| match e {
+        KernelEvent::Alarms(alarms) => Some(alarms),
+        _ => None,
+    });
+    assert_eq!(alarms, None);
+    let list = Command::new("nft").args(["list", "ruleset"]).output();
+    let list = String::from_utf8(list.expect("`nft`").stdout).expect("text");
+    for n in 0..MORE {
+        let hooks = list.matches(&format!("device \"more{n}\"")).count();
+        assert_eq!(hooks, 2, "more{n}");
+    }
+    // And it mutes there.
+    lan.listen_to("there99");
+    let index = lan.host().index;
+    assign(&mut lan.route, index, VIP.into(), 24);
+    assert!(lan.mute(VIP));
+    kernel
+        .hold_until(GROUP, boottime().plus(ms(5_000)))
+        .expect("a hold");
+    assert!(lan.answers(VIP));
+    drop(kernel);
+    let mut kernel = lan.open(GuardChoice::Nft); // over what is there
+    kernel.scrub().expect("a clean start");
+    assert!(lan.mute(VIP));
+    kernel.close().expect("an end");
+}

@@ -17,6 +17,7 @@ use lan::{GROUP, Lan, SLACK, VIP, VIP6, assign, bpf_is_permitted, find, set_up, 
 use onehold::clock::Clock;
 use onehold::config_file;
 use onehold::daemon::RunOptions;
+use onehold::driver::releases::Releases;
 use onehold::driver::{Happening, Shell as _};
 use onehold::kernel::{GuardChoice, boottime};
 use onehold::linux::{Arrivals, Later, Linux};
@@ -119,6 +120,8 @@ struct World {
     /// Until when it may answer: the latest deadline that was given since the last confirmed release.
     held_until: Option<LocalTime>,
     release: ReleaseId,
+    /// The driver's own, which tries again what the kernel refused.
+    releases: Releases,
     releasing: bool,
     /// What the driver was told last, of itself and of its last hold.
     eligible: bool,
@@ -175,6 +178,7 @@ impl World {
             guard,
             held_until: None,
             release: ReleaseId(false),
+            releases: Releases::default(),
             releasing: false,
             eligible: false,
             refused: false,
@@ -198,9 +202,13 @@ impl World {
             if boottime() >= end {
                 break;
             }
+            while let Some((cluster, group)) = self.releases.take_due(boottime()) {
+                self.say(|linux| linux.release(cluster, group));
+            }
+            let until = self.releases.due().map_or(end, |due| due.min(end));
             let (lan, linux) = (&self.lan, &mut self.linux);
             self.refuser
-                .during(|| lan.runtime.block_on(linux.wait(end)));
+                .during(|| lan.runtime.block_on(linux.wait(until)));
         }
         self.well &= self.refuser.refused() == refused;
     }
@@ -209,8 +217,19 @@ impl World {
     fn listen(&mut self) {
         let mut bytes = Vec::new();
         while let Some(happening) = self.linux.next(&mut bytes) {
-            if let Happening::Input { input, .. } = happening {
-                self.told(&input);
+            match happening {
+                Happening::Input { input, .. } => self.told(&input),
+                Happening::Released {
+                    cluster,
+                    group,
+                    answer,
+                } => {
+                    let now = boottime();
+                    if let Some(input) = self.releases.answered(now, cluster, group, answer) {
+                        self.told(&input);
+                    }
+                }
+                _ => {}
             }
         }
     }
@@ -283,8 +302,8 @@ impl World {
         if !self.releasing {
             self.releasing = true;
             self.release = ReleaseId(!self.release.0);
-            let release = self.release;
-            self.say(|linux| linux.release(0, GROUP, release));
+            self.releases.begin(0, GROUP, self.release);
+            self.say(|linux| linux.release(0, GROUP));
         }
     }
 

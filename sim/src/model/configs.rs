@@ -14,7 +14,7 @@ mod survivor;
 
 use crate::properties::{self as p, Property, PropertyId};
 use crate::world::{Adversary, Events, MAX, Setup};
-use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::input::Command;
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
@@ -112,17 +112,11 @@ impl Cluster {
         let spec = Spec {
             cluster: "model".into(),
             members: members.clone(),
-            groups: vec![GroupSpec {
-                name: "address".into(),
-                addresses: vec![Prefix {
-                    address: [192, 0, 2, 1].into(),
-                    length: 24,
-                }],
-                preferred: "a".into(),
-                failback: Failback::Auto,
-                failback_delay: Span::ZERO,
-                release_when_unhealthy: false,
-            }],
+            groups: vec![GroupSpec::new(
+                "address",
+                vec![Prefix::new([192, 0, 2, 1], 24)],
+                "a",
+            )],
             arbitration: self.arbitration,
             timing: TimingSpec {
                 interval,

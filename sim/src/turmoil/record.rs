@@ -127,7 +127,7 @@ impl Record {
             What::Died => "its process is dead".to_owned(),
             What::Paused => "is paused in the middle of a turn".to_owned(),
             What::Ended => "has ended".to_owned(),
-            What::Reported(event) => telemetry::line(event, config?, None).text,
+            What::Reported(event) => telemetry::line(event, config?, None),
             What::Opened(g) => format!("{}answers for the address", group(g)),
             What::Shut(g, by) => format!("{}no longer answers: {}", group(g), by.text()),
             What::KernelRefused(g) => format!("{}the kernel refuses", group(g)),

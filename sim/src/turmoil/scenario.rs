@@ -5,7 +5,7 @@ use super::file::{Counted, Entry, ExpectSection, GroupSection, MemberSection, Sc
 use super::plan::{MemberPlan, Plan, put_address};
 use crate::fault::{self, Conditions, Fault};
 use crate::properties::PropertyId;
-use onehold::config_file::{ArbitrationWord, FileError, Source};
+use onehold::config_file::{FileError, Source};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
 use onehold_core::time::Span;
@@ -216,7 +216,7 @@ impl Reader<'_> {
                 .map(|(n, (name, g))| group(n, name, g))
                 .collect(),
             arbitration: file.arbitration.unwrap_or(Arbitration::Majority),
-            timing: (file.timing).spec(alone.then_some(ArbitrationWord::Survivor)),
+            timing: file.timing.spec(file.arbitration),
         };
         let seat = |(name, m): (&String, &MemberSection)| {
             let mut spec = spec.clone();
@@ -224,10 +224,9 @@ impl Reader<'_> {
                 let key = format!("members.{name}.address");
                 put_address(&mut spec, address).map_err(|what| self.wrong(&key, what))?;
             }
-            let config = spec.prove(name).map_err(|e| match e {
-                SpecError::Key { key, problem } => self.wrong(&key, problem),
-                SpecError::Timing(t) => self.wrong("timing", t),
-            })?;
+            let config = spec
+                .prove(name)
+                .map_err(|SpecError { key, problem }| self.wrong(&key, problem))?;
             Ok(MemberPlan {
                 spec,
                 config,

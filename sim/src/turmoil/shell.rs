@@ -12,7 +12,7 @@ use onehold::driver::{Driver, Happening, Served, Shell};
 use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
 use onehold::trace::Line;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
-use onehold_core::effect::{Event, ReleaseId};
+use onehold_core::effect::Event;
 use onehold_core::input::Command;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
@@ -125,6 +125,7 @@ fn metrics(plan: &Plan, me: MemberId) -> Metrics {
         rejected: [0; Reject::NAMES.len()],
         peers: plan.ids().filter(|id| *id != me).map(peer).collect(),
         groups: vec![GroupMetrics::default(); plan.groups()],
+        strangers: BTreeMap::new(),
         alarms: BTreeMap::new(),
     }
 }
@@ -193,8 +194,8 @@ impl Shell for Simulated {
         u64::from(self.world.borrow().plan.paths)
     }
 
-    fn release(&mut self, _cluster: usize, group: GroupId, release: ReleaseId) {
-        self.effect(Act::Release(group, release));
+    fn release(&mut self, _cluster: usize, group: GroupId) {
+        self.effect(Act::Release(group));
     }
 
     fn hold_until(&mut self, _cluster: usize, group: GroupId, deadline: LocalTime) {

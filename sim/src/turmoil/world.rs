@@ -19,7 +19,6 @@ use onehold::pace::Cooldown;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
 use onehold_core::config::Config;
-use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::{BTreeMap, VecDeque};
@@ -98,7 +97,7 @@ struct Gate {
     /// By the member's clock; `None` if it is shut.
     deadline: Option<LocalTime>,
     /// A release that is being carried out, and when that is done.
-    releasing: Option<(ReleaseId, u64)>,
+    releasing: Option<u64>,
     /// The machine answers for the group.
     effective: bool,
     eligible: bool,
@@ -120,7 +119,7 @@ pub(super) enum Machine {
 /// An effect of a turn.
 #[derive(Debug)]
 pub(super) enum Act {
-    Release(GroupId, ReleaseId),
+    Release(GroupId),
     Send(MemberId, Rc<[u8]>),
     Hold(GroupId, LocalTime),
     Announce(GroupId),

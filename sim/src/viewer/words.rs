@@ -214,7 +214,7 @@ pub(super) fn came(
             group(config, *id) + &format!("its kernel may answer for {left:.1} ms more (R-7, R-8)")
         }
         Effect::Announce { group: id } => group(config, *id) + "announces the addresses (R-16)",
-        Effect::Report(event) => telemetry::line(event, config, None).text,
+        Effect::Report(event) => telemetry::line(event, config, None),
     }));
     did
 }

@@ -223,7 +223,10 @@ fn recipe() -> String {
 }
 
 /// Where this machine gets its own packages, if those are Debian's.
-fn mirror() -> Result<String> {
+///
+/// # Errors
+/// If it knows no such place.
+pub fn mirror() -> Result<String> {
     let mut ask = Command::new("apt-get");
     ask.args([
         "indextargets",

@@ -27,6 +27,7 @@ use crate::demo::Screen;
 use crate::netns::{Context, Result, err, privilege};
 use base::{BOOTED, Machine};
 use guest::{From, Spec};
+pub use image::mirror;
 use image::{Image, Kernel};
 use report::{HEAD, Outcome};
 use rustix::fs::{FlockOperation, flock};

@@ -1,9 +1,8 @@
 //! The cluster of the tests of traces.
 
 use onehold_core::advert::GroupId;
-use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::lease::TimingSpec;
-use onehold_core::time::Span;
 
 /// Its only group.
 pub(crate) const GROUP: GroupId = GroupId(0);
@@ -17,17 +16,7 @@ pub(crate) fn spec(arbitration: Arbitration) -> Spec {
         witness: *name == "witness",
         addresses: vec![],
     };
-    let web = GroupSpec {
-        name: "web".into(),
-        addresses: vec![Prefix {
-            address: [10, 0, 0, 50].into(),
-            length: 24,
-        }],
-        preferred: "lb0".into(),
-        failback: Failback::Auto,
-        failback_delay: Span::ZERO,
-        release_when_unhealthy: false,
-    };
+    let web = GroupSpec::new("web", vec![Prefix::new([10, 0, 0, 50], 24)], "lb0");
     Spec {
         cluster: "test".into(),
         members: NAMES[..2 + witness].iter().map(member).collect(),

@@ -6,7 +6,7 @@ mod sweep;
 use onehold::config_file::Length;
 use onehold::trace::Reader;
 use onehold_core::advert::{GroupId, MemberId};
-use onehold_core::config::{Arbitration, Failback, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
 use onehold_sim::fault::{Conditions, Fault, Process};
@@ -32,17 +32,11 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
     let spec = Spec {
         cluster: "sim".to_owned(),
         members: ["lb0", "lb1", "w"].map(member).to_vec(),
-        groups: vec![GroupSpec {
-            name: "web".to_owned(),
-            addresses: vec![Prefix {
-                address: [10, 0, 0, 50].into(),
-                length: 24,
-            }],
-            preferred: "lb0".to_owned(),
-            failback: Failback::Auto,
-            failback_delay: Span::ZERO,
-            release_when_unhealthy: false,
-        }],
+        groups: vec![GroupSpec::new(
+            "web",
+            vec![Prefix::new([10, 0, 0, 50], 24)],
+            "lb0",
+        )],
         arbitration: Arbitration::Majority,
         timing: TimingSpec::default(),
     };

@@ -1,15 +1,13 @@
 //! The kernels: gates that shut by themselves, and releases that take their time.
 
-use super::super::record::{By, Record, What};
-use super::{Act, Gate, Machine, World, at, input_of};
+use super::super::record::{By, What};
 use crate::fault::Refusable;
-use onehold_core::advert::{GroupId, MemberId};
-use onehold_core::effect::ReleaseId;
-use onehold_core::input::Input;
-use onehold_core::time::{LocalTime, Span};
 
-/// After what time something that the kernel refused is tried again, as the daemon does.
-const RETRY: Span = Span::from_millis(100);
+use super::{Act, Gate, Machine, World, at, input_of};
+use onehold::driver::Happening;
+use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::input::Input;
+use onehold_core::time::LocalTime;
 
 impl Gate {
     /// Nothing in it is over by itself, ever.
@@ -42,24 +40,26 @@ impl World {
     fn settle_release(&mut self, now: u64, id: MemberId, group: GroupId) {
         let member = &mut self.members[at(id)];
         let gate = &mut member.gates[usize::from(group.0)];
-        while let Some((release, due)) = gate.releasing.filter(|(_, due)| *due <= now) {
-            if member.refuses.contains(&Refusable::Release) {
-                gate.releasing = Some((release, due + RETRY.as_nanos()));
-                let what = What::KernelRefused(group);
-                self.records.push(Record {
-                    at: due,
-                    member: Some(id),
-                    what,
-                });
-                continue;
-            }
-            gate.releasing = None;
-            gate.deadline = None;
-            let input = Input::Muted { group, release };
-            member.inbox.push_back(input_of(input, None));
-            self.tell_effective(due, id, group, By::Release);
+        let Some(due) = gate.releasing.take_if(|due| *due <= now) else {
             return;
+        };
+        let answer = match member.refuses.contains(&Refusable::Release) {
+            true => Err("the kernel refuses (simulated)".to_owned()),
+            false => Ok(()),
+        };
+        if answer.is_ok() {
+            gate.deadline = None;
+            self.tell_effective(due, id, group, By::Release);
+        } else {
+            let what = What::KernelRefused(group);
+            self.record(due, Some(id), what);
         }
+        let cluster = 0;
+        self.members[at(id)].inbox.push_back(Happening::Released {
+            cluster,
+            group,
+            answer,
+        });
     }
 
     fn settle_cooldown(&mut self, now: u64, id: MemberId, group: GroupId) {
@@ -73,10 +73,7 @@ impl World {
     /// When the kernel next has something to say to its process.
     pub(in crate::turmoil) fn kernel_due(&self, id: MemberId) -> Option<u64> {
         let gates = self.members[at(id)].gates.iter();
-        gates
-            .flat_map(|g| [g.releasing.map(|(_, due)| due), g.cooling])
-            .flatten()
-            .min()
+        gates.flat_map(|g| [g.releasing, g.cooling]).flatten().min()
     }
 
     /// When the next datagram that comes late is there.
@@ -122,9 +119,9 @@ impl World {
     }
 
     /// shut and confirmed, after the time that it takes.
-    fn release(&mut self, now: u64, id: MemberId, group: GroupId, release: ReleaseId) {
+    fn release(&mut self, now: u64, id: MemberId, group: GroupId) {
         let due = now.saturating_add(self.plan.confirm_after.as_nanos());
-        self.members[at(id)].gates[usize::from(group.0)].releasing = Some((release, due));
+        self.members[at(id)].gates[usize::from(group.0)].releasing = Some(due);
         self.settle(now, id);
     }
 
@@ -132,7 +129,7 @@ impl World {
     pub(in crate::turmoil) fn act(&mut self, now: u64, id: MemberId, act: &Act) {
         self.settle(now, id);
         match act {
-            Act::Release(group, release) => self.release(now, id, *group, *release),
+            Act::Release(group) => self.release(now, id, *group),
             Act::Hold(group, deadline) => self.hold(now, id, *group, *deadline),
             Act::Announce(group) => {
                 if self.members[at(id)].gates[usize::from(group.0)].effective {

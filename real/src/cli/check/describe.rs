@@ -1,0 +1,219 @@
+//! What a file says, what follows from it and what is promised.
+
+use crate::config_file::{ConfigFile, Interface};
+use onehold_core::config::{Arbitration, Config};
+use onehold_core::time::Span;
+use std::fmt::Write as _;
+
+/// Describes a cluster.
+pub(super) fn describe(file: &ConfigFile, config: &Config) -> String {
+    let count = config.members().len();
+    let arbitration = match config.arbitration() {
+        Arbitration::Majority => format!("majority ({} of {count})", config.majority()),
+        Arbitration::Survivor => "survivor".to_owned(),
+    };
+    let mut out = String::new();
+    put(
+        &mut out,
+        format_args!(
+            "cluster {} · id {:016x} · {arbitration} · configuration {:016x}",
+            file.cluster.name,
+            config.cluster().0,
+            config.digest().0
+        ),
+    );
+    members(&mut out, file);
+    groups(&mut out, file, config);
+    timing(&mut out, config);
+    takeover(&mut out, config);
+    promises(&mut out, config);
+    out
+}
+
+pub(super) fn put(out: &mut String, line: std::fmt::Arguments<'_>) {
+    // Writing to a String can't fail.
+    let _ = writeln!(out, "{line}");
+}
+
+fn members(out: &mut String, file: &ConfigFile) {
+    put(out, format_args!("\nmembers"));
+    let width = file.members.keys().map(String::len).max().unwrap_or(0);
+    for (name, m) in &file.members {
+        let kind = match (m.witness, m.preferred) {
+            (true, _) => "witness",
+            (false, true) => "candidate, preferred",
+            (false, false) => "candidate",
+        };
+        put(
+            out,
+            format_args!("  {name:width$}  {kind:20}  {}", m.addresses.join(", ")),
+        );
+    }
+}
+
+fn groups(out: &mut String, file: &ConfigFile, config: &Config) {
+    put(out, format_args!("\ngroups"));
+    for ((name, g), proved) in file.groups.iter().zip(config.groups()) {
+        let addresses: Vec<String> = proved
+            .addresses
+            .iter()
+            .map(|p| format!("{}/{}", p.address, p.length))
+            .collect();
+        let interface = match &g.interface {
+            None => String::new(),
+            Some(Interface::Same(i)) => format!(" on {i}"),
+            Some(Interface::ByMember(i)) => {
+                let each: Vec<String> = i.iter().map(|(m, i)| format!("{i} of {m}")).collect();
+                format!(" on {}", each.join(", "))
+            }
+        };
+        put(
+            out,
+            format_args!("  {name}  {}{interface}", addresses.join(", ")),
+        );
+        let preferred = config.member_name(proved.preferred);
+        let delay = match proved.failback_delay {
+            Span::ZERO => String::new(),
+            delay => format!(" after {delay}"),
+        };
+        let failback = g.failback.name();
+        put(
+            out,
+            format_args!(
+                "  {:1$}  preferred {preferred}, failback {failback}{delay}",
+                "",
+                name.len()
+            ),
+        );
+    }
+}
+
+fn timing(out: &mut String, config: &Config) {
+    let t = config.timing();
+    let peers = config.members().len() - 1;
+    let rate = peers as f64 / (t.interval().as_millis_f64() / 1e3);
+    put(out, format_args!("\ntiming"));
+    let mut line = |name, value: String, what: String| {
+        put(out, format_args!("  {name:15} {value:>10}  {what}"))
+    };
+    line(
+        "interval (i)",
+        t.interval().to_string(),
+        format!("an advert to each of {peers} this often: {rate:.0} a second from each member"),
+    );
+    line(
+        "lease (H)",
+        t.lease().to_string(),
+        "a holder that can't renew is mute after this".to_owned(),
+    );
+    line(
+        "guard slack (κ)",
+        t.slack().to_string(),
+        "how late the kernel may shut the gate".to_owned(),
+    );
+    line(
+        "drift (ρ)",
+        format!("{} ppm", t.drift_ppm()),
+        "how far each clock's rate may be off".to_owned(),
+    );
+    line(
+        "vote (D)",
+        t.vote().to_string(),
+        "derived: D·(1−ρ) ≥ (H+κ)·(1+ρ); a vote is bound this long".to_owned(),
+    );
+    line(
+        "quarantine (Q)",
+        t.quarantine(Span::ZERO).to_string(),
+        "derived likewise; a started member neither votes nor holds this long".to_owned(),
+    );
+    if let Some(longest) = t.longest_round_trip(Span::ZERO) {
+        line(
+            "round trip",
+            longest.to_string(),
+            "derived: the longest at which renewals follow each other without a gap".to_owned(),
+        );
+    }
+    if config.arbitration() == Arbitration::Survivor {
+        line(
+            "presumes",
+            t.presume_after().to_string(),
+            "derived: a holder that has heard nothing this long goes on by what it sent".to_owned(),
+        );
+        line(
+            "survives",
+            t.survive_after().to_string(),
+            "derived: a standby that has heard nothing this long takes hold".to_owned(),
+        );
+    }
+}
+
+fn takeover(out: &mut String, config: &Config) {
+    let t = config.timing();
+    let two = t.interval().times(2);
+    let worst =
+        |what: &str, span: Span| format!("at most {} ({what}) and one round trip", whole_ms(span));
+    let crash = match (config.arbitration(), config.members().len()) {
+        (Arbitration::Survivor, _) => worst("D + 2i", t.vote().plus(two)),
+        (Arbitration::Majority, 2) => "no takeover until `onehold presume-dead`".to_owned(),
+        (Arbitration::Majority, _) => worst("D + 2i", t.vote().plus(two)),
+    };
+    let lost = (t.lease().as_nanos() / t.interval().as_nanos()).saturating_sub(2);
+    put(out, format_args!("\ntime without the address"));
+    let mut line = |name, what: &str| put(out, format_args!("  {name:26} {what}"));
+    line("crash, power-off, frozen", &crash);
+    line(
+        "stop, switch, failback",
+        "one way through the network and two kernel operations",
+    );
+    line(
+        "adverts lost in a row",
+        &format!("none, for up to {lost} of them"),
+    );
+}
+
+pub(super) fn whole_ms(span: Span) -> String {
+    format!("{}ms", span.as_nanos().div_ceil(1_000_000))
+}
+
+fn promises(out: &mut String, config: &Config) {
+    let (name, lines): (_, &[&str]) = match (config.arbitration(), config.members().len()) {
+        (Arbitration::Majority, 2) => (
+            "majority of two",
+            &[
+                "+ never two holders, whatever is lost, cut, delayed, killed, frozen or restarted",
+                "- no takeover by itself: while one member is dead, `onehold presume-dead` must say so",
+                "- two holders if the operator presumes a member dead that lives",
+            ],
+        ),
+        (Arbitration::Majority, _) => (
+            "majority",
+            &[
+                "+ never two holders, whatever is lost, cut, delayed, killed, frozen or restarted",
+                "+ any single member may fail and the addresses are still served",
+                "- nobody holds while no majority of the members can talk to each other",
+            ],
+        ),
+        (Arbitration::Survivor, _) => (
+            "survivor",
+            &[
+                "+ never two holders while messages get through, whatever is killed, frozen or restarted",
+                "+ nor under a cut in one direction only",
+                "- both hold while the network between them is cut both ways; one again soon after it heals",
+                "  (nobody can do better with two: add a witness, or at least a second path)",
+            ],
+        ),
+    };
+    put(
+        out,
+        format_args!("\nwhat {name} promises (+) and what not (-)"),
+    );
+    for line in lines {
+        put(out, format_args!("  {line}"));
+    }
+    put(
+        out,
+        format_args!(
+            "  - a virtual machine that is paused with its clock answers for what was left of its lease"
+        ),
+    );
+}

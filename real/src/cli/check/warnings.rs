@@ -1,0 +1,144 @@
+//! What is risky in a file, or hardly meant.
+
+use super::describe::whole_ms;
+use crate::config_file::{ConfigFile, GuardChoice, Interface, Profile};
+use crate::guard::NFT_ENDS_EARLY;
+use onehold_core::config::{Arbitration, Config};
+use onehold_core::time::Span;
+
+/// Of more IPv6 addresses `check` warns.
+const MANY_IPV6: usize = 128;
+/// The longest name that an interface has by itself (`IFNAMSIZ`).
+const LONGEST_INTERFACE: usize = 15;
+/// What the kernel and ntpd steer clocks by, at most.
+const STEERED_PPM: u32 = 500;
+
+/// What is risky about a cluster, or hardly meant, by its text.
+pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
+    let mut all = Vec::new();
+    let t = config.timing();
+    if t.interval() < Span::from_millis(20) || t.lease() < Span::from_millis(60) {
+        all.push(
+            "timing: faster than 20ms/60ms: a busy machine or network will move the addresses without \
+             need; the risk is yours"
+                .to_owned(),
+        );
+    }
+    if t.lease() < t.interval().times(4) {
+        all.push(format!(
+            "timing.lease: two adverts lost in a row may cost the address; {} or more is calmer",
+            t.interval().times(4)
+        ));
+    }
+    if t.lease() > Span::from_millis(10_000) {
+        all.push(format!(
+            "timing.lease: nobody serves for up to {} after a crash",
+            whole_ms(t.vote())
+        ));
+    }
+    if t.drift_ppm() < STEERED_PPM {
+        all.push(format!(
+            "timing.drift_ppm: {}: NTP steers clocks by up to {STEERED_PPM}, and a member whose clock is steered by \
+             more than this holds nothing; leave it at 1000",
+            t.drift_ppm()
+        ));
+    }
+    if t.slack() < Span::from_millis(5) && file.cluster.guard != GuardChoice::Bpf {
+        all.push(
+            "timing.guard_slack: below 5ms only the BPF guard was measured to keep it; add guard = \"bpf\""
+                .to_owned(),
+        );
+    }
+    let ipv6 = (config.groups().iter().flat_map(|g| &g.addresses))
+        .filter(|p| p.address.is_ipv6())
+        .count();
+    if ipv6 > MANY_IPV6 {
+        all.push(format!(
+            "groups: {ipv6} IPv6 addresses: Linux takes up to a millisecond for each, so taking hold takes \
+             longer than with the {MANY_IPV6} that were tried; route a prefix to one address instead"
+        ));
+    }
+    if matches!(file.cluster.guard, GuardChoice::Nft | GuardChoice::Auto) {
+        let auto = file.cluster.guard == GuardChoice::Auto;
+        let left = match t.longest_round_trip(NFT_ENDS_EARLY) {
+            Some(longest) if longest >= t.interval() => None,
+            Some(longest) => Some(format!("round trips of more than {longest} leave gaps")),
+            None => Some("it can't be renewed without gaps".to_owned()),
+        };
+        all.extend(left.map(|left| {
+            let or = if auto { " (or say guard = \"bpf\")" } else { "" };
+            format!(
+                "timing.lease: {}: the nft guard ends each hold up to {NFT_ENDS_EARLY} early, by the kernel's \
+                 HZ, and then {left}; lengthen it{or}",
+                t.lease()
+            )
+        }));
+    }
+    if file.timing.profile == Profile::Fast {
+        all.push(
+            "timing.profile: fast counts on realtime priority and locked memory; the log says whether \
+             they were permitted"
+                .to_owned(),
+        );
+    }
+    if file.cluster.guard == GuardChoice::None {
+        all.push(
+            "cluster.guard: none: nothing mutes a frozen or killed holder, so two may answer; for tests only"
+                .to_owned(),
+        );
+    }
+    if file.cluster.arbitration == Some(Arbitration::Survivor)
+        && file.members.values().all(|m| m.addresses.len() == 1)
+    {
+        all.push(
+            "members: one path only: when it is cut both hold; a second one makes that rarer"
+                .to_owned(),
+        );
+    }
+    all.extend(odd_names(file));
+    all
+}
+
+/// Names that are hardly meant.
+fn odd_names(file: &ConfigFile) -> Vec<String> {
+    let mut all = Vec::new();
+    let sections: [(&str, Vec<&String>); 2] = [
+        ("members", file.members.keys().collect()),
+        ("groups", file.groups.keys().collect()),
+    ];
+    for (section, names) in sections {
+        for (n, name) in names.iter().enumerate() {
+            let like = names[..n].iter().find(|o| o.eq_ignore_ascii_case(name));
+            all.extend(like.map(|other| {
+                format!(
+                    "{section}.{name}: differs from `{other}` by capital letters only: whoever reads it will \
+                     take one for the other"
+                )
+            }));
+        }
+    }
+    for (group, g) in &file.groups {
+        let key = format!("groups.{group}.interface");
+        for interface in g.interfaces() {
+            if interface.len() > LONGEST_INTERFACE {
+                all.push(format!(
+                    "{key}: `{interface}` is longer than {LONGEST_INTERFACE} letters, so it can only be an \
+                     alternative name of an interface (`ip link property add dev eth0 altname …`)"
+                ));
+            }
+        }
+        let Some(Interface::ByMember(names)) = &g.interface else {
+            continue;
+        };
+        for member in names.keys() {
+            match file.members.get(member) {
+                None => all.push(format!("{key}: there is no member `{member}`")),
+                Some(m) if m.witness => all.push(format!(
+                    "{key}: `{member}` is a witness and never holds; it needs no interface"
+                )),
+                Some(_) => {}
+            }
+        }
+    }
+    all
+}

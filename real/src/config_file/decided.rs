@@ -1,0 +1,328 @@
+//! What the text of a cluster's file decides, on every host and for good: all that is wrong with it.
+//!
+//! `onehold run` ends with the first of these, and `onehold check` lists them: both run this.
+
+use super::addresses::{fit, literal, loopbacks, out_of_reach, unusual};
+use super::seat::{WrittenCluster, prove};
+use super::{ConfigFile, FileError, GroupSection, GuardChoice, Source};
+use crate::address::edge_of;
+use crate::guard::LEAST_SLACK;
+use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
+use onehold_core::lease::TimingSpec;
+use std::fmt::Display;
+use std::net::IpAddr;
+
+/// The longest name of an interface: that of an alternative name of it.
+const MAX_INTERFACE: usize = 127;
+
+/// What the core is to prove, and can: or all that is wrong with the text of one cluster.
+///
+/// # Errors
+/// At least one [`FileError`], each with the line, the key and the remedy.
+pub(crate) fn decided(cluster: &WrittenCluster) -> Result<Spec, Vec<FileError>> {
+    let WrittenCluster { source, file } = cluster;
+    let mut wrong = Wrong {
+        source,
+        all: Vec::new(),
+    };
+    let spec = wrong.spec_of(file);
+    wrong.addresses_of(file);
+    if let Err(e) = file.secret_files(source) {
+        wrong.all.push(e);
+    }
+    match spec {
+        Some(spec) if wrong.all.is_empty() => Ok(spec),
+        _ => Err(wrong.all),
+    }
+}
+
+/// What the text decides for one member besides; `many` if a witness's file has several clusters.
+pub(crate) fn for_member(cluster: &WrittenCluster, me: &str, many: bool) -> Vec<FileError> {
+    let WrittenCluster { source, file } = cluster;
+    let mut wrong = Wrong {
+        source,
+        all: Vec::new(),
+    };
+    if file.members.get(me).is_none_or(|m| m.witness) {
+        return wrong.all;
+    }
+    if many {
+        wrong.add(
+            &format!("members.{me}"),
+            "this member is a candidate; a process that serves many clusters only witnesses: \
+             run the cluster's own file by itself on this host",
+        );
+        return wrong.all;
+    }
+    for (group, g) in &file.groups {
+        if g.interface_of(me).is_none() {
+            wrong.add(
+                &format!("groups.{group}.interface"),
+                format!(
+                    "missing for `{me}`; name the interface that the addresses belong to, such as \
+                     \"eth0\""
+                ),
+            );
+        }
+    }
+    let slack = file.timing.spec(file.cluster.arbitration).guard_slack;
+    if file.cluster.guard != GuardChoice::None && slack < LEAST_SLACK {
+        wrong.add(
+            "timing.guard_slack",
+            format!("{slack}: must be at least {LEAST_SLACK}: no guard shuts so punctually"),
+        );
+    }
+    wrong.all
+}
+
+/// What is wrong, as far as it was looked at.
+struct Wrong<'s> {
+    source: &'s Source,
+    all: Vec<FileError>,
+}
+
+impl Wrong<'_> {
+    fn add(&mut self, key: &str, what: impl Display) {
+        self.all.push(self.source.error(key, what));
+    }
+
+    /// What the core is to prove, if everything can be put into its words; it has then been proved.
+    fn spec_of(&mut self, file: &ConfigFile) -> Option<Spec> {
+        self.names_of(file);
+        if file.cluster.port == 0 {
+            self.add("cluster.port", "0: must be 1 to 65535");
+        }
+        self.members_of(file);
+        let groups = self.groups_of(file);
+        let arbitration = self.arbitration_of(file);
+        let timing = file.timing.spec(file.cluster.arbitration);
+        let whole = self.all.is_empty();
+        let member = |(name, m): (&String, &super::MemberSection)| MemberSpec {
+            name: name.clone(),
+            witness: m.witness,
+            addresses: m.addresses.clone(),
+        };
+        let spec = Spec {
+            cluster: file.cluster.name.clone(),
+            members: file.members.iter().map(member).collect(),
+            groups,
+            arbitration: arbitration.unwrap_or(Arbitration::Majority),
+            timing,
+        };
+        self.prove(&spec, file, whole);
+        Some(spec)
+    }
+
+    /// The core says the first thing that is wrong: with the timing, and with the rest if that is `whole`.
+    fn prove(&mut self, spec: &Spec, file: &ConfigFile, whole: bool) {
+        let any = file.members.keys().next().map_or("", String::as_str);
+        let timing = match spec.prove(any) {
+            Err(e) if e.key.starts_with("timing.") => true,
+            Err(_) if whole => false,
+            _ => return,
+        };
+        self.all.extend(prove(self.source, spec, any).err());
+        if timing && whole {
+            let timing = TimingSpec::default();
+            let rest = Spec {
+                timing,
+                ..spec.clone()
+            };
+            self.all.extend(prove(self.source, &rest, any).err());
+        }
+    }
+
+    fn names_of(&mut self, file: &ConfigFile) {
+        let fine = |c: char| c.is_ascii_alphanumeric() || ".-_".contains(c);
+        for (section, name) in std::iter::once(("cluster.name", &file.cluster.name))
+            .chain(file.members.keys().map(|n| ("members", n)))
+            .chain(file.groups.keys().map(|n| ("groups", n)))
+        {
+            if (1..=64).contains(&name.len()) && name.chars().all(fine) {
+                continue;
+            }
+            let key = match section {
+                "cluster.name" => section.to_owned(),
+                _ => format!("{section}.{name}"),
+            };
+            let what = format!("`{name}` is no name; use 1 to 64 letters, digits and `.-_`");
+            self.add(&key, what);
+        }
+    }
+
+    fn members_of(&mut self, file: &ConfigFile) {
+        for (name, m) in &file.members {
+            let key = format!("members.{name}");
+            if m.witness && m.preferred {
+                let what = "a witness never holds; prefer a candidate";
+                self.add(&format!("{key}.preferred"), what);
+            }
+            if m.addresses.is_empty() {
+                let what = "at least one address is needed";
+                self.add(&format!("{key}.addresses"), what);
+            }
+        }
+        // Address n of one candidate talks to address n of the other.
+        let candidates: Vec<_> = file.members.iter().filter(|(_, m)| !m.witness).collect();
+        if let [(a, of_a), (b, of_b)] = candidates[..]
+            && of_a.addresses.len() != of_b.addresses.len()
+        {
+            self.add(
+                &format!("members.{b}.addresses"),
+                format!(
+                    "{} here and {} of `{a}`: address n of one candidate talks to address n of the \
+                     other, so both need as many",
+                    of_b.addresses.len(),
+                    of_a.addresses.len()
+                ),
+            );
+        }
+    }
+
+    /// What can be told of the members' addresses without asking anybody.
+    fn addresses_of(&mut self, file: &ConfigFile) {
+        match literal(self.source, file) {
+            Err(wrong) => self.all.extend(wrong),
+            Ok(all) => {
+                self.all.extend(fit(self.source, file, &all));
+                let stray = loopbacks(&all).into_iter();
+                let error = |(name, n, ip): (String, usize, IpAddr)| {
+                    out_of_reach(self.source, file, &name, n, ip)
+                };
+                self.all.extend(stray.map(error).collect::<Vec<_>>());
+            }
+        }
+    }
+
+    fn groups_of(&mut self, file: &ConfigFile) -> Vec<GroupSpec> {
+        let mut groups = Vec::new();
+        let mut unclear = false;
+        for (name, g) in &file.groups {
+            for interface in g.interfaces() {
+                if let Err(what) = check_interface(interface) {
+                    let key = format!("groups.{name}.interface");
+                    self.add(&key, format!("`{interface}` {what}"));
+                }
+            }
+            let mut addresses = Vec::new();
+            for text in &g.addresses {
+                match parse_prefix(text) {
+                    Ok(prefix) => addresses.push(prefix),
+                    Err(what) => {
+                        let key = format!("groups.{name}.addresses");
+                        self.add(&key, format!("`{text}` {what}"));
+                    }
+                }
+            }
+            let preferred = match preferred(file, name, g) {
+                Ok(preferred) => preferred,
+                Err((key, what)) => {
+                    if !std::mem::replace(&mut unclear, true) {
+                        self.add(&key, what); // once for all groups
+                    }
+                    String::new()
+                }
+            };
+            groups.push(GroupSpec {
+                name: name.clone(),
+                addresses,
+                preferred,
+                failback: g.failback,
+                failback_delay: g.failback_delay.0,
+                release_when_unhealthy: g.release_when_unhealthy,
+            });
+        }
+        groups
+    }
+
+    fn arbitration_of(&mut self, file: &ConfigFile) -> Option<Arbitration> {
+        match file.cluster.arbitration {
+            Some(arbitration) => Some(arbitration),
+            None if file.members.values().any(|m| m.witness) || file.members.len() != 2 => {
+                Some(Arbitration::Majority)
+            }
+            None => {
+                self.add(
+                    "cluster.arbitration",
+                    "missing; two members without a witness must choose:\n  \
+                     \"survivor\": takes over by itself, but both hold while the network between them is cut\n  \
+                     \"majority\": never two holders, but no takeover until you say `onehold presume-dead`",
+                );
+                None
+            }
+        }
+    }
+}
+
+/// The candidate that gets a group when both can; or which key does not say so, and why.
+fn preferred(file: &ConfigFile, group: &str, g: &GroupSection) -> Result<String, (String, String)> {
+    if let Some(name) = &g.preferred {
+        return Ok(name.clone());
+    }
+    let mut preferred = file.members.iter().filter(|(_, m)| m.preferred);
+    match (preferred.next(), preferred.next()) {
+        (Some((one, _)), None) => Ok(one.clone()),
+        (Some((one, _)), Some((other, _))) => Err((
+            format!("members.{other}.preferred"),
+            format!(
+                "`{one}` is preferred already; keep one, and let single groups differ by \
+                 `preferred = \"{other}\"` in [groups.{group}]"
+            ),
+        )),
+        (None, _) => Err((
+            format!("groups.{group}.preferred"),
+            format!(
+                "missing; say which candidate gets the group when both can: `preferred = true` \
+                 in one [members.NAME], or `preferred = \"NAME\"` in [groups.{group}]"
+            ),
+        )),
+    }
+}
+
+/// Whether an interface can have that name.
+fn check_interface(name: &str) -> Result<(), String> {
+    if let Some((interface, _)) = name.split_once(':') {
+        return Err(format!(
+            "is the label of an address and no interface; write \"{interface}\", the interface that it is on"
+        ));
+    }
+    let fine = |c: char| !c.is_whitespace() && c != '/' && c != '\0';
+    let dots = name == "." || name == "..";
+    if dots || !(1..=MAX_INTERFACE).contains(&name.len()) || !name.chars().all(fine) {
+        return Err("can't be an interface; `ip link` lists those of this host".to_owned());
+    }
+    Ok(())
+}
+
+fn parse_prefix(text: &str) -> Result<Prefix, String> {
+    let (address, length) = match text.split_once('/') {
+        Some((a, l)) => (a, Some(l)),
+        None => (text, None),
+    };
+    let address: IpAddr = address.parse().map_err(|_| {
+        if text.contains('%') {
+            "has a scope id; write it without, for `interface` says where it is"
+        } else {
+            "is no IP address; write \"10.0.0.50/24\" or \"2001:db8::50/64\""
+        }
+    })?;
+    if address.is_loopback() || unusual(address).is_some() {
+        let why = unusual(address).unwrap_or("it means this host itself");
+        return Err(format!(
+            "can't float: it must be an ordinary address of the network, and {why}"
+        ));
+    }
+    let bits = if address.is_ipv4() { 32 } else { 128 };
+    let length = match length {
+        None => bits,
+        Some(l) => l
+            .parse()
+            .map_err(|_| "has no proper prefix length; write \"/24\", \"/64\" or none")?,
+    };
+    match edge_of(address, length) {
+        Some(what) => Err(format!(
+            "can't float: it is {what}, and no machine's; write an address of a machine there"
+        )),
+        None => Ok(Prefix { address, length }),
+    }
+}

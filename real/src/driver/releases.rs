@@ -1,0 +1,88 @@
+//! nothing is confirmed that the kernel did not confirm, and what it refuses is tried again.
+
+use onehold_core::advert::GroupId;
+use onehold_core::effect::ReleaseId;
+use onehold_core::input::Input;
+use onehold_core::time::{LocalTime, Span};
+
+/// How long after a refusal it is tried again.
+const RETRY: Span = Span::from_millis(100);
+
+/// The releases that the kernel has not confirmed: at most one for each group.
+#[derive(Clone, Debug, Default)]
+pub struct Releases {
+    pending: Vec<Pending>,
+}
+
+#[derive(Clone, Debug)]
+struct Pending {
+    cluster: usize,
+    group: GroupId,
+    release: ReleaseId,
+    /// When it is tried again; none while the kernel is at it.
+    again: Option<LocalTime>,
+    /// Why the kernel refused it last.
+    why: Option<String>,
+}
+
+impl Releases {
+    /// The kernel is told to release a group.
+    pub fn begin(&mut self, cluster: usize, group: GroupId, release: ReleaseId) {
+        self.pending
+            .retain(|p| (p.cluster, p.group) != (cluster, group));
+        self.pending.push(Pending {
+            cluster,
+            group,
+            release,
+            again: None,
+            why: None,
+        });
+    }
+
+    /// The kernel's answer: what the node is to be told, if it was done.
+    pub fn answered(
+        &mut self,
+        now: LocalTime,
+        cluster: usize,
+        group: GroupId,
+        answer: Result<(), String>,
+    ) -> Option<Input> {
+        let of = |p: &Pending| (p.cluster, p.group) == (cluster, group);
+        let at = self.pending.iter().position(of)?;
+        match answer {
+            Ok(()) => {
+                let Pending { release, .. } = self.pending.remove(at);
+                Some(Input::Muted { group, release })
+            }
+            Err(why) => {
+                let pending = self.pending.get_mut(at)?;
+                pending.again = Some(now.plus(RETRY));
+                pending.why = Some(why);
+                None
+            }
+        }
+    }
+
+    /// When [`Self::take_due`] next has something.
+    #[must_use]
+    pub fn due(&self) -> Option<LocalTime> {
+        self.pending.iter().filter_map(|p| p.again).min()
+    }
+
+    /// One that the kernel is to be told once more, of which cluster and group.
+    pub fn take_due(&mut self, now: LocalTime) -> Option<(usize, GroupId)> {
+        let due = |p: &&mut Pending| p.again.is_some_and(|at| at <= now);
+        let pending = self.pending.iter_mut().find(due)?;
+        pending.again = None;
+        Some((pending.cluster, pending.group))
+    }
+
+    /// What a cluster's kernel refuses to release, for people.
+    #[must_use]
+    pub fn refused(&self, cluster: usize) -> Vec<String> {
+        let of = self.pending.iter().filter(|p| p.cluster == cluster);
+        of.filter_map(|p| p.why.as_ref())
+            .map(|why| format!("can't let go, and is trying again: {why}"))
+            .collect()
+    }
+}

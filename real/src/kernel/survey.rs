@@ -1,0 +1,76 @@
+//! What of a member's part this host has, for `onehold check`: asked of the kernel once, and nothing changed.
+
+use super::fitness::{at_an_edge, not_at_home};
+use super::holding::refuse_own;
+use super::network::{in_no_network, reaches};
+use super::{KernelError, KernelGroup};
+use crate::address::{self, Link};
+use crate::netlink::Netlink;
+use std::net::IpAddr;
+
+/// What of a candidate's part this host does not have.
+pub(crate) struct Survey {
+    /// What the daemon would not start with.
+    pub(crate) refused: Option<String>,
+    /// Why it would hold a group not at all here, or not well.
+    pub(crate) doubts: Vec<String>,
+}
+
+/// Looks for what a candidate is to hold, and for its own addresses.
+///
+/// # Errors
+/// When the kernel does not tell.
+pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, KernelError> {
+    let mut route = Netlink::open(libc::NETLINK_ROUTE)?;
+    let all = address::links(&mut route)?;
+    let present = address::list(&mut route)?;
+    let floating: Vec<IpAddr> = (groups.iter().flat_map(|g| &g.addresses))
+        .map(|p| p.address)
+        .collect();
+    let mut doubts = Vec::new();
+    if !present.iter().any(|a| own.contains(&a.address)) {
+        doubts.push(not_at_home(own));
+    }
+    for KernelGroup {
+        name,
+        interface,
+        addresses,
+    } in groups
+    {
+        let link = all.iter().find(|link| link.is_called(interface));
+        let why = link.map_or(Some("there is no such interface"), Link::unfit);
+        if let Some(why) = why {
+            doubts.push(format!("{name}: can't be held here: {interface}: {why}"));
+        }
+        let Some(link) = link.filter(|_| why.is_none()) else {
+            continue;
+        };
+        let there = present.iter().filter(|a| a.index == link.index);
+        let nets: Vec<(IpAddr, u8)> = there
+            .filter(|a| !floating.contains(&a.address))
+            .map(|a| (a.address, a.length))
+            .collect();
+        for address in addresses.iter().map(|p| p.address) {
+            if let Some(why) = at_an_edge(&nets, address, interface) {
+                doubts.push(format!("{name}: {why}"));
+            } else if !reaches(&mut route, link.index, address) {
+                doubts.push(format!("{name}: {}", in_no_network(address, interface)));
+            }
+        }
+    }
+    let refused = refuse_own(&floating, &all, &present).err();
+    Ok(Survey {
+        refused: refused.map(|e| e.to_string()),
+        doubts,
+    })
+}
+
+/// Those of some interfaces that this host has not; none, where it does not tell.
+pub(crate) fn absent<'n>(names: &'n [&'n String]) -> impl Iterator<Item = &'n str> {
+    let mut route = Netlink::open(libc::NETLINK_ROUTE).ok();
+    let all = route.as_mut().and_then(|route| address::links(route).ok());
+    let gone = move |name: &&&String| {
+        (all.as_ref()).is_some_and(|all| !all.iter().any(|link| link.is_called(name)))
+    };
+    names.iter().filter(gone).map(|name| name.as_str())
+}

@@ -1,0 +1,135 @@
+//! Whether the file on the disk is what runs. It is looked at aside, for a disk may be slow, and only told:
+//! nothing of it is taken over before somebody says `reload`.
+//!
+//! A reload that was refused stays an alarm until one is accepted, or the file is again what runs.
+
+use super::Linux;
+use crate::config_file::{self, Stamp};
+use crate::driver::Happening;
+use crate::status::FileOnDisk;
+use onehold_core::time::{LocalTime, Span};
+use std::path::PathBuf;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use tokio::sync::oneshot;
+
+/// How often the file is looked at: no more than its times and lengths, if they are as they were.
+const APART: Span = Span::from_millis(2_000);
+
+/// The file on the disk, as it was last looked at.
+#[derive(Debug, Default)]
+pub(super) struct OnDisk {
+    stamp: Stamp,
+    looking: Option<oneshot::Receiver<Look>>,
+    due: Option<LocalTime>,
+    standing: FileOnDisk,
+    /// A reload was refused for what the file says, and not for what it leads to.
+    for_its_text: bool,
+}
+
+/// A file that was read; none, if it has not changed since.
+type Look = Option<(Stamp, Result<config_file::Texts, String>)>;
+
+impl OnDisk {
+    /// When to look again.
+    pub(super) fn due(&self) -> Option<LocalTime> {
+        self.due.filter(|_| self.looking.is_none())
+    }
+
+    /// Begins to look.
+    fn look(&mut self, path: PathBuf, now: LocalTime) {
+        self.due = Some(now.plus(APART));
+        let stamp = self.stamp.clone();
+        let (tell, looked) = oneshot::channel();
+        tokio::task::spawn_blocking(move || {
+            let look = (!stamp.is_current()).then(|| config_file::texts(&path));
+            let _ = tell.send(look.map(|(stamp, texts)| (stamp, texts.map_err(|e| e.to_string()))));
+        });
+        self.looking = Some(looked);
+    }
+
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Look> {
+        let Some(looking) = &mut self.looking else {
+            return Poll::Pending;
+        };
+        let looked = ready!(Pin::new(looking).poll(cx));
+        self.looking = None;
+        looked.map_or(Poll::Pending, Poll::Ready) // the runtime ends, and this with it
+    }
+}
+
+impl Linux {
+    /// Whether a reload was refused, for the service manager.
+    pub(super) fn reload_refused(&self) -> bool {
+        matches!(self.arrivals.on_disk.standing, FileOnDisk::Refused(_))
+    }
+
+    /// Looks at the file if that is due.
+    pub(super) fn look_at_disk(&mut self, now: LocalTime) {
+        let path = self.arrivals.config().to_owned();
+        let on_disk = &mut self.arrivals.on_disk;
+        if !self.seats.seats.is_empty()
+            && on_disk.looking.is_none()
+            && on_disk.due.is_none_or(|due| due <= now)
+        {
+            on_disk.look(path, now);
+        }
+    }
+
+    /// Whether something was found out.
+    pub(super) fn poll_disk(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Poll::Ready(look) = self.arrivals.on_disk.poll(cx) else {
+            return Poll::Pending;
+        };
+        let Some((stamp, texts)) = look else {
+            return Poll::Ready(());
+        };
+        let shown = self.arrivals.config().display().to_string();
+        let differs = match texts {
+            Ok(texts) => {
+                let awaited = |name: &str| self.arrivals.welcomes(name);
+                (self.seats.differ_from(&texts, awaited)).map(|what| format!("{shown}: {what}"))
+            }
+            Err(why) => Some(why),
+        };
+        let on_disk = &mut self.arrivals.on_disk;
+        on_disk.stamp = stamp;
+        let standing = match (&on_disk.standing, differs) {
+            (FileOnDisk::Refused(_), Some(_)) => {
+                on_disk.for_its_text = true;
+                return Poll::Ready(());
+            }
+            (FileOnDisk::Refused(_), None) if !on_disk.for_its_text => return Poll::Ready(()),
+            (_, Some(what)) => FileOnDisk::Differs(what),
+            (_, None) => FileOnDisk::Same,
+        };
+        self.stands(standing);
+        Poll::Ready(())
+    }
+
+    /// What became of a reload.
+    pub(super) fn reloaded(&mut self, refused: Option<String>) {
+        let on_disk = &mut self.arrivals.on_disk;
+        on_disk.for_its_text = false;
+        (on_disk.stamp, on_disk.due) = (Stamp::default(), None); // it is compared anew
+        self.stands(refused.map_or(FileOnDisk::Same, FileOnDisk::Refused));
+    }
+
+    fn stands(&mut self, standing: FileOnDisk) {
+        let before = std::mem::replace(&mut self.arrivals.on_disk.standing, standing.clone());
+        match (&before, &standing) {
+            (FileOnDisk::Refused(_), FileOnDisk::Same) => {
+                tracing::info!(event = "alarm_over", "over: the reload that was refused");
+            }
+            (FileOnDisk::Same, FileOnDisk::Differs(what)) => {
+                tracing::info!("the file is not what runs: {what}");
+            }
+            _ => {}
+        }
+        // A reload that is refused again is another one.
+        if before != standing || matches!(standing, FileOnDisk::Refused(_)) {
+            self.later.happened.push_back(Happening::OnDisk(standing));
+            self.tell_manager();
+        }
+    }
+}

@@ -1,0 +1,56 @@
+//! Hosts on which other people's software configures the network, as it does on most: the programs
+//! themselves, of Debian's packages, each in the namespaces of a host of the lab.
+
+mod addresses;
+mod containers;
+mod firewalls;
+mod networkd;
+mod networkmanager;
+
+use onehold_tests::{Cluster, eventually};
+
+const FLOATING: [&str; 2] = ["10.77.0.50", "fd77::50"];
+
+/// Takes away what the lab gave a host, for its own software to configure.
+fn bare(c: &Cluster, host: &str) {
+    words(c, host, "ip address flush dev eth0 scope global");
+}
+
+/// Runs a command on a host.
+#[track_caller]
+fn words(c: &Cluster, host: &str, words: &str) -> String {
+    c.ok(host, &words.split(' ').collect::<Vec<_>>())
+}
+
+/// Waits until a host has an address.
+#[track_caller]
+fn gets(c: &Cluster, host: &str, address: &str) {
+    eventually(&format!("{address} on {host}"), || {
+        c.has(host, address).then_some(())
+    });
+}
+
+/// Waits until a member finds nothing wrong.
+#[track_caller]
+fn all_well(c: &Cluster, host: &str) {
+    eventually(&format!("all well on {host}"), || {
+        let said = c.onehold(host, &["status"]);
+        said.contains("all well").then_some(())
+    });
+}
+
+#[track_caller]
+fn alarmed(c: &Cluster, host: &str, words: &str) {
+    eventually(&format!("the alarm `{words}` on {host}"), || {
+        c.alarms(host).contains(words).then_some(())
+    });
+}
+
+/// What was done to a host's network since: nothing moved, and nobody wrote novels.
+#[track_caller]
+fn nothing_moved(c: &Cluster, since: onehold_tests::Mark, roles: &[u64]) {
+    c.has_not_moved(since);
+    assert_eq!(c.role_changes(), roles);
+    let said = c.log("lb0").lines().count();
+    assert!(said < 40, "{said} lines:\n{}", c.log("lb0"));
+}

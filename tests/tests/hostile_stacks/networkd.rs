@@ -1,0 +1,42 @@
+//! systemd-networkd, which takes every address for its own business that is on an interface of its.
+
+use super::{FLOATING, all_well, bare, gets, nothing_moved};
+use onehold_sim::netns::Process;
+use onehold_tests::{Cluster, Debian};
+
+/// A host's network, given over to it.
+fn networkd(d: Debian, c: &Cluster, config: &str) -> Process {
+    let text = format!("[Match]\nName=eth0\n[Network]\nIPv6AcceptRA=no\n{config}");
+    d.file(c, "/etc/systemd/network/10-eth0.network", &text);
+    d.spawn(c, &["/lib/systemd/systemd-networkd"], "networkd.log")
+}
+
+const STATIC: &str = "Address=10.77.0.10/16\nAddress=fd77::1a/64\n";
+
+#[test]
+fn what_networkd_configures_anew_moves_nothing() {
+    let mut c = Cluster::survivor().patient().also("fd77::50/64").build();
+    let Some(d) = Debian::on(&c, "lb0") else {
+        return;
+    };
+    let _bus = d.bus(&c);
+    bare(&c, "lb0");
+    let networkd = networkd(d, &c, STATIC);
+    gets(&c, "lb0", "10.77.0.10");
+    c.start_all();
+    c.hold_on("lb0");
+    let (mark, roles) = (c.mark(), c.role_changes());
+    d.ok(&c, &["networkctl", "reload"]);
+    for _ in 0..4 {
+        d.ok(&c, &["networkctl", "reconfigure", "eth0"]);
+        c.watch_for(1);
+    }
+    drop(networkd);
+    let _networkd = self::networkd(d, &c, STATIC);
+    c.watch_for(1);
+    for address in FLOATING {
+        gets(&c, "lb0", address);
+    }
+    nothing_moved(&c, mark, &roles);
+    all_well(&c, "lb0");
+}
