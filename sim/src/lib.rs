@@ -4,18 +4,16 @@
 //! - [`demo`]: the story that `cargo demo` plays there.
 //! - [`idle`]: what the daemons cost while nothing happens.
 //! - [`mutants`]: the protocol with each rule half broken, and what notices it.
-//! - [`diagram`]: draws a run for people.
-//! - [`story`]: a run as people read it.
+//! - [`fault`]: what can be done to a cluster.
+//! - [`properties`]: what must be true at every moment.
+//! - [`show`]: a run from its trace, for people.
 //! - [`world`]: members, kernels, links and an adversary, for the model checker.
 //! - [`model`]: the exhaustive searches of that world.
 //! - [`replay`]: recorded runs through the core again.
 //! - [`turmoil`]: the shipped driver on a simulated network, clock and kernel.
-//! - [`viewer`]: recorded runs as a page for a browser.
 //! - [`vms`]: real machines with the shipped unit files.
 //! - [`sweep`]: many seeds of the simulator, each with faults that nobody chose.
 pub mod demo;
-#[cfg(feature = "worlds")]
-pub mod diagram;
 pub mod fault;
 pub mod idle;
 pub mod liveness;
@@ -27,14 +25,11 @@ pub mod netns;
 #[cfg(feature = "worlds")]
 pub mod properties;
 pub mod replay;
-#[cfg(feature = "worlds")]
-pub mod story;
+pub mod show;
 #[cfg(feature = "worlds")]
 pub mod sweep;
-pub mod timeline;
 #[cfg(feature = "worlds")]
 pub mod turmoil;
-pub mod viewer;
 #[cfg(feature = "worlds")]
 pub mod vms;
 #[cfg(feature = "worlds")]

@@ -10,7 +10,7 @@ use onehold_sim::idle;
 use onehold_sim::netns::privilege::Privilege;
 use onehold_sim::netns::{Context, Result, binary, privilege};
 use onehold_sim::replay;
-use onehold_sim::viewer;
+use onehold_sim::show::page;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::path::PathBuf;
@@ -43,7 +43,7 @@ enum Command {
     Replay(replay::Options),
     /// Make traces of one run (all its members) one page: who believed what, who held, which advert went
     /// where. It opens from the disk.
-    Report(viewer::Options),
+    Report(page::Options),
 }
 
 fn main() -> ExitCode {
@@ -62,7 +62,7 @@ fn run(command: Command) -> std::result::Result<bool, String> {
         #[cfg(feature = "worlds")]
         Command::Worlds(command) => worlds::run(command),
         Command::Replay(options) => replay::run(&options),
-        Command::Report(options) => viewer::run(&options),
+        Command::Report(options) => page::run(&options),
         Command::Demo(options) => {
             let (binary, privilege, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;
             demo::play(&options, binary, privilege, stop).map_err(|e| e.to_string())

@@ -6,7 +6,7 @@ mod world;
 use clap::Args;
 use onehold::trace::{Header, Line, Reader, TraceFault};
 use onehold_core::Node;
-use onehold_core::advert::{GroupId, Incarnation};
+use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::auth::Authentic;
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
@@ -235,8 +235,12 @@ impl Replay {
                 group,
                 effective,
             } => {
-                let (member, group) = (member.clone(), group.clone());
-                self.watch.kernel(place, *time, member, group, *effective);
+                let all = &file.header.spec.members;
+                let member = (0u8..).zip(all).find(|(_, m)| m.name == *member);
+                if let Some((id, _)) = member {
+                    let who = MemberId(id);
+                    self.watch.kernel(place, *time, who, group, *effective);
+                }
             }
             Line::Request { answered_by, .. } => self.watch.request(answered_by.is_some()),
             Line::Died { member, .. } => {
@@ -471,7 +475,7 @@ impl fmt::Display for Member {
 }
 
 /// The true time of a line, if it has one.
-fn time(line: &Line) -> Option<Span> {
+pub(crate) fn time(line: &Line) -> Option<Span> {
     match line {
         Line::Start { time, .. } | Line::Received { time, .. } | Line::Turn { time, .. } => *time,
         Line::State { .. } => None,

@@ -4,7 +4,7 @@ use super::story::Event;
 use crate::netns::cluster::free_trace;
 use crate::netns::{Context, Fetch, Result, Round, changes, err};
 use crate::replay::Replay;
-use crate::viewer::Viewer;
+use crate::show::page::Viewer;
 use onehold::clock::boottime;
 use onehold::trace::{Header, Line, Reader, Writer};
 use onehold_core::time::{LocalTime, Span};

@@ -2,15 +2,16 @@
 
 use super::configs::{self, Configuration};
 use super::memo::Memo;
+use super::report;
 use super::search::{Found, Limits, search};
 use super::stateright::{Proof, Second};
 use super::trace::Traced;
-use super::{report, story};
 use crate::demo::Screen;
 use crate::mutants;
-use crate::properties::{Property, PropertyId, When};
-use crate::story::Broken;
+use crate::properties::{Property, When};
+use crate::show::story::{self, Broken, Story};
 use clap::Args;
+use onehold::trace::Reader;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -78,7 +79,7 @@ pub struct Outcome {
     /// What was asked for.
     pub options: Options,
     /// The first always-property that was broken, as a story.
-    pub story: Option<(PropertyId, crate::story::Story)>,
+    pub story: Option<Story>,
     /// Traces, by their files' names; or why there is none.
     pub traces: Vec<(String, Result<Vec<u8>, String>)>,
 }
@@ -300,8 +301,8 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
         story: None,
         traces: Vec::new(),
     };
-    outcome.story = counterexample(&outcome);
     outcome.traces = traces(&outcome);
+    outcome.story = counterexample(&outcome);
     outcome
 }
 
@@ -322,38 +323,37 @@ fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>, String>)> {
                 false => property.says.to_owned(),
             })
         };
-        let name = format!("{}-{}.jsonl", configuration.name, property.id);
-        Some((name.replace(' ', "-"), run()))
+        Some((file_name(configuration, property), run()))
     };
     let properties = configuration.properties.iter().enumerate();
     properties.filter_map(trace).collect()
 }
 
-/// The first property that is broken, as a story.
-fn counterexample(outcome: &Outcome) -> Option<(PropertyId, crate::story::Story)> {
+/// The first property that is broken, as a story, from its trace.
+fn counterexample(outcome: &Outcome) -> Option<Story> {
     let configuration = &outcome.configuration;
-    let broken = |i: &usize| {
-        configuration.properties[*i].when.is_always() && outcome.found.first[*i].is_some()
-    };
-    let i = (0..configuration.properties.len()).find(broken)?;
-    let property = &configuration.properties[i];
+    let properties = configuration.properties.iter().zip(&outcome.found.first);
+    let broken = |(p, first): &(&Property, &Option<_>)| p.when.is_always() && first.is_some();
+    let (property, _) = properties.clone().find(broken)?;
+    let name = file_name(configuration, property);
+    let (_, trace) = outcome.traces.iter().find(|(of, _)| *of == name)?;
+    let trace = Reader::new(&name[..], trace.as_ref().ok()?.as_slice()).ok()?;
     let expected = configuration.expected.filter(|(id, _)| *id == property.id);
-    let broken = Broken {
-        property: property.id.to_string(),
-        says: property.says.into(),
-        expected: expected.map(|(_, why)| why.into()),
-    };
-    let title = format!("{}: {}", configuration.name, configuration.says);
-    let actions = outcome.found.first[i].as_ref()?;
-    let beginning = outcome.found.beginning[i];
-    Some((
-        property.id,
-        story::tell(
-            &configuration.setup,
-            title,
-            beginning,
-            actions,
-            Some(broken),
-        ),
-    ))
+    let setup = &configuration.setup;
+    let story = story::tell(trace, setup.tick().times(setup.warm_up)).ok()?;
+    Some(Story {
+        title: format!("{}: {}", configuration.name, configuration.says),
+        broken: Some(Broken {
+            property: property.id.to_string(),
+            says: property.says.into(),
+            expected: expected.map(|(_, why)| why.into()),
+        }),
+        ..story
+    })
+}
+
+/// Where the trace of a property goes.
+fn file_name(configuration: &Configuration, property: &Property) -> String {
+    let name = format!("{}-{}.jsonl", configuration.name, property.id);
+    name.replace(' ', "-")
 }

@@ -10,5 +10,4 @@ mod moments;
 pub mod report;
 pub mod search;
 pub mod stateright;
-pub mod story;
 pub mod trace;

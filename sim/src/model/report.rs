@@ -3,8 +3,9 @@
 use super::check::{Outcome, Verdict};
 use super::configs::Configuration;
 use super::search::Progress;
-use crate::diagram;
+use crate::show::{self, page::Viewer};
 use crate::world::{Adversary, Setup};
+use onehold::trace::Reader;
 use serde_json::json;
 use std::io::{IsTerminal as _, stdout};
 use std::path::Path;
@@ -116,26 +117,32 @@ pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
     for complaint in outcome.complaints() {
         println!("    WRONG       {complaint}");
     }
-    if let Some((property, story)) = &outcome.story {
+    if let Some(story) = &outcome.story {
         let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        println!("\n{}", diagram::terminal(story, 110, colour));
-        let file = pictures.join(format!("{}-{property}.html", c.name));
-        write(&file, diagram::html(story).as_bytes())?;
-        println!("    drawn in {}", file.display());
+        println!("\n{}", show::terminal(story, 110, colour));
     }
     for (name, trace) in &outcome.traces {
         if let Ok(trace) = trace {
             let file = pictures.join(name);
             write(&file, trace)?;
+            let page = file.with_extension("html");
+            write(&page, page_of(name, trace)?.as_bytes())?;
             println!(
-                "    a trace is in {}; it begins {} ticks earlier, when all start",
+                "    a trace is in {}, and as a page in {}; it begins {} ticks earlier, when all start",
                 file.display(),
+                page.display(),
                 c.setup.warm_up
             );
         }
     }
     println!();
     Ok(())
+}
+
+fn page_of(name: &str, trace: &[u8]) -> Result<String, String> {
+    let mut page = Viewer::default();
+    page.read(Reader::new(name, trace).map_err(|e| e.to_string())?)?;
+    page.page()
 }
 
 /// Writes a file, and makes the directory for it.

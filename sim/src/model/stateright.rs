@@ -2,11 +2,9 @@
 //! Explorer walks it by hand.
 
 use super::moments::Moments;
-use super::story;
-use crate::diagram;
 use crate::properties::{Property, When};
 use crate::world::{Action, Direct, Done, Of, Setup, World};
-use stateright::{Checker as _, HasDiscoveries, Model, Path};
+use stateright::{Checker as _, HasDiscoveries, Model};
 
 /// A configuration as stateright sees it. Nothing is remembered between turns, and worlds are
 /// compared by 64-bit fingerprints.
@@ -97,15 +95,5 @@ impl Model for Proof {
         named
             .chain([stateright::Property::always("everything", |_, _| true)])
             .collect()
-    }
-
-    fn as_svg(&self, path: Path<Self::State, Self::Action>) -> Option<String> {
-        let beginnings = World::beginnings(&self.parts);
-        let states = path.clone().into_states();
-        let beginning = beginnings.iter().position(|w| Some(w) == states.first())?;
-        let actions = path.into_actions();
-        let title = format!("{} steps", actions.len());
-        let story = story::tell(&self.parts.0, title, beginning, &actions, None);
-        Some(diagram::svg(&story))
     }
 }

@@ -1,9 +1,10 @@
 //! What must happen sometimes: how often it did, in how many runs, and which seed reached it first.
 
 use crate::fault::{Fault, Process};
+use crate::show::timeline::Answers;
 use crate::turmoil::record::{By, Fate, Record, What};
 use crate::world::{EVENTS, Events};
-use onehold_core::advert::MemberId;
+use onehold_core::advert::{GroupId, MemberId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,9 +68,9 @@ pub fn add(all: &mut Coverage, more: &Coverage) {
 pub struct Cover {
     times: BTreeMap<&'static str, u64>,
     /// Who answers, by group.
-    answers: BTreeSet<(u8, MemberId)>,
-    /// Who answered last, by group, and whether it just let go by itself.
-    last: BTreeMap<u8, (MemberId, bool)>,
+    answers: BTreeMap<GroupId, Answers<MemberId, u64>>,
+    /// Who stopped answering last, by group, and whether it did not let go by itself.
+    last: BTreeMap<GroupId, (MemberId, bool)>,
     /// Who is to be killed or paused within a turn.
     fuses: BTreeSet<MemberId>,
 }
@@ -92,20 +93,24 @@ impl Cover {
                 }
             }
             (What::Opened(group), Some(m)) => {
-                if self.answers.iter().any(|(g, _)| *g == group.0) {
+                let answers = self
+                    .answers
+                    .entry(*group)
+                    .or_insert_with(|| Answers::from(0));
+                answers.tell(record.at, m, true);
+                let two = answers.now().len() > 1;
+                let last = self.last.get(group);
+                if two {
                     self.count("two answer");
-                } else if self
-                    .last
-                    .get(&group.0)
-                    .is_some_and(|(who, fell)| *who != m && *fell)
-                {
+                } else if last.is_some_and(|(who, fell)| *who != m && *fell) {
                     self.count("takeover");
                 }
-                self.answers.insert((group.0, m));
             }
             (What::Shut(group, by), Some(m)) => {
-                self.answers.remove(&(group.0, m));
-                self.last.insert(group.0, (m, *by != By::Release));
+                if let Some(answers) = self.answers.get_mut(group) {
+                    answers.tell(record.at, m, false);
+                }
+                self.last.insert(*group, (m, *by != By::Release));
                 match by {
                     By::Deadline => self.count("shut by its deadline"),
                     By::Scrub => self.count("shut by a new life"),

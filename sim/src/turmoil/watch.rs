@@ -8,7 +8,7 @@ use super::record::{Fate, Record, What};
 use crate::fault::{Fault, Flag};
 use crate::liveness::Liveness;
 use crate::properties::{Moment, Past, Property, PropertyId, S3, S4, S5};
-use crate::timeline::Answers;
+use crate::show::timeline::Answers;
 use crate::world::{Events, Facts};
 use onehold::control::{Order, Reply};
 use onehold_core::advert::{GroupId, Incarnation, MemberId};

@@ -12,7 +12,7 @@ use onehold_sim::model::configs;
 use onehold_sim::model::memo::Memo;
 use onehold_sim::model::search::{Limits, search};
 use onehold_sim::model::trace::Traced;
-use onehold_sim::viewer::Viewer;
+use onehold_sim::show::page::Viewer;
 use runs::Run;
 use serde_json::{Value, json};
 use std::fs;

@@ -1,10 +1,13 @@
 //! The drawing in characters.
 
-use super::rows::{Arrival, Kind, Line, Row, Rows, Turn, rows};
-use super::text::{clean, wrap};
-use super::words;
+mod rows;
+mod text;
+mod words;
+
 use crate::liveness::Liveness;
-use crate::story::{Broken, Lane, Story};
+use crate::show::story::{Broken, Lane, Story};
+use rows::{Arrival, Kind, Line, Row, Rows, Turn, rows};
+use text::{clean, wrap};
 
 /// What a bar column takes: process, belief, truth.
 const BARS: usize = 3;

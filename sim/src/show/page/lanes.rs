@@ -1,6 +1,7 @@
 //! What lasts: lives, roles, leases, who answers, who does not.
 
 use super::data::{Data, Lane, Stretch, View, Violation};
+use crate::show::timeline::Answers;
 use onehold_core::observe::RoleName;
 
 /// What begins or ends lives, in order.
@@ -159,41 +160,28 @@ fn together(data: &mut Data, group: usize, turnings: &[Turning]) {
     let group_data = &mut data.groups[group];
     let mut edges: Vec<(i64, bool, usize)> = Vec::new();
     for (member, lane) in group_data.lanes.iter().enumerate() {
-        for (from, until) in lane.effective.iter().filter(|(from, until)| from < until) {
-            edges.push((*from, true, member));
-            edges.push((*until, false, member));
+        for (from, until) in &lane.effective {
+            edges.extend([(*from, true, member), (*until, false, member)]);
         }
     }
     // One may begin in the moment in which another ends.
     edges.sort_unstable();
-    let mut now: Vec<usize> = Vec::new();
-    let mut since = 0;
-    for (t, begins, member) in edges.into_iter().chain([(data.end, true, usize::MAX)]) {
-        match now.as_slice() {
-            [] if since < t => group_data.nobody.push((since, t)),
-            [_, _, ..] if since < t => {
-                let of = |n: &usize| {
-                    let kernel = matches!(turnings[*n], Turning::Kernel { group: g, effective: true } if g == group);
-                    kernel && data.events[*n].t == since
-                };
-                let event = (0..turnings.len()).rev().find(of).unwrap_or(0);
-                match group_data.violations.last_mut() {
-                    // A third one came, or one of three went.
-                    Some(last) if last.until == since => last.until = t,
-                    _ => group_data.violations.push(Violation {
-                        from: since,
-                        until: t,
-                        members: now.clone(),
-                        event,
-                    }),
-                }
-            }
-            _ => {}
-        }
-        since = t;
-        now.retain(|m| *m != member);
-        if begins {
-            now.push(member);
-        }
+    let mut answers = Answers::from(0);
+    for (t, begins, member) in edges {
+        answers.tell(t, member, begins);
+    }
+    group_data.nobody = answers.outages(0, data.end);
+    for (from, until) in answers.two(0, data.end) {
+        let of = |n: &usize| {
+            let kernel =
+                matches!(turnings[*n], Turning::Kernel { group: g, effective: true } if g == group);
+            kernel && data.events[*n].t == from
+        };
+        group_data.violations.push(Violation {
+            from,
+            until,
+            members: answers.at(from).1.to_vec(),
+            event: (0..turnings.len()).rev().find(of).unwrap_or(0),
+        });
     }
 }

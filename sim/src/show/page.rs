@@ -6,8 +6,8 @@
 mod clocks;
 mod data;
 mod lanes;
-mod words;
 
+use super::words::{self, fault_text};
 use crate::fault::Fault;
 use crate::replay::{Replay, Seen};
 use clap::Args;
@@ -34,13 +34,13 @@ const TICK: u64 = 1_000_000;
 /// In the page's units: 36 years; what hostile traces say beyond that is all one, and no sum of it overflows.
 const FOREVER: i64 = 1 << 60;
 
-const PAGE: &str = include_str!("page.html");
+const PAGE: &str = include_str!("page/page.html");
 /// What goes where in [`PAGE`].
 const PARTS: [(&str, &str); 4] = [
-    ("/*style*/", include_str!("viewer.css")),
-    ("/*licence*/", include_str!("d3.LICENSE")),
-    ("/*library*/", include_str!("d3.min.js")),
-    ("/*script*/", include_str!("viewer.js")),
+    ("/*style*/", include_str!("page/viewer.css")),
+    ("/*licence*/", include_str!("page/d3.LICENSE")),
+    ("/*library*/", include_str!("page/d3.min.js")),
+    ("/*script*/", include_str!("page/viewer.js")),
 ];
 
 /// What to make a page of.
@@ -574,12 +574,6 @@ fn over(
 
 /// On one path or all, from whom to whom.
 type Pairs = (Option<u8>, Vec<(MemberId, MemberId)>);
-
-/// What was done, in words; of what this release does not know, as it is written.
-fn fault_text(fault: &serde_json::Value) -> String {
-    let known = Fault::deserialize(fault);
-    known.map_or_else(|_| fault.to_string(), |fault| fault.to_string())
-}
 
 fn clocks_text(said: &Aligned, all: usize, config: &Config) -> String {
     if said.unknown == 0 {

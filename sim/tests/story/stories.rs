@@ -1,7 +1,7 @@
 //! Stories told by hand.
 
 use onehold_sim::liveness::Liveness;
-use onehold_sim::story::{Broken, Lane, Message, Step, Story};
+use onehold_sim::show::story::{Broken, Lane, Message, Step, Story};
 
 /// How long a lease lasts, and how long a vote is bound, in a story's unit.
 struct Timing {

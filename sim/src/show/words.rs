@@ -1,5 +1,6 @@
 //! What happened and what came of it, in words, with the rules.
 
+use crate::fault::Fault;
 use onehold::telemetry;
 use onehold::trace::Line;
 use onehold_core::advert::{Advert, GroupId, MemberId, Statement};
@@ -9,6 +10,7 @@ use onehold_core::input::{Command, Input};
 use onehold_core::observe::{GroupSnapshot, Snapshot};
 use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
+use serde::Deserialize as _;
 
 /// A member's name.
 pub(super) fn member(config: &Config, id: MemberId) -> &str {
@@ -105,7 +107,7 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
             true => format!("its kernel answers for {group} from now on"),
             false => format!("its kernel answers for {group} no more"),
         },
-        Line::Fault { fault, .. } => super::fault_text(fault),
+        Line::Fault { fault, .. } => fault_text(fault),
         Line::Request {
             group, answered_by, ..
         } => match answered_by {
@@ -118,6 +120,12 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
         Line::Stopped { .. } => "its process is not run any more; its kernel is".to_owned(),
         Line::Resumed { .. } => "its process is run again".to_owned(),
     }
+}
+
+/// What was done, in words; of what this release does not know, as it is written.
+pub(super) fn fault_text(fault: &serde_json::Value) -> String {
+    let known = Fault::deserialize(fault);
+    known.map_or_else(|_| fault.to_string(), |fault| fault.to_string())
 }
 
 fn ignored(reject: Reject) -> String {
@@ -136,7 +144,7 @@ fn ignored(reject: Reject) -> String {
     format!("{reject} ({rule})")
 }
 
-fn turn(config: &Config, input: &Input) -> String {
+pub(super) fn turn(config: &Config, input: &Input) -> String {
     let says = |id: GroupId, text: &str| group(config, id) + text;
     match *input {
         Input::Received(_) => "hears an advert".to_owned(),

@@ -1,8 +1,8 @@
-//! What of a story is worth showing, row by row: the same for every form.
+//! What of a story is worth showing, row by row.
 
 use super::words;
 use crate::liveness::Liveness;
-use crate::story::{Lane, Message, Step, Story};
+use crate::show::story::{Lane, Message, Step, Story};
 use std::collections::BTreeMap;
 
 /// A story, arranged.
@@ -18,8 +18,6 @@ pub(super) struct Row<'a> {
     pub(super) step: &'a Step,
     /// The time, if it is another one than in the row before.
     pub(super) time: Option<String>,
-    /// How much time has passed since the row before.
-    pub(super) passed: u64,
     /// What is said across all lanes.
     pub(super) across: Option<Line>,
     /// What is said in each lane.
@@ -28,8 +26,6 @@ pub(super) struct Row<'a> {
     pub(super) lanes: Vec<Lane>,
     /// The advert that arrived, if both its ends are lanes.
     pub(super) arrival: Option<Arrival<'a>>,
-    /// The adverts sent that arrive in no later row, by sender and receiver.
-    pub(super) astray: Vec<(usize, usize)>,
     /// Where the address is effective.
     pub(super) holders: Vec<usize>,
     /// With this row the number of holders gets worse or well again.
@@ -68,8 +64,6 @@ pub(super) enum Kind {
 #[derive(Clone, Copy)]
 pub(super) struct Arrival<'a> {
     pub(super) message: &'a Message,
-    /// The row in which it was sent, if it was.
-    pub(super) sent: Option<usize>,
     /// When, if that was earlier than it arrived.
     pub(super) sent_at: Option<u64>,
 }
@@ -108,7 +102,7 @@ pub(super) fn rows(story: &Story) -> Rows<'_> {
         rows: Vec::new(),
         folded: 0,
     };
-    let mut sent: BTreeMap<u64, Sending> = BTreeMap::new();
+    let mut sent: BTreeMap<u64, u64> = BTreeMap::new();
     let mut before: Option<(u64, Vec<Lane>)> = None;
     let arrivals = last_arrivals(story);
     for (nth, step) in story.steps.iter().enumerate() {
@@ -125,8 +119,7 @@ pub(super) fn rows(story: &Story) -> Rows<'_> {
         let is_end = nth == 0 || nth + 1 == story.steps.len();
         match seen.row(all.rows.last(), &sent, is_end) {
             Some(row) => {
-                let sending = (all.rows.len(), step.at);
-                sent.extend(step.sent.iter().map(|m| (m.id, sending)));
+                sent.extend(step.sent.iter().map(|m| (m.id, step.at)));
                 all.rows.push(row);
             }
             None => all.folded += 1,
@@ -135,9 +128,6 @@ pub(super) fn rows(story: &Story) -> Rows<'_> {
     }
     all
 }
-
-/// The row in which an advert was sent, and when.
-type Sending = (usize, u64);
 
 /// The last step in which each advert arrives.
 fn last_arrivals(story: &Story) -> BTreeMap<u64, usize> {
@@ -177,7 +167,7 @@ impl<'a> Seen<'a, '_> {
     fn row(
         &self,
         previous: Option<&Row<'a>>,
-        sent: &BTreeMap<u64, Sending>,
+        sent: &BTreeMap<u64, u64>,
         is_end: bool,
     ) -> Option<Row<'a>> {
         let step = self.step;
@@ -190,12 +180,10 @@ impl<'a> Seen<'a, '_> {
         Some(Row {
             step,
             time: is_new_time.then(|| words::time(self.story, step.at)),
-            passed: previous.map_or(0, |row| step.at.saturating_sub(row.step.at)),
             across,
             lines,
             lanes: self.lanes.to_vec(),
             arrival: self.arrival(sent),
-            astray: self.astray(),
             turn: turn(previous.map_or(0, |row| row.holders.len()), holders.len()),
             holders,
         })
@@ -270,26 +258,18 @@ impl<'a> Seen<'a, '_> {
         message.from < lanes && message.to < lanes && message.from != message.to
     }
 
-    fn arrival(&self, sent: &BTreeMap<u64, Sending>) -> Option<Arrival<'a>> {
+    fn arrival(&self, sent: &BTreeMap<u64, u64>) -> Option<Arrival<'a>> {
         let message = self.step.received.as_ref()?;
         let sent = sent.get(&message.id).copied();
         self.is_arrow(message).then(|| Arrival {
             message,
-            sent: sent.map(|(row, _)| row),
-            sent_at: sent.map(|(_, at)| at).filter(|at| *at != self.step.at),
+            sent_at: sent.filter(|at| *at != self.step.at),
         })
     }
 
     fn arrives(&self, message: &Message) -> bool {
         let last = self.arrivals.get(&message.id);
         last.is_some_and(|last| *last > self.nth)
-    }
-
-    fn astray(&self) -> Vec<(usize, usize)> {
-        let sent = self.step.sent.iter();
-        sent.filter(|m| self.is_arrow(m) && !self.arrives(m))
-            .map(|m| (m.from, m.to))
-            .collect()
     }
 
     /// One line for all adverts that say the same.

@@ -3,8 +3,7 @@
 /// A space at which no line is broken; it is drawn as any other.
 pub(super) const TIE: char = '\u{a0}';
 
-/// One line of what can be printed: a control character would move a terminal's cursor, and has no
-/// place in XML.
+/// One line of what can be printed: a control character would move a terminal's cursor.
 pub(super) fn clean(text: &str) -> String {
     let plain = |c| if c == TIE { ' ' } else { printable(c) };
     text.chars().map(plain).collect()
@@ -19,23 +18,6 @@ fn printable(c: char) -> char {
         '\u{fffe}' | '\u{ffff}' => '\u{fffd}',
         c => c,
     }
-}
-
-/// Text as XML and HTML have it between tags and in attributes; line feeds stay.
-pub(super) fn escape(text: &str) -> String {
-    let mut escaped = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => escaped.push_str("&amp;"),
-            '<' => escaped.push_str("&lt;"),
-            '>' => escaped.push_str("&gt;"),
-            '"' => escaped.push_str("&quot;"),
-            '\'' => escaped.push_str("&#39;"),
-            '\n' => escaped.push('\n'),
-            c => escaped.push(printable(c)),
-        }
-    }
-    escaped
 }
 
 /// Lines of at most `width` characters, broken between words where there are any; at least one.
@@ -82,11 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_escaped_is_markup_or_a_control_character() {
-        assert_eq!(
-            escape("<a b='\"'>&\u{0}"),
-            "&lt;a b=&#39;&quot;&#39;&gt;&amp;\u{fffd}"
-        );
+    fn no_control_character_is_printed() {
         assert_eq!(clean("\x1b[2J\nb\u{202e}"), "\u{fffd}[2J b\u{fffd}");
     }
 }
