@@ -4,6 +4,10 @@
 //! A new kind of fault is a variant here, with its text, its arm in the simulator's `World::inflict`, and
 //! a row in `docs/src/simulator.md`. Members and groups are named here; nothing else is known of a cluster.
 
+mod links;
+
+pub use links::Links;
+
 use crate::liveness::Liveness;
 use onehold::config_file::Length;
 use onehold::control::Order;
@@ -13,7 +17,6 @@ use onehold_core::config::Config;
 use onehold_core::time::Span;
 use serde::{Deserialize, Serialize};
 use std::fmt;
-use std::str::FromStr;
 
 /// Something that is done to a cluster. Members and groups are names.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -206,20 +209,6 @@ fn is_none<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
 }
 
-/// Directions of links: `lb0 -> lb1`, `lb0 <-> *`, `lb0 -> lb1 (path 0)`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub struct Links {
-    /// From this member; `None`: from all others.
-    pub from: Option<String>,
-    /// To this member; `None`: to all others.
-    pub to: Option<String>,
-    /// And the other way.
-    pub both: bool,
-    /// On this path only.
-    pub path: Option<u8>,
-}
-
 impl Fault {
     /// To which member it is done, if not to links.
     #[must_use]
@@ -388,147 +377,6 @@ pub fn member(name: &str, config: &Config) -> Result<MemberId, String> {
         let all: Vec<&str> = config.members().iter().map(|m| m.name.as_str()).collect();
         format!("there is no member `{name}`; there are {}", all.join(", "))
     })
-}
-
-impl Links {
-    /// Both directions between two members.
-    #[must_use]
-    pub fn between(a: &str, b: &str) -> Self {
-        Self {
-            both: true,
-            ..Self::one_way(a, b)
-        }
-    }
-
-    /// One direction.
-    #[must_use]
-    pub fn one_way(from: &str, to: &str) -> Self {
-        Self {
-            from: Some(from.to_owned()),
-            to: Some(to.to_owned()),
-            both: false,
-            path: None,
-        }
-    }
-
-    /// Both directions between a member and all others.
-    #[must_use]
-    pub fn around(member: &str) -> Self {
-        Self {
-            to: None,
-            ..Self::between(member, "")
-        }
-    }
-
-    /// From a member to all others.
-    #[must_use]
-    pub fn from(member: &str) -> Self {
-        Self {
-            to: None,
-            ..Self::one_way(member, "")
-        }
-    }
-
-    /// From all others to a member.
-    #[must_use]
-    pub fn to(member: &str) -> Self {
-        Self {
-            from: None,
-            ..Self::one_way("", member)
-        }
-    }
-
-    /// All of them.
-    #[must_use]
-    pub const fn all() -> Self {
-        Self {
-            from: None,
-            to: None,
-            both: true,
-            path: None,
-        }
-    }
-
-    /// From whom to whom.
-    ///
-    /// # Errors
-    /// If there are no such members, or none is linked.
-    pub fn pairs(&self, config: &Config) -> Result<Vec<(MemberId, MemberId)>, String> {
-        let ids = || (0u8..).map(MemberId).take(config.members().len());
-        let of = |end: &Option<String>| match end {
-            None => Ok(ids().collect()),
-            Some(name) => member(name, config).map(|id| vec![id]),
-        };
-        let (from, to): (Vec<MemberId>, Vec<MemberId>) = (of(&self.from)?, of(&self.to)?);
-        let mut pairs = Vec::new();
-        for a in &from {
-            for b in &to {
-                pairs.push((*a, *b));
-                pairs.extend(self.both.then_some((*b, *a)));
-            }
-        }
-        pairs.retain(|(a, b)| a != b);
-        pairs.sort_unstable();
-        pairs.dedup();
-        if pairs.is_empty() {
-            let what = "links a member with itself; name two, or one and *";
-            return Err(format!("`{self}` {what}"));
-        }
-        Ok(pairs)
-    }
-}
-
-impl FromStr for Links {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let (links, path) = match text.split_once("(path ") {
-            Some((links, path)) => (links, Some(path.trim_end().trim_end_matches(')'))),
-            None => (text, None),
-        };
-        let (from, to, both) = match (links.split_once("<->"), links.split_once("->")) {
-            (Some((a, b)), _) => (a, b, true),
-            (None, Some((a, b))) => (a, b, false),
-            (None, None) => {
-                return Err(format!(
-                    "{text:?} is not a link; write \"lb0 -> lb1\" for one direction, \"lb0 <-> lb1\" for \
-                     both, with * for all others"
-                ));
-            }
-        };
-        let path = path.map(str::parse).transpose();
-        let path = path.map_err(|_| format!("{text:?}: write a path as (path 0)"))?;
-        let end = |name: &str| Some(name.trim().to_owned()).filter(|name| name != "*");
-        Ok(Self {
-            from: end(from),
-            to: end(to),
-            both,
-            path,
-        })
-    }
-}
-
-impl TryFrom<String> for Links {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, String> {
-        text.parse()
-    }
-}
-
-impl From<Links> for String {
-    fn from(links: Links) -> Self {
-        links.to_string()
-    }
-}
-
-impl fmt::Display for Links {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let [from, to] = [&self.from, &self.to].map(|end| end.as_deref().unwrap_or("*"));
-        let arrow = if self.both { "<->" } else { "->" };
-        write!(f, "{from} {arrow} {to}")?;
-        self.path.map_or(Ok(()), |path| write!(f, " (path {path})"))
-    }
 }
 
 impl fmt::Display for Process {

@@ -5,11 +5,13 @@
 mod worlds;
 
 use clap::{Parser, Subcommand};
-use onehold_sim::demo::{self, ClusterOptions, Screen};
-use onehold_sim::idle;
+use onehold_sim::error::{Context, Result};
+use onehold_sim::machine::demo::{self, ClusterOptions};
+use onehold_sim::machine::idle;
 use onehold_sim::netns::privilege::Privilege;
-use onehold_sim::netns::{Context, Result, binary, privilege};
+use onehold_sim::netns::{binary, privilege};
 use onehold_sim::replay;
+use onehold_sim::screen::Screen;
 use onehold_sim::show::page;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;

@@ -3,12 +3,46 @@
 //!
 //! Stated over what is true of kernels and processes, never over what a node believes.
 
+use crate::events::Events;
 use crate::liveness::Liveness;
-use crate::world::{Events, Facts, MAX};
-use onehold_core::advert::MemberId;
+use onehold_core::advert::{Incarnation, MemberId};
 use onehold_core::config::{Arbitration, Config};
+use onehold_core::observe::RoleName;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
+
+/// Most members in a world that counts: bit MAX·from + to of a set of links is one of them.
+pub const MAX: usize = 5;
+
+/// What is true of a member: of its process, kernel, service and operator. Of its own say only the role,
+/// for people, and what binds it: quarantine and vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// Its process runs, is stopped, or is dead.
+    pub process: Liveness,
+    /// Its kernel answers for the address. The one fact that counts.
+    pub effective: bool,
+    /// A release waits for its kernel.
+    pub releasing: bool,
+    /// It should be woken now.
+    pub due: bool,
+    /// Its role.
+    pub role: Option<RoleName>,
+    /// It is in quarantine.
+    pub quarantined: bool,
+    /// Whom its live vote is bound to, and in which life.
+    pub vote: Option<(MemberId, Incarnation)>,
+    /// Its kernel could serve.
+    pub eligible: bool,
+    /// Its service is healthy.
+    pub healthy: bool,
+    /// Its operator lets it hold.
+    pub wanted: bool,
+    /// How many lives it has had.
+    pub lives: u8,
+    /// The present one, or the latest.
+    pub incarnation: Incarnation,
+}
 
 /// A moment of any world, and what led to it.
 #[derive(Clone, Copy, Debug)]
@@ -30,7 +64,7 @@ pub struct Moment<'a> {
 pub struct Past {
     /// The bound after the last fault.
     pub bound: bool,
-    /// The links that are still cut then: bit 5·from + to.
+    /// The links that are still cut then: bit MAX·from + to.
     pub cut: u32,
     /// Some of them because a port is down, as its member can see.
     pub ports: bool,

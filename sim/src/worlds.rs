@@ -2,11 +2,11 @@
 //! virtual machines.
 
 use clap::Subcommand;
+use onehold_sim::machine::vms;
 use onehold_sim::model::stateright::Proof;
 use onehold_sim::model::{check, configs};
-use onehold_sim::sweep::command as sweep;
-use onehold_sim::turmoil::command;
-use onehold_sim::vms;
+use onehold_sim::simulator::command;
+use onehold_sim::simulator::sweep::command as sweep;
 
 #[derive(Subcommand)]
 pub(super) enum Command {

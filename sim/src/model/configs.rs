@@ -12,8 +12,10 @@ macro_rules! happens {
 
 mod survivor;
 
+use crate::events::Events;
+use crate::model::world::{Adversary, Setup};
+use crate::properties::MAX;
 use crate::properties::{self as p, Property, PropertyId};
-use crate::world::{Adversary, Events, MAX, Setup};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::input::Command;
 use onehold_core::lease::TimingSpec;

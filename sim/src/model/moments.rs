@@ -1,7 +1,8 @@
 //! The moments of a walk, as the properties ask for them.
 
+use crate::model::world::{Done, Rest, Setup};
+use crate::properties::Facts;
 use crate::properties::{Moment, Past};
-use crate::world::{Done, Facts, Rest, Setup};
 
 /// What is asked of the properties at the moments of one configuration.
 #[derive(Clone, Copy, Debug)]

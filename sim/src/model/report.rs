@@ -3,8 +3,8 @@
 use super::check::{Outcome, Verdict};
 use super::configs::Configuration;
 use super::search::Progress;
+use crate::model::world::{Adversary, Setup};
 use crate::show::{self, page::Viewer};
-use crate::world::{Adversary, Setup};
 use onehold::trace::Reader;
 use serde_json::json;
 use std::io::{IsTerminal as _, stdout};

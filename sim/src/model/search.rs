@@ -2,8 +2,10 @@
 
 use super::memo::Memo;
 use super::moments::Moments;
+use crate::events::Events;
+use crate::model::world::{Action, Done, Of, Parts, ROOM, Rest, Setup, World};
+use crate::properties::MAX;
 use crate::properties::{Property, When};
-use crate::world::{Action, Done, Events, MAX, Of, Parts, ROOM, Rest, Setup, World};
 use arrayvec::ArrayVec;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};

@@ -2,8 +2,8 @@
 //! Explorer walks it by hand.
 
 use super::moments::Moments;
+use crate::model::world::{Action, Direct, Done, Of, Setup, World};
 use crate::properties::{Property, When};
-use crate::world::{Action, Direct, Done, Of, Setup, World};
 use stateright::{Checker as _, HasDiscoveries, Model};
 
 /// A configuration as stateright sees it. Nothing is remembered between turns, and worlds are

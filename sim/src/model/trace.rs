@@ -2,7 +2,8 @@
 //! clocks that go on, and not the search's picture of it.
 
 use crate::fault::{Fault, Flag, Links, Process};
-use crate::world::{Action, Direct, Ending, How, Known, MAX, Setup, Timed, TimedMember, World};
+use crate::model::world::{Action, Direct, Ending, How, Known, Setup, Timed, TimedMember, World};
+use crate::properties::MAX;
 use onehold::control::Order;
 use onehold::trace::{Header, Line, Writer};
 use onehold_core::advert::{Advert, MemberId};

@@ -2,8 +2,8 @@
 
 use super::copy::VARIABLE;
 use super::list::{SWEEP, TESTS};
-use crate::netns::{Context, Result, err};
-use crate::sweep::report::Report;
+use crate::error::{Context, Result, err};
+use crate::simulator::sweep::report::Report;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::env;

@@ -11,11 +11,11 @@ use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
 use onehold_sim::fault::{Conditions, Fault, Process};
 use onehold_sim::replay::Replay;
-use onehold_sim::turmoil::plan::{MemberPlan, Plan, Sending};
-use onehold_sim::turmoil::record::{By, Record, What};
-use onehold_sim::turmoil::run::Run;
-use onehold_sim::turmoil::trace::RunTrace;
-use onehold_sim::turmoil::watch::Watch;
+use onehold_sim::simulator::plan::{MemberPlan, Plan, Sending};
+use onehold_sim::simulator::record::{By, Record, What};
+use onehold_sim::simulator::run::Run;
+use onehold_sim::simulator::trace::RunTrace;
+use onehold_sim::simulator::watch::Watch;
 use std::rc::Rc;
 
 const LB0: MemberId = MemberId(0);

@@ -1,11 +1,11 @@
 //! The library of scenarios, and what is said of files that are wrong.
 
 use onehold_core::time::Span;
-use onehold_sim::turmoil::chaos;
-use onehold_sim::turmoil::command;
-use onehold_sim::turmoil::scenario::{self, Scenario};
-use onehold_sim::turmoil::transcript::Transcript;
-use onehold_sim::turmoil::verdict;
+use onehold_sim::simulator::chaos;
+use onehold_sim::simulator::command;
+use onehold_sim::simulator::scenario::{self, Scenario};
+use onehold_sim::simulator::transcript::Transcript;
+use onehold_sim::simulator::verdict;
 use std::path::Path;
 use std::rc::Rc;
 

@@ -2,17 +2,17 @@
 
 use onehold::control::Order;
 use onehold::trace::Reader;
-use onehold_sim::demo::Screen;
 use onehold_sim::fault::{Fault, Links};
 use onehold_sim::properties::PropertyId;
 use onehold_sim::replay::Replay;
-use onehold_sim::sweep::command::{Options, sweep};
-use onehold_sim::sweep::draw::{Draw, Promise};
-use onehold_sim::sweep::incidents::Incident;
-use onehold_sim::sweep::judge::{self, breaks};
-use onehold_sim::sweep::report::Report;
-use onehold_sim::sweep::shrink::ddmin;
-use onehold_sim::turmoil::{scenario, verdict};
+use onehold_sim::screen::Screen;
+use onehold_sim::simulator::sweep::command::{Options, sweep};
+use onehold_sim::simulator::sweep::draw::{Draw, Promise};
+use onehold_sim::simulator::sweep::incidents::Incident;
+use onehold_sim::simulator::sweep::judge::{self, breaks};
+use onehold_sim::simulator::sweep::report::Report;
+use onehold_sim::simulator::sweep::shrink::ddmin;
+use onehold_sim::simulator::{scenario, verdict};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

@@ -1,8 +1,9 @@
 //! Two members alone; the one that is left goes on.
 
 use super::{ALONE, Cluster, Configuration, SURVIVOR, cut, prompt, quick};
+use crate::events::Events;
+use crate::model::world::Adversary;
 use crate::properties::{self as p, PropertyId};
-use crate::world::{Adversary, Events};
 
 /// Two members alone; the one that is left goes on.
 pub(super) fn all() -> Vec<Configuration> {
