@@ -17,6 +17,12 @@ impl fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
+impl From<String> for Error {
+    fn from(message: String) -> Self {
+        Self(message)
+    }
+}
+
 /// Makes an [`Error`] of a message.
 pub(crate) fn err(message: impl fmt::Display) -> Error {
     Error(message.to_string())

@@ -8,6 +8,7 @@ mod links;
 
 pub use links::Links;
 
+use crate::error::{Result, err};
 use crate::liveness::Liveness;
 use onehold::config_file::Length;
 use onehold::control::Order;
@@ -370,12 +371,13 @@ impl Conditions {
 ///
 /// # Errors
 /// Says which there are.
-pub fn member(name: &str, config: &Config) -> Result<MemberId, String> {
+pub fn member(name: &str, config: &Config) -> Result<MemberId> {
     let mut members = (0u8..).map(MemberId).zip(config.members());
     let found = members.find(|(_, m)| m.name == name).map(|(id, _)| id);
     found.ok_or_else(|| {
         let all: Vec<&str> = config.members().iter().map(|m| m.name.as_str()).collect();
-        format!("there is no member `{name}`; there are {}", all.join(", "))
+        let all = all.join(", ");
+        err(format!("there is no member `{name}`; there are {all}"))
     })
 }
 

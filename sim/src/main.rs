@@ -59,19 +59,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> std::result::Result<bool, String> {
+fn run(command: Command) -> Result<bool> {
     match command {
         #[cfg(feature = "worlds")]
         Command::Worlds(command) => worlds::run(command),
         Command::Replay(options) => replay::run(&options),
         Command::Report(options) => page::run(&options),
         Command::Demo(options) => {
-            let (binary, privilege, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;
-            demo::play(&options, binary, privilege, stop).map_err(|e| e.to_string())
+            let (binary, privilege, stop) = prepare(&options.cluster)?;
+            demo::play(&options, binary, privilege, stop)
         }
         Command::Idle(options) => {
-            let (binary, _, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;
-            idle::measure(&options, binary, &stop).map_err(|e| e.to_string())
+            let (binary, _, stop) = prepare(&options.cluster)?;
+            idle::measure(&options, binary, &stop)
         }
     }
 }

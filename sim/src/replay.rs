@@ -3,6 +3,7 @@
 
 mod world;
 
+use crate::error::{Result, err};
 use clap::Args;
 use onehold::trace::{Header, Line, Reader, TraceFault};
 use onehold_core::Node;
@@ -36,10 +37,10 @@ pub struct Options {
 ///
 /// # Errors
 /// A file that can't be read as a trace, with the line and the remedy.
-pub fn run(options: &Options) -> Result<bool, String> {
+pub fn run(options: &Options) -> Result<bool> {
     let mut replay = Replay::default();
     for path in &options.traces {
-        let trace = Reader::open(path).map_err(|e| e.to_string())?;
+        let trace = Reader::open(path).map_err(err)?;
         replay.read(trace)?;
     }
     let (good, text) = replay.verdict();
@@ -135,7 +136,7 @@ impl Replay {
     ///
     /// # Errors
     /// What is wrong with the file, with the line and the remedy.
-    pub fn read<R: BufRead>(&mut self, trace: Reader<R>) -> Result<(), String> {
+    pub fn read<R: BufRead>(&mut self, trace: Reader<R>) -> Result<()> {
         self.read_with(trace, |_| {})
     }
 
@@ -147,7 +148,7 @@ impl Replay {
         &mut self,
         mut trace: Reader<R>,
         mut see: impl FnMut(&Seen<'_>),
-    ) -> Result<(), String> {
+    ) -> Result<()> {
         let (name, header) = (trace.name().to_owned(), trace.header().clone());
         let mut file = File::new(&header).map_err(|e| format!("{name}:1: {e}"))?;
         while let Some(line) = trace.next() {
@@ -166,7 +167,7 @@ impl Replay {
                 }
                 // All lines before it are whole.
                 Err(e) if matches!(e.fault, TraceFault::CutOff) => self.notes.push(e.to_string()),
-                Err(e) => return Err(e.to_string()),
+                Err(e) => return Err(err(e)),
             }
         }
         for (member, (config, life)) in file.seats {
@@ -408,14 +409,14 @@ fn put(out: &mut String, line: fmt::Arguments<'_>) {
 }
 
 impl<'a> File<'a> {
-    fn new(header: &'a Header) -> Result<Self, String> {
+    fn new(header: &'a Header) -> Result<Self> {
         let seat = |name: &String| match header.spec.prove(name) {
             Ok(config) => Ok((name.clone(), (config, None))),
-            Err(e) => Err(format!("the configuration in it can't be: {e}")),
+            Err(e) => Err(err(format!("the configuration in it can't be: {e}"))),
         };
         Ok(Self {
             header,
-            seats: header.members.iter().map(seat).collect::<Result<_, _>>()?,
+            seats: header.members.iter().map(seat).collect::<Result<_>>()?,
             time: Span::ZERO,
         })
     }

@@ -1,6 +1,7 @@
 //! Directions of links, as they are written.
 
 use super::member;
+use crate::error::{Result, err};
 use onehold_core::advert::MemberId;
 use onehold_core::config::Config;
 use serde::{Deserialize, Serialize};
@@ -84,7 +85,7 @@ impl Links {
     ///
     /// # Errors
     /// If there are no such members, or none is linked.
-    pub fn pairs(&self, config: &Config) -> Result<Vec<(MemberId, MemberId)>, String> {
+    pub fn pairs(&self, config: &Config) -> Result<Vec<(MemberId, MemberId)>> {
         let ids = || (0u8..).map(MemberId).take(config.members().len());
         let of = |end: &Option<String>| match end {
             None => Ok(ids().collect()),
@@ -103,7 +104,7 @@ impl Links {
         pairs.dedup();
         if pairs.is_empty() {
             let what = "links a member with itself; name two, or one and *";
-            return Err(format!("`{self}` {what}"));
+            return Err(err(format!("`{self}` {what}")));
         }
         Ok(pairs)
     }
@@ -112,7 +113,7 @@ impl Links {
 impl FromStr for Links {
     type Err = String;
 
-    fn from_str(text: &str) -> Result<Self, String> {
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
         let (links, path) = match text.split_once("(path ") {
             Some((links, path)) => (links, Some(path.trim_end().trim_end_matches(')'))),
             None => (text, None),
@@ -142,7 +143,7 @@ impl FromStr for Links {
 impl TryFrom<String> for Links {
     type Error = String;
 
-    fn try_from(text: String) -> Result<Self, String> {
+    fn try_from(text: String) -> std::result::Result<Self, String> {
         text.parse()
     }
 }

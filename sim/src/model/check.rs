@@ -6,7 +6,7 @@ use super::report;
 use super::search::{Found, Limits, search};
 use super::stateright::{Proof, Second};
 use super::trace::Traced;
-use crate::mutants;
+use crate::error::{Context, Error, Result, err};
 use crate::properties::{Property, When};
 use crate::screen::Screen;
 use crate::show::story::{self, Broken, Story};
@@ -14,7 +14,6 @@ use clap::Args;
 use onehold::trace::Reader;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// What to check.
@@ -46,18 +45,6 @@ pub struct Options {
     /// Give up beyond so many worlds.
     #[arg(long, default_value_t = 400_000_000, value_name = "N")]
     pub most: u64,
-    /// Break one half of a rule at a time, in a copy of the core, and say which property notices.
-    #[arg(long)]
-    pub mutants: bool,
-    /// Only these mutants.
-    #[arg(long, requires = "mutants", value_name = "NAME")]
-    pub only: Vec<String>,
-    /// How many mutants at once.
-    #[arg(long, default_value_t = 2, requires = "mutants", value_name = "N")]
-    pub jobs: usize,
-    /// Write the table of mutants as Markdown.
-    #[arg(long, requires = "mutants", value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
     /// Directory for pictures and traces of counterexamples.
     #[arg(long, default_value = "target/lab", value_name = "DIR")]
     pub pictures: PathBuf,
@@ -81,7 +68,7 @@ pub struct Outcome {
     /// The first always-property that was broken, as a story.
     pub story: Option<Story>,
     /// Traces, by their files' names; or why there is none.
-    pub traces: Vec<(String, Result<Vec<u8>, String>)>,
+    pub traces: Vec<(String, Result<Vec<u8>>)>,
 }
 
 /// What a property came to.
@@ -151,7 +138,8 @@ impl Outcome {
             }
         }
         let failed = self.traces.iter();
-        complaints.extend(failed.filter_map(|(_, trace)| trace.as_ref().err().cloned()));
+        complaints
+            .extend(failed.filter_map(|(_, trace)| trace.as_ref().err().map(Error::to_string)));
         if self.found.overflow {
             complaints.push("a link had no room for an advert that may not be lost".into());
         }
@@ -190,20 +178,17 @@ impl Outcome {
 ///
 /// # Errors
 /// What was asked for that does not exist, or can't be written.
-pub fn run(options: &Options) -> Result<bool, String> {
+pub fn run(options: &Options) -> Result<bool> {
     let all = configs::all();
     if options.list {
         report::list(&all);
         return Ok(true);
     }
-    if options.mutants {
-        return run_mutants(options, &all);
-    }
     for name in &options.names {
         if !all.iter().any(|c| c.name == name) {
-            return Err(format!(
+            return Err(err(format!(
                 "there is no configuration `{name}`; `cargo lab check --list` lists them"
-            ));
+            )));
         }
     }
     let quick = !options.full && options.names.is_empty();
@@ -226,7 +211,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
         outcomes.push(outcome);
     }
     if options.pin && !options.stop_at_first {
-        let text = serde_json::to_string_pretty(&pinned).map_err(|e| e.to_string())?;
+        let text = serde_json::to_string_pretty(&pinned).map_err(err)?;
         std::fs::write(PINNED, text + "\n").map_err(|e| format!("{PINNED}: {e}"))?;
     }
     if let Some(file) = &options.json {
@@ -236,32 +221,12 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(outcomes.iter().all(Outcome::is_good))
 }
 
-fn run_mutants(options: &Options, all: &[Configuration]) -> Result<bool, String> {
-    // A property that is broken there anyway shows nothing.
-    let quick = all.iter().filter(|c| c.quick && c.expected.is_none());
-    let quick = quick.map(|c| c.name.to_owned());
-    let options = mutants::Options {
-        only: options.only.clone(),
-        jobs: options.jobs,
-        baseline: match options.only.is_empty() {
-            true => quick.collect(),
-            false => Vec::new(), // those that these mutants name
-        },
-        original: std::env::current_exe().ok(),
-        json: options.json.clone(),
-        markdown: options.markdown.clone(),
-        ..mutants::Options::default()
-    };
-    let report = mutants::run(&options, &AtomicBool::new(false)).map_err(|e| e.to_string())?;
-    Ok(report.unexpected().next().is_none())
-}
-
 const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pinned.json");
 
 /// How many worlds each configuration has. A change of these numbers is a change of behaviour.
-fn pins() -> Result<BTreeMap<String, u64>, String> {
-    let text = std::fs::read_to_string(PINNED).map_err(|e| format!("{PINNED}: {e}"))?;
-    serde_json::from_str(&text).map_err(|e| format!("{PINNED}: {e}"))
+fn pins() -> Result<BTreeMap<String, u64>> {
+    let text = std::fs::read_to_string(PINNED).context(|| PINNED)?;
+    serde_json::from_str(&text).context(|| PINNED)
 }
 
 fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -> Outcome {
@@ -308,7 +273,7 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
 
 /// A trace of the shortest run to each property that is broken, and if that is asked for, to whatever else
 /// must happen: each with a name for its file.
-fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>, String>)> {
+fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>>)> {
     let configuration = &outcome.configuration;
     let trace = |(i, property): (usize, &Property)| {
         let broken = property.when.is_always();

@@ -3,6 +3,7 @@
 use super::check::{Outcome, Verdict};
 use super::configs::Configuration;
 use super::search::Progress;
+use crate::error::{Context, Result, err};
 use crate::model::world::{Adversary, Setup};
 use crate::show::{self, page::Viewer};
 use onehold::trace::Reader;
@@ -57,7 +58,7 @@ pub fn list(all: &[Configuration]) {
 ///
 /// # Errors
 /// If a picture can't be written.
-pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
+pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<()> {
     let c = &outcome.configuration;
     let found = &outcome.found;
     println!("{}: {}", c.name, c.says);
@@ -139,17 +140,17 @@ pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn page_of(name: &str, trace: &[u8]) -> Result<String, String> {
+fn page_of(name: &str, trace: &[u8]) -> Result<String> {
     let mut page = Viewer::default();
-    page.read(Reader::new(name, trace).map_err(|e| e.to_string())?)?;
+    page.read(Reader::new(name, trace).map_err(err)?)?;
     page.page()
 }
 
 /// Writes a file, and makes the directory for it.
-fn write(file: &Path, content: &[u8]) -> Result<(), String> {
+fn write(file: &Path, content: &[u8]) -> Result<()> {
     let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
     let written = made.and_then(|()| std::fs::write(file, content));
-    written.map_err(|e| format!("{}: {e}", file.display()))
+    written.context(|| file.display())
 }
 
 /// What remains bounded in a configuration, in words.
@@ -276,7 +277,7 @@ pub fn summary(outcomes: &[Outcome]) {
 ///
 /// # Errors
 /// If the file can't be written.
-pub fn json(outcomes: &[Outcome], file: &Path) -> Result<(), String> {
+pub fn json(outcomes: &[Outcome], file: &Path) -> Result<()> {
     let property = |o: &Outcome, i: usize| {
         let property = &o.configuration.properties[i];
         json!({
@@ -306,6 +307,6 @@ pub fn json(outcomes: &[Outcome], file: &Path) -> Result<(), String> {
     };
     let configurations: Vec<_> = outcomes.iter().map(configuration).collect();
     let json = json!({ "configurations": configurations });
-    let text = serde_json::to_string_pretty(&json).map_err(|e| e.to_string())?;
-    std::fs::write(file, text + "\n").map_err(|e| format!("{}: {e}", file.display()))
+    let text = serde_json::to_string_pretty(&json).map_err(err)?;
+    std::fs::write(file, text + "\n").context(|| file.display())
 }

@@ -1,6 +1,7 @@
 //! A run that the search found, written as a trace: what is shown and replayed then is the shipped node on
 //! clocks that go on, and not the search's picture of it.
 
+use crate::error::{Error, Result, err};
 use crate::fault::{Fault, Flag, Links, Process};
 use crate::model::world::{Action, Direct, Ending, How, Known, Setup, Timed, TimedMember, World};
 use crate::properties::MAX;
@@ -29,7 +30,7 @@ impl<W: Write> Traced<W> {
     ///
     /// # Errors
     /// If `to` can't be written.
-    pub fn new(setup: &Setup, beginning: usize, to: W) -> Result<Self, String> {
+    pub fn new(setup: &Setup, beginning: usize, to: W) -> Result<Self> {
         let by = concat!("onehold-lab ", env!("CARGO_PKG_VERSION"));
         let members = (0u8..).zip(&setup.spec.members);
         let ours = members.filter(|(m, _)| setup.has_first_file(MemberId(*m)));
@@ -42,7 +43,7 @@ impl<W: Write> Traced<W> {
             run: World::beginnings(&timed).swap_remove(beginning),
             time: setup.tick().times(setup.warm_up),
             steps: 0,
-            trace: Writer::new(to, &header).map_err(|e| e.to_string())?,
+            trace: Writer::new(to, &header).map_err(err)?,
             direct,
             timed,
         };
@@ -55,7 +56,7 @@ impl<W: Write> Traced<W> {
     /// # Errors
     /// If the two worlds differ after it: then the search leaves out what matters. If the trace can't be
     /// written.
-    pub fn act(&mut self, action: Action) -> Result<(), String> {
+    pub fn act(&mut self, action: Action) -> Result<()> {
         self.steps += 1;
         for line in self.faults(action) {
             self.line(&line)?;
@@ -83,27 +84,27 @@ impl<W: Write> Traced<W> {
     ///
     /// # Errors
     /// If the trace can't be written.
-    pub fn end(mut self, what: &str) -> Result<W, String> {
+    pub fn end(mut self, what: &str) -> Result<W> {
         let note = Fault::Note(what.to_owned());
         self.line(&note.line(self.time))?;
         Ok(self.trace.into_inner())
     }
 
-    fn write(&mut self) -> Result<(), String> {
+    fn write(&mut self) -> Result<()> {
         let lines = self.timed.written(&mut self.run);
         lines.iter().try_for_each(|line| self.line(line))
     }
 
-    fn line(&mut self, line: &Line) -> Result<(), String> {
-        self.trace.line(line).map_err(|e| e.to_string())
+    fn line(&mut self, line: &Line) -> Result<()> {
+        self.trace.line(line).map_err(err)
     }
 
-    fn differs(&self, action: Action, how: &str) -> String {
-        format!(
+    fn differs(&self, action: Action, how: &str) -> Error {
+        err(format!(
             "step {}, {action:?}: on clocks that go on it leads elsewhere, so the search leaves out what \
              matters; that is an error of the lab's\n{how}",
             self.steps
-        )
+        ))
     }
 
     /// What is broken or healed in a step.

@@ -8,6 +8,7 @@ mod data;
 mod lanes;
 
 use super::words::{self, fault_text};
+use crate::error::{Result, err};
 use crate::fault::Fault;
 use crate::replay::{Replay, Seen};
 use clap::Args;
@@ -58,10 +59,10 @@ pub struct Options {
 ///
 /// # Errors
 /// A file that can't be read as a trace, with the line and the remedy; a page that can't be written.
-pub fn run(options: &Options) -> Result<bool, String> {
+pub fn run(options: &Options) -> Result<bool> {
     let mut viewer = Viewer::default();
     for path in &options.traces {
-        let trace = Reader::open(path).map_err(|e| e.to_string())?;
+        let trace = Reader::open(path).map_err(err)?;
         viewer.read(trace)?;
     }
     let to = options.output.display();
@@ -133,17 +134,17 @@ impl Viewer {
     ///
     /// # Errors
     /// What is wrong with the file, with the line and the remedy.
-    pub fn read<R: BufRead>(&mut self, trace: Reader<R>) -> Result<(), String> {
+    pub fn read<R: BufRead>(&mut self, trace: Reader<R>) -> Result<()> {
         let name = trace.name().to_owned();
         let spec = &trace.header().spec;
         let config = match &self.cluster {
             Some((of_all, config)) if of_all == spec => config.clone(),
             Some(_) => {
                 let other = self.files.first().map_or("", String::as_str);
-                return Err(format!(
+                return Err(err(format!(
                     "{name}:1: its cluster is configured otherwise than in {other}; \
                      make a page of each"
-                ));
+                )));
             }
             None => {
                 let seat = spec.members.first().map_or("", |m| &m.name);
@@ -156,9 +157,9 @@ impl Viewer {
         };
         if self.cluster.is_some() && self.units != units {
             let other = self.files.first().map_or("", String::as_str);
-            return Err(format!(
+            return Err(err(format!(
                 "{name}:1: its time goes on in other steps than in {other}; make a page of each"
-            ));
+            )));
         }
         self.units = units;
         let zero = trace.header().zero.map(|at| units.instant(at));
@@ -367,8 +368,8 @@ impl Viewer {
     ///
     /// # Errors
     /// If there is nothing to show.
-    pub fn page(self) -> Result<String, String> {
-        let json = serde_json::to_string(&self.data()?).map_err(|e| e.to_string())?;
+    pub fn page(self) -> Result<String> {
+        let json = serde_json::to_string(&self.data()?).map_err(err)?;
         let mut page = PAGE.to_owned();
         for (place, part) in PARTS {
             page = page.replace(place, part);
@@ -377,9 +378,9 @@ impl Viewer {
         Ok(page.replace("/*data*/", &json.replace('<', "\\u003c")))
     }
 
-    fn data(mut self) -> Result<Data, String> {
+    fn data(mut self) -> Result<Data> {
         let Some((spec, config)) = self.cluster.take() else {
-            return Err("there is no trace to make a page of; name one".to_owned());
+            return Err(err("there is no trace to make a page of; name one"));
         };
         let mut adverts = self.match_adverts();
         let mut clocks = self.bring_together(&adverts, &config);

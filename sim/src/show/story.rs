@@ -2,6 +2,7 @@
 //! run's trace; whoever draws it needs nothing else.
 
 use super::words;
+use crate::error::{Result, err};
 use crate::fault::Fault;
 use crate::liveness::Liveness;
 use crate::replay::{Replay, Seen, time};
@@ -103,11 +104,11 @@ pub struct Broken {
 ///
 /// # Errors
 /// What is wrong with the trace.
-pub fn tell<R: BufRead>(trace: Reader<R>, from: Span) -> Result<Story, String> {
+pub fn tell<R: BufRead>(trace: Reader<R>, from: Span) -> Result<Story> {
     let header = trace.header().clone();
     let spec = &header.spec;
     let seat = spec.members.first().map_or("", |m| &m.name);
-    let config = spec.prove(seat).map_err(|e| e.to_string())?;
+    let config = spec.prove(seat).map_err(err)?;
     let mut teller = Teller {
         members: vec![Known::default(); config.members().len()],
         unit: header.tick.unwrap_or(Span::from_millis(1)),

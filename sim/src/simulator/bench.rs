@@ -3,6 +3,7 @@
 use super::plan::Plan;
 use super::run::{Run, bare};
 use super::scenario::Scenario;
+use crate::error::{Result, err};
 use rustix::time::{ClockId, clock_gettime};
 use std::net::Ipv4Addr;
 use std::time::Duration;
@@ -12,7 +13,7 @@ use turmoil::net::UdpSocket;
 const ROUNDS: u32 = 3;
 
 /// How fast each scenario runs, and how fast turmoil alone.
-pub(super) fn bench(scenarios: &[Scenario]) -> Result<bool, String> {
+pub(super) fn bench(scenarios: &[Scenario]) -> Result<bool> {
     println!("simulated seconds for each second of processor time");
     println!(
         "{:<28} {:>9} {:>9} {:>9} {:>7}",
@@ -37,7 +38,7 @@ pub(super) fn bench(scenarios: &[Scenario]) -> Result<bool, String> {
 }
 
 /// The scenario, with nobody watching.
-fn whole(plan: &Plan) -> Result<Duration, String> {
+fn whole(plan: &Plan) -> Result<Duration> {
     let began = processor_time();
     let mut run = Run::new(plan.clone());
     while !run.is_over() {
@@ -47,7 +48,7 @@ fn whole(plan: &Plan) -> Result<Duration, String> {
 }
 
 /// As many hosts, each of which sends a datagram to each other one every interval, and hears them.
-fn packets(plan: &Plan) -> Result<Duration, String> {
+fn packets(plan: &Plan) -> Result<Duration> {
     let interval = Duration::from(plan.members[0].config.timing().interval());
     let names: Vec<String> = plan.ids().map(|id| plan.name(id).to_owned()).collect();
     run_bare(plan, |sim, name| {
@@ -75,21 +76,18 @@ async fn talk(me: String, names: Vec<String>, interval: Duration) -> turmoil::Re
 }
 
 /// As many hosts that do nothing.
-fn nothing(plan: &Plan) -> Result<Duration, String> {
+fn nothing(plan: &Plan) -> Result<Duration> {
     run_bare(plan, |sim, name| {
         sim.host(name, std::future::pending::<turmoil::Result>);
     })
 }
 
-fn run_bare(
-    plan: &Plan,
-    host: impl Fn(&mut turmoil::Sim<'static>, &str),
-) -> Result<Duration, String> {
+fn run_bare(plan: &Plan, host: impl Fn(&mut turmoil::Sim<'static>, &str)) -> Result<Duration> {
     let began = processor_time();
     let mut sim = bare(plan);
     plan.ids().for_each(|id| host(&mut sim, plan.name(id)));
     while sim.elapsed() < Duration::from(plan.length) {
-        sim.step().map_err(|e| e.to_string())?;
+        sim.step().map_err(err)?;
     }
     Ok(processor_time().saturating_sub(began))
 }

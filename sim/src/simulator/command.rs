@@ -6,6 +6,7 @@ use super::trace::RunTrace;
 use super::transcript::{Transcript, time};
 use super::verdict::{self, Outcome};
 use super::watch::Served;
+use crate::error::{Context, Result, err};
 use clap::Args;
 use onehold_core::time::Span;
 use serde::Serialize;
@@ -46,15 +47,11 @@ pub struct Options {
 ///
 /// # Errors
 /// A scenario that can't be read, or a file that can't be written.
-pub fn run(options: &Options) -> Result<bool, String> {
+pub fn run(options: &Options) -> Result<bool> {
     let told = !options.scenarios.is_empty();
     let mut scenarios = if told {
-        let read = |name: &String| scenario::read(&file_of(name)).map_err(|e| e.to_string());
-        options
-            .scenarios
-            .iter()
-            .map(read)
-            .collect::<Result<_, _>>()?
+        let read = |name: &String| scenario::read(&file_of(name)).map_err(err);
+        options.scenarios.iter().map(read).collect::<Result<_>>()?
     } else {
         all()?
     };
@@ -77,14 +74,13 @@ pub fn run(options: &Options) -> Result<bool, String> {
     let mut log = match &options.log {
         Some(file) => Some((
             file,
-            BufWriter::new(File::create(file).map_err(|e| failed(file, &e))?),
+            BufWriter::new(File::create(file).context(|| file.display())?),
         )),
         None => None,
     };
     if options.trace.is_some() && scenarios.len() != 1 {
-        return Err(
-            "a trace is of one run: `--trace FILE` goes with the name of one scenario".into(),
-        );
+        let what = "a trace is of one run: `--trace FILE` goes with the name of one scenario";
+        return Err(err(what));
     }
     let mut outcomes = Vec::new();
     for mut scenario in scenarios {
@@ -99,8 +95,8 @@ pub fn run(options: &Options) -> Result<bool, String> {
         }
         let mut trace = match &options.trace {
             Some(file) => {
-                let to = BufWriter::new(File::create(file).map_err(|e| failed(file, &e))?);
-                let trace = RunTrace::new(to, Rc::clone(&plan)).map_err(|e| failed(file, &e))?;
+                let to = BufWriter::new(File::create(file).context(|| file.display())?);
+                let trace = RunTrace::new(to, Rc::clone(&plan)).context(|| file.display())?;
                 Some((file, trace))
             }
             None => None,
@@ -120,12 +116,12 @@ pub fn run(options: &Options) -> Result<bool, String> {
         if let Some((file, log)) = &mut log {
             result
                 .and_then(|()| log.flush())
-                .map_err(|e| failed(file, &e))?;
+                .context(|| file.display())?;
         }
         if let Some((file, trace)) = trace {
             traced
                 .and_then(|()| trace.end().map(drop))
-                .map_err(|e| failed(file, &e))?;
+                .context(|| file.display())?;
         }
         if told {
             transcript.end().iter().for_each(|l| println!("{l}"));
@@ -139,8 +135,8 @@ pub fn run(options: &Options) -> Result<bool, String> {
     }
     if let Some(file) = &options.json {
         let all: Vec<Json> = outcomes.iter().map(Json::of).collect();
-        let text = serde_json::to_string_pretty(&all).map_err(|e| e.to_string())?;
-        std::fs::write(file, text + "\n").map_err(|e| failed(file, &e))?;
+        let text = serde_json::to_string_pretty(&all).map_err(err)?;
+        std::fs::write(file, text + "\n").context(|| file.display())?;
     }
     let bad = outcomes.iter().filter(|o| !o.is_good()).count();
     if !told {
@@ -157,20 +153,16 @@ fn longest_outage(served: &Served, end: u64) -> Span {
     Span::from_nanos(longest.unwrap_or(0))
 }
 
-fn failed(file: &Path, e: &std::io::Error) -> String {
-    format!("{}: {e}", file.display())
-}
-
 /// Every scenario of the library, by name.
 ///
 /// # Errors
 /// The first that can't be read.
-pub fn all() -> Result<Vec<Scenario>, String> {
-    let entries = std::fs::read_dir(SCENARIOS).map_err(|e| format!("{SCENARIOS}: {e}"))?;
+pub fn all() -> Result<Vec<Scenario>> {
+    let entries = std::fs::read_dir(SCENARIOS).context(|| SCENARIOS)?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|e| e.path()).collect();
     files.retain(|f| f.extension().is_some_and(|e| e == "toml"));
     files.sort();
-    let read = |f: &PathBuf| scenario::read(f).map_err(|e| e.to_string());
+    let read = |f: &PathBuf| scenario::read(f).map_err(err);
     files.iter().map(read).collect()
 }
 

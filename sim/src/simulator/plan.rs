@@ -1,6 +1,7 @@
 //! What is fixed in a run: the cluster, the seed, and what is done to it when.
 
 pub use super::file::Sending;
+use crate::error::{Result, err};
 use crate::fault::{self, Conditions, Edit, Fault, Links};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Config, Spec};
@@ -94,7 +95,7 @@ impl Plan {
     ///
     /// # Errors
     /// Says which there are.
-    pub fn group(&self, name: Option<&str>) -> Result<GroupId, String> {
+    pub fn group(&self, name: Option<&str>) -> Result<GroupId> {
         let Some(name) = name else {
             return Ok(GroupId(0));
         };
@@ -102,7 +103,8 @@ impl Plan {
         let found = ids().find(|g| self.group_name(*g) == name);
         found.ok_or_else(|| {
             let all: Vec<&str> = ids().map(|g| self.group_name(g)).collect();
-            format!("there is no group `{name}`; there are {}", all.join(", "))
+            let all = all.join(", ");
+            err(format!("there is no group `{name}`; there are {all}"))
         })
     }
 
@@ -110,11 +112,13 @@ impl Plan {
     ///
     /// # Errors
     /// If there are no such members or no such path.
-    pub fn links(&self, links: &Links) -> Result<Vec<(u8, MemberId, MemberId)>, String> {
+    pub fn links(&self, links: &Links) -> Result<Vec<(u8, MemberId, MemberId)>> {
         let pairs = links.pairs(self.config())?;
         if links.path.is_some_and(|path| path >= self.paths) {
             let paths = self.paths;
-            return Err(format!("paths are counted from 0, and `paths` is {paths}"));
+            return Err(err(format!(
+                "paths are counted from 0, and `paths` is {paths}"
+            )));
         }
         let meant = (0..self.paths).filter(|path| links.path.is_none_or(|p| p == *path));
         let each = meant.flat_map(|path| pairs.iter().map(move |(from, to)| (path, *from, *to)));
@@ -125,7 +129,7 @@ impl Plan {
     ///
     /// # Errors
     /// Why the file can't be.
-    pub fn edited(&self, edit: &Edit) -> Result<Config, String> {
+    pub fn edited(&self, edit: &Edit) -> Result<Config> {
         let of = fault::member(&edit.of, self.config())?;
         let mut spec = self.members[usize::from(of.0)].spec.clone();
         if let Some(delay) = edit.failback_delay {
@@ -139,7 +143,7 @@ impl Plan {
         if let Some(address) = &edit.address {
             put_address(&mut spec, address)?;
         }
-        spec.prove(&edit.of).map_err(|e| e.to_string())
+        spec.prove(&edit.of).map_err(err)
     }
 
     /// How many groups there are.
@@ -158,7 +162,7 @@ impl Plan {
 ///
 /// # Errors
 /// If it is none.
-pub(super) fn put_address(spec: &mut Spec, address: &str) -> Result<(), String> {
+pub(super) fn put_address(spec: &mut Spec, address: &str) -> Result<()> {
     let what = "is not an IP address; write one such as \"10.0.0.60\"";
     let parsed = address.parse();
     spec.groups[0].addresses[0].address = parsed.map_err(|_| format!("`{address}` {what}"))?;

@@ -4,6 +4,7 @@ use super::plan::Plan;
 use super::record::Record;
 use super::shell::live;
 use super::world::World;
+use crate::error::{Result, err};
 use crate::fault::Fault;
 use crate::liveness::Liveness;
 use onehold_core::time::Span;
@@ -86,7 +87,7 @@ impl Run {
     ///
     /// # Errors
     /// If a simulated process could not be run at all; that is an error of the simulator's.
-    pub fn step(&mut self) -> Result<Vec<Record>, String> {
+    pub fn step(&mut self) -> Result<Vec<Record>> {
         let plan = Rc::clone(&self.plan);
         let now = self.now;
         while let Some((_, fault)) = plan.timeline.get(self.done).filter(|(at, _)| *at <= now) {
@@ -95,7 +96,7 @@ impl Run {
         }
         let awake = self.world.borrow_mut().before_step(self.now.as_nanos());
         if awake {
-            self.sim.step().map_err(|e| e.to_string())?;
+            self.sim.step().map_err(err)?;
             self.tend();
         }
         self.now = self.now.plus(plan.tick);

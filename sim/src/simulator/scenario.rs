@@ -3,6 +3,7 @@
 use super::chaos;
 use super::file::{Counted, Entry, ExpectSection, GroupSection, MemberSection, ScenarioFile};
 use super::plan::{MemberPlan, Plan, put_address};
+use crate::error::{Error, err};
 use crate::fault::{self, Conditions, Fault};
 use crate::properties::PropertyId;
 use onehold::config_file::{FileError, Source};
@@ -269,12 +270,11 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What one entry does: exactly one of its keys says so.
     /// The fault, if it can be done here; its group is named.
     fn fault(&self, plan: &Plan, key: &str, written: &Fault) -> Result<Fault, FileError> {
         let mut fault = written.clone();
         let key = format!("{key}.{}", fault.key());
-        let wrong = |what: String| self.wrong(&key, what);
+        let wrong = |what: Error| self.wrong(&key, what);
         if let Some(of) = fault.member() {
             fault::member(of, plan.config()).map_err(wrong)?;
         }
@@ -291,7 +291,7 @@ impl Reader<'_> {
         match &fault {
             Fault::Conditions { are, .. } => self.check_conditions(&format!("{key}.are"), are)?,
             Fault::Secrets { are, .. } if are.is_empty() => {
-                return Err(wrong("`are` must list at least one secret".to_owned()));
+                return Err(wrong(err("`are` must list at least one secret")));
             }
             Fault::Edit(edit) => drop(plan.edited(edit).map_err(wrong)?),
             _ => {}

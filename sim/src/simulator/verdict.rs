@@ -5,6 +5,7 @@ use super::record::Record;
 use super::run::Run;
 use super::scenario::{Expect, Expected, Scenario};
 use super::watch::{Broken, Conflict, Served, Watch};
+use crate::error::Result;
 use crate::properties::PropertyId;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::Arbitration;
@@ -44,7 +45,7 @@ pub struct Failure {
 ///
 /// # Errors
 /// If the simulator itself failed.
-pub fn run(scenario: Scenario, mut each: impl FnMut(&Record)) -> Result<Outcome, String> {
+pub fn run(scenario: Scenario, mut each: impl FnMut(&Record)) -> Result<Outcome> {
     let began = Instant::now();
     let mut run = Run::new(scenario.plan.clone());
     let mut watch = Watch::new(run.plan());
@@ -283,7 +284,7 @@ impl Expect {
     }
 
     /// Whether it is so; else when it was not, and what was true.
-    fn holds(&self, plan: &Plan, watch: &Watch) -> Result<(), (Span, String)> {
+    fn holds(&self, plan: &Plan, watch: &Watch) -> std::result::Result<(), (Span, String)> {
         let (from, until) = (self.from.as_nanos(), self.until.as_nanos());
         let served = &watch.groups[usize::from(self.group.0)];
         let within = |at: u64| at >= from && at < until;

@@ -415,7 +415,8 @@ fn files_that_are_not_of_one_cluster_are_refused_with_a_remedy() {
     let mut viewer = Viewer::default();
     let (usual, split) = (runs::usual(), runs::split());
     let read = |viewer: &mut Viewer, name: &str, text: &str| {
-        viewer.read(Reader::new(name, text.as_bytes()).unwrap())
+        let read = viewer.read(Reader::new(name, text.as_bytes()).unwrap());
+        read.map_err(|e| e.to_string())
     };
     read(&mut viewer, "a", &usual).unwrap();
     let said = read(&mut viewer, "b", &split).unwrap_err();
@@ -426,7 +427,13 @@ fn files_that_are_not_of_one_cluster_are_refused_with_a_remedy() {
     let broken = usual.replacen("\"kind\":\"turn\"", "\"kind\":\"tern\"", 1);
     let said = read(&mut Viewer::default(), "c", &broken).unwrap_err();
     assert!(said.starts_with("c:5: not a line of a trace: "), "{said}");
-    assert!(Viewer::default().page().unwrap_err().contains("no trace"));
+    assert!(
+        Viewer::default()
+            .page()
+            .unwrap_err()
+            .to_string()
+            .contains("no trace")
+    );
 }
 
 #[test]

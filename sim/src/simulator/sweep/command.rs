@@ -5,7 +5,7 @@ use super::incidents::Incident;
 use super::judge::{self, Seen, Violation};
 use super::report::{Found, Report};
 use super::shrink::ddmin;
-use crate::mutants;
+use crate::error::{Context, Error, Result, err};
 use crate::properties::PropertyId;
 use crate::screen::Screen;
 use crate::simulator::transcript::Transcript;
@@ -22,9 +22,6 @@ use std::time::{Duration, Instant};
 
 /// For so many broken seeds the fewest faults are looked for.
 const MOST_SHRUNK: usize = 5;
-
-/// How long all seeds may take with one mutant.
-const MUTANT_LIMIT: Duration = Duration::from_secs(3_600);
 
 /// What to run.
 #[derive(Args, Clone, Debug)]
@@ -53,16 +50,6 @@ pub struct Options {
     /// Write what came of it as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Break one half of a rule at a time, in a copy of the core, and say within how many seeds that is
-    /// found.
-    #[arg(long)]
-    pub mutants: bool,
-    /// Only these mutants.
-    #[arg(long, requires = "mutants", value_name = "NAME")]
-    pub only: Vec<String>,
-    /// Write the table of mutants as Markdown.
-    #[arg(long, requires = "mutants", value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
     /// Directory for scenarios with the fewest faults that break a promise.
     #[arg(long, default_value = "target/lab", value_name = "DIR")]
     pub scenarios: PathBuf,
@@ -91,15 +78,12 @@ impl Default for Options {
             stop_at_first: false,
             jobs: None,
             json: None,
-            mutants: false,
-            only: Vec::new(),
-            markdown: None,
             scenarios: PathBuf::from("target/lab"),
         }
     }
 }
 
-fn range(text: &str) -> Result<(u64, u64), String> {
+fn range(text: &str) -> std::result::Result<(u64, u64), String> {
     let parsed = text
         .split_once("..")
         .and_then(|(a, b)| Some((a.parse().ok()?, b.parse().ok()?)));
@@ -108,7 +92,7 @@ fn range(text: &str) -> Result<(u64, u64), String> {
     })
 }
 
-fn shard(text: &str) -> Result<(u64, u64), String> {
+fn shard(text: &str) -> std::result::Result<(u64, u64), String> {
     let parsed = text
         .split_once('/')
         .and_then(|(i, n)| Some((i.parse().ok()?, n.parse().ok()?)));
@@ -121,12 +105,9 @@ fn shard(text: &str) -> Result<(u64, u64), String> {
 ///
 /// # Errors
 /// If the simulator failed, or a file can't be written.
-pub fn run(options: &Options) -> Result<bool, String> {
+pub fn run(options: &Options) -> Result<bool> {
     if let Some(seed) = options.seed {
         return tell(seed, options);
-    }
-    if options.mutants {
-        return run_mutants(options);
     }
     let mut screen = Screen::new();
     let report = sweep(options, &mut screen)?;
@@ -137,29 +118,12 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(report.violations.is_empty())
 }
 
-fn run_mutants(options: &Options) -> Result<bool, String> {
-    let (from, to) = options.seeds;
-    let jobs = options.jobs.unwrap_or(2);
-    let options = mutants::Options {
-        only: options.only.clone(),
-        sweep: Some(format!("{from}..{to}")),
-        jobs,
-        limit: MUTANT_LIMIT,
-        json: options.json.clone(),
-        markdown: options.markdown.clone(),
-        ..mutants::Options::default()
-    };
-    mutants::run(&options, &AtomicBool::new(false)).map_err(|e| e.to_string())?;
-    Ok(true)
-}
-
 /// Adds up what shards have written. `Ok(true)` if every promise was kept.
 ///
 /// # Errors
 /// If a file can't be read or written.
-pub fn merge(options: &Merge) -> Result<bool, String> {
-    let shards: Result<Vec<Report>, String> =
-        options.files.iter().map(|f| Report::read(f)).collect();
+pub fn merge(options: &Merge) -> Result<bool> {
+    let shards: Result<Vec<Report>> = options.files.iter().map(|f| Report::read(f)).collect();
     let report = Report::merged(&shards?);
     for found in &report.violations {
         println!("{}", broken(&found.violation));
@@ -176,7 +140,7 @@ pub fn merge(options: &Merge) -> Result<bool, String> {
 ///
 /// # Errors
 /// If the simulator failed, or a scenario can't be written.
-pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
+pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report> {
     let began = Instant::now();
     let span = |m: f64| Duration::try_from_secs_f64(60.0 * m.max(0.0)).unwrap_or(Duration::MAX);
     let limit = options.minutes.map(span);
@@ -224,7 +188,7 @@ pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
             }
             screen.passing(&progress(&report, broke.len(), all, began.elapsed()));
         }
-        Ok::<(), String>(())
+        Ok::<(), Error>(())
     })?;
     report.took(began.elapsed().as_secs_f64());
     broke.sort_by_key(|v| v.seed); // with several jobs, a later one may end first
@@ -244,17 +208,17 @@ pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report, String> {
 }
 
 /// Runs a seed in a thread of its name, so that a panic says which it was.
-fn run_named(seed: u64) -> Result<Seen, String> {
+fn run_named(seed: u64) -> Result<Seen> {
     let each = move || {
         let draw = Draw::of(seed);
         judge::run(&draw, &draw.incidents, |_, _| {})
     };
     let thread = thread::Builder::new().name(format!("seed {seed}"));
-    let thread = thread.spawn(each).map_err(|e| e.to_string())?;
-    let seen = thread.join().map_err(|_| "the run panicked".to_owned());
+    let thread = thread.spawn(each).map_err(err)?;
+    let seen = thread.join().map_err(|_| err("the run panicked"));
     Ok(seen
         .flatten()
-        .unwrap_or_else(|what| Seen::panicked(seed, what)))
+        .unwrap_or_else(|what| Seen::panicked(seed, what.to_string())))
 }
 
 fn progress(report: &Report, broken: usize, all: u64, elapsed: Duration) -> String {
@@ -276,7 +240,7 @@ fn broken(v: &Violation) -> String {
 }
 
 /// Looks for the fewest faults that break the same property; says in which file they are.
-fn shrink(violation: &Violation, place: &Path, screen: &mut Screen) -> Result<PathBuf, String> {
+fn shrink(violation: &Violation, place: &Path, screen: &mut Screen) -> Result<PathBuf> {
     let draw = Draw::of(violation.seed);
     let mut runs = 0;
     let left = ddmin(&draw.incidents, |incidents| {
@@ -284,10 +248,9 @@ fn shrink(violation: &Violation, place: &Path, screen: &mut Screen) -> Result<Pa
         screen.passing(&format!("seed {}: shrinking, run {runs}", violation.seed));
         judge::breaks(&draw, incidents, violation.property)
     });
-    let failed = |file: &Path, e: std::io::Error| format!("{}: {e}", file.display());
-    std::fs::create_dir_all(place).map_err(|e| failed(place, e))?;
+    std::fs::create_dir_all(place).context(|| place.display())?;
     let file = place.join(format!("seed-{}.toml", violation.seed));
-    std::fs::write(&file, draw.scenario(&left)).map_err(|e| failed(&file, e))?;
+    std::fs::write(&file, draw.scenario(&left)).context(|| file.display())?;
     let trace = file.with_extension("jsonl");
     write_trace(&draw, &left, &trace)?;
     screen.line(&format!(
@@ -304,15 +267,15 @@ fn shrink(violation: &Violation, place: &Path, screen: &mut Screen) -> Result<Pa
     Ok(file)
 }
 
-fn write_trace(draw: &Draw, incidents: &[Incident], file: &Path) -> Result<(), String> {
-    let failed = |e: String| format!("{}: {e}", file.display());
-    let to = File::create(file).map_err(|e| failed(e.to_string()))?;
-    judge::trace(draw, incidents, BufWriter::new(to)).map_err(failed)?;
-    Ok(())
+fn write_trace(draw: &Draw, incidents: &[Incident], file: &Path) -> Result<()> {
+    let to = File::create(file).context(|| file.display())?;
+    judge::trace(draw, incidents, BufWriter::new(to))
+        .context(|| file.display())
+        .map(drop)
 }
 
 /// Tells one seed's run as a story.
-fn tell(seed: u64, options: &Options) -> Result<bool, String> {
+fn tell(seed: u64, options: &Options) -> Result<bool> {
     let draw = Draw::of(seed);
     if let Some(file) = &options.trace {
         write_trace(&draw, &draw.incidents, file)?;

@@ -3,6 +3,7 @@
 use super::cover::{Cover, Coverage};
 use super::draw::Draw;
 use super::incidents::Incident;
+use crate::error::{Result, err};
 use crate::properties::PropertyId;
 use crate::simulator::plan::Plan;
 use crate::simulator::record::Record;
@@ -66,11 +67,7 @@ impl Seen {
 ///
 /// # Errors
 /// If the simulator itself failed.
-pub fn run(
-    draw: &Draw,
-    incidents: &[Incident],
-    each: impl FnMut(&Plan, &Record),
-) -> Result<Seen, String> {
+pub fn run(draw: &Draw, incidents: &[Incident], each: impl FnMut(&Plan, &Record)) -> Result<Seen> {
     judge(draw, scenario(draw, incidents)?, each)
 }
 
@@ -78,7 +75,7 @@ pub fn run(
 ///
 /// # Errors
 /// If the simulator itself failed, or `to` can't be written.
-pub fn trace(draw: &Draw, incidents: &[Incident], to: impl Write) -> Result<Seen, String> {
+pub fn trace(draw: &Draw, incidents: &[Incident], to: impl Write) -> Result<Seen> {
     let mut scenario = scenario(draw, incidents)?;
     scenario.plan.traced = true;
     let said = |e: std::io::Error| e.to_string();
@@ -93,17 +90,13 @@ pub fn trace(draw: &Draw, incidents: &[Incident], to: impl Write) -> Result<Seen
     Ok(seen)
 }
 
-fn scenario(draw: &Draw, incidents: &[Incident]) -> Result<Scenario, String> {
+fn scenario(draw: &Draw, incidents: &[Incident]) -> Result<Scenario> {
     let name = format!("seed-{}.toml", draw.seed);
     let scenario = scenario::parse(Path::new(&name), draw.scenario(incidents));
-    scenario.map_err(|e| e.to_string())
+    scenario.map_err(err)
 }
 
-fn judge(
-    draw: &Draw,
-    scenario: Scenario,
-    mut each: impl FnMut(&Plan, &Record),
-) -> Result<Seen, String> {
+fn judge(draw: &Draw, scenario: Scenario, mut each: impl FnMut(&Plan, &Record)) -> Result<Seen> {
     let mut cover = Cover::default();
     let plan = scenario.plan.clone();
     let outcome = verdict::run(scenario, |record| {

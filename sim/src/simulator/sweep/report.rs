@@ -2,6 +2,7 @@
 
 use super::cover::{self, Coverage};
 use super::judge::{Seen, Violation};
+use crate::error::{Context, Result, err};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -123,23 +124,20 @@ impl Report {
     ///
     /// # Errors
     /// If the file can't be written.
-    pub fn write(&self, file: &Path) -> Result<(), String> {
-        let text = serde_json::to_string_pretty(self).map_err(|e| e.to_string())?;
-        std::fs::write(file, text + "\n").map_err(|e| format!("{}: {e}", file.display()))
+    pub fn write(&self, file: &Path) -> Result<()> {
+        let text = serde_json::to_string_pretty(self).map_err(err)?;
+        std::fs::write(file, text + "\n").context(|| file.display())
     }
 
     /// Reads what [`Report::write`] wrote.
     ///
     /// # Errors
     /// If the file can't be read, or is no such report.
-    pub fn read(file: &Path) -> Result<Self, String> {
-        let text = std::fs::read_to_string(file).map_err(|e| format!("{}: {e}", file.display()))?;
-        serde_json::from_str(&text).map_err(|e| {
-            format!(
-                "{}: {e}; write it with `cargo lab sweep --json FILE`",
-                file.display()
-            )
-        })
+    pub fn read(file: &Path) -> Result<Self> {
+        let text = std::fs::read_to_string(file).context(|| file.display())?;
+        let remedy = |e| format!("{e}; write it with `cargo lab sweep --json FILE`");
+        let report = serde_json::from_str(&text).map_err(remedy);
+        report.context(|| file.display())
     }
 }
 
