@@ -76,8 +76,8 @@ pub struct Kernel {
     strange: Vec<(IpAddr, String)>,
     /// Who else has an address, on the network.
     strangers: BTreeMap<IpAddr, Stranger>,
-    /// Which addresses belong to no network, in words.
-    astray: Vec<String>,
+    /// Which addresses belong to no network, in words, and since when.
+    astray: BTreeMap<String, LocalTime>,
     /// The hardware addresses of all interfaces of this host.
     macs: Vec<Mac>,
     /// What on this host the gate does not help with, in words.
@@ -149,7 +149,7 @@ impl Kernel {
             own: Own::unknown(),
             strange: Vec::new(),
             strangers: BTreeMap::new(),
-            astray: Vec::new(),
+            astray: BTreeMap::new(),
             macs: Vec::new(),
             limits: Vec::new(),
             alarms: BTreeMap::new(),

@@ -24,6 +24,7 @@ const FINISH: &str = r#"set -e
        echo $n | awk -F: '{ print $1 ":x:" $3 ":" }' >>etc/group
     done
     echo netdev:x:105: >>etc/group
+    echo 0123456789abcdef0123456789abcdef >etc/machine-id
     ln -s ../run var/run
     cp usr/share/ufw/ufw.conf usr/share/ufw/iptables/*.rules usr/share/ufw/*.init etc/ufw
     cd usr/sbin

@@ -234,11 +234,17 @@ fn a_network_that_is_configured_anew_moves_nothing() {
     let own: IpAddr = "10.77.0.10".parse().unwrap();
     for _ in 0..3 {
         c.host("lb0").remove_address("eth0", own, 16).unwrap();
+        std::thread::sleep(Duration::from_millis(200));
         c.host("lb0").add_address("eth0", own, 16).unwrap();
         std::thread::sleep(Duration::from_millis(300));
     }
     c.has_not_moved(mark);
     assert_eq!(c.role_changes(), before);
+    let said = c.log("lb0");
+    assert!(
+        !said.contains("is in no network"),
+        "for a moment only:\n{said}"
+    );
 }
 
 #[test]

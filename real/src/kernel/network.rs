@@ -3,6 +3,7 @@
 use super::Kernel;
 use crate::address::{Assigned, Link, is_link_local};
 use crate::announce::{Claim, Mac};
+use crate::guard::boottime;
 use crate::neighbour::hop;
 use crate::netlink::Netlink;
 use onehold_core::advert::GroupId;
@@ -12,7 +13,8 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 /// A stranger who was silent for so long has gone: two questions in a row are unanswered then.
 const GONE: Span = Span::from_millis(65_000);
-/// When what was sent by who held before has surely come in.
+/// When what was sent by who held before has surely come in; and what a network that is configured anew
+/// lacks for a moment is there.
 const SETTLED: Span = Span::from_millis(1_000);
 
 /// Somebody who has an address, and is not the other candidate.
@@ -113,7 +115,7 @@ impl Kernel {
                 astray.push(format!("{}: {what}", group.name));
             }
         }
-        self.astray = astray;
+        self.note_astray(astray);
         for interface in &mut self.interfaces {
             let index = interface.link.as_ref().map(|link| link.index);
             let own =
@@ -124,6 +126,28 @@ impl Kernel {
                 port.ask_from(own);
             }
         }
+    }
+
+    /// A network that is configured anew is away for a moment: only what lasts is told.
+    fn note_astray(&mut self, found: Vec<String>) {
+        let now = boottime();
+        let before = std::mem::take(&mut self.astray);
+        let since = |what: String| {
+            let since = before.get(&what).copied().unwrap_or(now);
+            (what, since)
+        };
+        self.astray = found.into_iter().map(since).collect();
+        let young = self.astray.values().map(|since| since.plus(SETTLED));
+        if let Some(next) = young.filter(|at| now < *at).min() {
+            self.look_at(next);
+        }
+    }
+
+    /// Which addresses have belonged to no network for a while, in words.
+    pub(super) fn astray_in_words(&self, now: LocalTime) -> Vec<String> {
+        let old = |since: &LocalTime| now >= since.plus(SETTLED);
+        let astray = self.astray.iter().filter(|(_, since)| old(since));
+        astray.map(|(what, _)| what.clone()).collect()
     }
 }
 

@@ -183,7 +183,7 @@ impl Kernel {
         let strange = self.strange.iter().map(|(_, what)| what.clone());
         let mut wrong: Vec<String> = self.guard.alarms().into_iter().chain(strange).collect();
         wrong.extend(strangers);
-        wrong.extend(self.astray.iter().cloned());
+        wrong.extend(self.astray_in_words(now));
         wrong.extend(self.limits.iter().cloned());
         if let Some((_, why)) = &self.unread {
             wrong.push(format!(

@@ -1,71 +1,88 @@
 //! Others that give and take addresses: DHCP clients, and another high-availability daemon.
 
-use super::{alarmed, all_well, bare, gets, nothing_moved};
+use super::{alarmed, all_well, bare, gets, nothing_moved, put_back, server};
 use onehold_sim::netns::Process;
 use onehold_tests::{Cluster, Debian, eventually};
 
-/// A DHCP server for lb0, on a host that is no member.
-fn server(c: &Cluster) -> Option<Process> {
-    let d = Debian::on(c, "stranger")?;
-    let mac = c
-        .host("lb0")
-        .mac(0)
-        .map(|byte| format!("{byte:02x}"))
-        .join(":");
-    let host = format!("--dhcp-host={mac},10.77.0.10,120");
-    let words = [
-        "dnsmasq",
-        "--keep-in-foreground",
-        "--conf-file=/dev/null",
-        "--port=0",
-        "--user=root",
-        "--interface=eth0",
-        "--dhcp-range=10.77.0.10,static,255.255.0.0",
-        "--dhcp-authoritative",
-        "--no-ping",
-        "--dhcp-leasefile=/tmp/leases",
-        &host,
-    ];
-    Some(d.spawn(c, &words, "dnsmasq.log"))
+/// lb0's own address comes from a DHCP client.
+fn leased(client: &[&str]) -> Option<(Cluster, Debian, [Process; 2])> {
+    let mut c = Cluster::survivor().patient().build();
+    let server = server(&c)?;
+    let d = Debian::on(&c, "lb0")?;
+    bare(&c, "lb0");
+    let client = d.spawn(&c, client, "dhcp.log");
+    gets(&c, "lb0", "10.77.0.10");
+    c.start_all();
+    c.hold_on("lb0");
+    Some((c, d, [server, client]))
 }
 
-/// Their scripts flush the interface, and a floating address goes with the rest.
 #[test]
-fn a_dhcp_client_s_script_takes_the_address_away_and_it_comes_back() {
-    for client in [
-        &["dhclient", "-d", "-1", "eth0"][..],
-        &[
-            "busybox",
-            "udhcpc",
-            "-f",
-            "-i",
-            "eth0",
-            "-s",
-            "/etc/udhcpc/default.script",
-        ],
-    ] {
-        let mut c = Cluster::survivor().patient().build();
-        let Some(_server) = server(&c) else {
-            return;
-        };
-        let Some(d) = Debian::on(&c, "lb0") else {
-            return;
-        };
-        bare(&c, "lb0");
-        let first = d.spawn(&c, client, "dhcp.log");
-        gets(&c, "lb0", "10.77.0.10");
-        c.start_all();
-        c.hold_on("lb0");
-        let (mark, roles) = (c.mark(), c.role_changes());
-        // Another one begins while the first one's address is there.
-        drop(first);
-        let _second = d.spawn(&c, client, "dhcp.log");
-        c.watch_for(6);
-        gets(&c, "lb0", "10.77.0.50");
-        gets(&c, "lb0", "10.77.0.10");
-        nothing_moved(&c, mark, &roles);
-        all_well(&c, "lb0");
-    }
+fn a_lease_that_dhclient_gives_back_moves_the_address_and_one_that_it_renews_does_not() {
+    let client = ["dhclient", "-d", "-1", "eth0"];
+    let Some((c, d, [_server, first])) = leased(&client) else {
+        return;
+    };
+    let (mark, roles) = (c.mark(), c.role_changes());
+    drop(first);
+    let second = d.spawn(&c, &client, "dhcp.log"); // asks for the same once more
+    c.watch_for(3);
+    nothing_moved(&c, mark, &roles);
+    drop(second);
+    d.ok(&c, &["dhclient", "-r", "eth0"]);
+    c.hold_on("lb1");
+    alarmed(&c, "lb0", "none of this member's own addresses");
+    let _third = d.spawn(&c, &client, "dhcp.log");
+    c.hold_on("lb0");
+    all_well(&c, "lb0");
+}
+
+/// It begins with an empty interface: its script flushes the floating address with the rest.
+#[test]
+fn an_interface_that_udhcpc_empties_gets_its_floating_address_again() {
+    let client = [
+        "busybox",
+        "udhcpc",
+        "-f",
+        "-i",
+        "eth0",
+        "-s",
+        "/etc/udhcpc/default.script",
+    ];
+    let Some((c, d, [_server, first])) = leased(&client) else {
+        return;
+    };
+    let (mark, roles) = (c.mark(), c.role_changes());
+    drop(first);
+    let _second = d.spawn(&c, &client, "dhcp.log");
+    put_back(&c, "10.77.0.50");
+    c.watch_for(3);
+    gets(&c, "lb0", "10.77.0.10");
+    nothing_moved(&c, mark, &roles);
+    all_well(&c, "lb0");
+}
+
+/// `ifdown` takes the link down, and everything with it.
+#[test]
+fn an_interface_that_ifupdown_takes_down_and_up_is_given_up_and_taken_again() {
+    let mut c = Cluster::survivor().patient().build();
+    let Some(d) = Debian::on(&c, "lb0") else {
+        return;
+    };
+    let text = "auto eth0\niface eth0 inet static\naddress 10.77.0.10/16\n";
+    d.file(&c, "/etc/network/interfaces", text);
+    bare(&c, "lb0");
+    d.ok(&c, &["mkdir", "-p", "/run/network"]);
+    d.ok(&c, &["ifup", "--force", "eth0"]);
+    gets(&c, "lb0", "10.77.0.10");
+    c.start_all();
+    c.hold_on("lb0");
+    d.ok(&c, &["ifdown", "eth0"]);
+    c.hold_on("lb1");
+    d.ok(&c, &["ifup", "eth0"]);
+    c.hold_on("lb0");
+    all_well(&c, "lb0");
+    all_well(&c, "lb1");
 }
 
 /// keepalived takes hold of the same address on the standby and announces it; and on the holder takes
@@ -107,7 +124,7 @@ fn keepalived_with_the_same_address_gets_no_word_out_of_the_standby() {
         (!c.has("lb1", "10.77.0.50")).then_some(())
     });
     c.watch_for(1);
-    gets(&c, "lb0", "10.77.0.50");
+    put_back(&c, "10.77.0.50");
     nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
     all_well(&c, "lb1");

@@ -1,6 +1,6 @@
 //! Docker's rules, as it writes them for a container with a published port, and a container.
 
-use super::{alarmed, all_well};
+use super::{alarmed, all_well, words};
 use onehold_tests::{Cluster, Debian, eventually};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
@@ -172,4 +172,30 @@ fn a_published_port_is_served_by_the_holder_alone_under_bpf() {
 #[test]
 fn a_published_port_is_served_by_the_holder_alone_under_nft() {
     published("nft");
+}
+
+/// kube-proxy (IPVS) puts a service's external address on every node; this kernel answers ARP for what
+/// any interface has.
+#[test]
+fn an_external_address_of_kubernetes_on_every_node_is_mute_but_on_the_holder() {
+    let mut c = Cluster::survivor().patient().build();
+    c.start_all();
+    c.hold_on("lb0");
+    for host in ["lb0", "lb1"] {
+        c.host(host)
+            .sysctl("net/ipv4/conf/all/arp_ignore", "0")
+            .expect("a sysctl");
+        words(&c, host, "ip link add kube-ipvs0 type bridge");
+        words(&c, host, "ip address add 10.77.0.50/32 dev kube-ipvs0");
+    }
+    for host in ["lb0", "lb1"] {
+        alarmed(&c, host, "Take it out of Kubernetes' services (kube-proxy)");
+    }
+    c.freeze("lb0");
+    c.hold_on("lb1");
+    c.thaw("lb0");
+    c.hold_on("lb0");
+    c.stop("lb0");
+    let there = words(&c, "lb0", "ip address show dev kube-ipvs0");
+    assert!(there.contains("10.77.0.50/32"), "{there}");
 }

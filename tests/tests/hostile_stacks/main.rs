@@ -7,9 +7,8 @@ mod firewalls;
 mod networkd;
 mod networkmanager;
 
-use onehold_tests::{Cluster, eventually};
-
-const FLOATING: [&str; 2] = ["10.77.0.50", "fd77::50"];
+use onehold_sim::netns::Process;
+use onehold_tests::{Cluster, Debian, eventually};
 
 /// Takes away what the lab gave a host, for its own software to configure.
 fn bare(c: &Cluster, host: &str) {
@@ -46,6 +45,16 @@ fn alarmed(c: &Cluster, host: &str, words: &str) {
     });
 }
 
+/// What is removed while it is held is seen, and put back.
+#[track_caller]
+fn put_back(c: &Cluster, address: &str) {
+    c.logs(
+        "lb0",
+        &format!("somebody removed {address} while it is held; put back"),
+    );
+    gets(c, "lb0", address);
+}
+
 /// What was done to a host's network since: nothing moved, and nobody wrote novels.
 #[track_caller]
 fn nothing_moved(c: &Cluster, since: onehold_tests::Mark, roles: &[u64]) {
@@ -53,4 +62,29 @@ fn nothing_moved(c: &Cluster, since: onehold_tests::Mark, roles: &[u64]) {
     assert_eq!(c.role_changes(), roles);
     let said = c.log("lb0").lines().count();
     assert!(said < 40, "{said} lines:\n{}", c.log("lb0"));
+}
+
+/// A DHCP server for lb0, on a host that is no member.
+fn server(c: &Cluster) -> Option<Process> {
+    let d = Debian::on(c, "stranger")?;
+    let mac = c
+        .host("lb0")
+        .mac(0)
+        .map(|byte| format!("{byte:02x}"))
+        .join(":");
+    let host = format!("--dhcp-host={mac},10.77.0.10,120");
+    let words = [
+        "dnsmasq",
+        "--keep-in-foreground",
+        "--conf-file=/dev/null",
+        "--port=0",
+        "--user=root",
+        "--interface=eth0",
+        "--dhcp-range=10.77.0.10,static,255.255.0.0",
+        "--dhcp-authoritative",
+        "--no-ping",
+        "--dhcp-leasefile=/tmp/leases",
+        &host,
+    ];
+    Some(d.spawn(c, &words, "dnsmasq.log"))
 }

@@ -1,8 +1,9 @@
 //! systemd-networkd, which takes every address for its own business that is on an interface of its.
 
-use super::{FLOATING, all_well, bare, gets, nothing_moved};
+use super::{alarmed, all_well, bare, gets, nothing_moved, put_back, server};
 use onehold_sim::netns::Process;
 use onehold_tests::{Cluster, Debian};
+use rustix::process::Signal;
 
 /// A host's network, given over to it.
 fn networkd(d: Debian, c: &Cluster, config: &str) -> Process {
@@ -34,9 +35,39 @@ fn what_networkd_configures_anew_moves_nothing() {
     drop(networkd);
     let _networkd = self::networkd(d, &c, STATIC);
     c.watch_for(1);
-    for address in FLOATING {
-        gets(&c, "lb0", address);
+    for address in ["10.77.0.50", "fd77::50"] {
+        put_back(&c, address);
     }
     nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
+}
+
+/// Without `KeepConfiguration=dhcp-on-stop` it takes its own address along, and a member that nobody can
+/// reach lets go.
+#[test]
+fn a_lease_of_networkd_s_that_ends_with_it_moves_the_address_and_comes_back() {
+    let mut c = Cluster::survivor().patient().build();
+    let Some(_server) = server(&c) else {
+        return;
+    };
+    let Some(d) = Debian::on(&c, "lb0") else {
+        return;
+    };
+    let _bus = d.bus(&c);
+    bare(&c, "lb0");
+    let first = networkd(d, &c, "DHCP=ipv4\n");
+    gets(&c, "lb0", "10.77.0.10");
+    c.start_all();
+    c.hold_on("lb0");
+    let (mark, roles) = (c.mark(), c.role_changes());
+    d.ok(&c, &["networkctl", "renew", "eth0"]);
+    c.watch_for(2);
+    nothing_moved(&c, mark, &roles);
+    first.signal(Signal::TERM).expect("it can be told");
+    c.hold_on("lb1");
+    alarmed(&c, "lb0", "none of this member's own addresses");
+    let _second = networkd(d, &c, "DHCP=ipv4\n");
+    c.hold_on("lb0");
+    all_well(&c, "lb0");
+    all_well(&c, "lb1");
 }

@@ -1,6 +1,6 @@
 //! NetworkManager, which removes what it does not know whenever it applies a connection.
 
-use super::{FLOATING, alarmed, all_well, bare, gets, nothing_moved};
+use super::{alarmed, all_well, bare, gets, nothing_moved, put_back};
 use onehold_sim::netns::Process;
 use onehold_tests::{Cluster, Debian};
 
@@ -50,8 +50,8 @@ fn what_networkmanager_applies_moves_nothing_but_a_connection_that_is_down() {
     drop(manager);
     let _manager = self::manager(d, &c);
     c.watch_for(2);
-    for address in FLOATING {
-        gets(&c, "lb0", address);
+    for address in ["10.77.0.50", "fd77::50"] {
+        put_back(&c, address);
     }
     nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
