@@ -238,6 +238,8 @@ impl Assembler {
         const FIB_LOOKUP: i32 = 69;
         const FORWARDED: i32 = 0;
         const FORWARDED_TO_A_NEIGHBOUR_YET_UNKNOWN: i32 = 7;
+        /// The router cuts it up, or tells its sender: who hears nothing sends as much again, for ever.
+        const TOO_LARGE_FOR_THE_WAY: i32 = 8;
         let out = direction == Direction::Egress;
         // How does a packet travel to the mute address that arrives at this interface?
         let family = u8::try_from(family).unwrap_or(0);
@@ -268,6 +270,7 @@ impl Assembler {
         self.op(CALL, R0, R0, 0, FIB_LOOKUP);
         let forwarded = self.label();
         self.jump(JUMP_EQ, R0, FORWARDED, forwarded);
+        self.jump(JUMP_EQ, R0, TOO_LARGE_FOR_THE_WAY, forwarded);
         self.jump(JUMP_NE, R0, FORWARDED_TO_A_NEIGHBOUR_YET_UNKNOWN, self.drop);
         self.here(forwarded);
         self.op(LOAD_WORD, R1, Stack, ROUTE + 8, 0);

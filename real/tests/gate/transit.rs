@@ -105,11 +105,15 @@ impl Router {
 
     /// The client asks `server`, which is bound where it is, by `address`; what the answer's source is.
     fn asked(&self, server: &UdpSocket, address: &str) -> Option<IpAddr> {
+        self.asked_with(b"?", server, address)
+    }
+
+    fn asked_with(&self, question: &[u8], server: &UdpSocket, address: &str) -> Option<IpAddr> {
         let address: IpAddr = address.parse().expect("an address");
         let client = self.at_the_client(|| any(address, 0));
         for _ in 0..10 {
             let to = SocketAddr::new(address, PORT);
-            let _ = client.send_to(b"?", to); // refused: nobody listens there yet
+            let _ = client.send_to(question, to); // refused: nobody listens there yet
             let mut buf = [0; 8];
             if let Ok((_, from)) = server.recv_from(&mut buf) {
                 server.send_to(b"!", from).expect("an answer is sent");
@@ -167,6 +171,23 @@ fn what_only_passes_through_a_member_is_let_through() {
         let like = address.parse().expect("an address");
         let server = router.at_the_other(|| socket(like, PORT));
         assert_eq!(router.asked(&server, address), Some(like));
+    }
+}
+
+/// Its sender must be told how much passes.
+#[test]
+fn what_is_too_large_for_the_way_is_left_to_the_router() {
+    if !bpf_is_permitted() {
+        return;
+    }
+    let router = Router::new();
+    sh("ip link set lan1 mtu 9000");
+    router.at_the_client(|| sh("ip link set client0 mtu 9000"));
+    for address in ["10.0.0.100", VIP6] {
+        let like = address.parse().expect("an address");
+        let server = router.at_the_other(|| socket(like, PORT));
+        let asked = router.asked_with(&[b'?'; 4_000], &server, address);
+        assert_eq!(asked, Some(like));
     }
 }
 
