@@ -23,6 +23,7 @@ const APART: Duration = Duration::from_millis(250);
 
 const RTA_DST: u16 = 1;
 const RTA_SRC: u16 = 2;
+const RTA_IIF: u16 = 3;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_VIA: u16 = 18;
@@ -177,12 +178,29 @@ pub struct Hop {
     pub index: u32,
     /// To itself.
     pub here: bool,
+    /// To another machine, and to one only.
+    pub unicast: bool,
     /// To a gateway.
     pub gateway: bool,
 }
 
 /// Asks the kernel where it would send something.
 pub fn hop(route: &mut Netlink, from: Option<IpAddr>, to: IpAddr) -> Option<Hop> {
+    hop_of(route, None, from, to)
+}
+
+/// Asks the kernel whether it would take for its own what comes in by an interface.
+pub fn takes(route: &mut Netlink, index: u32, from: IpAddr, to: IpAddr) -> bool {
+    hop_of(route, Some(index), Some(from), to).is_some_and(|hop| hop.here)
+}
+
+/// Where something would go that is this host's own, or came in by an interface.
+fn hop_of(
+    route: &mut Netlink,
+    came_in_by: Option<u32>,
+    from: Option<IpAddr>,
+    to: IpAddr,
+) -> Option<Hop> {
     let bits = if to.is_ipv4() { 32 } else { 128 };
     let mut request = Request::new();
     // struct rtmsg: family, prefix lengths of destination and source, and nothing else.
@@ -193,6 +211,9 @@ pub fn hop(route: &mut Netlink, from: Option<IpAddr>, to: IpAddr) -> Option<Hop>
     if let Some(from) = from {
         request.attr(RTA_SRC, &octets(from));
     }
+    if let Some(index) = came_in_by {
+        request.u32(RTA_IIF, index);
+    }
     let mut found = None;
     let asked = route.dump(&mut request, |_, message| {
         let attributes = message.get(12..).unwrap_or(&[]);
@@ -201,6 +222,7 @@ pub fn hop(route: &mut Netlink, from: Option<IpAddr>, to: IpAddr) -> Option<Hop>
         found = index.map(|index| Hop {
             index,
             here: message.get(7) == Some(&libc::RTN_LOCAL),
+            unicast: message.get(7) == Some(&libc::RTN_UNICAST),
             gateway: has(RTA_GATEWAY).is_some() || has(RTA_VIA).is_some(),
         });
     });

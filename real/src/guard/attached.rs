@@ -205,11 +205,10 @@ impl Attached {
                 let other = self.other(id, memory, keys);
                 if let Some(shared) = other.shares {
                     found.push(format!(
-                        "{}, another gate, keeps {} mute on {} ({}): another member of this cluster \
-                         runs on this host; stop it, or run each on a machine of its own",
+                        "{}, another gate, keeps {} mute there ({}): another member of this cluster runs \
+                         on this host; stop it, or run each on a machine of its own",
                         other.description,
                         address(&shared),
-                        link.name,
                         way(direction)
                     ));
                 }

@@ -28,7 +28,7 @@ use crate::netlink::{Doing as _, KernelError, Netlink};
 use attached::Attached;
 pub(crate) use attached::Standing;
 use interfaces::Post;
-pub(crate) use interfaces::Tended;
+pub(crate) use interfaces::{AT_A_TIME, Tended};
 use memory::{Memory, Written};
 use onehold_core::time::{LocalTime, Span};
 use pace::Turn;
@@ -94,8 +94,8 @@ pub(crate) struct Guard {
     pushed: Option<String>,
     /// When to look whether it still stands first.
     due: Option<LocalTime>,
-    /// Some new interfaces have no gate yet.
-    unfinished: bool,
+    /// Since when some new interfaces have had no gate yet.
+    unfinished: Option<LocalTime>,
     /// The last of the interfaces that were looked at the last time.
     looked: u32,
     /// BPF's clock, if it ends the leases.
@@ -153,7 +153,7 @@ impl Guard {
             shortcoming: None,
             pushed: None,
             due: None,
-            unfinished: false,
+            unfinished: None,
             looked: 0,
             clock: None,
         };
@@ -176,7 +176,7 @@ impl Guard {
                 }
             }
         }
-        guard.tend(route, links, all, usize::MAX);
+        guard.tend(route, links, all, LocalTime::from_nanos(u64::MAX));
         Ok(guard)
     }
 
@@ -285,53 +285,26 @@ impl Guard {
         &self.keys
     }
 
-    /// What needs a person.
-    pub(crate) fn alarms(&self) -> Vec<String> {
-        let now = boottime();
-        let mut alarms: Vec<String> = self.memory.alarm().into_iter().collect();
-        alarms.extend(self.pushed.clone());
-        let mut ungated = Vec::new();
-        for post in self.posts.values() {
-            alarms.extend(post.concerns.iter().cloned());
-            if post.pace.hurried(now) {
-                alarms.push(format!(
-                    "{}: somebody takes the gate away or pushes it back again and again: find out who \
-                     else manages tc or BPF programs there",
-                    post.link.name
-                ));
-            }
-            ungated.extend(post.fault.as_ref().map(|fault| (&post.link.name, fault)));
-        }
-        if let Some((name, fault)) = ungated.first() {
-            let more = match ungated.len() {
-                1 => String::new(),
-                n => format!(" (and {} interfaces more)", n - 1),
-            };
-            alarms.push(format!(
-                "a frozen holder would answer on {name}, where the gate does not decide{more}: {fault}"
-            ));
-        }
-        alarms
-    }
-
     /// Where the gate stands on `link`.
     pub(crate) fn standing(
         &mut self,
         route: &mut Netlink,
         link: &Link,
     ) -> Result<Standing, KernelError> {
-        let there = match &mut self.gate {
-            Gate::Bpf(attached) => {
-                return attached.standing(route, link, &self.memory, &self.keys);
-            }
-            Gate::Nft(table) => table.gates(link),
-            Gate::None => true,
+        let standing = match &mut self.gate {
+            Gate::Bpf(attached) => attached.standing(route, link, &self.memory, &self.keys)?,
+            Gate::Nft(table) => match table.gates(link) {
+                true => Standing::First,
+                false => Standing::Absent,
+            },
+            Gate::None => Standing::First,
         };
-        Ok(if there {
-            Standing::First
-        } else {
-            Standing::Absent
-        })
+        if standing == Standing::First
+            && let Some(post) = self.posts.get_mut(&link.index)
+        {
+            post.fault = None;
+        }
+        Ok(standing)
     }
 
     /// Puts the gate first on `link`, one of the groups' own interfaces `links`, without a moment of
@@ -347,7 +320,11 @@ impl Guard {
         let turn = self.post(link).pace.turn(standing, boottime());
         let doing = || format!("keeping the gate on {}", link.name);
         match (turn, standing) {
-            (Turn::Mend, _) => self.put_first(route, link, links),
+            (Turn::Mend, _) => {
+                let put = self.put_first(route, link, links);
+                self.post(link).fault = put.as_ref().err().map(ToString::to_string);
+                put
+            }
             (_, Standing::Behind(who))
                 if turn == Turn::Wait || self.choice != GuardChoice::Auto =>
             {
@@ -372,6 +349,8 @@ impl Guard {
             }
             (_, Standing::Absent | Standing::First) => {
                 let why = "somebody takes it away again and again; it is put back once a second";
+                let refused = self.post(link).fault.clone();
+                let why = refused.unwrap_or_else(|| why.to_owned());
                 Err(KernelError::refused(doing(), why))
             }
         }
@@ -383,13 +362,19 @@ impl Guard {
             return Ok(());
         };
         let guarded = self.guarded(links);
-        if let Err(e) = self.open_nft(&guarded) {
+        // On the others it is not worth the groups' own: `tend` puts it there as far as it can.
+        if let Err(e) = self.open_nft(&guarded).or_else(|_| self.open_nft(links)) {
             self.gate = Gate::Bpf(attached);
             return Err(e);
         }
+        self.doubt_all();
         for link in guarded {
             // What stays drops what nftables drops, or more; and goes at the end of this life.
-            let _ = attached.take_off(route, &link, &self.name);
+            if let Gate::Nft(table) = &mut self.gate
+                && table.gates(&link)
+            {
+                let _ = attached.take_off(route, &link, &self.name);
+            }
         }
         self.replaced = Some(attached);
         Ok(())
@@ -407,10 +392,9 @@ impl Guard {
         link: &Link,
         links: &[Link],
     ) -> Result<(), KernelError> {
-        let guarded = self.guarded(links);
         match &mut self.gate {
             Gate::Bpf(attached) => attached.put_first(route, link, &self.name),
-            Gate::Nft(table) => table.replace(&self.keys, &guarded),
+            Gate::Nft(_) => self.replace(links),
             Gate::None => Ok(()),
         }
     }

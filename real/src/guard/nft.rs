@@ -18,9 +18,16 @@
 //! The kernel counts timeouts in ticks, which stand still in suspend: after it an address may be
 //! effective for what was left of its lease.
 
+mod names;
+
 use super::{Held, Key, boottime, muting};
 use crate::address::Link;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the kernel's numbers, and nothing else"
+)]
+use names::*;
 use onehold_core::time::{LocalTime, Span};
 use rustix::time::{ClockId, clock_getres};
 
@@ -98,20 +105,70 @@ impl Table {
     /// Whether the interface's chains are there, and hang on it: since Linux 6.16 a chain belongs to an
     /// interface's name, so that one with another name is without.
     pub(super) fn gates(&mut self, link: &Link) -> bool {
-        WAYS.iter().all(|(way, ..)| {
-            self.request.clear();
-            nft(&mut self.request, GET_CHAIN, netlink::NLM_F_ACK)
-                .string(CHAIN_TABLE, &self.name)
-                .string(CHAIN_NAME, &chain(way, link));
-            let mut hangs = false;
-            let asked = self.netlink.dump(&mut self.request, |_, message| {
-                let device = message.get(4..).and_then(|rest| {
-                    netlink::attribute(netlink::attribute(rest, CHAIN_HOOK)?, HOOK_DEVICE)
-                });
-                hangs = device.map(netlink::text) == Some(link.name.as_str());
-            });
-            asked.is_ok() && hangs
+        WAYS.iter()
+            .all(|(way, ..)| self.hangs_on(&chain(way, link)) == Some(link.name.clone()))
+    }
+
+    /// The name of the interface on which a chain hangs, or nothing for nowhere; if there is one.
+    fn hangs_on(&mut self, chain: &str) -> Option<String> {
+        self.request.clear();
+        nft(&mut self.request, GET_CHAIN, netlink::NLM_F_ACK)
+            .string(CHAIN_TABLE, &self.name)
+            .string(CHAIN_NAME, chain);
+        let mut device = None;
+        let asked = self.netlink.dump(&mut self.request, |_, message| {
+            let hook = message.get(4..);
+            let hook = hook.and_then(|rest| netlink::attribute(rest, CHAIN_HOOK));
+            let name = hook.and_then(|hook| netlink::attribute(hook, HOOK_DEVICE));
+            device = Some(name.map_or("", netlink::text).to_owned());
+        });
+        asked.ok().and(device)
+    }
+
+    /// Mutes on one more interface. What is held stays so.
+    pub(super) fn add(&mut self, link: &Link) -> Result<(), KernelError> {
+        self.leave(link)?; // a chain of this name that hangs elsewhere
+        let Self {
+            netlink,
+            name,
+            request: r,
+            ..
+        } = self;
+        begin(r);
+        hang(r, name, link);
+        nft(r, NEW_TABLE, netlink::NLM_F_ACK).string(TABLE_NAME, name); // to be answered
+        finish(r);
+        (netlink.send(r)).doing(|| {
+            format!(
+                "putting the gate of nftables table netdev {name} on {}",
+                link.name
+            )
         })
+    }
+
+    /// Takes away an interface's chains, as far as they are there: since Linux 6.16 they would stay when it
+    /// is gone.
+    pub(super) fn leave(&mut self, link: &Link) -> Result<(), KernelError> {
+        for (way, ..) in WAYS {
+            let chain = chain(way, link);
+            if self.hangs_on(&chain).is_none() {
+                continue;
+            }
+            let r = &mut self.request;
+            begin(r);
+            nft(r, DELETE_CHAIN, netlink::NLM_F_ACK)
+                .string(CHAIN_TABLE, &self.name)
+                .string(CHAIN_NAME, &chain);
+            finish(r);
+            match self.netlink.send(r) {
+                Err(e) if e.errno() != libc::ENOENT => {
+                    return Err(e)
+                        .doing(|| format!("taking the gate of nftables off {}", link.name));
+                }
+                _ => {} // or it went with its interface
+            }
+        }
+        Ok(())
     }
 
     /// The addresses that the table guards.
@@ -192,19 +249,7 @@ impl Table {
             }
         }
         for link in links {
-            for (way, rules, hook, priority) in WAYS {
-                let chain = chain(way, link);
-                nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
-                    .string(CHAIN_TABLE, name)
-                    .string(CHAIN_NAME, &chain)
-                    .nest(CHAIN_HOOK, |r| {
-                        r.be32(HOOK_NUMBER, hook)
-                            .be32(HOOK_PRIORITY, priority.cast_unsigned())
-                            .string(HOOK_DEVICE, &link.name);
-                    })
-                    .string(CHAIN_TYPE, "filter");
-                add_rule(r, name, &chain, |r| jump(r, rules));
-            }
+            hang(r, name, link);
         }
         for keys in keys.chunks(CHUNK) {
             elements(r, NEW_ELEMENTS, 0, name, "vip", keys, None);
@@ -369,6 +414,23 @@ impl Table {
         netlink
             .send(r)
             .doing(|| format!("removing nftables table netdev {name}"))
+    }
+}
+
+/// Hangs the chains on an interface that jump to the rules.
+fn hang(r: &mut Request, table: &str, link: &Link) {
+    for (way, rules, hook, priority) in WAYS {
+        let chain = chain(way, link);
+        nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
+            .string(CHAIN_TABLE, table)
+            .string(CHAIN_NAME, &chain)
+            .nest(CHAIN_HOOK, |r| {
+                r.be32(HOOK_NUMBER, hook)
+                    .be32(HOOK_PRIORITY, priority.cast_unsigned())
+                    .string(HOOK_DEVICE, &link.name);
+            })
+            .string(CHAIN_TYPE, "filter");
+        add_rule(r, table, &chain, |r| jump(r, rules));
     }
 }
 
@@ -588,90 +650,3 @@ fn elements(
             }
         });
 }
-
-// linux/netfilter/nfnetlink.h and nf_tables.h, under names of ours.
-
-const SUBSYSTEM: u16 = 10;
-const BATCH_BEGIN: u16 = 0x10;
-const BATCH_END: u16 = 0x11;
-const BATCH: [u8; 4] = [0, 0, 0, 10]; // the subsystem, in network order
-
-const NEW_TABLE: u16 = 0;
-const GET_TABLE: u16 = 1;
-const DELETE_TABLE: u16 = 2;
-const NEW_CHAIN: u16 = 3;
-const GET_CHAIN: u16 = 4;
-const NEW_RULE: u16 = 6;
-const NEW_SET: u16 = 9;
-const NEW_ELEMENTS: u16 = 12;
-const GET_ELEMENTS: u16 = 13;
-const DELETE_ELEMENTS: u16 = 14;
-
-const TABLE_NAME: u16 = 1;
-const TABLE_FLAGS: u16 = 2;
-const OWNER: u32 = 2;
-const PERSIST: u32 = 4;
-
-const CHAIN_TABLE: u16 = 1;
-const CHAIN_NAME: u16 = 3;
-const CHAIN_HOOK: u16 = 4;
-const CHAIN_TYPE: u16 = 7;
-const HOOK_NUMBER: u16 = 1;
-const HOOK_PRIORITY: u16 = 2;
-const HOOK_DEVICE: u16 = 3;
-
-const RULE_TABLE: u16 = 1;
-const RULE_CHAIN: u16 = 2;
-const RULE_EXPRESSIONS: u16 = 4;
-
-const SET_TABLE: u16 = 1;
-const SET_NAME: u16 = 2;
-const SET_FLAGS: u16 = 3;
-const SET_KEY_TYPE: u16 = 4;
-const SET_KEY_LENGTH: u16 = 5;
-const SET_ID: u16 = 10;
-const TIMED: u32 = 0x10;
-const IPV6_ADDRESS: u32 = 8; // what `nft list` takes a key for
-
-const ELEMENTS_TABLE: u16 = 1;
-const ELEMENTS_SET: u16 = 2;
-const ELEMENTS: u16 = 3;
-const ELEMENT_KEY: u16 = 1;
-const ELEMENT_TIMEOUT: u16 = 4;
-
-const LIST_ELEMENT: u16 = 1;
-const DATA_VALUE: u16 = 1;
-const DATA_VERDICT: u16 = 2;
-const VERDICT_CODE: u16 = 1;
-const VERDICT_CHAIN: u16 = 2;
-const DROP: i32 = 0;
-const JUMP: i32 = -3;
-
-const VERDICT: u32 = 0;
-const KEY: u32 = 8; // NFT_REG32_00 and the three after it
-const SCRATCH: u32 = 12; // NFT_REG32_04
-
-const EXPRESSION_NAME: u16 = 1;
-const EXPRESSION_DATA: u16 = 2;
-const META_REGISTER: u16 = 1;
-const META_KEY: u16 = 2;
-const META_PROTOCOL: u32 = 1;
-const PAYLOAD_REGISTER: u16 = 1;
-const PAYLOAD_BASE: u16 = 2;
-const PAYLOAD_OFFSET: u16 = 3;
-const PAYLOAD_LENGTH: u16 = 4;
-const NETWORK_HEADER: u32 = 1;
-const BITWISE_FROM: u16 = 1;
-const BITWISE_TO: u16 = 2;
-const BITWISE_LENGTH: u16 = 3;
-const BITWISE_MASK: u16 = 4;
-const BITWISE_XOR: u16 = 5;
-const CMP_REGISTER: u16 = 1;
-const CMP_OPERATION: u16 = 2;
-const CMP_DATA: u16 = 3;
-const EQUAL: u32 = 0;
-const LOOKUP_SET: u16 = 1;
-const LOOKUP_REGISTER: u16 = 2;
-const LOOKUP_FLAGS: u16 = 5;
-const IMMEDIATE_REGISTER: u16 = 1;
-const IMMEDIATE_DATA: u16 = 2;

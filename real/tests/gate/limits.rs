@@ -2,7 +2,8 @@
 
 use super::lan::{GROUP, HOST, Lan, VIP};
 use super::ms;
-use onehold::kernel::{GuardChoice, Kernel, KernelEvent, boottime};
+use onehold::kernel::{GuardChoice, Kernel, KernelEvent, KernelGroup, boottime};
+use onehold_core::config::Prefix;
 use std::process::Command;
 
 fn sh(script: &str) {
@@ -68,4 +69,78 @@ fn with_nft_a_member_that_routes_is_an_alarm() {
         alarm.contains("the nft guard drops what passes through"),
         "{alarm}"
     );
+}
+
+/// What a frame leaves by has queues of its own: a shaper is on the card, and the group on the bridge.
+#[test]
+fn a_queue_that_keeps_frames_below_the_interface_is_an_alarm() {
+    let lan = Lan::new();
+    sh(&format!(
+        "ip link add br0 up type bridge
+         ip link set {HOST} master br0
+         tc qdisc add dev {HOST} root tbf rate 8kbit burst 100 limit 4000"
+    ));
+    let address = VIP.into();
+    let group = KernelGroup {
+        name: "web".into(),
+        interface: "br0".into(),
+        addresses: vec![Prefix {
+            address,
+            length: 24,
+        }],
+    };
+    let kernel = lan.try_open(vec![group], GuardChoice::Auto);
+    let alarm = alarms(&lan, &mut kernel.expect("a kernel"));
+    let named = "br0: the queue of lan0, by which it sends, (tbf) may keep";
+    assert!(alarm.contains(named), "{alarm}");
+}
+
+/// Whether it can be held here, the next time that this changes.
+fn eligible(lan: &Lan, kernel: &mut Kernel) -> Result<(), String> {
+    match lan.wait(kernel, |e| matches!(e, KernelEvent::Eligible { .. })) {
+        KernelEvent::Eligible { eligible, .. } => eligible,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn on_an_interface_where_nobody_is_answered_nothing_is_held() {
+    let lan = Lan::new();
+    let mut kernel = lan.open(GuardChoice::Auto);
+    kernel.scrub().expect("a clean start");
+    assert_eq!(eligible(&lan, &mut kernel), Ok(()));
+    let ways = [
+        ("arp off", "arp on", "neither asks nor answers by ARP"),
+        ("master br0", "nomaster", "what it is a part of is down"),
+    ];
+    sh("ip link add br0 type bridge");
+    for (there, back, why) in ways {
+        sh(&format!("ip link set {HOST} {there}"));
+        let said = eligible(&lan, &mut kernel).expect_err(there);
+        assert!(said.contains(why), "{said}");
+        sh(&format!("ip link set {HOST} {back}"));
+        assert_eq!(eligible(&lan, &mut kernel), Ok(()), "{back}");
+    }
+}
+
+/// It takes what is for the address, says the kernel; but not what comes in where its clients are.
+#[test]
+fn a_holder_that_takes_nothing_from_its_network_is_an_alarm() {
+    let lan = Lan::new();
+    let mut kernel = lan.open(GuardChoice::Auto);
+    kernel.scrub().expect("a clean start");
+    let until = boottime().plus(ms(60_000));
+    kernel.hold_until(GROUP, until).expect("a hold");
+    let all: Vec<KernelEvent> = lan.events_of(&mut kernel, ms(1_500));
+    let alarm = |e: &&KernelEvent| matches!(e, KernelEvent::Alarms(all) if !all.is_empty());
+    assert_eq!(all.iter().find(alarm), None);
+    sh(&format!(
+        "ip rule add pref 100 lookup local
+         ip rule del pref 0
+         ip rule add pref 5 iif {HOST} to {VIP} blackhole
+         ip link set {HOST} alias changed"
+    ));
+    let alarm = alarms(&lan, &mut kernel);
+    let remedy = format!("`ip route get {VIP} from 10.0.0.101 iif {HOST}` says why");
+    assert!(alarm.contains(&remedy), "{alarm}");
 }

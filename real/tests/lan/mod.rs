@@ -316,6 +316,7 @@ impl Lan {
         loop {
             let now = boottime();
             if kernel.poll_timeout().is_some_and(|due| due <= now) {
+                let _entered = self.runtime.enter();
                 kernel.wake(now);
             }
             let shortly = Duration::from_millis(5); // it may have become due sooner
