@@ -186,6 +186,7 @@ fn what_is_too_large_for_the_way_is_left_to_the_router() {
     for address in ["10.0.0.100", VIP6] {
         let like = address.parse().expect("an address");
         let server = router.at_the_other(|| socket(like, PORT));
+        router.asked(&server, address); // the router knows its neighbour
         let asked = router.asked_with(&[b'?'; 4_000], &server, address);
         assert_eq!(asked, Some(like));
     }
