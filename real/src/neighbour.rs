@@ -3,23 +3,29 @@
 //! The kernel forgets a neighbour's hardware address when it answers no question for it any more, after
 //! about half a minute, and sends it nothing from then on. If frames are lost in one direction only, that
 //! makes it both: the deaf side falls silent, too, and each takes the other for dead. So an entry that was
-//! right when the peer last said that it hears us is kept for as long as the peer is silent.
+//! right when the peer last said that it hears us is kept for as long as the peer is silent. But it may be
+//! silent because it was replaced, by a machine with its address and another network card: so everybody on the
+//! network is asked now and then who has the address, and the kernel believes the answer.
 //!
 //! What this never does: make an entry that lasts (the kernel's own ageing goes on, also when this process
 //! is gone), touch that of a gateway (which serves others), or of a peer that is heard (the kernel is right
 //! about it, or finds out), or put an address in the place of another one that the kernel has learnt.
 
-use crate::announce::Mac;
+use crate::address;
+use crate::announce::{self, Mac};
 use crate::config_file::Path;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often the entries are looked at: much less than a kernel takes to give one up, and less than a peer
 /// takes to miss us when somebody has deleted it.
 const APART: Duration = Duration::from_millis(250);
+
+/// After so many looks that a peer was silent for, everybody is asked who has its address: every 5 s.
+const ASK: u32 = 20;
 
 const RTA_DST: u16 = 1;
 const RTA_SRC: u16 = 2;
@@ -56,6 +62,8 @@ struct Way {
     path: Path,
     /// What was heard over it since the last look.
     heard: AtomicU8,
+    /// For how many looks the peer has been silent.
+    silent: AtomicU32,
     /// Where the peer was when it last heard us.
     place: Mutex<Option<Place>>,
 }
@@ -74,6 +82,7 @@ impl Neighbours {
         let way = |path| Way {
             path,
             heard: AtomicU8::new(SILENT),
+            silent: AtomicU32::new(0),
             place: Mutex::new(None),
         };
         let neighbours = Self(Arc::new(paths.map(way).collect()));
@@ -111,18 +120,38 @@ impl Way {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks everybody on the peer's network who has its address.
+    fn ask(&self, route: &mut Netlink, index: u32) {
+        let all = address::links(route).unwrap_or_default();
+        let link = all.iter().find(|link| link.index == index && link.ethernet);
+        let (own, to) = (self.path.local.ip(), self.path.remote.ip());
+        if let Some(Err(e)) = link.map(|link| announce::ask_on(link, own, to)) {
+            tracing::debug!("asking who has {to}: {e}");
+        }
+    }
+
     /// Learns the entry of a peer that hears us, keeps that of a silent one.
     fn look(&self, route: &mut Netlink) {
         let to = self.path.remote.ip();
-        match self.heard.swap(SILENT, Ordering::Relaxed) {
+        let heard = self.heard.swap(SILENT, Ordering::Relaxed);
+        let silent = match heard {
+            SILENT => self.silent.load(Ordering::Relaxed).wrapping_add(1),
+            _ => 0,
+        };
+        self.silent.store(silent, Ordering::Relaxed);
+        match heard {
             SILENT => {
                 let Some(place) = self.place() else { return };
-                let on_link = on_link(route, self.path) == Some(place.index);
-                if on_link
-                    && is_going(entry(route, place.index, to), place)
+                if on_link(route, self.path) != Some(place.index) {
+                    return;
+                }
+                if is_going(entry(route, place.index, to), place)
                     && let Err(e) = keep(route, to, place)
                 {
                     tracing::debug!("{e}");
+                }
+                if silent.is_multiple_of(ASK) {
+                    self.ask(route, place.index);
                 }
             }
             ECHOED => {
