@@ -14,6 +14,9 @@
 //! must have come in by that very interface. So nothing passes that this host made, or took for itself
 //! by translating where it goes (one that it gives the address as its source does pass); nor what a neighbour sends here because it has not yet learnt who holds.
 //!
+//! A frame of another VLAN passes, by the tag that the kernel has taken away: that VLAN's interface has a gate of
+//! its own, and where there is none the kernel takes the frame for nobody's.
+//!
 //! Up to two VLAN tags in the frame are followed (the kernel has taken the outermost away);
 //! deeper ones, and frames that end before the address, are dropped: never open on a doubt.
 //!
@@ -36,6 +39,8 @@ const ROUTE: i16 = -104;
 const ROUTE_SIZE: i32 = 64;
 
 // `struct __sk_buff`
+const IS_TAGGED: i16 = 20;
+const TAG: i16 = 24;
 const CAME_IN_BY: i16 = 36;
 const INTERFACE: i16 = 40;
 
@@ -47,6 +52,7 @@ pub(super) fn policy(map: i32, direction: Direction) -> Vec<u64> {
     let (mute_v4, mute_v6) = (p.label(), p.label());
 
     p.begin(ETHERNET_HEADER);
+    p.pass_other_vlans();
     p.ethertype();
     for _ in 0..2 {
         let tagged = p.label();
@@ -179,6 +185,17 @@ impl Assembler {
     fn begin(&mut self, header: i32) {
         self.op(MOV_REG, R6, R1, 0, 0);
         self.op(MOV, R7, R0, 0, header);
+    }
+
+    fn pass_other_vlans(&mut self) {
+        const NUMBER: i32 = 0x0fff; // 0 is no VLAN, but a priority
+        let untagged = self.label();
+        self.op(LOAD_WORD, R1, R6, IS_TAGGED, 0);
+        self.jump(JUMP_EQ, R1, 0, untagged);
+        self.op(LOAD_WORD, R1, R6, TAG, 0);
+        self.op(AND, R1, R0, 0, NUMBER);
+        self.jump(JUMP_NE, R1, 0, self.pass);
+        self.here(untagged);
     }
 
     fn skip(&mut self, bytes: i32) {
@@ -362,6 +379,7 @@ impl Assembler {
 const MOV: u8 = 0xb7;
 const MOV_REG: u8 = 0xbf;
 const ADD: u8 = 0x07;
+const AND: u8 = 0x57;
 const LOAD_BYTE: u8 = 0x71;
 const LOAD_HALF: u8 = 0x69;
 const LOAD_WORD: u8 = 0x61;

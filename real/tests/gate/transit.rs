@@ -174,6 +174,43 @@ fn what_only_passes_through_a_member_is_let_through() {
     }
 }
 
+/// A container on this interface has a VLAN of its own, in which the same address is another machine's. (It looks
+/// where frames are seen before the gate of its own interface.)
+#[test]
+fn what_is_in_another_vlan_is_not_muted() {
+    const VLAN: u8 = 20;
+    if !bpf_is_permitted() {
+        return;
+    }
+    let mut lan = Lan::new();
+    sh(&format!(
+        "ip link add mv0 up link {HOST} type macvlan mode bridge"
+    ));
+    let mut kernel = lan.open(GuardChoice::Bpf);
+    kernel.scrub().expect("a clean start");
+    let mv0 = lan::find(&mut lan.route, "mv0").expect("it").index;
+    let wire = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, None);
+    let wire = wire.expect("a packet socket");
+    wire.bind(&lan::everything_on(mv0)).expect("there");
+    let patience = Some(Duration::from_millis(100));
+    wire.set_read_timeout(patience).expect("a timeout");
+    let heard = |tag: &[u8]| {
+        let mut frame = [[0xff; 6], [2, 0, 0, 0, 0, 9]].concat();
+        frame.extend([tag, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9]].concat());
+        frame.extend([&[10, 0, 0, 9], &[0; 6][..], &VIP.octets(), &[0; 18]].concat());
+        lan.wire.send(&frame).expect("a question");
+        std::iter::from_fn(|| {
+            let mut buf = [0; 128];
+            std::io::Read::read(&mut &wire, &mut buf).ok().map(|_| buf)
+        })
+        .any(|frame| frame.windows(4).any(|four| four == VIP.octets()))
+    };
+    assert!(heard(&[0x81, 0, 0, VLAN]));
+    for mute in [&[][..], &[0x81, 0, 0, 0]] {
+        assert!(!heard(mute), "{mute:?}");
+    }
+}
+
 /// Its sender must be told how much passes.
 #[test]
 fn what_is_too_large_for_the_way_is_left_to_the_router() {
