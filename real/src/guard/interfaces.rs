@@ -2,7 +2,7 @@
 
 use super::attached::{self, Standing};
 use super::pace::{Pace, Turn};
-use super::{Gate, Guard, boottime};
+use super::{Gate, Guard, Place, boottime};
 use crate::address::{self, Link};
 use crate::netlink::{Heard, KernelError, Netlink};
 use onehold_core::time::{LocalTime, Span};
@@ -165,7 +165,7 @@ impl Guard {
         let new = !self.posts.contains_key(&link.index);
         let post = self.post(link);
         (post.own, post.doubted) = (false, false);
-        let (turn, why) = match self.standing(route, link) {
+        let (turn, why) = match self.standing(route, link, Place::Elsewhere) {
             Ok(Standing::First) => return self.look_beside(link),
             Ok(_) if new => (Turn::Mend, String::new()),
             Ok(standing) => {
@@ -205,7 +205,7 @@ impl Guard {
         tended: &mut Tended,
     ) -> Result<(), KernelError> {
         match &mut self.gate {
-            Gate::Bpf(attached) => attached.put_first(route, link, &self.name),
+            Gate::Bpf(attached) => attached.put_first(route, link, Place::Elsewhere, &self.name),
             Gate::Nft(table) => match table.add(link) {
                 Err(e) if table.exists()? => Err(e),
                 Err(_) => {
@@ -237,14 +237,14 @@ impl Guard {
     /// Makes the nftables gate anew, on all interfaces or, if the kernel does not take that, on the groups'
     /// own; everything is shut afterwards.
     pub(super) fn replace(&mut self, links: &[Link]) -> Result<(), KernelError> {
-        let guarded = self.guarded(links);
+        let others = self.others(links);
         let Gate::Nft(table) = &mut self.gate else {
             return Ok(());
         };
-        if table.replace(&self.keys, &guarded).is_ok() {
+        if table.replace(&self.keys, links, &others).is_ok() {
             return Ok(());
         }
-        table.replace(&self.keys, links)?;
+        table.replace(&self.keys, links, &[])?;
         self.doubt_all(); // they get it one by one
         Ok(())
     }
@@ -341,11 +341,11 @@ impl Guard {
         alarms
     }
 
-    /// The interfaces that have the gate, or are to have it: the groups' own, and all others.
-    pub(super) fn guarded(&self, links: &[Link]) -> Vec<Link> {
-        let others = self.posts.values().map(|post| &post.link);
-        let others = others.filter(|link| !links.iter().any(|own| own.index == link.index));
-        links.iter().chain(others).cloned().collect()
+    /// The interfaces that have the gate, or are to have it, and are no group's own.
+    pub(super) fn others(&self, links: &[Link]) -> Vec<Link> {
+        let all = self.posts.values().map(|post| &post.link);
+        let others = all.filter(|link| !links.iter().any(|own| own.index == link.index));
+        others.cloned().collect()
     }
 
     pub(super) fn post(&mut self, link: &Link) -> &mut Post {

@@ -39,6 +39,21 @@ use std::path::Path;
 /// An address as the guard knows it: 16 bytes, IPv4 mapped into IPv6.
 pub(crate) type Key = [u8; 16];
 
+/// On what interface a gate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On a group's.
+    Own,
+    /// On any other, where a link-local address is another one.
+    Elsewhere,
+}
+
+/// Whether what is mute on other interfaces differs.
+fn differs_elsewhere(keys: &[Key]) -> bool {
+    let mut all = keys.iter().map(address);
+    all.any(|a| a.is_ipv6() && address::is_link_local(a))
+}
+
 /// The key of an address.
 pub(crate) const fn key(address: IpAddr) -> Key {
     match address {
@@ -160,7 +175,7 @@ impl Guard {
         guard.take_over(route, all)?;
         match choice {
             GuardChoice::Bpf => guard.open_bpf(route, links)?,
-            GuardChoice::Nft => guard.open_nft(links)?,
+            GuardChoice::Nft => guard.open_nft(links, &[])?,
             GuardChoice::None => {
                 let why = "guard = none: a dead or paused daemon keeps the address";
                 guard.shortcoming = Some(why.to_owned());
@@ -168,7 +183,7 @@ impl Guard {
             }
             GuardChoice::Auto => {
                 if let Err(bpf) = guard.open_bpf(route, links) {
-                    guard.open_nft(links).map_err(|nft| {
+                    guard.open_nft(links, &[]).map_err(|nft| {
                         let why = format!("bpf: {bpf}. nft: {nft}. Either will do");
                         KernelError::refused("opening a guard", why)
                     })?;
@@ -186,7 +201,7 @@ impl Guard {
         clock.agrees()?;
         for link in links {
             self.post(link);
-            if let Err(e) = attached.put_first(route, link, &self.name) {
+            if let Err(e) = attached.put_first(route, link, Place::Own, &self.name) {
                 self.replaced = Some(attached); // it may hang on others already
                 return Err(e);
             }
@@ -196,9 +211,9 @@ impl Guard {
         Ok(())
     }
 
-    fn open_nft(&mut self, links: &[Link]) -> Result<(), KernelError> {
+    fn open_nft(&mut self, links: &[Link], others: &[Link]) -> Result<(), KernelError> {
         let mut table = nft::Table::open(&self.name)?;
-        table.replace(&self.keys, links)?;
+        table.replace(&self.keys, links, others)?;
         self.gate = Gate::Nft(table);
         self.remember();
         Ok(())
@@ -290,10 +305,13 @@ impl Guard {
         &mut self,
         route: &mut Netlink,
         link: &Link,
+        place: Place,
     ) -> Result<Standing, KernelError> {
         let standing = match &mut self.gate {
-            Gate::Bpf(attached) => attached.standing(route, link, &self.memory, &self.keys)?,
-            Gate::Nft(table) => match table.gates(link) {
+            Gate::Bpf(attached) => {
+                attached.standing(route, link, place, &self.memory, &self.keys)?
+            }
+            Gate::Nft(table) => match table.gates(link, place) {
                 true => Standing::First,
                 false => Standing::Absent,
             },
@@ -361,19 +379,22 @@ impl Guard {
         let Gate::Bpf(attached) = std::mem::replace(&mut self.gate, Gate::None) else {
             return Ok(());
         };
-        let guarded = self.guarded(links);
+        let others = self.others(links);
         // On the others it is not worth the groups' own: `tend` puts it there as far as it can.
-        if let Err(e) = self.open_nft(&guarded).or_else(|_| self.open_nft(links)) {
+        let opened = self.open_nft(links, &others);
+        if let Err(e) = opened.or_else(|_| self.open_nft(links, &[])) {
             self.gate = Gate::Bpf(attached);
             return Err(e);
         }
         self.doubt_all();
-        for link in guarded {
+        let own = links.iter().map(|link| (link, Place::Own));
+        let others = others.iter().map(|link| (link, Place::Elsewhere));
+        for (link, place) in own.chain(others) {
             // What stays drops what nftables drops, or more; and goes at the end of this life.
             if let Gate::Nft(table) = &mut self.gate
-                && table.gates(&link)
+                && table.gates(link, place)
             {
-                let _ = attached.take_off(route, &link, &self.name);
+                let _ = attached.take_off(route, link, &self.name);
             }
         }
         self.replaced = Some(attached);
@@ -393,7 +414,7 @@ impl Guard {
         links: &[Link],
     ) -> Result<(), KernelError> {
         match &mut self.gate {
-            Gate::Bpf(attached) => attached.put_first(route, link, &self.name),
+            Gate::Bpf(attached) => attached.put_first(route, link, Place::Own, &self.name),
             Gate::Nft(_) => self.replace(links),
             Gate::None => Ok(()),
         }

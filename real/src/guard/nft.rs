@@ -19,8 +19,9 @@
 //! effective for what was left of its lease.
 
 mod names;
+mod rules;
 
-use super::{Held, Key, boottime, muting};
+use super::{Held, Key, Place, boottime, differs_elsewhere, muting};
 use crate::address::Link;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
 #[allow(
@@ -29,6 +30,7 @@ use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
 )]
 use names::*;
 use onehold_core::time::{LocalTime, Span};
+use rules::{add_rule, jump, write_rules};
 use rustix::time::{ClockId, clock_getres};
 
 /// How long a process may be paused between reading the clock and the kernel's refresh: so many parts of
@@ -49,6 +51,7 @@ const ARRIVING: &str = "arriving";
 const LEAVING: &str = "leaving";
 /// Those that hang on each interface: name, where they jump to, hook, priority.
 const WAYS: [(&str, &str, u32, i32); 2] = [("in", ARRIVING, 0, -400), ("out", LEAVING, 1, 400)];
+const PLACES: [Place; 2] = [Place::Own, Place::Elsewhere];
 
 /// The table, as long as this process lives: the kernel lets nobody else change an owned one.
 #[derive(Debug)]
@@ -57,6 +60,8 @@ pub(super) struct Table {
     name: String,
     request: Request,
     tokens: u64,
+    /// Other rules are asked on interfaces that are no group's.
+    differs: bool,
     /// How coarse the kernel counts a timeout.
     tick: Span,
 }
@@ -77,6 +82,7 @@ impl Table {
             name: name.to_owned(),
             request: Request::new(),
             tokens: 0,
+            differs: false,
             tick: tick(),
         })
     }
@@ -104,9 +110,15 @@ impl Table {
 
     /// Whether the interface's chains are there, and hang on it: since Linux 6.16 a chain belongs to an
     /// interface's name, so that one with another name is without.
-    pub(super) fn gates(&mut self, link: &Link) -> bool {
+    pub(super) fn gates(&mut self, link: &Link, place: Place) -> bool {
+        let place = self.place(place);
         WAYS.iter()
-            .all(|(way, ..)| self.hangs_on(&chain(way, link)) == Some(link.name.clone()))
+            .all(|(way, ..)| self.hangs_on(&chain(way, link, place)) == Some(link.name.clone()))
+    }
+
+    /// Where nothing differs, all places are alike.
+    const fn place(&self, place: Place) -> Place {
+        if self.differs { place } else { Place::Own }
     }
 
     /// The name of the interface on which a chain hangs, or nothing for nowhere; if there is one.
@@ -125,9 +137,10 @@ impl Table {
         asked.ok().and(device)
     }
 
-    /// Mutes on one more interface. What is held stays so.
+    /// Mutes on one more interface that is no group's. What is held stays so.
     pub(super) fn add(&mut self, link: &Link) -> Result<(), KernelError> {
-        self.leave(link)?; // a chain of this name that hangs elsewhere
+        self.leave(link)?; // a chain of this name that hangs on another one
+        let place = self.place(Place::Elsewhere);
         let Self {
             netlink,
             name,
@@ -135,7 +148,7 @@ impl Table {
             ..
         } = self;
         begin(r);
-        hang(r, name, link);
+        hang(r, name, link, place);
         nft(r, NEW_TABLE, netlink::NLM_F_ACK).string(TABLE_NAME, name); // to be answered
         finish(r);
         (netlink.send(r)).doing(|| {
@@ -149,8 +162,8 @@ impl Table {
     /// Takes away an interface's chains, as far as they are there: since Linux 6.16 they would stay when it
     /// is gone.
     pub(super) fn leave(&mut self, link: &Link) -> Result<(), KernelError> {
-        for (way, ..) in WAYS {
-            let chain = chain(way, link);
+        let all = PLACES.map(|place| WAYS.map(|(way, ..)| chain(way, link, place)));
+        for chain in all.concat() {
             if self.hangs_on(&chain).is_none() {
                 continue;
             }
@@ -192,16 +205,28 @@ impl Table {
         keys
     }
 
-    /// Replaces the table, in one step, by one in which every one of `keys` is mute on `links`.
-    pub(super) fn replace(&mut self, keys: &[Key], links: &[Link]) -> Result<(), KernelError> {
+    /// Replaces the table, in one step, by one in which every one of `keys` is mute on `own` interfaces of
+    /// groups and on `others`.
+    pub(super) fn replace(
+        &mut self,
+        keys: &[Key],
+        own: &[Link],
+        others: &[Link],
+    ) -> Result<(), KernelError> {
         let exists = self.exists()?;
+        self.differs = differs_elsewhere(keys);
+        let own = own.iter().map(|link| (link, Place::Own));
+        let others = others
+            .iter()
+            .map(|link| (link, self.place(Place::Elsewhere)));
+        let links: Vec<(&Link, Place)> = own.chain(others).collect();
         // Owned and persistent (Linux 6.9) it survives `nft flush ruleset` and our death. An
         // owned one that does not persist would die with us: rather a plain one.
-        let mut result = self.try_replace(keys, links, exists, OWNER | PERSIST);
+        let mut result = self.try_replace(keys, &links, exists, OWNER | PERSIST);
         if let Err(e) = &result
             && [libc::EOPNOTSUPP, libc::EINVAL].contains(&e.errno())
         {
-            result = self.try_replace(keys, links, exists, 0);
+            result = self.try_replace(keys, &links, exists, 0);
         }
         result.doing(|| format!("making nftables table netdev {}", self.name))
     }
@@ -209,7 +234,7 @@ impl Table {
     fn try_replace(
         &mut self,
         keys: &[Key],
-        links: &[Link],
+        links: &[(&Link, Place)],
         exists: bool,
         flags: u32,
     ) -> Result<(), Refusal> {
@@ -217,6 +242,7 @@ impl Table {
             netlink,
             name,
             request: r,
+            differs,
             ..
         } = self;
         begin(r);
@@ -235,21 +261,18 @@ impl Table {
                 .be32(SET_KEY_LENGTH, 16)
                 .be32(SET_ID, id);
         }
-        for (rules, matches) in [(ARRIVING, &ARRIVING_RULES), (LEAVING, &LEAVING_RULES)] {
-            nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
-                .string(CHAIN_TABLE, name)
-                .string(CHAIN_NAME, rules);
-            if rules == ARRIVING {
-                for tag in [libc::ETH_P_8021Q, libc::ETH_P_8021AD] {
-                    add_rule(r, name, rules, |r| drop_priority_tag(r, tag));
-                }
-            }
-            for match_ in matches {
-                add_rule(r, name, rules, |r| match_.write(r));
+        let places = if *differs { &PLACES[..] } else { &PLACES[..1] };
+        for place in places {
+            for (way, arriving) in [(ARRIVING, true), (LEAVING, false)] {
+                let chain = at(way, *place);
+                nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
+                    .string(CHAIN_TABLE, name)
+                    .string(CHAIN_NAME, &chain);
+                write_rules(r, name, &chain, arriving, *place);
             }
         }
-        for link in links {
-            hang(r, name, link);
+        for (link, place) in links {
+            hang(r, name, link, *place);
         }
         for keys in keys.chunks(CHUNK) {
             elements(r, NEW_ELEMENTS, 0, name, "vip", keys, None);
@@ -418,9 +441,9 @@ impl Table {
 }
 
 /// Hangs the chains on an interface that jump to the rules.
-fn hang(r: &mut Request, table: &str, link: &Link) {
+fn hang(r: &mut Request, table: &str, link: &Link, place: Place) {
     for (way, rules, hook, priority) in WAYS {
-        let chain = chain(way, link);
+        let chain = chain(way, link, place);
         nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
             .string(CHAIN_TABLE, table)
             .string(CHAIN_NAME, &chain)
@@ -430,179 +453,21 @@ fn hang(r: &mut Request, table: &str, link: &Link) {
                     .string(HOOK_DEVICE, &link.name);
             })
             .string(CHAIN_TYPE, "filter");
-        add_rule(r, table, &chain, |r| jump(r, rules));
+        add_rule(r, table, &chain, |r| jump(r, &at(rules, place)));
+    }
+}
+
+/// What a chain is called that is for a place.
+fn at(chain: &str, place: Place) -> String {
+    match place {
+        Place::Own => chain.to_owned(),
+        Place::Elsewhere => format!("{chain}-elsewhere"),
     }
 }
 
 /// The chain's name has the interface's number: one that was created anew has no chain yet.
-fn chain(way: &str, link: &Link) -> String {
-    format!("{way}{}", link.index)
-}
-
-// The policy: see the table in `policy`.
-
-/// A rule: drops frames of one protocol whose address at an offset is mute.
-struct Match {
-    ethertype: i32,
-    /// Bytes that must have these values: offset, value.
-    bytes: &'static [(u32, u8)],
-    /// The address of one that may pass if it is a floating one.
-    unless_floating: Option<u32>,
-    /// Where the address is; how long it is follows from the protocol.
-    address: u32,
-}
-
-const fn rule(ethertype: i32, address: u32) -> Match {
-    Match {
-        ethertype,
-        bytes: &[],
-        unless_floating: None,
-        address,
-    }
-}
-
-const ARRIVING_RULES: [Match; 4] = [
-    Match {
-        unless_floating: Some(14),
-        ..rule(libc::ETH_P_ARP, 24)
-    },
-    rule(libc::ETH_P_IP, 16),
-    rule(libc::ETH_P_IPV6, 24),
-    Match {
-        bytes: &[(6, 58), (40, 135)],
-        ..rule(libc::ETH_P_IPV6, 48)
-    },
-];
-
-const LEAVING_RULES: [Match; 4] = [
-    rule(libc::ETH_P_ARP, 14),
-    rule(libc::ETH_P_IP, 12),
-    rule(libc::ETH_P_IPV6, 8),
-    Match {
-        bytes: &[(6, 58), (40, 136)],
-        ..rule(libc::ETH_P_IPV6, 48)
-    },
-];
-
-impl Match {
-    fn write(&self, r: &mut Request) {
-        protocol(r, self.ethertype);
-        for (offset, value) in self.bytes {
-            payload(r, SCRATCH, *offset, 1);
-            equals(r, &[*value]);
-        }
-        if let Some(offset) = self.unless_floating {
-            self.take(r, offset);
-            lookup(r, "vip", true);
-        }
-        self.take(r, self.address);
-        lookup(r, "vip", false);
-        lookup(r, "held", true);
-        verdict(r, DROP, None);
-    }
-
-    /// Puts the address at `offset` into the key's registers, IPv4 mapped into IPv6.
-    fn take(&self, r: &mut Request, offset: u32) {
-        if self.ethertype == libc::ETH_P_IPV6 {
-            payload(r, KEY, offset, 16);
-            return;
-        }
-        expression(r, "immediate", |r| {
-            r.be32(IMMEDIATE_REGISTER, KEY).nest(IMMEDIATE_DATA, |r| {
-                r.attr(DATA_VALUE, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
-            });
-        });
-        payload(r, KEY + 3, offset, 4);
-    }
-}
-
-/// Drops a frame that still has a tag of VLAN 0, after the kernel has taken away the outermost: Linux
-/// reads past any number of those, we don't, and nobody sends them.
-///
-/// The tag is looked at before the protocol: the other way round, `nft` (1.0.6) fails an assertion
-/// when it lists anything at all, for it takes VLAN for a protocol of the link layer.
-fn drop_priority_tag(r: &mut Request, tag: i32) {
-    payload(r, SCRATCH, 0, 2);
-    expression(r, "bitwise", |r| {
-        r.be32(BITWISE_FROM, SCRATCH)
-            .be32(BITWISE_TO, SCRATCH)
-            .be32(BITWISE_LENGTH, 2);
-        for (part, value) in [(BITWISE_MASK, [0x0f, 0xff]), (BITWISE_XOR, [0, 0])] {
-            r.nest(part, |r| {
-                r.attr(DATA_VALUE, &value);
-            });
-        }
-    });
-    equals(r, &[0, 0]);
-    protocol(r, tag);
-    verdict(r, DROP, None);
-}
-
-fn jump(r: &mut Request, chain: &str) {
-    verdict(r, JUMP, Some(chain));
-}
-
-fn verdict(r: &mut Request, code: i32, chain: Option<&str>) {
-    expression(r, "immediate", |r| {
-        r.be32(IMMEDIATE_REGISTER, VERDICT)
-            .nest(IMMEDIATE_DATA, |r| {
-                r.nest(DATA_VERDICT, |r| {
-                    r.be32(VERDICT_CODE, code.cast_unsigned());
-                    if let Some(chain) = chain {
-                        r.string(VERDICT_CHAIN, chain);
-                    }
-                });
-            });
-    });
-}
-
-fn add_rule(r: &mut Request, table: &str, chain: &str, fill: impl FnOnce(&mut Request)) {
-    nft(r, NEW_RULE, netlink::NLM_F_CREATE | netlink::NLM_F_APPEND)
-        .string(RULE_TABLE, table)
-        .string(RULE_CHAIN, chain)
-        .nest(RULE_EXPRESSIONS, fill);
-}
-
-/// Ends the rule unless the frame's EtherType is this.
-fn protocol(r: &mut Request, ethertype: i32) {
-    expression(r, "meta", |r| {
-        r.be32(META_REGISTER, SCRATCH).be32(META_KEY, META_PROTOCOL);
-    });
-    equals(r, &u16::try_from(ethertype).unwrap_or(0).to_be_bytes());
-}
-
-fn expression(r: &mut Request, name: &str, fill: impl FnOnce(&mut Request)) {
-    r.nest(LIST_ELEMENT, |r| {
-        r.string(EXPRESSION_NAME, name).nest(EXPRESSION_DATA, fill);
-    });
-}
-
-fn payload(r: &mut Request, register: u32, offset: u32, length: u32) {
-    expression(r, "payload", |r| {
-        r.be32(PAYLOAD_REGISTER, register)
-            .be32(PAYLOAD_BASE, NETWORK_HEADER)
-            .be32(PAYLOAD_OFFSET, offset)
-            .be32(PAYLOAD_LENGTH, length);
-    });
-}
-
-/// Ends the rule unless the scratch register begins with `value`.
-fn equals(r: &mut Request, value: &[u8]) {
-    expression(r, "cmp", |r| {
-        r.be32(CMP_REGISTER, SCRATCH)
-            .be32(CMP_OPERATION, EQUAL)
-            .nest(CMP_DATA, |r| {
-                r.attr(DATA_VALUE, value);
-            });
-    });
-}
-
-/// Ends the rule unless the key is in `set`, or, `inverted`, if it is.
-fn lookup(r: &mut Request, set: &str, inverted: bool) {
-    expression(r, "lookup", |r| {
-        r.string(LOOKUP_SET, set).be32(LOOKUP_REGISTER, KEY);
-        r.be32(LOOKUP_FLAGS, u32::from(inverted));
-    });
+fn chain(way: &str, link: &Link, place: Place) -> String {
+    at(&format!("{way}{}", link.index), place)
 }
 
 fn begin(r: &mut Request) {

@@ -14,6 +14,9 @@
 //! must have come in by that very interface. So nothing passes that this host made, or took for itself
 //! by translating where it goes (one that it gives the address as its source does pass); nor what a neighbour sends here because it has not yet learnt who holds.
 //!
+//! An IPv6 link-local address is another one on each network, and Linux answers for it on its own interface only:
+//! on interfaces that are no group's the gate leaves them alone.
+//!
 //! A frame of another VLAN passes, by the tag that the kernel has taken away: that VLAN's interface has a gate of
 //! its own, and where there is none the kernel takes the frame for nobody's.
 //!
@@ -24,6 +27,7 @@
 //! follows (a *spill*). So every eight bytes of the stack are written once on each way through the
 //! program, and of two stores into the same eight the aligned one is the last.
 
+use super::Place;
 use super::bpf::Direction;
 
 const ETHERNET_HEADER: i32 = 14;
@@ -45,11 +49,11 @@ const CAME_IN_BY: i16 = 36;
 const INTERFACE: i16 = 40;
 
 /// The gate's policy for one direction; `map` is the number of the map's file descriptor.
-pub(super) fn policy(map: i32, direction: Direction) -> Vec<u64> {
+pub(super) fn policy(map: i32, direction: Direction, place: Place) -> Vec<u64> {
     let out = direction == Direction::Egress;
     let mut p = Assembler::new(map);
     let (arp, ipv4, ipv6, typed) = (p.label(), p.label(), p.label(), p.label());
-    let (mute_v4, mute_v6) = (p.label(), p.label());
+    let (mute_v4, mute_v6, another_networks) = (p.label(), p.label(), p.label());
 
     p.begin(ETHERNET_HEADER);
     p.pass_other_vlans();
@@ -94,10 +98,17 @@ pub(super) fn policy(map: i32, direction: Direction) -> Vec<u64> {
     let (this, other) = if out { (8, 24) } else { (24, 8) };
     p.here(ipv6);
     p.take_v6(this);
+    if place == Place::Elsewhere {
+        p.when_link_local(another_networks);
+    }
     p.when_mute(KEY, mute_v6);
+    p.here(another_networks);
     p.pass_unless_byte(6, 58); // ICMPv6
     p.pass_unless_byte(40, if out { 136 } else { 135 }); // advertisement, solicitation
     p.take_v6(48); // target
+    if place == Place::Elsewhere {
+        p.when_link_local(p.pass);
+    }
     p.when_mute(KEY, p.drop);
     p.go(p.pass);
     p.here(mute_v6);
@@ -225,6 +236,14 @@ impl Assembler {
 
     fn take_v6(&mut self, at: i32) {
         self.look(at, KEY, 16);
+    }
+
+    /// Jumps when the key is of fe80::/10.
+    fn when_link_local(&mut self, to: Label) {
+        let (mask, prefix) = ([0xff, 0xc0], [0xfe, 0x80]);
+        self.op(LOAD_HALF, R1, Stack, KEY, 0);
+        self.op(AND, R1, R0, 0, i32::from(u16::from_ne_bytes(mask)));
+        self.jump(JUMP_EQ, R1, i32::from(u16::from_ne_bytes(prefix)), to);
     }
 
     fn pass_unless_byte(&mut self, at: i32, value: i32) {

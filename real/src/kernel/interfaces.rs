@@ -3,7 +3,7 @@
 use super::{Kernel, KernelEvent};
 use crate::address::{self, Link};
 use crate::announce::Port;
-use crate::guard::{AT_A_TIME, Standing, Tended, boottime};
+use crate::guard::{AT_A_TIME, Place, Standing, Tended, boottime};
 use crate::netlink::KernelError;
 use crate::queue;
 use onehold_core::time::{LocalTime, Span};
@@ -153,7 +153,7 @@ impl Kernel {
                 self.lose(at);
             }
             self.interfaces[at].link = Some(found.clone());
-            let standing = self.guard.standing(&mut self.route, found)?;
+            let standing = (self.guard).standing(&mut self.route, found, Place::Own)?;
             if standing != Standing::First && self.restore(at, &standing) && !new {
                 self.push(KernelEvent::GateRestored {
                     interface: found.name.clone(),

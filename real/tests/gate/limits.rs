@@ -1,9 +1,10 @@
 //! What the gate does not help with: it is an alarm.
 
-use super::lan::{GROUP, HOST, Lan, VIP};
+use super::lan::{GROUP, HOST, Lan, OWN, VIP, bpf_is_permitted};
 use super::ms;
 use onehold::kernel::{GuardChoice, Kernel, KernelEvent, KernelGroup, boottime};
 use onehold_core::config::Prefix;
+use std::net::Ipv6Addr;
 use std::process::Command;
 
 fn sh(script: &str) {
@@ -143,4 +144,69 @@ fn a_holder_that_takes_nothing_from_its_network_is_an_alarm() {
     let alarm = alarms(&lan, &mut kernel);
     let remedy = format!("`ip route get {VIP} from 10.0.0.101 iif {HOST}` says why");
     assert!(alarm.contains(&remedy), "{alarm}");
+}
+
+/// The gateway of each network is `fe80::1`: that of another interface is none of this cluster's.
+#[test]
+fn a_link_local_address_is_mute_on_its_interface_only() {
+    const GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    for guard in [GuardChoice::Bpf, GuardChoice::Nft] {
+        if guard == GuardChoice::Bpf && !bpf_is_permitted() {
+            continue;
+        }
+        let mut lan = Lan::new();
+        lan.cable("other0", "there0"); // before the gate comes, and after
+        let mut kernel = lan.open_with(guard, &[GATEWAY.into(), VIP.into()]);
+        kernel.scrub().expect("a clean start");
+        lan.events(&mut kernel);
+        lan.cable("other1", "there1");
+        lan.events_of(&mut kernel, ms(300));
+        for name in ["other0", "other1", HOST] {
+            sh(&format!("ip address add {GATEWAY}/64 dev {name} nodad"));
+        }
+        sh(&format!("ip address add {VIP}/32 dev {HOST}"));
+        for there in ["there0", "there1"] {
+            lan.listen_to(there);
+            assert!(lan.answers(GATEWAY), "{guard:?}: {there}");
+            assert!(lan.mute(VIP), "{guard:?}: {there}");
+        }
+        lan.listen_to("peer0");
+        assert!(lan.mute(GATEWAY) && lan.mute(VIP), "{guard:?}");
+        kernel
+            .hold_until(GROUP, boottime().plus(ms(5_000)))
+            .expect("a hold");
+        assert!(lan.answers(GATEWAY) && lan.answers(VIP), "{guard:?}");
+        kernel.close().expect("an end");
+        assert_eq!(lan.rows().unwrap_or_default(), [0, 0]);
+    }
+}
+
+/// One that is named as a group's interface from now on mutes what it let pass before.
+#[test]
+fn an_interface_that_becomes_a_groups_mutes_its_link_local_address() {
+    const GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    for guard in [GuardChoice::Bpf, GuardChoice::Nft] {
+        if guard == GuardChoice::Bpf && !bpf_is_permitted() {
+            continue;
+        }
+        let mut lan = Lan::new();
+        lan.cable("other0", "there0");
+        let mut kernel = lan.open_with(guard, &[GATEWAY.into(), VIP.into()]);
+        kernel.scrub().expect("a clean start");
+        lan.events(&mut kernel);
+        lan.listen_to("there0");
+        sh(&format!(
+            "ip link set {HOST} down
+                     ip link set {HOST} name was0
+                     ip link set other0 down
+                     ip link set other0 name {HOST}
+                     ip link set {HOST} up"
+        ));
+        lan.events_of(&mut kernel, ms(500));
+        sh(&format!(
+            "ip address replace {GATEWAY}/64 dev {HOST} nodad
+                     ip address add {OWN}/24 dev {HOST}"
+        ));
+        assert!(lan.mute(GATEWAY), "{guard:?}");
+    }
 }

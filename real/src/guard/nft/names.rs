@@ -80,6 +80,7 @@ pub(super) const CMP_REGISTER: u16 = 1;
 pub(super) const CMP_OPERATION: u16 = 2;
 pub(super) const CMP_DATA: u16 = 3;
 pub(super) const EQUAL: u32 = 0;
+pub(super) const NOT_EQUAL: u32 = 1;
 pub(super) const LOOKUP_SET: u16 = 1;
 pub(super) const LOOKUP_REGISTER: u16 = 2;
 pub(super) const LOOKUP_FLAGS: u16 = 5;
