@@ -4,7 +4,7 @@ use super::Kernel;
 use crate::address::{Assigned, Link, is_link_local};
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
-use crate::neighbour::hop;
+use crate::neighbour::{hop, takes};
 use crate::netlink::Netlink;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
@@ -173,6 +173,9 @@ fn unanswered(route: &mut Netlink, link: &Link, address: IpAddr) -> Option<Strin
             "this host's kernel sends nothing from {address}: look at `ip rule`"
         ));
     }
+    if let Some(why) = not_taken(route, link, address) {
+        return Some(why);
+    }
     let ignores = |of: &str| {
         let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{of}/arp_ignore"));
         text.is_ok_and(|text| text.trim().parse::<u32>().is_ok_and(|n| n >= 8))
@@ -184,6 +187,25 @@ fn unanswered(route: &mut Netlink, link: &Link, address: IpAddr) -> Option<Strin
             "this host answers no ARP on {name}: `sysctl net/ipv4/conf/all/arp_ignore net/ipv4/conf/{name}/arp_ignore`"
         )
     })
+}
+
+/// Why the kernel does not take what a neighbour sends to an address of its own, if it says so.
+fn not_taken(route: &mut Netlink, link: &Link, address: IpAddr) -> Option<String> {
+    if link.part || is_link_local(address) {
+        return None; // it comes in by what this is a part of; there are others of the name
+    }
+    let neighbour = (1..=7).map(|n| beside(address, n)).find(|neighbour| {
+        hop(route, None, *neighbour)
+            .is_some_and(|h| h.unicast && !h.gateway && h.index == link.index)
+    })?;
+    if takes(route, link.index, neighbour, address) {
+        return None;
+    }
+    let name = &link.name;
+    Some(format!(
+        "this host's kernel does not take what comes from the network of {name} to {address}: `ip route get \
+         {address} from {neighbour} iif {name}` says why; look at `ip rule` and at `sysctl net/ipv4/conf/{name}/rp_filter`"
+    ))
 }
 
 /// The n-th address beside another one.
