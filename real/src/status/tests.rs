@@ -6,6 +6,7 @@ use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
 use onehold_core::observe::PeerSnapshot;
+use std::net::SocketAddr;
 
 const NOW: LocalTime = LocalTime::from_nanos(100_000_000_000_000);
 
