@@ -7,7 +7,7 @@ mod text;
 pub use text::render;
 
 use crate::metrics::{GroupMetrics, Metrics};
-use alarms::{lately, why_rejected};
+use alarms::{lately, rival, why_rejected};
 use onehold_core::advert::MemberId;
 use onehold_core::config::{Arbitration, Config, Failback};
 use onehold_core::observe::{GroupSnapshot, RoleName, Snapshot};
@@ -150,7 +150,9 @@ pub struct Group {
     pub not_ready: Vec<String>,
     /// What is wrong with its kernel or its service: why it would not serve the group, or not well.
     pub unfit: Vec<String>,
-    /// Whether the other candidate says that it could hold; nothing while it does not say.
+    /// The other candidate than the one that is known to hold it, unless that is this member.
+    pub successor: Option<String>,
+    /// Whether it says that it could hold; nothing while it does not say.
     pub successor_ready: Option<bool>,
     /// Its kernel could serve the group.
     pub eligible: bool,
@@ -255,6 +257,7 @@ impl Status {
         now: LocalTime,
     ) -> Self {
         let t = config.timing();
+        let rival = rival(config, metrics, now);
         let mut status = Self {
             cluster: metrics.cluster.clone(),
             member: name(config, snapshot.me),
@@ -284,7 +287,7 @@ impl Status {
             quarantine_left_ms: snapshot.quarantine_left.map(ms),
             stopped: snapshot.stopped,
             groups: (snapshot.groups.iter())
-                .map(|g| Group::from_parts(g, snapshot, config, metrics, now))
+                .map(|g| Group::from_parts(g, snapshot, config, metrics, now, rival.as_deref()))
                 .collect(),
             peers: peers(snapshot, config, metrics, now),
             counters: Counters {
@@ -321,6 +324,7 @@ impl Group {
         config: &Config,
         metrics: &Metrics,
         now: LocalTime,
+        rival: Option<&str>,
     ) -> Self {
         let group = config.group(g.group);
         let fallback = GroupMetrics::default();
@@ -328,6 +332,8 @@ impl Group {
             .groups
             .get(usize::from(g.group.0))
             .unwrap_or(&fallback);
+        let successor = (all.peers.iter())
+            .find(|p| g.holder.is_some_and(|h| h != p.member) && config.is_candidate(p.member));
         Self {
             name: config.group_name(g.group).into_owned(),
             addresses: (group.iter().flat_map(|c| &c.addresses))
@@ -354,11 +360,12 @@ impl Group {
             not_ready: if g.ready {
                 Vec::new()
             } else {
-                why_not_ready(g, all, config, m)
+                why_not_ready(g, all, config, m, rival)
             },
             unfit: unfit(g, m),
-            successor_ready: (all.peers.iter())
-                .find(|p| config.is_candidate(p.member) && p.two_way && !p.quarantined)
+            successor: successor.map(|p| name(config, p.member)),
+            successor_ready: successor
+                .filter(|p| p.two_way && !p.quarantined)
                 .and_then(|p| p.says.get(usize::from(g.group.0)))
                 .map(|says| says.ready),
             eligible: g.eligible,
@@ -397,6 +404,7 @@ fn why_not_ready(
     all: &Snapshot,
     config: &Config,
     m: &GroupMetrics,
+    rival: Option<&str>,
 ) -> Vec<String> {
     if g.role == RoleName::Witness {
         return vec!["a witness never holds".to_owned()];
@@ -420,7 +428,11 @@ fn why_not_ready(
         Arbitration::Majority => config.majority() - 1,
         Arbitration::Survivor => 1,
     };
-    if two_way < needed {
+    if let Some(rival) = rival {
+        why.push(format!(
+            "{rival} says that it holds, by another file (R-14)"
+        ));
+    } else if two_way < needed {
         why.push(format!(
             "two-way with {two_way} of the {needed} members it needs"
         ));

@@ -1,7 +1,7 @@
 //! What needs a person: each alarm names the thing, the cause and the remedy.
 
-use super::{PathStatus, Status, Timing};
-use crate::metrics::{Metrics, Rejected};
+use super::{Group, PathStatus, Status, Timing};
+use crate::metrics::{Metrics, OtherConfig, Rejected};
 use crate::telemetry;
 use onehold_core::config::Config;
 use onehold_core::reject::Reject;
@@ -30,6 +30,8 @@ impl Status {
             } else if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
                 let why = p.paths.iter().find_map(|w| w.rejected.clone());
                 let why = why.or_else(|| p.paths.iter().find_map(refused_lately));
+                let member = config.peers().find(|id| config.member_name(*id) == p.name);
+                let why = why.or_else(|| metrics.doubles.why_unheard(member?));
                 alarms.push(format!(
                     "{} is not heard{}",
                     p.name,
@@ -59,10 +61,9 @@ impl Status {
             }
         }
         alarms.extend(other_configs(config, metrics, now));
+        let rival = rival(config, metrics, now);
         for g in &self.groups {
-            if g.holder.is_none() && self.quarantine_left_ms.is_none() {
-                alarms.push(format!("{}: nobody is known to hold it", g.name));
-            }
+            alarms.extend(self.who_holds(g, rival.as_deref()));
             // One that holds does so whatever it would need to begin.
             let holds = g.role == "holder";
             let idle = self.witness || self.stopped || self.quarantine_left_ms.is_some();
@@ -70,9 +71,10 @@ impl Status {
                 let why = g.unfit.join("; ");
                 alarms.push(format!("{}: held here, though not well: {why}", g.name));
             }
-            if holds && !idle && g.successor_ready == Some(false) {
+            // Whoever is asked: a witness sees as well as the holder that there is nobody to take over.
+            if let (Some(other), Some(false)) = (&g.successor, g.successor_ready) {
                 alarms.push(format!(
-                    "{}: the other candidate is heard, but could not take over: `onehold status` there says why",
+                    "{}: {other} is heard, but could not take over: `onehold status` there says why",
                     g.name
                 ));
             }
@@ -92,6 +94,25 @@ impl Status {
         }
         alarms.extend(metrics.alarms.values().flatten().cloned());
         alarms
+    }
+
+    /// What is wrong with who holds a group; `rival` holds something by another file.
+    fn who_holds(&self, g: &Group, rival: Option<&str>) -> Option<String> {
+        let group = &g.name;
+        match (&g.holder, rival) {
+            (Some(holder), Some(rival)) => Some(format!(
+                "{group}: two hold: {holder}, and {rival} says that it holds, too, by another file; unless that \
+                 one means another group. Make the files equal, or stop one (R-15)"
+            )),
+            (None, Some(rival)) => Some(format!(
+                "{group}: {rival} says that it holds, by another file, so no member takes hold beside it: make the \
+                 files equal, or stop that one (R-14)"
+            )),
+            (None, None) if self.quarantine_left_ms.is_none() => {
+                Some(format!("{group}: nobody is known to hold it"))
+            }
+            (None | Some(_), None) => None,
+        }
     }
 
     /// Why a held address is away for moments, if the lease is too short for it not to be.
@@ -160,17 +181,22 @@ fn refused_lately(path: &PathStatus) -> Option<String> {
     lately.then(|| format!("; what is sent to {} comes back: {why}", path.remote))
 }
 
-/// Who was heard lately and runs with another configuration.
-fn other_configs(config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<String> {
+/// Everybody who runs with another configuration, as last heard of, and whose address that is by our file.
+fn others<'m>(
+    config: &'m Config,
+    metrics: &'m Metrics,
+) -> impl Iterator<Item = (Option<&'m str>, OtherConfig)> {
     let of_members = (metrics.peers.iter()).filter_map(|p| {
-        Some((
-            config.member(p.member).map(|m| m.name.as_str()),
-            p.other_config?,
-        ))
+        let name = config.member(p.member).map(|m| m.name.as_str());
+        Some((name, p.other_config?))
     });
     let of_others = metrics.strangers.values().map(|other| (None, *other));
-    of_members
-        .chain(of_others)
+    of_members.chain(of_others)
+}
+
+/// Who was heard lately and runs with another configuration.
+fn other_configs(config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<String> {
+    others(config, metrics)
         .filter(|(_, other)| lately(other.at, now))
         .map(|(name, other)| {
             let ours = config.digest().0;
@@ -178,4 +204,18 @@ fn other_configs(config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<Stri
             format!("{what} (R-0)")
         })
         .collect()
+}
+
+/// Who says now, by another file, that it holds.
+pub(super) fn rival(config: &Config, metrics: &Metrics, now: LocalTime) -> Option<String> {
+    let timing = config.timing();
+    // As long as it keeps a standby from taking hold (R-14).
+    let fresh = timing.survive_after().plus(timing.interval());
+    let holds = |o: &(_, OtherConfig)| o.1.holds && now.since(o.1.at) < fresh;
+    let (name, other) = others(config, metrics).find(holds)?;
+    let from = other.from;
+    Some(match name {
+        Some(name) => format!("{name} (at {from})"),
+        None => format!("a machine at {from}"),
+    })
 }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::config_file::Seat;
 use crate::config_file::tests::{THREE, TWO, seat};
-use crate::metrics::{GuardInForce, OtherConfig};
+use crate::metrics::{GuardInForce, Head, OtherConfig};
 use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
@@ -79,8 +79,14 @@ fn metrics(seat: &Seat) -> Metrics {
             m.heard(path.local, path.remote, before(32));
             m.sent += 1;
         }
-        m.accepted(peer, Some(before(50)), before(32));
-        m.accepted(peer, Some(before(32)), before(31));
+        let head = Head {
+            from: peer,
+            life: Incarnation(0xabcd_0000_0000_0000 + u64::from(peer.0)),
+            to: None,
+            holds: false,
+        };
+        m.accepted(head, Some(before(50)), before(32));
+        m.accepted(head, Some(before(32)), before(31));
     }
     m
 }
@@ -155,10 +161,17 @@ fn a_candidate_in_trouble() {
         digest: ConfigDigest(0xbad),
         from: path.remote,
         at: before(60),
+        holds: false,
     };
     assert_eq!(m.other_config(other), (Some(MemberId(1)), true));
     assert_eq!(m.other_config(other), (Some(MemberId(1)), false));
-    m.rejected(Reject::BadSeal, None, (path.local, path.remote), before(60));
+    m.rejected(
+        Reject::BadSeal,
+        None,
+        None,
+        (path.local, path.remote),
+        before(60),
+    );
     m.told(
         &Input::Refused { group: GroupId(0) },
         Some("eth0 is down; `ip link set eth0 up`".to_owned()),
@@ -192,6 +205,7 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
             digest: ConfigDigest(0xbad),
             from: from.parse().unwrap(),
             at: before(age),
+            holds: false,
         };
         let (whose, news) = m.other_config(other);
         assert!(news && !m.other_config(other).1);
@@ -219,7 +233,12 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
     for port in 1..100 {
         let from = SocketAddr::new([10, 0, 0, 66].into(), port);
         let (digest, at) = (ConfigDigest(0xbad), before(u64::from(port)));
-        let _ = m.other_config(OtherConfig { digest, from, at });
+        let _ = m.other_config(OtherConfig {
+            digest,
+            from,
+            at,
+            holds: false,
+        });
     }
     assert_eq!(m.strangers.len(), 8);
 }
@@ -231,7 +250,7 @@ fn what_comes_from_a_members_address_and_is_rejected_says_why_it_is_not_heard() 
     let path = seat.paths(MemberId(1)).next().unwrap();
     let alarms = |why, cluster, heard| {
         let mut m = metrics(&seat);
-        m.rejected(why, cluster, (path.local, path.remote), before(50));
+        m.rejected(why, cluster, None, (path.local, path.remote), before(50));
         if heard {
             m.heard(path.local, path.remote, before(20));
         }
