@@ -64,6 +64,7 @@ impl Group {
                 out.push(Effect::Report(Event::Strange { group }));
                 now
             }
+            (false, Conflict::Strange { .. }) if word.another => return,
             (false, Conflict::Strange { .. }) => {
                 *conflict = Conflict::None;
                 out.push(Effect::Announce { group });
@@ -91,4 +92,6 @@ pub(crate) struct Strange {
     pub(crate) proven: bool,
     /// No stranger had been heard before.
     pub(crate) back: bool,
+    /// Another one than this says that it holds.
+    pub(crate) another: bool,
 }

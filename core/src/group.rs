@@ -137,6 +137,11 @@ impl Seat<'_> {
             .any(|b| b.member != self.config.me() && self.config.is_candidate(b.member))
     }
 
+    /// one under another configuration says that it holds.
+    pub(crate) fn kept_back(&self) -> bool {
+        self.sessions.iter().any(|s| s.strangers.keep_back())
+    }
+
     /// the silence of the only peer; none where it isn't asked.
     pub(crate) fn silence(&self) -> Option<&Silence> {
         match self.config.arbitration() {
@@ -432,8 +437,7 @@ impl Group {
     /// takes hold if it may.
     fn try_to_hold(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
         // nor beside a holder whose words don't count.
-        let kept_back = seat.sessions.iter().any(|s| s.strangers.keep_back());
-        if seat.quarantined || !self.available() || self.vote.is_some() || kept_back {
+        if seat.quarantined || !self.available() || self.vote.is_some() || seat.kept_back() {
             return;
         }
         let granted = match self.campaign(seat) {
@@ -677,6 +681,7 @@ impl Group {
             votes,
             asks: self.campaign(seat) != Campaign::Nobody,
             ready: self.ready(seat),
+            kept_back: seat.kept_back(),
             eligible: self.eligible(),
             healthy: self.healthy,
             yields: self.role.yields().is_some(),

@@ -290,6 +290,7 @@ impl Node {
             proven: advert.to_incarnation == Some(self.incarnation)
                 && advert.echo.is_some_and(fresh),
             back: false,
+            another: false,
         };
         // Numbers are of its file: with two members it is the other one, whatever it says.
         let at = self.sessions.iter().position(|s| s.peer == advert.from);
@@ -307,6 +308,7 @@ impl Node {
             Arbitration::Majority => session.stir(now),
             Arbitration::Survivor => session.measure_silence(config.timing(), now),
         }
+        word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keep_back());
         self.each_group(config, now, |group, seat| {
             group.presume_alive();
             group.meet_stranger(seat, word, out);
@@ -365,7 +367,10 @@ impl Node {
     /// The full statement of this node's state to one peer.
     fn advert(&self, config: &Config, now: LocalTime, to: MemberId) -> Option<Advert> {
         let session = self.sessions.iter().find(|s| s.peer == to)?;
-        let heard = session.latest();
+        // By its own file's numbers a holder may be another than the one at whose address it is.
+        let holds = |s: &Session| s.strangers.latest().filter(|_| s.strangers.keep_back());
+        let elsewhere = || self.sessions.iter().find_map(holds);
+        let heard = session.latest(session.strangers.latest().or_else(elsewhere));
         let groups: ArrayVec<Statement, MAX_GROUPS> = self
             .seats(config, now)
             .map(|(group, seat)| group.statement(&seat, to))

@@ -7,7 +7,7 @@ use crate::advert::{Advert, Incarnation, MemberId, Statement};
 use crate::config::Config;
 use crate::lease::Timing;
 use crate::reject::Reject;
-use crate::silence::{Silence, Strangers};
+use crate::silence::{Silence, Stranger, Strangers};
 use crate::time::LocalTime;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -129,9 +129,12 @@ impl Session {
     }
 
     /// Whom an advert names, and the latest word of it: when it was sent, and when it arrived. R-15: while
-    /// nobody else is heard a stranger is told that it is heard, though it won't listen.
-    pub(crate) fn latest(&self) -> Option<(Incarnation, LocalTime, LocalTime)> {
-        match (&self.life, self.strangers.latest()) {
+    /// the peer is not heard a stranger is told that it is heard, though it won't listen.
+    pub(crate) fn latest(
+        &self,
+        stranger: Option<Stranger>,
+    ) -> Option<(Incarnation, LocalTime, LocalTime)> {
+        match (&self.life, stranger) {
             (Some(l), None) => Some((l.incarnation, l.sent_at, l.arrived)),
             (Some(l), Some(_)) if l.heard => Some((l.incarnation, l.sent_at, l.arrived)),
             (_, Some(s)) => Some((s.life, s.sent_at, s.arrived)),

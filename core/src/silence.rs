@@ -148,22 +148,21 @@ impl Strangers {
 
     /// A new word whose sender is not talked with, and never will be as long as the files differ.
     /// it is no word for P, for a holder that gets no votes must go on by what it sent. If it says
-    /// `holds`, S counts from it.
+    /// `holds`, S counts from it. One that holds is looked at until it says that it does not, or is not heard
+    /// any more, whatever others say.
     pub(crate) fn word(&mut self, now: LocalTime, advert: &Advert, first: bool) {
         let life = advert.incarnation;
-        // What it said before is over when the same life says that it does not; another's word is not.
-        let before = self.latest.filter(|s| s.life != life);
-        let held = if advert.holds_any() {
-            Some(now)
-        } else {
-            before.and_then(|s| s.held)
-        };
+        let holds = advert.holds_any();
+        let other = self.latest.filter(|s| s.life != life);
+        if !holds && other.is_some_and(|s| s.held.is_some()) {
+            return;
+        }
         self.latest = Some(Stranger {
             first,
             life,
             sent_at: advert.sent_at,
             arrived: now,
-            held,
+            held: holds.then_some(now),
         });
     }
 

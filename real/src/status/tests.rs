@@ -46,6 +46,7 @@ fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
         },
         asks: holds,
         ready: role != RoleName::Witness,
+        kept_back: false,
         eligible: true,
         healthy: true,
         yields: false,
