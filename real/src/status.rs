@@ -146,6 +146,9 @@ pub struct Group {
     pub asks: bool,
     /// This member could hold.
     pub ready: bool,
+    /// One under another configuration says that it holds: nobody takes hold beside it.
+    #[serde(default)]
+    pub kept_back: bool,
     /// Why it could not.
     pub not_ready: Vec<String>,
     /// What is wrong with its kernel or its service: why it would not serve the group, or not well.
@@ -257,7 +260,8 @@ impl Status {
         now: LocalTime,
     ) -> Self {
         let t = config.timing();
-        let rival = rival(config, metrics, now);
+        let rival = rival(snapshot, config, metrics, now);
+        let groups = snapshot.groups.iter();
         let mut status = Self {
             cluster: metrics.cluster.clone(),
             member: name(config, snapshot.me),
@@ -286,7 +290,7 @@ impl Status {
             },
             quarantine_left_ms: snapshot.quarantine_left.map(ms),
             stopped: snapshot.stopped,
-            groups: (snapshot.groups.iter())
+            groups: groups
                 .map(|g| Group::from_parts(g, snapshot, config, metrics, now, rival.as_deref()))
                 .collect(),
             peers: peers(snapshot, config, metrics, now),
@@ -298,7 +302,7 @@ impl Status {
                     .collect(),
             },
         };
-        status.alarms = status.find_alarms(config, metrics, now);
+        status.alarms = status.find_alarms(config, metrics, rival.as_deref(), now);
         status
     }
 
@@ -357,6 +361,7 @@ impl Group {
             vote: g.vote.map(|v| name(config, v.member)),
             asks: g.asks,
             ready: g.ready,
+            kept_back: g.kept_back,
             not_ready: if g.ready {
                 Vec::new()
             } else {
@@ -428,11 +433,10 @@ fn why_not_ready(
         Arbitration::Majority => config.majority() - 1,
         Arbitration::Survivor => 1,
     };
-    if let Some(rival) = rival {
-        why.push(format!(
-            "{rival} says that it holds, by another file (R-14)"
-        ));
-    } else if two_way < needed {
+    why.extend(rival.map(|rival| format!("{rival} says that it holds, by another file (R-14)")));
+    // Of two alone that is why.
+    let explained = rival.is_some() && config.arbitration() == Arbitration::Survivor;
+    if two_way < needed && !explained {
         why.push(format!(
             "two-way with {two_way} of the {needed} members it needs"
         ));

@@ -4,6 +4,7 @@ use super::{Group, PathStatus, Status, Timing};
 use crate::metrics::{Metrics, OtherConfig, Rejected};
 use crate::telemetry;
 use onehold_core::config::Config;
+use onehold_core::observe::Snapshot;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::net::SocketAddr;
@@ -21,6 +22,7 @@ impl Status {
         &self,
         config: &Config,
         metrics: &Metrics,
+        rival: Option<&str>,
         now: LocalTime,
     ) -> Vec<String> {
         let mut alarms = Vec::new();
@@ -61,9 +63,8 @@ impl Status {
             }
         }
         alarms.extend(other_configs(config, metrics, now));
-        let rival = rival(config, metrics, now);
         for g in &self.groups {
-            alarms.extend(self.who_holds(g, rival.as_deref()));
+            alarms.extend(self.who_holds(g, rival));
             // One that holds does so whatever it would need to begin.
             let holds = g.role == "holder";
             let idle = self.witness || self.stopped || self.quarantine_left_ms.is_some();
@@ -207,15 +208,18 @@ fn other_configs(config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<Stri
 }
 
 /// Who says now, by another file, that it holds.
-pub(super) fn rival(config: &Config, metrics: &Metrics, now: LocalTime) -> Option<String> {
+pub(super) fn rival(
+    snapshot: &Snapshot,
+    config: &Config,
+    metrics: &Metrics,
+    now: LocalTime,
+) -> Option<String> {
     let timing = config.timing();
-    // As long as it keeps a standby from taking hold.
     let fresh = timing.survive_after().plus(timing.interval());
     let holds = |o: &(_, OtherConfig)| o.1.holds && now.since(o.1.at) < fresh;
-    let (name, other) = others(config, metrics).find(holds)?;
-    let from = other.from;
-    Some(match name {
-        Some(name) => format!("{name} (at {from})"),
-        None => format!("a machine at {from}"),
-    })
+    match others(config, metrics).find(holds) {
+        Some((Some(name), other)) => Some(format!("{name} (at {})", other.from)),
+        Some((None, other)) => Some(format!("a machine at {}", other.from)),
+        None => (snapshot.groups.iter().any(|g| g.kept_back)).then(|| "some machine".to_owned()),
+    }
 }

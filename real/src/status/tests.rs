@@ -444,3 +444,85 @@ fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
     let why = gaps(30, 0);
     assert!(why.contains("60ms is too short for the bpf guard"), "{why}");
 }
+
+/// Whoever is asked says it: the holder, the one that is kept back and the witness.
+#[test]
+fn one_that_holds_by_another_file_is_named_by_every_member() {
+    let alarms = |text: &str, me: &str, role, holder: Option<u8>, holds, age| {
+        let seat = seat(text, me);
+        let mut m = metrics(&seat);
+        let from = "10.0.0.66:6946".parse().unwrap();
+        let (digest, at) = (ConfigDigest(0xbad), before(age));
+        let _ = m.other_config(OtherConfig {
+            digest,
+            from,
+            at,
+            holds,
+        });
+        let mut g = group(0, role, 0);
+        g.holder = holder.map(MemberId);
+        g.ready = role == RoleName::Holder;
+        let peers = (seat.config.peers())
+            .map(|id| PeerSnapshot {
+                two_way: text == THREE,
+                ..peer(id.0, 12)
+            })
+            .collect();
+        let s = snapshot(seat.config.me().0, peers, vec![g]);
+        let mut alarms = Status::from_parts(&s, &seat.config, &m, NOW).alarms;
+        alarms.retain(|alarm| alarm.starts_with("web: ") || alarm.starts_with("api: "));
+        alarms.join("\n")
+    };
+    use RoleName::{Holder, Standby, Witness};
+    for (me, role) in [("lb0", Holder), ("lb1", Standby), ("w", Witness)] {
+        let both = alarms(THREE, me, role, Some(0), true, 60);
+        let words = "web: two hold: lb0, and a machine at 10.0.0.66:6946 says that it holds, too, by another file";
+        assert!(both.starts_with(words), "{me}: {both}");
+        let all = alarms(THREE, me, role, Some(0), false, 60);
+        assert!(!all.contains("two hold"), "{all}");
+        let all = alarms(THREE, me, role, Some(0), true, 5_000);
+        assert!(!all.contains("two hold"), "{all}");
+    }
+    for (text, me, role) in [
+        (TWO, "lb1", Standby),
+        (THREE, "lb1", Standby),
+        (THREE, "w", Witness),
+    ] {
+        let kept = alarms(text, me, role, None, true, 60);
+        assert!(
+            kept.contains("by another file, so no member takes hold beside it"),
+            "{kept}"
+        );
+        assert!(!kept.contains("nobody is known"), "{kept}");
+        assert!(!kept.contains("two-way with 0"), "{kept}");
+        let free = alarms(text, me, role, None, false, 60);
+        assert!(free.contains("nobody is known to hold it"), "{free}");
+    }
+}
+
+#[test]
+fn that_nobody_could_take_over_is_said_by_whoever_hears_it() {
+    let alarms = |me: &str, role, holder, ready| {
+        let seat = seat(THREE, me);
+        let says = onehold_core::advert::Statement {
+            ready,
+            ..Default::default()
+        };
+        let peers = (seat.config.peers())
+            .map(|id| PeerSnapshot {
+                // The holder says so of itself, too: that is no standby.
+                says: vec![says],
+                ..peer(id.0, 12)
+            })
+            .collect();
+        let s = snapshot(seat.config.me().0, peers, vec![group(0, role, holder)]);
+        Status::from_parts(&s, &seat.config, &metrics(&seat), NOW).alarms
+    };
+    let why = "is heard, but could not take over: `onehold status` there says why";
+    let of = |name: &str| vec![format!("web: {name} {why}")];
+    assert_eq!(alarms("lb0", RoleName::Holder, 0, false), of("lb1"));
+    assert_eq!(alarms("w", RoleName::Witness, 0, false), of("lb1"));
+    assert_eq!(alarms("w", RoleName::Witness, 1, false), of("lb0"));
+    assert_eq!(alarms("lb1", RoleName::Standby, 0, false), [""; 0]);
+    assert_eq!(alarms("w", RoleName::Witness, 0, true), [""; 0]);
+}
