@@ -14,7 +14,7 @@ use crate::config_file::Path;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// How often the entries are looked at: much less than a kernel takes to give one up, and less than a peer
@@ -57,6 +57,8 @@ struct Way {
     heard: AtomicU8,
     /// Where the peer was when it last heard us.
     place: Mutex<Option<Place>>,
+    /// Where the kernel takes it to be, whether it is heard or not.
+    said: Mutex<Option<Place>>,
 }
 
 /// Nothing authentic was heard; it was; and its sender hears us.
@@ -74,6 +76,7 @@ impl Neighbours {
             path,
             heard: AtomicU8::new(SILENT),
             place: Mutex::new(None),
+            said: Mutex::new(None),
         };
         let neighbours = Self(Arc::new(paths.map(way).collect()));
         let ways = Arc::downgrade(&neighbours.0);
@@ -101,40 +104,45 @@ impl Neighbours {
 
     /// Where the peers are, as far as they were heard and hear us.
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        self.0.iter().filter_map(Way::place)
+        self.0.iter().filter_map(|way| *locked(&way.place))
+    }
+
+    /// Where the kernel takes them to be, though nothing proves it: for words.
+    pub fn said_places(&self) -> impl Iterator<Item = Place> + '_ {
+        self.0.iter().filter_map(|way| *locked(&way.said))
     }
 }
 
 impl Way {
-    fn place(&self) -> Option<Place> {
-        *self.place.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Learns the entry of a peer that hears us, keeps that of a silent one.
     fn look(&self, route: &mut Netlink) {
         let to = self.path.remote.ip();
+        let index = on_link(route, self.path);
+        let found = index.and_then(|index| entry(route, index, to));
+        let place = found.and_then(Entry::place);
+        if place.is_some() {
+            *locked(&self.said) = place;
+        }
         match self.heard.swap(SILENT, Ordering::Relaxed) {
             SILENT => {
-                let Some(place) = self.place() else { return };
-                let on_link = on_link(route, self.path) == Some(place.index);
-                if on_link
-                    && is_going(entry(route, place.index, to), place)
+                let Some(place) = *locked(&self.place) else {
+                    return;
+                };
+                if index == Some(place.index)
+                    && is_going(found, place)
                     && let Err(e) = keep(route, to, place)
                 {
                     tracing::debug!("{e}");
                 }
             }
-            ECHOED => {
-                let index = on_link(route, self.path);
-                let found = index.and_then(|index| entry(route, index, to));
-                if let Some(place) = found.and_then(Entry::place) {
-                    let mut known = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-                    *known = Some(place);
-                }
-            }
+            ECHOED if place.is_some() => *locked(&self.place) = place,
             _ => {} // it is heard, and says that it does not hear us: the kernel may have it wrong
         }
     }
+}
+
+fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An entry as the kernel has it.
