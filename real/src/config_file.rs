@@ -121,7 +121,7 @@ pub enum Interface {
 }
 
 /// `[timing]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimingSection {
     /// Defaults for the rest.
@@ -165,7 +165,7 @@ pub enum GuardChoice {
 }
 
 /// `timing.profile`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// 100 ms and 450 ms.

@@ -2,7 +2,7 @@
 //! a peer in another one, which is observed and operated through sockets that belong to it.
 #![allow(unsafe_code)]
 
-#[path = "../../../sim/src/netns/foreign.rs"]
+#[path = "../../../sim/src/machine/netns/foreign.rs"]
 #[allow(
     dead_code,
     unreachable_pub,
