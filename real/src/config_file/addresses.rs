@@ -2,6 +2,8 @@
 
 use super::seat::{Here, pairs};
 use super::{ConfigFile, DEFAULT_PORT, FileError, Source};
+use crate::neighbour::hop;
+use crate::netlink::Netlink;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 
@@ -372,8 +374,14 @@ pub(crate) fn company<N: AsRef<str>>(
 }
 
 /// The address from which the kernel would reach another one: that itself, if it is one of this host's. (A
-/// bind would not tell: `ip_nonlocal_bind` lets it succeed for any address.) Nothing is sent.
+/// bind would not tell: `ip_nonlocal_bind` lets it succeed for any address. Nor does a connect: from a second
+/// address of an interface to itself the kernel goes by the first.) Nothing is sent.
 pub(crate) fn toward(address: IpAddr) -> Option<IpAddr> {
+    let route = Netlink::open(libc::NETLINK_ROUTE).ok();
+    let hop = route.and_then(|mut route| hop(&mut route, None, address));
+    if hop.is_some_and(|hop| hop.here) {
+        return Some(address);
+    }
     let any: IpAddr = match address {
         IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),
