@@ -14,7 +14,7 @@ use crate::config_file::Path;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 /// How often the entries are looked at: much less than a kernel takes to give one up, and less than a peer
@@ -84,6 +84,7 @@ impl Neighbours {
         let look = move || {
             while let Some(ways) = ways.upgrade() {
                 ways.iter().for_each(|way| way.look(&mut route));
+                ways.iter().for_each(|way| way.ask_kernel(&mut route));
                 drop(ways);
                 std::thread::sleep(APART);
             }
@@ -104,45 +105,56 @@ impl Neighbours {
 
     /// Where the peers are, as far as they were heard and hear us.
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
-        self.0.iter().filter_map(|way| *locked(&way.place))
+        self.0.iter().filter_map(Way::place)
     }
 
     /// Where the kernel takes them to be, though nothing proves it: for words.
     pub fn said_places(&self) -> impl Iterator<Item = Place> + '_ {
-        self.0.iter().filter_map(|way| *locked(&way.said))
+        let said = |way: &Way| *way.said.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.iter().filter_map(said)
     }
 }
 
 impl Way {
+    fn place(&self) -> Option<Place> {
+        *self.place.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Learns where the kernel takes the peer to be.
+    fn ask_kernel(&self, route: &mut Netlink) {
+        let index = on_link(route, self.path);
+        let found = index.and_then(|index| entry(route, index, self.path.remote.ip()));
+        if let Some(place) = found.and_then(Entry::place) {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            *said = Some(place);
+        }
+    }
+
     /// Learns the entry of a peer that hears us, keeps that of a silent one.
     fn look(&self, route: &mut Netlink) {
         let to = self.path.remote.ip();
-        let index = on_link(route, self.path);
-        let found = index.and_then(|index| entry(route, index, to));
-        let place = found.and_then(Entry::place);
-        if place.is_some() {
-            *locked(&self.said) = place;
-        }
         match self.heard.swap(SILENT, Ordering::Relaxed) {
             SILENT => {
-                let Some(place) = *locked(&self.place) else {
-                    return;
-                };
-                if index == Some(place.index)
-                    && is_going(found, place)
+                let Some(place) = self.place() else { return };
+                let on_link = on_link(route, self.path) == Some(place.index);
+                if on_link
+                    && is_going(entry(route, place.index, to), place)
                     && let Err(e) = keep(route, to, place)
                 {
                     tracing::debug!("{e}");
                 }
             }
-            ECHOED if place.is_some() => *locked(&self.place) = place,
+            ECHOED => {
+                let index = on_link(route, self.path);
+                let found = index.and_then(|index| entry(route, index, to));
+                if let Some(place) = found.and_then(Entry::place) {
+                    let mut known = self.place.lock().unwrap_or_else(PoisonError::into_inner);
+                    *known = Some(place);
+                }
+            }
             _ => {} // it is heard, and says that it does not hear us: the kernel may have it wrong
         }
     }
-}
-
-fn locked<T>(of: &Mutex<T>) -> MutexGuard<'_, T> {
-    of.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// An entry as the kernel has it.

@@ -4,7 +4,7 @@ use super::Kernel;
 use crate::address::{Assigned, Link, is_link_local};
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
-use crate::neighbour::{Place, hop};
+use crate::neighbour::hop;
 use crate::netlink::Netlink;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
@@ -72,7 +72,7 @@ impl Kernel {
         let Some(link) = &self.interfaces[at].link else {
             return;
         };
-        let there = |p: &Place| p.index == link.index;
+        let there = |p: &crate::neighbour::Place| p.index == link.index;
         let known = self.neighbours.places().any(|p| there(&p));
         let places = self
             .neighbours
@@ -99,7 +99,7 @@ impl Kernel {
     }
 
     /// Who was heard lately, in words.
-    pub(super) fn claimants_in_words(&mut self, now: LocalTime) -> Vec<String> {
+    pub(super) fn strangers_in_words(&mut self, now: LocalTime) -> Vec<String> {
         self.claimants.expire(now);
         let words = |(address, claimant): (&IpAddr, &Claimant)| {
             let id = self.group_of(*address)?;

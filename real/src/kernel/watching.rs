@@ -179,10 +179,10 @@ impl Kernel {
 
     /// What needs a person, whether or not the group can be held.
     fn what_is_wrong(&mut self, now: LocalTime) -> Vec<String> {
-        let claimants = self.claimants_in_words(now);
+        let strangers = self.strangers_in_words(now);
         let strange = self.strange.iter().map(|(_, what)| what.clone());
         let mut wrong: Vec<String> = self.guard.alarms().into_iter().chain(strange).collect();
-        wrong.extend(claimants);
+        wrong.extend(strangers);
         wrong.extend(self.astray_in_words(now));
         wrong.extend(self.limits.iter().cloned());
         if let Some((_, why)) = &self.unread {

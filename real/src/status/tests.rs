@@ -5,7 +5,6 @@ use crate::metrics::{GuardInForce, Head, OtherConfig};
 use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
-use onehold_core::observe::PeerSnapshot;
 use std::net::SocketAddr;
 
 const NOW: LocalTime = LocalTime::from_nanos(100_000_000_000_000);
@@ -525,4 +524,26 @@ fn that_nobody_could_take_over_is_said_by_whoever_hears_it() {
     assert_eq!(alarms("w", RoleName::Witness, 1, false), of("lb0"));
     assert_eq!(alarms("lb1", RoleName::Standby, 0, false), [""; 0]);
     assert_eq!(alarms("w", RoleName::Witness, 0, true), [""; 0]);
+}
+
+/// Its takeover would be without the one that holds now.
+#[test]
+fn a_standby_that_hears_the_holder_and_not_the_witness_says_what_it_lacks() {
+    let seat = seat(THREE, "lb1");
+    let deaf = PeerSnapshot {
+        two_way: false,
+        ..peer(2, 90_000)
+    };
+    let mut g = group(0, RoleName::Standby, 0);
+    g.ready = false;
+    let s = snapshot(1, vec![peer(0, 12), deaf], vec![g]);
+    let alarms = Status::from_parts(&s, &seat.config, &metrics(&seat), NOW).alarms;
+    let why = "without lb0, which holds, two-way with 0 of the 1 members it would need";
+    assert_eq!(
+        alarms,
+        [
+            "w is not heard".to_owned(),
+            format!("web: can't hold here: {why}")
+        ]
+    );
 }
