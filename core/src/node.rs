@@ -20,6 +20,11 @@ use arrayvec::ArrayVec;
 ///
 /// The configuration is fixed for a life and is given by reference to every call, so that
 /// this is nothing but state: two nodes that are equal behave equally from here on.
+///
+/// Who runs one calls, in this order: [`Node::start`], once; then [`Node::handle`] (or
+/// [`Node::command`]) for everything that happens, and with [`Input::Wake`] whenever the time is
+/// [`Node::poll_timeout`]; after each turn it does what was appended, in order. At any time, and
+/// without effect: [`Node::observe`] and [`Node::standing_orders`]. It ends when [`Node::stopped`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {

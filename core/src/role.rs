@@ -1,4 +1,24 @@
 //! What a member is in one group, with the data that belongs to each role.
+//!
+//! ```text
+//!                     votes stand (R-7), or the only peer is silent (R-14)
+//!                ┌──────────────────────────────────────────────────────────┐
+//!                │                                                          ▼
+//!           ┌─────────┐   the kernel confirms (R-8)  ┌───────────┐  lets  ┌────────┐
+//!  start ──▶│ Standby │◀─────────────────────────────│ Releasing │◀───────│ Holder │
+//!           └─────────┘                              └───────────┘   go   └────────┘
+//!
+//!  It lets go when the lease is over (R-7), to hand over (R-12), of two holders (R-15), when its
+//!  kernel refuses (R-8), when it is sick or can't serve (R-10, R-14). The kernel is told at once.
+//!
+//!  A standby's back-off (R-10):
+//!
+//!    Idle ──asks everybody──▶ Asking ──in vain for D, the preferred one 3 D──▶ Tired
+//!      ▲                                                                        │ another
+//!      └──────── it hears of no other's votes, or 2 D later ──── Resting ◀──────┘ collects votes
+//!
+//!  A witness is `Witness`, always.
+//! ```
 
 use crate::advert::MemberId;
 use crate::effect::{ReleaseId, Why};

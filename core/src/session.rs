@@ -1,7 +1,8 @@
 //! which life of a peer is talked with, and in what order its adverts count.
 //!
-//! A session never looks at votes. It remembers the peer's latest accepted advert, when that
-//! arrived, and what this member sent; everything else is derived.
+//! A session never decides by a vote: it looks at one only to see whether its answer is late. It
+//! remembers the peer's latest accepted advert, when that arrived, and what this member sent;
+//! everything else is derived.
 
 use crate::advert::{Advert, Incarnation, MemberId, Statement};
 use crate::config::Config;
