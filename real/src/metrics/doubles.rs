@@ -146,8 +146,8 @@ impl Doubles {
             lasts: false,
         };
         let speaker = self.all.entry(key).or_insert(new);
-        let goes_on = speaker.vain == vain && at.since(speaker.at) < self.pause;
-        if !goes_on && !(speaker.vain == vain && speaker.lasts) {
+        let paused = at.since(speaker.at) >= self.pause;
+        if speaker.vain != vain || (paused && !speaker.lasts) {
             *speaker = new;
         }
         speaker.at = at;
