@@ -23,7 +23,7 @@ use crate::netlink::{Heard, Netlink, Watch};
 use fitness::{Fitness, Own, Told};
 use holding::Hold;
 use interfaces::Interface;
-use network::Stranger;
+use network::Claimants;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
@@ -78,7 +78,7 @@ pub struct Kernel {
     /// Addresses that others have put here, in words.
     strange: Vec<(IpAddr, String)>,
     /// Who else has an address, on the network.
-    strangers: BTreeMap<IpAddr, Stranger>,
+    claimants: Claimants,
     /// Which addresses belong to no network, in words, and since when.
     astray: BTreeMap<String, LocalTime>,
     /// The hardware addresses of all interfaces of this host.
@@ -157,7 +157,7 @@ impl Kernel {
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
-            strangers: BTreeMap::new(),
+            claimants: Claimants::default(),
             astray: BTreeMap::new(),
             macs: Vec::new(),
             limits: Vec::new(),

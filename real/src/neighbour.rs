@@ -66,6 +66,8 @@ struct Way {
     silent: AtomicU32,
     /// Where the peer was when it last heard us.
     place: Mutex<Option<Place>>,
+    /// Where the kernel takes it to be, whether it is heard or not.
+    said: Mutex<Option<Place>>,
 }
 
 /// Nothing authentic was heard; it was; and its sender hears us.
@@ -84,6 +86,7 @@ impl Neighbours {
             heard: AtomicU8::new(SILENT),
             silent: AtomicU32::new(0),
             place: Mutex::new(None),
+            said: Mutex::new(None),
         };
         let neighbours = Self(Arc::new(paths.map(way).collect()));
         let ways = Arc::downgrade(&neighbours.0);
@@ -91,6 +94,7 @@ impl Neighbours {
         let look = move || {
             while let Some(ways) = ways.upgrade() {
                 ways.iter().for_each(|way| way.look(&mut route));
+                ways.iter().for_each(|way| way.ask_kernel(&mut route));
                 drop(ways);
                 std::thread::sleep(APART);
             }
@@ -113,6 +117,12 @@ impl Neighbours {
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
         self.0.iter().filter_map(Way::place)
     }
+
+    /// Where the kernel takes them to be, though nothing proves it: for words.
+    pub fn said_places(&self) -> impl Iterator<Item = Place> + '_ {
+        let said = |way: &Way| *way.said.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.iter().filter_map(said)
+    }
 }
 
 impl Way {
@@ -127,6 +137,16 @@ impl Way {
         let (own, to) = (self.path.local.ip(), self.path.remote.ip());
         if let Some(Err(e)) = link.map(|link| announce::ask_on(link, own, to)) {
             tracing::debug!("asking who has {to}: {e}");
+        }
+    }
+
+    /// Learns where the kernel takes the peer to be.
+    fn ask_kernel(&self, route: &mut Netlink) {
+        let index = on_link(route, self.path);
+        let found = index.and_then(|index| entry(route, index, self.path.remote.ip()));
+        if let Some(place) = found.and_then(Entry::place) {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            *said = Some(place);
         }
     }
 
