@@ -104,8 +104,7 @@ impl Guard {
         self.unfinished = tended == Tended::Unfinished;
         self.due = match (&self.gate, tended) {
             (Gate::Bpf(_), Tended::Unfinished) => Some(boottime().plus(NEXT)),
-            (Gate::Bpf(_), _) => Some(boottime().plus(LOOK)),
-            (Gate::Nft(_) | Gate::None, _) => None,
+            _ => Some(boottime().plus(LOOK)),
         };
         tended
     }
@@ -198,8 +197,9 @@ impl Guard {
     /// still to be done.
     pub(crate) fn stirred(&mut self) -> bool {
         self.due = Some(boottime().plus(LOOK));
+        let mut stirred = self.memory.keep() | self.unfinished;
         let Gate::Bpf(attached) = &self.gate else {
-            return false;
+            return stirred;
         };
         let first = self.looked;
         let others = self.posts.iter().filter(|(_, post)| !post.own);
@@ -209,7 +209,6 @@ impl Guard {
         let last = others.take(AT_ONCE).last();
         self.looked = last.unwrap_or(0); // and round again
         let last = last.unwrap_or(u32::MAX);
-        let mut stirred = self.unfinished;
         for (index, post) in &mut self.posts {
             let its_turn = first < *index && *index <= last;
             if !post.own && !its_turn {

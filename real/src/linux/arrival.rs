@@ -362,7 +362,7 @@ impl Linux {
         if seat.config.is_candidate(seat.config.me()) {
             // While somebody else has the port, nothing is touched.
             drop(Sockets::open(std::slice::from_ref(&seat)).map_err(may_pass)?);
-            let mut opened = open_kernel(&seat, &options.state)?;
+            let mut opened = open_kernel(&seat, &[&options.state, options.orders()])?;
             let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
             let ways = other.flat_map(|peer| seat.paths(peer));
             if let Err(e) = opened.scrub().and_then(|()| opened.look_after(ways)) {
@@ -525,7 +525,7 @@ fn member_name(seat: &Seat) -> &str {
         .map_or("", |m| m.name.as_str())
 }
 
-fn open_kernel(seat: &Seat, state: &Path) -> Result<Kernel, NotYet> {
+fn open_kernel(seat: &Seat, state: &[&Path]) -> Result<Kernel, NotYet> {
     let config = &seat.config;
     let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
         name: g.name.clone(),
