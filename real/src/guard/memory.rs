@@ -191,13 +191,13 @@ impl Memory {
         known
     }
 
-    /// Writes again what is there no more, or could not be written. Returns whether what there is to
-    /// say of it has changed.
+    /// Writes again what is not in the first place any more, or could not be written. Returns whether what
+    /// there is to say of it has changed. (The others may be on a disk, which can take its time.)
     pub(super) fn keep(&mut self) -> bool {
         let before = self.alarm();
         let text = self.written.as_ref().map(|now| self.text(now));
-        for place in &mut self.places {
-            if place.is_there() && place.fault.is_none() {
+        for (at, place) in self.places.iter_mut().enumerate() {
+            if place.fault.is_none() && (at > 0 || place.is_there()) {
                 continue;
             }
             match (place.take(), &text) {
@@ -236,8 +236,13 @@ impl Memory {
     /// The files of all clusters.
     fn files(&self) -> impl Iterator<Item = PathBuf> {
         let all = (self.places.iter()).filter_map(|place| fs::read_dir(&place.directory).ok());
-        let paths =
-            all.flat_map(|files| files.flatten().map(|f| f.path()).filter(is_one).take(256));
+        let paths = all.flat_map(|files| {
+            files
+                .flatten()
+                .map(|f| f.path())
+                .filter(|p| is_one(p))
+                .take(256)
+        });
         paths.collect::<Vec<_>>().into_iter()
     }
 
@@ -289,7 +294,7 @@ impl Memory {
     }
 }
 
-fn is_one(path: &PathBuf) -> bool {
+fn is_one(path: &Path) -> bool {
     path.extension().is_some_and(|e| e == SUFFIX)
 }
 
@@ -439,20 +444,31 @@ mod tests {
         let (run, lib) = (place.0.join("run"), place.0.join("lib"));
         let mut memory = Memory::open(&[&run, &lib], "onehold-1").unwrap();
         assert!(memory.write(written(&[7], &[])));
-        fs::remove_dir_all(&lib).unwrap();
-        fs::write(&lib, "in its place").unwrap();
+        fs::remove_dir_all(&run).unwrap();
+        fs::write(&run, "in its place").unwrap();
         assert!(memory.keep() && !memory.keep());
         let alarm = memory.alarm().unwrap();
         assert!(
-            alarm.contains("can't write") && alarm.contains("lib/onehold-1.gate"),
+            alarm.contains("can't write") && alarm.contains("run/onehold-1.gate"),
             "{alarm}"
         );
+        fs::remove_file(&run).unwrap();
+        assert!(memory.keep());
+        assert_eq!(memory.alarm(), None);
+        drop(memory);
+        // From the start, and in the other place.
+        fs::remove_dir_all(&lib).unwrap();
+        fs::write(&lib, "in its place").unwrap();
+        let mut memory = Memory::open(&[&run, &lib], "onehold-1").unwrap();
+        assert_eq!(memory.earlier(), Some(&written(&[7], &[])));
+        assert!(memory.write(written(&[8], &[])), "one is enough");
+        assert!(memory.alarm().unwrap().contains("lib/onehold-1.gate"));
         fs::remove_file(&lib).unwrap();
         assert!(memory.keep());
         assert_eq!(memory.alarm(), None);
         drop(memory);
         let memory = Memory::open(&[&lib], "onehold-1").unwrap();
-        assert_eq!(memory.earlier(), Some(&written(&[7], &[])));
+        assert_eq!(memory.earlier(), Some(&written(&[8], &[])));
     }
 
     /// A life that knows nothing of those before it hands on which programs it can't vouch for.
