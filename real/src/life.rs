@@ -1,5 +1,6 @@
 //! What a life must know of earlier ones: R-9's longest lease, of this boot.
 
+use crate::files;
 use onehold_core::lease::MAX_LEASE;
 use onehold_core::time::Span;
 use std::fs;
@@ -11,6 +12,8 @@ use std::path::{Path, PathBuf};
 const SUFFIX: &str = "lease";
 /// Most records of a host that are looked at.
 const MOST: usize = 1 << 16;
+/// The longest record that is read.
+const MOST_BYTES: u64 = 1 << 17;
 
 /// Where the longest lease of this member's lives is written down, and for which addresses they voted. It
 /// may be lost with a reboot, for that takes longer than a lease, and the kernel's state is lost with it.
@@ -74,8 +77,8 @@ fn left(path: PathBuf) -> Option<Left> {
 /// What a record says, if it is there.
 fn read(path: &Path) -> Result<Option<Said>, String> {
     let shown = path.display();
-    let text = match fs::read_to_string(path) {
-        Ok(text) => text,
+    let text = match files::read(path, MOST_BYTES) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).into_owned(),
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(None),
         Err(e) => return Err(format!("{shown}: can't be read: {e}")),
     };
@@ -125,7 +128,7 @@ impl Record {
         for said in own
             .iter()
             .flatten()
-            .map(|own| Ok(own))
+            .map(Ok)
             .chain(others.map(Result::as_ref))
         {
             match said {

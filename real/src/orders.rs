@@ -1,6 +1,7 @@
 //! What the operator said that holds until `resume`: kept on disk, so that it holds over a restart and a
 //! reboot as well.
 
+use crate::files;
 use crate::life::file_name;
 use onehold_core::input::Command;
 use onehold_core::time::{LocalTime, Span};
@@ -21,6 +22,8 @@ const AGAIN_AFTER: Span = Span::from_millis(5_000);
 const SUFFIX: &str = "orders";
 /// Most files of other names that are looked at.
 const MOST: usize = 1 << 10;
+/// The longest that is read.
+const MOST_BYTES: u64 = 1 << 20;
 /// What is said if it can't be written.
 pub(crate) const FORGOTTEN: &str = "what was said until `resume` is forgotten by a restart";
 
@@ -240,7 +243,7 @@ impl OrdersFile {
 /// What a file says; nothing, if it is not there.
 fn read(file: &Path) -> Result<Orders, String> {
     let shown = file.display();
-    match fs::read(file) {
+    match files::read(file, MOST_BYTES) {
         // To serde a list may be a struct, too.
         Ok(bytes) if !bytes.starts_with(b"{") => {
             Err(format!("{shown}: not what onehold wrote there"))

@@ -6,6 +6,7 @@
 //! written before it is so. Where it can't be written, nothing is used that nobody would recognise.
 
 use super::{Key, address, key};
+use crate::files;
 use crate::netlink::KernelError;
 use rustix::fs::FlockOperation;
 use std::fs::{self, File, Metadata, OpenOptions};
@@ -81,8 +82,9 @@ impl Place {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).mode(0o600);
         let opened = fs::create_dir_all(&self.directory).and_then(|()| options.open(&self.path));
+        let opened = opened.and_then(|file| files::is_regular(&file).map(|()| file));
         self.fault = opened.as_ref().err().map(ToString::to_string);
-        self.file = opened.or_else(|_| File::open(&self.path)).ok();
+        self.file = opened.or_else(|_| files::open(&self.path)).ok();
         // Of a file system without locks the programs in the kernel tell of another.
         let lock = |file| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
         if self.file.as_ref().map(lock) == Some(Err(rustix::io::Errno::WOULDBLOCK)) {
@@ -228,7 +230,7 @@ impl Memory {
     /// What a program guards that is known to be a gate: an earlier life's or another cluster's.
     pub(super) fn gate(&self, program: u32) -> Option<Vec<Key>> {
         (self.files())
-            .filter_map(|p| read(&File::open(p).ok()?, &self.boot))
+            .filter_map(|p| read(&files::open(&p).ok()?, &self.boot))
             .find(|written| written.programs.contains(&program))
             .map(|written| written.keys)
     }
@@ -268,7 +270,7 @@ impl Memory {
             if self.places.iter().any(|own| own.path == path) {
                 continue;
             }
-            let Ok(file) = File::open(&path) else {
+            let Ok(file) = files::open(&path) else {
                 continue;
             };
             let lock = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);

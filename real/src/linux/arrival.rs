@@ -199,10 +199,13 @@ impl Linux {
         self.wait_for(missing)
     }
 
-    /// The file's names take long to resolve.
-    pub fn await_names(&mut self) {
+    /// The first look takes long.
+    pub fn still_looks(&mut self) {
         let shown = self.arrivals.options.config.display();
-        let why = format!("the host names in {shown} are being looked up; is DNS there?");
+        let why = format!(
+            "{shown} and what it leads to are being looked at, and that takes long: host names (is DNS \
+             there?), or a file system that does not answer"
+        );
         let _ = self.wait_for(vec![(None, may_pass(why))]);
     }
 
@@ -397,6 +400,7 @@ impl Linux {
         }
         let mut file = OrdersFile::of(options.orders(), cluster, me);
         let (orders, unread) = earlier_orders(&mut file, &seat);
+        let pretended = lock.pretended();
         let now = self.clock.now();
         let (served, start) = start_node(&seat, guard, incarnation, now, earlier.longest);
         let recorder = self.start_trace(&seat, &start);
@@ -410,6 +414,7 @@ impl Linux {
         let cluster = self.seats.seats.len();
         self.alarm(cluster, "record", earlier.fault);
         self.alarm(cluster, "orders", unread);
+        self.alarm(cluster, "lock", pretended);
         self.later.roles.push(vec![
             match seat.config.is_candidate(seat.config.me()) {
                 true => RoleName::Standby,

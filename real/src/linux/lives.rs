@@ -19,7 +19,7 @@ const APART: Span = Span::from_millis(2_000);
 /// What later lives of a member read of this one.
 #[derive(Debug)]
 pub struct Life {
-    _lock: Lock,
+    lock: Lock,
     record: Record,
     orders: Keeper,
 }
@@ -27,7 +27,7 @@ pub struct Life {
 impl Life {
     pub(super) fn new(lock: Lock, record: Record, orders: OrdersFile) -> Self {
         Self {
-            _lock: lock,
+            lock,
             record,
             orders: Keeper::new(orders),
         }
@@ -72,8 +72,13 @@ impl Linux {
         }
         self.later.look_at_lives = Some(now.plus(APART));
         for cluster in 0..self.lives.len() {
-            if let Some(kept) = self.lives[cluster].record.keep() {
+            let Life { lock, record, .. } = &mut self.lives[cluster];
+            let (kept, left) = (record.keep(), lock.is_alone_again());
+            if let Some(kept) = kept {
                 self.alarm(cluster, "record", kept.err());
+            }
+            if left {
+                self.alarm(cluster, "lock", None);
             }
         }
     }
