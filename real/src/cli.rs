@@ -247,12 +247,16 @@ fn order(c: Command, order: Order) -> Result<(), Failure> {
 
 /// Prints to standard output; a reader that has gone away is no failure.
 fn print(text: &str) -> Result<(), Failure> {
+    is_read(text).map(drop)
+}
+
+/// The same; says whether there is still a reader.
+fn is_read(text: &str) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Err(e) if e.kind() != ErrorKind::BrokenPipe => {
-            Err(Failure::Failed(format!("can't print: {e}")))
-        }
-        _ => Ok(()),
+        Ok(()) => Ok(true),
+        Err(e) if e.kind() == ErrorKind::BrokenPipe => Ok(false),
+        Err(e) => Err(Failure::Failed(format!("can't print: {e}"))),
     }
 }
 

@@ -12,12 +12,13 @@ use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
-use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Where the daemon listens unless told otherwise.
@@ -175,9 +176,9 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
     }
     let listener = match UnixListener::bind(path) {
         Err(e) if e.kind() == ErrorKind::AddrInUse => {
-            // A frozen daemon's queue may be full.
-            let there = connect(path, PATIENCE).map_or_else(|e| is_late(&e), |_| true);
-            if there {
+            // Only of a dead daemon's socket it is said that nobody listens; a frozen one's queue may be full.
+            let dead = connect(path, PATIENCE).err().map(|e| e.kind());
+            if dead != Some(ErrorKind::ConnectionRefused) {
                 return Err(format!(
                     "{shown}: another daemon listens there; stop it, or name another one with --socket"
                 ));
@@ -201,25 +202,66 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
 const AGAIN_FIRST: Duration = Duration::from_millis(250);
 const AGAIN_LATER: Duration = Duration::from_secs(5);
 
-/// A socket's file, gone when dropped.
-struct Bound(PathBuf);
+/// How often it is looked whether the socket's file is still there.
+const LOOK: Duration = Duration::from_secs(1);
 
-impl Drop for Bound {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(&self.0); // somebody else may have removed it
+/// A socket's file, gone when dropped.
+struct Bound {
+    path: PathBuf,
+    which: Option<(u64, u64)>,
+}
+
+impl Bound {
+    fn at(path: &Path) -> Self {
+        Self {
+            path: path.to_owned(),
+            which: Self::which(path),
+        }
+    }
+
+    fn which(path: &Path) -> Option<(u64, u64)> {
+        let meta = std::fs::symlink_metadata(path).ok()?;
+        Some((meta.dev(), meta.ino()))
+    }
+
+    fn is_there(&self) -> bool {
+        self.which.is_some() && Self::which(&self.path) == self.which
+    }
+
+    /// Ends when somebody has removed it, or put another in its place.
+    async fn lost(&self) {
+        while self.is_there() {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 }
 
-/// Makes the socket and serves it for ever. As long as it can't be made, the daemon does without: the
-/// address comes first.
+impl Drop for Bound {
+    fn drop(&mut self) {
+        if self.is_there() {
+            let _ = std::fs::remove_file(&self.path); // somebody else may have removed it
+        }
+    }
+}
+
+/// Makes the socket and serves it for ever; makes it again if its file is removed. As long as it can't be made,
+/// the daemon does without: the address comes first.
 pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Duration) {
     let mut pace = AGAIN_FIRST;
     let mut said = String::new();
+    let mut clients = JoinSet::new();
     loop {
         match listen(&path) {
             Ok(listener) => {
-                let _bound = Bound(path);
-                return serve(listener, driver, patience).await;
+                let bound = Bound::at(&path);
+                tokio::select! {
+                    () = accept(listener, &mut clients, &driver, patience) => {}
+                    () = bound.lost() => tracing::warn!(
+                        "{}: somebody removed the control socket; made again", path.display()
+                    ),
+                }
+                (pace, said) = (AGAIN_FIRST, String::new());
+                continue;
             }
             Err(why) if why != said => {
                 tracing::error!("nobody can ask this daemon, trying again: {why}");
@@ -234,7 +276,15 @@ pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Durati
 
 /// Serves the socket for ever. Nobody is waited for longer than `patience`.
 pub async fn serve(listener: UnixListener, driver: mpsc::Sender<Asked>, patience: Duration) {
-    let mut clients = tokio::task::JoinSet::new();
+    accept(listener, &mut JoinSet::new(), &driver, patience).await;
+}
+
+async fn accept(
+    listener: UnixListener,
+    clients: &mut JoinSet<()>,
+    driver: &mpsc::Sender<Asked>,
+    patience: Duration,
+) {
     loop {
         tokio::select! {
             accepted = listener.accept(), if clients.len() < MAX_CLIENTS => match accepted {

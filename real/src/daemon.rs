@@ -128,7 +128,7 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     let first = std::future::poll_fn(|cx| linux.arrivals.poll(cx));
     match timeout(FIRST_LOOK, first).await {
         Ok(looked) => linux.first_look(looked)?,
-        Err(_) => linux.await_names(),
+        Err(_) => linux.still_looks(),
     }
     linux.ready();
     let mut driver = Driver::new(Vec::new(), linux);

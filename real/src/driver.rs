@@ -217,8 +217,11 @@ impl<S: Shell> Driver<S> {
 
     /// Runs until it was told to stop and all is released.
     pub async fn run(&mut self) {
-        while !self.done() {
+        loop {
             self.turn();
+            if self.done() {
+                return; // nothing might happen any more that a waiting would end with
+            }
             let at = self.due();
             self.shell.wait(at).await;
         }

@@ -105,8 +105,8 @@ impl Kernel {
     /// Opens the sockets and shuts the gate for all addresses, on all interfaces that are there.
     /// The index of a group is its [`GroupId`]; `instance` tells this member's objects in the
     /// kernel from another cluster's, and must be the same in its next life. `slack` is how late
-    /// the gate may shut, `lease` the longest span that is ever held for, `state` a directory that
-    /// outlives the process and not the boot. Needs a tokio runtime.
+    /// the gate may shut, `lease` the longest span that is ever held for, `state` are
+    /// directories that outlive the process. Needs a tokio runtime.
     ///
     /// # Errors
     /// When the kernel refuses something; a missing interface is no error.
@@ -116,7 +116,7 @@ impl Kernel {
         choice: GuardChoice,
         slack: Span,
         lease: Span,
-        state: &Path,
+        state: &[&Path],
     ) -> Result<Self, KernelError> {
         let mut route = Netlink::open(libc::NETLINK_ROUTE)?;
         let watch = Watch::route(&[

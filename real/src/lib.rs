@@ -8,6 +8,7 @@ pub mod config_file;
 pub mod control;
 pub mod daemon;
 pub mod driver;
+mod files;
 pub mod guard;
 pub mod kernel;
 pub mod life;

@@ -2,10 +2,12 @@
 
 mod arrival;
 mod company;
+mod lives;
 mod on_disk;
 mod speech;
 
-pub use arrival::{Arrivals, Life, Looked, NotYet};
+pub use arrival::{Arrivals, Looked, NotYet};
+pub use lives::Life;
 
 use crate::clock::{Clock, Rate, Reading};
 use crate::config_file::{Path, Seat, Seats};
@@ -76,6 +78,8 @@ pub struct Later {
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
+    /// When to look again whether what later lives must know is there.
+    look_at_lives: Option<LocalTime>,
     stopping: bool,
 }
 
@@ -257,6 +261,7 @@ impl Linux {
             self.arrivals.due(),
             self.arrivals.on_disk.due(),
             self.orders_due(),
+            self.later.look_at_lives,
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.feed_watchdog_at(),
         ];
@@ -282,6 +287,7 @@ impl Linux {
             self.look_again(false);
         }
         self.look_at_disk(now);
+        self.look_at_lives(now);
         self.look_at_rates();
         self.look_at_speech(now);
         self.look_for_company(now);

@@ -24,6 +24,8 @@ const ASKS: usize = 10;
 pub struct Lock {
     /// Has the socket, and keeps its queue empty.
     _answers: JoinSet<()>,
+    /// Another user's socket that says that it is this member's lock: its name, and what to say of it.
+    pretender: Option<(String, String)>,
 }
 
 /// Why the right was not had.
@@ -55,7 +57,7 @@ impl Lock {
             .and_then(|at| UnixListener::bind_addr(&at))
             .map_err(|e| unknown(&e))?;
         // Of two that begin at once, each has its socket before it looks, so one at least sees the other.
-        let mut asks = ASKS;
+        let (mut asks, mut pretender) = (ASKS, None);
         for other in names(&prefix).map_err(|e| unknown(&e))? {
             if other == mine {
                 continue;
@@ -67,9 +69,15 @@ impl Lock {
                          (systemctl stop onehold), or ask it: onehold status"
                     )));
                 }
-                Some(uid) => tracing::warn!(
-                    "user {uid} has a socket that pretends to be `{member}` of cluster `{name}`; ignored"
-                ),
+                Some(uid) => {
+                    let what = format!(
+                        "a process of user {uid} on this host says that it is `{member}` of cluster `{name}`, \
+                         too. If it is another life of this member, started as that user, it votes a second \
+                         time, and two may hold: stop it (`ss -xlp` shows its socket, @{other}). Anybody can \
+                         say so; it keeps nobody from starting"
+                    );
+                    pretender = Some((other, what));
+                }
                 None => {} // it is gone, or nobody listens
             }
         }
@@ -82,7 +90,27 @@ impl Lock {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
-        Ok(Self { _answers: answers })
+        Ok(Self {
+            _answers: answers,
+            pretender,
+        })
+    }
+
+    /// What another user's process pretends, if one does.
+    pub(crate) fn pretended(&self) -> Option<String> {
+        self.pretender.as_ref().map(|(_, what)| what.clone())
+    }
+
+    /// Whether a process that pretended has gone.
+    pub(crate) fn is_alone_again(&mut self) -> bool {
+        let Some((name, _)) = &self.pretender else {
+            return false;
+        };
+        let gone = names(name).is_ok_and(|names| names.is_empty());
+        if gone {
+            self.pretender = None;
+        }
+        gone
     }
 }
 
@@ -141,6 +169,35 @@ mod tests {
         drop(first);
         tokio::task::yield_now().await;
         Lock::take(CLUSTER, "test", &long).unwrap();
+    }
+
+    /// A witness that was started as a user of its own, and once more by root.
+    #[tokio::test]
+    async fn r9_another_users_life_is_said_for_as_long_as_it_is_there() {
+        let name = format!("onehold/{:016x}/user/0", CLUSTER.0);
+        let other = std::thread::spawn(move || {
+            let uid = rustix::process::Uid::from_raw(65_534);
+            rustix::thread::set_thread_res_uid(uid, uid, uid).ok()?; // of this thread
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None).ok()?;
+            socket
+                .bind(&SockAddr::unix(format!("\0{name}")).ok()?)
+                .ok()?;
+            socket.listen(1).ok()?;
+            Some(socket)
+        });
+        let Some(other) = other.join().unwrap() else {
+            return eprintln!("not run: this user can't be another one");
+        };
+        let mut lock = Lock::take(CLUSTER, "test", "user").unwrap();
+        let said = lock.pretended().unwrap();
+        assert!(
+            said.contains("user 65534") && said.contains("it votes a second time"),
+            "{said}"
+        );
+        assert!(!lock.is_alone_again());
+        drop(other);
+        assert!(lock.is_alone_again() && !lock.is_alone_again());
+        assert_eq!(lock.pretended(), None);
     }
 
     /// Whoever has a name that begins so and does not answer is none of ours.

@@ -70,19 +70,46 @@ impl Notify {
     }
 }
 
+/// No service manager is told more often than that.
+const LEAST_APART: Duration = Duration::from_millis(100);
+
 /// How often to call [`Notify::watchdog`]: half of what the service manager allows.
 #[must_use]
 pub fn watchdog_interval() -> Option<Duration> {
-    let number = |name| std::env::var(name).ok()?.parse::<u64>().ok();
+    interval(|name| std::env::var(name).ok())
+}
+
+fn interval(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {
+    let number = |name| variable(name)?.parse::<u64>().ok();
     let mine = number("WATCHDOG_PID").is_none_or(|pid| pid == u64::from(std::process::id()));
     let micros = number("WATCHDOG_USEC").filter(|n| *n > 0 && mine)?;
-    Some(Duration::from_micros(micros / 2))
+    Some(Duration::from_micros(micros / 2).max(LEAST_APART))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::config_file::tests::Etc;
+
+    #[test]
+    fn the_watchdog_is_fed_in_time_and_not_all_the_time() {
+        let every = |usec: &str, pid: &str| {
+            let variables = [("WATCHDOG_USEC", usec), ("WATCHDOG_PID", pid)];
+            let find = |name: &str| variables.iter().find(|(n, v)| *n == name && !v.is_empty());
+            interval(|name| find(name).map(|(_, value)| (*value).to_owned()))
+        };
+        assert_eq!(every("10000000", ""), Some(Duration::from_secs(5)));
+        assert_eq!(every("1", ""), Some(LEAST_APART));
+        for (usec, pid) in [
+            ("0", ""),
+            ("", ""),
+            ("soon", ""),
+            ("-1", ""),
+            ("10000000", "1"),
+        ] {
+            assert_eq!(every(usec, pid), None, "{usec} {pid}");
+        }
+    }
 
     #[test]
     fn the_service_manager_hears_of_a_life() {

@@ -1,13 +1,16 @@
 //! What the operator said that holds until `resume`: kept on disk, so that it holds over a restart and a
 //! reboot as well (R-12).
 
+use crate::files;
 use crate::life::file_name;
 use onehold_core::input::Command;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write as _};
+use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -16,15 +19,31 @@ use tokio::sync::oneshot;
 
 /// After what time a writing that failed is tried again.
 const AGAIN_AFTER: Span = Span::from_millis(5_000);
+const SUFFIX: &str = "orders";
+/// Most files of other names that are looked at.
+const MOST: usize = 1 << 10;
+/// The longest that is read.
+const MOST_BYTES: u64 = 1 << 20;
+/// What is said if it can't be written.
+pub(crate) const FORGOTTEN: &str = "what was said until `resume` is forgotten by a restart";
 
-/// An order that holds until `resume`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// An order that holds until `resume`: the stricter one first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
     /// Don't hold.
     Standby,
     /// Don't ask for it back.
     Switch,
+}
+
+impl fmt::Display for Standing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Standby => "standby",
+            Self::Switch => "switch",
+        })
+    }
 }
 
 impl Standing {
@@ -48,32 +67,144 @@ impl Standing {
     }
 }
 
-/// The orders by group.
-pub type Orders = BTreeMap<String, Standing>;
+/// What was ordered.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Orders {
+    /// Of every group, and of those that come later, too.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub all: Option<Standing>,
+    /// By the name of the group.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub groups: BTreeMap<String, Order>,
+}
+
+/// What was ordered of one group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Order {
+    /// What.
+    pub order: Standing,
+    /// The group's addresses: it may be called otherwise one day.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// A group, as far as orders go.
+#[derive(Clone, Copy, Debug)]
+pub struct Of<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Its addresses.
+    pub addresses: &'a [IpAddr],
+}
+
+impl Orders {
+    /// The orders for these groups. Where all have the same, it is of all.
+    pub fn given<'a>(groups: impl Iterator<Item = (Of<'a>, Option<Standing>)>) -> Self {
+        let (mut orders, mut common) = (Self::default(), Vec::new());
+        for (group, order) in groups {
+            common.push(order);
+            if let Some(order) = order {
+                let addresses = group.addresses.to_vec();
+                let order = Order { order, addresses };
+                orders.groups.insert(group.name.to_owned(), order);
+            }
+        }
+        common.dedup();
+        orders.all = match common[..] {
+            [common] => common,
+            _ => None,
+        };
+        orders
+    }
+
+    /// What holds for these groups now; and what holds for no group by name or by address any more, in
+    /// words: then it holds for all.
+    #[must_use]
+    pub fn holding(&self, groups: &[Of<'_>]) -> (Vec<Option<Standing>>, Option<String>) {
+        let fits = |name: &String, order: &Order, group: &Of<'_>| {
+            group.name == name || order.addresses.iter().any(|a| group.addresses.contains(a))
+        };
+        let lost = |(name, order): &(&String, &Order)| {
+            self.all.is_none() && !groups.iter().any(|group| fits(name, order, group))
+        };
+        let lost: Vec<_> = self.groups.iter().filter(lost).collect();
+        let for_all = self
+            .all
+            .into_iter()
+            .chain(lost.iter().map(|(_, o)| o.order));
+        let for_all = for_all.min(); // the stricter one
+        let of = |group: &Of<'_>| {
+            let own = self
+                .groups
+                .iter()
+                .filter(|(name, order)| fits(name, order, group));
+            own.map(|(_, order)| order.order).chain(for_all).min()
+        };
+        let words = lost.first().map(|(name, order)| {
+            let addresses: Vec<String> = order.addresses.iter().map(ToString::to_string).collect();
+            format!(
+                "the operator said {} of group `{name}` ({}) in an earlier life, and no group has that name or \
+                 address any more",
+                order.order,
+                addresses.join(", ")
+            )
+        });
+        (groups.iter().map(of).collect(), words)
+    }
+}
 
 /// The file of one member.
 #[derive(Clone, Debug)]
-pub struct OrdersFile(PathBuf);
+pub struct OrdersFile {
+    file: PathBuf,
+    /// What earlier lives left under other names: gone once this one is written.
+    former: Vec<PathBuf>,
+}
 
 impl OrdersFile {
     /// The file of one member in a directory.
     #[must_use]
     pub fn of(directory: &Path, cluster: &str, member: &str) -> Self {
-        Self(directory.join(format!("{}.orders", file_name(cluster, member))))
+        Self {
+            file: directory.join(format!("{}.{SUFFIX}", file_name(cluster, member))),
+            former: Vec::new(),
+        }
     }
 
-    /// What was ordered.
+    /// What was ordered, also under another name of the cluster or the member: that is known by an address
+    /// of `groups`.
     ///
     /// # Errors
     /// Why that can't be told.
-    pub fn read(&self) -> Result<Orders, String> {
-        let shown = self.0.display();
-        match fs::read(&self.0) {
-            Ok(bytes) => serde_json::from_slice(&bytes)
-                .map_err(|e| format!("{shown}: not what onehold wrote there: {e}")),
-            Err(e) if e.kind() == ErrorKind::NotFound => Ok(Orders::new()),
-            Err(e) => Err(format!("{shown}: can't be read: {e}")),
+    pub fn read(&mut self, groups: &[Of<'_>]) -> Result<Orders, String> {
+        let mut orders = read(&self.file)?;
+        let files = self
+            .file
+            .parent()
+            .and_then(|directory| fs::read_dir(directory).ok());
+        let others = files
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|file| file.path());
+        let others = others.filter(|path| path.extension().is_some_and(|e| e == SUFFIX));
+        for path in others.filter(|path| *path != self.file).take(MOST) {
+            let left = read(&path)?;
+            let ours = |address| groups.iter().any(|group| group.addresses.contains(address));
+            if left
+                .groups
+                .values()
+                .any(|order| order.addresses.iter().any(ours))
+            {
+                orders.all = orders.all.into_iter().chain(left.all).min();
+                for (name, order) in left.groups {
+                    orders.groups.entry(name).or_insert(order);
+                }
+                self.former.push(path);
+            }
         }
+        Ok(orders)
     }
 
     /// Writes them down, so that they are there after a power cut. It blocks for as long as the disk takes.
@@ -82,24 +213,45 @@ impl OrdersFile {
     /// When it can't.
     pub fn write(&self, orders: &Orders) -> Result<(), String> {
         let written = || -> io::Result<()> {
-            let directory = self.0.parent().unwrap_or(Path::new("/"));
+            let directory = self.file.parent().unwrap_or(Path::new("/"));
             fs::create_dir_all(directory)?;
-            let new = self.0.with_added_extension("new");
+            let new = self.file.with_added_extension("new");
             let mut options = OpenOptions::new();
             options.write(true).create(true).truncate(true).mode(0o600);
             let mut file = options.open(&new)?;
             file.write_all(&serde_json::to_vec(orders)?)?;
             file.sync_all()?;
-            fs::rename(&new, &self.0)?;
+            fs::rename(&new, &self.file)?;
+            for former in &self.former {
+                if let Err(e) = fs::remove_file(former)
+                    && e.kind() != ErrorKind::NotFound
+                {
+                    return Err(e); // a later life would find it
+                }
+            }
             File::open(directory)?.sync_all()
         };
         written().map_err(|e| {
             format!(
-                "what was said until `resume` is forgotten by a restart: can't write {}: {e}; make room, or \
-                 name another directory with --orders",
-                self.0.display()
+                "{FORGOTTEN}: can't write {}: {e}; make room, or name another directory with --orders",
+                self.file.display()
             )
         })
+    }
+}
+
+/// What a file says; nothing, if it is not there.
+fn read(file: &Path) -> Result<Orders, String> {
+    let shown = file.display();
+    match files::read(file, MOST_BYTES) {
+        // To serde a list may be a struct, too.
+        Ok(bytes) if !bytes.starts_with(b"{") => {
+            Err(format!("{shown}: not what onehold wrote there"))
+        }
+        Ok(bytes) => serde_json::from_slice(&bytes)
+            .map_err(|e| format!("{shown}: not what onehold wrote there: {e}")),
+        Err(e) if e.kind() == ErrorKind::NotFound => Ok(Orders::default()),
+        Err(e) => Err(format!("{shown}: can't be read: {e}")),
     }
 }
 
@@ -117,10 +269,10 @@ pub struct Keeper {
 impl Keeper {
     /// Of what the file says.
     #[must_use]
-    pub const fn new(file: OrdersFile) -> Self {
+    pub fn new(file: OrdersFile) -> Self {
         Self {
             file,
-            orders: Orders::new(),
+            orders: Orders::default(),
             dirty: false,
             writing: None,
             again_at: None,
@@ -196,41 +348,108 @@ mod tests {
     use crate::config_file::tests::Etc;
     use std::os::unix::fs::PermissionsExt as _;
 
+    const ONE: [IpAddr; 1] = [IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 1))];
+    const TWO: [IpAddr; 1] = [IpAddr::V4(std::net::Ipv4Addr::new(10, 0, 0, 2))];
+
+    fn of<'a>(name: &'a str, addresses: &'a [IpAddr]) -> Of<'a> {
+        Of { name, addresses }
+    }
+
+    const STANDBY: Option<Standing> = Some(Standing::Standby);
+    const SWITCH: Option<Standing> = Some(Standing::Switch);
+
     #[test]
     fn r12_orders_are_kept() {
         let etc = Etc::new();
-        let file = OrdersFile::of(&etc.0.join("lib"), "web", "a");
-        assert_eq!(file.read(), Ok(Orders::new()));
-        let orders = Orders::from([
-            ("web".to_owned(), Standing::Standby),
-            ("api".to_owned(), Standing::Switch),
-        ]);
+        let mut file = OrdersFile::of(&etc.0.join("lib"), "web", "a");
+        assert_eq!(file.read(&[]), Ok(Orders::default()));
+        let (web, api, more) = (of("web", &ONE), of("api", &TWO), of("more", &[]));
+        let given = [(web, STANDBY), (api, SWITCH), (more, None)];
+        let orders = Orders::given(given.into_iter());
         file.write(&orders).unwrap();
-        assert_eq!(file.read(), Ok(orders));
-        let text = fs::read_to_string(&file.0).unwrap();
-        assert_eq!(text, r#"{"api":"switch","web":"standby"}"#);
+        assert_eq!(file.read(&[]), Ok(orders.clone()));
+        let (holding, lost) = orders.holding(&[more, api, web]);
+        assert_eq!((holding, lost), (vec![None, SWITCH, STANDBY], None));
+        let text = fs::read_to_string(&file.file).unwrap();
+        let expected = r#"{"groups":{"api":{"order":"switch","addresses":["10.0.0.2"]},"web":{"order":"standby","addresses":["10.0.0.1"]}}}"#;
+        assert_eq!(text, expected);
         assert_eq!(
-            fs::metadata(&file.0).unwrap().permissions().mode() & 0o777,
+            fs::metadata(&file.file).unwrap().permissions().mode() & 0o777,
             0o600
         );
-        file.write(&Orders::new()).unwrap();
-        assert_eq!(file.read(), Ok(Orders::new()));
+        file.write(&Orders::default()).unwrap();
+        assert_eq!(fs::read_to_string(&file.file).unwrap(), "{}");
+        assert_eq!(file.read(&[]), Ok(Orders::default()));
+    }
+
+    /// The operator is at work on this machine, whatever its groups are called, and which there are.
+    #[test]
+    fn r12_an_order_for_all_groups_is_for_those_that_come_later_too() {
+        let (web, api) = (of("web", &ONE), of("api", &TWO));
+        for given in [
+            vec![(web, STANDBY)],
+            vec![(web, STANDBY), (of("b", &[]), STANDBY)],
+        ] {
+            let orders = Orders::given(given.into_iter());
+            assert_eq!(orders.holding(&[api, web]), (vec![STANDBY, STANDBY], None));
+            assert_eq!(orders.holding(&[api]), (vec![STANDBY], None));
+        }
+        let some = Orders::given([(web, None), (api, STANDBY)].into_iter());
+        assert_eq!((some.all, Orders::given([].into_iter()).all), (None, None));
+    }
+
+    #[test]
+    fn r12_an_order_is_found_by_its_address_and_one_that_fits_nothing_holds_for_all() {
+        let (web, api) = (of("web", &ONE), of("api", &TWO));
+        let orders = Orders::given([(web, STANDBY), (api, None)].into_iter());
+        let www = of("www", &ONE);
+        assert_eq!(orders.holding(&[api, www]), (vec![None, STANDBY], None));
+        let (holding, lost) = orders.holding(&[api, of("www", &[])]);
+        assert_eq!(holding, [STANDBY, STANDBY]);
+        let lost = lost.unwrap();
+        assert!(lost.contains("standby of group `web` (10.0.0.1)"), "{lost}");
+    }
+
+    /// The cluster, or the member, has another name in the file since then.
+    #[test]
+    fn r12_orders_that_were_left_under_another_name_are_known_by_their_addresses() {
+        let etc = Etc::new();
+        let (web, api) = (of("web", &ONE), of("api", &TWO));
+        let orders = Orders::given([(web, STANDBY), (api, None)].into_iter());
+        OrdersFile::of(&etc.0, "web", "a").write(&orders).unwrap();
+        for (cluster, member) in [("web", "b"), ("db", "a")] {
+            let mut other = OrdersFile::of(&etc.0, cluster, member);
+            assert_eq!(
+                other.read(&[api]),
+                Ok(Orders::default()),
+                "another cluster's"
+            );
+            let mut later = OrdersFile::of(&etc.0, cluster, member);
+            assert_eq!(later.read(&[api, web]), Ok(orders.clone()));
+        }
+        let mut later = OrdersFile::of(&etc.0, "db", "b");
+        later.read(&[web]).unwrap();
+        later.write(&Orders::default()).unwrap(); // `resume`
+        let mut next = OrdersFile::of(&etc.0, "db", "b");
+        assert_eq!(next.read(&[web]), Ok(Orders::default()));
+        assert!(!etc.0.join("web.a.orders").exists());
     }
 
     #[test]
     fn r12_orders_that_cannot_be_read_are_not_none() {
         let etc = Etc::new();
-        let file = OrdersFile::of(&etc.0, "web", "a");
-        for garbage in ["", "\0\0", "{\"web\":\"dance\"}", "[]", "{"] {
-            etc.write("web.a.orders", garbage);
-            let why = file.read().unwrap_err();
-            assert!(
-                why.contains("web.a.orders: not what onehold wrote"),
-                "{why}"
-            );
+        let mut file = OrdersFile::of(&etc.0, "web", "a");
+        for name in ["web.a.orders", "former.a.orders"] {
+            for garbage in ["", "\0\0", "{\"web\":\"standby\"}", "[]", "{"] {
+                etc.write(name, garbage);
+                let why = file.read(&[]).unwrap_err();
+                let expected = format!("{name}: not what onehold wrote");
+                assert!(why.contains(&expected), "{why}");
+            }
+            fs::remove_file(etc.0.join(name)).unwrap();
         }
         fs::create_dir(etc.0.join("web.a.orders.new")).unwrap();
-        let why = file.write(&Orders::new()).unwrap_err();
+        let why = file.write(&Orders::default()).unwrap_err();
         assert!(why.contains("forgotten by a restart: can't write"), "{why}");
     }
 }

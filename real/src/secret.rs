@@ -1,7 +1,8 @@
 //! The shared secret: made once, copied to every member, readable by its owner alone.
 
+use crate::files;
 use std::fmt;
-use std::fs::{File, OpenOptions};
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -38,7 +39,7 @@ impl Secret {
     /// Why it is refused, and the command that helps.
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
-        let file = File::open(path).map_err(|e| match e.kind() {
+        let file = files::open(path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => format!(
                 "{shown} does not exist; make it on one member with `onehold secret {shown}`, then \
                  copy it to the others"
@@ -46,9 +47,6 @@ impl Secret {
             _ => format!("{shown} can't be read: {e}"),
         })?;
         let meta = file.metadata().map_err(|e| format!("{shown}: {e}"))?;
-        if !meta.is_file() {
-            return Err(format!("{shown} is no regular file"));
-        }
         // systemd guards its credentials by an access list, which looks like group access here.
         let credential =
             std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|d| path.starts_with(d));
@@ -56,6 +54,18 @@ impl Secret {
         if mode & 0o077 != 0 && !credential {
             return Err(format!(
                 "{shown} has mode {mode:03o}, so others than its owner can reach it; run `chmod 600 {shown}`"
+            ));
+        }
+        let me = rustix::process::geteuid().as_raw();
+        if ![0, me].contains(&meta.uid()) && !credential {
+            return Err(format!(
+                "{shown} belongs to user {}, who can read it and change it; run `chown {} {shown}`",
+                meta.uid(),
+                if me == 0 {
+                    "root"
+                } else {
+                    "to the daemon's user"
+                },
             ));
         }
         let mut text = Vec::new();
@@ -95,13 +105,15 @@ pub fn create(path: &Path, force: bool) -> Result<(), String> {
     let text: String = random.iter().map(|b| format!("{b:02x}")).collect();
 
     // Written aside and moved into place, so a crash leaves either the old secret or the new one.
-    let aside = path.with_added_extension("new");
+    let aside = path.with_added_extension(format!("new-{}", std::process::id()));
     let target = if force { aside.as_path() } else { path };
+    if force && std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
+        return Err(format!(
+            "{shown} is no regular file, so it is not replaced; name the file that is meant"
+        ));
+    }
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
-    if force {
-        let _ = std::fs::remove_file(&aside);
-    }
     let mut file = options.create_new(true).open(target).map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => format!(
             "{shown} exists; --force replaces it (to change the secret of a running cluster without \
@@ -122,7 +134,10 @@ pub fn create(path: &Path, force: bool) -> Result<(), String> {
                 Ok(())
             }
         })
-        .map_err(|e| format!("{shown} can't be written: {e}"))
+        .map_err(|e| {
+            let _ = std::fs::remove_file(target); // made just now
+            format!("{shown} can't be written: {e}")
+        })
 }
 
 #[cfg(test)]
@@ -159,6 +174,55 @@ mod tests {
         create(&path, true).unwrap();
         assert_ne!(Secret::read(&path).unwrap(), first);
         assert_eq!(std::fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        std::fs::remove_dir_all(d).unwrap();
+    }
+
+    /// `onehold secret --force /dev/stdout`
+    #[test]
+    fn only_a_file_is_replaced() {
+        let d = directory("replaced");
+        let path = d.join("secret");
+        create(&path, false).unwrap();
+        let link = d.join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        let socket = d.join("socket");
+        let _bound = std::os::unix::net::UnixDatagram::bind(&socket).unwrap();
+        std::fs::write(d.join("secret.new"), "somebody's").unwrap();
+        for path in [&link, &socket, &d] {
+            let what = |path| std::fs::symlink_metadata(path).unwrap().ino();
+            let before = what(path);
+            let why = create(path, true).unwrap_err();
+            assert!(
+                why.contains("is no regular file, so it is not replaced"),
+                "{why}"
+            );
+            assert_eq!(what(path), before);
+        }
+        create(&path, true).unwrap();
+        assert_eq!(
+            std::fs::read_to_string(d.join("secret.new")).unwrap(),
+            "somebody's"
+        );
+        assert_eq!(
+            std::fs::read_dir(&d).unwrap().count(),
+            4,
+            "nothing is left aside"
+        );
+        std::fs::remove_dir_all(d).unwrap();
+    }
+
+    #[test]
+    fn a_secret_that_another_user_can_change_is_none() {
+        let d = directory("owner");
+        let path = d.join("secret");
+        create(&path, false).unwrap();
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
+            let why = Secret::read(&path).unwrap_err();
+            assert!(
+                why.contains("belongs to user 65534") && why.contains("chown root"),
+                "{why}"
+            );
+        }
         std::fs::remove_dir_all(d).unwrap();
     }
 

@@ -356,6 +356,51 @@ proptest! {
     }
 }
 
+/// A world in which nothing happens but that the daemon is told to stop.
+struct Nothing {
+    told: bool,
+    waits: u32,
+}
+
+impl Shell for Nothing {
+    fn now(&mut self) -> LocalTime {
+        LocalTime::from_nanos(1)
+    }
+
+    async fn wait(&mut self, _: LocalTime) {
+        self.waits += 1;
+        assert!(self.waits < 2, "it is told to stop, and waits for nothing");
+    }
+
+    fn next(&mut self, _: &mut Vec<u8>) -> Option<Happening> {
+        let stop = self.waits > 0 && !std::mem::replace(&mut self.told, true);
+        stop.then_some(Happening::Stop)
+    }
+
+    fn send(&mut self, _: usize, _: MemberId, _: &[u8]) -> u64 {
+        unreachable!("nobody to send to")
+    }
+
+    fn release(&mut self, _: usize, _: GroupId) {}
+
+    fn hold_until(&mut self, _: usize, _: GroupId, _: LocalTime) {}
+
+    fn announce(&mut self, _: usize, _: GroupId) {}
+
+    fn reported(&mut self, _: usize, _: &Event) {}
+
+    fn ordered(&mut self, _: usize, _: &[Option<Command>]) {}
+}
+
+#[test]
+fn one_that_serves_nothing_yet_ends_when_it_is_told_to() {
+    let (told, waits) = (false, 0);
+    let mut driver = Driver::new(vec![], Nothing { told, waits });
+    let runtime = tokio::runtime::Builder::new_current_thread().build();
+    runtime.expect("a runtime").block_on(driver.run());
+    assert!(driver.done());
+}
+
 /// The scripts above are worth something only if it comes to a hold in such a world.
 #[test]
 fn alone_it_holds_and_lets_go_at_the_end() {

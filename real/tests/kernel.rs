@@ -134,7 +134,7 @@ fn child_that_holds() {
     let state = std::env::var_os("ONEHOLD_TEST_STATE").expect("a place");
     let state = Path::new(&state);
     let mut kernel =
-        onehold::kernel::Kernel::open("test", vec![group], guard, SLACK, ms(450), state)
+        onehold::kernel::Kernel::open("test", vec![group], guard, SLACK, ms(450), &[state])
             .expect("a kernel");
     kernel.scrub().expect("a clean start");
     let deadline = boottime().plus(ms(700));

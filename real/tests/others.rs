@@ -430,6 +430,67 @@ fn a_gate_that_nothing_is_written_of_is_not_taken_for_empty() {
     }
 }
 
+/// A program in a row has no name that this process may read: an earlier life's gate, of which nothing is
+/// written any more, is in doubt, in the lives after the next, too; until one may read it.
+#[test]
+fn a_gate_in_a_row_that_nothing_is_written_of_is_a_doubt() {
+    let mut lan = Lan::new();
+    if !bpf_is_permitted() || !rows(&mut lan) {
+        return;
+    }
+    let told = |lan: &Lan| {
+        let mut kernel = lan.open(GuardChoice::Bpf);
+        kernel.scrub().expect("a clean start");
+        let whole = lan.events(&mut kernel).into_iter().find_map(|e| match e {
+            KernelEvent::Whole { whole, .. } => Some(whole),
+            _ => None,
+        });
+        (kernel, whole.expect("it is told"))
+    };
+    a_life_that_was_killed(&lan);
+    std::fs::remove_dir_all(&lan.state).expect("the directory, lost");
+    std::thread::scope(|scope| {
+        let later = scope.spawn(|| {
+            without_cap_sys_admin(); // of this thread
+            for _ in 0..2 {
+                let why = told(&lan)
+                    .1
+                    .expect_err("nobody can vouch for what is there");
+                assert!(
+                    why.contains(&format!("on {HOST} may be a gate that an earlier life"))
+                        && why.contains("with CAP_SYS_ADMIN"),
+                    "{why}"
+                );
+            }
+        });
+        later.join().expect("both lives");
+    });
+    let (mut kernel, whole) = told(&lan);
+    assert_eq!(whole, Ok(()), "one that may read it takes it away");
+    let deadline = boottime().plus(ms(5_000));
+    kernel.hold_until(GROUP, deadline).expect("a hold");
+    assert!(lan.answers(VIP));
+    kernel.close().expect("an end");
+    assert_eq!(lan.rows(), Some([0, 0]));
+}
+
+/// Somebody empties the directory while the daemon runs.
+#[test]
+fn what_is_guarded_is_written_again_while_it_is_guarded() {
+    let mut lan = Lan::new();
+    if !bpf_is_permitted() || !rows(&mut lan) {
+        return;
+    }
+    for choice in [GuardChoice::Bpf, GuardChoice::Nft] {
+        let mut kernel = lan.open(choice);
+        std::fs::remove_dir_all(&lan.state).expect("the directory, lost");
+        live(&lan, &mut kernel, ms(2_500));
+        let record = lan.state.join("onehold-test.gate");
+        assert!(record.exists(), "{choice:?}");
+        kernel.close().expect("an end");
+    }
+}
+
 /// From a kernel's, or a directory's, fault to none: what hangs in clsact goes once the row has it.
 #[test]
 fn from_clsact_to_the_row_and_back() {
@@ -532,7 +593,7 @@ fn whoever_leaves_last_takes_the_clsact_away() {
             let _entered = lan.runtime.enter();
             let groups = group(&[FORMER.into()]);
             let (choice, lease) = (GuardChoice::Bpf, ms(450));
-            Kernel::open("other", groups, choice, SLACK, lease, &lan.state).expect("a kernel")
+            Kernel::open("other", groups, choice, SLACK, lease, &[&lan.state]).expect("a kernel")
         };
         first.close().expect("an end");
         assert!(
@@ -557,7 +618,7 @@ fn the_gates_of_two_clusters_dont_jostle() {
         let _entered = lan.runtime.enter();
         let groups = group(&[FORMER.into()]);
         let (choice, lease) = (GuardChoice::Bpf, ms(450));
-        Kernel::open("other", groups, choice, SLACK, lease, &lan.state).expect("a kernel")
+        Kernel::open("other", groups, choice, SLACK, lease, &[&lan.state]).expect("a kernel")
     };
     let moved =
         |e: &KernelEvent| matches!(e, KernelEvent::GateRestored { .. } | KernelEvent::Alarms(_));

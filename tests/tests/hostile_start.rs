@@ -115,6 +115,11 @@ fn a_secret_that_comes_late_is_waited_for_by_all() {
     c.ok("lb0", &["chmod", "644", "/run/lab/secret.2"]);
     c.ok("lb0", &["mv", "/run/lab/secret.2", "/run/lab/secret"]);
     waits_for(&c, "lb1", "chmod 600");
+    // And the operator gives the cluster another name meanwhile.
+    for host in ["lb0", "lb1", "witness"] {
+        c.edit(host, "name = \"test\"", "name = \"web\"");
+    }
+    waits_for(&c, "lb0", "\"cluster\":\"web\"");
     c.ok("lb0", &["chmod", "600", "/run/lab/secret"]);
     c.hold_on("lb0");
 }
@@ -409,6 +414,21 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
         start(&mut c);
         c.hold_on("lb0");
     }
+    // Nor does another name of the cluster end it: the group is known by its address.
+    c.onehold("lb0", &["standby"]);
+    c.hold_on("lb1");
+    for host in ["lb0", "lb1", "witness"] {
+        c.stop(host);
+        c.edit(host, "name = \"test\"", "name = \"web\"");
+        c.edit(host, "[groups.web]", "[groups.www]");
+    }
+    c.start("lb1");
+    c.start("witness");
+    start(&mut c);
+    c.hold_on("lb1");
+    c.logs("lb0", "www: the operator said standby in an earlier life");
+    c.onehold("lb0", &["resume"]);
+    c.hold_on("lb0");
 }
 
 #[test]

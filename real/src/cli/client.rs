@@ -1,7 +1,8 @@
 //! The commands that ask a running daemon.
 
-use super::{Failure, print};
+use super::{Failure, is_read, print};
 use crate::control::{Order, PATIENCE, Reply, Request, ask};
+use crate::orders::FORGOTTEN;
 use crate::status::{Report, Status, Waiting, render};
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -48,7 +49,9 @@ pub(super) fn status(
         } else if !json {
             text.push('\n');
         }
-        print(&text)?;
+        if !is_read(&text)? {
+            return Ok(());
+        }
         std::thread::sleep(Duration::from_secs(1));
     }
 }
@@ -123,9 +126,23 @@ pub(super) fn order(
             ));
         }
     }
+    if matches!(order, Order::Switch | Order::Standby) {
+        handed_over(socket, &before, group.as_deref())?;
+    }
     match order {
-        Order::Switch | Order::Standby => handed_over(socket, &before, group.as_deref()),
-        Order::Resume | Order::PresumeDead => Ok(()),
+        Order::Switch | Order::Standby | Order::Resume => is_kept(socket, &before),
+        Order::PresumeDead => Ok(()),
+    }
+}
+
+/// Whether a later life will know of it. It is written aside; what can't be is mostly refused at once.
+fn is_kept(socket: &Path, before: &Status) -> Result<(), Failure> {
+    std::thread::sleep(LOOK_EVERY);
+    let now = one(socket, Some(&before.cluster))?;
+    let forgotten = |alarm: &&String| alarm.starts_with(FORGOTTEN);
+    match now.alarms.iter().find(forgotten) {
+        Some(why) => Err(Failure::Failed(format!("it is done, but {why}"))),
+        None => Ok(()),
     }
 }
 

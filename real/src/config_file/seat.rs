@@ -279,6 +279,15 @@ pub struct Texts {
     pub(super) log: LogSection,
 }
 
+impl Texts {
+    /// Their names.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let files = self.files.iter();
+        files.map(|file| file.cluster.name.clone()).collect()
+    }
+}
+
 /// Reads a file, and those it leads to, and when they were changed last.
 ///
 /// # Errors

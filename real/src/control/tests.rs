@@ -168,3 +168,52 @@ fn an_order_is_refused_only_if_no_group_took_it() {
     let all: Vec<String> = all.iter().map(|r| format!("{r:?}")).collect();
     insta::assert_snapshot!(all.join("\n"));
 }
+
+/// `--socket /dev/log`: whose it is lives, and hears nothing of a client.
+#[test]
+fn a_socket_of_another_kind_is_left_alone_while_somebody_has_it() {
+    let etc = Etc::new();
+    let path = etc.0.join("log");
+    let theirs = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let _entered = runtime.enter();
+    let why = listen(&path).unwrap_err();
+    assert!(why.contains("another daemon listens there"), "{why}");
+    let client = std::os::unix::net::UnixDatagram::unbound().unwrap();
+    client.send_to(b"heard", &path).unwrap();
+    drop(theirs);
+    listen(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_the_end() {
+    let etc = Etc::new();
+    let path = etc.0.join("control.sock");
+    let (tell, _asked) = mpsc::channel(1);
+    let first = tokio::spawn(attend(path.clone(), tell.clone(), PATIENCE));
+    let made = async || {
+        while !path.exists() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    made().await;
+    std::fs::remove_file(&path).unwrap();
+    made().await;
+    std::fs::remove_file(&path).unwrap();
+    // Another daemon is told the same place, and comes first.
+    let second = tokio::spawn(attend(path.clone(), tell, PATIENCE));
+    while !path.exists() {
+        tokio::task::yield_now().await;
+    }
+    let theirs = Bound::which(&path);
+    tokio::time::sleep(LOOK * 2).await;
+    first.abort();
+    first.await.unwrap_err();
+    assert_eq!(Bound::which(&path), theirs);
+    second.abort();
+    second.await.unwrap_err();
+    assert!(!path.exists());
+}

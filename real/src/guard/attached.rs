@@ -85,7 +85,12 @@ impl Attached {
             // recognise would be one more gate for ever; a filter of tc has its name.
             let programs = earlier.iter().copied().chain(all(&ids)).collect();
             let keys = keys.to_vec();
-            if memory.write(Written { keys, programs }) {
+            let written = Written {
+                keys,
+                programs,
+                ..Written::default()
+            };
+            if memory.write(written) {
                 (this.ids, this.twin) = (ids, Some(twin));
             }
         }
@@ -331,6 +336,13 @@ pub(super) fn rows_without(link: &Link, programs: &[u32]) -> Result<(), KernelEr
         }
     }
     Ok(())
+}
+
+/// The programs in an interface's rows that can't be read: whether one is a gate, nobody can say.
+pub(super) fn unreadable_in_rows(link: &Link) -> Vec<u32> {
+    let rows = BOTH.map(|direction| tcx::row(link.index, direction).unwrap_or_default());
+    let all = rows.into_iter().flat_map(|row| row.programs);
+    all.filter(|id| Known::by_id(*id).is_err()).collect()
 }
 
 /// The gates of earlier lives in an interface's rows: those that are known to be, and those that can

@@ -68,7 +68,7 @@ impl Guard {
     }
 
     /// Something was said of these: the gate may have been taken away there.
-    pub(crate) fn doubt(&mut self, heard: &Heard) {
+    pub(crate) fn heard(&mut self, heard: &Heard) {
         for (index, post) in &mut self.posts {
             post.doubted |= heard.may_be_of(*index);
         }
@@ -125,13 +125,7 @@ impl Guard {
         let new = left.any(|link| !self.posts.contains_key(&link.index) && link.fault.is_none());
         self.unfinished = new.then(|| self.unfinished.unwrap_or(begun));
         let more = left.next().is_some() || new;
-        let bad = self.posts.values().any(|post| post.fault.is_some());
-        self.due = match &self.gate {
-            Gate::None => None,
-            _ if more => Some(begun.plus(NEXT)),
-            Gate::Nft(_) if !bad => None,
-            Gate::Bpf(_) | Gate::Nft(_) => Some(begun.plus(LOOK)),
-        };
+        self.due = Some(begun.plus(if more { NEXT } else { LOOK }));
         tended
     }
 
@@ -255,7 +249,7 @@ impl Guard {
         let now = boottime();
         self.due = Some(now.plus(LOOK));
         let until = now.plus(AT_A_TIME);
-        let mut stirred = self.unfinished.is_some();
+        let mut stirred = self.memory.keep() | self.unfinished.is_some();
         stirred |= (self.posts.values()).any(|post| post.doubted || post.fault.is_some());
         let Gate::Bpf(attached) = &self.gate else {
             return stirred;

@@ -6,12 +6,13 @@
 //! written before it is so. Where it can't be written, nothing is used that nobody would recognise.
 
 use super::{Key, address, key};
+use crate::files;
 use crate::netlink::KernelError;
 use rustix::fs::FlockOperation;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
 use std::net::IpAddr;
-use std::os::unix::fs::{FileExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The longest such file that is read.
@@ -27,63 +28,134 @@ pub(super) struct Written {
     pub(super) keys: Vec<Key>,
     /// The kernel's numbers of the programs that are, or may be, our gate.
     pub(super) programs: Vec<u32>,
+    /// Those of programs of which nobody can say whether they are: they were there when a life began that
+    /// knew nothing of those before it.
+    pub(super) doubtful: Vec<u32>,
 }
 
-/// The file of one cluster.
+impl Written {
+    fn add(&mut self, other: Self) {
+        self.keys.extend(other.keys);
+        self.programs.extend(other.programs);
+        self.doubtful.extend(other.doubtful);
+    }
+}
+
+/// What one cluster writes down, in more than one place: where one of them is emptied, or another is
+/// named, the next life finds the other.
 #[derive(Debug)]
 pub(super) struct Memory {
+    places: Vec<Place>,
+    boot: String,
+    /// What earlier lives left, if it is known.
+    earlier: Option<Written>,
+    doubtful: Vec<u32>,
+    written: Option<Written>,
+}
+
+/// A file in one directory.
+#[derive(Debug)]
+struct Place {
     directory: PathBuf,
     path: PathBuf,
     /// Open and locked for as long as this process is the one that guards the cluster's addresses
     /// here, if the file could be opened.
     file: Option<File>,
-    boot: String,
-    /// What earlier lives left, if it is known.
-    earlier: Option<Written>,
-    written: Option<Written>,
     fault: Option<String>,
 }
 
+/// Another process has the file.
+struct Taken;
+
+impl Place {
+    fn open(directory: &Path, name: &str) -> Result<Self, Taken> {
+        let mut this = Self {
+            directory: directory.to_owned(),
+            path: directory.join(format!("{name}.{SUFFIX}")),
+            file: None,
+            fault: None,
+        };
+        this.take().map(|()| this)
+    }
+
+    fn take(&mut self) -> Result<(), Taken> {
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).mode(0o600);
+        let opened = fs::create_dir_all(&self.directory).and_then(|()| options.open(&self.path));
+        let opened = opened.and_then(|file| files::is_regular(&file).map(|()| file));
+        self.fault = opened.as_ref().err().map(ToString::to_string);
+        self.file = opened.or_else(|_| files::open(&self.path)).ok();
+        // Of a file system without locks the programs in the kernel tell of another.
+        let lock = |file| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
+        if self.file.as_ref().map(lock) == Some(Err(rustix::io::Errno::WOULDBLOCK)) {
+            self.file = None;
+            return Err(Taken);
+        }
+        Ok(())
+    }
+
+    /// Whether the open file is still the one of its name: somebody may have emptied the directory.
+    fn is_there(&self) -> bool {
+        let open = self.file.as_ref().and_then(|file| file.metadata().ok());
+        let named = fs::metadata(&self.path).ok();
+        let which = |meta: Metadata| (meta.dev(), meta.ino());
+        open.is_some() && open.map(which) == named.map(which)
+    }
+
+    fn write(&mut self, text: &str) -> bool {
+        let write = |file: &File| {
+            file.write_all_at(text.as_bytes(), 0)?;
+            file.set_len(text.len() as u64)
+        };
+        let none = || Err(io::Error::from(ErrorKind::NotFound));
+        match self.file.as_ref().map_or_else(none, write) {
+            Ok(()) => self.fault = None,
+            // Why it could not be opened says more.
+            Err(e) => self.fault = self.fault.take().or(Some(e.to_string())),
+        }
+        self.fault.is_none()
+    }
+}
+
 impl Memory {
-    /// Reads what earlier lives left in `directory` under `name`.
+    /// Reads what earlier lives left in `directories` under `name`.
     ///
     /// # Errors
     /// When another process guards the same cluster's addresses on this host: two gates for one
     /// address would take each other away, or keep it mute.
-    pub(super) fn open(directory: &Path, name: &str) -> Result<Self, KernelError> {
-        let path = directory.join(format!("{name}.{SUFFIX}"));
+    pub(super) fn open(directories: &[&Path], name: &str) -> Result<Self, KernelError> {
         let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
         let mut this = Self {
-            directory: directory.to_owned(),
-            path,
-            file: None,
+            places: Vec::new(),
             boot: boot.trim().to_owned(),
             earlier: None,
+            doubtful: Vec::new(),
             written: None,
-            fault: None,
         };
-        let mut options = OpenOptions::new();
-        options.read(true).write(true).create(true).mode(0o600);
-        let writable = fs::create_dir_all(directory).and_then(|()| options.open(&this.path));
-        let file = match writable {
-            Ok(file) => Some(file),
-            Err(e) => {
-                this.fault = Some(e.to_string());
-                File::open(&this.path).ok()
+        for directory in directories {
+            let same = |place: &Place| same_directory(&place.directory, directory);
+            if this.places.iter().any(same) {
+                continue;
             }
-        };
-        let Some(file) = file else { return Ok(this) };
-        // Of a file system without locks the programs in the kernel tell of another.
-        let lock = rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive);
-        if lock == Err(rustix::io::Errno::WOULDBLOCK) {
-            return Err(KernelError::refused(
-                format!("taking {}", this.path.display()),
-                "another member of this cluster runs on this host, and there may be one: stop it, or \
-                 run each member on a machine of its own",
-            ));
+            let place = Place::open(directory, name).map_err(|Taken| {
+                let path = directory.join(format!("{name}.{SUFFIX}"));
+                KernelError::refused(
+                    format!("taking {}", path.display()),
+                    "another member of this cluster runs on this host, and there may be one: stop it, or \
+                     run each member on a machine of its own",
+                )
+            })?;
+            let left = place.file.as_ref().and_then(|file| read(file, &this.boot));
+            if let Some(left) = left {
+                this.earlier.get_or_insert_default().add(left);
+            }
+            this.places.push(place);
         }
-        this.earlier = read(&file, &this.boot);
-        this.file = Some(file);
+        this.doubtful = this
+            .earlier
+            .iter()
+            .flat_map(|e| e.doubtful.clone())
+            .collect();
         Ok(this)
     }
 
@@ -93,59 +165,96 @@ impl Memory {
         self.earlier.as_ref()
     }
 
+    /// Programs of which nobody can say whether they are gates that earlier lives left.
+    pub(super) fn doubtful(&self) -> &[u32] {
+        &self.doubtful
+    }
+
+    /// These are they, and later lives are to know. The youngest of them.
+    pub(super) fn doubt(&mut self, mut programs: Vec<u32>) {
+        programs.sort_unstable();
+        programs.dedup();
+        programs.drain(..programs.len().saturating_sub(super::REMEMBERED));
+        self.doubtful = programs;
+    }
+
     /// Writes down what is about to be so. Returns whether a later life will know.
-    pub(super) fn write(&mut self, now: Written) -> bool {
-        if self.written.as_ref() == Some(&now) {
+    pub(super) fn write(&mut self, mut now: Written) -> bool {
+        now.doubtful.clone_from(&self.doubtful);
+        if self.written.as_ref() == Some(&now) && self.alarm().is_none() {
             return true;
         }
+        let text = self.text(&now);
+        let mut known = false;
+        for place in &mut self.places {
+            known |= place.write(&text);
+        }
+        self.written = Some(now);
+        known
+    }
+
+    /// Writes again what is not in the first place any more, or could not be written. Returns whether what
+    /// there is to say of it has changed. (The others may be on a disk, which can take its time.)
+    pub(super) fn keep(&mut self) -> bool {
+        let before = self.alarm();
+        let text = self.written.as_ref().map(|now| self.text(now));
+        for (at, place) in self.places.iter_mut().enumerate() {
+            if place.fault.is_none() && (at > 0 || place.is_there()) {
+                continue;
+            }
+            match (place.take(), &text) {
+                (Ok(()), Some(text)) => drop(place.write(text)),
+                (Ok(()), None) => {}
+                (Err(Taken), _) => place.fault = Some("another process has it".to_owned()),
+            }
+        }
+        self.alarm() != before
+    }
+
+    fn text(&self, now: &Written) -> String {
         let mut text = format!("boot {}\n", self.boot);
         for program in &now.programs {
             text += &format!("program {program}\n");
+        }
+        for program in &now.doubtful {
+            text += &format!("doubtful {program}\n");
         }
         for key in &now.keys {
             text += &format!("address {}\n", address(key));
         }
         text += END;
         text += "\n";
-        let write = |file: &File| {
-            file.write_all_at(text.as_bytes(), 0)?;
-            file.set_len(text.len() as u64)
-        };
-        let none = || Err(io::Error::from(ErrorKind::NotFound));
-        match self.file.as_ref().map_or_else(none, write) {
-            Ok(()) => {
-                self.fault = None;
-                self.written = Some(now);
-                true
-            }
-            Err(e) => {
-                // Why it could not be opened says more.
-                let why = self.fault.take().unwrap_or_else(|| e.to_string());
-                self.fault = Some(why);
-                self.written = None;
-                false
-            }
-        }
+        text
     }
 
     /// What a program guards that is known to be a gate: an earlier life's or another cluster's.
     pub(super) fn gate(&self, program: u32) -> Option<Vec<Key>> {
-        let files = fs::read_dir(&self.directory).into_iter().flatten();
-        let paths = files.flatten().map(|f| f.path()).take(256);
-        paths
-            .filter(|p| p.extension().is_some_and(|e| e == SUFFIX))
-            .filter_map(|p| read(&File::open(p).ok()?, &self.boot))
+        (self.files())
+            .filter_map(|p| read(&files::open(&p).ok()?, &self.boot))
             .find(|written| written.programs.contains(&program))
             .map(|written| written.keys)
     }
 
+    /// The files of all clusters.
+    fn files(&self) -> impl Iterator<Item = PathBuf> {
+        let all = (self.places.iter()).filter_map(|place| fs::read_dir(&place.directory).ok());
+        let paths = all.flat_map(|files| {
+            files
+                .flatten()
+                .map(|f| f.path())
+                .filter(|p| is_one(p))
+                .take(256)
+        });
+        paths.collect::<Vec<_>>().into_iter()
+    }
+
     /// What is wrong with it, if anything is.
     pub(super) fn alarm(&self) -> Option<String> {
-        let fault = self.fault.as_ref()?;
+        let (place, fault) = (self.places.iter()).find_map(|p| Some((p, p.fault.as_ref()?)))?;
         Some(format!(
             "can't write {}: {fault}; what is guarded here may have to be guessed by the next life \
-             of this daemon: make room, or make the directory writable (see --state)",
-            self.path.display()
+             of this daemon: make room, or make the directory writable (see --state and --orders)",
+            place.path.display()
         ))
     }
 
@@ -156,13 +265,12 @@ impl Memory {
     /// When a living process of another cluster guards one of them: each gate would keep it mute for
     /// the other.
     pub(super) fn former(&self, keys: &[Key]) -> Result<Vec<(String, Written)>, KernelError> {
-        let files = fs::read_dir(&self.directory).into_iter().flatten();
-        let paths = files.flatten().map(|f| f.path()).take(256);
-        let others =
-            paths.filter(|p| *p != self.path && p.extension().is_some_and(|e| e == SUFFIX));
         let mut former = Vec::new();
-        for path in others {
-            let Ok(file) = File::open(&path) else {
+        for path in self.files() {
+            if self.places.iter().any(|own| own.path == path) {
+                continue;
+            }
+            let Ok(file) = files::open(&path) else {
                 continue;
             };
             let lock = rustix::fs::flock(&file, FlockOperation::NonBlockingLockShared);
@@ -188,20 +296,33 @@ impl Memory {
     }
 }
 
-/// What the file says of this boot. In doubt nothing: a program's number is another's after a boot.
+fn is_one(path: &Path) -> bool {
+    path.extension().is_some_and(|e| e == SUFFIX)
+}
+
+fn same_directory(a: &Path, b: &Path) -> bool {
+    let which = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+    a == b || (which(a).is_some() && which(a) == which(b))
+}
+
+/// What the file says of this boot: nothing, if it was last written in an earlier one, for a life of this
+/// one would have written it. `None`, if it can't be told.
 fn read(file: &File, boot: &str) -> Option<Written> {
     let mut text = String::new();
     let mut from_start = file;
     io::Seek::rewind(&mut from_start).ok()?;
     from_start.take(MOST).read_to_string(&mut text).ok()?;
     let mut lines = text.lines().take_while(|line| *line != END);
-    if lines.next()? != format!("boot {boot}") {
-        return None;
-    }
     let mut written = Written::default();
+    match lines.next()?.strip_prefix("boot ")? {
+        of if of == boot => {}
+        "" => return None,
+        _ => return Some(written), // a program's number is another's after a boot
+    }
     for line in lines {
         match line.split_once(' ')? {
             ("program", number) => written.programs.push(number.parse().ok()?),
+            ("doubtful", number) => written.doubtful.push(number.parse().ok()?),
             ("address", address) => written.keys.push(key(address.parse::<IpAddr>().ok()?)),
             _ => return None,
         }
@@ -213,16 +334,16 @@ fn read(file: &File, boot: &str) -> Option<Written> {
 mod tests {
     use super::*;
 
-    struct Place(PathBuf);
+    struct Tmp(PathBuf);
 
-    impl Place {
+    impl Tmp {
         fn new(name: &str) -> Self {
             let name = format!("onehold-memory-{name}-{}", std::process::id());
             Self(std::env::temp_dir().join(name))
         }
     }
 
-    impl Drop for Place {
+    impl Drop for Tmp {
         fn drop(&mut self) {
             fs::remove_dir_all(&self.0).unwrap();
         }
@@ -232,22 +353,23 @@ mod tests {
         Written {
             programs: programs.to_vec(),
             keys: addresses.iter().map(|a| key(a.parse().unwrap())).collect(),
+            doubtful: Vec::new(),
         }
     }
 
     #[test]
     fn the_next_life_knows_what_the_last_one_guarded() {
-        let place = Place::new("next");
-        let mut memory = Memory::open(&place.0, "onehold-1").unwrap();
+        let place = Tmp::new("next");
+        let mut memory = Memory::open(&[&place.0], "onehold-1").unwrap();
         assert_eq!(memory.earlier(), None);
         assert!(memory.write(written(&[7, 8, 9, 10], &["10.0.0.1", "fd77::1"])));
         let less = written(&[11], &["10.0.0.1"]); // a shorter text over a longer one
         assert!(memory.write(less.clone()));
         drop(memory);
-        let memory = Memory::open(&place.0, "onehold-1").unwrap();
+        let memory = Memory::open(&[&place.0], "onehold-1").unwrap();
         assert_eq!(memory.earlier(), Some(&less));
         assert!(memory.gate(11).is_some() && memory.gate(7).is_none());
-        let other = Memory::open(&place.0, "onehold-2").unwrap();
+        let other = Memory::open(&[&place.0], "onehold-2").unwrap();
         assert!(other.gate(11).is_some(), "another cluster's gate is one");
         let (shared, own) = (
             key("10.0.0.1".parse().unwrap()),
@@ -275,37 +397,118 @@ mod tests {
 
     #[test]
     fn another_boots_numbers_mean_nothing() {
-        let place = Place::new("boot");
-        Memory::open(&place.0, "onehold-1")
+        let place = Tmp::new("boot");
+        Memory::open(&[&place.0], "onehold-1")
             .unwrap()
             .write(written(&[7], &[]));
         let path = place.0.join("onehold-1.gate");
         let text = fs::read_to_string(&path).unwrap();
         fs::write(&path, text.replace("boot ", "boot x")).unwrap();
-        assert_eq!(Memory::open(&place.0, "onehold-1").unwrap().earlier(), None);
+        let none = Written::default();
+        let memory = Memory::open(&[&place.0], "onehold-1").unwrap();
+        assert_eq!(
+            memory.earlier(),
+            Some(&none),
+            "no life of this boot was here"
+        );
+        drop(memory);
+        for garbage in ["", "boot", "boot \n", "nonsense"] {
+            fs::write(&path, garbage).unwrap();
+            let memory = Memory::open(&[&place.0], "onehold-1").unwrap();
+            assert_eq!(memory.earlier(), None, "{garbage}");
+        }
+    }
+
+    /// `rm -rf /run/onehold`, under a daemon that runs, or between two lives; or another `--state`.
+    #[test]
+    fn what_was_emptied_is_written_again_and_is_elsewhere_too() {
+        let place = Tmp::new("emptied");
+        let (run, lib) = (place.0.join("run"), place.0.join("lib"));
+        let open = || Memory::open(&[&run, &lib], "onehold-1").unwrap();
+        let now = written(&[7], &["10.0.0.1"]);
+        let mut memory = open();
+        assert!(memory.write(now.clone()));
+        fs::remove_dir_all(&run).unwrap();
+        assert!(!memory.keep(), "nothing to be said of it");
+        assert!(run.join("onehold-1.gate").exists());
+        Memory::open(&[&run], "onehold-1").unwrap_err(); // and it is locked as before
+        drop(memory);
+        fs::remove_dir_all(&run).unwrap();
+        assert_eq!(open().earlier(), Some(&now));
+        fs::remove_dir_all(&lib).unwrap();
+        assert_eq!(open().earlier(), None);
+        Memory::open(&[&run, &run], "onehold-1").unwrap(); // the same directory is one place
+    }
+
+    #[test]
+    fn what_cant_be_written_is_tried_again_and_said_as_long_as_it_is_so() {
+        let place = Tmp::new("again");
+        let (run, lib) = (place.0.join("run"), place.0.join("lib"));
+        let mut memory = Memory::open(&[&run, &lib], "onehold-1").unwrap();
+        assert!(memory.write(written(&[7], &[])));
+        fs::remove_dir_all(&run).unwrap();
+        fs::write(&run, "in its place").unwrap();
+        assert!(memory.keep() && !memory.keep());
+        let alarm = memory.alarm().unwrap();
+        assert!(
+            alarm.contains("can't write") && alarm.contains("run/onehold-1.gate"),
+            "{alarm}"
+        );
+        fs::remove_file(&run).unwrap();
+        assert!(memory.keep());
+        assert_eq!(memory.alarm(), None);
+        drop(memory);
+        // From the start, and in the other place.
+        fs::remove_dir_all(&lib).unwrap();
+        fs::write(&lib, "in its place").unwrap();
+        let mut memory = Memory::open(&[&run, &lib], "onehold-1").unwrap();
+        assert_eq!(memory.earlier(), Some(&written(&[7], &[])));
+        assert!(memory.write(written(&[8], &[])), "one is enough");
+        assert!(memory.alarm().unwrap().contains("lib/onehold-1.gate"));
+        fs::remove_file(&lib).unwrap();
+        assert!(memory.keep());
+        assert_eq!(memory.alarm(), None);
+        drop(memory);
+        let memory = Memory::open(&[&lib], "onehold-1").unwrap();
+        assert_eq!(memory.earlier(), Some(&written(&[8], &[])));
+    }
+
+    /// A life that knows nothing of those before it hands on which programs it can't vouch for.
+    #[test]
+    fn a_doubt_is_handed_on() {
+        let place = Tmp::new("doubt");
+        let mut memory = Memory::open(&[&place.0], "onehold-1").unwrap();
+        memory.doubt(vec![9, 8, 9]);
+        assert!(memory.write(written(&[10], &[])));
+        drop(memory);
+        let memory = Memory::open(&[&place.0], "onehold-1").unwrap();
+        assert_eq!(memory.doubtful(), [8, 9]);
+        assert_eq!(memory.gate(8), None, "it is not known to be one");
     }
 
     #[test]
     fn one_process_guards_a_clusters_addresses() {
-        let place = Place::new("one");
-        let first = Memory::open(&place.0, "onehold-1").unwrap();
-        let second = Memory::open(&place.0, "onehold-1").unwrap_err().to_string();
+        let place = Tmp::new("one");
+        let first = Memory::open(&[&place.0], "onehold-1").unwrap();
+        let second = Memory::open(&[&place.0], "onehold-1")
+            .unwrap_err()
+            .to_string();
         assert!(
             second.contains("another member of this cluster runs on this host"),
             "{second}"
         );
-        Memory::open(&place.0, "onehold-2").unwrap();
+        Memory::open(&[&place.0], "onehold-2").unwrap();
         drop(first);
-        Memory::open(&place.0, "onehold-1").unwrap();
+        Memory::open(&[&place.0], "onehold-1").unwrap();
     }
 
     #[test]
     fn what_cant_be_written_is_said() {
-        let place = Place::new("full");
+        let place = Tmp::new("full");
         fs::create_dir_all(&place.0).unwrap();
         let file = place.0.join("a-file");
         fs::write(&file, "").unwrap();
-        let mut memory = Memory::open(&file, "onehold-1").unwrap();
+        let mut memory = Memory::open(&[&file], "onehold-1").unwrap();
         assert!(!memory.write(written(&[7], &[])));
         let alarm = memory.alarm().unwrap();
         assert!(alarm.contains("a-file/onehold-1.gate"), "{alarm}");

@@ -134,8 +134,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) keys: &'a [Key],
     /// How late it may shut.
     pub(crate) slack: Span,
-    /// Where lives leave word for later ones.
-    pub(crate) state: &'a Path,
+    /// Where lives leave word for later ones: in each of these.
+    pub(crate) state: &'a [&'a Path],
 }
 
 impl Guard {
@@ -229,7 +229,11 @@ impl Guard {
         let programs = ours.flat_map(Attached::ids).chain(self.earlier.clone());
         let programs = programs.collect();
         let keys = self.keys.clone();
-        self.memory.write(Written { keys, programs });
+        self.memory.write(Written {
+            keys,
+            programs,
+            ..Written::default()
+        });
     }
 
     /// Finds the gates that earlier lives left, and guards what they guard: an address of theirs may
@@ -278,7 +282,40 @@ impl Guard {
         self.earlier.dedup();
         let oldest = self.earlier.len().saturating_sub(REMEMBERED);
         self.earlier.drain(..oldest);
+        self.find_doubtful(known.is_some(), all);
         Ok(())
+    }
+
+    /// What an earlier life left and nobody wrote down is a program like any other, to who may not read
+    /// it; and what it drops is dropped, whatever a gate of ours lets pass.
+    fn find_doubtful(&mut self, known: bool, all: &[Link]) {
+        let unreadable = all.iter().flat_map(attached::unreadable_in_rows);
+        let mut doubtful: Vec<u32> = unreadable.collect();
+        let handed_on = self.memory.doubtful().to_vec();
+        doubtful.retain(|id| {
+            (!known || handed_on.contains(id))
+                && !self.earlier.contains(id)
+                && self.memory.gate(*id).is_none()
+        });
+        self.memory.doubt(doubtful);
+    }
+
+    /// What may keep addresses mute on an interface whatever this life says, and can't be told.
+    pub(crate) fn doubt(&self, link: &Link) -> Option<String> {
+        let doubtful = self.memory.doubtful();
+        if doubtful.is_empty() {
+            return None;
+        }
+        let there = attached::unreadable_in_rows(link);
+        let id = there.into_iter().find(|id| doubtful.contains(id))?;
+        Some(format!(
+            "BPF program {id} on {name} may be a gate that an earlier life of this daemon left there, and mute \
+             what is held here: which ones were its was not found (see --state and --orders), and this process \
+             may not read it. Does `bpftool prog show id {id}` call it `onehold`, or can't you tell: stop this \
+             daemon, start it for a moment as root by hand (`onehold run`, with CAP_SYS_ADMIN), which clears \
+             this up, and then as before; or reboot",
+            name = link.name
+        ))
     }
 
     /// What the gate is called: `bpf`, `nft` or `none`.

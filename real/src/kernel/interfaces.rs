@@ -52,7 +52,7 @@ impl Kernel {
     pub(super) fn look(&mut self) {
         let now = boottime();
         self.retry = Some(now.plus(LOOK_ANYWAY));
-        self.guard.doubt(&std::mem::take(&mut self.heard));
+        self.guard.heard(&std::mem::take(&mut self.heard));
         let before: Vec<Option<String>> = self.interfaces.iter().map(|i| i.fault.clone()).collect();
         let looked = self.try_look().map_err(|e| e.to_string());
         self.unread = looked.as_ref().err().map(|why| {

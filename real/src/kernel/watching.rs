@@ -167,7 +167,7 @@ impl Kernel {
         for group in self.ids() {
             let now = Told {
                 eligible: self.eligible(group),
-                whole: self.groups[usize::from(group.0)].fitness.whole(),
+                whole: self.whole(group),
             };
             let told = self.groups[usize::from(group.0)].told.replace(now.clone());
             let Told { eligible, whole } = now;

@@ -5,23 +5,23 @@
 //! not have yet, a port that somebody else has. It is tried again, with a growing pace, and meanwhile
 //! said: in the log, by `onehold status` and to systemd. What can be served is served.
 
+use super::lives::{Life, addresses_of, earlier_orders};
 use super::on_disk::OnDisk;
 use super::{Linux, RoleName};
 use crate::config_file::{self, FileError, Found, LogSection, Missing, Seat, Seats};
 use crate::daemon::RunOptions;
 use crate::driver::{Happening, Joined, Served};
 use crate::kernel::{Kernel, KernelGroup};
-use crate::life::Record;
+use crate::life::{self, Left, Record};
 use crate::lock::{Lock, NotTaken};
 use crate::metrics::{GuardInForce, Metrics};
-use crate::orders::{Keeper, Orders, OrdersFile, Standing};
+use crate::orders::OrdersFile;
 use crate::socket::Sockets;
 use crate::status::Waiting;
 use crate::telemetry;
 use crate::trace::{Line, Recorder, Rest, TraceFile};
 use crate::{clock, realtime};
 use onehold_core::advert::{GroupId, Incarnation};
-use onehold_core::input::Command;
 use onehold_core::time::{LocalTime, Span};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::path::Path;
@@ -79,14 +79,6 @@ impl From<NotTaken> for NotYet {
 
 fn may_pass(what: impl ToString) -> NotYet {
     NotYet::MayPass(what.to_string())
-}
-
-/// What later lives of a member read of this one.
-#[derive(Debug)]
-pub struct Life {
-    _lock: Lock,
-    record: Record,
-    orders: Keeper,
 }
 
 /// What is awaited.
@@ -171,10 +163,13 @@ impl Arrivals {
         }
     }
 
-    /// Whether a cluster of the file is to be served as soon as it can be.
-    pub(super) fn welcomes(&self, cluster: &str) -> bool {
-        let mut awaited = self.awaited.iter();
-        awaited.any(|w| w.cluster.as_deref().is_none_or(|name| name == cluster))
+    /// Whether a cluster is to be served as soon as it can be, where the file has those `in_file`: one that is
+    /// awaited; any, if one that is awaited is not in the file, for it may have another name there.
+    pub(super) fn welcomes(&self, cluster: &str, in_file: &[String]) -> bool {
+        let is_it = |name: &String| name == cluster || !in_file.contains(name);
+        self.awaited
+            .iter()
+            .any(|w| w.cluster.as_ref().is_none_or(is_it))
     }
 }
 
@@ -204,10 +199,13 @@ impl Linux {
         self.wait_for(missing)
     }
 
-    /// The file's names take long to resolve.
-    pub fn await_names(&mut self) {
+    /// The first look takes long.
+    pub fn still_looks(&mut self) {
         let shown = self.arrivals.options.config.display();
-        let why = format!("the host names in {shown} are being looked up; is DNS there?");
+        let why = format!(
+            "{shown} and what it leads to are being looked at, and that takes long: host names (is DNS \
+             there?), or a file system that does not answer"
+        );
         let _ = self.wait_for(vec![(None, may_pass(why))]);
     }
 
@@ -217,9 +215,14 @@ impl Linux {
         match looked {
             Ok(mut found) => {
                 let log = found.seats.log;
+                let seats = found.seats.seats.iter().map(|seat| seat.name().to_owned());
+                let missing = found.missing.iter().filter_map(|m| m.cluster.clone());
+                let in_file: Vec<String> = seats.chain(missing).collect();
+                let none = self.seats.seats.is_empty();
+                let welcome = |name: &str| none || self.arrivals.welcomes(name, &in_file);
                 let new = found.seats.seats.extract_if(.., |seat| {
                     let served = self.seats.seats.iter().any(|s| s.name() == seat.name());
-                    !served && self.arrivals.welcomes(seat.name())
+                    !served && welcome(seat.name())
                 });
                 let new = new.collect();
                 let of_others = |m: &Missing| {
@@ -229,10 +232,9 @@ impl Linux {
                 let (others, mine): (Vec<_>, Vec<_>) =
                     found.missing.into_iter().partition(of_others);
                 // What was not awaited is a change of the file, and for a reload to refuse.
-                let (others, besides): (Vec<_>, Vec<_>) = others.into_iter().partition(|m| {
-                    let name = m.cluster.as_deref().unwrap_or_default();
-                    self.arrivals.welcomes(name)
-                });
+                let (others, besides): (Vec<_>, Vec<_>) = others
+                    .into_iter()
+                    .partition(|m| welcome(m.cluster.as_deref().unwrap_or_default()));
                 if reloads && !self.seats.seats.is_empty() {
                     let new = match mine.into_iter().next() {
                         None => Ok(found.seats),
@@ -333,9 +335,13 @@ impl Linux {
     /// Serves what can be served: what can't be, and why.
     fn join_all(&mut self, seats: Vec<Seat>) -> Vec<(Option<String>, NotYet)> {
         let mut missing = Vec::new();
+        if seats.is_empty() {
+            return missing;
+        }
+        let left = life::left_in(&self.arrivals.options.state);
         for seat in seats {
             let name = seat.name().to_owned();
-            if let Err(why) = self.join(seat) {
+            if let Err(why) = self.join(seat, &left) {
                 missing.push((Some(name), why));
             }
         }
@@ -344,13 +350,14 @@ impl Linux {
 
     /// R-9, in its order: lock, gate and addresses of earlier lives, socket, quarantine. If it fails, nothing
     /// is left behind but a gate that may be needed.
-    fn join(&mut self, seat: Seat) -> Result<(), NotYet> {
+    fn join(&mut self, seat: Seat, left: &[Left]) -> Result<(), NotYet> {
         let (cluster, me) = (seat.name(), member_name(&seat));
         let lock = Lock::take(seat.config.cluster(), cluster, me)?;
         let options = &self.arrivals.options;
-        let record = Record::of(&options.state, cluster, me);
+        let addresses = seat.config.groups().iter().flat_map(addresses_of).collect();
+        let mut record = Record::of(&options.state, cluster, me, addresses);
         let earlier = record
-            .begin(seat.config.timing().lease())
+            .begin(seat.config.timing().lease(), left)
             .map_err(may_pass)?;
         let mut random = [0u8; 8];
         getrandom(&mut random, GetRandomFlags::empty()).map_err(may_pass)?;
@@ -362,7 +369,7 @@ impl Linux {
         if seat.config.is_candidate(seat.config.me()) {
             // While somebody else has the port, nothing is touched.
             drop(Sockets::open(std::slice::from_ref(&seat)).map_err(may_pass)?);
-            let mut opened = open_kernel(&seat, &options.state)?;
+            let mut opened = open_kernel(&seat, &[&options.state, options.orders()])?;
             let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
             let ways = other.flat_map(|peer| seat.paths(peer));
             if let Err(e) = opened.scrub().and_then(|()| opened.look_after(ways)) {
@@ -391,8 +398,9 @@ impl Linux {
                 tracing::warn!("the fast profile runs without {refused}");
             }
         }
-        let file = OrdersFile::of(options.orders(), cluster, me);
-        let (orders, unread) = earlier_orders(&file, &seat);
+        let mut file = OrdersFile::of(options.orders(), cluster, me);
+        let (orders, unread) = earlier_orders(&mut file, &seat);
+        let pretended = lock.pretended();
         let now = self.clock.now();
         let (served, start) = start_node(&seat, guard, incarnation, now, earlier.longest);
         let recorder = self.start_trace(&seat, &start);
@@ -406,6 +414,7 @@ impl Linux {
         let cluster = self.seats.seats.len();
         self.alarm(cluster, "record", earlier.fault);
         self.alarm(cluster, "orders", unread);
+        self.alarm(cluster, "lock", pretended);
         self.later.roles.push(vec![
             match seat.config.is_candidate(seat.config.me()) {
                 true => RoleName::Standby,
@@ -417,11 +426,7 @@ impl Linux {
         let rate = clock::Rate::new(drift, clock::Reading::take());
         self.later.rates.push(rate);
         self.kernel = kernel.or(self.kernel.take());
-        self.lives.push(Life {
-            _lock: lock,
-            record,
-            orders: Keeper::new(file),
-        });
+        self.lives.push(Life::new(lock, record, file));
         self.seats.seats.push(seat);
         self.first_look_at_kernel();
         Ok(())
@@ -452,51 +457,6 @@ impl Linux {
         }
     }
 
-    /// R-9: the waiting for an earlier life's lease is over: this life's is the longest now.
-    pub(super) fn quarantine_is_over(&mut self, cluster: usize) {
-        let (Some(life), Some(seat)) = (self.lives.get(cluster), self.seats.seats.get(cluster))
-        else {
-            return;
-        };
-        let what = life.record.write(seat.config.timing().lease()).err();
-        self.alarm(cluster, "record", what);
-    }
-
-    /// R-12: keeps what the operator said until `resume`.
-    pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Option<Command>]) {
-        let (Some(life), Some(seat)) = (self.lives.get_mut(cluster), self.seats.seats.get(cluster))
-        else {
-            return;
-        };
-        let groups = seat.config.groups().iter().zip(orders);
-        let standing = groups.filter_map(|(g, o)| Some((g.name.clone(), Standing::of((*o)?)?)));
-        life.orders.keep(standing.collect());
-    }
-
-    /// Whether orders were written.
-    pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let now = clock::boottime();
-        let mut written = Vec::new();
-        for (cluster, life) in self.lives.iter_mut().enumerate() {
-            while let Poll::Ready(result) = life.orders.poll(now, cx) {
-                written.push((cluster, result));
-            }
-        }
-        let any = match written.is_empty() {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        };
-        for (cluster, result) in written {
-            self.alarm(cluster, "orders", result.err());
-        }
-        any
-    }
-
-    /// When to try again to write orders.
-    pub(super) fn orders_due(&self) -> Option<LocalTime> {
-        self.lives.iter().filter_map(|l| l.orders.due()).min()
-    }
-
     /// Leaves no address, gate or qdisc behind, and what is to be kept on the disk.
     ///
     /// # Errors
@@ -504,7 +464,7 @@ impl Linux {
     pub async fn close(self) -> Result<(), crate::kernel::KernelError> {
         let closed = self.kernel.map_or(Ok(()), Kernel::close);
         for life in self.lives {
-            if let Err(e) = life.orders.finish().await {
+            if let Err(e) = life.finish().await {
                 tracing::error!("{e}");
             }
         }
@@ -525,7 +485,7 @@ fn member_name(seat: &Seat) -> &str {
         .map_or("", |m| m.name.as_str())
 }
 
-fn open_kernel(seat: &Seat, state: &Path) -> Result<Kernel, NotYet> {
+fn open_kernel(seat: &Seat, state: &[&Path]) -> Result<Kernel, NotYet> {
     let config = &seat.config;
     let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
         name: g.name.clone(),
@@ -555,38 +515,6 @@ fn left_by(kernel: Kernel, why: NotYet) -> NotYet {
         Ok(()) => why,
         Err(e) => may_pass(format!("{why}; and something is left in the kernel: {e}")),
     }
-}
-
-/// R-12: what an earlier life was told until `resume`; and why that can't be told, if so. Then it is taken for
-/// the safe one: somebody may be at work on this machine.
-fn earlier_orders(file: &OrdersFile, seat: &Seat) -> (Vec<(GroupId, Command)>, Option<String>) {
-    let groups = || (0u8..).map(GroupId).zip(seat.config.groups());
-    let candidate = seat.config.is_candidate(seat.config.me());
-    let orders = match file.read() {
-        _ if !candidate => Orders::new(),
-        Ok(orders) => orders,
-        Err(why) => {
-            let all = groups().map(|(id, _)| (id, Command::Standby)).collect();
-            let what = format!(
-                "{why}; the operator may have said standby, so this member does not hold until \
-                 `onehold resume`"
-            );
-            return (all, Some(what));
-        }
-    };
-    let said = groups().filter_map(|(id, g)| Some((id, orders.get(&g.name)?.command())));
-    let said: Vec<_> = said.collect();
-    for (id, command) in &said {
-        let name = seat.config.group_name(*id);
-        let word = match command {
-            Command::Standby => "standby",
-            _ => "switch",
-        };
-        tracing::warn!(
-            "{name}: the operator said {word} in an earlier life; `onehold resume` ends it"
-        );
-    }
-    (said, None)
 }
 
 fn start_node(
@@ -620,4 +548,38 @@ fn start_node(
     };
     let served = Served::start(config, seat.keys(), metrics, incarnation, now, earlier);
     (served, start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_awaited_may_have_another_name_in_the_file() {
+        let mut arrivals = Arrivals::new(RunOptions {
+            config: "onehold.toml".into(),
+            member: None,
+            socket: "control.sock".into(),
+            state: "state".into(),
+            orders: None,
+            trace: None,
+            trace_size: 0,
+        });
+        let welcomes = |arrivals: &Arrivals, name: &str, in_file: &[&str]| {
+            let in_file: Vec<String> = in_file.iter().map(ToString::to_string).collect();
+            arrivals.welcomes(name, &in_file)
+        };
+        assert!(!welcomes(&arrivals, "web", &["web"]), "nothing is awaited");
+        let why = String::new();
+        let mut awaits = |cluster: Option<&str>| {
+            arrivals.awaited = vec![Waiting {
+                cluster: cluster.map(str::to_owned),
+                why: why.clone(),
+            }];
+            welcomes(&arrivals, "web", &["web", "db"])
+        };
+        assert!(awaits(Some("web")) && awaits(None));
+        assert!(!awaits(Some("db")), "that one is there by its name");
+        assert!(awaits(Some("former")), "no such one is there any more");
+    }
 }

@@ -87,7 +87,8 @@ impl Linux {
         let shown = self.arrivals.config().display().to_string();
         let differs = match texts {
             Ok(texts) => {
-                let awaited = |name: &str| self.arrivals.welcomes(name);
+                let in_file = texts.names();
+                let awaited = |name: &str| self.arrivals.welcomes(name, &in_file);
                 (self.seats.differ_from(&texts, awaited)).map(|what| format!("{shown}: {what}"))
             }
             Err(why) => Some(why),

@@ -49,7 +49,7 @@ fn child_that_holds() {
     };
     let state = format!("gate-{}", std::process::id()); // below target/: nobody else takes it away
     let state = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(state);
-    let mut kernel = match Kernel::open("test", vec![group], guard, SLACK, ms(450), &state) {
+    let mut kernel = match Kernel::open("test", vec![group], guard, SLACK, ms(450), &[&state]) {
         Ok(kernel) => kernel,
         Err(e) => return println!("\nsays refused: {e}"),
     };

@@ -257,7 +257,7 @@ impl Lan {
         lease: Span,
     ) -> Result<Kernel, KernelError> {
         let _entered = self.runtime.enter();
-        Kernel::open("test", groups, choice, SLACK, lease, &self.state)
+        Kernel::open("test", groups, choice, SLACK, lease, &[&self.state])
     }
 
     /// How many programs stand in the rows of this host's interface: what arrives, what leaves.

@@ -1,0 +1,157 @@
+//! What later lives of a member read of this one, and what it has read of earlier ones.
+
+use super::Linux;
+use crate::clock;
+use crate::config_file::Seat;
+use crate::life::Record;
+use crate::lock::Lock;
+use crate::orders::{Keeper, Of, Orders, OrdersFile, Standing};
+use onehold_core::advert::GroupId;
+use onehold_core::config::Group;
+use onehold_core::input::Command;
+use onehold_core::time::{LocalTime, Span};
+use std::net::IpAddr;
+use std::task::{Context, Poll};
+
+/// How often it is looked whether what was written down is still there.
+const APART: Span = Span::from_millis(2_000);
+
+/// What later lives of a member read of this one.
+#[derive(Debug)]
+pub struct Life {
+    lock: Lock,
+    record: Record,
+    orders: Keeper,
+}
+
+impl Life {
+    pub(super) fn new(lock: Lock, record: Record, orders: OrdersFile) -> Self {
+        Self {
+            lock,
+            record,
+            orders: Keeper::new(orders),
+        }
+    }
+
+    /// Writes what is left to write.
+    pub(super) async fn finish(self) -> Result<(), String> {
+        self.orders.finish().await
+    }
+}
+
+impl Linux {
+    /// the waiting for an earlier life's lease is over: this life's is the longest now.
+    pub(super) fn quarantine_is_over(&mut self, cluster: usize) {
+        let (Some(life), Some(seat)) = (self.lives.get_mut(cluster), self.seats.seats.get(cluster))
+        else {
+            return;
+        };
+        let what = life.record.write(seat.config.timing().lease()).err();
+        self.alarm(cluster, "record", what);
+    }
+
+    /// keeps what the operator said until `resume`.
+    pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Option<Command>]) {
+        let (Some(life), Some(seat)) = (self.lives.get_mut(cluster), self.seats.seats.get(cluster))
+        else {
+            return;
+        };
+        let addresses: Vec<_> = seat.config.groups().iter().map(of_group).collect();
+        let groups = seat.config.groups().iter().zip(&addresses).zip(orders);
+        let given = groups.map(|((g, addresses), order)| {
+            let name = &g.name;
+            (Of { name, addresses }, order.and_then(Standing::of))
+        });
+        life.orders.keep(Orders::given(given));
+    }
+
+    /// Looks whether what later lives must know is still there.
+    pub(super) fn look_at_lives(&mut self, now: LocalTime) {
+        if self.later.look_at_lives.is_some_and(|due| now < due) {
+            return;
+        }
+        self.later.look_at_lives = Some(now.plus(APART));
+        for cluster in 0..self.lives.len() {
+            let Life { lock, record, .. } = &mut self.lives[cluster];
+            let (kept, left) = (record.keep(), lock.is_alone_again());
+            if let Some(kept) = kept {
+                self.alarm(cluster, "record", kept.err());
+            }
+            if left {
+                self.alarm(cluster, "lock", None);
+            }
+        }
+    }
+
+    /// Whether orders were written.
+    pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let now = clock::boottime();
+        let mut written = Vec::new();
+        for (cluster, life) in self.lives.iter_mut().enumerate() {
+            while let Poll::Ready(result) = life.orders.poll(now, cx) {
+                written.push((cluster, result));
+            }
+        }
+        let any = match written.is_empty() {
+            true => Poll::Pending,
+            false => Poll::Ready(()),
+        };
+        for (cluster, result) in written {
+            self.alarm(cluster, "orders", result.err());
+        }
+        any
+    }
+
+    /// When to try again to write orders.
+    pub(super) fn orders_due(&self) -> Option<LocalTime> {
+        self.lives.iter().filter_map(|l| l.orders.due()).min()
+    }
+}
+
+/// what an earlier life was told until `resume`; and why that can't be told, if so. Then it is taken for
+/// the safe one: somebody may be at work on this machine.
+pub(super) fn earlier_orders(
+    file: &mut OrdersFile,
+    seat: &Seat,
+) -> (Vec<(GroupId, Command)>, Option<String>) {
+    if !seat.config.is_candidate(seat.config.me()) {
+        return (Vec::new(), None);
+    }
+    let addresses: Vec<_> = seat.config.groups().iter().map(of_group).collect();
+    let groups = seat.config.groups().iter().zip(&addresses);
+    let groups: Vec<Of<'_>> = groups
+        .map(|(g, addresses)| Of {
+            name: &g.name,
+            addresses,
+        })
+        .collect();
+    let (holding, why) = match file.read(&groups) {
+        Ok(orders) => orders.holding(&groups),
+        Err(why) => (
+            vec![Some(Standing::Standby); groups.len()],
+            Some(format!("{why}; the operator may have said standby")),
+        ),
+    };
+    let mut said = Vec::new();
+    for ((id, group), order) in (0u8..).map(GroupId).zip(&groups).zip(holding) {
+        let Some(order) = order else { continue };
+        said.push((id, order.command()));
+        if why.is_none() {
+            tracing::warn!(
+                "{}: the operator said {order} in an earlier life; `onehold resume` ends it",
+                group.name
+            );
+        }
+    }
+    let until = |why| format!("{why}: that holds for every group here until `onehold resume`");
+    (said, why.map(until))
+}
+
+fn of_group(group: &Group) -> Vec<IpAddr> {
+    addresses_of(group).collect()
+}
+
+/// The addresses of a group.
+pub(super) fn addresses_of(group: &Group) -> impl Iterator<Item = IpAddr> + '_ {
+    group.addresses.iter().map(|prefix| prefix.address)
+}
