@@ -12,7 +12,7 @@ mod seat;
 mod span;
 mod stamp;
 
-pub(crate) use addresses::{loopback_warnings, resolve};
+pub(crate) use addresses::{company, loopback_warnings, resolve, toward};
 pub(crate) use decided::{decided, for_member};
 pub use place::{FileError, Source};
 pub use reload::Refusal;

@@ -9,15 +9,13 @@ use super::trace::Tap;
 use super::world::{Act, Datagram, Machine, World};
 use crate::liveness::Liveness;
 use onehold::driver::{Driver, Happening, Served, Shell};
-use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
+use onehold::metrics::Metrics;
 use onehold::trace::Line;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::effect::Event;
 use onehold_core::input::Command;
-use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use tokio::sync::Notify;
@@ -77,7 +75,7 @@ pub(super) async fn live(
         _ => config.timing().lease(),
     };
     let incarnation = incarnation(&plan, me, life);
-    let metrics = metrics(&plan, me);
+    let metrics = Metrics::of("", &config);
     let started = shell.now();
     let served = Served::start(config, keys, metrics, incarnation, started, earlier);
     let mut driver = Driver::new(vec![served], shell);
@@ -108,26 +106,6 @@ pub(super) async fn live(
 fn incarnation(plan: &Plan, me: MemberId, life: u32) -> Incarnation {
     let of = format!("life {} {life}", me.0);
     Incarnation(super::dice::Dice::new(plan.seed, &of).draw())
-}
-
-fn metrics(plan: &Plan, me: MemberId) -> Metrics {
-    let peer = |member| PeerMetrics {
-        member,
-        rtt: None,
-        other_config: None,
-        paths: Vec::new(),
-    };
-    Metrics {
-        cluster: String::new(),
-        guard: GuardInForce::default(),
-        sent: 0,
-        accepted: 0,
-        rejected: [0; Reject::NAMES.len()],
-        peers: plan.ids().filter(|id| *id != me).map(peer).collect(),
-        groups: vec![GroupMetrics::default(); plan.groups()],
-        strangers: BTreeMap::new(),
-        alarms: BTreeMap::new(),
-    }
 }
 
 impl Shell for Simulated {

@@ -183,7 +183,7 @@ impl Cluster {
         if restless { heal + self.vote() } else { heal }
     }
 
-    /// For how long nobody may answer because a message of a hand-over was lost: D until the heir may take
+    /// For how long nobody may answer because a message of a hand-over was lost: D until the successor may take
     /// over by itself, and two intervals; by slow clocks, with what adverts, kernel and steps take.
     #[must_use]
     pub fn handed_over_within(&self) -> u64 {

@@ -368,7 +368,7 @@ impl Draws<'_> {
             let [away, back] = cluster.meant_within();
             incident.moves = vec![(at, at + away)];
             if stops {
-                // If its last word is lost, a vote stays bound to it, and the lease of its heir may end.
+                // If its last word is lost, a vote stays bound to it, and the lease of its successor may end.
                 incident.moves.push((at, at + away));
             }
             if last > at {
