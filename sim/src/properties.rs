@@ -8,7 +8,7 @@ use crate::liveness::Liveness;
 use onehold_core::advert::{Incarnation, MemberId};
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::observe::RoleName;
-use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 
 /// Most members in a world that counts: bit MAX·from + to of a set of links is one of them.
@@ -76,8 +76,11 @@ pub struct Past {
     pub last_loss: bool,
 }
 
+/// A name that is written in the code.
+type Name = &'static str;
+
 /// Which property.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum PropertyId {
     /// Never two (`majority`).
     S1,
@@ -96,42 +99,30 @@ pub enum PropertyId {
     /// The preferred one does.
     L3,
     /// And then nothing changes.
+    #[serde(rename = "L3 once")]
     L3Once,
     /// The holder changes only if somebody means it to.
     L4,
     /// No outage is longer than the bound.
     L5,
     /// Another holder is claimed only if it said so.
+    #[serde(rename = "R-15")]
     R15,
     /// A process that is stopped ends.
+    #[serde(rename = "stop ends")]
     StopEnds,
     /// No process ends by itself.
+    #[serde(rename = "no panic")]
     NoPanic,
     /// What a scenario's author expects besides.
+    #[serde(rename = "expected")]
     Expected,
     /// What must happen sometimes.
-    Sometimes(&'static str),
+    #[serde(skip)]
+    Sometimes(Name),
 }
 
 impl PropertyId {
-    const NAMED: [Self; 15] = [
-        Self::S1,
-        Self::S2,
-        Self::S3,
-        Self::S4,
-        Self::S5,
-        Self::L1,
-        Self::L2,
-        Self::L3,
-        Self::L3Once,
-        Self::L4,
-        Self::L5,
-        Self::R15,
-        Self::StopEnds,
-        Self::NoPanic,
-        Self::Expected,
-    ];
-
     /// `S1` and so on; for what must happen sometimes, what that is.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -159,29 +150,6 @@ impl PropertyId {
 impl fmt::Display for PropertyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.name())
-    }
-}
-
-impl Serialize for PropertyId {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.name())
-    }
-}
-
-impl<'de> Deserialize<'de> for PropertyId {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        const NAMES: [&str; 15] = {
-            let mut names = [""; 15];
-            let mut n = 0;
-            while n < names.len() {
-                names[n] = PropertyId::NAMED[n].name();
-                n += 1;
-            }
-            names
-        };
-        let name = String::deserialize(deserializer)?;
-        let found = Self::NAMED.into_iter().find(|id| id.name() == name);
-        found.ok_or_else(|| de::Error::unknown_variant(&name, &NAMES))
     }
 }
 
@@ -219,14 +187,24 @@ impl When {
     }
 }
 
-const fn always(id: PropertyId, says: &'static str, holds: fn(&Moment<'_>) -> bool) -> Property {
-    let when = When::Always;
-    Property {
-        id,
-        says,
-        when,
-        holds,
+impl Property {
+    const fn new(
+        id: PropertyId,
+        when: When,
+        says: &'static str,
+        holds: fn(&Moment<'_>) -> bool,
+    ) -> Self {
+        Self {
+            id,
+            says,
+            when,
+            holds,
+        }
     }
+}
+
+const fn always(id: PropertyId, says: &'static str, holds: fn(&Moment<'_>) -> bool) -> Property {
+    Property::new(id, When::Always, says, holds)
 }
 
 const fn sometimes(
@@ -234,13 +212,7 @@ const fn sometimes(
     says: &'static str,
     holds: fn(&Moment<'_>) -> bool,
 ) -> Property {
-    let when = When::Sometimes;
-    Property {
-        id: PropertyId::Sometimes(name),
-        says,
-        when,
-        holds,
-    }
+    Property::new(PropertyId::Sometimes(name), When::Sometimes, says, holds)
 }
 
 /// Something that a member must report in one step at least.
@@ -250,12 +222,8 @@ pub const fn sometimes_reported(
     says: &'static str,
     holds: fn(&Moment<'_>) -> bool,
 ) -> Property {
-    Property {
-        id: PropertyId::Sometimes(name),
-        says,
-        when: When::SometimesStep,
-        holds,
-    }
+    let id = PropertyId::Sometimes(name);
+    Property::new(id, When::SometimesStep, says, holds)
 }
 
 /// S1.

@@ -9,6 +9,7 @@ use serde::de::{DeserializeSeed, EnumAccess, MapAccess, VariantAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, de, forward_to_deserialize_any};
 use std::collections::BTreeMap;
 use std::fmt;
+use std::marker::PhantomData;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -223,10 +224,7 @@ impl<'de> Deserialize<'de> for Entry {
                         "at" => at = Some(map.next_value()?),
                         "every" => every = Some(map.next_value()?),
                         "until" => until = Some(map.next_value()?),
-                        key => {
-                            let second = fault.is_some();
-                            fault = Some(map.next_value_seed(Keyed { key, second })?);
-                        }
+                        key => besides(&mut map, key, &mut fault)?,
                     }
                 }
                 let nothing = "nothing is done here; write what, such as cut = \"lb0 <-> lb1\"";
@@ -242,24 +240,35 @@ impl<'de> Deserialize<'de> for Entry {
     }
 }
 
-/// A fault whose key has been read; its value is next.
-struct Keyed<'a> {
-    key: &'a str,
-    second: bool,
+/// What a table says besides, by one key: the key has been read, its value is next.
+fn besides<'de, A: MapAccess<'de>, T: Deserialize<'de>>(
+    map: &mut A,
+    key: &str,
+    found: &mut Option<T>,
+) -> Result<(), A::Error> {
+    let second = found.is_some();
+    let kind = PhantomData;
+    *found = Some(map.next_value_seed(Keyed { key, second, kind })?);
+    Ok(())
 }
 
-impl<'de> DeserializeSeed<'de> for Keyed<'_> {
-    type Value = Fault;
+/// A value whose key says which variant of `T` it is.
+struct Keyed<'a, T> {
+    key: &'a str,
+    second: bool,
+    kind: PhantomData<T>,
+}
 
-    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<Fault, D::Error> {
+impl<'de, T: Deserialize<'de>> DeserializeSeed<'de> for Keyed<'_, T> {
+    type Value = T;
+
+    fn deserialize<D: Deserializer<'de>>(self, value: D) -> Result<T, D::Error> {
         if self.second {
-            let what = "a second thing is done here; write one [[timeline]] for each";
+            let what = "a second thing is said here; write a table for each";
             return Err(de::Error::custom(what));
         }
-        Fault::deserialize(Variant {
-            key: self.key,
-            value,
-        })
+        let key = self.key;
+        T::deserialize(Variant { key, value })
     }
 }
 
@@ -316,29 +325,105 @@ impl<'de, D: Deserializer<'de>> VariantAccess<'de> for Variant<'_, D> {
     }
 }
 
-/// `[[expect]]`
-#[derive(Clone, Debug, Default, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
+/// `[[expect]]`: when, and one thing that must be true then.
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub(crate) struct ExpectSection {
+    #[serde(flatten)]
+    pub(crate) when: When,
+    pub(crate) group: Option<String>,
+    pub(crate) property: Option<PropertyId>,
+    #[serde(flatten)]
+    pub(crate) what: Expected,
+}
+
+/// When something is expected.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub(crate) struct When {
     pub(crate) at: Option<Length>,
     pub(crate) within: Option<Length>,
     pub(crate) from: Option<Length>,
     pub(crate) until: Option<Length>,
-    pub(crate) group: Option<String>,
-    pub(crate) property: Option<PropertyId>,
-    pub(crate) member: Option<String>,
-    pub(crate) holder: Option<String>,
-    pub(crate) neighbours: Option<String>,
-    pub(crate) no_role_change: Option<bool>,
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub(crate) moves: Vec<(Length, Length)>,
-    pub(crate) dark_at_most: Option<Length>,
-    pub(crate) served_percent: Option<f64>,
-    pub(crate) reports: Option<String>,
-    pub(crate) never_reports: Option<String>,
-    pub(crate) announces: Option<bool>,
-    pub(crate) count: Option<Counted>,
-    pub(crate) at_least: Option<u64>,
+}
+
+/// What must be true. Members are names.
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Expected {
+    /// At the end of the span this one answers, and nobody else; `nobody`: nobody; `anybody`: one.
+    Holder(String),
+    /// At the end of the span the neighbours send to this one.
+    Neighbours(String),
+    /// Nobody begins or ceases to answer; but in each of these times the address may move once.
+    MovesOnly(Vec<(Length, Length)>),
+    /// At no time is nobody there for longer.
+    DarkAtMost(Length),
+    /// Somebody answers for at least this percentage of the time.
+    ServedPercent(f64),
+    /// The member reports something that contains this text.
+    Reports(Said),
+    /// The member reports nothing that contains this text.
+    NeverReports(Said),
+    /// The member tells the neighbours, or not.
+    Announces {
+        /// Who.
+        member: String,
+        /// It does.
+        is: bool,
+    },
+    /// Something is counted at least this many times, in the whole run.
+    Count {
+        /// What.
+        of: Counted,
+        /// How many times.
+        at_least: u64,
+    },
+}
+
+/// What a member says.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Said {
+    /// Who.
+    pub member: String,
+    /// A part of it.
+    pub text: String,
+}
+
+impl<'de> Deserialize<'de> for ExpectSection {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Keys;
+        impl<'de> Visitor<'de> for Keys {
+            type Value = ExpectSection;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a moment or a span, and one thing that is expected")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ExpectSection, A::Error> {
+                let (mut when, mut what) = (When::default(), None);
+                let (mut group, mut property) = (None, None);
+                while let Some(key) = map.next_key::<String>()? {
+                    match key.as_str() {
+                        "at" => when.at = Some(map.next_value()?),
+                        "within" => when.within = Some(map.next_value()?),
+                        "from" => when.from = Some(map.next_value()?),
+                        "until" => when.until = Some(map.next_value()?),
+                        "group" => group = Some(map.next_value()?),
+                        "property" => property = Some(map.next_value()?),
+                        key => besides(&mut map, key, &mut what)?,
+                    }
+                }
+                let nothing = "nothing is expected here; write what, such as holder = \"lb0\"";
+                Ok(ExpectSection {
+                    when,
+                    group,
+                    property,
+                    what: what.ok_or_else(|| de::Error::custom(nothing))?,
+                })
+            }
+        }
+        deserializer.deserialize_map(Keys)
+    }
 }
 
 /// What is counted in a run.

@@ -1,7 +1,8 @@
 //! A scenario: a plan, and what is expected of its run. Read from a file; see docs/src/simulator.md.
 
 use super::chaos;
-use super::file::{Counted, Entry, ExpectSection, GroupSection, MemberSection, ScenarioFile};
+pub use super::file::{Counted, Expected};
+use super::file::{Entry, ExpectSection, GroupSection, MemberSection, ScenarioFile, When};
 use super::plan::{MemberPlan, Plan, put_address};
 use crate::error::{Error, err};
 use crate::fault::{self, Conditions, Fault};
@@ -49,31 +50,6 @@ pub struct Expect {
     pub property: PropertyId,
     /// What.
     pub what: Expected,
-}
-
-/// What must be true.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Expected {
-    /// At the end of the span this one answers, and nobody else; `None`: nobody.
-    Holder(Option<MemberId>),
-    /// At the end of the span one answers, whoever it is.
-    Anybody,
-    /// At the end of the span the neighbours send to this one.
-    Neighbours(MemberId),
-    /// Nobody begins or ceases to answer; but in each of these times the address may move once.
-    NoRoleChange(Vec<(Span, Span)>),
-    /// At no time is nobody there for longer.
-    DarkAtMost(Span),
-    /// Somebody answers for at least so many percent of the time.
-    ServedPercent(f64),
-    /// The member reports something that contains this text.
-    Reports(MemberId, String),
-    /// The member reports nothing that contains this text.
-    NeverReports(MemberId, String),
-    /// The member tells the neighbours, or not.
-    Announces(MemberId, bool),
-    /// Something is counted so often at least, in the whole run.
-    Count(Counted, u64),
 }
 
 /// Reads a scenario's file.
@@ -301,50 +277,25 @@ impl Reader<'_> {
 
     fn expect(&self, plan: &Plan, key: &str, s: &ExpectSection) -> Result<Expect, FileError> {
         let at = |k: &str| format!("{key}.{k}");
-        let id = |k: &str, name: &str| {
-            fault::member(name, plan.config()).map_err(|w| self.wrong(&at(k), w))
+        let named = match &s.what {
+            Expected::Holder(name) if ["nobody", "anybody"].contains(&name.as_str()) => None,
+            Expected::Holder(name) => Some(("holder", name)),
+            Expected::Neighbours(name) => Some(("neighbours", name)),
+            Expected::Reports(said) => Some(("reports", &said.member)),
+            Expected::NeverReports(said) => Some(("never_reports", &said.member)),
+            Expected::Announces { member, .. } => Some(("announces", member)),
+            _ => None,
         };
-        let who = || match &s.member {
-            Some(name) => id("member", name),
-            None => Err(self.wrong(key, "needs `member`: whose report or announcement?")),
-        };
-        let mut all = Vec::new();
-        match s.holder.as_deref() {
-            None => {}
-            Some("nobody") => all.push(Expected::Holder(None)),
-            Some("anybody") => all.push(Expected::Anybody),
-            Some(name) => all.push(Expected::Holder(Some(id("holder", name)?))),
+        if let Some((key, name)) = named {
+            fault::member(name, plan.config()).map_err(|what| self.wrong(&at(key), what))?;
         }
-        if let Some(name) = &s.neighbours {
-            all.push(Expected::Neighbours(id("neighbours", name)?));
-        }
-        if s.no_role_change == Some(true) {
-            let moves = s.moves.iter().map(|(from, until)| (from.0, until.0));
-            all.push(Expected::NoRoleChange(moves.collect()));
-        }
-        all.extend(s.dark_at_most.map(|most| Expected::DarkAtMost(most.0)));
-        all.extend(s.served_percent.map(Expected::ServedPercent));
-        if let Some(text) = &s.reports {
-            all.push(Expected::Reports(who()?, text.clone()));
-        }
-        if let Some(text) = &s.never_reports {
-            all.push(Expected::NeverReports(who()?, text.clone()));
-        }
-        if let Some(does) = s.announces {
-            all.push(Expected::Announces(who()?, does));
-        }
-        match (s.count, s.at_least) {
-            (Some(what), Some(least)) => all.push(Expected::Count(what, least)),
-            (None, None) => {}
-            _ => return Err(self.wrong(key, "`count` and `at_least` go together")),
-        }
-        let Ok([what]) = <[Expected; 1]>::try_from(all) else {
-            let what = "exactly one thing is expected in each [[expect]]: holder, neighbours, \
-                        no_role_change, dark_at_most, served_percent, reports, never_reports, announces, or \
-                        count";
-            return Err(self.wrong(key, what));
-        };
-        let (from, until) = match (s.at, s.within, s.from, s.until) {
+        let When {
+            at: moment,
+            within,
+            from,
+            until,
+        } = s.when;
+        let (from, until) = match (moment, within, from, until) {
             (Some(at), within, None, None) => (at.0, at.0.plus(within.unwrap_or_default().0)),
             (None, None, from, until) => (
                 from.unwrap_or_default().0,
@@ -369,7 +320,7 @@ impl Reader<'_> {
             until,
             group,
             property: s.property.unwrap_or(PropertyId::Expected),
-            what,
+            what: s.what.clone(),
         })
     }
 }

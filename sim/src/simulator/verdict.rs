@@ -1,5 +1,6 @@
 //! Whether a run was as expected; and if not: what was expected, when, and what was true.
 
+use super::file::Said;
 use super::plan::Plan;
 use super::record::Record;
 use super::run::Run;
@@ -247,13 +248,13 @@ impl Expect {
         };
         let during = format!("from {from} until {until}");
         match &self.what {
-            Expected::Holder(Some(m)) => format!("{} alone to answer{group} {by}", plan.name(*m)),
-            Expected::Holder(None) => format!("nobody to answer{group} {by}"),
-            Expected::Anybody => format!("one alone to answer{group} {by}"),
-            Expected::Neighbours(m) => {
-                format!("the neighbours to send to {}{group} {by}", plan.name(*m))
-            }
-            Expected::NoRoleChange(moves) => {
+            Expected::Holder(who) => match who.as_str() {
+                "nobody" => format!("nobody to answer{group} {by}"),
+                "anybody" => format!("one alone to answer{group} {by}"),
+                name => format!("{name} alone to answer{group} {by}"),
+            },
+            Expected::Neighbours(name) => format!("the neighbours to send to {name}{group} {by}"),
+            Expected::MovesOnly(moves) => {
                 let but = if moves.is_empty() {
                     ""
                 } else {
@@ -262,24 +263,20 @@ impl Expect {
                 format!("no change of who answers{group}{but} {during}")
             }
             Expected::DarkAtMost(most) => {
-                format!("nobody to answer{group} for {most} at most {during}")
+                format!("nobody to answer{group} for {} at most {during}", most.0)
             }
             Expected::ServedPercent(least) => {
                 format!("somebody to answer{group} {least} % of the time {during}")
             }
-            Expected::Reports(m, text) => {
-                format!("{} to report `{text}` {during}", plan.name(*m))
+            Expected::Reports(s) => format!("{} to report `{}` {during}", s.member, s.text),
+            Expected::NeverReports(s) => format!("{} to report no `{}` {during}", s.member, s.text),
+            Expected::Announces { member, is: true } => {
+                format!("{member} to tell the neighbours{group} {during}")
             }
-            Expected::NeverReports(m, text) => {
-                format!("{} to report no `{text}` {during}", plan.name(*m))
+            Expected::Announces { member, is: false } => {
+                format!("{member} to tell no neighbour{group} {during}")
             }
-            Expected::Announces(m, true) => {
-                format!("{} to tell the neighbours{group} {during}", plan.name(*m))
-            }
-            Expected::Announces(m, false) => {
-                format!("{} to tell no neighbour{group} {during}", plan.name(*m))
-            }
-            Expected::Count(what, least) => format!("{what:?} to be counted {least} times"),
+            Expected::Count { of, at_least } => format!("{of:?} to be counted {at_least} times"),
         }
     }
 
@@ -290,11 +287,12 @@ impl Expect {
         let within = |at: u64| at >= from && at < until;
         let at_end = |what: String| Err((self.until, what));
         match &self.what {
-            Expected::Holder(_) | Expected::Anybody => {
+            Expected::Holder(who) => {
                 let (since, holders) = served.answers.at(until);
-                let good = match &self.what {
-                    Expected::Holder(who) => holders == who.as_slice(),
-                    _ => holders.len() == 1,
+                let good = match who.as_str() {
+                    "nobody" => holders.is_empty(),
+                    "anybody" => holders.len() == 1,
+                    name => holders == [plan.id(name)],
                 };
                 if good {
                     return Ok(());
@@ -305,7 +303,7 @@ impl Expect {
             Expected::Neighbours(who) => {
                 let last = served.announced.iter().rev().find(|(at, _)| *at <= until);
                 match last {
-                    Some((_, m)) if m == who => Ok(()),
+                    Some((_, m)) if plan.name(*m) == who => Ok(()),
                     Some((at, m)) => {
                         let at = Span::from_nanos(*at);
                         at_end(format!("they were last told by {}, at {at}", plan.name(*m)))
@@ -313,10 +311,10 @@ impl Expect {
                     None => at_end("nobody ever told them".to_owned()),
                 }
             }
-            Expected::NoRoleChange(moves) => {
+            Expected::MovesOnly(moves) => {
                 // What is meant moves the address once: away from one, and to another.
                 let mut moves: Vec<(Range<u64>, u32)> = (moves.iter())
-                    .map(|(from, until)| (from.as_nanos()..until.as_nanos(), 2))
+                    .map(|(from, until)| (from.0.as_nanos()..until.0.as_nanos(), 2))
                     .collect();
                 let mut meant = |at: u64| {
                     let mut open = moves.iter_mut();
@@ -336,7 +334,7 @@ impl Expect {
                 let outages = served.answers.outages(from, until);
                 let longest = outages.into_iter().max_by_key(|(from, until)| until - from);
                 match longest {
-                    Some((from, until)) if until - from > most.as_nanos() => {
+                    Some((from, until)) if until - from > most.0.as_nanos() => {
                         let (from, until) = (Span::from_nanos(from), Span::from_nanos(until));
                         let outage = span(from, until);
                         let what = format!("nobody did for {outage}, from {from} until {until}");
@@ -354,18 +352,18 @@ impl Expect {
                 }
                 at_end(format!("somebody did {percent:.3} % of it"))
             }
-            Expected::NeverReports(who, text) => {
+            Expected::NeverReports(Said { member, text }) => {
                 let fits = |(at, m, said): &&(u64, MemberId, String)| {
-                    within(*at) && m == who && said.contains(text)
+                    within(*at) && plan.name(*m) == member && said.contains(text)
                 };
                 match watch.reports.iter().find(fits) {
                     None => Ok(()),
                     Some((_, _, said)) => at_end(format!("it said `{said}`")),
                 }
             }
-            Expected::Reports(who, text) => {
+            Expected::Reports(Said { member, text }) => {
                 let fits = |(at, m, said): &(u64, MemberId, String)| {
-                    within(*at) && m == who && said.contains(text)
+                    within(*at) && plan.name(*m) == member && said.contains(text)
                 };
                 if watch.reports.iter().any(fits) {
                     return Ok(());
@@ -373,19 +371,19 @@ impl Expect {
                 let all = watch
                     .reports
                     .iter()
-                    .filter(|(at, m, _)| within(*at) && m == who);
+                    .filter(|(at, m, _)| within(*at) && plan.name(*m) == member);
                 let all: Vec<&str> = all.map(|(_, _, said)| said.as_str()).collect();
                 match all.as_slice() {
                     [] => at_end("it reported nothing then".to_owned()),
                     all => at_end(format!("it reported: {}", all.join("; "))),
                 }
             }
-            Expected::Announces(who, does) => {
+            Expected::Announces { member, is } => {
                 let did = served
                     .announced
                     .iter()
-                    .find(|(at, m)| within(*at) && m == who);
-                match (does, did) {
+                    .find(|(at, m)| within(*at) && plan.name(*m) == member);
+                match (is, did) {
                     (true, Some(_)) | (false, None) => Ok(()),
                     (true, None) => at_end("it did not".to_owned()),
                     (false, Some((at, _))) => {
@@ -393,9 +391,9 @@ impl Expect {
                     }
                 }
             }
-            Expected::Count(what, least) => {
-                let count = watch.counts.get(what).copied().unwrap_or_default();
-                if count >= *least {
+            Expected::Count { of, at_least } => {
+                let count = watch.counts.get(of).copied().unwrap_or_default();
+                if count >= *at_least {
                     return Ok(());
                 }
                 at_end(format!("there were {count}"))

@@ -339,7 +339,8 @@ impl World {
                 self.let_through(now, on);
             }
             (Fault::Replay { on, last, every }, None) => self.replay(now, on, last.0, every.0),
-            (_, None) => {}
+            (Fault::Note(_), None) => {}
+            (other, None) => unreachable!("{other}: done neither to a member nor to links"),
         }
     }
 

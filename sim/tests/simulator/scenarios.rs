@@ -112,11 +112,8 @@ fn errors_name_the_line_the_key_and_the_remedy() {
         ("at = \"3s\"", "at = \"3min\""),
         ("at = \"3s\"", "at = \"3s\"\nevery = \"1s\""),
         ("at = \"14s\"", "at = \"15s\""),
-        (
-            "holder = \"lb0\"",
-            "holder = \"nobody\"\nno_role_change = true",
-        ),
-        ("announces = true", "announces = true\ngroup = \"mail\""),
+        ("holder = \"lb0\"", "holder = \"nobody\"\nmoves_only = []"),
+        ("announces = {", "group = \"mail\"\nannounces = {"),
         ("length =", "lenght ="),
         ("length =", "tick = \"500us\"\nlength ="),
         ("[two]", "[timing]\nlease = \"200ms\"\n\n[two]"),

@@ -3,55 +3,51 @@
 use super::draw::{Draw, Promise, Stays, span};
 use super::incidents::Incident;
 use crate::properties::PropertyId;
-use crate::simulator::file::ExpectSection;
+use crate::simulator::file::{ExpectSection, Expected, When};
 
 /// All of it, with these of its incidents.
 pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
-    let settled = draw.calm + draw.bound;
+    let [start, calm, settled] = [draw.bound, draw.calm, draw.calm + draw.bound].map(span);
     let mut all = Vec::new();
     for group in &draw.cluster.groups {
-        let mut expect = |property, what: ExpectSection| {
+        let mut expect = |property, when, what| {
             all.push(ExpectSection {
+                when,
                 group: Some(group.name.to_owned()),
                 property: Some(property),
-                ..what
+                what,
             });
         };
-        let holder = |name: &str| ExpectSection {
-            at: Some(span(draw.calm)),
-            within: Some(span(draw.bound)),
-            holder: Some(name.to_owned()),
-            ..ExpectSection::default()
+        let by_then = When {
+            at: Some(calm),
+            within: Some(start),
+            ..When::default()
         };
-        expect(PropertyId::L2, holder("anybody"));
+        let from = |from| When {
+            from: Some(from),
+            ..When::default()
+        };
+        let holder = |name: &str| Expected::Holder(name.to_owned());
+        expect(PropertyId::L2, by_then, holder("anybody"));
         if group.returns && draw.stays.leaves(group.preferred) {
-            expect(PropertyId::L3, holder(group.preferred));
+            expect(PropertyId::L3, by_then, holder(group.preferred));
         }
-        let steady = ExpectSection {
-            from: Some(span(settled)),
-            no_role_change: Some(true),
-            ..ExpectSection::default()
-        };
-        expect(PropertyId::L3Once, steady);
+        expect(
+            PropertyId::L3Once,
+            from(settled),
+            Expected::MovesOnly(Vec::new()),
+        );
         if draw.cluster.promise == Promise::Steady {
             // When the faults stop, the operators' wishes do, too.
+            let steady = When {
+                until: Some(calm),
+                ..from(start)
+            };
             let moves = incidents.iter().flat_map(|i| &i.moves);
-            let meant = ExpectSection {
-                from: Some(span(draw.bound)),
-                until: Some(span(draw.calm)),
-                no_role_change: Some(true),
-                moves: moves
-                    .map(|(from, until)| (span(*from), span(*until)))
-                    .collect(),
-                ..ExpectSection::default()
-            };
-            expect(PropertyId::L4, meant);
-            let outage = ExpectSection {
-                from: Some(span(draw.bound)),
-                dark_at_most: Some(span(draw.cluster.handed_over_within())),
-                ..ExpectSection::default()
-            };
-            expect(PropertyId::L5, outage);
+            let moves = moves.map(|(from, until)| (span(*from), span(*until)));
+            expect(PropertyId::L4, steady, Expected::MovesOnly(moves.collect()));
+            let most = span(draw.cluster.handed_over_within());
+            expect(PropertyId::L5, from(start), Expected::DarkAtMost(most));
         }
     }
     all
