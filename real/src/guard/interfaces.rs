@@ -361,3 +361,15 @@ fn and_more(names: &[&str]) -> String {
         n => format!("{first} (and {} more interfaces)", n - 1),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::and_more;
+
+    #[test]
+    fn of_many_interfaces_the_first_is_named_and_the_others_are_counted() {
+        assert_eq!(and_more(&["eth0"]), "eth0");
+        assert_eq!(and_more(&["eth0", "q1"]), "eth0 (and 1 more interface)");
+        assert_eq!(and_more(&["a", "b", "c"]), "a (and 2 more interfaces)");
+    }
+}
