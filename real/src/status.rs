@@ -10,7 +10,7 @@ use crate::metrics::{GroupMetrics, Metrics};
 use alarms::{lately, rival, why_rejected};
 use onehold_core::advert::MemberId;
 use onehold_core::config::{Arbitration, Config, Failback};
-use onehold_core::observe::{GroupSnapshot, PeerSnapshot, RoleName, Snapshot};
+use onehold_core::observe::{GroupSnapshot, RoleName, Snapshot};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
@@ -428,11 +428,7 @@ fn why_not_ready(
     if g.role == RoleName::Releasing {
         why.push("the kernel has yet to confirm the release (R-8)".to_owned());
     }
-    let two_way = |p: &&PeerSnapshot| p.two_way;
-    let all_two_way = all.peers.iter().filter(two_way).count();
-    let holder = g.holder.filter(|_| config.members().len() > 2);
-    let others = |p: &&PeerSnapshot| p.two_way && Some(p.member) != holder;
-    let without_it = all.peers.iter().filter(others).count();
+    let two_way = all.peers.iter().filter(|p| p.two_way).count();
     let needed = match config.arbitration() {
         Arbitration::Majority => config.majority() - 1,
         Arbitration::Survivor => 1,
@@ -440,14 +436,9 @@ fn why_not_ready(
     why.extend(rival.map(|rival| format!("{rival} says that it holds, by another file (R-14)")));
     // Of two alone that is why.
     let explained = rival.is_some() && config.arbitration() == Arbitration::Survivor;
-    if all_two_way < needed && !explained {
+    if two_way < needed && !explained {
         why.push(format!(
-            "two-way with {all_two_way} of the {needed} members it needs"
-        ));
-    } else if let Some(holder) = holder.filter(|_| without_it < needed) {
-        why.push(format!(
-            "without {}, which holds, two-way with {without_it} of the {needed} members it would need",
-            name(config, holder)
+            "two-way with {two_way} of the {needed} members it needs"
         ));
     }
     if why.is_empty() {

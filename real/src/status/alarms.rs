@@ -79,6 +79,7 @@ impl Status {
                     g.name
                 ));
             }
+            alarms.extend(self.leans_on_holder(g));
             if !g.ready && !holds && !idle {
                 alarms.push(format!(
                     "{}: can't hold here: {}",
@@ -114,6 +115,22 @@ impl Status {
             }
             (None | Some(_), None) => None,
         }
+    }
+
+    /// What a standby lacks that has enough members only as long as the holder is one of them: a takeover is
+    /// without it. (The holder can't see it.)
+    fn leans_on_holder(&self, g: &Group) -> Option<String> {
+        let holder = g.holder.as_ref().filter(|_| g.role == "standby")?;
+        let others = (self.peers.iter()).filter(|p| p.two_way && p.name != *holder);
+        let (others, needed) = (others.count(), self.majority - 1);
+        let leans = self.arbitration == "majority" && self.members > 2 && others < needed;
+        leans.then(|| {
+            format!(
+                "{}: could not take over when {holder} goes: without it, two-way with {others} of the {needed} \
+                 members it needs",
+                g.name
+            )
+        })
     }
 
     /// Why a held address is away for moments, if the lease is too short for it not to be.

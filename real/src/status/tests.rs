@@ -5,6 +5,7 @@ use crate::metrics::{GuardInForce, Head, OtherConfig};
 use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
+use onehold_core::observe::PeerSnapshot;
 use std::net::SocketAddr;
 
 const NOW: LocalTime = LocalTime::from_nanos(100_000_000_000_000);
@@ -534,16 +535,12 @@ fn a_standby_that_hears_the_holder_and_not_the_witness_says_what_it_lacks() {
         two_way: false,
         ..peer(2, 90_000)
     };
-    let mut g = group(0, RoleName::Standby, 0);
-    g.ready = false;
-    let s = snapshot(1, vec![peer(0, 12), deaf], vec![g]);
-    let alarms = Status::from_parts(&s, &seat.config, &metrics(&seat), NOW).alarms;
-    let why = "without lb0, which holds, two-way with 0 of the 1 members it would need";
-    assert_eq!(
-        alarms,
-        [
-            "w is not heard".to_owned(),
-            format!("web: can't hold here: {why}")
-        ]
-    );
+    let g = || group(0, RoleName::Standby, 0);
+    let alarms = |w| {
+        let s = snapshot(1, vec![peer(0, 12), w], vec![g()]);
+        Status::from_parts(&s, &seat.config, &metrics(&seat), NOW).alarms
+    };
+    let why = "web: could not take over when lb0 goes: without it, two-way with 0 of the 1 members it needs";
+    assert_eq!(alarms(deaf), ["w is not heard", why]);
+    assert_eq!(alarms(peer(2, 12)), [""; 0]);
 }
