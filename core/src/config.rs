@@ -175,7 +175,7 @@ pub struct Group {
     pub release_when_unhealthy: bool,
 }
 
-/// One configuration, proved, from the seat of one member. Fixed for a life.
+/// One configuration, proved, as one member has it. Fixed for a life.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     me: MemberId,
@@ -218,7 +218,7 @@ fn wrong(key: impl fmt::Display, problem: impl fmt::Display) -> SpecError {
 }
 
 impl Spec {
-    /// Proves the configuration from the seat of the member called `me`, or says what is wrong.
+    /// Proves the configuration for the member called `me`, or says what is wrong.
     /// Members and groups are numbered in the order of their names, so that the order in a file
     /// does not matter.
     ///

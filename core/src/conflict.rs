@@ -2,7 +2,7 @@
 
 use crate::config::Arbitration;
 use crate::effect::{Effect, Event, Why};
-use crate::group::{Group, Seat};
+use crate::group::{Group, View};
 use crate::role::{Conflict, Role};
 use crate::session::Session;
 use alloc::vec::Vec;
@@ -11,7 +11,7 @@ impl Group {
     /// what an accepted advert of `from` tells a holder; `back`: it had not been heard before.
     pub(crate) fn meet(
         &mut self,
-        seat: &Seat<'_>,
+        view: &View<'_>,
         from: &Session,
         back: bool,
         out: &mut Vec<Effect>,
@@ -19,8 +19,8 @@ impl Group {
         let Role::Holder { conflict, .. } = &mut self.role else {
             return;
         };
-        let group = seat.group;
-        let holds = from.says(seat.index).holds;
+        let group = view.group;
+        let holds = from.says(view.index).holds;
         // A word that waited somewhere is no proof; one that echoes what we said less than D ago is.
         if holds && from.two_way() && *conflict != Conflict::Proven {
             *conflict = Conflict::Proven;
@@ -29,9 +29,9 @@ impl Group {
         } else if holds && *conflict == Conflict::None {
             *conflict = Conflict::Heard;
         }
-        // A witness, which never holds, tells nothing of the rival.
+        // A witness, which never holds, tells nothing of the other candidate.
         let of_peer = matches!(conflict, Conflict::Heard | Conflict::Proven);
-        let over = of_peer && !holds && seat.config.is_candidate(from.peer);
+        let over = of_peer && !holds && view.config.is_candidate(from.peer);
         if over {
             *conflict = Conflict::None;
         }
@@ -40,9 +40,9 @@ impl Group {
         }
         // by static preference one stays; readiness may flip in flight. Any word will do: letting
         // go is the safe side.
-        let survivor = seat.config.arbitration() == Arbitration::Survivor;
-        if holds && survivor && !seat.is_preferred(seat.config.me()) {
-            self.release(seat, Why::Conflict, None, out);
+        let survivor = view.config.arbitration() == Arbitration::Survivor;
+        if holds && survivor && !view.is_preferred(view.config.me()) {
+            self.release(view, Why::Conflict, None, out);
         }
     }
 
@@ -50,8 +50,8 @@ impl Group {
     /// word shows that it was sent just now. Under `survivor`, whatever the order, and whether it shows that or
     /// not, so does one that hears for P that the other holds: that one does not hear it, or goes by another
     /// rule. (Under `majority` no recording may end a hold.)
-    pub(crate) fn meet_stranger(&mut self, seat: &Seat<'_>, word: Strange, out: &mut Vec<Effect>) {
-        let (group, now) = (seat.group, seat.now);
+    pub(crate) fn meet_stranger(&mut self, view: &View<'_>, word: Strange, out: &mut Vec<Effect>) {
+        let (group, now) = (view.group, view.now);
         let Role::Holder { conflict, .. } = &mut self.role else {
             return;
         };
@@ -64,6 +64,7 @@ impl Group {
                 out.push(Effect::Report(Event::Strange { group }));
                 now
             }
+            (false, Conflict::Strange { .. }) if word.another => return,
             (false, Conflict::Strange { .. }) => {
                 *conflict = Conflict::None;
                 out.push(Effect::Announce { group });
@@ -72,10 +73,10 @@ impl Group {
             (false, Conflict::None | Conflict::Heard | Conflict::Proven) => return,
         };
         *conflict = Conflict::Strange { since };
-        let survivor = seat.config.arbitration() == Arbitration::Survivor;
-        let lasts = survivor && now >= since.plus(seat.timing().presume_after());
+        let survivor = view.config.arbitration() == Arbitration::Survivor;
+        let lasts = survivor && now >= since.plus(view.timing().presume_after());
         if word.first && word.proven || lasts {
-            self.release(seat, Why::Strange, None, out);
+            self.release(view, Why::Strange, None, out);
         }
     }
 }
@@ -91,4 +92,6 @@ pub(crate) struct Strange {
     pub(crate) proven: bool,
     /// No stranger had been heard before.
     pub(crate) back: bool,
+    /// Another one than this says that it holds.
+    pub(crate) another: bool,
 }

@@ -1,7 +1,7 @@
 //! One group of addresses on one member.
 //!
 //! A turn goes: what is over is let go ([`Group::expire`]), what came in is applied, and then
-//! [`Group::settle`] draws every conclusion. All that a conclusion may look at is a [`Seat`].
+//! [`Group::settle`] draws every conclusion. All that a conclusion may look at is a [`View`].
 
 use crate::advert::{GroupId, Incarnation, MemberId, Statement};
 use crate::config::{Arbitration, Config, Failback};
@@ -9,9 +9,9 @@ use crate::effect::{Effect, Event, ReleaseId, Why};
 use crate::input::{Command, Refusal};
 use crate::lease::Timing;
 use crate::observe::{GroupSnapshot, RoleName};
-use crate::role::{Conflict, Eligibility, Patience, Role, Yield};
+use crate::role::{Backoff, Conflict, Eligibility, Role, Yield};
 use crate::session::Session;
-use crate::silence::{Depth, Silence};
+use crate::silence::{Silence, Verdict};
 use crate::time::LocalTime;
 use crate::vote::Vote;
 use alloc::vec::Vec;
@@ -36,7 +36,7 @@ pub(crate) struct Group {
 }
 
 /// What every rule may look at in a turn.
-pub(crate) struct Seat<'a> {
+pub(crate) struct View<'a> {
     pub(crate) config: &'a Config,
     pub(crate) now: LocalTime,
     pub(crate) incarnation: Incarnation,
@@ -65,8 +65,8 @@ pub(crate) struct Stance {
     voted_for: Option<(MemberId, Incarnation)>,
 }
 
-impl<'a> Seat<'a> {
-    /// The seats at all groups, in order.
+impl<'a> View<'a> {
+    /// The views at all groups, in order.
     pub(crate) fn of(
         config: &'a Config,
         now: LocalTime,
@@ -74,7 +74,7 @@ impl<'a> Seat<'a> {
         quarantined: bool,
         sessions: &'a [Session],
     ) -> impl Iterator<Item = Self> {
-        (0u8..).map(move |id| Seat {
+        (0u8..).map(move |id| View {
             config,
             now,
             incarnation,
@@ -86,7 +86,7 @@ impl<'a> Seat<'a> {
     }
 }
 
-impl Seat<'_> {
+impl View<'_> {
     pub(crate) const fn timing(&self) -> &Timing {
         self.config.timing()
     }
@@ -110,7 +110,7 @@ impl Seat<'_> {
     }
 
     /// The other candidate, if it is heard.
-    fn rival(&self) -> Option<&Session> {
+    fn other(&self) -> Option<&Session> {
         self.sessions
             .iter()
             .find(|s| self.config.is_candidate(s.peer) && s.heard())
@@ -124,17 +124,22 @@ impl Seat<'_> {
     }
 
     /// The other candidate, if it is heard and could hold.
-    pub(crate) fn ready_rival(&self) -> Option<&Session> {
-        self.rival().filter(|s| s.says(self.index).ready)
+    pub(crate) fn ready_other(&self) -> Option<&Session> {
+        self.other().filter(|s| s.says(self.index).ready)
     }
 
     /// somebody's vote is bound to the other candidate.
-    fn rival_collects_votes(&self) -> bool {
+    fn other_collects_votes(&self) -> bool {
         self.sessions
             .iter()
             .filter(|s| s.heard())
             .filter_map(|s| s.says(self.index).vote)
             .any(|b| b.member != self.config.me() && self.config.is_candidate(b.member))
+    }
+
+    /// one under another configuration says that it holds.
+    pub(crate) fn kept_back(&self) -> bool {
+        self.sessions.iter().any(|s| s.strangers.keep_back())
     }
 
     /// the silence of the only peer; none where it isn't asked.
@@ -174,12 +179,12 @@ impl Group {
     }
 
     /// What its kernel could do has changed, perhaps.
-    pub(crate) fn set_eligible(&mut self, seat: &Seat<'_>, eligible: bool) {
-        self.eligibility = match (eligible, self.eligibility, seat.config.arbitration()) {
+    pub(crate) fn set_eligible(&mut self, view: &View<'_>, eligible: bool) {
+        self.eligibility = match (eligible, self.eligibility, view.config.arbitration()) {
             (false, _, _) => Eligibility::No,
             (true, Eligibility::No, Arbitration::Survivor) => {
-                let (since, depth) = (seat.now, Depth::Short);
-                Eligibility::Again { since, depth }
+                let (since, verdict) = (view.now, Verdict::Alive);
+                Eligibility::Again { since, verdict }
             }
             (true, Eligibility::No, Arbitration::Majority) => Eligibility::Yes,
             (true, as_before @ (Eligibility::Again { .. } | Eligibility::Yes), _) => as_before,
@@ -192,17 +197,17 @@ impl Group {
     }
 
     /// Two-way with enough members for a majority, itself included.
-    fn enough_two_way(&self, seat: &Seat<'_>) -> bool {
-        let two_way = seat
+    fn enough_two_way(&self, view: &View<'_>) -> bool {
+        let two_way = view
             .sessions
             .iter()
             .filter(|s| s.two_way() || self.presumed_dead)
             .count();
-        two_way.saturating_add(1) >= seat.config.majority()
+        two_way.saturating_add(1) >= view.config.majority()
     }
 
     /// It could hold, and well.
-    pub(crate) fn ready(&self, seat: &Seat<'_>) -> bool {
+    pub(crate) fn ready(&self, view: &View<'_>) -> bool {
         let candidate = match self.role {
             Role::Standby { .. } | Role::Holder { .. } => true,
             Role::Witness | Role::Releasing { .. } => false,
@@ -210,18 +215,18 @@ impl Group {
         candidate
             && self.available()
             && self.healthy
-            && !seat.quarantined
-            && self.enough_two_way(seat)
+            && !view.quarantined
+            && self.enough_two_way(view)
     }
 
     /// Ready before unready, then preferred.
-    pub(crate) fn better_than(&self, seat: &Seat<'_>, other: &Session) -> bool {
-        (self.ready(seat), seat.is_preferred(seat.config.me()))
-            > (other.says(seat.index).ready, seat.is_preferred(other.peer))
+    pub(crate) fn better_than(&self, view: &View<'_>, other: &Session) -> bool {
+        (self.ready(view), view.is_preferred(view.config.me()))
+            > (other.says(view.index).ready, view.is_preferred(other.peer))
     }
 
     /// whom this member asks for votes.
-    pub(crate) fn campaign(&self, seat: &Seat<'_>) -> Campaign {
+    pub(crate) fn campaign(&self, view: &View<'_>) -> Campaign {
         match self.role {
             Role::Witness => Campaign::Nobody,
             // it stops asking only when its hold is surely over.
@@ -233,30 +238,30 @@ impl Group {
             Role::Releasing {
                 asks_until: None, ..
             } => Campaign::Nobody,
-            Role::Standby { patience } => self.standby_campaign(seat, patience),
+            Role::Standby { backoff } => self.standby_campaign(view, backoff),
         }
     }
 
-    fn standby_campaign(&self, seat: &Seat<'_>, patience: Patience) -> Campaign {
-        if seat.quarantined || !self.available() || !self.enough_two_way(seat) {
+    fn standby_campaign(&self, view: &View<'_>, backoff: Backoff) -> Campaign {
+        if view.quarantined || !self.available() || !self.enough_two_way(view) {
             return Campaign::Nobody;
         }
-        let ready = self.ready(seat);
-        if let Some(holder) = seat.holder_in_sight() {
+        let ready = self.ready(view);
+        if let Some(holder) = view.holder_in_sight() {
             // a holder is asked only by a better candidate, unless it yields.
             return if !ready {
                 Campaign::Nobody
-            } else if holder.says(seat.index).yields {
+            } else if holder.says(view.index).yields {
                 Campaign::Everybody
-            } else if self.wants_from(seat, holder) {
+            } else if self.wants_from(view, holder) {
                 Campaign::Only(holder.peer)
             } else {
                 Campaign::Nobody
             };
         }
-        let rests = matches!(patience, Patience::Resting { .. });
+        let rests = matches!(backoff, Backoff::Resting { .. });
         // better a sick server than none.
-        let sick = !ready && (seat.releases_when_unhealthy() || seat.ready_rival().is_some());
+        let sick = !ready && (view.releases_when_unhealthy() || view.ready_other().is_some());
         // one whose own vote is bound elsewhere asks nobody.
         if self.vote.is_some() || rests || sick {
             Campaign::Nobody
@@ -266,54 +271,54 @@ impl Group {
     }
 
     /// it should have the group instead of the present holder.
-    fn wants_from(&self, seat: &Seat<'_>, holder: &Session) -> bool {
-        let returns = seat.is_preferred(seat.config.me())
-            && seat.failback() == Failback::Auto
+    fn wants_from(&self, view: &View<'_>, holder: &Session) -> bool {
+        let returns = view.is_preferred(view.config.me())
+            && view.failback() == Failback::Auto
             && !self.gave_away;
-        returns || !holder.says(seat.index).ready
+        returns || !holder.says(view.index).ready
     }
 
     /// What the others are told at once when it changes.
-    pub(crate) fn stance(&self, seat: &Seat<'_>) -> Stance {
+    pub(crate) fn stance(&self, view: &View<'_>) -> Stance {
         Stance {
-            campaign: self.campaign(seat),
+            campaign: self.campaign(view),
             holds: self.role.holds(),
-            ready: self.ready(seat),
+            ready: self.ready(view),
             yields: self.role.says_yields(),
             voted_for: self.vote.map(|v| (v.member, v.incarnation)),
         }
     }
 
     /// What an advert to `to` says of this group.
-    pub(crate) fn statement(&self, seat: &Seat<'_>, to: MemberId) -> Statement {
+    pub(crate) fn statement(&self, view: &View<'_>, to: MemberId) -> Statement {
         Statement {
-            asks: match self.campaign(seat) {
+            asks: match self.campaign(view) {
                 Campaign::Nobody => false,
                 Campaign::Only(member) => member == to,
                 Campaign::Everybody => true,
             },
             holds: self.role.holds(),
-            ready: self.ready(seat),
-            yields: self.role.says_yields() && seat.config.is_candidate(to),
+            ready: self.ready(view),
+            yields: self.role.says_yields() && view.config.is_candidate(to),
             vote: self.vote.as_ref().map(Vote::ballot),
         }
     }
 
     /// Lets what is over be over, before any input is applied.
-    pub(crate) fn expire(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
-        let now = seat.now;
+    pub(crate) fn expire(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
+        let now = view.now;
         if self.vote.is_some_and(|v| v.until <= now) {
             self.vote = None;
         }
-        self.eligibility.measure(seat.timing(), now);
+        self.eligibility.measure(view.timing(), now);
         match &mut self.role {
             Role::Holder { lease_end, .. } if *lease_end <= now => {
-                self.release(seat, Why::LeaseOver, None, out);
+                self.release(view, Why::LeaseOver, None, out);
             }
             Role::Holder { conflict, .. } => match *conflict {
                 // it has not been heard for long.
                 Conflict::Strange { .. }
-                    if seat.sessions.iter().all(|s| s.strangers.latest().is_none()) =>
+                    if view.sessions.iter().all(|s| s.strangers.latest().is_none()) =>
                 {
                     *conflict = Conflict::None;
                 }
@@ -322,14 +327,14 @@ impl Group {
             Role::Releasing { asks_until, .. } if asks_until.is_some_and(|at| at <= now) => {
                 *asks_until = None;
             }
-            Role::Standby { patience } => {
-                *patience = match *patience {
-                    Patience::Asking { until } if until <= now => Patience::Tired,
-                    Patience::Resting { until } if until <= now => Patience::Idle,
-                    Patience::Idle => Patience::Idle,
-                    Patience::Tired => Patience::Tired,
-                    Patience::Asking { until } => Patience::Asking { until },
-                    Patience::Resting { until } => Patience::Resting { until },
+            Role::Standby { backoff } => {
+                *backoff = match *backoff {
+                    Backoff::Asking { until } if until <= now => Backoff::Tired,
+                    Backoff::Resting { until } if until <= now => Backoff::Idle,
+                    Backoff::Idle => Backoff::Idle,
+                    Backoff::Tired => Backoff::Tired,
+                    Backoff::Asking { until } => Backoff::Asking { until },
+                    Backoff::Resting { until } => Backoff::Resting { until },
                 };
             }
             Role::Witness | Role::Releasing { .. } => {}
@@ -339,14 +344,14 @@ impl Group {
     /// what an accepted advert of `from` changes.
     pub(crate) fn heard(
         &mut self,
-        seat: &Seat<'_>,
+        view: &View<'_>,
         from: &Session,
         back: bool,
         out: &mut Vec<Effect>,
     ) {
-        self.free_vote(seat, from);
-        self.cast_vote(seat, from);
-        self.meet(seat, from, back, out);
+        self.free_vote(view, from);
+        self.cast_vote(view, from);
+        self.meet(view, from, back, out);
     }
 
     /// any authentic datagram of the peer ends the presumption.
@@ -354,18 +359,21 @@ impl Group {
         self.presumed_dead = false;
     }
 
-    /// the kernel confirmed a release. R-12: the vote goes to the heir's ask at once.
-    pub(crate) fn muted(&mut self, seat: &Seat<'_>, release: ReleaseId, out: &mut Vec<Effect>) {
+    /// the kernel confirmed a release. R-12: the vote goes to the successor's ask at once.
+    pub(crate) fn muted(&mut self, view: &View<'_>, release: ReleaseId, out: &mut Vec<Effect>) {
         match self.role {
             Role::Releasing {
                 release: pending,
-                heir,
+                successor,
                 ..
             } if pending == release => {
-                self.become_role(seat, Role::STANDBY, Why::Muted, out);
-                let heir = heir.and_then(|heir| seat.sessions.iter().find(|s| s.peer == heir));
-                if let Some(heir) = heir.filter(|s| s.says(seat.index).asks && s.two_way()) {
-                    self.bind_vote(seat, heir);
+                self.become_role(view, Role::STANDBY, Why::Muted, out);
+                let successor = successor
+                    .and_then(|successor| view.sessions.iter().find(|s| s.peer == successor));
+                if let Some(successor) =
+                    successor.filter(|s| s.says(view.index).asks && s.two_way())
+                {
+                    self.bind_vote(view, successor);
                 }
             }
             // A confirmation of nothing that is pending.
@@ -375,109 +383,108 @@ impl Group {
     }
 
     /// The kernel could not do what `HoldUntil` said.
-    pub(crate) fn refused(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
+    pub(crate) fn refused(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
         self.eligibility = Eligibility::No;
         if self.role.name() == RoleName::Holder {
-            self.release(seat, Why::KernelRefused, None, out);
+            self.release(view, Why::KernelRefused, None, out);
         }
     }
 
     /// Draws every conclusion from what is known now.
-    pub(crate) fn settle(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
-        self.offer_vote(seat);
-        self.pace_campaign(seat);
-        self.offer_vote(seat); // one that just began to rest may vote now
+    pub(crate) fn settle(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
+        self.offer_vote(view);
+        self.pace_campaign(view);
+        self.offer_vote(view); // one that just began to rest may vote now
         if let Role::Standby { .. } = self.role {
-            self.try_to_hold(seat, out);
+            self.try_to_hold(view, out);
         }
         if let Role::Holder { .. } = self.role {
-            self.go_on_holding(seat, out); // one that just took hold may have to hand over
+            self.go_on_holding(view, out); // one that just took hold may have to hand over
         }
     }
 
     /// one that has asked for longer than D (the preferred one: 3D) in vain gets out of the
     /// way of another that collects votes, for at most 2D.
-    fn pace_campaign(&mut self, seat: &Seat<'_>) {
-        let rival = seat.rival_collects_votes();
-        if let Role::Standby { patience } = &mut self.role
-            && matches!(patience, Patience::Resting { .. })
-            && !rival
+    fn pace_campaign(&mut self, view: &View<'_>) {
+        let contested = view.other_collects_votes();
+        if let Role::Standby { backoff } = &mut self.role
+            && matches!(backoff, Backoff::Resting { .. })
+            && !contested
         {
-            *patience = Patience::Idle; // and it may begin to ask in this very turn
+            *backoff = Backoff::Idle; // and it may begin to ask in this very turn
         }
-        let everybody = self.campaign(seat) == Campaign::Everybody;
-        let Role::Standby { patience } = &mut self.role else {
+        let everybody = self.campaign(view) == Campaign::Everybody;
+        let Role::Standby { backoff } = &mut self.role else {
             return;
         };
-        let vote = seat.timing().vote();
-        let span = if seat.is_preferred(seat.config.me()) {
+        let vote = view.timing().vote();
+        let span = if view.is_preferred(view.config.me()) {
             vote.times(3)
         } else {
             vote
         };
-        *patience = match *patience {
-            Patience::Resting { until } => Patience::Resting { until },
-            Patience::Tired if rival && everybody => Patience::Resting {
-                until: seat.now.plus(vote.times(2)),
+        *backoff = match *backoff {
+            Backoff::Resting { until } => Backoff::Resting { until },
+            Backoff::Tired if contested && everybody => Backoff::Resting {
+                until: view.now.plus(vote.times(2)),
             },
-            Patience::Tired if everybody => Patience::Tired,
-            Patience::Asking { until } if everybody => Patience::Asking { until },
-            Patience::Idle if everybody => Patience::Asking {
-                until: seat.now.plus(span),
+            Backoff::Tired if everybody => Backoff::Tired,
+            Backoff::Asking { until } if everybody => Backoff::Asking { until },
+            Backoff::Idle if everybody => Backoff::Asking {
+                until: view.now.plus(span),
             },
-            Patience::Idle | Patience::Asking { .. } | Patience::Tired => Patience::Idle,
+            Backoff::Idle | Backoff::Asking { .. } | Backoff::Tired => Backoff::Idle,
         };
     }
 
     /// takes hold if it may.
-    fn try_to_hold(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
+    fn try_to_hold(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
         // nor beside a holder whose words don't count.
-        let kept_back = seat.sessions.iter().any(|s| s.strangers.keep_back());
-        if seat.quarantined || !self.available() || self.vote.is_some() || kept_back {
+        if view.quarantined || !self.available() || self.vote.is_some() || view.kept_back() {
             return;
         }
-        let granted = match self.campaign(seat) {
+        let granted = match self.campaign(view) {
             Campaign::Nobody => None, // only one that asks
             Campaign::Only(_) | Campaign::Everybody => self
-                .granted(seat)
-                .filter(|a| seat.timing().useful(*a, seat.now)),
+                .granted(view)
+                .filter(|a| view.timing().useful(*a, view.now)),
         };
-        let sick = !self.healthy && seat.releases_when_unhealthy();
+        let sick = !self.healthy && view.releases_when_unhealthy();
         // the advert that says so goes out in this turn, before the hold.
         let (asked_at, why) = if let Some(asked_at) = granted {
             (asked_at, Why::Majority)
         } else if self.presumed_dead && !sick {
-            (seat.now, Why::PresumedDead)
-        } else if self.silence(seat) == Depth::Full && !sick {
-            (seat.now, Why::PeerSilent)
+            (view.now, Why::PresumedDead)
+        } else if self.silence(view) == Verdict::Failed && !sick {
+            (view.now, Why::PeerSilent)
         } else {
             return;
         };
         self.gave_away = false;
         let role = Role::Holder {
-            lease_end: seat.timing().lease_end(asked_at),
+            lease_end: view.timing().lease_end(asked_at),
             yields: None,
             failback_at: None,
             conflict: Conflict::None,
         };
-        self.become_role(seat, role, why, out);
-        out.push(Effect::Announce { group: seat.group });
+        self.become_role(view, role, why, out);
+        out.push(Effect::Announce { group: view.group });
     }
 
     /// for how long its peer has been silent while it could have been heard. One that can't serve may be
     /// the one that is cut off.
-    fn silence(&self, seat: &Seat<'_>) -> Depth {
-        let depth = seat.silence().map_or(Depth::Short, |s| s.depth);
-        depth.min(self.eligibility.depth())
+    fn silence(&self, view: &View<'_>) -> Verdict {
+        let verdict = view.silence().map_or(Verdict::Alive, |s| s.verdict);
+        verdict.min(self.eligibility.verdict())
     }
 
     /// a holder that presumes its peer dead renews by what the network already has.
     /// Called after the turn's adverts: Send precedes HoldUntil.
-    pub(crate) fn presume(&mut self, seat: &Seat<'_>) {
-        if self.presumed_dead || self.silence(seat) >= Depth::Half {
-            let sent = seat.sessions.iter().filter_map(|s| s.last_sent).max();
+    pub(crate) fn presume(&mut self, view: &View<'_>) {
+        if self.presumed_dead || self.silence(view) >= Verdict::Suspected {
+            let sent = view.sessions.iter().filter_map(|s| s.last_sent).max();
             if let Some(sent) = sent {
-                self.extend_lease(seat.timing().lease_end(sent));
+                self.extend_lease(view.timing().lease_end(sent));
             }
         }
     }
@@ -492,9 +499,9 @@ impl Group {
     /// Lets go: the kernel first, then everything else waits for its confirmation.
     pub(crate) fn release(
         &mut self,
-        seat: &Seat<'_>,
+        view: &View<'_>,
         why: Why,
-        heir: Option<MemberId>,
+        successor: Option<MemberId>,
         out: &mut Vec<Effect>,
     ) {
         let Some(lease_end) = self.role.lease_end() else {
@@ -503,28 +510,28 @@ impl Group {
         let release = ReleaseId(!self.last_release.0);
         self.last_release = release;
         out.push(Effect::Release {
-            group: seat.group,
+            group: view.group,
             release,
         });
-        let over = seat.timing().surely_over(lease_end);
-        let asks_until = (over > seat.now).then_some(over);
+        let over = view.timing().surely_over(lease_end);
+        let asks_until = (over > view.now).then_some(over);
         self.become_role(
-            seat,
+            view,
             Role::Releasing {
                 release,
                 asks_until,
-                heir,
+                successor,
             },
             why,
             out,
         );
     }
 
-    fn become_role(&mut self, seat: &Seat<'_>, role: Role, why: Why, out: &mut Vec<Effect>) {
+    fn become_role(&mut self, view: &View<'_>, role: Role, why: Why, out: &mut Vec<Effect>) {
         let (from, to) = (self.role.name(), role.name());
         self.role = role;
         out.push(Effect::Report(Event::Role {
-            group: seat.group,
+            group: view.group,
             from,
             to,
             why,
@@ -532,7 +539,7 @@ impl Group {
     }
 
     /// What an operator says of this group.
-    pub(crate) fn operator(&mut self, seat: &Seat<'_>, command: Command) -> Result<(), Refusal> {
+    pub(crate) fn operator(&mut self, view: &View<'_>, command: Command) -> Result<(), Refusal> {
         if self.role == Role::Witness {
             return if command == Command::Stop {
                 self.stopping = true;
@@ -549,10 +556,10 @@ impl Group {
                 let Role::Holder { yields, .. } = &mut self.role else {
                     return Err(Refusal::NotHolder);
                 };
-                seat.ready_rival().ok_or(Refusal::NobodyReady)?;
+                view.ready_other().ok_or(Refusal::NobodyReady)?;
                 *yields = Some(Yield {
                     why: Why::Switch,
-                    since: seat.now,
+                    since: view.now,
                 });
             }
             Command::Standby => self.standby = true,
@@ -563,15 +570,15 @@ impl Group {
             }
             Command::Stop => self.stopping = true,
             Command::PresumeDead => {
-                if seat.config.members().len() != 2
-                    || seat.config.arbitration() != Arbitration::Majority
+                if view.config.members().len() != 2
+                    || view.config.arbitration() != Arbitration::Majority
                 {
                     return Err(Refusal::NotTwoMembers);
                 }
-                let unheard = seat.timing().vote().times(2); // D + Q
-                let silent = seat.sessions.iter().filter_map(|s| s.silence.as_ref());
+                let unheard = view.timing().vote().times(2); // D + Q
+                let silent = view.sessions.iter().filter_map(|s| s.silence.as_ref());
                 if silent
-                    .map(|s| seat.now.since(s.since))
+                    .map(|s| view.now.since(s.since))
                     .any(|span| span < unheard)
                 {
                     return Err(Refusal::PeerHeard);
@@ -607,9 +614,9 @@ impl Group {
         let able = self.eligibility.deadline(timing);
         let (first, second) = match self.role {
             Role::Witness => (None, None),
-            Role::Standby { patience } => match patience {
-                Patience::Asking { until } | Patience::Resting { until } => (Some(until), None),
-                Patience::Idle | Patience::Tired => (None, None),
+            Role::Standby { backoff } => match backoff {
+                Backoff::Asking { until } | Backoff::Resting { until } => (Some(until), None),
+                Backoff::Idle | Backoff::Tired => (None, None),
             },
             Role::Holder {
                 lease_end,
@@ -650,13 +657,13 @@ impl Group {
     }
 
     /// What people may see.
-    pub(crate) fn observe(&self, seat: &Seat<'_>) -> GroupSnapshot {
-        let me = seat.config.me();
+    pub(crate) fn observe(&self, view: &View<'_>) -> GroupSnapshot {
+        let me = view.config.me();
         let holds = self.role.name() == RoleName::Holder;
-        let mut votes: Vec<MemberId> = seat
+        let mut votes: Vec<MemberId> = view
             .sessions
             .iter()
-            .filter(|s| seat.granted_by(s).is_some())
+            .filter(|s| view.granted_by(s).is_some())
             .map(|s| s.peer)
             .collect();
         if holds {
@@ -664,19 +671,20 @@ impl Group {
             votes.sort_unstable();
         }
         GroupSnapshot {
-            group: seat.group,
+            group: view.group,
             role: self.role.name(),
             holder: if holds {
                 Some(me)
             } else {
-                seat.holder_in_sight().map(|s| s.peer)
+                view.holder_in_sight().map(|s| s.peer)
             },
-            lease_left: self.role.lease_end().map(|end| end.since(seat.now)),
+            lease_left: self.role.lease_end().map(|end| end.since(view.now)),
             vote: self.vote.as_ref().map(Vote::ballot),
-            vote_left: self.vote.map(|v| v.until.since(seat.now)),
+            vote_left: self.vote.map(|v| v.until.since(view.now)),
             votes,
-            asks: self.campaign(seat) != Campaign::Nobody,
-            ready: self.ready(seat),
+            asks: self.campaign(view) != Campaign::Nobody,
+            ready: self.ready(view),
+            kept_back: view.kept_back(),
             eligible: self.eligible(),
             healthy: self.healthy,
             yields: self.role.yields().is_some(),

@@ -2,35 +2,35 @@
 
 use crate::config::{Arbitration, Failback};
 use crate::effect::{Effect, Event, Why};
-use crate::group::{Group, Seat};
+use crate::group::{Group, View};
 use crate::input::Refusal;
 use crate::role::{Role, Yield};
 use alloc::vec::Vec;
 
 impl Group {
     /// renews; R-12: hands over if it should and can.
-    pub(crate) fn go_on_holding(&mut self, seat: &Seat<'_>, out: &mut Vec<Effect>) {
-        let now = seat.now;
-        if let Some(asked_at) = self.granted(seat) {
-            self.extend_lease(seat.timing().lease_end(asked_at));
+    pub(crate) fn go_on_holding(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
+        let now = view.now;
+        if let Some(asked_at) = self.granted(view) {
+            self.extend_lease(view.timing().lease_end(asked_at));
         }
-        self.pace_failback(seat);
-        let why = self.reason_to_yield(seat, out);
+        self.pace_failback(view);
+        let why = self.reason_to_yield(view, out);
         if let Role::Holder { yields, .. } = &mut self.role {
             *yields = why.map(|why| match *yields {
                 Some(y) if y.why == why => y,
                 Some(_) | None => Yield { why, since: now },
             });
         }
-        let sick = !self.healthy && seat.releases_when_unhealthy();
-        let Some(rival) = seat.ready_rival() else {
+        let sick = !self.healthy && view.releases_when_unhealthy();
+        let Some(other) = view.ready_other() else {
             // `stop` lets go even if nobody is ready; so does a sick one that may not hold.
             if self.stopping {
-                self.release(seat, Why::Stop, None, out);
+                self.release(view, Why::Stop, None, out);
             } else if sick {
-                self.release(seat, Why::Unhealthy, None, out);
-            } else if self.is_cut_off(seat) {
-                self.release(seat, Why::Unable, None, out);
+                self.release(view, Why::Unhealthy, None, out);
+            } else if self.is_cut_off(view) {
+                self.release(view, Why::Unable, None, out);
             }
             return;
         };
@@ -38,43 +38,43 @@ impl Group {
             return;
         };
         // its latest advert asks, answers our wish, and gives a lease worth having.
-        let answers = rival
+        let answers = other
             .life
             .as_ref()
             .and_then(|l| l.echo)
-            .is_some_and(|echo| echo >= yields.since && seat.timing().useful(echo, now));
-        if answers && rival.says(seat.index).asks {
-            let heir = rival.peer;
+            .is_some_and(|echo| echo >= yields.since && view.timing().useful(echo, now));
+        if answers && other.says(view.index).asks {
+            let successor = other.peer;
             self.gave_away |= yields.why == Why::Switch;
-            self.release(seat, yields.why, Some(heir), out);
-        } else if yields.why == Why::Stop && seat.timing().bound_until(yields.since) <= now {
-            self.release(seat, Why::Stop, None, out); // it had D to answer
+            self.release(view, yields.why, Some(successor), out);
+        } else if yields.why == Why::Stop && view.timing().bound_until(yields.since) <= now {
+            self.release(view, Why::Stop, None, out); // it had D to answer
         }
     }
 
     /// it can't serve, and may itself be the one that nobody hears: it does not go on by what it sends.
-    fn is_cut_off(&self, seat: &Seat<'_>) -> bool {
-        seat.config.arbitration() == Arbitration::Survivor && !self.eligible()
+    fn is_cut_off(&self, view: &View<'_>) -> bool {
+        view.config.arbitration() == Arbitration::Survivor && !self.eligible()
     }
 
     /// since when the preferred candidate, ready, has been asking.
-    fn pace_failback(&mut self, seat: &Seat<'_>) {
-        let asks = seat.failback() == Failback::Auto
-            && seat
-                .ready_rival()
-                .is_some_and(|r| seat.is_preferred(r.peer) && r.says(seat.index).asks);
-        let delay = seat
+    fn pace_failback(&mut self, view: &View<'_>) {
+        let asks = view.failback() == Failback::Auto
+            && view
+                .ready_other()
+                .is_some_and(|r| view.is_preferred(r.peer) && r.says(view.index).asks);
+        let delay = view
             .config
-            .group(seat.group)
+            .group(view.group)
             .map(|g| g.failback_delay)
             .unwrap_or_default();
         if let Role::Holder { failback_at, .. } = &mut self.role {
-            *failback_at = asks.then(|| failback_at.unwrap_or(seat.now.plus(delay)));
+            *failback_at = asks.then(|| failback_at.unwrap_or(view.now.plus(delay)));
         }
     }
 
     /// why this holder should hand over, if it should.
-    fn reason_to_yield(&self, seat: &Seat<'_>, out: &mut Vec<Effect>) -> Option<Why> {
+    fn reason_to_yield(&self, view: &View<'_>, out: &mut Vec<Effect>) -> Option<Why> {
         let Role::Holder {
             yields,
             failback_at,
@@ -86,7 +86,7 @@ impl Group {
         if self.stopping {
             return Some(Why::Stop);
         }
-        seat.ready_rival()?;
+        view.ready_other()?;
         if self.standby {
             return Some(Why::Standby);
         }
@@ -95,12 +95,12 @@ impl Group {
             since,
         }) = yields
         {
-            if seat.timing().bound_until(*since) > seat.now {
+            if view.timing().bound_until(*since) > view.now {
                 return Some(Why::Switch);
             }
             let refusal = Refusal::NobodyReady; // it had D to answer
             out.push(Effect::Report(Event::Refused {
-                group: seat.group,
+                group: view.group,
                 refusal,
             }));
         }
@@ -108,7 +108,7 @@ impl Group {
             return Some(Why::Unready);
         }
         failback_at
-            .is_some_and(|at| at <= seat.now)
+            .is_some_and(|at| at <= view.now)
             .then_some(Why::Failback)
     }
 }

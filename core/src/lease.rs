@@ -27,7 +27,7 @@
 //! | S: how long a silent peer may hold (R-14) | H, κ, i | the *peer's*: its lease, its kernel, and how much younger what it sent last is than what arrived |
 //! | what is late, hurry, oversleep (R-13, R-18) | i | its own, and the peer's P and S count on it |
 //! | heard, two-way (R-10) | D | the hearer's own |
-//! | useful (R-7, R-12) | H | the asker's: its own, or the heir's |
+//! | useful (R-7, R-12) | H | the asker's: its own, or the successor's |
 //! | D + Q of silence (R-17) | H, κ, ρ | the peer's |
 
 use crate::time::{LocalTime, Span};

@@ -7,7 +7,7 @@ use crate::advert::{Advert, GroupId, Incarnation, MAX_GROUPS, MemberId, Statemen
 use crate::config::{Arbitration, Config};
 use crate::conflict::Strange;
 use crate::effect::{Effect, Event};
-use crate::group::{Group, Seat, Stance};
+use crate::group::{Group, Stance, View};
 use crate::input::{Command, Input, Refusal};
 use crate::observe::{PeerSnapshot, Snapshot};
 use crate::reject::Reject;
@@ -20,6 +20,11 @@ use arrayvec::ArrayVec;
 ///
 /// The configuration is fixed for a life and is given by reference to every call, so that
 /// this is nothing but state: two nodes that are equal behave equally from here on.
+///
+/// Who runs one calls, in this order: [`Node::start`], once; then [`Node::handle`] (or
+/// [`Node::command`]) for everything that happens, and with [`Input::Wake`] whenever the time is
+/// [`Node::poll_timeout`]; after each turn it does what was appended, in order. At any time, and
+/// without effect: [`Node::observe`] and [`Node::standing_orders`]. It ends when [`Node::stopped`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
@@ -110,14 +115,14 @@ impl Node {
         self.sent_at.take_if(|at| *at < now);
         let mut before = Before::new();
         before.extend(
-            self.seats(config, now)
-                .map(|(group, seat)| (group.stance(&seat), group.role.lease_end())),
+            self.views(config, now)
+                .map(|(group, view)| (group.stance(&view), group.role.lease_end())),
         );
         self.expire(config, now, out);
         let result = happen(self, out);
-        self.each_group(config, now, |group, seat| group.settle(seat, out));
+        self.each_group(config, now, |group, view| group.settle(view, out));
         self.speak(config, now, &before, overslept, out);
-        self.each_group(config, now, |group, seat| group.presume(seat));
+        self.each_group(config, now, |group, view| group.presume(view));
         self.hold(&before, out);
         if let Some(turn) = out.get_mut(first..) {
             turn.sort_by_key(Effect::rank);
@@ -176,7 +181,7 @@ impl Node {
                 out.push(Effect::Report(Event::Lost { peer: session.peer }));
             }
         }
-        self.each_group(config, now, |group, seat| group.expire(seat, out));
+        self.each_group(config, now, |group, view| group.expire(view, out));
     }
 
     fn apply(
@@ -189,13 +194,13 @@ impl Node {
         match input {
             Input::Received(advert) => return self.receive(config, now, advert.get(), out),
             Input::Muted { group, release } => {
-                self.one_group(config, now, group, |g, seat| g.muted(seat, release, out));
+                self.one_group(config, now, group, |g, view| g.muted(view, release, out));
             }
             Input::Refused { group } => {
-                self.one_group(config, now, group, |g, seat| g.refused(seat, out));
+                self.one_group(config, now, group, |g, view| g.refused(view, out));
             }
             Input::Eligible { group, eligible } => {
-                self.one_group(config, now, group, |g, seat| g.set_eligible(seat, eligible));
+                self.one_group(config, now, group, |g, view| g.set_eligible(view, eligible));
             }
             Input::Health { group, healthy } => {
                 self.one_group(config, now, group, |g, _| g.healthy = healthy);
@@ -222,8 +227,8 @@ impl Node {
         out: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
         let mut said = Ok(());
-        self.one_group(config, now, group, |g, seat| {
-            said = g.operator(seat, command)
+        self.one_group(config, now, group, |g, view| {
+            said = g.operator(view, command)
         });
         if let Err(refusal) = said {
             out.push(Effect::Report(Event::Refused { group, refusal }));
@@ -270,9 +275,9 @@ impl Node {
                 out.push(Effect::Report(Event::Met { peer, incarnation }));
             }
         }
-        self.each_group(config, now, |group, seat| {
-            if let Some(session) = seat.sessions.iter().find(|s| s.peer == peer) {
-                group.heard(seat, session, accepted != Accepted::News, out);
+        self.each_group(config, now, |group, view| {
+            if let Some(session) = view.sessions.iter().find(|s| s.peer == peer) {
+                group.heard(view, session, accepted != Accepted::News, out);
             }
         });
         Ok(())
@@ -290,6 +295,7 @@ impl Node {
             proven: advert.to_incarnation == Some(self.incarnation)
                 && advert.echo.is_some_and(fresh),
             back: false,
+            another: false,
         };
         // Numbers are of its file: with two members it is the other one, whatever it says.
         let at = self.sessions.iter().position(|s| s.peer == advert.from);
@@ -307,9 +313,10 @@ impl Node {
             Arbitration::Majority => session.stir(now),
             Arbitration::Survivor => session.measure_silence(config.timing(), now),
         }
-        self.each_group(config, now, |group, seat| {
+        word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keep_back());
+        self.each_group(config, now, |group, view| {
             group.presume_alive();
-            group.meet_stranger(seat, word, out);
+            group.meet_stranger(view, word, out);
         });
     }
 
@@ -326,8 +333,8 @@ impl Node {
     ) {
         let survivor = config.arbitration() == Arbitration::Survivor;
         let changed = (survivor && overslept)
-            || (self.seats(config, now).zip(before))
-                .any(|((group, seat), (was, _))| group.stance(&seat) != *was);
+            || (self.views(config, now).zip(before))
+                .any(|((group, view), (was, _))| group.stance(&view) != *was);
         let (timing, me, mine) = (config.timing(), config.me(), self.incarnation);
         let mut due = ArrayVec::<_, { crate::config::MAX_MEMBERS }>::new();
         for session in &mut self.sessions {
@@ -365,10 +372,13 @@ impl Node {
     /// The full statement of this node's state to one peer.
     fn advert(&self, config: &Config, now: LocalTime, to: MemberId) -> Option<Advert> {
         let session = self.sessions.iter().find(|s| s.peer == to)?;
-        let heard = session.latest();
+        // By its own file's numbers a holder may be another than the one at whose address it is.
+        let holds = |s: &Session| s.strangers.latest().filter(|_| s.strangers.keep_back());
+        let elsewhere = || self.sessions.iter().find_map(holds);
+        let heard = session.latest(session.strangers.latest().or_else(elsewhere));
         let groups: ArrayVec<Statement, MAX_GROUPS> = self
-            .seats(config, now)
-            .map(|(group, seat)| group.statement(&seat, to))
+            .views(config, now)
+            .map(|(group, view)| group.statement(&view, to))
             .collect();
         Some(Advert {
             cluster: config.cluster(),
@@ -399,26 +409,26 @@ impl Node {
         }
     }
 
-    fn seats<'a>(
+    fn views<'a>(
         &'a self,
         config: &'a Config,
         now: LocalTime,
-    ) -> impl Iterator<Item = (&'a Group, Seat<'a>)> {
+    ) -> impl Iterator<Item = (&'a Group, View<'a>)> {
         let quarantined = self.quarantine_until.is_some();
-        let seat = Seat::of(config, now, self.incarnation, quarantined, &self.sessions);
-        self.groups.iter().zip(seat)
+        let view = View::of(config, now, self.incarnation, quarantined, &self.sessions);
+        self.groups.iter().zip(view)
     }
 
     fn each_group(
         &mut self,
         config: &Config,
         now: LocalTime,
-        mut f: impl FnMut(&mut Group, &Seat<'_>),
+        mut f: impl FnMut(&mut Group, &View<'_>),
     ) {
         let quarantined = self.quarantine_until.is_some();
-        let seats = Seat::of(config, now, self.incarnation, quarantined, &self.sessions);
-        for (group, seat) in self.groups.iter_mut().zip(seats) {
-            f(group, &seat);
+        let views = View::of(config, now, self.incarnation, quarantined, &self.sessions);
+        for (group, view) in self.groups.iter_mut().zip(views) {
+            f(group, &view);
         }
     }
 
@@ -427,11 +437,11 @@ impl Node {
         config: &Config,
         now: LocalTime,
         id: GroupId,
-        mut f: impl FnMut(&mut Group, &Seat<'_>),
+        mut f: impl FnMut(&mut Group, &View<'_>),
     ) {
-        self.each_group(config, now, |group, seat| {
-            if seat.group == id {
-                f(group, seat);
+        self.each_group(config, now, |group, view| {
+            if view.group == id {
+                f(group, view);
             }
         });
     }
@@ -472,8 +482,8 @@ impl Node {
             quarantine_left: self.quarantine_until.map(|until| until.since(now)),
             peers: self.sessions.iter().map(peer).collect(),
             groups: self
-                .seats(config, now)
-                .map(|(group, seat)| group.observe(&seat))
+                .views(config, now)
+                .map(|(group, view)| group.observe(&view))
                 .collect(),
             stopped: self.groups.iter().all(Group::stopped),
         }

@@ -92,6 +92,8 @@ pub struct GroupSnapshot {
     pub asks: bool,
     /// This member could hold.
     pub ready: bool,
+    /// One under another configuration says that it holds: nobody takes hold beside it.
+    pub kept_back: bool,
     /// Its kernel could serve the group.
     pub eligible: bool,
     /// The service is healthy here.

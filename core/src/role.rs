@@ -1,10 +1,30 @@
 //! What a member is in one group, with the data that belongs to each role.
+//!
+//! ```text
+//!                     votes stand (R-7), or the only peer is silent (R-14)
+//!                ┌──────────────────────────────────────────────────────────┐
+//!                │                                                          ▼
+//!           ┌─────────┐   the kernel confirms (R-8)  ┌───────────┐  lets  ┌────────┐
+//!  start ──▶│ Standby │◀─────────────────────────────│ Releasing │◀───────│ Holder │
+//!           └─────────┘                              └───────────┘   go   └────────┘
+//!
+//!  It lets go when the lease is over (R-7), to hand over (R-12), of two holders (R-15), when its
+//!  kernel refuses (R-8), when it is sick or can't serve (R-10, R-14). The kernel is told at once.
+//!
+//!  A standby's back-off (R-10):
+//!
+//!    Idle ──asks everybody──▶ Asking ──in vain for D, the preferred one 3 D──▶ Tired
+//!      ▲                                                                        │ another
+//!      └──────── it hears of no other's votes, or 2 D later ──── Resting ◀──────┘ collects votes
+//!
+//!  A witness is `Witness`, always.
+//! ```
 
 use crate::advert::MemberId;
 use crate::effect::{ReleaseId, Why};
 use crate::lease::Timing;
 use crate::observe::RoleName;
-use crate::silence::Depth;
+use crate::silence::Verdict;
 use crate::time::LocalTime;
 
 /// A role carries what only it needs; whatever is not in it can't be stale.
@@ -20,7 +40,7 @@ pub(crate) enum Role {
     /// May hold, and does not; the kernel is known to be mute.
     Standby {
         /// R-10: how its campaign goes.
-        patience: Patience,
+        backoff: Backoff,
     },
     /// Holds. The kernel ends it at `lease_end` without being told.
     Holder {
@@ -40,7 +60,7 @@ pub(crate) enum Role {
         /// R-5: until when it goes on asking if the kernel doesn't confirm.
         asks_until: Option<LocalTime>,
         /// R-12: who gets this member's vote when the kernel has confirmed.
-        heir: Option<MemberId>,
+        successor: Option<MemberId>,
     },
 }
 
@@ -85,19 +105,19 @@ pub(crate) enum Eligibility {
     Again {
         since: LocalTime,
         /// How long that is.
-        depth: Depth,
+        verdict: Verdict,
     },
     /// It could, for long enough.
     Yes,
 }
 
 impl Eligibility {
-    /// How deep a silence may be taken for, however long it is.
-    pub(crate) const fn depth(self) -> Depth {
+    /// The most that a silence may be taken for, however long it is.
+    pub(crate) const fn verdict(self) -> Verdict {
         match self {
-            Self::No => Depth::Short,
-            Self::Again { depth, .. } => depth,
-            Self::Yes => Depth::Full,
+            Self::No => Verdict::Alive,
+            Self::Again { verdict, .. } => verdict,
+            Self::Yes => Verdict::Failed,
         }
     }
 
@@ -108,11 +128,11 @@ impl Eligibility {
             *self = if span >= timing.survive_after() {
                 Self::Yes
             } else if span >= timing.presume_after() {
-                let depth = Depth::Half;
-                Self::Again { since, depth }
+                let verdict = Verdict::Suspected;
+                Self::Again { since, verdict }
             } else {
-                let depth = Depth::Short;
-                Self::Again { since, depth }
+                let verdict = Verdict::Alive;
+                Self::Again { since, verdict }
             };
         }
     }
@@ -120,9 +140,9 @@ impl Eligibility {
     /// When that changes by itself.
     pub(crate) fn deadline(self, timing: &Timing) -> Option<LocalTime> {
         match self {
-            Self::Again { since, depth } => match depth {
-                Depth::Short => Some(since.plus(timing.presume_after())),
-                Depth::Half | Depth::Full => Some(since.plus(timing.survive_after())),
+            Self::Again { since, verdict } => match verdict {
+                Verdict::Alive => Some(since.plus(timing.presume_after())),
+                Verdict::Suspected | Verdict::Failed => Some(since.plus(timing.survive_after())),
             },
             Self::No | Self::Yes => None,
         }
@@ -136,7 +156,7 @@ impl Eligibility {
     derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "snake_case")
 )]
-pub(crate) enum Patience {
+pub(crate) enum Backoff {
     /// Not asking everybody.
     Idle,
     /// Asking everybody; patient until then.
@@ -149,7 +169,7 @@ pub(crate) enum Patience {
 
 impl Role {
     pub(crate) const STANDBY: Self = Self::Standby {
-        patience: Patience::Idle,
+        backoff: Backoff::Idle,
     };
 
     pub(crate) const fn name(&self) -> RoleName {
@@ -188,13 +208,15 @@ impl Role {
         }
     }
 
-    /// It says so to the heir, until the kernel has confirmed.
+    /// It says so to the successor, until the kernel has confirmed.
     pub(crate) const fn says_yields(&self) -> bool {
         match self {
             Self::Holder { yields, .. } => yields.is_some(),
             Self::Releasing {
-                heir, asks_until, ..
-            } => heir.is_some() && asks_until.is_some(),
+                successor,
+                asks_until,
+                ..
+            } => successor.is_some() && asks_until.is_some(),
             Self::Witness | Self::Standby { .. } => false,
         }
     }
@@ -203,9 +225,9 @@ impl Role {
     pub(crate) fn instants(&mut self, visit: &mut impl FnMut(&mut LocalTime)) {
         match self {
             Self::Witness => {}
-            Self::Standby { patience } => match patience {
-                Patience::Asking { until } | Patience::Resting { until } => visit(until),
-                Patience::Idle | Patience::Tired => {}
+            Self::Standby { backoff } => match backoff {
+                Backoff::Asking { until } | Backoff::Resting { until } => visit(until),
+                Backoff::Idle | Backoff::Tired => {}
             },
             Self::Holder {
                 lease_end,

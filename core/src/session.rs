@@ -1,13 +1,14 @@
 //! which life of a peer is talked with, and in what order its adverts count.
 //!
-//! A session never looks at votes. It remembers the peer's latest accepted advert, when that
-//! arrived, and what this member sent; everything else is derived.
+//! A session never decides by a vote: it looks at one only to see whether its answer is late. It
+//! remembers the peer's latest accepted advert, when that arrived, and what this member sent;
+//! everything else is derived.
 
 use crate::advert::{Advert, Incarnation, MemberId, Statement};
 use crate::config::Config;
 use crate::lease::Timing;
 use crate::reject::Reject;
-use crate::silence::{Silence, Strangers};
+use crate::silence::{Silence, Stranger, Strangers};
 use crate::time::LocalTime;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -33,7 +34,7 @@ pub(crate) struct Session {
     knock: Option<Knock>,
     knock_answered: Option<LocalTime>,
     /// Ranks lives that knock; moves only when several did.
-    dice: u64,
+    rng: u64,
     /// the latest lives that were adopted and replaced: they are dead.
     left: ArrayVec<Incarnation, REMEMBERED>,
     /// how long there has been no sign of life at all. Kept where two members are all.
@@ -94,7 +95,7 @@ impl Session {
             owed: false,
             knock: None,
             knock_answered: None,
-            dice: seed.0 ^ u64::from(peer.0),
+            rng: seed.0 ^ u64::from(peer.0),
             left: ArrayVec::new(),
             silence: two_alone.then(|| Silence::new(now)),
             strangers: Strangers::default(),
@@ -129,9 +130,12 @@ impl Session {
     }
 
     /// Whom an advert names, and the latest word of it: when it was sent, and when it arrived. R-15: while
-    /// nobody else is heard a stranger is told that it is heard, though it won't listen.
-    pub(crate) fn latest(&self) -> Option<(Incarnation, LocalTime, LocalTime)> {
-        match (&self.life, self.strangers.latest()) {
+    /// the peer is not heard a stranger is told that it is heard, though it won't listen.
+    pub(crate) fn latest(
+        &self,
+        stranger: Option<Stranger>,
+    ) -> Option<(Incarnation, LocalTime, LocalTime)> {
+        match (&self.life, stranger) {
             (Some(l), None) => Some((l.incarnation, l.sent_at, l.arrived)),
             (Some(l), Some(_)) if l.heard => Some((l.incarnation, l.sent_at, l.arrived)),
             (_, Some(s)) => Some((s.life, s.sent_at, s.arrived)),
@@ -245,8 +249,8 @@ impl Session {
     /// keeps one of all lives that knock, each as likely as the others, however many there are and
     /// however often they knock: the one of the least rank. One that names our life goes first.
     fn knocked(&mut self, incarnation: Incarnation, names_ours: bool) {
-        let dice = self.dice;
-        let rank = |life: Incarnation| splitmix(dice ^ life.0);
+        let rng = self.rng;
+        let rank = |life: Incarnation| splitmix(rng ^ life.0);
         let knock = self.knock.get_or_insert(Knock {
             incarnation,
             names_ours,
@@ -275,7 +279,7 @@ impl Session {
         let knock = self.knock.take()?;
         self.knock_answered = Some(now);
         if knock.contested {
-            self.dice = splitmix(self.dice);
+            self.rng = splitmix(self.rng);
         }
         Some(knock.incarnation)
     }
@@ -304,7 +308,7 @@ impl Session {
         lost
     }
 
-    /// how deep the silence is, by what is known now.
+    /// what the silence says by now.
     pub(crate) fn measure_silence(&mut self, timing: &Timing, now: LocalTime) {
         if let Some(s) = &mut self.silence {
             s.measure(timing, now, &self.strangers);
@@ -348,7 +352,7 @@ impl Session {
             e.plus(timing.late().plus(timing.interval()))
         });
         // One that asks us too answers only with its next regular advert.
-        let patience = if asked_by {
+        let late_after = if asked_by {
             timing.late().plus(timing.interval())
         } else {
             timing.late()
@@ -360,7 +364,7 @@ impl Session {
             .filter(|(_, asked)| asked.is_some())
             .filter_map(|(says, _)| says.vote)
             .filter(|b| b.member == me && b.incarnation == mine)
-            .map(|b| b.asked_at.plus(patience))
+            .map(|b| b.asked_at.plus(late_after))
             .min();
         let answers = owed.into_iter().chain(unvoted);
         let soonest = answers.fold(silent.min(deaf), LocalTime::min);
@@ -383,8 +387,8 @@ impl Session {
         let answered = self.knock_answered.map(|at| at.plus(timing.interval()));
         let due = self.send_due(timing, me, mine);
         let silence = self.silence.as_ref();
-        let deeper = silence.and_then(|s| s.deadline(timing, &self.strangers));
-        [heard, echo, answered, due, deeper]
+        let later = silence.and_then(|s| s.deadline(timing, &self.strangers));
+        [heard, echo, answered, due, later]
             .into_iter()
             .flatten()
             .chain(self.strangers.deadlines(timing))

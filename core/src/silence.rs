@@ -15,7 +15,7 @@ use arrayvec::ArrayVec;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Silence {
     pub(crate) since: LocalTime,
-    pub(crate) depth: Depth,
+    pub(crate) verdict: Verdict,
 }
 
 /// Whom this member hears and does not talk with.
@@ -43,26 +43,26 @@ pub(crate) struct Stranger {
     held: Option<LocalTime>,
 }
 
-/// How deep a silence is.
+/// What a failure detector says of the only peer, by how long it has been silent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
     derive(serde::Serialize, serde::Deserialize),
     serde(rename_all = "snake_case")
 )]
-pub(crate) enum Depth {
+pub(crate) enum Verdict {
     /// Less than P.
-    Short,
+    Alive,
     /// At least P: a holder may renew by what it sent.
-    Half,
+    Suspected,
     /// At least S: a standby may take hold.
-    Full,
+    Failed,
 }
 
 impl Stranger {
     /// the later one in the order waits a little longer, so that two that refuse each other's
     /// adverts, and whose silence began together, don't take hold together.
-    fn patience(&self, timing: &Timing) -> Span {
+    fn wait(&self, timing: &Timing) -> Span {
         if self.first {
             timing.defer_after()
         } else {
@@ -79,38 +79,38 @@ impl Silence {
     pub(crate) const fn new(now: LocalTime) -> Self {
         Self {
             since: now,
-            depth: Depth::Short,
+            verdict: Verdict::Alive,
         }
     }
 
     /// Any sign of life under our configuration ends a silence.
     pub(crate) const fn stir(&mut self, now: LocalTime) {
         self.since = now;
-        self.depth = Depth::Short;
+        self.verdict = Verdict::Alive;
     }
 
-    /// How deep it is now.
+    /// What it says by now.
     pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime, strangers: &Strangers) {
         let span = now.since(self.since);
-        self.depth = if span >= strangers.patience(timing) && !strangers.keep_back() {
-            Depth::Full
+        self.verdict = if span >= strangers.wait(timing) && !strangers.keep_back() {
+            Verdict::Failed
         } else if span >= timing.presume_after() {
-            Depth::Half
+            Verdict::Suspected
         } else {
-            Depth::Short
+            Verdict::Alive
         };
     }
 
-    /// The later moment at which it gets deeper by itself.
+    /// The later moment at which it says something else by itself.
     pub(crate) fn deadline(&self, timing: &Timing, strangers: &Strangers) -> Option<LocalTime> {
-        match self.depth {
-            Depth::Short => Some(self.since.plus(timing.presume_after())),
-            Depth::Half => {
+        match self.verdict {
+            Verdict::Alive => Some(self.since.plus(timing.presume_after())),
+            Verdict::Suspected => {
                 let held = strangers.latest.and_then(|s| s.held);
                 let from = held.map_or(self.since, |held| held.max(self.since));
-                Some(from.plus(strangers.patience(timing)))
+                Some(from.plus(strangers.wait(timing)))
             }
-            Depth::Full => None,
+            Verdict::Failed => None,
         }
     }
 }
@@ -148,22 +148,21 @@ impl Strangers {
 
     /// A new word whose sender is not talked with, and never will be as long as the files differ.
     /// it is no word for P, for a holder that gets no votes must go on by what it sent. If it says
-    /// `holds`, S counts from it.
+    /// `holds`, S counts from it. One that holds is looked at until it says that it does not, or is not heard
+    /// any more, whatever others say.
     pub(crate) fn word(&mut self, now: LocalTime, advert: &Advert, first: bool) {
         let life = advert.incarnation;
-        // What it said before is over when the same life says that it does not; another's word is not.
-        let before = self.latest.filter(|s| s.life != life);
-        let held = if advert.holds_any() {
-            Some(now)
-        } else {
-            before.and_then(|s| s.held)
-        };
+        let holds = advert.holds_any();
+        let other = self.latest.filter(|s| s.life != life);
+        if !holds && other.is_some_and(|s| s.held.is_some()) {
+            return;
+        }
         self.latest = Some(Stranger {
             first,
             life,
             sent_at: advert.sent_at,
             arrived: now,
-            held,
+            held: holds.then_some(now),
         });
     }
 
@@ -171,22 +170,20 @@ impl Strangers {
     pub(crate) fn expire(&mut self, timing: &Timing, now: LocalTime) {
         self.latest.take_if(|s| s.forgotten_at(timing) <= now);
         if let Some(s) = &mut self.latest {
-            let patience = s.patience(timing);
-            s.held.take_if(|at| at.plus(patience) <= now);
+            let wait = s.wait(timing);
+            s.held.take_if(|at| at.plus(wait) <= now);
         }
     }
 
-    fn patience(&self, timing: &Timing) -> Span {
+    fn wait(&self, timing: &Timing) -> Span {
         self.latest
-            .map_or(timing.survive_after(), |s| s.patience(timing))
+            .map_or(timing.survive_after(), |s| s.wait(timing))
     }
 
     /// Every later moment at which something in it changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
         let forgotten = self.latest.map(|s| s.forgotten_at(timing));
-        let free = self
-            .latest
-            .and_then(|s| Some(s.held?.plus(s.patience(timing))));
+        let free = self.latest.and_then(|s| Some(s.held?.plus(s.wait(timing))));
         [forgotten, free].into_iter().flatten()
     }
 

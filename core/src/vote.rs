@@ -3,7 +3,7 @@
 use crate::advert::Incarnation;
 use crate::advert::{Ballot, MemberId};
 use crate::config::{Arbitration, MAX_MEMBERS};
-use crate::group::{Campaign, Group, Seat};
+use crate::group::{Campaign, Group, View};
 use crate::role::Role;
 use crate::session::Session;
 use crate::time::LocalTime;
@@ -35,12 +35,12 @@ impl Vote {
 impl Group {
     /// an advert of the vote's own owner that does not ask frees the vote, if it was sent
     /// after the ask that bound it; a tie keeps it.
-    pub(crate) fn free_vote(&mut self, seat: &Seat<'_>, from: &Session) {
+    pub(crate) fn free_vote(&mut self, view: &View<'_>, from: &Session) {
         let Some(life) = &from.life else { return };
         if let Some(vote) = &self.vote
             && vote.member == from.peer
             && vote.incarnation == life.incarnation
-            && !from.says(seat.index).asks
+            && !from.says(view.index).asks
             && life.sent_at > vote.asked_at
         {
             self.vote = None;
@@ -49,36 +49,36 @@ impl Group {
 
     /// binds the vote to the candidate behind `to`, or renews it, if its latest advert asks and
     /// may have it. It counts from when that advert arrived.
-    pub(crate) fn cast_vote(&mut self, seat: &Seat<'_>, to: &Session) {
+    pub(crate) fn cast_vote(&mut self, view: &View<'_>, to: &Session) {
         let Some(life) = &to.life else { return };
         let may_vote = match self.role {
-            Role::Witness | Role::Standby { .. } => !seat.quarantined,
+            Role::Witness | Role::Standby { .. } => !view.quarantined,
             Role::Holder { .. } | Role::Releasing { .. } => false,
         };
         let hears_us = to.two_way();
-        if !may_vote || !hears_us || !to.says(seat.index).asks || !seat.config.is_candidate(to.peer)
+        if !may_vote || !hears_us || !to.says(view.index).asks || !view.config.is_candidate(to.peer)
         {
             return;
         }
         match &mut self.vote {
             Some(vote) if vote.member == to.peer && vote.incarnation == life.incarnation => {
                 vote.asked_at = vote.asked_at.max(life.sent_at);
-                vote.until = vote.until.max(seat.timing().bound_until(life.arrived));
+                vote.until = vote.until.max(view.timing().bound_until(life.arrived));
             }
             Some(_) => {} // a live vote never moves.
             None => {
-                if !self.refuses(seat, to) {
-                    self.bind_vote(seat, to);
+                if !self.refuses(view, to) {
+                    self.bind_vote(view, to);
                 }
             }
         }
     }
 
     /// Binds a free vote to the latest ask of `to`.
-    pub(crate) fn bind_vote(&mut self, seat: &Seat<'_>, to: &Session) {
+    pub(crate) fn bind_vote(&mut self, view: &View<'_>, to: &Session) {
         let Some(life) = &to.life else { return };
-        let until = seat.timing().bound_until(life.arrived);
-        if until > seat.now {
+        let until = view.timing().bound_until(life.arrived);
+        if until > view.now {
             self.vote = Some(Vote {
                 member: to.peer,
                 incarnation: life.incarnation,
@@ -90,41 +90,41 @@ impl Group {
 
     /// with no holder in sight, the better candidate does not vote for the other while it
     /// asks itself.
-    fn refuses(&self, seat: &Seat<'_>, other: &Session) -> bool {
-        self.campaign(seat) == Campaign::Everybody
-            && seat.holder_in_sight().is_none()
-            && self.better_than(seat, other)
+    fn refuses(&self, view: &View<'_>, other: &Session) -> bool {
+        self.campaign(view) == Campaign::Everybody
+            && view.holder_in_sight().is_none()
+            && self.better_than(view, other)
     }
 
     /// a free vote is at once offered to a candidate whose latest advert still asks, the better
     /// one first.
-    pub(crate) fn offer_vote(&mut self, seat: &Seat<'_>) {
+    pub(crate) fn offer_vote(&mut self, view: &View<'_>) {
         if self.vote.is_some() {
             return;
         }
-        let rank = |s: &&Session| (s.says(seat.index).ready, seat.is_preferred(s.peer));
-        let asking = |s: &&Session| s.two_way() && s.says(seat.index).asks;
-        if let Some(best) = seat.sessions.iter().filter(asking).max_by_key(rank) {
-            self.cast_vote(seat, best);
+        let rank = |s: &&Session| (s.says(view.index).ready, view.is_preferred(s.peer));
+        let asking = |s: &&Session| s.two_way() && s.says(view.index).asks;
+        if let Some(best) = view.sessions.iter().filter(asking).max_by_key(rank) {
+            self.cast_vote(view, best);
         }
     }
 
     /// the newest ask that a majority granted, this member's own vote included; an instant of
     /// our clock.
-    pub(crate) fn granted(&self, seat: &Seat<'_>) -> Option<LocalTime> {
-        let mut asks: ArrayVec<LocalTime, MAX_MEMBERS> = seat
+    pub(crate) fn granted(&self, view: &View<'_>) -> Option<LocalTime> {
+        let mut asks: ArrayVec<LocalTime, MAX_MEMBERS> = view
             .sessions
             .iter()
-            .filter_map(|s| seat.granted_by(s))
+            .filter_map(|s| view.granted_by(s))
             .take(MAX_MEMBERS)
             .collect();
         asks.sort_unstable_by(|a, b| b.cmp(a));
-        let others = seat.config.majority().checked_sub(2)?; // one is our own; counted from 0
+        let others = view.config.majority().checked_sub(2)?; // one is our own; counted from 0
         asks.get(others).copied()
     }
 }
 
-impl Seat<'_> {
+impl View<'_> {
     /// the ask of ours that the peer's latest advert grants, if it stands unrevoked.
     pub(crate) fn granted_by(&self, peer: &Session) -> Option<LocalTime> {
         let asked = peer.asked(self.index)?;

@@ -28,6 +28,12 @@ pub struct Link {
     /// Whether what arrives is another interface's, such as a bridge's or a bond's, of which this is
     /// a part.
     pub part: bool,
+    /// The number of what it is a part of.
+    pub master: Option<u32>,
+    /// The number of what it lies on and sends by: a VLAN's trunk, say.
+    pub lower: Option<u32>,
+    /// Whether it is one end of a veth pair.
+    pub pair: bool,
     /// The XDP program that sees frames before anybody else does, if there is one.
     pub xdp: Option<u32>,
 }
@@ -183,11 +189,18 @@ fn has_origins() -> bool {
 
 const IFLA_ADDRESS: u16 = 1;
 const IFLA_IFNAME: u16 = 3;
+const IFLA_LINK: u16 = 5;
+const IFLA_MASTER: u16 = 10;
 const IFLA_LINKINFO: u16 = 18;
+const IFLA_INFO_KIND: u16 = 1;
 const IFLA_INFO_SLAVE_KIND: u16 = 4;
+const IFLA_LINK_NETNSID: u16 = 37;
 const IFLA_XDP: u16 = 43;
 const IFLA_XDP_ATTACHED: u16 = 2;
 const IFLA_XDP_PROG_ID: u16 = 4;
+const IFLA_EXT_MASK: u16 = 29;
+/// `RTEXT_FILTER_SKIP_STATS`: they are the most of it.
+const WITHOUT_COUNTERS: u32 = 1 << 3;
 const IFLA_PROP_LIST: u16 = 52;
 const IFLA_ALT_IFNAME: u16 = 53;
 const IFA_ADDRESS: u16 = 1;
@@ -195,6 +208,7 @@ const IFA_LOCAL: u16 = 2;
 const IFA_CACHEINFO: u16 = 6;
 const IFA_FLAGS: u16 = 8;
 const IFA_PROTO: u16 = 11;
+const DOWN: &str = "it is down";
 /// A lifetime without end.
 const FOREVER: u32 = u32::MAX;
 
@@ -206,9 +220,28 @@ pub fn links(route: &mut Netlink) -> Result<Vec<Link>, KernelError> {
     let mut found = Vec::new();
     let mut request = Request::new();
     request.message(libc::RTM_GETLINK, netlink::NLM_F_DUMP, &[0; 16]);
+    request.u32(IFLA_EXT_MASK, WITHOUT_COUNTERS);
     let result = route.dump(&mut request, |_, message| found.extend(link(message)));
     result.doing(|| "listing the interfaces".into())?;
+    let down = |link: &&Link| link.fault == Some(DOWN);
+    let down: Vec<u32> = found.iter().filter(down).map(|link| link.index).collect();
+    let under = |link: &Link| link.part && link.master.is_some_and(|m| down.contains(&m));
+    for link in &mut found {
+        if link.fault.is_none() && under(link) {
+            link.fault = Some("what it is a part of is down, and takes all that arrives");
+        }
+    }
     Ok(found)
+}
+
+/// Whether there is an interface with this number. If that can't be asked, yes.
+pub fn is_there(route: &mut Netlink, index: u32) -> bool {
+    let mut about = [0; 16];
+    about[4..8].copy_from_slice(&index.to_ne_bytes());
+    let mut request = Request::new();
+    request.message(libc::RTM_GETLINK, netlink::NLM_F_ACK, &about);
+    let asked = route.dump(&mut request, |_, _| ());
+    !asked.is_err_and(|e| e.errno() == libc::ENODEV)
 }
 
 fn link(message: &[u8]) -> Option<Link> {
@@ -218,13 +251,20 @@ fn link(message: &[u8]) -> Option<Link> {
     let attributes = message.get(16..)?;
     let mac = netlink::attribute(attributes, IFLA_ADDRESS).unwrap_or(&[]);
     let fault = if flags & libc::IFF_UP == 0 {
-        Some("it is down")
+        Some(DOWN)
     } else if flags & libc::IFF_RUNNING == 0 {
         // Not IFF_LOWER_UP: that comes before the queues are open, and what is announced then is lost.
         Some("it has no carrier, or is not operational yet")
+    } else if flags & libc::IFF_NOARP != 0 {
+        Some("nobody finds it: it neither asks nor answers by ARP (`ip link set DEVICE arp on`)")
     } else {
         None
     };
+    let info = netlink::attribute(attributes, IFLA_LINKINFO).unwrap_or(&[]);
+    let pair = netlink::attribute(info, IFLA_INFO_KIND).map(netlink::text) == Some("veth");
+    let number = |kind| netlink::u32_at(netlink::attribute(attributes, kind)?, 0);
+    // In another namespace the number is another interface's; and what a pair's other end gets has arrived.
+    let elsewhere = netlink::attribute(attributes, IFLA_LINK_NETNSID).is_some();
     let properties = netlink::attribute(attributes, IFLA_PROP_LIST).unwrap_or(&[]);
     let altnames = netlink::attributes(properties).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
     Some(Link {
@@ -236,8 +276,10 @@ fn link(message: &[u8]) -> Option<Link> {
         mac: mac.try_into().unwrap_or_default(),
         ethernet: kind == libc::ARPHRD_ETHER,
         fault,
-        part: netlink::attribute(attributes, IFLA_LINKINFO)
-            .and_then(|info| netlink::attribute(info, IFLA_INFO_SLAVE_KIND))
+        master: number(IFLA_MASTER),
+        lower: number(IFLA_LINK).filter(|_| !pair && !elsewhere),
+        pair,
+        part: netlink::attribute(info, IFLA_INFO_SLAVE_KIND)
             // What is in a VRF has addresses of its own.
             .is_some_and(|kind| netlink::text(kind) != "vrf"),
         xdp: netlink::attribute(attributes, IFLA_XDP).and_then(xdp),

@@ -164,12 +164,10 @@ impl Port {
     /// # Errors
     /// When the question could not be sent.
     pub fn ask(&self, address: IpAddr) -> io::Result<()> {
-        let frame = match (address, self.own) {
-            (IpAddr::V4(a), _) => probe(self.mac, a),
-            (IpAddr::V6(a), Some(own)) => solicitation(self.mac, own, a),
-            (IpAddr::V6(_), None) => return Ok(()),
-        };
-        self.socket.get_ref().send(&frame).map(drop)
+        match question(self.mac, self.own, address) {
+            Some(frame) => self.socket.get_ref().send(&frame).map(drop),
+            None => Ok(()),
+        }
     }
 
     /// Whether this host routes IPv6 here. If that can't be told, yes: only a router that is called a host
@@ -224,6 +222,30 @@ impl Port {
             }
         }
         None
+    }
+}
+
+/// Asks everybody on a network once who has an address. The answer goes to the kernel.
+///
+/// # Errors
+/// When the question could not be sent.
+pub fn ask_on(link: &Link, own: IpAddr, address: IpAddr) -> io::Result<()> {
+    let own = match own {
+        IpAddr::V6(own) => Some(own),
+        IpAddr::V4(_) => None,
+    };
+    let Some(frame) = question(link.mac, own, address) else {
+        return Ok(());
+    };
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    socket.send_to(&frame, &everything_on(link)?).map(drop)
+}
+
+/// The question who has an address, if it can be put.
+fn question(mac: Mac, own: Option<Ipv6Addr>, address: IpAddr) -> Option<Vec<u8>> {
+    match address {
+        IpAddr::V4(a) => Some(probe(mac, a)),
+        IpAddr::V6(a) => own.map(|own| solicitation(mac, own, a)),
     }
 }
 

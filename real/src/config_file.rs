@@ -12,7 +12,7 @@ mod seat;
 mod span;
 mod stamp;
 
-pub(crate) use addresses::{loopback_warnings, resolve};
+pub(crate) use addresses::{company, loopback_warnings, resolve, toward};
 pub(crate) use decided::{decided, for_member};
 pub use place::{FileError, Source};
 pub use reload::Refusal;
@@ -121,7 +121,7 @@ pub enum Interface {
 }
 
 /// `[timing]`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct TimingSection {
     /// Defaults for the rest.
@@ -165,7 +165,7 @@ pub enum GuardChoice {
 }
 
 /// `timing.profile`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Profile {
     /// 100 ms and 450 ms.

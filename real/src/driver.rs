@@ -7,7 +7,7 @@ pub mod releases;
 
 use crate::config_file::Path;
 use crate::control::{Asked, Reply, Request, groups_meant};
-use crate::metrics::{GuardInForce, Metrics, OtherConfig};
+use crate::metrics::{GuardInForce, Head, Metrics, OtherConfig};
 use crate::socket::Refusals;
 use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
@@ -266,6 +266,7 @@ impl<S: Shell> Driver<S> {
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
             self.tell_orders(cluster);
+            self.tell_doubles(cluster, now);
         }
     }
 
@@ -276,6 +277,16 @@ impl<S: Shell> Driver<S> {
         {
             s.ordered = s.node.standing_orders().collect();
             self.shell.ordered(cluster, &s.ordered);
+        }
+    }
+
+    /// Who is one machine too many.
+    fn tell_doubles(&mut self, cluster: usize, now: LocalTime) {
+        if let Some(s) = self.served.get_mut(cluster)
+            && !s.metrics.doubles.is_empty()
+        {
+            let words = s.metrics.doubles_in_words(&s.config, now);
+            self.alarms(cluster, "doubles", words);
         }
     }
 
@@ -377,8 +388,10 @@ impl<S: Shell> Driver<S> {
         let Some(s) = self.served.get_mut(cluster) else {
             return;
         };
+        let mut head = None;
         let result = match auth::open(&s.keys, s.config.cluster(), bytes) {
             Ok(advert) => {
+                head = Some(Head::from(advert.get()));
                 s.metrics.heard(local, remote, now);
                 let lately = |echo| now.since(echo) < s.config.timing().vote();
                 let echoed = advert.get().echo.is_some_and(lately);
@@ -389,10 +402,16 @@ impl<S: Shell> Driver<S> {
         };
         if let (Err(why), Some(s)) = (result, self.served.get_mut(cluster)) {
             tracing::trace!(%remote, reason = %why, "datagram rejected");
-            s.metrics.rejected(why, claimed, (local, remote), now);
+            s.metrics.rejected(why, claimed, head, (local, remote), now);
             if let Reject::OtherConfig { digest, .. } = why {
                 let (from, at) = (remote, now);
-                let other = OtherConfig { digest, from, at };
+                let holds = head.is_some_and(|head| head.holds);
+                let other = OtherConfig {
+                    digest,
+                    from,
+                    at,
+                    holds,
+                };
                 if let (whose, true) = s.metrics.other_config(other) {
                     let name = named.then_some(s.metrics.cluster.as_str());
                     telemetry::report_other_config(whose, other, &s.config, name);
@@ -407,11 +426,11 @@ impl<S: Shell> Driver<S> {
         now: LocalTime,
         advert: Authentic<Advert>,
     ) -> Result<(), Reject> {
-        let from = advert.get().from;
+        let head = Head::from(advert.get());
         let echo = advert.get().echo.map(|e| e.plus(advert.get().echo_age));
         self.handle(cluster, now, Input::Received(advert))?;
         if let Some(s) = self.served.get_mut(cluster) {
-            s.metrics.accepted(from, echo, now);
+            s.metrics.accepted(head, echo, now);
         }
         Ok(())
     }

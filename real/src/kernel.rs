@@ -19,11 +19,11 @@ pub use crate::guard::{GuardChoice, boottime};
 use crate::metrics::GuardInForce;
 use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
-use crate::netlink::{Netlink, Watch};
+use crate::netlink::{Heard, Netlink, Watch};
 use fitness::{Fitness, Own, Told};
 use holding::Hold;
 use interfaces::Interface;
-use network::Stranger;
+use network::Claimants;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
@@ -32,6 +32,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use tokio::io::unix::AsyncFd;
 pub use watching::KernelEvent;
+use watching::Weight;
 
 /// A group of addresses on one interface.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,6 +66,8 @@ pub struct Kernel {
     route: Netlink,
     watch: AsyncFd<Watch>,
     scratch: Vec<u8>,
+    /// What something was said of since the last look.
+    heard: Heard,
     guard: Guard,
     groups: Vec<Group>,
     interfaces: Vec<Interface>,
@@ -75,19 +78,24 @@ pub struct Kernel {
     /// Addresses that others have put here, in words.
     strange: Vec<(IpAddr, String)>,
     /// Who else has an address, on the network.
-    strangers: BTreeMap<IpAddr, Stranger>,
+    claimants: Claimants,
     /// Which addresses belong to no network, in words, and since when.
     astray: BTreeMap<String, LocalTime>,
     /// The hardware addresses of all interfaces of this host.
     macs: Vec<Mac>,
     /// What on this host the gate does not help with, in words.
     limits: Vec<String>,
-    /// What is wrong, and when it was last seen to be: told to the driver.
-    alarms: BTreeMap<String, LocalTime>,
+    /// When to look for that again.
+    limits_due: LocalTime,
+    /// What is wrong, and when it was last seen to be.
+    alarms: BTreeMap<(Weight, String), LocalTime>,
+    alarms_told: Vec<String>,
     /// Which guard is in force, as far as told.
     guard_told: &'static str,
     /// When to look at the kernel's state again without being told to.
     retry: Option<LocalTime>,
+    /// Until when what concerns no group can wait.
+    rest: LocalTime,
     /// Since when it could not be read, and why.
     unread: Option<(LocalTime, String)>,
     pub(crate) neighbours: Neighbours,
@@ -140,6 +148,7 @@ impl Kernel {
             route,
             watch,
             scratch: Vec::with_capacity(1 << 16),
+            heard: Heard::default(),
             guard_told: guard.kind(),
             guard,
             groups,
@@ -148,12 +157,15 @@ impl Kernel {
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
-            strangers: BTreeMap::new(),
+            claimants: Claimants::default(),
             astray: BTreeMap::new(),
             macs: Vec::new(),
             limits: Vec::new(),
+            limits_due: LocalTime::from_nanos(0),
             alarms: BTreeMap::new(),
+            alarms_told: Vec::new(),
             retry: None,
+            rest: LocalTime::from_nanos(0),
             unread: None,
             neighbours: Neighbours::default(),
         };

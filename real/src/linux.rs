@@ -1,6 +1,7 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
 mod arrival;
+mod company;
 mod lives;
 mod on_disk;
 mod speech;
@@ -16,6 +17,7 @@ use crate::kernel::{Kernel, KernelEvent};
 use crate::notify::{Notify, watchdog_interval};
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
+use company::Company;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::Event;
 use onehold_core::input::{Command, Input};
@@ -71,6 +73,8 @@ pub struct Later {
     rates: Vec<Rate>,
     /// Whether the host lets a candidate speak.
     speech: Speech,
+    /// Whether another member lives here.
+    company: Company,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
@@ -286,6 +290,7 @@ impl Linux {
         self.look_at_lives(now);
         self.look_at_rates();
         self.look_at_speech(now);
+        self.look_for_company(now);
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.later.fed_watchdog = Some(now);
             self.notify.watchdog();

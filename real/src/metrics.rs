@@ -1,8 +1,14 @@
 //! What the driver counts beside the protocol: for people only, no rule reads it.
 
+mod doubles;
+
+pub use doubles::{Doubles, Head};
+
 use crate::config_file::{Path, Seat};
 use crate::socket::Refusals;
-use onehold_core::advert::{ClusterId, ConfigDigest, MemberId};
+use doubles::Known;
+use onehold_core::advert::{ClusterId, ConfigDigest, Incarnation, MemberId};
+use onehold_core::config::Config;
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
 use onehold_core::observe::RoleName;
@@ -33,6 +39,8 @@ pub struct Metrics {
     pub groups: Vec<GroupMetrics>,
     /// Who runs with another configuration, at an address that is no member's here.
     pub strangers: BTreeMap<SocketAddr, OtherConfig>,
+    /// Who speaks in vain.
+    pub doubles: Doubles,
     /// What needs a person, by the part of the daemon that says so.
     pub alarms: BTreeMap<&'static str, Vec<String>>,
 }
@@ -53,6 +61,8 @@ pub struct GuardInForce {
 pub struct PeerMetrics {
     /// Which one.
     pub member: MemberId,
+    /// Its life that was accepted last, and when.
+    pub accepted: Option<(Incarnation, LocalTime)>,
     /// The last round trip, without what the peer took to answer.
     pub rtt: Option<Span>,
     /// Its configuration, while it is another one.
@@ -71,6 +81,8 @@ pub struct OtherConfig {
     pub from: SocketAddr,
     /// When.
     pub at: LocalTime,
+    /// Its sender said then that it holds something.
+    pub holds: bool,
 }
 
 /// A datagram that proves nothing of its sender, as it was last rejected.
@@ -128,6 +140,30 @@ pub struct RoleChange {
 }
 
 impl Metrics {
+    /// All zero, where nothing is known of ways to members.
+    #[must_use]
+    pub fn of(cluster: &str, config: &Config) -> Self {
+        let peer = |member| PeerMetrics {
+            member,
+            accepted: None,
+            rtt: None,
+            other_config: None,
+            paths: Vec::new(),
+        };
+        Self {
+            cluster: cluster.to_owned(),
+            guard: GuardInForce::default(),
+            sent: 0,
+            accepted: 0,
+            rejected: [0; Reject::NAMES.len()],
+            peers: config.peers().map(peer).collect(),
+            groups: vec![GroupMetrics::default(); config.groups().len()],
+            strangers: BTreeMap::new(),
+            doubles: Doubles::new(config.timing()),
+            alarms: BTreeMap::new(),
+        }
+    }
+
     /// All zero.
     #[must_use]
     pub fn new(seat: &Seat) -> Self {
@@ -138,29 +174,14 @@ impl Metrics {
             rejected: None,
             refusals: Refusals::default(),
         };
-        Self {
-            cluster: seat.name().to_owned(),
-            guard: GuardInForce::default(),
-            sent: 0,
-            accepted: 0,
-            rejected: [0; Reject::NAMES.len()],
-            peers: (seat.config.peers())
-                .map(|member| PeerMetrics {
-                    member,
-                    rtt: None,
-                    other_config: None,
-                    paths: seat.paths(member).map(path).collect(),
-                })
-                .collect(),
-            groups: (seat.interfaces.iter())
-                .map(|interface| GroupMetrics {
-                    interface: interface.clone(),
-                    ..GroupMetrics::default()
-                })
-                .collect(),
-            strangers: BTreeMap::new(),
-            alarms: BTreeMap::new(),
+        let mut all = Self::of(seat.name(), &seat.config);
+        for peer in &mut all.peers {
+            peer.paths = seat.paths(peer.member).map(path).collect();
         }
+        for (group, interface) in all.groups.iter_mut().zip(&seat.interfaces) {
+            group.interface.clone_from(interface);
+        }
+        all
     }
 
     /// Whether a way to a member is between these ends.
@@ -183,20 +204,25 @@ impl Metrics {
 
     /// The node accepted an advert. `echo` is when ours that it echoes was sent, plus what the peer
     /// took until it spoke.
-    pub fn accepted(&mut self, from: MemberId, echo: Option<LocalTime>, now: LocalTime) {
+    pub fn accepted(&mut self, head: Head, echo: Option<LocalTime>, now: LocalTime) {
         self.accepted += 1;
-        let Some(peer) = self.peer(from) else { return };
+        let Some(peer) = self.peer(head.from) else {
+            return;
+        };
+        peer.accepted = Some((head.life, now));
         peer.other_config = None;
         if let Some(sample) = echo.map(|e| now.since(e)) {
             peer.rtt = Some(sample);
         }
     }
 
-    /// A datagram that came over a path changed nothing. `claimed` is the cluster that it names.
+    /// A datagram that came over a path changed nothing. `claimed` is the cluster that it names, `head` what
+    /// it says if it is authentic.
     pub fn rejected(
         &mut self,
         why: Reject,
         claimed: Option<ClusterId>,
+        head: Option<Head>,
         (local, remote): (SocketAddr, SocketAddr),
         at: LocalTime,
     ) {
@@ -224,6 +250,25 @@ impl Metrics {
                 cluster: claimed,
             });
         }
+        if let Some(head) = head {
+            let peer = self.peers.iter().find(|p| p.member == head.from);
+            let known = Known {
+                life: peer.and_then(|p| p.accepted).map(|(life, _)| life),
+                one_way: peer.is_some_and(|p| p.paths.len() == 1),
+            };
+            self.doubles.rejected(why, head, remote, known, at);
+        }
+    }
+
+    /// Who speaks in vain for long, and is one too many, in words.
+    pub fn doubles_in_words(&mut self, config: &Config, now: LocalTime) -> Vec<String> {
+        self.doubles.expire(now);
+        let of = |member| self.peers.iter().find(move |p| p.member == member);
+        let accepted = |member| of(member)?.accepted.map(|(_, at)| at);
+        let is_its = |member, from: SocketAddr| {
+            of(member).is_some_and(|p| p.paths.iter().any(|w| w.path.remote == from))
+        };
+        self.doubles.in_words(config, now, accepted, is_its)
     }
 
     /// Another configuration was heard of. Says whose it is, by its address, and whether that is news: worth

@@ -3,17 +3,20 @@
 //! The kernel forgets a neighbour's hardware address when it answers no question for it any more, after
 //! about half a minute, and sends it nothing from then on. If frames are lost in one direction only, that
 //! makes it both: the deaf side falls silent, too, and each takes the other for dead. So an entry that was
-//! right when the peer last said that it hears us is kept for as long as the peer is silent.
+//! right when the peer last said that it hears us is kept for as long as the peer is silent. But it may be
+//! silent because it was replaced, by a machine with its address and another network card: so everybody on the
+//! network is asked now and then who has the address, and the kernel believes the answer.
 //!
 //! What this never does: make an entry that lasts (the kernel's own ageing goes on, also when this process
 //! is gone), touch that of a gateway (which serves others), or of a peer that is heard (the kernel is right
 //! about it, or finds out), or put an address in the place of another one that the kernel has learnt.
 
-use crate::announce::Mac;
+use crate::address;
+use crate::announce::{self, Mac};
 use crate::config_file::Path;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
 use std::net::{IpAddr, SocketAddr};
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -21,8 +24,12 @@ use std::time::Duration;
 /// takes to miss us when somebody has deleted it.
 const APART: Duration = Duration::from_millis(250);
 
+/// After so many looks that a peer was silent for, everybody is asked who has its address: every 5 s.
+const ASK: u32 = 20;
+
 const RTA_DST: u16 = 1;
 const RTA_SRC: u16 = 2;
+const RTA_IIF: u16 = 3;
 const RTA_OIF: u16 = 4;
 const RTA_GATEWAY: u16 = 5;
 const RTA_VIA: u16 = 18;
@@ -55,8 +62,12 @@ struct Way {
     path: Path,
     /// What was heard over it since the last look.
     heard: AtomicU8,
+    /// For how many looks the peer has been silent.
+    silent: AtomicU32,
     /// Where the peer was when it last heard us.
     place: Mutex<Option<Place>>,
+    /// Where the kernel takes it to be, whether it is heard or not.
+    said: Mutex<Option<Place>>,
 }
 
 /// Nothing authentic was heard; it was; and its sender hears us.
@@ -73,7 +84,9 @@ impl Neighbours {
         let way = |path| Way {
             path,
             heard: AtomicU8::new(SILENT),
+            silent: AtomicU32::new(0),
             place: Mutex::new(None),
+            said: Mutex::new(None),
         };
         let neighbours = Self(Arc::new(paths.map(way).collect()));
         let ways = Arc::downgrade(&neighbours.0);
@@ -81,6 +94,7 @@ impl Neighbours {
         let look = move || {
             while let Some(ways) = ways.upgrade() {
                 ways.iter().for_each(|way| way.look(&mut route));
+                ways.iter().for_each(|way| way.ask_kernel(&mut route));
                 drop(ways);
                 std::thread::sleep(APART);
             }
@@ -103,6 +117,12 @@ impl Neighbours {
     pub fn places(&self) -> impl Iterator<Item = Place> + '_ {
         self.0.iter().filter_map(Way::place)
     }
+
+    /// Where the kernel takes them to be, though nothing proves it: for words.
+    pub fn said_places(&self) -> impl Iterator<Item = Place> + '_ {
+        let said = |way: &Way| *way.said.lock().unwrap_or_else(PoisonError::into_inner);
+        self.0.iter().filter_map(said)
+    }
 }
 
 impl Way {
@@ -110,18 +130,48 @@ impl Way {
         *self.place.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Asks everybody on the peer's network who has its address.
+    fn ask(&self, route: &mut Netlink, index: u32) {
+        let all = address::links(route).unwrap_or_default();
+        let link = all.iter().find(|link| link.index == index && link.ethernet);
+        let (own, to) = (self.path.local.ip(), self.path.remote.ip());
+        if let Some(Err(e)) = link.map(|link| announce::ask_on(link, own, to)) {
+            tracing::debug!("asking who has {to}: {e}");
+        }
+    }
+
+    /// Learns where the kernel takes the peer to be.
+    fn ask_kernel(&self, route: &mut Netlink) {
+        let index = on_link(route, self.path);
+        let found = index.and_then(|index| entry(route, index, self.path.remote.ip()));
+        if let Some(place) = found.and_then(Entry::place) {
+            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+            *said = Some(place);
+        }
+    }
+
     /// Learns the entry of a peer that hears us, keeps that of a silent one.
     fn look(&self, route: &mut Netlink) {
         let to = self.path.remote.ip();
-        match self.heard.swap(SILENT, Ordering::Relaxed) {
+        let heard = self.heard.swap(SILENT, Ordering::Relaxed);
+        let silent = match heard {
+            SILENT => self.silent.load(Ordering::Relaxed).wrapping_add(1),
+            _ => 0,
+        };
+        self.silent.store(silent, Ordering::Relaxed);
+        match heard {
             SILENT => {
                 let Some(place) = self.place() else { return };
-                let on_link = on_link(route, self.path) == Some(place.index);
-                if on_link
-                    && is_going(entry(route, place.index, to), place)
+                if on_link(route, self.path) != Some(place.index) {
+                    return;
+                }
+                if is_going(entry(route, place.index, to), place)
                     && let Err(e) = keep(route, to, place)
                 {
                     tracing::debug!("{e}");
+                }
+                if silent.is_multiple_of(ASK) {
+                    self.ask(route, place.index);
                 }
             }
             ECHOED => {
@@ -177,12 +227,29 @@ pub struct Hop {
     pub index: u32,
     /// To itself.
     pub here: bool,
+    /// To another machine, and to one only.
+    pub unicast: bool,
     /// To a gateway.
     pub gateway: bool,
 }
 
 /// Asks the kernel where it would send something.
 pub fn hop(route: &mut Netlink, from: Option<IpAddr>, to: IpAddr) -> Option<Hop> {
+    hop_of(route, None, from, to)
+}
+
+/// Asks the kernel whether it would take for its own what comes in by an interface.
+pub fn takes(route: &mut Netlink, index: u32, from: IpAddr, to: IpAddr) -> bool {
+    hop_of(route, Some(index), Some(from), to).is_some_and(|hop| hop.here)
+}
+
+/// Where something would go that is this host's own, or came in by an interface.
+fn hop_of(
+    route: &mut Netlink,
+    came_in_by: Option<u32>,
+    from: Option<IpAddr>,
+    to: IpAddr,
+) -> Option<Hop> {
     let bits = if to.is_ipv4() { 32 } else { 128 };
     let mut request = Request::new();
     // struct rtmsg: family, prefix lengths of destination and source, and nothing else.
@@ -193,6 +260,9 @@ pub fn hop(route: &mut Netlink, from: Option<IpAddr>, to: IpAddr) -> Option<Hop>
     if let Some(from) = from {
         request.attr(RTA_SRC, &octets(from));
     }
+    if let Some(index) = came_in_by {
+        request.u32(RTA_IIF, index);
+    }
     let mut found = None;
     let asked = route.dump(&mut request, |_, message| {
         let attributes = message.get(12..).unwrap_or(&[]);
@@ -201,6 +271,7 @@ pub fn hop(route: &mut Netlink, from: Option<IpAddr>, to: IpAddr) -> Option<Hop>
         found = index.map(|index| Hop {
             index,
             here: message.get(7) == Some(&libc::RTN_LOCAL),
+            unicast: message.get(7) == Some(&libc::RTN_UNICAST),
             gateway: has(RTA_GATEWAY).is_some() || has(RTA_VIA).is_some(),
         });
     });

@@ -5,6 +5,7 @@
 //! request is acknowledged or fails; nothing waits longer than [`PATIENCE`].
 
 use netlink_sys::{Socket, SocketAddr};
+use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
 use tokio::io::Interest;
@@ -506,6 +507,46 @@ fn refusal(message: &[u8]) -> Option<Refusal> {
     ))
 }
 
+/// Which interfaces something was said of.
+#[derive(Debug, Default)]
+pub struct Heard {
+    interfaces: BTreeSet<u32>,
+    /// Too much was said, or something was lost: of any.
+    any: bool,
+}
+
+impl Heard {
+    /// So many are told apart.
+    const MOST: usize = 256;
+
+    fn note(&mut self, interface: Option<u32>) {
+        match interface {
+            Some(index) if self.interfaces.len() < Self::MOST => {
+                self.interfaces.insert(index);
+            }
+            _ => self.any = true,
+        }
+    }
+
+    /// Whether nothing was said.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.interfaces.is_empty() && !self.any
+    }
+
+    /// Whether something was said of this one, for all that is known.
+    #[must_use]
+    pub fn may_be_of(&self, index: u32) -> bool {
+        self.any || self.interfaces.contains(&index)
+    }
+
+    /// Whether something was said of this one by name.
+    #[must_use]
+    pub fn is_of(&self, index: u32) -> bool {
+        self.interfaces.contains(&index)
+    }
+}
+
 /// A netlink socket that is told of changes, and never waits.
 pub struct Watch(Socket);
 
@@ -541,21 +582,23 @@ impl Watch {
         open().doing(|| "watching interfaces and addresses".into())
     }
 
-    /// Whether anything was said since the last call. What was said is a hint only: whoever asks
-    /// looks at the kernel's state itself, so that a lost message (`ENOBUFS`) loses nothing.
+    /// Notes which interfaces something was said of since the last call. What was said is a hint only:
+    /// whoever asks looks at the kernel's state itself, so that a lost message (`ENOBUFS`) loses nothing.
     ///
     /// # Errors
     /// `WouldBlock` when nothing was.
-    pub fn drain(&self, scratch: &mut Vec<u8>) -> io::Result<()> {
-        let mut heard = false;
+    pub fn drain(&self, scratch: &mut Vec<u8>, heard: &mut Heard) -> io::Result<()> {
+        let mut any = false;
         loop {
             scratch.clear();
             match self.0.recv(scratch, 0) {
-                Ok(_) => heard = true,
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => heard = true,
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock && heard => return Ok(()),
+                // Of an interface, an address or a filter: the interface's number is in the same place.
+                Ok(_) => messages(scratch).for_each(|m| heard.note(u32_at(m.payload, 4))),
+                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => heard.note(None),
+                Err(e) if e.kind() == io::ErrorKind::WouldBlock && any => return Ok(()),
                 Err(e) => return Err(e),
             }
+            any = true;
         }
     }
 }

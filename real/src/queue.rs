@@ -9,16 +9,20 @@ const KEEPING: [&str; 9] = [
     "tbf", "htb", "hfsc", "cbq", "netem", "cake", "taprio", "etf", "plug",
 ];
 
-/// Those of `links` whose queue may keep frames, and the kind of that queue.
+/// What keeps frames: the interface that they are sent from, the one whose queue it is, and its kind.
+pub(crate) type Keeping<'a> = (&'a Link, &'a Link, &'static str);
+
+/// Those of the interfaces with these numbers whose queue may keep frames, or that of one that they send by.
 ///
 /// # Errors
 /// When the kernel refuses to list the queues.
 pub(crate) fn keeping<'a>(
     route: &mut Netlink,
-    links: &'a [Link],
-) -> Result<Vec<(&'a Link, &'static str)>, KernelError> {
+    own: &[u32],
+    all: &'a [Link],
+) -> Result<Vec<Keeping<'a>>, KernelError> {
     const KIND: u16 = 1;
-    let mut found = Vec::new();
+    let mut queues = Vec::new();
     let mut request = Request::new();
     request.message(libc::RTM_GETQDISC, netlink::NLM_F_DUMP, &[0; 20]);
     let result = route.dump(&mut request, |_, message| {
@@ -27,11 +31,75 @@ pub(crate) fn keeping<'a>(
             .get(20..)
             .and_then(|rest| netlink::attribute(rest, KIND))
             .map(netlink::text);
-        let link = links.iter().find(|link| Some(link.index) == index);
         let kind = KEEPING.into_iter().find(|keeping| Some(*keeping) == kind);
-        found.extend(link.zip(kind));
+        queues.extend(index.zip(kind));
     });
     result.doing(|| "listing the interfaces' queues".into())?;
+    let mut found = Vec::new();
+    for link in all.iter().filter(|link| own.contains(&link.index)) {
+        for below in path(link, all) {
+            let kept = queues.iter().filter(|(index, _)| *index == below.index);
+            found.extend(kept.map(|(_, kind)| (link, below, *kind)));
+        }
+    }
     found.dedup();
     Ok(found)
+}
+
+/// What a frame is sent by that leaves an interface: itself, what it lies on, and what are its parts.
+fn path<'a>(link: &'a Link, all: &'a [Link]) -> Vec<&'a Link> {
+    let mut path = vec![link];
+    let mut at = 0;
+    while let Some(upper) = path.get(at).copied() {
+        let below = |l: &&Link| l.master == Some(upper.index) || upper.lower == Some(l.index);
+        for next in all.iter().filter(below) {
+            if !path.iter().any(|known| known.index == next.index) {
+                path.push(next);
+            }
+        }
+        at += 1;
+    }
+    path
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn link(index: u32, master: Option<u32>, lower: Option<u32>) -> Link {
+        Link {
+            index,
+            name: format!("eth{index}"),
+            altnames: Vec::new(),
+            mac: [2, 0, 0, 0, 0, 1],
+            ethernet: true,
+            fault: None,
+            part: master.is_some(),
+            master,
+            lower,
+            pair: false,
+            xdp: None,
+        }
+    }
+
+    #[test]
+    fn what_is_sent_goes_by_what_an_interface_lies_on_and_by_its_parts() {
+        // A VLAN (1) of a bridge (2) with a bond (3) of two cards (4, 5); another card (6); and 7 and 8,
+        // each of which says that it lies on the other.
+        let all = [
+            link(1, None, Some(2)),
+            link(2, None, None),
+            link(3, Some(2), None),
+            link(4, Some(3), None),
+            link(5, Some(3), None),
+            link(6, None, None),
+            link(7, None, Some(8)),
+            link(8, None, Some(7)),
+        ];
+        let by = |at: usize| -> Vec<u32> { path(&all[at], &all).iter().map(|l| l.index).collect() };
+        assert_eq!(by(0), [1, 2, 3, 4, 5]);
+        assert_eq!(by(1), [2, 3, 4, 5]);
+        assert_eq!(by(5), [6]);
+        assert_eq!(by(6), [7, 8]);
+    }
 }

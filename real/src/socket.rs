@@ -339,6 +339,9 @@ fn words(error: &io::Error) -> String {
         ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable => {
             "the address to send from is not on this host"
         }
+        _ if error.raw_os_error() == Some(libc::ENOBUFS) => {
+            "its queue is full, or the gate of this host drops it: is there an snat rule to a floating address?"
+        }
         _ => return error.to_string(),
     };
     text.to_owned()

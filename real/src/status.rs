@@ -1,20 +1,20 @@
 //! What `onehold status` shows: one [`Status`] for each cluster, filled by the driver, sent over
 //! the control socket as JSON and rendered as text by the client.
 
+mod alarms;
 mod text;
 
 pub use text::render;
 
-use crate::metrics::{GroupMetrics, Metrics, Rejected};
-use crate::telemetry;
+use crate::metrics::{GroupMetrics, Metrics};
+use alarms::{lately, rival, why_rejected};
 use onehold_core::advert::MemberId;
 use onehold_core::config::{Arbitration, Config, Failback};
-use onehold_core::observe::{GroupSnapshot, RoleName, Snapshot};
+use onehold_core::observe::{GroupSnapshot, PeerSnapshot, RoleName, Snapshot};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 /// All clusters that a process serves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -146,11 +146,16 @@ pub struct Group {
     pub asks: bool,
     /// This member could hold.
     pub ready: bool,
+    /// One under another configuration says that it holds: nobody takes hold beside it (R-14).
+    #[serde(default)]
+    pub kept_back: bool,
     /// Why it could not.
     pub not_ready: Vec<String>,
     /// What is wrong with its kernel or its service: why it would not serve the group, or not well.
     pub unfit: Vec<String>,
-    /// Whether the other candidate says that it could hold; nothing while it does not say.
+    /// The other candidate than the one that is known to hold it, unless that is this member.
+    pub successor: Option<String>,
+    /// Whether it says that it could hold; nothing while it does not say.
     pub successor_ready: Option<bool>,
     /// Its kernel could serve the group.
     pub eligible: bool,
@@ -255,6 +260,8 @@ impl Status {
         now: LocalTime,
     ) -> Self {
         let t = config.timing();
+        let rival = rival(snapshot, config, metrics, now);
+        let groups = snapshot.groups.iter();
         let mut status = Self {
             cluster: metrics.cluster.clone(),
             member: name(config, snapshot.me),
@@ -283,8 +290,8 @@ impl Status {
             },
             quarantine_left_ms: snapshot.quarantine_left.map(ms),
             stopped: snapshot.stopped,
-            groups: (snapshot.groups.iter())
-                .map(|g| Group::from_parts(g, snapshot, config, metrics, now))
+            groups: groups
+                .map(|g| Group::from_parts(g, snapshot, config, metrics, now, rival.as_deref()))
                 .collect(),
             peers: peers(snapshot, config, metrics, now),
             counters: Counters {
@@ -295,7 +302,7 @@ impl Status {
                     .collect(),
             },
         };
-        status.alarms = status.find_alarms(config, metrics, now);
+        status.alarms = status.find_alarms(config, metrics, rival.as_deref(), now);
         status
     }
 
@@ -312,107 +319,6 @@ impl Status {
             )),
         }
     }
-
-    fn find_alarms(&self, config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<String> {
-        let mut alarms = Vec::new();
-        for p in &self.peers {
-            if p.other_config.is_some() {
-                // Below, with those who are no member here.
-            } else if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
-                let why = p.paths.iter().find_map(|w| w.rejected.clone());
-                let why = why.or_else(|| p.paths.iter().find_map(refused_lately));
-                alarms.push(format!(
-                    "{} is not heard{}",
-                    p.name,
-                    why.unwrap_or_default()
-                ));
-            } else if !p.two_way {
-                alarms.push(format!(
-                    "{} is heard, but does not hear this member",
-                    p.name
-                ));
-            } else {
-                let silent = |w: &&PathStatus| {
-                    w.heard_ms_ago
-                        .is_none_or(|ago| ago > 2.0 * self.timing.vote_ms)
-                };
-                for w in p.paths.iter().filter(silent) {
-                    alarms.push(format!(
-                        "{} is not heard on the path from {}{}",
-                        p.name,
-                        w.remote,
-                        w.rejected
-                            .clone()
-                            .or_else(|| refused_lately(w))
-                            .unwrap_or_default()
-                    ));
-                }
-            }
-        }
-        alarms.extend(other_configs(config, metrics, now));
-        for g in &self.groups {
-            if g.holder.is_none() && self.quarantine_left_ms.is_none() {
-                alarms.push(format!("{}: nobody is known to hold it", g.name));
-            }
-            // One that holds does so whatever it would need to begin.
-            let holds = g.role == "holder";
-            let idle = self.witness || self.stopped || self.quarantine_left_ms.is_some();
-            if holds && !g.unfit.is_empty() {
-                let why = g.unfit.join("; ");
-                alarms.push(format!("{}: held here, though not well: {why}", g.name));
-            }
-            if holds && !idle && g.successor_ready == Some(false) {
-                alarms.push(format!(
-                    "{}: the other candidate is heard, but could not take over: `onehold status` there says why",
-                    g.name
-                ));
-            }
-            if !g.ready && !holds && !idle {
-                alarms.push(format!(
-                    "{}: can't hold here: {}",
-                    g.name,
-                    g.not_ready.join("; ")
-                ));
-            }
-        }
-        if !self.witness {
-            alarms.extend(self.gaps());
-        }
-        if self.guard == "none" && !self.witness {
-            alarms.push("no guard: a frozen holder keeps the address".to_owned());
-        }
-        alarms.extend(metrics.alarms.values().flatten().cloned());
-        alarms
-    }
-
-    /// Why a held address is away for moments, if the lease is too short for it not to be.
-    fn gaps(&self) -> Option<String> {
-        let Timing {
-            lease_ms,
-            round_trip_ms,
-            ..
-        } = self.timing;
-        let guard = &self.guard;
-        let Some(longest) = round_trip_ms else {
-            return Some(format!(
-                "timing.lease: {lease_ms}ms is too short for the {guard} guard, which ends each hold \
-                 early: a held address is away for moments. Lengthen the lease"
-            ));
-        };
-        let held = self.groups.iter().find(|g| g.role == "holder")?;
-        let mut trips: Vec<f64> = (self.peers.iter().filter(|p| p.two_way))
-            .filter_map(|p| p.rtt_ms)
-            .collect();
-        trips.sort_by(f64::total_cmp);
-        // The slowest whose vote is needed.
-        let needed = held.votes_needed.saturating_sub(2);
-        let slowest = trips.get(needed).filter(|trip| **trip > longest)?;
-        Some(format!(
-            "timing.lease: with a round trip of {slowest}ms a held address is away for moments: a lease \
-             of {lease_ms}ms with the {guard} guard is renewed in time for {longest}ms at most. Lengthen \
-             the lease"
-        ))
-    }
 }
 
 impl Group {
@@ -422,6 +328,7 @@ impl Group {
         config: &Config,
         metrics: &Metrics,
         now: LocalTime,
+        rival: Option<&str>,
     ) -> Self {
         let group = config.group(g.group);
         let fallback = GroupMetrics::default();
@@ -429,6 +336,8 @@ impl Group {
             .groups
             .get(usize::from(g.group.0))
             .unwrap_or(&fallback);
+        let successor = (all.peers.iter())
+            .find(|p| g.holder.is_some_and(|h| h != p.member) && config.is_candidate(p.member));
         Self {
             name: config.group_name(g.group).into_owned(),
             addresses: (group.iter().flat_map(|c| &c.addresses))
@@ -452,14 +361,16 @@ impl Group {
             vote: g.vote.map(|v| name(config, v.member)),
             asks: g.asks,
             ready: g.ready,
+            kept_back: g.kept_back,
             not_ready: if g.ready {
                 Vec::new()
             } else {
-                why_not_ready(g, all, config, m)
+                why_not_ready(g, all, config, m, rival)
             },
             unfit: unfit(g, m),
-            successor_ready: (all.peers.iter())
-                .find(|p| config.is_candidate(p.member) && p.two_way && !p.quarantined)
+            successor: successor.map(|p| name(config, p.member)),
+            successor_ready: successor
+                .filter(|p| p.two_way && !p.quarantined)
                 .and_then(|p| p.says.get(usize::from(g.group.0)))
                 .map(|says| says.ready),
             eligible: g.eligible,
@@ -480,49 +391,6 @@ impl Group {
     }
 }
 
-/// What is longer ago is no reason for an alarm.
-const LATELY: Span = Span::from_millis(10_000);
-
-fn lately(at: LocalTime, now: LocalTime) -> bool {
-    now.since(at) < LATELY
-}
-
-/// Why what comes from a member's address proves nothing: for the end of an alarm.
-fn why_rejected(
-    rejected: &Rejected,
-    from: SocketAddr,
-    config: &Config,
-    metrics: &Metrics,
-) -> Option<String> {
-    let ours = config.cluster().0;
-    let why = match (rejected.why, rejected.cluster) {
-        (Reject::WrongCluster, Some(theirs)) => format!(
-            "names another cluster (id {:016x}; `{}` has the id {ours:016x}): is `cluster.name` the same in \
-             both files?",
-            theirs.0, metrics.cluster
-        ),
-        (Reject::UnknownKey(key), _) => format!(
-            "is sealed with a key that is not accepted here (its id is {:08x}): are the secrets the same?",
-            key.0
-        ),
-        (Reject::BadSeal, _) => {
-            "does not fit its seal: is it damaged, or does somebody forge it?".to_owned()
-        }
-        (Reject::TooShort | Reject::NotOurs, _) => {
-            "is no advert of this version: do both run the same version?".to_owned()
-        }
-        _ => return None,
-    };
-    Some(format!("; what comes from {from} {why}"))
-}
-
-/// Why the network refused what was sent lately, if it did: for the end of an alarm.
-fn refused_lately(path: &PathStatus) -> Option<String> {
-    let why = path.refused_because.as_ref()?;
-    let lately = path.refused_ms_ago? < LATELY.as_millis_f64();
-    lately.then(|| format!("; what is sent to {} comes back: {why}", path.remote))
-}
-
 /// What is wrong with its kernel or its service.
 fn unfit(g: &GroupSnapshot, m: &GroupMetrics) -> Vec<String> {
     let because = |bad: bool, why: &Option<String>, unknown: &str| {
@@ -541,6 +409,7 @@ fn why_not_ready(
     all: &Snapshot,
     config: &Config,
     m: &GroupMetrics,
+    rival: Option<&str>,
 ) -> Vec<String> {
     if g.role == RoleName::Witness {
         return vec!["a witness never holds".to_owned()];
@@ -559,14 +428,26 @@ fn why_not_ready(
     if g.role == RoleName::Releasing {
         why.push("the kernel has yet to confirm the release (R-8)".to_owned());
     }
-    let two_way = all.peers.iter().filter(|p| p.two_way).count();
+    let two_way = |p: &&PeerSnapshot| p.two_way;
+    let all_two_way = all.peers.iter().filter(two_way).count();
+    let holder = g.holder.filter(|_| config.members().len() > 2);
+    let others = |p: &&PeerSnapshot| p.two_way && Some(p.member) != holder;
+    let without_it = all.peers.iter().filter(others).count();
     let needed = match config.arbitration() {
         Arbitration::Majority => config.majority() - 1,
         Arbitration::Survivor => 1,
     };
-    if two_way < needed {
+    why.extend(rival.map(|rival| format!("{rival} says that it holds, by another file (R-14)")));
+    // Of two alone that is why.
+    let explained = rival.is_some() && config.arbitration() == Arbitration::Survivor;
+    if all_two_way < needed && !explained {
         why.push(format!(
-            "two-way with {two_way} of the {needed} members it needs"
+            "two-way with {all_two_way} of the {needed} members it needs"
+        ));
+    } else if let Some(holder) = holder.filter(|_| without_it < needed) {
+        why.push(format!(
+            "without {}, which holds, two-way with {without_it} of the {needed} members it would need",
+            name(config, holder)
         ));
     }
     if why.is_empty() {
@@ -605,26 +486,6 @@ fn peers(snapshot: &Snapshot, config: &Config, metrics: &Metrics, now: LocalTime
         }
     });
     all.collect()
-}
-
-/// Who was heard lately and runs with another configuration.
-fn other_configs(config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<String> {
-    let of_members = (metrics.peers.iter()).filter_map(|p| {
-        Some((
-            config.member(p.member).map(|m| m.name.as_str()),
-            p.other_config?,
-        ))
-    });
-    let of_others = metrics.strangers.values().map(|other| (None, *other));
-    of_members
-        .chain(of_others)
-        .filter(|(_, other)| lately(other.at, now))
-        .map(|(name, other)| {
-            let ours = config.digest().0;
-            let what = telemetry::other_config(name, other.from, other.digest.0, ours);
-            format!("{what} (R-0)")
-        })
-        .collect()
 }
 
 fn name(config: &Config, id: MemberId) -> String {

@@ -141,10 +141,8 @@ pub enum Line {
     Fault {
         /// True time.
         time: Span,
-        /// What, in words.
-        text: String,
-        /// The members concerned.
-        members: Vec<String>,
+        /// What, as the lab's scenarios write it: one key with its value.
+        fault: serde_json::Value,
     },
     /// A client's request for a group's address was answered, or was not.
     Request {

@@ -3,14 +3,13 @@
 
 use onehold::control::{Asked, Order, Reply, Request};
 use onehold::driver::{Driver, Happening, Served, Shell};
-use onehold::metrics::{GroupMetrics, GuardInForce, Metrics, PeerMetrics};
+use onehold::metrics::Metrics;
 use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId, Statement};
 use onehold_core::auth::{self, Key, Keys};
 use onehold_core::config::{Arbitration, Config, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::effect::Event;
 use onehold_core::input::{Command, Input};
 use onehold_core::lease::TimingSpec;
-use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -309,22 +308,7 @@ impl Shell for Scripted {
 fn play(script: Vec<Act>) -> u32 {
     let config = config();
     let start = LocalTime::from_nanos(1 << 40);
-    let metrics = Metrics {
-        cluster: "test".into(),
-        guard: GuardInForce::default(),
-        sent: 0,
-        accepted: 0,
-        rejected: [0; Reject::NAMES.len()],
-        peers: vec![PeerMetrics {
-            member: PEER,
-            rtt: None,
-            other_config: None,
-            paths: vec![],
-        }],
-        groups: vec![GroupMetrics::default()],
-        strangers: std::collections::BTreeMap::new(),
-        alarms: std::collections::BTreeMap::new(),
-    };
+    let metrics = Metrics::of("test", &config);
     let life = Incarnation(1);
     let served = Served::start(
         config.clone(),

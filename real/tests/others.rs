@@ -78,6 +78,7 @@ fn live(lan: &Lan, kernel: &mut Kernel, span: Span) -> Vec<KernelEvent> {
     while boottime() < end {
         let now = boottime();
         if kernel.poll_timeout().is_some_and(|due| due <= now) {
+            let _entered = lan.runtime.enter();
             kernel.wake(now);
         }
         events.extend(lan.events(kernel));
@@ -223,6 +224,67 @@ fn every_ethernet_interface_has_the_gate_also_one_that_comes_later() {
     }
 }
 
+fn ip(words: &str) {
+    let done = std::process::Command::new("ip")
+        .args(words.split(' '))
+        .status();
+    assert!(done.expect("`ip` of iproute2").success(), "ip {words}");
+}
+
+/// Containers come and go many times a second: what is said of their interfaces waits a little, and is looked
+/// at together.
+#[test]
+fn what_is_said_of_other_interfaces_waits_a_little() {
+    let mut lan = Lan::new();
+    if !bpf_is_permitted() || !rows(&mut lan) {
+        return;
+    }
+    let mut kernel = lan.open(GuardChoice::Bpf);
+    kernel.scrub().expect("a clean start");
+    lan.events(&mut kernel);
+    lan.cable("other0", "peer1");
+    let index = find(&mut lan.route, "other0").expect("it").index;
+    let gates = || BOTH.map(|way| foreign::row(index, way).expect("a row").len());
+    let mut turn = std::task::Context::from_waker(std::task::Waker::noop());
+    let heard = lan.runtime.block_on(async {
+        tokio::task::yield_now().await; // the runtime sees that there is something to hear
+        let event = std::pin::pin!(kernel.event());
+        event.poll(&mut turn).is_ready()
+    });
+    assert!(!heard && gates() == [0, 0], "it can wait");
+    lan.events_of(&mut kernel, ms(300));
+    assert_eq!(gates(), [1, 1]);
+}
+
+/// Many come at once, as when a host starts its containers: first those that frames arrive on.
+#[test]
+fn of_new_interfaces_those_that_are_up_have_the_gate_first() {
+    const DOWN: usize = 20;
+    let mut lan = Lan::new();
+    if !bpf_is_permitted() || !rows(&mut lan) {
+        return;
+    }
+    let mut kernel = lan.open(GuardChoice::Bpf);
+    kernel.scrub().expect("a clean start");
+    lan.events(&mut kernel);
+    (0..DOWN).for_each(|n| ip(&format!("link add a{n} type veth peer name b{n}")));
+    lan.cable("other0", "peer1");
+    let mut gated = |name: &str| {
+        let index = find(&mut lan.route, name).expect("it").index;
+        foreign::row(index, foreign::Way::In).expect("a row").len() == 1
+    };
+    let all: Vec<String> = (0..DOWN).map(|n| format!("a{n}")).collect();
+    kernel.wake(boottime().plus(ms(20_000))); // one look
+    assert!(gated("other0"));
+    assert!(
+        !all.iter().all(|name| gated(name)),
+        "or there was no choice"
+    );
+    while !all.iter().all(|name| gated(name)) {
+        kernel.wake(kernel.poll_timeout().expect("there is more to do"));
+    }
+}
+
 /// What arrives at a bridge's port is not for this host: the bridge has the gate.
 #[test]
 fn the_ports_of_a_bridge_have_no_gate() {
@@ -231,12 +293,6 @@ fn the_ports_of_a_bridge_have_no_gate() {
         return;
     }
     lan.cable("port0", "peer1");
-    let ip = |words: &str| {
-        let done = std::process::Command::new("ip")
-            .args(words.split(' '))
-            .status();
-        assert!(done.expect("`ip` of iproute2").success(), "ip {words}");
-    };
     ip("link add br0 up type bridge");
     let mut kernel = lan.open(GuardChoice::Bpf);
     ip("link set port0 master br0");

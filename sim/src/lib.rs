@@ -1,38 +1,33 @@
 //! The lab: worlds in which the shipped core is run, broken and watched.
 //!
-//! - [`netns`]: the real daemons on this machine's kernel, in network namespaces of their own.
-//! - [`demo`]: the story that `cargo demo` plays there.
-//! - [`idle`]: what the daemons cost while nothing happens.
-//! - [`mutants`]: the protocol with each rule half broken, and what notices it.
-//! - [`diagram`]: draws a run for people.
-//! - [`story`]: a run as people read it.
-//! - [`world`]: members, kernels, links and an adversary, for the model checker.
-//! - [`model`]: the exhaustive searches of that world.
+//! - [`model`]: everything that can happen to the core, searched exhaustively.
+//! - [`simulator`]: the shipped driver on a simulated network, clock and kernel; scenarios and seeds.
+//! - [`machine`]: the shipped daemon on real kernels.
+//! - [`mutants`]: the protocol with each rule half broken, and what of the above notices it.
+//! - [`show`]: a run from its trace, for people.
 //! - [`replay`]: recorded runs through the core again.
-//! - [`turmoil`]: the shipped driver on a simulated network, clock and kernel.
-//! - [`viewer`]: recorded runs as a page for a browser.
-//! - [`vms`]: real machines with the shipped unit files.
-//! - [`sweep`]: many seeds of the simulator, each with faults that nobody chose.
-pub mod demo;
+//!
+//! On the ground floor: [`fault`], what can be done to a cluster; [`properties`], what must be true at every moment;
+//! and what all of them need.
+pub mod error;
 #[cfg(feature = "worlds")]
-pub mod diagram;
-pub mod idle;
+pub mod events;
+pub mod fault;
+pub mod liveness;
+pub mod machine;
 #[cfg(feature = "worlds")]
 pub mod model;
 #[cfg(feature = "worlds")]
 pub mod mutants;
-pub mod netns;
 #[cfg(feature = "worlds")]
 pub mod properties;
 pub mod replay;
+pub mod screen;
+pub mod show;
 #[cfg(feature = "worlds")]
-pub mod story;
+pub mod simulator;
+
+pub use error::{Error, Result};
+pub use machine::netns;
 #[cfg(feature = "worlds")]
-pub mod sweep;
-#[cfg(feature = "worlds")]
-pub mod turmoil;
-pub mod viewer;
-#[cfg(feature = "worlds")]
-pub mod vms;
-#[cfg(feature = "worlds")]
-pub mod world;
+pub use machine::vms;

@@ -5,12 +5,14 @@
 mod worlds;
 
 use clap::{Parser, Subcommand};
-use onehold_sim::demo::{self, ClusterOptions, Screen};
-use onehold_sim::idle;
+use onehold_sim::error::{Context, Result};
+use onehold_sim::machine::demo::{self, ClusterOptions};
+use onehold_sim::machine::idle;
 use onehold_sim::netns::privilege::Privilege;
-use onehold_sim::netns::{Context, Result, binary, privilege};
+use onehold_sim::netns::{binary, privilege};
 use onehold_sim::replay;
-use onehold_sim::viewer;
+use onehold_sim::screen::Screen;
+use onehold_sim::show::page;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::flag;
 use std::path::PathBuf;
@@ -43,7 +45,7 @@ enum Command {
     Replay(replay::Options),
     /// Make traces of one run (all its members) one page: who believed what, who held, which advert went
     /// where. It opens from the disk.
-    Report(viewer::Options),
+    Report(page::Options),
 }
 
 fn main() -> ExitCode {
@@ -57,19 +59,19 @@ fn main() -> ExitCode {
     }
 }
 
-fn run(command: Command) -> std::result::Result<bool, String> {
+fn run(command: Command) -> Result<bool> {
     match command {
         #[cfg(feature = "worlds")]
         Command::Worlds(command) => worlds::run(command),
         Command::Replay(options) => replay::run(&options),
-        Command::Report(options) => viewer::run(&options),
+        Command::Report(options) => page::run(&options),
         Command::Demo(options) => {
-            let (binary, privilege, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;
-            demo::play(&options, binary, privilege, stop).map_err(|e| e.to_string())
+            let (binary, privilege, stop) = prepare(&options.cluster)?;
+            demo::play(&options, binary, privilege, stop)
         }
         Command::Idle(options) => {
-            let (binary, _, stop) = prepare(&options.cluster).map_err(|e| e.to_string())?;
-            idle::measure(&options, binary, &stop).map_err(|e| e.to_string())
+            let (binary, _, stop) = prepare(&options.cluster)?;
+            idle::measure(&options, binary, &stop)
         }
     }
 }

@@ -3,30 +3,161 @@
 //!
 //! Stated over what is true of kernels and processes, never over what a node believes.
 
-use crate::world::{Alive, Events, Facts, MAX, Rest, Setup, incarnation};
-use onehold_core::advert::MemberId;
-use onehold_core::config::Arbitration;
+use crate::events::Events;
+use crate::liveness::Liveness;
+use onehold_core::advert::{Incarnation, MemberId};
+use onehold_core::config::{Arbitration, Config};
+use onehold_core::observe::RoleName;
+use serde::{Deserialize, Serialize};
+use std::fmt;
 
-/// A moment, and what led to it.
+/// Most members in a world that counts: bit MAX·from + to of a set of links is one of them.
+pub const MAX: usize = 5;
+
+/// What is true of a member: of its process, kernel, service and operator. Of its own say only the role,
+/// for people, and what binds it: quarantine and vote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Facts {
+    /// Its process runs, is stopped, or is dead.
+    pub process: Liveness,
+    /// Its kernel answers for the address. The one fact that counts.
+    pub effective: bool,
+    /// A release waits for its kernel.
+    pub releasing: bool,
+    /// It should be woken now.
+    pub due: bool,
+    /// Its role.
+    pub role: Option<RoleName>,
+    /// It is in quarantine.
+    pub quarantined: bool,
+    /// Whom its live vote is bound to, and in which life.
+    pub vote: Option<(MemberId, Incarnation)>,
+    /// Its kernel could serve.
+    pub eligible: bool,
+    /// Its service is healthy.
+    pub healthy: bool,
+    /// Its operator lets it hold.
+    pub wanted: bool,
+    /// How many lives it has had.
+    pub lives: u8,
+    /// The present one, or the latest.
+    pub incarnation: Incarnation,
+}
+
+/// A moment of any world, and what led to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
-    /// The configuration.
-    pub setup: &'a Setup,
+    /// The cluster, from every member's seat.
+    pub configs: &'a [Config],
     /// What is true of every member.
     pub facts: &'a [Facts],
-    /// The rest of the world.
-    pub rest: Rest,
     /// What was reported in the step that led here; none at the beginning.
     pub events: Events,
     /// By whom.
     pub member: u8,
+    /// What is past, in a world that counts.
+    pub past: Past,
+}
+
+/// What is past; nothing in a world that does not count.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past {
+    /// The bound after the last fault.
+    pub bound: bool,
+    /// The links that are still cut then: bit MAX·from + to.
+    pub cut: u32,
+    /// Some of them because a port is down, as its member can see.
+    pub ports: bool,
+    /// A time in which nobody has been effective until now.
+    pub outage: bool,
+    /// The longest that may be.
+    pub longest_outage: bool,
+    /// The last advert that may be lost.
+    pub last_loss: bool,
+}
+
+/// A name that is written in the code.
+type Name = &'static str;
+
+/// Which property.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum PropertyId {
+    /// Never two (`majority`).
+    S1,
+    /// Never two (`survivor`).
+    S2,
+    /// A majority of votes is bound.
+    S3,
+    /// A holder's own vote is free.
+    S4,
+    /// Failback goes to one that can hold.
+    S5,
+    /// One takes over.
+    L1,
+    /// One holds after the last fault.
+    L2,
+    /// The preferred one does.
+    L3,
+    /// And then nothing changes.
+    #[serde(rename = "L3 once")]
+    L3Once,
+    /// The holder changes only if somebody means it to.
+    L4,
+    /// No outage is longer than the bound.
+    L5,
+    /// Another holder is claimed only if it said so.
+    #[serde(rename = "R-15")]
+    R15,
+    /// A process that is stopped ends.
+    #[serde(rename = "stop ends")]
+    StopEnds,
+    /// No process ends by itself.
+    #[serde(rename = "no panic")]
+    NoPanic,
+    /// What a scenario's author expects besides.
+    #[serde(rename = "expected")]
+    Expected,
+    /// What must happen sometimes.
+    #[serde(skip)]
+    Sometimes(Name),
+}
+
+impl PropertyId {
+    /// `S1` and so on; for what must happen sometimes, what that is.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::S1 => "S1",
+            Self::S2 => "S2",
+            Self::S3 => "S3",
+            Self::S4 => "S4",
+            Self::S5 => "S5",
+            Self::L1 => "L1",
+            Self::L2 => "L2",
+            Self::L3 => "L3",
+            Self::L3Once => "L3 once",
+            Self::L4 => "L4",
+            Self::L5 => "L5",
+            Self::R15 => "R-15",
+            Self::StopEnds => "stop ends",
+            Self::NoPanic => "no panic",
+            Self::Expected => "expected",
+            Self::Sometimes(what) => what,
+        }
+    }
+}
+
+impl fmt::Display for PropertyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
 }
 
 /// A property.
 #[derive(Clone, Copy, Debug)]
 pub struct Property {
-    /// `S1` and so on; for what must happen sometimes, what that is.
-    pub name: &'static str,
+    /// Which.
+    pub id: PropertyId,
     /// What it says.
     pub says: &'static str,
     /// When it is asked.
@@ -56,18 +187,24 @@ impl When {
     }
 }
 
-const fn always(
-    name: &'static str,
-    says: &'static str,
-    holds: fn(&Moment<'_>) -> bool,
-) -> Property {
-    let when = When::Always;
-    Property {
-        name,
-        says,
-        when,
-        holds,
+impl Property {
+    const fn new(
+        id: PropertyId,
+        when: When,
+        says: &'static str,
+        holds: fn(&Moment<'_>) -> bool,
+    ) -> Self {
+        Self {
+            id,
+            says,
+            when,
+            holds,
+        }
     }
+}
+
+const fn always(id: PropertyId, says: &'static str, holds: fn(&Moment<'_>) -> bool) -> Property {
+    Property::new(id, When::Always, says, holds)
 }
 
 const fn sometimes(
@@ -75,13 +212,7 @@ const fn sometimes(
     says: &'static str,
     holds: fn(&Moment<'_>) -> bool,
 ) -> Property {
-    let when = When::Sometimes;
-    Property {
-        name,
-        says,
-        when,
-        holds,
-    }
+    Property::new(PropertyId::Sometimes(name), When::Sometimes, says, holds)
 }
 
 /// Something that a member must report in one step at least.
@@ -91,69 +222,69 @@ pub const fn sometimes_reported(
     says: &'static str,
     holds: fn(&Moment<'_>) -> bool,
 ) -> Property {
-    Property {
-        name,
-        says,
-        when: When::SometimesStep,
-        holds,
-    }
+    let id = PropertyId::Sometimes(name);
+    Property::new(id, When::SometimesStep, says, holds)
 }
 
 /// S1.
-pub const S1: Property = always("S1", "at most one address is effective", at_most_one);
+pub const S1: Property = always(
+    PropertyId::S1,
+    "at most one address is effective",
+    at_most_one,
+);
 /// S2.
 pub const S2: Property = always(
-    "S2",
+    PropertyId::S2,
     "at most one address is effective (survivor, under its assumptions)",
     at_most_one,
 );
 /// S3.
 pub const S3: Property = always(
-    "S3",
+    PropertyId::S3,
     "while an address is effective, no majority is free to vote for another",
     votes_stand,
 );
 /// S4.
 pub const S4: Property = always(
-    "S4",
+    PropertyId::S4,
     "nobody whose address is effective has bound its vote to another",
     own_vote_is_free,
 );
 /// S5.
 pub const S5: Property = Property {
-    name: "S5",
+    id: PropertyId::S5,
     says: "a holder lets go for failback only to a peer that can hold, or has died since it said so",
     when: When::AlwaysStep,
     holds: failback_to_a_ready_one,
 };
 /// L1.
 pub const L1: Property = always(
-    "L1",
+    PropertyId::L1,
     "within the bound after the last death, one holds if anybody can, and nobody otherwise",
     one_holds_when_quiet,
 );
 /// L2.
 pub const L2: Property = always(
-    "L2",
+    PropertyId::L2,
     "within the bound after the last fault, one holds if anybody can, and nobody otherwise",
     one_holds_when_quiet,
 );
 /// L3.
 pub const L3: Property = always(
-    "L3",
+    PropertyId::L3,
     "within the bound after the last fault, the preferred one holds if it can",
     preferred_holds_when_quiet,
 );
 /// No ping-pong: L3's other half.
 pub const PING: Property = Property {
-    name: "L3 once",
+    id: PropertyId::L3Once,
     says: "past the bound after the last fault no role changes",
     when: When::AlwaysStep,
-    holds: |m| !is_quiet(m) || (L4.holds)(m),
+    holds: |m| !m.past.bound || (L4.holds)(m),
 };
 /// L4.
 pub const L4: Property = Property {
-    name: "L4",
+    id: PropertyId::L4,
     says: "no role changes",
     when: When::AlwaysStep,
     holds: |m| {
@@ -163,39 +294,43 @@ pub const L4: Property = Property {
 };
 /// L5.
 pub const L5: Property = always(
-    "L5",
+    PropertyId::L5,
     "the address is never without a holder for as long as the bound",
-    |m| m.setup.adversary.darkness == 0 || m.rest.dark < m.setup.adversary.darkness,
+    |m| !m.past.longest_outage,
 );
 
 /// The companion of L1 to L3.
 pub const SETTLED: Property = sometimes("settled", "past the bound, one is effective", |m| {
-    is_quiet(m) && m.facts.iter().any(|f| f.effective)
+    m.past.bound && m.facts.iter().any(|f| f.effective)
 });
 /// The companion of L5.
-pub const DARK: Property = sometimes("dark", "nobody is effective", |m| m.rest.dark > 0);
+pub const DARK: Property = sometimes("dark", "nobody is effective", |m| m.past.outage);
 /// As many adverts are lost as may be.
 pub const ALL_LOST: Property = sometimes(
     "all lost",
     "the last advert that may be lost is lost",
-    |m| m.rest.losses == 0,
+    |m| m.past.last_loss,
 );
 
 fn at_most_one(m: &Moment<'_>) -> bool {
     m.facts.iter().filter(|f| f.effective).count() <= 1
 }
 
-fn majority(setup: &Setup) -> usize {
-    setup.seats[0].majority()
+fn majority(m: &Moment<'_>) -> usize {
+    m.configs[0].majority()
+}
+
+fn is_candidate(m: &Moment<'_>, member: u8) -> bool {
+    m.configs[0].is_candidate(MemberId(member))
 }
 
 fn votes_stand(m: &Moment<'_>) -> bool {
     (0u8..).zip(m.facts).all(|(holder, of)| {
-        let life = (MemberId(holder), incarnation(MemberId(holder), of.life));
+        let life = (MemberId(holder), of.incarnation);
         let not_free = |(voter, f): &(u8, &Facts)| {
-            *voter == holder || f.process == Alive::Down || f.quarantined || f.vote == Some(life)
+            *voter == holder || f.process == Liveness::Down || f.quarantined || f.vote == Some(life)
         };
-        !of.effective || (0u8..).zip(m.facts).filter(not_free).count() >= majority(m.setup)
+        !of.effective || (0u8..).zip(m.facts).filter(not_free).count() >= majority(m)
     })
 }
 
@@ -208,47 +343,38 @@ fn failback_to_a_ready_one(m: &Moment<'_>) -> bool {
         return true;
     }
     (0u8..).zip(m.facts).any(|(peer, f)| {
-        let died = f.process == Alive::Down || f.quarantined;
-        peer != m.member && m.setup.is_candidate(peer) && (died || f.eligible && f.wanted)
+        let died = f.process == Liveness::Down || f.quarantined;
+        peer != m.member && is_candidate(m, peer) && (died || f.eligible && f.wanted)
     })
 }
 
 fn a_port_is_down(m: &Moment<'_>) -> bool {
-    m.setup.adversary.has_ports() && m.facts.iter().any(|f| !f.eligible)
+    m.past.ports && m.facts.iter().any(|f| !f.eligible)
 }
 
 /// Whether both directions between two members work.
-fn connected(m: &Moment<'_>, a: usize, b: usize) -> bool {
-    let Some(settled) = usize::from(m.rest.settled).checked_sub(1) else {
-        return true;
-    };
-    let cuts = m.setup.adversary.cuts[settled];
-    cuts & (1 << (a * MAX + b) | 1 << (b * MAX + a)) == 0
+const fn connected(m: &Moment<'_>, a: usize, b: usize) -> bool {
+    m.past.cut & (1 << (a * MAX + b) | 1 << (b * MAX + a)) == 0
 }
 
 /// Whether a candidate could hold for good: it is up, may, and reaches a majority both ways.
 fn can_hold(m: &Moment<'_>, c: usize) -> bool {
     let of = &m.facts[c];
     let reached = (0..m.facts.len())
-        .filter(|v| m.facts[*v].process == Alive::Up && (*v == c || connected(m, c, *v)))
+        .filter(|v| m.facts[*v].process == Liveness::Up && (*v == c || connected(m, c, *v)))
         .count();
     let member = u8::try_from(c).expect("few");
-    of.process == Alive::Up
-        && m.setup.is_candidate(member)
+    of.process == Liveness::Up
+        && is_candidate(m, member)
         && of.eligible
         && of.wanted
-        && (reached >= majority(m.setup) || m.setup.seats[0].arbitration() == Arbitration::Survivor)
-}
-
-fn is_quiet(m: &Moment<'_>) -> bool {
-    let bound = m.setup.adversary.patience;
-    bound > 0 && m.rest.quiet >= bound
+        && (reached >= majority(m) || m.configs[0].arbitration() == Arbitration::Survivor)
 }
 
 fn one_holds_when_quiet(m: &Moment<'_>) -> bool {
-    let alone = m.setup.seats[0].arbitration() == Arbitration::Survivor;
+    let alone = m.configs[0].arbitration() == Arbitration::Survivor;
     // Two alone that don't hear each other both hold, unless one can see that it is the one cut off.
-    if !is_quiet(m) || alone && !connected(m, 0, 1) && !a_port_is_down(m) {
+    if !m.past.bound || alone && !connected(m, 0, 1) && !a_port_is_down(m) {
         return true;
     }
     let anybody = (0..m.facts.len()).any(|c| can_hold(m, c));
@@ -257,8 +383,8 @@ fn one_holds_when_quiet(m: &Moment<'_>) -> bool {
 }
 
 fn preferred_holds_when_quiet(m: &Moment<'_>) -> bool {
-    let group = &m.setup.seats[0].groups()[0];
+    let group = &m.configs[0].groups()[0];
     let preferred = usize::from(group.preferred.0);
     let can = can_hold(m, preferred) && m.facts[preferred].healthy;
-    !is_quiet(m) || !can || m.facts[preferred].effective
+    !m.past.bound || !can || m.facts[preferred].effective
 }

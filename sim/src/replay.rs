@@ -3,10 +3,11 @@
 
 mod world;
 
+use crate::error::{Result, err};
 use clap::Args;
 use onehold::trace::{Header, Line, Reader, TraceFault};
 use onehold_core::Node;
-use onehold_core::advert::{GroupId, Incarnation};
+use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::auth::Authentic;
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
@@ -36,10 +37,10 @@ pub struct Options {
 ///
 /// # Errors
 /// A file that can't be read as a trace, with the line and the remedy.
-pub fn run(options: &Options) -> Result<bool, String> {
+pub fn run(options: &Options) -> Result<bool> {
     let mut replay = Replay::default();
     for path in &options.traces {
-        let trace = Reader::open(path).map_err(|e| e.to_string())?;
+        let trace = Reader::open(path).map_err(err)?;
         replay.read(trace)?;
     }
     let (good, text) = replay.verdict();
@@ -135,7 +136,7 @@ impl Replay {
     ///
     /// # Errors
     /// What is wrong with the file, with the line and the remedy.
-    pub fn read<R: BufRead>(&mut self, trace: Reader<R>) -> Result<(), String> {
+    pub fn read<R: BufRead>(&mut self, trace: Reader<R>) -> Result<()> {
         self.read_with(trace, |_| {})
     }
 
@@ -147,7 +148,7 @@ impl Replay {
         &mut self,
         mut trace: Reader<R>,
         mut see: impl FnMut(&Seen<'_>),
-    ) -> Result<(), String> {
+    ) -> Result<()> {
         let (name, header) = (trace.name().to_owned(), trace.header().clone());
         let mut file = File::new(&header).map_err(|e| format!("{name}:1: {e}"))?;
         while let Some(line) = trace.next() {
@@ -166,7 +167,7 @@ impl Replay {
                 }
                 // All lines before it are whole.
                 Err(e) if matches!(e.fault, TraceFault::CutOff) => self.notes.push(e.to_string()),
-                Err(e) => return Err(e.to_string()),
+                Err(e) => return Err(err(e)),
             }
         }
         for (member, (config, life)) in file.seats {
@@ -235,8 +236,12 @@ impl Replay {
                 group,
                 effective,
             } => {
-                let (member, group) = (member.clone(), group.clone());
-                self.watch.kernel(place, *time, member, group, *effective);
+                let all = &file.header.spec.members;
+                let member = (0u8..).zip(all).find(|(_, m)| m.name == *member);
+                if let Some((id, _)) = member {
+                    let who = MemberId(id);
+                    self.watch.kernel(place, *time, who, group, *effective);
+                }
             }
             Line::Request { answered_by, .. } => self.watch.request(answered_by.is_some()),
             Line::Died { member, .. } => {
@@ -404,14 +409,14 @@ fn put(out: &mut String, line: fmt::Arguments<'_>) {
 }
 
 impl<'a> File<'a> {
-    fn new(header: &'a Header) -> Result<Self, String> {
+    fn new(header: &'a Header) -> Result<Self> {
         let seat = |name: &String| match header.spec.prove(name) {
             Ok(config) => Ok((name.clone(), (config, None))),
-            Err(e) => Err(format!("the configuration in it can't be: {e}")),
+            Err(e) => Err(err(format!("the configuration in it can't be: {e}"))),
         };
         Ok(Self {
             header,
-            seats: header.members.iter().map(seat).collect::<Result<_, _>>()?,
+            seats: header.members.iter().map(seat).collect::<Result<_>>()?,
             time: Span::ZERO,
         })
     }
@@ -471,7 +476,7 @@ impl fmt::Display for Member {
 }
 
 /// The true time of a line, if it has one.
-fn time(line: &Line) -> Option<Span> {
+pub(crate) fn time(line: &Line) -> Option<Span> {
     match line {
         Line::Start { time, .. } | Line::Received { time, .. } | Line::Turn { time, .. } => *time,
         Line::State { .. } => None,

@@ -2,11 +2,13 @@
 //! virtual machines.
 
 use clap::Subcommand;
+use onehold_sim::error::{Error, Result};
+use onehold_sim::machine::vms;
 use onehold_sim::model::stateright::Proof;
 use onehold_sim::model::{check, configs};
-use onehold_sim::sweep::command as sweep;
-use onehold_sim::turmoil::command;
-use onehold_sim::vms;
+use onehold_sim::mutants;
+use onehold_sim::simulator::command;
+use onehold_sim::simulator::sweep::command as sweep;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
@@ -29,33 +31,38 @@ pub(super) enum Command {
     Sweep(sweep::Options),
     /// Add up what the shards of a sweep wrote. Exit status 1 if a promise was broken in one.
     Merge(sweep::Merge),
+    /// Break one half of a rule at a time, in a copy of the core, and say which property, test or seed notices.
+    /// Exit status 1 if one is not noticed by what the list names.
+    Mutants(mutants::Options),
     /// Real Debian machines under systemd (QEMU; no KVM needed), with the unit files that are shipped: boots,
     /// power cuts, cables, late DHCP and DNS, snapshots. Exit status 1 if one is not as it must be.
     Vms(vms::Options),
 }
 
-pub(super) fn run(command: Command) -> Result<bool, String> {
+pub(super) fn run(command: Command) -> Result<bool> {
     match command {
         Command::Check(options) => check::run(&options),
         Command::Sim(options) => command::run(&options),
         Command::Sweep(options) => sweep::run(&options),
         Command::Merge(options) => sweep::merge(&options),
+        Command::Mutants(options) => mutants::command(&options),
         Command::Vms(options) if options.list => {
             vms::list();
             Ok(true)
         }
         Command::Vms(options) => {
-            let binary = super::onehold(options.binary.as_ref()).map_err(|e| e.to_string())?;
-            vms::run(&options, &binary).map_err(|e| e.to_string())
+            let binary = super::onehold(options.binary.as_ref())?;
+            vms::run(&options, &binary)
         }
         Command::Explore { name, address } => explore(&name, &address),
     }
 }
 
-fn explore(name: &str, address: &str) -> Result<bool, String> {
+fn explore(name: &str, address: &str) -> Result<bool> {
     let found = configs::all().into_iter().find(|c| c.name == name);
     let configuration = found.ok_or_else(|| {
-        format!("there is no configuration `{name}`; `cargo lab check --list` lists them")
+        let what = "`cargo lab check --list` lists them";
+        Error::from(format!("there is no configuration `{name}`; {what}"))
     })?;
     println!(
         "{}: {}\nhttp://{address}/",

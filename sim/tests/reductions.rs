@@ -7,9 +7,9 @@ use onehold_sim::model::configs;
 use onehold_sim::model::memo::Memo;
 use onehold_sim::model::search::{Limits, search};
 use onehold_sim::model::trace::Traced;
+use onehold_sim::model::world::{Direct, Known, Setup, World};
 use onehold_sim::replay::Replay;
-use onehold_sim::turmoil::dice::Dice;
-use onehold_sim::world::{Direct, Known, Setup, World};
+use onehold_sim::simulator::dice::Dice;
 use std::collections::HashSet;
 use std::sync::Arc;
 

@@ -279,3 +279,31 @@ fn another_cluster_name_or_port_in_one_file_is_told_by_both() {
         eventually("an alarm", || c.alarms(name).contains(&said).then_some(()));
     }
 }
+
+#[test]
+fn a_witness_that_is_added_one_member_at_a_time_makes_no_second_holder() {
+    let mut c = Cluster::survivor().start();
+    c.add_host("witness");
+    let witness = "[members.witness]\nwitness = true\naddresses = [\"10.77.0.12\"]\n\n[cluster]";
+    for name in ["lb0", "lb1"] {
+        c.edit(name, "\"survivor\"", "\"majority\"");
+        c.edit(name, "[cluster]", witness);
+    }
+    c.file("witness.toml", &c.ok("lb1", &["cat", "/run/lab/lb1.toml"]));
+    let mark = c.mark();
+    c.start("witness");
+    c.stop("lb1");
+    c.start("lb1");
+    c.answers("lb1");
+    // By its own file it has the witness's vote, and a majority.
+    eventually("a vote", || {
+        let votes = c.status("lb1")["groups"][0]["votes"].as_array()?.len();
+        (votes == 1).then_some(())
+    });
+    c.watch_for(3);
+    c.has_not_moved(mark);
+    c.stop("lb0");
+    c.hold_on("lb1");
+    c.start("lb0");
+    c.hold_on("lb0");
+}

@@ -174,6 +174,23 @@ fn a_stranger_with_the_address_is_an_alarm_that_names_its_hardware_address() {
     c.group_on("web", "lb0");
 }
 
+/// By another port, or another key, two alone hear nothing of each other: that is silence, and both hold.
+#[test]
+fn two_that_hear_nothing_of_each_other_both_say_that_the_other_candidate_answers_too() {
+    let mut c = Cluster::survivor().start();
+    c.edit("lb1", "[cluster]\n", "[cluster]\nport = 7000\n");
+    c.stop("lb1");
+    c.start("lb1");
+    c.held_by_both();
+    for (name, other) in [("lb0", "lb1"), ("lb1", "lb0")] {
+        let mac = written(c.host(other).mac(0));
+        let alarm = format!(
+            "web: {mac} on eth0 says that it has 10.77.0.50, too, and is the other candidate: two hold"
+        );
+        eventually(&alarm, || c.alarms(name).contains(&alarm).then_some(()));
+    }
+}
+
 #[test]
 fn neither_the_other_candidate_nor_a_hand_over_is_taken_for_a_stranger() {
     let mut c = Cluster::majority().also("fd77::50/64").start();

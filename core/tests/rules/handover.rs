@@ -199,7 +199,7 @@ fn r12_stop_waits_for_d_at_most() {
 }
 
 #[test]
-fn r12_the_vote_goes_to_no_heir_that_asks_no_more_or_is_deaf() {
+fn r12_the_vote_goes_to_no_successor_that_asks_no_more_or_is_deaf() {
     for (says, deaf) in [(ready(), false), (asks(), true)] {
         let mut bench = Alone::holding(&spec(3, MAJORITY), A);
         bench.told(B, ready());

@@ -9,7 +9,7 @@ use onehold_core::observe::RoleName;
 use onehold_core::time::Span;
 
 #[test]
-fn r7_an_heir_whose_own_vote_is_still_the_holders_takes_no_hold() {
+fn r7_a_successor_whose_own_vote_is_still_the_holders_takes_no_hold() {
     let mut bench = Alone::new(3, MAJORITY, B);
     let yielding = Statement {
         holds: true,

@@ -159,6 +159,45 @@ fn r14_another_strangers_word_does_not_free_one_that_was_kept_back() {
 }
 
 #[test]
+fn r15_a_stranger_is_told_that_it_is_heard_whatever_number_its_file_gives_it() {
+    let mut bench = Alone::holding(&spec(3, MAJORITY), B);
+    let mut word = strange(&bench, true);
+    word.from = id(7);
+    let _ = bench.hear(&word);
+    let out = bench.until(bench.now + ms(100));
+    let told = sends_to(&out, A).pop().expect("an advert to its address");
+    assert_eq!(told.to_incarnation, Some(word.incarnation));
+    assert_eq!(told.echo, Some(word.sent_at));
+    assert_ne!(sends_to(&out, W)[0].to_incarnation, Some(word.incarnation));
+}
+
+#[test]
+fn r15_another_strangers_word_is_no_end_of_a_conflict() {
+    // The other side has added a witness, whose word comes between those of its holder.
+    let mut bench = Alone::new(2, SURVIVOR, A);
+    bench.until(bench.now + ms(1_000));
+    assert!(bench.group().lease_left.is_some());
+    let mut out = Vec::new();
+    for _ in 0..10 {
+        let mut unheard = strange(&bench, true);
+        unheard.to_incarnation = None;
+        let mut witness = strange(&bench, false);
+        witness.incarnation.0 += 1000;
+        out.extend(bench.hear(&unheard).0);
+        out.extend(bench.until(bench.now + ms(50)));
+        out.extend(bench.hear(&witness).0);
+        out.extend(bench.until(bench.now + ms(50)));
+    }
+    assert!(released(&out).is_some(), "after P: it is not heard");
+    let strange = Effect::Report(Event::Strange { group: WEB });
+    assert_eq!(
+        out.iter().filter(|e| **e == strange).count(),
+        1,
+        "one alarm"
+    );
+}
+
+#[test]
 fn r15_under_majority_the_later_of_two_that_refuse_each_other_lets_go_and_no_recording_ends_a_hold()
 {
     for (me, proven, stays) in [(A, true, true), (B, false, true), (B, true, false)] {

@@ -5,8 +5,8 @@ mod describe;
 mod warnings;
 
 use crate::config_file::{
-    ConfigFile, FileError, Here, Written, WrittenCluster, decided, find_me, for_member,
-    loopback_warnings, prove, resolve, secrets, take_seat, written,
+    ConfigFile, FileError, Here, Written, WrittenCluster, company, decided, find_me, for_member,
+    loopback_warnings, prove, resolve, secrets, take_seat, toward, written,
 };
 use crate::kernel::{KernelGroup, survey};
 use describe::put;
@@ -177,6 +177,9 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
         (Some(Ok(me)), Ok(endpoints)) => {
             let own = endpoints.get(me.as_str()).into_iter().flatten();
             let own = own.map(|a| a.ip()).collect();
+            let others = endpoints.iter().filter(|(name, _)| **name != me);
+            let others = others.flat_map(|(name, paths)| paths.iter().map(move |a| (name, a.ip())));
+            host.warnings.extend(company(others, &toward));
             look_at_kernel(&mut host, file, spec, &me, own, member.is_some());
         }
         (Some(Err(e)), Ok(endpoints)) => {

@@ -2,6 +2,8 @@
 
 use super::seat::{Here, pairs};
 use super::{ConfigFile, DEFAULT_PORT, FileError, Source};
+use crate::neighbour::hop;
+use crate::netlink::Netlink;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 
@@ -354,9 +356,32 @@ fn of_no_member(ip: IpAddr) -> Option<&'static str> {
     })
 }
 
+/// Which of other members' addresses are this host's own, in words. A loopback address is every host's: who
+/// writes one tries things out on one machine.
+pub(crate) fn company<N: AsRef<str>>(
+    others: impl Iterator<Item = (N, IpAddr)>,
+    toward: &dyn Fn(IpAddr) -> Option<IpAddr>,
+) -> Vec<String> {
+    let here = others.filter(|(_, ip)| !ip.is_loopback() && toward(*ip) == Some(*ip));
+    let words = |(name, ip): (N, IpAddr)| {
+        let name = name.as_ref();
+        format!(
+            "{name} is on this machine, too, for {ip} is an address of this host: whatever stops the machine takes \
+             both, and then nobody takes over. Give {name} a machine of its own"
+        )
+    };
+    here.map(words).collect()
+}
+
 /// The address from which the kernel would reach another one: that itself, if it is one of this host's. (A
-/// bind would not tell: `ip_nonlocal_bind` lets it succeed for any address.) Nothing is sent.
-pub(super) fn toward(address: IpAddr) -> Option<IpAddr> {
+/// bind would not tell: `ip_nonlocal_bind` lets it succeed for any address. Nor does a connect: from a second
+/// address of an interface to itself the kernel goes by the first.) Nothing is sent.
+pub(crate) fn toward(address: IpAddr) -> Option<IpAddr> {
+    let route = Netlink::open(libc::NETLINK_ROUTE).ok();
+    let hop = route.and_then(|mut route| hop(&mut route, None, address));
+    if hop.is_some_and(|hop| hop.here) {
+        return Some(address);
+    }
     let any: IpAddr = match address {
         IpAddr::V4(_) => std::net::Ipv4Addr::UNSPECIFIED.into(),
         IpAddr::V6(_) => std::net::Ipv6Addr::UNSPECIFIED.into(),

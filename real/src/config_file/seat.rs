@@ -1,6 +1,6 @@
 //! A cluster's file from the seat of one member: who it is, whom it talks to and with what secret.
 
-use super::addresses::{Endpoints, fit, known, leave_loopback, resolve, toward};
+use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, toward};
 use super::decided::{decided, for_member};
 use super::stamp::Stamp;
 use super::{
@@ -94,6 +94,19 @@ impl Seat {
     /// the rest: a witness with one address is reached over both networks of a candidate.
     pub fn paths(&self, peer: MemberId) -> impl Iterator<Item = Path> + '_ {
         paths(self.local(), self.endpoint(peer))
+    }
+
+    /// Which other members have an address of this host, in words.
+    #[must_use]
+    pub fn company(&self) -> Vec<String> {
+        let others = self.config.peers().flat_map(|id| {
+            let paths = self.endpoint(id).iter();
+            paths.map(move |address| (id, address.ip()))
+        });
+        company(
+            others.map(|(id, ip)| (self.config.member_name(id), ip)),
+            &toward,
+        )
     }
 
     /// The interface of a group here.

@@ -1,7 +1,7 @@
 //! Lengths of time as people write them: `"100ms"`, `"2s"`, `"1.5s"`.
 
 use onehold_core::time::Span;
-use serde::{Deserialize, Deserializer, de};
+use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use std::fmt;
 
 /// A length of time as written.
@@ -53,6 +53,23 @@ impl<'de> Deserialize<'de> for Length {
             }
         }
         deserializer.deserialize_str(Visitor)
+    }
+}
+
+impl Serialize for Length {
+    /// Exactly, in the largest unit that needs no fraction; below a microsecond as one.
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let nanos = self.0.as_nanos();
+        let units = [(1_000_000_000, "s"), (1_000_000, "ms"), (1_000, "us")];
+        let whole = units.iter().find(|(unit, _)| nanos.is_multiple_of(*unit));
+        match whole {
+            Some(_) if nanos == 0 => serializer.serialize_str("0ms"),
+            Some((unit, name)) => serializer.collect_str(&format_args!("{}{name}", nanos / unit)),
+            None => {
+                let (us, rest) = (nanos / 1_000, nanos % 1_000);
+                serializer.collect_str(&format_args!("{us}.{rest:03}us"))
+            }
+        }
     }
 }
 

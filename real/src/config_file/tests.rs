@@ -560,3 +560,27 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
     let said = refusals.map(|(from, to)| change(from, to).unwrap_err().to_string());
     insta::assert_snapshot!(said.join("\n"));
 }
+
+#[test]
+fn another_member_on_this_machine_is_named() {
+    let ip = |text: &str| text.parse::<IpAddr>().unwrap();
+    let others = || {
+        [
+            ("lb1", ip("10.0.0.11")),
+            ("w", ip("10.0.0.12")),
+            ("w", ip("127.0.0.1")),
+        ]
+        .into_iter()
+    };
+    let toward = |to: IpAddr| {
+        Some(if to == ip("10.0.0.11") {
+            ip("10.0.0.10")
+        } else {
+            to
+        })
+    };
+    let said = company(others(), &toward);
+    assert_eq!(said.len(), 1, "{said:?}");
+    let words = "w is on this machine, too, for 10.0.0.12 is an address of this host";
+    assert!(said[0].starts_with(words), "{said:?}");
+}

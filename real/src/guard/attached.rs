@@ -5,11 +5,10 @@
 
 use super::bpf::{self, Direction, Known, Programs};
 use super::memory::{Memory, Written};
-use super::{Key, address, tc, tcx};
+use super::{Key, Place, address, tc, tcx};
 use crate::address::Link;
 use crate::netlink::{Doing as _, KernelError, Netlink};
 use std::collections::BTreeMap;
-use std::io;
 use std::os::fd::BorrowedFd;
 
 pub(super) const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
@@ -33,13 +32,21 @@ pub(super) struct Attached {
     programs: Programs,
     /// Where there are rows, the other of each program.
     twin: Option<Programs>,
-    /// The numbers of all of them, a pair for each direction.
-    ids: [Vec<u32>; 2],
+    /// The numbers of all of them.
+    ids: Vec<Number>,
     /// The numbers of gates that earlier lives left.
     earlier: Vec<u32>,
     /// Interfaces whose clsact came from us, by number.
     made: Vec<u32>,
     others: BTreeMap<u32, Other>,
+}
+
+/// The number of a program of ours, and where it hangs.
+#[derive(Clone, Copy, Debug)]
+struct Number {
+    place: Place,
+    direction: Direction,
+    id: u32,
 }
 
 /// A program of somebody else's.
@@ -76,7 +83,7 @@ impl Attached {
             let ids = numbers(&[&this.programs, &twin])?;
             // In a row a program has no name that everybody may read. One that the next life would not
             // recognise would be one more gate for ever; a filter of tc has its name.
-            let programs = [earlier, &ids.concat()].concat();
+            let programs = earlier.iter().copied().chain(all(&ids)).collect();
             let keys = keys.to_vec();
             let written = Written {
                 keys,
@@ -96,22 +103,20 @@ impl Attached {
 
     /// The numbers of our programs.
     pub(super) fn ids(&self) -> Vec<u32> {
-        self.ids.concat()
+        all(&self.ids)
     }
 
-    fn ids_for(&self, direction: Direction) -> &[u32] {
-        let [arriving, leaving] = &self.ids;
-        match direction {
-            Direction::Ingress => arriving,
-            Direction::Egress => leaving,
-        }
+    fn ids_for(&self, direction: Direction, place: Place) -> Vec<u32> {
+        let is = |n: &&Number| n.direction == direction && n.place == place;
+        self.ids.iter().filter(is).map(|n| n.id).collect()
     }
 
     /// The programs for a direction, with their numbers.
-    fn pair(&self, direction: Direction) -> impl Iterator<Item = (u32, BorrowedFd<'_>)> {
+    fn pair(&self, direction: Direction, place: Place) -> Vec<(u32, BorrowedFd<'_>)> {
         let all = [Some(&self.programs), self.twin.as_ref()];
-        let programs = all.into_iter().flatten().map(move |p| p.program(direction));
-        self.ids_for(direction).iter().copied().zip(programs)
+        let programs = all.into_iter().flatten();
+        let programs = programs.map(|p| p.program(direction, place));
+        (self.ids_for(direction, place).into_iter().zip(programs)).collect()
     }
 
     /// Puts the gate before everything else on an interface, then takes away what earlier lives left
@@ -120,6 +125,7 @@ impl Attached {
         &mut self,
         route: &mut Netlink,
         link: &Link,
+        place: Place,
         name: &str,
     ) -> Result<(), KernelError> {
         if self.twin.is_none() {
@@ -129,16 +135,17 @@ impl Attached {
                 self.made.push(link.index);
             }
             let made = made? || self.made.contains(&link.index);
-            tc::attach(route, link, name, made, &self.programs)?;
+            tc::attach(route, link, name, made, &self.programs, place)?;
             let earlier = self.earlier.clone();
             return rows_without(link, &earlier);
         }
         let doing = || format!("putting the guard first on {}", link.name);
         for direction in BOTH {
             let row = tcx::row(link.index, direction).doing(doing)?;
-            let pair: Vec<(u32, BorrowedFd<'_>)> = self.pair(direction).collect();
+            let pair = self.pair(direction, place);
             let at = |id: u32| row.programs.iter().position(|p| *p == id);
-            let mut leaving = self.earlier.clone();
+            let mut leaving = [self.earlier.clone(), self.ids()].concat();
+            leaving.retain(|id| !pair.iter().any(|(ours, _)| ours == id)); // another place's too
             if !pair.iter().any(|(id, _)| at(*id) == Some(0)) {
                 // The one that stands nowhere goes to the front; or the one further behind, if both do.
                 let last = |(id, _): &&(u32, _)| at(*id).map_or(usize::MAX, |at| at);
@@ -160,12 +167,13 @@ impl Attached {
         &mut self,
         route: &mut Netlink,
         link: &Link,
+        place: Place,
         memory: &Memory,
         keys: &[Key],
     ) -> Result<Standing, KernelError> {
         let doing = || format!("looking for the guard on {}", link.name);
         for direction in BOTH {
-            let ours = self.ids_for(direction).to_vec();
+            let ours = self.ids_for(direction, place);
             if self.twin.is_none() {
                 match tc::standing(route, link, direction, &ours).doing(doing)? {
                     Standing::First => continue,
@@ -204,17 +212,16 @@ impl Attached {
         for direction in BOTH {
             let row = tcx::row(link.index, direction).unwrap_or_default();
             for id in row.programs {
-                if self.ids.iter().any(|ids| ids.contains(&id)) || self.earlier.contains(&id) {
+                if self.ids.iter().any(|ours| ours.id == id) || self.earlier.contains(&id) {
                     continue;
                 }
                 let other = self.other(id, memory, keys);
                 if let Some(shared) = other.shares {
                     found.push(format!(
-                        "{}, another gate, keeps {} mute on {} ({}): another member of this cluster \
-                         runs on this host; stop it, or run each on a machine of its own",
+                        "{}, another gate, keeps {} mute there ({}): another member of this cluster runs \
+                         on this host; stop it, or run each on a machine of its own",
                         other.description,
                         address(&shared),
-                        link.name,
                         way(direction)
                     ));
                 }
@@ -259,14 +266,30 @@ impl Attached {
     }
 }
 
-fn numbers(all: &[&Programs]) -> Result<[Vec<u32>; 2], KernelError> {
-    let of = |direction| {
-        let programs = all.iter().map(|programs| programs.program(direction));
-        let numbers: io::Result<Vec<u32>> = programs.map(bpf::program_id).collect();
-        numbers.doing(|| "asking for the number of the guard's BPF program".into())
-    };
-    let [arriving, leaving] = BOTH.map(of);
-    Ok([arriving?, leaving?])
+fn numbers(programs: &[&Programs]) -> Result<Vec<Number>, KernelError> {
+    let mut found = Vec::new();
+    for place in [Place::Own, Place::Elsewhere] {
+        for direction in BOTH {
+            for programs in programs {
+                let id = bpf::program_id(programs.program(direction, place))
+                    .doing(|| "asking for the number of the guard's BPF program".into())?;
+                found.push(Number {
+                    place,
+                    direction,
+                    id,
+                });
+            }
+        }
+    }
+    Ok(found)
+}
+
+/// Each once, for one may hang at both places.
+fn all(numbers: &[Number]) -> Vec<u32> {
+    let mut all: Vec<u32> = numbers.iter().map(|n| n.id).collect();
+    all.sort_unstable();
+    all.dedup();
+    all
 }
 
 pub(super) const fn way(direction: Direction) -> &'static str {

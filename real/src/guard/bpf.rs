@@ -12,7 +12,7 @@ mod clock;
 
 pub(super) use clock::Clock;
 
-use super::{Key, policy};
+use super::{Key, Place, policy};
 use crate::netlink::{Doing as _, KernelError, Refusal, text};
 use onehold_core::time::LocalTime;
 use std::ffi::CStr;
@@ -32,19 +32,40 @@ pub(super) enum Direction {
     Egress,
 }
 
-/// The map and the two programs that read it. The programs live on where they are attached.
+/// The map and the programs that read it, which live on where they are attached.
 #[derive(Debug)]
 pub(super) struct Programs {
     map: OwnedFd,
+    own: Pair,
+    /// For interfaces that are no group's, if they do otherwise there.
+    elsewhere: Option<Pair>,
+}
+
+/// A program for each direction.
+#[derive(Debug)]
+struct Pair {
     ingress: OwnedFd,
     egress: OwnedFd,
+}
+
+impl Pair {
+    fn over(map: &OwnedFd, place: Place) -> Result<Self, KernelError> {
+        let load = |direction| {
+            load_program(&policy::policy(map.as_raw_fd(), direction, place))
+                .doing(|| format!("loading the guard's BPF program for {direction:?}"))
+        };
+        Ok(Self {
+            ingress: load(Direction::Ingress)?,
+            egress: load(Direction::Egress)?,
+        })
+    }
 }
 
 impl Programs {
     /// Loads the programs over a new map in which every one of `keys` is mute.
     pub(super) fn load(keys: &[Key]) -> Result<Self, KernelError> {
         let map = create_map(keys.len()).doing(|| "creating the guard's BPF map".into())?;
-        let this = Self::over(map)?;
+        let this = Self::over(map, super::differs_elsewhere(keys))?;
         for key in keys {
             this.set(key, LocalTime::from_nanos(0))
                 .doing(|| super::muting(key))?;
@@ -52,31 +73,31 @@ impl Programs {
         Ok(this)
     }
 
-    fn over(map: OwnedFd) -> Result<Self, KernelError> {
-        let load = |direction| {
-            load_program(&policy::policy(map.as_raw_fd(), direction))
-                .doing(|| format!("loading the guard's BPF program for {direction:?}"))
-        };
+    fn over(map: OwnedFd, differs: bool) -> Result<Self, KernelError> {
+        let elsewhere = differs.then(|| Pair::over(&map, Place::Elsewhere));
         Ok(Self {
-            ingress: load(Direction::Ingress)?,
-            egress: load(Direction::Egress)?,
+            own: Pair::over(&map, Place::Own)?,
+            elsewhere: elsewhere.transpose()?,
             map,
         })
     }
 
     /// The same once more: other programs over the same map.
     pub(super) fn twin(&self) -> Result<Self, KernelError> {
-        Self::over(
-            (self.map.try_clone())
-                .doing(|| "sharing the guard's BPF map between programs".into())?,
-        )
+        let map = self.map.try_clone();
+        let map = map.doing(|| "sharing the guard's BPF map between programs".into())?;
+        Self::over(map, self.elsewhere.is_some())
     }
 
-    /// The program for a direction.
-    pub(super) fn program(&self, direction: Direction) -> BorrowedFd<'_> {
+    /// The program for a direction at a place.
+    pub(super) fn program(&self, direction: Direction, place: Place) -> BorrowedFd<'_> {
+        let pair = match (place, &self.elsewhere) {
+            (Place::Elsewhere, Some(elsewhere)) => elsewhere,
+            (Place::Elsewhere, None) | (Place::Own, _) => &self.own,
+        };
         match direction {
-            Direction::Ingress => self.ingress.as_fd(),
-            Direction::Egress => self.egress.as_fd(),
+            Direction::Ingress => pair.ingress.as_fd(),
+            Direction::Egress => pair.egress.as_fd(),
         }
     }
 

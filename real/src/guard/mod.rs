@@ -28,7 +28,7 @@ use crate::netlink::{Doing as _, KernelError, Netlink};
 use attached::Attached;
 pub(crate) use attached::Standing;
 use interfaces::Post;
-pub(crate) use interfaces::Tended;
+pub(crate) use interfaces::{AT_A_TIME, Tended};
 use memory::{Memory, Written};
 use onehold_core::time::{LocalTime, Span};
 use pace::Turn;
@@ -38,6 +38,21 @@ use std::path::Path;
 
 /// An address as the guard knows it: 16 bytes, IPv4 mapped into IPv6.
 pub(crate) type Key = [u8; 16];
+
+/// On what interface a gate is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    /// On a group's.
+    Own,
+    /// On any other, where a link-local address is another one.
+    Elsewhere,
+}
+
+/// Whether what is mute on other interfaces differs.
+fn differs_elsewhere(keys: &[Key]) -> bool {
+    let mut all = keys.iter().map(address);
+    all.any(|a| a.is_ipv6() && address::is_link_local(a))
+}
 
 /// The key of an address.
 pub(crate) const fn key(address: IpAddr) -> Key {
@@ -94,8 +109,8 @@ pub(crate) struct Guard {
     pushed: Option<String>,
     /// When to look whether it still stands first.
     due: Option<LocalTime>,
-    /// Some new interfaces have no gate yet.
-    unfinished: bool,
+    /// Since when some new interfaces have had no gate yet.
+    unfinished: Option<LocalTime>,
     /// The last of the interfaces that were looked at the last time.
     looked: u32,
     /// BPF's clock, if it ends the leases.
@@ -153,14 +168,14 @@ impl Guard {
             shortcoming: None,
             pushed: None,
             due: None,
-            unfinished: false,
+            unfinished: None,
             looked: 0,
             clock: None,
         };
         guard.take_over(route, all)?;
         match choice {
             GuardChoice::Bpf => guard.open_bpf(route, links)?,
-            GuardChoice::Nft => guard.open_nft(links)?,
+            GuardChoice::Nft => guard.open_nft(links, &[])?,
             GuardChoice::None => {
                 let why = "guard = none: a dead or paused daemon keeps the address";
                 guard.shortcoming = Some(why.to_owned());
@@ -168,7 +183,7 @@ impl Guard {
             }
             GuardChoice::Auto => {
                 if let Err(bpf) = guard.open_bpf(route, links) {
-                    guard.open_nft(links).map_err(|nft| {
+                    guard.open_nft(links, &[]).map_err(|nft| {
                         let why = format!("bpf: {bpf}. nft: {nft}. Either will do");
                         KernelError::refused("opening a guard", why)
                     })?;
@@ -176,7 +191,7 @@ impl Guard {
                 }
             }
         }
-        guard.tend(route, links, all, usize::MAX);
+        guard.tend(route, links, all, LocalTime::from_nanos(u64::MAX));
         Ok(guard)
     }
 
@@ -186,7 +201,7 @@ impl Guard {
         clock.agrees()?;
         for link in links {
             self.post(link);
-            if let Err(e) = attached.put_first(route, link, &self.name) {
+            if let Err(e) = attached.put_first(route, link, Place::Own, &self.name) {
                 self.replaced = Some(attached); // it may hang on others already
                 return Err(e);
             }
@@ -196,9 +211,9 @@ impl Guard {
         Ok(())
     }
 
-    fn open_nft(&mut self, links: &[Link]) -> Result<(), KernelError> {
+    fn open_nft(&mut self, links: &[Link], others: &[Link]) -> Result<(), KernelError> {
         let mut table = nft::Table::open(&self.name)?;
-        table.replace(&self.keys, links)?;
+        table.replace(&self.keys, links, others)?;
         self.gate = Gate::Nft(table);
         self.remember();
         Ok(())
@@ -322,53 +337,29 @@ impl Guard {
         &self.keys
     }
 
-    /// What needs a person.
-    pub(crate) fn alarms(&self) -> Vec<String> {
-        let now = boottime();
-        let mut alarms: Vec<String> = self.memory.alarm().into_iter().collect();
-        alarms.extend(self.pushed.clone());
-        let mut ungated = Vec::new();
-        for post in self.posts.values() {
-            alarms.extend(post.concerns.iter().cloned());
-            if post.pace.hurried(now) {
-                alarms.push(format!(
-                    "{}: somebody takes the gate away or pushes it back again and again: find out who \
-                     else manages tc or BPF programs there",
-                    post.link.name
-                ));
-            }
-            ungated.extend(post.fault.as_ref().map(|fault| (&post.link.name, fault)));
-        }
-        if let Some((name, fault)) = ungated.first() {
-            let more = match ungated.len() {
-                1 => String::new(),
-                n => format!(" (and {} interfaces more)", n - 1),
-            };
-            alarms.push(format!(
-                "a frozen holder would answer on {name}, where the gate does not decide{more}: {fault}"
-            ));
-        }
-        alarms
-    }
-
     /// Where the gate stands on `link`.
     pub(crate) fn standing(
         &mut self,
         route: &mut Netlink,
         link: &Link,
+        place: Place,
     ) -> Result<Standing, KernelError> {
-        let there = match &mut self.gate {
+        let standing = match &mut self.gate {
             Gate::Bpf(attached) => {
-                return attached.standing(route, link, &self.memory, &self.keys);
+                attached.standing(route, link, place, &self.memory, &self.keys)?
             }
-            Gate::Nft(table) => table.gates(link),
-            Gate::None => true,
+            Gate::Nft(table) => match table.gates(link, place) {
+                true => Standing::First,
+                false => Standing::Absent,
+            },
+            Gate::None => Standing::First,
         };
-        Ok(if there {
-            Standing::First
-        } else {
-            Standing::Absent
-        })
+        if standing == Standing::First
+            && let Some(post) = self.posts.get_mut(&link.index)
+        {
+            post.fault = None;
+        }
+        Ok(standing)
     }
 
     /// Puts the gate first on `link`, one of the groups' own interfaces `links`, without a moment of
@@ -384,7 +375,11 @@ impl Guard {
         let turn = self.post(link).pace.turn(standing, boottime());
         let doing = || format!("keeping the gate on {}", link.name);
         match (turn, standing) {
-            (Turn::Mend, _) => self.put_first(route, link, links),
+            (Turn::Mend, _) => {
+                let put = self.put_first(route, link, links);
+                self.post(link).fault = put.as_ref().err().map(ToString::to_string);
+                put
+            }
             (_, Standing::Behind(who))
                 if turn == Turn::Wait || self.choice != GuardChoice::Auto =>
             {
@@ -409,6 +404,8 @@ impl Guard {
             }
             (_, Standing::Absent | Standing::First) => {
                 let why = "somebody takes it away again and again; it is put back once a second";
+                let refused = self.post(link).fault.clone();
+                let why = refused.unwrap_or_else(|| why.to_owned());
                 Err(KernelError::refused(doing(), why))
             }
         }
@@ -419,14 +416,23 @@ impl Guard {
         let Gate::Bpf(attached) = std::mem::replace(&mut self.gate, Gate::None) else {
             return Ok(());
         };
-        let guarded = self.guarded(links);
-        if let Err(e) = self.open_nft(&guarded) {
+        let others = self.others(links);
+        // On the others it is not worth the groups' own: `tend` puts it there as far as it can.
+        let opened = self.open_nft(links, &others);
+        if let Err(e) = opened.or_else(|_| self.open_nft(links, &[])) {
             self.gate = Gate::Bpf(attached);
             return Err(e);
         }
-        for link in guarded {
+        self.doubt_all();
+        let own = links.iter().map(|link| (link, Place::Own));
+        let others = others.iter().map(|link| (link, Place::Elsewhere));
+        for (link, place) in own.chain(others) {
             // What stays drops what nftables drops, or more; and goes at the end of this life.
-            let _ = attached.take_off(route, &link, &self.name);
+            if let Gate::Nft(table) = &mut self.gate
+                && table.gates(link, place)
+            {
+                let _ = attached.take_off(route, link, &self.name);
+            }
         }
         self.replaced = Some(attached);
         Ok(())
@@ -444,10 +450,9 @@ impl Guard {
         link: &Link,
         links: &[Link],
     ) -> Result<(), KernelError> {
-        let guarded = self.guarded(links);
         match &mut self.gate {
-            Gate::Bpf(attached) => attached.put_first(route, link, &self.name),
-            Gate::Nft(table) => table.replace(&self.keys, &guarded),
+            Gate::Bpf(attached) => attached.put_first(route, link, Place::Own, &self.name),
+            Gate::Nft(_) => self.replace(links),
             Gate::None => Ok(()),
         }
     }

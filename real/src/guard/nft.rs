@@ -18,10 +18,19 @@
 //! The kernel counts timeouts in ticks, which stand still in suspend: after it an address may be
 //! effective for what was left of its lease.
 
-use super::{Held, Key, boottime, muting};
+mod names;
+mod rules;
+
+use super::{Held, Key, Place, boottime, differs_elsewhere, muting};
 use crate::address::Link;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
+#[allow(
+    clippy::wildcard_imports,
+    reason = "the kernel's numbers, and nothing else"
+)]
+use names::*;
 use onehold_core::time::{LocalTime, Span};
+use rules::{add_rule, jump, write_rules};
 use rustix::time::{ClockId, clock_getres};
 
 /// How long a process may be paused between reading the clock and the kernel's refresh: so many parts of
@@ -42,6 +51,7 @@ const ARRIVING: &str = "arriving";
 const LEAVING: &str = "leaving";
 /// Those that hang on each interface: name, where they jump to, hook, priority.
 const WAYS: [(&str, &str, u32, i32); 2] = [("in", ARRIVING, 0, -400), ("out", LEAVING, 1, 400)];
+const PLACES: [Place; 2] = [Place::Own, Place::Elsewhere];
 
 /// The table, as long as this process lives: the kernel lets nobody else change an owned one.
 #[derive(Debug)]
@@ -50,6 +60,8 @@ pub(super) struct Table {
     name: String,
     request: Request,
     tokens: u64,
+    /// Other rules are asked on interfaces that are no group's.
+    differs: bool,
     /// How coarse the kernel counts a timeout.
     tick: Span,
 }
@@ -70,6 +82,7 @@ impl Table {
             name: name.to_owned(),
             request: Request::new(),
             tokens: 0,
+            differs: false,
             tick: tick(),
         })
     }
@@ -97,21 +110,78 @@ impl Table {
 
     /// Whether the interface's chains are there, and hang on it: since Linux 6.16 a chain belongs to an
     /// interface's name, so that one with another name is without.
-    pub(super) fn gates(&mut self, link: &Link) -> bool {
-        WAYS.iter().all(|(way, ..)| {
-            self.request.clear();
-            nft(&mut self.request, GET_CHAIN, netlink::NLM_F_ACK)
-                .string(CHAIN_TABLE, &self.name)
-                .string(CHAIN_NAME, &chain(way, link));
-            let mut hangs = false;
-            let asked = self.netlink.dump(&mut self.request, |_, message| {
-                let device = message.get(4..).and_then(|rest| {
-                    netlink::attribute(netlink::attribute(rest, CHAIN_HOOK)?, HOOK_DEVICE)
-                });
-                hangs = device.map(netlink::text) == Some(link.name.as_str());
-            });
-            asked.is_ok() && hangs
+    pub(super) fn gates(&mut self, link: &Link, place: Place) -> bool {
+        let place = self.place(place);
+        WAYS.iter()
+            .all(|(way, ..)| self.hangs_on(&chain(way, link, place)) == Some(link.name.clone()))
+    }
+
+    /// Where nothing differs, all places are alike.
+    const fn place(&self, place: Place) -> Place {
+        if self.differs { place } else { Place::Own }
+    }
+
+    /// The name of the interface on which a chain hangs, or nothing for nowhere; if there is one.
+    fn hangs_on(&mut self, chain: &str) -> Option<String> {
+        self.request.clear();
+        nft(&mut self.request, GET_CHAIN, netlink::NLM_F_ACK)
+            .string(CHAIN_TABLE, &self.name)
+            .string(CHAIN_NAME, chain);
+        let mut device = None;
+        let asked = self.netlink.dump(&mut self.request, |_, message| {
+            let hook = message.get(4..);
+            let hook = hook.and_then(|rest| netlink::attribute(rest, CHAIN_HOOK));
+            let name = hook.and_then(|hook| netlink::attribute(hook, HOOK_DEVICE));
+            device = Some(name.map_or("", netlink::text).to_owned());
+        });
+        asked.ok().and(device)
+    }
+
+    /// Mutes on one more interface that is no group's. What is held stays so.
+    pub(super) fn add(&mut self, link: &Link) -> Result<(), KernelError> {
+        self.leave(link)?; // a chain of this name that hangs on another one
+        let place = self.place(Place::Elsewhere);
+        let Self {
+            netlink,
+            name,
+            request: r,
+            ..
+        } = self;
+        begin(r);
+        hang(r, name, link, place);
+        nft(r, NEW_TABLE, netlink::NLM_F_ACK).string(TABLE_NAME, name); // to be answered
+        finish(r);
+        (netlink.send(r)).doing(|| {
+            format!(
+                "putting the gate of nftables table netdev {name} on {}",
+                link.name
+            )
         })
+    }
+
+    /// Takes away an interface's chains, as far as they are there: since Linux 6.16 they would stay when it
+    /// is gone.
+    pub(super) fn leave(&mut self, link: &Link) -> Result<(), KernelError> {
+        let all = PLACES.map(|place| WAYS.map(|(way, ..)| chain(way, link, place)));
+        for chain in all.concat() {
+            if self.hangs_on(&chain).is_none() {
+                continue;
+            }
+            let r = &mut self.request;
+            begin(r);
+            nft(r, DELETE_CHAIN, netlink::NLM_F_ACK)
+                .string(CHAIN_TABLE, &self.name)
+                .string(CHAIN_NAME, &chain);
+            finish(r);
+            match self.netlink.send(r) {
+                Err(e) if e.errno() != libc::ENOENT => {
+                    return Err(e)
+                        .doing(|| format!("taking the gate of nftables off {}", link.name));
+                }
+                _ => {} // or it went with its interface
+            }
+        }
+        Ok(())
     }
 
     /// The addresses that the table guards.
@@ -135,16 +205,28 @@ impl Table {
         keys
     }
 
-    /// Replaces the table, in one step, by one in which every one of `keys` is mute on `links`.
-    pub(super) fn replace(&mut self, keys: &[Key], links: &[Link]) -> Result<(), KernelError> {
+    /// Replaces the table, in one step, by one in which every one of `keys` is mute on `own` interfaces of
+    /// groups and on `others`.
+    pub(super) fn replace(
+        &mut self,
+        keys: &[Key],
+        own: &[Link],
+        others: &[Link],
+    ) -> Result<(), KernelError> {
         let exists = self.exists()?;
+        self.differs = differs_elsewhere(keys);
+        let own = own.iter().map(|link| (link, Place::Own));
+        let others = others
+            .iter()
+            .map(|link| (link, self.place(Place::Elsewhere)));
+        let links: Vec<(&Link, Place)> = own.chain(others).collect();
         // Owned and persistent (Linux 6.9) it survives `nft flush ruleset` and our death. An
         // owned one that does not persist would die with us: rather a plain one.
-        let mut result = self.try_replace(keys, links, exists, OWNER | PERSIST);
+        let mut result = self.try_replace(keys, &links, exists, OWNER | PERSIST);
         if let Err(e) = &result
             && [libc::EOPNOTSUPP, libc::EINVAL].contains(&e.errno())
         {
-            result = self.try_replace(keys, links, exists, 0);
+            result = self.try_replace(keys, &links, exists, 0);
         }
         result.doing(|| format!("making nftables table netdev {}", self.name))
     }
@@ -152,7 +234,7 @@ impl Table {
     fn try_replace(
         &mut self,
         keys: &[Key],
-        links: &[Link],
+        links: &[(&Link, Place)],
         exists: bool,
         flags: u32,
     ) -> Result<(), Refusal> {
@@ -160,6 +242,7 @@ impl Table {
             netlink,
             name,
             request: r,
+            differs,
             ..
         } = self;
         begin(r);
@@ -178,33 +261,18 @@ impl Table {
                 .be32(SET_KEY_LENGTH, 16)
                 .be32(SET_ID, id);
         }
-        for (rules, matches) in [(ARRIVING, &ARRIVING_RULES), (LEAVING, &LEAVING_RULES)] {
-            nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
-                .string(CHAIN_TABLE, name)
-                .string(CHAIN_NAME, rules);
-            if rules == ARRIVING {
-                for tag in [libc::ETH_P_8021Q, libc::ETH_P_8021AD] {
-                    add_rule(r, name, rules, |r| drop_priority_tag(r, tag));
-                }
-            }
-            for match_ in matches {
-                add_rule(r, name, rules, |r| match_.write(r));
-            }
-        }
-        for link in links {
-            for (way, rules, hook, priority) in WAYS {
-                let chain = chain(way, link);
+        let places = if *differs { &PLACES[..] } else { &PLACES[..1] };
+        for place in places {
+            for (way, arriving) in [(ARRIVING, true), (LEAVING, false)] {
+                let chain = at(way, *place);
                 nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
                     .string(CHAIN_TABLE, name)
-                    .string(CHAIN_NAME, &chain)
-                    .nest(CHAIN_HOOK, |r| {
-                        r.be32(HOOK_NUMBER, hook)
-                            .be32(HOOK_PRIORITY, priority.cast_unsigned())
-                            .string(HOOK_DEVICE, &link.name);
-                    })
-                    .string(CHAIN_TYPE, "filter");
-                add_rule(r, name, &chain, |r| jump(r, rules));
+                    .string(CHAIN_NAME, &chain);
+                write_rules(r, name, &chain, arriving, *place);
             }
+        }
+        for (link, place) in links {
+            hang(r, name, link, *place);
         }
         for keys in keys.chunks(CHUNK) {
             elements(r, NEW_ELEMENTS, 0, name, "vip", keys, None);
@@ -372,175 +440,34 @@ impl Table {
     }
 }
 
+/// Hangs the chains on an interface that jump to the rules.
+fn hang(r: &mut Request, table: &str, link: &Link, place: Place) {
+    for (way, rules, hook, priority) in WAYS {
+        let chain = chain(way, link, place);
+        nft(r, NEW_CHAIN, netlink::NLM_F_CREATE)
+            .string(CHAIN_TABLE, table)
+            .string(CHAIN_NAME, &chain)
+            .nest(CHAIN_HOOK, |r| {
+                r.be32(HOOK_NUMBER, hook)
+                    .be32(HOOK_PRIORITY, priority.cast_unsigned())
+                    .string(HOOK_DEVICE, &link.name);
+            })
+            .string(CHAIN_TYPE, "filter");
+        add_rule(r, table, &chain, |r| jump(r, &at(rules, place)));
+    }
+}
+
+/// What a chain is called that is for a place.
+fn at(chain: &str, place: Place) -> String {
+    match place {
+        Place::Own => chain.to_owned(),
+        Place::Elsewhere => format!("{chain}-elsewhere"),
+    }
+}
+
 /// The chain's name has the interface's number: one that was created anew has no chain yet.
-fn chain(way: &str, link: &Link) -> String {
-    format!("{way}{}", link.index)
-}
-
-// The policy: see the table in `policy`.
-
-/// A rule: drops frames of one protocol whose address at an offset is mute.
-struct Match {
-    ethertype: i32,
-    /// Bytes that must have these values: offset, value.
-    bytes: &'static [(u32, u8)],
-    /// The address of one that may pass if it is a floating one.
-    unless_floating: Option<u32>,
-    /// Where the address is; how long it is follows from the protocol.
-    address: u32,
-}
-
-const fn rule(ethertype: i32, address: u32) -> Match {
-    Match {
-        ethertype,
-        bytes: &[],
-        unless_floating: None,
-        address,
-    }
-}
-
-const ARRIVING_RULES: [Match; 4] = [
-    Match {
-        unless_floating: Some(14),
-        ..rule(libc::ETH_P_ARP, 24)
-    },
-    rule(libc::ETH_P_IP, 16),
-    rule(libc::ETH_P_IPV6, 24),
-    Match {
-        bytes: &[(6, 58), (40, 135)],
-        ..rule(libc::ETH_P_IPV6, 48)
-    },
-];
-
-const LEAVING_RULES: [Match; 4] = [
-    rule(libc::ETH_P_ARP, 14),
-    rule(libc::ETH_P_IP, 12),
-    rule(libc::ETH_P_IPV6, 8),
-    Match {
-        bytes: &[(6, 58), (40, 136)],
-        ..rule(libc::ETH_P_IPV6, 48)
-    },
-];
-
-impl Match {
-    fn write(&self, r: &mut Request) {
-        protocol(r, self.ethertype);
-        for (offset, value) in self.bytes {
-            payload(r, SCRATCH, *offset, 1);
-            equals(r, &[*value]);
-        }
-        if let Some(offset) = self.unless_floating {
-            self.take(r, offset);
-            lookup(r, "vip", true);
-        }
-        self.take(r, self.address);
-        lookup(r, "vip", false);
-        lookup(r, "held", true);
-        verdict(r, DROP, None);
-    }
-
-    /// Puts the address at `offset` into the key's registers, IPv4 mapped into IPv6.
-    fn take(&self, r: &mut Request, offset: u32) {
-        if self.ethertype == libc::ETH_P_IPV6 {
-            payload(r, KEY, offset, 16);
-            return;
-        }
-        expression(r, "immediate", |r| {
-            r.be32(IMMEDIATE_REGISTER, KEY).nest(IMMEDIATE_DATA, |r| {
-                r.attr(DATA_VALUE, &[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0xff, 0xff]);
-            });
-        });
-        payload(r, KEY + 3, offset, 4);
-    }
-}
-
-/// Drops a frame that still has a tag of VLAN 0, after the kernel has taken away the outermost: Linux
-/// reads past any number of those, we don't, and nobody sends them.
-///
-/// The tag is looked at before the protocol: the other way round, `nft` (1.0.6) fails an assertion
-/// when it lists anything at all, for it takes VLAN for a protocol of the link layer.
-fn drop_priority_tag(r: &mut Request, tag: i32) {
-    payload(r, SCRATCH, 0, 2);
-    expression(r, "bitwise", |r| {
-        r.be32(BITWISE_FROM, SCRATCH)
-            .be32(BITWISE_TO, SCRATCH)
-            .be32(BITWISE_LENGTH, 2);
-        for (part, value) in [(BITWISE_MASK, [0x0f, 0xff]), (BITWISE_XOR, [0, 0])] {
-            r.nest(part, |r| {
-                r.attr(DATA_VALUE, &value);
-            });
-        }
-    });
-    equals(r, &[0, 0]);
-    protocol(r, tag);
-    verdict(r, DROP, None);
-}
-
-fn jump(r: &mut Request, chain: &str) {
-    verdict(r, JUMP, Some(chain));
-}
-
-fn verdict(r: &mut Request, code: i32, chain: Option<&str>) {
-    expression(r, "immediate", |r| {
-        r.be32(IMMEDIATE_REGISTER, VERDICT)
-            .nest(IMMEDIATE_DATA, |r| {
-                r.nest(DATA_VERDICT, |r| {
-                    r.be32(VERDICT_CODE, code.cast_unsigned());
-                    if let Some(chain) = chain {
-                        r.string(VERDICT_CHAIN, chain);
-                    }
-                });
-            });
-    });
-}
-
-fn add_rule(r: &mut Request, table: &str, chain: &str, fill: impl FnOnce(&mut Request)) {
-    nft(r, NEW_RULE, netlink::NLM_F_CREATE | netlink::NLM_F_APPEND)
-        .string(RULE_TABLE, table)
-        .string(RULE_CHAIN, chain)
-        .nest(RULE_EXPRESSIONS, fill);
-}
-
-/// Ends the rule unless the frame's EtherType is this.
-fn protocol(r: &mut Request, ethertype: i32) {
-    expression(r, "meta", |r| {
-        r.be32(META_REGISTER, SCRATCH).be32(META_KEY, META_PROTOCOL);
-    });
-    equals(r, &u16::try_from(ethertype).unwrap_or(0).to_be_bytes());
-}
-
-fn expression(r: &mut Request, name: &str, fill: impl FnOnce(&mut Request)) {
-    r.nest(LIST_ELEMENT, |r| {
-        r.string(EXPRESSION_NAME, name).nest(EXPRESSION_DATA, fill);
-    });
-}
-
-fn payload(r: &mut Request, register: u32, offset: u32, length: u32) {
-    expression(r, "payload", |r| {
-        r.be32(PAYLOAD_REGISTER, register)
-            .be32(PAYLOAD_BASE, NETWORK_HEADER)
-            .be32(PAYLOAD_OFFSET, offset)
-            .be32(PAYLOAD_LENGTH, length);
-    });
-}
-
-/// Ends the rule unless the scratch register begins with `value`.
-fn equals(r: &mut Request, value: &[u8]) {
-    expression(r, "cmp", |r| {
-        r.be32(CMP_REGISTER, SCRATCH)
-            .be32(CMP_OPERATION, EQUAL)
-            .nest(CMP_DATA, |r| {
-                r.attr(DATA_VALUE, value);
-            });
-    });
-}
-
-/// Ends the rule unless the key is in `set`, or, `inverted`, if it is.
-fn lookup(r: &mut Request, set: &str, inverted: bool) {
-    expression(r, "lookup", |r| {
-        r.string(LOOKUP_SET, set).be32(LOOKUP_REGISTER, KEY);
-        r.be32(LOOKUP_FLAGS, u32::from(inverted));
-    });
+fn chain(way: &str, link: &Link, place: Place) -> String {
+    at(&format!("{way}{}", link.index), place)
 }
 
 fn begin(r: &mut Request) {
@@ -588,90 +515,3 @@ fn elements(
             }
         });
 }
-
-// linux/netfilter/nfnetlink.h and nf_tables.h, under names of ours.
-
-const SUBSYSTEM: u16 = 10;
-const BATCH_BEGIN: u16 = 0x10;
-const BATCH_END: u16 = 0x11;
-const BATCH: [u8; 4] = [0, 0, 0, 10]; // the subsystem, in network order
-
-const NEW_TABLE: u16 = 0;
-const GET_TABLE: u16 = 1;
-const DELETE_TABLE: u16 = 2;
-const NEW_CHAIN: u16 = 3;
-const GET_CHAIN: u16 = 4;
-const NEW_RULE: u16 = 6;
-const NEW_SET: u16 = 9;
-const NEW_ELEMENTS: u16 = 12;
-const GET_ELEMENTS: u16 = 13;
-const DELETE_ELEMENTS: u16 = 14;
-
-const TABLE_NAME: u16 = 1;
-const TABLE_FLAGS: u16 = 2;
-const OWNER: u32 = 2;
-const PERSIST: u32 = 4;
-
-const CHAIN_TABLE: u16 = 1;
-const CHAIN_NAME: u16 = 3;
-const CHAIN_HOOK: u16 = 4;
-const CHAIN_TYPE: u16 = 7;
-const HOOK_NUMBER: u16 = 1;
-const HOOK_PRIORITY: u16 = 2;
-const HOOK_DEVICE: u16 = 3;
-
-const RULE_TABLE: u16 = 1;
-const RULE_CHAIN: u16 = 2;
-const RULE_EXPRESSIONS: u16 = 4;
-
-const SET_TABLE: u16 = 1;
-const SET_NAME: u16 = 2;
-const SET_FLAGS: u16 = 3;
-const SET_KEY_TYPE: u16 = 4;
-const SET_KEY_LENGTH: u16 = 5;
-const SET_ID: u16 = 10;
-const TIMED: u32 = 0x10;
-const IPV6_ADDRESS: u32 = 8; // what `nft list` takes a key for
-
-const ELEMENTS_TABLE: u16 = 1;
-const ELEMENTS_SET: u16 = 2;
-const ELEMENTS: u16 = 3;
-const ELEMENT_KEY: u16 = 1;
-const ELEMENT_TIMEOUT: u16 = 4;
-
-const LIST_ELEMENT: u16 = 1;
-const DATA_VALUE: u16 = 1;
-const DATA_VERDICT: u16 = 2;
-const VERDICT_CODE: u16 = 1;
-const VERDICT_CHAIN: u16 = 2;
-const DROP: i32 = 0;
-const JUMP: i32 = -3;
-
-const VERDICT: u32 = 0;
-const KEY: u32 = 8; // NFT_REG32_00 and the three after it
-const SCRATCH: u32 = 12; // NFT_REG32_04
-
-const EXPRESSION_NAME: u16 = 1;
-const EXPRESSION_DATA: u16 = 2;
-const META_REGISTER: u16 = 1;
-const META_KEY: u16 = 2;
-const META_PROTOCOL: u32 = 1;
-const PAYLOAD_REGISTER: u16 = 1;
-const PAYLOAD_BASE: u16 = 2;
-const PAYLOAD_OFFSET: u16 = 3;
-const PAYLOAD_LENGTH: u16 = 4;
-const NETWORK_HEADER: u32 = 1;
-const BITWISE_FROM: u16 = 1;
-const BITWISE_TO: u16 = 2;
-const BITWISE_LENGTH: u16 = 3;
-const BITWISE_MASK: u16 = 4;
-const BITWISE_XOR: u16 = 5;
-const CMP_REGISTER: u16 = 1;
-const CMP_OPERATION: u16 = 2;
-const CMP_DATA: u16 = 3;
-const EQUAL: u32 = 0;
-const LOOKUP_SET: u16 = 1;
-const LOOKUP_REGISTER: u16 = 2;
-const LOOKUP_FLAGS: u16 = 5;
-const IMMEDIATE_REGISTER: u16 = 1;
-const IMMEDIATE_DATA: u16 = 2;

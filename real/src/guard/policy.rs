@@ -14,6 +14,12 @@
 //! must have come in by that very interface. So nothing passes that this host made, or took for itself
 //! by translating where it goes (one that it gives the address as its source does pass); nor what a neighbour sends here because it has not yet learnt who holds.
 //!
+//! An IPv6 link-local address is another one on each network, and Linux answers for it on its own interface only:
+//! on interfaces that are no group's the gate leaves them alone.
+//!
+//! A frame of another VLAN passes, by the tag that the kernel has taken away: that VLAN's interface has a gate of
+//! its own, and where there is none the kernel takes the frame for nobody's.
+//!
 //! Up to two VLAN tags in the frame are followed (the kernel has taken the outermost away);
 //! deeper ones, and frames that end before the address, are dropped: never open on a doubt.
 //!
@@ -21,6 +27,7 @@
 //! follows (a *spill*). So every eight bytes of the stack are written once on each way through the
 //! program, and of two stores into the same eight the aligned one is the last.
 
+use super::Place;
 use super::bpf::Direction;
 
 const ETHERNET_HEADER: i32 = 14;
@@ -36,17 +43,20 @@ const ROUTE: i16 = -104;
 const ROUTE_SIZE: i32 = 64;
 
 // `struct __sk_buff`
+const IS_TAGGED: i16 = 20;
+const TAG: i16 = 24;
 const CAME_IN_BY: i16 = 36;
 const INTERFACE: i16 = 40;
 
 /// The gate's policy for one direction; `map` is the number of the map's file descriptor.
-pub(super) fn policy(map: i32, direction: Direction) -> Vec<u64> {
+pub(super) fn policy(map: i32, direction: Direction, place: Place) -> Vec<u64> {
     let out = direction == Direction::Egress;
     let mut p = Assembler::new(map);
     let (arp, ipv4, ipv6, typed) = (p.label(), p.label(), p.label(), p.label());
-    let (mute_v4, mute_v6) = (p.label(), p.label());
+    let (mute_v4, mute_v6, another_networks) = (p.label(), p.label(), p.label());
 
     p.begin(ETHERNET_HEADER);
+    p.pass_other_vlans();
     p.ethertype();
     for _ in 0..2 {
         let tagged = p.label();
@@ -88,10 +98,17 @@ pub(super) fn policy(map: i32, direction: Direction) -> Vec<u64> {
     let (this, other) = if out { (8, 24) } else { (24, 8) };
     p.here(ipv6);
     p.take_v6(this);
+    if place == Place::Elsewhere {
+        p.when_link_local(another_networks);
+    }
     p.when_mute(KEY, mute_v6);
+    p.here(another_networks);
     p.pass_unless_byte(6, 58); // ICMPv6
     p.pass_unless_byte(40, if out { 136 } else { 135 }); // advertisement, solicitation
     p.take_v6(48); // target
+    if place == Place::Elsewhere {
+        p.when_link_local(p.pass);
+    }
     p.when_mute(KEY, p.drop);
     p.go(p.pass);
     p.here(mute_v6);
@@ -181,6 +198,17 @@ impl Assembler {
         self.op(MOV, R7, R0, 0, header);
     }
 
+    fn pass_other_vlans(&mut self) {
+        const NUMBER: i32 = 0x0fff; // 0 is no VLAN, but a priority
+        let untagged = self.label();
+        self.op(LOAD_WORD, R1, R6, IS_TAGGED, 0);
+        self.jump(JUMP_EQ, R1, 0, untagged);
+        self.op(LOAD_WORD, R1, R6, TAG, 0);
+        self.op(AND, R1, R0, 0, NUMBER);
+        self.jump(JUMP_NE, R1, 0, self.pass);
+        self.here(untagged);
+    }
+
     fn skip(&mut self, bytes: i32) {
         self.op(ADD, R7, R0, 0, bytes);
     }
@@ -208,6 +236,14 @@ impl Assembler {
 
     fn take_v6(&mut self, at: i32) {
         self.look(at, KEY, 16);
+    }
+
+    /// Jumps when the key is of fe80::/10.
+    fn when_link_local(&mut self, to: Label) {
+        let (mask, prefix) = ([0xff, 0xc0], [0xfe, 0x80]);
+        self.op(LOAD_HALF, R1, Stack, KEY, 0);
+        self.op(AND, R1, R0, 0, i32::from(u16::from_ne_bytes(mask)));
+        self.jump(JUMP_EQ, R1, i32::from(u16::from_ne_bytes(prefix)), to);
     }
 
     fn pass_unless_byte(&mut self, at: i32, value: i32) {
@@ -238,6 +274,8 @@ impl Assembler {
         const FIB_LOOKUP: i32 = 69;
         const FORWARDED: i32 = 0;
         const FORWARDED_TO_A_NEIGHBOUR_YET_UNKNOWN: i32 = 7;
+        /// The router cuts it up, or tells its sender: who hears nothing sends as much again, for ever.
+        const TOO_LARGE_FOR_THE_WAY: i32 = 8;
         let out = direction == Direction::Egress;
         // How does a packet travel to the mute address that arrives at this interface?
         let family = u8::try_from(family).unwrap_or(0);
@@ -268,6 +306,7 @@ impl Assembler {
         self.op(CALL, R0, R0, 0, FIB_LOOKUP);
         let forwarded = self.label();
         self.jump(JUMP_EQ, R0, FORWARDED, forwarded);
+        self.jump(JUMP_EQ, R0, TOO_LARGE_FOR_THE_WAY, forwarded);
         self.jump(JUMP_NE, R0, FORWARDED_TO_A_NEIGHBOUR_YET_UNKNOWN, self.drop);
         self.here(forwarded);
         self.op(LOAD_WORD, R1, Stack, ROUTE + 8, 0);
@@ -359,6 +398,7 @@ impl Assembler {
 const MOV: u8 = 0xb7;
 const MOV_REG: u8 = 0xbf;
 const ADD: u8 = 0x07;
+const AND: u8 = 0x57;
 const LOAD_BYTE: u8 = 0x71;
 const LOAD_HALF: u8 = 0x69;
 const LOAD_WORD: u8 = 0x61;

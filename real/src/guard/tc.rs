@@ -4,6 +4,7 @@
 //! A filter belongs to the interface, not to the process: it stays when the daemon dies. Of those
 //! with one priority the kernel asks the youngest first, and lists them in that order.
 
+use super::Place;
 use super::attached::{BOTH, Standing, way};
 use super::bpf::{Direction, Programs};
 use crate::address::Link;
@@ -91,6 +92,7 @@ pub(super) fn attach(
     name: &str,
     made: bool,
     programs: &Programs,
+    place: Place,
 ) -> Result<(), KernelError> {
     let mut there =
         filters(route, link.index).doing(|| format!("listing the filters of {}", link.name))?;
@@ -102,7 +104,10 @@ pub(super) fn attach(
         format!("{name}{NOT_OURS}")
     };
     for direction in BOTH {
-        let fd = programs.program(direction).as_raw_fd().cast_unsigned();
+        let fd = programs
+            .program(direction, place)
+            .as_raw_fd()
+            .cast_unsigned();
         let mut request = Request::new();
         request
             .message(

@@ -2,7 +2,7 @@
 
 use super::{Kernel, KernelEvent};
 use crate::address::{self, Assigned, Link};
-use crate::guard::{Held, Key, Standing, boottime};
+use crate::guard::{Held, Key, Place, Standing, boottime};
 use crate::netlink::KernelError;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
@@ -112,7 +112,7 @@ impl Kernel {
             Ok(held) => held,
             Err(e) => {
                 // The one cause that we can mend: somebody took the gate away.
-                if self.guard.standing(&mut self.route, &link)? == Standing::First {
+                if self.guard.standing(&mut self.route, &link, Place::Own)? == Standing::First {
                     return Err(e);
                 }
                 self.look();

@@ -3,7 +3,7 @@
 use super::{Kernel, KernelEvent};
 use crate::address::{self, Link};
 use crate::announce::Port;
-use crate::guard::{Standing, Tended, boottime};
+use crate::guard::{AT_A_TIME, Place, Standing, Tended, boottime};
 use crate::netlink::KernelError;
 use crate::queue;
 use onehold_core::time::{LocalTime, Span};
@@ -14,6 +14,12 @@ const RETRY: Span = Span::from_millis(1_000);
 /// How often the kernel's state is looked at although nobody said that it has changed: not all that
 /// matters is told, and what is told may be lost.
 const LOOK_ANYWAY: Span = Span::from_millis(10_000);
+/// How often what the gate does not help with is looked for at most.
+const LIMITS_APART: Span = Span::from_millis(1_000);
+/// A look may take long where others change interfaces all the time, for the kernel has one lock for them
+/// all. So after one that took n, what concerns no group waits for so many n, and never longer than this.
+const REST: u64 = 5;
+const LONGEST_REST: Span = Span::from_millis(500);
 /// For how long what can't be read counts as unchanged: a failure that passes must not cost the address.
 const UNREAD: Span = Span::from_millis(3_000);
 
@@ -46,6 +52,7 @@ impl Kernel {
     pub(super) fn look(&mut self) {
         let now = boottime();
         self.retry = Some(now.plus(LOOK_ANYWAY));
+        self.guard.heard(&std::mem::take(&mut self.heard));
         let before: Vec<Option<String>> = self.interfaces.iter().map(|i| i.fault.clone()).collect();
         let looked = self.try_look().map_err(|e| e.to_string());
         self.unread = looked.as_ref().err().map(|why| {
@@ -74,6 +81,8 @@ impl Kernel {
             self.push(KernelEvent::GuardIs(self.guard_in_force()));
         }
         self.tell();
+        let end = boottime();
+        self.rest = end.plus(end.since(now).times(REST).min(LONGEST_REST));
     }
 
     /// Looks again at that time, if not before.
@@ -83,12 +92,21 @@ impl Kernel {
 
     /// Looks for what on this host the gate does not help with.
     fn look_at_limits(&mut self, all: &[Link]) {
-        let links = self.links();
-        let keeping = queue::keeping(&mut self.route, &links);
-        let warn = |(link, kind): (&Link, &str)| {
+        let now = boottime();
+        if now < self.limits_due {
+            return self.look_at(self.limits_due);
+        }
+        self.limits_due = now.plus(LIMITS_APART);
+        let own: Vec<u32> = self.links().iter().map(|link| link.index).collect();
+        let keeping = queue::keeping(&mut self.route, &own, all);
+        let warn = |(link, at, kind): queue::Keeping<'_>| {
+            let whose = match at.index == link.index {
+                true => "its queue".to_owned(),
+                false => format!("the queue of {}, by which it sends,", at.name),
+            };
             format!(
-                "{}: its queue ({kind}) may keep what this member sends as holder, and send it when \
-                 another one holds; let what the floating addresses send go past it",
+                "{}: {whose} ({kind}) may keep what this member sends as holder, and send it when another \
+                 one holds; let what the floating addresses send go past it",
                 link.name
             )
         };
@@ -135,7 +153,7 @@ impl Kernel {
                 self.lose(at);
             }
             self.interfaces[at].link = Some(found.clone());
-            let standing = self.guard.standing(&mut self.route, found)?;
+            let standing = (self.guard).standing(&mut self.route, found, Place::Own)?;
             if standing != Standing::First && self.restore(at, &standing) && !new {
                 self.push(KernelEvent::GateRestored {
                     interface: found.name.clone(),
@@ -157,7 +175,8 @@ impl Kernel {
             }
         }
         let links = self.links();
-        if self.guard.tend(&mut self.route, &links, &all, 1) == Tended::Shut {
+        let until = boottime().plus(AT_A_TIME);
+        if self.guard.tend(&mut self.route, &links, &all, until) == Tended::Shut {
             self.hold_again();
         }
         self.look_at_addresses(&all)

@@ -4,7 +4,7 @@ use super::Kernel;
 use crate::address::{Assigned, Link, is_link_local};
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
-use crate::neighbour::hop;
+use crate::neighbour::{hop, takes};
 use crate::netlink::Netlink;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
@@ -17,37 +17,77 @@ const GONE: Span = Span::from_millis(65_000);
 /// lacks for a moment is there.
 const SETTLED: Span = Span::from_millis(1_000);
 
-/// Somebody who has an address, and is not the other candidate.
+/// What the other candidate says for less long is of a moment in which the address moved, or a cut healed.
+const LASTS: Span = Span::from_millis(2_000);
+
+/// Who else says that they have our addresses.
+#[derive(Debug, Default)]
+pub(super) struct Claimants(BTreeMap<IpAddr, Claimant>);
+
+/// Somebody who has an address, too.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Stranger {
+struct Claimant {
     mac: Mac,
+    /// It is the other candidate, as far as the kernel knows.
+    candidate: bool,
+    since: LocalTime,
     heard: LocalTime,
 }
 
+impl Claimant {
+    fn lasts(&self) -> bool {
+        !self.candidate || self.heard >= self.since.plus(LASTS)
+    }
+}
+
+impl Claimants {
+    fn heard(&mut self, Claim { address, mac }: Claim, candidate: bool, now: LocalTime) {
+        let same = |c: &&Claimant| c.mac == mac && now < c.heard.plus(GONE);
+        let since = (self.0.get(&address).filter(same)).map_or(now, |c| c.since);
+        let claimant = Claimant {
+            mac,
+            candidate,
+            since,
+            heard: now,
+        };
+        self.0.insert(address, claimant);
+    }
+
+    fn expire(&mut self, now: LocalTime) {
+        self.0.retain(|_, c| now < c.heard.plus(GONE));
+    }
+
+    /// A stranger has it, as far as heard lately.
+    fn is_strange(&self, address: &IpAddr) -> bool {
+        self.0.get(address).is_some_and(|c| !c.candidate)
+    }
+}
+
 impl Kernel {
-    /// Takes note of a claim that came in over an interface, if it is a stranger's. The other candidate is
-    /// known by where its adverts come from, if they come over the same interface. If not, then what is said
-    /// while this member holds is a stranger's word, or one against the promise.
+    /// Takes note of a claim that came in over an interface, unless it is what is to be: the other candidate's,
+    /// while this member does not hold. That one is known by where its adverts come from, if they come over
+    /// the same interface. If not, then what is said while this member holds is a stranger's word, or one
+    /// against the promise.
     pub(super) fn overhear(&mut self, at: usize, id: GroupId, claim: Claim, now: LocalTime) {
         let Some(link) = &self.interfaces[at].link else {
             return;
         };
-        let places = self.neighbours.places();
-        let peer: Vec<Mac> = places
-            .filter(|p| p.index == link.index)
-            .map(|p| p.mac)
-            .collect();
+        let there = |p: &crate::neighbour::Place| p.index == link.index;
+        let known = self.neighbours.places().any(|p| there(&p));
+        let places = self
+            .neighbours
+            .places()
+            .chain(self.neighbours.said_places());
+        let candidate = places.filter(there).any(|p| p.mac == claim.mac);
         let group = &self.groups[usize::from(id.0)];
         let held = group.hold.is_some_and(|hold| now < hold.deadline);
         let settled = |s: crate::announce::Schedule| now >= s.since().plus(SETTLED);
-        let strange = match held {
+        let counts = match held {
             true => group.announcing.is_some_and(settled),
-            false => !peer.is_empty(),
+            false => known && !candidate,
         };
-        if strange && !peer.contains(&claim.mac) {
-            let (mac, heard) = (claim.mac, now);
-            self.strangers
-                .insert(claim.address, Stranger { mac, heard });
+        if counts {
+            self.claimants.heard(claim, candidate, now);
             self.tell();
         }
     }
@@ -55,28 +95,33 @@ impl Kernel {
     /// Whether a stranger has an address of a group, as far as heard lately.
     pub(super) fn is_contested(&self, id: GroupId) -> bool {
         let group = &self.groups[usize::from(id.0)];
-        group
-            .addresses
-            .iter()
-            .any(|a| self.strangers.contains_key(a))
+        (group.addresses.iter()).any(|a| self.claimants.is_strange(a))
     }
 
-    /// The strangers who were heard lately, in words.
+    /// Who was heard lately, in words.
     pub(super) fn strangers_in_words(&mut self, now: LocalTime) -> Vec<String> {
-        self.strangers.retain(|_, s| now < s.heard.plus(GONE));
-        let words = |(address, stranger): (&IpAddr, &Stranger)| {
+        self.claimants.expire(now);
+        let words = |(address, claimant): (&IpAddr, &Claimant)| {
             let id = self.group_of(*address)?;
             let group = &self.groups[usize::from(id.0)];
             let interface = &self.interfaces[group.interface].name;
-            let mac = stranger.mac.map(|byte| format!("{byte:02x}")).join(":");
-            Some(format!(
-                "{}: {mac} on {interface} says that it has {address}, too, and is not the other candidate: \
-                 clients reach one or the other. Find that machine by its hardware address, and take the \
-                 address from it",
-                group.name
-            ))
+            let mac = claimant.mac.map(|byte| format!("{byte:02x}")).join(":");
+            let name = &group.name;
+            Some(match claimant.candidate {
+                true => format!(
+                    "{name}: {mac} on {interface} says that it has {address}, too, and is the other candidate: two \
+                     hold, and clients reach one or the other. What keeps the two from hearing each other (files, \
+                     secrets, ports, the network) `onehold status` says on each; stop one until then"
+                ),
+                false => format!(
+                    "{name}: {mac} on {interface} says that it has {address}, too, and is not the other candidate, as \
+                     far as this host knows: clients reach one or the other. Find that machine by its hardware \
+                     address, and take the address from it"
+                ),
+            })
         };
-        self.strangers.iter().filter_map(words).collect()
+        let lasting = self.claimants.0.iter().filter(|(_, c)| c.lasts());
+        lasting.filter_map(words).collect()
     }
 
     /// Looks which addresses belong to no network of their interface, and where to ask for others from.
@@ -173,6 +218,9 @@ fn unanswered(route: &mut Netlink, link: &Link, address: IpAddr) -> Option<Strin
             "this host's kernel sends nothing from {address}: look at `ip rule`"
         ));
     }
+    if let Some(why) = not_taken(route, link, address) {
+        return Some(why);
+    }
     let ignores = |of: &str| {
         let text = std::fs::read_to_string(format!("/proc/sys/net/ipv4/conf/{of}/arp_ignore"));
         text.is_ok_and(|text| text.trim().parse::<u32>().is_ok_and(|n| n >= 8))
@@ -184,6 +232,25 @@ fn unanswered(route: &mut Netlink, link: &Link, address: IpAddr) -> Option<Strin
             "this host answers no ARP on {name}: `sysctl net/ipv4/conf/all/arp_ignore net/ipv4/conf/{name}/arp_ignore`"
         )
     })
+}
+
+/// Why the kernel does not take what a neighbour sends to an address of its own, if it says so.
+fn not_taken(route: &mut Netlink, link: &Link, address: IpAddr) -> Option<String> {
+    if link.part || is_link_local(address) {
+        return None; // it comes in by what this is a part of; there are others of the name
+    }
+    let neighbour = (1..=7).map(|n| beside(address, n)).find(|neighbour| {
+        hop(route, None, *neighbour)
+            .is_some_and(|h| h.unicast && !h.gateway && h.index == link.index)
+    })?;
+    if takes(route, link.index, neighbour, address) {
+        return None;
+    }
+    let name = &link.name;
+    Some(format!(
+        "this host's kernel does not take what comes from the network of {name} to {address}: `ip route get \
+         {address} from {neighbour} iif {name}` says why; look at `ip rule` and at `sysctl net/ipv4/conf/{name}/rp_filter`"
+    ))
 }
 
 /// The n-th address beside another one.
@@ -212,5 +279,37 @@ fn network(address: IpAddr) -> IpAddr {
     match address {
         IpAddr::V4(a) => Ipv4Addr::from_bits(a.to_bits() & !0xff).into(),
         IpAddr::V6(a) => Ipv6Addr::from_bits(a.to_bits() & !u128::from(u64::MAX)).into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_the_other_candidate_says_for_a_moment_is_no_second_holder_and_what_lasts_is_one() {
+        let ms = |ms: u64| LocalTime::from_nanos(0).plus(Span::from_millis(ms));
+        let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 50));
+        let claim = |last| Claim {
+            address,
+            mac: [2, 0, 0, 0, 0, last],
+        };
+        let mut all = Claimants::default();
+        let lasts = |all: &Claimants| all.0.values().any(Claimant::lasts);
+        for at in [0, 300, 1_999] {
+            all.heard(claim(1), true, ms(at));
+            assert!(!lasts(&all) && !all.is_strange(&address), "{at}");
+        }
+        all.heard(claim(1), true, ms(2_000));
+        assert!(lasts(&all) && !all.is_strange(&address));
+        all.expire(ms(66_999));
+        assert!(lasts(&all));
+        all.expire(ms(67_000));
+        assert!(!lasts(&all));
+        // A stranger has no moment in which it may.
+        all.heard(claim(2), false, ms(70_000));
+        assert!(lasts(&all) && all.is_strange(&address));
+        all.heard(claim(1), true, ms(70_001));
+        assert!(!lasts(&all));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::Kernel;
 use super::fitness::Told;
+use super::interfaces::Interface;
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
 use crate::metrics::GuardInForce;
@@ -19,8 +20,29 @@ const STRANGERS_APART: Span = Span::from_millis(10_000);
 const MAX_EVENTS: usize = 64;
 /// For how long an alarm stays when what it is about is over.
 const LINGER: Span = Span::from_millis(5_000);
+/// What is said of interfaces that are no group's is looked at together, after so long.
+const SHORTLY: Span = Span::from_millis(50);
 /// Most alarms that are told.
 const MAX_ALARMS: usize = 32;
+
+/// What an alarm is about: the weightiest first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    TwoMayAnswer,
+    NobodyMayAnswer,
+    InTheWay,
+}
+
+/// The first alarms, and how many more there are.
+fn told<'a>(alarms: impl Iterator<Item = &'a String>) -> Vec<String> {
+    let mut all: Vec<String> = alarms.cloned().collect();
+    if all.len() > MAX_ALARMS {
+        let more = all.len() + 1 - MAX_ALARMS;
+        all.truncate(MAX_ALARMS - 1);
+        all.push(format!("{more} more alarms, of no more weight than these"));
+    }
+    all
+}
 
 /// Something that happened in the kernel or on the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,13 +104,16 @@ impl Kernel {
     }
 
     pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<KernelEvent> {
-        let mut hint = self.groups.iter().any(|g| g.told.is_none());
         while let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
-            let scratch = &mut self.scratch;
-            hint |= ready.try_io(|watch| watch.get_ref().drain(scratch)).is_ok();
+            let (scratch, heard) = (&mut self.scratch, &mut self.heard);
+            let _ = ready.try_io(|watch| watch.get_ref().drain(scratch, heard)); // or nothing was said
         }
-        if hint {
+        let of_a_group = |i: &Interface| i.link.as_ref().is_some_and(|l| self.heard.is_of(l.index));
+        if self.groups.iter().any(|g| g.told.is_none()) || self.interfaces.iter().any(of_a_group) {
             self.look();
+        } else if !self.heard.is_empty() {
+            // Containers may come and go many times a second: the leases come first.
+            self.look_at(boottime().plus(SHORTLY).max(self.rest));
         }
         self.poll_claims(cx);
         self.events.pop_front().map_or(Poll::Pending, Poll::Ready)
@@ -157,51 +182,59 @@ impl Kernel {
         self.raise_alarms();
     }
 
-    /// An alarm lasts a while longer than what it is about: that may come and go many times a second.
+    /// An alarm lasts a while longer than what it is about: that may come and go many times a second. Where
+    /// there are too many, those that weigh least are counted only.
     fn raise_alarms(&mut self) {
         let now = boottime();
-        let were: Vec<String> = self.alarms.keys().cloned().collect();
-        let wrong = self.what_is_wrong(now);
-        self.alarms
-            .extend(wrong.into_iter().map(|what| (what, now)));
-        self.alarms.retain(|_, seen| now < seen.plus(LINGER));
-        while self.alarms.len() > MAX_ALARMS {
-            self.alarms.pop_last();
+        for alarm in self.what_is_wrong(now) {
+            self.alarms.insert(alarm, now);
         }
+        self.alarms.retain(|_, seen| now < seen.plus(LINGER));
         if let Some(first) = self.alarms.values().min() {
             self.look_at(first.plus(LINGER));
         }
-        let are: Vec<String> = self.alarms.keys().cloned().collect();
-        if were != are {
+        let are = told(self.alarms.keys().map(|(_, what)| what));
+        if self.alarms_told != are {
+            self.alarms_told.clone_from(&are);
             self.push(KernelEvent::Alarms(are));
         }
     }
 
     /// What needs a person, whether or not the group can be held.
-    fn what_is_wrong(&mut self, now: LocalTime) -> Vec<String> {
-        let strangers = self.strangers_in_words(now);
-        let strange = self.strange.iter().map(|(_, what)| what.clone());
-        let mut wrong: Vec<String> = self.guard.alarms().into_iter().chain(strange).collect();
-        wrong.extend(strangers);
-        wrong.extend(self.astray_in_words(now));
-        wrong.extend(self.limits.iter().cloned());
-        if let Some((_, why)) = &self.unread {
-            wrong.push(format!(
-                "the state of this host's interfaces and addresses can't be read: {why}"
-            ));
-        }
+    fn what_is_wrong(&mut self, now: LocalTime) -> Vec<(Weight, String)> {
+        let unread = self.unread.iter().map(|(_, why)| {
+            format!("the state of this host's interfaces and addresses can't be read: {why}")
+        });
+        let mut two: Vec<String> = unread.collect();
+        two.extend(self.strangers_in_words(now));
+        two.extend(self.guard.alarms());
+        two.extend(self.limits.iter().cloned());
+        let mut none: Vec<String> = self.astray_in_words(now);
         for group in &self.groups {
             let interface = &self.interfaces[group.interface].name;
             let all = group.fitness.mending.iter();
             for (address, _) in all.filter(|(_, mending)| mending.in_vain(now)) {
-                wrong.push(format!(
+                none.push(format!(
                     "{}: somebody keeps removing {address} from {interface} while it is held: find out who \
                      configures addresses on this host",
                     group.name
                 ));
             }
         }
-        wrong
+        let strange: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
+        let (beside, strange) = match self.guard.kind() {
+            "none" => (strange, Vec::new()), // nothing mutes it
+            _ => (Vec::new(), strange),
+        };
+        two.extend(beside);
+        let all = [
+            (Weight::TwoMayAnswer, two),
+            (Weight::NobodyMayAnswer, none),
+            (Weight::InTheWay, strange),
+        ];
+        (all.into_iter())
+            .flat_map(|(weight, alarms)| alarms.into_iter().map(move |what| (weight, what)))
+            .collect()
     }
 
     pub(super) fn push(&mut self, event: KernelEvent) {
@@ -216,5 +249,24 @@ impl Kernel {
         if told || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
             self.events.push_back(event);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_too_many_alarms_the_weightiest_are_told_and_the_others_counted() {
+        let strange = (0..100).map(|n| (Weight::InTheWay, format!("a{n}")));
+        let stranger = (Weight::TwoMayAnswer, "web: a stranger".to_owned());
+        let all: std::collections::BTreeSet<_> = strange.chain([stranger]).collect();
+        let first = told(all.iter().map(|(_, what)| what));
+        assert_eq!(first.len(), MAX_ALARMS);
+        assert_eq!(first[0], "web: a stranger");
+        assert_eq!(
+            first[MAX_ALARMS - 1],
+            "70 more alarms, of no more weight than these"
+        );
     }
 }

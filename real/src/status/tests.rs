@@ -1,11 +1,11 @@
 use super::*;
 use crate::config_file::Seat;
 use crate::config_file::tests::{THREE, TWO, seat};
-use crate::metrics::{GuardInForce, OtherConfig};
+use crate::metrics::{GuardInForce, Head, OtherConfig};
 use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
-use onehold_core::observe::PeerSnapshot;
+use std::net::SocketAddr;
 
 const NOW: LocalTime = LocalTime::from_nanos(100_000_000_000_000);
 
@@ -45,6 +45,7 @@ fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
         },
         asks: holds,
         ready: role != RoleName::Witness,
+        kept_back: false,
         eligible: true,
         healthy: true,
         yields: false,
@@ -78,8 +79,14 @@ fn metrics(seat: &Seat) -> Metrics {
             m.heard(path.local, path.remote, before(32));
             m.sent += 1;
         }
-        m.accepted(peer, Some(before(50)), before(32));
-        m.accepted(peer, Some(before(32)), before(31));
+        let head = Head {
+            from: peer,
+            life: Incarnation(0xabcd_0000_0000_0000 + u64::from(peer.0)),
+            to: None,
+            holds: false,
+        };
+        m.accepted(head, Some(before(50)), before(32));
+        m.accepted(head, Some(before(32)), before(31));
     }
     m
 }
@@ -154,10 +161,17 @@ fn a_candidate_in_trouble() {
         digest: ConfigDigest(0xbad),
         from: path.remote,
         at: before(60),
+        holds: false,
     };
     assert_eq!(m.other_config(other), (Some(MemberId(1)), true));
     assert_eq!(m.other_config(other), (Some(MemberId(1)), false));
-    m.rejected(Reject::BadSeal, None, (path.local, path.remote), before(60));
+    m.rejected(
+        Reject::BadSeal,
+        None,
+        None,
+        (path.local, path.remote),
+        before(60),
+    );
     m.told(
         &Input::Refused { group: GroupId(0) },
         Some("eth0 is down; `ip link set eth0 up`".to_owned()),
@@ -191,6 +205,7 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
             digest: ConfigDigest(0xbad),
             from: from.parse().unwrap(),
             at: before(age),
+            holds: false,
         };
         let (whose, news) = m.other_config(other);
         assert!(news && !m.other_config(other).1);
@@ -218,7 +233,12 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
     for port in 1..100 {
         let from = SocketAddr::new([10, 0, 0, 66].into(), port);
         let (digest, at) = (ConfigDigest(0xbad), before(u64::from(port)));
-        let _ = m.other_config(OtherConfig { digest, from, at });
+        let _ = m.other_config(OtherConfig {
+            digest,
+            from,
+            at,
+            holds: false,
+        });
     }
     assert_eq!(m.strangers.len(), 8);
 }
@@ -230,7 +250,7 @@ fn what_comes_from_a_members_address_and_is_rejected_says_why_it_is_not_heard() 
     let path = seat.paths(MemberId(1)).next().unwrap();
     let alarms = |why, cluster, heard| {
         let mut m = metrics(&seat);
-        m.rejected(why, cluster, (path.local, path.remote), before(50));
+        m.rejected(why, cluster, None, (path.local, path.remote), before(50));
         if heard {
             m.heard(path.local, path.remote, before(20));
         }
@@ -422,4 +442,108 @@ fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
     );
     let why = gaps(30, 0);
     assert!(why.contains("60ms is too short for the bpf guard"), "{why}");
+}
+
+/// Whoever is asked says it: the holder, the one that is kept back and the witness.
+#[test]
+fn one_that_holds_by_another_file_is_named_by_every_member() {
+    let alarms = |text: &str, me: &str, role, holder: Option<u8>, holds, age| {
+        let seat = seat(text, me);
+        let mut m = metrics(&seat);
+        let from = "10.0.0.66:6946".parse().unwrap();
+        let (digest, at) = (ConfigDigest(0xbad), before(age));
+        let _ = m.other_config(OtherConfig {
+            digest,
+            from,
+            at,
+            holds,
+        });
+        let mut g = group(0, role, 0);
+        g.holder = holder.map(MemberId);
+        g.ready = role == RoleName::Holder;
+        let peers = (seat.config.peers())
+            .map(|id| PeerSnapshot {
+                two_way: text == THREE,
+                ..peer(id.0, 12)
+            })
+            .collect();
+        let s = snapshot(seat.config.me().0, peers, vec![g]);
+        let mut alarms = Status::from_parts(&s, &seat.config, &m, NOW).alarms;
+        alarms.retain(|alarm| alarm.starts_with("web: ") || alarm.starts_with("api: "));
+        alarms.join("\n")
+    };
+    use RoleName::{Holder, Standby, Witness};
+    for (me, role) in [("lb0", Holder), ("lb1", Standby), ("w", Witness)] {
+        let both = alarms(THREE, me, role, Some(0), true, 60);
+        let words = "web: two hold: lb0, and a machine at 10.0.0.66:6946 says that it holds, too, by another file";
+        assert!(both.starts_with(words), "{me}: {both}");
+        let all = alarms(THREE, me, role, Some(0), false, 60);
+        assert!(!all.contains("two hold"), "{all}");
+        let all = alarms(THREE, me, role, Some(0), true, 5_000);
+        assert!(!all.contains("two hold"), "{all}");
+    }
+    for (text, me, role) in [
+        (TWO, "lb1", Standby),
+        (THREE, "lb1", Standby),
+        (THREE, "w", Witness),
+    ] {
+        let kept = alarms(text, me, role, None, true, 60);
+        assert!(
+            kept.contains("by another file, so no member takes hold beside it"),
+            "{kept}"
+        );
+        assert!(!kept.contains("nobody is known"), "{kept}");
+        assert!(!kept.contains("two-way with 0"), "{kept}");
+        let free = alarms(text, me, role, None, false, 60);
+        assert!(free.contains("nobody is known to hold it"), "{free}");
+    }
+}
+
+#[test]
+fn that_nobody_could_take_over_is_said_by_whoever_hears_it() {
+    let alarms = |me: &str, role, holder, ready| {
+        let seat = seat(THREE, me);
+        let says = onehold_core::advert::Statement {
+            ready,
+            ..Default::default()
+        };
+        let peers = (seat.config.peers())
+            .map(|id| PeerSnapshot {
+                // The holder says so of itself, too: that is no standby.
+                says: vec![says],
+                ..peer(id.0, 12)
+            })
+            .collect();
+        let s = snapshot(seat.config.me().0, peers, vec![group(0, role, holder)]);
+        Status::from_parts(&s, &seat.config, &metrics(&seat), NOW).alarms
+    };
+    let why = "is heard, but could not take over: `onehold status` there says why";
+    let of = |name: &str| vec![format!("web: {name} {why}")];
+    assert_eq!(alarms("lb0", RoleName::Holder, 0, false), of("lb1"));
+    assert_eq!(alarms("w", RoleName::Witness, 0, false), of("lb1"));
+    assert_eq!(alarms("w", RoleName::Witness, 1, false), of("lb0"));
+    assert_eq!(alarms("lb1", RoleName::Standby, 0, false), [""; 0]);
+    assert_eq!(alarms("w", RoleName::Witness, 0, true), [""; 0]);
+}
+
+/// Its takeover would be without the one that holds now.
+#[test]
+fn a_standby_that_hears_the_holder_and_not_the_witness_says_what_it_lacks() {
+    let seat = seat(THREE, "lb1");
+    let deaf = PeerSnapshot {
+        two_way: false,
+        ..peer(2, 90_000)
+    };
+    let mut g = group(0, RoleName::Standby, 0);
+    g.ready = false;
+    let s = snapshot(1, vec![peer(0, 12), deaf], vec![g]);
+    let alarms = Status::from_parts(&s, &seat.config, &metrics(&seat), NOW).alarms;
+    let why = "without lb0, which holds, two-way with 0 of the 1 members it would need";
+    assert_eq!(
+        alarms,
+        [
+            "w is not heard".to_owned(),
+            format!("web: can't hold here: {why}")
+        ]
+    );
 }

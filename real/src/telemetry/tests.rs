@@ -101,6 +101,7 @@ const OTHER: OtherConfig = OtherConfig {
         6946,
     ),
     at: LocalTime::from_nanos(1),
+    holds: false,
 };
 
 fn logged(format: LogFormat, journal: bool) -> String {

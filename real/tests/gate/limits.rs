@@ -1,8 +1,10 @@
 //! What the gate does not help with: it is an alarm.
 
-use super::lan::{GROUP, HOST, Lan, VIP};
+use super::lan::{GROUP, HOST, Lan, OWN, VIP, bpf_is_permitted};
 use super::ms;
-use onehold::kernel::{GuardChoice, Kernel, KernelEvent, boottime};
+use onehold::kernel::{GuardChoice, Kernel, KernelEvent, KernelGroup, boottime};
+use onehold_core::config::Prefix;
+use std::net::Ipv6Addr;
 use std::process::Command;
 
 fn sh(script: &str) {
@@ -68,4 +70,143 @@ fn with_nft_a_member_that_routes_is_an_alarm() {
         alarm.contains("the nft guard drops what passes through"),
         "{alarm}"
     );
+}
+
+/// What a frame leaves by has queues of its own: a shaper is on the card, and the group on the bridge.
+#[test]
+fn a_queue_that_keeps_frames_below_the_interface_is_an_alarm() {
+    let lan = Lan::new();
+    sh(&format!(
+        "ip link add br0 up type bridge
+         ip link set {HOST} master br0
+         tc qdisc add dev {HOST} root tbf rate 8kbit burst 100 limit 4000"
+    ));
+    let address = VIP.into();
+    let group = KernelGroup {
+        name: "web".into(),
+        interface: "br0".into(),
+        addresses: vec![Prefix {
+            address,
+            length: 24,
+        }],
+    };
+    let kernel = lan.try_open(vec![group], GuardChoice::Auto);
+    let alarm = alarms(&lan, &mut kernel.expect("a kernel"));
+    let named = "br0: the queue of lan0, by which it sends, (tbf) may keep";
+    assert!(alarm.contains(named), "{alarm}");
+}
+
+/// Whether it can be held here, the next time that this changes.
+fn eligible(lan: &Lan, kernel: &mut Kernel) -> Result<(), String> {
+    match lan.wait(kernel, |e| matches!(e, KernelEvent::Eligible { .. })) {
+        KernelEvent::Eligible { eligible, .. } => eligible,
+        other => unreachable!("{other:?}"),
+    }
+}
+
+#[test]
+fn on_an_interface_where_nobody_is_answered_nothing_is_held() {
+    let lan = Lan::new();
+    let mut kernel = lan.open(GuardChoice::Auto);
+    kernel.scrub().expect("a clean start");
+    assert_eq!(eligible(&lan, &mut kernel), Ok(()));
+    let ways = [
+        ("arp off", "arp on", "neither asks nor answers by ARP"),
+        ("master br0", "nomaster", "what it is a part of is down"),
+    ];
+    sh("ip link add br0 type bridge");
+    for (there, back, why) in ways {
+        sh(&format!("ip link set {HOST} {there}"));
+        let said = eligible(&lan, &mut kernel).expect_err(there);
+        assert!(said.contains(why), "{said}");
+        sh(&format!("ip link set {HOST} {back}"));
+        assert_eq!(eligible(&lan, &mut kernel), Ok(()), "{back}");
+    }
+}
+
+/// It takes what is for the address, says the kernel; but not what comes in where its clients are.
+#[test]
+fn a_holder_that_takes_nothing_from_its_network_is_an_alarm() {
+    let lan = Lan::new();
+    let mut kernel = lan.open(GuardChoice::Auto);
+    kernel.scrub().expect("a clean start");
+    let until = boottime().plus(ms(60_000));
+    kernel.hold_until(GROUP, until).expect("a hold");
+    let all: Vec<KernelEvent> = lan.events_of(&mut kernel, ms(1_500));
+    let alarm = |e: &&KernelEvent| matches!(e, KernelEvent::Alarms(all) if !all.is_empty());
+    assert_eq!(all.iter().find(alarm), None);
+    sh(&format!(
+        "ip rule add pref 100 lookup local
+         ip rule del pref 0
+         ip rule add pref 5 iif {HOST} to {VIP} blackhole
+         ip link set {HOST} alias changed"
+    ));
+    let alarm = alarms(&lan, &mut kernel);
+    let remedy = format!("`ip route get {VIP} from 10.0.0.101 iif {HOST}` says why");
+    assert!(alarm.contains(&remedy), "{alarm}");
+}
+
+/// The gateway of each network is `fe80::1`: that of another interface is none of this cluster's.
+#[test]
+fn a_link_local_address_is_mute_on_its_interface_only() {
+    const GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    for guard in [GuardChoice::Bpf, GuardChoice::Nft] {
+        if guard == GuardChoice::Bpf && !bpf_is_permitted() {
+            continue;
+        }
+        let mut lan = Lan::new();
+        lan.cable("other0", "there0"); // before the gate comes, and after
+        let mut kernel = lan.open_with(guard, &[GATEWAY.into(), VIP.into()]);
+        kernel.scrub().expect("a clean start");
+        lan.events(&mut kernel);
+        lan.cable("other1", "there1");
+        lan.events_of(&mut kernel, ms(300));
+        for name in ["other0", "other1", HOST] {
+            sh(&format!("ip address add {GATEWAY}/64 dev {name} nodad"));
+        }
+        sh(&format!("ip address add {VIP}/32 dev {HOST}"));
+        for there in ["there0", "there1"] {
+            lan.listen_to(there);
+            assert!(lan.answers(GATEWAY), "{guard:?}: {there}");
+            assert!(lan.mute(VIP), "{guard:?}: {there}");
+        }
+        lan.listen_to("peer0");
+        assert!(lan.mute(GATEWAY) && lan.mute(VIP), "{guard:?}");
+        kernel
+            .hold_until(GROUP, boottime().plus(ms(5_000)))
+            .expect("a hold");
+        assert!(lan.answers(GATEWAY) && lan.answers(VIP), "{guard:?}");
+        kernel.close().expect("an end");
+        assert_eq!(lan.rows().unwrap_or_default(), [0, 0]);
+    }
+}
+
+/// One that is named as a group's interface from now on mutes what it let pass before.
+#[test]
+fn an_interface_that_becomes_a_groups_mutes_its_link_local_address() {
+    const GATEWAY: Ipv6Addr = Ipv6Addr::new(0xfe80, 0, 0, 0, 0, 0, 0, 1);
+    for guard in [GuardChoice::Bpf, GuardChoice::Nft] {
+        if guard == GuardChoice::Bpf && !bpf_is_permitted() {
+            continue;
+        }
+        let mut lan = Lan::new();
+        lan.cable("other0", "there0");
+        let mut kernel = lan.open_with(guard, &[GATEWAY.into(), VIP.into()]);
+        kernel.scrub().expect("a clean start");
+        lan.events(&mut kernel);
+        lan.listen_to("there0");
+        sh(&format!(
+            "ip link set {HOST} down
+                     ip link set {HOST} name was0
+                     ip link set other0 down
+                     ip link set other0 name {HOST}
+                     ip link set {HOST} up"
+        ));
+        lan.events_of(&mut kernel, ms(500));
+        sh(&format!(
+            "ip address replace {GATEWAY}/64 dev {HOST} nodad
+                     ip address add {OWN}/24 dev {HOST}"
+        ));
+        assert!(lan.mute(GATEWAY), "{guard:?}");
+    }
 }

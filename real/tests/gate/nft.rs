@@ -124,3 +124,52 @@ fn a_host_with_a_hundred_interfaces_is_gated_on_each() {
     assert!(lan.mute(VIP));
     kernel.close().expect("an end");
 }
+
+/// Before Linux 6.16 the kernel refuses a table for interfaces of which one has gone: the group's own has its
+/// gate all the same.
+#[test]
+fn another_interface_that_goes_costs_the_groups_nothing() {
+    let mut lan = Lan::new();
+    lan.cable("other0", "there0");
+    let mut kernel = lan.open(GuardChoice::Nft);
+    kernel.scrub().expect("a clean start");
+    lan.events(&mut kernel);
+    let done = Command::new("ip").args(["link", "del", "other0"]).status();
+    assert!(done.expect("`ip` of iproute2").success());
+    lan.unplug();
+    lan.plug();
+    let events = lan.events_of(&mut kernel, ms(200)); // less than until it is tried again
+    assert_eq!(kernel.eligible(GROUP), Ok(()), "{events:?}");
+    let index = lan.host().index;
+    assign(&mut lan.route, index, VIP.into(), 24);
+    assert!(lan.mute(VIP));
+    kernel
+        .hold_until(GROUP, boottime().plus(ms(5_000)))
+        .expect("a hold");
+    assert!(lan.answers(VIP));
+}
+
+/// Since Linux 6.16 a chain would outlive its interface.
+#[test]
+fn what_hung_on_an_interface_goes_with_it() {
+    let mut lan = Lan::new();
+    let mut kernel = lan.open(GuardChoice::Nft);
+    kernel.scrub().expect("a clean start");
+    let until = boottime().plus(ms(60_000));
+    kernel.hold_until(GROUP, until).expect("a hold");
+    let chains = || {
+        let list = Command::new("nft").args(["list", "ruleset"]).output();
+        let list = String::from_utf8(list.expect("`nft`").stdout).expect("text");
+        list.matches("hook ").count()
+    };
+    lan.events(&mut kernel);
+    let before = chains();
+    lan.cable("other0", "there0");
+    lan.events_of(&mut kernel, ms(300));
+    assert_eq!(chains(), before + 2);
+    assert!(lan.answers(VIP), "what is held stays so");
+    let done = Command::new("ip").args(["link", "del", "other0"]).status();
+    assert!(done.expect("`ip` of iproute2").success());
+    lan.events_of(&mut kernel, ms(300));
+    assert_eq!(chains(), before);
+}

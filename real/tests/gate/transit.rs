@@ -105,11 +105,15 @@ impl Router {
 
     /// The client asks `server`, which is bound where it is, by `address`; what the answer's source is.
     fn asked(&self, server: &UdpSocket, address: &str) -> Option<IpAddr> {
+        self.asked_with(b"?", server, address)
+    }
+
+    fn asked_with(&self, question: &[u8], server: &UdpSocket, address: &str) -> Option<IpAddr> {
         let address: IpAddr = address.parse().expect("an address");
         let client = self.at_the_client(|| any(address, 0));
         for _ in 0..10 {
             let to = SocketAddr::new(address, PORT);
-            let _ = client.send_to(b"?", to); // refused: nobody listens there yet
+            let _ = client.send_to(question, to); // refused: nobody listens there yet
             let mut buf = [0; 8];
             if let Ok((_, from)) = server.recv_from(&mut buf) {
                 server.send_to(b"!", from).expect("an answer is sent");
@@ -167,6 +171,61 @@ fn what_only_passes_through_a_member_is_let_through() {
         let like = address.parse().expect("an address");
         let server = router.at_the_other(|| socket(like, PORT));
         assert_eq!(router.asked(&server, address), Some(like));
+    }
+}
+
+/// A container on this interface has a VLAN of its own, in which the same address is another machine's. (It looks
+/// where frames are seen before the gate of its own interface.)
+#[test]
+fn what_is_in_another_vlan_is_not_muted() {
+    const VLAN: u8 = 20;
+    if !bpf_is_permitted() {
+        return;
+    }
+    let mut lan = Lan::new();
+    sh(&format!(
+        "ip link add mv0 up link {HOST} type macvlan mode bridge"
+    ));
+    let mut kernel = lan.open(GuardChoice::Bpf);
+    kernel.scrub().expect("a clean start");
+    let mv0 = lan::find(&mut lan.route, "mv0").expect("it").index;
+    let wire = socket2::Socket::new(socket2::Domain::PACKET, socket2::Type::RAW, None);
+    let wire = wire.expect("a packet socket");
+    wire.bind(&lan::everything_on(mv0)).expect("there");
+    let patience = Some(Duration::from_millis(100));
+    wire.set_read_timeout(patience).expect("a timeout");
+    let heard = |tag: &[u8]| {
+        let mut frame = [[0xff; 6], [2, 0, 0, 0, 0, 9]].concat();
+        frame.extend([tag, &[8, 6, 0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 9]].concat());
+        frame.extend([&[10, 0, 0, 9], &[0; 6][..], &VIP.octets(), &[0; 18]].concat());
+        lan.wire.send(&frame).expect("a question");
+        std::iter::from_fn(|| {
+            let mut buf = [0; 128];
+            std::io::Read::read(&mut &wire, &mut buf).ok().map(|_| buf)
+        })
+        .any(|frame| frame.windows(4).any(|four| four == VIP.octets()))
+    };
+    assert!(heard(&[0x81, 0, 0, VLAN]));
+    for mute in [&[][..], &[0x81, 0, 0, 0]] {
+        assert!(!heard(mute), "{mute:?}");
+    }
+}
+
+/// Its sender must be told how much passes.
+#[test]
+fn what_is_too_large_for_the_way_is_left_to_the_router() {
+    if !bpf_is_permitted() {
+        return;
+    }
+    let router = Router::new();
+    sh("ip link set lan1 mtu 9000");
+    router.at_the_client(|| sh("ip link set client0 mtu 9000"));
+    for address in ["10.0.0.100", VIP6] {
+        let like = address.parse().expect("an address");
+        let server = router.at_the_other(|| socket(like, PORT));
+        router.asked(&server, address); // the router knows its neighbour
+        let asked = router.asked_with(&[b'?'; 4_000], &server, address);
+        assert_eq!(asked, Some(like));
     }
 }
 

@@ -2,7 +2,7 @@
 //! a peer in another one, which is observed and operated through sockets that belong to it.
 #![allow(unsafe_code)]
 
-#[path = "../../../sim/src/netns/foreign.rs"]
+#[path = "../../../sim/src/machine/netns/foreign.rs"]
 #[allow(
     dead_code,
     unreachable_pub,
@@ -316,6 +316,7 @@ impl Lan {
         loop {
             let now = boottime();
             if kernel.poll_timeout().is_some_and(|due| due <= now) {
+                let _entered = self.runtime.enter();
                 kernel.wake(now);
             }
             let shortly = Duration::from_millis(5); // it may have become due sooner
@@ -552,7 +553,7 @@ pub(crate) fn unassign(route: &mut Netlink, index: u32, address: IpAddr, length:
         .expect("removing an address");
 }
 
-fn everything_on(index: u32) -> SockAddr {
+pub(crate) fn everything_on(index: u32) -> SockAddr {
     // SAFETY: the storage is large enough for sockaddr_ll, and zeroed.
     let ((), address) = unsafe {
         SockAddr::try_init(|storage, length| {

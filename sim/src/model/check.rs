@@ -2,18 +2,18 @@
 
 use super::configs::{self, Configuration};
 use super::memo::Memo;
+use super::report;
 use super::search::{Found, Limits, search};
 use super::stateright::{Proof, Second};
 use super::trace::Traced;
-use super::{report, story};
-use crate::demo::Screen;
-use crate::mutants;
+use crate::error::{Context, Error, Result, err};
 use crate::properties::{Property, When};
-use crate::story::Broken;
+use crate::screen::Screen;
+use crate::show::story::{self, Broken, Story};
 use clap::Args;
+use onehold::trace::Reader;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 /// What to check.
@@ -45,18 +45,6 @@ pub struct Options {
     /// Give up beyond so many worlds.
     #[arg(long, default_value_t = 400_000_000, value_name = "N")]
     pub most: u64,
-    /// Break one half of a rule at a time, in a copy of the core, and say which property notices.
-    #[arg(long)]
-    pub mutants: bool,
-    /// Only these mutants.
-    #[arg(long, requires = "mutants", value_name = "NAME")]
-    pub only: Vec<String>,
-    /// How many mutants at once.
-    #[arg(long, default_value_t = 2, requires = "mutants", value_name = "N")]
-    pub jobs: usize,
-    /// Write the table of mutants as Markdown.
-    #[arg(long, requires = "mutants", value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
     /// Directory for pictures and traces of counterexamples.
     #[arg(long, default_value = "target/lab", value_name = "DIR")]
     pub pictures: PathBuf,
@@ -78,9 +66,9 @@ pub struct Outcome {
     /// What was asked for.
     pub options: Options,
     /// The first always-property that was broken, as a story.
-    pub story: Option<(&'static str, crate::story::Story)>,
+    pub story: Option<Story>,
     /// Traces, by their files' names; or why there is none.
-    pub traces: Vec<(String, Result<Vec<u8>, String>)>,
+    pub traces: Vec<(String, Result<Vec<u8>>)>,
 }
 
 /// What a property came to.
@@ -117,7 +105,7 @@ impl Outcome {
         let expected = self
             .configuration
             .expected
-            .is_some_and(|(name, _)| name == of.name);
+            .is_some_and(|(id, _)| id == of.id);
         let seen = self.found.first[property].is_some();
         match (of.when.is_always(), seen) {
             (true, true) if expected => Verdict::BrokenAsExpected,
@@ -143,14 +131,15 @@ impl Outcome {
                 ));
             }
             for (i, property) in self.configuration.properties.iter().enumerate() {
-                let broken = second.broken.contains(&property.name);
+                let broken = second.broken.contains(&property.id.name());
                 if property.when == When::Always && broken != self.found.first[i].is_some() {
-                    complaints.push(format!("the two searches disagree on {}", property.name));
+                    complaints.push(format!("the two searches disagree on {}", property.id));
                 }
             }
         }
         let failed = self.traces.iter();
-        complaints.extend(failed.filter_map(|(_, trace)| trace.as_ref().err().cloned()));
+        complaints
+            .extend(failed.filter_map(|(_, trace)| trace.as_ref().err().map(Error::to_string)));
         if self.found.overflow {
             complaints.push("a link had no room for an advert that may not be lost".into());
         }
@@ -189,20 +178,17 @@ impl Outcome {
 ///
 /// # Errors
 /// What was asked for that does not exist, or can't be written.
-pub fn run(options: &Options) -> Result<bool, String> {
+pub fn run(options: &Options) -> Result<bool> {
     let all = configs::all();
     if options.list {
         report::list(&all);
         return Ok(true);
     }
-    if options.mutants {
-        return run_mutants(options, &all);
-    }
     for name in &options.names {
         if !all.iter().any(|c| c.name == name) {
-            return Err(format!(
+            return Err(err(format!(
                 "there is no configuration `{name}`; `cargo lab check --list` lists them"
-            ));
+            )));
         }
     }
     let quick = !options.full && options.names.is_empty();
@@ -225,7 +211,7 @@ pub fn run(options: &Options) -> Result<bool, String> {
         outcomes.push(outcome);
     }
     if options.pin && !options.stop_at_first {
-        let text = serde_json::to_string_pretty(&pinned).map_err(|e| e.to_string())?;
+        let text = serde_json::to_string_pretty(&pinned).map_err(err)?;
         std::fs::write(PINNED, text + "\n").map_err(|e| format!("{PINNED}: {e}"))?;
     }
     if let Some(file) = &options.json {
@@ -235,32 +221,12 @@ pub fn run(options: &Options) -> Result<bool, String> {
     Ok(outcomes.iter().all(Outcome::is_good))
 }
 
-fn run_mutants(options: &Options, all: &[Configuration]) -> Result<bool, String> {
-    // A property that is broken there anyway shows nothing.
-    let quick = all.iter().filter(|c| c.quick && c.expected.is_none());
-    let quick = quick.map(|c| c.name.to_owned());
-    let options = mutants::Options {
-        only: options.only.clone(),
-        jobs: options.jobs,
-        baseline: match options.only.is_empty() {
-            true => quick.collect(),
-            false => Vec::new(), // those that these mutants name
-        },
-        original: std::env::current_exe().ok(),
-        json: options.json.clone(),
-        markdown: options.markdown.clone(),
-        ..mutants::Options::default()
-    };
-    let report = mutants::run(&options, &AtomicBool::new(false)).map_err(|e| e.to_string())?;
-    Ok(report.unexpected().next().is_none())
-}
-
 const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pinned.json");
 
 /// How many worlds each configuration has. A change of these numbers is a change of behaviour.
-fn pins() -> Result<BTreeMap<String, u64>, String> {
-    let text = std::fs::read_to_string(PINNED).map_err(|e| format!("{PINNED}: {e}"))?;
-    serde_json::from_str(&text).map_err(|e| format!("{PINNED}: {e}"))
+fn pins() -> Result<BTreeMap<String, u64>> {
+    let text = std::fs::read_to_string(PINNED).context(|| PINNED)?;
+    serde_json::from_str(&text).context(|| PINNED)
 }
 
 fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -> Outcome {
@@ -300,14 +266,14 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
         story: None,
         traces: Vec::new(),
     };
-    outcome.story = counterexample(&outcome);
     outcome.traces = traces(&outcome);
+    outcome.story = counterexample(&outcome);
     outcome
 }
 
 /// A trace of the shortest run to each property that is broken, and if that is asked for, to whatever else
 /// must happen: each with a name for its file.
-fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>, String>)> {
+fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>>)> {
     let configuration = &outcome.configuration;
     let trace = |(i, property): (usize, &Property)| {
         let broken = property.when.is_always();
@@ -318,44 +284,41 @@ fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>, String>)> {
             let mut run = Traced::new(&configuration.setup, beginning, Vec::new())?;
             actions.iter().try_for_each(|action| run.act(*action))?;
             run.end(&match broken {
-                true => format!("{} is broken: {}", property.name, property.says),
+                true => format!("{} is broken: {}", property.id, property.says),
                 false => property.says.to_owned(),
             })
         };
-        let name = format!("{}-{}.jsonl", configuration.name, property.name);
-        Some((name.replace(' ', "-"), run()))
+        Some((file_name(configuration, property), run()))
     };
     let properties = configuration.properties.iter().enumerate();
     properties.filter_map(trace).collect()
 }
 
-/// The first property that is broken, as a story.
-fn counterexample(outcome: &Outcome) -> Option<(&'static str, crate::story::Story)> {
+/// The first property that is broken, as a story, from its trace.
+fn counterexample(outcome: &Outcome) -> Option<Story> {
     let configuration = &outcome.configuration;
-    let broken = |i: &usize| {
-        configuration.properties[*i].when.is_always() && outcome.found.first[*i].is_some()
-    };
-    let i = (0..configuration.properties.len()).find(broken)?;
-    let property = &configuration.properties[i];
-    let expected = configuration
-        .expected
-        .filter(|(name, _)| *name == property.name);
-    let broken = Broken {
-        property: property.name.into(),
-        says: property.says.into(),
-        expected: expected.map(|(_, why)| why.into()),
-    };
-    let title = format!("{}: {}", configuration.name, configuration.says);
-    let actions = outcome.found.first[i].as_ref()?;
-    let beginning = outcome.found.beginning[i];
-    Some((
-        property.name,
-        story::tell(
-            &configuration.setup,
-            title,
-            beginning,
-            actions,
-            Some(broken),
-        ),
-    ))
+    let properties = configuration.properties.iter().zip(&outcome.found.first);
+    let broken = |(p, first): &(&Property, &Option<_>)| p.when.is_always() && first.is_some();
+    let (property, _) = properties.clone().find(broken)?;
+    let name = file_name(configuration, property);
+    let (_, trace) = outcome.traces.iter().find(|(of, _)| *of == name)?;
+    let trace = Reader::new(&name[..], trace.as_ref().ok()?.as_slice()).ok()?;
+    let expected = configuration.expected.filter(|(id, _)| *id == property.id);
+    let setup = &configuration.setup;
+    let story = story::tell(trace, setup.tick().times(setup.warm_up)).ok()?;
+    Some(Story {
+        title: format!("{}: {}", configuration.name, configuration.says),
+        broken: Some(Broken {
+            property: property.id.to_string(),
+            says: property.says.into(),
+            expected: expected.map(|(_, why)| why.into()),
+        }),
+        ..story
+    })
+}
+
+/// Where the trace of a property goes.
+fn file_name(configuration: &Configuration, property: &Property) -> String {
+    let name = format!("{}-{}.jsonl", configuration.name, property.id);
+    name.replace(' ', "-")
 }

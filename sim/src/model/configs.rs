@@ -12,8 +12,10 @@ macro_rules! happens {
 
 mod survivor;
 
-use crate::properties::{self as p, Property};
-use crate::world::{Adversary, Events, MAX, Setup};
+use crate::events::Events;
+use crate::model::world::{Adversary, Setup};
+use crate::properties::MAX;
+use crate::properties::{self as p, Property, PropertyId};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::input::Command;
 use onehold_core::lease::TimingSpec;
@@ -33,7 +35,7 @@ pub struct Configuration {
     /// What must be true, and what must happen.
     pub properties: Vec<Property>,
     /// The property that is broken here, as it must be, and why.
-    pub expected: Option<(&'static str, &'static str)>,
+    pub expected: Option<(PropertyId, &'static str)>,
 }
 
 /// A cluster and its clocks, in ticks.
@@ -243,7 +245,7 @@ impl Configuration {
     }
 
     /// A property is broken here, as it must be.
-    fn breaks(self, property: &'static str, why: &'static str) -> Self {
+    fn breaks(self, property: PropertyId, why: &'static str) -> Self {
         Self {
             expected: Some((property, why)),
             ..self

@@ -3,8 +3,9 @@
 //! Far fewer members than worlds are different, and a turn depends on nothing but the member and
 //! what happens to it. So each turn is taken by the shipped node once, and is looked up from then on.
 
-use crate::world::{Direct, Ending, Facts, How, Member, NOW, Parts, Setup, Turn};
-use crate::world::{as_sent, is_answer};
+use crate::model::world::{Direct, Ending, How, Member, NOW, Parts, Setup, Turn};
+use crate::model::world::{as_sent, is_answer};
+use crate::properties::Facts;
 use onehold_core::advert::{Advert, Incarnation};
 use rustc_hash::FxHashMap;
 use std::cell::RefCell;

@@ -1,4 +1,4 @@
-//! The proof: exhaustive walks of the [world](crate::world) under named adversaries.
+//! The proof: exhaustive walks of a [world] under named adversaries.
 //!
 //! Two searches that share nothing but the world: our own, breadth first, over [packed](search) and
 //! [remembered](memo) worlds, which finds shortest traces; and [stateright]'s, depth first.
@@ -6,8 +6,9 @@
 pub mod check;
 pub mod configs;
 pub mod memo;
+mod moments;
 pub mod report;
 pub mod search;
 pub mod stateright;
-pub mod story;
 pub mod trace;
+pub mod world;

@@ -3,8 +3,10 @@
 use super::check::{Outcome, Verdict};
 use super::configs::Configuration;
 use super::search::Progress;
-use crate::diagram;
-use crate::world::{Adversary, Setup};
+use crate::error::{Context, Result, err};
+use crate::model::world::{Adversary, Setup};
+use crate::show::{self, page::Viewer};
+use onehold::trace::Reader;
 use serde_json::json;
 use std::io::{IsTerminal as _, stdout};
 use std::path::Path;
@@ -46,7 +48,7 @@ pub fn list(all: &[Configuration]) {
             .properties
             .iter()
             .filter(|p| p.when.is_always())
-            .map(|p| p.name)
+            .map(|p| p.id.name())
             .collect();
         println!("{:<24} {set}  {:<15} {}", c.name, names.join(" "), c.says);
     }
@@ -56,7 +58,7 @@ pub fn list(all: &[Configuration]) {
 ///
 /// # Errors
 /// If a picture can't be written.
-pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
+pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<()> {
     let c = &outcome.configuration;
     let found = &outcome.found;
     println!("{}: {}", c.name, c.says);
@@ -106,7 +108,7 @@ pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
         println!(
             "    {:<11} {}: {verdict}",
             if p.when.is_always() {
-                p.name
+                p.id.name()
             } else {
                 "sometimes"
             },
@@ -116,20 +118,20 @@ pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
     for complaint in outcome.complaints() {
         println!("    WRONG       {complaint}");
     }
-    if let Some((property, story)) = &outcome.story {
+    if let Some(story) = &outcome.story {
         let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        println!("\n{}", diagram::terminal(story, 110, colour));
-        let file = pictures.join(format!("{}-{property}.html", c.name));
-        write(&file, diagram::html(story).as_bytes())?;
-        println!("    drawn in {}", file.display());
+        println!("\n{}", show::terminal(story, 110, colour));
     }
     for (name, trace) in &outcome.traces {
         if let Ok(trace) = trace {
             let file = pictures.join(name);
             write(&file, trace)?;
+            let page = file.with_extension("html");
+            write(&page, page_of(name, trace)?.as_bytes())?;
             println!(
-                "    a trace is in {}; it begins {} ticks earlier, when all start",
+                "    a trace is in {}, and as a page in {}; it begins {} ticks earlier, when all start",
                 file.display(),
+                page.display(),
                 c.setup.warm_up
             );
         }
@@ -138,11 +140,17 @@ pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<(), String> {
     Ok(())
 }
 
+fn page_of(name: &str, trace: &[u8]) -> Result<String> {
+    let mut page = Viewer::default();
+    page.read(Reader::new(name, trace).map_err(err)?)?;
+    page.page()
+}
+
 /// Writes a file, and makes the directory for it.
-fn write(file: &Path, content: &[u8]) -> Result<(), String> {
+fn write(file: &Path, content: &[u8]) -> Result<()> {
     let made = file.parent().map_or(Ok(()), std::fs::create_dir_all);
     let written = made.and_then(|()| std::fs::write(file, content));
-    written.map_err(|e| format!("{}: {e}", file.display()))
+    written.context(|| file.display())
 }
 
 /// What remains bounded in a configuration, in words.
@@ -269,11 +277,11 @@ pub fn summary(outcomes: &[Outcome]) {
 ///
 /// # Errors
 /// If the file can't be written.
-pub fn json(outcomes: &[Outcome], file: &Path) -> Result<(), String> {
+pub fn json(outcomes: &[Outcome], file: &Path) -> Result<()> {
     let property = |o: &Outcome, i: usize| {
         let property = &o.configuration.properties[i];
         json!({
-            "name": property.name,
+            "name": property.id.name(),
             "says": property.says,
             "verdict": o.verdict(i),
             // Of the shortest trace to where it is broken, or happens.
@@ -299,6 +307,6 @@ pub fn json(outcomes: &[Outcome], file: &Path) -> Result<(), String> {
     };
     let configurations: Vec<_> = outcomes.iter().map(configuration).collect();
     let json = json!({ "configurations": configurations });
-    let text = serde_json::to_string_pretty(&json).map_err(|e| e.to_string())?;
-    std::fs::write(file, text + "\n").map_err(|e| format!("{}: {e}", file.display()))
+    let text = serde_json::to_string_pretty(&json).map_err(err)?;
+    std::fs::write(file, text + "\n").context(|| file.display())
 }

@@ -1,8 +1,11 @@
 //! The search: breadth first, over packed worlds, with parents, so that every trace is a shortest one.
 
 use super::memo::Memo;
-use crate::properties::{Moment, Property, When};
-use crate::world::{Action, Done, Events, MAX, Of, Parts, ROOM, Rest, Setup, World};
+use super::moments::Moments;
+use crate::events::Events;
+use crate::model::world::{Action, Done, Of, Parts, ROOM, Rest, Setup, World};
+use crate::properties::MAX;
+use crate::properties::{Property, When};
 use arrayvec::ArrayVec;
 use hashbrown::HashTable;
 use std::hash::{BuildHasher, Hasher};
@@ -169,6 +172,7 @@ pub fn search(
         table: HashTable::new(),
     };
     let mut judge = Judge {
+        moments: Moments::of(setup),
         properties,
         first: vec![None; properties.len()],
     };
@@ -237,6 +241,7 @@ pub fn search(
 
 /// Keeps the first moment that each property speaks of.
 struct Judge<'a> {
+    moments: Moments<'a>,
     properties: &'a [Property],
     /// The world before the step, and the step; a beginning has none.
     first: Vec<Option<(u32, Option<Action>)>>,
@@ -276,13 +281,7 @@ impl Judge<'_> {
         which: impl Fn(When) -> bool,
     ) {
         let facts = world.facts(memo);
-        let moment = Moment {
-            setup: memo.setup(),
-            facts: &facts,
-            rest: world.rest,
-            events: done.events,
-            member: done.member,
-        };
+        let moment = self.moments.at(&facts, &world.rest, done);
         for (property, first) in self.properties.iter().zip(&mut self.first) {
             if first.is_none()
                 && which(property.when)

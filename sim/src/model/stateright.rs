@@ -1,11 +1,10 @@
 //! The same world as a model for stateright: its depth-first search gives a second verdict, and its
 //! Explorer walks it by hand.
 
-use super::story;
-use crate::diagram;
-use crate::properties::{Moment, Property, When};
-use crate::world::{Action, Direct, Events, Of, Setup, World};
-use stateright::{Checker as _, HasDiscoveries, Model, Path};
+use super::moments::Moments;
+use crate::model::world::{Action, Direct, Done, Of, Setup, World};
+use crate::properties::{Property, When};
+use stateright::{Checker as _, HasDiscoveries, Model};
 
 /// A configuration as stateright sees it. Nothing is remembered between turns, and worlds are
 /// compared by 64-bit fingerprints.
@@ -56,13 +55,8 @@ impl Proof {
 
     fn holds(&self, world: &Of<Direct>, property: usize) -> bool {
         let facts = world.facts(&self.parts);
-        let moment = Moment {
-            setup: &self.parts.0,
-            facts: &facts,
-            rest: world.rest,
-            events: Events::default(),
-            member: 0,
-        };
+        let moments = Moments::of(&self.parts.0);
+        let moment = moments.at(&facts, &world.rest, Done::default());
         self.properties
             .get(property)
             .is_none_or(|p| (p.holds)(&moment))
@@ -96,20 +90,10 @@ impl Model for Proof {
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {
         let named = self.properties.iter().zip(NTH);
-        let named = named.map(|(p, holds)| stateright::Property::always(p.name, holds));
+        let named = named.map(|(p, holds)| stateright::Property::always(p.id.name(), holds));
         // It ends when every property is decided: this one never is.
         named
             .chain([stateright::Property::always("everything", |_, _| true)])
             .collect()
-    }
-
-    fn as_svg(&self, path: Path<Self::State, Self::Action>) -> Option<String> {
-        let beginnings = World::beginnings(&self.parts);
-        let states = path.clone().into_states();
-        let beginning = beginnings.iter().position(|w| Some(w) == states.first())?;
-        let actions = path.into_actions();
-        let title = format!("{} steps", actions.len());
-        let story = story::tell(&self.parts.0, title, beginning, &actions, None);
-        Some(diagram::svg(&story))
     }
 }

@@ -1,10 +1,14 @@
 //! A run that the search found, written as a trace: what is shown and replayed then is the shipped node on
 //! clocks that go on, and not the search's picture of it.
 
-use super::story::{cut_text, ending_text, how_text};
-use crate::world::{Action, Direct, Known, MAX, Setup, Timed, TimedMember, World};
+use crate::error::{Error, Result, err};
+use crate::fault::{Fault, Flag, Links, Process};
+use crate::model::world::{Action, Direct, Ending, How, Known, Setup, Timed, TimedMember, World};
+use crate::properties::MAX;
+use onehold::control::Order;
 use onehold::trace::{Header, Line, Writer};
 use onehold_core::advert::{Advert, MemberId};
+use onehold_core::input::Command;
 use onehold_core::time::Span;
 use std::io::Write;
 use std::sync::Arc;
@@ -26,7 +30,7 @@ impl<W: Write> Traced<W> {
     ///
     /// # Errors
     /// If `to` can't be written.
-    pub fn new(setup: &Setup, beginning: usize, to: W) -> Result<Self, String> {
+    pub fn new(setup: &Setup, beginning: usize, to: W) -> Result<Self> {
         let by = concat!("onehold-lab ", env!("CARGO_PKG_VERSION"));
         let members = (0u8..).zip(&setup.spec.members);
         let ours = members.filter(|(m, _)| setup.has_first_file(MemberId(*m)));
@@ -39,7 +43,7 @@ impl<W: Write> Traced<W> {
             run: World::beginnings(&timed).swap_remove(beginning),
             time: setup.tick().times(setup.warm_up),
             steps: 0,
-            trace: Writer::new(to, &header).map_err(|e| e.to_string())?,
+            trace: Writer::new(to, &header).map_err(err)?,
             direct,
             timed,
         };
@@ -52,7 +56,7 @@ impl<W: Write> Traced<W> {
     /// # Errors
     /// If the two worlds differ after it: then the search leaves out what matters. If the trace can't be
     /// written.
-    pub fn act(&mut self, action: Action) -> Result<(), String> {
+    pub fn act(&mut self, action: Action) -> Result<()> {
         self.steps += 1;
         for line in self.faults(action) {
             self.line(&line)?;
@@ -80,43 +84,32 @@ impl<W: Write> Traced<W> {
     ///
     /// # Errors
     /// If the trace can't be written.
-    pub fn end(mut self, what: &str) -> Result<W, String> {
-        let (time, text, members) = (self.time, what.to_owned(), Vec::new());
-        self.line(&Line::Fault {
-            time,
-            text,
-            members,
-        })?;
+    pub fn end(mut self, what: &str) -> Result<W> {
+        let note = Fault::Note(what.to_owned());
+        self.line(&note.line(self.time))?;
         Ok(self.trace.into_inner())
     }
 
-    fn write(&mut self) -> Result<(), String> {
+    fn write(&mut self) -> Result<()> {
         let lines = self.timed.written(&mut self.run);
         lines.iter().try_for_each(|line| self.line(line))
     }
 
-    fn line(&mut self, line: &Line) -> Result<(), String> {
-        self.trace.line(line).map_err(|e| e.to_string())
+    fn line(&mut self, line: &Line) -> Result<()> {
+        self.trace.line(line).map_err(err)
     }
 
-    fn differs(&self, action: Action, how: &str) -> String {
-        format!(
+    fn differs(&self, action: Action, how: &str) -> Error {
+        err(format!(
             "step {}, {action:?}: on clocks that go on it leads elsewhere, so the search leaves out what \
              matters; that is an error of the lab's\n{how}",
             self.steps
-        )
+        ))
     }
 
     /// What is broken or healed in a step.
     fn faults(&self, action: Action) -> Vec<Line> {
-        let setup = &self.direct.0;
-        let name = |m: u8| setup.spec.members[usize::from(m)].name.clone();
-        let fault = |text: String, members| Line::Fault {
-            time: self.time,
-            text,
-            members,
-        };
-        match action {
+        let faults = match action {
             Action::Tick => Vec::new(),
             Action::Turn {
                 member,
@@ -124,11 +117,8 @@ impl<W: Write> Traced<W> {
                 ending,
                 ..
             } => {
-                let (text, is_fault) = how_text(how);
-                let own = is_fault.then_some(text);
-                let both = own.into_iter().chain(ending_text(ending));
-                let texts = both.map(|text| format!("{}: {text}", name(member)));
-                texts.map(|text| fault(text, vec![name(member)])).collect()
+                let own = self.fault(member, how);
+                own.into_iter().chain(self.ending(member, ending)).collect()
             }
             Action::Run {
                 member,
@@ -136,41 +126,96 @@ impl<W: Write> Traced<W> {
                 back,
                 ..
             } => {
-                let kept = back.map(|from| format!("what {} sent is kept back", name(from)));
-                let texts = kept.into_iter().chain(ending_text(ending));
-                let texts = texts.map(|text| format!("{}: {text}", name(member)));
-                texts.map(|text| fault(text, vec![name(member)])).collect()
+                let (from, to) = (back.map(|from| self.name(from)), self.name(member));
+                let kept =
+                    from.map(|from| Fault::Note(format!("what {from} sent {to} is kept back")));
+                kept.into_iter()
+                    .chain(self.ending(member, ending))
+                    .collect()
             }
             Action::Settle(now) => {
-                let cuts = &setup.adversary.cuts;
+                let cuts = &self.direct.0.adversary.cuts;
                 let before = usize::from(self.walked.rest.settled).checked_sub(1);
-                let before = before.map_or(0, |n| cuts[n]);
-                let now = cuts[usize::from(now)];
-                let heal = (before != 0).then(|| {
-                    fault(
-                        format!("heal {}", cut_text(setup, before)),
-                        ends(setup, before),
-                    )
-                });
-                let what = if now == 0 {
-                    fault("nothing is wrong from now on".into(), Vec::new())
-                } else {
-                    fault(format!("cut {}", cut_text(setup, now)), ends(setup, now))
-                };
-                heal.into_iter().chain([what]).collect()
+                let before = self.links(before.map_or(0, |n| cuts[n]));
+                let now = self.links(cuts[usize::from(now)]);
+                let well = || Fault::Note("nothing is wrong from now on".to_owned());
+                let well = now.is_empty().then(well);
+                let heal = before.into_iter().map(Fault::Heal);
+                heal.chain(now.into_iter().map(Fault::Cut))
+                    .chain(well)
+                    .collect()
             }
+        };
+        faults.iter().map(|fault| fault.line(self.time)).collect()
+    }
+
+    fn name(&self, member: u8) -> String {
+        self.direct.0.spec.members[usize::from(member)].name.clone()
+    }
+
+    /// What somebody does to a member.
+    fn fault(&self, member: u8, how: How<u8>) -> Option<Fault> {
+        let of = self.name(member);
+        let flag = |is| Flag {
+            on: self.name(member),
+            group: None,
+            is,
+        };
+        let order = |say| Fault::Command {
+            to: self.name(member),
+            say,
+            group: None,
+        };
+        Some(match how {
+            How::Operator(Command::Switch) => order(Order::Switch),
+            How::Operator(Command::Standby) => order(Order::Standby),
+            How::Operator(Command::Resume) => order(Order::Resume),
+            How::Operator(Command::PresumeDead) => order(Order::PresumeDead),
+            How::Operator(Command::Stop) => Fault::Stop(of),
+            How::Healthy(is) => Fault::Healthy(flag(is)),
+            How::Eligible(is) | How::Port(is) => Fault::Eligible(flag(is)),
+            How::Start => Fault::Start(of),
+            How::Crash => Fault::Kill(Process::Of(of)),
+            How::PowerOff => Fault::PowerOff(of),
+            How::Stop => Fault::Pause(Process::Of(of)),
+            How::Resume => Fault::Resume(of),
+            How::Operator(Command::StayAway) | How::Wake | How::Receive(_) | How::Muted => {
+                return None;
+            }
+        })
+    }
+
+    /// How a turn is cut short.
+    fn ending(&self, member: u8, ending: Ending) -> Option<Fault> {
+        let within = |effects: u8| Process::Within {
+            of: self.name(member),
+            after_effects: u32::from(effects),
+        };
+        match ending {
+            Ending::Whole => None,
+            Ending::Dies(n) => Some(Fault::Kill(within(n))),
+            Ending::Stops(n) => Some(Fault::Pause(within(n))),
         }
     }
-}
 
-/// The members at the ends of cut links.
-fn ends(setup: &Setup, cuts: u32) -> Vec<String> {
-    let n = setup.seats.len();
-    let is_end = |m: &usize| {
-        (0..n).any(|other| cuts & (1 << (m * MAX + other) | 1 << (other * MAX + m)) != 0)
-    };
-    let members = (0..n).filter(is_end);
-    members
-        .map(|m| setup.spec.members[m].name.clone())
-        .collect()
+    /// The links that these cuts break; a port that is down breaks all of its member's.
+    fn links(&self, cuts: u32) -> Vec<Links> {
+        let n = u8::try_from(self.direct.0.seats.len()).unwrap_or(0);
+        let is = |from: u8, to: u8| cuts & 1 << (usize::from(from) * MAX + usize::from(to)) != 0;
+        let name = |m: u8| self.name(m);
+        let ports = (0..n).filter(|m| is(*m, *m));
+        let mut links: Vec<Links> = ports.map(|m| Links::around(&name(m))).collect();
+        for (a, b) in (0..n).flat_map(|a| (a + 1..n).map(move |b| (a, b))) {
+            if is(a, a) || is(b, b) {
+                continue;
+            }
+            links.extend(match (is(a, b), is(b, a)) {
+                (true, true) => Some(Links::between(&name(a), &name(b))),
+                (true, false) => Some(Links::one_way(&name(a), &name(b))),
+                (false, true) => Some(Links::one_way(&name(b), &name(a))),
+                (false, false) => None,
+            });
+        }
+        links
+    }
 }

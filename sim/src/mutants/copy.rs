@@ -2,7 +2,7 @@
 
 use super::list::{Mutant, edits_by_file};
 use super::patch::patched;
-use crate::netns::{Context, Result, err};
+use crate::error::{Context, Result, err};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};

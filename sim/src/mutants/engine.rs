@@ -2,8 +2,8 @@
 
 use super::copy::VARIABLE;
 use super::list::{SWEEP, TESTS};
-use crate::netns::{Context, Result, err};
-use crate::sweep::report::Report;
+use crate::error::{Context, Result, err};
+use crate::simulator::sweep::report::Report;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use std::env;
@@ -72,7 +72,7 @@ impl Checked {
                 exhaustive: false,
                 unique_states: report.seeds,
                 properties: (first.into_iter())
-                    .map(|f| broken(f.violation.property))
+                    .map(|f| broken(f.violation.property.to_string()))
                     .collect(),
             }],
         }

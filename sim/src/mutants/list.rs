@@ -1,7 +1,7 @@
 //! `sim/mutants.toml`: the list of mutants, proved before anything is built.
 
 use super::patch;
-use crate::netns::{Context, Result, err};
+use crate::error::{Context, Result, err};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

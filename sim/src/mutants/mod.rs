@@ -12,7 +12,7 @@ pub mod report;
 mod run;
 
 pub use report::Report;
-pub use run::{Options, run};
+pub use run::{Options, command, run};
 
 #[cfg(test)]
 mod tests {

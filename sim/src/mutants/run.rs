@@ -4,53 +4,64 @@ use super::engine::{Engine, Outcome, Tried};
 use super::list::{self, Kind, Mutant, SWEEP, TESTS};
 use super::report::{Finding, Report};
 use super::{copy, list::LIST};
-use crate::demo::Screen;
-use crate::netns::{Context, Result, err};
+use crate::error::{Context, Result, err};
+use crate::model::configs;
+use crate::screen::Screen;
 use std::collections::BTreeSet;
 use std::fs;
-use std::num::NonZero;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::{self, available_parallelism};
+use std::thread;
 use std::time::Duration;
 
 /// What is run.
-#[derive(Clone, Debug)]
+#[derive(clap::Args, Clone, Debug)]
 pub struct Options {
     /// These mutants only; all if none is named.
+    #[arg(value_name = "NAME")]
     pub only: Vec<String>,
-    /// Run a sweep of these seeds instead of what the list names, under those that harm what a sweep
-    /// can see.
+    /// Sweep these seeds instead of what the list names, and say within how many the mutant is found; only
+    /// those are run that break what a sweep can see.
+    #[arg(long, value_name = "A..B")]
     pub sweep: Option<String>,
     /// How many at once.
+    #[arg(long, default_value_t = 2, value_name = "N")]
     pub jobs: usize,
-    /// What must pass with no mutant on before any mutant is run; if empty, all configurations that
-    /// the mutants name.
-    pub baseline: Vec<String>,
-    /// A build of the original. Where it and the copy look at all states, these must be as many.
-    pub original: Option<PathBuf>,
-    /// How long one configuration may take.
-    pub limit: Duration,
-    /// Write what came of it to this file.
+    /// Write what came of it as JSON.
+    #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the table for the book to this file.
+    /// Write the table for the book as Markdown.
+    #[arg(long, value_name = "FILE")]
     pub markdown: Option<PathBuf>,
 }
 
-impl Default for Options {
-    fn default() -> Self {
-        Self {
-            only: Vec::new(),
-            sweep: None,
-            jobs: available_parallelism().map_or(1, NonZero::get),
-            baseline: Vec::new(),
-            original: None,
-            limit: Duration::from_secs(120),
-            json: None,
-            markdown: None,
-        }
+impl Options {
+    /// How long one configuration, or all seeds, may take with one mutant.
+    const fn limit(&self) -> Duration {
+        Duration::from_secs(if self.sweep.is_some() { 3_600 } else { 120 })
     }
+
+    /// What must pass with no mutant on: the quick set, or what the named mutants name.
+    fn baseline(&self) -> Vec<String> {
+        if self.sweep.is_some() || !self.only.is_empty() {
+            return Vec::new();
+        }
+        // A property that is broken there anyway shows nothing.
+        let quick = configs::all().into_iter();
+        let quick = quick.filter(|c| c.quick && c.expected.is_none());
+        quick.map(|c| c.name.to_owned()).collect()
+    }
+}
+
+/// Runs what was asked for. `Ok(true)` if every mutant was noticed by what the list says; a sweep that finds
+/// one late or never is not wrong.
+///
+/// # Errors
+/// As [`run`].
+pub fn command(options: &Options) -> Result<bool> {
+    let report = run(options, &AtomicBool::new(false))?;
+    Ok(options.sweep.is_some() || report.unexpected().next().is_none())
 }
 
 /// Makes the mutated copy, builds it, and runs every mutant until something notices it. Prints the
@@ -77,7 +88,7 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Report> {
     let tests = mutants.iter().any(|m| m.check.iter().any(|c| c == TESTS));
     let built = target.join("build");
     let runs = target.join("runs");
-    let engine = Engine::build(&source, &built, runs, tests, options.limit, stop)?;
+    let engine = Engine::build(&source, &built, runs, tests, options.limit(), stop)?;
     check_baseline(&engine, options, &mutants, &mut screen)?;
 
     let findings = run_all(&engine, &mutants, options.jobs, &mut screen)?;
@@ -113,9 +124,10 @@ fn check_baseline(
     screen: &mut Screen,
 ) -> Result<()> {
     let named = mutants.iter().flat_map(|m| &m.check);
-    let mut baseline: BTreeSet<&String> = match options.baseline.is_empty() {
+    let quick = options.baseline();
+    let mut baseline: BTreeSet<&String> = match quick.is_empty() {
         true => named.clone().collect(),
-        false => options.baseline.iter().collect(),
+        false => quick.iter().collect(),
     };
     baseline.extend(named.filter(|c| *c == TESTS));
     for configuration in baseline {
@@ -128,9 +140,11 @@ fn check_baseline(
                 copy.outcome
             )));
         }
-        let original = options.original.as_ref().filter(|_| configuration != TESTS);
+        // A sweep says nothing of states.
+        let compares = options.sweep.is_none() && configuration != TESTS;
+        let original = std::env::current_exe().ok().filter(|_| compares);
         if let Some(original) = original {
-            compare(&copy, &engine.try_with(original, configuration)?)?;
+            compare(&copy, &engine.try_with(&original, configuration)?)?;
         }
     }
     Ok(())

@@ -1,12 +1,13 @@
 //! What traces say of the world together: who heard whom, and who was effective.
 
 use super::{Flaws, Place};
-use onehold_core::advert::{Advert, Incarnation};
+use crate::show::timeline::Answers;
+use onehold_core::advert::{Advert, Incarnation, MemberId};
 use onehold_core::config::{Arbitration, Spec};
 use onehold_core::effect::Effect;
 use onehold_core::time::{LocalTime, Span};
 use rustc_hash::{FxBuildHasher, FxHashSet};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::BuildHasher as _;
 
@@ -77,24 +78,27 @@ impl Mail {
 /// Who was effective when, by what traces with true times say of kernels. Each file is a world.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    /// By group: whose kernels answer now.
-    effective: BTreeMap<String, BTreeSet<String>>,
-    /// By group: since when two do.
-    two: BTreeMap<String, Two>,
-    /// The same, over.
-    twice: Vec<(Two, Span)>,
+    groups: BTreeMap<String, Group>,
     changes: u64,
     dual: Span,
     answered: u64,
     failed: u64,
 }
 
-/// Two are effective.
+/// Who was effective in a group, and the place of every change.
 #[derive(Debug)]
-struct Two {
-    place: Place,
-    since: Span,
-    who: String,
+struct Group {
+    answers: Answers<MemberId, Span>,
+    places: Vec<(Span, Place)>,
+}
+
+impl Default for Group {
+    fn default() -> Self {
+        Self {
+            answers: Answers::from(Span::ZERO),
+            places: Vec::new(),
+        }
+    }
 }
 
 impl Watch {
@@ -102,28 +106,14 @@ impl Watch {
         &mut self,
         place: &Place,
         time: Span,
-        member: String,
-        group: String,
+        member: MemberId,
+        group: &str,
         effective: bool,
     ) {
-        let all = self.effective.entry(group.clone()).or_default();
-        let news = match effective {
-            true => all.insert(member),
-            false => all.remove(&member),
-        };
-        self.changes += u64::from(news);
-        if all.len() > 1 {
-            let names: Vec<&str> = all.iter().map(String::as_str).collect();
-            self.two.entry(group).or_insert_with(|| Two {
-                place: place.clone(),
-                since: time,
-                who: names.join(" and "),
-            });
-        } else if let Some(two) = self.two.remove(&group) {
-            // One may begin in the moment in which the other ends.
-            if two.since < time {
-                self.over(two, time);
-            }
+        let group = self.groups.entry(group.to_owned()).or_default();
+        if group.answers.tell(time, member, effective) {
+            self.changes += 1;
+            group.places.push((time, place.clone()));
         }
     }
 
@@ -132,24 +122,26 @@ impl Watch {
         self.failed += u64::from(!answered);
     }
 
-    fn over(&mut self, two: Two, time: Span) {
-        let nanos = time.as_nanos().saturating_sub(two.since.as_nanos());
-        let span = Span::from_nanos(nanos);
-        self.dual = self.dual.plus(span);
-        self.twice.push((two, span));
-    }
-
     /// A file ends. S1 is for `majority`; `survivor` promises it only while the two hear each other.
     pub(super) fn ended(&mut self, spec: &Spec, time: Span, flaws: &mut Flaws) {
-        self.effective.clear();
-        for two in std::mem::take(&mut self.two).into_values() {
-            self.over(two, time);
-        }
-        for (Two { place, since, who }, span) in self.twice.drain(..) {
-            if spec.arbitration == Arbitration::Majority {
-                flaws.push(format!(
-                    "{place}: S1: {who} are effective, from {since} on for {span}"
-                ));
+        for Group { answers, places } in std::mem::take(&mut self.groups).into_values() {
+            // Whoever watches may stop in the moment in which a second one begins.
+            let just = answers.at(time).0 == time;
+            let end = time.plus(Span::from_nanos(u64::from(just)));
+            for (since, until) in answers.two(Span::ZERO, end) {
+                let span = Span::from_nanos(until.as_nanos() - since.as_nanos());
+                self.dual = self.dual.plus(span);
+                let (_, who) = answers.at(since);
+                let names = who
+                    .iter()
+                    .map(|m| spec.members[usize::from(m.0)].name.as_str());
+                let names = names.collect::<Vec<_>>().join(" and ");
+                let place = places.iter().rfind(|(at, _)| *at <= since);
+                if let (Arbitration::Majority, Some((_, place))) = (spec.arbitration, place) {
+                    flaws.push(format!(
+                        "{place}: S1: {names} are effective, from {since} on for {span}"
+                    ));
+                }
             }
         }
     }

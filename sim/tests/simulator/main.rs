@@ -3,17 +3,19 @@
 mod scenarios;
 mod sweep;
 
+use onehold::config_file::Length;
 use onehold::trace::Reader;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
+use onehold_sim::fault::{Conditions, Fault, Process};
 use onehold_sim::replay::Replay;
-use onehold_sim::turmoil::plan::{Change, MemberPlan, Moment, Plan, Sending, Weather};
-use onehold_sim::turmoil::record::{By, Record, What};
-use onehold_sim::turmoil::run::Run;
-use onehold_sim::turmoil::trace::RunTrace;
-use onehold_sim::turmoil::watch::Watch;
+use onehold_sim::simulator::plan::{MemberPlan, Plan, Sending};
+use onehold_sim::simulator::record::{By, Record, What};
+use onehold_sim::simulator::run::Run;
+use onehold_sim::simulator::trace::RunTrace;
+use onehold_sim::simulator::watch::Watch;
 use std::rc::Rc;
 
 const LB0: MemberId = MemberId(0);
@@ -21,7 +23,7 @@ const LB1: MemberId = MemberId(1);
 const WEB: GroupId = GroupId(0);
 
 /// Two candidates and a witness, started at once.
-fn three(timeline: &[(u64, Change)]) -> Plan {
+fn three(timeline: &[(u64, Fault)]) -> Plan {
     let member = |name: &str| MemberSpec {
         name: name.to_owned(),
         witness: name == "w",
@@ -44,7 +46,7 @@ fn three(timeline: &[(u64, Change)]) -> Plan {
         secret: "a secret".to_owned(),
         ppm: 0,
     };
-    let start = (0..3).map(|id| (Span::ZERO, Change::Start(MemberId(id))));
+    let start = ["lb0", "lb1", "w"].map(|name| (Span::ZERO, Fault::Start(name.to_owned())));
     let then = timeline.iter();
     Plan {
         seed: 7,
@@ -52,14 +54,20 @@ fn three(timeline: &[(u64, Change)]) -> Plan {
         length: Span::from_millis(8_000),
         members: ["lb0", "lb1", "w"].map(seat).to_vec(),
         paths: 1,
-        weather: Weather::default(),
+        conditions: Conditions::default(),
         sending: Sending::default(),
         confirm_after: Span::from_millis(2),
         traced: false,
         timeline: start
+            .into_iter()
             .chain(then.map(|(at, what)| (Span::from_millis(*at), what.clone())))
             .collect(),
     }
+}
+
+fn within(of: &str, after_effects: u32) -> Process {
+    let of = of.to_owned();
+    Process::Within { of, after_effects }
 }
 
 fn records(plan: Plan) -> Vec<Record> {
@@ -83,7 +91,7 @@ fn holds(records: &[Record]) -> Vec<(u64, MemberId, Option<By>)> {
 
 #[test]
 fn one_takes_over_when_the_holders_machine_dies() {
-    let all = records(three(&[(3_000, Change::PowerOff(LB0))]));
+    let all = records(three(&[(3_000, Fault::PowerOff("lb0".to_owned()))]));
     let holds = holds(&all);
     let [
         (_, LB0, None),
@@ -98,7 +106,7 @@ fn one_takes_over_when_the_holders_machine_dies() {
 
 #[test]
 fn a_kernel_ends_a_dead_processs_hold_by_itself() {
-    let kill = Change::Kill(LB0, Moment::Now);
+    let kill = Fault::Kill(Process::Of("lb0".to_owned()));
     let holds = holds(&records(three(&[(3_000, kill)])));
     let [
         (_, LB0, None),
@@ -139,20 +147,20 @@ fn a_traced_run_is_replayed_word_for_word() {
 
 fn stormy(seed: u64) -> Plan {
     let mut plan = three(&[
-        (2_000, Change::Kill(LB0, Moment::After(3))),
-        (3_000, Change::Start(LB0)),
-        (5_000, Change::Pause(LB1, Moment::After(1))),
-        (6_000, Change::Resume(LB1)),
+        (2_000, Fault::Kill(within("lb0", 3))),
+        (3_000, Fault::Start("lb0".to_owned())),
+        (5_000, Fault::Pause(within("lb1", 1))),
+        (6_000, Fault::Resume("lb1".to_owned())),
     ]);
     plan.seed = seed;
-    plan.weather = Weather {
+    plan.conditions = Conditions {
         loss: 10.0,
         duplicate: 10.0,
         corrupt: 5.0,
-        jitter: Span::from_millis(30),
+        jitter: Length(Span::from_millis(30)),
         straggle: 5.0,
-        straggle_by: Span::from_millis(1_000),
-        ..Weather::default()
+        straggle_by: Length(Span::from_millis(1_000)),
+        ..Conditions::default()
     };
     plan
 }
@@ -199,20 +207,15 @@ fn two_that_answer_at_once_between_two_ticks_are_seen() {
     see(10, LB0, What::Opened(WEB));
     see(20, LB1, What::Opened(WEB));
     see(21, LB0, What::Shut(WEB, By::Release));
-    let broken: Vec<(u64, &str)> = watch
-        .broken
-        .iter()
-        .map(|b| (b.at, b.property.name))
-        .collect();
-    assert_eq!(broken, [(20, "S1")]);
+    assert_eq!(watch.groups[0].answers.two(0, 1_000), [(20, 21)]);
 }
 
 #[test]
 fn a_hold_whose_deadline_is_past_opens_nothing() {
     // The holder is stopped before it tells its kernel of a longer lease, and goes on too late.
     let all = records(three(&[
-        (3_000, Change::Pause(LB0, Moment::After(2))),
-        (6_000, Change::Resume(LB0)),
+        (3_000, Fault::Pause(within("lb0", 2))),
+        (6_000, Fault::Resume("lb0".to_owned())),
     ]));
     let paused = all.iter().find(|r| r.what == What::Paused);
     assert!(paused.is_some_and(|r| r.member == Some(LB0)));

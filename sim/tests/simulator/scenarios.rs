@@ -1,11 +1,11 @@
 //! The library of scenarios, and what is said of files that are wrong.
 
 use onehold_core::time::Span;
-use onehold_sim::turmoil::chaos;
-use onehold_sim::turmoil::command;
-use onehold_sim::turmoil::scenario::{self, Scenario};
-use onehold_sim::turmoil::transcript::Transcript;
-use onehold_sim::turmoil::verdict;
+use onehold_sim::simulator::chaos;
+use onehold_sim::simulator::command;
+use onehold_sim::simulator::scenario::{self, Scenario};
+use onehold_sim::simulator::transcript::Transcript;
+use onehold_sim::simulator::verdict;
 use std::path::Path;
 use std::rc::Rc;
 
@@ -89,16 +89,21 @@ fn errors_name_the_line_the_key_and_the_remedy() {
         ("lb0 <-> lb1", "lb0 <-> lb2"),
         ("lb0 <-> lb1", "lb0 to lb1"),
         ("lb0 <-> lb1", "lb0 <-> lb0"),
-        ("cut = \"lb0 <-> lb1\"", "cut = \"lb0 <-> lb1\"\npath = 1"),
+        ("cut = \"lb0 <-> lb1\"", "cut = \"lb0 <-> lb1 (path 1)\""),
         (
             "cut = \"lb0 <-> lb1\"",
             "cut = \"lb0 <-> lb1\"\nkill = \"lb0\"",
         ),
         (
             "cut = \"lb0 <-> lb1\"",
-            "weather = \"lb0 <-> lb1\"\nbecomes = { loss = 120.0 }",
+            "conditions = { on = \"lb0 <-> lb1\", are = { loss = 120.0 } }",
         ),
-        ("cut = \"lb0 <-> lb1\"", "weather = \"lb0 <-> lb1\""),
+        (
+            "cut = \"lb0 <-> lb1\"",
+            "conditions = { on = \"lb0 <-> lb1\" }",
+        ),
+        ("cut = \"lb0 <-> lb1\"", ""),
+        ("cut = \"lb0 <-> lb1\"", "kill = { of = \"lb0\" }"),
         (
             "cut = \"lb0 <-> lb1\"",
             "command = { to = \"lb0\", say = \"swich\" }",
@@ -107,11 +112,8 @@ fn errors_name_the_line_the_key_and_the_remedy() {
         ("at = \"3s\"", "at = \"3min\""),
         ("at = \"3s\"", "at = \"3s\"\nevery = \"1s\""),
         ("at = \"14s\"", "at = \"15s\""),
-        (
-            "holder = \"lb0\"",
-            "holder = \"nobody\"\nno_role_change = true",
-        ),
-        ("announces = true", "announces = true\ngroup = \"mail\""),
+        ("holder = \"lb0\"", "holder = \"nobody\"\nmoves_only = []"),
+        ("announces = {", "group = \"mail\"\nannounces = {"),
         ("length =", "lenght ="),
         ("length =", "tick = \"500us\"\nlength ="),
         ("[two]", "[timing]\nlease = \"200ms\"\n\n[two]"),

@@ -1,13 +1,18 @@
 //! The sweep: some hundred seeds, the same run for the same seed, and what is said of a broken one.
 
+use onehold::control::Order;
 use onehold::trace::Reader;
-use onehold_sim::demo::Screen;
+use onehold_sim::fault::{Fault, Links};
+use onehold_sim::properties::PropertyId;
 use onehold_sim::replay::Replay;
-use onehold_sim::sweep::command::{Options, sweep};
-use onehold_sim::sweep::draw::{Draw, Promise};
-use onehold_sim::sweep::judge::{self, breaks};
-use onehold_sim::sweep::report::Report;
-use onehold_sim::sweep::shrink::ddmin;
+use onehold_sim::screen::Screen;
+use onehold_sim::simulator::sweep::command::{Options, sweep};
+use onehold_sim::simulator::sweep::draw::{Draw, Promise};
+use onehold_sim::simulator::sweep::incidents::Incident;
+use onehold_sim::simulator::sweep::judge::{self, breaks};
+use onehold_sim::simulator::sweep::report::Report;
+use onehold_sim::simulator::sweep::shrink::ddmin;
+use onehold_sim::simulator::{scenario, verdict};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
@@ -42,7 +47,7 @@ fn every_seed_keeps_every_promise_and_together_they_reach_everything() {
 fn log(seed: u64) -> String {
     let draw = Draw::of(seed);
     let mut lines = String::new();
-    let seen = judge::run(&draw, &draw.faults, |plan, record| {
+    let seen = judge::run(&draw, &draw.incidents, |plan, record| {
         lines += &record.line(plan);
         lines.push('\n');
     });
@@ -58,7 +63,7 @@ fn a_seed_is_the_same_run_in_this_process_and_in_others() {
         assert!(first == log(seed), "seed {seed}: twice, and not the same");
         let (scenario, written) = (file(&format!("{seed}.toml")), file(&format!("{seed}.log")));
         let draw = Draw::of(seed);
-        std::fs::write(&scenario, draw.scenario(&draw.faults)).unwrap();
+        std::fs::write(&scenario, draw.scenario(&draw.incidents)).unwrap();
         for _ in 0..2 {
             let output = lab(&["sim", text(&scenario), "--log", text(&written)]);
             assert!(output.status.success(), "{output:?}");
@@ -80,7 +85,7 @@ fn a_seed_s_trace_is_what_the_core_does_and_the_command_writes_the_same() {
     let majority = draws.filter(|draw| draw.cluster.promise == Promise::Majority);
     for draw in majority.take(3) {
         let mut trace = Vec::new();
-        let seen = judge::trace(&draw, &draw.faults, &mut trace).unwrap();
+        let seen = judge::trace(&draw, &draw.incidents, &mut trace).unwrap();
         assert!(seen.violations.is_empty(), "{:?}", seen.violations);
         let mut replay = Replay::default();
         let name = format!("seed {}", draw.seed);
@@ -98,26 +103,107 @@ fn a_seed_s_trace_is_what_the_core_does_and_the_command_writes_the_same() {
     }
 }
 
-/// A planted bug: a judge that excuses nothing. Two alone must then split, because of the network.
-#[test]
-fn of_many_faults_the_one_that_splits_two_alone_is_left() {
-    let splits = |draw: &Draw| breaks(draw, &draw.faults, "S2");
+/// What excuses nothing: two alone must then split, because of the network.
+fn unexcused() -> Draw {
+    let splits = |draw: &Draw| breaks(draw, &draw.incidents, PropertyId::S2);
     let unexcused = |seed| {
         let mut draw = Draw::of(seed);
         assert!(draw.cluster.promise != Promise::Anything || !splits(&draw));
-        draw.faults.iter_mut().for_each(|f| f.excuse = None);
+        draw.incidents.iter_mut().for_each(|i| i.excuse = None);
         draw
     };
     let mut all = (0..400).map(unexcused);
-    let anything = |d: &Draw| d.cluster.promise == Promise::Anything && d.faults.len() > 10;
-    let draw = all.find(|d| anything(d) && splits(d)).unwrap();
-    let left = ddmin(&draw.faults, |faults| breaks(&draw, faults, "S2"));
-    assert!(breaks(&draw, &left, "S2") && !breaks(&draw, &[], "S2"));
+    let anything = |d: &Draw| d.cluster.promise == Promise::Anything && d.incidents.len() > 10;
+    all.find(|d| anything(d) && splits(d)).unwrap()
+}
+
+#[test]
+fn of_many_faults_the_one_that_splits_two_alone_is_left_and_its_scenario_fails_by_itself() {
+    let draw = unexcused();
+    let splits = |left: &[Incident]| breaks(&draw, left, PropertyId::S2);
+    let left = ddmin(&draw.incidents, splits);
+    assert!(splits(&left) && !splits(&[]));
     assert!(left.len() <= 3, "{left:#?}");
+    let is_network = |i: &Incident| i.faults.iter().any(|(_, f)| f.links().is_some());
+    assert!(left.iter().any(is_network), "{left:#?}");
+
+    let shrunk = file("shrunk.toml");
+    std::fs::write(&shrunk, draw.scenario(&left)).unwrap();
+    let output = lab(&["sim", text(&shrunk)]);
+    assert_eq!(output.status.code(), Some(1));
+    let said = String::from_utf8_lossy(&output.stdout);
     assert!(
-        left.iter().any(|f| f.what.starts_with("network")),
-        "{left:#?}"
+        said.contains("S2 of ") && said.contains("NOT AS EXPECTED"),
+        "{said}"
     );
+    // What the sweep says is kept, it plays as expected.
+    std::fs::write(&shrunk, draw.scenario(&[])).unwrap();
+    assert!(lab(&["sim", text(&shrunk)]).status.success());
+    std::fs::remove_file(&shrunk).unwrap();
+}
+
+/// L2, L3, L4, L5 and that a stop ends are in the file, too: each is broken by a fault that nothing excuses.
+#[test]
+fn whatever_a_seed_breaks_its_file_breaks_by_itself() {
+    let lb0 = || "lb0".to_owned();
+    let order = |to: &str, say| Fault::Command {
+        to: to.to_owned(),
+        say,
+        group: None,
+    };
+    let steady = |draw: &Draw| {
+        let returns = draw.cluster.groups.iter().all(|g| g.returns);
+        let three = draw.cluster.members.len() == 3;
+        draw.cluster.promise == Promise::Steady && three && returns
+    };
+    let draw = (0..).map(Draw::of).find(steady).unwrap();
+    let (bound, end) = (draw.bound, draw.calm + draw.bound);
+    let preferred = |draw: &Draw| draw.cluster.groups[0].preferred;
+    let cases = [
+        (
+            PropertyId::L2,
+            vec![(draw.calm + 1, Fault::Cut(Links::all()))],
+        ),
+        (
+            PropertyId::L3,
+            vec![(
+                end - 2 * draw.cluster.vote(),
+                order(preferred(&draw), Order::Switch),
+            )],
+        ),
+        (
+            PropertyId::L3Once,
+            vec![
+                (end + 1, order("lb0", Order::Switch)),
+                (end + 1, order("lb1", Order::Switch)),
+            ],
+        ),
+        (
+            PropertyId::L4,
+            vec![
+                (bound, order("lb0", Order::Switch)),
+                (bound, order("lb1", Order::Switch)),
+            ],
+        ),
+        (PropertyId::L5, vec![(bound, Fault::Cut(Links::all()))]),
+        (
+            PropertyId::StopEnds,
+            vec![(draw.length - draw.cluster.tick, Fault::Stop(lb0()))],
+        ),
+    ];
+    for (property, faults) in cases {
+        let incident = Incident {
+            at: faults[0].0,
+            faults,
+            excuse: None,
+            moves: Vec::new(),
+        };
+        let scenario = draw.scenario(&[incident]);
+        let scenario = scenario::parse(Path::new("seed.toml"), scenario).unwrap();
+        let outcome = verdict::run(scenario, |_| {}).unwrap();
+        let broken = outcome.failures.iter().any(|f| f.property == property);
+        assert!(broken, "{property}: {:?}", outcome.failures);
+    }
 }
 
 #[test]

@@ -10,6 +10,7 @@ use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::Effect;
 use onehold_core::input::{Command, Input};
 use onehold_core::time::{LocalTime, Span};
+use onehold_sim::fault::{Fault, Links};
 
 /// How long an advert travels, in steps.
 const LATENCY: u64 = 12;
@@ -122,12 +123,13 @@ impl Run {
     /// The cable between lb0 and lb1.
     pub(crate) fn cut(&mut self, cut: bool) {
         self.cut = cut;
-        let what = if cut { "cut" } else { "heal" };
-        let line = Line::Fault {
-            time: self.time(),
-            text: format!("{what} lb0 | lb1"),
-            members: vec!["lb0".into(), "lb1".into()],
+        let links = Links::between("lb0", "lb1");
+        let fault = if cut {
+            Fault::Cut(links)
+        } else {
+            Fault::Heal(links)
         };
+        let line = fault.line(self.time());
         self.write(&line);
     }
 

@@ -1,8 +1,9 @@
 //! Two members alone; the one that is left goes on.
 
 use super::{ALONE, Cluster, Configuration, SURVIVOR, cut, prompt, quick};
-use crate::properties as p;
-use crate::world::{Adversary, Events};
+use crate::events::Events;
+use crate::model::world::Adversary;
+use crate::properties::{self as p, PropertyId};
 
 /// Two members alone; the one that is left goes on.
 pub(super) fn all() -> Vec<Configuration> {
@@ -97,7 +98,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &[],
         )
         .breaks(
-            "S2",
+            PropertyId::S2,
             "nothing tells a dead peer from a cut cable; `survivor` does not promise it here",
         ),
         quick(

@@ -1,0 +1,390 @@
+//! Who speaks, with a good seal, and is nobody's partner here: mostly one machine too many.
+//!
+//! After a start it is usual for a moment. What lasts is two machines that run as one member, or one that
+//! does not hear us; the counters alone would not say whose fault it is, nor where.
+
+use onehold_core::advert::{Advert, Incarnation, MemberId};
+use onehold_core::config::Config;
+use onehold_core::lease::Timing;
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+/// Most of them that are remembered.
+const MAX: usize = 16;
+/// One who was silent for so long has gone.
+const GONE: Span = Span::from_millis(10_000);
+
+/// Who says an authentic advert, and to whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Its sender.
+    pub from: MemberId,
+    /// Its sender's life.
+    pub life: Incarnation,
+    /// The life of the receiver that it names.
+    pub to: Option<Incarnation>,
+    /// Its sender holds something.
+    pub holds: bool,
+}
+
+impl From<&Advert> for Head {
+    fn from(advert: &Advert) -> Self {
+        Self {
+            from: advert.from,
+            life: advert.incarnation,
+            to: advert.to_incarnation,
+            holds: advert.groups.iter().any(|g| g.holds),
+        }
+    }
+}
+
+/// What somebody keeps saying in vain.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vain {
+    /// It does not hear us: it knows no life of ours, or a dead one.
+    Deaf,
+    /// It is of a life that another one followed.
+    Left,
+    /// It is for another life of this member, from one that we talk with.
+    ForAnotherOfUs,
+    /// It is for another member, or from this one.
+    Misdirected,
+    /// It came already, over the only way that it can come.
+    Twice,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Speaker {
+    member: MemberId,
+    vain: Vain,
+    since: LocalTime,
+    at: LocalTime,
+    /// It was so for long, without a pause.
+    lasts: bool,
+}
+
+/// All who speak in vain: by where from, and which life it is about.
+#[derive(Clone, Debug)]
+pub struct Doubles {
+    all: BTreeMap<(SocketAddr, Incarnation), Speaker>,
+    /// A longer pause begins anew.
+    pause: Span,
+    /// What goes on for so long lasts.
+    long: Span,
+}
+
+/// What is known of a rejected advert's sender.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// The life of it that was accepted last.
+    pub(super) life: Option<Incarnation>,
+    /// There is one way to it, and no more.
+    pub(super) one_way: bool,
+}
+
+impl Doubles {
+    /// Nobody yet.
+    #[must_use]
+    pub fn new(timing: &Timing) -> Self {
+        let interval = timing.interval();
+        Self {
+            all: BTreeMap::new(),
+            pause: interval.times(10).max(Span::from_millis(1_000)),
+            long: interval.times(50).max(Span::from_millis(2_000)),
+        }
+    }
+
+    /// Nobody speaks in vain, nor did lately.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.all.is_empty()
+    }
+
+    /// An authentic advert was rejected.
+    pub(super) fn rejected(
+        &mut self,
+        why: Reject,
+        head: Head,
+        from: SocketAddr,
+        known: Known,
+        at: LocalTime,
+    ) {
+        let talked_with = known.life == Some(head.life);
+        let (vain, life) = match why {
+            Reject::Knock if talked_with => match head.to {
+                Some(other) => (Vain::ForAnotherOfUs, other),
+                None => return,
+            },
+            Reject::Knock => (Vain::Deaf, head.life),
+            Reject::OldLife => (Vain::Left, head.life),
+            Reject::NotToMe => (Vain::Misdirected, head.life),
+            Reject::Stale if known.one_way && talked_with => (Vain::Twice, head.life),
+            Reject::Stale
+            | Reject::TooShort
+            | Reject::NotOurs
+            | Reject::WrongCluster
+            | Reject::UnknownKey(_)
+            | Reject::BadSeal
+            | Reject::Malformed
+            | Reject::UnknownMember
+            | Reject::OtherConfig { .. } => return,
+        };
+        let key = (from, life);
+        if self.all.len() >= MAX
+            && !self.all.contains_key(&key)
+            && let Some(oldest) = self.all.iter().min_by_key(|(_, s)| s.at).map(|(k, _)| *k)
+        {
+            self.all.remove(&oldest);
+        }
+        let new = Speaker {
+            member: head.from,
+            vain,
+            since: at,
+            at,
+            lasts: false,
+        };
+        let speaker = self.all.entry(key).or_insert(new);
+        let paused = at.since(speaker.at) >= self.pause;
+        if speaker.vain != vain || (paused && !speaker.lasts) {
+            *speaker = new;
+        }
+        speaker.at = at;
+        speaker.lasts |= at.since(speaker.since) >= self.long;
+    }
+
+    /// Forgets who has gone.
+    pub(super) fn expire(&mut self, now: LocalTime) {
+        self.all.retain(|_, s| now.since(s.at) < GONE);
+    }
+
+    fn lasting(&self) -> impl Iterator<Item = (SocketAddr, &Speaker)> {
+        let all = self.all.iter().filter(|(_, s)| s.lasts);
+        all.map(|((from, _), speaker)| (*from, speaker))
+    }
+
+    /// Why a member is not heard that speaks all the same: for the end of an alarm.
+    #[must_use]
+    pub fn why_unheard(&self, member: MemberId) -> Option<String> {
+        let mut of_it = self.lasting().filter(|(_, s)| s.member == member);
+        of_it.find_map(|(from, s)| match s.vain {
+            Vain::Deaf => Some(format!(
+                "; it speaks, from {from}, and does not hear this member: what is sent to it is lost, or meant \
+                 for another machine that has its address"
+            )),
+            Vain::Left => Some(format!(
+                "; what comes from {from} is of a life of it that another one followed: two machines ran as it. \
+                 Restart the one that is to stay"
+            )),
+            Vain::ForAnotherOfUs | Vain::Misdirected | Vain::Twice => None,
+        })
+    }
+
+    /// What is wrong, by when each member was last accepted, and whether an address is its own.
+    pub(super) fn in_words(
+        &self,
+        config: &Config,
+        now: LocalTime,
+        accepted: impl Fn(MemberId) -> Option<LocalTime>,
+        is_its: impl Fn(MemberId, SocketAddr) -> bool,
+    ) -> Vec<String> {
+        let me = config.member_name(config.me());
+        let heard = |member| {
+            let lately = |at| now.since(at) < config.timing().vote();
+            accepted(member).is_some_and(lately)
+        };
+        let words = |(from, s): (SocketAddr, &Speaker)| {
+            let name = config.member_name(s.member);
+            match s.vain {
+                Vain::Deaf | Vain::Left if !heard(s.member) => None, // that one is an alarm already
+                Vain::Deaf | Vain::Left if is_its(s.member, from) => Some(format!(
+                    "two machines run as {name}, and both have its address: what comes from {from} is of two lives. \
+                     Find the second (a copied machine, a container that was left) and stop it; then restart \
+                     the first"
+                )),
+                Vain::Deaf | Vain::Left => Some(format!(
+                    "two machines run as {name}: one of them speaks from {from}, which is not its address in the \
+                     file here. Stop that one"
+                )),
+                Vain::ForAnotherOfUs => Some(format!(
+                    "another machine runs as {me}, too: {name}, at {from}, answers it. Find it and stop it"
+                )),
+                Vain::Misdirected if s.member == config.me() => Some(format!(
+                    "what comes from {from} says that it is from {me}, and that is this member: another machine \
+                     runs as it, or something sends back what this one sends"
+                )),
+                Vain::Misdirected => Some(format!(
+                    "what comes from {from} is meant for another member: there, this host's address is that \
+                     one's. Do all hosts take the members' names for the same addresses?"
+                )),
+                Vain::Twice => Some(format!(
+                    "what comes from {from} comes twice: the network repeats it, or two machines run as {name} \
+                     with one memory (a virtual machine that was copied while it ran): then stop one, and \
+                     restart the other"
+                )),
+            }
+        };
+        self.lasting().filter_map(words).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config_file::tests::{THREE, seat};
+
+    const I: u64 = 100;
+
+    fn ms(at: u64) -> LocalTime {
+        LocalTime::from_nanos(at * 1_000_000)
+    }
+
+    fn head(life: u64, to: Option<u64>) -> Head {
+        Head {
+            from: MemberId(1),
+            life: Incarnation(life),
+            to: to.map(Incarnation),
+            holds: false,
+        }
+    }
+
+    fn at(text: &str) -> SocketAddr {
+        text.parse().unwrap()
+    }
+
+    /// What `lb0` says after one of `life` was rejected each interval for `span`, while lb1's life 1 is
+    /// talked with.
+    fn said(
+        why: Reject,
+        head: Head,
+        from: &str,
+        span: u64,
+        heard: bool,
+    ) -> (String, Option<String>) {
+        let seat = seat(THREE, "lb0");
+        let mut doubles = Doubles::new(seat.config.timing());
+        let known = Known {
+            life: heard.then_some(Incarnation(1)),
+            one_way: true,
+        };
+        for n in 0..=span / I {
+            doubles.rejected(why, head, at(from), known, ms(n * I));
+        }
+        let is_its = |_, from: SocketAddr| from == at("10.0.0.11:6946");
+        let words = doubles
+            .in_words(
+                &seat.config,
+                ms(span),
+                |_| heard.then_some(ms(span)),
+                is_its,
+            )
+            .join("\n");
+        let unheard = doubles.why_unheard(MemberId(1));
+        doubles.expire(ms(span + 9_999));
+        assert!(!doubles.is_empty() || words.is_empty());
+        doubles.expire(ms(span + 10_000));
+        assert!(doubles.is_empty());
+        (words, unheard)
+    }
+
+    #[test]
+    fn a_life_that_was_left_and_goes_on_speaking_is_a_second_machine() {
+        let (words, _) = said(
+            Reject::OldLife,
+            head(7, Some(9)),
+            "10.0.0.11:6946",
+            5_000,
+            true,
+        );
+        assert!(
+            words.starts_with(
+                "two machines run as lb1, and both have its address: what comes from 10.0.0.11:6946"
+            ),
+            "{words}"
+        );
+        let (words, _) = said(Reject::Knock, head(7, None), "10.0.0.99:6946", 5_000, true);
+        assert!(
+            words.starts_with("two machines run as lb1: one of them speaks from 10.0.0.99:6946"),
+            "{words}"
+        );
+        let (words, _) = said(
+            Reject::Knock,
+            head(1, Some(8)),
+            "10.0.0.11:6946",
+            5_000,
+            true,
+        );
+        assert!(
+            words.starts_with("another machine runs as lb0, too: lb1, at 10.0.0.11:6946"),
+            "{words}"
+        );
+        let (words, _) = said(
+            Reject::NotToMe,
+            head(1, None),
+            "10.0.0.11:6946",
+            5_000,
+            true,
+        );
+        assert!(words.contains("is meant for another member"), "{words}");
+        let (words, _) = said(
+            Reject::Stale,
+            head(1, Some(9)),
+            "10.0.0.11:6946",
+            5_000,
+            true,
+        );
+        assert!(words.contains("comes twice"), "{words}");
+    }
+
+    #[test]
+    fn what_is_usual_for_a_moment_after_a_start_is_no_alarm() {
+        for why in [Reject::OldLife, Reject::Knock, Reject::NotToMe] {
+            let (words, unheard) = said(why, head(7, None), "10.0.0.11:6946", 4_900, true);
+            assert_eq!((words.as_str(), unheard), ("", None));
+        }
+        // Nor is one that is started again and again: each life is another.
+        let seat = seat(THREE, "lb0");
+        let mut doubles = Doubles::new(seat.config.timing());
+        let known = Known {
+            life: Some(Incarnation(1)),
+            one_way: true,
+        };
+        for n in 0..1_000 {
+            doubles.rejected(
+                Reject::Knock,
+                head(n / 10 + 10, None),
+                at("10.0.0.11:6946"),
+                known,
+                ms(n * I),
+            );
+            // And a repetition now and then is the network's.
+            if n % 15 == 0 {
+                doubles.rejected(
+                    Reject::Stale,
+                    head(1, None),
+                    at("10.0.0.11:6946"),
+                    known,
+                    ms(n * I),
+                );
+            }
+        }
+        assert_eq!(doubles.lasting().count(), 0);
+        assert!(doubles.all.len() <= MAX);
+    }
+
+    #[test]
+    fn one_that_speaks_and_does_not_hear_us_says_why_it_is_not_heard() {
+        let (words, unheard) = said(Reject::Knock, head(7, None), "10.0.0.11:6946", 5_000, false);
+        assert_eq!(words, "");
+        assert!(unheard.unwrap().contains("does not hear this member"));
+        let (_, unheard) = said(
+            Reject::OldLife,
+            head(7, None),
+            "10.0.0.11:6946",
+            5_000,
+            false,
+        );
+        assert!(unheard.unwrap().contains("Restart the one"));
+    }
+}

@@ -1,0 +1,225 @@
+//! What needs a person: each alarm names the thing, the cause and the remedy.
+
+use super::{Group, PathStatus, Status, Timing};
+use crate::metrics::{Metrics, OtherConfig, Rejected};
+use crate::telemetry;
+use onehold_core::config::Config;
+use onehold_core::observe::Snapshot;
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use std::net::SocketAddr;
+
+/// What is longer ago is no reason for an alarm.
+const LATELY: Span = Span::from_millis(10_000);
+
+pub(super) fn lately(at: LocalTime, now: LocalTime) -> bool {
+    now.since(at) < LATELY
+}
+
+impl Status {
+    /// What of all that is seen needs a person.
+    pub(super) fn find_alarms(
+        &self,
+        config: &Config,
+        metrics: &Metrics,
+        rival: Option<&str>,
+        now: LocalTime,
+    ) -> Vec<String> {
+        let mut alarms = Vec::new();
+        for p in &self.peers {
+            if p.other_config.is_some() {
+                // Below, with those who are no member here.
+            } else if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
+                let why = p.paths.iter().find_map(|w| w.rejected.clone());
+                let why = why.or_else(|| p.paths.iter().find_map(refused_lately));
+                let member = config.peers().find(|id| config.member_name(*id) == p.name);
+                let why = why.or_else(|| metrics.doubles.why_unheard(member?));
+                alarms.push(format!(
+                    "{} is not heard{}",
+                    p.name,
+                    why.unwrap_or_default()
+                ));
+            } else if !p.two_way {
+                alarms.push(format!(
+                    "{} is heard, but does not hear this member",
+                    p.name
+                ));
+            } else {
+                let silent = |w: &&PathStatus| {
+                    w.heard_ms_ago
+                        .is_none_or(|ago| ago > 2.0 * self.timing.vote_ms)
+                };
+                for w in p.paths.iter().filter(silent) {
+                    alarms.push(format!(
+                        "{} is not heard on the path from {}{}",
+                        p.name,
+                        w.remote,
+                        w.rejected
+                            .clone()
+                            .or_else(|| refused_lately(w))
+                            .unwrap_or_default()
+                    ));
+                }
+            }
+        }
+        alarms.extend(other_configs(config, metrics, now));
+        for g in &self.groups {
+            alarms.extend(self.who_holds(g, rival));
+            // One that holds does so whatever it would need to begin.
+            let holds = g.role == "holder";
+            let idle = self.witness || self.stopped || self.quarantine_left_ms.is_some();
+            if holds && !g.unfit.is_empty() {
+                let why = g.unfit.join("; ");
+                alarms.push(format!("{}: held here, though not well: {why}", g.name));
+            }
+            // Whoever is asked: a witness sees as well as the holder that there is nobody to take over.
+            if let (Some(other), Some(false)) = (&g.successor, g.successor_ready) {
+                alarms.push(format!(
+                    "{}: {other} is heard, but could not take over: `onehold status` there says why",
+                    g.name
+                ));
+            }
+            if !g.ready && !holds && !idle {
+                alarms.push(format!(
+                    "{}: can't hold here: {}",
+                    g.name,
+                    g.not_ready.join("; ")
+                ));
+            }
+        }
+        if !self.witness {
+            alarms.extend(self.gaps());
+        }
+        if self.guard == "none" && !self.witness {
+            alarms.push("no guard: a frozen holder keeps the address".to_owned());
+        }
+        alarms.extend(metrics.alarms.values().flatten().cloned());
+        alarms
+    }
+
+    /// What is wrong with who holds a group; `rival` holds something by another file.
+    fn who_holds(&self, g: &Group, rival: Option<&str>) -> Option<String> {
+        let group = &g.name;
+        match (&g.holder, rival) {
+            (Some(holder), Some(rival)) => Some(format!(
+                "{group}: two hold: {holder}, and {rival} says that it holds, too, by another file; unless that \
+                 one means another group. Make the files equal, or stop one (R-15)"
+            )),
+            (None, Some(rival)) => Some(format!(
+                "{group}: {rival} says that it holds, by another file, so no member takes hold beside it: make the \
+                 files equal, or stop that one (R-14)"
+            )),
+            (None, None) if self.quarantine_left_ms.is_none() => {
+                Some(format!("{group}: nobody is known to hold it"))
+            }
+            (None | Some(_), None) => None,
+        }
+    }
+
+    /// Why a held address is away for moments, if the lease is too short for it not to be.
+    fn gaps(&self) -> Option<String> {
+        let Timing {
+            lease_ms,
+            round_trip_ms,
+            ..
+        } = self.timing;
+        let guard = &self.guard;
+        let Some(longest) = round_trip_ms else {
+            return Some(format!(
+                "timing.lease: {lease_ms}ms is too short for the {guard} guard, which ends each hold \
+                 early: a held address is away for moments. Lengthen the lease"
+            ));
+        };
+        let held = self.groups.iter().find(|g| g.role == "holder")?;
+        let mut trips: Vec<f64> = (self.peers.iter().filter(|p| p.two_way))
+            .filter_map(|p| p.rtt_ms)
+            .collect();
+        trips.sort_by(f64::total_cmp);
+        // The slowest whose vote is needed.
+        let needed = held.votes_needed.saturating_sub(2);
+        let slowest = trips.get(needed).filter(|trip| **trip > longest)?;
+        Some(format!(
+            "timing.lease: with a round trip of {slowest}ms a held address is away for moments: a lease \
+             of {lease_ms}ms with the {guard} guard is renewed in time for {longest}ms at most. Lengthen \
+             the lease"
+        ))
+    }
+}
+
+/// Why what comes from a member's address proves nothing: for the end of an alarm.
+pub(super) fn why_rejected(
+    rejected: &Rejected,
+    from: SocketAddr,
+    config: &Config,
+    metrics: &Metrics,
+) -> Option<String> {
+    let ours = config.cluster().0;
+    let why = match (rejected.why, rejected.cluster) {
+        (Reject::WrongCluster, Some(theirs)) => format!(
+            "names another cluster (id {:016x}; `{}` has the id {ours:016x}): is `cluster.name` the same in \
+             both files?",
+            theirs.0, metrics.cluster
+        ),
+        (Reject::UnknownKey(key), _) => format!(
+            "is sealed with a key that is not accepted here (its id is {:08x}): are the secrets the same?",
+            key.0
+        ),
+        (Reject::BadSeal, _) => {
+            "does not fit its seal: is it damaged, or does somebody forge it?".to_owned()
+        }
+        (Reject::TooShort | Reject::NotOurs, _) => {
+            "is no advert of this version: do both run the same version?".to_owned()
+        }
+        _ => return None,
+    };
+    Some(format!("; what comes from {from} {why}"))
+}
+
+/// Why the network refused what was sent lately, if it did: for the end of an alarm.
+fn refused_lately(path: &PathStatus) -> Option<String> {
+    let why = path.refused_because.as_ref()?;
+    let lately = path.refused_ms_ago? < LATELY.as_millis_f64();
+    lately.then(|| format!("; what is sent to {} comes back: {why}", path.remote))
+}
+
+/// Everybody who runs with another configuration, as last heard of, and whose address that is by our file.
+fn others<'m>(
+    config: &'m Config,
+    metrics: &'m Metrics,
+) -> impl Iterator<Item = (Option<&'m str>, OtherConfig)> {
+    let of_members = (metrics.peers.iter()).filter_map(|p| {
+        let name = config.member(p.member).map(|m| m.name.as_str());
+        Some((name, p.other_config?))
+    });
+    let of_others = metrics.strangers.values().map(|other| (None, *other));
+    of_members.chain(of_others)
+}
+
+/// Who was heard lately and runs with another configuration.
+fn other_configs(config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<String> {
+    others(config, metrics)
+        .filter(|(_, other)| lately(other.at, now))
+        .map(|(name, other)| {
+            let ours = config.digest().0;
+            let what = telemetry::other_config(name, other.from, other.digest.0, ours);
+            format!("{what} (R-0)")
+        })
+        .collect()
+}
+
+/// Who says now, by another file, that it holds.
+pub(super) fn rival(
+    snapshot: &Snapshot,
+    config: &Config,
+    metrics: &Metrics,
+    now: LocalTime,
+) -> Option<String> {
+    let timing = config.timing();
+    let fresh = timing.survive_after().plus(timing.interval());
+    let holds = |o: &(_, OtherConfig)| o.1.holds && now.since(o.1.at) < fresh;
+    match others(config, metrics).find(holds) {
+        Some((Some(name), other)) => Some(format!("{name} (at {})", other.from)),
+        Some((None, other)) => Some(format!("a machine at {}", other.from)),
+        None => (snapshot.groups.iter().any(|g| g.kept_back)).then(|| "some machine".to_owned()),
+    }
+}

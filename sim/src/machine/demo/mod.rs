@@ -1,0 +1,413 @@
+//! `onehold-lab demo`: the main job on this machine's kernel, measured from the network.
+
+mod record;
+mod report;
+mod story;
+
+pub use report::{Outcome, Summary, summarize};
+pub use story::{Await, Event, Scene, scenes, start};
+
+use crate::error::{Context, Result, err};
+use crate::machine::netns::cluster::FLOATING;
+use crate::machine::netns::privilege::Privilege;
+use crate::machine::netns::{Arbitration, Cluster, ClusterSpec, Fetcher, Observer, PATIENCE, Web};
+use crate::screen::Screen;
+use record::{CANDIDATES, Record};
+use serde_json::{Value, json};
+use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+/// How often the client opens a connection.
+const PACE: Duration = Duration::from_millis(2);
+/// How often the observer asks who has the address.
+const PERIOD: Duration = Duration::from_millis(1);
+/// An awaited holder must stay for so long.
+const STAYS: Duration = Duration::from_millis(800);
+/// An awaited holder must have come by then.
+const BOUND: Duration = Duration::from_secs(15);
+/// Events come at a random moment within so much time, or they would all come at the same point
+/// between two adverts, for what is awaited before them comes at one.
+const SPREAD: Duration = Duration::from_millis(200);
+/// The service is back if an answer is no older than this.
+const FRESH: Duration = Duration::from_millis(100);
+
+/// A cluster as the command line describes it.
+#[derive(Clone, Debug, clap::Args)]
+pub struct ClusterOptions {
+    /// What it takes to hold.
+    #[arg(long, value_enum, default_value_t)]
+    pub arbitration: Arbitration,
+    /// How often members speak, such as 100ms.
+    #[arg(long, value_name = "TIME")]
+    pub interval: Option<String>,
+    /// For how long a holder may hold unheard, such as 450ms.
+    #[arg(long, value_name = "TIME")]
+    pub lease: Option<String>,
+    /// Timing by name: `default` (100 ms, 450 ms) or `fast` (20 ms, 60 ms; 90 ms under
+    /// `survivor`; realtime priority).
+    #[arg(long, value_name = "NAME")]
+    pub profile: Option<String>,
+    /// The guard: `bpf`, `nft` or `none`; the daemon chooses if it is not given.
+    #[arg(long, value_name = "NAME")]
+    pub guard: Option<String>,
+    /// The onehold binary; else the one beside this, built if need be.
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// Keep the daemons' logs in this directory, and a trace of each life, for `replay` and `report`; the demo
+    /// adds what it did and saw.
+    #[arg(long, value_name = "DIR")]
+    pub keep_logs: Option<PathBuf>,
+}
+
+impl ClusterOptions {
+    /// The cluster that is described, with `binary` as its daemon.
+    #[must_use]
+    pub fn spec(&self, binary: PathBuf, web: Web) -> ClusterSpec {
+        let timing = [
+            ("profile", &self.profile),
+            ("interval", &self.interval),
+            ("lease", &self.lease),
+        ];
+        let lines = timing.into_iter();
+        let timing = lines.filter_map(|(key, v)| Some(format!("{key} = \"{}\"\n", v.as_ref()?)));
+        ClusterSpec {
+            binary,
+            arbitration: self.arbitration,
+            web,
+            guard: self.guard.clone(),
+            timing: timing.collect(),
+            failback_delay: Duration::from_secs(1),
+            logs: self.keep_logs.clone(),
+        }
+    }
+}
+
+/// What is played.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
+    /// The web server on lb0 and lb1.
+    #[arg(long, value_enum, default_value_t)]
+    pub web: Web,
+    /// Only the scenes with these events, such as stop,kill,power-off.
+    #[arg(long, value_name = "NAME", value_delimiter = ',')]
+    pub only: Vec<String>,
+    /// Play the scenes so many times.
+    #[arg(long, value_name = "N", default_value_t = 1)]
+    pub repeat: usize,
+    /// Write all figures to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Write the run as a page for a browser; `-`: none. [default: target/lab/demo.html, and none if it is
+    /// played several times]
+    #[arg(long, value_name = "FILE")]
+    pub report: Option<PathBuf>,
+}
+
+impl Options {
+    /// Where the page goes, if there is one.
+    fn page(&self) -> Option<&Path> {
+        match &self.report {
+            Some(none) if none.as_os_str() == "-" => None,
+            Some(file) => Some(file),
+            None => (self.repeat == 1).then(|| Path::new("target/lab/demo.html")),
+        }
+    }
+}
+
+/// Plays the story. Whether all went well: nobody but one held (in `majority`), and every awaited
+/// holder came.
+///
+/// # Errors
+/// If the lab itself fails, or `stop` was set.
+pub fn play(
+    options: &Options,
+    binary: PathBuf,
+    privilege: Privilege,
+    stop: Arc<AtomicBool>,
+) -> Result<bool> {
+    let scenes = story::scenes(&options.only)?;
+    let mut screen = Screen::new();
+    let mut spec = options.cluster.spec(binary.clone(), options.web);
+    let keep = options.cluster.keep_logs.as_deref();
+    let record = match (options.page(), keep) {
+        (None, None) => None,
+        (page, keep) => Some(Record::new(page, keep)?),
+    };
+    if let Some(record) = &record {
+        spec.logs = Some(record.directory().to_owned());
+    }
+    let cluster = Cluster::new(spec)?;
+    let observer = {
+        let [lb0, lb1] = CANDIDATES;
+        let nodes = [cluster.host(lb0)?, cluster.host(lb1)?];
+        Observer::start(cluster.host("observer")?, FLOATING, &nodes, PERIOD)?
+    };
+    let web = SocketAddr::from((FLOATING, 80));
+    let fetcher = Fetcher::start(cluster.host("client")?, web, PACE, &CANDIDATES)?;
+    let mut stage = Stage {
+        observer,
+        fetcher,
+        cluster,
+        stop,
+        watched: Instant::now(),
+        outcomes: Vec::new(),
+        record,
+    };
+    introduce(options, privilege, &mut screen);
+    let start = start(&stage.cluster.members());
+    let first = stage.play(&start, 0, &mut screen)?;
+    let facts = stage.facts();
+    if first {
+        'all: for round in 0..options.repeat {
+            for scene in &scenes {
+                let mut good = true;
+                for event in scene {
+                    good = stage.play(event, round, &mut screen)?;
+                }
+                if !good {
+                    break 'all; // the next scene would not begin where it should
+                }
+            }
+        }
+    }
+    let summaries = summarize(&stage.outcomes);
+    if options.repeat > 1 {
+        screen.table(&summaries);
+    }
+    let mut good = verdict(&stage, options, &facts, &mut screen);
+    if let Some(path) = &options.json {
+        let mut all = facts;
+        all["binary"] = json!(binary);
+        all["binary_bytes"] = json!(std::fs::metadata(&binary).map(|m| m.len()).ok());
+        all["arbitration"] = json!(options.cluster.arbitration);
+        all["privilege"] = json!(format!("{privilege:?}"));
+        all["web"] = json!(options.web);
+        all["pace_ms"] = json!(PACE.as_secs_f64() * 1e3);
+        all["good"] = json!(good);
+        all["events"] = json!(stage.outcomes);
+        all["summary"] = json!(summaries);
+        let text = serde_json::to_string_pretty(&all).context(|| "writing JSON")?;
+        std::fs::write(path, text + "\n").context(|| path.display())?;
+    }
+    if let Some(mut record) = stage.record {
+        record.seen(stage.observer.end(), stage.fetcher.end());
+        drop(stage.cluster);
+        screen.passing("replaying what the daemons traced");
+        let (as_traced, said) = record.finish()?;
+        screen.line(&said);
+        good &= as_traced;
+    }
+    Ok(good)
+}
+
+/// Says what is about to be seen.
+fn introduce(options: &Options, privilege: Privilege, screen: &mut Screen) {
+    screen.line(&format!(
+        "One floating address, {FLOATING}, on exactly one of lb0 (preferred) and lb1."
+    ));
+    screen.line(&format!(
+        "{} · a new connection every {PACE:?} · ARP asked every {PERIOD:?} · {}",
+        match options.cluster.arbitration {
+            Arbitration::Majority => "majority of three with a witness",
+            Arbitration::Survivor => "two members, the survivor goes on",
+        },
+        match privilege {
+            Privilege::Root => "as root",
+            Privilege::UserNamespace => "as an ordinary user, in a user namespace",
+        }
+    ));
+    screen.line("");
+    screen.head();
+}
+
+/// The cluster and those who watch it.
+struct Stage {
+    // In this order, so that probes end before the hosts that they are in.
+    observer: Observer,
+    fetcher: Fetcher,
+    cluster: Cluster,
+    stop: Arc<AtomicBool>,
+    /// Until when it is known how many held.
+    watched: Instant,
+    outcomes: Vec<Outcome>,
+    record: Option<Record>,
+}
+
+impl Stage {
+    /// Plays one event and notes what came of it. Whether what was awaited came.
+    fn play(&mut self, event: &Event, round: usize, screen: &mut Screen) -> Result<bool> {
+        sleep(SPREAD.mul_f64(chance()));
+        let holder_before = self.holder();
+        let from = Instant::now();
+        let mut faults = event.faults.iter();
+        let acted = faults.try_for_each(|fault| self.cluster.inflict(fault));
+        if let (Some(record), Ok(())) = (&mut self.record, &acted) {
+            record.event(event, from, Instant::now());
+        }
+        let failure = match acted {
+            Err(e) => Some(e.to_string()),
+            Ok(()) => self.watch(event, from, screen)?,
+        };
+        let to = Instant::now();
+        sleep(PATIENCE + PACE); // until the requests that are open now are over
+
+        let seen = self.observer.sightings(from, to);
+        // Two are looked for between the events, too.
+        let dual = self.observer.sightings(self.watched, to).dual;
+        self.watched = to;
+        let service = self.fetcher.service(from, to);
+        let millis = |d: Duration| (d.as_secs_f64() * 1e5).round() / 1e2;
+        let outcome = Outcome {
+            name: event.name,
+            title: event.title,
+            round,
+            holder_before,
+            holder_after: self.holder(),
+            gap_ms: millis(service.gap),
+            failed_requests: service.failed,
+            requests: service.requests,
+            dual_ms: millis(dual),
+            moves: seen.changes,
+            watched_ms: millis(to - from),
+            failure,
+        };
+        screen.outcome(&outcome);
+        let good = outcome.failure.is_none();
+        self.outcomes.push(outcome);
+        let (rounds, fetches) = (self.observer.forget(from), self.fetcher.forget(from));
+        if let Some(record) = &mut self.record {
+            record.seen(rounds, fetches);
+        }
+        Ok(good)
+    }
+
+    /// Watches until what is awaited has come. What failed, if it has not.
+    fn watch(
+        &mut self,
+        event: &Event,
+        from: Instant,
+        screen: &mut Screen,
+    ) -> Result<Option<String>> {
+        let mut since = None;
+        loop {
+            if self.stop.load(Ordering::Relaxed) {
+                return Err(err("interrupted"));
+            }
+            if let Some(died) = self.died()? {
+                return Ok(Some(died));
+            }
+            let now = Instant::now();
+            let holder = self.holder();
+            screen.watching(event, holder.as_deref().unwrap_or("nobody"), now - from);
+            let answered = self.fetcher.last_answer();
+            let served = answered.is_some_and(|at| at > from && now - at < FRESH);
+            let (come, enough) = match event.then {
+                Await::Holder(name) => (holder.as_deref() == Some(name), STAYS),
+                Await::Seconds(n) => (holder.is_some(), STAYS.max(Duration::from_secs(n))),
+            };
+            let begun = match event.then {
+                Await::Holder(_) => *since.get_or_insert(now),
+                Await::Seconds(_) => from,
+            };
+            if !(come && served) {
+                since = None;
+            }
+            if come && served && now - begun >= enough {
+                return Ok(None);
+            }
+            if now - from > BOUND + enough {
+                let held = holder.as_deref().unwrap_or("nobody");
+                let failure = match event.then {
+                    Await::Holder(name) if held == name => "the client gets no answer".into(),
+                    Await::Holder(name) => format!("{name} should hold, and {held} does"),
+                    Await::Seconds(_) => format!("{held} holds, and the client gets no answer"),
+                };
+                return Ok(Some(format!("after {BOUND:?}: {failure}")));
+            }
+            sleep(Duration::from_millis(25));
+        }
+    }
+
+    /// Who holds, as seen from the network.
+    fn holder(&self) -> Option<String> {
+        let holders = self.observer.holders();
+        (!holders.is_empty()).then(|| holders.join("+"))
+    }
+
+    /// A daemon that should run and does not, with its last words.
+    fn died(&mut self) -> Result<Option<String>> {
+        let names: Vec<String> = self
+            .cluster
+            .members()
+            .iter()
+            .map(|m| m.to_string())
+            .collect();
+        for name in names {
+            let ended = match self.cluster.daemon(&name)? {
+                Some(daemon) => daemon.ended()?,
+                None => None,
+            };
+            if let Some(status) = ended {
+                let log = self.cluster.log(&name).unwrap_or_default();
+                let last: Vec<&str> = log.lines().rev().take(3).collect();
+                let last: String = last.iter().rev().map(|l| format!("\n       {l}")).collect();
+                return Ok(Some(format!("the daemon of {name} ended: {status}{last}")));
+            }
+        }
+        Ok(None)
+    }
+
+    /// What the daemon itself says of its guard and timing. Only reported, never relied on.
+    fn facts(&self) -> Value {
+        let status = self.cluster.status("lb0").unwrap_or_default();
+        let cluster = &status["clusters"][0];
+        json!({
+            "guard": cluster["guard"],
+            "timing": cluster["timing"],
+            "version": cluster["version"],
+        })
+    }
+}
+
+/// A random number from 0 to 1. The standard library's only source of chance is how it hashes.
+fn chance() -> f64 {
+    RandomState::new().hash_one(()) as f64 / u64::MAX as f64
+}
+
+/// Says how it ended.
+fn verdict(stage: &Stage, options: &Options, facts: &Value, screen: &mut Screen) -> bool {
+    let dual: f64 = stage.outcomes.iter().map(|o| o.dual_ms).sum();
+    let failures = stage
+        .outcomes
+        .iter()
+        .filter(|o| o.failure.is_some())
+        .count();
+    let requests: usize = stage.outcomes.iter().map(|o| o.requests).sum();
+    let guard = facts["guard"].as_str().unwrap_or("unknown");
+    screen.line("");
+    screen.line(&format!(
+        "{} events, {requests} requests, guard {guard}: {}; {}.",
+        stage.outcomes.len(),
+        match failures {
+            0 => "the address was served again after every one".into(),
+            n => format!("{n} NOT as awaited"),
+        },
+        match (dual, options.cluster.arbitration) {
+            (0.0, _) => "never did two hold it".into(),
+            (dual, Arbitration::Majority) => format!("two held it for {dual:.0} ms, A BUG"),
+            (dual, Arbitration::Survivor) => format!(
+                "two held it for {dual:.0} ms, as two members must when cut from each other \
+                 (a witness prevents it)"
+            ),
+        }
+    ));
+    failures == 0 && (dual == 0.0 || options.cluster.arbitration == Arbitration::Survivor)
+}

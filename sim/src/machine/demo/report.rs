@@ -1,0 +1,219 @@
+//! What the demo says: live lines, the table at the end, and JSON.
+
+use super::story::Event;
+use crate::screen::Screen;
+use serde::Serialize;
+use std::time::Duration;
+
+/// What came of one event.
+#[derive(Clone, Debug, Serialize)]
+pub struct Outcome {
+    /// The event's name.
+    pub name: &'static str,
+    /// What happened, for people.
+    pub title: &'static str,
+    /// Which repetition of the story this was, from 0.
+    pub round: usize,
+    /// Who held before, as seen from the network.
+    pub holder_before: Option<String>,
+    /// Who held after.
+    pub holder_after: Option<String>,
+    /// The longest time between two answers to the client, less its pace.
+    pub gap_ms: f64,
+    /// Requests that were not answered.
+    pub failed_requests: usize,
+    /// Requests in all.
+    pub requests: usize,
+    /// For how long two members answered ARP for the address.
+    pub dual_ms: f64,
+    /// How often the address moved.
+    pub moves: u32,
+    /// How long the event was watched.
+    pub watched_ms: f64,
+    /// What was awaited and did not come.
+    pub failure: Option<String>,
+}
+
+/// All repetitions of one event.
+#[derive(Clone, Debug, Serialize)]
+pub struct Summary {
+    /// The event's name.
+    pub name: &'static str,
+    #[serde(skip)]
+    title: &'static str,
+    #[serde(skip)]
+    holders: String,
+    /// How often it was played.
+    pub times: usize,
+    /// The median of the gaps.
+    pub gap_ms_median: f64,
+    /// The longest gap.
+    pub gap_ms_max: f64,
+    /// The median of the failed requests.
+    pub failed_requests_median: usize,
+    /// The most failed requests.
+    pub failed_requests_max: usize,
+    /// The longest dual-holder time.
+    pub dual_ms_max: f64,
+    /// In how many of them something was awaited that did not come.
+    pub failures: usize,
+}
+
+/// One [`Summary`] for each event, in the order of the story.
+#[must_use]
+pub fn summarize(outcomes: &[Outcome]) -> Vec<Summary> {
+    let mut names: Vec<&'static str> = Vec::new();
+    for outcome in outcomes {
+        if !names.contains(&outcome.name) {
+            names.push(outcome.name);
+        }
+    }
+    let all_of = |name| outcomes.iter().filter(move |o| o.name == name);
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let last = all_of(name).next_back()?;
+            let mut gaps: Vec<f64> = all_of(name).map(|o| o.gap_ms).collect();
+            gaps.sort_by(f64::total_cmp);
+            let mut failed: Vec<usize> = all_of(name).map(|o| o.failed_requests).collect();
+            failed.sort_unstable();
+            Some(Summary {
+                name,
+                title: last.title,
+                holders: holders(last),
+                times: gaps.len(),
+                gap_ms_median: gaps[gaps.len() / 2],
+                gap_ms_max: gaps[gaps.len() - 1],
+                failed_requests_median: failed[failed.len() / 2],
+                failed_requests_max: failed[failed.len() - 1],
+                dual_ms_max: all_of(name).map(|o| o.dual_ms).fold(0.0, f64::max),
+                failures: all_of(name).filter(|o| o.failure.is_some()).count(),
+            })
+        })
+        .collect()
+}
+
+fn holders(outcome: &Outcome) -> String {
+    let name = |holder: &Option<String>| holder.clone().unwrap_or_else(|| "–".into());
+    let (before, after) = (name(&outcome.holder_before), name(&outcome.holder_after));
+    if before == after {
+        return after;
+    }
+    format!("{before} → {after}")
+}
+
+/// Milliseconds with as many digits as they deserve.
+fn ms(value: f64) -> String {
+    match value {
+        0.0 => "0".into(),
+        v if v < 10.0 => format!("{v:.1}"),
+        v => format!("{v:.0}"),
+    }
+}
+
+/// What the demo says, line by line.
+impl Screen {
+    /// The head of the live lines.
+    pub fn head(&mut self) {
+        let head = format!(
+            "   {:<28} {:<11} {:>8} {:>7} {:>8}",
+            "event", "holder", "gap ms", "failed", "dual ms"
+        );
+        self.line(&self.paint("2", &head));
+    }
+
+    /// While an event is watched.
+    pub fn watching(&mut self, event: &Event, holders: &str, since: Duration) {
+        let seconds = since.as_secs_f64();
+        self.passing(&format!(
+            "{:<28} {holders:<11} {seconds:>6.1} s",
+            event.title
+        ));
+    }
+
+    /// What came of an event.
+    pub fn outcome(&mut self, o: &Outcome) {
+        let dual = format!("{:>8}", ms(o.dual_ms));
+        let dual = if o.dual_ms > 0.0 {
+            self.paint("1;31", &dual)
+        } else {
+            dual
+        };
+        let mark = match o.failure {
+            None => self.paint("32", "✓"),
+            Some(_) => self.paint("1;31", "✗"),
+        };
+        let (title, holders) = (o.title, holders(o));
+        let (gap, failed) = (ms(o.gap_ms), o.failed_requests);
+        self.line(&format!(
+            " {mark} {title:<28} {holders:<11} {gap:>8} {failed:>7} {dual}"
+        ));
+        let needed = u32::from(o.holder_before.is_some() && o.holder_before != o.holder_after);
+        if o.moves > needed {
+            let times = match o.moves {
+                1 => "once".to_owned(),
+                n => format!("{n} times"),
+            };
+            self.line(&format!("     the address moved {times}"));
+        }
+        if let Some(failure) = &o.failure {
+            self.line(&format!("     {failure}"));
+        }
+    }
+
+    /// The table at the end.
+    pub fn table(&mut self, summaries: &[Summary]) {
+        let rule = "─".repeat(86);
+        self.line("");
+        self.line(&format!(
+            "{:<30} {:<11} {:>5}  {:>16}  {:>12}  {:>5}",
+            "event", "holder", "times", "gap ms med/max", "failed", "dual"
+        ));
+        self.line(&rule);
+        for s in summaries {
+            let gap = format!("{} / {}", ms(s.gap_ms_median), ms(s.gap_ms_max));
+            let failed = format!("{} / {}", s.failed_requests_median, s.failed_requests_max);
+            let (title, holders, times, dual) = (s.title, &s.holders, s.times, ms(s.dual_ms_max));
+            self.line(&format!(
+                "{title:<30} {holders:<11} {times:>5}  {gap:>16}  {failed:>12}  {dual:>5}"
+            ));
+        }
+        self.line(&rule);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_summary_has_the_median_and_the_worst() {
+        let outcome = |name, gap_ms, dual_ms| Outcome {
+            name,
+            title: name,
+            round: 0,
+            holder_before: Some("lb0".into()),
+            holder_after: Some("lb1".into()),
+            gap_ms,
+            failed_requests: 1,
+            requests: 10,
+            dual_ms,
+            moves: 1,
+            watched_ms: 100.0,
+            failure: None,
+        };
+        let all = [
+            outcome("kill", 400.0, 0.0),
+            outcome("stop", 1.0, 0.0),
+            outcome("kill", 450.0, 3.0),
+            outcome("kill", 200.0, 0.0),
+        ];
+        let [kill, stop] = &summarize(&all)[..] else {
+            panic!("two kinds of event");
+        };
+        assert_eq!((kill.name, kill.times, stop.name), ("kill", 3, "stop"));
+        assert_eq!((kill.gap_ms_median, kill.gap_ms_max), (400.0, 450.0));
+        assert_eq!((kill.dual_ms_max, kill.failures), (3.0, 0));
+        assert_eq!(kill.holders, "lb0 → lb1");
+    }
+}

@@ -1,0 +1,216 @@
+//! What the demo plays: scenes, each of which begins and ends with lb0 holding and all well.
+
+use crate::error::{Result, err};
+use crate::fault::{Conditions, Fault, Links, Process};
+use onehold::control::Order;
+
+/// What is awaited after an event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Await {
+    /// This member holds, alone, and stays.
+    Holder(&'static str),
+    /// Nothing in particular: so many seconds are watched, and at their end somebody holds.
+    Seconds(u64),
+}
+
+/// One event of the story.
+#[derive(Clone, Debug)]
+pub struct Event {
+    /// Its name, for `--only` and for machines.
+    pub name: &'static str,
+    /// What happens, for people.
+    pub title: &'static str,
+    /// What is done.
+    pub faults: Vec<Fault>,
+    /// What should come of it.
+    pub then: Await,
+}
+
+/// What is played together: it begins and ends with lb0 holding and all well.
+pub type Scene = Vec<Event>;
+
+/// The cluster's start, played before all scenes.
+#[must_use]
+pub fn start(members: &[&str]) -> Event {
+    Event {
+        name: "start",
+        title: "start all members",
+        faults: members
+            .iter()
+            .map(|m| Fault::Start((*m).to_owned()))
+            .collect(),
+        then: Await::Holder("lb0"),
+    }
+}
+
+fn event(name: &'static str, title: &'static str, fault: Fault, then: Await) -> Event {
+    Event {
+        name,
+        title,
+        faults: vec![fault],
+        then,
+    }
+}
+
+/// The scenes, in order.
+fn all() -> Vec<Scene> {
+    use Await::{Holder, Seconds};
+    let lb0 = || "lb0".to_owned();
+    let heal = || Fault::Heal(Links::all());
+    let switch = |to: &str| Fault::Command {
+        to: to.to_owned(),
+        say: Order::Switch,
+        group: None,
+    };
+    let loss = Fault::Conditions {
+        on: Links::all(),
+        are: Conditions {
+            loss: 20.0,
+            ..Conditions::default()
+        },
+    };
+    vec![
+        vec![
+            event(
+                "stop",
+                "stop the daemon on lb0",
+                Fault::Stop(lb0()),
+                Holder("lb1"),
+            ),
+            event(
+                "failback",
+                "start it again (failback)",
+                Fault::Start(lb0()),
+                Holder("lb0"),
+            ),
+        ],
+        vec![
+            event(
+                "kill",
+                "kill -9 the daemon on lb0",
+                Fault::Kill(Process::Of(lb0())),
+                Holder("lb1"),
+            ),
+            event(
+                "restart",
+                "start it again",
+                Fault::Start(lb0()),
+                Holder("lb0"),
+            ),
+        ],
+        vec![
+            event(
+                "freeze",
+                "freeze the daemon on lb0",
+                Fault::Pause(Process::Of(lb0())),
+                Holder("lb1"),
+            ),
+            event("thaw", "thaw it", Fault::Resume(lb0()), Holder("lb0")),
+        ],
+        vec![
+            event(
+                "power-off",
+                "power off lb0",
+                Fault::PowerOff(lb0()),
+                Holder("lb1"),
+            ),
+            event(
+                "power-on",
+                "power on lb0",
+                Fault::Start(lb0()),
+                Holder("lb0"),
+            ),
+        ],
+        vec![
+            event(
+                "cut",
+                "cut lb0 | lb1",
+                Fault::Cut(Links::between("lb0", "lb1")),
+                Seconds(4),
+            ),
+            event("cut-heal", "heal", heal(), Holder("lb0")),
+        ],
+        vec![
+            event(
+                "one-way",
+                "cut lb0 → lb1 one way",
+                Fault::Cut(Links::one_way("lb0", "lb1")),
+                Seconds(4),
+            ),
+            event("one-way-heal", "heal", heal(), Holder("lb0")),
+        ],
+        vec![
+            event(
+                "isolate",
+                "isolate lb0",
+                Fault::Cut(Links::around("lb0")),
+                Holder("lb1"),
+            ),
+            event("isolate-heal", "heal", heal(), Holder("lb0")),
+        ],
+        vec![
+            event("switch", "onehold switch", switch("lb0"), Holder("lb1")),
+            event(
+                "switch-back",
+                "onehold switch, back",
+                switch("lb1"),
+                Holder("lb0"),
+            ),
+        ],
+        vec![
+            event("loss", "lose 20 % among the members", loss, Seconds(10)),
+            event("loss-heal", "heal", heal(), Holder("lb0")),
+        ],
+    ]
+}
+
+/// The scenes in which one of `names` happens; all of them if there are no names.
+///
+/// # Errors
+/// If a name is unknown, with those that are known.
+pub fn scenes(names: &[String]) -> Result<Vec<Scene>> {
+    let has = |scene: &Scene, name: &str| scene.iter().any(|event| event.name == name);
+    let mut scenes = all();
+    for name in names {
+        if name != "start" && !scenes.iter().any(|scene| has(scene, name)) {
+            let known: Vec<&str> = scenes.iter().flatten().map(|e| e.name).collect();
+            let known = known.join(", ");
+            return Err(err(format!(
+                "--only: there is no event `{name}`; there are start, {known}"
+            )));
+        }
+    }
+    scenes.retain(|scene| names.is_empty() || names.iter().any(|name| has(scene, name)));
+    Ok(scenes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_scene_ends_where_the_next_begins_and_every_name_is_its_own() {
+        for scene in all() {
+            let last = scene.last().map(|event| event.then);
+            assert_eq!(last, Some(Await::Holder("lb0")));
+        }
+        let scenes = all();
+        let mut names: Vec<&str> = scenes.iter().flatten().map(|e| e.name).collect();
+        let all = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), all);
+    }
+
+    #[test]
+    fn a_name_brings_its_whole_scene_and_an_unknown_one_is_refused() {
+        let only = |names: &[&str]| {
+            let names: Vec<String> = names.iter().map(|n| (*n).into()).collect();
+            scenes(&names).map(|scenes| scenes.len())
+        };
+        assert_eq!(only(&[]).unwrap(), all().len());
+        assert_eq!(only(&["start"]).unwrap(), 0);
+        assert_eq!(only(&["thaw", "cut"]).unwrap(), 2);
+        assert!(only(&["flood"]).unwrap_err().to_string().contains("flood"));
+    }
+}

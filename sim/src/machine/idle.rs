@@ -1,0 +1,260 @@
+//! `onehold-lab idle`: what the daemons cost, and whether they keep still, while nothing happens.
+
+use crate::error::{Context, Result, err};
+use crate::machine::demo::ClusterOptions;
+use crate::machine::netns::cluster::FLOATING;
+use crate::machine::netns::{Cluster, Host, Observer, Sightings, Web};
+use crate::screen::Screen;
+use serde::Serialize;
+use serde_json::{Value, json};
+use std::fs;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, sleep, spawn};
+use std::time::{Duration, Instant};
+
+/// How often the observer asks: often enough to see any move, seldom enough to cost little.
+const PERIOD: Duration = Duration::from_millis(5);
+const SETTLE: Duration = Duration::from_secs(3);
+const BOUND: Duration = Duration::from_secs(20);
+
+/// What is measured.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Options {
+    /// The cluster.
+    #[command(flatten)]
+    pub cluster: ClusterOptions,
+    /// For how long.
+    #[arg(long, value_name = "N", default_value_t = 60)]
+    pub seconds: u64,
+    /// Under so many busy loops.
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    pub busy: usize,
+    /// Write the figures to this file.
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+}
+
+/// The counters of one member at one moment.
+#[derive(Clone, Copy, Debug)]
+struct Sample {
+    packets: u64,
+    cpu: Duration,
+}
+
+/// What one member's daemon cost.
+#[derive(Clone, Debug, Serialize)]
+struct Cost {
+    member: String,
+    packets_per_second: f64,
+    cpu_seconds_per_hour: f64,
+    rss_kib: u64,
+}
+
+/// Starts a cluster, lets it be, and reports. Whether the address never moved.
+///
+/// # Errors
+/// If the lab itself fails, no holder comes, or `stop` was set.
+pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<bool> {
+    let mut screen = Screen::new();
+    let mut cluster = Cluster::new(options.cluster.spec(binary.clone(), Web::Embedded))?;
+    let observer = {
+        let nodes = [cluster.host("lb0")?, cluster.host("lb1")?];
+        Observer::start(cluster.host("observer")?, FLOATING, &nodes, PERIOD)?
+    };
+    cluster.start_all()?;
+    let names: Vec<String> = cluster.members().iter().map(|m| m.to_string()).collect();
+    let began = Instant::now();
+    while observer.holders() != ["lb0"] {
+        if began.elapsed() > BOUND {
+            let log = cluster.log("lb0").unwrap_or_default();
+            return Err(err(format!(
+                "lb0 did not take hold within {BOUND:?}; its log says:\n{log}"
+            )));
+        }
+        pause(Duration::from_millis(20), stop)?;
+    }
+    pause(SETTLE, stop)?;
+
+    let load = Load::start(options.busy);
+    let from = Instant::now();
+    let before = sample_all(&mut cluster, &names)?;
+    let length = Duration::from_secs(options.seconds);
+    while from.elapsed() < length {
+        let left = length.saturating_sub(from.elapsed()).as_secs();
+        screen.passing(&format!("idle: {left} s left"));
+        pause(Duration::from_millis(200).min(length), stop)?;
+    }
+    let after = sample_all(&mut cluster, &names)?;
+    let to = Instant::now();
+    drop(load);
+
+    let seconds = (to - from).as_secs_f64();
+    let mut costs = Vec::new();
+    for ((name, a), b) in names.iter().zip(before).zip(after) {
+        costs.push(Cost {
+            member: name.clone(),
+            packets_per_second: (b.packets - a.packets) as f64 / seconds,
+            cpu_seconds_per_hour: (b.cpu.saturating_sub(a.cpu)).as_secs_f64() / seconds * 3600.0,
+            rss_kib: rss(id(&mut cluster, name)?)?,
+        });
+    }
+    let seen = observer.sightings(from, to);
+    let status = cluster.status("lb0").unwrap_or_default();
+    report(&mut screen, &costs, &seen, seconds, options.busy);
+    if let Some(path) = &options.json {
+        let all = figures(options, &binary, &costs, &seen, seconds, &status);
+        let text = serde_json::to_string_pretty(&all).context(|| "writing JSON")?;
+        fs::write(path, text + "\n").context(|| path.display())?;
+    }
+    Ok(seen.changes == 0 && observer.holders() == ["lb0"])
+}
+
+fn report(screen: &mut Screen, costs: &[Cost], seen: &Sightings, seconds: f64, busy: usize) {
+    screen.line(&format!(
+        "{seconds:.0} s idle{}: the address moved {} times, was unanswered for {:.0} ms at most",
+        match busy {
+            0 => String::new(),
+            n => format!(" under {n} busy loops"),
+        },
+        seen.changes,
+        seen.silence.as_secs_f64() * 1e3
+    ));
+    for cost in costs {
+        screen.line(&format!(
+            "  {:<8} {:>6.1} packets/s sent  {:>6.2} CPU s/h  {:>6.1} MiB",
+            cost.member,
+            cost.packets_per_second,
+            cost.cpu_seconds_per_hour,
+            cost.rss_kib as f64 / 1024.0
+        ));
+    }
+}
+
+fn figures(
+    options: &Options,
+    binary: &PathBuf,
+    costs: &[Cost],
+    seen: &Sightings,
+    seconds: f64,
+    status: &Value,
+) -> Value {
+    let cluster = &status["clusters"][0];
+    json!({
+        "binary": binary,
+        "binary_bytes": fs::metadata(binary).map(|m| m.len()).ok(),
+        "guard": cluster["guard"],
+        "timing": cluster["timing"],
+        "arbitration": options.cluster.arbitration,
+        "seconds": seconds,
+        "busy": options.busy,
+        "members": costs,
+        "role_changes": seen.changes,
+        "silence_ms": seen.silence.as_secs_f64() * 1e3,
+        "dual_ms": seen.dual.as_secs_f64() * 1e3,
+    })
+}
+
+fn pause(length: Duration, stop: &AtomicBool) -> Result<()> {
+    sleep(length);
+    match stop.load(Ordering::Relaxed) {
+        true => Err(err("interrupted")),
+        false => Ok(()),
+    }
+}
+
+fn id(cluster: &mut Cluster, name: &str) -> Result<u32> {
+    let daemon = cluster.daemon(name)?;
+    let daemon = daemon.ok_or_else(|| err(format!("the daemon of {name} does not run")))?;
+    match daemon.ended()? {
+        None => Ok(daemon.id()),
+        Some(status) => Err(err(format!("the daemon of {name} ended: {status}"))),
+    }
+}
+
+fn sample_all(cluster: &mut Cluster, names: &[String]) -> Result<Vec<Sample>> {
+    let mut samples = Vec::new();
+    for name in names {
+        samples.push(Sample {
+            packets: datagrams(cluster.host(name)?)?,
+            cpu: cpu(id(cluster, name)?)?,
+        });
+    }
+    Ok(samples)
+}
+
+/// UDP datagrams that the host has sent: the daemon's alone, for nothing else there sends any.
+fn datagrams(host: &Host) -> Result<u64> {
+    host.call(|| {
+        let path = "/proc/thread-self/net/snmp";
+        let text = fs::read_to_string(path).context(|| path)?;
+        let mut lines = text.lines().filter_map(|line| line.strip_prefix("Udp: "));
+        let names = lines.next().unwrap_or_default().split(' ');
+        let values = lines.next().unwrap_or_default().split(' ');
+        let mut pairs = names.zip(values);
+        let value = pairs.find(|(name, _)| *name == "OutDatagrams");
+        let value = value.and_then(|(_, value)| value.parse().ok());
+        value.ok_or_else(|| err(format!("{path} has no Udp OutDatagrams")))
+    })?
+}
+
+/// The processor time that all threads of a process have had, to the nanosecond.
+fn cpu(id: u32) -> Result<Duration> {
+    let tasks = format!("/proc/{id}/task");
+    let mut nanos = 0;
+    for task in fs::read_dir(&tasks).context(|| &tasks)?.flatten() {
+        let path = task.path().join("schedstat");
+        let text = fs::read_to_string(&path).context(|| path.display())?;
+        let ran = text
+            .split(' ')
+            .next()
+            .and_then(|ran| ran.parse::<u64>().ok());
+        nanos += ran.ok_or_else(|| err(format!("{} is not understood", path.display())))?;
+    }
+    Ok(Duration::from_nanos(nanos))
+}
+
+/// The resident set of a process, in KiB.
+fn rss(id: u32) -> Result<u64> {
+    let path = format!("/proc/{id}/status");
+    let text = fs::read_to_string(&path).context(|| &path)?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    let kib = kib.and_then(|kib| kib.trim().parse().ok());
+    kib.ok_or_else(|| err(format!("{path} has no VmRSS")))
+}
+
+/// Threads that do nothing as fast as they can, until they are dropped.
+struct Load {
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    fn start(count: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let threads = (0..count).map(|_| {
+            let stop = Arc::clone(&stop);
+            spawn(move || {
+                while !stop.load(Ordering::Relaxed) {
+                    std::hint::spin_loop();
+                }
+            })
+        });
+        Self {
+            threads: threads.collect(),
+            stop,
+        }
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        for thread in self.threads.drain(..) {
+            // A loop can't panic.
+            let _ = thread.join();
+        }
+    }
+}

@@ -1,0 +1,433 @@
+//! What happens to the guests, and what must come of it.
+
+use super::cluster::{Cluster, serve};
+use super::payload;
+use super::site::Site;
+use super::tutorial::section;
+use crate::error::{Result, err};
+use std::time::Duration;
+
+/// One story.
+pub(super) struct Scenario {
+    pub(super) name: &'static str,
+    /// What happens, in a sentence.
+    pub(super) says: &'static str,
+    /// It begins with bare machines, and not with [`super::cluster::install`].
+    pub(super) bare: bool,
+    /// Played without `--all`.
+    pub(super) usual: bool,
+    /// For how long two may answer.
+    pub(super) dual_ms: u64,
+    /// For how long the client may go without an answer. An emulated machine on a busy one is slow: these
+    /// bounds say that the address was served, and the figures how well.
+    pub(super) gap_ms: u64,
+    pub(super) play: fn(&mut Site) -> Result<()>,
+}
+
+/// What may be left of a lease when a machine stops together with its clock (safety.md, "Assumptions"), and
+/// what the observer allows for an answer.
+const LEFT: u64 = 1_500 + 250;
+
+const USUAL: Scenario = Scenario {
+    name: "",
+    says: "",
+    bare: false,
+    usual: true,
+    dual_ms: 0,
+    gap_ms: 8_000,
+    play: |_| Ok(()),
+};
+
+/// All of them, in the order in which they are played.
+pub(super) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "guard",
+        says: "the unit's own sandbox on kernels 6.1 and 6.12: the guard is bpf, and it ends a frozen holder's hold",
+        play: guard,
+        ..USUAL
+    },
+    Scenario {
+        name: "tutorial",
+        says: "the tutorial as it is written: from the secret to a reboot under the curl loop, and the witness",
+        bare: true,
+        gap_ms: 60_000, // it stops all daemons itself
+        play: tutorial,
+        ..USUAL
+    },
+    Scenario {
+        name: "power-cut",
+        says: "the holder's power is cut; it boots, and is back",
+        play: power_cut,
+        ..USUAL
+    },
+    Scenario {
+        name: "link",
+        says: "survivor: the holder's cable is out for 6 s",
+        play: |site| link(site, &Cluster::survivor()),
+        ..USUAL
+    },
+    Scenario {
+        name: "dhcp-late",
+        says: "survivor: the preferred one boots, and its DHCP server answers 15 s later",
+        play: dhcp_late,
+        ..USUAL
+    },
+    Scenario {
+        name: "dns-late",
+        says: "survivor: the members have names, and DNS answers 15 s after the daemons' start",
+        gap_ms: u64::MAX, // nobody can know whom to ask before
+        play: dns_late,
+        ..USUAL
+    },
+    Scenario {
+        name: "hosts-file",
+        says: "survivor: the members have names, and each host's own is at 127.0.1.1, as Debian leaves it",
+        play: hosts_file,
+        ..USUAL
+    },
+    Scenario {
+        name: "pause",
+        says: "the hypervisor stops the holder for 8 s, clock and all (two hold for what was left of a lease)",
+        dual_ms: LEFT,
+        play: pause,
+        ..USUAL
+    },
+    Scenario {
+        name: "snapshot",
+        says: "a machine is put back to when it held, while the other holds (two hold for what was left of a lease)",
+        dual_ms: LEFT,
+        play: snapshot,
+        ..USUAL
+    },
+    Scenario {
+        name: "upgrade",
+        says: "another binary on one machine after the other, as operations.md has it",
+        play: upgrade,
+        ..USUAL
+    },
+    Scenario {
+        name: "reboot",
+        says: "majority: the holder reboots under load",
+        usual: false,
+        play: reboot,
+        ..USUAL
+    },
+    Scenario {
+        name: "link-majority",
+        says: "majority: the holder's cable is out for 6 s",
+        usual: false,
+        play: |site| link(site, &Cluster::majority()),
+        ..USUAL
+    },
+    Scenario {
+        name: "site-power",
+        says: "the power of the whole site is cut, and comes back for all at once",
+        usual: false,
+        gap_ms: 240_000,
+        play: site_power,
+        ..USUAL
+    },
+];
+
+/// A boot on a busy machine.
+const BOOT: u64 = 180;
+
+fn guard(site: &mut Site) -> Result<()> {
+    Cluster::majority().start(site)?;
+    let mut not = String::new();
+    for name in ["lb0", "lb1"] {
+        let kernel = site.on(name).sh("uname -r")?;
+        let status = site.on(name).status()?.unwrap_or_default();
+        if status["guard"] != "bpf" {
+            let (guard, why) = (&status["guard"], &status["guard_why_not_better"]);
+            not += &format!("{name} ({kernel}) has the guard {guard}: {why}\n");
+        }
+    }
+    // Whatever the guard is, a frozen holder is silent when its lease is over.
+    site.on("lb0")
+        .sh("kill -STOP $(systemctl show -p MainPID --value onehold)")?;
+    site.held_by("lb1", 20)?;
+    // The unit's watchdog replaces it.
+    site.held_by("lb0", 60)?;
+    site.all_well(&["lb0", "lb1"], 20)?;
+    match not.is_empty() {
+        true => Ok(()),
+        false => Err(err(not.trim_end())),
+    }
+}
+
+fn tutorial(site: &mut Site) -> Result<()> {
+    let (both, all) = (["lb0", "lb1"], ["lb0", "lb1", "w"]);
+    if let Ok(names) = section("Names") {
+        for name in all {
+            site.on(name).sh("sed -i '/^127.0.1.1/d' /etc/hosts")?;
+            for command in names.commands() {
+                site.on(name).sh(&command)?;
+            }
+        }
+    }
+    for name in both {
+        site.on(name).sh(payload::INSTALL)?;
+    }
+    for command in section("secret")?.commands() {
+        site.on("lb0").sh(&command)?;
+    }
+    let file = section("One file")?;
+    for name in both {
+        site.write(name, "/etc/onehold/onehold.toml", file.block("toml")?)?;
+        site.on(name).sh("onehold check")?;
+        for command in section("Start")?.commands() {
+            site.on(name).sh(&command)?;
+        }
+    }
+    site.held_by("lb0", 20)?;
+    site.all_well(&both, 20)?;
+
+    shows_address(site, "lb0")?;
+    site.on("lb0").sh("systemctl stop onehold")?;
+    site.held_by("lb1", 20)?;
+    shows_address(site, "lb1")?;
+    site.on("lb0")
+        .sh("! ip address show dev eth0 | grep -w 10.0.0.50/32")?;
+    site.on("lb0").sh("systemctl start onehold")?;
+    site.held_by("lb0", 20)?;
+
+    for name in both {
+        serve(site, name)?;
+        site.on(name).sh("systemctl enable nginx")?;
+    }
+    site.watch()?;
+    let curl = "while true; do curl --max-time 1 http://10.0.0.50; sleep 1; done";
+    site.on("w")
+        .sh(&format!("(bash -c '{curl}' > /root/curl.log 2>&1 &)"))?;
+    let asked = site.on("lb0").begin_reboot()?;
+    site.held_by("lb1", 60)?;
+    site.on("lb0").await_reboot(&asked)?;
+    site.held_by("lb0", BOOT)?;
+    let loop_said = site
+        .on("w")
+        .sh("grep -E -o '^curl: [(]|Failover test' /root/curl.log")?;
+    let asked: Vec<bool> = loop_said.lines().map(|l| l.starts_with('F')).collect();
+    let missed = asked.chunk_by(|a, b| a == b).filter(|run| !run[0]);
+    let in_a_row = missed.map(<[bool]>::len).max().unwrap_or(0);
+    // A busy machine alone costs one now and then.
+    if in_a_row > 3 || asked.len() < 10 {
+        return Err(err(format!(
+            "of {} pages the curl loop missed {in_a_row} in a row",
+            asked.len()
+        )));
+    }
+
+    let never = section("Never two")?;
+    site.on("w").sh(payload::INSTALL)?;
+    site.on("lb0")
+        .sh("ssh root@10.0.0.12 mkdir -p /etc/onehold")?;
+    site.on("lb0")
+        .sh("scp -p /etc/onehold/secret root@10.0.0.12:/etc/onehold/secret")?;
+    for name in both {
+        site.on(name).sh("systemctl stop onehold")?;
+    }
+    let kept = file
+        .block("toml")?
+        .lines()
+        .filter(|line| !line.starts_with("arbitration"));
+    let with_witness = kept.collect::<Vec<_>>().join("\n") + "\n" + never.block("toml")?;
+    for name in all {
+        site.write(name, "/etc/onehold/onehold.toml", &with_witness)?;
+        site.on(name).sh("systemctl start onehold")?;
+    }
+    site.held_by("lb0", 20)?;
+    site.all_well(&all, 20)?;
+    site.on("w")
+        .sh("onehold status | grep -F 'majority (2 of 3)'")
+        .map(drop)
+}
+
+/// `ip address` has it.
+fn shows_address(site: &mut Site, name: &str) -> Result<()> {
+    let waited = site.until("`ip address` shows it", 10, |site| {
+        let said = site.on(name).run("ip address show dev eth0")?;
+        Ok(said.text.contains(" 10.0.0.50/32 "))
+    });
+    waited.map(drop)
+}
+
+fn power_cut(site: &mut Site) -> Result<()> {
+    Cluster::majority().start(site)?;
+    site.on("lb0").sh("systemctl enable nginx && sync")?;
+    site.on("lb0").power_off();
+    site.held_by("lb1", 20)?;
+    site.power_on("lb0")?;
+    site.held_by("lb0", BOOT)?;
+    site.all_well(&["lb0", "lb1"], 20)
+}
+
+fn reboot(site: &mut Site) -> Result<()> {
+    Cluster::majority().start(site)?;
+    site.on("lb0").sh("systemctl enable nginx")?;
+    let asked = site.on("lb0").begin_reboot()?;
+    site.held_by("lb1", 60)?;
+    site.on("lb0").await_reboot(&asked)?;
+    site.held_by("lb0", BOOT)?;
+    site.all_well(&["lb0", "lb1"], 20)
+}
+
+fn link(site: &mut Site, cluster: &Cluster) -> Result<()> {
+    cluster.start(site)?;
+    site.on("lb0").link(false)?;
+    site.held_by("lb1", 20)?;
+    site.pass(Duration::from_secs(6));
+    site.on("lb0").link(true)?;
+    site.held_by("lb0", 30)?;
+    site.all_well(&["lb0", "lb1"], 20)
+}
+
+fn dhcp_late(site: &mut Site) -> Result<()> {
+    let network =
+        "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n";
+    Cluster::survivor().start(site)?;
+    site.write("lb0", "/etc/systemd/network/10-eth0.network", network)?;
+    site.on("lb0")
+        .sh("chmod 644 /etc/systemd/network/10-eth0.network")?;
+    // As where the network is not waited for, or something else makes it "online".
+    site.on("lb0")
+        .sh("systemctl mask systemd-networkd-wait-online && systemctl enable nginx && sync")?;
+    site.on("lb0").power_off();
+    site.held_by("lb1", 20)?;
+    site.power_on("lb0")?;
+    site.on("lb0").ready()?;
+    site.until("the daemon of lb0 was started", 60, |site| {
+        let state = site
+            .on("lb0")
+            .run("systemctl show -p ExecMainStartTimestampMonotonic --value onehold")?;
+        Ok(state.text.trim() != "0")
+    })?;
+    site.pass(Duration::from_secs(15));
+    site.on("w").sh(
+        "systemd-run -q --unit=dhcp dnsmasq --keep-in-foreground --port=0 --bind-interfaces --interface=eth0 \
+         --dhcp-range=10.0.0.200,10.0.0.210,1h --dhcp-host=52:54:00:00:00:0a,10.0.0.10",
+    )?;
+    site.until("lb0 has its own address", 90, |site| {
+        Ok(site
+            .on("lb0")
+            .run("ip -4 address show dev eth0")?
+            .text
+            .contains("10.0.0.10/"))
+    })?;
+    site.held_by("lb0", 90)?;
+    site.all_well(&["lb0", "lb1"], 20)
+}
+
+fn dns_late(site: &mut Site) -> Result<()> {
+    let cluster = Cluster {
+        names: true,
+        ..Cluster::survivor()
+    };
+    cluster.configure(site)?;
+    for name in ["lb0", "lb1"] {
+        site.on(name).sh("sed -i '/^127.0.1.1/d' /etc/hosts")?;
+        site.on(name)
+            .sh("echo 'nameserver 10.0.0.12' > /etc/resolv.conf")?;
+        site.on(name)
+            .sh("systemctl enable --now --no-block onehold")?;
+    }
+    site.watch()?;
+    site.pass(Duration::from_secs(15));
+    site.on("w").sh(
+        "systemd-run -q --unit=dns dnsmasq --keep-in-foreground --no-resolv --no-hosts \
+         --address=/lb0/10.0.0.10 --address=/lb1/10.0.0.11",
+    )?;
+    site.held_by("lb0", 60)?;
+    site.all_well(&["lb0", "lb1"], 20)
+}
+
+fn hosts_file(site: &mut Site) -> Result<()> {
+    for (name, other) in [("lb0", "10.0.0.11 lb1"), ("lb1", "10.0.0.10 lb0")] {
+        let own =
+            format!("grep -q '^127.0.1.1.*{name}' /etc/hosts && echo '{other}' >> /etc/hosts");
+        site.on(name).sh(&own)?;
+    }
+    let cluster = Cluster {
+        names: true,
+        ..Cluster::survivor()
+    };
+    cluster.start(site)
+}
+
+fn pause(site: &mut Site) -> Result<()> {
+    Cluster::majority().start(site)?;
+    site.on("lb0").pause()?;
+    site.held_by("lb1", 20)?;
+    site.pass(Duration::from_secs(8));
+    site.on("lb0").resume()?;
+    site.held_by("lb0", 30)?;
+    site.all_well(&["lb0", "lb1"], 20)
+}
+
+fn snapshot(site: &mut Site) -> Result<()> {
+    Cluster::majority().start(site)?;
+    site.on("lb0").save("holding")?;
+    site.held_by("lb0", 30)?; // it stood still while it was saved
+    site.on("lb0").sh("onehold switch")?;
+    site.held_by("lb1", 20)?;
+    site.on("lb0").restore("holding")?;
+    // It has forgotten that it gave the address away, and is the preferred one.
+    site.held_by("lb0", 90)?;
+    site.all_well(&["lb0", "lb1"], 60)
+}
+
+fn upgrade(site: &mut Site) -> Result<()> {
+    Cluster::majority().start(site)?;
+    // The same program in another file: a binary may end in anything.
+    let other = "cp /root/payload/onehold /root/onehold.new && echo >> /root/onehold.new";
+    for (name, unit) in [
+        ("lb1", "onehold"),
+        ("w", "onehold-witness"),
+        ("lb0", "onehold"),
+    ] {
+        site.on(name).sh(other)?;
+        site.on(name).sh(&format!("systemctl stop {unit}"))?;
+        site.on(name)
+            .sh("install -m 755 /root/onehold.new /usr/local/bin/onehold")?;
+        site.on(name).sh(&format!("systemctl start {unit}"))?;
+        site.all_well(&["lb0", "lb1"], 20)?;
+    }
+    site.held_by("lb0", 20).map(drop)
+}
+
+fn site_power(site: &mut Site) -> Result<()> {
+    Cluster::majority().start(site)?;
+    for name in ["lb0", "lb1"] {
+        site.on(name).sh("systemctl enable nginx")?;
+    }
+    for name in site.names() {
+        site.on(name).sh("sync")?;
+    }
+    for name in site.names() {
+        site.on(name).power_off();
+    }
+    for name in site.names() {
+        site.power_on(name)?;
+    }
+    site.held_by("lb0", 2 * BOOT)?;
+    site.all_well(&["lb0", "lb1"], 60)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::cluster::SLOW;
+    use super::*;
+
+    #[test]
+    fn every_scenario_has_a_name_of_its_own_and_a_sentence() {
+        let mut names: Vec<&str> = ALL.iter().map(|s| s.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), ALL.len());
+        assert!(ALL.iter().all(|s| !s.says.is_empty()));
+        assert!(
+            SLOW.contains("lease = \"1500ms\""),
+            "the bounds above are of this lease"
+        );
+    }
+}

@@ -1,0 +1,487 @@
+//! One member: its process, which runs the shipped [`Node`], and its kernel, which outlives it.
+//!
+//! For the search, time stands still: every clock reads [`NOW`], always, and the past moves away
+//! ([`Member::aged`]). So two moments that differ only in when they are, are equal, and the search closes.
+//! A [trace](super::Timed) of one run lets the clocks go on.
+
+use super::{How, Setup};
+use crate::events::Events;
+use crate::liveness::Liveness;
+use crate::properties::Facts;
+use onehold::trace;
+use onehold_core::Node;
+use onehold_core::advert::{Advert, Ballot, GroupId, Incarnation, MemberId};
+use onehold_core::auth::Authentic;
+use onehold_core::config::Config;
+use onehold_core::effect::{Effect, ReleaseId};
+use onehold_core::input::{Command, Input};
+use onehold_core::observe::Snapshot;
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+
+/// What every clock reads while the search walks.
+pub const NOW: LocalTime = LocalTime::from_nanos(1 << 40);
+
+/// What is told of others' clocks and no rule reads: as good as never.
+const UNREAD: LocalTime = LocalTime::from_nanos(0);
+
+/// The one group of addresses in these worlds.
+pub const GROUP: GroupId = GroupId(0);
+
+/// A member's process and kernel.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Member {
+    /// Its place in the cluster.
+    pub id: MemberId,
+    /// How many lives its process has begun.
+    pub lives: u8,
+    /// Its process.
+    pub process: Process,
+    /// Its kernel.
+    pub kernel: Kernel,
+    /// Its service fails.
+    pub sick: bool,
+    /// What its operator said last, in this life of its process.
+    pub wish: Wish,
+}
+
+/// What an operator wants of a member.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Wish {
+    /// It may hold.
+    #[default]
+    Serve,
+    /// It must not, until `resume`.
+    Standby,
+    /// It must not any more.
+    Stop,
+}
+
+/// A process.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Process {
+    /// It runs.
+    Up(Node),
+    /// It was stopped in the middle of a turn: what it still has to do when it goes on.
+    Stopped(Node, Vec<Effect>),
+    /// It is dead.
+    Down,
+}
+
+/// What outlives the process.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Kernel {
+    /// The gate's deadline, by the member's clock; `None` when it is surely shut.
+    pub deadline: Option<LocalTime>,
+    /// A release that it has not carried out yet.
+    pub releasing: Option<ReleaseId>,
+    /// It can't serve: no interface, no gate.
+    pub unable: bool,
+}
+
+impl Wish {
+    fn hears(&mut self, command: Command) {
+        match (command, *self) {
+            (_, Self::Stop) | (Command::Switch | Command::StayAway | Command::PresumeDead, _) => {}
+            (Command::Stop, _) => *self = Self::Stop,
+            (Command::Standby, _) => *self = Self::Standby,
+            (Command::Resume, _) => *self = Self::Serve,
+        }
+    }
+}
+
+impl Kernel {
+    /// Nothing of earlier holds is left.
+    fn scrub(&mut self) {
+        *self = Self {
+            unable: self.unable,
+            ..Self::default()
+        };
+    }
+}
+
+/// How much of a turn takes place.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Ending {
+    /// All of it.
+    Whole,
+    /// The process dies when so many of the effects are done.
+    Dies(u8),
+    /// The process is stopped when so many of the effects are done; the rest waits for `Resume`.
+    Stops(u8),
+}
+
+/// What a change did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Turn<M, A> {
+    /// The member afterwards.
+    pub member: M,
+    /// What it handed to the network.
+    pub sent: arrayvec::ArrayVec<(u8, A), 16>,
+    /// How many effects there were to do, reports not counted.
+    pub effects: u8,
+    /// What it reported.
+    pub events: Events,
+    /// Why a datagram changed nothing.
+    pub reject: Option<Reject>,
+}
+
+/// The incarnation of a member's nth life.
+#[must_use]
+pub fn incarnation(id: MemberId, life: u8) -> Incarnation {
+    Incarnation((u64::from(id.0) + 1) << 8 | u64::from(life))
+}
+
+impl Process {
+    pub(super) const fn node(&self) -> Option<&Node> {
+        match self {
+            Self::Up(node) | Self::Stopped(node, _) => Some(node),
+            Self::Down => None,
+        }
+    }
+}
+
+impl Member {
+    /// One that has never been started.
+    #[must_use]
+    pub fn new(id: MemberId) -> Self {
+        Self {
+            id,
+            lives: 0,
+            process: Process::Down,
+            kernel: Kernel::default(),
+            sick: false,
+            wish: Wish::default(),
+        }
+    }
+
+    /// What its node lets be seen.
+    #[must_use]
+    pub fn observe(&self, setup: &Setup, now: LocalTime) -> Option<Snapshot> {
+        let node = self.process.node()?;
+        Some(node.observe(setup.seat(self.id), now))
+    }
+
+    /// For how long its kernel still answers if nobody does anything.
+    #[must_use]
+    pub fn effective_left(&self, slack: Span) -> Option<Span> {
+        let deadline = self.kernel.deadline?;
+        Some(deadline.plus(slack).since(NOW))
+    }
+
+    /// What is true of it.
+    #[must_use]
+    pub fn facts(&self, setup: &Setup, now: LocalTime) -> Facts {
+        let config = setup.seat(self.id);
+        let seen = self.observe(setup, now);
+        let group = seen.as_ref().and_then(|s| s.groups.first());
+        let due = |node: &Node| node.poll_timeout(config).is_none_or(|at| at <= now);
+        Facts {
+            process: match &self.process {
+                Process::Up(_) => Liveness::Up,
+                Process::Stopped(..) => Liveness::Paused,
+                Process::Down => Liveness::Down,
+            },
+            effective: self.kernel.deadline.is_some(),
+            releasing: self.kernel.releasing.is_some(),
+            due: matches!(&self.process, Process::Up(node) if due(node)),
+            role: group.map(|g| g.role),
+            quarantined: seen.as_ref().is_some_and(|s| s.quarantine_left.is_some()),
+            vote: group
+                .filter(|g| g.vote_left.is_some_and(|left| left > Span::ZERO))
+                .and_then(|g| g.vote)
+                .map(|b| (b.member, b.incarnation)),
+            eligible: !self.kernel.unable,
+            healthy: !self.sick,
+            wanted: self.wish == Wish::Serve,
+            lives: self.lives,
+            incarnation: incarnation(self.id, self.lives),
+        }
+    }
+
+    fn health(&self) -> Input {
+        Input::Health {
+            group: GROUP,
+            healthy: !self.sick,
+        }
+    }
+
+    fn eligibility(&self) -> Input {
+        Input::Eligible {
+            group: GROUP,
+            eligible: !self.kernel.unable,
+        }
+    }
+
+    /// One change of it, up to its ending. `None` if it can't take place.
+    #[must_use]
+    pub fn change(
+        &self,
+        setup: &Setup,
+        now: LocalTime,
+        how: &How<&Advert>,
+        ending: Ending,
+    ) -> Option<Turn<Self, Advert>> {
+        self.change_told(setup, now, how, ending, None)
+    }
+
+    /// The same; `told` hears of every turn that its node takes in it.
+    pub(super) fn change_told(
+        &self,
+        setup: &Setup,
+        now: LocalTime,
+        how: &How<&Advert>,
+        ending: Ending,
+        mut told: Told<'_>,
+    ) -> Option<Turn<Self, Advert>> {
+        let mut turn = Turn {
+            member: self.clone(),
+            sent: arrayvec::ArrayVec::new(),
+            effects: 0,
+            events: Events::default(),
+            reject: None,
+        };
+        let config = setup.seat(self.id);
+        let mut effects = Vec::new();
+        let member = &mut turn.member;
+        let input = match how {
+            How::Wake => Input::Wake,
+            How::Receive(advert) => Input::Received(Authentic::assumed((*advert).clone())),
+            How::Muted => {
+                let release = member.kernel.releasing.take()?;
+                member.kernel.deadline = None;
+                let group = GROUP;
+                Input::Muted { group, release }
+            }
+            How::Operator(command) => {
+                member.wish.hears(*command);
+                Input::Operator {
+                    group: GROUP,
+                    command: *command,
+                }
+            }
+            How::Healthy(healthy) => {
+                member.sick = !*healthy;
+                member.health()
+            }
+            How::Eligible(eligible) => {
+                member.kernel.unable = !*eligible;
+                member.eligibility()
+            }
+            How::Port(up) => {
+                member.kernel.unable = !*up;
+                if member.process == Process::Down {
+                    return Some(turn); // it will see
+                }
+                member.eligibility()
+            }
+            How::Start => {
+                member.kernel.scrub(); // before anything else
+                member.lives += 1;
+                member.wish = Wish::default();
+                let life = incarnation(self.id, member.lives);
+                let mut node = Node::start(config, life, now, Span::ZERO);
+                for input in [member.eligibility(), member.health()] {
+                    handle(&mut node, config, now, input, &mut effects, &mut told).ok()?;
+                }
+                member.process = Process::Up(node);
+                Input::Wake
+            }
+            How::Crash => {
+                member.process = Process::Down;
+                member.kernel.releasing = None;
+                return Some(turn);
+            }
+            How::PowerOff => {
+                member.process = Process::Down;
+                member.kernel = Kernel::default();
+                return Some(turn);
+            }
+            How::Stop => {
+                let Process::Up(node) = &member.process else {
+                    return None;
+                };
+                member.process = Process::Stopped(node.clone(), Vec::new());
+                return Some(turn);
+            }
+            How::Resume => {
+                let Process::Stopped(node, rest) = &member.process else {
+                    return None;
+                };
+                let (node, rest) = (node.clone(), rest.clone());
+                member.process = Process::Up(node);
+                turn.apply(now, rest.into_iter());
+                return Some(turn);
+            }
+        };
+        let Process::Up(node) = &mut turn.member.process else {
+            return None;
+        };
+        turn.reject = handle(node, config, now, input, &mut effects, &mut told).err();
+        effects.retain(|effect| {
+            if let Effect::Report(event) = effect {
+                turn.events.tell(event);
+            }
+            matters(effect)
+        });
+        turn.effects = u8::try_from(effects.len()).expect("few effects");
+        let done = match ending {
+            Ending::Whole => effects.len(),
+            Ending::Dies(n) | Ending::Stops(n) => usize::from(n),
+        };
+        let mut effects = effects.into_iter();
+        turn.apply(now, effects.by_ref().take(done));
+        match ending {
+            Ending::Whole => {}
+            Ending::Dies(_) => {
+                turn.member.process = Process::Down;
+                turn.member.kernel.releasing = None;
+            }
+            Ending::Stops(_) => {
+                if let Process::Up(node) = &turn.member.process {
+                    turn.member.process = Process::Stopped(node.clone(), effects.collect());
+                }
+            }
+        }
+        Some(turn)
+    }
+
+    /// So many ticks later: everything that happened moves away, and what no rule can tell apart any more
+    /// becomes equal.
+    #[must_use]
+    pub fn aged(&self, setup: &Setup, rates: &[u64], ticks: u64) -> Self {
+        let mut member = self.clone();
+        let me = self.id;
+        let config = setup.seat(me);
+        let mine = rates[usize::from(me.0)];
+        let mut age = |whose: MemberId, t: &mut LocalTime| {
+            // What is in flight is newer than what was accepted, however old both are.
+            let floor = setup.own_horizon() + if whose == me { 0 } else { 2 };
+            *t = earlier(*t, rates[usize::from(whose.0)] * ticks, floor);
+        };
+        match &mut member.process {
+            Process::Up(node) => node.instants(config, age),
+            Process::Stopped(node, rest) => {
+                node.instants(config, &mut age);
+                for effect in rest {
+                    match effect {
+                        Effect::HoldUntil { deadline, .. } => age(me, deadline),
+                        Effect::Send { advert, .. } => advert.instants(&mut age),
+                        Effect::Release { .. } | Effect::Announce { .. } | Effect::Report(_) => {}
+                    }
+                }
+            }
+            Process::Down => {}
+        }
+        let timing = config.timing();
+        member.kernel.deadline = member
+            .kernel
+            .deadline
+            .map(|deadline| earlier(deadline, mine * ticks, u64::MAX))
+            .filter(|deadline| timing.surely_over(*deadline) > NOW);
+        member
+    }
+}
+
+impl<M, A> Turn<M, A> {
+    /// The same with its parts kept otherwise.
+    pub fn map<N, B>(self, member: impl FnOnce(M) -> N, advert: impl Fn(A) -> B) -> Turn<N, B> {
+        let sent = self.sent.into_iter();
+        Turn {
+            member: member(self.member),
+            sent: sent.map(|(to, a)| (to, advert(a))).collect(),
+            effects: self.effects,
+            events: self.events,
+            reject: self.reject,
+        }
+    }
+}
+
+impl Turn<Member, Advert> {
+    fn apply(&mut self, now: LocalTime, effects: impl Iterator<Item = Effect>) {
+        let kernel = &mut self.member.kernel;
+        for effect in effects {
+            match effect {
+                Effect::Release { release, .. } => kernel.releasing = Some(release),
+                Effect::Send { to, advert } => self.sent.push((to.0, advert)),
+                // Absolute: one that is past already opens nothing.
+                Effect::HoldUntil { deadline, .. } if deadline > now => {
+                    kernel.deadline = Some(deadline);
+                }
+                Effect::HoldUntil { .. } => {}
+                Effect::Announce { .. } | Effect::Report(_) => {}
+            }
+        }
+    }
+}
+
+/// Hears of turns.
+pub(super) type Told<'a> = Option<&'a mut dyn FnMut(&trace::Turn<'_>)>;
+
+/// A turn of the node; its effects are added to what there is.
+fn handle(
+    node: &mut Node,
+    config: &Config,
+    now: LocalTime,
+    input: Input,
+    effects: &mut Vec<Effect>,
+    told: &mut Told<'_>,
+) -> Result<(), Reject> {
+    let Some(told) = told else {
+        return node.handle(config, now, input, effects);
+    };
+    let first = effects.len();
+    let result = node.handle(config, now, input.clone(), effects);
+    told(&trace::Turn {
+        cluster: 0,
+        now,
+        input: &input,
+        result,
+        effects: &effects[first..],
+        node,
+    });
+    result
+}
+
+/// Whether an effect does anything to the kernel or the network.
+const fn matters(effect: &Effect) -> bool {
+    match effect {
+        Effect::Release { .. } | Effect::Send { .. } | Effect::HoldUntil { .. } => true,
+        Effect::Announce { .. } | Effect::Report(_) => false,
+    }
+}
+
+/// An advert without what no rule reads: `echo_age`, and when somebody else's ask was made.
+pub(crate) fn as_sent(mut advert: Advert) -> Advert {
+    advert.echo_age = Span::ZERO;
+    let to = advert.to;
+    let hearsay = |b: &&mut Ballot| b.member != to;
+    let votes = advert.groups.iter_mut().filter_map(|s| s.vote.as_mut());
+    votes.filter(hearsay).for_each(|b| b.asked_at = UNREAD);
+    advert
+}
+
+/// Whether an advert is nothing but the answer to a knock: it names a life that is not known yet.
+pub(crate) fn is_answer(advert: &Advert) -> bool {
+    advert.to_incarnation.is_some() && advert.echo.is_none()
+}
+
+/// An advert in flight, so many ticks later.
+pub(super) fn advert_aged(setup: &Setup, advert: &Advert, rates: &[u64], ticks: u64) -> Advert {
+    let mut advert = advert.clone();
+    let from = advert.from;
+    advert.instants(|whose, t| {
+        let floor = setup.own_horizon() + u64::from(whose == from);
+        *t = earlier(*t, rates[usize::from(whose.0)] * ticks, floor);
+    });
+    advert
+}
+
+/// An instant seen from `by` later; one further back than `floor` is as good as at `floor`.
+fn earlier(t: LocalTime, by: u64, floor: u64) -> LocalTime {
+    if t == UNREAD {
+        return t;
+    }
+    let moved = t.as_nanos().saturating_sub(by);
+    LocalTime::from_nanos(moved.max(NOW.as_nanos().saturating_sub(floor)))
+}

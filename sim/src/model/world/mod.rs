@@ -1,0 +1,617 @@
+//! The world of the model checker: members that run the shipped [`Node`](onehold_core::Node), the
+//! links between them, and an adversary who chooses whatever may happen.
+//!
+//! A [`World`] is a value; [`World::actions`] lists what may happen next and [`World::step`] lets it
+//! happen. How members and adverts are kept is left to [`Parts`]: as they are ([`Direct`]), as numbers
+//! of what was seen before ([`crate::model::memo`]), or on clocks that go on ([`Timed`]). All run this one
+//! world.
+
+mod choices;
+mod direct;
+mod member;
+mod network;
+mod setup;
+mod timed;
+
+pub use direct::{Direct, Known};
+pub use member::{Ending, GROUP, Kernel, Member, NOW, Process, Turn, Wish, incarnation};
+pub(crate) use member::{as_sent, is_answer};
+pub use setup::{Adversary, Setup};
+pub use timed::{Timed, TimedMember};
+
+use crate::events::Events;
+use crate::properties::Facts;
+use crate::properties::MAX;
+use arrayvec::ArrayVec;
+use onehold_core::advert::Incarnation;
+use onehold_core::input::Command;
+use onehold_core::reject::Reject;
+use std::fmt::Debug;
+use std::hash::Hash;
+
+/// Most adverts in flight on one link.
+pub const ROOM: usize = 4;
+
+/// What happens to a member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum How<A> {
+    /// Its timer fires.
+    Wake,
+    /// A datagram arrives.
+    Receive(A),
+    /// Its kernel carries out a release and confirms it.
+    Muted,
+    /// Its operator speaks.
+    Operator(Command),
+    /// Its service turns healthy or not.
+    Healthy(bool),
+    /// Its kernel becomes able to serve or not.
+    Eligible(bool),
+    /// Its port goes down or comes up again, and its kernel with it.
+    Port(bool),
+    /// Its process starts: scrubs the kernel, then quarantine.
+    Start,
+    /// Its process dies; its kernel goes on.
+    Crash,
+    /// Its host dies: process and kernel.
+    PowerOff,
+    /// Its process is stopped, between two turns.
+    Stop,
+    /// A stopped process goes on where it was.
+    Resume,
+}
+
+impl How<u8> {
+    /// Whose advert arrives.
+    const fn sender(&self) -> Option<u8> {
+        match self {
+            Self::Receive(from) => Some(*from),
+            _ => None,
+        }
+    }
+}
+
+impl<A: Copy> How<A> {
+    /// The same of another kind of advert.
+    pub fn map<B>(self, f: impl FnOnce(A) -> B) -> How<B> {
+        match self {
+            Self::Receive(advert) => How::Receive(f(advert)),
+            Self::Wake => How::Wake,
+            Self::Muted => How::Muted,
+            Self::Operator(command) => How::Operator(command),
+            Self::Healthy(healthy) => How::Healthy(healthy),
+            Self::Eligible(eligible) => How::Eligible(eligible),
+            Self::Port(up) => How::Port(up),
+            Self::Start => How::Start,
+            Self::Crash => How::Crash,
+            Self::PowerOff => How::PowerOff,
+            Self::Stop => How::Stop,
+            Self::Resume => How::Resume,
+        }
+    }
+}
+
+/// One choice of the adversary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Time passes.
+    Tick,
+    /// A member runs for its once in this tick: what it hears, then its timer.
+    Run {
+        /// Which member.
+        member: u8,
+        /// What it hears.
+        hears: Hears,
+        /// How far its last turn gets.
+        ending: Ending,
+        /// The sender of an advert that it does not hear and that is kept back, to arrive some time.
+        back: Option<u8>,
+        /// What becomes of what it sends.
+        kept: Kept,
+    },
+    /// Something happens to a member.
+    Turn {
+        /// To whom.
+        member: u8,
+        /// What. A received advert is named by its sender: the first on that link.
+        how: How<u8>,
+        /// How far it gets.
+        ending: Ending,
+        /// What becomes of what it sends.
+        kept: Kept,
+    },
+    /// From now on there are no faults but these cuts (by number in [`Adversary::cuts`]), unless the
+    /// adversary is restless, and every other advert arrives in time.
+    Settle(u8),
+}
+
+/// From whom a member hears in one run, in this order; its own number stands for what was kept back.
+/// Written as hexadecimal digits, the first lowest, ended by `f`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Hears(pub u32);
+
+/// Which of the adverts that were just sent gets onto each link: one hexadecimal digit for each
+/// receiver; `e`: the last, and all answers to knocks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Kept(pub u32);
+
+const NONE: u32 = 0xf;
+const ALL: u32 = 0xe;
+
+impl Hears {
+    const NOBODY: Self = Self(NONE);
+
+    pub(crate) fn senders(self) -> impl Iterator<Item = u8> {
+        let digits = (0..8).map(move |i| self.0 >> (4 * i) & 0xf);
+        digits.take_while(|d| *d != NONE).map(|d| d as u8)
+    }
+
+    fn then(self, sender: u8) -> Self {
+        let at = 4 * self.senders().count();
+        Self(self.0 & !(NONE << at) | u32::from(sender) << at | NONE << (at + 4))
+    }
+
+    fn and(self, senders: &[u8]) -> Self {
+        senders.iter().fold(self, |hears, from| hears.then(*from))
+    }
+
+    /// All that hear these senders but for some, in the order given; what was kept back need not be heard.
+    fn all_but(senders: &[u8], me: u8, some: usize) -> Vec<Self> {
+        let kept_back = senders.iter().position(|s| *s == me);
+        let others = !kept_back.map_or(0, |i| 1u32 << i);
+        let few = |missed: &u32| (missed & others).count_ones() as usize <= some;
+        let sets = (0u32..1 << senders.len()).filter(few);
+        let heard = |missed: u32| {
+            let of = senders
+                .iter()
+                .enumerate()
+                .filter(move |(i, _)| missed & 1 << i == 0);
+            of.fold(Self::NOBODY, |hears, (_, from)| hears.then(*from))
+        };
+        sets.map(heard).collect()
+    }
+
+    /// All that hear some of these senders, in any order.
+    fn all(senders: &[u8]) -> Vec<Self> {
+        let mut all = vec![Self::NOBODY];
+        let mut next = 0;
+        while let Some(hears) = all.get(next).copied() {
+            let more = senders.iter().filter(|s| hears.senders().all(|h| h != **s));
+            let longer: Vec<Self> = more.map(|s| hears.then(*s)).collect();
+            all.extend(longer);
+            next += 1;
+        }
+        all
+    }
+}
+
+/// What is neither in a member nor on a link.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Rest {
+    /// Which clocks run how fast: see [`Setup::rates`].
+    pub beginning: u8,
+    /// How many crashes are left to the adversary.
+    pub crashes: u8,
+    /// How many stops.
+    pub stops: u8,
+    /// How many adverts may still be kept back.
+    pub stragglers: u8,
+    /// How many times the cuts may still change.
+    pub changes: u8,
+    /// How many commands of operators.
+    pub commands: u8,
+    /// How many changes of health or eligibility.
+    pub flips: u8,
+    /// How many lost adverts, where the network is timely.
+    pub losses: u8,
+    /// Ticks for which nobody has been effective; saturated at the bound.
+    pub dark: u8,
+    /// 1 + the number of the cuts that it settled to; 0 before.
+    pub settled: u8,
+    /// Ticks since then, or since the last fault or command; saturated one above the bound.
+    pub quiet: u8,
+}
+
+const fn one_less(budget: u8) -> u8 {
+    if budget == Adversary::NO_END {
+        budget
+    } else {
+        budget - 1
+    }
+}
+
+impl Rest {
+    /// One more stop.
+    const fn stop(&mut self) {
+        self.stops = one_less(self.stops);
+        self.quiet = 0;
+    }
+
+    /// All of it in three words.
+    #[must_use]
+    pub const fn pack(self) -> [u32; 3] {
+        [
+            u32::from_le_bytes([self.beginning, self.crashes, self.changes, self.commands]),
+            u32::from_le_bytes([self.flips, self.losses, self.dark, self.settled]),
+            u32::from_le_bytes([self.quiet, self.stops, self.stragglers, 0]),
+        ]
+    }
+
+    /// The other way.
+    #[must_use]
+    pub const fn unpack(words: [u32; 3]) -> Self {
+        let [beginning, crashes, changes, commands] = words[0].to_le_bytes();
+        let [flips, losses, dark, settled] = words[1].to_le_bytes();
+        let [quiet, stops, stragglers, _] = words[2].to_le_bytes();
+        Self {
+            beginning,
+            crashes,
+            stops,
+            stragglers,
+            changes,
+            commands,
+            flips,
+            losses,
+            dark,
+            settled,
+            quiet,
+        }
+    }
+}
+
+/// How members and adverts are kept.
+pub trait Parts {
+    /// A [`Member`].
+    type Member: Clone + Debug;
+    /// An advert in flight.
+    type Advert: Clone + Debug;
+
+    /// The configuration.
+    fn setup(&self) -> &Setup;
+    /// Keeps a member.
+    fn member(&self, member: Member) -> Self::Member;
+    /// What is true of one.
+    fn facts(&self, member: &Self::Member) -> Facts;
+    /// [`Member::change`].
+    fn change(
+        &self,
+        member: &Self::Member,
+        how: &How<&Self::Advert>,
+        ending: Ending,
+    ) -> Option<Turn<Self::Member, Self::Advert>>;
+    /// [`Member::aged`].
+    fn aged(&self, member: &Self::Member, beginning: u8) -> Self::Member;
+    /// One tick later.
+    fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Self::Advert;
+    /// Of which life of its sender it is.
+    fn life(&self, advert: &Self::Advert) -> Incarnation;
+    /// Whether it is nothing but the answer to a knock.
+    fn is_answer(&self, advert: &Self::Advert) -> bool;
+}
+
+/// Everything at one moment.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct World<M, A> {
+    /// The members.
+    pub members: ArrayVec<M, MAX>,
+    /// The adverts in flight, in the order in which they were sent: by sender, then receiver.
+    pub links: ArrayVec<ArrayVec<A, ROOM>, { MAX * MAX }>,
+    /// The rest.
+    pub rest: Rest,
+}
+
+/// The world that is made of these parts.
+pub type Of<P> = World<<P as Parts>::Member, <P as Parts>::Advert>;
+
+/// What one step did besides leading to another world.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Done {
+    /// What was reported, and by whom.
+    pub events: Events,
+    /// By whom.
+    pub member: u8,
+    /// A link had no room where none may be lost: a bound of the configuration was reached.
+    pub overflow: bool,
+}
+
+impl<M: Clone, A: Clone> World<M, A> {
+    /// All that may have been at the beginning.
+    pub fn beginnings(parts: &impl Parts<Member = M, Advert = A>) -> Vec<Self> {
+        let setup = parts.setup();
+        let adversary = &setup.adversary;
+        let n = setup.seats.len();
+        let cold = |beginning: usize| Self {
+            members: (0u8..)
+                .take(n)
+                .map(|m| parts.member(Member::new(onehold_core::advert::MemberId(m))))
+                .collect(),
+            links: (0..n * n).map(|_| ArrayVec::new()).collect(),
+            rest: Rest {
+                beginning: u8::try_from(beginning).expect("few"),
+                crashes: adversary.crashes,
+                stops: adversary.stops,
+                stragglers: adversary.stragglers,
+                changes: adversary.changes,
+                commands: adversary.commands,
+                flips: adversary.flips,
+                losses: adversary.losses,
+                ..Rest::default()
+            },
+        };
+        let worlds = (0..setup.rates.len()).map(cold);
+        worlds.map(|w| w.begun(parts)).collect()
+    }
+
+    /// Every member is started; if so configured, the cluster has run undisturbed for long.
+    fn begun(mut self, parts: &impl Parts<Member = M, Advert = A>) -> Self {
+        for m in (0u8..).take(self.members.len()) {
+            self.turn_now(parts, m, How::Start);
+        }
+        for _ in 0..parts.setup().warm_up {
+            while let Some((m, how)) = self.obvious(parts) {
+                self.turn_now(parts, m, how);
+            }
+            self = self.tick(parts);
+            self.rest.quiet = 0;
+            self.rest.dark = 0;
+        }
+        self
+    }
+
+    /// What has to happen before time passes, if nothing is wrong: the first of it.
+    fn obvious(&self, parts: &impl Parts<Member = M, Advert = A>) -> Option<(u8, How<u8>)> {
+        let n = self.members.len();
+        if let Some(i) = (0..n * n).find(|i| !self.links[*i].is_empty()) {
+            return Some(((i % n) as u8, How::Receive((i / n) as u8)));
+        }
+        (0u8..).zip(self.facts(parts)).find_map(|(m, facts)| {
+            if facts.releasing {
+                Some((m, How::Muted))
+            } else {
+                facts.due.then_some((m, How::Wake))
+            }
+        })
+    }
+
+    fn turn_now(&mut self, parts: &impl Parts<Member = M, Advert = A>, member: u8, how: How<u8>) {
+        let turn = self.turn(parts, member, how, Ending::Whole);
+        if let Some((mut next, _, sent)) = turn {
+            for (to, adverts) in (0u8..).zip(sent) {
+                let link = usize::from(member) * self.members.len() + usize::from(to);
+                next.links[link].extend(adverts);
+            }
+            *self = next;
+        }
+    }
+
+    /// What is true of every member.
+    pub fn facts(&self, parts: &impl Parts<Member = M, Advert = A>) -> ArrayVec<Facts, MAX> {
+        self.members.iter().map(|m| parts.facts(m)).collect()
+    }
+
+    /// The faults have ended, but for some cuts.
+    pub const fn is_settled(&self) -> bool {
+        self.rest.settled > 0
+    }
+
+    /// Lets it happen. `None` if it can't.
+    pub fn step(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        action: Action,
+    ) -> Option<(Self, Done)> {
+        match action {
+            Action::Tick => Some((self.tick(parts), Done::default())),
+            Action::Run {
+                member,
+                hears,
+                ending,
+                back,
+                kept,
+            } => {
+                let (mut next, mut done, sent) = self.run(parts, member, hears, ending, back)?;
+                done.overflow = next.put(parts, member, &sent, kept);
+                Some((next, done))
+            }
+            Action::Turn {
+                member,
+                how,
+                ending,
+                kept,
+            } => {
+                let (mut next, mut done, sent) = self.turn(parts, member, how, ending)?;
+                done.overflow = next.put(parts, member, &sent, kept);
+                Some((next, done))
+            }
+            Action::Settle(cuts) => Some((self.settle(parts, cuts), Done::default())),
+        }
+    }
+
+    /// What a member hands to the network in this action, whatever becomes of it.
+    pub fn sent(&self, parts: &impl Parts<Member = M, Advert = A>, action: Action) -> Sent<A> {
+        let turn = match action {
+            Action::Run {
+                member,
+                hears,
+                ending,
+                back,
+                ..
+            } => self.run(parts, member, hears, ending, back),
+            Action::Turn {
+                member,
+                how,
+                ending,
+                ..
+            } => self.turn(parts, member, how, ending),
+            Action::Tick | Action::Settle(_) => None,
+        };
+        turn.map(|(_, _, sent)| sent).unwrap_or_default()
+    }
+
+    /// One change of a member, but for what becomes of what it sends.
+    fn turn(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        how: How<u8>,
+        ending: Ending,
+    ) -> Option<(Self, Done, Sent<A>)> {
+        let mut next = self.clone();
+        let mut sent: Sent<A> = (0..self.members.len()).map(|_| ArrayVec::new()).collect();
+        let done = next.take_turn(parts, member, how, ending, &mut sent)?;
+        Some((next, done, sent))
+    }
+
+    /// The same in place; what is sent is added to what was.
+    fn take_turn(
+        &mut self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        how: How<u8>,
+        ending: Ending,
+        sent: &mut Sent<A>,
+    ) -> Option<Done> {
+        let n = self.members.len();
+        let m = usize::from(member);
+        let what = match how {
+            How::Receive(from) => How::Receive(self.links[usize::from(from) * n + m].first()?),
+            other => other.map(|_| unreachable!("only what is received names an advert")),
+        };
+        let turn = parts.change(self.members.get(m)?, &what, ending)?;
+        self.members[m] = turn.member;
+        if let How::Receive(from) = how {
+            // What was kept back and not accepted may come again.
+            let again =
+                from == member && matches!(turn.reject, Some(Reject::Knock | Reject::OldLife));
+            if !(again && parts.setup().adversary.duplicates) {
+                self.links[usize::from(from) * n + m].remove(0);
+            }
+        }
+        self.spend(how, ending);
+        for (to, advert) in turn.sent {
+            sent[usize::from(to)].push(advert);
+        }
+        Some(Done {
+            events: turn.events,
+            member,
+            overflow: false,
+        })
+    }
+
+    /// One run of a member, but for what becomes of what it sends.
+    fn run(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        hears: Hears,
+        ending: Ending,
+        back: Option<u8>,
+    ) -> Option<(Self, Done, Sent<A>)> {
+        let n = self.members.len();
+        let m = usize::from(member);
+        let mut hows: ArrayVec<_, 8> = hears.senders().map(How::Receive).collect();
+        if hows.is_empty() || ending == Ending::Whole {
+            hows.push(How::Wake);
+        }
+        let last = hows.len() - 1;
+        let mut next = self.clone();
+        let mut sent: Sent<A> = (0..n).map(|_| ArrayVec::new()).collect();
+        let mut done = Done {
+            member,
+            ..Done::default()
+        };
+        let timely = self.is_settled() || parts.setup().adversary.timely;
+        for (i, how) in hows.into_iter().enumerate() {
+            if i > 0 && how == How::Wake && !parts.facts(&next.members[m]).due {
+                continue;
+            }
+            // All that the link has, if it is timely; but an ending is of one turn.
+            let link = how.sender().map(|from| usize::from(from) * n + m);
+            let more = link
+                .filter(|_| timely)
+                .map_or(1, |link| next.links[link].len());
+            for left in (0..more).rev() {
+                let of = if i == last && left == 0 {
+                    ending
+                } else {
+                    Ending::Whole
+                };
+                let now = next.take_turn(parts, member, how, of, &mut sent)?;
+                done.events.0 |= now.events.0;
+            }
+        }
+        let links = &mut next.links;
+        if let Some(from) = back {
+            let advert = links[usize::from(from) * n + m].pop()?;
+            links[m * n + m].clear();
+            links[m * n + m].push(advert);
+            next.rest.stragglers = one_less(next.rest.stragglers);
+        }
+        let straggler = next.links[m * n + m].first();
+        let turn =
+            straggler.and_then(|a| parts.change(&next.members[m], &How::Receive(a), Ending::Whole));
+        if turn.is_some_and(|t| t.reject == Some(Reject::Stale)) {
+            next.links[m * n + m].clear(); // a newer one of the same life overtook it: it is nothing now
+        }
+        let links = &mut next.links;
+        let mut missed = 0;
+        for from in (0..n).filter(|from| *from != m) {
+            missed += links[from * n + m].len(); // what it did not hear now it never hears
+            links[from * n + m].clear();
+        }
+        if parts.setup().adversary.timely {
+            let rest = &mut next.rest;
+            rest.losses = rest.losses.checked_sub(u8::try_from(missed).ok()?)?;
+            rest.quiet = if missed > 0 { 0 } else { rest.quiet };
+        }
+        Some((next, done, sent))
+    }
+
+    /// Takes the fault or command from the adversary's budget.
+    const fn spend(&mut self, how: How<u8>, ending: Ending) {
+        let rest = &mut self.rest;
+        match ending {
+            Ending::Whole => {}
+            Ending::Dies(_) => {
+                rest.crashes -= 1;
+                rest.quiet = 0;
+            }
+            Ending::Stops(_) => rest.stop(),
+        }
+        match how {
+            How::Crash | How::PowerOff => rest.crashes -= 1,
+            How::Operator(_) => rest.commands -= 1,
+            How::Healthy(_) | How::Eligible(_) => rest.flips -= 1,
+            How::Stop => rest.stop(),
+            How::Start | How::Resume => {}
+            How::Wake | How::Receive(_) | How::Muted | How::Port(_) => return,
+        }
+        rest.quiet = 0;
+    }
+
+    fn tick(&self, parts: &impl Parts<Member = M, Advert = A>) -> Self {
+        let beginning = self.rest.beginning;
+        let adversary = &parts.setup().adversary;
+        let mut rest = self.rest;
+        rest.quiet = rest.quiet.saturating_add(1).min(adversary.patience);
+        let dark = !self.facts(parts).iter().any(|f| f.effective);
+        rest.dark = if dark {
+            rest.dark.saturating_add(1).min(adversary.darkness)
+        } else {
+            0
+        };
+        let aged = |link: &ArrayVec<A, ROOM>| {
+            let adverts = link.iter().map(|a| parts.advert_aged(a, beginning));
+            adverts.collect()
+        };
+        let members = self.members.iter();
+        Self {
+            members: members.map(|m| parts.aged(m, beginning)).collect(),
+            links: self.links.iter().map(aged).collect(),
+            rest,
+        }
+    }
+}
+
+/// What was sent in one turn or run, by receiver.
+pub type Sent<A> = ArrayVec<ArrayVec<A, 8>, MAX>;

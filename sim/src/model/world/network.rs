@@ -1,0 +1,99 @@
+//! The network: what is cut, whose port is down, and what becomes of what was sent.
+
+use super::{ALL, Kept, Parts, Rest, Sent, World};
+use crate::liveness::Liveness;
+use crate::properties::{Facts, MAX};
+
+impl<M: Clone, A: Clone> World<M, A> {
+    pub(super) fn settle(&self, parts: &impl Parts<Member = M, Advert = A>, cuts: u8) -> Self {
+        let n = self.members.len();
+        let mut next = self.clone();
+        next.rest = Rest {
+            beginning: self.rest.beginning,
+            changes: self.rest.changes.saturating_sub(1),
+            settled: cuts + 1,
+            dark: self.rest.dark,
+            ..Rest::default()
+        };
+        if parts.setup().adversary.restless {
+            next.rest.crashes = self.rest.crashes;
+            next.rest.stops = self.rest.stops;
+            next.rest.stragglers = self.rest.stragglers;
+            next.rest.commands = self.rest.commands;
+            next.rest.flips = self.rest.flips;
+            next.rest.losses = self.rest.losses;
+        }
+        for i in 0..n * n {
+            if next.is_cut(parts, i / n, i % n) {
+                next.links[i].clear();
+            }
+        }
+        next
+    }
+
+    pub(super) fn is_cut(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        from: usize,
+        to: usize,
+    ) -> bool {
+        let cuts = &parts.setup().adversary.cuts;
+        let settled = usize::from(self.rest.settled).checked_sub(1);
+        settled.is_some_and(|i| cuts[i] & 1 << (from * MAX + to) != 0)
+    }
+
+    /// Whether a member's port has just gone down or come up and its process is still to be told so: what
+    /// it is to be told. A cut from a member to itself is its port.
+    pub(super) fn port(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        facts: &Facts,
+    ) -> Option<bool> {
+        let m = usize::from(member);
+        let up = !self.is_cut(parts, m, m);
+        let tells = parts.setup().adversary.has_ports() && facts.process != Liveness::Paused;
+        (tells && facts.eligible != up).then_some(up)
+    }
+
+    /// Puts onto the links what was sent and is kept; says if there was no room where there should be.
+    pub(super) fn put(
+        &mut self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        from: u8,
+        sent: &Sent<A>,
+        kept: Kept,
+    ) -> bool {
+        let adversary = &parts.setup().adversary;
+        let timely = self.is_settled() || adversary.timely;
+        let (n, from) = (self.members.len(), usize::from(from));
+        let mut overflow = false;
+        for (to, adverts) in sent.iter().enumerate() {
+            if let (true, Some(latest)) = (timely, adverts.last()) {
+                // One that did not run in this tick hears of each life the latest only.
+                let life = parts.life(latest);
+                self.links[from * n + to].retain(|a| parts.life(a) != life);
+            }
+            let down = timely && parts.facts(&self.members[to]).process == Liveness::Down;
+            if self.is_cut(parts, from, to) || down {
+                continue;
+            }
+            let digit = kept.0 >> (4 * to) & 0xf;
+            for (i, advert) in (0u32..).zip(adverts) {
+                // In one tick the later says all that the earlier said, but for answers to knocks.
+                let latest = i as usize + 1 == adverts.len();
+                let all = digit == ALL && (latest || parts.is_answer(advert));
+                if !all && digit != i {
+                    continue;
+                }
+                let link = &mut self.links[from * n + to];
+                if link.len() >= adversary.room {
+                    overflow |= timely;
+                    link.remove(0);
+                }
+                link.push(advert.clone());
+            }
+        }
+        overflow
+    }
+}

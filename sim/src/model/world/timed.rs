@@ -1,0 +1,198 @@
+//! Members whose clocks go on and who forget nothing; what they are told and what they do is written down.
+//!
+//! So that it ends, the search lets time stand still and forgets what no rule looks at. The same actions
+//! taken by these members must lead to the same facts, and leave a trace of what happened.
+
+use super::member::is_answer;
+use super::{Ending, GROUP, How, Member, Parts, Setup, Turn, World, incarnation};
+use crate::liveness::Liveness;
+use crate::properties::Facts;
+use onehold::trace::Line;
+use onehold_core::advert::{Advert, Incarnation};
+use onehold_core::time::{LocalTime, Span};
+use std::cell::Cell;
+use std::sync::Arc;
+
+/// What every clock reads at the beginning: later than anything that no rule reads is said to be.
+const START: LocalTime = LocalTime::from_nanos(1 << 20);
+
+/// Members on clocks that go on.
+#[derive(Debug)]
+pub struct Timed {
+    setup: Setup,
+    /// How many lines there are: their order over all members.
+    lines: Cell<u64>,
+}
+
+/// A member, its clock, and what is written down of it.
+#[derive(Clone, Debug)]
+pub struct TimedMember {
+    member: Member,
+    facts: Facts,
+    /// What its clock reads.
+    now: LocalTime,
+    /// True time since the beginning.
+    time: Span,
+    /// What happened to it since [`Timed::written`] was last asked, each with its place among all.
+    log: Vec<(u64, Line)>,
+}
+
+impl Timed {
+    /// Nothing has happened yet.
+    #[must_use]
+    pub const fn new(setup: Setup) -> Self {
+        let lines = Cell::new(0);
+        Self { setup, lines }
+    }
+
+    /// What was written down since this was last asked, in the order in which it happened.
+    pub fn written(&self, world: &mut World<TimedMember, Arc<Advert>>) -> Vec<Line> {
+        let logs = world.members.iter_mut().map(|m| &mut m.log);
+        let mut all: Vec<(u64, Line)> = logs.flat_map(std::mem::take).collect();
+        all.sort_by_key(|(place, _)| *place);
+        all.into_iter().map(|(_, line)| line).collect()
+    }
+
+    /// What a node was told and did. A trace is of one cluster: those with another file are left out.
+    fn write_turn(&self, of: &TimedMember, log: &mut Vec<(u64, Line)>, line: Line) {
+        if self.setup.has_first_file(of.member.id) {
+            self.write(log, line);
+        }
+    }
+
+    fn write(&self, log: &mut Vec<(u64, Line)>, line: Line) {
+        let place = self.lines.get();
+        self.lines.set(place + 1);
+        log.push((place, line));
+    }
+
+    /// What became of a member's process and kernel.
+    fn compare(&self, before: &Facts, member: &mut TimedMember) {
+        member.facts = member.member.facts(&self.setup, member.now);
+        let (time, after) = (member.time, member.facts);
+        let name = || self.name(&member.member);
+        let process = match (before.process, after.process) {
+            (Liveness::Up | Liveness::Paused, Liveness::Down) => Some(Line::Died {
+                time,
+                member: name(),
+            }),
+            (Liveness::Up, Liveness::Paused) => Some(Line::Stopped {
+                time,
+                member: name(),
+            }),
+            (Liveness::Paused, Liveness::Up) => Some(Line::Resumed {
+                time,
+                member: name(),
+            }),
+            (Liveness::Down, _)
+            | (Liveness::Up, Liveness::Up)
+            | (Liveness::Paused, Liveness::Paused) => None,
+        };
+        let kernel = (before.effective != after.effective).then(|| Line::Kernel {
+            time,
+            member: name(),
+            group: self.setup.seats[0].groups()[usize::from(GROUP.0)]
+                .name
+                .clone(),
+            effective: after.effective,
+        });
+        for line in [process, kernel].into_iter().flatten() {
+            self.write(&mut member.log, line);
+        }
+    }
+
+    fn name(&self, member: &Member) -> String {
+        self.setup.seats[0].members()[usize::from(member.id.0)]
+            .name
+            .clone()
+    }
+}
+
+impl Parts for Timed {
+    type Member = TimedMember;
+    type Advert = Arc<Advert>;
+
+    fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    fn member(&self, member: Member) -> TimedMember {
+        TimedMember {
+            facts: member.facts(&self.setup, START),
+            member,
+            now: START,
+            time: Span::ZERO,
+            log: Vec::new(),
+        }
+    }
+
+    fn facts(&self, member: &TimedMember) -> Facts {
+        member.facts
+    }
+
+    fn change(
+        &self,
+        of: &TimedMember,
+        how: &How<&Arc<Advert>>,
+        ending: Ending,
+    ) -> Option<Turn<TimedMember, Arc<Advert>>> {
+        let (now, time) = (of.now, of.time);
+        let name = self.name(&of.member);
+        let mut log = of.log.clone();
+        if matches!(how, How::Start) {
+            let start = Line::Start {
+                member: name.clone(),
+                at: now,
+                time: Some(time),
+                incarnation: incarnation(of.member.id, of.member.lives + 1),
+                earlier: Span::ZERO,
+            };
+            self.write_turn(of, &mut log, start);
+        }
+        let how = how.map(|advert| &**advert);
+        let mut told = |turn: &onehold::trace::Turn<'_>| {
+            self.write_turn(of, &mut log, turn.line(&name, Some(time)));
+        };
+        let turn = of
+            .member
+            .change_told(&self.setup, now, &how, ending, Some(&mut told))?;
+        let facts = of.facts;
+        let after = |member| {
+            let mut after = TimedMember {
+                member,
+                facts,
+                now,
+                time,
+                log,
+            };
+            self.compare(&facts, &mut after);
+            after
+        };
+        Some(turn.map(after, Arc::new))
+    }
+
+    fn aged(&self, of: &TimedMember, beginning: u8) -> TimedMember {
+        let mut after = of.clone();
+        let id = of.member.id;
+        let rate = self.setup.ticks(beginning)[usize::from(id.0)];
+        after.now = of.now.plus(Span::from_nanos(rate));
+        after.time = of.time.plus(self.setup.tick());
+        let timing = self.setup.seat(id).timing();
+        let open = |deadline: &LocalTime| timing.surely_over(*deadline) > after.now;
+        after.member.kernel.deadline = of.member.kernel.deadline.filter(open);
+        self.compare(&of.facts, &mut after);
+        after
+    }
+
+    fn advert_aged(&self, advert: &Arc<Advert>, _: u8) -> Arc<Advert> {
+        Arc::clone(advert)
+    }
+
+    fn life(&self, advert: &Arc<Advert>) -> Incarnation {
+        advert.incarnation
+    }
+
+    fn is_answer(&self, advert: &Arc<Advert>) -> bool {
+        is_answer(advert)
+    }
+}

@@ -1,0 +1,59 @@
+//! What a command says while it goes on, and what stays.
+
+use std::io::{IsTerminal, Write as _, stdout};
+
+/// The terminal, or whatever stands in for it.
+pub struct Screen {
+    terminal: bool,
+    frame: usize,
+}
+
+impl Default for Screen {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Screen {
+    /// Standard output: live on a terminal, plain lines elsewhere.
+    #[must_use]
+    pub fn new() -> Self {
+        Self {
+            terminal: stdout().is_terminal(),
+            frame: 0,
+        }
+    }
+
+    pub(crate) fn paint(&self, code: &str, text: &str) -> String {
+        match self.terminal {
+            true => format!("\x1b[{code}m{text}\x1b[0m"),
+            false => text.to_owned(),
+        }
+    }
+
+    /// A line that stays.
+    pub fn line(&mut self, text: &str) {
+        let clear = if self.terminal { "\r\x1b[K" } else { "" };
+        println!("{clear}{text}");
+        let _ = stdout().flush();
+    }
+
+    /// A line that the next one replaces; nothing where there is no terminal.
+    pub fn passing(&mut self, text: &str) {
+        const SPINNER: [&str; 8] = ["⠋", "⠙", "⠸", "⠴", "⠦", "⠧", "⠇", "⠏"];
+        if self.terminal {
+            self.frame = (self.frame + 1) % SPINNER.len();
+            let spinner = self.paint("36", SPINNER[self.frame]);
+            print!("\r\x1b[K {spinner} {text}");
+            let _ = stdout().flush();
+        }
+    }
+
+    /// Takes a passing line away.
+    pub fn clear(&mut self) {
+        if self.terminal {
+            print!("\r\x1b[K");
+            let _ = stdout().flush();
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! What happened and what came of it, in words, with the rules.
+
+use crate::fault::Fault;
+use onehold::telemetry;
+use onehold::trace::Line;
+use onehold_core::advert::{Advert, GroupId, MemberId, Statement};
+use onehold_core::config::Config;
+use onehold_core::effect::Effect;
+use onehold_core::input::{Command, Input};
+use onehold_core::observe::{GroupSnapshot, Snapshot};
+use onehold_core::reject::Reject;
+use onehold_core::time::LocalTime;
+use serde::Deserialize as _;
+
+/// A member's name.
+pub(super) fn member(config: &Config, id: MemberId) -> &str {
+    config.member(id).map_or("a stranger", |m| &m.name)
+}
+
+/// `web: `, where there are several groups.
+fn group(config: &Config, id: GroupId) -> String {
+    match config.group(id) {
+        Some(group) if config.groups().len() > 1 => format!("{}: ", group.name),
+        _ => String::new(),
+    }
+}
+
+/// What an advert says, shortly.
+pub(super) fn advert(config: &Config, advert: &Advert) -> String {
+    let mut words = Vec::new();
+    if advert.to_incarnation.is_none() {
+        words.push("knocks".to_owned());
+    }
+    if advert.quarantined {
+        words.push("is in quarantine".to_owned());
+    }
+    for (id, said) in (0..).map(GroupId).zip(&advert.groups) {
+        let said = statement(config, said);
+        if !said.is_empty() {
+            words.push(group(config, id) + &said);
+        }
+    }
+    if words.is_empty() {
+        return "nothing but that it lives".to_owned();
+    }
+    words.join(", ")
+}
+
+/// What an advert says of a group.
+pub(super) fn statement(config: &Config, said: &Statement) -> String {
+    let flags = [
+        (said.asks, "asks"),
+        (said.holds, "holds"),
+        (said.ready, "ready"),
+        (said.yields, "yields"),
+    ];
+    let flags = flags.iter().filter(|f| f.0).map(|f| f.1.to_owned());
+    let vote = (said.vote).map(|ballot| format!("votes {}", member(config, ballot.member)));
+    flags.chain(vote).collect::<Vec<_>>().join(" ")
+}
+
+/// What is true of a group in a member, as it sees it, shortly.
+pub(super) fn flags(seen: &GroupSnapshot) -> String {
+    let flags = [
+        (seen.asks, "asks"),
+        (seen.ready, "ready"),
+        (!seen.eligible, "its kernel can't serve"),
+        (!seen.healthy, "its service is not healthy"),
+        (seen.yields, "yields"),
+        (seen.standby, "told to stand by"),
+        (seen.gave_away, "gave it away"),
+        (seen.presumed_dead, "presumes the other dead"),
+    ];
+    let flags = flags.iter().filter(|f| f.0).map(|f| f.1);
+    flags.collect::<Vec<_>>().join(", ")
+}
+
+/// What a line says that happened. `config` is anybody's.
+pub(super) fn what(config: &Config, line: &Line) -> String {
+    match line {
+        Line::Start { incarnation, .. } => {
+            format!(
+                "starts its life {:016x}, in quarantine (R-9)",
+                incarnation.0
+            )
+        }
+        Line::State { .. } => "its trace goes on here from an earlier file".to_owned(),
+        Line::Received {
+            advert: heard,
+            reject,
+            ..
+        } => {
+            let from = member(config, heard.from);
+            let says = advert(config, heard);
+            match reject {
+                None => format!("hears {from}: {says}"),
+                Some(reject) => {
+                    let why = ignored(*reject);
+                    format!("hears {from}, and ignores it, {why}: {says}")
+                }
+            }
+        }
+        Line::Turn { input, .. } => turn(config, input),
+        Line::Kernel {
+            group, effective, ..
+        } => match effective {
+            true => format!("its kernel answers for {group} from now on"),
+            false => format!("its kernel answers for {group} no more"),
+        },
+        Line::Fault { fault, .. } => fault_text(fault),
+        Line::Request {
+            group, answered_by, ..
+        } => match answered_by {
+            Some(by) => format!("a request to {group} is answered by {by}"),
+            None => format!("a request to {group} fails"),
+        },
+        Line::Died { .. } => {
+            "its process is dead; its kernel may go on until the lease ends".to_owned()
+        }
+        Line::Stopped { .. } => "its process is not run any more; its kernel is".to_owned(),
+        Line::Resumed { .. } => "its process is run again".to_owned(),
+    }
+}
+
+/// What was done, in words; of what this release does not know, as it is written.
+pub(super) fn fault_text(fault: &serde_json::Value) -> String {
+    let known = Fault::deserialize(fault);
+    known.map_or_else(|_| fault.to_string(), |fault| fault.to_string())
+}
+
+fn ignored(reject: Reject) -> String {
+    let rule = match reject {
+        Reject::Stale => "R-2",
+        Reject::Knock | Reject::OldLife | Reject::NotToMe => "R-1",
+        Reject::OtherConfig { .. } => "R-0",
+        Reject::TooShort
+        | Reject::NotOurs
+        | Reject::WrongCluster
+        | Reject::UnknownKey(_)
+        | Reject::BadSeal
+        | Reject::Malformed
+        | Reject::UnknownMember => return reject.to_string(),
+    };
+    format!("{reject} ({rule})")
+}
+
+pub(super) fn turn(config: &Config, input: &Input) -> String {
+    let says = |id: GroupId, text: &str| group(config, id) + text;
+    match *input {
+        Input::Received(_) => "hears an advert".to_owned(),
+        Input::Muted { group, .. } => says(group, "its kernel has let go and confirms it (R-8)"),
+        Input::Refused { group } => says(group, "its kernel refuses the hold (R-8)"),
+        Input::Eligible { group, eligible } => match eligible {
+            true => says(group, "its kernel can serve"),
+            false => says(group, "its kernel can't serve"),
+        },
+        Input::Health { group, healthy } => match healthy {
+            true => says(group, "its service is healthy"),
+            false => says(group, "its service is not healthy"),
+        },
+        Input::ForeignClaim { group } => says(group, "somebody else claims an address (R-16)"),
+        Input::Operator { group, command } => {
+            let command = match command {
+                Command::Switch => "switch",
+                Command::Standby => "standby",
+                Command::StayAway => "switch, in an earlier life",
+                Command::Resume => "resume",
+                Command::PresumeDead => "presume-dead",
+                Command::Stop => "stop",
+            };
+            says(group, &format!("its operator says {command}"))
+        }
+        Input::Wake => "its timer".to_owned(),
+    }
+}
+
+/// Whether a line is worth a mark when thousands are in view.
+pub(super) fn is_mark(line: &Line) -> bool {
+    match line {
+        Line::Received { effects, .. } | Line::Turn { effects, .. } => {
+            effects.iter().any(|e| matches!(e, Effect::Report(_)))
+        }
+        Line::Start { .. }
+        | Line::State { .. }
+        | Line::Kernel { .. }
+        | Line::Fault { .. }
+        | Line::Died { .. }
+        | Line::Stopped { .. }
+        | Line::Resumed { .. } => true,
+        Line::Request { .. } => false,
+    }
+}
+
+/// What came of a turn: what its effects say, and what else became otherwise in the member.
+pub(super) fn came(
+    config: &Config,
+    at: LocalTime,
+    input: Option<&Input>,
+    before: Option<&Snapshot>,
+    after: &Snapshot,
+    effects: &[Effect],
+) -> Vec<String> {
+    let mut did = Vec::new();
+    let before = before.map_or(&[][..], |b| &b.groups);
+    for (was, is) in before.iter().zip(&after.groups) {
+        let muted = matches!(input, Some(Input::Muted { .. }));
+        did.extend(votes(config, was, is, muted).map(|text| group(config, is.group) + &text));
+    }
+    did.extend(effects.iter().map(|effect| match effect {
+        Effect::Release { group: id, .. } => {
+            group(config, *id) + "its kernel is to let go: gate shut, addresses gone (R-8)"
+        }
+        Effect::Send { to, advert: sent } => {
+            let to = member(config, *to);
+            format!("tells {to}: {} (R-18)", advert(config, sent))
+        }
+        Effect::HoldUntil {
+            group: id,
+            deadline,
+        } => {
+            let left = deadline.since(at).as_millis_f64();
+            group(config, *id) + &format!("its kernel may answer for {left:.1} ms more (R-7, R-8)")
+        }
+        Effect::Announce { group: id } => group(config, *id) + "announces the addresses (R-16)",
+        Effect::Report(event) => telemetry::line(event, config, None),
+    }));
+    did
+}
+
+/// What became of a vote and of asking.
+fn votes<'a>(
+    config: &'a Config,
+    was: &GroupSnapshot,
+    is: &GroupSnapshot,
+    muted: bool,
+) -> impl Iterator<Item = String> + use<'a> {
+    let vote = match (was.vote, is.vote) {
+        (Some(old), Some(new)) if old == new => None,
+        (Some(old), Some(new)) if old.incarnation == new.incarnation => {
+            let to = member(config, new.member);
+            Some(format!("renews its vote for {to} (R-4)"))
+        }
+        (_, Some(new)) => {
+            let to = member(config, new.member);
+            let rule = if muted { "R-12" } else { "R-4" };
+            Some(format!("binds its vote to {to} ({rule})"))
+        }
+        (Some(old), None) => {
+            let from = member(config, old.member);
+            Some(format!("its vote for {from} is free again (R-5)"))
+        }
+        (None, None) => None,
+    };
+    let asks = match (was.asks, is.asks) {
+        (false, true) => Some("asks for votes from now on (R-10)".to_owned()),
+        (true, false) => Some("asks nobody any more, which revokes its asks (R-3)".to_owned()),
+        _ => None,
+    };
+    vote.into_iter().chain(asks)
+}
+
+/// What the rules are called, by number, as the protocol has them.
+pub(super) fn rules() -> Vec<String> {
+    let text = include_str!("../../../docs/src/protocol.md");
+    let heads = text.lines().filter_map(|line| line.strip_prefix("### R-"));
+    let names = heads.filter_map(|head| head.split_once(' '));
+    names.map(|(_, name)| name.to_owned()).collect()
+}

@@ -1,0 +1,197 @@
+//! What happened in a run, record by record. Nothing else comes out of a run.
+
+use super::plan::Plan;
+use crate::fault::Fault;
+use onehold::control::{Order, Reply};
+use onehold::telemetry;
+use onehold::trace::Line;
+use onehold_core::advert::{Advert, GroupId, MemberId};
+use onehold_core::effect::Event;
+use onehold_core::wire;
+use std::rc::Rc;
+
+/// One thing that happened.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Record {
+    /// True time, in nanoseconds since the run began.
+    pub at: u64,
+    /// To whom, or by whom; `None` if to the network.
+    pub member: Option<MemberId>,
+    /// What.
+    pub what: What,
+}
+
+/// What happened.
+#[derive(Clone, Debug, PartialEq)]
+pub enum What {
+    /// The plan did something to the world.
+    Inflicted(Fault),
+    /// A process began its nth life.
+    Began(u32),
+    /// A process died, in the middle of a turn or not.
+    Died,
+    /// A process was paused in the middle of a turn.
+    Paused,
+    /// A process that was told to stop has ended.
+    Ended,
+    /// A node reported something.
+    Reported(Event),
+    /// From now on the machine answers for the group's addresses.
+    Opened(GroupId),
+    /// From now on it does not.
+    Shut(GroupId, By),
+    /// The kernel refused a hold or a release.
+    KernelRefused(GroupId),
+    /// The neighbours are told.
+    Announced(GroupId),
+    /// The operator got an answer.
+    Answered(Order, Option<GroupId>, Reply),
+    /// The operator found nobody to talk to.
+    NoAnswer(Order),
+    /// A datagram was handed to the network.
+    Sent(Sent),
+    /// A datagram that was recorded is sent again.
+    Replayed(u64),
+    /// A datagram reached a process.
+    Arrived(u64),
+    /// A node had a turn; only if the plan says `traced`.
+    Traced(Box<Line>),
+}
+
+/// A datagram that was handed to the network.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Sent {
+    /// Its number.
+    pub id: u64,
+    /// To whom.
+    pub to: MemberId,
+    /// Over which path.
+    pub path: u8,
+    /// What it is, from its first byte to its seal.
+    pub bytes: Rc<[u8]>,
+    /// What becomes of it.
+    pub fate: Fate,
+}
+
+/// What becomes of a datagram.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// The link is cut, or one of its ends has no address.
+    Cut,
+    /// It is lost.
+    Lost,
+    /// It waits until its link heals, or until its sender knows the receiver's hardware address.
+    Waits,
+    /// The send buffer is full.
+    Refused,
+    /// It goes through.
+    Goes {
+        /// Two copies of it do.
+        twice: bool,
+        /// With a bit flipped.
+        corrupt: bool,
+        /// It is kept back.
+        straggles: bool,
+    },
+}
+
+/// Why a machine no longer answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// The deadline that its kernel got is past, and the guard's slack with it.
+    Deadline,
+    /// The process let go.
+    Release,
+    /// A new life scrubbed what an earlier one left.
+    Scrub,
+    /// The machine is not run, or off.
+    Machine,
+}
+
+impl Record {
+    /// One line for people, without the time; `None` for datagrams.
+    #[must_use]
+    pub fn story(&self, plan: &Plan) -> Option<String> {
+        let group = |g: &GroupId| match plan.groups() {
+            1 => String::new(),
+            _ => format!("{}: ", plan.group_name(*g)),
+        };
+        let config = self
+            .member
+            .and_then(|m| plan.members.get(usize::from(m.0)))
+            .map(|m| &m.config);
+        Some(match &self.what {
+            What::Inflicted(fault) => format!("! {fault}"),
+            What::Began(1) => "starts".to_owned(),
+            What::Began(life) => format!("starts, life {life}"),
+            What::Died => "its process is dead".to_owned(),
+            What::Paused => "is paused in the middle of a turn".to_owned(),
+            What::Ended => "has ended".to_owned(),
+            What::Reported(event) => telemetry::line(event, config?, None),
+            What::Opened(g) => format!("{}answers for the address", group(g)),
+            What::Shut(g, by) => format!("{}no longer answers: {}", group(g), by.text()),
+            What::KernelRefused(g) => format!("{}the kernel refuses", group(g)),
+            What::Announced(g) => format!("{}tells the neighbours (R-16)", group(g)),
+            What::Answered(_, _, Reply::Done { lines }) => format!("answers: {}", lines.join("; ")),
+            What::Answered(_, _, Reply::Refused { why }) => {
+                format!("refuses: {}", why.replace('\n', "; "))
+            }
+            What::Answered(_, _, Reply::Status(_)) => return None,
+            What::NoAnswer(_) => "gives no answer: no process runs there".to_owned(),
+            What::Sent(_) | What::Replayed(_) | What::Arrived(_) | What::Traced(_) => return None,
+        })
+    }
+
+    /// One line with everything in it: two runs are equal if these are.
+    #[must_use]
+    pub fn line(&self, plan: &Plan) -> String {
+        let who = self.member.map_or("-", |m| plan.name(m));
+        let what = match (&self.what, self.story(plan)) {
+            (_, Some(story)) => story,
+            (What::Sent(sent), None) => sent.line(plan),
+            (other, None) => format!("{other:?}"),
+        };
+        format!("{} {who} {what}", self.at)
+    }
+}
+
+impl Sent {
+    /// What it says.
+    ///
+    /// # Panics
+    /// If a driver has sent something else than an advert.
+    #[must_use]
+    pub fn advert(&self) -> Advert {
+        let said = self.bytes.split_last_chunk::<{ wire::SEAL }>();
+        let read = said.and_then(|(said, _)| wire::decode(said).ok());
+        let (_, advert) = read.expect("the driver sends nothing but adverts");
+        advert
+    }
+
+    fn line(&self, plan: &Plan) -> String {
+        let said = self.advert();
+        format!(
+            "sends {} to {} path {} {:?}: {:x} at {} to {:x?} echo {:?} {:?}",
+            self.id,
+            plan.name(self.to),
+            self.path,
+            self.fate,
+            said.incarnation.0,
+            said.sent_at.as_nanos(),
+            said.to_incarnation.map(|i| i.0),
+            said.echo.map(|e| e.as_nanos()),
+            said.groups,
+        )
+    }
+}
+
+impl By {
+    const fn text(self) -> &'static str {
+        match self {
+            Self::Deadline => "its kernel's deadline is past",
+            Self::Release => "released",
+            Self::Scrub => "a new life scrubbed it (R-9)",
+            Self::Machine => "the machine is not run",
+        }
+    }
+}

@@ -1,0 +1,278 @@
+//! The driver's world in a run: a socket of turmoil's, and everything else by the [`World`].
+//!
+//! Processes have to do with each other from one tick to the next only. So within a tick each goes on
+//! to the next moment at which it has something to do, and then waits for the tick that has another.
+
+use super::plan::Plan;
+use super::record::What;
+use super::trace::Tap;
+use super::world::{Act, Datagram, Machine, World};
+use crate::liveness::Liveness;
+use onehold::driver::{Driver, Happening, Served, Shell};
+use onehold::metrics::Metrics;
+use onehold::trace::Line;
+use onehold_core::advert::{GroupId, Incarnation, MemberId};
+use onehold_core::effect::Event;
+use onehold_core::input::Command;
+use onehold_core::time::{LocalTime, Span};
+use std::cell::{Cell, RefCell};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
+use tokio::sync::Notify;
+use turmoil::net::UdpSocket;
+
+const PORT: u16 = onehold::config_file::DEFAULT_PORT;
+
+/// What goes before each datagram on turmoil's wire: its path, and its number in the run.
+const HEADER: usize = 9;
+/// A datagram with its header fits.
+const ROOM: usize = 512;
+/// Timers fire in whole milliseconds.
+const TIMER: u64 = 1_000_000;
+
+/// One life of a member's process.
+#[derive(Debug)]
+struct Simulated {
+    world: Rc<RefCell<World>>,
+    me: MemberId,
+    socket: UdpSocket,
+    buffer: Box<[u8; ROOM]>,
+    /// The members' addresses in turmoil's network.
+    addresses: Rc<[IpAddr]>,
+    /// True time, as far as the process has come.
+    now: Rc<Cell<u64>>,
+    last: LocalTime,
+    stir: Rc<Notify>,
+}
+
+/// Runs one life of a member, if its process is meant to run: R-9 in its order, then the driver.
+pub(super) async fn live(
+    world: Rc<RefCell<World>>,
+    me: MemberId,
+    addresses: Rc<[IpAddr]>,
+) -> turmoil::Result {
+    if world.borrow_mut().member(me).process == Liveness::Down {
+        return Ok(());
+    }
+    let now = Rc::new(Cell::new(world.borrow().tick.start));
+    let (life, keys) = world.borrow_mut().begin(now.get(), me);
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
+    let plan = Rc::clone(&world.borrow().plan);
+    let config = world.borrow_mut().member(me).config.clone();
+    let stir = Rc::clone(&world.borrow_mut().member(me).stir);
+    let mut shell = Simulated {
+        world: Rc::clone(&world),
+        me,
+        socket,
+        buffer: Box::new([0; ROOM]),
+        addresses,
+        now: Rc::clone(&now),
+        last: LocalTime::from_nanos(0),
+        stir,
+    };
+    let earlier = match world.borrow_mut().member(me).lives_of_boot {
+        0 | 1 => Span::ZERO,
+        _ => config.timing().lease(),
+    };
+    let incarnation = incarnation(&plan, me, life);
+    let metrics = Metrics::of("", &config);
+    let started = shell.now();
+    let served = Served::start(config, keys, metrics, incarnation, started, earlier);
+    let mut driver = Driver::new(vec![served], shell);
+    if plan.traced {
+        let name = plan.name(me).to_owned();
+        let start = Line::Start {
+            member: name.clone(),
+            at: started,
+            time: Some(Span::from_nanos(now.get())),
+            incarnation,
+            earlier,
+        };
+        let what = What::Traced(Box::new(start));
+        world.borrow_mut().record(now.get(), Some(me), what);
+        driver.record(Box::new(Tap {
+            world: Rc::clone(&world),
+            me,
+            name,
+            now: Rc::clone(&now),
+        }));
+    }
+    driver.run().await;
+    world.borrow_mut().end(now.get(), me);
+    Ok(())
+}
+
+/// A life's 64 bits; drawn from the seed.
+fn incarnation(plan: &Plan, me: MemberId, life: u32) -> Incarnation {
+    let of = format!("life {} {life}", me.0);
+    Incarnation(super::dice::Dice::new(plan.seed, &of).draw())
+}
+
+impl Shell for Simulated {
+    fn now(&mut self) -> LocalTime {
+        let mut world = self.world.borrow_mut();
+        let shows = world.member(self.me).clock.read(self.now.get());
+        let least = self.last.plus(Span::from_nanos(1));
+        self.last = shows.max(least);
+        self.last
+    }
+
+    async fn wait(&mut self, at: LocalTime) {
+        loop {
+            let mut wake = None;
+            let runs = self.runs();
+            if runs {
+                self.listen();
+                self.catch_up();
+                wake = self.wake(at);
+                if wake.is_some_and(|wake| wake <= self.now.get()) {
+                    return;
+                }
+            }
+            let end = self.world.borrow().tick.end;
+            match wake.filter(|wake| *wake < end) {
+                Some(wake) => self.now.set(wake),
+                None => {
+                    self.world.borrow_mut().member(self.me).wake = wake;
+                    tokio::select! {
+                        biased; // nothing is drawn but from the seed
+                        () = self.stir.notified() => {}
+                        _ = self.socket.readable(), if runs => {}
+                    }
+                    let start = self.world.borrow().tick.start;
+                    self.now.set(start.max(self.now.get()));
+                }
+            }
+        }
+    }
+
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Happening> {
+        if !self.runs() {
+            return None;
+        }
+        let mut world = self.world.borrow_mut();
+        let happening = world.member(self.me).inbox.pop_front();
+        if happening.is_some() {
+            return happening;
+        }
+        let (id, datagram) = world.receive(self.now.get(), self.me)?;
+        world.record(self.now.get(), Some(self.me), What::Arrived(id));
+        bytes.clear();
+        bytes.extend_from_slice(&datagram.bytes);
+        let port = PORT + u16::from(datagram.path);
+        let address = |id: MemberId| SocketAddr::new(self.addresses[usize::from(id.0)], port);
+        Some(Happening::Datagram {
+            local: address(self.me),
+            remote: address(datagram.from),
+        })
+    }
+
+    fn send(&mut self, _cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
+        self.effect(Act::Send(to, bytes.into()));
+        u64::from(self.world.borrow().plan.paths)
+    }
+
+    fn release(&mut self, _cluster: usize, group: GroupId) {
+        self.effect(Act::Release(group));
+    }
+
+    fn hold_until(&mut self, _cluster: usize, group: GroupId, deadline: LocalTime) {
+        self.effect(Act::Hold(group, deadline));
+    }
+
+    fn announce(&mut self, _cluster: usize, group: GroupId) {
+        self.effect(Act::Announce(group));
+    }
+
+    /// A simulated operator says it again.
+    fn ordered(&mut self, _cluster: usize, _orders: &[Option<Command>]) {}
+
+    fn reported(&mut self, _cluster: usize, event: &Event) {
+        if self.runs() {
+            let what = What::Reported(*event);
+            self.world
+                .borrow_mut()
+                .record(self.now.get(), Some(self.me), what);
+        }
+    }
+}
+
+impl Simulated {
+    fn runs(&self) -> bool {
+        let mut world = self.world.borrow_mut();
+        let member = world.member(self.me);
+        member.process == Liveness::Up && member.machine == Machine::On
+    }
+
+    /// One effect of a turn takes place, or waits for the process to go on, or never comes.
+    fn effect(&mut self, act: Act) {
+        let mut world = self.world.borrow_mut();
+        match world.process_before_effect(self.now.get(), self.me) {
+            Liveness::Up => world.act(self.now.get(), self.me, &act),
+            Liveness::Paused => world.member(self.me).deferred.push_back(act),
+            Liveness::Down => {}
+        }
+        drop(world);
+        self.hand_over();
+    }
+
+    /// Hands what the world lets through to turmoil's network.
+    fn hand_over(&mut self) {
+        let mut world = self.world.borrow_mut();
+        let mut leaving = std::mem::take(&mut world.leaving);
+        world.flying |= !leaving.is_empty();
+        for (id, to, datagram) in leaving.drain(..) {
+            let mut wire = Vec::with_capacity(HEADER + datagram.bytes.len());
+            wire.push(datagram.path);
+            wire.extend_from_slice(&id.to_be_bytes());
+            wire.extend_from_slice(&datagram.bytes);
+            let to = SocketAddr::new(self.addresses[usize::from(to.0)], PORT);
+            let _ = self.socket.try_send_to(&wire, to); // what the network refuses is lost
+        }
+        world.leaving = leaving;
+    }
+
+    /// Takes what has arrived in turmoil's network.
+    fn listen(&mut self) {
+        while let Ok((length, remote)) = self.socket.try_recv_from(&mut self.buffer[..]) {
+            let mut all = (0u8..).zip(self.addresses.iter());
+            let from = all.find(|(_, address)| **address == remote.ip());
+            let wire = self.buffer.get(..length);
+            let wire = wire.and_then(|w| w.split_at_checked(HEADER));
+            if let (Some((from, _)), Some(([path, id @ ..], bytes))) = (from, wire) {
+                let id = id.iter().fold(0, |n, b| n << 8 | u64::from(*b));
+                let datagram = Datagram {
+                    from: MemberId(from),
+                    path: *path,
+                    bytes: bytes.into(),
+                };
+                let mut world = self.world.borrow_mut();
+                world.member(self.me).socket.push_back((id, datagram));
+            }
+        }
+    }
+
+    /// What a process that was paused in the middle of a turn still had to do.
+    fn catch_up(&mut self) {
+        let mut world = self.world.borrow_mut();
+        while let Some(act) = world.member(self.me).deferred.pop_front() {
+            world.act(self.now.get(), self.me, &act);
+        }
+        drop(world);
+        self.hand_over();
+    }
+
+    /// The true time at which there is something to do; `None` if that can't be known.
+    fn wake(&self, at: LocalTime) -> Option<u64> {
+        let mut world = self.world.borrow_mut();
+        world.settle(self.now.get(), self.me);
+        let member = world.member(self.me);
+        if !member.inbox.is_empty() || !member.socket.is_empty() {
+            return Some(0);
+        }
+        let own = world.member(self.me).clock.when(at);
+        let others = [world.kernel_due(self.me), world.late_due(self.me)];
+        let soonest = own.into_iter().chain(others.into_iter().flatten()).min();
+        soonest.map(|at| at.div_ceil(TIMER).saturating_mul(TIMER))
+    }
+}

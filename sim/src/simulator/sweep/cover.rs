@@ -1,0 +1,174 @@
+//! What must happen sometimes: how often it did, in how many runs, and which seed reached it first.
+
+use crate::events::{EVENTS, Events};
+use crate::fault::{Fault, Process};
+use crate::show::timeline::Answers;
+use crate::simulator::record::{By, Fate, Record, What};
+use onehold_core::advert::{GroupId, MemberId};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// What is seen from outside; [`EVENTS`] has what members report.
+const SEEN: [&str; 16] = [
+    "takeover",
+    "two answer",
+    "shut by its deadline",
+    "shut by a new life",
+    "shut with its machine",
+    "kernel refuses",
+    "killed within a turn",
+    "paused within a turn",
+    "knock answered",
+    "doubled",
+    "corrupted",
+    "kept back",
+    "waits",
+    "replayed",
+    "edited",
+    "own address gone",
+];
+
+/// Reported whenever anything is, so nothing rare.
+const USUAL: [&str; 2] = ["takes hold", "lets go"];
+
+/// How often something was seen.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Often {
+    /// In all runs.
+    pub times: u64,
+    /// In how many runs.
+    pub seeds: u64,
+    /// The first of them.
+    pub first: Option<u64>,
+}
+
+/// By name.
+pub type Coverage = BTreeMap<String, Often>;
+
+/// Everything that must be seen, not seen yet.
+#[must_use]
+pub fn nothing() -> Coverage {
+    let reported = EVENTS.iter().copied();
+    let names = reported.filter(|n| !USUAL.contains(n)).chain(SEEN);
+    names.map(|n| (n.to_owned(), Often::default())).collect()
+}
+
+/// Adds what others have seen.
+pub fn add(all: &mut Coverage, more: &Coverage) {
+    for (name, often) in more {
+        let of = all.entry(name.clone()).or_default();
+        of.times += often.times;
+        of.seeds += often.seeds;
+        of.first = of.first.into_iter().chain(often.first).min();
+    }
+}
+
+/// Counts what happens in one run.
+#[derive(Debug, Default)]
+pub struct Cover {
+    times: BTreeMap<&'static str, u64>,
+    /// Who answers, by group.
+    answers: BTreeMap<GroupId, Answers<MemberId, u64>>,
+    /// Who stopped answering last, by group, and whether it did not let go by itself.
+    last: BTreeMap<GroupId, (MemberId, bool)>,
+    /// Who is to be killed or paused within a turn.
+    fuses: BTreeSet<MemberId>,
+}
+
+impl Cover {
+    fn count(&mut self, name: &'static str) {
+        *self.times.entry(name).or_default() += 1;
+    }
+
+    /// The next record.
+    pub fn see(&mut self, record: &Record) {
+        match (&record.what, record.member) {
+            (What::Reported(event), _) => {
+                let mut events = Events::default();
+                events.tell(event);
+                for (bit, name) in (0..).zip(EVENTS) {
+                    if events.0 & 1 << bit != 0 && !USUAL.contains(&name) {
+                        self.count(name);
+                    }
+                }
+            }
+            (What::Opened(group), Some(m)) => {
+                let answers = self
+                    .answers
+                    .entry(*group)
+                    .or_insert_with(|| Answers::from(0));
+                answers.tell(record.at, m, true);
+                let two = answers.now().len() > 1;
+                let last = self.last.get(group);
+                if two {
+                    self.count("two answer");
+                } else if last.is_some_and(|(who, fell)| *who != m && *fell) {
+                    self.count("takeover");
+                }
+            }
+            (What::Shut(group, by), Some(m)) => {
+                if let Some(answers) = self.answers.get_mut(group) {
+                    answers.tell(record.at, m, false);
+                }
+                self.last.insert(*group, (m, *by != By::Release));
+                match by {
+                    By::Deadline => self.count("shut by its deadline"),
+                    By::Scrub => self.count("shut by a new life"),
+                    By::Machine => self.count("shut with its machine"),
+                    By::Release => {}
+                }
+            }
+            (What::Replayed(_), _) => self.count("replayed"),
+            (What::KernelRefused(_), _) => self.count("kernel refuses"),
+            (What::Sent(sent), _) => {
+                let said = sent.advert();
+                if said.to_incarnation.is_some() && said.echo.is_none() {
+                    self.count("knock answered");
+                }
+                if sent.fate == Fate::Waits {
+                    self.count("waits");
+                }
+                if let Fate::Goes {
+                    twice,
+                    corrupt,
+                    straggles,
+                } = sent.fate
+                {
+                    let all = [
+                        (twice, "doubled"),
+                        (corrupt, "corrupted"),
+                        (straggles, "kept back"),
+                    ];
+                    let happened = all.into_iter().filter(|(happened, _)| *happened);
+                    happened.for_each(|(_, name)| self.count(name));
+                }
+            }
+            (What::Inflicted(fault), Some(m)) => match fault {
+                Fault::Edit(_) => self.count("edited"),
+                Fault::OwnAddress { is: false, .. } => self.count("own address gone"),
+                Fault::Kill(Process::Within { .. }) | Fault::Pause(Process::Within { .. }) => {
+                    self.fuses.insert(m);
+                }
+                _ => {
+                    self.fuses.remove(&m);
+                }
+            },
+            (What::Died, Some(m)) if self.fuses.remove(&m) => self.count("killed within a turn"),
+            (What::Paused, Some(m)) if self.fuses.remove(&m) => self.count("paused within a turn"),
+            _ => {}
+        }
+    }
+
+    /// What a run of this seed has seen.
+    #[must_use]
+    pub fn of(self, seed: u64) -> Coverage {
+        let often = |times| Often {
+            times,
+            seeds: 1,
+            first: Some(seed),
+        };
+        let seen = self.times.into_iter();
+        seen.map(|(name, times)| (name.to_owned(), often(times)))
+            .collect()
+    }
+}

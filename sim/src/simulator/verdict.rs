@@ -1,0 +1,418 @@
+//! Whether a run was as expected; and if not: what was expected, when, and what was true.
+
+use super::file::Said;
+use super::plan::Plan;
+use super::record::Record;
+use super::run::Run;
+use super::scenario::{Expect, Expected, Scenario};
+use super::watch::{Broken, Conflict, Served, Watch};
+use crate::error::Result;
+use crate::properties::PropertyId;
+use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::config::Arbitration;
+use onehold_core::time::Span;
+use std::ops::Range;
+use std::time::{Duration, Instant};
+
+/// What came of a scenario.
+#[derive(Debug)]
+pub struct Outcome {
+    /// Which.
+    pub scenario: Scenario,
+    /// What was seen.
+    pub watch: Watch,
+    /// What was not as expected; nothing if all is well.
+    pub failures: Vec<Failure>,
+    /// For how long two answered at once, in the group where that was longest.
+    pub two: Span,
+    /// What the run took of our time.
+    pub took: Duration,
+}
+
+/// Something that was not as expected.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Failure {
+    /// When, in nanoseconds of true time.
+    pub at: u64,
+    /// Which property it breaks.
+    pub property: PropertyId,
+    /// Of which group.
+    pub group: GroupId,
+    /// What was expected, and what was true.
+    pub what: String,
+}
+
+/// Runs a scenario to its end, and shows every record to `each` as it happens.
+///
+/// # Errors
+/// If the simulator itself failed.
+pub fn run(scenario: Scenario, mut each: impl FnMut(&Record)) -> Result<Outcome> {
+    let began = Instant::now();
+    let mut run = Run::new(scenario.plan.clone());
+    let mut watch = Watch::new(run.plan());
+    while !run.is_over() {
+        for record in run.step()? {
+            watch.see(&record);
+            each(&record);
+        }
+    }
+    let took = began.elapsed();
+    let end = scenario.plan.length.as_nanos();
+    let together = |g: &Served| {
+        g.answers
+            .two(0, end)
+            .iter()
+            .map(|(from, until)| until - from)
+            .sum()
+    };
+    let two = watch.groups.iter().map(together).max();
+    let two = two.map(Span::from_nanos).unwrap_or_default();
+    let judge = Judge {
+        scenario: &scenario,
+        watch: &watch,
+    };
+    let failures = judge.failures(two);
+    Ok(Outcome {
+        scenario,
+        watch,
+        failures,
+        two,
+        took,
+    })
+}
+
+impl Outcome {
+    /// Everything was as expected.
+    #[must_use]
+    pub fn is_good(&self) -> bool {
+        self.failures.is_empty()
+    }
+
+    /// How much faster than life it was.
+    #[must_use]
+    pub fn speedup(&self) -> f64 {
+        let simulated = Duration::from(self.scenario.plan.length);
+        simulated.as_secs_f64() / self.took.as_secs_f64().max(1e-9)
+    }
+}
+
+/// The only judge of a run: what is promised of every one, and what is expected of this.
+struct Judge<'a> {
+    scenario: &'a Scenario,
+    watch: &'a Watch,
+}
+
+impl Judge<'_> {
+    fn failures(&self, two: Span) -> Vec<Failure> {
+        let (plan, scenario) = (&self.scenario.plan, self.scenario);
+        let mut failures = self.broken();
+        let groups = (0u8..).map(GroupId).zip(&self.watch.groups);
+        match &scenario.two {
+            None => failures.extend(groups.filter_map(|(id, g)| self.two(id, g))),
+            Some((most, because)) => {
+                let failed = match two {
+                    Span::ZERO => Some((
+                        PropertyId::Expected,
+                        format!("two were to answer at once ({because}), and never did"),
+                    )),
+                    two if two > *most => Some((
+                        self.split(),
+                        format!("two answered at once for {two}, and not {most} at most"),
+                    )),
+                    _ => None,
+                };
+                let failure = |(id, what)| self.failure(id, GroupId(0), plan.length, what);
+                failures.extend(failed.map(failure));
+            }
+        }
+        failures.extend(self.false_alarms());
+        for (member, since) in &self.watch.stopping {
+            let what = format!("{} was told to stop, and does not end", plan.name(*member));
+            let since = Span::from_nanos(*since);
+            failures.push(self.failure(PropertyId::StopEnds, GroupId(0), since, what));
+        }
+        for expect in &scenario.expect {
+            if let Err((at, what)) = expect.holds(plan, self.watch) {
+                let what = format!("expected {}; {what}", expect.text(plan));
+                failures.push(self.failure(expect.property, expect.group, at, what));
+            }
+        }
+        failures.sort_by_key(|f| f.at);
+        failures
+    }
+
+    fn failure(&self, property: PropertyId, group: GroupId, at: Span, what: String) -> Failure {
+        let of = match property {
+            PropertyId::Expected => String::new(),
+            id => format!(
+                "{id} of {} is broken: ",
+                self.scenario.plan.group_name(group)
+            ),
+        };
+        Failure {
+            at: at.as_nanos(),
+            property,
+            group,
+            what: of + &what,
+        }
+    }
+
+    /// That two never answer, by what decides.
+    fn split(&self) -> PropertyId {
+        match self.scenario.plan.config().arbitration() {
+            Arbitration::Majority => PropertyId::S1,
+            Arbitration::Survivor => PropertyId::S2,
+        }
+    }
+
+    /// Until when two may answer at a moment, if they may.
+    fn excuse(&self, at: u64) -> Option<u64> {
+        let excuses = self.scenario.excuses.iter();
+        let excuses = excuses.map(|(from, until)| (from.as_nanos(), until.as_nanos()));
+        let now = excuses.filter(|(from, until)| (*from..*until).contains(&at));
+        now.map(|(_, until)| until).max()
+    }
+
+    /// S3 to S5, by what the watch saw.
+    fn broken(&self) -> Vec<Failure> {
+        let is_excused = |broken: &&Broken| match broken.property.id {
+            PropertyId::S5 => false,
+            PropertyId::S3 if self.scenario.two.is_some() => true,
+            _ => self.excuse(broken.at).is_some(),
+        };
+        let broken = self.watch.broken.iter().filter(|b| !is_excused(b));
+        let failure = broken.map(|b| {
+            let what = format!("{}. True then: {}", b.property.says, b.facts);
+            self.failure(b.property.id, b.group, Span::from_nanos(b.at), what)
+        });
+        failure.collect()
+    }
+
+    /// S1, S2: the first moment at which two answer and may not.
+    fn two(&self, group: GroupId, served: &Served) -> Option<Failure> {
+        let plan = &self.scenario.plan;
+        for (from, until) in served.answers.two(0, plan.length.as_nanos()) {
+            let mut at = from;
+            while let Some(excused) = self.excuse(at) {
+                at = excused;
+            }
+            if at < until {
+                let (_, holders) = served.answers.at(at);
+                let [all, wrong] = [from, at].map(|since| Span::from_nanos(until - since));
+                let what = format!(
+                    "{} for {all}, of which {wrong} may not be",
+                    answer(plan, holders)
+                );
+                return Some(self.failure(self.split(), group, Span::from_nanos(at), what));
+            }
+        }
+        None
+    }
+
+    /// another holder is claimed though it has not said for longer than D that it holds; by the fastest
+    /// clock, and what kernels and steps may make of it.
+    fn false_alarms(&self) -> Option<Failure> {
+        let plan = &self.scenario.plan;
+        let timing = plan.config().timing();
+        let vote = timing.vote().as_nanos();
+        let most = vote + vote * u64::from(timing.drift_ppm()) / 500_000 + 2 * plan.tick.as_nanos();
+        // A clock that stood still makes a word younger than it is.
+        let stale = |c: &&Conflict| {
+            self.excuse(c.at).is_none() && c.said.is_none_or(|said| c.at - said > most)
+        };
+        let conflict = self.watch.conflicts.iter().find(stale)?;
+        let said = conflict
+            .said
+            .map(|said| Span::from_nanos(conflict.at - said));
+        let said = said.map_or("never".to_owned(), |before| format!("{before} before"));
+        let who = plan.name(conflict.by);
+        let what = format!("{who} claims another holder, which last said so {said}");
+        let at = Span::from_nanos(conflict.at);
+        Some(self.failure(PropertyId::R15, conflict.group, at, what))
+    }
+}
+
+impl Expect {
+    /// What is expected, for people.
+    #[must_use]
+    pub fn text(&self, plan: &Plan) -> String {
+        let group = match plan.groups() {
+            1 => String::new(),
+            _ => format!(" for {}", plan.group_name(self.group)),
+        };
+        let Self { from, until, .. } = self;
+        let by = if from == until {
+            format!("at {from}")
+        } else {
+            format!("at {until} ({} after {from})", span(*from, *until))
+        };
+        let during = format!("from {from} until {until}");
+        match &self.what {
+            Expected::Holder(who) => match who.as_str() {
+                "nobody" => format!("nobody to answer{group} {by}"),
+                "anybody" => format!("one alone to answer{group} {by}"),
+                name => format!("{name} alone to answer{group} {by}"),
+            },
+            Expected::Neighbours(name) => format!("the neighbours to send to {name}{group} {by}"),
+            Expected::MovesOnly(moves) => {
+                let but = if moves.is_empty() {
+                    ""
+                } else {
+                    " that nobody means"
+                };
+                format!("no change of who answers{group}{but} {during}")
+            }
+            Expected::DarkAtMost(most) => {
+                format!("nobody to answer{group} for {} at most {during}", most.0)
+            }
+            Expected::ServedPercent(least) => {
+                format!("somebody to answer{group} {least} % of the time {during}")
+            }
+            Expected::Reports(s) => format!("{} to report `{}` {during}", s.member, s.text),
+            Expected::NeverReports(s) => format!("{} to report no `{}` {during}", s.member, s.text),
+            Expected::Announces { member, is: true } => {
+                format!("{member} to tell the neighbours{group} {during}")
+            }
+            Expected::Announces { member, is: false } => {
+                format!("{member} to tell no neighbour{group} {during}")
+            }
+            Expected::Count { of, at_least } => format!("{of:?} to be counted {at_least} times"),
+        }
+    }
+
+    /// Whether it is so; else when it was not, and what was true.
+    fn holds(&self, plan: &Plan, watch: &Watch) -> std::result::Result<(), (Span, String)> {
+        let (from, until) = (self.from.as_nanos(), self.until.as_nanos());
+        let served = &watch.groups[usize::from(self.group.0)];
+        let within = |at: u64| at >= from && at < until;
+        let at_end = |what: String| Err((self.until, what));
+        match &self.what {
+            Expected::Holder(who) => {
+                let (since, holders) = served.answers.at(until);
+                let good = match who.as_str() {
+                    "nobody" => holders.is_empty(),
+                    "anybody" => holders.len() == 1,
+                    name => holders == [plan.id(name)],
+                };
+                if good {
+                    return Ok(());
+                }
+                let since = Span::from_nanos(since);
+                at_end(format!("{} since {since}", answer(plan, holders)))
+            }
+            Expected::Neighbours(who) => {
+                let last = served.announced.iter().rev().find(|(at, _)| *at <= until);
+                match last {
+                    Some((_, m)) if plan.name(*m) == who => Ok(()),
+                    Some((at, m)) => {
+                        let at = Span::from_nanos(*at);
+                        at_end(format!("they were last told by {}, at {at}", plan.name(*m)))
+                    }
+                    None => at_end("nobody ever told them".to_owned()),
+                }
+            }
+            Expected::MovesOnly(moves) => {
+                // What is meant moves the address once: away from one, and to another.
+                let mut moves: Vec<(Range<u64>, u32)> = (moves.iter())
+                    .map(|(from, until)| (from.0.as_nanos()..until.0.as_nanos(), 2))
+                    .collect();
+                let mut meant = |at: u64| {
+                    let mut open = moves.iter_mut();
+                    let found = open.find(|(span, left)| span.contains(&at) && *left > 0);
+                    found.map(|(_, left)| *left -= 1).is_some()
+                };
+                let mut changes = served.answers.changes();
+                match changes.find(|(at, _)| within(*at) && !meant(*at)) {
+                    None => Ok(()),
+                    Some((at, holders)) => {
+                        let at = Span::from_nanos(at);
+                        Err((at, format!("from {at} on {}", answer(plan, holders))))
+                    }
+                }
+            }
+            Expected::DarkAtMost(most) => {
+                let outages = served.answers.outages(from, until);
+                let longest = outages.into_iter().max_by_key(|(from, until)| until - from);
+                match longest {
+                    Some((from, until)) if until - from > most.0.as_nanos() => {
+                        let (from, until) = (Span::from_nanos(from), Span::from_nanos(until));
+                        let outage = span(from, until);
+                        let what = format!("nobody did for {outage}, from {from} until {until}");
+                        Err((from, what))
+                    }
+                    _ => Ok(()),
+                }
+            }
+            Expected::ServedPercent(least) => {
+                let served = served.answers.stretches(from, until, |who| !who.is_empty());
+                let served: u64 = served.iter().map(|(from, until)| until - from).sum();
+                let percent = 100.0 * served as f64 / (until - from).max(1) as f64;
+                if percent >= *least {
+                    return Ok(());
+                }
+                at_end(format!("somebody did {percent:.3} % of it"))
+            }
+            Expected::NeverReports(Said { member, text }) => {
+                let fits = |(at, m, said): &&(u64, MemberId, String)| {
+                    within(*at) && plan.name(*m) == member && said.contains(text)
+                };
+                match watch.reports.iter().find(fits) {
+                    None => Ok(()),
+                    Some((_, _, said)) => at_end(format!("it said `{said}`")),
+                }
+            }
+            Expected::Reports(Said { member, text }) => {
+                let fits = |(at, m, said): &(u64, MemberId, String)| {
+                    within(*at) && plan.name(*m) == member && said.contains(text)
+                };
+                if watch.reports.iter().any(fits) {
+                    return Ok(());
+                }
+                let all = watch
+                    .reports
+                    .iter()
+                    .filter(|(at, m, _)| within(*at) && plan.name(*m) == member);
+                let all: Vec<&str> = all.map(|(_, _, said)| said.as_str()).collect();
+                match all.as_slice() {
+                    [] => at_end("it reported nothing then".to_owned()),
+                    all => at_end(format!("it reported: {}", all.join("; "))),
+                }
+            }
+            Expected::Announces { member, is } => {
+                let did = served
+                    .announced
+                    .iter()
+                    .find(|(at, m)| within(*at) && plan.name(*m) == member);
+                match (is, did) {
+                    (true, Some(_)) | (false, None) => Ok(()),
+                    (true, None) => at_end("it did not".to_owned()),
+                    (false, Some((at, _))) => {
+                        at_end(format!("it did at {}", Span::from_nanos(*at)))
+                    }
+                }
+            }
+            Expected::Count { of, at_least } => {
+                let count = watch.counts.get(of).copied().unwrap_or_default();
+                if count >= *at_least {
+                    return Ok(());
+                }
+                at_end(format!("there were {count}"))
+            }
+        }
+    }
+}
+
+/// Who answers, for people.
+#[must_use]
+pub fn answer(plan: &Plan, holders: &[MemberId]) -> String {
+    let names: Vec<&str> = holders.iter().map(|m| plan.name(*m)).collect();
+    match names.as_slice() {
+        [] => "nobody answers".to_owned(),
+        [one] => format!("{one} answers"),
+        all => format!("{} answer", all.join(" and ")),
+    }
+}
+
+fn span(from: Span, until: Span) -> Span {
+    Span::from_nanos(until.as_nanos() - from.as_nanos())
+}

@@ -1,0 +1,428 @@
+//! Reads a run's records and asks the properties at every moment at which something changed.
+//!
+//! It knows nothing but the records: what kernels did, what processes did, and what members said.
+
+use super::file::Counted;
+use super::plan::Plan;
+use super::record::{Fate, Record, What};
+use crate::events::Events;
+use crate::fault::{Fault, Flag};
+use crate::liveness::Liveness;
+use crate::properties::Facts;
+use crate::properties::{Moment, Past, Property, PropertyId, S3, S4, S5};
+use crate::show::timeline::Answers;
+use onehold::control::{Order, Reply};
+use onehold_core::advert::{GroupId, Incarnation, MemberId};
+use onehold_core::config::{Arbitration, Config};
+use onehold_core::effect::Event;
+use onehold_core::observe::RoleName;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
+/// The life of one that has not said anything in it.
+const UNHEARD: Incarnation = Incarnation(0);
+
+/// A property that a moment broke.
+#[derive(Clone, Debug)]
+pub struct Broken {
+    /// True time, in nanoseconds.
+    pub at: u64,
+    /// Of which group.
+    pub group: GroupId,
+    /// Which.
+    pub property: Property,
+    /// What was true then, for people.
+    pub facts: String,
+}
+
+/// Somebody claimed another holder.
+#[derive(Clone, Copy, Debug)]
+pub struct Conflict {
+    /// True time, in nanoseconds.
+    pub at: u64,
+    /// Who.
+    pub by: MemberId,
+    /// In which group.
+    pub group: GroupId,
+    /// When the other last said that it holds.
+    pub said: Option<u64>,
+}
+
+/// What is known of a run so far.
+#[derive(Debug)]
+pub struct Watch {
+    plan: Rc<Plan>,
+    /// By member.
+    configs: Vec<Config>,
+    members: Vec<Known>,
+    /// When somebody, or a kernel, was last told what it could not have said of itself yet.
+    told: Option<u64>,
+    /// Somebody was told to presume its peer dead.
+    presumed: bool,
+    /// Who was told to stop and has not ended, and since when.
+    pub stopping: BTreeMap<MemberId, u64>,
+    /// The groups, by id.
+    pub groups: Vec<Served>,
+    /// What was broken: the first moment of each time that a property was.
+    pub broken: Vec<Broken>,
+    /// What was reported, when and by whom, as people read it.
+    pub reports: Vec<(u64, MemberId, String)>,
+    /// Conflicts that were claimed.
+    pub conflicts: Vec<Conflict>,
+    /// How often what happened.
+    pub counts: BTreeMap<Counted, u64>,
+}
+
+/// What is known of one member.
+#[derive(Clone, Debug)]
+struct Known {
+    process: Liveness,
+    /// From what it said.
+    life: Incarnation,
+    quarantined: bool,
+    /// Its own address is there.
+    addressed: bool,
+    groups: Vec<KnownGroup>,
+}
+
+/// What is known of one member in one group.
+#[derive(Clone, Debug)]
+struct KnownGroup {
+    effective: bool,
+    role: RoleName,
+    eligible: bool,
+    healthy: bool,
+    wanted: bool,
+    vote: Option<(MemberId, Incarnation)>,
+    /// When it last said that it holds.
+    said_holds: Option<u64>,
+}
+
+/// A group's history.
+#[derive(Clone, Debug)]
+pub struct Served {
+    /// Who answered when.
+    pub answers: Answers<MemberId, u64>,
+    /// Who told the neighbours when.
+    pub announced: Vec<(u64, MemberId)>,
+    /// Which properties are broken now.
+    breaking: Vec<PropertyId>,
+}
+
+impl Watch {
+    /// One that has seen nothing yet.
+    #[must_use]
+    pub fn new(plan: &Rc<Plan>) -> Self {
+        let group = KnownGroup {
+            effective: false,
+            role: RoleName::Standby,
+            eligible: true,
+            healthy: true,
+            wanted: true,
+            vote: None,
+            said_holds: None,
+        };
+        let member = Known {
+            process: Liveness::Down,
+            life: UNHEARD,
+            quarantined: false,
+            addressed: true,
+            groups: vec![group; plan.groups()],
+        };
+        let served = Served {
+            answers: Answers::from(0),
+            announced: Vec::new(),
+            breaking: Vec::new(),
+        };
+        Self {
+            configs: plan.members.iter().map(|m| m.config.clone()).collect(),
+            members: vec![member; plan.members.len()],
+            told: None,
+            presumed: false,
+            stopping: BTreeMap::new(),
+            groups: vec![served; plan.groups()],
+            broken: Vec::new(),
+            reports: Vec::new(),
+            conflicts: Vec::new(),
+            counts: BTreeMap::new(),
+            plan: Rc::clone(plan),
+        }
+    }
+
+    /// The next record, not earlier than the one before.
+    pub fn see(&mut self, record: &Record) {
+        let mut events = Events::default();
+        let mut of = None;
+        match &record.what {
+            What::Sent(sent) => {
+                self.count(Counted::Sent);
+                match sent.fate {
+                    Fate::Cut => self.count(Counted::Cut),
+                    Fate::Lost => self.count(Counted::Lost),
+                    Fate::Waits => self.count(Counted::Waited),
+                    Fate::Refused => self.count(Counted::Refused),
+                    Fate::Goes {
+                        twice,
+                        corrupt,
+                        straggles,
+                    } => {
+                        let all = [
+                            (twice, Counted::Doubled),
+                            (corrupt, Counted::Corrupted),
+                            (straggles, Counted::Straggled),
+                        ];
+                        let happened = all.into_iter().filter(|(happened, _)| *happened);
+                        happened.for_each(|(_, what)| self.count(what));
+                    }
+                }
+            }
+            What::Replayed(_) => self.count(Counted::Replayed),
+            What::Arrived(_) => self.count(Counted::Arrived),
+            What::Opened(_) => self.count(Counted::Opened),
+            What::Began(_) => self.count(Counted::Began),
+            What::Reported(event) => {
+                events.tell(event);
+                if let Event::Role { group, .. } = event {
+                    of = Some(*group);
+                }
+                if let (Event::Conflict { group, peer }, Some(member)) = (event, record.member) {
+                    let peer = &self.members[usize::from(peer.0)];
+                    let said = peer.groups[usize::from(group.0)].said_holds;
+                    self.conflicts.push(Conflict {
+                        at: record.at,
+                        by: member,
+                        group: *group,
+                        said,
+                    });
+                }
+                if let (Some(member), Some(text)) = (record.member, record.story(&self.plan)) {
+                    self.reports.push((record.at, member, text));
+                }
+            }
+            _ => {}
+        }
+        let Some(member) = record.member else { return };
+        if self.learn(record, member) || events != Events::default() {
+            self.ask(record.at, member, (events, of));
+        }
+    }
+
+    fn count(&mut self, what: Counted) {
+        *self.counts.entry(what).or_default() += 1;
+    }
+
+    /// Takes note of what a record says of a member; says if that may matter to a property.
+    fn learn(&mut self, record: &Record, member: MemberId) -> bool {
+        let plan = Rc::clone(&self.plan);
+        let Some(known) = self.members.get_mut(usize::from(member.0)) else {
+            return false;
+        };
+        match &record.what {
+            What::Sent(sent) => {
+                let said = sent.advert();
+                let mut news = known.quarantined != said.quarantined;
+                news |= known.life != said.incarnation;
+                known.life = said.incarnation;
+                known.quarantined = said.quarantined;
+                for (group, says) in known.groups.iter_mut().zip(&said.groups) {
+                    let vote = says.vote.map(|b| (b.member, b.incarnation));
+                    news |= group.vote != vote;
+                    group.vote = vote;
+                    if says.holds {
+                        group.said_holds = Some(record.at);
+                    }
+                }
+                return news;
+            }
+            What::Arrived(_)
+            | What::Replayed(_)
+            | What::KernelRefused(_)
+            | What::NoAnswer(_)
+            | What::Traced(_) => {
+                return false;
+            }
+            What::Began(_) => {
+                known.process = Liveness::Up;
+                known.life = UNHEARD;
+                known.quarantined = true;
+                let witness = !plan.members[0].config.is_candidate(member);
+                for group in &mut known.groups {
+                    group.vote = None;
+                    group.wanted = true;
+                    group.role = if witness {
+                        RoleName::Witness
+                    } else {
+                        RoleName::Standby
+                    };
+                }
+            }
+            What::Died | What::Ended => {
+                known.die();
+                self.stopping.remove(&member);
+            }
+            What::Paused => known.process = Liveness::Paused,
+            What::Opened(group) | What::Shut(group, _) => {
+                let opened = matches!(record.what, What::Opened(_));
+                known.groups[usize::from(group.0)].effective = opened;
+                let answers = &mut self.groups[usize::from(group.0)].answers;
+                answers.tell(record.at, member, opened);
+            }
+            What::Announced(group) => {
+                let served = &mut self.groups[usize::from(group.0)];
+                served.announced.push((record.at, member));
+                return false;
+            }
+            What::Answered(order, group, Reply::Done { .. }) => {
+                let wanted = match order {
+                    Order::Standby => false,
+                    Order::Resume => true,
+                    Order::Switch | Order::PresumeDead => return false,
+                };
+                let groups = known.groups.iter_mut().enumerate();
+                let meant = |i: usize| group.is_none_or(|g| usize::from(g.0) == i);
+                groups
+                    .filter(|(i, _)| meant(*i))
+                    .for_each(|(_, g)| g.wanted = wanted);
+            }
+            What::Answered(..) => return false,
+            What::Reported(event) => {
+                if let Event::Role { group, to, .. } = event {
+                    known.groups[usize::from(group.0)].role = *to;
+                }
+            }
+            What::Inflicted(fault) => {
+                if matches!(fault, Fault::Stop(_)) && known.process != Liveness::Down {
+                    self.stopping.entry(member).or_insert(record.at);
+                }
+                self.presumed |= matches!(
+                    fault,
+                    Fault::Command {
+                        say: Order::PresumeDead,
+                        ..
+                    }
+                );
+                let told = matches!(
+                    fault,
+                    Fault::Command { .. }
+                        | Fault::Stop(_)
+                        | Fault::Eligible(_)
+                        | Fault::OwnAddress { .. }
+                );
+                if told {
+                    self.told = Some(record.at);
+                }
+                known.inflict(&plan, fault);
+            }
+        }
+        true
+    }
+
+    /// Asks the properties; what was reported is of one group, or of none.
+    fn ask(&mut self, at: u64, member: MemberId, reported: (Events, Option<GroupId>)) {
+        // one that presumes its peer dead holds without its vote.
+        let votes = self.configs[0].arbitration() == Arbitration::Majority && !self.presumed;
+        // S5 is about what a peer said of itself; what it was told just now it could not have said yet.
+        let vote = self.configs[0].timing().vote().as_nanos();
+        let told = self.told.is_some_and(|told| at <= told + vote + vote / 10);
+        let asked = [(S3, votes), (S4, true), (S5, !told)];
+        for group in (0u8..).take(self.groups.len()).map(GroupId) {
+            let of = usize::from(group.0);
+            let facts: Vec<Facts> = self.members.iter().map(|m| m.facts(of)).collect();
+            let moment = Moment {
+                configs: &self.configs,
+                facts: &facts,
+                events: match reported {
+                    (events, of) if of == Some(group) => events,
+                    _ => Events::default(),
+                },
+                member: member.0,
+                past: Past::default(),
+            };
+            for (property, _) in asked.iter().filter(|(_, asked)| *asked) {
+                let breaking = &mut self.groups[of].breaking;
+                let was = breaking.iter().position(|id| *id == property.id);
+                match ((property.holds)(&moment), was) {
+                    (true, Some(i)) => {
+                        breaking.remove(i);
+                    }
+                    (false, None) => {
+                        breaking.push(property.id);
+                        let facts = facts_text(&self.plan, &facts);
+                        self.broken.push(Broken {
+                            at,
+                            group,
+                            property: *property,
+                            facts,
+                        });
+                    }
+                    (true, None) | (false, Some(_)) => {}
+                }
+            }
+        }
+    }
+}
+
+impl Known {
+    fn die(&mut self) {
+        self.process = Liveness::Down;
+        for group in &mut self.groups {
+            group.vote = None;
+        }
+    }
+
+    fn inflict(&mut self, plan: &Plan, fault: &Fault) {
+        let group = |flag: &Flag| {
+            let group = plan.group(flag.group.as_deref());
+            usize::from(group.expect("a plan names groups that there are").0)
+        };
+        match fault {
+            Fault::PowerOff(_) => self.die(),
+            Fault::Suspend(_) | Fault::Freeze(_) if self.process == Liveness::Up => {
+                self.process = Liveness::Paused;
+            }
+            Fault::Resume(_) if self.process == Liveness::Paused => self.process = Liveness::Up,
+            Fault::Stop(_) => self.groups.iter_mut().for_each(|g| g.wanted = false),
+            Fault::OwnAddress { is, .. } => self.addressed = *is,
+            Fault::Eligible(flag) => self.groups[group(flag)].eligible = flag.is,
+            Fault::Healthy(flag) => self.groups[group(flag)].healthy = flag.is,
+            _ => {}
+        }
+    }
+
+    fn facts(&self, group: usize) -> Facts {
+        let known = &self.groups[group];
+        Facts {
+            process: self.process,
+            effective: known.effective,
+            releasing: known.role == RoleName::Releasing,
+            due: false,
+            role: (self.process != Liveness::Down).then_some(known.role),
+            quarantined: self.quarantined,
+            vote: known.vote,
+            eligible: known.eligible && self.addressed,
+            healthy: known.healthy,
+            wanted: known.wanted,
+            lives: 0,
+            incarnation: self.life,
+        }
+    }
+}
+
+fn facts_text(plan: &Plan, facts: &[Facts]) -> String {
+    let of = |(id, f): (MemberId, &Facts)| {
+        let process = match f.process {
+            Liveness::Up => "runs",
+            Liveness::Paused => "is not run",
+            Liveness::Down => "is dead",
+        };
+        let role = f.role.map_or("", RoleName::text);
+        let answers = if f.effective { ", answers" } else { "" };
+        let vote = match f.vote {
+            Some((to, _)) => format!(", votes for {}", plan.name(to)),
+            None => String::new(),
+        };
+        format!("{} {process} {role}{answers}{vote}", plan.name(id))
+    };
+    let all: Vec<String> = plan.ids().zip(facts).map(of).collect();
+    all.join("; ")
+}
