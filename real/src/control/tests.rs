@@ -193,7 +193,8 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     let etc = Etc::new();
     let path = etc.0.join("control.sock");
     let (tell, _asked) = mpsc::channel(1);
-    let first = tokio::spawn(attend(path.clone(), tell.clone(), PATIENCE));
+    let (mut first, mut second) = (JoinSet::new(), JoinSet::new());
+    first.spawn(attend(path.clone(), tell.clone(), PATIENCE));
     let made = async || {
         while !path.exists() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -204,16 +205,14 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     made().await;
     std::fs::remove_file(&path).unwrap();
     // Another daemon is told the same place, and comes first.
-    let second = tokio::spawn(attend(path.clone(), tell, PATIENCE));
+    second.spawn(attend(path.clone(), tell, PATIENCE));
     while !path.exists() {
         tokio::task::yield_now().await;
     }
     let theirs = Bound::which(&path);
     tokio::time::sleep(LOOK * 2).await;
-    first.abort();
-    first.await.unwrap_err();
+    first.shutdown().await;
     assert_eq!(Bound::which(&path), theirs);
-    second.abort();
-    second.await.unwrap_err();
+    second.shutdown().await;
     assert!(!path.exists());
 }
