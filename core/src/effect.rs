@@ -23,7 +23,7 @@ pub struct ReleaseId(pub bool);
     serde(rename_all = "snake_case")
 )]
 pub enum Effect {
-    /// Shut the gate, then take the addresses away, then answer with `Input::Muted` (R-8).
+    /// Shut the gate, then take the addresses away, then answer with `Input::Released` (R-8).
     Release {
         /// Of which group.
         group: GroupId,
@@ -121,7 +121,7 @@ pub enum Event {
         group: GroupId,
     },
     /// A command was refused and changed nothing.
-    Refused {
+    CommandRefused {
         /// Which group.
         group: GroupId,
         /// The reason.
@@ -142,7 +142,7 @@ impl Event {
             Self::Overslept => "overslept",
             Self::Conflict { .. } => "conflict",
             Self::Strange { .. } => "strange",
-            Self::Refused { .. } => "refused",
+            Self::CommandRefused { .. } => "command_refused",
         }
     }
 
@@ -157,7 +157,7 @@ impl Event {
             Self::Ready => "R-9",
             Self::Overslept => "R-13",
             Self::Conflict { .. } | Self::Strange { .. } => "R-15",
-            Self::Refused { refusal, .. } => refusal.rule(),
+            Self::CommandRefused { refusal, .. } => refusal.rule(),
         }
     }
 
@@ -168,7 +168,7 @@ impl Event {
             Self::Role { group, .. }
             | Self::Conflict { group, .. }
             | Self::Strange { group }
-            | Self::Refused { group, .. } => Some(*group),
+            | Self::CommandRefused { group, .. } => Some(*group),
             Self::Met { .. }
             | Self::Lost { .. }
             | Self::Back { .. }
@@ -189,7 +189,7 @@ impl Event {
             | Self::Ready
             | Self::Overslept
             | Self::Strange { .. }
-            | Self::Refused { .. } => None,
+            | Self::CommandRefused { .. } => None,
         }
     }
 
@@ -236,7 +236,7 @@ impl Event {
                  members lets go; make the files equal"
                     .into()
             }
-            Self::Refused { refusal, .. } => format!("command refused: {}", refusal.text()),
+            Self::CommandRefused { refusal, .. } => format!("command refused: {}", refusal.text()),
         };
         match self.group() {
             Some(group) => format!("{}: {what}", config.group_name(group)),
@@ -282,7 +282,7 @@ pub enum Why {
     /// Unhealthy, nobody else is ready, and the group says `release_when_unhealthy`.
     Unhealthy,
     /// The kernel confirmed the release.
-    Muted,
+    Released,
 }
 
 impl Why {
@@ -295,7 +295,7 @@ impl Why {
             Self::PresumedDead => "R-17",
             Self::Failback | Self::Switch | Self::Standby | Self::Stop | Self::Unready => "R-12",
             Self::Conflict | Self::Strange => "R-15",
-            Self::KernelRefused | Self::Muted => "R-8",
+            Self::KernelRefused | Self::Released => "R-8",
             Self::Unhealthy => "R-10",
         }
     }
@@ -322,7 +322,7 @@ impl Why {
             }
             Self::KernelRefused => "the kernel refused the lease",
             Self::Unhealthy => "unhealthy, and the group releases then",
-            Self::Muted => "the kernel confirmed the release",
+            Self::Released => "the kernel confirmed the release",
         }
     }
 }

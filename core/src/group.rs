@@ -360,14 +360,14 @@ impl Group {
     }
 
     /// the kernel confirmed a release. R-12: the vote goes to the successor's ask at once.
-    pub(crate) fn muted(&mut self, view: &View<'_>, release: ReleaseId, out: &mut Vec<Effect>) {
+    pub(crate) fn released(&mut self, view: &View<'_>, release: ReleaseId, out: &mut Vec<Effect>) {
         match self.role {
             Role::Releasing {
                 release: pending,
                 successor,
                 ..
             } if pending == release => {
-                self.become_role(view, Role::STANDBY, Why::Muted, out);
+                self.become_role(view, Role::STANDBY, Why::Released, out);
                 let successor = successor
                     .and_then(|successor| view.sessions.iter().find(|s| s.peer == successor));
                 if let Some(successor) =
@@ -383,7 +383,7 @@ impl Group {
     }
 
     /// The kernel could not do what `HoldUntil` said.
-    pub(crate) fn refused(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
+    pub(crate) fn hold_failed(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
         self.eligibility = Eligibility::No;
         if self.role.name() == RoleName::Holder {
             self.release(view, Why::KernelRefused, None, out);

@@ -99,7 +99,7 @@ impl Group {
                 return Some(Why::Switch);
             }
             let refusal = Refusal::NobodyReady; // it had D to answer
-            out.push(Effect::Report(Event::Refused {
+            out.push(Effect::Report(Event::CommandRefused {
                 group: view.group,
                 refusal,
             }));

@@ -18,14 +18,14 @@ pub enum Input {
     #[cfg_attr(feature = "serde", serde(skip))]
     Received(Authentic<Advert>),
     /// The kernel confirmed: the gate is shut and the addresses are gone.
-    Muted {
+    Released {
         /// Of which group.
         group: GroupId,
         /// Which release this confirms.
         release: ReleaseId,
     },
     /// The kernel refused a `HoldUntil`: this node can't hold now. The node releases at once.
-    Refused {
+    HoldFailed {
         /// Of which group.
         group: GroupId,
     },

@@ -193,11 +193,11 @@ impl Node {
     ) -> Result<(), Reject> {
         match input {
             Input::Received(advert) => return self.receive(config, now, advert.get(), out),
-            Input::Muted { group, release } => {
-                self.one_group(config, now, group, |g, view| g.muted(view, release, out));
+            Input::Released { group, release } => {
+                self.one_group(config, now, group, |g, view| g.released(view, release, out));
             }
-            Input::Refused { group } => {
-                self.one_group(config, now, group, |g, view| g.refused(view, out));
+            Input::HoldFailed { group } => {
+                self.one_group(config, now, group, |g, view| g.hold_failed(view, out));
             }
             Input::Eligible { group, eligible } => {
                 self.one_group(config, now, group, |g, view| g.set_eligible(view, eligible));
@@ -231,7 +231,7 @@ impl Node {
             said = g.operator(view, command)
         });
         if let Err(refusal) = said {
-            out.push(Effect::Report(Event::Refused { group, refusal }));
+            out.push(Effect::Report(Event::CommandRefused { group, refusal }));
         }
         said
     }

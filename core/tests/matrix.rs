@@ -24,7 +24,7 @@ fn states() -> Vec<(&'static str, Alone)> {
     yielding.now += ms(1);
     yielding.operator(Command::Switch);
     let mut releasing = holder();
-    let _ = releasing.input(Input::Refused { group: WEB });
+    let _ = releasing.input(Input::HoldFailed { group: WEB });
     let mut all = vec![
         ("standby in quarantine", quarantined),
         ("standby, hears nobody", Alone::new(3, MAJORITY, B)),
@@ -87,19 +87,19 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
         ("another life of a asks", heard(other_life)),
         (
             "kernel confirms",
-            Input::Muted {
+            Input::Released {
                 group: WEB,
                 release: ReleaseId(true),
             },
         ),
         (
             "kernel confirms an old one",
-            Input::Muted {
+            Input::Released {
                 group: WEB,
                 release: ReleaseId(false),
             },
         ),
-        ("kernel refuses", Input::Refused { group: WEB }),
+        ("kernel refuses", Input::HoldFailed { group: WEB }),
         (
             "not eligible",
             Input::Eligible {

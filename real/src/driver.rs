@@ -46,7 +46,7 @@ pub trait Shell {
     /// it is the driver that goes on.
     fn release(&mut self, cluster: usize, group: GroupId);
 
-    /// address, then deadline. If that fails, [`Happening::Input`] with `Input::Refused`.
+    /// address, then deadline. If that fails, [`Happening::Input`] with `Input::HoldFailed`.
     fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
 
     /// tells the neighbours, repeatedly.

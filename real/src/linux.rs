@@ -122,7 +122,7 @@ impl Shell for Linux {
         };
         if let Err(e) = kernel.hold_until(group, deadline) {
             tracing::error!("can't hold: {e}");
-            self.input(Input::Refused { group }, Some(e.to_string()));
+            self.input(Input::HoldFailed { group }, Some(e.to_string()));
         }
     }
 

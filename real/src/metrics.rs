@@ -321,10 +321,10 @@ impl Metrics {
     /// The node is told something of a group, for this reason.
     pub fn told(&mut self, input: &Input, why: Option<String>) {
         let (group, not_healthy) = match input {
-            Input::Eligible { group, .. } | Input::Refused { group } => (group, false),
+            Input::Eligible { group, .. } | Input::HoldFailed { group } => (group, false),
             Input::Health { group, .. } => (group, true),
             Input::Received(_)
-            | Input::Muted { .. }
+            | Input::Released { .. }
             | Input::ForeignClaim { .. }
             | Input::Operator { .. }
             | Input::Wake => return,

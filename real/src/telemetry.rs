@@ -121,10 +121,10 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             | Why::Standby
             | Why::Stop
             | Why::Unready
-            | Why::Muted => Level::INFO,
+            | Why::Released => Level::INFO,
         },
         Event::Met { .. } | Event::Back { .. } | Event::Ready => Level::INFO,
-        Event::Lost { .. } | Event::Overslept | Event::Refused { .. } => Level::WARN,
+        Event::Lost { .. } | Event::Overslept | Event::CommandRefused { .. } => Level::WARN,
         Event::Conflict { .. } => match arbitration {
             Arbitration::Majority => Level::ERROR,
             Arbitration::Survivor => Level::WARN,

@@ -292,7 +292,7 @@ impl Shell for Scripted {
             self.open = Some(deadline);
             self.holds += 1;
         } else {
-            self.input(Input::Refused { group });
+            self.input(Input::HoldFailed { group });
         }
     }
 

@@ -23,7 +23,7 @@ pub const EVENTS: [&str; 25] = [
     "strange release",
     "unable",
     "kernel refused",
-    "muted",
+    "released",
     "met",
     "lost",
     "back",
@@ -74,7 +74,7 @@ impl Events {
                     Why::Strange => "strange release",
                     Why::Unable => "unable",
                     Why::KernelRefused => "kernel refused",
-                    Why::Muted => "muted",
+                    Why::Released => "released",
                 }
             }
             Event::Met { .. } => "met",
@@ -84,7 +84,7 @@ impl Events {
             Event::Overslept => "overslept",
             Event::Conflict { .. } => "two in sight",
             Event::Strange { .. } => "strange",
-            Event::Refused { .. } => "command refused",
+            Event::CommandRefused { .. } => "command refused",
         };
         self.0 |= Self::of(name).0;
     }

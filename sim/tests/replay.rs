@@ -122,14 +122,14 @@ impl Run {
                     let advert = Authentic::assumed(advert);
                     (usize::from(to.0), Input::Received(advert))
                 }
-                Effect::Release { group, release } => (member, Input::Muted { group, release }),
+                Effect::Release { group, release } => (member, Input::Released { group, release }),
                 Effect::HoldUntil { .. } => {
                     self.kernel(member, true);
                     continue;
                 }
                 Effect::Announce { .. } | Effect::Report(_) => continue,
             };
-            if let Input::Muted { .. } = input {
+            if let Input::Released { .. } = input {
                 self.kernel(member, false);
             }
             self.coming.push((self.ms + 1, to, input));

@@ -136,7 +136,7 @@ fn r17_two_members_alone_need_the_operator() {
         Some((
             _,
             B,
-            Event::Refused {
+            Event::CommandRefused {
                 refusal: Refusal::PeerHeard | Refusal::VoteBound,
                 ..
             }
@@ -162,7 +162,7 @@ fn r17_is_for_two_members_in_majority_only() {
     for spec in [spec(3, MAJORITY), spec(2, SURVIVOR)] {
         let mut w = World::holding(&spec);
         w.operator(B, Command::PresumeDead);
-        let Some((_, B, Event::Refused { refusal, .. })) = w.log.last() else {
+        let Some((_, B, Event::CommandRefused { refusal, .. })) = w.log.last() else {
             panic!()
         };
         assert_eq!(*refusal, Refusal::NotTwoMembers);

@@ -95,7 +95,7 @@ fn r12_switch_stays_and_is_refused_without_a_ready_peer() {
     );
     w.operator(A, Command::Switch);
     let refused = |w: &World| match w.log.last() {
-        Some((_, _, Event::Refused { refusal, .. })) => Some(*refusal),
+        Some((_, _, Event::CommandRefused { refusal, .. })) => Some(*refusal),
         _ => None,
     };
     assert_eq!(refused(&w), Some(Refusal::NotHolder));
@@ -211,7 +211,7 @@ fn r12_the_vote_goes_to_no_successor_that_asks_no_more_or_is_deaf() {
         later.echo = later.echo.filter(|_| !deaf);
         bench.hear(&later).1.unwrap();
         let group = WEB;
-        let _ = bench.input(Input::Muted { group, release });
+        let _ = bench.input(Input::Released { group, release });
         assert_eq!(bench.vote(), None);
     }
 }
@@ -238,7 +238,7 @@ fn r12_switch_is_given_up_after_d_without_an_answer() {
     }
     let refused = |e: &Effect| {
         let refusal = Refusal::NobodyReady;
-        *e == Effect::Report(Event::Refused {
+        *e == Effect::Report(Event::CommandRefused {
             group: WEB,
             refusal,
         })

@@ -130,7 +130,7 @@ fn r8_a_confirmation_that_nobody_waits_for_changes_nothing() {
     let mut w = World::holding(&spec(3, MAJORITY));
     for release in [true, false] {
         let (group, release) = (WEB, ReleaseId(release));
-        w.input(A, Input::Muted { group, release });
+        w.input(A, Input::Released { group, release });
     }
     assert_eq!(w.effective(), [A]);
     assert_eq!(w.last_why(A), Some(Why::Majority));
@@ -139,7 +139,7 @@ fn r8_a_confirmation_that_nobody_waits_for_changes_nothing() {
 #[test]
 fn r8_a_hold_that_the_kernel_refuses_is_let_go() {
     let mut w = World::holding(&spec(3, MAJORITY));
-    w.input(A, Input::Refused { group: WEB });
+    w.input(A, Input::HoldFailed { group: WEB });
     assert_eq!(w.last_why(A), Some(Why::KernelRefused));
     w.run(ms(D + 10));
     assert_eq!(w.effective(), [B], "the other takes over");
@@ -157,14 +157,14 @@ fn r8_a_hold_that_the_kernel_refuses_is_let_go() {
 fn r8_another_releases_confirmation_is_not_this_ones() {
     let mut bench = Alone::holding(&spec(3, MAJORITY), A);
     let group = WEB;
-    let release = released(&bench.input(Input::Refused { group }).0).unwrap();
+    let release = released(&bench.input(Input::HoldFailed { group }).0).unwrap();
     let other = ReleaseId(!release.0);
     for (release, role) in [
         (other, RoleName::Releasing),
         (release, RoleName::Standby),
         (release, RoleName::Standby),
     ] {
-        let _ = bench.input(Input::Muted { group, release });
+        let _ = bench.input(Input::Released { group, release });
         assert_eq!(bench.group().role, role);
     }
 }

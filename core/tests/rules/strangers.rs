@@ -310,7 +310,7 @@ fn r17_one_under_another_configuration_is_alive() {
     let _ = bench.hear(&word);
     let refused = |out: &[Effect]| {
         let refusal = Refusal::PeerHeard;
-        out.contains(&Effect::Report(Event::Refused {
+        out.contains(&Effect::Report(Event::CommandRefused {
             group: WEB,
             refusal,
         }))

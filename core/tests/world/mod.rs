@@ -316,7 +316,7 @@ impl World {
                 m.kernel.deadlines[usize::from(group.0)] = 0;
                 m.kernel.addresses[usize::from(group.0)] = false;
                 if m.life == life {
-                    self.input_or_wait(member, Input::Muted { group, release });
+                    self.input_or_wait(member, Input::Released { group, release });
                 }
             }
         }
@@ -648,7 +648,7 @@ impl World {
 
     pub fn last_why(&self, m: usize) -> Option<Why> {
         self.log.iter().rev().find_map(|(_, who, e)| match e {
-            Event::Role { why, .. } if *who == m && *why != Why::Muted => Some(*why),
+            Event::Role { why, .. } if *who == m && *why != Why::Released => Some(*why),
             _ => None,
         })
     }

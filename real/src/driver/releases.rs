@@ -52,7 +52,7 @@ impl Releases {
         match answer {
             Ok(()) => {
                 let Pending { release, .. } = self.pending.remove(at);
-                Some(Input::Muted { group, release })
+                Some(Input::Released { group, release })
             }
             Err(why) => {
                 let pending = self.pending.get_mut(at)?;

@@ -174,7 +174,7 @@ fn a_candidate_in_trouble() {
         before(60),
     );
     m.told(
-        &Input::Refused { group: GroupId(0) },
+        &Input::HoldFailed { group: GroupId(0) },
         Some("eth0 is down; `ip link set eth0 up`".to_owned()),
     );
     let lost = PeerSnapshot {

@@ -33,7 +33,7 @@ fn events() -> Vec<Event> {
         role(Holder, Releasing, Why::Unable),
         role(Holder, Releasing, Why::KernelRefused),
         role(Holder, Releasing, Why::Unhealthy),
-        role(Releasing, Standby, Why::Muted),
+        role(Releasing, Standby, Why::Released),
         Event::Met {
             peer,
             incarnation: Incarnation(0xfeed),
@@ -44,11 +44,11 @@ fn events() -> Vec<Event> {
         Event::Overslept,
         Event::Conflict { group: GROUP, peer },
         Event::Strange { group: GROUP },
-        Event::Refused {
+        Event::CommandRefused {
             group: GROUP,
             refusal: Refusal::NotHolder,
         },
-        Event::Refused {
+        Event::CommandRefused {
             group: GROUP,
             refusal: Refusal::PeerHeard,
         },

@@ -236,7 +236,7 @@ impl World {
 
     fn told(&mut self, input: &Input) {
         match *input {
-            Input::Muted { group, release } => {
+            Input::Released { group, release } => {
                 assert!(self.releasing, "a release is confirmed once");
                 assert_eq!((group, release), (GROUP, self.release));
                 for vip in VIPS {
@@ -251,7 +251,7 @@ impl World {
                 self.act(&Act::GiveAddress(false));
                 self.act(&Act::TakeAddress(false));
             }
-            Input::Refused { group } => {
+            Input::HoldFailed { group } => {
                 assert_eq!(group, GROUP);
                 self.refused = true;
                 self.let_go();

@@ -179,7 +179,7 @@ impl<W: Write> Traced<W> {
             How::PowerOff => Fault::PowerOff(of),
             How::Stop => Fault::Pause(Process::Of(of)),
             How::Resume => Fault::Resume(of),
-            How::Operator(Command::StayAway) | How::Wake | How::Receive(_) | How::Muted => {
+            How::Operator(Command::StayAway) | How::Wake | How::Receive(_) | How::Released => {
                 return None;
             }
         })

@@ -148,8 +148,8 @@ pub(super) fn turn(config: &Config, input: &Input) -> String {
     let says = |id: GroupId, text: &str| group(config, id) + text;
     match *input {
         Input::Received(_) => "hears an advert".to_owned(),
-        Input::Muted { group, .. } => says(group, "its kernel has let go and confirms it (R-8)"),
-        Input::Refused { group } => says(group, "its kernel refuses the hold (R-8)"),
+        Input::Released { group, .. } => says(group, "its kernel has let go and confirms it (R-8)"),
+        Input::HoldFailed { group } => says(group, "its kernel refuses the hold (R-8)"),
         Input::Eligible { group, eligible } => match eligible {
             true => says(group, "its kernel can serve"),
             false => says(group, "its kernel can't serve"),
@@ -203,8 +203,8 @@ pub(super) fn came(
     let mut did = Vec::new();
     let before = before.map_or(&[][..], |b| &b.groups);
     for (was, is) in before.iter().zip(&after.groups) {
-        let muted = matches!(input, Some(Input::Muted { .. }));
-        did.extend(votes(config, was, is, muted).map(|text| group(config, is.group) + &text));
+        let released = matches!(input, Some(Input::Released { .. }));
+        did.extend(votes(config, was, is, released).map(|text| group(config, is.group) + &text));
     }
     did.extend(effects.iter().map(|effect| match effect {
         Effect::Release { group: id, .. } => {
@@ -232,7 +232,7 @@ fn votes<'a>(
     config: &'a Config,
     was: &GroupSnapshot,
     is: &GroupSnapshot,
-    muted: bool,
+    released: bool,
 ) -> impl Iterator<Item = String> + use<'a> {
     let vote = match (was.vote, is.vote) {
         (Some(old), Some(new)) if old == new => None,
@@ -242,7 +242,7 @@ fn votes<'a>(
         }
         (_, Some(new)) => {
             let to = member(config, new.member);
-            let rule = if muted { "R-12" } else { "R-4" };
+            let rule = if released { "R-12" } else { "R-4" };
             Some(format!("binds its vote to {to} ({rule})"))
         }
         (Some(old), None) => {

@@ -208,7 +208,7 @@ impl Run {
                 }
                 Effect::Release { group, release } => {
                     self.members[member].deadline = None;
-                    self.tell(member, Input::Muted { group, release });
+                    self.tell(member, Input::Released { group, release });
                 }
                 Effect::HoldUntil { deadline, .. } => {
                     self.members[member].deadline = Some(deadline);

@@ -40,7 +40,7 @@ impl<M: Clone, A: Clone> World<M, A> {
                 continue;
             }
             if up && facts.releasing {
-                self.turns(parts, m, How::Muted, visit);
+                self.turns(parts, m, How::Released, visit);
             }
             if up && facts.due && (adversary.any_order || is_first(m, &all)) {
                 self.runs(parts, m, visit);
@@ -129,7 +129,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         visit: &mut impl FnMut(Action, Self, Done),
     ) {
         let effects = match &how {
-            How::Muted => self.effects(parts, member, how),
+            How::Released => self.effects(parts, member, how),
             _ => 0,
         };
         for ending in self.endings(parts, effects) {

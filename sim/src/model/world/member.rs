@@ -247,11 +247,11 @@ impl Member {
         let input = match how {
             How::Wake => Input::Wake,
             How::Receive(advert) => Input::Received(Authentic::assumed((*advert).clone())),
-            How::Muted => {
+            How::Released => {
                 let release = member.kernel.releasing.take()?;
                 member.kernel.deadline = None;
                 let group = GROUP;
-                Input::Muted { group, release }
+                Input::Released { group, release }
             }
             How::Operator(command) => {
                 member.wish.hears(*command);

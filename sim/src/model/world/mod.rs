@@ -40,7 +40,7 @@ pub enum How<A> {
     /// A datagram arrives.
     Receive(A),
     /// Its kernel carries out a release and confirms it.
-    Muted,
+    Released,
     /// Its operator speaks.
     Operator(Command),
     /// Its service turns healthy or not.
@@ -77,7 +77,7 @@ impl<A: Copy> How<A> {
         match self {
             Self::Receive(advert) => How::Receive(f(advert)),
             Self::Wake => How::Wake,
-            Self::Muted => How::Muted,
+            Self::Released => How::Released,
             Self::Operator(command) => How::Operator(command),
             Self::Healthy(healthy) => How::Healthy(healthy),
             Self::Eligible(eligible) => How::Eligible(eligible),
@@ -366,7 +366,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         }
         (0u8..).zip(self.facts(parts)).find_map(|(m, facts)| {
             if facts.releasing {
-                Some((m, How::Muted))
+                Some((m, How::Released))
             } else {
                 facts.due.then_some((m, How::Wake))
             }
@@ -584,7 +584,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             How::Healthy(_) | How::Eligible(_) => rest.flips -= 1,
             How::Stop => rest.stop(),
             How::Start | How::Resume => {}
-            How::Wake | How::Receive(_) | How::Muted | How::Port(_) => return,
+            How::Wake | How::Receive(_) | How::Released | How::Port(_) => return,
         }
         rest.quiet = 0;
     }

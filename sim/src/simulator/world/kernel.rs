@@ -107,7 +107,7 @@ impl World {
             gate.pace.refused(at);
             gate.cooling = gate.pace.until(at).map(LocalTime::as_nanos);
             let why = "the kernel refuses (simulated)".to_owned();
-            let input = Input::Refused { group };
+            let input = Input::HoldFailed { group };
             member.inbox.push_back(input_of(input, Some(why)));
             self.record(now, Some(id), What::KernelRefused(group));
             return;
