@@ -216,6 +216,7 @@ impl Group {
             && self.available()
             && self.healthy
             && !view.quarantined
+            && (self.role.holds() || !view.kept_back())
             && self.enough_two_way(view)
     }
 
@@ -243,7 +244,8 @@ impl Group {
     }
 
     fn standby_campaign(&self, view: &View<'_>, backoff: Backoff) -> Campaign {
-        if view.quarantined || !self.available() || !self.enough_two_way(view) {
+        let may = self.available() && !view.quarantined && !view.kept_back();
+        if !may || !self.enough_two_way(view) {
             return Campaign::Nobody;
         }
         let ready = self.ready(view);

@@ -162,6 +162,7 @@ impl Node {
     fn overslept(&mut self, now: LocalTime, out: &mut Vec<Effect>) {
         for session in &mut self.sessions {
             session.stir(now);
+            session.strangers.overslept(now);
         }
         out.push(Effect::Report(Event::Overslept));
     }
@@ -302,7 +303,7 @@ impl Node {
         let Some(session) = self.sessions.get_mut(at.unwrap_or(0)) else {
             return;
         };
-        if !session.strangers.is_news(advert) {
+        if session.knows(advert) || !session.strangers.is_news(advert) {
             return;
         }
         word.back = session.strangers.latest().is_none();

@@ -166,7 +166,11 @@ impl Session {
             // What it said before its latest accepted advert is late, the rest a sign of life.
             match &self.life {
                 Some(l) if l.incarnation == advert.incarnation => {
+                    // It may name a stranger as long as it does not hear us, as we may.
                     if advert.sent_at > l.sent_at {
+                        if !l.heard {
+                            self.knocked(advert.incarnation, names_ours);
+                        }
                         self.stir_by_knock(now, advert);
                     }
                 }
@@ -227,6 +231,13 @@ impl Session {
         self.knock.take_if(|k| k.incarnation == advert.incarnation);
         self.stir(now);
         Ok(accepted)
+    }
+
+    /// an advert, to whomever, of a life that was left, or older than what the one that is talked
+    /// with said to us.
+    pub(crate) fn knows(&self, advert: &Advert) -> bool {
+        let older = |l: &Life| l.incarnation == advert.incarnation && advert.sent_at <= l.sent_at;
+        self.left.contains(&advert.incarnation) || self.life.as_ref().is_some_and(older)
     }
 
     /// Any sign of life ends a silence.

@@ -166,6 +166,14 @@ impl Strangers {
         });
     }
 
+    /// one that said that it holds may have said so again meanwhile.
+    pub(crate) fn overslept(&mut self, now: LocalTime) {
+        if let Some(s) = self.latest.as_mut().filter(|s| s.held.is_some()) {
+            s.arrived = now;
+            s.held = Some(now);
+        }
+    }
+
     /// Lets what is over be over.
     pub(crate) fn expire(&mut self, timing: &Timing, now: LocalTime) {
         self.latest.take_if(|s| s.forgotten_at(timing) <= now);

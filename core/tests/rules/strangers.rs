@@ -4,6 +4,7 @@ use crate::world::alone::*;
 use crate::world::*;
 use onehold_core::Node;
 use onehold_core::advert::{Advert, Incarnation, Statement};
+use onehold_core::auth::Authentic;
 use onehold_core::config::Spec;
 use onehold_core::effect::{Effect, Event, Why};
 use onehold_core::input::{Command, Input, Refusal};
@@ -456,4 +457,76 @@ fn r15_a_recorded_word_of_a_stranger_ends_no_hold_at_once() {
     }
     let word = strange(&bench, true);
     assert!(released(&bench.hear(&word).0).is_some());
+}
+
+/// Members with equal files hear one that is refused by both, and are cut from each other for a while.
+#[test]
+fn r1_two_that_hear_a_stranger_meet_again() {
+    for arbitration in [SURVIVOR, MAJORITY] {
+        let mut w = World::new(&spec(3, MAJORITY), 7);
+        w.start(W); // it was forgotten, with the former file
+        for m in [A, B] {
+            w.start_with(m, &spec(2, arbitration));
+        }
+        w.run(ms(2_000));
+        w.check_two = false;
+        w.cut_both(A, B);
+        w.run(ms(2_000));
+        w.heal();
+        w.run(ms(5_000));
+        assert_eq!(w.effective().len(), 1, "{arbitration:?} {}", w.story());
+    }
+}
+
+#[test]
+fn r14_words_of_this_very_cluster_to_another_member_are_no_strangers_once_they_are_old() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.record = true;
+    w.run(ms(3_000));
+    w.record = false;
+    let to_witness = |a: &&Advert| a.from == id(A) && a.to == id(W);
+    let words: Vec<Advert> = w.recorded.iter().filter(to_witness).cloned().collect();
+    w.run(ms(1_000));
+    w.crash(A);
+    let crashed = w.now;
+    for word in words {
+        w.input(B, Input::Received(Authentic::assumed(word)));
+        w.run(ms(500));
+        if w.effective() == [B] {
+            break;
+        }
+    }
+    assert!(w.now - crashed < ms(2_000), "{}", w.story());
+}
+
+/// The preferred one alone hears a stranger that holds.
+#[test]
+fn r14_one_that_is_kept_back_is_not_ready_and_asks_nobody() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.crash(A);
+    w.run(ms(2_000));
+    w.start(A);
+    let mut nobody = 0;
+    for n in 1..=100 {
+        let mut word = strange(&Alone::new(3, MAJORITY, A), true);
+        word.sent_at = LocalTime::from_nanos(ms(100 * n));
+        w.input(A, Input::Received(Authentic::assumed(word)));
+        w.run(ms(100));
+        nobody += u64::from(w.effective().is_empty());
+    }
+    assert!(nobody < 5, "in {nobody} of 100 intervals nobody holds");
+}
+
+#[test]
+fn r13_one_that_overslept_is_kept_back_as_before() {
+    let mut bench = Alone::new(3, MAJORITY, B);
+    voted_for(&mut bench, |bench| vec![strange(bench, true)]);
+    bench.now += ms(1_000);
+    let mut out = bench.wake();
+    for _ in 0..4 {
+        out.extend(bench.told(W, bench.grants(bench.now)));
+        bench.now += ms(50);
+        out.extend(bench.wake());
+    }
+    assert_eq!(hold(&out), None);
 }
