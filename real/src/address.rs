@@ -34,6 +34,8 @@ pub struct Link {
     pub lower: Option<u32>,
     /// Whether it is one end of a veth pair.
     pub pair: bool,
+    /// It neither asks nor answers by ARP.
+    pub noarp: bool,
     /// The XDP program that sees frames before anybody else does, if there is one.
     pub xdp: Option<u32>,
 }
@@ -255,8 +257,6 @@ fn link(message: &[u8]) -> Option<Link> {
     } else if flags & libc::IFF_RUNNING == 0 {
         // Not IFF_LOWER_UP: that comes before the queues are open, and what is announced then is lost.
         Some("it has no carrier, or is not operational yet")
-    } else if flags & libc::IFF_NOARP != 0 {
-        Some("nobody finds it: it neither asks nor answers by ARP (`ip link set DEVICE arp on`)")
     } else {
         None
     };
@@ -279,6 +279,7 @@ fn link(message: &[u8]) -> Option<Link> {
         master: number(IFLA_MASTER),
         lower: number(IFLA_LINK).filter(|_| !pair && !elsewhere),
         pair,
+        noarp: flags & libc::IFF_NOARP != 0,
         part: netlink::attribute(info, IFLA_INFO_SLAVE_KIND)
             // What is in a VRF has addresses of its own.
             .is_some_and(|kind| netlink::text(kind) != "vrf"),

@@ -85,7 +85,9 @@ pub struct Kernel {
     macs: Vec<Mac>,
     /// What on this host the gate does not help with, in words.
     limits: Vec<String>,
-    /// When to look for that again.
+    /// What may keep its addresses mute although they are held, in words.
+    doubts: Vec<String>,
+    /// When to look for both again.
     limits_due: LocalTime,
     /// What is wrong, and when it was last seen to be.
     alarms: BTreeMap<(Weight, String), LocalTime>,
@@ -161,6 +163,7 @@ impl Kernel {
             astray: BTreeMap::new(),
             macs: Vec::new(),
             limits: Vec::new(),
+            doubts: Vec::new(),
             limits_due: LocalTime::from_nanos(0),
             alarms: BTreeMap::new(),
             alarms_told: Vec::new(),

@@ -162,7 +162,7 @@ impl Record {
     pub fn write(&mut self, lease: Span) -> Result<(), String> {
         self.put(lease)?;
         for left in self.former.drain(..) {
-            if mark(&left.path) == Some(left.mark) && left.says.is_ok() {
+            if mark(&left.path) == Some(left.mark) {
                 let _ = fs::remove_file(&left.path); // then it is waited for once more
             }
         }

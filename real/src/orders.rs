@@ -83,8 +83,9 @@ pub struct Orders {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Order {
-    /// What.
-    pub order: Standing,
+    /// What; nothing, where it is only known that there was such a group.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub order: Option<Standing>,
     /// The group's addresses: it may be called otherwise one day.
     pub addresses: Vec<IpAddr>,
 }
@@ -104,11 +105,12 @@ impl Orders {
         let (mut orders, mut common) = (Self::default(), Vec::new());
         for (group, order) in groups {
             common.push(order);
-            if let Some(order) = order {
-                let addresses = group.addresses.to_vec();
-                let order = Order { order, addresses };
-                orders.groups.insert(group.name.to_owned(), order);
-            }
+            let addresses = group.addresses.to_vec();
+            let order = Order { order, addresses };
+            orders.groups.insert(group.name.to_owned(), order);
+        }
+        if common.iter().all(Option::is_none) {
+            return Self::default();
         }
         common.dedup();
         orders.all = match common[..] {
@@ -119,36 +121,35 @@ impl Orders {
     }
 
     /// What holds for these groups now; and what holds for no group by name or by address any more, in
-    /// words: then it holds for all.
+    /// words: then it holds for all that were not known when it was said.
     #[must_use]
     pub fn holding(&self, groups: &[Of<'_>]) -> (Vec<Option<Standing>>, Option<String>) {
         let fits = |name: &String, order: &Order, group: &Of<'_>| {
             group.name == name || order.addresses.iter().any(|a| group.addresses.contains(a))
         };
         let lost = |(name, order): &(&String, &Order)| {
-            self.all.is_none() && !groups.iter().any(|group| fits(name, order, group))
+            let fits_none = !groups.iter().any(|group| fits(name, order, group));
+            self.all.is_none() && order.order.is_some() && fits_none
         };
         let lost: Vec<_> = self.groups.iter().filter(lost).collect();
-        let for_all = self
-            .all
-            .into_iter()
-            .chain(lost.iter().map(|(_, o)| o.order));
-        let for_all = for_all.min(); // the stricter one
+        let for_others = lost.iter().filter_map(|(_, o)| o.order).min(); // the stricter one
         let of = |group: &Of<'_>| {
-            let own = self
-                .groups
-                .iter()
-                .filter(|(name, order)| fits(name, order, group));
-            own.map(|(_, order)| order.order).chain(for_all).min()
+            let own = self.groups.iter();
+            let mut own = own
+                .filter(|(name, order)| fits(name, order, group))
+                .peekable();
+            let for_others = for_others.filter(|_| own.peek().is_none());
+            let own = own.filter_map(|(_, order)| order.order);
+            own.chain(self.all).chain(for_others).min()
         };
-        let words = lost.first().map(|(name, order)| {
+        let words = lost.first().and_then(|(name, order)| {
+            let said = order.order?;
             let addresses: Vec<String> = order.addresses.iter().map(ToString::to_string).collect();
-            format!(
-                "the operator said {} of group `{name}` ({}) in an earlier life, and no group has that name or \
+            Some(format!(
+                "the operator said {said} of group `{name}` ({}) in an earlier life, and no group has that name or \
                  address any more",
-                order.order,
                 addresses.join(", ")
-            )
+            ))
         });
         (groups.iter().map(of).collect(), words)
     }
@@ -195,7 +196,7 @@ impl OrdersFile {
             if left
                 .groups
                 .values()
-                .any(|order| order.addresses.iter().any(ours))
+                .any(|of| of.order.is_some() && of.addresses.iter().any(ours))
             {
                 orders.all = orders.all.into_iter().chain(left.all).min();
                 for (name, order) in left.groups {
@@ -371,7 +372,7 @@ mod tests {
         let (holding, lost) = orders.holding(&[more, api, web]);
         assert_eq!((holding, lost), (vec![None, SWITCH, STANDBY], None));
         let text = fs::read_to_string(&file.file).unwrap();
-        let expected = r#"{"groups":{"api":{"order":"switch","addresses":["10.0.0.2"]},"web":{"order":"standby","addresses":["10.0.0.1"]}}}"#;
+        let expected = r#"{"groups":{"api":{"order":"switch","addresses":["10.0.0.2"]},"more":{"addresses":[]},"web":{"order":"standby","addresses":["10.0.0.1"]}}}"#;
         assert_eq!(text, expected);
         assert_eq!(
             fs::metadata(&file.file).unwrap().permissions().mode() & 0o777,
@@ -405,7 +406,7 @@ mod tests {
         let www = of("www", &ONE);
         assert_eq!(orders.holding(&[api, www]), (vec![None, STANDBY], None));
         let (holding, lost) = orders.holding(&[api, of("www", &[])]);
-        assert_eq!(holding, [STANDBY, STANDBY]);
+        assert_eq!(holding, [None, STANDBY], "that may be it; `api` is not");
         let lost = lost.unwrap();
         assert!(lost.contains("standby of group `web` (10.0.0.1)"), "{lost}");
     }

@@ -77,6 +77,7 @@ mod tests {
             part: master.is_some(),
             master,
             lower,
+            noarp: false,
             pair: false,
             xdp: None,
         }

@@ -293,7 +293,9 @@ impl End {
                 // is the kernel's own word on this one.
                 Err(e) => {
                     self.refused(&e);
-                    kept_in = KeptIn::of(&e);
+                    // Only this host's own firewall forbids so; where it rejects as well, its answer follows.
+                    let forbidden = kept_in == Some(KeptIn::Forbidden);
+                    kept_in = KeptIn::of(&e).filter(|_| !forbidden).or(kept_in);
                 }
             }
         }

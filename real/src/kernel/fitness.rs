@@ -123,14 +123,6 @@ impl Kernel {
         }
     }
 
-    /// Whether it would be held well, or why not: then another candidate that can is to have it.
-    pub(super) fn whole(&self, id: GroupId) -> Result<(), String> {
-        let group = &self.groups[usize::from(id.0)];
-        let link = self.interfaces[group.interface].link.as_ref();
-        let doubt = link.and_then(|link| self.guard.doubt(link));
-        doubt.map_or_else(|| group.fitness.whole(), Err)
-    }
-
     /// A network that is configured anew takes addresses away for a moment: no longer than half a
     /// lease, which is sooner than anybody would take hold in this member's place.
     fn at_home(&self) -> Result<(), String> {

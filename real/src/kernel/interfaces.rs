@@ -97,7 +97,9 @@ impl Kernel {
             return self.look_at(self.limits_due);
         }
         self.limits_due = now.plus(LIMITS_APART);
-        let own: Vec<u32> = self.links().iter().map(|link| link.index).collect();
+        let links = self.links();
+        self.doubts = links.iter().filter_map(|l| self.guard.doubt(l)).collect();
+        let own: Vec<u32> = links.iter().map(|link| link.index).collect();
         let keeping = queue::keeping(&mut self.route, &own, all);
         let warn = |(link, at, kind): queue::Keeping<'_>| {
             let whose = match at.index == link.index {

@@ -167,7 +167,7 @@ impl Kernel {
         for group in self.ids() {
             let now = Told {
                 eligible: self.eligible(group),
-                whole: self.whole(group),
+                whole: self.groups[usize::from(group.0)].fitness.whole(),
             };
             let told = self.groups[usize::from(group.0)].told.replace(now.clone());
             let Told { eligible, whole } = now;
@@ -210,8 +210,20 @@ impl Kernel {
         two.extend(self.guard.alarms());
         two.extend(self.limits.iter().cloned());
         let mut none: Vec<String> = self.astray_in_words(now);
+        none.extend(self.doubts.iter().cloned());
         for group in &self.groups {
-            let interface = &self.interfaces[group.interface].name;
+            let Interface {
+                name: interface,
+                link,
+                ..
+            } = &self.interfaces[group.interface];
+            if link.as_ref().is_some_and(|link| link.noarp) {
+                none.push(format!(
+                    "{}: {interface} neither asks nor answers by ARP: nobody finds its addresses there, unless \
+                     another interface answers for them (`ip link set {interface} arp on`)",
+                    group.name
+                ));
+            }
             let all = group.fitness.mending.iter();
             for (address, _) in all.filter(|(_, mending)| mending.in_vain(now)) {
                 none.push(format!(

@@ -110,18 +110,25 @@ fn on_an_interface_where_nobody_is_answered_nothing_is_held() {
     let mut kernel = lan.open(GuardChoice::Auto);
     kernel.scrub().expect("a clean start");
     assert_eq!(eligible(&lan, &mut kernel), Ok(()));
-    let ways = [
-        ("arp off", "arp on", "neither asks nor answers by ARP"),
-        ("master br0", "nomaster", "what it is a part of is down"),
-    ];
     sh("ip link add br0 type bridge");
-    for (there, back, why) in ways {
-        sh(&format!("ip link set {HOST} {there}"));
-        let said = eligible(&lan, &mut kernel).expect_err(there);
-        assert!(said.contains(why), "{said}");
-        sh(&format!("ip link set {HOST} {back}"));
-        assert_eq!(eligible(&lan, &mut kernel), Ok(()), "{back}");
-    }
+    sh(&format!("ip link set {HOST} master br0"));
+    let said = eligible(&lan, &mut kernel).expect_err("its bridge is down");
+    assert!(said.contains("what it is a part of is down"), "{said}");
+    sh(&format!("ip link set {HOST} nomaster"));
+    assert_eq!(eligible(&lan, &mut kernel), Ok(()));
+}
+
+/// Another interface may answer for it, or routers may bring its packets: it is held all the same.
+#[test]
+fn an_interface_that_answers_no_arp_is_an_alarm() {
+    let lan = Lan::new();
+    let mut kernel = lan.open(GuardChoice::Auto);
+    kernel.scrub().expect("a clean start");
+    assert_eq!(eligible(&lan, &mut kernel), Ok(()));
+    sh(&format!("ip link set {HOST} arp off"));
+    let alarm = alarms(&lan, &mut kernel);
+    assert!(alarm.contains("neither asks nor answers by ARP"), "{alarm}");
+    assert_eq!(kernel.eligible(GROUP), Ok(()));
 }
 
 /// It takes what is for the address, says the kernel; but not what comes in where its clients are.
