@@ -441,11 +441,11 @@ fn a_gate_in_a_row_that_nothing_is_written_of_is_a_doubt() {
     let told = |lan: &Lan| {
         let mut kernel = lan.open(GuardChoice::Bpf);
         kernel.scrub().expect("a clean start");
-        let alarms = lan.events(&mut kernel).into_iter().filter_map(|e| match e {
+        let mut alarms = lan.events(&mut kernel).into_iter().filter_map(|e| match e {
             KernelEvent::Alarms(alarms) => Some(alarms.join("\n")),
             _ => None,
         });
-        let last = alarms.last().unwrap_or_default();
+        let last = alarms.next_back().unwrap_or_default();
         (kernel, last)
     };
     a_life_that_was_killed(&lan);
