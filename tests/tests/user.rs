@@ -99,7 +99,7 @@ fn an_ordinary_user_can_play_the_demo() {
     let page = fs::read_to_string(home.0.join("target/lab/demo.html")).unwrap();
     // What was done, that the kernels were watched, that nobody answered beside another.
     for text in [
-        "stop the daemon on lb0",
+        "stop lb0",
         "\"good\":true",
         "\"kernels\":true",
         "\"violations\":[]",
