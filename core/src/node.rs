@@ -284,8 +284,8 @@ impl Node {
         Ok(())
     }
 
-    /// what is refused for what its sender takes for granted is no word, and no silence either: with
-    /// two members it keeps a standby back, settles who lets go, and is a sign of life.
+    /// what is refused for what its sender takes for granted is no word, and no silence either: it keeps
+    /// a standby back, settles who lets go, and of an only peer is a sign of life.
     fn strange(&mut self, config: &Config, now: LocalTime, advert: &Advert, out: &mut Vec<Effect>) {
         // Both can tell this order, whatever their files say of numbers and preference.
         let ours = (config.me(), config.digest().0, self.incarnation);

@@ -28,7 +28,7 @@ pub(crate) struct Strangers {
 }
 
 /// One that is authentic and whose words don't count here: mostly the peer, under another
-/// configuration. It keeps a standby from taking hold, and ends nothing.
+/// configuration. One that holds keeps a standby from taking hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Stranger {
