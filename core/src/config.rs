@@ -113,6 +113,8 @@ pub struct GroupSpec {
     pub failback_delay: Span,
     /// Rather nobody than a sick holder.
     pub release_when_unhealthy: bool,
+    /// Something must be done here before the gate of a new hold opens. Each member for itself.
+    pub prepares: bool,
 }
 
 impl GroupSpec {
@@ -129,6 +131,7 @@ impl GroupSpec {
             failback: Failback::default(),
             failback_delay: Span::ZERO,
             release_when_unhealthy: false,
+            prepares: false,
         }
     }
 }
@@ -173,6 +176,8 @@ pub struct Group {
     pub failback_delay: Span,
     /// Rather nobody than a sick holder.
     pub release_when_unhealthy: bool,
+    /// Something must be done here before the gate of a new hold opens.
+    pub prepares: bool,
 }
 
 /// One configuration, proved, as one member has it. Fixed for a life.
@@ -342,6 +347,7 @@ impl Spec {
                 failback: g.failback,
                 failback_delay: g.failback_delay,
                 release_when_unhealthy: g.release_when_unhealthy,
+                prepares: g.prepares,
             });
         }
         Ok(Config {
@@ -472,6 +478,7 @@ fn digest(spec: &Spec, members: &[MemberSpec], groups: &[Group]) -> ConfigDigest
             failback,
             failback_delay,
             release_when_unhealthy,
+            prepares: _, // each member's own affair: the others hear a holder
         } = group;
         to.word(name);
         to.count(addresses);

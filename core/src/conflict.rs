@@ -36,7 +36,7 @@ impl Group {
             *conflict = Conflict::None;
         }
         if over || back {
-            out.push(Effect::Announce { group });
+            self.announce(view, out);
         }
         // by static preference one stays; readiness may flip in flight. Any word will do: letting
         // go is the safe side.
@@ -52,12 +52,12 @@ impl Group {
     /// rule. (Under `majority` no recording may end a hold.)
     pub(crate) fn meet_stranger(&mut self, view: &View<'_>, word: Strange, out: &mut Vec<Effect>) {
         let (group, now) = (view.group, view.now);
+        if word.back {
+            self.announce(view, out);
+        }
         let Role::Holder { conflict, .. } = &mut self.role else {
             return;
         };
-        if word.back {
-            out.push(Effect::Announce { group });
-        }
         let since = match (word.holds, *conflict) {
             (true, Conflict::Strange { since }) => since,
             (true, Conflict::None | Conflict::Heard | Conflict::Proven) => {
@@ -67,7 +67,7 @@ impl Group {
             (false, Conflict::Strange { .. }) if word.another => return,
             (false, Conflict::Strange { .. }) => {
                 *conflict = Conflict::None;
-                out.push(Effect::Announce { group });
+                self.announce(view, out);
                 return;
             }
             (false, Conflict::None | Conflict::Heard | Conflict::Proven) => return,

@@ -9,10 +9,10 @@ use crate::effect::{Effect, Event, ReleaseId, Why};
 use crate::input::{Command, Refusal};
 use crate::lease::Timing;
 use crate::observe::{GroupSnapshot, RoleName};
-use crate::role::{Backoff, Conflict, Eligibility, Role, Yield};
+use crate::role::{Backoff, Conflict, Eligibility, Role, Unplanned, Yield};
 use crate::session::Session;
 use crate::silence::{Silence, Verdict};
-use crate::time::LocalTime;
+use crate::time::{LocalTime, Span};
 use crate::vote::Vote;
 use alloc::vec::Vec;
 
@@ -33,6 +33,8 @@ pub(crate) struct Group {
     pub(crate) stopping: bool,
     ///
     presumed_dead: bool,
+    /// takeovers that nobody handed over. Kept only where failback has a delay.
+    pub(crate) unplanned: Option<Unplanned>,
 }
 
 /// What every rule may look at in a turn.
@@ -103,6 +105,17 @@ impl View<'_> {
             .map_or(Failback::Manual, |g| g.failback)
     }
 
+    /// something must be done before the gate of a new hold opens.
+    fn prepares(&self) -> bool {
+        self.config.group(self.group).is_some_and(|g| g.prepares)
+    }
+
+    /// as the file says.
+    pub(crate) fn failback_delay(&self) -> Span {
+        let group = self.config.group(self.group);
+        group.map(|g| g.failback_delay).unwrap_or_default()
+    }
+
     pub(crate) fn releases_when_unhealthy(&self) -> bool {
         self.config
             .group(self.group)
@@ -126,6 +139,12 @@ impl View<'_> {
     /// The other candidate, if it is heard and could hold.
     pub(crate) fn ready_other(&self) -> Option<&Session> {
         self.other().filter(|s| s.says(self.index).ready)
+    }
+
+    /// the other candidate hands over to this member.
+    pub(crate) fn is_successor(&self) -> bool {
+        let vote = self.other().and_then(|s| s.says(self.index).vote);
+        vote.is_some_and(|b| b.member == self.config.me() && b.incarnation == self.incarnation)
     }
 
     /// somebody's vote is bound to the other candidate.
@@ -167,6 +186,7 @@ impl Group {
             gave_away: false,
             stopping: false,
             presumed_dead: false,
+            unplanned: None,
         }
     }
 
@@ -392,6 +412,24 @@ impl Group {
         }
     }
 
+    /// what had to be done before the gate opens is done, or could not be.
+    pub(crate) fn prepared(&mut self, view: &View<'_>, done: bool, out: &mut Vec<Effect>) {
+        let Role::Holder {
+            open: open @ false, ..
+        } = &mut self.role
+        else {
+            return; // nothing waits for it
+        };
+        if done {
+            *open = true;
+            out.push(Effect::Report(Event::Opened { group: view.group }));
+            self.announce(view, out);
+        } else {
+            self.eligibility = Eligibility::No;
+            self.release(view, Why::Unprepared, None, out);
+        }
+    }
+
     /// Draws every conclusion from what is known now.
     pub(crate) fn settle(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
         self.offer_vote(view);
@@ -463,14 +501,27 @@ impl Group {
             return;
         };
         self.gave_away = false;
+        self.count_takeover(view);
         let role = Role::Holder {
             lease_end: view.timing().lease_end(asked_at),
+            open: !view.prepares(),
             yields: None,
             failback_at: None,
             conflict: Conflict::None,
         };
         self.become_role(view, role, why, out);
-        out.push(Effect::Announce { group: view.group });
+        if self.role.gate_until().is_some() {
+            self.announce(view, out);
+        } else {
+            out.push(Effect::Prepare { group: view.group });
+        }
+    }
+
+    /// tells the neighbours, but of nothing that is mute.
+    pub(crate) fn announce(&self, view: &View<'_>, out: &mut Vec<Effect>) {
+        if self.role.gate_until().is_some() {
+            out.push(Effect::Announce { group: view.group });
+        }
     }
 
     /// for how long its peer has been silent while it could have been heard. One that can't serve may be
@@ -655,6 +706,7 @@ impl Group {
             Eligibility::Again { since, .. } => visit(me, since),
             Eligibility::No | Eligibility::Yes => {}
         }
+        self.unplanned.iter_mut().for_each(|u| visit(me, &mut u.at));
         self.role.instants(&mut |t| visit(me, t));
     }
 
@@ -687,6 +739,7 @@ impl Group {
             asks: self.campaign(view) != Campaign::Nobody,
             ready: self.ready(view),
             kept_back: view.kept_back(),
+            open: self.role.gate_until().is_some(),
             eligible: self.eligible(),
             healthy: self.healthy,
             yields: self.role.yields().is_some(),

@@ -38,7 +38,7 @@ pub struct Node {
     groups: Vec<Group>,
 }
 
-/// What a turn compares with at its end: each group's stance and lease.
+/// What a turn compares with at its end: each group's stance, and until when its gate was open.
 type Before = ArrayVec<(Stance, Option<LocalTime>), MAX_GROUPS>;
 
 impl Node {
@@ -116,7 +116,7 @@ impl Node {
         let mut before = Before::new();
         before.extend(
             self.views(config, now)
-                .map(|(group, view)| (group.stance(&view), group.role.lease_end())),
+                .map(|(group, view)| (group.stance(&view), group.role.gate_until())),
         );
         self.expire(config, now, out);
         let result = happen(self, out);
@@ -206,11 +206,12 @@ impl Node {
             Input::Health { group, healthy } => {
                 self.one_group(config, now, group, |g, _| g.healthy = healthy);
             }
-            Input::ForeignClaim { group } => self.one_group(config, now, group, |g, _| {
-                if g.role.lease_end().is_some() {
-                    out.push(Effect::Announce { group });
-                }
-            }),
+            Input::Prepared { group, done } => {
+                self.one_group(config, now, group, |g, view| g.prepared(view, done, out));
+            }
+            Input::ForeignClaim { group } => {
+                self.one_group(config, now, group, |g, view| g.announce(view, out));
+            }
             Input::Operator { group, command } => {
                 let _ = self.obey(config, now, group, command, out); // it is reported
             }
@@ -398,10 +399,10 @@ impl Node {
         })
     }
 
-    /// Every lease that is new or longer than at the turn's start reaches the kernel.
+    /// Every lease that is new or longer than at the turn's start reaches the kernel (but R-21).
     fn hold(&self, before: &Before, out: &mut Vec<Effect>) {
         for ((id, group), (_, was)) in (0u8..).zip(&self.groups).zip(before) {
-            if let Some(deadline) = group.role.lease_end().filter(|end| Some(*end) != *was) {
+            if let Some(deadline) = group.role.gate_until().filter(|end| Some(*end) != *was) {
                 out.push(Effect::HoldUntil {
                     group: GroupId(id),
                     deadline,

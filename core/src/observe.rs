@@ -94,6 +94,8 @@ pub struct GroupSnapshot {
     pub ready: bool,
     /// One under another configuration says that it holds: nobody takes hold beside it.
     pub kept_back: bool,
+    /// It holds, and its gate may be open.
+    pub open: bool,
     /// Its kernel could serve the group.
     pub eligible: bool,
     /// The service is healthy here.

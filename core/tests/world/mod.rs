@@ -123,6 +123,11 @@ enum Happening {
         member: usize,
         turn: u64,
     },
+    Prepared {
+        member: usize,
+        life: u64,
+        group: GroupId,
+    },
     Mute {
         member: usize,
         life: u64,
@@ -155,6 +160,8 @@ pub struct World {
     /// Thousandths of turns in which the process dies, or stops, between two effects.
     pub dies_in_turn: u64,
     pub stops_in_turn: u64,
+    /// How long it takes to do what R-21 waits for.
+    pub preparing: u64,
     /// This member's next turn stops before its first effect.
     pub stops_next: Option<usize>,
     last_effective: Vec<usize>,
@@ -202,6 +209,7 @@ impl World {
             check_two: true,
             dies_in_turn: 0,
             stops_in_turn: 0,
+            preparing: 0,
             stops_next: None,
             last_effective: Vec::new(),
             changed_at: 0,
@@ -304,6 +312,16 @@ impl World {
             Happening::Wake { member, turn } => {
                 if self.members[member].turn == turn {
                     self.input(member, Input::Wake);
+                }
+            }
+            Happening::Prepared {
+                member,
+                life,
+                group,
+            } => {
+                if self.members[member].life == life {
+                    let done = true;
+                    self.input_or_wait(member, Input::Prepared { group, done });
                 }
             }
             Happening::Mute {
@@ -417,6 +435,16 @@ impl World {
                 let kernel = &mut self.members[m].kernel;
                 kernel.addresses[usize::from(group.0)] = true;
                 kernel.deadlines[usize::from(group.0)] = deadline.as_nanos();
+            }
+            Effect::Prepare { group } => {
+                self.members[m].kernel.addresses[usize::from(group.0)] = true;
+                let life = self.members[m].life;
+                let prepared = Happening::Prepared {
+                    member: m,
+                    life,
+                    group,
+                };
+                self.push(self.now + self.preparing, prepared);
             }
             Effect::Announce { .. } => self.members[m].announced += 1,
             Effect::Report(event) => self.log.push((self.now, m, event)),
