@@ -1,7 +1,7 @@
 //! `onehold run`: drives from the start until a signal ends it; what is to be served joins when it can.
 
 use crate::clock::Clock;
-use crate::config_file::{self, FileError, LogSection, Seats};
+use crate::config_file::{self, FileError, Loaded, LogSection};
 use crate::control;
 use crate::driver::Driver;
 use crate::linux::{Arrivals, Later, Linux, NotYet};
@@ -112,8 +112,8 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         clock: Clock::new().map_err(failed)?,
         sockets: Sockets::open(&[]).map_err(failed)?,
         kernel: None,
-        seats: Seats {
-            seats: Vec::new(),
+        loaded: Loaded {
+            clusters: Vec::new(),
             log: LogSection::default(),
         },
         arrivals: Arrivals::new(options),

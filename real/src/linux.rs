@@ -10,7 +10,7 @@ pub use arrival::{Arrivals, Looked, NotYet};
 pub use lives::Life;
 
 use crate::clock::{Clock, Rate, Reading};
-use crate::config_file::{Path, Seat, Seats};
+use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::Asked;
 use crate::driver::{Happening, Shell};
 use crate::kernel::{Kernel, KernelEvent};
@@ -46,7 +46,7 @@ pub struct Linux {
     /// The candidate's groups; a witness has none.
     pub kernel: Option<Kernel>,
     /// What is in force, to compare a reload with.
-    pub seats: Seats,
+    pub loaded: Loaded,
     /// What is to be served and is not yet, and what the daemon was told about it.
     pub arrivals: Arrivals,
     /// By cluster: what later lives read of this one.
@@ -184,13 +184,13 @@ impl Linux {
     /// In one line: the roles, and what is awaited.
     fn condition(&self) -> String {
         let all = self
-            .seats
-            .seats
+            .loaded
+            .clusters
             .iter()
             .zip(&self.later.roles)
-            .map(|(seat, roles)| {
+            .map(|(local, roles)| {
                 telemetry::roles(
-                    &seat.config,
+                    &local.config,
                     (0u8..).map(GroupId).zip(roles.iter().copied()),
                 )
             });
@@ -306,11 +306,11 @@ impl Linux {
     fn look_at_rates(&mut self) {
         let reading = Reading::take();
         for cluster in 0..self.later.rates.len() {
-            let Some(seat) = self.seats.seats.get(cluster) else {
+            let Some(local) = self.loaded.clusters.get(cluster) else {
                 continue;
             };
-            let keep = seat.config.timing().vote();
-            let groups = seat.config.groups().len();
+            let keep = local.config.timing().vote();
+            let groups = local.config.groups().len();
             let rate = &mut self.later.rates[cluster];
             let before = rate.fault();
             rate.look(reading, keep);
@@ -331,11 +331,16 @@ impl Linux {
     /// Whether the host lets anything leave that a candidate says; for half a lease it may not, as for an
     /// own address that is gone.
     fn look_at_speech(&mut self, now: LocalTime) {
-        let Some(seat) = self.seats.seats.first().filter(|_| self.kernel.is_some()) else {
+        let Some(local) = self
+            .loaded
+            .clusters
+            .first()
+            .filter(|_| self.kernel.is_some())
+        else {
             return;
         };
-        let groups = seat.config.groups().len();
-        let grace = seat.config.timing().lease().part(2);
+        let groups = local.config.groups().len();
+        let grace = local.config.timing().lease().part(2);
         let before = self.later.speech;
         self.later.speech.look(self.sockets.kept_in(0), now, grace);
         if self.later.speech == before {
@@ -452,30 +457,31 @@ impl Linux {
     }
 
     fn group_name(&self, group: GroupId) -> String {
-        let seat = self.seats.seats.first();
-        seat.map(|s| s.config.group_name(group).into_owned())
+        let local = self.loaded.clusters.first();
+        local
+            .map(|s| s.config.group_name(group).into_owned())
             .unwrap_or_default()
     }
 
     /// Takes over what may change in a life; all or nothing.
-    fn adopt(&mut self, mut new: Seats) -> Result<String, String> {
+    fn adopt(&mut self, mut new: Loaded) -> Result<String, String> {
         // Some may have joined late.
-        let place = |seat: &Seat| {
-            self.seats
-                .seats
+        let place = |local: &LocalCluster| {
+            self.loaded
+                .clusters
                 .iter()
-                .position(|s| s.name() == seat.name())
+                .position(|s| s.name() == local.name())
         };
-        (new.seats).sort_by_key(|seat| place(seat).unwrap_or(usize::MAX));
+        (new.clusters).sort_by_key(|local| place(local).unwrap_or(usize::MAX));
         let file = self.arrivals.config().display().to_string();
-        (self.seats.reload(new)).map_err(|e| format!("{file}: {e}"))?;
-        for (cluster, seat) in self.seats.seats.iter().enumerate() {
+        (self.loaded.reload(new)).map_err(|e| format!("{file}: {e}"))?;
+        for (cluster, local) in self.loaded.clusters.iter().enumerate() {
             self.later.happened.push_back(Happening::Keys {
                 cluster,
-                keys: seat.keys(),
+                keys: local.keys(),
             });
         }
-        self.log.set_level(self.seats.log.level);
+        self.log.set_level(self.loaded.log.level);
         Ok("keys and log level are those of the file".to_owned())
     }
 }

@@ -20,11 +20,11 @@ impl Linux {
             return;
         }
         self.later.company.due = Some(now.plus(APART));
-        for (cluster, seat) in self.seats.seats.iter().enumerate() {
+        for (cluster, local) in self.loaded.clusters.iter().enumerate() {
             self.later.happened.push_back(Happening::Alarms {
                 cluster,
                 from: "company",
-                alarms: seat.company(),
+                alarms: local.company(),
             });
         }
     }

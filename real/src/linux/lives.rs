@@ -2,7 +2,7 @@
 
 use super::Linux;
 use crate::clock;
-use crate::config_file::Seat;
+use crate::config_file::LocalCluster;
 use crate::life::Record;
 use crate::lock::Lock;
 use crate::orders::{Keeper, Of, Orders, OrdersFile, Standing};
@@ -42,22 +42,26 @@ impl Life {
 impl Linux {
     /// the waiting for an earlier life's lease is over: this life's is the longest now.
     pub(super) fn quarantine_is_over(&mut self, cluster: usize) {
-        let (Some(life), Some(seat)) = (self.lives.get_mut(cluster), self.seats.seats.get(cluster))
-        else {
+        let (Some(life), Some(local)) = (
+            self.lives.get_mut(cluster),
+            self.loaded.clusters.get(cluster),
+        ) else {
             return;
         };
-        let what = life.record.write(seat.config.timing().lease()).err();
+        let what = life.record.write(local.config.timing().lease()).err();
         self.alarm(cluster, "record", what);
     }
 
     /// keeps what the operator said until `resume`.
     pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Option<Command>]) {
-        let (Some(life), Some(seat)) = (self.lives.get_mut(cluster), self.seats.seats.get(cluster))
-        else {
+        let (Some(life), Some(local)) = (
+            self.lives.get_mut(cluster),
+            self.loaded.clusters.get(cluster),
+        ) else {
             return;
         };
-        let addresses: Vec<_> = seat.config.groups().iter().map(of_group).collect();
-        let groups = seat.config.groups().iter().zip(&addresses).zip(orders);
+        let addresses: Vec<_> = local.config.groups().iter().map(of_group).collect();
+        let groups = local.config.groups().iter().zip(&addresses).zip(orders);
         let given = groups.map(|((g, addresses), order)| {
             let name = &g.name;
             (Of { name, addresses }, order.and_then(Standing::of))
@@ -112,13 +116,13 @@ impl Linux {
 /// the safe one: somebody may be at work on this machine.
 pub(super) fn earlier_orders(
     file: &mut OrdersFile,
-    seat: &Seat,
+    local: &LocalCluster,
 ) -> (Vec<(GroupId, Command)>, Option<String>) {
-    if !seat.config.is_candidate(seat.config.me()) {
+    if !local.config.is_candidate(local.config.me()) {
         return (Vec::new(), None);
     }
-    let addresses: Vec<_> = seat.config.groups().iter().map(of_group).collect();
-    let groups = seat.config.groups().iter().zip(&addresses);
+    let addresses: Vec<_> = local.config.groups().iter().map(of_group).collect();
+    let groups = local.config.groups().iter().zip(&addresses);
     let groups: Vec<Of<'_>> = groups
         .map(|(g, addresses)| Of {
             name: &g.name,
