@@ -5,14 +5,14 @@
 //! not have yet, a port that somebody else has. It is tried again, with a growing pace, and meanwhile
 //! said: in the log, by `onehold status` and to systemd. What can be served is served.
 
-use super::lives::{Life, addresses_of, earlier_orders};
 use super::on_disk::OnDisk;
+use super::persisted::{Persisted, addresses_of, earlier_orders};
 use super::{Linux, RoleName};
 use crate::config_file::{self, FileError, Found, LogSection, Missing, Seat, Seats};
 use crate::daemon::RunOptions;
-use crate::driver::{Happening, Joined, Served};
+use crate::driver::{Joined, Served, ShellEvent};
 use crate::kernel::{Kernel, KernelGroup};
-use crate::life::{self, Left, Record};
+use crate::lease_record::{self, LeaseRecord, Left};
 use crate::lock::{Lock, NotTaken};
 use crate::metrics::{GuardInForce, Metrics};
 use crate::orders::OrdersFile;
@@ -311,7 +311,7 @@ impl Linux {
         }
         if awaited != arrivals.awaited {
             arrivals.awaited.clone_from(&awaited);
-            self.later.happened.push_back(Happening::Waiting(awaited));
+            self.pending.events.push_back(ShellEvent::Waiting(awaited));
             self.tell_manager();
         }
         let passes = |why: &NotYet| matches!(why, NotYet::MayPass(_));
@@ -338,7 +338,7 @@ impl Linux {
         if seats.is_empty() {
             return missing;
         }
-        let left = life::left_in(&self.arrivals.options.state);
+        let left = lease_record::left_in(&self.arrivals.options.state);
         for seat in seats {
             let name = seat.name().to_owned();
             if let Err(why) = self.join(seat, &left) {
@@ -355,7 +355,7 @@ impl Linux {
         let lock = Lock::take(seat.config.cluster(), cluster, me)?;
         let options = &self.arrivals.options;
         let addresses = seat.config.groups().iter().flat_map(addresses_of).collect();
-        let mut record = Record::of(&options.state, cluster, me, addresses);
+        let mut record = LeaseRecord::of(&options.state, cluster, me, addresses);
         let earlier = record
             .begin(seat.config.timing().lease(), left)
             .map_err(may_pass)?;
@@ -405,17 +405,17 @@ impl Linux {
         let (served, start) = start_node(&seat, guard, incarnation, now, earlier.longest);
         let recorder = self.start_trace(&seat, &start);
         // The driver's is the same index: it takes what happened in this order.
-        let joined = Happening::Joined(Box::new(Joined {
+        let joined = ShellEvent::Joined(Box::new(Joined {
             served,
             orders,
             recorder,
         }));
-        self.later.happened.push_back(joined);
+        self.pending.events.push_back(joined);
         let cluster = self.seats.seats.len();
         self.alarm(cluster, "record", earlier.fault);
         self.alarm(cluster, "orders", unread);
         self.alarm(cluster, "lock", pretended);
-        self.later.roles.push(vec![
+        self.pending.roles.push(vec![
             match seat.config.is_candidate(seat.config.me()) {
                 true => RoleName::Standby,
                 false => RoleName::Witness,
@@ -424,9 +424,9 @@ impl Linux {
         ]);
         let drift = seat.config.timing().drift_ppm();
         let rate = clock::Rate::new(drift, clock::Reading::take());
-        self.later.rates.push(rate);
+        self.pending.rates.push(rate);
         self.kernel = kernel.or(self.kernel.take());
-        self.lives.push(Life::new(lock, record, file));
+        self.persisted.push(Persisted::new(lock, record, file));
         self.seats.seats.push(seat);
         self.first_look_at_kernel();
         Ok(())
@@ -463,7 +463,7 @@ impl Linux {
     /// What the kernel refused.
     pub async fn close(self) -> Result<(), crate::kernel::KernelError> {
         let closed = self.kernel.map_or(Ok(()), Kernel::close);
-        for life in self.lives {
+        for life in self.persisted {
             if let Err(e) = life.finish().await {
                 tracing::error!("{e}");
             }
