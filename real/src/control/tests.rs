@@ -19,7 +19,7 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
             tokio::select! {
                 () = serve(listener, driver, PATIENCE) => {}
                 () = async {
-                    while let Some(Asked { request, reply }) = asked.recv().await {
+                    while let Some(PendingRequest { request, reply }) = asked.recv().await {
                         if let Some(answer) = answer(request) {
                             let _ = reply.send(answer);
                         }

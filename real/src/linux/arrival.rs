@@ -5,14 +5,14 @@
 //! not have yet, a port that somebody else has. It is tried again, with a growing pace, and meanwhile
 //! said: in the log, by `onehold status` and to systemd. What can be served is served.
 
-use super::lives::{Life, addresses_of, earlier_orders};
 use super::on_disk::OnDisk;
+use super::persisted::{Persisted, addresses_of, earlier_orders};
 use super::{Linux, RoleName};
 use crate::config_file::{self, FileError, Found, Loaded, LocalCluster, LogSection, Missing};
 use crate::daemon::RunOptions;
-use crate::driver::{Happening, Joined, Served};
+use crate::driver::{Joined, Served, ShellEvent};
 use crate::kernel::{Kernel, KernelGroup};
-use crate::life::{self, Left, Record};
+use crate::lease_record::{self, LeaseRecord, Left};
 use crate::lock::{Lock, NotTaken};
 use crate::metrics::{GuardInForce, Metrics};
 use crate::orders::OrdersFile;
@@ -320,7 +320,7 @@ impl Linux {
         }
         if awaited != arrivals.awaited {
             arrivals.awaited.clone_from(&awaited);
-            self.later.happened.push_back(Happening::Waiting(awaited));
+            self.pending.events.push_back(ShellEvent::Waiting(awaited));
             self.tell_manager();
         }
         let passes = |why: &NotYet| matches!(why, NotYet::MayPass(_));
@@ -347,7 +347,7 @@ impl Linux {
         if clusters.is_empty() {
             return missing;
         }
-        let left = life::left_in(&self.arrivals.options.state);
+        let left = lease_record::left_in(&self.arrivals.options.state);
         for local in clusters {
             let name = local.name().to_owned();
             if let Err(why) = self.join(local, &left) {
@@ -369,7 +369,7 @@ impl Linux {
             .iter()
             .flat_map(addresses_of)
             .collect();
-        let mut record = Record::of(&options.state, cluster, me, addresses);
+        let mut record = LeaseRecord::of(&options.state, cluster, me, addresses);
         let earlier = record
             .begin(local.config.timing().lease(), left)
             .map_err(may_pass)?;
@@ -419,17 +419,17 @@ impl Linux {
         let (served, start) = start_node(&local, guard, incarnation, now, earlier.longest);
         let recorder = self.start_trace(&local, &start);
         // The driver's is the same index: it takes what happened in this order.
-        let joined = Happening::Joined(Box::new(Joined {
+        let joined = ShellEvent::Joined(Box::new(Joined {
             served,
             orders,
             recorder,
         }));
-        self.later.happened.push_back(joined);
+        self.pending.events.push_back(joined);
         let cluster = self.loaded.clusters.len();
         self.alarm(cluster, "record", earlier.fault);
         self.alarm(cluster, "orders", unread);
         self.alarm(cluster, "lock", pretended);
-        self.later.roles.push(vec![
+        self.pending.roles.push(vec![
             match local.config.is_candidate(local.config.me()) {
                 true => RoleName::Standby,
                 false => RoleName::Witness,
@@ -438,9 +438,9 @@ impl Linux {
         ]);
         let drift = local.config.timing().drift_ppm();
         let rate = clock::Rate::new(drift, clock::Reading::take());
-        self.later.rates.push(rate);
+        self.pending.rates.push(rate);
         self.kernel = kernel.or(self.kernel.take());
-        self.lives.push(Life::new(lock, record, file));
+        self.persisted.push(Persisted::new(lock, record, file));
         self.loaded.clusters.push(local);
         self.first_look_at_kernel();
         Ok(())
@@ -477,7 +477,7 @@ impl Linux {
     /// What the kernel refused.
     pub async fn close(self) -> Result<(), crate::kernel::KernelError> {
         let closed = self.kernel.map_or(Ok(()), Kernel::close);
-        for life in self.lives {
+        for life in self.persisted {
             if let Err(e) = life.finish().await {
                 tracing::error!("{e}");
             }

@@ -5,7 +5,7 @@
 
 use super::Linux;
 use crate::config_file::{self, Stamp};
-use crate::driver::Happening;
+use crate::driver::ShellEvent;
 use crate::status::FileOnDisk;
 use onehold_core::time::{LocalTime, Span};
 use std::path::PathBuf;
@@ -129,7 +129,7 @@ impl Linux {
         }
         // A reload that is refused again is another one.
         if before != standing || matches!(standing, FileOnDisk::Refused(_)) {
-            self.later.happened.push_back(Happening::OnDisk(standing));
+            self.pending.events.push_back(ShellEvent::OnDisk(standing));
             self.tell_manager();
         }
     }

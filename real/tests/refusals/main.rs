@@ -18,9 +18,9 @@ use onehold::clock::Clock;
 use onehold::config_file;
 use onehold::daemon::RunOptions;
 use onehold::driver::releases::Releases;
-use onehold::driver::{Happening, Shell as _};
+use onehold::driver::{Shell as _, ShellEvent};
 use onehold::kernel::{GuardChoice, boottime};
-use onehold::linux::{Arrivals, Later, Linux};
+use onehold::linux::{Arrivals, Linux, Pending};
 use onehold::notify::Notify;
 use onehold::socket::Sockets;
 use onehold::telemetry::Log;
@@ -133,7 +133,7 @@ struct World {
     well: bool,
     plugged: bool,
     up: bool,
-    _asks: tokio::sync::mpsc::Sender<onehold::control::Asked>,
+    _asks: tokio::sync::mpsc::Sender<onehold::control::PendingRequest>,
 }
 
 impl World {
@@ -145,7 +145,7 @@ impl World {
         kernel.scrub().expect("a clean start");
         let _entered = lan.runtime.enter();
         let loaded = loaded();
-        let (asks, asked) = tokio::sync::mpsc::channel(1);
+        let (asks, requests) = tokio::sync::mpsc::channel(1);
         let none = || signal(SignalKind::user_defined2()).expect("a signal");
         let mut linux = Linux {
             clock: Clock::new().expect("a clock"),
@@ -162,11 +162,11 @@ impl World {
                 trace: None,
                 trace_size: 0,
             }),
-            lives: vec![],
+            persisted: vec![],
             notify: Notify::from_env(),
-            asked,
+            requests,
             signals: [none(), none(), none()],
-            later: Later::default(),
+            pending: Pending::default(),
         };
         linux.ready();
         linux.first_look_at_kernel();
@@ -216,10 +216,10 @@ impl World {
     /// Takes what the world has to tell.
     fn listen(&mut self) {
         let mut bytes = Vec::new();
-        while let Some(happening) = self.linux.next(&mut bytes) {
-            match happening {
-                Happening::Input { input, .. } => self.told(&input),
-                Happening::Released {
+        while let Some(event) = self.linux.next(&mut bytes) {
+            match event {
+                ShellEvent::Input { input, .. } => self.told(&input),
+                ShellEvent::Released {
                     cluster,
                     group,
                     answer,

@@ -3,7 +3,7 @@
 use super::Linux;
 use crate::clock;
 use crate::config_file::LocalCluster;
-use crate::life::Record;
+use crate::lease_record::LeaseRecord;
 use crate::lock::Lock;
 use crate::orders::{Keeper, Of, Orders, OrdersFile, Standing};
 use onehold_core::advert::GroupId;
@@ -18,14 +18,14 @@ const APART: Span = Span::from_millis(2_000);
 
 /// What later lives of a member read of this one.
 #[derive(Debug)]
-pub struct Life {
+pub struct Persisted {
     lock: Lock,
-    record: Record,
+    record: LeaseRecord,
     orders: Keeper,
 }
 
-impl Life {
-    pub(super) fn new(lock: Lock, record: Record, orders: OrdersFile) -> Self {
+impl Persisted {
+    pub(super) fn new(lock: Lock, record: LeaseRecord, orders: OrdersFile) -> Self {
         Self {
             lock,
             record,
@@ -43,7 +43,7 @@ impl Linux {
     /// the waiting for an earlier life's lease is over: this life's is the longest now.
     pub(super) fn quarantine_is_over(&mut self, cluster: usize) {
         let (Some(life), Some(local)) = (
-            self.lives.get_mut(cluster),
+            self.persisted.get_mut(cluster),
             self.loaded.clusters.get(cluster),
         ) else {
             return;
@@ -55,7 +55,7 @@ impl Linux {
     /// keeps what the operator said until `resume`.
     pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Option<Command>]) {
         let (Some(life), Some(local)) = (
-            self.lives.get_mut(cluster),
+            self.persisted.get_mut(cluster),
             self.loaded.clusters.get(cluster),
         ) else {
             return;
@@ -71,12 +71,12 @@ impl Linux {
 
     /// Looks whether what later lives must know is still there.
     pub(super) fn look_at_lives(&mut self, now: LocalTime) {
-        if self.later.look_at_lives.is_some_and(|due| now < due) {
+        if self.pending.look_at_lives.is_some_and(|due| now < due) {
             return;
         }
-        self.later.look_at_lives = Some(now.plus(APART));
-        for cluster in 0..self.lives.len() {
-            let Life { lock, record, .. } = &mut self.lives[cluster];
+        self.pending.look_at_lives = Some(now.plus(APART));
+        for cluster in 0..self.persisted.len() {
+            let Persisted { lock, record, .. } = &mut self.persisted[cluster];
             let (kept, left) = (record.keep(), lock.is_alone_again());
             if let Some(kept) = kept {
                 self.alarm(cluster, "record", kept.err());
@@ -91,7 +91,7 @@ impl Linux {
     pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = clock::boottime();
         let mut written = Vec::new();
-        for (cluster, life) in self.lives.iter_mut().enumerate() {
+        for (cluster, life) in self.persisted.iter_mut().enumerate() {
             while let Poll::Ready(result) = life.orders.poll(now, cx) {
                 written.push((cluster, result));
             }
@@ -108,7 +108,7 @@ impl Linux {
 
     /// When to try again to write orders.
     pub(super) fn orders_due(&self) -> Option<LocalTime> {
-        self.lives.iter().filter_map(|l| l.orders.due()).min()
+        self.persisted.iter().filter_map(|l| l.orders.due()).min()
     }
 }
 
