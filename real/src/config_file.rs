@@ -1,23 +1,27 @@
 //! The file that operators write: one file, the same on all members.
 //!
-//! [`load`] reads it and finds this member's [`Seat`] in it: the proved core configuration, the
+//! [`load`] reads it and finds this member's [`LocalCluster`] in it: the proved core configuration, the
 //! secrets, every member's resolved addresses. Nothing else in the daemon reads the file, and every
 //! error names the file, the line, the key, what is wrong and what would be right.
 
 mod addresses;
 mod decided;
+mod local_cluster;
 mod place;
 mod reload;
-mod seat;
 mod span;
 mod stamp;
 
 pub(crate) use addresses::{company, loopback_warnings, resolve, toward};
 pub(crate) use decided::{decided, for_member};
+pub use local_cluster::{
+    Found, Loaded, LocalCluster, Missing, Path, Texts, find, load, read, texts,
+};
+pub(crate) use local_cluster::{
+    Here, Written, WrittenCluster, find_me, local_cluster, prove, secrets, written,
+};
 pub use place::{FileError, Source};
 pub use reload::Refusal;
-pub use seat::{Found, Missing, Path, Seat, Seats, Texts, find, load, read, texts};
-pub(crate) use seat::{Here, Written, WrittenCluster, find_me, prove, secrets, take_seat, written};
 pub use span::Length;
 pub use stamp::Stamp;
 

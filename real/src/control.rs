@@ -1,7 +1,7 @@
 //! The control socket: a request is one line of JSON, so is its reply, and then it is closed.
 //!
 //! Root and the daemon's own user may ask, nobody else. The server never blocks the driver: it
-//! hands over an [`Asked`] and waits for the answer on its own.
+//! hands over a [`PendingRequest`] and waits for the answer on its own.
 
 use crate::clock::boottime;
 use crate::status::Report;
@@ -88,7 +88,7 @@ pub enum Reply {
 
 /// A request, and where its reply goes.
 #[derive(Debug)]
-pub struct Asked {
+pub struct PendingRequest {
     /// What is asked.
     pub request: Request,
     /// To be answered once. Dropped unanswered, the client is told that the daemon is stopping.
@@ -246,7 +246,7 @@ impl Drop for Bound {
 
 /// Makes the socket and serves it for ever; makes it again if its file is removed. As long as it can't be made,
 /// the daemon does without: the address comes first.
-pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Duration) {
+pub async fn attend(path: PathBuf, driver: mpsc::Sender<PendingRequest>, patience: Duration) {
     let mut pace = AGAIN_FIRST;
     let mut said = String::new();
     let mut clients = JoinSet::new();
@@ -275,14 +275,18 @@ pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Durati
 }
 
 /// Serves the socket for ever. Nobody is waited for longer than `patience`.
-pub async fn serve(listener: UnixListener, driver: mpsc::Sender<Asked>, patience: Duration) {
+pub async fn serve(
+    listener: UnixListener,
+    driver: mpsc::Sender<PendingRequest>,
+    patience: Duration,
+) {
     accept(listener, &mut JoinSet::new(), &driver, patience).await;
 }
 
 async fn accept(
     listener: UnixListener,
     clients: &mut JoinSet<()>,
-    driver: &mpsc::Sender<Asked>,
+    driver: &mpsc::Sender<PendingRequest>,
     patience: Duration,
 ) {
     loop {
@@ -302,7 +306,7 @@ async fn accept(
 }
 
 /// Serves one client; one that goes away or talks nonsense harms only itself.
-async fn client(mut stream: UnixStream, driver: mpsc::Sender<Asked>, patience: Duration) {
+async fn client(mut stream: UnixStream, driver: mpsc::Sender<PendingRequest>, patience: Duration) {
     let read = timeout(patience, request(&mut stream)).await;
     let reply = match read {
         Ok(Ok(request)) => timeout(patience, answer(request, &driver)).await,
@@ -348,10 +352,14 @@ async fn request(stream: &mut UnixStream) -> Result<Request, String> {
 }
 
 /// What the driver says to it.
-async fn answer(request: Request, driver: &mpsc::Sender<Asked>) -> Reply {
+async fn answer(request: Request, driver: &mpsc::Sender<PendingRequest>) -> Reply {
     let (reply, answered) = oneshot::channel();
     let stopping = || Reply::refused("the daemon is stopping");
-    if driver.send(Asked { request, reply }).await.is_err() {
+    if driver
+        .send(PendingRequest { request, reply })
+        .await
+        .is_err()
+    {
         return stopping();
     }
     answered.await.unwrap_or_else(|_| stopping())

@@ -4,7 +4,7 @@ mod doubles;
 
 pub use doubles::{Doubles, Head};
 
-use crate::config_file::{Path, Seat};
+use crate::config_file::{LocalCluster, Path};
 use crate::socket::Refusals;
 use doubles::Known;
 use onehold_core::advert::{ClusterId, ConfigDigest, Incarnation, MemberId};
@@ -166,7 +166,7 @@ impl Metrics {
 
     /// All zero.
     #[must_use]
-    pub fn new(seat: &Seat) -> Self {
+    pub fn new(cluster: &LocalCluster) -> Self {
         let path = |path| PathMetrics {
             path,
             heard_at: None,
@@ -174,11 +174,11 @@ impl Metrics {
             rejected: None,
             refusals: Refusals::default(),
         };
-        let mut all = Self::of(seat.name(), &seat.config);
+        let mut all = Self::of(cluster.name(), &cluster.config);
         for peer in &mut all.peers {
-            peer.paths = seat.paths(peer.member).map(path).collect();
+            peer.paths = cluster.paths(peer.member).map(path).collect();
         }
-        for (group, interface) in all.groups.iter_mut().zip(&seat.interfaces) {
+        for (group, interface) in all.groups.iter_mut().zip(&cluster.interfaces) {
             group.interface.clone_from(interface);
         }
         all

@@ -2,7 +2,7 @@
 //! reboot as well.
 
 use crate::files;
-use crate::life::file_name;
+use crate::lease_record::file_name;
 use onehold_core::input::Command;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};

@@ -38,7 +38,7 @@ pub struct Header {
     pub by: String,
     /// The members whose turns are in it, by name.
     pub members: Vec<String>,
-    /// The cluster as written: proved from a member's seat, it is the configuration of that member.
+    /// The cluster as written: proved as a member, it is the configuration of that member.
     pub spec: Spec,
     /// True time goes on in steps of so much, and what happens within one is written in its order. Without
     /// it, a time is when something happened.

@@ -2,7 +2,7 @@
 //! became of its request, the driver sees requests only, and the next client is served. Whatever a daemon
 //! does to `ask`: it says what is wrong, in time.
 
-use onehold::control::{self, Asked, Order, Reply, Request};
+use onehold::control::{self, Order, PendingRequest, Reply, Request};
 use onehold::status::Report;
 use proptest::collection::vec;
 use proptest::option;
@@ -284,7 +284,7 @@ fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u
         }
         server.spawn(async move {
             let mut kept: Vec<oneshot::Sender<Reply>> = Vec::new();
-            while let Some(Asked { request, reply }) = asked.recv().await {
+            while let Some(PendingRequest { request, reply }) = asked.recv().await {
                 match driver {
                     Driver::Answers => {
                         let _ = reply.send(echo(&request));

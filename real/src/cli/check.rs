@@ -6,7 +6,7 @@ mod warnings;
 
 use crate::config_file::{
     ConfigFile, FileError, Here, Written, WrittenCluster, company, decided, find_me, for_member,
-    loopback_warnings, prove, resolve, secrets, take_seat, toward, written,
+    local_cluster, loopback_warnings, prove, resolve, secrets, toward, written,
 };
 use crate::kernel::{KernelGroup, survey};
 use describe::put;
@@ -35,7 +35,7 @@ pub(super) struct Host {
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads the file as `run` would, from the seat of each member, or of `member` on this host.
+/// Reads the file as `run` would, as each member would, or as `member` on this host.
 ///
 /// # Errors
 /// That the file can't be read, or is none.
@@ -92,9 +92,9 @@ fn judge(
 ) -> Result<Spec, Vec<FileError>> {
     let spec = decided(cluster);
     let mut wrong = spec.as_ref().err().cloned().unwrap_or_default();
-    match seats(cluster, member, many) {
-        Ok(seats) => {
-            for e in seats.iter().flat_map(|me| for_member(cluster, me, many)) {
+    match members_meant(cluster, member, many) {
+        Ok(members) => {
+            for e in members.iter().flat_map(|me| for_member(cluster, me, many)) {
                 if !wrong.contains(&e) {
                     wrong.push(e);
                 }
@@ -128,7 +128,7 @@ fn describe(cluster: &WrittenCluster, spec: &Spec) -> Result<String, Vec<FileErr
 }
 
 /// The members for whom a file is checked.
-fn seats<'c>(
+fn members_meant<'c>(
     cluster: &'c WrittenCluster,
     member: Option<&str>,
     many: bool,
@@ -166,7 +166,7 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
     let here = Here::now(member);
     let me = (resolved.as_ref().ok()).map(|all| find_me(source, file, all, &here));
     if let Some(Ok(_)) = &me {
-        lacks.extend(take_seat(cluster.clone(), &here, many).err());
+        lacks.extend(local_cluster(cluster.clone(), &here, many).err());
     }
     for FileError { what, .. } in lacks {
         if !host.lacks.contains(&what) {

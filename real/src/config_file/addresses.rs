@@ -1,6 +1,6 @@
 //! The members' addresses: names resolved, and what all addresses together must fulfil.
 
-use super::seat::{Here, pairs};
+use super::local_cluster::{Here, pairs};
 use super::{ConfigFile, DEFAULT_PORT, FileError, Source};
 use crate::neighbour::hop;
 use crate::netlink::Netlink;

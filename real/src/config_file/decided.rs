@@ -3,7 +3,7 @@
 //! `onehold run` ends with the first of these, and `onehold check` lists them: both run this.
 
 use super::addresses::{fit, literal, loopbacks, out_of_reach, unusual};
-use super::seat::{WrittenCluster, prove};
+use super::local_cluster::{WrittenCluster, prove};
 use super::{ConfigFile, FileError, GroupSection, GuardChoice, Source};
 use crate::address::edge_of;
 use crate::guard::LEAST_SLACK;

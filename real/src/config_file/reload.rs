@@ -1,8 +1,8 @@
 //! What a reload may change. R-0 fixes for a life what all members must agree on.
 
 use super::{
-    ClusterSection, ConfigFile, GroupSection, Interface, LogSection, MemberSection, Seat, Seats,
-    Texts,
+    ClusterSection, ConfigFile, GroupSection, Interface, Loaded, LocalCluster, LogSection,
+    MemberSection, Texts,
 };
 use onehold_core::config::Arbitration;
 use onehold_core::lease::TimingSpec;
@@ -39,7 +39,7 @@ impl fmt::Display for Refusal {
 
 impl std::error::Error for Refusal {}
 
-impl Seats {
+impl Loaded {
     /// Takes over what may change in a life, keys and log level; all or nothing.
     ///
     /// # Errors
@@ -54,45 +54,45 @@ impl Seats {
             return Ok(());
         };
         let quarantines = self
-            .seats
+            .clusters
             .iter()
             .map(|s| s.config.timing().quarantine(Span::ZERO));
         Err(first.refusal(quarantines.max().unwrap_or(Span::ZERO)))
     }
 }
 
-impl Seats {
+impl Loaded {
     /// What the texts say otherwise than what runs, if anything: one key of it. A cluster that is `awaited` is
     /// none that is not meant to run.
     #[must_use]
     pub fn differ_from(&self, texts: &Texts, awaited: impl Fn(&str) -> bool) -> Option<String> {
         let named = |file: &&ConfigFile, name: &str| file.cluster.name == name;
-        for seat in &self.seats {
-            let alone = (self.seats.len(), texts.files.len()) == (1, 1);
+        for running in &self.clusters {
+            let alone = (self.clusters.len(), texts.files.len()) == (1, 1);
             let found = texts
                 .files
                 .iter()
-                .find(|file| alone || named(file, seat.name()));
+                .find(|file| alone || named(file, running.name()));
             let Some(file) = found else {
-                return Some(format!("cluster {} is not there any more", seat.name()));
+                return Some(format!("cluster {} is not there any more", running.name()));
             };
-            if let Some(first) = between_files(&seat.file, file).into_iter().next() {
+            if let Some(first) = between_files(&running.file, file).into_iter().next() {
                 return Some(format!("{} is another one than what runs", first.key));
             }
             if (
-                &seat.file.cluster.secret_file,
-                &seat.file.cluster.secret_files,
+                &running.file.cluster.secret_file,
+                &running.file.cluster.secret_files,
             ) != (&file.cluster.secret_file, &file.cluster.secret_files)
             {
                 return Some("the secrets are others than those in force".to_owned());
             }
         }
-        let serves = |name: &str| self.seats.iter().any(|seat| seat.name() == name);
+        let serves = |name: &str| self.clusters.iter().any(|running| running.name() == name);
         let names = texts.files.iter().map(|file| file.cluster.name.as_str());
         let mut new = names.filter(|name| !serves(name) && !awaited(name));
         if let Some(new) = new
             .next()
-            .filter(|_| self.seats.len() != 1 || texts.files.len() != 1)
+            .filter(|_| self.clusters.len() != 1 || texts.files.len() != 1)
         {
             return Some(format!("cluster {new} is new, and not served"));
         }
@@ -141,18 +141,18 @@ impl Difference {
     }
 }
 
-fn differences(old: &Seats, new: &Seats) -> Vec<Difference> {
-    let names = |all: &Seats| {
-        let names: Vec<&str> = all.seats.iter().map(Seat::name).collect();
+fn differences(old: &Loaded, new: &Loaded) -> Vec<Difference> {
+    let names = |all: &Loaded| {
+        let names: Vec<&str> = all.clusters.iter().map(LocalCluster::name).collect();
         names.join(", ")
     };
     let (was, is) = (names(old), names(new));
     let mut all = Vec::new();
-    if was != is && (old.seats.len(), new.seats.len()) != (1, 1) {
+    if was != is && (old.clusters.len(), new.clusters.len()) != (1, 1) {
         all.push(mine("clusters", was, is));
         return all;
     }
-    for (old, new) in old.seats.iter().zip(&new.seats) {
+    for (old, new) in old.clusters.iter().zip(&new.clusters) {
         let before = all.len();
         all.extend(between_files(&old.file, &new.file));
         all.extend(between_hosts(old, new));
@@ -166,7 +166,7 @@ fn differences(old: &Seats, new: &Seats) -> Vec<Difference> {
         }
     }
     // A witness of many has a format of its own.
-    let format = |all: &Seats| shown(all.log.format);
+    let format = |all: &Loaded| shown(all.log.format);
     if old.log.format != new.log.format {
         all.push(mine("log.format", format(old), format(new)));
     }
@@ -200,8 +200,13 @@ fn between_files(old: &ConfigFile, new: &ConfigFile) -> Vec<Difference> {
 }
 
 /// What the host makes of the same words: who it is, and what address a name has.
-fn between_hosts(old: &Seat, new: &Seat) -> Vec<Difference> {
-    let me = |seat: &Seat| seat.config.member(seat.config.me()).map(|m| m.name.clone());
+fn between_hosts(old: &LocalCluster, new: &LocalCluster) -> Vec<Difference> {
+    let me = |cluster: &LocalCluster| {
+        cluster
+            .config
+            .member(cluster.config.me())
+            .map(|m| m.name.clone())
+    };
     let (was, is) = (me(old).unwrap_or_default(), me(new).unwrap_or_default());
     let mut all = Vec::new();
     if was != is && new.file.members.contains_key(&was) {

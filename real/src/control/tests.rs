@@ -1,5 +1,5 @@
 use super::*;
-use crate::config_file::tests::{Etc, TWO, seat};
+use crate::config_file::tests::{Etc, TWO, cluster};
 use std::path::PathBuf;
 
 /// A daemon of a kind: answers each request with `answer`, in a thread of its own.
@@ -19,7 +19,7 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
             tokio::select! {
                 () = serve(listener, driver, PATIENCE) => {}
                 () = async {
-                    while let Some(Asked { request, reply }) = asked.recv().await {
+                    while let Some(PendingRequest { request, reply }) = asked.recv().await {
                         if let Some(answer) = answer(request) {
                             let _ = reply.send(answer);
                         }
@@ -130,14 +130,14 @@ fn without_a_daemon_the_client_says_where_to_look() {
 
 #[test]
 fn an_order_is_refused_only_if_no_group_took_it() {
-    let seat = seat(TWO, "lb0");
+    let cluster = cluster(TWO, "lb0");
     let (api, web) = (GroupId(0), GroupId(1));
-    assert_eq!(groups_meant(&seat.config, None), Ok(vec![api, web]));
-    assert_eq!(groups_meant(&seat.config, Some("web")), Ok(vec![web]));
+    assert_eq!(groups_meant(&cluster.config, None), Ok(vec![api, web]));
+    assert_eq!(groups_meant(&cluster.config, Some("web")), Ok(vec![web]));
     let mut all = vec![
-        groups_meant(&seat.config, Some("wbe")).unwrap_err(),
+        groups_meant(&cluster.config, Some("wbe")).unwrap_err(),
         Reply::to_order(
-            &seat.config,
+            &cluster.config,
             Order::Switch,
             &[(api, Err(Refusal::NotHolder)), (web, Ok(()))],
         ),
@@ -148,7 +148,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Order::Resume,
         Order::PresumeDead,
     ] {
-        all.push(Reply::to_order(&seat.config, order, &[(web, Ok(()))]));
+        all.push(Reply::to_order(&cluster.config, order, &[(web, Ok(()))]));
     }
     for refusal in [
         Refusal::NotHolder,
@@ -160,7 +160,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Refusal::Stopping,
     ] {
         all.push(Reply::to_order(
-            &seat.config,
+            &cluster.config,
             Order::Switch,
             &[(web, Err(refusal))],
         ));

@@ -232,7 +232,7 @@ impl Doubles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config_file::tests::{THREE, seat};
+    use crate::config_file::tests::{THREE, cluster};
 
     const I: u64 = 100;
 
@@ -262,8 +262,8 @@ mod tests {
         span: u64,
         heard: bool,
     ) -> (String, Option<String>) {
-        let seat = seat(THREE, "lb0");
-        let mut doubles = Doubles::new(seat.config.timing());
+        let cluster = cluster(THREE, "lb0");
+        let mut doubles = Doubles::new(cluster.config.timing());
         let known = Known {
             life: heard.then_some(Incarnation(1)),
             one_way: true,
@@ -274,7 +274,7 @@ mod tests {
         let is_its = |_, from: SocketAddr| from == at("10.0.0.11:6946");
         let words = doubles
             .in_words(
-                &seat.config,
+                &cluster.config,
                 ms(span),
                 |_| heard.then_some(ms(span)),
                 is_its,
@@ -344,8 +344,8 @@ mod tests {
             assert_eq!((words.as_str(), unheard), ("", None));
         }
         // Nor is one that is started again and again: each life is another.
-        let seat = seat(THREE, "lb0");
-        let mut doubles = Doubles::new(seat.config.timing());
+        let cluster = cluster(THREE, "lb0");
+        let mut doubles = Doubles::new(cluster.config.timing());
         let known = Known {
             life: Some(Incarnation(1)),
             one_way: true,

@@ -1,6 +1,6 @@
 use super::*;
-use crate::config_file::Seat;
-use crate::config_file::tests::{THREE, TWO, seat};
+use crate::config_file::LocalCluster;
+use crate::config_file::tests::{THREE, TWO, cluster};
 use crate::metrics::{GuardInForce, Head, OtherConfig};
 use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
@@ -68,15 +68,15 @@ fn snapshot(me: u8, peers: Vec<PeerSnapshot>, groups: Vec<GroupSnapshot>) -> Sna
 }
 
 /// A driver's metrics after a while in which all paths live.
-fn metrics(seat: &Seat) -> Metrics {
-    let mut m = Metrics::new(seat);
+fn metrics(cluster: &LocalCluster) -> Metrics {
+    let mut m = Metrics::new(cluster);
     m.guard = GuardInForce {
         name: "bpf".to_owned(),
         why_not_better: None,
         ends_early: Span::ZERO,
     };
-    for peer in seat.config.peers() {
-        for path in seat.paths(peer) {
+    for peer in cluster.config.peers() {
+        for path in cluster.paths(peer) {
             m.heard(path.local, path.remote, before(32));
             m.sent += 1;
         }
@@ -107,8 +107,8 @@ fn text(status: Status) -> String {
 }
 
 fn healthy() -> Status {
-    let seat = seat(THREE, "lb0");
-    let mut m = metrics(&seat);
+    let cluster = cluster(THREE, "lb0");
+    let mut m = metrics(&cluster);
     let took = Event::Role {
         group: GroupId(0),
         from: RoleName::Standby,
@@ -121,7 +121,7 @@ fn healthy() -> Status {
         vec![peer(1, 32), peer(2, 12)],
         vec![group(0, RoleName::Holder, 0)],
     );
-    Status::from_parts(&s, &seat.config, &m, NOW)
+    Status::from_parts(&s, &cluster.config, &m, NOW)
 }
 
 #[test]
@@ -146,8 +146,8 @@ fn the_same_as_json() {
 #[test]
 fn a_candidate_in_trouble() {
     let long = THREE.replace("members.lb1", "members.\"loadbalancer-1.example.com\"");
-    let seat = seat(&long, "lb0");
-    let mut m = metrics(&seat);
+    let cluster = cluster(&long, "lb0");
+    let mut m = metrics(&cluster);
     m.guard = GuardInForce {
         name: "nft".to_owned(),
         why_not_better: Some(
@@ -157,7 +157,7 @@ fn a_candidate_in_trouble() {
         ),
         ends_early: Span::from_millis(12),
     };
-    let path = seat.paths(MemberId(1)).next().unwrap();
+    let path = cluster.paths(MemberId(1)).next().unwrap();
     let other = OtherConfig {
         digest: ConfigDigest(0xbad),
         from: path.remote,
@@ -193,15 +193,15 @@ fn a_candidate_in_trouble() {
     (g.ready, g.eligible, g.healthy, g.standby, g.holder, g.vote) =
         (false, false, false, true, None, None);
     let s = snapshot(0, vec![never, lost], vec![g]);
-    insta::assert_snapshot!(text(Status::from_parts(&s, &seat.config, &m, NOW)));
+    insta::assert_snapshot!(text(Status::from_parts(&s, &cluster.config, &m, NOW)));
 }
 
 /// Its numbers for members are its own: only the address says who it is, if it does.
 #[test]
 fn whoever_runs_with_another_configuration_is_known_by_its_address() {
-    let seat = seat(TWO, "lb0");
+    let cluster = cluster(TWO, "lb0");
     let said = |from: &str, age| {
-        let mut m = metrics(&seat);
+        let mut m = metrics(&cluster);
         let other = OtherConfig {
             digest: ConfigDigest(0xbad),
             from: from.parse().unwrap(),
@@ -211,7 +211,7 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
         let (whose, news) = m.other_config(other);
         assert!(news && !m.other_config(other).1);
         let s = snapshot(0, vec![peer(1, 90_000)], vec![]);
-        let alarms = Status::from_parts(&s, &seat.config, &m, NOW).alarms;
+        let alarms = Status::from_parts(&s, &cluster.config, &m, NOW).alarms;
         (whose, alarms.join("\n"))
     };
     for from in ["10.0.0.11:6946", "10.1.0.11:7000", "10.1.0.11:9999"] {
@@ -230,7 +230,7 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
     // It may have been stopped since.
     let (_, alarms) = said("10.0.0.11:6946", 20_000);
     assert_eq!(alarms, "lb1 is not heard");
-    let mut m = metrics(&seat);
+    let mut m = metrics(&cluster);
     for port in 1..100 {
         let from = SocketAddr::new([10, 0, 0, 66].into(), port);
         let (digest, at) = (ConfigDigest(0xbad), before(u64::from(port)));
@@ -247,16 +247,16 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
 /// What proves nothing says why nobody is heard, and only then.
 #[test]
 fn what_comes_from_a_members_address_and_is_rejected_says_why_it_is_not_heard() {
-    let seat = seat(THREE, "lb0");
-    let path = seat.paths(MemberId(1)).next().unwrap();
-    let alarms = |why, cluster, heard| {
-        let mut m = metrics(&seat);
-        m.rejected(why, cluster, None, (path.local, path.remote), before(50));
+    let cluster = cluster(THREE, "lb0");
+    let path = cluster.paths(MemberId(1)).next().unwrap();
+    let alarms = |why, whose, heard| {
+        let mut m = metrics(&cluster);
+        m.rejected(why, whose, None, (path.local, path.remote), before(50));
         if heard {
             m.heard(path.local, path.remote, before(20));
         }
         let s = snapshot(0, vec![peer(1, 90_000), peer(2, 12)], vec![]);
-        Status::from_parts(&s, &seat.config, &m, NOW)
+        Status::from_parts(&s, &cluster.config, &m, NOW)
             .alarms
             .join("\n")
     };
@@ -278,7 +278,7 @@ fn what_comes_from_a_members_address_and_is_rejected_says_why_it_is_not_heard() 
 
 #[test]
 fn a_start_in_quarantine() {
-    let seat = seat(THREE, "lb1");
+    let cluster = cluster(THREE, "lb1");
     let mut g = group(0, RoleName::Standby, 0);
     g.ready = false;
     let s = Snapshot {
@@ -287,8 +287,8 @@ fn a_start_in_quarantine() {
     };
     insta::assert_snapshot!(text(Status::from_parts(
         &s,
-        &seat.config,
-        &metrics(&seat),
+        &cluster.config,
+        &metrics(&cluster),
         NOW
     )));
 }
@@ -296,26 +296,26 @@ fn a_start_in_quarantine() {
 /// Survivor, two groups, one path cut, a hand-over under way.
 #[test]
 fn a_pair_with_a_dead_path() {
-    let seat = seat(TWO, "lb0");
-    let mut m = metrics(&seat);
+    let cluster = cluster(TWO, "lb0");
+    let mut m = metrics(&cluster);
     m.peers[0].paths[1].heard_at = Some(before(5_400));
     let mut api = group(0, RoleName::Holder, 0);
     api.yields = true;
     let mut web = group(1, RoleName::Standby, 1);
     web.gave_away = true;
     let s = snapshot(0, vec![peer(1, 32)], vec![api, web]);
-    insta::assert_snapshot!(text(Status::from_parts(&s, &seat.config, &m, NOW)));
+    insta::assert_snapshot!(text(Status::from_parts(&s, &cluster.config, &m, NOW)));
 }
 
 #[test]
 fn a_witness_of_one_and_of_many() {
     let (web, shop) = (
-        seat(THREE, "w"),
-        seat(&THREE.replace("\"web\"", "\"shop\""), "w"),
+        cluster(THREE, "w"),
+        cluster(&THREE.replace("\"web\"", "\"shop\""), "w"),
     );
-    let status = |seat: &Seat, peers: Vec<PeerSnapshot>| {
+    let status = |cluster: &LocalCluster, peers: Vec<PeerSnapshot>| {
         let s = snapshot(2, peers, vec![group(0, RoleName::Witness, 0)]);
-        Status::from_parts(&s, &seat.config, &metrics(seat), NOW)
+        Status::from_parts(&s, &cluster.config, &metrics(cluster), NOW)
     };
     let one = status(&web, vec![peer(0, 32), peer(1, 12)]);
     let deaf = PeerSnapshot {
@@ -356,8 +356,8 @@ fn colour_is_only_added() {
 
 #[test]
 fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
-    let seat = seat(THREE, "lb0");
-    let mut m = metrics(&seat);
+    let cluster = cluster(THREE, "lb0");
+    let mut m = metrics(&cluster);
     let (foreign, full) = ("10.0.0.50/24 is there".to_owned(), "it is full".to_owned());
     let (new, over) = m.alarms("kernel", vec![foreign.clone()]);
     assert_eq!((new, over), (vec![foreign.clone()], vec![]));
@@ -385,7 +385,7 @@ fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
         healthy: false,
     };
     m.told(&unhealthy, Some(why));
-    let alarms = |m: &Metrics| Status::from_parts(&holds(), &seat.config, m, NOW).alarms;
+    let alarms = |m: &Metrics| Status::from_parts(&holds(), &cluster.config, m, NOW).alarms;
     insta::assert_snapshot!(alarms(&m).join("\n"));
     let (new, over) = m.alarms("kernel", vec![]);
     assert_eq!((new, over), (vec![], vec![foreign]));
@@ -421,8 +421,8 @@ fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
         "interval = \"100ms\"\nlease = \"450ms\"",
         "profile = \"fast\"",
     );
-    let seat = seat(&fast, "lb0");
-    let mut m = metrics(&seat);
+    let cluster = cluster(&fast, "lb0");
+    let mut m = metrics(&cluster);
     let held = group(0, RoleName::Holder, 0);
     let holds = snapshot(0, vec![peer(1, 2), peer(2, 2)], vec![held]);
     let mut gaps = |early, trip| {
@@ -430,7 +430,7 @@ fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
         for peer in &mut m.peers {
             peer.rtt = Some(Span::from_millis(trip));
         }
-        let mut alarms = Status::from_parts(&holds, &seat.config, &m, NOW).alarms;
+        let mut alarms = Status::from_parts(&holds, &cluster.config, &m, NOW).alarms;
         alarms.retain(|alarm| alarm.starts_with("timing.lease"));
         alarms.join("; ")
     };
@@ -449,8 +449,8 @@ fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
 #[test]
 fn one_that_holds_by_another_file_is_named_by_every_member() {
     let alarms = |text: &str, me: &str, role, holder: Option<u8>, holds, age| {
-        let seat = seat(text, me);
-        let mut m = metrics(&seat);
+        let cluster = cluster(text, me);
+        let mut m = metrics(&cluster);
         let from = "10.0.0.66:6946".parse().unwrap();
         let (digest, at) = (ConfigDigest(0xbad), before(age));
         let _ = m.other_config(OtherConfig {
@@ -462,14 +462,14 @@ fn one_that_holds_by_another_file_is_named_by_every_member() {
         let mut g = group(0, role, 0);
         g.holder = holder.map(MemberId);
         g.ready = role == RoleName::Holder;
-        let peers = (seat.config.peers())
+        let peers = (cluster.config.peers())
             .map(|id| PeerSnapshot {
                 two_way: text == THREE,
                 ..peer(id.0, 12)
             })
             .collect();
-        let s = snapshot(seat.config.me().0, peers, vec![g]);
-        let mut alarms = Status::from_parts(&s, &seat.config, &m, NOW).alarms;
+        let s = snapshot(cluster.config.me().0, peers, vec![g]);
+        let mut alarms = Status::from_parts(&s, &cluster.config, &m, NOW).alarms;
         alarms.retain(|alarm| alarm.starts_with("web: ") || alarm.starts_with("api: "));
         alarms.join("\n")
     };
@@ -503,20 +503,20 @@ fn one_that_holds_by_another_file_is_named_by_every_member() {
 #[test]
 fn that_nobody_could_take_over_is_said_by_whoever_hears_it() {
     let alarms = |me: &str, role, holder, ready| {
-        let seat = seat(THREE, me);
+        let cluster = cluster(THREE, me);
         let says = onehold_core::advert::Statement {
             ready,
             ..Default::default()
         };
-        let peers = (seat.config.peers())
+        let peers = (cluster.config.peers())
             .map(|id| PeerSnapshot {
                 // The holder says so of itself, too: that is no standby.
                 says: vec![says],
                 ..peer(id.0, 12)
             })
             .collect();
-        let s = snapshot(seat.config.me().0, peers, vec![group(0, role, holder)]);
-        Status::from_parts(&s, &seat.config, &metrics(&seat), NOW).alarms
+        let s = snapshot(cluster.config.me().0, peers, vec![group(0, role, holder)]);
+        Status::from_parts(&s, &cluster.config, &metrics(&cluster), NOW).alarms
     };
     let why = "is heard, but could not take over: `onehold status` there says why";
     let of = |name: &str| vec![format!("web: {name} {why}")];
@@ -530,7 +530,7 @@ fn that_nobody_could_take_over_is_said_by_whoever_hears_it() {
 /// Its takeover would be without the one that holds now.
 #[test]
 fn a_standby_that_hears_the_holder_and_not_the_witness_says_what_it_lacks() {
-    let seat = seat(THREE, "lb1");
+    let cluster = cluster(THREE, "lb1");
     let deaf = PeerSnapshot {
         two_way: false,
         ..peer(2, 90_000)
@@ -538,7 +538,7 @@ fn a_standby_that_hears_the_holder_and_not_the_witness_says_what_it_lacks() {
     let g = || group(0, RoleName::Standby, 0);
     let alarms = |w| {
         let s = snapshot(1, vec![peer(0, 12), w], vec![g()]);
-        Status::from_parts(&s, &seat.config, &metrics(&seat), NOW).alarms
+        Status::from_parts(&s, &cluster.config, &metrics(&cluster), NOW).alarms
     };
     let why = "web: could not take over when lb0 goes: without it, two-way with 0 of the 1 members it needs";
     assert_eq!(alarms(deaf), ["w is not heard", why]);

@@ -1,4 +1,4 @@
-//! A cluster's file from the seat of one member: who it is, whom it talks to and with what secret.
+//! A cluster's file as one member reads it: who it is, whom it talks to and with what secret.
 
 use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, toward};
 use super::decided::{decided, for_member};
@@ -15,16 +15,16 @@ use std::net::{IpAddr, SocketAddr};
 
 /// All clusters that one process serves: one, or, as a witness, many.
 #[derive(Clone, Debug)]
-pub struct Seats {
+pub struct Loaded {
     /// One for each cluster, by name.
-    pub seats: Vec<Seat>,
+    pub clusters: Vec<LocalCluster>,
     /// How to log.
     pub log: LogSection,
 }
 
-/// One cluster from the seat of one member.
+/// One cluster as one of its members sees it.
 #[derive(Clone, Debug)]
-pub struct Seat {
+pub struct LocalCluster {
     /// The file as written, to compare a reload with.
     pub file: ConfigFile,
     /// What it says to the core.
@@ -51,7 +51,7 @@ pub struct Path {
     pub remote: SocketAddr,
 }
 
-impl Seat {
+impl LocalCluster {
     /// The cluster's name.
     #[must_use]
     pub fn name(&self) -> &str {
@@ -74,13 +74,15 @@ impl Seat {
     #[must_use]
     pub fn keys(&self) -> Keys {
         let mut keys = self.secrets.iter().map(|s| Key::new(s.bytes()));
-        let seal = keys.next().expect("load() leaves no seat without a secret");
+        let seal = keys
+            .next()
+            .expect("load() leaves no cluster without a secret");
         Keys::new(seal, keys.collect())
     }
 
     /// This member's own addresses, path by path.
     #[must_use]
-    pub fn local(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[SocketAddr] {
         self.endpoint(self.config.me())
     }
 
@@ -93,7 +95,7 @@ impl Seat {
     /// The ways to `peer`. Where one side has fewer addresses than the other, its last one serves
     /// the rest: a witness with one address is reached over both networks of a candidate.
     pub fn paths(&self, peer: MemberId) -> impl Iterator<Item = Path> + '_ {
-        paths(self.local(), self.endpoint(peer))
+        paths(self.addresses(), self.endpoint(peer))
     }
 
     /// Which other members have an address of this host, in words.
@@ -155,7 +157,7 @@ impl<'a> Here<'a> {
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The clusters that this member can serve.
-    pub seats: Seats,
+    pub loaded: Loaded,
     /// The others.
     pub missing: Vec<Missing>,
 }
@@ -211,13 +213,13 @@ pub fn find(path: &std::path::Path, name: Option<&str>) -> Result<Found, FileErr
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn load(path: &std::path::Path, name: Option<&str>) -> Result<Seats, FileError> {
+pub fn load(path: &std::path::Path, name: Option<&str>) -> Result<Loaded, FileError> {
     all_of(find(path, name)?)
 }
 
-pub(super) fn all_of(found: Found) -> Result<Seats, FileError> {
+pub(super) fn all_of(found: Found) -> Result<Loaded, FileError> {
     match found.missing.into_iter().next() {
-        None => Ok(found.seats),
+        None => Ok(found.loaded),
         Some(missing) => Err(missing.why),
     }
 }
@@ -228,21 +230,21 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
         log,
         many,
     } = written(path)?;
-    let mut seats: BTreeMap<String, Seat> = BTreeMap::new();
+    let mut served: BTreeMap<String, LocalCluster> = BTreeMap::new();
     let mut missing = Vec::new();
     for one in clusters {
         let name = one.as_ref().ok().map(|c| c.file.cluster.name.clone());
-        let taken = one.and_then(|c| take_seat(c, here, many));
+        let taken = one.and_then(|c| local_cluster(c, here, many));
         match taken {
-            Ok(seat) => {
-                seats.insert(seat.name().to_owned(), seat);
+            Ok(cluster) => {
+                served.insert(cluster.name().to_owned(), cluster);
             }
             Err(why) => missing.push(Missing { cluster: name, why }),
         }
     }
     Ok(Found {
-        seats: Seats {
-            seats: seats.into_values().collect(),
+        loaded: Loaded {
+            clusters: served.into_values().collect(),
             log,
         },
         missing,
@@ -369,7 +371,7 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<Written, File
     })
 }
 
-/// The core's proof of a file, from the seat of `me`, with the line of what is wrong.
+/// The core's proof of a file, as `me` sees it, with the line of what is wrong.
 pub(crate) fn prove(source: &Source, spec: &Spec, me: &str) -> Result<Config, FileError> {
     spec.prove(me)
         .map_err(|SpecError { key, problem }| source.error(&key, problem))
@@ -379,11 +381,11 @@ pub(crate) fn prove(source: &Source, spec: &Spec, me: &str) -> Result<Config, Fi
 ///
 /// # Errors
 /// The first thing that is wrong: with the text, or else with this host.
-pub(crate) fn take_seat(
+pub(crate) fn local_cluster(
     cluster: WrittenCluster,
     here: &Here<'_>,
     many: bool,
-) -> Result<Seat, FileError> {
+) -> Result<LocalCluster, FileError> {
     let spec = decided(&cluster).map_err(first_of)?; // before looking for ours
     let WrittenCluster { source, file } = &cluster;
     let mut endpoints = resolve(source, file).map_err(first_of)?;
@@ -404,7 +406,7 @@ pub(crate) fn take_seat(
         return Err(first.may_pass());
     }
     let secrets = secrets(source, file).map_err(first_of)?;
-    Ok(Seat {
+    Ok(LocalCluster {
         // Both maps are in the order of the names, as ids are.
         endpoints: endpoints.into_values().collect(),
         interfaces,
