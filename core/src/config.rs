@@ -114,6 +114,7 @@ pub struct GroupSpec {
     /// Rather nobody than a sick holder.
     pub release_when_unhealthy: bool,
     /// Something must be done here before the gate of a new hold opens. Each member for itself.
+    #[cfg_attr(feature = "serde", serde(default))]
     pub prepares: bool,
 }
 

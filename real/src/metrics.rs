@@ -322,9 +322,11 @@ impl Metrics {
     pub fn told(&mut self, input: &Input, why: Option<String>) {
         let (group, not_healthy) = match input {
             Input::Eligible { group, .. } | Input::HoldFailed { group } => (group, false),
+            Input::Prepared { group, done: false } => (group, false),
             Input::Health { group, .. } => (group, true),
             Input::Received(_)
             | Input::Released { .. }
+            | Input::Prepared { done: true, .. }
             | Input::ForeignClaim { .. }
             | Input::Operator { .. }
             | Input::Wake => return,
