@@ -17,7 +17,7 @@ pub struct MemberId(pub u8);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupId(pub u8);
 
-/// One life of a member's process: 64 random bits drawn at its start.
+/// One run of a member's process: 64 random bits drawn at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Incarnation(pub u64);
@@ -44,9 +44,9 @@ pub struct Advert {
     pub from: MemberId,
     /// The receiver, so that nothing can be reflected.
     pub to: MemberId,
-    /// The sender's life.
+    /// The sender's.
     pub incarnation: Incarnation,
-    /// The receiver's life as the sender last learnt it; `None` before it did.
+    /// The receiver's, as the sender last learnt it; `None` before it did.
     pub to_incarnation: Option<Incarnation>,
     /// The sender's clock when it said this; the sequence number too.
     pub sent_at: LocalTime,
@@ -98,7 +98,7 @@ pub struct Statement {
 pub struct Ballot {
     /// Whom the vote is bound to.
     pub member: MemberId,
-    /// Which life of it.
+    /// Which incarnation of it.
     pub incarnation: Incarnation,
     /// `sent_at` of the newest ask that it was granted to: an instant of *that member's* clock.
     pub asked_at: LocalTime,

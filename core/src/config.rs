@@ -175,7 +175,7 @@ pub struct Group {
     pub release_when_unhealthy: bool,
 }
 
-/// One configuration, proved, as one member has it. Fixed for a life.
+/// One configuration, proved, as one member has it. Fixed for an incarnation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     me: MemberId,

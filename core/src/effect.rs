@@ -87,11 +87,11 @@ pub enum Event {
         /// Why, and by which rule.
         why: Why,
     },
-    /// A life of a member became known.
+    /// An incarnation of a member became known.
     Met {
         /// The member.
         peer: MemberId,
-        /// Its life.
+        /// Which one.
         incarnation: Incarnation,
     },
     /// A member went silent: nothing of it was accepted for D.
@@ -201,11 +201,8 @@ impl Event {
                 format!("{} → {}: {}", from.text(), to.text(), why.text())
             }
             Self::Met { peer, incarnation } => {
-                let life = incarnation.0;
-                format!(
-                    "met {} (incarnation {life:016x})",
-                    config.member_name(*peer)
-                )
+                let of = incarnation.0;
+                format!("met {} (incarnation {of:016x})", config.member_name(*peer))
             }
             Self::Lost { peer } => format!(
                 "lost {}: nothing of it was accepted for {}",

@@ -594,7 +594,7 @@ impl Group {
         Ok(())
     }
 
-    /// what a later life is to be told again.
+    /// what a later incarnation gets again.
     pub(crate) const fn standing_order(&self) -> Option<Command> {
         if self.standby {
             Some(Command::Standby)

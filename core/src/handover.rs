@@ -39,9 +39,9 @@ impl Group {
         };
         // its latest advert asks, answers our wish, and gives a lease worth having.
         let answers = other
-            .life
+            .current
             .as_ref()
-            .and_then(|l| l.echo)
+            .and_then(|c| c.echo)
             .is_some_and(|echo| echo >= yields.since && view.timing().useful(echo, now));
         if answers && other.says(view.index).asks {
             let successor = other.peer;

@@ -73,14 +73,14 @@ pub enum Command {
     Switch,
     /// Don't hold: hand over if holding, and don't take it, until `Resume`.
     Standby,
-    /// An earlier life of this member gave the group away by `Switch`: don't ask for it back, until
+    /// An earlier incarnation of this member gave the group away by `Switch`: don't ask for it back, until
     /// `Resume`, or until it takes hold after all.
     StayAway,
     /// Undo `Standby` and what `Switch` left.
     Resume,
     /// The peer is dead, says the operator: count its vote as given.
     PresumeDead,
-    /// Hand over, or release if nobody is ready; then this group is over for this life.
+    /// Hand over, or release if nobody is ready; then this group is over for this incarnation.
     Stop,
 }
 

@@ -9,7 +9,7 @@
 //! D · (1 − ρ) ≥ (H + κ) · (1 + ρ)        Q · (1 − ρ) ≥ (H' + κ) · (1 + ρ)
 //! ```
 //!
-//! where H' is the largest of H and the leases of earlier lives on this host (R-9). D and Q are
+//! where H' is the largest of H and the leases of earlier incarnations on this host (R-9). D and Q are
 //! derived here, rounded up, so nobody can configure an unsafe pair.
 //!
 //! Whose is each number? Many are another member's, and are taken from one's own file: so all of them
@@ -21,7 +21,7 @@
 //! | D: until when a vote is bound (R-4) | H, κ | the holder's, and its kernel's |
 //! | | ρ | both clocks': the holder's may be slow, the voter's fast |
 //! | a holder's own vote (R-6), when it stops asking (R-5) | κ | its own kernel's |
-//! | Q (R-9) | H' | whomever this host's earlier lives voted for, and itself |
+//! | Q (R-9) | H' | whomever this host's earlier incarnations voted for, and itself |
 //! | | κ, ρ | as in D |
 //! | P: how far apart the words of a living peer are (R-14) | i | the *peer's*: its pace, and how late its turns are before it knows (R-13); i/4 for the network |
 //! | S: how long a silent peer may hold (R-14) | H, κ, i | the *peer's*: its lease, its kernel, and how much younger what it sent last is than what arrived |
@@ -225,7 +225,7 @@ impl Timing {
     }
 
     /// Q: a starting member neither votes nor holds for this long, when `earlier` is the longest
-    /// lease that earlier lives on this host may have been given (R-9).
+    /// lease that earlier incarnations on this host may have been given (R-9).
     #[must_use]
     pub fn quarantine(&self, earlier: Span) -> Span {
         outlast(self.lease.max(earlier).plus(self.slack), self.drift_ppm)

@@ -32,8 +32,8 @@
 //! let configs = [spec.prove("lb0").unwrap(), spec.prove("lb1").unwrap()];
 //! let keys = Keys::new(Key::new(b"a secret of both"), vec![]);
 //! let start = LocalTime::from_nanos(0);
-//! let life = |n: usize| Incarnation(n as u64 + 1);
-//! let mut nodes = [0, 1].map(|n| Node::start(&configs[n], life(n), start, Span::ZERO));
+//! let incarnation = |n: usize| Incarnation(n as u64 + 1);
+//! let mut nodes = [0, 1].map(|n| Node::start(&configs[n], incarnation(n), start, Span::ZERO));
 //! let mut wire: Vec<(usize, Vec<u8>)> = vec![]; // for whom, and what
 //! for ms in 0..1_000 {
 //!     let now = start.plus(Span::from_millis(ms));

@@ -18,7 +18,7 @@ use arrayvec::ArrayVec;
 
 /// One member's whole protocol state. Its behaviour depends on differences of times only.
 ///
-/// The configuration is fixed for a life and is given by reference to every call, so that
+/// The configuration is fixed for an incarnation and is given by reference to every call, so that
 /// this is nothing but state: two nodes that are equal behave equally from here on.
 ///
 /// Who runs one calls, in this order: [`Node::start`], once; then [`Node::handle`] (or
@@ -42,8 +42,8 @@ pub struct Node {
 type Before = ArrayVec<(Stance, Option<LocalTime>), MAX_GROUPS>;
 
 impl Node {
-    /// A node at the start of its life, in quarantine. `earlier` is the longest lease that
-    /// earlier lives on this host may have been given; zero if there was none.
+    /// A node of a new incarnation, in quarantine. `earlier` is the longest lease that
+    /// earlier incarnations on this host may have had; zero if there was none.
     #[must_use]
     pub fn start(config: &Config, incarnation: Incarnation, now: LocalTime, earlier: Span) -> Self {
         let candidate = config.is_candidate(config.me());
@@ -152,8 +152,8 @@ impl Node {
         next
     }
 
-    /// what the operator said of each group that holds until `Resume`: a later life of this
-    /// member is told it again before anything else. (`Resume` ends all of it, so one command will do.)
+    /// what the operator said of each group that holds until `Resume`: a later incarnation
+    /// gets it again before anything else. (`Resume` ends all of it, so one command will do.)
     pub fn standing_orders(&self) -> impl Iterator<Item = Option<Command>> {
         self.groups.iter().map(Group::standing_order)
     }
@@ -350,10 +350,10 @@ impl Node {
             let Some(advert) = self.advert(config, now, to) else {
                 continue;
             };
-            if let Some(life) = knock {
-                // It names a life that has accepted nothing of ours: no echo, so no vote can come of it.
+            if let Some(incarnation) = knock {
+                // That one has accepted nothing of ours: no echo, so no vote can come of it.
                 let advert = Advert {
-                    to_incarnation: Some(life),
+                    to_incarnation: Some(incarnation),
                     echo: None,
                     echo_age: Span::ZERO,
                     ..advert.clone()
@@ -387,7 +387,7 @@ impl Node {
             from: config.me(),
             to,
             incarnation: self.incarnation,
-            to_incarnation: heard.map(|(life, ..)| life),
+            to_incarnation: heard.map(|(incarnation, ..)| incarnation),
             sent_at: now,
             echo: heard.map(|(_, sent_at, _)| sent_at),
             echo_age: heard
@@ -466,14 +466,14 @@ impl Node {
     #[must_use]
     pub fn observe(&self, config: &Config, now: LocalTime) -> Snapshot {
         let peer = |s: &Session| {
-            let life = s.life.as_ref();
+            let current = s.current.as_ref();
             PeerSnapshot {
                 member: s.peer,
-                incarnation: life.map(|l| l.incarnation),
-                heard_ago: life.map(|l| now.since(l.arrived)),
-                echo_ago: life.and_then(|l| l.echo).map(|e| now.since(e)),
+                incarnation: current.map(|c| c.incarnation),
+                heard_ago: current.map(|c| now.since(c.arrived)),
+                echo_ago: current.and_then(|c| c.echo).map(|e| now.since(e)),
                 two_way: s.two_way(),
-                quarantined: life.is_some_and(|l| l.quarantined),
+                quarantined: current.is_some_and(|c| c.quarantined),
                 says: s.statements().to_vec(),
             }
         };

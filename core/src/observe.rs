@@ -40,7 +40,7 @@ impl RoleName {
 pub struct Snapshot {
     /// This member.
     pub me: MemberId,
-    /// This life.
+    /// This incarnation.
     pub incarnation: Incarnation,
     /// What is left of quarantine.
     pub quarantine_left: Option<Span>,
@@ -57,7 +57,7 @@ pub struct Snapshot {
 pub struct PeerSnapshot {
     /// Which one.
     pub member: MemberId,
-    /// Its life, once known.
+    /// Its incarnation, once known.
     pub incarnation: Option<Incarnation>,
     /// How long ago an advert of it was accepted.
     pub heard_ago: Option<Span>,

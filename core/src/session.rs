@@ -22,7 +22,7 @@ pub(crate) const REMEMBERED: usize = 8;
 pub(crate) struct Session {
     pub(crate) peer: MemberId,
     /// The life that is talked with, once one named ours.
-    pub(crate) life: Option<Life>,
+    pub(crate) current: Option<Current>,
     /// What that life last said, by group.
     says: Vec<Statement>,
     /// since when every advert to the peer has asked, by group. Asks sent before are revoked.
@@ -36,7 +36,7 @@ pub(crate) struct Session {
     /// Ranks lives that knock; moves only when several did.
     rng: u64,
     /// the latest lives that were adopted and replaced: they are dead.
-    left: ArrayVec<Incarnation, REMEMBERED>,
+    replaced: ArrayVec<Incarnation, REMEMBERED>,
     /// how long there has been no sign of life at all. Kept where two members are all.
     pub(crate) silence: Option<Silence>,
     /// what is heard from there and does not count.
@@ -46,7 +46,7 @@ pub(crate) struct Session {
 /// A life of the peer, and its latest accepted advert.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Life {
+pub(crate) struct Current {
     pub(crate) incarnation: Incarnation,
     /// When it was adopted, by our clock.
     adopted_at: LocalTime,
@@ -88,7 +88,7 @@ impl Session {
         let two_alone = config.members().len() == 2;
         Self {
             peer,
-            life: None,
+            current: None,
             says: alloc::vec![Statement::default(); config.groups().len()],
             asked: alloc::vec![None; config.groups().len()],
             last_sent: None,
@@ -96,7 +96,7 @@ impl Session {
             knock: None,
             knock_answered: None,
             rng: seed.0 ^ u64::from(peer.0),
-            left: ArrayVec::new(),
+            replaced: ArrayVec::new(),
             silence: two_alone.then(|| Silence::new(now)),
             strangers: Strangers::default(),
         }
@@ -119,14 +119,14 @@ impl Session {
 
     /// An advert of it was accepted less than D ago.
     pub(crate) fn heard(&self) -> bool {
-        self.life.as_ref().is_some_and(|l| l.heard)
+        self.current.as_ref().is_some_and(|c| c.heard)
     }
 
     /// Heard, and it hears us: its echo is less than D old.
     pub(crate) fn two_way(&self) -> bool {
-        self.life
+        self.current
             .as_ref()
-            .is_some_and(|l| l.heard && l.echo.is_some())
+            .is_some_and(|c| c.heard && c.echo.is_some())
     }
 
     /// Whom an advert names, and the latest word of it: when it was sent, and when it arrived. R-15: while
@@ -135,10 +135,10 @@ impl Session {
         &self,
         stranger: Option<Stranger>,
     ) -> Option<(Incarnation, LocalTime, LocalTime)> {
-        match (&self.life, stranger) {
-            (Some(l), None) => Some((l.incarnation, l.sent_at, l.arrived)),
-            (Some(l), Some(_)) if l.heard => Some((l.incarnation, l.sent_at, l.arrived)),
-            (_, Some(s)) => Some((s.life, s.sent_at, s.arrived)),
+        match (&self.current, stranger) {
+            (Some(c), None) => Some((c.incarnation, c.sent_at, c.arrived)),
+            (Some(c), Some(_)) if c.heard => Some((c.incarnation, c.sent_at, c.arrived)),
+            (_, Some(s)) => Some((s.incarnation, s.sent_at, s.arrived)),
             (None, None) => None,
         }
     }
@@ -153,10 +153,10 @@ impl Session {
         advert: &Advert,
     ) -> Result<Accepted, Reject> {
         let names_ours = advert.to_incarnation == Some(mine);
-        if self.left.contains(&advert.incarnation) {
+        if self.replaced.contains(&advert.incarnation) {
             // it is dead: a straggler or a replay, no knock and no sign of life.
             return Err(if names_ours {
-                Reject::OldLife
+                Reject::OldIncarnation
             } else {
                 Reject::Knock
             });
@@ -164,11 +164,11 @@ impl Session {
         if !names_ours {
             // A life that we talk with may not know ours: it named us only to answer our knock.
             // What it said before its latest accepted advert is late, the rest a sign of life.
-            match &self.life {
-                Some(l) if l.incarnation == advert.incarnation => {
+            match &self.current {
+                Some(c) if c.incarnation == advert.incarnation => {
                     // It may name a stranger as long as it does not hear us, as we may.
-                    if advert.sent_at > l.sent_at {
-                        if !l.heard {
+                    if advert.sent_at > c.sent_at {
+                        if !c.heard {
                             self.knocked(advert.incarnation, names_ours);
                         }
                         self.stir_by_knock(now, advert);
@@ -184,13 +184,13 @@ impl Session {
         let echo = advert
             .echo
             .filter(|e| *e <= now && timing.bound_until(*e) > now);
-        let accepted = match &self.life {
+        let accepted = match &self.current {
             None => Accepted::Met,
-            Some(l) if l.incarnation == advert.incarnation => {
-                if advert.sent_at <= l.sent_at {
+            Some(c) if c.incarnation == advert.incarnation => {
+                if advert.sent_at <= c.sent_at {
                     return Err(Reject::Stale);
                 }
-                if l.heard {
+                if c.heard {
                     Accepted::News
                 } else {
                     Accepted::Back
@@ -198,24 +198,24 @@ impl Session {
             }
             // only a life that has accepted an advert sent after the present one was adopted
             // can be younger than that one. (An echo that is D old proves nothing any more.)
-            Some(l) if echo.is_some_and(|e| e > l.adopted_at) => Accepted::Met,
+            Some(c) if echo.is_some_and(|e| e > c.adopted_at) => Accepted::Met,
             Some(_) => {
                 self.knocked(advert.incarnation, names_ours);
                 self.stir_by_knock(now, advert);
-                return Err(Reject::OldLife);
+                return Err(Reject::OldIncarnation);
             }
         };
-        if let (Accepted::Met, Some(l)) = (accepted, &self.life) {
-            if self.left.is_full() {
-                self.left.remove(0);
+        if let (Accepted::Met, Some(c)) = (accepted, &self.current) {
+            if self.replaced.is_full() {
+                self.replaced.remove(0);
             }
-            self.left.push(l.incarnation);
+            self.replaced.push(c.incarnation);
         }
-        let adopted_at = match (&self.life, accepted) {
-            (Some(l), Accepted::News | Accepted::Back) => l.adopted_at,
+        let adopted_at = match (&self.current, accepted) {
+            (Some(c), Accepted::News | Accepted::Back) => c.adopted_at,
             (None, _) | (Some(_), Accepted::Met) => now,
         };
-        self.life = Some(Life {
+        self.current = Some(Current {
             incarnation: advert.incarnation,
             adopted_at,
             sent_at: advert.sent_at,
@@ -236,8 +236,9 @@ impl Session {
     /// an advert, to whomever, of a life that was left, or older than what the one that is talked
     /// with said to us.
     pub(crate) fn knows(&self, advert: &Advert) -> bool {
-        let older = |l: &Life| l.incarnation == advert.incarnation && advert.sent_at <= l.sent_at;
-        self.left.contains(&advert.incarnation) || self.life.as_ref().is_some_and(older)
+        let older =
+            |c: &Current| c.incarnation == advert.incarnation && advert.sent_at <= c.sent_at;
+        self.replaced.contains(&advert.incarnation) || self.current.as_ref().is_some_and(older)
     }
 
     /// Any sign of life ends a silence.
@@ -261,7 +262,7 @@ impl Session {
     /// however often they knock: the one of the least rank. One that names our life goes first.
     fn knocked(&mut self, incarnation: Incarnation, names_ours: bool) {
         let rng = self.rng;
-        let rank = |life: Incarnation| splitmix(rng ^ life.0);
+        let rank = |of: Incarnation| splitmix(rng ^ of.0);
         let knock = self.knock.get_or_insert(Knock {
             incarnation,
             names_ours,
@@ -305,15 +306,15 @@ impl Session {
         }
         self.strangers.expire(timing, now);
         self.measure_silence(timing, now);
-        let Some(life) = &mut self.life else {
+        let Some(current) = &mut self.current else {
             return false;
         };
-        if life.echo.is_some_and(|e| timing.bound_until(e) <= now) {
-            life.echo = None;
+        if current.echo.is_some_and(|e| timing.bound_until(e) <= now) {
+            current.echo = None;
         }
-        let lost = life.heard && timing.bound_until(life.arrived) <= now;
+        let lost = current.heard && timing.bound_until(current.arrived) <= now;
         if lost {
-            life.heard = false;
+            current.heard = false;
             self.says.fill(Statement::default()); // no rule goes by what a silent peer once said
         }
         lost
@@ -347,7 +348,7 @@ impl Session {
     ) -> Option<LocalTime> {
         let last = self.last_sent?;
         let regular = last.plus(timing.interval());
-        let Some(life) = self.life.as_ref().filter(|l| l.heard) else {
+        let Some(current) = self.current.as_ref().filter(|c| c.heard) else {
             return Some(regular);
         };
         let asked_by = self.says.iter().any(|s| s.asks);
@@ -357,9 +358,9 @@ impl Session {
         } else {
             regular
         };
-        let owed = (self.owed && !asking).then_some(life.arrived);
-        let silent = life.arrived.plus(timing.late());
-        let deaf = life.echo.map_or(life.arrived, |e| {
+        let owed = (self.owed && !asking).then_some(current.arrived);
+        let silent = current.arrived.plus(timing.late());
+        let deaf = current.echo.map_or(current.arrived, |e| {
             e.plus(timing.late().plus(timing.interval()))
         });
         // One that asks us too answers only with its next regular advert.
@@ -390,11 +391,11 @@ impl Session {
         me: MemberId,
         mine: Incarnation,
     ) -> impl Iterator<Item = LocalTime> {
-        let life = self.life.as_ref();
-        let heard = life
-            .filter(|l| l.heard)
-            .map(|l| timing.bound_until(l.arrived));
-        let echo = life.and_then(|l| l.echo).map(|e| timing.bound_until(e));
+        let current = self.current.as_ref();
+        let heard = current
+            .filter(|c| c.heard)
+            .map(|c| timing.bound_until(c.arrived));
+        let echo = current.and_then(|c| c.echo).map(|e| timing.bound_until(e));
         let answered = self.knock_answered.map(|at| at.plus(timing.interval()));
         let due = self.send_due(timing, me, mine);
         let silence = self.silence.as_ref();
@@ -413,10 +414,10 @@ impl Session {
         me: MemberId,
         visit: &mut impl FnMut(MemberId, &mut LocalTime),
     ) {
-        if let Some(life) = &mut self.life {
-            visit(self.peer, &mut life.sent_at);
-            let own = [Some(&mut life.adopted_at), Some(&mut life.arrived)];
-            let own = own.into_iter().chain([life.echo.as_mut()]).flatten();
+        if let Some(current) = &mut self.current {
+            visit(self.peer, &mut current.sent_at);
+            let own = [Some(&mut current.adopted_at), Some(&mut current.arrived)];
+            let own = own.into_iter().chain([current.echo.as_mut()]).flatten();
             own.for_each(|t| visit(me, t));
         }
         for ballot in self.says.iter_mut().filter_map(|s| s.vote.as_mut()) {

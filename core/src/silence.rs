@@ -35,7 +35,7 @@ pub(crate) struct Stranger {
     /// it comes before us in the order that both can tell.
     pub(crate) first: bool,
     /// so it can be told that it is heard. When its latest word was sent, by its clock.
-    pub(crate) life: Incarnation,
+    pub(crate) incarnation: Incarnation,
     pub(crate) sent_at: LocalTime,
     /// When that arrived.
     pub(crate) arrived: LocalTime,
@@ -128,8 +128,12 @@ impl Strangers {
 
     /// Whether an advert of a life that is not talked with is new, and not a repetition: remembers it then.
     pub(crate) fn is_news(&mut self, advert: &Advert) -> bool {
-        let (life, sent_at) = (advert.incarnation, advert.sent_at);
-        if let Some(at) = self.newest.iter().position(|(known, _)| *known == life) {
+        let (incarnation, sent_at) = (advert.incarnation, advert.sent_at);
+        if let Some(at) = self
+            .newest
+            .iter()
+            .position(|(known, _)| *known == incarnation)
+        {
             if self
                 .newest
                 .get(at)
@@ -142,7 +146,7 @@ impl Strangers {
         if self.newest.is_full() {
             self.newest.remove(0);
         }
-        self.newest.push((life, sent_at));
+        self.newest.push((incarnation, sent_at));
         true
     }
 
@@ -151,15 +155,15 @@ impl Strangers {
     /// `holds`, S counts from it. One that holds is looked at until it says that it does not, or is not heard
     /// any more, whatever others say.
     pub(crate) fn word(&mut self, now: LocalTime, advert: &Advert, first: bool) {
-        let life = advert.incarnation;
+        let incarnation = advert.incarnation;
         let holds = advert.holds_any();
-        let other = self.latest.filter(|s| s.life != life);
+        let other = self.latest.filter(|s| s.incarnation != incarnation);
         if !holds && other.is_some_and(|s| s.held.is_some()) {
             return;
         }
         self.latest = Some(Stranger {
             first,
-            life,
+            incarnation,
             sent_at: advert.sent_at,
             arrived: now,
             held: holds.then_some(now),

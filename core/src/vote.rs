@@ -9,7 +9,7 @@ use crate::session::Session;
 use crate::time::LocalTime;
 use arrayvec::ArrayVec;
 
-/// A vote bound to one life of another member. A holder's own vote is its lease plus κ and
+/// A vote bound to one incarnation of another member. A holder's own vote is its lease plus κ and
 /// never stands here; a candidate that does not hold has not bound its vote to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -36,12 +36,12 @@ impl Group {
     /// an advert of the vote's own owner that does not ask frees the vote, if it was sent
     /// after the ask that bound it; a tie keeps it.
     pub(crate) fn free_vote(&mut self, view: &View<'_>, from: &Session) {
-        let Some(life) = &from.life else { return };
+        let Some(current) = &from.current else { return };
         if let Some(vote) = &self.vote
             && vote.member == from.peer
-            && vote.incarnation == life.incarnation
+            && vote.incarnation == current.incarnation
             && !from.says(view.index).asks
-            && life.sent_at > vote.asked_at
+            && current.sent_at > vote.asked_at
         {
             self.vote = None;
         }
@@ -50,7 +50,7 @@ impl Group {
     /// binds the vote to the candidate behind `to`, or renews it, if its latest advert asks and
     /// may have it. It counts from when that advert arrived.
     pub(crate) fn cast_vote(&mut self, view: &View<'_>, to: &Session) {
-        let Some(life) = &to.life else { return };
+        let Some(current) = &to.current else { return };
         let may_vote = match self.role {
             Role::Witness | Role::Standby { .. } => !view.quarantined,
             Role::Holder { .. } | Role::Releasing { .. } => false,
@@ -61,9 +61,9 @@ impl Group {
             return;
         }
         match &mut self.vote {
-            Some(vote) if vote.member == to.peer && vote.incarnation == life.incarnation => {
-                vote.asked_at = vote.asked_at.max(life.sent_at);
-                vote.until = vote.until.max(view.timing().bound_until(life.arrived));
+            Some(vote) if vote.member == to.peer && vote.incarnation == current.incarnation => {
+                vote.asked_at = vote.asked_at.max(current.sent_at);
+                vote.until = vote.until.max(view.timing().bound_until(current.arrived));
             }
             Some(_) => {} // a live vote never moves.
             None => {
@@ -76,13 +76,13 @@ impl Group {
 
     /// Binds a free vote to the latest ask of `to`.
     pub(crate) fn bind_vote(&mut self, view: &View<'_>, to: &Session) {
-        let Some(life) = &to.life else { return };
-        let until = view.timing().bound_until(life.arrived);
+        let Some(current) = &to.current else { return };
+        let until = view.timing().bound_until(current.arrived);
         if until > view.now {
             self.vote = Some(Vote {
                 member: to.peer,
-                incarnation: life.incarnation,
-                asked_at: life.sent_at,
+                incarnation: current.incarnation,
+                asked_at: current.sent_at,
                 until,
             });
         }
@@ -133,8 +133,8 @@ impl View<'_> {
                 .then_some(b.asked_at)
         });
         // a peer in quarantine will not take hold before D after what it echoes.
-        let echo = match (self.config.arbitration(), &peer.life) {
-            (Arbitration::Survivor, Some(life)) if life.quarantined => life.echo,
+        let echo = match (self.config.arbitration(), &peer.current) {
+            (Arbitration::Survivor, Some(current)) if current.quarantined => current.echo,
             (Arbitration::Survivor | Arbitration::Majority, _) => None,
         };
         vote.max(echo).filter(|a| *a >= asked && *a <= self.now)

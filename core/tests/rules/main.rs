@@ -5,7 +5,7 @@ mod campaign;
 mod conflict;
 mod handover;
 mod holding;
-mod lives;
+mod incarnations;
 mod pace;
 mod sleep;
 mod strangers;

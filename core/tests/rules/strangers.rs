@@ -70,9 +70,9 @@ fn r14_two_that_refuse_each_other_do_not_wait_for_each_other() {
 fn r14_a_replayed_word_of_a_stranger_keeps_nobody_back() {
     let mut bench = Alone::new(2, SURVIVOR, B);
     let mut words = Vec::new();
-    for life in 0..3 {
+    for incarnation in 0..3 {
         let mut word = strange(&bench, true);
-        word.incarnation = Incarnation(500 + life);
+        word.incarnation = Incarnation(500 + incarnation);
         words.push(word);
     }
     let mut out = Vec::new();
@@ -123,7 +123,7 @@ fn voted_for(bench: &mut Alone, mut said: impl FnMut(&Alone) -> Vec<Advert>) -> 
         for word in said(bench) {
             out.extend(bench.hear(&word).0);
         }
-        out.extend(bench.told(W, bench.grants(bench.now)));
+        out.extend(bench.hears(W, bench.grants(bench.now)));
         out.extend(bench.until(bench.now + ms(100)));
     }
     out
@@ -131,7 +131,7 @@ fn voted_for(bench: &mut Alone, mut said: impl FnMut(&Alone) -> Vec<Advert>) -> 
 
 #[test]
 fn r14_by_whatever_majority_nobody_takes_hold_beside_one_that_holds_by_another_file() {
-    // The witness was replaced, and the standby was told first: there are two majorities.
+    // The witness was replaced, and the standby got the new file first: there are two majorities.
     let mut bench = Alone::new(3, MAJORITY, B);
     let out = voted_for(&mut bench, |bench| vec![strange(bench, true)]);
     assert_eq!(hold(&out), None);
@@ -160,15 +160,15 @@ fn r14_another_strangers_word_does_not_free_one_that_was_kept_back() {
 }
 
 #[test]
-fn r15_a_stranger_is_told_that_it_is_heard_whatever_number_its_file_gives_it() {
+fn r15_a_stranger_learns_that_it_is_heard_whatever_number_its_file_gives_it() {
     let mut bench = Alone::holding(&spec(3, MAJORITY), B);
     let mut word = strange(&bench, true);
     word.from = id(7);
     let _ = bench.hear(&word);
     let out = bench.until(bench.now + ms(100));
-    let told = sends_to(&out, A).pop().expect("an advert to its address");
-    assert_eq!(told.to_incarnation, Some(word.incarnation));
-    assert_eq!(told.echo, Some(word.sent_at));
+    let answer = sends_to(&out, A).pop().expect("an advert to its address");
+    assert_eq!(answer.to_incarnation, Some(word.incarnation));
+    assert_eq!(answer.echo, Some(word.sent_at));
     assert_ne!(sends_to(&out, W)[0].to_incarnation, Some(word.incarnation));
 }
 
@@ -230,18 +230,21 @@ fn r15_two_holders_that_refuse_each_other_settle_it_by_their_order() {
     );
     let announced = w.members[A].announced;
     w.heal();
-    w.run(ms(202)); // each hears a word, and is told that it is heard
+    w.run(ms(202)); // each hears a word, and learns that it is heard
     assert_eq!(w.effective(), [A], "{}", w.story());
     assert_eq!(w.last_why(B), Some(Why::Strange));
     assert!(w.members[A].announced > announced);
-    let told = |m| {
+    let alarms = |m| {
         let strange = Event::Strange { group: WEB };
         w.log
             .iter()
             .filter(|(_, who, e)| *who == m && *e == strange)
             .count()
     };
-    assert!(told(A) <= 1 && told(B) == 1, "one alarm for one conflict");
+    assert!(
+        alarms(A) <= 1 && alarms(B) == 1,
+        "one alarm for one conflict"
+    );
     w.run(ms(5_000));
     assert_eq!(w.effective(), [A]);
 }
@@ -291,7 +294,7 @@ fn r15_the_peers_word_is_no_end_of_a_strangers_conflict() {
         let word = strange(&bench, true);
         let (mut out, _) = bench.hear(&word);
         bench.until(bench.now + ms(40));
-        out.extend(bench.told(B, ready()));
+        out.extend(bench.hears(B, ready()));
         let alarm = |e: &&Effect| **e == Effect::Report(Event::Strange { group: WEB });
         alarms += out.iter().filter(alarm).count();
         announced_again += usize::from(announced(&out));
@@ -409,10 +412,10 @@ fn r15_whatever_numbers_their_files_give_them_one_of_two_comes_first() {
         let mut two = [Alone::of(&spec(2, SURVIVOR), A), Alone::of(&file, B)];
         assert_eq!(two[0].config.me() == two[1].config.me(), same_number);
         let mut words = Vec::new();
-        for (bench, life) in two.iter_mut().zip([1, 2]) {
+        for (bench, incarnation) in two.iter_mut().zip([1, 2]) {
             bench.node = Node::start(
                 &bench.config,
-                Incarnation(life),
+                Incarnation(incarnation),
                 LocalTime::from_nanos(0),
                 Span::ZERO,
             );
@@ -427,10 +430,10 @@ fn r15_whatever_numbers_their_files_give_them_one_of_two_comes_first() {
         }
         assert!(words.iter().all(|w| w.groups[0].holds), "each holds");
         words.reverse();
-        for (bench, (word, life)) in two.iter_mut().zip(words.iter_mut().zip([1, 2])) {
+        for (bench, (word, incarnation)) in two.iter_mut().zip(words.iter_mut().zip([1, 2])) {
             assert_eq!(released(&bench.hear(word).0), None, "it may be a recording");
             bench.now += ms(1);
-            (word.to_incarnation, word.echo) = (Some(Incarnation(life)), Some(bench.at()));
+            (word.to_incarnation, word.echo) = (Some(Incarnation(incarnation)), Some(bench.at()));
             word.sent_at = bench.at();
         }
         let lets_go =
@@ -445,13 +448,13 @@ fn r15_a_recorded_word_of_a_stranger_ends_no_hold_at_once() {
     let mut bench = Alone::new(2, SURVIVOR, B);
     bench.until(bench.now + ms(D + 152));
     let old = bench.now - ms(D);
-    for (life, echo) in [
+    for (to, echo) in [
         (None, Some(bench.now)),
         (Some(ME), Some(old)),
         (Some(ME), None),
     ] {
         let mut word = strange(&bench, true);
-        (word.to_incarnation, word.echo) = (life, echo.map(LocalTime::from_nanos));
+        (word.to_incarnation, word.echo) = (to, echo.map(LocalTime::from_nanos));
         assert_eq!(released(&bench.hear(&word).0), None);
         bench.until(bench.now + ms(100));
     }
@@ -524,7 +527,7 @@ fn r13_one_that_overslept_is_kept_back_as_before() {
     bench.now += ms(1_000);
     let mut out = bench.wake();
     for _ in 0..4 {
-        out.extend(bench.told(W, bench.grants(bench.now)));
+        out.extend(bench.hears(W, bench.grants(bench.now)));
         bench.now += ms(50);
         out.extend(bench.wake());
     }

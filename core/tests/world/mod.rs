@@ -63,7 +63,7 @@ pub fn group(name: &str, last: u8, preferred: &str) -> GroupSpec {
 
 /// What a link does to an advert, in thousandths and nanoseconds.
 #[derive(Clone, Copy, Debug)]
-pub struct Weather {
+pub struct Conditions {
     pub loss: u64,
     pub duplication: u64,
     pub least_delay: u64,
@@ -73,7 +73,7 @@ pub struct Weather {
     pub kernel_delay: u64,
 }
 
-impl Weather {
+impl Conditions {
     pub const CALM: Self = Self {
         loss: 0,
         duplication: 0,
@@ -94,7 +94,7 @@ struct Kernel {
 
 enum Process {
     Up(Node),
-    /// What is left of the turn in which it stopped, and what waits for it: datagrams and
+    /// What is left of the turn in which it was paused, and what waits for it: datagrams and
     /// confirmations.
     Paused(Node, Vec<Effect>, Vec<Input>),
     Down,
@@ -107,14 +107,14 @@ pub struct Member {
     pub offset: u64,
     /// Parts per million by which its clock is fast.
     rate: i64,
-    life: u64,
+    incarnation: u64,
     turn: u64,
     pub sent: u64,
     pub turns: u64,
     pub announced: u64,
 }
 
-enum Happening {
+enum Pending {
     Deliver {
         to: usize,
         advert: Advert,
@@ -125,7 +125,7 @@ enum Happening {
     },
     Mute {
         member: usize,
-        life: u64,
+        incarnation: u64,
         group: GroupId,
         release: ReleaseId,
     },
@@ -138,8 +138,8 @@ pub struct World {
     pub now: u64,
     pub members: Vec<Member>,
     queue: BinaryHeap<Entry>,
-    happenings: Vec<Option<Happening>>,
-    pub weather: Weather,
+    pending: Vec<Option<Pending>>,
+    pub conditions: Conditions,
     cut: Vec<Vec<bool>>,
     /// How many of the next adverts each link loses.
     pub lose_next: Vec<Vec<u64>>,
@@ -154,9 +154,9 @@ pub struct World {
     pub check_two: bool,
     /// Thousandths of turns in which the process dies, or stops, between two effects.
     pub dies_in_turn: u64,
-    pub stops_in_turn: u64,
+    pub pauses_in_turn: u64,
     /// This member's next turn stops before its first effect.
-    pub stops_next: Option<usize>,
+    pub pauses_next: Option<usize>,
     last_effective: Vec<usize>,
     /// When effectiveness of group 0 last changed.
     pub changed_at: u64,
@@ -177,7 +177,7 @@ impl World {
                 },
                 offset: 0,
                 rate: 0,
-                life: 0,
+                incarnation: 0,
                 turn: 0,
                 sent: 0,
                 turns: 0,
@@ -189,8 +189,8 @@ impl World {
             now: ms(1),
             members,
             queue: BinaryHeap::new(),
-            happenings: Vec::new(),
-            weather: Weather::CALM,
+            pending: Vec::new(),
+            conditions: Conditions::CALM,
             cut: vec![vec![false; n]; n],
             lose_next: vec![vec![0; n]; n],
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -201,8 +201,8 @@ impl World {
             two_at: None,
             check_two: true,
             dies_in_turn: 0,
-            stops_in_turn: 0,
-            stops_next: None,
+            pauses_in_turn: 0,
+            pauses_next: None,
             last_effective: Vec::new(),
             changed_at: 0,
         };
@@ -273,9 +273,9 @@ impl World {
         due.map_or(0, |due| self.true_time(m, due) - self.now)
     }
 
-    fn push(&mut self, at: u64, what: Happening) {
-        self.happenings.push(Some(what));
-        let index = self.happenings.len() - 1;
+    fn push(&mut self, at: u64, what: Pending) {
+        self.pending.push(Some(what));
+        let index = self.pending.len() - 1;
         self.queue.push(Reverse((at, index as u64, index)));
     }
 
@@ -287,8 +287,8 @@ impl World {
             }
             self.queue.pop();
             self.now = self.now.max(at);
-            if let Some(what) = self.happenings[index].take() {
-                self.happen(what);
+            if let Some(what) = self.pending[index].take() {
+                self.come_due(what);
             }
             self.judge();
         }
@@ -296,26 +296,26 @@ impl World {
         self.judge();
     }
 
-    fn happen(&mut self, what: Happening) {
+    fn come_due(&mut self, what: Pending) {
         match what {
-            Happening::Deliver { to, advert } => {
+            Pending::Deliver { to, advert } => {
                 self.input_or_wait(to, Input::Received(Authentic::assumed(advert)));
             }
-            Happening::Wake { member, turn } => {
+            Pending::Wake { member, turn } => {
                 if self.members[member].turn == turn {
                     self.input(member, Input::Wake);
                 }
             }
-            Happening::Mute {
+            Pending::Mute {
                 member,
-                life,
+                incarnation,
                 group,
                 release,
             } => {
                 let m = &mut self.members[member];
                 m.kernel.deadlines[usize::from(group.0)] = 0;
                 m.kernel.addresses[usize::from(group.0)] = false;
-                if m.life == life {
+                if m.incarnation == incarnation {
                     self.input_or_wait(member, Input::Released { group, release });
                 }
             }
@@ -353,23 +353,23 @@ impl World {
         } else {
             crash_after
         };
-        let stop_after = if self.stops_next == Some(m) {
-            self.stops_next = None;
+        let pause_after = if self.pauses_next == Some(m) {
+            self.pauses_next = None;
             0
-        } else if self.stops_in_turn > 0 && self.chance(self.stops_in_turn) {
+        } else if self.pauses_in_turn > 0 && self.chance(self.pauses_in_turn) {
             self.below(any) as usize
         } else {
             usize::MAX
         };
         let mut out = out.into_iter();
         let mut n = 0;
-        while n != crash_after && n != stop_after {
+        while n != crash_after && n != pause_after {
             let Some(effect) = out.next() else { break };
             self.apply(m, effect);
             self.judge();
             n += 1;
         }
-        if stop_after != usize::MAX && crash_after == usize::MAX {
+        if pause_after != usize::MAX && crash_after == usize::MAX {
             self.pause(m);
             if let Process::Paused(_, rest, _) = &mut self.members[m].process {
                 rest.extend(out);
@@ -393,20 +393,20 @@ impl World {
         let due = node
             .poll_timeout(&member.config)
             .map_or(self.now, |due| self.true_time(m, due));
-        self.push(due, Happening::Wake { member: m, turn });
+        self.push(due, Pending::Wake { member: m, turn });
     }
 
     fn apply(&mut self, m: usize, effect: Effect) {
         match effect {
             Effect::Release { group, release } => {
-                let delay = self.weather.kernel_delay;
+                let delay = self.conditions.kernel_delay;
                 let at = self.now + 1 + self.below(delay);
-                let life = self.members[m].life;
+                let incarnation = self.members[m].incarnation;
                 self.push(
                     at,
-                    Happening::Mute {
+                    Pending::Mute {
                         member: m,
-                        life,
+                        incarnation,
                         group,
                         release,
                     },
@@ -428,28 +428,28 @@ impl World {
         if self.record {
             self.recorded.push(advert.clone());
         }
-        let weather = self.weather;
+        let conditions = self.conditions;
         if self.lose_next[from][to] > 0 {
             self.lose_next[from][to] -= 1;
             return;
         }
-        if self.cut[from][to] || self.chance(weather.loss) {
+        if self.cut[from][to] || self.chance(conditions.loss) {
             return;
         }
-        let copies = if self.chance(weather.duplication) {
+        let copies = if self.chance(conditions.duplication) {
             2
         } else {
             1
         };
         for _ in 0..copies {
-            let spread = weather.most_delay - weather.least_delay;
-            let mut delay = weather.least_delay + self.below(spread + 1);
-            if self.chance(weather.stragglers) {
+            let spread = conditions.most_delay - conditions.least_delay;
+            let mut delay = conditions.least_delay + self.below(spread + 1);
+            if self.chance(conditions.stragglers) {
                 delay += self.below(ms(2_000));
             }
             self.push(
                 self.now + delay,
-                Happening::Deliver {
+                Pending::Deliver {
                     to,
                     advert: advert.clone(),
                 },
@@ -460,7 +460,7 @@ impl World {
     /// Delivers an advert as an attacker would who has recorded it.
     pub fn replay(&mut self, advert: Advert) {
         let to = usize::from(advert.to.0);
-        self.happen(Happening::Deliver { to, advert });
+        self.come_due(Pending::Deliver { to, advert });
         self.judge();
     }
 
@@ -493,7 +493,7 @@ impl World {
         let member = &mut self.members[m];
         member.kernel.deadlines.fill(0);
         member.kernel.addresses.fill(false);
-        member.life += 1;
+        member.incarnation += 1;
         member.process = Process::Up(Node::start(&member.config, incarnation, now, Span::ZERO));
         self.input(m, Input::Wake);
     }
@@ -513,7 +513,7 @@ impl World {
     /// `kill -9`: the kernel goes on.
     pub fn kill(&mut self, m: usize) {
         self.members[m].process = Process::Down;
-        self.members[m].life += 1;
+        self.members[m].incarnation += 1;
         self.members[m].turn += 1;
     }
 
