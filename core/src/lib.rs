@@ -5,11 +5,11 @@
 //!  socket ──────────▶ auth::open ──────────▶ Node::handle ──────────▶ whoever runs it
 //! ```
 //!
-//! A [`Node`] is one member's whole protocol state. It is told what happened ([`input::Input`]) and
-//! when, and says what is to be done ([`effect::Effect`]), in order. The rules R-0 to R-18 are cited
+//! A [`Node`] is one member's whole protocol state. It is given what happened ([`input::Input`])
+//! and when, and returns what to do ([`effect::Effect`]), in order. The rules R-0 to R-18 are cited
 //! where they are implemented.
 //!
-//! Two members alone, without a network between them but these lines:
+//! Two members, with no network between them but these lines:
 //!
 //! ```
 //! use onehold_core::advert::Incarnation;

@@ -40,11 +40,13 @@ pub enum Reject {
         /// Its digest.
         digest: ConfigDigest,
     },
-    /// A repetition, a late arrival or a replay: not newer than what was accepted.
+    /// A repetition, a late arrival or a replay: not newer than the latest accepted advert.
     Stale,
-    /// It does not name our incarnation: a knock, perhaps answered, and nothing else.
+    /// It does not name our incarnation: a knock, which is answered or not, and changes nothing
+    /// else.
     Knock,
-    /// It names our incarnation, but is of one of the sender that is not, or no longer, known.
+    /// It names our incarnation, but its own is not, or no longer, the current one of the sender
+    ///
     OldIncarnation,
 }
 

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 use world::alone::*;
 use world::*;
 
-/// A candidate `b` of three that has been made to be something.
+/// A candidate `b`, or a witness, of three members, in every state.
 fn states() -> Vec<(&'static str, Alone)> {
     let mut quarantined = Alone::new(3, MAJORITY, B);
     quarantined.restart(Span::ZERO);
@@ -48,7 +48,7 @@ fn holds() -> Statement {
     }
 }
 
-/// All that can come in; made for the node's present moment.
+/// Every input, made for the node's present time.
 fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
     let heard = |advert| Input::Received(Authentic::assumed(advert));
     let from_a = |s| heard(n.says(A, s));

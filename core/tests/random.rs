@@ -7,7 +7,7 @@ use onehold_core::time::Span;
 use proptest::prelude::*;
 use world::*;
 
-/// What an adversary does next.
+/// The adversary's next fault.
 fn fault(w: &mut World, standing_cuts: bool) {
     let n = w.members.len() as u64;
     let m = w.below(n) as usize;
@@ -119,8 +119,8 @@ fn majority(seed: u64, size: usize) {
     calm_down(&mut w, ms(4_000));
 }
 
-/// S2: `survivor` under crashes, pauses, restarts and a standing one-way cut, with messages that
-/// get through in time otherwise.
+/// S2: `survivor` under crashes, pauses, restarts and a standing one-way cut; every other message
+/// gets through in time.
 fn survivor_cut_one_way(seed: u64, cut: usize) {
     let mut w = World::new(&spec(2, SURVIVOR), seed);
     w.conditions.most_delay = [200_000, ms(5), ms(40)][w.below(3) as usize];
@@ -160,8 +160,8 @@ fn pause_span(w: &mut World) -> u64 {
     ms(least) + w.below(ms(spread))
 }
 
-/// Stops a process between two turns, or within its next one, and lets it go on; perhaps only to stop
-/// it again at once, before it has sent what it wants to.
+/// Pauses a process between two turns, or within its next one, and resumes it; perhaps only to
+/// pause it again at once, before it has sent.
 fn pause_and_resume(w: &mut World, m: usize) {
     if w.chance(500) {
         w.pauses_next = Some(m);
@@ -188,8 +188,8 @@ fn pause_and_resume(w: &mut World, m: usize) {
     w.resume(m);
 }
 
-/// S2: `survivor` with members that are paused at the worst moments, crashes, restarts and one standing
-/// cut in one direction from any moment; every other message gets through within i/4.
+/// S2: `survivor` with members that are paused at the worst moments, crashes, restarts, and one
+/// standing cut in one direction from any moment on; every other message gets through within i/4.
 fn survivor_paused(seed: u64, cut: usize, lease: u64, drift_ppm: u32) {
     let mut cluster = spec(2, SURVIVOR);
     cluster.timing.lease = Span::from_millis(lease);
@@ -234,7 +234,7 @@ fn survivor_paused(seed: u64, cut: usize, lease: u64, drift_ppm: u32) {
     calm_down(&mut w, ms(4_000));
 }
 
-/// Nearly what R-13 notices, or anything up to more than that.
+/// Just less than R-13 notices, or anything up to somewhat more.
 fn nearly_half_an_interval(w: &mut World) -> u64 {
     if w.chance(700) {
         ms(50) - w.below(ms(1))
@@ -243,8 +243,8 @@ fn nearly_half_an_interval(w: &mut World) -> u64 {
     }
 }
 
-/// S2 once more: a standing cut, and then a turn or two that are late, or take long, by nearly as much as
-/// is noticed, with clocks and delays at their ends.
+/// S2 again: a standing cut, then a turn or two that are late, or take long, by just less than R-13
+/// notices, with clocks and delays at their extremes.
 fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
     let mut cluster = spec(2, SURVIVOR);
     cluster.timing.lease = Span::from_millis(lease);
@@ -259,7 +259,7 @@ fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
     let settled = w.below(ms(250));
     w.run(settled);
     let slow = w.below(2) as usize;
-    // Each way has its own moment: before the stops, or between them.
+    // The cut begins before the pauses or between them.
     let moment = w.below(3);
     for round in 0..3 {
         if round == moment {
@@ -294,8 +294,9 @@ fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
     w.run(ms(1_500));
 }
 
-/// `survivor` under every fault: two are possible while messages don't get through, but after the
-/// heal there is exactly one again. So there is if their files differ, and each prefers itself.
+/// `survivor` under every fault: there may be two holders while messages don't get through, but
+/// after the heal there is exactly one again. So it is if the files differ and each member prefers
+/// itself.
 fn survivor(seed: u64, files_differ: bool) {
     let mut w = World::new(&spec(2, SURVIVOR), seed);
     if files_differ {
@@ -318,7 +319,8 @@ fn survivor(seed: u64, files_differ: bool) {
 }
 
 proptest! {
-    // A smaller seed is no simpler story: nothing is shrunk. What fails goes into `FOUND`.
+    // A smaller seed is not a simpler run, so nothing is shrunk. A seed that fails goes into
+    // `what_was_found_stays_found`.
     #![proptest_config(ProptestConfig {
         cases: cases(),
         failure_persistence: None,

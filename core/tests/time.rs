@@ -27,7 +27,8 @@ fn shift_advert(mut a: Advert, by: Span) -> Advert {
     a
 }
 
-/// An advert without what no rule reads: `echo_age`, and when anybody else's ask was made.
+/// An advert without what no rule reads: `echo_age`, and when the asks of others than its receiver
+/// were sent.
 fn without_hearsay(mut a: Advert) -> Advert {
     a.echo_age = Span::ZERO;
     let to = a.to;
@@ -52,8 +53,7 @@ fn shift_effect(e: Effect, by: Span) -> Effect {
     }
 }
 
-/// Three nodes that talk with each other, with some of it lost, as inputs to another
-/// incarnation of one.
+/// A lossy conversation of three nodes, as inputs to another incarnation of one of them.
 fn conversation(arbitration: Arbitration, seed: u64, turns: usize) -> Vec<(u64, Input)> {
     let mut w = World::new(&cluster(arbitration), seed);
     w.check_two = false;
@@ -62,7 +62,7 @@ fn conversation(arbitration: Arbitration, seed: u64, turns: usize) -> Vec<(u64, 
     w.conditions.loss = 100;
     w.conditions.most_delay = ms(5);
     w.run(ms(3_000));
-    // All adverts to `a`, at the times at which it could have got them, and a few other inputs.
+    // All adverts to `a`, at times at which they could have arrived, and a few other inputs.
     let mut inputs = Vec::new();
     for advert in w.recorded.clone() {
         if advert.to == id(A) {
@@ -121,7 +121,7 @@ fn wakes_up_early(seed: u64, arbitration: Arbitration) {
             let config = &w.members[m].config;
             let mut node = w.node(m).clone();
             let (now, due) = (w.local(m), node.poll_timeout(config).unwrap());
-            assert!(due > now, "a deadline that is over stays due for ever");
+            assert!(due > now, "a deadline that is over stays due forever");
             let between = now.as_nanos() + (due.as_nanos() - now.as_nanos()) / 2;
             let mut out = Vec::new();
             node.handle(
@@ -198,8 +198,8 @@ proptest! {
         }
     }
 
-    /// A wake-up before `poll_timeout` changes nothing and says nothing: nobody need call early,
-    /// and whoever does harms nobody.
+    /// A wake-up before `poll_timeout` changes nothing and says nothing: nobody needs to call
+    /// early, and it does no harm.
     #[test]
     fn an_early_wake_up_changes_nothing(seed in any::<u64>(), arbitration in arbitration()) {
         wakes_up_early(seed, arbitration);

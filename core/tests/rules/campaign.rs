@@ -24,8 +24,8 @@ fn r10_better_a_sick_server_than_none() {
 
 #[test]
 fn r10_one_that_asks_in_vain_gets_out_of_the_others_way() {
-    // w votes for b, y votes for b, x votes for a: neither has three of five, and the two can't
-    // hear each other.
+    // w and y vote for b, x votes for a: neither has three votes of five, and a and b don't hear
+    // each other.
     let mut w = World::new(&spec(5, MAJORITY), 3);
     w.cut_both(A, B);
     w.cut_both(A, 2);
@@ -112,7 +112,7 @@ fn r11_the_preferred_one_gets_it_when_both_start() {
         }
         w.run(ms(900));
         assert_eq!(w.effective(), [A], "seed {seed}\n{}", w.story());
-        // One that is out of quarantine a little earlier may have had it for that little.
+        // b may have held for as long as its quarantine ended earlier.
         let most = if seed % 2 == 0 { 1 } else { 4 };
         assert!(w.role_changes() <= most, "seed {seed}\n{}", w.story());
     }

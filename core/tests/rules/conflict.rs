@@ -60,7 +60,7 @@ fn r15_a_word_that_waited_somewhere_proves_no_conflict() {
         assert_eq!(out.iter().any(alarm), alarms, "{echo:?} {out:?}");
         bench.now += ms(1);
     }
-    // Letting go is the safe side: any word will do.
+    // Letting go is the safe side, so any word is enough.
     let mut bench = Alone::new(2, SURVIVOR, B);
     bench.until(bench.now + ms(D + 152));
     let mut word = bench.says(A, holds);
@@ -150,7 +150,7 @@ fn r17_two_members_alone_need_the_operator() {
     assert_eq!(w.last_why(B), Some(Why::PresumedDead));
     w.run(ms(5_000));
     assert_eq!(w.effective(), [B]);
-    // Any sign of life ends it; then both decide again.
+    // Any sign of life ends the presumption; then both decide again.
     w.start(A);
     w.run(ms(2_000));
     assert_eq!(w.effective(), [A]);

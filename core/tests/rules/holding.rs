@@ -89,7 +89,7 @@ fn r7_a_lease_does_not_shrink_when_the_newest_vote_goes() {
 fn r7_one_that_asks_nobody_takes_no_hold() {
     let (mut bench, asked_at) = Alone::asking(A);
     bench.now += ms(1);
-    // It votes for us, and says with that very word that it does not hear us any more.
+    // The same advert votes for us, and says that its sender does not hear us any more.
     let mut grant = bench.says(W, bench.grants(asked_at));
     grant.echo = None;
     assert_eq!(hold(&bench.hear(&grant).0), None);
@@ -203,7 +203,7 @@ fn r9_a_starting_member_neither_votes_nor_holds_for_q() {
 #[test]
 fn r9_two_restarted_voters_do_not_make_a_second_holder() {
     let mut w = World::holding(&spec(3, MAJORITY));
-    // a holds on what it has been granted; b and w forget it.
+    // a holds by what it has been granted; b and w forget their votes.
     w.isolate(A);
     w.kill(B);
     w.kill(W);

@@ -215,8 +215,8 @@ fn met_after(incarnations: u64, victims: &[usize]) -> u64 {
 
 #[test]
 fn r1_replayed_knocks_keep_nobody_out() {
-    // At one of the two: the peer answers a knock and so names the current incarnation, which no older
-    // recording does, however many incarnations were recorded.
+    // At one of the two: the peer answers a knock and so names the current incarnation, which no
+    // older recording does, however many incarnations were recorded.
     for incarnations in [1, 5, 100] {
         for victim in [A, B] {
             let after = met_after(incarnations, &[victim]);

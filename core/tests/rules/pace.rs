@@ -48,7 +48,8 @@ fn r18_losing_two_of_five_packets_costs_packets_and_not_the_address() {
     );
 }
 
-/// How many adverts go to a peer that is heard each 50 ms, from 150 ms to 250 ms after its first.
+/// How many adverts are sent from 150 ms to 250 ms after the peer is first heard, if it is heard
+/// every 50 ms.
 fn paced(me: usize, peer: usize, says: impl Fn(&Alone, u64) -> Statement, echoes: bool) -> usize {
     let mut bench = Alone::new(3, MAJORITY, me);
     let began = bench.now;

@@ -22,7 +22,7 @@ fn r13_one_that_overslept_starts_its_silences_again() {
 
 #[test]
 fn r13_a_turn_that_takes_long_counts_as_sleep() {
-    // Under `survivor` it is due again at once when it has sent: so it learns how long that took.
+    // Under `survivor` its next turn is due at once when it has sent, and shows how long that took.
     for (paused, known) in [(49, false), (51, true), (95, true)] {
         let mut w = World::holding(&spec(2, SURVIVOR));
         w.run(ms(500));
@@ -53,7 +53,8 @@ fn r13_one_that_overslept_sends_to_its_only_peer_at_once() {
             break;
         }
     }
-    // It has sent, and is paused before it could see how long that took; its next advert isn't due.
+    // It has sent, and is paused before it could see how long that took; its next advert is not
+    // due.
     bench.now += ms(51);
     let out = bench.wake();
     assert!(
@@ -68,7 +69,7 @@ fn r13_what_is_over_is_over_before_a_datagram_is_looked_at() {
     let (mut bench, asked_at) = Alone::asking(A);
     bench.now += ms(1);
     assert!(hold(&bench.hears(W, bench.grants(asked_at))).is_some());
-    // Not run until the lease is over; then the newest vote arrives first.
+    // It is not run until the lease is over; then the newest vote arrives first.
     bench.now += ms(700);
     let out = bench.hears(W, bench.grants(bench.now - ms(300)));
     assert!(matches!(out[0], Effect::Release { .. }), "{out:?}");

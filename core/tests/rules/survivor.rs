@@ -28,7 +28,7 @@ fn r14_a_holder_that_hears_a_peer_that_does_not_hear_it_ends_first() {
 #[test]
 fn r14_a_peer_that_wakes_up_deaf_waits_until_its_first_word_has_arrived() {
     // a presumes b dead while b sleeps, and goes on until b's first word arrives; b hears nothing.
-    // The word takes longer than κ, or b is paused again before it sends it, or both.
+    // The word takes longer than κ, or b is paused again before it sends, or both.
     for (delay, paused) in [(10, 0), (40, 0), (0, 50), (0, 149), (10, 149), (25, 174)] {
         let mut w = World::holding(&spec(2, SURVIVOR));
         w.conditions.least_delay = ms(delay);
@@ -47,8 +47,8 @@ fn r14_a_peer_that_wakes_up_deaf_waits_until_its_first_word_has_arrived() {
 
 #[test]
 fn r14_a_holder_that_is_paused_before_it_sends_ends_before_its_peer_takes_hold() {
-    // a hears nothing and is heard: it goes on by what it sends. Then it is paused between reading
-    // the clock and sending, for nearly as long as the lease that this was to give.
+    // a hears nothing and is heard, so it goes on by what it sends. Then it is paused between
+    // reading the clock and sending, for nearly as long as the lease that the advert would give.
     for paused in [340, 380, 420, 449] {
         let mut w = World::holding(&spec(2, SURVIVOR));
         w.cut(B, A);
@@ -63,8 +63,8 @@ fn r14_a_holder_that_is_paused_before_it_sends_ends_before_its_peer_takes_hold()
 
 #[test]
 fn r14_a_late_word_of_a_deaf_peer_is_no_silence() {
-    // a is not heard. b's next turn is late, and is then paused before it sends; neither is known as
-    // sleep by itself, and together they are longer than D/2.
+    // a is not heard. b's next turn is late, and b is then paused before it sends; neither alone
+    // counts as sleep, and together they are longer than D/2.
     for (late, paused) in [
         (111, 74),
         (120, 70),
@@ -89,8 +89,8 @@ fn r14_a_late_word_of_a_deaf_peer_is_no_silence() {
 
 #[test]
 fn r14_a_holder_presumes_nothing_for_two_and_a_half_intervals() {
-    // As far apart as two words of a living peer may be: 1.25 i, a turn that is i/2 late and takes i/2,
-    // and i/4 in the network. (With H = 3 i, D/2 was less than a late turn alone.)
+    // This is how far apart two words of a living peer may be: 1.25 i, a turn that is i/2 late and
+    // takes i/2, and i/4 in the network. (With H = 3 i, D/2 was less than a late turn alone.)
     let mut bench = Alone::new(2, SURVIVOR, A);
     bench.hears(B, Statement::default());
     bench.now += ms(1);
@@ -136,8 +136,9 @@ fn r14_a_lone_holders_lease_is_four_and_a_half_intervals_at_least() {
 
 #[test]
 fn r14_a_lone_holder_and_its_peer_may_differ_in_rate() {
-    // b hears a, and not the other way round: a goes by what it sends. One advert arrives at once, and
-    // the next is read nearly i/2 late and paused before it is sent. a's clock is slow, b's is fast.
+    // b hears a and a does not hear b, so a goes by what it sends. One advert arrives at once; the
+    // turn of the next is nearly i/2 late, and a is paused before it sends. a's clock is slow, b's
+    // is fast.
     for late in (149_900..150_160).step_by(10) {
         let mut w = World::holding(&spec(2, SURVIVOR));
         w.set_rate(A, -1_000);

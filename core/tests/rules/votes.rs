@@ -23,7 +23,7 @@ fn r4_a_live_vote_never_moves() {
 
 #[test]
 fn r4_a_renewal_binds_the_vote_for_d_again() {
-    // The better one asks all the while, and would get the vote as soon as it were free.
+    // The better one keeps asking, and would get the vote as soon as it is free.
     let mut bench = Alone::new(3, MAJORITY, W);
     bench.hears(B, asks());
     bench.until(bench.now + ms(300));
@@ -121,7 +121,7 @@ fn r5_a_holder_asks_until_the_kernel_confirms_or_its_hold_is_surely_over() {
 #[test]
 fn r6_one_whose_own_vote_is_bound_asks_nobody_and_takes_no_hold() {
     let (mut bench, asked_at) = Alone::asking(B);
-    // The better one asks and gets its vote.
+    // The better one asks and gets b's vote.
     let out = bench.hears(A, asks());
     assert_eq!(bench.vote().unwrap().member, id(A));
     assert!(!sends_to(&out, W)[0].groups[0].asks);

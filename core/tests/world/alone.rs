@@ -1,4 +1,4 @@
-//! A node alone: its peers are whatever adverts a test makes up.
+//! A node alone on a bench: its peers are the adverts that a test makes up.
 
 use super::{MAJORITY, W, WEB, id, ms, spec};
 use onehold_core::Node;
@@ -43,7 +43,7 @@ impl Alone {
         bench
     }
 
-    /// A candidate of three members that asks, two-way with the witness; and when it did.
+    /// A candidate of three members that asks and is two-way with the witness; and when it asked.
     pub fn asking(me: usize) -> (Self, u64) {
         let mut bench = Self::new(3, MAJORITY, me);
         let out = bench.hears(W, Statement::default());
@@ -117,7 +117,7 @@ impl Alone {
         }
     }
 
-    /// The same advert, in which it says this.
+    /// The same advert with this statement.
     pub fn says(&self, from: usize, statement: Statement) -> Advert {
         Advert {
             groups: [statement].into_iter().collect(),
@@ -129,7 +129,7 @@ impl Alone {
         self.input(Input::Received(Authentic::assumed(advert.clone())))
     }
 
-    /// Hears a peer say this, and accepts it; what comes of it.
+    /// Hears a peer say this and accepts it; returns the effects.
     pub fn hears(&mut self, from: usize, statement: Statement) -> Vec<Effect> {
         let (out, result) = self.hear(&self.says(from, statement));
         result.unwrap();
@@ -163,13 +163,13 @@ impl Alone {
         self.group().vote
     }
 
-    /// What a member says that votes for an ask of this node, sent then.
+    /// The statement of a member that votes for this node's ask of `asked_at`.
     pub fn grants(&self, asked_at: u64) -> Statement {
         votes(usize::from(self.config.me().0), ME, asked_at)
     }
 }
 
-/// What a member says whose vote is bound to that ask.
+/// The statement of a member whose vote is bound to that ask.
 pub fn votes(member: usize, incarnation: Incarnation, asked_at: u64) -> Statement {
     let vote = Some(Ballot {
         member: id(member),

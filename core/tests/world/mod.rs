@@ -1,6 +1,6 @@
 //! A small world for tests: members that run the real [`Node`], links that lose, delay, duplicate
 //! and reorder, kernels that go on when a process stops, clocks that disagree. One virtual clock,
-//! one seed. What is asked of it is what is true of the kernels, never what a node believes.
+//! one seed. Tests ask it what the kernels do, never what a node believes.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -61,14 +61,14 @@ pub fn group(name: &str, last: u8, preferred: &str) -> GroupSpec {
     GroupSpec::new(name, vec![Prefix::new([10, 0, 0, last], 24)], preferred)
 }
 
-/// What a link does to an advert, in thousandths and nanoseconds.
+/// What links do to adverts and how slow kernels are, in thousandths and nanoseconds.
 #[derive(Clone, Copy, Debug)]
 pub struct Conditions {
     pub loss: u64,
     pub duplication: u64,
     pub least_delay: u64,
     pub most_delay: u64,
-    /// Thousandths that are kept back up to two seconds.
+    /// Thousandths of adverts that are delayed by up to two seconds more.
     pub stragglers: u64,
     pub kernel_delay: u64,
 }
@@ -87,14 +87,14 @@ impl Conditions {
 /// A kernel: what outlives the process.
 #[derive(Clone, Debug, Default)]
 struct Kernel {
-    /// By group: the gate's deadline in the member's own clock; 0 is shut.
+    /// By group: the gate's deadline by the member's own clock; 0 is shut.
     deadlines: Vec<u64>,
     addresses: Vec<bool>,
 }
 
 enum Process {
     Up(Node),
-    /// What is left of the turn in which it was paused, and what waits for it: datagrams and
+    /// The effects left of the turn in which it was paused, and what waits for it: datagrams and
     /// confirmations.
     Paused(Node, Vec<Effect>, Vec<Input>),
     Down,
@@ -107,6 +107,7 @@ pub struct Member {
     pub offset: u64,
     /// Parts per million by which its clock is fast.
     rate: i64,
+    /// Counts starts and deaths: nothing that an earlier process waited for reaches a later one.
     incarnation: u64,
     turn: u64,
     pub sent: u64,
@@ -152,13 +153,13 @@ pub struct World {
     /// The first moment at which two were effective.
     pub two_at: Option<u64>,
     pub check_two: bool,
-    /// Thousandths of turns in which the process dies, or stops, between two effects.
+    /// Thousandths of turns in which the process dies, or is paused, between two effects.
     pub dies_in_turn: u64,
     pub pauses_in_turn: u64,
-    /// This member's next turn stops before its first effect.
+    /// This member is paused in its next turn, before the first effect.
     pub pauses_next: Option<usize>,
     last_effective: Vec<usize>,
-    /// When effectiveness of group 0 last changed.
+    /// When it last changed who is effective in group 0.
     pub changed_at: u64,
 }
 
@@ -237,7 +238,7 @@ impl World {
         self.below(1_000) < thousandths
     }
 
-    /// Sets how fast a member's clock runs, from now on without a jump.
+    /// Sets how fast a member's clock runs from now on, without a jump.
     pub fn set_rate(&mut self, m: usize, ppm: i64) {
         let local = self.local(m).as_nanos();
         self.members[m].rate = ppm;
@@ -330,7 +331,7 @@ impl World {
         }
     }
 
-    /// Gives an input to a member that runs, and does what it wants done.
+    /// Gives an input to a member that runs, and applies the effects.
     pub fn input(&mut self, m: usize, input: Input) {
         self.input_until(m, input, usize::MAX);
     }
@@ -566,7 +567,8 @@ impl World {
         self.input(m, Input::Operator { group, command });
     }
 
-    /// Its port goes down or comes up, as it can see; its network and its kernel with it.
+    /// Its port goes down or comes up, and it can see that: its network is cut and its kernel not
+    /// eligible.
     pub fn port(&mut self, m: usize, up: bool) {
         for other in 0..self.members.len() {
             (self.cut[m][other], self.cut[other][m]) = (!up, !up);
@@ -587,7 +589,7 @@ impl World {
         }
     }
 
-    /// What a member says of its group: for what no kernel shows.
+    /// What a member says of its group, for what no kernel shows.
     pub fn group(&self, m: usize) -> GroupSnapshot {
         let seen = self.node(m).observe(&self.members[m].config, self.local(m));
         seen.groups[usize::from(WEB.0)].clone()
