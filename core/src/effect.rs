@@ -8,13 +8,13 @@ use crate::time::LocalTime;
 use alloc::format;
 use alloc::string::String;
 
-/// Tells a release from the one before it. There is never more than one outstanding in a group
-/// (R-8), so one alternating bit is enough.
+/// Distinguishes a release from the one before it. A group never has more than one pending (R-8),
+/// so one alternating bit is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReleaseId(pub bool);
 
-/// One thing to do. A turn's effects are applied in the order given:
+/// One thing to do. The effects of a turn are applied in the order in which they are returned:
 /// releases, sends, holds, announcements, reports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -27,10 +27,10 @@ pub enum Effect {
     Release {
         /// Of which group.
         group: GroupId,
-        /// To be named in the confirmation.
+        /// Which the confirmation must name.
         release: ReleaseId,
     },
-    /// Hand this to the network; on every path.
+    /// Hand this to the network, on every path.
     Send {
         /// To whom.
         to: MemberId,
@@ -42,7 +42,7 @@ pub enum Effect {
     HoldUntil {
         /// Of which group.
         group: GroupId,
-        /// Absolute, of this member's clock.
+        /// Absolute, by this member's clock.
         deadline: LocalTime,
     },
     /// A new hold starts mute: add the group's addresses with the gate shut, do what must be done
@@ -51,12 +51,12 @@ pub enum Effect {
         /// Of which group.
         group: GroupId,
     },
-    /// Tell the neighbours, and go on telling them for as long as the group is held (R-16).
+    /// Announce the addresses to the neighbours, again and again while the group is held (R-16).
     Announce {
         /// Of which group.
         group: GroupId,
     },
-    /// Tell people: what happened and why. Changes nothing.
+    /// Log what happened and why. Changes nothing.
     Report(Event),
 }
 
@@ -93,11 +93,11 @@ pub enum Event {
         /// Why, and by which rule.
         why: Why,
     },
-    /// A life of a member became known (R-1).
+    /// An incarnation of a member became known (R-1).
     Met {
         /// The member.
         peer: MemberId,
-        /// Its life.
+        /// Which one.
         incarnation: Incarnation,
     },
     /// A member went silent: nothing of it was accepted for D.
@@ -117,18 +117,19 @@ pub enum Event {
     },
     /// Quarantine is over: this member votes and may hold (R-9).
     Ready,
-    /// This process was not run for longer than it should have been (R-13).
+    /// The turn comes late: this process did not run when it should have (R-13).
     Overslept,
-    /// Two holders were seen: an alarm in `majority`, resolved by preference in `survivor` (R-15).
+    /// Two holders were seen: an alarm under `majority`, resolved by preference under `survivor`
+    /// (R-15).
     Conflict {
         /// Which group.
         group: GroupId,
         /// The other holder.
         peer: MemberId,
     },
-    /// One under another configuration says that it holds while this member does (R-15).
+    /// A stranger says that it holds while this member holds (R-15).
     Strange {
-        /// Which group of this member's.
+        /// Which of this member's groups.
         group: GroupId,
     },
     /// A command was refused and changed nothing.
@@ -141,7 +142,7 @@ pub enum Event {
 }
 
 impl Event {
-    /// Its kind, in one word: in the log's fields.
+    /// Its kind, in one word, for the fields of the log.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
@@ -174,7 +175,7 @@ impl Event {
         }
     }
 
-    /// The group that it is about, if it is about one.
+    /// The group that it is about, if any.
     #[must_use]
     pub const fn group(&self) -> Option<GroupId> {
         match self {
@@ -191,7 +192,7 @@ impl Event {
         }
     }
 
-    /// The other member that it is about, if it is about one.
+    /// The other member that it is about, if any.
     #[must_use]
     pub const fn peer(&self) -> Option<MemberId> {
         match self {
@@ -216,11 +217,8 @@ impl Event {
                 format!("{} → {}: {}", from.text(), to.text(), why.text())
             }
             Self::Met { peer, incarnation } => {
-                let life = incarnation.0;
-                format!(
-                    "met {} (incarnation {life:016x})",
-                    config.member_name(*peer)
-                )
+                let of = incarnation.0;
+                format!("met {} (incarnation {of:016x})", config.member_name(*peer))
             }
             Self::Lost { peer } => format!(
                 "lost {}: nothing of it was accepted for {}",
@@ -235,7 +233,7 @@ impl Event {
             Self::Ready => "quarantine is over: this member votes".into(),
             Self::Overslept => {
                 "this process was not run when it should have been (paused, suspended \
-                 or starved): it starts to listen anew"
+                 or starved): its silences start again"
                     .into()
             }
             Self::Conflict { peer, .. } => format!(
@@ -271,7 +269,7 @@ impl Event {
 pub enum Why {
     /// A majority of votes stands.
     Majority,
-    /// The peer was silent for long enough (`survivor`).
+    /// The peer has been silent for S (`survivor`).
     PeerSilent,
     /// The operator presumed the peer dead.
     PresumedDead,
@@ -287,9 +285,9 @@ pub enum Why {
     Stop,
     /// Handing over because this member is not ready (unhealthy or not eligible).
     Unready,
-    /// Another holder is heard, and by preference it stays.
+    /// Another holder is heard, and it stays by preference.
     Conflict,
-    /// A holder under another configuration is heard, and one of the two must let go.
+    /// A stranger that holds is heard, and one of the two must let go.
     Strange,
     /// The kernel can't serve the group, and no ready peer is heard (`survivor`).
     Unable,

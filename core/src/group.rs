@@ -1,7 +1,9 @@
-//! One group of addresses on one member.
+//! One group of addresses on one member: whom it asks, taking hold (R-7, R-14,
+//! ), letting go, commands, what expires, and what the others
+//! hear of it.
 //!
-//! A turn goes: what is over is let go ([`Group::expire`]), what came in is applied, and then
-//! [`Group::settle`] draws every conclusion. All that a conclusion may look at is a [`View`].
+//! In a turn, [`Group::expire`] ends what is over, the input is applied, and [`Group::settle`]
+//! draws every conclusion. A conclusion looks at this state and at a [`View`], and at nothing else.
 
 use crate::advert::{GroupId, Incarnation, MemberId, Statement};
 use crate::config::{Arbitration, Config, Failback};
@@ -37,14 +39,14 @@ pub(crate) struct Group {
     pub(crate) unplanned: Option<Unplanned>,
 }
 
-/// What every rule may look at in a turn.
+/// What the rules may look at in a turn, besides the group's own state.
 pub(crate) struct View<'a> {
     pub(crate) config: &'a Config,
     pub(crate) now: LocalTime,
     pub(crate) incarnation: Incarnation,
     pub(crate) quarantined: bool,
     pub(crate) group: GroupId,
-    /// The same as an index.
+    /// The group's number, as an index.
     pub(crate) index: usize,
     pub(crate) sessions: &'a [Session],
 }
@@ -57,7 +59,7 @@ pub(crate) enum Campaign {
     Everybody,
 }
 
-/// What others are told at once when it changes.
+/// What is sent to everybody at once when it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stance {
     campaign: Campaign,
@@ -161,7 +163,7 @@ impl View<'_> {
         self.sessions.iter().any(|s| s.strangers.keep_back())
     }
 
-    /// the silence of the only peer; none where it isn't asked.
+    /// the silence of the only peer; none under `majority`, where no lease rests on it.
     pub(crate) fn silence(&self) -> Option<&Silence> {
         match self.config.arbitration() {
             Arbitration::Majority => None,
@@ -198,7 +200,7 @@ impl Group {
         )
     }
 
-    /// What its kernel could do has changed, perhaps.
+    /// The kernel's word on whether it could serve the group, changed or not.
     pub(crate) fn set_eligible(&mut self, view: &View<'_>, eligible: bool) {
         self.eligibility = match (eligible, self.eligibility, view.config.arbitration()) {
             (false, _, _) => Eligibility::No,
@@ -211,7 +213,7 @@ impl Group {
         };
     }
 
-    /// It may take hold as far as its operator and its kernel go.
+    /// Neither the operator nor the kernel keeps it from taking hold.
     const fn available(&self) -> bool {
         self.eligible() && !self.standby && !self.stopping
     }
@@ -226,7 +228,7 @@ impl Group {
         two_way.saturating_add(1) >= view.config.majority()
     }
 
-    /// It could hold, and well.
+    /// it could hold, and serve well.
     pub(crate) fn ready(&self, view: &View<'_>) -> bool {
         let candidate = match self.role {
             Role::Standby { .. } | Role::Holder { .. } => true,
@@ -270,7 +272,7 @@ impl Group {
         }
         let ready = self.ready(view);
         if let Some(holder) = view.holder_in_sight() {
-            // a holder is asked only by a better candidate, unless it yields.
+            // only a better candidate asks a holder, unless the holder yields.
             return if !ready {
                 Campaign::Nobody
             } else if holder.says(view.index).yields {
@@ -284,7 +286,7 @@ impl Group {
         let rests = matches!(backoff, Backoff::Resting { .. });
         // better a sick server than none.
         let sick = !ready && (view.releases_when_unhealthy() || view.ready_other().is_some());
-        // one whose own vote is bound elsewhere asks nobody.
+        // a candidate whose own vote is bound elsewhere asks nobody.
         if self.vote.is_some() || rests || sick {
             Campaign::Nobody
         } else {
@@ -300,7 +302,7 @@ impl Group {
         returns || !holder.says(view.index).ready
     }
 
-    /// What the others are told at once when it changes.
+    /// What is sent to everybody at once when it changes.
     pub(crate) fn stance(&self, view: &View<'_>) -> Stance {
         Stance {
             campaign: self.campaign(view),
@@ -326,7 +328,7 @@ impl Group {
         }
     }
 
-    /// Lets what is over be over, before any input is applied.
+    /// Ends what is over, before any input is applied.
     pub(crate) fn expire(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
         let now = view.now;
         if self.vote.is_some_and(|v| v.until <= now) {
@@ -338,7 +340,7 @@ impl Group {
                 self.release(view, Why::LeaseOver, None, out);
             }
             Role::Holder { conflict, .. } => match *conflict {
-                // it has not been heard for long.
+                // no stranger has been heard for long.
                 Conflict::Strange { .. }
                     if view.sessions.iter().all(|s| s.strangers.latest().is_none()) =>
                 {
@@ -398,13 +400,13 @@ impl Group {
                     self.bind_vote(view, successor);
                 }
             }
-            // A confirmation of nothing that is pending.
+            // Confirms nothing that is pending.
             Role::Witness | Role::Standby { .. } | Role::Holder { .. } | Role::Releasing { .. } => {
             }
         }
     }
 
-    /// The kernel could not do what `HoldUntil` said.
+    /// the kernel refused a `HoldUntil`.
     pub(crate) fn hold_failed(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
         self.eligibility = Eligibility::No;
         if self.role.name() == RoleName::Holder {
@@ -434,17 +436,17 @@ impl Group {
     pub(crate) fn settle(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
         self.offer_vote(view);
         self.pace_campaign(view);
-        self.offer_vote(view); // one that just began to rest may vote now
+        self.offer_vote(view); // if it just began to rest, it may vote now
         if let Role::Standby { .. } = self.role {
             self.try_to_hold(view, out);
         }
         if let Role::Holder { .. } = self.role {
-            self.go_on_holding(view, out); // one that just took hold may have to hand over
+            self.go_on_holding(view, out); // if it just took hold, it may have to hand over
         }
     }
 
-    /// one that has asked for longer than D (the preferred one: 3D) in vain gets out of the
-    /// way of another that collects votes, for at most 2D.
+    /// a candidate that has asked in vain for longer than D (the preferred one: 3D) while the
+    /// other collects votes rests, for at most 2D.
     fn pace_campaign(&mut self, view: &View<'_>) {
         let contested = view.other_collects_votes();
         if let Role::Standby { backoff } = &mut self.role
@@ -479,7 +481,7 @@ impl Group {
 
     /// takes hold if it may.
     fn try_to_hold(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
-        // nor beside a holder whose words don't count.
+        // nor beside a stranger that holds.
         if view.quarantined || !self.available() || self.vote.is_some() || view.kept_back() {
             return;
         }
@@ -490,7 +492,7 @@ impl Group {
                 .filter(|a| view.timing().useful(*a, view.now)),
         };
         let sick = !self.healthy && view.releases_when_unhealthy();
-        // the advert that says so goes out in this turn, before the hold.
+        // the advert that says `holds` goes out in this turn, before the hold.
         let (asked_at, why) = if let Some(asked_at) = granted {
             (asked_at, Why::Majority)
         } else if self.presumed_dead && !sick {
@@ -524,15 +526,15 @@ impl Group {
         }
     }
 
-    /// for how long its peer has been silent while it could have been heard. One that can't serve may be
-    /// the one that is cut off.
+    /// what the failure detector says of the peer, as far as this member could have heard it:
+    /// a member that can't serve may itself be the one that is cut off.
     fn silence(&self, view: &View<'_>) -> Verdict {
         let verdict = view.silence().map_or(Verdict::Alive, |s| s.verdict);
         verdict.min(self.eligibility.verdict())
     }
 
-    /// a holder that presumes its peer dead renews by what the network already has.
-    /// Called after the turn's adverts: Send precedes HoldUntil.
+    /// a holder that presumes its peer dead renews by the newest advert that the
+    /// network already has. Called after the turn's adverts, for sending precedes holding.
     pub(crate) fn presume(&mut self, view: &View<'_>) {
         if self.presumed_dead || self.silence(view) >= Verdict::Suspected {
             let sent = view.sessions.iter().filter_map(|s| s.last_sent).max();
@@ -549,7 +551,7 @@ impl Group {
         }
     }
 
-    /// Lets go: the kernel first, then everything else waits for its confirmation.
+    /// Lets go: the kernel first; everything else waits for its confirmation.
     pub(crate) fn release(
         &mut self,
         view: &View<'_>,
@@ -591,7 +593,7 @@ impl Group {
         }));
     }
 
-    /// What an operator says of this group.
+    /// What the operator commands for this group.
     pub(crate) fn operator(&mut self, view: &View<'_>, command: Command) -> Result<(), Refusal> {
         if self.role == Role::Witness {
             return if command == Command::Stop {
@@ -645,7 +647,7 @@ impl Group {
         Ok(())
     }
 
-    /// what a later life is to be told again.
+    /// what a later incarnation gets again.
     pub(crate) const fn standing_order(&self) -> Option<Command> {
         if self.standby {
             Some(Command::Standby)

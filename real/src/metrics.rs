@@ -241,7 +241,7 @@ impl Metrics {
             | Reject::OtherConfig { .. }
             | Reject::Stale
             | Reject::Knock
-            | Reject::OldLife => false,
+            | Reject::OldIncarnation => false,
         };
         if proves_nothing && let Some(path) = self.path(local, remote) {
             path.rejected = Some(Rejected {

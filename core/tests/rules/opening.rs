@@ -17,10 +17,10 @@ fn preparing() -> Spec {
 /// A candidate that has just taken hold by the witness's vote, and what it wanted done then.
 fn mute_holder() -> (Alone, Vec<Effect>) {
     let mut bench = Alone::of(&preparing(), A);
-    bench.told(W, Statement::default());
+    bench.hears(W, Statement::default());
     let asked_at = bench.now;
     bench.now += ms(1);
-    let out = bench.told(W, bench.grants(asked_at));
+    let out = bench.hears(W, bench.grants(asked_at));
     assert_eq!(bench.group().role, RoleName::Holder);
     bench.now += ms(1);
     (bench, out)
@@ -71,7 +71,7 @@ fn r21_what_is_mute_is_not_announced() {
     let (mut bench, _) = mute_holder();
     let (out, _) = bench.input(Input::ForeignClaim { group: WEB });
     assert!(!announced(&out));
-    let out = bench.told(B, Statement::default());
+    let out = bench.hears(B, Statement::default());
     assert!(!announced(&out), "one that comes back into hearing");
     assert!(announced(&prepared(&mut bench, true)));
 }

@@ -118,7 +118,7 @@ impl Doubles {
                 None => return,
             },
             Reject::Knock => (Vain::Deaf, head.life),
-            Reject::OldLife => (Vain::Left, head.life),
+            Reject::OldIncarnation => (Vain::Left, head.life),
             Reject::NotToMe => (Vain::Misdirected, head.life),
             Reject::Stale if known.one_way && talked_with => (Vain::Twice, head.life),
             Reject::Stale
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn a_life_that_was_left_and_goes_on_speaking_is_a_second_machine() {
         let (words, _) = said(
-            Reject::OldLife,
+            Reject::OldIncarnation,
             head(7, Some(9)),
             "10.0.0.11:6946",
             5_000,
@@ -339,7 +339,7 @@ mod tests {
 
     #[test]
     fn what_is_usual_for_a_moment_after_a_start_is_no_alarm() {
-        for why in [Reject::OldLife, Reject::Knock, Reject::NotToMe] {
+        for why in [Reject::OldIncarnation, Reject::Knock, Reject::NotToMe] {
             let (words, unheard) = said(why, head(7, None), "10.0.0.11:6946", 4_900, true);
             assert_eq!((words.as_str(), unheard), ("", None));
         }
@@ -379,7 +379,7 @@ mod tests {
         assert_eq!(words, "");
         assert!(unheard.unwrap().contains("does not hear this member"));
         let (_, unheard) = said(
-            Reject::OldLife,
+            Reject::OldIncarnation,
             head(7, None),
             "10.0.0.11:6946",
             5_000,

@@ -131,7 +131,7 @@ pub(super) fn fault_text(fault: &serde_json::Value) -> String {
 fn ignored(reject: Reject) -> String {
     let rule = match reject {
         Reject::Stale => "R-2",
-        Reject::Knock | Reject::OldLife | Reject::NotToMe => "R-1",
+        Reject::Knock | Reject::OldIncarnation | Reject::NotToMe => "R-1",
         Reject::OtherConfig { .. } => "R-0",
         Reject::TooShort
         | Reject::NotOurs

@@ -486,8 +486,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         self.members[m] = turn.member;
         if let How::Receive(from) = how {
             // What was kept back and not accepted may come again.
-            let again =
-                from == member && matches!(turn.reject, Some(Reject::Knock | Reject::OldLife));
+            let again = from == member
+                && matches!(turn.reject, Some(Reject::Knock | Reject::OldIncarnation));
             if !(again && parts.setup().adversary.duplicates) {
                 self.links[usize::from(from) * n + m].remove(0);
             }
