@@ -2,9 +2,10 @@
 
 use crate::config::Arbitration;
 use crate::effect::{Effect, Event, Why};
-use crate::group::{Group, View};
+use crate::group::Group;
 use crate::role::{Conflict, Role};
 use crate::session::Session;
+use crate::view::View;
 use alloc::vec::Vec;
 
 impl Group {

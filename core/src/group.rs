@@ -5,16 +5,17 @@
 //! In a turn, [`Group::expire`] ends what is over, the input is applied, and [`Group::settle`]
 //! draws every conclusion. A conclusion looks at this state and at a [`View`], and at nothing else.
 
-use crate::advert::{GroupId, Incarnation, MemberId, Statement};
-use crate::config::{Arbitration, Config, Failback};
+use crate::advert::{Incarnation, MemberId, Statement};
+use crate::config::{Arbitration, Failback};
 use crate::effect::{Effect, Event, ReleaseId, Why};
 use crate::input::{Command, Refusal};
 use crate::lease::Timing;
 use crate::observe::{GroupSnapshot, RoleName};
 use crate::role::{Backoff, Conflict, Eligibility, Role, Unplanned, Yield};
 use crate::session::Session;
-use crate::silence::{Silence, Verdict};
-use crate::time::{LocalTime, Span};
+use crate::silence::Verdict;
+use crate::time::LocalTime;
+use crate::view::View;
 use crate::vote::Vote;
 use alloc::vec::Vec;
 
@@ -39,18 +40,6 @@ pub(crate) struct Group {
     pub(crate) unplanned: Option<Unplanned>,
 }
 
-/// What the rules may look at in a turn, besides the group's own state.
-pub(crate) struct View<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) now: LocalTime,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) quarantined: bool,
-    pub(crate) group: GroupId,
-    /// The group's number, as an index.
-    pub(crate) index: usize,
-    pub(crate) sessions: &'a [Session],
-}
-
 /// whom a candidate asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Campaign {
@@ -67,109 +56,6 @@ pub(crate) struct Stance {
     ready: bool,
     yields: bool,
     voted_for: Option<(MemberId, Incarnation)>,
-}
-
-impl<'a> View<'a> {
-    /// The views at all groups, in order.
-    pub(crate) fn of(
-        config: &'a Config,
-        now: LocalTime,
-        incarnation: Incarnation,
-        quarantined: bool,
-        sessions: &'a [Session],
-    ) -> impl Iterator<Item = Self> {
-        (0u8..).map(move |id| View {
-            config,
-            now,
-            incarnation,
-            quarantined,
-            group: GroupId(id),
-            index: usize::from(id),
-            sessions,
-        })
-    }
-}
-
-impl View<'_> {
-    pub(crate) const fn timing(&self) -> &Timing {
-        self.config.timing()
-    }
-
-    pub(crate) fn is_preferred(&self, member: MemberId) -> bool {
-        self.config
-            .group(self.group)
-            .is_some_and(|g| g.preferred == member)
-    }
-
-    pub(crate) fn failback(&self) -> Failback {
-        self.config
-            .group(self.group)
-            .map_or(Failback::Manual, |g| g.failback)
-    }
-
-    /// something must be done before the gate of a new hold opens.
-    fn prepares(&self) -> bool {
-        self.config.group(self.group).is_some_and(|g| g.prepares)
-    }
-
-    /// as the file says.
-    pub(crate) fn failback_delay(&self) -> Span {
-        let group = self.config.group(self.group);
-        group.map(|g| g.failback_delay).unwrap_or_default()
-    }
-
-    pub(crate) fn releases_when_unhealthy(&self) -> bool {
-        self.config
-            .group(self.group)
-            .is_some_and(|g| g.release_when_unhealthy)
-    }
-
-    /// The other candidate, if it is heard.
-    fn other(&self) -> Option<&Session> {
-        self.sessions
-            .iter()
-            .find(|s| self.config.is_candidate(s.peer) && s.heard())
-    }
-
-    /// A member that is heard and says that it holds.
-    pub(crate) fn holder_in_sight(&self) -> Option<&Session> {
-        self.sessions
-            .iter()
-            .find(|s| s.heard() && s.says(self.index).holds)
-    }
-
-    /// The other candidate, if it is heard and could hold.
-    pub(crate) fn ready_other(&self) -> Option<&Session> {
-        self.other().filter(|s| s.says(self.index).ready)
-    }
-
-    /// the other candidate hands over to this member.
-    pub(crate) fn is_successor(&self) -> bool {
-        let vote = self.other().and_then(|s| s.says(self.index).vote);
-        vote.is_some_and(|b| b.member == self.config.me() && b.incarnation == self.incarnation)
-    }
-
-    /// somebody's vote is bound to the other candidate.
-    fn other_collects_votes(&self) -> bool {
-        self.sessions
-            .iter()
-            .filter(|s| s.heard())
-            .filter_map(|s| s.says(self.index).vote)
-            .any(|b| b.member != self.config.me() && self.config.is_candidate(b.member))
-    }
-
-    /// one under another configuration says that it holds.
-    pub(crate) fn kept_back(&self) -> bool {
-        self.sessions.iter().any(|s| s.strangers.keep_back())
-    }
-
-    /// the silence of the only peer; none under `majority`, where no lease rests on it.
-    pub(crate) fn silence(&self) -> Option<&Silence> {
-        match self.config.arbitration() {
-            Arbitration::Majority => None,
-            Arbitration::Survivor => self.sessions.iter().find_map(|s| s.silence.as_ref()),
-        }
-    }
 }
 
 impl Group {
@@ -406,11 +292,11 @@ impl Group {
         }
     }
 
-    /// the kernel refused a `HoldUntil`.
-    pub(crate) fn hold_failed(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
+    /// the kernel refused a `HoldUntil`, or what must be done first could not be done.
+    pub(crate) fn hold_failed(&mut self, view: &View<'_>, why: Why, out: &mut Vec<Effect>) {
         self.eligibility = Eligibility::No;
         if self.role.name() == RoleName::Holder {
-            self.release(view, Why::KernelRefused, None, out);
+            self.release(view, why, None, out);
         }
     }
 
@@ -427,8 +313,7 @@ impl Group {
             out.push(Effect::Report(Event::Opened { group: view.group }));
             self.announce(view, out);
         } else {
-            self.eligibility = Eligibility::No;
-            self.release(view, Why::Unprepared, None, out);
+            self.hold_failed(view, Why::Unprepared, out);
         }
     }
 
@@ -512,10 +397,10 @@ impl Group {
             conflict: Conflict::None,
         };
         self.become_role(view, role, why, out);
-        if self.role.gate_until().is_some() {
-            self.announce(view, out);
-        } else {
+        if view.prepares() {
             out.push(Effect::Prepare { group: view.group });
+        } else {
+            self.announce(view, out);
         }
     }
 

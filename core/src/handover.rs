@@ -3,10 +3,11 @@
 
 use crate::config::{Arbitration, Failback};
 use crate::effect::{Effect, Event, Why};
-use crate::group::{Group, View};
+use crate::group::Group;
 use crate::input::Refusal;
 use crate::role::{Role, Unplanned, Yield};
 use crate::time::Span;
+use crate::view::View;
 use alloc::vec::Vec;
 
 /// after this long without an unplanned takeover, `failback_delay` is what the file says.

@@ -95,6 +95,7 @@ mod role;
 mod session;
 mod silence;
 pub mod time;
+mod view;
 mod vote;
 pub mod wire;
 

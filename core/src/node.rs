@@ -7,13 +7,14 @@
 use crate::advert::{Advert, GroupId, Incarnation, MAX_GROUPS, MemberId, Statement};
 use crate::config::{Arbitration, Config};
 use crate::conflict::Strange;
-use crate::effect::{Effect, Event};
-use crate::group::{Group, Stance, View};
+use crate::effect::{Effect, Event, Why};
+use crate::group::{Group, Stance};
 use crate::input::{Command, Input, Refusal};
 use crate::observe::{PeerSnapshot, Snapshot};
 use crate::reject::Reject;
 use crate::session::{Accepted, Session};
 use crate::time::{LocalTime, Span};
+use crate::view::View;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
@@ -200,7 +201,9 @@ impl Node {
                 self.one_group(config, now, group, |g, view| g.released(view, release, out));
             }
             Input::HoldFailed { group } => {
-                self.one_group(config, now, group, |g, view| g.hold_failed(view, out));
+                self.one_group(config, now, group, |g, view| {
+                    g.hold_failed(view, Why::KernelRefused, out);
+                });
             }
             Input::Eligible { group, eligible } => {
                 self.one_group(config, now, group, |g, view| g.set_eligible(view, eligible));

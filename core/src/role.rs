@@ -205,14 +205,11 @@ impl Role {
     pub(crate) const fn gate_until(&self) -> Option<LocalTime> {
         match self {
             Self::Holder {
-                lease_end,
-                open: true,
-                ..
-            } => Some(*lease_end),
-            Self::Witness
-            | Self::Standby { .. }
-            | Self::Holder { open: false, .. }
-            | Self::Releasing { .. } => None,
+                lease_end, open, ..
+            } if *open => Some(*lease_end),
+            Self::Witness | Self::Standby { .. } | Self::Holder { .. } | Self::Releasing { .. } => {
+                None
+            }
         }
     }
 
