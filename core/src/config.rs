@@ -114,7 +114,7 @@ pub struct GroupSpec {
     pub failback_delay: Span,
     /// No holder rather than a sick one.
     pub release_when_unhealthy: bool,
-    /// Something must be done here before the gate of a new hold opens. Each member for itself.
+    /// Something must be done here before the gate of a new hold opens. Each member for itself.
     #[cfg_attr(feature = "serde", serde(default))]
     pub prepares: bool,
 }
@@ -179,7 +179,7 @@ pub struct Group {
     pub failback_delay: Span,
     /// No holder rather than a sick one.
     pub release_when_unhealthy: bool,
-    /// Something must be done here before the gate of a new hold opens.
+    /// Something must be done here before the gate of a new hold opens.
     pub prepares: bool,
 }
 

@@ -46,7 +46,7 @@ pub enum Effect {
         deadline: LocalTime,
     },
     /// A new hold starts mute: add the group's addresses with the gate shut, do what must be done
-    /// before it opens, then answer with `Input::Prepared`.
+    /// before it opens, then answer with `Input::Prepared`.
     Prepare {
         /// Of which group.
         group: GroupId,
@@ -105,7 +105,7 @@ pub enum Event {
         /// The member.
         peer: MemberId,
     },
-    /// What had to be done first is done, and the gate of a new hold opens.
+    /// What had to be done first is done, and the gate of a new hold opens.
     Opened {
         /// Which group.
         group: GroupId,
@@ -166,7 +166,7 @@ impl Event {
             Self::Role { why, .. } => why.rule(),
             Self::Met { .. } => "R-1",
             Self::Lost { .. } => "R-10",
-            Self::Opened { .. } => "R-21",
+            Self::Opened { .. } => "R-19",
             Self::Back { .. } => "R-16",
             Self::Ready => "R-9",
             Self::Overslept => "R-13",
@@ -312,7 +312,7 @@ impl Why {
             Self::Failback | Self::Switch | Self::Standby | Self::Stop | Self::Unready => "R-12",
             Self::Conflict | Self::Strange => "R-15",
             Self::KernelRefused | Self::Released => "R-8",
-            Self::Unprepared => "R-21",
+            Self::Unprepared => "R-19",
             Self::Unhealthy => "R-10",
         }
     }

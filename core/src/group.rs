@@ -292,7 +292,7 @@ impl Group {
         }
     }
 
-    /// the kernel refused a `HoldUntil`, or what must be done first could not be done.
+    /// the kernel refused a `HoldUntil`, or what must be done first could not be done.
     pub(crate) fn hold_failed(&mut self, view: &View<'_>, why: Why, out: &mut Vec<Effect>) {
         self.eligibility = Eligibility::No;
         if self.role.name() == RoleName::Holder {
@@ -300,7 +300,7 @@ impl Group {
         }
     }
 
-    /// what had to be done before the gate opens is done, or could not be.
+    /// what had to be done before the gate opens is done, or could not be.
     pub(crate) fn prepared(&mut self, view: &View<'_>, done: bool, out: &mut Vec<Effect>) {
         let Role::Holder {
             open: open @ false, ..
@@ -398,13 +398,13 @@ impl Group {
         };
         self.become_role(view, role, why, out);
         if view.prepares() {
-            out.push(Effect::Prepare { group: view.group });
+            out.push(Effect::Prepare { group: view.group });
         } else {
             self.announce(view, out);
         }
     }
 
-    /// tells the neighbours, but of nothing that is mute.
+    /// tells the neighbours, but of nothing that is mute.
     pub(crate) fn announce(&self, view: &View<'_>, out: &mut Vec<Effect>) {
         if self.role.gate_until().is_some() {
             out.push(Effect::Announce { group: view.group });

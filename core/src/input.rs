@@ -29,7 +29,7 @@ pub enum Input {
         /// Of which group.
         group: GroupId,
     },
-    /// What [`Effect::Prepare`](crate::effect::Effect::Prepare) asked for has ended.
+    /// What [`Effect::Prepare`](crate::effect::Effect::Prepare) asked for has ended.
     Prepared {
         /// Of which group.
         group: GroupId,

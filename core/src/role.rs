@@ -46,7 +46,7 @@ pub(crate) enum Role {
     Holder {
         /// never shrinks.
         lease_end: LocalTime,
-        /// what must be done first is done, and the hold reaches the kernel.
+        /// what must be done first is done, and the hold reaches the kernel.
         open: bool,
         /// it wants to hand over.
         yields: Option<Yield>,
@@ -201,7 +201,7 @@ impl Role {
         }
     }
 
-    /// Until when the kernel may answer; nothing while the gate stays shut.
+    /// Until when the kernel may answer; nothing while the gate stays shut.
     pub(crate) const fn gate_until(&self) -> Option<LocalTime> {
         match self {
             Self::Holder {

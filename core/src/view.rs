@@ -57,7 +57,7 @@ impl View<'_> {
             .map_or(Failback::Manual, |g| g.failback)
     }
 
-    /// something must be done before the gate of a new hold opens.
+    /// something must be done before the gate of a new hold opens.
     pub(crate) fn prepares(&self) -> bool {
         self.config.group(self.group).is_some_and(|g| g.prepares)
     }

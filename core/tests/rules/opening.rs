@@ -1,4 +1,4 @@
-//! what must be done before the gate of a new hold opens.
+//! what must be done before the gate of a new hold opens.
 
 use crate::world::alone::*;
 use crate::world::*;
@@ -35,7 +35,7 @@ fn is_prepare(effect: &Effect) -> bool {
 }
 
 #[test]
-fn r21_a_new_hold_stays_mute_until_it_is_prepared() {
+fn r19_a_new_hold_stays_mute_until_it_is_prepared() {
     let (mut bench, out) = mute_holder();
     assert_eq!(out.iter().filter(|e| is_prepare(e)).count(), 1);
     assert_eq!(hold(&out), None);
@@ -67,7 +67,7 @@ fn r21_a_new_hold_stays_mute_until_it_is_prepared() {
 }
 
 #[test]
-fn r21_what_is_mute_is_not_announced() {
+fn r19_what_is_mute_is_not_announced() {
     let (mut bench, _) = mute_holder();
     let (out, _) = bench.input(Input::ForeignClaim { group: WEB });
     assert!(!announced(&out));
@@ -77,7 +77,7 @@ fn r21_what_is_mute_is_not_announced() {
 }
 
 #[test]
-fn r21_one_that_cannot_be_prepared_lets_go() {
+fn r19_one_that_cannot_be_prepared_lets_go() {
     let (mut bench, _) = mute_holder();
     let out = prepared(&mut bench, false);
     assert!(released(&out).is_some());
@@ -99,7 +99,7 @@ fn r21_one_that_cannot_be_prepared_lets_go() {
 }
 
 #[test]
-fn r21_a_lease_that_ends_before_it_is_prepared_is_over() {
+fn r19_a_lease_that_ends_before_it_is_prepared_is_over() {
     let (mut bench, _) = mute_holder();
     let out = bench.until(bench.now + ms(D));
     assert!(released(&out).is_some());
@@ -108,7 +108,7 @@ fn r21_a_lease_that_ends_before_it_is_prepared_is_over() {
 }
 
 #[test]
-fn r21_preparing_is_for_the_one_that_holds() {
+fn r19_preparing_is_for_the_one_that_holds() {
     let mut bench = Alone::of(&preparing(), A);
     assert_eq!(prepared(&mut bench, true), []);
     assert_eq!(prepared(&mut bench, false), []);
@@ -116,7 +116,7 @@ fn r21_preparing_is_for_the_one_that_holds() {
 }
 
 #[test]
-fn r21_whoever_takes_over_is_mute_for_as_long_as_it_prepares() {
+fn r19_whoever_takes_over_is_mute_for_as_long_as_it_prepares() {
     let mut w = World::new(&preparing(), 7);
     w.preparing = ms(2_000);
     w.start_all();

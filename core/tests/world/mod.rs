@@ -161,7 +161,7 @@ pub struct World {
     /// Thousandths of turns in which the process dies, or is paused, between two effects.
     pub dies_in_turn: u64,
     pub pauses_in_turn: u64,
-    /// How long it takes to do what R-21 waits for.
+    /// How long it takes to do what R-19 waits for.
     pub preparing: u64,
     /// This member is paused in its next turn, before the first effect.
     pub pauses_next: Option<usize>,

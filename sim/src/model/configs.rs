@@ -49,7 +49,7 @@ struct Cluster {
     rates: &'static [u64],
     /// The second member's file prefers another one.
     files_differ: bool,
-    /// Something must be done before a gate opens.
+    /// Something must be done before a gate opens.
     prepares: bool,
 }
 

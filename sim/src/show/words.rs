@@ -161,11 +161,11 @@ pub(super) fn turn(config: &Config, input: &Input) -> String {
         Input::Prepared { group, done } => match done {
             true => says(
                 group,
-                "what must be done before its gate opens is done (R-21)",
+                "what must be done before its gate opens is done (R-19)",
             ),
             false => says(
                 group,
-                "what must be done before its gate opens can't be done (R-21)",
+                "what must be done before its gate opens can't be done (R-19)",
             ),
         },
         Input::ForeignClaim { group } => says(group, "somebody else claims an address (R-16)"),
@@ -232,7 +232,7 @@ pub(super) fn came(
             group(config, *id) + &format!("its kernel may answer for {left:.1} ms more (R-7, R-8)")
         }
         Effect::Prepare { group: id } => {
-            group(config, *id) + "holds, mute, until what must be done first is done (R-21)"
+            group(config, *id) + "holds, mute, until what must be done first is done (R-19)"
         }
         Effect::Announce { group: id } => group(config, *id) + "announces the addresses (R-16)",
         Effect::Report(event) => telemetry::line(event, config, None),

@@ -75,7 +75,7 @@ pub struct Kernel {
     pub deadline: Option<LocalTime>,
     /// A release that it has not carried out yet.
     pub releasing: Option<ReleaseId>,
-    /// What must be done before its gate opens is not done yet.
+    /// What must be done before its gate opens is not done yet.
     pub preparing: bool,
     /// It can't serve: no interface, no gate.
     pub unable: bool,
