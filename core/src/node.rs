@@ -123,7 +123,7 @@ impl Node {
         self.expire(config, now, out);
         let result = happen(self, out);
         self.each_group(config, now, |group, view| group.settle(view, out));
-        self.speak(config, now, &before, overslept, out);
+        self.send_adverts(config, now, &before, overslept, out);
         self.each_group(config, now, |group, view| group.presume(view));
         self.hold(&before, out);
         if let Some(turn) = out.get_mut(first..) {
@@ -163,7 +163,7 @@ impl Node {
     /// a peer that seems silent may have spoken while this process slept.
     fn overslept(&mut self, now: LocalTime, out: &mut Vec<Effect>) {
         for session in &mut self.sessions {
-            session.stir(now);
+            session.restart_silence(now);
             session.strangers.overslept(now);
         }
         out.push(Effect::Report(Event::Overslept));
@@ -175,7 +175,7 @@ impl Node {
         if self.quarantine_until.is_some_and(|until| until <= now) {
             self.quarantine_until = None;
             for session in &mut self.sessions {
-                session.stir(now); // silences count from here
+                session.restart_silence(now); // silences count from here
             }
             out.push(Effect::Report(Event::Ready));
         }
@@ -315,7 +315,7 @@ impl Node {
         session.strangers.expire(config.timing(), now);
         match config.arbitration() {
             // Only R-17 asks for the silence here, and any sign of life ends it.
-            Arbitration::Majority => session.stir(now),
+            Arbitration::Majority => session.restart_silence(now),
             Arbitration::Survivor => session.measure_silence(config.timing(), now),
         }
         word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keep_back());
@@ -328,7 +328,7 @@ impl Node {
     /// sends adverts to everybody when something changed that the others should know at once;
     /// else to each member when its advert is due. R-14: a member that overslept sends to its only
     /// peer at once, for a holder that hears it presumes nothing any more. R-1: answers knocks.
-    fn speak(
+    fn send_adverts(
         &mut self,
         config: &Config,
         now: LocalTime,

@@ -85,7 +85,7 @@ impl Silence {
     }
 
     /// Any sign of life under our configuration ends a silence.
-    pub(crate) const fn stir(&mut self, now: LocalTime) {
+    pub(crate) const fn restart(&mut self, now: LocalTime) {
         self.since = now;
         self.verdict = Verdict::Alive;
     }
