@@ -301,8 +301,8 @@ impl Node {
             back: false,
             another: false,
         };
-        // The stranger's numbers are from its own file: with two members it is the peer, whatever
-        // it says.
+        // The stranger's number is from its own file. If it is unknown here, the stranger is noted
+        // with the first peer; with two members that is the only one.
         let at = self.sessions.iter().position(|s| s.peer == advert.from);
         let Some(session) = self.sessions.get_mut(at.unwrap_or(0)) else {
             return;
