@@ -1,6 +1,12 @@
 //! R-14, R-17: how long there has been no sign of life of the only peer. R-14, R-15: which
 //! strangers are heard, and whether one of them holds.
 //!
+//! ```text
+//!  Alive ──silent for P──▶ Suspected ──silent for S──▶ Failed
+//!    ▲                         │                          │
+//!    └───── a sign of life ────┴──────────────────────────┘
+//! ```
+//!
 //! What is ignored for voting is not silent: an incarnation that does not know ours, or that runs
 //! under another configuration, is alive all the same.
 
