@@ -9,8 +9,8 @@ use crate::view::View;
 use alloc::vec::Vec;
 
 impl Group {
-    /// what a holder does about an accepted advert of `from`; `back`: this member had
-    /// not been heard before.
+    /// what a holder does about an accepted advert of `from`; `back`: nothing of `from`
+    /// was heard just before.
     pub(crate) fn meet(
         &mut self,
         view: &View<'_>,

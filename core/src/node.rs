@@ -124,7 +124,7 @@ impl Node {
         self.expire(config, now, out);
         let result = happen(self, out);
         self.each_group(config, now, |group, view| group.settle(view, out));
-        self.speak(config, now, &before, overslept, out);
+        self.send_adverts(config, now, &before, overslept, out);
         self.each_group(config, now, |group, view| group.presume(view));
         self.hold(&before, out);
         if let Some(turn) = out.get_mut(first..) {
@@ -164,7 +164,7 @@ impl Node {
     /// a peer that seems silent may have spoken while this process slept.
     fn overslept(&mut self, now: LocalTime, out: &mut Vec<Effect>) {
         for session in &mut self.sessions {
-            session.stir(now);
+            session.restart_silence(now);
             session.strangers.overslept(now);
         }
         out.push(Effect::Report(Event::Overslept));
@@ -176,7 +176,7 @@ impl Node {
         if self.quarantine_until.is_some_and(|until| until <= now) {
             self.quarantine_until = None;
             for session in &mut self.sessions {
-                session.stir(now); // silences count from here
+                session.restart_silence(now); // silences count from here
             }
             out.push(Effect::Report(Event::Ready));
         }
@@ -305,8 +305,8 @@ impl Node {
             back: false,
             another: false,
         };
-        // The stranger's numbers are from its own file: with two members it is the peer, whatever
-        // it says.
+        // The stranger's number is from its own file. If it is unknown here, the stranger is noted
+        // with the first peer; with two members that is the only one.
         let at = self.sessions.iter().position(|s| s.peer == advert.from);
         let Some(session) = self.sessions.get_mut(at.unwrap_or(0)) else {
             return;
@@ -319,7 +319,7 @@ impl Node {
         session.strangers.expire(config.timing(), now);
         match config.arbitration() {
             // Only R-17 asks for the silence here, and any sign of life ends it.
-            Arbitration::Majority => session.stir(now),
+            Arbitration::Majority => session.restart_silence(now),
             Arbitration::Survivor => session.measure_silence(config.timing(), now),
         }
         word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keep_back());
@@ -332,7 +332,7 @@ impl Node {
     /// sends adverts to everybody when something changed that the others should know at once;
     /// else to each member when its advert is due. R-14: a member that overslept sends to its only
     /// peer at once, for a holder that hears it presumes nothing any more. R-1: answers knocks.
-    fn speak(
+    fn send_adverts(
         &mut self,
         config: &Config,
         now: LocalTime,

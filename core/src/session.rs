@@ -176,12 +176,12 @@ impl Session {
                         if !c.heard {
                             self.knocked(advert.incarnation, names_ours);
                         }
-                        self.stir_by_knock(now, advert);
+                        self.restart_silence_if_news(now, advert);
                     }
                 }
                 Some(_) | None => {
                     self.knocked(advert.incarnation, names_ours);
-                    self.stir_by_knock(now, advert);
+                    self.restart_silence_if_news(now, advert);
                 }
             }
             return Err(Reject::Knock);
@@ -207,7 +207,7 @@ impl Session {
             Some(c) if echo.is_some_and(|e| e > c.adopted_at) => Accepted::Met,
             Some(_) => {
                 self.knocked(advert.incarnation, names_ours);
-                self.stir_by_knock(now, advert);
+                self.restart_silence_if_news(now, advert);
                 return Err(Reject::OldIncarnation);
             }
         };
@@ -235,7 +235,7 @@ impl Session {
         }
         self.owed |= self.says.iter().any(|s| s.asks);
         self.knock.take_if(|k| k.incarnation == advert.incarnation);
-        self.stir(now);
+        self.restart_silence(now);
         Ok(accepted)
     }
 
@@ -247,20 +247,20 @@ impl Session {
         self.replaced.contains(&advert.incarnation) || self.current.as_ref().is_some_and(older)
     }
 
-    /// Any sign of life ends a silence.
-    pub(crate) fn stir(&mut self, now: LocalTime) {
+    /// a sign of life, sleep or the end of quarantine starts the silence again.
+    pub(crate) fn restart_silence(&mut self, now: LocalTime) {
         if let Some(s) = &mut self.silence {
-            s.stir(now);
+            s.restart(now);
         }
     }
 
     /// a knock is a sign of life unless it is a repetition: a peer that does not know
     /// our new incarnation yet, or whose new incarnation we don't know, is alive all the same.
-    fn stir_by_knock(&mut self, now: LocalTime, advert: &Advert) {
+    fn restart_silence_if_news(&mut self, now: LocalTime, advert: &Advert) {
         if let Some(s) = &mut self.silence
             && self.strangers.is_news(advert)
         {
-            s.stir(now);
+            s.restart(now);
         }
     }
 

@@ -1,6 +1,12 @@
 //! R-14, R-17: how long there has been no sign of life of the only peer. R-14, R-15: which
 //! strangers are heard, and whether one of them holds.
 //!
+//! ```text
+//!  Alive ──silent for P──▶ Suspected ──silent for S──▶ Failed
+//!    ▲                         │                          │
+//!    └───── a sign of life ────┴──────────────────────────┘
+//! ```
+//!
 //! What is ignored for voting is not silent: an incarnation that does not know ours, or that runs
 //! under another configuration, is alive all the same.
 
@@ -85,7 +91,7 @@ impl Silence {
     }
 
     /// Any sign of life under our configuration ends a silence.
-    pub(crate) const fn stir(&mut self, now: LocalTime) {
+    pub(crate) const fn restart(&mut self, now: LocalTime) {
         self.since = now;
         self.verdict = Verdict::Alive;
     }
