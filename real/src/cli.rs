@@ -34,15 +34,15 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Cmd {
     /// Run the daemon (candidate or witness, as the file says) in the foreground
-    Run(Run),
+    Run(RunArgs),
     /// Show who holds what, who is heard, and what is wrong
-    Status(Status),
+    Status(StatusArgs),
     /// Hand over to the other candidate; say it on the holder
-    Switch(Command),
+    Switch(OrderArgs),
     /// Hand over if holding, and don't hold again until `resume`
-    Standby(Command),
+    Standby(OrderArgs),
     /// Undo `standby` and `switch`
-    Resume(Command),
+    Resume(OrderArgs),
     /// Say that the other member is dead (two members under "majority" only)
     #[command(
         long_about = "Say that the other member is dead, so that its vote counts as given.\n\n\
@@ -50,20 +50,20 @@ enum Cmd {
         while. If it lives and is only cut off, both members hold the addresses at once: make sure \
         that it is off, then say this."
     )]
-    PresumeDead(PresumeDead),
+    PresumeDead(PresumeDeadArgs),
     /// Read a configuration file and say what follows from it; changes nothing
     #[command(
         after_help = "Exit status: 0 fine, 1 this host could not serve (yet), 2 `run` would refuse it on every host."
     )]
-    Check(Check),
+    Check(CheckArgs),
     /// Make a shared secret
-    Secret(Secret),
+    Secret(SecretArgs),
     /// Print the version
     Version,
 }
 
 #[derive(Debug, Args)]
-struct Run {
+struct RunArgs {
     /// The configuration file, the same on all members
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
@@ -90,7 +90,7 @@ struct Run {
 
 /// Which daemon.
 #[derive(Debug, Args)]
-struct Daemon {
+struct DaemonArgs {
     /// The daemon's control socket
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
@@ -100,9 +100,9 @@ struct Daemon {
 }
 
 #[derive(Debug, Args)]
-struct Status {
+struct StatusArgs {
     #[command(flatten)]
-    daemon: Daemon,
+    daemon: DaemonArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -112,24 +112,24 @@ struct Status {
 }
 
 #[derive(Debug, Args)]
-struct Command {
+struct OrderArgs {
     /// The group [default: all]
     group: Option<String>,
     #[command(flatten)]
-    daemon: Daemon,
+    daemon: DaemonArgs,
 }
 
 #[derive(Debug, Args)]
-struct PresumeDead {
+struct PresumeDeadArgs {
     #[command(flatten)]
-    command: Command,
+    command: OrderArgs,
     /// Don't ask for confirmation
     #[arg(long)]
     yes: bool,
 }
 
 #[derive(Debug, Args)]
-struct Check {
+struct CheckArgs {
     /// The file
     #[arg(default_value = DEFAULT_CONFIG)]
     file: PathBuf,
@@ -139,7 +139,7 @@ struct Check {
 }
 
 #[derive(Debug, Args)]
-struct Secret {
+struct SecretArgs {
     /// The file to make, readable by its owner alone
     #[arg(default_value = secret::DEFAULT_PATH)]
     path: PathBuf,
@@ -205,7 +205,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Standby(c) => order(c, Order::Standby),
         Cmd::Resume(c) => order(c, Order::Resume),
         Cmd::PresumeDead(p) => {
-            let Daemon { socket, cluster } = &p.command.daemon;
+            let DaemonArgs { socket, cluster } = &p.command.daemon;
             if p.yes || client::confirm_dead(socket, cluster.as_deref())? {
                 order(p.command, Order::PresumeDead)
             } else {
@@ -241,7 +241,7 @@ fn state_directory() -> Option<PathBuf> {
     std::env::split_paths(&all).find(|path| path.is_absolute())
 }
 
-fn order(c: Command, order: Order) -> Result<(), Failure> {
+fn order(c: OrderArgs, order: Order) -> Result<(), Failure> {
     client::order(&c.daemon.socket, order, c.daemon.cluster, c.group)
 }
 

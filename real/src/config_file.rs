@@ -18,10 +18,10 @@ pub use local_cluster::{
     Found, Loaded, LocalCluster, Missing, Path, Texts, find, load, read, texts,
 };
 pub(crate) use local_cluster::{
-    Here, Written, WrittenCluster, find_me, local_cluster, prove, secrets, written,
+    Here, WrittenCluster, WrittenFile, find_me, local_cluster, prove, secrets, written,
 };
 pub use place::{FileError, Source};
-pub use reload::Refusal;
+pub use reload::ReloadRefused;
 pub use span::Length;
 pub use stamp::Stamp;
 

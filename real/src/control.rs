@@ -31,9 +31,9 @@ const MAX_REPLY: u64 = 64 * 1024 * 1024;
 /// At most this many are served at once; others wait.
 const MAX_CLIENTS: usize = 8;
 /// How long a client waits for the daemon.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the daemon waits for a client, and for its own driver: so that the client hears of it.
-pub const DAEMON_PATIENCE: Duration = Duration::from_secs(4);
+pub const DAEMON_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -177,7 +177,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
     let listener = match UnixListener::bind(path) {
         Err(e) if e.kind() == ErrorKind::AddrInUse => {
             // Only of a dead daemon's socket it is said that nobody listens; a frozen one's queue may be full.
-            let dead = connect(path, PATIENCE).err().map(|e| e.kind());
+            let dead = connect(path, CLIENT_TIMEOUT).err().map(|e| e.kind());
             if dead != Some(ErrorKind::ConnectionRefused) {
                 return Err(format!(
                     "{shown}: another daemon listens there; stop it, or name another one with --socket"
@@ -246,7 +246,7 @@ impl Drop for Bound {
 
 /// Makes the socket and serves it for ever; makes it again if its file is removed. As long as it can't be made,
 /// the daemon does without: the address comes first.
-pub async fn attend(path: PathBuf, driver: mpsc::Sender<PendingRequest>, patience: Duration) {
+pub async fn attend(path: PathBuf, driver: mpsc::Sender<PendingRequest>, limit: Duration) {
     let mut pace = AGAIN_FIRST;
     let mut said = String::new();
     let mut clients = JoinSet::new();
@@ -255,7 +255,7 @@ pub async fn attend(path: PathBuf, driver: mpsc::Sender<PendingRequest>, patienc
             Ok(listener) => {
                 let bound = Bound::at(&path);
                 tokio::select! {
-                    () = accept(listener, &mut clients, &driver, patience) => {}
+                    () = accept(listener, &mut clients, &driver, limit) => {}
                     () = bound.lost() => tracing::warn!(
                         "{}: somebody removed the control socket; made again", path.display()
                     ),
@@ -274,26 +274,22 @@ pub async fn attend(path: PathBuf, driver: mpsc::Sender<PendingRequest>, patienc
     }
 }
 
-/// Serves the socket for ever. Nobody is waited for longer than `patience`.
-pub async fn serve(
-    listener: UnixListener,
-    driver: mpsc::Sender<PendingRequest>,
-    patience: Duration,
-) {
-    accept(listener, &mut JoinSet::new(), &driver, patience).await;
+/// Serves the socket for ever. Nobody is waited for longer than `limit`.
+pub async fn serve(listener: UnixListener, driver: mpsc::Sender<PendingRequest>, limit: Duration) {
+    accept(listener, &mut JoinSet::new(), &driver, limit).await;
 }
 
 async fn accept(
     listener: UnixListener,
     clients: &mut JoinSet<()>,
     driver: &mpsc::Sender<PendingRequest>,
-    patience: Duration,
+    limit: Duration,
 ) {
     loop {
         tokio::select! {
             accepted = listener.accept(), if clients.len() < MAX_CLIENTS => match accepted {
                 Ok((stream, _)) => {
-                    clients.spawn(client(stream, driver.clone(), patience));
+                    clients.spawn(client(stream, driver.clone(), limit));
                 }
                 Err(e) => {
                     tracing::warn!("the control socket can't accept: {e}");
@@ -306,24 +302,22 @@ async fn accept(
 }
 
 /// Serves one client; one that goes away or talks nonsense harms only itself.
-async fn client(mut stream: UnixStream, driver: mpsc::Sender<PendingRequest>, patience: Duration) {
-    let read = timeout(patience, request(&mut stream)).await;
+async fn client(mut stream: UnixStream, driver: mpsc::Sender<PendingRequest>, limit: Duration) {
+    let read = timeout(limit, request(&mut stream)).await;
     let reply = match read {
-        Ok(Ok(request)) => timeout(patience, answer(request, &driver)).await,
+        Ok(Ok(request)) => timeout(limit, answer(request, &driver)).await,
         Ok(Err(why)) => Ok(Reply::Refused { why }),
-        Err(_) => Ok(Reply::refused(format!(
-            "no request came within {patience:?}"
-        ))),
+        Err(_) => Ok(Reply::refused(format!("no request came within {limit:?}"))),
     };
     let reply = reply.unwrap_or_else(|_| {
         Reply::refused(format!(
-            "the daemon's driver gave no answer within {patience:?}; `systemctl restart onehold` if that \
+            "the daemon's driver gave no answer within {limit:?}; `systemctl restart onehold` if that \
              stays so"
         ))
     });
     let mut line = serde_json::to_vec(&reply).unwrap_or_default();
     line.push(b'\n');
-    match timeout(patience, stream.write_all(&line)).await {
+    match timeout(limit, stream.write_all(&line)).await {
         Ok(Ok(())) => {}
         Ok(Err(e)) => tracing::debug!("a control client left before its reply: {e}"),
         Err(_) => tracing::debug!("a control client did not take its reply"),
@@ -365,22 +359,22 @@ async fn answer(request: Request, driver: &mpsc::Sender<PendingRequest>) -> Repl
     answered.await.unwrap_or_else(|_| stopping())
 }
 
-/// Asks the daemon and waits for its reply, for `patience` in all. For the client: it blocks.
+/// Asks the daemon and waits for its reply, for `limit` in all. For the client: it blocks.
 ///
 /// # Errors
 /// What is wrong, and what to do.
-pub fn ask(socket: &Path, request: &Request, patience: Duration) -> Result<Reply, String> {
+pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Reply, String> {
     let shown = socket.display();
     let mut line = serde_json::to_vec(request).map_err(|e| e.to_string())?;
     line.push(b'\n');
-    let end = boottime().plus(Span::from(patience));
+    let end = boottime().plus(Span::from(limit));
     let late = || {
         format!(
-            "the daemon at {shown} gave no answer within {patience:?}: it is stuck or frozen (a guard has \
+            "the daemon at {shown} gave no answer within {limit:?}: it is stuck or frozen (a guard has \
              muted its addresses by now; `systemctl restart onehold`)"
         )
     };
-    let socket = connect(socket, patience).map_err(|e| match e.kind() {
+    let socket = connect(socket, limit).map_err(|e| match e.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
             "no daemon listens at {shown}: is it running? (`systemctl status onehold`; if it listens \
              elsewhere, name it with --socket)"
@@ -422,10 +416,10 @@ pub fn ask(socket: &Path, request: &Request, patience: Duration) -> Result<Reply
 }
 
 /// Connects; a queue that stays full, as a frozen daemon's does in the end, is waited for no longer than
-/// `patience`.
-fn connect(path: &Path, patience: Duration) -> io::Result<Socket> {
+/// `limit`.
+fn connect(path: &Path, limit: Duration) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_write_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(limit))?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket)
 }

@@ -106,7 +106,7 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     control.spawn(control::attend(
         options.socket.clone(),
         tell,
-        control::DAEMON_PATIENCE,
+        control::DAEMON_TIMEOUT,
     ));
     let mut linux = Linux {
         clock: Clock::new().map_err(failed)?,

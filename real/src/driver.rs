@@ -311,7 +311,7 @@ impl<S: Shell> Driver<S> {
                 why,
             } => {
                 if let Some(s) = self.served.get_mut(cluster) {
-                    s.metrics.told(&input, why);
+                    s.metrics.input(&input, why);
                 }
                 let _ = self.handle(cluster, now, input);
             }

@@ -6,7 +6,7 @@ pub use doubles::{Doubles, Head};
 
 use crate::config_file::{LocalCluster, Path};
 use crate::socket::Refusals;
-use doubles::Known;
+use doubles::KnownSender;
 use onehold_core::advert::{ClusterId, ConfigDigest, Incarnation, MemberId};
 use onehold_core::config::Config;
 use onehold_core::effect::{Event, Why};
@@ -209,7 +209,7 @@ impl Metrics {
         let Some(peer) = self.peer(head.from) else {
             return;
         };
-        peer.accepted = Some((head.life, now));
+        peer.accepted = Some((head.incarnation, now));
         peer.other_config = None;
         if let Some(sample) = echo.map(|e| now.since(e)) {
             peer.rtt = Some(sample);
@@ -252,8 +252,8 @@ impl Metrics {
         }
         if let Some(head) = head {
             let peer = self.peers.iter().find(|p| p.member == head.from);
-            let known = Known {
-                life: peer.and_then(|p| p.accepted).map(|(life, _)| life),
+            let known = KnownSender {
+                incarnation: peer.and_then(|p| p.accepted).map(|(i, _)| i),
                 one_way: peer.is_some_and(|p| p.paths.len() == 1),
             };
             self.doubles.rejected(why, head, remote, known, at);
@@ -319,7 +319,7 @@ impl Metrics {
     }
 
     /// The node is told something of a group, for this reason.
-    pub fn told(&mut self, input: &Input, why: Option<String>) {
+    pub fn input(&mut self, input: &Input, why: Option<String>) {
         let (group, not_healthy) = match input {
             Input::Eligible { group, .. } | Input::HoldFailed { group } => (group, false),
             Input::Health { group, .. } => (group, true),

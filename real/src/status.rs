@@ -87,22 +87,22 @@ pub struct Status {
     /// Why no better guard is in force.
     pub guard_why_not_better: Option<String>,
     /// The timing in force.
-    pub timing: Timing,
+    pub timing: TimingStatus,
     /// What is left of quarantine.
     pub quarantine_left_ms: Option<f64>,
     /// Told to stop, and everything was released.
     pub stopped: bool,
     /// The groups by name.
-    pub groups: Vec<Group>,
+    pub groups: Vec<GroupStatus>,
     /// The other members by name.
-    pub peers: Vec<Peer>,
+    pub peers: Vec<PeerStatus>,
     /// Datagrams.
     pub counters: Counters,
 }
 
 /// The timing in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Timing {
+pub struct TimingStatus {
     /// i
     pub interval_ms: f64,
     /// H
@@ -119,7 +119,7 @@ pub struct Timing {
 
 /// A group of floating addresses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Group {
+pub struct GroupStatus {
     /// Its name.
     pub name: String,
     /// Its addresses.
@@ -172,12 +172,12 @@ pub struct Group {
     /// How often the role changed in this life.
     pub role_changes: u64,
     /// The last change.
-    pub last_change: Option<Change>,
+    pub last_change: Option<LastChange>,
 }
 
 /// A change of role.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Change {
+pub struct LastChange {
     /// How long ago.
     pub ago_ms: f64,
     /// From which role.
@@ -192,7 +192,7 @@ pub struct Change {
 
 /// Another member.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Peer {
+pub struct PeerStatus {
     /// Its name.
     pub name: String,
     /// It votes and never holds.
@@ -280,7 +280,7 @@ impl Status {
             majority: config.majority(),
             guard: metrics.guard.name.clone(),
             guard_why_not_better: metrics.guard.why_not_better.clone(),
-            timing: Timing {
+            timing: TimingStatus {
                 interval_ms: ms(t.interval()),
                 lease_ms: ms(t.lease()),
                 vote_ms: ms(t.vote()),
@@ -291,7 +291,9 @@ impl Status {
             quarantine_left_ms: snapshot.quarantine_left.map(ms),
             stopped: snapshot.stopped,
             groups: groups
-                .map(|g| Group::from_parts(g, snapshot, config, metrics, now, rival.as_deref()))
+                .map(|g| {
+                    GroupStatus::from_parts(g, snapshot, config, metrics, now, rival.as_deref())
+                })
                 .collect(),
             peers: peers(snapshot, config, metrics, now),
             counters: Counters {
@@ -321,7 +323,7 @@ impl Status {
     }
 }
 
-impl Group {
+impl GroupStatus {
     fn from_parts(
         g: &GroupSnapshot,
         all: &Snapshot,
@@ -380,7 +382,7 @@ impl Group {
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes,
-            last_change: m.last_change.map(|c| Change {
+            last_change: m.last_change.map(|c| LastChange {
                 ago_ms: ms(now.since(c.at)),
                 from: c.from.text().to_owned(),
                 to: c.to.text().to_owned(),
@@ -447,10 +449,15 @@ fn why_not_ready(
     why
 }
 
-fn peers(snapshot: &Snapshot, config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<Peer> {
+fn peers(
+    snapshot: &Snapshot,
+    config: &Config,
+    metrics: &Metrics,
+    now: LocalTime,
+) -> Vec<PeerStatus> {
     let all = snapshot.peers.iter().map(|p| {
         let m = metrics.peers.iter().find(|m| m.member == p.member);
-        Peer {
+        PeerStatus {
             name: name(config, p.member),
             witness: !config.is_candidate(p.member),
             heard_ms_ago: p.heard_ago.map(ms),

@@ -5,8 +5,8 @@ mod describe;
 mod warnings;
 
 use crate::config_file::{
-    ConfigFile, FileError, Here, Written, WrittenCluster, company, decided, find_me, for_member,
-    local_cluster, loopback_warnings, prove, resolve, secrets, toward, written,
+    ConfigFile, FileError, Here, WrittenCluster, WrittenFile, company, decided, find_me,
+    for_member, local_cluster, loopback_warnings, prove, resolve, secrets, toward, written,
 };
 use crate::kernel::{KernelGroup, survey};
 use describe::put;
@@ -40,7 +40,7 @@ pub(super) struct Host {
 /// # Errors
 /// That the file can't be read, or is none.
 pub(super) fn check(path: &Path, member: Option<&str>) -> Result<Checked, FileError> {
-    let Written { clusters, many, .. } = written(path)?;
+    let WrittenFile { clusters, many, .. } = written(path)?;
     let mut checked = Checked::default();
     for one in clusters {
         let judged = one.map_err(|e| vec![e]).and_then(|one| {

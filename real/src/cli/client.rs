@@ -1,7 +1,7 @@
 //! The commands that ask a running daemon.
 
 use super::{Failure, is_read, print};
-use crate::control::{Order, PATIENCE, Reply, Request, ask};
+use crate::control::{CLIENT_TIMEOUT, Order, Reply, Request, ask};
 use crate::orders::FORGOTTEN;
 use crate::status::{Report, Status, Waiting, render};
 use std::io::IsTerminal as _;
@@ -57,15 +57,16 @@ pub(super) fn status(
 }
 
 fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
-    let mut report = match ask(socket, &Request::Status {}, PATIENCE).map_err(Failure::Failed)? {
-        Reply::Status(report) => report,
-        Reply::Refused { why } => return Err(Failure::Failed(why)),
-        Reply::Done { .. } => {
-            return Err(Failure::Failed(
-                "the daemon answered something else".to_owned(),
-            ));
-        }
-    };
+    let mut report =
+        match ask(socket, &Request::Status {}, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
+            Reply::Status(report) => report,
+            Reply::Refused { why } => return Err(Failure::Failed(why)),
+            Reply::Done { .. } => {
+                return Err(Failure::Failed(
+                    "the daemon answered something else".to_owned(),
+                ));
+            }
+        };
     if let Some(name) = cluster {
         let all: Vec<String> = report.clusters.iter().map(|c| c.cluster.clone()).collect();
         report.clusters.retain(|c| c.cluster == name);
@@ -117,7 +118,7 @@ pub(super) fn order(
         cluster: Some(before.cluster.clone()),
         group: group.clone(),
     };
-    match ask(socket, &request, PATIENCE).map_err(Failure::Failed)? {
+    match ask(socket, &request, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
         Reply::Done { lines } => print(&(lines.join("\n") + "\n"))?,
         Reply::Refused { why } => return Err(Failure::Failed(why)),
         Reply::Status(_) => {

@@ -11,7 +11,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 pub(crate) type Endpoints<'f> = BTreeMap<&'f str, Vec<SocketAddr>>;
 
 /// The same, as far as they are known.
-pub(super) type Known<'f> = BTreeMap<&'f str, Vec<Option<SocketAddr>>>;
+pub(super) type KnownEndpoints<'f> = BTreeMap<&'f str, Vec<Option<SocketAddr>>>;
 
 /// Every member's addresses, resolved.
 ///
@@ -31,17 +31,17 @@ pub(crate) fn resolve<'f>(
 pub(super) fn literal<'f>(
     source: &Source,
     file: &'f ConfigFile,
-) -> Result<Known<'f>, Vec<FileError>> {
+) -> Result<KnownEndpoints<'f>, Vec<FileError>> {
     each(source, file, |written| match written {
-        Written::Address(address) => Ok(Some(address)),
-        Written::Name { .. } => Ok(None),
+        WrittenEndpoint::Address(address) => Ok(Some(address)),
+        WrittenEndpoint::Name { .. } => Ok(None),
     })
 }
 
 fn each<'f, T>(
     source: &Source,
     file: &'f ConfigFile,
-    mut take: impl FnMut(Written<'f>) -> Result<T, String>,
+    mut take: impl FnMut(WrittenEndpoint<'f>) -> Result<T, String>,
 ) -> Result<BTreeMap<&'f str, Vec<T>>, Vec<FileError>> {
     let (mut all, mut wrong) = (BTreeMap::new(), Vec::new());
     let port = match file.cluster.port {
@@ -52,7 +52,7 @@ fn each<'f, T>(
         let key = format!("members.{name}.addresses");
         let mut paths = Vec::new();
         for text in &member.addresses {
-            match Written::read(text, port) {
+            match WrittenEndpoint::read(text, port) {
                 Err(what) => wrong.push(source.error(&key, format!("`{text}` {what}"))),
                 Ok(written) => match take(written) {
                     Ok(address) => paths.push(address),
@@ -70,7 +70,7 @@ fn each<'f, T>(
 }
 
 /// All of them, as far as they are known.
-pub(super) fn known<'f>(all: &Endpoints<'f>) -> Known<'f> {
+pub(super) fn known<'f>(all: &Endpoints<'f>) -> KnownEndpoints<'f> {
     let some = |(name, paths): (&&'f str, &Vec<SocketAddr>)| {
         (*name, paths.iter().copied().map(Some).collect())
     };
@@ -78,7 +78,7 @@ pub(super) fn known<'f>(all: &Endpoints<'f>) -> Known<'f> {
 }
 
 /// In what all addresses together, as far as they are known, don't fit.
-pub(super) fn fit(source: &Source, file: &ConfigFile, all: &Known<'_>) -> Vec<FileError> {
+pub(super) fn fit(source: &Source, file: &ConfigFile, all: &KnownEndpoints<'_>) -> Vec<FileError> {
     let mut wrong = Vec::new();
     let mut fail = |member: &str, what: String| {
         wrong.push(source.error(&format!("members.{member}.addresses"), what));
@@ -188,7 +188,7 @@ pub(super) fn out_of_reach(
 }
 
 /// The loopback addresses, unless all that are known are: by member and path.
-pub(super) fn loopbacks(all: &Known<'_>) -> Vec<(String, usize, IpAddr)> {
+pub(super) fn loopbacks(all: &KnownEndpoints<'_>) -> Vec<(String, usize, IpAddr)> {
     if (all.values().flatten().flatten()).all(|a| a.ip().is_loopback()) {
         return Vec::new();
     }
@@ -220,7 +220,7 @@ pub(crate) fn loopback_warnings(
 }
 
 /// A member's address as written.
-enum Written<'t> {
+enum WrittenEndpoint<'t> {
     /// It says which.
     Address(SocketAddr),
     /// Somebody must say which.
@@ -229,7 +229,7 @@ enum Written<'t> {
 
 const FORMS: &str = "write \"10.0.0.10\", \"10.0.0.10:7000\", \"fd00::1\", \"[fd00::1]:7000\", \"lb0\" or \"lb0:7000\"";
 
-impl<'t> Written<'t> {
+impl<'t> WrittenEndpoint<'t> {
     /// Reads `10.0.0.10`, `10.0.0.10:7000`, `fd00::1`, `[fd00::1]:7000`, `lb0` or `lb0:7000`. Says what
     /// is wrong with the text, to be put after it.
     fn read(text: &'t str, default_port: u16) -> Result<Self, String> {
@@ -317,7 +317,10 @@ impl<'t> Written<'t> {
 
 /// Somebody must say which address it is.
 fn is_name(text: &str) -> bool {
-    matches!(Written::read(text, DEFAULT_PORT), Ok(Written::Name { .. }))
+    matches!(
+        WrittenEndpoint::read(text, DEFAULT_PORT),
+        Ok(WrittenEndpoint::Name { .. })
+    )
 }
 
 /// What a resolver could know: one that ends in a number is meant to be an IPv4 address.

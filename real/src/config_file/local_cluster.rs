@@ -177,7 +177,7 @@ pub struct Missing {
 /// A [`FileError`] with the line, the key and the remedy, if none of the clusters can be, whatever this
 /// host is like; or that the text can't be read yet.
 pub fn read(path: &std::path::Path) -> Result<LogSection, FileError> {
-    let Written { clusters, log, .. } = written(path)?;
+    let WrittenFile { clusters, log, .. } = written(path)?;
     let mut wrong = Vec::new();
     for one in clusters {
         match one.map_err(|e| vec![e]).and_then(|one| decided(&one)) {
@@ -225,7 +225,7 @@ pub(super) fn all_of(found: Found) -> Result<Loaded, FileError> {
 }
 
 pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found, FileError> {
-    let Written {
+    let WrittenFile {
         clusters,
         log,
         many,
@@ -252,7 +252,7 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
 }
 
 /// A file, or a witness's file and those it leads to, as written.
-pub(crate) struct Written {
+pub(crate) struct WrittenFile {
     /// At least one, no two of one name; or what is wrong with its file.
     pub(crate) clusters: Vec<Result<WrittenCluster, FileError>>,
     log: LogSection,
@@ -270,7 +270,7 @@ pub(crate) struct WrittenCluster {
 }
 
 /// Reads a file, and those it leads to.
-pub(crate) fn written(path: &std::path::Path) -> Result<Written, FileError> {
+pub(crate) fn written(path: &std::path::Path) -> Result<WrittenFile, FileError> {
     written_at(path, &mut Stamp::default())
 }
 
@@ -296,7 +296,7 @@ impl Texts {
 /// What is wrong with the text of any.
 pub fn texts(path: &std::path::Path) -> (Stamp, Result<Texts, FileError>) {
     let mut stamp = Stamp::default();
-    let texts = written_at(path, &mut stamp).and_then(|Written { clusters, log, .. }| {
+    let texts = written_at(path, &mut stamp).and_then(|WrittenFile { clusters, log, .. }| {
         let files = clusters.into_iter().map(|one| Ok(one?.file));
         let files = files.collect::<Result<_, FileError>>()?;
         Ok(Texts { files, log })
@@ -304,13 +304,13 @@ pub fn texts(path: &std::path::Path) -> (Stamp, Result<Texts, FileError>) {
     (stamp, texts)
 }
 
-fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<Written, FileError> {
+fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, FileError> {
     stamp.take(path);
     let source = Source::read(path)?;
     if !source.has("clusters") && !source.has("directory") {
         let file = ConfigFile::parse(&source)?;
         let log = file.log;
-        return Ok(Written {
+        return Ok(WrittenFile {
             clusters: vec![Ok(WrittenCluster { source, file })],
             log,
             many: false,
@@ -364,7 +364,7 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<Written, File
             e
         });
     }
-    Ok(Written {
+    Ok(WrittenFile {
         clusters,
         log,
         many: true,

@@ -12,7 +12,7 @@ use std::fmt;
 
 /// Why a reload was refused: a value that can't change in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct ReloadRefused {
     /// Which.
     pub key: String,
     /// In force.
@@ -23,7 +23,7 @@ pub struct Refusal {
     pub remedy: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ReloadRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or = |v: &Option<String>| v.clone().unwrap_or_else(|| "(not there)".to_owned());
         write!(
@@ -37,7 +37,7 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for ReloadRefused {}
 
 impl Loaded {
     /// Takes over what may change in a life, keys and log level; all or nothing.
@@ -45,7 +45,7 @@ impl Loaded {
     /// # Errors
     /// A value that differs and can't change in place, and how to change it. Where several do, one that
     /// all members must agree on (R-0): who restarted this one alone would not do them a favour.
-    pub fn reload(&mut self, new: Self) -> Result<(), Refusal> {
+    pub fn reload(&mut self, new: Self) -> Result<(), ReloadRefused> {
         let first = differences(self, &new)
             .into_iter()
             .min_by_key(|d| d.scope != Scope::All);
@@ -57,7 +57,7 @@ impl Loaded {
             .clusters
             .iter()
             .map(|s| s.config.timing().quarantine(Span::ZERO));
-        Err(first.refusal(quarantines.max().unwrap_or(Span::ZERO)))
+        Err(first.refused(quarantines.max().unwrap_or(Span::ZERO)))
     }
 }
 
@@ -119,7 +119,7 @@ struct Difference {
 
 impl Difference {
     /// `quarantine` is Q.
-    fn refusal(self, quarantine: Span) -> Refusal {
+    fn refused(self, quarantine: Span) -> ReloadRefused {
         let remedy = match self.scope {
             Scope::All => format!(
                 "all members must agree on it, so one at a time is never safe: stop onehold on every \
@@ -132,7 +132,7 @@ impl Difference {
                     .to_owned()
             }
         };
-        Refusal {
+        ReloadRefused {
             key: self.key,
             old: self.old,
             new: self.new,

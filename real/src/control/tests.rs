@@ -17,7 +17,7 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
             let (driver, mut asked) = mpsc::channel(4);
             up.send(()).unwrap();
             tokio::select! {
-                () = serve(listener, driver, PATIENCE) => {}
+                () = serve(listener, driver, CLIENT_TIMEOUT) => {}
                 () = async {
                     while let Some(PendingRequest { request, reply }) = asked.recv().await {
                         if let Some(answer) = answer(request) {
@@ -50,7 +50,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
         0o600
     );
     assert_eq!(
-        ask(&path, &Request::Status {}, PATIENCE),
+        ask(&path, &Request::Status {}, CLIENT_TIMEOUT),
         Ok(Reply::Status(Report::default()))
     );
     let request = Request::Command {
@@ -59,7 +59,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
         group: Some("web".to_owned()),
     };
     assert_eq!(
-        ask(&path, &request, PATIENCE),
+        ask(&path, &request, CLIENT_TIMEOUT),
         Ok(done("PresumeDead Some(\"web\")"))
     );
     assert_eq!(
@@ -119,10 +119,10 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
 fn without_a_daemon_the_client_says_where_to_look() {
     let etc = Etc::new();
     let path = etc.0.join("control.sock");
-    let missing = ask(&path, &Request::Status {}, PATIENCE).unwrap_err();
+    let missing = ask(&path, &Request::Status {}, CLIENT_TIMEOUT).unwrap_err();
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert_eq!(
-        ask(&path, &Request::Status {}, PATIENCE).unwrap_err(),
+        ask(&path, &Request::Status {}, CLIENT_TIMEOUT).unwrap_err(),
         missing
     );
     insta::assert_snapshot!(etc.said(missing), @"no daemon listens at /etc/onehold/control.sock: is it running? (`systemctl status onehold`; if it listens elsewhere, name it with --socket)");
@@ -194,7 +194,7 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     let path = etc.0.join("control.sock");
     let (tell, _asked) = mpsc::channel(1);
     let (mut first, mut second) = (JoinSet::new(), JoinSet::new());
-    first.spawn(attend(path.clone(), tell.clone(), PATIENCE));
+    first.spawn(attend(path.clone(), tell.clone(), CLIENT_TIMEOUT));
     let made = async || {
         while !path.exists() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -205,7 +205,7 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     made().await;
     std::fs::remove_file(&path).unwrap();
     // Another daemon is told the same place, and comes first.
-    second.spawn(attend(path.clone(), tell, PATIENCE));
+    second.spawn(attend(path.clone(), tell, CLIENT_TIMEOUT));
     while !path.exists() {
         tokio::task::yield_now().await;
     }

@@ -21,9 +21,9 @@ const GONE: Span = Span::from_millis(10_000);
 pub struct Head {
     /// Its sender.
     pub from: MemberId,
-    /// Its sender's life.
-    pub life: Incarnation,
-    /// The life of the receiver that it names.
+    /// Its sender's incarnation.
+    pub incarnation: Incarnation,
+    /// The incarnation of the receiver that it names.
     pub to: Option<Incarnation>,
     /// Its sender holds something.
     pub holds: bool,
@@ -33,7 +33,7 @@ impl From<&Advert> for Head {
     fn from(advert: &Advert) -> Self {
         Self {
             from: advert.from,
-            life: advert.incarnation,
+            incarnation: advert.incarnation,
             to: advert.to_incarnation,
             holds: advert.groups.iter().any(|g| g.holds),
         }
@@ -44,9 +44,9 @@ impl From<&Advert> for Head {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Vain {
     /// It does not hear us: it knows no life of ours, or a dead one.
-    Deaf,
+    Unhearing,
     /// It is of a life that another one followed.
-    Left,
+    Superseded,
     /// It is for another life of this member, from one that we talk with.
     ForAnotherOfUs,
     /// It is for another member, or from this one.
@@ -77,9 +77,9 @@ pub struct Doubles {
 
 /// What is known of a rejected advert's sender.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
-    /// The life of it that was accepted last.
-    pub(super) life: Option<Incarnation>,
+pub(super) struct KnownSender {
+    /// The incarnation of it that was accepted last.
+    pub(super) incarnation: Option<Incarnation>,
     /// There is one way to it, and no more.
     pub(super) one_way: bool,
 }
@@ -108,19 +108,19 @@ impl Doubles {
         why: Reject,
         head: Head,
         from: SocketAddr,
-        known: Known,
+        known: KnownSender,
         at: LocalTime,
     ) {
-        let talked_with = known.life == Some(head.life);
-        let (vain, life) = match why {
+        let talked_with = known.incarnation == Some(head.incarnation);
+        let (vain, incarnation) = match why {
             Reject::Knock if talked_with => match head.to {
                 Some(other) => (Vain::ForAnotherOfUs, other),
                 None => return,
             },
-            Reject::Knock => (Vain::Deaf, head.life),
-            Reject::OldLife => (Vain::Left, head.life),
-            Reject::NotToMe => (Vain::Misdirected, head.life),
-            Reject::Stale if known.one_way && talked_with => (Vain::Twice, head.life),
+            Reject::Knock => (Vain::Unhearing, head.incarnation),
+            Reject::OldLife => (Vain::Superseded, head.incarnation),
+            Reject::NotToMe => (Vain::Misdirected, head.incarnation),
+            Reject::Stale if known.one_way && talked_with => (Vain::Twice, head.incarnation),
             Reject::Stale
             | Reject::TooShort
             | Reject::NotOurs
@@ -131,7 +131,7 @@ impl Doubles {
             | Reject::UnknownMember
             | Reject::OtherConfig { .. } => return,
         };
-        let key = (from, life);
+        let key = (from, incarnation);
         if self.all.len() >= MAX
             && !self.all.contains_key(&key)
             && let Some(oldest) = self.all.iter().min_by_key(|(_, s)| s.at).map(|(k, _)| *k)
@@ -169,11 +169,11 @@ impl Doubles {
     pub fn why_unheard(&self, member: MemberId) -> Option<String> {
         let mut of_it = self.lasting().filter(|(_, s)| s.member == member);
         of_it.find_map(|(from, s)| match s.vain {
-            Vain::Deaf => Some(format!(
+            Vain::Unhearing => Some(format!(
                 "; it speaks, from {from}, and does not hear this member: what is sent to it is lost, or meant \
                  for another machine that has its address"
             )),
-            Vain::Left => Some(format!(
+            Vain::Superseded => Some(format!(
                 "; what comes from {from} is of a life of it that another one followed: two machines ran as it. \
                  Restart the one that is to stay"
             )),
@@ -197,13 +197,13 @@ impl Doubles {
         let words = |(from, s): (SocketAddr, &Speaker)| {
             let name = config.member_name(s.member);
             match s.vain {
-                Vain::Deaf | Vain::Left if !heard(s.member) => None, // that one is an alarm already
-                Vain::Deaf | Vain::Left if is_its(s.member, from) => Some(format!(
+                Vain::Unhearing | Vain::Superseded if !heard(s.member) => None, // that one is an alarm already
+                Vain::Unhearing | Vain::Superseded if is_its(s.member, from) => Some(format!(
                     "two machines run as {name}, and both have its address: what comes from {from} is of two lives. \
                      Find the second (a copied machine, a container that was left) and stop it; then restart \
                      the first"
                 )),
-                Vain::Deaf | Vain::Left => Some(format!(
+                Vain::Unhearing | Vain::Superseded => Some(format!(
                     "two machines run as {name}: one of them speaks from {from}, which is not its address in the \
                      file here. Stop that one"
                 )),
@@ -243,7 +243,7 @@ mod tests {
     fn head(life: u64, to: Option<u64>) -> Head {
         Head {
             from: MemberId(1),
-            life: Incarnation(life),
+            incarnation: Incarnation(life),
             to: to.map(Incarnation),
             holds: false,
         }
@@ -264,8 +264,8 @@ mod tests {
     ) -> (String, Option<String>) {
         let cluster = cluster(THREE, "lb0");
         let mut doubles = Doubles::new(cluster.config.timing());
-        let known = Known {
-            life: heard.then_some(Incarnation(1)),
+        let known = KnownSender {
+            incarnation: heard.then_some(Incarnation(1)),
             one_way: true,
         };
         for n in 0..=span / I {
@@ -346,8 +346,8 @@ mod tests {
         // Nor is one that is started again and again: each life is another.
         let cluster = cluster(THREE, "lb0");
         let mut doubles = Doubles::new(cluster.config.timing());
-        let known = Known {
-            life: Some(Incarnation(1)),
+        let known = KnownSender {
+            incarnation: Some(Incarnation(1)),
             one_way: true,
         };
         for n in 0..1_000 {

@@ -1,6 +1,6 @@
 //! What needs a person: each alarm names the thing, the cause and the remedy.
 
-use super::{Group, PathStatus, Status, Timing};
+use super::{GroupStatus, PathStatus, Status, TimingStatus};
 use crate::metrics::{Metrics, OtherConfig, Rejected};
 use crate::telemetry;
 use onehold_core::config::Config;
@@ -99,7 +99,7 @@ impl Status {
     }
 
     /// What is wrong with who holds a group; `rival` holds something by another file.
-    fn who_holds(&self, g: &Group, rival: Option<&str>) -> Option<String> {
+    fn who_holds(&self, g: &GroupStatus, rival: Option<&str>) -> Option<String> {
         let group = &g.name;
         match (&g.holder, rival) {
             (Some(holder), Some(rival)) => Some(format!(
@@ -119,7 +119,7 @@ impl Status {
 
     /// What a standby lacks that has enough members only as long as the holder is one of them: a takeover is
     /// without it. (The holder can't see it.)
-    fn leans_on_holder(&self, g: &Group) -> Option<String> {
+    fn leans_on_holder(&self, g: &GroupStatus) -> Option<String> {
         let holder = g.holder.as_ref().filter(|_| g.role == "standby")?;
         let others = (self.peers.iter()).filter(|p| p.two_way && p.name != *holder);
         let (others, needed) = (others.count(), self.majority - 1);
@@ -135,7 +135,7 @@ impl Status {
 
     /// Why a held address is away for moments, if the lease is too short for it not to be.
     fn gaps(&self) -> Option<String> {
-        let Timing {
+        let TimingStatus {
             lease_ms,
             round_trip_ms,
             ..

@@ -82,7 +82,7 @@ fn metrics(cluster: &LocalCluster) -> Metrics {
         }
         let head = Head {
             from: peer,
-            life: Incarnation(0xabcd_0000_0000_0000 + u64::from(peer.0)),
+            incarnation: Incarnation(0xabcd_0000_0000_0000 + u64::from(peer.0)),
             to: None,
             holds: false,
         };
@@ -173,7 +173,7 @@ fn a_candidate_in_trouble() {
         (path.local, path.remote),
         before(60),
     );
-    m.told(
+    m.input(
         &Input::HoldFailed { group: GroupId(0) },
         Some("eth0 is down; `ip link set eth0 up`".to_owned()),
     );
@@ -384,7 +384,7 @@ fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
         group: GroupId(0),
         healthy: false,
     };
-    m.told(&unhealthy, Some(why));
+    m.input(&unhealthy, Some(why));
     let alarms = |m: &Metrics| Status::from_parts(&holds(), &cluster.config, m, NOW).alarms;
     insta::assert_snapshot!(alarms(&m).join("\n"));
     let (new, over) = m.alarms("kernel", vec![]);

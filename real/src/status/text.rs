@@ -1,7 +1,7 @@
 //! The status as text: what is wrong first, then who holds what, then who is heard. At most 100
 //! columns, so that it fits a console at 3 a.m.
 
-use super::{Group, Peer, Report, Status};
+use super::{GroupStatus, PeerStatus, Report, Status};
 use std::fmt::Write as _;
 
 const WIDTH: usize = 100;
@@ -184,7 +184,7 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
 }
 
 /// What the operator said, as far as it still holds.
-fn orders(g: &Group) -> Option<&'static str> {
+fn orders(g: &GroupStatus) -> Option<&'static str> {
     if g.yields {
         Some("handing over")
     } else if g.presumed_dead {
@@ -240,7 +240,7 @@ fn peers(out: &mut String, s: &Status) {
     }
 }
 
-fn incarnation(p: &Peer) -> String {
+fn incarnation(p: &PeerStatus) -> String {
     let mut text = p.incarnation.clone().unwrap_or_else(dash);
     text.push_str(match (p.quarantined, p.witness) {
         (true, true) => " (quarantine, witness)",
