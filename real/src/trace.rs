@@ -160,14 +160,14 @@ pub enum Line {
         /// Whose.
         member: String,
     },
-    /// A member's process is not run any more (frozen, starved, suspended).
-    Stopped {
+    /// A member's process is paused: it exists and does not run (SIGSTOP, starved, suspended).
+    Paused {
         /// True time.
         time: Span,
         /// Whose.
         member: String,
     },
-    /// A stopped process is run again.
+    /// A paused process runs again.
     Resumed {
         /// True time.
         time: Span,
