@@ -164,7 +164,7 @@ const fn done_text(order: Order) -> &'static str {
 ///
 /// # Errors
 /// What is in the way, and what to do.
-pub fn listen(path: &Path) -> Result<UnixListener, String> {
+fn listen(path: &Path) -> Result<UnixListener, String> {
     let shown = path.display();
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(|e| {
@@ -176,9 +176,7 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
     }
     let listener = match UnixListener::bind(path) {
         Err(e) if e.kind() == ErrorKind::AddrInUse => {
-            // Only of a dead daemon's socket it is said that nobody listens; a frozen one's queue may be full.
-            let dead = connect(path, CLIENT_TIMEOUT).err().map(|e| e.kind());
-            if dead != Some(ErrorKind::ConnectionRefused) {
+            if !is_dead(path) {
                 return Err(format!(
                     "{shown}: another daemon listens there; stop it, or name another one with --socket"
                 ));
@@ -196,6 +194,16 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
         .map_err(|e| format!("{shown}: can't be made private: {e}"))?;
     Ok(listener)
+}
+
+/// Whether the daemon that made a socket has ended. Asked without waiting: the queue of a paused daemon may
+/// be full, and that alone shows that it still listens.
+fn is_dead(path: &Path) -> bool {
+    let connected = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    });
+    connected.is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
 }
 
 /// After what time a socket that could not be made is tried again, at first and at most.
@@ -244,9 +252,9 @@ impl Drop for Bound {
     }
 }
 
-/// Makes the socket and serves it for ever; makes it again if its file is removed. As long as it can't be made,
-/// the daemon does without: the address comes first.
-pub async fn attend(path: PathBuf, driver: mpsc::Sender<PendingRequest>, limit: Duration) {
+/// Makes the socket and serves it, giving no client longer than `limit`; makes it again if its file is
+/// removed. While it can't be made, the daemon does without: the address comes first.
+pub async fn serve(path: PathBuf, driver: mpsc::Sender<PendingRequest>, limit: Duration) {
     let mut pace = AGAIN_FIRST;
     let mut said = String::new();
     let mut clients = JoinSet::new();
@@ -272,11 +280,6 @@ pub async fn attend(path: PathBuf, driver: mpsc::Sender<PendingRequest>, limit: 
         tokio::time::sleep(pace).await;
         pace = (pace * 2).min(AGAIN_LATER);
     }
-}
-
-/// Serves the socket for ever. Nobody is waited for longer than `limit`.
-pub async fn serve(listener: UnixListener, driver: mpsc::Sender<PendingRequest>, limit: Duration) {
-    accept(listener, &mut JoinSet::new(), &driver, limit).await;
 }
 
 async fn accept(

@@ -103,7 +103,7 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     ];
     let (tell, requests) = mpsc::channel(MAX_REQUESTS);
     let mut control = JoinSet::new();
-    control.spawn(control::attend(
+    control.spawn(control::serve(
         options.socket.clone(),
         tell,
         control::DAEMON_TIMEOUT,

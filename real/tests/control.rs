@@ -274,10 +274,12 @@ fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let listener = control::listen(&place.socket()).expect("a socket");
         let (tell, mut asked) = mpsc::channel(4);
         let mut server = JoinSet::new();
-        server.spawn(control::serve(listener, tell, patience));
+        server.spawn(control::serve(place.socket(), tell, patience));
+        while !place.socket().exists() {
+            tokio::task::yield_now().await;
+        }
         let (told, mut was_asked) = mpsc::unbounded_channel();
         if let Driver::Gone = driver {
             asked.close();

@@ -13,11 +13,14 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
             .build()
             .unwrap();
         runtime.block_on(async move {
-            let listener = listen(&socket).unwrap();
             let (driver, mut asked) = mpsc::channel(4);
-            up.send(()).unwrap();
             tokio::select! {
-                () = serve(listener, driver, CLIENT_TIMEOUT) => {}
+                () = serve(socket.clone(), driver, CLIENT_TIMEOUT) => {}
+                () = async {
+                    made(&socket).await;
+                    up.send(()).unwrap();
+                    std::future::pending().await
+                } => {}
                 () = async {
                     while let Some(PendingRequest { request, reply }) = asked.recv().await {
                         if let Some(answer) = answer(request) {
@@ -30,6 +33,12 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
     });
     is_up.recv().unwrap();
     path
+}
+
+async fn made(path: &Path) {
+    while !path.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 fn done(line: &str) -> Reply {
@@ -188,24 +197,36 @@ fn a_socket_of_another_kind_is_left_alone_while_somebody_has_it() {
     listen(&path).unwrap();
 }
 
+/// A paused daemon accepts nothing, and its queue fills up. It is asked without waiting: who asks holds an
+/// address.
+#[tokio::test]
+async fn a_socket_whose_queue_is_full_is_left_to_whoever_listens_there() {
+    let etc = Etc::new();
+    let path = etc.0.join("control.sock");
+    let new = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    let (theirs, client) = (new(), new());
+    theirs.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+    theirs.listen(0).unwrap();
+    client.connect(&SockAddr::unix(&path).unwrap()).unwrap();
+    let why = listen(&path).unwrap_err();
+    assert!(why.contains("another daemon listens there"), "{why}");
+    drop((theirs, client));
+    listen(&path).unwrap();
+}
+
 #[tokio::test]
 async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_the_end() {
     let etc = Etc::new();
     let path = etc.0.join("control.sock");
     let (tell, _asked) = mpsc::channel(1);
     let (mut first, mut second) = (JoinSet::new(), JoinSet::new());
-    first.spawn(attend(path.clone(), tell.clone(), CLIENT_TIMEOUT));
-    let made = async || {
-        while !path.exists() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    made().await;
+    first.spawn(serve(path.clone(), tell.clone(), CLIENT_TIMEOUT));
+    made(&path).await;
     std::fs::remove_file(&path).unwrap();
-    made().await;
+    made(&path).await;
     std::fs::remove_file(&path).unwrap();
     // Another daemon is told the same place, and comes first.
-    second.spawn(attend(path.clone(), tell, CLIENT_TIMEOUT));
+    second.spawn(serve(path.clone(), tell, CLIENT_TIMEOUT));
     while !path.exists() {
         tokio::task::yield_now().await;
     }
