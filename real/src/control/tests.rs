@@ -78,7 +78,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
 }
 
 #[test]
-fn nonsense_is_refused_and_harms_nobody() {
+fn garbage_is_refused_and_affects_no_other_client() {
     let etc = Etc::new();
     let path = daemon(&etc, |_| None);
     let say = |bytes: &[u8]| {
@@ -115,11 +115,11 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
         assert!(path.exists());
         let first = listen(&path).unwrap();
         let e = listen(&path).unwrap_err();
-        insta::assert_snapshot!(etc.said(e), @"/etc/onehold/control.sock: another daemon listens there; stop it, or name another one with --socket");
+        insta::assert_snapshot!(etc.said(e), @"/etc/onehold/control.sock: another daemon listens there; stop it, or name another place with --socket");
         drop(first);
         listen(&path).unwrap();
         let file = etc.write("file", "");
-        assert!(listen(&file).unwrap_err().contains("is no socket"));
+        assert!(listen(&file).unwrap_err().contains("is not a socket"));
         assert!(file.exists());
     });
 }
@@ -178,7 +178,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
     insta::assert_snapshot!(all.join("\n"));
 }
 
-/// `--socket /dev/log`: whose it is lives, and hears nothing of a client.
+/// `--socket /dev/log`: its owner lives, and sees no client.
 #[test]
 fn a_socket_of_another_kind_is_left_alone_while_somebody_has_it() {
     let etc = Etc::new();
@@ -225,13 +225,13 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     std::fs::remove_file(&path).unwrap();
     made(&path).await;
     std::fs::remove_file(&path).unwrap();
-    // Another daemon is told the same place, and comes first.
+    // Another daemon has the same path, and is first.
     second.spawn(serve(path.clone(), tell, CLIENT_TIMEOUT));
     while !path.exists() {
         tokio::task::yield_now().await;
     }
     let theirs = Bound::which(&path);
-    tokio::time::sleep(LOOK * 2).await;
+    tokio::time::sleep(CHECK_EVERY * 2).await;
     first.shutdown().await;
     assert_eq!(Bound::which(&path), theirs);
     second.shutdown().await;
