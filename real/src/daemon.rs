@@ -103,10 +103,10 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     ];
     let (tell, requests) = mpsc::channel(MAX_REQUESTS);
     let mut control = JoinSet::new();
-    control.spawn(control::attend(
+    control.spawn(control::serve(
         options.socket.clone(),
         tell,
-        control::DAEMON_PATIENCE,
+        control::DAEMON_TIMEOUT,
     ));
     let mut linux = Linux {
         clock: Clock::new().map_err(failed)?,

@@ -311,7 +311,7 @@ impl<S: Shell> Driver<S> {
                 why,
             } => {
                 if let Some(s) = self.served.get_mut(cluster) {
-                    s.metrics.told(&input, why);
+                    s.metrics.input(&input, why);
                 }
                 let _ = self.handle(cluster, now, input);
             }
@@ -383,7 +383,7 @@ impl<S: Shell> Driver<S> {
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
         // One of no cluster of ours is counted where its sender is a member, or else by the first.
         let mut served = self.served.iter();
-        let there = served.position(|s| s.metrics.has_way(local, remote));
+        let there = served.position(|s| s.metrics.has_path(local, remote));
         let cluster = known.or(there).unwrap_or(0);
         let Some(s) = self.served.get_mut(cluster) else {
             return;

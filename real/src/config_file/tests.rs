@@ -1,4 +1,4 @@
-//! Every way in which a file can be wrong, and what is said of it then.
+//! Every way in which a file can be wrong, and what the error says.
 
 use super::local_cluster::{Here, all_of, find_here};
 use super::*;
@@ -60,7 +60,7 @@ failback_delay = "1.5s"
 release_when_unhealthy = true
 "#;
 
-/// A directory of its own, with a good secret in it; gone when dropped.
+/// A directory of its own, with a good secret in it; removed when dropped.
 pub(crate) struct Etc(pub(crate) PathBuf);
 
 impl Etc {
@@ -125,7 +125,7 @@ pub(crate) fn cluster(text: &str, name: &str) -> LocalCluster {
     load_as(&path, name).unwrap().clusters.remove(0)
 }
 
-/// What is said of `base` with `from` replaced by `to`.
+/// The error about `base` with `from` replaced by `to`.
 fn refused(base: &str, from: &str, to: &str) -> String {
     assert!(base.contains(from), "{from}");
     let etc = Etc::new();
@@ -310,16 +310,16 @@ fn every_error_names_the_line_the_key_and_the_remedy_and_check_agrees_with_run()
 #[test]
 fn a_file_that_is_not_there_says_so() {
     let e = load_as(FsPath::new("/nowhere/onehold.toml"), "lb0").unwrap_err();
-    insta::assert_snapshot!(e, @"/nowhere/onehold.toml: there is no such file; name another with --config FILE");
+    insta::assert_snapshot!(e, @"/nowhere/onehold.toml: there is no such file; name the right one with --config FILE");
 }
 
 #[test]
-fn a_file_that_is_no_text_says_in_which_line() {
+fn of_a_file_that_is_not_text_the_line_is_named() {
     let etc = Etc::new();
     let path = etc.write("onehold.toml", "");
     std::fs::write(&path, b"[cluster]\nname = \"caf\xe9\"\n").unwrap();
     let e = etc.said(load_as(&path, "lb0").unwrap_err());
-    insta::assert_snapshot!(e, @"/etc/onehold/onehold.toml:2: can't be read: byte 0xe9 is no UTF-8 text; write it anew");
+    insta::assert_snapshot!(e, @"/etc/onehold/onehold.toml:2: can't be read: byte 0xe9 is not UTF-8; save the file as UTF-8");
 }
 
 #[test]
@@ -354,7 +354,7 @@ fn a_member_finds_itself_by_name_then_host_then_address() {
 }
 
 #[test]
-fn a_seat_has_all_that_a_driver_needs() {
+fn a_local_cluster_has_all_that_a_driver_needs() {
     let lb1 = cluster(TWO, "lb1");
     assert_eq!(lb1.config.me(), MemberId(1));
     let paths: Vec<String> = lb1
@@ -518,7 +518,7 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
     };
     for (from, to) in [
         ("web", "web"),
-        // Defaults written out are no change.
+        // Written defaults are not a change.
         (
             "[timing]",
             "[timing]\ndrift_ppm = 1000\nguard_slack = \"5ms\"",
@@ -565,16 +565,15 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
 }
 
 #[test]
-fn another_member_on_this_machine_is_named() {
+fn other_members_on_this_machine_are_named_in_one_alarm() {
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-    let others = || {
-        [
-            ("lb1", ip("10.0.0.11")),
-            ("w", ip("10.0.0.12")),
-            ("w", ip("127.0.0.1")),
-        ]
-        .into_iter()
-    };
+    let others = [
+        ("lb1", ip("10.0.0.11")),
+        ("v", ip("10.0.0.12")),
+        ("v", ip("127.0.0.1")),
+        ("w", ip("10.0.0.13")),
+        ("w", ip("10.1.0.13")),
+    ];
     let toward = |to: IpAddr| {
         Some(if to == ip("10.0.0.11") {
             ip("10.0.0.10")
@@ -582,8 +581,11 @@ fn another_member_on_this_machine_is_named() {
             to
         })
     };
-    let said = company(others(), &toward);
-    assert_eq!(said.len(), 1, "{said:?}");
-    let words = "w is on this machine, too, for 10.0.0.12 is an address of this host";
-    assert!(said[0].starts_with(words), "{said:?}");
+    let said = |n: usize| company(others.into_iter().take(n), &toward);
+    assert_eq!(said(1), None);
+    let words = "v is on this machine, too, for this host has 10.0.0.12: ";
+    assert!(said(3).unwrap().starts_with(words), "{:?}", said(3));
+    let words =
+        "v and w are on this machine, too, for this host has 10.0.0.12, 10.0.0.13, 10.1.0.13: ";
+    assert!(said(5).unwrap().starts_with(words), "{:?}", said(5));
 }

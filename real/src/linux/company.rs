@@ -24,7 +24,7 @@ impl Linux {
             self.pending.events.push_back(ShellEvent::Alarms {
                 cluster,
                 from: "company",
-                alarms: local.company(),
+                alarms: local.company().into_iter().collect(),
             });
         }
     }

@@ -47,6 +47,7 @@ fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
         asks: holds,
         ready: role != RoleName::Witness,
         kept_back: false,
+        open: true,
         eligible: true,
         healthy: true,
         yields: false,
@@ -67,7 +68,7 @@ fn snapshot(me: u8, peers: Vec<PeerSnapshot>, groups: Vec<GroupSnapshot>) -> Sna
     }
 }
 
-/// A driver's metrics after a while in which all paths live.
+/// A driver's metrics after a while in which all paths work.
 fn metrics(cluster: &LocalCluster) -> Metrics {
     let mut m = Metrics::new(cluster);
     m.guard = GuardInForce {
@@ -82,7 +83,7 @@ fn metrics(cluster: &LocalCluster) -> Metrics {
         }
         let head = Head {
             from: peer,
-            life: Incarnation(0xabcd_0000_0000_0000 + u64::from(peer.0)),
+            incarnation: Incarnation(0xabcd_0000_0000_0000 + u64::from(peer.0)),
             to: None,
             holds: false,
         };
@@ -173,7 +174,7 @@ fn a_candidate_in_trouble() {
         (path.local, path.remote),
         before(60),
     );
-    m.told(
+    m.input(
         &Input::HoldFailed { group: GroupId(0) },
         Some("eth0 is down; `ip link set eth0 up`".to_owned()),
     );
@@ -196,9 +197,9 @@ fn a_candidate_in_trouble() {
     insta::assert_snapshot!(text(Status::from_parts(&s, &cluster.config, &m, NOW)));
 }
 
-/// Its numbers for members are its own: only the address says who it is, if it does.
+/// A stranger's numbers for members are its own: only its address says who it is, if anything does.
 #[test]
-fn whoever_runs_with_another_configuration_is_known_by_its_address() {
+fn a_stranger_is_known_by_its_address() {
     let cluster = cluster(TWO, "lb0");
     let said = |from: &str, age| {
         let mut m = metrics(&cluster);
@@ -224,12 +225,12 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
     let (whose, alarms) = said("10.0.0.66:6946", 60);
     assert_eq!(whose, None);
     assert!(
-        alarms.contains("a member at 10.0.0.66:6946, which is no member's"),
+        alarms.contains("a machine at 10.0.0.66:6946, which is not a member's"),
         "{alarms}"
     );
     // It may have been stopped since.
     let (_, alarms) = said("10.0.0.11:6946", 20_000);
-    assert_eq!(alarms, "lb1 is not heard");
+    assert!(alarms.starts_with("lb1 is not heard: is it up"), "{alarms}");
     let mut m = metrics(&cluster);
     for port in 1..100 {
         let from = SocketAddr::new([10, 0, 0, 66].into(), port);
@@ -244,7 +245,7 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
     assert_eq!(m.strangers.len(), 8);
 }
 
-/// What proves nothing says why nobody is heard, and only then.
+/// A datagram that is not authentic explains why a member is not heard, and only then.
 #[test]
 fn what_comes_from_a_members_address_and_is_rejected_says_why_it_is_not_heard() {
     let cluster = cluster(THREE, "lb0");
@@ -355,7 +356,7 @@ fn colour_is_only_added() {
 }
 
 #[test]
-fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
+fn what_any_part_of_the_daemon_reports_is_an_alarm_until_it_is_over() {
     let cluster = cluster(THREE, "lb0");
     let mut m = metrics(&cluster);
     let (foreign, full) = ("10.0.0.50/24 is there".to_owned(), "it is full".to_owned());
@@ -384,7 +385,7 @@ fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
         group: GroupId(0),
         healthy: false,
     };
-    m.told(&unhealthy, Some(why));
+    m.input(&unhealthy, Some(why));
     let alarms = |m: &Metrics| Status::from_parts(&holds(), &cluster.config, m, NOW).alarms;
     insta::assert_snapshot!(alarms(&m).join("\n"));
     let (new, over) = m.alarms("kernel", vec![]);
@@ -393,7 +394,7 @@ fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
 }
 
 #[test]
-fn what_is_not_served_yet_comes_first_and_then_not_all_is_well() {
+fn what_is_not_served_yet_comes_first_and_all_is_not_well() {
     let why = "/etc/onehold/web.toml:3: cluster.secret_file: /etc/onehold/secret does not exist";
     let waiting = vec![Waiting {
         cluster: Some("web".to_owned()),
@@ -414,7 +415,7 @@ fn what_is_not_served_yet_comes_first_and_then_not_all_is_well() {
     }
 }
 
-/// What the guard takes of a lease is missing when the network is slow.
+/// The part of a lease that the guard takes is missing when the network is slow.
 #[test]
 fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
     let fast = THREE.replace(
@@ -445,9 +446,9 @@ fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
     assert!(why.contains("60ms is too short for the bpf guard"), "{why}");
 }
 
-/// Whoever is asked says it: the holder, the one that is kept back and the witness.
+/// Every member says so: the holder, the standby that is kept back, and the witness.
 #[test]
-fn one_that_holds_by_another_file_is_named_by_every_member() {
+fn a_stranger_that_holds_is_named_by_every_member() {
     let alarms = |text: &str, me: &str, role, holder: Option<u8>, holds, age| {
         let cluster = cluster(text, me);
         let mut m = metrics(&cluster);
@@ -493,15 +494,15 @@ fn one_that_holds_by_another_file_is_named_by_every_member() {
             kept.contains("by another file, so no member takes hold beside it"),
             "{kept}"
         );
-        assert!(!kept.contains("nobody is known"), "{kept}");
+        assert!(!kept.contains("no member is known"), "{kept}");
         assert!(!kept.contains("two-way with 0"), "{kept}");
         let free = alarms(text, me, role, None, false, 60);
-        assert!(free.contains("nobody is known to hold it"), "{free}");
+        assert!(free.contains("no member is known to hold it"), "{free}");
     }
 }
 
 #[test]
-fn that_nobody_could_take_over_is_said_by_whoever_hears_it() {
+fn that_no_standby_could_take_over_is_said_by_every_member_that_hears_it() {
     let alarms = |me: &str, role, holder, ready| {
         let cluster = cluster(THREE, me);
         let says = onehold_core::advert::Statement {
@@ -510,7 +511,7 @@ fn that_nobody_could_take_over_is_said_by_whoever_hears_it() {
         };
         let peers = (cluster.config.peers())
             .map(|id| PeerSnapshot {
-                // The holder says so of itself, too: that is no standby.
+                // The holder says so about itself, too: that is not a standby.
                 says: vec![says],
                 ..peer(id.0, 12)
             })
@@ -527,7 +528,7 @@ fn that_nobody_could_take_over_is_said_by_whoever_hears_it() {
     assert_eq!(alarms("w", RoleName::Witness, 0, true), [""; 0]);
 }
 
-/// Its takeover would be without the one that holds now.
+/// It would have to take over without the present holder.
 #[test]
 fn a_standby_that_hears_the_holder_and_not_the_witness_says_what_it_lacks() {
     let cluster = cluster(THREE, "lb1");
@@ -540,7 +541,10 @@ fn a_standby_that_hears_the_holder_and_not_the_witness_says_what_it_lacks() {
         let s = snapshot(1, vec![peer(0, 12), w], vec![g()]);
         Status::from_parts(&s, &cluster.config, &metrics(&cluster), NOW).alarms
     };
-    let why = "web: could not take over when lb0 goes: without it, two-way with 0 of the 1 members it needs";
-    assert_eq!(alarms(deaf), ["w is not heard", why]);
+    let why = "web: could not take over when lb0 fails: without it, two-way with 0 of the 1 members it needs. Start \
+               or reconnect w";
+    let said = alarms(deaf);
+    assert!(said[0].starts_with("w is not heard"), "{said:?}");
+    assert_eq!(said[1..], [why]);
     assert_eq!(alarms(peer(2, 12)), [""; 0]);
 }

@@ -97,7 +97,7 @@ impl<'a> MakeWriter<'a> for Buffer {
     }
 }
 
-/// Another configuration than ours.
+/// A configuration other than ours.
 const OTHER: OtherConfig = OtherConfig {
     digest: ConfigDigest(7),
     from: SocketAddr::new(
@@ -166,7 +166,7 @@ fn the_level_changes_while_running() {
 }
 
 #[test]
-fn what_happens_again_and_again_is_said_once_and_what_is_so_now_each_time() {
+fn what_recurs_is_logged_once_and_a_change_of_state_each_time() {
     let cluster = cluster(THREE, "lb0");
     for (format, lines) in [(LogFormat::Text, 7), (LogFormat::Json, 7)] {
         let buffer = Buffer::default();

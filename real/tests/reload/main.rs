@@ -70,7 +70,7 @@ fn in_force(running: &Loaded) -> (BTreeSet<usize>, BTreeSet<usize>) {
     (seals.collect(), accepts.collect())
 }
 
-/// What is to be in force.
+/// What should be in force.
 fn due(picks: &Picks, contents: Contents) -> (BTreeSet<usize>, BTreeSet<usize>) {
     let files = picks.means()["secrets"];
     let all = files.bytes().map(|file| contents[usize::from(file - b'a')]);
@@ -120,7 +120,7 @@ proptest! {
     }
 }
 
-/// What is said when a witness reads its files again, with `from` replaced by `to`.
+/// The result when a witness reads its files again, with `from` replaced by `to`.
 fn witness_reloads(served: bool, from: &str, to: &str) -> Result<LogLevel, String> {
     let etc = Etc::new();
     let base = if served { SERVED } else { WITNESS };
@@ -176,7 +176,7 @@ fn a_witness_of_many_reloads_by_the_same_rules() {
     }
 }
 
-/// What the host makes of a file may change without the file.
+/// What a file means on a host may change without the file.
 #[test]
 fn a_reload_as_somebody_else_or_with_other_addresses_is_refused_and_says_what_differs() {
     let etc = Etc::new();

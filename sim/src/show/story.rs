@@ -205,7 +205,7 @@ impl Teller {
                     ..Lane::default()
                 };
             }),
-            Line::Stopped { member, .. } => {
+            Line::Paused { member, .. } => {
                 self.change(member, |lane| lane.process = Liveness::Paused);
             }
             Line::Resumed { member, .. } => {

@@ -117,7 +117,7 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
         Line::Died { .. } => {
             "its process is dead; its kernel may go on until the lease ends".to_owned()
         }
-        Line::Stopped { .. } => "its process is not run any more; its kernel is".to_owned(),
+        Line::Paused { .. } => "its process is not run any more; its kernel is".to_owned(),
         Line::Resumed { .. } => "its process is run again".to_owned(),
     }
 }
@@ -195,7 +195,7 @@ pub(super) fn is_mark(line: &Line) -> bool {
         | Line::Kernel { .. }
         | Line::Fault { .. }
         | Line::Died { .. }
-        | Line::Stopped { .. }
+        | Line::Paused { .. }
         | Line::Resumed { .. } => true,
         Line::Request { .. } => false,
     }
