@@ -1,0 +1,139 @@
+//! the gate of a new hold waits for `before_hold`, and never for longer than its deadline, whatever
+//! becomes of the process that runs it.
+
+use onehold_core::advert::GroupId;
+use onehold_core::time::{LocalTime, Span};
+use std::collections::BTreeMap;
+
+/// The addresses of a group that waits are put on the interface again at least this often: the kernel
+/// drops what is not renewed.
+const AGAIN: Span = Span::from_millis(2_000);
+
+/// What a group waits for before its gate opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BeforeHold {
+    /// For how long at most.
+    pub deadline: Span,
+    /// The gate opens all the same when it fails or is late; otherwise this member lets go.
+    pub opens: bool,
+}
+
+/// The groups that wait.
+#[derive(Clone, Debug, Default)]
+pub struct Openings {
+    waiting: BTreeMap<(usize, u8), Waiting>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Waiting {
+    policy: BeforeHold,
+    since: LocalTime,
+    again: LocalTime,
+}
+
+/// What is due for a group that waits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// Its addresses are renewed, mute.
+    Renew,
+    /// Its deadline is over: why that ends the waiting.
+    Late(String),
+}
+
+impl Openings {
+    /// A group begins to wait.
+    pub fn begin(&mut self, now: LocalTime, cluster: usize, group: GroupId, policy: BeforeHold) {
+        let waiting = Waiting {
+            policy,
+            since: now,
+            again: now.plus(AGAIN),
+        };
+        self.waiting.insert((cluster, group.0), waiting);
+    }
+
+    /// It waits no more: its gate opens, or it let go.
+    pub fn end(&mut self, cluster: usize, group: GroupId) {
+        self.waiting.remove(&(cluster, group.0));
+    }
+
+    /// What it means for a group that waits that this came of it: whether its gate opens. Nothing if it does
+    /// not wait.
+    #[must_use]
+    pub fn opens(&self, cluster: usize, group: GroupId, done: bool) -> Option<bool> {
+        let waiting = self.waiting.get(&(cluster, group.0))?;
+        Some(done || waiting.policy.opens)
+    }
+
+    /// When [`Self::take_due`] next has something.
+    #[must_use]
+    pub fn due(&self) -> Option<LocalTime> {
+        let next = |w: &Waiting| w.again.min(w.since.plus(w.policy.deadline));
+        self.waiting.values().map(next).min()
+    }
+
+    /// A group for which something is due, of which cluster.
+    pub fn take_due(&mut self, now: LocalTime) -> Option<(usize, GroupId, Due)> {
+        self.waiting
+            .iter_mut()
+            .find_map(|(&(cluster, group), waiting)| {
+                let deadline = waiting.policy.deadline;
+                let due = if waiting.since.plus(deadline) <= now {
+                    Due::Late(format!("it is not done after {deadline}"))
+                } else if waiting.again <= now {
+                    Due::Renew
+                } else {
+                    return None;
+                };
+                waiting.again = now.plus(AGAIN);
+                Some((cluster, GroupId(group), due))
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WEB: GroupId = GroupId(0);
+
+    fn at(ms: u64) -> LocalTime {
+        LocalTime::from_nanos(0).plus(Span::from_millis(ms))
+    }
+
+    fn waiting(opens: bool) -> Openings {
+        let mut openings = Openings::default();
+        let deadline = Span::from_millis(5_000);
+        openings.begin(at(0), 0, WEB, BeforeHold { deadline, opens });
+        openings
+    }
+
+    #[test]
+    fn r19_a_gate_waits_until_its_deadline_and_its_addresses_are_renewed() {
+        let mut openings = waiting(true);
+        assert_eq!(openings.due(), Some(at(2_000)));
+        assert_eq!(openings.take_due(at(1_999)), None);
+        assert_eq!(
+            openings.take_due(at(2_000)),
+            Some((0, WEB, Due::Renew))
+        );
+        assert_eq!(openings.take_due(at(2_000)), None);
+        assert_eq!(openings.due(), Some(at(4_000)));
+        let Some((0, WEB, Due::Late(why))) = openings.take_due(at(5_000)) else {
+            panic!("it is late");
+        };
+        assert_eq!(why, "it is not done after 5s");
+        openings.end(0, WEB);
+        assert_eq!(openings.due(), None);
+    }
+
+    #[test]
+    fn r19_the_file_says_what_failing_means() {
+        for opens in [true, false] {
+            let openings = waiting(opens);
+            assert_eq!(openings.opens(0, WEB, true), Some(true));
+            assert_eq!(openings.opens(0, WEB, false), Some(opens));
+            assert_eq!(openings.opens(0, GroupId(1), true), None, "it does not wait");
+            assert_eq!(openings.opens(1, WEB, true), None);
+        }
+    }
+}
