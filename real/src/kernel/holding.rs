@@ -50,10 +50,9 @@ impl Kernel {
     /// When the group can't be held now; it must be released then.
     pub fn hold_until(&mut self, id: GroupId, deadline: LocalTime) -> Result<(), KernelError> {
         let held = self.try_to_hold(id, deadline);
-        let fitness = &mut self.groups[usize::from(id.0)].fitness;
-        fitness.broken = held.as_ref().err().map(ToString::to_string);
-        if fitness.broken.is_some() {
-            self.wait_with(id);
+        if held.is_err() {
+            self.groups[usize::from(id.0)].fitness.doubted = true;
+            self.look_at(boottime());
         }
         self.tell();
         held
@@ -95,10 +94,10 @@ impl Kernel {
                 }
                 let none = refusals.len() == group.addresses.len();
                 if let Some(first) = refusals.into_iter().next() {
+                    self.wait_with(id);
                     if none {
                         return Err(first);
                     }
-                    self.wait_with(id);
                 }
                 Hold {
                     deadline,

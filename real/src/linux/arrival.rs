@@ -10,7 +10,7 @@ use super::persisted::{Persisted, addresses_of, earlier_orders};
 use super::{Linux, RoleName};
 use crate::config_file::{self, FileError, Found, LogSection, Missing, Seat, Seats};
 use crate::daemon::RunOptions;
-use crate::driver::{Joined, Served, ShellEvent};
+use crate::driver::{Joined, Served, ShellEvent, leases};
 use crate::kernel::{Kernel, KernelGroup};
 use crate::lease_record::{self, LeaseRecord, Left};
 use crate::lock::{Lock, NotTaken};
@@ -355,10 +355,9 @@ impl Linux {
         let lock = Lock::take(seat.config.cluster(), cluster, me)?;
         let options = &self.arrivals.options;
         let addresses = seat.config.groups().iter().flat_map(addresses_of).collect();
-        let mut record = LeaseRecord::of(&options.state, cluster, me, addresses);
-        let earlier = record
-            .begin(seat.config.timing().lease(), left)
-            .map_err(may_pass)?;
+        let mut record = LeaseRecord::of(&options.state, cluster, me, addresses, left);
+        let lease = seat.config.timing().lease();
+        let earlier = leases::begin(&mut record, lease).map_err(may_pass)?;
         let mut random = [0u8; 8];
         getrandom(&mut random, GetRandomFlags::empty()).map_err(may_pass)?;
         let incarnation = Incarnation(u64::from_ne_bytes(random));
