@@ -3,6 +3,9 @@
 //! It contains no rule of the protocol. Everything that touches the world is behind a [`Shell`], so
 //! that a simulator can run this very loop. It never blocks but in [`Shell::wait`].
 
+pub mod holds;
+pub mod leases;
+pub mod openings;
 pub mod releases;
 
 use crate::config_file::Path;
@@ -12,6 +15,7 @@ use crate::socket::Refusals;
 use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
+use holds::{Holds, Told};
 use onehold_core::advert::{Advert, ClusterId, GroupId, MemberId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
@@ -20,6 +24,7 @@ use onehold_core::input::{Command, Input, Refusal};
 use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
 use onehold_core::{Node, advert::Incarnation, time::Span};
+use openings::{BeforeHold, Due, Openings};
 use releases::Releases;
 use std::future::Future;
 use std::net::SocketAddr;
@@ -42,15 +47,23 @@ pub trait Shell {
     /// Hands a datagram to the network on every path; says on how many.
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
 
-    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: whatever comes of it,
-    /// it is the driver that goes on.
+    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: the driver tries
+    /// again what was refused.
     fn release(&mut self, cluster: usize, group: GroupId);
 
-    /// address, then deadline. If that fails, [`ShellEvent::Input`] with `Input::HoldFailed`.
+    /// address, then deadline. If that fails, [`ShellEvent::HoldFailed`]: the driver decides when
+    /// it may be tried again.
     fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
+
+    /// addresses, with the gate shut; again while the group waits. If that fails,
+    /// [`ShellEvent::HoldFailed`]. What is waited for ends with [`ShellEvent::Prepared`].
+    fn prepare(&mut self, cluster: usize, group: GroupId);
 
     /// tells the neighbours, repeatedly.
     fn announce(&mut self, cluster: usize, group: GroupId);
+
+    /// writes down that later incarnations must wait for this lease, and for no longer one.
+    fn record_lease(&mut self, cluster: usize, longest: Span);
 
     /// A node reported something; it was logged already.
     fn reported(&mut self, cluster: usize, event: &Event);
@@ -77,14 +90,55 @@ pub enum ShellEvent {
         /// Where it came from.
         remote: SocketAddr,
     },
-    /// Something that a node must know.
-    Input {
-        /// Which node.
+    /// Whether a group could be held here, or why not: at the start, then on change.
+    Eligible {
+        /// In which cluster.
         cluster: usize,
-        /// What.
-        input: Input,
-        /// For people: why a group is not eligible or not healthy, if that is what it says.
-        why: Option<String>,
+        /// Which group.
+        group: GroupId,
+        /// Yes, or why not, for people.
+        eligible: Result<(), String>,
+    },
+    /// Whether a group could be held well here, or what would be missing: at the start, then on change.
+    Health {
+        /// In which cluster.
+        cluster: usize,
+        /// Which group.
+        group: GroupId,
+        /// Yes, or why not, for people.
+        healthy: Result<(), String>,
+    },
+    /// The kernel refused a hold.
+    HoldFailed {
+        /// In which cluster.
+        cluster: usize,
+        /// Which group.
+        group: GroupId,
+        /// Why, for people.
+        why: String,
+    },
+    /// What a group waits for before its gate opens has ended.
+    Prepared {
+        /// In which cluster.
+        cluster: usize,
+        /// Which group.
+        group: GroupId,
+        /// Whether it was done, or why not, for people.
+        done: Result<(), String>,
+    },
+    /// What the kernel refused may be granted now: what that depends on has changed.
+    Changed {
+        /// In which cluster.
+        cluster: usize,
+        /// For which group.
+        group: GroupId,
+    },
+    /// somebody else claims an address of a group, or the neighbours may have lost it.
+    ForeignClaim {
+        /// In which cluster.
+        cluster: usize,
+        /// Which group.
+        group: GroupId,
     },
     /// The kernel released a group, or refused to, and why.
     Released {
@@ -150,6 +204,8 @@ pub struct Served {
     pub keys: Keys,
     /// What is counted.
     pub metrics: Metrics,
+    /// what each group waits for before its gate opens, if it waits.
+    pub before_hold: Vec<Option<BeforeHold>>,
     node: Node,
     /// the orders that the shell knows of.
     ordered: Vec<Option<Command>>,
@@ -172,6 +228,7 @@ impl Served {
             config,
             keys,
             metrics,
+            before_hold: Vec::new(),
             node,
         }
     }
@@ -188,6 +245,8 @@ pub struct Driver<S> {
     bytes: Vec<u8>,
     sealed: Vec<u8>,
     effects: Vec<Effect>,
+    holds: Holds,
+    openings: Openings,
     releases: Releases,
     recorder: Option<Box<dyn Recorder>>,
     stopping: bool,
@@ -204,6 +263,8 @@ impl<S: Shell> Driver<S> {
             bytes: Vec::new(),
             sealed: Vec::new(),
             effects: Vec::new(),
+            holds: Holds::default(),
+            openings: Openings::default(),
             releases: Releases::default(),
             recorder: None,
             stopping: false,
@@ -242,6 +303,8 @@ impl<S: Shell> Driver<S> {
     fn due(&self) -> LocalTime {
         let due = self.served.iter().map(|s| s.node.poll_timeout(&s.config));
         due.map(|at| at.unwrap_or(LocalTime::from_nanos(0)))
+            .chain(self.holds.due())
+            .chain(self.openings.due())
             .chain(self.releases.due())
             .min()
             .unwrap_or(LocalTime::from_nanos(u64::MAX)) // only the shell knows of something
@@ -262,6 +325,15 @@ impl<S: Shell> Driver<S> {
         self.bytes = bytes;
         while let Some((cluster, group)) = self.releases.take_due(now) {
             self.shell.release(cluster, group);
+        }
+        while let Some((cluster, told)) = self.holds.take_due(now) {
+            self.tell(cluster, now, Some(told));
+        }
+        while let Some((cluster, group, due)) = self.openings.take_due(now) {
+            match due {
+                Due::Renew => self.shell.prepare(cluster, group),
+                Due::Late(why) => self.prepared(now, cluster, group, Err(why)),
+            }
         }
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
@@ -305,15 +377,38 @@ impl<S: Shell> Driver<S> {
     fn event(&mut self, now: LocalTime, event: ShellEvent, bytes: &[u8]) {
         match event {
             ShellEvent::Datagram { local, remote } => self.datagram(now, local, remote, bytes),
-            ShellEvent::Input {
+            ShellEvent::Eligible {
                 cluster,
-                input,
-                why,
+                group,
+                eligible,
             } => {
-                if let Some(s) = self.served.get_mut(cluster) {
-                    s.metrics.input(&input, why);
-                }
-                let _ = self.handle(cluster, now, input);
+                let told = self.holds.reported(cluster, group, eligible);
+                self.tell(cluster, now, told);
+            }
+            ShellEvent::Health {
+                cluster,
+                group,
+                healthy,
+            } => {
+                let (healthy, why) = (healthy.is_ok(), healthy.err());
+                self.tell(cluster, now, Some((Input::Health { group, healthy }, why)));
+            }
+            ShellEvent::HoldFailed {
+                cluster,
+                group,
+                why,
+            } => self.hold_failed(now, cluster, group, why),
+            ShellEvent::Prepared {
+                cluster,
+                group,
+                done,
+            } => self.prepared(now, cluster, group, done),
+            ShellEvent::Changed { cluster, group } => {
+                let told = self.holds.changed(cluster, group);
+                self.tell(cluster, now, told);
+            }
+            ShellEvent::ForeignClaim { cluster, group } => {
+                let _ = self.handle(cluster, now, Input::ForeignClaim { group });
             }
             ShellEvent::Released {
                 cluster,
@@ -359,7 +454,52 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// the kernel confirmed it, or is told once more in a while.
+    /// Tells a node what there is to tell, and people why.
+    fn tell(&mut self, cluster: usize, now: LocalTime, told: Option<Told>) {
+        let Some((input, why)) = told else { return };
+        if let Some(s) = self.served.get_mut(cluster) {
+            s.metrics.input(&input, why);
+        }
+        let _ = self.handle(cluster, now, input);
+    }
+
+    /// the other candidate may have it meanwhile.
+    fn hold_failed(&mut self, now: LocalTime, cluster: usize, group: GroupId, why: String) {
+        let again = self.holds.refused(now, cluster, group);
+        tracing::error!("can't hold, trying again in {}: {why}", again.since(now));
+        self.tell(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
+    }
+
+    /// what a group waits for has ended, or takes too long.
+    fn prepared(
+        &mut self,
+        now: LocalTime,
+        cluster: usize,
+        group: GroupId,
+        done: Result<(), String>,
+    ) {
+        let Some(opens) = self.openings.opens(cluster, group, done.is_ok()) else {
+            return; // of an earlier hold
+        };
+        self.openings.end(cluster, group);
+        let name = match self.served.get(cluster) {
+            Some(s) => s.config.group_name(group),
+            None => return,
+        };
+        let why = done.err().map(|why| format!("before_hold: {why}"));
+        match &why {
+            Some(why) if opens => tracing::warn!("{name}: {why}; the gate opens all the same"),
+            Some(why) => {
+                let again = self.holds.refused(now, cluster, group);
+                tracing::error!("{name}: {why}; trying again in {}", again.since(now));
+            }
+            None => {}
+        }
+        let input = Input::Prepared { group, done: opens };
+        self.tell(cluster, now, Some((input, why)));
+    }
+
+    /// the kernel confirmed it, or is asked again in a while.
     fn released(
         &mut self,
         now: LocalTime,
@@ -500,6 +640,7 @@ impl<S: Shell> Driver<S> {
         };
         match effect {
             Effect::Release { group, release } => {
+                self.openings.end(cluster, *group);
                 self.releases.begin(cluster, *group, *release);
                 self.shell.release(cluster, *group);
             }
@@ -510,7 +651,12 @@ impl<S: Shell> Driver<S> {
             Effect::HoldUntil { group, deadline } => {
                 self.shell.hold_until(cluster, *group, *deadline);
             }
-            Effect::Prepare { .. } => {}
+            Effect::Prepare { group } => {
+                let policy = s.before_hold.get(usize::from(group.0)).copied().flatten();
+                self.openings
+                    .begin(now, cluster, *group, policy.unwrap_or_default());
+                self.shell.prepare(cluster, *group);
+            }
             Effect::Announce { group } => self.shell.announce(cluster, *group),
             Effect::Report(event) => {
                 telemetry::report(
@@ -519,6 +665,11 @@ impl<S: Shell> Driver<S> {
                     named.then_some(s.metrics.cluster.as_str()),
                 );
                 s.metrics.event(event, now);
+                if let Event::Ready = event {
+                    // the leases of earlier incarnations are over.
+                    let lease = s.config.timing().lease();
+                    self.shell.record_lease(cluster, lease);
+                }
                 self.shell.reported(cluster, event);
             }
         }

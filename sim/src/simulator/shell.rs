@@ -8,6 +8,7 @@ use super::record::What;
 use super::trace::Tap;
 use super::world::{Act, Datagram, Machine, World};
 use crate::liveness::Liveness;
+use onehold::driver::leases::Record as _;
 use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
 use onehold::trace::Line;
@@ -55,7 +56,7 @@ pub(super) async fn live(
         return Ok(());
     }
     let now = Rc::new(Cell::new(world.borrow().tick.start));
-    let (life, keys) = world.borrow_mut().begin(now.get(), me);
+    let (life, keys, earlier) = world.borrow_mut().begin(now.get(), me);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let plan = Rc::clone(&world.borrow().plan);
     let config = world.borrow_mut().member(me).config.clone();
@@ -69,10 +70,6 @@ pub(super) async fn live(
         now: Rc::clone(&now),
         last: LocalTime::from_nanos(0),
         stir,
-    };
-    let earlier = match world.borrow_mut().member(me).lives_of_boot {
-        0 | 1 => Span::ZERO,
-        _ => config.timing().lease(),
     };
     let incarnation = incarnation(&plan, me, life);
     let metrics = Metrics::of("", &config);
@@ -182,6 +179,14 @@ impl Shell for Simulated {
 
     fn announce(&mut self, _cluster: usize, group: GroupId) {
         self.effect(Act::Announce(group));
+    }
+
+    fn record_lease(&mut self, _cluster: usize, longest: Span) {
+        let mut world = self.world.borrow_mut();
+        let member = world.member(self.me);
+        if member.process != Liveness::Down {
+            let _ = member.leases.write(longest); // it always can
+        }
     }
 
     /// A simulated operator says it again.

@@ -15,11 +15,10 @@ use crate::fault::{self, Conditions, Fault, Links, Refusable};
 use crate::liveness::Liveness;
 use onehold::control::{Order, PendingRequest, Reply, Request};
 use onehold::driver::ShellEvent;
-use onehold::pace::Cooldown;
+use onehold::driver::leases::{self, Recorded};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
 use onehold_core::config::Config;
-use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -63,8 +62,8 @@ pub(super) struct Member {
     pub(super) machine: Machine,
     pub(super) process: Liveness,
     pub(super) life: u32,
-    /// Lives since the machine was switched on.
-    pub(super) lives_of_boot: u32,
+    /// what its processes have written down since it was switched on.
+    pub(super) leases: Leases,
     /// The configuration in force, and the one of its file.
     pub(super) config: Config,
     file: Config,
@@ -101,9 +100,6 @@ struct Gate {
     /// The machine answers for the group.
     effective: bool,
     eligible: bool,
-    /// How long a refused hold keeps it ineligible, as in the daemon; and until when one does.
-    pace: Cooldown,
-    cooling: Option<u64>,
     healthy: bool,
 }
 
@@ -189,7 +185,7 @@ impl World {
             machine: Machine::On,
             process: Liveness::Down,
             life: 0,
-            lives_of_boot: 0,
+            leases: Leases::default(),
             config: m.config.clone(),
             file: m.config.clone(),
             addressed: true,
@@ -277,17 +273,18 @@ impl World {
         self.record(now, Some(id), what);
     }
 
-    /// a life begins: what an earlier one left is scrubbed, and its file is read. Says the life and
-    /// the keys.
-    pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys) {
+    /// a life begins: what an earlier one left is scrubbed, and its file is read. Says the life,
+    /// the keys, and the longest lease of earlier lives.
+    pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys, Span) {
         self.settle(now, id);
         let member = self.member(id);
         member.life += 1;
-        member.lives_of_boot += 1;
         member.forget_process();
         member.config = member.file.clone();
         member.late.retain(|(due, _), _| *due > now); // nobody listened
         let (life, keys) = (member.life, member.keys());
+        let lease = member.config.timing().lease();
+        let earlier = leases::begin(&mut member.leases, lease).expect("it can be written");
         for group in (0u8..).take(self.plan.groups()).map(GroupId) {
             self.members[at(id)].gates[usize::from(group.0)].deadline = None;
             self.tell_effective(now, id, group, By::Scrub);
@@ -301,7 +298,7 @@ impl World {
                 member.tell_healthy(group);
             }
         }
-        (life, keys)
+        (life, keys, earlier.longest)
     }
 
     /// A process that was told to stop has ended; it leaves nothing behind.
@@ -382,9 +379,8 @@ impl World {
                 let (member, group) = (self.member(id), group(&flag.group));
                 let gate = &mut member.gates[usize::from(group.0)];
                 gate.eligible = flag.is;
-                gate.pace.start_again();
-                gate.cooling = None;
                 member.tell_eligible(group);
+                self.tell(id, ShellEvent::Changed { cluster: 0, group });
             }
             Fault::Healthy(flag) => {
                 let (member, group) = (self.member(id), group(&flag.group));
@@ -393,7 +389,7 @@ impl World {
             }
             Fault::Claim(_) => {
                 let group = GroupId(0);
-                self.tell(id, input_of(Input::ForeignClaim { group }, None));
+                self.tell(id, ShellEvent::ForeignClaim { cluster: 0, group });
             }
             Fault::Secrets { are, .. } => {
                 let member = self.member(id);
@@ -444,7 +440,7 @@ impl World {
         if member.machine == Machine::Off {
             member.machine = Machine::On;
             member.clock = Clock::new(now, shows, ppm);
-            member.lives_of_boot = 0;
+            member.leases = Leases::default();
         }
         if let (Some(again), false) = (&mut member.stopping, member.process == Liveness::Down) {
             *again = true;
@@ -575,44 +571,61 @@ impl Member {
         self.fuse = None;
         for gate in &mut self.gates {
             gate.releasing = None; // nobody is left to try
-            (gate.pace, gate.cooling) = (Cooldown::default(), None);
         }
     }
 
     fn tell_eligible(&mut self, group: GroupId) {
         let gate = &self.gates[usize::from(group.0)];
         // As in the daemon: one without an address of its own may itself be the one that is cut off.
-        let (eligible, cooling) = (gate.eligible && self.addressed, gate.cooling.is_some());
-        if self.process != Liveness::Down && !cooling {
-            let why = match self.addressed {
-                true => "the interface is down (simulated)",
-                false => "its own address is gone (simulated)",
-            };
-            let why = (!eligible).then(|| why.to_owned());
-            let input = Input::Eligible { group, eligible };
-            self.inbox.push_back(input_of(input, why));
+        let eligible = match (self.addressed, gate.eligible) {
+            (false, _) => Err("its own address is gone (simulated)".to_owned()),
+            (true, false) => Err("the interface is down (simulated)".to_owned()),
+            (true, true) => Ok(()),
+        };
+        if self.process != Liveness::Down {
+            self.inbox.push_back(ShellEvent::Eligible {
+                cluster: 0,
+                group,
+                eligible,
+            });
         }
     }
 
     fn tell_healthy(&mut self, group: GroupId) {
-        let healthy = self.gates[usize::from(group.0)].healthy;
+        let healthy = match self.gates[usize::from(group.0)].healthy {
+            true => Ok(()),
+            false => Err("it is not well (simulated)".to_owned()),
+        };
         if self.process != Liveness::Down {
-            let input = Input::Health { group, healthy };
-            self.inbox.push_back(input_of(input, None));
+            self.inbox.push_back(ShellEvent::Health {
+                cluster: 0,
+                group,
+                healthy,
+            });
         }
+    }
+}
+
+/// A file that is lost with the machine's power.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leases(Span);
+
+impl leases::Record for Leases {
+    fn read(&self) -> Result<Recorded, String> {
+        let former = Span::ZERO; // nobody is renamed here
+        Ok(Recorded {
+            own: self.0,
+            former,
+        })
+    }
+
+    fn write(&mut self, longest: Span) -> Result<(), String> {
+        self.0 = longest;
+        Ok(())
     }
 }
 
 /// For how long a machine has been up when its process is first started: up to an hour.
 fn boot_time(dice: &mut Dice) -> u64 {
     5_000_000_000 + dice.below(3_600_000_000_000)
-}
-
-const fn input_of(input: Input, why: Option<String>) -> ShellEvent {
-    let cluster = 0;
-    ShellEvent::Input {
-        cluster,
-        input,
-        why,
-    }
 }

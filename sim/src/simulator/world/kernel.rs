@@ -3,16 +3,15 @@
 use super::super::record::{By, What};
 use crate::fault::Refusable;
 
-use super::{Act, Gate, Machine, World, at, input_of};
+use super::{Act, Gate, Machine, World, at};
 use onehold::driver::ShellEvent;
 use onehold_core::advert::{GroupId, MemberId};
-use onehold_core::input::Input;
 use onehold_core::time::LocalTime;
 
 impl Gate {
     /// Nothing in it is over by itself, ever.
     const fn rests(&self) -> bool {
-        self.deadline.is_none() && self.releasing.is_none() && self.cooling.is_none()
+        self.deadline.is_none() && self.releasing.is_none()
     }
 }
 
@@ -33,7 +32,6 @@ impl World {
                 self.tell_effective(end, id, group, By::Deadline);
             }
             self.settle_release(now, id, group);
-            self.settle_cooldown(now, id, group);
         }
     }
 
@@ -62,18 +60,10 @@ impl World {
         });
     }
 
-    fn settle_cooldown(&mut self, now: u64, id: MemberId, group: GroupId) {
-        let member = &mut self.members[at(id)];
-        let gate = &mut member.gates[usize::from(group.0)];
-        if gate.cooling.take_if(|until| *until <= now).is_some() {
-            member.tell_eligible(group);
-        }
-    }
-
     /// When the kernel next has something to say to its process.
     pub(in crate::simulator) fn kernel_due(&self, id: MemberId) -> Option<u64> {
         let gates = self.members[at(id)].gates.iter();
-        gates.flat_map(|g| [g.releasing, g.cooling]).flatten().min()
+        gates.filter_map(|g| g.releasing).min()
     }
 
     /// When the next datagram that comes late is there.
@@ -103,12 +93,11 @@ impl World {
         let member = &mut self.members[at(id)];
         let gate = &mut member.gates[usize::from(group.0)];
         if member.refuses.contains(&Refusable::Hold) || !gate.eligible {
-            let at = LocalTime::from_nanos(now);
-            gate.pace.refused(at);
-            gate.cooling = gate.pace.until(at).map(LocalTime::as_nanos);
-            let why = "the kernel refuses (simulated)".to_owned();
-            let input = Input::HoldFailed { group };
-            member.inbox.push_back(input_of(input, Some(why)));
+            member.inbox.push_back(ShellEvent::HoldFailed {
+                cluster: 0,
+                group,
+                why: "the kernel refuses (simulated)".to_owned(),
+            });
             self.record(now, Some(id), What::KernelRefused(group));
             return;
         }
