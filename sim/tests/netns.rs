@@ -204,7 +204,7 @@ fn power_off_loses_everything_and_power_on_starts_afresh() {
 }
 
 #[test]
-fn a_process_is_frozen_thawed_and_killed_with_its_host() {
+fn a_process_is_paused_resumed_and_killed_with_its_host() {
     let Some((_lan, a, ..)) = world() else { return };
     let mut sleeper = Command::new("sleep");
     sleeper.arg("1000");

@@ -42,7 +42,7 @@ const USUAL: Scenario = Scenario {
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "guard",
-        says: "the unit's own sandbox on kernels 6.1 and 6.12: the guard is bpf, and it ends a frozen holder's hold",
+        says: "the unit's own sandbox on kernels 6.1 and 6.12: the guard is bpf, and it ends a paused holder's hold",
         play: guard,
         ..USUAL
     },
@@ -143,7 +143,7 @@ fn guard(site: &mut Site) -> Result<()> {
             not += &format!("{name} ({kernel}) has the guard {guard}: {why}\n");
         }
     }
-    // Whatever the guard is, a frozen holder is silent when its lease is over.
+    // Whatever the guard is, a paused holder is silent when its lease is over.
     site.on("lb0")
         .sh("kill -STOP $(systemctl show -p MainPID --value onehold)")?;
     site.held_by("lb1", 20)?;
