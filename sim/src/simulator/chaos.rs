@@ -4,9 +4,9 @@
 //! again soon after each, and two must never answer. What it does is fixed before the run begins, and
 //! follows from the seed.
 
-use super::dice::Dice;
 pub use super::file::Mischief;
 use super::plan::Plan;
+use super::rng::Rng;
 use crate::fault::{Conditions, Fault, Links, Process};
 use onehold::config_file::Length;
 use onehold::control::Order;
@@ -31,44 +31,44 @@ pub struct Chaos {
 /// All that it does, in the order of time.
 #[must_use]
 pub fn timeline(plan: &Plan, chaos: &Chaos) -> Vec<(Span, Fault)> {
-    let mut dice = Dice::new(plan.seed, "chaos");
+    let mut rng = Rng::new(plan.seed, "chaos");
     let mut all = Vec::new();
     let mut at = chaos.from;
     loop {
         let half = chaos.every.part(2);
-        at = at.plus(half).plus(up_to(&mut dice, chaos.every));
+        at = at.plus(half).plus(up_to(&mut rng, chaos.every));
         if at >= chaos.until || chaos.does.is_empty() {
             return all;
         }
         let does = chaos.does.len() as u64;
-        let mischief = chaos.does[usize::try_from(dice.below(does)).unwrap_or(0)];
+        let mischief = chaos.does[usize::try_from(rng.below(does)).unwrap_or(0)];
         let until = at
             .plus(Span::from_millis(1))
-            .plus(up_to(&mut dice, chaos.lasts));
-        let (first, last) = incident(plan, mischief, &mut dice);
+            .plus(up_to(&mut rng, chaos.lasts));
+        let (first, last) = incident(plan, mischief, &mut rng);
         all.extend(first.into_iter().map(|c| (at, c)));
         all.extend(last.into_iter().map(|c| (until, c)));
         at = until;
     }
 }
 
-fn up_to(dice: &mut Dice, most: Span) -> Span {
-    Span::from_nanos(dice.below(most.as_nanos()))
+fn up_to(rng: &mut Rng, most: Span) -> Span {
+    Span::from_nanos(rng.below(most.as_nanos()))
 }
 
 /// How it begins, and how it ends.
-fn incident(plan: &Plan, mischief: Mischief, dice: &mut Dice) -> (Vec<Fault>, Vec<Fault>) {
+fn incident(plan: &Plan, mischief: Mischief, rng: &mut Rng) -> (Vec<Fault>, Vec<Fault>) {
     let n = plan.members.len() as u64;
-    let one = dice.below(n);
-    let other = (one + 1 + dice.below(n - 1)) % n;
+    let one = rng.below(n);
+    let other = (one + 1 + rng.below(n - 1)) % n;
     let name = |n: u64| plan.name(MemberId(u8::try_from(n).unwrap_or(0)));
     let (a, b) = (name(one), name(other));
     let of = || a.to_owned();
-    let process = match dice.below(2) {
+    let process = match rng.below(2) {
         0 => Process::Of(of()),
         _ => Process::Within {
             of: of(),
-            after_effects: u32::try_from(dice.below(6)).unwrap_or(0),
+            after_effects: u32::try_from(rng.below(6)).unwrap_or(0),
         },
     };
     let fault = match mischief {
@@ -83,7 +83,7 @@ fn incident(plan: &Plan, mischief: Mischief, dice: &mut Dice) -> (Vec<Fault>, Ve
         Mischief::Loss => Fault::Conditions {
             on: Links::one_way(a, b),
             are: Conditions {
-                loss: 20.0 + dice.below(41) as f64,
+                loss: 20.0 + rng.below(41) as f64,
                 ..plan.conditions
             },
         },

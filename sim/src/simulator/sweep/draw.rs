@@ -6,10 +6,10 @@
 use super::expect;
 use super::incidents::{self, Incident};
 use crate::fault::{Conditions, Fault, Flag, Links};
-use crate::simulator::dice::Dice;
 use crate::simulator::file::{
     Entry, ExcuseSection, GroupSection, MemberSection, ScenarioFile, Sending,
 };
+use crate::simulator::rng::Rng;
 use onehold::config_file::{Length, TimingSection};
 use onehold::control::Order;
 use onehold_core::config::{Arbitration, Failback};
@@ -129,19 +129,19 @@ pub struct Draw {
 }
 
 /// One of a list that is not empty.
-pub(super) fn one<T: Copy>(dice: &mut Dice, of: &[T]) -> T {
-    let n = usize::try_from(dice.below(of.len() as u64)).unwrap_or(0);
+pub(super) fn one<T: Copy>(rng: &mut Rng, of: &[T]) -> T {
+    let n = usize::try_from(rng.below(of.len() as u64)).unwrap_or(0);
     of[n]
 }
 
 /// From `least` to `most`, both included.
-pub(super) fn between(dice: &mut Dice, least: u64, most: u64) -> u64 {
-    least + dice.below(most.saturating_sub(least) + 1)
+pub(super) fn between(rng: &mut Rng, least: u64, most: u64) -> u64 {
+    least + rng.below(most.saturating_sub(least) + 1)
 }
 
 /// With a chance of `n` in a hundred.
-pub(super) fn chance(dice: &mut Dice, n: u64) -> bool {
-    dice.below(100) < n
+pub(super) fn chance(rng: &mut Rng, n: u64) -> bool {
+    rng.below(100) < n
 }
 
 pub(super) const fn micros(span: Span) -> u64 {
@@ -201,8 +201,8 @@ impl Cluster {
         [away, away + 2 * self.vote() + delay]
     }
 
-    fn draw(dice: &mut Dice) -> (Self, Conditions) {
-        let promise = match dice.below(100) {
+    fn draw(rng: &mut Rng) -> (Self, Conditions) {
+        let promise = match rng.below(100) {
             0..48 => Promise::Majority,
             48..53 => Promise::Frozen,
             53..60 => Promise::Steady,
@@ -217,22 +217,22 @@ impl Cluster {
         let size = if alone {
             2
         } else {
-            one(dice, &[2, 3, 3, 3, 3, 5])
+            one(rng, &[2, 3, 3, 3, 3, 5])
         };
         let members = ["lb0", "lb1", "w1", "w2", "w3"][..size].to_vec();
-        let timing = timing(dice, alone);
+        let timing = timing(rng, alone);
         let interval = micros(timing.interval());
         // At most a twentieth of an interval, in whole milliseconds.
         let most = (interval / 20 / MS).max(1);
-        let tick = between(dice, most.div_ceil(4), most) * MS;
+        let tick = between(rng, most.div_ceil(4), most) * MS;
         let slow = if alone { interval / 20 } else { interval / 6 };
         // On a fast network margins are least.
-        let slow = if chance(dice, 40) { 0 } else { slow };
-        let (delay, jitter) = (dice.below(slow + 1), dice.below(slow + 1));
-        let confirm = one(dice, &[0, MS, MS, interval / 5, interval]);
-        let groups = ["mail", "web"][..between(dice, 1, 2) as usize].iter();
-        let groups: Vec<Group> = groups.map(|name| group(dice, name, interval)).collect();
-        let paths = one(dice, &[1, 1, 2]);
+        let slow = if chance(rng, 40) { 0 } else { slow };
+        let (delay, jitter) = (rng.below(slow + 1), rng.below(slow + 1));
+        let confirm = one(rng, &[0, MS, MS, interval / 5, interval]);
+        let groups = ["mail", "web"][..between(rng, 1, 2) as usize].iter();
+        let groups: Vec<Group> = groups.map(|name| group(rng, name, interval)).collect();
+        let paths = one(rng, &[1, 1, 2]);
         let cluster = Self {
             promise,
             members,
@@ -246,21 +246,21 @@ impl Cluster {
         let conditions = Conditions {
             delay: span(delay),
             jitter: span(jitter),
-            duplicate: f64::from(one(dice, &[0u8, 0, 5, 30])),
+            duplicate: f64::from(one(rng, &[0u8, 0, 5, 30])),
             ..Conditions::default()
         };
         (cluster, conditions)
     }
 
     /// The scenario, but for what happens.
-    fn file(&self, dice: &mut Dice, network: Conditions) -> ScenarioFile {
+    fn file(&self, rng: &mut Rng, network: Conditions) -> ScenarioFile {
         let t = &self.timing;
         // `majority` must bear it.
-        let asks = self.arbitration() == Arbitration::Majority && chance(dice, 25);
-        let forgets = asks.then(|| span(between(dice, self.vote(), 8 * self.vote())));
+        let asks = self.arbitration() == Arbitration::Majority && chance(rng, 25);
+        let forgets = asks.then(|| span(between(rng, self.vote(), 8 * self.vote())));
         let member = |name: &&str| MemberSection {
             witness: name.starts_with('w'),
-            clock_ppm: ppm(dice, t),
+            clock_ppm: ppm(rng, t),
             ..MemberSection::default()
         };
         let names = self.members.iter().map(|name| (*name).to_owned());
@@ -301,11 +301,11 @@ impl Cluster {
     }
 }
 
-fn timing(dice: &mut Dice, alone: bool) -> Timing {
+fn timing(rng: &mut Rng, alone: bool) -> Timing {
     let usual = TimingSpec::default();
-    let interval = one(dice, &[20, 50, 100, 100, 200, 1_000]) * MS;
-    let tenths = between(dice, if alone { 45 } else { 30 }, 80);
-    let slack = one(dice, &[0, 1, 5, 20]) * interval / 100;
+    let interval = one(rng, &[20, 50, 100, 100, 200, 1_000]) * MS;
+    let tenths = between(rng, if alone { 45 } else { 30 }, 80);
+    let slack = one(rng, &[0, 1, 5, 20]) * interval / 100;
     let drift = if alone {
         &[0, 100, 1_000, 10_000][..]
     } else {
@@ -315,47 +315,47 @@ fn timing(dice: &mut Dice, alone: bool) -> Timing {
         interval: Span::from_nanos(interval * 1_000),
         lease: Span::from_nanos(interval * 100 * tenths),
         guard_slack: Span::from_nanos(slack * 1_000),
-        drift_ppm: one(dice, drift),
+        drift_ppm: one(rng, drift),
     };
-    let spec = if chance(dice, 30) { usual } else { drawn };
+    let spec = if chance(rng, 30) { usual } else { drawn };
     Timing::prove(spec).expect("what is drawn is possible")
 }
 
-fn group(dice: &mut Dice, name: &'static str, interval: u64) -> Group {
+fn group(rng: &mut Rng, name: &'static str, interval: u64) -> Group {
     Group {
         name,
-        preferred: one(dice, &["lb0", "lb1"]),
-        returns: chance(dice, 80),
-        delay: one(dice, &[0, 0, 0, 5 * interval]),
-        releases_when_unhealthy: chance(dice, 25),
+        preferred: one(rng, &["lb0", "lb1"]),
+        returns: chance(rng, 80),
+        delay: one(rng, &[0, 0, 0, 5 * interval]),
+        releases_when_unhealthy: chance(rng, 25),
     }
 }
 
 /// By how much a clock is fast: as far as is allowed, or less.
-pub(super) fn ppm(dice: &mut Dice, timing: &Timing) -> i32 {
+pub(super) fn ppm(rng: &mut Rng, timing: &Timing) -> i32 {
     let most = i32::try_from(timing.drift_ppm()).unwrap_or(i32::MAX);
-    let less = i32::try_from(dice.below(2 * u64::from(timing.drift_ppm()) + 1)).unwrap_or(0);
-    one(dice, &[-most, 0, most, less - most])
+    let less = i32::try_from(rng.below(2 * u64::from(timing.drift_ppm()) + 1)).unwrap_or(0);
+    one(rng, &[-most, 0, most, less - most])
 }
 
 impl Stays {
-    fn draw(dice: &mut Dice, cluster: &Cluster) -> Self {
+    fn draw(rng: &mut Rng, cluster: &Cluster) -> Self {
         let many = cluster.members.len() > 2;
         let alone = cluster.arbitration() == Arbitration::Survivor;
         let may_be_sick = !cluster.groups.iter().any(|g| g.releases_when_unhealthy);
-        match (cluster.promise, dice.below(100)) {
+        match (cluster.promise, rng.below(100)) {
             (Promise::Steady, _) => Self::Nothing,
-            (_, 0..20) if many || alone => Self::Down(one(dice, &cluster.members)),
+            (_, 0..20) if many || alone => Self::Down(one(rng, &cluster.members)),
             (_, 20..40) if many => {
-                let a = one(dice, &cluster.members);
+                let a = one(rng, &cluster.members);
                 let others: Vec<&str> = cluster
                     .members
                     .iter()
                     .copied()
                     .filter(|n| *n != a)
                     .collect();
-                let b = one(dice, &others);
-                let both = one(dice, &[false, true]);
+                let b = one(rng, &others);
+                let both = one(rng, &[false, true]);
                 Self::Cut(Links {
                     both,
                     ..Links::one_way(a, b)
@@ -380,20 +380,20 @@ impl Draw {
     /// What a seed draws.
     #[must_use]
     pub fn of(seed: u64) -> Self {
-        let mut dice = Dice::new(seed, "sweep");
-        let (cluster, network) = Cluster::draw(&mut dice);
-        let file = cluster.file(&mut dice, network);
+        let mut rng = Rng::new(seed, "sweep");
+        let (cluster, network) = Cluster::draw(&mut rng);
+        let file = cluster.file(&mut rng, network);
         let (vote, interval) = (cluster.vote(), cluster.interval());
         let delay = cluster.groups.iter().map(|g| g.delay).max();
         // A start, an election in vain and one that is not, and what it takes to fail back.
         let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay.unwrap_or(0);
         let from = match cluster.promise {
             Promise::Steady => bound,
-            _ => one(&mut dice, &[0, 3 * vote, 3 * vote]),
+            _ => one(&mut rng, &[0, 3 * vote, 3 * vote]),
         };
-        let calm = from + between(&mut dice, 8 * vote, 40 * vote);
-        let incidents = incidents::draw(&mut dice, &cluster, from, calm, bound);
-        let stays = Stays::draw(&mut dice, &cluster);
+        let calm = from + between(&mut rng, 8 * vote, 40 * vote);
+        let incidents = incidents::draw(&mut rng, &cluster, from, calm, bound);
+        let stays = Stays::draw(&mut rng, &cluster);
         Self {
             seed,
             calm,

@@ -3,7 +3,7 @@
 
 use super::draw::{Cluster, Promise, between, chance, micros, one, ppm, span};
 use crate::fault::{Conditions, Edit, Fault, Flag, Links, Process, Refusable};
-use crate::simulator::dice::Dice;
+use crate::simulator::rng::Rng;
 use onehold::control::Order;
 use onehold_core::config::Arbitration;
 use onehold_core::time::Span;
@@ -66,7 +66,7 @@ enum Harm {
 }
 
 struct Draws<'a> {
-    dice: &'a mut Dice,
+    rng: &'a mut Rng,
     cluster: &'a Cluster,
     from: u64,
     calm: u64,
@@ -78,15 +78,15 @@ struct Draws<'a> {
 /// All that goes wrong between two moments, by when it begins.
 /// Where nothing goes wrong, all has settled within `bound` of what somebody does.
 pub(super) fn draw(
-    dice: &mut Dice,
+    rng: &mut Rng,
     cluster: &Cluster,
     from: u64,
     calm: u64,
     bound: u64,
 ) -> Vec<Incident> {
-    let restless = chance(dice, 80);
+    let restless = chance(rng, 80);
     let mut draws = Draws {
-        dice,
+        rng,
         cluster,
         from,
         calm,
@@ -101,7 +101,7 @@ pub(super) fn draw(
         draws.members();
         // What looks like a cut of two alone may not come from two tracks.
         let tracks = match cluster.arbitration() {
-            Arbitration::Majority => between(draws.dice, 0, 2),
+            Arbitration::Majority => between(draws.rng, 0, 2),
             Arbitration::Survivor => 1,
         };
         for _ in 0..tracks {
@@ -122,15 +122,15 @@ impl Draws<'_> {
     /// Moments at which a track begins something, and until when that may last: sequential.
     fn track(&mut self, mut each: impl FnMut(&mut Self, u64, u64)) {
         let vote = self.cluster.vote();
-        let gap = one(self.dice, &[vote / 2, 2 * vote, 5 * vote, 12 * vote]);
-        let longest = one(self.dice, &[vote / 4, vote, 2 * vote, 6 * vote]);
-        let mut at = self.from + self.dice.below(2 * gap);
+        let gap = one(self.rng, &[vote / 2, 2 * vote, 5 * vote, 12 * vote]);
+        let longest = one(self.rng, &[vote / 4, vote, 2 * vote, 6 * vote]);
+        let mut at = self.from + self.rng.below(2 * gap);
         while at < self.calm {
             // Short ones are as likely as long ones.
-            let most = longest >> self.dice.below(5);
-            let until = at + between(self.dice, 1, most.max(1));
+            let most = longest >> self.rng.below(5);
+            let until = at + between(self.rng, 1, most.max(1));
             each(self, at, until.min(self.calm));
-            at = until + self.dice.below(2 * gap);
+            at = until + self.rng.below(2 * gap);
         }
     }
 
@@ -156,7 +156,7 @@ impl Draws<'_> {
         if !self.restless {
             return;
         }
-        if cluster.promise == Promise::Anything && chance(self.dice, 30) {
+        if cluster.promise == Promise::Anything && chance(self.rng, 30) {
             return self.strangers();
         }
         let mut blows: Vec<Blow> = vec![
@@ -174,16 +174,16 @@ impl Draws<'_> {
             Promise::Majority | Promise::Timely => blows.push(|d, of, window| d.edit(of, window)),
             Promise::Steady | Promise::OneWay | Promise::Anything => {}
         }
-        blows.retain(|_| chance(self.dice, 60));
+        blows.retain(|_| chance(self.rng, 60));
         for name in &cluster.members {
-            if !blows.is_empty() && chance(self.dice, 70) {
+            if !blows.is_empty() && chance(self.rng, 70) {
                 self.track(|d, at, until| {
-                    let blow = one(d.dice, &blows);
+                    let blow = one(d.rng, &blows);
                     let of = (*name).to_owned();
-                    let process = match chance(d.dice, 50) {
+                    let process = match chance(d.rng, 50) {
                         true => Process::Within {
                             of,
-                            after_effects: u32::try_from(d.dice.below(8)).unwrap_or(0),
+                            after_effects: u32::try_from(d.rng.below(8)).unwrap_or(0),
                         },
                         false => Process::Of(of),
                     };
@@ -216,7 +216,7 @@ impl Draws<'_> {
             address: Some("10.0.9.9".to_owned()),
             ..Edit::default()
         };
-        let edited = one(self.dice, &[&delay, &address]).clone();
+        let edited = one(self.rng, &[&delay, &address]).clone();
         let as_before = Edit {
             of: of.clone(),
             ..Edit::default()
@@ -244,11 +244,11 @@ impl Draws<'_> {
     /// Two that have different files hold at once, again and again, and nothing else happens to them.
     fn strangers(&mut self) {
         let vote = self.cluster.vote();
-        let mut at = self.from + self.dice.below(4 * vote);
+        let mut at = self.from + self.rng.below(4 * vote);
         while at + 6 * vote < self.calm {
-            let name = one(self.dice, &self.cluster.members);
+            let name = one(self.rng, &self.cluster.members);
             self.edit(Process::Of(name.to_owned()), (at, at + 6 * vote));
-            at += between(self.dice, 8, 16) * vote;
+            at += between(self.rng, 8, 16) * vote;
         }
     }
 
@@ -308,10 +308,10 @@ impl Draws<'_> {
         if two_paths {
             harms.push(Harm::Path);
         }
-        harms.retain(|_| chance(self.dice, 60));
+        harms.retain(|_| chance(self.rng, 60));
         if !harms.is_empty() {
             self.track(|d, at, until| {
-                let harm = one(d.dice, &harms);
+                let harm = one(d.rng, &harms);
                 d.harm(harm, at, until);
             });
         }
@@ -320,9 +320,9 @@ impl Draws<'_> {
     /// One member, and another.
     fn two(&mut self) -> [&'static str; 2] {
         let names = &self.cluster.members;
-        let a = one(self.dice, names);
+        let a = one(self.rng, names);
         let others: Vec<&'static str> = names.iter().copied().filter(|n| *n != a).collect();
-        [a, one(self.dice, &others)]
+        [a, one(self.rng, &others)]
     }
 
     /// Links are cut for so short a time that no more than ⌊H/i⌋ − 2 adverts in a row are lost, and not again
@@ -332,33 +332,33 @@ impl Draws<'_> {
         let most = (micros(timing.lease()) / interval - 2) * interval;
         let drift = most * u64::from(timing.drift_ppm()) / 500_000;
         let longest = most.saturating_sub(drift + 4 * self.cluster.trip + 2 * self.cluster.tick);
-        let mut at = self.from + self.dice.below(4 * self.cluster.vote());
+        let mut at = self.from + self.rng.below(4 * self.cluster.vote());
         while at < self.calm && longest > 0 {
-            let over = between(self.dice, 1, longest).min(self.calm - at);
+            let over = between(self.rng, 1, longest).min(self.calm - at);
             let [a, b] = self.two();
-            let links = match self.dice.below(4) {
+            let links = match self.rng.below(4) {
                 0 => Links::all(),
                 1 => Links::around(a),
                 2 => Links::one_way(a, b),
                 _ => Links::between(a, b),
             };
             self.spell((at, at + over), Fault::Cut(links));
-            at += over + between(self.dice, 3, 8) * self.cluster.vote();
+            at += over + between(self.rng, 3, 8) * self.cluster.vote();
         }
     }
 
     /// Somebody moves the address, or takes a member away and brings it back.
     fn moves(&mut self, bound: u64) {
         let cluster = self.cluster;
-        let mut at = self.from + self.dice.below(bound);
+        let mut at = self.from + self.rng.below(bound);
         while at < self.calm {
-            let name = one(self.dice, &cluster.members[..2]);
-            let until = (at + between(self.dice, bound / 4, bound)).min(self.calm);
-            let (fault, last) = match self.dice.below(3) {
+            let name = one(self.rng, &cluster.members[..2]);
+            let until = (at + between(self.rng, bound / 4, bound)).min(self.calm);
+            let (fault, last) = match self.rng.below(3) {
                 1 => (order(name, Order::Standby, None), until),
                 // Of two, one is no majority.
                 2 if cluster.members.len() > 2 => {
-                    let name = one(self.dice, &cluster.members);
+                    let name = one(self.rng, &cluster.members);
                     (Fault::Stop(name.to_owned()), until)
                 }
                 _ => (order(name, Order::Switch, None), at),
@@ -374,7 +374,7 @@ impl Draws<'_> {
             if last > at {
                 incident.moves.push((last, last + back));
             }
-            at = last + bound + self.dice.below(bound);
+            at = last + bound + self.rng.below(bound);
         }
     }
 
@@ -384,9 +384,9 @@ impl Draws<'_> {
         }
         let [a, b] = self.two();
         let path = match harm {
-            Harm::Path => Some(one(self.dice, &[0, 1])),
-            _ if self.cluster.paths == 2 && self.is_majority() && chance(self.dice, 30) => {
-                Some(one(self.dice, &[0, 1]))
+            Harm::Path => Some(one(self.rng, &[0, 1])),
+            _ if self.cluster.paths == 2 && self.is_majority() && chance(self.rng, 30) => {
+                Some(one(self.rng, &[0, 1]))
             }
             _ => None,
         };
@@ -397,7 +397,7 @@ impl Draws<'_> {
             Harm::Deaf => Links::to(a),
             Harm::Unheard | Harm::Keep => Links::from(a),
             Harm::Path | Harm::Slow | Harm::Disorder | Harm::Split => Links::all(),
-            Harm::Loss | Harm::Corrupt | Harm::Replay => match self.dice.below(3) {
+            Harm::Loss | Harm::Corrupt | Harm::Replay => match self.rng.below(3) {
                 0 => Links::one_way(a, b),
                 1 => Links::around(a),
                 _ => Links::all(),
@@ -417,8 +417,8 @@ impl Draws<'_> {
             Harm::Frames => Fault::CutFrames(on),
             Harm::Keep => Fault::Keep(on),
             Harm::Replay => {
-                let last = span(between(self.dice, interval, 6 * self.cluster.vote()));
-                let every = span(between(self.dice, 100, 2_000));
+                let last = span(between(self.rng, interval, 6 * self.cluster.vote()));
+                let every = span(between(self.rng, 100, 2_000));
                 Fault::Replay { on, last, every }
             }
             Harm::Loss | Harm::Corrupt | Harm::Disorder | Harm::Slow => {
@@ -441,18 +441,18 @@ impl Draws<'_> {
         let fair = Conditions::default();
         match harm {
             Harm::Loss => Conditions {
-                loss: between(self.dice, 5, 90) as f64,
+                loss: between(self.rng, 5, 90) as f64,
                 ..fair
             },
             Harm::Corrupt => Conditions {
-                corrupt: between(self.dice, 5, 60) as f64,
+                corrupt: between(self.rng, 5, 60) as f64,
                 ..fair
             },
             Harm::Disorder => Conditions {
-                duplicate: between(self.dice, 0, 50) as f64,
-                straggle: between(self.dice, 0, 30) as f64,
-                jitter: span(self.dice.below(2 * interval)),
-                straggle_by: span(self.dice.below(4 * self.cluster.vote())),
+                duplicate: between(self.rng, 0, 50) as f64,
+                straggle: between(self.rng, 0, 30) as f64,
+                jitter: span(self.rng.below(2 * interval)),
+                straggle_by: span(self.rng.below(4 * self.cluster.vote())),
                 ..fair
             },
             _ => {
@@ -460,7 +460,7 @@ impl Draws<'_> {
                 let most = (interval / 4).saturating_sub(3 * self.cluster.tick);
                 Conditions {
                     duplicate: 20.0,
-                    jitter: span(self.dice.below(most.max(1))),
+                    jitter: span(self.rng.below(most.max(1))),
                     ..fair
                 }
             }
@@ -470,7 +470,7 @@ impl Draws<'_> {
     /// It comes and goes.
     fn flap(&mut self, (at, until): Window, fault: Fault) -> &mut Incident {
         let interval = self.cluster.interval();
-        let pace = between(self.dice, interval / 2, 4 * interval);
+        let pace = between(self.rng, interval / 2, 4 * interval);
         let heal = fault.ended_by().unwrap_or_else(|| fault.clone());
         let (mut faults, mut next) = (vec![(at, fault.clone())], at + pace);
         while next + pace < until {
@@ -484,7 +484,7 @@ impl Draws<'_> {
     /// Each member is on one of two sides, and nothing passes between them.
     fn split(&mut self, at: u64, until: u64) {
         let names = &self.cluster.members;
-        let side: Vec<bool> = names.iter().map(|_| chance(self.dice, 50)).collect();
+        let side: Vec<bool> = names.iter().map(|_| chance(self.rng, 50)).collect();
         let of = |here: bool| {
             let members = names.iter().zip(&side).filter(move |(_, s)| **s == here);
             members.map(|(name, _)| *name).collect::<Vec<_>>()
@@ -506,14 +506,14 @@ impl Draws<'_> {
     }
 
     fn operators(&mut self) {
-        if !chance(self.dice, 50) {
+        if !chance(self.rng, 50) {
             return;
         }
         let cluster = self.cluster;
         self.track(|d, at, until| {
-            let to = one(d.dice, &cluster.members[..2]);
-            let group = chance(d.dice, 50).then(|| d.group());
-            let fault = match d.dice.below(3) {
+            let to = one(d.rng, &cluster.members[..2]);
+            let group = chance(d.rng, 50).then(|| d.group());
+            let fault = match d.rng.below(3) {
                 0 => order(to, Order::Switch, group),
                 1 => order(to, Order::Standby, group),
                 _ => Fault::Claim(to.to_owned()),
@@ -524,23 +524,23 @@ impl Draws<'_> {
 
     fn group(&mut self) -> String {
         let names: Vec<&'static str> = self.cluster.groups.iter().map(|g| g.name).collect();
-        one(self.dice, &names).to_owned()
+        one(self.rng, &names).to_owned()
     }
 
     fn services(&mut self) {
-        if !chance(self.dice, 50) {
+        if !chance(self.rng, 50) {
             return;
         }
         let cluster = self.cluster;
         let (healthy, eligible) = (Fault::Healthy as fn(Flag) -> Fault, Fault::Eligible as _);
-        let kinds: &[fn(Flag) -> Fault] = match self.dice.below(3) {
+        let kinds: &[fn(Flag) -> Fault] = match self.rng.below(3) {
             0 => &[healthy],
             1 => &[eligible],
             _ => &[healthy, eligible],
         };
         for name in &cluster.members[..2] {
             self.track(|d, at, until| {
-                let kind = one(d.dice, kinds);
+                let kind = one(d.rng, kinds);
                 let fault = kind(Flag {
                     on: (*name).to_owned(),
                     group: Some(d.group()),
@@ -552,38 +552,38 @@ impl Draws<'_> {
     }
 
     fn kernels(&mut self) {
-        if !chance(self.dice, 30) {
+        if !chance(self.rng, 30) {
             return;
         }
         let cluster = self.cluster;
         let (hold, release) = (Refusable::Hold, Refusable::Release);
         self.track(|d, at, until| {
-            let of = one(d.dice, &cluster.members[..2]).to_owned();
-            let refuses = one(d.dice, &[&[hold][..], &[release], &[hold, release]]).to_vec();
+            let of = one(d.rng, &cluster.members[..2]).to_owned();
+            let refuses = one(d.rng, &[&[hold][..], &[release], &[hold, release]]).to_vec();
             d.spell((at, until), Fault::Kernel { of, refuses });
         });
     }
 
     /// Own addresses go and come.
     fn addresses(&mut self) {
-        if !chance(self.dice, 25) {
+        if !chance(self.rng, 25) {
             return;
         }
         let cluster = self.cluster;
         self.track(|d, at, until| {
-            let of = one(d.dice, &cluster.members).to_owned();
+            let of = one(d.rng, &cluster.members).to_owned();
             d.spell((at, until), Fault::OwnAddress { of, is: false });
         });
     }
 
     fn clocks(&mut self) {
-        if self.cluster.timing.drift_ppm() == 0 || !chance(self.dice, 50) {
+        if self.cluster.timing.drift_ppm() == 0 || !chance(self.rng, 50) {
             return;
         }
         let cluster = self.cluster;
         self.track(|d, at, until| {
-            let of = one(d.dice, &cluster.members).to_owned();
-            let ppm = ppm(d.dice, &cluster.timing);
+            let of = one(d.rng, &cluster.members).to_owned();
+            let ppm = ppm(d.rng, &cluster.timing);
             d.spell((at, until), Fault::Drift { of, ppm });
         });
     }
