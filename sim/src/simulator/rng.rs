@@ -30,6 +30,25 @@ impl Rng {
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
+    /// From `least` to `most`, both included.
+    pub fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.below(most.saturating_sub(least) + 1)
+    }
+
+    /// One of a list.
+    ///
+    /// # Panics
+    /// If the list is empty.
+    pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        let n = usize::try_from(self.below(of.len() as u64)).unwrap_or(0);
+        of[n]
+    }
+
+    /// With a chance of `n` in a hundred.
+    pub fn chance(&mut self, n: u64) -> bool {
+        self.below(100) < n
+    }
+
     /// Whether something with this chance, in percent, happens. Draws nothing where it can't.
     pub fn percent(&mut self, chance: f64) -> bool {
         chance > 0.0 && (self.below(1 << 32) as f64) < chance / 100.0 * (1u64 << 32) as f64
