@@ -114,7 +114,7 @@ fn report(screen: &mut Screen, costs: &[Cost], seen: &Sightings, seconds: f64, b
             n => format!(" under {n} busy loops"),
         },
         seen.changes,
-        seen.silence.as_secs_f64() * 1e3
+        seen.outage.as_secs_f64() * 1e3
     ));
     for cost in costs {
         screen.line(&format!(
@@ -145,7 +145,7 @@ fn figures(
         "busy": options.busy,
         "members": costs,
         "role_changes": seen.changes,
-        "silence_ms": seen.silence.as_secs_f64() * 1e3,
+        "outage_ms": seen.outage.as_secs_f64() * 1e3,
         "dual_ms": seen.dual.as_secs_f64() * 1e3,
     })
 }

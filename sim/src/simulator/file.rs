@@ -318,7 +318,7 @@ pub enum Expected {
     /// Nobody begins or ceases to answer; but in each of these times the address may move once.
     MovesOnly(Vec<(Length, Length)>),
     /// At no time is nobody there for longer.
-    DarkAtMost(Length),
+    OutageAtMost(Length),
     /// Somebody answers for at least this percentage of the time.
     ServedPercent(f64),
     /// The member reports something that contains this text.

@@ -282,7 +282,7 @@ impl Stage {
             round,
             holder_before,
             holder_after: self.holder(),
-            gap_ms: millis(service.gap),
+            outage_ms: millis(service.outage),
             failed_requests: service.failed,
             requests: service.requests,
             dual_ms: millis(dual),

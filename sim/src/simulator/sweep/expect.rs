@@ -48,7 +48,7 @@ pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
             let moves = moves.map(|(from, until)| (span(*from), span(*until)));
             expect(PropertyId::L4, steady, Expected::MovesOnly(moves.collect()));
             let most = span(draw.cluster.handed_over_within());
-            expect(PropertyId::L5, from(start), Expected::DarkAtMost(most));
+            expect(PropertyId::L5, from(start), Expected::OutageAtMost(most));
         }
     }
     all
