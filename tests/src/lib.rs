@@ -2,9 +2,9 @@
 //! own, watched from the network.
 //!
 //! ```no_run
-//! use onehold_tests::Cluster;
+//! use onehold_tests::{Begin as _, Setup};
 //!
-//! let mut cluster = Cluster::majority().start(); // lb0 holds, as the preferred one
+//! let mut cluster = Setup::majority().start(); // lb0 holds, as the preferred one
 //! cluster.kill("lb0");
 //! cluster.hold_on("lb1"); // waits for it; panics if ever two held, or if it never comes
 //! ```
@@ -17,13 +17,12 @@ pub mod binaries;
 mod cluster;
 mod debian;
 mod ndp;
-mod setup;
 mod tap;
 
-pub use cluster::{Cluster, Mark};
+pub use cluster::{Begin, Cluster, Mark};
 pub use debian::Debian;
 pub use ndp::Neighbours;
-pub use setup::{Group, Setup};
+pub use onehold_sim::netns::Setup;
 pub use tap::{Datagram, Tap, false_name, send_as};
 
 use std::io::Write as _;

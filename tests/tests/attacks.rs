@@ -1,6 +1,6 @@
 //! Datagrams that no member sent, or not now: they change nothing, and are counted by reason.
 
-use onehold_tests::{Cluster, Datagram, Tap, eventually, false_name, send_as};
+use onehold_tests::{Begin as _, Cluster, Datagram, Setup, Tap, eventually, false_name, send_as};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 
@@ -27,7 +27,7 @@ fn is_rejected(c: &Cluster, datagram: &Datagram, reason: &str) {
 
 #[test]
 fn forged_datagrams_change_nothing() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let real = Tap::on(c.host("lb1")).next_from(LB0);
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut forged = real.clone();
@@ -54,7 +54,7 @@ fn forged_datagrams_change_nothing() {
 /// closed here meanwhile.
 #[test]
 fn a_false_name_is_free_again_while_other_tests_start_programs() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     let datagram = Datagram {
         from: (LB0, 6946).into(),
         to: (LB1, 6946).into(),
@@ -72,7 +72,7 @@ fn a_false_name_is_free_again_while_other_tests_start_programs() {
 
 #[test]
 fn replayed_datagrams_of_this_life_change_nothing() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let real = Tap::on(c.host("lb1")).next_from(LB0);
     is_rejected(&c, &real, "stale");
     c.watch_for(1); // later, too
@@ -81,7 +81,7 @@ fn replayed_datagrams_of_this_life_change_nothing() {
 
 #[test]
 fn reflected_and_misdirected_datagrams_change_nothing() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let own = Tap::on(c.host("lb0")).next_from(LB1);
     let to_lb1 = Tap::on(c.host("lb1")).next_from(LB0);
     // lb1 gets what it said to lb0, and what lb0 said to the witness.
@@ -106,7 +106,7 @@ fn reflected_and_misdirected_datagrams_change_nothing() {
 
 #[test]
 fn datagrams_of_an_earlier_life_of_the_sender_change_nothing() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     let holding = Tap::on(c.host("lb1")).next_from(LB0); // "I hold", says the one that will be gone
     c.kill("lb0");
     c.hold_on("lb1");
@@ -123,7 +123,7 @@ fn datagrams_of_an_earlier_life_of_the_sender_change_nothing() {
 
 #[test]
 fn datagrams_to_an_earlier_life_of_the_receiver_change_nothing() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     let earlier = Tap::on(c.host("lb1")).next_from(LB0);
     c.kill("lb1");
     c.start("lb1");
@@ -138,7 +138,7 @@ fn datagrams_to_an_earlier_life_of_the_receiver_change_nothing() {
 
 #[test]
 fn the_words_of_a_dead_holder_keep_nobody_from_taking_over() {
-    let mut c = Cluster::survivor().start();
+    let mut c = Setup::survivor().start();
     let mut tap = Tap::on(c.host("lb1"));
     let words: Vec<Datagram> = (0..20).map(|_| tap.next_from(LB0)).collect();
     c.kill("lb0");
@@ -154,7 +154,7 @@ fn the_words_of_a_dead_holder_keep_nobody_from_taking_over() {
 
 #[test]
 fn a_flood_of_noise_moves_nothing() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let real = Tap::on(c.host("lb1")).next_from(LB0);
     let mark = c.mark();
     let (from, to, bytes) = (real.from, real.to, real.bytes);

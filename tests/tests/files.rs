@@ -1,7 +1,7 @@
 //! The file: what `check` says of it is what `run` does with it, and what differs between the file that runs,
 //! the one on the disk and those of the others is told, with the right name.
 
-use onehold_tests::{Cluster, binaries, eventually};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually};
 
 /// `onehold check` of the file `wrong.toml` on lb0: exit status, and what it printed and said.
 #[track_caller]
@@ -29,7 +29,7 @@ const RUN: [&str; 5] = ["run", "--config", "/run/lab/changed.toml", "--as", "lb0
 
 #[test]
 fn what_the_text_decides_check_and_run_refuse_alike() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     change(&c, &[]);
     assert_eq!(check(&c, &[]).0, 0);
     assert_eq!(check(&c, &["--for", "lb0"]).0, 0);
@@ -87,7 +87,7 @@ fn what_the_text_decides_check_and_run_refuse_alike() {
 
 #[test]
 fn what_this_host_lacks_check_warns_of_and_refuses_for_this_member() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     for (from, to, said) in [
         ("\"eth0\"", "\"eth9\"", "eth9: there is no such interface"),
         (
@@ -128,7 +128,7 @@ fn what_this_host_lacks_check_warns_of_and_refuses_for_this_member() {
 /// Where the file has no prefix, only the host knows.
 #[test]
 fn the_broadcast_address_of_a_network_is_never_held_and_both_say_why() {
-    let mut c = Cluster::majority()
+    let mut c = Setup::majority()
         .group("web2", "10.77.255.255", "lb0")
         .build();
     c.start_all();
@@ -158,7 +158,7 @@ fn the_broadcast_address_of_a_network_is_never_held_and_both_say_why() {
 
 #[test]
 fn a_refused_reload_is_an_alarm_until_the_file_is_mended() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let all_well = |c: &Cluster| {
         eventually("all is well", || {
             let text = c.onehold("lb0", &["status"]);
@@ -215,7 +215,7 @@ fn a_refused_reload_is_an_alarm_until_the_file_is_mended() {
 /// lb1's file has other names, so its numbers are others': it is the first there, which is lb0 here.
 #[test]
 fn who_runs_with_another_file_is_called_by_the_right_name() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.edit("lb1", "lb0", "zz0");
     c.start_all();
     c.hold_on("lb0");
@@ -243,7 +243,7 @@ fn who_runs_with_another_file_is_called_by_the_right_name() {
 /// At an address that is none of the file's: somebody forgot the new file on a machine that has moved.
 #[test]
 fn who_is_no_member_at_all_is_called_by_its_address() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.edit("lb1", "10.77.0.11", "10.77.0.99");
     let own = "10.77.0.99".parse().unwrap();
     c.host("lb1").add_address("eth0", own, 16).unwrap();
@@ -257,8 +257,8 @@ fn who_is_no_member_at_all_is_called_by_its_address() {
 
 #[test]
 fn another_cluster_name_or_port_in_one_file_is_told_by_both() {
-    let mut c = Cluster::survivor().build();
-    c.edit("lb1", "name = \"test\"", "name = \"tset\"");
+    let mut c = Setup::survivor().build();
+    c.edit("lb1", "name = \"lab\"", "name = \"tset\"");
     c.start_all();
     for (name, other, from) in [("lb0", "lb1", 11), ("lb1", "lb0", 10)] {
         let said = format!(
@@ -269,7 +269,7 @@ fn another_cluster_name_or_port_in_one_file_is_told_by_both() {
         assert!(c.rejected(name, "wrong_cluster") > 0);
     }
     c.kill("lb1");
-    c.edit("lb1", "name = \"tset\"", "name = \"test\"\nport = 7000");
+    c.edit("lb1", "name = \"tset\"", "name = \"lab\"\nport = 7000");
     c.start("lb1");
     for (name, other, to) in [("lb0", "lb1", "11:6946"), ("lb1", "lb0", "10:7000")] {
         let said = format!(
@@ -282,8 +282,8 @@ fn another_cluster_name_or_port_in_one_file_is_told_by_both() {
 
 #[test]
 fn a_witness_that_is_added_one_member_at_a_time_makes_no_second_holder() {
-    let mut c = Cluster::survivor().start();
-    c.add_host("witness");
+    let mut c = Setup::survivor().start();
+    c.add_host("witness").unwrap();
     let witness = "[members.witness]\nwitness = true\naddresses = [\"10.77.0.12\"]\n\n[cluster]";
     for name in ["lb0", "lb1"] {
         c.edit(name, "\"survivor\"", "\"majority\"");

@@ -2,7 +2,7 @@
 //! for, told meanwhile, and costs nobody else anything; what strangers do keeps nobody from starting.
 
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, binaries, eventually, is_machine_root, not_run};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::os::unix::net::UnixDatagram;
@@ -61,7 +61,7 @@ fn told(manager: &UnixDatagram, words: &str) -> String {
 
 #[test]
 fn names_that_nobody_knows_yet_are_waited_for_and_the_others_serve_meanwhile() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.edit("lb0", "\"10.77.0.10\"", "\"lb0\"");
     c.edit("lb0", "\"10.77.0.11\"", "\"lb1\"");
     c.ok("lb0", &["sh", "-c", "echo 127.0.0.1 localhost >/etc/hosts"]);
@@ -104,7 +104,7 @@ fn names_that_nobody_knows_yet_are_waited_for_and_the_others_serve_meanwhile() {
 /// After a power cut of the whole site, before the disk with the secret is there.
 #[test]
 fn a_secret_that_comes_late_is_waited_for_by_all() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.ok("lb0", &["mv", "/run/lab/secret", "/run/lab/secret.2"]);
     c.start_all();
     for host in ["lb0", "lb1", "witness"] {
@@ -117,7 +117,7 @@ fn a_secret_that_comes_late_is_waited_for_by_all() {
     waits_for(&c, "lb1", "chmod 600");
     // And the operator gives the cluster another name meanwhile.
     for host in ["lb0", "lb1", "witness"] {
-        c.edit(host, "name = \"test\"", "name = \"web\"");
+        c.edit(host, "name = \"lab\"", "name = \"web\"");
     }
     waits_for(&c, "lb0", "\"cluster\":\"web\"");
     c.ok("lb0", &["chmod", "600", "/run/lab/secret"]);
@@ -126,7 +126,7 @@ fn a_secret_that_comes_late_is_waited_for_by_all() {
 
 #[test]
 fn a_configuration_that_comes_late_is_waited_for() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.ok("lb0", &["mv", "/run/lab/lb0.toml", "/run/lab/later.toml"]);
     c.start_all();
     waits_for(&c, "lb0", "there is no such file");
@@ -138,7 +138,7 @@ fn a_configuration_that_comes_late_is_waited_for() {
 /// Without `--as`, and with a name that is none of the members': it knows itself by its address only.
 #[test]
 fn an_address_that_comes_late_is_waited_for() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     let own = "10.77.0.10".parse().unwrap();
     c.host("lb0").remove_address("eth0", own, 16).unwrap();
     c.start_by("lb0", &run("/run/lab/lb0.toml", &[]));
@@ -152,7 +152,7 @@ fn an_address_that_comes_late_is_waited_for() {
 
 #[test]
 fn an_interface_that_comes_late_is_waited_for_and_may_go_by_another_name() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.edit(
         "lb0",
         "\"eth0\"",
@@ -180,7 +180,7 @@ fn an_interface_that_comes_late_is_waited_for_and_may_go_by_another_name() {
 
 #[test]
 fn the_label_of_an_address_is_refused_as_an_interface() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     c.edit("lb0", "\"eth0\"", "\"eth0:1\"");
     for words in [
         ["run", "--config", "/run/lab/lb0.toml"].as_slice(),
@@ -195,7 +195,7 @@ fn the_label_of_an_address_is_refused_as_an_interface() {
 /// Every Debian and every cloud image has its own name at 127.0.1.1.
 #[test]
 fn an_own_name_at_a_loopback_address_costs_nothing() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     for (host, number) in [("lb0", 10), ("lb1", 11), ("witness", 12)] {
         for (name, number) in [("lb0", 10), ("lb1", 11), ("witness", 12)] {
             c.edit(
@@ -237,14 +237,14 @@ fn an_own_name_at_a_loopback_address_costs_nothing() {
 /// A second cluster on the same hosts, with a secret of its own.
 fn second_cluster(c: &Cluster) -> String {
     let text = c.read("lb0.toml");
-    let text = text.replace("name = \"test\"", "name = \"db\"\nport = 6947");
+    let text = text.replace("name = \"lab\"", "name = \"db\"\nport = 6947");
     let text = text.replace("\"secret\"", "\"../secret.db\"");
     text.replace("10.77.0.50", "10.77.0.51")
 }
 
 #[test]
 fn a_witness_serves_the_clusters_that_it_can_and_the_others_when_it_can() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.ok("witness", &["mkdir", "/run/lab/clusters"]);
     let at = |text: String| text.replace("\"secret\"", "\"../secret\"");
     c.file("clusters/a.toml", &at(c.read("lb0.toml")));
@@ -265,21 +265,21 @@ fn a_witness_serves_the_clusters_that_it_can_and_the_others_when_it_can() {
         all.map(|one| one["cluster"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
-    assert_eq!(names(&c), ["test"]);
+    assert_eq!(names(&c), ["lab"]);
     let mark = c.mark();
     c.file(
         "secret.db",
         "the secret of another cluster and nothing else\n",
     );
     eventually("both are served", || {
-        (names(&c) == ["db", "test"]).then_some(())
+        (names(&c) == ["db", "lab"]).then_some(())
     });
     c.ok("witness", &["rm", "/run/lab/clusters/c.toml"]);
     eventually("nothing is awaited", || {
         (report(&c, "witness")["waiting"] == serde_json::json!([])).then_some(())
     });
     // What joined is served like the other: a holder and one voter are a majority.
-    c.observe("db", "10.77.0.51".parse().unwrap());
+    c.watch("db", "10.77.0.51".parse().unwrap());
     c.file(
         "db.toml",
         &second_cluster(&c).replace("../secret.db", "secret.db"),
@@ -338,7 +338,7 @@ fn squatter(c: &Cluster) -> Process {
     let process = c.spawn("lb0", &[user, &words].concat(), "squatter.log");
     eventually("the port is taken", || {
         c.read("squatter.log")
-            .contains("lb0 of cluster test, witness")
+            .contains("lb0 of cluster lab, witness")
             .then_some(())
     });
     process
@@ -350,7 +350,7 @@ fn another_user_s_sockets_keep_nobody_from_starting_for_longer_than_they_are_the
         not_run("in a user namespace there is no other user to become");
         return;
     }
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.start("lb1");
     c.start("witness");
     let mut squatter = squatter(&c);
@@ -367,7 +367,7 @@ fn another_user_s_sockets_keep_nobody_from_starting_for_longer_than_they_are_the
 
 #[test]
 fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     let start = |c: &mut Cluster| {
         let kept = ["--as", "lb0", "--orders", "/run/lab/lb0.kept"];
         c.start_by("lb0", &run("/run/lab/lb0.toml", &kept));
@@ -380,7 +380,7 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
         c.onehold("lb0", &[said]);
         c.hold_on("lb1");
         eventually("it is written", || {
-            c.read("lb0.kept/test.lb0.orders")
+            c.read("lb0.kept/lab.lb0.orders")
                 .contains(said)
                 .then_some(())
         });
@@ -407,7 +407,7 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
         c.onehold("lb0", &["resume"]);
         c.hold_on("lb0");
         eventually("nothing is left to say", || {
-            (c.read("lb0.kept/test.lb0.orders") == "{}").then_some(())
+            (c.read("lb0.kept/lab.lb0.orders") == "{}").then_some(())
         });
         c.stop("lb0");
         start(&mut c);
@@ -418,7 +418,7 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
     c.hold_on("lb1");
     for host in ["lb0", "lb1", "witness"] {
         c.stop(host);
-        c.edit(host, "name = \"test\"", "name = \"web\"");
+        c.edit(host, "name = \"lab\"", "name = \"web\"");
         c.edit(host, "[groups.web]", "[groups.www]");
     }
     c.start("lb1");
@@ -432,15 +432,11 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
 
 #[test]
 fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.ok("lb0", &["mkdir", "/run/onehold/kept"]);
     c.ok(
         "lb0",
-        &[
-            "sh",
-            "-c",
-            "echo garbage >/run/onehold/kept/test.lb0.orders",
-        ],
+        &["sh", "-c", "echo garbage >/run/onehold/kept/lab.lb0.orders"],
     );
     let kept = ["--as", "lb0", "--orders", "/run/onehold/kept"];
     c.start_by("lb0", &run("/run/lab/lb0.toml", &kept));
@@ -449,7 +445,7 @@ fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
     c.hold_on("lb1");
     let alarms = c.alarms("lb0");
     assert!(
-        alarms.contains("kept/test.lb0.orders: not what onehold wrote there"),
+        alarms.contains("kept/lab.lb0.orders: not what onehold wrote there"),
         "{alarms}"
     );
     c.onehold("lb0", &["resume"]);
@@ -458,7 +454,7 @@ fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
         (!c.alarms("lb0").contains("orders")).then_some(())
     });
     // Where the new one is to be written there is a directory.
-    c.ok("lb0", &["mkdir", "/run/onehold/kept/test.lb0.orders.new"]);
+    c.ok("lb0", &["mkdir", "/run/onehold/kept/lab.lb0.orders.new"]);
     let (status, said) = c.refused("lb0", &["standby"]);
     assert_eq!(status, Some(1));
     assert!(said.contains("it is done, but what was said"), "{said}");
@@ -467,7 +463,7 @@ fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
             .contains("forgotten by a restart: can't write")
             .then_some(())
     });
-    c.ok("lb0", &["rmdir", "/run/onehold/kept/test.lb0.orders.new"]);
+    c.ok("lb0", &["rmdir", "/run/onehold/kept/lab.lb0.orders.new"]);
     eventually("it is written after all", || {
         (!c.alarms("lb0").contains("orders")).then_some(())
     });
@@ -475,7 +471,7 @@ fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
 
 #[test]
 fn r9_a_read_only_state_directory_is_the_end_only_where_nothing_is_known() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     let mount = |c: &Cluster, how: &str| {
         let script =
             format!("mkdir -p /run/onehold/state && mount {how} -t tmpfs none /run/onehold/state");
@@ -489,7 +485,7 @@ fn r9_a_read_only_state_directory_is_the_end_only_where_nothing_is_known() {
     start(&mut c);
     c.start("lb1");
     c.start("witness");
-    waits_for(&c, "lb0", "can't write /run/onehold/state/test.lb0.lease");
+    waits_for(&c, "lb0", "can't write /run/onehold/state/lab.lb0.lease");
     mount(&c, "-o rw");
     c.hold_on("lb0");
     c.kill("lb0");
@@ -498,7 +494,7 @@ fn r9_a_read_only_state_directory_is_the_end_only_where_nothing_is_known() {
     c.hold_on("lb0");
     let alarms = c.alarms("lb0");
     assert!(
-        alarms.contains("can't write /run/onehold/state/test.lb0.lease"),
+        alarms.contains("can't write /run/onehold/state/lab.lb0.lease"),
         "{alarms}"
     );
 }
@@ -506,7 +502,7 @@ fn r9_a_read_only_state_directory_is_the_end_only_where_nothing_is_known() {
 /// Nobody can ask it then; but the address is served.
 #[test]
 fn a_control_socket_that_cannot_be_made_costs_nothing_and_is_made_later() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.ok("lb0", &["sh", "-c", "touch /run/onehold/file"]);
     let socket = ["--as", "lb0", "--socket", "/run/onehold/file/socket"];
     c.start_by("lb0", &run("/run/lab/lb0.toml", &socket));

@@ -113,9 +113,9 @@ fn an_ordinary_user_can_play_the_demo() {
 }
 
 #[test]
-fn an_ordinary_user_s_guard_mutes_a_frozen_and_a_killed_daemon() {
+fn an_ordinary_user_s_guard_mutes_a_paused_and_a_killed_daemon() {
     let home = Home::new("guard");
-    let options = ["--only", "freeze,kill", "--arbitration", "survivor"];
+    let options = ["--only", "pause,kill", "--arbitration", "survivor"];
     let (good, said, figures) = home.demo(&options);
     assert!(good, "{said}");
     assert_eq!(figures["guard"], "nft");

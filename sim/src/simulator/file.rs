@@ -1,5 +1,6 @@
 //! A scenario's file as written. Every key is explained in docs/src/simulator.md.
 
+use super::chaos::Chaos;
 use crate::fault::{Conditions, Fault};
 use crate::properties::PropertyId;
 use onehold::config_file::{Length, TimingSection};
@@ -46,7 +47,7 @@ pub(crate) struct ScenarioFile {
     pub(crate) network: Conditions,
     #[serde(default)]
     pub(crate) sending: Sending,
-    pub(crate) chaos: Option<ChaosSection>,
+    pub(crate) chaos: Option<Chaos>,
     #[serde(default)]
     pub(crate) timeline: Vec<Entry>,
     #[serde(default)]
@@ -150,45 +151,6 @@ pub struct Sending {
     pub forgets: Option<Length>,
     /// What waits for any neighbour fills one buffer for all, and not one for each path to each member.
     pub one_buffer: bool,
-}
-
-/// `[chaos]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ChaosSection {
-    pub(crate) from: Length,
-    pub(crate) until: Length,
-    pub(crate) every: Length,
-    pub(crate) lasts: Length,
-    pub(crate) does: Vec<Mischief>,
-}
-
-/// What the chaos monkey can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mischief {
-    /// `SIGTERM`, and later a start.
-    Stop,
-    /// `kill -9`, perhaps in the middle of a turn, and later a start.
-    Kill,
-    /// `SIGSTOP`, perhaps in the middle of a turn, and later `SIGCONT`.
-    Pause,
-    /// The machine is not run; its clock goes on.
-    Suspend,
-    /// No power, and later it boots.
-    PowerOff,
-    /// One direction of a link is cut.
-    CutOneWay,
-    /// Both directions are.
-    Cut,
-    /// One member is cut from all.
-    Isolate,
-    /// Datagrams are lost in one direction: 20 to 60 %.
-    Loss,
-    /// Datagrams are doubled, late and out of order.
-    Disorder,
-    /// The operator says switch to each candidate.
-    Switch,
 }
 
 /// `[[timeline]]`: when, and one fault.
@@ -356,7 +318,7 @@ pub enum Expected {
     /// Nobody begins or ceases to answer; but in each of these times the address may move once.
     MovesOnly(Vec<(Length, Length)>),
     /// At no time is nobody there for longer.
-    DarkAtMost(Length),
+    OutageAtMost(Length),
     /// Somebody answers for at least this percentage of the time.
     ServedPercent(f64),
     /// The member reports something that contains this text.

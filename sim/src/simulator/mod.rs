@@ -8,6 +8,7 @@
 //! - [`scenario`]: a plan and what is expected of its run, from a file.
 //! - [`verdict`]: whether a run was as expected.
 //! - [`transcript`]: a run as people read it.
+//! - [`incidents`]: what goes wrong, as it is drawn.
 //! - [`chaos`]: a timeline that nobody wrote.
 //! - [`trace`]: a run in the format of the daemon's traces.
 //! - [`command`]: `cargo lab sim`.
@@ -20,10 +21,11 @@ mod bench;
 pub mod chaos;
 pub mod clock;
 pub mod command;
-pub mod dice;
 pub(crate) mod file;
+pub mod incidents;
 pub mod plan;
 pub mod record;
+pub mod rng;
 pub mod run;
 pub mod scenario;
 mod shell;

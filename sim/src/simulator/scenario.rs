@@ -111,6 +111,8 @@ impl Reader<'_> {
         for (n, entry) in file.timeline.iter().enumerate() {
             self.entry(&plan, &format!("timeline.{n}"), entry, &mut timeline)?;
         }
+        let excuses = file.excuse.iter().map(|e| (e.from.0, e.until.0));
+        let mut excuses: Vec<(Span, Span)> = excuses.collect();
         if let Some(c) = &file.chaos {
             if c.every.0 == Span::ZERO || c.does.is_empty() || c.from.0 >= c.until.0 {
                 let what =
@@ -121,16 +123,16 @@ impl Reader<'_> {
                 let what = format!("more than {MAX_REPEATS} times until {}", c.until.0);
                 return Err(self.wrong("chaos.every", what));
             }
-            timeline.extend(chaos::timeline(
-                &plan,
-                &chaos::Chaos {
-                    from: c.from.0,
-                    until: c.until.0,
-                    every: c.every.0,
-                    lasts: c.lasts.0,
-                    does: c.does.clone(),
-                },
-            ));
+            for incident in chaos::incidents(&plan, c) {
+                let exact = |us| Span::from_nanos(us * 1_000);
+                let faults = incident.faults.into_iter();
+                timeline.extend(faults.map(|(at, fault)| (exact(at), fault)));
+                excuses.extend(
+                    incident
+                        .excuse
+                        .map(|(from, until)| (exact(from), exact(until))),
+                );
+            }
         }
         timeline.sort_by_key(|(at, _)| *at); // stable: what is written first is done first
         plan.timeline = timeline;
@@ -146,7 +148,7 @@ impl Reader<'_> {
             plan,
             expect,
             two: file.two.map(|two| (two.at_most.0, two.because)),
-            excuses: file.excuse.iter().map(|e| (e.from.0, e.until.0)).collect(),
+            excuses,
         })
     }
 

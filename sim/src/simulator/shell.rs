@@ -102,7 +102,7 @@ pub(super) async fn live(
 /// A life's 64 bits; drawn from the seed.
 fn incarnation(plan: &Plan, me: MemberId, life: u32) -> Incarnation {
     let of = format!("life {} {life}", me.0);
-    Incarnation(super::dice::Dice::new(plan.seed, &of).draw())
+    Incarnation(super::rng::Rng::new(plan.seed, &of).draw())
 }
 
 impl Shell for Simulated {

@@ -262,7 +262,7 @@ impl Expect {
                 };
                 format!("no change of who answers{group}{but} {during}")
             }
-            Expected::DarkAtMost(most) => {
+            Expected::OutageAtMost(most) => {
                 format!("nobody to answer{group} for {} at most {during}", most.0)
             }
             Expected::ServedPercent(least) => {
@@ -330,7 +330,7 @@ impl Expect {
                     }
                 }
             }
-            Expected::DarkAtMost(most) => {
+            Expected::OutageAtMost(most) => {
                 let outages = served.answers.outages(from, until);
                 let longest = outages.into_iter().max_by_key(|(from, until)| until - from);
                 match longest {

@@ -8,9 +8,9 @@ mod kernel;
 mod network;
 
 use super::clock::Clock;
-use super::dice::Dice;
 use super::plan::Plan;
 use super::record::{By, Record, What};
+use super::rng::Rng;
 use crate::fault::{self, Conditions, Fault, Links, Refusable};
 use crate::liveness::Liveness;
 use onehold::control::{Order, PendingRequest, Reply, Request};
@@ -39,7 +39,7 @@ pub(super) struct World {
     pub(super) members: Vec<Member>,
     /// By path, sender and receiver.
     links: Vec<Link>,
-    dice: Dice,
+    rng: Rng,
     next_datagram: u64,
     /// What the process that runs now hands to turmoil's network: its number, for whom, and what.
     pub(super) leaving: Vec<(u64, MemberId, Datagram)>,
@@ -174,14 +174,14 @@ fn at(id: MemberId) -> usize {
 
 impl World {
     pub(super) fn new(plan: Rc<Plan>) -> Self {
-        let mut dice = Dice::new(plan.seed, "network");
+        let mut rng = Rng::new(plan.seed, "network");
         let gate = Gate {
             eligible: true,
             healthy: true,
             ..Gate::default()
         };
         let member = |m: &super::plan::MemberPlan| Member {
-            clock: Clock::new(0, boot_time(&mut dice), m.ppm),
+            clock: Clock::new(0, boot_time(&mut rng), m.ppm),
             machine: Machine::On,
             process: Liveness::Down,
             life: 0,
@@ -209,7 +209,7 @@ impl World {
             tick: 0..0,
             tape: plan.timeline.iter().any(replays).then(VecDeque::new),
             members,
-            dice,
+            rng,
             next_datagram: 0,
             leaving: Vec::new(),
             flying: false,
@@ -433,7 +433,7 @@ impl World {
 
     fn start(&mut self, now: u64, id: MemberId) {
         self.restless = true;
-        let shows = boot_time(&mut self.dice);
+        let shows = boot_time(&mut self.rng);
         let ppm = self.plan.members[at(id)].ppm;
         let member = self.member(id);
         member.fuse = None;
@@ -626,6 +626,6 @@ impl leases::Record for Leases {
 }
 
 /// For how long a machine has been up when its process is first started: up to an hour.
-fn boot_time(dice: &mut Dice) -> u64 {
-    5_000_000_000 + dice.below(3_600_000_000_000)
+fn boot_time(rng: &mut Rng) -> u64 {
+    5_000_000_000 + rng.below(3_600_000_000_000)
 }

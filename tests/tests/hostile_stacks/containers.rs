@@ -1,7 +1,7 @@
 //! Docker's rules, as it writes them for a container with a published port, and a container.
 
 use super::{alarmed, all_well, words};
-use onehold_tests::{Cluster, Debian, eventually};
+use onehold_tests::{Begin as _, Cluster, Debian, Setup, eventually};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io;
@@ -97,7 +97,7 @@ fn answered(from: &UdpSocket) -> bool {
 }
 
 fn published(guard: &'static str) {
-    let mut c = Cluster::majority().guard(guard).build();
+    let mut c = Setup::majority().guard(guard).build();
     for host in ["lb0", "lb1"] {
         let Some(d) = Debian::on(&c, host) else {
             return;
@@ -147,7 +147,7 @@ fn published(guard: &'static str) {
     } else {
         alarmed(&c, "lb1", "this host routes");
     }
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
     client.set_nonblocking(true).expect("it takes that");
     while client.recv_from(&mut [0; 64]).is_ok() {}
@@ -155,9 +155,9 @@ fn published(guard: &'static str) {
     let heard = client.recv_from(&mut [0; 64]);
     assert!(
         heard.is_err(),
-        "a container behind a frozen holder goes on as the address"
+        "a container behind a paused holder goes on as the address"
     );
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     let stop = inside(&c, "lb0", 0);
     stop.send_to(b"stop", "172.17.0.2:80").expect("it is told");
@@ -178,7 +178,7 @@ fn a_published_port_is_served_by_the_holder_alone_under_nft() {
 /// any interface has.
 #[test]
 fn an_external_address_of_kubernetes_on_every_node_is_mute_but_on_the_holder() {
-    let mut c = Cluster::survivor().patient().build();
+    let mut c = Setup::survivor().patient().build();
     c.start_all();
     c.hold_on("lb0");
     for host in ["lb0", "lb1"] {
@@ -191,9 +191,9 @@ fn an_external_address_of_kubernetes_on_every_node_is_mute_but_on_the_holder() {
     for host in ["lb0", "lb1"] {
         alarmed(&c, host, "Take it out of Kubernetes' services (kube-proxy)");
     }
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     c.stop("lb0");
     let there = words(&c, "lb0", "ip address show dev kube-ipvs0");

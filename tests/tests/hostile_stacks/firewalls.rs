@@ -1,7 +1,7 @@
 //! Firewalls that people put on hosts: whether they take the gate away, and what they do to adverts.
 
 use super::{alarmed, all_well, nothing_moved, words};
-use onehold_tests::{Cluster, Debian, eventually};
+use onehold_tests::{Begin as _, Cluster, Debian, Setup, eventually};
 
 #[track_caller]
 fn firewall(d: Debian, c: &Cluster, words: &str) {
@@ -13,7 +13,7 @@ fn firewall(d: Debian, c: &Cluster, words: &str) {
 }
 
 fn firewalld(guard: &'static str) {
-    let mut c = Cluster::survivor().patient().guard(guard).build();
+    let mut c = Setup::survivor().patient().guard(guard).build();
     let Some(d) = Debian::on(&c, "lb0") else {
         return;
     };
@@ -32,9 +32,9 @@ fn firewalld(guard: &'static str) {
     words(&c, "lb0", "nft flush ruleset"); // as Debian's nftables.conf begins
     nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     if guard == "nft" {
         return;
@@ -62,7 +62,7 @@ fn firewalld_neither_opens_the_nft_gate_nor_makes_two_hold() {
 /// Debian's ufw denies what comes in, and lets in what answers: each member sends, so all is well.
 #[test]
 fn ufw_keeps_nobody_from_being_heard() {
-    let mut c = Cluster::survivor().patient().build();
+    let mut c = Setup::survivor().patient().build();
     let hosts = ["lb0", "lb1"].map(|host| Debian::on(&c, host));
     let [Some(lb0), Some(lb1)] = hosts else {
         return;

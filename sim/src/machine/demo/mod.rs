@@ -8,11 +8,14 @@ pub use report::{Outcome, Summary, summarize};
 pub use story::{Await, Event, Scene, scenes, start};
 
 use crate::error::{Context, Result, err};
-use crate::machine::netns::cluster::FLOATING;
 use crate::machine::netns::privilege::Privilege;
-use crate::machine::netns::{Arbitration, Cluster, ClusterSpec, Fetcher, Observer, PATIENCE, Web};
+use crate::machine::netns::{
+    CANDIDATES, Cluster, FLOATING, Fetcher, Observer, PATIENCE, Setup, Web,
+};
 use crate::screen::Screen;
-use record::{CANDIDATES, Record};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use onehold_core::config::Arbitration;
+use record::Record;
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -40,7 +43,7 @@ const FRESH: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, clap::Args)]
 pub struct ClusterOptions {
     /// What it takes to hold.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = arbitration(), default_value = "majority")]
     pub arbitration: Arbitration,
     /// How often members speak, such as 100ms.
     #[arg(long, value_name = "TIME")]
@@ -65,26 +68,38 @@ pub struct ClusterOptions {
 }
 
 impl ClusterOptions {
-    /// The cluster that is described, with `binary` as its daemon.
+    /// The cluster that is described.
     #[must_use]
-    pub fn spec(&self, binary: PathBuf, web: Web) -> ClusterSpec {
+    pub fn setup(&self) -> Setup {
         let timing = [
             ("profile", &self.profile),
             ("interval", &self.interval),
             ("lease", &self.lease),
         ];
         let lines = timing.into_iter();
-        let timing = lines.filter_map(|(key, v)| Some(format!("{key} = \"{}\"\n", v.as_ref()?)));
-        ClusterSpec {
-            binary,
-            arbitration: self.arbitration,
-            web,
-            guard: self.guard.clone(),
-            timing: timing.collect(),
-            failback_delay: Duration::from_secs(1),
-            logs: self.keep_logs.clone(),
+        let lines = lines.filter_map(|(key, v)| Some(format!("{key} = \"{}\"\n", v.as_ref()?)));
+        let setup = Setup::from(self.arbitration)
+            .timing(&lines.collect::<String>())
+            .failback_delay(Duration::from_secs(1));
+        let setup = match &self.guard {
+            Some(guard) => setup.guard(guard),
+            None => setup,
+        };
+        match &self.keep_logs {
+            Some(logs) => setup.logs(logs),
+            None => setup,
         }
     }
+}
+
+/// The words of the configuration file.
+fn arbitration() -> impl TypedValueParser<Value = Arbitration> {
+    let all = [Arbitration::Majority, Arbitration::Survivor];
+    PossibleValuesParser::new(all.map(Arbitration::name)).map(move |word| {
+        let mut all = all.into_iter();
+        all.find(|one| one.name() == word)
+            .unwrap_or(Arbitration::Majority)
+    })
 }
 
 /// What is played.
@@ -135,23 +150,19 @@ pub fn play(
 ) -> Result<bool> {
     let scenes = story::scenes(&options.only)?;
     let mut screen = Screen::new();
-    let mut spec = options.cluster.spec(binary.clone(), options.web);
+    let mut setup = options.cluster.setup().web(options.web);
     let keep = options.cluster.keep_logs.as_deref();
     let record = match (options.page(), keep) {
         (None, None) => None,
         (page, keep) => Some(Record::new(page, keep)?),
     };
     if let Some(record) = &record {
-        spec.logs = Some(record.directory().to_owned());
+        setup = setup.logs(record.directory());
     }
-    let cluster = Cluster::new(spec)?;
-    let observer = {
-        let [lb0, lb1] = CANDIDATES;
-        let nodes = [cluster.host(lb0)?, cluster.host(lb1)?];
-        Observer::start(cluster.host("observer")?, FLOATING, &nodes, PERIOD)?
-    };
+    let cluster = Cluster::new(setup, &binary)?;
+    let observer = cluster.observe(FLOATING, PERIOD)?;
     let web = SocketAddr::from((FLOATING, 80));
-    let fetcher = Fetcher::start(cluster.host("client")?, web, PACE, &CANDIDATES)?;
+    let fetcher = Fetcher::start(cluster.host("client"), web, PACE, &CANDIDATES)?;
     let mut stage = Stage {
         observer,
         fetcher,
@@ -162,7 +173,7 @@ pub fn play(
         record,
     };
     introduce(options, privilege, &mut screen);
-    let start = start(&stage.cluster.members());
+    let start = start(stage.cluster.members());
     let first = stage.play(&start, 0, &mut screen)?;
     let facts = stage.facts();
     if first {
@@ -271,7 +282,7 @@ impl Stage {
             round,
             holder_before,
             holder_after: self.holder(),
-            gap_ms: millis(service.gap),
+            outage_ms: millis(service.outage),
             failed_requests: service.failed,
             requests: service.requests,
             dual_ms: millis(dual),
@@ -301,7 +312,7 @@ impl Stage {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(err("interrupted"));
             }
-            if let Some(died) = self.died()? {
+            if let Some(died) = self.cluster.died()? {
                 return Ok(Some(died));
             }
             let now = Instant::now();
@@ -342,33 +353,9 @@ impl Stage {
         (!holders.is_empty()).then(|| holders.join("+"))
     }
 
-    /// A daemon that should run and does not, with its last words.
-    fn died(&mut self) -> Result<Option<String>> {
-        let names: Vec<String> = self
-            .cluster
-            .members()
-            .iter()
-            .map(|m| m.to_string())
-            .collect();
-        for name in names {
-            let ended = match self.cluster.daemon(&name)? {
-                Some(daemon) => daemon.ended()?,
-                None => None,
-            };
-            if let Some(status) = ended {
-                let log = self.cluster.log(&name).unwrap_or_default();
-                let last: Vec<&str> = log.lines().rev().take(3).collect();
-                let last: String = last.iter().rev().map(|l| format!("\n       {l}")).collect();
-                return Ok(Some(format!("the daemon of {name} ended: {status}{last}")));
-            }
-        }
-        Ok(None)
-    }
-
     /// What the daemon itself says of its guard and timing. Only reported, never relied on.
     fn facts(&self) -> Value {
-        let status = self.cluster.status("lb0").unwrap_or_default();
-        let cluster = &status["clusters"][0];
+        let cluster = self.cluster.status("lb0").unwrap_or_default();
         json!({
             "guard": cluster["guard"],
             "timing": cluster["timing"],

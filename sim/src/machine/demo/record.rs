@@ -3,7 +3,7 @@
 use super::story::Event;
 use crate::error::{Context, Result, err};
 use crate::machine::netns::cluster::free_trace;
-use crate::machine::netns::{Fetch, Round, changes};
+use crate::machine::netns::{CANDIDATES, Fetch, Round, changes};
 use crate::replay::Replay;
 use crate::show::page::Viewer;
 use onehold::clock::boottime;
@@ -18,8 +18,6 @@ use std::time::Instant;
 
 /// The group's name in the lab's cluster.
 const GROUP: &str = "web";
-/// The candidates; probes number them so.
-pub(super) const CANDIDATES: [&str; 2] = ["lb0", "lb1"];
 
 /// A run on its way to a page.
 pub(super) struct Record {

@@ -100,12 +100,12 @@ fn all() -> Vec<Scene> {
         ],
         vec![
             event(
-                "freeze",
-                "freeze the daemon on lb0",
+                "pause",
+                "pause the daemon on lb0",
                 Fault::Pause(Process::Of(lb0())),
                 Holder("lb1"),
             ),
-            event("thaw", "thaw it", Fault::Resume(lb0()), Holder("lb0")),
+            event("resume", "resume it", Fault::Resume(lb0()), Holder("lb0")),
         ],
         vec![
             event(
@@ -210,7 +210,7 @@ mod tests {
         };
         assert_eq!(only(&[]).unwrap(), all().len());
         assert_eq!(only(&["start"]).unwrap(), 0);
-        assert_eq!(only(&["thaw", "cut"]).unwrap(), 2);
+        assert_eq!(only(&["resume", "cut"]).unwrap(), 2);
         assert!(only(&["flood"]).unwrap_err().to_string().contains("flood"));
     }
 }

@@ -128,7 +128,7 @@ pub struct Sightings {
     /// For how long two nodes held at once.
     pub dual: Duration,
     /// For how long nobody answered, at the longest.
-    pub silence: Duration,
+    pub outage: Duration,
     /// How often the one who answers changed to another.
     pub changes: u32,
 }
@@ -212,7 +212,7 @@ impl Observer {
         let seen = &rounds[first..last];
         let mut sightings = Sightings {
             dual: dual_time(seen, self.period),
-            silence: Duration::ZERO,
+            outage: Duration::ZERO,
             changes: 0,
         };
         let is_sole = |round: &&Round| round.answers.count_ones() == 1;
@@ -224,7 +224,7 @@ impl Observer {
         let mut answered = from;
         for round in seen {
             if round.answers != 0 {
-                sightings.silence = sightings.silence.max(round.sent - answered);
+                sightings.outage = sightings.outage.max(round.sent - answered);
                 answered = round.sent;
             }
             if is_sole(&round) {
@@ -232,7 +232,7 @@ impl Observer {
                 sole = Some(round.answers);
             }
         }
-        sightings.silence = sightings.silence.max(to - answered);
+        sightings.outage = sightings.outage.max(to - answered);
         sightings
     }
 

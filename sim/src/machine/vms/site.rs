@@ -42,7 +42,7 @@ pub(super) struct Seen {
     /// Who held, in turns.
     pub(super) holders: Vec<String>,
     /// The longest time between two answers to the client, less its pace.
-    pub(super) gap_ms: u64,
+    pub(super) outage_ms: u64,
     /// Connections of the client that were not answered in 400 ms.
     pub(super) failed: usize,
     /// All of them.
@@ -226,7 +226,7 @@ impl Site {
         let service = self.fetcher.as_ref().map(|f| f.service(self.watched, to));
         Seen {
             holders: self.in_turns(&rounds),
-            gap_ms: service.map_or(0, |s| millis(s.gap)),
+            outage_ms: service.map_or(0, |s| millis(s.outage)),
             failed: service.map_or(0, |s| s.failed),
             requests: service.map_or(0, |s| s.requests),
             dual_ms: millis(dual_time(&rounds, PERIOD)),

@@ -1,13 +1,13 @@
 //! `onehold-lab sweep` and `onehold-lab merge`.
 
 use super::draw::Draw;
-use super::incidents::Incident;
 use super::judge::{self, Seen, Violation};
 use super::report::{Found, Report};
 use super::shrink::ddmin;
 use crate::error::{Context, Error, Result, err};
 use crate::properties::PropertyId;
 use crate::screen::Screen;
+use crate::simulator::incidents::Incident;
 use crate::simulator::transcript::Transcript;
 use clap::Args;
 use std::fs::File;

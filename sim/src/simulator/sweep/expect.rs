@@ -1,9 +1,10 @@
 //! What is expected of a seed's run: its scenario says so itself, and `cargo lab sim` asks it.
 
-use super::draw::{Draw, Promise, Stays, span};
-use super::incidents::Incident;
+use super::draw::{Draw, Stays};
 use crate::properties::PropertyId;
 use crate::simulator::file::{ExpectSection, Expected, When};
+use crate::simulator::incidents::Incident;
+use crate::simulator::incidents::cluster::{Promise, span};
 
 /// All of it, with these of its incidents.
 pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
@@ -47,7 +48,7 @@ pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
             let moves = moves.map(|(from, until)| (span(*from), span(*until)));
             expect(PropertyId::L4, steady, Expected::MovesOnly(moves.collect()));
             let most = span(draw.cluster.handed_over_within());
-            expect(PropertyId::L5, from(start), Expected::DarkAtMost(most));
+            expect(PropertyId::L5, from(start), Expected::OutageAtMost(most));
         }
     }
     all

@@ -2,9 +2,9 @@
 
 use super::cover::{Cover, Coverage};
 use super::draw::Draw;
-use super::incidents::Incident;
 use crate::error::{Result, err};
 use crate::properties::PropertyId;
+use crate::simulator::incidents::Incident;
 use crate::simulator::plan::Plan;
 use crate::simulator::record::Record;
 use crate::simulator::scenario::{self, Scenario};

@@ -1,6 +1,6 @@
 //! The sweep: many seeds, each a run that nobody chose, and the same run again for the same seed.
 //!
-//! - [`draw`]: what a seed draws: a cluster, its timing, and faults.
+//! - [`draw`]: what a seed draws: a cluster, its timing, and what goes wrong.
 //! - [`judge`]: runs what was drawn, and counts what came of it.
 //! - [`cover`]: what must happen sometimes, so that nothing holds only because nothing happens.
 //! - [`shrink`]: the fewest faults that still break it.
@@ -12,7 +12,7 @@ pub mod command;
 pub mod cover;
 pub mod draw;
 mod expect;
-pub mod incidents;
 pub mod judge;
 pub mod report;
 pub mod shrink;
+mod tracks;

@@ -87,7 +87,7 @@ impl World {
             self.deliver_late(now.saturating_add(extra), id, to, datagram.clone());
         }
         if corrupt {
-            let bit = self.dice.below(8 * bytes.len() as u64);
+            let bit = self.rng.below(8 * bytes.len() as u64);
             let mut flipped = bytes.to_vec();
             if let Some(byte) = usize::try_from(bit / 8)
                 .ok()
@@ -204,13 +204,13 @@ impl World {
     }
 
     fn fate(&mut self, conditions: &Conditions) -> Fate {
-        if self.dice.percent(conditions.loss) {
+        if self.rng.percent(conditions.loss) {
             return Fate::Lost;
         }
         Fate::Goes {
-            twice: self.dice.percent(conditions.duplicate),
-            corrupt: self.dice.percent(conditions.corrupt),
-            straggles: self.dice.percent(conditions.straggle),
+            twice: self.rng.percent(conditions.duplicate),
+            corrupt: self.rng.percent(conditions.corrupt),
+            straggles: self.rng.percent(conditions.straggle),
         }
     }
 
@@ -218,10 +218,10 @@ impl World {
     fn extra(&mut self, conditions: &Conditions, straggles: bool) -> u64 {
         let jitter = match conditions.jitter.0.as_nanos() {
             0 => 0,
-            most => self.dice.below(most.saturating_add(1)),
+            most => self.rng.below(most.saturating_add(1)),
         };
         let kept = match conditions.straggle_by.0.as_nanos() {
-            most if straggles && most > 0 => self.dice.below(most),
+            most if straggles && most > 0 => self.rng.below(most),
             _ => 0,
         };
         (conditions.delay.0.as_nanos().saturating_add(jitter)).saturating_add(kept)
