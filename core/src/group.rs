@@ -139,7 +139,7 @@ impl View<'_> {
             .any(|b| b.member != self.config.me() && self.config.is_candidate(b.member))
     }
 
-    /// one under another configuration says that it holds.
+    /// a stranger says that it holds.
     pub(crate) fn kept_back(&self) -> bool {
         self.sessions.iter().any(|s| s.strangers.keep_back())
     }
@@ -612,7 +612,7 @@ impl Group {
         self.stopping && matches!(self.role, Role::Witness | Role::Standby { .. })
     }
 
-    /// Every later moment at which something in this group changes by itself.
+    /// The later moments at which something in this group changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
         let vote = self.vote.map(|v| v.until);
         let able = self.eligibility.deadline(timing);
@@ -660,7 +660,7 @@ impl Group {
         self.role.instants(&mut |t| visit(me, t));
     }
 
-    /// What people may see.
+    /// What status and metrics show of it.
     pub(crate) fn observe(&self, view: &View<'_>) -> GroupSnapshot {
         let me = view.config.me();
         let holds = self.role.name() == RoleName::Holder;

@@ -214,7 +214,7 @@ impl Node {
                 }
             }),
             Input::Operator { group, command } => {
-                let _ = self.obey(config, now, group, command, out); // it is reported
+                let _ = self.obey(config, now, group, command, out); // a refusal is reported
             }
             Input::Wake => {}
         }
@@ -467,7 +467,7 @@ impl Node {
         }
     }
 
-    /// What people may see. No rule reads it.
+    /// What status and metrics show. No rule reads it.
     #[must_use]
     pub fn observe(&self, config: &Config, now: LocalTime) -> Snapshot {
         let peer = |s: &Session| {
