@@ -114,6 +114,9 @@ pub struct GroupSpec {
     pub failback_delay: Span,
     /// No holder rather than a sick one.
     pub release_when_unhealthy: bool,
+    /// Something must be done here before the gate of a new hold opens. Each member for itself.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub prepares: bool,
 }
 
 impl GroupSpec {
@@ -131,6 +134,7 @@ impl GroupSpec {
             failback: Failback::default(),
             failback_delay: Span::ZERO,
             release_when_unhealthy: false,
+            prepares: false,
         }
     }
 }
@@ -175,6 +179,8 @@ pub struct Group {
     pub failback_delay: Span,
     /// No holder rather than a sick one.
     pub release_when_unhealthy: bool,
+    /// Something must be done here before the gate of a new hold opens.
+    pub prepares: bool,
 }
 
 /// A proved configuration, for one member. It is fixed for an incarnation.
@@ -344,6 +350,7 @@ impl Spec {
                 failback: g.failback,
                 failback_delay: g.failback_delay,
                 release_when_unhealthy: g.release_when_unhealthy,
+                prepares: g.prepares,
             });
         }
         Ok(Config {
@@ -474,6 +481,7 @@ fn digest(spec: &Spec, members: &[MemberSpec], groups: &[Group]) -> ConfigDigest
             failback,
             failback_delay,
             release_when_unhealthy,
+            prepares: _, // each member's own affair: the others hear a holder
         } = group;
         to.word(name);
         to.count(addresses);

@@ -2,9 +2,10 @@
 
 use crate::config::Arbitration;
 use crate::effect::{Effect, Event, Why};
-use crate::group::{Group, View};
+use crate::group::Group;
 use crate::role::{Conflict, Role};
 use crate::session::Session;
+use crate::view::View;
 use alloc::vec::Vec;
 
 impl Group {
@@ -38,7 +39,7 @@ impl Group {
             *conflict = Conflict::None;
         }
         if over || back {
-            out.push(Effect::Announce { group });
+            self.announce(view, out);
         }
         // one stays by static preference, for readiness may flip in flight. Any word is
         // enough: letting go is the safe side.
@@ -54,12 +55,12 @@ impl Group {
     /// not hear it, or goes by another rule. (Under `majority` no recording may end a hold.)
     pub(crate) fn meet_stranger(&mut self, view: &View<'_>, word: Strange, out: &mut Vec<Effect>) {
         let (group, now) = (view.group, view.now);
+        if word.back {
+            self.announce(view, out);
+        }
         let Role::Holder { conflict, .. } = &mut self.role else {
             return;
         };
-        if word.back {
-            out.push(Effect::Announce { group });
-        }
         let since = match (word.holds, *conflict) {
             (true, Conflict::Strange { since }) => since,
             (true, Conflict::None | Conflict::Heard | Conflict::Proven) => {
@@ -69,7 +70,7 @@ impl Group {
             (false, Conflict::Strange { .. }) if word.another => return,
             (false, Conflict::Strange { .. }) => {
                 *conflict = Conflict::None;
-                out.push(Effect::Announce { group });
+                self.announce(view, out);
                 return;
             }
             (false, Conflict::None | Conflict::Heard | Conflict::Proven) => return,

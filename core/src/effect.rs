@@ -45,6 +45,12 @@ pub enum Effect {
         /// Absolute, by this member's clock.
         deadline: LocalTime,
     },
+    /// A new hold starts mute: add the group's addresses with the gate shut, do what must be done
+    /// before it opens, then answer with `Input::Prepared`.
+    Prepare {
+        /// Of which group.
+        group: GroupId,
+    },
     /// Announce the addresses to the neighbours, again and again while the group is held.
     Announce {
         /// Of which group.
@@ -61,7 +67,7 @@ impl Effect {
         match self {
             Self::Release { .. } => 0,
             Self::Send { .. } => 1,
-            Self::HoldUntil { .. } => 2,
+            Self::HoldUntil { .. } | Self::Prepare { .. } => 2,
             Self::Announce { .. } => 3,
             Self::Report(_) => 4,
         }
@@ -98,6 +104,11 @@ pub enum Event {
     Lost {
         /// The member.
         peer: MemberId,
+    },
+    /// What had to be done first is done, and the gate of a new hold opens.
+    Opened {
+        /// Which group.
+        group: GroupId,
     },
     /// A member that had been silent is heard again.
     Back {
@@ -138,6 +149,7 @@ impl Event {
             Self::Role { .. } => "role",
             Self::Met { .. } => "met",
             Self::Lost { .. } => "lost",
+            Self::Opened { .. } => "opened",
             Self::Back { .. } => "back",
             Self::Ready => "ready",
             Self::Overslept => "overslept",
@@ -154,6 +166,7 @@ impl Event {
             Self::Role { why, .. } => why.rule(),
             Self::Met { .. } => "R-1",
             Self::Lost { .. } => "R-10",
+            Self::Opened { .. } => "R-19",
             Self::Back { .. } => "R-16",
             Self::Ready => "R-9",
             Self::Overslept => "R-13",
@@ -167,6 +180,7 @@ impl Event {
     pub const fn group(&self) -> Option<GroupId> {
         match self {
             Self::Role { group, .. }
+            | Self::Opened { group }
             | Self::Conflict { group, .. }
             | Self::Strange { group }
             | Self::CommandRefused { group, .. } => Some(*group),
@@ -187,6 +201,7 @@ impl Event {
             | Self::Back { peer }
             | Self::Conflict { peer, .. } => Some(*peer),
             Self::Role { .. }
+            | Self::Opened { .. }
             | Self::Ready
             | Self::Overslept
             | Self::Strange { .. }
@@ -210,6 +225,7 @@ impl Event {
                 config.member_name(*peer),
                 config.timing().vote()
             ),
+            Self::Opened { .. } => "prepared: the gate opens".into(),
             Self::Back { peer } => format!("{} is heard again", config.member_name(*peer)),
             Self::Ready if config.is_candidate(config.me()) => {
                 "quarantine is over: this member votes and may hold".into()
@@ -277,6 +293,8 @@ pub enum Why {
     Unable,
     /// The kernel refused the lease.
     KernelRefused,
+    /// What must be done before the gate opens could not be done.
+    Unprepared,
     /// Unhealthy, nobody else is ready, and the group says `release_when_unhealthy`.
     Unhealthy,
     /// The kernel confirmed the release.
@@ -294,6 +312,7 @@ impl Why {
             Self::Failback | Self::Switch | Self::Standby | Self::Stop | Self::Unready => "R-12",
             Self::Conflict | Self::Strange => "R-15",
             Self::KernelRefused | Self::Released => "R-8",
+            Self::Unprepared => "R-19",
             Self::Unhealthy => "R-10",
         }
     }
@@ -319,6 +338,7 @@ impl Why {
                 "this member can't serve and hears nobody who could: it may be the one that is cut off"
             }
             Self::KernelRefused => "the kernel refused the lease",
+            Self::Unprepared => "what must be done before the gate opens could not be done",
             Self::Unhealthy => "unhealthy, and the group releases then",
             Self::Released => "the kernel confirmed the release",
         }

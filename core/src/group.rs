@@ -5,16 +5,17 @@
 //! In a turn, [`Group::expire`] ends what is over, the input is applied, and [`Group::settle`]
 //! draws every conclusion. A conclusion looks at this state and at a [`View`], and at nothing else.
 
-use crate::advert::{GroupId, Incarnation, MemberId, Statement};
-use crate::config::{Arbitration, Config, Failback};
+use crate::advert::{Incarnation, MemberId, Statement};
+use crate::config::{Arbitration, Failback};
 use crate::effect::{Effect, Event, ReleaseId, Why};
 use crate::input::{Command, Refusal};
 use crate::lease::Timing;
 use crate::observe::{GroupSnapshot, RoleName};
-use crate::role::{Backoff, Conflict, Eligibility, Role, Yield};
+use crate::role::{Backoff, Conflict, Eligibility, Role, Unplanned, Yield};
 use crate::session::Session;
-use crate::silence::{Silence, Verdict};
+use crate::silence::Verdict;
 use crate::time::LocalTime;
+use crate::view::View;
 use crate::vote::Vote;
 use alloc::vec::Vec;
 
@@ -35,18 +36,8 @@ pub(crate) struct Group {
     pub(crate) stopping: bool,
     ///
     presumed_dead: bool,
-}
-
-/// What the rules may look at in a turn, besides the group's own state.
-pub(crate) struct View<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) now: LocalTime,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) quarantined: bool,
-    pub(crate) group: GroupId,
-    /// The group's number, as an index.
-    pub(crate) index: usize,
-    pub(crate) sessions: &'a [Session],
+    /// takeovers that nobody handed over. Kept only where failback has a delay.
+    pub(crate) unplanned: Option<Unplanned>,
 }
 
 /// whom a candidate asks.
@@ -67,92 +58,6 @@ pub(crate) struct Stance {
     voted_for: Option<(MemberId, Incarnation)>,
 }
 
-impl<'a> View<'a> {
-    /// The views at all groups, in order.
-    pub(crate) fn of(
-        config: &'a Config,
-        now: LocalTime,
-        incarnation: Incarnation,
-        quarantined: bool,
-        sessions: &'a [Session],
-    ) -> impl Iterator<Item = Self> {
-        (0u8..).map(move |id| View {
-            config,
-            now,
-            incarnation,
-            quarantined,
-            group: GroupId(id),
-            index: usize::from(id),
-            sessions,
-        })
-    }
-}
-
-impl View<'_> {
-    pub(crate) const fn timing(&self) -> &Timing {
-        self.config.timing()
-    }
-
-    pub(crate) fn is_preferred(&self, member: MemberId) -> bool {
-        self.config
-            .group(self.group)
-            .is_some_and(|g| g.preferred == member)
-    }
-
-    pub(crate) fn failback(&self) -> Failback {
-        self.config
-            .group(self.group)
-            .map_or(Failback::Manual, |g| g.failback)
-    }
-
-    pub(crate) fn releases_when_unhealthy(&self) -> bool {
-        self.config
-            .group(self.group)
-            .is_some_and(|g| g.release_when_unhealthy)
-    }
-
-    /// The other candidate, if it is heard.
-    fn other(&self) -> Option<&Session> {
-        self.sessions
-            .iter()
-            .find(|s| self.config.is_candidate(s.peer) && s.heard())
-    }
-
-    /// A member that is heard and says that it holds.
-    pub(crate) fn holder_in_sight(&self) -> Option<&Session> {
-        self.sessions
-            .iter()
-            .find(|s| s.heard() && s.says(self.index).holds)
-    }
-
-    /// The other candidate, if it is heard and could hold.
-    pub(crate) fn ready_other(&self) -> Option<&Session> {
-        self.other().filter(|s| s.says(self.index).ready)
-    }
-
-    /// somebody's vote is bound to the other candidate.
-    fn other_collects_votes(&self) -> bool {
-        self.sessions
-            .iter()
-            .filter(|s| s.heard())
-            .filter_map(|s| s.says(self.index).vote)
-            .any(|b| b.member != self.config.me() && self.config.is_candidate(b.member))
-    }
-
-    /// a stranger says that it holds.
-    pub(crate) fn kept_back(&self) -> bool {
-        self.sessions.iter().any(|s| s.strangers.keep_back())
-    }
-
-    /// the silence of the only peer; none under `majority`, where no lease rests on it.
-    pub(crate) fn silence(&self) -> Option<&Silence> {
-        match self.config.arbitration() {
-            Arbitration::Majority => None,
-            Arbitration::Survivor => self.sessions.iter().find_map(|s| s.silence.as_ref()),
-        }
-    }
-}
-
 impl Group {
     pub(crate) const fn new(candidate: bool) -> Self {
         Self {
@@ -169,6 +74,7 @@ impl Group {
             gave_away: false,
             stopping: false,
             presumed_dead: false,
+            unplanned: None,
         }
     }
 
@@ -386,11 +292,28 @@ impl Group {
         }
     }
 
-    /// the kernel refused a `HoldUntil`.
-    pub(crate) fn hold_failed(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
+    /// the kernel refused a `HoldUntil`, or what must be done first could not be done.
+    pub(crate) fn hold_failed(&mut self, view: &View<'_>, why: Why, out: &mut Vec<Effect>) {
         self.eligibility = Eligibility::No;
         if self.role.name() == RoleName::Holder {
-            self.release(view, Why::KernelRefused, None, out);
+            self.release(view, why, None, out);
+        }
+    }
+
+    /// what had to be done before the gate opens is done, or could not be.
+    pub(crate) fn prepared(&mut self, view: &View<'_>, done: bool, out: &mut Vec<Effect>) {
+        let Role::Holder {
+            open: open @ false, ..
+        } = &mut self.role
+        else {
+            return; // nothing waits for it
+        };
+        if done {
+            *open = true;
+            out.push(Effect::Report(Event::Opened { group: view.group }));
+            self.announce(view, out);
+        } else {
+            self.hold_failed(view, Why::Unprepared, out);
         }
     }
 
@@ -465,14 +388,27 @@ impl Group {
             return;
         };
         self.gave_away = false;
+        self.count_takeover(view);
         let role = Role::Holder {
             lease_end: view.timing().lease_end(asked_at),
+            open: !view.prepares(),
             yields: None,
             failback_at: None,
             conflict: Conflict::None,
         };
         self.become_role(view, role, why, out);
-        out.push(Effect::Announce { group: view.group });
+        if view.prepares() {
+            out.push(Effect::Prepare { group: view.group });
+        } else {
+            self.announce(view, out);
+        }
+    }
+
+    /// tells the neighbours, but of nothing that is mute.
+    pub(crate) fn announce(&self, view: &View<'_>, out: &mut Vec<Effect>) {
+        if self.role.gate_until().is_some() {
+            out.push(Effect::Announce { group: view.group });
+        }
     }
 
     /// what the failure detector says of the peer, as far as this member could have heard it:
@@ -657,6 +593,7 @@ impl Group {
             Eligibility::Again { since, .. } => visit(me, since),
             Eligibility::No | Eligibility::Yes => {}
         }
+        self.unplanned.iter_mut().for_each(|u| visit(me, &mut u.at));
         self.role.instants(&mut |t| visit(me, t));
     }
 
@@ -689,6 +626,7 @@ impl Group {
             asks: self.campaign(view) != Campaign::Nobody,
             ready: self.ready(view),
             kept_back: view.kept_back(),
+            open: self.role.gate_until().is_some(),
             eligible: self.eligible(),
             healthy: self.healthy,
             yields: self.role.yields().is_some(),

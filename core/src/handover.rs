@@ -3,10 +3,18 @@
 
 use crate::config::{Arbitration, Failback};
 use crate::effect::{Effect, Event, Why};
-use crate::group::{Group, View};
+use crate::group::Group;
 use crate::input::Refusal;
-use crate::role::{Role, Yield};
+use crate::role::{Role, Unplanned, Yield};
+use crate::time::Span;
+use crate::view::View;
 use alloc::vec::Vec;
+
+/// after this long without an unplanned takeover, `failback_delay` is what the file says.
+const QUIET: Span = Span::from_millis(3_600_000);
+
+/// `failback_delay` grows to 64 times what the file says.
+const MOST_DOUBLINGS: u8 = 6;
 
 impl Group {
     /// renews; R-12: hands over if it should and can.
@@ -66,14 +74,34 @@ impl Group {
             && view
                 .ready_other()
                 .is_some_and(|r| view.is_preferred(r.peer) && r.says(view.index).asks);
-        let delay = view
-            .config
-            .group(view.group)
-            .map(|g| g.failback_delay)
-            .unwrap_or_default();
+        let delay = self.failback_delay(view);
         if let Role::Holder { failback_at, .. } = &mut self.role {
             *failback_at = asks.then(|| failback_at.unwrap_or(view.now.plus(delay)));
         }
+    }
+
+    /// twice as long for each takeover in a row that nobody planned, so that a machine that crashes
+    /// again and again does not move the address each time.
+    fn failback_delay(&self, view: &View<'_>) -> Span {
+        let delay = view.failback_delay();
+        match self.unplanned {
+            Some(Unplanned { times, at }) if view.now.since(at) < QUIET => {
+                delay.times(1 << times.saturating_sub(1).min(MOST_DOUBLINGS))
+            }
+            Some(_) | None => delay,
+        }
+    }
+
+    /// this member takes hold; was that planned?
+    pub(crate) fn count_takeover(&mut self, view: &View<'_>) {
+        if view.failback_delay() == Span::ZERO || view.is_successor() {
+            return;
+        }
+        let before = self.unplanned.filter(|u| view.now.since(u.at) < QUIET);
+        self.unplanned = Some(Unplanned {
+            times: before.map_or(0, |u| u.times).saturating_add(1),
+            at: view.now,
+        });
     }
 
     /// why this holder should hand over, if it should.

@@ -29,6 +29,13 @@ pub enum Input {
         /// Of which group.
         group: GroupId,
     },
+    /// What [`Effect::Prepare`](crate::effect::Effect::Prepare) asked for has ended.
+    Prepared {
+        /// Of which group.
+        group: GroupId,
+        /// It is done; otherwise this node can't hold now, and releases at once.
+        done: bool,
+    },
     /// Whether this node's kernel could serve the group at all: interface up, guard in force.
     Eligible {
         /// Of which group.

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A [`Node`] is one member's whole protocol state. It is given what happened ([`input::Input`])
-//! and when, and returns what to do ([`effect::Effect`]), in order. The rules R-0 to R-18 are cited
+//! and when, and returns what to do ([`effect::Effect`]), in order. The rules R-0 to R-19 are cited
 //! where they are implemented.
 //!
 //! Two members, with no network between them but these lines:
@@ -95,6 +95,7 @@ mod role;
 mod session;
 mod silence;
 pub mod time;
+mod view;
 mod vote;
 pub mod wire;
 

@@ -7,13 +7,14 @@
 use crate::advert::{Advert, GroupId, Incarnation, MAX_GROUPS, MemberId, Statement};
 use crate::config::{Arbitration, Config};
 use crate::conflict::Strange;
-use crate::effect::{Effect, Event};
-use crate::group::{Group, Stance, View};
+use crate::effect::{Effect, Event, Why};
+use crate::group::{Group, Stance};
 use crate::input::{Command, Input, Refusal};
 use crate::observe::{PeerSnapshot, Snapshot};
 use crate::reject::Reject;
 use crate::session::{Accepted, Session};
 use crate::time::{LocalTime, Span};
+use crate::view::View;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
@@ -39,7 +40,7 @@ pub struct Node {
     groups: Vec<Group>,
 }
 
-/// Each group's stance and lease at the start of a turn, to be compared at its end.
+/// Each group's stance, and until when its gate was open, at the start of a turn.
 type Before = ArrayVec<(Stance, Option<LocalTime>), MAX_GROUPS>;
 
 impl Node {
@@ -118,7 +119,7 @@ impl Node {
         let mut before = Before::new();
         before.extend(
             self.views(config, now)
-                .map(|(group, view)| (group.stance(&view), group.role.lease_end())),
+                .map(|(group, view)| (group.stance(&view), group.role.gate_until())),
         );
         self.expire(config, now, out);
         let result = happen(self, out);
@@ -200,7 +201,9 @@ impl Node {
                 self.one_group(config, now, group, |g, view| g.released(view, release, out));
             }
             Input::HoldFailed { group } => {
-                self.one_group(config, now, group, |g, view| g.hold_failed(view, out));
+                self.one_group(config, now, group, |g, view| {
+                    g.hold_failed(view, Why::KernelRefused, out);
+                });
             }
             Input::Eligible { group, eligible } => {
                 self.one_group(config, now, group, |g, view| g.set_eligible(view, eligible));
@@ -208,11 +211,12 @@ impl Node {
             Input::Health { group, healthy } => {
                 self.one_group(config, now, group, |g, _| g.healthy = healthy);
             }
-            Input::ForeignClaim { group } => self.one_group(config, now, group, |g, _| {
-                if g.role.lease_end().is_some() {
-                    out.push(Effect::Announce { group });
-                }
-            }),
+            Input::Prepared { group, done } => {
+                self.one_group(config, now, group, |g, view| g.prepared(view, done, out));
+            }
+            Input::ForeignClaim { group } => {
+                self.one_group(config, now, group, |g, view| g.announce(view, out));
+            }
             Input::Operator { group, command } => {
                 let _ = self.obey(config, now, group, command, out); // a refusal is reported
             }
@@ -403,10 +407,11 @@ impl Node {
         })
     }
 
-    /// Every lease that is new, or longer than at the start of the turn, reaches the kernel.
+    /// Every lease that is new, or longer than at the start of the turn, reaches the kernel; but of a
+    /// group that is not prepared nothing does.
     fn hold(&self, before: &Before, out: &mut Vec<Effect>) {
         for ((id, group), (_, was)) in (0u8..).zip(&self.groups).zip(before) {
-            if let Some(deadline) = group.role.lease_end().filter(|end| Some(*end) != *was) {
+            if let Some(deadline) = group.role.gate_until().filter(|end| Some(*end) != *was) {
                 out.push(Effect::HoldUntil {
                     group: GroupId(id),
                     deadline,

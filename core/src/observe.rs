@@ -94,6 +94,8 @@ pub struct GroupSnapshot {
     pub ready: bool,
     /// A stranger says that it holds, and this member takes no hold beside it.
     pub kept_back: bool,
+    /// It holds, and its gate may be open.
+    pub open: bool,
     /// Its kernel could serve the group.
     pub eligible: bool,
     /// The service is healthy here.

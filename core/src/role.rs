@@ -46,6 +46,8 @@ pub(crate) enum Role {
     Holder {
         /// never shrinks.
         lease_end: LocalTime,
+        /// what must be done first is done, and the hold reaches the kernel.
+        open: bool,
         /// it wants to hand over.
         yields: Option<Yield>,
         /// when the preferred candidate will have asked for `failback_delay`.
@@ -71,6 +73,16 @@ pub(crate) struct Yield {
     pub(crate) why: Why,
     /// An ask answers this wish only if it echoes an advert sent since then.
     pub(crate) since: LocalTime,
+}
+
+/// how often in a row a member took over what nobody handed over to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Unplanned {
+    /// At least once.
+    pub(crate) times: u8,
+    /// The last time.
+    pub(crate) at: LocalTime,
 }
 
 /// what a holder hears of another holder.
@@ -189,6 +201,18 @@ impl Role {
         }
     }
 
+    /// Until when the kernel may answer; nothing while the gate stays shut.
+    pub(crate) const fn gate_until(&self) -> Option<LocalTime> {
+        match self {
+            Self::Holder {
+                lease_end, open, ..
+            } if *open => Some(*lease_end),
+            Self::Witness | Self::Standby { .. } | Self::Holder { .. } | Self::Releasing { .. } => {
+                None
+            }
+        }
+    }
+
     /// It holds, or its hold may not be over in the kernel yet.
     pub(crate) const fn holds(&self) -> bool {
         matches!(
@@ -232,6 +256,7 @@ impl Role {
             },
             Self::Holder {
                 lease_end,
+                open: _,
                 yields,
                 failback_at,
                 conflict,

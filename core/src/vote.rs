@@ -3,10 +3,11 @@
 use crate::advert::Incarnation;
 use crate::advert::{Ballot, MemberId};
 use crate::config::{Arbitration, MAX_MEMBERS};
-use crate::group::{Campaign, Group, View};
+use crate::group::{Campaign, Group};
 use crate::role::Role;
 use crate::session::Session;
 use crate::time::LocalTime;
+use crate::view::View;
 use arrayvec::ArrayVec;
 
 /// A vote bound to one incarnation of another member. R-6: a holder's own vote is its lease plus κ

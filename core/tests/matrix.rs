@@ -114,6 +114,20 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
                 healthy: false,
             },
         ),
+        (
+            "prepared",
+            Input::Prepared {
+                group: WEB,
+                done: true,
+            },
+        ),
+        (
+            "can't be prepared",
+            Input::Prepared {
+                group: WEB,
+                done: false,
+            },
+        ),
         ("foreign claim", Input::ForeignClaim { group: WEB }),
         ("switch", operator(Command::Switch)),
         ("standby", operator(Command::Standby)),
@@ -132,6 +146,7 @@ fn in_words(n: &Alone, effects: &[Effect]) -> String {
             Effect::HoldUntil { deadline, .. } => {
                 format!("HOLD for {}", deadline.since(LocalTime::from_nanos(n.now)))
             }
+            Effect::Prepare { .. } => "PREPARE".to_owned(),
             Effect::Announce { .. } => "announce".to_owned(),
             Effect::Report(Event::Role { from, to, why, .. }) => {
                 format!("{} → {} ({})", from.text(), to.text(), why.rule())

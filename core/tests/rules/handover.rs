@@ -54,6 +54,52 @@ fn r12_failback_waits_for_its_delay() {
     w.until_held_by(A, ms(300));
 }
 
+/// `a` dies, `b` takes over, `a` comes back: how long until it has the group again, from when it asks.
+fn return_of_a(w: &mut World) -> u64 {
+    w.crash(A);
+    w.until_held_by(B, ms(500));
+    w.start(A);
+    w.run(ms(D));
+    w.until_held_by(A, ms(100_000))
+}
+
+#[test]
+fn r12_each_takeover_in_a_row_that_nobody_planned_doubles_the_failback_delay() {
+    let mut patient = spec(3, MAJORITY);
+    patient.groups[0].failback_delay = Span::from_millis(1_000);
+    let mut w = World::holding(&patient);
+    for n in [0, 1, 2, 3, 4, 5, 6, 6, 6] {
+        let took = return_of_a(&mut w);
+        let delay = ms(1_000 << n);
+        assert!((delay..delay + ms(300)).contains(&took), "{n}: {took}");
+    }
+    w.operator(A, Command::Switch);
+    w.until_held_by(B, ms(300));
+    w.operator(A, Command::Resume);
+    let took = w.until_held_by(A, ms(100_000));
+    assert!(
+        took > ms(60_000),
+        "a planned one neither adds nor forgets: {took}"
+    );
+    w.run(ms(3_600_000));
+    let took = return_of_a(&mut w);
+    assert!(took < ms(1_300), "a quiet hour is forgiven: {took}");
+}
+
+#[test]
+fn r12_a_planned_takeover_leaves_the_failback_delay_as_it_is() {
+    let mut patient = spec(3, MAJORITY);
+    patient.groups[0].failback_delay = Span::from_millis(1_000);
+    let mut w = World::holding(&patient);
+    for _ in 0..3 {
+        w.operator(A, Command::Switch);
+        w.until_held_by(B, ms(300));
+        w.operator(A, Command::Resume);
+        let took = w.until_held_by(A, ms(2_000));
+        assert!(took < ms(1_200), "{took}");
+    }
+}
+
 #[test]
 fn r12_a_lost_hand_over_costs_at_most_an_interval() {
     let mut w = World::holding(&spec(3, MAJORITY));

@@ -6,6 +6,7 @@ mod conflict;
 mod handover;
 mod holding;
 mod incarnations;
+mod opening;
 mod pace;
 mod sleep;
 mod strangers;

@@ -124,6 +124,11 @@ enum Pending {
         member: usize,
         turn: u64,
     },
+    Prepared {
+        member: usize,
+        incarnation: u64,
+        group: GroupId,
+    },
     Mute {
         member: usize,
         incarnation: u64,
@@ -156,6 +161,8 @@ pub struct World {
     /// Thousandths of turns in which the process dies, or is paused, between two effects.
     pub dies_in_turn: u64,
     pub pauses_in_turn: u64,
+    /// How long it takes to do what R-19 waits for.
+    pub preparing: u64,
     /// This member is paused in its next turn, before the first effect.
     pub pauses_next: Option<usize>,
     last_effective: Vec<usize>,
@@ -203,6 +210,7 @@ impl World {
             check_two: true,
             dies_in_turn: 0,
             pauses_in_turn: 0,
+            preparing: 0,
             pauses_next: None,
             last_effective: Vec::new(),
             changed_at: 0,
@@ -305,6 +313,16 @@ impl World {
             Pending::Wake { member, turn } => {
                 if self.members[member].turn == turn {
                     self.input(member, Input::Wake);
+                }
+            }
+            Pending::Prepared {
+                member,
+                incarnation,
+                group,
+            } => {
+                if self.members[member].incarnation == incarnation {
+                    let done = true;
+                    self.input_or_wait(member, Input::Prepared { group, done });
                 }
             }
             Pending::Mute {
@@ -418,6 +436,16 @@ impl World {
                 let kernel = &mut self.members[m].kernel;
                 kernel.addresses[usize::from(group.0)] = true;
                 kernel.deadlines[usize::from(group.0)] = deadline.as_nanos();
+            }
+            Effect::Prepare { group } => {
+                self.members[m].kernel.addresses[usize::from(group.0)] = true;
+                let incarnation = self.members[m].incarnation;
+                let prepared = Pending::Prepared {
+                    member: m,
+                    incarnation,
+                    group,
+                };
+                self.push(self.now + self.preparing, prepared);
             }
             Effect::Announce { .. } => self.members[m].announced += 1,
             Effect::Report(event) => self.log.push((self.now, m, event)),
