@@ -407,8 +407,8 @@ impl Node {
         })
     }
 
-    /// Every lease that is new, or longer than at the start of the turn, reaches the kernel; but of a
-    /// group that is not prepared nothing does.
+    /// Every lease that is new, or longer than at the start of the turn, reaches the kernel, unless
+    /// the group is still being prepared.
     fn hold(&self, before: &Before, out: &mut Vec<Effect>) {
         for ((id, group), (_, was)) in (0u8..).zip(&self.groups).zip(before) {
             if let Some(deadline) = group.role.gate_until().filter(|end| Some(*end) != *was) {
