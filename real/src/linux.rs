@@ -14,6 +14,7 @@ use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::PendingRequest;
 use crate::driver::{Shell, ShellEvent};
 use crate::kernel::{Kernel, KernelEvent};
+use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};

@@ -296,6 +296,10 @@ impl Shell for Scripted {
         self.releasing = true;
     }
 
+    fn prepare(&mut self, _: usize, _: GroupId) {
+        unreachable!("R-19: nothing is waited for here")
+    }
+
     fn hold_until(&mut self, _: usize, group: GroupId, deadline: LocalTime) {
         assert_eq!(group, WEB);
         assert!(
@@ -418,6 +422,8 @@ impl Shell for Nothing {
     fn release(&mut self, _: usize, _: GroupId) {}
 
     fn hold_until(&mut self, _: usize, _: GroupId, _: LocalTime) {}
+
+    fn prepare(&mut self, _: usize, _: GroupId) {}
 
     fn announce(&mut self, _: usize, _: GroupId) {}
 

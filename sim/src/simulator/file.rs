@@ -119,6 +119,9 @@ pub(crate) struct MemberSection {
     pub(crate) secret: Option<String>,
     /// This member's file has other floating addresses.
     pub(crate) address: Option<String>,
+    /// How long what a group's `before_hold` runs takes here.
+    #[serde(default)]
+    pub(crate) prepares_in: Length,
 }
 
 /// `[groups.NAME]`
@@ -129,6 +132,15 @@ pub(crate) struct GroupSection {
     pub(crate) failback: Failback,
     pub(crate) failback_delay: Length,
     pub(crate) release_when_unhealthy: bool,
+    pub(crate) before_hold: Option<BeforeHoldSection>,
+}
+
+/// `before_hold`: what is waited for before the gate opens. Members say how long that takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BeforeHoldSection {
+    pub(crate) deadline: Length,
+    pub(crate) failing: Failing,
 }
 
 impl Default for GroupSection {
@@ -138,6 +150,7 @@ impl Default for GroupSection {
             failback: Failback::Auto,
             failback_delay: Length::default(),
             release_when_unhealthy: false,
+            before_hold: None,
         }
     }
 }

@@ -28,6 +28,8 @@ pub struct Plan {
     pub confirm_after: Span,
     /// Every turn of every node is recorded, too.
     pub traced: bool,
+    /// What each group waits for before its gate opens.
+    pub before_hold: Vec<Option<BeforeHold>>,
     /// What happens when; in the order of time.
     pub timeline: Vec<(Span, Fault)>,
 }
@@ -43,6 +45,8 @@ pub struct MemberPlan {
     pub secret: String,
     /// By how many parts in a million its clock is fast.
     pub ppm: i32,
+    /// How long what `before_hold` runs takes on it.
+    pub prepares_in: Span,
 }
 
 impl Plan {

@@ -211,6 +211,7 @@ impl Reader<'_> {
                 config,
                 secret: m.secret.clone().unwrap_or_else(|| "the secret".to_owned()),
                 ppm: m.clock_ppm,
+                prepares_in: m.prepares_in.0,
             })
         };
         sections.iter().map(seat).collect()
@@ -338,6 +339,6 @@ fn group(n: usize, name: &str, g: &GroupSection) -> GroupSpec {
         failback: g.failback,
         failback_delay: g.failback_delay.0,
         release_when_unhealthy: g.release_when_unhealthy,
-        prepares: false,
+        prepares: g.before_hold.is_some(),
     }
 }

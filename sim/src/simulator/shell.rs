@@ -74,7 +74,8 @@ pub(super) async fn live(
     let incarnation = incarnation(&plan, me, life);
     let metrics = Metrics::of("", &config);
     let started = shell.now();
-    let served = Served::start(config, keys, metrics, incarnation, started, earlier);
+    let mut served = Served::start(config, keys, metrics, incarnation, started, earlier);
+    served.before_hold.clone_from(&plan.before_hold);
     let mut driver = Driver::new(vec![served], shell);
     if plan.traced {
         let name = plan.name(me).to_owned();
@@ -175,6 +176,10 @@ impl Shell for Simulated {
 
     fn hold_until(&mut self, _cluster: usize, group: GroupId, deadline: LocalTime) {
         self.effect(Act::Hold(group, deadline));
+    }
+
+    fn prepare(&mut self, _cluster: usize, group: GroupId) {
+        self.effect(Act::Prepare(group));
     }
 
     fn announce(&mut self, _cluster: usize, group: GroupId) {

@@ -95,6 +95,8 @@ pub(super) struct Member {
 struct Gate {
     /// By the member's clock; `None` if it is shut.
     deadline: Option<LocalTime>,
+    /// What its opening waits for, and when that is done.
+    preparing: Option<u64>,
     /// A release that is being carried out, and when that is done.
     releasing: Option<u64>,
     /// The machine answers for the group.
@@ -118,6 +120,7 @@ pub(super) enum Act {
     Release(GroupId),
     Send(MemberId, Rc<[u8]>),
     Hold(GroupId, LocalTime),
+    Prepare(GroupId),
     Announce(GroupId),
 }
 
@@ -571,6 +574,7 @@ impl Member {
         self.fuse = None;
         for gate in &mut self.gates {
             gate.releasing = None; // nobody is left to try
+            gate.preparing = None;
         }
     }
 
