@@ -3,6 +3,7 @@
 
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The addresses of a group that waits are put on the interface again at least this often: the kernel
@@ -14,8 +15,19 @@ const AGAIN: Span = Span::from_millis(1_000);
 pub struct BeforeHold {
     /// For how long at most.
     pub deadline: Span,
-    /// The gate opens all the same when it fails or is late; otherwise this member lets go.
-    pub opens: bool,
+    /// What it means that it fails, or is not done by then.
+    pub failing: Failing,
+}
+
+/// What it means that `before_hold` fails, or is not done at its deadline.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Failing {
+    /// The gate opens all the same.
+    #[default]
+    Open,
+    /// The member lets go, and the other candidate may try.
+    Release,
 }
 
 /// The groups that wait.
@@ -61,7 +73,7 @@ impl Openings {
     #[must_use]
     pub fn opens(&self, cluster: usize, group: GroupId, done: bool) -> Option<bool> {
         let waiting = self.waiting.get(&(cluster, group.0))?;
-        Some(done || waiting.policy.opens)
+        Some(done || waiting.policy.failing == Failing::Open)
     }
 
     /// When [`Self::take_due`] next has something.
@@ -100,16 +112,16 @@ mod tests {
         LocalTime::from_nanos(0).plus(Span::from_millis(ms))
     }
 
-    fn waiting(opens: bool) -> Openings {
+    fn waiting(failing: Failing) -> Openings {
         let mut openings = Openings::default();
         let deadline = Span::from_millis(5_000);
-        openings.begin(at(0), 0, WEB, BeforeHold { deadline, opens });
+        openings.begin(at(0), 0, WEB, BeforeHold { deadline, failing });
         openings
     }
 
     #[test]
     fn r19_a_gate_waits_until_its_deadline_and_its_addresses_are_renewed() {
-        let mut openings = waiting(true);
+        let mut openings = waiting(Failing::Open);
         assert_eq!(openings.due(), Some(at(1_000)));
         assert_eq!(openings.take_due(at(999)), None);
         assert_eq!(openings.take_due(at(1_000)), Some((0, WEB, Due::Renew)));
@@ -125,8 +137,8 @@ mod tests {
 
     #[test]
     fn r19_the_file_says_what_failing_means() {
-        for opens in [true, false] {
-            let openings = waiting(opens);
+        for (failing, opens) in [(Failing::Open, true), (Failing::Release, false)] {
+            let openings = waiting(failing);
             assert_eq!(openings.opens(0, WEB, true), Some(true));
             assert_eq!(openings.opens(0, WEB, false), Some(opens));
             assert_eq!(

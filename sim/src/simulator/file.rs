@@ -4,6 +4,7 @@ use super::chaos::Chaos;
 use crate::fault::{Conditions, Fault};
 use crate::properties::PropertyId;
 use onehold::config_file::{Length, TimingSection};
+use onehold::driver::openings::{BeforeHold, Failing};
 use onehold_core::config::{Arbitration, Failback};
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, EnumAccess, MapAccess, VariantAccess, Visitor};
@@ -141,6 +142,13 @@ pub(crate) struct GroupSection {
 pub(crate) struct BeforeHoldSection {
     pub(crate) deadline: Length,
     pub(crate) failing: Failing,
+}
+
+impl From<BeforeHoldSection> for BeforeHold {
+    fn from(BeforeHoldSection { deadline, failing }: BeforeHoldSection) -> Self {
+        let deadline = deadline.0;
+        Self { deadline, failing }
+    }
 }
 
 impl Default for GroupSection {

@@ -3,6 +3,7 @@
 pub use super::file::Sending;
 use crate::error::{Result, err};
 use crate::fault::{self, Conditions, Edit, Fault, Links};
+use onehold::driver::openings::BeforeHold;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Config, Spec};
 use onehold_core::time::Span;

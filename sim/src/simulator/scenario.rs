@@ -8,6 +8,7 @@ use crate::error::{Error, err};
 use crate::fault::{self, Conditions, Fault};
 use crate::properties::PropertyId;
 use onehold::config_file::{FileError, Source};
+use onehold::driver::openings::BeforeHold;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
 use onehold_core::time::Span;
@@ -102,6 +103,9 @@ impl Reader<'_> {
             sending: file.sending,
             confirm_after: file.confirm.0,
             traced: false,
+            before_hold: (file.groups.values())
+                .map(|g| g.before_hold.map(BeforeHold::from))
+                .collect(),
             timeline: Vec::new(),
         };
         let off = |id: &MemberId| file.members.get(plan.name(*id)).is_some_and(|m| m.off);

@@ -45,6 +45,7 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
         config: spec.prove(name).unwrap(),
         secret: "a secret".to_owned(),
         ppm: 0,
+        prepares_in: Span::ZERO,
     };
     let start = ["lb0", "lb1", "w"].map(|name| (Span::ZERO, Fault::Start(name.to_owned())));
     let then = timeline.iter();
@@ -58,6 +59,7 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
         sending: Sending::default(),
         confirm_after: Span::from_millis(2),
         traced: false,
+        before_hold: Vec::new(),
         timeline: start
             .into_iter()
             .chain(then.map(|(at, what)| (Span::from_millis(*at), what.clone())))
