@@ -7,16 +7,17 @@ pub mod holds;
 pub mod leases;
 pub mod openings;
 pub mod releases;
+mod shell;
 
-use crate::config_file::Path;
+pub use shell::{Joined, Shell, ShellEvent};
+
 use crate::control::{PendingRequest, Reply, Request, groups_meant};
-use crate::metrics::{GuardInForce, Head, Metrics, OtherConfig};
-use crate::socket::Refusals;
+use crate::metrics::{Head, Metrics, OtherConfig};
 use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
 use holds::{Holds, Told};
-use onehold_core::advert::{Advert, ClusterId, GroupId, MemberId};
+use onehold_core::advert::{Advert, ClusterId, GroupId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
@@ -26,174 +27,10 @@ use onehold_core::time::LocalTime;
 use onehold_core::{Node, advert::Incarnation, time::Span};
 use openings::{BeforeHold, Due, Openings};
 use releases::Releases;
-use std::future::Future;
 use std::net::SocketAddr;
 
 /// Most events of one turn; more wait for the next, so that a flood can't stop the clock.
 const MAX_EVENTS: usize = 1_024;
-
-/// What the driver needs of the world. Calls with a `cluster` mean the one with that index.
-pub trait Shell {
-    /// Now, by this member's clock: later than every answer before.
-    fn now(&mut self) -> LocalTime;
-
-    /// Waits until something may have happened, at most until `at`.
-    fn wait(&mut self, at: LocalTime) -> impl Future<Output = ()>;
-
-    /// The next thing that happened, if any; a datagram's bytes go into `bytes`. Datagrams that
-    /// wait are all given out before this says `None`.
-    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent>;
-
-    /// Hands a datagram to the network on every path; says on how many.
-    fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
-
-    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: the driver tries
-    /// again what was refused.
-    fn release(&mut self, cluster: usize, group: GroupId);
-
-    /// address, then deadline. If that fails, [`ShellEvent::HoldFailed`]: the driver decides when
-    /// it may be tried again.
-    fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
-
-    /// addresses, with the gate shut; again while the group waits. If that fails,
-    /// [`ShellEvent::HoldFailed`]. What is waited for ends with [`ShellEvent::Prepared`].
-    fn prepare(&mut self, cluster: usize, group: GroupId);
-
-    /// tells the neighbours, repeatedly.
-    fn announce(&mut self, cluster: usize, group: GroupId);
-
-    /// writes down that later incarnations must wait for this lease, and for no longer one.
-    fn record_lease(&mut self, cluster: usize, longest: Span);
-
-    /// A node reported something; it was logged already.
-    fn reported(&mut self, cluster: usize, event: &Event);
-
-    /// what the operator said of each group that holds until `resume`, for a later life.
-    fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]);
-
-    /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
-    fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
-
-    /// What the network refused to carry over a path, for people. Nothing, where nobody knows.
-    fn refusals(&self, _path: Path) -> Refusals {
-        Refusals::default()
-    }
-}
-
-/// Something that happened.
-#[derive(Debug)]
-pub enum ShellEvent {
-    /// A datagram came in.
-    Datagram {
-        /// The address that it was sent to.
-        local: SocketAddr,
-        /// Where it came from.
-        remote: SocketAddr,
-    },
-    /// Whether a group could be held here, or why not: at the start, then on change.
-    Eligible {
-        /// In which cluster.
-        cluster: usize,
-        /// Which group.
-        group: GroupId,
-        /// Yes, or why not, for people.
-        eligible: Result<(), String>,
-    },
-    /// Whether a group could be held well here, or what would be missing: at the start, then on change.
-    Health {
-        /// In which cluster.
-        cluster: usize,
-        /// Which group.
-        group: GroupId,
-        /// Yes, or why not, for people.
-        healthy: Result<(), String>,
-    },
-    /// The kernel refused a hold.
-    HoldFailed {
-        /// In which cluster.
-        cluster: usize,
-        /// Which group.
-        group: GroupId,
-        /// Why, for people.
-        why: String,
-    },
-    /// What a group waits for before its gate opens has ended.
-    Prepared {
-        /// In which cluster.
-        cluster: usize,
-        /// Which group.
-        group: GroupId,
-        /// Whether it was done, or why not, for people.
-        done: Result<(), String>,
-    },
-    /// What the kernel refused may be granted now: what that depends on has changed.
-    Changed {
-        /// In which cluster.
-        cluster: usize,
-        /// For which group.
-        group: GroupId,
-    },
-    /// somebody else claims an address of a group, or the neighbours may have lost it.
-    ForeignClaim {
-        /// In which cluster.
-        cluster: usize,
-        /// Which group.
-        group: GroupId,
-    },
-    /// The kernel released a group, or refused to, and why.
-    Released {
-        /// In which cluster.
-        cluster: usize,
-        /// Which group.
-        group: GroupId,
-        /// Whether it did.
-        answer: Result<(), String>,
-    },
-    /// What needs a person now, says one part of the world; nothing if the list is empty.
-    Alarms {
-        /// In which cluster.
-        cluster: usize,
-        /// Which part says so: each replaces only what it said before.
-        from: &'static str,
-        /// All of them, in words: what, why, and what to do.
-        alarms: Vec<String>,
-    },
-    /// Another guard is in force than before.
-    Guard {
-        /// In which cluster.
-        cluster: usize,
-        /// Which.
-        guard: GuardInForce,
-    },
-    /// An operator asks.
-    Request(PendingRequest),
-    /// New keys for a cluster (`SIGHUP`).
-    Keys {
-        /// Which.
-        cluster: usize,
-        /// They replace the old ones.
-        keys: Keys,
-    },
-    /// One cluster more is served from here on; its index is the next one.
-    Joined(Box<Joined>),
-    /// What is to be served and can't be yet.
-    Waiting(Vec<Waiting>),
-    /// The configuration file stands otherwise to what runs than before.
-    OnDisk(FileOnDisk),
-    /// Hand over, let go, end.
-    Stop,
-}
-
-/// A cluster that is served from now on.
-#[derive(Debug)]
-pub struct Joined {
-    /// Its node, which has just started.
-    pub served: Served,
-    /// what an earlier life was told until `resume`.
-    pub orders: Vec<(GroupId, Command)>,
-    /// Who is to be told of every turn.
-    pub recorder: Option<Box<dyn Recorder>>,
-}
 
 /// One cluster that this process serves.
 #[derive(Debug)]
@@ -390,8 +227,8 @@ impl<S: Shell> Driver<S> {
                 group,
                 healthy,
             } => {
-                let (healthy, why) = (healthy.is_ok(), healthy.err());
-                self.tell(cluster, now, Some((Input::Health { group, healthy }, why)));
+                let told = self.openings.reported(cluster, group, healthy);
+                self.tell(cluster, now, Some(told));
             }
             ShellEvent::HoldFailed {
                 cluster,
@@ -496,7 +333,12 @@ impl<S: Shell> Driver<S> {
             None => {}
         }
         let input = Input::Prepared { group, done: opens };
-        self.tell(cluster, now, Some((input, why)));
+        self.tell(cluster, now, Some((input, why.clone())));
+        let health = match why {
+            Some(why) if !opens => Some(self.openings.failed(cluster, group, why)),
+            Some(_) | None => self.openings.forgive(cluster, group),
+        };
+        self.tell(cluster, now, health);
     }
 
     /// the kernel confirmed it, or is asked again in a while.
@@ -593,6 +435,10 @@ impl<S: Shell> Driver<S> {
         group: GroupId,
         command: Command,
     ) -> Result<(), Refusal> {
+        if command == Command::Resume {
+            let health = self.openings.forgive(cluster, group);
+            self.tell(cluster, now, health);
+        }
         let recorded = Some(Input::Operator { group, command });
         self.turn_of(cluster, now, recorded, |s, out| {
             let result = s.node.command(&s.config, now, group, command, out);

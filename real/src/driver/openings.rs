@@ -1,7 +1,9 @@
 //! the gate of a new hold waits for `before_hold`, and never for longer than its deadline, whatever
 //! becomes of the process that runs it.
 
+use super::holds::Told;
 use onehold_core::advert::GroupId;
+use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -30,10 +32,34 @@ pub enum Failing {
     Release,
 }
 
-/// The groups that wait.
+/// The groups that wait, and those for which it failed.
 #[derive(Clone, Debug, Default)]
 pub struct Openings {
     waiting: BTreeMap<(usize, u8), Waiting>,
+    health: BTreeMap<(usize, u8), Health>,
+}
+
+/// What makes a group healthy here: its service is well, and its gate could be opened.
+#[derive(Clone, Debug)]
+struct Health {
+    /// What the shell reported last.
+    service: Result<(), String>,
+    /// Why `before_hold` failed, when it was last waited for.
+    unprepared: Option<String>,
+}
+
+impl Health {
+    fn told(&self, group: GroupId) -> Told {
+        let why = match (&self.service, &self.unprepared) {
+            (Err(why), _) => Some(why.clone()),
+            (Ok(()), Some(why)) => Some(format!(
+                "{why}; the other candidate is preferred until `onehold resume` here"
+            )),
+            (Ok(()), None) => None,
+        };
+        let healthy = why.is_none();
+        (Input::Health { group, healthy }, why)
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -74,6 +100,40 @@ impl Openings {
     pub fn opens(&self, cluster: usize, group: GroupId, done: bool) -> Option<bool> {
         let waiting = self.waiting.get(&(cluster, group.0))?;
         Some(done || waiting.policy.failing == Failing::Open)
+    }
+
+    fn health(&mut self, cluster: usize, group: GroupId) -> &mut Health {
+        let entry = self.health.entry((cluster, group.0));
+        entry.or_insert(Health {
+            service: Ok(()),
+            unprepared: None,
+        })
+    }
+
+    /// The shell reports how the service of a group is.
+    pub fn reported(
+        &mut self,
+        cluster: usize,
+        group: GroupId,
+        service: Result<(), String>,
+    ) -> Told {
+        let health = self.health(cluster, group);
+        health.service = service;
+        health.told(group)
+    }
+
+    /// It could not be done here: the other candidate is the better one, or the address would move to and
+    /// fro for as long as that lasts.
+    pub fn failed(&mut self, cluster: usize, group: GroupId, why: String) -> Told {
+        let health = self.health(cluster, group);
+        health.unprepared = Some(why);
+        health.told(group)
+    }
+
+    /// It could be done after all, or the operator says `resume`.
+    pub fn forgive(&mut self, cluster: usize, group: GroupId) -> Option<Told> {
+        let health = self.health.get_mut(&(cluster, group.0))?;
+        health.unprepared.take().map(|_| health.told(group))
     }
 
     /// When [`Self::take_due`] next has something.
@@ -133,6 +193,31 @@ mod tests {
         assert_eq!(why, "it is not done after 5s");
         openings.end(0, WEB);
         assert_eq!(openings.due(), None);
+    }
+
+    #[test]
+    fn r19_where_it_failed_the_group_is_not_healthy_until_it_is_done_or_forgiven() {
+        let mut openings = Openings::default();
+        let told = |healthy, why: Option<&str>| {
+            let input = Input::Health {
+                group: WEB,
+                healthy,
+            };
+            (input, why.map(str::to_owned))
+        };
+        assert_eq!(openings.reported(0, WEB, Ok(())), told(true, None));
+        assert_eq!(
+            openings.forgive(0, WEB),
+            None,
+            "there is nothing to forgive"
+        );
+        let why = "no; the other candidate is preferred until `onehold resume` here";
+        assert_eq!(openings.failed(0, WEB, "no".into()), told(false, Some(why)));
+        let sick = openings.reported(0, WEB, Err("sick".into()));
+        assert_eq!(sick, told(false, Some("sick")));
+        assert_eq!(openings.reported(0, WEB, Ok(())), told(false, Some(why)));
+        assert_eq!(openings.forgive(0, WEB), Some(told(true, None)));
+        assert_eq!(openings.reported(0, WEB, Ok(())), told(true, None));
     }
 
     #[test]
