@@ -163,7 +163,7 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
     let resolved = resolve(source, file);
     let mut lacks = resolved.as_ref().err().cloned().unwrap_or_default();
     lacks.extend(secrets(source, file).err().unwrap_or_default());
-    let here = Here::now(member);
+    let here = Here::now("--for", member);
     let me = (resolved.as_ref().ok()).map(|all| find_me(source, file, all, &here));
     if let Some(Ok(_)) = &me {
         lacks.extend(local_cluster(cluster.clone(), &here, many).err());

@@ -133,8 +133,10 @@ pub(super) fn pairs<'a, T: Copy>(
 
 /// What this process may recognise itself by.
 pub(crate) struct Here<'a> {
-    /// `--as NAME`
+    /// Which member it is, if the command line says so.
     pub(super) name: Option<&'a str>,
+    /// The option of the command line that says so.
+    pub(super) option: &'static str,
     /// The host's name.
     pub(super) host: String,
     /// The address from which this host reaches another address: the same one, if this host has it.
@@ -142,11 +144,12 @@ pub(crate) struct Here<'a> {
 }
 
 impl<'a> Here<'a> {
-    /// This host; `name` if it was given.
-    pub(crate) fn now(name: Option<&'a str>) -> Self {
+    /// This host, which is `name` if `option` was given.
+    pub(crate) fn now(option: &'static str, name: Option<&'a str>) -> Self {
         let host = rustix::system::uname();
         Self {
             name,
+            option,
             host: host.nodename().to_string_lossy().into_owned(),
             toward: &toward,
         }
@@ -206,7 +209,7 @@ fn first_of(wrong: Vec<FileError>) -> FileError {
 /// A [`FileError`] with the line, the key and the remedy, if the file as a whole can't be read. What is wrong
 /// with a single cluster is in [`Found::missing`].
 pub fn find(path: &std::path::Path, name: Option<&str>) -> Result<Found, FileError> {
-    find_here(path, &Here::now(name))
+    find_here(path, &Here::now("--as", name))
 }
 
 /// The same, if every cluster can be served.
@@ -482,7 +485,8 @@ pub(crate) fn find_me(
             source.error(
                 "members",
                 format!(
-                    "there is no `{name}` (from --as); the members are {}",
+                    "there is no `{name}` (from {}); the members are {}",
+                    here.option,
                     list()
                 ),
             )
@@ -501,15 +505,19 @@ pub(crate) fn find_me(
             "members",
             format!(
                 "none of them is this host, which is called `{}` and has none of their addresses; name the \
-                 member with --as NAME. The members are {}",
+                 member with {} NAME. The members are {}",
                 here.host,
+                here.option,
                 list()
             ),
         )
         .may_pass()),
         (Some((a, _)), Some((b, _))) => Err(source.error(
             "members",
-            format!("`{a}` and `{b}` both have addresses of this host; name the member with --as NAME"),
+            format!(
+                "`{a}` and `{b}` both have addresses of this host; name the member with {} NAME",
+                here.option
+            ),
         )
         .may_pass()),
     }

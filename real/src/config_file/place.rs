@@ -76,7 +76,7 @@ impl Source {
         let bytes = std::fs::read(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => fail(
                 None,
-                "there is no such file; name the right one with --config FILE".to_owned(),
+                "there is no such file; create it, or name another (`run --config FILE`, `check FILE`)".to_owned(),
             ),
             _ => fail(None, format!("can't be read: {e}")),
         })?;
