@@ -1,4 +1,5 @@
-//! A cluster's file as one member reads it: which member it is, whom it talks to and with what secret.
+//! A cluster's file as one member reads it: which member it is, whom it talks to and with what
+//! secret.
 
 use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, toward};
 use super::decided::{decided, for_member};
@@ -92,8 +93,8 @@ impl LocalCluster {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The paths to `peer`. Where one side has fewer addresses than the other, its last one serves the
-    /// rest: a witness with one address is reached over both networks of a candidate.
+    /// The paths to `peer`. Where one side has fewer addresses than the other, its last one serves
+    /// the rest: a witness with one address is reached over both networks of a candidate.
     pub fn paths(&self, peer: MemberId) -> impl Iterator<Item = Path> + '_ {
         paths(self.addresses(), self.endpoint(peer))
     }
@@ -177,8 +178,8 @@ pub struct Missing {
 /// Reads the log's section, if the text allows any of its clusters to be served.
 ///
 /// # Errors
-/// A [`FileError`] with the line, the key and the remedy, if the text allows none, whatever this host is like;
-/// or if it can't be read yet.
+/// A [`FileError`] with the line, the key and the remedy, if the text allows none, whatever this
+/// host is like; or if it can't be read yet.
 pub fn read(path: &std::path::Path) -> Result<LogSection, FileError> {
     let WrittenFile { clusters, log, .. } = written(path)?;
     let mut wrong = Vec::new();
@@ -206,8 +207,8 @@ fn first_of(wrong: Vec<FileError>) -> FileError {
 /// `name`, else by the host's name, else by a local address.
 ///
 /// # Errors
-/// A [`FileError`] with the line, the key and the remedy, if the file as a whole can't be read. What is wrong
-/// with a single cluster is in [`Found::missing`].
+/// A [`FileError`] with the line, the key and the remedy, if the file as a whole can't be read.
+/// What is wrong with a single cluster is in [`Found::missing`].
 pub fn find(path: &std::path::Path, name: Option<&str>) -> Result<Found, FileError> {
     find_here(path, &Here::now("--as", name))
 }

@@ -15,7 +15,8 @@ pub struct FileError {
     pub line: Option<usize>,
     /// The key, what is wrong with it and what would be right.
     pub what: String,
-    /// It depends on this host or on something that the text refers to, and may be over in a moment.
+    /// It depends on this host or on something that the text refers to, and may be over in a
+    /// moment.
     pub may_pass: bool,
 }
 
