@@ -510,6 +510,7 @@ impl<S: Shell> Driver<S> {
             Effect::HoldUntil { group, deadline } => {
                 self.shell.hold_until(cluster, *group, *deadline);
             }
+            Effect::Prepare { .. } => {}
             Effect::Announce { group } => self.shell.announce(cluster, *group),
             Effect::Report(event) => {
                 telemetry::report(

@@ -241,7 +241,7 @@ impl Metrics {
             | Reject::OtherConfig { .. }
             | Reject::Stale
             | Reject::Knock
-            | Reject::OldLife => false,
+            | Reject::OldIncarnation => false,
         };
         if proves_nothing && let Some(path) = self.path(local, remote) {
             path.rejected = Some(Rejected {
@@ -322,9 +322,11 @@ impl Metrics {
     pub fn input(&mut self, input: &Input, why: Option<String>) {
         let (group, not_healthy) = match input {
             Input::Eligible { group, .. } | Input::HoldFailed { group } => (group, false),
+            Input::Prepared { group, done: false } => (group, false),
             Input::Health { group, .. } => (group, true),
             Input::Received(_)
             | Input::Released { .. }
+            | Input::Prepared { done: true, .. }
             | Input::ForeignClaim { .. }
             | Input::Operator { .. }
             | Input::Wake => return,

@@ -112,6 +112,7 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             | Why::Conflict
             | Why::Strange
             | Why::Unable
+            | Why::Unprepared
             | Why::Unhealthy => Level::WARN,
             Why::Majority
             | Why::PeerSilent
@@ -123,7 +124,7 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             | Why::Unready
             | Why::Released => Level::INFO,
         },
-        Event::Met { .. } | Event::Back { .. } | Event::Ready => Level::INFO,
+        Event::Met { .. } | Event::Back { .. } | Event::Ready | Event::Opened { .. } => Level::INFO,
         Event::Lost { .. } | Event::Overslept | Event::CommandRefused { .. } => Level::WARN,
         Event::Conflict { .. } => match arbitration {
             Arbitration::Majority => Level::ERROR,

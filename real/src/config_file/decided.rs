@@ -233,6 +233,7 @@ impl Wrong<'_> {
                 failback: g.failback,
                 failback_delay: g.failback_delay.0,
                 release_when_unhealthy: g.release_when_unhealthy,
+                prepares: false,
             });
         }
         groups

@@ -118,7 +118,7 @@ impl Doubles {
                 None => return,
             },
             Reject::Knock => (Vain::Unhearing, head.incarnation),
-            Reject::OldLife => (Vain::Superseded, head.incarnation),
+            Reject::OldIncarnation => (Vain::Superseded, head.incarnation),
             Reject::NotToMe => (Vain::Misdirected, head.incarnation),
             Reject::Stale if known.one_way && talked_with => (Vain::Twice, head.incarnation),
             Reject::Stale
@@ -293,7 +293,7 @@ mod tests {
     #[test]
     fn a_former_incarnation_that_goes_on_sending_is_a_second_machine() {
         let (words, _) = said(
-            Reject::OldLife,
+            Reject::OldIncarnation,
             head(7, Some(9)),
             "10.0.0.11:6946",
             5_000,
@@ -341,7 +341,7 @@ mod tests {
 
     #[test]
     fn what_is_usual_for_a_moment_after_a_start_raises_no_alarm() {
-        for why in [Reject::OldLife, Reject::Knock, Reject::NotToMe] {
+        for why in [Reject::OldIncarnation, Reject::Knock, Reject::NotToMe] {
             let (words, unheard) = said(why, head(7, None), "10.0.0.11:6946", 4_900, true);
             assert_eq!((words.as_str(), unheard), ("", None));
         }
@@ -381,7 +381,7 @@ mod tests {
         assert_eq!(words, "");
         assert!(unheard.unwrap().contains("does not hear this member"));
         let (_, unheard) = said(
-            Reject::OldLife,
+            Reject::OldIncarnation,
             head(7, None),
             "10.0.0.11:6946",
             5_000,

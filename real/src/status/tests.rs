@@ -47,6 +47,7 @@ fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
         asks: holds,
         ready: role != RoleName::Witness,
         kept_back: false,
+        open: true,
         eligible: true,
         healthy: true,
         yields: false,
