@@ -5,6 +5,7 @@ mod alarms;
 mod text;
 
 pub use text::render;
+pub(crate) use text::wrapped;
 
 use crate::metrics::{GroupMetrics, Metrics};
 use alarms::{holding_stranger, lately, why_rejected};
@@ -113,7 +114,8 @@ pub struct TimingStatus {
     pub quarantine_ms: f64,
     /// κ
     pub guard_slack_ms: f64,
-    /// The longest round trip at which renewals follow each other without an outage, with the guard in force.
+    /// The longest round trip at which renewals follow each other without an outage, with the guard
+    /// in force.
     pub round_trip_ms: Option<f64>,
 }
 
@@ -151,7 +153,8 @@ pub struct GroupStatus {
     pub kept_back: bool,
     /// Why it could not.
     pub not_ready: Vec<String>,
-    /// What is wrong with this member's kernel or service: why it would not serve the group, or not well.
+    /// What is wrong with this member's kernel or service: why it would not serve the group, or not
+    /// well.
     pub unfit: Vec<String>,
     /// The candidate that would take over from the known holder, unless that is this member.
     pub successor: Option<String>,

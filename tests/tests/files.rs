@@ -3,7 +3,7 @@
 
 use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually};
 
-/// `onehold check` of the file `wrong.toml` on lb0: exit status, and what it printed and said.
+/// `onehold check` of the file `changed.toml` on lb0: its exit status, and what it printed, unwrapped.
 #[track_caller]
 fn check(c: &Cluster, more: &[&str]) -> (i32, String) {
     let binary = binaries::onehold().to_str().expect("a path");
@@ -11,7 +11,8 @@ fn check(c: &Cluster, more: &[&str]) -> (i32, String) {
     let output = c.run("lb0", &words);
     let text = [output.stdout, output.stderr].concat();
     let status = output.status.code().expect("it ends");
-    (status, String::from_utf8(text).expect("text"))
+    let text = String::from_utf8(text).expect("text");
+    (status, text.replace("\n    ", " "))
 }
 
 /// Writes `changed.toml`: the file of all, with some of it replaced.

@@ -336,7 +336,7 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
 }
 
 /// `text` after `first`, wrapped between words; further lines are indented as far as the text.
-fn wrapped(out: &mut String, first: &str, text: &str) {
+pub(crate) fn wrapped(out: &mut String, first: &str, text: &str) {
     let indent = first.chars().count();
     out.push_str(first);
     let mut column = indent;
