@@ -1,5 +1,5 @@
 //! The instruments, tried on addresses that the test itself moves: they must show an outage and two
-//! holders where there are some, and none where there are none.
+//! holders where there are some, and none elsewhere.
 
 use onehold_sim::netns::{Fetcher, Host, HostSpec, Lan, Observer, WebServer, privilege};
 use rustix::process::Signal;

@@ -27,7 +27,7 @@ pub struct Cluster {
     // Before the hosts that they are in.
     observers: BTreeMap<String, Observer>,
     lab: netns::Cluster,
-    /// From here on, nobody may have seen two holders.
+    /// Since when two holders would be a failure.
     watched: Instant,
 }
 
@@ -240,7 +240,7 @@ impl Cluster {
     }
 }
 
-/// What is to be seen.
+/// What must be seen.
 impl Cluster {
     /// `onehold status --json` of a member, for its first cluster.
     #[track_caller]
@@ -264,7 +264,7 @@ impl Cluster {
         count.as_u64().expect("there is such a reason")
     }
 
-    /// How often each member's role in the first group has changed in this life of it. (At the start
+    /// How often each member's role in the first group has changed in this incarnation. (At the start
     /// either candidate may be the first.)
     #[track_caller]
     pub fn role_changes(&self) -> Vec<u64> {
@@ -279,7 +279,7 @@ impl Cluster {
         changes.expect("a number")
     }
 
-    /// What `status` on a member says needs a person.
+    /// The alarms in the `status` of a member.
     #[track_caller]
     pub fn alarms(&self, name: &str) -> String {
         self.status(name)["alarms"].to_string()
@@ -300,8 +300,8 @@ impl Cluster {
         list.contains(&format!(" {address}/"))
     }
 
-    /// What of ours the kernel of a host has: addresses, queueing disciplines, tables, sockets.
-    /// Nothing is left if it is empty.
+    /// What the kernel of a host has of Onehold's: addresses, queueing disciplines, tables, sockets.
+    /// Empty if nothing is left.
     #[must_use]
     pub fn left_on(&self, host: &str) -> String {
         let mut left = String::new();
@@ -347,8 +347,8 @@ impl Cluster {
             .unwrap_or_default() // none before Linux 6.6
     }
 
-    /// Somebody puts a program before all others on a host's first interface, both ways; of each
-    /// frame it says `verdict`. False where there is no such place.
+    /// Puts a foreign program before all others on a host's first interface, both ways; its verdict on
+    /// each frame is `verdict`. False where there is no such place.
     #[track_caller]
     pub fn overtake(&self, host: &str, verdict: i32) -> bool {
         let put = move || {
@@ -367,8 +367,7 @@ impl Cluster {
         self.observers[group].holders()
     }
 
-    /// Waits until `name` holds the first group alone, and stays so. Nobody else may have held it
-    /// beside somebody.
+    /// Waits until `name` holds the first group alone, and stays so. Two may never have held.
     #[track_caller]
     pub fn hold_on(&self, name: &str) {
         self.group_on(&self.setup().groups()[0].name, name);
@@ -381,7 +380,7 @@ impl Cluster {
         self.never_two();
     }
 
-    /// Waits until nobody holds the first group, and stays so.
+    /// Waits until no member holds the first group, and stays so.
     #[track_caller]
     pub fn held_by_nobody(&self) {
         self.settle(&self.setup().groups()[0].name, &[]);
@@ -424,7 +423,7 @@ impl Cluster {
         panic!("{group} should be held by {names:?}, and is by {held:?}");
     }
 
-    /// Nobody has ever seen two hold anything.
+    /// Two have never held anything.
     #[track_caller]
     pub fn never_two(&self) {
         for (group, observer) in &self.observers {
@@ -439,8 +438,8 @@ impl Cluster {
         Mark(Instant::now())
     }
 
-    /// Nothing has moved since then: who answered is who answers. (Whether it was silent for a
-    /// moment depends on how busy this machine is.)
+    /// Nothing has moved since then: the same member answers. (Whether it paused for a moment depends on
+    /// how busy this machine is.)
     #[track_caller]
     pub fn has_not_moved(&self, since: Mark) {
         for (group, observer) in &self.observers {
@@ -451,7 +450,7 @@ impl Cluster {
         self.never_two();
     }
 
-    /// Waits until anybody holds a group.
+    /// Waits until any member holds a group.
     #[track_caller]
     pub fn held_by_somebody(&self, group: &str) {
         eventually(&format!("a holder of {group}"), || {

@@ -21,7 +21,7 @@ const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
 /// What to run.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
-    /// Scenarios, by name or file; each is told as a story. Without any: all but the slow ones, a line each.
+    /// Scenarios, by name or file; each is printed as a story. Without any: all but the slow ones, a line each.
     pub scenarios: Vec<String>,
     /// List the scenarios.
     #[arg(long)]
@@ -145,7 +145,7 @@ pub fn run(options: &Options) -> Result<bool> {
     Ok(bad == 0)
 }
 
-/// The longest time without anybody, after somebody first answered.
+/// The longest outage after a member first answered.
 fn longest_outage(served: &Served, end: u64) -> Span {
     let first = served.answers.changes().next().map_or(0, |(at, _)| at);
     let outages = served.answers.outages(first, end);
@@ -182,7 +182,7 @@ fn with_seed(mut scenario: Scenario, seed: u64) -> Scenario {
     scenario
 }
 
-/// One line: name, simulated time, speed, what two and nobody came to, verdict.
+/// One line: name, simulated time, speed, how long two answered, verdict.
 fn summary(o: &Outcome) -> String {
     let verdict = match (o.is_good(), o.two) {
         (true, Span::ZERO) => "as expected".to_owned(),

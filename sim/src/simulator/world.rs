@@ -28,7 +28,7 @@ use tokio::sync::{Notify, oneshot};
 
 /// Most datagrams that are kept to be sent again.
 const MAX_TAPE: usize = 1 << 16;
-/// Most that happens in one step; more is a storm that would never end.
+/// Most records of one step; more would be a storm that never ends.
 const MAX_RECORDS: usize = 1 << 20;
 
 /// Everything but the processes.
@@ -42,14 +42,14 @@ pub(super) struct World {
     links: Vec<Link>,
     rng: Rng,
     next_datagram: u64,
-    /// What the process that runs now hands to turmoil's network: its number, for whom, and what.
+    /// What the process that runs now hands to turmoil's network: number, receiver, content.
     pub(super) leaving: Vec<(u64, MemberId, Datagram)>,
     /// Something arrives with the next tick.
     pub(super) flying: bool,
-    /// What was sent, if somebody will send it again.
+    /// What was sent, if it will be replayed.
     tape: Option<VecDeque<Taped>>,
     answers: Vec<Waiting>,
-    /// A process has died, or is to begin.
+    /// A process has died, or should begin.
     pub(super) restless: bool,
     /// Somebody has something to do in this tick.
     pub(super) awake: bool,
@@ -63,7 +63,7 @@ pub(super) struct Member {
     pub(super) machine: Machine,
     pub(super) process: Liveness,
     pub(super) life: u32,
-    /// Lives since the machine was switched on.
+    /// Incarnations since the machine was switched on.
     pub(super) lives_of_boot: u32,
     /// The configuration in force, and the one of its file.
     pub(super) config: Config,
@@ -73,9 +73,9 @@ pub(super) struct Member {
     secrets: Vec<String>,
     gates: Vec<Gate>,
     refuses: Vec<Refusable>,
-    /// It was told to stop; and whether to start again once it has ended.
+    /// It should stop; and whether it should start again once it has ended.
     stopping: Option<bool>,
-    /// The process dies or is paused after so many more effects.
+    /// The process dies or is paused after this many more effects.
     fuse: Option<(u32, Liveness)>,
     /// What waits for the process.
     pub(super) inbox: VecDeque<Happening>,
@@ -111,7 +111,7 @@ struct Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Machine {
     On,
-    /// It is not run.
+    /// It does not run.
     Suspended,
     Off,
 }
@@ -133,7 +133,7 @@ pub(super) struct Datagram {
     pub(super) bytes: Rc<[u8]>,
 }
 
-/// What of all that is sent passes one direction of a link.
+/// What passes one direction of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Passes {
     All,
@@ -277,8 +277,8 @@ impl World {
         self.record(now, Some(id), what);
     }
 
-    /// a life begins: what an earlier one left is scrubbed, and its file is read. Says the life and
-    /// the keys.
+    /// an incarnation begins: it scrubs what an earlier one left, and reads its file. Returns its
+    /// number and the keys.
     pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys) {
         self.settle(now, id);
         let member = self.member(id);
@@ -286,7 +286,7 @@ impl World {
         member.lives_of_boot += 1;
         member.forget_process();
         member.config = member.file.clone();
-        member.late.retain(|(due, _), _| *due > now); // nobody listened
+        member.late.retain(|(due, _), _| *due > now); // no socket was open
         let (life, keys) = (member.life, member.keys());
         for group in (0u8..).take(self.plan.groups()).map(GroupId) {
             self.members[at(id)].gates[usize::from(group.0)].deadline = None;
@@ -304,7 +304,7 @@ impl World {
         (life, keys)
     }
 
-    /// A process that was told to stop has ended; it leaves nothing behind.
+    /// A process that should stop has ended; it leaves nothing behind.
     pub(super) fn end(&mut self, now: u64, id: MemberId) {
         self.settle(now, id);
         let member = self.member(id);
@@ -519,8 +519,8 @@ impl World {
         });
     }
 
-    /// Before a step: what was sent in the one before is there, and who has something to do is woken.
-    /// Says if there is anybody.
+    /// Before a step: what was sent in the one before arrives, and every process that has something to
+    /// do is woken. Returns whether there is one.
     pub(super) fn before_step(&mut self, now: u64) -> bool {
         self.tick = now..now + self.plan.tick.as_nanos();
         self.awake |= std::mem::take(&mut self.flying);
@@ -574,14 +574,14 @@ impl Member {
         self.stopping = None;
         self.fuse = None;
         for gate in &mut self.gates {
-            gate.releasing = None; // nobody is left to try
+            gate.releasing = None; // no process is left to try
             (gate.pace, gate.cooling) = (Cooldown::default(), None);
         }
     }
 
     fn tell_eligible(&mut self, group: GroupId) {
         let gate = &self.gates[usize::from(group.0)];
-        // As in the daemon: one without an address of its own may itself be the one that is cut off.
+        // As in the daemon: a member without an address of its own may itself be cut off.
         let (eligible, cooling) = (gate.eligible && self.addressed, gate.cooling.is_some());
         if self.process != Liveness::Down && !cooling {
             let why = match self.addressed {

@@ -265,7 +265,7 @@ impl Guest {
         self.run_for(line, PATIENCE)
     }
 
-    /// Runs a command line in it that may take so long.
+    /// Runs a command line in it that may take this long.
     ///
     /// # Errors
     /// If it takes longer, or the guest is off.

@@ -112,7 +112,7 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// The image in `directory`, made if it is missing or of another recipe; `progress` is told when that
+    /// The image in `directory`, made if it is missing or of another recipe; `progress` is called when that
     /// starts.
     ///
     /// # Errors
@@ -134,7 +134,7 @@ impl Image {
         Ok(image)
     }
 
-    /// Its root file system, as a raw disk. Nobody writes to it.
+    /// Its root file system, as a raw disk. It is never written to.
     #[must_use]
     pub(super) fn disk(&self) -> PathBuf {
         self.file("root.img")

@@ -1,4 +1,4 @@
-//! The sweep: many seeds, each a run that nobody chose, and the same run again for the same seed.
+//! The sweep: many seeds, each of which draws a run; the same seed draws the same run.
 //!
 //! - [`draw`]: what a seed draws: a cluster, its timing, and what goes wrong.
 //! - [`judge`]: runs what was drawn, and counts what came of it.
