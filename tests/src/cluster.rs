@@ -21,8 +21,8 @@ const SETTLED: Duration = Duration::from_millis(400);
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(Instant);
 
-/// The lab's cluster, with a stranger, and an observer for each group. Whatever is not an assertion is
-/// the lab's, and can be called here, too.
+/// The lab's cluster, with a stranger, and an observer for each group. Whatever is not an assertion
+/// is the lab's, and can be called here, too.
 pub struct Cluster {
     // Before the hosts that they are in.
     observers: BTreeMap<String, Observer>,
@@ -264,8 +264,8 @@ impl Cluster {
         count.as_u64().expect("there is such a reason")
     }
 
-    /// How often each member's role in the first group has changed in this incarnation. (At the start
-    /// either candidate may be the first.)
+    /// How often each member's role in the first group has changed in this incarnation. (At the
+    /// start either candidate may be the first.)
     #[track_caller]
     pub fn role_changes(&self) -> Vec<u64> {
         let members = self.members().iter();
@@ -300,8 +300,8 @@ impl Cluster {
         list.contains(&format!(" {address}/"))
     }
 
-    /// What the kernel of a host has of Onehold's: addresses, queueing disciplines, tables, sockets.
-    /// Empty if nothing is left.
+    /// What the kernel of a host has of Onehold's: addresses, queueing disciplines, tables,
+    /// sockets. Empty if nothing is left.
     #[must_use]
     pub fn left_on(&self, host: &str) -> String {
         let mut left = String::new();
@@ -332,7 +332,8 @@ impl Cluster {
         left
     }
 
-    /// The BPF programs that stand in the row of a host's first interface: what arrives, and what leaves.
+    /// The BPF programs that stand in the row of a host's first interface: what arrives, and what
+    /// leaves.
     #[must_use]
     pub fn row(&self, host: &str) -> Vec<u32> {
         let row = || {
@@ -347,8 +348,8 @@ impl Cluster {
             .unwrap_or_default() // none before Linux 6.6
     }
 
-    /// Puts a foreign program before all others on a host's first interface, both ways; its verdict on
-    /// each frame is `verdict`. False where there is no such place.
+    /// Puts a foreign program before all others on a host's first interface, both ways; its verdict
+    /// on each frame is `verdict`. False where there is no such place.
     #[track_caller]
     pub fn overtake(&self, host: &str, verdict: i32) -> bool {
         let put = move || {
@@ -438,8 +439,8 @@ impl Cluster {
         Mark(Instant::now())
     }
 
-    /// Nothing has moved since then: the same member answers. (Whether it paused for a moment depends on
-    /// how busy this machine is.)
+    /// Nothing has moved since then: the same member answers. (Whether it paused for a moment
+    /// depends on how busy this machine is.)
     #[track_caller]
     pub fn has_not_moved(&self, since: Mark) {
         for (group, observer) in &self.observers {

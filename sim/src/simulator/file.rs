@@ -146,8 +146,8 @@ impl Default for GroupSection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sending {
-    /// This long after a neighbour was last heard, the kernel asks for its hardware address again. `None`:
-    /// never, for the daemon keeps the address of a peer that it has heard.
+    /// This long after a neighbour was last heard, the kernel asks for its hardware address again.
+    /// `None`: never, for the daemon keeps the address of a peer that it has heard.
     pub forgets: Option<Length>,
     /// One send buffer for all, and not one for each path to each member.
     pub one_buffer: bool,

@@ -21,8 +21,8 @@ pub struct Incident {
     pub faults: Vec<(u64, Fault)>,
     /// From when until when two may hold because of it.
     pub excuse: Option<(u64, u64)>,
-    /// From when until when the holder may change because of it, once each, where it should not change by
-    /// itself.
+    /// From when until when the holder may change because of it, once each, where it should not
+    /// change by itself.
     pub moves: Vec<(u64, u64)>,
 }
 

@@ -1,5 +1,5 @@
-//! The simulator: the daemon's own [`Driver`](onehold::driver::Driver) on a simulated network, clock
-//! and kernel, thousands of times faster than real time; the same seed gives the same run.
+//! The simulator: the daemon's own [`Driver`](onehold::driver::Driver) on a simulated network,
+//! clock and kernel, thousands of times faster than real time; the same seed gives the same run.
 //!
 //! - [`plan`]: what is fixed in a run, and what is done to it when.
 //! - [`run`]: a run, step by step.
@@ -14,8 +14,8 @@
 //! - [`command`]: `cargo lab sim`.
 //! - [`sweep`]: many seeds, each of which draws everything.
 //!
-//! It never looks into a node: it asks the kernels who holds, and takes what a member believes from what
-//! that member sent to the others.
+//! It never looks into a node: it asks the kernels who holds, and takes what a member believes from
+//! what that member sent to the others.
 
 mod bench;
 pub mod chaos;

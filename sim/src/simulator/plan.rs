@@ -56,21 +56,21 @@ impl Plan {
     }
 
     /// A member's name.
+    ///
+    /// # Panics
+    /// If there is no such member.
     #[must_use]
     pub fn name(&self, member: MemberId) -> &str {
-        let config = self.members.first().map(|m| &m.config);
-        config
-            .and_then(|c| c.member(member))
-            .map_or("?", |m| m.name.as_str())
+        &self.config().members()[usize::from(member.0)].name
     }
 
     /// A group's name.
+    ///
+    /// # Panics
+    /// If there is no such group.
     #[must_use]
     pub fn group_name(&self, group: GroupId) -> &str {
-        let config = self.members.first().map(|m| &m.config);
-        config
-            .and_then(|c| c.group(group))
-            .map_or("?", |g| g.name.as_str())
+        &self.config().groups()[usize::from(group.0)].name
     }
 
     /// The cluster, from the view of its first member.

@@ -82,8 +82,8 @@ impl Run {
         self.tend();
     }
 
-    /// One tick: what is due is done, then every process runs that has something to do. Returns what
-    /// happened, in the order of true time.
+    /// One tick: what is due is done, then every process runs that has something to do. Returns
+    /// what happened, in the order of true time.
     ///
     /// # Errors
     /// If a simulated process could not be run at all: an error in the simulator.

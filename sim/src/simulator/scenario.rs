@@ -1,4 +1,5 @@
-//! A scenario: a plan, and what is expected of its run. Read from a file; see docs/src/simulator.md.
+//! A scenario: a plan, and what is expected of its run. Read from a file; see
+//! docs/src/simulator.md.
 
 use super::chaos;
 pub use super::file::{Counted, Expected};

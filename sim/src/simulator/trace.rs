@@ -1,4 +1,5 @@
-//! Writes a run in the format of the daemon's traces, to be replayed through the core and looked at.
+//! Writes a run in the format of the daemon's traces, to be replayed through the core and looked
+//! at.
 
 use super::plan::Plan;
 use super::record::{Record, What};
@@ -48,8 +49,8 @@ pub struct RunTrace<W: Write> {
 }
 
 impl<W: Write> RunTrace<W> {
-    /// Begins it. Members that have another configuration than the first, or will have one, are left out:
-    /// a trace is of one cluster.
+    /// Begins it. Members that have another configuration than the first, or will have one, are
+    /// left out: a trace is of one cluster.
     ///
     /// # Errors
     /// If `to` can't be written.

@@ -5,8 +5,8 @@ use super::record::Record;
 use onehold_core::time::Span;
 use std::rc::Rc;
 
-/// Prints records, a line each; lines that recur in the same millisecond are printed once, with their
-/// number.
+/// Prints records, a line each; lines that recur in the same millisecond are printed once, with
+/// their number.
 #[derive(Debug)]
 pub struct Transcript {
     plan: Rc<Plan>,

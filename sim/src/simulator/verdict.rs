@@ -209,8 +209,8 @@ impl Judge<'_> {
         None
     }
 
-    /// a member claims another holder that has not said within D that it holds; D by the fastest
-    /// clock, with what kernels and steps add.
+    /// a member claims another holder that has not said within D that it holds; D by the
+    /// fastest clock, with what kernels and steps add.
     fn false_alarms(&self) -> Option<Failure> {
         let plan = &self.scenario.plan;
         let timing = plan.config().timing();

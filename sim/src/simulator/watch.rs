@@ -56,7 +56,7 @@ pub struct Watch {
     configs: Vec<Config>,
     members: Vec<Known>,
     /// When a fault last changed what a member has not had time to send yet.
-    told: Option<u64>,
+    changed: Option<u64>,
     /// An operator had a peer presumed dead.
     presumed: bool,
     /// Which members should stop and have not ended, and since when.
@@ -137,7 +137,7 @@ impl Watch {
         Self {
             configs: plan.members.iter().map(|m| m.config.clone()).collect(),
             members: vec![member; plan.members.len()],
-            told: None,
+            changed: None,
             presumed: false,
             stopping: BTreeMap::new(),
             groups: vec![served; plan.groups()],
@@ -301,15 +301,15 @@ impl Watch {
                         ..
                     }
                 );
-                let told = matches!(
+                let changed = matches!(
                     fault,
                     Fault::Command { .. }
                         | Fault::Stop(_)
                         | Fault::Eligible(_)
                         | Fault::OwnAddress { .. }
                 );
-                if told {
-                    self.told = Some(record.at);
+                if changed {
+                    self.changed = Some(record.at);
                 }
                 known.inflict(&plan, fault);
             }
@@ -323,8 +323,10 @@ impl Watch {
         let votes = self.configs[0].arbitration() == Arbitration::Majority && !self.presumed;
         // S5 is about what a peer sent; what was done to it just now it could not have sent yet.
         let vote = self.configs[0].timing().vote().as_nanos();
-        let told = self.told.is_some_and(|told| at <= told + vote + vote / 10);
-        let asked = [(S3, votes), (S4, true), (S5, !told)];
+        let changed = self
+            .changed
+            .is_some_and(|changed| at <= changed + vote + vote / 10);
+        let asked = [(S3, votes), (S4, true), (S5, !changed)];
         for group in (0u8..).take(self.groups.len()).map(GroupId) {
             let of = usize::from(group.0);
             let facts: Vec<Facts> = self.members.iter().map(|m| m.facts(of)).collect();

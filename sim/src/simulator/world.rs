@@ -1,8 +1,8 @@
 //! What outlives the processes: machines, their clocks and kernels, and the network between them.
 //!
-//! The kernels are the truth: a machine answers for a group while its gate is open. The gate shuts by
-//! itself when the member's clock shows the deadline and the guard's slack has passed, whatever its
-//! process does.
+//! The kernels are the truth: a machine answers for a group while its gate is open. The gate shuts
+//! by itself when the member's clock shows the deadline and the guard's slack has passed, whatever
+//! its process does.
 
 mod kernel;
 mod network;
@@ -150,7 +150,8 @@ enum Passes {
 struct Link {
     passes: Passes,
     conditions: Conditions,
-    /// When the sender last heard from the receiver's machine: it knows its hardware address from there.
+    /// When the sender last heard from the receiver's machine: it knows its hardware address from
+    /// there.
     heard: Option<u64>,
     /// What waits, by number, and since when.
     waiting: VecDeque<(u64, Datagram)>,
@@ -277,8 +278,8 @@ impl World {
         self.record(now, Some(id), what);
     }
 
-    /// an incarnation begins: it scrubs what an earlier one left, and reads its file. Returns its
-    /// number and the keys.
+    /// an incarnation begins: it scrubs what an earlier one left, and reads its file. Returns
+    /// its number and the keys.
     pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys) {
         self.settle(now, id);
         let member = self.member(id);
@@ -519,8 +520,8 @@ impl World {
         });
     }
 
-    /// Before a step: what was sent in the one before arrives, and every process that has something to
-    /// do is woken. Returns whether there is one.
+    /// Before a step: what was sent in the one before arrives, and every process that has something
+    /// to do is woken. Returns whether there is one.
     pub(super) fn before_step(&mut self, now: u64) -> bool {
         self.tick = now..now + self.plan.tick.as_nanos();
         self.awake |= std::mem::take(&mut self.flying);

@@ -120,8 +120,8 @@ pub struct Options {
     /// Write all figures to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the run as a page for a browser; `-`: none. [default: target/lab/demo.html, and none with
-    /// `--repeat`]
+    /// Write the run as a page for a browser; `-`: none. [default: target/lab/demo.html, and none
+    /// with `--repeat`]
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 }
@@ -137,8 +137,8 @@ impl Options {
     }
 }
 
-/// Plays the story. Returns whether all went well: never did two hold (in `majority`), and every awaited
-/// holder came.
+/// Plays the story. Returns whether all went well: never did two hold (in `majority`), and every
+/// awaited holder came.
 ///
 /// # Errors
 /// If the lab itself fails, or `stop` was set.

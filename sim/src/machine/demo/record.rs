@@ -73,8 +73,8 @@ impl Drop for Traces {
 }
 
 impl Record {
-    /// A run that will become this page, if one is wanted. Its traces are kept in a directory, if one is
-    /// named.
+    /// A run that will become this page, if one is wanted. Its traces are kept in a directory, if
+    /// one is named.
     ///
     /// # Errors
     /// If there can be no such page or directory.
@@ -134,8 +134,8 @@ impl Record {
         Span::from(at.saturating_duration_since(self.zero.1))
     }
 
-    /// Writes what was seen beside the daemons' traces, replays all of it and makes the page. The daemons
-    /// have ended. Returns whether the core does what they traced, and what to print.
+    /// Writes what was seen beside the daemons' traces, replays all of it and makes the page. The
+    /// daemons have ended. Returns whether the core does what they traced, and what to print.
     ///
     /// # Errors
     /// If a file can't be read or written.

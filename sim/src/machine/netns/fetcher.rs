@@ -99,7 +99,8 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Starts to fetch `http://at/` from `host`, every `pace`. Each of the `servers` answers with its name.
+    /// Starts to fetch `http://at/` from `host`, every `pace`. Each of the `servers` answers with
+    /// its name.
     ///
     /// # Errors
     /// If the host is off.

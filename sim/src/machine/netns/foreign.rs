@@ -1,5 +1,5 @@
-//! What others attach to a host's interfaces: BPF programs that want to be asked first. And a kernel
-//! that has no row of programs (tcx), as before Linux 6.6.
+//! What others attach to a host's interfaces: BPF programs that want to be asked first. And a
+//! kernel that has no row of programs (tcx), as before Linux 6.6.
 //!
 //! All of it is about the network namespace of the calling thread.
 #![allow(unsafe_code)] // neither bpf(2) nor seccomp(2) has a safe wrapper

@@ -53,8 +53,8 @@ impl HostSpec {
         self
     }
 
-    /// Lets the host's neighbour entries age ten times as fast as usual: an unconfirmed entry is given up
-    /// after about three seconds, so that short faults show what long ones do.
+    /// Lets the host's neighbour entries age ten times as fast as usual: an unconfirmed entry is
+    /// given up after about three seconds, so that short faults show what long ones do.
     #[must_use]
     pub fn forgetful(mut self) -> Self {
         self.forgetful = true;

@@ -84,8 +84,8 @@ pub struct Change {
     pub answers: bool,
 }
 
-/// Who answered when, in order. A single shared request does not prove two holders: it counts for those
-/// nodes that also answer the next answered request.
+/// Who answered when, in order. A single shared request does not prove two holders: it counts for
+/// those nodes that also answer the next answered request.
 #[must_use]
 pub fn changes(rounds: &[Round]) -> Vec<Change> {
     let shared = |n: usize| rounds.get(n).is_some_and(|round| round.is_shared());
@@ -154,9 +154,9 @@ impl Observer {
         Self::watch(host, target, nodes.collect(), period, Duration::MAX)
     }
 
-    /// The same, for nodes that are known by name and hardware address. An answer that comes later than
-    /// `patience` does not count: a virtual machine that stands still has its requests kept for it, and
-    /// answers them when it goes on.
+    /// The same, for nodes that are known by name and hardware address. An answer that comes later
+    /// than `patience` does not count: a virtual machine that stands still has its requests kept
+    /// for it, and answers them when it goes on.
     ///
     /// # Errors
     /// If the host is off, or allows no packet socket.
@@ -245,8 +245,8 @@ impl Observer {
         rounds[first..last].to_vec()
     }
 
-    /// Forgets the requests from before `then`, but for those that may still be answered, and returns
-    /// them.
+    /// Forgets the requests from before `then`, but for those that may still be answered, and
+    /// returns them.
     pub fn forget(&self, then: Instant) -> Vec<Round> {
         let mut rounds = lock(&self.rounds);
         let last = rounds.len().saturating_sub(NUMBERS);

@@ -1,5 +1,5 @@
-//! Three guests on one bridge, and those who watch them from there: an observer that asks who has the
-//! address, and a client.
+//! Three guests on one bridge, and those who watch them from there: an observer that asks who has
+//! the address, and a client.
 
 use super::base::Machine;
 use super::guest::{From, Guest};
@@ -248,7 +248,8 @@ impl Site {
         names
     }
 
-    /// Writes what the guests' journals say of Onehold into `directory`; a guest that is off says nothing.
+    /// Writes what the guests' journals say of Onehold into `directory`; a guest that is off says
+    /// nothing.
     ///
     /// # Errors
     /// If the directory can't be written.

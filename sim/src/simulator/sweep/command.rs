@@ -224,7 +224,7 @@ fn run_named(seed: u64) -> Result<Seen> {
 fn progress(report: &Report, broken: usize, all: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     format!(
-        "{} of {all} seeds, {broken} broken, {:.1} seeds a second, {:.0} times as fast as life",
+        "{} of {all} seeds, {broken} broken, {:.1} seeds a second, {:.0} times as fast as real time",
         report.seeds,
         report.seeds as f64 / seconds,
         report.simulated_s / seconds
@@ -284,11 +284,11 @@ fn tell(seed: u64, options: &Options) -> Result<bool> {
     println!("{}", draw.about());
     let mut transcript = None;
     let seen = judge::run(&draw, &draw.incidents, |plan, record| {
-        let told = transcript.get_or_insert_with(|| Transcript::new(Rc::new(plan.clone())));
-        told.see(record).iter().for_each(|l| println!("{l}"));
+        let story = transcript.get_or_insert_with(|| Transcript::new(Rc::new(plan.clone())));
+        story.see(record).iter().for_each(|l| println!("{l}"));
     })?;
-    if let Some(mut told) = transcript {
-        told.end().iter().for_each(|l| println!("{l}"));
+    if let Some(mut story) = transcript {
+        story.end().iter().for_each(|l| println!("{l}"));
     }
     println!();
     for violation in &seen.violations {

@@ -1,7 +1,8 @@
 //! What a seed draws: a cluster, its timing, what goes wrong, and then nothing more.
 //!
 //! A run has two phases. In the first, faults come and go. In the second they have stopped, what is
-//! down is started again, and within a bound one member must hold and stay. All times are in microseconds.
+//! down is started again, and within a bound one member must hold and stay. All times are in
+//! microseconds.
 
 use super::{expect, tracks};
 use crate::fault::{Conditions, Fault, Flag, Links};
@@ -22,7 +23,8 @@ pub(super) const MS: u64 = 1_000;
 /// For how long the refusals of a simulated kernel may have consequences after they end.
 const KERNEL_RESTS: u64 = 1_200 * MS;
 
-/// What stays wrong when all other faults have stopped: nothing that keeps every member from holding.
+/// What stays wrong when all other faults have stopped: nothing that keeps every member from
+/// holding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stays {
     /// Nothing.

@@ -55,8 +55,8 @@ pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
 }
 
 impl Stays {
-    /// Whether the preferred candidate must still get its group back: not if it is down or sick, or if a
-    /// member can't reach it.
+    /// Whether the preferred candidate must still get its group back: not if it is down or sick, or
+    /// if a member can't reach it.
     fn leaves(&self, preferred: &str) -> bool {
         match self {
             Self::Nothing => true,

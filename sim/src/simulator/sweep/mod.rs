@@ -7,7 +7,8 @@
 //! - [`report`]: what came of all seeds, and how reports of shards are added up.
 //! - [`command`]: `cargo lab sweep` and `cargo lab merge`.
 //!
-//! What a seed draws is a scenario's text: `cargo lab sim` plays it, and there is no other way to run it.
+//! What a seed draws is a scenario's text: `cargo lab sim` plays it, and there is no other way to
+//! run it.
 pub mod command;
 pub mod cover;
 pub mod draw;

@@ -106,7 +106,7 @@ impl Report {
         }
         lines.push(String::new());
         lines.push(format!(
-            "{} seeds, {} broken; {:.1} h simulated, {:.0} times as fast as life, {:.1} seeds a second",
+            "{} seeds, {} broken; {:.1} h simulated, {:.0} times as fast as real time, {:.1} seeds a second",
             self.seeds,
             self.violations.len(),
             self.simulated_s / 3_600.0,

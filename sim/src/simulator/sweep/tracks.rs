@@ -8,8 +8,8 @@ use crate::simulator::rng::Rng;
 use onehold::control::Order;
 use onehold_core::config::Arbitration;
 
-/// All that goes wrong between two moments, by when it begins. Where nothing goes wrong, all settles
-/// within `bound` of what an operator does.
+/// All that goes wrong between two moments, by when it begins. Where nothing goes wrong, all
+/// settles within `bound` of what an operator does.
 pub(super) fn draw(
     rng: &mut Rng,
     cluster: &Cluster,
@@ -52,7 +52,8 @@ pub(super) fn draw(
 }
 
 impl Draws<'_> {
-    /// One track: when each of its incidents begins and until when it may last, one after the other.
+    /// One track: when each of its incidents begins and until when it may last, one after the
+    /// other.
     fn track(&mut self, mut each: impl FnMut(&mut Self, Window)) {
         let vote = self.cluster.vote();
         let rest = self.rng.one(&[vote / 2, 2 * vote, 5 * vote, 12 * vote]);
@@ -99,7 +100,8 @@ impl Draws<'_> {
         }
     }
 
-    /// Two members with different files hold at once, again and again, and nothing else happens to them.
+    /// Two members with different files hold at once, again and again, and nothing else happens to
+    /// them.
     fn strangers(&mut self) {
         let vote = self.cluster.vote();
         let mut at = self.from + self.rng.below(4 * vote);
@@ -159,8 +161,8 @@ impl Draws<'_> {
         }
     }
 
-    /// Links are cut so briefly that no more than ⌊H/i⌋ − 2 adverts in a row are lost, and not again
-    /// before all has settled.
+    /// Links are cut so briefly that no more than ⌊H/i⌋ − 2 adverts in a row are lost, and not
+    /// again before all has settled.
     fn blips(&mut self) {
         let (timing, interval) = (&self.cluster.timing, self.cluster.interval());
         let most = (micros(timing.lease()) / interval - 2) * interval;
@@ -202,7 +204,8 @@ impl Draws<'_> {
             let [away, back] = cluster.meant_within();
             incident.moves = vec![(at, at + away)];
             if stops {
-                // If its last advert is lost, a vote stays bound to it, and the lease of its successor may end.
+                // If its last advert is lost, a vote stays bound to it, and the lease of its
+                // successor may end.
                 incident.moves.push((at, at + away));
             }
             if last > at {

@@ -13,7 +13,8 @@ use std::rc::Rc;
 const SEND_BUFFER: usize = 277;
 /// How many an interface without a cable keeps.
 const INTERFACE_QUEUE: usize = 1_000;
-/// A kernel asks three times, a second apart, for a hardware address, and then gives up what waits for it.
+/// A kernel asks three times, a second apart, for a hardware address, and then gives up what waits
+/// for it.
 const RESOLVES: Span = Span::from_millis(3_000);
 
 impl Link {
@@ -168,7 +169,8 @@ impl World {
             .sum()
     }
 
-    /// How many of them are for one member on one path; a kernel gives up those that have waited for long.
+    /// How many of them are for one member on one path; a kernel gives up those that have waited
+    /// for long.
     fn waiting_for(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> usize {
         let link = self.link(path, from, to);
         if link.passes == Passes::Later {
