@@ -1,6 +1,7 @@
 //! What a test does with a cluster of the lab, which must succeed, and what must be true of it.
 
 use crate::{PATIENCE, binaries, eventually};
+use onehold_sim::fault::{Fault, Links, Process as Whose};
 use onehold_sim::netns::foreign::{self, BOTH, Kind, Program};
 use onehold_sim::netns::{self, Observer, Process, Setup, privilege};
 use rustix::process::Signal;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -121,7 +122,7 @@ impl Cluster {
     /// Stops a daemon as systemd would. It must leave with status 0.
     #[track_caller]
     pub fn stop(&mut self, name: &str) {
-        self.lab.stop(name).expect("it leaves");
+        self.must(&Fault::Stop(name.into()));
     }
 
     /// Waits until a daemon ends by itself or by a signal sent before: its exit status, if it has
@@ -134,19 +135,24 @@ impl Cluster {
     /// `kill -9`
     #[track_caller]
     pub fn kill(&mut self, name: &str) {
-        self.lab.kill(name).expect("it is killed");
+        self.must(&Fault::Kill(Whose::Of(name.into())));
     }
 
     /// `SIGSTOP`
     #[track_caller]
-    pub fn pause(&self, name: &str) {
-        self.lab.pause(name).expect("it is paused");
+    pub fn pause(&mut self, name: &str) {
+        self.must(&Fault::Pause(Whose::Of(name.into())));
     }
 
     /// `SIGCONT`
     #[track_caller]
-    pub fn resume(&self, name: &str) {
-        self.lab.resume(name).expect("it goes on");
+    pub fn resume(&mut self, name: &str) {
+        self.must(&Fault::Resume(name.into()));
+    }
+
+    #[track_caller]
+    fn must(&mut self, fault: &Fault) {
+        self.lab.inflict(fault).expect("it can be done");
     }
 
     /// `SIGHUP`, and waits until the log has a new line with `said`.
@@ -162,7 +168,7 @@ impl Cluster {
     /// Pulls a host's plug.
     #[track_caller]
     pub fn power_off(&mut self, name: &str) {
-        self.lab.power_off(name).expect("it goes off");
+        self.must(&Fault::PowerOff(name.into()));
     }
 
     /// Powers a host on, and nothing more.
@@ -174,7 +180,7 @@ impl Cluster {
     /// Ends all faults.
     #[track_caller]
     pub fn heal(&mut self) {
-        self.lan().heal().expect("the network heals");
+        self.must(&Fault::Heal(Links::all()));
     }
 
     /// Writes a file that all hosts see as `/run/lab/NAME`, readable by root alone.
@@ -208,7 +214,9 @@ impl Cluster {
     /// Runs a command on a host until it ends.
     #[track_caller]
     pub fn run(&self, host: &str, words: &[&str]) -> Output {
-        self.lab.run(host, words).expect("it starts")
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        self.host(host).output(command).expect("it starts")
     }
 
     /// Runs a command on a host that must succeed: what it printed.

@@ -47,7 +47,7 @@ fn a_killed_holder_is_replaced_and_gets_the_address_back_when_started(setup: Set
 }
 
 fn a_paused_holder_is_replaced_and_gets_the_address_back_when_resumed(setup: Setup) {
-    let c = setup.start();
+    let mut c = setup.start();
     c.pause("lb0");
     c.hold_on("lb1");
     c.resume("lb0");

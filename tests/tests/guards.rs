@@ -176,7 +176,7 @@ fn a_gate_deleted_by_hand_is_put_back() {
         not_run("BPF is refused in a user namespace");
         return;
     }
-    let c = Setup::majority().guard("bpf").start();
+    let mut c = Setup::majority().guard("bpf").start();
     for name in ["lb0", "lb1"] {
         let there = c.row(name);
         if there.is_empty() {
@@ -200,7 +200,7 @@ fn a_gate_deleted_by_hand_is_put_back() {
 
 #[test]
 fn an_nftables_table_survives_a_flush_or_is_put_back() {
-    let c = Setup::majority().guard("nft").start();
+    let mut c = Setup::majority().guard("nft").start();
     for name in ["lb0", "lb1"] {
         // The table is its owner's: a kernel from 6.9 on refuses others, and flushes around it.
         c.run(name, &["nft", "flush", "ruleset"]);

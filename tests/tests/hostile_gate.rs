@@ -57,7 +57,7 @@ fn a_program_that_was_there_first_comes_after_the_gate() {
 
 #[test]
 fn one_that_insists_on_the_first_place_gets_it_and_nftables_decides() {
-    let c = Setup::majority().patient().start();
+    let mut c = Setup::majority().patient().start();
     if !has_rows(&c) {
         return;
     }
@@ -139,7 +139,7 @@ fn an_address_of_the_former_configuration_stays_mute() {
 
 #[test]
 fn a_second_member_of_the_cluster_on_one_host_waits_and_touches_nothing() {
-    let c = Setup::majority().start();
+    let mut c = Setup::majority().start();
     let mark = c.mark();
     let binary = binaries::onehold().to_str().expect("a path");
     let for_a_while = ["timeout", "--preserve-status", "3", binary, "run"];

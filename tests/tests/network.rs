@@ -77,7 +77,7 @@ fn members_talk_over_ipv6() {
 
 #[test]
 fn an_ipv6_address_falls_silent_with_its_paused_holder_under_nftables() {
-    let c = Setup::survivor().guard("nft").also("fd77::50/64").start();
+    let mut c = Setup::survivor().guard("nft").also("fd77::50/64").start();
     let nodes = [c.host("lb0"), c.host("lb1")];
     let neighbours = Neighbours::watch(c.host("observer"), FLOATING6, &nodes);
     eventually("an advertisement", || {

@@ -305,14 +305,19 @@ impl<'a> Draws<'a> {
                 Fault::Conditions { on, are }
             }
         };
-        let heals = self.cluster.heals_within(self.restless);
         let harmless = [OnLinks::Path, OnLinks::Replay].contains(&kind);
-        let excused = self.cluster.promise == Promise::Anything && !harmless;
+        let excuse = self.excuse((at, until)).filter(|_| !harmless);
         let incident = match kind {
             OnLinks::Flap => self.flap((at, until), fault),
             _ => self.spell((at, until), fault),
         };
-        incident.excuse = excused.then_some((at, until + heals));
+        incident.excuse = excuse;
+    }
+
+    /// When two may hold because links fail, if they may at all.
+    fn excuse(&self, (at, until): Window) -> Option<Window> {
+        let may = self.cluster.promise == Promise::Anything;
+        may.then(|| (at, until + self.cluster.heals_within(self.restless)))
     }
 
     /// One member, and another.
@@ -388,7 +393,8 @@ impl<'a> Draws<'a> {
         let cut = pairs.iter().map(|on| (at, Fault::Cut(on.clone())));
         let heal = pairs.iter().map(|on| (until, Fault::Heal(on.clone())));
         if !pairs.is_empty() {
-            self.add(cut.chain(heal).collect());
+            let excuse = self.excuse((at, until));
+            self.add(cut.chain(heal).collect()).excuse = excuse;
         }
     }
 
