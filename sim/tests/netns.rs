@@ -1,5 +1,5 @@
 //! The instruments, tried on addresses that the test itself moves: they must show an outage and two
-//! holders where there are some, and none where there are none.
+//! holders where there are some, and none elsewhere.
 
 use onehold_sim::netns::{Fetcher, Host, HostSpec, Lan, Observer, WebServer, privilege};
 use rustix::process::Signal;
@@ -234,8 +234,8 @@ fn a_host_has_several_paths_and_both_families() {
     };
     let c = lan.host(paths("c", 1)).unwrap();
     let d = lan.host(paths("d", 2)).unwrap();
-    // A socket belongs to the host where it was opened, wherever it is used. Each is opened once: a child
-    // of another test may still have a copy of one that is closed here.
+    // A socket belongs to the host where it was opened, wherever it is used. Each is opened once: a
+    // child of another test may still have a copy of one that is closed here.
     let socket = |host: &Host, address: &str| {
         let address: SocketAddr = address.parse().unwrap();
         let socket = host

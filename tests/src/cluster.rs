@@ -1,6 +1,7 @@
 //! What a test does with a cluster of the lab, which must succeed, and what must be true of it.
 
 use crate::{PATIENCE, binaries, eventually};
+use onehold_sim::fault::{Fault, Links, Process as Whose};
 use onehold_sim::netns::foreign::{self, BOTH, Kind, Program};
 use onehold_sim::netns::{self, Observer, Process, Setup, privilege};
 use rustix::process::Signal;
@@ -8,7 +9,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
-use std::process::Output;
+use std::process::{Command, Output};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -21,13 +22,13 @@ const SETTLED: Duration = Duration::from_millis(400);
 #[derive(Clone, Copy, Debug)]
 pub struct Mark(Instant);
 
-/// The lab's cluster, with a stranger, and an observer for each group. Whatever is not an assertion is
-/// the lab's, and can be called here, too.
+/// The lab's cluster, with a stranger, and an observer for each group. Whatever is not an assertion
+/// is the lab's, and can be called here, too.
 pub struct Cluster {
     // Before the hosts that they are in.
     observers: BTreeMap<String, Observer>,
     lab: netns::Cluster,
-    /// From here on, nobody may have seen two holders.
+    /// Since when two holders would be a failure.
     watched: Instant,
 }
 
@@ -121,7 +122,7 @@ impl Cluster {
     /// Stops a daemon as systemd would. It must leave with status 0.
     #[track_caller]
     pub fn stop(&mut self, name: &str) {
-        self.lab.stop(name).expect("it leaves");
+        self.must(&Fault::Stop(name.into()));
     }
 
     /// Waits until a daemon ends by itself or by a signal sent before: its exit status, if it has
@@ -134,19 +135,24 @@ impl Cluster {
     /// `kill -9`
     #[track_caller]
     pub fn kill(&mut self, name: &str) {
-        self.lab.kill(name).expect("it is killed");
+        self.must(&Fault::Kill(Whose::Of(name.into())));
     }
 
     /// `SIGSTOP`
     #[track_caller]
-    pub fn pause(&self, name: &str) {
-        self.lab.pause(name).expect("it is paused");
+    pub fn pause(&mut self, name: &str) {
+        self.must(&Fault::Pause(Whose::Of(name.into())));
     }
 
     /// `SIGCONT`
     #[track_caller]
-    pub fn resume(&self, name: &str) {
-        self.lab.resume(name).expect("it goes on");
+    pub fn resume(&mut self, name: &str) {
+        self.must(&Fault::Resume(name.into()));
+    }
+
+    #[track_caller]
+    fn must(&mut self, fault: &Fault) {
+        self.lab.inflict(fault).expect("it can be done");
     }
 
     /// `SIGHUP`, and waits until the log has a new line with `said`.
@@ -162,7 +168,7 @@ impl Cluster {
     /// Pulls a host's plug.
     #[track_caller]
     pub fn power_off(&mut self, name: &str) {
-        self.lab.power_off(name).expect("it goes off");
+        self.must(&Fault::PowerOff(name.into()));
     }
 
     /// Powers a host on, and nothing more.
@@ -174,7 +180,7 @@ impl Cluster {
     /// Ends all faults.
     #[track_caller]
     pub fn heal(&mut self) {
-        self.lan().heal().expect("the network heals");
+        self.must(&Fault::Heal(Links::all()));
     }
 
     /// Writes a file that all hosts see as `/run/lab/NAME`, readable by root alone.
@@ -208,7 +214,9 @@ impl Cluster {
     /// Runs a command on a host until it ends.
     #[track_caller]
     pub fn run(&self, host: &str, words: &[&str]) -> Output {
-        self.lab.run(host, words).expect("it starts")
+        let mut command = Command::new(words[0]);
+        command.args(&words[1..]);
+        self.host(host).output(command).expect("it starts")
     }
 
     /// Runs a command on a host that must succeed: what it printed.
@@ -240,7 +248,7 @@ impl Cluster {
     }
 }
 
-/// What is to be seen.
+/// What must be seen.
 impl Cluster {
     /// `onehold status --json` of a member, for its first cluster.
     #[track_caller]
@@ -264,8 +272,8 @@ impl Cluster {
         count.as_u64().expect("there is such a reason")
     }
 
-    /// How often each member's role in the first group has changed in this life of it. (At the start
-    /// either candidate may be the first.)
+    /// How often each member's role in the first group has changed in this incarnation. (At the
+    /// start either candidate may be the first.)
     #[track_caller]
     pub fn role_changes(&self) -> Vec<u64> {
         let members = self.members().iter();
@@ -279,7 +287,7 @@ impl Cluster {
         changes.expect("a number")
     }
 
-    /// What `status` on a member says needs a person.
+    /// The alarms in the `status` of a member.
     #[track_caller]
     pub fn alarms(&self, name: &str) -> String {
         self.status(name)["alarms"].to_string()
@@ -300,8 +308,8 @@ impl Cluster {
         list.contains(&format!(" {address}/"))
     }
 
-    /// What of ours the kernel of a host has: addresses, queueing disciplines, tables, sockets.
-    /// Nothing is left if it is empty.
+    /// What the kernel of a host has of Onehold's: addresses, queueing disciplines, tables,
+    /// sockets. Empty if nothing is left.
     #[must_use]
     pub fn left_on(&self, host: &str) -> String {
         let mut left = String::new();
@@ -332,7 +340,8 @@ impl Cluster {
         left
     }
 
-    /// The BPF programs that stand in the row of a host's first interface: what arrives, and what leaves.
+    /// The BPF programs that stand in the row of a host's first interface: what arrives, and what
+    /// leaves.
     #[must_use]
     pub fn row(&self, host: &str) -> Vec<u32> {
         let row = || {
@@ -347,8 +356,8 @@ impl Cluster {
             .unwrap_or_default() // none before Linux 6.6
     }
 
-    /// Somebody puts a program before all others on a host's first interface, both ways; of each
-    /// frame it says `verdict`. False where there is no such place.
+    /// Puts a foreign program before all others on a host's first interface, both ways; its verdict
+    /// on each frame is `verdict`. False where there is no such place.
     #[track_caller]
     pub fn overtake(&self, host: &str, verdict: i32) -> bool {
         let put = move || {
@@ -367,8 +376,7 @@ impl Cluster {
         self.observers[group].holders()
     }
 
-    /// Waits until `name` holds the first group alone, and stays so. Nobody else may have held it
-    /// beside somebody.
+    /// Waits until `name` holds the first group alone, and stays so. Two may never have held.
     #[track_caller]
     pub fn hold_on(&self, name: &str) {
         self.group_on(&self.setup().groups()[0].name, name);
@@ -381,7 +389,7 @@ impl Cluster {
         self.never_two();
     }
 
-    /// Waits until nobody holds the first group, and stays so.
+    /// Waits until no member holds the first group, and stays so.
     #[track_caller]
     pub fn held_by_nobody(&self) {
         self.settle(&self.setup().groups()[0].name, &[]);
@@ -424,7 +432,7 @@ impl Cluster {
         panic!("{group} should be held by {names:?}, and is by {held:?}");
     }
 
-    /// Nobody has ever seen two hold anything.
+    /// Two have never held anything.
     #[track_caller]
     pub fn never_two(&self) {
         for (group, observer) in &self.observers {
@@ -439,8 +447,8 @@ impl Cluster {
         Mark(Instant::now())
     }
 
-    /// Nothing has moved since then: who answered is who answers. (Whether it was silent for a
-    /// moment depends on how busy this machine is.)
+    /// Nothing has moved since then: the same member answers. (Whether it paused for a moment
+    /// depends on how busy this machine is.)
     #[track_caller]
     pub fn has_not_moved(&self, since: Mark) {
         for (group, observer) in &self.observers {
@@ -451,7 +459,7 @@ impl Cluster {
         self.never_two();
     }
 
-    /// Waits until anybody holds a group.
+    /// Waits until any member holds a group.
     #[track_caller]
     pub fn held_by_somebody(&self, group: &str) {
         eventually(&format!("a holder of {group}"), || {

@@ -9,8 +9,8 @@
 //! cluster.hold_on("lb1"); // waits for it; panics if ever two held, or if it never comes
 //! ```
 //!
-//! Who holds is what the network answers, never what a daemon says. Every wait has one generous
-//! bound, [`PATIENCE`], and ends as soon as what is awaited is there. A [`Cluster`] leaves nothing
+//! Who holds is asked of the network, never of a daemon. Every wait has one generous bound,
+//! [`PATIENCE`], and ends as soon as what is awaited has come. A [`Cluster`] leaves nothing
 //! behind, also when its test panics; then it prints the logs of its daemons.
 
 pub mod binaries;
@@ -30,7 +30,7 @@ use std::panic::Location;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that must come in the end.
+/// How long anything that must come may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whether this is the root of the machine, and not only that of a user namespace: who may become
@@ -42,7 +42,7 @@ pub fn is_machine_root() -> bool {
     whole && onehold_sim::netns::privilege::is_root()
 }
 
-/// Says that something in the calling test is not run, and why, even if the test passes.
+/// Reports that something in the calling test does not run, and why, even if the test passes.
 pub fn not_run(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");

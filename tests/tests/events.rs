@@ -1,5 +1,5 @@
-//! What happens to machines, daemons and networks; each in both arbitrations. Judged by who
-//! answers for the address.
+//! What happens to machines, daemons and networks, in both arbitrations; judged by who answers for
+//! the address.
 
 use onehold_tests::{Begin as _, Setup};
 
@@ -47,7 +47,7 @@ fn a_killed_holder_is_replaced_and_gets_the_address_back_when_started(setup: Set
 }
 
 fn a_paused_holder_is_replaced_and_gets_the_address_back_when_resumed(setup: Setup) {
-    let c = setup.start();
+    let mut c = setup.start();
     c.pause("lb0");
     c.hold_on("lb1");
     c.resume("lb0");
@@ -145,7 +145,7 @@ fn with_a_witness_an_isolated_holder_falls_silent_by_itself() {
     let mut c = Setup::majority().start();
     c.lan().isolate("lb0").unwrap();
     c.hold_on("lb1");
-    // Nobody can see it from outside; its own kernel says whether it still has the address.
+    // It can't be seen from outside; its own kernel says whether it still has the address.
     assert!(!c.has("lb0", "10.77.0.50"));
     c.heal();
     c.hold_on("lb0");
@@ -184,7 +184,7 @@ fn two_alone_both_hold_while_cut_from_each_other_and_one_holds_after_it() {
 fn two_alone_both_hold_while_one_is_isolated_and_one_holds_after_it() {
     let mut c = Setup::survivor().start();
     c.lan().isolate("lb0").unwrap();
-    c.hold_on("lb1"); // all that is to be seen
+    c.hold_on("lb1"); // all that can be seen
     assert!(c.has("lb0", "10.77.0.50") && c.has("lb1", "10.77.0.50"));
     c.heal();
     c.hold_again_on("lb0");

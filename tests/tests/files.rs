@@ -1,9 +1,9 @@
-//! The file: what `check` says of it is what `run` does with it, and what differs between the file that runs,
-//! the one on the disk and those of the others is told, with the right name.
+//! The file: what `check` says of it is what `run` does with it; and a difference between the file
+//! in force, the one on the disk and those of the others is reported, with the right name.
 
 use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually};
 
-/// `onehold check` of the file `changed.toml` on lb0: its exit status, and what it printed, unwrapped.
+/// `onehold check` of the file `changed.toml` on lb0: its exit status and its output, unwrapped.
 #[track_caller]
 fn check(c: &Cluster, more: &[&str]) -> (i32, String) {
     let binary = binaries::onehold().to_str().expect("a path");
@@ -167,7 +167,7 @@ fn a_refused_reload_is_an_alarm_until_the_file_is_mended() {
         });
     };
     all_well(&c);
-    // Nobody asked for a reload: a note.
+    // No reload was asked for: a note.
     c.edit("lb0", "10.77.0.50/16", "10.77.0.60/16");
     eventually("a note", || {
         let text = c.onehold("lb0", &["status"]).replace("\n    ", " ");
@@ -187,11 +187,11 @@ fn a_refused_reload_is_an_alarm_until_the_file_is_mended() {
     refused(&c);
     c.watch_for(5); // and it stays
     refused(&c);
-    // What it was again.
+    // As it was.
     c.edit("lb0", "10.77.0.60/16", "10.77.0.50/16");
     all_well(&c);
     c.logs("lb0", "over: the reload that was refused");
-    // A file that is none; then one that is accepted.
+    // A file that can't be parsed; then one that is accepted.
     c.edit("lb0", "[cluster]", "[cluster");
     c.reload("lb0", "reload refused");
     eventually("an alarm", || {
@@ -213,7 +213,8 @@ fn a_refused_reload_is_an_alarm_until_the_file_is_mended() {
     all_well(&c);
 }
 
-/// lb1's file has other names, so its numbers are others': it is the first there, which is lb0 here.
+/// lb1's file has other names, so its numbers are others': it is the first there, which is lb0
+/// here.
 #[test]
 fn who_runs_with_another_file_is_called_by_the_right_name() {
     let mut c = Setup::majority().build();
@@ -232,7 +233,7 @@ fn who_runs_with_another_file_is_called_by_the_right_name() {
             "{alarms}"
         );
     }
-    // By its own file it is lb1 who is told of the others by their names there.
+    // By its own file it is lb1, and names the others as that file does.
     for said in [
         "zz0 runs with another configuration: what comes from 10.77.0.10:6946",
         "witness runs with",
@@ -241,7 +242,7 @@ fn who_runs_with_another_file_is_called_by_the_right_name() {
     }
 }
 
-/// At an address that is none of the file's: somebody forgot the new file on a machine that has moved.
+/// At an address that is not in the file: the new file was forgotten on a machine that has moved.
 #[test]
 fn who_is_no_member_at_all_is_called_by_its_address() {
     let mut c = Setup::majority().build();

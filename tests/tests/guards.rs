@@ -77,7 +77,7 @@ fn what_is_stopped_while_it_starts_leaves_nothing_behind() {
             c.start("lb0");
             sleep(Duration::from_millis(milliseconds));
             c.signal("lb0", Signal::TERM).unwrap();
-            // Before it has begun with anything, the signal itself ends it.
+            // Before it has begun anything, the signal itself ends it.
             let status = c.ended("lb0");
             assert!(matches!(status, None | Some(0)), "{status:?}");
             assert_eq!(c.left_on("lb0"), "", "after {milliseconds} ms");
@@ -86,7 +86,7 @@ fn what_is_stopped_while_it_starts_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_killed_holder_is_mute_and_its_next_life_cleans_up() {
+fn a_killed_holder_is_mute_and_its_next_incarnation_cleans_up() {
     let mut c = Setup::two_by_majority().start();
     c.kill("lb0");
     c.held_by_nobody();
@@ -94,7 +94,7 @@ fn a_killed_holder_is_mute_and_its_next_life_cleans_up() {
     c.start("lb0");
     c.hold_on("lb0");
     c.kill("lb0");
-    // Alone it may not hold. Its next life removes what the last one left.
+    // Alone it may not hold. Its next incarnation removes what the last one left.
     c.stop("lb1");
     c.start("lb0");
     eventually("the address is removed", || {
@@ -116,7 +116,7 @@ fn the_kernel_removes_the_address_of_a_dead_daemon() {
 }
 
 #[test]
-fn one_guard_is_replaced_by_the_other_across_lives() {
+fn one_guard_is_replaced_by_the_other_across_incarnations() {
     let mut c = Setup::majority().guard("nft").start();
     for (from, to) in [("nft", "auto"), ("auto", "nft")] {
         c.kill("lb0");
@@ -164,7 +164,7 @@ fn an_address_added_by_hand_on_the_standby_is_mute() {
         c.host("lb1").add_address("eth0", floating, 16).unwrap();
         c.logs("lb1", "of this host though onehold did not put it there");
         c.watch_for(1);
-        c.has_not_moved(mark); // nobody has seen it
+        c.has_not_moved(mark); // it was never seen
         c.hold_on("lb0");
         c.host("lb1").remove_address("eth0", floating, 16).unwrap();
     }
@@ -176,7 +176,7 @@ fn a_gate_deleted_by_hand_is_put_back() {
         not_run("BPF is refused in a user namespace");
         return;
     }
-    let c = Setup::majority().guard("bpf").start();
+    let mut c = Setup::majority().guard("bpf").start();
     for name in ["lb0", "lb1"] {
         let there = c.row(name);
         if there.is_empty() {
@@ -200,7 +200,7 @@ fn a_gate_deleted_by_hand_is_put_back() {
 
 #[test]
 fn an_nftables_table_survives_a_flush_or_is_put_back() {
-    let c = Setup::majority().guard("nft").start();
+    let mut c = Setup::majority().guard("nft").start();
     for name in ["lb0", "lb1"] {
         // The table is its owner's: a kernel from 6.9 on refuses others, and flushes around it.
         c.run(name, &["nft", "flush", "ruleset"]);

@@ -1,5 +1,5 @@
-//! Hosts on which others want to decide, too: the holder is paused, the other one takes over, and the
-//! network is asked whether the first one is silent.
+//! Hosts on which others want to decide, too: the holder is paused, the other one takes over, and
+//! the network is asked whether the first one is silent.
 
 use onehold_sim::netns::foreign::{self, Kind, Program, TC_OK, XDP_PASS};
 use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What the unit gives the daemon.
 const UNIT: &str = "--bounding-set=-all,+net_admin,+net_raw,+bpf,+sys_nice,+ipc_lock";
 
-/// BPF programs are the machine's root's, and rows of them Linux 6.6's.
+/// Only the machine's root may load BPF programs, and only Linux 6.6 and later has rows of them.
 fn has_rows(c: &Cluster) -> bool {
     let there = is_machine_root() && !c.row("lb0").is_empty();
     if !there {
@@ -57,7 +57,7 @@ fn a_program_that_was_there_first_comes_after_the_gate() {
 
 #[test]
 fn one_that_insists_on_the_first_place_gets_it_and_nftables_decides() {
-    let c = Setup::majority().patient().start();
+    let mut c = Setup::majority().patient().start();
     if !has_rows(&c) {
         return;
     }
@@ -110,7 +110,7 @@ fn a_program_that_sees_frames_first_is_an_alarm() {
     });
 }
 
-/// With the unit's capabilities the kernel does not say what an earlier life's gate guards.
+/// With the unit's capabilities the kernel does not say what an earlier incarnation's gate guards.
 #[test]
 fn an_address_of_the_former_configuration_stays_mute() {
     let mut c = Setup::majority().also("10.77.0.51/16").build();
@@ -139,7 +139,7 @@ fn an_address_of_the_former_configuration_stays_mute() {
 
 #[test]
 fn a_second_member_of_the_cluster_on_one_host_waits_and_touches_nothing() {
-    let c = Setup::majority().start();
+    let mut c = Setup::majority().start();
     let mark = c.mark();
     let binary = binaries::onehold().to_str().expect("a path");
     let for_a_while = ["timeout", "--preserve-status", "3", binary, "run"];

@@ -1,5 +1,5 @@
-//! Hosts that are somebody else's: addresses of theirs, addresses that are taken away, links that go,
-//! and a kernel that does not do as it is told.
+//! Hosts that others change, too: foreign addresses, addresses that are taken away, links that go,
+//! and a kernel that refuses.
 
 use onehold_tests::{Begin as _, Cluster, Setup, eventually};
 use std::net::IpAddr;
@@ -7,7 +7,7 @@ use std::time::Duration;
 
 const FLOATING: &str = "10.77.0.50";
 
-/// All addresses and routes of a host that it has for good.
+/// All permanent addresses and routes of a host.
 fn network(c: &Cluster, host: &str) -> String {
     let shown = [
         "-4 -oneline address",
@@ -19,7 +19,7 @@ fn network(c: &Cluster, host: &str) -> String {
         let words: Vec<&str> = ["ip"].into_iter().chain(what.split(' ')).collect();
         c.ok(host, &words)
     });
-    // The link-local route comes and goes with the kernel's mood.
+    // The kernel adds and removes the link-local route as it likes.
     let kept = |line: &&str| !line.contains("fe80::") && !line.contains("multicast");
     shown
         .concat()
@@ -60,7 +60,7 @@ fn what_is_not_onehold_s_survives_a_start_and_a_stop() {
     );
     ip(&c, "lb1", "address add 10.77.0.50/32 dev lo");
     ip(&c, "lb1", "address add fd77::50/64 dev eth0 nodad");
-    // And what would go with a primary one.
+    // And what would be removed with a primary one.
     ip(&c, "lb1", "address add 10.77.0.99/16 dev eth0");
     ip(&c, "lb1", "route add default via 10.77.0.20");
     let before = network(&c, "lb1");
@@ -178,7 +178,7 @@ fn an_address_that_somebody_keeps_removing_moves_nothing_and_storms_nobody() {
     assert!(said <= 2, "{said} lines");
 }
 
-/// How many frames lb0 has sent that are no adverts, roughly.
+/// How many frames other than adverts lb0 has sent, roughly.
 fn announcements(c: &Cluster) -> i64 {
     let sent = c.ok("lb0", &["cat", "/sys/class/net/eth0/statistics/tx_packets"]);
     let adverts = c.status("lb0")["counters"]["sent"].as_i64().unwrap();
@@ -194,7 +194,7 @@ fn one_that_starts_without_an_address_of_its_own_waits_for_it() {
     c.host("lb0").remove_address("eth0", own, 16).unwrap();
     c.start("lb0");
     c.watch_for(3);
-    c.hold_on("lb1"); // and nobody else held beside it
+    c.hold_on("lb1"); // and no other member held beside it
     c.host("lb0").add_address("eth0", own, 16).unwrap();
     c.hold_on("lb0");
 }
@@ -228,7 +228,7 @@ fn a_holder_whose_own_address_is_gone_lets_go() {
 }
 
 #[test]
-fn a_network_that_is_configured_anew_moves_nothing() {
+fn a_network_that_is_configured_again_moves_nothing() {
     let c = Setup::survivor().patient().start();
     let (mark, before) = (c.mark(), c.role_changes());
     let own: IpAddr = "10.77.0.10".parse().unwrap();

@@ -1,10 +1,11 @@
-//! Networks as other people have them: neighbours that answer nobody, frames that pass one way only,
+//! Networks as other people have them: neighbours that never answer, frames that pass one way only,
 //! strangers.
 
 use onehold_tests::{Begin as _, Cluster, Setup, eventually};
 use std::fmt::Write as _;
 
-/// Addresses on the network of the first path that nobody has: packets there wait for an answer to ARP.
+/// Addresses on the network of the first path that no host has: packets there wait for an answer to
+/// ARP.
 fn nobody(n: u8) -> String {
     format!("10.77.9.{n}")
 }
@@ -68,8 +69,8 @@ fn two_dead_members_of_five_cost_the_address_nothing() {
     assert_eq!(c.role_changes_of("lb0"), roles);
 }
 
-/// Longer than a neighbour's entry lasts in the lab, and what follows from its end takes. (A kernel that is
-/// left alone takes half a minute.)
+/// Longer than a neighbour's entry lasts in the lab, with the consequences of its end. (An ordinary
+/// kernel takes half a minute.)
 const AGED: u64 = 12;
 
 fn stays_a_cut_of_one_direction(setup: Setup, address: &str) {
@@ -78,7 +79,7 @@ fn stays_a_cut_of_one_direction(setup: Setup, address: &str) {
     c.hold_on("lb1");
     c.watch_for(AGED);
     c.hold_on("lb1"); // and never two
-    // Nor if somebody makes its kernel forget.
+    // Nor if its kernel is made to forget.
     c.ok(
         "lb1",
         &["ip", "neigh", "flush", "to", address, "dev", "eth0"],
@@ -99,7 +100,8 @@ fn a_cut_of_frames_in_one_direction_stays_one_of_one_direction_under_ipv6() {
     stays_a_cut_of_one_direction(Setup::survivor().over_ipv6(), "fd77::1a");
 }
 
-/// One that its own kernel keeps from its peer, and that hears nothing, knows who is cut off.
+/// A member whose own kernel keeps it from its peer, and that hears nothing, knows which of them is
+/// cut off.
 #[test]
 fn a_survivor_without_a_route_to_its_peer_neither_keeps_nor_takes_the_address() {
     let mut c = Setup::survivor().patient().start();
@@ -125,7 +127,7 @@ fn a_survivor_without_a_route_to_its_peer_neither_keeps_nor_takes_the_address() 
     c.kill("lb0");
     c.held_by_nobody();
     route(&c, "lb1", "del", "10.77.0.10");
-    c.hold_on("lb1"); // though nobody answers there
+    c.hold_on("lb1"); // though nothing answers there
     c.watch_for(8);
     c.hold_on("lb1");
 }
@@ -174,7 +176,8 @@ fn a_stranger_with_the_address_is_an_alarm_that_names_its_hardware_address() {
     c.group_on("web", "lb0");
 }
 
-/// By another port, or another key, two alone hear nothing of each other: that is silence, and both hold.
+/// With different ports or keys, two alone hear nothing of each other: that is silence, and both
+/// hold.
 #[test]
 fn two_that_hear_nothing_of_each_other_both_say_that_the_other_candidate_answers_too() {
     let mut c = Setup::survivor().start();

@@ -1,5 +1,5 @@
-//! A start among things that are not as they should be, yet or for good: what passes by itself is waited
-//! for, told meanwhile, and costs nobody else anything; what strangers do keeps nobody from starting.
+//! A start where something is missing or wrong: what may pass by itself is waited for, reported
+//! meanwhile, and costs no other member anything; what strangers do keeps no member from starting.
 
 use onehold_sim::netns::Process;
 use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What a lab's host has in its hosts file.
 const HOSTS: &str = "127.0.0.1 localhost\n10.77.0.10 lb0\n10.77.0.11 lb1\n10.77.0.12 witness\n";
 
-/// The words to run the daemon of a member, with more of them in the end.
+/// The words to run the daemon of a member, with more of them at the end.
 fn run<'a>(file: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let binary = binaries::onehold().to_str().expect("a path");
     [&[binary, "run", "--config", file], more].concat()
@@ -24,7 +24,7 @@ fn report(c: &Cluster, host: &str) -> Value {
     serde_json::from_str(&c.onehold(host, &["status", "--json"])).expect("JSON")
 }
 
-/// Waits until `status` on a host says that it waits for something with these words.
+/// Waits until `status` on a host says, with these words, what it waits for.
 #[track_caller]
 fn waits_for(c: &Cluster, host: &str, words: &str) {
     c.answers(host);
@@ -36,7 +36,7 @@ fn waits_for(c: &Cluster, host: &str, words: &str) {
     assert!(!text.contains("all well"), "{text}");
 }
 
-/// Takes the service manager's place on a host: what the daemon tells it comes out here.
+/// Takes the service manager's place on a host, and receives what the daemon reports to it.
 fn manager(c: &Cluster, host: &str) -> UnixDatagram {
     let bind = || UnixDatagram::bind("/run/onehold/manager").expect("a socket");
     c.ok(host, &["mkdir", "-p", "/run/onehold"]);
@@ -46,7 +46,7 @@ fn manager(c: &Cluster, host: &str) -> UnixDatagram {
     manager
 }
 
-/// The next that it tells that has these words in it.
+/// The next report with these words in it.
 #[track_caller]
 fn told(manager: &UnixDatagram, words: &str) -> String {
     let mut buffer = [0; 4096];
@@ -83,7 +83,7 @@ fn names_that_nobody_knows_yet_are_waited_for_and_the_others_serve_meanwhile() {
     assert!(ready.contains("waiting"), "{ready}");
     waits_for(&c, "lb0", "can't be resolved");
     c.hold_on("lb1");
-    // An order is refused, and says why.
+    // An order is refused, with the reason.
     let (status, said) = c.refused("lb0", &["standby"]);
     assert!(
         status == Some(1) && said.contains("not served yet"),
@@ -111,7 +111,7 @@ fn a_secret_that_comes_late_is_waited_for_by_all() {
         waits_for(&c, host, "/run/lab/secret does not exist");
     }
     c.held_by_nobody();
-    // Nor does one that others can read do.
+    // One that others can read does not do, either.
     c.ok("lb0", &["chmod", "644", "/run/lab/secret.2"]);
     c.ok("lb0", &["mv", "/run/lab/secret.2", "/run/lab/secret"]);
     waits_for(&c, "lb1", "chmod 600");
@@ -135,7 +135,7 @@ fn a_configuration_that_comes_late_is_waited_for() {
     c.hold_on("lb0");
 }
 
-/// Without `--as`, and with a name that is none of the members': it knows itself by its address only.
+/// Without `--as`, and with a name that is not a member's: it knows itself by its address only.
 #[test]
 fn an_address_that_comes_late_is_waited_for() {
     let mut c = Setup::majority().build();
@@ -216,7 +216,7 @@ fn an_own_name_at_a_loopback_address_costs_nothing() {
     c.logs("lb0", "`lb0` is 127.0.1.1 here, so 10.77.0.10 is used");
     c.stop("lb0");
     c.hold_on("lb1");
-    // The name of another one at a loopback address helps nobody, but may be mended.
+    // Another member's name at a loopback address is useless, but may be repaired.
     c.ok(
         "lb0",
         &[
@@ -357,7 +357,7 @@ fn another_user_s_sockets_keep_nobody_from_starting_for_longer_than_they_are_the
     c.start("lb0");
     waits_for(&c, "lb0", "10.77.0.10:6946/udp");
     waits_for(&c, "lb0", "a socket of user id 65534 has it");
-    // It was not started, so there is nothing of it.
+    // It has not started, so nothing of it is there.
     assert_eq!(c.left_on("lb0"), "control socket\n");
     c.hold_on("lb1");
     squatter.signal(Signal::KILL).unwrap();
@@ -413,7 +413,7 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
         start(&mut c);
         c.hold_on("lb0");
     }
-    // Nor does another name of the cluster end it: the group is known by its address.
+    // Another name of the cluster does not end it, either: the group is known by its address.
     c.onehold("lb0", &["standby"]);
     c.hold_on("lb1");
     for host in ["lb0", "lb1", "witness"] {
@@ -453,7 +453,7 @@ fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
     eventually("no alarm", || {
         (!c.alarms("lb0").contains("orders")).then_some(())
     });
-    // Where the new one is to be written there is a directory.
+    // A directory is where the new file should be written.
     c.ok("lb0", &["mkdir", "/run/onehold/kept/lab.lb0.orders.new"]);
     let (status, said) = c.refused("lb0", &["standby"]);
     assert_eq!(status, Some(1));
@@ -499,7 +499,7 @@ fn r9_a_read_only_state_directory_is_the_end_only_where_nothing_is_known() {
     );
 }
 
-/// Nobody can ask it then; but the address is served.
+/// It can't be asked then; but the address is served.
 #[test]
 fn a_control_socket_that_cannot_be_made_costs_nothing_and_is_made_later() {
     let mut c = Setup::majority().build();

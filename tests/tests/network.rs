@@ -77,7 +77,7 @@ fn members_talk_over_ipv6() {
 
 #[test]
 fn an_ipv6_address_falls_silent_with_its_paused_holder_under_nftables() {
-    let c = Setup::survivor().guard("nft").also("fd77::50/64").start();
+    let mut c = Setup::survivor().guard("nft").also("fd77::50/64").start();
     let nodes = [c.host("lb0"), c.host("lb1")];
     let neighbours = Neighbours::watch(c.host("observer"), FLOATING6, &nodes);
     eventually("an advertisement", || {
@@ -93,7 +93,7 @@ fn an_ipv6_address_falls_silent_with_its_paused_holder_under_nftables() {
 fn each_of_two_groups_lives_on_the_member_that_it_prefers() {
     let mut c = Setup::majority()
         .group("api", "10.77.0.51/16", "lb1")
-        .start(); // and with that each is where it should be
+        .start(); // which waits until each is where it should be
     c.kill("lb0");
     c.group_on("web", "lb1");
     c.group_on("api", "lb1");
@@ -138,7 +138,7 @@ fn both_paths_carry_everything() {
             "{peer}"
         );
     }
-    // The second copy of each advert is no news.
+    // The second copy of each advert changes nothing.
     assert!(c.rejected("lb0", "stale") > 0);
     c.lan().cut("lb0.1", "lb1.1").unwrap();
     c.kill("lb0");

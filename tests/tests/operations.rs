@@ -12,7 +12,7 @@ fn a_member_with_another_secret_is_kept_out_and_both_sides_say_so() {
     c.file("secret.2", OTHER);
     c.edit("lb0", "\"secret\"", "\"secret.2\"");
     c.start_all();
-    c.hold_on("lb1"); // with the witness; lb0 alone is no majority
+    c.hold_on("lb1"); // with the witness; lb0 alone is not a majority
     for (name, peer) in [("lb0", "lb1"), ("lb1", "lb0")] {
         eventually("it is counted", || {
             (c.rejected(name, "unknown_key") > 0).then_some(())
@@ -248,7 +248,7 @@ fn keys_are_rotated_without_moving_anything() {
         );
     }
     assert_eq!(c.role_changes(), roles);
-    // The old key is worth nothing now: one who still has it is kept out.
+    // The old key is worth nothing now: a member that still has it is kept out.
     c.stop("lb1");
     c.edit("lb1", "\"secret.2\"", "\"secret\"");
     c.start("lb1");
@@ -324,7 +324,8 @@ fn stand_in() -> String {
     file.replace("10.0.0.50/24", "10.77.0.50/16")
 }
 
-/// The gate of a killed daemon outlives it, and mutes whatever is put on by hand; its file may be broken.
+/// The gate of a killed daemon outlives it, and mutes whatever is put on by hand; its file may be
+/// broken.
 #[test]
 fn an_address_is_put_on_by_hand_when_the_gate_was_taken_away() {
     for guard in ["bpf", "nft"] {

@@ -1,4 +1,4 @@
-//! What daemons trace, the core does again; and a trace never costs the address.
+//! The core does again what daemons trace; and a trace never costs the address.
 
 use onehold_tests::{Begin as _, Cluster, Setup, binaries};
 
@@ -35,7 +35,7 @@ fn what_daemons_trace_is_what_the_core_does() {
     c.hold_on("lb1");
     c.kill("lb1");
     c.hold_on("lb0");
-    start(&mut c, "lb1", &trace("lb1")); // and keeps the trace of its earlier life
+    start(&mut c, "lb1", &trace("lb1")); // and keeps the trace of its earlier incarnation
     c.lan().lose(20.0, &["lb0", "lb1", "witness"]).unwrap();
     c.watch_for(2);
     c.heal();

@@ -27,7 +27,7 @@ interface = "eth0"
 /// directory of its own in the place of /etc.
 fn sections_1_to_5() -> Cluster {
     let mut c = Setup::majority().build();
-    // 1: they reach each other (nobody needs a name)
+    // 1: they reach each other (no names are needed)
     c.ok("lb0", &["sh", "-c", "echo 127.0.1.1 lb0 >/etc/hosts"]);
     c.ok("lb1", &["sh", "-c", "echo 127.0.1.1 lb1 >/etc/hosts"]);
     // 3: the secret
@@ -67,7 +67,7 @@ fn sections_1_to_5() -> Cluster {
     c
 }
 
-/// `systemctl start onehold`. Nobody says which member it is: the host's name does.
+/// `systemctl start onehold`. The host's name says which member it is.
 fn start(c: &mut Cluster, name: &str) {
     let binary = binaries::onehold().display();
     let script = format!(

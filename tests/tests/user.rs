@@ -97,7 +97,7 @@ fn an_ordinary_user_can_play_the_demo() {
         "{said}"
     );
     let page = fs::read_to_string(home.0.join("target/lab/demo.html")).unwrap();
-    // What was done, that the kernels were watched, that nobody answered beside another.
+    // What was done, that the kernels were watched, that two never answered.
     for text in [
         "stop lb0",
         "\"good\":true",

@@ -1,10 +1,10 @@
-//! Who only votes, for how many, and as whom; and two members that have no witness.
+//! The witness: for how many clusters it votes, and as which user; and two members without one.
 
 use onehold_sim::netns::Process;
 use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
 use serde_json::Value;
 
-/// An ordinary user, who may do nothing, not even become somebody else.
+/// An ordinary user without any privilege, not even to become another user.
 const ORDINARY: [&str; 8] = [
     "setpriv",
     "--reuid=65534",
@@ -60,7 +60,7 @@ fn as_tables(name: &str, file: &str) -> String {
 fn one_witness_serves_two_clusters_at_once_as_a_user_without_any_capability() {
     let mut c = Setup::majority().build();
     let file = as_tables("lab", &c.read("lb0.toml")) + &as_tables("db", &second_cluster(&c));
-    // The secret is its own, as it must be; the binary where everybody finds it.
+    // The secret is its own, as it must be; the binary where every user finds it.
     let binary = binaries::onehold().display();
     c.ok(
         "witness",
@@ -199,14 +199,14 @@ fn a_witness_that_restarts_does_not_vote_twice() {
 }
 
 #[test]
-fn two_members_by_majority_wait_for_the_operator_s_word() {
+fn two_members_by_majority_wait_for_the_operator_s_order() {
     let mut c = Setup::two_by_majority().start();
-    // As long as the other is heard, its vote is its own.
+    // As long as the other is heard, its vote is needed.
     let (status, said) = c.refused("lb1", &["presume-dead", "--yes"]);
     assert_eq!(status, Some(1), "{said}");
     c.kill("lb0");
     c.held_by_nobody();
-    // Nobody is asked who isn't there, and nothing is done without a word.
+    // Nothing can be asked of a member that is gone, and nothing is done without an order.
     let (status, said) = c.refused("lb1", &["presume-dead"]);
     assert!(status == Some(2) && said.contains("add --yes"), "{said}");
     c.held_by_nobody();

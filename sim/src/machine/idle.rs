@@ -1,4 +1,4 @@
-//! `onehold-lab idle`: what the daemons cost, and whether they keep still, while nothing happens.
+//! `onehold-lab idle`: what the daemons cost while nothing happens, and whether the address stays.
 
 use crate::error::{Context, Result, err};
 use crate::machine::demo::ClusterOptions;
@@ -27,7 +27,7 @@ pub struct Options {
     /// For how long.
     #[arg(long, value_name = "N", default_value_t = 60)]
     pub seconds: u64,
-    /// Under so many busy loops.
+    /// Beside this many busy loops.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub busy: usize,
     /// Write the figures to this file.
@@ -51,7 +51,7 @@ struct Cost {
     rss_kib: u64,
 }
 
-/// Starts a cluster, lets it be, and reports. Whether the address never moved.
+/// Starts a cluster, leaves it alone, and reports. Returns whether the address never moved.
 ///
 /// # Errors
 /// If the lab itself fails, no holder comes, or `stop` was set.
@@ -198,7 +198,7 @@ fn cpu(id: u32) -> Result<Duration> {
             .split(' ')
             .next()
             .and_then(|ran| ran.parse::<u64>().ok());
-        nanos += ran.ok_or_else(|| err(format!("{} is not understood", path.display())))?;
+        nanos += ran.ok_or_else(|| err(format!("{} can't be parsed", path.display())))?;
     }
     Ok(Duration::from_nanos(nanos))
 }

@@ -1,8 +1,8 @@
-//! The chaos monkey: a timeline that nobody wrote.
+//! The chaos monkey: a timeline that is drawn.
 //!
-//! One thing goes wrong at a time, and is over before the next begins; so the address must be served
-//! again soon after each, and two must never answer. What it does is fixed before the run begins, and
-//! follows from the seed.
+//! One thing goes wrong at a time, and is over before the next begins; so the address must be
+//! served again soon after each, and two must never answer. What it does is fixed before the run
+//! begins, and follows from the seed.
 
 use super::incidents::cluster::{Cluster, micros};
 use super::incidents::{Draws, Incident, Kind};

@@ -21,7 +21,7 @@ pub(crate) struct ScenarioFile {
     pub(crate) title: String,
     /// Which story or complaint this is.
     pub(crate) about: String,
-    /// It takes minutes: run by name only.
+    /// It takes minutes: it runs by name only.
     #[serde(default)]
     pub(crate) slow: bool,
     #[serde(default)]
@@ -167,10 +167,10 @@ impl Default for GroupSection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sending {
-    /// This long after a neighbour was last heard, its hardware address is asked for again. `None`: never,
-    /// for the daemon keeps the address of one that it has heard.
+    /// This long after a neighbour was last heard, the kernel asks for its hardware address again.
+    /// `None`: never, for the daemon keeps the address of a peer that it has heard.
     pub forgets: Option<Length>,
-    /// What waits for any neighbour fills one buffer for all, and not one for each path to each member.
+    /// One send buffer for all, and not one for each path to each member.
     pub one_buffer: bool,
 }
 
@@ -332,21 +332,21 @@ pub(crate) struct When {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Expected {
-    /// At the end of the span this one answers, and nobody else; `nobody`: nobody; `anybody`: one.
+    /// At the end of the span this member alone answers; `nobody`: none does; `anybody`: one does.
     Holder(String),
-    /// At the end of the span the neighbours send to this one.
+    /// At the end of the span the neighbours send to this member.
     Neighbours(String),
-    /// Nobody begins or ceases to answer; but in each of these times the address may move once.
+    /// No member starts or stops answering; but in each of these times the address may move once.
     MovesOnly(Vec<(Length, Length)>),
-    /// At no time is nobody there for longer.
+    /// No outage is longer.
     OutageAtMost(Length),
-    /// Somebody answers for at least this percentage of the time.
+    /// A member answers for at least this percentage of the time.
     ServedPercent(f64),
     /// The member reports something that contains this text.
     Reports(Said),
     /// The member reports nothing that contains this text.
     NeverReports(Said),
-    /// The member tells the neighbours, or not.
+    /// The member announces, or does not.
     Announces {
         /// Who.
         member: String,
@@ -431,10 +431,10 @@ pub enum Counted {
     Waited,
     /// That found the send buffer full.
     Refused,
-    /// Sent again by somebody else.
+    /// Replayed.
     Replayed,
-    /// Changes of who answers: each time a machine begins to.
+    /// Each time a machine starts answering.
     Opened,
-    /// Lives that were begun.
+    /// Incarnations that began.
     Began,
 }

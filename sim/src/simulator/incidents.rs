@@ -1,5 +1,5 @@
-//! What goes wrong in a run, an incident at a time: what each kind does, to whom, and how it ends. The
-//! seeds of the sweep and `[chaos]` draw it from here.
+//! What goes wrong in a run, incident by incident: what each kind does, where, and how it ends. The
+//! seeds of the sweep and `[chaos]` draw them here.
 
 pub mod cluster;
 
@@ -21,7 +21,8 @@ pub struct Incident {
     pub faults: Vec<(u64, Fault)>,
     /// From when until when two may hold because of it.
     pub excuse: Option<(u64, u64)>,
-    /// From when until when the holder may change because of it, once each, where it should not by itself.
+    /// From when until when the holder may change because of it, once each, where it should not
+    /// change by itself.
     pub moves: Vec<(u64, u64)>,
 }
 
@@ -64,7 +65,7 @@ pub enum OnMember {
     Kill,
     /// `SIGSTOP`, perhaps in the middle of a turn, and later `SIGCONT`.
     Pause,
-    /// The machine is not run; its clock goes on.
+    /// The machine does not run; its clock goes on.
     Suspend,
     /// No power, and later it boots.
     PowerOff,
@@ -131,7 +132,7 @@ pub(super) struct Draws<'a> {
     pub(super) from: u64,
     /// When the faults have stopped.
     pub(super) calm: u64,
-    /// Members are killed or not run.
+    /// Members are killed, paused or stopped.
     pub(super) restless: bool,
     pub(super) incidents: Vec<Incident>,
 }
@@ -226,7 +227,7 @@ impl<'a> Draws<'a> {
         self.add(faults).excuse = Some((at, met + heals));
     }
 
-    /// Only where the peer is dead may the operator say so: two hold if it lives.
+    /// An operator may say that the peer is dead only if it is: otherwise two hold.
     fn presume_dead(&mut self, name: &str, (at, until): Window) {
         let vote = self.cluster.vote();
         let other = if name == "lb0" { "lb1" } else { "lb0" };
@@ -304,14 +305,19 @@ impl<'a> Draws<'a> {
                 Fault::Conditions { on, are }
             }
         };
-        let heals = self.cluster.heals_within(self.restless);
         let harmless = [OnLinks::Path, OnLinks::Replay].contains(&kind);
-        let excused = self.cluster.promise == Promise::Anything && !harmless;
+        let excuse = self.excuse((at, until)).filter(|_| !harmless);
         let incident = match kind {
             OnLinks::Flap => self.flap((at, until), fault),
             _ => self.spell((at, until), fault),
         };
-        incident.excuse = excused.then_some((at, until + heals));
+        incident.excuse = excuse;
+    }
+
+    /// When two may hold because links fail, if they may at all.
+    fn excuse(&self, (at, until): Window) -> Option<Window> {
+        let may = self.cluster.promise == Promise::Anything;
+        may.then(|| (at, until + self.cluster.heals_within(self.restless)))
     }
 
     /// One member, and another.
@@ -357,7 +363,7 @@ impl<'a> Draws<'a> {
         }
     }
 
-    /// It comes and goes.
+    /// The fault comes and goes.
     fn flap(&mut self, (at, until): Window, fault: Fault) -> &mut Incident {
         let interval = self.cluster.interval();
         let pace = self.rng.between(interval / 2, 4 * interval);
@@ -387,7 +393,8 @@ impl<'a> Draws<'a> {
         let cut = pairs.iter().map(|on| (at, Fault::Cut(on.clone())));
         let heal = pairs.iter().map(|on| (until, Fault::Heal(on.clone())));
         if !pairs.is_empty() {
-            self.add(cut.chain(heal).collect());
+            let excuse = self.excuse((at, until));
+            self.add(cut.chain(heal).collect()).excuse = excuse;
         }
     }
 

@@ -40,7 +40,7 @@ pub struct Plan {
 pub struct MemberPlan {
     /// The cluster as its file says.
     pub spec: Spec,
-    /// The same, proved from its seat.
+    /// The same, proved from its view.
     pub config: Config,
     /// Its secret.
     pub secret: String,
@@ -51,7 +51,7 @@ pub struct MemberPlan {
 }
 
 impl Plan {
-    /// Somebody edits the member's file while this runs.
+    /// The member's file is edited during the run.
     #[must_use]
     pub fn edits(&self, member: MemberId) -> bool {
         let of = self.name(member);
@@ -61,24 +61,24 @@ impl Plan {
     }
 
     /// A member's name.
+    ///
+    /// # Panics
+    /// If there is no such member.
     #[must_use]
     pub fn name(&self, member: MemberId) -> &str {
-        let config = self.members.first().map(|m| &m.config);
-        config
-            .and_then(|c| c.member(member))
-            .map_or("?", |m| m.name.as_str())
+        &self.config().members()[usize::from(member.0)].name
     }
 
     /// A group's name.
+    ///
+    /// # Panics
+    /// If there is no such group.
     #[must_use]
     pub fn group_name(&self, group: GroupId) -> &str {
-        let config = self.members.first().map(|m| &m.config);
-        config
-            .and_then(|c| c.group(group))
-            .map_or("?", |g| g.name.as_str())
+        &self.config().groups()[usize::from(group.0)].name
     }
 
-    /// The cluster, from anybody's seat.
+    /// The cluster, from the view of its first member.
     ///
     /// # Panics
     /// If there is no member.
@@ -90,10 +90,10 @@ impl Plan {
     /// The member that a fault names.
     ///
     /// # Panics
-    /// If there is none of that name: whoever makes a plan names only members that there are.
+    /// If there is none of that name: a plan names only members that it has.
     #[must_use]
     pub fn id(&self, name: &str) -> MemberId {
-        fault::member(name, self.config()).expect("a plan names members that there are")
+        fault::member(name, self.config()).expect("a plan names members that it has")
     }
 
     /// The group of a name; without one, the first.
@@ -166,7 +166,7 @@ impl Plan {
 /// Makes this the first floating address.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not an address.
 pub(super) fn put_address(spec: &mut Spec, address: &str) -> Result<()> {
     let what = "is not an IP address; write one such as \"10.0.0.60\"";
     let parsed = address.parse();

@@ -1,4 +1,5 @@
-//! A scenario: a plan, and what is expected of its run. Read from a file; see docs/src/simulator.md.
+//! A scenario: a plan, and what is expected of its run. Read from a file; see
+//! docs/src/simulator.md.
 
 use super::chaos;
 pub use super::file::{Counted, Expected};
@@ -26,13 +27,13 @@ pub struct Scenario {
     pub title: String,
     /// Which story or complaint this is.
     pub about: String,
-    /// It takes minutes: run by name only.
+    /// It takes minutes: it runs by name only.
     pub slow: bool,
     /// What is run.
     pub plan: Plan,
-    /// What must be true; that two never answer is not among it.
+    /// What must be true, besides what is promised of every run.
     pub expect: Vec<Expect>,
-    /// Two are expected to answer at once: for how long at most in all, and why.
+    /// Two should answer at once: for how long at most in all, and why.
     pub two: Option<(Span, String)>,
     /// From when until when two may answer.
     pub excuses: Vec<(Span, Span)>,
@@ -170,8 +171,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Every member's seat. There are lb0 and lb1 always, and w where there is no other witness and
-    /// neither `arbitration` nor `witness` says otherwise.
+    /// All members. There are always lb0 and lb1, and w where there is no other witness and neither
+    /// `arbitration` nor `witness` says otherwise.
     fn members(&self, file: &ScenarioFile) -> Result<Vec<MemberPlan>, FileError> {
         let alone = file.arbitration == Some(Arbitration::Survivor);
         let mut sections = file.members.clone();

@@ -1,8 +1,8 @@
 //! What outlives the processes: machines, their clocks and kernels, and the network between them.
 //!
-//! The kernels are the truth: a machine answers for a group while its gate is open. The gate shuts by
-//! itself when the member's clock shows the deadline and the guard's slack has passed, whatever its
-//! process does.
+//! The kernels are the truth: a machine answers for a group while its gate is open. The gate shuts
+//! by itself when the member's clock shows the deadline and the guard's slack has passed, whatever
+//! its process does.
 
 mod kernel;
 mod network;
@@ -27,7 +27,7 @@ use tokio::sync::{Notify, oneshot};
 
 /// Most datagrams that are kept to be sent again.
 const MAX_TAPE: usize = 1 << 16;
-/// Most that happens in one step; more is a storm that would never end.
+/// Most records of one step; more would be a storm that never ends.
 const MAX_RECORDS: usize = 1 << 20;
 
 /// Everything but the processes.
@@ -41,14 +41,14 @@ pub(super) struct World {
     links: Vec<Link>,
     rng: Rng,
     next_datagram: u64,
-    /// What the process that runs now hands to turmoil's network: its number, for whom, and what.
+    /// What the process that runs now hands to turmoil's network: number, receiver, content.
     pub(super) leaving: Vec<(u64, MemberId, Datagram)>,
     /// Something arrives with the next tick.
     pub(super) flying: bool,
-    /// What was sent, if somebody will send it again.
+    /// What was sent, if it will be replayed.
     tape: Option<VecDeque<Taped>>,
     answers: Vec<Waiting>,
-    /// A process has died, or is to begin.
+    /// A process has died, or should begin.
     pub(super) restless: bool,
     /// Somebody has something to do in this tick.
     pub(super) awake: bool,
@@ -72,9 +72,9 @@ pub(super) struct Member {
     secrets: Vec<String>,
     gates: Vec<Gate>,
     refuses: Vec<Refusable>,
-    /// It was told to stop; and whether to start again once it has ended.
+    /// It should stop; and whether it should start again once it has ended.
     stopping: Option<bool>,
-    /// The process dies or is paused after so many more effects.
+    /// The process dies or is paused after this many more effects.
     fuse: Option<(u32, Liveness)>,
     /// What waits for the process.
     pub(super) inbox: VecDeque<ShellEvent>,
@@ -109,7 +109,7 @@ struct Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Machine {
     On,
-    /// It is not run.
+    /// It does not run.
     Suspended,
     Off,
 }
@@ -132,7 +132,7 @@ pub(super) struct Datagram {
     pub(super) bytes: Rc<[u8]>,
 }
 
-/// What of all that is sent passes one direction of a link.
+/// What passes one direction of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Passes {
     All,
@@ -149,7 +149,8 @@ enum Passes {
 struct Link {
     passes: Passes,
     conditions: Conditions,
-    /// When the sender last heard from the receiver's machine: it knows its hardware address from there.
+    /// When the sender last heard from the receiver's machine: it knows its hardware address from
+    /// there.
     heard: Option<u64>,
     /// What waits, by number, and since when.
     waiting: VecDeque<(u64, Datagram)>,
@@ -276,15 +277,15 @@ impl World {
         self.record(now, Some(id), what);
     }
 
-    /// a life begins: what an earlier one left is scrubbed, and its file is read. Says the life,
-    /// the keys, and the longest lease of earlier lives.
+    /// an incarnation begins: it scrubs what an earlier one left, and reads its file. Returns its
+    /// number, the keys, and the longest lease of earlier incarnations.
     pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys, Span) {
         self.settle(now, id);
         let member = self.member(id);
         member.life += 1;
         member.forget_process();
         member.config = member.file.clone();
-        member.late.retain(|(due, _), _| *due > now); // nobody listened
+        member.late.retain(|(due, _), _| *due > now); // no socket was open
         let (life, keys) = (member.life, member.keys());
         let lease = member.config.timing().lease();
         let earlier = leases::begin(&mut member.leases, lease).expect("it can be written");
@@ -304,7 +305,7 @@ impl World {
         (life, keys, earlier.longest)
     }
 
-    /// A process that was told to stop has ended; it leaves nothing behind.
+    /// A process that should stop has ended; it leaves nothing behind.
     pub(super) fn end(&mut self, now: u64, id: MemberId) {
         self.settle(now, id);
         let member = self.member(id);
@@ -518,8 +519,8 @@ impl World {
         });
     }
 
-    /// Before a step: what was sent in the one before is there, and who has something to do is woken.
-    /// Says if there is anybody.
+    /// Before a step: what was sent in the one before arrives, and every process that has something
+    /// to do is woken. Returns whether there is one.
     pub(super) fn before_step(&mut self, now: u64) -> bool {
         self.tick = now..now + self.plan.tick.as_nanos();
         self.awake |= std::mem::take(&mut self.flying);
@@ -573,14 +574,14 @@ impl Member {
         self.stopping = None;
         self.fuse = None;
         for gate in &mut self.gates {
-            gate.releasing = None; // nobody is left to try
+            gate.releasing = None; // no process is left to try
             gate.preparing = None;
         }
     }
 
     fn tell_eligible(&mut self, group: GroupId) {
         let gate = &self.gates[usize::from(group.0)];
-        // As in the daemon: one without an address of its own may itself be the one that is cut off.
+        // As in the daemon: a member without an address of its own may itself be cut off.
         let eligible = match (self.addressed, gate.eligible) {
             (false, _) => Err("its own address is gone (simulated)".to_owned()),
             (true, false) => Err("the interface is down (simulated)".to_owned()),

@@ -214,7 +214,8 @@ fn two_that_answer_at_once_between_two_ticks_are_seen() {
 
 #[test]
 fn a_hold_whose_deadline_is_past_opens_nothing() {
-    // The holder is stopped before it tells its kernel of a longer lease, and goes on too late.
+    // The holder is stopped before it tells its kernel of a longer lease, and goes on too late
+    //
     let all = records(three(&[
         (3_000, Fault::Pause(within("lb0", 2))),
         (6_000, Fault::Resume("lb0".to_owned())),

@@ -175,3 +175,33 @@ fn the_chaos_monkey_finishes_what_it_began_before_it_goes_on() {
     let end = |incident: &Incident| incident.faults[1].0;
     assert!(all.windows(2).all(|pair| end(&pair[0]) < pair[1].at));
 }
+
+#[test]
+fn chaos_may_do_anything_and_two_answer_only_where_that_is_excused() {
+    let scenario = |arbitration: &str| {
+        let text = format!(
+            r#"
+            title = "everything"
+            about = "every kind of incident that a file can name"
+            length = "20min"
+            tick = "5ms"
+            arbitration = "{arbitration}"
+            [chaos]
+            from = "5s"
+            until = "19min"
+            every = "6s"
+            lasts = "4s"
+            does = ["stop", "kill", "pause", "suspend", "power-off", "freeze", "switch", "cut",
+                "cut-one-way", "cut-frames", "keep", "isolate", "split", "deaf", "unheard", "flap",
+                "loss", "loss-one-way", "disorder", "corrupt", "replay"]
+            "#
+        );
+        scenario::parse(Path::new("everything.toml"), text).unwrap()
+    };
+    for arbitration in ["majority", "survivor"] {
+        let outcome = verdict::run(scenario(arbitration), |_| {}).unwrap();
+        assert!(outcome.is_good(), "{arbitration}: {:?}", outcome.failures);
+    }
+    let excuses = |arbitration| scenario(arbitration).excuses.len();
+    assert!(excuses("majority") < excuses("survivor"));
+}

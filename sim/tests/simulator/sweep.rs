@@ -143,7 +143,8 @@ fn of_many_faults_the_one_that_splits_two_alone_is_left_and_its_scenario_fails_b
     std::fs::remove_file(&shrunk).unwrap();
 }
 
-/// L2, L3, L4, L5 and that a stop ends are in the file, too: each is broken by a fault that nothing excuses.
+/// L2, L3, L4, L5 and that a stop ends are in the file, too: each is broken by a fault that nothing
+/// excuses.
 #[test]
 fn whatever_a_seed_breaks_its_file_breaks_by_itself() {
     let lb0 = || "lb0".to_owned();

@@ -25,7 +25,7 @@ fn a_lease_that_dhclient_gives_back_moves_the_address_and_one_that_it_renews_doe
     };
     let (mark, roles) = (c.mark(), c.role_changes());
     drop(first);
-    let second = d.spawn(&c, &client, "dhcp.log"); // asks for the same once more
+    let second = d.spawn(&c, &client, "dhcp.log"); // asks for the same again
     c.watch_for(3);
     nothing_moved(&c, mark, &roles);
     drop(second);
@@ -37,7 +37,7 @@ fn a_lease_that_dhclient_gives_back_moves_the_address_and_one_that_it_renews_doe
     all_well(&c, "lb0");
 }
 
-/// It begins with an empty interface: its script flushes the floating address with the rest.
+/// It begins with an empty interface: its script flushes the floating address, too.
 #[test]
 fn an_interface_that_udhcpc_empties_gets_its_floating_address_again() {
     let client = [
@@ -85,8 +85,8 @@ fn an_interface_that_ifupdown_takes_down_and_up_is_given_up_and_taken_again() {
     all_well(&c, "lb1");
 }
 
-/// keepalived takes hold of the same address on the standby and announces it; and on the holder takes
-/// it away when it ends.
+/// keepalived takes hold of the same address on the standby and announces it; and on the holder
+/// takes it away when it ends.
 #[test]
 fn keepalived_with_the_same_address_gets_no_word_out_of_the_standby() {
     let mut c = Setup::survivor().patient().build();

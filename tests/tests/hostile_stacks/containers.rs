@@ -88,7 +88,7 @@ fn inside(c: &Cluster, host: &'static str, port: u16) -> UdpSocket {
         .expect("a socket")
 }
 
-/// Whether an answer comes to what is said to the address.
+/// Whether the address answers.
 fn answered(from: &UdpSocket) -> bool {
     from.set_read_timeout(Some(Duration::from_millis(200)))
         .expect("it takes that");
@@ -106,7 +106,7 @@ fn published(guard: &'static str) {
     }
     c.start_all();
     c.hold_on("lb0");
-    // The service answers once to everybody, and then it does not stop to talk.
+    // The service answers each client once, and then sends without end.
     let service = inside(&c, "lb0", 80);
     let talk = thread::spawn(move || {
         let mut clients: Vec<SocketAddr> = Vec::new();
@@ -174,8 +174,8 @@ fn a_published_port_is_served_by_the_holder_alone_under_nft() {
     published("nft");
 }
 
-/// kube-proxy (IPVS) puts a service's external address on every node; this kernel answers ARP for what
-/// any interface has.
+/// kube-proxy (IPVS) puts a service's external address on every node; this kernel answers ARP for
+/// what any interface has.
 #[test]
 fn an_external_address_of_kubernetes_on_every_node_is_mute_but_on_the_holder() {
     let mut c = Setup::survivor().patient().build();

@@ -1,4 +1,5 @@
-//! Firewalls that people put on hosts: whether they take the gate away, and what they do to adverts.
+//! Firewalls that people put on hosts: whether they take the gate away, and what they do to
+//! adverts.
 
 use super::{alarmed, all_well, nothing_moved, words};
 use onehold_tests::{Begin as _, Cluster, Debian, Setup, eventually};
@@ -39,7 +40,7 @@ fn firewalld(guard: &'static str) {
     if guard == "nft" {
         return;
     }
-    // Nothing comes in and nothing leaves, but ARP: it knows that it is the one cut off.
+    // Nothing but ARP comes in or leaves: it knows that it is itself cut off.
     firewall(d, &c, "--panic-on");
     alarmed(&c, "lb0", "this host forbids all that is sent");
     c.hold_on("lb1");
@@ -81,7 +82,7 @@ fn ufw_keeps_nobody_from_being_heard() {
     c.stop("lb1");
     c.start("lb1");
     all_well(&c, "lb0");
-    // And one that lets nothing out, either: the other one takes hold, alone.
+    // And one that lets nothing out, either: the other candidate takes hold, alone.
     lb0.ok(&c, &["ufw", "default", "deny", "outgoing"]);
     words(
         &c,

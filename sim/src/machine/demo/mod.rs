@@ -29,12 +29,12 @@ use std::time::{Duration, Instant};
 const PACE: Duration = Duration::from_millis(2);
 /// How often the observer asks who has the address.
 const PERIOD: Duration = Duration::from_millis(1);
-/// An awaited holder must stay for so long.
+/// How long an awaited holder must stay.
 const STAYS: Duration = Duration::from_millis(800);
-/// An awaited holder must have come by then.
+/// How long an awaited holder may take to come.
 const BOUND: Duration = Duration::from_secs(15);
-/// Events come at a random moment within so much time, or they would all come at the same point
-/// between two adverts, for what is awaited before them comes at one.
+/// Events come at a random moment within this time, or all would come at the same point between two
+/// adverts, for what is awaited before them comes with an advert.
 const SPREAD: Duration = Duration::from_millis(200);
 /// The service is back if an answer is no older than this.
 const FRESH: Duration = Duration::from_millis(100);
@@ -45,7 +45,7 @@ pub struct ClusterOptions {
     /// What it takes to hold.
     #[arg(long, value_parser = arbitration(), default_value = "majority")]
     pub arbitration: Arbitration,
-    /// How often members speak, such as 100ms.
+    /// How often members send, such as 100ms.
     #[arg(long, value_name = "TIME")]
     pub interval: Option<String>,
     /// For how long a holder may hold unheard, such as 450ms.
@@ -61,8 +61,8 @@ pub struct ClusterOptions {
     /// The onehold binary; else the one beside this, built if need be.
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
-    /// Keep the daemons' logs in this directory, and a trace of each life, for `replay` and `report`; the demo
-    /// adds what it did and saw.
+    /// Keep the daemons' logs in this directory, and a trace of each incarnation, for `replay` and
+    /// `report`; the demo adds what it did and saw.
     #[arg(long, value_name = "DIR")]
     pub keep_logs: Option<PathBuf>,
 }
@@ -114,14 +114,14 @@ pub struct Options {
     /// Only the scenes with these events, such as stop,kill,power-off.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Play the scenes so many times.
+    /// Play the scenes this many times.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub repeat: usize,
     /// Write all figures to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the run as a page for a browser; `-`: none. [default: target/lab/demo.html, and none if it is
-    /// played several times]
+    /// Write the run as a page for a browser; `-`: none. [default: target/lab/demo.html, and none
+    /// with `--repeat`]
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 }
@@ -137,8 +137,8 @@ impl Options {
     }
 }
 
-/// Plays the story. Whether all went well: nobody but one held (in `majority`), and every awaited
-/// holder came.
+/// Plays the story. Returns whether all went well: never did two hold (in `majority`), and every
+/// awaited holder came.
 ///
 /// # Errors
 /// If the lab itself fails, or `stop` was set.
@@ -219,7 +219,7 @@ pub fn play(
     Ok(good)
 }
 
-/// Says what is about to be seen.
+/// Prints what is about to be seen.
 fn introduce(options: &Options, privilege: Privilege, screen: &mut Screen) {
     screen.line(&format!(
         "One floating address, {FLOATING}, on exactly one of lb0 (preferred) and lb1."
@@ -246,14 +246,14 @@ struct Stage {
     fetcher: Fetcher,
     cluster: Cluster,
     stop: Arc<AtomicBool>,
-    /// Until when it is known how many held.
+    /// Until when two holders have been looked for.
     watched: Instant,
     outcomes: Vec<Outcome>,
     record: Option<Record>,
 }
 
 impl Stage {
-    /// Plays one event and notes what came of it. Whether what was awaited came.
+    /// Plays one event and notes what came of it. Returns whether what was awaited came.
     fn play(&mut self, event: &Event, round: usize, screen: &mut Screen) -> Result<bool> {
         sleep(SPREAD.mul_f64(chance()));
         let holder_before = self.holder();
@@ -271,7 +271,7 @@ impl Stage {
         sleep(PATIENCE + PACE); // until the requests that are open now are over
 
         let seen = self.observer.sightings(from, to);
-        // Two are looked for between the events, too.
+        // Two holders are looked for between the events, too.
         let dual = self.observer.sightings(self.watched, to).dual;
         self.watched = to;
         let service = self.fetcher.service(from, to);
@@ -300,7 +300,7 @@ impl Stage {
         Ok(good)
     }
 
-    /// Watches until what is awaited has come. What failed, if it has not.
+    /// Watches until what is awaited has come. Returns what failed, if it has not.
     fn watch(
         &mut self,
         event: &Event,
@@ -369,7 +369,7 @@ fn chance() -> f64 {
     RandomState::new().hash_one(()) as f64 / u64::MAX as f64
 }
 
-/// Says how it ended.
+/// Prints how it ended.
 fn verdict(stage: &Stage, options: &Options, facts: &Value, screen: &mut Screen) -> bool {
     let dual: f64 = stage.outcomes.iter().map(|o| o.dual_ms).sum();
     let failures = stage

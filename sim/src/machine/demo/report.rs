@@ -1,4 +1,4 @@
-//! What the demo says: live lines, the table at the end, and JSON.
+//! What the demo prints: live lines, the table at the end, and JSON.
 
 use super::story::Event;
 use crate::screen::Screen;
@@ -111,7 +111,7 @@ fn ms(value: f64) -> String {
     }
 }
 
-/// What the demo says, line by line.
+/// What the demo prints, line by line.
 impl Screen {
     /// The head of the live lines.
     pub fn head(&mut self) {

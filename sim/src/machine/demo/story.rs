@@ -9,7 +9,8 @@ use onehold::control::Order;
 pub enum Await {
     /// This member holds, alone, and stays.
     Holder(&'static str),
-    /// Nothing in particular: so many seconds are watched, and at their end somebody holds.
+    /// Nothing in particular: it is watched for this many seconds, and at their end one member
+    /// holds.
     Seconds(u64),
 }
 

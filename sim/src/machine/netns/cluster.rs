@@ -10,11 +10,11 @@ use crate::error::{Context, Result, err};
 use crate::fault::{Conditions, Fault, Links, Process as Whose, order};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Output, Stdio};
+use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 /// How long a daemon may take to end.
@@ -121,27 +121,22 @@ impl Cluster {
     /// # Errors
     /// If it can't be started.
     pub fn start(&mut self, name: &str) -> Result<()> {
-        let file = Lan::path(&format!("{name}.toml"));
         let logs = self.setup.logs.as_deref();
         let trace = logs.map(|logs| free_trace(logs, name)).transpose()?;
-        let mut words: Vec<&OsStr> = vec![self.binary.as_os_str(), "run".as_ref()];
-        words.extend(["--config".as_ref(), file.as_os_str()]);
-        words.extend(["--as".as_ref(), OsStr::new(name)]);
-        words.extend(
-            trace
-                .iter()
-                .flat_map(|file| ["--trace".as_ref(), file.as_os_str()]),
-        );
-        let daemon = self.spawn(name, &words, &format!("{name}.log"))?;
-        self.machine(name)?.daemon = Some(daemon);
-        Ok(())
+        let mut words: Vec<OsString> = vec![self.binary.clone().into(), "run".into()];
+        words.extend(["--config".into(), Lan::path(&format!("{name}.toml")).into()]);
+        words.extend(["--as".into(), name.into()]);
+        if let Some(trace) = trace {
+            words.extend(["--trace".into(), trace.into()]);
+        }
+        self.start_by(name, &words)
     }
 
     /// Starts the daemon of a member by other words, such as `setpriv … onehold run …`.
     ///
     /// # Errors
     /// If it can't be started.
-    pub fn start_by(&mut self, name: &str, words: &[&str]) -> Result<()> {
+    pub fn start_by(&mut self, name: &str, words: &[impl AsRef<OsStr>]) -> Result<()> {
         let daemon = self.spawn(name, words, &format!("{name}.log"))?;
         self.machine(name)?.daemon = Some(daemon);
         Ok(())
@@ -173,57 +168,6 @@ impl Cluster {
         daemon.ok_or_else(|| not_running(name))?.wait(LEAVE)
     }
 
-    /// Stops a daemon by `SIGTERM`, and waits until it has handed over and left.
-    ///
-    /// # Errors
-    /// If it does not run, does not end, or says by its status that something went wrong.
-    pub fn stop(&mut self, name: &str) -> Result<()> {
-        self.signal(name, Signal::TERM)?;
-        match self.ended(name)? {
-            status if status.success() => Ok(()),
-            status => Err(err(format!(
-                "the stopped daemon of {name} ended with {status}, not 0"
-            ))),
-        }
-    }
-
-    /// Kills a daemon by `SIGKILL`. Its host's kernel keeps what it had.
-    ///
-    /// # Errors
-    /// If it does not run.
-    pub fn kill(&mut self, name: &str) -> Result<()> {
-        self.signal(name, Signal::KILL)?;
-        self.ended(name).map(drop)
-    }
-
-    /// Pauses a daemon by `SIGSTOP`.
-    ///
-    /// # Errors
-    /// If it does not run.
-    pub fn pause(&self, name: &str) -> Result<()> {
-        self.signal(name, Signal::STOP)
-    }
-
-    /// Resumes a paused daemon by `SIGCONT`.
-    ///
-    /// # Errors
-    /// If it does not run.
-    pub fn resume(&self, name: &str) -> Result<()> {
-        self.signal(name, Signal::CONT)
-    }
-
-    /// Pulls the plug of a host.
-    ///
-    /// # Errors
-    /// If the kernel refuses.
-    pub fn power_off(&mut self, name: &str) -> Result<()> {
-        let machine = self.machine(name)?;
-        let off = machine.host.power_off();
-        machine.daemon = None;
-        machine.web = None;
-        off
-    }
-
     /// Powers a host on. Its web server starts with it, its daemon does not.
     ///
     /// # Errors
@@ -245,11 +189,28 @@ impl Cluster {
                 }
                 self.start(of)
             }
-            Fault::Stop(of) => self.stop(of),
-            Fault::Kill(Whose::Of(of)) => self.kill(of),
-            Fault::Pause(Whose::Of(of)) => self.pause(of),
-            Fault::Resume(of) => self.resume(of),
-            Fault::PowerOff(of) => self.power_off(of),
+            Fault::Stop(of) => {
+                self.signal(of, Signal::TERM)?;
+                match self.ended(of)? {
+                    status if status.success() => Ok(()),
+                    status => Err(err(format!(
+                        "the stopped daemon of {of} ended with {status}, not 0"
+                    ))),
+                }
+            }
+            Fault::Kill(Whose::Of(of)) => {
+                self.signal(of, Signal::KILL)?;
+                self.ended(of).map(drop)
+            }
+            Fault::Pause(Whose::Of(of)) => self.signal(of, Signal::STOP),
+            Fault::Resume(of) => self.signal(of, Signal::CONT),
+            Fault::PowerOff(of) => {
+                let machine = self.machine(of)?;
+                let off = machine.host.power_off();
+                machine.daemon = None;
+                machine.web = None;
+                off
+            }
             Fault::Cut(on) => self.lan.cut_links(on),
             Fault::Heal(on) if *on == Links::all() => self.lan.heal(),
             Fault::Conditions { on, are } if *on == Links::all() && is_loss(are) => {
@@ -286,17 +247,11 @@ impl Cluster {
                 open.context(|| path.display())
             }
         };
-        let mut command = command(words)?;
-        command.stdin(Stdio::null()).stdout(open()?).stderr(open()?);
+        let (program, rest) = words.split_first().ok_or_else(|| err("no command"))?;
+        let mut command = Command::new(program);
+        command.args(rest).stdin(Stdio::null());
+        command.stdout(open()?).stderr(open()?);
         self.host(host).spawn(command)
-    }
-
-    /// Runs a command on a host until it ends.
-    ///
-    /// # Errors
-    /// If it can't be started.
-    pub fn run(&self, host: &str, words: &[impl AsRef<OsStr>]) -> Result<Output> {
-        self.host(host).output(command(words)?)
     }
 
     /// Runs `onehold WORDS…` on a host: what it printed.
@@ -393,13 +348,6 @@ impl Cluster {
 
 fn not_running(name: &str) -> crate::error::Error {
     err(format!("the daemon of {name} does not run"))
-}
-
-fn command(words: &[impl AsRef<OsStr>]) -> Result<Command> {
-    let (program, rest) = words.split_first().ok_or_else(|| err("no command"))?;
-    let mut command = Command::new(program);
-    command.args(rest);
-    Ok(command)
 }
 
 /// Datagrams are lost, and nothing else becomes of them.

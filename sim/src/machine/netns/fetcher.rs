@@ -99,7 +99,8 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Starts to fetch `http://at/` from `host`, every `pace`. Each of the `servers` answers with its name.
+    /// Starts to fetch `http://at/` from `host`, every `pace`. Each of the `servers` answers with
+    /// its name.
     ///
     /// # Errors
     /// If the host is off.
@@ -146,7 +147,7 @@ impl Fetcher {
         later.filter_map(|f| f.answered).min()
     }
 
-    /// Forgets the requests from before `then`, and says which those were.
+    /// Forgets the requests from before `then`, and returns them.
     pub fn forget(&self, then: Instant) -> Vec<Fetch> {
         let mut fetches = lock(&self.fetches);
         let (before, rest) = fetches.drain(..).partition(|fetch| fetch.asked < then);
@@ -154,7 +155,7 @@ impl Fetcher {
         before
     }
 
-    /// Ends it; what was not forgotten.
+    /// Ends it, and returns what was not forgotten.
     #[must_use]
     pub fn end(self) -> Vec<Fetch> {
         drop(self.thread);
@@ -200,7 +201,7 @@ fn fetch(
                     by: None,
                 }),
             }
-            due = (due + pace).max(now); // what was slept over is not made up for
+            due = (due + pace).max(now); // what it overslept is not made up for
         }
         let left = due.saturating_duration_since(Instant::now());
         let patience = Timespec {
@@ -252,7 +253,7 @@ fn connect(at: SocketAddr) -> std::io::Result<TcpStream> {
 }
 
 impl Open {
-    /// Does what the connection is ready for. Whether it was answered, once that is known.
+    /// Does what the connection is ready for. Returns whether it was answered, once that is known.
     fn go_on(&mut self) -> Option<bool> {
         if !self.sent {
             self.sent = true;

@@ -77,7 +77,7 @@ impl Lan {
         Path::new(SCRATCH).join(name)
     }
 
-    /// Writes a file that all hosts see, readable by root only, and says where it is.
+    /// Writes a file that all hosts see, readable by root only, and returns where it is.
     ///
     /// # Errors
     /// If it can't be written.
@@ -135,7 +135,7 @@ impl Lan {
         self.add(&[(Some(from), Some(to))], 1000)
     }
 
-    /// Loses every frame from and to `port`, from and to anywhere.
+    /// Loses every frame from and to `port`.
     ///
     /// # Errors
     /// If the kernel refuses the rules.
@@ -143,7 +143,7 @@ impl Lan {
         self.add(&[(Some(port), None), (None, Some(port))], 1000)
     }
 
-    /// Loses every frame on these links; `*` is anybody on the network.
+    /// Loses every frame on these links; `*` is every port.
     ///
     /// # Errors
     /// If the kernel refuses the rules.

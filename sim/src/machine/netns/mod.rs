@@ -8,7 +8,7 @@
 //!                                              nftables on it cuts, isolates and loses
 //! ```
 //!
-//! Nothing here leaves a trace. A namespace has no name: it lives as long as the thread of its
+//! Nothing here leaves a trace. A namespace has no name: it exists as long as the thread of its
 //! [`space::Space`] and the processes in it, and these die with that thread ([`Host::spawn`]).
 //! Files live in a tmpfs that only these threads see. So a lab that is killed is gone, whole.
 //!

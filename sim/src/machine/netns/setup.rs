@@ -15,8 +15,8 @@ pub const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 50);
 /// The candidates; probes number them so.
 pub const CANDIDATES: [&str; 2] = ["lb0", "lb1"];
 
-/// All hosts that there can be: candidates, a witness, those who watch, and strangers; with the last
-/// number of their addresses.
+/// All hosts that there can be: candidates, a witness, those who watch, and strangers; with the
+/// last number of their addresses.
 const HOSTS: [(&str, u8); 8] = [
     ("lb0", 10),
     ("lb1", 11),

@@ -1,4 +1,4 @@
-//! Web servers that say who they are, bound to an address that need not be there yet.
+//! Web servers that answer with their host's name, bound to an address that need not be there yet.
 
 use super::background::Background;
 use super::{Host, Lan, Process, priority};
@@ -129,7 +129,7 @@ fn serve(listener: &TcpListener, answer: &[u8], stop: &AtomicBool) {
                 .iter()
                 .map(|c| PollFd::new(&c.stream, PollFlags::IN)),
         );
-        // Whatever comes of it, the loop tries everyone.
+        // Whatever it returns, the loop tries every client.
         let _ = poll(&mut ready, Some(&patience));
         while let Ok((stream, _)) = listener.accept() {
             if stream.set_nonblocking(true).is_ok() {
@@ -145,7 +145,7 @@ fn serve(listener: &TcpListener, answer: &[u8], stop: &AtomicBool) {
 }
 
 impl Asking {
-    /// Reads on and answers. Whether there is more to come.
+    /// Reads on and answers. Returns whether there is more to come.
     fn listen(&mut self, answer: &[u8]) -> bool {
         let mut bytes = [0; 1024];
         match self.stream.read(&mut bytes) {

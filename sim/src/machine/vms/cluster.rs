@@ -90,8 +90,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Configures and starts all, by their units; waits until lb0 holds and all is well, and has the
-    /// network watched from then on.
+    /// Configures and starts all, by their units; waits until lb0 holds and all is well, and has
+    /// the network watched from then on.
     ///
     /// # Errors
     /// If that does not come.

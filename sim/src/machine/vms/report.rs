@@ -35,7 +35,7 @@ impl Outcome {
         if seen.outage_ms > scenario.outage_ms {
             let bound = scenario.outage_ms;
             wrong.push(format!(
-                "nobody answered for {} ms; the bound is {bound}",
+                "an outage of {} ms; the bound is {bound}",
                 seen.outage_ms
             ));
         }

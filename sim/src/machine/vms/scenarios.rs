@@ -18,14 +18,14 @@ pub(super) struct Scenario {
     pub(super) usual: bool,
     /// For how long two may answer.
     pub(super) dual_ms: u64,
-    /// For how long the client may go without an answer. An emulated machine on a busy one is slow: these
-    /// bounds say that the address was served, and the figures how well.
+    /// For how long the client may go without an answer. An emulated machine on a busy one is slow:
+    /// these bounds say that the address was served, and the figures how well.
     pub(super) outage_ms: u64,
     pub(super) play: fn(&mut Site) -> Result<()>,
 }
 
-/// What may be left of a lease when a machine stops together with its clock (safety.md, "Assumptions"), and
-/// what the observer allows for an answer.
+/// What may be left of a lease when a machine stops together with its clock (safety.md,
+/// "Assumptions"), and what the observer allows for an answer.
 const LEFT: u64 = 1_500 + 250;
 
 const USUAL: Scenario = Scenario {

@@ -1,4 +1,4 @@
-//! A cluster, as far as drawing what goes wrong in it needs it. All times are in microseconds.
+//! What of a cluster decides what may go wrong in it. All times are in microseconds.
 
 use crate::fault::Conditions;
 use crate::simulator::plan::Plan;
@@ -13,10 +13,11 @@ use onehold_core::time::Span;
 pub enum Promise {
     /// `majority`: never two, whatever happens.
     Majority,
-    /// `majority`, and machines are stopped together with their clocks: two for what was left of a lease.
+    /// `majority`, and machines freeze together with their clocks: two for what was left of a
+    /// lease.
     Frozen,
-    /// `majority`, and nothing is wrong but a few adverts in a row that are lost: the holder changes only
-    /// where somebody means it to, and nobody waits for long.
+    /// `majority`, and nothing is wrong but a few adverts lost in a row: the holder changes only
+    /// where that is meant, and no outage is long.
     Steady,
     /// `survivor`, and messages get through in time: never two.
     Timely,
@@ -33,7 +34,7 @@ impl Promise {
         match self {
             Self::Majority => "majority: never two, whatever happens",
             Self::Steady => {
-                "majority, nothing wrong but a few lost adverts: the holder changes only if somebody means it to"
+                "majority, nothing wrong but a few lost adverts: the holder changes only if that is meant"
             }
             Self::Frozen => {
                 "majority, and clocks stand still: two for what was left of a lease at most"
@@ -75,9 +76,9 @@ pub struct Group<'a> {
     pub preferred: &'a str,
     /// It returns to that one by itself.
     pub returns: bool,
-    /// After so long.
+    /// After this delay.
     pub delay: u64,
-    /// Rather nobody than a sick holder.
+    /// Rather no holder than a sick one.
     pub releases_when_unhealthy: bool,
 }
 
@@ -144,16 +145,18 @@ impl Cluster<'_> {
         }
     }
 
-    /// For how long two may still hold after a cut has healed: two intervals, the way of an advert and
-    /// what the kernel takes. A member that is not run holds for what is left of its lease.
+    /// For how long two may still hold after a cut has healed: two intervals, an advert's way
+    /// through the network and what the kernel takes. A paused member holds for what is left of its
+    /// lease.
     #[must_use]
     pub fn heals_within(&self, restless: bool) -> u64 {
         let heal = 2 * self.interval() + self.trip + self.confirm + 2 * self.tick;
         if restless { heal + self.vote() } else { heal }
     }
 
-    /// For how long nobody may answer because a message of a hand-over was lost: D until the successor may take
-    /// over by itself, and two intervals; by slow clocks, with what adverts, kernel and steps take.
+    /// How long an outage may be because a message of a hand-over was lost: D until the successor
+    /// may take over by itself, and two intervals; by slow clocks, with what adverts, kernel and
+    /// steps take.
     #[must_use]
     pub fn handed_over_within(&self) -> u64 {
         let most = self.vote() + 2 * self.interval();
@@ -161,8 +164,8 @@ impl Cluster<'_> {
         most + slow + 4 * self.trip + self.confirm + 2 * self.tick
     }
 
-    /// Within how long an address moves that somebody means to move: by a hand-over, or D later; and when what
-    /// was taken away is back: after a start (quarantine, and meeting the others), and a group's delay.
+    /// How long a move that is meant takes: by a hand-over, or D later; and how long the return
+    /// takes: a start (quarantine, and meeting the others), and the group's delay.
     #[must_use]
     pub fn meant_within(&self) -> [u64; 2] {
         let away = self.handed_over_within() + self.vote();

@@ -1,7 +1,8 @@
 //! What a seed draws: a cluster, its timing, what goes wrong, and then nothing more.
 //!
-//! A run has two phases. In the first, faults come and go; in the second they have stopped, what is
-//! down is started again, and within a bound one must hold and stay. All times are in microseconds.
+//! A run has two phases. In the first, faults come and go. In the second they have stopped, what is
+//! down is started again, and within a bound one member must hold and stay. All times are in
+//! microseconds.
 
 use super::{expect, tracks};
 use crate::fault::{Conditions, Fault, Flag, Links};
@@ -19,10 +20,11 @@ use onehold_core::time::Span;
 
 /// One millisecond.
 pub(super) const MS: u64 = 1_000;
-/// For so long a simulated kernel that refused may go on with what follows from it.
+/// For how long the refusals of a simulated kernel may have consequences after they end.
 const KERNEL_RESTS: u64 = 1_200 * MS;
 
-/// What stays wrong when all other faults have stopped: nothing that keeps everybody from holding.
+/// What stays wrong when all other faults have stopped: nothing that keeps every member from
+/// holding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stays {
     /// Nothing.
@@ -48,7 +50,7 @@ pub struct Draw {
     pub calm: u64,
     /// What stays wrong all the same.
     pub stays: Stays,
-    /// Within so long after that one holds.
+    /// Within this long after that one holds.
     pub bound: u64,
     /// How long the run goes on.
     pub length: u64,

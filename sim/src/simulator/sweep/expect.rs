@@ -1,4 +1,4 @@
-//! What is expected of a seed's run: its scenario says so itself, and `cargo lab sim` asks it.
+//! What is expected of a seed's run: its scenario says so itself, and `cargo lab sim` checks it.
 
 use super::draw::{Draw, Stays};
 use crate::properties::PropertyId;
@@ -39,7 +39,7 @@ pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
             Expected::MovesOnly(Vec::new()),
         );
         if draw.cluster.promise == Promise::Steady {
-            // When the faults stop, the operators' wishes do, too.
+            // When the faults stop, the operators' orders are taken back, too.
             let steady = When {
                 until: Some(calm),
                 ..from(start)
@@ -55,8 +55,8 @@ pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
 }
 
 impl Stays {
-    /// Whether the preferred one can still get it back: one that is down, sick, or that somebody can't reach
-    /// need not.
+    /// Whether the preferred candidate must still get its group back: not if it is down or sick, or
+    /// if a member can't reach it.
     fn leaves(&self, preferred: &str) -> bool {
         match self {
             Self::Nothing => true,

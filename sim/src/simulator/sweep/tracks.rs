@@ -1,5 +1,5 @@
-//! What goes wrong in a seed: tracks that run beside each other, each an incident at a time. Which
-//! tracks there are, how busy they are and what they do is drawn for each seed again.
+//! What goes wrong in a seed: tracks that run beside each other, each one incident at a time. Each
+//! seed draws which tracks there are, how busy they are and what they do.
 
 use crate::fault::{Fault, Flag, Links, Refusable};
 use crate::simulator::incidents::cluster::{Cluster, Promise, micros, ppm};
@@ -8,8 +8,8 @@ use crate::simulator::rng::Rng;
 use onehold::control::Order;
 use onehold_core::config::Arbitration;
 
-/// All that goes wrong between two moments, by when it begins.
-/// Where nothing goes wrong, all has settled within `bound` of what somebody does.
+/// All that goes wrong between two moments, by when it begins. Where nothing goes wrong, all
+/// settles within `bound` of what an operator does.
 pub(super) fn draw(
     rng: &mut Rng,
     cluster: &Cluster,
@@ -32,7 +32,7 @@ pub(super) fn draw(
         draws.clocks();
     } else {
         draws.members();
-        // What looks like a cut of two alone may not come from two tracks.
+        // Two tracks together may look like a cut of both directions between two alone.
         let tracks = match cluster.arbitration() {
             Arbitration::Majority => draws.rng.between(0, 2),
             Arbitration::Survivor => 1,
@@ -52,7 +52,8 @@ pub(super) fn draw(
 }
 
 impl Draws<'_> {
-    /// Moments at which a track begins something, and until when that may last: sequential.
+    /// One track: when each of its incidents begins and until when it may last, one after the
+    /// other.
     fn track(&mut self, mut each: impl FnMut(&mut Self, Window)) {
         let vote = self.cluster.vote();
         let rest = self.rng.one(&[vote / 2, 2 * vote, 5 * vote, 12 * vote]);
@@ -99,7 +100,8 @@ impl Draws<'_> {
         }
     }
 
-    /// Two that have different files hold at once, again and again, and nothing else happens to them.
+    /// Two members with different files hold at once, again and again, and nothing else happens to
+    /// them.
     fn strangers(&mut self) {
         let vote = self.cluster.vote();
         let mut at = self.from + self.rng.below(4 * vote);
@@ -143,7 +145,7 @@ impl Draws<'_> {
                 OnLinks::Corrupt,
             ],
         };
-        // One that boots knows no hardware address: a cut of frames one way is then one of both.
+        // A member that boots knows no hardware address: a cut of frames one way then cuts both.
         if self.cluster.promise == Promise::OneWay && !self.restless {
             kinds.push(OnLinks::CutFrames);
         }
@@ -159,8 +161,8 @@ impl Draws<'_> {
         }
     }
 
-    /// Links are cut for so short a time that no more than ⌊H/i⌋ − 2 adverts in a row are lost, and not again
-    /// before all has settled.
+    /// Links are cut so briefly that no more than ⌊H/i⌋ − 2 adverts in a row are lost, and not
+    /// again before all has settled.
     fn blips(&mut self) {
         let (timing, interval) = (&self.cluster.timing, self.cluster.interval());
         let most = (micros(timing.lease()) / interval - 2) * interval;
@@ -181,7 +183,7 @@ impl Draws<'_> {
         }
     }
 
-    /// Somebody moves the address, or takes a member away and brings it back.
+    /// An operator moves the address, or stops a member and starts it again.
     fn moves(&mut self, bound: u64) {
         let cluster = self.cluster;
         let mut at = self.from + self.rng.below(bound);
@@ -190,7 +192,7 @@ impl Draws<'_> {
             let until = (at + self.rng.between(bound / 4, bound)).min(self.calm);
             let (fault, last) = match self.rng.below(3) {
                 1 => (order(name, Order::Standby, None), until),
-                // Of two, one is no majority.
+                // One of two is not a majority.
                 2 if cluster.members.len() > 2 => {
                     let name = self.rng.one(&cluster.members);
                     (Fault::Stop(name.to_owned()), until)
@@ -202,7 +204,8 @@ impl Draws<'_> {
             let [away, back] = cluster.meant_within();
             incident.moves = vec![(at, at + away)];
             if stops {
-                // If its last word is lost, a vote stays bound to it, and the lease of its successor may end.
+                // If its last advert is lost, a vote stays bound to it, and the lease of its
+                // successor may end.
                 incident.moves.push((at, at + away));
             }
             if last > at {

@@ -8,11 +8,13 @@ use onehold_core::time::Span;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// So many datagrams fit in a socket's send buffer: 212,992 bytes, in which each counts with its overhead.
+/// How many datagrams fit in a socket's send buffer: 212,992 bytes, in which each counts with its
+/// overhead.
 const SEND_BUFFER: usize = 277;
-/// So many fit in what an interface without a cable keeps.
+/// How many an interface without a cable keeps.
 const INTERFACE_QUEUE: usize = 1_000;
-/// A kernel asks three times, a second apart, for a hardware address, and then gives up what waits for it.
+/// A kernel asks three times, a second apart, for a hardware address, and then gives up what waits
+/// for it.
 const RESOLVES: Span = Span::from_millis(3_000);
 
 impl Link {
@@ -167,7 +169,8 @@ impl World {
             .sum()
     }
 
-    /// How many of them are for one member on one path; a kernel gives up those that have waited for long.
+    /// How many of them are for one member on one path; a kernel gives up those that have waited
+    /// for long.
     fn waiting_for(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> usize {
         let link = self.link(path, from, to);
         if link.passes == Passes::Later {
@@ -193,7 +196,7 @@ impl World {
         }
     }
 
-    /// A machine without power knows nobody, and keeps nothing.
+    /// A machine without power knows no neighbour, and keeps nothing.
     pub(super) fn forget_neighbours(&mut self, id: MemberId) {
         let members = self.members.len();
         let from = |n: &usize| n / members % members == at(id);
@@ -214,7 +217,7 @@ impl World {
         }
     }
 
-    /// How much longer than the least a datagram takes.
+    /// How much longer than the least time a datagram takes.
     fn extra(&mut self, conditions: &Conditions, straggles: bool) -> u64 {
         let jitter = match conditions.jitter.0.as_nanos() {
             0 => 0,
