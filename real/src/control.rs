@@ -1,7 +1,10 @@
 //! The control socket: a request is one line of JSON, so is its reply, and then it is closed.
 //!
-//! Root and the daemon's own user may ask, nobody else. The server never blocks the driver: it
-//! hands over an [`Asked`] and waits for the answer on its own.
+//! Root and the daemon's own user may ask, nobody else; but who is of the daemon's own group, if that is
+//! not root's, may look, and be its agent. The server never blocks the driver: it hands over an [`Asked`] and
+//! waits for the answer on its own. One request is answered with more than a line: see [`session`].
+
+pub mod session;
 
 use crate::clock::boottime;
 use crate::status::Report;
@@ -10,6 +13,7 @@ use onehold_core::config::Config;
 use onehold_core::input::{Command, Refusal};
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
+use session::Desk;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
@@ -51,6 +55,11 @@ pub enum Request {
         /// For which group; all if left out.
         #[serde(default)]
         group: Option<String>,
+    },
+    /// Be this daemon's agent from here on: see [`session`].
+    Agent {
+        /// Of the session.
+        version: u32,
     },
 }
 
@@ -193,9 +202,15 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
         other => other,
     };
     let listener = listener.map_err(|e| format!("{shown}: can't listen there: {e}"))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+    let mode = if own_group().is_some() { 0o660 } else { 0o600 };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .map_err(|e| format!("{shown}: can't be made private: {e}"))?;
     Ok(listener)
+}
+
+/// The daemon's group, whose members may look and be its agent; not if it is root's, which many are in.
+fn own_group() -> Option<u32> {
+    Some(rustix::process::getegid().as_raw()).filter(|group| *group != 0)
 }
 
 /// After what time a socket that could not be made is tried again, at first and at most.
@@ -246,7 +261,7 @@ impl Drop for Bound {
 
 /// Makes the socket and serves it for ever; makes it again if its file is removed. As long as it can't be made,
 /// the daemon does without: the address comes first.
-pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Duration) {
+pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, desk: Desk, patience: Duration) {
     let mut pace = AGAIN_FIRST;
     let mut said = String::new();
     let mut clients = JoinSet::new();
@@ -255,7 +270,7 @@ pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Durati
             Ok(listener) => {
                 let bound = Bound::at(&path);
                 tokio::select! {
-                    () = accept(listener, &mut clients, &driver, patience) => {}
+                    () = accept(listener, &mut clients, &driver, &desk, patience) => {}
                     () = bound.lost() => tracing::warn!(
                         "{}: somebody removed the control socket; made again", path.display()
                     ),
@@ -275,21 +290,27 @@ pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Durati
 }
 
 /// Serves the socket for ever. Nobody is waited for longer than `patience`.
-pub async fn serve(listener: UnixListener, driver: mpsc::Sender<Asked>, patience: Duration) {
-    accept(listener, &mut JoinSet::new(), &driver, patience).await;
+pub async fn serve(
+    listener: UnixListener,
+    driver: mpsc::Sender<Asked>,
+    desk: Desk,
+    patience: Duration,
+) {
+    accept(listener, &mut JoinSet::new(), &driver, &desk, patience).await;
 }
 
 async fn accept(
     listener: UnixListener,
     clients: &mut JoinSet<()>,
     driver: &mpsc::Sender<Asked>,
+    desk: &Desk,
     patience: Duration,
 ) {
     loop {
         tokio::select! {
             accepted = listener.accept(), if clients.len() < MAX_CLIENTS => match accepted {
                 Ok((stream, _)) => {
-                    clients.spawn(client(stream, driver.clone(), patience));
+                    clients.spawn(client(stream, driver.clone(), desk.clone(), patience));
                 }
                 Err(e) => {
                     tracing::warn!("the control socket can't accept: {e}");
@@ -302,9 +323,21 @@ async fn accept(
 }
 
 /// Serves one client; one that goes away or talks nonsense harms only itself.
-async fn client(mut stream: UnixStream, driver: mpsc::Sender<Asked>, patience: Duration) {
+async fn client(
+    mut stream: UnixStream,
+    driver: mpsc::Sender<Asked>,
+    desk: Desk,
+    patience: Duration,
+) {
     let read = timeout(patience, request(&mut stream)).await;
     let reply = match read {
+        Ok(Ok(Request::Agent { version })) => {
+            let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
+            match desk.hold(&mut stream, version, peer.unwrap_or(-1)).await {
+                Ok(()) => return,
+                Err(refused) => Ok(refused),
+            }
+        }
         Ok(Ok(request)) => timeout(patience, answer(request, &driver)).await,
         Ok(Err(why)) => Ok(Reply::Refused { why }),
         Err(_) => Ok(Reply::refused(format!(
@@ -329,11 +362,12 @@ async fn client(mut stream: UnixStream, driver: mpsc::Sender<Asked>, patience: D
 /// What a client asks, or what is wrong with it.
 async fn request(stream: &mut UnixStream) -> Result<Request, String> {
     let own = rustix::process::geteuid().as_raw();
-    match stream.peer_cred() {
-        Ok(peer) if peer.uid() == 0 || peer.uid() == own => {}
+    let only_looks = match stream.peer_cred() {
+        Ok(peer) if peer.uid() == 0 || peer.uid() == own => None,
+        Ok(peer) if Some(peer.gid()) == own_group() => Some(peer.uid()),
         Ok(peer) => return Err(format!("user {} may not ask; use sudo", peer.uid())),
         Err(e) => return Err(format!("can't tell who asks: {e}")),
-    }
+    };
     let mut line = String::new();
     let mut reader = tokio::io::BufReader::new(stream).take(MAX_REQUEST);
     if let Err(e) = reader.read_line(&mut line).await {
@@ -344,7 +378,14 @@ async fn request(stream: &mut UnixStream) -> Result<Request, String> {
             "a request is one line of at most {MAX_REQUEST} bytes"
         ));
     }
-    serde_json::from_str(&line).map_err(|e| format!("not a request this version knows: {e}"))
+    let request = serde_json::from_str(&line)
+        .map_err(|e| format!("not a request this version knows: {e}"))?;
+    match (&request, only_looks) {
+        (Request::Command { .. }, Some(user)) => Err(format!(
+            "user {user} may look and be the agent, but order nothing; use sudo"
+        )),
+        (Request::Command { .. } | Request::Status {} | Request::Agent { .. }, _) => Ok(request),
+    }
 }
 
 /// What the driver says to it.

@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::config_file::{self, FileError, LogSection, Seats};
 use crate::control;
 use crate::driver::Driver;
-use crate::linux::{Arrivals, Later, Linux, NotYet};
+use crate::linux::{Agent, Arrivals, Later, Linux, NotYet};
 use crate::notify::Notify;
 use crate::socket::Sockets;
 use crate::telemetry::Log;
@@ -102,10 +102,12 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         on(SignalKind::hangup())?,
     ];
     let (tell, asked) = mpsc::channel(MAX_ASKED);
+    let (desk, post) = control::session::desk();
     let mut control = JoinSet::new();
     control.spawn(control::attend(
         options.socket.clone(),
         tell,
+        desk,
         control::DAEMON_PATIENCE,
     ));
     let mut linux = Linux {
@@ -119,6 +121,7 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         arrivals: Arrivals::new(options),
         lives: Vec::new(),
         log,
+        agent: Agent::new(post),
         notify: Notify::from_env(),
         asked,
         signals,

@@ -173,6 +173,38 @@ pub struct Group {
     pub role_changes: u64,
     /// The last change.
     pub last_change: Option<Change>,
+    /// The checks of its service here, as the agent last reported them.
+    #[serde(default)]
+    pub checks: Vec<Check>,
+    /// Its hooks that have run here.
+    #[serde(default)]
+    pub hooks: Vec<Hook>,
+}
+
+/// A check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Check {
+    /// Its name.
+    pub name: String,
+    /// Whether it passes; nothing before its first result.
+    pub passing: Option<bool>,
+    /// For how long.
+    pub for_ms: f64,
+    /// What it last said.
+    pub said: String,
+}
+
+/// A hook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Hook {
+    /// Its name.
+    pub name: String,
+    /// How often in a row it has failed.
+    pub failures: u32,
+    /// How long ago it ended last.
+    pub ended_ms_ago: f64,
+    /// What it last said.
+    pub said: String,
 }
 
 /// A change of role.
@@ -380,6 +412,8 @@ impl Group {
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes,
+            checks: checks(m, now),
+            hooks: hooks(m, now),
             last_change: m.last_change.map(|c| Change {
                 ago_ms: ms(now.since(c.at)),
                 from: c.from.text().to_owned(),
@@ -389,6 +423,34 @@ impl Group {
             }),
         }
     }
+}
+
+fn checks(m: &GroupMetrics, now: LocalTime) -> Vec<Check> {
+    let all = m
+        .reported
+        .iter()
+        .flat_map(|r| r.checks.iter().map(|c| (r.at, c)));
+    all.map(|(at, check)| Check {
+        name: check.name.clone(),
+        passing: check.passing,
+        for_ms: ms(now.since(at)) + check.since_ms as f64,
+        said: check.said.clone(),
+    })
+    .collect()
+}
+
+fn hooks(m: &GroupMetrics, now: LocalTime) -> Vec<Hook> {
+    let all = m
+        .reported
+        .iter()
+        .flat_map(|r| r.hooks.iter().map(|h| (r.at, h)));
+    all.map(|(at, hook)| Hook {
+        name: hook.name.clone(),
+        failures: hook.failures,
+        ended_ms_ago: ms(now.since(at)) + hook.since_ms as f64,
+        said: hook.said.clone(),
+    })
+    .collect()
 }
 
 /// What is wrong with its kernel or its service.

@@ -277,7 +277,12 @@ fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u
         let listener = control::listen(&place.socket()).expect("a socket");
         let (tell, mut asked) = mpsc::channel(4);
         let mut server = JoinSet::new();
-        server.spawn(control::serve(listener, tell, patience));
+        server.spawn(control::serve(
+            listener,
+            tell,
+            control::session::desk().0,
+            patience,
+        ));
         let (told, mut was_asked) = mpsc::unbounded_channel();
         if let Driver::Gone = driver {
             asked.close();

@@ -17,7 +17,7 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
             let (driver, mut asked) = mpsc::channel(4);
             up.send(()).unwrap();
             tokio::select! {
-                () = serve(listener, driver, PATIENCE) => {}
+                () = serve(listener, driver, session::desk().0, PATIENCE) => {}
                 () = async {
                     while let Some(Asked { request, reply }) = asked.recv().await {
                         if let Some(answer) = answer(request) {
@@ -43,6 +43,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
     let etc = Etc::new();
     let path = daemon(&etc, |request| match request {
         Request::Status {} => Some(Reply::Status(Report::default())),
+        Request::Agent { .. } => None,
         Request::Command { command, group, .. } => Some(done(&format!("{command:?} {group:?}"))),
     });
     assert_eq!(
@@ -194,7 +195,12 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     let path = etc.0.join("control.sock");
     let (tell, _asked) = mpsc::channel(1);
     let (mut first, mut second) = (JoinSet::new(), JoinSet::new());
-    first.spawn(attend(path.clone(), tell.clone(), PATIENCE));
+    first.spawn(attend(
+        path.clone(),
+        tell.clone(),
+        session::desk().0,
+        PATIENCE,
+    ));
     let made = async || {
         while !path.exists() {
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -205,7 +211,7 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     made().await;
     std::fs::remove_file(&path).unwrap();
     // Another daemon is told the same place, and comes first.
-    second.spawn(attend(path.clone(), tell, PATIENCE));
+    second.spawn(attend(path.clone(), tell, session::desk().0, PATIENCE));
     while !path.exists() {
         tokio::task::yield_now().await;
     }

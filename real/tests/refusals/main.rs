@@ -20,7 +20,7 @@ use onehold::daemon::RunOptions;
 use onehold::driver::releases::Releases;
 use onehold::driver::{Happening, Shell as _};
 use onehold::kernel::{GuardChoice, boottime};
-use onehold::linux::{Arrivals, Later, Linux};
+use onehold::linux::{Agent, Arrivals, Later, Linux};
 use onehold::notify::Notify;
 use onehold::socket::Sockets;
 use onehold::telemetry::Log;
@@ -163,6 +163,7 @@ impl World {
                 trace_size: 0,
             }),
             lives: vec![],
+            agent: Agent::new(onehold::control::session::desk().1),
             notify: Notify::from_env(),
             asked,
             signals: [none(), none(), none()],
