@@ -136,8 +136,10 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     linux.ready();
     let mut driver = Driver::new(Vec::new(), linux);
     driver.run().await;
+    let mut linux = driver.into_shell();
+    linux.agent.leave().await;
     control.shutdown().await;
-    let left = driver.into_shell().close().await;
+    let left = linux.close().await;
     left.map_err(|e| failed(format!("left something behind: {e}")))?;
     tracing::info!("stopped; nothing is left behind");
     Ok(())

@@ -26,6 +26,8 @@ pub const HEALTH_AFTER: Duration = Duration::from_secs(5);
 pub const EVERY: Duration = Duration::from_secs(1);
 /// No two lines of an agent are read in less.
 const APART: Duration = Duration::from_millis(10);
+/// How long a daemon that has released everything waits for its agent to see it.
+const LEAVING: Duration = Duration::from_millis(300);
 /// What of an agent waits for the driver.
 const MAX_SAID: usize = 16;
 /// Most checks and hooks of a group that are kept of a report.
@@ -115,8 +117,8 @@ pub struct GroupHealth {
     pub cluster: String,
     /// The group.
     pub group: String,
-    /// All its checks pass.
-    pub healthy: bool,
+    /// All its checks pass, or one fails; nothing while that is not known yet.
+    pub healthy: Option<bool>,
     /// Each check.
     #[serde(default)]
     pub checks: Vec<CheckReport>,
@@ -216,6 +218,23 @@ pub struct Post {
     pub heard: mpsc::Receiver<Heard>,
     /// What they are shown.
     pub shown: watch::Sender<Arc<Shown>>,
+    taken: Arc<AtomicI32>,
+}
+
+impl Post {
+    /// Shows no more. Waits a moment, until the agent has taken what was shown last.
+    pub async fn leave(&mut self) {
+        drop(std::mem::replace(
+            &mut self.shown,
+            watch::channel(Arc::default()).0,
+        ));
+        for _ in 0..LEAVING.as_millis() / APART.as_millis() {
+            if self.taken.load(Ordering::Acquire) == 0 {
+                return;
+            }
+            sleep(APART).await;
+        }
+    }
 }
 
 /// Both ends.
@@ -223,12 +242,20 @@ pub struct Post {
 pub fn desk() -> (Desk, Post) {
     let (say, heard) = mpsc::channel(MAX_SAID);
     let (shown, see) = watch::channel(Arc::new(Shown::default()));
+    let taken = Arc::new(AtomicI32::new(0));
     let desk = Desk {
         heard: say,
         shown: see,
-        taken: Arc::default(),
+        taken: Arc::clone(&taken),
     };
-    (desk, Post { heard, shown })
+    (
+        desk,
+        Post {
+            heard,
+            shown,
+            taken,
+        },
+    )
 }
 
 /// The one session is free again when dropped.

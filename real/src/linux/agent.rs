@@ -52,6 +52,11 @@ impl Agent {
         }
     }
 
+    /// The daemon ends: the agent is to see what was shown last.
+    pub async fn leave(&mut self) {
+        self.post.leave().await;
+    }
+
     /// Whether somebody looks at what is shown.
     pub(super) fn watches(&self) -> bool {
         self.pid.is_some()
@@ -129,22 +134,13 @@ impl Linux {
                     said.group, hook.name, hook.said
                 ));
             }
-            let health = match said.healthy {
-                true => Ok(()),
-                false => Err(why_unhealthy(&said)),
-            };
-            let before = self.agent.health.insert(group.0, health.clone());
-            if before.as_ref().map(Result::is_ok) != Some(health.is_ok()) {
-                let name = &said.group;
-                match &health {
-                    Ok(()) => tracing::info!(event = "health", "{name}: the service is healthy"),
-                    Err(why) => {
-                        tracing::warn!(event = "health", "{name}: the service is sick: {why}")
-                    }
-                }
-            }
-            if before != Some(health) {
-                self.tell_health(group);
+            // While it is not known it counts as it did.
+            if let Some(healthy) = said.healthy {
+                let health = match healthy {
+                    true => Ok(()),
+                    false => Err(why_unhealthy(&said)),
+                };
+                self.healthy(group, &said.group, health);
             }
             self.later.happened.push_back(Happening::Checks {
                 cluster: 0,
@@ -158,6 +154,20 @@ impl Linux {
             from: "hooks",
             alarms: failing,
         });
+    }
+
+    fn healthy(&mut self, group: GroupId, name: &str, health: Result<(), String>) {
+        let before = self.agent.health.insert(group.0, health.clone());
+        if before.as_ref() == Some(&health) {
+            return;
+        }
+        if before.map(|before| before.is_ok()) != Some(health.is_ok()) {
+            match &health {
+                Ok(()) => tracing::info!(event = "health", "{name}: the service is healthy"),
+                Err(why) => tracing::warn!(event = "health", "{name}: the service is sick: {why}"),
+            }
+        }
+        self.tell_health(group);
     }
 
     /// The group of that name, of the one cluster of a candidate.
@@ -265,7 +275,7 @@ mod tests {
         let said = GroupHealth {
             cluster: "pair".to_owned(),
             group: "web".to_owned(),
-            healthy: false,
+            healthy: Some(false),
             checks: vec![
                 check("a", Some(true), "fine"),
                 check("b", Some(false), "502 Bad Gateway"),

@@ -101,7 +101,7 @@ fn health(said: &str) -> Said {
     Said::Health(vec![GroupHealth {
         cluster: "pair".to_owned(),
         group: "web".to_owned(),
-        healthy: false,
+        healthy: Some(false),
         checks: vec![CheckReport {
             name: "http".to_owned(),
             passing: Some(false),
