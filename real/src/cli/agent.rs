@@ -7,7 +7,7 @@ use clap::Args;
 use std::path::PathBuf;
 
 #[derive(Debug, Args)]
-pub(super) struct Agent {
+pub(super) struct AgentArgs {
     /// The configuration file, the same as the daemon's
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
@@ -16,8 +16,8 @@ pub(super) struct Agent {
     socket: PathBuf,
 }
 
-pub(super) fn run(agent: Agent) -> Result<(), Failure> {
-    let Agent { config, socket } = agent;
+pub(super) fn run(args: AgentArgs) -> Result<(), Failure> {
+    let AgentArgs { config, socket } = args;
     agent::run(AgentOptions { config, socket }).map_err(|e| match e {
         AgentError::Config(_) => Failure::Usage(e.to_string()),
         AgentError::Failed(what) => Failure::Failed(what),

@@ -1,20 +1,20 @@
 //! `onehold holds`: for scripts, right before they do what only a holder may.
 
-use super::{Daemon, Failure, client, print};
-use crate::status::Group;
+use super::{DaemonArgs, Failure, client, print};
+use crate::status::GroupStatus;
 use clap::Args;
 
 #[derive(Debug, Args)]
-pub(super) struct Holds {
+pub(super) struct HoldsArgs {
     /// The group
     group: String,
     #[command(flatten)]
-    daemon: Daemon,
+    daemon: DaemonArgs,
 }
 
 /// Succeeds if this member holds the group now.
-pub(super) fn holds(asked: &Holds) -> Result<(), Failure> {
-    let Daemon { socket, cluster } = &asked.daemon;
+pub(super) fn holds(asked: &HoldsArgs) -> Result<(), Failure> {
+    let DaemonArgs { socket, cluster } = &asked.daemon;
     // Whatever keeps it from being said is no "no".
     let status = client::one(socket, cluster.as_deref()).map_err(|e| match e {
         Failure::Failed(what) | Failure::Usage(what) => Failure::Usage(what),
@@ -41,7 +41,7 @@ pub(super) fn holds(asked: &Holds) -> Result<(), Failure> {
 }
 
 /// What is left of the lease of one that is held, with its gate open.
-fn held_for(group: &Group) -> Option<f64> {
+fn held_for(group: &GroupStatus) -> Option<f64> {
     let left = group.lease_left_ms.filter(|left| *left > 0.0)?;
     (group.role == "holder").then_some(left)
 }

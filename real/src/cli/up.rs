@@ -3,7 +3,7 @@
 //! Signals are the daemon's. When it ends, so does this, with its exit status; an agent that ends is started
 //! again, and costs the daemon nothing.
 
-use super::{Failure, Run};
+use super::{Failure, RunArgs};
 use crate::readiness::watch;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::ffi::OsString;
@@ -23,7 +23,7 @@ const LONG: Duration = Duration::from_secs(60);
 const GRACE: Duration = Duration::from_secs(65);
 
 /// Runs both until the daemon ends.
-pub(super) fn up(run: &Run) -> Result<(), Failure> {
+pub(super) fn up(run: &RunArgs) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -42,7 +42,7 @@ fn failed(e: impl std::fmt::Display) -> Failure {
     Failure::Failed(e.to_string())
 }
 
-async fn both(run: &Run) -> Result<ExitStatus, Failure> {
+async fn both(run: &RunArgs) -> Result<ExitStatus, Failure> {
     let on = |kind| signal(kind).map_err(failed);
     let (mut terminate, mut interrupt) =
         (on(SignalKind::terminate())?, on(SignalKind::interrupt())?);

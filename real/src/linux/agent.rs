@@ -6,7 +6,7 @@ use super::Linux;
 use crate::control::session::{
     EVERY, GroupHealth, GroupShown, HEALTH_AFTER, Heard, Post, Said, Shown, VERSION,
 };
-use crate::driver::Happening;
+use crate::driver::ShellEvent;
 use onehold_core::advert::GroupId;
 use onehold_core::input::Input;
 use onehold_core::time::LocalTime;
@@ -142,14 +142,14 @@ impl Linux {
                 };
                 self.healthy(group, &said.group, health);
             }
-            self.later.happened.push_back(Happening::Checks {
+            self.pending.events.push_back(ShellEvent::Checks {
                 cluster: 0,
                 group,
                 checks: said.checks,
                 hooks: said.hooks,
             });
         }
-        self.later.happened.push_back(Happening::Alarms {
+        self.pending.events.push_back(ShellEvent::Alarms {
             cluster: 0,
             from: "hooks",
             alarms: failing,
@@ -172,7 +172,11 @@ impl Linux {
 
     /// The group of that name, of the one cluster of a candidate.
     fn group_called(&self, cluster: &str, group: &str) -> Option<GroupId> {
-        let seat = self.seats.seats.first().filter(|_| self.kernel.is_some())?;
+        let seat = self
+            .loaded
+            .clusters
+            .first()
+            .filter(|_| self.kernel.is_some())?;
         if seat.name() != cluster {
             return None;
         }
@@ -182,8 +186,8 @@ impl Linux {
 
     /// Whether a group is well served from here: whole, as far as the kernel goes, and its service healthy.
     pub(super) fn tell_health(&mut self, group: GroupId) {
-        let whole = self.later.whole.get(&group.0).cloned();
-        let section = (self.seats.seats.first())
+        let whole = self.pending.whole.get(&group.0).cloned();
+        let section = (self.loaded.clusters.first())
             .and_then(|seat| seat.file.groups.values().nth(usize::from(group.0)));
         let assumed = match section.is_none_or(|s| s.assumed_healthy()) {
             true => Ok(()),
@@ -197,7 +201,12 @@ impl Linux {
 
     /// The file was read again: what nothing checks any more is healthy.
     pub(super) fn checks_may_differ(&mut self) {
-        let Some(seat) = self.seats.seats.first().filter(|_| self.kernel.is_some()) else {
+        let Some(seat) = self
+            .loaded
+            .clusters
+            .first()
+            .filter(|_| self.kernel.is_some())
+        else {
             return;
         };
         let groups: Vec<(u8, bool)> = ((0u8..).zip(seat.file.groups.values()))
@@ -211,7 +220,12 @@ impl Linux {
 
     /// Whether the agent has been silent for too long.
     pub(super) fn look_for_agent(&mut self, now: LocalTime) {
-        let Some(seat) = self.seats.seats.first().filter(|_| self.kernel.is_some()) else {
+        let Some(seat) = self
+            .loaded
+            .clusters
+            .first()
+            .filter(|_| self.kernel.is_some())
+        else {
             return;
         };
         let needed: Vec<&str> = (seat.file.groups.iter())

@@ -1,6 +1,6 @@
 use super::*;
 use crate::config_file::tests::Etc;
-use crate::control::{PATIENCE, Request, listen as bind, serve};
+use crate::control::{CLIENT_TIMEOUT, PendingRequest, Request, serve};
 use std::future::Future;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
@@ -16,17 +16,21 @@ struct Daemon {
     etc: Etc,
     post: Post,
     _server: JoinSet<()>,
-    _asked: mpsc::Receiver<crate::control::Asked>,
+    _asked: mpsc::Receiver<PendingRequest>,
 }
 
 impl Daemon {
     fn start() -> Self {
         let etc = Etc::new();
-        let listener = bind(&etc.0.join("control.sock")).unwrap();
         let (desk, post) = desk();
         let (tell, asked) = mpsc::channel(1);
         let mut server = JoinSet::new();
-        server.spawn(serve(listener, tell, desk, PATIENCE));
+        server.spawn(serve(
+            etc.0.join("control.sock"),
+            tell,
+            desk,
+            CLIENT_TIMEOUT,
+        ));
         Self {
             etc,
             post,
@@ -35,10 +39,18 @@ impl Daemon {
         }
     }
 
+    async fn connect(&self) -> UnixStream {
+        loop {
+            // It is made a moment after the server starts.
+            match UnixStream::connect(self.etc.0.join("control.sock")).await {
+                Ok(stream) => return stream,
+                Err(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
     async fn agent(&self) -> BufReader<UnixStream> {
-        let mut stream = UnixStream::connect(self.etc.0.join("control.sock"))
-            .await
-            .unwrap();
+        let mut stream = self.connect().await;
         say(&mut stream, &Request::Agent { version: VERSION }).await;
         BufReader::new(stream)
     }
@@ -52,7 +64,7 @@ impl Daemon {
     }
 
     async fn heard(&mut self) -> Heard {
-        timeout(PATIENCE, self.post.heard.recv())
+        timeout(CLIENT_TIMEOUT, self.post.heard.recv())
             .await
             .unwrap()
             .unwrap()
@@ -85,7 +97,7 @@ async fn say<T: Serialize>(to: &mut (impl AsyncWrite + Unpin), what: &T) {
 
 async fn line(from: &mut BufReader<impl AsyncRead + Unpin>) -> String {
     let mut line = String::new();
-    timeout(PATIENCE, from.read_line(&mut line))
+    timeout(CLIENT_TIMEOUT, from.read_line(&mut line))
         .await
         .unwrap()
         .unwrap();
@@ -181,9 +193,7 @@ fn there_is_one_agent_at_a_time_and_the_second_is_told_which() {
         d.heard().await;
         let mut third = d.agent().await;
         assert_eq!(shown(&mut third).await, 1);
-        let mut other = UnixStream::connect(d.etc.0.join("control.sock"))
-            .await
-            .unwrap();
+        let mut other = d.connect().await;
         say(&mut other, &Request::Agent { version: 7 }).await;
         let said = line(&mut BufReader::new(other)).await;
         assert!(said.contains("an agent of version 7"), "{said}");
