@@ -11,6 +11,7 @@ mod shell;
 
 pub use shell::{Joined, Shell, ShellEvent};
 
+use crate::control::session::GroupShown;
 use crate::control::{PendingRequest, Reply, Request, groups_meant};
 use crate::metrics::{Head, Metrics, OtherConfig};
 use crate::status::{FileOnDisk, Report, Status, Waiting};
@@ -22,6 +23,7 @@ use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
 use onehold_core::input::{Command, Input, Refusal};
+use onehold_core::observe::{GroupSnapshot, RoleName};
 use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
 use onehold_core::{Node, advert::Incarnation, time::Span};
@@ -68,6 +70,42 @@ impl Served {
             before_hold: Vec::new(),
             node,
         }
+    }
+}
+
+/// What the agent is shown.
+impl Served {
+    /// What each group is, if this member is a candidate.
+    fn shown(&self, now: LocalTime) -> Vec<GroupShown> {
+        let config = &self.config;
+        let me = config.me();
+        if !config.is_candidate(me) {
+            return Vec::new();
+        }
+        let name = |id| config.member_name(id).into_owned();
+        let peer = config.peers().find(|id| config.is_candidate(*id)).map(name);
+        let snapshot = self.node.observe(config, now);
+        let group = |g: &GroupSnapshot| {
+            let seen = self.metrics.groups.get(usize::from(g.group.0));
+            let why = seen.and_then(|m| m.last_change).map(|change| change.why);
+            let addresses = config.group(g.group).into_iter().flat_map(|c| &c.addresses);
+            GroupShown {
+                cluster: self.metrics.cluster.clone(),
+                member: name(me),
+                group: config.group_name(g.group).into_owned(),
+                addresses: addresses.map(|p| p.address.to_string()).collect(),
+                interface: seen.and_then(|m| m.interface.clone()),
+                role: g.role.text().to_owned(),
+                open: g.open,
+                preparing: g.role == RoleName::Holder && !g.open,
+                why: why.map_or_else(String::new, |why| why.text().to_owned()),
+                rule: why.map_or_else(String::new, |why| why.rule().to_owned()),
+                peer: peer.clone(),
+                lease_left_ms: g.lease_left.map(|left| left.as_nanos() / 1_000_000),
+                epoch: seen.map_or(0, |m| m.epoch),
+            }
+        };
+        snapshot.groups.iter().map(group).collect()
     }
 }
 
@@ -177,6 +215,10 @@ impl<S: Shell> Driver<S> {
             self.tell_orders(cluster);
             self.tell_doubles(cluster, now);
         }
+        if self.shell.watches() {
+            let groups = self.served.iter().flat_map(|s| s.shown(now)).collect();
+            self.shell.show(now, groups);
+        }
     }
 
     /// those that changed in this turn.
@@ -257,6 +299,16 @@ impl<S: Shell> Driver<S> {
                 from,
                 alarms,
             } => self.alarms(cluster, from, alarms),
+            ShellEvent::Checks {
+                cluster,
+                group,
+                checks,
+                hooks,
+            } => {
+                if let Some(s) = self.served.get_mut(cluster) {
+                    s.metrics.reported(group, checks, hooks, now);
+                }
+            }
             ShellEvent::Guard { cluster, guard } => {
                 if let Some(s) = self.served.get_mut(cluster) {
                     s.metrics.guard = guard;
@@ -264,6 +316,9 @@ impl<S: Shell> Driver<S> {
             }
             ShellEvent::Request(PendingRequest { request, reply }) => {
                 let answer = match request {
+                    Request::Agent { .. } => Reply::Refused {
+                        why: "a session is the control socket's own".to_owned(),
+                    },
                     Request::Status {} => Reply::Status(self.report(now)),
                     Request::Command {
                         command,
@@ -503,7 +558,10 @@ impl<S: Shell> Driver<S> {
                     .begin(now, cluster, *group, policy.unwrap_or_default());
                 self.shell.prepare(cluster, *group);
             }
-            Effect::Announce { group } => self.shell.announce(cluster, *group),
+            Effect::Announce { group } => {
+                s.metrics.announced(*group);
+                self.shell.announce(cluster, *group);
+            }
             Effect::Report(event) => {
                 telemetry::report(
                     event,

@@ -4,6 +4,8 @@
 //! this.
 
 use super::addresses::{fit, literal, loopbacks, out_of_reach, unusual};
+use super::checks::checks;
+use super::hooks::hooks;
 use super::local_cluster::{WrittenCluster, prove};
 use super::{ConfigFile, FileError, GroupSection, GuardChoice, Source};
 use crate::address::edge_of;
@@ -217,6 +219,10 @@ impl Wrong<'_> {
                     }
                 }
             }
+            self.all
+                .extend(checks(self.source, name, g).err().into_iter().flatten());
+            self.all
+                .extend(hooks(self.source, name, g).err().into_iter().flatten());
             let preferred = match preferred(file, name, g) {
                 Ok(preferred) => preferred,
                 Err((key, what)) => {
@@ -233,7 +239,7 @@ impl Wrong<'_> {
                 failback: g.failback,
                 failback_delay: g.failback_delay.0,
                 release_when_unhealthy: g.release_when_unhealthy,
-                prepares: false,
+                prepares: g.hooks.before_hold.is_some(),
             });
         }
         groups
@@ -285,7 +291,7 @@ fn preferred(file: &ConfigFile, group: &str, g: &GroupSection) -> Result<String,
 }
 
 /// Whether an interface can have this name.
-fn check_interface(name: &str) -> Result<(), String> {
+pub(super) fn check_interface(name: &str) -> Result<(), String> {
     if let Some((interface, _)) = name.split_once(':') {
         return Err(format!(
             "is the label of an address, not an interface; write \"{interface}\", the interface that it is on"

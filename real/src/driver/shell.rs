@@ -3,6 +3,7 @@
 use super::Served;
 use crate::config_file::Path;
 use crate::control::PendingRequest;
+use crate::control::session::{CheckReport, GroupShown, HookReport};
 use crate::metrics::GuardInForce;
 use crate::socket::Refusals;
 use crate::status::{FileOnDisk, Waiting};
@@ -56,6 +57,14 @@ pub trait Shell {
 
     /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
     fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
+
+    /// Whether an agent wants to be shown what the groups are.
+    fn watches(&self) -> bool {
+        false
+    }
+
+    /// What the groups are for which this member is a candidate, after a turn.
+    fn show(&mut self, _now: LocalTime, _groups: Vec<GroupShown>) {}
 
     /// What the network refused to carry over a path, for people. Nothing, where nobody knows.
     fn refusals(&self, _path: Path) -> Refusals {
@@ -140,6 +149,17 @@ pub enum ShellEvent {
         from: &'static str,
         /// All of them, in words: what, why, and what to do.
         alarms: Vec<String>,
+    },
+    /// How the checks and hooks of a group are, says the agent.
+    Checks {
+        /// In which cluster.
+        cluster: usize,
+        /// Which group.
+        group: GroupId,
+        /// Each check.
+        checks: Vec<CheckReport>,
+        /// Each hook that has run.
+        hooks: Vec<HookReport>,
     },
     /// Another guard is in force than before.
     Guard {

@@ -560,7 +560,9 @@ fn start_node(
         incarnation,
         earlier,
     };
-    let served = Served::start(config, local.keys(), metrics, incarnation, now, earlier);
+    let mut served = Served::start(config, local.keys(), metrics, incarnation, now, earlier);
+    let groups = local.file.groups.values();
+    served.before_hold = groups.map(|g| g.hooks.before_hold()).collect();
     (served, start)
 }
 
