@@ -43,7 +43,11 @@ fn what_the_text_decides_check_and_run_refuse_alike() {
             "\"10.77.0.10/16\"",
             "write \"10.77.0.10\"",
         ),
-        ("\"10.77.0.10\"", "\"10.77.0.300\"", "is not an IP address"),
+        (
+            "\"10.77.0.10\"",
+            "\"10.77.0.300\"",
+            "is neither an IP address",
+        ),
         (
             "[log]",
             "[timing]\nguard_slack = \"0ms\"\n[log]",
