@@ -164,6 +164,9 @@ pub fn edge_of(address: IpAddr, length: u8) -> Option<String> {
         IpAddr::V6(a) => IpAddr::from(Ipv6Addr::from_bits(a.to_bits() & !mask)),
     };
     match host & mask {
+        0 if bits == 128 => Some(format!(
+            "the address of all routers of {network}/{length} (subnet-router anycast)"
+        )),
         0 => Some(format!(
             "the address of the network {network}/{length} itself"
         )),
@@ -172,6 +175,11 @@ pub fn edge_of(address: IpAddr, length: u8) -> Option<String> {
         }
         _ => None,
     }
+}
+
+/// Whether one of these addresses is on this host, and usable.
+pub fn has_one_of(present: &[Assigned], own: &[IpAddr]) -> bool {
+    (present.iter()).any(|a| a.is_usable() && own.contains(&a.address))
 }
 
 /// By this number of `IFA_PROTO` the kernel, and `ip -details address`, tell our addresses from others.

@@ -141,12 +141,6 @@ impl Port {
         })
     }
 
-    /// The hardware address that is announced.
-    #[must_use]
-    pub const fn mac(&self) -> Mac {
-        self.mac
-    }
-
     /// The interface's hardware address, as the kernel has it now; says whether it is another one.
     #[must_use]
     pub fn set_mac(&mut self, mac: Mac) -> bool {

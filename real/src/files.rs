@@ -3,7 +3,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Opens a regular file. To open anything else may take for ever: a pipe waits for its other end.
 ///
@@ -42,6 +42,14 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The files of a directory with a suffix, in any order: none, if it can't be read, and no more than `most`.
+pub(crate) fn with_suffix(directory: &Path, suffix: &str, most: usize) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = files.map(|file| file.path());
+    let named = paths.filter(|path| path.extension().is_some_and(|e| e == suffix));
+    named.take(most).collect()
 }
 
 #[cfg(test)]

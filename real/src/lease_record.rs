@@ -59,10 +59,8 @@ struct Said {
 /// The records of all members under the state directory.
 #[must_use]
 pub fn left_in(state: &Path) -> Vec<Left> {
-    let files = fs::read_dir(state).into_iter().flatten().flatten();
-    let paths = files.map(|file| file.path());
-    let records = paths.filter(|path| path.extension().is_some_and(|e| e == SUFFIX));
-    records.take(MOST).filter_map(left).collect()
+    let paths = files::with_suffix(state, SUFFIX, MOST);
+    paths.into_iter().filter_map(left).collect()
 }
 
 fn left(path: PathBuf) -> Option<Left> {

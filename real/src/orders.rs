@@ -180,18 +180,11 @@ impl OrdersFile {
     /// Why that can't be told.
     pub fn read(&mut self, groups: &[Of<'_>]) -> Result<Orders, String> {
         let mut orders = read(&self.file)?;
-        let files = self
-            .file
-            .parent()
-            .and_then(|directory| fs::read_dir(directory).ok());
-        let others = files
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|file| file.path());
-        let others = others.filter(|path| path.extension().is_some_and(|e| e == SUFFIX));
-        for path in others.filter(|path| *path != self.file).take(MOST) {
-            let left = read(&path)?;
+        let directory = self.file.parent().unwrap_or(Path::new("/"));
+        let others = files::with_suffix(directory, SUFFIX, MOST);
+        for path in others.into_iter().filter(|path| *path != self.file) {
+            let left = read(&path)
+                .map_err(|why| format!("{why}; remove it, if no member here had that name"))?;
             let ours = |address| groups.iter().any(|group| group.addresses.contains(address));
             if left
                 .groups
@@ -260,20 +253,21 @@ fn read(file: &Path) -> Result<Orders, String> {
 #[derive(Debug)]
 pub struct Keeper {
     file: OrdersFile,
-    orders: Orders,
+    /// None, while it is not known what was ordered.
+    orders: Option<Orders>,
     /// They are not yet on their way to the disk.
     dirty: bool,
-    writing: Option<oneshot::Receiver<Result<(), String>>>,
+    writing: Option<oneshot::Receiver<Option<Result<(), String>>>>,
     again_at: Option<LocalTime>,
 }
 
 impl Keeper {
-    /// Of what the file says.
+    /// The keeper of a file that says this, as far as it could be read.
     #[must_use]
-    pub fn new(file: OrdersFile) -> Self {
+    pub const fn new(file: OrdersFile, orders: Option<Orders>) -> Self {
         Self {
             file,
-            orders: Orders::default(),
+            orders,
             dirty: false,
             writing: None,
             again_at: None,
@@ -282,7 +276,7 @@ impl Keeper {
 
     /// These are the orders now. Needs a tokio runtime.
     pub fn keep(&mut self, orders: Orders) {
-        self.orders = orders;
+        self.orders = Some(orders);
         self.dirty = true;
         self.write();
     }
@@ -294,10 +288,23 @@ impl Keeper {
         }
         self.dirty = false;
         self.again_at = None;
+        self.write_aside(|_| true);
+    }
+
+    /// Writes again what somebody removed.
+    pub fn keep_there(&mut self) {
+        let ordered = (self.orders.as_ref()).is_some_and(|orders| *orders != Orders::default());
+        if ordered && !self.dirty && self.writing.is_none() {
+            self.write_aside(|file| !file.file.exists());
+        }
+    }
+
+    /// Writes if `wanted`, which is asked aside as well.
+    fn write_aside(&mut self, wanted: impl FnOnce(&OrdersFile) -> bool + Send + 'static) {
         let (tell, written) = oneshot::channel();
-        let (file, orders) = (self.file.clone(), self.orders.clone());
+        let (file, orders) = (self.file.clone(), self.orders.clone().unwrap_or_default());
         tokio::task::spawn_blocking(move || {
-            let _ = tell.send(file.write(&orders)); // the daemon may have ended
+            let _ = tell.send(wanted(&file).then(|| file.write(&orders))); // the daemon may have ended
         });
         self.writing = Some(written);
     }
@@ -307,12 +314,17 @@ impl Keeper {
         if self.again_at.is_some_and(|at| at <= now) {
             self.write();
         }
-        let Some(writing) = &mut self.writing else {
-            return Poll::Pending;
+        let result = loop {
+            let Some(writing) = &mut self.writing else {
+                return Poll::Pending;
+            };
+            let result = std::task::ready!(Pin::new(writing).poll(cx));
+            self.writing = None;
+            match result.unwrap_or_else(|e| Some(Err(e.to_string()))) {
+                Some(result) => break result,
+                None => self.write(), // it was there; what was said meanwhile
+            }
         };
-        let result = std::task::ready!(Pin::new(writing).poll(cx));
-        self.writing = None;
-        let result = result.unwrap_or_else(|e| Err(e.to_string()));
         if result.is_err() {
             self.dirty = true;
             self.again_at = Some(now.plus(AGAIN_AFTER));
@@ -334,10 +346,10 @@ impl Keeper {
     /// When it is not.
     pub async fn finish(mut self) -> Result<(), String> {
         if let Some(writing) = self.writing.take() {
-            self.dirty |= !matches!(writing.await, Ok(Ok(())));
+            self.dirty |= !matches!(writing.await, Ok(None | Some(Ok(()))));
         }
         if self.dirty {
-            return self.file.write(&self.orders);
+            return self.file.write(&self.orders.unwrap_or_default());
         }
         Ok(())
     }
@@ -434,6 +446,38 @@ mod tests {
         let mut next = OrdersFile::of(&etc.0, "db", "b");
         assert_eq!(next.read(&[web]), Ok(Orders::default()));
         assert!(!etc.0.join("web.a.orders").exists());
+    }
+
+    #[test]
+    fn r12_orders_that_somebody_removed_are_written_again() {
+        let etc = Etc::new();
+        let mut file = OrdersFile::of(&etc.0, "web", "a");
+        let web = of("web", &ONE);
+        let orders = Orders::given([(web, STANDBY)].into_iter());
+        file.write(&orders).unwrap();
+        let read = file.read(&[web]).ok();
+        let mut keeper = Keeper::new(file, read);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.unwrap();
+        let mut look = || {
+            runtime.block_on(async {
+                keeper.keep_there();
+                std::future::poll_fn(|cx| {
+                    let polled = keeper.poll(LocalTime::from_nanos(0), cx);
+                    match (polled, &keeper.writing) {
+                        (Poll::Ready(result), _) => Poll::Ready(Some(result)),
+                        (Poll::Pending, None) => Poll::Ready(None),
+                        (Poll::Pending, Some(_)) => Poll::Pending,
+                    }
+                })
+                .await
+            })
+        };
+        assert_eq!(look(), None, "it is there");
+        fs::remove_file(etc.0.join("web.a.orders")).unwrap();
+        assert_eq!(look(), Some(Ok(())));
+        let again = OrdersFile::of(&etc.0, "web", "a").read(&[web]);
+        assert_eq!(again, Ok(orders));
     }
 
     #[test]

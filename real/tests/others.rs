@@ -248,8 +248,7 @@ fn what_is_said_of_other_interfaces_waits_a_little() {
     let mut turn = std::task::Context::from_waker(std::task::Waker::noop());
     let heard = lan.runtime.block_on(async {
         tokio::task::yield_now().await; // the runtime sees that there is something to hear
-        let event = std::pin::pin!(kernel.event());
-        event.poll(&mut turn).is_ready()
+        kernel.poll_event(&mut turn).is_ready()
     });
     assert!(!heard && gates() == [0, 0], "it can wait");
     lan.events_of(&mut kernel, ms(300));

@@ -131,7 +131,7 @@ impl Attached {
         if self.twin.is_none() {
             let made = tc::clsact(route, link);
             // Whatever fails from here on, it is ours to remove; and a lost answer may have been a yes.
-            if !matches!(made, Ok(false)) {
+            if !matches!(made, Ok(false)) && !self.made.contains(&link.index) {
                 self.made.push(link.index);
             }
             let made = made? || self.made.contains(&link.index);

@@ -17,6 +17,8 @@ use std::path::{Path, PathBuf};
 
 /// The longest such file that is read.
 const MOST: u64 = 1 << 17;
+/// Most files of a directory that are looked at.
+const MOST_FILES: usize = 256;
 const SUFFIX: &str = "gate";
 /// What is behind this line is of an earlier, longer text.
 const END: &str = "end";
@@ -61,7 +63,16 @@ struct Place {
     /// Open and locked for as long as this process is the one that guards the cluster's addresses
     /// here, if the file could be opened.
     file: Option<File>,
-    fault: Option<String>,
+    fault: Option<Fault>,
+}
+
+/// Why it is not written.
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    /// Another process has it.
+    Taken,
+    /// The file system refuses, for this reason.
+    Refused(String),
 }
 
 /// Another process has the file.
@@ -83,7 +94,8 @@ impl Place {
         options.read(true).write(true).create(true).mode(0o600);
         let opened = fs::create_dir_all(&self.directory).and_then(|()| options.open(&self.path));
         let opened = opened.and_then(|file| files::is_regular(&file).map(|()| file));
-        self.fault = opened.as_ref().err().map(ToString::to_string);
+        let refused = |e: &io::Error| Fault::Refused(e.to_string());
+        self.fault = opened.as_ref().err().map(refused);
         self.file = opened.or_else(|_| files::open(&self.path)).ok();
         // Of a file system without locks the programs in the kernel tell of another.
         let lock = |file| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
@@ -111,7 +123,10 @@ impl Place {
         match self.file.as_ref().map_or_else(none, write) {
             Ok(()) => self.fault = None,
             // Why it could not be opened says more.
-            Err(e) => self.fault = self.fault.take().or(Some(e.to_string())),
+            Err(e) => {
+                let refused = Fault::Refused(e.to_string());
+                self.fault.get_or_insert(refused);
+            }
         }
         self.fault.is_none()
     }
@@ -205,7 +220,7 @@ impl Memory {
             match (place.take(), &text) {
                 (Ok(()), Some(text)) => drop(place.write(text)),
                 (Ok(()), None) => {}
-                (Err(Taken), _) => place.fault = Some("another process has it".to_owned()),
+                (Err(Taken), _) => place.fault = Some(Fault::Taken),
             }
         }
         self.alarm() != before
@@ -237,25 +252,24 @@ impl Memory {
 
     /// The files of all clusters.
     fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let all = (self.places.iter()).filter_map(|place| fs::read_dir(&place.directory).ok());
-        let paths = all.flat_map(|files| {
-            files
-                .flatten()
-                .map(|f| f.path())
-                .filter(|p| is_one(p))
-                .take(256)
-        });
-        paths.collect::<Vec<_>>().into_iter()
+        let all = self.places.iter().map(|place| &place.directory);
+        all.flat_map(|directory| files::with_suffix(directory, SUFFIX, MOST_FILES))
     }
 
     /// What is wrong with it, if anything is.
     pub(super) fn alarm(&self) -> Option<String> {
         let (place, fault) = (self.places.iter()).find_map(|p| Some((p, p.fault.as_ref()?)))?;
-        Some(format!(
-            "can't write {}: {fault}; what is guarded here may have to be guessed by the next life \
-             of this daemon: make room, or make the directory writable (see --state and --orders)",
-            place.path.display()
-        ))
+        let path = place.path.display();
+        Some(match fault {
+            Fault::Taken => format!(
+                "can't write {path}: another process has it, so another onehold guards the same addresses on \
+                 this host: stop one of the two"
+            ),
+            Fault::Refused(why) => format!(
+                "can't write {path}: {why}; a restarted daemon may have to guess what is guarded here: make \
+                 room, or make the directory writable (see --state and --orders)"
+            ),
+        })
     }
 
     /// What clusters left that nobody serves any more, and that guard one of `keys`: this one under a
@@ -294,10 +308,6 @@ impl Memory {
         }
         Ok(former)
     }
-}
-
-fn is_one(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == SUFFIX)
 }
 
 fn same_directory(a: &Path, b: &Path) -> bool {

@@ -67,15 +67,14 @@ pub(super) fn not_at_home(own: &[IpAddr]) -> String {
     )
 }
 
-/// Why an address can't be held on an interface with these networks: in one of them it is no machine's.
+/// Why an address can't be held on an interface with these networks: in one of them no machine can have it.
 pub(super) fn at_an_edge(nets: &[(IpAddr, u8)], address: IpAddr, name: &str) -> Option<String> {
     let of = |&(own, length): &(IpAddr, u8)| {
         edge_of(address, length).filter(|_| same_network(own, address, length))
     };
     let what = nets.iter().find_map(of)?;
     Some(format!(
-        "{address} is {what}, to which {name} belongs, and no machine's: nobody there would use it. Let another \
-         one float"
+        "{address} is {what}, to which {name} belongs, and can't be one machine's. Let another one float"
     ))
 }
 
@@ -143,7 +142,7 @@ impl Kernel {
         if own.is_empty() {
             return;
         }
-        let here = (present.iter()).any(|a| a.is_usable() && own.contains(&a.address));
+        let here = address::has_one_of(present, own);
         let now = boottime();
         self.own.missing = match (here, self.own.missing) {
             (true, _) => None,
@@ -232,7 +231,7 @@ impl Kernel {
 }
 
 impl Fitness {
-    /// Why an address can't be held whatever the kernel takes: it is no machine's in a network of its interface.
+    /// Why an address can't be held whatever the kernel takes: no machine can have it in a network of its interface.
     pub(super) fn misfit(&self, address: IpAddr) -> Option<KernelError> {
         let Circumstances { link, own, .. } = self.circumstances.as_ref()?;
         let why = at_an_edge(own, address, &link.name)?;

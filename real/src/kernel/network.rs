@@ -110,8 +110,8 @@ impl Kernel {
             Some(match claimant.candidate {
                 true => format!(
                     "{name}: {mac} on {interface} says that it has {address}, too, and is the other candidate: two \
-                     hold, and clients reach one or the other. What keeps the two from hearing each other (files, \
-                     secrets, ports, the network) `onehold status` says on each; stop one until then"
+                     hold, and clients reach one or the other. Stop onehold on one of them until they hear each \
+                     other: `onehold status` says on each what prevents that (files, secrets, ports, the network)"
                 ),
                 false => format!(
                     "{name}: {mac} on {interface} says that it has {address}, too, and is not the other candidate, as \

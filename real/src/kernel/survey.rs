@@ -28,7 +28,7 @@ pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, K
         .map(|p| p.address)
         .collect();
     let mut doubts = Vec::new();
-    if !present.iter().any(|a| own.contains(&a.address)) {
+    if !address::has_one_of(&present, own) {
         doubts.push(not_at_home(own));
     }
     for KernelGroup {

@@ -103,12 +103,8 @@ impl Kernel {
         self.events.drain(..).collect()
     }
 
-    /// The next event. Nothing is lost when the future is dropped.
-    pub async fn event(&mut self) -> KernelEvent {
-        std::future::poll_fn(|cx| self.poll_event(cx)).await
-    }
-
-    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<KernelEvent> {
+    /// The next event.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<KernelEvent> {
         while let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
             let (scratch, heard) = (&mut self.scratch, &mut self.heard);
             let _ = ready.try_io(|watch| watch.get_ref().drain(scratch, heard)); // or nothing was said

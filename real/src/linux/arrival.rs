@@ -397,8 +397,8 @@ impl Linux {
                 tracing::warn!("the fast profile runs without {refused}");
             }
         }
-        let mut file = OrdersFile::of(options.orders(), cluster, me);
-        let (orders, unread) = earlier_orders(&mut file, &seat);
+        let file = OrdersFile::of(options.orders(), cluster, me);
+        let (keeper, orders, unread) = earlier_orders(file, &seat);
         let pretended = lock.pretended();
         let now = self.clock.now();
         let (served, start) = start_node(&seat, guard, incarnation, now, earlier.longest);
@@ -425,7 +425,7 @@ impl Linux {
         let rate = clock::Rate::new(drift, clock::Reading::take());
         self.pending.rates.push(rate);
         self.kernel = kernel.or(self.kernel.take());
-        self.persisted.push(Persisted::new(lock, record, file));
+        self.persisted.push(Persisted::new(lock, record, keeper));
         self.seats.seats.push(seat);
         self.first_look_at_kernel();
         Ok(())

@@ -25,11 +25,11 @@ pub struct Persisted {
 }
 
 impl Persisted {
-    pub(super) fn new(lock: Lock, record: LeaseRecord, orders: OrdersFile) -> Self {
+    pub(super) const fn new(lock: Lock, record: LeaseRecord, orders: Keeper) -> Self {
         Self {
             lock,
             record,
-            orders: Keeper::new(orders),
+            orders,
         }
     }
 
@@ -72,7 +72,12 @@ impl Linux {
         }
         self.pending.look_at_lives = Some(now.plus(APART));
         for cluster in 0..self.persisted.len() {
-            let Persisted { lock, record, .. } = &mut self.persisted[cluster];
+            let Persisted {
+                lock,
+                record,
+                orders,
+            } = &mut self.persisted[cluster];
+            orders.keep_there();
             let (kept, left) = (record.keep(), lock.is_alone_again());
             if let Some(kept) = kept {
                 self.alarm(cluster, "record", kept.err());
@@ -108,14 +113,14 @@ impl Linux {
     }
 }
 
-/// what an earlier life was told until `resume`; and why that can't be told, if so. Then it is taken for
-/// the safe one: somebody may be at work on this machine.
+/// what an earlier incarnation was ordered until `resume`, and the keeper of that; and why it can't be
+/// read, if so. Then the safe order is assumed: somebody may be at work on this machine.
 pub(super) fn earlier_orders(
-    file: &mut OrdersFile,
+    mut file: OrdersFile,
     seat: &Seat,
-) -> (Vec<(GroupId, Command)>, Option<String>) {
+) -> (Keeper, Vec<(GroupId, Command)>, Option<String>) {
     if !seat.config.is_candidate(seat.config.me()) {
-        return (Vec::new(), None);
+        return (Keeper::new(file, None), Vec::new(), None);
     }
     let addresses: Vec<_> = seat.config.groups().iter().map(of_group).collect();
     let groups = seat.config.groups().iter().zip(&addresses);
@@ -125,7 +130,8 @@ pub(super) fn earlier_orders(
             addresses,
         })
         .collect();
-    let (holding, why) = match file.read(&groups) {
+    let read = file.read(&groups);
+    let (holding, why) = match &read {
         Ok(orders) => orders.holding(&groups),
         Err(why) => (
             vec![Some(Standing::Standby); groups.len()],
@@ -144,7 +150,7 @@ pub(super) fn earlier_orders(
         }
     }
     let until = |why| format!("{why}: that holds for every group here until `onehold resume`");
-    (said, why.map(until))
+    (Keeper::new(file, read.ok()), said, why.map(until))
 }
 
 fn of_group(group: &Group) -> Vec<IpAddr> {

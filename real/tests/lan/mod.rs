@@ -320,9 +320,10 @@ impl Lan {
                 kernel.wake(now);
             }
             let shortly = Duration::from_millis(5); // it may have become due sooner
+            let event = std::future::poll_fn(|cx| kernel.poll_event(cx));
             let event = self
                 .runtime
-                .block_on(async { tokio::time::timeout(shortly, kernel.event()).await });
+                .block_on(async { tokio::time::timeout(shortly, event).await });
             match event {
                 Ok(event) => return Some(event),
                 Err(_) if boottime() >= until => return None,
