@@ -1,7 +1,7 @@
-//! The driver: one task that owns the nodes, feeds them and does what they say, in order.
+//! The driver: one task that owns the nodes, feeds them and carries out their effects, in order.
 //!
 //! It contains no rule of the protocol. Everything that touches the world is behind a [`Shell`], so
-//! that a simulator can run this very loop. It never blocks but in [`Shell::wait`].
+//! that a simulator can run this very loop. It never blocks except in [`Shell::wait`].
 
 pub mod holds;
 pub mod leases;
@@ -14,7 +14,7 @@ use crate::socket::Refusals;
 use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
-use holds::{Holds, Told};
+use holds::{Holds, Notice};
 use onehold_core::advert::{Advert, ClusterId, GroupId, MemberId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
@@ -30,7 +30,7 @@ use std::net::SocketAddr;
 /// Most events of one turn; more wait for the next, so that a flood can't stop the clock.
 const MAX_EVENTS: usize = 1_024;
 
-/// What the driver needs of the world. Calls with a `cluster` mean the one with that index.
+/// What the driver needs from the world. `cluster` is the index of one of its clusters.
 pub trait Shell {
     /// Now, by this member's clock: later than every answer before.
     fn now(&mut self) -> LocalTime;
@@ -39,21 +39,21 @@ pub trait Shell {
     fn wait(&mut self, at: LocalTime) -> impl Future<Output = ()>;
 
     /// The next thing that happened, if any; a datagram's bytes go into `bytes`. Datagrams that
-    /// wait are all given out before this says `None`.
+    /// wait are all returned before this is `None`.
     fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent>;
 
-    /// Hands a datagram to the network on every path; says on how many.
+    /// Hands a datagram to the network on every path; returns on how many.
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
 
-    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: the driver tries
-    /// again what was refused.
+    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: the driver
+    /// tries again what was refused.
     fn release(&mut self, cluster: usize, group: GroupId);
 
-    /// address, then deadline. If that fails, [`ShellEvent::HoldFailed`]: the driver decides when
-    /// it may be tried again.
+    /// address, then deadline. If that fails, [`ShellEvent::HoldFailed`]: the driver decides
+    /// when it may be tried again.
     fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
 
-    /// tells the neighbours, repeatedly.
+    /// announces the group to the neighbours, repeatedly.
     fn announce(&mut self, cluster: usize, group: GroupId);
 
     /// writes down that later incarnations must wait for this lease, and for no longer one.
@@ -62,7 +62,8 @@ pub trait Shell {
     /// A node reported something; it was logged already.
     fn reported(&mut self, cluster: usize, event: &Event);
 
-    /// what the operator said of each group that holds until `resume`, for a later life.
+    /// what the operator said of each group that holds until `resume`, for a later
+    /// incarnation.
     fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]);
 
     /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
@@ -93,7 +94,8 @@ pub enum ShellEvent {
         /// Yes, or why not, for people.
         eligible: Result<(), String>,
     },
-    /// Whether a group could be held well here, or what would be missing: at the start, then on change.
+    /// Whether a group could be held well here, or what would be missing: at the start, then on
+    /// change.
     Health {
         /// In which cluster.
         cluster: usize,
@@ -134,11 +136,11 @@ pub enum ShellEvent {
         /// Whether it did.
         answer: Result<(), String>,
     },
-    /// What needs a person now, says one part of the world; nothing if the list is empty.
+    /// What one part of the world reports as needing a person now; nothing if the list is empty.
     Alarms {
         /// In which cluster.
         cluster: usize,
-        /// Which part says so: each replaces only what it said before.
+        /// Which part reports it: each replaces only what it reported before.
         from: &'static str,
         /// All of them, in words: what, why, and what to do.
         alarms: Vec<String>,
@@ -159,13 +161,13 @@ pub enum ShellEvent {
         /// They replace the old ones.
         keys: Keys,
     },
-    /// One cluster more is served from here on; its index is the next one.
+    /// One more cluster is served from here on; its index is the next one.
     Joined(Box<Joined>),
-    /// What is to be served and can't be yet.
+    /// What should be served and can't be yet.
     Waiting(Vec<Waiting>),
     /// The configuration file stands otherwise to what runs than before.
     OnDisk(FileOnDisk),
-    /// Hand over, let go, end.
+    /// Hand over, release, end.
     Stop,
 }
 
@@ -174,9 +176,9 @@ pub enum ShellEvent {
 pub struct Joined {
     /// Its node, which has just started.
     pub served: Served,
-    /// what an earlier life was told until `resume`.
+    /// what an earlier incarnation was ordered until `resume`.
     pub orders: Vec<(GroupId, Command)>,
-    /// Who is to be told of every turn.
+    /// What records every turn.
     pub recorder: Option<Box<dyn Recorder>>,
 }
 
@@ -195,7 +197,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Starts the node's life. `earlier` is the longest lease of earlier lives on this host.
+    /// Starts the node. `earlier` is the longest lease of earlier incarnations on this host.
     #[must_use]
     pub fn start(
         config: Config,
@@ -251,12 +253,12 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Tells `recorder` of every turn from here on.
+    /// Records every turn from here on.
     pub fn record(&mut self, recorder: Box<dyn Recorder>) {
         self.recorder = Some(recorder);
     }
 
-    /// Runs until it was told to stop and all is released.
+    /// Runs until it has been asked to stop and everything is released.
     pub async fn run(&mut self) {
         loop {
             self.turn();
@@ -268,7 +270,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Told to stop, and everything is released.
+    /// It has been asked to stop, and everything is released.
     #[must_use]
     pub fn done(&self) -> bool {
         self.stopping && self.served.iter().all(|s| s.node.stopped())
@@ -290,7 +292,8 @@ impl<S: Shell> Driver<S> {
     }
 
     /// One turn: all that happened, then the passing of time. The time that passes is read before
-    /// the last look for datagrams, so no silence is judged that a waiting datagram would end.
+    /// the last look for datagrams, so no silence is judged that a waiting datagram would end
+    ///
     fn turn(&mut self) {
         let mut now = self.shell.now();
         let mut bytes = std::mem::take(&mut self.bytes);
@@ -305,18 +308,18 @@ impl<S: Shell> Driver<S> {
         while let Some((cluster, group)) = self.releases.take_due(now) {
             self.shell.release(cluster, group);
         }
-        while let Some((cluster, told)) = self.holds.take_due(now) {
-            self.tell(cluster, now, Some(told));
+        while let Some((cluster, notice)) = self.holds.take_due(now) {
+            self.inform(cluster, now, Some(notice));
         }
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
-            self.tell_orders(cluster);
-            self.tell_doubles(cluster, now);
+            self.report_orders(cluster);
+            self.report_doubles(cluster, now);
         }
     }
 
-    /// those that changed in this turn.
-    fn tell_orders(&mut self, cluster: usize) {
+    /// hands the orders that changed in this turn to the shell.
+    fn report_orders(&mut self, cluster: usize) {
         if let Some(s) = self.served.get_mut(cluster)
             && !s.node.standing_orders().eq(s.ordered.iter().copied())
         {
@@ -325,8 +328,8 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Who is one machine too many.
-    fn tell_doubles(&mut self, cluster: usize, now: LocalTime) {
+    /// Reports members of which two machines run.
+    fn report_doubles(&mut self, cluster: usize, now: LocalTime) {
         if let Some(s) = self.served.get_mut(cluster)
             && !s.metrics.doubles.is_empty()
         {
@@ -355,8 +358,8 @@ impl<S: Shell> Driver<S> {
                 group,
                 eligible,
             } => {
-                let told = self.holds.reported(cluster, group, eligible);
-                self.tell(cluster, now, told);
+                let notice = self.holds.reported(cluster, group, eligible);
+                self.inform(cluster, now, notice);
             }
             ShellEvent::Health {
                 cluster,
@@ -364,7 +367,7 @@ impl<S: Shell> Driver<S> {
                 healthy,
             } => {
                 let (healthy, why) = (healthy.is_ok(), healthy.err());
-                self.tell(cluster, now, Some((Input::Health { group, healthy }, why)));
+                self.inform(cluster, now, Some((Input::Health { group, healthy }, why)));
             }
             ShellEvent::HoldFailed {
                 cluster,
@@ -372,8 +375,8 @@ impl<S: Shell> Driver<S> {
                 why,
             } => self.hold_failed(now, cluster, group, why),
             ShellEvent::Changed { cluster, group } => {
-                let told = self.holds.changed(cluster, group);
-                self.tell(cluster, now, told);
+                let notice = self.holds.changed(cluster, group);
+                self.inform(cluster, now, notice);
             }
             ShellEvent::ForeignClaim { cluster, group } => {
                 let _ = self.handle(cluster, now, Input::ForeignClaim { group });
@@ -422,9 +425,9 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Tells a node what there is to tell, and people why.
-    fn tell(&mut self, cluster: usize, now: LocalTime, told: Option<Told>) {
-        let Some((input, why)) = told else { return };
+    /// Gives a node its input, and keeps the reason for people.
+    fn inform(&mut self, cluster: usize, now: LocalTime, notice: Option<Notice>) {
+        let Some((input, why)) = notice else { return };
         if let Some(s) = self.served.get_mut(cluster) {
             s.metrics.told(&input, why);
         }
@@ -435,7 +438,7 @@ impl<S: Shell> Driver<S> {
     fn hold_failed(&mut self, now: LocalTime, cluster: usize, group: GroupId, why: String) {
         let again = self.holds.refused(now, cluster, group);
         tracing::error!("can't hold, trying again in {}: {why}", again.since(now));
-        self.tell(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
+        self.inform(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
     }
 
     /// the kernel confirmed it, or is asked again in a while.
@@ -460,7 +463,8 @@ impl<S: Shell> Driver<S> {
         let named = self.served.len() > 1;
         let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
-        // One of no cluster of ours is counted where its sender is a member, or else by the first.
+        // One for none of our clusters is counted where its sender is a member, or else by the
+        // first.
         let mut served = self.served.iter();
         let there = served.position(|s| s.metrics.has_way(local, remote));
         let cluster = known.or(there).unwrap_or(0);
@@ -514,7 +518,7 @@ impl<S: Shell> Driver<S> {
         Ok(())
     }
 
-    /// Feeds a node and does what it wants done. Says why a datagram changed nothing.
+    /// Feeds a node and carries out its effects. Returns why a datagram changed nothing.
     fn handle(&mut self, cluster: usize, now: LocalTime, input: Input) -> Result<(), Reject> {
         let recorded = self.recorder.is_some().then(|| input.clone());
         self.turn_of(cluster, now, recorded, |s, out| {
@@ -524,7 +528,7 @@ impl<S: Shell> Driver<S> {
         .unwrap_or(Ok(()))
     }
 
-    /// Says a command to a node; says if it was refused.
+    /// Gives a command to a node; returns whether it was refused.
     fn command(
         &mut self,
         cluster: usize,
@@ -540,7 +544,7 @@ impl<S: Shell> Driver<S> {
         .unwrap_or(Ok(()))
     }
 
-    /// One turn of a node, recorded as one with `input`; then does what it wants done. `None` if there is no
+    /// One turn of a node, recorded as one with `input`; then its effects. `None` if there is no
     /// such node.
     fn turn_of<R>(
         &mut self,
@@ -663,7 +667,7 @@ impl<S: Shell> Driver<S> {
         Reply::to_order(&self.served[cluster].config, order, &outcome)
     }
 
-    /// every group of every cluster is to be handed over or let go.
+    /// every group of every cluster is handed over or released.
     fn stop(&mut self, now: LocalTime) {
         self.stopping = true;
         for cluster in 0..self.served.len() {

@@ -5,10 +5,10 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Opens a regular file. To open anything else may take for ever: a pipe waits for its other end.
+/// Opens a regular file. Opening anything else may take forever: a pipe waits for its other end.
 ///
 /// # Errors
-/// When it can't be, or is none.
+/// When it can't be opened, or is not one.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -22,7 +22,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// Whether what was opened is a regular file.
 ///
 /// # Errors
-/// When it is none.
+/// When it is not one.
 pub(crate) fn is_regular(file: &File) -> io::Result<()> {
     match file.metadata()?.is_file() {
         true => Ok(()),
@@ -31,7 +31,7 @@ pub(crate) fn is_regular(file: &File) -> io::Result<()> {
 }
 
 fn no_file() -> io::Error {
-    io::Error::other("it is no regular file")
+    io::Error::other("it is not a regular file")
 }
 
 /// What is in a regular file, up to a length.
@@ -44,7 +44,8 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// The files of a directory with a suffix, in any order: none, if it can't be read, and no more than `most`.
+/// The files of a directory with a suffix, in any order: none, if it can't be read, and no more
+/// than `most`.
 pub(crate) fn with_suffix(directory: &Path, suffix: &str, most: usize) -> Vec<PathBuf> {
     let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
     let paths = files.map(|file| file.path());
@@ -67,7 +68,7 @@ mod tests {
         let _bound = UnixDatagram::bind(&socket).unwrap();
         for path in [&pipe, &socket, &etc.0, Path::new("/dev/null")] {
             let why = open(path).unwrap_err().to_string();
-            assert_eq!(why, "it is no regular file", "{}", path.display());
+            assert_eq!(why, "it is not a regular file", "{}", path.display());
         }
         let file = etc.write("file", "its text");
         assert_eq!(read(&file, 3).unwrap(), b"its");

@@ -1,5 +1,5 @@
-//! What the operator said that holds until `resume`: kept on disk, so that it holds over a restart and a
-//! reboot as well (R-12).
+//! What the operator said that holds until `resume`: kept on disk, so that it holds over a restart
+//! and a reboot as well (R-12).
 
 use crate::files;
 use crate::lease_record::file_name;
@@ -22,9 +22,9 @@ const AGAIN_AFTER: Span = Span::from_millis(5_000);
 const SUFFIX: &str = "orders";
 /// Most files of other names that are looked at.
 const MOST: usize = 1 << 10;
-/// The longest that is read.
+/// The longest file that is read.
 const MOST_BYTES: u64 = 1 << 20;
-/// What is said if it can't be written.
+/// What the operator reads if it can't be written.
 pub(crate) const FORGOTTEN: &str = "what was said until `resume` is forgotten by a restart";
 
 /// An order that holds until `resume`: the stricter one first.
@@ -47,7 +47,7 @@ impl fmt::Display for Standing {
 }
 
 impl Standing {
-    /// What a node says of itself, as a word.
+    /// The order that a node's command stands for, if it holds until `resume`.
     #[must_use]
     pub const fn of(command: Command) -> Option<Self> {
         match command {
@@ -57,7 +57,7 @@ impl Standing {
         }
     }
 
-    /// What a node is told of it.
+    /// The command that says it to a node.
     #[must_use]
     pub const fn command(self) -> Command {
         match self {
@@ -120,8 +120,8 @@ impl Orders {
         orders
     }
 
-    /// What holds for these groups now; and what holds for no group by name or by address any more, in
-    /// words: then it holds for all that were not known when it was said.
+    /// What holds for these groups now; and what holds for no group by name or by address any more,
+    /// in words: then it holds for all that were not known when it was said.
     #[must_use]
     pub fn holding(&self, groups: &[Of<'_>]) -> (Vec<Option<Standing>>, Option<String>) {
         let fits = |name: &String, order: &Order, group: &Of<'_>| {
@@ -146,7 +146,7 @@ impl Orders {
             let said = order.order?;
             let addresses: Vec<String> = order.addresses.iter().map(ToString::to_string).collect();
             Some(format!(
-                "the operator said {said} of group `{name}` ({}) in an earlier life, and no group has that name or \
+                "the operator said {said} of group `{name}` ({}) in an earlier incarnation, and no group has that name or \
                  address any more",
                 addresses.join(", ")
             ))
@@ -159,7 +159,7 @@ impl Orders {
 #[derive(Clone, Debug)]
 pub struct OrdersFile {
     file: PathBuf,
-    /// What earlier lives left under other names: gone once this one is written.
+    /// What earlier incarnations left under other names: gone once this one is written.
     former: Vec<PathBuf>,
 }
 
@@ -173,11 +173,11 @@ impl OrdersFile {
         }
     }
 
-    /// What was ordered, also under another name of the cluster or the member: that is known by an address
-    /// of `groups`.
+    /// What was ordered, also under another name of the cluster or the member: that is known by an
+    /// address of `groups`.
     ///
     /// # Errors
-    /// Why that can't be told.
+    /// Why that can't be known.
     pub fn read(&mut self, groups: &[Of<'_>]) -> Result<Orders, String> {
         let mut orders = read(&self.file)?;
         let directory = self.file.parent().unwrap_or(Path::new("/"));
@@ -201,7 +201,8 @@ impl OrdersFile {
         Ok(orders)
     }
 
-    /// Writes them down, so that they are there after a power cut. It blocks for as long as the disk takes.
+    /// Writes them down, so that they are there after a power cut. It blocks for as long as the
+    /// disk takes.
     ///
     /// # Errors
     /// When it can't.
@@ -220,7 +221,7 @@ impl OrdersFile {
                 if let Err(e) = fs::remove_file(former)
                     && e.kind() != ErrorKind::NotFound
                 {
-                    return Err(e); // a later life would find it
+                    return Err(e); // a later incarnation would find it
                 }
             }
             File::open(directory)?.sync_all()
@@ -234,7 +235,7 @@ impl OrdersFile {
     }
 }
 
-/// What a file says; nothing, if it is not there.
+/// What a file says; no orders, if it is not there.
 fn read(file: &Path) -> Result<Orders, String> {
     let shown = file.display();
     match files::read(file, MOST_BYTES) {
@@ -249,7 +250,8 @@ fn read(file: &Path) -> Result<Orders, String> {
     }
 }
 
-/// Keeps the orders of a life: written aside, for a disk may take its time, and again until it succeeds.
+/// Keeps the orders of an incarnation: written aside, for a disk may take its time, and again until
+/// it succeeds.
 #[derive(Debug)]
 pub struct Keeper {
     file: OrdersFile,
@@ -340,7 +342,7 @@ impl Keeper {
         self.again_at
     }
 
-    /// Writes what is left to write; says whether all is on the disk.
+    /// Writes what is left to write; returns whether everything is on the disk.
     ///
     /// # Errors
     /// When it is not.
@@ -395,7 +397,8 @@ mod tests {
         assert_eq!(file.read(&[]), Ok(Orders::default()));
     }
 
-    /// The operator is at work on this machine, whatever its groups are called, and which there are.
+    /// The operator is at work on this machine, whatever its groups are called, and which there
+    /// are.
     #[test]
     fn r12_an_order_for_all_groups_is_for_those_that_come_later_too() {
         let (web, api) = (of("web", &ONE), of("api", &TWO));

@@ -1,5 +1,6 @@
-//! Queues behind the gate. A frame that passes the gate in time leaves when its interface's queue lets
-//! it: a queue that limits the rate, or delays on purpose, may keep it until another member holds.
+//! Queues behind the gate. A frame that passes the gate in time leaves when its interface's queue
+//! lets it: a queue that limits the rate, or delays on purpose, may keep it until another member
+//! holds.
 
 use crate::address::Link;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
@@ -10,10 +11,12 @@ const KEEPING: [&str; 9] = [
     "tbf", "htb", "hfsc", "cbq", "netem", "cake", "taprio", "etf", "plug",
 ];
 
-/// What keeps frames: the interface that they are sent from, the one whose queue it is, and its kind.
+/// What keeps frames: the interface that they are sent from, the one whose queue it is, and its
+/// kind.
 pub(crate) type Keeping<'a> = (&'a Link, &'a Link, &'static str);
 
-/// Those of the interfaces with these numbers whose queue may keep frames, or that of one that they send by.
+/// Those of the interfaces with these numbers whose queue may keep frames, or that of one that they
+/// send by.
 ///
 /// # Errors
 /// When the kernel refuses to list the queues.
@@ -102,8 +105,8 @@ mod tests {
 
     #[test]
     fn what_is_sent_goes_by_what_an_interface_lies_on_and_by_its_parts() {
-        // A VLAN (1) of a bridge (2) with a bond (3) of two cards (4, 5); another card (6); and 7 and 8,
-        // each of which says that it lies on the other.
+        // A VLAN (1) of a bridge (2) with a bond (3) of two cards (4, 5); another card (6); and 7
+        // and 8, each of which says that it lies on the other.
         let all = [
             link(1, None, Some(2)),
             link(2, None, None),

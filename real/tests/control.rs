@@ -1,6 +1,6 @@
-//! Whatever clients do to the control socket: each one that stays gets one line that says clearly what
-//! became of its request, the driver sees requests only, and the next client is served. Whatever a daemon
-//! does to `ask`: it says what is wrong, in time.
+//! Whatever clients do to the control socket: each one that stays gets one line that says clearly
+//! what became of its request, the driver sees requests only, and the next client is served.
+//! Whatever a daemon does to `ask`: it says what is wrong, in time.
 
 use onehold::control::{self, Order, PendingRequest, Reply, Request};
 use onehold::status::Report;
@@ -265,8 +265,8 @@ fn matches(reply: &Reply, due: &Result<Reply, &str>) -> bool {
     }
 }
 
-/// A server whose driver does as it is told, and clients at once; then one after them. Returns what each
-/// client got, the last one too, and what the driver was asked.
+/// A server whose driver does as it is told, and clients at once; then one after them. Returns what
+/// each client got, the last one too, and what the driver was asked.
 fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u8>>, Vec<Request>) {
     let place = Place::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -380,7 +380,8 @@ proptest! {
 proptest! {
     #![proptest_config(waiting(6))]
 
-    /// Whoever waits in vain is told for what. On a busy machine one who was quick enough may be told, too.
+    /// Whoever waits in vain is told for what. On a busy machine one who was quick enough may be
+    /// told, too.
     #[test]
     fn nobody_waits_for_ever_and_all_are_told(
         mut clients in vec(client(), 1..8),

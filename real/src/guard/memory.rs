@@ -1,9 +1,10 @@
-//! What a life leaves written down for the next ones of this boot, and for the daemons of other
-//! clusters on this host: which addresses its gate guards, and which programs are its gate.
+//! What an incarnation leaves written down for the next ones of this boot, and for the daemons of
+//! other clusters on this host: which addresses its gate guards, and which programs are its gate.
 //!
-//! The kernel knows both and may not say it: to ask for a program or a map by its number takes
-//! `CAP_SYS_ADMIN`, which the daemon is not given. What can't be read is not empty; so it is
-//! written before it is so. Where it can't be written, nothing is used that nobody would recognise.
+//! The kernel knows both and may refuse to answer: asking for a program or a map by its number
+//! takes `CAP_SYS_ADMIN`, which the daemon is not given. What can't be read is not empty; so it is
+//! written before it is true. Where it can't be written, nothing is used that nobody would
+//! recognise.
 
 use super::{Key, address, key};
 use crate::files;
@@ -30,8 +31,8 @@ pub(super) struct Written {
     pub(super) keys: Vec<Key>,
     /// The kernel's numbers of the programs that are, or may be, our gate.
     pub(super) programs: Vec<u32>,
-    /// Those of programs of which nobody can say whether they are: they were there when a life began that
-    /// knew nothing of those before it.
+    /// Those of programs of which nobody can say whether they are: they were there when an
+    /// incarnation began that knew nothing of those before it.
     pub(super) doubtful: Vec<u32>,
 }
 
@@ -43,13 +44,13 @@ impl Written {
     }
 }
 
-/// What one cluster writes down, in more than one place: where one of them is emptied, or another is
-/// named, the next life finds the other.
+/// What one cluster writes down, in more than one place: where one of them is emptied, or another
+/// is named, the next incarnation finds the other.
 #[derive(Debug)]
 pub(super) struct Memory {
     places: Vec<Place>,
     boot: String,
-    /// What earlier lives left, if it is known.
+    /// What earlier incarnations left, if it is known.
     earlier: Option<Written>,
     doubtful: Vec<u32>,
     written: Option<Written>,
@@ -97,7 +98,7 @@ impl Place {
         let refused = |e: &io::Error| Fault::Refused(e.to_string());
         self.fault = opened.as_ref().err().map(refused);
         self.file = opened.or_else(|_| files::open(&self.path)).ok();
-        // Of a file system without locks the programs in the kernel tell of another.
+        // On a file system without locks the programs in the kernel show another one.
         let lock = |file| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
         if self.file.as_ref().map(lock) == Some(Err(rustix::io::Errno::WOULDBLOCK)) {
             self.file = None;
@@ -133,7 +134,7 @@ impl Place {
 }
 
 impl Memory {
-    /// Reads what earlier lives left in `directories` under `name`.
+    /// Reads what earlier incarnations left in `directories` under `name`.
     ///
     /// # Errors
     /// When another process guards the same cluster's addresses on this host: two gates for one
@@ -174,18 +175,18 @@ impl Memory {
         Ok(this)
     }
 
-    /// What earlier lives of this boot left. `None`: it is not known, which does not say that they
-    /// left nothing.
+    /// What earlier incarnations of this boot left. `None`: it is not known, which does not say
+    /// that they left nothing.
     pub(super) const fn earlier(&self) -> Option<&Written> {
         self.earlier.as_ref()
     }
 
-    /// Programs of which nobody can say whether they are gates that earlier lives left.
+    /// Programs of which nobody can say whether they are gates that earlier incarnations left.
     pub(super) fn doubtful(&self) -> &[u32] {
         &self.doubtful
     }
 
-    /// These are they, and later lives are to know. The youngest of them.
+    /// Notes which programs these are, for later incarnations: the youngest of them.
     pub(super) fn doubt(&mut self, mut programs: Vec<u32>) {
         programs.sort_unstable();
         programs.dedup();
@@ -193,7 +194,7 @@ impl Memory {
         self.doubtful = programs;
     }
 
-    /// Writes down what is about to be so. Returns whether a later life will know.
+    /// Writes down what is about to be true. Returns whether a later incarnation will know.
     pub(super) fn write(&mut self, mut now: Written) -> bool {
         now.doubtful.clone_from(&self.doubtful);
         if self.written.as_ref() == Some(&now) && self.alarm().is_none() {
@@ -208,8 +209,9 @@ impl Memory {
         known
     }
 
-    /// Writes again what is not in the first place any more, or could not be written. Returns whether what
-    /// there is to say of it has changed. (The others may be on a disk, which can take its time.)
+    /// Writes again what is not in the first place any more, or could not be written. Returns
+    /// whether the alarm about it has changed. (The others may be on a disk, which can take
+    /// its time.)
     pub(super) fn keep(&mut self) -> bool {
         let before = self.alarm();
         let text = self.written.as_ref().map(|now| self.text(now));
@@ -242,7 +244,8 @@ impl Memory {
         text
     }
 
-    /// What a program guards that is known to be a gate: an earlier life's or another cluster's.
+    /// What a program guards that is known to be a gate: an earlier incarnation's or another
+    /// cluster's.
     pub(super) fn gate(&self, program: u32) -> Option<Vec<Key>> {
         (self.files())
             .filter_map(|p| read(&files::open(&p).ok()?, &self.boot))
@@ -272,12 +275,12 @@ impl Memory {
         })
     }
 
-    /// What clusters left that nobody serves any more, and that guard one of `keys`: this one under a
-    /// former name. With their names.
+    /// What clusters left that nobody serves any more, and that guard one of `keys`: this one under
+    /// a former name. With their names.
     ///
     /// # Errors
-    /// When a living process of another cluster guards one of them: each gate would keep it mute for
-    /// the other.
+    /// When a living process of another cluster guards one of them: each gate would keep it mute
+    /// for the other.
     pub(super) fn former(&self, keys: &[Key]) -> Result<Vec<(String, Written)>, KernelError> {
         let mut former = Vec::new();
         for path in self.files() {
@@ -315,8 +318,8 @@ fn same_directory(a: &Path, b: &Path) -> bool {
     a == b || (which(a).is_some() && which(a) == which(b))
 }
 
-/// What the file says of this boot: nothing, if it was last written in an earlier one, for a life of this
-/// one would have written it. `None`, if it can't be told.
+/// What the file says of this boot: nothing, if it was last written in an earlier one, for an
+/// incarnation of this one would have written it. `None`, if that can't be known.
 fn read(file: &File, boot: &str) -> Option<Written> {
     let mut text = String::new();
     let mut from_start = file;
@@ -401,7 +404,7 @@ mod tests {
         assert_eq!(
             other.former(&[own]).unwrap(),
             [],
-            "another one, whose life may return"
+            "another one, whose owner may return"
         );
     }
 
@@ -419,7 +422,7 @@ mod tests {
         assert_eq!(
             memory.earlier(),
             Some(&none),
-            "no life of this boot was here"
+            "no incarnation of this boot was here"
         );
         drop(memory);
         for garbage in ["", "boot", "boot \n", "nonsense"] {
@@ -429,7 +432,8 @@ mod tests {
         }
     }
 
-    /// `rm -rf /run/onehold`, under a daemon that runs, or between two lives; or another `--state`.
+    /// `rm -rf /run/onehold`, under a daemon that runs, or between two incarnations; or another
+    /// `--state`.
     #[test]
     fn what_was_emptied_is_written_again_and_is_elsewhere_too() {
         let place = Tmp::new("emptied");
@@ -483,7 +487,8 @@ mod tests {
         assert_eq!(memory.earlier(), Some(&written(&[8], &[])));
     }
 
-    /// A life that knows nothing of those before it hands on which programs it can't vouch for.
+    /// An incarnation that knows nothing of those before it hands on which programs it can't vouch
+    /// for.
     #[test]
     fn a_doubt_is_handed_on() {
         let place = Tmp::new("doubt");

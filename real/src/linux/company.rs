@@ -1,4 +1,5 @@
-//! Whether another member lives on this machine: then one power cut takes both, and a witness is none.
+//! Whether another member runs on this machine: then one power cut takes both, and a witness is not
+//! one.
 
 use super::Linux;
 use crate::driver::ShellEvent;
@@ -18,7 +19,7 @@ pub(super) struct Company {
 }
 
 impl Company {
-    /// The clusters to look at now, of so many: all within [`APART`].
+    /// Which of the `clusters` to look at now: each is looked at once within [`APART`].
     fn take_due(&mut self, now: LocalTime, clusters: usize) -> Range<usize> {
         if self.due.is_some_and(|due| now < due) {
             return 0..0;
@@ -33,7 +34,7 @@ impl Company {
 }
 
 impl Linux {
-    /// Says which other members have an address of this host, if it is time to look.
+    /// Reports which other members have an address of this host, if it is time to look.
     pub(super) fn look_for_company(&mut self, now: LocalTime) {
         let clusters = self.seats.seats.len();
         for cluster in self.pending.company.take_due(now, clusters) {

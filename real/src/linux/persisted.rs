@@ -1,4 +1,4 @@
-//! What later lives of a member read of this one, and what it has read of earlier ones.
+//! What this incarnation of a member leaves to later ones, and what it has read of earlier ones.
 
 use super::Linux;
 use crate::clock;
@@ -13,10 +13,10 @@ use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 
-/// How often it is looked whether what was written down is still there.
+/// How often it is checked that what was written down is still there.
 const APART: Span = Span::from_millis(2_000);
 
-/// What later lives of a member read of this one.
+/// What this incarnation of a member leaves to later ones.
 #[derive(Debug)]
 pub struct Persisted {
     lock: Lock,
@@ -50,7 +50,7 @@ impl Linux {
 
     /// keeps what the operator said until `resume`.
     pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Option<Command>]) {
-        let (Some(life), Some(seat)) = (
+        let (Some(persisted), Some(seat)) = (
             self.persisted.get_mut(cluster),
             self.seats.seats.get(cluster),
         ) else {
@@ -62,10 +62,10 @@ impl Linux {
             let name = &g.name;
             (Of { name, addresses }, order.and_then(Standing::of))
         });
-        life.orders.keep(Orders::given(given));
+        persisted.orders.keep(Orders::given(given));
     }
 
-    /// Looks whether what later lives must know is still there.
+    /// Checks that what later incarnations must know is still there.
     pub(super) fn look_at_lives(&mut self, now: LocalTime) {
         if self.pending.look_at_lives.is_some_and(|due| now < due) {
             return;
@@ -92,8 +92,8 @@ impl Linux {
     pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = clock::boottime();
         let mut written = Vec::new();
-        for (cluster, life) in self.persisted.iter_mut().enumerate() {
-            while let Poll::Ready(result) = life.orders.poll(now, cx) {
+        for (cluster, persisted) in self.persisted.iter_mut().enumerate() {
+            while let Poll::Ready(result) = persisted.orders.poll(now, cx) {
                 written.push((cluster, result));
             }
         }
@@ -107,14 +107,14 @@ impl Linux {
         any
     }
 
-    /// When to try again to write orders.
+    /// When orders are due to be written again.
     pub(super) fn orders_due(&self) -> Option<LocalTime> {
         self.persisted.iter().filter_map(|l| l.orders.due()).min()
     }
 }
 
-/// what an earlier incarnation was ordered until `resume`, and the keeper of that; and why it can't be
-/// read, if so. Then the safe order is assumed: somebody may be at work on this machine.
+/// what an earlier incarnation was ordered until `resume`, and the keeper of that; and why it
+/// can't be read, if so. Then the safe order is assumed: somebody may be at work on this machine.
 pub(super) fn earlier_orders(
     mut file: OrdersFile,
     seat: &Seat,
@@ -144,7 +144,7 @@ pub(super) fn earlier_orders(
         said.push((id, order.command()));
         if why.is_none() {
             tracing::warn!(
-                "{}: the operator said {order} in an earlier life; `onehold resume` ends it",
+                "{}: the operator said {order} in an earlier incarnation; `onehold resume` ends it",
                 group.name
             );
         }

@@ -52,8 +52,8 @@ const LB0: &str = "members.lb0";
 const LB1: &str = "members.lb1";
 const WEB: &str = "groups.web";
 
-/// What a file is made of: one way of each row. All combinations are good. Where two ways of a row mean
-/// the same, a reload must not see a difference.
+/// What a file is made of: one way of each row. All combinations are good. Where two ways of a row
+/// mean the same, a reload must not see a difference.
 pub(crate) const ROWS: &[&[Way]] = &[
     &[
         way(
@@ -302,7 +302,7 @@ pub(crate) const ROWS: &[&[Way]] = &[
         way(&[("log", "format = \"text\"")], &[("log.format", "text")]),
         way(&[("log", "format = \"json\"")], &[("log.format", "json")]),
     ],
-    // From here on, what may change in a life.
+    // From here on, what may change in an incarnation.
     &[
         way(&[], &[("log.level", "Info")]),
         way(&[("log", "level = \"info\"")], &[("log.level", "Info")]),
@@ -326,7 +326,7 @@ pub(crate) const ROWS: &[&[Way]] = &[
     ],
 ];
 
-/// What may change in a life.
+/// What may change in an incarnation.
 pub(crate) const FREE: [&str; 2] = ["log.level", "secrets"];
 
 /// What one member may have otherwise than the others.
