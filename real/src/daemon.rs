@@ -1,7 +1,7 @@
 //! `onehold run`: runs until a signal ends it; what should be served joins when it can.
 
 use crate::clock::Clock;
-use crate::config_file::{self, FileError, LogSection, Seats};
+use crate::config_file::{self, FileError, Loaded, LogSection};
 use crate::control;
 use crate::driver::Driver;
 use crate::linux::{Arrivals, Linux, NotYet, Pending};
@@ -104,17 +104,17 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     ];
     let (tell, requests) = mpsc::channel(MAX_REQUESTS);
     let mut control = JoinSet::new();
-    control.spawn(control::attend(
+    control.spawn(control::serve(
         options.socket.clone(),
         tell,
-        control::DAEMON_PATIENCE,
+        control::DAEMON_TIMEOUT,
     ));
     let mut linux = Linux {
         clock: Clock::new().map_err(failed)?,
         sockets: Sockets::open(&[]).map_err(failed)?,
         kernel: None,
-        seats: Seats {
-            seats: Vec::new(),
+        loaded: Loaded {
+            clusters: Vec::new(),
             log: LogSection::default(),
         },
         arrivals: Arrivals::new(options),

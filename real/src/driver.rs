@@ -429,7 +429,7 @@ impl<S: Shell> Driver<S> {
     fn inform(&mut self, cluster: usize, now: LocalTime, notice: Option<Notice>) {
         let Some((input, why)) = notice else { return };
         if let Some(s) = self.served.get_mut(cluster) {
-            s.metrics.told(&input, why);
+            s.metrics.input(&input, why);
         }
         let _ = self.handle(cluster, now, input);
     }
@@ -466,7 +466,7 @@ impl<S: Shell> Driver<S> {
         // One for none of our clusters is counted where its sender is a member, or else by the
         // first.
         let mut served = self.served.iter();
-        let there = served.position(|s| s.metrics.has_way(local, remote));
+        let there = served.position(|s| s.metrics.has_path(local, remote));
         let cluster = known.or(there).unwrap_or(0);
         let Some(s) = self.served.get_mut(cluster) else {
             return;
@@ -593,6 +593,7 @@ impl<S: Shell> Driver<S> {
             Effect::HoldUntil { group, deadline } => {
                 self.shell.hold_until(cluster, *group, *deadline);
             }
+            Effect::Prepare { .. } => {}
             Effect::Announce { group } => self.shell.announce(cluster, *group),
             Effect::Report(event) => {
                 telemetry::report(

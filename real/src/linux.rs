@@ -10,7 +10,7 @@ pub use arrival::{Arrivals, Looked, NotYet};
 pub use persisted::Persisted;
 
 use crate::clock::{Clock, Rate, Reading};
-use crate::config_file::{Path, Seat, Seats};
+use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::PendingRequest;
 use crate::driver::{Shell, ShellEvent};
 use crate::kernel::{Kernel, KernelEvent};
@@ -46,7 +46,7 @@ pub struct Linux {
     /// The candidate's groups; a witness has none.
     pub kernel: Option<Kernel>,
     /// What is in force, to compare a reload with.
-    pub seats: Seats,
+    pub loaded: Loaded,
     /// What should be served and is not yet, and the daemon's options.
     pub arrivals: Arrivals,
     /// By cluster: what this incarnation leaves to later ones.
@@ -187,13 +187,13 @@ impl Linux {
     /// In one line: the roles, and what is awaited.
     fn condition(&self) -> String {
         let all = self
-            .seats
-            .seats
+            .loaded
+            .clusters
             .iter()
             .zip(&self.pending.roles)
-            .map(|(seat, roles)| {
+            .map(|(local, roles)| {
                 telemetry::roles(
-                    &seat.config,
+                    &local.config,
                     (0u8..).map(GroupId).zip(roles.iter().copied()),
                 )
             });
@@ -302,11 +302,11 @@ impl Linux {
     fn look_at_rates(&mut self) {
         let reading = Reading::take();
         for cluster in 0..self.pending.rates.len() {
-            let Some(seat) = self.seats.seats.get(cluster) else {
+            let Some(local) = self.loaded.clusters.get(cluster) else {
                 continue;
             };
-            let keep = seat.config.timing().vote();
-            let groups = seat.config.groups().len();
+            let keep = local.config.timing().vote();
+            let groups = local.config.groups().len();
             let rate = &mut self.pending.rates[cluster];
             let before = rate.fault();
             rate.look(reading, keep);
@@ -327,11 +327,16 @@ impl Linux {
     /// Whether the host lets a candidate's adverts leave; for half a lease it may not, as for an
     /// own address that is gone.
     fn look_at_speech(&mut self, now: LocalTime) {
-        let Some(seat) = self.seats.seats.first().filter(|_| self.kernel.is_some()) else {
+        let Some(local) = self
+            .loaded
+            .clusters
+            .first()
+            .filter(|_| self.kernel.is_some())
+        else {
             return;
         };
-        let groups = seat.config.groups().len();
-        let grace = seat.config.timing().lease().part(2);
+        let groups = local.config.groups().len();
+        let grace = local.config.timing().lease().part(2);
         let before = self.pending.speech;
         self.pending
             .speech
@@ -458,30 +463,31 @@ impl Linux {
     }
 
     fn group_name(&self, group: GroupId) -> String {
-        let seat = self.seats.seats.first();
-        seat.map(|s| s.config.group_name(group).into_owned())
+        let local = self.loaded.clusters.first();
+        local
+            .map(|s| s.config.group_name(group).into_owned())
             .unwrap_or_default()
     }
 
     /// Adopts what may change within an incarnation; all or nothing.
-    fn adopt(&mut self, mut new: Seats) -> Result<String, String> {
+    fn adopt(&mut self, mut new: Loaded) -> Result<String, String> {
         // Some may have joined late.
-        let place = |seat: &Seat| {
-            self.seats
-                .seats
+        let place = |local: &LocalCluster| {
+            self.loaded
+                .clusters
                 .iter()
-                .position(|s| s.name() == seat.name())
+                .position(|s| s.name() == local.name())
         };
-        (new.seats).sort_by_key(|seat| place(seat).unwrap_or(usize::MAX));
+        (new.clusters).sort_by_key(|local| place(local).unwrap_or(usize::MAX));
         let file = self.arrivals.config().display().to_string();
-        (self.seats.reload(new)).map_err(|e| format!("{file}: {e}"))?;
-        for (cluster, seat) in self.seats.seats.iter().enumerate() {
+        (self.loaded.reload(new)).map_err(|e| format!("{file}: {e}"))?;
+        for (cluster, local) in self.loaded.clusters.iter().enumerate() {
             self.pending.events.push_back(ShellEvent::Keys {
                 cluster,
-                keys: seat.keys(),
+                keys: local.keys(),
             });
         }
-        self.log.set_level(self.seats.log.level);
+        self.log.set_level(self.loaded.log.level);
         Ok("keys and log level are those of the file".to_owned())
     }
 }

@@ -36,12 +36,15 @@ impl Company {
 impl Linux {
     /// Reports which other members have an address of this host, if it is time to look.
     pub(super) fn look_for_company(&mut self, now: LocalTime) {
-        let clusters = self.seats.seats.len();
+        let clusters = self.loaded.clusters.len();
         for cluster in self.pending.company.take_due(now, clusters) {
             self.pending.events.push_back(ShellEvent::Alarms {
                 cluster,
                 from: "company",
-                alarms: self.seats.seats[cluster].company(),
+                alarms: self.loaded.clusters[cluster]
+                    .company()
+                    .into_iter()
+                    .collect(),
             });
         }
     }

@@ -2,7 +2,7 @@
 
 use super::Linux;
 use crate::clock;
-use crate::config_file::Seat;
+use crate::config_file::LocalCluster;
 use crate::lease_record::LeaseRecord;
 use crate::lock::Lock;
 use crate::orders::{Keeper, Of, Orders, OrdersFile, Standing};
@@ -50,14 +50,14 @@ impl Linux {
 
     /// keeps what the operator said until `resume`.
     pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Option<Command>]) {
-        let (Some(persisted), Some(seat)) = (
+        let (Some(persisted), Some(local)) = (
             self.persisted.get_mut(cluster),
-            self.seats.seats.get(cluster),
+            self.loaded.clusters.get(cluster),
         ) else {
             return;
         };
-        let addresses: Vec<_> = seat.config.groups().iter().map(of_group).collect();
-        let groups = seat.config.groups().iter().zip(&addresses).zip(orders);
+        let addresses: Vec<_> = local.config.groups().iter().map(of_group).collect();
+        let groups = local.config.groups().iter().zip(&addresses).zip(orders);
         let given = groups.map(|((g, addresses), order)| {
             let name = &g.name;
             (Of { name, addresses }, order.and_then(Standing::of))
@@ -117,13 +117,13 @@ impl Linux {
 /// can't be read, if so. Then the safe order is assumed: somebody may be at work on this machine.
 pub(super) fn earlier_orders(
     mut file: OrdersFile,
-    seat: &Seat,
+    local: &LocalCluster,
 ) -> (Keeper, Vec<(GroupId, Command)>, Option<String>) {
-    if !seat.config.is_candidate(seat.config.me()) {
+    if !local.config.is_candidate(local.config.me()) {
         return (Keeper::new(file, None), Vec::new(), None);
     }
-    let addresses: Vec<_> = seat.config.groups().iter().map(of_group).collect();
-    let groups = seat.config.groups().iter().zip(&addresses);
+    let addresses: Vec<_> = local.config.groups().iter().map(of_group).collect();
+    let groups = local.config.groups().iter().zip(&addresses);
     let groups: Vec<Of<'_>> = groups
         .map(|(g, addresses)| Of {
             name: &g.name,

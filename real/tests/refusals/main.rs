@@ -149,15 +149,15 @@ impl World {
         let mut kernel = lan.open(guard);
         kernel.scrub().expect("a clean start");
         let _entered = lan.runtime.enter();
-        let seats = seats();
+        let loaded = loaded();
         let (asks, requests) = tokio::sync::mpsc::channel(1);
         let none = || signal(SignalKind::user_defined2()).expect("a signal");
         let mut linux = Linux {
             clock: Clock::new().expect("a clock"),
-            sockets: Sockets::open(&seats.seats).expect("the sockets"),
+            sockets: Sockets::open(&loaded.clusters).expect("the sockets"),
             kernel: Some(kernel),
-            log: log(&seats),
-            seats,
+            log: log(&loaded),
+            loaded,
             arrivals: Arrivals::new(RunOptions {
                 config: "none".into(),
                 member: None,
@@ -515,7 +515,7 @@ impl World {
     }
 }
 
-fn seats() -> config_file::Seats {
+fn loaded() -> config_file::Loaded {
     let place = std::env::temp_dir().join(format!("onehold-refusals-{}", std::process::id()));
     let name = place.join(format!("{:?}", std::thread::current().id()));
     std::fs::create_dir_all(&name).expect("a directory");
@@ -526,19 +526,19 @@ fn seats() -> config_file::Seats {
         path
     };
     file("secret", "the secret of a test");
-    let seats = config_file::load(&file("onehold.toml", FILE), Some("lb0")).expect("a file");
+    let loaded = config_file::load(&file("onehold.toml", FILE), Some("lb0")).expect("a file");
     std::fs::remove_dir_all(&name).expect("tidying up");
     let _ = std::fs::remove_dir(&place);
-    seats
+    loaded
 }
 
 /// There is one in a process; what it would say of all this, nobody wants to read.
-fn log(seats: &config_file::Seats) -> Log {
+fn log(loaded: &config_file::Loaded) -> Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     std::mem::forget(tracing::subscriber::set_default(
         tracing::subscriber::NoSubscriber::new(),
     ));
-    LOG.get_or_init(|| Log::start(seats.log).expect("a log"))
+    LOG.get_or_init(|| Log::start(loaded.log).expect("a log"))
         .clone()
 }
 
@@ -645,7 +645,7 @@ proptest! {
 #[test]
 fn an_error_that_lasts_on_a_socket_does_not_keep_the_daemon_from_all_else() {
     in_a_world(GuardChoice::Nft, |mut world| {
-        let here = world.linux.seats.seats[0].local()[0];
+        let here = world.linux.loaded.clusters[0].addresses()[0];
         let own = find(&mut world.lan.route, "lo").expect("there is one");
         set_up(&mut world.lan.route, own.index, true);
         assign(&mut world.lan.route, own.index, here.ip(), 32);
