@@ -388,7 +388,7 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
         start(&mut c);
         c.logs(
             "lb0",
-            &format!("web: the operator said {said} in an earlier life"),
+            &format!("web: the operator said {said} in an earlier incarnation"),
         );
         c.watch_for(2);
         c.hold_on("lb1");
@@ -425,7 +425,10 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
     c.start("witness");
     start(&mut c);
     c.hold_on("lb1");
-    c.logs("lb0", "www: the operator said standby in an earlier life");
+    c.logs(
+        "lb0",
+        "www: the operator said standby in an earlier incarnation",
+    );
     c.onehold("lb0", &["resume"]);
     c.hold_on("lb0");
 }
