@@ -10,6 +10,7 @@
 //! - [`transcript`]: a run as people read it.
 //! - [`chaos`]: a timeline that nobody wrote.
 //! - [`trace`]: a run in the format of the daemon's traces.
+//! - [`provider`]: a table of a provider beside a run, and what movers make of it.
 //! - [`command`]: `cargo lab sim`.
 //! - [`sweep`]: many seeds, each with faults that nobody chose.
 //!
@@ -23,6 +24,7 @@ pub mod command;
 pub mod dice;
 pub(crate) mod file;
 pub mod plan;
+pub mod provider;
 pub mod record;
 pub mod run;
 pub mod scenario;
