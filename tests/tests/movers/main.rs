@@ -14,8 +14,9 @@ mod hook;
 mod inputs;
 mod openstack;
 
-use fake::{Fake, Provider, Trouble, error, text};
+use fake::{Fake, Provider, Trouble, error, ok, text};
 use hook::Ended;
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -57,6 +58,10 @@ fn says_what_is_wrong<P: Provider>(fake: &Fake<P>, mover: impl Fn(&[&str]) -> En
                 "403: forbidden; may this token do that?",
             ),
             (Trouble::Instead(portal()), "an answer that can't be read"),
+            (
+                Trouble::Instead(ok(200, &json!({}))),
+                "an answer that can't be read",
+            ),
             (slow.clone(), "curl: (28)"),
         ] {
             when(fake, [trouble]);
