@@ -6,7 +6,7 @@
 pub mod releases;
 
 use crate::config_file::Path;
-use crate::control::{Asked, Reply, Request, groups_meant};
+use crate::control::{PendingRequest, Reply, Request, groups_meant};
 use crate::metrics::{GuardInForce, Head, Metrics, OtherConfig};
 use crate::socket::Refusals;
 use crate::status::{FileOnDisk, Report, Status, Waiting};
@@ -24,8 +24,8 @@ use releases::Releases;
 use std::future::Future;
 use std::net::SocketAddr;
 
-/// Most happenings of one turn; more wait for the next, so that a flood can't stop the clock.
-const MAX_HAPPENINGS: usize = 1_024;
+/// Most events of one turn; more wait for the next, so that a flood can't stop the clock.
+const MAX_EVENTS: usize = 1_024;
 
 /// What the driver needs of the world. Calls with a `cluster` mean the one with that index.
 pub trait Shell {
@@ -37,16 +37,16 @@ pub trait Shell {
 
     /// The next thing that happened, if any; a datagram's bytes go into `bytes`. Datagrams that
     /// wait are all given out before this says `None`.
-    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Happening>;
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent>;
 
     /// Hands a datagram to the network on every path; says on how many.
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
 
-    /// gate shut, addresses removed; then [`Happening::Released`]. Tried once: whatever comes of it,
+    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: whatever comes of it,
     /// it is the driver that goes on.
     fn release(&mut self, cluster: usize, group: GroupId);
 
-    /// address, then deadline. If that fails, [`Happening::Input`] with `Input::HoldFailed`.
+    /// address, then deadline. If that fails, [`ShellEvent::Input`] with `Input::HoldFailed`.
     fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
 
     /// tells the neighbours, repeatedly.
@@ -69,7 +69,7 @@ pub trait Shell {
 
 /// Something that happened.
 #[derive(Debug)]
-pub enum Happening {
+pub enum ShellEvent {
     /// A datagram came in.
     Datagram {
         /// The address that it was sent to.
@@ -112,7 +112,7 @@ pub enum Happening {
         guard: GuardInForce,
     },
     /// An operator asks.
-    Asked(Asked),
+    Request(PendingRequest),
     /// New keys for a cluster (`SIGHUP`).
     Keys {
         /// Which.
@@ -252,12 +252,12 @@ impl<S: Shell> Driver<S> {
     fn turn(&mut self) {
         let mut now = self.shell.now();
         let mut bytes = std::mem::take(&mut self.bytes);
-        for _ in 0..MAX_HAPPENINGS {
-            let Some(happening) = self.shell.next(&mut bytes) else {
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.shell.next(&mut bytes) else {
                 break;
             };
             now = self.shell.now();
-            self.happen(now, happening, &bytes);
+            self.event(now, event, &bytes);
         }
         self.bytes = bytes;
         while let Some((cluster, group)) = self.releases.take_due(now) {
@@ -302,35 +302,35 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    fn happen(&mut self, now: LocalTime, happening: Happening, bytes: &[u8]) {
-        match happening {
-            Happening::Datagram { local, remote } => self.datagram(now, local, remote, bytes),
-            Happening::Input {
+    fn event(&mut self, now: LocalTime, event: ShellEvent, bytes: &[u8]) {
+        match event {
+            ShellEvent::Datagram { local, remote } => self.datagram(now, local, remote, bytes),
+            ShellEvent::Input {
                 cluster,
                 input,
                 why,
             } => {
                 if let Some(s) = self.served.get_mut(cluster) {
-                    s.metrics.told(&input, why);
+                    s.metrics.input(&input, why);
                 }
                 let _ = self.handle(cluster, now, input);
             }
-            Happening::Released {
+            ShellEvent::Released {
                 cluster,
                 group,
                 answer,
             } => self.released(now, cluster, group, answer),
-            Happening::Alarms {
+            ShellEvent::Alarms {
                 cluster,
                 from,
                 alarms,
             } => self.alarms(cluster, from, alarms),
-            Happening::Guard { cluster, guard } => {
+            ShellEvent::Guard { cluster, guard } => {
                 if let Some(s) = self.served.get_mut(cluster) {
                     s.metrics.guard = guard;
                 }
             }
-            Happening::Asked(Asked { request, reply }) => {
+            ShellEvent::Request(PendingRequest { request, reply }) => {
                 let answer = match request {
                     Request::Status {} => Reply::Status(self.report(now)),
                     Request::Command {
@@ -341,15 +341,15 @@ impl<S: Shell> Driver<S> {
                 };
                 let _ = reply.send(answer); // the client may have gone
             }
-            Happening::Keys { cluster, keys } => {
+            ShellEvent::Keys { cluster, keys } => {
                 if let Some(s) = self.served.get_mut(cluster) {
                     s.keys = keys;
                 }
             }
-            Happening::Joined(joined) => self.join(now, *joined),
-            Happening::Waiting(waiting) => self.waiting = waiting,
-            Happening::OnDisk(standing) => self.on_disk = (now, standing),
-            Happening::Stop => self.stop(now),
+            ShellEvent::Joined(joined) => self.join(now, *joined),
+            ShellEvent::Waiting(waiting) => self.waiting = waiting,
+            ShellEvent::OnDisk(standing) => self.on_disk = (now, standing),
+            ShellEvent::Stop => self.stop(now),
         }
     }
 
@@ -383,7 +383,7 @@ impl<S: Shell> Driver<S> {
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
         // One of no cluster of ours is counted where its sender is a member, or else by the first.
         let mut served = self.served.iter();
-        let there = served.position(|s| s.metrics.has_way(local, remote));
+        let there = served.position(|s| s.metrics.has_path(local, remote));
         let cluster = known.or(there).unwrap_or(0);
         let Some(s) = self.served.get_mut(cluster) else {
             return;
@@ -510,6 +510,7 @@ impl<S: Shell> Driver<S> {
             Effect::HoldUntil { group, deadline } => {
                 self.shell.hold_until(cluster, *group, *deadline);
             }
+            Effect::Prepare { .. } => {}
             Effect::Announce { group } => self.shell.announce(cluster, *group),
             Effect::Report(event) => {
                 telemetry::report(

@@ -1,8 +1,8 @@
 //! Whatever comes to the driver, in whatever order: it never panics, answers every question once, keeps
 //! the order of R-8 towards its kernel, and ends when it is told to stop.
 
-use onehold::control::{Asked, Order, Reply, Request};
-use onehold::driver::{Driver, Happening, Served, Shell};
+use onehold::control::{Order, PendingRequest, Reply, Request};
+use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
 use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId, Statement};
 use onehold_core::auth::{self, Key, Keys};
@@ -109,7 +109,7 @@ struct Scripted {
     script: VecDeque<Act>,
     /// Nothing comes until then but time.
     passes_until: LocalTime,
-    ready: VecDeque<(Happening, Vec<u8>)>,
+    ready: VecDeque<(ShellEvent, Vec<u8>)>,
     answers: Vec<oneshot::Receiver<Reply>>,
     takes_holds: bool,
     takes_releases: bool,
@@ -127,19 +127,19 @@ impl Scripted {
 
     fn input(&mut self, input: Input) {
         let why = None;
-        let happening = Happening::Input {
+        let event = ShellEvent::Input {
             cluster: 0,
             input,
             why,
         };
-        self.ready.push_back((happening, Vec::new()));
+        self.ready.push_back((event, Vec::new()));
     }
 
     fn datagram(&mut self, bytes: Vec<u8>) {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
-        let happening = Happening::Datagram { local, remote };
-        self.ready.push_back((happening, bytes));
+        let event = ShellEvent::Datagram { local, remote };
+        self.ready.push_back((event, bytes));
     }
 
     fn advert(&mut self, life: u8, to: Option<u8>, late: u16, says: [bool; 5]) {
@@ -193,8 +193,8 @@ impl Scripted {
                 };
                 let (reply, answer) = oneshot::channel();
                 self.answers.push(answer);
-                let asked = Happening::Asked(Asked { request, reply });
-                self.ready.push_back((asked, Vec::new()));
+                let request = ShellEvent::Request(PendingRequest { request, reply });
+                self.ready.push_back((request, Vec::new()));
             }
             Act::Eligible(eligible) => self.input(Input::Eligible {
                 group: WEB,
@@ -208,7 +208,7 @@ impl Scripted {
             Act::Secrets(same) => {
                 let keys = keys(if same { b"secret" } else { b"other" });
                 self.ready
-                    .push_back((Happening::Keys { cluster: 0, keys }, Vec::new()));
+                    .push_back((ShellEvent::Keys { cluster: 0, keys }, Vec::new()));
             }
             Act::Kernel(holds, releases) => {
                 self.takes_holds = holds;
@@ -236,12 +236,12 @@ impl Shell for Scripted {
             if answer.is_ok() {
                 self.open = None;
             }
-            let happening = Happening::Released {
+            let event = ShellEvent::Released {
                 cluster: 0,
                 group: WEB,
                 answer,
             };
-            self.ready.push_back((happening, Vec::new()));
+            self.ready.push_back((event, Vec::new()));
             return;
         }
         if self.now < self.passes_until {
@@ -253,16 +253,16 @@ impl Shell for Scripted {
             None if !self.stopped => {
                 self.stopped = true;
                 (self.takes_holds, self.takes_releases) = (true, true);
-                self.ready.push_back((Happening::Stop, Vec::new()));
+                self.ready.push_back((ShellEvent::Stop, Vec::new()));
             }
             None => self.now = self.now.max(at),
         }
     }
 
-    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Happening> {
-        let (happening, content) = self.ready.pop_front()?;
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
+        let (event, content) = self.ready.pop_front()?;
         *bytes = content;
-        Some(happening)
+        Some(event)
     }
 
     fn send(&mut self, _: usize, to: MemberId, bytes: &[u8]) -> u64 {
@@ -372,9 +372,9 @@ impl Shell for Nothing {
         assert!(self.waits < 2, "it is told to stop, and waits for nothing");
     }
 
-    fn next(&mut self, _: &mut Vec<u8>) -> Option<Happening> {
+    fn next(&mut self, _: &mut Vec<u8>) -> Option<ShellEvent> {
         let stop = self.waits > 0 && !std::mem::replace(&mut self.told, true);
-        stop.then_some(Happening::Stop)
+        stop.then_some(ShellEvent::Stop)
     }
 
     fn send(&mut self, _: usize, _: MemberId, _: &[u8]) -> u64 {

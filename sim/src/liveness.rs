@@ -23,7 +23,7 @@ impl Liveness {
     pub const fn line(self, time: Span, member: String) -> Line {
         match self {
             Self::Up => Line::Resumed { time, member },
-            Self::Paused => Line::Stopped { time, member },
+            Self::Paused => Line::Paused { time, member },
             Self::Down => Line::Died { time, member },
         }
     }

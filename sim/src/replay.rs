@@ -251,7 +251,7 @@ impl Replay {
                     self.ended(member, config, &life);
                 }
             }
-            Line::Fault { .. } | Line::Stopped { .. } | Line::Resumed { .. } => {}
+            Line::Fault { .. } | Line::Paused { .. } | Line::Resumed { .. } => {}
         }
     }
 
@@ -484,7 +484,7 @@ pub(crate) fn time(line: &Line) -> Option<Span> {
         | Line::Fault { time, .. }
         | Line::Request { time, .. }
         | Line::Died { time, .. }
-        | Line::Stopped { time, .. }
+        | Line::Paused { time, .. }
         | Line::Resumed { time, .. } => Some(*time),
     }
 }

@@ -118,7 +118,7 @@ fn datagrams_of_an_earlier_life_of_the_sender_change_nothing() {
     c.hold_on("lb1");
     c.start("lb0");
     c.hold_on("lb0");
-    is_rejected(&c, &holding, "old_life");
+    is_rejected(&c, &holding, "old_incarnation");
 }
 
 #[test]

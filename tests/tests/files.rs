@@ -42,7 +42,7 @@ fn what_the_text_decides_check_and_run_refuse_alike() {
             "\"10.77.0.10/16\"",
             "write \"10.77.0.10\"",
         ),
-        ("\"10.77.0.10\"", "\"10.77.0.300\"", "is no IP address"),
+        ("\"10.77.0.10\"", "\"10.77.0.300\"", "is not an IP address"),
         (
             "[log]",
             "[timing]\nguard_slack = \"0ms\"\n[log]",
@@ -170,14 +170,14 @@ fn a_refused_reload_is_an_alarm_until_the_file_is_mended() {
     c.edit("lb0", "10.77.0.50/16", "10.77.0.60/16");
     eventually("a note", || {
         let text = c.onehold("lb0", &["status"]).replace("\n    ", " ");
-        text.contains("note: /run/lab/lb0.toml: groups.web.addresses is another one than")
+        text.contains("note: /run/lab/lb0.toml: groups.web.addresses differs from what runs")
             .then_some(())
     });
     assert_eq!(c.alarms("lb0"), "[]");
     // Refused.
     let mark = c.mark();
     c.reload("lb0", "reload refused");
-    let alarm = "ago was refused, and what ran before runs still: /run/lab/lb0.toml: groups.web.addresses: \
+    let alarm = "ago was refused, and the former configuration stays in force: /run/lab/lb0.toml: groups.web.addresses: \
                  [\\\"10.77.0.50/16\\\"] → [\\\"10.77.0.60/16\\\"] can't change in a reload";
     let refused = |c: &Cluster| {
         eventually("an alarm", || c.alarms("lb0").contains(alarm).then_some(()));
@@ -249,7 +249,7 @@ fn who_is_no_member_at_all_is_called_by_its_address() {
     c.host("lb1").add_address("eth0", own, 16).unwrap();
     c.start_all();
     c.hold_on("lb0");
-    let said = "a member at 10.77.0.99:6946, which is no member's address in the file here, runs with another";
+    let said = "a machine at 10.77.0.99:6946, which is not a member's address in the file here, runs with another";
     for name in ["lb0", "witness"] {
         eventually("an alarm", || c.alarms(name).contains(said).then_some(()));
     }

@@ -213,7 +213,7 @@ fn an_own_name_at_a_loopback_address_costs_nothing() {
     }
     c.start_all();
     c.hold_on("lb0");
-    c.logs("lb0", "`lb0` is 127.0.1.1 here, so 10.77.0.10 is taken");
+    c.logs("lb0", "`lb0` is 127.0.1.1 here, so 10.77.0.10 is used");
     c.stop("lb0");
     c.hold_on("lb1");
     // The name of another one at a loopback address helps nobody, but may be mended.
@@ -513,7 +513,7 @@ fn a_control_socket_that_cannot_be_made_costs_nothing_and_is_made_later() {
     c.start("lb1");
     c.start("witness");
     c.hold_on("lb0");
-    c.logs("lb0", "nobody can ask this daemon");
+    c.logs("lb0", "no control socket, so");
     c.ok("lb0", &["rm", "/run/onehold/file"]);
     let ask = [
         binaries::onehold().to_str().unwrap(),

@@ -67,7 +67,7 @@ fn a_file_that_cannot_be_is_refused_with_its_line_and_a_remedy() {
         (
             "\"10.77.0.50/16\"",
             "\"10.77.0.500/16\"",
-            "is no IP address",
+            "is not an IP address",
         ),
         ("preferred = \"lb0\"", "preferred = \"lb7\"", "lb7"),
         ("[log]", "[timing]\nlease = \"10ms\"\n[log]", "timing.lease"),
@@ -175,12 +175,12 @@ fn commands_that_cannot_be_carried_out_change_nothing_and_say_why() {
         (
             "lb0",
             &["switch", "nothing"],
-            "there is no group `nothing`; there are web",
+            "there is no group `nothing`; name one of web",
         ),
         (
             "lb0",
             &["status", "--cluster", "x"],
-            "there is no cluster `x` here; there are test",
+            "there is no cluster `x` here; --cluster can be test",
         ),
     ] {
         let (status, words) = c.refused(host, words);

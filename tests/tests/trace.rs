@@ -87,7 +87,7 @@ fn a_full_disk_ends_the_trace_and_nothing_else() {
     start(&mut c, "lb1", "/run/lab/lb1.toml"); // not what was meant
     c.start("witness");
     c.hold_on("lb0");
-    c.logs("lb1", "is there and is no trace; name another file");
+    c.logs("lb1", "the file exists and is not a trace");
     assert!(c.read("lb1.toml").starts_with("[cluster]"));
     let mark = c.mark();
     let said = "the trace /run/lab/small/trace ends here: No space left on device";

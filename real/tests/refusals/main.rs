@@ -18,9 +18,9 @@ use onehold::clock::Clock;
 use onehold::config_file;
 use onehold::daemon::RunOptions;
 use onehold::driver::releases::Releases;
-use onehold::driver::{Happening, Shell as _};
+use onehold::driver::{Shell as _, ShellEvent};
 use onehold::kernel::{GuardChoice, boottime};
-use onehold::linux::{Arrivals, Later, Linux};
+use onehold::linux::{Arrivals, Linux, Pending};
 use onehold::notify::Notify;
 use onehold::socket::Sockets;
 use onehold::telemetry::Log;
@@ -133,7 +133,7 @@ struct World {
     well: bool,
     plugged: bool,
     up: bool,
-    _asks: tokio::sync::mpsc::Sender<onehold::control::Asked>,
+    _asks: tokio::sync::mpsc::Sender<onehold::control::PendingRequest>,
 }
 
 impl World {
@@ -144,15 +144,15 @@ impl World {
         let mut kernel = lan.open(guard);
         kernel.scrub().expect("a clean start");
         let _entered = lan.runtime.enter();
-        let seats = seats();
-        let (asks, asked) = tokio::sync::mpsc::channel(1);
+        let loaded = loaded();
+        let (asks, requests) = tokio::sync::mpsc::channel(1);
         let none = || signal(SignalKind::user_defined2()).expect("a signal");
         let mut linux = Linux {
             clock: Clock::new().expect("a clock"),
-            sockets: Sockets::open(&seats.seats).expect("the sockets"),
+            sockets: Sockets::open(&loaded.clusters).expect("the sockets"),
             kernel: Some(kernel),
-            log: log(&seats),
-            seats,
+            log: log(&loaded),
+            loaded,
             arrivals: Arrivals::new(RunOptions {
                 config: "none".into(),
                 member: None,
@@ -162,11 +162,11 @@ impl World {
                 trace: None,
                 trace_size: 0,
             }),
-            lives: vec![],
+            persisted: vec![],
             notify: Notify::from_env(),
-            asked,
+            requests,
             signals: [none(), none(), none()],
-            later: Later::default(),
+            pending: Pending::default(),
         };
         linux.ready();
         linux.first_look_at_kernel();
@@ -216,10 +216,10 @@ impl World {
     /// Takes what the world has to tell.
     fn listen(&mut self) {
         let mut bytes = Vec::new();
-        while let Some(happening) = self.linux.next(&mut bytes) {
-            match happening {
-                Happening::Input { input, .. } => self.told(&input),
-                Happening::Released {
+        while let Some(event) = self.linux.next(&mut bytes) {
+            match event {
+                ShellEvent::Input { input, .. } => self.told(&input),
+                ShellEvent::Released {
                     cluster,
                     group,
                     answer,
@@ -482,7 +482,7 @@ impl World {
     }
 }
 
-fn seats() -> config_file::Seats {
+fn loaded() -> config_file::Loaded {
     let place = std::env::temp_dir().join(format!("onehold-refusals-{}", std::process::id()));
     let name = place.join(format!("{:?}", std::thread::current().id()));
     std::fs::create_dir_all(&name).expect("a directory");
@@ -493,19 +493,19 @@ fn seats() -> config_file::Seats {
         path
     };
     file("secret", "the secret of a test");
-    let seats = config_file::load(&file("onehold.toml", FILE), Some("lb0")).expect("a file");
+    let loaded = config_file::load(&file("onehold.toml", FILE), Some("lb0")).expect("a file");
     std::fs::remove_dir_all(&name).expect("tidying up");
     let _ = std::fs::remove_dir(&place);
-    seats
+    loaded
 }
 
 /// There is one in a process; what it would say of all this, nobody wants to read.
-fn log(seats: &config_file::Seats) -> Log {
+fn log(loaded: &config_file::Loaded) -> Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     std::mem::forget(tracing::subscriber::set_default(
         tracing::subscriber::NoSubscriber::new(),
     ));
-    LOG.get_or_init(|| Log::start(seats.log).expect("a log"))
+    LOG.get_or_init(|| Log::start(loaded.log).expect("a log"))
         .clone()
 }
 
@@ -609,7 +609,7 @@ proptest! {
 #[test]
 fn an_error_that_lasts_on_a_socket_does_not_keep_the_daemon_from_all_else() {
     in_a_world(GuardChoice::Nft, |mut world| {
-        let here = world.linux.seats.seats[0].local()[0];
+        let here = world.linux.loaded.clusters[0].addresses()[0];
         let own = find(&mut world.lan.route, "lo").expect("there is one");
         set_up(&mut world.lan.route, own.index, true);
         assign(&mut world.lan.route, own.index, here.ip(), 32);

@@ -49,6 +49,8 @@ struct Cluster {
     rates: &'static [u64],
     /// The second member's file prefers another one.
     files_differ: bool,
+    /// Something must be done before a gate opens.
+    prepares: bool,
 }
 
 /// Coarse: an advert of everybody in every tick; H and D last two ticks.
@@ -59,6 +61,7 @@ const COARSE: Cluster = Cluster {
     drift_ppm: 0,
     rates: &[2],
     files_differ: false,
+    prepares: false,
 };
 
 /// An advert of everybody in every tick; H and D last four ticks: about as long as by default.
@@ -129,6 +132,7 @@ impl Cluster {
         };
         let seat = |m: &MemberSpec| {
             let mut file = spec.clone();
+            file.groups[0].prepares = self.prepares;
             if self.files_differ && m.name == "b" {
                 file.groups[0].preferred = "b".into();
             }
@@ -362,6 +366,40 @@ fn of_majority() -> Vec<Configuration> {
                 "command refused",
                 "failback"
             ],
+        ),
+        quick(
+            "majority-3-prepare",
+            "something must be done before a gate opens, however long it takes, and may fail; members die",
+            Cluster {
+                prepares: true,
+                ..FINE
+            }
+            .setup(Adversary {
+                crashes: 1,
+                lives: 2,
+                flips: 1,
+                ..prompt()
+            }),
+            &[p::S1, p::S3, p::S4, p::S5, p::S6],
+            &happens!["majority", "opened", "unprepared", "lease over", "failback"],
+        ),
+        quick(
+            "prepare-heal",
+            "something must be done before a gate opens; links are cut, and whole again: soon after, one holds",
+            Cluster {
+                prepares: true,
+                ..FINE
+            }
+            .setup(Adversary {
+                changes: 1,
+                cuts: every_cut(3),
+                patience: 20,
+                crashes: 1,
+                lives: 2,
+                ..prompt()
+            }),
+            &[p::S1, p::S3, p::S4, p::S6, p::L2, p::L3],
+            &happens!["majority", "opened", "lease over", "failback"],
         ),
         quick(
             "majority-3-crash",

@@ -179,7 +179,11 @@ impl<W: Write> Traced<W> {
             How::PowerOff => Fault::PowerOff(of),
             How::Stop => Fault::Pause(Process::Of(of)),
             How::Resume => Fault::Resume(of),
-            How::Operator(Command::StayAway) | How::Wake | How::Receive(_) | How::Released => {
+            How::Operator(Command::StayAway)
+            | How::Wake
+            | How::Receive(_)
+            | How::Released
+            | How::Prepared(_) => {
                 return None;
             }
         })

@@ -212,7 +212,7 @@ impl Viewer {
             }
             Line::Fault { time, .. } => (None, None, Some(*time), Turning::Other),
             Line::Died { time, member } => (Some(member), None, Some(*time), Turning::Died),
-            Line::Stopped { time, member } => (Some(member), None, Some(*time), Turning::Stopped),
+            Line::Paused { time, member } => (Some(member), None, Some(*time), Turning::Stopped),
             Line::Resumed { time, member } => (Some(member), None, Some(*time), Turning::Resumed),
             Line::Request {
                 time,

@@ -336,5 +336,6 @@ fn group(n: usize, name: &str, g: &GroupSection) -> GroupSpec {
         failback: g.failback,
         failback_delay: g.failback_delay.0,
         release_when_unhealthy: g.release_when_unhealthy,
+        prepares: false,
     }
 }

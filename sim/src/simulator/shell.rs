@@ -8,7 +8,7 @@ use super::record::What;
 use super::trace::Tap;
 use super::world::{Act, Datagram, Machine, World};
 use crate::liveness::Liveness;
-use onehold::driver::{Driver, Happening, Served, Shell};
+use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
 use onehold::trace::Line;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
@@ -146,14 +146,14 @@ impl Shell for Simulated {
         }
     }
 
-    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Happening> {
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
         if !self.runs() {
             return None;
         }
         let mut world = self.world.borrow_mut();
-        let happening = world.member(self.me).inbox.pop_front();
-        if happening.is_some() {
-            return happening;
+        let event = world.member(self.me).inbox.pop_front();
+        if event.is_some() {
+            return event;
         }
         let (id, datagram) = world.receive(self.now.get(), self.me)?;
         world.record(self.now.get(), Some(self.me), What::Arrived(id));
@@ -161,7 +161,7 @@ impl Shell for Simulated {
         bytes.extend_from_slice(&datagram.bytes);
         let port = PORT + u16::from(datagram.path);
         let address = |id: MemberId| SocketAddr::new(self.addresses[usize::from(id.0)], port);
-        Some(Happening::Datagram {
+        Some(ShellEvent::Datagram {
             local: address(self.me),
             remote: address(datagram.from),
         })

@@ -395,6 +395,7 @@ impl Known {
             process: self.process,
             effective: known.effective,
             releasing: known.role == RoleName::Releasing,
+            preparing: false,
             due: false,
             role: (self.process != Liveness::Down).then_some(known.role),
             quarantined: self.quarantined,

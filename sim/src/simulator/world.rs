@@ -13,8 +13,8 @@ use super::plan::Plan;
 use super::record::{By, Record, What};
 use crate::fault::{self, Conditions, Fault, Links, Refusable};
 use crate::liveness::Liveness;
-use onehold::control::{Asked, Order, Reply, Request};
-use onehold::driver::Happening;
+use onehold::control::{Order, PendingRequest, Reply, Request};
+use onehold::driver::ShellEvent;
 use onehold::pace::Cooldown;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
@@ -78,7 +78,7 @@ pub(super) struct Member {
     /// The process dies or is paused after so many more effects.
     fuse: Option<(u32, Liveness)>,
     /// What waits for the process.
-    pub(super) inbox: VecDeque<Happening>,
+    pub(super) inbox: VecDeque<ShellEvent>,
     /// What a paused process will do first when it goes on.
     pub(super) deferred: VecDeque<Act>,
     /// Datagrams that are there, by number.
@@ -351,7 +351,7 @@ impl World {
         match fault {
             Fault::Start(_) => self.start(now, id),
             Fault::Stop(_) => {
-                self.tell(id, Happening::Stop);
+                self.tell(id, ShellEvent::Stop);
                 self.member(id).stopping = Some(false);
             }
             Fault::Kill(process) => self.interrupt(now, id, process, Liveness::Down),
@@ -400,7 +400,7 @@ impl World {
                 member.secrets.clone_from(are);
                 let keys = member.keys();
                 let cluster = 0;
-                self.tell(id, Happening::Keys { cluster, keys });
+                self.tell(id, ShellEvent::Keys { cluster, keys });
             }
             Fault::Command { say, group: of, .. } => {
                 let of = of.is_some().then(|| group(of));
@@ -428,10 +428,10 @@ impl World {
     }
 
     /// Something for a process, if there is one.
-    fn tell(&mut self, id: MemberId, happening: Happening) {
+    fn tell(&mut self, id: MemberId, event: ShellEvent) {
         let member = self.member(id);
         if member.process != Liveness::Down {
-            member.inbox.push_back(happening);
+            member.inbox.push_back(event);
         }
     }
 
@@ -510,7 +510,7 @@ impl World {
             cluster: None,
             group: group.map(|g| self.plan.group_name(g).to_owned()),
         };
-        self.tell(id, Happening::Asked(Asked { request, reply }));
+        self.tell(id, ShellEvent::Request(PendingRequest { request, reply }));
         self.answers.push(Waiting {
             member: id,
             order,
@@ -608,9 +608,9 @@ fn boot_time(dice: &mut Dice) -> u64 {
     5_000_000_000 + dice.below(3_600_000_000_000)
 }
 
-const fn input_of(input: Input, why: Option<String>) -> Happening {
+const fn input_of(input: Input, why: Option<String>) -> ShellEvent {
     let cluster = 0;
-    Happening::Input {
+    ShellEvent::Input {
         cluster,
         input,
         why,

@@ -168,7 +168,7 @@ fn the_mouse_points_goes_zooms_and_drags() {
 #[test]
 fn a_kernel_outlives_its_process_and_that_is_shown() {
     let mut text = runs::usual();
-    for (kind, ms) in [("stopped", 6_000_u64), ("resumed", 6_200)] {
+    for (kind, ms) in [("paused", 6_000_u64), ("resumed", 6_200)] {
         let line = json!({"kind": kind, "time": ms * 1_000_000, "member": "witness"});
         text += &format!("{line}\n");
     }
@@ -278,7 +278,7 @@ fn what_is_not_over_at_the_end_is_shown() {
     let mut run = Run::new(Arbitration::Majority);
     run.go_on(1_000);
     let time = 1_100_000_000_u64;
-    let stopped = json!({"kind": "stopped", "time": time - 50_000_000, "member": "witness"});
+    let stopped = json!({"kind": "paused", "time": time - 50_000_000, "member": "witness"});
     // Whoever watches may stop at the first moment of it.
     let kernel = json!({
         "kind": "kernel", "time": time, "member": "lb1", "group": "web", "effective": true,

@@ -75,6 +75,8 @@ pub struct Kernel {
     pub deadline: Option<LocalTime>,
     /// A release that it has not carried out yet.
     pub releasing: Option<ReleaseId>,
+    /// What must be done before its gate opens is not done yet.
+    pub preparing: bool,
     /// It can't serve: no interface, no gate.
     pub unable: bool,
 }
@@ -184,6 +186,7 @@ impl Member {
             },
             effective: self.kernel.deadline.is_some(),
             releasing: self.kernel.releasing.is_some(),
+            preparing: self.kernel.preparing,
             due: matches!(&self.process, Process::Up(node) if due(node)),
             role: group.map(|g| g.role),
             quarantined: seen.as_ref().is_some_and(|s| s.quarantine_left.is_some()),
@@ -197,6 +200,13 @@ impl Member {
             lives: self.lives,
             incarnation: incarnation(self.id, self.lives),
         }
+    }
+
+    /// Its process dies; its kernel goes on, and has nobody to answer.
+    fn die(&mut self) {
+        self.process = Process::Down;
+        self.kernel.releasing = None;
+        self.kernel.preparing = false;
     }
 
     fn health(&self) -> Input {
@@ -253,6 +263,14 @@ impl Member {
                 let group = GROUP;
                 Input::Released { group, release }
             }
+            How::Prepared(done) => {
+                if !std::mem::take(&mut member.kernel.preparing) {
+                    return None;
+                }
+                member.kernel.unable |= !done;
+                let (group, done) = (GROUP, *done);
+                Input::Prepared { group, done }
+            }
             How::Operator(command) => {
                 member.wish.hears(*command);
                 Input::Operator {
@@ -288,8 +306,7 @@ impl Member {
                 Input::Wake
             }
             How::Crash => {
-                member.process = Process::Down;
-                member.kernel.releasing = None;
+                member.die();
                 return Some(turn);
             }
             How::PowerOff => {
@@ -334,8 +351,7 @@ impl Member {
         match ending {
             Ending::Whole => {}
             Ending::Dies(_) => {
-                turn.member.process = Process::Down;
-                turn.member.kernel.releasing = None;
+                turn.member.die();
             }
             Ending::Stops(_) => {
                 if let Process::Up(node) = &turn.member.process {
@@ -367,7 +383,10 @@ impl Member {
                     match effect {
                         Effect::HoldUntil { deadline, .. } => age(me, deadline),
                         Effect::Send { advert, .. } => advert.instants(&mut age),
-                        Effect::Release { .. } | Effect::Announce { .. } | Effect::Report(_) => {}
+                        Effect::Release { .. }
+                        | Effect::Prepare { .. }
+                        | Effect::Announce { .. }
+                        | Effect::Report(_) => {}
                     }
                 }
             }
@@ -402,7 +421,11 @@ impl Turn<Member, Advert> {
         let kernel = &mut self.member.kernel;
         for effect in effects {
             match effect {
-                Effect::Release { release, .. } => kernel.releasing = Some(release),
+                Effect::Release { release, .. } => {
+                    kernel.releasing = Some(release);
+                    kernel.preparing = false;
+                }
+                Effect::Prepare { .. } => kernel.preparing = true,
                 Effect::Send { to, advert } => self.sent.push((to.0, advert)),
                 // Absolute: one that is past already opens nothing.
                 Effect::HoldUntil { deadline, .. } if deadline > now => {
@@ -446,7 +469,10 @@ fn handle(
 /// Whether an effect does anything to the kernel or the network.
 const fn matters(effect: &Effect) -> bool {
     match effect {
-        Effect::Release { .. } | Effect::Send { .. } | Effect::HoldUntil { .. } => true,
+        Effect::Release { .. }
+        | Effect::Send { .. }
+        | Effect::HoldUntil { .. }
+        | Effect::Prepare { .. } => true,
         Effect::Announce { .. } | Effect::Report(_) => false,
     }
 }

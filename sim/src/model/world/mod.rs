@@ -41,6 +41,8 @@ pub enum How<A> {
     Receive(A),
     /// Its kernel carries out a release and confirms it.
     Released,
+    /// What must be done before its gate opens is done, or can't be.
+    Prepared(bool),
     /// Its operator speaks.
     Operator(Command),
     /// Its service turns healthy or not.
@@ -78,6 +80,7 @@ impl<A: Copy> How<A> {
             Self::Receive(advert) => How::Receive(f(advert)),
             Self::Wake => How::Wake,
             Self::Released => How::Released,
+            Self::Prepared(done) => How::Prepared(done),
             Self::Operator(command) => How::Operator(command),
             Self::Healthy(healthy) => How::Healthy(healthy),
             Self::Eligible(eligible) => How::Eligible(eligible),
@@ -367,6 +370,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         (0u8..).zip(self.facts(parts)).find_map(|(m, facts)| {
             if facts.releasing {
                 Some((m, How::Released))
+            } else if facts.preparing {
+                Some((m, How::Prepared(true)))
             } else {
                 facts.due.then_some((m, How::Wake))
             }
@@ -481,8 +486,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         self.members[m] = turn.member;
         if let How::Receive(from) = how {
             // What was kept back and not accepted may come again.
-            let again =
-                from == member && matches!(turn.reject, Some(Reject::Knock | Reject::OldLife));
+            let again = from == member
+                && matches!(turn.reject, Some(Reject::Knock | Reject::OldIncarnation));
             if !(again && parts.setup().adversary.duplicates) {
                 self.links[usize::from(from) * n + m].remove(0);
             }
@@ -581,10 +586,12 @@ impl<M: Clone, A: Clone> World<M, A> {
         match how {
             How::Crash | How::PowerOff => rest.crashes -= 1,
             How::Operator(_) => rest.commands -= 1,
-            How::Healthy(_) | How::Eligible(_) => rest.flips -= 1,
+            How::Healthy(_) | How::Eligible(_) | How::Prepared(false) => rest.flips -= 1,
             How::Stop => rest.stop(),
             How::Start | How::Resume => {}
-            How::Wake | How::Receive(_) | How::Released | How::Port(_) => return,
+            How::Wake | How::Receive(_) | How::Released | How::Prepared(true) | How::Port(_) => {
+                return;
+            }
         }
         rest.quiet = 0;
     }

@@ -76,7 +76,7 @@ impl Timed {
                 time,
                 member: name(),
             }),
-            (Liveness::Up, Liveness::Paused) => Some(Line::Stopped {
+            (Liveness::Up, Liveness::Paused) => Some(Line::Paused {
                 time,
                 member: name(),
             }),

@@ -4,7 +4,7 @@ use super::super::record::{By, What};
 use crate::fault::Refusable;
 
 use super::{Act, Gate, Machine, World, at, input_of};
-use onehold::driver::Happening;
+use onehold::driver::ShellEvent;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::input::Input;
 use onehold_core::time::LocalTime;
@@ -55,7 +55,7 @@ impl World {
             self.record(due, Some(id), what);
         }
         let cluster = 0;
-        self.members[at(id)].inbox.push_back(Happening::Released {
+        self.members[at(id)].inbox.push_back(ShellEvent::Released {
             cluster,
             group,
             answer,

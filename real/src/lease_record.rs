@@ -18,7 +18,7 @@ const MOST_BYTES: u64 = 1 << 17;
 /// Where the longest lease of this member's lives is written down, and for which addresses they voted. It
 /// may be lost with a reboot, for that takes longer than a lease, and the kernel's state is lost with it.
 #[derive(Clone, Debug)]
-pub struct Record {
+pub struct LeaseRecord {
     file: PathBuf,
     addresses: Vec<IpAddr>,
     /// What it says, once this life has written it.
@@ -92,7 +92,7 @@ fn read(path: &Path) -> Result<Option<Said>, String> {
     }))
 }
 
-impl Record {
+impl LeaseRecord {
     /// The record of one member under the state directory, which votes for `addresses`.
     #[must_use]
     pub fn of(state: &Path, cluster: &str, member: &str, addresses: Vec<IpAddr>) -> Self {
@@ -221,8 +221,8 @@ mod tests {
         Span::from_millis(ms)
     }
 
-    fn record(state: &Path, cluster: &str, member: &str, address: &str) -> Record {
-        Record::of(state, cluster, member, vec![address.parse().unwrap()])
+    fn record(state: &Path, cluster: &str, member: &str, address: &str) -> LeaseRecord {
+        LeaseRecord::of(state, cluster, member, vec![address.parse().unwrap()])
     }
 
     fn said(longest: u64) -> Result<Earlier, String> {
