@@ -3,8 +3,11 @@
 //! Exit status: 0 done, 1 refused or failed (`check`: this host could not serve yet), 2 wrong usage or
 //! configuration.
 
+mod agent;
 mod check;
 mod client;
+mod holds;
+mod up;
 
 use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
@@ -35,8 +38,15 @@ struct Cli {
 enum Cmd {
     /// Run the daemon (candidate or witness, as the file says) in the foreground
     Run(RunArgs),
+    /// Run checks and hooks beside the daemon, in the foreground
+    Agent(agent::AgentArgs),
+    /// Run both, where there is no service manager, such as in a container
+    Up(RunArgs),
     /// Show who holds what, who is heard, and what is wrong
     Status(StatusArgs),
+    /// Tell by the exit status whether this member holds a group now
+    #[command(after_help = "Exit status: 0 it does, 1 it does not, 2 unknown.")]
+    Holds(holds::HoldsArgs),
     /// Hand over to the other candidate; run it on the holder
     Switch(OrderArgs),
     /// Hand over if this member holds, and don't hold again until `resume`
@@ -196,6 +206,9 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             trace: run.trace,
             trace_size: u64::from(run.trace_size) << 20,
         })?),
+        Cmd::Agent(a) => agent::run(a),
+        Cmd::Up(run) => up::up(&run),
+        Cmd::Holds(h) => holds::holds(&h),
         Cmd::Status(s) => client::status(
             &s.daemon.socket,
             s.daemon.cluster.as_deref(),

@@ -5,12 +5,17 @@
 //! names the file, the line, the key, what is wrong and what would be right.
 
 mod addresses;
+pub mod checks;
 mod decided;
+pub mod hooks;
 mod local_cluster;
 mod place;
 mod reload;
 mod span;
 mod stamp;
+
+use checks::CheckSection;
+use hooks::HooksSection;
 
 pub(crate) use addresses::{company, loopback_warnings, resolve, toward};
 pub(crate) use decided::{decided, for_member};
@@ -109,6 +114,12 @@ pub struct GroupSection {
     /// Release the group when its service is unhealthy, even if no other candidate is ready.
     #[serde(default)]
     pub release_when_unhealthy: bool,
+    /// What must pass for the service to be healthy, by name.
+    #[serde(default)]
+    pub checks: BTreeMap<String, CheckSection>,
+    /// What is run because of what the group is here.
+    #[serde(default)]
+    pub hooks: HooksSection,
 }
 
 /// One interface name for all candidates, or one for each: all members have the same file.
@@ -300,6 +311,16 @@ impl GroupSection {
             Interface::Same(name) => Some(name),
             Interface::ByMember(names) => names.get(member).map(String::as_str),
         }
+    }
+
+    /// Whether it counts as healthy before any check has had a result.
+    pub(crate) fn assumed_healthy(&self) -> bool {
+        self.checks.values().all(CheckSection::assumed)
+    }
+
+    /// Whether it has anything for the agent to do.
+    pub(crate) fn needs_agent(&self) -> bool {
+        !self.checks.is_empty() || self.hooks != HooksSection::default()
     }
 
     /// Every interface that the file names.

@@ -1,7 +1,11 @@
 //! The control socket: a request is one line of JSON, so is its reply, and then it is closed.
 //!
-//! Root and the daemon's own user may ask, nobody else. The server never blocks the driver: it
-//! hands over a [`PendingRequest`] and waits for the answer on its own.
+//! Root and the daemon's own user may ask, nobody else; except that members of the daemon's own group, if
+//! that is not root's, may ask for the status and be the daemon's agent. The server never blocks the driver:
+//! it hands over a [`PendingRequest`] and waits for the answer on its own. One request is answered by more
+//! than a line: see [`session`].
+
+pub mod session;
 
 use crate::clock::boottime;
 use crate::status::Report;
@@ -10,6 +14,7 @@ use onehold_core::config::Config;
 use onehold_core::input::{Command, Refusal};
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
+use session::Desk;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
@@ -51,6 +56,11 @@ pub enum Request {
         /// For which group; all if left out.
         #[serde(default)]
         group: Option<String>,
+    },
+    /// Be this daemon's agent from here on: see [`session`].
+    Agent {
+        /// Of the session.
+        version: u32,
     },
 }
 
@@ -190,7 +200,8 @@ fn listen(path: &Path) -> Result<UnixListener, String> {
         other => other,
     };
     let listener = listener.map_err(|e| format!("{shown}: can't listen there: {e}"))?;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+    let mode = if own_group().is_some() { 0o660 } else { 0o600 };
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .map_err(|e| format!("{shown}: can't be made private: {e}"))?;
     Ok(listener)
 }
@@ -203,6 +214,11 @@ fn is_dead(path: &Path) -> bool {
         socket.connect(&SockAddr::unix(path)?)
     });
     connected.is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
+}
+
+/// The daemon's group, whose members may look and be its agent; not if it is root's, which many are in.
+fn own_group() -> Option<u32> {
+    Some(rustix::process::getegid().as_raw()).filter(|group| *group != 0)
 }
 
 /// After how long making the socket is tried again, at first and at most.
@@ -253,7 +269,12 @@ impl Drop for Bound {
 
 /// Makes the socket and serves it, giving no client longer than `limit`; makes it again if its file is
 /// removed. While it can't be made, the daemon does without: the address comes first.
-pub async fn serve(path: PathBuf, driver: mpsc::Sender<PendingRequest>, limit: Duration) {
+pub async fn serve(
+    path: PathBuf,
+    driver: mpsc::Sender<PendingRequest>,
+    desk: Desk,
+    limit: Duration,
+) {
     let mut pace = AGAIN_FIRST;
     let mut said = String::new();
     let mut clients = JoinSet::new();
@@ -262,7 +283,7 @@ pub async fn serve(path: PathBuf, driver: mpsc::Sender<PendingRequest>, limit: D
             Ok(listener) => {
                 let bound = Bound::at(&path);
                 tokio::select! {
-                    () = accept(listener, &mut clients, &driver, limit) => {}
+                    () = accept(listener, &mut clients, &driver, &desk, limit) => {}
                     () = bound.lost() => tracing::warn!(
                         "{}: somebody removed the control socket; it is made again", path.display()
                     ),
@@ -287,13 +308,14 @@ async fn accept(
     listener: UnixListener,
     clients: &mut JoinSet<()>,
     driver: &mpsc::Sender<PendingRequest>,
+    desk: &Desk,
     limit: Duration,
 ) {
     loop {
         tokio::select! {
             accepted = listener.accept(), if clients.len() < MAX_CLIENTS => match accepted {
                 Ok((stream, _)) => {
-                    clients.spawn(client(stream, driver.clone(), limit));
+                    clients.spawn(client(stream, driver.clone(), desk.clone(), limit));
                 }
                 Err(e) => {
                     tracing::warn!("the control socket can't accept: {e}");
@@ -306,9 +328,21 @@ async fn accept(
 }
 
 /// Serves one client. A client that goes away or sends garbage affects only itself.
-async fn client(mut stream: UnixStream, driver: mpsc::Sender<PendingRequest>, limit: Duration) {
+async fn client(
+    mut stream: UnixStream,
+    driver: mpsc::Sender<PendingRequest>,
+    desk: Desk,
+    limit: Duration,
+) {
     let read = timeout(limit, request(&mut stream)).await;
     let reply = match read {
+        Ok(Ok(Request::Agent { version })) => {
+            let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
+            match desk.hold(&mut stream, version, peer.unwrap_or(-1)).await {
+                Ok(()) => return,
+                Err(refused) => Ok(refused),
+            }
+        }
         Ok(Ok(request)) => timeout(limit, answer(request, &driver)).await,
         Ok(Err(why)) => Ok(Reply::Refused { why }),
         Err(_) => Ok(Reply::refused(format!(
@@ -333,11 +367,12 @@ async fn client(mut stream: UnixStream, driver: mpsc::Sender<PendingRequest>, li
 /// A client's request, or what is wrong with it.
 async fn request(stream: &mut UnixStream) -> Result<Request, String> {
     let own = rustix::process::geteuid().as_raw();
-    match stream.peer_cred() {
-        Ok(peer) if peer.uid() == 0 || peer.uid() == own => {}
+    let only_looks = match stream.peer_cred() {
+        Ok(peer) if peer.uid() == 0 || peer.uid() == own => None,
+        Ok(peer) if Some(peer.gid()) == own_group() => Some(peer.uid()),
         Ok(peer) => return Err(format!("user {} may not ask; use sudo", peer.uid())),
         Err(e) => return Err(format!("the kernel does not say which user asks: {e}")),
-    }
+    };
     let mut line = String::new();
     let mut reader = tokio::io::BufReader::new(stream).take(MAX_REQUEST);
     if let Err(e) = reader.read_line(&mut line).await {
@@ -348,10 +383,16 @@ async fn request(stream: &mut UnixStream) -> Result<Request, String> {
             "a request is one line of at most {MAX_REQUEST} bytes"
         ));
     }
-    serde_json::from_str(&line).map_err(|e| {
+    let request = serde_json::from_str(&line).map_err(|e| {
         let version = env!("CARGO_PKG_VERSION");
         format!("not a request that onehold {version} knows: {e}; do client and daemon differ in version?")
-    })
+    })?;
+    match (&request, only_looks) {
+        (Request::Command { .. }, Some(user)) => Err(format!(
+            "user {user} may look and be the agent, but order nothing; use sudo"
+        )),
+        (Request::Command { .. } | Request::Status {} | Request::Agent { .. }, _) => Ok(request),
+    }
 }
 
 /// The driver's reply.

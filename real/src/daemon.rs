@@ -4,7 +4,7 @@ use crate::clock::Clock;
 use crate::config_file::{self, FileError, Loaded, LogSection};
 use crate::control;
 use crate::driver::Driver;
-use crate::linux::{Arrivals, Linux, NotYet, Pending};
+use crate::linux::{Agent, Arrivals, Linux, NotYet, Pending};
 use crate::notify::Notify;
 use crate::socket::Sockets;
 use crate::telemetry::Log;
@@ -102,10 +102,12 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         on(SignalKind::hangup())?,
     ];
     let (tell, requests) = mpsc::channel(MAX_REQUESTS);
+    let (desk, post) = control::session::desk();
     let mut control = JoinSet::new();
     control.spawn(control::serve(
         options.socket.clone(),
         tell,
+        desk,
         control::DAEMON_TIMEOUT,
     ));
     let mut linux = Linux {
@@ -119,6 +121,7 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         arrivals: Arrivals::new(options),
         persisted: Vec::new(),
         log,
+        agent: Agent::new(post),
         notify: Notify::from_env(),
         requests,
         signals,
@@ -133,8 +136,10 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     linux.ready();
     let mut driver = Driver::new(Vec::new(), linux);
     driver.run().await;
+    let mut linux = driver.into_shell();
+    linux.agent.leave().await;
     control.shutdown().await;
-    let left = driver.into_shell().close().await;
+    let left = linux.close().await;
     left.map_err(|e| failed(format!("left something behind: {e}")))?;
     tracing::info!("stopped; nothing is left behind");
     Ok(())

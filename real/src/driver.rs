@@ -6,6 +6,7 @@
 pub mod releases;
 
 use crate::config_file::Path;
+use crate::control::session::{CheckReport, GroupShown, HookReport};
 use crate::control::{PendingRequest, Reply, Request, groups_meant};
 use crate::metrics::{GuardInForce, Head, Metrics, OtherConfig};
 use crate::socket::Refusals;
@@ -17,6 +18,7 @@ use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
 use onehold_core::input::{Command, Input, Refusal};
+use onehold_core::observe::{GroupSnapshot, RoleName};
 use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
 use onehold_core::{Node, advert::Incarnation, time::Span};
@@ -61,6 +63,14 @@ pub trait Shell {
     /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
     fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
 
+    /// Whether somebody wants to be shown what the groups are.
+    fn watches(&self) -> bool {
+        false
+    }
+
+    /// What the groups are for which this member is a candidate, after a turn.
+    fn show(&mut self, _now: LocalTime, _groups: Vec<GroupShown>) {}
+
     /// What the network refused to carry over a path, for people. Nothing, where nobody knows.
     fn refusals(&self, _path: Path) -> Refusals {
         Refusals::default()
@@ -103,6 +113,17 @@ pub enum ShellEvent {
         from: &'static str,
         /// All of them, in words: what, why, and what to do.
         alarms: Vec<String>,
+    },
+    /// How the checks and hooks of a group are, says the agent.
+    Checks {
+        /// In which cluster.
+        cluster: usize,
+        /// Which group.
+        group: GroupId,
+        /// Each check.
+        checks: Vec<CheckReport>,
+        /// Each hook that has run.
+        hooks: Vec<HookReport>,
     },
     /// Another guard is in force than before.
     Guard {
@@ -174,6 +195,42 @@ impl Served {
             metrics,
             node,
         }
+    }
+}
+
+/// What the agent is shown.
+impl Served {
+    /// What each group is, if this member is a candidate.
+    fn shown(&self, now: LocalTime) -> Vec<GroupShown> {
+        let config = &self.config;
+        let me = config.me();
+        if !config.is_candidate(me) {
+            return Vec::new();
+        }
+        let name = |id| config.member_name(id).into_owned();
+        let peer = config.peers().find(|id| config.is_candidate(*id)).map(name);
+        let snapshot = self.node.observe(config, now);
+        let group = |g: &GroupSnapshot| {
+            let seen = self.metrics.groups.get(usize::from(g.group.0));
+            let why = seen.and_then(|m| m.last_change).map(|change| change.why);
+            let addresses = config.group(g.group).into_iter().flat_map(|c| &c.addresses);
+            GroupShown {
+                cluster: self.metrics.cluster.clone(),
+                member: name(me),
+                group: config.group_name(g.group).into_owned(),
+                addresses: addresses.map(|p| p.address.to_string()).collect(),
+                interface: seen.and_then(|m| m.interface.clone()),
+                role: g.role.text().to_owned(),
+                open: g.role == RoleName::Holder,
+                preparing: false, // the core has no hold yet that is granted and shut
+                why: why.map_or_else(String::new, |why| why.text().to_owned()),
+                rule: why.map_or_else(String::new, |why| why.rule().to_owned()),
+                peer: peer.clone(),
+                lease_left_ms: g.lease_left.map(|left| left.as_nanos() / 1_000_000),
+                epoch: seen.map_or(0, |m| m.epoch),
+            }
+        };
+        snapshot.groups.iter().map(group).collect()
     }
 }
 
@@ -268,6 +325,10 @@ impl<S: Shell> Driver<S> {
             self.tell_orders(cluster);
             self.tell_doubles(cluster, now);
         }
+        if self.shell.watches() {
+            let groups = self.served.iter().flat_map(|s| s.shown(now)).collect();
+            self.shell.show(now, groups);
+        }
     }
 
     /// those that changed in this turn.
@@ -325,6 +386,16 @@ impl<S: Shell> Driver<S> {
                 from,
                 alarms,
             } => self.alarms(cluster, from, alarms),
+            ShellEvent::Checks {
+                cluster,
+                group,
+                checks,
+                hooks,
+            } => {
+                if let Some(s) = self.served.get_mut(cluster) {
+                    s.metrics.reported(group, checks, hooks, now);
+                }
+            }
             ShellEvent::Guard { cluster, guard } => {
                 if let Some(s) = self.served.get_mut(cluster) {
                     s.metrics.guard = guard;
@@ -332,6 +403,9 @@ impl<S: Shell> Driver<S> {
             }
             ShellEvent::Request(PendingRequest { request, reply }) => {
                 let answer = match request {
+                    Request::Agent { .. } => Reply::Refused {
+                        why: "a session is the control socket's own".to_owned(),
+                    },
                     Request::Status {} => Reply::Status(self.report(now)),
                     Request::Command {
                         command,
@@ -511,7 +585,10 @@ impl<S: Shell> Driver<S> {
                 self.shell.hold_until(cluster, *group, *deadline);
             }
             Effect::Prepare { .. } => {}
-            Effect::Announce { group } => self.shell.announce(cluster, *group),
+            Effect::Announce { group } => {
+                s.metrics.announced(*group);
+                self.shell.announce(cluster, *group);
+            }
             Effect::Report(event) => {
                 telemetry::report(
                     event,

@@ -1,6 +1,7 @@
 //! The daemon, the witness and the control client: the checked core on UDP sockets and netlink.
 
 pub mod address;
+pub mod agent;
 pub mod announce;
 pub mod cli;
 pub mod clock;

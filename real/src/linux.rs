@@ -1,17 +1,20 @@
 //! The driver's world on Linux: clock, sockets, kernel, signals, control socket.
 
+mod agent;
 mod arrival;
 mod company;
 mod on_disk;
 mod persisted;
 mod speech;
 
+pub use agent::Agent;
 pub use arrival::{Arrivals, Looked, NotYet};
 pub use persisted::Persisted;
 
 use crate::clock::{Clock, Rate, Reading};
 use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::PendingRequest;
+use crate::control::session::GroupShown;
 use crate::driver::{Shell, ShellEvent};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::notify::{Notify, watchdog_interval};
@@ -53,6 +56,8 @@ pub struct Linux {
     pub persisted: Vec<Persisted>,
     /// The log, to change its level.
     pub log: Log,
+    /// The agent, if one is there.
+    pub agent: Agent,
     /// systemd.
     pub notify: Notify,
     /// The control socket's requests.
@@ -69,6 +74,8 @@ pub struct Pending {
     events: VecDeque<ShellEvent>,
     /// By group: whether the kernel could serve it, as it was told last.
     fit: BTreeMap<u8, Result<(), String>>,
+    /// By group: whether the kernel could serve all of it.
+    whole: BTreeMap<u8, Result<(), String>>,
     /// By cluster: whether its clock keeps what all count on.
     rates: Vec<Rate>,
     /// Whether the host lets a candidate speak.
@@ -131,6 +138,14 @@ impl Shell for Linux {
         if let Some(kernel) = &mut self.kernel {
             kernel.announce(group, now);
         }
+    }
+
+    fn watches(&self) -> bool {
+        self.agent.watches()
+    }
+
+    fn show(&mut self, now: LocalTime, groups: Vec<GroupShown>) {
+        self.agent.show(now, groups);
     }
 
     fn heard(&mut self, local: SocketAddr, remote: SocketAddr, echoed: bool) {
@@ -254,13 +269,17 @@ impl Linux {
             self.looked(found);
             any = Poll::Ready(());
         }
-        if self.poll_orders(cx).is_ready() | self.poll_disk(cx).is_ready() {
+        if self.poll_orders(cx).is_ready()
+            | self.poll_disk(cx).is_ready()
+            | self.poll_agent(cx).is_ready()
+        {
             any = Poll::Ready(());
         }
         let own = [
             self.arrivals.due(),
             self.arrivals.on_disk.due(),
             self.orders_due(),
+            self.agent.due(),
             self.pending.look_at_lives,
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.feed_watchdog_at(),
@@ -291,6 +310,7 @@ impl Linux {
         self.look_at_rates();
         self.look_at_speech(now);
         self.look_for_company(now);
+        self.look_for_agent(now);
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.pending.fed_watchdog = Some(now);
             self.notify.watchdog();
@@ -405,8 +425,8 @@ impl Linux {
                         tracing::warn!(event = "whole", "{name}: can't be held whole here: {why}");
                     }
                 }
-                let healthy = whole.is_ok();
-                self.input(Input::Health { group, healthy }, whole.err());
+                self.pending.whole.insert(group.0, whole);
+                self.tell_health(group);
             }
             KernelEvent::Alarms(alarms) => self.pending.events.push_back(ShellEvent::Alarms {
                 cluster: 0,
@@ -484,6 +504,7 @@ impl Linux {
             });
         }
         self.log.set_level(self.loaded.log.level);
+        self.checks_may_differ();
         Ok("keys and log level are those of the file".to_owned())
     }
 }

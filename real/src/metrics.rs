@@ -5,9 +5,10 @@ mod doubles;
 pub use doubles::{Doubles, Head};
 
 use crate::config_file::{LocalCluster, Path};
+use crate::control::session::{CheckReport, HookReport};
 use crate::socket::Refusals;
 use doubles::KnownSender;
-use onehold_core::advert::{ClusterId, ConfigDigest, Incarnation, MemberId};
+use onehold_core::advert::{ClusterId, ConfigDigest, GroupId, Incarnation, MemberId};
 use onehold_core::config::Config;
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
@@ -124,6 +125,21 @@ pub struct GroupMetrics {
     pub role_changes: u64,
     /// The last change.
     pub last_change: Option<RoleChange>,
+    /// Grows with each change of role, heal and conflict.
+    pub epoch: u64,
+    /// What the agent last reported, and when.
+    pub reported: Option<Reported>,
+}
+
+/// How the checks and hooks of a group were.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reported {
+    /// When.
+    pub at: LocalTime,
+    /// Each check.
+    pub checks: Vec<CheckReport>,
+    /// Each hook that has run.
+    pub hooks: Vec<HookReport>,
 }
 
 /// A change of role.
@@ -309,12 +325,33 @@ impl Metrics {
             && let Some(g) = self.groups.get_mut(usize::from(group.0))
         {
             g.role_changes += 1;
+            g.epoch += 1;
             g.last_change = Some(RoleChange {
                 at: now,
                 from,
                 to,
                 why,
             });
+        }
+    }
+
+    /// A group that is held is announced: R-16 has it so when it is taken, and after a conflict or a heal.
+    pub fn announced(&mut self, group: GroupId) {
+        if let Some(g) = self.groups.get_mut(usize::from(group.0)) {
+            g.epoch += 1;
+        }
+    }
+
+    /// The agent reported how the checks and hooks of a group are.
+    pub fn reported(
+        &mut self,
+        group: GroupId,
+        checks: Vec<CheckReport>,
+        hooks: Vec<HookReport>,
+        at: LocalTime,
+    ) {
+        if let Some(g) = self.groups.get_mut(usize::from(group.0)) {
+            g.reported = Some(Reported { at, checks, hooks });
         }
     }
 

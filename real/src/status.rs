@@ -173,6 +173,38 @@ pub struct GroupStatus {
     pub role_changes: u64,
     /// The last change.
     pub last_change: Option<LastChange>,
+    /// The checks of its service here, as the agent last reported them.
+    #[serde(default)]
+    pub checks: Vec<CheckStatus>,
+    /// Its hooks that have run here.
+    #[serde(default)]
+    pub hooks: Vec<HookStatus>,
+}
+
+/// A check.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct CheckStatus {
+    /// Its name.
+    pub name: String,
+    /// Whether it passes; nothing before its first result.
+    pub passing: Option<bool>,
+    /// For how long.
+    pub for_ms: f64,
+    /// What it last said.
+    pub said: String,
+}
+
+/// A hook.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HookStatus {
+    /// Its name.
+    pub name: String,
+    /// How often in a row it has failed.
+    pub failures: u32,
+    /// How long ago it ended last.
+    pub ended_ms_ago: f64,
+    /// What it last said.
+    pub said: String,
 }
 
 /// A change of role.
@@ -382,6 +414,8 @@ impl GroupStatus {
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes,
+            checks: checks(m, now),
+            hooks: hooks(m, now),
             last_change: m.last_change.map(|c| LastChange {
                 ago_ms: ms(now.since(c.at)),
                 from: c.from.text().to_owned(),
@@ -391,6 +425,29 @@ impl GroupStatus {
             }),
         }
     }
+}
+
+/// The checks, as they are now if nothing has changed since the report.
+fn checks(m: &GroupMetrics, now: LocalTime) -> Vec<CheckStatus> {
+    let all = (m.reported.iter()).flat_map(|r| r.checks.iter().map(|c| (r.at, c)));
+    all.map(|(at, check)| CheckStatus {
+        name: check.name.clone(),
+        passing: check.passing,
+        for_ms: ms(now.since(at)) + check.since_ms as f64,
+        said: check.said.clone(),
+    })
+    .collect()
+}
+
+fn hooks(m: &GroupMetrics, now: LocalTime) -> Vec<HookStatus> {
+    let all = (m.reported.iter()).flat_map(|r| r.hooks.iter().map(|h| (r.at, h)));
+    all.map(|(at, hook)| HookStatus {
+        name: hook.name.clone(),
+        failures: hook.failures,
+        ended_ms_ago: ms(now.since(at)) + hook.since_ms as f64,
+        said: hook.said.clone(),
+    })
+    .collect()
 }
 
 /// What is wrong with this member's kernel or service.

@@ -181,6 +181,8 @@ fn echo(request: &Request) -> Reply {
         Request::Command { .. } => Reply::Done {
             lines: vec![format!("{request:?}")],
         },
+        // Its session has tests of its own.
+        Request::Agent { .. } => Reply::Refused { why: String::new() },
     }
 }
 
@@ -276,7 +278,12 @@ fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u
     runtime.block_on(async {
         let (tell, mut asked) = mpsc::channel(4);
         let mut server = JoinSet::new();
-        server.spawn(control::serve(place.socket(), tell, patience));
+        server.spawn(control::serve(
+            place.socket(),
+            tell,
+            control::session::desk().0,
+            patience,
+        ));
         while !place.socket().exists() {
             tokio::task::yield_now().await;
         }

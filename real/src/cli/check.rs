@@ -4,6 +4,7 @@
 mod describe;
 mod warnings;
 
+use crate::agent;
 use crate::config_file::{
     ConfigFile, FileError, Here, WrittenCluster, WrittenFile, company, decided, find_me,
     for_member, local_cluster, loopback_warnings, prove, resolve, secrets, toward, written,
@@ -180,6 +181,10 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
             let others = endpoints.iter().filter(|(name, _)| **name != me);
             let others = others.flat_map(|(name, paths)| paths.iter().map(move |a| (name, a.ip())));
             host.warnings.extend(company(others, &toward));
+            if file.members.get(&me).is_some_and(|m| !m.witness) {
+                let commands = agent::lacks(source, file);
+                host.lacks.extend(commands.iter().map(ToString::to_string));
+            }
             look_at_kernel(&mut host, file, spec, &me, own, member.is_some());
         }
         (Some(Err(e)), Ok(endpoints)) => {

@@ -84,7 +84,7 @@ fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
 }
 
 /// The cluster that an order is for.
-fn one(socket: &Path, cluster: Option<&str>) -> Result<Status, Failure> {
+pub(super) fn one(socket: &Path, cluster: Option<&str>) -> Result<Status, Failure> {
     let Report {
         mut clusters,
         waiting,

@@ -3,6 +3,8 @@
 //! `onehold run` ends with the first of these errors, and `onehold check` lists them: both run this.
 
 use super::addresses::{fit, literal, loopbacks, out_of_reach, unusual};
+use super::checks::checks;
+use super::hooks::hooks;
 use super::local_cluster::{WrittenCluster, prove};
 use super::{ConfigFile, FileError, GroupSection, GuardChoice, Source};
 use crate::address::edge_of;
@@ -214,6 +216,10 @@ impl Wrong<'_> {
                     }
                 }
             }
+            self.all
+                .extend(checks(self.source, name, g).err().into_iter().flatten());
+            self.all
+                .extend(hooks(self.source, name, g).err().into_iter().flatten());
             let preferred = match preferred(file, name, g) {
                 Ok(preferred) => preferred,
                 Err((key, what)) => {
@@ -281,7 +287,7 @@ fn preferred(file: &ConfigFile, group: &str, g: &GroupSection) -> Result<String,
 }
 
 /// Whether an interface can have this name.
-fn check_interface(name: &str) -> Result<(), String> {
+pub(super) fn check_interface(name: &str) -> Result<(), String> {
     if let Some((interface, _)) = name.split_once(':') {
         return Err(format!(
             "is the label of an address, not an interface; write \"{interface}\", the interface that it is on"

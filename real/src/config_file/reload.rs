@@ -1,8 +1,8 @@
 //! What a reload may change. For an incarnation, R-0 fixes what all members must agree on.
 
 use super::{
-    ClusterSection, ConfigFile, GroupSection, Interface, Loaded, LocalCluster, LogSection,
-    MemberSection, Texts,
+    ClusterSection, ConfigFile, GroupSection, HooksSection, Interface, Loaded, LocalCluster,
+    LogSection, MemberSection, Texts,
 };
 use onehold_core::config::Arbitration;
 use onehold_core::lease::TimingSpec;
@@ -282,12 +282,28 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
             failback,
             failback_delay,
             release_when_unhealthy: release,
+            checks: _, // the agent's; this process only says what it hears of them
+            hooks,
         } = group;
         let key = |k| format!("groups.{name}.{k}");
         put(key("addresses"), All, addresses);
         put(key("failback"), All, &Plain(failback.name()));
         put(key("failback_delay"), All, &Plain(failback_delay.0));
         put(key("release_when_unhealthy"), All, release);
+        let HooksSection {
+            before_hold,
+            holding: _, // the agent's
+            released: _,
+            changed: _,
+        } = hooks;
+        if let Some(hook) = before_hold {
+            put(
+                key("hooks.before_hold.deadline"),
+                Me,
+                &Plain(hook.deadline.unwrap_or_default().0),
+            );
+            put(key("hooks.before_hold.failing"), Me, &hook.failing);
+        }
         if let Some(preferred) = preferred {
             put(key("preferred"), All, preferred);
         }

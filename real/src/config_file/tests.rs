@@ -126,7 +126,7 @@ pub(crate) fn cluster(text: &str, name: &str) -> LocalCluster {
 }
 
 /// The error about `base` with `from` replaced by `to`.
-fn refused(base: &str, from: &str, to: &str) -> String {
+pub(super) fn refused(base: &str, from: &str, to: &str) -> String {
     assert!(base.contains(from), "{from}");
     let etc = Etc::new();
     let path = etc.write("onehold.toml", &base.replacen(from, to, 1));
@@ -529,6 +529,15 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
             "secret_files = [\"secret.new\", \"secret\"]",
         ),
         ("[timing]", "[log]\nlevel = \"debug\"\n[timing]"),
+        // The agent's.
+        (
+            "[timing]",
+            "[groups.web.checks.web]\ntcp = \"[::1]:80\"\n[timing]",
+        ),
+        (
+            "[timing]",
+            "[groups.web.hooks]\nholding = { exec = [\"/bin/true\"] }\n[timing]",
+        ),
     ] {
         assert_eq!(change(from, to), Ok(()));
     }
@@ -548,6 +557,10 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
         ("interface", "failback_delay = \"2s\"\ninterface"),
         ("interface", "release_when_unhealthy = true\ninterface"),
         ("interface", "preferred = \"lb1\"\ninterface"),
+        (
+            "[timing]",
+            "[groups.web.hooks]\nbefore_hold = { exec = [\"/x\"], deadline = \"2s\", failing = \"open\" }\n[timing]",
+        ),
         ("\"100ms\"", "\"50ms\""),
         ("\"450ms\"", "\"900ms\""),
         ("lease =", "guard_slack = \"9ms\"\nlease ="),

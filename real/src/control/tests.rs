@@ -15,7 +15,7 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
         runtime.block_on(async move {
             let (driver, mut asked) = mpsc::channel(4);
             tokio::select! {
-                () = serve(socket.clone(), driver, CLIENT_TIMEOUT) => {}
+                () = serve(socket.clone(), driver, session::desk().0, CLIENT_TIMEOUT) => {}
                 () = async {
                     made(&socket).await;
                     up.send(()).unwrap();
@@ -52,6 +52,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
     let etc = Etc::new();
     let path = daemon(&etc, |request| match request {
         Request::Status {} => Some(Reply::Status(Report::default())),
+        Request::Agent { .. } => None,
         Request::Command { command, group, .. } => Some(done(&format!("{command:?} {group:?}"))),
     });
     assert_eq!(
@@ -220,13 +221,18 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     let path = etc.0.join("control.sock");
     let (tell, _asked) = mpsc::channel(1);
     let (mut first, mut second) = (JoinSet::new(), JoinSet::new());
-    first.spawn(serve(path.clone(), tell.clone(), CLIENT_TIMEOUT));
+    first.spawn(serve(
+        path.clone(),
+        tell.clone(),
+        session::desk().0,
+        CLIENT_TIMEOUT,
+    ));
     made(&path).await;
     std::fs::remove_file(&path).unwrap();
     made(&path).await;
     std::fs::remove_file(&path).unwrap();
     // Another daemon has the same path, and is first.
-    second.spawn(serve(path.clone(), tell, CLIENT_TIMEOUT));
+    second.spawn(serve(path.clone(), tell, session::desk().0, CLIENT_TIMEOUT));
     while !path.exists() {
         tokio::task::yield_now().await;
     }

@@ -1,6 +1,7 @@
 use super::*;
 use crate::config_file::LocalCluster;
 use crate::config_file::tests::{THREE, TWO, cluster};
+use crate::control::session::{CheckReport, HookReport};
 use crate::metrics::{GuardInForce, Head, OtherConfig};
 use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
@@ -547,4 +548,37 @@ fn a_standby_that_hears_the_holder_and_not_the_witness_says_what_it_lacks() {
     assert!(said[0].starts_with("w is not heard"), "{said:?}");
     assert_eq!(said[1..], [why]);
     assert_eq!(alarms(peer(2, 12)), [""; 0]);
+}
+
+#[test]
+fn each_check_and_hook_is_shown_with_what_it_said_last() {
+    let cluster = cluster(THREE, "lb0");
+    let mut m = metrics(&cluster);
+    let check = |name: &str, passing, since_ms, said: &str| CheckReport {
+        name: name.to_owned(),
+        passing,
+        since_ms,
+        said: said.to_owned(),
+    };
+    let hook = |name: &str, failures, said: &str| HookReport {
+        name: name.to_owned(),
+        failures,
+        since_ms: 1_500,
+        said: said.to_owned(),
+    };
+    let long = "the upstream says that it does not know who asks, and that it would rather be asked later ";
+    let checks = vec![
+        check("gateway", Some(true), 11_100_000, ""),
+        check("http", Some(false), 12_000, "502 Bad Gateway"),
+        check("queue", Some(false), 60_000, long),
+        check("unit", None, 0, ""),
+    ];
+    let hooks = vec![hook("holding", 7, "HTTP 429"), hook("released", 0, "")];
+    m.reported(GroupId(0), checks, hooks, before(2_000));
+    let mut g = group(0, RoleName::Standby, 1);
+    g.healthy = false;
+    g.ready = false;
+    let status = Status::from_parts(&snapshot(0, Vec::new(), vec![g]), &cluster.config, &m, NOW);
+    let text = text(status);
+    insta::assert_snapshot!(&text[text.find("GROUP").unwrap()..text.find("MEMBER").unwrap()]);
 }

@@ -1,7 +1,7 @@
 //! The status as text: what is wrong first, then who holds what, then who is heard. At most 100
 //! columns, so that it fits a console at 3 a.m.
 
-use super::{GroupStatus, PeerStatus, Report, Status};
+use super::{CheckStatus, GroupStatus, HookStatus, PeerStatus, Report, Status};
 use std::fmt::Write as _;
 
 const WIDTH: usize = 100;
@@ -180,6 +180,38 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
             );
             wrapped(out, "  ", &what);
         }
+        for c in &g.checks {
+            wrapped(out, "  ", &check(c));
+        }
+        for h in &g.hooks {
+            wrapped(out, "  ", &hook(h));
+        }
+    }
+}
+
+fn check(c: &CheckStatus) -> String {
+    let how = match c.passing {
+        Some(true) => format!("passing for {}", ago(c.for_ms)),
+        Some(false) => format!("failing for {}", ago(c.for_ms)),
+        None => "no result yet".to_owned(),
+    };
+    format!("check {}: {how}{}", c.name, and_said(&c.said))
+}
+
+fn hook(h: &HookStatus) -> String {
+    let ago = ago(h.ended_ms_ago);
+    let how = match h.failures {
+        0 => format!("done {ago} ago"),
+        1 => format!("failed {ago} ago"),
+        n => format!("failed {n} times, the last {ago} ago"),
+    };
+    format!("hook {}: {how}{}", h.name, and_said(&h.said))
+}
+
+fn and_said(said: &str) -> String {
+    match said {
+        "" => String::new(),
+        said => format!(": {said}"),
     }
 }
 

@@ -20,7 +20,7 @@ use onehold::daemon::RunOptions;
 use onehold::driver::releases::Releases;
 use onehold::driver::{Shell as _, ShellEvent};
 use onehold::kernel::{GuardChoice, boottime};
-use onehold::linux::{Arrivals, Linux, Pending};
+use onehold::linux::{Agent, Arrivals, Linux, Pending};
 use onehold::notify::Notify;
 use onehold::socket::Sockets;
 use onehold::telemetry::Log;
@@ -163,6 +163,7 @@ impl World {
                 trace_size: 0,
             }),
             persisted: vec![],
+            agent: Agent::new(onehold::control::session::desk().1),
             notify: Notify::from_env(),
             requests,
             signals: [none(), none(), none()],
