@@ -1,5 +1,6 @@
 //! The simulator: the shipped driver under turmoil.
 
+mod provider;
 mod scenarios;
 mod sweep;
 

@@ -6,14 +6,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// A program, and the package of Debian's that has it: the one list of them.
-const PROGRAMS: [(&str, &str); 12] = [
+const PROGRAMS: [(&str, &str); 15] = [
     ("z3", "z3"), // the proofs
     ("nginx", "nginx-light"),
     ("nft", "nftables"),
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("unshare", "util-linux"),
-    ("curl", "curl"),
+    ("curl", "curl"), // clients, and the movers, as the next one
+    ("jq", "jq"),
+    ("shellcheck", "shellcheck"),              // the movers
+    ("virtualenv", "virtualenv"),              // moto, which is AWS for them
     ("chromium", "chromium"),                  // the pages
     ("qemu-system-x86_64", "qemu-system-x86"), // the virtual machines, as the next three
     ("qemu-img", "qemu-utils"),
