@@ -237,7 +237,8 @@ impl Draw {
         let (vote, interval) = (cluster.vote(), cluster.interval());
         let delay = cluster.groups.iter().map(|g| g.delay).max();
         // A start, an election in vain and one that is not, and what it takes to fail back.
-        let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay.unwrap_or(0);
+        let delay = 64 * delay.unwrap_or(0); // as long as after many crashes in a row
+        let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay;
         let from = match cluster.promise {
             Promise::Steady => bound,
             _ => rng.one(&[0, 3 * vote, 3 * vote]),
