@@ -17,13 +17,14 @@ use crate::control::PendingRequest;
 use crate::control::session::GroupShown;
 use crate::driver::{Shell, ShellEvent};
 use crate::kernel::{Kernel, KernelEvent};
+use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use company::Company;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::Event;
-use onehold_core::input::{Command, Input};
+use onehold_core::input::Command;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
 use speech::Speech;
@@ -123,14 +124,14 @@ impl Shell for Linux {
         }
     }
 
-    fn hold_until(&mut self, _cluster: usize, group: GroupId, deadline: LocalTime) {
-        let Some(kernel) = &mut self.kernel else {
-            return;
-        };
-        if let Err(e) = kernel.hold_until(group, deadline) {
-            tracing::error!("can't hold: {e}");
-            self.input(Input::HoldFailed { group }, Some(e.to_string()));
-        }
+    fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime) {
+        let held = self.kernel.as_mut().map(|k| k.hold_until(group, deadline));
+        self.held(cluster, group, held);
+    }
+
+    fn prepare(&mut self, cluster: usize, group: GroupId) {
+        let put = self.kernel.as_mut().map(|k| k.prepare(group));
+        self.held(cluster, group, put);
     }
 
     fn announce(&mut self, _cluster: usize, group: GroupId) {
@@ -158,17 +159,17 @@ impl Shell for Linux {
         self.sockets.refusals(path)
     }
 
+    fn record_lease(&mut self, cluster: usize, longest: Span) {
+        self.keep_lease(cluster, longest);
+    }
+
     fn reported(&mut self, cluster: usize, event: &Event) {
-        match *event {
-            Event::Role { group, to, .. } => {
-                let roles = self.pending.roles.get_mut(cluster);
-                if let Some(role) = roles.and_then(|r| r.get_mut(usize::from(group.0))) {
-                    *role = to;
-                }
-                self.tell_manager();
+        if let Event::Role { group, to, .. } = *event {
+            let roles = self.pending.roles.get_mut(cluster);
+            if let Some(role) = roles.and_then(|r| r.get_mut(usize::from(group.0))) {
+                *role = to;
             }
-            Event::Ready => self.quarantine_is_over(cluster),
-            _ => {}
+            self.tell_manager();
         }
     }
 
@@ -178,6 +179,17 @@ impl Shell for Linux {
 }
 
 impl Linux {
+    /// What the kernel said to a hold.
+    fn held(&mut self, cluster: usize, group: GroupId, said: Option<Result<(), KernelError>>) {
+        if let Some(Err(e)) = said {
+            self.pending.events.push_back(ShellEvent::HoldFailed {
+                cluster,
+                group,
+                why: e.to_string(),
+            });
+        }
+    }
+
     /// Tells systemd that this runs: it serves, or says what it waits for.
     pub fn ready(&mut self) {
         self.notify.ready(&self.condition());
@@ -215,14 +227,6 @@ impl Linux {
             .chain(refused)
             .collect::<Vec<String>>()
             .join("; ")
-    }
-
-    fn input(&mut self, input: Input, why: Option<String>) {
-        self.pending.events.push_back(ShellEvent::Input {
-            cluster: 0,
-            input,
-            why,
-        });
     }
 
     /// What one part of the daemon has to complain of, or that it no longer has.
@@ -388,13 +392,11 @@ impl Linux {
         let fit = self.pending.fit.get(&group.0).cloned();
         let why = fit.and_then(Result::err).or_else(|| self.rate_fault());
         let why = why.or_else(|| self.pending.speech.fault());
-        self.input(
-            Input::Eligible {
-                group,
-                eligible: why.is_none(),
-            },
-            why,
-        );
+        self.pending.events.push_back(ShellEvent::Eligible {
+            cluster: 0,
+            group,
+            eligible: why.map_or(Ok(()), Err),
+        });
     }
 
     fn kernel_event(&mut self, event: KernelEvent) {
@@ -410,10 +412,16 @@ impl Linux {
                 self.pending.fit.insert(group.0, eligible);
                 self.tell_eligible(group);
             }
+            KernelEvent::Changed { group } => {
+                let changed = ShellEvent::Changed { cluster: 0, group };
+                self.pending.events.push_back(changed);
+            }
             KernelEvent::AddressPutBack { group, address } => {
                 let name = self.group_name(group);
                 tracing::warn!("{name}: somebody removed {address} while it is held; put back");
-                self.input(Input::ForeignClaim { group }, None); // neighbours may have lost it
+                // neighbours may have lost it.
+                let claim = ShellEvent::ForeignClaim { cluster: 0, group };
+                self.pending.events.push_back(claim);
             }
             KernelEvent::Whole { group, whole } => {
                 let name = self.group_name(group);
@@ -473,7 +481,8 @@ impl Linux {
                         "{name}: {mac} claims {address} while it is held here; announcing again (R-16)"
                     );
                 }
-                self.input(Input::ForeignClaim { group }, None);
+                let claim = ShellEvent::ForeignClaim { cluster: 0, group };
+                self.pending.events.push_back(claim);
             }
         }
     }

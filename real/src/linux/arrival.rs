@@ -10,7 +10,7 @@ use super::persisted::{Persisted, addresses_of, earlier_orders};
 use super::{Linux, RoleName};
 use crate::config_file::{self, FileError, Found, Loaded, LocalCluster, LogSection, Missing};
 use crate::daemon::RunOptions;
-use crate::driver::{Joined, Served, ShellEvent};
+use crate::driver::{Joined, Served, ShellEvent, leases};
 use crate::kernel::{Kernel, KernelGroup};
 use crate::lease_record::{self, LeaseRecord, Left};
 use crate::lock::{Lock, NotTaken};
@@ -369,10 +369,9 @@ impl Linux {
             .iter()
             .flat_map(addresses_of)
             .collect();
-        let mut record = LeaseRecord::of(&options.state, cluster, me, addresses);
-        let earlier = record
-            .begin(local.config.timing().lease(), left)
-            .map_err(may_pass)?;
+        let mut record = LeaseRecord::of(&options.state, cluster, me, addresses, left);
+        let lease = local.config.timing().lease();
+        let earlier = leases::begin(&mut record, lease).map_err(may_pass)?;
         let mut random = [0u8; 8];
         getrandom(&mut random, GetRandomFlags::empty()).map_err(may_pass)?;
         let incarnation = Incarnation(u64::from_ne_bytes(random));
@@ -561,7 +560,11 @@ fn start_node(
         incarnation,
         earlier,
     };
-    let served = Served::start(config, local.keys(), metrics, incarnation, now, earlier);
+    let mut served = Served::start(config, local.keys(), metrics, incarnation, now, earlier);
+    let groups = local.file.groups.values();
+    served.before_hold = groups
+        .map(|g| Some(g.hooks.before_hold.as_ref()?.before_hold()))
+        .collect();
     (served, start)
 }
 

@@ -40,16 +40,12 @@ impl Persisted {
 }
 
 impl Linux {
-    /// the waiting for an earlier life's lease is over: this life's is the longest now.
-    pub(super) fn quarantine_is_over(&mut self, cluster: usize) {
-        let (Some(life), Some(local)) = (
-            self.persisted.get_mut(cluster),
-            self.loaded.clusters.get(cluster),
-        ) else {
-            return;
-        };
-        let what = life.record.write(local.config.timing().lease()).err();
-        self.alarm(cluster, "record", what);
+    /// the leases of earlier incarnations are over: the longest is this one's.
+    pub(super) fn keep_lease(&mut self, cluster: usize, longest: Span) {
+        if let Some(persisted) = self.persisted.get_mut(cluster) {
+            let failed = persisted.record.only(longest).err();
+            self.alarm(cluster, "record", failed);
+        }
     }
 
     /// keeps what the operator said until `resume`.

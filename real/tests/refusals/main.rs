@@ -17,6 +17,7 @@ use lan::{GROUP, Lan, SLACK, VIP, VIP6, assign, bpf_is_permitted, find, set_up, 
 use onehold::clock::Clock;
 use onehold::config_file;
 use onehold::daemon::RunOptions;
+use onehold::driver::holds::Holds;
 use onehold::driver::releases::Releases;
 use onehold::driver::{Shell as _, ShellEvent};
 use onehold::kernel::{GuardChoice, boottime};
@@ -122,6 +123,8 @@ struct World {
     release: ReleaseId,
     /// The driver's own, which tries again what the kernel refused.
     releases: Releases,
+    /// And its own cool-down after a refused hold.
+    holds: Holds,
     releasing: bool,
     /// What the driver was told last, of itself and of its last hold.
     eligible: bool,
@@ -180,6 +183,7 @@ impl World {
             held_until: None,
             release: ReleaseId(false),
             releases: Releases::default(),
+            holds: Holds::default(),
             releasing: false,
             eligible: false,
             refused: false,
@@ -206,7 +210,11 @@ impl World {
             while let Some((cluster, group)) = self.releases.take_due(boottime()) {
                 self.say(|linux| linux.release(cluster, group));
             }
-            let until = self.releases.due().map_or(end, |due| due.min(end));
+            while let Some((_, (input, _))) = self.holds.take_due(boottime()) {
+                self.told(&input);
+            }
+            let due = self.releases.due().into_iter().chain(self.holds.due());
+            let until = due.min().map_or(end, |due| due.min(end));
             let (lan, linux) = (&self.lan, &mut self.linux);
             self.refuser
                 .during(|| lan.runtime.block_on(linux.wait(until)));
@@ -219,7 +227,26 @@ impl World {
         let mut bytes = Vec::new();
         while let Some(event) = self.linux.next(&mut bytes) {
             match event {
-                ShellEvent::Input { input, .. } => self.told(&input),
+                ShellEvent::Eligible {
+                    cluster,
+                    group,
+                    eligible,
+                } => {
+                    let told = self.holds.reported(cluster, group, eligible);
+                    told.iter().for_each(|(input, _)| self.told(input));
+                }
+                ShellEvent::Changed { cluster, group } => {
+                    let told = self.holds.changed(cluster, group);
+                    told.iter().for_each(|(input, _)| self.told(input));
+                }
+                ShellEvent::HoldFailed { cluster, group, .. } => {
+                    self.holds.refused(boottime(), cluster, group);
+                    self.told(&Input::HoldFailed { group });
+                }
+                ShellEvent::Health { group, healthy, .. } => {
+                    assert_eq!(group, GROUP);
+                    self.whole = healthy.is_ok();
+                }
                 ShellEvent::Released {
                     cluster,
                     group,
@@ -255,6 +282,7 @@ impl World {
             Input::HoldFailed { group } => {
                 assert_eq!(group, GROUP);
                 self.refused = true;
+                self.eligible = false;
                 self.let_go();
             }
             Input::Eligible { group, eligible } => {
@@ -264,19 +292,21 @@ impl World {
                     self.let_go();
                 }
             }
-            Input::Health { group, healthy } => {
-                assert_eq!(group, GROUP);
-                self.whole = healthy;
-            }
             _ => {}
         }
     }
 
+    /// No cool-down is waited for.
+    fn cool_down(&mut self) {
+        let told = self.holds.changed(0, GROUP);
+        told.iter().for_each(|(input, _)| self.told(input));
+    }
+
     /// Runs until something is so, which must come.
     fn until(&mut self, what: &str, is: impl Fn(&mut Self) -> bool) {
-        let end = boottime().plus(ms(10_000));
+        let end = boottime().plus(ms(30_000));
         while !is(self) {
-            assert!(boottime() < end, "in 10 s, {what}");
+            assert!(boottime() < end, "in 30 s, {what}");
             self.run(ms(5));
         }
     }
@@ -543,6 +573,7 @@ fn whichever_call_is_refused(guard: GuardChoice) {
                 world.refuser.refuse(0, 0, 0);
                 world.let_go();
                 world.until("the release is confirmed", |w| !w.releasing);
+                world.cool_down();
                 world.until("it is eligible again", |w| w.eligible);
                 world.well = true;
                 world.act(&before);

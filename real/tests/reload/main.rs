@@ -1,5 +1,5 @@
-//! Reading the file again: whatever it says then, what all must agree on stays for a life, a refusal
-//! changes nothing and says how to, and what is accepted is in force.
+//! Reading the file again: whatever it says then, what all must agree on stays for a life, a
+//! refusal changes nothing and says how to, and what is accepted is in force.
 
 mod texts;
 mod written;

@@ -398,7 +398,7 @@ fn of_majority() -> Vec<Configuration> {
                 lives: 2,
                 ..prompt()
             }),
-            &[p::S1, p::S3, p::S4, p::S6, p::L2, p::L3],
+            &[p::S1, p::S3, p::S4, p::S6, p::L2],
             &happens!["majority", "opened", "lease over", "failback"],
         ),
         quick(
