@@ -176,6 +176,9 @@ pub struct GroupStatus {
     pub role_changes: u64,
     /// The last change.
     pub last_change: Option<LastChange>,
+    /// It is held, and its gate still waits for `before_hold`.
+    #[serde(default)]
+    pub opening: bool,
     /// The checks of its service here, as the agent last reported them.
     #[serde(default)]
     pub checks: Vec<CheckStatus>,
@@ -417,6 +420,7 @@ impl GroupStatus {
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes,
+            opening: g.role == RoleName::Holder && !g.open,
             checks: checks(m, now),
             hooks: hooks(m, now),
             last_change: m.last_change.map(|c| LastChange {

@@ -1,7 +1,7 @@
 //! The agent: the address follows the service, and nothing that is run beside the daemon costs it.
 
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, binaries, eventually, is_machine_root, not_run};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ fn with(lines: &str) -> Option<Cluster> {
         not_run("an agent runs nothing that belongs to another user than itself and root");
         return None;
     }
-    let c = Cluster::majority().patient().build();
+    let c = Setup::majority().patient().build();
     BOTH.iter().for_each(|name| add(&c, name, lines));
     Some(c)
 }
@@ -238,7 +238,7 @@ fn hooks_follow_the_address_and_are_run_again() {
 
 #[test]
 fn holds_says_by_its_exit_status_whether_this_member_holds() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     let said = c.onehold("lb0", &["holds", "web"]);
     assert!(said.starts_with("web: held here, with "), "{said}");
     let (status, said) = c.refused("lb1", &["holds", "web"]);
@@ -275,7 +275,13 @@ fn up_runs_both_and_starts_the_agent_again_but_not_the_daemon() {
         let pattern = format!("^{binary} {what} .*/run/lab/lb0.toml");
         let found = c.run(
             "lb0",
-            &["pgrep", "-f", &pattern, "-P", &c.id("lb0").to_string()],
+            &[
+                "pgrep",
+                "-f",
+                &pattern,
+                "-P",
+                &c.id("lb0").expect("it runs").to_string(),
+            ],
         );
         String::from_utf8_lossy(&found.stdout).trim().to_owned()
     };

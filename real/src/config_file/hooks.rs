@@ -3,8 +3,7 @@
 
 use super::checks::{Fault, absolute, fault};
 use super::{FileError, GroupSection, Length, Source};
-use crate::driver::openings::BeforeHold;
-pub use crate::driver::openings::Failing;
+use crate::driver::openings::{BeforeHold, Failing};
 use onehold_core::time::Span;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -47,19 +46,6 @@ pub struct HookSection {
     pub failing: Option<Failing>,
     reconcile: Option<Length>,
     user: Option<String>,
-}
-
-impl HooksSection {
-    /// what the daemon waits for before the gate of a new hold opens.
-    #[must_use]
-    pub fn before_hold(&self) -> Option<BeforeHold> {
-        let hook = self.before_hold.as_ref()?;
-        let deadline = hook.deadline.map(|length| length.0);
-        Some(BeforeHold {
-            deadline: deadline.unwrap_or(Which::BeforeHold.deadline()),
-            failing: hook.failing.unwrap_or_default(),
-        })
-    }
 }
 
 /// A parameter of an OCF resource agent: a string, or what can be written as one.
@@ -241,6 +227,14 @@ impl Which {
 }
 
 impl HookSection {
+    /// What the daemon must know of `before_hold`.
+    pub(crate) fn before_hold(&self) -> BeforeHold {
+        BeforeHold {
+            deadline: self.deadline.unwrap_or_default().0,
+            failing: self.failing.unwrap_or_default(),
+        }
+    }
+
     fn prove(&self, which: Which) -> Result<Hook, Vec<Fault>> {
         let mut wrong = Vec::new();
         if which == Which::BeforeHold && self.deadline.is_none() {

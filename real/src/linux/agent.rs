@@ -113,28 +113,23 @@ impl Linux {
                     cluster,
                     group,
                     epoch,
-                    ok,
-                }) => self.prepared(&cluster, &group, epoch, ok),
+                    done,
+                }) => self.prepared(&cluster, &group, epoch, done),
             }
         }
         any
     }
 
-    /// `before_hold` ended, of the present hold or of an earlier one.
-    fn prepared(&mut self, cluster: &str, group: &str, epoch: u64, ok: bool) {
-        let is_present = |g: &GroupShown| {
-            (g.cluster.as_str(), g.group.as_str(), g.epoch) == (cluster, group, epoch)
-                && g.preparing
-        };
-        let Some(group) = self.group_called(cluster, group) else {
-            return; // of a file that this daemon has not read
-        };
-        if self.agent.shown.iter().any(is_present) {
-            let failed = "it failed; `onehold status` has its last line";
+    /// What became of `before_hold`; of an earlier hold it is no news.
+    fn prepared(&mut self, cluster: &str, name: &str, epoch: u64, done: Result<(), String>) {
+        let is_it = |g: &&GroupShown| (g.cluster.as_str(), g.group.as_str()) == (cluster, name);
+        let shown = self.agent.shown.iter().find(is_it);
+        let waits = shown.is_some_and(|g| g.preparing && g.epoch == epoch);
+        if let Some(group) = self.group_called(cluster, name).filter(|_| waits) {
             self.pending.events.push_back(ShellEvent::Prepared {
                 cluster: 0,
                 group,
-                done: if ok { Ok(()) } else { Err(failed.to_owned()) },
+                done,
             });
         }
     }
@@ -216,11 +211,10 @@ impl Linux {
             false => Err("no check has a result yet".to_owned()),
         };
         let service = self.agent.health.get(&group.0).cloned().unwrap_or(assumed);
-        let healthy = whole.unwrap_or(Ok(())).and(service);
         self.pending.events.push_back(ShellEvent::Health {
             cluster: 0,
             group,
-            healthy,
+            healthy: whole.unwrap_or(Ok(())).and(service),
         });
     }
 

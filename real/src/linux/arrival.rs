@@ -565,7 +565,9 @@ fn start_node(
     };
     let mut served = Served::start(config, local.keys(), metrics, incarnation, now, earlier);
     let groups = local.file.groups.values();
-    served.before_hold = groups.map(|g| g.hooks.before_hold()).collect();
+    served.before_hold = groups
+        .map(|g| Some(g.hooks.before_hold.as_ref()?.before_hold()))
+        .collect();
     (served, start)
 }
 

@@ -130,7 +130,7 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
         };
         rows.push(row([
             &short(&g.name),
-            &g.role,
+            if g.opening { "opening" } else { &g.role },
             &short(or_dash(g.holder.as_deref().unwrap_or_default())),
             &g.lease_left_ms.map_or_else(dash, |l| format!("{l:.0} ms")),
             &votes,
