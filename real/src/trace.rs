@@ -160,14 +160,14 @@ pub enum Line {
         /// Whose.
         member: String,
     },
-    /// A member's process is not run any more (frozen, starved, suspended).
-    Stopped {
+    /// A member's process is paused (SIGSTOP, starved, suspended with its machine).
+    Paused {
         /// True time.
         time: Span,
         /// Whose.
         member: String,
     },
-    /// A stopped process is run again.
+    /// A paused process runs again.
     Resumed {
         /// True time.
         time: Span,

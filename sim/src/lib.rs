@@ -6,9 +6,10 @@
 //! - [`mutants`]: the protocol with each rule half broken, and what of the above notices it.
 //! - [`show`]: a run from its trace, for people.
 //! - [`replay`]: recorded runs through the core again.
+//! - [`tables`]: what of it is written into the book.
 //!
-//! On the ground floor: [`fault`], what can be done to a cluster; [`properties`], what must be true at every moment;
-//! and what all of them need.
+//! On the ground floor: [`fault`], what can be done to a cluster; [`properties`], what must be true at
+//! every moment; and what all of them need.
 pub mod error;
 #[cfg(feature = "worlds")]
 pub mod events;
@@ -26,6 +27,8 @@ pub mod screen;
 pub mod show;
 #[cfg(feature = "worlds")]
 pub mod simulator;
+#[cfg(feature = "worlds")]
+pub mod tables;
 
 pub use error::{Error, Result};
 pub use machine::netns;

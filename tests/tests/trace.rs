@@ -55,7 +55,7 @@ fn what_daemons_trace_is_what_the_core_does() {
         "lb1: 2 lives, ",
         "witness: 1 life, ",
         "turns: the core does in each what was recorded",
-        "from traced members: all were sent so",
+        "from traced members: each as it was sent",
     ] {
         assert!(said.contains(expected), "{said}");
     }

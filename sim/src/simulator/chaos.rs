@@ -7,7 +7,7 @@
 use super::dice::Dice;
 pub use super::file::Mischief;
 use super::plan::Plan;
-use crate::fault::{Conditions, Fault, Links, Process};
+use crate::fault::{Conditions, Fault, Links, Target};
 use onehold::config_file::Length;
 use onehold::control::Order;
 use onehold_core::advert::MemberId;
@@ -65,8 +65,8 @@ fn incident(plan: &Plan, mischief: Mischief, dice: &mut Dice) -> (Vec<Fault>, Ve
     let (a, b) = (name(one), name(other));
     let of = || a.to_owned();
     let process = match dice.below(2) {
-        0 => Process::Of(of()),
-        _ => Process::Within {
+        0 => Target::Of(of()),
+        _ => Target::Within {
             of: of(),
             after_effects: u32::try_from(dice.below(6)).unwrap_or(0),
         },

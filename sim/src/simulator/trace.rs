@@ -87,7 +87,7 @@ impl<W: Write> RunTrace<W> {
                 effective: matches!(record.what, What::Opened(_)),
             }],
             (What::Died | What::Ended, Some(member)) => vec![Line::Died { time, member }],
-            (What::Paused, Some(member)) => vec![Line::Stopped { time, member }],
+            (What::Paused, Some(member)) => vec![Line::Paused { time, member }],
             _ => Vec::new(),
         };
         lines.iter().try_for_each(|line| self.writer.line(line))

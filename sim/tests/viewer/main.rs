@@ -30,7 +30,7 @@ fn page(traces: &[&str]) -> String {
     viewer.page().unwrap()
 }
 
-/// What the page is told.
+/// The page's data.
 fn data(page: &str) -> Value {
     let begin = "type=\"application/json\">";
     let (_, rest) = page.split_once(begin).unwrap();
@@ -168,7 +168,7 @@ fn the_mouse_points_goes_zooms_and_drags() {
 #[test]
 fn a_kernel_outlives_its_process_and_that_is_shown() {
     let mut text = runs::usual();
-    for (kind, ms) in [("stopped", 6_000_u64), ("resumed", 6_200)] {
+    for (kind, ms) in [("paused", 6_000_u64), ("resumed", 6_200)] {
         let line = json!({"kind": kind, "time": ms * 1_000_000, "member": "witness"});
         text += &format!("{line}\n");
     }
@@ -190,15 +190,15 @@ fn a_kernel_outlives_its_process_and_that_is_shown() {
         data["members"][0]["quarantine"].as_array().unwrap().len(),
         2
     );
-    let witness = &data["members"][2]["stopped"];
+    let witness = &data["members"][2]["paused"];
     assert_eq!((ms(&witness[0][0]), ms(&witness[0][1])), (6_000, 6_200));
     // The client was not answered at the start, nor between lb0's end and lb1.
-    let gaps = data["groups"][0]["gaps"].as_array().unwrap();
+    let unanswered = data["groups"][0]["unanswered"].as_array().unwrap();
     assert!(
-        ms(&gaps[0][0]) < 20 && (440..500).contains(&ms(&gaps[0][1])),
-        "{gaps:?}"
+        ms(&unanswered[0][0]) < 20 && (440..500).contains(&ms(&unanswered[0][1])),
+        "{unanswered:?}"
     );
-    let nobody = data["groups"][0]["nobody"].as_array().unwrap();
+    let nobody = data["groups"][0]["outages"].as_array().unwrap();
     assert!(nobody.len() >= 3, "{nobody:?}");
 }
 
@@ -221,7 +221,7 @@ fn a_violation_is_marked_and_jumped_to() {
     assert!(
         browser
             .text("#event .what")
-            .starts_with("its kernel answers")
+            .starts_with("its kernel starts answering")
     );
     assert_eq!(browser.count("#beliefs .tag.answers"), 2);
     let faults = browser.text("#event .fault");
@@ -278,17 +278,17 @@ fn what_is_not_over_at_the_end_is_shown() {
     let mut run = Run::new(Arbitration::Majority);
     run.go_on(1_000);
     let time = 1_100_000_000_u64;
-    let stopped = json!({"kind": "stopped", "time": time - 50_000_000, "member": "witness"});
+    let paused = json!({"kind": "paused", "time": time - 50_000_000, "member": "witness"});
     // Whoever watches may stop at the first moment of it.
     let kernel = json!({
         "kind": "kernel", "time": time, "member": "lb1", "group": "web", "effective": true,
     });
-    let text = format!("{}{stopped}\n{kernel}\n", run.text());
+    let text = format!("{}{paused}\n{kernel}\n", run.text());
     let mut browser = shown("end", &[&text]);
     browser.key("v");
     assert_eq!(browser.text("#event .alarm"), "lb0, lb1 answer at once");
     assert_eq!(browser.count("#beliefs .tag.answers"), 2);
-    assert_eq!(browser.text("#beliefs .tag.dead"), "not run");
+    assert_eq!(browser.text("#beliefs .tag.dead"), "paused");
     assert_eq!(browser.complaints, [""; 0]);
 }
 
@@ -422,7 +422,7 @@ fn files_that_are_not_of_one_cluster_are_refused_with_a_remedy() {
     let said = read(&mut viewer, "b", &split).unwrap_err();
     assert_eq!(
         said,
-        "b:1: its cluster is configured otherwise than in a; make a page of each"
+        "b:1: its cluster has another configuration than a; make a page of each"
     );
     let broken = usual.replacen("\"kind\":\"turn\"", "\"kind\":\"tern\"", 1);
     let said = read(&mut Viewer::default(), "c", &broken).unwrap_err();

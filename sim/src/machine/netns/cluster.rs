@@ -3,7 +3,7 @@
 
 use super::{Host, HostSpec, Lan, Process, WebServer};
 use crate::error::{Context, Result, err};
-use crate::fault::{Conditions, Fault, Links, Process as Whose, order};
+use crate::fault::{Conditions, Fault, Links, Target, order};
 use rustix::process::Signal;
 use std::fmt::Write as _;
 use std::fs;
@@ -205,8 +205,8 @@ impl Cluster {
                     "the stopped daemon ended with {status}, not 0"
                 ))),
             },
-            Fault::Kill(Whose::Of(of)) => self.kill(of),
-            Fault::Pause(Whose::Of(of)) => self.freeze(of),
+            Fault::Kill(Target::Of(of)) => self.kill(of),
+            Fault::Pause(Target::Of(of)) => self.freeze(of),
             Fault::Resume(of) => self.thaw(of),
             Fault::PowerOff(of) => self.power_off(of),
             Fault::Cut(on) => self.lan.cut_links(on),

@@ -1,15 +1,15 @@
-//! Two members alone; the one that is left goes on.
+//! Two members alone; the member that is left goes on.
 
-use super::{ALONE, Cluster, Configuration, SURVIVOR, cut, prompt, quick};
+use super::{ALONE, Configuration, SURVIVOR, Shape, cut, prompt, quick};
 use crate::events::Events;
 use crate::model::world::Adversary;
 use crate::properties::{self as p, PropertyId};
 
-/// Two members alone; the one that is left goes on.
+/// All configurations of `survivor`.
 pub(super) fn all() -> Vec<Configuration> {
     let full = cut(0, 1) | cut(1, 0);
     let port = |m: usize| cut(m, m) | full;
-    let differing = Cluster {
+    let differing = Shape {
         files_differ: true,
         ..ALONE
     };
@@ -30,9 +30,9 @@ pub(super) fn all() -> Vec<Configuration> {
         ),
         quick(
             "survivor-pause",
-            "adverts are timely; processes are stopped, and one dies and starts again, between any two effects",
+            "adverts are timely; processes are paused, and one dies and starts again, between any two effects",
             ALONE.setup(Adversary {
-                stops: 2,
+                pauses: 2,
                 in_turn: true,
                 crashes: 1,
                 lives: 2,
@@ -59,12 +59,12 @@ pub(super) fn all() -> Vec<Configuration> {
         ),
         quick(
             "survivor-one-way-pause",
-            "one direction is cut; processes are stopped, between any two effects, and go on later",
+            "one direction is cut; processes are paused, between any two effects, and go on later",
             ALONE.setup(Adversary {
                 changes: 1,
                 restless: true,
                 cuts: vec![cut(0, 1), cut(1, 0)],
-                stops: 4,
+                pauses: 4,
                 in_turn: true,
                 ..prompt()
             }),
@@ -79,7 +79,7 @@ pub(super) fn all() -> Vec<Configuration> {
                 any_order: true,
                 changes: 2,
                 cuts: vec![0, cut(0, 1), cut(1, 0), full],
-                patience: 30,
+                settle_bound: 30,
                 ..prompt()
             }),
             &[p::L2],
@@ -103,12 +103,12 @@ pub(super) fn all() -> Vec<Configuration> {
         ),
         quick(
             "survivor-port",
-            "ports go down and come up, one's or both's: whoever can see that it is cut off lets go in time",
+            "ports go down and come up, one's or both's: a member that can see that it is cut off lets go in time",
             ALONE.setup(Adversary {
                 any_order: true,
                 changes: 3,
                 cuts: vec![0, port(0), port(1), port(0) | port(1)],
-                patience: 30,
+                settle_bound: 30,
                 ..prompt()
             }),
             &[p::S2, p::S4, p::L2],
@@ -124,7 +124,7 @@ pub(super) fn all() -> Vec<Configuration> {
                 crashes: 1,
                 power: true,
                 lives: 2,
-                patience: 40,
+                settle_bound: 40,
                 ..prompt()
             }),
             &[p::S2, p::S4, p::L2],
@@ -139,7 +139,7 @@ pub(super) fn all() -> Vec<Configuration> {
                 lives: 2,
                 power: true,
                 in_turn: true,
-                patience: 40,
+                settle_bound: 40,
                 ..prompt()
             }),
             &[p::S2, p::S4, p::L2],
@@ -152,7 +152,7 @@ pub(super) fn all() -> Vec<Configuration> {
                 any_order: true,
                 changes: 2,
                 cuts: vec![0, cut(0, 1), cut(1, 0), full],
-                patience: 40,
+                settle_bound: 40,
                 ..prompt()
             }),
             &[p::L2],

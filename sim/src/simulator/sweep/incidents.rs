@@ -2,7 +2,7 @@
 //! how busy they are and what they do is drawn for each seed again.
 
 use super::draw::{Cluster, Promise, between, chance, micros, one, ppm, span};
-use crate::fault::{Conditions, Edit, Fault, Flag, Links, Process, Refusable};
+use crate::fault::{Conditions, Edit, Fault, Flag, Links, Refusable, Target};
 use crate::simulator::dice::Dice;
 use onehold::control::Order;
 use onehold_core::config::Arbitration;
@@ -37,7 +37,7 @@ impl fmt::Display for Incident {
 }
 
 /// What can happen to a member: to whom, and from when until when.
-type Blow = fn(&mut Draws<'_>, Process, Window);
+type Blow = fn(&mut Draws<'_>, Target, Window);
 type Window = (u64, u64);
 
 /// What can happen to links.
@@ -181,11 +181,11 @@ impl Draws<'_> {
                     let blow = one(d.dice, &blows);
                     let of = (*name).to_owned();
                     let process = match chance(d.dice, 50) {
-                        true => Process::Within {
+                        true => Target::Within {
                             of,
                             after_effects: u32::try_from(d.dice.below(8)).unwrap_or(0),
                         },
-                        false => Process::Of(of),
+                        false => Target::Of(of),
                     };
                     blow(d, process, (at, until));
                 });
@@ -194,7 +194,7 @@ impl Draws<'_> {
     }
 
     /// The machine stands still together with its clock.
-    fn freeze(&mut self, of: Process, window: Window) {
+    fn freeze(&mut self, of: Target, window: Window) {
         // What was left of its lease when it stopped is left when it goes on.
         let t = &self.cluster.timing;
         let left = micros(t.lease().plus(t.slack()));
@@ -204,7 +204,7 @@ impl Draws<'_> {
     }
 
     /// Its file differs from the others' between two starts.
-    fn edit(&mut self, process: Process, (at, until): Window) {
+    fn edit(&mut self, process: Target, (at, until): Window) {
         let of = process.of();
         let delay = Edit {
             of: of.clone(),
@@ -223,7 +223,7 @@ impl Draws<'_> {
         };
         let again = |at, edit: Edit| {
             [
-                (at, Fault::Kill(Process::Of(of.clone()))),
+                (at, Fault::Kill(Target::Of(of.clone()))),
                 (at, Fault::Edit(edit)),
                 (at, Fault::Start(of.clone())),
             ]
@@ -247,13 +247,13 @@ impl Draws<'_> {
         let mut at = self.from + self.dice.below(4 * vote);
         while at + 6 * vote < self.calm {
             let name = one(self.dice, &self.cluster.members);
-            self.edit(Process::Of(name.to_owned()), (at, at + 6 * vote));
+            self.edit(Target::Of(name.to_owned()), (at, at + 6 * vote));
             at += between(self.dice, 8, 16) * vote;
         }
     }
 
     /// Only where the peer is dead may the operator say so: two hold if it lives.
-    fn bury(&mut self, of: Process, (at, until): Window) {
+    fn bury(&mut self, of: Target, (at, until): Window) {
         let vote = self.cluster.vote();
         let name = of.of();
         let other = if name == "lb0" { "lb1" } else { "lb0" };

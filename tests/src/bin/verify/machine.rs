@@ -5,7 +5,7 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A program, and the package of Debian's that has it: the one list of them.
+/// Each program, and Debian's package that has it.
 const PROGRAMS: [(&str, &str); 12] = [
     ("z3", "z3"), // the proofs
     ("nginx", "nginx-light"),
@@ -21,7 +21,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("mke2fs", "e2fsprogs"),
 ];
 
-/// Whether all of it is there.
+/// Whether everything is there.
 pub(crate) fn has_what_is_needed(_: &Path) -> Result {
     let mut wrong = Vec::new();
     for (program, package) in PROGRAMS {
@@ -54,7 +54,7 @@ pub(crate) fn install() -> std::result::Result<(), String> {
     let all = packages.join(" ");
     if find("apt-get").is_none() {
         return Err(format!(
-            "there is no apt-get here: install by this system's own means what Debian has as: {all}"
+            "there is no apt-get here: install what Debian has as {all} by this system's own means"
         ));
     }
     let mut words = Vec::new();
@@ -74,7 +74,10 @@ pub(crate) fn install() -> std::result::Result<(), String> {
     }
     match missing() {
         still if still.is_empty() => Ok(()),
-        still => Err(format!("installed, and yet not found: {}", still.join(" "))),
+        still => Err(format!(
+            "installed, and still not found on the path: {}",
+            still.join(" ")
+        )),
     }
 }
 
