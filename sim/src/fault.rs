@@ -1,8 +1,9 @@
-//! What can be done to a cluster, as scenarios write it, seeds draw it, the simulator and the demo do it,
-//! and traces carry it: one key with its value, such as `cut = "lb0 -> lb1"`.
+//! What can be done to a cluster, as scenarios write it, seeds draw it, the simulator and the demo
+//! do it, and traces carry it: one key with its value, such as `cut = "lb0 -> lb1"`.
 //!
-//! A new kind of fault is a variant here, with its text, its arm in the simulator's `World::inflict`, and
-//! a row in `docs/src/simulator.md`. Members and groups are named here; nothing else is known of a cluster.
+//! A new kind of fault is a variant here, with its text, its arm in the simulator's
+//! `World::inflict`, and a row in `docs/src/simulator.md`. Members and groups are named here;
+//! nothing else is known of a cluster.
 
 mod links;
 

@@ -38,12 +38,12 @@ enum Command {
     /// Measure packets, processor time and memory while nothing happens. Exit status 1 if the
     /// address moved.
     Idle(idle::Options),
-    /// Give the recorded inputs of traces (`onehold run --trace`) to the core, and compare what it does
-    /// with what was recorded. Exit status 1 if it does something else, or if two were effective under
-    /// `majority`.
+    /// Give the recorded inputs of traces (`onehold run --trace`) to the core, and compare what it
+    /// does with what was recorded. Exit status 1 if it does something else, or if two were
+    /// effective under `majority`.
     Replay(replay::Options),
-    /// Make one page of the traces of a run, of any of its members: who believed what, who held, which
-    /// advert went where. It opens from the disk.
+    /// Make one page of the traces of a run, of any of its members: who believed what, who held,
+    /// which advert went where. It opens from the disk.
     Report(page::Options),
 }
 

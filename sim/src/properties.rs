@@ -1,5 +1,5 @@
-//! What must be true of the world: S1 to S5 and L1 to L5, and what must happen sometimes, so that none
-//! of them holds only because nothing happens.
+//! What must be true of the world: S1 to S5 and L1 to L5, and what must happen sometimes, so that
+//! none of them holds only because nothing happens.
 //!
 //! Stated over what is true of kernels and processes, never over what a node believes.
 
@@ -14,8 +14,8 @@ use std::fmt;
 /// Most members in a world that counts: bit MAX·from + to of a set of links is one of them.
 pub const MAX: usize = 5;
 
-/// What is true of a member: of its process, kernel, service and operator. Of its own say only the role,
-/// for people, and what binds it: quarantine and vote.
+/// What is true of a member: of its process, kernel, service and operator. Of its own say only the
+/// role, for people, and what binds it: quarantine and vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
     /// Its process runs, is paused, or is dead.
@@ -373,7 +373,8 @@ fn can_hold(m: &Moment<'_>, c: usize) -> bool {
 
 fn one_holds_when_quiet(m: &Moment<'_>) -> bool {
     let alone = m.configs[0].arbitration() == Arbitration::Survivor;
-    // Two alone that don't hear each other both hold, unless one of them can see that it is cut off.
+    // Two alone that don't hear each other both hold, unless one of them can see that it is cut
+    // off.
     if !m.past.bound || alone && !connected(m, 0, 1) && !a_port_is_down(m) {
         return true;
     }

@@ -1,5 +1,6 @@
-//! `onehold-lab replay`: gives the recorded inputs to the shipped core, compares its effects with the
-//! recorded ones, and checks what traces say together: adverts against adverts, kernels against S1.
+//! `onehold-lab replay`: gives the recorded inputs to the shipped core, compares its effects with
+//! the recorded ones, and checks what traces say together: adverts against adverts, kernels against
+//! S1.
 
 mod world;
 

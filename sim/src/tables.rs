@@ -1,5 +1,6 @@
-//! `onehold-lab tables`: the tables of the book that follow from something else, each written between its
-//! two marks. Nothing is run for that: what runs have found is in `sim/pinned.json` and `sim/verdicts.json`.
+//! `onehold-lab tables`: the tables of the book that follow from something else, each written
+//! between its two marks. Nothing is run for that: what runs have found is in `sim/pinned.json`,
+//! `sim/verdicts.json` and `sim/sweep.json`.
 
 use crate::error::{Context, Result, err};
 use crate::model::configs;
@@ -7,6 +8,7 @@ use crate::model::report::number;
 use crate::mutants::list::{self, Kind, Mutant};
 use crate::mutants::verdicts::{self, Noticed, Verdict};
 use crate::simulator::command::all as scenarios;
+use crate::simulator::sweep::report::Report;
 use clap::Args;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -28,10 +30,13 @@ struct Generated {
     text: fn(&Path) -> Result<String>,
 }
 
+/// What `cargo lab sweep --json` wrote of the seeds that the book speaks of.
+const SWEPT: &str = "sim/sweep.json";
+
 const PROTOCOL: &str = "docs/src/protocol.md";
 
 /// All tables but those of the rules, of which there is one under each heading of [`PROTOCOL`].
-const TABLES: [Generated; 4] = [
+const TABLES: [Generated; 5] = [
     Generated {
         page: "docs/src/model.md",
         name: "configurations",
@@ -41,6 +46,11 @@ const TABLES: [Generated; 4] = [
         page: "docs/src/model.md",
         name: "mutants",
         text: mutants,
+    },
+    Generated {
+        page: "docs/src/sweep.md",
+        name: "seeds",
+        text: seeds,
     },
     Generated {
         page: "docs/src/sweep.md",
@@ -217,6 +227,29 @@ fn mutants_by_seeds(workspace: &Path) -> Result<String> {
         let noticed = seeds.by.as_deref().unwrap_or("");
         let looked = seeds.looked.map(number).unwrap_or_default();
         text += &row([&m.rule, &name(m), m.kind.name(), noticed, &looked]);
+    }
+    Ok(text)
+}
+
+fn seeds(workspace: &Path) -> Result<String> {
+    let text = fs::read_to_string(workspace.join(SWEPT)).context(|| SWEPT)?;
+    let report: Report = serde_json::from_str(&text).context(|| SWEPT)?;
+    let broken = match report.violations.len() {
+        0 => "no promise was broken".to_owned(),
+        n => format!("{n} broke a promise"),
+    };
+    let mut text = format!(
+        "{} seeds, {broken}; {:.0} hours were simulated, and everything was settled within {:.0} % of the\n\
+         bound. What was seen:\n\n",
+        number(report.seeds),
+        report.simulated_s / 3600.0,
+        report.settled_percent,
+    );
+    text += &row(["", "times", "in seeds", "first seed"]);
+    text += "|---|--:|--:|--:|\n";
+    for (name, often) in &report.coverage {
+        let first = often.first.map_or("never".to_owned(), |s| s.to_string());
+        text += &row([name, &number(often.times), &number(often.seeds), &first]);
     }
     Ok(text)
 }

@@ -1,5 +1,5 @@
-//! The commands that `cargo demo` is built without: the model checker, the simulator, the sweep, the
-//! virtual machines.
+//! The commands that `cargo demo` is built without: the model checker, the simulator, the sweep,
+//! the virtual machines.
 
 use clap::Subcommand;
 use onehold_sim::error::{Error, Result};
@@ -13,8 +13,8 @@ use onehold_sim::tables;
 
 #[derive(Subcommand)]
 pub(super) enum Command {
-    /// Walk everything that can happen to the shipped core in named configurations, and say what was
-    /// proved. Exit status 1 if a property is broken, or the walk did not come to its end.
+    /// Walk everything that can happen to the shipped core in named configurations, and say what
+    /// was proved. Exit status 1 if a property is broken, or the walk did not come to its end.
     Check(check::Options),
     /// Walk a configuration by hand in the browser, with stateright's Explorer.
     Explore {
@@ -24,22 +24,23 @@ pub(super) enum Command {
         #[arg(long, default_value = "127.0.0.1:3000")]
         address: String,
     },
-    /// Run the daemon's own driver on a simulated network, clock and kernel, through scenarios. Exit
-    /// status 1 if one is not as expected.
+    /// Run the daemon's own driver on a simulated network, clock and kernel, through scenarios.
+    /// Exit status 1 if one is not as expected.
     Sim(command::Options),
-    /// Run many seeds: each draws a cluster, its timing and its faults. Exit status 1 if one breaks a
-    /// promise.
+    /// Run many seeds: each draws a cluster, its timing and its faults. Exit status 1 if one breaks
+    /// a promise.
     Sweep(sweep::Options),
     /// Add up what the shards of a sweep wrote. Exit status 1 if a promise was broken in one.
     Merge(sweep::Merge),
-    /// Break one half of a rule at a time, in a copy of the core, and say which property, test or seed notices.
-    /// Exit status 1 if one is not noticed by what the list names.
+    /// Break one half of a rule at a time, in a copy of the core, and say which property, test or
+    /// seed notices. Exit status 1 if one is not noticed by what the list names.
     Mutants(mutants::Options),
-    /// Write the book's tables of configurations, mutants, scenarios and tests from what they follow from.
-    /// With `--check`: exit status 1 if a page is stale.
+    /// Write the book's tables of configurations, mutants, scenarios and tests from what they
+    /// follow from. With `--check`: exit status 1 if a page is stale.
     Tables(tables::Options),
-    /// Real Debian machines under systemd (QEMU; no KVM needed), with the unit files that are shipped: boots,
-    /// power cuts, cables, late DHCP and DNS, snapshots. Exit status 1 if one is not as expected.
+    /// Real Debian machines under systemd (QEMU; no KVM needed), with the unit files that are
+    /// shipped: boots, power cuts, cables, late DHCP and DNS, snapshots. Exit status 1 if one is
+    /// not as expected.
     Vms(vms::Options),
 }
 

@@ -33,7 +33,8 @@ pub struct Options {
     /// Write what was found as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// End a configuration at the first property that is broken; don't compare with the pinned counts.
+    /// End a configuration at the first property that is broken; don't compare with the pinned
+    /// counts.
     #[arg(long)]
     pub stop_at_first: bool,
     /// Our own breadth-first search only, without stateright's.
@@ -263,8 +264,8 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
     outcome
 }
 
-/// A trace of the shortest run to each property that is broken, and on request to whatever else must
-/// happen: each with a name for its file.
+/// A trace of the shortest run to each property that is broken, and on request to whatever else
+/// must happen: each with a name for its file.
 fn traces(outcome: &Walked) -> Vec<(String, Result<Vec<u8>>)> {
     let configuration = &outcome.configuration;
     let trace = |(i, property): (usize, &Property)| {

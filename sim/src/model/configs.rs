@@ -96,8 +96,8 @@ const SLACK: Shape = Shape {
     ..COARSE
 };
 
-/// Coarse, and every clock is a tenth slow or a tenth fast: D lasts as long on a fast clock as H on a
-/// slow one.
+/// Coarse, and every clock is a tenth slow or a tenth fast: D lasts as long on a fast clock as H on
+/// a slow one.
 const DRIFT: Shape = Shape {
     timing: [6, 18, 0],
     drift_ppm: 100_000,

@@ -1,7 +1,8 @@
 //! Members and adverts kept as numbers: each different one is kept once.
 //!
-//! There are far fewer different members than worlds, and a turn depends on nothing but the member and
-//! what happens to it. So each turn is taken by the shipped node once, and is looked up from then on.
+//! There are far fewer different members than worlds, and a turn depends on nothing but the member
+//! and what happens to it. So each turn is taken by the shipped node once, and is looked up from
+//! then on.
 
 use crate::model::world::{Changed, Direct, Ending, MemberState, NOW, Parts, Setup, Stimulus};
 use crate::model::world::{as_sent, is_answer};

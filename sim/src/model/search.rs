@@ -1,4 +1,5 @@
-//! The search: breadth first, over packed worlds, with parents, so that every trace is a shortest one.
+//! The search: breadth first, over packed worlds, with parents, so that every trace is a shortest
+//! one.
 
 use super::memo::Memo;
 use super::moments::Moments;
@@ -31,7 +32,8 @@ pub struct Found {
     pub transitions: u64,
     /// The greatest number of steps from a beginning.
     pub depth: u32,
-    /// By property: where it was first broken, or, for what must happen, first seen: the steps to it.
+    /// By property: where it was first broken, or, for what must happen, first seen: the steps to
+    /// it.
     pub first: Vec<Option<Vec<Action>>>,
     /// The beginning of each of those traces.
     pub beginning: Vec<usize>,

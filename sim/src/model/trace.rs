@@ -1,5 +1,5 @@
-//! A run that the search found, written as a trace: what is shown and replayed then is the shipped node on
-//! clocks that go on, and not the search's picture of it.
+//! A run that the search found, written as a trace: what is shown and replayed then is the shipped
+//! node on clocks that go on, and not the search's picture of it.
 
 use crate::error::{Error, Result, err};
 use crate::fault::{Fault, Flag, Links, Target};
@@ -56,8 +56,8 @@ impl<W: Write> Traced<W> {
     /// One step further.
     ///
     /// # Errors
-    /// If the two worlds differ after it: then the search leaves out what matters. If the trace can't be
-    /// written.
+    /// If the two worlds differ after it: then the search leaves out what matters. If the trace
+    /// can't be written.
     pub fn act(&mut self, action: Action) -> Result<()> {
         self.steps += 1;
         for line in self.faults(action) {

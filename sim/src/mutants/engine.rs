@@ -45,7 +45,8 @@ pub struct Trial {
     pub configuration: String,
     /// What came of it.
     pub result: TrialResult,
-    /// How many states were looked at, in all configurations of that name; of a sweep, how many seeds.
+    /// How many states were looked at, in all configurations of that name; of a sweep, how many
+    /// seeds.
     pub states: Option<u64>,
     /// Whether those were all states.
     pub exhaustive: bool,

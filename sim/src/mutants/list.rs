@@ -13,7 +13,8 @@ pub const LIST: &str = "sim/mutants.toml";
 /// The entry of `check` that stands for the core's own tests.
 pub const TESTS: &str = "tests";
 
-/// How an entry of `check` begins that stands for a sweep; its seeds follow, such as `sweep 0..300`.
+/// How an entry of `check` begins that stands for a sweep; its seeds follow, such as `sweep
+/// 0..300`.
 pub const SWEEP: &str = "sweep ";
 
 /// What a mutant breaks.

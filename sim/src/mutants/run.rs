@@ -21,8 +21,8 @@ pub struct Options {
     /// These mutants only; all if none is named.
     #[arg(value_name = "NAME")]
     pub only: Vec<String>,
-    /// Sweep these seeds instead of what the list names, and say within how many the mutant is found. Only
-    /// mutants that break what a sweep can see are run.
+    /// Sweep these seeds instead of what the list names, and say within how many the mutant is
+    /// found. Only mutants that break what a sweep can see are run.
     #[arg(long, value_name = "A..B")]
     pub sweep: Option<String>,
     /// Run the core's own tests only, instead of what the list names.
@@ -54,8 +54,8 @@ impl Options {
     }
 }
 
-/// Runs what was asked for. `Ok(true)` if every mutant was noticed by what the list names; one that a
-/// sweep or the tests alone do not notice is not wrong.
+/// Runs what was asked for. `Ok(true)` if every mutant was noticed by what the list names; one that
+/// a sweep or the tests alone do not notice is not wrong.
 ///
 /// # Errors
 /// As [`run`].
@@ -70,8 +70,8 @@ pub fn command(options: &Options) -> Result<bool> {
 /// whether all is well.
 ///
 /// # Errors
-/// If the list does not fit the sources, the copy can't be built or does not behave as the original,
-/// a run fails but not by a broken property, or `stop` was set.
+/// If the list does not fit the sources, the copy can't be built or does not behave as the
+/// original, a run fails but not by a broken property, or `stop` was set.
 pub fn run(options: &Options, stop: &AtomicBool) -> Result<Report> {
     let workspace = list::workspace()?;
     let all = list::read(&workspace)?;

@@ -1,6 +1,6 @@
-//! `sim/verdicts.json`: what noticed each mutant when it was last run. `cargo lab mutants` writes what it
-//! ran and leaves the rest; `cargo lab tables` writes the book's tables from it. It proves nothing of
-//! today's sources: only a run does.
+//! `sim/verdicts.json`: what noticed each mutant when it was last run. `cargo lab mutants` writes
+//! what it ran and leaves the rest; `cargo lab tables` writes the book's tables from it. It proves
+//! nothing of today's sources: only a run does.
 
 use super::engine::{Trial, TrialResult};
 use super::list::{Mutant, SWEEP, TESTS};

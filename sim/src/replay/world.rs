@@ -122,7 +122,8 @@ impl Watch {
         self.failed += u64::from(!answered);
     }
 
-    /// A file ends. S1 is for `majority`; `survivor` promises it only while the two hear each other.
+    /// A file ends. S1 is for `majority`; `survivor` promises it only while the two hear each
+    /// other.
     pub(super) fn ended(&mut self, spec: &Spec, time: Span, flaws: &mut Flaws) {
         for GroupAnswers { answers, places } in std::mem::take(&mut self.groups).into_values() {
             // A trace may end in the moment in which a second kernel starts answering.

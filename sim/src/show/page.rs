@@ -1,7 +1,7 @@
 //! `onehold-lab report`: makes traces one page that a browser shows without a network.
 //!
-//! The traces are replayed, and what each member believed after each turn is asked of its node. The page
-//! only draws; it has no rule.
+//! The traces are replayed, and what each member believed after each turn is asked of its node. The
+//! page only draws; it has no rule.
 
 mod clocks;
 mod data;
@@ -29,10 +29,12 @@ use std::hash::BuildHasher as _;
 use std::io::BufRead;
 use std::path::PathBuf;
 
-/// How many of the page's units a tick is, where time goes on in ticks. Else a unit is a nanosecond.
+/// How many of the page's units a tick is, where time goes on in ticks. Else a unit is a
+/// nanosecond.
 const TICK: u64 = 1_000_000;
 
-/// In the page's units: 36 years. What hostile traces say beyond that is cut off, so that no sum overflows.
+/// In the page's units: 36 years. What hostile traces say beyond that is cut off, so that no sum
+/// overflows.
 const FOREVER: i64 = 1 << 60;
 
 const PAGE: &str = include_str!("page/page.html");
@@ -58,7 +60,8 @@ pub struct Options {
 /// Writes the page.
 ///
 /// # Errors
-/// A file that can't be read as a trace, with the line and the remedy; a page that can't be written.
+/// A file that can't be read as a trace, with the line and the remedy; a page that can't be
+/// written.
 pub fn run(options: &Options) -> Result<bool> {
     let mut viewer = Viewer::default();
     for path in &options.traces {
@@ -521,7 +524,8 @@ impl Viewer {
     /// Draws the events of a tick one after the other.
     fn spread(&mut self) {
         for tick in self.pending.chunk_by_mut(|a, b| a.event.t == b.event.t) {
-            // Less than half a tick, so that the distance of two events, rounded, is still that in ticks.
+            // Less than half a tick, so that the distance of two events, rounded, is still that in
+            // ticks.
             let step = TICK as i64 * 9 / 20 / tick.len() as i64;
             for (n, turn) in (0..).zip(tick) {
                 turn.event.t += n * step;
@@ -542,7 +546,8 @@ impl Viewer {
     }
 }
 
-/// The faults, each with its end: a fault of links ends when all of them are healed, else with the trace.
+/// The faults, each with its end: a fault of links ends when all of them are healed, else with the
+/// trace.
 fn over(
     mut faults: Vec<(data::FaultView, Option<Fault>)>,
     config: &Config,

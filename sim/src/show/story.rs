@@ -1,5 +1,5 @@
-//! A run as people read it: what happened, in order, and what was true after each step. It is made of the
-//! run's trace; a drawing needs nothing else.
+//! A run as people read it: what happened, in order, and what was true after each step. It is made
+//! of the run's trace; a drawing needs nothing else.
 
 use super::words;
 use crate::error::{Result, err};

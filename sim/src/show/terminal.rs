@@ -253,8 +253,8 @@ impl<'a> Page<'a> {
         texts
     }
 
-    /// Where an arrow runs through a lane's text, the text begins a line lower; where the arrow's label
-    /// does not fit on it, it stands in the receiver's lane.
+    /// Where an arrow runs through a lane's text, the text begins a line lower; where the arrow's
+    /// label does not fit on it, it stands in the receiver's lane.
     fn below_arrow(&self, arrival: &Arrival<'_>, member: usize) -> Vec<(String, Ink)> {
         let (from, to) = (arrival.message.from, arrival.message.to);
         let mut texts = Vec::new();

@@ -16,7 +16,8 @@ impl<M: Copy + Ord, T: Copy + Ord> Answers<M, T> {
         }
     }
 
-    /// Somebody starts or stops answering, not before the latest change. Whether that changes anything.
+    /// Somebody starts or stops answering, not before the latest change. Whether that changes
+    /// anything.
     pub fn set(&mut self, at: T, who: M, answers: bool) -> bool {
         let mut now = self.now().to_vec();
         match (now.binary_search(&who), answers) {
@@ -47,8 +48,8 @@ impl<M: Copy + Ord, T: Copy + Ord> Answers<M, T> {
         self.changes.iter().skip(1).map(|(at, who)| (*at, &who[..]))
     }
 
-    /// The stretches of time between two moments in which this is true of those who answer. None of them is
-    /// empty: the order of what happens in one moment does not matter.
+    /// The stretches of time between two moments in which this is true of those who answer. None of
+    /// them is empty: the order of what happens in one moment does not matter.
     pub fn stretches(&self, from: T, until: T, is: impl Fn(&[M]) -> bool) -> Vec<(T, T)> {
         let mut all: Vec<(T, T)> = Vec::new();
         let ends = self.changes.iter().skip(1).map(|(at, _)| *at);

@@ -185,7 +185,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         endings
     }
 
-    /// All runs of a member: what it hears in which order, where it ends, what is kept back, what is lost.
+    /// All runs of a member: what it hears in which order, where it ends, what is kept back, what
+    /// is lost.
     fn runs(
         &self,
         parts: &impl Parts<Member = M, Advert = A>,
@@ -209,8 +210,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         for hears in orders {
             let last = hears.senders().last();
             let stimulus = last.map_or(Stimulus::Wake, Stimulus::Receive);
-            // What is heard first may give the last turn more to do; an ending past the last effect comes
-            // after the turn.
+            // What is heard first may give the last turn more to do; an ending past the last effect
+            // comes after the turn.
             let effects = if adversary.in_turn {
                 self.effects(parts, member, stimulus) + 4 * u8::from(hears.senders().count() > 1)
             } else {

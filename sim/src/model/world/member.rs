@@ -1,8 +1,8 @@
 //! One member: its process, which runs the shipped [`Node`], and its kernel, which outlives it.
 //!
 //! For the search, time stands still: every clock reads [`NOW`], always, and the past moves away
-//! ([`MemberState::aged`]). So two moments that differ only in when they are, are equal, and the search
-//! closes. A [trace](super::Timed) of one run lets the clocks go on.
+//! ([`MemberState::aged`]). So two moments that differ only in when they are, are equal, and the
+//! search closes. A [trace](super::Timed) of one run lets the clocks go on.
 
 use super::{Setup, Stimulus};
 use crate::events::Events;
@@ -62,7 +62,8 @@ pub enum Wish {
 pub enum RunState {
     /// It runs.
     Up(Node),
-    /// It was paused, perhaps in the middle of a turn: with what it still has to do when it goes on.
+    /// It was paused, perhaps in the middle of a turn: with what it still has to do when it goes
+    /// on.
     Paused(Node, Vec<Effect>),
     /// It is dead.
     Down,
@@ -346,8 +347,8 @@ impl MemberState {
         Some(turn)
     }
 
-    /// The member `ticks` later: everything that happened moves away, and what no rule can tell apart any
-    /// more becomes equal.
+    /// The member `ticks` later: everything that happened moves away, and what no rule can tell
+    /// apart any more becomes equal.
     #[must_use]
     pub fn aged(&self, setup: &Setup, rates: &[u64], ticks: u64) -> Self {
         let mut member = self.clone();

@@ -1,10 +1,10 @@
 //! The world of the model checker: members that run the shipped [`Node`](onehold_core::Node), the
 //! links between them, and an adversary who chooses whatever may happen.
 //!
-//! A [`World`] is a value; [`World::actions`] lists what may happen next and [`World::step`] lets it
-//! happen. How members and adverts are kept is left to [`Parts`]: as they are ([`Direct`]), as numbers
-//! of what was seen before ([`crate::model::memo`]), or on clocks that go on ([`Timed`]). All run this one
-//! world.
+//! A [`World`] is a value; [`World::actions`] lists what may happen next and [`World::step`] lets
+//! it happen. How members and adverts are kept is left to [`Parts`]: as they are ([`Direct`]), as
+//! numbers of what was seen before ([`crate::model::memo`]), or on clocks that go on ([`Timed`]).
+//! All run this one world.
 
 mod choices;
 mod direct;
@@ -104,7 +104,8 @@ pub enum Action {
         hears: Reception,
         /// How far its last turn gets.
         ending: Ending,
-        /// The sender of an advert that it does not hear and that is kept back, to arrive some time.
+        /// The sender of an advert that it does not hear and that is kept back, to arrive some
+        /// time.
         back: Option<u8>,
         /// What becomes of what it sends.
         kept: Delivery,
@@ -120,13 +121,13 @@ pub enum Action {
         /// What becomes of what it sends.
         kept: Delivery,
     },
-    /// From now on there are no faults but these cuts (by number in [`Adversary::cuts`]), unless the
-    /// adversary is restless, and every other advert arrives in time.
+    /// From now on there are no faults but these cuts (by number in [`Adversary::cuts`]), unless
+    /// the adversary is restless, and every other advert arrives in time.
     Settle(u8),
 }
 
-/// The senders that a member hears in one run, in this order; its own number stands for what was kept
-/// back. Written as hexadecimal digits, the first lowest, ended by `f`.
+/// The senders that a member hears in one run, in this order; its own number stands for what was
+/// kept back. Written as hexadecimal digits, the first lowest, ended by `f`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reception(pub u32);
 
@@ -155,7 +156,8 @@ impl Reception {
         senders.iter().fold(self, |hears, from| hears.then(*from))
     }
 
-    /// All that hear these senders but for some, in the order given; what was kept back need not be heard.
+    /// All that hear these senders but for some, in the order given; what was kept back need not be
+    /// heard.
     fn all_but(senders: &[u8], me: u8, some: usize) -> Vec<Self> {
         let kept_back = senders.iter().position(|s| *s == me);
         let others = !kept_back.map_or(0, |i| 1u32 << i);

@@ -42,8 +42,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         settled.is_some_and(|i| cuts[i] & 1 << (from * MAX + to) != 0)
     }
 
-    /// The state of a member's port that its process has not been given yet. A cut from a member to itself
-    /// is its port.
+    /// The state of a member's port that its process has not been given yet. A cut from a member to
+    /// itself is its port.
     pub(super) fn port(
         &self,
         parts: &impl Parts<Member = M, Advert = A>,
@@ -56,7 +56,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         (hears && facts.eligible != up).then_some(up)
     }
 
-    /// Puts onto the links what was sent and is kept; says if there was no room where there should be.
+    /// Puts onto the links what was sent and is kept; says if there was no room where there should
+    /// be.
     pub(super) fn put(
         &mut self,
         parts: &impl Parts<Member = M, Advert = A>,
@@ -70,7 +71,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         let mut overflow = false;
         for (to, adverts) in sent.iter().enumerate() {
             if let (true, Some(latest)) = (timely, adverts.last()) {
-                // A receiver that did not run in this tick hears only the latest of each incarnation.
+                // A receiver that did not run in this tick hears only the latest of each
+                // incarnation.
                 let life = parts.life(latest);
                 self.links[from * n + to].retain(|a| parts.life(a) != life);
             }
@@ -80,7 +82,8 @@ impl<M: Clone, A: Clone> World<M, A> {
             }
             let digit = kept.0 >> (4 * to) & 0xf;
             for (i, advert) in (0u32..).zip(adverts) {
-                // In one tick the later advert says all that the earlier said, except for answers to knocks.
+                // In one tick the later advert says all that the earlier said, except for answers
+                // to knocks.
                 let latest = i as usize + 1 == adverts.len();
                 let all = digit == ALL && (latest || parts.is_answer(advert));
                 if !all && digit != i {

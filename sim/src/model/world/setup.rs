@@ -15,8 +15,8 @@ pub struct Setup {
     pub configs: Vec<Config>,
     /// Every possible choice of clocks: by how much each member's clock goes on in one tick.
     pub rates: Vec<Vec<u64>>,
-    /// How much further back than any rule looks the past is kept, in units of the clocks. Zero, except to
-    /// show that it makes no difference.
+    /// How much further back than any rule looks the past is kept, in units of the clocks. Zero,
+    /// except to show that it makes no difference.
     pub hindsight: u64,
     /// How many ticks nothing goes wrong for before the adversary may act.
     pub warm_up: u64,
@@ -24,16 +24,17 @@ pub struct Setup {
     pub adversary: Adversary,
 }
 
-/// What may go wrong. Each member runs once a tick, and then hears what has arrived; what it does not
-/// hear then is lost, or kept back.
+/// What may go wrong. Each member runs once a tick, and then hears what has arrived; what it does
+/// not hear then is lost, or kept back.
 #[derive(Clone, Debug)]
 pub struct Adversary {
-    /// How many adverts there may be in flight on each link: more than one only where none may be lost.
+    /// How many adverts there may be in flight on each link: more than one only where none may be
+    /// lost.
     pub room: usize,
     /// Who runs first is the adversary's choice in every tick; else it is by name.
     pub any_order: bool,
-    /// An advert that its receiver does not hear when it next runs is one of `losses`; otherwise it is
-    /// lost at no charge.
+    /// An advert that its receiver does not hear when it next runs is one of `losses`; otherwise it
+    /// is lost at no charge.
     pub timely: bool,
     /// How many adverts may be kept back, one for each receiver at a time, and arrive whenever the
     /// adversary likes; or [`Adversary::NO_END`].
@@ -48,8 +49,8 @@ pub struct Adversary {
     pub in_turn: bool,
     /// How many lives each member may have.
     pub lives: u8,
-    /// How many times processes may be paused, one at a time, each for as long as the adversary likes;
-    /// or [`Adversary::NO_END`].
+    /// How many times processes may be paused, one at a time, each for as long as the adversary
+    /// likes; or [`Adversary::NO_END`].
     pub pauses: u8,
     /// How many commands the operators may give.
     pub commands: u8,
@@ -63,10 +64,11 @@ pub struct Adversary {
     pub changes: u8,
     /// Members still die and are paused after that.
     pub restless: bool,
-    /// Sets of links that may be cut while nothing else is wrong: bit 5·from + to. From a member to itself:
-    /// its port is down, and it can see that.
+    /// Sets of links that may be cut while nothing else is wrong: bit 5·from + to. From a member to
+    /// itself: its port is down, and it can see that.
     pub cuts: Vec<u32>,
-    /// The bound of L1 to L3: how many ticks are counted since the faults ended, or since the last one.
+    /// The bound of L1 to L3: how many ticks are counted since the faults ended, or since the last
+    /// one.
     pub settle_bound: u8,
     /// The bound of L5: how many ticks of an outage are counted.
     pub outage_bound: u8,
@@ -144,8 +146,9 @@ impl Setup {
         self.config(member).digest() == self.configs[0].digest()
     }
 
-    /// How far back a rule may look on its own clock, in nanoseconds: D everywhere but in the silences
-    /// of two members alone (R-14: 1.5 i more, and 1.5 i more where files differ; R-17: D + Q).
+    /// How far back a rule may look on its own clock, in nanoseconds: D everywhere but in the
+    /// silences of two members alone (R-14: 1.5 i more, and 1.5 i more where files differ; R-17: D
+    /// + Q).
     #[must_use]
     pub fn own_horizon(&self) -> u64 {
         let timing = self.configs[0].timing();

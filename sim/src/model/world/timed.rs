@@ -1,7 +1,7 @@
 //! Members whose clocks go on and that forget nothing; their inputs and effects are recorded.
 //!
-//! So that it ends, the search lets time stand still and forgets what no rule looks at. The same actions
-//! of these members must lead to the same facts, and leave a trace of what happened.
+//! So that it ends, the search lets time stand still and forgets what no rule looks at. The same
+//! actions of these members must lead to the same facts, and leave a trace of what happened.
 
 use super::member::is_answer;
 use super::{Changed, Ending, GROUP, MemberState, Parts, Setup, Stimulus, World, incarnation};
@@ -13,7 +13,8 @@ use onehold_core::time::{LocalTime, Span};
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// What every clock reads at the beginning: later than the placeholder for instants that no rule reads.
+/// What every clock reads at the beginning: later than the placeholder for instants that no rule
+/// reads.
 const START: LocalTime = LocalTime::from_nanos(1 << 20);
 
 /// Members on clocks that go on.

@@ -1,7 +1,7 @@
 //! Brings the clocks of several members to one time.
 //!
-//! Each incarnation has a clock. Where a trace has true times, they count. Where it has none, a clock is
-//! put between two bounds: an advert is not heard before it is sent, in either direction.
+//! Each incarnation has a clock. Where a trace has true times, they count. Where it has none, a
+//! clock is put between two bounds: an advert is not heard before it is sent, in either direction.
 
 use std::collections::BTreeMap;
 
@@ -38,7 +38,8 @@ impl Clock {
         }
     }
 
-    /// The true time of an instant. An instant that is not later than the one before is passed over.
+    /// The true time of an instant. An instant that is not later than the one before is passed
+    /// over.
     pub(super) fn anchor(&mut self, at: i64, time: i64) {
         if self.anchors.last().is_none_or(|(last, _)| *last < at) {
             self.anchors.push((at, time - at));
@@ -129,8 +130,8 @@ fn busiest(clocks: &[Clock], matches: &[Match], with: impl Fn(&Clock) -> bool) -
     (count[most] > 0).then_some(most)
 }
 
-/// The offsets of a clock by its matches with those that have one; and the largest doubt, if there are
-/// matches in both directions.
+/// The offsets of a clock by its matches with those that have one; and the largest doubt, if there
+/// are matches in both directions.
 fn anchors(clocks: &[Clock], matches: &[Match], of: usize) -> (Vec<(i64, i64)>, Option<i64>) {
     /// In a window: the middle, and the bounds of what has to be added.
     #[derive(Clone, Copy, Default)]

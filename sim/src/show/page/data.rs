@@ -1,5 +1,6 @@
-//! The page's data. Times are ns since the page's zero or, where time goes on in ticks, millionths of a
-//! tick; members, groups, events and texts are named by their places. `viewer.js` reads the same names.
+//! The page's data. Times are ns since the page's zero or, where time goes on in ticks, millionths
+//! of a tick; members, groups, events and texts are named by their places. `viewer.js` reads the
+//! same names.
 
 use onehold_core::observe::RoleName;
 use rustc_hash::FxHashMap;

@@ -68,7 +68,7 @@ pub(crate) fn install() -> std::result::Result<(), String> {
     run(&[&words[..], &["update", "--quiet"]].concat())?;
     let options = ["install", "--quiet", "--yes", "--no-install-recommends"];
     if run(&[&words[..], &options, &packages].concat()).is_err() {
-        // Where a part of QEMU came from the backports, the rest must, too.
+        // If a part of QEMU came from the backports, the rest must come from there, too.
         let from = backports(&words)?;
         run(&[&words[..], &options, &["-t", &from], &packages].concat())?;
     }
@@ -86,7 +86,7 @@ fn backports(apt: &[&str]) -> std::result::Result<String, String> {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field = |key| release.lines().find_map(|line| line.strip_prefix(key));
     let (Some("debian"), Some(name)) = (field("ID="), field("VERSION_CODENAME=")) else {
-        return Err("what is missing can't be installed beside what there is".to_owned());
+        return Err("apt-get can't install what is missing: see its messages above".to_owned());
     };
     let suite = format!("{name}-backports");
     let codename = format!("Codename: {name}");
@@ -115,7 +115,7 @@ fn backports(apt: &[&str]) -> std::result::Result<String, String> {
     Ok(suite)
 }
 
-/// The packages whose programs are not there, each once.
+/// The packages whose programs are missing, each once.
 fn missing() -> Vec<&'static str> {
     let gone = PROGRAMS
         .iter()
@@ -151,11 +151,11 @@ fn namespaces() -> std::result::Result<String, String> {
     match unshare {
         Ok(status) if status.success() => Ok(format!("unshare {}", arguments.join(" "))),
         Ok(_) if is_root() => Err(
-            "this root may not make network namespaces: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+            "root can't make network namespaces here: give the container CAP_SYS_ADMIN and CAP_NET_ADMIN"
                 .to_owned(),
         ),
         Ok(_) => Err(
-            "this user may not make namespaces: run as root, or allow user namespaces (sysctl \
+            "this user can't make namespaces: run as root, or allow user namespaces (sysctl \
              kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, kernel.unprivileged_userns_clone=1 \
              on Debian, user.max_user_namespaces above 0)"
                 .to_owned(),

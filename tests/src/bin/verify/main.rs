@@ -1,8 +1,8 @@
 //! `cargo verify`: everything that must hold before a change goes in, cheap things first. Stops at
 //! the first failure.
 //!
-//! `cargo verify STEP…` runs only those steps; `cargo verify --list` names them; `cargo verify --install`
-//! installs what is missing and they need.
+//! `cargo verify STEP…` runs only those steps; `cargo verify --list` names them;
+//! `cargo verify --install` installs what they need and is missing.
 
 mod machine;
 mod proofs;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// How a step ended that did not fail.
 enum Outcome {
     Passed,
-    /// It could not be run; says why, and how it can be.
+    /// It could not be run: why, and how it can be.
     Skipped(String),
 }
 
@@ -180,17 +180,18 @@ fn cargo(root: &Path, arguments: &str, vars: &[(&str, &str)]) -> Result {
     }
 }
 
-/// Virtual machines: their root file system and their taps are made by root.
+/// Virtual machines: only root can make their root file system and taps.
 fn machines(root: &Path) -> Result {
     if is_root() {
         return cargo(root, "lab vms", &[]);
     }
-    let why = "virtual machines are for root: sudo target/release/onehold-lab vms";
+    let why = "virtual machines need root: sudo target/release/onehold-lab vms";
     println!("{why}");
     Ok(Outcome::Skipped(why.to_owned()))
 }
 
-/// All tests. Those on this machine's kernel are for root: of the machine, else of a user namespace.
+/// All tests. Those on this machine's kernel are for root: of the machine, else of a user
+/// namespace.
 fn tests(root: &Path) -> Result {
     const WORDS: &str = "test --workspace";
     if is_root() {
