@@ -1,5 +1,5 @@
 //! The one message: an advert is a full statement of its sender's state, so losing one costs
-//! nothing but time. Typed here; `wire` knows the bytes.
+//! nothing but time. It is typed here; `wire` knows the bytes.
 
 use crate::time::{LocalTime, Span};
 use arrayvec::ArrayVec;
@@ -17,7 +17,7 @@ pub struct MemberId(pub u8);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct GroupId(pub u8);
 
-/// One life of a member's process: 64 random bits drawn at its start.
+/// One run of a member's process: 64 random bits drawn at its start.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Incarnation(pub u64);
@@ -44,15 +44,16 @@ pub struct Advert {
     pub from: MemberId,
     /// The receiver, so that nothing can be reflected.
     pub to: MemberId,
-    /// The sender's life.
+    /// The sender's incarnation.
     pub incarnation: Incarnation,
-    /// The receiver's life as the sender last learnt it; `None` before it did.
+    /// The receiver's incarnation as the sender last learnt it; `None` before it did.
     pub to_incarnation: Option<Incarnation>,
-    /// The sender's clock when it said this; the sequence number too.
+    /// The sender's clock when it sent this; also the sequence number.
     pub sent_at: LocalTime,
     /// `sent_at` of the last advert of the receiver's that the sender accepted.
     pub echo: Option<LocalTime>,
-    /// How long ago it accepted that, by its clock: a hint, so that people can read a round trip.
+    /// How long ago the sender accepted that advert, by its clock: a hint, which shows people a
+    /// round trip.
     pub echo_age: Span,
     /// The sender is in quarantine.
     pub quarantined: bool,
@@ -61,12 +62,13 @@ pub struct Advert {
 }
 
 impl Advert {
-    /// It says of some group that its sender holds it.
+    /// It says that its sender holds some group.
     pub(crate) fn holds_any(&self) -> bool {
         self.groups.iter().any(|g| g.holds)
     }
 
-    /// Every instant in it, with whose clock it is of: see [`Node::instants`](crate::Node::instants).
+    /// Visits every instant in it, with the member whose clock it is of: see
+    /// [`Node::instants`](crate::Node::instants).
     pub fn instants(&mut self, mut visit: impl FnMut(MemberId, &mut LocalTime)) {
         visit(self.from, &mut self.sent_at);
         self.echo.iter_mut().for_each(|t| visit(self.to, t));
@@ -92,14 +94,14 @@ pub struct Statement {
     pub vote: Option<Ballot>,
 }
 
-/// A bound vote as an advert tells it.
+/// A bound vote, as an advert says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Ballot {
     /// Whom the vote is bound to.
     pub member: MemberId,
-    /// Which life of it.
+    /// Which incarnation of it.
     pub incarnation: Incarnation,
-    /// `sent_at` of the newest ask that it was granted to: an instant of *that member's* clock.
+    /// `sent_at` of the newest ask that it was granted to, by *that member's* clock.
     pub asked_at: LocalTime,
 }

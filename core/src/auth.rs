@@ -1,9 +1,9 @@
 //! Seals and opens datagrams: HMAC-SHA256 under the cluster's key, over every byte before the seal.
 //!
-//! Nothing but [`open`] makes an [`Authentic`] out of bytes. It looks at the cheapest thing first
-//! (length, magic and version, cluster, key id), then at the seal, and reads the rest only of what
-//! a key holder sealed. The seal keeps nobody from sending a datagram again, or late: that is for
-//! the session.
+//! Nothing but [`open`] makes an [`Authentic`] out of bytes. It checks the cheapest things first
+//! (length, magic and version, cluster, key id), then the seal, and reads the rest only if a key
+//! holder sealed it. The seal does not keep anybody from sending a datagram again, or late: that is
+//! for the session.
 
 use crate::advert::{Advert, ClusterId};
 use crate::reject::{KeyId, Reject};
@@ -12,7 +12,7 @@ use alloc::vec::Vec;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use sha2::Sha256;
 
-/// Something that a holder of the cluster's key said.
+/// What a holder of the cluster's key said.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Authentic<T>(T);
 
@@ -27,8 +27,8 @@ impl<T> Authentic<T> {
         self.0
     }
 
-    /// Takes it on trust that a holder of the key said this: for worlds without bytes, in which the
-    /// seal is assumed to be perfect. The daemon never calls it (clippy.toml forbids it there).
+    /// Takes on trust that a key holder said this: for worlds without bytes, in which the seal is
+    /// assumed to be perfect. The daemon never calls it (its clippy.toml forbids it).
     pub fn assumed(said: T) -> Self {
         Self(said)
     }
@@ -39,7 +39,8 @@ impl<T> Authentic<T> {
 pub struct Key {
     /// Its name in datagrams.
     pub id: KeyId,
-    /// HMAC with the secret already taken in: a clone of it seals without hashing the pads again.
+    /// HMAC that has already taken in the secret: a clone of it seals without hashing the pads
+    /// again.
     keyed: Hmac<Sha256>,
 }
 
@@ -119,7 +120,7 @@ pub fn open(keys: &Keys, cluster: ClusterId, bytes: &[u8]) -> Result<Authentic<A
         return Err(Reject::WrongCluster);
     }
     let (said, seal) = bytes.split_last_chunk().ok_or(Reject::TooShort)?;
-    // Ids are short: two secrets may share one, so each of that name is tried.
+    // Ids are short and two secrets may share one, so each key with this id is tried.
     let mut named = keys
         .accepted
         .iter()
@@ -135,13 +136,13 @@ pub fn open(keys: &Keys, cluster: ClusterId, bytes: &[u8]) -> Result<Authentic<A
     Ok(Authentic(advert))
 }
 
-/// The cluster that a datagram claims to be of, to find its keys by. Proves nothing.
+/// The cluster that a datagram claims to be of, by which to find its keys. Proves nothing.
 #[must_use]
 pub fn claimed_cluster(bytes: &[u8]) -> Option<ClusterId> {
     front(bytes).ok().map(|envelope| envelope.cluster)
 }
 
-/// What stands in front of a datagram that has a length an advert can have.
+/// The envelope of a datagram, if the datagram is as long as an advert can be.
 fn front(bytes: &[u8]) -> Result<wire::Envelope, Reject> {
     match bytes.len() {
         0..wire::MIN_DATAGRAM => Err(Reject::TooShort),
@@ -308,7 +309,7 @@ mod tests {
             let _ = claimed_cluster(&bytes);
         }
 
-        /// A key holder gone mad: a good envelope, then anything, well sealed.
+        /// A mad key holder: a good envelope, then anything, well sealed.
         #[test]
         fn no_sealed_bytes_make_it_panic(
             said in prop::collection::vec(any::<u8>(), 0..=wire::MAX_DATAGRAM),

@@ -1,5 +1,5 @@
-//! What an operator asks for ([`Spec`]) and what was proved of it ([`Config`]).
-//! Parse, don't validate: everything else needs a `Config`, and only [`Spec::prove`] makes one.
+//! What an operator writes ([`Spec`]) and what is proved of it ([`Config`]). Parse, don't validate:
+//! everything else needs a `Config`, and only [`Spec::prove`] makes one.
 
 use crate::advert::{ClusterId, ConfigDigest, GroupId, MAX_GROUPS, MemberId};
 use crate::lease::{Timing, TimingError, TimingSpec};
@@ -12,8 +12,8 @@ use sha2::{Digest as _, Sha256};
 /// Most members that a cluster can have.
 pub const MAX_MEMBERS: usize = 9;
 
-/// Most addresses that all groups of a cluster can have together: putting them on an interface must
-/// not take a kernel much of a lease.
+/// Most addresses that all groups of a cluster can have together: a kernel must be able to put them
+/// on an interface in a small part of a lease.
 pub const MAX_ADDRESSES: usize = 1_024;
 
 /// What it takes to hold.
@@ -24,9 +24,10 @@ pub const MAX_ADDRESSES: usize = 1_024;
     serde(rename_all = "snake_case")
 )]
 pub enum Arbitration {
-    /// A majority of all members: never two, and the address is served while a majority lives.
+    /// A majority of all members: never two holders, and the address is served while a majority
+    /// lives.
     Majority,
-    /// Two candidates alone: the survivor goes on; two hold for as long as both directions are cut.
+    /// Two candidates alone: the survivor holds alone; both hold while both directions are cut.
     Survivor,
 }
 
@@ -49,7 +50,7 @@ impl Arbitration {
     serde(rename_all = "snake_case")
 )]
 pub enum Failback {
-    /// Yes, once that one has been ready for `failback_delay`.
+    /// Yes, once the preferred candidate has been ready and asking for `failback_delay`.
     #[default]
     Auto,
     /// Only by `switch`.
@@ -78,7 +79,7 @@ pub struct Prefix {
 }
 
 impl Prefix {
-    /// An address, whose network's prefix has `length` bits.
+    /// An address in a network whose prefix has `length` bits.
     pub fn new(address: impl Into<IpAddr>, length: u8) -> Self {
         let address = address.into();
         Self { address, length }
@@ -93,7 +94,7 @@ pub struct MemberSpec {
     pub name: String,
     /// It votes and never holds.
     pub witness: bool,
-    /// Its own addresses as written: path by path. Only digested here.
+    /// Its own addresses as written, one for each path. Only digested here.
     pub addresses: Vec<String>,
 }
 
@@ -107,16 +108,21 @@ pub struct GroupSpec {
     pub addresses: Vec<Prefix>,
     /// The candidate that gets it when both can.
     pub preferred: String,
-    /// Whether it returns to that one by itself.
+    /// Whether it returns to the preferred candidate by itself.
     pub failback: Failback,
     /// How long the preferred candidate must have asked before it gets the group back.
     pub failback_delay: Span,
-    /// Rather nobody than a sick holder.
+    /// No holder rather than a sick one.
     pub release_when_unhealthy: bool,
+    /// Something must be done before the gate of a new hold opens. Not digested: each member
+    /// decides it for itself.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub prepares: bool,
 }
 
 impl GroupSpec {
-    /// A group that returns to the preferred candidate at once, and rather has a sick holder than nobody.
+    /// A group that returns to the preferred candidate at once, and that has a sick holder rather
+    /// than none.
     pub fn new(
         name: impl Into<String>,
         addresses: Vec<Prefix>,
@@ -129,6 +135,7 @@ impl GroupSpec {
             failback: Failback::default(),
             failback_delay: Span::ZERO,
             release_when_unhealthy: false,
+            prepares: false,
         }
     }
 }
@@ -167,15 +174,17 @@ pub struct Group {
     pub addresses: Vec<Prefix>,
     /// The candidate that gets it when both can.
     pub preferred: MemberId,
-    /// Whether it returns to that one by itself.
+    /// Whether it returns to the preferred candidate by itself.
     pub failback: Failback,
-    /// For how long that one must have asked first.
+    /// How long the preferred candidate must have asked before it gets the group back.
     pub failback_delay: Span,
-    /// Rather nobody than a sick holder.
+    /// No holder rather than a sick one.
     pub release_when_unhealthy: bool,
+    /// Something must be done here before the gate of a new hold opens.
+    pub prepares: bool,
 }
 
-/// One configuration, proved, as one member has it. Fixed for a life.
+/// A proved configuration, for one member. It is fixed for an incarnation.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
     me: MemberId,
@@ -187,7 +196,7 @@ pub struct Config {
     timing: Timing,
 }
 
-/// A configuration that can't be.
+/// Why a configuration was refused.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SpecError {
     /// Which key, such as `members.lb0` or `groups.web.preferred`.
@@ -342,6 +351,7 @@ impl Spec {
                 failback: g.failback,
                 failback_delay: g.failback_delay,
                 release_when_unhealthy: g.release_when_unhealthy,
+                prepares: g.prepares,
             });
         }
         Ok(Config {
@@ -426,9 +436,9 @@ fn first_u64(bytes: &[u8]) -> u64 {
         .fold(0, |n, b| (n << 8) | u64::from(*b))
 }
 
-/// what all members must agree on, through SHA-256. Everything is taken apart by name, so that a
-/// new key does not compile before it is decided whether it belongs here; and nothing is written in the
-/// words of this code, so that none of its names are on the wire.
+/// SHA-256 of what all members must agree on. Everything is destructured, so that a new key
+/// does not compile until it is decided whether it belongs here. No name of this code is digested,
+/// so that renaming one does not change the wire.
 fn digest(spec: &Spec, members: &[MemberSpec], groups: &[Group]) -> ConfigDigest {
     let Spec {
         cluster,
@@ -472,6 +482,7 @@ fn digest(spec: &Spec, members: &[MemberSpec], groups: &[Group]) -> ConfigDigest
             failback,
             failback_delay,
             release_when_unhealthy,
+            prepares: _, // each member's own affair: the others hear a holder
         } = group;
         to.word(name);
         to.count(addresses);
@@ -490,7 +501,7 @@ fn digest(spec: &Spec, members: &[MemberSpec], groups: &[Group]) -> ConfigDigest
     ConfigDigest(first_u64(to.0.finalize().as_slice()))
 }
 
-/// Writes so that no two configurations are the same bytes: what has a length says it first.
+/// Writes so that no two configurations give the same bytes: what has a length is preceded by it.
 struct Canonical(Sha256);
 
 impl Canonical {
@@ -519,13 +530,13 @@ impl Config {
         self.me
     }
 
-    /// The cluster that datagrams must name.
+    /// The cluster that every datagram must name.
     #[must_use]
     pub const fn cluster(&self) -> ClusterId {
         self.cluster
     }
 
-    /// What adverts must agree on.
+    /// The digest that every advert must carry.
     #[must_use]
     pub const fn digest(&self) -> ConfigDigest {
         self.digest

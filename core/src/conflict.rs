@@ -1,14 +1,16 @@
-//! a holder that hears another.
+//! a holder that hears another holder, and which of the two lets go.
 
 use crate::config::Arbitration;
 use crate::effect::{Effect, Event, Why};
-use crate::group::{Group, View};
+use crate::group::Group;
 use crate::role::{Conflict, Role};
 use crate::session::Session;
+use crate::view::View;
 use alloc::vec::Vec;
 
 impl Group {
-    /// what an accepted advert of `from` tells a holder; `back`: it had not been heard before.
+    /// what a holder does about an accepted advert of `from`; `back`: nothing of `from`
+    /// was heard just before.
     pub(crate) fn meet(
         &mut self,
         view: &View<'_>,
@@ -21,7 +23,8 @@ impl Group {
         };
         let group = view.group;
         let holds = from.says(view.index).holds;
-        // A word that waited somewhere is no proof; one that echoes what we said less than D ago is.
+        // A word that waited somewhere proves nothing; one that echoes an advert that we sent less
+        // than D ago does.
         if holds && from.two_way() && *conflict != Conflict::Proven {
             *conflict = Conflict::Proven;
             let peer = from.peer;
@@ -29,35 +32,35 @@ impl Group {
         } else if holds && *conflict == Conflict::None {
             *conflict = Conflict::Heard;
         }
-        // A witness, which never holds, tells nothing of the other candidate.
+        // A witness never holds, and its word does not end the other candidate's conflict.
         let of_peer = matches!(conflict, Conflict::Heard | Conflict::Proven);
         let over = of_peer && !holds && view.config.is_candidate(from.peer);
         if over {
             *conflict = Conflict::None;
         }
         if over || back {
-            out.push(Effect::Announce { group });
+            self.announce(view, out);
         }
-        // by static preference one stays; readiness may flip in flight. Any word will do: letting
-        // go is the safe side.
+        // one stays by static preference, for readiness may flip in flight. Any word is
+        // enough: letting go is the safe side.
         let survivor = view.config.arbitration() == Arbitration::Survivor;
         if holds && survivor && !view.is_preferred(view.config.me()) {
             self.release(view, Why::Conflict, None, out);
         }
     }
 
-    /// what a new word of a stranger tells a holder. The later one in the order lets go at once, if the
-    /// word shows that it was sent just now. Under `survivor`, whatever the order, and whether it shows that or
-    /// not, so does one that hears for P that the other holds: that one does not hear it, or goes by another
-    /// rule. (Under `majority` no recording may end a hold.)
+    /// what a holder does about a new word of a stranger. The later one in the order lets go
+    /// at once, if the word is proven to be recent. Under `survivor` a holder also lets go, first
+    /// or not, when it has heard for P that the stranger holds, proven or not: the stranger does
+    /// not hear it, or goes by another rule. (Under `majority` no recording may end a hold.)
     pub(crate) fn meet_stranger(&mut self, view: &View<'_>, word: Strange, out: &mut Vec<Effect>) {
         let (group, now) = (view.group, view.now);
+        if word.back {
+            self.announce(view, out);
+        }
         let Role::Holder { conflict, .. } = &mut self.role else {
             return;
         };
-        if word.back {
-            out.push(Effect::Announce { group });
-        }
         let since = match (word.holds, *conflict) {
             (true, Conflict::Strange { since }) => since,
             (true, Conflict::None | Conflict::Heard | Conflict::Proven) => {
@@ -67,7 +70,7 @@ impl Group {
             (false, Conflict::Strange { .. }) if word.another => return,
             (false, Conflict::Strange { .. }) => {
                 *conflict = Conflict::None;
-                out.push(Effect::Announce { group });
+                self.announce(view, out);
                 return;
             }
             (false, Conflict::None | Conflict::Heard | Conflict::Proven) => return,
@@ -81,17 +84,17 @@ impl Group {
     }
 }
 
-/// What a stranger's word says to a holder.
+/// A stranger's word, as a holder needs it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Strange {
-    /// It holds some group. Numbers of groups can't be compared: that may be any of ours.
+    /// The stranger holds some group: any of ours, for the numbers of groups can't be compared.
     pub(crate) holds: bool,
-    /// It comes first in the order that both can tell.
+    /// The stranger comes first in the order that both sides know.
     pub(crate) first: bool,
-    /// It echoes an advert of ours that is less than D old: no recording does.
+    /// The word echoes an advert of ours that is less than D old, which no recording does.
     pub(crate) proven: bool,
-    /// No stranger had been heard before.
+    /// No stranger was heard before this word.
     pub(crate) back: bool,
-    /// Another one than this says that it holds.
+    /// This stranger does not say that it holds, and another one does.
     pub(crate) another: bool,
 }

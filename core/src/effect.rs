@@ -8,13 +8,13 @@ use crate::time::LocalTime;
 use alloc::format;
 use alloc::string::String;
 
-/// Tells a release from the one before it. There is never more than one outstanding in a group
-/// (R-8), so one alternating bit is enough.
+/// Distinguishes a release from the one before it. A group never has more than one pending (R-8),
+/// so one alternating bit is enough.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReleaseId(pub bool);
 
-/// One thing to do. A turn's effects are applied in the order given:
+/// One thing to do. The effects of a turn are applied in the order in which they are returned:
 /// releases, sends, holds, announcements, reports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
@@ -27,10 +27,10 @@ pub enum Effect {
     Release {
         /// Of which group.
         group: GroupId,
-        /// To be named in the confirmation.
+        /// Which the confirmation must name.
         release: ReleaseId,
     },
-    /// Hand this to the network; on every path.
+    /// Hand this to the network, on every path.
     Send {
         /// To whom.
         to: MemberId,
@@ -42,15 +42,21 @@ pub enum Effect {
     HoldUntil {
         /// Of which group.
         group: GroupId,
-        /// Absolute, of this member's clock.
+        /// Absolute, by this member's clock.
         deadline: LocalTime,
     },
-    /// Tell the neighbours, and go on telling them for as long as the group is held (R-16).
+    /// A new hold starts mute: add the group's addresses with the gate shut, do what must be done
+    /// before it opens, then answer with `Input::Prepared` (R-19).
+    Prepare {
+        /// Of which group.
+        group: GroupId,
+    },
+    /// Announce the addresses to the neighbours, again and again while the group is held (R-16).
     Announce {
         /// Of which group.
         group: GroupId,
     },
-    /// Tell people: what happened and why. Changes nothing.
+    /// Log what happened and why. Changes nothing.
     Report(Event),
 }
 
@@ -61,7 +67,7 @@ impl Effect {
         match self {
             Self::Release { .. } => 0,
             Self::Send { .. } => 1,
-            Self::HoldUntil { .. } => 2,
+            Self::HoldUntil { .. } | Self::Prepare { .. } => 2,
             Self::Announce { .. } => 3,
             Self::Report(_) => 4,
         }
@@ -87,17 +93,22 @@ pub enum Event {
         /// Why, and by which rule.
         why: Why,
     },
-    /// A life of a member became known (R-1).
+    /// An incarnation of a member became known (R-1).
     Met {
         /// The member.
         peer: MemberId,
-        /// Its life.
+        /// Which one.
         incarnation: Incarnation,
     },
     /// A member went silent: nothing of it was accepted for D.
     Lost {
         /// The member.
         peer: MemberId,
+    },
+    /// The holder is prepared, and the gate of a new hold opens (R-19).
+    Opened {
+        /// Which group.
+        group: GroupId,
     },
     /// A member that had been silent is heard again.
     Back {
@@ -106,18 +117,19 @@ pub enum Event {
     },
     /// Quarantine is over: this member votes and may hold (R-9).
     Ready,
-    /// This process was not run for longer than it should have been (R-13).
+    /// The turn comes late: this process did not run when it should have (R-13).
     Overslept,
-    /// Two holders were seen: an alarm in `majority`, resolved by preference in `survivor` (R-15).
+    /// Two holders were seen: an alarm under `majority`, resolved by preference under `survivor`
+    /// (R-15).
     Conflict {
         /// Which group.
         group: GroupId,
         /// The other holder.
         peer: MemberId,
     },
-    /// One under another configuration says that it holds while this member does (R-15).
+    /// A stranger says that it holds while this member holds (R-15).
     Strange {
-        /// Which group of this member's.
+        /// Which of this member's groups.
         group: GroupId,
     },
     /// A command was refused and changed nothing.
@@ -130,13 +142,14 @@ pub enum Event {
 }
 
 impl Event {
-    /// Its kind, in one word: in the log's fields.
+    /// Its kind, in one word, for the fields of the log.
     #[must_use]
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Role { .. } => "role",
             Self::Met { .. } => "met",
             Self::Lost { .. } => "lost",
+            Self::Opened { .. } => "opened",
             Self::Back { .. } => "back",
             Self::Ready => "ready",
             Self::Overslept => "overslept",
@@ -153,6 +166,7 @@ impl Event {
             Self::Role { why, .. } => why.rule(),
             Self::Met { .. } => "R-1",
             Self::Lost { .. } => "R-10",
+            Self::Opened { .. } => "R-19",
             Self::Back { .. } => "R-16",
             Self::Ready => "R-9",
             Self::Overslept => "R-13",
@@ -161,11 +175,12 @@ impl Event {
         }
     }
 
-    /// The group that it is about, if it is about one.
+    /// The group that it is about, if any.
     #[must_use]
     pub const fn group(&self) -> Option<GroupId> {
         match self {
             Self::Role { group, .. }
+            | Self::Opened { group }
             | Self::Conflict { group, .. }
             | Self::Strange { group }
             | Self::CommandRefused { group, .. } => Some(*group),
@@ -177,7 +192,7 @@ impl Event {
         }
     }
 
-    /// The other member that it is about, if it is about one.
+    /// The other member that it is about, if any.
     #[must_use]
     pub const fn peer(&self) -> Option<MemberId> {
         match self {
@@ -186,6 +201,7 @@ impl Event {
             | Self::Back { peer }
             | Self::Conflict { peer, .. } => Some(*peer),
             Self::Role { .. }
+            | Self::Opened { .. }
             | Self::Ready
             | Self::Overslept
             | Self::Strange { .. }
@@ -201,17 +217,15 @@ impl Event {
                 format!("{} → {}: {}", from.text(), to.text(), why.text())
             }
             Self::Met { peer, incarnation } => {
-                let life = incarnation.0;
-                format!(
-                    "met {} (incarnation {life:016x})",
-                    config.member_name(*peer)
-                )
+                let of = incarnation.0;
+                format!("met {} (incarnation {of:016x})", config.member_name(*peer))
             }
             Self::Lost { peer } => format!(
                 "lost {}: nothing of it was accepted for {}",
                 config.member_name(*peer),
                 config.timing().vote()
             ),
+            Self::Opened { .. } => "prepared: the gate opens".into(),
             Self::Back { peer } => format!("{} is heard again", config.member_name(*peer)),
             Self::Ready if config.is_candidate(config.me()) => {
                 "quarantine is over: this member votes and may hold".into()
@@ -219,7 +233,7 @@ impl Event {
             Self::Ready => "quarantine is over: this member votes".into(),
             Self::Overslept => {
                 "this process was not run when it should have been (paused, suspended \
-                 or starved): it starts to listen anew"
+                 or starved): its silences start again"
                     .into()
             }
             Self::Conflict { peer, .. } => format!(
@@ -255,7 +269,7 @@ impl Event {
 pub enum Why {
     /// A majority of votes stands.
     Majority,
-    /// The peer was silent for long enough (`survivor`).
+    /// The peer has been silent for S (`survivor`).
     PeerSilent,
     /// The operator presumed the peer dead.
     PresumedDead,
@@ -271,14 +285,16 @@ pub enum Why {
     Stop,
     /// Handing over because this member is not ready (unhealthy or not eligible).
     Unready,
-    /// Another holder is heard, and by preference it stays.
+    /// Another holder is heard, and it stays by preference.
     Conflict,
-    /// A holder under another configuration is heard, and one of the two must let go.
+    /// A stranger that holds is heard, and one of the two must let go.
     Strange,
     /// The kernel can't serve the group, and no ready peer is heard (`survivor`).
     Unable,
     /// The kernel refused the lease.
     KernelRefused,
+    /// The holder could not be prepared (R-19).
+    Unprepared,
     /// Unhealthy, nobody else is ready, and the group says `release_when_unhealthy`.
     Unhealthy,
     /// The kernel confirmed the release.
@@ -296,6 +312,7 @@ impl Why {
             Self::Failback | Self::Switch | Self::Standby | Self::Stop | Self::Unready => "R-12",
             Self::Conflict | Self::Strange => "R-15",
             Self::KernelRefused | Self::Released => "R-8",
+            Self::Unprepared => "R-19",
             Self::Unhealthy => "R-10",
         }
     }
@@ -321,6 +338,7 @@ impl Why {
                 "this member can't serve and hears nobody who could: it may be the one that is cut off"
             }
             Self::KernelRefused => "the kernel refused the lease",
+            Self::Unprepared => "what must be done before the gate opens could not be done",
             Self::Unhealthy => "unhealthy, and the group releases then",
             Self::Released => "the kernel confirmed the release",
         }

@@ -1,18 +1,21 @@
-//! One group of addresses on one member.
+//! One group of addresses on one member: whom it asks, taking hold (R-7, R-14,
+//! ), letting go, commands, what expires, and what the
+//! others hear of it.
 //!
-//! A turn goes: what is over is let go ([`Group::expire`]), what came in is applied, and then
-//! [`Group::settle`] draws every conclusion. All that a conclusion may look at is a [`View`].
+//! In a turn, [`Group::expire`] ends what is over, the input is applied, and [`Group::settle`]
+//! draws every conclusion. A conclusion looks at this state and at a [`View`], and at nothing else.
 
-use crate::advert::{GroupId, Incarnation, MemberId, Statement};
-use crate::config::{Arbitration, Config, Failback};
+use crate::advert::{Incarnation, MemberId, Statement};
+use crate::config::{Arbitration, Failback};
 use crate::effect::{Effect, Event, ReleaseId, Why};
 use crate::input::{Command, Refusal};
 use crate::lease::Timing;
 use crate::observe::{GroupSnapshot, RoleName};
-use crate::role::{Backoff, Conflict, Eligibility, Role, Yield};
+use crate::role::{Backoff, Conflict, Eligibility, Role, Unplanned, Yield};
 use crate::session::Session;
-use crate::silence::{Silence, Verdict};
+use crate::silence::Verdict;
 use crate::time::LocalTime;
+use crate::view::View;
 use crate::vote::Vote;
 use alloc::vec::Vec;
 
@@ -33,18 +36,8 @@ pub(crate) struct Group {
     pub(crate) stopping: bool,
     ///
     presumed_dead: bool,
-}
-
-/// What every rule may look at in a turn.
-pub(crate) struct View<'a> {
-    pub(crate) config: &'a Config,
-    pub(crate) now: LocalTime,
-    pub(crate) incarnation: Incarnation,
-    pub(crate) quarantined: bool,
-    pub(crate) group: GroupId,
-    /// The same as an index.
-    pub(crate) index: usize,
-    pub(crate) sessions: &'a [Session],
+    /// takeovers that nobody handed over. Kept only where failback has a delay.
+    pub(crate) unplanned: Option<Unplanned>,
 }
 
 /// whom a candidate asks.
@@ -55,7 +48,7 @@ pub(crate) enum Campaign {
     Everybody,
 }
 
-/// What others are told at once when it changes.
+/// What is sent to everybody at once when it changes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Stance {
     campaign: Campaign,
@@ -63,92 +56,6 @@ pub(crate) struct Stance {
     ready: bool,
     yields: bool,
     voted_for: Option<(MemberId, Incarnation)>,
-}
-
-impl<'a> View<'a> {
-    /// The views at all groups, in order.
-    pub(crate) fn of(
-        config: &'a Config,
-        now: LocalTime,
-        incarnation: Incarnation,
-        quarantined: bool,
-        sessions: &'a [Session],
-    ) -> impl Iterator<Item = Self> {
-        (0u8..).map(move |id| View {
-            config,
-            now,
-            incarnation,
-            quarantined,
-            group: GroupId(id),
-            index: usize::from(id),
-            sessions,
-        })
-    }
-}
-
-impl View<'_> {
-    pub(crate) const fn timing(&self) -> &Timing {
-        self.config.timing()
-    }
-
-    pub(crate) fn is_preferred(&self, member: MemberId) -> bool {
-        self.config
-            .group(self.group)
-            .is_some_and(|g| g.preferred == member)
-    }
-
-    pub(crate) fn failback(&self) -> Failback {
-        self.config
-            .group(self.group)
-            .map_or(Failback::Manual, |g| g.failback)
-    }
-
-    pub(crate) fn releases_when_unhealthy(&self) -> bool {
-        self.config
-            .group(self.group)
-            .is_some_and(|g| g.release_when_unhealthy)
-    }
-
-    /// The other candidate, if it is heard.
-    fn other(&self) -> Option<&Session> {
-        self.sessions
-            .iter()
-            .find(|s| self.config.is_candidate(s.peer) && s.heard())
-    }
-
-    /// A member that is heard and says that it holds.
-    pub(crate) fn holder_in_sight(&self) -> Option<&Session> {
-        self.sessions
-            .iter()
-            .find(|s| s.heard() && s.says(self.index).holds)
-    }
-
-    /// The other candidate, if it is heard and could hold.
-    pub(crate) fn ready_other(&self) -> Option<&Session> {
-        self.other().filter(|s| s.says(self.index).ready)
-    }
-
-    /// somebody's vote is bound to the other candidate.
-    fn other_collects_votes(&self) -> bool {
-        self.sessions
-            .iter()
-            .filter(|s| s.heard())
-            .filter_map(|s| s.says(self.index).vote)
-            .any(|b| b.member != self.config.me() && self.config.is_candidate(b.member))
-    }
-
-    /// one under another configuration says that it holds.
-    pub(crate) fn kept_back(&self) -> bool {
-        self.sessions.iter().any(|s| s.strangers.keep_back())
-    }
-
-    /// the silence of the only peer; none where it isn't asked.
-    pub(crate) fn silence(&self) -> Option<&Silence> {
-        match self.config.arbitration() {
-            Arbitration::Majority => None,
-            Arbitration::Survivor => self.sessions.iter().find_map(|s| s.silence.as_ref()),
-        }
-    }
 }
 
 impl Group {
@@ -167,6 +74,7 @@ impl Group {
             gave_away: false,
             stopping: false,
             presumed_dead: false,
+            unplanned: None,
         }
     }
 
@@ -178,7 +86,7 @@ impl Group {
         )
     }
 
-    /// What its kernel could do has changed, perhaps.
+    /// The kernel's word on whether it could serve the group, changed or not.
     pub(crate) fn set_eligible(&mut self, view: &View<'_>, eligible: bool) {
         self.eligibility = match (eligible, self.eligibility, view.config.arbitration()) {
             (false, _, _) => Eligibility::No,
@@ -191,7 +99,7 @@ impl Group {
         };
     }
 
-    /// It may take hold as far as its operator and its kernel go.
+    /// Neither the operator nor the kernel keeps it from taking hold.
     const fn available(&self) -> bool {
         self.eligible() && !self.standby && !self.stopping
     }
@@ -206,7 +114,7 @@ impl Group {
         two_way.saturating_add(1) >= view.config.majority()
     }
 
-    /// It could hold, and well.
+    /// it could hold, and serve well.
     pub(crate) fn ready(&self, view: &View<'_>) -> bool {
         let candidate = match self.role {
             Role::Standby { .. } | Role::Holder { .. } => true,
@@ -250,7 +158,7 @@ impl Group {
         }
         let ready = self.ready(view);
         if let Some(holder) = view.holder_in_sight() {
-            // a holder is asked only by a better candidate, unless it yields.
+            // only a better candidate asks a holder, unless the holder yields.
             return if !ready {
                 Campaign::Nobody
             } else if holder.says(view.index).yields {
@@ -264,7 +172,7 @@ impl Group {
         let rests = matches!(backoff, Backoff::Resting { .. });
         // better a sick server than none.
         let sick = !ready && (view.releases_when_unhealthy() || view.ready_other().is_some());
-        // one whose own vote is bound elsewhere asks nobody.
+        // a candidate whose own vote is bound elsewhere asks nobody.
         if self.vote.is_some() || rests || sick {
             Campaign::Nobody
         } else {
@@ -280,7 +188,7 @@ impl Group {
         returns || !holder.says(view.index).ready
     }
 
-    /// What the others are told at once when it changes.
+    /// What is sent to everybody at once when it changes.
     pub(crate) fn stance(&self, view: &View<'_>) -> Stance {
         Stance {
             campaign: self.campaign(view),
@@ -306,7 +214,7 @@ impl Group {
         }
     }
 
-    /// Lets what is over be over, before any input is applied.
+    /// Ends what is over, before any input is applied.
     pub(crate) fn expire(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
         let now = view.now;
         if self.vote.is_some_and(|v| v.until <= now) {
@@ -318,7 +226,7 @@ impl Group {
                 self.release(view, Why::LeaseOver, None, out);
             }
             Role::Holder { conflict, .. } => match *conflict {
-                // it has not been heard for long.
+                // no stranger has been heard for long.
                 Conflict::Strange { .. }
                     if view.sessions.iter().all(|s| s.strangers.latest().is_none()) =>
                 {
@@ -378,17 +286,34 @@ impl Group {
                     self.bind_vote(view, successor);
                 }
             }
-            // A confirmation of nothing that is pending.
+            // Confirms nothing that is pending.
             Role::Witness | Role::Standby { .. } | Role::Holder { .. } | Role::Releasing { .. } => {
             }
         }
     }
 
-    /// The kernel could not do what `HoldUntil` said.
-    pub(crate) fn hold_failed(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
+    /// the kernel refused a `HoldUntil`, or what must be done first could not be done.
+    pub(crate) fn hold_failed(&mut self, view: &View<'_>, why: Why, out: &mut Vec<Effect>) {
         self.eligibility = Eligibility::No;
         if self.role.name() == RoleName::Holder {
-            self.release(view, Why::KernelRefused, None, out);
+            self.release(view, why, None, out);
+        }
+    }
+
+    /// preparing has ended, well or not.
+    pub(crate) fn prepared(&mut self, view: &View<'_>, done: bool, out: &mut Vec<Effect>) {
+        let Role::Holder {
+            open: open @ false, ..
+        } = &mut self.role
+        else {
+            return; // nothing waits for it
+        };
+        if done {
+            *open = true;
+            out.push(Effect::Report(Event::Opened { group: view.group }));
+            self.announce(view, out);
+        } else {
+            self.hold_failed(view, Why::Unprepared, out);
         }
     }
 
@@ -396,17 +321,17 @@ impl Group {
     pub(crate) fn settle(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
         self.offer_vote(view);
         self.pace_campaign(view);
-        self.offer_vote(view); // one that just began to rest may vote now
+        self.offer_vote(view); // if it just began to rest, it may vote now
         if let Role::Standby { .. } = self.role {
             self.try_to_hold(view, out);
         }
         if let Role::Holder { .. } = self.role {
-            self.go_on_holding(view, out); // one that just took hold may have to hand over
+            self.go_on_holding(view, out); // if it just took hold, it may have to hand over
         }
     }
 
-    /// one that has asked for longer than D (the preferred one: 3D) in vain gets out of the
-    /// way of another that collects votes, for at most 2D.
+    /// a candidate that has asked in vain for longer than D (the preferred one: 3D) while the
+    /// other collects votes rests, for at most 2D.
     fn pace_campaign(&mut self, view: &View<'_>) {
         let contested = view.other_collects_votes();
         if let Role::Standby { backoff } = &mut self.role
@@ -441,7 +366,7 @@ impl Group {
 
     /// takes hold if it may.
     fn try_to_hold(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
-        // nor beside a holder whose words don't count.
+        // nor beside a stranger that holds.
         if view.quarantined || !self.available() || self.vote.is_some() || view.kept_back() {
             return;
         }
@@ -452,7 +377,7 @@ impl Group {
                 .filter(|a| view.timing().useful(*a, view.now)),
         };
         let sick = !self.healthy && view.releases_when_unhealthy();
-        // the advert that says so goes out in this turn, before the hold.
+        // the advert that says `holds` goes out in this turn, before the hold.
         let (asked_at, why) = if let Some(asked_at) = granted {
             (asked_at, Why::Majority)
         } else if self.presumed_dead && !sick {
@@ -463,25 +388,38 @@ impl Group {
             return;
         };
         self.gave_away = false;
+        self.count_takeover(view);
         let role = Role::Holder {
             lease_end: view.timing().lease_end(asked_at),
+            open: !view.prepares(),
             yields: None,
             failback_at: None,
             conflict: Conflict::None,
         };
         self.become_role(view, role, why, out);
-        out.push(Effect::Announce { group: view.group });
+        if view.prepares() {
+            out.push(Effect::Prepare { group: view.group });
+        } else {
+            self.announce(view, out);
+        }
     }
 
-    /// for how long its peer has been silent while it could have been heard. One that can't serve may be
-    /// the one that is cut off.
+    /// announces the group, unless it is mute.
+    pub(crate) fn announce(&self, view: &View<'_>, out: &mut Vec<Effect>) {
+        if self.role.gate_until().is_some() {
+            out.push(Effect::Announce { group: view.group });
+        }
+    }
+
+    /// what the failure detector says of the peer, as far as this member could have heard it:
+    /// a member that can't serve may itself be the one that is cut off.
     fn silence(&self, view: &View<'_>) -> Verdict {
         let verdict = view.silence().map_or(Verdict::Alive, |s| s.verdict);
         verdict.min(self.eligibility.verdict())
     }
 
-    /// a holder that presumes its peer dead renews by what the network already has.
-    /// Called after the turn's adverts: Send precedes HoldUntil.
+    /// a holder that presumes its peer dead renews by the newest advert that the
+    /// network already has. Called after the turn's adverts, for sending precedes holding.
     pub(crate) fn presume(&mut self, view: &View<'_>) {
         if self.presumed_dead || self.silence(view) >= Verdict::Suspected {
             let sent = view.sessions.iter().filter_map(|s| s.last_sent).max();
@@ -498,7 +436,7 @@ impl Group {
         }
     }
 
-    /// Lets go: the kernel first, then everything else waits for its confirmation.
+    /// Lets go: the kernel first; everything else waits for its confirmation.
     pub(crate) fn release(
         &mut self,
         view: &View<'_>,
@@ -540,7 +478,7 @@ impl Group {
         }));
     }
 
-    /// What an operator says of this group.
+    /// What the operator commands for this group.
     pub(crate) fn operator(&mut self, view: &View<'_>, command: Command) -> Result<(), Refusal> {
         if self.role == Role::Witness {
             return if command == Command::Stop {
@@ -594,7 +532,7 @@ impl Group {
         Ok(())
     }
 
-    /// what a later life is to be told again.
+    /// what a later incarnation gets again.
     pub(crate) const fn standing_order(&self) -> Option<Command> {
         if self.standby {
             Some(Command::Standby)
@@ -610,7 +548,7 @@ impl Group {
         self.stopping && matches!(self.role, Role::Witness | Role::Standby { .. })
     }
 
-    /// Every later moment at which something in this group changes by itself.
+    /// The later moments at which something in this group changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
         let vote = self.vote.map(|v| v.until);
         let able = self.eligibility.deadline(timing);
@@ -655,10 +593,11 @@ impl Group {
             Eligibility::Again { since, .. } => visit(me, since),
             Eligibility::No | Eligibility::Yes => {}
         }
+        self.unplanned.iter_mut().for_each(|u| visit(me, &mut u.at));
         self.role.instants(&mut |t| visit(me, t));
     }
 
-    /// What people may see.
+    /// What status and metrics show of it.
     pub(crate) fn observe(&self, view: &View<'_>) -> GroupSnapshot {
         let me = view.config.me();
         let holds = self.role.name() == RoleName::Holder;
@@ -687,6 +626,7 @@ impl Group {
             asks: self.campaign(view) != Campaign::Nobody,
             ready: self.ready(view),
             kept_back: view.kept_back(),
+            open: self.role.gate_until().is_some(),
             eligible: self.eligible(),
             healthy: self.healthy,
             yields: self.role.yields().is_some(),

@@ -1,11 +1,21 @@
-//! what a holder does while it holds: it renews, and hands over if it should and can.
+//! what a holder does while it holds: it renews, and hands over if it should and can.
+//! it lets go if it may be the one that is cut off.
 
 use crate::config::{Arbitration, Failback};
 use crate::effect::{Effect, Event, Why};
-use crate::group::{Group, View};
+use crate::group::Group;
 use crate::input::Refusal;
-use crate::role::{Role, Yield};
+use crate::role::{Role, Unplanned, Yield};
+use crate::time::Span;
+use crate::view::View;
 use alloc::vec::Vec;
+
+/// after this long without an unplanned takeover, `failback_delay` is again what the file
+/// says.
+const QUIET: Span = Span::from_millis(3_600_000);
+
+/// `failback_delay` grows to 64 times what the file says.
+const MOST_DOUBLINGS: u8 = 6;
 
 impl Group {
     /// renews; R-12: hands over if it should and can.
@@ -24,7 +34,8 @@ impl Group {
         }
         let sick = !self.healthy && view.releases_when_unhealthy();
         let Some(other) = view.ready_other() else {
-            // `stop` lets go even if nobody is ready; so does a sick one that may not hold.
+            // after `stop` it lets go even if the other is not ready; so it does if it is
+            // sick and the group says `release_when_unhealthy`.
             if self.stopping {
                 self.release(view, Why::Stop, None, out);
             } else if sick {
@@ -37,40 +48,61 @@ impl Group {
         let Some(yields) = self.role.yields() else {
             return;
         };
-        // its latest advert asks, answers our wish, and gives a lease worth having.
+        // the other's latest advert asks, answers our wish, and would give it a useful lease.
         let answers = other
-            .life
+            .current
             .as_ref()
-            .and_then(|l| l.echo)
+            .and_then(|c| c.echo)
             .is_some_and(|echo| echo >= yields.since && view.timing().useful(echo, now));
         if answers && other.says(view.index).asks {
             let successor = other.peer;
             self.gave_away |= yields.why == Why::Switch;
             self.release(view, yields.why, Some(successor), out);
         } else if yields.why == Why::Stop && view.timing().bound_until(yields.since) <= now {
-            self.release(view, Why::Stop, None, out); // it had D to answer
+            self.release(view, Why::Stop, None, out); // the other had D to answer
         }
     }
 
-    /// it can't serve, and may itself be the one that nobody hears: it does not go on by what it sends.
+    /// it can't serve and may itself be the one that is cut off, so it does not go on by what
+    /// it sends.
     fn is_cut_off(&self, view: &View<'_>) -> bool {
         view.config.arbitration() == Arbitration::Survivor && !self.eligible()
     }
 
-    /// since when the preferred candidate, ready, has been asking.
+    /// notes when the preferred candidate, ready, will have asked for `failback_delay`.
     fn pace_failback(&mut self, view: &View<'_>) {
         let asks = view.failback() == Failback::Auto
             && view
                 .ready_other()
                 .is_some_and(|r| view.is_preferred(r.peer) && r.says(view.index).asks);
-        let delay = view
-            .config
-            .group(view.group)
-            .map(|g| g.failback_delay)
-            .unwrap_or_default();
+        let delay = self.failback_delay(view);
         if let Role::Holder { failback_at, .. } = &mut self.role {
             *failback_at = asks.then(|| failback_at.unwrap_or(view.now.plus(delay)));
         }
+    }
+
+    /// doubled by each unplanned takeover in a row, so that a machine that crashes again and
+    /// again does not move the address each time.
+    fn failback_delay(&self, view: &View<'_>) -> Span {
+        let delay = view.failback_delay();
+        match self.unplanned {
+            Some(Unplanned { times, at }) if view.now.since(at) < QUIET => {
+                delay.times(1 << times.saturating_sub(1).min(MOST_DOUBLINGS))
+            }
+            Some(_) | None => delay,
+        }
+    }
+
+    /// counts this takeover, unless the other candidate handed over.
+    pub(crate) fn count_takeover(&mut self, view: &View<'_>) {
+        if view.failback_delay() == Span::ZERO || view.is_successor() {
+            return;
+        }
+        let before = self.unplanned.filter(|u| view.now.since(u.at) < QUIET);
+        self.unplanned = Some(Unplanned {
+            times: before.map_or(0, |u| u.times).saturating_add(1),
+            at: view.now,
+        });
     }
 
     /// why this holder should hand over, if it should.
@@ -98,7 +130,7 @@ impl Group {
             if view.timing().bound_until(*since) > view.now {
                 return Some(Why::Switch);
             }
-            let refusal = Refusal::NobodyReady; // it had D to answer
+            let refusal = Refusal::NobodyReady; // the other had D to answer
             out.push(Effect::Report(Event::CommandRefused {
                 group: view.group,
                 refusal,

@@ -4,8 +4,8 @@ use crate::advert::{Advert, GroupId};
 use crate::auth::Authentic;
 use crate::effect::ReleaseId;
 
-/// One thing that happened. Given to [`Node::handle`](crate::Node::handle) with the time at which
-/// it is handled. Datagrams waiting in a socket are handled before [`Input::Wake`].
+/// One thing that happened, given to [`Node::handle`](crate::Node::handle) with the time at which
+/// it is handled. Datagrams that wait in a socket are handled before [`Input::Wake`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -14,7 +14,7 @@ use crate::effect::ReleaseId;
 )]
 pub enum Input {
     /// An advert whose seal was checked.
-    // Neither written nor read: nothing but `auth::open` makes an `Authentic` out of bytes.
+    // Not serialized: nothing but `auth::open` makes an `Authentic` out of bytes.
     #[cfg_attr(feature = "serde", serde(skip))]
     Received(Authentic<Advert>),
     /// The kernel confirmed: the gate is shut and the addresses are gone.
@@ -24,10 +24,17 @@ pub enum Input {
         /// Which release this confirms.
         release: ReleaseId,
     },
-    /// The kernel refused a `HoldUntil`: this node can't hold now. The node releases at once.
+    /// The kernel refused a `HoldUntil`: this node can't hold now, and releases at once.
     HoldFailed {
         /// Of which group.
         group: GroupId,
+    },
+    /// What [`Effect::Prepare`](crate::effect::Effect::Prepare) asked for has ended.
+    Prepared {
+        /// Of which group.
+        group: GroupId,
+        /// It is done; otherwise this node can't hold now, and releases at once.
+        done: bool,
     },
     /// Whether this node's kernel could serve the group at all: interface up, guard in force.
     Eligible {
@@ -43,24 +50,24 @@ pub enum Input {
         /// The answer.
         healthy: bool,
     },
-    /// Somebody else on the network claimed one of the group's addresses.
+    /// Another machine on the network claimed one of the group's addresses.
     ForeignClaim {
         /// Of which group.
         group: GroupId,
     },
-    /// The operator spoke.
+    /// The operator gave a command.
     Operator {
         /// Of which group.
         group: GroupId,
-        /// What was said.
+        /// Which one.
         command: Command,
     },
     /// Nothing but time passed.
     Wake,
 }
 
-/// What an operator can say of a group. The daemon says it of all groups when the
-/// operator names none.
+/// What an operator can command for a group. If the operator names no group, the
+/// daemon gives the command to each.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -68,19 +75,19 @@ pub enum Input {
     serde(rename_all = "snake_case")
 )]
 pub enum Command {
-    /// Holder: hand over to the other candidate and don't ask for it back until `Resume`, until
-    /// the other stops holding, or until it hands over in turn.
+    /// On a holder: hand over to the other candidate, and don't ask for the group back until
+    /// `Resume`, until the other stops holding, or until it hands over in turn.
     Switch,
-    /// Don't hold: hand over if holding, and don't take it, until `Resume`.
+    /// Hand over if holding, and don't take hold until `Resume`.
     Standby,
-    /// An earlier life of this member gave the group away by `Switch`: don't ask for it back, until
-    /// `Resume`, or until it takes hold after all.
+    /// An earlier incarnation of this member gave the group away by `Switch`: don't ask for it back
+    /// until `Resume`, or until this member takes hold after all.
     StayAway,
     /// Undo `Standby` and what `Switch` left.
     Resume,
-    /// The peer is dead, says the operator: count its vote as given.
+    /// The operator says that the peer is dead: count its vote as given.
     PresumeDead,
-    /// Hand over, or release if nobody is ready; then this group is over for this life.
+    /// Hand over, or release if nobody is ready; then this group is over for this incarnation.
     Stop,
 }
 
@@ -102,7 +109,7 @@ pub enum Refusal {
     NotTwoMembers,
     /// `PresumeDead` of a peer that was heard in the last D + Q.
     PeerHeard,
-    /// `PresumeDead` while the own vote is bound.
+    /// `PresumeDead` while this member's own vote is bound.
     VoteBound,
     /// The group is stopping.
     Stopping,

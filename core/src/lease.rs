@@ -1,33 +1,33 @@
 //! Every inequality of time, and nothing else: H, D, Q, κ, ρ.
 //!
-//! A holder may hold until *sent time of the ask that was granted* + H, by its own clock. A voter
-//! is bound from *receipt of that ask* + D, by its own clock. The kernel's gate may shut up to κ
-//! late. Clocks run at rates that differ from true time by at most ρ. For the voter never to be
-//! free before the gate is shut, however the two rates fall:
+//! A holder may hold until it *sent the ask that was granted* + H, by its own clock. A voter is
+//! bound until it *received that ask* + D, by its own clock. The kernel's gate may shut up to κ
+//! late. Clocks run at rates that differ from true time by at most ρ. So that the voter is never
+//! free before the gate is shut, whatever the two rates are:
 //!
 //! ```text
 //! D · (1 − ρ) ≥ (H + κ) · (1 + ρ)        Q · (1 − ρ) ≥ (H' + κ) · (1 + ρ)
 //! ```
 //!
-//! where H' is the largest of H and the leases of earlier lives on this host (R-9). D and Q are
-//! derived here, rounded up, so nobody can configure an unsafe pair.
+//! where H' is the largest of H and the leases of earlier incarnations on this host (R-9). D and Q
+//! are derived here, rounded up, so nobody can configure an unsafe pair.
 //!
-//! Whose is each number? Many are another member's, and are taken from one's own file: so all of them
-//! are digested (R-0).
+//! Whose is each number? Many are another member's, and are read from this member's own file: that
+//! is why all of them are digested (R-0).
 //!
 //! | in | of | whose |
 //! |---|---|---|
 //! | a lease's end (R-7) | H | the holder's own |
 //! | D: until when a vote is bound (R-4) | H, κ | the holder's, and its kernel's |
 //! | | ρ | both clocks': the holder's may be slow, the voter's fast |
-//! | a holder's own vote (R-6), when it stops asking (R-5) | κ | its own kernel's |
-//! | Q (R-9) | H' | whomever this host's earlier lives voted for, and itself |
+//! | a holder's own vote (R-6), and when it stops asking (R-5) | κ | its own kernel's |
+//! | Q (R-9) | H' | whomever this host's earlier incarnations voted for, and itself |
 //! | | κ, ρ | as in D |
-//! | P: how far apart the words of a living peer are (R-14) | i | the *peer's*: its pace, and how late its turns are before it knows (R-13); i/4 for the network |
-//! | S: how long a silent peer may hold (R-14) | H, κ, i | the *peer's*: its lease, its kernel, and how much younger what it sent last is than what arrived |
-//! | what is late, hurry, oversleep (R-13, R-18) | i | its own, and the peer's P and S count on it |
-//! | heard, two-way (R-10) | D | the hearer's own |
-//! | useful (R-7, R-12) | H | the asker's: its own, or the successor's |
+//! | P: how far apart the words of a living peer are (R-14) | i | the *peer's*: its pace, and how late its turns may be before it knows that it slept (R-13); i/4 for the network |
+//! | S: how long a silent peer may hold (R-14) | H, κ, i | the *peer's*: its lease, its kernel, and by how much its last advert is younger than the last one that arrived |
+//! | what is late, hurry, oversleep (R-13, R-18) | i | this member's own; the peer's P and S rest on it |
+//! | heard, two-way (R-10) | D | this member's own |
+//! | a useful lease (R-7, R-12) | H | that of who asks: this member, or the successor |
 //! | D + Q of silence (R-17) | H, κ, ρ | the peer's |
 
 use crate::time::{LocalTime, Span};
@@ -35,7 +35,7 @@ use alloc::format;
 use alloc::string::String;
 use core::fmt;
 
-/// Clock rates may differ from true time by at most this many parts in a million that we accept.
+/// The most parts per million that `drift_ppm` may be.
 pub const MAX_DRIFT_PPM: u32 = 100_000;
 
 /// No lease is longer.
@@ -79,7 +79,7 @@ pub struct Timing {
     vote: Span,
 }
 
-/// A timing that can't be.
+/// Why a timing was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TimingError {
     /// The interval is zero or above a minute.
@@ -145,7 +145,7 @@ impl fmt::Display for TimingError {
 impl core::error::Error for TimingError {}
 
 impl Timing {
-    /// Proves the timing, or says what is wrong with it.
+    /// Proves the timing, or returns what is wrong with it.
     ///
     /// # Errors
     /// A [`TimingError`] that names the key, the value and the limit.
@@ -179,9 +179,9 @@ impl Timing {
         })
     }
 
-    /// R-14: the lease is long enough for one that may be left alone, when two asks were lost before the
-    /// peer died: its last word may echo one that is 1.75 i old (R-18), and 2.5 i and a round trip later
-    /// the lease must still run.
+    /// R-14: proves that the lease is long enough for a member that may be left alone. If two asks
+    /// were lost before the peer died, its last word may echo an ask that is 1.75 i old (R-18), and
+    /// the lease must still run 2.5 i and a round trip later.
     ///
     /// # Errors
     /// A [`TimingError`] that names the key, the value and the limit.
@@ -217,15 +217,15 @@ impl Timing {
         self.drift_ppm
     }
 
-    /// D: a voter is bound for this long from the receipt of an ask. Also how long a member counts
-    /// as heard.
+    /// D: a voter is bound for this long from the receipt of an ask. A member counts as heard for
+    /// as long.
     #[must_use]
     pub const fn vote(&self) -> Span {
         self.vote
     }
 
-    /// Q: a starting member neither votes nor holds for this long, when `earlier` is the longest
-    /// lease that earlier lives on this host may have been given (R-9).
+    /// Q: a starting member neither votes nor holds for this long; `earlier` is the longest lease
+    /// that earlier incarnations on this host may have had (R-9).
     #[must_use]
     pub fn quarantine(&self, earlier: Span) -> Span {
         outlast(self.lease.max(earlier).plus(self.slack), self.drift_ppm)
@@ -249,16 +249,17 @@ impl Timing {
         deadline.plus(self.slack)
     }
 
-    /// R-7, R-12: an ask of `asked_at` gives a lease worth taking: at least a quarter of it is left.
+    /// R-7, R-12: the lease that an ask of `asked_at` gives is worth taking: a quarter of it is
+    /// left.
     #[must_use]
     pub fn useful(&self, asked_at: LocalTime, now: LocalTime) -> bool {
         self.lease_end(asked_at) > now.plus(self.lease.part(4))
     }
 
-    /// R-7: the longest round trip at which a holder's renewals follow each other without a gap, when its
-    /// guard ends every hold `early`. An ask is sent every i, its vote comes up to i/2 later than the round
-    /// trip (R-13, R-18), and what the ask before gave must still run. Nothing if no round trip is short
-    /// enough.
+    /// R-7: the longest round trip at which a holder renews before its lease is over, if its guard
+    /// ends every hold `early`. An ask is sent every i, its vote comes up to i/2 later than the
+    /// round trip (R-13, R-18), and the lease that the previous ask gave must still run. `None` if
+    /// no round trip is short enough.
     #[must_use]
     pub fn longest_round_trip(&self, early: Span) -> Option<Span> {
         let lease = self.lease.as_nanos();
@@ -269,46 +270,47 @@ impl Timing {
         Some(Span::from_nanos(left.min(useful)))
     }
 
-    /// R-13: how late a wake-up may be, or how long a turn may take, before it counts as sleep.
+    /// R-13: a wake-up that is later than this, or a turn that takes longer, counts as sleep: i/2.
     #[must_use]
     pub const fn oversleep(&self) -> Span {
         self.interval.part(2)
     }
 
-    /// R-14: a holder that has heard nothing for this long may renew by what it sent: 2.5 i, by any
-    /// clock. No two words of a living peer are further apart, unless it knows that it slept (R-13): one
-    /// is due 1.25 i after the other (R-18), its turn may be i/2 late and take i/2, and i/4 is for the
-    /// network.
+    /// R-14: P: a holder that has heard nothing for this long may renew by what it sent: 2.5 i, by
+    /// any clock. No two words of a living peer are further apart, unless it knows that it slept
+    /// (R-13): a word is due at most 1.25 i after the one before (R-18), its turn may be i/2 late
+    /// and take i/2, and i/4 is for the network.
     #[must_use]
     pub fn presume_after(&self) -> Span {
         outlast(self.interval.times(5).part(2), self.drift_ppm)
     }
 
-    /// R-14: a standby that has heard nothing for this long takes hold: as long as H + κ + 1.5 i lasts
-    /// by any clock. A holder that presumes its peer dead goes by what it last sent. That is up to 1.5 i
-    /// younger than what the standby last got (due after i, and i/2 late) if it is stopped before it
-    /// sends, and up to 0.75 i younger than the wake-up of a peer (its turn may take i/2, the network
-    /// i/4) until it hears of it.
+    /// R-14: S: a standby that has heard nothing for this long takes hold: H + κ + 1.5 i, by any
+    /// clock. A holder that presumes its peer dead goes by what it last sent. If the holder is
+    /// paused before it sends, that is up to 1.5 i younger than what the standby last got (it was
+    /// due i later, and i/2 late). If the peer wakes up, it is up to 0.75 i younger than the
+    /// wake-up (the peer's turn may take i/2, the network i/4) until the holder hears of that.
     #[must_use]
     pub fn survive_after(&self) -> Span {
         let held = self.lease.plus(self.slack);
         outlast(held.plus(self.late()), self.drift_ppm)
     }
 
-    /// R-14: beside one that refuses our adverts as we do its, and comes first in the order of R-15, a
-    /// standby waits for S and 1.5 i, so that two whose silences began together don't take hold together.
+    /// R-14: S + 1.5 i: beside a stranger that comes first in the order of R-15, a standby waits
+    /// for this long, so that two that refuse each other and whose silences began together don't
+    /// take hold together.
     #[must_use]
     pub fn defer_after(&self) -> Span {
         self.survive_after().plus(self.late())
     }
 
-    /// R-18: the pace of a sender in a hurry.
+    /// R-18: the pace of a sender in a hurry: i/4.
     #[must_use]
     pub const fn hurry(&self) -> Span {
         self.interval.part(4)
     }
 
-    /// R-18: an answer or an advert older than this is late (1.5 i).
+    /// R-18: an answer or an advert that is older than this is late: 1.5 i.
     #[must_use]
     pub const fn late(&self) -> Span {
         self.interval.times(3).part(2)

@@ -5,11 +5,11 @@
 //!  socket ──────────▶ auth::open ──────────▶ Node::handle ──────────▶ whoever runs it
 //! ```
 //!
-//! A [`Node`] is one member's whole protocol state. It is told what happened ([`input::Input`]) and
-//! when, and says what is to be done ([`effect::Effect`]), in order. The rules R-0 to R-18 are cited
+//! A [`Node`] is one member's whole protocol state. It is given what happened ([`input::Input`])
+//! and when, and returns what to do ([`effect::Effect`]), in order. The rules R-0 to R-19 are cited
 //! where they are implemented.
 //!
-//! Two members alone, without a network between them but these lines:
+//! Two members, with no network between them but these lines:
 //!
 //! ```
 //! use onehold_core::advert::Incarnation;
@@ -32,8 +32,8 @@
 //! let configs = [spec.prove("lb0").unwrap(), spec.prove("lb1").unwrap()];
 //! let keys = Keys::new(Key::new(b"a secret of both"), vec![]);
 //! let start = LocalTime::from_nanos(0);
-//! let life = |n: usize| Incarnation(n as u64 + 1);
-//! let mut nodes = [0, 1].map(|n| Node::start(&configs[n], life(n), start, Span::ZERO));
+//! let incarnation = |n: usize| Incarnation(n as u64 + 1);
+//! let mut nodes = [0, 1].map(|n| Node::start(&configs[n], incarnation(n), start, Span::ZERO));
 //! let mut wire: Vec<(usize, Vec<u8>)> = vec![]; // for whom, and what
 //! for ms in 0..1_000 {
 //!     let now = start.plus(Span::from_millis(ms));
@@ -95,6 +95,7 @@ mod role;
 mod session;
 mod silence;
 pub mod time;
+mod view;
 mod vote;
 pub mod wire;
 

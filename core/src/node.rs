@@ -1,49 +1,51 @@
-//! One member's whole protocol state, and its turn.
+//! One member's whole protocol state, and its turn: one configuration, quarantine,
+//! oversleeping, what is heard of strangers, and to whom an advert goes.
 //!
 //! A node never reads a clock, never touches a socket or a kernel, and never does anything by
-//! itself: it is told what happened and when, and says what is to be done.
+//! itself: it is given what happened and when, and returns what to do.
 
 use crate::advert::{Advert, GroupId, Incarnation, MAX_GROUPS, MemberId, Statement};
 use crate::config::{Arbitration, Config};
 use crate::conflict::Strange;
-use crate::effect::{Effect, Event};
-use crate::group::{Group, Stance, View};
+use crate::effect::{Effect, Event, Why};
+use crate::group::{Group, Stance};
 use crate::input::{Command, Input, Refusal};
 use crate::observe::{PeerSnapshot, Snapshot};
 use crate::reject::Reject;
 use crate::session::{Accepted, Session};
 use crate::time::{LocalTime, Span};
+use crate::view::View;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
 /// One member's whole protocol state. Its behaviour depends on differences of times only.
 ///
-/// The configuration is fixed for a life and is given by reference to every call, so that
-/// this is nothing but state: two nodes that are equal behave equally from here on.
+/// The configuration is fixed for an incarnation and is given by reference to every call, so
+/// that a node is nothing but state: two equal nodes behave equally from then on.
 ///
-/// Who runs one calls, in this order: [`Node::start`], once; then [`Node::handle`] (or
-/// [`Node::command`]) for everything that happens, and with [`Input::Wake`] whenever the time is
-/// [`Node::poll_timeout`]; after each turn it does what was appended, in order. At any time, and
-/// without effect: [`Node::observe`] and [`Node::standing_orders`]. It ends when [`Node::stopped`].
+/// Whoever runs a node calls [`Node::start`] once; then [`Node::handle`] (or [`Node::command`]) for
+/// everything that happens, and with [`Input::Wake`] whenever [`Node::poll_timeout`] is reached;
+/// and does what each turn appended, in order. [`Node::observe`] and [`Node::standing_orders`] may
+/// be called at any time and change nothing. The end is [`Node::stopped`].
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Node {
     incarnation: Incarnation,
     /// until then it neither votes nor holds.
     quarantine_until: Option<LocalTime>,
-    /// when the latest turn that sent began, until a later one has shown how long it took.
+    /// when the latest turn that sent began, until a later turn has shown how long it took.
     /// Kept under `survivor`.
     sent_at: Option<LocalTime>,
     sessions: Vec<Session>,
     groups: Vec<Group>,
 }
 
-/// What a turn compares with at its end: each group's stance and lease.
+/// Each group's stance, and until when its gate was open, at the start of a turn.
 type Before = ArrayVec<(Stance, Option<LocalTime>), MAX_GROUPS>;
 
 impl Node {
-    /// A node at the start of its life, in quarantine. `earlier` is the longest lease that
-    /// earlier lives on this host may have been given; zero if there was none.
+    /// A node of a new incarnation, in quarantine. `earlier` is the longest lease that
+    /// earlier incarnations on this host may have had; zero if there was none.
     #[must_use]
     pub fn start(config: &Config, incarnation: Incarnation, now: LocalTime, earlier: Span) -> Self {
         let candidate = config.is_candidate(config.me());
@@ -63,11 +65,11 @@ impl Node {
         }
     }
 
-    /// Handles one input and appends what is to be done to `out`, in the order in which it must be
-    /// done. `now` never falls from call to call.
+    /// Handles one input and appends to `out` what must be done, in that order. `now` never falls
+    /// from call to call.
     ///
     /// # Errors
-    /// Why a datagram changed nothing; only for [`Input::Received`]. Effects may follow all the
+    /// Why a datagram changed nothing; only for [`Input::Received`]. There may be effects all the
     /// same, for time has passed.
     pub fn handle(
         &mut self,
@@ -84,7 +86,7 @@ impl Node {
     /// [`Self::handle`] for [`Input::Operator`], for those who have to answer the operator.
     ///
     /// # Errors
-    /// Why the command was not carried out. Effects may follow all the same.
+    /// Why the command was not carried out. There may be effects all the same.
     pub fn command(
         &mut self,
         config: &Config,
@@ -98,7 +100,8 @@ impl Node {
         })
     }
 
-    /// One turn: what is over is over, then comes what happened, then every conclusion.
+    /// One turn: first everything that is over ends, then the input is applied, then every
+    /// conclusion is drawn.
     fn turn<R>(
         &mut self,
         config: &Config,
@@ -116,12 +119,12 @@ impl Node {
         let mut before = Before::new();
         before.extend(
             self.views(config, now)
-                .map(|(group, view)| (group.stance(&view), group.role.lease_end())),
+                .map(|(group, view)| (group.stance(&view), group.role.gate_until())),
         );
         self.expire(config, now, out);
         let result = happen(self, out);
         self.each_group(config, now, |group, view| group.settle(view, out));
-        self.speak(config, now, &before, overslept, out);
+        self.send_adverts(config, now, &before, overslept, out);
         self.each_group(config, now, |group, view| group.presume(view));
         self.hold(&before, out);
         if let Some(turn) = out.get_mut(first..) {
@@ -152,28 +155,28 @@ impl Node {
         next
     }
 
-    /// what the operator said of each group that holds until `Resume`: a later life of this
-    /// member is told it again before anything else. (`Resume` ends all of it, so one command will do.)
+    /// for each group, the operator's command that holds until `Resume`: a later incarnation
+    /// gets it again before anything else. (`Resume` ends all of them, so one command is enough.)
     pub fn standing_orders(&self) -> impl Iterator<Item = Option<Command>> {
         self.groups.iter().map(Group::standing_order)
     }
 
-    /// what was silent while this process slept may have spoken.
+    /// a peer that seems silent may have spoken while this process slept.
     fn overslept(&mut self, now: LocalTime, out: &mut Vec<Effect>) {
         for session in &mut self.sessions {
-            session.stir(now);
+            session.restart_silence(now);
             session.strangers.overslept(now);
         }
         out.push(Effect::Report(Event::Overslept));
     }
 
-    /// expiry is data, compared before the input is applied: a datagram never revives what is
-    /// over.
+    /// expiry is data, compared before the input is applied, so a datagram never revives what
+    /// is over.
     fn expire(&mut self, config: &Config, now: LocalTime, out: &mut Vec<Effect>) {
         if self.quarantine_until.is_some_and(|until| until <= now) {
             self.quarantine_until = None;
             for session in &mut self.sessions {
-                session.stir(now); // silences count from here
+                session.restart_silence(now); // silences count from here
             }
             out.push(Effect::Report(Event::Ready));
         }
@@ -198,7 +201,9 @@ impl Node {
                 self.one_group(config, now, group, |g, view| g.released(view, release, out));
             }
             Input::HoldFailed { group } => {
-                self.one_group(config, now, group, |g, view| g.hold_failed(view, out));
+                self.one_group(config, now, group, |g, view| {
+                    g.hold_failed(view, Why::KernelRefused, out);
+                });
             }
             Input::Eligible { group, eligible } => {
                 self.one_group(config, now, group, |g, view| g.set_eligible(view, eligible));
@@ -206,13 +211,14 @@ impl Node {
             Input::Health { group, healthy } => {
                 self.one_group(config, now, group, |g, _| g.healthy = healthy);
             }
-            Input::ForeignClaim { group } => self.one_group(config, now, group, |g, _| {
-                if g.role.lease_end().is_some() {
-                    out.push(Effect::Announce { group });
-                }
-            }),
+            Input::Prepared { group, done } => {
+                self.one_group(config, now, group, |g, view| g.prepared(view, done, out));
+            }
+            Input::ForeignClaim { group } => {
+                self.one_group(config, now, group, |g, view| g.announce(view, out));
+            }
             Input::Operator { group, command } => {
-                let _ = self.obey(config, now, group, command, out); // it is reported
+                let _ = self.obey(config, now, group, command, out); // a refusal is reported
             }
             Input::Wake => {}
         }
@@ -248,7 +254,7 @@ impl Node {
             return Err(Reject::WrongCluster);
         }
         if let Some(reject) = not_for_us(config, advert) {
-            // our own, reflected, is no word of anybody.
+            // our own advert, reflected, is nobody's word.
             if advert.incarnation != self.incarnation {
                 self.strange(config, now, advert, out);
             }
@@ -284,10 +290,11 @@ impl Node {
         Ok(())
     }
 
-    /// what is refused for what its sender takes for granted is no word, and no silence either: it keeps
-    /// a standby back, settles who lets go, and of an only peer is a sign of life.
+    /// a stranger's advert is not acted upon, but it is not silence either: it keeps a standby
+    /// back, settles which holder lets go, and from an only peer it is a sign of life
+    ///
     fn strange(&mut self, config: &Config, now: LocalTime, advert: &Advert, out: &mut Vec<Effect>) {
-        // Both can tell this order, whatever their files say of numbers and preference.
+        // Both sides know this order, whatever their files say of numbers and preference.
         let ours = (config.me(), config.digest().0, self.incarnation);
         let fresh = |echo: LocalTime| echo <= now && config.timing().bound_until(echo) > now;
         let mut word = Strange {
@@ -298,7 +305,8 @@ impl Node {
             back: false,
             another: false,
         };
-        // Numbers are of its file: with two members it is the other one, whatever it says.
+        // The stranger's number is from its own file. If it is unknown here, the stranger is noted
+        // with the first peer; with two members that is the only one.
         let at = self.sessions.iter().position(|s| s.peer == advert.from);
         let Some(session) = self.sessions.get_mut(at.unwrap_or(0)) else {
             return;
@@ -310,8 +318,8 @@ impl Node {
         session.strangers.word(now, advert, word.first);
         session.strangers.expire(config.timing(), now);
         match config.arbitration() {
-            // R-17 alone asks, and is content with any sign of life.
-            Arbitration::Majority => session.stir(now),
+            // Only R-17 asks for the silence here, and any sign of life ends it.
+            Arbitration::Majority => session.restart_silence(now),
             Arbitration::Survivor => session.measure_silence(config.timing(), now),
         }
         word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keep_back());
@@ -321,10 +329,10 @@ impl Node {
         });
     }
 
-    /// adverts to everybody when something changed that others should know at once; else to
-    /// each when it is due. R-14: a lone peer is told at once of a wake-up, for its holder presumes
-    /// nothing from then on. R-1: and an answer to a knock.
-    fn speak(
+    /// sends adverts to everybody when something changed that the others should know at once;
+    /// else to each member when its advert is due. R-14: a member that overslept sends to its only
+    /// peer at once, for a holder that hears it presumes nothing any more. R-1: answers knocks.
+    fn send_adverts(
         &mut self,
         config: &Config,
         now: LocalTime,
@@ -350,10 +358,10 @@ impl Node {
             let Some(advert) = self.advert(config, now, to) else {
                 continue;
             };
-            if let Some(life) = knock {
-                // It names a life that has accepted nothing of ours: no echo, so no vote can come of it.
+            if let Some(incarnation) = knock {
+                // It has accepted nothing from us: without an echo it can't vote for us.
                 let advert = Advert {
-                    to_incarnation: Some(life),
+                    to_incarnation: Some(incarnation),
                     echo: None,
                     echo_age: Span::ZERO,
                     ..advert.clone()
@@ -373,7 +381,8 @@ impl Node {
     /// The full statement of this node's state to one peer.
     fn advert(&self, config: &Config, now: LocalTime, to: MemberId) -> Option<Advert> {
         let session = self.sessions.iter().find(|s| s.peer == to)?;
-        // By its own file's numbers a holder may be another than the one at whose address it is.
+        // A strange holder may have another number in its file than the member at its address has
+        // here.
         let holds = |s: &Session| s.strangers.latest().filter(|_| s.strangers.keep_back());
         let elsewhere = || self.sessions.iter().find_map(holds);
         let heard = session.latest(session.strangers.latest().or_else(elsewhere));
@@ -387,7 +396,7 @@ impl Node {
             from: config.me(),
             to,
             incarnation: self.incarnation,
-            to_incarnation: heard.map(|(life, ..)| life),
+            to_incarnation: heard.map(|(incarnation, ..)| incarnation),
             sent_at: now,
             echo: heard.map(|(_, sent_at, _)| sent_at),
             echo_age: heard
@@ -398,10 +407,11 @@ impl Node {
         })
     }
 
-    /// Every lease that is new or longer than at the turn's start reaches the kernel.
+    /// Every lease that is new, or longer than at the start of the turn, reaches the kernel, unless
+    /// the group is still being prepared.
     fn hold(&self, before: &Before, out: &mut Vec<Effect>) {
         for ((id, group), (_, was)) in (0u8..).zip(&self.groups).zip(before) {
-            if let Some(deadline) = group.role.lease_end().filter(|end| Some(*end) != *was) {
+            if let Some(deadline) = group.role.gate_until().filter(|end| Some(*end) != *was) {
                 out.push(Effect::HoldUntil {
                     group: GroupId(id),
                     deadline,
@@ -447,8 +457,8 @@ impl Node {
         });
     }
 
-    /// Every instant in this state, with whose clock it is of, for those who move a node in time: one
-    /// whose instants (and those of the adverts and confirmations that reach it) are all moved alike
+    /// Visits every instant in this state, with the member whose clock it is of, for those who move
+    /// a node in time: if its instants, and those of the adverts that reach it, all move alike, it
     /// behaves alike, for nothing but differences and order count.
     pub fn instants(&mut self, config: &Config, mut visit: impl FnMut(MemberId, &mut LocalTime)) {
         let me = config.me();
@@ -462,18 +472,18 @@ impl Node {
         }
     }
 
-    /// What people may see. No rule reads it.
+    /// What status and metrics show. No rule reads it.
     #[must_use]
     pub fn observe(&self, config: &Config, now: LocalTime) -> Snapshot {
         let peer = |s: &Session| {
-            let life = s.life.as_ref();
+            let current = s.current.as_ref();
             PeerSnapshot {
                 member: s.peer,
-                incarnation: life.map(|l| l.incarnation),
-                heard_ago: life.map(|l| now.since(l.arrived)),
-                echo_ago: life.and_then(|l| l.echo).map(|e| now.since(e)),
+                incarnation: current.map(|c| c.incarnation),
+                heard_ago: current.map(|c| now.since(c.arrived)),
+                echo_ago: current.and_then(|c| c.echo).map(|e| now.since(e)),
                 two_way: s.two_way(),
-                quarantined: life.is_some_and(|l| l.quarantined),
+                quarantined: current.is_some_and(|c| c.quarantined),
                 says: s.statements().to_vec(),
             }
         };
@@ -497,8 +507,8 @@ impl Node {
     }
 }
 
-/// why an advert of our cluster is not one that this member may act on. The numbers in it mean
-/// something only under our configuration.
+/// why this member may not act on an advert of its cluster. The numbers in an advert mean
+/// something only under the configuration of its sender.
 fn not_for_us(config: &Config, advert: &Advert) -> Option<Reject> {
     let (from, digest) = (advert.from, advert.config);
     if digest != config.digest() {

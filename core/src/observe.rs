@@ -1,4 +1,4 @@
-//! What a node lets be seen: for status, metrics and people. No rule reads it.
+//! What a node shows of itself, for status and metrics. No rule reads it.
 
 use crate::advert::{Ballot, GroupId, Incarnation, MemberId, Statement};
 use crate::time::Span;
@@ -18,7 +18,7 @@ pub enum RoleName {
     Standby,
     /// Holds.
     Holder,
-    /// Has let go and waits for the kernel to confirm it.
+    /// Has let go, and waits for the kernel's confirmation.
     Releasing,
 }
 
@@ -40,7 +40,7 @@ impl RoleName {
 pub struct Snapshot {
     /// This member.
     pub me: MemberId,
-    /// This life.
+    /// This incarnation.
     pub incarnation: Incarnation,
     /// What is left of quarantine.
     pub quarantine_left: Option<Span>,
@@ -57,11 +57,11 @@ pub struct Snapshot {
 pub struct PeerSnapshot {
     /// Which one.
     pub member: MemberId,
-    /// Its life, once known.
+    /// Its incarnation, once known.
     pub incarnation: Option<Incarnation>,
     /// How long ago an advert of it was accepted.
     pub heard_ago: Option<Span>,
-    /// How old the newest of our adverts is that it has accepted, for all we know.
+    /// The age of the newest advert of ours that it is known to have accepted.
     pub echo_ago: Option<Span>,
     /// Heard, and it hears us.
     pub two_way: bool,
@@ -78,13 +78,13 @@ pub struct GroupSnapshot {
     pub group: GroupId,
     /// This member's role in it.
     pub role: RoleName,
-    /// Who holds it, as far as this member knows.
+    /// The holder, as far as this member knows.
     pub holder: Option<MemberId>,
     /// What is left of this member's lease.
     pub lease_left: Option<Span>,
     /// What this member's vote is bound to.
     pub vote: Option<Ballot>,
-    /// For how long still, unless it is renewed or freed.
+    /// How long the vote stays bound unless it is renewed or freed.
     pub vote_left: Option<Span>,
     /// Members whose votes stand for this member, itself included if it counts.
     pub votes: Vec<MemberId>,
@@ -92,8 +92,10 @@ pub struct GroupSnapshot {
     pub asks: bool,
     /// This member could hold.
     pub ready: bool,
-    /// One under another configuration says that it holds: nobody takes hold beside it.
+    /// A stranger says that it holds, and this member takes no hold beside it.
     pub kept_back: bool,
+    /// It holds, and its gate may be open.
+    pub open: bool,
     /// Its kernel could serve the group.
     pub eligible: bool,
     /// The service is healthy here.

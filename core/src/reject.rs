@@ -40,12 +40,14 @@ pub enum Reject {
         /// Its digest.
         digest: ConfigDigest,
     },
-    /// A repetition, a late arrival or a replay: not newer than what was accepted.
+    /// A repetition, a late arrival or a replay: not newer than the latest accepted advert.
     Stale,
-    /// It does not name this life of ours: a knock, perhaps answered, and nothing else.
+    /// It does not name our incarnation: a knock, which is answered or not, and changes nothing
+    /// else.
     Knock,
-    /// It names this life, but comes from a life of the sender that is not, or no longer, known.
-    OldLife,
+    /// It names our incarnation, but its own is not, or no longer, the current one of the sender
+    ///
+    OldIncarnation,
 }
 
 impl Reject {
@@ -62,7 +64,7 @@ impl Reject {
         "other_config",
         "stale",
         "knock",
-        "old_life",
+        "old_incarnation",
     ];
 
     /// The place of this kind in [`Reject::NAMES`].
@@ -80,7 +82,7 @@ impl Reject {
             Self::OtherConfig { .. } => 8,
             Self::Stale => 9,
             Self::Knock => 10,
-            Self::OldLife => 11,
+            Self::OldIncarnation => 11,
         }
     }
 }
@@ -97,7 +99,7 @@ impl Reject {
     pub const fn rule(&self) -> Option<&'static str> {
         match self {
             Self::OtherConfig { .. } | Self::UnknownMember => Some("R-0"),
-            Self::NotToMe | Self::Knock | Self::OldLife => Some("R-1"),
+            Self::NotToMe | Self::Knock | Self::OldIncarnation => Some("R-1"),
             Self::Stale => Some("R-2"),
             Self::TooShort
             | Self::NotOurs

@@ -8,8 +8,8 @@
 //!  start ──▶│ Standby │◀─────────────────────────────│ Releasing │◀───────│ Holder │
 //!           └─────────┘                              └───────────┘   go   └────────┘
 //!
-//!  It lets go when the lease is over, to hand over, of two holders, when its
-//!  kernel refuses, when it is sick or can't serve. The kernel is told at once.
+//!  A holder lets go when the lease is over, to hand over, as one of two holders
+//!  when its kernel refuses, and when it is sick or can't serve.
 //!
 //!  A standby's back-off:
 //!
@@ -27,7 +27,7 @@ use crate::observe::RoleName;
 use crate::silence::Verdict;
 use crate::time::LocalTime;
 
-/// A role carries what only it needs; whatever is not in it can't be stale.
+/// A role carries what only it needs, so nothing of another role can be stale.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -42,24 +42,26 @@ pub(crate) enum Role {
         /// how its campaign goes.
         backoff: Backoff,
     },
-    /// Holds. The kernel ends it at `lease_end` without being told.
+    /// Holds. The kernel ends the hold at `lease_end` by itself.
     Holder {
         /// never shrinks.
         lease_end: LocalTime,
+        /// the holder is prepared, and the hold reaches the kernel.
+        open: bool,
         /// it wants to hand over.
         yields: Option<Yield>,
-        /// when the preferred candidate will have asked for long enough.
+        /// when the preferred candidate will have asked for `failback_delay`.
         failback_at: Option<LocalTime>,
         /// another holder is heard.
         conflict: Conflict,
     },
-    /// has let go; the kernel has not confirmed it yet.
+    /// has let go, and the kernel has not confirmed it yet.
     Releasing {
         /// What the confirmation must name.
         release: ReleaseId,
-        /// until when it goes on asking if the kernel doesn't confirm.
+        /// until when it goes on asking if the kernel does not confirm.
         asks_until: Option<LocalTime>,
-        /// who gets this member's vote when the kernel has confirmed.
+        /// which candidate gets this member's vote once the kernel has confirmed.
         successor: Option<MemberId>,
     },
 }
@@ -69,11 +71,21 @@ pub(crate) enum Role {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Yield {
     pub(crate) why: Why,
-    /// An ask that echoes an advert from before this does not count as an answer to it.
+    /// An ask answers this wish only if it echoes an advert sent since then.
     pub(crate) since: LocalTime,
 }
 
-/// what a holder hears of another one.
+/// how often in a row this member took over without a hand-over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub(crate) struct Unplanned {
+    /// At least once.
+    pub(crate) times: u8,
+    /// The last time.
+    pub(crate) at: LocalTime,
+}
+
+/// what a holder hears of another holder.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -83,15 +95,15 @@ pub(crate) struct Yield {
 pub(crate) enum Conflict {
     /// Nothing.
     None,
-    /// It says that it holds, or did when it said so.
+    /// Another one says that it holds, or held when it said so.
     Heard,
-    /// It says so, and has lately accepted an advert of ours: an alarm.
+    /// It says so, and it has accepted an advert of ours less than D ago: an alarm.
     Proven,
-    /// One under another configuration says so, since then: an alarm.
+    /// A stranger says so, since then: an alarm.
     Strange { since: LocalTime },
 }
 
-/// Whether the kernel could serve the group at all.
+/// whether the kernel could serve the group at all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -101,10 +113,11 @@ pub(crate) enum Conflict {
 pub(crate) enum Eligibility {
     /// It could not.
     No,
-    /// it can again, since then; what was silent before may have been cut off by what kept us from it.
+    /// It can again, since then: what kept it from serving may also have cut off a peer that was
+    /// silent before.
     Again {
         since: LocalTime,
-        /// How long that is.
+        /// What the failure detector may say at most by now.
         verdict: Verdict,
     },
     /// It could, for long enough.
@@ -112,7 +125,7 @@ pub(crate) enum Eligibility {
 }
 
 impl Eligibility {
-    /// The most that a silence may be taken for, however long it is.
+    /// The most that the failure detector may say, however long the silence is.
     pub(crate) const fn verdict(self) -> Verdict {
         match self {
             Self::No => Verdict::Alive,
@@ -121,7 +134,7 @@ impl Eligibility {
         }
     }
 
-    /// It could for longer by now.
+    /// More time has passed since it can serve again.
     pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime) {
         if let Self::Again { since, .. } = *self {
             let span = now.since(since);
@@ -137,7 +150,7 @@ impl Eligibility {
         }
     }
 
-    /// When that changes by itself.
+    /// When the verdict changes by itself.
     pub(crate) fn deadline(self, timing: &Timing) -> Option<LocalTime> {
         match self {
             Self::Again { since, verdict } => match verdict {
@@ -149,7 +162,7 @@ impl Eligibility {
     }
 }
 
-/// a candidate that asks in vain while another collects votes must get out of its way.
+/// a candidate that asks in vain gets out of the way of the other, which collects votes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -159,11 +172,11 @@ impl Eligibility {
 pub(crate) enum Backoff {
     /// Not asking everybody.
     Idle,
-    /// Asking everybody; patient until then.
+    /// Asking everybody; until then it does not rest.
     Asking { until: LocalTime },
-    /// Has asked long enough: rests as soon as it hears of a vote for the other.
+    /// Has asked long enough: it rests as soon as it hears of a vote for the other candidate.
     Tired,
-    /// Asks nobody until it hears of no vote for the other, at most until then.
+    /// Asks nobody while it hears of votes for the other candidate, at most until then.
     Resting { until: LocalTime },
 }
 
@@ -188,6 +201,18 @@ impl Role {
         }
     }
 
+    /// until when the kernel may answer; `None` while the gate stays shut.
+    pub(crate) const fn gate_until(&self) -> Option<LocalTime> {
+        match self {
+            Self::Holder {
+                lease_end, open, ..
+            } if *open => Some(*lease_end),
+            Self::Witness | Self::Standby { .. } | Self::Holder { .. } | Self::Releasing { .. } => {
+                None
+            }
+        }
+    }
+
     /// It holds, or its hold may not be over in the kernel yet.
     pub(crate) const fn holds(&self) -> bool {
         matches!(
@@ -208,7 +233,7 @@ impl Role {
         }
     }
 
-    /// It says so to the successor, until the kernel has confirmed.
+    /// Its adverts say `yields`: while it wants to hand over, and until the kernel has confirmed.
     pub(crate) const fn says_yields(&self) -> bool {
         match self {
             Self::Holder { yields, .. } => yields.is_some(),
@@ -221,7 +246,7 @@ impl Role {
         }
     }
 
-    /// See [`Node::instants`](crate::Node::instants); all of them are of the own clock.
+    /// See [`Node::instants`](crate::Node::instants); all are of this member's clock.
     pub(crate) fn instants(&mut self, visit: &mut impl FnMut(&mut LocalTime)) {
         match self {
             Self::Witness => {}
@@ -231,6 +256,7 @@ impl Role {
             },
             Self::Holder {
                 lease_end,
+                open: _,
                 yields,
                 failback_at,
                 conflict,

@@ -1,8 +1,9 @@
-//! which life of a peer is talked with, and in what order its adverts count.
+//! which incarnation of a peer is current, which of its adverts count, which
+//! of our asks stand, and when our next advert to it is due.
 //!
-//! A session never decides by a vote: it looks at one only to see whether its answer is late. It
-//! remembers the peer's latest accepted advert, when that arrived, and what this member sent;
-//! everything else is derived.
+//! A session never decides by a vote: it looks at votes only to see whether an answer is late
+//! . It remembers the peer's latest accepted advert, when it arrived, and what this member
+//! sent; everything else is derived.
 
 use crate::advert::{Advert, Incarnation, MemberId, Statement};
 use crate::config::Config;
@@ -13,7 +14,7 @@ use crate::time::LocalTime;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
-/// How many lives of a peer that are not talked with are remembered.
+/// How many incarnations of a peer, other than the current one, are remembered.
 pub(crate) const REMEMBERED: usize = 8;
 
 /// One peer.
@@ -21,32 +22,32 @@ pub(crate) const REMEMBERED: usize = 8;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Session {
     pub(crate) peer: MemberId,
-    /// The life that is talked with, once one named ours.
-    pub(crate) life: Option<Life>,
-    /// What that life last said, by group.
+    /// The current incarnation: the one whose adverts are accepted. None before one named ours.
+    pub(crate) current: Option<Current>,
+    /// What the current incarnation last said, by group.
     says: Vec<Statement>,
-    /// since when every advert to the peer has asked, by group. Asks sent before are revoked.
+    /// by group, since when every advert to the peer has asked. Asks sent earlier are revoked.
     asked: Vec<Option<LocalTime>>,
-    /// When the newest advert that names its life was handed to the network.
+    /// When the newest advert that names the current incarnation was handed to the network.
     pub(crate) last_sent: Option<LocalTime>,
-    /// it has asked since, and waits for its echo.
+    /// the peer has asked since then, and waits for its echo.
     owed: bool,
     knock: Option<Knock>,
     knock_answered: Option<LocalTime>,
-    /// Ranks lives that knock; moves only when several did.
+    /// Ranks the incarnations that knock; changes only when several have knocked.
     rng: u64,
-    /// the latest lives that were adopted and replaced: they are dead.
-    left: ArrayVec<Incarnation, REMEMBERED>,
-    /// how long there has been no sign of life at all. Kept where two members are all.
+    /// the latest incarnations that were current and were replaced: they never return.
+    replaced: ArrayVec<Incarnation, REMEMBERED>,
+    /// how long there has been no sign of life. Kept only in a cluster of two.
     pub(crate) silence: Option<Silence>,
-    /// what is heard from there and does not count.
+    /// what is heard from the peer's place and does not count.
     pub(crate) strangers: Strangers,
 }
 
-/// A life of the peer, and its latest accepted advert.
+/// The current incarnation of the peer, and its latest accepted advert.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub(crate) struct Life {
+pub(crate) struct Current {
     pub(crate) incarnation: Incarnation,
     /// When it was adopted, by our clock.
     adopted_at: LocalTime,
@@ -54,32 +55,32 @@ pub(crate) struct Life {
     pub(crate) sent_at: LocalTime,
     /// When that arrived, by our clock.
     pub(crate) arrived: LocalTime,
-    /// It arrived less than D ago.
+    /// That was less than D ago.
     pub(crate) heard: bool,
     /// The newest of our adverts that it has accepted; dropped when that is D old.
     pub(crate) echo: Option<LocalTime>,
     pub(crate) quarantined: bool,
 }
 
-/// A life that does not know ours, or that we don't know, and that waits for an answer.
+/// An incarnation that waits for an answer: it does not know ours, or it is not the current one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Knock {
     incarnation: Incarnation,
-    /// It named our life: no recording from before our start does.
+    /// It named our incarnation, which no recording from before our start does.
     names_ours: bool,
-    /// Other lives have knocked as well since the last answer.
+    /// Other incarnations have knocked as well since the last answer.
     contested: bool,
 }
 
 /// What an accepted advert changed in the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// Nothing but the news.
+    /// Only what it says.
     News,
-    /// The peer had been silent for D.
+    /// Also that the peer is heard again: nothing of it had been accepted for D.
     Back,
-    /// It is another life than before.
+    /// It is of another incarnation than the adverts before.
     Met,
 }
 
@@ -88,7 +89,7 @@ impl Session {
         let two_alone = config.members().len() == 2;
         Self {
             peer,
-            life: None,
+            current: None,
             says: alloc::vec![Statement::default(); config.groups().len()],
             asked: alloc::vec![None; config.groups().len()],
             last_sent: None,
@@ -96,7 +97,7 @@ impl Session {
             knock: None,
             knock_answered: None,
             rng: seed.0 ^ u64::from(peer.0),
-            left: ArrayVec::new(),
+            replaced: ArrayVec::new(),
             silence: two_alone.then(|| Silence::new(now)),
             strangers: Strangers::default(),
         }
@@ -119,32 +120,33 @@ impl Session {
 
     /// An advert of it was accepted less than D ago.
     pub(crate) fn heard(&self) -> bool {
-        self.life.as_ref().is_some_and(|l| l.heard)
+        self.current.as_ref().is_some_and(|c| c.heard)
     }
 
     /// Heard, and it hears us: its echo is less than D old.
     pub(crate) fn two_way(&self) -> bool {
-        self.life
+        self.current
             .as_ref()
-            .is_some_and(|l| l.heard && l.echo.is_some())
+            .is_some_and(|c| c.heard && c.echo.is_some())
     }
 
-    /// Whom an advert names, and the latest word of it: when it was sent, and when it arrived. R-15: while
-    /// the peer is not heard a stranger is told that it is heard, though it won't listen.
+    /// The incarnation that an advert to the peer names, and when its latest advert was sent and
+    /// arrived. R-15: while the peer is not heard, this is a stranger, so that the stranger learns
+    /// that it is heard, though it refuses the advert.
     pub(crate) fn latest(
         &self,
         stranger: Option<Stranger>,
     ) -> Option<(Incarnation, LocalTime, LocalTime)> {
-        match (&self.life, stranger) {
-            (Some(l), None) => Some((l.incarnation, l.sent_at, l.arrived)),
-            (Some(l), Some(_)) if l.heard => Some((l.incarnation, l.sent_at, l.arrived)),
-            (_, Some(s)) => Some((s.life, s.sent_at, s.arrived)),
+        match (&self.current, stranger) {
+            (Some(c), None) => Some((c.incarnation, c.sent_at, c.arrived)),
+            (Some(c), Some(_)) if c.heard => Some((c.incarnation, c.sent_at, c.arrived)),
+            (_, Some(s)) => Some((s.incarnation, s.sent_at, s.arrived)),
             (None, None) => None,
         }
     }
 
-    /// accepts the advert, or says why not. An advert that isn't accepted leaves nothing
-    /// but a knock waiting for its answer and, with two members, a sign of life.
+    /// accepts the advert, or returns why not. An advert that is not accepted leaves
+    /// nothing but a knock that waits for its answer and, with two members, a sign of life.
     pub(crate) fn receive(
         &mut self,
         timing: &Timing,
@@ -153,30 +155,33 @@ impl Session {
         advert: &Advert,
     ) -> Result<Accepted, Reject> {
         let names_ours = advert.to_incarnation == Some(mine);
-        if self.left.contains(&advert.incarnation) {
-            // it is dead: a straggler or a replay, no knock and no sign of life.
+        if self.replaced.contains(&advert.incarnation) {
+            // a straggler or a replay of a dead incarnation: not a knock, and not a sign of
+            // life.
             return Err(if names_ours {
-                Reject::OldLife
+                Reject::OldIncarnation
             } else {
                 Reject::Knock
             });
         }
         if !names_ours {
-            // A life that we talk with may not know ours: it named us only to answer our knock.
-            // What it said before its latest accepted advert is late, the rest a sign of life.
-            match &self.life {
-                Some(l) if l.incarnation == advert.incarnation => {
-                    // It may name a stranger as long as it does not hear us, as we may.
-                    if advert.sent_at > l.sent_at {
-                        if !l.heard {
+            // the current incarnation may not know ours: it named ours only to answer our
+            // knock. An advert that it sent before its latest accepted one is late; any other is a
+            // sign of life.
+            match &self.current {
+                Some(c) if c.incarnation == advert.incarnation => {
+                    // While it does not hear us it may name a stranger, as our adverts to it
+                    // may.
+                    if advert.sent_at > c.sent_at {
+                        if !c.heard {
                             self.knocked(advert.incarnation, names_ours);
                         }
-                        self.stir_by_knock(now, advert);
+                        self.restart_silence_if_news(now, advert);
                     }
                 }
                 Some(_) | None => {
                     self.knocked(advert.incarnation, names_ours);
-                    self.stir_by_knock(now, advert);
+                    self.restart_silence_if_news(now, advert);
                 }
             }
             return Err(Reject::Knock);
@@ -184,38 +189,39 @@ impl Session {
         let echo = advert
             .echo
             .filter(|e| *e <= now && timing.bound_until(*e) > now);
-        let accepted = match &self.life {
+        let accepted = match &self.current {
             None => Accepted::Met,
-            Some(l) if l.incarnation == advert.incarnation => {
-                if advert.sent_at <= l.sent_at {
+            Some(c) if c.incarnation == advert.incarnation => {
+                if advert.sent_at <= c.sent_at {
                     return Err(Reject::Stale);
                 }
-                if l.heard {
+                if c.heard {
                     Accepted::News
                 } else {
                     Accepted::Back
                 }
             }
-            // only a life that has accepted an advert sent after the present one was adopted
-            // can be younger than that one. (An echo that is D old proves nothing any more.)
-            Some(l) if echo.is_some_and(|e| e > l.adopted_at) => Accepted::Met,
+            // an incarnation is younger than the current one only if it has accepted an advert
+            // that we sent after we adopted the current one. (An echo that is D old proves nothing
+            // any more.)
+            Some(c) if echo.is_some_and(|e| e > c.adopted_at) => Accepted::Met,
             Some(_) => {
                 self.knocked(advert.incarnation, names_ours);
-                self.stir_by_knock(now, advert);
-                return Err(Reject::OldLife);
+                self.restart_silence_if_news(now, advert);
+                return Err(Reject::OldIncarnation);
             }
         };
-        if let (Accepted::Met, Some(l)) = (accepted, &self.life) {
-            if self.left.is_full() {
-                self.left.remove(0);
+        if let (Accepted::Met, Some(c)) = (accepted, &self.current) {
+            if self.replaced.is_full() {
+                self.replaced.remove(0);
             }
-            self.left.push(l.incarnation);
+            self.replaced.push(c.incarnation);
         }
-        let adopted_at = match (&self.life, accepted) {
-            (Some(l), Accepted::News | Accepted::Back) => l.adopted_at,
+        let adopted_at = match (&self.current, accepted) {
+            (Some(c), Accepted::News | Accepted::Back) => c.adopted_at,
             (None, _) | (Some(_), Accepted::Met) => now,
         };
-        self.life = Some(Life {
+        self.current = Some(Current {
             incarnation: advert.incarnation,
             adopted_at,
             sent_at: advert.sent_at,
@@ -229,39 +235,41 @@ impl Session {
         }
         self.owed |= self.says.iter().any(|s| s.asks);
         self.knock.take_if(|k| k.incarnation == advert.incarnation);
-        self.stir(now);
+        self.restart_silence(now);
         Ok(accepted)
     }
 
-    /// an advert, to whomever, of a life that was left, or older than what the one that is talked
-    /// with said to us.
+    /// the advert, to whomever it is addressed, is of an incarnation that was replaced,
+    /// or is older than the latest accepted advert of the current one.
     pub(crate) fn knows(&self, advert: &Advert) -> bool {
-        let older = |l: &Life| l.incarnation == advert.incarnation && advert.sent_at <= l.sent_at;
-        self.left.contains(&advert.incarnation) || self.life.as_ref().is_some_and(older)
+        let older =
+            |c: &Current| c.incarnation == advert.incarnation && advert.sent_at <= c.sent_at;
+        self.replaced.contains(&advert.incarnation) || self.current.as_ref().is_some_and(older)
     }
 
-    /// Any sign of life ends a silence.
-    pub(crate) fn stir(&mut self, now: LocalTime) {
+    /// a sign of life, sleep or the end of quarantine starts the silence again.
+    pub(crate) fn restart_silence(&mut self, now: LocalTime) {
         if let Some(s) = &mut self.silence {
-            s.stir(now);
+            s.restart(now);
         }
     }
 
-    /// A knock is a sign of life unless it is a repetition: a peer that doesn't know our new life
-    /// yet, or whose new life we don't know, is alive all the same.
-    fn stir_by_knock(&mut self, now: LocalTime, advert: &Advert) {
+    /// a knock is a sign of life unless it is a repetition: a peer that does not know
+    /// our new incarnation yet, or whose new incarnation we don't know, is alive all the same.
+    fn restart_silence_if_news(&mut self, now: LocalTime, advert: &Advert) {
         if let Some(s) = &mut self.silence
             && self.strangers.is_news(advert)
         {
-            s.stir(now);
+            s.restart(now);
         }
     }
 
-    /// keeps one of all lives that knock, each as likely as the others, however many there are and
-    /// however often they knock: the one of the least rank. One that names our life goes first.
+    /// of all incarnations that knock, keeps the one with the least rank, so that each is as
+    /// likely as the others, however many there are and however often they knock. One that names
+    /// ours goes first.
     fn knocked(&mut self, incarnation: Incarnation, names_ours: bool) {
         let rng = self.rng;
-        let rank = |life: Incarnation| splitmix(rng ^ life.0);
+        let rank = |of: Incarnation| splitmix(rng ^ of.0);
         let knock = self.knock.get_or_insert(Knock {
             incarnation,
             names_ours,
@@ -282,7 +290,7 @@ impl Session {
         }
     }
 
-    /// the life whose knock is answered now: at most one per interval.
+    /// the incarnation whose knock is answered now: at most one per interval.
     pub(crate) fn answer_knock(&mut self, now: LocalTime) -> Option<Incarnation> {
         if self.knock_answered.is_some() {
             return None;
@@ -295,7 +303,7 @@ impl Session {
         Some(knock.incarnation)
     }
 
-    /// Lets what is over be over. Says whether the peer just went silent.
+    /// Ends what is over. Returns whether the peer was just lost.
     pub(crate) fn expire(&mut self, timing: &Timing, now: LocalTime) -> bool {
         if self
             .knock_answered
@@ -305,28 +313,29 @@ impl Session {
         }
         self.strangers.expire(timing, now);
         self.measure_silence(timing, now);
-        let Some(life) = &mut self.life else {
+        let Some(current) = &mut self.current else {
             return false;
         };
-        if life.echo.is_some_and(|e| timing.bound_until(e) <= now) {
-            life.echo = None;
+        if current.echo.is_some_and(|e| timing.bound_until(e) <= now) {
+            current.echo = None;
         }
-        let lost = life.heard && timing.bound_until(life.arrived) <= now;
+        let lost = current.heard && timing.bound_until(current.arrived) <= now;
         if lost {
-            life.heard = false;
-            self.says.fill(Statement::default()); // no rule goes by what a silent peer once said
+            current.heard = false;
+            self.says.fill(Statement::default()); // no rule goes by what a lost peer once said
         }
         lost
     }
 
-    /// what the silence says by now.
+    /// updates what the failure detector says.
     pub(crate) fn measure_silence(&mut self, timing: &Timing, now: LocalTime) {
         if let Some(s) = &mut self.silence {
             s.measure(timing, now, &self.strangers);
         }
     }
 
-    /// An advert that names the peer's life goes out now, asking for the groups in `asks`.
+    /// Notes that an advert goes out now that names the current incarnation and asks for the groups
+    /// in `asks`.
     pub(crate) fn sent(&mut self, now: LocalTime, asks: impl Iterator<Item = bool>) {
         self.last_sent = Some(now);
         self.owed = false;
@@ -336,9 +345,9 @@ impl Session {
         }
     }
 
-    /// when the next advert is due: each i; each i/4 where an answer is owed or late. One that
-    /// is asked by the peer and doesn't ask it waits i/4 more, for its answers set the pace. A peer
-    /// that has been silent for D gets no more than one each i.
+    /// when the next advert is due: every i; every i/4 while an answer is owed or late. A
+    /// member that is asked and does not ask back adds i/4 to the i, for its answers set the pace.
+    /// A peer that has been silent for D gets one every i and no more.
     pub(crate) fn send_due(
         &self,
         timing: &Timing,
@@ -347,7 +356,7 @@ impl Session {
     ) -> Option<LocalTime> {
         let last = self.last_sent?;
         let regular = last.plus(timing.interval());
-        let Some(life) = self.life.as_ref().filter(|l| l.heard) else {
+        let Some(current) = self.current.as_ref().filter(|c| c.heard) else {
             return Some(regular);
         };
         let asked_by = self.says.iter().any(|s| s.asks);
@@ -357,12 +366,12 @@ impl Session {
         } else {
             regular
         };
-        let owed = (self.owed && !asking).then_some(life.arrived);
-        let silent = life.arrived.plus(timing.late());
-        let deaf = life.echo.map_or(life.arrived, |e| {
+        let owed = (self.owed && !asking).then_some(current.arrived);
+        let silent = current.arrived.plus(timing.late());
+        let deaf = current.echo.map_or(current.arrived, |e| {
             e.plus(timing.late().plus(timing.interval()))
         });
-        // One that asks us too answers only with its next regular advert.
+        // A peer that asks us too answers only with its next regular advert.
         let late_after = if asked_by {
             timing.late().plus(timing.interval())
         } else {
@@ -383,18 +392,18 @@ impl Session {
         Some(paced.min(hurried))
     }
 
-    /// Every later moment at which something in this session changes by itself.
+    /// The later moments at which something in this session changes by itself.
     pub(crate) fn deadlines(
         &self,
         timing: &Timing,
         me: MemberId,
         mine: Incarnation,
     ) -> impl Iterator<Item = LocalTime> {
-        let life = self.life.as_ref();
-        let heard = life
-            .filter(|l| l.heard)
-            .map(|l| timing.bound_until(l.arrived));
-        let echo = life.and_then(|l| l.echo).map(|e| timing.bound_until(e));
+        let current = self.current.as_ref();
+        let heard = current
+            .filter(|c| c.heard)
+            .map(|c| timing.bound_until(c.arrived));
+        let echo = current.and_then(|c| c.echo).map(|e| timing.bound_until(e));
         let answered = self.knock_answered.map(|at| at.plus(timing.interval()));
         let due = self.send_due(timing, me, mine);
         let silence = self.silence.as_ref();
@@ -413,10 +422,10 @@ impl Session {
         me: MemberId,
         visit: &mut impl FnMut(MemberId, &mut LocalTime),
     ) {
-        if let Some(life) = &mut self.life {
-            visit(self.peer, &mut life.sent_at);
-            let own = [Some(&mut life.adopted_at), Some(&mut life.arrived)];
-            let own = own.into_iter().chain([life.echo.as_mut()]).flatten();
+        if let Some(current) = &mut self.current {
+            visit(self.peer, &mut current.sent_at);
+            let own = [Some(&mut current.adopted_at), Some(&mut current.arrived)];
+            let own = own.into_iter().chain([current.echo.as_mut()]).flatten();
             own.for_each(|t| visit(me, t));
         }
         for ballot in self.says.iter_mut().filter_map(|s| s.vote.as_mut()) {

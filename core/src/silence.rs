@@ -1,8 +1,14 @@
-//! R-14, R-17: how long there has been no sign of life of the only peer; and who is heard that is not
-//! talked with.
+//! R-14, R-17: how long there has been no sign of life of the only peer. R-14, R-15: which
+//! strangers are heard, and whether one of them holds.
 //!
-//! What is ignored for voting is not silent: a life that does not know ours, or that runs under another
-//! configuration, is alive all the same.
+//! ```text
+//!  Alive ──silent for P──▶ Suspected ──silent for S──▶ Failed
+//!    ▲                         │                          │
+//!    └───── a sign of life ────┴──────────────────────────┘
+//! ```
+//!
+//! What is ignored for voting is not silent: an incarnation that does not know ours, or that runs
+//! under another configuration, is alive all the same.
 
 use crate::advert::{Advert, Incarnation, MemberId};
 use crate::lease::Timing;
@@ -10,7 +16,7 @@ use crate::session::REMEMBERED;
 use crate::time::{LocalTime, Span};
 use arrayvec::ArrayVec;
 
-/// Waking time without any word of the only peer under our configuration.
+/// How long this member, while awake, has had no word of its only peer under our configuration.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Silence {
@@ -18,28 +24,29 @@ pub(crate) struct Silence {
     pub(crate) verdict: Verdict,
 }
 
-/// Whom this member hears and does not talk with.
+/// Who is heard besides the current incarnation of the peer.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Strangers {
-    /// The newest word of each such life, the latest last: a repetition is no news.
+    /// The newest word of each such incarnation, the latest last: a repetition is not news.
     newest: ArrayVec<(Incarnation, LocalTime), REMEMBERED>,
     latest: Option<Stranger>,
 }
 
-/// One that is authentic and whose words don't count here (R-0): mostly the peer, under another
-/// configuration. One that holds keeps a standby from taking hold.
+/// A stranger: its adverts are authentic and don't count here (R-0). Mostly it is the peer, under
+/// another configuration. A stranger that holds keeps a standby from taking hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Stranger {
-    /// R-15: it comes before us in the order that both can tell.
+    /// R-15: it comes before us in the order that both sides know.
     pub(crate) first: bool,
-    /// R-15: so it can be told that it is heard. When its latest word was sent, by its clock.
-    pub(crate) life: Incarnation,
+    /// R-15: named and echoed in our adverts, so that the stranger learns that it is heard.
+    pub(crate) incarnation: Incarnation,
+    /// When its latest word was sent, by its clock.
     pub(crate) sent_at: LocalTime,
-    /// When that arrived.
+    /// When its latest word arrived.
     pub(crate) arrived: LocalTime,
-    /// When its latest word that says `holds` did; dropped when it keeps nobody back any more.
+    /// When its latest word that says `holds` arrived; dropped when it keeps nobody back any more.
     held: Option<LocalTime>,
 }
 
@@ -60,8 +67,8 @@ pub(crate) enum Verdict {
 }
 
 impl Stranger {
-    /// R-14: the later one in the order waits a little longer, so that two that refuse each other's
-    /// adverts, and whose silence began together, don't take hold together.
+    /// R-14: the later one in the order waits longer, so that two that refuse each other's adverts,
+    /// and whose silences began together, don't take hold together.
     fn wait(&self, timing: &Timing) -> Span {
         if self.first {
             timing.defer_after()
@@ -84,12 +91,12 @@ impl Silence {
     }
 
     /// Any sign of life under our configuration ends a silence.
-    pub(crate) const fn stir(&mut self, now: LocalTime) {
+    pub(crate) const fn restart(&mut self, now: LocalTime) {
         self.since = now;
         self.verdict = Verdict::Alive;
     }
 
-    /// What it says by now.
+    /// What the failure detector says by now.
     pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime, strangers: &Strangers) {
         let span = now.since(self.since);
         self.verdict = if span >= strangers.wait(timing) && !strangers.keep_back() {
@@ -101,7 +108,7 @@ impl Silence {
         };
     }
 
-    /// The later moment at which it says something else by itself.
+    /// The later moment at which the failure detector says something else by itself.
     pub(crate) fn deadline(&self, timing: &Timing, strangers: &Strangers) -> Option<LocalTime> {
         match self.verdict {
             Verdict::Alive => Some(self.since.plus(timing.presume_after())),
@@ -116,20 +123,25 @@ impl Silence {
 }
 
 impl Strangers {
-    /// What is heard under another configuration.
+    /// The stranger that is looked at: the latest, but one that holds before one that does not.
     pub(crate) const fn latest(&self) -> Option<Stranger> {
         self.latest
     }
 
-    /// R-14: one under another configuration said that it holds, and that is not long enough ago.
+    /// R-14: a stranger said that it holds, and not long enough ago for this member to take hold.
     pub(crate) fn keep_back(&self) -> bool {
         self.latest.is_some_and(|s| s.held.is_some())
     }
 
-    /// Whether an advert of a life that is not talked with is new, and not a repetition: remembers it then.
+    /// Whether an advert that is not accepted is news and not a repetition. What is news is
+    /// remembered.
     pub(crate) fn is_news(&mut self, advert: &Advert) -> bool {
-        let (life, sent_at) = (advert.incarnation, advert.sent_at);
-        if let Some(at) = self.newest.iter().position(|(known, _)| *known == life) {
+        let (incarnation, sent_at) = (advert.incarnation, advert.sent_at);
+        if let Some(at) = self
+            .newest
+            .iter()
+            .position(|(known, _)| *known == incarnation)
+        {
             if self
                 .newest
                 .get(at)
@@ -142,31 +154,30 @@ impl Strangers {
         if self.newest.is_full() {
             self.newest.remove(0);
         }
-        self.newest.push((life, sent_at));
+        self.newest.push((incarnation, sent_at));
         true
     }
 
-    /// A new word whose sender is not talked with, and never will be as long as the files differ (R-0).
-    /// R-14: it is no word for P, for a holder that gets no votes must go on by what it sent. If it says
-    /// `holds`, S counts from it. One that holds is looked at until it says that it does not, or is not heard
-    /// any more, whatever others say.
+    /// A stranger's new word. R-14: it does not end a silence, for a holder that gets no votes must
+    /// go on by what it sent. If it says `holds`, S counts from it. A stranger that holds is looked
+    /// at until it says that it does not, or is not heard any more, whatever other strangers say.
     pub(crate) fn word(&mut self, now: LocalTime, advert: &Advert, first: bool) {
-        let life = advert.incarnation;
+        let incarnation = advert.incarnation;
         let holds = advert.holds_any();
-        let other = self.latest.filter(|s| s.life != life);
+        let other = self.latest.filter(|s| s.incarnation != incarnation);
         if !holds && other.is_some_and(|s| s.held.is_some()) {
             return;
         }
         self.latest = Some(Stranger {
             first,
-            life,
+            incarnation,
             sent_at: advert.sent_at,
             arrived: now,
             held: holds.then_some(now),
         });
     }
 
-    /// R-13: one that said that it holds may have said so again meanwhile.
+    /// R-13: a stranger that said that it holds may have said so again meanwhile.
     pub(crate) fn overslept(&mut self, now: LocalTime) {
         if let Some(s) = self.latest.as_mut().filter(|s| s.held.is_some()) {
             s.arrived = now;
@@ -174,7 +185,7 @@ impl Strangers {
         }
     }
 
-    /// Lets what is over be over.
+    /// Ends what is over.
     pub(crate) fn expire(&mut self, timing: &Timing, now: LocalTime) {
         self.latest.take_if(|s| s.forgotten_at(timing) <= now);
         if let Some(s) = &mut self.latest {
@@ -188,7 +199,7 @@ impl Strangers {
             .map_or(timing.survive_after(), |s| s.wait(timing))
     }
 
-    /// Every later moment at which something in it changes by itself.
+    /// The later moments at which something in this changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
         let forgotten = self.latest.map(|s| s.forgotten_at(timing));
         let free = self.latest.and_then(|s| Some(s.held?.plus(s.wait(timing))));

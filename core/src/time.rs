@@ -8,7 +8,8 @@ use core::fmt;
 /// An instant of *this member's* clock (`CLOCK_BOOTTIME` in the daemon), in nanoseconds.
 ///
 /// Instants of two members are never compared. A timestamp of ours that a peer sends back (an
-/// *echo*) is ours again; a timestamp of the peer's is only compared with others of its own.
+/// *echo*) is an instant of our clock; a timestamp of the peer is only compared with other
+/// timestamps of the peer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LocalTime(u64);
@@ -37,7 +38,7 @@ impl LocalTime {
         Self(self.0.saturating_add(span.0))
     }
 
-    /// How long ago `earlier` was; zero if it lies ahead.
+    /// How long ago `earlier` was; zero if it is later.
     #[must_use]
     pub const fn since(self, earlier: Self) -> Span {
         Span(self.0.saturating_sub(earlier.0))
@@ -116,7 +117,7 @@ impl fmt::Display for Span {
             1_000_000..1_000_000_000 => (1_000_000, "ms"),
             _ => (1_000_000_000, "s"),
         };
-        // Floating point shows thousandths exactly enough; `{}` drops what is not needed.
+        // Floating point is exact enough for thousandths; `{}` drops what is not needed.
         let thousandths = (nanos as f64) / (unit as f64) * 1e3;
         let whole = (thousandths as u64) as f64;
         write!(f, "{}{name}", whole / 1e3)

@@ -1,24 +1,25 @@
-//! whom a member votes for, and when votes make a holder.
+//! whom a member votes for, and when votes make a holder.
 
 use crate::advert::Incarnation;
 use crate::advert::{Ballot, MemberId};
 use crate::config::{Arbitration, MAX_MEMBERS};
-use crate::group::{Campaign, Group, View};
+use crate::group::{Campaign, Group};
 use crate::role::Role;
 use crate::session::Session;
 use crate::time::LocalTime;
+use crate::view::View;
 use arrayvec::ArrayVec;
 
-/// A vote bound to one life of another member. A holder's own vote is its lease plus κ and
-/// never stands here; a candidate that does not hold has not bound its vote to itself.
+/// A vote bound to one incarnation of another member. R-6: a holder's own vote is its lease plus κ
+/// and never stands here; a candidate that does not hold has not bound its vote to itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Vote {
     pub(crate) member: MemberId,
     pub(crate) incarnation: Incarnation,
-    /// `sent_at` of the newest ask, by that member's clock.
+    /// `sent_at` of its newest ask, by its clock.
     pub(crate) asked_at: LocalTime,
-    /// By our clock: D after that ask arrived.
+    /// D after that ask arrived, by our clock.
     pub(crate) until: LocalTime,
 }
 
@@ -33,24 +34,24 @@ impl Vote {
 }
 
 impl Group {
-    /// an advert of the vote's own owner that does not ask frees the vote, if it was sent
-    /// after the ask that bound it; a tie keeps it.
+    /// an advert of the member that the vote is bound to frees it, if that advert does not ask
+    /// and was sent after the ask that bound the vote; a tie keeps it.
     pub(crate) fn free_vote(&mut self, view: &View<'_>, from: &Session) {
-        let Some(life) = &from.life else { return };
+        let Some(current) = &from.current else { return };
         if let Some(vote) = &self.vote
             && vote.member == from.peer
-            && vote.incarnation == life.incarnation
+            && vote.incarnation == current.incarnation
             && !from.says(view.index).asks
-            && life.sent_at > vote.asked_at
+            && current.sent_at > vote.asked_at
         {
             self.vote = None;
         }
     }
 
-    /// binds the vote to the candidate behind `to`, or renews it, if its latest advert asks and
-    /// may have it. It counts from when that advert arrived.
+    /// binds or renews the vote for the candidate `to`, if its latest advert asks and this
+    /// member may vote for it. D counts from when that advert arrived.
     pub(crate) fn cast_vote(&mut self, view: &View<'_>, to: &Session) {
-        let Some(life) = &to.life else { return };
+        let Some(current) = &to.current else { return };
         let may_vote = match self.role {
             Role::Witness | Role::Standby { .. } => !view.quarantined,
             Role::Holder { .. } | Role::Releasing { .. } => false,
@@ -61,9 +62,9 @@ impl Group {
             return;
         }
         match &mut self.vote {
-            Some(vote) if vote.member == to.peer && vote.incarnation == life.incarnation => {
-                vote.asked_at = vote.asked_at.max(life.sent_at);
-                vote.until = vote.until.max(view.timing().bound_until(life.arrived));
+            Some(vote) if vote.member == to.peer && vote.incarnation == current.incarnation => {
+                vote.asked_at = vote.asked_at.max(current.sent_at);
+                vote.until = vote.until.max(view.timing().bound_until(current.arrived));
             }
             Some(_) => {} // a live vote never moves.
             None => {
@@ -76,27 +77,27 @@ impl Group {
 
     /// Binds a free vote to the latest ask of `to`.
     pub(crate) fn bind_vote(&mut self, view: &View<'_>, to: &Session) {
-        let Some(life) = &to.life else { return };
-        let until = view.timing().bound_until(life.arrived);
+        let Some(current) = &to.current else { return };
+        let until = view.timing().bound_until(current.arrived);
         if until > view.now {
             self.vote = Some(Vote {
                 member: to.peer,
-                incarnation: life.incarnation,
-                asked_at: life.sent_at,
+                incarnation: current.incarnation,
+                asked_at: current.sent_at,
                 until,
             });
         }
     }
 
     /// with no holder in sight, the better candidate does not vote for the other while it
-    /// asks itself.
+    /// asks for votes itself.
     fn refuses(&self, view: &View<'_>, other: &Session) -> bool {
         self.campaign(view) == Campaign::Everybody
             && view.holder_in_sight().is_none()
             && self.better_than(view, other)
     }
 
-    /// a free vote is at once offered to a candidate whose latest advert still asks, the better
+    /// offers a free vote at once to a candidate whose latest advert still asks, the better
     /// one first.
     pub(crate) fn offer_vote(&mut self, view: &View<'_>) {
         if self.vote.is_some() {
@@ -109,8 +110,8 @@ impl Group {
         }
     }
 
-    /// the newest ask that a majority granted, this member's own vote included; an instant of
-    /// our clock.
+    /// when the newest ask that a majority granted was sent, by our clock; this member's own
+    /// vote counts.
     pub(crate) fn granted(&self, view: &View<'_>) -> Option<LocalTime> {
         let mut asks: ArrayVec<LocalTime, MAX_MEMBERS> = view
             .sessions
@@ -125,16 +126,18 @@ impl Group {
 }
 
 impl View<'_> {
-    /// the ask of ours that the peer's latest advert grants, if it stands unrevoked.
+    /// when the ask was sent that the peer's latest advert grants us, if it is not
+    /// revoked.
     pub(crate) fn granted_by(&self, peer: &Session) -> Option<LocalTime> {
         let asked = peer.asked(self.index)?;
         let vote = peer.says(self.index).vote.and_then(|b| {
             (b.member == self.config.me() && b.incarnation == self.incarnation)
                 .then_some(b.asked_at)
         });
-        // a peer in quarantine will not take hold before D after what it echoes.
-        let echo = match (self.config.arbitration(), &peer.life) {
-            (Arbitration::Survivor, Some(life)) if life.quarantined => life.echo,
+        // a peer in quarantine takes no hold before D after the advert that it echoes, so its
+        // echo counts as a vote.
+        let echo = match (self.config.arbitration(), &peer.current) {
+            (Arbitration::Survivor, Some(current)) if current.quarantined => current.echo,
             (Arbitration::Survivor | Arbitration::Majority, _) => None,
         };
         vote.max(echo).filter(|a| *a >= asked && *a <= self.now)

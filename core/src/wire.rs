@@ -102,7 +102,7 @@ const READY: u8 = 1 << 2;
 const YIELDS: u8 = 1 << 3;
 const VOTE: u8 = 1 << 4;
 
-/// What stands in front: enough to find the key by. Proves nothing.
+/// The front of a datagram: enough to find the key. Proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Envelope {
     /// The key that is said to have sealed it.
@@ -113,7 +113,7 @@ pub struct Envelope {
 
 /// Appends the encoding of `advert`, without a seal, to `out`.
 pub fn encode(key: KeyId, advert: &Advert, out: &mut Vec<u8>) {
-    // Named one by one, so that a new field can't be forgotten here.
+    // Destructured, so that a new field can't be forgotten here.
     let Advert {
         cluster,
         config,
@@ -185,10 +185,10 @@ fn put_u64(out: &mut Vec<u8>, value: u64) {
     out.extend_from_slice(&value.to_be_bytes());
 }
 
-/// Reads what stands in front of a datagram.
+/// Reads the front of a datagram.
 ///
 /// # Errors
-/// [`Reject::TooShort`], or [`Reject::NotOurs`] for what is not an advert of this [`VERSION`].
+/// [`Reject::TooShort`], or [`Reject::NotOurs`] if it is not an advert of this [`VERSION`].
 pub fn envelope(bytes: &[u8]) -> Result<Envelope, Reject> {
     let mut rest = Reader(bytes);
     let (Ok(magic), Ok(key), Ok(cluster)) = (rest.take(), rest.take(), rest.u64()) else {
@@ -244,7 +244,7 @@ pub fn decode(bytes: &[u8]) -> Result<(KeyId, Advert), Reject> {
     Ok((key, advert))
 }
 
-/// What is still to be read. Whatever is not there is malformed.
+/// What has not been read yet. If something is missing, the advert is malformed.
 struct Reader<'a>(&'a [u8]);
 
 impl Reader<'_> {
@@ -516,7 +516,8 @@ pub(crate) mod tests {
             prop_assert_eq!(decode(&bytes), Ok((KeyId(key), advert)));
         }
 
-        /// Damaged in any way, it is either refused or the one encoding of what was read.
+        /// However a datagram is damaged, it is either refused or the one encoding of what was
+        /// read.
         #[test]
         fn encode_undoes_decode(advert in any_advert(), damage: Vec<(prop::sample::Index, u8)>) {
             let mut bytes = encoded(&advert);

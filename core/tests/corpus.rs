@@ -32,7 +32,7 @@ fn the_corpus_breaks_nothing() {
 }
 
 /// The seeds are generated, so that a change of the format can't leave the fuzzers with a corpus
-/// that the first check refuses. `ONEHOLD_WRITE_SEEDS=1` writes them anew.
+/// that the first check refuses. `ONEHOLD_WRITE_SEEDS=1` writes them again.
 #[test]
 fn the_seeds_are_of_this_format() {
     for target in ["open", "decode"] {
@@ -47,7 +47,7 @@ fn the_seeds_are_of_this_format() {
             }
             assert!(
                 fs::read(&path).is_ok_and(|found| found == bytes),
-                "{} is not the seed it should be; write it anew with ONEHOLD_WRITE_SEEDS=1",
+                "{} is not the seed it should be; write it again with ONEHOLD_WRITE_SEEDS=1",
                 path.display()
             );
         }

@@ -11,16 +11,16 @@ use std::fmt::Write as _;
 use world::alone::*;
 use world::*;
 
-/// A candidate `b` of three that has been made to be something.
+/// A candidate `b`, or a witness, of three members, in every state.
 fn states() -> Vec<(&'static str, Alone)> {
     let mut quarantined = Alone::new(3, MAJORITY, B);
     quarantined.restart(Span::ZERO);
     let (asking, _) = Alone::asking(B);
     let mut voted = Alone::new(3, MAJORITY, B);
-    voted.told(A, holds());
+    voted.hears(A, holds());
     let holder = || Alone::holding(&spec(3, MAJORITY), B);
     let mut yielding = holder();
-    yielding.told(A, ready());
+    yielding.hears(A, ready());
     yielding.now += ms(1);
     yielding.operator(Command::Switch);
     let mut releasing = holder();
@@ -48,7 +48,7 @@ fn holds() -> Statement {
     }
 }
 
-/// All that can come in; made for the node's present moment.
+/// Every input, made for the node's present time.
 fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
     let heard = |advert| Input::Received(Authentic::assumed(advert));
     let from_a = |s| heard(n.says(A, s));
@@ -58,8 +58,8 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
     };
     let mut knock = n.says(A, asks_unready);
     knock.to_incarnation = None;
-    let mut other_life = n.says(A, asks_unready);
-    other_life.incarnation = Incarnation(7);
+    let mut other_incarnation = n.says(A, asks_unready);
+    other_incarnation.incarnation = Incarnation(7);
     let operator = |command| Input::Operator {
         group: WEB,
         command,
@@ -84,7 +84,7 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
             heard(n.says(W, votes(A, Incarnation(100), 1))),
         ),
         ("a knocks", heard(knock)),
-        ("another life of a asks", heard(other_life)),
+        ("other incarnation of a asks", heard(other_incarnation)),
         (
             "kernel confirms",
             Input::Released {
@@ -114,6 +114,20 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
                 healthy: false,
             },
         ),
+        (
+            "prepared",
+            Input::Prepared {
+                group: WEB,
+                done: true,
+            },
+        ),
+        (
+            "can't be prepared",
+            Input::Prepared {
+                group: WEB,
+                done: false,
+            },
+        ),
         ("foreign claim", Input::ForeignClaim { group: WEB }),
         ("switch", operator(Command::Switch)),
         ("standby", operator(Command::Standby)),
@@ -132,6 +146,7 @@ fn in_words(n: &Alone, effects: &[Effect]) -> String {
             Effect::HoldUntil { deadline, .. } => {
                 format!("HOLD for {}", deadline.since(LocalTime::from_nanos(n.now)))
             }
+            Effect::Prepare { .. } => "PREPARE".to_owned(),
             Effect::Announce { .. } => "announce".to_owned(),
             Effect::Report(Event::Role { from, to, why, .. }) => {
                 format!("{} → {} ({})", from.text(), to.text(), why.rule())

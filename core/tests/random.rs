@@ -7,7 +7,7 @@ use onehold_core::time::Span;
 use proptest::prelude::*;
 use world::*;
 
-/// What an adversary does next.
+/// The adversary's next fault.
 fn fault(w: &mut World, standing_cuts: bool) {
     let n = w.members.len() as u64;
     let m = w.below(n) as usize;
@@ -57,8 +57,8 @@ fn fault(w: &mut World, standing_cuts: bool) {
 /// Faults end; within the bound there is exactly one holder, and it stays.
 fn calm_down(w: &mut World, bound: u64) {
     w.heal();
-    w.weather = Weather::CALM;
-    (w.dies_in_turn, w.stops_in_turn) = (0, 0);
+    w.conditions = Conditions::CALM;
+    (w.dies_in_turn, w.pauses_in_turn) = (0, 0);
     for m in 0..w.members.len() {
         w.resume(m);
         w.start(m);
@@ -84,7 +84,7 @@ fn calm_down(w: &mut World, bound: u64) {
 }
 
 fn stormy(w: &mut World) {
-    w.weather = Weather {
+    w.conditions = Conditions {
         loss: [0, 50, 200, 400][w.below(4) as usize],
         duplication: w.below(200),
         least_delay: 100_000,
@@ -105,7 +105,7 @@ fn drift(w: &mut World) {
 fn majority(seed: u64, size: usize) {
     let mut w = World::new(&spec(size, MAJORITY), seed);
     w.record = true;
-    (w.dies_in_turn, w.stops_in_turn) = (2, 2);
+    (w.dies_in_turn, w.pauses_in_turn) = (2, 2);
     drift(&mut w);
     w.start_all();
     for _ in 0..60 {
@@ -119,12 +119,12 @@ fn majority(seed: u64, size: usize) {
     calm_down(&mut w, ms(4_000));
 }
 
-/// S2: `survivor` under crashes, pauses, restarts and a standing one-way cut, with messages that
-/// get through in time otherwise.
+/// S2: `survivor` under crashes, pauses, restarts and a standing one-way cut; every other message
+/// gets through in time.
 fn survivor_cut_one_way(seed: u64, cut: usize) {
     let mut w = World::new(&spec(2, SURVIVOR), seed);
-    w.weather.most_delay = [200_000, ms(5), ms(40)][w.below(3) as usize];
-    (w.dies_in_turn, w.stops_in_turn) = (2, 4);
+    w.conditions.most_delay = [200_000, ms(5), ms(40)][w.below(3) as usize];
+    (w.dies_in_turn, w.pauses_in_turn) = (2, 4);
     drift(&mut w);
     w.start_all();
     for round in 0..60 {
@@ -146,8 +146,8 @@ fn survivor_cut_one_way(seed: u64, cut: usize) {
     calm_down(&mut w, ms(4_000));
 }
 
-/// How long a process is stopped: mostly about as long as what R-13 just notices, or doesn't.
-fn stop_span(w: &mut World) -> u64 {
+/// How long a process is paused: mostly for about as long as R-13 just notices, or just doesn't.
+fn pause_span(w: &mut World) -> u64 {
     let (least, spread) = [
         (0, 60),
         (40, 25),
@@ -160,45 +160,45 @@ fn stop_span(w: &mut World) -> u64 {
     ms(least) + w.below(ms(spread))
 }
 
-/// Stops a process between two turns, or within its next one, and lets it go on; perhaps only to stop
-/// it again at once, before it has sent what it wants to.
-fn stop_and_go_on(w: &mut World, m: usize) {
+/// Pauses a process between two turns, or within its next one, and resumes it; perhaps only to
+/// pause it again at once, before it has sent.
+fn pause_and_resume(w: &mut World, m: usize) {
     if w.chance(500) {
-        w.stops_next = Some(m);
-        let mut patience = 300;
-        while w.is_up(m) && patience > 0 {
+        w.pauses_next = Some(m);
+        let mut rounds = 300;
+        while w.is_up(m) && rounds > 0 {
             w.run(ms(1));
-            patience -= 1;
+            rounds -= 1;
         }
     } else {
         w.pause(m);
     }
-    let span = stop_span(w);
+    let span = pause_span(w);
     w.run(span);
     for _ in 0..3 {
-        w.stops_next = w.chance(400).then_some(m);
+        w.pauses_next = w.chance(400).then_some(m);
         w.resume(m);
         if w.is_up(m) {
             break;
         }
-        let span = stop_span(w);
+        let span = pause_span(w);
         w.run(span);
     }
-    w.stops_next = None;
+    w.pauses_next = None;
     w.resume(m);
 }
 
-/// S2: `survivor` with members that are stopped at the worst moments, crashes, restarts and one standing
-/// cut in one direction from any moment; every other message gets through within i/4.
-fn survivor_stopped(seed: u64, cut: usize, lease: u64, drift_ppm: u32) {
+/// S2: `survivor` with members that are paused at the worst moments, crashes, restarts, and one
+/// standing cut in one direction from any moment on; every other message gets through within i/4.
+fn survivor_paused(seed: u64, cut: usize, lease: u64, drift_ppm: u32) {
     let mut cluster = spec(2, SURVIVOR);
     cluster.timing.lease = Span::from_millis(lease);
     cluster.timing.drift_ppm = drift_ppm;
     let mut w = World::new(&cluster, seed);
-    w.weather.least_delay = 1;
-    w.weather.most_delay = [1, 200_000, ms(5), ms(25)][w.below(4) as usize];
+    w.conditions.least_delay = 1;
+    w.conditions.most_delay = [1, 200_000, ms(5), ms(25)][w.below(4) as usize];
     if w.chance(300) {
-        (w.dies_in_turn, w.stops_in_turn) = (2, 4);
+        (w.dies_in_turn, w.pauses_in_turn) = (2, 4);
     }
     for m in 0..2 {
         let rate = i64::from(drift_ppm);
@@ -219,14 +219,14 @@ fn survivor_stopped(seed: u64, cut: usize, lease: u64, drift_ppm: u32) {
             1 => w.crash(m),
             2 | 3 => w.start_all(),
             4 => {
-                w.weather.most_delay = w.below(ms(25)) + 1;
-                w.weather.least_delay = w.below(w.weather.most_delay);
+                w.conditions.most_delay = w.below(ms(25)) + 1;
+                w.conditions.least_delay = w.below(w.conditions.most_delay);
             }
             5 => {
                 let long = w.below(ms(1_500));
                 w.run(long);
             }
-            _ => stop_and_go_on(&mut w, m),
+            _ => pause_and_resume(&mut w, m),
         }
         let pause = w.below(ms(250));
         w.run(pause);
@@ -234,7 +234,7 @@ fn survivor_stopped(seed: u64, cut: usize, lease: u64, drift_ppm: u32) {
     calm_down(&mut w, ms(4_000));
 }
 
-/// Nearly what R-13 notices, or anything up to more than that.
+/// Just less than R-13 notices, or anything up to somewhat more.
 fn nearly_half_an_interval(w: &mut World) -> u64 {
     if w.chance(700) {
         ms(50) - w.below(ms(1))
@@ -243,8 +243,8 @@ fn nearly_half_an_interval(w: &mut World) -> u64 {
     }
 }
 
-/// S2 once more: a standing cut, and then a turn or two that are late, or take long, by nearly as much as
-/// is noticed, with clocks and delays at their ends.
+/// S2 again: a standing cut, then a turn or two that are late, or take long, by just less than R-13
+/// notices, with clocks and delays at their extremes.
 fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
     let mut cluster = spec(2, SURVIVOR);
     cluster.timing.lease = Span::from_millis(lease);
@@ -259,14 +259,14 @@ fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
     let settled = w.below(ms(250));
     w.run(settled);
     let slow = w.below(2) as usize;
-    // Each way has its own moment: before the stops, or between them.
+    // The cut begins before the pauses or between them.
     let moment = w.below(3);
     for round in 0..3 {
         if round == moment {
             w.cut(cut, 1 - cut);
         }
         let delay = ends[w.below(4) as usize];
-        (w.weather.least_delay, w.weather.most_delay) = (delay, delay + 1);
+        (w.conditions.least_delay, w.conditions.most_delay) = (delay, delay + 1);
         let before = w.below(ms(130));
         w.run(before);
         if w.chance(700) {
@@ -275,27 +275,28 @@ fn survivor_at_the_edge(seed: u64, cut: usize, lease: u64) {
             let late = w.due_in(slow) + nearly_half_an_interval(&mut w);
             let asleep = if w.chance(200) { w.below(ms(500)) } else { 0 };
             w.run(late + asleep);
-            w.stops_next = w.chance(700).then_some(slow);
+            w.pauses_next = w.chance(700).then_some(slow);
             w.resume(slow);
         } else {
-            w.stops_next = Some(slow);
+            w.pauses_next = Some(slow);
             let until = w.due_in(slow) + 1_000;
             w.run(until);
         }
         if !w.is_up(slow) {
-            // Stopped before it sends.
+            // Paused before it sends.
             let due = if w.chance(500) { w.due_in(slow) } else { 0 };
-            let stopped = due + nearly_half_an_interval(&mut w);
-            w.run(stopped);
+            let paused = due + nearly_half_an_interval(&mut w);
+            w.run(paused);
         }
-        w.stops_next = None;
+        w.pauses_next = None;
         w.resume(slow);
     }
     w.run(ms(1_500));
 }
 
-/// `survivor` under every fault: two are possible while messages don't get through, but after the
-/// heal there is exactly one again. So there is if their files differ, and each prefers itself.
+/// `survivor` under every fault: there may be two holders while messages don't get through, but
+/// after the heal there is exactly one again. So it is if the files differ and each member prefers
+/// itself.
 fn survivor(seed: u64, files_differ: bool) {
     let mut w = World::new(&spec(2, SURVIVOR), seed);
     if files_differ {
@@ -318,7 +319,8 @@ fn survivor(seed: u64, files_differ: bool) {
 }
 
 proptest! {
-    // A smaller seed is no simpler story: nothing is shrunk. What fails goes into `FOUND`.
+    // A smaller seed is not a simpler run, so nothing is shrunk. A seed that fails goes into
+    // `what_was_found_stays_found`.
     #![proptest_config(ProptestConfig {
         cases: cases(),
         failure_persistence: None,
@@ -337,13 +339,13 @@ proptest! {
     }
 
     #[test]
-    fn survivor_never_two_when_stopped_at_the_worst_moments(
+    fn survivor_never_two_when_paused_at_the_worst_moments(
         seed in any::<u64>(),
         cut in 0usize..3,
         lease in prop::sample::select(vec![450u64, 450, 600]),
         drift_ppm in prop::sample::select(vec![0u32, 1_000, 1_000, 50_000]),
     ) {
-        survivor_stopped(seed, cut, lease, drift_ppm);
+        survivor_paused(seed, cut, lease, drift_ppm);
     }
 
     #[test]
@@ -364,7 +366,7 @@ proptest! {
 /// Seeds that once found something wrong.
 #[test]
 fn what_was_found_stays_found() {
-    // A peer that names our life only in answers to knocks counted as silent.
+    // A peer that named our incarnation only in answers to knocks counted as silent.
     for (seed, cut) in [
         (7860841178967787506, 2),
         (11465909191057813391, 2),

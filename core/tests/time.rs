@@ -12,8 +12,8 @@ use onehold_core::time::{LocalTime, Span};
 use proptest::prelude::*;
 use world::*;
 
-/// The life of the node that hears a conversation.
-const LIFE: Incarnation = Incarnation(9);
+/// The incarnation of the node that hears a conversation.
+const MINE: Incarnation = Incarnation(9);
 
 /// Three members, or two alone.
 fn cluster(arbitration: Arbitration) -> Spec {
@@ -27,7 +27,8 @@ fn shift_advert(mut a: Advert, by: Span) -> Advert {
     a
 }
 
-/// An advert without what no rule reads: `echo_age`, and when anybody else's ask was made.
+/// An advert without what no rule reads: `echo_age`, and when the asks of others than its receiver
+/// were sent.
 fn without_hearsay(mut a: Advert) -> Advert {
     a.echo_age = Span::ZERO;
     let to = a.to;
@@ -52,28 +53,28 @@ fn shift_effect(e: Effect, by: Span) -> Effect {
     }
 }
 
-/// Three nodes that talk with each other, with some of it lost, as inputs to another life of one.
+/// A lossy conversation of three nodes, as inputs to another incarnation of one of them.
 fn conversation(arbitration: Arbitration, seed: u64, turns: usize) -> Vec<(u64, Input)> {
     let mut w = World::new(&cluster(arbitration), seed);
     w.check_two = false;
     w.record = true;
     w.start_all();
-    w.weather.loss = 100;
-    w.weather.most_delay = ms(5);
+    w.conditions.loss = 100;
+    w.conditions.most_delay = ms(5);
     w.run(ms(3_000));
-    // All adverts to `a`, at the times at which it could have got them, and a few other inputs.
+    // All adverts to `a`, at times at which they could have arrived, and a few other inputs.
     let mut inputs = Vec::new();
     for advert in w.recorded.clone() {
         if advert.to == id(A) {
             let from = usize::from(advert.from.0);
             let sent = advert.sent_at.as_nanos() - w.local(from).as_nanos().wrapping_sub(w.now);
             let at = sent + 300_000;
-            let to_this_life = Advert {
-                to_incarnation: Some(LIFE),
+            let to_this_one = Advert {
+                to_incarnation: Some(MINE),
                 echo: Some(LocalTime::from_nanos(at.saturating_sub(ms(1)))),
                 ..advert
             };
-            inputs.push((at, Input::Received(Authentic::assumed(to_this_life))));
+            inputs.push((at, Input::Received(Authentic::assumed(to_this_one))));
         }
     }
     for _ in 0..turns {
@@ -104,8 +105,8 @@ fn wakes_up_early(seed: u64, arbitration: Arbitration) {
     let mut w = World::new(&cluster(arbitration), seed);
     w.check_two = false;
     w.start_all();
-    w.weather.loss = 200;
-    w.weather.most_delay = ms(30);
+    w.conditions.loss = 200;
+    w.conditions.most_delay = ms(30);
     for _ in 0..40 {
         let pause = w.below(ms(150));
         w.run(pause);
@@ -120,7 +121,7 @@ fn wakes_up_early(seed: u64, arbitration: Arbitration) {
             let config = &w.members[m].config;
             let mut node = w.node(m).clone();
             let (now, due) = (w.local(m), node.poll_timeout(config).unwrap());
-            assert!(due > now, "a deadline that is over stays due for ever");
+            assert!(due > now, "a deadline that is over stays due forever");
             let between = now.as_nanos() + (due.as_nanos() - now.as_nanos()) / 2;
             let mut out = Vec::new();
             node.handle(
@@ -149,8 +150,8 @@ proptest! {
         let by = Span::from_nanos(by);
         let config = cluster(arbitration).prove("a").unwrap();
         let start = LocalTime::from_nanos(0);
-        let mut here = Node::start(&config, LIFE, start, Span::ZERO);
-        let mut there = Node::start(&config, LIFE, start.plus(by), Span::ZERO);
+        let mut here = Node::start(&config, MINE, start, Span::ZERO);
+        let mut there = Node::start(&config, MINE, start.plus(by), Span::ZERO);
         for (at, input) in conversation(arbitration, seed, 40) {
             let shifted = match input.clone() {
                 Input::Received(a) => Input::Received(Authentic::assumed(shift_advert(a.into_inner(), by))),
@@ -177,7 +178,7 @@ proptest! {
     fn hearsay_changes_nothing(seed in any::<u64>(), arbitration in arbitration()) {
         let config = cluster(arbitration).prove("a").unwrap();
         let start = LocalTime::from_nanos(0);
-        let mut all = Node::start(&config, LIFE, start, Span::ZERO);
+        let mut all = Node::start(&config, MINE, start, Span::ZERO);
         let mut less = all.clone();
         for (at, input) in conversation(arbitration, seed, 40) {
             let now = LocalTime::from_nanos(at);
@@ -197,17 +198,17 @@ proptest! {
         }
     }
 
-    /// A wake-up before `poll_timeout` changes nothing and says nothing: nobody need call early,
-    /// and whoever does harms nobody.
+    /// A wake-up before `poll_timeout` changes nothing and says nothing: nobody needs to call
+    /// early, and it does no harm.
     #[test]
     fn an_early_wake_up_changes_nothing(seed in any::<u64>(), arbitration in arbitration()) {
         wakes_up_early(seed, arbitration);
     }
 }
 
-/// The turn in which a candidate stops resting is the one from which its patience counts.
+/// a candidate that stops resting asks in the same turn, and its back-off counts from there.
 #[test]
-fn r10_patience_counts_from_the_turn_in_which_it_asks() {
+fn r10_back_off_counts_from_the_turn_in_which_it_asks() {
     for seed in [
         14_481_023_193_796_457_813,
         667_154_758_360_028_204,

@@ -76,8 +76,8 @@
 (check-sat) ; expect: unsat
 (pop)
 
-; Q. The voter's earlier life received the ask at r, died, and a later life starts at `start`. The
-; holder's lease, of that time, is at most H1, the largest of H and the leases of earlier lives.
+; Q. The voter's earlier incarnation received the ask at r, died, and a later incarnation starts at `start`. The
+; holder's lease, of that time, is at most H1, the largest of H and the leases of earlier incarnations.
 (declare-const H1 Real)
 (declare-const old Real)   ; the lease that the ask gave
 (declare-const Q Real)
@@ -199,8 +199,8 @@
 (get-value (Q gh gq late r start shut end))
 (pop)
 
-(echo "quarantine by the present kappa when that of the earlier life was larger: two hold")
-; H' covers the leases of earlier lives. kappa and rho are taken from the present configuration: they
+(echo "quarantine by the present kappa when that of the earlier incarnation was larger: two hold")
+; H' covers the leases of earlier incarnations. kappa and rho are taken from the present configuration: they
 ; must be true of the world as it was, too.
 (push)
 (assert (and realistic worst quarantine (= H1 H) (= (* Q (- 1.0 rho)) (* (+ H1 kappa) (+ 1.0 rho)))))

@@ -13,7 +13,7 @@
 ;   a      the holder reads its clock for the newest advert that its lease rests on
 ;   shut   its gate is shut: H + late later by its clock, 0 <= late <= kappa
 ;   q      the standby reads its clock for its last sign of life (or it wakes, or ends quarantine)
-;   T      the standby takes hold: patience later by its clock
+;   T      the standby takes hold: standby_waits later by its clock
 (set-logic QF_NRA)
 (declare-const H Real)
 (declare-const kappa Real)
@@ -37,7 +37,7 @@
 (assert (= (* survive_after (- 1.0 rho)) (* (+ H kappa more) (+ 1.0 rho))))
 (assert (and (rate gh) (<= 0.0 late) (<= late kappa) (= (* gh (- shut a)) (+ H late))))
 (assert (rate gs))
-(define-fun patience ((p Real)) Bool (= (* gs (- T q)) p))
+(define-fun standby_waits ((p Real)) Bool (= (* gs (- T q)) p))
 (define-fun default () Bool (and (= H 4.5) (= kappa 0.05) (= rho 0.001)))
 (define-fun shortest () Bool (and (= H 3.0) (= kappa 0.05) (= rho 0.001)))
 (define-fun worst () Bool (and (= gh (- 1.0 rho)) (= gs (+ 1.0 rho)) (= late kappa)))
@@ -48,7 +48,7 @@
 ; ---------------------------------------------------------------------------------------------
 (echo "1. echoed: the gate is shut before the standby takes hold, even after D alone")
 (push)
-(assert (and (<= a q) (patience D)))
+(assert (and (<= a q) (standby_waits D)))
 (assert (not (<= shut T)))
 (check-sat) ; expect: unsat
 (pop)
@@ -56,27 +56,27 @@
 (echo "1. echoed in quarantine: silence counts from its end, no earlier than the arrival")
 (push)
 (declare-const arrived Real)
-(assert (and (<= a arrived) (<= arrived q) (patience survive_after)))
+(assert (and (<= a arrived) (<= arrived q) (standby_waits survive_after)))
 (assert (not (<= shut T)))
 (check-sat) ; expect: unsat
 (pop)
 
 ; ---------------------------------------------------------------------------------------------
-; 2. The lease rests on what the holder sent. Adverts get through; the holder is stopped.
+; 2. The lease rests on what the holder sent. Adverts get through; the holder is paused.
 ;    It read its clock at b for the last advert that has arrived (at q >= b), and at a for the next one;
-;    then it was stopped, before that one was sent. By its clock a - b <= i + i/2: an advert is due each i,
+;    then it was paused, before that one was sent. By its clock a - b <= i + i/2: an advert is due each i,
 ;    and one that runs more than i/2 after it was due is noticed as sleep (R-13). Its silence then starts
 ;    again, and for 2.5 i it presumes nothing.
 ; ---------------------------------------------------------------------------------------------
 (declare-const b Real)
 (declare-const gb Real)
-(define-fun stopped_in_turn () Bool
+(define-fun paused_in_turn () Bool
   (and (rate gb) (<= b a) (<= b q) (<= (* gb (- a b)) (+ 1.0 half))))
 
 ; The same clock may run at one rate from b to a and at another from a to shut.
 (echo "2. sent: enough, whatever the clocks")
 (push)
-(assert (and stopped_in_turn (patience survive_after)))
+(assert (and paused_in_turn (standby_waits survive_after)))
 (assert (not (<= shut T)))
 (check-sat) ; expect: unsat
 (pop)
@@ -84,7 +84,7 @@
 (echo "2. sent: nothing less is, for any timing")
 (push)
 (declare-const less Real)
-(assert (and stopped_in_turn (<= 0.0 less) (< less survive_after) (patience less)))
+(assert (and paused_in_turn (<= 0.0 less) (< less survive_after) (standby_waits less)))
 (assert (and worst (= gb (- 1.0 rho)) (= b q) (= (* gb (- a b)) more)))
 (assert (not (> shut T)))
 (check-sat) ; expect: unsat
@@ -92,7 +92,7 @@
 
 (echo "2. sent: D alone is not")
 (push)
-(assert (and stopped_in_turn (patience D) default (= gh gs gb 1.0) (= late kappa)))
+(assert (and paused_in_turn (standby_waits D) default (= gh gs gb 1.0) (= late kappa)))
 (assert (> shut (+ T 1.4)))
 (check-sat) ; expect: sat
 (get-value (b a shut T))
@@ -100,7 +100,7 @@
 
 (echo "2. sent: nor is D + 1.5 i: 1.5 i of the holder's clock may outlast the standby's")
 (push)
-(assert (and stopped_in_turn (patience (+ D more)) default worst (= gb (- 1.0 rho))))
+(assert (and paused_in_turn (standby_waits (+ D more)) default worst (= gb (- 1.0 rho))))
 (assert (> shut T))
 (check-sat) ; expect: sat
 (get-value (b a shut T))
@@ -113,7 +113,7 @@
 (declare-const c Real)
 (declare-const gc Real)
 (declare-const delay Real)
-(assert (and stopped_in_turn (rate gc) (<= (* gc (- c a)) (+ 1.0 half)) (patience survive_after)))
+(assert (and paused_in_turn (rate gc) (<= (* gc (- c a)) (+ 1.0 half)) (standby_waits survive_after)))
 (assert (and (<= 0.0 delay) (< (* delay (+ 1.0 rho)) more)))
 (assert (> c (- T delay)))
 (check-sat) ; expect: unsat
@@ -123,7 +123,7 @@
 (push)
 (declare-const lost Real)
 (assert (and (<= b lost) (<= lost a) (<= (* gb (- lost b)) (+ 1.0 half)) (<= (* gb (- a lost)) (+ 1.0 half))))
-(assert (and (= gb 1.0) (<= b q) (patience survive_after) default (= gh gs 1.0) (= late kappa)))
+(assert (and (= gb 1.0) (<= b q) (standby_waits survive_after) default (= gh gs 1.0) (= late kappa)))
 (assert (> shut T))
 (check-sat) ; expect: sat
 (get-value (b lost a shut T))
@@ -147,28 +147,28 @@
 (echo "3. deaf: enough if its turn takes up to i/2 by its clock, and the network i/4")
 (push)
 (assert (and (rate gd) (<= 0.0 stop) (<= (* gd stop) half) (<= 0.0 network 0.25) (= delay3 (+ stop network))))
-(assert (and deaf (patience survive_after)))
+(assert (and deaf (standby_waits survive_after)))
 (assert (not (<= shut T)))
 (check-sat) ; expect: unsat
 (pop)
 
 (echo "3. deaf: it would be for any delay up to 1.5 i / (1 - rho)")
 (push)
-(assert (and deaf (patience survive_after) (<= (* delay3 (- 1.0 rho)) more)))
+(assert (and deaf (standby_waits survive_after) (<= (* delay3 (- 1.0 rho)) more)))
 (assert (not (<= shut T)))
 (check-sat) ; expect: unsat
 (pop)
 
 (echo "3. deaf: and for none that is longer")
 (push)
-(assert (and (> (* delay3 (- 1.0 rho)) more) (= a (+ q delay3)) (patience survive_after) worst))
+(assert (and (> (* delay3 (- 1.0 rho)) more) (= a (+ q delay3)) (standby_waits survive_after) worst))
 (assert (not (> shut T)))
 (check-sat) ; expect: unsat
 (pop)
 
 (echo "3. deaf: D alone is not, for any delay above zero, whatever the timing")
 (push)
-(assert (and (> delay3 0.0) (= a (+ q delay3)) (patience D) worst))
+(assert (and (> delay3 0.0) (= a (+ q delay3)) (standby_waits D) worst))
 (assert (not (> shut T)))
 (check-sat) ; expect: unsat
 (pop)
@@ -176,7 +176,7 @@
 (echo "3. deaf: NOT without knowing how long a turn takes: a stop of 1.5 i before it sends, and 10 ms of network")
 (push)
 (assert (and (<= stop more) (= network 0.1) (= delay3 (+ stop network))))
-(assert (and deaf (patience survive_after) default (= gh gs 1.0) (= late kappa)))
+(assert (and deaf (standby_waits survive_after) default (= gh gs 1.0) (= late kappa)))
 (assert (> shut T))
 (check-sat) ; expect: sat
 (get-value (stop network a shut T))
@@ -229,17 +229,17 @@
 
 (echo "4. cut one way: D/2 is not, for a lease of 3 i: one turn that is i/2 late is enough")
 (push)
-(assert (and shortest (spoken 1.75 0.0) (= q s0) (presumed (/ D 2.0)) (patience (+ D more))))
+(assert (and shortest (spoken 1.75 0.0) (= q s0) (presumed (/ D 2.0)) (standby_waits (+ D more))))
 (assert (> shut (+ T 0.2)))
 (check-sat) ; expect: sat
 (get-value (D s0 l1 a shut T))
 (pop)
 
-; If that late turn is also stopped between reading its clock and sending: the next one is due i/4 later
+; If that late turn is also paused between reading its clock and sending: the next one is due i/4 later
 ; (R-18), and may be i/2 late unnoticed.
-(echo "4. cut one way: nor for the default timing, if that turn is also stopped before it sends")
+(echo "4. cut one way: nor for the default timing, if that turn is also paused before it sends")
 (push)
-(assert (and default (spoken 1.75 0.75) (= q s0) (presumed (/ D 2.0)) (patience (+ D more))))
+(assert (and default (spoken 1.75 0.75) (= q s0) (presumed (/ D 2.0)) (standby_waits (+ D more))))
 (assert (> shut (+ T 0.9)))
 (check-sat) ; expect: sat
 (get-value (D s0 l1 a shut T))
@@ -249,7 +249,7 @@
 ; after the late one is due 1.5 i after what it got.
 (echo "4. cut one way: nor is 2.5 i, if no long turn is known: two for up to i/2")
 (push)
-(assert (and default (spoken 1.75 1.5) (= q (+ s0 1.25)) (presumed presume_after) (patience survive_after)))
+(assert (and default (spoken 1.75 1.5) (= q (+ s0 1.25)) (presumed presume_after) (standby_waits survive_after)))
 (assert (> shut (+ T 0.45)))
 (check-sat) ; expect: sat
 (get-value (s0 q s1 l1 a shut T))

@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Exit status: 0 done, 1 refused or failed (`check`: this host could not serve yet), 2 wrong usage or
-//! configuration.
+//! Exit status: 0 done, 1 refused or failed (`check`: this host could not serve yet), 2 wrong usage
+//! or configuration.
 
 mod check;
 mod client;
@@ -34,36 +34,37 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Cmd {
     /// Run the daemon (candidate or witness, as the file says) in the foreground
-    Run(Run),
+    Run(RunArgs),
     /// Show who holds what, who is heard, and what is wrong
-    Status(Status),
-    /// Hand over to the other candidate; say it on the holder
-    Switch(Command),
-    /// Hand over if holding, and don't hold again until `resume`
-    Standby(Command),
+    Status(StatusArgs),
+    /// Hand over to the other candidate; run it on the holder
+    Switch(OrderArgs),
+    /// Hand over if this member holds, and don't hold again until `resume`
+    Standby(OrderArgs),
     /// Undo `standby` and `switch`
-    Resume(Command),
-    /// Say that the other member is dead (two members under "majority" only)
+    Resume(OrderArgs),
+    /// State that the other member is dead (two members under "majority" only)
     #[command(
-        long_about = "Say that the other member is dead, so that its vote counts as given.\n\n\
+        long_about = "State that the other member is dead, so that its vote counts as given.\n\n\
         Only for two members under arbitration \"majority\", when the other has not been heard for a \
-        while. If it lives and is only cut off, both members hold the addresses at once: make sure \
-        that it is off, then say this."
+        while. If it is alive and only cut off, both members hold the addresses at once: make sure \
+        first that it is off."
     )]
-    PresumeDead(PresumeDead),
-    /// Read a configuration file and say what follows from it; changes nothing
+    PresumeDead(PresumeDeadArgs),
+    /// Check a configuration file and show what follows from it; changes nothing
     #[command(
-        after_help = "Exit status: 0 fine, 1 this host could not serve (yet), 2 `run` would refuse it on every host."
+        after_help = "Exit status: 0 fine, 1 this host could not serve (yet), 2 `run` would refuse the file on \
+                      every host."
     )]
-    Check(Check),
-    /// Make a shared secret
-    Secret(Secret),
+    Check(CheckArgs),
+    /// Create a shared secret
+    Secret(SecretArgs),
     /// Print the version
     Version,
 }
 
 #[derive(Debug, Args)]
-struct Run {
+struct RunArgs {
     /// The configuration file, the same on all members
     #[arg(long, value_name = "FILE", default_value = DEFAULT_CONFIG)]
     config: PathBuf,
@@ -73,74 +74,75 @@ struct Run {
     /// The control socket to listen on
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
-    /// The directory that remembers earlier lives; must outlive the process, not the boot
+    /// The directory with the longest lease of earlier incarnations; must outlive the process, not
+    /// the boot
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
     state: PathBuf,
-    /// The directory that keeps `standby` and `switch` until `resume`; must outlive the boot [default:
-    /// $STATE_DIRECTORY, which systemd sets, else that of --state]
+    /// The directory that keeps `standby` and `switch` until `resume`; must outlive the boot
+    /// [default: $STATE_DIRECTORY, which systemd sets, else that of --state]
     #[arg(long, value_name = "DIR")]
     orders: Option<PathBuf>,
-    /// Write down all that this member is told and does, for `onehold-lab replay`
+    /// Write every input and effect of this member to FILE, for `onehold-lab replay`
     #[arg(long, value_name = "FILE")]
     trace: Option<PathBuf>,
-    /// How much the trace may grow to, with FILE.old, which has what came before
+    /// The largest size of the trace: FILE and FILE.old, which has what came before
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     trace_size: u32,
 }
 
 /// Which daemon.
 #[derive(Debug, Args)]
-struct Daemon {
+struct DaemonArgs {
     /// The daemon's control socket
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
-    /// Which cluster, on a witness of several
+    /// The cluster, on a witness of several
     #[arg(long, value_name = "NAME")]
     cluster: Option<String>,
 }
 
 #[derive(Debug, Args)]
-struct Status {
+struct StatusArgs {
     #[command(flatten)]
-    daemon: Daemon,
+    daemon: DaemonArgs,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Print it anew every second, until interrupted
+    /// Print the status again every second, until interrupted
     #[arg(long)]
     watch: bool,
 }
 
 #[derive(Debug, Args)]
-struct Command {
+struct OrderArgs {
     /// The group [default: all]
     group: Option<String>,
     #[command(flatten)]
-    daemon: Daemon,
+    daemon: DaemonArgs,
 }
 
 #[derive(Debug, Args)]
-struct PresumeDead {
+struct PresumeDeadArgs {
     #[command(flatten)]
-    command: Command,
-    /// Don't ask for confirmation
+    command: OrderArgs,
+    /// Don't ask for confirmation: you made sure that the other member is off
     #[arg(long)]
     yes: bool,
 }
 
 #[derive(Debug, Args)]
-struct Check {
-    /// The file
+struct CheckArgs {
+    /// The configuration file
     #[arg(default_value = DEFAULT_CONFIG)]
     file: PathBuf,
-    /// For one member only, and as if this host were it
+    /// Check for this member only, as if this host were it
     #[arg(long = "for", value_name = "NAME")]
     member: Option<String>,
 }
 
 #[derive(Debug, Args)]
-struct Secret {
-    /// The file to make, readable by its owner alone
+struct SecretArgs {
+    /// The file to create, readable by its owner alone
     #[arg(default_value = secret::DEFAULT_PATH)]
     path: PathBuf,
     /// Replace the file if it exists
@@ -148,7 +150,7 @@ struct Secret {
     force: bool,
 }
 
-/// Why a command ended badly: its exit status.
+/// How a command failed: its exit status and why.
 #[derive(Debug)]
 enum Failure {
     /// 1
@@ -172,7 +174,7 @@ impl From<RunError> for Failure {
     }
 }
 
-/// Reads the arguments, does what they say.
+/// Reads the arguments and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
     let (code, what) = match dispatch(Cli::parse().command) {
@@ -205,11 +207,13 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Standby(c) => order(c, Order::Standby),
         Cmd::Resume(c) => order(c, Order::Resume),
         Cmd::PresumeDead(p) => {
-            let Daemon { socket, cluster } = &p.command.daemon;
+            let DaemonArgs { socket, cluster } = &p.command.daemon;
             if p.yes || client::confirm_dead(socket, cluster.as_deref())? {
                 order(p.command, Order::PresumeDead)
             } else {
-                Err(Failure::Failed("nothing was changed".to_owned()))
+                Err(Failure::Failed(
+                    "not confirmed: nothing was changed".to_owned(),
+                ))
             }
         }
         Cmd::Check(c) => {
@@ -219,7 +223,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             match (&wrong[..], &host.lacks[..]) {
                 ([], []) => Ok(()),
                 ([], _) => Err(Failure::Failed(
-                    "the text is fine, and this host could not serve yet".to_owned(),
+                    "the file is fine, but this host could not serve yet: see above".to_owned(),
                 )),
                 _ => Err(Failure::Usage(wrong.join("\nonehold: "))),
             }
@@ -228,7 +232,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();
             print(&format!(
-                "{path}: made; copy it to every member, for instance: scp -p {path} root@lb1:{path}\n"
+                "{path}: created; copy it to every member, for instance: scp -p {path} root@lb1:{path}\n"
             ))
         }
         Cmd::Version => print(&format!("onehold {}\n", env!("CARGO_PKG_VERSION"))),
@@ -241,16 +245,16 @@ fn state_directory() -> Option<PathBuf> {
     std::env::split_paths(&all).find(|path| path.is_absolute())
 }
 
-fn order(c: Command, order: Order) -> Result<(), Failure> {
+fn order(c: OrderArgs, order: Order) -> Result<(), Failure> {
     client::order(&c.daemon.socket, order, c.daemon.cluster, c.group)
 }
 
-/// Prints to standard output; a reader that has gone away is no failure.
+/// Prints to standard output; a reader that has gone away is not a failure.
 fn print(text: &str) -> Result<(), Failure> {
     is_read(text).map(drop)
 }
 
-/// The same; says whether there is still a reader.
+/// The same; returns whether there is still a reader.
 fn is_read(text: &str) -> Result<bool, Failure> {
     let mut out = std::io::stdout().lock();
     match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {

@@ -1,23 +1,27 @@
 //! The file that operators write: one file, the same on all members.
 //!
-//! [`load`] reads it and finds this member's [`Seat`] in it: the proved core configuration, the
-//! secrets, every member's resolved addresses. Nothing else in the daemon reads the file, and every
-//! error names the file, the line, the key, what is wrong and what would be right.
+//! [`load`] reads it and finds this member's [`LocalCluster`] in it: the proved core configuration,
+//! the secrets, every member's resolved addresses. Nothing else in the daemon reads the file, and
+//! every error names the file, the line, the key, what is wrong and what would be right.
 
 mod addresses;
 mod decided;
+mod local_cluster;
 mod place;
 mod reload;
-mod seat;
 mod span;
 mod stamp;
 
 pub(crate) use addresses::{company, loopback_warnings, resolve, toward};
 pub(crate) use decided::{decided, for_member};
+pub use local_cluster::{
+    Found, Loaded, LocalCluster, Missing, Path, Texts, find, load, read, texts,
+};
+pub(crate) use local_cluster::{
+    Here, WrittenCluster, WrittenFile, find_me, local_cluster, prove, secrets, written,
+};
 pub use place::{FileError, Source};
-pub use reload::Refusal;
-pub use seat::{Found, Missing, Path, Seat, Seats, Texts, find, load, read, texts};
-pub(crate) use seat::{Here, Written, WrittenCluster, find_me, prove, secrets, take_seat, written};
+pub use reload::ReloadRefused;
 pub use span::Length;
 pub use stamp::Stamp;
 
@@ -67,7 +71,7 @@ pub struct ClusterSection {
     /// How the kernel enforces the end of a lease.
     #[serde(default)]
     pub guard: GuardChoice,
-    /// The UDP port of every address that names none.
+    /// The UDP port of every address that has none.
     #[serde(default = "default_port")]
     pub port: u16,
 }
@@ -76,7 +80,7 @@ pub struct ClusterSection {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MemberSection {
-    /// IP addresses or host names, with a port or not; several are several paths.
+    /// IP addresses or host names, with or without a port; several are several paths.
     pub addresses: Vec<String>,
     /// It votes and never holds.
     #[serde(default)]
@@ -90,24 +94,24 @@ pub struct MemberSection {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupSection {
-    /// The floating addresses, with a prefix length or not.
+    /// The floating addresses, with or without a prefix length.
     pub addresses: Vec<String>,
-    /// Where they live on a candidate.
+    /// Which interface of a candidate they belong to.
     pub interface: Option<Interface>,
     /// The candidate that gets the group when both can, if not the one with `preferred = true`.
     pub preferred: Option<String>,
-    /// Whether the group returns to that one by itself.
+    /// Whether the group returns to the preferred candidate by itself.
     #[serde(default)]
     pub failback: Failback,
-    /// For how long that one must have asked before it gets the group back.
+    /// How long the preferred candidate must have asked before it gets the group back.
     #[serde(default)]
     pub failback_delay: Length,
-    /// Rather nobody than a sick holder.
+    /// Release the group when its service is unhealthy, even if no other candidate is ready.
     #[serde(default)]
     pub release_when_unhealthy: bool,
 }
 
-/// One interface name for all candidates, or one for each: the file is the same on all.
+/// One interface name for all candidates, or one for each: all members have the same file.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(
     untagged,
@@ -141,7 +145,7 @@ pub struct TimingSection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSection {
-    /// What is worth a line.
+    /// What is logged.
     #[serde(default)]
     pub level: LogLevel,
     /// For people or for machines.

@@ -1,7 +1,7 @@
 //! The control socket: a request is one line of JSON, so is its reply, and then it is closed.
 //!
 //! Root and the daemon's own user may ask, nobody else. The server never blocks the driver: it
-//! hands over an [`Asked`] and waits for the answer on its own.
+//! hands over a [`PendingRequest`] and waits for the answer on its own.
 
 use crate::clock::boottime;
 use crate::status::Report;
@@ -21,7 +21,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-/// Where the daemon listens unless told otherwise.
+/// Where the daemon listens by default.
 pub const DEFAULT_SOCKET: &str = "/run/onehold/control.sock";
 
 /// A request is a line of at most this many bytes.
@@ -31,19 +31,19 @@ const MAX_REPLY: u64 = 64 * 1024 * 1024;
 /// At most this many are served at once; others wait.
 const MAX_CLIENTS: usize = 8;
 /// How long a client waits for the daemon.
-pub const PATIENCE: Duration = Duration::from_secs(5);
+pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the daemon waits for a client, and for its own driver: so that the client hears of it.
-pub const DAEMON_PATIENCE: Duration = Duration::from_secs(4);
+pub const DAEMON_TIMEOUT: Duration = Duration::from_secs(4);
 
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// How things are. (With braces serde refuses unknown keys here, too.)
+    /// The status. (With braces, serde refuses unknown keys here, too.)
     Status {},
-    /// Do this.
+    /// An order.
     Command {
-        /// What.
+        /// Which.
         command: Order,
         /// In which cluster; may be left out where there is one.
         #[serde(default)]
@@ -62,7 +62,7 @@ pub enum Order {
     Switch,
     /// Don't hold until `Resume`.
     Standby,
-    /// Undo both.
+    /// Undo `Switch` and `Standby`.
     Resume,
     /// Count the peer as dead (R-17).
     PresumeDead,
@@ -74,9 +74,9 @@ pub enum Order {
 pub enum Reply {
     /// To [`Request::Status`].
     Status(Report),
-    /// Done: a line for each group.
+    /// Done.
     Done {
-        /// For people.
+        /// A line for each group, for people.
         lines: Vec<String>,
     },
     /// Nothing changed.
@@ -88,7 +88,7 @@ pub enum Reply {
 
 /// A request, and where its reply goes.
 #[derive(Debug)]
-pub struct Asked {
+pub struct PendingRequest {
     /// What is asked.
     pub request: Request,
     /// To be answered once. Dropped unanswered, the client is told that the daemon is stopping.
@@ -111,8 +111,7 @@ impl Reply {
         Self::Refused { why: why.into() }
     }
 
-    /// The reply to an order, from what the node said to it group by group. Refused if it was
-    /// refused for every group.
+    /// The reply to an order, from its outcome group by group: refused if every group refused it.
     #[must_use]
     pub fn to_order(
         config: &Config,
@@ -132,7 +131,7 @@ impl Reply {
     }
 }
 
-/// The groups that a request means: the one it names, or all.
+/// The groups that an order is for: the one it names, or all.
 ///
 /// # Errors
 /// The refusal, if there is no such group.
@@ -145,7 +144,7 @@ pub fn groups_meant(config: &Config, name: Option<&str>) -> Result<Vec<GroupId>,
     found.map(|(id, _)| vec![id]).ok_or_else(|| {
         let all: Vec<&str> = config.groups().iter().map(|g| g.name.as_str()).collect();
         Reply::refused(format!(
-            "there is no group `{name}`; there are {}",
+            "there is no group `{name}`; name one of {}, or none for all",
             all.join(", ")
         ))
     })
@@ -156,36 +155,34 @@ const fn done_text(order: Order) -> &'static str {
         Order::Switch => "handing over",
         Order::Standby => "on standby until `onehold resume`",
         Order::Resume => "may hold again",
-        Order::PresumeDead => "the peer's vote counts as given until it is heard again",
+        Order::PresumeDead => "the peer's vote counts as given until the peer is heard again",
     }
 }
 
-/// Binds the control socket, replacing what a dead daemon left.
+/// Binds the control socket, replacing one that a dead daemon left.
 ///
 /// # Errors
 /// What is in the way, and what to do.
-pub fn listen(path: &Path) -> Result<UnixListener, String> {
+fn listen(path: &Path) -> Result<UnixListener, String> {
     let shown = path.display();
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(|e| {
             format!(
-                "{}: can't be made for the control socket: {e}",
+                "{}: can't create this directory for the control socket: {e}; name another place with --socket",
                 directory.display()
             )
         })?;
     }
     let listener = match UnixListener::bind(path) {
         Err(e) if e.kind() == ErrorKind::AddrInUse => {
-            // Only of a dead daemon's socket it is said that nobody listens; a frozen one's queue may be full.
-            let dead = connect(path, PATIENCE).err().map(|e| e.kind());
-            if dead != Some(ErrorKind::ConnectionRefused) {
+            if !is_dead(path) {
                 return Err(format!(
-                    "{shown}: another daemon listens there; stop it, or name another one with --socket"
+                    "{shown}: another daemon listens there; stop it, or name another place with --socket"
                 ));
             }
             if std::fs::symlink_metadata(path).is_ok_and(|m| !m.file_type().is_socket()) {
                 return Err(format!(
-                    "{shown} is no socket; name another place with --socket"
+                    "{shown} is not a socket; name another place with --socket"
                 ));
             }
             std::fs::remove_file(path).and_then(|()| UnixListener::bind(path))
@@ -198,14 +195,24 @@ pub fn listen(path: &Path) -> Result<UnixListener, String> {
     Ok(listener)
 }
 
-/// After what time a socket that could not be made is tried again, at first and at most.
+/// Whether the daemon that made a socket has ended. Asked without waiting: the queue of a paused
+/// daemon may be full, and that alone shows that it still listens.
+fn is_dead(path: &Path) -> bool {
+    let connected = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path)?)
+    });
+    connected.is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
+}
+
+/// After how long making the socket is tried again, at first and at most.
 const AGAIN_FIRST: Duration = Duration::from_millis(250);
 const AGAIN_LATER: Duration = Duration::from_secs(5);
 
-/// How often it is looked whether the socket's file is still there.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often to check that the socket's file is still there.
+const CHECK_EVERY: Duration = Duration::from_secs(1);
 
-/// A socket's file, gone when dropped.
+/// A socket's file, removed when dropped.
 struct Bound {
     path: PathBuf,
     which: Option<(u64, u64)>,
@@ -231,7 +238,7 @@ impl Bound {
     /// Ends when somebody has removed it, or put another in its place.
     async fn lost(&self) {
         while self.is_there() {
-            tokio::time::sleep(LOOK).await;
+            tokio::time::sleep(CHECK_EVERY).await;
         }
     }
 }
@@ -239,14 +246,14 @@ impl Bound {
 impl Drop for Bound {
     fn drop(&mut self) {
         if self.is_there() {
-            let _ = std::fs::remove_file(&self.path); // somebody else may have removed it
+            let _ = std::fs::remove_file(&self.path); // it may be gone already
         }
     }
 }
 
-/// Makes the socket and serves it for ever; makes it again if its file is removed. As long as it can't be made,
-/// the daemon does without: the address comes first.
-pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Duration) {
+/// Makes the socket and serves it, giving no client longer than `limit`; makes it again if its file
+/// is removed. While it can't be made, the daemon does without: the address comes first.
+pub async fn serve(path: PathBuf, driver: mpsc::Sender<PendingRequest>, limit: Duration) {
     let mut pace = AGAIN_FIRST;
     let mut said = String::new();
     let mut clients = JoinSet::new();
@@ -255,16 +262,18 @@ pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Durati
             Ok(listener) => {
                 let bound = Bound::at(&path);
                 tokio::select! {
-                    () = accept(listener, &mut clients, &driver, patience) => {}
+                    () = accept(listener, &mut clients, &driver, limit) => {}
                     () = bound.lost() => tracing::warn!(
-                        "{}: somebody removed the control socket; made again", path.display()
+                        "{}: somebody removed the control socket; it is made again", path.display()
                     ),
                 }
                 (pace, said) = (AGAIN_FIRST, String::new());
                 continue;
             }
             Err(why) if why != said => {
-                tracing::error!("nobody can ask this daemon, trying again: {why}");
+                tracing::error!(
+                    "no control socket, so `onehold status` fails; trying again: {why}"
+                );
                 said = why;
             }
             Err(_) => {}
@@ -274,22 +283,17 @@ pub async fn attend(path: PathBuf, driver: mpsc::Sender<Asked>, patience: Durati
     }
 }
 
-/// Serves the socket for ever. Nobody is waited for longer than `patience`.
-pub async fn serve(listener: UnixListener, driver: mpsc::Sender<Asked>, patience: Duration) {
-    accept(listener, &mut JoinSet::new(), &driver, patience).await;
-}
-
 async fn accept(
     listener: UnixListener,
     clients: &mut JoinSet<()>,
-    driver: &mpsc::Sender<Asked>,
-    patience: Duration,
+    driver: &mpsc::Sender<PendingRequest>,
+    limit: Duration,
 ) {
     loop {
         tokio::select! {
             accepted = listener.accept(), if clients.len() < MAX_CLIENTS => match accepted {
                 Ok((stream, _)) => {
-                    clients.spawn(client(stream, driver.clone(), patience));
+                    clients.spawn(client(stream, driver.clone(), limit));
                 }
                 Err(e) => {
                     tracing::warn!("the control socket can't accept: {e}");
@@ -301,38 +305,38 @@ async fn accept(
     }
 }
 
-/// Serves one client; one that goes away or talks nonsense harms only itself.
-async fn client(mut stream: UnixStream, driver: mpsc::Sender<Asked>, patience: Duration) {
-    let read = timeout(patience, request(&mut stream)).await;
+/// Serves one client. A client that goes away or sends garbage affects only itself.
+async fn client(mut stream: UnixStream, driver: mpsc::Sender<PendingRequest>, limit: Duration) {
+    let read = timeout(limit, request(&mut stream)).await;
     let reply = match read {
-        Ok(Ok(request)) => timeout(patience, answer(request, &driver)).await,
+        Ok(Ok(request)) => timeout(limit, answer(request, &driver)).await,
         Ok(Err(why)) => Ok(Reply::Refused { why }),
         Err(_) => Ok(Reply::refused(format!(
-            "no request came within {patience:?}"
+            "no request arrived within {limit:?}"
         ))),
     };
     let reply = reply.unwrap_or_else(|_| {
         Reply::refused(format!(
-            "the daemon's driver gave no answer within {patience:?}; `systemctl restart onehold` if that \
-             stays so"
+            "the daemon's driver gave no answer within {limit:?}; if that goes on, `systemctl restart \
+             onehold`"
         ))
     });
     let mut line = serde_json::to_vec(&reply).unwrap_or_default();
     line.push(b'\n');
-    match timeout(patience, stream.write_all(&line)).await {
+    match timeout(limit, stream.write_all(&line)).await {
         Ok(Ok(())) => {}
         Ok(Err(e)) => tracing::debug!("a control client left before its reply: {e}"),
         Err(_) => tracing::debug!("a control client did not take its reply"),
     }
 }
 
-/// What a client asks, or what is wrong with it.
+/// A client's request, or what is wrong with it.
 async fn request(stream: &mut UnixStream) -> Result<Request, String> {
     let own = rustix::process::geteuid().as_raw();
     match stream.peer_cred() {
         Ok(peer) if peer.uid() == 0 || peer.uid() == own => {}
         Ok(peer) => return Err(format!("user {} may not ask; use sudo", peer.uid())),
-        Err(e) => return Err(format!("can't tell who asks: {e}")),
+        Err(e) => return Err(format!("the kernel does not say which user asks: {e}")),
     }
     let mut line = String::new();
     let mut reader = tokio::io::BufReader::new(stream).take(MAX_REQUEST);
@@ -344,35 +348,42 @@ async fn request(stream: &mut UnixStream) -> Result<Request, String> {
             "a request is one line of at most {MAX_REQUEST} bytes"
         ));
     }
-    serde_json::from_str(&line).map_err(|e| format!("not a request this version knows: {e}"))
+    serde_json::from_str(&line).map_err(|e| {
+        let version = env!("CARGO_PKG_VERSION");
+        format!("not a request that onehold {version} knows: {e}; do client and daemon differ in version?")
+    })
 }
 
-/// What the driver says to it.
-async fn answer(request: Request, driver: &mpsc::Sender<Asked>) -> Reply {
+/// The driver's reply.
+async fn answer(request: Request, driver: &mpsc::Sender<PendingRequest>) -> Reply {
     let (reply, answered) = oneshot::channel();
     let stopping = || Reply::refused("the daemon is stopping");
-    if driver.send(Asked { request, reply }).await.is_err() {
+    if driver
+        .send(PendingRequest { request, reply })
+        .await
+        .is_err()
+    {
         return stopping();
     }
     answered.await.unwrap_or_else(|_| stopping())
 }
 
-/// Asks the daemon and waits for its reply, for `patience` in all. For the client: it blocks.
+/// Asks the daemon and waits for its reply, at most `limit` in all. For the client: it blocks.
 ///
 /// # Errors
 /// What is wrong, and what to do.
-pub fn ask(socket: &Path, request: &Request, patience: Duration) -> Result<Reply, String> {
+pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Reply, String> {
     let shown = socket.display();
     let mut line = serde_json::to_vec(request).map_err(|e| e.to_string())?;
     line.push(b'\n');
-    let end = boottime().plus(Span::from(patience));
+    let end = boottime().plus(Span::from(limit));
     let late = || {
         format!(
-            "the daemon at {shown} gave no answer within {patience:?}: it is stuck or frozen (a guard has \
-             muted its addresses by now; `systemctl restart onehold`)"
+            "the daemon at {shown} gave no answer within {limit:?}: it is stuck or frozen, and its guard has \
+             muted its addresses by now; `systemctl restart onehold`"
         )
     };
-    let socket = connect(socket, patience).map_err(|e| match e.kind() {
+    let socket = connect(socket, limit).map_err(|e| match e.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
             "no daemon listens at {shown}: is it running? (`systemctl status onehold`; if it listens \
              elsewhere, name it with --socket)"
@@ -386,7 +397,7 @@ pub fn ask(socket: &Path, request: &Request, patience: Duration) -> Result<Reply
     let mut stream = Until { socket, end };
     let mut reply = Vec::new();
     let mut exchange = || {
-        // One who refuses what it has read so far hangs up on the rest, and says why.
+        // A daemon that refuses what it has read so far hangs up on the rest, and replies why.
         let sent = stream.write_all(&line);
         BufReader::new(&mut stream)
             .take(MAX_REPLY)
@@ -407,17 +418,16 @@ pub fn ask(socket: &Path, request: &Request, patience: Duration) -> Result<Reply
         )),
         Ok(_) => serde_json::from_slice(&reply).map_err(|e| {
             format!(
-                "{shown}: not a reply this version knows ({e}); is the daemon of another version?"
+                "{shown}: not a reply that this version knows ({e}); is the daemon of another version?"
             )
         }),
     }
 }
 
-/// Connects; a queue that stays full, as a frozen daemon's does in the end, is waited for no longer than
-/// `patience`.
-fn connect(path: &Path, patience: Duration) -> io::Result<Socket> {
+/// Connects, within `limit`: the queue of a frozen daemon stays full in the end.
+fn connect(path: &Path, limit: Duration) -> io::Result<Socket> {
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-    socket.set_write_timeout(Some(patience))?;
+    socket.set_write_timeout(Some(limit))?;
     socket.connect(&SockAddr::unix(path)?)?;
     Ok(socket)
 }
@@ -426,7 +436,7 @@ fn is_late(e: &io::Error) -> bool {
     matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut)
 }
 
-/// A socket whose reads and writes all end at one instant, however many there are.
+/// A socket whose reads and writes all end at one instant, however many they are.
 struct Until {
     socket: Socket,
     end: LocalTime,

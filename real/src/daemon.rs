@@ -1,10 +1,10 @@
 //! `onehold run`: drives from the start until a signal ends it; what is to be served joins when it can.
 
 use crate::clock::Clock;
-use crate::config_file::{self, FileError, LogSection, Seats};
+use crate::config_file::{self, FileError, Loaded, LogSection};
 use crate::control;
 use crate::driver::Driver;
-use crate::linux::{Arrivals, Later, Linux, NotYet};
+use crate::linux::{Arrivals, Linux, NotYet, Pending};
 use crate::notify::Notify;
 use crate::socket::Sockets;
 use crate::telemetry::Log;
@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 /// Requests that wait for the driver.
-const MAX_ASKED: usize = 16;
+const MAX_REQUESTS: usize = 16;
 
 /// How long a start may take in silence; who waits for names longer says so.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
@@ -101,28 +101,28 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         on(SignalKind::interrupt())?,
         on(SignalKind::hangup())?,
     ];
-    let (tell, asked) = mpsc::channel(MAX_ASKED);
+    let (tell, requests) = mpsc::channel(MAX_REQUESTS);
     let mut control = JoinSet::new();
-    control.spawn(control::attend(
+    control.spawn(control::serve(
         options.socket.clone(),
         tell,
-        control::DAEMON_PATIENCE,
+        control::DAEMON_TIMEOUT,
     ));
     let mut linux = Linux {
         clock: Clock::new().map_err(failed)?,
         sockets: Sockets::open(&[]).map_err(failed)?,
         kernel: None,
-        seats: Seats {
-            seats: Vec::new(),
+        loaded: Loaded {
+            clusters: Vec::new(),
             log: LogSection::default(),
         },
         arrivals: Arrivals::new(options),
-        lives: Vec::new(),
+        persisted: Vec::new(),
         log,
         notify: Notify::from_env(),
-        asked,
+        requests,
         signals,
-        later: Later::default(),
+        pending: Pending::default(),
     };
     linux.arrivals.look();
     let first = std::future::poll_fn(|cx| linux.arrivals.poll(cx));

@@ -3,16 +3,21 @@
 //! It contains no rule of the protocol. Everything that touches the world is behind a [`Shell`], so
 //! that a simulator can run this very loop. It never blocks but in [`Shell::wait`].
 
+pub mod holds;
+pub mod leases;
+pub mod openings;
 pub mod releases;
+mod shell;
 
-use crate::config_file::Path;
-use crate::control::{Asked, Reply, Request, groups_meant};
-use crate::metrics::{GuardInForce, Head, Metrics, OtherConfig};
-use crate::socket::Refusals;
+pub use shell::{Joined, Shell, ShellEvent};
+
+use crate::control::{PendingRequest, Reply, Request, groups_meant};
+use crate::metrics::{Head, Metrics, OtherConfig};
 use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
-use onehold_core::advert::{Advert, ClusterId, GroupId, MemberId};
+use holds::{Holds, Told};
+use onehold_core::advert::{Advert, ClusterId, GroupId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
@@ -20,126 +25,12 @@ use onehold_core::input::{Command, Input, Refusal};
 use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
 use onehold_core::{Node, advert::Incarnation, time::Span};
+use openings::{BeforeHold, Due, Openings};
 use releases::Releases;
-use std::future::Future;
 use std::net::SocketAddr;
 
-/// Most happenings of one turn; more wait for the next, so that a flood can't stop the clock.
-const MAX_HAPPENINGS: usize = 1_024;
-
-/// What the driver needs of the world. Calls with a `cluster` mean the one with that index.
-pub trait Shell {
-    /// Now, by this member's clock: later than every answer before.
-    fn now(&mut self) -> LocalTime;
-
-    /// Waits until something may have happened, at most until `at`.
-    fn wait(&mut self, at: LocalTime) -> impl Future<Output = ()>;
-
-    /// The next thing that happened, if any; a datagram's bytes go into `bytes`. Datagrams that
-    /// wait are all given out before this says `None`.
-    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Happening>;
-
-    /// Hands a datagram to the network on every path; says on how many.
-    fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
-
-    /// gate shut, addresses removed; then [`Happening::Released`]. Tried once: whatever comes of it,
-    /// it is the driver that goes on.
-    fn release(&mut self, cluster: usize, group: GroupId);
-
-    /// address, then deadline. If that fails, [`Happening::Input`] with `Input::HoldFailed`.
-    fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
-
-    /// tells the neighbours, repeatedly.
-    fn announce(&mut self, cluster: usize, group: GroupId);
-
-    /// A node reported something; it was logged already.
-    fn reported(&mut self, cluster: usize, event: &Event);
-
-    /// what the operator said of each group that holds until `resume`, for a later life.
-    fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]);
-
-    /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
-    fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
-
-    /// What the network refused to carry over a path, for people. Nothing, where nobody knows.
-    fn refusals(&self, _path: Path) -> Refusals {
-        Refusals::default()
-    }
-}
-
-/// Something that happened.
-#[derive(Debug)]
-pub enum Happening {
-    /// A datagram came in.
-    Datagram {
-        /// The address that it was sent to.
-        local: SocketAddr,
-        /// Where it came from.
-        remote: SocketAddr,
-    },
-    /// Something that a node must know.
-    Input {
-        /// Which node.
-        cluster: usize,
-        /// What.
-        input: Input,
-        /// For people: why a group is not eligible or not healthy, if that is what it says.
-        why: Option<String>,
-    },
-    /// The kernel released a group, or refused to, and why.
-    Released {
-        /// In which cluster.
-        cluster: usize,
-        /// Which group.
-        group: GroupId,
-        /// Whether it did.
-        answer: Result<(), String>,
-    },
-    /// What needs a person now, says one part of the world; nothing if the list is empty.
-    Alarms {
-        /// In which cluster.
-        cluster: usize,
-        /// Which part says so: each replaces only what it said before.
-        from: &'static str,
-        /// All of them, in words: what, why, and what to do.
-        alarms: Vec<String>,
-    },
-    /// Another guard is in force than before.
-    Guard {
-        /// In which cluster.
-        cluster: usize,
-        /// Which.
-        guard: GuardInForce,
-    },
-    /// An operator asks.
-    Asked(Asked),
-    /// New keys for a cluster (`SIGHUP`).
-    Keys {
-        /// Which.
-        cluster: usize,
-        /// They replace the old ones.
-        keys: Keys,
-    },
-    /// One cluster more is served from here on; its index is the next one.
-    Joined(Box<Joined>),
-    /// What is to be served and can't be yet.
-    Waiting(Vec<Waiting>),
-    /// The configuration file stands otherwise to what runs than before.
-    OnDisk(FileOnDisk),
-    /// Hand over, let go, end.
-    Stop,
-}
-
-/// A cluster that is served from now on.
-#[derive(Debug)]
-pub struct Joined {
-    /// Its node, which has just started.
-    pub served: Served,
-    /// what an earlier life was told until `resume`.
-    pub orders: Vec<(GroupId, Command)>,
-    /// Who is to be told of every turn.
-    pub recorder: Option<Box<dyn Recorder>>,
-}
+/// Most events of one turn; more wait for the next, so that a flood can't stop the clock.
+const MAX_EVENTS: usize = 1_024;
 
 /// One cluster that this process serves.
 #[derive(Debug)]
@@ -150,6 +41,8 @@ pub struct Served {
     pub keys: Keys,
     /// What is counted.
     pub metrics: Metrics,
+    /// what each group waits for before its gate opens, if it waits.
+    pub before_hold: Vec<Option<BeforeHold>>,
     node: Node,
     /// the orders that the shell knows of.
     ordered: Vec<Option<Command>>,
@@ -172,6 +65,7 @@ impl Served {
             config,
             keys,
             metrics,
+            before_hold: Vec::new(),
             node,
         }
     }
@@ -188,6 +82,8 @@ pub struct Driver<S> {
     bytes: Vec<u8>,
     sealed: Vec<u8>,
     effects: Vec<Effect>,
+    holds: Holds,
+    openings: Openings,
     releases: Releases,
     recorder: Option<Box<dyn Recorder>>,
     stopping: bool,
@@ -204,6 +100,8 @@ impl<S: Shell> Driver<S> {
             bytes: Vec::new(),
             sealed: Vec::new(),
             effects: Vec::new(),
+            holds: Holds::default(),
+            openings: Openings::default(),
             releases: Releases::default(),
             recorder: None,
             stopping: false,
@@ -242,6 +140,8 @@ impl<S: Shell> Driver<S> {
     fn due(&self) -> LocalTime {
         let due = self.served.iter().map(|s| s.node.poll_timeout(&s.config));
         due.map(|at| at.unwrap_or(LocalTime::from_nanos(0)))
+            .chain(self.holds.due())
+            .chain(self.openings.due())
             .chain(self.releases.due())
             .min()
             .unwrap_or(LocalTime::from_nanos(u64::MAX)) // only the shell knows of something
@@ -252,16 +152,25 @@ impl<S: Shell> Driver<S> {
     fn turn(&mut self) {
         let mut now = self.shell.now();
         let mut bytes = std::mem::take(&mut self.bytes);
-        for _ in 0..MAX_HAPPENINGS {
-            let Some(happening) = self.shell.next(&mut bytes) else {
+        for _ in 0..MAX_EVENTS {
+            let Some(event) = self.shell.next(&mut bytes) else {
                 break;
             };
             now = self.shell.now();
-            self.happen(now, happening, &bytes);
+            self.event(now, event, &bytes);
         }
         self.bytes = bytes;
         while let Some((cluster, group)) = self.releases.take_due(now) {
             self.shell.release(cluster, group);
+        }
+        while let Some((cluster, told)) = self.holds.take_due(now) {
+            self.tell(cluster, now, Some(told));
+        }
+        while let Some((cluster, group, due)) = self.openings.take_due(now) {
+            match due {
+                Due::Renew => self.shell.prepare(cluster, group),
+                Due::Late(why) => self.prepared(now, cluster, group, Err(why)),
+            }
         }
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
@@ -302,35 +211,58 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    fn happen(&mut self, now: LocalTime, happening: Happening, bytes: &[u8]) {
-        match happening {
-            Happening::Datagram { local, remote } => self.datagram(now, local, remote, bytes),
-            Happening::Input {
+    fn event(&mut self, now: LocalTime, event: ShellEvent, bytes: &[u8]) {
+        match event {
+            ShellEvent::Datagram { local, remote } => self.datagram(now, local, remote, bytes),
+            ShellEvent::Eligible {
                 cluster,
-                input,
-                why,
+                group,
+                eligible,
             } => {
-                if let Some(s) = self.served.get_mut(cluster) {
-                    s.metrics.told(&input, why);
-                }
-                let _ = self.handle(cluster, now, input);
+                let told = self.holds.reported(cluster, group, eligible);
+                self.tell(cluster, now, told);
             }
-            Happening::Released {
+            ShellEvent::Health {
+                cluster,
+                group,
+                healthy,
+            } => {
+                let told = self.openings.reported(cluster, group, healthy);
+                self.tell(cluster, now, Some(told));
+            }
+            ShellEvent::HoldFailed {
+                cluster,
+                group,
+                why,
+            } => self.hold_failed(now, cluster, group, why),
+            ShellEvent::Prepared {
+                cluster,
+                group,
+                done,
+            } => self.prepared(now, cluster, group, done),
+            ShellEvent::Changed { cluster, group } => {
+                let told = self.holds.changed(cluster, group);
+                self.tell(cluster, now, told);
+            }
+            ShellEvent::ForeignClaim { cluster, group } => {
+                let _ = self.handle(cluster, now, Input::ForeignClaim { group });
+            }
+            ShellEvent::Released {
                 cluster,
                 group,
                 answer,
             } => self.released(now, cluster, group, answer),
-            Happening::Alarms {
+            ShellEvent::Alarms {
                 cluster,
                 from,
                 alarms,
             } => self.alarms(cluster, from, alarms),
-            Happening::Guard { cluster, guard } => {
+            ShellEvent::Guard { cluster, guard } => {
                 if let Some(s) = self.served.get_mut(cluster) {
                     s.metrics.guard = guard;
                 }
             }
-            Happening::Asked(Asked { request, reply }) => {
+            ShellEvent::Request(PendingRequest { request, reply }) => {
                 let answer = match request {
                     Request::Status {} => Reply::Status(self.report(now)),
                     Request::Command {
@@ -341,15 +273,15 @@ impl<S: Shell> Driver<S> {
                 };
                 let _ = reply.send(answer); // the client may have gone
             }
-            Happening::Keys { cluster, keys } => {
+            ShellEvent::Keys { cluster, keys } => {
                 if let Some(s) = self.served.get_mut(cluster) {
                     s.keys = keys;
                 }
             }
-            Happening::Joined(joined) => self.join(now, *joined),
-            Happening::Waiting(waiting) => self.waiting = waiting,
-            Happening::OnDisk(standing) => self.on_disk = (now, standing),
-            Happening::Stop => self.stop(now),
+            ShellEvent::Joined(joined) => self.join(now, *joined),
+            ShellEvent::Waiting(waiting) => self.waiting = waiting,
+            ShellEvent::OnDisk(standing) => self.on_disk = (now, standing),
+            ShellEvent::Stop => self.stop(now),
         }
     }
 
@@ -359,7 +291,57 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// the kernel confirmed it, or is told once more in a while.
+    /// Tells a node what there is to tell, and people why.
+    fn tell(&mut self, cluster: usize, now: LocalTime, told: Option<Told>) {
+        let Some((input, why)) = told else { return };
+        if let Some(s) = self.served.get_mut(cluster) {
+            s.metrics.input(&input, why);
+        }
+        let _ = self.handle(cluster, now, input);
+    }
+
+    /// the other candidate may have it meanwhile.
+    fn hold_failed(&mut self, now: LocalTime, cluster: usize, group: GroupId, why: String) {
+        let again = self.holds.refused(now, cluster, group);
+        tracing::error!("can't hold, trying again in {}: {why}", again.since(now));
+        self.tell(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
+    }
+
+    /// what a group waits for has ended, or takes too long.
+    fn prepared(
+        &mut self,
+        now: LocalTime,
+        cluster: usize,
+        group: GroupId,
+        done: Result<(), String>,
+    ) {
+        let Some(opens) = self.openings.opens(cluster, group, done.is_ok()) else {
+            return; // of an earlier hold
+        };
+        self.openings.end(cluster, group);
+        let name = match self.served.get(cluster) {
+            Some(s) => s.config.group_name(group),
+            None => return,
+        };
+        let why = done.err().map(|why| format!("before_hold: {why}"));
+        match &why {
+            Some(why) if opens => tracing::warn!("{name}: {why}; the gate opens all the same"),
+            Some(why) => {
+                let again = self.holds.refused(now, cluster, group);
+                tracing::error!("{name}: {why}; trying again in {}", again.since(now));
+            }
+            None => {}
+        }
+        let input = Input::Prepared { group, done: opens };
+        self.tell(cluster, now, Some((input, why.clone())));
+        let health = match why {
+            Some(why) if !opens => Some(self.openings.failed(cluster, group, why)),
+            Some(_) | None => self.openings.forgive(cluster, group),
+        };
+        self.tell(cluster, now, health);
+    }
+
+    /// the kernel confirmed it, or is asked again in a while.
     fn released(
         &mut self,
         now: LocalTime,
@@ -383,7 +365,7 @@ impl<S: Shell> Driver<S> {
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
         // One of no cluster of ours is counted where its sender is a member, or else by the first.
         let mut served = self.served.iter();
-        let there = served.position(|s| s.metrics.has_way(local, remote));
+        let there = served.position(|s| s.metrics.has_path(local, remote));
         let cluster = known.or(there).unwrap_or(0);
         let Some(s) = self.served.get_mut(cluster) else {
             return;
@@ -453,6 +435,10 @@ impl<S: Shell> Driver<S> {
         group: GroupId,
         command: Command,
     ) -> Result<(), Refusal> {
+        if command == Command::Resume {
+            let health = self.openings.forgive(cluster, group);
+            self.tell(cluster, now, health);
+        }
         let recorded = Some(Input::Operator { group, command });
         self.turn_of(cluster, now, recorded, |s, out| {
             let result = s.node.command(&s.config, now, group, command, out);
@@ -500,6 +486,7 @@ impl<S: Shell> Driver<S> {
         };
         match effect {
             Effect::Release { group, release } => {
+                self.openings.end(cluster, *group);
                 self.releases.begin(cluster, *group, *release);
                 self.shell.release(cluster, *group);
             }
@@ -510,6 +497,12 @@ impl<S: Shell> Driver<S> {
             Effect::HoldUntil { group, deadline } => {
                 self.shell.hold_until(cluster, *group, *deadline);
             }
+            Effect::Prepare { group } => {
+                let policy = s.before_hold.get(usize::from(group.0)).copied().flatten();
+                self.openings
+                    .begin(now, cluster, *group, policy.unwrap_or_default());
+                self.shell.prepare(cluster, *group);
+            }
             Effect::Announce { group } => self.shell.announce(cluster, *group),
             Effect::Report(event) => {
                 telemetry::report(
@@ -518,6 +511,11 @@ impl<S: Shell> Driver<S> {
                     named.then_some(s.metrics.cluster.as_str()),
                 );
                 s.metrics.event(event, now);
+                if let Event::Ready = event {
+                    // the leases of earlier incarnations are over.
+                    let lease = s.config.timing().lease();
+                    self.shell.record_lease(cluster, lease);
+                }
                 self.shell.reported(cluster, event);
             }
         }

@@ -31,7 +31,7 @@ pub(crate) fn is_regular(file: &File) -> io::Result<()> {
 }
 
 fn no_file() -> io::Error {
-    io::Error::other("it is no regular file")
+    io::Error::other("it is not a regular file")
 }
 
 /// What is in a regular file, up to a length.
@@ -59,7 +59,7 @@ mod tests {
         let _bound = UnixDatagram::bind(&socket).unwrap();
         for path in [&pipe, &socket, &etc.0, Path::new("/dev/null")] {
             let why = open(path).unwrap_err().to_string();
-            assert_eq!(why, "it is no regular file", "{}", path.display());
+            assert_eq!(why, "it is not a regular file", "{}", path.display());
         }
         let file = etc.write("file", "its text");
         assert_eq!(read(&file, 3).unwrap(), b"its");

@@ -11,7 +11,7 @@ pub mod driver;
 mod files;
 pub mod guard;
 pub mod kernel;
-pub mod life;
+pub mod lease_record;
 pub mod linux;
 pub mod lock;
 pub mod metrics;

@@ -2,25 +2,26 @@
 
 mod arrival;
 mod company;
-mod lives;
 mod on_disk;
+mod persisted;
 mod speech;
 
 pub use arrival::{Arrivals, Looked, NotYet};
-pub use lives::Life;
+pub use persisted::Persisted;
 
 use crate::clock::{Clock, Rate, Reading};
-use crate::config_file::{Path, Seat, Seats};
-use crate::control::Asked;
-use crate::driver::{Happening, Shell};
+use crate::config_file::{Loaded, LocalCluster, Path};
+use crate::control::PendingRequest;
+use crate::driver::{Shell, ShellEvent};
 use crate::kernel::{Kernel, KernelEvent};
+use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use company::Company;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::Event;
-use onehold_core::input::{Command, Input};
+use onehold_core::input::Command;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
 use speech::Speech;
@@ -46,27 +47,27 @@ pub struct Linux {
     /// The candidate's groups; a witness has none.
     pub kernel: Option<Kernel>,
     /// What is in force, to compare a reload with.
-    pub seats: Seats,
+    pub loaded: Loaded,
     /// What is to be served and is not yet, and what the daemon was told about it.
     pub arrivals: Arrivals,
     /// By cluster: what later lives read of this one.
-    pub lives: Vec<Life>,
+    pub persisted: Vec<Persisted>,
     /// The log, to change its level.
     pub log: Log,
     /// systemd.
     pub notify: Notify,
     /// The control socket's requests.
-    pub asked: mpsc::Receiver<Asked>,
+    pub requests: mpsc::Receiver<PendingRequest>,
     /// `SIGTERM`, `SIGINT`, `SIGHUP`.
     pub signals: [Signal; 3],
     /// What waits for the driver.
-    pub later: Later,
+    pub pending: Pending,
 }
 
 /// What the shell itself has to remember.
 #[derive(Debug, Default)]
-pub struct Later {
-    happened: VecDeque<Happening>,
+pub struct Pending {
+    events: VecDeque<ShellEvent>,
     /// By group: whether the kernel could serve it, as it was told last.
     fit: BTreeMap<u8, Result<(), String>>,
     /// By cluster: whether its clock keeps what all count on.
@@ -93,12 +94,12 @@ impl Shell for Linux {
         self.do_what_is_due();
     }
 
-    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Happening> {
-        if let Some(happening) = self.later.happened.pop_front() {
-            return Some(happening);
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
+        if let Some(event) = self.pending.events.pop_front() {
+            return Some(event);
         }
         let (local, remote) = self.sockets.receive(bytes)?;
-        Some(Happening::Datagram { local, remote })
+        Some(ShellEvent::Datagram { local, remote })
     }
 
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
@@ -108,7 +109,7 @@ impl Shell for Linux {
     fn release(&mut self, cluster: usize, group: GroupId) {
         if let Some(kernel) = &mut self.kernel {
             let answer = kernel.release(group).map_err(|e| e.to_string());
-            self.later.happened.push_back(Happening::Released {
+            self.pending.events.push_back(ShellEvent::Released {
                 cluster,
                 group,
                 answer,
@@ -116,14 +117,14 @@ impl Shell for Linux {
         }
     }
 
-    fn hold_until(&mut self, _cluster: usize, group: GroupId, deadline: LocalTime) {
-        let Some(kernel) = &mut self.kernel else {
-            return;
-        };
-        if let Err(e) = kernel.hold_until(group, deadline) {
-            tracing::error!("can't hold: {e}");
-            self.input(Input::HoldFailed { group }, Some(e.to_string()));
-        }
+    fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime) {
+        let held = self.kernel.as_mut().map(|k| k.hold_until(group, deadline));
+        self.held(cluster, group, held);
+    }
+
+    fn prepare(&mut self, cluster: usize, group: GroupId) {
+        let put = self.kernel.as_mut().map(|k| k.prepare(group));
+        self.held(cluster, group, put);
     }
 
     fn announce(&mut self, _cluster: usize, group: GroupId) {
@@ -143,17 +144,17 @@ impl Shell for Linux {
         self.sockets.refusals(path)
     }
 
+    fn record_lease(&mut self, cluster: usize, longest: Span) {
+        self.keep_lease(cluster, longest);
+    }
+
     fn reported(&mut self, cluster: usize, event: &Event) {
-        match *event {
-            Event::Role { group, to, .. } => {
-                let roles = self.later.roles.get_mut(cluster);
-                if let Some(role) = roles.and_then(|r| r.get_mut(usize::from(group.0))) {
-                    *role = to;
-                }
-                self.tell_manager();
+        if let Event::Role { group, to, .. } = *event {
+            let roles = self.pending.roles.get_mut(cluster);
+            if let Some(role) = roles.and_then(|r| r.get_mut(usize::from(group.0))) {
+                *role = to;
             }
-            Event::Ready => self.quarantine_is_over(cluster),
-            _ => {}
+            self.tell_manager();
         }
     }
 
@@ -163,6 +164,17 @@ impl Shell for Linux {
 }
 
 impl Linux {
+    /// What the kernel said to a hold.
+    fn held(&mut self, cluster: usize, group: GroupId, said: Option<Result<(), KernelError>>) {
+        if let Some(Err(e)) = said {
+            self.pending.events.push_back(ShellEvent::HoldFailed {
+                cluster,
+                group,
+                why: e.to_string(),
+            });
+        }
+    }
+
     /// Tells systemd that this runs: it serves, or says what it waits for.
     pub fn ready(&mut self) {
         self.notify.ready(&self.condition());
@@ -184,13 +196,13 @@ impl Linux {
     /// In one line: the roles, and what is awaited.
     fn condition(&self) -> String {
         let all = self
-            .seats
-            .seats
+            .loaded
+            .clusters
             .iter()
-            .zip(&self.later.roles)
-            .map(|(seat, roles)| {
+            .zip(&self.pending.roles)
+            .map(|(local, roles)| {
                 telemetry::roles(
-                    &seat.config,
+                    &local.config,
                     (0u8..).map(GroupId).zip(roles.iter().copied()),
                 )
             });
@@ -202,17 +214,9 @@ impl Linux {
             .join("; ")
     }
 
-    fn input(&mut self, input: Input, why: Option<String>) {
-        self.later.happened.push_back(Happening::Input {
-            cluster: 0,
-            input,
-            why,
-        });
-    }
-
     /// What one part of the daemon has to complain of, or that it no longer has.
     fn alarm(&mut self, cluster: usize, from: &'static str, what: Option<String>) {
-        self.later.happened.push_back(Happening::Alarms {
+        self.pending.events.push_back(ShellEvent::Alarms {
             cluster,
             from,
             alarms: what.into_iter().collect(),
@@ -222,7 +226,7 @@ impl Linux {
     /// Ready when something happened, or at `at`, or when something of our own is due.
     fn poll(&mut self, at: LocalTime, cx: &mut Context<'_>) -> Poll<()> {
         let mut any = self.sockets.poll(cx);
-        if !self.later.happened.is_empty() {
+        if !self.pending.events.is_empty() {
             any = Poll::Ready(()); // such as the kernel's confirmation of what the last turn let go
         }
         for _ in 0..MAX_EVENTS {
@@ -233,8 +237,8 @@ impl Linux {
             self.kernel_event(event);
             any = Poll::Ready(());
         }
-        if let Poll::Ready(Some(asked)) = self.asked.poll_recv(cx) {
-            self.later.happened.push_back(Happening::Asked(asked));
+        if let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
+            self.pending.events.push_back(ShellEvent::Request(request));
             any = Poll::Ready(());
         }
         let [terminate, interrupt, hangup] = &mut self.signals;
@@ -243,11 +247,11 @@ impl Linux {
             self.notify.reloading();
             self.look_again(true);
         }
-        if stop && !self.later.stopping {
-            self.later.stopping = true;
+        if stop && !self.pending.stopping {
+            self.pending.stopping = true;
             tracing::info!("told to stop: handing over what is held, then leaving");
             self.notify.stopping();
-            self.later.happened.push_back(Happening::Stop);
+            self.pending.events.push_back(ShellEvent::Stop);
             any = Poll::Ready(());
         }
         if let Poll::Ready(found) = self.arrivals.poll(cx) {
@@ -261,7 +265,7 @@ impl Linux {
             self.arrivals.due(),
             self.arrivals.on_disk.due(),
             self.orders_due(),
-            self.later.look_at_lives,
+            self.pending.look_at_lives,
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.feed_watchdog_at(),
         ];
@@ -292,26 +296,26 @@ impl Linux {
         self.look_at_speech(now);
         self.look_for_company(now);
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
-            self.later.fed_watchdog = Some(now);
+            self.pending.fed_watchdog = Some(now);
             self.notify.watchdog();
         }
     }
 
     /// The candidate's clock, if something is wrong with its rate.
     fn rate_fault(&self) -> Option<String> {
-        self.later.rates.first().and_then(Rate::fault)
+        self.pending.rates.first().and_then(Rate::fault)
     }
 
     /// Whether the clock runs as all members count on; while it does not, nothing is to be held here.
     fn look_at_rates(&mut self) {
         let reading = Reading::take();
-        for cluster in 0..self.later.rates.len() {
-            let Some(seat) = self.seats.seats.get(cluster) else {
+        for cluster in 0..self.pending.rates.len() {
+            let Some(local) = self.loaded.clusters.get(cluster) else {
                 continue;
             };
-            let keep = seat.config.timing().vote();
-            let groups = seat.config.groups().len();
-            let rate = &mut self.later.rates[cluster];
+            let keep = local.config.timing().vote();
+            let groups = local.config.groups().len();
+            let rate = &mut self.pending.rates[cluster];
             let before = rate.fault();
             rate.look(reading, keep);
             let fault = rate.fault();
@@ -331,14 +335,21 @@ impl Linux {
     /// Whether the host lets anything leave that a candidate says; for half a lease it may not, as for an
     /// own address that is gone.
     fn look_at_speech(&mut self, now: LocalTime) {
-        let Some(seat) = self.seats.seats.first().filter(|_| self.kernel.is_some()) else {
+        let Some(local) = self
+            .loaded
+            .clusters
+            .first()
+            .filter(|_| self.kernel.is_some())
+        else {
             return;
         };
-        let groups = seat.config.groups().len();
-        let grace = seat.config.timing().lease().part(2);
-        let before = self.later.speech;
-        self.later.speech.look(self.sockets.kept_in(0), now, grace);
-        if self.later.speech == before {
+        let groups = local.config.groups().len();
+        let grace = local.config.timing().lease().part(2);
+        let before = self.pending.speech;
+        self.pending
+            .speech
+            .look(self.sockets.kept_in(0), now, grace);
+        if self.pending.speech == before {
             return;
         }
         (0u8..)
@@ -349,7 +360,7 @@ impl Linux {
     fn feed_watchdog_at(&self) -> Option<LocalTime> {
         let interval = Span::from(watchdog_interval()?);
         Some(
-            self.later
+            self.pending
                 .fed_watchdog
                 .map_or(LocalTime::from_nanos(0), |at| at.plus(interval)),
         )
@@ -358,16 +369,14 @@ impl Linux {
     /// Whether a group can be served from here: as far as the kernel goes, the clock, and whether this
     /// member can be heard.
     fn tell_eligible(&mut self, group: GroupId) {
-        let fit = self.later.fit.get(&group.0).cloned();
+        let fit = self.pending.fit.get(&group.0).cloned();
         let why = fit.and_then(Result::err).or_else(|| self.rate_fault());
-        let why = why.or_else(|| self.later.speech.fault());
-        self.input(
-            Input::Eligible {
-                group,
-                eligible: why.is_none(),
-            },
-            why,
-        );
+        let why = why.or_else(|| self.pending.speech.fault());
+        self.pending.events.push_back(ShellEvent::Eligible {
+            cluster: 0,
+            group,
+            eligible: why.map_or(Ok(()), Err),
+        });
     }
 
     fn kernel_event(&mut self, event: KernelEvent) {
@@ -380,13 +389,19 @@ impl Linux {
                         tracing::warn!(event = "eligible", "{name}: can't be held here: {why}");
                     }
                 }
-                self.later.fit.insert(group.0, eligible);
+                self.pending.fit.insert(group.0, eligible);
                 self.tell_eligible(group);
+            }
+            KernelEvent::Changed { group } => {
+                let changed = ShellEvent::Changed { cluster: 0, group };
+                self.pending.events.push_back(changed);
             }
             KernelEvent::AddressPutBack { group, address } => {
                 let name = self.group_name(group);
                 tracing::warn!("{name}: somebody removed {address} while it is held; put back");
-                self.input(Input::ForeignClaim { group }, None); // neighbours may have lost it
+                // neighbours may have lost it.
+                let claim = ShellEvent::ForeignClaim { cluster: 0, group };
+                self.pending.events.push_back(claim);
             }
             KernelEvent::Whole { group, whole } => {
                 let name = self.group_name(group);
@@ -398,19 +413,22 @@ impl Linux {
                         tracing::warn!(event = "whole", "{name}: can't be held whole here: {why}");
                     }
                 }
-                let healthy = whole.is_ok();
-                self.input(Input::Health { group, healthy }, whole.err());
+                self.pending.events.push_back(ShellEvent::Health {
+                    cluster: 0,
+                    group,
+                    healthy: whole,
+                });
             }
-            KernelEvent::Alarms(alarms) => self.later.happened.push_back(Happening::Alarms {
+            KernelEvent::Alarms(alarms) => self.pending.events.push_back(ShellEvent::Alarms {
                 cluster: 0,
                 from: "kernel",
                 alarms,
             }),
             KernelEvent::GuardIs(guard) => {
                 telemetry::report_guard(&guard);
-                self.later
-                    .happened
-                    .push_back(Happening::Guard { cluster: 0, guard });
+                self.pending
+                    .events
+                    .push_back(ShellEvent::Guard { cluster: 0, guard });
             }
             KernelEvent::GateRestored { interface, from } => match from {
                 None => {
@@ -429,53 +447,55 @@ impl Linux {
             } => {
                 // The holder announces itself to a standby all the time; that is no news.
                 let held = self
-                    .later
+                    .pending
                     .roles
                     .first()
                     .and_then(|r| r.get(usize::from(group.0)));
                 let now = self.clock.now();
                 let quiet = self
-                    .later
+                    .pending
                     .logged_claim
                     .is_some_and(|at| now < at.plus(CLAIM_LOG));
                 if held == Some(&RoleName::Holder) && !quiet {
-                    self.later.logged_claim = Some(now);
+                    self.pending.logged_claim = Some(now);
                     let name = self.group_name(group);
                     let mac = mac.map(|byte| format!("{byte:02x}")).join(":");
                     tracing::warn!(
                         "{name}: {mac} claims {address} while it is held here; announcing again (R-16)"
                     );
                 }
-                self.input(Input::ForeignClaim { group }, None);
+                let claim = ShellEvent::ForeignClaim { cluster: 0, group };
+                self.pending.events.push_back(claim);
             }
         }
     }
 
     fn group_name(&self, group: GroupId) -> String {
-        let seat = self.seats.seats.first();
-        seat.map(|s| s.config.group_name(group).into_owned())
+        let local = self.loaded.clusters.first();
+        local
+            .map(|s| s.config.group_name(group).into_owned())
             .unwrap_or_default()
     }
 
     /// Takes over what may change in a life; all or nothing.
-    fn adopt(&mut self, mut new: Seats) -> Result<String, String> {
+    fn adopt(&mut self, mut new: Loaded) -> Result<String, String> {
         // Some may have joined late.
-        let place = |seat: &Seat| {
-            self.seats
-                .seats
+        let place = |local: &LocalCluster| {
+            self.loaded
+                .clusters
                 .iter()
-                .position(|s| s.name() == seat.name())
+                .position(|s| s.name() == local.name())
         };
-        (new.seats).sort_by_key(|seat| place(seat).unwrap_or(usize::MAX));
+        (new.clusters).sort_by_key(|local| place(local).unwrap_or(usize::MAX));
         let file = self.arrivals.config().display().to_string();
-        (self.seats.reload(new)).map_err(|e| format!("{file}: {e}"))?;
-        for (cluster, seat) in self.seats.seats.iter().enumerate() {
-            self.later.happened.push_back(Happening::Keys {
+        (self.loaded.reload(new)).map_err(|e| format!("{file}: {e}"))?;
+        for (cluster, local) in self.loaded.clusters.iter().enumerate() {
+            self.pending.events.push_back(ShellEvent::Keys {
                 cluster,
-                keys: seat.keys(),
+                keys: local.keys(),
             });
         }
-        self.log.set_level(self.seats.log.level);
+        self.log.set_level(self.loaded.log.level);
         Ok("keys and log level are those of the file".to_owned())
     }
 }

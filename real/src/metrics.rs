@@ -1,12 +1,12 @@
-//! What the driver counts beside the protocol: for people only, no rule reads it.
+//! What the driver counts beside the protocol, for people only: no rule reads it.
 
 mod doubles;
 
 pub use doubles::{Doubles, Head};
 
-use crate::config_file::{Path, Seat};
+use crate::config_file::{LocalCluster, Path};
 use crate::socket::Refusals;
-use doubles::Known;
+use doubles::KnownSender;
 use onehold_core::advert::{ClusterId, ConfigDigest, Incarnation, MemberId};
 use onehold_core::config::Config;
 use onehold_core::effect::{Event, Why};
@@ -17,7 +17,7 @@ use onehold_core::time::{LocalTime, Span};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Most senders that are no member of our file and are remembered.
+/// At most this many strangers at addresses of no member are remembered.
 const MAX_STRANGERS: usize = 8;
 
 /// The counters and last sightings of one cluster's node.
@@ -27,7 +27,7 @@ pub struct Metrics {
     pub cluster: String,
     /// Which guard is in force.
     pub guard: GuardInForce,
-    /// Datagrams handed to the network: each path counts.
+    /// Datagrams handed to the network, once for each path.
     pub sent: u64,
     /// Adverts that the node accepted.
     pub accepted: u64,
@@ -37,11 +37,11 @@ pub struct Metrics {
     pub peers: Vec<PeerMetrics>,
     /// The groups, by id.
     pub groups: Vec<GroupMetrics>,
-    /// Who runs with another configuration, at an address that is no member's here.
+    /// Strangers at an address that is no member's here.
     pub strangers: BTreeMap<SocketAddr, OtherConfig>,
-    /// Who speaks in vain.
+    /// Authentic senders that are rejected.
     pub doubles: Doubles,
-    /// What needs a person, by the part of the daemon that says so.
+    /// What needs a person, by the part of the daemon that reports it.
     pub alarms: BTreeMap<&'static str, Vec<String>>,
 }
 
@@ -52,7 +52,7 @@ pub struct GuardInForce {
     pub name: String,
     /// Why a better one is not.
     pub why_not_better: Option<String>,
-    /// By how much it ends every hold before its deadline.
+    /// How long before its deadline it ends every hold.
     pub ends_early: Span,
 }
 
@@ -61,18 +61,18 @@ pub struct GuardInForce {
 pub struct PeerMetrics {
     /// Which one.
     pub member: MemberId,
-    /// Its life that was accepted last, and when.
+    /// The incarnation that was accepted last, and when.
     pub accepted: Option<(Incarnation, LocalTime)>,
     /// The last round trip, without what the peer took to answer.
     pub rtt: Option<Span>,
     /// Its configuration, while it is another one.
     pub other_config: Option<OtherConfig>,
-    /// The ways to it.
+    /// The paths to it.
     pub paths: Vec<PathMetrics>,
 }
 
-/// Another configuration than ours, as it was last heard of. Its numbers for members are its own, so its
-/// sender is known by the address alone.
+/// A configuration other than ours, as it was last heard of. Its numbers for members are its own,
+/// so its sender is known by address alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherConfig {
     /// Its digest.
@@ -81,22 +81,22 @@ pub struct OtherConfig {
     pub from: SocketAddr,
     /// When.
     pub at: LocalTime,
-    /// Its sender said then that it holds something.
+    /// Its sender said that it holds something.
     pub holds: bool,
 }
 
-/// A datagram that proves nothing of its sender, as it was last rejected.
+/// The last datagram that was rejected as not authentic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rejected {
     /// When.
     pub at: LocalTime,
     /// Why.
     pub why: Reject,
-    /// The cluster that it names, if it has the form of ours.
+    /// The cluster that it names, if it has the form of an advert.
     pub cluster: Option<ClusterId>,
 }
 
-/// One way to another member.
+/// One path to another member.
 #[derive(Clone, Debug)]
 pub struct PathMetrics {
     /// Its two ends.
@@ -105,9 +105,9 @@ pub struct PathMetrics {
     pub heard_at: Option<LocalTime>,
     /// How many came over it.
     pub received: u64,
-    /// What came over it since and was rejected.
+    /// What was rejected since.
     pub rejected: Option<Rejected>,
-    /// What the network refused to carry over it, as of the last look.
+    /// What the network refused to carry over it, when last asked.
     pub refusals: Refusals,
 }
 
@@ -116,9 +116,9 @@ pub struct PathMetrics {
 pub struct GroupMetrics {
     /// Its interface here.
     pub interface: Option<String>,
-    /// Why this host's kernel could not serve it, while that is so.
+    /// Why this host's kernel can't serve it, if it can't.
     pub not_eligible: Option<String>,
-    /// Why it would not be served well, or not as a whole, while that is so.
+    /// Why it would not be served well, or not as a whole, if so.
     pub not_healthy: Option<String>,
     /// How often the role changed.
     pub role_changes: u64,
@@ -140,7 +140,7 @@ pub struct RoleChange {
 }
 
 impl Metrics {
-    /// All zero, where nothing is known of ways to members.
+    /// All zero, without any path.
     #[must_use]
     pub fn of(cluster: &str, config: &Config) -> Self {
         let peer = |member| PeerMetrics {
@@ -166,7 +166,7 @@ impl Metrics {
 
     /// All zero.
     #[must_use]
-    pub fn new(seat: &Seat) -> Self {
+    pub fn new(cluster: &LocalCluster) -> Self {
         let path = |path| PathMetrics {
             path,
             heard_at: None,
@@ -174,26 +174,26 @@ impl Metrics {
             rejected: None,
             refusals: Refusals::default(),
         };
-        let mut all = Self::of(seat.name(), &seat.config);
+        let mut all = Self::of(cluster.name(), &cluster.config);
         for peer in &mut all.peers {
-            peer.paths = seat.paths(peer.member).map(path).collect();
+            peer.paths = cluster.paths(peer.member).map(path).collect();
         }
-        for (group, interface) in all.groups.iter_mut().zip(&seat.interfaces) {
+        for (group, interface) in all.groups.iter_mut().zip(&cluster.interfaces) {
             group.interface.clone_from(interface);
         }
         all
     }
 
-    /// Whether a way to a member is between these ends.
+    /// Whether these are the ends of a path to a member.
     #[must_use]
-    pub fn has_way(&self, local: SocketAddr, remote: SocketAddr) -> bool {
+    pub fn has_path(&self, local: SocketAddr, remote: SocketAddr) -> bool {
         let path = Path { local, remote };
         let mut all = self.peers.iter().flat_map(|p| &p.paths);
         all.any(|p| p.path == path)
     }
 
-    /// A datagram with a good seal came in, whatever the node makes of it: duplicates over several
-    /// paths show that the paths live.
+    /// An authentic datagram came in, whatever the node makes of it: duplicates over several paths
+    /// show that the paths work.
     pub fn heard(&mut self, local: SocketAddr, remote: SocketAddr, now: LocalTime) {
         if let Some(path) = self.path(local, remote) {
             path.heard_at = Some(now);
@@ -202,22 +202,22 @@ impl Metrics {
         }
     }
 
-    /// The node accepted an advert. `echo` is when ours that it echoes was sent, plus what the peer
-    /// took until it spoke.
+    /// The node accepted an advert. `echo` is when the advert that it echoes was sent, plus the
+    /// time that the peer took to answer.
     pub fn accepted(&mut self, head: Head, echo: Option<LocalTime>, now: LocalTime) {
         self.accepted += 1;
         let Some(peer) = self.peer(head.from) else {
             return;
         };
-        peer.accepted = Some((head.life, now));
+        peer.accepted = Some((head.incarnation, now));
         peer.other_config = None;
         if let Some(sample) = echo.map(|e| now.since(e)) {
             peer.rtt = Some(sample);
         }
     }
 
-    /// A datagram that came over a path changed nothing. `claimed` is the cluster that it names, `head` what
-    /// it says if it is authentic.
+    /// A datagram that came over a path changed nothing. `claimed` is the cluster that it names,
+    /// `head` what it says, if it is authentic.
     pub fn rejected(
         &mut self,
         why: Reject,
@@ -241,7 +241,7 @@ impl Metrics {
             | Reject::OtherConfig { .. }
             | Reject::Stale
             | Reject::Knock
-            | Reject::OldLife => false,
+            | Reject::OldIncarnation => false,
         };
         if proves_nothing && let Some(path) = self.path(local, remote) {
             path.rejected = Some(Rejected {
@@ -252,15 +252,15 @@ impl Metrics {
         }
         if let Some(head) = head {
             let peer = self.peers.iter().find(|p| p.member == head.from);
-            let known = Known {
-                life: peer.and_then(|p| p.accepted).map(|(life, _)| life),
+            let known = KnownSender {
+                incarnation: peer.and_then(|p| p.accepted).map(|(i, _)| i),
                 one_way: peer.is_some_and(|p| p.paths.len() == 1),
             };
             self.doubles.rejected(why, head, remote, known, at);
         }
     }
 
-    /// Who speaks in vain for long, and is one too many, in words.
+    /// Senders that have been rejected for long although they are authentic, in words.
     pub fn doubles_in_words(&mut self, config: &Config, now: LocalTime) -> Vec<String> {
         self.doubles.expire(now);
         let of = |member| self.peers.iter().find(move |p| p.member == member);
@@ -271,8 +271,8 @@ impl Metrics {
         self.doubles.in_words(config, now, accepted, is_its)
     }
 
-    /// Another configuration was heard of. Says whose it is, by its address, and whether that is news: worth
-    /// a line in the log.
+    /// A stranger was heard. Returns which member has its address, and whether its configuration is
+    /// new and so worth a line in the log.
     pub fn other_config(&mut self, other: OtherConfig) -> (Option<MemberId>, bool) {
         let ours = |p: &PeerMetrics, same: &dyn Fn(SocketAddr) -> bool| {
             p.paths.iter().any(|w| same(w.path.remote))
@@ -318,13 +318,15 @@ impl Metrics {
         }
     }
 
-    /// The node is told something of a group, for this reason.
-    pub fn told(&mut self, input: &Input, why: Option<String>) {
+    /// The node gets an input about a group, for this reason.
+    pub fn input(&mut self, input: &Input, why: Option<String>) {
         let (group, not_healthy) = match input {
             Input::Eligible { group, .. } | Input::HoldFailed { group } => (group, false),
+            Input::Prepared { group, done: false } => (group, false),
             Input::Health { group, .. } => (group, true),
             Input::Received(_)
             | Input::Released { .. }
+            | Input::Prepared { done: true, .. }
             | Input::ForeignClaim { .. }
             | Input::Operator { .. }
             | Input::Wake => return,
@@ -338,8 +340,8 @@ impl Metrics {
         }
     }
 
-    /// One part of the daemon says what needs a person now: all that it knows of. Returns what is
-    /// new, and what is over.
+    /// One part of the daemon reports everything that needs a person now. Returns what is new, and
+    /// what is over.
     pub fn alarms(&mut self, from: &'static str, now: Vec<String>) -> (Vec<String>, Vec<String>) {
         let was = self.alarms.insert(from, now.clone()).unwrap_or_default();
         let without = |all: &[String], others: &[String]| -> Vec<String> {

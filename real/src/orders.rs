@@ -2,7 +2,7 @@
 //! reboot as well.
 
 use crate::files;
-use crate::life::file_name;
+use crate::lease_record::file_name;
 use onehold_core::input::Command;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
@@ -76,13 +76,13 @@ pub struct Orders {
     pub all: Option<Standing>,
     /// By the name of the group.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    pub groups: BTreeMap<String, Order>,
+    pub groups: BTreeMap<String, GroupOrder>,
 }
 
 /// What was ordered of one group.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Order {
+pub struct GroupOrder {
     /// What; nothing, where it is only known that there was such a group.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub order: Option<Standing>,
@@ -106,7 +106,7 @@ impl Orders {
         for (group, order) in groups {
             common.push(order);
             let addresses = group.addresses.to_vec();
-            let order = Order { order, addresses };
+            let order = GroupOrder { order, addresses };
             orders.groups.insert(group.name.to_owned(), order);
         }
         if common.iter().all(Option::is_none) {
@@ -124,10 +124,10 @@ impl Orders {
     /// words: then it holds for all that were not known when it was said.
     #[must_use]
     pub fn holding(&self, groups: &[Of<'_>]) -> (Vec<Option<Standing>>, Option<String>) {
-        let fits = |name: &String, order: &Order, group: &Of<'_>| {
+        let fits = |name: &String, order: &GroupOrder, group: &Of<'_>| {
             group.name == name || order.addresses.iter().any(|a| group.addresses.contains(a))
         };
-        let lost = |(name, order): &(&String, &Order)| {
+        let lost = |(name, order): &(&String, &GroupOrder)| {
             let fits_none = !groups.iter().any(|group| fits(name, order, group));
             self.all.is_none() && order.order.is_some() && fits_none
         };

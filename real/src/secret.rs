@@ -7,13 +7,13 @@ use std::io::{ErrorKind, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 
-/// Where `onehold secret` writes unless told otherwise.
+/// Where `onehold secret` writes by default.
 pub const DEFAULT_PATH: &str = "/etc/onehold/secret";
 
 /// The shortest secret that is accepted, in bytes.
 pub const MIN_BYTES: usize = 16;
 
-/// Longer files are something else than a secret.
+/// A longer file is not a secret.
 const MAX_BYTES: u64 = 4096;
 
 /// A secret that was read. Its `Debug` form hides it.
@@ -36,13 +36,13 @@ impl Secret {
     /// Reads a secret file: its text without the white space around it.
     ///
     /// # Errors
-    /// Why it is refused, and the command that helps.
+    /// Why it is refused, and the command that remedies it.
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
         let file = files::open(path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => format!(
-                "{shown} does not exist; make it on one member with `onehold secret {shown}`, then \
-                 copy it to the others"
+                "{shown} does not exist; create it on one member with `onehold secret {shown}`, then copy \
+                 it to the others"
             ),
             _ => format!("{shown} can't be read: {e}"),
         })?;
@@ -53,19 +53,14 @@ impl Secret {
         let mode = meta.mode() & 0o777;
         if mode & 0o077 != 0 && !credential {
             return Err(format!(
-                "{shown} has mode {mode:03o}, so others than its owner can reach it; run `chmod 600 {shown}`"
+                "{shown} has mode {mode:03o}, so not only its owner can use it; run `chmod 600 {shown}`"
             ));
         }
         let me = rustix::process::geteuid().as_raw();
         if ![0, me].contains(&meta.uid()) && !credential {
             return Err(format!(
-                "{shown} belongs to user {}, who can read it and change it; run `chown {} {shown}`",
-                meta.uid(),
-                if me == 0 {
-                    "root"
-                } else {
-                    "to the daemon's user"
-                },
+                "{shown} belongs to user {}, who can read and change it; run `chown {me} {shown}`",
+                meta.uid()
             ));
         }
         let mut text = Vec::new();
@@ -74,13 +69,13 @@ impl Secret {
             .map_err(|e| format!("{shown} can't be read: {e}"))?;
         if text.len() as u64 > MAX_BYTES {
             return Err(format!(
-                "{shown} is longer than {MAX_BYTES} bytes; is it a secret?"
+                "{shown} is longer than {MAX_BYTES} bytes, so it is not a secret; name the right file"
             ));
         }
         let secret = text.trim_ascii();
         if secret.len() < MIN_BYTES {
             return Err(format!(
-                "{shown} holds {} bytes; at least {MIN_BYTES} are needed: make a good one with \
+                "{shown} has {} bytes; at least {MIN_BYTES} are needed: create a better one with \
                  `onehold secret --force {shown}`",
                 secret.len()
             ));
@@ -92,7 +87,7 @@ impl Secret {
 /// Writes a new secret of 256 random bits, as text, readable by its owner alone.
 ///
 /// # Errors
-/// What went wrong, and what to do; among it that the file exists and `force` was not given.
+/// What went wrong, and what to do; also if the file exists and `force` was not given.
 pub fn create(path: &Path, force: bool) -> Result<(), String> {
     let shown = path.display();
     let mut random = [0u8; 32];
@@ -109,15 +104,15 @@ pub fn create(path: &Path, force: bool) -> Result<(), String> {
     let target = if force { aside.as_path() } else { path };
     if force && std::fs::symlink_metadata(path).is_ok_and(|meta| !meta.is_file()) {
         return Err(format!(
-            "{shown} is no regular file, so it is not replaced; name the file that is meant"
+            "{shown} is not a regular file, so it is not replaced; name the right file"
         ));
     }
     let mut options = OpenOptions::new();
     options.write(true).mode(0o600);
     let mut file = options.create_new(true).open(target).map_err(|e| match e.kind() {
         ErrorKind::AlreadyExists => format!(
-            "{shown} exists; --force replaces it (to change the secret of a running cluster without \
-             an outage, make a second file and list both in `secret_files`)"
+            "{shown} exists; --force replaces it (to change the secret of a running cluster without an \
+             outage, create a second file and list both in `secret_files`)"
         ),
         ErrorKind::NotFound => format!(
             "the directory of {shown} does not exist; run `mkdir -p {}`",
@@ -193,7 +188,7 @@ mod tests {
             let before = what(path);
             let why = create(path, true).unwrap_err();
             assert!(
-                why.contains("is no regular file, so it is not replaced"),
+                why.contains("is not a regular file, so it is not replaced"),
                 "{why}"
             );
             assert_eq!(what(path), before);
@@ -212,14 +207,14 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_that_another_user_can_change_is_none() {
+    fn a_secret_that_another_user_can_change_is_refused() {
         let d = directory("owner");
         let path = d.join("secret");
         create(&path, false).unwrap();
         if std::os::unix::fs::chown(&path, Some(65_534), None).is_ok() {
             let why = Secret::read(&path).unwrap_err();
             assert!(
-                why.contains("belongs to user 65534") && why.contains("chown root"),
+                why.contains("belongs to user 65534") && why.contains("chown 0 "),
                 "{why}"
             );
         }

@@ -5,7 +5,7 @@
 #![allow(unsafe_code)] // two socket options have no safe setter
 
 use crate::clock::boottime;
-use crate::config_file::{Path, Seat};
+use crate::config_file::{LocalCluster, Path};
 use crate::readiness::watch;
 use onehold_core::advert::MemberId;
 use onehold_core::time::LocalTime;
@@ -91,7 +91,7 @@ impl Sockets {
     ///
     /// # Errors
     /// What could not be bound, and the likely remedy.
-    pub fn open(seats: &[Seat]) -> Result<Self, String> {
+    pub fn open(clusters: &[LocalCluster]) -> Result<Self, String> {
         allow_many();
         let fail = |e: io::Error| format!("can't watch sockets: {e}");
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| fail(e.into()))?;
@@ -102,7 +102,9 @@ impl Sockets {
             ready: Vec::with_capacity(BATCH),
             drained: false,
         };
-        seats.iter().try_for_each(|seat| sockets.add(seat))?;
+        clusters
+            .iter()
+            .try_for_each(|cluster| sockets.add(cluster))?;
         Ok(sockets)
     }
 
@@ -111,9 +113,9 @@ impl Sockets {
     ///
     /// # Errors
     /// What could not be bound, and the likely remedy.
-    pub fn add(&mut self, seat: &Seat) -> Result<(), String> {
+    pub fn add(&mut self, cluster: &LocalCluster) -> Result<(), String> {
         let before = self.ends.len();
-        let added = self.try_add(seat);
+        let added = self.try_add(cluster);
         self.share(false);
         match added {
             Ok(ways) => self.paths.push(ways),
@@ -126,16 +128,18 @@ impl Sockets {
         Ok(())
     }
 
-    fn try_add(&mut self, seat: &Seat) -> Result<Vec<Vec<usize>>, String> {
+    fn try_add(&mut self, cluster: &LocalCluster) -> Result<Vec<Vec<usize>>, String> {
         // Those that take what comes from anywhere first, alone: whoever else has the address and port
         // makes that fail. Then these let the ends of the ways in beside them, and nobody after that.
-        for local in seat.local() {
+        for local in cluster.addresses() {
             self.end(*local, None)?;
         }
         self.share(true);
-        let members = (0u8..).map(MemberId).take(seat.config.members().len());
+        let members = (0u8..).map(MemberId).take(cluster.config.members().len());
         let ways = |member| {
-            let ways = seat.paths(member).filter(|_| member != seat.config.me());
+            let ways = cluster
+                .paths(member)
+                .filter(|_| member != cluster.config.me());
             let ends = ways.map(|Path { local, remote }| self.end(local, Some(remote)));
             ends.collect::<Result<Vec<usize>, String>>()
         };
@@ -463,22 +467,22 @@ fn owner(local: SocketAddr) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config_file::tests::{TWO, seat};
+    use crate::config_file::tests::{TWO, cluster};
     use std::time::Duration;
 
     const LB0: MemberId = MemberId(0);
     const LB1: MemberId = MemberId(1);
 
     /// A pair on this host's loopback: each test has a network of its own.
-    fn pair(network: u8) -> [Seat; 2] {
+    fn pair(network: u8) -> [LocalCluster; 2] {
         let own = format!("\"127.{network}.0.1");
         let text = TWO.replace("\"10.0.0.1", &own);
         let text = text.replace("\"10.1.0.1", &own.replace(".0.1", ".1.1"));
-        ["lb0", "lb1"].map(|name| seat(&text, name))
+        ["lb0", "lb1"].map(|name| cluster(&text, name))
     }
 
-    fn open(seats: &[Seat]) -> Sockets {
-        Sockets::open(seats).expect("the sockets")
+    fn open(clusters: &[LocalCluster]) -> Sockets {
+        Sockets::open(clusters).expect("the sockets")
     }
 
     fn runtime() -> tokio::runtime::Runtime {
@@ -504,10 +508,10 @@ mod tests {
 
     #[test]
     fn of_two_paths_that_both_have_something_neither_waits_for_the_other() {
-        let seats = pair(101);
+        let clusters = pair(101);
         runtime().block_on(async {
-            let mut lb0 = open(&seats[..1]);
-            let mut lb1 = open(&seats[1..]);
+            let mut lb0 = open(&clusters[..1]);
+            let mut lb1 = open(&clusters[1..]);
             for _ in 0..5 {
                 assert_eq!(lb0.send(0, LB1, b"advert"), 2);
             }
@@ -524,11 +528,11 @@ mod tests {
 
     #[test]
     fn whoever_speaks_from_another_place_than_was_written_is_heard_too() {
-        let seats = pair(102);
+        let clusters = pair(102);
         runtime().block_on(async {
-            let mut lb0 = open(&seats[..1]);
+            let mut lb0 = open(&clusters[..1]);
             let elsewhere = UdpSocket::bind("127.102.0.99:0").expect("a socket");
-            let local = seats[0].local()[0];
+            let local = clusters[0].addresses()[0];
             elsewhere.send_to(b"advert", local).expect("it is sent");
             let from = elsewhere.local_addr().expect("an address");
             assert_eq!(receive(&mut lb0).await, Some((from, b"advert".to_vec())));
@@ -537,39 +541,39 @@ mod tests {
 
     #[test]
     fn nobody_else_gets_the_address_and_port() {
-        let seats = pair(103);
+        let clusters = pair(103);
         runtime().block_on(async {
-            let lb0 = open(&seats[..1]);
-            let said = Sockets::open(&seats[..1]).expect_err("it is taken");
+            let lb0 = open(&clusters[..1]);
+            let said = Sockets::open(&clusters[..1]).expect_err("it is taken");
             let user = rustix::process::geteuid().as_raw();
             let whose = format!("a socket of user id {user} has it");
             assert!(said.contains(&whose), "{said}");
-            let local = seats[0].local()[0];
+            let local = clusters[0].addresses()[0];
             for _ in 0..2 {
                 assert!(bind(local, true).is_err(), "an end of a way beside ours");
             }
             drop(lb0);
-            open(&seats[..1]);
+            open(&clusters[..1]);
         });
     }
 
     #[test]
     fn an_answer_that_nothing_listens_there_is_counted_and_costs_no_datagram() {
-        let seats = pair(104);
+        let clusters = pair(104);
         runtime().block_on(async {
-            let mut lb0 = open(&seats[..1]);
+            let mut lb0 = open(&clusters[..1]);
             for _ in 0..3 {
                 assert_eq!(lb0.send(0, LB1, b"advert"), 2);
             }
             assert_eq!(receive(&mut lb0).await, None);
-            for path in seats[0].paths(LB1) {
+            for path in clusters[0].paths(LB1) {
                 let refusals = lb0.refusals(path);
                 assert!(refusals.count >= 3, "{refusals:?}");
                 let (_, why) = refusals.last.expect("there was one");
                 assert!(why.starts_with("nothing listens there"), "{why}");
             }
             // The next one is sent all the same.
-            let mut lb1 = open(&seats[1..]);
+            let mut lb1 = open(&clusters[1..]);
             assert_eq!(lb0.send(0, LB1, b"advert"), 2);
             assert_eq!(lb1.send(0, LB0, b"advert"), 2);
             assert!(receive(&mut lb1).await.is_some() && receive(&mut lb0).await.is_some());

@@ -1,13 +1,14 @@
 //! What `onehold status` shows: one [`Status`] for each cluster, filled by the driver, sent over
-//! the control socket as JSON and rendered as text by the client.
+//! the control socket as JSON and rendered as text by the client. No rule reads it.
 
 mod alarms;
 mod text;
 
 pub use text::render;
+pub(crate) use text::wrapped;
 
 use crate::metrics::{GroupMetrics, Metrics};
-use alarms::{lately, rival, why_rejected};
+use alarms::{holding_stranger, lately, why_rejected};
 use onehold_core::advert::MemberId;
 use onehold_core::config::{Arbitration, Config, Failback};
 use onehold_core::observe::{GroupSnapshot, RoleName, Snapshot};
@@ -19,19 +20,19 @@ use std::collections::BTreeMap;
 /// All clusters that a process serves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
-    /// One for each, by name.
+    /// One for each cluster, by name.
     pub clusters: Vec<Status>,
-    /// What is to be served and can't be yet.
+    /// Clusters that should be served and can't be yet.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
 }
 
-/// Something that is to be served and can't be yet; it is tried again and again.
+/// A cluster that should be served and can't be yet; it is tried again and again.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Waiting {
-    /// The cluster; none if its file can't be read.
+    /// The cluster's name; none if its file can't be read.
     pub cluster: Option<String>,
-    /// What is awaited.
+    /// What is missing.
     pub why: String,
 }
 
@@ -44,13 +45,13 @@ impl std::fmt::Display for Waiting {
     }
 }
 
-/// How the configuration file on the disk stands to what runs.
+/// How the configuration file on disk compares with what runs.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum FileOnDisk {
     /// It is what runs.
     #[default]
     Same,
-    /// It is not, and nobody asked for a reload: how not.
+    /// It differs, and no reload was requested: how.
     Differs(String),
     /// A reload was refused: why.
     Refused(String),
@@ -67,12 +68,12 @@ pub struct Status {
     pub witness: bool,
     /// What needs a person; empty when all is well.
     pub alarms: Vec<String>,
-    /// What a person may want to know besides.
+    /// What else a person may want to know.
     #[serde(default)]
     pub notes: Vec<String>,
     /// The daemon's version.
     pub version: String,
-    /// This life.
+    /// This member's incarnation.
     pub incarnation: String,
     /// Digest of what all members must agree on.
     pub config: String,
@@ -87,22 +88,22 @@ pub struct Status {
     /// Why no better guard is in force.
     pub guard_why_not_better: Option<String>,
     /// The timing in force.
-    pub timing: Timing,
+    pub timing: TimingStatus,
     /// What is left of quarantine.
     pub quarantine_left_ms: Option<f64>,
-    /// Told to stop, and everything was released.
+    /// Stopped: every group was released.
     pub stopped: bool,
     /// The groups by name.
-    pub groups: Vec<Group>,
+    pub groups: Vec<GroupStatus>,
     /// The other members by name.
-    pub peers: Vec<Peer>,
+    pub peers: Vec<PeerStatus>,
     /// Datagrams.
     pub counters: Counters,
 }
 
 /// The timing in force.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Timing {
+pub struct TimingStatus {
     /// i
     pub interval_ms: f64,
     /// H
@@ -113,13 +114,14 @@ pub struct Timing {
     pub quarantine_ms: f64,
     /// κ
     pub guard_slack_ms: f64,
-    /// The longest round trip at which the address has no gaps, with the guard in force.
+    /// The longest round trip at which renewals follow each other without an outage, with the guard
+    /// in force.
     pub round_trip_ms: Option<f64>,
 }
 
 /// A group of floating addresses.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Group {
+pub struct GroupStatus {
     /// Its name.
     pub name: String,
     /// Its addresses.
@@ -146,18 +148,19 @@ pub struct Group {
     pub asks: bool,
     /// This member could hold.
     pub ready: bool,
-    /// One under another configuration says that it holds: nobody takes hold beside it.
+    /// A stranger says that it holds: no member takes hold beside it.
     #[serde(default)]
     pub kept_back: bool,
     /// Why it could not.
     pub not_ready: Vec<String>,
-    /// What is wrong with its kernel or its service: why it would not serve the group, or not well.
+    /// What is wrong with this member's kernel or service: why it would not serve the group, or not
+    /// well.
     pub unfit: Vec<String>,
-    /// The other candidate than the one that is known to hold it, unless that is this member.
+    /// The candidate that would take over from the known holder, unless that is this member.
     pub successor: Option<String>,
-    /// Whether it says that it could hold; nothing while it does not say.
+    /// Whether the successor says that it could hold; nothing while it says nothing.
     pub successor_ready: Option<bool>,
-    /// Its kernel could serve the group.
+    /// This member's kernel could serve the group.
     pub eligible: bool,
     /// The service is healthy here.
     pub healthy: bool,
@@ -169,15 +172,15 @@ pub struct Group {
     pub gave_away: bool,
     /// The operator presumed the peer dead.
     pub presumed_dead: bool,
-    /// How often the role changed in this life.
+    /// How often the role changed since the start.
     pub role_changes: u64,
     /// The last change.
-    pub last_change: Option<Change>,
+    pub last_change: Option<LastChange>,
 }
 
 /// A change of role.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Change {
+pub struct LastChange {
     /// How long ago.
     pub ago_ms: f64,
     /// From which role.
@@ -192,7 +195,7 @@ pub struct Change {
 
 /// Another member.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Peer {
+pub struct PeerStatus {
     /// Its name.
     pub name: String,
     /// It votes and never holds.
@@ -201,11 +204,11 @@ pub struct Peer {
     pub heard_ms_ago: Option<f64>,
     /// The last round trip, without what the peer took to answer.
     pub rtt_ms: Option<f64>,
-    /// Heard, and it hears us.
+    /// It is heard, and hears this member.
     pub two_way: bool,
     /// It said that it is in quarantine.
     pub quarantined: bool,
-    /// Its life.
+    /// Its incarnation.
     pub incarnation: Option<String>,
     /// The digest of its configuration, while it is another one.
     pub other_config: Option<String>,
@@ -222,15 +225,15 @@ pub struct PathStatus {
     pub remote: String,
     /// How long ago an authentic advert came over it.
     pub heard_ms_ago: Option<f64>,
-    /// How many did.
+    /// How many came over it.
     pub received: u64,
-    /// How many of ours the network refused to carry, as far as this host was told.
+    /// How many of this member's datagrams the network refused to carry, as far as this host knows.
     pub refused: u64,
-    /// How long ago it last did.
+    /// How long ago it last refused one.
     pub refused_ms_ago: Option<f64>,
     /// Why.
     pub refused_because: Option<String>,
-    /// Why what comes over it is rejected, and proves nothing, while nothing else does.
+    /// Why everything that comes over it is rejected as not authentic.
     #[serde(default)]
     pub rejected: Option<String>,
 }
@@ -251,7 +254,7 @@ fn ms(span: Span) -> f64 {
 }
 
 impl Status {
-    /// What is to be seen of one cluster at `now`.
+    /// One cluster at `now`.
     #[must_use]
     pub fn from_parts(
         snapshot: &Snapshot,
@@ -260,7 +263,7 @@ impl Status {
         now: LocalTime,
     ) -> Self {
         let t = config.timing();
-        let rival = rival(snapshot, config, metrics, now);
+        let stranger = holding_stranger(snapshot, config, metrics, now);
         let groups = snapshot.groups.iter();
         let mut status = Self {
             cluster: metrics.cluster.clone(),
@@ -280,7 +283,7 @@ impl Status {
             majority: config.majority(),
             guard: metrics.guard.name.clone(),
             guard_why_not_better: metrics.guard.why_not_better.clone(),
-            timing: Timing {
+            timing: TimingStatus {
                 interval_ms: ms(t.interval()),
                 lease_ms: ms(t.lease()),
                 vote_ms: ms(t.vote()),
@@ -291,7 +294,9 @@ impl Status {
             quarantine_left_ms: snapshot.quarantine_left.map(ms),
             stopped: snapshot.stopped,
             groups: groups
-                .map(|g| Group::from_parts(g, snapshot, config, metrics, now, rival.as_deref()))
+                .map(|g| {
+                    GroupStatus::from_parts(g, snapshot, config, metrics, now, stranger.as_deref())
+                })
                 .collect(),
             peers: peers(snapshot, config, metrics, now),
             counters: Counters {
@@ -302,33 +307,33 @@ impl Status {
                     .collect(),
             },
         };
-        status.alarms = status.find_alarms(config, metrics, rival.as_deref(), now);
+        status.alarms = status.find_alarms(config, metrics, stranger.as_deref(), now);
         status
     }
 
-    /// How the configuration file has stood to what runs, for so long.
-    pub fn note_file(&mut self, standing: &FileOnDisk, since: Span) {
-        match standing {
+    /// Adds a note or an alarm if the configuration file has differed from what runs, for `since`.
+    pub fn note_file(&mut self, on_disk: &FileOnDisk, since: Span) {
+        match on_disk {
             FileOnDisk::Same => {}
             FileOnDisk::Differs(what) => self.notes.push(format!(
-                "{what}; nobody asked for a reload yet: `systemctl reload onehold` takes it over, or says why not"
+                "{what}; no reload was requested yet: `systemctl reload onehold` applies it, or says why it can't"
             )),
             FileOnDisk::Refused(why) => self.alarms.push(format!(
-                "the reload {} ago was refused, and what ran before runs still: {why}",
+                "the reload {} ago was refused, and the former configuration stays in force: {why}",
                 text::ago(ms(since))
             )),
         }
     }
 }
 
-impl Group {
+impl GroupStatus {
     fn from_parts(
         g: &GroupSnapshot,
         all: &Snapshot,
         config: &Config,
         metrics: &Metrics,
         now: LocalTime,
-        rival: Option<&str>,
+        stranger: Option<&str>,
     ) -> Self {
         let group = config.group(g.group);
         let fallback = GroupMetrics::default();
@@ -365,7 +370,7 @@ impl Group {
             not_ready: if g.ready {
                 Vec::new()
             } else {
-                why_not_ready(g, all, config, m, rival)
+                why_not_ready(g, all, config, m, stranger)
             },
             unfit: unfit(g, m),
             successor: successor.map(|p| name(config, p.member)),
@@ -380,7 +385,7 @@ impl Group {
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes,
-            last_change: m.last_change.map(|c| Change {
+            last_change: m.last_change.map(|c| LastChange {
                 ago_ms: ms(now.since(c.at)),
                 from: c.from.text().to_owned(),
                 to: c.to.text().to_owned(),
@@ -391,12 +396,12 @@ impl Group {
     }
 }
 
-/// What is wrong with its kernel or its service.
+/// What is wrong with this member's kernel or service.
 fn unfit(g: &GroupSnapshot, m: &GroupMetrics) -> Vec<String> {
     let because = |bad: bool, why: &Option<String>, unknown: &str| {
         bad.then(|| why.clone().unwrap_or_else(|| unknown.to_owned()))
     };
-    let not_eligible = "its kernel can't serve the group";
+    let not_eligible = "this host's kernel can't serve the group";
     let all = [
         because(!g.eligible, &m.not_eligible, not_eligible),
         because(!g.healthy, &m.not_healthy, "the service is unhealthy"),
@@ -409,7 +414,7 @@ fn why_not_ready(
     all: &Snapshot,
     config: &Config,
     m: &GroupMetrics,
-    rival: Option<&str>,
+    stranger: Option<&str>,
 ) -> Vec<String> {
     if g.role == RoleName::Witness {
         return vec!["a witness never holds".to_owned()];
@@ -423,19 +428,19 @@ fn why_not_ready(
     }
     why.extend(unfit(g, m));
     if g.standby {
-        why.push("the operator said standby; `onehold resume` ends it".to_owned());
+        why.push("the operator said standby (`onehold resume` ends it)".to_owned());
     }
     if g.role == RoleName::Releasing {
-        why.push("the kernel has yet to confirm the release (R-8)".to_owned());
+        why.push("the kernel has not confirmed the release yet (R-8)".to_owned());
     }
     let two_way = all.peers.iter().filter(|p| p.two_way).count();
     let needed = match config.arbitration() {
         Arbitration::Majority => config.majority() - 1,
         Arbitration::Survivor => 1,
     };
-    why.extend(rival.map(|rival| format!("{rival} says that it holds, by another file (R-14)")));
-    // Of two alone that is why.
-    let explained = rival.is_some() && config.arbitration() == Arbitration::Survivor;
+    why.extend(stranger.map(|it| format!("{it} says that it holds, by another file (R-14)")));
+    // In a pair, the stranger is also why no other member is two-way.
+    let explained = stranger.is_some() && config.arbitration() == Arbitration::Survivor;
     if two_way < needed && !explained {
         why.push(format!(
             "two-way with {two_way} of the {needed} members it needs"
@@ -447,10 +452,15 @@ fn why_not_ready(
     why
 }
 
-fn peers(snapshot: &Snapshot, config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<Peer> {
+fn peers(
+    snapshot: &Snapshot,
+    config: &Config,
+    metrics: &Metrics,
+    now: LocalTime,
+) -> Vec<PeerStatus> {
     let all = snapshot.peers.iter().map(|p| {
         let m = metrics.peers.iter().find(|m| m.member == p.member);
-        Peer {
+        PeerStatus {
             name: name(config, p.member),
             witness: !config.is_candidate(p.member),
             heard_ms_ago: p.heard_ago.map(ms),

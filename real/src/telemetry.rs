@@ -1,7 +1,7 @@
-//! The log: one line for each change that a person may want to know of, saying what happened, why
-//! and by which rule. Nothing for a packet above `trace`.
+//! The log: one line for each change that a person may want to know about, saying what happened,
+//! why and by which rule. Packets are logged at level `trace` only.
 //!
-//! A thread of its own writes it: whoever reads the log slowly, or not at all, costs lines, never the
+//! A thread of its own writes it: a reader that is slow, or reads nothing, costs lines, never the
 //! address.
 
 mod format;
@@ -32,7 +32,7 @@ use tracing_subscriber::{Layer, Registry, reload};
 #[derive(Clone, Debug)]
 pub struct Log {
     level: reload::Handle<LevelFilter, Registry>,
-    /// Dropped last, it writes what is left.
+    /// Dropped last: it writes the last lines.
     _rest: Arc<WorkerGuard>,
 }
 
@@ -57,7 +57,7 @@ impl Log {
 
     /// Changes the level while running.
     pub fn set_level(&self, level: LogLevel) {
-        // Fails only when the subscriber is gone, and then there is no log.
+        // It fails only when the subscriber is gone, and then there is no log.
         let _ = self.level.modify(|f| *f = filter(level));
     }
 }
@@ -91,8 +91,8 @@ const fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Whether standard error is the journal, which adds the time itself. The variable alone would not
-/// do: whatever runs below a service inherits it.
+/// Whether standard error is the journal, which adds the time itself. The variable alone does not
+/// show that: every process below a service inherits it.
 fn to_journal() -> bool {
     let is = || {
         let stderr = std::io::stderr().as_fd().try_clone_to_owned().ok()?;
@@ -103,7 +103,7 @@ fn to_journal() -> bool {
     is().unwrap_or(false)
 }
 
-/// How much an event matters.
+/// The level of an event.
 const fn level(event: &Event, arbitration: Arbitration) -> Level {
     match event {
         Event::Role { why, .. } => match why {
@@ -112,6 +112,7 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             | Why::Conflict
             | Why::Strange
             | Why::Unable
+            | Why::Unprepared
             | Why::Unhealthy => Level::WARN,
             Why::Majority
             | Why::PeerSilent
@@ -123,7 +124,7 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             | Why::Unready
             | Why::Released => Level::INFO,
         },
-        Event::Met { .. } | Event::Back { .. } | Event::Ready => Level::INFO,
+        Event::Met { .. } | Event::Back { .. } | Event::Ready | Event::Opened { .. } => Level::INFO,
         Event::Lost { .. } | Event::Overslept | Event::CommandRefused { .. } => Level::WARN,
         Event::Conflict { .. } => match arbitration {
             Arbitration::Majority => Level::ERROR,
@@ -133,14 +134,14 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
     }
 }
 
-/// An event as one line. `cluster` goes in front where a process serves several.
+/// An event as one line, with the name of its `cluster` in front where a process serves several.
 #[must_use]
 pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> String {
     let prefix = cluster.map(|c| format!("{c}: ")).unwrap_or_default();
     format!("{prefix}{} ({})", event.text(config), event.rule())
 }
 
-/// Logs an event. `cluster` is named in the line where a process serves several.
+/// Logs an event, with the name of its `cluster` where a process serves several.
 pub fn report(event: &Event, config: &Config, cluster: Option<&str>) {
     let group = event.group().map(|id| config.group_name(id));
     let peer = event.peer().map(|id| config.member_name(id));
@@ -166,9 +167,9 @@ pub fn report(event: &Event, config: &Config, cluster: Option<&str>) {
     }
 }
 
-/// Logs that somebody runs with another configuration (R-0): `whose` is the member who has that address by
-/// our file, if one has. Once for each, as
-/// [`Metrics::other_config`](crate::metrics::Metrics::other_config) says.
+/// Logs a stranger (R-0), once for each configuration, as
+/// [`Metrics::other_config`](crate::metrics::Metrics::other_config) decides. `whose` is the member
+/// that has its address by our own file, if one has.
 pub fn report_other_config(
     whose: Option<MemberId>,
     other: OtherConfig,
@@ -184,26 +185,26 @@ pub fn report_other_config(
         rule = "R-0",
         cluster,
         peer = name,
-        "{prefix}{}; `onehold check` shows a file's digest (R-0)",
+        "{prefix}{} (`onehold check` shows a file's digest) (R-0)",
         other_config(name, other.from, other.digest.0, config.digest().0)
     );
 }
 
-/// Who runs with another configuration, in words for log and status.
+/// A stranger in words, for log and status.
 #[must_use]
 pub fn other_config(name: Option<&str>, from: SocketAddr, digest: u64, ours: u64) -> String {
     let who = match name {
         Some(name) => name.to_owned(),
-        None => format!("a member at {from}, which is no member's address in the file here,"),
+        None => format!("a machine at {from}, which is not a member's address in the file here,"),
     };
     format!(
         "{who} runs with another configuration: what comes from {from} has the digest {digest:016x}, here \
-         it is {ours:016x}; its adverts are ignored until the files are equal"
+         it is {ours:016x}; its adverts are ignored. Make the files equal, or stop it"
     )
 }
 
-/// Logs which alarms are new and which are over, as [`Metrics::alarms`](crate::metrics::Metrics::alarms)
-/// says.
+/// Logs which alarms are new and which are over, as
+/// [`Metrics::alarms`](crate::metrics::Metrics::alarms) returned them.
 pub fn report_alarms((new, over): (Vec<String>, Vec<String>)) {
     for alarm in new {
         tracing::warn!(event = "alarm", "{alarm}");
@@ -217,7 +218,8 @@ pub fn report_alarms((new, over): (Vec<String>, Vec<String>)) {
 pub fn report_guard(guard: &GuardInForce) {
     match (guard.name.as_str(), &guard.why_not_better) {
         ("none", _) => tracing::warn!(
-            "guard: none: only this process ends a lease; a frozen or killed one keeps the address (R-8)"
+            "guard: none: only this process ends a lease; if it is frozen or killed, it keeps the address; \
+             remove `cluster.guard` (R-8)"
         ),
         (name, Some(why)) => tracing::warn!("guard: {name}; no better one: {why}"),
         (name, None) => tracing::info!("guard: {name}: the kernel ends a lease by itself"),

@@ -1,9 +1,9 @@
-//! Traces: all that members were told, and all that they did, line by line as JSON. Replayed through
-//! the core, a trace shows whether the core still does the same (`cargo lab replay`); and people can
+//! Traces: every input of members and all that they did, line by line as JSON. Replayed through the
+//! core, a trace shows whether the core still does the same (`cargo lab replay`); and people can
 //! read it. The format is documented in `docs/src/trace.md`.
 //!
-//! Whoever runs nodes can write one: the daemon ([`TraceFile`]), a simulator, a search. A trace holds
-//! no secret, and nobody vouches for the adverts in it.
+//! Everything that runs nodes can write one: the daemon ([`TraceFile`]), a simulator, a search. A
+//! trace holds no secret, and nothing vouches for the adverts in it.
 
 mod file;
 mod read;
@@ -38,14 +38,14 @@ pub struct Header {
     pub by: String,
     /// The members whose turns are in it, by name.
     pub members: Vec<String>,
-    /// The cluster as written: proved from a member's seat, it is the configuration of that member.
+    /// The cluster as written: proved as a member, it is the configuration of that member.
     pub spec: Spec,
-    /// True time goes on in steps of so much, and what happens within one is written in its order. Without
-    /// it, a time is when something happened.
+    /// True time advances in steps of this length, and what happens within a step is written in its
+    /// order. Without it, a time is when something happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick: Option<Span>,
-    /// All members' clocks are one, and this is what it showed at the true time 0. Without it, nothing is known of
-    /// how they go together.
+    /// All members share one clock, which showed this at the true time 0. Without it, nothing is
+    /// known about how their clocks relate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zero: Option<LocalTime>,
 }
@@ -67,12 +67,12 @@ impl Header {
 }
 
 /// A line after the first. `member` and `group` are names here; in what the core says, members and
-/// groups are numbers: places among the sorted names. `at` is the member's own clock; `time` is true
-/// time since the trace's start, and known to those only who made the world.
+/// groups are numbers: places among the sorted names. `at` is the member's own clock; `time` is
+/// true time since the trace's start, and known only to what made the world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Line {
-    /// A life began: what [`Node::start`] was given.
+    /// An incarnation began: what [`Node::start`] was given.
     Start {
         /// Whose.
         member: String,
@@ -81,12 +81,12 @@ pub enum Line {
         /// True time, if known.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         time: Option<Span>,
-        /// Which life.
+        /// Which incarnation.
         incarnation: Incarnation,
-        /// The longest lease of earlier lives.
+        /// The longest lease of earlier incarnations.
         earlier: Span,
     },
-    /// The trace of a life goes on here from an earlier file: all that its node knows.
+    /// The trace of an incarnation goes on here from an earlier file: all that its node knows.
     State {
         /// Whose.
         member: String,
@@ -109,7 +109,7 @@ pub enum Line {
         /// Why the advert changed nothing, if it did not.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         reject: Option<Reject>,
-        /// What was to be done, in order.
+        /// What had to be done, in order.
         effects: Vec<Effect>,
     },
     /// A turn: anything else that happened.
@@ -123,10 +123,10 @@ pub enum Line {
         time: Option<Span>,
         /// What happened.
         input: Input,
-        /// What was to be done, in order.
+        /// What had to be done, in order.
         effects: Vec<Effect>,
     },
-    /// A member's kernel began to answer for a group's addresses, or ended to.
+    /// A member's kernel started or stopped answering for a group's addresses.
     Kernel {
         /// True time.
         time: Span,
@@ -146,11 +146,11 @@ pub enum Line {
     },
     /// A client's request for a group's address was answered, or was not.
     Request {
-        /// True time: when it was answered; if it was not, when it was asked.
+        /// True time: when it was answered; if it was not, when it was sent.
         time: Span,
         /// Which group.
         group: String,
-        /// Who answered; nobody if it failed.
+        /// Who answered; none if it failed.
         answered_by: Option<String>,
     },
     /// A member's process is dead.
@@ -160,7 +160,7 @@ pub enum Line {
         /// Whose.
         member: String,
     },
-    /// A member's process is paused (SIGSTOP, starved, suspended with its machine).
+    /// A member's process is paused: it exists and does not run (SIGSTOP, starved, suspended).
     Paused {
         /// True time.
         time: Span,
@@ -176,7 +176,7 @@ pub enum Line {
     },
 }
 
-/// One turn of a node, as a [`Recorder`] is told of it.
+/// One turn of a node, as a [`Recorder`] gets it.
 #[derive(Debug)]
 pub struct Turn<'a> {
     /// Which of the clusters that the process serves.
@@ -187,7 +187,7 @@ pub struct Turn<'a> {
     pub input: &'a Input,
     /// Why a datagram changed nothing.
     pub result: Result<(), Reject>,
-    /// What it wants done. Nothing of that is done yet.
+    /// What it wants done. Nothing of it is done yet.
     pub effects: &'a [Effect],
     /// The node after the turn.
     pub node: &'a Node,
@@ -218,8 +218,8 @@ impl Turn<'_> {
     }
 }
 
-/// Is told of every turn before any of it is done, so that a trace also has what a process was about
-/// to do when it died. It must not block.
+/// Gets every turn before any of it is done, so that a trace also has what a process was about to
+/// do when it died. It must not block.
 pub trait Recorder: fmt::Debug {
     /// A node had a turn.
     fn turn(&mut self, turn: &Turn<'_>);

@@ -1,8 +1,8 @@
-//! Whatever clients do to the control socket: each one that stays gets one line that says clearly what
-//! became of its request, the driver sees requests only, and the next client is served. Whatever a daemon
-//! does to `ask`: it says what is wrong, in time.
+//! Whatever clients do to the control socket: each one that stays gets one line that says clearly
+//! what became of its request, the driver sees requests only, and the next client is served.
+//! Whatever a daemon does to `ask`: it says what is wrong, in time.
 
-use onehold::control::{self, Asked, Order, Reply, Request};
+use onehold::control::{self, Order, PendingRequest, Reply, Request};
 use onehold::status::Report;
 use proptest::collection::vec;
 use proptest::option;
@@ -20,12 +20,12 @@ use tokio::task::JoinSet;
 
 /// The longest line that is a request.
 const LONGEST: usize = 4_096;
-/// Where nobody is to be waited for in vain, that costs nothing.
+/// A long limit costs nothing where nothing is waited for in vain.
 const LONG: Duration = Duration::from_secs(120);
 const SHORT: Duration = Duration::from_millis(200);
 const STOPPING: &str = "the daemon is stopping";
 
-/// A place for a socket; gone when dropped.
+/// A place for a socket; removed when dropped.
 struct Place(PathBuf);
 
 impl Place {
@@ -49,7 +49,7 @@ impl Drop for Place {
     }
 }
 
-/// What a client says.
+/// What a client sends.
 #[derive(Clone, Debug)]
 enum Words {
     /// A request, after so much white space.
@@ -64,7 +64,7 @@ enum Words {
     Endless(Request),
 }
 
-/// How it ends, having said that.
+/// How it ends after that.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum End {
     /// It waits for its reply.
@@ -244,13 +244,13 @@ impl Client {
             (Words::Good(..), Driver::Drops | Driver::Gone) => Err(STOPPING),
             (Words::Good(..), Driver::Stuck) => Err("the daemon's driver gave no answer within"),
             (Words::Noise(bytes), _) if std::str::from_utf8(bytes).is_err() => Err("invalid utf-8"),
-            (Words::Nearly(_) | Words::Noise(_), _) => Err("not a request this version knows: "),
+            (Words::Nearly(_) | Words::Noise(_), _) => Err("not a request that onehold "),
             (Words::TooLong(_) | Words::Endless(_), _) => Err("one line of at most 4096 bytes"),
         }
     }
 }
 
-/// The one line that a reply is.
+/// A reply: it is one line.
 fn reply(bytes: &[u8]) -> Reply {
     let text = std::str::from_utf8(bytes).expect("a reply is text");
     let line = text.strip_suffix('\n').expect("a reply is a whole line");
@@ -265,8 +265,8 @@ fn matches(reply: &Reply, due: &Result<Reply, &str>) -> bool {
     }
 }
 
-/// A server whose driver does as it is told, and clients at once; then one after them. Returns what each
-/// client got, the last one too, and what the driver was asked.
+/// A server with such a driver, and clients all at once; then one more. Returns what each client
+/// got, the last one too, and which requests the driver got.
 fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u8>>, Vec<Request>) {
     let place = Place::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -274,17 +274,19 @@ fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let listener = control::listen(&place.socket()).expect("a socket");
         let (tell, mut asked) = mpsc::channel(4);
         let mut server = JoinSet::new();
-        server.spawn(control::serve(listener, tell, patience));
+        server.spawn(control::serve(place.socket(), tell, patience));
+        while !place.socket().exists() {
+            tokio::task::yield_now().await;
+        }
         let (told, mut was_asked) = mpsc::unbounded_channel();
         if let Driver::Gone = driver {
             asked.close();
         }
         server.spawn(async move {
             let mut kept: Vec<oneshot::Sender<Reply>> = Vec::new();
-            while let Some(Asked { request, reply }) = asked.recv().await {
+            while let Some(PendingRequest { request, reply }) = asked.recv().await {
                 match driver {
                     Driver::Answers => {
                         let _ = reply.send(echo(&request));
@@ -325,7 +327,7 @@ impl Client {
     }
 }
 
-/// Of cases in which somebody waits in vain: few.
+/// Few cases, for those in which somebody waits in vain.
 fn waiting(cases: u32) -> ProptestConfig {
     ProptestConfig {
         max_shrink_iters: 16,
@@ -333,7 +335,7 @@ fn waiting(cases: u32) -> ProptestConfig {
     }
 }
 
-/// How often each was asked.
+/// How often each was requested.
 fn counted<'a>(requests: impl Iterator<Item = &'a Request>) -> BTreeMap<String, u32> {
     let mut all = BTreeMap::new();
     for request in requests {
@@ -380,7 +382,8 @@ proptest! {
 proptest! {
     #![proptest_config(waiting(6))]
 
-    /// Whoever waits in vain is told for what. On a busy machine one who was quick enough may be told, too.
+    /// Whoever waits in vain is told for what. On a busy machine one who was quick enough may be
+    /// told, too.
     #[test]
     fn nobody_waits_for_ever_and_all_are_told(
         mut clients in vec(client(), 1..8),
@@ -391,11 +394,11 @@ proptest! {
         for (client, got) in clients.iter().zip(&got) {
             let due = match (client.end, &client.words) {
                 (End::Vanishes, _) => continue,
-                (End::Waits, Words::Endless(_)) => Err("no request came within"),
+                (End::Waits, Words::Endless(_)) => Err("no request arrived within"),
                 _ => client.is_due(Driver::Stuck),
             };
             let said = reply(got);
-            let late = matches(&said, &Err("no request came within"));
+            let late = matches(&said, &Err("no request arrived within"));
             prop_assert!(late || matches(&said, &due), "{client:?}: {said:?} instead of {due:?}");
         }
     }
@@ -446,7 +449,7 @@ fn odd(end: impl Strategy<Value = OddEnd>) -> impl Strategy<Value = Odd> {
     })
 }
 
-/// How many times it drips at most: seconds of it.
+/// At most this many drips: enough for seconds.
 const DRIPS: u32 = 2_000;
 
 impl Odd {
@@ -496,7 +499,7 @@ fn ask_odd(
     })
 }
 
-/// What `ask` must make of what it was told before the line, or everything, ended.
+/// What `ask` must make of the bytes before the line, or everything, ended.
 fn understood(says: &[u8]) -> Option<Reply> {
     let line = says.split_inclusive(|byte| *byte == b'\n').next()?;
     serde_json::from_slice(line).ok()
@@ -517,7 +520,7 @@ proptest! {
             (Err(why), Some(_)) => prop_assert!(!odd.reads, "{}", why),
             (Err(why), None) => {
                 prop_assert!(why.contains(&socket), "{}", why);
-                let clear = ["hung up", "not a reply this version knows", "reset", "pipe"];
+                let clear = ["hung up", "not a reply that this version knows", "reset", "pipe"];
                 prop_assert!(clear.iter().any(|c| why.contains(c)), "{}", why);
             }
         }
@@ -540,7 +543,7 @@ proptest! {
     }
 }
 
-/// A frozen daemon accepts nobody, and in the end nobody fits into its queue.
+/// A frozen daemon accepts no client, and in the end its queue is full.
 #[test]
 fn a_daemon_whose_queue_is_full_is_called_stuck_too() {
     let place = Place::new();
@@ -558,7 +561,7 @@ fn a_daemon_whose_queue_is_full_is_called_stuck_too() {
     assert!(why.contains("it is stuck or frozen"), "{why}");
 }
 
-/// The promises above are worth something only if what is good arrives.
+/// The promises above are worth something only if a good request arrives.
 #[test]
 fn a_good_request_is_answered_by_the_driver() {
     let good = Request::Command {

@@ -8,7 +8,7 @@ use onehold_core::observe::RoleName;
 pub struct Events(pub u32);
 
 /// The names of the bits of [`Events`].
-pub const EVENTS: [&str; 25] = [
+pub const EVENTS: [&str; 27] = [
     "majority",
     "peer silent",
     "presumed dead",
@@ -22,10 +22,12 @@ pub const EVENTS: [&str; 25] = [
     "conflict release",
     "strange release",
     "unable",
+    "unprepared",
     "kernel refused",
     "released",
     "met",
     "lost",
+    "opened",
     "back",
     "ready",
     "overslept",
@@ -74,12 +76,14 @@ impl Events {
                     Why::Conflict => "conflict release",
                     Why::Strange => "strange release",
                     Why::Unable => "unable",
+                    Why::Unprepared => "unprepared",
                     Why::KernelRefused => "kernel refused",
                     Why::Released => "released",
                 }
             }
             Event::Met { .. } => "met",
             Event::Lost { .. } => "lost",
+            Event::Opened { .. } => "opened",
             Event::Back { .. } => "back",
             Event::Ready => "ready",
             Event::Overslept => "overslept",

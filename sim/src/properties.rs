@@ -1,4 +1,4 @@
-//! What must be true of the world: S1 to S5 and L1 to L5, and what must happen sometimes, so that
+//! What must be true of the world: S1 to S6 and L1 to L5, and what must happen sometimes, so that
 //! none of them holds only because nothing happens.
 //!
 //! Stated over what is true of kernels and processes, never over what a node believes.
@@ -24,6 +24,8 @@ pub struct Facts {
     pub effective: bool,
     /// A release waits for its kernel.
     pub releasing: bool,
+    /// What must be done before its gate opens is not done yet.
+    pub preparing: bool,
     /// Its timer is due.
     pub due: bool,
     /// Its role.
@@ -92,6 +94,8 @@ pub enum PropertyId {
     S4,
     /// Failback goes to a candidate that can hold.
     S5,
+    /// Nothing answers that is not prepared.
+    S6,
     /// Another candidate takes over.
     L1,
     /// One holds after the last fault.
@@ -132,6 +136,7 @@ impl PropertyId {
             Self::S3 => "S3",
             Self::S4 => "S4",
             Self::S5 => "S5",
+            Self::S6 => "S6",
             Self::L1 => "L1",
             Self::L2 => "L2",
             Self::L3 => "L3",
@@ -257,6 +262,12 @@ pub const S5: Property = Property {
     when: When::AlwaysStep,
     holds: failback_to_a_ready_one,
 };
+/// S6.
+pub const S6: Property = always(
+    PropertyId::S6,
+    "no address is effective before what must be done first is done",
+    |m| m.facts.iter().all(|f| !f.effective || !f.preparing),
+);
 /// L1.
 pub const L1: Property = always(
     PropertyId::L1,

@@ -9,7 +9,7 @@ use onehold_sim::model::search::{Limits, search};
 use onehold_sim::model::trace::Traced;
 use onehold_sim::model::world::{Direct, Known, Setup, World};
 use onehold_sim::replay::Replay;
-use onehold_sim::simulator::dice::Dice;
+use onehold_sim::simulator::rng::Rng;
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -85,14 +85,14 @@ fn letting_time_stand_still_makes_no_difference() {
     for configuration in configs::all() {
         let memo = Memo::new(configuration.setup.clone());
         for seed in 0..4 {
-            let mut dice = Dice::new(seed, configuration.name);
-            let beginning = dice.below(configuration.setup.rates.len() as u64) as usize;
+            let mut rng = Rng::new(seed, configuration.name);
+            let beginning = rng.below(configuration.setup.rates.len() as u64) as usize;
             let mut world = World::beginnings(&memo).swap_remove(beginning);
             let mut run = Traced::new(&configuration.setup, beginning, Vec::new()).unwrap();
             for _ in 0..300 {
                 let mut next = Vec::new();
                 world.expand(&memo, &mut |action, world, _| next.push((action, world)));
-                let chosen = dice.below(next.len() as u64) as usize;
+                let chosen = rng.below(next.len() as u64) as usize;
                 let (action, after) = next.swap_remove(chosen);
                 world = after;
                 if let Err(e) = run.act(action) {

@@ -1,6 +1,6 @@
-//! What daemons trace, the core does again; and a trace never costs the address.
+//! The core does again what daemons trace; and a trace never costs the address.
 
-use onehold_tests::{Cluster, binaries};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries};
 
 /// Starts a member's daemon with a trace.
 fn start(c: &mut Cluster, name: &str, trace: &str) {
@@ -21,21 +21,21 @@ fn replay(c: &Cluster, host: &str, traces: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn what_daemons_trace_is_what_the_core_does() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     let trace = |name: &str| format!("/run/lab/{name}.trace");
     for name in c.members() {
         start(&mut c, name, &trace(name));
     }
     c.hold_on("lb0");
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     c.onehold("lb0", &["switch"]);
     c.hold_on("lb1");
     c.kill("lb1");
     c.hold_on("lb0");
-    start(&mut c, "lb1", &trace("lb1")); // and keeps the trace of its earlier life
+    start(&mut c, "lb1", &trace("lb1")); // and keeps the trace of its earlier incarnation
     c.lan().lose(20.0, &["lb0", "lb1", "witness"]).unwrap();
     c.watch_for(2);
     c.heal();
@@ -79,7 +79,7 @@ fn what_daemons_trace_is_what_the_core_does() {
 
 #[test]
 fn a_full_disk_ends_the_trace_and_nothing_else() {
-    let mut c = Cluster::majority().patient().build();
+    let mut c = Setup::majority().patient().build();
     c.ok("lb0", &["mkdir", "/run/lab/small"]);
     let small = ["-o", "size=64k", "small", "/run/lab/small"];
     c.ok("lb0", &[&["mount", "-t", "tmpfs"], &small[..]].concat());
@@ -87,7 +87,7 @@ fn a_full_disk_ends_the_trace_and_nothing_else() {
     start(&mut c, "lb1", "/run/lab/lb1.toml"); // not what was meant
     c.start("witness");
     c.hold_on("lb0");
-    c.logs("lb1", "is there and is no trace; name another file");
+    c.logs("lb1", "the file exists and is not a trace");
     assert!(c.read("lb1.toml").starts_with("[cluster]"));
     let mark = c.mark();
     let said = "the trace /run/lab/small/trace ends here: No space left on device";

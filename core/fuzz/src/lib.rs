@@ -1,4 +1,4 @@
-//! What must hold of any bytes at all. The fuzz targets and the test that replays the corpus
+//! What must hold for any bytes at all. The fuzz targets and the test that replays the corpus
 //! (`core/tests/corpus.rs`) call the same functions.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -29,7 +29,7 @@ pub fn decode(bytes: &[u8]) {
     }
 }
 
-/// Opens `bytes` as they are, then once more in the envelope and under the seal of a key holder.
+/// Opens `bytes` as they are, then in the envelope and under the seal of a key holder.
 pub fn open_any(bytes: &[u8]) {
     let keys = keys();
     let _ = claimed_cluster(bytes);

@@ -24,8 +24,8 @@ fn r10_better_a_sick_server_than_none() {
 
 #[test]
 fn r10_one_that_asks_in_vain_gets_out_of_the_others_way() {
-    // w votes for b, y votes for b, x votes for a: neither has three of five, and the two can't
-    // hear each other.
+    // w and y vote for b, x votes for a: neither has three votes of five, and a and b don't hear
+    // each other.
     let mut w = World::new(&spec(5, MAJORITY), 3);
     w.cut_both(A, B);
     w.cut_both(A, 2);
@@ -39,7 +39,7 @@ fn r10_a_sick_one_asks_nobody_if_the_group_says_so() {
     for (spec, expected) in [(spec(3, MAJORITY), true), (strict(), false)] {
         let mut bench = Alone::of(&spec, A);
         bench.health(false);
-        bench.told(W, Statement::default());
+        bench.hears(W, Statement::default());
         assert_eq!(bench.group().asks, expected);
     }
 }
@@ -54,22 +54,22 @@ fn r10_a_sick_one_leaves_it_to_a_ready_one() {
         (B, ready(), false),
     ] {
         bench.now += ms(1);
-        bench.told(peer, says);
+        bench.hears(peer, says);
         assert_eq!(bench.group().asks, expected);
     }
 }
 
 #[test]
 fn r10_one_that_asks_in_vain_rests_for_2_d_at_most() {
-    // Two voters of five go on voting for the other; the preferred one is more patient.
-    for (me, rival, patience) in [(A, B, 3 * D), (B, A, D)] {
+    // Two voters of five go on voting for the other; the preferred one asks for longer.
+    for (me, other, asks_long) in [(A, B, 3 * D), (B, A, D)] {
         let mut bench = Alone::new(5, MAJORITY, me);
         let began = bench.now;
         let mut asked = Vec::new();
-        while bench.now < began + ms(patience + 3 * D) {
-            let life = Incarnation(100 + rival as u64);
+        while bench.now < began + ms(asks_long + 3 * D) {
+            let incarnation = Incarnation(100 + other as u64);
             for voter in [2, 3] {
-                bench.told(voter, votes(rival, life, bench.now));
+                bench.hears(voter, votes(other, incarnation, bench.now));
             }
             asked.push(bench.group().asks);
             bench.until(bench.now + ms(10));
@@ -77,7 +77,7 @@ fn r10_one_that_asks_in_vain_rests_for_2_d_at_most() {
         let asks_for = asked.iter().position(|asks| !asks).unwrap();
         let rests_for = asked[asks_for..].iter().position(|asks| *asks).unwrap();
         let about = |steps: usize, span: u64| (steps as u64 * 10).abs_diff(span) <= 20;
-        assert!(about(asks_for, patience), "asked for {asks_for}0 ms");
+        assert!(about(asks_for, asks_long), "asked for {asks_for}0 ms");
         assert!(about(rests_for, 2 * D), "rested for {rests_for}0 ms");
     }
 }
@@ -86,7 +86,7 @@ fn r10_one_that_asks_in_vain_rests_for_2_d_at_most() {
 fn r10_one_that_is_in_nobodys_way_goes_on_asking() {
     let mut bench = Alone::new(3, MAJORITY, B);
     for _ in 0..20 {
-        bench.told(W, Statement::default());
+        bench.hears(W, Statement::default());
         assert!(bench.group().asks);
         bench.until(bench.now + ms(100));
     }
@@ -96,7 +96,7 @@ fn r10_one_that_is_in_nobodys_way_goes_on_asking() {
 fn r10_one_that_is_two_way_with_too_few_asks_nobody() {
     let mut bench = Alone::new(5, MAJORITY, A);
     for (peer, expected) in [(2, false), (3, true)] {
-        bench.told(peer, Statement::default());
+        bench.hears(peer, Statement::default());
         assert_eq!(bench.group().asks, expected);
     }
 }
@@ -112,7 +112,7 @@ fn r11_the_preferred_one_gets_it_when_both_start() {
         }
         w.run(ms(900));
         assert_eq!(w.effective(), [A], "seed {seed}\n{}", w.story());
-        // One that is out of quarantine a little earlier may have had it for that little.
+        // b may have held for as long as its quarantine ended earlier.
         let most = if seed % 2 == 0 { 1 } else { 4 };
         assert!(w.role_changes() <= most, "seed {seed}\n{}", w.story());
     }
@@ -143,8 +143,8 @@ fn r11_the_better_one_votes_while_it_asks_nobody_itself() {
         for command in commands {
             bench.operator(command);
         }
-        bench.told(W, Statement::default());
-        bench.told(B, sick);
+        bench.hears(W, Statement::default());
+        bench.hears(B, sick);
         assert_eq!(bench.vote().is_some(), voted);
     }
 }

@@ -34,7 +34,7 @@ fn r15_under_majority_a_conflict_is_an_alarm_and_no_more() {
         holds: true,
         ..Statement::default()
     };
-    let out = bench.told(A, other);
+    let out = bench.hears(A, other);
     let conflict = Effect::Report(Event::Conflict {
         group: WEB,
         peer: id(A),
@@ -60,7 +60,7 @@ fn r15_a_word_that_waited_somewhere_proves_no_conflict() {
         assert_eq!(out.iter().any(alarm), alarms, "{echo:?} {out:?}");
         bench.now += ms(1);
     }
-    // Letting go is the safe side: any word will do.
+    // Letting go is the safe side, so any word is enough.
     let mut bench = Alone::new(2, SURVIVOR, B);
     bench.until(bench.now + ms(D + 152));
     let mut word = bench.says(A, holds);
@@ -85,7 +85,7 @@ fn r15_what_a_witness_says_is_no_end_of_a_conflict() {
         (W, Statement::default(), false),
         (A, other, false),
     ] {
-        let out = bench.told(from, says);
+        let out = bench.hears(from, says);
         assert_eq!(out.iter().any(alarm), alarms, "{out:?}");
         assert!(alarms || !announced(&out), "{out:?}");
         bench.now += ms(1);
@@ -102,7 +102,7 @@ fn r15_the_one_that_stays_announces_when_the_other_has_let_go() {
             holds,
             ..Statement::default()
         };
-        outs.push(bench.told(B, other));
+        outs.push(bench.hears(B, other));
         bench.now += ms(1);
     }
     assert!(outs.iter().all(|out| released(out).is_none()));
@@ -150,7 +150,7 @@ fn r17_two_members_alone_need_the_operator() {
     assert_eq!(w.last_why(B), Some(Why::PresumedDead));
     w.run(ms(5_000));
     assert_eq!(w.effective(), [B]);
-    // Any sign of life ends it; then both decide again.
+    // Any sign of life ends the presumption; then both decide again.
     w.start(A);
     w.run(ms(2_000));
     assert_eq!(w.effective(), [A]);

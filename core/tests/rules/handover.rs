@@ -36,22 +36,69 @@ fn r12_one_that_takes_hold_says_at_once_that_it_would_hand_over() {
     a.echo = None;
     bench.hear(&a).1.unwrap();
     bench.now += ms(1);
-    let out = bench.told(W, bench.grants(asked_at));
+    let out = bench.hears(W, bench.grants(asked_at));
     assert!(hold(&out).is_some());
     assert!(sends_to(&out, A)[0].groups[0].yields);
 }
 
 #[test]
 fn r12_failback_waits_for_its_delay() {
-    let mut patient = spec(3, MAJORITY);
-    patient.groups[0].failback_delay = Span::from_millis(2_000);
-    let mut w = World::holding(&patient);
+    let mut slow = spec(3, MAJORITY);
+    slow.groups[0].failback_delay = Span::from_millis(2_000);
+    let mut w = World::holding(&slow);
     w.crash(A);
     w.until_held_by(B, ms(500));
     w.start(A);
     w.run(ms(D + 1_900));
     assert_eq!(w.effective(), [B]);
     w.until_held_by(A, ms(300));
+}
+
+/// `a` dies, `b` takes over, `a` comes back: how long until it has the group again, from when it
+/// asks.
+fn return_of_a(w: &mut World) -> u64 {
+    w.crash(A);
+    w.until_held_by(B, ms(500));
+    w.start(A);
+    w.run(ms(D));
+    w.until_held_by(A, ms(100_000))
+}
+
+#[test]
+fn r12_each_takeover_in_a_row_that_nobody_planned_doubles_the_failback_delay() {
+    let mut patient = spec(3, MAJORITY);
+    patient.groups[0].failback_delay = Span::from_millis(1_000);
+    let mut w = World::holding(&patient);
+    for n in [0, 1, 2, 3, 4, 5, 6, 6, 6] {
+        let took = return_of_a(&mut w);
+        let delay = ms(1_000 << n);
+        assert!((delay..delay + ms(300)).contains(&took), "{n}: {took}");
+    }
+    w.operator(A, Command::Switch);
+    w.until_held_by(B, ms(300));
+    w.operator(A, Command::Resume);
+    let took = w.until_held_by(A, ms(100_000));
+    assert!(
+        took > ms(60_000),
+        "a planned one neither adds nor forgets: {took}"
+    );
+    w.run(ms(3_600_000));
+    let took = return_of_a(&mut w);
+    assert!(took < ms(1_300), "a quiet hour is forgiven: {took}");
+}
+
+#[test]
+fn r12_a_planned_takeover_leaves_the_failback_delay_as_it_is() {
+    let mut patient = spec(3, MAJORITY);
+    patient.groups[0].failback_delay = Span::from_millis(1_000);
+    let mut w = World::holding(&patient);
+    for _ in 0..3 {
+        w.operator(A, Command::Switch);
+        w.until_held_by(B, ms(300));
+        w.operator(A, Command::Resume);
+        let took = w.until_held_by(A, ms(2_000));
+        assert!(took < ms(1_200), "{took}");
+    }
 }
 
 #[test]
@@ -101,7 +148,7 @@ fn r12_switch_stays_and_is_refused_without_a_ready_peer() {
     assert_eq!(refused(&w), Some(Refusal::NotHolder));
     w.operator(A, Command::Resume);
     w.run(ms(300));
-    assert_eq!(w.effective(), [A], "until it is told to resume");
+    assert_eq!(w.effective(), [A], "until the operator says resume");
     w.crash(B);
     w.run(ms(1_000));
     w.operator(A, Command::Switch);
@@ -129,7 +176,7 @@ fn r12_standby_and_an_unhealthy_holder_hand_over() {
 }
 
 #[test]
-fn r12_a_later_life_is_told_again_what_holds_until_resume() {
+fn r12_a_later_incarnation_gets_the_orders_that_hold_until_resume() {
     for (said, holds_alone) in [(Command::Switch, true), (Command::Standby, false)] {
         let mut w = World::holding(&spec(3, MAJORITY));
         w.operator(A, said);
@@ -155,7 +202,7 @@ fn r12_a_later_life_is_told_again_what_holds_until_resume() {
 #[test]
 fn r12_one_whose_kernel_cannot_serve_it_hands_over() {
     let mut bench = Alone::holding(&spec(3, MAJORITY), A);
-    bench.told(B, ready());
+    bench.hears(B, ready());
     for eligible in [true, false] {
         let group = WEB;
         let _ = bench.input(Input::Eligible { group, eligible });
@@ -168,7 +215,7 @@ fn r12_no_release_for_an_ask_that_is_old_or_nearly_over() {
     for (echo, arrives, lets_go) in [(1, 2, true), (1, 400, false), (0, 20, false)] {
         let mut bench = Alone::holding(&spec(3, MAJORITY), A);
         let began = bench.now;
-        bench.told(B, ready());
+        bench.hears(B, ready());
         bench.now += ms(1);
         bench.operator(Command::Switch);
         while bench.now + ms(50) <= began + ms(arrives) {
@@ -187,7 +234,7 @@ fn r12_stop_waits_for_d_at_most() {
     let mut bench = Alone::holding(&spec(3, MAJORITY), A);
     let mut released_after = None;
     for step in 0..6 {
-        bench.told(B, ready());
+        bench.hears(B, ready());
         if step == 0 {
             bench.operator(Command::Stop);
         }
@@ -202,10 +249,10 @@ fn r12_stop_waits_for_d_at_most() {
 fn r12_the_vote_goes_to_no_successor_that_asks_no_more_or_is_deaf() {
     for (says, deaf) in [(ready(), false), (asks(), true)] {
         let mut bench = Alone::holding(&spec(3, MAJORITY), A);
-        bench.told(B, ready());
+        bench.hears(B, ready());
         bench.operator(Command::Switch);
         bench.now += ms(1);
-        let release = released(&bench.told(B, asks())).unwrap();
+        let release = released(&bench.hears(B, asks())).unwrap();
         bench.now += ms(1);
         let mut later = bench.says(B, says);
         later.echo = later.echo.filter(|_| !deaf);
@@ -229,7 +276,7 @@ fn r12_switch_is_given_up_after_d_without_an_answer() {
     let mut bench = Alone::holding(&spec(3, MAJORITY), A);
     let mut out = Vec::new();
     for step in 0..6 {
-        bench.told(B, ready());
+        bench.hears(B, ready());
         if step == 0 {
             bench.operator(Command::Switch);
         }
@@ -249,13 +296,13 @@ fn r12_switch_is_given_up_after_d_without_an_answer() {
 
 #[test]
 fn r12_failback_delay_starts_again_when_the_other_stops_asking() {
-    let mut patient = spec(3, MAJORITY);
-    patient.groups[0].failback_delay = Span::from_millis(300);
-    let mut bench = Alone::holding(&patient, B);
+    let mut slow = spec(3, MAJORITY);
+    slow.groups[0].failback_delay = Span::from_millis(300);
+    let mut bench = Alone::holding(&slow, B);
     let mut released_after = None;
     for step in 0..12 {
         let says = if step == 4 { ready() } else { asks() };
-        let mut out = bench.told(A, says);
+        let mut out = bench.hears(A, says);
         out.extend(bench.renewed(ms(50)));
         if released_after.is_none() && released(&out).is_some() {
             released_after = Some(step);

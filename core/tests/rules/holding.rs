@@ -16,29 +16,29 @@ fn r7_a_successor_whose_own_vote_is_still_the_holders_takes_no_hold() {
         yields: true,
         ..asks()
     };
-    let out = bench.told(A, yielding);
+    let out = bench.hears(A, yielding);
     assert_eq!(bench.vote().unwrap().member, id(A));
     let asked_at = sends_to(&out, W)[0].sent_at.as_nanos();
     assert!(sends_to(&out, W)[0].groups[0].asks, "it asks everybody");
     bench.now += ms(1);
-    assert_eq!(hold(&bench.told(W, bench.grants(asked_at))), None);
+    assert_eq!(hold(&bench.hears(W, bench.grants(asked_at))), None);
 }
 
 #[test]
 fn r7_a_lease_counts_from_the_ask_and_never_shrinks() {
     let (mut bench, asked_at) = Alone::asking(A);
     bench.until(bench.now + ms(90));
-    let out = bench.told(W, bench.grants(asked_at));
+    let out = bench.hears(W, bench.grants(asked_at));
     assert_eq!(
         hold(&out),
         Some(asked_at + ms(450)),
         "from the ask, not from the answer"
     );
-    // A vote of another life of ours, or one for another, does not count.
-    for (member, life) in [(A, Incarnation(1)), (B, ME)] {
+    // A vote for another incarnation of ours, or for another member, does not count.
+    for (member, incarnation) in [(A, Incarnation(1)), (B, ME)] {
         bench.now += ms(1);
-        let says = votes(member, life, bench.now);
-        assert_eq!(hold(&bench.told(B, says)), None);
+        let says = votes(member, incarnation, bench.now);
+        assert_eq!(hold(&bench.hears(B, says)), None);
     }
 }
 
@@ -59,7 +59,7 @@ fn r7_five_members_need_three_votes() {
 fn r7_a_lease_counts_from_the_newest_ask_that_a_majority_granted() {
     let mut bench = Alone::new(5, MAJORITY, A);
     for peer in [2, 3] {
-        bench.told(peer, Statement::default());
+        bench.hears(peer, Statement::default());
     }
     let first = bench.now;
     bench.until(first + ms(150));
@@ -67,7 +67,7 @@ fn r7_a_lease_counts_from_the_newest_ask_that_a_majority_granted() {
         (2, first, None),
         (3, first + ms(100), Some(first + ms(450))),
     ] {
-        assert_eq!(hold(&bench.told(voter, bench.grants(asked_at))), lease);
+        assert_eq!(hold(&bench.hears(voter, bench.grants(asked_at))), lease);
     }
 }
 
@@ -81,7 +81,7 @@ fn r7_a_lease_does_not_shrink_when_the_newest_vote_goes() {
         (W, Statement::default(), None),
     ] {
         bench.now += ms(1);
-        assert_eq!(hold(&bench.told(peer, says)), lease);
+        assert_eq!(hold(&bench.hears(peer, says)), lease);
     }
 }
 
@@ -89,7 +89,7 @@ fn r7_a_lease_does_not_shrink_when_the_newest_vote_goes() {
 fn r7_one_that_asks_nobody_takes_no_hold() {
     let (mut bench, asked_at) = Alone::asking(A);
     bench.now += ms(1);
-    // It votes for us, and says with that very word that it does not hear us any more.
+    // The same advert votes for us, and says that its sender does not hear us any more.
     let mut grant = bench.says(W, bench.grants(asked_at));
     grant.echo = None;
     assert_eq!(hold(&bench.hear(&grant).0), None);
@@ -100,7 +100,7 @@ fn r7_one_that_asks_nobody_takes_no_hold() {
 fn r7_no_hold_by_a_vote_for_an_ask_that_was_not_sent() {
     let (mut bench, asked_at) = Alone::asking(A);
     bench.now += ms(1);
-    assert_eq!(hold(&bench.told(W, bench.grants(asked_at + ms(51)))), None);
+    assert_eq!(hold(&bench.hears(W, bench.grants(asked_at + ms(51)))), None);
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn r7_no_hold_that_is_nearly_over_when_it_begins() {
     for (later, takes) in [(400, false), (1, false)] {
         bench.until(bench.now + ms(later));
         assert_eq!(
-            hold(&bench.told(W, bench.grants(asked_at))).is_some(),
+            hold(&bench.hears(W, bench.grants(asked_at))).is_some(),
             takes
         );
     }
@@ -118,7 +118,7 @@ fn r7_no_hold_that_is_nearly_over_when_it_begins() {
 #[test]
 fn r8_no_hold_between_a_release_and_its_confirmation() {
     let mut w = World::holding(&spec(3, MAJORITY));
-    w.weather.kernel_delay = ms(300);
+    w.conditions.kernel_delay = ms(300);
     w.operator(A, Command::Switch);
     let taken = w.until_held_by(B, ms(1_000));
     assert!(taken > ms(1), "b waited for a's kernel: {taken} ns");
@@ -173,7 +173,7 @@ fn r8_another_releases_confirmation_is_not_this_ones() {
 fn r8_nothing_is_announced_before_the_kernel_holds_it() {
     let (mut bench, asked_at) = Alone::asking(A);
     bench.now += ms(1);
-    let out = bench.told(W, bench.grants(asked_at));
+    let out = bench.hears(W, bench.grants(asked_at));
     let place = |is: fn(&Effect) -> bool| out.iter().position(is).unwrap();
     let held = place(|e| matches!(e, Effect::HoldUntil { .. }));
     assert!(held < place(|e| matches!(e, Effect::Announce { .. })));
@@ -186,11 +186,11 @@ fn r9_a_starting_member_neither_votes_nor_holds_for_q() {
     let start = bench.now;
     for _ in 0..9 {
         bench.until(bench.now + ms(100));
-        bench.told(A, asks());
+        bench.hears(A, asks());
         assert_eq!(
             bench.vote(),
             None,
-            "quarantine lasts as long as an earlier life's lease may"
+            "quarantine lasts as long as an earlier incarnation's lease may"
         );
     }
     bench.until(start + ms(908));
@@ -203,7 +203,7 @@ fn r9_a_starting_member_neither_votes_nor_holds_for_q() {
 #[test]
 fn r9_two_restarted_voters_do_not_make_a_second_holder() {
     let mut w = World::holding(&spec(3, MAJORITY));
-    // a holds on what it has been granted; b and w forget it.
+    // a holds by what it has been granted; b and w forget their votes.
     w.isolate(A);
     w.kill(B);
     w.kill(W);

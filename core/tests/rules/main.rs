@@ -1,11 +1,12 @@
-//! Each rule of the protocol as a timeline. The names carry the rules' numbers. Many are for half a
-//! rule that no property of who holds can see: the protocol went on without it.
+//! Each rule of the protocol as timelines, whose names carry the rule's number. Many test a part of
+//! a rule that no property of who holds can see: without it the protocol goes on.
 
 mod campaign;
 mod conflict;
 mod handover;
 mod holding;
-mod lives;
+mod incarnations;
+mod opening;
 mod pace;
 mod sleep;
 mod strangers;

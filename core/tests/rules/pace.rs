@@ -23,7 +23,7 @@ fn r18_idle_costs_twenty_packets_a_second_and_an_ask_is_answered_at_once() {
 #[test]
 fn r18_losing_two_of_five_packets_costs_packets_and_not_the_address() {
     let mut w = World::holding(&spec(3, MAJORITY));
-    w.weather.loss = 400;
+    w.conditions.loss = 400;
     w.members.iter_mut().for_each(|m| m.sent = 0);
     w.run(ms(60_000));
     assert!(
@@ -37,7 +37,7 @@ fn r18_losing_two_of_five_packets_costs_packets_and_not_the_address() {
         "no storm: {} sent",
         w.members[A].sent
     );
-    w.weather.loss = 200;
+    w.conditions.loss = 200;
     let before = w.role_changes();
     w.run(ms(60_000));
     assert_eq!(
@@ -48,7 +48,8 @@ fn r18_losing_two_of_five_packets_costs_packets_and_not_the_address() {
     );
 }
 
-/// How many adverts go to a peer that is heard each 50 ms, from 150 ms to 250 ms after its first.
+/// How many adverts are sent from 150 ms to 250 ms after the peer is first heard, if it is heard
+/// every 50 ms.
 fn paced(me: usize, peer: usize, says: impl Fn(&Alone, u64) -> Statement, echoes: bool) -> usize {
     let mut bench = Alone::new(3, MAJORITY, me);
     let began = bench.now;
@@ -83,7 +84,7 @@ fn r18_a_late_echo_or_vote_is_hurried_for() {
 #[test]
 fn r18_a_silent_peer_is_hurried_for_until_it_is_lost() {
     let mut bench = Alone::new(3, MAJORITY, W);
-    bench.told(A, Statement::default());
+    bench.hears(A, Statement::default());
     let began = bench.now;
     let mut sent = |from: u64, to: u64| {
         bench.until(began + ms(from));

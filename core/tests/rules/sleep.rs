@@ -22,38 +22,39 @@ fn r13_one_that_overslept_starts_its_silences_again() {
 
 #[test]
 fn r13_a_turn_that_takes_long_counts_as_sleep() {
-    // Under `survivor` it is due again at once when it has sent: so it learns how long that took.
-    for (stopped, known) in [(49, false), (51, true), (95, true)] {
+    // Under `survivor` its next turn is due at once when it has sent, and shows how long that took.
+    for (paused, known) in [(49, false), (51, true), (95, true)] {
         let mut w = World::holding(&spec(2, SURVIVOR));
         w.run(ms(500));
         let sent = w.members[B].sent;
-        w.stops_next = Some(B);
+        w.pauses_next = Some(B);
         while w.is_up(B) {
             w.run(100_000);
         }
-        w.run(ms(stopped));
+        w.run(ms(paused));
         let reports = w.log.len();
         w.resume(B);
         w.run(100_000);
         let slept = w.log[reports..]
             .iter()
             .any(|(_, m, e)| *m == B && matches!(e, Event::Overslept));
-        assert_eq!(slept, known, "{stopped} {}", w.story());
+        assert_eq!(slept, known, "{paused} {}", w.story());
         assert!(w.members[B].sent > sent);
     }
 }
 
 #[test]
-fn r13_one_that_overslept_tells_its_only_peer_at_once() {
+fn r13_one_that_overslept_sends_to_its_only_peer_at_once() {
     let mut bench = Alone::new(2, SURVIVOR, B);
-    bench.told(A, Statement::default());
+    bench.hears(A, Statement::default());
     loop {
         let due = bench.node.poll_timeout(&bench.config).unwrap();
         if !sends_to(&bench.until(due.as_nanos()), A).is_empty() {
             break;
         }
     }
-    // It has sent, and is stopped before it could see how long that took; its next advert isn't due.
+    // It has sent, and is paused before it could see how long that took; its next advert is not
+    // due.
     bench.now += ms(51);
     let out = bench.wake();
     assert!(
@@ -67,10 +68,10 @@ fn r13_one_that_overslept_tells_its_only_peer_at_once() {
 fn r13_what_is_over_is_over_before_a_datagram_is_looked_at() {
     let (mut bench, asked_at) = Alone::asking(A);
     bench.now += ms(1);
-    assert!(hold(&bench.told(W, bench.grants(asked_at))).is_some());
-    // Not run until the lease is over; then the newest vote arrives first.
+    assert!(hold(&bench.hears(W, bench.grants(asked_at))).is_some());
+    // It is not run until the lease is over; then the newest vote arrives first.
     bench.now += ms(700);
-    let out = bench.told(W, bench.grants(bench.now - ms(300)));
+    let out = bench.hears(W, bench.grants(bench.now - ms(300)));
     assert!(matches!(out[0], Effect::Release { .. }), "{out:?}");
     assert_eq!(hold(&out), None);
 }
@@ -78,9 +79,9 @@ fn r13_what_is_over_is_over_before_a_datagram_is_looked_at() {
 #[test]
 fn r13_one_that_was_silent_is_lost_before_it_is_heard_again() {
     let mut bench = Alone::new(3, MAJORITY, W);
-    bench.told(A, Statement::default());
+    bench.hears(A, Statement::default());
     bench.now += ms(D + 1); // and no turn in between
-    let out = bench.told(A, Statement::default());
+    let out = bench.hears(A, Statement::default());
     let peer = id(A);
     for event in [Event::Lost { peer }, Event::Back { peer }] {
         assert!(out.contains(&Effect::Report(event)), "{out:?}");

@@ -1,4 +1,5 @@
-//! What is refused is not silent; and one that can see that it is itself cut off.
+//! A stranger is not silent; and a member that can see that it is itself
+//! cut off.
 
 use crate::world::alone::*;
 use crate::world::*;
@@ -11,7 +12,7 @@ use onehold_core::input::{Command, Input, Refusal};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 
-/// The same cluster by another file, in which each takes itself for the preferred one.
+/// The same cluster by another file: with it, each member takes itself for the preferred one.
 fn other_file() -> Spec {
     let mut file = spec(2, SURVIVOR);
     file.groups[0].preferred = "b".into();
@@ -27,7 +28,7 @@ fn restarted_with_another_file() -> World {
     w
 }
 
-/// The peer's advert under another configuration: not to be acted upon.
+/// The peer's advert under another configuration, which may not be acted upon.
 fn strange(bench: &Alone, holds: bool) -> Advert {
     let peer = 1 - usize::from(bench.config.me().0);
     let says = Statement {
@@ -57,7 +58,8 @@ fn r14_two_that_refuse_each_other_do_not_wait_for_each_other() {
         w.start(A);
         w.run(ms(skew));
         w.start_with(B, &other_file());
-        w.check_two = skew != 150; // within one way through the network of each other: they settle it
+        // At 150 both take hold within one way through the network of each other: R-15 settles it.
+        w.check_two = skew != 150;
         w.run(ms(2 * D + 300));
         assert_eq!(w.effective().len(), 1, "{skew} {}", w.story());
         let changes = w.role_changes();
@@ -70,9 +72,9 @@ fn r14_two_that_refuse_each_other_do_not_wait_for_each_other() {
 fn r14_a_replayed_word_of_a_stranger_keeps_nobody_back() {
     let mut bench = Alone::new(2, SURVIVOR, B);
     let mut words = Vec::new();
-    for life in 0..3 {
+    for incarnation in 0..3 {
         let mut word = strange(&bench, true);
-        word.incarnation = Incarnation(500 + life);
+        word.incarnation = Incarnation(500 + incarnation);
         words.push(word);
     }
     let mut out = Vec::new();
@@ -102,7 +104,7 @@ fn r14_misaddressed_words_of_another_process_are_not_silence_either() {
             assert_eq!(hold(&out), None, "{from} {to}");
         }
     }
-    // Its own, reflected, are nobody's.
+    // Its own adverts, reflected, are nobody's word.
     let mut bench = Alone::new(2, SURVIVOR, B);
     let mut out = Vec::new();
     for _ in 0..20 {
@@ -115,15 +117,15 @@ fn r14_misaddressed_words_of_another_process_are_not_silence_either() {
     assert!(hold(&out).is_some());
 }
 
-/// A candidate of three that the witness votes for, and what it does for a while, with what is said to it
-/// once in each interval.
+/// What a candidate of three does over 20 intervals in which the witness votes for it and, once in
+/// each, it hears what `said` returns.
 fn voted_for(bench: &mut Alone, mut said: impl FnMut(&Alone) -> Vec<Advert>) -> Vec<Effect> {
     let mut out = Vec::new();
     for _ in 0..20 {
         for word in said(bench) {
             out.extend(bench.hear(&word).0);
         }
-        out.extend(bench.told(W, bench.grants(bench.now)));
+        out.extend(bench.hears(W, bench.grants(bench.now)));
         out.extend(bench.until(bench.now + ms(100)));
     }
     out
@@ -131,11 +133,11 @@ fn voted_for(bench: &mut Alone, mut said: impl FnMut(&Alone) -> Vec<Advert>) -> 
 
 #[test]
 fn r14_by_whatever_majority_nobody_takes_hold_beside_one_that_holds_by_another_file() {
-    // The witness was replaced, and the standby was told first: there are two majorities.
+    // The witness was replaced, and the standby got the new file first: there are two majorities.
     let mut bench = Alone::new(3, MAJORITY, B);
     let out = voted_for(&mut bench, |bench| vec![strange(bench, true)]);
     assert_eq!(hold(&out), None);
-    // It stops; and one that does not hold keeps nobody back.
+    // The stranger stops holding, and then it keeps nobody back.
     let end = bench.now;
     let out = voted_for(&mut bench, |bench| vec![strange(bench, false)]);
     assert!(hold(&out).is_some());
@@ -160,21 +162,21 @@ fn r14_another_strangers_word_does_not_free_one_that_was_kept_back() {
 }
 
 #[test]
-fn r15_a_stranger_is_told_that_it_is_heard_whatever_number_its_file_gives_it() {
+fn r15_a_stranger_learns_that_it_is_heard_whatever_number_its_file_gives_it() {
     let mut bench = Alone::holding(&spec(3, MAJORITY), B);
     let mut word = strange(&bench, true);
     word.from = id(7);
     let _ = bench.hear(&word);
     let out = bench.until(bench.now + ms(100));
-    let told = sends_to(&out, A).pop().expect("an advert to its address");
-    assert_eq!(told.to_incarnation, Some(word.incarnation));
-    assert_eq!(told.echo, Some(word.sent_at));
+    let answer = sends_to(&out, A).pop().expect("an advert to its address");
+    assert_eq!(answer.to_incarnation, Some(word.incarnation));
+    assert_eq!(answer.echo, Some(word.sent_at));
     assert_ne!(sends_to(&out, W)[0].to_incarnation, Some(word.incarnation));
 }
 
 #[test]
 fn r15_another_strangers_word_is_no_end_of_a_conflict() {
-    // The other side has added a witness, whose word comes between those of its holder.
+    // The other side has added a witness, whose words come between those of its holder.
     let mut bench = Alone::new(2, SURVIVOR, A);
     bench.until(bench.now + ms(1_000));
     assert!(bench.group().lease_left.is_some());
@@ -230,25 +232,28 @@ fn r15_two_holders_that_refuse_each_other_settle_it_by_their_order() {
     );
     let announced = w.members[A].announced;
     w.heal();
-    w.run(ms(202)); // each hears a word, and is told that it is heard
+    w.run(ms(202)); // each hears a word, and learns that it is heard
     assert_eq!(w.effective(), [A], "{}", w.story());
     assert_eq!(w.last_why(B), Some(Why::Strange));
     assert!(w.members[A].announced > announced);
-    let told = |m| {
+    let alarms = |m| {
         let strange = Event::Strange { group: WEB };
         w.log
             .iter()
             .filter(|(_, who, e)| *who == m && *e == strange)
             .count()
     };
-    assert!(told(A) <= 1 && told(B) == 1, "one alarm for one conflict");
+    assert!(
+        alarms(A) <= 1 && alarms(B) == 1,
+        "one alarm for one conflict"
+    );
     w.run(ms(5_000));
     assert_eq!(w.effective(), [A]);
 }
 
 #[test]
 fn r15_the_first_one_lets_go_too_if_it_is_not_heard() {
-    // b does not hear a, and takes hold; a hears it, and comes first in the order.
+    // b does not hear a, and takes hold; a hears b, and comes first in the order.
     let mut w = restarted_with_another_file();
     w.run(ms(2_000));
     w.check_two = false;
@@ -283,7 +288,8 @@ fn r15_a_stranger_that_is_not_heard_any_more_is_no_conflict() {
 
 #[test]
 fn r15_the_peers_word_is_no_end_of_a_strangers_conflict() {
-    // A member that was replaced is switched on again: its successor is heard all the time.
+    // A machine that was replaced is switched on again, while the one that replaced it is heard all
+    // the time.
     let mut bench = Alone::new(2, SURVIVOR, A);
     bench.until(bench.now + ms(D + 152));
     let (mut alarms, mut announced_again, mut let_go) = (0, 0, false);
@@ -291,7 +297,7 @@ fn r15_the_peers_word_is_no_end_of_a_strangers_conflict() {
         let word = strange(&bench, true);
         let (mut out, _) = bench.hear(&word);
         bench.until(bench.now + ms(40));
-        out.extend(bench.told(B, ready()));
+        out.extend(bench.hears(B, ready()));
         let alarm = |e: &&Effect| **e == Effect::Report(Event::Strange { group: WEB });
         alarms += out.iter().filter(alarm).count();
         announced_again += usize::from(announced(&out));
@@ -346,7 +352,7 @@ fn r14_one_that_cannot_serve_and_hears_nobody_lets_go() {
     w.run(ms(2_000));
     assert_eq!(w.effective(), [A], "the preferred one has it back");
     assert_eq!(w.last_why(B), Some(Why::Failback), "{}", w.story());
-    // By majority its votes end it.
+    // Under `majority` its votes end the hold.
     let mut bench = Alone::holding(&spec(3, MAJORITY), B);
     let (group, eligible) = (WEB, false);
     let out = bench.input(Input::Eligible { group, eligible }).0;
@@ -409,10 +415,10 @@ fn r15_whatever_numbers_their_files_give_them_one_of_two_comes_first() {
         let mut two = [Alone::of(&spec(2, SURVIVOR), A), Alone::of(&file, B)];
         assert_eq!(two[0].config.me() == two[1].config.me(), same_number);
         let mut words = Vec::new();
-        for (bench, life) in two.iter_mut().zip([1, 2]) {
+        for (bench, incarnation) in two.iter_mut().zip([1, 2]) {
             bench.node = Node::start(
                 &bench.config,
-                Incarnation(life),
+                Incarnation(incarnation),
                 LocalTime::from_nanos(0),
                 Span::ZERO,
             );
@@ -427,10 +433,10 @@ fn r15_whatever_numbers_their_files_give_them_one_of_two_comes_first() {
         }
         assert!(words.iter().all(|w| w.groups[0].holds), "each holds");
         words.reverse();
-        for (bench, (word, life)) in two.iter_mut().zip(words.iter_mut().zip([1, 2])) {
+        for (bench, (word, incarnation)) in two.iter_mut().zip(words.iter_mut().zip([1, 2])) {
             assert_eq!(released(&bench.hear(word).0), None, "it may be a recording");
             bench.now += ms(1);
-            (word.to_incarnation, word.echo) = (Some(Incarnation(life)), Some(bench.at()));
+            (word.to_incarnation, word.echo) = (Some(Incarnation(incarnation)), Some(bench.at()));
             word.sent_at = bench.at();
         }
         let lets_go =
@@ -445,13 +451,13 @@ fn r15_a_recorded_word_of_a_stranger_ends_no_hold_at_once() {
     let mut bench = Alone::new(2, SURVIVOR, B);
     bench.until(bench.now + ms(D + 152));
     let old = bench.now - ms(D);
-    for (life, echo) in [
+    for (to, echo) in [
         (None, Some(bench.now)),
         (Some(ME), Some(old)),
         (Some(ME), None),
     ] {
         let mut word = strange(&bench, true);
-        (word.to_incarnation, word.echo) = (life, echo.map(LocalTime::from_nanos));
+        (word.to_incarnation, word.echo) = (to, echo.map(LocalTime::from_nanos));
         assert_eq!(released(&bench.hear(&word).0), None);
         bench.until(bench.now + ms(100));
     }
@@ -459,7 +465,7 @@ fn r15_a_recorded_word_of_a_stranger_ends_no_hold_at_once() {
     assert!(released(&bench.hear(&word).0).is_some());
 }
 
-/// Members with equal files hear one that is refused by both, and are cut from each other for a while.
+/// Two members with equal files hear a stranger, and are cut from each other for a while.
 #[test]
 fn r1_two_that_hear_a_stranger_meet_again() {
     for arbitration in [SURVIVOR, MAJORITY] {
@@ -499,7 +505,7 @@ fn r14_words_of_this_very_cluster_to_another_member_are_no_strangers_once_they_a
     assert!(w.now - crashed < ms(2_000), "{}", w.story());
 }
 
-/// The preferred one alone hears a stranger that holds.
+/// Only the preferred candidate hears a stranger that holds.
 #[test]
 fn r14_one_that_is_kept_back_is_not_ready_and_asks_nobody() {
     let mut w = World::holding(&spec(3, MAJORITY));
@@ -524,7 +530,7 @@ fn r13_one_that_overslept_is_kept_back_as_before() {
     bench.now += ms(1_000);
     let mut out = bench.wake();
     for _ in 0..4 {
-        out.extend(bench.told(W, bench.grants(bench.now)));
+        out.extend(bench.hears(W, bench.grants(bench.now)));
         bench.now += ms(50);
         out.extend(bench.wake());
     }

@@ -28,33 +28,33 @@ fn r14_a_holder_that_hears_a_peer_that_does_not_hear_it_ends_first() {
 #[test]
 fn r14_a_peer_that_wakes_up_deaf_waits_until_its_first_word_has_arrived() {
     // a presumes b dead while b sleeps, and goes on until b's first word arrives; b hears nothing.
-    // The word takes longer than κ, or b is stopped again before it sends it, or both.
-    for (delay, stopped) in [(10, 0), (40, 0), (0, 50), (0, 149), (10, 149), (25, 174)] {
+    // The word takes longer than κ, or b is paused again before it sends, or both.
+    for (delay, paused) in [(10, 0), (40, 0), (0, 50), (0, 149), (10, 149), (25, 174)] {
         let mut w = World::holding(&spec(2, SURVIVOR));
-        w.weather.least_delay = ms(delay);
-        w.weather.most_delay = ms(delay);
+        w.conditions.least_delay = ms(delay);
+        w.conditions.most_delay = ms(delay);
         w.run(ms(500));
         w.cut(A, B);
         w.pause(B);
         w.run(ms(300));
-        w.stops_next = (stopped > 0).then_some(B);
+        w.pauses_next = (paused > 0).then_some(B);
         w.resume(B);
-        w.run(ms(stopped));
+        w.run(ms(paused));
         w.resume(B);
         w.until_held_by(B, ms(1_000));
     }
 }
 
 #[test]
-fn r14_a_holder_that_is_stopped_before_it_sends_does_not_outlive_its_peers_patience() {
-    // a hears nothing and is heard: it goes on by what it sends. Then it is stopped between reading
-    // the clock and sending, for nearly as long as the lease that this was to give.
-    for stopped in [340, 380, 420, 449] {
+fn r14_a_holder_that_is_paused_before_it_sends_ends_before_its_peer_takes_hold() {
+    // a hears nothing and is heard, so it goes on by what it sends. Then it is paused between
+    // reading the clock and sending, for nearly as long as the lease that the advert would give.
+    for paused in [340, 380, 420, 449] {
         let mut w = World::holding(&spec(2, SURVIVOR));
         w.cut(B, A);
         w.run(ms(1_000));
-        w.stops_next = Some(A);
-        w.run(ms(100) + ms(stopped));
+        w.pauses_next = Some(A);
+        w.run(ms(100) + ms(paused));
         w.resume(A);
         w.run(ms(1_000));
         assert_eq!(w.effective().len(), 1, "{}", w.story());
@@ -63,9 +63,9 @@ fn r14_a_holder_that_is_stopped_before_it_sends_does_not_outlive_its_peers_patie
 
 #[test]
 fn r14_a_late_word_of_a_deaf_peer_is_no_silence() {
-    // a is not heard. b's next turn is late, and is then stopped before it sends; neither is known as
-    // sleep by itself, and together they are longer than D/2.
-    for (late, stopped) in [
+    // a is not heard. b's next turn is late, and b is then paused before it sends; neither alone
+    // counts as sleep, and together they are longer than D/2.
+    for (late, paused) in [
         (111, 74),
         (120, 70),
         (140, 49),
@@ -78,9 +78,9 @@ fn r14_a_late_word_of_a_deaf_peer_is_no_silence() {
         w.cut(A, B);
         w.pause(B);
         w.run(ms(late));
-        w.stops_next = Some(B);
+        w.pauses_next = Some(B);
         w.resume(B);
-        w.run(ms(stopped));
+        w.run(ms(paused));
         w.resume(B);
         w.until_held_by(B, ms(1_200));
         assert_eq!(w.last_why(A), Some(Why::LeaseOver), "{}", w.story());
@@ -89,12 +89,12 @@ fn r14_a_late_word_of_a_deaf_peer_is_no_silence() {
 
 #[test]
 fn r14_a_holder_presumes_nothing_for_two_and_a_half_intervals() {
-    // As far apart as two words of a living peer may be: 1.25 i, a turn that is i/2 late and takes i/2,
-    // and i/4 in the network. (With H = 3 i, D/2 was less than a late turn alone.)
+    // This is how far apart two words of a living peer may be: 1.25 i, a turn that is i/2 late and
+    // takes i/2, and i/4 in the network. (With H = 3 i, D/2 was less than a late turn alone.)
     let mut bench = Alone::new(2, SURVIVOR, A);
-    bench.told(B, Statement::default());
+    bench.hears(B, Statement::default());
     bench.now += ms(1);
-    bench.told(B, bench.grants(bench.now));
+    bench.hears(B, bench.grants(bench.now));
     let (heard, granted) = (bench.now, ms(450) + bench.now);
     let early = bench.until(heard + ms(250));
     assert_eq!(
@@ -136,13 +136,14 @@ fn r14_a_lone_holders_lease_is_four_and_a_half_intervals_at_least() {
 
 #[test]
 fn r14_a_lone_holder_and_its_peer_may_differ_in_rate() {
-    // b hears a, and not the other way round: a goes by what it sends. One advert arrives at once, and
-    // the next is read nearly i/2 late and stopped before it is sent. a's clock is slow, b's is fast.
+    // b hears a and a does not hear b, so a goes by what it sends. One advert arrives at once; the
+    // turn of the next is nearly i/2 late, and a is paused before it sends. a's clock is slow, b's
+    // is fast.
     for late in (149_900..150_160).step_by(10) {
         let mut w = World::holding(&spec(2, SURVIVOR));
         w.set_rate(A, -1_000);
         w.set_rate(B, 1_000);
-        (w.weather.least_delay, w.weather.most_delay) = (1_000, 1_000);
+        (w.conditions.least_delay, w.conditions.most_delay) = (1_000, 1_000);
         w.cut(B, A);
         w.run(ms(2_000));
         let sent = w.members[A].sent;
@@ -151,10 +152,10 @@ fn r14_a_lone_holder_and_its_peer_may_differ_in_rate() {
         }
         w.pause(A);
         w.run(late * 1_000 - 5_000);
-        w.stops_next = Some(A);
+        w.pauses_next = Some(A);
         w.resume(A);
         w.run(ms(448));
-        (w.weather.least_delay, w.weather.most_delay) = (ms(12), ms(12));
+        (w.conditions.least_delay, w.conditions.most_delay) = (ms(12), ms(12));
         w.resume(A);
         w.pause(A);
         w.run(ms(100));
@@ -205,7 +206,7 @@ fn r14_a_peer_that_neither_votes_nor_starts_renews_nothing() {
         let mut bench = Alone::new(2, SURVIVOR, A);
         bench.until(bench.now + ms(D + 152));
         bench.now += ms(1);
-        bench.told(B, Statement::default());
+        bench.hears(B, Statement::default());
         let mut later = bench.advert(B);
         bench.until(bench.now + ms(50));
         later.sent_at = bench.advert(B).sent_at;
@@ -215,7 +216,7 @@ fn r14_a_peer_that_neither_votes_nor_starts_renews_nothing() {
 }
 
 #[test]
-fn r14_patience_counts_from_the_end_of_quarantine() {
+fn r14_silence_counts_from_the_end_of_quarantine() {
     let mut bench = Alone::new(2, SURVIVOR, B);
     assert_eq!(hold(&bench.until(bench.now + ms(D + 149))), None);
     assert!(hold(&bench.until(bench.now + ms(2))).is_some());

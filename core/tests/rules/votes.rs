@@ -11,9 +11,9 @@ fn r4_a_live_vote_never_moves() {
     let mut bench = Alone::new(3, MAJORITY, W);
     let a = bench.says(A, asks());
     bench.hear(&a).1.unwrap();
-    bench.told(B, asks());
+    bench.hears(B, asks());
     assert_eq!(bench.vote().unwrap().member, id(A));
-    // Another life of the owner is another owner.
+    // Another incarnation of the owner is another owner.
     bench.now += ms(1);
     let mut reborn = bench.says(A, asks());
     reborn.incarnation = Incarnation(5);
@@ -23,14 +23,14 @@ fn r4_a_live_vote_never_moves() {
 
 #[test]
 fn r4_a_renewal_binds_the_vote_for_d_again() {
-    // The better one asks all the while, and would get the vote as soon as it were free.
+    // The better one keeps asking, and would get the vote as soon as it is free.
     let mut bench = Alone::new(3, MAJORITY, W);
-    bench.told(B, asks());
+    bench.hears(B, asks());
     bench.until(bench.now + ms(300));
-    bench.told(B, asks());
+    bench.hears(B, asks());
     let renewed_at = bench.now;
     bench.now += ms(1);
-    bench.told(A, asks());
+    bench.hears(A, asks());
     bench.until(renewed_at + ms(D) - ms(1));
     assert_eq!(bench.vote().unwrap().member, id(B));
     bench.until(renewed_at + ms(D));
@@ -54,16 +54,16 @@ fn r4_no_vote_for_one_that_does_not_hear_us() {
 #[test]
 fn r4_a_free_vote_is_at_once_offered_to_another_that_asks() {
     let mut bench = Alone::new(3, MAJORITY, W);
-    bench.told(A, asks());
+    bench.hears(A, asks());
     bench.until(bench.now + ms(D - 50));
-    bench.told(B, asks());
+    bench.hears(B, asks());
     assert_eq!(bench.vote().unwrap().member, id(A));
     let out = bench.until(bench.now + ms(51));
     assert_eq!(bench.vote().unwrap().member, id(B), "as soon as it expired");
-    let told = sends_to(&out, B)
+    let sent = sends_to(&out, B)
         .into_iter()
         .any(|s| s.groups[0].vote.is_some_and(|v| v.member == id(B)));
-    assert!(told, "and is told so at once");
+    assert!(sent, "and b hears of it at once");
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn r4_a_free_vote_is_offered_to_the_better_one_first() {
         bench.restart(Span::ZERO);
         bench.until(bench.now + ms(D - 50));
         for candidate in order {
-            bench.told(candidate, asks());
+            bench.hears(candidate, asks());
         }
         bench.until(bench.now + ms(50));
         assert_eq!(bench.vote().unwrap().member, id(A));
@@ -83,8 +83,8 @@ fn r4_a_free_vote_is_offered_to_the_better_one_first() {
 #[test]
 fn r5_a_vote_is_freed_by_its_owner_or_by_time() {
     let mut bench = Alone::new(3, MAJORITY, W);
-    bench.told(A, asks());
-    // Another life can't free it.
+    bench.hears(A, asks());
+    // Another incarnation can't free it.
     bench.now += ms(1);
     let mut other = bench.advert(A);
     other.incarnation = Incarnation(5);
@@ -96,16 +96,16 @@ fn r5_a_vote_is_freed_by_its_owner_or_by_time() {
     assert_eq!(bench.vote(), None, "D is over");
 
     let mut bench = Alone::new(3, MAJORITY, W);
-    bench.told(A, asks());
+    bench.hears(A, asks());
     bench.now += ms(1);
-    bench.told(A, Statement::default());
+    bench.hears(A, Statement::default());
     assert_eq!(bench.vote(), None, "its owner stopped asking");
 }
 
 #[test]
 fn r5_a_holder_asks_until_the_kernel_confirms_or_its_hold_is_surely_over() {
     let mut w = World::holding(&spec(3, MAJORITY));
-    w.weather.kernel_delay = ms(2_000);
+    w.conditions.kernel_delay = ms(2_000);
     w.isolate(A);
     while w.last_why(A) != Some(Why::LeaseOver) {
         w.run(100_000);
@@ -121,10 +121,10 @@ fn r5_a_holder_asks_until_the_kernel_confirms_or_its_hold_is_surely_over() {
 #[test]
 fn r6_one_whose_own_vote_is_bound_asks_nobody_and_takes_no_hold() {
     let (mut bench, asked_at) = Alone::asking(B);
-    // The better one asks and gets its vote.
-    let out = bench.told(A, asks());
+    // The better one asks and gets b's vote.
+    let out = bench.hears(A, asks());
     assert_eq!(bench.vote().unwrap().member, id(A));
     assert!(!sends_to(&out, W)[0].groups[0].asks);
     bench.now += ms(1);
-    assert_eq!(hold(&bench.told(W, bench.grants(asked_at))), None);
+    assert_eq!(hold(&bench.hears(W, bench.grants(asked_at))), None);
 }

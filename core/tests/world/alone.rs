@@ -1,4 +1,4 @@
-//! A node alone: its peers are whatever adverts a test makes up.
+//! A node alone on a bench: its peers are the adverts that a test makes up.
 
 use super::{MAJORITY, W, WEB, id, ms, spec};
 use onehold_core::Node;
@@ -43,10 +43,10 @@ impl Alone {
         bench
     }
 
-    /// A candidate of three members that asks, two-way with the witness; and when it did.
+    /// A candidate of three members that asks and is two-way with the witness; and when it asked.
     pub fn asking(me: usize) -> (Self, u64) {
         let mut bench = Self::new(3, MAJORITY, me);
-        let out = bench.told(W, Statement::default());
+        let out = bench.hears(W, Statement::default());
         let asked = &sends_to(&out, W)[0];
         assert!(asked.groups[0].asks);
         (bench, asked.sent_at.as_nanos())
@@ -55,15 +55,15 @@ impl Alone {
     /// A candidate of three members that has held for 1 ms by the witness's vote.
     pub fn holding(spec: &Spec, me: usize) -> Self {
         let mut bench = Self::of(spec, me);
-        bench.told(W, Statement::default());
+        bench.hears(W, Statement::default());
         let asked_at = bench.now;
         bench.now += ms(1);
-        assert!(hold(&bench.told(W, bench.grants(asked_at))).is_some());
+        assert!(hold(&bench.hears(W, bench.grants(asked_at))).is_some());
         bench.now += ms(1);
         bench
     }
 
-    /// Starts the node anew, in quarantine; earlier lives may have held for as long as `lease`.
+    /// Starts the node again, in quarantine; earlier incarnations may have held for up to `lease`.
     pub fn restart(&mut self, lease: Span) {
         self.node = Node::start(&self.config, ME, LocalTime::from_nanos(self.now), lease);
         self.wake();
@@ -100,7 +100,7 @@ impl Alone {
         all
     }
 
-    /// An advert of a peer's life 100 + its number: it hears us and says nothing.
+    /// An advert of a peer, whose incarnation is 100 + its number: it hears us and says nothing.
     pub fn advert(&self, from: usize) -> Advert {
         Advert {
             cluster: self.config.cluster(),
@@ -117,7 +117,7 @@ impl Alone {
         }
     }
 
-    /// The same advert, in which it says this.
+    /// The same advert with this statement.
     pub fn says(&self, from: usize, statement: Statement) -> Advert {
         Advert {
             groups: [statement].into_iter().collect(),
@@ -129,8 +129,8 @@ impl Alone {
         self.input(Input::Received(Authentic::assumed(advert.clone())))
     }
 
-    /// Hears a peer say this, and accepts it; what comes of it.
-    pub fn told(&mut self, from: usize, statement: Statement) -> Vec<Effect> {
+    /// Hears a peer say this and accepts it; returns the effects.
+    pub fn hears(&mut self, from: usize, statement: Statement) -> Vec<Effect> {
         let (out, result) = self.hear(&self.says(from, statement));
         result.unwrap();
         out
@@ -139,7 +139,7 @@ impl Alone {
     /// Lets time pass; then the witness votes for this member again.
     pub fn renewed(&mut self, span: u64) -> Vec<Effect> {
         let mut out = self.until(self.now + span);
-        out.extend(self.told(W, self.grants(self.now)));
+        out.extend(self.hears(W, self.grants(self.now)));
         out
     }
 
@@ -163,13 +163,13 @@ impl Alone {
         self.group().vote
     }
 
-    /// What a member says that votes for an ask of this node, sent then.
+    /// The statement of a member that votes for this node's ask of `asked_at`.
     pub fn grants(&self, asked_at: u64) -> Statement {
         votes(usize::from(self.config.me().0), ME, asked_at)
     }
 }
 
-/// What a member says whose vote is bound to that ask.
+/// The statement of a member whose vote is bound to that ask.
 pub fn votes(member: usize, incarnation: Incarnation, asked_at: u64) -> Statement {
     let vote = Some(Ballot {
         member: id(member),

@@ -1,6 +1,6 @@
 //! A small world for tests: members that run the real [`Node`], links that lose, delay, duplicate
 //! and reorder, kernels that go on when a process stops, clocks that disagree. One virtual clock,
-//! one seed. What is asked of it is what is true of the kernels, never what a node believes.
+//! one seed. Tests ask it what the kernels do, never what a node believes.
 #![allow(
     dead_code,
     unreachable_pub,
@@ -61,19 +61,19 @@ pub fn group(name: &str, last: u8, preferred: &str) -> GroupSpec {
     GroupSpec::new(name, vec![Prefix::new([10, 0, 0, last], 24)], preferred)
 }
 
-/// What a link does to an advert, in thousandths and nanoseconds.
+/// What links do to adverts and how slow kernels are, in thousandths and nanoseconds.
 #[derive(Clone, Copy, Debug)]
-pub struct Weather {
+pub struct Conditions {
     pub loss: u64,
     pub duplication: u64,
     pub least_delay: u64,
     pub most_delay: u64,
-    /// Thousandths that are kept back up to two seconds.
+    /// Thousandths of adverts that are delayed by up to two seconds more.
     pub stragglers: u64,
     pub kernel_delay: u64,
 }
 
-impl Weather {
+impl Conditions {
     pub const CALM: Self = Self {
         loss: 0,
         duplication: 0,
@@ -87,14 +87,14 @@ impl Weather {
 /// A kernel: what outlives the process.
 #[derive(Clone, Debug, Default)]
 struct Kernel {
-    /// By group: the gate's deadline in the member's own clock; 0 is shut.
+    /// By group: the gate's deadline by the member's own clock; 0 is shut.
     deadlines: Vec<u64>,
     addresses: Vec<bool>,
 }
 
 enum Process {
     Up(Node),
-    /// What is left of the turn in which it stopped, and what waits for it: datagrams and
+    /// The effects left of the turn in which it was paused, and what waits for it: datagrams and
     /// confirmations.
     Paused(Node, Vec<Effect>, Vec<Input>),
     Down,
@@ -107,14 +107,15 @@ pub struct Member {
     pub offset: u64,
     /// Parts per million by which its clock is fast.
     rate: i64,
-    life: u64,
+    /// Counts starts and deaths: nothing that an earlier process waited for reaches a later one.
+    incarnation: u64,
     turn: u64,
     pub sent: u64,
     pub turns: u64,
     pub announced: u64,
 }
 
-enum Happening {
+enum Pending {
     Deliver {
         to: usize,
         advert: Advert,
@@ -123,9 +124,14 @@ enum Happening {
         member: usize,
         turn: u64,
     },
+    Prepared {
+        member: usize,
+        incarnation: u64,
+        group: GroupId,
+    },
     Mute {
         member: usize,
-        life: u64,
+        incarnation: u64,
         group: GroupId,
         release: ReleaseId,
     },
@@ -138,8 +144,8 @@ pub struct World {
     pub now: u64,
     pub members: Vec<Member>,
     queue: BinaryHeap<Entry>,
-    happenings: Vec<Option<Happening>>,
-    pub weather: Weather,
+    pending: Vec<Option<Pending>>,
+    pub conditions: Conditions,
     cut: Vec<Vec<bool>>,
     /// How many of the next adverts each link loses.
     pub lose_next: Vec<Vec<u64>>,
@@ -152,13 +158,15 @@ pub struct World {
     /// The first moment at which two were effective.
     pub two_at: Option<u64>,
     pub check_two: bool,
-    /// Thousandths of turns in which the process dies, or stops, between two effects.
+    /// Thousandths of turns in which the process dies, or is paused, between two effects.
     pub dies_in_turn: u64,
-    pub stops_in_turn: u64,
-    /// This member's next turn stops before its first effect.
-    pub stops_next: Option<usize>,
+    pub pauses_in_turn: u64,
+    /// How long it takes to do what R-19 waits for.
+    pub preparing: u64,
+    /// This member is paused in its next turn, before the first effect.
+    pub pauses_next: Option<usize>,
     last_effective: Vec<usize>,
-    /// When effectiveness of group 0 last changed.
+    /// When it last changed who is effective in group 0.
     pub changed_at: u64,
 }
 
@@ -177,7 +185,7 @@ impl World {
                 },
                 offset: 0,
                 rate: 0,
-                life: 0,
+                incarnation: 0,
                 turn: 0,
                 sent: 0,
                 turns: 0,
@@ -189,8 +197,8 @@ impl World {
             now: ms(1),
             members,
             queue: BinaryHeap::new(),
-            happenings: Vec::new(),
-            weather: Weather::CALM,
+            pending: Vec::new(),
+            conditions: Conditions::CALM,
             cut: vec![vec![false; n]; n],
             lose_next: vec![vec![0; n]; n],
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
@@ -201,8 +209,9 @@ impl World {
             two_at: None,
             check_two: true,
             dies_in_turn: 0,
-            stops_in_turn: 0,
-            stops_next: None,
+            pauses_in_turn: 0,
+            preparing: 0,
+            pauses_next: None,
             last_effective: Vec::new(),
             changed_at: 0,
         };
@@ -237,7 +246,7 @@ impl World {
         self.below(1_000) < thousandths
     }
 
-    /// Sets how fast a member's clock runs, from now on without a jump.
+    /// Sets how fast a member's clock runs from now on, without a jump.
     pub fn set_rate(&mut self, m: usize, ppm: i64) {
         let local = self.local(m).as_nanos();
         self.members[m].rate = ppm;
@@ -273,9 +282,9 @@ impl World {
         due.map_or(0, |due| self.true_time(m, due) - self.now)
     }
 
-    fn push(&mut self, at: u64, what: Happening) {
-        self.happenings.push(Some(what));
-        let index = self.happenings.len() - 1;
+    fn push(&mut self, at: u64, what: Pending) {
+        self.pending.push(Some(what));
+        let index = self.pending.len() - 1;
         self.queue.push(Reverse((at, index as u64, index)));
     }
 
@@ -287,8 +296,8 @@ impl World {
             }
             self.queue.pop();
             self.now = self.now.max(at);
-            if let Some(what) = self.happenings[index].take() {
-                self.happen(what);
+            if let Some(what) = self.pending[index].take() {
+                self.come_due(what);
             }
             self.judge();
         }
@@ -296,26 +305,36 @@ impl World {
         self.judge();
     }
 
-    fn happen(&mut self, what: Happening) {
+    fn come_due(&mut self, what: Pending) {
         match what {
-            Happening::Deliver { to, advert } => {
+            Pending::Deliver { to, advert } => {
                 self.input_or_wait(to, Input::Received(Authentic::assumed(advert)));
             }
-            Happening::Wake { member, turn } => {
+            Pending::Wake { member, turn } => {
                 if self.members[member].turn == turn {
                     self.input(member, Input::Wake);
                 }
             }
-            Happening::Mute {
+            Pending::Prepared {
                 member,
-                life,
+                incarnation,
+                group,
+            } => {
+                if self.members[member].incarnation == incarnation {
+                    let done = true;
+                    self.input_or_wait(member, Input::Prepared { group, done });
+                }
+            }
+            Pending::Mute {
+                member,
+                incarnation,
                 group,
                 release,
             } => {
                 let m = &mut self.members[member];
                 m.kernel.deadlines[usize::from(group.0)] = 0;
                 m.kernel.addresses[usize::from(group.0)] = false;
-                if m.life == life {
+                if m.incarnation == incarnation {
                     self.input_or_wait(member, Input::Released { group, release });
                 }
             }
@@ -330,7 +349,7 @@ impl World {
         }
     }
 
-    /// Gives an input to a member that runs, and does what it wants done.
+    /// Gives an input to a member that runs, and applies the effects.
     pub fn input(&mut self, m: usize, input: Input) {
         self.input_until(m, input, usize::MAX);
     }
@@ -353,23 +372,23 @@ impl World {
         } else {
             crash_after
         };
-        let stop_after = if self.stops_next == Some(m) {
-            self.stops_next = None;
+        let pause_after = if self.pauses_next == Some(m) {
+            self.pauses_next = None;
             0
-        } else if self.stops_in_turn > 0 && self.chance(self.stops_in_turn) {
+        } else if self.pauses_in_turn > 0 && self.chance(self.pauses_in_turn) {
             self.below(any) as usize
         } else {
             usize::MAX
         };
         let mut out = out.into_iter();
         let mut n = 0;
-        while n != crash_after && n != stop_after {
+        while n != crash_after && n != pause_after {
             let Some(effect) = out.next() else { break };
             self.apply(m, effect);
             self.judge();
             n += 1;
         }
-        if stop_after != usize::MAX && crash_after == usize::MAX {
+        if pause_after != usize::MAX && crash_after == usize::MAX {
             self.pause(m);
             if let Process::Paused(_, rest, _) = &mut self.members[m].process {
                 rest.extend(out);
@@ -393,20 +412,20 @@ impl World {
         let due = node
             .poll_timeout(&member.config)
             .map_or(self.now, |due| self.true_time(m, due));
-        self.push(due, Happening::Wake { member: m, turn });
+        self.push(due, Pending::Wake { member: m, turn });
     }
 
     fn apply(&mut self, m: usize, effect: Effect) {
         match effect {
             Effect::Release { group, release } => {
-                let delay = self.weather.kernel_delay;
+                let delay = self.conditions.kernel_delay;
                 let at = self.now + 1 + self.below(delay);
-                let life = self.members[m].life;
+                let incarnation = self.members[m].incarnation;
                 self.push(
                     at,
-                    Happening::Mute {
+                    Pending::Mute {
                         member: m,
-                        life,
+                        incarnation,
                         group,
                         release,
                     },
@@ -418,6 +437,16 @@ impl World {
                 kernel.addresses[usize::from(group.0)] = true;
                 kernel.deadlines[usize::from(group.0)] = deadline.as_nanos();
             }
+            Effect::Prepare { group } => {
+                self.members[m].kernel.addresses[usize::from(group.0)] = true;
+                let incarnation = self.members[m].incarnation;
+                let prepared = Pending::Prepared {
+                    member: m,
+                    incarnation,
+                    group,
+                };
+                self.push(self.now + self.preparing, prepared);
+            }
             Effect::Announce { .. } => self.members[m].announced += 1,
             Effect::Report(event) => self.log.push((self.now, m, event)),
         }
@@ -428,28 +457,28 @@ impl World {
         if self.record {
             self.recorded.push(advert.clone());
         }
-        let weather = self.weather;
+        let conditions = self.conditions;
         if self.lose_next[from][to] > 0 {
             self.lose_next[from][to] -= 1;
             return;
         }
-        if self.cut[from][to] || self.chance(weather.loss) {
+        if self.cut[from][to] || self.chance(conditions.loss) {
             return;
         }
-        let copies = if self.chance(weather.duplication) {
+        let copies = if self.chance(conditions.duplication) {
             2
         } else {
             1
         };
         for _ in 0..copies {
-            let spread = weather.most_delay - weather.least_delay;
-            let mut delay = weather.least_delay + self.below(spread + 1);
-            if self.chance(weather.stragglers) {
+            let spread = conditions.most_delay - conditions.least_delay;
+            let mut delay = conditions.least_delay + self.below(spread + 1);
+            if self.chance(conditions.stragglers) {
                 delay += self.below(ms(2_000));
             }
             self.push(
                 self.now + delay,
-                Happening::Deliver {
+                Pending::Deliver {
                     to,
                     advert: advert.clone(),
                 },
@@ -460,7 +489,7 @@ impl World {
     /// Delivers an advert as an attacker would who has recorded it.
     pub fn replay(&mut self, advert: Advert) {
         let to = usize::from(advert.to.0);
-        self.happen(Happening::Deliver { to, advert });
+        self.come_due(Pending::Deliver { to, advert });
         self.judge();
     }
 
@@ -493,7 +522,7 @@ impl World {
         let member = &mut self.members[m];
         member.kernel.deadlines.fill(0);
         member.kernel.addresses.fill(false);
-        member.life += 1;
+        member.incarnation += 1;
         member.process = Process::Up(Node::start(&member.config, incarnation, now, Span::ZERO));
         self.input(m, Input::Wake);
     }
@@ -513,7 +542,7 @@ impl World {
     /// `kill -9`: the kernel goes on.
     pub fn kill(&mut self, m: usize) {
         self.members[m].process = Process::Down;
-        self.members[m].life += 1;
+        self.members[m].incarnation += 1;
         self.members[m].turn += 1;
     }
 
@@ -566,7 +595,8 @@ impl World {
         self.input(m, Input::Operator { group, command });
     }
 
-    /// Its port goes down or comes up, as it can see; its network and its kernel with it.
+    /// Its port goes down or comes up, and it can see that: its network is cut and its kernel not
+    /// eligible.
     pub fn port(&mut self, m: usize, up: bool) {
         for other in 0..self.members.len() {
             (self.cut[m][other], self.cut[other][m]) = (!up, !up);
@@ -587,7 +617,7 @@ impl World {
         }
     }
 
-    /// What a member says of its group: for what no kernel shows.
+    /// What a member says of its group, for what no kernel shows.
     pub fn group(&self, m: usize) -> GroupSnapshot {
         let seen = self.node(m).observe(&self.members[m].config, self.local(m));
         seen.groups[usize::from(WEB.0)].clone()

@@ -1,46 +1,48 @@
-//! `onehold check`: what a file says, what follows from it, what is promised and what is risky; or all that
-//! is wrong with it. It runs what `onehold run` runs, for each member, and changes nothing.
+//! `onehold check`: what a file says, what follows from it, what is promised and what is risky; or
+//! everything that is wrong with it. It runs the code of `onehold run`, for each member, and
+//! changes nothing.
 
 mod describe;
 mod warnings;
 
 use crate::config_file::{
-    ConfigFile, FileError, Here, Written, WrittenCluster, company, decided, find_me, for_member,
-    loopback_warnings, prove, resolve, secrets, take_seat, toward, written,
+    ConfigFile, FileError, Here, WrittenCluster, WrittenFile, company, decided, find_me,
+    for_member, local_cluster, loopback_warnings, prove, resolve, secrets, toward, written,
 };
 use crate::kernel::{KernelGroup, survey};
+use crate::status::wrapped;
 use describe::put;
 use onehold_core::config::Spec;
 use std::net::IpAddr;
 use std::path::Path;
 use warnings::warnings;
 
-/// What was found of a file.
+/// What was found out about a file.
 #[derive(Debug, Default)]
 pub(super) struct Checked {
-    /// What the clusters are whose text is fine.
+    /// A description of the clusters whose text is fine.
     pub(super) text: String,
     /// What `run` would refuse, on every host.
     pub(super) wrong: Vec<FileError>,
-    /// What this host makes of the clusters whose text is fine.
+    /// How the clusters whose text is fine fit this host.
     pub(super) host: Host,
 }
 
-/// What a host makes of a file whose text is fine.
+/// How a file whose text is fine fits a host.
 #[derive(Debug, Default)]
 pub(super) struct Host {
     /// Why `run` would wait here, or not serve.
     pub(super) lacks: Vec<String>,
-    /// What may be meant.
+    /// What may be a mistake.
     pub(super) warnings: Vec<String>,
 }
 
-/// Reads the file as `run` would, from the seat of each member, or of `member` on this host.
+/// Reads the file as `run` would, as each member would, or as `member` on this host.
 ///
 /// # Errors
-/// That the file can't be read, or is none.
+/// If the file can't be read.
 pub(super) fn check(path: &Path, member: Option<&str>) -> Result<Checked, FileError> {
-    let Written { clusters, many, .. } = written(path)?;
+    let WrittenFile { clusters, many, .. } = written(path)?;
     let mut checked = Checked::default();
     for one in clusters {
         let judged = one.map_err(|e| vec![e]).and_then(|one| {
@@ -77,14 +79,14 @@ impl Host {
                 put(&mut out, format_args!("\n{head}"));
             }
             for line in lines {
-                put(&mut out, format_args!("  ! {line}"));
+                wrapped(&mut out, "  ! ", line);
             }
         }
         out
     }
 }
 
-/// What is to be proved of one cluster, or all that is wrong with its text.
+/// The specification of one cluster, or everything that is wrong with its text.
 fn judge(
     cluster: &WrittenCluster,
     member: Option<&str>,
@@ -92,9 +94,9 @@ fn judge(
 ) -> Result<Spec, Vec<FileError>> {
     let spec = decided(cluster);
     let mut wrong = spec.as_ref().err().cloned().unwrap_or_default();
-    match seats(cluster, member, many) {
-        Ok(seats) => {
-            for e in seats.iter().flat_map(|me| for_member(cluster, me, many)) {
+    match members_meant(cluster, member, many) {
+        Ok(members) => {
+            for e in members.iter().flat_map(|me| for_member(cluster, me, many)) {
                 if !wrong.contains(&e) {
                     wrong.push(e);
                 }
@@ -111,7 +113,7 @@ fn judge(
     }
 }
 
-/// What a cluster is, what follows, and what is risky.
+/// Describes a cluster: what it is, what follows, and what is risky.
 fn describe(cluster: &WrittenCluster, spec: &Spec) -> Result<String, Vec<FileError>> {
     let WrittenCluster { source, file } = cluster;
     let any = file.members.keys().next().map_or("", String::as_str);
@@ -122,13 +124,13 @@ fn describe(cluster: &WrittenCluster, spec: &Spec) -> Result<String, Vec<FileErr
         put(&mut out, format_args!("\nwarnings"));
     }
     for line in warnings {
-        put(&mut out, format_args!("  ! {line}"));
+        wrapped(&mut out, "  ! ", &line);
     }
     Ok(out)
 }
 
-/// The members for whom a file is checked.
-fn seats<'c>(
+/// The members for which a file is checked.
+fn members_meant<'c>(
     cluster: &'c WrittenCluster,
     member: Option<&str>,
     many: bool,
@@ -151,7 +153,7 @@ fn seats<'c>(
     match names().filter(may).collect::<Vec<_>>() {
         none if none.is_empty() && many => Err(source.error(
             "members",
-            "none is a witness, and a process that serves many clusters only witnesses",
+            "none is a witness, and a process that serves several clusters can only be their witness",
         )),
         some => Ok(some),
     }
@@ -163,10 +165,10 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
     let resolved = resolve(source, file);
     let mut lacks = resolved.as_ref().err().cloned().unwrap_or_default();
     lacks.extend(secrets(source, file).err().unwrap_or_default());
-    let here = Here::now(member);
+    let here = Here::now("--for", member);
     let me = (resolved.as_ref().ok()).map(|all| find_me(source, file, all, &here));
     if let Some(Ok(_)) = &me {
-        lacks.extend(take_seat(cluster.clone(), &here, many).err());
+        lacks.extend(local_cluster(cluster.clone(), &here, many).err());
     }
     for FileError { what, .. } in lacks {
         if !host.lacks.contains(&what) {
@@ -195,12 +197,13 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
                 }));
             }
         }
-        _ => {} // who it is depends on names that can't be resolved
+        _ => {} // which member this host is depends on names that can't be resolved
     }
     host
 }
 
-/// What the kernel says of a member's own addresses and of what it is to hold; `surely` if it is on this host that it is to.
+/// What the kernel says about a member's own addresses and those it should hold; `surely` if it
+/// runs on this host.
 fn look_at_kernel(
     host: &mut Host,
     file: &ConfigFile,
@@ -231,8 +234,8 @@ fn look_at_kernel(
                 host.warnings.extend(doubts);
             }
         }
-        Err(e) => host
-            .warnings
-            .push(format!("what this host has can't be seen: {e}")),
+        Err(e) => host.warnings.push(format!(
+            "this host's interfaces and addresses can't be read: {e}"
+        )),
     }
 }

@@ -1,16 +1,16 @@
 //! The commands that ask a running daemon.
 
 use super::{Failure, is_read, print};
-use crate::control::{Order, PATIENCE, Reply, Request, ask};
+use crate::control::{CLIENT_TIMEOUT, Order, Reply, Request, ask};
 use crate::orders::FORGOTTEN;
 use crate::status::{Report, Status, Waiting, render};
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
 
-/// How often the client looks whether a hand-over is done, and how many times.
-const LOOK_EVERY: Duration = Duration::from_millis(20);
-const LOOKS: u32 = 500;
+/// How often the client asks whether a hand-over is done, and how many times.
+const ASK_EVERY: Duration = Duration::from_millis(20);
+const ASKS: u32 = 500;
 
 pub(super) fn status(
     socket: &Path,
@@ -38,7 +38,7 @@ pub(super) fn status(
         return print(&text()?);
     }
     loop {
-        // A daemon that restarts meanwhile is what one watches for.
+        // A daemon that restarts is one of the things to watch for.
         let mut text = match text() {
             Ok(text) => text,
             Err(Failure::Failed(what)) => format!("onehold: {what}\n"),
@@ -57,15 +57,16 @@ pub(super) fn status(
 }
 
 fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
-    let mut report = match ask(socket, &Request::Status {}, PATIENCE).map_err(Failure::Failed)? {
-        Reply::Status(report) => report,
-        Reply::Refused { why } => return Err(Failure::Failed(why)),
-        Reply::Done { .. } => {
-            return Err(Failure::Failed(
-                "the daemon answered something else".to_owned(),
-            ));
-        }
-    };
+    let mut report =
+        match ask(socket, &Request::Status {}, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
+            Reply::Status(report) => report,
+            Reply::Refused { why } => return Err(Failure::Failed(why)),
+            Reply::Done { .. } => {
+                return Err(Failure::Failed(
+                    "the daemon answered something else".to_owned(),
+                ));
+            }
+        };
     if let Some(name) = cluster {
         let all: Vec<String> = report.clusters.iter().map(|c| c.cluster.clone()).collect();
         report.clusters.retain(|c| c.cluster == name);
@@ -73,7 +74,7 @@ fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
         report.waiting.retain(is_meant);
         if report.clusters.is_empty() && report.waiting.is_empty() {
             let what = format!(
-                "there is no cluster `{name}` here; there are {}",
+                "there is no cluster `{name}` here; --cluster can be {}",
                 all.join(", ")
             );
             return Err(Failure::Failed(what));
@@ -82,7 +83,7 @@ fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
     Ok(report)
 }
 
-/// The one cluster that an order is for.
+/// The cluster that an order is for.
 fn one(socket: &Path, cluster: Option<&str>) -> Result<Status, Failure> {
     let Report {
         mut clusters,
@@ -97,7 +98,7 @@ fn one(socket: &Path, cluster: Option<&str>) -> Result<Status, Failure> {
         _ => {
             let all: Vec<String> = clusters.into_iter().map(|c| c.cluster).collect();
             let what = format!(
-                "say which cluster with --cluster NAME; there are {}",
+                "this daemon serves several clusters: add --cluster NAME, one of {}",
                 all.join(", ")
             );
             Err(Failure::Usage(what))
@@ -117,7 +118,7 @@ pub(super) fn order(
         cluster: Some(before.cluster.clone()),
         group: group.clone(),
     };
-    match ask(socket, &request, PATIENCE).map_err(Failure::Failed)? {
+    match ask(socket, &request, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
         Reply::Done { lines } => print(&(lines.join("\n") + "\n"))?,
         Reply::Refused { why } => return Err(Failure::Failed(why)),
         Reply::Status(_) => {
@@ -135,25 +136,26 @@ pub(super) fn order(
     }
 }
 
-/// Whether a later life will know of it. It is written aside; what can't be is mostly refused at once.
+/// Whether a later incarnation will know of the order. It is written in the background; what can't
+/// be written mostly fails at once.
 fn is_kept(socket: &Path, before: &Status) -> Result<(), Failure> {
-    std::thread::sleep(LOOK_EVERY);
+    std::thread::sleep(ASK_EVERY);
     let now = one(socket, Some(&before.cluster))?;
     let forgotten = |alarm: &&String| alarm.starts_with(FORGOTTEN);
     match now.alarms.iter().find(forgotten) {
-        Some(why) => Err(Failure::Failed(format!("it is done, but {why}"))),
+        Some(why) => Err(Failure::Failed(format!("done, but {why}"))),
         None => Ok(()),
     }
 }
 
-/// Waits until somebody else holds what was held here.
+/// Waits until another member holds what was held here.
 fn handed_over(socket: &Path, before: &Status, group: Option<&str>) -> Result<(), Failure> {
     let meant = |name: &str| group.is_none_or(|g| g == name);
     let mut left: Vec<&str> = (before.groups.iter())
         .filter(|g| g.role == "holder" && meant(&g.name))
         .map(|g| g.name.as_str())
         .collect();
-    for _ in 0..LOOKS {
+    for _ in 0..ASKS {
         if left.is_empty() {
             return Ok(());
         }
@@ -170,12 +172,12 @@ fn handed_over(socket: &Path, before: &Status, group: Option<&str>) -> Result<()
             }
         });
         print(&text)?;
-        std::thread::sleep(LOOK_EVERY);
+        std::thread::sleep(ASK_EVERY);
     }
     Err(Failure::Failed(format!(
         "{} not handed over within {} s; `onehold status` here and there shows why",
         left.join(", "),
-        (LOOK_EVERY * LOOKS).as_secs()
+        (ASK_EVERY * ASKS).as_secs()
     )))
 }
 
@@ -190,7 +192,8 @@ pub(super) fn confirm_dead(socket: &Path, cluster: Option<&str>) -> Result<bool,
     let groups: Vec<&str> = status.groups.iter().map(|g| g.name.as_str()).collect();
     print(&explanation(&peers.join(", "), &groups.join(", ")))?;
     if !std::io::stdin().is_terminal() {
-        let what = "nobody is there to confirm; add --yes if you are certain";
+        let what =
+            "standard input is not a terminal, so you can't be asked; add --yes if you are certain";
         return Err(Failure::Usage(what.to_owned()));
     }
     print("Is it off? Type yes to go on: ")?;
@@ -202,8 +205,8 @@ pub(super) fn confirm_dead(socket: &Path, cluster: Option<&str>) -> Result<bool,
 pub(super) fn explanation(peer: &str, groups: &str) -> String {
     format!(
         "This counts the vote of {peer} as given, so that this member may hold {groups} alone.\n\
-         If {peer} lives and is only cut off, both will hold the addresses at once: clients reach the\n\
-         one or the other, and what they write may be lost. Make sure first that {peer} is off, or off\n\
-         the network (power, console, switch port). As soon as it is heard, its vote is its own again.\n"
+         If {peer} is alive and only cut off, both will hold the addresses at once: clients reach one or\n\
+         the other, and what they write may be lost. Make sure first that {peer} is off, or off the\n\
+         network (power, console, switch port). As soon as it is heard, its vote is its own again.\n"
     )
 }

@@ -25,7 +25,7 @@ fn checked(text: &str) -> String {
     })
 }
 
-/// The exit status of `check --for`, and what is said.
+/// The exit status of `check --for`, and its text.
 pub(crate) fn status_of_check(path: &std::path::Path, member: &str) -> (u8, String) {
     match check::check(path, Some(member)) {
         Ok(check::Checked { wrong, host, .. }) => match (&wrong[..], &host.lacks[..]) {
@@ -52,7 +52,7 @@ fn check_of_a_pair_under_majority() {
     insta::assert_snapshot!(checked(&TWO.replace("survivor", "majority")));
 }
 
-/// Each risk has its warning, and what only this host lacks is no error.
+/// Each risk has its warning, and what only this host lacks is not an error.
 #[test]
 fn check_warns() {
     let risky = TWO
@@ -78,7 +78,7 @@ fn check_warns() {
     insta::assert_snapshot!(all.join("\n"));
 }
 
-/// Whatever can be told at once is.
+/// All errors of the text are listed at once.
 #[test]
 fn check_lists_all_that_is_wrong() {
     let wrong = TWO
@@ -91,7 +91,7 @@ fn check_lists_all_that_is_wrong() {
     insta::assert_snapshot!(checked(
         &(wrong + "[timing]\nguard_slack = \"0ms\"\nlease = \"50ms\"\n")
     ));
-    // For one member only what concerns it.
+    // For one member, only its own errors.
     let etc = Etc::new();
     let path = etc.write(
         "onehold.toml",
@@ -107,7 +107,7 @@ fn check_lists_all_that_is_wrong() {
 }
 
 #[test]
-fn check_warns_of_what_is_hardly_meant() {
+fn check_warns_of_probable_mistakes() {
     let odd = THREE
         .replace("[members.w]", "[members.LB1]")
         .replace("interface = \"eth0\"", "interface = { lb0 = \"eth0\", lb1 = \"enp0s31f6.2000-front\", LB1 = \"eth0\", lb2 = \"eth0\" }")
@@ -172,7 +172,7 @@ fn check_of_a_witness_with_many_clusters() {
     insta::assert_snapshot!(heads.join("\n"));
 }
 
-/// The example that is shipped is a good one.
+/// The shipped examples are valid.
 #[test]
 fn the_packaged_examples_are_fine() {
     for name in ["onehold.toml", "witness.toml"] {

@@ -1,6 +1,6 @@
-//! The members' addresses: names resolved, and what all addresses together must fulfil.
+//! The members' addresses: how names are resolved, and what all addresses together must fulfil.
 
-use super::seat::{Here, pairs};
+use super::local_cluster::{Here, pairs};
 use super::{ConfigFile, DEFAULT_PORT, FileError, Source};
 use crate::neighbour::hop;
 use crate::netlink::Netlink;
@@ -11,12 +11,12 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 pub(crate) type Endpoints<'f> = BTreeMap<&'f str, Vec<SocketAddr>>;
 
 /// The same, as far as they are known.
-pub(super) type Known<'f> = BTreeMap<&'f str, Vec<Option<SocketAddr>>>;
+pub(super) type KnownEndpoints<'f> = BTreeMap<&'f str, Vec<Option<SocketAddr>>>;
 
 /// Every member's addresses, resolved.
 ///
 /// # Errors
-/// What is wrong with each of those that can't be had.
+/// What is wrong with each address that can't be resolved.
 pub(crate) fn resolve<'f>(
     source: &Source,
     file: &'f ConfigFile,
@@ -31,28 +31,28 @@ pub(crate) fn resolve<'f>(
 pub(super) fn literal<'f>(
     source: &Source,
     file: &'f ConfigFile,
-) -> Result<Known<'f>, Vec<FileError>> {
+) -> Result<KnownEndpoints<'f>, Vec<FileError>> {
     each(source, file, |written| match written {
-        Written::Address(address) => Ok(Some(address)),
-        Written::Name { .. } => Ok(None),
+        WrittenEndpoint::Address(address) => Ok(Some(address)),
+        WrittenEndpoint::Name { .. } => Ok(None),
     })
 }
 
 fn each<'f, T>(
     source: &Source,
     file: &'f ConfigFile,
-    mut take: impl FnMut(Written<'f>) -> Result<T, String>,
+    mut take: impl FnMut(WrittenEndpoint<'f>) -> Result<T, String>,
 ) -> Result<BTreeMap<&'f str, Vec<T>>, Vec<FileError>> {
     let (mut all, mut wrong) = (BTreeMap::new(), Vec::new());
     let port = match file.cluster.port {
-        0 => DEFAULT_PORT, // which is wrong by itself
+        0 => DEFAULT_PORT, // reported elsewhere
         port => port,
     };
     for (name, member) in &file.members {
         let key = format!("members.{name}.addresses");
         let mut paths = Vec::new();
         for text in &member.addresses {
-            match Written::read(text, port) {
+            match WrittenEndpoint::read(text, port) {
                 Err(what) => wrong.push(source.error(&key, format!("`{text}` {what}"))),
                 Ok(written) => match take(written) {
                     Ok(address) => paths.push(address),
@@ -69,16 +69,16 @@ fn each<'f, T>(
     }
 }
 
-/// All of them, as far as they are known.
-pub(super) fn known<'f>(all: &Endpoints<'f>) -> Known<'f> {
+/// All of them, known.
+pub(super) fn known<'f>(all: &Endpoints<'f>) -> KnownEndpoints<'f> {
     let some = |(name, paths): (&&'f str, &Vec<SocketAddr>)| {
         (*name, paths.iter().copied().map(Some).collect())
     };
     all.iter().map(some).collect()
 }
 
-/// In what all addresses together, as far as they are known, don't fit.
-pub(super) fn fit(source: &Source, file: &ConfigFile, all: &Known<'_>) -> Vec<FileError> {
+/// How the addresses, as far as they are known, don't fit each other.
+pub(super) fn fit(source: &Source, file: &ConfigFile, all: &KnownEndpoints<'_>) -> Vec<FileError> {
     let mut wrong = Vec::new();
     let mut fail = |member: &str, what: String| {
         wrong.push(source.error(&format!("members.{member}.addresses"), what));
@@ -98,20 +98,20 @@ pub(super) fn fit(source: &Source, file: &ConfigFile, all: &Known<'_>) -> Vec<Fi
             let text = text.map_or("", String::as_str);
             let Some(address) = address else {
                 if names.contains(&text) {
-                    fail(name, format!("`{text}` is listed already"));
+                    fail(name, format!("`{text}` is listed twice; remove one"));
                 }
                 names.push(text);
                 continue;
             };
             if seen.contains(&address) {
-                let what = format!("`{text}` is {address}, which is listed already");
+                let what = format!("`{text}` is {address}, which is listed already; remove one");
                 fail(name, what);
             }
             if let Some((group, _)) = floating(address.ip()) {
                 fail(
                     name,
                     format!(
-                        "`{text}` floats in groups.{group}; a member needs an address of its own"
+                        "`{text}` floats in groups.{group}; write an address that the member always has"
                     ),
                 );
             }
@@ -127,7 +127,7 @@ pub(super) fn fit(source: &Source, file: &ConfigFile, all: &Known<'_>) -> Vec<Fi
                 fail(
                     b,
                     format!(
-                        "{} and {} of `{a}` are of different families; a path is IPv4 or IPv6 at both ends",
+                        "{} and {} of `{a}` are one IPv4 and one IPv6; write the same family at both ends of a path",
                         b_.ip(),
                         a_.ip()
                     ),
@@ -138,8 +138,9 @@ pub(super) fn fit(source: &Source, file: &ConfigFile, all: &Known<'_>) -> Vec<Fi
     wrong
 }
 
-/// A host's own name is often a loopback address in its own hosts file (Debian: 127.0.1.1). For this
-/// member, its address toward the others is taken instead; says where. Nothing else helps for the others.
+/// A host's own name is often a loopback address in its own hosts file (Debian: 127.0.1.1). For
+/// this member, its address toward the others is taken instead; returns a remark for each. For
+/// another member it is an error.
 pub(super) fn leave_loopback(
     source: &Source,
     file: &ConfigFile,
@@ -163,8 +164,8 @@ pub(super) fn leave_loopback(
             path.set_ip(real);
         }
         remarks.push(format!(
-            "members.{name}.addresses: `{text}` is {loopback} here, so {real} is taken, from which this host \
-             reaches the others; write that address in the file, or give the name to it in /etc/hosts"
+            "members.{name}.addresses: `{text}` is {loopback} here, so {real} is used, from which this host \
+             reaches the others; write {real} in the file, or for {text} in /etc/hosts"
         ));
     }
     Ok(remarks)
@@ -178,17 +179,21 @@ pub(super) fn out_of_reach(
     ip: IpAddr,
 ) -> FileError {
     let text = &file.members[name].addresses[n];
-    source.error(
-        &format!("members.{name}.addresses"),
+    let what = if is_name(text) {
         format!(
-            "`{text}` is {ip} here, where no other member can reach it; give the name its real address in \
-             /etc/hosts, or write the address"
-        ),
-    )
+            "`{text}` is {ip} here, where no other member can reach it; write its real address, in the file or \
+             in /etc/hosts"
+        )
+    } else {
+        format!(
+            "`{text}` means each host itself, so no other member can reach it; write its real address"
+        )
+    };
+    source.error(&format!("members.{name}.addresses"), what)
 }
 
-/// The loopback addresses, unless all that are known are: by member and path.
-pub(super) fn loopbacks(all: &Known<'_>) -> Vec<(String, usize, IpAddr)> {
+/// The loopback addresses, by member and path; none if all known addresses are loopback addresses.
+pub(super) fn loopbacks(all: &KnownEndpoints<'_>) -> Vec<(String, usize, IpAddr)> {
     if (all.values().flatten().flatten()).all(|a| a.ip().is_loopback()) {
         return Vec::new();
     }
@@ -204,7 +209,7 @@ pub(super) fn loopbacks(all: &Known<'_>) -> Vec<(String, usize, IpAddr)> {
     all.iter().flat_map(of).collect()
 }
 
-/// What `check` says of them: it does not know on which member it runs.
+/// What `check` says about them: it does not know on which member it runs.
 pub(crate) fn loopback_warnings(
     source: &Source,
     file: &ConfigFile,
@@ -220,18 +225,18 @@ pub(crate) fn loopback_warnings(
 }
 
 /// A member's address as written.
-enum Written<'t> {
-    /// It says which.
+enum WrittenEndpoint<'t> {
+    /// An address.
     Address(SocketAddr),
-    /// Somebody must say which.
+    /// A name to be resolved.
     Name { host: &'t str, port: u16 },
 }
 
 const FORMS: &str = "write \"10.0.0.10\", \"10.0.0.10:7000\", \"fd00::1\", \"[fd00::1]:7000\", \"lb0\" or \"lb0:7000\"";
 
-impl<'t> Written<'t> {
-    /// Reads `10.0.0.10`, `10.0.0.10:7000`, `fd00::1`, `[fd00::1]:7000`, `lb0` or `lb0:7000`. Says what
-    /// is wrong with the text, to be put after it.
+impl<'t> WrittenEndpoint<'t> {
+    /// Reads `10.0.0.10`, `10.0.0.10:7000`, `fd00::1`, `[fd00::1]:7000`, `lb0` or `lb0:7000`. An
+    /// error says what is wrong, to be put after the text.
     fn read(text: &'t str, default_port: u16) -> Result<Self, String> {
         let bare = (text.strip_prefix('[').and_then(|t| t.strip_suffix(']'))).unwrap_or(text);
         if let Ok(ip) = bare.parse::<IpAddr>() {
@@ -239,8 +244,8 @@ impl<'t> Written<'t> {
         }
         if text.contains('%') {
             return Err(
-                "has a scope id, which is another one on each host; give the members IPv6 addresses \
-                 that are not link-local, such as \"fd00::1\""
+                "has a scope id, which differs from host to host; write an IPv6 address that is not \
+                 link-local, such as \"fd00::1\""
                     .to_owned(),
             );
         }
@@ -259,20 +264,20 @@ impl<'t> Written<'t> {
             .trim_end_matches(']')
             .parse::<IpAddr>();
         if ip.is_err() && !is_host_name(host) {
-            return Err(format!("is no IP address and no host name; {FORMS}"));
+            return Err(format!("is neither an IP address nor a host name; {FORMS}"));
         }
         let port = match port.map(str::parse) {
             None => default_port,
             Some(Ok(port @ 1..)) => port,
             Some(_) => {
                 return Err(format!(
-                    "has no proper port (1 to 65535); write \"{host}:{default_port}\""
+                    "has a wrong port (1 to 65535); write \"{host}:{default_port}\""
                 ));
             }
         };
         match text.parse() {
             Ok(address) => Self::address(address),
-            Err(_) if ip.is_ok() => Err(format!("is no IP address; {FORMS}")),
+            Err(_) if ip.is_ok() => Err(format!("is not an IP address; {FORMS}")),
             Err(_) => Ok(Self::Name { host, port }),
         }
     }
@@ -281,7 +286,7 @@ impl<'t> Written<'t> {
     fn address(address: SocketAddr) -> Result<Self, String> {
         match of_no_member(address.ip()) {
             None => Ok(Self::Address(address)),
-            Some(why) => Err(format!("can't be a member's: {why}")),
+            Some(why) => Err(format!("can't be a member's: {why}; {ORDINARY}")),
         }
     }
 
@@ -298,7 +303,7 @@ impl<'t> Written<'t> {
                 )
             })?
             .collect();
-        // A name with several addresses means the same one on every host.
+        // Of several addresses, every host takes the same one.
         let first = |a: &&SocketAddr| (of_no_member(a.ip()), a.ip().is_loopback(), a.is_ipv6());
         let Some(address) = found.iter().min_by_key(first) else {
             return Err(format!(
@@ -308,19 +313,22 @@ impl<'t> Written<'t> {
         match of_no_member(address.ip()) {
             None => Ok(*address),
             Some(why) => Err(format!(
-                "`{host}` is {} here, which can't be a member's: {why}",
+                "`{host}` is {} here, which can't be a member's: {why}; {ORDINARY}",
                 address.ip()
             )),
         }
     }
 }
 
-/// Somebody must say which address it is.
+/// Whether it must be resolved.
 fn is_name(text: &str) -> bool {
-    matches!(Written::read(text, DEFAULT_PORT), Ok(Written::Name { .. }))
+    matches!(
+        WrittenEndpoint::read(text, DEFAULT_PORT),
+        Ok(WrittenEndpoint::Name { .. })
+    )
 }
 
-/// What a resolver could know: one that ends in a number is meant to be an IPv4 address.
+/// Whether a resolver could know it. What ends in a number was meant to be an IPv4 address.
 fn is_host_name(text: &str) -> bool {
     let last = text.trim_end_matches('.').rsplit('.').next().unwrap_or("");
     let number = last.chars().all(|c| c.is_ascii_digit());
@@ -328,7 +336,9 @@ fn is_host_name(text: &str) -> bool {
     !number && text.len() <= 255 && text.chars().all(fine)
 }
 
-/// Why no machine is called by an address, if that is so.
+const ORDINARY: &str = "write an ordinary address, such as \"10.0.0.10\" or \"fd00::1\"";
+
+/// Why no machine can have an address, if none can.
 pub(super) fn unusual(ip: IpAddr) -> Option<&'static str> {
     match ip {
         IpAddr::V4(ip) if ip.octets()[0] == 0 => Some("0.0.0.0/8 means this host itself"),
@@ -339,7 +349,7 @@ pub(super) fn unusual(ip: IpAddr) -> Option<&'static str> {
         IpAddr::V6(ip) if ip.is_unspecified() => Some(":: means this host itself"),
         IpAddr::V6(ip) if ip.is_multicast() => Some("it means many machines (multicast)"),
         IpAddr::V6(ip) if ip.to_ipv4_mapped().is_some() => {
-            Some("it is an IPv4 address written as IPv6; write it as IPv4")
+            Some("it is an IPv4 address in IPv6 form")
         }
         IpAddr::V6(_) => None,
     }
@@ -349,33 +359,38 @@ pub(super) fn unusual(ip: IpAddr) -> Option<&'static str> {
 fn of_no_member(ip: IpAddr) -> Option<&'static str> {
     let link_local = matches!(ip, IpAddr::V6(ip) if ip.is_unicast_link_local());
     unusual(ip).or_else(|| {
-        link_local.then_some(
-            "it is link-local, and means another machine on each interface; give the members other IPv6 \
-             addresses, such as \"fd00::1\"",
-        )
+        link_local.then_some("it is link-local, and means another machine on each interface")
     })
 }
 
-/// Which of other members' addresses are this host's own, in words. A loopback address is every host's: who
-/// writes one tries things out on one machine.
+/// What follows if other members' addresses are this host's own, in words. A loopback address is
+/// every host's: whoever writes one tries things out on one machine.
 pub(crate) fn company<N: AsRef<str>>(
     others: impl Iterator<Item = (N, IpAddr)>,
     toward: &dyn Fn(IpAddr) -> Option<IpAddr>,
-) -> Vec<String> {
+) -> Option<String> {
     let here = others.filter(|(_, ip)| !ip.is_loopback() && toward(*ip) == Some(*ip));
-    let words = |(name, ip): (N, IpAddr)| {
-        let name = name.as_ref();
-        format!(
-            "{name} is on this machine, too, for {ip} is an address of this host: whatever stops the machine takes \
-             both, and then nobody takes over. Give {name} a machine of its own"
-        )
+    let (mut members, addresses): (Vec<N>, Vec<String>) =
+        here.map(|(name, ip)| (name, ip.to_string())).unzip();
+    members.dedup_by(|a, b| a.as_ref() == b.as_ref());
+    let names: Vec<&str> = members.iter().map(AsRef::as_ref).collect();
+    let are = match names.len() {
+        0 => return None,
+        1 => "is",
+        _ => "are",
     };
-    here.map(words).collect()
+    Some(format!(
+        "{} {are} on this machine, too, for this host has {}: what stops the machine stops all of them, and may \
+         leave nobody to take over. Give each member a machine of its own",
+        names.join(" and "),
+        addresses.join(", ")
+    ))
 }
 
-/// The address from which the kernel would reach another one: that itself, if it is one of this host's. (A
-/// bind would not tell: `ip_nonlocal_bind` lets it succeed for any address. Nor does a connect: from a second
-/// address of an interface to itself the kernel goes by the first.) Nothing is sent.
+/// The address from which the kernel would reach `address`: the same one, if this host has it. (A
+/// bind does not show that: with `ip_nonlocal_bind` it succeeds for any address. Nor does a
+/// connect: from an interface's second address to itself, the kernel takes the first.) Nothing is
+/// sent.
 pub(crate) fn toward(address: IpAddr) -> Option<IpAddr> {
     let route = Netlink::open(libc::NETLINK_ROUTE).ok();
     let hop = route.and_then(|mut route| hop(&mut route, None, address));

@@ -1,9 +1,10 @@
-//! What the text of a cluster's file decides, on every host and for good: all that is wrong with it.
+//! Everything that is wrong with the text of a cluster's file, on whatever host.
 //!
-//! `onehold run` ends with the first of these, and `onehold check` lists them: both run this.
+//! `onehold run` ends with the first of these errors, and `onehold check` lists them: both run
+//! this.
 
 use super::addresses::{fit, literal, loopbacks, out_of_reach, unusual};
-use super::seat::{WrittenCluster, prove};
+use super::local_cluster::{WrittenCluster, prove};
 use super::{ConfigFile, FileError, GroupSection, GuardChoice, Source};
 use crate::address::edge_of;
 use crate::guard::LEAST_SLACK;
@@ -12,10 +13,10 @@ use onehold_core::lease::TimingSpec;
 use std::fmt::Display;
 use std::net::IpAddr;
 
-/// The longest name of an interface: that of an alternative name of it.
+/// The longest name of an interface: its alternative names may have this many letters.
 const MAX_INTERFACE: usize = 127;
 
-/// What the core is to prove, and can: or all that is wrong with the text of one cluster.
+/// What the core has proved of one cluster's text, or everything that is wrong with it.
 ///
 /// # Errors
 /// At least one [`FileError`], each with the line, the key and the remedy.
@@ -36,7 +37,8 @@ pub(crate) fn decided(cluster: &WrittenCluster) -> Result<Spec, Vec<FileError>> 
     }
 }
 
-/// What the text decides for one member besides; `many` if a witness's file has several clusters.
+/// What else is wrong with the text for one member; `many` if a witness's file has several
+/// clusters.
 pub(crate) fn for_member(cluster: &WrittenCluster, me: &str, many: bool) -> Vec<FileError> {
     let WrittenCluster { source, file } = cluster;
     let mut wrong = Wrong {
@@ -49,8 +51,8 @@ pub(crate) fn for_member(cluster: &WrittenCluster, me: &str, many: bool) -> Vec<
     if many {
         wrong.add(
             &format!("members.{me}"),
-            "this member is a candidate; a process that serves many clusters only witnesses: \
-             run the cluster's own file by itself on this host",
+            "this member is a candidate, and a process that serves several clusters can only be their \
+             witness: run this cluster's own file by itself on this host",
         );
         return wrong.all;
     }
@@ -69,13 +71,13 @@ pub(crate) fn for_member(cluster: &WrittenCluster, me: &str, many: bool) -> Vec<
     if file.cluster.guard != GuardChoice::None && slack < LEAST_SLACK {
         wrong.add(
             "timing.guard_slack",
-            format!("{slack}: must be at least {LEAST_SLACK}: no guard shuts so punctually"),
+            format!("{slack}: must be at least {LEAST_SLACK}: no guard is more punctual"),
         );
     }
     wrong.all
 }
 
-/// What is wrong, as far as it was looked at.
+/// What was found wrong so far.
 struct Wrong<'s> {
     source: &'s Source,
     all: Vec<FileError>,
@@ -86,7 +88,7 @@ impl Wrong<'_> {
         self.all.push(self.source.error(key, what));
     }
 
-    /// What the core is to prove, if everything can be put into its words; it has then been proved.
+    /// The core's specification, proved as far as possible.
     fn spec_of(&mut self, file: &ConfigFile) -> Option<Spec> {
         self.names_of(file);
         if file.cluster.port == 0 {
@@ -113,7 +115,8 @@ impl Wrong<'_> {
         Some(spec)
     }
 
-    /// The core says the first thing that is wrong: with the timing, and with the rest if that is `whole`.
+    /// The core reports the first thing that is wrong with the timing, and with the rest if it is
+    /// `whole`.
     fn prove(&mut self, spec: &Spec, file: &ConfigFile, whole: bool) {
         let any = file.members.keys().next().map_or("", String::as_str);
         let timing = match spec.prove(any) {
@@ -145,7 +148,7 @@ impl Wrong<'_> {
                 "cluster.name" => section.to_owned(),
                 _ => format!("{section}.{name}"),
             };
-            let what = format!("`{name}` is no name; use 1 to 64 letters, digits and `.-_`");
+            let what = format!("`{name}` can't be a name; use 1 to 64 letters, digits and `.-_`");
             self.add(&key, what);
         }
     }
@@ -170,8 +173,8 @@ impl Wrong<'_> {
             self.add(
                 &format!("members.{b}.addresses"),
                 format!(
-                    "{} here and {} of `{a}`: address n of one candidate talks to address n of the \
-                     other, so both need as many",
+                    "{} here, but {} for `{a}`: address n of one candidate talks to address n of the \
+                     other, so write equally many for both",
                     of_b.addresses.len(),
                     of_a.addresses.len()
                 ),
@@ -179,7 +182,7 @@ impl Wrong<'_> {
         }
     }
 
-    /// What can be told of the members' addresses without asking anybody.
+    /// What is wrong with the members' addresses, without resolving any name.
     fn addresses_of(&mut self, file: &ConfigFile) {
         match literal(self.source, file) {
             Err(wrong) => self.all.extend(wrong),
@@ -230,6 +233,7 @@ impl Wrong<'_> {
                 failback: g.failback,
                 failback_delay: g.failback_delay.0,
                 release_when_unhealthy: g.release_when_unhealthy,
+                prepares: false,
             });
         }
         groups
@@ -246,7 +250,7 @@ impl Wrong<'_> {
                     "cluster.arbitration",
                     "missing; two members without a witness must choose:\n  \
                      \"survivor\": takes over by itself, but both hold while the network between them is cut\n  \
-                     \"majority\": never two holders, but no takeover until you say `onehold presume-dead`",
+                     \"majority\": never two holders, but no takeover until you run `onehold presume-dead`",
                 );
                 None
             }
@@ -254,7 +258,8 @@ impl Wrong<'_> {
     }
 }
 
-/// The candidate that gets a group when both can; or which key does not say so, and why.
+/// The candidate that gets a group when both can; or the key that should say so, and what is wrong
+/// with it.
 fn preferred(file: &ConfigFile, group: &str, g: &GroupSection) -> Result<String, (String, String)> {
     if let Some(name) = &g.preferred {
         return Ok(name.clone());
@@ -265,31 +270,31 @@ fn preferred(file: &ConfigFile, group: &str, g: &GroupSection) -> Result<String,
         (Some((one, _)), Some((other, _))) => Err((
             format!("members.{other}.preferred"),
             format!(
-                "`{one}` is preferred already; keep one, and let single groups differ by \
-                 `preferred = \"{other}\"` in [groups.{group}]"
+                "`{one}` is preferred already; keep one of them, and write `preferred = \"{other}\"` in each \
+                 [groups.{group}] that should differ"
             ),
         )),
         (None, _) => Err((
             format!("groups.{group}.preferred"),
             format!(
-                "missing; say which candidate gets the group when both can: `preferred = true` \
-                 in one [members.NAME], or `preferred = \"NAME\"` in [groups.{group}]"
+                "missing; which candidate gets the group when both can? Write `preferred = true` in one \
+                 [members.NAME], or `preferred = \"NAME\"` in [groups.{group}]"
             ),
         )),
     }
 }
 
-/// Whether an interface can have that name.
+/// Whether an interface can have this name.
 fn check_interface(name: &str) -> Result<(), String> {
     if let Some((interface, _)) = name.split_once(':') {
         return Err(format!(
-            "is the label of an address and no interface; write \"{interface}\", the interface that it is on"
+            "is the label of an address, not an interface; write \"{interface}\", the interface that it is on"
         ));
     }
     let fine = |c: char| !c.is_whitespace() && c != '/' && c != '\0';
     let dots = name == "." || name == "..";
     if dots || !(1..=MAX_INTERFACE).contains(&name.len()) || !name.chars().all(fine) {
-        return Err("can't be an interface; `ip link` lists those of this host".to_owned());
+        return Err("can't be an interface; `ip link` lists those that this host has".to_owned());
     }
     Ok(())
 }
@@ -301,15 +306,15 @@ fn parse_prefix(text: &str) -> Result<Prefix, String> {
     };
     let address: IpAddr = address.parse().map_err(|_| {
         if text.contains('%') {
-            "has a scope id; write it without, for `interface` says where it is"
+            "has a scope id; write it without: `interface` says where it is"
         } else {
-            "is no IP address; write \"10.0.0.50/24\" or \"2001:db8::50/64\""
+            "is not an IP address; write \"10.0.0.50/24\" or \"2001:db8::50/64\""
         }
     })?;
     if address.is_loopback() || unusual(address).is_some() {
         let why = unusual(address).unwrap_or("it means this host itself");
         return Err(format!(
-            "can't float: it must be an ordinary address of the network, and {why}"
+            "can't float: {why}; write an ordinary address of the network"
         ));
     }
     let bits = if address.is_ipv4() { 32 } else { 128 };
@@ -317,11 +322,11 @@ fn parse_prefix(text: &str) -> Result<Prefix, String> {
         None => bits,
         Some(l) => l
             .parse()
-            .map_err(|_| "has no proper prefix length; write \"/24\", \"/64\" or none")?,
+            .map_err(|_| "has a wrong prefix length; write \"/24\", \"/64\" or none")?,
     };
     match edge_of(address, length) {
         Some(what) => Err(format!(
-            "can't float: it is {what}, and no machine's; write an address of a machine there"
+            "can't float: it is {what}, which no machine can have; write the address of a machine"
         )),
         None => Ok(Prefix { address, length }),
     }

@@ -1,4 +1,4 @@
-//! Where in a file something is, and errors that say so.
+//! Where in a file a key is, and errors that say so.
 
 use serde::de::DeserializeOwned;
 use std::fmt;
@@ -6,7 +6,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use toml::de::{DeTable, DeValue};
 
-/// What is wrong with a file, and where. Made for an operator's eyes.
+/// What is wrong with a file, and where, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FileError {
     /// The file.
@@ -15,13 +15,13 @@ pub struct FileError {
     pub line: Option<usize>,
     /// The key, what is wrong with it and what would be right.
     pub what: String,
-    /// The text alone does not decide it: it is a matter of this host or of what the text leads to, and
-    /// may be over in a moment.
+    /// It depends on this host or on something that the text refers to, and may be over in a
+    /// moment.
     pub may_pass: bool,
 }
 
 impl FileError {
-    /// It may be over in a moment, without a change of the text.
+    /// The same, of something that may be over in a moment without a change of the text.
     pub(super) fn may_pass(self) -> Self {
         Self {
             may_pass: true,
@@ -42,7 +42,7 @@ impl fmt::Display for FileError {
 
 impl std::error::Error for FileError {}
 
-/// A file's text, kept to point into it.
+/// A file's text, kept to find the lines of errors in it.
 #[derive(Clone, Debug)]
 pub struct Source {
     /// The file.
@@ -72,12 +72,12 @@ impl Source {
             file: path.to_owned(),
             line,
             what,
-            may_pass: line.is_none(), // it was not read, so it decides nothing
+            may_pass: line.is_none(), // it was not read
         };
         let bytes = std::fs::read(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => fail(
                 None,
-                "there is no such file; name another with --config FILE".to_owned(),
+                "there is no such file; create it, or name another (`run --config FILE`, `check FILE`)".to_owned(),
             ),
             _ => fail(None, format!("can't be read: {e}")),
         })?;
@@ -85,18 +85,19 @@ impl Source {
             let (good, bad) = e.as_bytes().split_at(e.utf8_error().valid_up_to());
             let line = good.iter().filter(|b| **b == b'\n').count() + 1;
             let byte = bad.first().copied().unwrap_or_default();
-            let what = format!("can't be read: byte {byte:#04x} is no UTF-8 text; write it anew");
+            let what =
+                format!("can't be read: byte {byte:#04x} is not UTF-8; save the file as UTF-8");
             fail(Some(line), what)
         })?;
         Ok(Self::new(path, text))
     }
 
-    /// A path in the file: a relative one counts from the file's own directory.
+    /// A path in the file: a relative path starts at the file's own directory.
     pub(super) fn beside(&self, path: &Path) -> PathBuf {
         self.path.parent().unwrap_or(Path::new(".")).join(path)
     }
 
-    /// The same file, for the keys of its `[clusters.NAME]`.
+    /// The same file, restricted to the keys of its `[clusters.NAME]`.
     pub(super) fn within(&self, cluster: &str) -> Self {
         Self {
             within: Some(format!("clusters.{cluster}")),
@@ -104,7 +105,7 @@ impl Source {
         }
     }
 
-    /// An error about `key`, or about what it is missing from.
+    /// An error about `key`, or about the table that lacks it.
     pub fn error(&self, key: &str, what: impl fmt::Display) -> FileError {
         let key = match &self.within {
             None => key.to_owned(),
@@ -120,7 +121,7 @@ impl Source {
         }
     }
 
-    /// Whether the file has this key at its top.
+    /// Whether the file has this key at its top level.
     pub(super) fn has(&self, key: &str) -> bool {
         DeTable::parse(&self.text)
             .is_ok_and(|t| t.get_ref().iter().any(|(k, _)| k.get_ref() == key))
@@ -217,7 +218,7 @@ impl Source {
     }
 }
 
-/// Says what serde says in an operator's words; a missing key is added to `key`.
+/// Puts a message of serde into an operator's words; a missing key is added to `key`.
 fn explain(message: &str, key: &mut String) -> String {
     // serde names the word in question first and then those it knows, all in backquotes.
     let mut words = message.split('`').skip(1).step_by(2);
@@ -243,8 +244,8 @@ fn explain(message: &str, key: &mut String) -> String {
         }
         key.push_str(word);
         let remedy = match word {
-            "cluster" => "; the file starts with [cluster], its `name` and `secret_file`",
-            "name" => "; any name, the same on all members",
+            "cluster" => "; the file needs a [cluster] with `name` and `secret_file`",
+            "name" => "; write any name, the same on all members",
             "addresses" => "; write addresses = [\"…\"]",
             _ => "",
         };
@@ -256,7 +257,7 @@ fn explain(message: &str, key: &mut String) -> String {
     }
 }
 
-/// The known word that `word` is most likely a slip of, if any.
+/// The known word that `word` is most likely a misspelling of, if any.
 fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
     let (distance, near) = known.iter().map(|k| (distance(word, k), *k)).min()?;
     (distance <= 1 + near.len() / 4).then_some(near)

@@ -1,8 +1,8 @@
-//! What a reload may change. R-0 fixes for a life what all members must agree on.
+//! What a reload may change. For an incarnation, R-0 fixes what all members must agree on.
 
 use super::{
-    ClusterSection, ConfigFile, GroupSection, Interface, LogSection, MemberSection, Seat, Seats,
-    Texts,
+    ClusterSection, ConfigFile, GroupSection, Interface, Loaded, LocalCluster, LogSection,
+    MemberSection, Texts,
 };
 use onehold_core::config::Arbitration;
 use onehold_core::lease::TimingSpec;
@@ -12,18 +12,18 @@ use std::fmt;
 
 /// Why a reload was refused: a value that can't change in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    /// Which.
+pub struct ReloadRefused {
+    /// Its key.
     pub key: String,
-    /// In force.
+    /// The value in force.
     pub old: Option<String>,
-    /// In the new file.
+    /// The value in the new file.
     pub new: Option<String>,
     /// How to change it.
     pub remedy: String,
 }
 
-impl fmt::Display for Refusal {
+impl fmt::Display for ReloadRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let or = |v: &Option<String>| v.clone().unwrap_or_else(|| "(not there)".to_owned());
         write!(
@@ -37,15 +37,16 @@ impl fmt::Display for Refusal {
     }
 }
 
-impl std::error::Error for Refusal {}
+impl std::error::Error for ReloadRefused {}
 
-impl Seats {
-    /// Takes over what may change in a life, keys and log level; all or nothing.
+impl Loaded {
+    /// Applies what may change in an incarnation, keys and log level; all or nothing.
     ///
     /// # Errors
-    /// A value that differs and can't change in place, and how to change it. Where several do, one that
-    /// all members must agree on (R-0): who restarted this one alone would not do them a favour.
-    pub fn reload(&mut self, new: Self) -> Result<(), Refusal> {
+    /// A value that differs and can't change in place, and how to change it. Of several, one that
+    /// all members must agree on (R-0): restarting only this member would leave the cluster with
+    /// two configurations.
+    pub fn reload(&mut self, new: Self) -> Result<(), ReloadRefused> {
         let first = differences(self, &new)
             .into_iter()
             .min_by_key(|d| d.scope != Scope::All);
@@ -54,49 +55,52 @@ impl Seats {
             return Ok(());
         };
         let quarantines = self
-            .seats
+            .clusters
             .iter()
             .map(|s| s.config.timing().quarantine(Span::ZERO));
-        Err(first.refusal(quarantines.max().unwrap_or(Span::ZERO)))
+        Err(first.refused(quarantines.max().unwrap_or(Span::ZERO)))
     }
 }
 
-impl Seats {
-    /// What the texts say otherwise than what runs, if anything: one key of it. A cluster that is `awaited` is
-    /// none that is not meant to run.
+impl Loaded {
+    /// The first key, if any, whose value in the texts differs from what runs. A cluster that is
+    /// `awaited` is not a difference.
     #[must_use]
     pub fn differ_from(&self, texts: &Texts, awaited: impl Fn(&str) -> bool) -> Option<String> {
         let named = |file: &&ConfigFile, name: &str| file.cluster.name == name;
-        for seat in &self.seats {
-            let alone = (self.seats.len(), texts.files.len()) == (1, 1);
+        for running in &self.clusters {
+            let alone = (self.clusters.len(), texts.files.len()) == (1, 1);
             let found = texts
                 .files
                 .iter()
-                .find(|file| alone || named(file, seat.name()));
+                .find(|file| alone || named(file, running.name()));
             let Some(file) = found else {
-                return Some(format!("cluster {} is not there any more", seat.name()));
+                return Some(format!(
+                    "cluster {} is no longer in the file",
+                    running.name()
+                ));
             };
-            if let Some(first) = between_files(&seat.file, file).into_iter().next() {
-                return Some(format!("{} is another one than what runs", first.key));
+            if let Some(first) = between_files(&running.file, file).into_iter().next() {
+                return Some(format!("{} differs from what runs", first.key));
             }
             if (
-                &seat.file.cluster.secret_file,
-                &seat.file.cluster.secret_files,
+                &running.file.cluster.secret_file,
+                &running.file.cluster.secret_files,
             ) != (&file.cluster.secret_file, &file.cluster.secret_files)
             {
-                return Some("the secrets are others than those in force".to_owned());
+                return Some("the secret files differ from those in force".to_owned());
             }
         }
-        let serves = |name: &str| self.seats.iter().any(|seat| seat.name() == name);
+        let serves = |name: &str| self.clusters.iter().any(|running| running.name() == name);
         let names = texts.files.iter().map(|file| file.cluster.name.as_str());
         let mut new = names.filter(|name| !serves(name) && !awaited(name));
         if let Some(new) = new
             .next()
-            .filter(|_| self.seats.len() != 1 || texts.files.len() != 1)
+            .filter(|_| self.clusters.len() != 1 || texts.files.len() != 1)
         {
-            return Some(format!("cluster {new} is new, and not served"));
+            return Some(format!("cluster {new} is new, and not served yet"));
         }
-        (self.log != texts.log).then(|| "[log] is another one than what runs".to_owned())
+        (self.log != texts.log).then(|| "[log] differs from what runs".to_owned())
     }
 }
 
@@ -109,7 +113,7 @@ enum Scope {
     Me,
 }
 
-/// A value that is another one in the new file.
+/// A value that the new file changes.
 struct Difference {
     scope: Scope,
     key: String,
@@ -119,20 +123,19 @@ struct Difference {
 
 impl Difference {
     /// `quarantine` is Q.
-    fn refusal(self, quarantine: Span) -> Refusal {
+    fn refused(self, quarantine: Span) -> ReloadRefused {
         let remedy = match self.scope {
             Scope::All => format!(
-                "all members must agree on it, so one at a time is never safe: stop onehold on every \
-                 member, put the new file on every member, wait {}, start them all",
+                "all members must agree on it, so never one at a time: stop onehold on every member, put \
+                 the new file on every member, wait {}, start them all",
                 rounded_up(quarantine)
             ),
             Scope::Me => {
-                "restart onehold on this member (`systemctl restart onehold`; the other one takes over \
-                 meanwhile)"
+                "restart this member: `systemctl restart onehold` (the other candidate takes over meanwhile)"
                     .to_owned()
             }
         };
-        Refusal {
+        ReloadRefused {
             key: self.key,
             old: self.old,
             new: self.new,
@@ -141,23 +144,23 @@ impl Difference {
     }
 }
 
-fn differences(old: &Seats, new: &Seats) -> Vec<Difference> {
-    let names = |all: &Seats| {
-        let names: Vec<&str> = all.seats.iter().map(Seat::name).collect();
+fn differences(old: &Loaded, new: &Loaded) -> Vec<Difference> {
+    let names = |all: &Loaded| {
+        let names: Vec<&str> = all.clusters.iter().map(LocalCluster::name).collect();
         names.join(", ")
     };
     let (was, is) = (names(old), names(new));
     let mut all = Vec::new();
-    if was != is && (old.seats.len(), new.seats.len()) != (1, 1) {
+    if was != is && (old.clusters.len(), new.clusters.len()) != (1, 1) {
         all.push(mine("clusters", was, is));
         return all;
     }
-    for (old, new) in old.seats.iter().zip(&new.seats) {
+    for (old, new) in old.clusters.iter().zip(&new.clusters) {
         let before = all.len();
         all.extend(between_files(&old.file, &new.file));
         all.extend(between_hosts(old, new));
         if all.len() == before && (&old.config, &old.endpoints) != (&new.config, &new.endpoints) {
-            // Whatever it is that has no name above, it is fixed.
+            // Anything not listed above is fixed, too.
             all.push(mine(
                 "configuration",
                 "in force".to_owned(),
@@ -165,8 +168,8 @@ fn differences(old: &Seats, new: &Seats) -> Vec<Difference> {
             ));
         }
     }
-    // A witness of many has a format of its own.
-    let format = |all: &Seats| shown(all.log.format);
+    // A witness of many clusters has a format of its own.
+    let format = |all: &Loaded| shown(all.log.format);
     if old.log.format != new.log.format {
         all.push(mine("log.format", format(old), format(new)));
     }
@@ -199,9 +202,14 @@ fn between_files(old: &ConfigFile, new: &ConfigFile) -> Vec<Difference> {
     keys.into_iter().filter_map(difference).collect()
 }
 
-/// What the host makes of the same words: who it is, and what address a name has.
-fn between_hosts(old: &Seat, new: &Seat) -> Vec<Difference> {
-    let me = |seat: &Seat| seat.config.member(seat.config.me()).map(|m| m.name.clone());
+/// What the same text means on this host: which member it is, and to what a name resolves.
+fn between_hosts(old: &LocalCluster, new: &LocalCluster) -> Vec<Difference> {
+    let me = |cluster: &LocalCluster| {
+        cluster
+            .config
+            .member(cluster.config.me())
+            .map(|m| m.name.clone())
+    };
     let (was, is) = (me(old).unwrap_or_default(), me(new).unwrap_or_default());
     let mut all = Vec::new();
     if was != is && new.file.members.contains_key(&was) {
@@ -227,8 +235,8 @@ fn rounded_up(span: Span) -> String {
     format!("{}s", span.as_nanos().div_ceil(1_000_000_000))
 }
 
-/// All values that a reload can't change, by key. Everything is taken apart by name, so that a new key
-/// does not compile before it is decided whether it belongs here.
+/// All values that a reload can't change, by key. Everything is destructured, so that a new key
+/// does not compile until it is decided whether it belongs here.
 fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     use Scope::{All, Me};
     let mut all = BTreeMap::new();
@@ -244,14 +252,14 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     } = file;
     let ClusterSection {
         name,
-        secret_file: _, // a reload takes over the keys
+        secret_file: _, // a reload applies the keys
         secret_files: _,
         arbitration,
         guard,
         port,
     } = cluster;
     put("cluster.name".into(), All, name);
-    // Stated or not, it is the same.
+    // The default, if it is not written.
     let stated = arbitration.unwrap_or(Arbitration::Majority);
     put("cluster.arbitration".into(), All, &Plain(stated.name()));
     put("cluster.port".into(), All, port);
@@ -295,13 +303,13 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         lease,
         guard_slack,
         drift_ppm,
-    } = timing.spec(*arbitration); // with what is not written filled in
+    } = timing.spec(*arbitration); // with the defaults
     put("timing.interval".into(), All, &Plain(interval));
     put("timing.lease".into(), All, &Plain(lease));
     put("timing.guard_slack".into(), All, &Plain(guard_slack));
     put("timing.drift_ppm".into(), All, &drift_ppm);
     put("timing.profile".into(), Me, &Plain(shown(timing.profile)));
-    let LogSection { level: _, format } = log; // a reload takes over the level
+    let LogSection { level: _, format } = log; // a reload applies the level
     put("log.format".into(), Me, &Plain(shown(format)));
     all
 }

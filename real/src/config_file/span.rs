@@ -26,11 +26,11 @@ impl std::str::FromStr for Length {
                     "`{text}` has no unit; write \"{text}ms\" or \"{text}s\""
                 ));
             }
-            _ => return Err(format!("`{text}` is no length of time; {EXAMPLES}")),
+            _ => return Err(format!("`{text}` is not a length of time; {EXAMPLES}")),
         };
         let number: f64 = number
             .parse()
-            .map_err(|_| format!("`{text}` is no length of time; {EXAMPLES}"))?;
+            .map_err(|_| format!("`{text}` is not a length of time; {EXAMPLES}"))?;
         // Casts of floats saturate.
         Ok(Self(Span::from_nanos((number * nanos).round() as u64)))
     }

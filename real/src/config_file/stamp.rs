@@ -1,13 +1,13 @@
-//! When a file, and those it leads to, were last changed, as far as the file system tells.
+//! When a file, and those that it leads to, were last changed, as the file system reports it.
 
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// One look at files and directories.
+/// The state of files and directories at one time.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Stamp(Vec<(PathBuf, Option<Mark>)>);
 
-/// Which file it is, how long, and when it was changed: nobody can set that.
+/// Which file it is, how long, and its time of change, which nobody can set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Mark {
     device: u64,
@@ -29,12 +29,12 @@ impl Mark {
 }
 
 impl Stamp {
-    /// Takes note of a file or directory; before it is read, so that what is changed meanwhile is noticed.
+    /// Records a file or directory; before it is read, so that a change meanwhile is noticed.
     pub(super) fn take(&mut self, path: &Path) {
         self.0.push((path.to_owned(), Mark::of(path)));
     }
 
-    /// Whether nothing of it has changed since. One that was never taken is always another.
+    /// Whether nothing of it has changed since. An empty stamp is never current.
     #[must_use]
     pub fn is_current(&self) -> bool {
         !self.0.is_empty() && self.0.iter().all(|(path, mark)| Mark::of(path) == *mark)

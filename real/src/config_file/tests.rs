@@ -1,6 +1,6 @@
-//! Every way in which a file can be wrong, and what is said of it then.
+//! Every way in which a file can be wrong, and what the error says.
 
-use super::seat::{Here, all_of, find_here};
+use super::local_cluster::{Here, all_of, find_here};
 use super::*;
 use onehold_core::advert::MemberId;
 use onehold_core::config::Failback;
@@ -60,7 +60,7 @@ failback_delay = "1.5s"
 release_when_unhealthy = true
 "#;
 
-/// A directory of its own, with a good secret in it; gone when dropped.
+/// A directory of its own, with a good secret in it; removed when dropped.
 pub(crate) struct Etc(pub(crate) PathBuf);
 
 impl Etc {
@@ -103,14 +103,15 @@ fn nowhere(_: IpAddr) -> Option<IpAddr> {
     None
 }
 
-fn load_here(path: &FsPath, here: &Here<'_>) -> Result<Seats, FileError> {
+fn load_here(path: &FsPath, here: &Here<'_>) -> Result<Loaded, FileError> {
     all_of(find_here(path, here)?)
 }
 
-fn load_as(path: &FsPath, name: &str) -> Result<Seats, FileError> {
+fn load_as(path: &FsPath, name: &str) -> Result<Loaded, FileError> {
     load_here(
         path,
         &Here {
+            option: "--as",
             name: Some(name),
             host: String::new(),
             toward: &nowhere,
@@ -118,14 +119,14 @@ fn load_as(path: &FsPath, name: &str) -> Result<Seats, FileError> {
     )
 }
 
-/// The seat of `name` in `text`.
-pub(crate) fn seat(text: &str, name: &str) -> Seat {
+/// The cluster of `name` in `text`.
+pub(crate) fn cluster(text: &str, name: &str) -> LocalCluster {
     let etc = Etc::new();
     let path = etc.write("onehold.toml", text);
-    load_as(&path, name).unwrap().seats.remove(0)
+    load_as(&path, name).unwrap().clusters.remove(0)
 }
 
-/// What is said of `base` with `from` replaced by `to`.
+/// The error about `base` with `from` replaced by `to`.
 fn refused(base: &str, from: &str, to: &str) -> String {
     assert!(base.contains(from), "{from}");
     let etc = Etc::new();
@@ -310,16 +311,16 @@ fn every_error_names_the_line_the_key_and_the_remedy_and_check_agrees_with_run()
 #[test]
 fn a_file_that_is_not_there_says_so() {
     let e = load_as(FsPath::new("/nowhere/onehold.toml"), "lb0").unwrap_err();
-    insta::assert_snapshot!(e, @"/nowhere/onehold.toml: there is no such file; name another with --config FILE");
+    insta::assert_snapshot!(e, @"/nowhere/onehold.toml: there is no such file; create it, or name another (`run --config FILE`, `check FILE`)");
 }
 
 #[test]
-fn a_file_that_is_no_text_says_in_which_line() {
+fn of_a_file_that_is_not_text_the_line_is_named() {
     let etc = Etc::new();
     let path = etc.write("onehold.toml", "");
     std::fs::write(&path, b"[cluster]\nname = \"caf\xe9\"\n").unwrap();
     let e = etc.said(load_as(&path, "lb0").unwrap_err());
-    insta::assert_snapshot!(e, @"/etc/onehold/onehold.toml:2: can't be read: byte 0xe9 is no UTF-8 text; write it anew");
+    insta::assert_snapshot!(e, @"/etc/onehold/onehold.toml:2: can't be read: byte 0xe9 is not UTF-8; save the file as UTF-8");
 }
 
 #[test]
@@ -329,13 +330,14 @@ fn a_member_finds_itself_by_name_then_host_then_address() {
     let find = |name, host: &str, local: &'static [&'static str]| {
         let toward = |ip: IpAddr| local.contains(&ip.to_string().as_str()).then_some(ip);
         let here = Here {
+            option: "--as",
             name,
             host: host.to_owned(),
             toward: &toward,
         };
         match load_here(&path, &here) {
-            Ok(seats) => {
-                let config = &seats.seats[0].config;
+            Ok(clusters) => {
+                let config = &clusters.clusters[0].config;
                 config.member(config.me()).unwrap().name.clone()
             }
             Err(e) => etc.said(e),
@@ -354,8 +356,8 @@ fn a_member_finds_itself_by_name_then_host_then_address() {
 }
 
 #[test]
-fn a_seat_has_all_that_a_driver_needs() {
-    let lb1 = seat(TWO, "lb1");
+fn a_local_cluster_has_all_that_a_driver_needs() {
+    let lb1 = cluster(TWO, "lb1");
     assert_eq!(lb1.config.me(), MemberId(1));
     let paths: Vec<String> = lb1
         .paths(MemberId(0))
@@ -390,7 +392,7 @@ fn a_witness_with_one_address_is_reached_on_every_path() {
     let two_paths = THREE
         .replace("\"10.0.0.10\"", "\"10.0.0.10\", \"10.1.0.10\"")
         .replace("\"10.0.0.11\"", "\"10.0.0.11\", \"10.1.0.11\"");
-    let lb0 = seat(&two_paths, "lb0");
+    let lb0 = cluster(&two_paths, "lb0");
     let paths: Vec<String> = lb0
         .paths(MemberId(2))
         .map(|p| format!("{} {}", p.local.ip(), p.remote.ip()))
@@ -404,7 +406,7 @@ fn the_order_in_a_file_does_not_matter_and_the_text_of_a_value_does() {
         .replace("lb0", "tmp")
         .replace("lb1", "lb0")
         .replace("tmp", "lb1");
-    let digest = |text: &str| seat(text, "w").config.digest();
+    let digest = |text: &str| cluster(text, "w").config.digest();
     assert_ne!(digest(THREE), digest(&swapped));
     let (head, timing) = THREE.split_at(THREE.find("[timing]").unwrap());
     assert_eq!(digest(THREE), digest(&format!("{timing}\n{head}")));
@@ -417,13 +419,13 @@ fn the_fast_profile_is_20_and_60_and_may_be_overridden() {
         "interval = \"100ms\"\nlease = \"450ms\"",
         "profile = \"fast\"",
     );
-    let lb0 = seat(&fast, "lb0");
+    let lb0 = cluster(&fast, "lb0");
     assert_eq!(lb0.config.timing().interval(), Span::from_millis(20));
     assert_eq!(lb0.config.timing().lease(), Span::from_millis(60));
     assert!(lb0.realtime());
     let slower = fast.replace("\"fast\"", "\"fast\"\nlease = \"80ms\"");
     assert_eq!(
-        seat(&slower, "lb0").config.timing().lease(),
+        cluster(&slower, "lb0").config.timing().lease(),
         Span::from_millis(80)
     );
 }
@@ -431,7 +433,7 @@ fn the_fast_profile_is_20_and_60_and_may_be_overridden() {
 #[test]
 fn the_fast_profile_of_a_lone_survivor_is_20_and_90() {
     let fast = format!("{TWO}\n[timing]\nprofile = \"fast\"\n");
-    let here = seat(&fast, "lb0");
+    let here = cluster(&fast, "lb0");
     assert_eq!(here.config.timing().interval(), Span::from_millis(20));
     assert_eq!(here.config.timing().lease(), Span::from_millis(90));
 }
@@ -461,14 +463,17 @@ fn a_witness_serves_tables_and_a_directory() {
         &THREE.replace("\"secret\"", "\"../secret\""),
     );
     etc.write("clusters.d/notes.txt", "not a cluster");
-    let seats = load_as(&path, "w").unwrap().seats;
-    let names: Vec<&str> = seats.iter().map(Seat::name).collect();
+    let clusters = load_as(&path, "w").unwrap().clusters;
+    let names: Vec<&str> = clusters.iter().map(LocalCluster::name).collect();
     assert_eq!(names, ["shop", "web"]);
     // The candidate's own file and the witness's table agree (R-0).
     let own = "[cluster]\nname = \"shop\"\n".to_owned()
         + &MANY[MANY.find("secret_file").unwrap()..].replace("clusters.shop.", "")
         + "interface = \"eth0\"\n";
-    assert_eq!(seat(&own, "a").config.digest(), seats[0].config.digest());
+    assert_eq!(
+        cluster(&own, "a").config.digest(),
+        clusters[0].config.digest()
+    );
 }
 
 #[test]
@@ -515,7 +520,7 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
     };
     for (from, to) in [
         ("web", "web"),
-        // Defaults written out are no change.
+        // Written defaults are not a change.
         (
             "[timing]",
             "[timing]\ndrift_ppm = 1000\nguard_slack = \"5ms\"",
@@ -562,16 +567,15 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
 }
 
 #[test]
-fn another_member_on_this_machine_is_named() {
+fn other_members_on_this_machine_are_named_in_one_alarm() {
     let ip = |text: &str| text.parse::<IpAddr>().unwrap();
-    let others = || {
-        [
-            ("lb1", ip("10.0.0.11")),
-            ("w", ip("10.0.0.12")),
-            ("w", ip("127.0.0.1")),
-        ]
-        .into_iter()
-    };
+    let others = [
+        ("lb1", ip("10.0.0.11")),
+        ("v", ip("10.0.0.12")),
+        ("v", ip("127.0.0.1")),
+        ("w", ip("10.0.0.13")),
+        ("w", ip("10.1.0.13")),
+    ];
     let toward = |to: IpAddr| {
         Some(if to == ip("10.0.0.11") {
             ip("10.0.0.10")
@@ -579,8 +583,11 @@ fn another_member_on_this_machine_is_named() {
             to
         })
     };
-    let said = company(others(), &toward);
-    assert_eq!(said.len(), 1, "{said:?}");
-    let words = "w is on this machine, too, for 10.0.0.12 is an address of this host";
-    assert!(said[0].starts_with(words), "{said:?}");
+    let said = |n: usize| company(others.into_iter().take(n), &toward);
+    assert_eq!(said(1), None);
+    let words = "v is on this machine, too, for this host has 10.0.0.12: ";
+    assert!(said(3).unwrap().starts_with(words), "{:?}", said(3));
+    let words =
+        "v and w are on this machine, too, for this host has 10.0.0.12, 10.0.0.13, 10.1.0.13: ";
+    assert!(said(5).unwrap().starts_with(words), "{:?}", said(5));
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::config_file::tests::{Etc, TWO, seat};
+use crate::config_file::tests::{Etc, TWO, cluster};
 use std::path::PathBuf;
 
 /// A daemon of a kind: answers each request with `answer`, in a thread of its own.
@@ -13,13 +13,16 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
             .build()
             .unwrap();
         runtime.block_on(async move {
-            let listener = listen(&socket).unwrap();
             let (driver, mut asked) = mpsc::channel(4);
-            up.send(()).unwrap();
             tokio::select! {
-                () = serve(listener, driver, PATIENCE) => {}
+                () = serve(socket.clone(), driver, CLIENT_TIMEOUT) => {}
                 () = async {
-                    while let Some(Asked { request, reply }) = asked.recv().await {
+                    made(&socket).await;
+                    up.send(()).unwrap();
+                    std::future::pending().await
+                } => {}
+                () = async {
+                    while let Some(PendingRequest { request, reply }) = asked.recv().await {
                         if let Some(answer) = answer(request) {
                             let _ = reply.send(answer);
                         }
@@ -30,6 +33,12 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
     });
     is_up.recv().unwrap();
     path
+}
+
+async fn made(path: &Path) {
+    while !path.exists() {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 fn done(line: &str) -> Reply {
@@ -50,7 +59,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
         0o600
     );
     assert_eq!(
-        ask(&path, &Request::Status {}, PATIENCE),
+        ask(&path, &Request::Status {}, CLIENT_TIMEOUT),
         Ok(Reply::Status(Report::default()))
     );
     let request = Request::Command {
@@ -59,7 +68,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
         group: Some("web".to_owned()),
     };
     assert_eq!(
-        ask(&path, &request, PATIENCE),
+        ask(&path, &request, CLIENT_TIMEOUT),
         Ok(done("PresumeDead Some(\"web\")"))
     );
     assert_eq!(
@@ -69,7 +78,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
 }
 
 #[test]
-fn nonsense_is_refused_and_harms_nobody() {
+fn garbage_is_refused_and_affects_no_other_client() {
     let etc = Etc::new();
     let path = daemon(&etc, |_| None);
     let say = |bytes: &[u8]| {
@@ -106,11 +115,11 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
         assert!(path.exists());
         let first = listen(&path).unwrap();
         let e = listen(&path).unwrap_err();
-        insta::assert_snapshot!(etc.said(e), @"/etc/onehold/control.sock: another daemon listens there; stop it, or name another one with --socket");
+        insta::assert_snapshot!(etc.said(e), @"/etc/onehold/control.sock: another daemon listens there; stop it, or name another place with --socket");
         drop(first);
         listen(&path).unwrap();
         let file = etc.write("file", "");
-        assert!(listen(&file).unwrap_err().contains("is no socket"));
+        assert!(listen(&file).unwrap_err().contains("is not a socket"));
         assert!(file.exists());
     });
 }
@@ -119,10 +128,10 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
 fn without_a_daemon_the_client_says_where_to_look() {
     let etc = Etc::new();
     let path = etc.0.join("control.sock");
-    let missing = ask(&path, &Request::Status {}, PATIENCE).unwrap_err();
+    let missing = ask(&path, &Request::Status {}, CLIENT_TIMEOUT).unwrap_err();
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert_eq!(
-        ask(&path, &Request::Status {}, PATIENCE).unwrap_err(),
+        ask(&path, &Request::Status {}, CLIENT_TIMEOUT).unwrap_err(),
         missing
     );
     insta::assert_snapshot!(etc.said(missing), @"no daemon listens at /etc/onehold/control.sock: is it running? (`systemctl status onehold`; if it listens elsewhere, name it with --socket)");
@@ -130,14 +139,14 @@ fn without_a_daemon_the_client_says_where_to_look() {
 
 #[test]
 fn an_order_is_refused_only_if_no_group_took_it() {
-    let seat = seat(TWO, "lb0");
+    let cluster = cluster(TWO, "lb0");
     let (api, web) = (GroupId(0), GroupId(1));
-    assert_eq!(groups_meant(&seat.config, None), Ok(vec![api, web]));
-    assert_eq!(groups_meant(&seat.config, Some("web")), Ok(vec![web]));
+    assert_eq!(groups_meant(&cluster.config, None), Ok(vec![api, web]));
+    assert_eq!(groups_meant(&cluster.config, Some("web")), Ok(vec![web]));
     let mut all = vec![
-        groups_meant(&seat.config, Some("wbe")).unwrap_err(),
+        groups_meant(&cluster.config, Some("wbe")).unwrap_err(),
         Reply::to_order(
-            &seat.config,
+            &cluster.config,
             Order::Switch,
             &[(api, Err(Refusal::NotHolder)), (web, Ok(()))],
         ),
@@ -148,7 +157,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Order::Resume,
         Order::PresumeDead,
     ] {
-        all.push(Reply::to_order(&seat.config, order, &[(web, Ok(()))]));
+        all.push(Reply::to_order(&cluster.config, order, &[(web, Ok(()))]));
     }
     for refusal in [
         Refusal::NotHolder,
@@ -160,7 +169,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Refusal::Stopping,
     ] {
         all.push(Reply::to_order(
-            &seat.config,
+            &cluster.config,
             Order::Switch,
             &[(web, Err(refusal))],
         ));
@@ -169,7 +178,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
     insta::assert_snapshot!(all.join("\n"));
 }
 
-/// `--socket /dev/log`: whose it is lives, and hears nothing of a client.
+/// `--socket /dev/log`: its owner lives, and sees no client.
 #[test]
 fn a_socket_of_another_kind_is_left_alone_while_somebody_has_it() {
     let etc = Etc::new();
@@ -188,29 +197,41 @@ fn a_socket_of_another_kind_is_left_alone_while_somebody_has_it() {
     listen(&path).unwrap();
 }
 
+/// A paused daemon accepts nothing, and its queue fills up. It is asked without waiting: who asks
+/// holds an address.
+#[tokio::test]
+async fn a_socket_whose_queue_is_full_is_left_to_whoever_listens_there() {
+    let etc = Etc::new();
+    let path = etc.0.join("control.sock");
+    let new = || Socket::new(Domain::UNIX, Type::STREAM, None).unwrap();
+    let (theirs, client) = (new(), new());
+    theirs.bind(&SockAddr::unix(&path).unwrap()).unwrap();
+    theirs.listen(0).unwrap();
+    client.connect(&SockAddr::unix(&path).unwrap()).unwrap();
+    let why = listen(&path).unwrap_err();
+    assert!(why.contains("another daemon listens there"), "{why}");
+    drop((theirs, client));
+    listen(&path).unwrap();
+}
+
 #[tokio::test]
 async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_the_end() {
     let etc = Etc::new();
     let path = etc.0.join("control.sock");
     let (tell, _asked) = mpsc::channel(1);
     let (mut first, mut second) = (JoinSet::new(), JoinSet::new());
-    first.spawn(attend(path.clone(), tell.clone(), PATIENCE));
-    let made = async || {
-        while !path.exists() {
-            tokio::time::sleep(Duration::from_millis(10)).await;
-        }
-    };
-    made().await;
+    first.spawn(serve(path.clone(), tell.clone(), CLIENT_TIMEOUT));
+    made(&path).await;
     std::fs::remove_file(&path).unwrap();
-    made().await;
+    made(&path).await;
     std::fs::remove_file(&path).unwrap();
-    // Another daemon is told the same place, and comes first.
-    second.spawn(attend(path.clone(), tell, PATIENCE));
+    // Another daemon has the same path, and is first.
+    second.spawn(serve(path.clone(), tell, CLIENT_TIMEOUT));
     while !path.exists() {
         tokio::task::yield_now().await;
     }
     let theirs = Bound::which(&path);
-    tokio::time::sleep(LOOK * 2).await;
+    tokio::time::sleep(CHECK_EVERY * 2).await;
     first.shutdown().await;
     assert_eq!(Bound::which(&path), theirs);
     second.shutdown().await;

@@ -11,11 +11,11 @@ const RETRY: Span = Span::from_millis(100);
 /// The releases that the kernel has not confirmed: at most one for each group.
 #[derive(Clone, Debug, Default)]
 pub struct Releases {
-    pending: Vec<Pending>,
+    pending: Vec<Unconfirmed>,
 }
 
 #[derive(Clone, Debug)]
-struct Pending {
+struct Unconfirmed {
     cluster: usize,
     group: GroupId,
     release: ReleaseId,
@@ -30,7 +30,7 @@ impl Releases {
     pub fn begin(&mut self, cluster: usize, group: GroupId, release: ReleaseId) {
         self.pending
             .retain(|p| (p.cluster, p.group) != (cluster, group));
-        self.pending.push(Pending {
+        self.pending.push(Unconfirmed {
             cluster,
             group,
             release,
@@ -47,11 +47,11 @@ impl Releases {
         group: GroupId,
         answer: Result<(), String>,
     ) -> Option<Input> {
-        let of = |p: &Pending| (p.cluster, p.group) == (cluster, group);
+        let of = |p: &Unconfirmed| (p.cluster, p.group) == (cluster, group);
         let at = self.pending.iter().position(of)?;
         match answer {
             Ok(()) => {
-                let Pending { release, .. } = self.pending.remove(at);
+                let Unconfirmed { release, .. } = self.pending.remove(at);
                 Some(Input::Released { group, release })
             }
             Err(why) => {
@@ -71,7 +71,7 @@ impl Releases {
 
     /// One that the kernel is to be told once more, of which cluster and group.
     pub fn take_due(&mut self, now: LocalTime) -> Option<(usize, GroupId)> {
-        let due = |p: &&mut Pending| p.again.is_some_and(|at| at <= now);
+        let due = |p: &&mut Unconfirmed| p.again.is_some_and(|at| at <= now);
         let pending = self.pending.iter_mut().find(due)?;
         pending.again = None;
         Some((pending.cluster, pending.group))

@@ -20,12 +20,16 @@ use std::net::IpAddr;
 pub(super) struct Fitness {
     /// The addresses that the kernel does not take, and why.
     pub(super) refused: BTreeMap<IpAddr, String>,
-    /// Why the group as a whole could not be held, when it was last to be.
-    pub(super) broken: Option<String>,
-    /// When either is tried again.
-    pub(super) pace: Cooldown,
+    /// Why the gate could not be shut for it, when that was tried out.
+    gate: Option<String>,
+    /// When either is tried out again.
+    pace: Cooldown,
+    /// A hold failed: what was found out before counts no more.
+    pub(super) doubted: bool,
     /// Under which circumstances all this was found out.
     circumstances: Option<Circumstances>,
+    /// They are others than before; the driver does not know that yet.
+    pub(super) changed: bool,
     /// For addresses that others remove while they are held.
     pub(super) mending: BTreeMap<IpAddr, Mending>,
 }
@@ -116,7 +120,7 @@ impl Kernel {
         self.interfaces[group.interface].eligible()?;
         self.at_home()?;
         let fitness = &group.fitness;
-        match &fitness.broken {
+        match &fitness.gate {
             Some(why) => Err(why.clone()),
             None if fitness.refused.len() == group.addresses.len() => fitness.whole(),
             None => Ok(()),
@@ -166,7 +170,7 @@ impl Kernel {
         let Some(link) = (interface.link.clone()).filter(|_| interface.eligible().is_ok()) else {
             let fitness = &mut self.groups[usize::from(id.0)].fitness;
             fitness.circumstances = None; // it will be another one
-            fitness.broken = None;
+            (fitness.gate, fitness.doubted) = (None, false);
             return;
         };
         let (now, lifetime) = (boottime(), self.lifetime());
@@ -176,16 +180,18 @@ impl Kernel {
         let anew = fitness.circumstances.as_ref() != Some(&circumstances);
         if anew {
             fitness.circumstances = Some(circumstances);
+            fitness.changed = true;
             fitness.pace.start_again();
         }
-        let wrong = !fitness.refused.is_empty() || fitness.broken.is_some();
+        let wrong = !fitness.refused.is_empty() || fitness.gate.is_some();
         if let Some(until) = fitness.pace.until(now).filter(|_| wrong) {
             return self.look_at(until);
         }
-        if !anew && !wrong {
+        let doubted = std::mem::take(&mut fitness.doubted);
+        if !anew && !wrong && !doubted {
             return;
         }
-        fitness.broken = None;
+        fitness.gate = None;
         let before = std::mem::take(&mut fitness.refused);
         let held = group.hold.is_some();
         let guarded = self.guard.kind() != "none";
@@ -193,12 +199,12 @@ impl Kernel {
             && guarded
             && let Err(e) = self.guard.shut(&group.keys)
         {
-            fitness.broken = Some(e.to_string());
+            fitness.gate = Some(e.to_string());
         }
         for address in &group.addresses {
             let due = anew || before.contains_key(address);
             let misfit = fitness.misfit(*address).map_or(Ok(()), Err);
-            let tried = match (held, guarded && fitness.broken.is_none()) {
+            let tried = match (held, guarded && fitness.gate.is_none()) {
                 _ if !due => Ok(()),
                 _ if misfit.is_err() => misfit,
                 (true, _) => address::put(&mut self.route, &link, *address, lifetime),
@@ -209,7 +215,7 @@ impl Kernel {
                 fitness.refused.insert(*address, e.to_string());
             }
         }
-        if fitness.broken.is_some() || !fitness.refused.is_empty() {
+        if fitness.gate.is_some() || !fitness.refused.is_empty() {
             self.wait_with(id);
         }
     }

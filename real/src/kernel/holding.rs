@@ -50,16 +50,39 @@ impl Kernel {
     /// When the group can't be held now; it must be released then.
     pub fn hold_until(&mut self, id: GroupId, deadline: LocalTime) -> Result<(), KernelError> {
         let held = self.try_to_hold(id, deadline);
-        let fitness = &mut self.groups[usize::from(id.0)].fitness;
-        fitness.broken = held.as_ref().err().map(ToString::to_string);
-        if fitness.broken.is_some() {
-            self.wait_with(id);
-        }
-        self.tell();
+        self.tried(id, &held);
         held
     }
 
-    fn try_to_hold(&mut self, id: GroupId, deadline: LocalTime) -> Result<(), KernelError> {
+    /// gate shut, then addresses added, or renewed: they are there, and mute. Without a guard nothing
+    /// would mute them: then they come with the hold.
+    ///
+    /// # Errors
+    /// When the group can't be held now; it must be released then.
+    pub fn prepare(&mut self, id: GroupId) -> Result<(), KernelError> {
+        if self.guard.kind() == "none" {
+            return Ok(());
+        }
+        let put = self.put(id, boottime()).map(drop);
+        self.tried(id, &put);
+        put
+    }
+
+    fn tried(&mut self, id: GroupId, held: &Result<(), KernelError>) {
+        if held.is_err() {
+            self.groups[usize::from(id.0)].fitness.doubted = true;
+            self.look_at(boottime());
+        }
+        self.tell();
+    }
+
+    /// Puts a group's addresses on its interface, for a hold until `deadline`, or renews them; says how it
+    /// was held before, and where.
+    fn put(
+        &mut self,
+        id: GroupId,
+        deadline: LocalTime,
+    ) -> Result<(Option<Hold>, Link), KernelError> {
         let lifetime = self.lifetime();
         let group = &mut self.groups[usize::from(id.0)];
         let interface = &self.interfaces[group.interface];
@@ -95,10 +118,10 @@ impl Kernel {
                 }
                 let none = refusals.len() == group.addresses.len();
                 if let Some(first) = refusals.into_iter().next() {
+                    self.wait_with(id);
                     if none {
                         return Err(first);
                     }
-                    self.wait_with(id);
                 }
                 Hold {
                     deadline,
@@ -108,6 +131,12 @@ impl Kernel {
         };
         let group = &mut self.groups[usize::from(id.0)];
         group.hold = Some(Hold { deadline, ..hold });
+        Ok((before, link))
+    }
+
+    fn try_to_hold(&mut self, id: GroupId, deadline: LocalTime) -> Result<(), KernelError> {
+        let (before, link) = self.put(id, deadline)?;
+        let group = &self.groups[usize::from(id.0)];
         let held = match self.guard.hold(&group.keys, deadline) {
             Ok(held) => held,
             Err(e) => {

@@ -54,6 +54,11 @@ pub enum KernelEvent {
         /// Yes, or why not.
         eligible: Result<(), String>,
     },
+    /// What a hold or its refusal may depend on has changed: the interface, or its own addresses.
+    Changed {
+        /// For which group.
+        group: GroupId,
+    },
     /// Somebody removed an address of a held group; it is there again.
     AddressPutBack {
         /// Which group.
@@ -178,6 +183,10 @@ impl Kernel {
             if told.is_none_or(|told| told.eligible != eligible) {
                 self.push(KernelEvent::Eligible { group, eligible });
             }
+            let fitness = &mut self.groups[usize::from(group.0)].fitness;
+            if std::mem::take(&mut fitness.changed) {
+                self.push(KernelEvent::Changed { group });
+            }
         }
         self.raise_alarms();
     }
@@ -254,6 +263,7 @@ impl Kernel {
         let told = matches!(
             event,
             KernelEvent::Eligible { .. }
+                | KernelEvent::Changed { .. }
                 | KernelEvent::Whole { .. }
                 | KernelEvent::Alarms(_)
                 | KernelEvent::GuardIs(_)

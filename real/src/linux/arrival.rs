@@ -5,14 +5,14 @@
 //! not have yet, a port that somebody else has. It is tried again, with a growing pace, and meanwhile
 //! said: in the log, by `onehold status` and to systemd. What can be served is served.
 
-use super::lives::{Life, addresses_of, earlier_orders};
 use super::on_disk::OnDisk;
+use super::persisted::{Persisted, addresses_of, earlier_orders};
 use super::{Linux, RoleName};
-use crate::config_file::{self, FileError, Found, LogSection, Missing, Seat, Seats};
+use crate::config_file::{self, FileError, Found, Loaded, LocalCluster, LogSection, Missing};
 use crate::daemon::RunOptions;
-use crate::driver::{Happening, Joined, Served};
+use crate::driver::{Joined, Served, ShellEvent, leases};
 use crate::kernel::{Kernel, KernelGroup};
-use crate::life::{self, Left, Record};
+use crate::lease_record::{self, LeaseRecord, Left};
 use crate::lock::{Lock, NotTaken};
 use crate::metrics::{GuardInForce, Metrics};
 use crate::orders::OrdersFile;
@@ -193,8 +193,8 @@ impl Linux {
             Ok(found) => found,
             Err(e) => return self.wait_for(vec![(None, e.into())]),
         };
-        self.take_log(found.seats.log);
-        let missing = self.join_all(found.seats.seats);
+        self.take_log(found.loaded.log);
+        let missing = self.join_all(found.loaded.clusters);
         let missing = named(found.missing).chain(missing).collect();
         self.wait_for(missing)
     }
@@ -214,19 +214,28 @@ impl Linux {
         let reloads = std::mem::take(&mut self.arrivals.reloads);
         match looked {
             Ok(mut found) => {
-                let log = found.seats.log;
-                let seats = found.seats.seats.iter().map(|seat| seat.name().to_owned());
+                let log = found.loaded.log;
+                let served = found
+                    .loaded
+                    .clusters
+                    .iter()
+                    .map(|local| local.name().to_owned());
                 let missing = found.missing.iter().filter_map(|m| m.cluster.clone());
-                let in_file: Vec<String> = seats.chain(missing).collect();
-                let none = self.seats.seats.is_empty();
+                let in_file: Vec<String> = served.chain(missing).collect();
+                let none = self.loaded.clusters.is_empty();
                 let welcome = |name: &str| none || self.arrivals.welcomes(name, &in_file);
-                let new = found.seats.seats.extract_if(.., |seat| {
-                    let served = self.seats.seats.iter().any(|s| s.name() == seat.name());
-                    !served && welcome(seat.name())
+                let new = found.loaded.clusters.extract_if(.., |local| {
+                    let served = self
+                        .loaded
+                        .clusters
+                        .iter()
+                        .any(|s| s.name() == local.name());
+                    !served && welcome(local.name())
                 });
                 let new = new.collect();
                 let of_others = |m: &Missing| {
-                    let served = |name: &String| self.seats.seats.iter().any(|s| s.name() == name);
+                    let served =
+                        |name: &String| self.loaded.clusters.iter().any(|s| s.name() == name);
                     !m.cluster.as_ref().is_some_and(served)
                 };
                 let (others, mine): (Vec<_>, Vec<_>) =
@@ -235,9 +244,9 @@ impl Linux {
                 let (others, besides): (Vec<_>, Vec<_>) = others
                     .into_iter()
                     .partition(|m| welcome(m.cluster.as_deref().unwrap_or_default()));
-                if reloads && !self.seats.seats.is_empty() {
+                if reloads && !self.loaded.clusters.is_empty() {
                     let new = match mine.into_iter().next() {
-                        None => Ok(found.seats),
+                        None => Ok(found.loaded),
                         Some(wrong) => Err(wrong.why.to_string()),
                     };
                     self.reload(new, besides.first().map(|m| m.why.to_string()));
@@ -248,7 +257,7 @@ impl Linux {
                 let _ = self.wait_for(missing);
             }
             Err(e) => {
-                if reloads && !self.seats.seats.is_empty() {
+                if reloads && !self.loaded.clusters.is_empty() {
                     self.reload(Err(e.to_string()), None);
                 }
                 if !self.arrivals.awaited.is_empty() {
@@ -264,7 +273,7 @@ impl Linux {
     }
 
     /// Takes over what can be; `besides` is what is wrong with what is not served.
-    fn reload(&mut self, new: Result<Seats, String>, besides: Option<String>) {
+    fn reload(&mut self, new: Result<Loaded, String>, besides: Option<String>) {
         let refused = match new.and_then(|new| self.adopt(new)) {
             Ok(what) => {
                 tracing::info!(event = "reload", "reloaded: {what}");
@@ -311,11 +320,11 @@ impl Linux {
         }
         if awaited != arrivals.awaited {
             arrivals.awaited.clone_from(&awaited);
-            self.later.happened.push_back(Happening::Waiting(awaited));
+            self.pending.events.push_back(ShellEvent::Waiting(awaited));
             self.tell_manager();
         }
         let passes = |why: &NotYet| matches!(why, NotYet::MayPass(_));
-        if !self.seats.seats.is_empty() || missing.iter().any(|(_, why)| passes(why)) {
+        if !self.loaded.clusters.is_empty() || missing.iter().any(|(_, why)| passes(why)) {
             return Ok(());
         }
         missing
@@ -326,22 +335,22 @@ impl Linux {
 
     /// How to log, as the first file says that can be read; from then on a reload changes it.
     fn take_log(&mut self, log: LogSection) {
-        if self.seats.seats.is_empty() {
-            self.seats.log = log;
+        if self.loaded.clusters.is_empty() {
+            self.loaded.log = log;
             self.log.set_level(log.level);
         }
     }
 
     /// Serves what can be served: what can't be, and why.
-    fn join_all(&mut self, seats: Vec<Seat>) -> Vec<(Option<String>, NotYet)> {
+    fn join_all(&mut self, clusters: Vec<LocalCluster>) -> Vec<(Option<String>, NotYet)> {
         let mut missing = Vec::new();
-        if seats.is_empty() {
+        if clusters.is_empty() {
             return missing;
         }
-        let left = life::left_in(&self.arrivals.options.state);
-        for seat in seats {
-            let name = seat.name().to_owned();
-            if let Err(why) = self.join(seat, &left) {
+        let left = lease_record::left_in(&self.arrivals.options.state);
+        for local in clusters {
+            let name = local.name().to_owned();
+            if let Err(why) = self.join(local, &left) {
                 missing.push((Some(name), why));
             }
         }
@@ -350,15 +359,19 @@ impl Linux {
 
     /// R-9, in its order: lock, gate and addresses of earlier lives, socket, quarantine. If it fails, nothing
     /// is left behind but a gate that may be needed.
-    fn join(&mut self, seat: Seat, left: &[Left]) -> Result<(), NotYet> {
-        let (cluster, me) = (seat.name(), member_name(&seat));
-        let lock = Lock::take(seat.config.cluster(), cluster, me)?;
+    fn join(&mut self, local: LocalCluster, left: &[Left]) -> Result<(), NotYet> {
+        let (cluster, me) = (local.name(), member_name(&local));
+        let lock = Lock::take(local.config.cluster(), cluster, me)?;
         let options = &self.arrivals.options;
-        let addresses = seat.config.groups().iter().flat_map(addresses_of).collect();
-        let mut record = Record::of(&options.state, cluster, me, addresses);
-        let earlier = record
-            .begin(seat.config.timing().lease(), left)
-            .map_err(may_pass)?;
+        let addresses = local
+            .config
+            .groups()
+            .iter()
+            .flat_map(addresses_of)
+            .collect();
+        let mut record = LeaseRecord::of(&options.state, cluster, me, addresses, left);
+        let lease = local.config.timing().lease();
+        let earlier = leases::begin(&mut record, lease).map_err(may_pass)?;
         let mut random = [0u8; 8];
         getrandom(&mut random, GetRandomFlags::empty()).map_err(may_pass)?;
         let incarnation = Incarnation(u64::from_ne_bytes(random));
@@ -366,19 +379,19 @@ impl Linux {
         let mut kernel = None;
         let mut guard = GuardInForce::default();
         // A process that serves several clusters only witnesses.
-        if seat.config.is_candidate(seat.config.me()) {
+        if local.config.is_candidate(local.config.me()) {
             // While somebody else has the port, nothing is touched.
-            drop(Sockets::open(std::slice::from_ref(&seat)).map_err(may_pass)?);
-            let mut opened = open_kernel(&seat, &[&options.state, options.orders()])?;
-            let other = (seat.config.peers()).filter(|peer| seat.config.is_candidate(*peer));
-            let ways = other.flat_map(|peer| seat.paths(peer));
+            drop(Sockets::open(std::slice::from_ref(&local)).map_err(may_pass)?);
+            let mut opened = open_kernel(&local, &[&options.state, options.orders()])?;
+            let other = (local.config.peers()).filter(|peer| local.config.is_candidate(*peer));
+            let ways = other.flat_map(|peer| local.paths(peer));
             if let Err(e) = opened.scrub().and_then(|()| opened.look_after(ways)) {
                 return Err(left_by(opened, may_pass(e)));
             }
             guard = opened.guard_in_force();
             kernel = Some(opened);
         }
-        if let Err(e) = self.sockets.add(&seat) {
+        if let Err(e) = self.sockets.add(&local) {
             return Err(match kernel {
                 Some(kernel) => left_by(kernel, may_pass(e)),
                 None => may_pass(e),
@@ -389,60 +402,60 @@ impl Linux {
         if kernel.is_some() {
             telemetry::report_guard(&guard);
         }
-        for remark in &seat.remarks {
+        for remark in &local.remarks {
             tracing::warn!("{remark}");
         }
-        if seat.realtime() && !self.arrivals.realtime {
+        if local.realtime() && !self.arrivals.realtime {
             self.arrivals.realtime = true;
             for refused in realtime::acquire() {
                 tracing::warn!("the fast profile runs without {refused}");
             }
         }
         let mut file = OrdersFile::of(options.orders(), cluster, me);
-        let (orders, unread) = earlier_orders(&mut file, &seat);
+        let (orders, unread) = earlier_orders(&mut file, &local);
         let pretended = lock.pretended();
         let now = self.clock.now();
-        let (served, start) = start_node(&seat, guard, incarnation, now, earlier.longest);
-        let recorder = self.start_trace(&seat, &start);
+        let (served, start) = start_node(&local, guard, incarnation, now, earlier.longest);
+        let recorder = self.start_trace(&local, &start);
         // The driver's is the same index: it takes what happened in this order.
-        let joined = Happening::Joined(Box::new(Joined {
+        let joined = ShellEvent::Joined(Box::new(Joined {
             served,
             orders,
             recorder,
         }));
-        self.later.happened.push_back(joined);
-        let cluster = self.seats.seats.len();
+        self.pending.events.push_back(joined);
+        let cluster = self.loaded.clusters.len();
         self.alarm(cluster, "record", earlier.fault);
         self.alarm(cluster, "orders", unread);
         self.alarm(cluster, "lock", pretended);
-        self.later.roles.push(vec![
-            match seat.config.is_candidate(seat.config.me()) {
+        self.pending.roles.push(vec![
+            match local.config.is_candidate(local.config.me()) {
                 true => RoleName::Standby,
                 false => RoleName::Witness,
             };
-            seat.config.groups().len()
+            local.config.groups().len()
         ]);
-        let drift = seat.config.timing().drift_ppm();
+        let drift = local.config.timing().drift_ppm();
         let rate = clock::Rate::new(drift, clock::Reading::take());
-        self.later.rates.push(rate);
+        self.pending.rates.push(rate);
         self.kernel = kernel.or(self.kernel.take());
-        self.lives.push(Life::new(lock, record, file));
-        self.seats.seats.push(seat);
+        self.persisted.push(Persisted::new(lock, record, file));
+        self.loaded.clusters.push(local);
         self.first_look_at_kernel();
         Ok(())
     }
 
     /// Begins a trace if one is wanted. Whatever is wrong with it, the daemon runs without it.
-    fn start_trace(&mut self, seat: &Seat, start: &Line) -> Option<Box<dyn Recorder>> {
+    fn start_trace(&mut self, local: &LocalCluster, start: &Line) -> Option<Box<dyn Recorder>> {
         let arrivals = &mut self.arrivals;
         let path = arrivals.options.trace.as_ref()?;
-        let started = if seat.many {
+        let started = if local.many {
             Err(std::io::Error::other(
                 "a trace is of one cluster, and this process serves several; trace the candidates",
             ))
         } else {
-            let (size, spec) = (arrivals.options.trace_size, seat.spec.clone());
-            TraceFile::start(path.clone(), size, spec, member_name(seat), start)
+            let (size, spec) = (arrivals.options.trace_size, local.spec.clone());
+            TraceFile::start(path.clone(), size, spec, member_name(local), start)
         };
         match started {
             Ok((trace, rest)) => {
@@ -463,7 +476,7 @@ impl Linux {
     /// What the kernel refused.
     pub async fn close(self) -> Result<(), crate::kernel::KernelError> {
         let closed = self.kernel.map_or(Ok(()), Kernel::close);
-        for life in self.lives {
+        for life in self.persisted {
             if let Err(e) = life.finish().await {
                 tracing::error!("{e}");
             }
@@ -479,17 +492,18 @@ fn named(missing: Vec<Missing>) -> impl Iterator<Item = (Option<String>, NotYet)
     missing.into_iter().map(|m| (m.cluster, m.why.into()))
 }
 
-fn member_name(seat: &Seat) -> &str {
-    seat.config
-        .member(seat.config.me())
+fn member_name(local: &LocalCluster) -> &str {
+    local
+        .config
+        .member(local.config.me())
         .map_or("", |m| m.name.as_str())
 }
 
-fn open_kernel(seat: &Seat, state: &[&Path]) -> Result<Kernel, NotYet> {
-    let config = &seat.config;
+fn open_kernel(local: &LocalCluster, state: &[&Path]) -> Result<Kernel, NotYet> {
+    let config = &local.config;
     let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
         name: g.name.clone(),
-        interface: seat.interface(GroupId(id)).unwrap_or_default().to_owned(),
+        interface: local.interface(GroupId(id)).unwrap_or_default().to_owned(),
         addresses: g.addresses.clone(),
     };
     let groups = (0u8..).zip(config.groups()).map(group).collect();
@@ -499,13 +513,13 @@ fn open_kernel(seat: &Seat, state: &[&Path]) -> Result<Kernel, NotYet> {
     let mut kernel = Kernel::open(
         &instance,
         groups,
-        seat.guard(),
+        local.guard(),
         timing.slack(),
         timing.lease(),
         state,
     )
     .map_err(may_pass)?;
-    kernel.lives_at(seat.local().iter().map(|a| a.ip()).collect());
+    kernel.lives_at(local.addresses().iter().map(|a| a.ip()).collect());
     Ok(kernel)
 }
 
@@ -518,18 +532,18 @@ fn left_by(kernel: Kernel, why: NotYet) -> NotYet {
 }
 
 fn start_node(
-    seat: &Seat,
+    local: &LocalCluster,
     guard: GuardInForce,
     incarnation: Incarnation,
     now: LocalTime,
     earlier: Span,
 ) -> (Served, Line) {
-    let config = seat.config.clone();
+    let config = local.config.clone();
     let quarantine = config.timing().quarantine(earlier);
     tracing::info!(
         "{} of cluster {}, {}, config {:016x}; in quarantine for {quarantine} (R-9)",
-        member_name(seat),
-        seat.name(),
+        member_name(local),
+        local.name(),
         if config.is_candidate(config.me()) {
             "candidate"
         } else {
@@ -537,16 +551,16 @@ fn start_node(
         },
         config.digest().0,
     );
-    let mut metrics = Metrics::new(seat);
+    let mut metrics = Metrics::new(local);
     metrics.guard = guard;
     let start = Line::Start {
-        member: member_name(seat).to_owned(),
+        member: member_name(local).to_owned(),
         at: now,
         time: None,
         incarnation,
         earlier,
     };
-    let served = Served::start(config, seat.keys(), metrics, incarnation, now, earlier);
+    let served = Served::start(config, local.keys(), metrics, incarnation, now, earlier);
     (served, start)
 }
 

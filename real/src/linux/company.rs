@@ -1,7 +1,7 @@
 //! Whether another member lives on this machine: then one power cut takes both, and a witness is none.
 
 use super::Linux;
-use crate::driver::Happening;
+use crate::driver::ShellEvent;
 use onehold_core::time::{LocalTime, Span};
 
 /// How often it is looked: addresses come and go.
@@ -16,15 +16,15 @@ pub(super) struct Company {
 impl Linux {
     /// Says which other members have an address of this host, if it is time to look.
     pub(super) fn look_for_company(&mut self, now: LocalTime) {
-        if self.later.company.due.is_some_and(|due| now < due) {
+        if self.pending.company.due.is_some_and(|due| now < due) {
             return;
         }
-        self.later.company.due = Some(now.plus(APART));
-        for (cluster, seat) in self.seats.seats.iter().enumerate() {
-            self.later.happened.push_back(Happening::Alarms {
+        self.pending.company.due = Some(now.plus(APART));
+        for (cluster, local) in self.loaded.clusters.iter().enumerate() {
+            self.pending.events.push_back(ShellEvent::Alarms {
                 cluster,
                 from: "company",
-                alarms: seat.company(),
+                alarms: local.company().into_iter().collect(),
             });
         }
     }

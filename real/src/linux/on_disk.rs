@@ -5,7 +5,7 @@
 
 use super::Linux;
 use crate::config_file::{self, Stamp};
-use crate::driver::Happening;
+use crate::driver::ShellEvent;
 use crate::status::FileOnDisk;
 use onehold_core::time::{LocalTime, Span};
 use std::path::PathBuf;
@@ -68,7 +68,7 @@ impl Linux {
     pub(super) fn look_at_disk(&mut self, now: LocalTime) {
         let path = self.arrivals.config().to_owned();
         let on_disk = &mut self.arrivals.on_disk;
-        if !self.seats.seats.is_empty()
+        if !self.loaded.clusters.is_empty()
             && on_disk.looking.is_none()
             && on_disk.due.is_none_or(|due| due <= now)
         {
@@ -89,7 +89,7 @@ impl Linux {
             Ok(texts) => {
                 let in_file = texts.names();
                 let awaited = |name: &str| self.arrivals.welcomes(name, &in_file);
-                (self.seats.differ_from(&texts, awaited)).map(|what| format!("{shown}: {what}"))
+                (self.loaded.differ_from(&texts, awaited)).map(|what| format!("{shown}: {what}"))
             }
             Err(why) => Some(why),
         };
@@ -129,7 +129,7 @@ impl Linux {
         }
         // A reload that is refused again is another one.
         if before != standing || matches!(standing, FileOnDisk::Refused(_)) {
-            self.later.happened.push_back(Happening::OnDisk(standing));
+            self.pending.events.push_back(ShellEvent::OnDisk(standing));
             self.tell_manager();
         }
     }

@@ -1,7 +1,7 @@
-//! Who speaks, with a good seal, and is nobody's partner here: mostly one machine too many.
+//! Senders whose adverts are authentic and rejected all the same: mostly one machine too many.
 //!
-//! After a start it is usual for a moment. What lasts is two machines that run as one member, or one that
-//! does not hear us; the counters alone would not say whose fault it is, nor where.
+//! For a moment after a start that is usual. If it lasts, two machines run as one member, or one
+//! does not hear this member; the counters alone would not say which, nor where.
 
 use onehold_core::advert::{Advert, Incarnation, MemberId};
 use onehold_core::config::Config;
@@ -11,19 +11,19 @@ use onehold_core::time::{LocalTime, Span};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-/// Most of them that are remembered.
+/// At most this many are remembered.
 const MAX: usize = 16;
-/// One who was silent for so long has gone.
+/// A sender that was silent for this long has gone.
 const GONE: Span = Span::from_millis(10_000);
 
-/// Who says an authentic advert, and to whom.
+/// Who sent an authentic advert, and to whom.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
     /// Its sender.
     pub from: MemberId,
-    /// Its sender's life.
-    pub life: Incarnation,
-    /// The life of the receiver that it names.
+    /// Its sender's incarnation.
+    pub incarnation: Incarnation,
+    /// The incarnation of the receiver that it names.
     pub to: Option<Incarnation>,
     /// Its sender holds something.
     pub holds: bool,
@@ -33,59 +33,59 @@ impl From<&Advert> for Head {
     fn from(advert: &Advert) -> Self {
         Self {
             from: advert.from,
-            life: advert.incarnation,
+            incarnation: advert.incarnation,
             to: advert.to_incarnation,
             holds: advert.groups.iter().any(|g| g.holds),
         }
     }
 }
 
-/// What somebody keeps saying in vain.
+/// Why a sender's adverts are rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Vain {
-    /// It does not hear us: it knows no life of ours, or a dead one.
-    Deaf,
-    /// It is of a life that another one followed.
-    Left,
-    /// It is for another life of this member, from one that we talk with.
+    /// It does not hear this member: it knows none of its incarnations, or a former one.
+    Unhearing,
+    /// A later incarnation followed its own.
+    Superseded,
+    /// A peer that is two-way with this member answers another incarnation of it.
     ForAnotherOfUs,
-    /// It is for another member, or from this one.
+    /// They are for another member, or from this one.
     Misdirected,
-    /// It came already, over the only way that it can come.
+    /// They came before, over the only path there is.
     Twice,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Speaker {
+struct Sender {
     member: MemberId,
     vain: Vain,
     since: LocalTime,
     at: LocalTime,
-    /// It was so for long, without a pause.
+    /// It has gone on for long, without a pause.
     lasts: bool,
 }
 
-/// All who speak in vain: by where from, and which life it is about.
+/// All such senders, by address and by the incarnation that it is about.
 #[derive(Clone, Debug)]
 pub struct Doubles {
-    all: BTreeMap<(SocketAddr, Incarnation), Speaker>,
-    /// A longer pause begins anew.
+    all: BTreeMap<(SocketAddr, Incarnation), Sender>,
+    /// After a longer pause, `since` starts again.
     pause: Span,
-    /// What goes on for so long lasts.
+    /// What goes on for this long lasts.
     long: Span,
 }
 
 /// What is known of a rejected advert's sender.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
-    /// The life of it that was accepted last.
-    pub(super) life: Option<Incarnation>,
-    /// There is one way to it, and no more.
+pub(super) struct KnownSender {
+    /// The incarnation of it that was accepted last.
+    pub(super) incarnation: Option<Incarnation>,
+    /// There is exactly one path to it.
     pub(super) one_way: bool,
 }
 
 impl Doubles {
-    /// Nobody yet.
+    /// None yet.
     #[must_use]
     pub fn new(timing: &Timing) -> Self {
         let interval = timing.interval();
@@ -96,7 +96,7 @@ impl Doubles {
         }
     }
 
-    /// Nobody speaks in vain, nor did lately.
+    /// None now, nor lately.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.all.is_empty()
@@ -108,19 +108,19 @@ impl Doubles {
         why: Reject,
         head: Head,
         from: SocketAddr,
-        known: Known,
+        known: KnownSender,
         at: LocalTime,
     ) {
-        let talked_with = known.life == Some(head.life);
-        let (vain, life) = match why {
+        let talked_with = known.incarnation == Some(head.incarnation);
+        let (vain, incarnation) = match why {
             Reject::Knock if talked_with => match head.to {
                 Some(other) => (Vain::ForAnotherOfUs, other),
                 None => return,
             },
-            Reject::Knock => (Vain::Deaf, head.life),
-            Reject::OldLife => (Vain::Left, head.life),
-            Reject::NotToMe => (Vain::Misdirected, head.life),
-            Reject::Stale if known.one_way && talked_with => (Vain::Twice, head.life),
+            Reject::Knock => (Vain::Unhearing, head.incarnation),
+            Reject::OldIncarnation => (Vain::Superseded, head.incarnation),
+            Reject::NotToMe => (Vain::Misdirected, head.incarnation),
+            Reject::Stale if known.one_way && talked_with => (Vain::Twice, head.incarnation),
             Reject::Stale
             | Reject::TooShort
             | Reject::NotOurs
@@ -131,57 +131,58 @@ impl Doubles {
             | Reject::UnknownMember
             | Reject::OtherConfig { .. } => return,
         };
-        let key = (from, life);
+        let key = (from, incarnation);
         if self.all.len() >= MAX
             && !self.all.contains_key(&key)
             && let Some(oldest) = self.all.iter().min_by_key(|(_, s)| s.at).map(|(k, _)| *k)
         {
             self.all.remove(&oldest);
         }
-        let new = Speaker {
+        let new = Sender {
             member: head.from,
             vain,
             since: at,
             at,
             lasts: false,
         };
-        let speaker = self.all.entry(key).or_insert(new);
-        let paused = at.since(speaker.at) >= self.pause;
-        if speaker.vain != vain || (paused && !speaker.lasts) {
-            *speaker = new;
+        let sender = self.all.entry(key).or_insert(new);
+        let paused = at.since(sender.at) >= self.pause;
+        if sender.vain != vain || (paused && !sender.lasts) {
+            *sender = new;
         }
-        speaker.at = at;
-        speaker.lasts |= at.since(speaker.since) >= self.long;
+        sender.at = at;
+        sender.lasts |= at.since(sender.since) >= self.long;
     }
 
-    /// Forgets who has gone.
+    /// Forgets senders that have gone.
     pub(super) fn expire(&mut self, now: LocalTime) {
         self.all.retain(|_, s| now.since(s.at) < GONE);
     }
 
-    fn lasting(&self) -> impl Iterator<Item = (SocketAddr, &Speaker)> {
+    fn lasting(&self) -> impl Iterator<Item = (SocketAddr, &Sender)> {
         let all = self.all.iter().filter(|(_, s)| s.lasts);
-        all.map(|((from, _), speaker)| (*from, speaker))
+        all.map(|((from, _), sender)| (*from, sender))
     }
 
-    /// Why a member is not heard that speaks all the same: for the end of an alarm.
+    /// Why a member that does send is not heard, as the end of an alarm.
     #[must_use]
     pub fn why_unheard(&self, member: MemberId) -> Option<String> {
         let mut of_it = self.lasting().filter(|(_, s)| s.member == member);
         of_it.find_map(|(from, s)| match s.vain {
-            Vain::Deaf => Some(format!(
-                "; it speaks, from {from}, and does not hear this member: what is sent to it is lost, or meant \
-                 for another machine that has its address"
+            Vain::Unhearing => Some(format!(
+                "; it sends, from {from}, and does not hear this member: what is sent to it is lost (a firewall?), or \
+                 reaches another machine that has its address"
             )),
-            Vain::Left => Some(format!(
-                "; what comes from {from} is of a life of it that another one followed: two machines ran as it. \
-                 Restart the one that is to stay"
+            Vain::Superseded => Some(format!(
+                "; what comes from {from} is of an incarnation that a later one followed: two machines ran as it. \
+                 Restart the one that should stay"
             )),
             Vain::ForAnotherOfUs | Vain::Misdirected | Vain::Twice => None,
         })
     }
 
-    /// What is wrong, by when each member was last accepted, and whether an address is its own.
+    /// What is wrong, in words. `accepted` says when a member was last accepted, `is_its` whether
+    /// it has an address.
     pub(super) fn in_words(
         &self,
         config: &Config,
@@ -194,17 +195,17 @@ impl Doubles {
             let lately = |at| now.since(at) < config.timing().vote();
             accepted(member).is_some_and(lately)
         };
-        let words = |(from, s): (SocketAddr, &Speaker)| {
+        let words = |(from, s): (SocketAddr, &Sender)| {
             let name = config.member_name(s.member);
             match s.vain {
-                Vain::Deaf | Vain::Left if !heard(s.member) => None, // that one is an alarm already
-                Vain::Deaf | Vain::Left if is_its(s.member, from) => Some(format!(
-                    "two machines run as {name}, and both have its address: what comes from {from} is of two lives. \
-                     Find the second (a copied machine, a container that was left) and stop it; then restart \
-                     the first"
+                Vain::Unhearing | Vain::Superseded if !heard(s.member) => None, // not heard, which is an alarm already
+                Vain::Unhearing | Vain::Superseded if is_its(s.member, from) => Some(format!(
+                    "two machines run as {name}, and both have its address: what comes from {from} is of two \
+                     incarnations. Find the second (a copied machine, a forgotten container) and stop it; then \
+                     restart the first"
                 )),
-                Vain::Deaf | Vain::Left => Some(format!(
-                    "two machines run as {name}: one of them speaks from {from}, which is not its address in the \
+                Vain::Unhearing | Vain::Superseded => Some(format!(
+                    "two machines run as {name}: one of them sends from {from}, which is not its address in the \
                      file here. Stop that one"
                 )),
                 Vain::ForAnotherOfUs => Some(format!(
@@ -212,15 +213,16 @@ impl Doubles {
                 )),
                 Vain::Misdirected if s.member == config.me() => Some(format!(
                     "what comes from {from} says that it is from {me}, and that is this member: another machine \
-                     runs as it, or something sends back what this one sends"
+                     runs as it, or something sends back what this member sends. Find it and stop it"
                 )),
                 Vain::Misdirected => Some(format!(
                     "what comes from {from} is meant for another member: there, this host's address is that \
-                     one's. Do all hosts take the members' names for the same addresses?"
+                     member's. Do all hosts resolve the members' names to the same addresses? Write addresses \
+                     in the file"
                 )),
                 Vain::Twice => Some(format!(
                     "what comes from {from} comes twice: the network repeats it, or two machines run as {name} \
-                     with one memory (a virtual machine that was copied while it ran): then stop one, and \
+                     with one memory (a virtual machine that was copied while it ran). If so, stop one and \
                      restart the other"
                 )),
             }
@@ -232,7 +234,7 @@ impl Doubles {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config_file::tests::{THREE, seat};
+    use crate::config_file::tests::{THREE, cluster};
 
     const I: u64 = 100;
 
@@ -240,10 +242,10 @@ mod tests {
         LocalTime::from_nanos(at * 1_000_000)
     }
 
-    fn head(life: u64, to: Option<u64>) -> Head {
+    fn head(incarnation: u64, to: Option<u64>) -> Head {
         Head {
             from: MemberId(1),
-            life: Incarnation(life),
+            incarnation: Incarnation(incarnation),
             to: to.map(Incarnation),
             holds: false,
         }
@@ -253,8 +255,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// What `lb0` says after one of `life` was rejected each interval for `span`, while lb1's life 1 is
-    /// talked with.
+    /// What `lb0` says after `head` was rejected each interval for `span`, while it is two-way with
+    /// lb1's incarnation 1.
     fn said(
         why: Reject,
         head: Head,
@@ -262,10 +264,10 @@ mod tests {
         span: u64,
         heard: bool,
     ) -> (String, Option<String>) {
-        let seat = seat(THREE, "lb0");
-        let mut doubles = Doubles::new(seat.config.timing());
-        let known = Known {
-            life: heard.then_some(Incarnation(1)),
+        let cluster = cluster(THREE, "lb0");
+        let mut doubles = Doubles::new(cluster.config.timing());
+        let known = KnownSender {
+            incarnation: heard.then_some(Incarnation(1)),
             one_way: true,
         };
         for n in 0..=span / I {
@@ -274,7 +276,7 @@ mod tests {
         let is_its = |_, from: SocketAddr| from == at("10.0.0.11:6946");
         let words = doubles
             .in_words(
-                &seat.config,
+                &cluster.config,
                 ms(span),
                 |_| heard.then_some(ms(span)),
                 is_its,
@@ -289,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn a_life_that_was_left_and_goes_on_speaking_is_a_second_machine() {
+    fn a_former_incarnation_that_goes_on_sending_is_a_second_machine() {
         let (words, _) = said(
-            Reject::OldLife,
+            Reject::OldIncarnation,
             head(7, Some(9)),
             "10.0.0.11:6946",
             5_000,
@@ -305,7 +307,7 @@ mod tests {
         );
         let (words, _) = said(Reject::Knock, head(7, None), "10.0.0.99:6946", 5_000, true);
         assert!(
-            words.starts_with("two machines run as lb1: one of them speaks from 10.0.0.99:6946"),
+            words.starts_with("two machines run as lb1: one of them sends from 10.0.0.99:6946"),
             "{words}"
         );
         let (words, _) = said(
@@ -338,16 +340,16 @@ mod tests {
     }
 
     #[test]
-    fn what_is_usual_for_a_moment_after_a_start_is_no_alarm() {
-        for why in [Reject::OldLife, Reject::Knock, Reject::NotToMe] {
+    fn what_is_usual_for_a_moment_after_a_start_raises_no_alarm() {
+        for why in [Reject::OldIncarnation, Reject::Knock, Reject::NotToMe] {
             let (words, unheard) = said(why, head(7, None), "10.0.0.11:6946", 4_900, true);
             assert_eq!((words.as_str(), unheard), ("", None));
         }
-        // Nor is one that is started again and again: each life is another.
-        let seat = seat(THREE, "lb0");
-        let mut doubles = Doubles::new(seat.config.timing());
-        let known = Known {
-            life: Some(Incarnation(1)),
+        // Nor does a member that is started again and again: each incarnation is another.
+        let cluster = cluster(THREE, "lb0");
+        let mut doubles = Doubles::new(cluster.config.timing());
+        let known = KnownSender {
+            incarnation: Some(Incarnation(1)),
             one_way: true,
         };
         for n in 0..1_000 {
@@ -358,7 +360,7 @@ mod tests {
                 known,
                 ms(n * I),
             );
-            // And a repetition now and then is the network's.
+            // A repetition now and then is the network's.
             if n % 15 == 0 {
                 doubles.rejected(
                     Reject::Stale,
@@ -374,12 +376,12 @@ mod tests {
     }
 
     #[test]
-    fn one_that_speaks_and_does_not_hear_us_says_why_it_is_not_heard() {
+    fn of_a_member_that_sends_and_does_not_hear_us_it_is_said_why_it_is_not_heard() {
         let (words, unheard) = said(Reject::Knock, head(7, None), "10.0.0.11:6946", 5_000, false);
         assert_eq!(words, "");
         assert!(unheard.unwrap().contains("does not hear this member"));
         let (_, unheard) = said(
-            Reject::OldLife,
+            Reject::OldIncarnation,
             head(7, None),
             "10.0.0.11:6946",
             5_000,

@@ -1,6 +1,6 @@
 //! What needs a person: each alarm names the thing, the cause and the remedy.
 
-use super::{Group, PathStatus, Status, Timing};
+use super::{GroupStatus, PathStatus, Status, TimingStatus};
 use crate::metrics::{Metrics, OtherConfig, Rejected};
 use crate::telemetry;
 use onehold_core::config::Config;
@@ -9,7 +9,7 @@ use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::net::SocketAddr;
 
-/// What is longer ago is no reason for an alarm.
+/// What happened longer ago does not raise an alarm.
 const LATELY: Span = Span::from_millis(10_000);
 
 pub(super) fn lately(at: LocalTime, now: LocalTime) -> bool {
@@ -17,31 +17,35 @@ pub(super) fn lately(at: LocalTime, now: LocalTime) -> bool {
 }
 
 impl Status {
-    /// What of all that is seen needs a person.
+    /// What needs a person, of all that the status shows.
     pub(super) fn find_alarms(
         &self,
         config: &Config,
         metrics: &Metrics,
-        rival: Option<&str>,
+        stranger: Option<&str>,
         now: LocalTime,
     ) -> Vec<String> {
         let mut alarms = Vec::new();
         for p in &self.peers {
             if p.other_config.is_some() {
-                // Below, with those who are no member here.
+                // Below, with the other strangers.
             } else if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
                 let why = p.paths.iter().find_map(|w| w.rejected.clone());
                 let why = why.or_else(|| p.paths.iter().find_map(refused_lately));
                 let member = config.peers().find(|id| config.member_name(*id) == p.name);
                 let why = why.or_else(|| metrics.doubles.why_unheard(member?));
-                alarms.push(format!(
-                    "{} is not heard{}",
-                    p.name,
-                    why.unwrap_or_default()
-                ));
+                let why = why.unwrap_or_else(|| {
+                    let at = p.paths.first().map_or("", |w| &w.remote);
+                    format!(
+                        ": is it up (`systemctl status onehold` there), and does UDP to {at} get through \
+                         (firewalls, cables)?"
+                    )
+                });
+                alarms.push(format!("{} is not heard{why}", p.name));
             } else if !p.two_way {
                 alarms.push(format!(
-                    "{} is heard, but does not hear this member",
+                    "{} is heard, but does not hear this member: a firewall or the network passes one direction \
+                     only; `onehold status` there says what it hears",
                     p.name
                 ));
             } else {
@@ -50,29 +54,30 @@ impl Status {
                         .is_none_or(|ago| ago > 2.0 * self.timing.vote_ms)
                 };
                 for w in p.paths.iter().filter(silent) {
+                    let why = w.rejected.clone().or_else(|| refused_lately(w));
+                    let why = why.unwrap_or_else(|| {
+                        "; another path still works: repair this network before that one fails"
+                            .to_owned()
+                    });
                     alarms.push(format!(
-                        "{} is not heard on the path from {}{}",
-                        p.name,
-                        w.remote,
-                        w.rejected
-                            .clone()
-                            .or_else(|| refused_lately(w))
-                            .unwrap_or_default()
+                        "{} is not heard on the path from {}{why}",
+                        p.name, w.remote
                     ));
                 }
             }
         }
         alarms.extend(other_configs(config, metrics, now));
         for g in &self.groups {
-            alarms.extend(self.who_holds(g, rival));
-            // One that holds does so whatever it would need to begin.
+            alarms.extend(self.who_holds(g, stranger));
+            // A holder goes on holding, whatever it would need to begin.
             let holds = g.role == "holder";
             let idle = self.witness || self.stopped || self.quarantine_left_ms.is_some();
             if holds && !g.unfit.is_empty() {
                 let why = g.unfit.join("; ");
                 alarms.push(format!("{}: held here, though not well: {why}", g.name));
             }
-            // Whoever is asked: a witness sees as well as the holder that there is nobody to take over.
+            // Every member says so: a witness sees as well as the holder that no standby could take
+            // over.
             if let (Some(other), Some(false)) = (&g.successor, g.successor_ready) {
                 alarms.push(format!(
                     "{}: {other} is heard, but could not take over: `onehold status` there says why",
@@ -89,53 +94,62 @@ impl Status {
             }
         }
         if !self.witness {
-            alarms.extend(self.gaps());
+            alarms.extend(self.short_lease());
         }
         if self.guard == "none" && !self.witness {
-            alarms.push("no guard: a frozen holder keeps the address".to_owned());
+            alarms.push(
+                "cluster.guard: none: nothing mutes this member's addresses when it is frozen or killed; \
+                 for tests only: remove that line"
+                    .to_owned(),
+            );
         }
         alarms.extend(metrics.alarms.values().flatten().cloned());
         alarms
     }
 
-    /// What is wrong with who holds a group; `rival` holds something by another file.
-    fn who_holds(&self, g: &Group, rival: Option<&str>) -> Option<String> {
+    /// What is wrong with who holds a group; `stranger` holds something by another file.
+    fn who_holds(&self, g: &GroupStatus, stranger: Option<&str>) -> Option<String> {
         let group = &g.name;
-        match (&g.holder, rival) {
-            (Some(holder), Some(rival)) => Some(format!(
-                "{group}: two hold: {holder}, and {rival} says that it holds, too, by another file; unless that \
-                 one means another group. Make the files equal, or stop one (R-15)"
+        match (&g.holder, stranger) {
+            (Some(holder), Some(stranger)) => Some(format!(
+                "{group}: two hold: {holder}, and {stranger} says that it holds, too, by another file (unless it \
+                 means another group). Stop one, and make the files equal (R-15)"
             )),
-            (None, Some(rival)) => Some(format!(
-                "{group}: {rival} says that it holds, by another file, so no member takes hold beside it: make the \
-                 files equal, or stop that one (R-14)"
+            (None, Some(stranger)) => Some(format!(
+                "{group}: {stranger} says that it holds, by another file, so no member takes hold beside it: make \
+                 the files equal, or stop it (R-14)"
             )),
-            (None, None) if self.quarantine_left_ms.is_none() => {
-                Some(format!("{group}: nobody is known to hold it"))
-            }
+            (None, None) if self.quarantine_left_ms.is_none() => Some(format!(
+                "{group}: no member is known to hold it; `onehold status` on each candidate says why it \
+                     does not"
+            )),
             (None | Some(_), None) => None,
         }
     }
 
-    /// What a standby lacks that has enough members only as long as the holder is one of them: a takeover is
-    /// without it. (The holder can't see it.)
-    fn leans_on_holder(&self, g: &Group) -> Option<String> {
+    /// What a standby lacks that is two-way with enough members only while the holder is one of
+    /// them: it would have to take over without the holder. (The holder can't see it.)
+    fn leans_on_holder(&self, g: &GroupStatus) -> Option<String> {
         let holder = g.holder.as_ref().filter(|_| g.role == "standby")?;
-        let others = (self.peers.iter()).filter(|p| p.two_way && p.name != *holder);
-        let (others, needed) = (others.count(), self.majority - 1);
-        let leans = self.arbitration == "majority" && self.members > 2 && others < needed;
+        let others = self.peers.iter().filter(|p| p.name != *holder);
+        let (two_way, missing): (Vec<_>, Vec<_>) = others.partition(|p| p.two_way);
+        let needed = self.majority - 1;
+        let leans = self.arbitration == "majority" && self.members > 2 && two_way.len() < needed;
         leans.then(|| {
+            let missing: Vec<&str> = missing.iter().map(|p| p.name.as_str()).collect();
             format!(
-                "{}: could not take over when {holder} goes: without it, two-way with {others} of the {needed} \
-                 members it needs",
-                g.name
+                "{}: could not take over when {holder} fails: without it, two-way with {} of the {needed} members \
+                 it needs. Start or reconnect {}",
+                g.name,
+                two_way.len(),
+                missing.join(" or ")
             )
         })
     }
 
-    /// Why a held address is away for moments, if the lease is too short for it not to be.
-    fn gaps(&self) -> Option<String> {
-        let Timing {
+    /// Why a held address goes away for moments, if the lease is too short.
+    fn short_lease(&self) -> Option<String> {
+        let TimingStatus {
             lease_ms,
             round_trip_ms,
             ..
@@ -144,7 +158,7 @@ impl Status {
         let Some(longest) = round_trip_ms else {
             return Some(format!(
                 "timing.lease: {lease_ms}ms is too short for the {guard} guard, which ends each hold \
-                 early: a held address is away for moments. Lengthen the lease"
+                 early: a held address goes away for moments. Lengthen it, on all members"
             ));
         };
         let held = self.groups.iter().find(|g| g.role == "holder")?;
@@ -156,14 +170,14 @@ impl Status {
         let needed = held.votes_needed.saturating_sub(2);
         let slowest = trips.get(needed).filter(|trip| **trip > longest)?;
         Some(format!(
-            "timing.lease: with a round trip of {slowest}ms a held address is away for moments: a lease \
-             of {lease_ms}ms with the {guard} guard is renewed in time for {longest}ms at most. Lengthen \
-             the lease"
+            "timing.lease: with a round trip of {slowest}ms a held address goes away for moments: a lease \
+             of {lease_ms}ms with the {guard} guard is renewed in time for {longest}ms at most. Lengthen it, \
+             on all members"
         ))
     }
 }
 
-/// Why what comes from a member's address proves nothing: for the end of an alarm.
+/// Why what comes from a member's address proves nothing, as the end of an alarm.
 pub(super) fn why_rejected(
     rejected: &Rejected,
     from: SocketAddr,
@@ -178,28 +192,29 @@ pub(super) fn why_rejected(
             theirs.0, metrics.cluster
         ),
         (Reject::UnknownKey(key), _) => format!(
-            "is sealed with a key that is not accepted here (its id is {:08x}): are the secrets the same?",
+            "is sealed with a key that is not accepted here (id {:08x}): are the secrets equal?",
             key.0
         ),
         (Reject::BadSeal, _) => {
-            "does not fit its seal: is it damaged, or does somebody forge it?".to_owned()
+            "does not fit its seal: it was damaged on the way, or is forged".to_owned()
         }
         (Reject::TooShort | Reject::NotOurs, _) => {
-            "is no advert of this version: do both run the same version?".to_owned()
+            "is not an advert of this version: do both run the same version (`onehold version`)?"
+                .to_owned()
         }
         _ => return None,
     };
     Some(format!("; what comes from {from} {why}"))
 }
 
-/// Why the network refused what was sent lately, if it did: for the end of an alarm.
+/// Why the network refused what was sent lately, if it did, as the end of an alarm.
 fn refused_lately(path: &PathStatus) -> Option<String> {
     let why = path.refused_because.as_ref()?;
     let lately = path.refused_ms_ago? < LATELY.as_millis_f64();
     lately.then(|| format!("; what is sent to {} comes back: {why}", path.remote))
 }
 
-/// Everybody who runs with another configuration, as last heard of, and whose address that is by our file.
+/// All strangers, as last heard of, and whose address each has by our own file.
 fn others<'m>(
     config: &'m Config,
     metrics: &'m Metrics,
@@ -212,7 +227,7 @@ fn others<'m>(
     of_members.chain(of_others)
 }
 
-/// Who was heard lately and runs with another configuration.
+/// The strangers that were heard lately, in words.
 fn other_configs(config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<String> {
     others(config, metrics)
         .filter(|(_, other)| lately(other.at, now))
@@ -224,8 +239,8 @@ fn other_configs(config: &Config, metrics: &Metrics, now: LocalTime) -> Vec<Stri
         .collect()
 }
 
-/// Who says now, by another file, that it holds.
-pub(super) fn rival(
+/// Which stranger says now that it holds.
+pub(super) fn holding_stranger(
     snapshot: &Snapshot,
     config: &Config,
     metrics: &Metrics,

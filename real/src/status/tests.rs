@@ -1,6 +1,6 @@
 use super::*;
-use crate::config_file::Seat;
-use crate::config_file::tests::{THREE, TWO, seat};
+use crate::config_file::LocalCluster;
+use crate::config_file::tests::{THREE, TWO, cluster};
 use crate::metrics::{GuardInForce, Head, OtherConfig};
 use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
@@ -47,6 +47,7 @@ fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
         asks: holds,
         ready: role != RoleName::Witness,
         kept_back: false,
+        open: true,
         eligible: true,
         healthy: true,
         yields: false,
@@ -67,22 +68,22 @@ fn snapshot(me: u8, peers: Vec<PeerSnapshot>, groups: Vec<GroupSnapshot>) -> Sna
     }
 }
 
-/// A driver's metrics after a while in which all paths live.
-fn metrics(seat: &Seat) -> Metrics {
-    let mut m = Metrics::new(seat);
+/// A driver's metrics after a while in which all paths work.
+fn metrics(cluster: &LocalCluster) -> Metrics {
+    let mut m = Metrics::new(cluster);
     m.guard = GuardInForce {
         name: "bpf".to_owned(),
         why_not_better: None,
         ends_early: Span::ZERO,
     };
-    for peer in seat.config.peers() {
-        for path in seat.paths(peer) {
+    for peer in cluster.config.peers() {
+        for path in cluster.paths(peer) {
             m.heard(path.local, path.remote, before(32));
             m.sent += 1;
         }
         let head = Head {
             from: peer,
-            life: Incarnation(0xabcd_0000_0000_0000 + u64::from(peer.0)),
+            incarnation: Incarnation(0xabcd_0000_0000_0000 + u64::from(peer.0)),
             to: None,
             holds: false,
         };
@@ -107,8 +108,8 @@ fn text(status: Status) -> String {
 }
 
 fn healthy() -> Status {
-    let seat = seat(THREE, "lb0");
-    let mut m = metrics(&seat);
+    let cluster = cluster(THREE, "lb0");
+    let mut m = metrics(&cluster);
     let took = Event::Role {
         group: GroupId(0),
         from: RoleName::Standby,
@@ -121,7 +122,7 @@ fn healthy() -> Status {
         vec![peer(1, 32), peer(2, 12)],
         vec![group(0, RoleName::Holder, 0)],
     );
-    Status::from_parts(&s, &seat.config, &m, NOW)
+    Status::from_parts(&s, &cluster.config, &m, NOW)
 }
 
 #[test]
@@ -146,8 +147,8 @@ fn the_same_as_json() {
 #[test]
 fn a_candidate_in_trouble() {
     let long = THREE.replace("members.lb1", "members.\"loadbalancer-1.example.com\"");
-    let seat = seat(&long, "lb0");
-    let mut m = metrics(&seat);
+    let cluster = cluster(&long, "lb0");
+    let mut m = metrics(&cluster);
     m.guard = GuardInForce {
         name: "nft".to_owned(),
         why_not_better: Some(
@@ -157,7 +158,7 @@ fn a_candidate_in_trouble() {
         ),
         ends_early: Span::from_millis(12),
     };
-    let path = seat.paths(MemberId(1)).next().unwrap();
+    let path = cluster.paths(MemberId(1)).next().unwrap();
     let other = OtherConfig {
         digest: ConfigDigest(0xbad),
         from: path.remote,
@@ -173,7 +174,7 @@ fn a_candidate_in_trouble() {
         (path.local, path.remote),
         before(60),
     );
-    m.told(
+    m.input(
         &Input::HoldFailed { group: GroupId(0) },
         Some("eth0 is down; `ip link set eth0 up`".to_owned()),
     );
@@ -193,15 +194,15 @@ fn a_candidate_in_trouble() {
     (g.ready, g.eligible, g.healthy, g.standby, g.holder, g.vote) =
         (false, false, false, true, None, None);
     let s = snapshot(0, vec![never, lost], vec![g]);
-    insta::assert_snapshot!(text(Status::from_parts(&s, &seat.config, &m, NOW)));
+    insta::assert_snapshot!(text(Status::from_parts(&s, &cluster.config, &m, NOW)));
 }
 
-/// Its numbers for members are its own: only the address says who it is, if it does.
+/// A stranger's numbers for members are its own: only its address says who it is, if anything does.
 #[test]
-fn whoever_runs_with_another_configuration_is_known_by_its_address() {
-    let seat = seat(TWO, "lb0");
+fn a_stranger_is_known_by_its_address() {
+    let cluster = cluster(TWO, "lb0");
     let said = |from: &str, age| {
-        let mut m = metrics(&seat);
+        let mut m = metrics(&cluster);
         let other = OtherConfig {
             digest: ConfigDigest(0xbad),
             from: from.parse().unwrap(),
@@ -211,7 +212,7 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
         let (whose, news) = m.other_config(other);
         assert!(news && !m.other_config(other).1);
         let s = snapshot(0, vec![peer(1, 90_000)], vec![]);
-        let alarms = Status::from_parts(&s, &seat.config, &m, NOW).alarms;
+        let alarms = Status::from_parts(&s, &cluster.config, &m, NOW).alarms;
         (whose, alarms.join("\n"))
     };
     for from in ["10.0.0.11:6946", "10.1.0.11:7000", "10.1.0.11:9999"] {
@@ -224,13 +225,13 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
     let (whose, alarms) = said("10.0.0.66:6946", 60);
     assert_eq!(whose, None);
     assert!(
-        alarms.contains("a member at 10.0.0.66:6946, which is no member's"),
+        alarms.contains("a machine at 10.0.0.66:6946, which is not a member's"),
         "{alarms}"
     );
     // It may have been stopped since.
     let (_, alarms) = said("10.0.0.11:6946", 20_000);
-    assert_eq!(alarms, "lb1 is not heard");
-    let mut m = metrics(&seat);
+    assert!(alarms.starts_with("lb1 is not heard: is it up"), "{alarms}");
+    let mut m = metrics(&cluster);
     for port in 1..100 {
         let from = SocketAddr::new([10, 0, 0, 66].into(), port);
         let (digest, at) = (ConfigDigest(0xbad), before(u64::from(port)));
@@ -244,19 +245,19 @@ fn whoever_runs_with_another_configuration_is_known_by_its_address() {
     assert_eq!(m.strangers.len(), 8);
 }
 
-/// What proves nothing says why nobody is heard, and only then.
+/// A datagram that is not authentic explains why a member is not heard, and only then.
 #[test]
 fn what_comes_from_a_members_address_and_is_rejected_says_why_it_is_not_heard() {
-    let seat = seat(THREE, "lb0");
-    let path = seat.paths(MemberId(1)).next().unwrap();
-    let alarms = |why, cluster, heard| {
-        let mut m = metrics(&seat);
-        m.rejected(why, cluster, None, (path.local, path.remote), before(50));
+    let cluster = cluster(THREE, "lb0");
+    let path = cluster.paths(MemberId(1)).next().unwrap();
+    let alarms = |why, whose, heard| {
+        let mut m = metrics(&cluster);
+        m.rejected(why, whose, None, (path.local, path.remote), before(50));
         if heard {
             m.heard(path.local, path.remote, before(20));
         }
         let s = snapshot(0, vec![peer(1, 90_000), peer(2, 12)], vec![]);
-        Status::from_parts(&s, &seat.config, &m, NOW)
+        Status::from_parts(&s, &cluster.config, &m, NOW)
             .alarms
             .join("\n")
     };
@@ -278,7 +279,7 @@ fn what_comes_from_a_members_address_and_is_rejected_says_why_it_is_not_heard() 
 
 #[test]
 fn a_start_in_quarantine() {
-    let seat = seat(THREE, "lb1");
+    let cluster = cluster(THREE, "lb1");
     let mut g = group(0, RoleName::Standby, 0);
     g.ready = false;
     let s = Snapshot {
@@ -287,8 +288,8 @@ fn a_start_in_quarantine() {
     };
     insta::assert_snapshot!(text(Status::from_parts(
         &s,
-        &seat.config,
-        &metrics(&seat),
+        &cluster.config,
+        &metrics(&cluster),
         NOW
     )));
 }
@@ -296,26 +297,26 @@ fn a_start_in_quarantine() {
 /// Survivor, two groups, one path cut, a hand-over under way.
 #[test]
 fn a_pair_with_a_dead_path() {
-    let seat = seat(TWO, "lb0");
-    let mut m = metrics(&seat);
+    let cluster = cluster(TWO, "lb0");
+    let mut m = metrics(&cluster);
     m.peers[0].paths[1].heard_at = Some(before(5_400));
     let mut api = group(0, RoleName::Holder, 0);
     api.yields = true;
     let mut web = group(1, RoleName::Standby, 1);
     web.gave_away = true;
     let s = snapshot(0, vec![peer(1, 32)], vec![api, web]);
-    insta::assert_snapshot!(text(Status::from_parts(&s, &seat.config, &m, NOW)));
+    insta::assert_snapshot!(text(Status::from_parts(&s, &cluster.config, &m, NOW)));
 }
 
 #[test]
 fn a_witness_of_one_and_of_many() {
     let (web, shop) = (
-        seat(THREE, "w"),
-        seat(&THREE.replace("\"web\"", "\"shop\""), "w"),
+        cluster(THREE, "w"),
+        cluster(&THREE.replace("\"web\"", "\"shop\""), "w"),
     );
-    let status = |seat: &Seat, peers: Vec<PeerSnapshot>| {
+    let status = |cluster: &LocalCluster, peers: Vec<PeerSnapshot>| {
         let s = snapshot(2, peers, vec![group(0, RoleName::Witness, 0)]);
-        Status::from_parts(&s, &seat.config, &metrics(seat), NOW)
+        Status::from_parts(&s, &cluster.config, &metrics(cluster), NOW)
     };
     let one = status(&web, vec![peer(0, 32), peer(1, 12)]);
     let deaf = PeerSnapshot {
@@ -355,9 +356,9 @@ fn colour_is_only_added() {
 }
 
 #[test]
-fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
-    let seat = seat(THREE, "lb0");
-    let mut m = metrics(&seat);
+fn what_any_part_of_the_daemon_reports_is_an_alarm_until_it_is_over() {
+    let cluster = cluster(THREE, "lb0");
+    let mut m = metrics(&cluster);
     let (foreign, full) = ("10.0.0.50/24 is there".to_owned(), "it is full".to_owned());
     let (new, over) = m.alarms("kernel", vec![foreign.clone()]);
     assert_eq!((new, over), (vec![foreign.clone()], vec![]));
@@ -384,8 +385,8 @@ fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
         group: GroupId(0),
         healthy: false,
     };
-    m.told(&unhealthy, Some(why));
-    let alarms = |m: &Metrics| Status::from_parts(&holds(), &seat.config, m, NOW).alarms;
+    m.input(&unhealthy, Some(why));
+    let alarms = |m: &Metrics| Status::from_parts(&holds(), &cluster.config, m, NOW).alarms;
     insta::assert_snapshot!(alarms(&m).join("\n"));
     let (new, over) = m.alarms("kernel", vec![]);
     assert_eq!((new, over), (vec![], vec![foreign]));
@@ -393,7 +394,7 @@ fn what_any_part_of_the_daemon_complains_of_is_an_alarm_until_it_is_over() {
 }
 
 #[test]
-fn what_is_not_served_yet_comes_first_and_then_not_all_is_well() {
+fn what_is_not_served_yet_comes_first_and_all_is_not_well() {
     let why = "/etc/onehold/web.toml:3: cluster.secret_file: /etc/onehold/secret does not exist";
     let waiting = vec![Waiting {
         cluster: Some("web".to_owned()),
@@ -414,15 +415,15 @@ fn what_is_not_served_yet_comes_first_and_then_not_all_is_well() {
     }
 }
 
-/// What the guard takes of a lease is missing when the network is slow.
+/// The part of a lease that the guard takes is missing when the network is slow.
 #[test]
 fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
     let fast = THREE.replace(
         "interval = \"100ms\"\nlease = \"450ms\"",
         "profile = \"fast\"",
     );
-    let seat = seat(&fast, "lb0");
-    let mut m = metrics(&seat);
+    let cluster = cluster(&fast, "lb0");
+    let mut m = metrics(&cluster);
     let held = group(0, RoleName::Holder, 0);
     let holds = snapshot(0, vec![peer(1, 2), peer(2, 2)], vec![held]);
     let mut gaps = |early, trip| {
@@ -430,7 +431,7 @@ fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
         for peer in &mut m.peers {
             peer.rtt = Some(Span::from_millis(trip));
         }
-        let mut alarms = Status::from_parts(&holds, &seat.config, &m, NOW).alarms;
+        let mut alarms = Status::from_parts(&holds, &cluster.config, &m, NOW).alarms;
         alarms.retain(|alarm| alarm.starts_with("timing.lease"));
         alarms.join("; ")
     };
@@ -445,12 +446,12 @@ fn a_lease_that_is_too_short_for_guard_and_network_is_an_alarm() {
     assert!(why.contains("60ms is too short for the bpf guard"), "{why}");
 }
 
-/// Whoever is asked says it: the holder, the one that is kept back and the witness.
+/// Every member says so: the holder, the standby that is kept back, and the witness.
 #[test]
-fn one_that_holds_by_another_file_is_named_by_every_member() {
+fn a_stranger_that_holds_is_named_by_every_member() {
     let alarms = |text: &str, me: &str, role, holder: Option<u8>, holds, age| {
-        let seat = seat(text, me);
-        let mut m = metrics(&seat);
+        let cluster = cluster(text, me);
+        let mut m = metrics(&cluster);
         let from = "10.0.0.66:6946".parse().unwrap();
         let (digest, at) = (ConfigDigest(0xbad), before(age));
         let _ = m.other_config(OtherConfig {
@@ -462,14 +463,14 @@ fn one_that_holds_by_another_file_is_named_by_every_member() {
         let mut g = group(0, role, 0);
         g.holder = holder.map(MemberId);
         g.ready = role == RoleName::Holder;
-        let peers = (seat.config.peers())
+        let peers = (cluster.config.peers())
             .map(|id| PeerSnapshot {
                 two_way: text == THREE,
                 ..peer(id.0, 12)
             })
             .collect();
-        let s = snapshot(seat.config.me().0, peers, vec![g]);
-        let mut alarms = Status::from_parts(&s, &seat.config, &m, NOW).alarms;
+        let s = snapshot(cluster.config.me().0, peers, vec![g]);
+        let mut alarms = Status::from_parts(&s, &cluster.config, &m, NOW).alarms;
         alarms.retain(|alarm| alarm.starts_with("web: ") || alarm.starts_with("api: "));
         alarms.join("\n")
     };
@@ -493,30 +494,30 @@ fn one_that_holds_by_another_file_is_named_by_every_member() {
             kept.contains("by another file, so no member takes hold beside it"),
             "{kept}"
         );
-        assert!(!kept.contains("nobody is known"), "{kept}");
+        assert!(!kept.contains("no member is known"), "{kept}");
         assert!(!kept.contains("two-way with 0"), "{kept}");
         let free = alarms(text, me, role, None, false, 60);
-        assert!(free.contains("nobody is known to hold it"), "{free}");
+        assert!(free.contains("no member is known to hold it"), "{free}");
     }
 }
 
 #[test]
-fn that_nobody_could_take_over_is_said_by_whoever_hears_it() {
+fn that_no_standby_could_take_over_is_said_by_every_member_that_hears_it() {
     let alarms = |me: &str, role, holder, ready| {
-        let seat = seat(THREE, me);
+        let cluster = cluster(THREE, me);
         let says = onehold_core::advert::Statement {
             ready,
             ..Default::default()
         };
-        let peers = (seat.config.peers())
+        let peers = (cluster.config.peers())
             .map(|id| PeerSnapshot {
-                // The holder says so of itself, too: that is no standby.
+                // The holder says so about itself, too: that is not a standby.
                 says: vec![says],
                 ..peer(id.0, 12)
             })
             .collect();
-        let s = snapshot(seat.config.me().0, peers, vec![group(0, role, holder)]);
-        Status::from_parts(&s, &seat.config, &metrics(&seat), NOW).alarms
+        let s = snapshot(cluster.config.me().0, peers, vec![group(0, role, holder)]);
+        Status::from_parts(&s, &cluster.config, &metrics(&cluster), NOW).alarms
     };
     let why = "is heard, but could not take over: `onehold status` there says why";
     let of = |name: &str| vec![format!("web: {name} {why}")];
@@ -527,10 +528,10 @@ fn that_nobody_could_take_over_is_said_by_whoever_hears_it() {
     assert_eq!(alarms("w", RoleName::Witness, 0, true), [""; 0]);
 }
 
-/// Its takeover would be without the one that holds now.
+/// It would have to take over without the present holder.
 #[test]
 fn a_standby_that_hears_the_holder_and_not_the_witness_says_what_it_lacks() {
-    let seat = seat(THREE, "lb1");
+    let cluster = cluster(THREE, "lb1");
     let deaf = PeerSnapshot {
         two_way: false,
         ..peer(2, 90_000)
@@ -538,9 +539,12 @@ fn a_standby_that_hears_the_holder_and_not_the_witness_says_what_it_lacks() {
     let g = || group(0, RoleName::Standby, 0);
     let alarms = |w| {
         let s = snapshot(1, vec![peer(0, 12), w], vec![g()]);
-        Status::from_parts(&s, &seat.config, &metrics(&seat), NOW).alarms
+        Status::from_parts(&s, &cluster.config, &metrics(&cluster), NOW).alarms
     };
-    let why = "web: could not take over when lb0 goes: without it, two-way with 0 of the 1 members it needs";
-    assert_eq!(alarms(deaf), ["w is not heard", why]);
+    let why = "web: could not take over when lb0 fails: without it, two-way with 0 of the 1 members it needs. Start \
+               or reconnect w";
+    let said = alarms(deaf);
+    assert!(said[0].starts_with("w is not heard"), "{said:?}");
+    assert_eq!(said[1..], [why]);
     assert_eq!(alarms(peer(2, 12)), [""; 0]);
 }

@@ -1,7 +1,7 @@
 //! The status as text: what is wrong first, then who holds what, then who is heard. At most 100
 //! columns, so that it fits a console at 3 a.m.
 
-use super::{Group, Peer, Report, Status};
+use super::{GroupStatus, PeerStatus, Report, Status};
 use std::fmt::Write as _;
 
 const WIDTH: usize = 100;
@@ -22,7 +22,7 @@ pub fn render(report: &Report, colour: bool) -> String {
     }
 }
 
-/// One cluster, in full; `alone` if nothing else is wrong with the daemon.
+/// One cluster, in full; `alone` if no other cluster is awaited.
 fn cluster(s: &Status, alone: bool, colour: bool) -> String {
     let mut out = String::new();
     let kind = if s.witness { "witness" } else { "candidate" };
@@ -52,7 +52,7 @@ fn cluster(s: &Status, alone: bool, colour: bool) -> String {
         out.push_str("  all well\n");
     }
     if s.stopped {
-        out.push_str("  stopped: everything is released\n");
+        out.push_str("  stopped: every group is released\n");
     }
     if let Some(why) = &s.guard_why_not_better {
         wrapped(
@@ -162,7 +162,7 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
             g.failback
         );
         wrapped(out, "  ", &what);
-        // Outside of quarantine it is among the alarms.
+        // Outside of quarantine this is an alarm.
         if !g.ready && !s.witness && s.quarantine_left_ms.is_some() {
             wrapped(out, "  not ready: ", &g.not_ready.join("; "));
         }
@@ -183,14 +183,14 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
     }
 }
 
-/// What the operator said, as far as it still holds.
-fn orders(g: &Group) -> Option<&'static str> {
+/// What the operator ordered, while it is in force.
+fn orders(g: &GroupStatus) -> Option<&'static str> {
     if g.yields {
         Some("handing over")
     } else if g.presumed_dead {
         Some("the operator presumed the peer dead: its vote counts as given (R-17)")
     } else if g.gave_away {
-        Some("the operator said switch here; `onehold resume` lets it come back")
+        Some("the operator said switch here (`onehold resume` lets it come back)")
     } else {
         None
     }
@@ -240,7 +240,7 @@ fn peers(out: &mut String, s: &Status) {
     }
 }
 
-fn incarnation(p: &Peer) -> String {
+fn incarnation(p: &PeerStatus) -> String {
     let mut text = p.incarnation.clone().unwrap_or_else(dash);
     text.push_str(match (p.quarantined, p.witness) {
         (true, true) => " (quarantine, witness)",
@@ -251,7 +251,7 @@ fn incarnation(p: &Peer) -> String {
     text
 }
 
-/// Many clusters: one row each, and what is wrong with any.
+/// Many clusters: one row each, with its alarms.
 fn clusters(all: &[Status], awaited: usize, colour: bool) -> String {
     let mut out = String::new();
     let wrong = all.iter().filter(|s| !s.alarms.is_empty()).count();
@@ -293,7 +293,7 @@ fn clusters(all: &[Status], awaited: usize, colour: bool) -> String {
             wrapped(&mut out, "  note: ", note);
         }
     }
-    out.push_str("\nMore of one: onehold status --cluster NAME\n");
+    out.push_str("\nOne cluster in full: onehold status --cluster NAME\n");
     out
 }
 
@@ -335,8 +335,8 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     rows.iter().map(line).collect()
 }
 
-/// `text` after `first`, broken between words at the width; what follows is indented as far.
-fn wrapped(out: &mut String, first: &str, text: &str) {
+/// `text` after `first`, wrapped between words; further lines are indented as far as the text.
+pub(crate) fn wrapped(out: &mut String, first: &str, text: &str) {
     let indent = first.chars().count();
     out.push_str(first);
     let mut column = indent;

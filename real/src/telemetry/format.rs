@@ -8,13 +8,13 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// `2026-01-01T00:00:00.000000Z  INFO web: standby → holder: … (R-7)`; for the journal, which has
-/// its own time, the level as a `<6>` that it understands.
+/// `2026-01-01T00:00:00.000000Z  INFO web: standby → holder: … (R-7)`; for the journal, which adds
+/// the time itself, the level as a `<6>` that it understands.
 pub(super) struct Text {
     pub(super) journal: bool,
 }
 
-/// Fields of [`super::report`] that its message says already; the JSON form has them.
+/// Fields of [`super::report`] that its message contains already; the JSON form has them.
 const IN_MESSAGE: [&str; 5] = ["event", "rule", "cluster", "group", "peer"];
 
 impl<S, N> FormatEvent<S, N> for Text
@@ -47,12 +47,12 @@ where
     }
 }
 
-/// What an event says.
+/// What an event contains.
 #[derive(Default)]
 pub(super) struct Fields {
     pub(super) message: String,
     pub(super) rest: String,
-    /// What kind it is, if it says how things are now.
+    /// Its kind, if it has one.
     pub(super) event: String,
 }
 

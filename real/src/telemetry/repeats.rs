@@ -1,7 +1,7 @@
-//! A cause that comes again and again is written once a minute, with how often it came.
+//! A cause that recurs is logged once a minute, with the number of times.
 //!
-//! That is for what *happened*, and only for warnings and errors. What *is* otherwise now, and what
-//! somebody asked for, is always written: otherwise the last word on it might be wrong.
+//! This is for what *happened*, and only for warnings and errors. A change of *state*, and an
+//! answer to an order, is always logged: otherwise the last line about it might be wrong.
 
 use super::format::Fields;
 use crate::clock::boottime;
@@ -14,14 +14,14 @@ use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// How far apart two lines of one cause are at least.
+/// At least this long between two lines of one cause.
 const APART: Span = Span::from_millis(60_000);
-/// Most causes that are remembered.
+/// At most this many causes are remembered.
 const MAX_CAUSES: usize = 256;
-/// Events of the core that only happen. All others say how things are.
+/// Events that only happen. All others are changes of state.
 const HAPPENED: [&str; 2] = ["overslept", "other_config"];
 
-/// A form of the log, sparing with repetitions.
+/// A form of the log, without repetitions.
 pub(super) struct Sparing<F> {
     form: F,
     json: bool,
@@ -71,7 +71,7 @@ where
                     Some(line) => writeln!(to, "{line},\"more_since_last\":{more}}}"),
                     None => writeln!(
                         to,
-                        "{line} (and {more} times more since this was last said)"
+                        "{line} (and {more} times more since this was last logged)"
                     ),
                 }
             }
@@ -79,12 +79,12 @@ where
     }
 }
 
-/// When each cause was last written, and how often it came since.
+/// When each cause was last logged, and how often it recurred since.
 #[derive(Debug, Default)]
 struct Causes(BTreeMap<String, (LocalTime, u64)>);
 
 impl Causes {
-    /// How often it came since it was last written, if it is to be written now.
+    /// How often it recurred since it was last logged, if it should be logged now.
     fn come(&mut self, cause: String, now: LocalTime) -> Option<u64> {
         if let Some((written, more)) = self.0.get_mut(&cause) {
             if now < written.plus(APART) {
@@ -109,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_cause_is_written_once_a_minute_with_how_often_it_came() {
+    fn a_cause_is_logged_once_a_minute_with_how_often_it_came() {
         let mut causes = Causes::default();
         let at = |s: u64| LocalTime::from_nanos(s * 1_000_000_000);
         assert_eq!(causes.come("a".into(), at(0)), Some(0));
@@ -119,7 +119,7 @@ mod tests {
         }
         assert_eq!(causes.come("a".into(), at(60)), Some(59));
         assert_eq!(causes.come("a".into(), at(600)), Some(0));
-        // What is remembered has a bound, and what is not is written.
+        // At most so many are remembered; others are logged.
         for n in 0..2 * MAX_CAUSES {
             assert_eq!(causes.come(format!("c{n}"), at(600)), Some(0));
         }

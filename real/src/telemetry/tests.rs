@@ -1,5 +1,5 @@
 use super::*;
-use crate::config_file::tests::{THREE, TWO, seat};
+use crate::config_file::tests::{THREE, TWO, cluster};
 use onehold_core::advert::{ConfigDigest, Incarnation};
 use onehold_core::input::Refusal;
 use onehold_core::time::LocalTime;
@@ -57,7 +57,11 @@ fn events() -> Vec<Event> {
 
 #[test]
 fn every_event_says_what_why_and_which_rule() {
-    let (three, two, witness) = (seat(THREE, "lb0"), seat(TWO, "lb0"), seat(THREE, "w"));
+    let (three, two, witness) = (
+        cluster(THREE, "lb0"),
+        cluster(TWO, "lb0"),
+        cluster(THREE, "w"),
+    );
     let shown = |event: &Event, config: &Config, cluster| {
         let level = level(event, config.arbitration()).to_string();
         format!("{level:5} {}", line(event, config, cluster))
@@ -93,7 +97,7 @@ impl<'a> MakeWriter<'a> for Buffer {
     }
 }
 
-/// Another configuration than ours.
+/// A configuration other than ours.
 const OTHER: OtherConfig = OtherConfig {
     digest: ConfigDigest(7),
     from: SocketAddr::new(
@@ -105,13 +109,13 @@ const OTHER: OtherConfig = OtherConfig {
 };
 
 fn logged(format: LogFormat, journal: bool) -> String {
-    let seat = seat(THREE, "lb0");
+    let cluster = cluster(THREE, "lb0");
     let buffer = Buffer::default();
     let subscriber = tracing_subscriber::registry().with(layer(format, journal, buffer.clone()));
     tracing::subscriber::with_default(subscriber, || {
-        report(&events()[0], &seat.config, None);
-        report(&events()[14], &seat.config, Some("web"));
-        report_other_config(Some(MemberId(1)), OTHER, &seat.config, None);
+        report(&events()[0], &cluster.config, None);
+        report(&events()[14], &cluster.config, Some("web"));
+        report_other_config(Some(MemberId(1)), OTHER, &cluster.config, None);
         tracing::warn!(interface = "eth0", "the interface is down");
     });
     String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
@@ -162,16 +166,16 @@ fn the_level_changes_while_running() {
 }
 
 #[test]
-fn what_happens_again_and_again_is_said_once_and_what_is_so_now_each_time() {
-    let seat = seat(THREE, "lb0");
+fn what_recurs_is_logged_once_and_a_change_of_state_each_time() {
+    let cluster = cluster(THREE, "lb0");
     for (format, lines) in [(LogFormat::Text, 7), (LogFormat::Json, 7)] {
         let buffer = Buffer::default();
         let subscriber = tracing_subscriber::registry().with(layer(format, true, buffer.clone()));
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..3 {
-                report_other_config(Some(MemberId(1)), OTHER, &seat.config, None);
+                report_other_config(Some(MemberId(1)), OTHER, &cluster.config, None);
                 tracing::warn!("somebody removed 10.0.0.50; put back");
-                report(&events()[3], &seat.config, None);
+                report(&events()[3], &cluster.config, None);
             }
             report_alarms((vec!["it is full".to_owned()], vec![]));
             report_alarms((vec![], vec!["it is full".to_owned()]));

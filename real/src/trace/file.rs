@@ -1,5 +1,5 @@
-//! The daemon's trace: a file of bounded size, written aside, so that a slow or full disk costs the
-//! trace and never the address.
+//! The daemon's trace: a file of bounded size, written by a thread of its own, so that a slow or
+//! full disk costs the trace and never the address.
 
 use super::{FORMAT, Header, Line, Recorder, Turn, encode};
 use onehold_core::config::Spec;
@@ -12,25 +12,25 @@ use std::sync::mpsc::{
 };
 use std::time::Duration;
 
-/// Most lines that wait for the disk; beyond that it is too slow, and the trace ends.
+/// At most this many lines wait for the disk; then it is too slow, and the trace ends.
 const MAX_WAITING: usize = 1_024;
 /// How long an ending process waits for its last lines to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);
 
-/// A trace of one member, in a file and in the one before it, which has `.old` at the end of its name.
+/// A trace of one member, in a file and in the one before it, whose name ends in `.old`.
 #[derive(Debug)]
 pub struct TraceFile {
     member: String,
     path: PathBuf,
     header: Vec<u8>,
-    /// At how many bytes the next file begins.
+    /// The size at which the next file begins.
     most: u64,
     written: u64,
     /// `None` once the trace has ended.
     to: Option<SyncSender<Part>>,
 }
 
-/// What the writing thread is told.
+/// What the writing thread gets.
 #[derive(Debug)]
 enum Part {
     /// Write this line.
@@ -39,26 +39,26 @@ enum Part {
     Next,
 }
 
-/// What is left to write when a [`TraceFile`] is gone.
+/// The lines that are still to be written when a [`TraceFile`] is gone.
 #[derive(Debug)]
 pub struct Rest(Receiver<()>);
 
 impl Rest {
     /// Waits until all is written, at most a second.
     pub fn wait(self) {
-        // Nothing is ever sent: it ends with the thread, or in vain.
+        // Nothing is ever sent: this ends with the thread, or after a second.
         let _: Result<(), RecvTimeoutError> = self.0.recv_timeout(LAST_LINES);
     }
 }
 
 impl TraceFile {
-    /// Begins a trace in the file `path`, of one member of a cluster and the life that `start` begins.
-    /// An earlier trace there gets `.old` at the end of its name, as this one does when it has grown;
-    /// the two have about `size` bytes at most. If there is a file that is no trace, or none can be
-    /// made, the log says so, and nothing is traced.
+    /// Begins a trace in the file `path`, of one member of a cluster and the incarnation that
+    /// `start` begins. An earlier trace there is renamed to end in `.old`, as this one is when it
+    /// has grown; the two have at most about `size` bytes. If another kind of file is there, or the
+    /// file can't be made, the log says so, and nothing is traced.
     ///
     /// # Errors
-    /// If there can be no thread for it.
+    /// If no thread can be started.
     pub fn start(
         path: PathBuf,
         size: u64,
@@ -111,8 +111,8 @@ impl TraceFile {
         let Some(to) = &self.to else { return };
         match to.try_send(part) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => self.end("it is not written as fast as it grows"),
-            Err(TrySendError::Disconnected(_)) => self.to = None, // the thread has said why
+            Err(TrySendError::Full(_)) => self.end("the disk is too slow"),
+            Err(TrySendError::Disconnected(_)) => self.to = None, // the thread has logged why
         }
     }
 
@@ -158,13 +158,13 @@ fn write_parts(path: &Path, parts: &Receiver<Part>) -> io::Result<()> {
                 }
                 *written += line.len() as u64;
             }
-            (Part::Line(_), None) => {} // a file is begun before its first line
+            (Part::Line(_), None) => {} // a file begins before its first line
         }
     }
     Ok(())
 }
 
-/// Makes an empty file, readable by its owner alone. What was there is kept as `.old`.
+/// Makes an empty file, readable by its owner alone. An earlier trace is kept as `.old`.
 fn next_file(path: &Path) -> io::Result<File> {
     if is_trace(path)? {
         let mut old = path.as_os_str().to_owned();
@@ -175,7 +175,7 @@ fn next_file(path: &Path) -> io::Result<File> {
     options.write(true).create_new(true).mode(0o600).open(path)
 }
 
-/// Whether there is a trace in the way; anything else there is not ours to replace.
+/// Whether a trace is in the way; anything else is not replaced.
 fn is_trace(path: &Path) -> io::Result<bool> {
     let there = match fs::symlink_metadata(path) {
         Ok(there) => there,
@@ -188,11 +188,11 @@ fn is_trace(path: &Path) -> io::Result<bool> {
         let most = front.len() as u64;
         File::open(path)?.take(most).read_to_end(&mut begin)?;
     }
-    // One that was never written is empty.
+    // A trace that was never written is empty.
     if there.is_file() && (begin.is_empty() || begin == front.as_bytes()) {
         Ok(true)
     } else {
-        let what = "it is there and is no trace; name another file";
+        let what = "the file exists and is not a trace; name another one with --trace";
         Err(io::Error::new(io::ErrorKind::AlreadyExists, what))
     }
 }

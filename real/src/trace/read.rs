@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read as _};
 use std::path::Path;
 
-/// The longest line that is read, in bytes; those that are written have some 100,000 at most.
+/// The longest line that is read, in bytes; the longest that is written has some 100,000.
 const MAX_LINE: u64 = 1 << 20;
 
 /// What is wrong with a trace, and where.
@@ -24,10 +24,10 @@ pub struct TraceError {
 /// What can be wrong with a line of a trace.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceFault {
-    /// The system does not let us read it.
+    /// The system can't read it.
     #[error("can't be read: {0}")]
     Io(#[from] io::Error),
-    /// The first line is no header.
+    /// The first line is not a header.
     #[error(
         "not a trace: the first line of one begins with {{\"format\":\"{FORMAT}\"; \
          `onehold run --trace FILE` writes one"
@@ -35,7 +35,7 @@ pub enum TraceFault {
     NotATrace,
     /// A header of another version.
     #[error(
-        "version {version} of the format, and this reads version {VERSION}: replay it with the \
+        "version {version} of the format, but this release reads version {VERSION}: replay it with the \
          release that wrote it ({by})"
     )]
     Version {
@@ -46,10 +46,10 @@ pub enum TraceFault {
     },
     /// The last line has no end.
     #[error(
-        "the line is cut off: its writer was killed, or writes still; remove the line to read the rest"
+        "the line is cut off: its writer was killed, or is still writing; remove the line to read the rest"
     )]
     CutOff,
-    /// A line that is longer than any that is ever written.
+    /// A line that is longer than any that is written.
     #[error("longer than {MAX_LINE} bytes: the file is damaged; remove the line to read the rest")]
     TooLong,
     /// Not a line of this format.
@@ -73,7 +73,7 @@ impl Reader<BufReader<File>> {
     /// Opens a file and reads its first line.
     ///
     /// # Errors
-    /// If it can't be opened, or is no trace of this version.
+    /// If it can't be opened, or is not a trace of this version.
     pub fn open(path: &Path) -> Result<Self, TraceError> {
         let name = path.display().to_string();
         match File::open(path) {
@@ -84,10 +84,10 @@ impl Reader<BufReader<File>> {
 }
 
 impl<R: BufRead> Reader<R> {
-    /// Reads the first line of `from`, which errors call `name`.
+    /// Reads the first line of `from`, called `name` in errors.
     ///
     /// # Errors
-    /// If it is no trace of this version.
+    /// If it is not a trace of this version.
     pub fn new(name: impl Into<String>, mut from: R) -> Result<Self, TraceError> {
         let (name, mut text) = (name.into(), Vec::new());
         match header(&mut from, &mut text) {
@@ -108,7 +108,7 @@ impl<R: BufRead> Reader<R> {
         &self.header
     }
 
-    /// What errors call it.
+    /// Its name in errors.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.name
@@ -140,7 +140,7 @@ fn error(file: &str, line: u64, fault: TraceFault) -> TraceError {
     TraceError { file, line, fault }
 }
 
-/// What serde says, without its own count of lines.
+/// Serde's message, without its own line number.
 fn malformed(e: &serde_json::Error) -> TraceFault {
     let said = e.to_string();
     let (what, _) = said.split_once(" at line ").unwrap_or((&said, ""));
@@ -148,7 +148,7 @@ fn malformed(e: &serde_json::Error) -> TraceFault {
 }
 
 fn header(from: &mut impl BufRead, text: &mut Vec<u8>) -> Result<Header, TraceFault> {
-    /// What every version has in front.
+    /// What the header of every version begins with.
     #[derive(Deserialize)]
     struct Front {
         format: String,
@@ -170,7 +170,7 @@ fn header(from: &mut impl BufRead, text: &mut Vec<u8>) -> Result<Header, TraceFa
     }
 }
 
-/// Reads a line without its end; says whether there was one.
+/// Reads a line without its end; returns whether there was one.
 fn next_line(from: &mut impl BufRead, text: &mut Vec<u8>) -> Result<bool, TraceFault> {
     text.clear();
     let read = from.take(MAX_LINE).read_until(b'\n', text)? as u64;

@@ -130,9 +130,9 @@ fn whatever_is_wrong_with_a_file_is_said_with_line_and_remedy() {
     insta::assert_snapshot!(etc.said(said.join("\n")));
 }
 
-/// So a reader of today reads what a writer of tomorrow adds.
+/// So a reader of today reads the lines of a later writer.
 #[test]
-fn a_field_that_is_not_known_is_passed_over() {
+fn an_unknown_field_is_ignored() {
     let more = written(&[died(1)]).replace("\"time\"", "\"weather\":\"fine\",\"time\"");
     let read: Vec<Line> = (Reader::new("t", more.as_bytes()).unwrap())
         .collect::<Result<_, _>>()

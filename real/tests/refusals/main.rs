@@ -17,10 +17,11 @@ use lan::{GROUP, Lan, SLACK, VIP, VIP6, assign, bpf_is_permitted, find, set_up, 
 use onehold::clock::Clock;
 use onehold::config_file;
 use onehold::daemon::RunOptions;
+use onehold::driver::holds::Holds;
 use onehold::driver::releases::Releases;
-use onehold::driver::{Happening, Shell as _};
+use onehold::driver::{Shell as _, ShellEvent};
 use onehold::kernel::{GuardChoice, boottime};
-use onehold::linux::{Arrivals, Later, Linux};
+use onehold::linux::{Arrivals, Linux, Pending};
 use onehold::notify::Notify;
 use onehold::socket::Sockets;
 use onehold::telemetry::Log;
@@ -122,6 +123,8 @@ struct World {
     release: ReleaseId,
     /// The driver's own, which tries again what the kernel refused.
     releases: Releases,
+    /// And its own cool-down after a refused hold.
+    holds: Holds,
     releasing: bool,
     /// What the driver was told last, of itself and of its last hold.
     eligible: bool,
@@ -133,7 +136,7 @@ struct World {
     well: bool,
     plugged: bool,
     up: bool,
-    _asks: tokio::sync::mpsc::Sender<onehold::control::Asked>,
+    _asks: tokio::sync::mpsc::Sender<onehold::control::PendingRequest>,
 }
 
 impl World {
@@ -144,15 +147,15 @@ impl World {
         let mut kernel = lan.open(guard);
         kernel.scrub().expect("a clean start");
         let _entered = lan.runtime.enter();
-        let seats = seats();
-        let (asks, asked) = tokio::sync::mpsc::channel(1);
+        let loaded = loaded();
+        let (asks, requests) = tokio::sync::mpsc::channel(1);
         let none = || signal(SignalKind::user_defined2()).expect("a signal");
         let mut linux = Linux {
             clock: Clock::new().expect("a clock"),
-            sockets: Sockets::open(&seats.seats).expect("the sockets"),
+            sockets: Sockets::open(&loaded.clusters).expect("the sockets"),
             kernel: Some(kernel),
-            log: log(&seats),
-            seats,
+            log: log(&loaded),
+            loaded,
             arrivals: Arrivals::new(RunOptions {
                 config: "none".into(),
                 member: None,
@@ -162,11 +165,11 @@ impl World {
                 trace: None,
                 trace_size: 0,
             }),
-            lives: vec![],
+            persisted: vec![],
             notify: Notify::from_env(),
-            asked,
+            requests,
             signals: [none(), none(), none()],
-            later: Later::default(),
+            pending: Pending::default(),
         };
         linux.ready();
         linux.first_look_at_kernel();
@@ -179,6 +182,7 @@ impl World {
             held_until: None,
             release: ReleaseId(false),
             releases: Releases::default(),
+            holds: Holds::default(),
             releasing: false,
             eligible: false,
             refused: false,
@@ -205,7 +209,11 @@ impl World {
             while let Some((cluster, group)) = self.releases.take_due(boottime()) {
                 self.say(|linux| linux.release(cluster, group));
             }
-            let until = self.releases.due().map_or(end, |due| due.min(end));
+            while let Some((_, (input, _))) = self.holds.take_due(boottime()) {
+                self.told(&input);
+            }
+            let due = self.releases.due().into_iter().chain(self.holds.due());
+            let until = due.min().map_or(end, |due| due.min(end));
             let (lan, linux) = (&self.lan, &mut self.linux);
             self.refuser
                 .during(|| lan.runtime.block_on(linux.wait(until)));
@@ -216,10 +224,29 @@ impl World {
     /// Takes what the world has to tell.
     fn listen(&mut self) {
         let mut bytes = Vec::new();
-        while let Some(happening) = self.linux.next(&mut bytes) {
-            match happening {
-                Happening::Input { input, .. } => self.told(&input),
-                Happening::Released {
+        while let Some(event) = self.linux.next(&mut bytes) {
+            match event {
+                ShellEvent::Eligible {
+                    cluster,
+                    group,
+                    eligible,
+                } => {
+                    let told = self.holds.reported(cluster, group, eligible);
+                    told.iter().for_each(|(input, _)| self.told(input));
+                }
+                ShellEvent::Changed { cluster, group } => {
+                    let told = self.holds.changed(cluster, group);
+                    told.iter().for_each(|(input, _)| self.told(input));
+                }
+                ShellEvent::HoldFailed { cluster, group, .. } => {
+                    self.holds.refused(boottime(), cluster, group);
+                    self.told(&Input::HoldFailed { group });
+                }
+                ShellEvent::Health { group, healthy, .. } => {
+                    assert_eq!(group, GROUP);
+                    self.whole = healthy.is_ok();
+                }
+                ShellEvent::Released {
                     cluster,
                     group,
                     answer,
@@ -254,6 +281,7 @@ impl World {
             Input::HoldFailed { group } => {
                 assert_eq!(group, GROUP);
                 self.refused = true;
+                self.eligible = false;
                 self.let_go();
             }
             Input::Eligible { group, eligible } => {
@@ -263,19 +291,21 @@ impl World {
                     self.let_go();
                 }
             }
-            Input::Health { group, healthy } => {
-                assert_eq!(group, GROUP);
-                self.whole = healthy;
-            }
             _ => {}
         }
     }
 
+    /// No cool-down is waited for.
+    fn cool_down(&mut self) {
+        let told = self.holds.changed(0, GROUP);
+        told.iter().for_each(|(input, _)| self.told(input));
+    }
+
     /// Runs until something is so, which must come.
     fn until(&mut self, what: &str, is: impl Fn(&mut Self) -> bool) {
-        let end = boottime().plus(ms(10_000));
+        let end = boottime().plus(ms(30_000));
         while !is(self) {
-            assert!(boottime() < end, "in 10 s, {what}");
+            assert!(boottime() < end, "in 30 s, {what}");
             self.run(ms(5));
         }
     }
@@ -482,7 +512,7 @@ impl World {
     }
 }
 
-fn seats() -> config_file::Seats {
+fn loaded() -> config_file::Loaded {
     let place = std::env::temp_dir().join(format!("onehold-refusals-{}", std::process::id()));
     let name = place.join(format!("{:?}", std::thread::current().id()));
     std::fs::create_dir_all(&name).expect("a directory");
@@ -493,19 +523,19 @@ fn seats() -> config_file::Seats {
         path
     };
     file("secret", "the secret of a test");
-    let seats = config_file::load(&file("onehold.toml", FILE), Some("lb0")).expect("a file");
+    let loaded = config_file::load(&file("onehold.toml", FILE), Some("lb0")).expect("a file");
     std::fs::remove_dir_all(&name).expect("tidying up");
     let _ = std::fs::remove_dir(&place);
-    seats
+    loaded
 }
 
 /// There is one in a process; what it would say of all this, nobody wants to read.
-fn log(seats: &config_file::Seats) -> Log {
+fn log(loaded: &config_file::Loaded) -> Log {
     static LOG: OnceLock<Log> = OnceLock::new();
     std::mem::forget(tracing::subscriber::set_default(
         tracing::subscriber::NoSubscriber::new(),
     ));
-    LOG.get_or_init(|| Log::start(seats.log).expect("a log"))
+    LOG.get_or_init(|| Log::start(loaded.log).expect("a log"))
         .clone()
 }
 
@@ -542,6 +572,7 @@ fn whichever_call_is_refused(guard: GuardChoice) {
                 world.refuser.refuse(0, 0, 0);
                 world.let_go();
                 world.until("the release is confirmed", |w| !w.releasing);
+                world.cool_down();
                 world.until("it is eligible again", |w| w.eligible);
                 world.well = true;
                 world.act(&before);
@@ -609,7 +640,7 @@ proptest! {
 #[test]
 fn an_error_that_lasts_on_a_socket_does_not_keep_the_daemon_from_all_else() {
     in_a_world(GuardChoice::Nft, |mut world| {
-        let here = world.linux.seats.seats[0].local()[0];
+        let here = world.linux.loaded.clusters[0].addresses()[0];
         let own = find(&mut world.lan.route, "lo").expect("there is one");
         set_up(&mut world.lan.route, own.index, true);
         assign(&mut world.lan.route, own.index, here.ip(), 32);

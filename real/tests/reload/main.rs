@@ -1,10 +1,10 @@
-//! Reading the file again: whatever it says then, what all must agree on stays for a life, a refusal
-//! changes nothing and says how to, and what is accepted is in force.
+//! Reading the file again: whatever it says then, what all must agree on stays for a life, a
+//! refusal changes nothing and says how to, and what is accepted is in force.
 
 mod texts;
 mod written;
 
-use onehold::config_file::{LogLevel, Seats, load};
+use onehold::config_file::{Loaded, LogLevel, load};
 use onehold_core::advert::{Advert, Incarnation, MemberId};
 use onehold_core::auth::{self, Key, Keys};
 use onehold_core::time::{LocalTime, Span};
@@ -35,7 +35,7 @@ fn contents() -> impl Strategy<Value = Contents> {
         .prop_map(|[a, b, c, _]| [a, b, c])
 }
 
-fn read(etc: &Etc, text: &str, contents: Contents) -> Seats {
+fn read(etc: &Etc, text: &str, contents: Contents) -> Loaded {
     for (name, which) in ["a", "b", "c"].into_iter().zip(contents) {
         etc.write(name, SECRETS[which]);
     }
@@ -44,11 +44,11 @@ fn read(etc: &Etc, text: &str, contents: Contents) -> Seats {
 }
 
 /// What is sealed with the first secret and what is accepted, judged by trying.
-fn in_force(seats: &Seats) -> (BTreeSet<usize>, BTreeSet<usize>) {
-    let seat = &seats.seats[0];
+fn in_force(running: &Loaded) -> (BTreeSet<usize>, BTreeSet<usize>) {
+    let cluster = &running.clusters[0];
     let advert = Advert {
-        cluster: seat.config.cluster(),
-        config: seat.config.digest(),
+        cluster: cluster.config.cluster(),
+        config: cluster.config.digest(),
         from: MemberId(1),
         to: MemberId(0),
         incarnation: Incarnation(1),
@@ -65,12 +65,12 @@ fn in_force(seats: &Seats) -> (BTreeSet<usize>, BTreeSet<usize>) {
         auth::seal(by, &advert, &mut bytes);
         auth::open(keys, advert.cluster, &bytes).is_ok()
     };
-    let seals = (0..SECRETS.len()).filter(|which| opens(&seat.keys(), &with(which)));
-    let accepts = (0..SECRETS.len()).filter(|which| opens(&with(which), &seat.keys()));
+    let seals = (0..SECRETS.len()).filter(|which| opens(&cluster.keys(), &with(which)));
+    let accepts = (0..SECRETS.len()).filter(|which| opens(&with(which), &cluster.keys()));
     (seals.collect(), accepts.collect())
 }
 
-/// What is to be in force.
+/// What should be in force.
 fn due(picks: &Picks, contents: Contents) -> (BTreeSet<usize>, BTreeSet<usize>) {
     let files = picks.means()["secrets"];
     let all = files.bytes().map(|file| contents[usize::from(file - b'a')]);
@@ -87,26 +87,26 @@ proptest! {
         after in contents(),
     ) {
         let etc = Etc::new();
-        let mut seats = read(&etc, &old.text(), before);
+        let mut running = read(&etc, &old.text(), before);
         let loaded = read(&etc, &new.text(), after);
         let (was, is) = (old.means(), new.means());
         let keys: BTreeSet<&str> = was.keys().chain(is.keys()).copied().collect();
         let mut fixed: Vec<&str> = keys.into_iter().filter(|k| !FREE.contains(k)).collect();
         fixed.retain(|key| was.get(key) != is.get(key));
-        let snapshot = format!("{seats:?}");
-        let result = seats.reload(loaded);
+        let snapshot = format!("{running:?}");
+        let result = running.reload(loaded);
         if fixed.is_empty() {
             prop_assert!(result.is_ok(), "{result:?}");
-            prop_assert_eq!(in_force(&seats), due(&new, after));
-            prop_assert_eq!(format!("{:?}", seats.log.level), is["log.level"]);
+            prop_assert_eq!(in_force(&running), due(&new, after));
+            prop_assert_eq!(format!("{:?}", running.log.level), is["log.level"]);
             // And it is what the next reload is compared with.
             let again = read(&etc, &new.text(), after);
-            prop_assert!(seats.reload(again).is_ok());
+            prop_assert!(running.reload(again).is_ok());
             return Ok(());
         }
         let refusal = result.expect_err("something that is fixed for a life has changed");
-        prop_assert_eq!(format!("{:?}", seats), snapshot);
-        prop_assert_eq!(in_force(&seats), due(&old, before));
+        prop_assert_eq!(format!("{:?}", running), snapshot);
+        prop_assert_eq!(in_force(&running), due(&old, before));
         // It is one of those that differ, and rather one that all must agree on.
         prop_assert!(fixed.contains(&refusal.key.as_str()), "{} of {:?}", refusal.key, fixed);
         let mine = is_mine(&refusal.key);
@@ -120,20 +120,22 @@ proptest! {
     }
 }
 
-/// What is said when a witness reads its files again, with `from` replaced by `to`.
+/// The result when a witness reads its files again, with `from` replaced by `to`.
 fn witness_reloads(served: bool, from: &str, to: &str) -> Result<LogLevel, String> {
     let etc = Etc::new();
     let base = if served { SERVED } else { WITNESS };
     assert!(base.contains(from), "{from}");
     etc.write("clusters.d/web.toml", SERVED);
-    let mut seats = read(&etc, WITNESS, [0, 1, 2]);
+    let mut running = read(&etc, WITNESS, [0, 1, 2]);
     let changed = base.replacen(from, to, 1);
     if served {
         etc.write("clusters.d/web.toml", &changed);
     }
     let new = read(&etc, if served { WITNESS } else { &changed }, [0, 1, 2]);
-    let result = seats.reload(new);
-    result.map(|()| seats.log.level).map_err(|e| e.to_string())
+    let result = running.reload(new);
+    result
+        .map(|()| running.log.level)
+        .map_err(|e| e.to_string())
 }
 
 #[test]
@@ -174,21 +176,24 @@ fn a_witness_of_many_reloads_by_the_same_rules() {
     }
 }
 
-/// What the host makes of a file may change without the file.
+/// What a file means on a host may change without the file.
 #[test]
 fn a_reload_as_somebody_else_or_with_other_addresses_is_refused_and_says_what_differs() {
     let etc = Etc::new();
     let text = Picks(vec![0; ROWS.len()]).text();
-    let mut seats = read(&etc, &text, [0, 1, 2]);
+    let mut running = read(&etc, &text, [0, 1, 2]);
     let other = load(&etc.0.join("onehold.toml"), Some("lb1")).expect("a file");
-    let why = seats.reload(other).expect_err("another member").to_string();
+    let why = running
+        .reload(other)
+        .expect_err("another member")
+        .to_string();
     assert!(
         why.starts_with("this host's own member: lb0 → lb1 can't"),
         "{why}"
     );
     let mut elsewhere = read(&etc, &text, [0, 1, 2]);
-    elsewhere.seats[0].endpoints[1] = vec!["10.0.0.99:6946".parse().expect("an address")];
-    let why = seats
+    elsewhere.clusters[0].endpoints[1] = vec!["10.0.0.99:6946".parse().expect("an address")];
+    let why = running
         .reload(elsewhere)
         .expect_err("another address")
         .to_string();

@@ -6,7 +6,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-/// What becomes of a text.
+/// How a text is edited.
 #[derive(Clone, Debug)]
 enum Edit {
     Byte(Index, u8),
@@ -81,7 +81,7 @@ fn edited(text: &mut Vec<u8>, edit: Edit) {
     *text = lines.concat();
 }
 
-/// Whether somebody would have to be asked for a member's address. That is not what is tested here.
+/// Whether a member's address would have to be resolved. That is not tested here.
 fn has_names(text: &[u8]) -> bool {
     let table = std::str::from_utf8(text)
         .ok()

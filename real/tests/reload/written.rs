@@ -6,7 +6,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// A directory for files; gone when dropped.
+/// A directory for files; removed when dropped.
 pub(crate) struct Etc(pub(crate) PathBuf);
 
 impl Etc {
@@ -34,7 +34,7 @@ impl Drop for Etc {
     }
 }
 
-/// One way to write something: lines for sections, and what they mean, as a refusal is to show it.
+/// One way to write something: lines for sections, and what they mean, as a refusal shows it.
 pub(crate) struct Way {
     lines: &'static [(&'static str, &'static str)],
     means: &'static [(&'static str, &'static str)],
@@ -52,8 +52,8 @@ const LB0: &str = "members.lb0";
 const LB1: &str = "members.lb1";
 const WEB: &str = "groups.web";
 
-/// What a file is made of: one way of each row. All combinations are good. Where two ways of a row mean
-/// the same, a reload must not see a difference.
+/// What a file is made of: one way of each row. All combinations are good. Where two ways of a row
+/// mean the same, a reload must not see a difference.
 pub(crate) const ROWS: &[&[Way]] = &[
     &[
         way(
@@ -302,7 +302,7 @@ pub(crate) const ROWS: &[&[Way]] = &[
         way(&[("log", "format = \"text\"")], &[("log.format", "text")]),
         way(&[("log", "format = \"json\"")], &[("log.format", "json")]),
     ],
-    // From here on, what may change in a life.
+    // From here on, what may change in an incarnation.
     &[
         way(&[], &[("log.level", "Info")]),
         way(&[("log", "level = \"info\"")], &[("log.level", "Info")]),
@@ -326,10 +326,10 @@ pub(crate) const ROWS: &[&[Way]] = &[
     ],
 ];
 
-/// What may change in a life.
+/// What may change in an incarnation.
 pub(crate) const FREE: [&str; 2] = ["log.level", "secrets"];
 
-/// What one member may have otherwise than the others.
+/// What may differ from member to member.
 pub(crate) fn is_mine(key: &str) -> bool {
     let mine = ["cluster.guard", "timing.profile", "log.format"];
     mine.contains(&key) || key.ends_with(".interface")

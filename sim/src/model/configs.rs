@@ -72,6 +72,8 @@ struct Shape {
     rates: &'static [u64],
     /// The second member's file prefers another member.
     files_differ: bool,
+    /// Something must be done before a gate opens.
+    prepares: bool,
 }
 
 /// Coarse: an advert of everybody in every tick; H and D last two ticks.
@@ -82,6 +84,7 @@ const COARSE: Shape = Shape {
     drift_ppm: 0,
     rates: &[2],
     files_differ: false,
+    prepares: false,
 };
 
 /// An advert of everybody in every tick; H and D last four ticks: about as long as by default.
@@ -152,6 +155,7 @@ impl Shape {
         };
         let config = |m: &MemberSpec| {
             let mut file = spec.clone();
+            file.groups[0].prepares = self.prepares;
             if self.files_differ && m.name == "b" {
                 file.groups[0].preferred = "b".into();
             }
@@ -385,6 +389,40 @@ fn of_majority() -> Vec<Configuration> {
                 "command refused",
                 "failback"
             ],
+        ),
+        quick(
+            "majority-3-prepare",
+            "something must be done before a gate opens, however long it takes, and may fail; members die",
+            Shape {
+                prepares: true,
+                ..FINE
+            }
+            .setup(Adversary {
+                crashes: 1,
+                lives: 2,
+                flips: 1,
+                ..prompt()
+            }),
+            &[p::S1, p::S3, p::S4, p::S5, p::S6],
+            &happens!["majority", "opened", "unprepared", "lease over", "failback"],
+        ),
+        quick(
+            "prepare-heal",
+            "something must be done before a gate opens; links are cut, and whole again: soon after, one holds",
+            Shape {
+                prepares: true,
+                ..FINE
+            }
+            .setup(Adversary {
+                changes: 1,
+                cuts: every_cut(3),
+                settle_bound: 20,
+                crashes: 1,
+                lives: 2,
+                ..prompt()
+            }),
+            &[p::S1, p::S3, p::S4, p::S6, p::L2],
+            &happens!["majority", "opened", "lease over", "failback"],
         ),
         quick(
             "majority-3-crash",

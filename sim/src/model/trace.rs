@@ -184,7 +184,8 @@ impl<W: Write> Traced<W> {
             Stimulus::Operator(Command::StayAway)
             | Stimulus::Wake
             | Stimulus::Receive(_)
-            | Stimulus::Released => {
+            | Stimulus::Released
+            | Stimulus::Prepared(_) => {
                 return None;
             }
         })

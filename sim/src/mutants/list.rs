@@ -178,6 +178,9 @@ fn mutant(written: WrittenMutant, wrong: &mut Vec<String>) -> Mutant {
     }
 }
 
+/// The protocol's rules are R-0 to this one.
+pub(super) const LAST_RULE: u8 = 19;
+
 /// Names are unique and fit for a file's name, rules are rules, markers name mutants, and every
 /// mutant has a marker.
 fn prove(mutants: &[Mutant], wrong: &mut Vec<String>) {
@@ -193,9 +196,9 @@ fn prove(mutants: &[Mutant], wrong: &mut Vec<String>) {
             ));
         }
         let rule = m.rule.strip_prefix("R-").and_then(|n| n.parse::<u8>().ok());
-        if rule.is_none_or(|n| n > 18) {
+        if rule.is_none_or(|n| n > LAST_RULE) {
             wrong.push(format!(
-                "mutant `{}`: `{}` is not one of R-0 to R-18",
+                "mutant `{}`: `{}` is not one of R-0 to R-{LAST_RULE}",
                 m.name, m.rule
             ));
         }

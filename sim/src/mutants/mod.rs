@@ -35,7 +35,7 @@ mod tests {
         let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
         let mutants = list::read(workspace).unwrap();
         assert!(mutants.len() >= 60);
-        for n in 0..=18 {
+        for n in 0..=list::LAST_RULE {
             let rule = format!("R-{n}");
             assert!(mutants.iter().any(|m| m.rule == rule), "{rule}");
         }

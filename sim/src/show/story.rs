@@ -244,7 +244,7 @@ impl Teller {
                     let slack = self.config.timing().slack();
                     self.members[me].kernel = self.now.plus(deadline.since(at)).plus(slack);
                 }
-                Effect::Release { .. } | Effect::Announce { .. } => {}
+                Effect::Release { .. } | Effect::Prepare { .. } | Effect::Announce { .. } => {}
             }
         }
         self.push(step);

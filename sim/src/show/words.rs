@@ -123,7 +123,7 @@ pub(super) fn fault_text(fault: &serde_json::Value) -> String {
 fn ignored(reject: Reject) -> String {
     let rule = match reject {
         Reject::Stale => "R-2",
-        Reject::Knock | Reject::OldLife | Reject::NotToMe => "R-1",
+        Reject::Knock | Reject::OldIncarnation | Reject::NotToMe => "R-1",
         Reject::OtherConfig { .. } => "R-0",
         Reject::TooShort
         | Reject::NotOurs
@@ -149,6 +149,16 @@ pub(super) fn turn(config: &Config, input: &Input) -> String {
         Input::Health { group, healthy } => match healthy {
             true => says(group, "its service is healthy"),
             false => says(group, "its service is not healthy"),
+        },
+        Input::Prepared { group, done } => match done {
+            true => says(
+                group,
+                "what must be done before its gate opens is done (R-19)",
+            ),
+            false => says(
+                group,
+                "what must be done before its gate opens can't be done (R-19)",
+            ),
         },
         Input::ForeignClaim { group } => says(group, "somebody else claims an address (R-16)"),
         Input::Operator { group, command } => {
@@ -212,6 +222,9 @@ pub(super) fn came(
         } => {
             let left = deadline.since(at).as_millis_f64();
             group(config, *id) + &format!("its kernel may answer for {left:.1} ms more (R-7, R-8)")
+        }
+        Effect::Prepare { group: id } => {
+            group(config, *id) + "holds, mute, until what must be done first is done (R-19)"
         }
         Effect::Announce { group: id } => group(config, *id) + "announces the addresses (R-16)",
         Effect::Report(event) => telemetry::line(event, config, None),

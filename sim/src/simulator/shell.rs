@@ -8,7 +8,8 @@ use super::record::What;
 use super::trace::Tap;
 use super::world::{Act, Datagram, Machine, World};
 use crate::liveness::Liveness;
-use onehold::driver::{Driver, Happening, Served, Shell};
+use onehold::driver::leases::Record as _;
+use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
 use onehold::trace::Line;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
@@ -55,7 +56,7 @@ pub(super) async fn live(
         return Ok(());
     }
     let now = Rc::new(Cell::new(world.borrow().tick.start));
-    let (life, keys) = world.borrow_mut().begin(now.get(), me);
+    let (life, keys, earlier) = world.borrow_mut().begin(now.get(), me);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let plan = Rc::clone(&world.borrow().plan);
     let config = world.borrow_mut().member(me).config.clone();
@@ -70,14 +71,11 @@ pub(super) async fn live(
         last: LocalTime::from_nanos(0),
         stir,
     };
-    let earlier = match world.borrow_mut().member(me).lives_of_boot {
-        0 | 1 => Span::ZERO,
-        _ => config.timing().lease(),
-    };
     let incarnation = incarnation(&plan, me, life);
     let metrics = Metrics::of("", &config);
     let started = shell.now();
-    let served = Served::start(config, keys, metrics, incarnation, started, earlier);
+    let mut served = Served::start(config, keys, metrics, incarnation, started, earlier);
+    served.before_hold.clone_from(&plan.before_hold);
     let mut driver = Driver::new(vec![served], shell);
     if plan.traced {
         let name = plan.name(me).to_owned();
@@ -105,7 +103,7 @@ pub(super) async fn live(
 /// A life's 64 bits; drawn from the seed.
 fn incarnation(plan: &Plan, me: MemberId, life: u32) -> Incarnation {
     let of = format!("life {} {life}", me.0);
-    Incarnation(super::dice::Dice::new(plan.seed, &of).draw())
+    Incarnation(super::rng::Rng::new(plan.seed, &of).draw())
 }
 
 impl Shell for Simulated {
@@ -146,14 +144,14 @@ impl Shell for Simulated {
         }
     }
 
-    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<Happening> {
+    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
         if !self.runs() {
             return None;
         }
         let mut world = self.world.borrow_mut();
-        let happening = world.member(self.me).inbox.pop_front();
-        if happening.is_some() {
-            return happening;
+        let event = world.member(self.me).inbox.pop_front();
+        if event.is_some() {
+            return event;
         }
         let (id, datagram) = world.receive(self.now.get(), self.me)?;
         world.record(self.now.get(), Some(self.me), What::Arrived(id));
@@ -161,7 +159,7 @@ impl Shell for Simulated {
         bytes.extend_from_slice(&datagram.bytes);
         let port = PORT + u16::from(datagram.path);
         let address = |id: MemberId| SocketAddr::new(self.addresses[usize::from(id.0)], port);
-        Some(Happening::Datagram {
+        Some(ShellEvent::Datagram {
             local: address(self.me),
             remote: address(datagram.from),
         })
@@ -180,8 +178,20 @@ impl Shell for Simulated {
         self.effect(Act::Hold(group, deadline));
     }
 
+    fn prepare(&mut self, _cluster: usize, group: GroupId) {
+        self.effect(Act::Prepare(group));
+    }
+
     fn announce(&mut self, _cluster: usize, group: GroupId) {
         self.effect(Act::Announce(group));
+    }
+
+    fn record_lease(&mut self, _cluster: usize, longest: Span) {
+        let mut world = self.world.borrow_mut();
+        let member = world.member(self.me);
+        if member.process != Liveness::Down {
+            let _ = member.leases.write(longest); // it always can
+        }
     }
 
     /// A simulated operator says it again.

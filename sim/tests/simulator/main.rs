@@ -45,6 +45,7 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
         config: spec.prove(name).unwrap(),
         secret: "a secret".to_owned(),
         ppm: 0,
+        prepares_in: Span::ZERO,
     };
     let start = ["lb0", "lb1", "w"].map(|name| (Span::ZERO, Fault::Start(name.to_owned())));
     let then = timeline.iter();
@@ -58,6 +59,7 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
         sending: Sending::default(),
         confirm_after: Span::from_millis(2),
         traced: false,
+        before_hold: Vec::new(),
         timeline: start
             .into_iter()
             .chain(then.map(|(at, what)| (Span::from_millis(*at), what.clone())))
@@ -212,7 +214,8 @@ fn two_that_answer_at_once_between_two_ticks_are_seen() {
 
 #[test]
 fn a_hold_whose_deadline_is_past_opens_nothing() {
-    // The holder is stopped before it tells its kernel of a longer lease, and goes on too late.
+    // The holder is stopped before it tells its kernel of a longer lease, and goes on too late
+    //
     let all = records(three(&[
         (3_000, Fault::Pause(within("lb0", 2))),
         (6_000, Fault::Resume("lb0".to_owned())),

@@ -213,7 +213,7 @@ impl Run {
                 Effect::HoldUntil { deadline, .. } => {
                     self.members[member].deadline = Some(deadline);
                 }
-                Effect::Announce { .. } | Effect::Report(_) => {}
+                Effect::Prepare { .. } | Effect::Announce { .. } | Effect::Report(_) => {}
             }
         }
         self.kernel(member);

@@ -99,7 +99,7 @@ fn timing(out: &mut String, config: &Config) {
     line(
         "interval (i)",
         t.interval().to_string(),
-        format!("an advert to each of {peers} this often: {rate:.0} a second from each member"),
+        format!("one advert to each of {peers} this often: {rate:.0} a second from each member"),
     );
     line(
         "lease (H)",
@@ -119,30 +119,30 @@ fn timing(out: &mut String, config: &Config) {
     line(
         "vote (D)",
         t.vote().to_string(),
-        "derived: D·(1−ρ) ≥ (H+κ)·(1+ρ); a vote is bound this long".to_owned(),
+        "derived: D·(1−ρ) ≥ (H+κ)·(1+ρ); how long a vote is bound".to_owned(),
     );
     line(
         "quarantine (Q)",
         t.quarantine(Span::ZERO).to_string(),
-        "derived likewise; a started member neither votes nor holds this long".to_owned(),
+        "derived likewise; how long a started member neither votes nor holds".to_owned(),
     );
     if let Some(longest) = t.longest_round_trip(Span::ZERO) {
         line(
             "round trip",
             longest.to_string(),
-            "derived: the longest at which renewals follow each other without a gap".to_owned(),
+            "derived: the longest at which the lease is renewed in time".to_owned(),
         );
     }
     if config.arbitration() == Arbitration::Survivor {
         line(
             "presumes",
             t.presume_after().to_string(),
-            "derived: a holder that has heard nothing this long goes on by what it sent".to_owned(),
+            "derived: a holder that hears nothing for this long renews on what it sent".to_owned(),
         );
         line(
             "survives",
             t.survive_after().to_string(),
-            "derived: a standby that has heard nothing this long takes hold".to_owned(),
+            "derived: a standby that hears nothing for this long takes hold".to_owned(),
         );
     }
 }
@@ -158,7 +158,7 @@ fn takeover(out: &mut String, config: &Config) {
         (Arbitration::Majority, _) => worst("D + 2i", t.vote().plus(two)),
     };
     let lost = (t.lease().as_nanos() / t.interval().as_nanos()).saturating_sub(2);
-    put(out, format_args!("\ntime without the address"));
+    put(out, format_args!("\noutage"));
     let mut line = |name, what: &str| put(out, format_args!("  {name:26} {what}"));
     line("crash, power-off, frozen", &crash);
     line(
@@ -167,7 +167,7 @@ fn takeover(out: &mut String, config: &Config) {
     );
     line(
         "adverts lost in a row",
-        &format!("none, for up to {lost} of them"),
+        &format!("none, up to {lost} of them"),
     );
 }
 
@@ -181,8 +181,8 @@ fn promises(out: &mut String, config: &Config) {
             "majority of two",
             &[
                 "+ never two holders, whatever is lost, cut, delayed, killed, frozen or restarted",
-                "- no takeover by itself: while one member is dead, `onehold presume-dead` must say so",
-                "- two holders if the operator presumes a member dead that lives",
+                "- no takeover by itself: if one member dies, you must say so: `onehold presume-dead`",
+                "- two holders if you presume a member dead that is alive",
             ],
         ),
         (Arbitration::Majority, _) => (
@@ -190,7 +190,7 @@ fn promises(out: &mut String, config: &Config) {
             &[
                 "+ never two holders, whatever is lost, cut, delayed, killed, frozen or restarted",
                 "+ any single member may fail and the addresses are still served",
-                "- nobody holds while no majority of the members can talk to each other",
+                "- no holder while no majority of the members can talk to each other",
             ],
         ),
         (Arbitration::Survivor, _) => (
@@ -198,14 +198,14 @@ fn promises(out: &mut String, config: &Config) {
             &[
                 "+ never two holders while messages get through, whatever is killed, frozen or restarted",
                 "+ nor under a cut in one direction only",
-                "- both hold while the network between them is cut both ways; one again soon after it heals",
-                "  (nobody can do better with two: add a witness, or at least a second path)",
+                "- two holders while the network between them is cut both ways, and one soon after it heals",
+                "  (two members can't do better: add a witness, or at least a second path)",
             ],
         ),
     };
     put(
         out,
-        format_args!("\nwhat {name} promises (+) and what not (-)"),
+        format_args!("\nwhat {name} promises (+) and does not promise (-)"),
     );
     for line in lines {
         put(out, format_args!("  {line}"));
@@ -213,7 +213,7 @@ fn promises(out: &mut String, config: &Config) {
     put(
         out,
         format_args!(
-            "  - a virtual machine that is paused with its clock answers for what was left of its lease"
+            "  - a virtual machine that was paused with its clock still answers for the rest of its lease"
         ),
     );
 }

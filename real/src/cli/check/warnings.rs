@@ -1,4 +1,4 @@
-//! What is risky in a file, or hardly meant.
+//! What is risky in a file, or probably a mistake.
 
 use super::describe::whole_ms;
 use crate::config_file::{ConfigFile, GuardChoice, Interface, Profile};
@@ -13,39 +13,41 @@ const LONGEST_INTERFACE: usize = 15;
 /// What the kernel and ntpd steer clocks by, at most.
 const STEERED_PPM: u32 = 500;
 
-/// What is risky about a cluster, or hardly meant, by its text.
+/// What is risky about a cluster, or probably a mistake, by its text.
 pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
     let mut all = Vec::new();
     let t = config.timing();
     if t.interval() < Span::from_millis(20) || t.lease() < Span::from_millis(60) {
         all.push(
-            "timing: faster than 20ms/60ms: a busy machine or network will move the addresses without \
-             need; the risk is yours"
+            "timing: faster than 20ms/60ms: a busy machine or network moves the addresses needlessly; \
+             measure it first"
                 .to_owned(),
         );
     }
     if t.lease() < t.interval().times(4) {
         all.push(format!(
-            "timing.lease: two adverts lost in a row may cost the address; {} or more is calmer",
+            "timing.lease: {}: two adverts lost in a row may cost the address; write {} or more",
+            t.lease(),
             t.interval().times(4)
         ));
     }
     if t.lease() > Span::from_millis(10_000) {
         all.push(format!(
-            "timing.lease: nobody serves for up to {} after a crash",
+            "timing.lease: {}: after a crash, the outage lasts up to {}; shorten it if you can",
+            t.lease(),
             whole_ms(t.vote())
         ));
     }
     if t.drift_ppm() < STEERED_PPM {
         all.push(format!(
-            "timing.drift_ppm: {}: NTP steers clocks by up to {STEERED_PPM}, and a member whose clock is steered by \
-             more than this holds nothing; leave it at 1000",
+            "timing.drift_ppm: {}: NTP steers clocks by up to {STEERED_PPM}, and a member whose clock is \
+             steered by more than drift_ppm holds nothing; leave it at 1000",
             t.drift_ppm()
         ));
     }
     if t.slack() < Span::from_millis(5) && file.cluster.guard != GuardChoice::Bpf {
         all.push(
-            "timing.guard_slack: below 5ms only the BPF guard was measured to keep it; add guard = \"bpf\""
+            "timing.guard_slack: below 5ms was measured with the BPF guard only; add guard = \"bpf\" to [cluster]"
                 .to_owned(),
         );
     }
@@ -54,36 +56,43 @@ pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
         .count();
     if ipv6 > MANY_IPV6 {
         all.push(format!(
-            "groups: {ipv6} IPv6 addresses: Linux takes up to a millisecond for each, so taking hold takes \
-             longer than with the {MANY_IPV6} that were tried; route a prefix to one address instead"
+            "groups: {ipv6} IPv6 addresses: Linux takes up to a millisecond for each, so taking hold is \
+             slower than with the {MANY_IPV6} that were tried; route a prefix to one address instead"
         ));
     }
     if matches!(file.cluster.guard, GuardChoice::Nft | GuardChoice::Auto) {
         let auto = file.cluster.guard == GuardChoice::Auto;
         let left = match t.longest_round_trip(NFT_ENDS_EARLY) {
             Some(longest) if longest >= t.interval() => None,
-            Some(longest) => Some(format!("round trips of more than {longest} leave gaps")),
-            None => Some("it can't be renewed without gaps".to_owned()),
+            Some(longest) => Some(format!(
+                "a round trip of more than {longest} renews too late"
+            )),
+            None => Some("no renewal is in time".to_owned()),
         };
         all.extend(left.map(|left| {
-            let or = if auto { " (or say guard = \"bpf\")" } else { "" };
+            let or = if auto {
+                ", or add guard = \"bpf\" to [cluster]"
+            } else {
+                ""
+            };
             format!(
-                "timing.lease: {}: the nft guard ends each hold up to {NFT_ENDS_EARLY} early, by the kernel's \
-                 HZ, and then {left}; lengthen it{or}",
+                "timing.lease: {}: the nft guard ends each hold up to {NFT_ENDS_EARLY} early (the kernel's HZ), \
+                 and then {left}; lengthen it{or}",
                 t.lease()
             )
         }));
     }
     if file.timing.profile == Profile::Fast {
         all.push(
-            "timing.profile: fast counts on realtime priority and locked memory; the log says whether \
+            "timing.profile: fast needs realtime priority and locked memory; the log says at the start whether \
              they were permitted"
                 .to_owned(),
         );
     }
     if file.cluster.guard == GuardChoice::None {
         all.push(
-            "cluster.guard: none: nothing mutes a frozen or killed holder, so two may answer; for tests only"
+            "cluster.guard: none: nothing mutes a frozen or killed holder, so two may answer; for tests only: \
+             remove that line"
                 .to_owned(),
         );
     }
@@ -91,7 +100,7 @@ pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
         && file.members.values().all(|m| m.addresses.len() == 1)
     {
         all.push(
-            "members: one path only: when it is cut both hold; a second one makes that rarer"
+            "members: there is only one path: when it is cut, both hold; add a second address to each member"
                 .to_owned(),
         );
     }
@@ -99,7 +108,7 @@ pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
     all
 }
 
-/// Names that are hardly meant.
+/// Names that are probably a mistake.
 fn odd_names(file: &ConfigFile) -> Vec<String> {
     let mut all = Vec::new();
     let sections: [(&str, Vec<&String>); 2] = [
@@ -111,8 +120,8 @@ fn odd_names(file: &ConfigFile) -> Vec<String> {
             let like = names[..n].iter().find(|o| o.eq_ignore_ascii_case(name));
             all.extend(like.map(|other| {
                 format!(
-                    "{section}.{name}: differs from `{other}` by capital letters only: whoever reads it will \
-                     take one for the other"
+                    "{section}.{name}: differs from `{other}` by capital letters only, and people will confuse \
+                     them; rename one"
                 )
             }));
         }
@@ -122,8 +131,8 @@ fn odd_names(file: &ConfigFile) -> Vec<String> {
         for interface in g.interfaces() {
             if interface.len() > LONGEST_INTERFACE {
                 all.push(format!(
-                    "{key}: `{interface}` is longer than {LONGEST_INTERFACE} letters, so it can only be an \
-                     alternative name of an interface (`ip link property add dev eth0 altname …`)"
+                    "{key}: `{interface}` is longer than {LONGEST_INTERFACE} letters, so it must be an \
+                     alternative name of an interface: `ip link property add dev eth0 altname {interface}`"
                 ));
             }
         }
@@ -132,9 +141,9 @@ fn odd_names(file: &ConfigFile) -> Vec<String> {
         };
         for member in names.keys() {
             match file.members.get(member) {
-                None => all.push(format!("{key}: there is no member `{member}`")),
+                None => all.push(format!("{key}: there is no member `{member}`; remove it")),
                 Some(m) if m.witness => all.push(format!(
-                    "{key}: `{member}` is a witness and never holds; it needs no interface"
+                    "{key}: `{member}` is a witness and never holds; remove it"
                 )),
                 Some(_) => {}
             }

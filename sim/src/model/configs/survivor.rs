@@ -29,6 +29,25 @@ pub(super) fn all() -> Vec<Configuration> {
             &happens!["peer silent", "ready", "lease over"],
         ),
         quick(
+            "survivor-prepare",
+            "something must be done before a gate opens, however long it takes, and may fail; hosts die",
+            Shape {
+                prepares: true,
+                ..ALONE
+            }
+            .setup(Adversary {
+                any_order: true,
+                crashes: 1,
+                lives: 2,
+                power: true,
+                in_turn: true,
+                flips: 1,
+                ..prompt()
+            }),
+            &[p::S2, p::S4, p::S6],
+            &happens!["peer silent", "opened", "unprepared"],
+        ),
+        quick(
             "survivor-pause",
             "adverts are timely; processes are paused, and one dies and starts again, between any two effects",
             ALONE.setup(Adversary {

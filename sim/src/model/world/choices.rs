@@ -27,12 +27,13 @@ impl<M: Clone, A: Clone> World<M, A> {
         let settled = self.is_settled();
         let calm = self.is_calm(parts);
         let timely = settled || adversary.timely;
+        let prompt = settled || adversary.settle_bound > 0; // where time is counted, preparing takes none
         let all = self.facts(parts);
         let may_pause = self.may_pause(&all);
         let mut blocked = false;
         for (m, facts) in (0u8..).zip(&all) {
             let up = facts.process == Liveness::Up;
-            blocked |= up && (facts.due || facts.releasing && timely);
+            blocked |= up && (facts.due || facts.releasing && timely || facts.preparing && prompt);
             blocked |= calm && facts.process == Liveness::Paused;
             if let Some(up) = self.port(parts, m, facts) {
                 blocked = true;
@@ -41,6 +42,12 @@ impl<M: Clone, A: Clone> World<M, A> {
             }
             if up && facts.releasing {
                 self.turns(parts, m, Stimulus::Released, visit);
+            }
+            if up && facts.preparing {
+                self.turns(parts, m, Stimulus::Prepared(true), visit);
+                if !calm && self.rest.flips > 0 {
+                    self.turns(parts, m, Stimulus::Prepared(false), visit);
+                }
             }
             if up && facts.due && (adversary.any_order || is_first(m, &all)) {
                 self.runs(parts, m, visit);

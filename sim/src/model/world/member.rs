@@ -76,6 +76,8 @@ pub struct Kernel {
     pub deadline: Option<LocalTime>,
     /// A release that it has not carried out yet.
     pub releasing: Option<ReleaseId>,
+    /// What must be done before its gate opens is not done yet.
+    pub preparing: bool,
     /// It can't serve: no interface, no gate.
     pub unable: bool,
 }
@@ -185,6 +187,7 @@ impl MemberState {
             },
             effective: self.kernel.deadline.is_some(),
             releasing: self.kernel.releasing.is_some(),
+            preparing: self.kernel.preparing,
             due: matches!(&self.process, RunState::Up(node) if due(node)),
             role: group.map(|g| g.role),
             quarantined: seen.as_ref().is_some_and(|s| s.quarantine_left.is_some()),
@@ -198,6 +201,13 @@ impl MemberState {
             lives: self.lives,
             incarnation: incarnation(self.id, self.lives),
         }
+    }
+
+    /// Its process dies; its kernel goes on, and has nobody to answer.
+    fn die(&mut self) {
+        self.process = RunState::Down;
+        self.kernel.releasing = None;
+        self.kernel.preparing = false;
     }
 
     fn health(&self) -> Input {
@@ -254,6 +264,14 @@ impl MemberState {
                 let group = GROUP;
                 Input::Released { group, release }
             }
+            Stimulus::Prepared(done) => {
+                if !std::mem::take(&mut member.kernel.preparing) {
+                    return None;
+                }
+                member.kernel.unable |= !done;
+                let (group, done) = (GROUP, *done);
+                Input::Prepared { group, done }
+            }
             Stimulus::Operator(command) => {
                 member.wish.hears(*command);
                 Input::Operator {
@@ -289,8 +307,7 @@ impl MemberState {
                 Input::Wake
             }
             Stimulus::Crash => {
-                member.process = RunState::Down;
-                member.kernel.releasing = None;
+                member.die();
                 return Some(turn);
             }
             Stimulus::PowerOff => {
@@ -335,8 +352,7 @@ impl MemberState {
         match ending {
             Ending::Whole => {}
             Ending::Dies(_) => {
-                turn.member.process = RunState::Down;
-                turn.member.kernel.releasing = None;
+                turn.member.die();
             }
             Ending::Pauses(_) => {
                 if let RunState::Up(node) = &turn.member.process {
@@ -368,7 +384,10 @@ impl MemberState {
                     match effect {
                         Effect::HoldUntil { deadline, .. } => age(me, deadline),
                         Effect::Send { advert, .. } => advert.instants(&mut age),
-                        Effect::Release { .. } | Effect::Announce { .. } | Effect::Report(_) => {}
+                        Effect::Release { .. }
+                        | Effect::Prepare { .. }
+                        | Effect::Announce { .. }
+                        | Effect::Report(_) => {}
                     }
                 }
             }
@@ -403,7 +422,11 @@ impl Changed<MemberState, Advert> {
         let kernel = &mut self.member.kernel;
         for effect in effects {
             match effect {
-                Effect::Release { release, .. } => kernel.releasing = Some(release),
+                Effect::Release { release, .. } => {
+                    kernel.releasing = Some(release);
+                    kernel.preparing = false;
+                }
+                Effect::Prepare { .. } => kernel.preparing = true,
                 Effect::Send { to, advert } => self.sent.push((to.0, advert)),
                 // Absolute: a deadline that is past opens nothing.
                 Effect::HoldUntil { deadline, .. } if deadline > now => {
@@ -447,7 +470,10 @@ fn handle(
 /// Whether an effect does anything to the kernel or the network.
 const fn matters(effect: &Effect) -> bool {
     match effect {
-        Effect::Release { .. } | Effect::Send { .. } | Effect::HoldUntil { .. } => true,
+        Effect::Release { .. }
+        | Effect::Send { .. }
+        | Effect::HoldUntil { .. }
+        | Effect::Prepare { .. } => true,
         Effect::Announce { .. } | Effect::Report(_) => false,
     }
 }

@@ -41,6 +41,8 @@ pub enum Stimulus<A> {
     Receive(A),
     /// Its kernel carries out a release and confirms it.
     Released,
+    /// What must be done before its gate opens is done, or can't be.
+    Prepared(bool),
     /// Its operator gives a command.
     Operator(Command),
     /// Its service turns healthy or not.
@@ -78,6 +80,7 @@ impl<A: Copy> Stimulus<A> {
             Self::Receive(advert) => Stimulus::Receive(f(advert)),
             Self::Wake => Stimulus::Wake,
             Self::Released => Stimulus::Released,
+            Self::Prepared(done) => Stimulus::Prepared(done),
             Self::Operator(command) => Stimulus::Operator(command),
             Self::Healthy(healthy) => Stimulus::Healthy(healthy),
             Self::Eligible(eligible) => Stimulus::Eligible(eligible),
@@ -369,6 +372,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         (0u8..).zip(self.facts(parts)).find_map(|(m, facts)| {
             if facts.releasing {
                 Some((m, Stimulus::Released))
+            } else if facts.preparing {
+                Some((m, Stimulus::Prepared(true)))
             } else {
                 facts.due.then_some((m, Stimulus::Wake))
             }
@@ -490,8 +495,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         self.members[m] = turn.member;
         if let Stimulus::Receive(from) = stimulus {
             // What was kept back and not accepted may come again.
-            let again =
-                from == member && matches!(turn.reject, Some(Reject::Knock | Reject::OldLife));
+            let again = from == member
+                && matches!(turn.reject, Some(Reject::Knock | Reject::OldIncarnation));
             if !(again && parts.setup().adversary.duplicates) {
                 self.links[usize::from(from) * n + m].remove(0);
             }
@@ -590,10 +595,16 @@ impl<M: Clone, A: Clone> World<M, A> {
         match stimulus {
             Stimulus::Crash | Stimulus::PowerOff => rest.crashes -= 1,
             Stimulus::Operator(_) => rest.commands -= 1,
-            Stimulus::Healthy(_) | Stimulus::Eligible(_) => rest.flips -= 1,
+            Stimulus::Healthy(_) | Stimulus::Eligible(_) | Stimulus::Prepared(false) => {
+                rest.flips -= 1
+            }
             Stimulus::Pause => rest.pause(),
             Stimulus::Start | Stimulus::Resume => {}
-            Stimulus::Wake | Stimulus::Receive(_) | Stimulus::Released | Stimulus::Port(_) => {
+            Stimulus::Wake
+            | Stimulus::Receive(_)
+            | Stimulus::Released
+            | Stimulus::Prepared(true)
+            | Stimulus::Port(_) => {
                 return;
             }
         }

@@ -28,7 +28,7 @@ const SEEN: [&str; 16] = [
     "own address gone",
 ];
 
-/// Reported whenever anything is, so nothing rare.
+/// Reported in every run, so not rare.
 const USUAL: [&str; 2] = ["takes hold", "lets go"];
 
 /// How often something was seen.
@@ -71,7 +71,7 @@ pub struct Cover {
     answers: BTreeMap<GroupId, Answers<MemberId, u64>>,
     /// Who stopped answering last, by group, and whether it did not let go by itself.
     last: BTreeMap<GroupId, (MemberId, bool)>,
-    /// Who is to be killed or paused within a turn.
+    /// Which members will be killed or paused within a turn.
     fuses: BTreeSet<MemberId>,
 }
 

@@ -95,12 +95,12 @@ fn r1_a_reflected_or_misaddressed_advert_is_ignored() {
 #[test]
 fn r1_a_knock_is_answered_once_an_interval_and_changes_nothing_else() {
     let mut bench = Alone::new(3, MAJORITY, W);
-    bench.told(A, Statement::default());
+    bench.hears(A, Statement::default());
     bench.now += ms(1);
     let mut answered = Vec::new();
-    for life in 0..50 {
+    for incarnation in 0..50 {
         let mut knock = bench.says(A, asks());
-        knock.incarnation = Incarnation(900 + life);
+        knock.incarnation = Incarnation(900 + incarnation);
         knock.to_incarnation = None;
         let (out, result) = bench.hear(&knock);
         assert_eq!(result, Err(Reject::Knock));
@@ -125,13 +125,13 @@ fn r1_a_knock_is_answered_once_an_interval_and_changes_nothing_else() {
 }
 
 #[test]
-fn r1_a_straggler_of_a_dead_life_is_not_adopted_again() {
+fn r1_a_straggler_of_a_replaced_incarnation_is_not_adopted_again() {
     let mut bench = Alone::new(3, MAJORITY, W);
     let old = bench.says(A, asks());
     bench.hear(&old).1.unwrap();
     bench.now += ms(600);
     bench.wake();
-    // The old life is gone; a new one has accepted what we said since.
+    // The old incarnation is gone; a new one has accepted what we have sent since.
     let mut new = bench.advert(A);
     new.incarnation = Incarnation(777);
     bench.hear(&new).1.unwrap();
@@ -139,23 +139,23 @@ fn r1_a_straggler_of_a_dead_life_is_not_adopted_again() {
     let mut straggler = bench.says(A, asks());
     straggler.echo = old.echo;
     straggler.sent_at = LocalTime::from_nanos(u64::MAX);
-    assert_eq!(bench.hear(&straggler).1, Err(Reject::OldLife));
+    assert_eq!(bench.hear(&straggler).1, Err(Reject::OldIncarnation));
     assert_eq!(bench.vote(), None);
 }
 
 #[test]
 fn r1_a_replayed_knock_does_not_keep_another_waiting() {
     let mut bench = Alone::new(3, MAJORITY, W);
-    let knock = |bench: &Alone, life| {
+    let knock = |bench: &Alone, incarnation| {
         let mut knock = bench.advert(A);
-        knock.incarnation = Incarnation(life);
+        knock.incarnation = Incarnation(incarnation);
         knock.to_incarnation = None;
         knock
     };
     let mut answers = [0, 0];
     for _ in 0..40 {
-        for life in [1, 2] {
-            let knock = knock(&bench, life);
+        for incarnation in [1, 2] {
+            let knock = knock(&bench, incarnation);
             let _ = bench.hear(&knock);
         }
         let out = bench.until(bench.now + ms(101));
@@ -170,14 +170,14 @@ fn r1_a_replayed_knock_does_not_keep_another_waiting() {
     assert!(answers[0] > 5 && answers[1] > 5, "{answers:?}");
 }
 
-/// Knocks of lives that are long dead, each replayed as often as all others: 3,000 a second in all, to
-/// `victims`. How long it takes until a member that restarts, and `a`, have met.
-fn met_after(lives: u64, victims: &[usize]) -> u64 {
+/// How long `b`, which restarts, and `a` take to meet, while knocks of long dead incarnations are
+/// replayed to `victims`: each as often as the others, 3,000 a second in all.
+fn met_after(incarnations: u64, victims: &[usize]) -> u64 {
     let mut w = World::holding(&spec(3, MAJORITY));
-    let knock = |w: &World, to: usize, life| {
+    let knock = |w: &World, to: usize, incarnation| {
         let from = 1 - to;
         Advert {
-            incarnation: Incarnation(life),
+            incarnation: Incarnation(incarnation),
             to_incarnation: None,
             echo: None,
             from: id(from),
@@ -201,40 +201,40 @@ fn met_after(lives: u64, victims: &[usize]) -> u64 {
     };
     for n in 0u64.. {
         for to in victims {
-            let knock = knock(&w, *to, 1 + n % lives);
+            let knock = knock(&w, *to, 1 + n % incarnations);
             w.replay(knock);
         }
         w.run(ms(1_000) / 3_000);
         if met(&w, A) && met(&w, B) {
             break;
         }
-        assert!(w.now - start < ms(60_000), "{lives} {victims:?}");
+        assert!(w.now - start < ms(60_000), "{incarnations} {victims:?}");
     }
     w.now - start
 }
 
 #[test]
 fn r1_replayed_knocks_keep_nobody_out() {
-    // At one of the two: the other one answers a knock and so names our life, as no recording does that is
-    // older than it, however many lives were recorded.
-    for lives in [1, 5, 100] {
+    // At one of the two: the peer answers a knock and so names the current incarnation, which no
+    // older recording does, however many incarnations were recorded.
+    for incarnations in [1, 5, 100] {
         for victim in [A, B] {
-            let after = met_after(lives, &[victim]);
-            assert!(after <= ms(400), "{lives} at {victim}: {after}");
+            let after = met_after(incarnations, &[victim]);
+            assert!(after <= ms(400), "{incarnations} at {victim}: {after}");
         }
     }
-    // At both: each interval answers one life of all that knock, whatever their rate.
-    for (lives, within) in [(1, 1_000), (5, 2_500), (100, 40_000)] {
-        let after = met_after(lives, &[A, B]);
-        assert!(after <= ms(within), "{lives} at both: {after}");
+    // At both: each interval, one of all incarnations that knock is answered, whatever their rate.
+    for (incarnations, within) in [(1, 1_000), (5, 2_500), (100, 40_000)] {
+        let after = met_after(incarnations, &[A, B]);
+        assert!(after <= ms(within), "{incarnations} at both: {after}");
     }
 }
 
 #[test]
-fn r1_one_that_was_left_does_not_knock() {
+fn r1_one_that_was_replaced_does_not_knock() {
     for arbitration in [MAJORITY, SURVIVOR] {
         let mut bench = Alone::new(2, arbitration, A);
-        bench.told(B, Statement::default());
+        bench.hears(B, Statement::default());
         bench.now += ms(1);
         let mut younger = bench.advert(B);
         younger.incarnation = Incarnation(777);
@@ -254,14 +254,14 @@ fn r1_one_that_was_left_does_not_knock() {
 }
 
 #[test]
-fn r1_an_echo_that_is_d_old_proves_no_younger_life() {
+fn r1_an_echo_that_is_d_old_proves_no_younger_incarnation() {
     let mut bench = Alone::new(3, MAJORITY, W);
-    bench.told(A, Statement::default());
+    bench.hears(A, Statement::default());
     let mut other = bench.advert(A);
     other.incarnation = Incarnation(777);
     other.echo = Some(LocalTime::from_nanos(bench.now + 1));
     bench.until(bench.now + ms(D + 1));
-    assert_eq!(bench.hear(&other).1, Err(Reject::OldLife));
+    assert_eq!(bench.hear(&other).1, Err(Reject::OldIncarnation));
     other.echo = Some(LocalTime::from_nanos(bench.now));
     assert_eq!(bench.hear(&other).1, Ok(()));
 }
@@ -289,13 +289,13 @@ fn r3_an_advert_that_does_not_ask_revokes_every_earlier_ask() {
     }
     bench.now += ms(1);
     assert_eq!(
-        hold(&bench.told(W, bench.grants(asked_at))),
+        hold(&bench.hears(W, bench.grants(asked_at))),
         None,
         "a vote for a revoked ask does not count"
     );
     bench.now += ms(1);
     assert!(
-        hold(&bench.told(W, bench.grants(ms(D + 2)))).is_some(),
+        hold(&bench.hears(W, bench.grants(ms(D + 2)))).is_some(),
         "a vote for a standing one does"
     );
 }
@@ -304,7 +304,7 @@ fn r3_an_advert_that_does_not_ask_revokes_every_earlier_ask() {
 fn r3_a_vote_counts_for_any_ask_that_stands() {
     let (mut bench, asked_at) = Alone::asking(A);
     bench.until(asked_at + ms(150));
-    let lease = hold(&bench.told(W, bench.grants(asked_at)));
+    let lease = hold(&bench.hears(W, bench.grants(asked_at)));
     assert_eq!(
         lease,
         Some(asked_at + ms(450)),
@@ -350,7 +350,7 @@ fn replayed_adverts_change_nothing_and_are_counted() {
         assert!(
             w.rejects
                 .iter()
-                .all(|r| matches!(r, Reject::Stale | Reject::Knock | Reject::OldLife))
+                .all(|r| matches!(r, Reject::Stale | Reject::Knock | Reject::OldIncarnation))
         );
         assert_eq!((0..3).map(|m| seen(&w, m)).collect::<Vec<_>>(), before);
         w.run(ms(3_000));

@@ -2,8 +2,8 @@
 
 use super::Linux;
 use crate::clock;
-use crate::config_file::Seat;
-use crate::life::Record;
+use crate::config_file::LocalCluster;
+use crate::lease_record::LeaseRecord;
 use crate::lock::Lock;
 use crate::orders::{Keeper, Of, Orders, OrdersFile, Standing};
 use onehold_core::advert::GroupId;
@@ -18,14 +18,14 @@ const APART: Span = Span::from_millis(2_000);
 
 /// What later lives of a member read of this one.
 #[derive(Debug)]
-pub struct Life {
+pub struct Persisted {
     lock: Lock,
-    record: Record,
+    record: LeaseRecord,
     orders: Keeper,
 }
 
-impl Life {
-    pub(super) fn new(lock: Lock, record: Record, orders: OrdersFile) -> Self {
+impl Persisted {
+    pub(super) fn new(lock: Lock, record: LeaseRecord, orders: OrdersFile) -> Self {
         Self {
             lock,
             record,
@@ -40,24 +40,24 @@ impl Life {
 }
 
 impl Linux {
-    /// the waiting for an earlier life's lease is over: this life's is the longest now.
-    pub(super) fn quarantine_is_over(&mut self, cluster: usize) {
-        let (Some(life), Some(seat)) = (self.lives.get_mut(cluster), self.seats.seats.get(cluster))
-        else {
-            return;
-        };
-        let what = life.record.write(seat.config.timing().lease()).err();
-        self.alarm(cluster, "record", what);
+    /// the leases of earlier incarnations are over: the longest is this one's.
+    pub(super) fn keep_lease(&mut self, cluster: usize, longest: Span) {
+        if let Some(persisted) = self.persisted.get_mut(cluster) {
+            let failed = persisted.record.only(longest).err();
+            self.alarm(cluster, "record", failed);
+        }
     }
 
     /// keeps what the operator said until `resume`.
     pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Option<Command>]) {
-        let (Some(life), Some(seat)) = (self.lives.get_mut(cluster), self.seats.seats.get(cluster))
-        else {
+        let (Some(life), Some(local)) = (
+            self.persisted.get_mut(cluster),
+            self.loaded.clusters.get(cluster),
+        ) else {
             return;
         };
-        let addresses: Vec<_> = seat.config.groups().iter().map(of_group).collect();
-        let groups = seat.config.groups().iter().zip(&addresses).zip(orders);
+        let addresses: Vec<_> = local.config.groups().iter().map(of_group).collect();
+        let groups = local.config.groups().iter().zip(&addresses).zip(orders);
         let given = groups.map(|((g, addresses), order)| {
             let name = &g.name;
             (Of { name, addresses }, order.and_then(Standing::of))
@@ -67,12 +67,12 @@ impl Linux {
 
     /// Looks whether what later lives must know is still there.
     pub(super) fn look_at_lives(&mut self, now: LocalTime) {
-        if self.later.look_at_lives.is_some_and(|due| now < due) {
+        if self.pending.look_at_lives.is_some_and(|due| now < due) {
             return;
         }
-        self.later.look_at_lives = Some(now.plus(APART));
-        for cluster in 0..self.lives.len() {
-            let Life { lock, record, .. } = &mut self.lives[cluster];
+        self.pending.look_at_lives = Some(now.plus(APART));
+        for cluster in 0..self.persisted.len() {
+            let Persisted { lock, record, .. } = &mut self.persisted[cluster];
             let (kept, left) = (record.keep(), lock.is_alone_again());
             if let Some(kept) = kept {
                 self.alarm(cluster, "record", kept.err());
@@ -87,7 +87,7 @@ impl Linux {
     pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = clock::boottime();
         let mut written = Vec::new();
-        for (cluster, life) in self.lives.iter_mut().enumerate() {
+        for (cluster, life) in self.persisted.iter_mut().enumerate() {
             while let Poll::Ready(result) = life.orders.poll(now, cx) {
                 written.push((cluster, result));
             }
@@ -104,7 +104,7 @@ impl Linux {
 
     /// When to try again to write orders.
     pub(super) fn orders_due(&self) -> Option<LocalTime> {
-        self.lives.iter().filter_map(|l| l.orders.due()).min()
+        self.persisted.iter().filter_map(|l| l.orders.due()).min()
     }
 }
 
@@ -112,13 +112,13 @@ impl Linux {
 /// the safe one: somebody may be at work on this machine.
 pub(super) fn earlier_orders(
     file: &mut OrdersFile,
-    seat: &Seat,
+    local: &LocalCluster,
 ) -> (Vec<(GroupId, Command)>, Option<String>) {
-    if !seat.config.is_candidate(seat.config.me()) {
+    if !local.config.is_candidate(local.config.me()) {
         return (Vec::new(), None);
     }
-    let addresses: Vec<_> = seat.config.groups().iter().map(of_group).collect();
-    let groups = seat.config.groups().iter().zip(&addresses);
+    let addresses: Vec<_> = local.config.groups().iter().map(of_group).collect();
+    let groups = local.config.groups().iter().zip(&addresses);
     let groups: Vec<Of<'_>> = groups
         .map(|(g, addresses)| Of {
             name: &g.name,

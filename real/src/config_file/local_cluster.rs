@@ -1,4 +1,5 @@
-//! A cluster's file from the seat of one member: who it is, whom it talks to and with what secret.
+//! A cluster's file as one member reads it: which member it is, whom it talks to and with what
+//! secret.
 
 use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, toward};
 use super::decided::{decided, for_member};
@@ -15,29 +16,29 @@ use std::net::{IpAddr, SocketAddr};
 
 /// All clusters that one process serves: one, or, as a witness, many.
 #[derive(Clone, Debug)]
-pub struct Seats {
+pub struct Loaded {
     /// One for each cluster, by name.
-    pub seats: Vec<Seat>,
+    pub clusters: Vec<LocalCluster>,
     /// How to log.
     pub log: LogSection,
 }
 
-/// One cluster from the seat of one member.
+/// One cluster as one of its members sees it.
 #[derive(Clone, Debug)]
-pub struct Seat {
+pub struct LocalCluster {
     /// The file as written, to compare a reload with.
     pub file: ConfigFile,
-    /// What it says to the core.
+    /// The core's part of it.
     pub spec: Spec,
-    /// What the core proved of that.
+    /// The proved specification.
     pub config: Config,
-    /// Every member's addresses by id, path by path. This member's own are to be bound.
+    /// Every member's addresses by id, path by path. This member binds its own.
     pub endpoints: Vec<Vec<SocketAddr>>,
     /// This member's interface for each group by id; `None` on a witness.
     pub interfaces: Vec<Option<String>>,
     /// It is one of several that a witness serves.
     pub many: bool,
-    /// What was made of the file that its writer may not have meant.
+    /// How the file was read where its writer may have meant something else.
     pub remarks: Vec<String>,
     secrets: Vec<Secret>,
 }
@@ -51,14 +52,14 @@ pub struct Path {
     pub remote: SocketAddr,
 }
 
-impl Seat {
+impl LocalCluster {
     /// The cluster's name.
     #[must_use]
     pub fn name(&self) -> &str {
         &self.file.cluster.name
     }
 
-    /// How the kernel is to enforce the end of a lease.
+    /// How the kernel should enforce the end of a lease.
     #[must_use]
     pub const fn guard(&self) -> GuardChoice {
         self.file.cluster.guard
@@ -74,13 +75,15 @@ impl Seat {
     #[must_use]
     pub fn keys(&self) -> Keys {
         let mut keys = self.secrets.iter().map(|s| Key::new(s.bytes()));
-        let seal = keys.next().expect("load() leaves no seat without a secret");
+        let seal = keys
+            .next()
+            .expect("load() leaves no cluster without a secret");
         Keys::new(seal, keys.collect())
     }
 
     /// This member's own addresses, path by path.
     #[must_use]
-    pub fn local(&self) -> &[SocketAddr] {
+    pub fn addresses(&self) -> &[SocketAddr] {
         self.endpoint(self.config.me())
     }
 
@@ -90,15 +93,15 @@ impl Seat {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The ways to `peer`. Where one side has fewer addresses than the other, its last one serves
+    /// The paths to `peer`. Where one side has fewer addresses than the other, its last one serves
     /// the rest: a witness with one address is reached over both networks of a candidate.
     pub fn paths(&self, peer: MemberId) -> impl Iterator<Item = Path> + '_ {
-        paths(self.local(), self.endpoint(peer))
+        paths(self.addresses(), self.endpoint(peer))
     }
 
-    /// Which other members have an address of this host, in words.
+    /// Which other members have an address of this host, in words; nothing if none has.
     #[must_use]
-    pub fn company(&self) -> Vec<String> {
+    pub fn company(&self) -> Option<String> {
         let others = self.config.peers().flat_map(|id| {
             let paths = self.endpoint(id).iter();
             paths.map(move |address| (id, address.ip()))
@@ -129,33 +132,36 @@ pub(super) fn pairs<'a, T: Copy>(
     (0..local.len().max(remote.len())).filter_map(move |n| Some((at(local, n)?, at(remote, n)?)))
 }
 
-/// Where this process runs: what it may recognise itself by.
+/// What this process may recognise itself by.
 pub(crate) struct Here<'a> {
-    /// `--as NAME`
+    /// Which member it is, if the command line says so.
     pub(super) name: Option<&'a str>,
+    /// The option of the command line that says so.
+    pub(super) option: &'static str,
     /// The host's name.
     pub(super) host: String,
-    /// The address from which this host reaches another one: that one itself, if it is its own.
+    /// The address from which this host reaches another address: the same one, if this host has it.
     pub(super) toward: &'a dyn Fn(IpAddr) -> Option<IpAddr>,
 }
 
 impl<'a> Here<'a> {
-    /// This host; `name` if somebody says who it is.
-    pub(crate) fn now(name: Option<&'a str>) -> Self {
+    /// This host, which is `name` if `option` was given.
+    pub(crate) fn now(option: &'static str, name: Option<&'a str>) -> Self {
         let host = rustix::system::uname();
         Self {
             name,
+            option,
             host: host.nodename().to_string_lossy().into_owned(),
             toward: &toward,
         }
     }
 }
 
-/// What a file comes to on this host, now.
+/// What a file means on this host, now.
 #[derive(Clone, Debug)]
 pub struct Found {
     /// The clusters that this member can serve.
-    pub seats: Seats,
+    pub loaded: Loaded,
     /// The others.
     pub missing: Vec<Missing>,
 }
@@ -169,13 +175,13 @@ pub struct Missing {
     pub why: FileError,
 }
 
-/// What the text alone decides: the log's section, if any cluster in it can be.
+/// Reads the log's section, if the text allows any of its clusters to be served.
 ///
 /// # Errors
-/// A [`FileError`] with the line, the key and the remedy, if none of the clusters can be, whatever this
-/// host is like; or that the text can't be read yet.
+/// A [`FileError`] with the line, the key and the remedy, if the text allows none, whatever this
+/// host is like; or if it can't be read yet.
 pub fn read(path: &std::path::Path) -> Result<LogSection, FileError> {
-    let Written { clusters, log, .. } = written(path)?;
+    let WrittenFile { clusters, log, .. } = written(path)?;
     let mut wrong = Vec::new();
     for one in clusters {
         match one.map_err(|e| vec![e]).and_then(|one| decided(&one)) {
@@ -186,13 +192,13 @@ pub fn read(path: &std::path::Path) -> Result<LogSection, FileError> {
     Err(first_of(wrong))
 }
 
-/// The first of at least one error, which says how many there are more.
+/// The first of at least one error, with the number of the others.
 fn first_of(wrong: Vec<FileError>) -> FileError {
     let more = wrong.len().saturating_sub(1);
     let mut wrong = wrong.into_iter();
-    let mut first = wrong.next().expect("somebody found something wrong");
+    let mut first = wrong.next().expect("at least one error");
     if more > 0 {
-        first.what += &format!("\n({more} more in this file; `onehold check` lists them)");
+        first.what += &format!("\n(and {more} more in this file; `onehold check` lists all)");
     }
     first
 }
@@ -201,48 +207,48 @@ fn first_of(wrong: Vec<FileError>) -> FileError {
 /// `name`, else by the host's name, else by a local address.
 ///
 /// # Errors
-/// A [`FileError`] with the line, the key and the remedy, if the file as a whole can't be read. What is
-/// wrong with a cluster is in [`Found::missing`].
+/// A [`FileError`] with the line, the key and the remedy, if the file as a whole can't be read.
+/// What is wrong with a single cluster is in [`Found::missing`].
 pub fn find(path: &std::path::Path, name: Option<&str>) -> Result<Found, FileError> {
-    find_here(path, &Here::now(name))
+    find_here(path, &Here::now("--as", name))
 }
 
 /// The same, if every cluster can be served.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn load(path: &std::path::Path, name: Option<&str>) -> Result<Seats, FileError> {
+pub fn load(path: &std::path::Path, name: Option<&str>) -> Result<Loaded, FileError> {
     all_of(find(path, name)?)
 }
 
-pub(super) fn all_of(found: Found) -> Result<Seats, FileError> {
+pub(super) fn all_of(found: Found) -> Result<Loaded, FileError> {
     match found.missing.into_iter().next() {
-        None => Ok(found.seats),
+        None => Ok(found.loaded),
         Some(missing) => Err(missing.why),
     }
 }
 
 pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found, FileError> {
-    let Written {
+    let WrittenFile {
         clusters,
         log,
         many,
     } = written(path)?;
-    let mut seats: BTreeMap<String, Seat> = BTreeMap::new();
+    let mut served: BTreeMap<String, LocalCluster> = BTreeMap::new();
     let mut missing = Vec::new();
     for one in clusters {
         let name = one.as_ref().ok().map(|c| c.file.cluster.name.clone());
-        let taken = one.and_then(|c| take_seat(c, here, many));
+        let taken = one.and_then(|c| local_cluster(c, here, many));
         match taken {
-            Ok(seat) => {
-                seats.insert(seat.name().to_owned(), seat);
+            Ok(cluster) => {
+                served.insert(cluster.name().to_owned(), cluster);
             }
             Err(why) => missing.push(Missing { cluster: name, why }),
         }
     }
     Ok(Found {
-        seats: Seats {
-            seats: seats.into_values().collect(),
+        loaded: Loaded {
+            clusters: served.into_values().collect(),
             log,
         },
         missing,
@@ -250,8 +256,8 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
 }
 
 /// A file, or a witness's file and those it leads to, as written.
-pub(crate) struct Written {
-    /// At least one, no two of one name; or what is wrong with its file.
+pub(crate) struct WrittenFile {
+    /// At least one, each with a name of its own; or what is wrong with its file.
     pub(crate) clusters: Vec<Result<WrittenCluster, FileError>>,
     log: LogSection,
     /// It is a witness's.
@@ -268,7 +274,7 @@ pub(crate) struct WrittenCluster {
 }
 
 /// Reads a file, and those it leads to.
-pub(crate) fn written(path: &std::path::Path) -> Result<Written, FileError> {
+pub(crate) fn written(path: &std::path::Path) -> Result<WrittenFile, FileError> {
     written_at(path, &mut Stamp::default())
 }
 
@@ -294,7 +300,7 @@ impl Texts {
 /// What is wrong with the text of any.
 pub fn texts(path: &std::path::Path) -> (Stamp, Result<Texts, FileError>) {
     let mut stamp = Stamp::default();
-    let texts = written_at(path, &mut stamp).and_then(|Written { clusters, log, .. }| {
+    let texts = written_at(path, &mut stamp).and_then(|WrittenFile { clusters, log, .. }| {
         let files = clusters.into_iter().map(|one| Ok(one?.file));
         let files = files.collect::<Result<_, FileError>>()?;
         Ok(Texts { files, log })
@@ -302,13 +308,13 @@ pub fn texts(path: &std::path::Path) -> (Stamp, Result<Texts, FileError>) {
     (stamp, texts)
 }
 
-fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<Written, FileError> {
+fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, FileError> {
     stamp.take(path);
     let source = Source::read(path)?;
     if !source.has("clusters") && !source.has("directory") {
         let file = ConfigFile::parse(&source)?;
         let log = file.log;
-        return Ok(Written {
+        return Ok(WrittenFile {
             clusters: vec![Ok(WrittenCluster { source, file })],
             log,
             many: false,
@@ -349,12 +355,16 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<Written, File
         if let Ok(WrittenCluster { source, file }) = one
             && !names.insert(file.cluster.name.clone())
         {
-            let what = format!("`{}` is served already", file.cluster.name);
+            let what = format!(
+                "`{}` is served already, from another file or table; remove one",
+                file.cluster.name
+            );
             *one = Err(source.error("cluster.name", what));
         }
     }
     if clusters.is_empty() {
-        let what = "none; add a [clusters.NAME] table, or cluster files (*.toml) to `directory`";
+        let what =
+            "there is none; add a [clusters.NAME] table, or cluster files (*.toml) to `directory`";
         let e = source.error("clusters", what);
         return Err(if witness.directory.is_some() {
             e.may_pass() // it may not be mounted yet
@@ -362,29 +372,29 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<Written, File
             e
         });
     }
-    Ok(Written {
+    Ok(WrittenFile {
         clusters,
         log,
         many: true,
     })
 }
 
-/// The core's proof of a file, from the seat of `me`, with the line of what is wrong.
+/// The core's proof of a file, as `me` sees it, with the line of what is wrong.
 pub(crate) fn prove(source: &Source, spec: &Spec, me: &str) -> Result<Config, FileError> {
     spec.prove(me)
         .map_err(|SpecError { key, problem }| source.error(&key, problem))
 }
 
-/// What one cluster's file comes to on this host.
+/// What one cluster's file means on this host.
 ///
 /// # Errors
 /// The first thing that is wrong: with the text, or else with this host.
-pub(crate) fn take_seat(
+pub(crate) fn local_cluster(
     cluster: WrittenCluster,
     here: &Here<'_>,
     many: bool,
-) -> Result<Seat, FileError> {
-    let spec = decided(&cluster).map_err(first_of)?; // before looking for ours
+) -> Result<LocalCluster, FileError> {
+    let spec = decided(&cluster).map_err(first_of)?; // before anything of this host
     let WrittenCluster { source, file } = &cluster;
     let mut endpoints = resolve(source, file).map_err(first_of)?;
     let me = find_me(source, file, &endpoints, here)?;
@@ -394,17 +404,17 @@ pub(crate) fn take_seat(
     }
     let config = prove(source, &spec, &me)?;
     let candidate = config.is_candidate(config.me());
-    // A witness has no business with it.
+    // A witness needs none.
     let interface = |g: &GroupSection| g.interface_of(&me).filter(|_| candidate).map(str::to_owned);
     let interfaces = file.groups.values().map(interface).collect();
     let remarks = leave_loopback(source, file, &me, &mut endpoints, here)?;
-    // What the text decides of it was decided: this is what the names have come to.
+    // The text by itself fits: this checks what the names resolve to.
     let wrong = fit(source, file, &known(&endpoints));
     if let Some(first) = wrong.into_iter().next() {
         return Err(first.may_pass());
     }
     let secrets = secrets(source, file).map_err(first_of)?;
-    Ok(Seat {
+    Ok(LocalCluster {
         // Both maps are in the order of the names, as ids are.
         endpoints: endpoints.into_values().collect(),
         interfaces,
@@ -428,9 +438,12 @@ pub(crate) fn secrets(source: &Source, file: &ConfigFile) -> Result<Vec<Secret>,
     };
     let (mut secrets, mut wrong) = (Vec::new(), Vec::new());
     let files = file.secret_files(source).map_err(|e| vec![e])?;
-    for (n, path) in files.iter().enumerate() {
+    for path in &files {
         let secret = Secret::read(path).and_then(|secret| match secrets.contains(&secret) {
-            true => Err(format!("the secret of file {} is listed already", n + 1)),
+            true => Err(format!(
+                "{} has the same secret as a file before it; remove one",
+                path.display()
+            )),
             false => Ok(secret),
         });
         match secret {
@@ -449,7 +462,7 @@ pub(crate) fn secrets(source: &Source, file: &ConfigFile) -> Result<Vec<Secret>,
 /// Which of the members this is.
 ///
 /// # Errors
-/// That it is none of them, or may be several.
+/// If it is none of them, or may be several.
 pub(crate) fn find_me(
     source: &Source,
     file: &ConfigFile,
@@ -473,7 +486,8 @@ pub(crate) fn find_me(
             source.error(
                 "members",
                 format!(
-                    "there is no `{name}` (from --as); the members are {}",
+                    "there is no `{name}` (from {}); the members are {}",
+                    here.option,
                     list()
                 ),
             )
@@ -491,16 +505,20 @@ pub(crate) fn find_me(
         (None, _) => Err(source.error(
             "members",
             format!(
-                "none of them is this host: it is called `{}` and has none of their addresses; say which \
-                 one it is with --as NAME. The members are {}",
+                "none of them is this host, which is called `{}` and has none of their addresses; name the \
+                 member with {} NAME. The members are {}",
                 here.host,
+                here.option,
                 list()
             ),
         )
         .may_pass()),
         (Some((a, _)), Some((b, _))) => Err(source.error(
             "members",
-            format!("both `{a}` and `{b}` have addresses of this host; say which one it is with --as NAME"),
+            format!(
+                "`{a}` and `{b}` both have addresses of this host; name the member with {} NAME",
+                here.option
+            ),
         )
         .may_pass()),
     }
