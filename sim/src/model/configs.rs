@@ -137,7 +137,7 @@ impl Shape {
         let witnesses = ["w", "x", "y"].iter().take(size - 2);
         members.extend(witnesses.map(|n| member(n, true)));
         let [interval, lease, slack] = self.timing.map(Span::from_nanos);
-        let spec = Spec {
+        let mut spec = Spec {
             cluster: "model".into(),
             members: members.clone(),
             groups: vec![GroupSpec::new(
@@ -153,9 +153,9 @@ impl Shape {
                 drift_ppm: self.drift_ppm,
             },
         };
+        spec.groups[0].prepares = self.prepares;
         let config = |m: &MemberSpec| {
             let mut file = spec.clone();
-            file.groups[0].prepares = self.prepares;
             if self.files_differ && m.name == "b" {
                 file.groups[0].preferred = "b".into();
             }
