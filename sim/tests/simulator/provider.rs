@@ -115,11 +115,11 @@ fn play(change: impl Fn(&mut Terms)) -> Seen {
                 seen.not_theirs.push(format!("seed {seed}: {carried:?}"));
             }
         }
-        if let [holder] = answers.now() {
-            if let Some(at) = provider.wrong(right, *holder) {
-                seen.wrong
-                    .push(format!("seed {seed}: not {holder:?} at {at}"));
-            }
+        if let [holder] = answers.now()
+            && let Some(at) = provider.wrong(right, *holder)
+        {
+            seen.wrong
+                .push(format!("seed {seed}: not {holder:?} at {at}"));
         }
     }
     seen
