@@ -114,7 +114,8 @@ pub struct GroupSpec {
     pub failback_delay: Span,
     /// No holder rather than a sick one.
     pub release_when_unhealthy: bool,
-    /// Something must be done here before the gate of a new hold opens. Each member for itself.
+    /// Something must be done before the gate of a new hold opens. Not digested: each member
+    /// decides it for itself.
     #[cfg_attr(feature = "serde", serde(default))]
     pub prepares: bool,
 }

@@ -105,7 +105,7 @@ pub enum Event {
         /// The member.
         peer: MemberId,
     },
-    /// What had to be done first is done, and the gate of a new hold opens.
+    /// The holder is prepared, and the gate of a new hold opens.
     Opened {
         /// Which group.
         group: GroupId,
@@ -293,7 +293,7 @@ pub enum Why {
     Unable,
     /// The kernel refused the lease.
     KernelRefused,
-    /// What must be done before the gate opens could not be done.
+    /// The holder could not be prepared.
     Unprepared,
     /// Unhealthy, nobody else is ready, and the group says `release_when_unhealthy`.
     Unhealthy,

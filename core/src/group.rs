@@ -1,6 +1,6 @@
 //! One group of addresses on one member: whom it asks, taking hold (R-7, R-14,
-//! ), letting go, commands, what expires, and what the others
-//! hear of it.
+//! ), letting go, commands, what expires, and what the
+//! others hear of it.
 //!
 //! In a turn, [`Group::expire`] ends what is over, the input is applied, and [`Group::settle`]
 //! draws every conclusion. A conclusion looks at this state and at a [`View`], and at nothing else.
@@ -300,7 +300,7 @@ impl Group {
         }
     }
 
-    /// what had to be done before the gate opens is done, or could not be.
+    /// preparing has ended, well or not.
     pub(crate) fn prepared(&mut self, view: &View<'_>, done: bool, out: &mut Vec<Effect>) {
         let Role::Holder {
             open: open @ false, ..
@@ -404,7 +404,7 @@ impl Group {
         }
     }
 
-    /// tells the neighbours, but of nothing that is mute.
+    /// announces the group, unless it is mute.
     pub(crate) fn announce(&self, view: &View<'_>, out: &mut Vec<Effect>) {
         if self.role.gate_until().is_some() {
             out.push(Effect::Announce { group: view.group });
@@ -548,7 +548,7 @@ impl Group {
         self.stopping && matches!(self.role, Role::Witness | Role::Standby { .. })
     }
 
-    /// Every later moment at which something in this group changes by itself.
+    /// The later moments at which something in this group changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
         let vote = self.vote.map(|v| v.until);
         let able = self.eligibility.deadline(timing);
@@ -597,7 +597,7 @@ impl Group {
         self.role.instants(&mut |t| visit(me, t));
     }
 
-    /// What people may see.
+    /// What status and metrics show of it.
     pub(crate) fn observe(&self, view: &View<'_>) -> GroupSnapshot {
         let me = view.config.me();
         let holds = self.role.name() == RoleName::Holder;

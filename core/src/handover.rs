@@ -10,7 +10,8 @@ use crate::time::Span;
 use crate::view::View;
 use alloc::vec::Vec;
 
-/// after this long without an unplanned takeover, `failback_delay` is what the file says.
+/// after this long without an unplanned takeover, `failback_delay` is again what the file
+/// says.
 const QUIET: Span = Span::from_millis(3_600_000);
 
 /// `failback_delay` grows to 64 times what the file says.
@@ -80,8 +81,8 @@ impl Group {
         }
     }
 
-    /// twice as long for each takeover in a row that nobody planned, so that a machine that crashes
-    /// again and again does not move the address each time.
+    /// doubled by each unplanned takeover in a row, so that a machine that crashes again and
+    /// again does not move the address each time.
     fn failback_delay(&self, view: &View<'_>) -> Span {
         let delay = view.failback_delay();
         match self.unplanned {
@@ -92,7 +93,7 @@ impl Group {
         }
     }
 
-    /// this member takes hold; was that planned?
+    /// counts this takeover, unless the other candidate handed over.
     pub(crate) fn count_takeover(&mut self, view: &View<'_>) {
         if view.failback_delay() == Span::ZERO || view.is_successor() {
             return;

@@ -218,7 +218,7 @@ impl Node {
                 self.one_group(config, now, group, |g, view| g.announce(view, out));
             }
             Input::Operator { group, command } => {
-                let _ = self.obey(config, now, group, command, out); // it is reported
+                let _ = self.obey(config, now, group, command, out); // a refusal is reported
             }
             Input::Wake => {}
         }
@@ -407,8 +407,8 @@ impl Node {
         })
     }
 
-    /// Every lease that is new, or longer than at the start of the turn, reaches the kernel; but of a
-    /// group that is not prepared nothing does.
+    /// Every lease that is new, or longer than at the start of the turn, reaches the kernel, unless
+    /// the group is still being prepared.
     fn hold(&self, before: &Before, out: &mut Vec<Effect>) {
         for ((id, group), (_, was)) in (0u8..).zip(&self.groups).zip(before) {
             if let Some(deadline) = group.role.gate_until().filter(|end| Some(*end) != *was) {
@@ -472,7 +472,7 @@ impl Node {
         }
     }
 
-    /// What people may see. No rule reads it.
+    /// What status and metrics show. No rule reads it.
     #[must_use]
     pub fn observe(&self, config: &Config, now: LocalTime) -> Snapshot {
         let peer = |s: &Session| {

@@ -46,7 +46,7 @@ pub(crate) enum Role {
     Holder {
         /// never shrinks.
         lease_end: LocalTime,
-        /// what must be done first is done, and the hold reaches the kernel.
+        /// the holder is prepared, and the hold reaches the kernel.
         open: bool,
         /// it wants to hand over.
         yields: Option<Yield>,
@@ -75,7 +75,7 @@ pub(crate) struct Yield {
     pub(crate) since: LocalTime,
 }
 
-/// how often in a row a member took over what nobody handed over to it.
+/// how often in a row this member took over without a hand-over.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Unplanned {
@@ -201,7 +201,7 @@ impl Role {
         }
     }
 
-    /// Until when the kernel may answer; nothing while the gate stays shut.
+    /// until when the kernel may answer; `None` while the gate stays shut.
     pub(crate) const fn gate_until(&self) -> Option<LocalTime> {
         match self {
             Self::Holder {

@@ -201,8 +201,8 @@ impl Session {
                     Accepted::Back
                 }
             }
-            // an incarnation is proved younger than the current one only if it has accepted an
-            // advert that we sent after adopting that one. (An echo that is D old proves nothing
+            // an incarnation is younger than the current one only if it has accepted an advert
+            // that we sent after we adopted the current one. (An echo that is D old proves nothing
             // any more.)
             Some(c) if echo.is_some_and(|e| e > c.adopted_at) => Accepted::Met,
             Some(_) => {

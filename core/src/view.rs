@@ -1,4 +1,5 @@
-//! What the rules of a group may look at in a turn, besides the group's own state. It decides nothing.
+//! What the rules of a group may look at in a turn, besides the group's own state. A view decides
+//! nothing.
 
 use crate::advert::{GroupId, Incarnation, MemberId};
 use crate::config::{Arbitration, Config, Failback};
@@ -62,7 +63,7 @@ impl View<'_> {
         self.config.group(self.group).is_some_and(|g| g.prepares)
     }
 
-    /// as the file says.
+    /// the delay that the file says.
     pub(crate) fn failback_delay(&self) -> Span {
         let group = self.config.group(self.group);
         group.map(|g| g.failback_delay).unwrap_or_default()
@@ -108,7 +109,7 @@ impl View<'_> {
             .any(|b| b.member != self.config.me() && self.config.is_candidate(b.member))
     }
 
-    /// one under another configuration says that it holds.
+    /// a stranger says that it holds.
     pub(crate) fn kept_back(&self) -> bool {
         self.sessions.iter().any(|s| s.strangers.keep_back())
     }

@@ -33,8 +33,10 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 use wire::Daemon;
 
-/// How long `released` may run on when the agent is told to end: the daemon may have ended just before.
+/// How long `released` may run on when the agent is told to end.
 const GRACE: Duration = Duration::from_secs(60);
+/// How long to go on when told to end, to see what the daemon shows last.
+const SETTLE: Duration = Duration::from_millis(200);
 /// How often what commands left behind is waited for.
 const TIDY: Duration = Duration::from_secs(10);
 
@@ -125,6 +127,7 @@ async fn serve(options: AgentOptions, plan: Plan, log: Log) -> Result<(), AgentE
     }
     notify.stopping();
     agent.checks.values().for_each(|(_, task)| task.abort());
+    sleep(SETTLE).await; // the daemon may have ended just before
     wire.abort();
     agent.daemon.leave();
     let all = async {

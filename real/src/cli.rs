@@ -1,7 +1,7 @@
 //! The command line.
 //!
-//! Exit status: 0 done, 1 refused or failed (`check`: this host could not serve yet), 2 wrong usage or
-//! configuration.
+//! Exit status: 0 done, 1 refused or failed (`check`: this host could not serve yet), 2 wrong usage
+//! or configuration.
 
 mod agent;
 mod check;
@@ -84,11 +84,12 @@ struct RunArgs {
     /// The control socket to listen on
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
-    /// The directory with the longest lease of earlier incarnations; must outlive the process, not the boot
+    /// The directory with the longest lease of earlier incarnations; must outlive the process, not
+    /// the boot
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
     state: PathBuf,
-    /// The directory that keeps `standby` and `switch` until `resume`; must outlive the boot [default:
-    /// $STATE_DIRECTORY, which systemd sets, else that of --state]
+    /// The directory that keeps `standby` and `switch` until `resume`; must outlive the boot
+    /// [default: $STATE_DIRECTORY, which systemd sets, else that of --state]
     #[arg(long, value_name = "DIR")]
     orders: Option<PathBuf>,
     /// Write every input and effect of this member to FILE, for `onehold-lab replay`

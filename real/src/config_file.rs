@@ -1,8 +1,8 @@
 //! The file that operators write: one file, the same on all members.
 //!
-//! [`load`] reads it and finds this member's [`LocalCluster`] in it: the proved core configuration, the
-//! secrets, every member's resolved addresses. Nothing else in the daemon reads the file, and every error
-//! names the file, the line, the key, what is wrong and what would be right.
+//! [`load`] reads it and finds this member's [`LocalCluster`] in it: the proved core configuration,
+//! the secrets, every member's resolved addresses. Nothing else in the daemon reads the file, and
+//! every error names the file, the line, the key, what is wrong and what would be right.
 
 mod addresses;
 pub mod checks;

@@ -206,8 +206,8 @@ fn listen(path: &Path) -> Result<UnixListener, String> {
     Ok(listener)
 }
 
-/// Whether the daemon that made a socket has ended. Asked without waiting: the queue of a paused daemon may
-/// be full, and that alone shows that it still listens.
+/// Whether the daemon that made a socket has ended. Asked without waiting: the queue of a paused
+/// daemon may be full, and that alone shows that it still listens.
 fn is_dead(path: &Path) -> bool {
     let connected = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|socket| {
         socket.set_nonblocking(true)?;
@@ -267,8 +267,8 @@ impl Drop for Bound {
     }
 }
 
-/// Makes the socket and serves it, giving no client longer than `limit`; makes it again if its file is
-/// removed. While it can't be made, the daemon does without: the address comes first.
+/// Makes the socket and serves it, giving no client longer than `limit`; makes it again if its file
+/// is removed. While it can't be made, the daemon does without: the address comes first.
 pub async fn serve(
     path: PathBuf,
     driver: mpsc::Sender<PendingRequest>,

@@ -1,19 +1,24 @@
-//! The driver: one task that owns the nodes, feeds them and does what they say, in order.
+//! The driver: one task that owns the nodes, feeds them and carries out their effects, in order.
 //!
 //! It contains no rule of the protocol. Everything that touches the world is behind a [`Shell`], so
-//! that a simulator can run this very loop. It never blocks but in [`Shell::wait`].
+//! that a simulator can run this very loop. It never blocks except in [`Shell::wait`].
 
+pub mod holds;
+pub mod leases;
+pub mod openings;
 pub mod releases;
+mod shell;
 
-use crate::config_file::Path;
-use crate::control::session::{CheckReport, GroupShown, HookReport};
+pub use shell::{Joined, Shell, ShellEvent};
+
+use crate::control::session::GroupShown;
 use crate::control::{PendingRequest, Reply, Request, groups_meant};
-use crate::metrics::{GuardInForce, Head, Metrics, OtherConfig};
-use crate::socket::Refusals;
+use crate::metrics::{Head, Metrics, OtherConfig};
 use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
-use onehold_core::advert::{Advert, ClusterId, GroupId, MemberId};
+use holds::{Holds, Notice};
+use onehold_core::advert::{Advert, ClusterId, GroupId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
@@ -22,145 +27,12 @@ use onehold_core::observe::{GroupSnapshot, RoleName};
 use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
 use onehold_core::{Node, advert::Incarnation, time::Span};
+use openings::{BeforeHold, Due, Openings};
 use releases::Releases;
-use std::future::Future;
 use std::net::SocketAddr;
 
 /// Most events of one turn; more wait for the next, so that a flood can't stop the clock.
 const MAX_EVENTS: usize = 1_024;
-
-/// What the driver needs of the world. Calls with a `cluster` mean the one with that index.
-pub trait Shell {
-    /// Now, by this member's clock: later than every answer before.
-    fn now(&mut self) -> LocalTime;
-
-    /// Waits until something may have happened, at most until `at`.
-    fn wait(&mut self, at: LocalTime) -> impl Future<Output = ()>;
-
-    /// The next thing that happened, if any; a datagram's bytes go into `bytes`. Datagrams that
-    /// wait are all given out before this says `None`.
-    fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent>;
-
-    /// Hands a datagram to the network on every path; says on how many.
-    fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
-
-    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: whatever comes of it,
-    /// it is the driver that goes on.
-    fn release(&mut self, cluster: usize, group: GroupId);
-
-    /// address, then deadline. If that fails, [`ShellEvent::Input`] with `Input::HoldFailed`.
-    fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
-
-    /// tells the neighbours, repeatedly.
-    fn announce(&mut self, cluster: usize, group: GroupId);
-
-    /// A node reported something; it was logged already.
-    fn reported(&mut self, cluster: usize, event: &Event);
-
-    /// what the operator said of each group that holds until `resume`, for a later life.
-    fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]);
-
-    /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
-    fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
-
-    /// Whether somebody wants to be shown what the groups are.
-    fn watches(&self) -> bool {
-        false
-    }
-
-    /// What the groups are for which this member is a candidate, after a turn.
-    fn show(&mut self, _now: LocalTime, _groups: Vec<GroupShown>) {}
-
-    /// What the network refused to carry over a path, for people. Nothing, where nobody knows.
-    fn refusals(&self, _path: Path) -> Refusals {
-        Refusals::default()
-    }
-}
-
-/// Something that happened.
-#[derive(Debug)]
-pub enum ShellEvent {
-    /// A datagram came in.
-    Datagram {
-        /// The address that it was sent to.
-        local: SocketAddr,
-        /// Where it came from.
-        remote: SocketAddr,
-    },
-    /// Something that a node must know.
-    Input {
-        /// Which node.
-        cluster: usize,
-        /// What.
-        input: Input,
-        /// For people: why a group is not eligible or not healthy, if that is what it says.
-        why: Option<String>,
-    },
-    /// The kernel released a group, or refused to, and why.
-    Released {
-        /// In which cluster.
-        cluster: usize,
-        /// Which group.
-        group: GroupId,
-        /// Whether it did.
-        answer: Result<(), String>,
-    },
-    /// What needs a person now, says one part of the world; nothing if the list is empty.
-    Alarms {
-        /// In which cluster.
-        cluster: usize,
-        /// Which part says so: each replaces only what it said before.
-        from: &'static str,
-        /// All of them, in words: what, why, and what to do.
-        alarms: Vec<String>,
-    },
-    /// How the checks and hooks of a group are, says the agent.
-    Checks {
-        /// In which cluster.
-        cluster: usize,
-        /// Which group.
-        group: GroupId,
-        /// Each check.
-        checks: Vec<CheckReport>,
-        /// Each hook that has run.
-        hooks: Vec<HookReport>,
-    },
-    /// Another guard is in force than before.
-    Guard {
-        /// In which cluster.
-        cluster: usize,
-        /// Which.
-        guard: GuardInForce,
-    },
-    /// An operator asks.
-    Request(PendingRequest),
-    /// New keys for a cluster (`SIGHUP`).
-    Keys {
-        /// Which.
-        cluster: usize,
-        /// They replace the old ones.
-        keys: Keys,
-    },
-    /// One cluster more is served from here on; its index is the next one.
-    Joined(Box<Joined>),
-    /// What is to be served and can't be yet.
-    Waiting(Vec<Waiting>),
-    /// The configuration file stands otherwise to what runs than before.
-    OnDisk(FileOnDisk),
-    /// Hand over, let go, end.
-    Stop,
-}
-
-/// A cluster that is served from now on.
-#[derive(Debug)]
-pub struct Joined {
-    /// Its node, which has just started.
-    pub served: Served,
-    /// what an earlier life was told until `resume`.
-    pub orders: Vec<(GroupId, Command)>,
-    /// Who is to be told of every turn.
-    pub recorder: Option<Box<dyn Recorder>>,
-}
 
 /// One cluster that this process serves.
 #[derive(Debug)]
@@ -171,13 +43,15 @@ pub struct Served {
     pub keys: Keys,
     /// What is counted.
     pub metrics: Metrics,
+    /// what each group waits for before its gate opens, if it waits.
+    pub before_hold: Vec<Option<BeforeHold>>,
     node: Node,
     /// the orders that the shell knows of.
     ordered: Vec<Option<Command>>,
 }
 
 impl Served {
-    /// Starts the node's life. `earlier` is the longest lease of earlier lives on this host.
+    /// Starts the node. `earlier` is the longest lease of earlier incarnations on this host.
     #[must_use]
     pub fn start(
         config: Config,
@@ -193,6 +67,7 @@ impl Served {
             config,
             keys,
             metrics,
+            before_hold: Vec::new(),
             node,
         }
     }
@@ -221,8 +96,8 @@ impl Served {
                 addresses: addresses.map(|p| p.address.to_string()).collect(),
                 interface: seen.and_then(|m| m.interface.clone()),
                 role: g.role.text().to_owned(),
-                open: g.role == RoleName::Holder,
-                preparing: false, // the core has no hold yet that is granted and shut
+                open: g.open,
+                preparing: g.role == RoleName::Holder && !g.open,
                 why: why.map_or_else(String::new, |why| why.text().to_owned()),
                 rule: why.map_or_else(String::new, |why| why.rule().to_owned()),
                 peer: peer.clone(),
@@ -245,6 +120,8 @@ pub struct Driver<S> {
     bytes: Vec<u8>,
     sealed: Vec<u8>,
     effects: Vec<Effect>,
+    holds: Holds,
+    openings: Openings,
     releases: Releases,
     recorder: Option<Box<dyn Recorder>>,
     stopping: bool,
@@ -261,18 +138,20 @@ impl<S: Shell> Driver<S> {
             bytes: Vec::new(),
             sealed: Vec::new(),
             effects: Vec::new(),
+            holds: Holds::default(),
+            openings: Openings::default(),
             releases: Releases::default(),
             recorder: None,
             stopping: false,
         }
     }
 
-    /// Tells `recorder` of every turn from here on.
+    /// Records every turn from here on.
     pub fn record(&mut self, recorder: Box<dyn Recorder>) {
         self.recorder = Some(recorder);
     }
 
-    /// Runs until it was told to stop and all is released.
+    /// Runs until it has been asked to stop and everything is released.
     pub async fn run(&mut self) {
         loop {
             self.turn();
@@ -284,7 +163,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Told to stop, and everything is released.
+    /// It has been asked to stop, and everything is released.
     #[must_use]
     pub fn done(&self) -> bool {
         self.stopping && self.served.iter().all(|s| s.node.stopped())
@@ -299,13 +178,16 @@ impl<S: Shell> Driver<S> {
     fn due(&self) -> LocalTime {
         let due = self.served.iter().map(|s| s.node.poll_timeout(&s.config));
         due.map(|at| at.unwrap_or(LocalTime::from_nanos(0)))
+            .chain(self.holds.due())
+            .chain(self.openings.due())
             .chain(self.releases.due())
             .min()
             .unwrap_or(LocalTime::from_nanos(u64::MAX)) // only the shell knows of something
     }
 
     /// One turn: all that happened, then the passing of time. The time that passes is read before
-    /// the last look for datagrams, so no silence is judged that a waiting datagram would end.
+    /// the last look for datagrams, so no silence is judged that a waiting datagram would end
+    ///
     fn turn(&mut self) {
         let mut now = self.shell.now();
         let mut bytes = std::mem::take(&mut self.bytes);
@@ -320,10 +202,19 @@ impl<S: Shell> Driver<S> {
         while let Some((cluster, group)) = self.releases.take_due(now) {
             self.shell.release(cluster, group);
         }
+        while let Some((cluster, notice)) = self.holds.take_due(now) {
+            self.inform(cluster, now, Some(notice));
+        }
+        while let Some((cluster, group, due)) = self.openings.take_due(now) {
+            match due {
+                Due::Renew => self.shell.prepare(cluster, group),
+                Due::Late(why) => self.prepared(now, cluster, group, Err(why)),
+            }
+        }
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
-            self.tell_orders(cluster);
-            self.tell_doubles(cluster, now);
+            self.report_orders(cluster);
+            self.report_doubles(cluster, now);
         }
         if self.shell.watches() {
             let groups = self.served.iter().flat_map(|s| s.shown(now)).collect();
@@ -331,8 +222,8 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// those that changed in this turn.
-    fn tell_orders(&mut self, cluster: usize) {
+    /// hands the orders that changed in this turn to the shell.
+    fn report_orders(&mut self, cluster: usize) {
         if let Some(s) = self.served.get_mut(cluster)
             && !s.node.standing_orders().eq(s.ordered.iter().copied())
         {
@@ -341,8 +232,8 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Who is one machine too many.
-    fn tell_doubles(&mut self, cluster: usize, now: LocalTime) {
+    /// Reports members of which two machines run.
+    fn report_doubles(&mut self, cluster: usize, now: LocalTime) {
         if let Some(s) = self.served.get_mut(cluster)
             && !s.metrics.doubles.is_empty()
         {
@@ -366,15 +257,38 @@ impl<S: Shell> Driver<S> {
     fn event(&mut self, now: LocalTime, event: ShellEvent, bytes: &[u8]) {
         match event {
             ShellEvent::Datagram { local, remote } => self.datagram(now, local, remote, bytes),
-            ShellEvent::Input {
+            ShellEvent::Eligible {
                 cluster,
-                input,
-                why,
+                group,
+                eligible,
             } => {
-                if let Some(s) = self.served.get_mut(cluster) {
-                    s.metrics.input(&input, why);
-                }
-                let _ = self.handle(cluster, now, input);
+                let notice = self.holds.reported(cluster, group, eligible);
+                self.inform(cluster, now, notice);
+            }
+            ShellEvent::Health {
+                cluster,
+                group,
+                healthy,
+            } => {
+                let notice = self.openings.reported(cluster, group, healthy);
+                self.inform(cluster, now, Some(notice));
+            }
+            ShellEvent::HoldFailed {
+                cluster,
+                group,
+                why,
+            } => self.hold_failed(now, cluster, group, why),
+            ShellEvent::Prepared {
+                cluster,
+                group,
+                done,
+            } => self.prepared(now, cluster, group, done),
+            ShellEvent::Changed { cluster, group } => {
+                let notice = self.holds.changed(cluster, group);
+                self.inform(cluster, now, notice);
+            }
+            ShellEvent::ForeignClaim { cluster, group } => {
+                let _ = self.handle(cluster, now, Input::ForeignClaim { group });
             }
             ShellEvent::Released {
                 cluster,
@@ -433,7 +347,57 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// the kernel confirmed it, or is told once more in a while.
+    /// Gives a node its input, and keeps the reason for people.
+    fn inform(&mut self, cluster: usize, now: LocalTime, notice: Option<Notice>) {
+        let Some((input, why)) = notice else { return };
+        if let Some(s) = self.served.get_mut(cluster) {
+            s.metrics.input(&input, why);
+        }
+        let _ = self.handle(cluster, now, input);
+    }
+
+    /// the other candidate may have it meanwhile.
+    fn hold_failed(&mut self, now: LocalTime, cluster: usize, group: GroupId, why: String) {
+        let again = self.holds.refused(now, cluster, group);
+        tracing::error!("can't hold, trying again in {}: {why}", again.since(now));
+        self.inform(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
+    }
+
+    /// what a group waits for has ended, or takes too long.
+    fn prepared(
+        &mut self,
+        now: LocalTime,
+        cluster: usize,
+        group: GroupId,
+        done: Result<(), String>,
+    ) {
+        let Some(opens) = self.openings.opens(cluster, group, done.is_ok()) else {
+            return; // of an earlier hold
+        };
+        self.openings.end(cluster, group);
+        let name = match self.served.get(cluster) {
+            Some(s) => s.config.group_name(group),
+            None => return,
+        };
+        let why = done.err().map(|why| format!("before_hold: {why}"));
+        match &why {
+            Some(why) if opens => tracing::warn!("{name}: {why}; the gate opens all the same"),
+            Some(why) => {
+                let again = self.holds.refused(now, cluster, group);
+                tracing::error!("{name}: {why}; trying again in {}", again.since(now));
+            }
+            None => {}
+        }
+        let input = Input::Prepared { group, done: opens };
+        self.inform(cluster, now, Some((input, why.clone())));
+        let health = match why {
+            Some(why) if !opens => Some(self.openings.failed(cluster, group, why)),
+            Some(_) | None => self.openings.forgive(cluster, group),
+        };
+        self.inform(cluster, now, health);
+    }
+
+    /// the kernel confirmed it, or is asked again in a while.
     fn released(
         &mut self,
         now: LocalTime,
@@ -455,7 +419,8 @@ impl<S: Shell> Driver<S> {
         let named = self.served.len() > 1;
         let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
-        // One of no cluster of ours is counted where its sender is a member, or else by the first.
+        // One for none of our clusters is counted where its sender is a member, or else by the
+        // first.
         let mut served = self.served.iter();
         let there = served.position(|s| s.metrics.has_path(local, remote));
         let cluster = known.or(there).unwrap_or(0);
@@ -509,7 +474,7 @@ impl<S: Shell> Driver<S> {
         Ok(())
     }
 
-    /// Feeds a node and does what it wants done. Says why a datagram changed nothing.
+    /// Feeds a node and carries out its effects. Returns why a datagram changed nothing.
     fn handle(&mut self, cluster: usize, now: LocalTime, input: Input) -> Result<(), Reject> {
         let recorded = self.recorder.is_some().then(|| input.clone());
         self.turn_of(cluster, now, recorded, |s, out| {
@@ -519,7 +484,7 @@ impl<S: Shell> Driver<S> {
         .unwrap_or(Ok(()))
     }
 
-    /// Says a command to a node; says if it was refused.
+    /// Gives a command to a node; returns whether it was refused.
     fn command(
         &mut self,
         cluster: usize,
@@ -527,6 +492,10 @@ impl<S: Shell> Driver<S> {
         group: GroupId,
         command: Command,
     ) -> Result<(), Refusal> {
+        if command == Command::Resume {
+            let health = self.openings.forgive(cluster, group);
+            self.inform(cluster, now, health);
+        }
         let recorded = Some(Input::Operator { group, command });
         self.turn_of(cluster, now, recorded, |s, out| {
             let result = s.node.command(&s.config, now, group, command, out);
@@ -535,7 +504,7 @@ impl<S: Shell> Driver<S> {
         .unwrap_or(Ok(()))
     }
 
-    /// One turn of a node, recorded as one with `input`; then does what it wants done. `None` if there is no
+    /// One turn of a node, recorded as one with `input`; then its effects. `None` if there is no
     /// such node.
     fn turn_of<R>(
         &mut self,
@@ -574,6 +543,7 @@ impl<S: Shell> Driver<S> {
         };
         match effect {
             Effect::Release { group, release } => {
+                self.openings.end(cluster, *group);
                 self.releases.begin(cluster, *group, *release);
                 self.shell.release(cluster, *group);
             }
@@ -584,7 +554,12 @@ impl<S: Shell> Driver<S> {
             Effect::HoldUntil { group, deadline } => {
                 self.shell.hold_until(cluster, *group, *deadline);
             }
-            Effect::Prepare { .. } => {}
+            Effect::Prepare { group } => {
+                let policy = s.before_hold.get(usize::from(group.0)).copied().flatten();
+                self.openings
+                    .begin(now, cluster, *group, policy.unwrap_or_default());
+                self.shell.prepare(cluster, *group);
+            }
             Effect::Announce { group } => {
                 s.metrics.announced(*group);
                 self.shell.announce(cluster, *group);
@@ -596,6 +571,11 @@ impl<S: Shell> Driver<S> {
                     named.then_some(s.metrics.cluster.as_str()),
                 );
                 s.metrics.event(event, now);
+                if let Event::Ready = event {
+                    // the leases of earlier incarnations are over.
+                    let lease = s.config.timing().lease();
+                    self.shell.record_lease(cluster, lease);
+                }
                 self.shell.reported(cluster, event);
             }
         }
@@ -657,7 +637,7 @@ impl<S: Shell> Driver<S> {
         Reply::to_order(&self.served[cluster].config, order, &outcome)
     }
 
-    /// every group of every cluster is to be handed over or let go.
+    /// every group of every cluster is handed over or released.
     fn stop(&mut self, now: LocalTime) {
         self.stopping = true;
         for cluster in 0..self.served.len() {

@@ -72,8 +72,8 @@ pub struct PeerMetrics {
     pub paths: Vec<PathMetrics>,
 }
 
-/// A configuration other than ours, as it was last heard of. Its numbers for members are its own, so its
-/// sender is known by address alone.
+/// A configuration other than ours, as it was last heard of. Its numbers for members are its own,
+/// so its sender is known by address alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OtherConfig {
     /// Its digest.
@@ -208,8 +208,8 @@ impl Metrics {
         all.any(|p| p.path == path)
     }
 
-    /// An authentic datagram came in, whatever the node makes of it: duplicates over several paths show that
-    /// the paths work.
+    /// An authentic datagram came in, whatever the node makes of it: duplicates over several paths
+    /// show that the paths work.
     pub fn heard(&mut self, local: SocketAddr, remote: SocketAddr, now: LocalTime) {
         if let Some(path) = self.path(local, remote) {
             path.heard_at = Some(now);
@@ -218,8 +218,8 @@ impl Metrics {
         }
     }
 
-    /// The node accepted an advert. `echo` is when the advert that it echoes was sent, plus the time that the
-    /// peer took to answer.
+    /// The node accepted an advert. `echo` is when the advert that it echoes was sent, plus the
+    /// time that the peer took to answer.
     pub fn accepted(&mut self, head: Head, echo: Option<LocalTime>, now: LocalTime) {
         self.accepted += 1;
         let Some(peer) = self.peer(head.from) else {
@@ -232,8 +232,8 @@ impl Metrics {
         }
     }
 
-    /// A datagram that came over a path changed nothing. `claimed` is the cluster that it names, `head` what it
-    /// says, if it is authentic.
+    /// A datagram that came over a path changed nothing. `claimed` is the cluster that it names,
+    /// `head` what it says, if it is authentic.
     pub fn rejected(
         &mut self,
         why: Reject,
@@ -287,8 +287,8 @@ impl Metrics {
         self.doubles.in_words(config, now, accepted, is_its)
     }
 
-    /// A stranger was heard. Returns which member has its address, and whether its configuration is new and so
-    /// worth a line in the log.
+    /// A stranger was heard. Returns which member has its address, and whether its configuration is
+    /// new and so worth a line in the log.
     pub fn other_config(&mut self, other: OtherConfig) -> (Option<MemberId>, bool) {
         let ours = |p: &PeerMetrics, same: &dyn Fn(SocketAddr) -> bool| {
             p.paths.iter().any(|w| same(w.path.remote))
@@ -377,8 +377,8 @@ impl Metrics {
         }
     }
 
-    /// One part of the daemon reports everything that needs a person now. Returns what is new, and what is
-    /// over.
+    /// One part of the daemon reports everything that needs a person now. Returns what is new, and
+    /// what is over.
     pub fn alarms(&mut self, from: &'static str, now: Vec<String>) -> (Vec<String>, Vec<String>) {
         let was = self.alarms.insert(from, now.clone()).unwrap_or_default();
         let without = |all: &[String], others: &[String]| -> Vec<String> {

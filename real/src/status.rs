@@ -5,6 +5,7 @@ mod alarms;
 mod text;
 
 pub use text::render;
+pub(crate) use text::wrapped;
 
 use crate::metrics::{GroupMetrics, Metrics};
 use alarms::{holding_stranger, lately, why_rejected};
@@ -113,7 +114,8 @@ pub struct TimingStatus {
     pub quarantine_ms: f64,
     /// κ
     pub guard_slack_ms: f64,
-    /// The longest round trip at which renewals follow each other without an outage, with the guard in force.
+    /// The longest round trip at which renewals follow each other without an outage, with the guard
+    /// in force.
     pub round_trip_ms: Option<f64>,
 }
 
@@ -151,7 +153,8 @@ pub struct GroupStatus {
     pub kept_back: bool,
     /// Why it could not.
     pub not_ready: Vec<String>,
-    /// What is wrong with this member's kernel or service: why it would not serve the group, or not well.
+    /// What is wrong with this member's kernel or service: why it would not serve the group, or not
+    /// well.
     pub unfit: Vec<String>,
     /// The candidate that would take over from the known holder, unless that is this member.
     pub successor: Option<String>,
@@ -173,6 +176,9 @@ pub struct GroupStatus {
     pub role_changes: u64,
     /// The last change.
     pub last_change: Option<LastChange>,
+    /// It is held, and its gate still waits for `before_hold`.
+    #[serde(default)]
+    pub opening: bool,
     /// The checks of its service here, as the agent last reported them.
     #[serde(default)]
     pub checks: Vec<CheckStatus>,
@@ -414,6 +420,7 @@ impl GroupStatus {
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes,
+            opening: g.role == RoleName::Holder && !g.open,
             checks: checks(m, now),
             hooks: hooks(m, now),
             last_change: m.last_change.map(|c| LastChange {

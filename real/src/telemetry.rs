@@ -1,7 +1,8 @@
-//! The log: one line for each change that a person may want to know about, saying what happened, why and by
-//! which rule. Packets are logged at level `trace` only.
+//! The log: one line for each change that a person may want to know about, saying what happened,
+//! why and by which rule. Packets are logged at level `trace` only.
 //!
-//! A thread of its own writes it: a reader that is slow, or reads nothing, costs lines, never the address.
+//! A thread of its own writes it: a reader that is slow, or reads nothing, costs lines, never the
+//! address.
 
 mod format;
 mod repeats;
@@ -90,8 +91,8 @@ const fn filter(level: LogLevel) -> LevelFilter {
     }
 }
 
-/// Whether standard error is the journal, which adds the time itself. The variable alone does not show that:
-/// every process below a service inherits it.
+/// Whether standard error is the journal, which adds the time itself. The variable alone does not
+/// show that: every process below a service inherits it.
 fn to_journal() -> bool {
     let is = || {
         let stderr = std::io::stderr().as_fd().try_clone_to_owned().ok()?;
@@ -167,8 +168,8 @@ pub fn report(event: &Event, config: &Config, cluster: Option<&str>) {
 }
 
 /// Logs a stranger, once for each configuration, as
-/// [`Metrics::other_config`](crate::metrics::Metrics::other_config) decides. `whose` is the member that has its
-/// address by our own file, if one has.
+/// [`Metrics::other_config`](crate::metrics::Metrics::other_config) decides. `whose` is the member
+/// that has its address by our own file, if one has.
 pub fn report_other_config(
     whose: Option<MemberId>,
     other: OtherConfig,
@@ -202,8 +203,8 @@ pub fn other_config(name: Option<&str>, from: SocketAddr, digest: u64, ours: u64
     )
 }
 
-/// Logs which alarms are new and which are over, as [`Metrics::alarms`](crate::metrics::Metrics::alarms)
-/// returned them.
+/// Logs which alarms are new and which are over, as
+/// [`Metrics::alarms`](crate::metrics::Metrics::alarms) returned them.
 pub fn report_alarms((new, over): (Vec<String>, Vec<String>)) {
     for alarm in new {
         tracing::warn!(event = "alarm", "{alarm}");

@@ -1,9 +1,9 @@
-//! Traces: every input of members and all that they did, line by line as JSON. Replayed through the core, a
-//! trace shows whether the core still does the same (`cargo lab replay`); and people can read it. The format
-//! is documented in `docs/src/trace.md`.
+//! Traces: every input of members and all that they did, line by line as JSON. Replayed through the
+//! core, a trace shows whether the core still does the same (`cargo lab replay`); and people can
+//! read it. The format is documented in `docs/src/trace.md`.
 //!
-//! Everything that runs nodes can write one: the daemon ([`TraceFile`]), a simulator, a search. A trace holds
-//! no secret, and nothing vouches for the adverts in it.
+//! Everything that runs nodes can write one: the daemon ([`TraceFile`]), a simulator, a search. A
+//! trace holds no secret, and nothing vouches for the adverts in it.
 
 mod file;
 mod read;
@@ -40,12 +40,12 @@ pub struct Header {
     pub members: Vec<String>,
     /// The cluster as written: proved as a member, it is the configuration of that member.
     pub spec: Spec,
-    /// True time advances in steps of this length, and what happens within a step is written in its order.
-    /// Without it, a time is when something happened.
+    /// True time advances in steps of this length, and what happens within a step is written in its
+    /// order. Without it, a time is when something happened.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tick: Option<Span>,
-    /// All members share one clock, which showed this at the true time 0. Without it, nothing is known about how
-    /// their clocks relate.
+    /// All members share one clock, which showed this at the true time 0. Without it, nothing is
+    /// known about how their clocks relate.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zero: Option<LocalTime>,
 }
@@ -67,8 +67,8 @@ impl Header {
 }
 
 /// A line after the first. `member` and `group` are names here; in what the core says, members and
-/// groups are numbers: places among the sorted names. `at` is the member's own clock; `time` is true
-/// time since the trace's start, and known only to what made the world.
+/// groups are numbers: places among the sorted names. `at` is the member's own clock; `time` is
+/// true time since the trace's start, and known only to what made the world.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Line {
@@ -218,8 +218,8 @@ impl Turn<'_> {
     }
 }
 
-/// Gets every turn before any of it is done, so that a trace also has what a process was about to do when it
-/// died. It must not block.
+/// Gets every turn before any of it is done, so that a trace also has what a process was about to
+/// do when it died. It must not block.
 pub trait Recorder: fmt::Debug {
     /// A node had a turn.
     fn turn(&mut self, turn: &Turn<'_>);

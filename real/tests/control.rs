@@ -1,6 +1,6 @@
-//! Whatever clients do to the control socket: each one that stays gets one line that says clearly what
-//! became of its request, the driver sees requests only, and the next client is served. Whatever a daemon
-//! does to `ask`: it says what is wrong, in time.
+//! Whatever clients do to the control socket: each one that stays gets one line that says clearly
+//! what became of its request, the driver sees requests only, and the next client is served.
+//! Whatever a daemon does to `ask`: it says what is wrong, in time.
 
 use onehold::control::{self, Order, PendingRequest, Reply, Request};
 use onehold::status::Report;
@@ -267,8 +267,8 @@ fn matches(reply: &Reply, due: &Result<Reply, &str>) -> bool {
     }
 }
 
-/// A server with such a driver, and clients all at once; then one more. Returns what each client got, the last
-/// one too, and which requests the driver got.
+/// A server with such a driver, and clients all at once; then one more. Returns what each client
+/// got, the last one too, and which requests the driver got.
 fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u8>>, Vec<Request>) {
     let place = Place::new();
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -389,7 +389,8 @@ proptest! {
 proptest! {
     #![proptest_config(waiting(6))]
 
-    /// Whoever waits in vain is told for what. On a busy machine one who was quick enough may be told, too.
+    /// Whoever waits in vain is told for what. On a busy machine one who was quick enough may be
+    /// told, too.
     #[test]
     fn nobody_waits_for_ever_and_all_are_told(
         mut clients in vec(client(), 1..8),

@@ -1,5 +1,5 @@
-//! Whatever comes to the driver, in whatever order: it never panics, answers every question once, keeps
-//! the order of R-8 towards its kernel, and ends when it is told to stop.
+//! Whatever comes to the driver, in whatever order: it never panics, answers every question once,
+//! keeps the order of R-8 towards its kernel, and ends when it is told to stop.
 
 use onehold::control::{Order, PendingRequest, Reply, Request};
 use onehold::driver::{Driver, Served, Shell, ShellEvent};
@@ -8,7 +8,7 @@ use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId, Statement};
 use onehold_core::auth::{self, Key, Keys};
 use onehold_core::config::{Arbitration, Config, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::effect::Event;
-use onehold_core::input::{Command, Input};
+use onehold_core::input::Command;
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::{LocalTime, Span};
 use proptest::collection::vec;
@@ -42,6 +42,7 @@ enum Act {
     Ask(Option<Order>, Option<String>, Option<String>),
     Eligible(bool),
     Healthy(bool),
+    Changed,
     Claim,
     /// The secrets are read again.
     Secrets(bool),
@@ -71,6 +72,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (proptest::option::of(order), name(), name()).prop_map(|(o, c, g)| Act::Ask(o, c, g)),
         1 => any::<bool>().prop_map(Act::Eligible),
         1 => any::<bool>().prop_map(Act::Healthy),
+        1 => Just(Act::Changed),
         1 => Just(Act::Claim),
         1 => any::<bool>().prop_map(Act::Secrets),
         1 => any::<(bool, bool)>().prop_map(|(holds, releases)| Act::Kernel(holds, releases)),
@@ -116,6 +118,9 @@ struct Scripted {
     open: Option<LocalTime>,
     releasing: bool,
     stopped: bool,
+    /// When a hold was refused last, and whether circumstances have changed since.
+    refused_at: Option<LocalTime>,
+    changed: bool,
     holds: u32,
     waits: u32,
 }
@@ -125,13 +130,7 @@ impl Scripted {
         self.now.plus(Span::from_millis(u64::from(ms)))
     }
 
-    fn input(&mut self, input: Input) {
-        let why = None;
-        let event = ShellEvent::Input {
-            cluster: 0,
-            input,
-            why,
-        };
+    fn event(&mut self, event: ShellEvent) {
         self.ready.push_back((event, Vec::new()));
     }
 
@@ -196,15 +195,35 @@ impl Scripted {
                 let request = ShellEvent::Request(PendingRequest { request, reply });
                 self.ready.push_back((request, Vec::new()));
             }
-            Act::Eligible(eligible) => self.input(Input::Eligible {
+            Act::Eligible(eligible) => self.event(ShellEvent::Eligible {
+                cluster: 0,
                 group: WEB,
-                eligible,
+                eligible: if eligible {
+                    Ok(())
+                } else {
+                    Err("not now".to_owned())
+                },
             }),
-            Act::Healthy(healthy) => self.input(Input::Health {
+            Act::Healthy(healthy) => self.event(ShellEvent::Health {
+                cluster: 0,
                 group: WEB,
-                healthy,
+                healthy: if healthy {
+                    Ok(())
+                } else {
+                    Err("not now".to_owned())
+                },
             }),
-            Act::Claim => self.input(Input::ForeignClaim { group: WEB }),
+            Act::Changed => {
+                self.changed = true;
+                self.event(ShellEvent::Changed {
+                    cluster: 0,
+                    group: WEB,
+                });
+            }
+            Act::Claim => self.event(ShellEvent::ForeignClaim {
+                cluster: 0,
+                group: WEB,
+            }),
             Act::Secrets(same) => {
                 let keys = keys(if same { b"secret" } else { b"other" });
                 self.ready
@@ -277,6 +296,10 @@ impl Shell for Scripted {
         self.releasing = true;
     }
 
+    fn prepare(&mut self, _: usize, _: GroupId) {
+        unreachable!("R-19: nothing is waited for here")
+    }
+
     fn hold_until(&mut self, _: usize, group: GroupId, deadline: LocalTime) {
         assert_eq!(group, WEB);
         assert!(
@@ -288,11 +311,23 @@ impl Shell for Scripted {
             deadline <= self.now.plus(lease),
             "R-7: no longer than H from now"
         );
+        if let Some(at) = self.refused_at.take() {
+            assert!(
+                self.now >= at.plus(Span::from_millis(1_000)) || self.changed,
+                "R-8: it is tried again after a cool-down"
+            );
+        }
+        self.changed = false;
         if self.takes_holds {
             self.open = Some(deadline);
             self.holds += 1;
         } else {
-            self.input(Input::HoldFailed { group });
+            self.event(ShellEvent::HoldFailed {
+                cluster: 0,
+                group,
+                why: "not now".to_owned(),
+            });
+            self.refused_at = Some(self.now);
         }
     }
 
@@ -300,6 +335,7 @@ impl Shell for Scripted {
         assert_eq!(group, WEB);
     }
 
+    fn record_lease(&mut self, _: usize, _: Span) {}
     fn reported(&mut self, _: usize, _: &Event) {}
     fn ordered(&mut self, _: usize, _: &[Option<Command>]) {}
 }
@@ -330,6 +366,8 @@ fn play(script: Vec<Act>) -> u32 {
         open: None,
         releasing: false,
         stopped: false,
+        refused_at: None,
+        changed: false,
         holds: 0,
         waits: 0,
     };
@@ -385,7 +423,11 @@ impl Shell for Nothing {
 
     fn hold_until(&mut self, _: usize, _: GroupId, _: LocalTime) {}
 
+    fn prepare(&mut self, _: usize, _: GroupId) {}
+
     fn announce(&mut self, _: usize, _: GroupId) {}
+
+    fn record_lease(&mut self, _: usize, _: Span) {}
 
     fn reported(&mut self, _: usize, _: &Event) {}
 

@@ -1,5 +1,5 @@
-//! The instruments, tried on addresses that the test itself moves: they must show a gap and two
-//! holders where there are some, and none where there are none.
+//! The instruments, tried on addresses that the test itself moves: they must show an outage and two
+//! holders where there are some, and none elsewhere.
 
 use onehold_sim::netns::{Fetcher, Host, HostSpec, Lan, Observer, WebServer, privilege};
 use rustix::process::Signal;
@@ -98,7 +98,7 @@ fn the_observer_tells_a_hand_over_from_two_holders() {
 }
 
 #[test]
-fn the_client_measures_the_gap_to_the_pace() {
+fn the_client_measures_the_outage_to_the_pace() {
     let Some((_lan, a, _b, outside)) = world() else {
         return;
     };
@@ -119,10 +119,10 @@ fn the_client_measures_the_gap_to_the_pace() {
     let calm = fetcher.service(start, quiet);
     assert_eq!(calm.failed, 0, "{calm:?}");
     assert!(calm.requests > 150, "{calm:?}");
-    assert!(calm.gap < ms(100), "{calm:?}");
-    let outage = fetcher.service(quiet, end);
-    assert!((ms(290)..ms(600)).contains(&outage.gap), "{outage:?}");
-    assert!(outage.failed >= 100, "{outage:?}");
+    assert!(calm.outage < ms(100), "{calm:?}");
+    let cut = fetcher.service(quiet, end);
+    assert!((ms(290)..ms(600)).contains(&cut.outage), "{cut:?}");
+    assert!(cut.failed >= 100, "{cut:?}");
     let all = fetcher.forget(end);
     assert!(
         all.iter().all(|f| f.by == f.answered.map(|_| 1)),
@@ -163,10 +163,7 @@ fn faults_cut_what_they_say_and_heal() {
     lan.lose(50.0, &["a", "outside"]).unwrap();
     sleep(ms(500));
     let lossy = toward_a.sightings(from, Instant::now());
-    assert!(
-        lossy.silence > ms(3) && lossy.silence < ms(200),
-        "{lossy:?}"
-    );
+    assert!(lossy.outage > ms(3) && lossy.outage < ms(200), "{lossy:?}");
 }
 
 #[test]
@@ -204,7 +201,7 @@ fn power_off_loses_everything_and_power_on_starts_afresh() {
 }
 
 #[test]
-fn a_process_is_frozen_thawed_and_killed_with_its_host() {
+fn a_process_is_paused_resumed_and_killed_with_its_host() {
     let Some((_lan, a, ..)) = world() else { return };
     let mut sleeper = Command::new("sleep");
     sleeper.arg("1000");
@@ -237,8 +234,8 @@ fn a_host_has_several_paths_and_both_families() {
     };
     let c = lan.host(paths("c", 1)).unwrap();
     let d = lan.host(paths("d", 2)).unwrap();
-    // A socket belongs to the host where it was opened, wherever it is used. Each is opened once: a child
-    // of another test may still have a copy of one that is closed here.
+    // A socket belongs to the host where it was opened, wherever it is used. Each is opened once: a
+    // child of another test may still have a copy of one that is closed here.
     let socket = |host: &Host, address: &str| {
         let address: SocketAddr = address.parse().unwrap();
         let socket = host

@@ -23,8 +23,8 @@ pub fn onehold_lab() -> &'static Path {
     BINARY.get_or_init(|| release().join("onehold-lab"))
 }
 
-/// `cargo build --release` sees to it that the binaries are those of the sources. It takes no time
-/// if `cargo verify` has just done the same; the words must be the same for that, too.
+/// `cargo build --release` makes sure that the binaries are those of the sources. It takes no time
+/// if `cargo verify` has just done the same, in the same words.
 fn release() -> &'static Path {
     static DIRECTORY: OnceLock<PathBuf> = OnceLock::new();
     const WORDS: &str = "build --release -p onehold -p onehold-sim";

@@ -1,8 +1,9 @@
-//! Debian's own network software on a host of the lab: what would take over this machine's network, if
-//! it were installed here.
+//! Debian's own network software on a host of the lab: what would take over this machine's network,
+//! if it were installed here.
 //!
 //! The packages are extracted into a directory under `target/`, once, and nothing of them is ever
-//! started but by a test. Each host sees them through an overlay of its own, which goes with the host.
+//! started but by a test. Each host sees them through an overlay of its own, which goes with the
+//! host.
 
 use crate::{Cluster, binaries, eventually, is_machine_root, not_run};
 use onehold_sim::netns::Process;

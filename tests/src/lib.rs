@@ -2,28 +2,27 @@
 //! own, watched from the network.
 //!
 //! ```no_run
-//! use onehold_tests::Cluster;
+//! use onehold_tests::{Begin as _, Setup};
 //!
-//! let mut cluster = Cluster::majority().start(); // lb0 holds, as the preferred one
+//! let mut cluster = Setup::majority().start(); // lb0 holds, as the preferred one
 //! cluster.kill("lb0");
 //! cluster.hold_on("lb1"); // waits for it; panics if ever two held, or if it never comes
 //! ```
 //!
-//! Who holds is what the network answers, never what a daemon says. Every wait has one generous
-//! bound, [`PATIENCE`], and ends as soon as what is awaited is there. A [`Cluster`] leaves nothing
+//! Who holds is asked of the network, never of a daemon. Every wait has one generous bound,
+//! [`PATIENCE`], and ends as soon as what is awaited has come. A [`Cluster`] leaves nothing
 //! behind, also when its test panics; then it prints the logs of its daemons.
 
 pub mod binaries;
 mod cluster;
 mod debian;
 mod ndp;
-mod setup;
 mod tap;
 
-pub use cluster::{Cluster, Mark};
+pub use cluster::{Begin, Cluster, Mark};
 pub use debian::Debian;
 pub use ndp::Neighbours;
-pub use setup::{Group, Setup};
+pub use onehold_sim::netns::Setup;
 pub use tap::{Datagram, Tap, false_name, send_as};
 
 use std::io::Write as _;
@@ -31,7 +30,7 @@ use std::panic::Location;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-/// How long anything may take that must come in the end.
+/// How long anything that must come may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whether this is the root of the machine, and not only that of a user namespace: who may become
@@ -43,7 +42,7 @@ pub fn is_machine_root() -> bool {
     whole && onehold_sim::netns::privilege::is_root()
 }
 
-/// Says that something in the calling test is not run, and why, even if the test passes.
+/// Reports that something in the calling test does not run, and why, even if the test passes.
 pub fn not_run(why: &str) {
     let thread = std::thread::current();
     let test = thread.name().unwrap_or("a test");

@@ -41,7 +41,7 @@ impl Neighbours {
         let thread = thread::spawn(move || {
             let to = SockAddr::from(SocketAddrV6::new(solicited_node(target), 0, 0, scope));
             while !stopped.load(Ordering::Relaxed) {
-                // A question that can't be sent is one that nobody answers.
+                // A question that can't be sent gets no answer.
                 let _ = socket.send_to(&solicitation(target), &to);
                 sleep(PERIOD);
                 let mut message = [0; 256];

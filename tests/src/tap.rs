@@ -11,7 +11,7 @@ use std::time::Duration;
 pub struct Datagram {
     /// Who sent it, or says so.
     pub from: SocketAddr,
-    /// To whom.
+    /// Its receiver.
     pub to: SocketAddr,
     /// What is in it.
     pub bytes: Vec<u8>,

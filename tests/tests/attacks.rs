@@ -1,6 +1,6 @@
-//! Datagrams that no member sent, or not now: they change nothing, and are counted by reason.
+//! Datagrams that no member sent, or none sent now: they change nothing, and are counted by reason.
 
-use onehold_tests::{Cluster, Datagram, Tap, eventually, false_name, send_as};
+use onehold_tests::{Begin as _, Cluster, Datagram, Setup, Tap, eventually, false_name, send_as};
 use std::net::{IpAddr, Ipv4Addr};
 use std::process::Command;
 
@@ -27,7 +27,7 @@ fn is_rejected(c: &Cluster, datagram: &Datagram, reason: &str) {
 
 #[test]
 fn forged_datagrams_change_nothing() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let real = Tap::on(c.host("lb1")).next_from(LB0);
     let with = |change: &dyn Fn(&mut Vec<u8>)| {
         let mut forged = real.clone();
@@ -44,17 +44,17 @@ fn forged_datagrams_change_nothing() {
     is_rejected(&c, &with(&|b| b[3] += 1), "not_ours"); // another version
     is_rejected(&c, &with(&|b| b[4] ^= 1), "unknown_key");
     is_rejected(&c, &with(&|b| b[8] ^= 1), "wrong_cluster");
-    // Any single bit: of the sender, the life, the time, the statement, the seal.
+    // Any single bit: of the sender, the incarnation, the time, the statement, the seal.
     for at in [24, 28, 44, 68, 70, real.bytes.len() - 1] {
         is_rejected(&c, &with(&|b| b[at] ^= 1), "bad_seal");
     }
 }
 
-/// A child has copies of this process's sockets until it is another program, also of those that are
-/// closed here meanwhile.
+/// A child has copies of this process's sockets until it runs another program, also of those that
+/// are closed here meanwhile.
 #[test]
 fn a_false_name_is_free_again_while_other_tests_start_programs() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     let datagram = Datagram {
         from: (LB0, 6946).into(),
         to: (LB1, 6946).into(),
@@ -71,8 +71,8 @@ fn a_false_name_is_free_again_while_other_tests_start_programs() {
 }
 
 #[test]
-fn replayed_datagrams_of_this_life_change_nothing() {
-    let c = Cluster::majority().patient().start();
+fn replayed_datagrams_of_this_incarnation_change_nothing() {
+    let c = Setup::majority().patient().start();
     let real = Tap::on(c.host("lb1")).next_from(LB0);
     is_rejected(&c, &real, "stale");
     c.watch_for(1); // later, too
@@ -81,10 +81,10 @@ fn replayed_datagrams_of_this_life_change_nothing() {
 
 #[test]
 fn reflected_and_misdirected_datagrams_change_nothing() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let own = Tap::on(c.host("lb0")).next_from(LB1);
     let to_lb1 = Tap::on(c.host("lb1")).next_from(LB0);
-    // lb1 gets what it said to lb0, and what lb0 said to the witness.
+    // lb1 gets what it sent to lb0, and what lb0 sent to the witness.
     is_rejected(
         &c,
         &Datagram {
@@ -105,12 +105,12 @@ fn reflected_and_misdirected_datagrams_change_nothing() {
 }
 
 #[test]
-fn datagrams_of_an_earlier_life_of_the_sender_change_nothing() {
-    let mut c = Cluster::majority().start();
-    let holding = Tap::on(c.host("lb1")).next_from(LB0); // "I hold", says the one that will be gone
+fn datagrams_of_an_earlier_incarnation_of_the_sender_change_nothing() {
+    let mut c = Setup::majority().start();
+    let holding = Tap::on(c.host("lb1")).next_from(LB0); // "I hold", from the member that will be killed
     c.kill("lb0");
     c.hold_on("lb1");
-    // While it is dead, its words don't bring it back: lb1 still holds, and misses it.
+    // While it is dead, its adverts don't bring it back: lb1 still holds, and misses it.
     for _ in 0..OFTEN {
         send_as(c.host("stranger"), &holding);
     }
@@ -122,12 +122,12 @@ fn datagrams_of_an_earlier_life_of_the_sender_change_nothing() {
 }
 
 #[test]
-fn datagrams_to_an_earlier_life_of_the_receiver_change_nothing() {
-    let mut c = Cluster::majority().start();
+fn datagrams_to_an_earlier_incarnation_of_the_receiver_change_nothing() {
+    let mut c = Setup::majority().start();
     let earlier = Tap::on(c.host("lb1")).next_from(LB0);
     c.kill("lb1");
     c.start("lb1");
-    // In its quarantine already it hears them.
+    // It hears them already in its quarantine.
     for _ in 0..OFTEN {
         send_as(c.host("stranger"), &earlier);
     }
@@ -137,8 +137,8 @@ fn datagrams_to_an_earlier_life_of_the_receiver_change_nothing() {
 }
 
 #[test]
-fn the_words_of_a_dead_holder_keep_nobody_from_taking_over() {
-    let mut c = Cluster::survivor().start();
+fn the_adverts_of_a_dead_holder_keep_no_member_from_taking_over() {
+    let mut c = Setup::survivor().start();
     let mut tap = Tap::on(c.host("lb1"));
     let words: Vec<Datagram> = (0..20).map(|_| tap.next_from(LB0)).collect();
     c.kill("lb0");
@@ -154,7 +154,7 @@ fn the_words_of_a_dead_holder_keep_nobody_from_taking_over() {
 
 #[test]
 fn a_flood_of_noise_moves_nothing() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let real = Tap::on(c.host("lb1")).next_from(LB0);
     let mark = c.mark();
     let (from, to, bytes) = (real.from, real.to, real.bytes);

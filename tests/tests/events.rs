@@ -1,18 +1,18 @@
-//! What happens to machines, daemons and networks; each in both arbitrations. Judged by who
-//! answers for the address.
+//! What happens to machines, daemons and networks, in both arbitrations; judged by who answers for
+//! the address.
 
-use onehold_tests::{Cluster, Setup};
+use onehold_tests::{Begin as _, Setup};
 
 /// Makes of each function one test for `majority` and one for `survivor`.
 macro_rules! in_both {
     ($($name:ident)*) => {
         mod majority {
-            use onehold_tests::Cluster;
-            $(#[test] fn $name() { super::$name(Cluster::majority()); })*
+            use onehold_tests::Setup;
+            $(#[test] fn $name() { super::$name(Setup::majority()); })*
         }
         mod survivor {
-            use onehold_tests::Cluster;
-            $(#[test] fn $name() { super::$name(Cluster::survivor()); })*
+            use onehold_tests::Setup;
+            $(#[test] fn $name() { super::$name(Setup::survivor()); })*
         }
     };
 }
@@ -20,7 +20,7 @@ macro_rules! in_both {
 in_both! {
     a_stopped_holder_hands_over_and_gets_the_address_back_when_started
     a_killed_holder_is_replaced_and_gets_the_address_back_when_started
-    a_frozen_holder_is_replaced_and_gets_the_address_back_when_thawed
+    a_paused_holder_is_replaced_and_gets_the_address_back_when_resumed
     a_machine_without_power_is_replaced_and_gets_the_address_back
     a_standby_that_dies_and_returns_changes_nothing
     the_address_is_switched_and_switched_back
@@ -46,11 +46,11 @@ fn a_killed_holder_is_replaced_and_gets_the_address_back_when_started(setup: Set
     c.hold_on("lb0");
 }
 
-fn a_frozen_holder_is_replaced_and_gets_the_address_back_when_thawed(setup: Setup) {
-    let c = setup.start();
-    c.freeze("lb0");
+fn a_paused_holder_is_replaced_and_gets_the_address_back_when_resumed(setup: Setup) {
+    let mut c = setup.start();
+    c.pause("lb0");
     c.hold_on("lb1");
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
 }
 
@@ -70,9 +70,9 @@ fn a_standby_that_dies_and_returns_changes_nothing(setup: Setup) {
     c.watch_for(1);
     c.start("lb1");
     c.watch_for(1);
-    c.freeze("lb1");
+    c.pause("lb1");
     c.watch_for(1);
-    c.thaw("lb1");
+    c.resume("lb1");
     c.watch_for(1);
     c.has_not_moved(mark);
 }
@@ -130,7 +130,7 @@ fn members_restarted_one_after_the_other_agree(setup: Setup) {
 
 #[test]
 fn with_a_witness_a_cut_between_the_candidates_moves_nothing() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     let mark = c.mark();
     c.lan().cut("lb0", "lb1").unwrap();
     c.watch_for(3);
@@ -142,10 +142,10 @@ fn with_a_witness_a_cut_between_the_candidates_moves_nothing() {
 
 #[test]
 fn with_a_witness_an_isolated_holder_falls_silent_by_itself() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     c.lan().isolate("lb0").unwrap();
     c.hold_on("lb1");
-    // Nobody can see it from outside; its own kernel says whether it still has the address.
+    // It can't be seen from outside; its own kernel says whether it still has the address.
     assert!(!c.has("lb0", "10.77.0.50"));
     c.heal();
     c.hold_on("lb0");
@@ -153,7 +153,7 @@ fn with_a_witness_an_isolated_holder_falls_silent_by_itself() {
 
 #[test]
 fn a_minority_holds_nothing() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     c.stop("witness");
     c.hold_on("lb0"); // any single one may fail
     c.kill("lb0");
@@ -171,7 +171,7 @@ fn a_minority_holds_nothing() {
 
 #[test]
 fn two_alone_both_hold_while_cut_from_each_other_and_one_holds_after_it() {
-    let mut c = Cluster::survivor().start();
+    let mut c = Setup::survivor().start();
     c.lan().cut("lb0", "lb1").unwrap();
     c.held_by_both();
     c.heal();
@@ -182,9 +182,9 @@ fn two_alone_both_hold_while_cut_from_each_other_and_one_holds_after_it() {
 
 #[test]
 fn two_alone_both_hold_while_one_is_isolated_and_one_holds_after_it() {
-    let mut c = Cluster::survivor().start();
+    let mut c = Setup::survivor().start();
     c.lan().isolate("lb0").unwrap();
-    c.hold_on("lb1"); // all that is to be seen
+    c.hold_on("lb1"); // all that can be seen
     assert!(c.has("lb0", "10.77.0.50") && c.has("lb1", "10.77.0.50"));
     c.heal();
     c.hold_again_on("lb0");

@@ -1,9 +1,9 @@
-//! The file: what `check` says of it is what `run` does with it, and what differs between the file that runs,
-//! the one on the disk and those of the others is told, with the right name.
+//! The file: what `check` says of it is what `run` does with it; and a difference between the file
+//! in force, the one on the disk and those of the others is reported, with the right name.
 
-use onehold_tests::{Cluster, binaries, eventually};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually};
 
-/// `onehold check` of the file `wrong.toml` on lb0: exit status, and what it printed and said.
+/// `onehold check` of the file `changed.toml` on lb0: its exit status and its output, unwrapped.
 #[track_caller]
 fn check(c: &Cluster, more: &[&str]) -> (i32, String) {
     let binary = binaries::onehold().to_str().expect("a path");
@@ -11,7 +11,8 @@ fn check(c: &Cluster, more: &[&str]) -> (i32, String) {
     let output = c.run("lb0", &words);
     let text = [output.stdout, output.stderr].concat();
     let status = output.status.code().expect("it ends");
-    (status, String::from_utf8(text).expect("text"))
+    let text = String::from_utf8(text).expect("text");
+    (status, text.replace("\n    ", " "))
 }
 
 /// Writes `changed.toml`: the file of all, with some of it replaced.
@@ -29,7 +30,7 @@ const RUN: [&str; 5] = ["run", "--config", "/run/lab/changed.toml", "--as", "lb0
 
 #[test]
 fn what_the_text_decides_check_and_run_refuse_alike() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     change(&c, &[]);
     assert_eq!(check(&c, &[]).0, 0);
     assert_eq!(check(&c, &["--for", "lb0"]).0, 0);
@@ -42,7 +43,7 @@ fn what_the_text_decides_check_and_run_refuse_alike() {
             "\"10.77.0.10/16\"",
             "write \"10.77.0.10\"",
         ),
-        ("\"10.77.0.10\"", "\"10.77.0.300\"", "is not an IP address"),
+        ("\"10.77.0.10\"", "\"10.77.0.300\"", "neither an IP address"),
         (
             "[log]",
             "[timing]\nguard_slack = \"0ms\"\n[log]",
@@ -87,7 +88,7 @@ fn what_the_text_decides_check_and_run_refuse_alike() {
 
 #[test]
 fn what_this_host_lacks_check_warns_of_and_refuses_for_this_member() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     for (from, to, said) in [
         ("\"eth0\"", "\"eth9\"", "eth9: there is no such interface"),
         (
@@ -128,7 +129,7 @@ fn what_this_host_lacks_check_warns_of_and_refuses_for_this_member() {
 /// Where the file has no prefix, only the host knows.
 #[test]
 fn the_broadcast_address_of_a_network_is_never_held_and_both_say_why() {
-    let mut c = Cluster::majority()
+    let mut c = Setup::majority()
         .group("web2", "10.77.255.255", "lb0")
         .build();
     c.start_all();
@@ -158,7 +159,7 @@ fn the_broadcast_address_of_a_network_is_never_held_and_both_say_why() {
 
 #[test]
 fn a_refused_reload_is_an_alarm_until_the_file_is_mended() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let all_well = |c: &Cluster| {
         eventually("all is well", || {
             let text = c.onehold("lb0", &["status"]);
@@ -166,7 +167,7 @@ fn a_refused_reload_is_an_alarm_until_the_file_is_mended() {
         });
     };
     all_well(&c);
-    // Nobody asked for a reload: a note.
+    // No reload was asked for: a note.
     c.edit("lb0", "10.77.0.50/16", "10.77.0.60/16");
     eventually("a note", || {
         let text = c.onehold("lb0", &["status"]).replace("\n    ", " ");
@@ -186,11 +187,11 @@ fn a_refused_reload_is_an_alarm_until_the_file_is_mended() {
     refused(&c);
     c.watch_for(5); // and it stays
     refused(&c);
-    // What it was again.
+    // As it was.
     c.edit("lb0", "10.77.0.60/16", "10.77.0.50/16");
     all_well(&c);
     c.logs("lb0", "over: the reload that was refused");
-    // A file that is none; then one that is accepted.
+    // A file that can't be parsed; then one that is accepted.
     c.edit("lb0", "[cluster]", "[cluster");
     c.reload("lb0", "reload refused");
     eventually("an alarm", || {
@@ -212,10 +213,11 @@ fn a_refused_reload_is_an_alarm_until_the_file_is_mended() {
     all_well(&c);
 }
 
-/// lb1's file has other names, so its numbers are others': it is the first there, which is lb0 here.
+/// lb1's file has other names, so its numbers are others': it is the first there, which is lb0
+/// here.
 #[test]
 fn who_runs_with_another_file_is_called_by_the_right_name() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.edit("lb1", "lb0", "zz0");
     c.start_all();
     c.hold_on("lb0");
@@ -231,7 +233,7 @@ fn who_runs_with_another_file_is_called_by_the_right_name() {
             "{alarms}"
         );
     }
-    // By its own file it is lb1 who is told of the others by their names there.
+    // By its own file it is lb1, and names the others as that file does.
     for said in [
         "zz0 runs with another configuration: what comes from 10.77.0.10:6946",
         "witness runs with",
@@ -240,10 +242,10 @@ fn who_runs_with_another_file_is_called_by_the_right_name() {
     }
 }
 
-/// At an address that is none of the file's: somebody forgot the new file on a machine that has moved.
+/// At an address that is not in the file: the new file was forgotten on a machine that has moved.
 #[test]
 fn who_is_no_member_at_all_is_called_by_its_address() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.edit("lb1", "10.77.0.11", "10.77.0.99");
     let own = "10.77.0.99".parse().unwrap();
     c.host("lb1").add_address("eth0", own, 16).unwrap();
@@ -257,8 +259,8 @@ fn who_is_no_member_at_all_is_called_by_its_address() {
 
 #[test]
 fn another_cluster_name_or_port_in_one_file_is_told_by_both() {
-    let mut c = Cluster::survivor().build();
-    c.edit("lb1", "name = \"test\"", "name = \"tset\"");
+    let mut c = Setup::survivor().build();
+    c.edit("lb1", "name = \"lab\"", "name = \"tset\"");
     c.start_all();
     for (name, other, from) in [("lb0", "lb1", 11), ("lb1", "lb0", 10)] {
         let said = format!(
@@ -269,7 +271,7 @@ fn another_cluster_name_or_port_in_one_file_is_told_by_both() {
         assert!(c.rejected(name, "wrong_cluster") > 0);
     }
     c.kill("lb1");
-    c.edit("lb1", "name = \"tset\"", "name = \"test\"\nport = 7000");
+    c.edit("lb1", "name = \"tset\"", "name = \"lab\"\nport = 7000");
     c.start("lb1");
     for (name, other, to) in [("lb0", "lb1", "11:6946"), ("lb1", "lb0", "10:7000")] {
         let said = format!(
@@ -282,8 +284,8 @@ fn another_cluster_name_or_port_in_one_file_is_told_by_both() {
 
 #[test]
 fn a_witness_that_is_added_one_member_at_a_time_makes_no_second_holder() {
-    let mut c = Cluster::survivor().start();
-    c.add_host("witness");
+    let mut c = Setup::survivor().patient().start();
+    c.add_host("witness").unwrap();
     let witness = "[members.witness]\nwitness = true\naddresses = [\"10.77.0.12\"]\n\n[cluster]";
     for name in ["lb0", "lb1"] {
         c.edit(name, "\"survivor\"", "\"majority\"");

@@ -1,7 +1,7 @@
 //! The kernel's part: what mutes an address, what is put back, and that nothing is left behind.
 
 use onehold_sim::netns::foreign::{self, BOTH};
-use onehold_tests::{Cluster, eventually, is_machine_root, not_run};
+use onehold_tests::{Begin as _, Setup, eventually, is_machine_root, not_run};
 use rustix::process::Signal;
 use std::net::IpAddr;
 use std::thread::sleep;
@@ -13,7 +13,7 @@ fn the_bpf_guard_is_in_force_where_it_is_permitted() {
         not_run("BPF is refused in a user namespace");
         return;
     }
-    let mut c = Cluster::majority().guard("bpf").start();
+    let mut c = Setup::majority().guard("bpf").start();
     assert_eq!(c.status("lb0")["guard"], "bpf");
     c.logs("lb0", "guard: bpf: the kernel ends a lease by itself");
     let left = c.left_on("lb0");
@@ -21,9 +21,9 @@ fn the_bpf_guard_is_in_force_where_it_is_permitted() {
         left.contains("programs") || left.contains("qdisc clsact"),
         "{left}"
     );
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     c.stop("lb0");
     assert_eq!(c.left_on("lb0"), "");
@@ -31,12 +31,12 @@ fn the_bpf_guard_is_in_force_where_it_is_permitted() {
 
 #[test]
 fn the_nft_guard_is_as_good() {
-    let mut c = Cluster::majority().guard("nft").start();
+    let mut c = Setup::majority().guard("nft").start();
     assert_eq!(c.status("lb0")["guard"], "nft");
     assert!(c.left_on("lb0").contains("table netdev onehold-"));
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     c.kill("lb0");
     c.hold_on("lb1");
@@ -48,7 +48,7 @@ fn the_nft_guard_is_as_good() {
 
 #[test]
 fn no_guard_is_an_alarm() {
-    let mut c = Cluster::majority().guard("none").start();
+    let mut c = Setup::majority().guard("none").start();
     assert_eq!(c.status("lb0")["guard"], "none");
     assert!(c.alarms("lb0").contains("no guard"));
     c.logs("lb0", "guard: none");
@@ -59,7 +59,7 @@ fn no_guard_is_an_alarm() {
 
 #[test]
 fn what_is_stopped_leaves_nothing_behind() {
-    let mut c = Cluster::majority().also("fd77::50/64").start();
+    let mut c = Setup::majority().also("fd77::50/64").start();
     assert_ne!(c.left_on("lb0"), "");
     for name in ["lb0", "lb1", "witness"] {
         c.stop(name); // and ends with status 0
@@ -72,12 +72,12 @@ fn what_is_stopped_leaves_nothing_behind() {
 #[test]
 fn what_is_stopped_while_it_starts_leaves_nothing_behind() {
     for guard in ["auto", "nft"] {
-        let mut c = Cluster::survivor().guard(guard).build();
+        let mut c = Setup::survivor().guard(guard).build();
         for milliseconds in (0..24).step_by(2) {
             c.start("lb0");
             sleep(Duration::from_millis(milliseconds));
-            c.signal("lb0", Signal::TERM);
-            // Before it has begun with anything, the signal itself ends it.
+            c.signal("lb0", Signal::TERM).unwrap();
+            // Before it has begun anything, the signal itself ends it.
             let status = c.ended("lb0");
             assert!(matches!(status, None | Some(0)), "{status:?}");
             assert_eq!(c.left_on("lb0"), "", "after {milliseconds} ms");
@@ -86,15 +86,15 @@ fn what_is_stopped_while_it_starts_leaves_nothing_behind() {
 }
 
 #[test]
-fn a_killed_holder_is_mute_and_its_next_life_cleans_up() {
-    let mut c = Cluster::two_by_majority().start();
+fn a_killed_holder_is_mute_and_its_next_incarnation_cleans_up() {
+    let mut c = Setup::two_by_majority().start();
     c.kill("lb0");
     c.held_by_nobody();
     assert!(c.has("lb0", "10.77.0.50"), "it is there still, and mute");
     c.start("lb0");
     c.hold_on("lb0");
     c.kill("lb0");
-    // Alone it may not hold. Its next life removes what the last one left.
+    // Alone it may not hold. Its next incarnation removes what the last one left.
     c.stop("lb1");
     c.start("lb0");
     eventually("the address is removed", || {
@@ -106,7 +106,7 @@ fn a_killed_holder_is_mute_and_its_next_life_cleans_up() {
 
 #[test]
 fn the_kernel_removes_the_address_of_a_dead_daemon() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     c.kill("lb0");
     c.hold_on("lb1");
     assert!(c.has("lb0", "10.77.0.50"));
@@ -116,8 +116,8 @@ fn the_kernel_removes_the_address_of_a_dead_daemon() {
 }
 
 #[test]
-fn one_guard_is_replaced_by_the_other_across_lives() {
-    let mut c = Cluster::majority().guard("nft").start();
+fn one_guard_is_replaced_by_the_other_across_incarnations() {
+    let mut c = Setup::majority().guard("nft").start();
     for (from, to) in [("nft", "auto"), ("auto", "nft")] {
         c.kill("lb0");
         c.hold_on("lb1");
@@ -140,7 +140,7 @@ fn one_guard_is_replaced_by_the_other_across_lives() {
 
 #[test]
 fn an_address_deleted_by_hand_is_put_back() {
-    let c = Cluster::majority().patient().also("fd77::50/64").start();
+    let c = Setup::majority().patient().also("fd77::50/64").start();
     let mark = c.mark();
     for address in ["10.77.0.50/32", "fd77::50/128"] {
         c.ok("lb0", &["ip", "address", "del", address, "dev", "eth0"]);
@@ -159,12 +159,12 @@ fn an_address_deleted_by_hand_is_put_back() {
 fn an_address_added_by_hand_on_the_standby_is_mute() {
     let floating: IpAddr = "10.77.0.50".parse().unwrap();
     for guard in ["auto", "nft"] {
-        let c = Cluster::majority().patient().guard(guard).start();
+        let c = Setup::majority().patient().guard(guard).start();
         let mark = c.mark();
         c.host("lb1").add_address("eth0", floating, 16).unwrap();
         c.logs("lb1", "of this host though onehold did not put it there");
         c.watch_for(1);
-        c.has_not_moved(mark); // nobody has seen it
+        c.has_not_moved(mark); // it was never seen
         c.hold_on("lb0");
         c.host("lb1").remove_address("eth0", floating, 16).unwrap();
     }
@@ -176,7 +176,7 @@ fn a_gate_deleted_by_hand_is_put_back() {
         not_run("BPF is refused in a user namespace");
         return;
     }
-    let c = Cluster::majority().guard("bpf").start();
+    let mut c = Setup::majority().guard("bpf").start();
     for name in ["lb0", "lb1"] {
         let there = c.row(name);
         if there.is_empty() {
@@ -194,13 +194,13 @@ fn a_gate_deleted_by_hand_is_put_back() {
         assert_eq!(c.row(name).len(), there.len());
     }
     c.hold_on("lb0");
-    c.freeze("lb0"); // and the gate works
+    c.pause("lb0"); // and the gate works
     c.hold_on("lb1");
 }
 
 #[test]
 fn an_nftables_table_survives_a_flush_or_is_put_back() {
-    let c = Cluster::majority().guard("nft").start();
+    let mut c = Setup::majority().guard("nft").start();
     for name in ["lb0", "lb1"] {
         // The table is its owner's: a kernel from 6.9 on refuses others, and flushes around it.
         c.run(name, &["nft", "flush", "ruleset"]);
@@ -215,6 +215,6 @@ fn an_nftables_table_survives_a_flush_or_is_put_back() {
         });
     }
     c.hold_on("lb0");
-    c.freeze("lb0"); // and the gate works
+    c.pause("lb0"); // and the gate works
     c.hold_on("lb1");
 }

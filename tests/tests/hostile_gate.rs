@@ -1,8 +1,8 @@
-//! Hosts on which others want to decide, too: the holder is frozen, the other one takes over, and the
-//! network is asked whether the first one is silent.
+//! Hosts on which others want to decide, too: the holder is paused, the other one takes over, and
+//! the network is asked whether the first one is silent.
 
 use onehold_sim::netns::foreign::{self, Kind, Program, TC_OK, XDP_PASS};
-use onehold_tests::{Cluster, binaries, eventually, is_machine_root, not_run};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
 use std::io;
 use std::os::fd::OwnedFd;
 use std::thread::sleep;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What the unit gives the daemon.
 const UNIT: &str = "--bounding-set=-all,+net_admin,+net_raw,+bpf,+sys_nice,+ipc_lock";
 
-/// BPF programs are the machine's root's, and rows of them Linux 6.6's.
+/// Only the machine's root may load BPF programs, and only Linux 6.6 and later has rows of them.
 fn has_rows(c: &Cluster) -> bool {
     let there = is_machine_root() && !c.row("lb0").is_empty();
     if !there {
@@ -21,16 +21,16 @@ fn has_rows(c: &Cluster) -> bool {
 }
 
 #[test]
-fn a_program_before_the_gate_does_not_keep_a_frozen_holder_effective() {
-    let mut c = Cluster::majority().patient().start();
+fn a_program_before_the_gate_does_not_keep_a_paused_holder_effective() {
+    let mut c = Setup::majority().patient().start();
     if !has_rows(&c) {
         return;
     }
     assert!(c.overtake("lb0", TC_OK));
     c.logs("lb0", "was asked before the gate; it decides again");
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     c.stop("lb0");
     assert_eq!(
@@ -42,7 +42,7 @@ fn a_program_before_the_gate_does_not_keep_a_frozen_holder_effective() {
 
 #[test]
 fn a_program_that_was_there_first_comes_after_the_gate() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     let there = is_machine_root() && c.overtake("lb0", TC_OK);
     if !there {
         not_run("it takes the machine's root, and Linux 6.6");
@@ -51,13 +51,13 @@ fn a_program_that_was_there_first_comes_after_the_gate() {
     c.start_all();
     c.hold_on("lb0");
     assert_eq!(c.status("lb0")["guard"], "bpf");
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
 }
 
 #[test]
 fn one_that_insists_on_the_first_place_gets_it_and_nftables_decides() {
-    let c = Cluster::majority().patient().start();
+    let mut c = Setup::majority().patient().start();
     if !has_rows(&c) {
         return;
     }
@@ -72,25 +72,25 @@ fn one_that_insists_on_the_first_place_gets_it_and_nftables_decides() {
         (c.status("lb0")["guard"] == "nft").then_some(())
     });
     c.hold_on("lb0");
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
 }
 
 #[test]
 fn an_ingress_discipline_is_not_taken_for_a_gate_both_ways() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     for name in ["lb0", "lb1"] {
         c.ok(name, &["tc", "qdisc", "add", "dev", "eth0", "ingress"]);
     }
     c.start_all();
     c.hold_on("lb0");
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
 }
 
 #[test]
 fn a_program_that_sees_frames_first_is_an_alarm() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     if !is_machine_root() {
         not_run("BPF is refused in a user namespace");
         return;
@@ -110,15 +110,15 @@ fn a_program_that_sees_frames_first_is_an_alarm() {
     });
 }
 
-/// With the unit's capabilities the kernel does not say what an earlier life's gate guards.
+/// With the unit's capabilities the kernel does not say what an earlier incarnation's gate guards.
 #[test]
 fn an_address_of_the_former_configuration_stays_mute() {
-    let mut c = Cluster::majority().also("10.77.0.51/16").build();
+    let mut c = Setup::majority().also("10.77.0.51/16").build();
     if !is_machine_root() {
         not_run("BPF is refused in a user namespace");
         return;
     }
-    c.observe("former", "10.77.0.51".parse().expect("an address"));
+    c.watch("former", "10.77.0.51".parse().expect("an address"));
     let binary = binaries::onehold().to_str().expect("a path");
     let words = ["setpriv", UNIT, binary, "run", "--as", "lb0", "--config"];
     let words = [&words[..], &["/run/lab/lb0.toml"]].concat();
@@ -139,7 +139,7 @@ fn an_address_of_the_former_configuration_stays_mute() {
 
 #[test]
 fn a_second_member_of_the_cluster_on_one_host_waits_and_touches_nothing() {
-    let c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     let mark = c.mark();
     let binary = binaries::onehold().to_str().expect("a path");
     let for_a_while = ["timeout", "--preserve-status", "3", binary, "run"];
@@ -153,6 +153,6 @@ fn a_second_member_of_the_cluster_on_one_host_waits_and_touches_nothing() {
         "{said}"
     );
     c.has_not_moved(mark);
-    c.freeze("lb0"); // and its gate is there
+    c.pause("lb0"); // and its gate is there
     c.hold_on("lb1");
 }

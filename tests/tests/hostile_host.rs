@@ -1,13 +1,13 @@
-//! Hosts that are somebody else's: addresses of theirs, addresses that are taken away, links that go,
-//! and a kernel that does not do as it is told.
+//! Hosts that others change, too: foreign addresses, addresses that are taken away, links that go,
+//! and a kernel that refuses.
 
-use onehold_tests::{Cluster, eventually};
+use onehold_tests::{Begin as _, Cluster, Setup, eventually};
 use std::net::IpAddr;
 use std::time::Duration;
 
 const FLOATING: &str = "10.77.0.50";
 
-/// All addresses and routes of a host that it has for good.
+/// All permanent addresses and routes of a host.
 fn network(c: &Cluster, host: &str) -> String {
     let shown = [
         "-4 -oneline address",
@@ -19,7 +19,7 @@ fn network(c: &Cluster, host: &str) -> String {
         let words: Vec<&str> = ["ip"].into_iter().chain(what.split(' ')).collect();
         c.ok(host, &words)
     });
-    // The link-local route comes and goes with the kernel's mood.
+    // The kernel adds and removes the link-local route as it likes.
     let kept = |line: &&str| !line.contains("fe80::") && !line.contains("multicast");
     shown
         .concat()
@@ -50,7 +50,7 @@ fn at_ease(c: &Cluster, host: &str, words: &str) {
 
 #[test]
 fn what_is_not_onehold_s_survives_a_start_and_a_stop() {
-    let mut c = Cluster::majority().also("fd77::50/64").build();
+    let mut c = Setup::majority().also("fd77::50/64").build();
     // The floating address, by hand: a secondary one, one with a peer, one of another interface.
     ip(&c, "lb1", "address add 10.77.0.50/16 dev eth0");
     ip(
@@ -60,7 +60,7 @@ fn what_is_not_onehold_s_survives_a_start_and_a_stop() {
     );
     ip(&c, "lb1", "address add 10.77.0.50/32 dev lo");
     ip(&c, "lb1", "address add fd77::50/64 dev eth0 nodad");
-    // And what would go with a primary one.
+    // And what would be removed with a primary one.
     ip(&c, "lb1", "address add 10.77.0.99/16 dev eth0");
     ip(&c, "lb1", "route add default via 10.77.0.20");
     let before = network(&c, "lb1");
@@ -87,7 +87,7 @@ fn what_is_not_onehold_s_survives_a_start_and_a_stop() {
 
 #[test]
 fn an_address_that_a_host_lives_by_is_refused_and_nothing_is_taken_away() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     ip(&c, "lb0", "address flush dev eth0 scope global");
     ip(&c, "lb0", "address add 10.77.0.50/16 dev eth0");
     ip(&c, "lb0", "address add 10.77.0.10/16 dev eth0");
@@ -107,7 +107,7 @@ fn an_address_that_a_host_lives_by_is_refused_and_nothing_is_taken_away() {
 
 #[test]
 fn an_ipv6_address_that_the_preferred_cannot_hold_moves_nothing_to_and_fro() {
-    let mut c = Cluster::majority().patient().also("fd77::50/64").build();
+    let mut c = Setup::majority().patient().also("fd77::50/64").build();
     let off = "net/ipv6/conf/eth0/disable_ipv6";
     c.host("lb0").sysctl(off, "1").unwrap();
     c.start_all();
@@ -139,7 +139,7 @@ fn an_ipv6_address_that_the_preferred_cannot_hold_moves_nothing_to_and_fro() {
 
 #[test]
 fn a_standby_that_cannot_hold_all_says_so_and_serves_the_rest_when_it_is_the_last() {
-    let mut c = Cluster::majority().also("fd77::50/64").start();
+    let mut c = Setup::majority().also("fd77::50/64").start();
     let off = "net/ipv6/conf/eth0/disable_ipv6";
     c.host("lb1").sysctl(off, "1").unwrap();
     alarmed(&c, "lb1", "web: can't hold here: adding fd77::50 to eth0");
@@ -158,7 +158,7 @@ fn a_standby_that_cannot_hold_all_says_so_and_serves_the_rest_when_it_is_the_las
 
 #[test]
 fn an_address_that_somebody_keeps_removing_moves_nothing_and_storms_nobody() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let before = c.role_changes();
     let words = "while :; do ip address del 10.77.0.50/32 dev eth0 2>/dev/null; done";
     let agent = c.spawn("lb0", &["sh", "-c", words], "agent.log");
@@ -178,7 +178,7 @@ fn an_address_that_somebody_keeps_removing_moves_nothing_and_storms_nobody() {
     assert!(said <= 2, "{said} lines");
 }
 
-/// How many frames lb0 has sent that are no adverts, roughly.
+/// How many frames other than adverts lb0 has sent, roughly.
 fn announcements(c: &Cluster) -> i64 {
     let sent = c.ok("lb0", &["cat", "/sys/class/net/eth0/statistics/tx_packets"]);
     let adverts = c.status("lb0")["counters"]["sent"].as_i64().unwrap();
@@ -187,21 +187,21 @@ fn announcements(c: &Cluster) -> i64 {
 
 #[test]
 fn one_that_starts_without_an_address_of_its_own_waits_for_it() {
-    let mut c = Cluster::survivor().build();
+    let mut c = Setup::survivor().build();
     c.start("lb1");
     c.hold_on("lb1");
     let own: IpAddr = "10.77.0.10".parse().unwrap();
     c.host("lb0").remove_address("eth0", own, 16).unwrap();
     c.start("lb0");
     c.watch_for(3);
-    c.hold_on("lb1"); // and nobody else held beside it
+    c.hold_on("lb1"); // and no other member held beside it
     c.host("lb0").add_address("eth0", own, 16).unwrap();
     c.hold_on("lb0");
 }
 
 #[test]
 fn one_that_starts_alone_without_an_address_of_its_own_holds_nothing() {
-    let mut c = Cluster::survivor().build();
+    let mut c = Setup::survivor().build();
     let own: IpAddr = "10.77.0.10".parse().unwrap();
     c.host("lb0").remove_address("eth0", own, 16).unwrap();
     c.start("lb0");
@@ -213,7 +213,7 @@ fn one_that_starts_alone_without_an_address_of_its_own_holds_nothing() {
 
 #[test]
 fn a_holder_whose_own_address_is_gone_lets_go() {
-    let c = Cluster::survivor().start();
+    let c = Setup::survivor().start();
     let own: IpAddr = "10.77.0.10".parse().unwrap();
     c.host("lb0").remove_address("eth0", own, 16).unwrap();
     c.hold_on("lb1");
@@ -228,8 +228,8 @@ fn a_holder_whose_own_address_is_gone_lets_go() {
 }
 
 #[test]
-fn a_network_that_is_configured_anew_moves_nothing() {
-    let c = Cluster::survivor().patient().start();
+fn a_network_that_is_configured_again_moves_nothing() {
+    let c = Setup::survivor().patient().start();
     let (mark, before) = (c.mark(), c.role_changes());
     let own: IpAddr = "10.77.0.10".parse().unwrap();
     for _ in 0..3 {
@@ -249,7 +249,7 @@ fn a_network_that_is_configured_anew_moves_nothing() {
 
 #[test]
 fn a_link_that_was_down_comes_back_beside_one_holder() {
-    let c = Cluster::survivor().start();
+    let c = Setup::survivor().start();
     for _ in 0..3 {
         ip(&c, "lb0", "link set eth0 down");
         c.hold_on("lb1");

@@ -1,10 +1,11 @@
-//! Networks as other people have them: neighbours that answer nobody, frames that pass one way only,
+//! Networks as other people have them: neighbours that never answer, frames that pass one way only,
 //! strangers.
 
-use onehold_tests::{Cluster, Setup, eventually};
+use onehold_tests::{Begin as _, Cluster, Setup, eventually};
 use std::fmt::Write as _;
 
-/// Addresses on the network of the first path that nobody has: packets there wait for an answer to ARP.
+/// Addresses on the network of the first path that no host has: packets there wait for an answer to
+/// ARP.
 fn nobody(n: u8) -> String {
     format!("10.77.9.{n}")
 }
@@ -18,13 +19,13 @@ fn all_say(c: &Cluster, text: &str) {
 
 #[test]
 fn forty_clusters_of_dead_members_cost_a_witness_no_healthy_one() {
-    let mut c = Cluster::majority().patient().build();
+    let mut c = Setup::majority().patient().build();
     let own = c.read("lb0.toml");
     let own = own.split("[log]").next().unwrap();
-    let own = own.replace("[cluster]\nname = \"test\"", "[clusters.test]");
-    let own = own.replace("[members.", "[clusters.test.members.");
-    let own = own.replace("[groups.", "[clusters.test.groups.");
-    let mut file = own.replace("[timing]", "[clusters.test.timing]");
+    let own = own.replace("[cluster]\nname = \"lab\"", "[clusters.lab]");
+    let own = own.replace("[members.", "[clusters.lab.members.");
+    let own = own.replace("[groups.", "[clusters.lab.groups.");
+    let mut file = own.replace("[timing]", "[clusters.lab.timing]");
     for n in 0..40 {
         let (a, b) = (nobody(2 * n), nobody(2 * n + 1));
         let cluster = format!("clusters.dead{n}");
@@ -50,7 +51,7 @@ fn forty_clusters_of_dead_members_cost_a_witness_no_healthy_one() {
 
 #[test]
 fn two_dead_members_of_five_cost_the_address_nothing() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     let (a, b) = (nobody(1), nobody(2));
     all_say(
         &c,
@@ -68,8 +69,8 @@ fn two_dead_members_of_five_cost_the_address_nothing() {
     assert_eq!(c.role_changes_of("lb0"), roles);
 }
 
-/// Longer than a neighbour's entry lasts in the lab, and what follows from its end takes. (A kernel that is
-/// left alone takes half a minute.)
+/// Longer than a neighbour's entry lasts in the lab, with the consequences of its end. (An ordinary
+/// kernel takes half a minute.)
 const AGED: u64 = 12;
 
 fn stays_a_cut_of_one_direction(setup: Setup, address: &str) {
@@ -78,7 +79,7 @@ fn stays_a_cut_of_one_direction(setup: Setup, address: &str) {
     c.hold_on("lb1");
     c.watch_for(AGED);
     c.hold_on("lb1"); // and never two
-    // Nor if somebody makes its kernel forget.
+    // Nor if its kernel is made to forget.
     c.ok(
         "lb1",
         &["ip", "neigh", "flush", "to", address, "dev", "eth0"],
@@ -91,18 +92,19 @@ fn stays_a_cut_of_one_direction(setup: Setup, address: &str) {
 
 #[test]
 fn a_cut_of_frames_in_one_direction_stays_one_of_one_direction() {
-    stays_a_cut_of_one_direction(Cluster::survivor(), "10.77.0.10");
+    stays_a_cut_of_one_direction(Setup::survivor(), "10.77.0.10");
 }
 
 #[test]
 fn a_cut_of_frames_in_one_direction_stays_one_of_one_direction_under_ipv6() {
-    stays_a_cut_of_one_direction(Cluster::survivor().over_ipv6(), "fd77::1a");
+    stays_a_cut_of_one_direction(Setup::survivor().over_ipv6(), "fd77::1a");
 }
 
-/// One that its own kernel keeps from its peer, and that hears nothing, knows who is cut off.
+/// A member whose own kernel keeps it from its peer, and that hears nothing, knows which of them is
+/// cut off.
 #[test]
 fn a_survivor_without_a_route_to_its_peer_neither_keeps_nor_takes_the_address() {
-    let mut c = Cluster::survivor().patient().start();
+    let mut c = Setup::survivor().patient().start();
     let route = |c: &Cluster, host: &str, what: &str, to: &str| {
         c.ok(host, &["ip", "route", what, "unreachable", to]);
     };
@@ -125,14 +127,14 @@ fn a_survivor_without_a_route_to_its_peer_neither_keeps_nor_takes_the_address() 
     c.kill("lb0");
     c.held_by_nobody();
     route(&c, "lb1", "del", "10.77.0.10");
-    c.hold_on("lb1"); // though nobody answers there
+    c.hold_on("lb1"); // though nothing answers there
     c.watch_for(8);
     c.hold_on("lb1");
 }
 
 #[test]
 fn a_peer_that_comes_back_with_another_hardware_address_is_found() {
-    let mut c = Cluster::survivor().start();
+    let mut c = Setup::survivor().start();
     c.power_off("lb0");
     c.hold_on("lb1");
     c.watch_for(5); // its entry would be gone by now
@@ -157,7 +159,7 @@ fn written(mac: [u8; 6]) -> String {
 
 #[test]
 fn a_stranger_with_the_address_is_an_alarm_that_names_its_hardware_address() {
-    let c = Cluster::majority().also("fd77::50/64").start();
+    let c = Setup::majority().also("fd77::50/64").start();
     let mac = written(c.host("stranger").mac(0));
     for address in ["10.77.0.50", "fd77::50"] {
         let add = ["ip", "address", "add", address, "dev", "eth0", "nodad"];
@@ -174,10 +176,11 @@ fn a_stranger_with_the_address_is_an_alarm_that_names_its_hardware_address() {
     c.group_on("web", "lb0");
 }
 
-/// By another port, or another key, two alone hear nothing of each other: that is silence, and both hold.
+/// With different ports or keys, two alone hear nothing of each other: that is silence, and both
+/// hold.
 #[test]
 fn two_that_hear_nothing_of_each_other_both_say_that_the_other_candidate_answers_too() {
-    let mut c = Cluster::survivor().start();
+    let mut c = Setup::survivor().start();
     c.edit("lb1", "[cluster]\n", "[cluster]\nport = 7000\n");
     c.stop("lb1");
     c.start("lb1");
@@ -193,7 +196,7 @@ fn two_that_hear_nothing_of_each_other_both_say_that_the_other_candidate_answers
 
 #[test]
 fn neither_the_other_candidate_nor_a_hand_over_is_taken_for_a_stranger() {
-    let mut c = Cluster::majority().also("fd77::50/64").start();
+    let mut c = Setup::majority().also("fd77::50/64").start();
     for to in ["lb1", "lb0", "lb1"] {
         let from = if to == "lb1" { "lb0" } else { "lb1" };
         c.onehold(from, &["switch"]);
@@ -212,7 +215,7 @@ fn neither_the_other_candidate_nor_a_hand_over_is_taken_for_a_stranger() {
 
 #[test]
 fn a_new_hardware_address_of_the_holder_is_announced_at_once() {
-    let c = Cluster::majority().start();
+    let c = Setup::majority().start();
     c.ok("client", &["ping", "-c", "1", "-W", "5", "10.77.0.50"]);
     c.watch_for(12); // the next announcement is several seconds away then
     let other = "02:6f:68:00:77:78";
@@ -227,7 +230,7 @@ fn a_new_hardware_address_of_the_holder_is_announced_at_once() {
 
 #[test]
 fn an_address_outside_of_every_network_of_its_interface_is_an_alarm_unless_it_is_routed() {
-    let c = Cluster::majority().also("10.99.0.50/24").start();
+    let c = Setup::majority().also("10.99.0.50/24").start();
     let alarm = "web: 10.99.0.50 is in no network of eth0";
     eventually(alarm, || c.alarms("lb0").contains(alarm).then_some(()));
     c.ok(

@@ -1,8 +1,8 @@
-//! A start among things that are not as they should be, yet or for good: what passes by itself is waited
-//! for, told meanwhile, and costs nobody else anything; what strangers do keeps nobody from starting.
+//! A start where something is missing or wrong: what may pass by itself is waited for, reported
+//! meanwhile, and costs no other member anything; what strangers do keeps no member from starting.
 
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, binaries, eventually, is_machine_root, not_run};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
 use rustix::process::Signal;
 use serde_json::Value;
 use std::os::unix::net::UnixDatagram;
@@ -11,7 +11,7 @@ use std::time::Duration;
 /// What a lab's host has in its hosts file.
 const HOSTS: &str = "127.0.0.1 localhost\n10.77.0.10 lb0\n10.77.0.11 lb1\n10.77.0.12 witness\n";
 
-/// The words to run the daemon of a member, with more of them in the end.
+/// The words to run the daemon of a member, with more of them at the end.
 fn run<'a>(file: &'a str, more: &[&'a str]) -> Vec<&'a str> {
     let binary = binaries::onehold().to_str().expect("a path");
     [&[binary, "run", "--config", file], more].concat()
@@ -24,7 +24,7 @@ fn report(c: &Cluster, host: &str) -> Value {
     serde_json::from_str(&c.onehold(host, &["status", "--json"])).expect("JSON")
 }
 
-/// Waits until `status` on a host says that it waits for something with these words.
+/// Waits until `status` on a host says, with these words, what it waits for.
 #[track_caller]
 fn waits_for(c: &Cluster, host: &str, words: &str) {
     c.answers(host);
@@ -36,7 +36,7 @@ fn waits_for(c: &Cluster, host: &str, words: &str) {
     assert!(!text.contains("all well"), "{text}");
 }
 
-/// Takes the service manager's place on a host: what the daemon tells it comes out here.
+/// Takes the service manager's place on a host, and receives what the daemon reports to it.
 fn manager(c: &Cluster, host: &str) -> UnixDatagram {
     let bind = || UnixDatagram::bind("/run/onehold/manager").expect("a socket");
     c.ok(host, &["mkdir", "-p", "/run/onehold"]);
@@ -46,7 +46,7 @@ fn manager(c: &Cluster, host: &str) -> UnixDatagram {
     manager
 }
 
-/// The next that it tells that has these words in it.
+/// The next report with these words in it.
 #[track_caller]
 fn told(manager: &UnixDatagram, words: &str) -> String {
     let mut buffer = [0; 4096];
@@ -61,7 +61,7 @@ fn told(manager: &UnixDatagram, words: &str) -> String {
 
 #[test]
 fn names_that_nobody_knows_yet_are_waited_for_and_the_others_serve_meanwhile() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.edit("lb0", "\"10.77.0.10\"", "\"lb0\"");
     c.edit("lb0", "\"10.77.0.11\"", "\"lb1\"");
     c.ok("lb0", &["sh", "-c", "echo 127.0.0.1 localhost >/etc/hosts"]);
@@ -83,7 +83,7 @@ fn names_that_nobody_knows_yet_are_waited_for_and_the_others_serve_meanwhile() {
     assert!(ready.contains("waiting"), "{ready}");
     waits_for(&c, "lb0", "can't be resolved");
     c.hold_on("lb1");
-    // An order is refused, and says why.
+    // An order is refused, with the reason.
     let (status, said) = c.refused("lb0", &["standby"]);
     assert!(
         status == Some(1) && said.contains("not served yet"),
@@ -104,20 +104,20 @@ fn names_that_nobody_knows_yet_are_waited_for_and_the_others_serve_meanwhile() {
 /// After a power cut of the whole site, before the disk with the secret is there.
 #[test]
 fn a_secret_that_comes_late_is_waited_for_by_all() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.ok("lb0", &["mv", "/run/lab/secret", "/run/lab/secret.2"]);
     c.start_all();
     for host in ["lb0", "lb1", "witness"] {
         waits_for(&c, host, "/run/lab/secret does not exist");
     }
     c.held_by_nobody();
-    // Nor does one that others can read do.
+    // One that others can read does not do, either.
     c.ok("lb0", &["chmod", "644", "/run/lab/secret.2"]);
     c.ok("lb0", &["mv", "/run/lab/secret.2", "/run/lab/secret"]);
     waits_for(&c, "lb1", "chmod 600");
     // And the operator gives the cluster another name meanwhile.
     for host in ["lb0", "lb1", "witness"] {
-        c.edit(host, "name = \"test\"", "name = \"web\"");
+        c.edit(host, "name = \"lab\"", "name = \"web\"");
     }
     waits_for(&c, "lb0", "\"cluster\":\"web\"");
     c.ok("lb0", &["chmod", "600", "/run/lab/secret"]);
@@ -126,7 +126,7 @@ fn a_secret_that_comes_late_is_waited_for_by_all() {
 
 #[test]
 fn a_configuration_that_comes_late_is_waited_for() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.ok("lb0", &["mv", "/run/lab/lb0.toml", "/run/lab/later.toml"]);
     c.start_all();
     waits_for(&c, "lb0", "there is no such file");
@@ -135,10 +135,10 @@ fn a_configuration_that_comes_late_is_waited_for() {
     c.hold_on("lb0");
 }
 
-/// Without `--as`, and with a name that is none of the members': it knows itself by its address only.
+/// Without `--as`, and with a name that is not a member's: it knows itself by its address only.
 #[test]
 fn an_address_that_comes_late_is_waited_for() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     let own = "10.77.0.10".parse().unwrap();
     c.host("lb0").remove_address("eth0", own, 16).unwrap();
     c.start_by("lb0", &run("/run/lab/lb0.toml", &[]));
@@ -152,7 +152,7 @@ fn an_address_that_comes_late_is_waited_for() {
 
 #[test]
 fn an_interface_that_comes_late_is_waited_for_and_may_go_by_another_name() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.edit(
         "lb0",
         "\"eth0\"",
@@ -180,7 +180,7 @@ fn an_interface_that_comes_late_is_waited_for_and_may_go_by_another_name() {
 
 #[test]
 fn the_label_of_an_address_is_refused_as_an_interface() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     c.edit("lb0", "\"eth0\"", "\"eth0:1\"");
     for words in [
         ["run", "--config", "/run/lab/lb0.toml"].as_slice(),
@@ -195,7 +195,7 @@ fn the_label_of_an_address_is_refused_as_an_interface() {
 /// Every Debian and every cloud image has its own name at 127.0.1.1.
 #[test]
 fn an_own_name_at_a_loopback_address_costs_nothing() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     for (host, number) in [("lb0", 10), ("lb1", 11), ("witness", 12)] {
         for (name, number) in [("lb0", 10), ("lb1", 11), ("witness", 12)] {
             c.edit(
@@ -216,7 +216,7 @@ fn an_own_name_at_a_loopback_address_costs_nothing() {
     c.logs("lb0", "`lb0` is 127.0.1.1 here, so 10.77.0.10 is used");
     c.stop("lb0");
     c.hold_on("lb1");
-    // The name of another one at a loopback address helps nobody, but may be mended.
+    // Another member's name at a loopback address is useless, but may be repaired.
     c.ok(
         "lb0",
         &[
@@ -237,14 +237,14 @@ fn an_own_name_at_a_loopback_address_costs_nothing() {
 /// A second cluster on the same hosts, with a secret of its own.
 fn second_cluster(c: &Cluster) -> String {
     let text = c.read("lb0.toml");
-    let text = text.replace("name = \"test\"", "name = \"db\"\nport = 6947");
+    let text = text.replace("name = \"lab\"", "name = \"db\"\nport = 6947");
     let text = text.replace("\"secret\"", "\"../secret.db\"");
     text.replace("10.77.0.50", "10.77.0.51")
 }
 
 #[test]
 fn a_witness_serves_the_clusters_that_it_can_and_the_others_when_it_can() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.ok("witness", &["mkdir", "/run/lab/clusters"]);
     let at = |text: String| text.replace("\"secret\"", "\"../secret\"");
     c.file("clusters/a.toml", &at(c.read("lb0.toml")));
@@ -265,21 +265,21 @@ fn a_witness_serves_the_clusters_that_it_can_and_the_others_when_it_can() {
         all.map(|one| one["cluster"].as_str().unwrap().to_owned())
             .collect::<Vec<_>>()
     };
-    assert_eq!(names(&c), ["test"]);
+    assert_eq!(names(&c), ["lab"]);
     let mark = c.mark();
     c.file(
         "secret.db",
         "the secret of another cluster and nothing else\n",
     );
     eventually("both are served", || {
-        (names(&c) == ["db", "test"]).then_some(())
+        (names(&c) == ["db", "lab"]).then_some(())
     });
     c.ok("witness", &["rm", "/run/lab/clusters/c.toml"]);
     eventually("nothing is awaited", || {
         (report(&c, "witness")["waiting"] == serde_json::json!([])).then_some(())
     });
     // What joined is served like the other: a holder and one voter are a majority.
-    c.observe("db", "10.77.0.51".parse().unwrap());
+    c.watch("db", "10.77.0.51".parse().unwrap());
     c.file(
         "db.toml",
         &second_cluster(&c).replace("../secret.db", "secret.db"),
@@ -338,7 +338,7 @@ fn squatter(c: &Cluster) -> Process {
     let process = c.spawn("lb0", &[user, &words].concat(), "squatter.log");
     eventually("the port is taken", || {
         c.read("squatter.log")
-            .contains("lb0 of cluster test, witness")
+            .contains("lb0 of cluster lab, witness")
             .then_some(())
     });
     process
@@ -350,14 +350,14 @@ fn another_user_s_sockets_keep_nobody_from_starting_for_longer_than_they_are_the
         not_run("in a user namespace there is no other user to become");
         return;
     }
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.start("lb1");
     c.start("witness");
     let mut squatter = squatter(&c);
     c.start("lb0");
     waits_for(&c, "lb0", "10.77.0.10:6946/udp");
     waits_for(&c, "lb0", "a socket of user id 65534 has it");
-    // It was not started, so there is nothing of it.
+    // It has not started, so nothing of it is there.
     assert_eq!(c.left_on("lb0"), "control socket\n");
     c.hold_on("lb1");
     squatter.signal(Signal::KILL).unwrap();
@@ -367,7 +367,7 @@ fn another_user_s_sockets_keep_nobody_from_starting_for_longer_than_they_are_the
 
 #[test]
 fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     let start = |c: &mut Cluster| {
         let kept = ["--as", "lb0", "--orders", "/run/lab/lb0.kept"];
         c.start_by("lb0", &run("/run/lab/lb0.toml", &kept));
@@ -380,7 +380,7 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
         c.onehold("lb0", &[said]);
         c.hold_on("lb1");
         eventually("it is written", || {
-            c.read("lb0.kept/test.lb0.orders")
+            c.read("lb0.kept/lab.lb0.orders")
                 .contains(said)
                 .then_some(())
         });
@@ -388,7 +388,7 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
         start(&mut c);
         c.logs(
             "lb0",
-            &format!("web: the operator said {said} in an earlier life"),
+            &format!("web: the operator said {said} in an earlier incarnation"),
         );
         c.watch_for(2);
         c.hold_on("lb1");
@@ -407,40 +407,39 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
         c.onehold("lb0", &["resume"]);
         c.hold_on("lb0");
         eventually("nothing is left to say", || {
-            (c.read("lb0.kept/test.lb0.orders") == "{}").then_some(())
+            (c.read("lb0.kept/lab.lb0.orders") == "{}").then_some(())
         });
         c.stop("lb0");
         start(&mut c);
         c.hold_on("lb0");
     }
-    // Nor does another name of the cluster end it: the group is known by its address.
+    // Another name of the cluster does not end it, either: the group is known by its address.
     c.onehold("lb0", &["standby"]);
     c.hold_on("lb1");
     for host in ["lb0", "lb1", "witness"] {
         c.stop(host);
-        c.edit(host, "name = \"test\"", "name = \"web\"");
+        c.edit(host, "name = \"lab\"", "name = \"web\"");
         c.edit(host, "[groups.web]", "[groups.www]");
     }
     c.start("lb1");
     c.start("witness");
     start(&mut c);
     c.hold_on("lb1");
-    c.logs("lb0", "www: the operator said standby in an earlier life");
+    c.logs(
+        "lb0",
+        "www: the operator said standby in an earlier incarnation",
+    );
     c.onehold("lb0", &["resume"]);
     c.hold_on("lb0");
 }
 
 #[test]
 fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.ok("lb0", &["mkdir", "/run/onehold/kept"]);
     c.ok(
         "lb0",
-        &[
-            "sh",
-            "-c",
-            "echo garbage >/run/onehold/kept/test.lb0.orders",
-        ],
+        &["sh", "-c", "echo garbage >/run/onehold/kept/lab.lb0.orders"],
     );
     let kept = ["--as", "lb0", "--orders", "/run/onehold/kept"];
     c.start_by("lb0", &run("/run/lab/lb0.toml", &kept));
@@ -449,7 +448,7 @@ fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
     c.hold_on("lb1");
     let alarms = c.alarms("lb0");
     assert!(
-        alarms.contains("kept/test.lb0.orders: not what onehold wrote there"),
+        alarms.contains("kept/lab.lb0.orders: not what onehold wrote there"),
         "{alarms}"
     );
     c.onehold("lb0", &["resume"]);
@@ -457,17 +456,17 @@ fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
     eventually("no alarm", || {
         (!c.alarms("lb0").contains("orders")).then_some(())
     });
-    // Where the new one is to be written there is a directory.
-    c.ok("lb0", &["mkdir", "/run/onehold/kept/test.lb0.orders.new"]);
+    // A directory is where the new file should be written.
+    c.ok("lb0", &["mkdir", "/run/onehold/kept/lab.lb0.orders.new"]);
     let (status, said) = c.refused("lb0", &["standby"]);
     assert_eq!(status, Some(1));
-    assert!(said.contains("it is done, but what was said"), "{said}");
+    assert!(said.contains("done, but what was said"), "{said}");
     eventually("an alarm", || {
         c.alarms("lb0")
             .contains("forgotten by a restart: can't write")
             .then_some(())
     });
-    c.ok("lb0", &["rmdir", "/run/onehold/kept/test.lb0.orders.new"]);
+    c.ok("lb0", &["rmdir", "/run/onehold/kept/lab.lb0.orders.new"]);
     eventually("it is written after all", || {
         (!c.alarms("lb0").contains("orders")).then_some(())
     });
@@ -475,7 +474,7 @@ fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
 
 #[test]
 fn r9_a_read_only_state_directory_is_the_end_only_where_nothing_is_known() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     let mount = |c: &Cluster, how: &str| {
         let script =
             format!("mkdir -p /run/onehold/state && mount {how} -t tmpfs none /run/onehold/state");
@@ -489,7 +488,7 @@ fn r9_a_read_only_state_directory_is_the_end_only_where_nothing_is_known() {
     start(&mut c);
     c.start("lb1");
     c.start("witness");
-    waits_for(&c, "lb0", "can't write /run/onehold/state/test.lb0.lease");
+    waits_for(&c, "lb0", "can't write /run/onehold/state/lab.lb0.lease");
     mount(&c, "-o rw");
     c.hold_on("lb0");
     c.kill("lb0");
@@ -498,15 +497,15 @@ fn r9_a_read_only_state_directory_is_the_end_only_where_nothing_is_known() {
     c.hold_on("lb0");
     let alarms = c.alarms("lb0");
     assert!(
-        alarms.contains("can't write /run/onehold/state/test.lb0.lease"),
+        alarms.contains("can't write /run/onehold/state/lab.lb0.lease"),
         "{alarms}"
     );
 }
 
-/// Nobody can ask it then; but the address is served.
+/// It can't be asked then; but the address is served.
 #[test]
 fn a_control_socket_that_cannot_be_made_costs_nothing_and_is_made_later() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.ok("lb0", &["sh", "-c", "touch /run/onehold/file"]);
     let socket = ["--as", "lb0", "--socket", "/run/onehold/file/socket"];
     c.start_by("lb0", &run("/run/lab/lb0.toml", &socket));

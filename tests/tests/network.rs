@@ -1,13 +1,13 @@
 //! IPv6, several groups, several paths.
 
-use onehold_tests::{Cluster, Neighbours, eventually};
+use onehold_tests::{Begin as _, Cluster, Neighbours, Setup, eventually};
 use std::net::Ipv6Addr;
 
 const FLOATING6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x50);
 
 #[test]
 fn an_ipv6_address_floats_beside_an_ipv4_one() {
-    let mut c = Cluster::majority().also("fd77::50/64").start();
+    let mut c = Setup::majority().also("fd77::50/64").start();
     let nodes = [c.host("lb0"), c.host("lb1")];
     let neighbours = Neighbours::watch(c.host("observer"), FLOATING6, &nodes);
     let settled_on = |last: &str| {
@@ -34,7 +34,7 @@ fn an_ipv6_address_floats_beside_an_ipv4_one() {
 
 #[test]
 fn clients_reach_the_ipv6_address_wherever_it_is() {
-    let mut c = Cluster::majority().also("fd77::50/64").start();
+    let mut c = Setup::majority().also("fd77::50/64").start();
     let serve = |c: &Cluster, name: &str| {
         // A program of the lab's own would do; this one answers over IPv6 too.
         c.file(
@@ -66,7 +66,7 @@ fn clients_reach_the_ipv6_address_wherever_it_is() {
 
 #[test]
 fn members_talk_over_ipv6() {
-    let mut c = Cluster::majority().over_ipv6().start();
+    let mut c = Setup::majority().over_ipv6().start();
     let paths = c.status("lb0")["peers"][0]["paths"].to_string();
     assert!(paths.contains("[fd77::1b]:6946"), "{paths}");
     c.kill("lb0");
@@ -76,14 +76,14 @@ fn members_talk_over_ipv6() {
 }
 
 #[test]
-fn an_ipv6_address_falls_silent_with_its_frozen_holder_under_nftables() {
-    let c = Cluster::survivor().guard("nft").also("fd77::50/64").start();
+fn an_ipv6_address_falls_silent_with_its_paused_holder_under_nftables() {
+    let mut c = Setup::survivor().guard("nft").also("fd77::50/64").start();
     let nodes = [c.host("lb0"), c.host("lb1")];
     let neighbours = Neighbours::watch(c.host("observer"), FLOATING6, &nodes);
     eventually("an advertisement", || {
         (neighbours.holders() == ["lb0"]).then_some(())
     });
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
     c.watch_for(1);
     assert_eq!(neighbours.holders(), ["lb0", "lb1"]);
@@ -91,9 +91,9 @@ fn an_ipv6_address_falls_silent_with_its_frozen_holder_under_nftables() {
 
 #[test]
 fn each_of_two_groups_lives_on_the_member_that_it_prefers() {
-    let mut c = Cluster::majority()
+    let mut c = Setup::majority()
         .group("api", "10.77.0.51/16", "lb1")
-        .start(); // and with that each is where it should be
+        .start(); // which waits until each is where it should be
     c.kill("lb0");
     c.group_on("web", "lb1");
     c.group_on("api", "lb1");
@@ -110,7 +110,7 @@ fn each_of_two_groups_lives_on_the_member_that_it_prefers() {
 
 #[test]
 fn one_of_several_paths_may_be_cut() {
-    let mut c = Cluster::survivor().paths(2).start();
+    let mut c = Setup::survivor().paths(2).start();
     let mark = c.mark();
     for (a, b, dead) in [
         ("lb0", "lb1", "10.77.0.11:6946"),
@@ -128,7 +128,7 @@ fn one_of_several_paths_may_be_cut() {
 
 #[test]
 fn both_paths_carry_everything() {
-    let mut c = Cluster::majority().paths(2).start();
+    let mut c = Setup::majority().paths(2).start();
     let peers = c.status("lb0")["peers"].clone();
     for peer in peers.as_array().unwrap() {
         let paths = peer["paths"].as_array().unwrap();
@@ -138,7 +138,7 @@ fn both_paths_carry_everything() {
             "{peer}"
         );
     }
-    // The second copy of each advert is no news.
+    // The second copy of each advert changes nothing.
     assert!(c.rejected("lb0", "stale") > 0);
     c.lan().cut("lb0.1", "lb1.1").unwrap();
     c.kill("lb0");
@@ -148,7 +148,7 @@ fn both_paths_carry_everything() {
 #[test]
 fn an_interface_that_goes_down_gives_the_address_away() {
     // With a second path the daemons hear each other all the time.
-    let c = Cluster::majority().paths(2).start();
+    let c = Setup::majority().paths(2).start();
     c.ok("lb0", &["ip", "link", "set", "eth0", "down"]);
     c.hold_on("lb1");
     let alarms = c.alarms("lb0");
@@ -159,7 +159,7 @@ fn an_interface_that_goes_down_gives_the_address_away() {
 
 #[test]
 fn the_address_is_on_the_holder_alone_and_as_a_host_address() {
-    let c = Cluster::majority().also("fd77::50/64").start();
+    let c = Setup::majority().also("fd77::50/64").start();
     let list = c.ok("lb0", &["ip", "-oneline", "address", "show", "dev", "eth0"]);
     assert!(
         list.contains(" 10.77.0.50/32 ") && list.contains(" fd77::50/128 "),

@@ -1,18 +1,18 @@
 //! What an operator does and gets wrong: secrets, files, locks, reloads, commands.
 
-use onehold_tests::{Cluster, Datagram, eventually, send_as};
+use onehold_tests::{Begin as _, Cluster, Datagram, Setup, eventually, send_as};
 
 /// A second secret, for rotations and mistakes.
 const OTHER: &str = "another secret of a test, also long enough\n";
 
 #[test]
 fn a_member_with_another_secret_is_kept_out_and_both_sides_say_so() {
-    let c = Cluster::majority();
+    let c = Setup::majority();
     let mut c = c.build();
     c.file("secret.2", OTHER);
     c.edit("lb0", "\"secret\"", "\"secret.2\"");
     c.start_all();
-    c.hold_on("lb1"); // with the witness; lb0 alone is no majority
+    c.hold_on("lb1"); // with the witness; lb0 alone is not a majority
     for (name, peer) in [("lb0", "lb1"), ("lb1", "lb0")] {
         eventually("it is counted", || {
             (c.rejected(name, "unknown_key") > 0).then_some(())
@@ -27,7 +27,7 @@ fn a_member_with_another_secret_is_kept_out_and_both_sides_say_so() {
 
 #[test]
 fn a_pair_with_two_secrets_is_as_good_as_cut() {
-    let mut c = Cluster::two_by_majority().build();
+    let mut c = Setup::two_by_majority().build();
     c.file("secret.2", OTHER);
     c.edit("lb0", "\"secret\"", "\"secret.2\"");
     c.start_all();
@@ -37,7 +37,7 @@ fn a_pair_with_two_secrets_is_as_good_as_cut() {
 
 #[test]
 fn a_secret_that_others_can_read_or_that_is_missing_or_short_is_not_used() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     for (spoil, said) in [
         (
             "chmod 640 /run/lab/secret",
@@ -60,10 +60,10 @@ fn a_secret_that_others_can_read_or_that_is_missing_or_short_is_not_used() {
 
 #[test]
 fn a_file_that_cannot_be_is_refused_with_its_line_and_a_remedy() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     let text = c.ok("lb0", &["cat", "/run/lab/lb0.toml"]);
     let wrong = [
-        ("name = \"test\"", "nam = \"test\"", "did you mean `name`?"),
+        ("name = \"lab\"", "nam = \"test\"", "did you mean `name`?"),
         (
             "\"10.77.0.50/16\"",
             "\"10.77.0.500/16\"",
@@ -109,7 +109,7 @@ fn a_file_that_cannot_be_is_refused_with_its_line_and_a_remedy() {
 
 #[test]
 fn members_with_other_files_say_so_and_don_t_count() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     c.edit("lb0", "preferred = \"lb0\"", "preferred = \"lb1\"");
     c.start_all();
     c.hold_on("lb1"); // it and the witness agree
@@ -132,7 +132,7 @@ fn members_with_other_files_say_so_and_don_t_count() {
 
 #[test]
 fn a_second_start_is_refused_and_touches_nothing() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let mark = c.mark();
     // Even with a socket and a state of its own.
     let run = [
@@ -156,7 +156,7 @@ fn a_second_start_is_refused_and_touches_nothing() {
 
 #[test]
 fn a_command_without_a_daemon_says_that_there_is_none() {
-    let c = Cluster::majority().build();
+    let c = Setup::majority().build();
     for words in [&["status"][..], &["switch"], &["standby"], &["resume"]] {
         let (status, said) = c.refused("lb0", words);
         assert_eq!(status, Some(1));
@@ -166,7 +166,7 @@ fn a_command_without_a_daemon_says_that_there_is_none() {
 
 #[test]
 fn commands_that_cannot_be_carried_out_change_nothing_and_say_why() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let mark = c.mark();
     for (host, words, said) in [
         ("lb1", &["switch"][..], "this member does not hold it"),
@@ -180,7 +180,7 @@ fn commands_that_cannot_be_carried_out_change_nothing_and_say_why() {
         (
             "lb0",
             &["status", "--cluster", "x"],
-            "there is no cluster `x` here; --cluster can be test",
+            "there is no cluster `x` here; --cluster can be lab",
         ),
     ] {
         let (status, words) = c.refused(host, words);
@@ -192,7 +192,7 @@ fn commands_that_cannot_be_carried_out_change_nothing_and_say_why() {
 
 #[test]
 fn standby_keeps_the_address_away_until_resume() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     c.onehold("lb0", &["standby"]);
     c.hold_on("lb1");
     assert!(c.alarms("lb0").contains("the operator said standby"));
@@ -204,7 +204,7 @@ fn standby_keeps_the_address_away_until_resume() {
 
 #[test]
 fn status_is_for_people_and_for_machines() {
-    let c = Cluster::majority().start();
+    let c = Setup::majority().start();
     let text = c.onehold("lb0", &["status"]);
     for word in ["web", "holder", "lb1", "witness", "majority"] {
         assert!(text.contains(word), "{word}: {text}");
@@ -224,7 +224,7 @@ fn status_is_for_people_and_for_machines() {
 
 #[test]
 fn keys_are_rotated_without_moving_anything() {
-    let mut c = Cluster::majority().patient().start();
+    let mut c = Setup::majority().patient().start();
     c.file("secret.2", OTHER);
     let (mark, roles) = (c.mark(), c.role_changes());
     let steps = [
@@ -248,7 +248,7 @@ fn keys_are_rotated_without_moving_anything() {
         );
     }
     assert_eq!(c.role_changes(), roles);
-    // The old key is worth nothing now: one who still has it is kept out.
+    // The old key is worth nothing now: a member that still has it is kept out.
     c.stop("lb1");
     c.edit("lb1", "\"secret.2\"", "\"secret\"");
     c.start("lb1");
@@ -259,15 +259,15 @@ fn keys_are_rotated_without_moving_anything() {
 
 #[test]
 fn a_reload_that_changes_what_is_fixed_is_refused_and_all_stays() {
-    let c = Cluster::majority().patient().start();
+    let c = Setup::majority().patient().start();
     let mark = c.mark();
     for (from, to, key) in [
         ("lease = \"2s\"", "lease = \"900ms\"", "timing.lease"),
         ("10.77.0.50/16", "10.77.0.60/16", "groups.web.addresses"),
         (
-            "name = \"test\"",
+            "name = \"lab\"",
             "name = \"other\"",
-            "cluster.name: \"test\" → \"other\"",
+            "cluster.name: \"lab\" → \"other\"",
         ),
         ("[cluster]", "[cluster]\nguard = \"nft\"", "cluster.guard"),
         ("[cluster]", "[cluster", "lb0.toml:1"),
@@ -284,7 +284,7 @@ fn a_reload_that_changes_what_is_fixed_is_refused_and_all_stays() {
 
 #[test]
 fn a_reload_changes_the_log_level() {
-    let c = Cluster::majority().start();
+    let c = Setup::majority().start();
     let noise = Datagram {
         from: "10.77.0.66:6946".parse().unwrap(),
         to: "10.77.0.10:6946".parse().unwrap(),
@@ -319,16 +319,17 @@ fn stand_in() -> String {
     let section = text.split("## By hand").nth(1).expect("the section");
     let file = section.split("```toml\n").nth(1).expect("a file in it");
     let file = file.split("```").next().expect("its end");
-    let file = file.replace("name = \"web\"", "name = \"test\"");
+    let file = file.replace("name = \"web\"", "name = \"lab\"");
     let file = file.replace("/root/gate.secret", "/run/lab/secret");
     file.replace("10.0.0.50/24", "10.77.0.50/16")
 }
 
-/// The gate of a killed daemon outlives it, and mutes whatever is put on by hand; its file may be broken.
+/// The gate of a killed daemon outlives it, and mutes whatever is put on by hand; its file may be
+/// broken.
 #[test]
 fn an_address_is_put_on_by_hand_when_the_gate_was_taken_away() {
     for guard in ["bpf", "nft"] {
-        let mut c = Cluster::majority().guard(guard).start();
+        let mut c = Setup::majority().guard(guard).start();
         for name in ["lb0", "lb1", "witness"] {
             c.kill(name);
         }

@@ -1,6 +1,6 @@
-//! What daemons trace, the core does again; and a trace never costs the address.
+//! The core does again what daemons trace; and a trace never costs the address.
 
-use onehold_tests::{Cluster, binaries};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries};
 
 /// Starts a member's daemon with a trace.
 fn start(c: &mut Cluster, name: &str, trace: &str) {
@@ -21,21 +21,21 @@ fn replay(c: &Cluster, host: &str, traces: &[&str]) -> (Option<i32>, String) {
 
 #[test]
 fn what_daemons_trace_is_what_the_core_does() {
-    let mut c = Cluster::majority().build();
+    let mut c = Setup::majority().build();
     let trace = |name: &str| format!("/run/lab/{name}.trace");
     for name in c.members() {
         start(&mut c, name, &trace(name));
     }
     c.hold_on("lb0");
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     c.onehold("lb0", &["switch"]);
     c.hold_on("lb1");
     c.kill("lb1");
     c.hold_on("lb0");
-    start(&mut c, "lb1", &trace("lb1")); // and keeps the trace of its earlier life
+    start(&mut c, "lb1", &trace("lb1")); // and keeps the trace of its earlier incarnation
     c.lan().lose(20.0, &["lb0", "lb1", "witness"]).unwrap();
     c.watch_for(2);
     c.heal();
@@ -51,11 +51,11 @@ fn what_daemons_trace_is_what_the_core_does() {
     let (status, said) = replay(&c, "observer", &all);
     assert_eq!(status, Some(0), "{said}");
     for expected in [
-        "lb0: 1 life, ",
-        "lb1: 2 lives, ",
-        "witness: 1 life, ",
+        "lb0: 1 incarnation, ",
+        "lb1: 2 incarnations, ",
+        "witness: 1 incarnation, ",
         "turns: the core does in each what was recorded",
-        "from traced members: all were sent so",
+        "from traced members: each as it was sent",
     ] {
         assert!(said.contains(expected), "{said}");
     }
@@ -79,7 +79,7 @@ fn what_daemons_trace_is_what_the_core_does() {
 
 #[test]
 fn a_full_disk_ends_the_trace_and_nothing_else() {
-    let mut c = Cluster::majority().patient().build();
+    let mut c = Setup::majority().patient().build();
     c.ok("lb0", &["mkdir", "/run/lab/small"]);
     let small = ["-o", "size=64k", "small", "/run/lab/small"];
     c.ok("lb0", &[&["mount", "-t", "tmpfs"], &small[..]].concat());

@@ -2,7 +2,7 @@
 //! instead of 10.0.
 
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, binaries, eventually};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually};
 
 /// The file of section 4.
 const FILE: &str = r#"
@@ -26,8 +26,8 @@ interface = "eth0"
 /// Sections 1 to 5: addresses, the secret, one file, and both are started. Each machine has a
 /// directory of its own in the place of /etc.
 fn sections_1_to_5() -> Cluster {
-    let mut c = Cluster::majority().build();
-    // 1: they reach each other (nobody needs a name)
+    let mut c = Setup::majority().build();
+    // 1: they reach each other (no names are needed)
     c.ok("lb0", &["sh", "-c", "echo 127.0.1.1 lb0 >/etc/hosts"]);
     c.ok("lb1", &["sh", "-c", "echo 127.0.1.1 lb1 >/etc/hosts"]);
     // 3: the secret
@@ -67,7 +67,7 @@ fn sections_1_to_5() -> Cluster {
     c
 }
 
-/// `systemctl start onehold`. Nobody says which member it is: the host's name does.
+/// `systemctl start onehold`. The host's name says which member it is.
 fn start(c: &mut Cluster, name: &str) {
     let binary = binaries::onehold().display();
     let script = format!(
@@ -207,7 +207,7 @@ fn section_10_a_reverse_proxy_loses_neither_with_an_application_server_nor_with_
         proxy_next_upstream error timeout;\n }\n}\n";
     let mut c = sections_1_to_5();
     let app = |c: &mut Cluster, name: &str| {
-        c.add_host(name);
+        c.add_host(name).unwrap();
         let site = format!("server {{ listen 8080; return 200 \"{name}\\n\"; }}");
         nginx(c, name, &site)
     };

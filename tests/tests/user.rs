@@ -97,7 +97,7 @@ fn an_ordinary_user_can_play_the_demo() {
         "{said}"
     );
     let page = fs::read_to_string(home.0.join("target/lab/demo.html")).unwrap();
-    // What was done, that the kernels were watched, that nobody answered beside another.
+    // What was done, that the kernels were watched, that two never answered.
     for text in [
         "stop lb0",
         "\"good\":true",
@@ -113,9 +113,9 @@ fn an_ordinary_user_can_play_the_demo() {
 }
 
 #[test]
-fn an_ordinary_user_s_guard_mutes_a_frozen_and_a_killed_daemon() {
+fn an_ordinary_user_s_guard_mutes_a_paused_and_a_killed_daemon() {
     let home = Home::new("guard");
-    let options = ["--only", "freeze,kill", "--arbitration", "survivor"];
+    let options = ["--only", "pause,kill", "--arbitration", "survivor"];
     let (good, said, figures) = home.demo(&options);
     assert!(good, "{said}");
     assert_eq!(figures["guard"], "nft");

@@ -1,10 +1,10 @@
-//! Who only votes, for how many, and as whom; and two members that have no witness.
+//! The witness: for how many clusters it votes, and as which user; and two members without one.
 
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, binaries, eventually, is_machine_root, not_run};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
 use serde_json::Value;
 
-/// An ordinary user, who may do nothing, not even become somebody else.
+/// An ordinary user without any privilege, not even to become another user.
 const ORDINARY: [&str; 8] = [
     "setpriv",
     "--reuid=65534",
@@ -19,7 +19,7 @@ const ORDINARY: [&str; 8] = [
 /// A second cluster on the same hosts: another name, port, address and preference.
 fn second_cluster(c: &Cluster) -> String {
     let text = c.read("lb0.toml");
-    let text = text.replace("name = \"test\"", "name = \"db\"\nport = 6947");
+    let text = text.replace("name = \"lab\"", "name = \"db\"\nport = 6947");
     let text = text.replace("10.77.0.50", "10.77.0.51");
     text.replace("preferred = \"lb0\"", "preferred = \"lb1\"")
 }
@@ -27,7 +27,7 @@ fn second_cluster(c: &Cluster) -> String {
 /// The candidates' daemons of the second cluster.
 fn start_second(c: &mut Cluster) -> Vec<Process> {
     c.file("db.toml", &second_cluster(c));
-    c.observe("db", "10.77.0.51".parse().unwrap());
+    c.watch("db", "10.77.0.51".parse().unwrap());
     let start = |name: &str| {
         let binary = binaries::onehold().to_str().unwrap();
         let words = [
@@ -58,9 +58,9 @@ fn as_tables(name: &str, file: &str) -> String {
 
 #[test]
 fn one_witness_serves_two_clusters_at_once_as_a_user_without_any_capability() {
-    let mut c = Cluster::majority().build();
-    let file = as_tables("test", &c.read("lb0.toml")) + &as_tables("db", &second_cluster(&c));
-    // The secret is its own, as it must be; the binary where everybody finds it.
+    let mut c = Setup::majority().build();
+    let file = as_tables("lab", &c.read("lb0.toml")) + &as_tables("db", &second_cluster(&c));
+    // The secret is its own, as it must be; the binary where every user finds it.
     let binary = binaries::onehold().display();
     c.ok(
         "witness",
@@ -103,7 +103,7 @@ fn one_witness_serves_two_clusters_at_once_as_a_user_without_any_capability() {
     c.hold_on("lb0");
     c.group_on("db", "lb1");
     if is_machine_root() {
-        let path = format!("/proc/{}/status", c.id("witness"));
+        let path = format!("/proc/{}/status", c.id("witness").unwrap());
         let status = std::fs::read_to_string(path).unwrap();
         let of = |key: &str| {
             status
@@ -128,7 +128,7 @@ fn one_witness_serves_two_clusters_at_once_as_a_user_without_any_capability() {
         .iter()
         .map(|one| one["cluster"].as_str().unwrap())
         .collect();
-    assert_eq!(names, ["db", "test"]);
+    assert_eq!(names, ["db", "lab"]);
     assert!(
         report["clusters"]
             .as_array()
@@ -144,7 +144,7 @@ fn one_witness_serves_two_clusters_at_once_as_a_user_without_any_capability() {
 
 #[test]
 fn a_witness_takes_its_clusters_from_a_directory() {
-    let mut c = Cluster::majority().patient().build();
+    let mut c = Setup::majority().patient().build();
     c.ok("witness", &["mkdir", "/run/lab/clusters"]);
     let at = |text: String| text.replace("\"secret\"", "\"../secret\"");
     c.file("clusters/a.toml", &at(c.read("lb0.toml")));
@@ -167,7 +167,7 @@ fn a_witness_takes_its_clusters_from_a_directory() {
 
 #[test]
 fn a_witness_may_come_and_go() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     let mark = c.mark();
     c.kill("witness");
     c.watch_for(1);
@@ -188,7 +188,7 @@ fn a_witness_may_come_and_go() {
 
 #[test]
 fn a_witness_that_restarts_does_not_vote_twice() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     // The holder's voter restarts just as the holder is cut off.
     c.lan().isolate("lb0").unwrap();
     c.kill("witness");
@@ -199,14 +199,14 @@ fn a_witness_that_restarts_does_not_vote_twice() {
 }
 
 #[test]
-fn two_members_by_majority_wait_for_the_operator_s_word() {
-    let mut c = Cluster::two_by_majority().start();
-    // As long as the other is heard, its vote is its own.
+fn two_members_by_majority_wait_for_the_operator_s_order() {
+    let mut c = Setup::two_by_majority().start();
+    // As long as the other is heard, its vote is needed.
     let (status, said) = c.refused("lb1", &["presume-dead", "--yes"]);
     assert_eq!(status, Some(1), "{said}");
     c.kill("lb0");
     c.held_by_nobody();
-    // Nobody is asked who isn't there, and nothing is done without a word.
+    // Nothing can be asked of a member that is gone, and nothing is done without an order.
     let (status, said) = c.refused("lb1", &["presume-dead"]);
     assert!(status == Some(2) && said.contains("add --yes"), "{said}");
     c.held_by_nobody();
@@ -229,7 +229,7 @@ fn two_members_by_majority_wait_for_the_operator_s_word() {
 
 #[test]
 fn two_members_by_majority_never_both_hold() {
-    let mut c = Cluster::two_by_majority().start();
+    let mut c = Setup::two_by_majority().start();
     c.lan().cut("lb0", "lb1").unwrap();
     c.held_by_nobody();
     c.watch_for(1);
@@ -237,9 +237,9 @@ fn two_members_by_majority_never_both_hold() {
     c.hold_on("lb0");
     c.onehold("lb0", &["switch"]);
     c.hold_on("lb1");
-    c.freeze("lb1");
+    c.pause("lb1");
     c.held_by_nobody();
-    c.thaw("lb1");
+    c.resume("lb1");
     c.held_by_somebody("web");
     c.never_two();
 }

@@ -54,7 +54,8 @@ fn r12_failback_waits_for_its_delay() {
     w.until_held_by(A, ms(300));
 }
 
-/// `a` dies, `b` takes over, `a` comes back: how long until it has the group again, from when it asks.
+/// `a` dies, `b` takes over, `a` comes back: how long until it has the group again, from when it
+/// asks.
 fn return_of_a(w: &mut World) -> u64 {
     w.crash(A);
     w.until_held_by(B, ms(500));

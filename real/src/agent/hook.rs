@@ -67,7 +67,8 @@ impl Runner {
                                  reload both",
                                 self.place.1
                             );
-                            self.answer(&seen, false);
+                            let why = "the agent's file has no such hook; reload the agent";
+                            self.answer(&seen, Err(why.to_owned()));
                         }
                         course.ended(level, true, boottime());
                     }
@@ -108,7 +109,8 @@ impl Runner {
         let good = ended.is_good();
         let failures = course.ended(level, good, boottime());
         if which == Which::BeforeHold {
-            self.answer(seen, good);
+            let done = if good { Ok(()) } else { Err(ended.in_words()) };
+            self.answer(seen, done);
         }
         self.note(which, &ended, failures);
         if let Some(stuck) = ended.stuck {
@@ -133,13 +135,13 @@ impl Runner {
         self.board.ran(&self.place, which, failures, words);
     }
 
-    fn answer(&self, seen: &Seen, ok: bool) {
+    fn answer(&self, seen: &Seen, done: Result<(), String>) {
         if let Some(group) = seen.group(&self.place) {
             self.daemon.say(Said::Prepared {
                 cluster: group.cluster.clone(),
                 group: group.group.clone(),
                 epoch: group.epoch,
-                ok,
+                done,
             });
         }
     }

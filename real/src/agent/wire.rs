@@ -17,6 +17,8 @@ use tokio::time::{sleep, timeout};
 /// After what time it is tried again, at first and at most.
 const AGAIN_FIRST: Duration = Duration::from_millis(100);
 const AGAIN_LATER: Duration = Duration::from_secs(2);
+/// How long what a daemon showed last counts when it is gone.
+const SETTLE: Duration = Duration::from_millis(50);
 /// The daemon reads no line sooner after another.
 const APART: Duration = Duration::from_millis(10);
 /// Answers that wait.
@@ -128,6 +130,8 @@ impl Daemon {
                 Ok(never) => match never {},
                 Err(why) => why,
             };
+            // What was shown last is seen first, such as that a daemon that ends has let go.
+            sleep(SETTLE).await;
             self.seen.send_modify(|seen| seen.here = false);
             if self.seen.borrow().session != before {
                 pace = AGAIN_FIRST;

@@ -1,5 +1,6 @@
-//! `onehold check`: what a file says, what follows from it, what is promised and what is risky; or everything
-//! that is wrong with it. It runs the code of `onehold run`, for each member, and changes nothing.
+//! `onehold check`: what a file says, what follows from it, what is promised and what is risky; or
+//! everything that is wrong with it. It runs the code of `onehold run`, for each member, and
+//! changes nothing.
 
 mod describe;
 mod warnings;
@@ -10,6 +11,7 @@ use crate::config_file::{
     for_member, local_cluster, loopback_warnings, prove, resolve, secrets, toward, written,
 };
 use crate::kernel::{KernelGroup, survey};
+use crate::status::wrapped;
 use describe::put;
 use onehold_core::config::Spec;
 use std::net::IpAddr;
@@ -78,7 +80,7 @@ impl Host {
                 put(&mut out, format_args!("\n{head}"));
             }
             for line in lines {
-                put(&mut out, format_args!("  ! {line}"));
+                wrapped(&mut out, "  ! ", line);
             }
         }
         out
@@ -123,7 +125,7 @@ fn describe(cluster: &WrittenCluster, spec: &Spec) -> Result<String, Vec<FileErr
         put(&mut out, format_args!("\nwarnings"));
     }
     for line in warnings {
-        put(&mut out, format_args!("  ! {line}"));
+        wrapped(&mut out, "  ! ", &line);
     }
     Ok(out)
 }
@@ -164,7 +166,7 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
     let resolved = resolve(source, file);
     let mut lacks = resolved.as_ref().err().cloned().unwrap_or_default();
     lacks.extend(secrets(source, file).err().unwrap_or_default());
-    let here = Here::now(member);
+    let here = Here::now("--for", member);
     let me = (resolved.as_ref().ok()).map(|all| find_me(source, file, all, &here));
     if let Some(Ok(_)) = &me {
         lacks.extend(local_cluster(cluster.clone(), &here, many).err());
@@ -205,8 +207,8 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
     host
 }
 
-/// What the kernel says about a member's own addresses and those it should hold; `surely` if it runs on this
-/// host.
+/// What the kernel says about a member's own addresses and those it should hold; `surely` if it
+/// runs on this host.
 fn look_at_kernel(
     host: &mut Host,
     file: &ConfigFile,

@@ -136,8 +136,8 @@ pub(super) fn order(
     }
 }
 
-/// Whether a later incarnation will know of the order. It is written in the background; what can't be written
-/// mostly fails at once.
+/// Whether a later incarnation will know of the order. It is written in the background; what can't
+/// be written mostly fails at once.
 fn is_kept(socket: &Path, before: &Status) -> Result<(), Failure> {
     std::thread::sleep(ASK_EVERY);
     let now = one(socket, Some(&before.cluster))?;

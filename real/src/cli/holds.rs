@@ -34,7 +34,12 @@ pub(super) fn holds(asked: &HoldsArgs) -> Result<(), Failure> {
                 Some(holder) if *holder != status.member => format!("; {holder} holds it"),
                 _ => String::new(),
             };
-            let what = format!("{name}: not held here ({}{holder})", group.role);
+            let role = if group.opening {
+                "opening"
+            } else {
+                &group.role
+            };
+            let what = format!("{name}: not held here ({role}{holder})");
             Err(Failure::Failed(what))
         }
     }
@@ -43,5 +48,5 @@ pub(super) fn holds(asked: &HoldsArgs) -> Result<(), Failure> {
 /// What is left of the lease of one that is held, with its gate open.
 fn held_for(group: &GroupStatus) -> Option<f64> {
     let left = group.lease_left_ms.filter(|left| *left > 0.0)?;
-    (group.role == "holder").then_some(left)
+    (group.role == "holder" && !group.opening).then_some(left)
 }

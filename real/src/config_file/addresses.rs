@@ -138,9 +138,9 @@ pub(super) fn fit(source: &Source, file: &ConfigFile, all: &KnownEndpoints<'_>) 
     wrong
 }
 
-/// A host's own name is often a loopback address in its own hosts file (Debian: 127.0.1.1). For this member,
-/// its address toward the others is taken instead; returns a remark for each. For another member it is an
-/// error.
+/// A host's own name is often a loopback address in its own hosts file (Debian: 127.0.1.1). For
+/// this member, its address toward the others is taken instead; returns a remark for each. For
+/// another member it is an error.
 pub(super) fn leave_loopback(
     source: &Source,
     file: &ConfigFile,
@@ -235,8 +235,8 @@ enum WrittenEndpoint<'t> {
 const FORMS: &str = "write \"10.0.0.10\", \"10.0.0.10:7000\", \"fd00::1\", \"[fd00::1]:7000\", \"lb0\" or \"lb0:7000\"";
 
 impl<'t> WrittenEndpoint<'t> {
-    /// Reads `10.0.0.10`, `10.0.0.10:7000`, `fd00::1`, `[fd00::1]:7000`, `lb0` or `lb0:7000`. An error says
-    /// what is wrong, to be put after the text.
+    /// Reads `10.0.0.10`, `10.0.0.10:7000`, `fd00::1`, `[fd00::1]:7000`, `lb0` or `lb0:7000`. An
+    /// error says what is wrong, to be put after the text.
     fn read(text: &'t str, default_port: u16) -> Result<Self, String> {
         let bare = (text.strip_prefix('[').and_then(|t| t.strip_suffix(']'))).unwrap_or(text);
         if let Ok(ip) = bare.parse::<IpAddr>() {
@@ -363,8 +363,8 @@ fn of_no_member(ip: IpAddr) -> Option<&'static str> {
     })
 }
 
-/// What follows if other members' addresses are this host's own, in words. A loopback address is every host's:
-/// whoever writes one tries things out on one machine.
+/// What follows if other members' addresses are this host's own, in words. A loopback address is
+/// every host's: whoever writes one tries things out on one machine.
 pub(crate) fn company<N: AsRef<str>>(
     others: impl Iterator<Item = (N, IpAddr)>,
     toward: &dyn Fn(IpAddr) -> Option<IpAddr>,
@@ -387,9 +387,10 @@ pub(crate) fn company<N: AsRef<str>>(
     ))
 }
 
-/// The address from which the kernel would reach `address`: the same one, if this host has it. (A bind does not
-/// show that: with `ip_nonlocal_bind` it succeeds for any address. Nor does a connect: from an interface's second
-/// address to itself, the kernel takes the first.) Nothing is sent.
+/// The address from which the kernel would reach `address`: the same one, if this host has it. (A
+/// bind does not show that: with `ip_nonlocal_bind` it succeeds for any address. Nor does a
+/// connect: from an interface's second address to itself, the kernel takes the first.) Nothing is
+/// sent.
 pub(crate) fn toward(address: IpAddr) -> Option<IpAddr> {
     let route = Netlink::open(libc::NETLINK_ROUTE).ok();
     let hop = route.and_then(|mut route| hop(&mut route, None, address));

@@ -1,6 +1,7 @@
 //! Everything that is wrong with the text of a cluster's file, on whatever host.
 //!
-//! `onehold run` ends with the first of these errors, and `onehold check` lists them: both run this.
+//! `onehold run` ends with the first of these errors, and `onehold check` lists them: both run
+//! this.
 
 use super::addresses::{fit, literal, loopbacks, out_of_reach, unusual};
 use super::checks::checks;
@@ -38,7 +39,8 @@ pub(crate) fn decided(cluster: &WrittenCluster) -> Result<Spec, Vec<FileError>> 
     }
 }
 
-/// What else is wrong with the text for one member; `many` if a witness's file has several clusters.
+/// What else is wrong with the text for one member; `many` if a witness's file has several
+/// clusters.
 pub(crate) fn for_member(cluster: &WrittenCluster, me: &str, many: bool) -> Vec<FileError> {
     let WrittenCluster { source, file } = cluster;
     let mut wrong = Wrong {
@@ -115,7 +117,8 @@ impl Wrong<'_> {
         Some(spec)
     }
 
-    /// The core reports the first thing that is wrong with the timing, and with the rest if it is `whole`.
+    /// The core reports the first thing that is wrong with the timing, and with the rest if it is
+    /// `whole`.
     fn prove(&mut self, spec: &Spec, file: &ConfigFile, whole: bool) {
         let any = file.members.keys().next().map_or("", String::as_str);
         let timing = match spec.prove(any) {
@@ -236,7 +239,7 @@ impl Wrong<'_> {
                 failback: g.failback,
                 failback_delay: g.failback_delay.0,
                 release_when_unhealthy: g.release_when_unhealthy,
-                prepares: false,
+                prepares: g.hooks.before_hold.is_some(),
             });
         }
         groups
@@ -261,7 +264,8 @@ impl Wrong<'_> {
     }
 }
 
-/// The candidate that gets a group when both can; or the key that should say so, and what is wrong with it.
+/// The candidate that gets a group when both can; or the key that should say so, and what is wrong
+/// with it.
 fn preferred(file: &ConfigFile, group: &str, g: &GroupSection) -> Result<String, (String, String)> {
     if let Some(name) = &g.preferred {
         return Ok(name.clone());

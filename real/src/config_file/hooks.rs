@@ -3,6 +3,7 @@
 
 use super::checks::{Fault, absolute, fault};
 use super::{FileError, GroupSection, Length, Source};
+use crate::driver::openings::{BeforeHold, Failing};
 use onehold_core::time::Span;
 use serde::{Deserialize, Deserializer};
 use std::collections::BTreeMap;
@@ -45,16 +46,6 @@ pub struct HookSection {
     pub failing: Option<Failing>,
     reconcile: Option<Length>,
     user: Option<String>,
-}
-
-/// What it means that `before_hold` fails, or is not done at its deadline.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Failing {
-    /// The gate opens all the same.
-    Open,
-    /// The member lets go.
-    Release,
 }
 
 /// A parameter of an OCF resource agent: a string, or what can be written as one.
@@ -236,6 +227,14 @@ impl Which {
 }
 
 impl HookSection {
+    /// What the daemon must know of `before_hold`.
+    pub(crate) fn before_hold(&self) -> BeforeHold {
+        BeforeHold {
+            deadline: self.deadline.unwrap_or_default().0,
+            failing: self.failing.unwrap_or_default(),
+        }
+    }
+
     fn prove(&self, which: Which) -> Result<Hook, Vec<Fault>> {
         let mut wrong = Vec::new();
         if which == Which::BeforeHold && self.deadline.is_none() {

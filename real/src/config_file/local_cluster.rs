@@ -1,4 +1,5 @@
-//! A cluster's file as one member reads it: which member it is, whom it talks to and with what secret.
+//! A cluster's file as one member reads it: which member it is, whom it talks to and with what
+//! secret.
 
 use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, toward};
 use super::decided::{decided, for_member};
@@ -92,8 +93,8 @@ impl LocalCluster {
             .map_or(&[], Vec::as_slice)
     }
 
-    /// The paths to `peer`. Where one side has fewer addresses than the other, its last one serves the
-    /// rest: a witness with one address is reached over both networks of a candidate.
+    /// The paths to `peer`. Where one side has fewer addresses than the other, its last one serves
+    /// the rest: a witness with one address is reached over both networks of a candidate.
     pub fn paths(&self, peer: MemberId) -> impl Iterator<Item = Path> + '_ {
         paths(self.addresses(), self.endpoint(peer))
     }
@@ -133,8 +134,10 @@ pub(super) fn pairs<'a, T: Copy>(
 
 /// What this process may recognise itself by.
 pub(crate) struct Here<'a> {
-    /// `--as NAME`
+    /// Which member it is, if the command line says so.
     pub(super) name: Option<&'a str>,
+    /// The option of the command line that says so.
+    pub(super) option: &'static str,
     /// The host's name.
     pub(super) host: String,
     /// The address from which this host reaches another address: the same one, if this host has it.
@@ -142,11 +145,12 @@ pub(crate) struct Here<'a> {
 }
 
 impl<'a> Here<'a> {
-    /// This host; `name` if it was given.
-    pub(crate) fn now(name: Option<&'a str>) -> Self {
+    /// This host, which is `name` if `option` was given.
+    pub(crate) fn now(option: &'static str, name: Option<&'a str>) -> Self {
         let host = rustix::system::uname();
         Self {
             name,
+            option,
             host: host.nodename().to_string_lossy().into_owned(),
             toward: &toward,
         }
@@ -174,8 +178,8 @@ pub struct Missing {
 /// Reads the log's section, if the text allows any of its clusters to be served.
 ///
 /// # Errors
-/// A [`FileError`] with the line, the key and the remedy, if the text allows none, whatever this host is like;
-/// or if it can't be read yet.
+/// A [`FileError`] with the line, the key and the remedy, if the text allows none, whatever this
+/// host is like; or if it can't be read yet.
 pub fn read(path: &std::path::Path) -> Result<LogSection, FileError> {
     let WrittenFile { clusters, log, .. } = written(path)?;
     let mut wrong = Vec::new();
@@ -203,10 +207,10 @@ fn first_of(wrong: Vec<FileError>) -> FileError {
 /// `name`, else by the host's name, else by a local address.
 ///
 /// # Errors
-/// A [`FileError`] with the line, the key and the remedy, if the file as a whole can't be read. What is wrong
-/// with a single cluster is in [`Found::missing`].
+/// A [`FileError`] with the line, the key and the remedy, if the file as a whole can't be read.
+/// What is wrong with a single cluster is in [`Found::missing`].
 pub fn find(path: &std::path::Path, name: Option<&str>) -> Result<Found, FileError> {
-    find_here(path, &Here::now(name))
+    find_here(path, &Here::now("--as", name))
 }
 
 /// The same, if every cluster can be served.
@@ -482,7 +486,8 @@ pub(crate) fn find_me(
             source.error(
                 "members",
                 format!(
-                    "there is no `{name}` (from --as); the members are {}",
+                    "there is no `{name}` (from {}); the members are {}",
+                    here.option,
                     list()
                 ),
             )
@@ -501,15 +506,19 @@ pub(crate) fn find_me(
             "members",
             format!(
                 "none of them is this host, which is called `{}` and has none of their addresses; name the \
-                 member with --as NAME. The members are {}",
+                 member with {} NAME. The members are {}",
                 here.host,
+                here.option,
                 list()
             ),
         )
         .may_pass()),
         (Some((a, _)), Some((b, _))) => Err(source.error(
             "members",
-            format!("`{a}` and `{b}` both have addresses of this host; name the member with --as NAME"),
+            format!(
+                "`{a}` and `{b}` both have addresses of this host; name the member with {} NAME",
+                here.option
+            ),
         )
         .may_pass()),
     }

@@ -15,7 +15,8 @@ pub struct FileError {
     pub line: Option<usize>,
     /// The key, what is wrong with it and what would be right.
     pub what: String,
-    /// It depends on this host or on something that the text refers to, and may be over in a moment.
+    /// It depends on this host or on something that the text refers to, and may be over in a
+    /// moment.
     pub may_pass: bool,
 }
 
@@ -76,7 +77,7 @@ impl Source {
         let bytes = std::fs::read(path).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => fail(
                 None,
-                "there is no such file; name the right one with --config FILE".to_owned(),
+                "there is no such file; create it, or name another (`run --config FILE`, `check FILE`)".to_owned(),
             ),
             _ => fail(None, format!("can't be read: {e}")),
         })?;

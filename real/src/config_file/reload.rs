@@ -43,8 +43,9 @@ impl Loaded {
     /// Applies what may change in an incarnation, keys and log level; all or nothing.
     ///
     /// # Errors
-    /// A value that differs and can't change in place, and how to change it. Of several, one that all members
-    /// must agree on: restarting only this member would leave the cluster with two configurations.
+    /// A value that differs and can't change in place, and how to change it. Of several, one that
+    /// all members must agree on: restarting only this member would leave the cluster with
+    /// two configurations.
     pub fn reload(&mut self, new: Self) -> Result<(), ReloadRefused> {
         let first = differences(self, &new)
             .into_iter()
@@ -62,8 +63,8 @@ impl Loaded {
 }
 
 impl Loaded {
-    /// The first key, if any, whose value in the texts differs from what runs. A cluster that is `awaited` is not
-    /// a difference.
+    /// The first key, if any, whose value in the texts differs from what runs. A cluster that is
+    /// `awaited` is not a difference.
     #[must_use]
     pub fn differ_from(&self, texts: &Texts, awaited: impl Fn(&str) -> bool) -> Option<String> {
         let named = |file: &&ConfigFile, name: &str| file.cluster.name == name;
@@ -234,8 +235,8 @@ fn rounded_up(span: Span) -> String {
     format!("{}s", span.as_nanos().div_ceil(1_000_000_000))
 }
 
-/// All values that a reload can't change, by key. Everything is destructured, so that a new key does not
-/// compile until it is decided whether it belongs here.
+/// All values that a reload can't change, by key. Everything is destructured, so that a new key
+/// does not compile until it is decided whether it belongs here.
 fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     use Scope::{All, Me};
     let mut all = BTreeMap::new();

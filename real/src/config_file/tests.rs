@@ -111,6 +111,7 @@ fn load_as(path: &FsPath, name: &str) -> Result<Loaded, FileError> {
     load_here(
         path,
         &Here {
+            option: "--as",
             name: Some(name),
             host: String::new(),
             toward: &nowhere,
@@ -310,7 +311,7 @@ fn every_error_names_the_line_the_key_and_the_remedy_and_check_agrees_with_run()
 #[test]
 fn a_file_that_is_not_there_says_so() {
     let e = load_as(FsPath::new("/nowhere/onehold.toml"), "lb0").unwrap_err();
-    insta::assert_snapshot!(e, @"/nowhere/onehold.toml: there is no such file; name the right one with --config FILE");
+    insta::assert_snapshot!(e, @"/nowhere/onehold.toml: there is no such file; create it, or name another (`run --config FILE`, `check FILE`)");
 }
 
 #[test]
@@ -329,6 +330,7 @@ fn a_member_finds_itself_by_name_then_host_then_address() {
     let find = |name, host: &str, local: &'static [&'static str]| {
         let toward = |ip: IpAddr| local.contains(&ip.to_string().as_str()).then_some(ip);
         let here = Here {
+            option: "--as",
             name,
             host: host.to_owned(),
             toward: &toward,

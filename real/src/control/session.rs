@@ -103,8 +103,8 @@ pub enum Said {
         group: String,
         /// Of which state.
         epoch: u64,
-        /// Whether it succeeded.
-        ok: bool,
+        /// Whether it succeeded, or why not.
+        done: Result<(), String>,
     },
     /// The state is to be shown again, as it is now.
     Show {},
@@ -171,6 +171,9 @@ pub fn one_line(text: &str) -> String {
 impl Said {
     /// What is said, bounded.
     fn cleaned(mut self) -> Self {
+        if let Self::Prepared { done: Err(why), .. } = &mut self {
+            *why = one_line(why);
+        }
         if let Self::Health(groups) = &mut self {
             groups.truncate(usize::from(u8::MAX));
             for group in groups {

@@ -198,8 +198,8 @@ fn a_socket_of_another_kind_is_left_alone_while_somebody_has_it() {
     listen(&path).unwrap();
 }
 
-/// A paused daemon accepts nothing, and its queue fills up. It is asked without waiting: who asks holds an
-/// address.
+/// A paused daemon accepts nothing, and its queue fills up. It is asked without waiting: who asks
+/// holds an address.
 #[tokio::test]
 async fn a_socket_whose_queue_is_full_is_left_to_whoever_listens_there() {
     let etc = Etc::new();

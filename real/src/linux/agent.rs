@@ -8,7 +8,6 @@ use crate::control::session::{
 };
 use crate::driver::ShellEvent;
 use onehold_core::advert::GroupId;
-use onehold_core::input::Input;
 use onehold_core::time::LocalTime;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -110,11 +109,29 @@ impl Linux {
                 }
                 Heard::Said(Said::Show {}) => self.agent.shown_at = None,
                 Heard::Said(Said::Health(groups)) => self.reported(groups),
-                // `before_hold`: to the core as `Input::Prepared`, once it has a hold that is granted and shut.
-                Heard::Said(Said::Prepared { .. }) => {}
+                Heard::Said(Said::Prepared {
+                    cluster,
+                    group,
+                    epoch,
+                    done,
+                }) => self.prepared(&cluster, &group, epoch, done),
             }
         }
         any
+    }
+
+    /// What became of `before_hold`; of an earlier hold it is no news.
+    fn prepared(&mut self, cluster: &str, name: &str, epoch: u64, done: Result<(), String>) {
+        let is_it = |g: &&GroupShown| (g.cluster.as_str(), g.group.as_str()) == (cluster, name);
+        let shown = self.agent.shown.iter().find(is_it);
+        let waits = shown.is_some_and(|g| g.preparing && g.epoch == epoch);
+        if let Some(group) = self.group_called(cluster, name).filter(|_| waits) {
+            self.pending.events.push_back(ShellEvent::Prepared {
+                cluster: 0,
+                group,
+                done,
+            });
+        }
     }
 
     /// All that an agent says of the groups' service.
@@ -194,9 +211,11 @@ impl Linux {
             false => Err("no check has a result yet".to_owned()),
         };
         let service = self.agent.health.get(&group.0).cloned().unwrap_or(assumed);
-        let why = whole.and_then(Result::err).or(service.err());
-        let healthy = why.is_none();
-        self.input(Input::Health { group, healthy }, why);
+        self.pending.events.push_back(ShellEvent::Health {
+            cluster: 0,
+            group,
+            healthy: whole.unwrap_or(Ok(())).and(service),
+        });
     }
 
     /// The file was read again: what nothing checks any more is healthy.

@@ -1,7 +1,7 @@
 //! Senders whose adverts are authentic and rejected all the same: mostly one machine too many.
 //!
-//! For a moment after a start that is usual. If it lasts, two machines run as one member, or one does not
-//! hear this member; the counters alone would not say which, nor where.
+//! For a moment after a start that is usual. If it lasts, two machines run as one member, or one
+//! does not hear this member; the counters alone would not say which, nor where.
 
 use onehold_core::advert::{Advert, Incarnation, MemberId};
 use onehold_core::config::Config;
@@ -181,8 +181,8 @@ impl Doubles {
         })
     }
 
-    /// What is wrong, in words. `accepted` says when a member was last accepted, `is_its` whether it has an
-    /// address.
+    /// What is wrong, in words. `accepted` says when a member was last accepted, `is_its` whether
+    /// it has an address.
     pub(super) fn in_words(
         &self,
         config: &Config,
@@ -255,8 +255,8 @@ mod tests {
         text.parse().unwrap()
     }
 
-    /// What `lb0` says after `head` was rejected each interval for `span`, while it is two-way with lb1's
-    /// incarnation 1.
+    /// What `lb0` says after `head` was rejected each interval for `span`, while it is two-way with
+    /// lb1's incarnation 1.
     fn said(
         why: Reject,
         head: Head,

@@ -76,7 +76,8 @@ impl Status {
                 let why = g.unfit.join("; ");
                 alarms.push(format!("{}: held here, though not well: {why}", g.name));
             }
-            // Every member says so: a witness sees as well as the holder that no standby could take over.
+            // Every member says so: a witness sees as well as the holder that no standby could take
+            // over.
             if let (Some(other), Some(false)) = (&g.successor, g.successor_ready) {
                 alarms.push(format!(
                     "{}: {other} is heard, but could not take over: `onehold status` there says why",
@@ -126,8 +127,8 @@ impl Status {
         }
     }
 
-    /// What a standby lacks that is two-way with enough members only while the holder is one of them: it would
-    /// have to take over without the holder. (The holder can't see it.)
+    /// What a standby lacks that is two-way with enough members only while the holder is one of
+    /// them: it would have to take over without the holder. (The holder can't see it.)
     fn leans_on_holder(&self, g: &GroupStatus) -> Option<String> {
         let holder = g.holder.as_ref().filter(|_| g.role == "standby")?;
         let others = self.peers.iter().filter(|p| p.name != *holder);

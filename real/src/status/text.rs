@@ -130,7 +130,7 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
         };
         rows.push(row([
             &short(&g.name),
-            &g.role,
+            if g.opening { "opening" } else { &g.role },
             &short(or_dash(g.holder.as_deref().unwrap_or_default())),
             &g.lease_left_ms.map_or_else(dash, |l| format!("{l:.0} ms")),
             &votes,
@@ -368,7 +368,7 @@ fn aligned(rows: &[Vec<String>]) -> Vec<String> {
 }
 
 /// `text` after `first`, wrapped between words; further lines are indented as far as the text.
-fn wrapped(out: &mut String, first: &str, text: &str) {
+pub(crate) fn wrapped(out: &mut String, first: &str, text: &str) {
     let indent = first.chars().count();
     out.push_str(first);
     let mut column = indent;

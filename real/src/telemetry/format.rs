@@ -8,8 +8,8 @@ use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// `2026-01-01T00:00:00.000000Z  INFO web: standby → holder: … (R-7)`; for the journal, which adds the time
-/// itself, the level as a `<6>` that it understands.
+/// `2026-01-01T00:00:00.000000Z  INFO web: standby → holder: … (R-7)`; for the journal, which adds
+/// the time itself, the level as a `<6>` that it understands.
 pub(super) struct Text {
     pub(super) journal: bool,
 }

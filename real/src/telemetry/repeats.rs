@@ -1,7 +1,7 @@
 //! A cause that recurs is logged once a minute, with the number of times.
 //!
-//! This is for what *happened*, and only for warnings and errors. A change of *state*, and an answer to an
-//! order, is always logged: otherwise the last line about it might be wrong.
+//! This is for what *happened*, and only for warnings and errors. A change of *state*, and an
+//! answer to an order, is always logged: otherwise the last line about it might be wrong.
 
 use super::format::Fields;
 use crate::clock::boottime;

@@ -1,5 +1,5 @@
-//! The daemon's trace: a file of bounded size, written by a thread of its own, so that a slow or full disk
-//! costs the trace and never the address.
+//! The daemon's trace: a file of bounded size, written by a thread of its own, so that a slow or
+//! full disk costs the trace and never the address.
 
 use super::{FORMAT, Header, Line, Recorder, Turn, encode};
 use onehold_core::config::Spec;
@@ -52,10 +52,10 @@ impl Rest {
 }
 
 impl TraceFile {
-    /// Begins a trace in the file `path`, of one member of a cluster and the incarnation that `start` begins.
-    /// An earlier trace there is renamed to end in `.old`, as this one is when it has grown; the two have at
-    /// most about `size` bytes. If another kind of file is there, or the file can't be made, the log says so,
-    /// and nothing is traced.
+    /// Begins a trace in the file `path`, of one member of a cluster and the incarnation that
+    /// `start` begins. An earlier trace there is renamed to end in `.old`, as this one is when it
+    /// has grown; the two have at most about `size` bytes. If another kind of file is there, or the
+    /// file can't be made, the log says so, and nothing is traced.
     ///
     /// # Errors
     /// If no thread can be started.

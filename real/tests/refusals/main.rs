@@ -1,9 +1,10 @@
 //! The kernel refuses any call at any moment, and others do what they like to interfaces, gates and
-//! addresses: nothing is answered for that was not to be held, a hold is in force or the driver is told, a
-//! release is tried until it is confirmed, and when all is well again, all is well again.
+//! addresses: nothing is answered for that should not be held, a hold is in force or its failure is
+//! reported, a release is tried until it is confirmed, and when all is well again, all is well
+//! again.
 //!
-//! The daemon's own world ([`Linux`]) on this machine's kernel, in network namespaces, as a peer sees it.
-//! These tests are its driver.
+//! The daemon's own world ([`Linux`]) on this machine's kernel, in network namespaces, as a peer
+//! sees it. These tests are its driver.
 
 #[path = "../lan/mod.rs"]
 #[expect(
@@ -17,6 +18,7 @@ use lan::{GROUP, Lan, SLACK, VIP, VIP6, assign, bpf_is_permitted, find, set_up, 
 use onehold::clock::Clock;
 use onehold::config_file;
 use onehold::daemon::RunOptions;
+use onehold::driver::holds::Holds;
 use onehold::driver::releases::Releases;
 use onehold::driver::{Shell as _, ShellEvent};
 use onehold::kernel::{GuardChoice, boottime};
@@ -54,7 +56,7 @@ addresses = ["10.0.0.100", "2001:db8::100"]
 interface = "lan0"
 "#;
 
-/// So many ms that no machine is too busy to answer before they are over.
+/// So long that no machine is too busy to answer before it is over.
 const LONG: u16 = 5_000;
 
 fn ms(n: u64) -> Span {
@@ -117,11 +119,14 @@ struct World {
     linux: Linux,
     refuser: Refuser,
     guard: GuardChoice,
-    /// Until when it may answer: the latest deadline that was given since the last confirmed release.
+    /// Until when it may answer: the latest deadline that was given since the last confirmed
+    /// release.
     held_until: Option<LocalTime>,
     release: ReleaseId,
     /// The driver's own, which tries again what the kernel refused.
     releases: Releases,
+    /// And its own cool-down after a refused hold.
+    holds: Holds,
     releasing: bool,
     /// What the driver was told last, of itself and of its last hold.
     eligible: bool,
@@ -170,7 +175,7 @@ impl World {
             pending: Pending::default(),
         };
         linux.ready();
-        linux.first_look_at_kernel();
+        linux.first_kernel_refresh();
         drop(_entered);
         let mut world = Self {
             lan,
@@ -180,6 +185,7 @@ impl World {
             held_until: None,
             release: ReleaseId(false),
             releases: Releases::default(),
+            holds: Holds::default(),
             releasing: false,
             eligible: false,
             refused: false,
@@ -206,7 +212,11 @@ impl World {
             while let Some((cluster, group)) = self.releases.take_due(boottime()) {
                 self.say(|linux| linux.release(cluster, group));
             }
-            let until = self.releases.due().map_or(end, |due| due.min(end));
+            while let Some((_, (input, _))) = self.holds.take_due(boottime()) {
+                self.told(&input);
+            }
+            let due = self.releases.due().into_iter().chain(self.holds.due());
+            let until = due.min().map_or(end, |due| due.min(end));
             let (lan, linux) = (&self.lan, &mut self.linux);
             self.refuser
                 .during(|| lan.runtime.block_on(linux.wait(until)));
@@ -219,7 +229,26 @@ impl World {
         let mut bytes = Vec::new();
         while let Some(event) = self.linux.next(&mut bytes) {
             match event {
-                ShellEvent::Input { input, .. } => self.told(&input),
+                ShellEvent::Eligible {
+                    cluster,
+                    group,
+                    eligible,
+                } => {
+                    let told = self.holds.reported(cluster, group, eligible);
+                    told.iter().for_each(|(input, _)| self.told(input));
+                }
+                ShellEvent::Changed { cluster, group } => {
+                    let told = self.holds.changed(cluster, group);
+                    told.iter().for_each(|(input, _)| self.told(input));
+                }
+                ShellEvent::HoldFailed { cluster, group, .. } => {
+                    self.holds.refused(boottime(), cluster, group);
+                    self.told(&Input::HoldFailed { group });
+                }
+                ShellEvent::Health { group, healthy, .. } => {
+                    assert_eq!(group, GROUP);
+                    self.whole = healthy.is_ok();
+                }
                 ShellEvent::Released {
                     cluster,
                     group,
@@ -255,6 +284,7 @@ impl World {
             Input::HoldFailed { group } => {
                 assert_eq!(group, GROUP);
                 self.refused = true;
+                self.eligible = false;
                 self.let_go();
             }
             Input::Eligible { group, eligible } => {
@@ -264,19 +294,21 @@ impl World {
                     self.let_go();
                 }
             }
-            Input::Health { group, healthy } => {
-                assert_eq!(group, GROUP);
-                self.whole = healthy;
-            }
             _ => {}
         }
     }
 
+    /// No cool-down is waited for.
+    fn cool_down(&mut self) {
+        let told = self.holds.changed(0, GROUP);
+        told.iter().for_each(|(input, _)| self.told(input));
+    }
+
     /// Runs until something is so, which must come.
     fn until(&mut self, what: &str, is: impl Fn(&mut Self) -> bool) {
-        let end = boottime().plus(ms(10_000));
+        let end = boottime().plus(ms(30_000));
         while !is(self) {
-            assert!(boottime() < end, "in 10 s, {what}");
+            assert!(boottime() < end, "in 30 s, {what}");
             self.run(ms(5));
         }
     }
@@ -288,7 +320,8 @@ impl World {
         self.refuser.during(|| what(linux));
     }
 
-    /// R-8: no hold before a release is confirmed. Otherwise this driver tries whatever it was told.
+    /// R-8: no hold before a release is confirmed. Otherwise this driver tries whatever it was
+    /// told.
     fn hold(&mut self, span: Span) -> LocalTime {
         let deadline = boottime().plus(span);
         if !self.releasing {
@@ -510,7 +543,8 @@ fn log(loaded: &config_file::Loaded) -> Log {
         .clone()
 }
 
-/// In a thread of its own, for that can never be run without the filter again. Says so if there is none.
+/// In a thread of its own, for that can never be run without the filter again. Says so if there is
+/// none.
 fn in_a_world(guard: GuardChoice, what: impl FnOnce(World) + Send + 'static) {
     let thread = std::thread::spawn(move || match World::new(guard) {
         Some(world) => what(world),
@@ -530,7 +564,8 @@ fn whatever_is_refused(guard: GuardChoice, acts: Vec<Act>) {
     });
 }
 
-/// One after the other, in a first hold, in a renewal and in a release: a call that the kernel refuses.
+/// One after the other, in a first hold, in a renewal and in a release: a call that the kernel
+/// refuses.
 fn whichever_call_is_refused(guard: GuardChoice) {
     in_a_world(guard, |mut world| {
         for (before, act) in [
@@ -543,6 +578,7 @@ fn whichever_call_is_refused(guard: GuardChoice) {
                 world.refuser.refuse(0, 0, 0);
                 world.let_go();
                 world.until("the release is confirmed", |w| !w.releasing);
+                world.cool_down();
                 world.until("it is eligible again", |w| w.eligible);
                 world.well = true;
                 world.act(&before);
@@ -571,8 +607,8 @@ fn whichever_call_of_a_hold_or_release_is_refused_it_is_told_or_done_with_nft() 
     whichever_call_is_refused(GuardChoice::Nft);
 }
 
-/// Found by the properties below: the gate's first filter was refused on a new interface, and the clsact
-/// that had been made for it was nobody's.
+/// Found by the properties below: the gate's first filter was refused on a new interface, and the
+/// clsact that had been made for it was nobody's.
 #[test]
 fn what_was_made_for_a_gate_that_was_refused_is_not_left_behind() {
     if bpf_is_permitted() {

@@ -52,8 +52,8 @@ const LB0: &str = "members.lb0";
 const LB1: &str = "members.lb1";
 const WEB: &str = "groups.web";
 
-/// What a file is made of: one way of each row. All combinations are good. Where two ways of a row mean
-/// the same, a reload must not see a difference.
+/// What a file is made of: one way of each row. All combinations are good. Where two ways of a row
+/// mean the same, a reload must not see a difference.
 pub(crate) const ROWS: &[&[Way]] = &[
     &[
         way(

@@ -1,9 +1,8 @@
-//! `onehold-lab idle`: what the daemons cost, and whether they keep still, while nothing happens.
+//! `onehold-lab idle`: what the daemons cost while nothing happens, and whether the address stays.
 
 use crate::error::{Context, Result, err};
 use crate::machine::demo::ClusterOptions;
-use crate::machine::netns::cluster::FLOATING;
-use crate::machine::netns::{Cluster, Host, Observer, Sightings, Web};
+use crate::machine::netns::{Cluster, FLOATING, Host, Sightings};
 use crate::screen::Screen;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -28,7 +27,7 @@ pub struct Options {
     /// For how long.
     #[arg(long, value_name = "N", default_value_t = 60)]
     pub seconds: u64,
-    /// Under so many busy loops.
+    /// Beside this many busy loops.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub busy: usize,
     /// Write the figures to this file.
@@ -52,23 +51,19 @@ struct Cost {
     rss_kib: u64,
 }
 
-/// Starts a cluster, lets it be, and reports. Whether the address never moved.
+/// Starts a cluster, leaves it alone, and reports. Returns whether the address never moved.
 ///
 /// # Errors
 /// If the lab itself fails, no holder comes, or `stop` was set.
 pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<bool> {
     let mut screen = Screen::new();
-    let mut cluster = Cluster::new(options.cluster.spec(binary.clone(), Web::Embedded))?;
-    let observer = {
-        let nodes = [cluster.host("lb0")?, cluster.host("lb1")?];
-        Observer::start(cluster.host("observer")?, FLOATING, &nodes, PERIOD)?
-    };
+    let mut cluster = Cluster::new(options.cluster.setup(), &binary)?;
+    let observer = cluster.observe(FLOATING, PERIOD)?;
     cluster.start_all()?;
-    let names: Vec<String> = cluster.members().iter().map(|m| m.to_string()).collect();
     let began = Instant::now();
     while observer.holders() != ["lb0"] {
         if began.elapsed() > BOUND {
-            let log = cluster.log("lb0").unwrap_or_default();
+            let log = cluster.log("lb0");
             return Err(err(format!(
                 "lb0 did not take hold within {BOUND:?}; its log says:\n{log}"
             )));
@@ -79,25 +74,25 @@ pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<
 
     let load = Load::start(options.busy);
     let from = Instant::now();
-    let before = sample_all(&mut cluster, &names)?;
+    let before = sample_all(&mut cluster)?;
     let length = Duration::from_secs(options.seconds);
     while from.elapsed() < length {
         let left = length.saturating_sub(from.elapsed()).as_secs();
         screen.passing(&format!("idle: {left} s left"));
         pause(Duration::from_millis(200).min(length), stop)?;
     }
-    let after = sample_all(&mut cluster, &names)?;
+    let after = sample_all(&mut cluster)?;
     let to = Instant::now();
     drop(load);
 
     let seconds = (to - from).as_secs_f64();
     let mut costs = Vec::new();
-    for ((name, a), b) in names.iter().zip(before).zip(after) {
+    for ((name, a), b) in cluster.members().iter().zip(before).zip(after) {
         costs.push(Cost {
-            member: name.clone(),
+            member: (*name).to_owned(),
             packets_per_second: (b.packets - a.packets) as f64 / seconds,
             cpu_seconds_per_hour: (b.cpu.saturating_sub(a.cpu)).as_secs_f64() / seconds * 3600.0,
-            rss_kib: rss(id(&mut cluster, name)?)?,
+            rss_kib: rss(cluster.id(name)?)?,
         });
     }
     let seen = observer.sightings(from, to);
@@ -119,7 +114,7 @@ fn report(screen: &mut Screen, costs: &[Cost], seen: &Sightings, seconds: f64, b
             n => format!(" under {n} busy loops"),
         },
         seen.changes,
-        seen.silence.as_secs_f64() * 1e3
+        seen.outage.as_secs_f64() * 1e3
     ));
     for cost in costs {
         screen.line(&format!(
@@ -140,18 +135,17 @@ fn figures(
     seconds: f64,
     status: &Value,
 ) -> Value {
-    let cluster = &status["clusters"][0];
     json!({
         "binary": binary,
         "binary_bytes": fs::metadata(binary).map(|m| m.len()).ok(),
-        "guard": cluster["guard"],
-        "timing": cluster["timing"],
+        "guard": status["guard"],
+        "timing": status["timing"],
         "arbitration": options.cluster.arbitration,
         "seconds": seconds,
         "busy": options.busy,
         "members": costs,
         "role_changes": seen.changes,
-        "silence_ms": seen.silence.as_secs_f64() * 1e3,
+        "outage_ms": seen.outage.as_secs_f64() * 1e3,
         "dual_ms": seen.dual.as_secs_f64() * 1e3,
     })
 }
@@ -164,24 +158,18 @@ fn pause(length: Duration, stop: &AtomicBool) -> Result<()> {
     }
 }
 
-fn id(cluster: &mut Cluster, name: &str) -> Result<u32> {
-    let daemon = cluster.daemon(name)?;
-    let daemon = daemon.ok_or_else(|| err(format!("the daemon of {name} does not run")))?;
-    match daemon.ended()? {
-        None => Ok(daemon.id()),
-        Some(status) => Err(err(format!("the daemon of {name} ended: {status}"))),
+fn sample_all(cluster: &mut Cluster) -> Result<Vec<Sample>> {
+    if let Some(died) = cluster.died()? {
+        return Err(err(died));
     }
-}
-
-fn sample_all(cluster: &mut Cluster, names: &[String]) -> Result<Vec<Sample>> {
-    let mut samples = Vec::new();
-    for name in names {
-        samples.push(Sample {
-            packets: datagrams(cluster.host(name)?)?,
-            cpu: cpu(id(cluster, name)?)?,
-        });
-    }
-    Ok(samples)
+    let members = cluster.members().iter();
+    let sample = |name: &&str| {
+        Ok(Sample {
+            packets: datagrams(cluster.host(name))?,
+            cpu: cpu(cluster.id(name)?)?,
+        })
+    };
+    members.map(sample).collect()
 }
 
 /// UDP datagrams that the host has sent: the daemon's alone, for nothing else there sends any.
@@ -210,7 +198,7 @@ fn cpu(id: u32) -> Result<Duration> {
             .split(' ')
             .next()
             .and_then(|ran| ran.parse::<u64>().ok());
-        nanos += ran.ok_or_else(|| err(format!("{} is not understood", path.display())))?;
+        nanos += ran.ok_or_else(|| err(format!("{} can't be parsed", path.display())))?;
     }
     Ok(Duration::from_nanos(nanos))
 }

@@ -1,4 +1,5 @@
-//! Real daemons: on this machine's kernel, in network namespaces of their own, and on machines of their own.
+//! Real daemons: on this machine's kernel, in network namespaces of their own, and on machines of
+//! their own.
 //!
 //! - [`netns`]: hosts, faults and probes in network namespaces.
 //! - [`demo`]: the story that `cargo demo` plays there.

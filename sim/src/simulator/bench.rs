@@ -9,7 +9,7 @@ use std::net::Ipv4Addr;
 use std::time::Duration;
 use turmoil::net::UdpSocket;
 
-/// Each is run so often in turn; the fastest counts, for others use this machine, too.
+/// Each runs this often, in turn; the fastest run counts, for others use this machine, too.
 const ROUNDS: u32 = 3;
 
 /// How fast each scenario runs, and how fast turmoil alone.
@@ -37,7 +37,7 @@ pub(super) fn bench(scenarios: &[Scenario]) -> Result<bool> {
     Ok(true)
 }
 
-/// The scenario, with nobody watching.
+/// The scenario, without a watch.
 fn whole(plan: &Plan) -> Result<Duration> {
     let began = processor_time();
     let mut run = Run::new(plan.clone());

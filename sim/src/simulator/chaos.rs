@@ -1,115 +1,63 @@
-//! The chaos monkey: a timeline that nobody wrote.
+//! The chaos monkey: a timeline that is drawn.
 //!
-//! One thing goes wrong at a time, and is over before the next begins; so the address must be served
-//! again soon after each, and two must never answer. What it does is fixed before the run begins, and
-//! follows from the seed.
+//! One thing goes wrong at a time, and is over before the next begins; so the address must be
+//! served again soon after each, and two must never answer. What it does is fixed before the run
+//! begins, and follows from the seed.
 
-use super::dice::Dice;
-pub use super::file::Mischief;
+use super::incidents::cluster::{Cluster, micros};
+use super::incidents::{Draws, Incident, Kind};
 use super::plan::Plan;
-use crate::fault::{Conditions, Fault, Links, Process};
+use super::rng::Rng;
 use onehold::config_file::Length;
-use onehold::control::Order;
-use onehold_core::advert::MemberId;
-use onehold_core::time::Span;
+use serde::{Deserialize, Serialize};
 
-/// What the monkey does.
-#[derive(Clone, Debug)]
+/// `[chaos]`: what the monkey does.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
 pub struct Chaos {
     /// From when.
-    pub from: Span,
+    pub from: Length,
     /// Until when; what it does is over by then, or `lasts` later.
-    pub until: Span,
-    /// How long from the end of one thing to the next, on average; half of that at least.
-    pub every: Span,
-    /// How long one thing lasts at most.
-    pub lasts: Span,
+    pub until: Length,
+    /// How long from the end of one incident to the next, on average; half of that at least.
+    pub every: Length,
+    /// How long one incident lasts at most.
+    pub lasts: Length,
     /// What it may do.
-    pub does: Vec<Mischief>,
+    pub does: Vec<Kind>,
 }
 
 /// All that it does, in the order of time.
 #[must_use]
-pub fn timeline(plan: &Plan, chaos: &Chaos) -> Vec<(Span, Fault)> {
-    let mut dice = Dice::new(plan.seed, "chaos");
-    let mut all = Vec::new();
-    let mut at = chaos.from;
+pub fn incidents(plan: &Plan, chaos: &Chaos) -> Vec<Incident> {
+    let cluster = Cluster::from(plan);
+    let [from, calm, every, lasts] =
+        [chaos.from, chaos.until, chaos.every, chaos.lasts].map(|length| micros(length.0));
+    let mut draws = Draws {
+        rng: &mut Rng::new(plan.seed, "chaos"),
+        cluster: &cluster,
+        from,
+        calm,
+        restless: chaos
+            .does
+            .iter()
+            .any(|kind| matches!(kind, Kind::Member(_))),
+        incidents: Vec::new(),
+    };
+    let mut at = from;
     loop {
-        let half = chaos.every.part(2);
-        at = at.plus(half).plus(up_to(&mut dice, chaos.every));
-        if at >= chaos.until || chaos.does.is_empty() {
-            return all;
+        at += every / 2 + draws.rng.below(every);
+        if at >= calm || chaos.does.is_empty() {
+            return draws.incidents;
         }
-        let does = chaos.does.len() as u64;
-        let mischief = chaos.does[usize::try_from(dice.below(does)).unwrap_or(0)];
-        let until = at
-            .plus(Span::from_millis(1))
-            .plus(up_to(&mut dice, chaos.lasts));
-        let (first, last) = incident(plan, mischief, &mut dice);
-        all.extend(first.into_iter().map(|c| (at, c)));
-        all.extend(last.into_iter().map(|c| (until, c)));
-        at = until;
+        let window = (at, at + draws.rng.between(1, lasts));
+        match draws.rng.one(&chaos.does) {
+            Kind::Member(kind) => {
+                let name = draws.rng.one(&cluster.members);
+                draws.on_member(kind, name, window);
+            }
+            Kind::Links(kind) => draws.on_links(kind, window),
+        }
+        at = window.1;
     }
-}
-
-fn up_to(dice: &mut Dice, most: Span) -> Span {
-    Span::from_nanos(dice.below(most.as_nanos()))
-}
-
-/// How it begins, and how it ends.
-fn incident(plan: &Plan, mischief: Mischief, dice: &mut Dice) -> (Vec<Fault>, Vec<Fault>) {
-    let n = plan.members.len() as u64;
-    let one = dice.below(n);
-    let other = (one + 1 + dice.below(n - 1)) % n;
-    let name = |n: u64| plan.name(MemberId(u8::try_from(n).unwrap_or(0)));
-    let (a, b) = (name(one), name(other));
-    let of = || a.to_owned();
-    let process = match dice.below(2) {
-        0 => Process::Of(of()),
-        _ => Process::Within {
-            of: of(),
-            after_effects: u32::try_from(dice.below(6)).unwrap_or(0),
-        },
-    };
-    let fault = match mischief {
-        Mischief::Stop => Fault::Stop(of()),
-        Mischief::Kill => Fault::Kill(process),
-        Mischief::Pause => Fault::Pause(process),
-        Mischief::Suspend => Fault::Suspend(of()),
-        Mischief::PowerOff => Fault::PowerOff(of()),
-        Mischief::CutOneWay => Fault::Cut(Links::one_way(a, b)),
-        Mischief::Cut => Fault::Cut(Links::between(a, b)),
-        Mischief::Isolate => Fault::Cut(Links::around(a)),
-        Mischief::Loss => Fault::Conditions {
-            on: Links::one_way(a, b),
-            are: Conditions {
-                loss: 20.0 + dice.below(41) as f64,
-                ..plan.conditions
-            },
-        },
-        Mischief::Disorder => Fault::Conditions {
-            on: Links::all(),
-            are: Conditions {
-                duplicate: 20.0,
-                jitter: Length(Span::from_millis(60)),
-                straggle: 5.0,
-                straggle_by: Length(Span::from_millis(5_000)),
-                ..plan.conditions
-            },
-        },
-        Mischief::Switch => {
-            let order = |say: Order| {
-                let candidates = plan.ids().filter(|id| plan.config().is_candidate(*id));
-                let order = candidates.map(|id| Fault::Command {
-                    to: plan.name(id).to_owned(),
-                    say,
-                    group: None,
-                });
-                order.collect()
-            };
-            return (order(Order::Switch), order(Order::Resume));
-        }
-    };
-    let end = fault.ended_by();
-    (vec![fault], end.into_iter().collect())
 }

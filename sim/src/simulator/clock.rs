@@ -1,4 +1,5 @@
-//! A member's clock: it starts somewhere, runs at its own rate, may be stepped, and may stand still.
+//! A member's clock: it starts somewhere, runs at its own rate, may be stepped, and may stand
+//! still.
 
 use onehold_core::time::{LocalTime, Span};
 
@@ -48,7 +49,8 @@ impl Clock {
         LocalTime::from_nanos(self.showed.saturating_add(elapsed))
     }
 
-    /// The first true time at which it shows at least `at`; `None` while it stands still before that.
+    /// The first true time at which it shows at least `at`; `None` while it stands still before
+    /// that.
     #[must_use]
     pub fn when(&self, at: LocalTime) -> Option<u64> {
         let ahead = at.as_nanos().saturating_sub(self.showed);

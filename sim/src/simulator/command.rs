@@ -21,7 +21,8 @@ const SCENARIOS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/scenarios");
 /// What to run.
 #[derive(Args, Clone, Debug, Default)]
 pub struct Options {
-    /// Scenarios, by name or file; each is told as a story. Without any: all but the slow ones, a line each.
+    /// Scenarios, by name or file; each is printed as a story. Without any: all but the slow ones,
+    /// a line each.
     pub scenarios: Vec<String>,
     /// List the scenarios.
     #[arg(long)]
@@ -48,8 +49,8 @@ pub struct Options {
 /// # Errors
 /// A scenario that can't be read, or a file that can't be written.
 pub fn run(options: &Options) -> Result<bool> {
-    let told = !options.scenarios.is_empty();
-    let mut scenarios = if told {
+    let in_full = !options.scenarios.is_empty();
+    let mut scenarios = if in_full {
         let read = |name: &String| scenario::read(&file_of(name)).map_err(err);
         options.scenarios.iter().map(read).collect::<Result<_>>()?
     } else {
@@ -62,7 +63,7 @@ pub fn run(options: &Options) -> Result<bool> {
         }
         return Ok(true);
     }
-    if !told {
+    if !in_full {
         scenarios.retain(|s| !s.slow);
     }
     if options.bench {
@@ -87,7 +88,7 @@ pub fn run(options: &Options) -> Result<bool> {
         scenario.plan.traced = options.trace.is_some();
         let plan = Rc::new(scenario.plan.clone());
         let mut transcript = Transcript::new(Rc::clone(&plan));
-        if told {
+        if in_full {
             println!(
                 "{}: {}\n{}\n",
                 scenario.name, scenario.title, scenario.about
@@ -103,7 +104,7 @@ pub fn run(options: &Options) -> Result<bool> {
         };
         let (mut result, mut traced) = (Ok(()), Ok(()));
         let outcome = verdict::run(scenario, |record| {
-            if told {
+            if in_full {
                 transcript.see(record).iter().for_each(|l| println!("{l}"));
             }
             if let (Some((_, log)), Ok(())) = (&mut log, &result) {
@@ -123,7 +124,7 @@ pub fn run(options: &Options) -> Result<bool> {
                 .and_then(|()| trace.end().map(drop))
                 .context(|| file.display())?;
         }
-        if told {
+        if in_full {
             transcript.end().iter().for_each(|l| println!("{l}"));
             println!();
         }
@@ -139,13 +140,13 @@ pub fn run(options: &Options) -> Result<bool> {
         std::fs::write(file, text + "\n").context(|| file.display())?;
     }
     let bad = outcomes.iter().filter(|o| !o.is_good()).count();
-    if !told {
+    if !in_full {
         println!("{} scenarios, {bad} not as expected", outcomes.len());
     }
     Ok(bad == 0)
 }
 
-/// The longest time without anybody, after somebody first answered.
+/// The longest outage after a member first answered.
 fn longest_outage(served: &Served, end: u64) -> Span {
     let first = served.answers.changes().next().map_or(0, |(at, _)| at);
     let outages = served.answers.outages(first, end);
@@ -182,7 +183,7 @@ fn with_seed(mut scenario: Scenario, seed: u64) -> Scenario {
     scenario
 }
 
-/// One line: name, simulated time, speed, what two and nobody came to, verdict.
+/// One line: name, simulated time, speed, how long two answered, verdict.
 fn summary(o: &Outcome) -> String {
     let verdict = match (o.is_good(), o.two) {
         (true, Span::ZERO) => "as expected".to_owned(),

@@ -1,8 +1,10 @@
 //! A scenario's file as written. Every key is explained in docs/src/simulator.md.
 
+use super::chaos::Chaos;
 use crate::fault::{Conditions, Fault};
 use crate::properties::PropertyId;
 use onehold::config_file::{Length, TimingSection};
+use onehold::driver::openings::{BeforeHold, Failing};
 use onehold_core::config::{Arbitration, Failback};
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeSeed, EnumAccess, MapAccess, VariantAccess, Visitor};
@@ -19,7 +21,7 @@ pub(crate) struct ScenarioFile {
     pub(crate) title: String,
     /// Which story or complaint this is.
     pub(crate) about: String,
-    /// It takes minutes: run by name only.
+    /// It takes minutes: it runs by name only.
     #[serde(default)]
     pub(crate) slow: bool,
     #[serde(default)]
@@ -46,7 +48,7 @@ pub(crate) struct ScenarioFile {
     pub(crate) network: Conditions,
     #[serde(default)]
     pub(crate) sending: Sending,
-    pub(crate) chaos: Option<ChaosSection>,
+    pub(crate) chaos: Option<Chaos>,
     #[serde(default)]
     pub(crate) timeline: Vec<Entry>,
     #[serde(default)]
@@ -118,6 +120,9 @@ pub(crate) struct MemberSection {
     pub(crate) secret: Option<String>,
     /// This member's file has other floating addresses.
     pub(crate) address: Option<String>,
+    /// How long what a group's `before_hold` runs takes here.
+    #[serde(default)]
+    pub(crate) prepares_in: Length,
 }
 
 /// `[groups.NAME]`
@@ -128,6 +133,22 @@ pub(crate) struct GroupSection {
     pub(crate) failback: Failback,
     pub(crate) failback_delay: Length,
     pub(crate) release_when_unhealthy: bool,
+    pub(crate) before_hold: Option<BeforeHoldSection>,
+}
+
+/// `before_hold`: what is waited for before the gate opens. Members say how long that takes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct BeforeHoldSection {
+    pub(crate) deadline: Length,
+    pub(crate) failing: Failing,
+}
+
+impl From<BeforeHoldSection> for BeforeHold {
+    fn from(BeforeHoldSection { deadline, failing }: BeforeHoldSection) -> Self {
+        let deadline = deadline.0;
+        Self { deadline, failing }
+    }
 }
 
 impl Default for GroupSection {
@@ -137,6 +158,7 @@ impl Default for GroupSection {
             failback: Failback::Auto,
             failback_delay: Length::default(),
             release_when_unhealthy: false,
+            before_hold: None,
         }
     }
 }
@@ -145,50 +167,11 @@ impl Default for GroupSection {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Sending {
-    /// This long after a neighbour was last heard, its hardware address is asked for again. `None`: never,
-    /// for the daemon keeps the address of one that it has heard.
+    /// This long after a neighbour was last heard, the kernel asks for its hardware address again.
+    /// `None`: never, for the daemon keeps the address of a peer that it has heard.
     pub forgets: Option<Length>,
-    /// What waits for any neighbour fills one buffer for all, and not one for each path to each member.
+    /// One send buffer for all, and not one for each path to each member.
     pub one_buffer: bool,
-}
-
-/// `[chaos]`
-#[derive(Clone, Debug, Deserialize, Serialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct ChaosSection {
-    pub(crate) from: Length,
-    pub(crate) until: Length,
-    pub(crate) every: Length,
-    pub(crate) lasts: Length,
-    pub(crate) does: Vec<Mischief>,
-}
-
-/// What the chaos monkey can do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Mischief {
-    /// `SIGTERM`, and later a start.
-    Stop,
-    /// `kill -9`, perhaps in the middle of a turn, and later a start.
-    Kill,
-    /// `SIGSTOP`, perhaps in the middle of a turn, and later `SIGCONT`.
-    Pause,
-    /// The machine is not run; its clock goes on.
-    Suspend,
-    /// No power, and later it boots.
-    PowerOff,
-    /// One direction of a link is cut.
-    CutOneWay,
-    /// Both directions are.
-    Cut,
-    /// One member is cut from all.
-    Isolate,
-    /// Datagrams are lost in one direction: 20 to 60 %.
-    Loss,
-    /// Datagrams are doubled, late and out of order.
-    Disorder,
-    /// The operator says switch to each candidate.
-    Switch,
 }
 
 /// `[[timeline]]`: when, and one fault.
@@ -349,21 +332,21 @@ pub(crate) struct When {
 #[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Expected {
-    /// At the end of the span this one answers, and nobody else; `nobody`: nobody; `anybody`: one.
+    /// At the end of the span this member alone answers; `nobody`: none does; `anybody`: one does.
     Holder(String),
-    /// At the end of the span the neighbours send to this one.
+    /// At the end of the span the neighbours send to this member.
     Neighbours(String),
-    /// Nobody begins or ceases to answer; but in each of these times the address may move once.
+    /// No member starts or stops answering; but in each of these times the address may move once.
     MovesOnly(Vec<(Length, Length)>),
-    /// At no time is nobody there for longer.
-    DarkAtMost(Length),
-    /// Somebody answers for at least this percentage of the time.
+    /// No outage is longer.
+    OutageAtMost(Length),
+    /// A member answers for at least this percentage of the time.
     ServedPercent(f64),
     /// The member reports something that contains this text.
     Reports(Said),
     /// The member reports nothing that contains this text.
     NeverReports(Said),
-    /// The member tells the neighbours, or not.
+    /// The member announces, or does not.
     Announces {
         /// Who.
         member: String,
@@ -448,10 +431,10 @@ pub enum Counted {
     Waited,
     /// That found the send buffer full.
     Refused,
-    /// Sent again by somebody else.
+    /// Replayed.
     Replayed,
-    /// Changes of who answers: each time a machine begins to.
+    /// Each time a machine starts answering.
     Opened,
-    /// Lives that were begun.
+    /// Incarnations that began.
     Began,
 }

@@ -3,6 +3,7 @@
 pub use super::file::Sending;
 use crate::error::{Result, err};
 use crate::fault::{self, Conditions, Edit, Fault, Links};
+use onehold::driver::openings::BeforeHold;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Config, Spec};
 use onehold_core::time::Span;
@@ -28,6 +29,8 @@ pub struct Plan {
     pub confirm_after: Span,
     /// Every turn of every node is recorded, too.
     pub traced: bool,
+    /// What each group waits for before its gate opens.
+    pub before_hold: Vec<Option<BeforeHold>>,
     /// What happens when; in the order of time.
     pub timeline: Vec<(Span, Fault)>,
 }
@@ -37,16 +40,18 @@ pub struct Plan {
 pub struct MemberPlan {
     /// The cluster as its file says.
     pub spec: Spec,
-    /// The same, proved from its seat.
+    /// The same, proved from its view.
     pub config: Config,
     /// Its secret.
     pub secret: String,
     /// By how many parts in a million its clock is fast.
     pub ppm: i32,
+    /// How long what `before_hold` runs takes on it.
+    pub prepares_in: Span,
 }
 
 impl Plan {
-    /// Somebody edits the member's file while this runs.
+    /// The member's file is edited during the run.
     #[must_use]
     pub fn edits(&self, member: MemberId) -> bool {
         let of = self.name(member);
@@ -56,24 +61,24 @@ impl Plan {
     }
 
     /// A member's name.
+    ///
+    /// # Panics
+    /// If there is no such member.
     #[must_use]
     pub fn name(&self, member: MemberId) -> &str {
-        let config = self.members.first().map(|m| &m.config);
-        config
-            .and_then(|c| c.member(member))
-            .map_or("?", |m| m.name.as_str())
+        &self.config().members()[usize::from(member.0)].name
     }
 
     /// A group's name.
+    ///
+    /// # Panics
+    /// If there is no such group.
     #[must_use]
     pub fn group_name(&self, group: GroupId) -> &str {
-        let config = self.members.first().map(|m| &m.config);
-        config
-            .and_then(|c| c.group(group))
-            .map_or("?", |g| g.name.as_str())
+        &self.config().groups()[usize::from(group.0)].name
     }
 
-    /// The cluster, from anybody's seat.
+    /// The cluster, from the view of its first member.
     ///
     /// # Panics
     /// If there is no member.
@@ -85,10 +90,10 @@ impl Plan {
     /// The member that a fault names.
     ///
     /// # Panics
-    /// If there is none of that name: whoever makes a plan names only members that there are.
+    /// If there is none of that name: a plan names only members that it has.
     #[must_use]
     pub fn id(&self, name: &str) -> MemberId {
-        fault::member(name, self.config()).expect("a plan names members that there are")
+        fault::member(name, self.config()).expect("a plan names members that it has")
     }
 
     /// The group of a name; without one, the first.
@@ -161,7 +166,7 @@ impl Plan {
 /// Makes this the first floating address.
 ///
 /// # Errors
-/// If it is none.
+/// If it is not an address.
 pub(super) fn put_address(spec: &mut Spec, address: &str) -> Result<()> {
     let what = "is not an IP address; write one such as \"10.0.0.60\"";
     let parsed = address.parse();

@@ -15,7 +15,7 @@ use std::rc::Rc;
 pub struct Record {
     /// True time, in nanoseconds since the run began.
     pub at: u64,
-    /// To whom, or by whom; `None` if to the network.
+    /// Which member it happened to, or did it; `None` for the network.
     pub member: Option<MemberId>,
     /// What.
     pub what: What,
@@ -26,13 +26,13 @@ pub struct Record {
 pub enum What {
     /// The plan did something to the world.
     Inflicted(Fault),
-    /// A process began its nth life.
+    /// A process began its nth incarnation.
     Began(u32),
     /// A process died, in the middle of a turn or not.
     Died,
     /// A process was paused in the middle of a turn.
     Paused,
-    /// A process that was told to stop has ended.
+    /// A process that should stop has ended.
     Ended,
     /// A node reported something.
     Reported(Event),
@@ -42,11 +42,11 @@ pub enum What {
     Shut(GroupId, By),
     /// The kernel refused a hold or a release.
     KernelRefused(GroupId),
-    /// The neighbours are told.
+    /// The member announces.
     Announced(GroupId),
     /// The operator got an answer.
     Answered(Order, Option<GroupId>, Reply),
-    /// The operator found nobody to talk to.
+    /// The operator got no answer, for no process runs.
     NoAnswer(Order),
     /// A datagram was handed to the network.
     Sent(Sent),
@@ -63,7 +63,7 @@ pub enum What {
 pub struct Sent {
     /// Its number.
     pub id: u64,
-    /// To whom.
+    /// Its receiver.
     pub to: MemberId,
     /// Over which path.
     pub path: u8,
@@ -98,13 +98,13 @@ pub enum Fate {
 /// Why a machine no longer answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum By {
-    /// The deadline that its kernel got is past, and the guard's slack with it.
+    /// The deadline that its kernel got has passed, and the guard's slack with it.
     Deadline,
     /// The process let go.
     Release,
-    /// A new life scrubbed what an earlier one left.
+    /// A new incarnation scrubbed what an earlier one left.
     Scrub,
-    /// The machine is not run, or off.
+    /// The machine does not run, or is off.
     Machine,
 }
 
@@ -123,7 +123,7 @@ impl Record {
         Some(match &self.what {
             What::Inflicted(fault) => format!("! {fault}"),
             What::Began(1) => "starts".to_owned(),
-            What::Began(life) => format!("starts, life {life}"),
+            What::Began(n) => format!("starts, incarnation {n}"),
             What::Died => "its process is dead".to_owned(),
             What::Paused => "is paused in the middle of a turn".to_owned(),
             What::Ended => "has ended".to_owned(),
@@ -131,7 +131,7 @@ impl Record {
             What::Opened(g) => format!("{}answers for the address", group(g)),
             What::Shut(g, by) => format!("{}no longer answers: {}", group(g), by.text()),
             What::KernelRefused(g) => format!("{}the kernel refuses", group(g)),
-            What::Announced(g) => format!("{}tells the neighbours (R-16)", group(g)),
+            What::Announced(g) => format!("{}announces (R-16)", group(g)),
             What::Answered(_, _, Reply::Done { lines }) => format!("answers: {}", lines.join("; ")),
             What::Answered(_, _, Reply::Refused { why }) => {
                 format!("refuses: {}", why.replace('\n', "; "))
@@ -159,7 +159,7 @@ impl Sent {
     /// What it says.
     ///
     /// # Panics
-    /// If a driver has sent something else than an advert.
+    /// If a driver sent anything but an advert.
     #[must_use]
     pub fn advert(&self) -> Advert {
         let said = self.bytes.split_last_chunk::<{ wire::SEAL }>();
@@ -188,10 +188,10 @@ impl Sent {
 impl By {
     const fn text(self) -> &'static str {
         match self {
-            Self::Deadline => "its kernel's deadline is past",
+            Self::Deadline => "its kernel's deadline has passed",
             Self::Release => "released",
-            Self::Scrub => "a new life scrubbed it (R-9)",
-            Self::Machine => "the machine is not run",
+            Self::Scrub => "a new incarnation scrubbed it (R-9)",
+            Self::Machine => "the machine does not run",
         }
     }
 }

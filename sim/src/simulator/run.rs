@@ -13,7 +13,7 @@ use std::net::IpAddr;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime};
 
-/// Datagrams that wait for one process; about what a kernel keeps for a socket.
+/// How many datagrams wait for one process; about what a kernel keeps for a socket.
 const SOCKET_QUEUE: usize = 256;
 
 /// A run of a [`Plan`].
@@ -50,7 +50,7 @@ impl Run {
             now: Span::ZERO,
             done: 0,
         };
-        run.tend(); // nobody runs before it is started
+        run.tend(); // no process runs before it is started
         run
     }
 
@@ -82,11 +82,11 @@ impl Run {
         self.tend();
     }
 
-    /// One tick: what is due is done, then every process runs that has something to do. Says what
-    /// happened, in the order of true time.
+    /// One tick: what is due is done, then every process runs that has something to do. Returns
+    /// what happened, in the order of true time.
     ///
     /// # Errors
-    /// If a simulated process could not be run at all; that is an error of the simulator's.
+    /// If a simulated process could not be run at all: an error in the simulator.
     pub fn step(&mut self) -> Result<Vec<Record>> {
         let plan = Rc::clone(&self.plan);
         let now = self.now;
@@ -107,7 +107,7 @@ impl Run {
         Ok(records)
     }
 
-    /// Takes away what is left of processes that are dead, and begins those that are to run.
+    /// Removes what is left of dead processes, and begins those that should run.
     fn tend(&mut self) {
         if !std::mem::take(&mut self.world.borrow_mut().restless) {
             return;

@@ -1,4 +1,5 @@
-//! A scenario: a plan, and what is expected of its run. Read from a file; see docs/src/simulator.md.
+//! A scenario: a plan, and what is expected of its run. Read from a file; see
+//! docs/src/simulator.md.
 
 use super::chaos;
 pub use super::file::{Counted, Expected};
@@ -8,6 +9,7 @@ use crate::error::{Error, err};
 use crate::fault::{self, Conditions, Fault};
 use crate::properties::PropertyId;
 use onehold::config_file::{FileError, Source};
+use onehold::driver::openings::BeforeHold;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
 use onehold_core::time::Span;
@@ -25,13 +27,13 @@ pub struct Scenario {
     pub title: String,
     /// Which story or complaint this is.
     pub about: String,
-    /// It takes minutes: run by name only.
+    /// It takes minutes: it runs by name only.
     pub slow: bool,
     /// What is run.
     pub plan: Plan,
-    /// What must be true; that two never answer is not among it.
+    /// What must be true, besides what is promised of every run.
     pub expect: Vec<Expect>,
-    /// Two are expected to answer at once: for how long at most in all, and why.
+    /// Two should answer at once: for how long at most in all, and why.
     pub two: Option<(Span, String)>,
     /// From when until when two may answer.
     pub excuses: Vec<(Span, Span)>,
@@ -102,6 +104,9 @@ impl Reader<'_> {
             sending: file.sending,
             confirm_after: file.confirm.0,
             traced: false,
+            before_hold: (file.groups.values())
+                .map(|g| g.before_hold.map(BeforeHold::from))
+                .collect(),
             timeline: Vec::new(),
         };
         let off = |id: &MemberId| file.members.get(plan.name(*id)).is_some_and(|m| m.off);
@@ -111,6 +116,8 @@ impl Reader<'_> {
         for (n, entry) in file.timeline.iter().enumerate() {
             self.entry(&plan, &format!("timeline.{n}"), entry, &mut timeline)?;
         }
+        let excuses = file.excuse.iter().map(|e| (e.from.0, e.until.0));
+        let mut excuses: Vec<(Span, Span)> = excuses.collect();
         if let Some(c) = &file.chaos {
             if c.every.0 == Span::ZERO || c.does.is_empty() || c.from.0 >= c.until.0 {
                 let what =
@@ -121,16 +128,16 @@ impl Reader<'_> {
                 let what = format!("more than {MAX_REPEATS} times until {}", c.until.0);
                 return Err(self.wrong("chaos.every", what));
             }
-            timeline.extend(chaos::timeline(
-                &plan,
-                &chaos::Chaos {
-                    from: c.from.0,
-                    until: c.until.0,
-                    every: c.every.0,
-                    lasts: c.lasts.0,
-                    does: c.does.clone(),
-                },
-            ));
+            for incident in chaos::incidents(&plan, c) {
+                let exact = |us| Span::from_nanos(us * 1_000);
+                let faults = incident.faults.into_iter();
+                timeline.extend(faults.map(|(at, fault)| (exact(at), fault)));
+                excuses.extend(
+                    incident
+                        .excuse
+                        .map(|(from, until)| (exact(from), exact(until))),
+                );
+            }
         }
         timeline.sort_by_key(|(at, _)| *at); // stable: what is written first is done first
         plan.timeline = timeline;
@@ -146,7 +153,7 @@ impl Reader<'_> {
             plan,
             expect,
             two: file.two.map(|two| (two.at_most.0, two.because)),
-            excuses: file.excuse.iter().map(|e| (e.from.0, e.until.0)).collect(),
+            excuses,
         })
     }
 
@@ -164,8 +171,8 @@ impl Reader<'_> {
         }
     }
 
-    /// Every member's seat. There are lb0 and lb1 always, and w where there is no other witness and
-    /// neither `arbitration` nor `witness` says otherwise.
+    /// All members. There are always lb0 and lb1, and w where there is no other witness and neither
+    /// `arbitration` nor `witness` says otherwise.
     fn members(&self, file: &ScenarioFile) -> Result<Vec<MemberPlan>, FileError> {
         let alone = file.arbitration == Some(Arbitration::Survivor);
         let mut sections = file.members.clone();
@@ -209,6 +216,7 @@ impl Reader<'_> {
                 config,
                 secret: m.secret.clone().unwrap_or_else(|| "the secret".to_owned()),
                 ppm: m.clock_ppm,
+                prepares_in: m.prepares_in.0,
             })
         };
         sections.iter().map(seat).collect()
@@ -336,6 +344,6 @@ fn group(n: usize, name: &str, g: &GroupSection) -> GroupSpec {
         failback: g.failback,
         failback_delay: g.failback_delay.0,
         release_when_unhealthy: g.release_when_unhealthy,
-        prepares: false,
+        prepares: g.before_hold.is_some(),
     }
 }

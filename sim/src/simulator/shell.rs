@@ -1,13 +1,15 @@
 //! The driver's world in a run: a socket of turmoil's, and everything else by the [`World`].
 //!
-//! Processes have to do with each other from one tick to the next only. So within a tick each goes on
-//! to the next moment at which it has something to do, and then waits for the tick that has another.
+//! Processes have to do with each other from one tick to the next only. So within a tick each goes
+//! on to the next moment at which it has something to do, and then waits for the tick that has
+//! another.
 
 use super::plan::Plan;
 use super::record::What;
 use super::trace::Tap;
 use super::world::{Act, Datagram, Machine, World};
 use crate::liveness::Liveness;
+use onehold::driver::leases::Record as _;
 use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
 use onehold::trace::Line;
@@ -45,7 +47,8 @@ struct Simulated {
     stir: Rc<Notify>,
 }
 
-/// Runs one life of a member, if its process is meant to run: R-9 in its order, then the driver.
+/// Runs one incarnation of a member, if its process is meant to run: R-9 in its order, then the
+/// driver.
 pub(super) async fn live(
     world: Rc<RefCell<World>>,
     me: MemberId,
@@ -55,7 +58,7 @@ pub(super) async fn live(
         return Ok(());
     }
     let now = Rc::new(Cell::new(world.borrow().tick.start));
-    let (life, keys) = world.borrow_mut().begin(now.get(), me);
+    let (life, keys, earlier) = world.borrow_mut().begin(now.get(), me);
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let plan = Rc::clone(&world.borrow().plan);
     let config = world.borrow_mut().member(me).config.clone();
@@ -70,14 +73,11 @@ pub(super) async fn live(
         last: LocalTime::from_nanos(0),
         stir,
     };
-    let earlier = match world.borrow_mut().member(me).lives_of_boot {
-        0 | 1 => Span::ZERO,
-        _ => config.timing().lease(),
-    };
     let incarnation = incarnation(&plan, me, life);
     let metrics = Metrics::of("", &config);
     let started = shell.now();
-    let served = Served::start(config, keys, metrics, incarnation, started, earlier);
+    let mut served = Served::start(config, keys, metrics, incarnation, started, earlier);
+    served.before_hold.clone_from(&plan.before_hold);
     let mut driver = Driver::new(vec![served], shell);
     if plan.traced {
         let name = plan.name(me).to_owned();
@@ -105,7 +105,7 @@ pub(super) async fn live(
 /// A life's 64 bits; drawn from the seed.
 fn incarnation(plan: &Plan, me: MemberId, life: u32) -> Incarnation {
     let of = format!("life {} {life}", me.0);
-    Incarnation(super::dice::Dice::new(plan.seed, &of).draw())
+    Incarnation(super::rng::Rng::new(plan.seed, &of).draw())
 }
 
 impl Shell for Simulated {
@@ -180,8 +180,20 @@ impl Shell for Simulated {
         self.effect(Act::Hold(group, deadline));
     }
 
+    fn prepare(&mut self, _cluster: usize, group: GroupId) {
+        self.effect(Act::Prepare(group));
+    }
+
     fn announce(&mut self, _cluster: usize, group: GroupId) {
         self.effect(Act::Announce(group));
+    }
+
+    fn record_lease(&mut self, _cluster: usize, longest: Span) {
+        let mut world = self.world.borrow_mut();
+        let member = world.member(self.me);
+        if member.process != Liveness::Down {
+            let _ = member.leases.write(longest); // it always can
+        }
     }
 
     /// A simulated operator says it again.

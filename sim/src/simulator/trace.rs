@@ -1,5 +1,5 @@
-//! Writes a run down in the format of the daemon's traces, so that the core can be given it again and
-//! people can look at it.
+//! Writes a run in the format of the daemon's traces, to be replayed through the core and looked
+//! at.
 
 use super::plan::Plan;
 use super::record::{Record, What};
@@ -13,7 +13,7 @@ use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::rc::Rc;
 
-/// Tells a run's world of every turn of one member.
+/// Records every turn of one member.
 pub(super) struct Tap {
     pub(super) world: Rc<RefCell<World>>,
     pub(super) me: MemberId,
@@ -30,7 +30,7 @@ impl std::fmt::Debug for Tap {
 
 impl Recorder for Tap {
     fn turn(&mut self, turn: &Turn<'_>) {
-        // Of a process that was killed within a turn, what it would have done next never comes to be.
+        // A process that was killed within a turn does nothing more.
         if self.world.borrow_mut().member(self.me).process == Liveness::Down {
             return;
         }
@@ -49,8 +49,8 @@ pub struct RunTrace<W: Write> {
 }
 
 impl<W: Write> RunTrace<W> {
-    /// Begins it. Members that have another configuration than the first, or will have one, are left out:
-    /// a trace is of one cluster.
+    /// Begins it. Members that have another configuration than the first, or will have one, are
+    /// left out: a trace is of one cluster.
     ///
     /// # Errors
     /// If `to` can't be written.
@@ -73,7 +73,7 @@ impl<W: Write> RunTrace<W> {
         let of = record.member.filter(|id| ours(&self.plan, *id)).map(member);
         let lines = match (&record.what, of) {
             (What::Inflicted(fault), _) => {
-                // Who is to die is dead once its record says so.
+                // The member is dead once its record says so.
                 let process = fault.leaves().filter(|process| *process != Liveness::Down);
                 let process = process.zip(fault.member());
                 let process = process.map(|(process, of)| process.line(time, of.to_owned()));

@@ -5,7 +5,8 @@ use super::record::Record;
 use onehold_core::time::Span;
 use std::rc::Rc;
 
-/// Tells records, a line each; what is said again in the same millisecond is said once, and how often.
+/// Prints records, a line each; lines that recur in the same millisecond are printed once, with
+/// their number.
 #[derive(Debug)]
 pub struct Transcript {
     plan: Rc<Plan>,
@@ -15,7 +16,7 @@ pub struct Transcript {
 }
 
 impl Transcript {
-    /// One that has told nothing yet.
+    /// One that has printed nothing yet.
     #[must_use]
     pub const fn new(plan: Rc<Plan>) -> Self {
         Self {
@@ -25,7 +26,7 @@ impl Transcript {
         }
     }
 
-    /// Takes note of the next record; says the lines that are complete.
+    /// Takes note of the next record; returns the lines that are complete.
     pub fn see(&mut self, record: &Record) -> Vec<String> {
         let Some(what) = record.story(&self.plan) else {
             return Vec::new();

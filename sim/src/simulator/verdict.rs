@@ -88,7 +88,7 @@ impl Outcome {
         self.failures.is_empty()
     }
 
-    /// How much faster than life it was.
+    /// How much faster than real time it was.
     #[must_use]
     pub fn speedup(&self) -> f64 {
         let simulated = Duration::from(self.scenario.plan.length);
@@ -113,11 +113,11 @@ impl Judge<'_> {
                 let failed = match two {
                     Span::ZERO => Some((
                         PropertyId::Expected,
-                        format!("two were to answer at once ({because}), and never did"),
+                        format!("two should answer at once ({because}), and never did"),
                     )),
                     two if two > *most => Some((
                         self.split(),
-                        format!("two answered at once for {two}, and not {most} at most"),
+                        format!("two answered at once for {two}; {most} at most was expected"),
                     )),
                     _ => None,
                 };
@@ -127,7 +127,7 @@ impl Judge<'_> {
         }
         failures.extend(self.false_alarms());
         for (member, since) in &self.watch.stopping {
-            let what = format!("{} was told to stop, and does not end", plan.name(*member));
+            let what = format!("{} should stop, and does not end", plan.name(*member));
             let since = Span::from_nanos(*since);
             failures.push(self.failure(PropertyId::StopEnds, GroupId(0), since, what));
         }
@@ -157,7 +157,7 @@ impl Judge<'_> {
         }
     }
 
-    /// That two never answer, by what decides.
+    /// That two never answer, by arbitration.
     fn split(&self) -> PropertyId {
         match self.scenario.plan.config().arbitration() {
             Arbitration::Majority => PropertyId::S1,
@@ -200,7 +200,7 @@ impl Judge<'_> {
                 let (_, holders) = served.answers.at(at);
                 let [all, wrong] = [from, at].map(|since| Span::from_nanos(until - since));
                 let what = format!(
-                    "{} for {all}, of which {wrong} may not be",
+                    "{} for {all}, of which {wrong} are not excused",
                     answer(plan, holders)
                 );
                 return Some(self.failure(self.split(), group, Span::from_nanos(at), what));
@@ -209,14 +209,14 @@ impl Judge<'_> {
         None
     }
 
-    /// another holder is claimed though it has not said for longer than D that it holds; by the fastest
-    /// clock, and what kernels and steps may make of it.
+    /// a member claims another holder that has not said within D that it holds; D by the
+    /// fastest clock, with what kernels and steps add.
     fn false_alarms(&self) -> Option<Failure> {
         let plan = &self.scenario.plan;
         let timing = plan.config().timing();
         let vote = timing.vote().as_nanos();
         let most = vote + vote * u64::from(timing.drift_ppm()) / 500_000 + 2 * plan.tick.as_nanos();
-        // A clock that stood still makes a word younger than it is.
+        // A clock that stood still makes an advert younger than it is.
         let stale = |c: &&Conflict| {
             self.excuse(c.at).is_none() && c.said.is_none_or(|said| c.at - said > most)
         };
@@ -226,7 +226,7 @@ impl Judge<'_> {
             .map(|said| Span::from_nanos(conflict.at - said));
         let said = said.map_or("never".to_owned(), |before| format!("{before} before"));
         let who = plan.name(conflict.by);
-        let what = format!("{who} claims another holder, which last said so {said}");
+        let what = format!("{who} claims another holder, which last said that it holds {said}");
         let at = Span::from_nanos(conflict.at);
         Some(self.failure(PropertyId::R15, conflict.group, at, what))
     }
@@ -258,29 +258,29 @@ impl Expect {
                 let but = if moves.is_empty() {
                     ""
                 } else {
-                    " that nobody means"
+                    " that is not meant"
                 };
                 format!("no change of who answers{group}{but} {during}")
             }
-            Expected::DarkAtMost(most) => {
-                format!("nobody to answer{group} for {} at most {during}", most.0)
+            Expected::OutageAtMost(most) => {
+                format!("an outage{group} of {} at most {during}", most.0)
             }
             Expected::ServedPercent(least) => {
-                format!("somebody to answer{group} {least} % of the time {during}")
+                format!("a member to answer{group} {least} % of the time {during}")
             }
             Expected::Reports(s) => format!("{} to report `{}` {during}", s.member, s.text),
             Expected::NeverReports(s) => format!("{} to report no `{}` {during}", s.member, s.text),
             Expected::Announces { member, is: true } => {
-                format!("{member} to tell the neighbours{group} {during}")
+                format!("{member} to announce{group} {during}")
             }
             Expected::Announces { member, is: false } => {
-                format!("{member} to tell no neighbour{group} {during}")
+                format!("{member} not to announce{group} {during}")
             }
             Expected::Count { of, at_least } => format!("{of:?} to be counted {at_least} times"),
         }
     }
 
-    /// Whether it is so; else when it was not, and what was true.
+    /// Whether it holds; else when it did not, and what was true.
     fn holds(&self, plan: &Plan, watch: &Watch) -> std::result::Result<(), (Span, String)> {
         let (from, until) = (self.from.as_nanos(), self.until.as_nanos());
         let served = &watch.groups[usize::from(self.group.0)];
@@ -306,13 +306,13 @@ impl Expect {
                     Some((_, m)) if plan.name(*m) == who => Ok(()),
                     Some((at, m)) => {
                         let at = Span::from_nanos(*at);
-                        at_end(format!("they were last told by {}, at {at}", plan.name(*m)))
+                        at_end(format!("{} announced last, at {at}", plan.name(*m)))
                     }
-                    None => at_end("nobody ever told them".to_owned()),
+                    None => at_end("nobody ever announced".to_owned()),
                 }
             }
             Expected::MovesOnly(moves) => {
-                // What is meant moves the address once: away from one, and to another.
+                // A move that is meant is two changes: away from one member, and to another.
                 let mut moves: Vec<(Range<u64>, u32)> = (moves.iter())
                     .map(|(from, until)| (from.0.as_nanos()..until.0.as_nanos(), 2))
                     .collect();
@@ -330,14 +330,14 @@ impl Expect {
                     }
                 }
             }
-            Expected::DarkAtMost(most) => {
+            Expected::OutageAtMost(most) => {
                 let outages = served.answers.outages(from, until);
                 let longest = outages.into_iter().max_by_key(|(from, until)| until - from);
                 match longest {
                     Some((from, until)) if until - from > most.0.as_nanos() => {
                         let (from, until) = (Span::from_nanos(from), Span::from_nanos(until));
                         let outage = span(from, until);
-                        let what = format!("nobody did for {outage}, from {from} until {until}");
+                        let what = format!("the outage was {outage}, from {from} until {until}");
                         Err((from, what))
                     }
                     _ => Ok(()),
@@ -350,7 +350,7 @@ impl Expect {
                 if percent >= *least {
                     return Ok(());
                 }
-                at_end(format!("somebody did {percent:.3} % of it"))
+                at_end(format!("one did {percent:.3} % of it"))
             }
             Expected::NeverReports(Said { member, text }) => {
                 let fits = |(at, m, said): &&(u64, MemberId, String)| {

@@ -1,4 +1,4 @@
-//! Reads a run's records and asks the properties at every moment at which something changed.
+//! Reads a run's records and checks the properties at every moment at which something changed.
 //!
 //! It knows nothing but the records: what kernels did, what processes did, and what members said.
 
@@ -19,7 +19,7 @@ use onehold_core::observe::RoleName;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-/// The life of one that has not said anything in it.
+/// The incarnation of a member that has not sent anything in it.
 const UNHEARD: Incarnation = Incarnation(0);
 
 /// A property that a moment broke.
@@ -35,7 +35,7 @@ pub struct Broken {
     pub facts: String,
 }
 
-/// Somebody claimed another holder.
+/// A member claimed another holder.
 #[derive(Clone, Copy, Debug)]
 pub struct Conflict {
     /// True time, in nanoseconds.
@@ -55,11 +55,11 @@ pub struct Watch {
     /// By member.
     configs: Vec<Config>,
     members: Vec<Known>,
-    /// When somebody, or a kernel, was last told what it could not have said of itself yet.
-    told: Option<u64>,
-    /// Somebody was told to presume its peer dead.
+    /// When a fault last changed what a member has not had time to send yet.
+    changed: Option<u64>,
+    /// An operator had a peer presumed dead.
     presumed: bool,
-    /// Who was told to stop and has not ended, and since when.
+    /// Which members should stop and have not ended, and since when.
     pub stopping: BTreeMap<MemberId, u64>,
     /// The groups, by id.
     pub groups: Vec<Served>,
@@ -103,7 +103,7 @@ struct KnownGroup {
 pub struct Served {
     /// Who answered when.
     pub answers: Answers<MemberId, u64>,
-    /// Who told the neighbours when.
+    /// Which member announced when.
     pub announced: Vec<(u64, MemberId)>,
     /// Which properties are broken now.
     breaking: Vec<PropertyId>,
@@ -137,7 +137,7 @@ impl Watch {
         Self {
             configs: plan.members.iter().map(|m| m.config.clone()).collect(),
             members: vec![member; plan.members.len()],
-            told: None,
+            changed: None,
             presumed: false,
             stopping: BTreeMap::new(),
             groups: vec![served; plan.groups()],
@@ -181,7 +181,7 @@ impl Watch {
             What::Opened(_) => self.count(Counted::Opened),
             What::Began(_) => self.count(Counted::Began),
             What::Reported(event) => {
-                events.tell(event);
+                events.add(event);
                 if let Event::Role { group, .. } = event {
                     of = Some(*group);
                 }
@@ -211,7 +211,7 @@ impl Watch {
         *self.counts.entry(what).or_default() += 1;
     }
 
-    /// Takes note of what a record says of a member; says if that may matter to a property.
+    /// Takes note of what a record says of a member; returns whether that may matter to a property.
     fn learn(&mut self, record: &Record, member: MemberId) -> bool {
         let plan = Rc::clone(&self.plan);
         let Some(known) = self.members.get_mut(usize::from(member.0)) else {
@@ -265,7 +265,7 @@ impl Watch {
                 let opened = matches!(record.what, What::Opened(_));
                 known.groups[usize::from(group.0)].effective = opened;
                 let answers = &mut self.groups[usize::from(group.0)].answers;
-                answers.tell(record.at, member, opened);
+                answers.set(record.at, member, opened);
             }
             What::Announced(group) => {
                 let served = &mut self.groups[usize::from(group.0)];
@@ -301,15 +301,15 @@ impl Watch {
                         ..
                     }
                 );
-                let told = matches!(
+                let changed = matches!(
                     fault,
                     Fault::Command { .. }
                         | Fault::Stop(_)
                         | Fault::Eligible(_)
                         | Fault::OwnAddress { .. }
                 );
-                if told {
-                    self.told = Some(record.at);
+                if changed {
+                    self.changed = Some(record.at);
                 }
                 known.inflict(&plan, fault);
             }
@@ -319,12 +319,14 @@ impl Watch {
 
     /// Asks the properties; what was reported is of one group, or of none.
     fn ask(&mut self, at: u64, member: MemberId, reported: (Events, Option<GroupId>)) {
-        // one that presumes its peer dead holds without its vote.
+        // a member that presumes its peer dead holds without its vote.
         let votes = self.configs[0].arbitration() == Arbitration::Majority && !self.presumed;
-        // S5 is about what a peer said of itself; what it was told just now it could not have said yet.
+        // S5 is about what a peer sent; what was done to it just now it could not have sent yet.
         let vote = self.configs[0].timing().vote().as_nanos();
-        let told = self.told.is_some_and(|told| at <= told + vote + vote / 10);
-        let asked = [(S3, votes), (S4, true), (S5, !told)];
+        let changed = self
+            .changed
+            .is_some_and(|changed| at <= changed + vote + vote / 10);
+        let asked = [(S3, votes), (S4, true), (S5, !changed)];
         for group in (0u8..).take(self.groups.len()).map(GroupId) {
             let of = usize::from(group.0);
             let facts: Vec<Facts> = self.members.iter().map(|m| m.facts(of)).collect();
@@ -413,7 +415,7 @@ fn facts_text(plan: &Plan, facts: &[Facts]) -> String {
     let of = |(id, f): (MemberId, &Facts)| {
         let process = match f.process {
             Liveness::Up => "runs",
-            Liveness::Paused => "is not run",
+            Liveness::Paused => "is paused",
             Liveness::Down => "is dead",
         };
         let role = f.role.map_or("", RoleName::text);

@@ -1,25 +1,24 @@
 //! What outlives the processes: machines, their clocks and kernels, and the network between them.
 //!
-//! The kernels are the truth: a machine answers for a group while its gate is open. The gate shuts by
-//! itself when the member's clock shows the deadline and the guard's slack has passed, whatever its
-//! process does.
+//! The kernels are the truth: a machine answers for a group while its gate is open. The gate shuts
+//! by itself when the member's clock shows the deadline and the guard's slack has passed, whatever
+//! its process does.
 
 mod kernel;
 mod network;
 
 use super::clock::Clock;
-use super::dice::Dice;
 use super::plan::Plan;
 use super::record::{By, Record, What};
+use super::rng::Rng;
 use crate::fault::{self, Conditions, Fault, Links, Refusable};
 use crate::liveness::Liveness;
 use onehold::control::{Order, PendingRequest, Reply, Request};
 use onehold::driver::ShellEvent;
-use onehold::pace::Cooldown;
+use onehold::driver::leases::{self, Recorded};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
 use onehold_core::config::Config;
-use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
@@ -28,7 +27,7 @@ use tokio::sync::{Notify, oneshot};
 
 /// Most datagrams that are kept to be sent again.
 const MAX_TAPE: usize = 1 << 16;
-/// Most that happens in one step; more is a storm that would never end.
+/// Most records of one step; more would be a storm that never ends.
 const MAX_RECORDS: usize = 1 << 20;
 
 /// Everything but the processes.
@@ -40,16 +39,16 @@ pub(super) struct World {
     pub(super) members: Vec<Member>,
     /// By path, sender and receiver.
     links: Vec<Link>,
-    dice: Dice,
+    rng: Rng,
     next_datagram: u64,
-    /// What the process that runs now hands to turmoil's network: its number, for whom, and what.
+    /// What the process that runs now hands to turmoil's network: number, receiver, content.
     pub(super) leaving: Vec<(u64, MemberId, Datagram)>,
     /// Something arrives with the next tick.
     pub(super) flying: bool,
-    /// What was sent, if somebody will send it again.
+    /// What was sent, if it will be replayed.
     tape: Option<VecDeque<Taped>>,
     answers: Vec<Waiting>,
-    /// A process has died, or is to begin.
+    /// A process has died, or should begin.
     pub(super) restless: bool,
     /// Somebody has something to do in this tick.
     pub(super) awake: bool,
@@ -63,8 +62,8 @@ pub(super) struct Member {
     pub(super) machine: Machine,
     pub(super) process: Liveness,
     pub(super) life: u32,
-    /// Lives since the machine was switched on.
-    pub(super) lives_of_boot: u32,
+    /// what its processes have written down since it was switched on.
+    pub(super) leases: Leases,
     /// The configuration in force, and the one of its file.
     pub(super) config: Config,
     file: Config,
@@ -73,9 +72,9 @@ pub(super) struct Member {
     secrets: Vec<String>,
     gates: Vec<Gate>,
     refuses: Vec<Refusable>,
-    /// It was told to stop; and whether to start again once it has ended.
+    /// It should stop; and whether it should start again once it has ended.
     stopping: Option<bool>,
-    /// The process dies or is paused after so many more effects.
+    /// The process dies or is paused after this many more effects.
     fuse: Option<(u32, Liveness)>,
     /// What waits for the process.
     pub(super) inbox: VecDeque<ShellEvent>,
@@ -96,14 +95,13 @@ pub(super) struct Member {
 struct Gate {
     /// By the member's clock; `None` if it is shut.
     deadline: Option<LocalTime>,
+    /// What its opening waits for, and when that is done.
+    preparing: Option<u64>,
     /// A release that is being carried out, and when that is done.
     releasing: Option<u64>,
     /// The machine answers for the group.
     effective: bool,
     eligible: bool,
-    /// How long a refused hold keeps it ineligible, as in the daemon; and until when one does.
-    pace: Cooldown,
-    cooling: Option<u64>,
     healthy: bool,
 }
 
@@ -111,7 +109,7 @@ struct Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Machine {
     On,
-    /// It is not run.
+    /// It does not run.
     Suspended,
     Off,
 }
@@ -122,6 +120,7 @@ pub(super) enum Act {
     Release(GroupId),
     Send(MemberId, Rc<[u8]>),
     Hold(GroupId, LocalTime),
+    Prepare(GroupId),
     Announce(GroupId),
 }
 
@@ -133,7 +132,7 @@ pub(super) struct Datagram {
     pub(super) bytes: Rc<[u8]>,
 }
 
-/// What of all that is sent passes one direction of a link.
+/// What passes one direction of a link.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Passes {
     All,
@@ -150,7 +149,8 @@ enum Passes {
 struct Link {
     passes: Passes,
     conditions: Conditions,
-    /// When the sender last heard from the receiver's machine: it knows its hardware address from there.
+    /// When the sender last heard from the receiver's machine: it knows its hardware address from
+    /// there.
     heard: Option<u64>,
     /// What waits, by number, and since when.
     waiting: VecDeque<(u64, Datagram)>,
@@ -178,18 +178,18 @@ fn at(id: MemberId) -> usize {
 
 impl World {
     pub(super) fn new(plan: Rc<Plan>) -> Self {
-        let mut dice = Dice::new(plan.seed, "network");
+        let mut rng = Rng::new(plan.seed, "network");
         let gate = Gate {
             eligible: true,
             healthy: true,
             ..Gate::default()
         };
         let member = |m: &super::plan::MemberPlan| Member {
-            clock: Clock::new(0, boot_time(&mut dice), m.ppm),
+            clock: Clock::new(0, boot_time(&mut rng), m.ppm),
             machine: Machine::On,
             process: Liveness::Down,
             life: 0,
-            lives_of_boot: 0,
+            leases: Leases::default(),
             config: m.config.clone(),
             file: m.config.clone(),
             addressed: true,
@@ -213,7 +213,7 @@ impl World {
             tick: 0..0,
             tape: plan.timeline.iter().any(replays).then(VecDeque::new),
             members,
-            dice,
+            rng,
             next_datagram: 0,
             leaving: Vec::new(),
             flying: false,
@@ -277,17 +277,18 @@ impl World {
         self.record(now, Some(id), what);
     }
 
-    /// a life begins: what an earlier one left is scrubbed, and its file is read. Says the life and
-    /// the keys.
-    pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys) {
+    /// an incarnation begins: it scrubs what an earlier one left, and reads its file. Returns its
+    /// number, the keys, and the longest lease of earlier incarnations.
+    pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys, Span) {
         self.settle(now, id);
         let member = self.member(id);
         member.life += 1;
-        member.lives_of_boot += 1;
         member.forget_process();
         member.config = member.file.clone();
-        member.late.retain(|(due, _), _| *due > now); // nobody listened
+        member.late.retain(|(due, _), _| *due > now); // no socket was open
         let (life, keys) = (member.life, member.keys());
+        let lease = member.config.timing().lease();
+        let earlier = leases::begin(&mut member.leases, lease).expect("it can be written");
         for group in (0u8..).take(self.plan.groups()).map(GroupId) {
             self.members[at(id)].gates[usize::from(group.0)].deadline = None;
             self.tell_effective(now, id, group, By::Scrub);
@@ -301,10 +302,10 @@ impl World {
                 member.tell_healthy(group);
             }
         }
-        (life, keys)
+        (life, keys, earlier.longest)
     }
 
-    /// A process that was told to stop has ended; it leaves nothing behind.
+    /// A process that should stop has ended; it leaves nothing behind.
     pub(super) fn end(&mut self, now: u64, id: MemberId) {
         self.settle(now, id);
         let member = self.member(id);
@@ -382,9 +383,8 @@ impl World {
                 let (member, group) = (self.member(id), group(&flag.group));
                 let gate = &mut member.gates[usize::from(group.0)];
                 gate.eligible = flag.is;
-                gate.pace.start_again();
-                gate.cooling = None;
                 member.tell_eligible(group);
+                self.tell(id, ShellEvent::Changed { cluster: 0, group });
             }
             Fault::Healthy(flag) => {
                 let (member, group) = (self.member(id), group(&flag.group));
@@ -393,7 +393,7 @@ impl World {
             }
             Fault::Claim(_) => {
                 let group = GroupId(0);
-                self.tell(id, input_of(Input::ForeignClaim { group }, None));
+                self.tell(id, ShellEvent::ForeignClaim { cluster: 0, group });
             }
             Fault::Secrets { are, .. } => {
                 let member = self.member(id);
@@ -437,14 +437,14 @@ impl World {
 
     fn start(&mut self, now: u64, id: MemberId) {
         self.restless = true;
-        let shows = boot_time(&mut self.dice);
+        let shows = boot_time(&mut self.rng);
         let ppm = self.plan.members[at(id)].ppm;
         let member = self.member(id);
         member.fuse = None;
         if member.machine == Machine::Off {
             member.machine = Machine::On;
             member.clock = Clock::new(now, shows, ppm);
-            member.lives_of_boot = 0;
+            member.leases = Leases::default();
         }
         if let (Some(again), false) = (&mut member.stopping, member.process == Liveness::Down) {
             *again = true;
@@ -453,10 +453,10 @@ impl World {
         }
     }
 
-    fn interrupt(&mut self, now: u64, id: MemberId, process: &fault::Process, how: Liveness) {
+    fn interrupt(&mut self, now: u64, id: MemberId, process: &fault::Target, how: Liveness) {
         match process {
-            fault::Process::Of(_) => self.stop_running(now, id, how),
-            fault::Process::Within { after_effects, .. } => {
+            fault::Target::Of(_) => self.stop_running(now, id, how),
+            fault::Target::Within { after_effects, .. } => {
                 self.member(id).fuse = Some((*after_effects, how));
             }
         }
@@ -519,8 +519,8 @@ impl World {
         });
     }
 
-    /// Before a step: what was sent in the one before is there, and who has something to do is woken.
-    /// Says if there is anybody.
+    /// Before a step: what was sent in the one before arrives, and every process that has something
+    /// to do is woken. Returns whether there is one.
     pub(super) fn before_step(&mut self, now: u64) -> bool {
         self.tick = now..now + self.plan.tick.as_nanos();
         self.awake |= std::mem::take(&mut self.flying);
@@ -574,45 +574,63 @@ impl Member {
         self.stopping = None;
         self.fuse = None;
         for gate in &mut self.gates {
-            gate.releasing = None; // nobody is left to try
-            (gate.pace, gate.cooling) = (Cooldown::default(), None);
+            gate.releasing = None; // no process is left to try
+            gate.preparing = None;
         }
     }
 
     fn tell_eligible(&mut self, group: GroupId) {
         let gate = &self.gates[usize::from(group.0)];
-        // As in the daemon: one without an address of its own may itself be the one that is cut off.
-        let (eligible, cooling) = (gate.eligible && self.addressed, gate.cooling.is_some());
-        if self.process != Liveness::Down && !cooling {
-            let why = match self.addressed {
-                true => "the interface is down (simulated)",
-                false => "its own address is gone (simulated)",
-            };
-            let why = (!eligible).then(|| why.to_owned());
-            let input = Input::Eligible { group, eligible };
-            self.inbox.push_back(input_of(input, why));
+        // As in the daemon: a member without an address of its own may itself be cut off.
+        let eligible = match (self.addressed, gate.eligible) {
+            (false, _) => Err("its own address is gone (simulated)".to_owned()),
+            (true, false) => Err("the interface is down (simulated)".to_owned()),
+            (true, true) => Ok(()),
+        };
+        if self.process != Liveness::Down {
+            self.inbox.push_back(ShellEvent::Eligible {
+                cluster: 0,
+                group,
+                eligible,
+            });
         }
     }
 
     fn tell_healthy(&mut self, group: GroupId) {
-        let healthy = self.gates[usize::from(group.0)].healthy;
+        let healthy = match self.gates[usize::from(group.0)].healthy {
+            true => Ok(()),
+            false => Err("it is not well (simulated)".to_owned()),
+        };
         if self.process != Liveness::Down {
-            let input = Input::Health { group, healthy };
-            self.inbox.push_back(input_of(input, None));
+            self.inbox.push_back(ShellEvent::Health {
+                cluster: 0,
+                group,
+                healthy,
+            });
         }
     }
 }
 
-/// For how long a machine has been up when its process is first started: up to an hour.
-fn boot_time(dice: &mut Dice) -> u64 {
-    5_000_000_000 + dice.below(3_600_000_000_000)
+/// A file that is lost with the machine's power.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Leases(Span);
+
+impl leases::Record for Leases {
+    fn read(&self) -> Result<Recorded, String> {
+        let former = Span::ZERO; // nobody is renamed here
+        Ok(Recorded {
+            own: self.0,
+            former,
+        })
+    }
+
+    fn write(&mut self, longest: Span) -> Result<(), String> {
+        self.0 = longest;
+        Ok(())
+    }
 }
 
-const fn input_of(input: Input, why: Option<String>) -> ShellEvent {
-    let cluster = 0;
-    ShellEvent::Input {
-        cluster,
-        input,
-        why,
-    }
+/// For how long a machine has been up when its process is first started: up to an hour.
+fn boot_time(rng: &mut Rng) -> u64 {
+    5_000_000_000 + rng.below(3_600_000_000_000)
 }

@@ -10,7 +10,7 @@ use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
-use onehold_sim::fault::{Conditions, Fault, Process};
+use onehold_sim::fault::{Conditions, Fault, Target};
 use onehold_sim::replay::Replay;
 use onehold_sim::simulator::plan::{MemberPlan, Plan, Sending};
 use onehold_sim::simulator::record::{By, Record, What};
@@ -46,6 +46,7 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
         config: spec.prove(name).unwrap(),
         secret: "a secret".to_owned(),
         ppm: 0,
+        prepares_in: Span::ZERO,
     };
     let start = ["lb0", "lb1", "w"].map(|name| (Span::ZERO, Fault::Start(name.to_owned())));
     let then = timeline.iter();
@@ -59,6 +60,7 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
         sending: Sending::default(),
         confirm_after: Span::from_millis(2),
         traced: false,
+        before_hold: Vec::new(),
         timeline: start
             .into_iter()
             .chain(then.map(|(at, what)| (Span::from_millis(*at), what.clone())))
@@ -66,9 +68,9 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
     }
 }
 
-fn within(of: &str, after_effects: u32) -> Process {
+fn within(of: &str, after_effects: u32) -> Target {
     let of = of.to_owned();
-    Process::Within { of, after_effects }
+    Target::Within { of, after_effects }
 }
 
 fn records(plan: Plan) -> Vec<Record> {
@@ -107,7 +109,7 @@ fn one_takes_over_when_the_holders_machine_dies() {
 
 #[test]
 fn a_kernel_ends_a_dead_processs_hold_by_itself() {
-    let kill = Fault::Kill(Process::Of("lb0".to_owned()));
+    let kill = Fault::Kill(Target::Of("lb0".to_owned()));
     let holds = holds(&records(three(&[(3_000, kill)])));
     let [
         (_, LB0, None),
@@ -213,7 +215,8 @@ fn two_that_answer_at_once_between_two_ticks_are_seen() {
 
 #[test]
 fn a_hold_whose_deadline_is_past_opens_nothing() {
-    // The holder is stopped before it tells its kernel of a longer lease, and goes on too late.
+    // The holder is stopped before it tells its kernel of a longer lease, and goes on too late
+    //
     let all = records(three(&[
         (3_000, Fault::Pause(within("lb0", 2))),
         (6_000, Fault::Resume("lb0".to_owned())),

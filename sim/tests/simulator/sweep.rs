@@ -6,9 +6,10 @@ use onehold_sim::fault::{Fault, Links};
 use onehold_sim::properties::PropertyId;
 use onehold_sim::replay::Replay;
 use onehold_sim::screen::Screen;
+use onehold_sim::simulator::incidents::Incident;
+use onehold_sim::simulator::incidents::cluster::Promise;
 use onehold_sim::simulator::sweep::command::{Options, sweep};
-use onehold_sim::simulator::sweep::draw::{Draw, Promise};
-use onehold_sim::simulator::sweep::incidents::Incident;
+use onehold_sim::simulator::sweep::draw::Draw;
 use onehold_sim::simulator::sweep::judge::{self, breaks};
 use onehold_sim::simulator::sweep::report::Report;
 use onehold_sim::simulator::sweep::shrink::ddmin;
@@ -142,7 +143,8 @@ fn of_many_faults_the_one_that_splits_two_alone_is_left_and_its_scenario_fails_b
     std::fs::remove_file(&shrunk).unwrap();
 }
 
-/// L2, L3, L4, L5 and that a stop ends are in the file, too: each is broken by a fault that nothing excuses.
+/// L2, L3, L4, L5 and that a stop ends are in the file, too: each is broken by a fault that nothing
+/// excuses.
 #[test]
 fn whatever_a_seed_breaks_its_file_breaks_by_itself() {
     let lb0 = || "lb0".to_owned();

@@ -2,11 +2,11 @@
 
 use super::{alarmed, all_well, bare, gets, nothing_moved, put_back, server};
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, Debian, eventually};
+use onehold_tests::{Begin as _, Cluster, Debian, Setup, eventually};
 
 /// lb0's own address comes from a DHCP client.
 fn leased(client: &[&str]) -> Option<(Cluster, Debian, [Process; 2])> {
-    let mut c = Cluster::survivor().patient().build();
+    let mut c = Setup::survivor().patient().build();
     let server = server(&c)?;
     let d = Debian::on(&c, "lb0")?;
     bare(&c, "lb0");
@@ -25,7 +25,7 @@ fn a_lease_that_dhclient_gives_back_moves_the_address_and_one_that_it_renews_doe
     };
     let (mark, roles) = (c.mark(), c.role_changes());
     drop(first);
-    let second = d.spawn(&c, &client, "dhcp.log"); // asks for the same once more
+    let second = d.spawn(&c, &client, "dhcp.log"); // asks for the same again
     c.watch_for(3);
     nothing_moved(&c, mark, &roles);
     drop(second);
@@ -37,7 +37,7 @@ fn a_lease_that_dhclient_gives_back_moves_the_address_and_one_that_it_renews_doe
     all_well(&c, "lb0");
 }
 
-/// It begins with an empty interface: its script flushes the floating address with the rest.
+/// It begins with an empty interface: its script flushes the floating address, too.
 #[test]
 fn an_interface_that_udhcpc_empties_gets_its_floating_address_again() {
     let client = [
@@ -65,7 +65,7 @@ fn an_interface_that_udhcpc_empties_gets_its_floating_address_again() {
 /// `ifdown` takes the link down, and everything with it.
 #[test]
 fn an_interface_that_ifupdown_takes_down_and_up_is_given_up_and_taken_again() {
-    let mut c = Cluster::survivor().patient().build();
+    let mut c = Setup::survivor().patient().build();
     let Some(d) = Debian::on(&c, "lb0") else {
         return;
     };
@@ -85,11 +85,11 @@ fn an_interface_that_ifupdown_takes_down_and_up_is_given_up_and_taken_again() {
     all_well(&c, "lb1");
 }
 
-/// keepalived takes hold of the same address on the standby and announces it; and on the holder takes
-/// it away when it ends.
+/// keepalived takes hold of the same address on the standby and announces it; and on the holder
+/// takes it away when it ends.
 #[test]
 fn keepalived_with_the_same_address_gets_no_word_out_of_the_standby() {
-    let mut c = Cluster::survivor().patient().build();
+    let mut c = Setup::survivor().patient().build();
     let hosts = ["lb0", "lb1"].map(|host| Debian::on(&c, host));
     let [Some(lb0), Some(lb1)] = hosts else {
         return;

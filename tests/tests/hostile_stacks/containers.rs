@@ -1,7 +1,7 @@
 //! Docker's rules, as it writes them for a container with a published port, and a container.
 
 use super::{alarmed, all_well, words};
-use onehold_tests::{Cluster, Debian, eventually};
+use onehold_tests::{Begin as _, Cluster, Debian, Setup, eventually};
 use rustix::thread::{LinkNameSpaceType, move_into_link_name_space};
 use std::fs::File;
 use std::io;
@@ -88,7 +88,7 @@ fn inside(c: &Cluster, host: &'static str, port: u16) -> UdpSocket {
         .expect("a socket")
 }
 
-/// Whether an answer comes to what is said to the address.
+/// Whether the address answers.
 fn answered(from: &UdpSocket) -> bool {
     from.set_read_timeout(Some(Duration::from_millis(200)))
         .expect("it takes that");
@@ -97,7 +97,7 @@ fn answered(from: &UdpSocket) -> bool {
 }
 
 fn published(guard: &'static str) {
-    let mut c = Cluster::majority().guard(guard).build();
+    let mut c = Setup::majority().guard(guard).build();
     for host in ["lb0", "lb1"] {
         let Some(d) = Debian::on(&c, host) else {
             return;
@@ -106,7 +106,7 @@ fn published(guard: &'static str) {
     }
     c.start_all();
     c.hold_on("lb0");
-    // The service answers once to everybody, and then it does not stop to talk.
+    // The service answers each client once, and then sends without end.
     let service = inside(&c, "lb0", 80);
     let talk = thread::spawn(move || {
         let mut clients: Vec<SocketAddr> = Vec::new();
@@ -147,7 +147,7 @@ fn published(guard: &'static str) {
     } else {
         alarmed(&c, "lb1", "this host routes");
     }
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
     client.set_nonblocking(true).expect("it takes that");
     while client.recv_from(&mut [0; 64]).is_ok() {}
@@ -155,9 +155,9 @@ fn published(guard: &'static str) {
     let heard = client.recv_from(&mut [0; 64]);
     assert!(
         heard.is_err(),
-        "a container behind a frozen holder goes on as the address"
+        "a container behind a paused holder goes on as the address"
     );
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     let stop = inside(&c, "lb0", 0);
     stop.send_to(b"stop", "172.17.0.2:80").expect("it is told");
@@ -174,11 +174,11 @@ fn a_published_port_is_served_by_the_holder_alone_under_nft() {
     published("nft");
 }
 
-/// kube-proxy (IPVS) puts a service's external address on every node; this kernel answers ARP for what
-/// any interface has.
+/// kube-proxy (IPVS) puts a service's external address on every node; this kernel answers ARP for
+/// what any interface has.
 #[test]
 fn an_external_address_of_kubernetes_on_every_node_is_mute_but_on_the_holder() {
-    let mut c = Cluster::survivor().patient().build();
+    let mut c = Setup::survivor().patient().build();
     c.start_all();
     c.hold_on("lb0");
     for host in ["lb0", "lb1"] {
@@ -191,9 +191,9 @@ fn an_external_address_of_kubernetes_on_every_node_is_mute_but_on_the_holder() {
     for host in ["lb0", "lb1"] {
         alarmed(&c, host, "Take it out of Kubernetes' services (kube-proxy)");
     }
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     c.stop("lb0");
     let there = words(&c, "lb0", "ip address show dev kube-ipvs0");

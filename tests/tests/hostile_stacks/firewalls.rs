@@ -1,7 +1,8 @@
-//! Firewalls that people put on hosts: whether they take the gate away, and what they do to adverts.
+//! Firewalls that people put on hosts: whether they take the gate away, and what they do to
+//! adverts.
 
 use super::{alarmed, all_well, nothing_moved, words};
-use onehold_tests::{Cluster, Debian, eventually};
+use onehold_tests::{Begin as _, Cluster, Debian, Setup, eventually};
 
 #[track_caller]
 fn firewall(d: Debian, c: &Cluster, words: &str) {
@@ -13,7 +14,7 @@ fn firewall(d: Debian, c: &Cluster, words: &str) {
 }
 
 fn firewalld(guard: &'static str) {
-    let mut c = Cluster::survivor().patient().guard(guard).build();
+    let mut c = Setup::survivor().patient().guard(guard).build();
     let Some(d) = Debian::on(&c, "lb0") else {
         return;
     };
@@ -32,14 +33,14 @@ fn firewalld(guard: &'static str) {
     words(&c, "lb0", "nft flush ruleset"); // as Debian's nftables.conf begins
     nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     if guard == "nft" {
         return;
     }
-    // Nothing comes in and nothing leaves, but ARP: it knows that it is the one cut off.
+    // Nothing but ARP comes in or leaves: it knows that it is itself cut off.
     firewall(d, &c, "--panic-on");
     alarmed(&c, "lb0", "this host forbids all that is sent");
     c.hold_on("lb1");
@@ -62,7 +63,7 @@ fn firewalld_neither_opens_the_nft_gate_nor_makes_two_hold() {
 /// Debian's ufw denies what comes in, and lets in what answers: each member sends, so all is well.
 #[test]
 fn ufw_keeps_nobody_from_being_heard() {
-    let mut c = Cluster::survivor().patient().build();
+    let mut c = Setup::survivor().patient().build();
     let hosts = ["lb0", "lb1"].map(|host| Debian::on(&c, host));
     let [Some(lb0), Some(lb1)] = hosts else {
         return;
@@ -81,7 +82,7 @@ fn ufw_keeps_nobody_from_being_heard() {
     c.stop("lb1");
     c.start("lb1");
     all_well(&c, "lb0");
-    // And one that lets nothing out, either: the other one takes hold, alone.
+    // And one that lets nothing out, either: the other candidate takes hold, alone.
     lb0.ok(&c, &["ufw", "default", "deny", "outgoing"]);
     words(
         &c,

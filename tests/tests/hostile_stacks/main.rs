@@ -1,5 +1,5 @@
-//! Hosts on which other people's software configures the network, as it does on most: the programs
-//! themselves, of Debian's packages, each in the namespaces of a host of the lab.
+//! Hosts on which other software configures the network, as on most: the programs themselves, from
+//! Debian's packages, each in the namespaces of a host of the lab.
 
 mod addresses;
 mod containers;
@@ -29,7 +29,7 @@ fn gets(c: &Cluster, host: &str, address: &str) {
     });
 }
 
-/// Waits until a member finds nothing wrong.
+/// Waits until a member has no alarm.
 #[track_caller]
 fn all_well(c: &Cluster, host: &str) {
     eventually(&format!("all well on {host}"), || {
@@ -55,7 +55,7 @@ fn put_back(c: &Cluster, address: &str) {
     gets(c, "lb0", address);
 }
 
-/// What was done to a host's network since: nothing moved, and nobody wrote novels.
+/// Nothing moved since, and the logs are short.
 #[track_caller]
 fn nothing_moved(c: &Cluster, since: onehold_tests::Mark, roles: &[u64]) {
     c.has_not_moved(since);
@@ -64,7 +64,7 @@ fn nothing_moved(c: &Cluster, since: onehold_tests::Mark, roles: &[u64]) {
     assert!(said < 40, "{said} lines:\n{}", c.log("lb0"));
 }
 
-/// A DHCP server for lb0, on a host that is no member.
+/// A DHCP server for lb0, on a host that is not a member.
 fn server(c: &Cluster) -> Option<Process> {
     let d = Debian::on(c, "stranger")?;
     let mac = c

@@ -1,8 +1,8 @@
-//! systemd-networkd, which takes every address for its own business that is on an interface of its.
+//! systemd-networkd, which manages every address on its interfaces.
 
 use super::{alarmed, all_well, bare, gets, nothing_moved, put_back, server};
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, Debian};
+use onehold_tests::{Begin as _, Cluster, Debian, Setup};
 use rustix::process::Signal;
 
 /// A host's network, given over to it.
@@ -15,8 +15,8 @@ fn networkd(d: Debian, c: &Cluster, config: &str) -> Process {
 const STATIC: &str = "Address=10.77.0.10/16\nAddress=fd77::1a/64\n";
 
 #[test]
-fn what_networkd_configures_anew_moves_nothing() {
-    let mut c = Cluster::survivor().patient().also("fd77::50/64").build();
+fn what_networkd_configures_again_moves_nothing() {
+    let mut c = Setup::survivor().patient().also("fd77::50/64").build();
     let Some(d) = Debian::on(&c, "lb0") else {
         return;
     };
@@ -42,11 +42,11 @@ fn what_networkd_configures_anew_moves_nothing() {
     all_well(&c, "lb0");
 }
 
-/// Without `KeepConfiguration=dhcp-on-stop` it takes its own address along, and a member that nobody can
-/// reach lets go.
+/// Without `KeepConfiguration=dhcp-on-stop` it takes its own address along, and a member that can't
+/// be reached lets go.
 #[test]
 fn a_lease_of_networkd_s_that_ends_with_it_moves_the_address_and_comes_back() {
-    let mut c = Cluster::survivor().patient().build();
+    let mut c = Setup::survivor().patient().build();
     let Some(_server) = server(&c) else {
         return;
     };

@@ -2,7 +2,7 @@
 
 use super::{alarmed, all_well, bare, gets, nothing_moved, put_back};
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, Debian};
+use onehold_tests::{Begin as _, Cluster, Debian, Setup};
 
 const CONNECTION: &str = "[connection]\nid=eth0\nuuid=2c0cbe4a-6b2c-4b5b-9e7c-000000000001\n\
     type=ethernet\ninterface-name=eth0\n[ipv4]\nmethod=manual\naddress1=10.77.0.10/16\n\
@@ -21,7 +21,7 @@ fn nmcli(d: Debian, c: &Cluster, words: &str) {
 
 #[test]
 fn what_networkmanager_applies_moves_nothing_but_a_connection_that_is_down() {
-    let mut c = Cluster::survivor().patient().also("fd77::50/64").build();
+    let mut c = Setup::survivor().patient().also("fd77::50/64").build();
     let Some(d) = Debian::on(&c, "lb0") else {
         return;
     };

@@ -8,11 +8,14 @@ pub use report::{Outcome, Summary, summarize};
 pub use story::{Await, Event, Scene, scenes, start};
 
 use crate::error::{Context, Result, err};
-use crate::machine::netns::cluster::FLOATING;
 use crate::machine::netns::privilege::Privilege;
-use crate::machine::netns::{Arbitration, Cluster, ClusterSpec, Fetcher, Observer, PATIENCE, Web};
+use crate::machine::netns::{
+    CANDIDATES, Cluster, FLOATING, Fetcher, Observer, PATIENCE, Setup, Web,
+};
 use crate::screen::Screen;
-use record::{CANDIDATES, Record};
+use clap::builder::{PossibleValuesParser, TypedValueParser};
+use onehold_core::config::Arbitration;
+use record::Record;
 use serde_json::{Value, json};
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -26,12 +29,12 @@ use std::time::{Duration, Instant};
 const PACE: Duration = Duration::from_millis(2);
 /// How often the observer asks who has the address.
 const PERIOD: Duration = Duration::from_millis(1);
-/// An awaited holder must stay for so long.
+/// How long an awaited holder must stay.
 const STAYS: Duration = Duration::from_millis(800);
-/// An awaited holder must have come by then.
+/// How long an awaited holder may take to come.
 const BOUND: Duration = Duration::from_secs(15);
-/// Events come at a random moment within so much time, or they would all come at the same point
-/// between two adverts, for what is awaited before them comes at one.
+/// Events come at a random moment within this time, or all would come at the same point between two
+/// adverts, for what is awaited before them comes with an advert.
 const SPREAD: Duration = Duration::from_millis(200);
 /// The service is back if an answer is no older than this.
 const FRESH: Duration = Duration::from_millis(100);
@@ -40,9 +43,9 @@ const FRESH: Duration = Duration::from_millis(100);
 #[derive(Clone, Debug, clap::Args)]
 pub struct ClusterOptions {
     /// What it takes to hold.
-    #[arg(long, value_enum, default_value_t)]
+    #[arg(long, value_parser = arbitration(), default_value = "majority")]
     pub arbitration: Arbitration,
-    /// How often members speak, such as 100ms.
+    /// How often members send, such as 100ms.
     #[arg(long, value_name = "TIME")]
     pub interval: Option<String>,
     /// For how long a holder may hold unheard, such as 450ms.
@@ -58,33 +61,45 @@ pub struct ClusterOptions {
     /// The onehold binary; else the one beside this, built if need be.
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
-    /// Keep the daemons' logs in this directory, and a trace of each life, for `replay` and `report`; the demo
-    /// adds what it did and saw.
+    /// Keep the daemons' logs in this directory, and a trace of each incarnation, for `replay` and
+    /// `report`; the demo adds what it did and saw.
     #[arg(long, value_name = "DIR")]
     pub keep_logs: Option<PathBuf>,
 }
 
 impl ClusterOptions {
-    /// The cluster that is described, with `binary` as its daemon.
+    /// The cluster that is described.
     #[must_use]
-    pub fn spec(&self, binary: PathBuf, web: Web) -> ClusterSpec {
+    pub fn setup(&self) -> Setup {
         let timing = [
             ("profile", &self.profile),
             ("interval", &self.interval),
             ("lease", &self.lease),
         ];
         let lines = timing.into_iter();
-        let timing = lines.filter_map(|(key, v)| Some(format!("{key} = \"{}\"\n", v.as_ref()?)));
-        ClusterSpec {
-            binary,
-            arbitration: self.arbitration,
-            web,
-            guard: self.guard.clone(),
-            timing: timing.collect(),
-            failback_delay: Duration::from_secs(1),
-            logs: self.keep_logs.clone(),
+        let lines = lines.filter_map(|(key, v)| Some(format!("{key} = \"{}\"\n", v.as_ref()?)));
+        let setup = Setup::from(self.arbitration)
+            .timing(&lines.collect::<String>())
+            .failback_delay(Duration::from_secs(1));
+        let setup = match &self.guard {
+            Some(guard) => setup.guard(guard),
+            None => setup,
+        };
+        match &self.keep_logs {
+            Some(logs) => setup.logs(logs),
+            None => setup,
         }
     }
+}
+
+/// The words of the configuration file.
+fn arbitration() -> impl TypedValueParser<Value = Arbitration> {
+    let all = [Arbitration::Majority, Arbitration::Survivor];
+    PossibleValuesParser::new(all.map(Arbitration::name)).map(move |word| {
+        let mut all = all.into_iter();
+        all.find(|one| one.name() == word)
+            .unwrap_or(Arbitration::Majority)
+    })
 }
 
 /// What is played.
@@ -99,14 +114,14 @@ pub struct Options {
     /// Only the scenes with these events, such as stop,kill,power-off.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Play the scenes so many times.
+    /// Play the scenes this many times.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub repeat: usize,
     /// Write all figures to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the run as a page for a browser; `-`: none. [default: target/lab/demo.html, and none if it is
-    /// played several times]
+    /// Write the run as a page for a browser; `-`: none. [default: target/lab/demo.html, and none
+    /// with `--repeat`]
     #[arg(long, value_name = "FILE")]
     pub report: Option<PathBuf>,
 }
@@ -122,8 +137,8 @@ impl Options {
     }
 }
 
-/// Plays the story. Whether all went well: nobody but one held (in `majority`), and every awaited
-/// holder came.
+/// Plays the story. Returns whether all went well: never did two hold (in `majority`), and every
+/// awaited holder came.
 ///
 /// # Errors
 /// If the lab itself fails, or `stop` was set.
@@ -135,23 +150,19 @@ pub fn play(
 ) -> Result<bool> {
     let scenes = story::scenes(&options.only)?;
     let mut screen = Screen::new();
-    let mut spec = options.cluster.spec(binary.clone(), options.web);
+    let mut setup = options.cluster.setup().web(options.web);
     let keep = options.cluster.keep_logs.as_deref();
     let record = match (options.page(), keep) {
         (None, None) => None,
         (page, keep) => Some(Record::new(page, keep)?),
     };
     if let Some(record) = &record {
-        spec.logs = Some(record.directory().to_owned());
+        setup = setup.logs(record.directory());
     }
-    let cluster = Cluster::new(spec)?;
-    let observer = {
-        let [lb0, lb1] = CANDIDATES;
-        let nodes = [cluster.host(lb0)?, cluster.host(lb1)?];
-        Observer::start(cluster.host("observer")?, FLOATING, &nodes, PERIOD)?
-    };
+    let cluster = Cluster::new(setup, &binary)?;
+    let observer = cluster.observe(FLOATING, PERIOD)?;
     let web = SocketAddr::from((FLOATING, 80));
-    let fetcher = Fetcher::start(cluster.host("client")?, web, PACE, &CANDIDATES)?;
+    let fetcher = Fetcher::start(cluster.host("client"), web, PACE, &CANDIDATES)?;
     let mut stage = Stage {
         observer,
         fetcher,
@@ -162,7 +173,7 @@ pub fn play(
         record,
     };
     introduce(options, privilege, &mut screen);
-    let start = start(&stage.cluster.members());
+    let start = start(stage.cluster.members());
     let first = stage.play(&start, 0, &mut screen)?;
     let facts = stage.facts();
     if first {
@@ -208,7 +219,7 @@ pub fn play(
     Ok(good)
 }
 
-/// Says what is about to be seen.
+/// Prints what is about to be seen.
 fn introduce(options: &Options, privilege: Privilege, screen: &mut Screen) {
     screen.line(&format!(
         "One floating address, {FLOATING}, on exactly one of lb0 (preferred) and lb1."
@@ -235,14 +246,14 @@ struct Stage {
     fetcher: Fetcher,
     cluster: Cluster,
     stop: Arc<AtomicBool>,
-    /// Until when it is known how many held.
+    /// Until when two holders have been looked for.
     watched: Instant,
     outcomes: Vec<Outcome>,
     record: Option<Record>,
 }
 
 impl Stage {
-    /// Plays one event and notes what came of it. Whether what was awaited came.
+    /// Plays one event and notes what came of it. Returns whether what was awaited came.
     fn play(&mut self, event: &Event, round: usize, screen: &mut Screen) -> Result<bool> {
         sleep(SPREAD.mul_f64(chance()));
         let holder_before = self.holder();
@@ -260,7 +271,7 @@ impl Stage {
         sleep(PATIENCE + PACE); // until the requests that are open now are over
 
         let seen = self.observer.sightings(from, to);
-        // Two are looked for between the events, too.
+        // Two holders are looked for between the events, too.
         let dual = self.observer.sightings(self.watched, to).dual;
         self.watched = to;
         let service = self.fetcher.service(from, to);
@@ -271,7 +282,7 @@ impl Stage {
             round,
             holder_before,
             holder_after: self.holder(),
-            gap_ms: millis(service.gap),
+            outage_ms: millis(service.outage),
             failed_requests: service.failed,
             requests: service.requests,
             dual_ms: millis(dual),
@@ -289,7 +300,7 @@ impl Stage {
         Ok(good)
     }
 
-    /// Watches until what is awaited has come. What failed, if it has not.
+    /// Watches until what is awaited has come. Returns what failed, if it has not.
     fn watch(
         &mut self,
         event: &Event,
@@ -301,7 +312,7 @@ impl Stage {
             if self.stop.load(Ordering::Relaxed) {
                 return Err(err("interrupted"));
             }
-            if let Some(died) = self.died()? {
+            if let Some(died) = self.cluster.died()? {
                 return Ok(Some(died));
             }
             let now = Instant::now();
@@ -342,33 +353,9 @@ impl Stage {
         (!holders.is_empty()).then(|| holders.join("+"))
     }
 
-    /// A daemon that should run and does not, with its last words.
-    fn died(&mut self) -> Result<Option<String>> {
-        let names: Vec<String> = self
-            .cluster
-            .members()
-            .iter()
-            .map(|m| m.to_string())
-            .collect();
-        for name in names {
-            let ended = match self.cluster.daemon(&name)? {
-                Some(daemon) => daemon.ended()?,
-                None => None,
-            };
-            if let Some(status) = ended {
-                let log = self.cluster.log(&name).unwrap_or_default();
-                let last: Vec<&str> = log.lines().rev().take(3).collect();
-                let last: String = last.iter().rev().map(|l| format!("\n       {l}")).collect();
-                return Ok(Some(format!("the daemon of {name} ended: {status}{last}")));
-            }
-        }
-        Ok(None)
-    }
-
     /// What the daemon itself says of its guard and timing. Only reported, never relied on.
     fn facts(&self) -> Value {
-        let status = self.cluster.status("lb0").unwrap_or_default();
-        let cluster = &status["clusters"][0];
+        let cluster = self.cluster.status("lb0").unwrap_or_default();
         json!({
             "guard": cluster["guard"],
             "timing": cluster["timing"],
@@ -382,7 +369,7 @@ fn chance() -> f64 {
     RandomState::new().hash_one(()) as f64 / u64::MAX as f64
 }
 
-/// Says how it ended.
+/// Prints how it ended.
 fn verdict(stage: &Stage, options: &Options, facts: &Value, screen: &mut Screen) -> bool {
     let dual: f64 = stage.outcomes.iter().map(|o| o.dual_ms).sum();
     let failures = stage

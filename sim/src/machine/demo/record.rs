@@ -3,7 +3,7 @@
 use super::story::Event;
 use crate::error::{Context, Result, err};
 use crate::machine::netns::cluster::free_trace;
-use crate::machine::netns::{Fetch, Round, changes};
+use crate::machine::netns::{CANDIDATES, Fetch, Round, changes};
 use crate::replay::Replay;
 use crate::show::page::Viewer;
 use onehold::clock::boottime;
@@ -18,14 +18,12 @@ use std::time::Instant;
 
 /// The group's name in the lab's cluster.
 const GROUP: &str = "web";
-/// The candidates; probes number them so.
-pub(super) const CANDIDATES: [&str; 2] = ["lb0", "lb1"];
 
 /// A run on its way to a page.
 pub(super) struct Record {
     page: Option<PathBuf>,
     traces: Traces,
-    /// What was in the way.
+    /// What was in the directory before.
     earlier: BTreeSet<PathBuf>,
     /// The clock of all members at the time 0, and that time.
     zero: (LocalTime, Instant),
@@ -42,7 +40,7 @@ enum Traces {
 }
 
 impl Traces {
-    /// A new directory that nobody else may look into.
+    /// A new directory, for this user only.
     fn temporary() -> Result<Self> {
         let (place, own) = (std::env::temp_dir(), std::process::id());
         for n in 0.. {
@@ -75,8 +73,8 @@ impl Drop for Traces {
 }
 
 impl Record {
-    /// A run that is to become this page, if one is wanted. Its traces are kept in a directory, if one is
-    /// named.
+    /// A run that will become this page, if one is wanted. Its traces are kept in a directory, if
+    /// one is named.
     ///
     /// # Errors
     /// If there can be no such page or directory.
@@ -136,8 +134,8 @@ impl Record {
         Span::from(at.saturating_duration_since(self.zero.1))
     }
 
-    /// Writes what was seen beside the daemons' traces, replays all of it and makes the page. The daemons
-    /// have ended. Whether the core does what they traced; and what to say of it.
+    /// Writes what was seen beside the daemons' traces, replays all of it and makes the page. The
+    /// daemons have ended. Returns whether the core does what they traced, and what to print.
     ///
     /// # Errors
     /// If a file can't be read or written.
@@ -210,7 +208,7 @@ impl Record {
     }
 }
 
-/// A trace, which is called after its file: where that is may be gone tomorrow.
+/// A trace, named after its file and not its directory, which may be temporary.
 fn open(path: &Path) -> Result<Reader<BufReader<File>>> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let file = File::open(path).context(|| path.display())?;

@@ -1,4 +1,4 @@
-//! What the demo says: live lines, the table at the end, and JSON.
+//! What the demo prints: live lines, the table at the end, and JSON.
 
 use super::story::Event;
 use crate::screen::Screen;
@@ -19,7 +19,7 @@ pub struct Outcome {
     /// Who held after.
     pub holder_after: Option<String>,
     /// The longest time between two answers to the client, less its pace.
-    pub gap_ms: f64,
+    pub outage_ms: f64,
     /// Requests that were not answered.
     pub failed_requests: usize,
     /// Requests in all.
@@ -45,10 +45,10 @@ pub struct Summary {
     holders: String,
     /// How often it was played.
     pub times: usize,
-    /// The median of the gaps.
-    pub gap_ms_median: f64,
-    /// The longest gap.
-    pub gap_ms_max: f64,
+    /// The median of the outages.
+    pub outage_ms_median: f64,
+    /// The longest outage.
+    pub outage_ms_max: f64,
     /// The median of the failed requests.
     pub failed_requests_median: usize,
     /// The most failed requests.
@@ -73,17 +73,17 @@ pub fn summarize(outcomes: &[Outcome]) -> Vec<Summary> {
         .into_iter()
         .filter_map(|name| {
             let last = all_of(name).next_back()?;
-            let mut gaps: Vec<f64> = all_of(name).map(|o| o.gap_ms).collect();
-            gaps.sort_by(f64::total_cmp);
+            let mut outages: Vec<f64> = all_of(name).map(|o| o.outage_ms).collect();
+            outages.sort_by(f64::total_cmp);
             let mut failed: Vec<usize> = all_of(name).map(|o| o.failed_requests).collect();
             failed.sort_unstable();
             Some(Summary {
                 name,
                 title: last.title,
                 holders: holders(last),
-                times: gaps.len(),
-                gap_ms_median: gaps[gaps.len() / 2],
-                gap_ms_max: gaps[gaps.len() - 1],
+                times: outages.len(),
+                outage_ms_median: outages[outages.len() / 2],
+                outage_ms_max: outages[outages.len() - 1],
                 failed_requests_median: failed[failed.len() / 2],
                 failed_requests_max: failed[failed.len() - 1],
                 dual_ms_max: all_of(name).map(|o| o.dual_ms).fold(0.0, f64::max),
@@ -111,13 +111,13 @@ fn ms(value: f64) -> String {
     }
 }
 
-/// What the demo says, line by line.
+/// What the demo prints, line by line.
 impl Screen {
     /// The head of the live lines.
     pub fn head(&mut self) {
         let head = format!(
-            "   {:<28} {:<11} {:>8} {:>7} {:>8}",
-            "event", "holder", "gap ms", "failed", "dual ms"
+            "   {:<28} {:<11} {:>9} {:>7} {:>8}",
+            "event", "holder", "outage ms", "failed", "dual ms"
         );
         self.line(&self.paint("2", &head));
     }
@@ -144,9 +144,9 @@ impl Screen {
             Some(_) => self.paint("1;31", "✗"),
         };
         let (title, holders) = (o.title, holders(o));
-        let (gap, failed) = (ms(o.gap_ms), o.failed_requests);
+        let (outage, failed) = (ms(o.outage_ms), o.failed_requests);
         self.line(&format!(
-            " {mark} {title:<28} {holders:<11} {gap:>8} {failed:>7} {dual}"
+            " {mark} {title:<28} {holders:<11} {outage:>9} {failed:>7} {dual}"
         ));
         let needed = u32::from(o.holder_before.is_some() && o.holder_before != o.holder_after);
         if o.moves > needed {
@@ -163,19 +163,19 @@ impl Screen {
 
     /// The table at the end.
     pub fn table(&mut self, summaries: &[Summary]) {
-        let rule = "─".repeat(86);
+        let rule = "─".repeat(87);
         self.line("");
         self.line(&format!(
-            "{:<30} {:<11} {:>5}  {:>16}  {:>12}  {:>5}",
-            "event", "holder", "times", "gap ms med/max", "failed", "dual"
+            "{:<30} {:<11} {:>5}  {:>17}  {:>12}  {:>5}",
+            "event", "holder", "times", "outage ms med/max", "failed", "dual"
         ));
         self.line(&rule);
         for s in summaries {
-            let gap = format!("{} / {}", ms(s.gap_ms_median), ms(s.gap_ms_max));
+            let outage = format!("{} / {}", ms(s.outage_ms_median), ms(s.outage_ms_max));
             let failed = format!("{} / {}", s.failed_requests_median, s.failed_requests_max);
             let (title, holders, times, dual) = (s.title, &s.holders, s.times, ms(s.dual_ms_max));
             self.line(&format!(
-                "{title:<30} {holders:<11} {times:>5}  {gap:>16}  {failed:>12}  {dual:>5}"
+                "{title:<30} {holders:<11} {times:>5}  {outage:>17}  {failed:>12}  {dual:>5}"
             ));
         }
         self.line(&rule);
@@ -188,13 +188,13 @@ mod tests {
 
     #[test]
     fn a_summary_has_the_median_and_the_worst() {
-        let outcome = |name, gap_ms, dual_ms| Outcome {
+        let outcome = |name, outage_ms, dual_ms| Outcome {
             name,
             title: name,
             round: 0,
             holder_before: Some("lb0".into()),
             holder_after: Some("lb1".into()),
-            gap_ms,
+            outage_ms,
             failed_requests: 1,
             requests: 10,
             dual_ms,
@@ -212,7 +212,7 @@ mod tests {
             panic!("two kinds of event");
         };
         assert_eq!((kill.name, kill.times, stop.name), ("kill", 3, "stop"));
-        assert_eq!((kill.gap_ms_median, kill.gap_ms_max), (400.0, 450.0));
+        assert_eq!((kill.outage_ms_median, kill.outage_ms_max), (400.0, 450.0));
         assert_eq!((kill.dual_ms_max, kill.failures), (3.0, 0));
         assert_eq!(kill.holders, "lb0 → lb1");
     }

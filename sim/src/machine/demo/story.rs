@@ -1,7 +1,7 @@
 //! What the demo plays: scenes, each of which begins and ends with lb0 holding and all well.
 
 use crate::error::{Result, err};
-use crate::fault::{Conditions, Fault, Links, Process};
+use crate::fault::{Conditions, Fault, Links, Target};
 use onehold::control::Order;
 
 /// What is awaited after an event.
@@ -9,7 +9,8 @@ use onehold::control::Order;
 pub enum Await {
     /// This member holds, alone, and stays.
     Holder(&'static str),
-    /// Nothing in particular: so many seconds are watched, and at their end somebody holds.
+    /// Nothing in particular: it is watched for this many seconds, and at their end one member
+    /// holds.
     Seconds(u64),
 }
 
@@ -88,7 +89,7 @@ fn all() -> Vec<Scene> {
             event(
                 "kill",
                 "kill -9 the daemon on lb0",
-                Fault::Kill(Process::Of(lb0())),
+                Fault::Kill(Target::Of(lb0())),
                 Holder("lb1"),
             ),
             event(
@@ -100,12 +101,12 @@ fn all() -> Vec<Scene> {
         ],
         vec![
             event(
-                "freeze",
-                "freeze the daemon on lb0",
-                Fault::Pause(Process::Of(lb0())),
+                "pause",
+                "pause the daemon on lb0",
+                Fault::Pause(Target::Of(lb0())),
                 Holder("lb1"),
             ),
-            event("thaw", "thaw it", Fault::Resume(lb0()), Holder("lb0")),
+            event("resume", "resume it", Fault::Resume(lb0()), Holder("lb0")),
         ],
         vec![
             event(
@@ -210,7 +211,7 @@ mod tests {
         };
         assert_eq!(only(&[]).unwrap(), all().len());
         assert_eq!(only(&["start"]).unwrap(), 0);
-        assert_eq!(only(&["thaw", "cut"]).unwrap(), 2);
+        assert_eq!(only(&["resume", "cut"]).unwrap(), 2);
         assert!(only(&["flood"]).unwrap_err().to_string().contains("flood"));
     }
 }

@@ -31,7 +31,7 @@ impl Drop for Background {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         if let Some(thread) = self.thread.take() {
-            // It panicked only if the lab is broken, and then it has said so.
+            // It panics only if the lab is broken, and then it has said so.
             let _ = thread.join();
         }
     }

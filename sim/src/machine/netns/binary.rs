@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// The `onehold` binary beside the running one. Under cargo, or if it is missing, it is built
-/// first, with the same profile; `progress` is told when that starts.
+/// first, with the same profile; `progress` is called when that starts.
 ///
 /// Call this before [`super::privilege::acquire`]: a build may need the network.
 ///

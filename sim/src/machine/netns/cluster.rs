@@ -1,153 +1,105 @@
-//! The cluster of the tutorial: lb0 and lb1 with a web server each, a witness, the floating
-//! address, a client and an observer; with the real `onehold` binary as the daemon.
+//! The cluster of the tutorial on this machine's kernel: lb0 and lb1, a witness, a client and an
+//! observer, each on a host of its own, with the real `onehold` binary as the daemon.
+//!
+//! What runs here never says who holds: that is asked of the network, by [`Cluster::observe`].
 
-use super::{Host, HostSpec, Lan, Process, WebServer};
+use super::setup::{CANDIDATES, FLOATING, Setup};
+use super::web::Server;
+use super::{Host, Lan, Observer, Process};
 use crate::error::{Context, Result, err};
-use crate::fault::{Conditions, Fault, Links, Process as Whose, order};
+use crate::fault::{Conditions, Fault, Links, Target, order};
 use rustix::process::Signal;
-use std::fmt::Write as _;
+use std::collections::BTreeMap;
+use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
 
-/// The address that one of lb0 and lb1 holds.
-pub const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 50);
-const PREFIX: u8 = 16;
-/// How long a daemon may take to hand over and leave.
-const LEAVE: Duration = Duration::from_secs(10);
+/// How long a daemon may take to end.
+const LEAVE: Duration = Duration::from_secs(20);
 
-/// What it takes to hold.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Arbitration {
-    /// Two of three: lb0, lb1 and a witness.
-    #[default]
-    Majority,
-    /// lb0 and lb1 alone.
-    Survivor,
-}
-
-/// The web server on lb0 and lb1.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Web {
-    /// A few lines of the lab's own.
-    #[default]
-    Embedded,
-    /// nginx, from PATH.
-    Nginx,
-}
-
-/// What the cluster is to be like.
-#[derive(Clone, Debug)]
-pub struct ClusterSpec {
-    /// The `onehold` binary.
-    pub binary: PathBuf,
-    /// What it takes to hold.
-    pub arbitration: Arbitration,
-    /// The web server.
-    pub web: Web,
-    /// `cluster.guard`, if it is to be forced.
-    pub guard: Option<String>,
-    /// The `[timing]` section.
-    pub timing: String,
-    /// `groups.web.failback_delay`
-    pub failback_delay: Duration,
-    /// Where the daemons' logs and traces go; else they are forgotten with the cluster.
-    pub logs: Option<PathBuf>,
-}
-
-/// A web server, stopped when it is dropped.
-enum Server {
-    Embedded { _running: WebServer },
-    Nginx { _running: Process },
-}
-
-struct Node {
-    host: Host,
+/// A host, and what runs there.
+struct Machine {
+    // Before the host that they are in.
     daemon: Option<Process>,
     web: Option<Server>,
+    host: Host,
 }
 
 /// The cluster. Dropping it stops everything and leaves nothing behind.
 pub struct Cluster {
-    nodes: Vec<Node>,
-    client: Host,
-    observer: Host,
+    machines: BTreeMap<String, Machine>,
     lan: Lan,
-    config: PathBuf,
-    spec: ClusterSpec,
+    setup: Setup,
+    binary: PathBuf,
 }
 
 impl Cluster {
-    /// Hosts, web servers and files, and no daemon yet.
+    /// Hosts, web servers and files, and no daemon yet. `binary` is the daemon.
     ///
     /// # Errors
     /// If the kernel refuses, or nginx is wanted and missing.
-    pub fn new(spec: ClusterSpec) -> Result<Self> {
-        let mut lan = Lan::new()?;
-        lan.file(
-            "secret",
-            "this is the secret of a lab, and of nothing else\n",
-        )?;
-        let config = lan.file("onehold.toml", configuration(&spec))?;
-        if let Some(logs) = &spec.logs {
+    pub fn new(setup: Setup, binary: &Path) -> Result<Self> {
+        let lan = Lan::new()?;
+        let secret = "this is the secret of a lab, and of nothing else\n";
+        lan.file("secret", secret)?;
+        for member in setup.members() {
+            lan.file(&format!("{member}.toml"), setup.file()?)?;
+        }
+        if let Some(logs) = &setup.logs {
             fs::create_dir_all(logs).context(|| logs.display())?;
         }
-        let members: &[(&str, u8)] = match spec.arbitration {
-            Arbitration::Majority => &[("lb0", 10), ("lb1", 11), ("witness", 12)],
-            Arbitration::Survivor => &[("lb0", 10), ("lb1", 11)],
-        };
-        let hosts: String = members
-            .iter()
-            .map(|(name, n)| format!("10.77.0.{n} {name}\n"))
-            .collect();
-        let host = |(name, n): (&str, u8)| {
-            HostSpec::new(name)
-                .interface(&[(Ipv4Addr::new(10, 77, 0, n).into(), PREFIX)])
-                .hosts_file(&format!("127.0.0.1 localhost\n{hosts}"))
-                .sysctl("net/ipv4/ip_nonlocal_bind", "1")
-        };
-        let mut nodes = Vec::new();
-        for member in members {
-            nodes.push(Node {
-                host: lan.host(host(*member).forgetful())?,
-                daemon: None,
-                web: None,
-            });
-        }
         let mut cluster = Self {
-            nodes,
-            client: lan.host(host(("client", 20)))?,
-            observer: lan.host(host(("observer", 21)))?,
+            machines: BTreeMap::new(),
             lan,
-            config,
-            spec,
+            setup,
+            binary: binary.to_owned(),
         };
-        for candidate in ["lb0", "lb1"] {
+        for name in cluster.members().iter().chain(&["client", "observer"]) {
+            cluster.add_host(name)?;
+        }
+        for candidate in CANDIDATES {
             cluster.start_web(candidate)?;
         }
         Ok(cluster)
     }
 
-    /// The members' names.
-    #[must_use]
-    pub fn members(&self) -> Vec<&str> {
-        self.nodes.iter().map(|n| n.host.name()).collect()
-    }
-
-    /// The host of a member, or `client`, or `observer`.
+    /// Adds a host to the network.
     ///
     /// # Errors
-    /// If there is none of that name.
-    pub fn host(&self, name: &str) -> Result<&Host> {
-        match name {
-            "client" => Ok(&self.client),
-            "observer" => Ok(&self.observer),
-            _ => Ok(&self.node(name)?.host),
-        }
+    /// If the lab has no such host, or the kernel refuses.
+    pub fn add_host(&mut self, name: &str) -> Result<()> {
+        let machine = Machine {
+            daemon: None,
+            web: None,
+            host: self.lan.host(self.setup.host(name)?)?,
+        };
+        self.machines.insert(name.into(), machine);
+        Ok(())
+    }
+
+    /// What it was made from.
+    #[must_use]
+    pub const fn setup(&self) -> &Setup {
+        &self.setup
+    }
+
+    /// The members' names.
+    #[must_use]
+    pub const fn members(&self) -> &'static [&'static str] {
+        self.setup.members()
+    }
+
+    /// A host.
+    ///
+    /// # Panics
+    /// If there is none of that name: the callers know which they have.
+    #[must_use]
+    pub fn host(&self, name: &str) -> &Host {
+        let machine = self.machines.get(name);
+        &machine.expect("there is a host of that name").host
     }
 
     /// The network, to put faults on.
@@ -155,12 +107,13 @@ impl Cluster {
         &mut self.lan
     }
 
-    /// The daemon of a member, if it was started and not stopped or killed.
+    /// Asks all the time which candidate has an address, from the host `observer`.
     ///
     /// # Errors
-    /// If there is no such member.
-    pub fn daemon(&mut self, name: &str) -> Result<Option<&mut Process>> {
-        Ok(self.node_mut(name)?.daemon.as_mut())
+    /// If the kernel allows no packet socket.
+    pub fn observe(&self, address: Ipv4Addr, period: Duration) -> Result<Observer> {
+        let candidates = CANDIDATES.map(|name| self.host(name));
+        Observer::start(self.host("observer"), address, &candidates, period)
     }
 
     /// Starts the daemon of a member.
@@ -168,27 +121,60 @@ impl Cluster {
     /// # Errors
     /// If it can't be started.
     pub fn start(&mut self, name: &str) -> Result<()> {
-        let file = format!("{name}.log");
-        let log = match &self.spec.logs {
-            None => self.lan.log(&file)?,
-            Some(logs) => {
-                let path = logs.join(file);
-                let mut options = fs::OpenOptions::new();
-                let open = options.append(true).create(true).open(&path);
-                open.context(|| path.display())?
-            }
-        };
-        let mut command = self.onehold();
-        command.arg("run").arg("--config").arg(&self.config);
-        command.args(["--as", name, "--state", "/run/onehold"]);
-        if let Some(logs) = &self.spec.logs {
-            command.arg("--trace").arg(free_trace(logs, name)?);
+        let logs = self.setup.logs.as_deref();
+        let trace = logs.map(|logs| free_trace(logs, name)).transpose()?;
+        let mut words: Vec<OsString> = vec![self.binary.clone().into(), "run".into()];
+        words.extend(["--config".into(), Lan::path(&format!("{name}.toml")).into()]);
+        words.extend(["--as".into(), name.into()]);
+        if let Some(trace) = trace {
+            words.extend(["--trace".into(), trace.into()]);
         }
-        command.stdin(Stdio::null()).stdout(Stdio::null());
-        command.stderr(log);
-        let node = self.node_mut(name)?;
-        node.daemon = Some(node.host.spawn(command)?);
+        self.start_by(name, &words)
+    }
+
+    /// Starts the daemon of a member by other words, such as `setpriv … onehold run …`.
+    ///
+    /// # Errors
+    /// If it can't be started.
+    pub fn start_by(&mut self, name: &str, words: &[impl AsRef<OsStr>]) -> Result<()> {
+        let daemon = self.spawn(name, words, &format!("{name}.log"))?;
+        self.machine(name)?.daemon = Some(daemon);
         Ok(())
+    }
+
+    /// Starts the daemons of all members.
+    ///
+    /// # Errors
+    /// If one can't be started.
+    pub fn start_all(&mut self) -> Result<()> {
+        let mut members = self.members().iter();
+        members.try_for_each(|name| self.start(name))
+    }
+
+    /// Sends a signal to a member's daemon.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn signal(&self, name: &str, signal: Signal) -> Result<()> {
+        self.daemon(name)?.signal(signal)
+    }
+
+    /// Waits until the daemon of a member ends, by itself or by a signal sent before.
+    ///
+    /// # Errors
+    /// If it was not started, or does not end.
+    pub fn ended(&mut self, name: &str) -> Result<ExitStatus> {
+        let daemon = self.machine(name)?.daemon.take();
+        daemon.ok_or_else(|| not_running(name))?.wait(LEAVE)
+    }
+
+    /// Powers a host on. Its web server starts with it, its daemon does not.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn power_on(&mut self, name: &str) -> Result<()> {
+        self.machine(name)?.host.power_on()?;
+        self.start_web(name)
     }
 
     /// Does something to the cluster, as far as it can be done here.
@@ -197,191 +183,171 @@ impl Cluster {
     /// If it fails, or can't be done here.
     pub fn inflict(&mut self, fault: &Fault) -> Result<()> {
         match fault {
-            Fault::Start(of) if self.node(of)?.host.is_on() => self.start(of),
-            Fault::Start(of) => self.power_on(of),
-            Fault::Stop(of) => match self.stop(of)? {
-                status if status.success() => Ok(()),
-                status => Err(err(format!(
-                    "the stopped daemon ended with {status}, not 0"
-                ))),
-            },
-            Fault::Kill(Whose::Of(of)) => self.kill(of),
-            Fault::Pause(Whose::Of(of)) => self.freeze(of),
-            Fault::Resume(of) => self.thaw(of),
-            Fault::PowerOff(of) => self.power_off(of),
+            Fault::Start(of) => {
+                if !self.machine(of)?.host.is_on() {
+                    self.power_on(of)?;
+                }
+                self.start(of)
+            }
+            Fault::Stop(of) => {
+                self.signal(of, Signal::TERM)?;
+                match self.ended(of)? {
+                    status if status.success() => Ok(()),
+                    status => Err(err(format!(
+                        "the stopped daemon of {of} ended with {status}, not 0"
+                    ))),
+                }
+            }
+            Fault::Kill(Target::Of(of)) => {
+                self.signal(of, Signal::KILL)?;
+                self.ended(of).map(drop)
+            }
+            Fault::Pause(Target::Of(of)) => self.signal(of, Signal::STOP),
+            Fault::Resume(of) => self.signal(of, Signal::CONT),
+            Fault::PowerOff(of) => {
+                let machine = self.machine(of)?;
+                let off = machine.host.power_off();
+                machine.daemon = None;
+                machine.web = None;
+                off
+            }
             Fault::Cut(on) => self.lan.cut_links(on),
             Fault::Heal(on) if *on == Links::all() => self.lan.heal(),
             Fault::Conditions { on, are } if *on == Links::all() && is_loss(are) => {
-                let members: Vec<&str> = self.nodes.iter().map(|n| n.host.name()).collect();
-                self.lan.lose(are.loss, &members)
+                self.lan.lose(are.loss, self.setup.members())
             }
             Fault::Command {
                 to,
                 say,
                 group: None,
-            } => self.ask(to, &[order(*say)]).map(drop),
+            } => self.onehold(to, &[order(*say)]).map(drop),
             other => Err(err(format!("{other}: it can't be done in namespaces"))),
         }
     }
 
-    /// Starts the daemons of all members.
+    /// Writes a file that all hosts see as `/run/lab/NAME`, readable by root alone.
     ///
     /// # Errors
-    /// If one can't be started.
-    pub fn start_all(&mut self) -> Result<()> {
-        let names: Vec<String> = self.members().iter().map(|n| n.to_string()).collect();
-        names.iter().try_for_each(|name| self.start(name))
+    /// If it can't be written.
+    pub fn file(&self, name: &str, text: &str) -> Result<()> {
+        self.lan.file(name, text).map(drop)
     }
 
-    /// Stops a daemon by `SIGTERM`, and waits until it has handed over and left.
+    /// Starts a process on a host; what it says goes to the log `log`.
     ///
     /// # Errors
-    /// If it does not run, or does not end.
-    pub fn stop(&mut self, name: &str) -> Result<ExitStatus> {
-        let mut daemon = self.take_daemon(name)?;
-        daemon.signal(Signal::TERM)?;
-        daemon.wait(LEAVE)
+    /// If it can't be started.
+    pub fn spawn(&self, host: &str, words: &[impl AsRef<OsStr>], log: &str) -> Result<Process> {
+        let open = || match &self.setup.logs {
+            None => self.lan.log(log),
+            Some(logs) => {
+                let path = logs.join(log);
+                let mut options = fs::OpenOptions::new();
+                let open = options.append(true).create(true).open(&path);
+                open.context(|| path.display())
+            }
+        };
+        let (program, rest) = words.split_first().ok_or_else(|| err("no command"))?;
+        let mut command = Command::new(program);
+        command.args(rest).stdin(Stdio::null());
+        command.stdout(open()?).stderr(open()?);
+        self.host(host).spawn(command)
     }
 
-    /// Kills a daemon by `SIGKILL`. Its host's kernel keeps what it had.
-    ///
-    /// # Errors
-    /// If it does not run.
-    pub fn kill(&mut self, name: &str) -> Result<()> {
-        let mut daemon = self.take_daemon(name)?;
-        daemon.signal(Signal::KILL)?;
-        daemon.wait(LEAVE).map(drop)
-    }
-
-    /// Freezes a daemon by `SIGSTOP`.
-    ///
-    /// # Errors
-    /// If it does not run.
-    pub fn freeze(&mut self, name: &str) -> Result<()> {
-        self.running(name)?.signal(Signal::STOP)
-    }
-
-    /// Lets a frozen daemon go on.
-    ///
-    /// # Errors
-    /// If it does not run.
-    pub fn thaw(&mut self, name: &str) -> Result<()> {
-        self.running(name)?.signal(Signal::CONT)
-    }
-
-    /// Pulls the plug of a member's host.
-    ///
-    /// # Errors
-    /// If the kernel refuses.
-    pub fn power_off(&mut self, name: &str) -> Result<()> {
-        let node = self.node_mut(name)?;
-        let off = node.host.power_off();
-        node.daemon = None;
-        node.web = None;
-        off
-    }
-
-    /// Powers a member's host on; daemon and web server start with it.
-    ///
-    /// # Errors
-    /// If the kernel refuses.
-    pub fn power_on(&mut self, name: &str) -> Result<()> {
-        self.node_mut(name)?.host.power_on()?;
-        if name != "witness" {
-            self.start_web(name)?;
-        }
-        self.start(name)
-    }
-
-    /// Runs `onehold COMMAND… ` on a member's host, and returns what it printed.
+    /// Runs `onehold WORDS…` on a host: what it printed.
     ///
     /// # Errors
     /// If it fails, with what it said.
-    pub fn ask(&self, name: &str, words: &[&str]) -> Result<String> {
-        let mut command = self.onehold();
+    pub fn onehold(&self, host: &str, words: &[&str]) -> Result<String> {
+        let mut command = Command::new(&self.binary);
         command.args(words);
-        let output = self.node(name)?.host.output(command)?;
-        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        let output = self.host(host).output(command)?;
+        let said = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
         match output.status.success() {
             true => Ok(said(&output.stdout)),
             false => Err(err(format!(
-                "`onehold {}` on {name}: {}",
+                "`onehold {}` on {host}: {}",
                 words.join(" "),
-                said(&output.stderr)
+                said(&output.stderr).trim()
             ))),
         }
     }
 
-    /// What `onehold status --json` says on a member.
+    /// What `onehold status --json` says of the cluster on a member.
     ///
     /// # Errors
     /// If the daemon does not answer.
     pub fn status(&self, name: &str) -> Result<serde_json::Value> {
-        let text = self.ask(name, &["status", "--json"])?;
-        serde_json::from_str(&text).context(|| format!("reading the status of {name}"))
+        let text = self.onehold(name, &["status", "--json"])?;
+        let status = serde_json::from_str::<serde_json::Value>(&text);
+        let mut status = status.context(|| format!("reading the status of {name}"))?;
+        Ok(status["clusters"][0].take())
     }
 
-    /// The log of a member's daemon so far.
+    /// What the daemon of a member has logged so far.
+    #[must_use]
+    pub fn log(&self, name: &str) -> String {
+        self.read(&format!("{name}.log"))
+    }
+
+    /// What is in a log, or in a file that all hosts see: nothing if it is not there.
+    #[must_use]
+    pub fn read(&self, name: &str) -> String {
+        let logs = self.setup.logs.as_deref();
+        let kept = logs.and_then(|logs| fs::read_to_string(logs.join(name)).ok());
+        kept.or_else(|| self.lan.read(name).ok())
+            .unwrap_or_default()
+    }
+
+    /// The process id of a member's daemon.
     ///
     /// # Errors
-    /// If it was never started.
-    pub fn log(&self, name: &str) -> Result<String> {
-        let file = format!("{name}.log");
-        match &self.spec.logs {
-            None => self.lan.read(&file),
-            Some(logs) => fs::read_to_string(logs.join(&file)).context(|| file),
-        }
+    /// If it does not run.
+    pub fn id(&self, name: &str) -> Result<u32> {
+        self.daemon(name).map(Process::id)
     }
 
-    fn onehold(&self) -> Command {
-        Command::new(&self.spec.binary)
+    /// A daemon that should run and does not, with its last words.
+    ///
+    /// # Errors
+    /// If the kernel can't say.
+    pub fn died(&mut self) -> Result<Option<String>> {
+        for name in self.members() {
+            let daemon = self.machine(name)?.daemon.as_mut();
+            let ended = daemon.map_or(Ok(None), Process::ended)?;
+            if let Some(status) = ended {
+                let log = self.log(name);
+                let last: Vec<&str> = log.lines().rev().take(3).collect();
+                let last: String = last.iter().rev().map(|l| format!("\n       {l}")).collect();
+                return Ok(Some(format!("the daemon of {name} ended: {status}{last}")));
+            }
+        }
+        Ok(None)
     }
 
     fn start_web(&mut self, name: &str) -> Result<()> {
         let at = SocketAddr::from((FLOATING, 80));
-        let web = match self.spec.web {
-            Web::Embedded => Server::Embedded {
-                _running: WebServer::start(&self.node(name)?.host, at)?,
-            },
-            Web::Nginx => {
-                let config = self
-                    .lan
-                    .file(&format!("{name}.nginx"), nginx(name, FLOATING.into()))?;
-                let mut command = Command::new("nginx");
-                command.args(["-e", "stderr", "-p", "/run/lab", "-c"]);
-                command.arg(config).stdin(Stdio::null());
-                let started = self.node(name)?.host.spawn(command);
-                Server::Nginx {
-                    _running: started.context(|| "--web nginx (apt install nginx)")?,
-                }
-            }
-        };
-        self.node_mut(name)?.web = Some(web);
+        if let (Some(web), true) = (self.setup.web, CANDIDATES.contains(&name)) {
+            let server = Server::start(web, self.host(name), &self.lan, at)?;
+            self.machine(name)?.web = Some(server);
+        }
         Ok(())
     }
 
-    fn node(&self, name: &str) -> Result<&Node> {
-        let mut nodes = self.nodes.iter();
-        let found = nodes.find(|node| node.host.name() == name);
-        found.ok_or_else(|| err(format!("the cluster has no member `{name}`")))
+    fn machine(&mut self, name: &str) -> Result<&mut Machine> {
+        let machine = self.machines.get_mut(name);
+        machine.ok_or_else(|| err(format!("the cluster has no host `{name}`")))
     }
 
-    fn node_mut(&mut self, name: &str) -> Result<&mut Node> {
-        let mut nodes = self.nodes.iter_mut();
-        let found = nodes.find(|node| node.host.name() == name);
-        found.ok_or_else(|| err(format!("the cluster has no member `{name}`")))
+    fn daemon(&self, name: &str) -> Result<&Process> {
+        let machine = self.machines.get(name);
+        let daemon = machine.and_then(|machine| machine.daemon.as_ref());
+        daemon.ok_or_else(|| not_running(name))
     }
+}
 
-    fn running(&mut self, name: &str) -> Result<&mut Process> {
-        let daemon = self.node_mut(name)?.daemon.as_mut();
-        daemon.ok_or_else(|| err(format!("the daemon of {name} does not run")))
-    }
-
-    fn take_daemon(&mut self, name: &str) -> Result<Process> {
-        self.running(name)?;
-        let daemon = self.node_mut(name)?.daemon.take();
-        daemon.ok_or_else(|| err(format!("the daemon of {name} does not run")))
-    }
+fn not_running(name: &str) -> crate::error::Error {
+    err(format!("the daemon of {name} does not run"))
 }
 
 /// Datagrams are lost, and nothing else becomes of them.
@@ -394,54 +360,10 @@ fn is_loss(conditions: &Conditions) -> bool {
         }
 }
 
-/// The one file that all members share.
-fn configuration(spec: &ClusterSpec) -> String {
-    let mut text = String::from("[cluster]\nname = \"lab\"\nsecret_file = \"/run/lab/secret\"\n");
-    let mut line = |words: std::fmt::Arguments<'_>| {
-        writeln!(text, "{words}").expect("a String takes everything");
-    };
-    if let Some(guard) = &spec.guard {
-        line(format_args!("guard = \"{guard}\""));
-    }
-    if spec.arbitration == Arbitration::Survivor {
-        line(format_args!("arbitration = \"survivor\""));
-    }
-    line(format_args!(
-        "[members.lb0]\naddresses = [\"10.77.0.10\"]\npreferred = true\n\
-         [members.lb1]\naddresses = [\"10.77.0.11\"]"
-    ));
-    if spec.arbitration == Arbitration::Majority {
-        line(format_args!(
-            "[members.witness]\naddresses = [\"10.77.0.12\"]\nwitness = true"
-        ));
-    }
-    line(format_args!(
-        "[groups.web]\naddresses = [\"{FLOATING}/{PREFIX}\"]\ninterface = \"eth0\"\n\
-         failback = \"auto\"\nfailback_delay = \"{}ms\"\n[timing]\n{}",
-        spec.failback_delay.as_millis(),
-        spec.timing
-    ));
-    text
-}
-
-/// A configuration for one nginx process that keeps no files.
-fn nginx(name: &str, at: IpAddr) -> String {
-    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-        .map(|kind| format!("{kind}_temp_path {name}.{kind};"))
-        .join(" ");
-    format!(
-        "daemon off; master_process off; pid {name}.pid; error_log stderr;\n\
-         events {{ worker_connections 4096; }}\n\
-         http {{ access_log off; {temporary} keepalive_timeout 0; server {{ listen {at}:80;\n\
-         location / {{ return 200 \"{name}\\n\"; }} }} }}\n"
-    )
-}
-
-/// A file for the next trace of that name: that of a member's next life.
+/// A file for the next trace of that name: that of a member's next incarnation.
 pub(crate) fn free_trace(logs: &Path, name: &str) -> Result<PathBuf> {
     let logs = fs::canonicalize(logs).context(|| logs.display())?; // its host may be elsewhere
-    let mut lives = (1u32..).map(|life| logs.join(format!("{name}-{life}.jsonl")));
-    lives
-        .find(|path| !path.exists())
-        .ok_or_else(|| err(format!("{name} has had too many lives")))
+    let mut files = (1u32..).map(|n| logs.join(format!("{name}-{n}.jsonl")));
+    let free = files.find(|path| !path.exists());
+    free.ok_or_else(|| err(format!("there are too many traces of {name}")))
 }

@@ -4,10 +4,10 @@
 //! that is lost (and sent again only after a second) delays nothing but its own request. A request
 //! fails if it is not answered within [`PATIENCE`].
 //!
-//! **Service gap.** The longest time between two consecutive successful answers, less the time
+//! **Service outage.** The longest time between two consecutive successful answers, less the time
 //! between two requests: 0 if every request was answered in turn. The latter is the pace, unless
-//! the client itself was late; it is taken from the requests on both edges of the gap, within
-//! which the outage began and ended.
+//! the client itself was late; it is taken from the requests in which
+//! the outage began and ended.
 
 use super::background::Background;
 use super::host::Host;
@@ -41,7 +41,7 @@ pub struct Fetch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Service {
     /// The longest time between two answers, less the pace.
-    pub gap: Duration,
+    pub outage: Duration,
     /// Requests begun in that stretch that failed.
     pub failed: usize,
     /// Requests begun in that stretch that are over.
@@ -50,7 +50,7 @@ pub struct Service {
 
 impl Service {
     /// What `fetches` say of the service from one instant to another. An answer that came before
-    /// `from` counts as the one that a gap begins with.
+    /// `from` counts as the one that an outage begins with.
     #[must_use]
     pub fn of(fetches: &[Fetch], from: Instant, to: Instant, pace: Duration) -> Self {
         let mut asked: Vec<Instant> = fetches.iter().map(|f| f.asked).collect();
@@ -66,7 +66,7 @@ impl Service {
         let start = (from, from); // stands in for the answer before the first, and a request then
         let before = answers[..first].last().copied().unwrap_or(start);
         let after = answers[first..].iter().copied();
-        let mut gap = Duration::ZERO;
+        let mut outage = Duration::ZERO;
         let mut last = before;
         for next in after {
             let (began, ended) = (last.1, next.1);
@@ -78,13 +78,13 @@ impl Service {
                 }
                 _ => pace,
             };
-            gap = gap.max((next.0 - last.0).saturating_sub(step.max(pace)));
+            outage = outage.max((next.0 - last.0).saturating_sub(step.max(pace)));
             last = next;
         }
-        gap = gap.max(to.saturating_duration_since(last.0).saturating_sub(pace));
+        outage = outage.max(to.saturating_duration_since(last.0).saturating_sub(pace));
         let within = || fetches.iter().filter(|f| (from..to).contains(&f.asked));
         Self {
-            gap,
+            outage,
             failed: within().filter(|f| f.answered.is_none()).count(),
             requests: within().count(),
         }
@@ -99,7 +99,8 @@ pub struct Fetcher {
 }
 
 impl Fetcher {
-    /// Starts to fetch `http://at/` from `host`, every `pace`. Each of the `servers` answers with its name.
+    /// Starts to fetch `http://at/` from `host`, every `pace`. Each of the `servers` answers with
+    /// its name.
     ///
     /// # Errors
     /// If the host is off.
@@ -146,7 +147,7 @@ impl Fetcher {
         later.filter_map(|f| f.answered).min()
     }
 
-    /// Forgets the requests from before `then`, and says which those were.
+    /// Forgets the requests from before `then`, and returns them.
     pub fn forget(&self, then: Instant) -> Vec<Fetch> {
         let mut fetches = lock(&self.fetches);
         let (before, rest) = fetches.drain(..).partition(|fetch| fetch.asked < then);
@@ -154,7 +155,7 @@ impl Fetcher {
         before
     }
 
-    /// Ends it; what was not forgotten.
+    /// Ends it, and returns what was not forgotten.
     #[must_use]
     pub fn end(self) -> Vec<Fetch> {
         drop(self.thread);
@@ -200,7 +201,7 @@ fn fetch(
                     by: None,
                 }),
             }
-            due = (due + pace).max(now); // what was slept over is not made up for
+            due = (due + pace).max(now); // what it overslept is not made up for
         }
         let left = due.saturating_duration_since(Instant::now());
         let patience = Timespec {
@@ -252,7 +253,7 @@ fn connect(at: SocketAddr) -> std::io::Result<TcpStream> {
 }
 
 impl Open {
-    /// Does what the connection is ready for. Whether it was answered, once that is known.
+    /// Does what the connection is ready for. Returns whether it was answered, once that is known.
     fn go_on(&mut self) -> Option<bool> {
         if !self.sent {
             self.sent = true;
@@ -302,11 +303,11 @@ mod tests {
             fetch(25, Some(26)),
         ];
         let service = Service::of(&fetches, at(7), at(28), Duration::from_millis(5));
-        assert_eq!(service.gap, Duration::from_millis(10));
+        assert_eq!(service.outage, Duration::from_millis(10));
         assert_eq!((service.failed, service.requests), (2, 4));
         let service = Service::of(&fetches, at(22), at(60), Duration::from_millis(5));
         assert_eq!(
-            service.gap,
+            service.outage,
             Duration::from_millis(29),
             "still open at the end"
         );
@@ -322,12 +323,12 @@ mod tests {
             by: None,
         };
         let pace = Duration::from_millis(5);
-        let gap = |fetches: &[Fetch]| Service::of(fetches, at(0), at(32), pace).gap;
+        let outage = |fetches: &[Fetch]| Service::of(fetches, at(0), at(32), pace).outage;
         let late = [fetch(0, 1), fetch(5, 6), fetch(25, 26), fetch(30, 31)];
-        assert_eq!(gap(&late), Duration::ZERO);
+        assert_eq!(outage(&late), Duration::ZERO);
         let slow = [fetch(0, 1), fetch(5, 6), fetch(10, 26), fetch(15, 27)];
         assert_eq!(
-            gap(&slow),
+            outage(&slow),
             Duration::from_millis(15),
             "a slow answer is one"
         );

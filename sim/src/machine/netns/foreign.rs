@@ -1,5 +1,5 @@
-//! What others hang on a host's interfaces: BPF programs that want to be asked first. And a kernel
-//! that has no row of programs (tcx), as before Linux 6.6.
+//! What others attach to a host's interfaces: BPF programs that want to be asked first. And a
+//! kernel that has no row of programs (tcx), as before Linux 6.6.
 //!
 //! All of it is about the network namespace of the calling thread.
 #![allow(unsafe_code)] // neither bpf(2) nor seccomp(2) has a safe wrapper
@@ -37,8 +37,8 @@ pub enum Kind {
     Xdp,
 }
 
-/// A program that says one thing of every frame. It is there for as long as it hangs somewhere, or
-/// this lives.
+/// A program that gives one verdict on every frame. It exists for as long as it is attached, or
+/// this value does.
 #[derive(Debug)]
 pub struct Program(OwnedFd);
 
@@ -122,8 +122,8 @@ impl Program {
         call(ATTACH, &mut attr).map(drop)
     }
 
-    /// Lets it see what arrives at an interface before anybody else does, for as long as the result
-    /// lives.
+    /// Lets it see what arrives at an interface before any other does, for as long as the result
+    /// exists.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -170,10 +170,10 @@ pub fn row(interface: u32, way: Way) -> io::Result<Vec<u32>> {
     Ok(programs[..attr[6] as usize].to_vec())
 }
 
-/// Takes away whatever stands first in an interface's row.
+/// Detaches whatever is first in an interface's row.
 ///
 /// # Errors
-/// If the kernel refuses, or nothing stands there.
+/// If the kernel refuses, or nothing is there.
 pub fn take_first(interface: u32, way: Way) -> io::Result<()> {
     let mut attr = [0; 32];
     attr[..4].copy_from_slice(&[interface, 0, kind(way), BEFORE]);

@@ -17,7 +17,7 @@ use std::sync::Arc;
 /// Where a host keeps what a power-off loses: sockets, locks and the like.
 pub(super) const RUN: &str = "/run/onehold";
 
-/// What a host is to be like.
+/// What a host should be like.
 #[derive(Clone, Debug, Default)]
 pub struct HostSpec {
     name: String,
@@ -53,8 +53,8 @@ impl HostSpec {
         self
     }
 
-    /// Lets the host's neighbour entries age ten times as fast as usual: one that nobody confirms is given up
-    /// after about three seconds, so that short faults show what long ones do.
+    /// Lets the host's neighbour entries age ten times as fast as usual: an unconfirmed entry is
+    /// given up after about three seconds, so that short faults show what long ones do.
     #[must_use]
     pub fn forgetful(mut self) -> Self {
         self.forgetful = true;
@@ -118,8 +118,8 @@ impl Host {
     /// Pulls the plug: the network is gone at once, then all processes are killed, and the kernel
     /// forgets addresses, rules, sockets and `/run/onehold`.
     ///
-    /// Threads of the lab's own that were started with [`Host::call`] are to be stopped by whoever
-    /// started them; they see no network any more.
+    /// The lab's own threads that were started with [`Host::call`] see no network any more; their
+    /// starter must stop them.
     ///
     /// # Errors
     /// If the kernel refuses.
@@ -216,7 +216,7 @@ impl Host {
         self.call(move || sysctl(&key, &value))?
     }
 
-    /// Adds an address to an interface of the host, as somebody else than the daemon might.
+    /// Adds an address to an interface of the host, as others than the daemon might.
     ///
     /// # Errors
     /// If the kernel refuses.

@@ -71,12 +71,18 @@ impl Lan {
         plugged.context(|| format!("plugging {port} into the bridge"))
     }
 
-    /// Writes a file that all hosts see, readable by root only, and says where it is.
+    /// Where all hosts see a file.
+    #[must_use]
+    pub fn path(name: &str) -> PathBuf {
+        Path::new(SCRATCH).join(name)
+    }
+
+    /// Writes a file that all hosts see, readable by root only, and returns where it is.
     ///
     /// # Errors
     /// If it can't be written.
     pub fn file(&self, name: &str, contents: impl AsRef<[u8]>) -> Result<PathBuf> {
-        let path = Path::new(SCRATCH).join(name);
+        let path = Self::path(name);
         let (file, contents) = (path.clone(), contents.as_ref().to_vec());
         self.space.call(move || -> Result<()> {
             let options = &mut fs::OpenOptions::new();
@@ -93,7 +99,7 @@ impl Lan {
     /// # Errors
     /// If it can't be opened.
     pub fn log(&self, name: &str) -> Result<fs::File> {
-        let path = Path::new(SCRATCH).join(name);
+        let path = Self::path(name);
         self.space.call(move || {
             let mut options = fs::OpenOptions::new();
             let open = options.append(true).create(true).open(&path);
@@ -106,7 +112,7 @@ impl Lan {
     /// # Errors
     /// If it can't be read.
     pub fn read(&self, name: &str) -> Result<String> {
-        let path = Path::new(SCRATCH).join(name);
+        let path = Self::path(name);
         self.space.call(move || {
             let bytes = fs::read(&path).context(|| path.display())?;
             Ok(String::from_utf8_lossy(&bytes).into_owned())
@@ -129,7 +135,7 @@ impl Lan {
         self.add(&[(Some(from), Some(to))], 1000)
     }
 
-    /// Loses every frame from and to `port`, from and to anywhere.
+    /// Loses every frame from and to `port`.
     ///
     /// # Errors
     /// If the kernel refuses the rules.
@@ -137,7 +143,7 @@ impl Lan {
         self.add(&[(Some(port), None), (None, Some(port))], 1000)
     }
 
-    /// Loses every frame on these links; `*` is anybody on the network.
+    /// Loses every frame on these links; `*` is every port.
     ///
     /// # Errors
     /// If the kernel refuses the rules.

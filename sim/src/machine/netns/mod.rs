@@ -8,7 +8,7 @@
 //!                                              nftables on it cuts, isolates and loses
 //! ```
 //!
-//! Nothing here leaves a trace. A namespace has no name: it lives as long as the thread of its
+//! Nothing here leaves a trace. A namespace has no name: it exists as long as the thread of its
 //! [`space::Space`] and the processes in it, and these die with that thread ([`Host::spawn`]).
 //! Files live in a tmpfs that only these threads see. So a lab that is killed is gone, whole.
 //!
@@ -17,7 +17,7 @@
 
 mod background;
 pub mod binary;
-pub mod cluster;
+pub(crate) mod cluster;
 mod fetcher;
 pub mod foreign;
 mod host;
@@ -29,14 +29,16 @@ mod observer;
 mod priority;
 pub mod privilege;
 mod process;
+mod setup;
 pub mod space;
 mod web;
 
-pub use cluster::{Arbitration, Cluster, ClusterSpec, Web};
+pub use cluster::Cluster;
 pub use fetcher::{Fetch, Fetcher, PATIENCE, Service};
 pub use host::{Host, HostSpec};
 pub use lan::Lan;
 pub use link::Mac;
 pub use observer::{Change, Observer, Round, Sightings, changes, dual_time, holder};
 pub use process::Process;
-pub use web::WebServer;
+pub use setup::{CANDIDATES, FLOATING, Group, Setup};
+pub use web::{Web, WebServer};

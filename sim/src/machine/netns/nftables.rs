@@ -1,4 +1,4 @@
-//! Losss on the bridge: rules of an nftables chain in its forward path, by raw netlink.
+//! Losses on the bridge: rules of an nftables chain in its forward path, by raw netlink.
 
 use super::netlink::{ACK, APPEND, CREATE, Family, Message, transact};
 use std::io;

@@ -28,11 +28,11 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-/// So many requests can wait for their answers; a later answer is not counted for anything.
+/// How many requests can wait for their answers; a later answer does not count.
 const NUMBERS: usize = 4096;
 /// A request younger than this may still be answered.
 const SETTLED: Duration = Duration::from_millis(3);
-/// Nobody holds if nobody has answered for so long.
+/// It is an outage if no node has answered for this long.
 const UNANSWERED: Duration = Duration::from_millis(30);
 
 /// One request, and who answered it.
@@ -73,7 +73,7 @@ pub fn holder(rounds: &[Round], now: Instant) -> u32 {
         .unwrap_or(0)
 }
 
-/// When a node began to answer, or ended to.
+/// A node started or stopped answering.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Change {
     /// When the first such request was sent.
@@ -84,8 +84,8 @@ pub struct Change {
     pub answers: bool,
 }
 
-/// Who answered when, in order. A single shared request is no proof of two holders: it counts for those
-/// who also answer the next that is answered at all.
+/// Who answered when, in order. A single shared request does not prove two holders: it counts for
+/// those nodes that also answer the next answered request.
 #[must_use]
 pub fn changes(rounds: &[Round]) -> Vec<Change> {
     let shared = |n: usize| rounds.get(n).is_some_and(|round| round.is_shared());
@@ -127,8 +127,8 @@ pub fn changes(rounds: &[Round]) -> Vec<Change> {
 pub struct Sightings {
     /// For how long two nodes held at once.
     pub dual: Duration,
-    /// For how long nobody answered, at the longest.
-    pub silence: Duration,
+    /// The longest time without an answer.
+    pub outage: Duration,
     /// How often the one who answers changed to another.
     pub changes: u32,
 }
@@ -154,9 +154,9 @@ impl Observer {
         Self::watch(host, target, nodes.collect(), period, Duration::MAX)
     }
 
-    /// The same, for nodes that are known by name and hardware address. An answer that comes later than
-    /// `patience` does not count: a virtual machine that stands still has its requests kept for it, and
-    /// answers them when it goes on.
+    /// The same, for nodes that are known by name and hardware address. An answer that comes later
+    /// than `patience` does not count: a virtual machine that stands still has its requests kept
+    /// for it, and answers them when it goes on.
     ///
     /// # Errors
     /// If the host is off, or allows no packet socket.
@@ -212,7 +212,7 @@ impl Observer {
         let seen = &rounds[first..last];
         let mut sightings = Sightings {
             dual: dual_time(seen, self.period),
-            silence: Duration::ZERO,
+            outage: Duration::ZERO,
             changes: 0,
         };
         let is_sole = |round: &&Round| round.answers.count_ones() == 1;
@@ -224,7 +224,7 @@ impl Observer {
         let mut answered = from;
         for round in seen {
             if round.answers != 0 {
-                sightings.silence = sightings.silence.max(round.sent - answered);
+                sightings.outage = sightings.outage.max(round.sent - answered);
                 answered = round.sent;
             }
             if is_sole(&round) {
@@ -232,7 +232,7 @@ impl Observer {
                 sole = Some(round.answers);
             }
         }
-        sightings.silence = sightings.silence.max(to - answered);
+        sightings.outage = sightings.outage.max(to - answered);
         sightings
     }
 
@@ -245,8 +245,8 @@ impl Observer {
         rounds[first..last].to_vec()
     }
 
-    /// Forgets the requests from before `then`, but for those that may still be answered, and says which
-    /// those were.
+    /// Forgets the requests from before `then`, but for those that may still be answered, and
+    /// returns them.
     pub fn forget(&self, then: Instant) -> Vec<Round> {
         let mut rounds = lock(&self.rounds);
         let last = rounds.len().saturating_sub(NUMBERS);
@@ -254,7 +254,7 @@ impl Observer {
         rounds.drain(..first).collect()
     }
 
-    /// Ends it; what was not forgotten.
+    /// Ends it, and returns what was not forgotten.
     #[must_use]
     pub fn end(self) -> Vec<Round> {
         drop(self.thread);
@@ -289,7 +289,7 @@ impl Asker {
             self.listen(asked, due);
             let sent = Instant::now();
             lock(&self.rounds).push(Round { sent, answers: 0 });
-            // A request that could not be sent is one that nobody answers.
+            // A request that could not be sent gets no answer.
             let _ = self.socket.send(&self.request(asked % NUMBERS));
             asked += 1;
             due = (due + self.period).max(sent);

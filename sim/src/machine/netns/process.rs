@@ -73,7 +73,7 @@ impl Process {
             if Instant::now() >= until {
                 let (name, id) = (&self.name, self.child.id());
                 return Err(err(format!(
-                    "`{name}` (process {id}) still runs after {patience:?}; it was told to end"
+                    "`{name}` (process {id}) still runs after {patience:?}; it should have ended"
                 )));
             }
             thread::sleep(Duration::from_millis(2));
@@ -88,7 +88,7 @@ impl Process {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // If it has ended already, both say so, and that is what was wanted.
+        // If it has ended already, both fail, and nothing is left to do.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

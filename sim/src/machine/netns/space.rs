@@ -1,4 +1,4 @@
-//! A network and mount namespace, and the thread that lives in it.
+//! A network and mount namespace, and the thread that keeps it.
 #![allow(unsafe_code)]
 
 use crate::error::{Context, Result, err};
@@ -11,8 +11,8 @@ use std::thread::{self, JoinHandle};
 
 type Job = Box<dyn FnOnce() + Send>;
 
-/// A network and mount namespace without a name. It lives while its thread, threads started by
-/// it, or processes started by it live.
+/// A network and mount namespace without a name. It exists while its thread, or a thread or process
+/// that was started by it, does.
 pub struct Space {
     jobs: Option<mpsc::Sender<Job>>,
     thread: Option<JoinHandle<()>>,

@@ -1,18 +1,73 @@
-//! A web server that says who it is, bound to an address that need not be there yet.
+//! Web servers that answer with their host's name, bound to an address that need not be there yet.
 
 use super::background::Background;
-use super::host::Host;
-use super::priority;
+use super::{Host, Lan, Process, priority};
 use crate::error::{Context, Result};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use socket2::{Domain, Protocol, Socket, Type};
 use std::io::{ErrorKind, Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a client may take to ask.
 const PATIENCE: Duration = Duration::from_secs(2);
+
+/// The web server on lb0 and lb1.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Web {
+    /// A few lines of the lab's own.
+    #[default]
+    Embedded,
+    /// nginx, from PATH.
+    Nginx,
+}
+
+/// A running web server; it stops when it is dropped.
+pub(super) enum Server {
+    Embedded { _running: WebServer },
+    Nginx { _running: Process },
+}
+
+impl Server {
+    /// Starts the web server on `host`.
+    ///
+    /// # Errors
+    /// If the host is off, or nginx is wanted and missing.
+    pub(super) fn start(web: Web, host: &Host, lan: &Lan, at: SocketAddr) -> Result<Self> {
+        let name = host.name();
+        Ok(match web {
+            Web::Embedded => Self::Embedded {
+                _running: WebServer::start(host, at)?,
+            },
+            Web::Nginx => {
+                let file = lan.file(&format!("{name}.nginx"), nginx(name, at))?;
+                let mut command = Command::new("nginx");
+                command.args(["-e", "stderr", "-p", "/run/lab", "-c"]);
+                command.arg(file).stdin(Stdio::null());
+                let started = host.spawn(command);
+                Self::Nginx {
+                    _running: started.context(|| "--web nginx (apt install nginx)")?,
+                }
+            }
+        })
+    }
+}
+
+/// A configuration for one nginx process that keeps no files.
+fn nginx(name: &str, at: SocketAddr) -> String {
+    let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|kind| format!("{kind}_temp_path {name}.{kind};"))
+        .join(" ");
+    format!(
+        "daemon off; master_process off; pid {name}.pid; error_log stderr;\n\
+         events {{ worker_connections 4096; }}\n\
+         http {{ access_log off; {temporary} keepalive_timeout 0; server {{ listen {at};\n\
+         location / {{ return 200 \"{name}\\n\"; }} }} }}\n"
+    )
+}
 
 /// An HTTP/1.1 server that answers every request with the name of its host. It stops when it is
 /// dropped.
@@ -74,7 +129,7 @@ fn serve(listener: &TcpListener, answer: &[u8], stop: &AtomicBool) {
                 .iter()
                 .map(|c| PollFd::new(&c.stream, PollFlags::IN)),
         );
-        // Whatever comes of it, the loop tries everyone.
+        // Whatever it returns, the loop tries every client.
         let _ = poll(&mut ready, Some(&patience));
         while let Ok((stream, _)) = listener.accept() {
             if stream.set_nonblocking(true).is_ok() {
@@ -90,7 +145,7 @@ fn serve(listener: &TcpListener, answer: &[u8], stop: &AtomicBool) {
 }
 
 impl Asking {
-    /// Reads on and answers. Whether there is more to come.
+    /// Reads on and answers. Returns whether there is more to come.
     fn listen(&mut self, answer: &[u8]) -> bool {
         let mut bytes = [0; 1024];
         match self.stream.read(&mut bytes) {

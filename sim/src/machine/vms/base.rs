@@ -17,8 +17,8 @@ pub(super) const BOOTED: &str = "booted";
 /// One of the guests: who, and on which kernel.
 pub(super) type Machine = (Spec, Kernel);
 
-/// The directory with all these guests' disks, each with the state [`BOOTED`]; made if they are missing or
-/// of another recipe.
+/// The directory with all these guests' disks, each with the state [`BOOTED`]; made if they are
+/// missing or of another recipe.
 ///
 /// # Errors
 /// If one of them does not boot.

@@ -4,7 +4,7 @@ use super::payload;
 use super::site::Site;
 use super::tutorial::section;
 use crate::error::Result;
-use crate::machine::netns::Arbitration;
+use onehold_core::config::Arbitration;
 
 /// For scenarios that are not about timing: an emulated machine on a busy one must not flap.
 pub(super) const SLOW: &str = "interval = \"300ms\"\nlease = \"1500ms\"\n";
@@ -90,8 +90,8 @@ impl Cluster {
         Ok(())
     }
 
-    /// Configures and starts all, by their units; waits until lb0 holds and all is well, and has the
-    /// network watched from then on.
+    /// Configures and starts all, by their units; waits until lb0 holds and all is well, and has
+    /// the network watched from then on.
     ///
     /// # Errors
     /// If that does not come.

@@ -24,8 +24,8 @@ const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Without the five-level page tables that only cost emulation.
 const CPU: &str = "max,la57=off";
-/// The kernel's command line, but for who the guest is. On a busy machine the timer's check at boot would
-/// find the timer broken.
+/// The kernel's command line, but for who the guest is. On a busy machine the timer's check at boot
+/// would find the timer broken.
 const APPEND: &str = "root=/dev/vda rw console=ttyS0 net.ifnames=0 no_timer_check tsc=reliable \
                       mitigations=off quiet";
 
@@ -79,8 +79,8 @@ struct Running {
 }
 
 impl Guest {
-    /// A guest whose disk is `NAME.qcow2` in `directory`, and whose second disk is `payload`, a file of
-    /// [`super::payload::SIZE`] there.
+    /// A guest whose disk is `NAME.qcow2` in `directory`, and whose second disk is `payload`, a
+    /// file of [`super::payload::SIZE`] there.
     ///
     /// # Errors
     /// If the image has no such kernel.
@@ -265,7 +265,7 @@ impl Guest {
         self.run_for(line, PATIENCE)
     }
 
-    /// Runs a command line in it that may take so long.
+    /// Runs a command line in it that may take this long.
     ///
     /// # Errors
     /// If it takes longer, or the guest is off.

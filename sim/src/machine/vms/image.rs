@@ -1,9 +1,9 @@
-//! The guests' root file system and kernels, made by `mmdebstrap` and kept under `target/vms/image` until
-//! the recipe below changes.
+//! The guests' root file system and kernels, made by `mmdebstrap` and kept under `target/vms/image`
+//! until the recipe below changes.
 //!
-//! Debian 12 as people have it: systemd, systemd-networkd, nginx, sshd, and both of its cloud kernels. The
-//! lab adds a root shell on the second serial port ([`super::shell`]), and nothing of Onehold: that comes
-//! with each run.
+//! Debian 12 as people have it: systemd, systemd-networkd, nginx, sshd, and both of its cloud
+//! kernels. The lab adds a root shell on the second serial port ([`super::shell`]), and nothing of
+//! Onehold: that comes with each run.
 
 use super::host::{output, run};
 use crate::error::{Context, Result, err};
@@ -90,8 +90,8 @@ const FILES: &[(&str, u32, &str)] = &[
     ),
 ];
 
-/// What is done in the new root, `$1`, at its end. The one place for `linux-image-*` of two suites: the
-/// second is installed beside the first.
+/// What is done in the new root, `$1`, at its end. The one place for `linux-image-*` of two suites:
+/// the second is installed beside the first.
 const FINISH: &[&str] = &[
     r#"chroot "$1" apt-get -q -y -o APT::Install-Recommends=false -t bookworm-backports install linux-image-cloud-amd64"#,
     r#"chroot "$1" passwd -q -d root"#,
@@ -112,8 +112,8 @@ pub(super) struct Image {
 }
 
 impl Image {
-    /// The image in `directory`, made if it is missing or of another recipe; `progress` is told when that
-    /// starts.
+    /// The image in `directory`, made if it is missing or of another recipe; `progress` is called
+    /// when that starts.
     ///
     /// # Errors
     /// If a tool or the mirror fails.
@@ -134,7 +134,7 @@ impl Image {
         Ok(image)
     }
 
-    /// Its root file system, as a raw disk. Nobody writes to it.
+    /// Its root file system, as a raw disk. It is never written to.
     #[must_use]
     pub(super) fn disk(&self) -> PathBuf {
         self.file("root.img")

@@ -6,9 +6,10 @@
 //! ──┴─────────┴────────┴──────┴─────────┴──       the Lan: a bridge in a namespace of its own
 //! ```
 //!
-//! lb0 has the kernel of Debian 12, lb1 that of its backports. All start from a saved state in a second, so
-//! no scenario waits for a boot that is not about one. Commands go over a serial line, which no fault of the
-//! network touches; who holds is asked from the bridge. Nothing of a run outlives the lab: the guests die with it.
+//! lb0 has the kernel of Debian 12, lb1 that of its backports. All start from a saved state in a
+//! second, so no scenario waits for a boot that is not about one. Commands go over a serial line,
+//! which no fault of the network touches; who holds is asked from the bridge. Nothing of a run
+//! outlives the lab: the guests die with it.
 
 mod base;
 mod cluster;
@@ -70,11 +71,12 @@ pub struct Options {
     /// Say which scenarios there are.
     #[arg(long)]
     pub list: bool,
-    /// Keep the guests' logs of every scenario, and not only where something was wrong (target/vms/logs).
+    /// Keep the guests' logs of every scenario, and not only where something was wrong
+    /// (target/vms/logs).
     #[arg(long)]
     pub keep: bool,
-    /// Start the guests with the binary installed, and give the lines of standard input to the root shell of
-    /// this one: lb0 (kernel 6.1), lb1 (6.12) or w.
+    /// Start the guests with the binary installed, and give the lines of standard input to the root
+    /// shell of this one: lb0 (kernel 6.1), lb1 (6.12) or w.
     #[arg(long, value_name = "GUEST")]
     pub shell: Option<String>,
     /// Write all figures to this file.

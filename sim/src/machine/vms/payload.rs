@@ -1,5 +1,5 @@
-//! What each run brings into the guests: the binary and the packages' own unit files, as a tar on a second
-//! disk that is only read.
+//! What each run brings into the guests: the binary and the packages' own unit files, as a tar on a
+//! second disk that is only read.
 
 use super::host::run;
 use crate::error::{Context, Result, err};

@@ -32,11 +32,11 @@ impl Outcome {
                 seen.dual_ms
             ));
         }
-        if seen.gap_ms > scenario.gap_ms {
-            let bound = scenario.gap_ms;
+        if seen.outage_ms > scenario.outage_ms {
+            let bound = scenario.outage_ms;
             wrong.push(format!(
-                "nobody answered for {} ms; the bound is {bound}",
-                seen.gap_ms
+                "an outage of {} ms; the bound is {bound}",
+                seen.outage_ms
             ));
         }
         Self {
@@ -57,14 +57,14 @@ impl Outcome {
         let mark = if self.is_good() { '✓' } else { '✗' };
         let Seen {
             holders,
-            gap_ms,
+            outage_ms,
             failed,
             requests,
             dual_ms,
         } = &self.seen;
         let holders = holders.join(" → ");
         let mut line = format!(
-            " {mark} {:13} {holders:27} {gap_ms:7} {:>10} {dual_ms:7} {:6.1}",
+            " {mark} {:13} {holders:27} {outage_ms:7} {:>10} {dual_ms:7} {:6.1}",
             self.name,
             format!("{failed}/{requests}"),
             self.seconds
@@ -78,7 +78,7 @@ impl Outcome {
 
 /// The head of the lines.
 pub(super) const HEAD: &str =
-    "   scenario      holder                       gap ms     failed dual ms      s";
+    "   scenario      holder                    outage ms     failed dual ms      s";
 
 #[cfg(test)]
 mod tests {

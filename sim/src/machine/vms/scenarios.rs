@@ -18,14 +18,14 @@ pub(super) struct Scenario {
     pub(super) usual: bool,
     /// For how long two may answer.
     pub(super) dual_ms: u64,
-    /// For how long the client may go without an answer. An emulated machine on a busy one is slow: these
-    /// bounds say that the address was served, and the figures how well.
-    pub(super) gap_ms: u64,
+    /// For how long the client may go without an answer. An emulated machine on a busy one is slow:
+    /// these bounds say that the address was served, and the figures how well.
+    pub(super) outage_ms: u64,
     pub(super) play: fn(&mut Site) -> Result<()>,
 }
 
-/// What may be left of a lease when a machine stops together with its clock (safety.md, "Assumptions"), and
-/// what the observer allows for an answer.
+/// What may be left of a lease when a machine stops together with its clock (safety.md,
+/// "Assumptions"), and what the observer allows for an answer.
 const LEFT: u64 = 1_500 + 250;
 
 const USUAL: Scenario = Scenario {
@@ -34,7 +34,7 @@ const USUAL: Scenario = Scenario {
     bare: false,
     usual: true,
     dual_ms: 0,
-    gap_ms: 8_000,
+    outage_ms: 8_000,
     play: |_| Ok(()),
 };
 
@@ -42,7 +42,7 @@ const USUAL: Scenario = Scenario {
 pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "guard",
-        says: "the unit's own sandbox on kernels 6.1 and 6.12: the guard is bpf, and it ends a frozen holder's hold",
+        says: "the unit's own sandbox on kernels 6.1 and 6.12: the guard is bpf, and it ends a paused holder's hold",
         play: guard,
         ..USUAL
     },
@@ -50,7 +50,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "tutorial",
         says: "the tutorial as it is written: from the secret to a reboot under the curl loop, and the witness",
         bare: true,
-        gap_ms: 60_000, // it stops all daemons itself
+        outage_ms: 60_000, // it stops all daemons itself
         play: tutorial,
         ..USUAL
     },
@@ -75,7 +75,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "dns-late",
         says: "survivor: the members have names, and DNS answers 15 s after the daemons' start",
-        gap_ms: u64::MAX, // nobody can know whom to ask before
+        outage_ms: u64::MAX, // nobody can know whom to ask before
         play: dns_late,
         ..USUAL
     },
@@ -123,7 +123,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "site-power",
         says: "the power of the whole site is cut, and comes back for all at once",
         usual: false,
-        gap_ms: 240_000,
+        outage_ms: 240_000,
         play: site_power,
         ..USUAL
     },
@@ -143,7 +143,7 @@ fn guard(site: &mut Site) -> Result<()> {
             not += &format!("{name} ({kernel}) has the guard {guard}: {why}\n");
         }
     }
-    // Whatever the guard is, a frozen holder is silent when its lease is over.
+    // Whatever the guard is, a paused holder is silent when its lease is over.
     site.on("lb0")
         .sh("kill -STOP $(systemctl show -p MainPID --value onehold)")?;
     site.held_by("lb1", 20)?;

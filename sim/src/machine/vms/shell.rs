@@ -97,7 +97,7 @@ fn take_answer(unread: &mut Vec<u8>, number: u32) -> Option<Said> {
     let (before, after) = text.split_once(&mark)?;
     let (status, rest) = after.split_once("@\n")?;
     let status = status.parse().ok()?;
-    // What earlier commands said, whom nobody waited for.
+    // The output of earlier commands that were not waited for.
     let own = match before.rfind("@@end:") {
         Some(at) => before[at..].split_once("@\n").map_or("", |(_, own)| own),
         None => before,

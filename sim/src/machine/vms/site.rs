@@ -1,5 +1,5 @@
-//! Three guests on one bridge, and those who watch them from there: an observer that asks who has the
-//! address, and a client.
+//! Three guests on one bridge, and those who watch them from there: an observer that asks who has
+//! the address, and a client.
 
 use super::base::Machine;
 use super::guest::{From, Guest};
@@ -16,11 +16,11 @@ use std::time::{Duration, Instant};
 const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 0, 0, 50);
 /// How often the observer asks. An emulated machine takes a tenth of a millisecond to answer.
 const PERIOD: Duration = Duration::from_millis(5);
-/// An emulated machine on a busy one may take so long to answer.
+/// How long an emulated machine on a busy one may take to answer.
 const ANSWERED: Duration = Duration::from_millis(250);
 /// How often the client opens a connection.
 const PACE: Duration = Duration::from_millis(50);
-/// A holder is who alone has answered for so long.
+/// A member that alone has answered for this long is the holder.
 const STAYS: Duration = Duration::from_millis(700);
 
 /// The guests and their watchers. Dropping it cuts all power.
@@ -42,7 +42,7 @@ pub(super) struct Seen {
     /// Who held, in turns.
     pub(super) holders: Vec<String>,
     /// The longest time between two answers to the client, less its pace.
-    pub(super) gap_ms: u64,
+    pub(super) outage_ms: u64,
     /// Connections of the client that were not answered in 400 ms.
     pub(super) failed: usize,
     /// All of them.
@@ -97,7 +97,7 @@ impl Site {
     /// The guest of that name.
     ///
     /// # Panics
-    /// If there is none: the scenarios know whom they have.
+    /// If there is none: the scenarios know which they have.
     pub(super) fn on(&mut self, name: &str) -> &mut Guest {
         let mut guests = self.guests.iter_mut();
         let found = guests.find(|guest| guest.name() == name);
@@ -226,7 +226,7 @@ impl Site {
         let service = self.fetcher.as_ref().map(|f| f.service(self.watched, to));
         Seen {
             holders: self.in_turns(&rounds),
-            gap_ms: service.map_or(0, |s| millis(s.gap)),
+            outage_ms: service.map_or(0, |s| millis(s.outage)),
             failed: service.map_or(0, |s| s.failed),
             requests: service.map_or(0, |s| s.requests),
             dual_ms: millis(dual_time(&rounds, PERIOD)),
@@ -248,7 +248,8 @@ impl Site {
         names
     }
 
-    /// Writes what the guests' journals say of Onehold into `directory`; a guest that is off says nothing.
+    /// Writes what the guests' journals say of Onehold into `directory`; a guest that is off says
+    /// nothing.
     ///
     /// # Errors
     /// If the directory can't be written.

@@ -1,5 +1,5 @@
-//! The tutorial's text, as something to be done: what a reader would type and write is taken from the book
-//! itself, so the book can't say something else than what was tried.
+//! The tutorial's text, as something to be done: what a reader would type and write is taken from
+//! the book itself, so the book can't say something else than what was tried.
 
 use crate::error::{Result, err};
 

@@ -1,13 +1,13 @@
 //! `onehold-lab sweep` and `onehold-lab merge`.
 
 use super::draw::Draw;
-use super::incidents::Incident;
 use super::judge::{self, Seen, Violation};
 use super::report::{Found, Report};
 use super::shrink::ddmin;
 use crate::error::{Context, Error, Result, err};
 use crate::properties::PropertyId;
 use crate::screen::Screen;
+use crate::simulator::incidents::Incident;
 use crate::simulator::transcript::Transcript;
 use clap::Args;
 use std::fs::File;
@@ -20,7 +20,7 @@ use std::sync::mpsc::channel;
 use std::thread::{self, available_parallelism};
 use std::time::{Duration, Instant};
 
-/// For so many broken seeds the fewest faults are looked for.
+/// Shrink at most this many failing seeds.
 const MOST_SHRUNK: usize = 5;
 
 /// What to run.
@@ -29,13 +29,13 @@ pub struct Options {
     /// Which seeds: from the first up to, but not with, the last.
     #[arg(long, default_value = "0..1000", value_name = "A..B", value_parser = range)]
     pub seeds: (u64, u64),
-    /// One seed, told as a story.
+    /// One seed, printed as a story.
     #[arg(long, value_name = "N", conflicts_with_all = ["seeds", "shard", "minutes", "json"])]
     pub seed: Option<u64>,
     /// The ith (from 0) of n shares of the seeds.
     #[arg(long, default_value = "0/1", value_name = "I/N", value_parser = shard)]
     pub shard: (u64, u64),
-    /// Stop after so many minutes, whatever is left.
+    /// Stop after this many minutes, whatever is left.
     #[arg(long, value_name = "M")]
     pub minutes: Option<f64>,
     /// Write the run of that one seed as a trace, for `replay` and `report`.
@@ -44,7 +44,7 @@ pub struct Options {
     /// Stop at the first seed that breaks a promise.
     #[arg(long)]
     pub stop_at_first: bool,
-    /// How many at once.
+    /// How many run at once.
     #[arg(long, value_name = "N")]
     pub jobs: Option<usize>,
     /// Write what came of it as JSON.
@@ -224,7 +224,7 @@ fn run_named(seed: u64) -> Result<Seen> {
 fn progress(report: &Report, broken: usize, all: u64, elapsed: Duration) -> String {
     let seconds = elapsed.as_secs_f64().max(1e-9);
     format!(
-        "{} of {all} seeds, {broken} broken, {:.1} seeds a second, {:.0} times as fast as life",
+        "{} of {all} seeds, {broken} broken, {:.1} seeds a second, {:.0} times as fast as real time",
         report.seeds,
         report.seeds as f64 / seconds,
         report.simulated_s / seconds
@@ -274,7 +274,7 @@ fn write_trace(draw: &Draw, incidents: &[Incident], file: &Path) -> Result<()> {
         .map(drop)
 }
 
-/// Tells one seed's run as a story.
+/// Prints one seed's run as a story.
 fn tell(seed: u64, options: &Options) -> Result<bool> {
     let draw = Draw::of(seed);
     if let Some(file) = &options.trace {
@@ -284,11 +284,11 @@ fn tell(seed: u64, options: &Options) -> Result<bool> {
     println!("{}", draw.about());
     let mut transcript = None;
     let seen = judge::run(&draw, &draw.incidents, |plan, record| {
-        let told = transcript.get_or_insert_with(|| Transcript::new(Rc::new(plan.clone())));
-        told.see(record).iter().for_each(|l| println!("{l}"));
+        let story = transcript.get_or_insert_with(|| Transcript::new(Rc::new(plan.clone())));
+        story.see(record).iter().for_each(|l| println!("{l}"));
     })?;
-    if let Some(mut told) = transcript {
-        told.end().iter().for_each(|l| println!("{l}"));
+    if let Some(mut story) = transcript {
+        story.end().iter().for_each(|l| println!("{l}"));
     }
     println!();
     for violation in &seen.violations {

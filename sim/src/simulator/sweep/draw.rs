@@ -1,15 +1,17 @@
 //! What a seed draws: a cluster, its timing, what goes wrong, and then nothing more.
 //!
-//! A run has two phases. In the first, faults come and go; in the second they have stopped, what is
-//! down is started again, and within a bound one must hold and stay. All times are in microseconds.
+//! A run has two phases. In the first, faults come and go. In the second they have stopped, what is
+//! down is started again, and within a bound one member must hold and stay. All times are in
+//! microseconds.
 
-use super::expect;
-use super::incidents::{self, Incident};
+use super::{expect, openings, tracks};
 use crate::fault::{Conditions, Fault, Flag, Links};
-use crate::simulator::dice::Dice;
 use crate::simulator::file::{
     Entry, ExcuseSection, GroupSection, MemberSection, ScenarioFile, Sending,
 };
+use crate::simulator::incidents::Incident;
+use crate::simulator::incidents::cluster::{Cluster, Group, Promise, micros, ppm, span};
+use crate::simulator::rng::Rng;
 use onehold::config_file::{Length, TimingSection};
 use onehold::control::Order;
 use onehold_core::config::{Arbitration, Failback};
@@ -18,83 +20,11 @@ use onehold_core::time::Span;
 
 /// One millisecond.
 pub(super) const MS: u64 = 1_000;
-/// For so long a simulated kernel that refused may go on with what follows from it.
+/// For how long the refusals of a simulated kernel may have consequences after they end.
 const KERNEL_RESTS: u64 = 1_200 * MS;
 
-/// What is promised of a run, and so what may go wrong in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Promise {
-    /// `majority`: never two, whatever happens.
-    Majority,
-    /// `majority`, and machines are stopped together with their clocks: two for what was left of a lease.
-    Frozen,
-    /// `majority`, and nothing is wrong but a few adverts in a row that are lost: the holder changes only
-    /// where somebody means it to, and nobody waits for long.
-    Steady,
-    /// `survivor`, and messages get through in time: never two.
-    Timely,
-    /// `survivor`, and one direction at a time is cut, too: never two.
-    OneWay,
-    /// `survivor`, and anything: two while the network fails, and for a bound after that.
-    Anything,
-}
-
-impl Promise {
-    /// What is promised, for people.
-    #[must_use]
-    pub const fn says(self) -> &'static str {
-        match self {
-            Self::Majority => "majority: never two, whatever happens",
-            Self::Steady => {
-                "majority, nothing wrong but a few lost adverts: the holder changes only if somebody means it to"
-            }
-            Self::Frozen => {
-                "majority, and clocks stand still: two for what was left of a lease at most"
-            }
-            Self::Timely => "survivor, messages in time: never two",
-            Self::OneWay => "survivor, one direction cut at a time: never two",
-            Self::Anything => "survivor: two while the network fails, one again soon after",
-        }
-    }
-}
-
-/// A cluster, as far as drawing needs it.
-#[derive(Clone, Debug)]
-pub struct Cluster {
-    /// What is promised of it.
-    pub promise: Promise,
-    /// The members' names; the first two are the candidates.
-    pub members: Vec<&'static str>,
-    /// The groups.
-    pub groups: Vec<Group>,
-    /// The timing, proved.
-    pub timing: Timing,
-    /// How many paths there are.
-    pub paths: u8,
-    /// How long a step of the simulation takes.
-    pub tick: u64,
-    /// How long a kernel takes for a release.
-    pub confirm: u64,
-    /// The longest that a datagram takes while nothing is wrong.
-    pub trip: u64,
-}
-
-/// A group, as far as drawing needs it.
-#[derive(Clone, Debug)]
-pub struct Group {
-    /// Its name.
-    pub name: &'static str,
-    /// Which candidate is preferred.
-    pub preferred: &'static str,
-    /// It returns to that one by itself.
-    pub returns: bool,
-    /// After so long.
-    pub delay: u64,
-    /// Rather nobody than a sick holder.
-    pub releases_when_unhealthy: bool,
-}
-
-/// What stays wrong when all other faults have stopped: nothing that keeps everybody from holding.
+/// What stays wrong when all other faults have stopped: nothing that keeps every member from
+/// holding.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Stays {
     /// Nothing.
@@ -113,96 +43,26 @@ pub struct Draw {
     /// The seed.
     pub seed: u64,
     /// The cluster.
-    pub cluster: Cluster,
+    pub cluster: Cluster<'static>,
     /// What goes wrong, by when it begins.
     pub incidents: Vec<Incident>,
     /// When the faults have stopped.
     pub calm: u64,
     /// What stays wrong all the same.
     pub stays: Stays,
-    /// Within so long after that one holds.
+    /// Within this long after that one holds.
     pub bound: u64,
     /// How long the run goes on.
     pub length: u64,
+    /// A member may let go because `before_hold` can't be done there.
+    pub(super) lets_go: bool,
     /// The scenario, but for what happens.
     file: ScenarioFile,
 }
 
-/// One of a list that is not empty.
-pub(super) fn one<T: Copy>(dice: &mut Dice, of: &[T]) -> T {
-    let n = usize::try_from(dice.below(of.len() as u64)).unwrap_or(0);
-    of[n]
-}
-
-/// From `least` to `most`, both included.
-pub(super) fn between(dice: &mut Dice, least: u64, most: u64) -> u64 {
-    least + dice.below(most.saturating_sub(least) + 1)
-}
-
-/// With a chance of `n` in a hundred.
-pub(super) fn chance(dice: &mut Dice, n: u64) -> bool {
-    dice.below(100) < n
-}
-
-pub(super) const fn micros(span: Span) -> u64 {
-    span.as_nanos().div_ceil(1_000)
-}
-
-/// As a scenario's file says it.
-pub(super) const fn span(us: u64) -> Length {
-    Length(Span::from_nanos(us * 1_000))
-}
-
-impl Cluster {
-    /// i, in microseconds.
-    #[must_use]
-    pub fn interval(&self) -> u64 {
-        micros(self.timing.interval())
-    }
-
-    /// D, in microseconds.
-    #[must_use]
-    pub fn vote(&self) -> u64 {
-        micros(self.timing.vote())
-    }
-
-    /// Two members alone, without a majority.
-    #[must_use]
-    pub const fn arbitration(&self) -> Arbitration {
-        match self.promise {
-            Promise::Majority | Promise::Frozen | Promise::Steady => Arbitration::Majority,
-            Promise::Timely | Promise::OneWay | Promise::Anything => Arbitration::Survivor,
-        }
-    }
-
-    /// For how long two may still hold after a cut has healed: two intervals, the way of an advert and
-    /// what the kernel takes. A member that is not run holds for what is left of its lease.
-    #[must_use]
-    pub fn heals_within(&self, restless: bool) -> u64 {
-        let heal = 2 * self.interval() + self.trip + self.confirm + 2 * self.tick;
-        if restless { heal + self.vote() } else { heal }
-    }
-
-    /// For how long nobody may answer because a message of a hand-over was lost: D until the successor may take
-    /// over by itself, and two intervals; by slow clocks, with what adverts, kernel and steps take.
-    #[must_use]
-    pub fn handed_over_within(&self) -> u64 {
-        let most = self.vote() + 2 * self.interval();
-        let slow = most * u64::from(self.timing.drift_ppm()) / 500_000;
-        most + slow + 4 * self.trip + self.confirm + 2 * self.tick
-    }
-
-    /// Within how long an address moves that somebody means to move: by a hand-over, or D later; and when what
-    /// was taken away is back: after a start (quarantine, and meeting the others), and a group's delay.
-    #[must_use]
-    pub fn meant_within(&self) -> [u64; 2] {
-        let away = self.handed_over_within() + self.vote();
-        let delay = self.groups.iter().map(|g| g.delay).max().unwrap_or(0);
-        [away, away + 2 * self.vote() + delay]
-    }
-
-    fn draw(dice: &mut Dice) -> (Self, Conditions) {
-        let promise = match dice.below(100) {
+impl Cluster<'static> {
+    fn draw(rng: &mut Rng) -> (Self, Conditions) {
+        let promise = match rng.below(100) {
             0..48 => Promise::Majority,
             48..53 => Promise::Frozen,
             53..60 => Promise::Steady,
@@ -217,22 +77,22 @@ impl Cluster {
         let size = if alone {
             2
         } else {
-            one(dice, &[2, 3, 3, 3, 3, 5])
+            rng.one(&[2, 3, 3, 3, 3, 5])
         };
         let members = ["lb0", "lb1", "w1", "w2", "w3"][..size].to_vec();
-        let timing = timing(dice, alone);
+        let timing = timing(rng, alone);
         let interval = micros(timing.interval());
         // At most a twentieth of an interval, in whole milliseconds.
         let most = (interval / 20 / MS).max(1);
-        let tick = between(dice, most.div_ceil(4), most) * MS;
+        let tick = rng.between(most.div_ceil(4), most) * MS;
         let slow = if alone { interval / 20 } else { interval / 6 };
         // On a fast network margins are least.
-        let slow = if chance(dice, 40) { 0 } else { slow };
-        let (delay, jitter) = (dice.below(slow + 1), dice.below(slow + 1));
-        let confirm = one(dice, &[0, MS, MS, interval / 5, interval]);
-        let groups = ["mail", "web"][..between(dice, 1, 2) as usize].iter();
-        let groups: Vec<Group> = groups.map(|name| group(dice, name, interval)).collect();
-        let paths = one(dice, &[1, 1, 2]);
+        let slow = if rng.chance(40) { 0 } else { slow };
+        let (delay, jitter) = (rng.below(slow + 1), rng.below(slow + 1));
+        let confirm = rng.one(&[0, MS, MS, interval / 5, interval]);
+        let groups = ["mail", "web"][..rng.between(1, 2) as usize].iter();
+        let groups: Vec<Group<'_>> = groups.map(|name| group(rng, name, interval)).collect();
+        let paths = rng.one(&[1, 1, 2]);
         let cluster = Self {
             promise,
             members,
@@ -246,26 +106,26 @@ impl Cluster {
         let conditions = Conditions {
             delay: span(delay),
             jitter: span(jitter),
-            duplicate: f64::from(one(dice, &[0u8, 0, 5, 30])),
+            duplicate: f64::from(rng.one(&[0u8, 0, 5, 30])),
             ..Conditions::default()
         };
         (cluster, conditions)
     }
 
     /// The scenario, but for what happens.
-    fn file(&self, dice: &mut Dice, network: Conditions) -> ScenarioFile {
+    fn file(&self, rng: &mut Rng, network: Conditions) -> ScenarioFile {
         let t = &self.timing;
         // `majority` must bear it.
-        let asks = self.arbitration() == Arbitration::Majority && chance(dice, 25);
-        let forgets = asks.then(|| span(between(dice, self.vote(), 8 * self.vote())));
+        let asks = self.arbitration() == Arbitration::Majority && rng.chance(25);
+        let forgets = asks.then(|| span(rng.between(self.vote(), 8 * self.vote())));
         let member = |name: &&str| MemberSection {
             witness: name.starts_with('w'),
-            clock_ppm: ppm(dice, t),
+            clock_ppm: ppm(rng, t),
             ..MemberSection::default()
         };
         let names = self.members.iter().map(|name| (*name).to_owned());
         let members = names.zip(self.members.iter().map(member)).collect();
-        let group = |g: &Group| GroupSection {
+        let group = |g: &Group<'_>| GroupSection {
             preferred: g.preferred.to_owned(),
             failback: if g.returns {
                 Failback::Auto
@@ -274,6 +134,7 @@ impl Cluster {
             },
             failback_delay: span(g.delay),
             release_when_unhealthy: g.releases_when_unhealthy,
+            before_hold: None,
         };
         let groups = self.groups.iter();
         ScenarioFile {
@@ -301,11 +162,11 @@ impl Cluster {
     }
 }
 
-fn timing(dice: &mut Dice, alone: bool) -> Timing {
+fn timing(rng: &mut Rng, alone: bool) -> Timing {
     let usual = TimingSpec::default();
-    let interval = one(dice, &[20, 50, 100, 100, 200, 1_000]) * MS;
-    let tenths = between(dice, if alone { 45 } else { 30 }, 80);
-    let slack = one(dice, &[0, 1, 5, 20]) * interval / 100;
+    let interval = rng.one(&[20, 50, 100, 100, 200, 1_000]) * MS;
+    let tenths = rng.between(if alone { 45 } else { 30 }, 80);
+    let slack = rng.one(&[0, 1, 5, 20]) * interval / 100;
     let drift = if alone {
         &[0, 100, 1_000, 10_000][..]
     } else {
@@ -315,47 +176,40 @@ fn timing(dice: &mut Dice, alone: bool) -> Timing {
         interval: Span::from_nanos(interval * 1_000),
         lease: Span::from_nanos(interval * 100 * tenths),
         guard_slack: Span::from_nanos(slack * 1_000),
-        drift_ppm: one(dice, drift),
+        drift_ppm: rng.one(drift),
     };
-    let spec = if chance(dice, 30) { usual } else { drawn };
+    let spec = if rng.chance(30) { usual } else { drawn };
     Timing::prove(spec).expect("what is drawn is possible")
 }
 
-fn group(dice: &mut Dice, name: &'static str, interval: u64) -> Group {
+fn group(rng: &mut Rng, name: &'static str, interval: u64) -> Group<'static> {
     Group {
         name,
-        preferred: one(dice, &["lb0", "lb1"]),
-        returns: chance(dice, 80),
-        delay: one(dice, &[0, 0, 0, 5 * interval]),
-        releases_when_unhealthy: chance(dice, 25),
+        preferred: rng.one(&["lb0", "lb1"]),
+        returns: rng.chance(80),
+        delay: rng.one(&[0, 0, 0, 5 * interval]),
+        releases_when_unhealthy: rng.chance(25),
     }
 }
 
-/// By how much a clock is fast: as far as is allowed, or less.
-pub(super) fn ppm(dice: &mut Dice, timing: &Timing) -> i32 {
-    let most = i32::try_from(timing.drift_ppm()).unwrap_or(i32::MAX);
-    let less = i32::try_from(dice.below(2 * u64::from(timing.drift_ppm()) + 1)).unwrap_or(0);
-    one(dice, &[-most, 0, most, less - most])
-}
-
 impl Stays {
-    fn draw(dice: &mut Dice, cluster: &Cluster) -> Self {
+    fn draw(rng: &mut Rng, cluster: &Cluster<'static>) -> Self {
         let many = cluster.members.len() > 2;
         let alone = cluster.arbitration() == Arbitration::Survivor;
         let may_be_sick = !cluster.groups.iter().any(|g| g.releases_when_unhealthy);
-        match (cluster.promise, dice.below(100)) {
+        match (cluster.promise, rng.below(100)) {
             (Promise::Steady, _) => Self::Nothing,
-            (_, 0..20) if many || alone => Self::Down(one(dice, &cluster.members)),
+            (_, 0..20) if many || alone => Self::Down(rng.one(&cluster.members)),
             (_, 20..40) if many => {
-                let a = one(dice, &cluster.members);
+                let a = rng.one(&cluster.members);
                 let others: Vec<&str> = cluster
                     .members
                     .iter()
                     .copied()
                     .filter(|n| *n != a)
                     .collect();
-                let b = one(dice, &others);
-                let both = one(dice, &[false, true]);
+                let b = rng.one(&others);
+                let both = rng.one(&[false, true]);
                 Self::Cut(Links {
                     both,
                     ..Links::one_way(a, b)
@@ -380,20 +234,23 @@ impl Draw {
     /// What a seed draws.
     #[must_use]
     pub fn of(seed: u64) -> Self {
-        let mut dice = Dice::new(seed, "sweep");
-        let (cluster, network) = Cluster::draw(&mut dice);
-        let file = cluster.file(&mut dice, network);
+        let mut rng = Rng::new(seed, "sweep");
+        let (cluster, network) = Cluster::draw(&mut rng);
+        let mut file = cluster.file(&mut rng, network);
         let (vote, interval) = (cluster.vote(), cluster.interval());
         let delay = cluster.groups.iter().map(|g| g.delay).max();
         // A start, an election in vain and one that is not, and what it takes to fail back.
-        let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay.unwrap_or(0);
+        let delay = 64 * delay.unwrap_or(0); // as long as after many crashes in a row
+        let waits = openings::draw(seed, &cluster, &mut file);
+        let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay + waits;
         let from = match cluster.promise {
             Promise::Steady => bound,
-            _ => one(&mut dice, &[0, 3 * vote, 3 * vote]),
+            _ => rng.one(&[0, 3 * vote, 3 * vote]),
         };
-        let calm = from + between(&mut dice, 8 * vote, 40 * vote);
-        let incidents = incidents::draw(&mut dice, &cluster, from, calm, bound);
-        let stays = Stays::draw(&mut dice, &cluster);
+        let calm = from + rng.between(8 * vote, 40 * vote);
+        let incidents = tracks::draw(&mut rng, &cluster, from, calm, bound);
+        let stays = Stays::draw(&mut rng, &cluster);
+        let lets_go = openings::may_let_go(&stays, &mut file);
         Self {
             seed,
             calm,
@@ -403,6 +260,7 @@ impl Draw {
             cluster,
             incidents,
             file,
+            lets_go,
         }
     }
 

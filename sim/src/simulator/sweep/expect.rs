@@ -1,9 +1,10 @@
-//! What is expected of a seed's run: its scenario says so itself, and `cargo lab sim` asks it.
+//! What is expected of a seed's run: its scenario says so itself, and `cargo lab sim` checks it.
 
-use super::draw::{Draw, Promise, Stays, span};
-use super::incidents::Incident;
+use super::draw::{Draw, Stays};
 use crate::properties::PropertyId;
 use crate::simulator::file::{ExpectSection, Expected, When};
+use crate::simulator::incidents::Incident;
+use crate::simulator::incidents::cluster::{Promise, span};
 
 /// All of it, with these of its incidents.
 pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
@@ -29,7 +30,7 @@ pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
         };
         let holder = |name: &str| Expected::Holder(name.to_owned());
         expect(PropertyId::L2, by_then, holder("anybody"));
-        if group.returns && draw.stays.leaves(group.preferred) {
+        if group.returns && draw.stays.leaves(group.preferred) && !draw.lets_go {
             expect(PropertyId::L3, by_then, holder(group.preferred));
         }
         expect(
@@ -38,7 +39,7 @@ pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
             Expected::MovesOnly(Vec::new()),
         );
         if draw.cluster.promise == Promise::Steady {
-            // When the faults stop, the operators' wishes do, too.
+            // When the faults stop, the operators' orders are taken back, too.
             let steady = When {
                 until: Some(calm),
                 ..from(start)
@@ -47,15 +48,15 @@ pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
             let moves = moves.map(|(from, until)| (span(*from), span(*until)));
             expect(PropertyId::L4, steady, Expected::MovesOnly(moves.collect()));
             let most = span(draw.cluster.handed_over_within());
-            expect(PropertyId::L5, from(start), Expected::DarkAtMost(most));
+            expect(PropertyId::L5, from(start), Expected::OutageAtMost(most));
         }
     }
     all
 }
 
 impl Stays {
-    /// Whether the preferred one can still get it back: one that is down, sick, or that somebody can't reach
-    /// need not.
+    /// Whether the preferred candidate must still get its group back: not if it is down or sick, or
+    /// if a member can't reach it.
     fn leaves(&self, preferred: &str) -> bool {
         match self {
             Self::Nothing => true,

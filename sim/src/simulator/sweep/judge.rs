@@ -1,10 +1,11 @@
-//! Runs what a seed drew: the scenario that it wrote, as `cargo lab sim` would, and judged by nothing else.
+//! Runs what a seed drew: the scenario that it wrote, judged as `cargo lab sim` would and by
+//! nothing else.
 
 use super::cover::{Cover, Coverage};
 use super::draw::Draw;
-use super::incidents::Incident;
 use crate::error::{Result, err};
 use crate::properties::PropertyId;
+use crate::simulator::incidents::Incident;
 use crate::simulator::plan::Plan;
 use crate::simulator::record::Record;
 use crate::simulator::scenario::{self, Scenario};
@@ -37,7 +38,8 @@ pub struct Seen {
     pub violations: Vec<Violation>,
     /// What happened in it.
     pub coverage: Coverage,
-    /// When the last one began or ceased to answer, in percent of the bound after the faults had stopped.
+    /// When a member last started or stopped answering, in percent of the bound after the faults
+    /// had stopped.
     pub settled_percent: f64,
     /// How long it was, in microseconds.
     pub simulated: u64,

@@ -25,7 +25,7 @@ pub struct Report {
     pub seeds: u64,
     /// What was broken.
     pub violations: Vec<Found>,
-    /// How much faster than life each machine was.
+    /// How much faster than real time each machine was.
     pub speedup: f64,
     /// How many seeds a second all machines came to.
     pub seeds_per_second: f64,
@@ -106,7 +106,7 @@ impl Report {
         }
         lines.push(String::new());
         lines.push(format!(
-            "{} seeds, {} broken; {:.1} h simulated, {:.0} times as fast as life, {:.1} seeds a second",
+            "{} seeds, {} broken; {:.1} h simulated, {:.0} times as fast as real time, {:.1} seeds a second",
             self.seeds,
             self.violations.len(),
             self.simulated_s / 3_600.0,
@@ -132,7 +132,7 @@ impl Report {
     /// Reads what [`Report::write`] wrote.
     ///
     /// # Errors
-    /// If the file can't be read, or is no such report.
+    /// If the file can't be read, or is not such a report.
     pub fn read(file: &Path) -> Result<Self> {
         let text = std::fs::read_to_string(file).context(|| file.display())?;
         let remedy = |e| format!("{e}; write it with `cargo lab sweep --json FILE`");

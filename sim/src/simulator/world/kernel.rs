@@ -3,16 +3,15 @@
 use super::super::record::{By, What};
 use crate::fault::Refusable;
 
-use super::{Act, Gate, Machine, World, at, input_of};
+use super::{Act, Gate, Machine, World, at};
 use onehold::driver::ShellEvent;
 use onehold_core::advert::{GroupId, MemberId};
-use onehold_core::input::Input;
 use onehold_core::time::LocalTime;
 
 impl Gate {
     /// Nothing in it is over by itself, ever.
     const fn rests(&self) -> bool {
-        self.deadline.is_none() && self.releasing.is_none() && self.cooling.is_none()
+        self.deadline.is_none() && self.releasing.is_none() && self.preparing.is_none()
     }
 }
 
@@ -33,7 +32,16 @@ impl World {
                 self.tell_effective(end, id, group, By::Deadline);
             }
             self.settle_release(now, id, group);
-            self.settle_cooldown(now, id, group);
+            let member = &mut self.members[at(id)];
+            let gate = &mut member.gates[usize::from(group.0)];
+            if gate.preparing.take_if(|due| *due <= now).is_some() {
+                let (cluster, done) = (0, Ok(()));
+                member.inbox.push_back(ShellEvent::Prepared {
+                    cluster,
+                    group,
+                    done,
+                });
+            }
         }
     }
 
@@ -62,18 +70,11 @@ impl World {
         });
     }
 
-    fn settle_cooldown(&mut self, now: u64, id: MemberId, group: GroupId) {
-        let member = &mut self.members[at(id)];
-        let gate = &mut member.gates[usize::from(group.0)];
-        if gate.cooling.take_if(|until| *until <= now).is_some() {
-            member.tell_eligible(group);
-        }
-    }
-
     /// When the kernel next has something to say to its process.
     pub(in crate::simulator) fn kernel_due(&self, id: MemberId) -> Option<u64> {
         let gates = self.members[at(id)].gates.iter();
-        gates.flat_map(|g| [g.releasing, g.cooling]).flatten().min()
+        let due = gates.flat_map(|g| [g.releasing, g.preparing]);
+        due.flatten().min()
     }
 
     /// When the next datagram that comes late is there.
@@ -98,17 +99,23 @@ impl World {
         }
     }
 
+    /// the gate stays shut, and what it waits for begins, if it has not.
+    fn prepare(&mut self, now: u64, id: MemberId, group: GroupId) {
+        let takes = self.plan.members[at(id)].prepares_in.as_nanos();
+        let gate = &mut self.members[at(id)].gates[usize::from(group.0)];
+        gate.preparing.get_or_insert(now.saturating_add(takes));
+    }
+
     /// an absolute deadline; one that is past changes nothing.
     fn hold(&mut self, now: u64, id: MemberId, group: GroupId, deadline: LocalTime) {
         let member = &mut self.members[at(id)];
         let gate = &mut member.gates[usize::from(group.0)];
         if member.refuses.contains(&Refusable::Hold) || !gate.eligible {
-            let at = LocalTime::from_nanos(now);
-            gate.pace.refused(at);
-            gate.cooling = gate.pace.until(at).map(LocalTime::as_nanos);
-            let why = "the kernel refuses (simulated)".to_owned();
-            let input = Input::HoldFailed { group };
-            member.inbox.push_back(input_of(input, Some(why)));
+            member.inbox.push_back(ShellEvent::HoldFailed {
+                cluster: 0,
+                group,
+                why: "the kernel refuses (simulated)".to_owned(),
+            });
             self.record(now, Some(id), What::KernelRefused(group));
             return;
         }
@@ -121,7 +128,9 @@ impl World {
     /// shut and confirmed, after the time that it takes.
     fn release(&mut self, now: u64, id: MemberId, group: GroupId) {
         let due = now.saturating_add(self.plan.confirm_after.as_nanos());
-        self.members[at(id)].gates[usize::from(group.0)].releasing = Some(due);
+        let gate = &mut self.members[at(id)].gates[usize::from(group.0)];
+        gate.releasing = Some(due);
+        gate.preparing = None;
         self.settle(now, id);
     }
 
@@ -131,6 +140,7 @@ impl World {
         match act {
             Act::Release(group) => self.release(now, id, *group),
             Act::Hold(group, deadline) => self.hold(now, id, *group, *deadline),
+            Act::Prepare(group) => self.prepare(now, id, *group),
             Act::Announce(group) => {
                 if self.members[at(id)].gates[usize::from(group.0)].effective {
                     self.record(now, Some(id), What::Announced(*group));

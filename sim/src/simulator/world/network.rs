@@ -8,11 +8,13 @@ use onehold_core::time::Span;
 use std::collections::VecDeque;
 use std::rc::Rc;
 
-/// So many datagrams fit in a socket's send buffer: 212,992 bytes, in which each counts with its overhead.
+/// How many datagrams fit in a socket's send buffer: 212,992 bytes, in which each counts with its
+/// overhead.
 const SEND_BUFFER: usize = 277;
-/// So many fit in what an interface without a cable keeps.
+/// How many an interface without a cable keeps.
 const INTERFACE_QUEUE: usize = 1_000;
-/// A kernel asks three times, a second apart, for a hardware address, and then gives up what waits for it.
+/// A kernel asks three times, a second apart, for a hardware address, and then gives up what waits
+/// for it.
 const RESOLVES: Span = Span::from_millis(3_000);
 
 impl Link {
@@ -87,7 +89,7 @@ impl World {
             self.deliver_late(now.saturating_add(extra), id, to, datagram.clone());
         }
         if corrupt {
-            let bit = self.dice.below(8 * bytes.len() as u64);
+            let bit = self.rng.below(8 * bytes.len() as u64);
             let mut flipped = bytes.to_vec();
             if let Some(byte) = usize::try_from(bit / 8)
                 .ok()
@@ -167,7 +169,8 @@ impl World {
             .sum()
     }
 
-    /// How many of them are for one member on one path; a kernel gives up those that have waited for long.
+    /// How many of them are for one member on one path; a kernel gives up those that have waited
+    /// for long.
     fn waiting_for(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> usize {
         let link = self.link(path, from, to);
         if link.passes == Passes::Later {
@@ -193,7 +196,7 @@ impl World {
         }
     }
 
-    /// A machine without power knows nobody, and keeps nothing.
+    /// A machine without power knows no neighbour, and keeps nothing.
     pub(super) fn forget_neighbours(&mut self, id: MemberId) {
         let members = self.members.len();
         let from = |n: &usize| n / members % members == at(id);
@@ -204,24 +207,24 @@ impl World {
     }
 
     fn fate(&mut self, conditions: &Conditions) -> Fate {
-        if self.dice.percent(conditions.loss) {
+        if self.rng.percent(conditions.loss) {
             return Fate::Lost;
         }
         Fate::Goes {
-            twice: self.dice.percent(conditions.duplicate),
-            corrupt: self.dice.percent(conditions.corrupt),
-            straggles: self.dice.percent(conditions.straggle),
+            twice: self.rng.percent(conditions.duplicate),
+            corrupt: self.rng.percent(conditions.corrupt),
+            straggles: self.rng.percent(conditions.straggle),
         }
     }
 
-    /// How much longer than the least a datagram takes.
+    /// How much longer than the least time a datagram takes.
     fn extra(&mut self, conditions: &Conditions, straggles: bool) -> u64 {
         let jitter = match conditions.jitter.0.as_nanos() {
             0 => 0,
-            most => self.dice.below(most.saturating_add(1)),
+            most => self.rng.below(most.saturating_add(1)),
         };
         let kept = match conditions.straggle_by.0.as_nanos() {
-            most if straggles && most > 0 => self.dice.below(most),
+            most if straggles && most > 0 => self.rng.below(most),
             _ => 0,
         };
         (conditions.delay.0.as_nanos().saturating_add(jitter)).saturating_add(kept)

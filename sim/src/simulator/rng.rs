@@ -2,17 +2,17 @@
 
 /// A stream of draws (SplitMix64). Equal seeds give equal streams on every machine.
 #[derive(Clone, Debug)]
-pub struct Dice(u64);
+pub struct Rng(u64);
 
-impl Dice {
+impl Rng {
     /// The stream of a seed; `of` tells streams of one seed apart.
     #[must_use]
     pub fn new(seed: u64, of: &str) -> Self {
-        let mut dice = Self(seed);
+        let mut rng = Self(seed);
         for byte in of.bytes() {
-            dice.0 = dice.draw() ^ u64::from(byte);
+            rng.0 = rng.draw() ^ u64::from(byte);
         }
-        dice
+        rng
     }
 
     /// 64 random bits.
@@ -30,6 +30,25 @@ impl Dice {
         u64::try_from(wide >> 64).unwrap_or(0)
     }
 
+    /// From `least` to `most`, both included.
+    pub fn between(&mut self, least: u64, most: u64) -> u64 {
+        least + self.below(most.saturating_sub(least) + 1)
+    }
+
+    /// One of a list.
+    ///
+    /// # Panics
+    /// If the list is empty.
+    pub fn one<T: Copy>(&mut self, of: &[T]) -> T {
+        let n = usize::try_from(self.below(of.len() as u64)).unwrap_or(0);
+        of[n]
+    }
+
+    /// With a chance of `n` in a hundred.
+    pub fn chance(&mut self, n: u64) -> bool {
+        self.below(100) < n
+    }
+
     /// Whether something with this chance, in percent, happens. Draws nothing where it can't.
     pub fn percent(&mut self, chance: f64) -> bool {
         chance > 0.0 && (self.below(1 << 32) as f64) < chance / 100.0 * (1u64 << 32) as f64
@@ -42,12 +61,12 @@ mod tests {
 
     #[test]
     fn chances_are_what_they_say() {
-        let mut dice = Dice::new(1, "test");
+        let mut rng = Rng::new(1, "test");
         for chance in [0.0, 20.0, 60.0, 100.0] {
-            let hits = (0..100_000).filter(|_| dice.percent(chance)).count() as f64;
+            let hits = (0..100_000).filter(|_| rng.percent(chance)).count() as f64;
             assert!((hits / 1_000.0 - chance).abs() < 1.0, "{chance}: {hits}");
         }
-        assert!((0..1_000).all(|_| dice.below(7) < 7));
-        assert_ne!(Dice::new(1, "a").draw(), Dice::new(1, "b").draw());
+        assert!((0..1_000).all(|_| rng.below(7) < 7));
+        assert_ne!(Rng::new(1, "a").draw(), Rng::new(1, "b").draw());
     }
 }
