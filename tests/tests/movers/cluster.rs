@@ -5,7 +5,7 @@ use crate::hetzner::{self, Hetzner};
 use crate::hook::{TOKEN, need};
 use crate::movers;
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, PATIENCE, binaries};
+use onehold_tests::{Begin as _, Cluster, PATIENCE, Setup, binaries};
 use std::net::TcpListener;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -57,11 +57,11 @@ fn names(c: &Cluster, provider: &Fake<Hetzner>, server: u64) {
 }
 
 #[test]
-fn the_table_follows_the_holder_through_kills_freezes_and_cuts() {
+fn the_table_follows_the_holder_through_kills_pauses_and_cuts() {
     for (program, package) in [("curl", "curl"), ("jq", "jq")] {
         need(program, package);
     }
-    let (provider, mut c) = (hetzner::start(), Cluster::majority().patient().build());
+    let (provider, mut c) = (hetzner::start(), Setup::majority().patient().build());
     provider.table(|h| h.floating.insert(FLOATING.0, (FLOATING.1, "ipv4", None)));
     c.file("provider-token", TOKEN);
     furnish(&c, &provider, "lb0", 42);
@@ -78,10 +78,10 @@ fn the_table_follows_the_holder_through_kills_freezes_and_cuts() {
     c.hold_on("lb0");
     names(&c, &provider, 42);
 
-    c.freeze("lb0");
+    c.pause("lb0");
     c.hold_on("lb1");
     names(&c, &provider, 43);
-    c.thaw("lb0");
+    c.resume("lb0");
     c.hold_on("lb0");
     names(&c, &provider, 42);
 
