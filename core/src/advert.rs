@@ -90,6 +90,9 @@ pub struct Statement {
     pub ready: bool,
     /// I hold and want to hand over to you.
     pub yields: bool,
+    /// I hold, and my gate is still shut.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub preparing: bool,
     /// What my vote is bound to, if anything.
     pub vote: Option<Ballot>,
 }
