@@ -113,7 +113,7 @@ pub fn seal(keys: &Keys, advert: &Advert, out: &mut Vec<u8>) {
 /// Checks the seal and reads the advert.
 ///
 /// # Errors
-/// The reason, to be counted; nothing else may depend on the datagram then.
+/// The reason, to be counted; nothing else may depend on such a datagram.
 pub fn open(keys: &Keys, cluster: ClusterId, bytes: &[u8]) -> Result<Authentic<Advert>, Reject> {
     let envelope = front(bytes)?;
     if envelope.cluster != cluster {
@@ -142,7 +142,7 @@ pub fn claimed_cluster(bytes: &[u8]) -> Option<ClusterId> {
     front(bytes).ok().map(|envelope| envelope.cluster)
 }
 
-/// The envelope of a datagram, if the datagram is as long as an advert can be.
+/// The envelope of a datagram, if its length can be an advert's.
 fn front(bytes: &[u8]) -> Result<wire::Envelope, Reject> {
     match bytes.len() {
         0..wire::MIN_DATAGRAM => Err(Reject::TooShort),

@@ -49,7 +49,7 @@
 //! +---------------------------------------------------------------+
 //!
 //! flags:            Q quarantined, T to_incarnation is known, E there is an echo
-//! flags of a group: A asks, H holds, R ready, Y yields, V voted; without V the three fields of
+//! flags of a group: A asks, H holds, R ready, Y yields, V voted, P preparing; without V the fields of
 //!                   the vote are zero
 //! ```
 //!
