@@ -11,6 +11,7 @@ pub mod hooks;
 mod local_cluster;
 mod place;
 mod reload;
+mod routes;
 mod span;
 mod stamp;
 mod together;
@@ -28,6 +29,7 @@ pub(crate) use local_cluster::{
 };
 pub use place::{FileError, Source};
 pub use reload::ReloadRefused;
+pub use routes::RouteSection;
 pub use span::Length;
 pub use stamp::Stamp;
 pub(crate) use together::each_once;
@@ -106,6 +108,9 @@ pub struct GroupSection {
     pub addresses: Vec<FloatingAddress>,
     /// Which interface of a candidate those belong to that name none.
     pub interface: Option<Interface>,
+    /// The routes that are there while the group is held.
+    #[serde(default)]
+    pub routes: Vec<RouteSection>,
     /// The candidate that gets the group when both can, if not the one with `preferred = true`.
     pub preferred: Option<String>,
     /// Whether the group returns to the preferred candidate by itself.

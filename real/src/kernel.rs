@@ -8,6 +8,7 @@ mod fitness;
 mod holding;
 mod interfaces;
 mod network;
+mod routes;
 pub(crate) mod survey;
 mod watching;
 
@@ -20,6 +21,7 @@ use crate::metrics::GuardInForce;
 use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Heard, Netlink, Watch};
+use crate::route::{Destination, PROTOCOL, Route};
 use fitness::{Fitness, Own, Reported};
 use holding::Hold;
 use interfaces::Interface;
@@ -40,6 +42,8 @@ pub struct KernelGroup {
     pub name: String,
     /// Its addresses, each with the interface that it belongs to.
     pub addresses: Vec<(IpAddr, String)>,
+    /// Its routes: there while it is held.
+    pub routes: Vec<Route>,
 }
 
 impl KernelGroup {
@@ -53,6 +57,7 @@ impl KernelGroup {
         Self {
             name: name.into(),
             addresses: addresses.into_iter().map(with).collect(),
+            routes: Vec::new(),
         }
     }
 
@@ -83,6 +88,7 @@ struct Group {
     /// Those interfaces to which its addresses belong, each once.
     at: Vec<usize>,
     keys: Vec<Key>,
+    routes: Vec<Route>,
     hold: Option<Hold>,
     announcing: Option<Schedule>,
     /// When a foreign claim was last reported.
@@ -103,7 +109,11 @@ impl Group {
 #[derive(Debug)]
 pub struct Kernel {
     route: Netlink,
+    /// The same for routes: lists are of ours alone, however many the host has.
+    routes: Netlink,
     watch: AsyncFd<Watch>,
+    /// Hears that a route of ours was removed, if there are any.
+    routes_watch: Option<AsyncFd<Watch>>,
     scratch: Vec<u8>,
     /// What notifications were about since the last refresh.
     heard: Heard,
@@ -178,18 +188,30 @@ impl Kernel {
             .collect();
         holding::refuse_own(&floating, &all, &address::list(&mut route)?)?;
         let keys: Vec<Key> = groups.iter().flat_map(|g| &g.keys).copied().collect();
+        let routes: Vec<Destination> = groups
+            .iter()
+            .flat_map(|g| &g.routes)
+            .map(|r| r.at)
+            .collect();
+        let routes_watch = match routes.is_empty() {
+            true => None,
+            false => Some(Watch::routes(PROTOCOL)?),
+        };
         let name = format!("onehold-{instance}");
         let wanted = Wanted {
             choice,
             name: &name,
             keys: &keys,
+            routes: &routes,
             slack,
             state,
         };
         let guard = Guard::open(&wanted, &mut route, &links, &all)?;
         let mut kernel = Self {
             route,
+            routes: Netlink::open_for_lists(libc::NETLINK_ROUTE)?,
             watch,
+            routes_watch,
             scratch: Vec::with_capacity(1 << 16),
             heard: Heard::default(),
             guard_reported: guard.kind(),
@@ -337,12 +359,18 @@ impl Kernel {
 fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
     let mut interfaces: Vec<Interface> = Vec::new();
     let mut arranged = Vec::new();
-    for KernelGroup { name, addresses } in groups {
+    for group in groups {
+        let KernelGroup {
+            name,
+            addresses,
+            routes,
+        } = group;
         let mut group = Group {
             name,
             addresses: Vec::new(),
             at: Vec::new(),
             keys: Vec::new(),
+            routes,
             hold: None,
             announcing: None,
             claimed: None,

@@ -41,6 +41,7 @@ fn firewall() -> KernelGroup {
             on(INNER_VIP.into(), INNER),
             on(LINK_LOCAL.into(), INNER),
         ],
+        routes: Vec::new(),
     }
 }
 

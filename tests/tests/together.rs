@@ -67,3 +67,46 @@ fn the_inside_and_the_outside_move_as_one_when_either_cable_is_pulled() {
     let status = c.status("lb1").to_string();
     assert!(status.contains("eth0: it is down"), "{status}");
 }
+
+#[test]
+fn a_route_goes_with_the_address_and_a_killed_member_takes_it_away_when_it_starts() {
+    let route =
+        "routes = [{ to = \"198.51.100.0/24\", via = \"10.78.0.12\", src = \"10.78.0.50\" }]";
+    let mut c = firewall(route);
+    let routes = |c: &Cluster, host: &str| c.ok(host, &["ip", "route", "show", "proto", "79"]);
+    let only_on = |c: &Cluster, holder: &str, other: &str| {
+        both_on(c, holder, other);
+        eventually(&format!("the route on {holder} and not on {other}"), || {
+            let here = routes(c, holder)
+                .contains("198.51.100.0/24 via 10.78.0.12 dev eth1 src 10.78.0.50");
+            (here && routes(c, other).is_empty()).then_some(())
+        });
+    };
+    only_on(&c, "lb0", "lb1");
+    c.stop("lb0");
+    only_on(&c, "lb1", "lb0");
+    c.start("lb0");
+    only_on(&c, "lb0", "lb1");
+    // What src does not take along stays when the daemon is killed.
+    c.kill("lb0");
+    c.hold_on("lb1");
+    c.ok(
+        "lb0",
+        &[
+            "ip",
+            "route",
+            "replace",
+            "198.51.100.0/24",
+            "via",
+            "10.78.0.12",
+            "proto",
+            "79",
+        ],
+    );
+    c.start("lb0");
+    only_on(&c, "lb0", "lb1");
+    for name in ["lb0", "lb1", "witness"] {
+        c.stop(name);
+    }
+    assert_eq!(routes(&c, "lb0") + &routes(&c, "lb1"), "");
+}

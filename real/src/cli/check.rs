@@ -228,6 +228,7 @@ fn look_at_kernel(
         KernelGroup {
             name: g.name.clone(),
             addresses: addresses.zip(s.interfaces_of(me)).collect(),
+            routes: s.routes_of(me),
         }
     };
     let all = spec.groups.iter().zip(file.groups.values());

@@ -7,6 +7,7 @@ use super::addresses::{fit, literal, loopbacks, out_of_reach, unusual};
 use super::checks::checks;
 use super::hooks::hooks;
 use super::local_cluster::{WrittenCluster, prove};
+use super::routes;
 use super::{ConfigFile, FileError, FloatingAddress, GroupSection, GuardChoice, Source};
 use crate::address::{edge_of, is_link_local};
 use crate::guard::LEAST_SLACK;
@@ -75,6 +76,9 @@ pub(crate) fn for_member(cluster: &WrittenCluster, me: &str, many: bool) -> Vec<
                 );
                 keys.push(key);
             }
+        }
+        for (key, what) in routes::lack(g, me) {
+            wrong.add(&format!("groups.{group}.{key}"), what);
         }
         for twice in twice_on_one(g, me) {
             wrong.add(
@@ -238,6 +242,9 @@ impl Wrong<'_> {
                         self.add(&key, format!("`{text}` {what}"));
                     }
                 }
+            }
+            for (key, what) in routes::read(g).err().into_iter().flatten() {
+                self.add(&format!("groups.{name}.{key}"), what);
             }
             self.all
                 .extend(checks(self.source, name, g).err().into_iter().flatten());

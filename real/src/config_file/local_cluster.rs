@@ -7,6 +7,7 @@ use super::stamp::Stamp;
 use super::{
     ConfigFile, FileError, GroupSection, GuardChoice, LogSection, Profile, Source, WitnessFile,
 };
+use crate::route::Route;
 use crate::secret::Secret;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
@@ -110,6 +111,16 @@ impl LocalCluster {
             others.map(|(id, ip)| (self.config.member_name(id), ip)),
             &toward,
         )
+    }
+
+    /// The routes of a group here.
+    #[must_use]
+    pub fn routes(&self, group: GroupId) -> Vec<Route> {
+        let me = self.config.me();
+        let name = self.config.member_name(me);
+        let section = self.file.groups.values().nth(usize::from(group.0));
+        let section = section.filter(|_| self.config.is_candidate(me));
+        section.map_or_else(Vec::new, |g| g.routes_of(&name))
     }
 
     /// The interface of each address of a group here.

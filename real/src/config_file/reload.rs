@@ -278,7 +278,8 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     for (name, group) in groups {
         let GroupSection {
             addresses,
-            interface: _, // below
+            interface: _, // with those of addresses and routes
+            routes,
             preferred,
             failback,
             failback_delay,
@@ -295,6 +296,13 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
                 Interface::Same(i) => put(key(&at), Me, i),
                 Interface::ByMember(i) => put(key(&at), Me, i),
             }
+        }
+        if !routes.is_empty() {
+            put(
+                key("routes"),
+                Me,
+                &Plain(group.routes_in_words().join(", ")),
+            );
         }
         put(key("failback"), All, &Plain(failback.name()));
         put(key("failback_delay"), All, &Plain(failback_delay.0));

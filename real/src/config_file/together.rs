@@ -120,7 +120,9 @@ impl GroupSection {
         let of_group = self.interface.iter().map(|i| ("interface".to_owned(), i));
         let of_addresses = (self.addresses.iter().enumerate())
             .filter_map(|(n, a)| Some((format!("addresses.{n}.interface"), a.interface.as_ref()?)));
-        of_group.chain(of_addresses).collect()
+        let of_routes = (self.routes.iter().enumerate())
+            .filter_map(|(n, r)| Some((format!("routes.{n}.interface"), r.interface.as_ref()?)));
+        of_group.chain(of_addresses).chain(of_routes).collect()
     }
 }
 

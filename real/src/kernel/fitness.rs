@@ -10,6 +10,7 @@ use crate::address::{self, Assigned, Link, edge_of, same_network};
 use crate::guard::boottime;
 use crate::netlink::KernelError;
 use crate::pace::{Cooldown, Repairs};
+use crate::route::Destination;
 use onehold_core::advert::GroupId;
 use onehold_core::time::LocalTime;
 use std::collections::BTreeMap;
@@ -20,6 +21,10 @@ use std::net::IpAddr;
 pub(super) struct Fitness {
     /// The addresses that the kernel refuses, and why.
     pub(super) refused: BTreeMap<Floating, String>,
+    /// The routes that it refuses, and why.
+    pub(super) refused_routes: BTreeMap<Destination, String>,
+    /// Why one is still there although the group is not held.
+    pub(super) stuck_route: Option<String>,
     /// Why the gate could not be shut for it, when that was tried out.
     gate: Option<String>,
     /// When either is tried out again.
@@ -32,6 +37,8 @@ pub(super) struct Fitness {
     pub(super) changed: bool,
     /// For addresses that others remove while they are held.
     pub(super) repairs: BTreeMap<Floating, Repairs>,
+    /// And for routes.
+    pub(super) route_repairs: BTreeMap<Destination, Repairs>,
 }
 
 /// What the kernel's answer may depend on.
@@ -181,7 +188,7 @@ impl Kernel {
             fitness.changed = true;
             fitness.pace.start_again();
         }
-        let wrong = !fitness.refused.is_empty() || fitness.gate.is_some();
+        let wrong = fitness.whole().is_err() || fitness.gate.is_some();
         if let Some(until) = fitness.pace.until(now).filter(|_| wrong) {
             return self.refresh_at(until);
         }
@@ -214,7 +221,9 @@ impl Kernel {
                 fitness.refused.insert(*floating, e.to_string());
             }
         }
-        if fitness.gate.is_some() || !fitness.refused.is_empty() {
+        self.try_routes(id, anew);
+        let fitness = &self.groups[usize::from(id.0)].fitness;
+        if fitness.gate.is_some() || fitness.whole().is_err() {
             self.wait_with(id);
         }
     }
@@ -244,7 +253,8 @@ impl Fitness {
 
     /// Whether all addresses could be held, or which not, and why.
     pub(super) fn whole(&self) -> Result<(), String> {
-        let why: Vec<&str> = self.refused.values().map(String::as_str).collect();
+        let all = self.refused.values().chain(self.refused_routes.values());
+        let why: Vec<&str> = all.map(String::as_str).collect();
         match why[..] {
             [] => Ok(()),
             _ => Err(why.join("; ")),

@@ -5,6 +5,7 @@ use super::{Floating, Kernel, KernelEvent};
 use crate::address::{self, Assigned, Link};
 use crate::guard::{Held, Key, Place, Standing, boottime};
 use crate::netlink::KernelError;
+use crate::route::Destination;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::BTreeMap;
@@ -38,10 +39,14 @@ impl Kernel {
         let keys = self.guard.keys().to_vec();
         let addresses: Vec<IpAddr> = keys.iter().map(crate::guard::address).collect();
         self.guard.shut(&keys)?;
+        self.scrub_routes()?;
         self.remove(&addresses)?;
         let all = address::links(&mut self.route)?;
+        let routes: Vec<Destination> = (self.groups.iter().flat_map(|g| &g.routes))
+            .map(|route| route.at)
+            .collect();
         let keys: Vec<Key> = self.groups.iter().flat_map(|g| &g.keys).copied().collect();
-        self.guard.settle(&mut self.route, &keys, &all)
+        self.guard.settle(&mut self.route, &keys, &routes, &all)
     }
 
     /// gate shut, addresses added if they are not there, deadline set, in this order. While
@@ -176,7 +181,11 @@ impl Kernel {
         };
         let before = before.map(|hold| hold.deadline);
         match (held, before.filter(|before| boottime() < *before)) {
-            (Held::Yes, _) => Ok(()),
+            (Held::Yes, Some(_)) => Ok(()),
+            (Held::Yes, None) => {
+                self.put_routes(id); // what leaves by them is not mute any more
+                Ok(())
+            }
             // A renewal that lengthens nothing changes nothing.
             (Held::TooLate, Some(deadline)) => {
                 let group = &mut self.groups[usize::from(id.0)];
@@ -210,6 +219,7 @@ impl Kernel {
         group.hold = None;
         let shut = self.guard.shut(&group.keys);
         let addresses = group.bare();
+        self.take_routes(id);
         self.remove(&addresses)?;
         if shut.is_err() {
             self.refresh();
@@ -251,7 +261,7 @@ impl Kernel {
             self.put_back_addresses(id, &present);
             self.try_addresses(id, &present);
         }
-        Ok(())
+        self.refresh_routes(all)
     }
 
     /// The deadline is in the kernel: what is put back can't come back for longer.

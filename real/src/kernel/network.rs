@@ -147,9 +147,11 @@ impl Kernel {
                 };
                 let here = group.addresses.iter().filter(|f| f.at == *at);
                 let here: Vec<IpAddr> = here.map(|f| f.address).collect();
-                let lost = here.iter().find(|address| {
-                    let reach = || reaches(route, link.index, **address);
-                    let of_its_network = (link.index, network(**address));
+                let brings = |address| group.routes.iter().any(|r| r.reaches(name, address));
+                let strays = here.iter().filter(|address| !brings(**address));
+                let lost = strays.copied().find(|address| {
+                    let reach = || reaches(route, link.index, *address);
+                    let of_its_network = (link.index, network(*address));
                     !*known.entry(of_its_network).or_insert_with(reach)
                 });
                 if group.hold.is_some() {
@@ -162,7 +164,7 @@ impl Kernel {
                     astray.extend(why.map(|why| format!("{}: {why}", group.name)));
                 }
                 if let Some(first) = lost {
-                    let what = in_no_network(*first, name);
+                    let what = in_no_network(first, name);
                     astray.push(format!("{}: {what}", group.name));
                 }
             }

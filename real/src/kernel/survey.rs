@@ -54,7 +54,9 @@ pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, K
         for address in here.map(|(address, _)| *address) {
             if let Some(why) = at_an_edge(&nets, address, interface) {
                 doubts.push(format!("{name}: {why}"));
-            } else if !reaches(&mut route, link.index, address) {
+            } else if !group.routes.iter().any(|r| r.reaches(interface, address))
+                && !reaches(&mut route, link.index, address)
+            {
                 doubts.push(format!("{name}: {}", in_no_network(address, interface)));
             }
         }

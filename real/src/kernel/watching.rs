@@ -66,6 +66,13 @@ pub enum KernelEvent {
         /// The address.
         address: IpAddr,
     },
+    /// A route of a held group was gone; it is there again.
+    RoutePutBack {
+        /// Which group.
+        group: GroupId,
+        /// The route, in words.
+        route: String,
+    },
     /// Whether all of a group's addresses could be served from here, or which not, and why.
     /// Reported at start-up, then on every change.
     Whole {
@@ -108,6 +115,13 @@ impl Kernel {
         while let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
             let (scratch, heard) = (&mut self.scratch, &mut self.heard);
             let _ = ready.try_io(|watch| watch.get_ref().drain(scratch, heard)); // or nothing was said
+        }
+        while let Some(watch) = &self.routes_watch
+            && let Poll::Ready(Ok(mut ready)) = watch.poll_read_ready(cx)
+        {
+            if let Ok(Ok(())) = ready.try_io(|watch| watch.get_ref().heed(&mut self.scratch)) {
+                self.retry = Some(boottime()); // by `wake`
+            }
         }
         let of_a_group = |i: &Interface| i.link.as_ref().is_some_and(|l| self.heard.is_of(l.index));
         if self.groups.iter().any(|g| g.reported.is_none())
@@ -223,6 +237,7 @@ impl Kernel {
         two.extend(self.guard.alarms());
         two.extend(self.limits.iter().cloned());
         let mut none: Vec<String> = self.astray_in_words(now);
+        none.extend(self.routes_in_words(now));
         none.extend(self.doubts.iter().cloned());
         for group in &self.groups {
             let interfaces = group.at.iter().map(|at| &self.interfaces[*at]);

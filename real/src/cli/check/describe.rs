@@ -71,6 +71,9 @@ fn groups(out: &mut String, file: &ConfigFile, config: &Config) {
             Some(interface) => format!(", the others on {interface}"),
         };
         put(out, format_args!("  {name}  {}{on}", addresses.join(", ")));
+        for route in g.routes_in_words() {
+            put(out, format_args!("  {:1$}  route {route}", "", name.len()));
+        }
         let preferred = config.member_name(proved.preferred);
         let delay = match proved.failback_delay {
             Span::ZERO => String::new(),

@@ -150,7 +150,9 @@ fn odd_names(file: &ConfigFile) -> Vec<String> {
                 }
             }
         }
-        if g.interface.is_some() && g.addresses.iter().all(|a| a.interface.is_some()) {
+        let addresses = g.addresses.iter().all(|a| a.interface.is_some());
+        let routes = g.routes.iter().all(|r| r.interface.is_some());
+        if g.interface.is_some() && addresses && routes {
             all.push(format!(
                 "groups.{group}.interface: each address names an interface of its own, so this one is not used; \
                  remove it"
