@@ -11,6 +11,7 @@ mod shell;
 
 pub use shell::{Joined, Shell, ShellEvent};
 
+use crate::config_file::each_once;
 use crate::control::session::GroupShown;
 use crate::control::{PendingRequest, Reply, Request, groups_meant};
 use crate::metrics::{Head, Metrics, OtherConfig};
@@ -94,7 +95,7 @@ impl Served {
                 member: name(me),
                 group: config.group_name(g.group).into_owned(),
                 addresses: addresses.map(|p| p.address.to_string()).collect(),
-                interface: seen.and_then(|m| m.interface.clone()),
+                interface: seen.and_then(|m| each_once(&m.interfaces)),
                 role: g.role.text().to_owned(),
                 open: g.open,
                 preparing: g.role == RoleName::Holder && !g.open,

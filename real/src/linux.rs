@@ -428,6 +428,13 @@ impl Linux {
                 let changed = ShellEvent::Changed { cluster: 0, group };
                 self.pending.events.push_back(changed);
             }
+            KernelEvent::RoutePutBack { group, route } => {
+                let name = self.group_name(group);
+                tracing::warn!(
+                    event = "route_put_back",
+                    "{name}: the route {route} was gone; put back"
+                );
+            }
             KernelEvent::AddressPutBack { group, address } => {
                 let name = self.group_name(group);
                 tracing::warn!("{name}: somebody removed {address} while it is held; put back");
