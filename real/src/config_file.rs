@@ -117,7 +117,7 @@ pub struct GroupSection {
     #[serde(default)]
     pub failback: Failback,
     /// How long the preferred candidate must have asked before it gets the group back.
-    #[serde(default)]
+    #[serde(default = "default_failback_delay")]
     pub failback_delay: Length,
     /// Release the group when its service is unhealthy, even if no other candidate is ready.
     #[serde(default)]
@@ -254,6 +254,11 @@ pub struct WitnessCluster {
 
 const fn default_port() -> u16 {
     DEFAULT_PORT
+}
+
+/// Long enough for a machine that is back to have settled.
+const fn default_failback_delay() -> Length {
+    Length(Span::from_millis(5_000))
 }
 
 impl WitnessCluster {

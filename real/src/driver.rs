@@ -5,6 +5,7 @@
 
 pub mod holds;
 pub mod leases;
+mod notes;
 pub mod openings;
 pub mod releases;
 mod shell;
@@ -19,6 +20,7 @@ use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
 use holds::{Holds, Notice};
+use notes::Notes;
 use onehold_core::advert::{Advert, ClusterId, GroupId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
@@ -47,6 +49,7 @@ pub struct Served {
     /// what each group waits for before its gate opens, if it waits.
     pub before_hold: Vec<Option<BeforeHold>>,
     node: Node,
+    notes: Notes,
     /// the orders that the shell knows of.
     ordered: Vec<Option<Command>>,
 }
@@ -69,6 +72,7 @@ impl Served {
             keys,
             metrics,
             before_hold: Vec::new(),
+            notes: Notes::new(now, incarnation),
             node,
         }
     }
@@ -217,6 +221,9 @@ impl<S: Shell> Driver<S> {
             let _ = self.handle(cluster, now, Input::Wake);
             self.report_orders(cluster);
             self.report_doubles(cluster, now);
+        }
+        for cluster in 0..self.served.len() {
+            self.send_notes(cluster, now);
         }
         if self.shell.watches() {
             let groups = self.served.iter().flat_map(|s| s.shown(now)).collect();
@@ -436,6 +443,10 @@ impl<S: Shell> Driver<S> {
     }
 
     fn datagram(&mut self, now: LocalTime, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
+        if let Some(claimed) = auth::claimed_cluster_of_note(bytes) {
+            self.note(now, claimed, bytes);
+            return;
+        }
         let named = self.served.len() > 1;
         let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));

@@ -18,6 +18,7 @@ pub mod lock;
 pub mod metrics;
 pub mod neighbour;
 pub mod netlink;
+pub mod note;
 pub mod notify;
 pub mod orders;
 pub mod pace;

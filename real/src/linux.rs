@@ -124,6 +124,10 @@ impl Shell for Linux {
         self.sockets.send(cluster, to, bytes)
     }
 
+    fn send_note(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
+        self.sockets.send_note(cluster, to, bytes)
+    }
+
     fn release(&mut self, cluster: usize, group: GroupId) {
         if let Some(kernel) = &mut self.kernel {
             let answer = kernel.release(group).map_err(|e| e.to_string());

@@ -377,6 +377,7 @@ fn a_local_cluster_has_all_that_a_driver_needs() {
         (MemberId(1), MemberId(0))
     );
     assert_eq!(groups[0].failback, Failback::Manual);
+    assert_eq!(groups[0].failback_delay, Span::from_millis(5_000));
     assert_eq!(groups[1].failback_delay, Span::from_millis(1_500));
     assert!(groups[1].release_when_unhealthy);
     assert_eq!(groups[0].addresses[0].length, 32);

@@ -32,6 +32,12 @@ pub trait Shell {
     /// Hands a datagram to the network on every path; returns on how many.
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
 
+    /// Hands a note to the network on every path; returns on how many. What becomes of it tells
+    /// nothing about the network. Where nobody reads notes, they go nowhere.
+    fn send_note(&mut self, _cluster: usize, _to: MemberId, _bytes: &[u8]) -> u64 {
+        0
+    }
+
     /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: the driver
     /// tries again what was refused.
     fn release(&mut self, cluster: usize, group: GroupId);

@@ -74,11 +74,15 @@ fn cluster(s: &Status, alone: bool, colour: bool) -> String {
         [] => "none".to_owned(),
         some => some.join(", "),
     };
+    let notes = match s.counters.notes.ignored {
+        0 => String::new(),
+        n => format!(" · notes ignored: {n}"),
+    };
     wrapped(
         &mut out,
         "datagrams  ",
         &format!(
-            "sent {} · accepted {} · rejected: {rejected}",
+            "sent {} · accepted {} · rejected: {rejected}{notes}",
             s.counters.sent, s.counters.accepted
         ),
     );
@@ -250,6 +254,13 @@ fn peers(out: &mut String, s: &Status) {
     out.extend(lines.next());
     for (p, line) in s.peers.iter().zip(lines) {
         out.push_str(&line);
+        if let Some(version) = &p.version {
+            wrapped(out, "  ", &format!("onehold {version}"));
+        }
+        for lack in &p.lacks {
+            let what = format!("{}: {} (for {})", lack.group, lack.why, ago(lack.for_ms));
+            wrapped(out, "  ", &what);
+        }
         for w in &p.paths {
             let mut what = format!(
                 "{} → {} · heard {} · {} received",

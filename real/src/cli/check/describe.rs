@@ -1,7 +1,7 @@
 //! What a file says, what follows from it and what is promised.
 
 use crate::config_file::ConfigFile;
-use onehold_core::config::{Arbitration, Config};
+use onehold_core::config::{Arbitration, Config, Failback};
 use onehold_core::time::Span;
 use std::fmt::Write as _;
 
@@ -75,15 +75,16 @@ fn groups(out: &mut String, file: &ConfigFile, config: &Config) {
             put(out, format_args!("  {:1$}  route {route}", "", name.len()));
         }
         let preferred = config.member_name(proved.preferred);
-        let delay = match proved.failback_delay {
-            Span::ZERO => String::new(),
-            delay => format!(" after {delay}"),
+        let failback = match (g.failback, proved.failback_delay) {
+            (Failback::Manual, _) | (Failback::Auto, Span::ZERO) => g.failback.name().to_owned(),
+            (Failback::Auto, delay) => {
+                format!("auto after {delay}, twice as long after each crash in a row (R-12)")
+            }
         };
-        let failback = g.failback.name();
         put(
             out,
             format_args!(
-                "  {:1$}  preferred {preferred}, failback {failback}{delay}",
+                "  {:1$}  preferred {preferred}, failback {failback}",
                 "",
                 name.len()
             ),

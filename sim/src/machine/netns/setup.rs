@@ -39,14 +39,15 @@ pub struct Group {
     pub preferred: String,
 }
 
-/// What a cluster should be like. Everything not said is as in the tutorial.
+/// What a cluster should be like. Everything not said is as in the tutorial, but for the delay of
+/// a failback.
 #[derive(Clone, Debug)]
 pub struct Setup {
     witness: bool,
     arbitration: Arbitration,
     guard: Option<String>,
     groups: Vec<Group>,
-    failback_delay: Option<Duration>,
+    failback_delay: Duration,
     paths: u8,
     over_ipv6: bool,
     timing: String,
@@ -62,7 +63,7 @@ impl Setup {
             arbitration,
             guard: None,
             groups: Vec::new(),
-            failback_delay: None,
+            failback_delay: Duration::ZERO,
             paths: 1,
             over_ipv6: false,
             timing: String::new(),
@@ -115,10 +116,11 @@ impl Setup {
         self
     }
 
-    /// How long each group waits before it returns to its preferred candidate.
+    /// How long each group waits before it returns to its preferred candidate; it does not unless
+    /// this is said.
     #[must_use]
     pub fn failback_delay(mut self, delay: Duration) -> Self {
-        self.failback_delay = Some(delay);
+        self.failback_delay = delay;
         self
     }
 
@@ -219,9 +221,8 @@ impl Setup {
                 "[groups.{name}]\naddresses = {addresses:?}\npreferred = \"{preferred}\"\n\
                  interface = \"eth0\""
             ));
-            if let Some(delay) = self.failback_delay {
-                line(format_args!("failback_delay = \"{}ms\"", delay.as_millis()));
-            }
+            let delay = self.failback_delay.as_millis();
+            line(format_args!("failback_delay = \"{delay}ms\""));
         }
         if !self.timing.is_empty() {
             line(format_args!("[timing]\n{}", self.timing.trim_end()));
