@@ -51,6 +51,7 @@ pub struct Setup {
     paths: u8,
     over_ipv6: bool,
     timing: String,
+    checks: String,
     pub(super) web: Option<Web>,
     pub(super) logs: Option<PathBuf>,
 }
@@ -67,6 +68,7 @@ impl Setup {
             paths: 1,
             over_ipv6: false,
             timing: String::new(),
+            checks: String::new(),
             web: None,
             logs: None,
         }
@@ -151,6 +153,13 @@ impl Setup {
         self.timing("lease = \"2s\"\n")
     }
 
+    /// The lines of the first group's checks. An agent runs them on each candidate.
+    #[must_use]
+    pub fn checks(mut self, lines: &str) -> Self {
+        self.checks = lines.into();
+        self
+    }
+
     /// A web server on each candidate.
     #[must_use]
     pub fn web(mut self, web: Web) -> Self {
@@ -164,6 +173,12 @@ impl Setup {
     pub fn logs(mut self, directory: &Path) -> Self {
         self.logs = Some(directory.into());
         self
+    }
+
+    /// Whether there is something for an agent to do.
+    #[must_use]
+    pub const fn has_checks(&self) -> bool {
+        !self.checks.is_empty()
     }
 
     /// The groups, the first one first.
@@ -223,6 +238,9 @@ impl Setup {
             ));
             let delay = self.failback_delay.as_millis();
             line(format_args!("failback_delay = \"{delay}ms\""));
+        }
+        if self.has_checks() {
+            line(format_args!("{}", self.checks.trim_end()));
         }
         if !self.timing.is_empty() {
             line(format_args!("[timing]\n{}", self.timing.trim_end()));
