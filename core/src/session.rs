@@ -364,9 +364,9 @@ impl Session {
         } else {
             regular
         };
-        let owed = (self.owed && !asking).then_some(current.arrived);
-        let silent = current.arrived.plus(timing.late());
-        let deaf = current.echo.map_or(current.arrived, |e| {
+        let echo_owed = (self.owed && !asking).then_some(current.arrived);
+        let word_late = current.arrived.plus(timing.late());
+        let echo_late = current.echo.map_or(current.arrived, |e| {
             e.plus(timing.late().plus(timing.interval()))
         });
         // A peer that asks as well answers only with its next regular advert.
@@ -375,7 +375,7 @@ impl Session {
         } else {
             timing.late()
         };
-        let unvoted = self
+        let vote_late = self
             .says
             .iter()
             .zip(&self.asked)
@@ -384,8 +384,8 @@ impl Session {
             .filter(|b| b.member == me && b.incarnation == mine)
             .map(|b| b.asked_at.plus(late_after))
             .min();
-        let answers = owed.into_iter().chain(unvoted);
-        let soonest = answers.fold(silent.min(deaf), LocalTime::min);
+        let answers = echo_owed.into_iter().chain(vote_late);
+        let soonest = answers.fold(word_late.min(echo_late), LocalTime::min);
         let hurried = soonest.max(last.plus(timing.hurry()));
         Some(paced.min(hurried))
     }
