@@ -1,4 +1,4 @@
-//! only the kernel confirms a release, and what it refuses is tried again.
+//! only the kernel confirms a release; one that it refuses is tried again.
 
 use onehold_core::advert::GroupId;
 use onehold_core::effect::ReleaseId;
@@ -26,7 +26,7 @@ struct Unconfirmed {
 }
 
 impl Releases {
-    /// The kernel has been asked to release a group.
+    /// The kernel is asked to release a group.
     pub fn begin(&mut self, cluster: usize, group: GroupId, release: ReleaseId) {
         self.pending
             .retain(|p| (p.cluster, p.group) != (cluster, group));
