@@ -92,6 +92,9 @@ pub struct Statement {
     pub ready: bool,
     /// I want to hand over to you, or am doing so.
     pub yields: bool,
+    /// I hold, and my gate is still shut.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub preparing: bool,
     /// What my vote is bound to, if anything.
     pub vote: Option<Ballot>,
 }

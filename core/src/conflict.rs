@@ -18,14 +18,16 @@ impl Group {
         back: bool,
         out: &mut Vec<Effect>,
     ) {
-        let Role::Holder { conflict, .. } = &mut self.role else {
+        let Role::Holder { conflict, open, .. } = &mut self.role else {
             return;
         };
-        let group = view.group;
-        let holds = from.says(view.index).holds;
+        let (group, open) = (view.group, *open);
+        let says = from.says(view.index);
+        let holds = says.holds;
         // A word that waited somewhere proves nothing; one that echoes an advert that we sent less
         // than D ago does.
-        if holds && from.two_way() && *conflict != Conflict::Proven {
+        let settled = matches!(conflict, Conflict::Proven | Conflict::Strange { .. });
+        if holds && from.two_way() && !settled {
             *conflict = Conflict::Proven;
             let peer = from.peer;
             out.push(Effect::Report(Event::Conflict { group, peer }));
@@ -41,10 +43,16 @@ impl Group {
         if over || back {
             self.announce(view, out);
         }
-        // one stays by static preference, for readiness may flip in flight. Any word is
-        // enough: letting go is the safe side.
+        // one that serves stays, and one that is still mute lets go. R-15: of two alike one stays
+        // by static preference, for readiness may flip in flight. Any word is enough: letting go is
+        // the safe side.
+        let lets_go = match (open, says.preparing) {
+            (true, true) => false,
+            (false, false) => true,
+            (true, false) | (false, true) => !view.is_preferred(view.config.me()),
+        };
         let survivor = view.config.arbitration() == Arbitration::Survivor;
-        if holds && survivor && !view.is_preferred(view.config.me()) {
+        if holds && survivor && lets_go {
             self.release(view, Why::Conflict, None, out);
         }
     }

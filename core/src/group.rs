@@ -38,6 +38,8 @@ pub(crate) struct Group {
     presumed_dead: bool,
     /// takeovers that nobody handed over. Kept only where failback has a delay.
     pub(crate) unplanned: Option<Unplanned>,
+    /// the other candidate, when it last said that it holds, wanted to hand over. Kept likewise.
+    pub(crate) handed_over: bool,
 }
 
 /// whom a candidate asks.
@@ -55,6 +57,7 @@ pub(crate) struct Stance {
     holds: bool,
     ready: bool,
     yields: bool,
+    preparing: bool,
     voted_for: Option<(MemberId, Incarnation)>,
 }
 
@@ -75,6 +78,7 @@ impl Group {
             stopping: false,
             presumed_dead: false,
             unplanned: None,
+            handed_over: false,
         }
     }
 
@@ -195,6 +199,7 @@ impl Group {
             holds: self.role.holds(),
             ready: self.ready(view),
             yields: self.role.says_yields(),
+            preparing: self.role.prepares(),
             voted_for: self.vote.map(|v| (v.member, v.incarnation)),
         }
     }
@@ -210,6 +215,7 @@ impl Group {
             holds: self.role.holds(),
             ready: self.ready(view),
             yields: self.role.says_yields() && view.config.is_candidate(to),
+            preparing: self.role.prepares(),
             vote: self.vote.as_ref().map(Vote::ballot),
         }
     }
@@ -261,6 +267,7 @@ impl Group {
     ) {
         self.free_vote(view, from);
         self.cast_vote(view, from);
+        self.note_hand_over(view, from);
         self.meet(view, from, back, out);
     }
 
@@ -454,7 +461,8 @@ impl Group {
             release,
         });
         let over = view.timing().surely_over(lease_end);
-        let asks_until = (over > view.now).then_some(over);
+        // of a hold that was mute nothing is in the kernel.
+        let asks_until = (over > view.now && !self.role.prepares()).then_some(over);
         self.become_role(
             view,
             Role::Releasing {

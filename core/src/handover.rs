@@ -6,6 +6,7 @@ use crate::effect::{Effect, Event, Why};
 use crate::group::Group;
 use crate::input::Refusal;
 use crate::role::{Role, Unplanned, Yield};
+use crate::session::Session;
 use crate::time::Span;
 use crate::view::View;
 use alloc::vec::Vec;
@@ -32,7 +33,8 @@ impl Group {
                 Some(_) | None => Yield { why, since: now },
             });
         }
-        let sick = !self.healthy && view.releases_when_unhealthy();
+        // what is done before a gate opens may well be what makes the service healthy.
+        let sick = !self.healthy && view.releases_when_unhealthy() && !self.role.prepares();
         let Some(other) = view.ready_other() else {
             // after `stop` it lets go even if the other is not ready; so it does if it is
             // sick and the group says `release_when_unhealthy`.
@@ -75,9 +77,13 @@ impl Group {
             && view
                 .ready_other()
                 .is_some_and(|r| view.is_preferred(r.peer) && r.says(view.index).asks);
-        let delay = self.failback_delay(view);
-        if let Role::Holder { failback_at, .. } = &mut self.role {
-            *failback_at = asks.then(|| failback_at.unwrap_or(view.now.plus(delay)));
+        let at = view.now.plus(self.failback_delay(view));
+        if let Role::Holder {
+            failback_at, open, ..
+        } = &mut self.role
+        {
+            // what is mute would be handed over before anybody was served.
+            *failback_at = (asks && *open).then(|| failback_at.unwrap_or(at).min(at));
         }
     }
 
@@ -95,7 +101,8 @@ impl Group {
 
     /// counts this takeover, unless the other candidate handed over.
     pub(crate) fn count_takeover(&mut self, view: &View<'_>) {
-        if view.failback_delay() == Span::ZERO || view.is_successor() {
+        let planned = core::mem::take(&mut self.handed_over);
+        if view.failback_delay() == Span::ZERO || planned {
             return;
         }
         let before = self.unplanned.filter(|u| view.now.since(u.at) < QUIET);
@@ -103,6 +110,14 @@ impl Group {
             times: before.map_or(0, |u| u.times).saturating_add(1),
             at: view.now,
         });
+    }
+
+    /// what a holder says last decides whether a takeover was planned.
+    pub(crate) fn note_hand_over(&mut self, view: &View<'_>, from: &Session) {
+        let says = from.says(view.index);
+        if says.holds && view.failback_delay() > Span::ZERO {
+            self.handed_over = says.yields;
+        }
     }
 
     /// why this holder should hand over, if it should.
@@ -118,8 +133,8 @@ impl Group {
         if self.stopping {
             return Some(Why::Stop);
         }
-        view.ready_other()?;
-        if self.standby {
+        let other_is_ready = view.ready_other().is_some();
+        if self.standby && other_is_ready {
             return Some(Why::Standby);
         }
         if let Some(Yield {
@@ -136,7 +151,10 @@ impl Group {
                 refusal,
             }));
         }
-        if !self.healthy || !self.eligible() {
+        if !other_is_ready {
+            return None;
+        }
+        if (!self.healthy && !self.role.prepares()) || !self.eligible() {
             return Some(Why::Unready);
         }
         failback_at

@@ -268,12 +268,12 @@ impl Node {
             return Err(Reject::UnknownMember);
         };
         let accepted = session.receive(config.timing(), self.incarnation, now, advert);
-        if session.silence.as_ref().is_some_and(|s| s.since == now) {
+        if accepted.is_ok() || accepted.is_err_and(|refused| refused.news) {
             for group in &mut self.groups {
                 group.presume_alive();
             }
         }
-        let accepted = accepted?;
+        let accepted = accepted.map_err(|refused| refused.reject)?;
         match accepted {
             Accepted::News => {}
             Accepted::Back => out.push(Effect::Report(Event::Back { peer })),

@@ -214,6 +214,11 @@ impl Role {
         }
     }
 
+    /// it holds, and its gate is still shut.
+    pub(crate) const fn prepares(&self) -> bool {
+        matches!(self, Self::Holder { open: false, .. })
+    }
+
     /// It holds, or its hold may not be over in the kernel yet.
     pub(crate) const fn holds(&self) -> bool {
         matches!(

@@ -84,6 +84,21 @@ pub(crate) enum Accepted {
     Met,
 }
 
+/// An advert that was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) reject: Reject,
+    /// it is a sign of life of the only peer all the same.
+    pub(crate) news: bool,
+}
+
+impl Refused {
+    const fn silently(reject: Reject) -> Self {
+        let news = false;
+        Self { reject, news }
+    }
+}
+
 impl Session {
     pub(crate) fn new(config: &Config, peer: MemberId, seed: Incarnation, now: LocalTime) -> Self {
         let two_alone = config.members().len() == 2;
@@ -153,37 +168,41 @@ impl Session {
         mine: Incarnation,
         now: LocalTime,
         advert: &Advert,
-    ) -> Result<Accepted, Reject> {
+    ) -> Result<Accepted, Refused> {
         let names_ours = advert.to_incarnation == Some(mine);
         if self.replaced.contains(&advert.incarnation) {
             // a straggler or a replay of a dead incarnation: counted as a knock, but not
             // answered, and no sign of life.
-            return Err(if names_ours {
+            let reject = if names_ours {
                 Reject::OldIncarnation
             } else {
                 Reject::Knock
-            });
+            };
+            return Err(Refused::silently(reject));
         }
         if !names_ours {
             // the current incarnation may not have adopted ours, though it named ours to
             // answer our knock. An advert older than its latest accepted one is late; any other is
             // a sign of life.
-            match &self.current {
+            let news = match &self.current {
                 Some(c) if c.incarnation == advert.incarnation => {
                     // While it does not hear us, it may name a stranger.
                     if advert.sent_at > c.sent_at {
                         if !c.heard {
                             self.knocked(advert.incarnation, names_ours);
                         }
-                        self.restart_silence_if_news(now, advert);
+                        self.restart_silence_if_news(now, advert)
+                    } else {
+                        false
                     }
                 }
                 Some(_) | None => {
                     self.knocked(advert.incarnation, names_ours);
-                    self.restart_silence_if_news(now, advert);
+                    self.restart_silence_if_news(now, advert)
                 }
-            }
-            return Err(Reject::Knock);
+            };
+            let reject = Reject::Knock;
+            return Err(Refused { reject, news });
         }
         let echo = advert
             .echo
@@ -192,7 +211,7 @@ impl Session {
             None => Accepted::Met,
             Some(c) if c.incarnation == advert.incarnation => {
                 if advert.sent_at <= c.sent_at {
-                    return Err(Reject::Stale);
+                    return Err(Refused::silently(Reject::Stale));
                 }
                 if c.heard {
                     Accepted::News
@@ -206,8 +225,9 @@ impl Session {
             Some(c) if echo.is_some_and(|e| e > c.adopted_at) => Accepted::Met,
             Some(_) => {
                 self.knocked(advert.incarnation, names_ours);
-                self.restart_silence_if_news(now, advert);
-                return Err(Reject::OldIncarnation);
+                let news = self.restart_silence_if_news(now, advert);
+                let reject = Reject::OldIncarnation;
+                return Err(Refused { reject, news });
             }
         };
         if let (Accepted::Met, Some(c)) = (accepted, &self.current) {
@@ -255,12 +275,12 @@ impl Session {
 
     /// a knock is a sign of life unless it is a repetition: a peer that does not know
     /// our new incarnation yet, or whose new incarnation we don't know, is alive all the same.
-    fn restart_silence_if_news(&mut self, now: LocalTime, advert: &Advert) {
-        if let Some(s) = &mut self.silence
-            && self.strangers.is_news(advert)
-        {
-            s.restart(now);
+    fn restart_silence_if_news(&mut self, now: LocalTime, advert: &Advert) -> bool {
+        let news = self.silence.is_some() && self.strangers.is_news(advert);
+        if news {
+            self.restart_silence(now);
         }
+        news
     }
 
     /// of all incarnations that knock, keeps the one with the least rank, so that each is as

@@ -30,8 +30,12 @@ pub(crate) struct Silence {
 pub(crate) struct Strangers {
     /// The newest word of each such incarnation, the latest last: a repetition is not news.
     newest: ArrayVec<(Incarnation, LocalTime), REMEMBERED>,
-    latest: Option<Stranger>,
+    /// Those that hold, the latest last; if none does, the latest.
+    heard: ArrayVec<Stranger, HOLDERS>,
 }
+
+/// How many strangers that hold are looked at: the candidates of two other configurations.
+const HOLDERS: usize = 4;
 
 /// A stranger: its adverts are authentic and don't count here. Mostly it is the peer, under
 /// another configuration. A stranger that holds keeps a standby from taking hold.
@@ -113,9 +117,8 @@ impl Silence {
         match self.verdict {
             Verdict::Alive => Some(self.since.plus(timing.presume_after())),
             Verdict::Suspected => {
-                let held = strangers.latest.and_then(|s| s.held);
-                let from = held.map_or(self.since, |held| held.max(self.since));
-                Some(from.plus(strangers.wait(timing)))
+                let silent = self.since.plus(strangers.wait(timing));
+                strangers.free_at(timing).chain([silent]).max()
             }
             Verdict::Failed => None,
         }
@@ -124,13 +127,13 @@ impl Silence {
 
 impl Strangers {
     /// The stranger that is looked at: the latest, but one that holds before one that does not.
-    pub(crate) const fn latest(&self) -> Option<Stranger> {
-        self.latest
+    pub(crate) fn latest(&self) -> Option<Stranger> {
+        self.heard.last().copied()
     }
 
     /// a stranger said that it holds, and not long enough ago for this member to take hold.
     pub(crate) fn keep_back(&self) -> bool {
-        self.latest.is_some_and(|s| s.held.is_some())
+        self.heard.iter().any(|s| s.held.is_some())
     }
 
     /// Whether an advert that is not accepted is news and not a repetition. What is news is
@@ -164,11 +167,15 @@ impl Strangers {
     pub(crate) fn word(&mut self, now: LocalTime, advert: &Advert, first: bool) {
         let incarnation = advert.incarnation;
         let holds = advert.holds_any();
-        let other = self.latest.filter(|s| s.incarnation != incarnation);
-        if !holds && other.is_some_and(|s| s.held.is_some()) {
+        self.heard.retain(|s| s.incarnation != incarnation);
+        if !holds && self.keep_back() {
             return;
         }
-        self.latest = Some(Stranger {
+        self.heard.retain(|s| s.held.is_some());
+        if self.heard.is_full() {
+            self.heard.remove(0);
+        }
+        self.heard.push(Stranger {
             first,
             incarnation,
             sent_at: advert.sent_at,
@@ -179,7 +186,7 @@ impl Strangers {
 
     /// a stranger that said that it holds may have said so again meanwhile.
     pub(crate) fn overslept(&mut self, now: LocalTime) {
-        if let Some(s) = self.latest.as_mut().filter(|s| s.held.is_some()) {
+        for s in self.heard.iter_mut().filter(|s| s.held.is_some()) {
             s.arrived = now;
             s.held = Some(now);
         }
@@ -187,23 +194,34 @@ impl Strangers {
 
     /// Ends what is over.
     pub(crate) fn expire(&mut self, timing: &Timing, now: LocalTime) {
-        self.latest.take_if(|s| s.forgotten_at(timing) <= now);
-        if let Some(s) = &mut self.latest {
+        self.heard.retain(|s| s.forgotten_at(timing) > now);
+        for s in &mut self.heard {
             let wait = s.wait(timing);
             s.held.take_if(|at| at.plus(wait) <= now);
+        }
+        if self.keep_back() {
+            self.heard.retain(|s| s.held.is_some());
+        } else {
+            let others = self.heard.len().saturating_sub(1);
+            self.heard.drain(..others);
         }
     }
 
     fn wait(&self, timing: &Timing) -> Span {
-        self.latest
+        self.latest()
             .map_or(timing.survive_after(), |s| s.wait(timing))
+    }
+
+    /// when each stranger that holds keeps nobody back any more, if it says nothing.
+    fn free_at(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
+        let held = self.heard.iter();
+        held.filter_map(|s| Some(s.held?.plus(s.wait(timing))))
     }
 
     /// The later moments at which something in this changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
-        let forgotten = self.latest.map(|s| s.forgotten_at(timing));
-        let free = self.latest.and_then(|s| Some(s.held?.plus(s.wait(timing))));
-        [forgotten, free].into_iter().flatten()
+        let forgotten = self.heard.iter().map(|s| s.forgotten_at(timing));
+        forgotten.chain(self.free_at(timing))
     }
 
     /// See [`Node::instants`](crate::Node::instants).
@@ -213,7 +231,7 @@ impl Strangers {
         peer: MemberId,
         visit: &mut impl FnMut(MemberId, &mut LocalTime),
     ) {
-        if let Some(stranger) = &mut self.latest {
+        for stranger in &mut self.heard {
             visit(me, &mut stranger.arrived);
             visit(peer, &mut stranger.sent_at);
             stranger.held.iter_mut().for_each(|t| visit(me, t));

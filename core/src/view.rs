@@ -94,12 +94,6 @@ impl View<'_> {
         self.other().filter(|s| s.says(self.index).ready)
     }
 
-    /// the other candidate hands over to this member.
-    pub(crate) fn is_successor(&self) -> bool {
-        let vote = self.other().and_then(|s| s.says(self.index).vote);
-        vote.is_some_and(|b| b.member == self.config.me() && b.incarnation == self.incarnation)
-    }
-
     /// somebody's vote is bound to the other candidate.
     pub(crate) fn other_collects_votes(&self) -> bool {
         self.sessions

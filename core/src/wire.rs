@@ -32,9 +32,9 @@
 //! +---------------------------------------------------------------+
 //! |                    echo_age; zero unless E                    |  60
 //! |                                                               |
-//! +=====+-+-+-+-+-+===============+===============================+
-//! |  0  |V|Y|R|H|A|  vote member  |                               |  68 + 18 g, for each group g
-//! +-----+-+-+-+-+-+---------------+                               +
+//! +===+-+-+-+-+-+-+===============+===============================+
+//! | 0 |P|V|Y|R|H|A|  vote member  |                               |  68 + 18 g, for each group g
+//! +---+-+-+-+-+-+-+---------------+                               +
 //! |                       vote incarnation                        |
 //! +                               +-------------------------------+
 //! |                               |                               |
@@ -49,7 +49,7 @@
 //! +---------------------------------------------------------------+
 //!
 //! flags:            Q quarantined, T to_incarnation is known, E there is an echo
-//! flags of a group: A asks, H holds, R ready, Y yields, V voted; without V the three fields of
+//! flags of a group: A asks, H holds, R ready, Y yields, V voted, P preparing; without V the fields of
 //!                   the vote are zero
 //! ```
 //!
@@ -101,6 +101,7 @@ const HOLDS: u8 = 1 << 1;
 const READY: u8 = 1 << 2;
 const YIELDS: u8 = 1 << 3;
 const VOTE: u8 = 1 << 4;
+const PREPARING: u8 = 1 << 5;
 
 /// The front of a datagram: enough to find the key. Proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -153,13 +154,15 @@ fn put_statement(out: &mut Vec<u8>, statement: &Statement) {
         holds,
         ready,
         yields,
+        preparing,
         vote,
     } = *statement;
     let flags = flag(ASKS, asks)
         | flag(HOLDS, holds)
         | flag(READY, ready)
         | flag(YIELDS, yields)
-        | flag(VOTE, vote.is_some());
+        | flag(VOTE, vote.is_some())
+        | flag(PREPARING, preparing);
     let Ballot {
         member,
         incarnation,
@@ -268,7 +271,7 @@ impl Reader<'_> {
 
     fn statement(&mut self) -> Result<Statement, Reject> {
         let [flags, member] = self.take()?;
-        if flags & !(ASKS | HOLDS | READY | YIELDS | VOTE) != 0 {
+        if flags & !(ASKS | HOLDS | READY | YIELDS | VOTE | PREPARING) != 0 {
             return Err(Reject::Malformed);
         }
         let ballot = Ballot {
@@ -285,6 +288,7 @@ impl Reader<'_> {
             holds: flags & HOLDS != 0,
             ready: flags & READY != 0,
             yields: flags & YIELDS != 0,
+            preparing: flags & PREPARING != 0,
             vote: voted.then_some(ballot),
         })
     }
@@ -341,16 +345,19 @@ pub(crate) mod tests {
 
     fn any_statement() -> impl Strategy<Value = Statement> {
         let vote = proptest::option::of((any::<u8>(), any::<[u64; 2]>()));
-        (any::<[bool; 4]>(), vote).prop_map(|([asks, holds, ready, yields], vote)| Statement {
-            asks,
-            holds,
-            ready,
-            yields,
-            vote: vote.map(|(member, [incarnation, asked_at])| Ballot {
-                member: MemberId(member),
-                incarnation: Incarnation(incarnation),
-                asked_at: LocalTime::from_nanos(asked_at),
-            }),
+        (any::<[bool; 5]>(), vote).prop_map(|([asks, holds, ready, yields, preparing], vote)| {
+            Statement {
+                asks,
+                holds,
+                ready,
+                yields,
+                preparing,
+                vote: vote.map(|(member, [incarnation, asked_at])| Ballot {
+                    member: MemberId(member),
+                    incarnation: Incarnation(incarnation),
+                    asked_at: LocalTime::from_nanos(asked_at),
+                }),
+            }
         })
     }
 
@@ -470,7 +477,7 @@ pub(crate) mod tests {
             (groups, 2),               // fewer groups than there are
             (groups, 4),               // more groups than there are
             (groups, 17),              // more than any advert has
-            (idle, 0b10_0000),         // an unknown flag of a group
+            (idle, 0b100_0000),        // an unknown flag of a group
             (idle + 1, 1),             // a vote that is said to be absent
             (idle + STATEMENT - 1, 1), // its last byte
         ] {

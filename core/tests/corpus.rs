@@ -77,6 +77,7 @@ fn seeds() -> BTreeMap<&'static str, Vec<u8>> {
         holds: true,
         ready: true,
         yields: true,
+        preparing: false,
         vote: None,
     };
     let blank = fuzz::blank();

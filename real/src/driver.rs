@@ -11,6 +11,7 @@ mod shell;
 
 pub use shell::{Joined, Shell, ShellEvent};
 
+use crate::config_file::each_once;
 use crate::control::session::GroupShown;
 use crate::control::{PendingRequest, Reply, Request, groups_meant};
 use crate::metrics::{Head, Metrics, OtherConfig};
@@ -94,7 +95,7 @@ impl Served {
                 member: name(me),
                 group: config.group_name(g.group).into_owned(),
                 addresses: addresses.map(|p| p.address.to_string()).collect(),
-                interface: seen.and_then(|m| m.interface.clone()),
+                interface: seen.and_then(|m| each_once(&m.interfaces)),
                 role: g.role.text().to_owned(),
                 open: g.open,
                 preparing: g.role == RoleName::Holder && !g.open,
@@ -211,6 +212,7 @@ impl<S: Shell> Driver<S> {
                 Due::Late(why) => self.prepared(now, cluster, group, Err(why)),
             }
         }
+        self.forgive_where_nobody_holds(now);
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
             self.report_orders(cluster);
@@ -251,6 +253,9 @@ impl<S: Shell> Driver<S> {
         }
         if let Some(s) = self.served.get_mut(cluster) {
             s.ordered = s.node.standing_orders().collect(); // the shell knows them
+        }
+        if self.stopping {
+            self.stop_cluster(now, cluster); // it was told before this one was there
         }
     }
 
@@ -395,6 +400,21 @@ impl<S: Shell> Driver<S> {
             Some(_) | None => self.openings.forgive(cluster, group),
         };
         self.inform(cluster, now, health);
+    }
+
+    /// where no holder is in sight, one for whom it failed is as good as any, after its cool-down.
+    fn forgive_where_nobody_holds(&mut self, now: LocalTime) {
+        for (cluster, group) in self.openings.unprepared() {
+            let Some(s) = self.served.get(cluster) else {
+                continue;
+            };
+            let snapshot = s.node.observe(&s.config, now);
+            let seen = snapshot.groups.get(usize::from(group.0));
+            if seen.is_some_and(|g| g.holder.is_none()) && !self.holds.cools(cluster, group) {
+                let health = self.openings.forgive(cluster, group);
+                self.inform(cluster, now, health);
+            }
+        }
     }
 
     /// the kernel confirmed it, or is asked again in a while.
@@ -641,10 +661,14 @@ impl<S: Shell> Driver<S> {
     fn stop(&mut self, now: LocalTime) {
         self.stopping = true;
         for cluster in 0..self.served.len() {
-            let groups = self.served[cluster].config.groups().len();
-            for group in (0u8..).take(groups).map(GroupId) {
-                let _ = self.command(cluster, now, group, Command::Stop);
-            }
+            self.stop_cluster(now, cluster);
+        }
+    }
+
+    fn stop_cluster(&mut self, now: LocalTime, cluster: usize) {
+        let groups = self.served[cluster].config.groups().len();
+        for group in (0u8..).take(groups).map(GroupId) {
+            let _ = self.command(cluster, now, group, Command::Stop);
         }
     }
 }

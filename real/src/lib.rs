@@ -24,6 +24,7 @@ pub mod pace;
 mod queue;
 mod readiness;
 mod realtime;
+pub mod route;
 pub mod secret;
 pub mod socket;
 pub mod status;

@@ -115,8 +115,8 @@ pub struct PathMetrics {
 /// A group, as the driver sees it.
 #[derive(Clone, Debug, Default)]
 pub struct GroupMetrics {
-    /// Its interface here.
-    pub interface: Option<String>,
+    /// The interface of each of its addresses here.
+    pub interfaces: Vec<String>,
     /// Why this host's kernel can't serve it, if it can't.
     pub not_eligible: Option<String>,
     /// Why it would not be served well, or not as a whole, if so.
@@ -194,8 +194,8 @@ impl Metrics {
         for peer in &mut all.peers {
             peer.paths = cluster.paths(peer.member).map(path).collect();
         }
-        for (group, interface) in all.groups.iter_mut().zip(&cluster.interfaces) {
-            group.interface.clone_from(interface);
+        for (group, interfaces) in all.groups.iter_mut().zip(&cluster.interfaces) {
+            group.interfaces.clone_from(interfaces);
         }
         all
     }

@@ -7,6 +7,7 @@ mod text;
 pub use text::render;
 pub(crate) use text::wrapped;
 
+use crate::config_file::each_once;
 use crate::metrics::{GroupMetrics, Metrics};
 use alarms::{holding_stranger, lately, why_rejected};
 use onehold_core::advert::MemberId;
@@ -126,8 +127,11 @@ pub struct GroupStatus {
     pub name: String,
     /// Its addresses.
     pub addresses: Vec<String>,
-    /// Its interface here.
+    /// Its interface here; several are separated by a space.
     pub interface: Option<String>,
+    /// The interface of each address here.
+    #[serde(default)]
+    pub interfaces: Vec<String>,
     /// The candidate that gets it when both can.
     pub preferred: String,
     /// `auto` or `manual`.
@@ -383,7 +387,8 @@ impl GroupStatus {
             addresses: (group.iter().flat_map(|c| &c.addresses))
                 .map(|p| format!("{}/{}", p.address, p.length))
                 .collect(),
-            interface: m.interface.clone(),
+            interface: each_once(&m.interfaces),
+            interfaces: m.interfaces.clone(),
             preferred: group.map_or_else(String::new, |c| name(config, c.preferred)),
             failback: match group.map(|c| c.failback) {
                 Some(Failback::Auto) => "auto",

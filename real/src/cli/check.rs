@@ -194,12 +194,14 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
             let stray = loopback_warnings(source, file, &endpoints);
             host.warnings.extend(stray);
             for (group, g) in &file.groups {
-                let named = g.interfaces();
-                host.warnings.extend(survey::absent(&named).map(|name| {
-                    format!(
-                        "groups.{group}.interface: this host has no `{name}`; `ip link` lists what it has"
-                    )
-                }));
+                for (key, interface) in g.interfaces() {
+                    let named = interface.names();
+                    host.warnings.extend(survey::absent(&named).map(|name| {
+                        format!(
+                            "groups.{group}.{key}: this host has no `{name}`; `ip link` lists what it has"
+                        )
+                    }));
+                }
             }
         }
         _ => {} // which member this host is depends on names that can't be resolved
@@ -222,10 +224,11 @@ fn look_at_kernel(
         &onehold_core::config::GroupSpec,
         &crate::config_file::GroupSection,
     )| {
+        let addresses = g.addresses.iter().map(|p| p.address);
         KernelGroup {
             name: g.name.clone(),
-            interface: s.interface_of(me).unwrap_or_default().to_owned(),
-            addresses: g.addresses.clone(),
+            addresses: addresses.zip(s.interfaces_of(me)).collect(),
+            routes: s.routes_of(me),
         }
     };
     let all = spec.groups.iter().zip(file.groups.values());

@@ -370,10 +370,7 @@ fn a_local_cluster_has_all_that_a_driver_needs() {
             "10.1.0.11:7000 10.1.0.10:7000"
         ]
     );
-    assert_eq!(
-        lb1.interfaces,
-        [Some("ens3".to_owned()), Some("eth0".to_owned())]
-    );
+    assert_eq!(lb1.interfaces, [["ens3".to_owned()], ["eth0".to_owned()]]);
     let groups = lb1.config.groups();
     assert_eq!(
         (groups[0].preferred, groups[1].preferred),

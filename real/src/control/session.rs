@@ -57,7 +57,7 @@ pub struct GroupShown {
     pub group: String,
     /// Its addresses, without prefix.
     pub addresses: Vec<String>,
-    /// Its interface here.
+    /// Its interface here; several are separated by a space.
     pub interface: Option<String>,
     /// As in `status`.
     pub role: String,

@@ -74,6 +74,13 @@ impl Holds {
         holding.again.take().map(|_| holding.notice(group))
     }
 
+    /// A refused hold cools down.
+    #[must_use]
+    pub fn cools(&self, cluster: usize, group: GroupId) -> bool {
+        let held = self.groups.get(&(cluster, group.0));
+        held.is_some_and(|holding| holding.again.is_some())
+    }
+
     /// When [`Self::take_due`] next has something.
     #[must_use]
     pub fn due(&self) -> Option<LocalTime> {

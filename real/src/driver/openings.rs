@@ -53,7 +53,7 @@ impl Health {
         let why = match (&self.service, &self.unprepared) {
             (Err(why), _) => Some(why.clone()),
             (Ok(()), Some(why)) => Some(format!(
-                "{why}; the other candidate is preferred until `onehold resume` here"
+                "{why}; the other candidate is preferred while it holds, or until `onehold resume` here"
             )),
             (Ok(()), None) => None,
         };
@@ -136,6 +136,15 @@ impl Openings {
         health.unprepared.take().map(|_| health.told(group))
     }
 
+    /// The groups for which it failed, of which cluster.
+    #[must_use]
+    pub fn unprepared(&self) -> Vec<(usize, GroupId)> {
+        let failed = self.health.iter().filter(|(_, h)| h.unprepared.is_some());
+        failed
+            .map(|(&(cluster, group), _)| (cluster, GroupId(group)))
+            .collect()
+    }
+
     /// When [`Self::take_due`] next has something.
     #[must_use]
     pub fn due(&self) -> Option<LocalTime> {
@@ -211,7 +220,8 @@ mod tests {
             None,
             "there is nothing to forgive"
         );
-        let why = "no; the other candidate is preferred until `onehold resume` here";
+        let why =
+            "no; the other candidate is preferred while it holds, or until `onehold resume` here";
         assert_eq!(openings.failed(0, WEB, "no".into()), told(false, Some(why)));
         let sick = openings.reported(0, WEB, Err("sick".into()));
         assert_eq!(sick, told(false, Some("sick")));

@@ -25,7 +25,8 @@ pub trait Shell {
     fn wait(&mut self, at: LocalTime) -> impl Future<Output = ()>;
 
     /// The next thing that happened, if any; a datagram's bytes go into `bytes`. Datagrams that
-    /// wait are all returned before this is `None`.
+    /// wait come first, but for a flood of them: no event's turn judges a silence that one of them
+    /// ends.
     fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent>;
 
     /// Hands a datagram to the network on every path; returns on how many.

@@ -37,6 +37,17 @@ pub(super) struct Interface {
 }
 
 impl Interface {
+    /// One that was not looked at yet.
+    pub(super) const fn named(name: String) -> Self {
+        Self {
+            name,
+            addresses: Vec::new(),
+            link: None,
+            fault: None,
+            port: None,
+        }
+    }
+
     pub(super) fn eligible(&self) -> Result<(), String> {
         let link = self.link.as_ref();
         let why = match (&self.fault, link.map(|link| link.fault)) {
@@ -189,7 +200,7 @@ impl Kernel {
     /// The interface has another hardware address: neighbours must know at once.
     fn announce_all_of(&mut self, at: usize) {
         let now = boottime();
-        for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+        for group in self.groups.iter_mut().filter(|g| g.at.contains(&at)) {
             group.announcing = group.announcing.map(|running| running.again(now, false));
         }
     }
@@ -199,7 +210,7 @@ impl Kernel {
         let interface = &mut self.interfaces[at];
         interface.link = None;
         interface.port = None;
-        for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+        for group in self.groups.iter_mut().filter(|g| g.at.contains(&at)) {
             group.hold = None;
         }
     }
@@ -213,10 +224,12 @@ impl Kernel {
         let links = self.links();
         let mut result = (self.guard).repair(&mut self.route, &link, standing, &links);
         if result.is_err() {
-            for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+            let ours: Vec<u32> = links.iter().map(|link| link.index).collect();
+            for group in self.groups.iter_mut().filter(|g| g.at.contains(&at)) {
                 group.hold = None;
                 // The gate is not there: only this makes the addresses silent.
-                let removed = address::remove(&mut self.route, &group.addresses, &[link.index]);
+                let addresses = group.bare();
+                let removed = address::remove(&mut self.route, &addresses, &ours);
                 result = result.and(removed);
             }
         }

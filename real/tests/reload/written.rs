@@ -165,6 +165,16 @@ pub(crate) const ROWS: &[&[Way]] = &[
             &[(WEB, "addresses = [\"10.0.0.51\", \"fd00::51\"]")],
             &[("groups.web.addresses", "[\"10.0.0.51\", \"fd00::51\"]")],
         ),
+        way(
+            &[(
+                WEB,
+                "addresses = [\"10.0.0.51\", { address = \"fd00::51\", interface = \"eth2\" }]",
+            )],
+            &[
+                ("groups.web.addresses", "[\"10.0.0.51\", \"fd00::51\"]"),
+                ("groups.web.addresses.1.interface", "\"eth2\""),
+            ],
+        ),
     ],
     &[
         way(
