@@ -9,8 +9,8 @@ use crate::view::View;
 use alloc::vec::Vec;
 
 impl Group {
-    /// what a holder does about an accepted advert of `from`; `back`: nothing of `from`
-    /// was heard just before.
+    /// what a holder does about an accepted advert of `from`; `back`: it is heard
+    /// again, or another incarnation of it.
     pub(crate) fn meet(
         &mut self,
         view: &View<'_>,
@@ -24,8 +24,8 @@ impl Group {
         let (group, open) = (view.group, *open);
         let says = from.says(view.index);
         let holds = says.holds;
-        // A word that waited somewhere proves nothing; one that echoes an advert that we sent less
-        // than D ago does.
+        // A word that waited somewhere proves nothing; one that echoes an advert of less than D ago
+        // proves that the other holds now.
         let settled = matches!(conflict, Conflict::Proven | Conflict::Strange { .. });
         if holds && from.two_way() && !settled {
             *conflict = Conflict::Proven;
@@ -97,12 +97,12 @@ impl Group {
 pub(crate) struct Strange {
     /// The stranger holds some group: any of ours, for the numbers of groups can't be compared.
     pub(crate) holds: bool,
-    /// The stranger comes first in the order that both sides know.
+    /// The stranger comes first in the order of R-15.
     pub(crate) first: bool,
     /// The word echoes an advert of ours that is less than D old, which no recording does.
     pub(crate) proven: bool,
-    /// No stranger was heard before this word.
+    /// No stranger was known before this word.
     pub(crate) back: bool,
-    /// This stranger does not say that it holds, and another one does.
+    /// This stranger does not hold, and another one does.
     pub(crate) another: bool,
 }

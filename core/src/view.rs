@@ -75,7 +75,7 @@ impl View<'_> {
             .is_some_and(|g| g.release_when_unhealthy)
     }
 
-    /// The other candidate, if it is heard.
+    /// The other candidate, if it is heard; on a witness, one of the two.
     fn other(&self) -> Option<&Session> {
         self.sessions
             .iter()
