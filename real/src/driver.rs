@@ -1,7 +1,9 @@
 //! The driver: one task that owns the nodes, feeds them and carries out their effects, in order.
 //!
-//! It contains no rule of the protocol. Everything that touches the world is behind a [`Shell`], so
-//! that a simulator can run this very loop. It never blocks except in [`Shell::wait`].
+//! It never decides who holds: that is the core's. It keeps what the core leaves to the daemon: R-2
+//! and R-13's order of events, the record of R-9, and in its parts R-8's cool-downs and R-19's
+//! waiting. Everything that touches the world is behind a [`Shell`], so that a simulator can run
+//! this very loop. It awaits nothing but [`Shell::wait`].
 
 pub mod holds;
 pub mod leases;
@@ -32,7 +34,7 @@ use openings::{BeforeHold, Due, Openings};
 use releases::Releases;
 use std::net::SocketAddr;
 
-/// Most events of one turn; more wait for the next, so that a flood can't stop the clock.
+/// Most events of one turn; more wait for the next, so that no flood can stop time.
 const MAX_EVENTS: usize = 1_024;
 
 /// One cluster that this process serves.
@@ -47,7 +49,7 @@ pub struct Served {
     /// what each group waits for before its gate opens, if it waits.
     pub before_hold: Vec<Option<BeforeHold>>,
     node: Node,
-    /// the orders that the shell knows of.
+    /// the standing orders that the shell was last given.
     ordered: Vec<Option<Command>>,
 }
 
@@ -76,7 +78,7 @@ impl Served {
 
 /// What the agent is shown.
 impl Served {
-    /// What each group is, if this member is a candidate.
+    /// The state of each group, if this member is a candidate.
     fn shown(&self, now: LocalTime) -> Vec<GroupShown> {
         let config = &self.config;
         let me = config.me();
@@ -115,7 +117,7 @@ impl Served {
 pub struct Driver<S> {
     served: Vec<Served>,
     waiting: Vec<Waiting>,
-    /// How the configuration file stands to what runs, and since when.
+    /// Whether the configuration file differs from what runs, and since when.
     on_disk: (LocalTime, FileOnDisk),
     shell: S,
     bytes: Vec<u8>,
@@ -147,7 +149,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Records every turn from here on.
+    /// Records every turn of a node from here on.
     pub fn record(&mut self, recorder: Box<dyn Recorder>) {
         self.recorder = Some(recorder);
     }
@@ -157,7 +159,7 @@ impl<S: Shell> Driver<S> {
         loop {
             self.turn();
             if self.done() {
-                return; // nothing might happen any more that a waiting would end with
+                return; // nothing need happen any more: a wait might not end
             }
             let at = self.due();
             self.shell.wait(at).await;
@@ -170,7 +172,7 @@ impl<S: Shell> Driver<S> {
         self.stopping && self.served.iter().all(|s| s.node.stopped())
     }
 
-    /// The world, back.
+    /// Returns the shell.
     pub fn into_shell(self) -> S {
         self.shell
     }
@@ -224,7 +226,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// hands the orders that changed in this turn to the shell.
+    /// hands the standing orders to the shell, if one changed in this turn.
     fn report_orders(&mut self, cluster: usize) {
         if let Some(s) = self.served.get_mut(cluster)
             && !s.node.standing_orders().eq(s.ordered.iter().copied())
@@ -234,7 +236,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Reports members of which two machines run.
+    /// Reports members that run on two machines.
     fn report_doubles(&mut self, cluster: usize, now: LocalTime) {
         if let Some(s) = self.served.get_mut(cluster)
             && !s.metrics.doubles.is_empty()
@@ -249,10 +251,10 @@ impl<S: Shell> Driver<S> {
         self.served.push(joined.served);
         self.recorder = joined.recorder.or(self.recorder.take());
         for (group, command) in joined.orders {
-            let _ = self.command(cluster, now, group, command); // what is refused is logged
+            let _ = self.command(cluster, now, group, command); // the node reports refusals
         }
         if let Some(s) = self.served.get_mut(cluster) {
-            s.ordered = s.node.standing_orders().collect(); // the shell knows them
+            s.ordered = s.node.standing_orders().collect(); // it was the shell that gave them
         }
         if self.stopping {
             self.stop_cluster(now, cluster); // it was told before this one was there
@@ -323,7 +325,7 @@ impl<S: Shell> Driver<S> {
             ShellEvent::Request(PendingRequest { request, reply }) => {
                 let answer = match request {
                     Request::Agent { .. } => Reply::Refused {
-                        why: "a session is the control socket's own".to_owned(),
+                        why: "an agent asks on the control socket".to_owned(),
                     },
                     Request::Status {} => Reply::Status(self.report(now)),
                     Request::Command {
@@ -361,14 +363,14 @@ impl<S: Shell> Driver<S> {
         let _ = self.handle(cluster, now, input);
     }
 
-    /// the other candidate may have it meanwhile.
+    /// the kernel refused a hold: the group is not eligible until its cool-down is over.
     fn hold_failed(&mut self, now: LocalTime, cluster: usize, group: GroupId, why: String) {
         let again = self.holds.refused(now, cluster, group);
         tracing::error!("can't hold, trying again in {}: {why}", again.since(now));
         self.inform(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
     }
 
-    /// what a group waits for has ended, or takes too long.
+    /// `before_hold` has ended, or takes too long.
     fn prepared(
         &mut self,
         now: LocalTime,
@@ -377,7 +379,7 @@ impl<S: Shell> Driver<S> {
         done: Result<(), String>,
     ) {
         let Some(opens) = self.openings.opens(cluster, group, done.is_ok()) else {
-            return; // of an earlier hold
+            return; // this group waits for nothing
         };
         self.openings.end(cluster, group);
         let name = match self.served.get(cluster) {
@@ -402,7 +404,8 @@ impl<S: Shell> Driver<S> {
         self.inform(cluster, now, health);
     }
 
-    /// where no holder is in sight, one for whom it failed is as good as any, after its cool-down.
+    /// where no holder is heard, a member whose `before_hold` failed is as good as any, after
+    /// its cool-down.
     fn forgive_where_nobody_holds(&mut self, now: LocalTime) {
         for (cluster, group) in self.openings.unprepared() {
             let Some(s) = self.served.get(cluster) else {
@@ -417,7 +420,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// the kernel confirmed it, or is asked again in a while.
+    /// the kernel confirmed a release, or will be asked again.
     fn released(
         &mut self,
         now: LocalTime,
@@ -439,8 +442,7 @@ impl<S: Shell> Driver<S> {
         let named = self.served.len() > 1;
         let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
-        // One for none of our clusters is counted where its sender is a member, or else by the
-        // first.
+        // One of no cluster of ours is counted by a cluster that has its path, or else by the first.
         let mut served = self.served.iter();
         let there = served.position(|s| s.metrics.has_path(local, remote));
         let cluster = known.or(there).unwrap_or(0);
@@ -494,7 +496,7 @@ impl<S: Shell> Driver<S> {
         Ok(())
     }
 
-    /// Feeds a node and carries out its effects. Returns why a datagram changed nothing.
+    /// Feeds a node and carries out its effects. Returns why a datagram was not accepted.
     fn handle(&mut self, cluster: usize, now: LocalTime, input: Input) -> Result<(), Reject> {
         let recorded = self.recorder.is_some().then(|| input.clone());
         self.turn_of(cluster, now, recorded, |s, out| {
@@ -504,7 +506,7 @@ impl<S: Shell> Driver<S> {
         .unwrap_or(Ok(()))
     }
 
-    /// Gives a command to a node; returns whether it was refused.
+    /// Gives a command to a node; returns why it was refused.
     fn command(
         &mut self,
         cluster: usize,
@@ -524,8 +526,8 @@ impl<S: Shell> Driver<S> {
         .unwrap_or(Ok(()))
     }
 
-    /// One turn of a node, recorded as one with `input`; then its effects. `None` if there is no
-    /// such node.
+    /// One turn of a node, recorded with `input`; then its effects. `None` if there is no such
+    /// node.
     fn turn_of<R>(
         &mut self,
         cluster: usize,
@@ -615,7 +617,7 @@ impl<S: Shell> Driver<S> {
         for status in &mut clusters {
             status.note_file(standing, now.since(*since));
         }
-        clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // some may have joined late
+        clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // they joined in any order
         Report {
             clusters,
             waiting: self.waiting.clone(),

@@ -1,5 +1,5 @@
-//! a hold that the kernel refused is not tried again at once: until a cool-down is over, which
-//! is longer each time, the group counts as not eligible, and the other candidate can have it.
+//! a hold that failed is not tried again at once, but after a cool-down, which is longer each
+//! time. Until then the group counts as not eligible, and the other candidate can have it.
 
 use crate::pace::Cooldown;
 use onehold_core::advert::GroupId;
@@ -7,10 +7,10 @@ use onehold_core::input::Input;
 use onehold_core::time::LocalTime;
 use std::collections::BTreeMap;
 
-/// A node's input, and for people: why a group is not eligible.
+/// A node's input, and for people: why it is negative.
 pub type Notice = (Input, Option<String>);
 
-/// The groups that the shell has reported something of.
+/// The groups that were reported, or whose hold failed.
 #[derive(Clone, Debug, Default)]
 pub struct Holds {
     groups: BTreeMap<(usize, u8), Holding>,
@@ -18,15 +18,15 @@ pub struct Holds {
 
 #[derive(Clone, Debug)]
 struct Holding {
-    /// What the shell reported last: whether the group could be held.
+    /// What the shell reported last: whether the group could be held, or why not.
     could: Result<(), String>,
     cooldown: Cooldown,
-    /// A hold was refused, and when it may be tried again.
+    /// When a hold that failed may be tried again.
     again: Option<LocalTime>,
 }
 
 impl Holding {
-    /// What the node learns of it.
+    /// The node's input: what the shell reported last.
     fn notice(&self, group: GroupId) -> Notice {
         let (eligible, why) = (self.could.is_ok(), self.could.clone().err());
         (Input::Eligible { group, eligible }, why)
@@ -43,7 +43,7 @@ impl Holds {
         })
     }
 
-    /// The kernel refused a hold: says when it may be tried again.
+    /// A hold failed: returns when it may be tried again.
     pub fn refused(&mut self, now: LocalTime, cluster: usize, group: GroupId) -> LocalTime {
         let holding = self.of(cluster, group);
         holding.cooldown.refused(now);
@@ -66,15 +66,15 @@ impl Holds {
         (!cools).then(|| holding.notice(group))
     }
 
-    /// What a refusal may depend on has changed: the cool-down is over, and the next one is a
-    /// first.
+    /// What a refusal may depend on has changed: the cool-down is over, and the next is a short
+    /// one.
     pub fn changed(&mut self, cluster: usize, group: GroupId) -> Option<Notice> {
         let holding = self.of(cluster, group);
         holding.cooldown.start_again();
         holding.again.take().map(|_| holding.notice(group))
     }
 
-    /// A refused hold cools down.
+    /// A cool-down is not over.
     #[must_use]
     pub fn cools(&self, cluster: usize, group: GroupId) -> bool {
         let held = self.groups.get(&(cluster, group.0));
@@ -87,7 +87,7 @@ impl Holds {
         self.groups.values().filter_map(|h| h.again).min()
     }
 
-    /// A group whose cool-down is over, of which cluster.
+    /// A group whose cool-down is over: its cluster and the node's input.
     pub fn take_due(&mut self, now: LocalTime) -> Option<(usize, Notice)> {
         self.groups
             .iter_mut()
