@@ -61,7 +61,12 @@ impl Group {
     /// at once, if the word is proven to be recent. Under `survivor` a holder also lets go, first
     /// or not, when it has heard for P that the stranger holds, proven or not: the stranger does
     /// not hear it, or goes by another rule. (Under `majority` no recording may end a hold.)
-    pub(crate) fn meet_stranger(&mut self, view: &View<'_>, word: Strange, out: &mut Vec<Effect>) {
+    pub(crate) fn meet_stranger(
+        &mut self,
+        view: &View<'_>,
+        word: StrangeWord,
+        out: &mut Vec<Effect>,
+    ) {
         let (group, now) = (view.group, view.now);
         if word.back {
             self.announce(view, out);
@@ -94,7 +99,7 @@ impl Group {
 
 /// A stranger's word, as a holder needs it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Strange {
+pub(crate) struct StrangeWord {
     /// The stranger holds some group: any of ours, for the numbers of groups can't be compared.
     pub(crate) holds: bool,
     /// The stranger comes first in the order of R-15.

@@ -175,9 +175,9 @@ impl Group {
         }
         let rests = matches!(backoff, Backoff::Resting { .. });
         // better a sick server than none.
-        let sick = !ready && (view.releases_when_unhealthy() || view.ready_other().is_some());
+        let gives_way = !ready && (view.releases_when_unhealthy() || view.ready_other().is_some());
         // while no holder is heard, one whose own vote is bound asks nobody.
-        if self.vote.is_some() || rests || sick {
+        if self.vote.is_some() || rests || gives_way {
             Campaign::Nobody
         } else {
             Campaign::Everybody
@@ -608,21 +608,21 @@ impl Group {
     /// What status and metrics show of it.
     pub(crate) fn observe(&self, view: &View<'_>) -> GroupSnapshot {
         let me = view.config.me();
-        let holds = self.role.name() == RoleName::Holder;
+        let is_holder = self.role.name() == RoleName::Holder;
         let mut votes: Vec<MemberId> = view
             .sessions
             .iter()
             .filter(|s| view.granted_by(s).is_some())
             .map(|s| s.peer)
             .collect();
-        if holds {
+        if is_holder {
             votes.push(me);
             votes.sort_unstable();
         }
         GroupSnapshot {
             group: view.group,
             role: self.role.name(),
-            holder: if holds {
+            holder: if is_holder {
                 Some(me)
             } else {
                 view.holder_in_sight().map(|s| s.peer)

@@ -7,7 +7,7 @@
 
 use crate::advert::{Advert, GroupId, Incarnation, MAX_GROUPS, MemberId, Statement};
 use crate::config::{Arbitration, Config};
-use crate::conflict::Strange;
+use crate::conflict::StrangeWord;
 use crate::effect::{Effect, Event, Why};
 use crate::group::{Group, Stance};
 use crate::input::{Command, Input, Refusal};
@@ -276,7 +276,7 @@ impl Node {
         }
         let accepted = accepted.map_err(|refused| refused.reject)?;
         match accepted {
-            Accepted::News => {}
+            Accepted::Known => {}
             Accepted::Back => out.push(Effect::Report(Event::Back { peer })),
             Accepted::Met => {
                 let incarnation = advert.incarnation;
@@ -285,7 +285,7 @@ impl Node {
         }
         self.each_group(config, now, |group, view| {
             if let Some(session) = view.sessions.iter().find(|s| s.peer == peer) {
-                group.heard(view, session, accepted != Accepted::News, out);
+                group.heard(view, session, accepted != Accepted::Known, out);
             }
         });
         Ok(())
@@ -297,7 +297,7 @@ impl Node {
         // Both sides know this order, whatever their files say of numbers and preference.
         let ours = (config.me(), config.digest().0, self.incarnation);
         let fresh = |echo: LocalTime| echo <= now && config.timing().bound_until(echo) > now;
-        let mut word = Strange {
+        let mut word = StrangeWord {
             holds: advert.holds_any(),
             first: (advert.from, advert.config.0, advert.incarnation) < ours,
             proven: advert.to_incarnation == Some(self.incarnation)
@@ -322,7 +322,7 @@ impl Node {
             Arbitration::Majority => session.restart_silence(now),
             Arbitration::Survivor => session.measure_silence(config.timing(), now),
         }
-        word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keep_back());
+        word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keeps_back());
         self.each_group(config, now, |group, view| {
             group.presume_alive();
             group.meet_stranger(view, word, out);
@@ -341,14 +341,14 @@ impl Node {
         out: &mut Vec<Effect>,
     ) {
         let survivor = config.arbitration() == Arbitration::Survivor;
-        let changed = (survivor && overslept)
+        let urgent = (survivor && overslept)
             || (self.views(config, now).zip(before))
                 .any(|((group, view), (was, _))| group.stance(&view) != *was);
         let (timing, me, mine) = (config.timing(), config.me(), self.incarnation);
         let mut due = ArrayVec::<_, { crate::config::MAX_MEMBERS }>::new();
         for session in &mut self.sessions {
             let regular =
-                changed || (session.send_due(timing, me, mine)).is_none_or(|due| due <= now);
+                urgent || (session.send_due(timing, me, mine)).is_none_or(|due| due <= now);
             let knock = session.answer_knock(now);
             if regular || knock.is_some() {
                 due.push((session.peer, knock, regular));
@@ -382,9 +382,9 @@ impl Node {
     fn advert(&self, config: &Config, now: LocalTime, to: MemberId) -> Option<Advert> {
         let session = self.sessions.iter().find(|s| s.peer == to)?;
         // A stranger's number is of its own file: the member that has it here may be another.
-        let holds = |s: &Session| s.strangers.latest().filter(|_| s.strangers.keep_back());
+        let holds = |s: &Session| s.strangers.latest().filter(|_| s.strangers.keeps_back());
         let elsewhere = || self.sessions.iter().find_map(holds);
-        let heard = session.latest(session.strangers.latest().or_else(elsewhere));
+        let heard = session.names(session.strangers.latest().or_else(elsewhere));
         let groups: ArrayVec<Statement, MAX_GROUPS> = self
             .views(config, now)
             .map(|(group, view)| group.statement(&view, to))

@@ -76,8 +76,8 @@ struct Knock {
 /// What an accepted advert changed in the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// Only what it says.
-    News,
+    /// Only what the peer says.
+    Known,
     /// Also that the peer is heard again: nothing of it had been accepted for D.
     Back,
     /// Its incarnation is new here.
@@ -148,7 +148,7 @@ impl Session {
     /// The incarnation that an advert to the peer names, and when that one's latest advert was sent
     /// and arrived. R-15: a stranger's while the peer is not heard, so that the stranger learns
     /// that it is heard, though it refuses the advert.
-    pub(crate) fn latest(
+    pub(crate) fn names(
         &self,
         stranger: Option<Stranger>,
     ) -> Option<(Incarnation, LocalTime, LocalTime)> {
@@ -214,7 +214,7 @@ impl Session {
                     return Err(Refused::silently(Reject::Stale));
                 }
                 if c.heard {
-                    Accepted::News
+                    Accepted::Known
                 } else {
                     Accepted::Back
                 }
@@ -237,7 +237,7 @@ impl Session {
             self.replaced.push(c.incarnation);
         }
         let adopted_at = match (&self.current, accepted) {
-            (Some(c), Accepted::News | Accepted::Back) => c.adopted_at,
+            (Some(c), Accepted::Known | Accepted::Back) => c.adopted_at,
             (None, _) | (Some(_), Accepted::Met) => now,
         };
         self.current = Some(Current {

@@ -104,7 +104,7 @@ impl Silence {
     /// What the failure detector says by now.
     pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime, strangers: &Strangers) {
         let span = now.since(self.since);
-        self.verdict = if span >= strangers.wait(timing) && !strangers.keep_back() {
+        self.verdict = if span >= strangers.wait(timing) && !strangers.keeps_back() {
             Verdict::Failed
         } else if span >= timing.presume_after() {
             Verdict::Suspected
@@ -133,7 +133,7 @@ impl Strangers {
     }
 
     /// a stranger said that it holds, too recently for this member to take hold.
-    pub(crate) fn keep_back(&self) -> bool {
+    pub(crate) fn keeps_back(&self) -> bool {
         self.heard.iter().any(|s| s.held.is_some())
     }
 
@@ -169,7 +169,7 @@ impl Strangers {
         let incarnation = advert.incarnation;
         let holds = advert.holds_any();
         self.heard.retain(|s| s.incarnation != incarnation);
-        if !holds && self.keep_back() {
+        if !holds && self.keeps_back() {
             return;
         }
         self.heard.retain(|s| s.held.is_some());
@@ -200,7 +200,7 @@ impl Strangers {
             let wait = s.wait(timing);
             s.held.take_if(|at| at.plus(wait) <= now);
         }
-        if self.keep_back() {
+        if self.keeps_back() {
             self.heard.retain(|s| s.held.is_some());
         } else {
             let others = self.heard.len().saturating_sub(1);

@@ -105,7 +105,7 @@ impl View<'_> {
 
     /// a stranger says that it holds.
     pub(crate) fn kept_back(&self) -> bool {
-        self.sessions.iter().any(|s| s.strangers.keep_back())
+        self.sessions.iter().any(|s| s.strangers.keeps_back())
     }
 
     /// the silence of the only peer; none under `majority`, where no lease rests on it.
