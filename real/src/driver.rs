@@ -5,7 +5,7 @@
 //! waiting. Everything that touches the world is behind a [`Shell`], so that a simulator can run
 //! this very loop. It awaits nothing but [`Shell::wait`].
 
-pub mod holds;
+pub mod cooldowns;
 pub mod leases;
 pub mod openings;
 pub mod releases;
@@ -20,7 +20,7 @@ use crate::metrics::{Head, Metrics, OtherConfig};
 use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
-use holds::{Holds, Notice};
+use cooldowns::{Cooldowns, Notice};
 use onehold_core::advert::{Advert, ClusterId, GroupId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
@@ -123,7 +123,7 @@ pub struct Driver<S> {
     bytes: Vec<u8>,
     sealed: Vec<u8>,
     effects: Vec<Effect>,
-    holds: Holds,
+    cooldowns: Cooldowns,
     openings: Openings,
     releases: Releases,
     recorder: Option<Box<dyn Recorder>>,
@@ -141,7 +141,7 @@ impl<S: Shell> Driver<S> {
             bytes: Vec::new(),
             sealed: Vec::new(),
             effects: Vec::new(),
-            holds: Holds::default(),
+            cooldowns: Cooldowns::default(),
             openings: Openings::default(),
             releases: Releases::default(),
             recorder: None,
@@ -181,7 +181,7 @@ impl<S: Shell> Driver<S> {
     fn due(&self) -> LocalTime {
         let due = self.served.iter().map(|s| s.node.poll_timeout(&s.config));
         due.map(|at| at.unwrap_or(LocalTime::from_nanos(0)))
-            .chain(self.holds.due())
+            .chain(self.cooldowns.due())
             .chain(self.openings.due())
             .chain(self.releases.due())
             .min()
@@ -205,7 +205,7 @@ impl<S: Shell> Driver<S> {
         while let Some((cluster, group)) = self.releases.take_due(now) {
             self.shell.release(cluster, group);
         }
-        while let Some((cluster, notice)) = self.holds.take_due(now) {
+        while let Some((cluster, notice)) = self.cooldowns.take_due(now) {
             self.inform(cluster, now, Some(notice));
         }
         while let Some((cluster, group, due)) = self.openings.take_due(now) {
@@ -269,7 +269,7 @@ impl<S: Shell> Driver<S> {
                 group,
                 eligible,
             } => {
-                let notice = self.holds.reported(cluster, group, eligible);
+                let notice = self.cooldowns.reported(cluster, group, eligible);
                 self.inform(cluster, now, notice);
             }
             ShellEvent::Health {
@@ -291,7 +291,7 @@ impl<S: Shell> Driver<S> {
                 done,
             } => self.prepared(now, cluster, group, done),
             ShellEvent::Changed { cluster, group } => {
-                let notice = self.holds.changed(cluster, group);
+                let notice = self.cooldowns.changed(cluster, group);
                 self.inform(cluster, now, notice);
             }
             ShellEvent::ForeignClaim { cluster, group } => {
@@ -365,7 +365,7 @@ impl<S: Shell> Driver<S> {
 
     /// the kernel refused a hold: the group is not eligible until its cool-down is over.
     fn hold_failed(&mut self, now: LocalTime, cluster: usize, group: GroupId, why: String) {
-        let again = self.holds.refused(now, cluster, group);
+        let again = self.cooldowns.refused(now, cluster, group);
         tracing::error!("can't hold, trying again in {}: {why}", again.since(now));
         self.inform(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
     }
@@ -390,7 +390,7 @@ impl<S: Shell> Driver<S> {
         match &why {
             Some(why) if opens => tracing::warn!("{name}: {why}; the gate opens all the same"),
             Some(why) => {
-                let again = self.holds.refused(now, cluster, group);
+                let again = self.cooldowns.refused(now, cluster, group);
                 tracing::error!("{name}: {why}; trying again in {}", again.since(now));
             }
             None => {}
@@ -413,7 +413,7 @@ impl<S: Shell> Driver<S> {
             };
             let snapshot = s.node.observe(&s.config, now);
             let seen = snapshot.groups.get(usize::from(group.0));
-            if seen.is_some_and(|g| g.holder.is_none()) && !self.holds.cools(cluster, group) {
+            if seen.is_some_and(|g| g.holder.is_none()) && !self.cooldowns.cools(cluster, group) {
                 let health = self.openings.forgive(cluster, group);
                 self.inform(cluster, now, health);
             }

@@ -1,7 +1,7 @@
 //! the gate of a new hold waits for `before_hold`, at most until that hook's deadline,
 //! whatever becomes of the agent.
 
-use super::holds::Notice;
+use super::cooldowns::Notice;
 use onehold_core::advert::GroupId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
