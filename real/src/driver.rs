@@ -86,7 +86,7 @@ impl Served {
             return Vec::new();
         }
         let name = |id| config.member_name(id).into_owned();
-        let peer = config.peers().find(|id| config.is_candidate(*id)).map(name);
+        let other = config.peers().find(|id| config.is_candidate(*id)).map(name);
         let snapshot = self.node.observe(config, now);
         let group = |g: &GroupSnapshot| {
             let seen = self.metrics.groups.get(usize::from(g.group.0));
@@ -103,7 +103,7 @@ impl Served {
                 preparing: g.role == RoleName::Holder && !g.open,
                 why: why.map_or_else(String::new, |why| why.text().to_owned()),
                 rule: why.map_or_else(String::new, |why| why.rule().to_owned()),
-                peer: peer.clone(),
+                peer: other.clone(),
                 lease_left_ms: g.lease_left.map(|left| left.as_nanos() / 1_000_000),
                 epoch: seen.map_or(0, |m| m.epoch),
             }
@@ -116,7 +116,7 @@ impl Served {
 #[derive(Debug)]
 pub struct Driver<S> {
     served: Vec<Served>,
-    waiting: Vec<Waiting>,
+    awaited: Vec<Waiting>,
     /// Whether the configuration file differs from what runs, and since when.
     on_disk: (LocalTime, FileOnDisk),
     shell: S,
@@ -135,7 +135,7 @@ impl<S: Shell> Driver<S> {
     pub fn new(served: Vec<Served>, shell: S) -> Self {
         Self {
             served,
-            waiting: Vec::new(),
+            awaited: Vec::new(),
             on_disk: (LocalTime::from_nanos(0), FileOnDisk::Same),
             shell,
             bytes: Vec::new(),
@@ -342,7 +342,7 @@ impl<S: Shell> Driver<S> {
                 }
             }
             ShellEvent::Joined(joined) => self.join(now, *joined),
-            ShellEvent::Waiting(waiting) => self.waiting = waiting,
+            ShellEvent::Waiting(waiting) => self.awaited = waiting,
             ShellEvent::OnDisk(standing) => self.on_disk = (now, standing),
             ShellEvent::Stop => self.stop(now),
         }
@@ -432,14 +432,14 @@ impl<S: Shell> Driver<S> {
             tracing::error!("can't release, trying again: {why}");
         }
         let confirmed = self.releases.answered(now, cluster, group, answer);
-        self.alarms(cluster, "release", self.releases.refused(cluster));
+        self.alarms(cluster, "release", self.releases.alarms(cluster));
         if let Some(input) = confirmed {
             let _ = self.handle(cluster, now, input);
         }
     }
 
     fn datagram(&mut self, now: LocalTime, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
-        let named = self.served.len() > 1;
+        let several = self.served.len() > 1;
         let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
         // One of no cluster of ours is counted by a cluster that has its path, or else by the first.
@@ -474,7 +474,7 @@ impl<S: Shell> Driver<S> {
                     holds,
                 };
                 if let (whose, true) = s.metrics.other_config(other) {
-                    let name = named.then_some(s.metrics.cluster.as_str());
+                    let name = several.then_some(s.metrics.cluster.as_str());
                     telemetry::report_other_config(whose, other, &s.config, name);
                 }
             }
@@ -537,8 +537,8 @@ impl<S: Shell> Driver<S> {
     ) -> Option<R> {
         let mut effects = std::mem::take(&mut self.effects);
         effects.clear();
-        let said = self.served.get_mut(cluster).map(|s| {
-            let (said, result) = turn(s, &mut effects);
+        let returned = self.served.get_mut(cluster).map(|s| {
+            let (returned, result) = turn(s, &mut effects);
             if let (Some(recorder), Some(input)) = (&mut self.recorder, &input) {
                 recorder.turn(&Turn {
                     cluster,
@@ -549,17 +549,17 @@ impl<S: Shell> Driver<S> {
                     node: &s.node,
                 });
             }
-            said
+            returned
         });
         for effect in &effects {
             self.apply(cluster, now, effect);
         }
         self.effects = effects;
-        said
+        returned
     }
 
     fn apply(&mut self, cluster: usize, now: LocalTime, effect: &Effect) {
-        let named = self.served.len() > 1;
+        let several = self.served.len() > 1;
         let Some(s) = self.served.get_mut(cluster) else {
             return;
         };
@@ -590,7 +590,7 @@ impl<S: Shell> Driver<S> {
                 telemetry::report(
                     event,
                     &s.config,
-                    named.then_some(s.metrics.cluster.as_str()),
+                    several.then_some(s.metrics.cluster.as_str()),
                 );
                 s.metrics.event(event, now);
                 if let Event::Ready = event {
@@ -620,7 +620,7 @@ impl<S: Shell> Driver<S> {
         clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // they joined in any order
         Report {
             clusters,
-            waiting: self.waiting.clone(),
+            waiting: self.awaited.clone(),
         }
     }
 
@@ -636,7 +636,7 @@ impl<S: Shell> Driver<S> {
             None => (self.served.len() == 1).then_some(0),
         };
         let Some(cluster) = found else {
-            if let ([], [waiting, ..]) = (&self.served[..], &self.waiting[..]) {
+            if let ([], [waiting, ..]) = (&self.served[..], &self.awaited[..]) {
                 let why = waiting.to_string();
                 return Reply::Refused { why };
             }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// The addresses of a group that waits are renewed this often, for the kernel drops them otherwise.
-const AGAIN: Span = Span::from_millis(1_000);
+const RENEW_AFTER: Span = Span::from_millis(1_000);
 
 /// What a group waits for before its gate opens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,7 @@ struct Health {
 }
 
 impl Health {
-    fn told(&self, group: GroupId) -> Notice {
+    fn notice(&self, group: GroupId) -> Notice {
         let why = match (&self.service, &self.unprepared) {
             (Err(why), _) => Some(why.clone()),
             (Ok(()), Some(why)) => Some(format!(
@@ -65,7 +65,7 @@ impl Health {
 struct Waiting {
     policy: BeforeHold,
     since: LocalTime,
-    again: LocalTime,
+    renew_at: LocalTime,
 }
 
 /// What is due for a group that waits.
@@ -83,7 +83,7 @@ impl Openings {
         let waiting = Waiting {
             policy,
             since: now,
-            again: now.plus(AGAIN),
+            renew_at: now.plus(RENEW_AFTER),
         };
         self.waiting.insert((cluster, group.0), waiting);
     }
@@ -118,7 +118,7 @@ impl Openings {
     ) -> Notice {
         let health = self.health(cluster, group);
         health.service = service;
-        health.told(group)
+        health.notice(group)
     }
 
     /// `before_hold` failed: until it can be done here the other candidate is the better one; else
@@ -126,13 +126,13 @@ impl Openings {
     pub fn failed(&mut self, cluster: usize, group: GroupId, why: String) -> Notice {
         let health = self.health(cluster, group);
         health.unprepared = Some(why);
-        health.told(group)
+        health.notice(group)
     }
 
     /// `before_hold` succeeded, the operator said `resume`, or nobody holds.
     pub fn forgive(&mut self, cluster: usize, group: GroupId) -> Option<Notice> {
         let health = self.health.get_mut(&(cluster, group.0))?;
-        health.unprepared.take().map(|_| health.told(group))
+        health.unprepared.take().map(|_| health.notice(group))
     }
 
     /// The groups for which `before_hold` failed, with their clusters.
@@ -147,7 +147,7 @@ impl Openings {
     /// When [`Self::take_due`] next has something.
     #[must_use]
     pub fn due(&self) -> Option<LocalTime> {
-        let next = |w: &Waiting| w.again.min(w.since.plus(w.policy.deadline));
+        let next = |w: &Waiting| w.renew_at.min(w.since.plus(w.policy.deadline));
         self.waiting.values().map(next).min()
     }
 
@@ -159,12 +159,12 @@ impl Openings {
                 let deadline = waiting.policy.deadline;
                 let due = if waiting.since.plus(deadline) <= now {
                     Due::Late(format!("it is not done after {deadline}"))
-                } else if waiting.again <= now {
+                } else if waiting.renew_at <= now {
                     Due::Renew
                 } else {
                     return None;
                 };
-                waiting.again = now.plus(AGAIN);
+                waiting.renew_at = now.plus(RENEW_AFTER);
                 Some((cluster, GroupId(group), due))
             })
     }

@@ -79,7 +79,7 @@ impl Releases {
 
     /// What a cluster's kernel refuses to release, for people.
     #[must_use]
-    pub fn refused(&self, cluster: usize) -> Vec<String> {
+    pub fn alarms(&self, cluster: usize) -> Vec<String> {
         let of = self.pending.iter().filter(|p| p.cluster == cluster);
         of.filter_map(|p| p.why.as_ref())
             .map(|why| format!("can't release, trying again: {why}"))
