@@ -43,8 +43,8 @@ impl Group {
         if over || back {
             self.announce(view, out);
         }
-        // one that serves stays, and one that is still mute lets go. R-15: of two alike one stays
-        // by static preference, for readiness may flip in flight. Any word is enough: letting go is
+        // one that is still mute lets go for one that serves. R-15: of two alike one stays by
+        // static preference, for readiness may flip in flight. Any word is enough: letting go is
         // the safe side.
         let lets_go = match (open, says.preparing) {
             (true, true) => false,
