@@ -15,7 +15,7 @@ use alloc::vec::Vec;
 /// says.
 const QUIET: Span = Span::from_millis(3_600_000);
 
-/// `failback_delay` grows to 64 times what the file says.
+/// `failback_delay` is doubled so often at most: 64 times what the file says.
 const MOST_DOUBLINGS: u8 = 6;
 
 impl Group {
@@ -36,7 +36,7 @@ impl Group {
         // what is done before a gate opens may well be what makes the service healthy.
         let sick = !self.healthy && view.releases_when_unhealthy() && !self.role.prepares();
         let Some(other) = view.ready_other() else {
-            // after `stop` it lets go even if the other is not ready; so it does if it is
+            // after `stop` it lets go even if the other is not ready, and so it does if it is
             // sick and the group says `release_when_unhealthy`.
             if self.stopping {
                 self.release(view, Why::Stop, None, out);
@@ -65,13 +65,12 @@ impl Group {
         }
     }
 
-    /// it can't serve and may itself be the one that is cut off, so it does not go on by what
-    /// it sends.
+    /// under `survivor`, it can't serve, so it may itself be the one that is cut off.
     fn is_cut_off(&self, view: &View<'_>) -> bool {
         view.config.arbitration() == Arbitration::Survivor && !self.eligible()
     }
 
-    /// notes when the preferred candidate, ready, will have asked for `failback_delay`.
+    /// notes when the preferred candidate will have been asking, ready, for `failback_delay`.
     fn pace_failback(&mut self, view: &View<'_>) {
         let asks = view.failback() == Failback::Auto
             && view
@@ -87,8 +86,8 @@ impl Group {
         }
     }
 
-    /// doubled by each unplanned takeover in a row, so that a machine that crashes again and
-    /// again does not move the address each time.
+    /// doubled by each unplanned takeover in a row but the first, so that a machine that
+    /// crashes again and again does not move the address each time.
     fn failback_delay(&self, view: &View<'_>) -> Span {
         let delay = view.failback_delay();
         match self.unplanned {
@@ -112,7 +111,7 @@ impl Group {
         });
     }
 
-    /// what a holder says last decides whether a takeover was planned.
+    /// a takeover was planned if the other, when it last said `holds`, said `yields`.
     pub(crate) fn note_hand_over(&mut self, view: &View<'_>, from: &Session) {
         let says = from.says(view.index);
         if says.holds && view.failback_delay() > Span::ZERO {
@@ -145,7 +144,7 @@ impl Group {
             if view.timing().bound_until(*since) > view.now {
                 return Some(Why::Switch);
             }
-            let refusal = Refusal::NobodyReady; // the other had D to answer
+            let refusal = Refusal::NobodyReady; // the other, ready or not, did not answer for D
             out.push(Effect::Report(Event::CommandRefused {
                 group: view.group,
                 refusal,

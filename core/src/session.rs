@@ -76,8 +76,8 @@ struct Knock {
 /// What an accepted advert changed in the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// Only what it says.
-    News,
+    /// Only what the peer says.
+    Known,
     /// Also that the peer is heard again: nothing of it had been accepted for D.
     Back,
     /// Its incarnation is new here.
@@ -148,7 +148,7 @@ impl Session {
     /// The incarnation that an advert to the peer names, and when that one's latest advert was sent
     /// and arrived. R-15: a stranger's while the peer is not heard, so that the stranger learns
     /// that it is heard, though it refuses the advert.
-    pub(crate) fn latest(
+    pub(crate) fn names(
         &self,
         stranger: Option<Stranger>,
     ) -> Option<(Incarnation, LocalTime, LocalTime)> {
@@ -214,7 +214,7 @@ impl Session {
                     return Err(Refused::silently(Reject::Stale));
                 }
                 if c.heard {
-                    Accepted::News
+                    Accepted::Known
                 } else {
                     Accepted::Back
                 }
@@ -237,7 +237,7 @@ impl Session {
             self.replaced.push(c.incarnation);
         }
         let adopted_at = match (&self.current, accepted) {
-            (Some(c), Accepted::News | Accepted::Back) => c.adopted_at,
+            (Some(c), Accepted::Known | Accepted::Back) => c.adopted_at,
             (None, _) | (Some(_), Accepted::Met) => now,
         };
         self.current = Some(Current {
@@ -384,9 +384,9 @@ impl Session {
         } else {
             regular
         };
-        let owed = (self.owed && !asking).then_some(current.arrived);
-        let silent = current.arrived.plus(timing.late());
-        let deaf = current.echo.map_or(current.arrived, |e| {
+        let echo_owed = (self.owed && !asking).then_some(current.arrived);
+        let word_late = current.arrived.plus(timing.late());
+        let echo_late = current.echo.map_or(current.arrived, |e| {
             e.plus(timing.late().plus(timing.interval()))
         });
         // A peer that asks as well answers only with its next regular advert.
@@ -395,7 +395,7 @@ impl Session {
         } else {
             timing.late()
         };
-        let unvoted = self
+        let vote_late = self
             .says
             .iter()
             .zip(&self.asked)
@@ -404,8 +404,8 @@ impl Session {
             .filter(|b| b.member == me && b.incarnation == mine)
             .map(|b| b.asked_at.plus(late_after))
             .min();
-        let answers = owed.into_iter().chain(unvoted);
-        let soonest = answers.fold(silent.min(deaf), LocalTime::min);
+        let answers = echo_owed.into_iter().chain(vote_late);
+        let soonest = answers.fold(word_late.min(echo_late), LocalTime::min);
         let hurried = soonest.max(last.plus(timing.hurry()));
         Some(paced.min(hurried))
     }

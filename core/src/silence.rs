@@ -1,4 +1,4 @@
-//! R-14, R-17: how long there has been no sign of life of the only peer. R-14, R-15: which
+//! R-13, R-14, R-17: how long there has been no sign of life of the only peer. R-13 to R-15: which
 //! strangers are heard, and whether one of them holds.
 //!
 //! ```text
@@ -7,8 +7,8 @@
 //!    └───── a sign of life ────┴──────────────────────────┘
 //! ```
 //!
-//! What is ignored for voting is not silent: an incarnation that does not know ours, or that runs
-//! under another configuration, is alive all the same.
+//! What does not count for voting may be alive all the same: a knock ends a silence, and a stranger
+//! that holds keeps a standby back.
 
 use crate::advert::{Advert, Incarnation, MemberId};
 use crate::lease::Timing;
@@ -16,7 +16,7 @@ use crate::session::REMEMBERED;
 use crate::time::{LocalTime, Span};
 use arrayvec::ArrayVec;
 
-/// How long this member, while awake, has had no word of its only peer under our configuration.
+/// How long, while awake, there has been no sign of life of the only peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Silence {
@@ -24,11 +24,11 @@ pub(crate) struct Silence {
     pub(crate) verdict: Verdict,
 }
 
-/// Who is heard besides the current incarnation of the peer.
+/// Those whose adverts are authentic and not accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Strangers {
-    /// The newest word of each such incarnation, the latest last: a repetition is not news.
+    /// The newest word of each incarnation, knocks too, the latest last: a repetition is not news.
     newest: ArrayVec<(Incarnation, LocalTime), REMEMBERED>,
     /// Those that hold, the latest last; if none does, the latest.
     heard: ArrayVec<Stranger, HOLDERS>,
@@ -42,7 +42,7 @@ const HOLDERS: usize = 4;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Stranger {
-    /// R-15: it comes before us in the order that both sides know.
+    /// It comes first (R-15).
     pub(crate) first: bool,
     /// R-15: named and echoed in our adverts, so that the stranger learns that it is heard.
     pub(crate) incarnation: Incarnation,
@@ -66,13 +66,14 @@ pub(crate) enum Verdict {
     Alive,
     /// At least P: a holder may renew by what it sent.
     Suspected,
-    /// At least S: a standby may take hold.
+    /// At least S (S + 1.5 i if a stranger comes first), and nobody keeps back: a standby may take
+    /// hold.
     Failed,
 }
 
 impl Stranger {
-    /// R-14: the later one in the order waits longer, so that two that refuse each other's adverts,
-    /// and whose silences began together, don't take hold together.
+    /// R-14: the one that does not come first waits longer, so that two that refuse each other's
+    /// adverts, and whose silences began together, don't take hold together.
     fn wait(&self, timing: &Timing) -> Span {
         if self.first {
             timing.defer_after()
@@ -94,7 +95,7 @@ impl Silence {
         }
     }
 
-    /// Any sign of life under our configuration ends a silence.
+    /// A sign of life ends a silence; so does oversleeping (R-13).
     pub(crate) const fn restart(&mut self, now: LocalTime) {
         self.since = now;
         self.verdict = Verdict::Alive;
@@ -103,7 +104,7 @@ impl Silence {
     /// What the failure detector says by now.
     pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime, strangers: &Strangers) {
         let span = now.since(self.since);
-        self.verdict = if span >= strangers.wait(timing) && !strangers.keep_back() {
+        self.verdict = if span >= strangers.wait(timing) && !strangers.keeps_back() {
             Verdict::Failed
         } else if span >= timing.presume_after() {
             Verdict::Suspected
@@ -112,7 +113,7 @@ impl Silence {
         };
     }
 
-    /// The later moment at which the failure detector says something else by itself.
+    /// When the failure detector next says something else by itself.
     pub(crate) fn deadline(&self, timing: &Timing, strangers: &Strangers) -> Option<LocalTime> {
         match self.verdict {
             Verdict::Alive => Some(self.since.plus(timing.presume_after())),
@@ -126,13 +127,13 @@ impl Silence {
 }
 
 impl Strangers {
-    /// The stranger that is looked at: the latest, but one that holds before one that does not.
+    /// The latest stranger; while some hold, the latest of those.
     pub(crate) fn latest(&self) -> Option<Stranger> {
         self.heard.last().copied()
     }
 
-    /// R-14: a stranger said that it holds, and not long enough ago for this member to take hold.
-    pub(crate) fn keep_back(&self) -> bool {
+    /// R-14: a stranger said that it holds, too recently for this member to take hold.
+    pub(crate) fn keeps_back(&self) -> bool {
         self.heard.iter().any(|s| s.held.is_some())
     }
 
@@ -162,13 +163,13 @@ impl Strangers {
     }
 
     /// A stranger's new word. R-14: it does not end a silence, for a holder that gets no votes must
-    /// go on by what it sent. If it says `holds`, S counts from it. A stranger that holds is looked
-    /// at until it says that it does not, or is not heard any more, whatever other strangers say.
+    /// go on by what it sent. If it says `holds`, S counts from it. A stranger that holds is kept
+    /// until it says that it does not, or is forgotten, whatever other strangers say.
     pub(crate) fn word(&mut self, now: LocalTime, advert: &Advert, first: bool) {
         let incarnation = advert.incarnation;
         let holds = advert.holds_any();
         self.heard.retain(|s| s.incarnation != incarnation);
-        if !holds && self.keep_back() {
+        if !holds && self.keeps_back() {
             return;
         }
         self.heard.retain(|s| s.held.is_some());
@@ -199,7 +200,7 @@ impl Strangers {
             let wait = s.wait(timing);
             s.held.take_if(|at| at.plus(wait) <= now);
         }
-        if self.keep_back() {
+        if self.keeps_back() {
             self.heard.retain(|s| s.held.is_some());
         } else {
             let others = self.heard.len().saturating_sub(1);
@@ -218,7 +219,7 @@ impl Strangers {
         held.filter_map(|s| Some(s.held?.plus(s.wait(timing))))
     }
 
-    /// The later moments at which something in this changes by itself.
+    /// When something in this next changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
         let forgotten = self.heard.iter().map(|s| s.forgotten_at(timing));
         forgotten.chain(self.free_at(timing))

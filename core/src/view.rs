@@ -75,7 +75,7 @@ impl View<'_> {
             .is_some_and(|g| g.release_when_unhealthy)
     }
 
-    /// The other candidate, if it is heard.
+    /// The other candidate, if it is heard; on a witness, one of the two.
     fn other(&self) -> Option<&Session> {
         self.sessions
             .iter()
@@ -105,7 +105,7 @@ impl View<'_> {
 
     /// a stranger says that it holds.
     pub(crate) fn kept_back(&self) -> bool {
-        self.sessions.iter().any(|s| s.strangers.keep_back())
+        self.sessions.iter().any(|s| s.strangers.keeps_back())
     }
 
     /// the silence of the only peer; none under `majority`, where no lease rests on it.
