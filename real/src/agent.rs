@@ -74,7 +74,11 @@ fn failed(what: impl ToString) -> AgentError {
 /// # Errors
 /// What the text of the configuration decides, or that the kernel refuses what it needs to run anything.
 pub fn run(options: AgentOptions) -> Result<(), AgentError> {
-    let plan = Plan::read(&options.config).map_err(AgentError::Config)?;
+    let plan =
+        Plan::read(&options.config).map_err(|wrong| match wrong.iter().all(|e| e.may_pass) {
+            true => failed(lines(&wrong)), // the file is not there yet, say
+            false => AgentError::Config(wrong),
+        })?;
     let log = Log::start(plan.log).map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()

@@ -1,7 +1,7 @@
 //! The agent: the address follows the service, and nothing that is run beside the daemon costs it.
 
 use onehold_sim::netns::Process;
-use onehold_tests::{Cluster, binaries, eventually, is_machine_root, not_run};
+use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
 use rustix::process::Signal;
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ fn with(lines: &str) -> Option<Cluster> {
         not_run("an agent runs nothing that belongs to another user than itself and root");
         return None;
     }
-    let c = Cluster::majority().patient().build();
+    let c = Setup::majority().patient().build();
     BOTH.iter().for_each(|name| add(&c, name, lines));
     Some(c)
 }
@@ -236,9 +236,83 @@ fn hooks_follow_the_address_and_are_run_again() {
     drop(agents);
 }
 
+/// `before_hold` takes a while, in which the address is there and mute.
+#[test]
+fn the_gate_opens_when_before_hold_is_done_or_at_its_deadline() {
+    let wait = "[groups.web.hooks]\nbefore_hold = { exec = [\"/bin/sh\", \"-c\", \"while [ -e /run/onehold/wait ]; do sleep 0.1; done; \
+                echo $ONEHOLD_STATE >>/run/onehold/hooks\"], deadline = \"8s\", failing = \"open\" }\n\
+                holding = { exec = [\"/bin/sh\", \"-c\", \"echo $ONEHOLD_STATE >>/run/onehold/hooks\"] }\n";
+    let Some(mut c) = with(wait) else { return };
+    BOTH.iter()
+        .for_each(|name| drop(c.ok(name, &["touch", "/run/onehold/wait"])));
+    let agents: Vec<Process> = BOTH.iter().map(|name| agent(&c, name)).collect();
+    c.start_all();
+    eventually("lb0 opens", || {
+        let text = c.run("lb0", &[binaries::onehold().to_str()?, "status"]);
+        String::from_utf8_lossy(&text.stdout)
+            .contains("opening")
+            .then_some(())
+    });
+    let (status, said) = c.refused("lb0", &["holds", "web"]);
+    assert_eq!(status, Some(1), "{said}");
+    assert!(c.has("lb0", "10.77.0.50"), "it is there, and mute");
+    assert!(c.holders("web").is_empty());
+    c.ok("lb0", &["rm", "/run/onehold/wait"]);
+    c.hold_on("lb0");
+    eventually("its hooks", || {
+        (written(&c, "lb0") == "preparing\nholding\n").then_some(())
+    });
+    // Its agent is gone, or it hangs: at its deadline the file decides.
+    drop(agents);
+    c.kill("lb0");
+    c.hold_on("lb1");
+}
+
+/// An OCF resource agent as they are written, found where they are.
+#[test]
+fn an_ocf_agent_is_started_where_the_address_is_and_stopped_where_it_is_not() {
+    let Some(mut c) = with(
+        "[groups.web.hooks]\nholding = { ocf = \"test:mover\", parameters = { state = \"/run/onehold/moved\" }, reconcile = \"1s\" }",
+    ) else {
+        return;
+    };
+    c.file(
+        "mover",
+        "#!/bin/sh\ncase $1 in\nmeta-data) cat <<END\n<resource-agent name=\"mover\"><parameters>\n\
+         <parameter name=\"state\" required=\"1\"/></parameters><actions><action name=\"start\" timeout=\"20s\"/>\n\
+         <action name=\"stop\" timeout=\"20s\"/><action name=\"monitor\" timeout=\"20s\"/></actions></resource-agent>\nEND\n;;\n\
+         start) echo \"$OCF_RESOURCE_INSTANCE $OCF_RESKEY_state\" >$OCF_RESKEY_state ;;\nstop) rm -f $OCF_RESKEY_state ;;\n\
+         monitor) [ -e $OCF_RESKEY_state ] || exit 7 ;;\n*) exit 3 ;;\nesac\n",
+    );
+    // Under /usr/lib of this host alone.
+    let place = "set -e; mkdir -p /run/onehold/lib/ocf/resource.d/test; \
+                 cp /run/lab/mover /run/onehold/lib/ocf/resource.d/test/mover; \
+                 chmod -R 755 /run/onehold/lib; mount -t overlay -o lowerdir=/run/onehold/lib:/usr/lib overlay /usr/lib";
+    BOTH.iter()
+        .for_each(|name| drop(c.ok(name, &["sh", "-c", place])));
+    c.start_all();
+    c.hold_on("lb0");
+    let _agents: Vec<Process> = BOTH.iter().map(|name| agent(&c, name)).collect();
+    let moved = |c: &Cluster, name: &str, wanted: bool| {
+        eventually(&format!("the mover of {name} has moved: {wanted}"), || {
+            let there = c.run(name, &["cat", "/run/onehold/moved"]);
+            let text = String::from_utf8_lossy(&there.stdout).into_owned();
+            let is = text == "test_web /run/onehold/moved\n";
+            (is == wanted).then_some(())
+        });
+    };
+    moved(&c, "lb0", true);
+    moved(&c, "lb1", false);
+    c.ok("lb0", &["rm", "/run/onehold/moved"]);
+    moved(&c, "lb0", true); // reconciled
+    c.onehold("lb0", &["switch"]);
+    moved(&c, "lb1", true);
+    moved(&c, "lb0", false);
+}
+
 #[test]
 fn holds_says_by_its_exit_status_whether_this_member_holds() {
-    let mut c = Cluster::majority().start();
+    let mut c = Setup::majority().start();
     let said = c.onehold("lb0", &["holds", "web"]);
     assert!(said.starts_with("web: held here, with "), "{said}");
     let (status, said) = c.refused("lb1", &["holds", "web"]);
@@ -275,7 +349,13 @@ fn up_runs_both_and_starts_the_agent_again_but_not_the_daemon() {
         let pattern = format!("^{binary} {what} .*/run/lab/lb0.toml");
         let found = c.run(
             "lb0",
-            &["pgrep", "-f", &pattern, "-P", &c.id("lb0").to_string()],
+            &[
+                "pgrep",
+                "-f",
+                &pattern,
+                "-P",
+                &c.id("lb0").expect("it runs").to_string(),
+            ],
         );
         String::from_utf8_lossy(&found.stdout).trim().to_owned()
     };
