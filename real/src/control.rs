@@ -337,8 +337,10 @@ async fn client(
     let read = timeout(limit, request(&mut stream)).await;
     let reply = match read {
         Ok(Ok(Request::Agent { version })) => {
+            // One of another PID namespace has none here.
             let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
-            match desk.hold(&mut stream, version, peer.unwrap_or(-1)).await {
+            let pid = peer.filter(|pid| *pid != 0).unwrap_or(-1);
+            match desk.hold(&mut stream, version, pid).await {
                 Ok(()) => return,
                 Err(refused) => Ok(refused),
             }

@@ -1,9 +1,12 @@
 //! The agent: the address follows the service, and nothing that is run beside the daemon costs it.
 
 use onehold_sim::netns::Process;
-use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
+use onehold_tests::{
+    Begin as _, Cluster, PATIENCE, Setup, binaries, eventually, is_machine_root, not_run,
+};
 use rustix::process::Signal;
 use serde_json::Value;
+use std::time::{Duration, Instant};
 
 /// The two that can hold.
 const BOTH: [&str; 2] = ["lb0", "lb1"];
@@ -182,7 +185,7 @@ fn whatever_a_check_or_a_hook_does_costs_no_address() {
     c.watch_for(1);
     for agent in &mut agents {
         agent.signal(Signal::TERM).expect("it is there"); // twice: `released` is not waited for
-        agent.wait(onehold_tests::PATIENCE).expect("it ends");
+        agent.wait(PATIENCE).expect("it ends");
     }
     for name in BOTH {
         let log = c.read(&format!("{name}-agent.log"));
@@ -407,4 +410,36 @@ fn what_a_host_cannot_run_is_said_by_check_and_by_the_agent_and_fails() {
     assert!(log.contains("lb0.toml:"), "{log}");
     c.ok("lb0", &["chmod", "755", "/run/lab/probe"]);
     healthy(&c, "lb0", true);
+}
+
+/// Not how soon it must be: what it is.
+#[test]
+#[ignore = "a measurement: asserts nothing"]
+fn how_soon_the_other_machine_answers_when_the_service_dies() {
+    if !is_machine_root() {
+        return;
+    }
+    let http = "[groups.web.checks.page]\nhttp = \"http://127.0.0.1/\"";
+    for (kind, lines) in [("process", PROCESS), ("http, every 1s, fall 2", http)] {
+        let mut c = Setup::majority().build();
+        BOTH.iter().for_each(|name| add(&c, name, lines));
+        let mut servers: Vec<Process> = BOTH.iter().map(|name| nginx(&c, name)).collect();
+        c.start_all();
+        let _agents: Vec<Process> = BOTH.iter().map(|name| agent(&c, name)).collect();
+        let mut all = Vec::new();
+        for _ in 0..8 {
+            BOTH.iter().for_each(|name| healthy(&c, name, true));
+            c.hold_on("lb0");
+            let kill = format!("kill -9 -{}", servers[0].id());
+            let from = Instant::now();
+            c.ok("lb0", &["sh", "-c", &kill]);
+            while c.holders("web") != ["lb1"] && from.elapsed() < PATIENCE {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            all.push(from.elapsed().as_millis());
+            servers[0] = nginx(&c, "lb0");
+        }
+        all.sort_unstable();
+        println!("{kind}: {all:?} ms");
+    }
 }
