@@ -37,6 +37,9 @@ use wire::Daemon;
 const GRACE: Duration = Duration::from_secs(60);
 /// How long to go on when told to end, to see what the daemon shows last.
 const SETTLE: Duration = Duration::from_millis(200);
+/// How often, and how far apart, what ended commands left is looked for at the end.
+const ROUNDS: u32 = 5;
+const ROUND: Duration = Duration::from_millis(20);
 /// How often what commands left behind is waited for.
 const TIDY: Duration = Duration::from_secs(10);
 
@@ -146,6 +149,10 @@ async fn serve(options: AgentOptions, plan: Plan, log: Log) -> Result<(), AgentE
         _ = interrupt.recv() => {}
     }
     agent.tasks.shutdown().await;
+    for _ in 0..ROUNDS {
+        agent.nursery.tidy();
+        sleep(ROUND).await; // what was killed leaves its own children a moment later
+    }
     tracing::info!("stopped; nothing that it started runs any more");
     Ok(())
 }
