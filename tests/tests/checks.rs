@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 /// The two that can hold.
 const BOTH: [&str; 2] = ["lb0", "lb1"];
 
-/// A cluster to be, with these lines in the file of both candidates. Only the machine's root owns the
-/// programs that are to be run.
+/// A cluster to be, with these lines in the file of both candidates. Only the machine's root owns
+/// the programs that are to be run.
 fn with(lines: &str) -> Option<Cluster> {
     if !is_machine_root() {
         not_run("an agent runs nothing that belongs to another user than itself and root");

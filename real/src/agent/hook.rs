@@ -28,7 +28,7 @@ pub(super) struct Runner {
     pub(super) nursery: Nursery,
 }
 
-/// A hook that is to be run: for what, and by what the daemon showed.
+/// A hook to run: for what level, and by what the daemon showed.
 #[derive(Clone, Copy)]
 struct Errand<'a> {
     level: Level,
@@ -38,7 +38,7 @@ struct Errand<'a> {
 }
 
 impl Runner {
-    /// Runs what is to be run, for ever.
+    /// Runs the hooks, forever.
     pub(super) async fn run(self) {
         let mut course = Course::default();
         let mut changes = self.daemon.seen();
@@ -130,7 +130,7 @@ impl Runner {
         let (group, name, words) = (&self.place.1, which.name(), ended.in_words());
         match failures {
             0 => tracing::info!(event = "hook", "{group}: {name}: done: {words}"),
-            // No flood: of one that fails for ever, ever rarer.
+            // No flood: one that keeps failing is logged ever more rarely.
             n if n.is_power_of_two() => {
                 tracing::warn!(
                     event = "hook",
@@ -273,7 +273,7 @@ impl Runner {
             .await
     }
 
-    /// What a hook is told by its environment.
+    /// A hook's environment.
     fn environment(&self, which: Which, seen: &Seen) -> Vec<(String, String)> {
         let Some(group) = seen.group(&self.place) else {
             return Vec::new();
@@ -319,7 +319,8 @@ impl Runner {
         .collect()
     }
 
-    /// Tells people of every change of role, for ever: the newest, if several come while one is told.
+    /// Runs `changed` for every change of role, forever: for the newest, if several come while one
+    /// runs.
     pub(super) async fn tell_changes(self) {
         let Some(hook) = self.hooks.changed.clone() else {
             return std::future::pending().await;

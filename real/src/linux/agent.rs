@@ -201,7 +201,8 @@ impl Linux {
         u8::try_from(at).ok().map(GroupId)
     }
 
-    /// Whether a group is well served from here: whole, as far as the kernel goes, and its service healthy.
+    /// Whether a group is well served from here: whole, as far as the kernel goes, and its service
+    /// healthy.
     pub(super) fn tell_health(&mut self, group: GroupId) {
         let whole = self.pending.whole.get(&group.0).cloned();
         let section = (self.loaded.clusters.first())
