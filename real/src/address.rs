@@ -25,8 +25,8 @@ pub struct Link {
     pub ethernet: bool,
     /// Why it can't serve an address now, if it can't.
     pub fault: Option<&'static str>,
-    /// Whether what arrives is another interface's, such as a bridge's or a bond's, of which this is
-    /// a part.
+    /// Whether what arrives is another interface's, such as a bridge's or a bond's, of which this
+    /// is a part.
     pub part: bool,
     /// The number of what it is a part of.
     pub master: Option<u32>,
@@ -69,7 +69,7 @@ pub struct Assigned {
     pub peer: Option<IpAddr>,
     /// Its prefix length.
     pub length: u8,
-    /// For how many seconds more it is there, if not for ever.
+    /// For how many more seconds it is there, if not forever.
     pub lifetime: Option<u32>,
     /// Who put it there, if that says so: `IFA_PROTO`.
     pub origin: u8,
@@ -77,9 +77,9 @@ pub struct Assigned {
 }
 
 impl Assigned {
-    /// Whether we put it there. Nobody else's address has all of our marks: no wider than itself, with
-    /// a limited lifetime, and with [`ORIGIN`]; before Linux 5.18, which has no such number, on one of
-    /// our `interfaces`.
+    /// Whether we put it there. Nobody else's address has all of our marks: no wider than itself,
+    /// with a limited lifetime, and with [`ORIGIN`]; before Linux 5.18, which has no such number,
+    /// on one of our `interfaces`.
     #[must_use]
     pub fn is_ours(&self, interfaces: &[u32]) -> bool {
         let marked = match has_origins() {
@@ -92,7 +92,7 @@ impl Assigned {
             && self.length == full(self.address)
     }
 
-    /// Whether it surely is: nobody gives an address such a short life as we do.
+    /// Whether it surely is: nobody else gives an address such a short lifetime.
     #[must_use]
     pub fn is_surely_ours(&self) -> bool {
         const LONGEST: u32 = 60;
@@ -105,8 +105,8 @@ impl Assigned {
         self.flags & (libc::IFA_F_TENTATIVE | libc::IFA_F_DADFAILED) == 0
     }
 
-    /// Whether this host lives by it, and would be cut off if it were mute: nothing else that does not
-    /// float is on that interface, or what is there is secondary to it.
+    /// Whether this host lives by it, and would be cut off if it were mute: nothing else that does
+    /// not float is on that interface, or what is there is secondary to it.
     #[must_use]
     pub fn is_lived_by(&self, all: &[Self], floating: &[IpAddr]) -> bool {
         let mut others = (all.iter()).filter(|other| {
@@ -147,8 +147,8 @@ pub const fn is_link_local(address: IpAddr) -> bool {
     }
 }
 
-/// What an address is in a network of such a prefix, if it is no machine's there: `the broadcast address of
-/// 10.0.0.0/24`, say.
+/// What an address is in a network of such a prefix, if no machine can have it there: `the
+/// broadcast address of 10.0.0.0/24`, say.
 #[must_use]
 pub fn edge_of(address: IpAddr, length: u8) -> Option<String> {
     let (bits, host, all) = match address {
@@ -164,6 +164,9 @@ pub fn edge_of(address: IpAddr, length: u8) -> Option<String> {
         IpAddr::V6(a) => IpAddr::from(Ipv6Addr::from_bits(a.to_bits() & !mask)),
     };
     match host & mask {
+        0 if bits == 128 => Some(format!(
+            "the address of all routers of {network}/{length} (subnet-router anycast)"
+        )),
         0 => Some(format!(
             "the address of the network {network}/{length} itself"
         )),
@@ -174,7 +177,13 @@ pub fn edge_of(address: IpAddr, length: u8) -> Option<String> {
     }
 }
 
-/// By this number of `IFA_PROTO` the kernel, and `ip -details address`, tell our addresses from others.
+/// Whether one of these addresses is on this host, and usable.
+pub fn has_one_of(present: &[Assigned], own: &[IpAddr]) -> bool {
+    (present.iter()).any(|a| a.is_usable() && own.contains(&a.address))
+}
+
+/// By this number of `IFA_PROTO` the kernel, and `ip -details address`, distinguish our addresses
+/// from others.
 pub const ORIGIN: u8 = 79;
 
 /// Whether this kernel keeps `IFA_PROTO`: Linux 5.18 and later.
@@ -255,7 +264,8 @@ fn link(message: &[u8]) -> Option<Link> {
     let fault = if flags & libc::IFF_UP == 0 {
         Some(DOWN)
     } else if flags & libc::IFF_RUNNING == 0 {
-        // Not IFF_LOWER_UP: that comes before the queues are open, and what is announced then is lost.
+        // Not IFF_LOWER_UP: that comes before the queues are open, and what is announced then is
+        // lost.
         Some("it has no carrier, or is not operational yet")
     } else {
         None
@@ -263,7 +273,8 @@ fn link(message: &[u8]) -> Option<Link> {
     let info = netlink::attribute(attributes, IFLA_LINKINFO).unwrap_or(&[]);
     let pair = netlink::attribute(info, IFLA_INFO_KIND).map(netlink::text) == Some("veth");
     let number = |kind| netlink::u32_at(netlink::attribute(attributes, kind)?, 0);
-    // In another namespace the number is another interface's; and what a pair's other end gets has arrived.
+    // In another namespace the number is another interface's; and what a pair's other end gets has
+    // arrived.
     let elsewhere = netlink::attribute(attributes, IFLA_LINK_NETNSID).is_some();
     let properties = netlink::attribute(attributes, IFLA_PROP_LIST).unwrap_or(&[]);
     let altnames = netlink::attributes(properties).filter(|(kind, _)| *kind == IFLA_ALT_IFNAME);
@@ -363,8 +374,8 @@ pub fn put(
     answers(&there, link, address)
 }
 
-/// Gives a floating address that was there at the last look a new lifetime, or puts it there: of many,
-/// each costs one question to the kernel.
+/// Gives a floating address that was there at the last look a new lifetime, or puts it there: of
+/// many, each costs one question to the kernel.
 ///
 /// # Errors
 /// When the kernel refuses.
@@ -396,8 +407,8 @@ fn answers(there: &[Assigned], link: &Link, address: IpAddr) -> Result<(), Kerne
     Ok(())
 }
 
-/// Finds out whether the kernel would take a floating address: puts it there and removes it at once.
-/// Only for one that the gate mutes.
+/// Finds out whether the kernel would take a floating address: puts it there and removes it at
+/// once. Only for one that the gate mutes.
 ///
 /// # Errors
 /// When the kernel would refuse, and why.
@@ -486,7 +497,7 @@ pub fn remove(
     ))
 }
 
-/// Success, too, when somebody was faster.
+/// Success as well when somebody was faster.
 fn delete(
     route: &mut Netlink,
     index: u32,
@@ -515,7 +526,7 @@ const fn full(address: IpAddr) -> u8 {
     if address.is_ipv4() { 32 } else { 128 }
 }
 
-/// Begins a message about one address on one interface.
+/// Starts a message about one address on one interface.
 fn named(
     request: &mut Request,
     kind: u16,

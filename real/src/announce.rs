@@ -1,4 +1,4 @@
-//! Telling the neighbours who has an address, and hearing who else says so.
+//! Announcing to the neighbours who has an address, and hearing who else claims it.
 //!
 //! Each interface has one packet socket, kept open: opening one takes milliseconds, a frame takes
 //! microseconds. A socket filter lets in nothing but claims of floating addresses, so that no
@@ -141,13 +141,7 @@ impl Port {
         })
     }
 
-    /// The hardware address that is announced.
-    #[must_use]
-    pub const fn mac(&self) -> Mac {
-        self.mac
-    }
-
-    /// The interface's hardware address, as the kernel has it now; says whether it is another one.
+    /// The interface's hardware address, as the kernel has it now; returns whether it has changed.
     #[must_use]
     pub fn set_mac(&mut self, mac: Mac) -> bool {
         std::mem::replace(&mut self.mac, mac) != mac
@@ -158,8 +152,8 @@ impl Port {
         self.own = Some(own);
     }
 
-    /// Asks who else has an address: whoever does, answers to us alone, and that is a claim. (An IPv6
-    /// question that names no sender would be answered to everybody: it is not put.)
+    /// Asks who else has an address: whoever does, answers to us alone, and that is a claim. (An
+    /// IPv6 question that names no sender would be answered to everybody: it is not put.)
     ///
     /// # Errors
     /// When the question could not be sent.
@@ -170,8 +164,8 @@ impl Port {
         }
     }
 
-    /// Whether this host routes IPv6 here. If that can't be told, yes: only a router that is called a host
-    /// does harm, for its clients delete their routes through it.
+    /// Whether this host routes IPv6 here. If that can't be known, yes: only a router that is
+    /// called a host does harm, for its clients delete their routes through it.
     fn routes(&self) -> bool {
         let path = format!("/proc/sys/net/ipv6/conf/{}/forwarding", self.name);
         std::fs::read_to_string(path).map_or(true, |text| text.trim() != "0")
@@ -193,19 +187,19 @@ impl Port {
         }
     }
 
-    /// Whether it is still at that interface: one that leaves this network namespace drops it, and does
-    /// not take it up again when it comes back.
+    /// Whether it is still at that interface: one that leaves this network namespace drops it, and
+    /// does not take it up again when it comes back.
     #[must_use]
     pub fn is_at(&self, link: &Link) -> bool {
         self.socket.get_ref().local_addr().is_ok_and(|address| {
-            // SAFETY: the address of a packet socket is a sockaddr_ll, and SockAddr's storage is larger
-            // and aligned for every socket address.
+            // SAFETY: the address of a packet socket is a sockaddr_ll, and SockAddr's storage is
+            // larger and aligned for every socket address.
             let address: &libc::sockaddr_ll = unsafe { &*address.as_ptr().cast() };
             address.sll_ifindex == link.index.cast_signed()
         })
     }
 
-    /// The next claim of somebody else's, if one has arrived.
+    /// The next claim by somebody else, if one has arrived.
     pub fn poll_claim(&self, cx: &mut std::task::Context<'_>) -> Option<Claim> {
         let mut frame = [0; 128];
         while let std::task::Poll::Ready(Ok(mut ready)) = self.socket.poll_read_ready(cx) {
@@ -215,7 +209,7 @@ impl Port {
             }) else {
                 continue; // nothing more: ask to be woken
             };
-            // Any other error (the interface went down) is told by rtnetlink too.
+            // Any other error (the interface went down) is notified by rtnetlink too.
             let claim = read.ok().and_then(|len| claim(frame.get(..len)?));
             if let Some(claim) = claim.filter(|c| c.mac != self.mac) {
                 return Some(claim);
@@ -274,7 +268,7 @@ fn everything_on(link: &Link) -> io::Result<SockAddr> {
     Ok(address)
 }
 
-/// Of at most so many addresses the socket filter knows each.
+/// The socket filter knows each address, of at most this many.
 const PRECISE: usize = 128;
 
 /// The socket filter: ARP from one of `addresses`, neighbour advertisements of one of them; not
@@ -303,8 +297,8 @@ fn claims(addresses: &[IpAddr]) -> Vec<SockFilter> {
         skip_if(u32::from(ADVERTISEMENT), 1),
         leave(),
     ];
-    // Of too many addresses (the kernel grants a socket 20 KiB) every claim is let in, and looked at
-    // by whoever reads it.
+    // Of too many addresses (the kernel grants a socket 20 KiB) every claim is let in, and looked
+    // at by whoever reads it.
     let precise = addresses.len() <= PRECISE;
     if !precise {
         arp.push(take());

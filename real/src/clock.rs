@@ -87,12 +87,12 @@ impl Clock {
     }
 }
 
-/// How fast the kernel lets the clock run, beside the bare hardware counter: NTP steers the one and not the
-/// other. What the counter itself is off by can't be seen here; a crystal is off by a tenth of what is
-/// assumed (`drift_ppm`) at most, so whoever steers by more leaves the assumption.
+/// How fast the kernel lets the clock run, beside the bare hardware counter: NTP steers the one and
+/// not the other. What the counter itself is off by can't be seen here; a crystal is off by a tenth
+/// of what is assumed (`drift_ppm`) at most, so whoever steers by more leaves the assumption.
 ///
-/// (`adjtimex` would say the same, but for the slewing that it does not say, and units that may not set the
-/// clock may not call it.)
+/// (`adjtimex` would say the same, but for the slewing that it does not say, and units that may not
+/// set the clock may not call it.)
 #[derive(Clone, Debug)]
 pub struct Rate {
     /// How far it may be off.
@@ -106,7 +106,8 @@ pub struct Rate {
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug)]
 pub struct Reading {
-    /// `CLOCK_MONOTONIC`, which has the rate of `CLOCK_BOOTTIME`, and stands still in suspend as the counter does.
+    /// `CLOCK_MONOTONIC`, which has the rate of `CLOCK_BOOTTIME`, and stands still in suspend as
+    /// the counter does.
     pub steered: LocalTime,
     /// `CLOCK_MONOTONIC_RAW`
     pub bare: LocalTime,
@@ -130,7 +131,7 @@ impl Reading {
                 within,
             }
         };
-        // This process may be stopped between any two of them.
+        // This process may be paused between any two of them.
         let several = [once(), once(), once()];
         several
             .into_iter()
@@ -140,7 +141,8 @@ impl Reading {
 }
 
 impl Rate {
-    /// The spans that are compared: as long as a turn, so that what is beyond is known within two of them.
+    /// The spans that are compared: as long as a turn, so that what is beyond is known within two
+    /// of them.
     const SPAN: Span = Span::from_millis(100);
 
     /// From `first` on.
@@ -206,7 +208,7 @@ impl Rate {
 mod tests {
     use super::*;
 
-    /// Readings each 100 ms, with the clock steered by so many ppm.
+    /// Readings each 100 ms, with the clock steered by `ppm`.
     fn after(rate: &mut Rate, ppm: i64, within_us: u64, looks: usize) {
         for _ in 0..looks {
             let bare = rate.since.bare.plus(Span::from_millis(100));
@@ -261,7 +263,7 @@ mod tests {
         }
     }
 
-    /// A reading that took long says little, and a process that is stopped says nothing.
+    /// A reading that took long says little, and a paused process says nothing.
     #[test]
     fn what_may_be_the_reading_s_own_fault_is_no_fault() {
         let mut rate = rate();

@@ -1,4 +1,4 @@
-//! `onehold run`: drives from the start until a signal ends it; what is to be served joins when it can.
+//! `onehold run`: runs until a signal ends it; what should be served joins when it can.
 
 use crate::clock::Clock;
 use crate::config_file::{self, FileError, Loaded, LogSection};
@@ -18,21 +18,22 @@ use tokio::time::timeout;
 /// Requests that wait for the driver.
 const MAX_REQUESTS: usize = 16;
 
-/// How long a start may take in silence; who waits for names longer says so.
+/// How long a start may take silently; one that waits longer, for names, reports it.
 const FIRST_LOOK: Duration = Duration::from_secs(2);
 
-/// What `onehold run` is told.
+/// Options of `onehold run`.
 #[derive(Clone, Debug)]
 pub struct RunOptions {
     /// The configuration file.
     pub config: PathBuf,
-    /// Which member this is, if the operator says so.
+    /// Which member this is, if the operator names it.
     pub member: Option<String>,
     /// The control socket.
     pub socket: PathBuf,
-    /// The directory that remembers earlier lives of this boot.
+    /// The directory that remembers earlier incarnations of this boot.
     pub state: PathBuf,
-    /// The directory that remembers what the operator said until `resume`, if it is another one.
+    /// The directory that remembers what the operator said until `resume`, if it is another
+    /// one.
     pub orders: Option<PathBuf>,
     /// Where to write a trace, if at all.
     pub trace: Option<PathBuf>,
@@ -48,7 +49,7 @@ impl RunOptions {
     }
 }
 
-/// Why the daemon ended otherwise than by a signal.
+/// Why the daemon ended other than by a signal.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
     /// The configuration is bad.
@@ -75,8 +76,8 @@ fn failed(what: impl ToString) -> RunError {
 /// Runs the daemon until a signal ends it.
 ///
 /// # Errors
-/// What the text of the configuration decides; that this member runs already; or that it could not
-/// leave cleanly. Everything else may pass by itself, and is waited for.
+/// What the text of the configuration decides; that this member runs already; or that it
+/// could not leave cleanly. Everything else may pass on its own, and is waited for.
 pub fn run(options: RunOptions) -> Result<(), RunError> {
     let section = match config_file::read(&options.config) {
         Ok(section) => section,

@@ -1,7 +1,7 @@
-//! The driver: one task that owns the nodes, feeds them and does what they say, in order.
+//! The driver: one task that owns the nodes, feeds them and carries out their effects, in order.
 //!
 //! It contains no rule of the protocol. Everything that touches the world is behind a [`Shell`], so
-//! that a simulator can run this very loop. It never blocks but in [`Shell::wait`].
+//! that a simulator can run this very loop. It never blocks except in [`Shell::wait`].
 
 pub mod holds;
 pub mod leases;
@@ -17,7 +17,7 @@ use crate::metrics::{Head, Metrics, OtherConfig};
 use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
-use holds::{Holds, Told};
+use holds::{Holds, Notice};
 use onehold_core::advert::{Advert, ClusterId, GroupId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
@@ -51,7 +51,7 @@ pub struct Served {
 }
 
 impl Served {
-    /// Starts the node's life. `earlier` is the longest lease of earlier lives on this host.
+    /// Starts the node. `earlier` is the longest lease of earlier incarnations on this host.
     #[must_use]
     pub fn start(
         config: Config,
@@ -75,8 +75,8 @@ impl Served {
 
 /// What the agent is shown.
 impl Served {
-    /// What each group is, if this member is a candidate; some wait for their `before_hold`.
-    fn shown(&self, now: LocalTime, waits: impl Fn(GroupId) -> bool) -> Vec<GroupShown> {
+    /// What each group is, if this member is a candidate.
+    fn shown(&self, now: LocalTime) -> Vec<GroupShown> {
         let config = &self.config;
         let me = config.me();
         if !config.is_candidate(me) {
@@ -96,8 +96,8 @@ impl Served {
                 addresses: addresses.map(|p| p.address.to_string()).collect(),
                 interface: seen.and_then(|m| m.interface.clone()),
                 role: g.role.text().to_owned(),
-                open: g.role == RoleName::Holder && !waits(g.group),
-                preparing: waits(g.group),
+                open: g.open,
+                preparing: g.role == RoleName::Holder && !g.open,
                 why: why.map_or_else(String::new, |why| why.text().to_owned()),
                 rule: why.map_or_else(String::new, |why| why.rule().to_owned()),
                 peer: peer.clone(),
@@ -146,12 +146,12 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Tells `recorder` of every turn from here on.
+    /// Records every turn from here on.
     pub fn record(&mut self, recorder: Box<dyn Recorder>) {
         self.recorder = Some(recorder);
     }
 
-    /// Runs until it was told to stop and all is released.
+    /// Runs until it has been asked to stop and everything is released.
     pub async fn run(&mut self) {
         loop {
             self.turn();
@@ -163,7 +163,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Told to stop, and everything is released.
+    /// It has been asked to stop, and everything is released.
     #[must_use]
     pub fn done(&self) -> bool {
         self.stopping && self.served.iter().all(|s| s.node.stopped())
@@ -186,7 +186,8 @@ impl<S: Shell> Driver<S> {
     }
 
     /// One turn: all that happened, then the passing of time. The time that passes is read before
-    /// the last look for datagrams, so no silence is judged that a waiting datagram would end.
+    /// the last look for datagrams, so no silence is judged that a waiting datagram would end
+    ///
     fn turn(&mut self) {
         let mut now = self.shell.now();
         let mut bytes = std::mem::take(&mut self.bytes);
@@ -201,8 +202,8 @@ impl<S: Shell> Driver<S> {
         while let Some((cluster, group)) = self.releases.take_due(now) {
             self.shell.release(cluster, group);
         }
-        while let Some((cluster, told)) = self.holds.take_due(now) {
-            self.tell(cluster, now, Some(told));
+        while let Some((cluster, notice)) = self.holds.take_due(now) {
+            self.inform(cluster, now, Some(notice));
         }
         while let Some((cluster, group, due)) = self.openings.take_due(now) {
             match due {
@@ -212,20 +213,17 @@ impl<S: Shell> Driver<S> {
         }
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
-            self.tell_orders(cluster);
-            self.tell_doubles(cluster, now);
+            self.report_orders(cluster);
+            self.report_doubles(cluster, now);
         }
         if self.shell.watches() {
-            let openings = &self.openings;
-            let all = self.served.iter().enumerate();
-            let shown = |(n, s): (usize, &Served)| s.shown(now, |group| openings.waits(n, group));
-            let groups = all.flat_map(shown).collect();
+            let groups = self.served.iter().flat_map(|s| s.shown(now)).collect();
             self.shell.show(now, groups);
         }
     }
 
-    /// those that changed in this turn.
-    fn tell_orders(&mut self, cluster: usize) {
+    /// hands the orders that changed in this turn to the shell.
+    fn report_orders(&mut self, cluster: usize) {
         if let Some(s) = self.served.get_mut(cluster)
             && !s.node.standing_orders().eq(s.ordered.iter().copied())
         {
@@ -234,8 +232,8 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Who is one machine too many.
-    fn tell_doubles(&mut self, cluster: usize, now: LocalTime) {
+    /// Reports members of which two machines run.
+    fn report_doubles(&mut self, cluster: usize, now: LocalTime) {
         if let Some(s) = self.served.get_mut(cluster)
             && !s.metrics.doubles.is_empty()
         {
@@ -264,16 +262,16 @@ impl<S: Shell> Driver<S> {
                 group,
                 eligible,
             } => {
-                let told = self.holds.reported(cluster, group, eligible);
-                self.tell(cluster, now, told);
+                let notice = self.holds.reported(cluster, group, eligible);
+                self.inform(cluster, now, notice);
             }
             ShellEvent::Health {
                 cluster,
                 group,
                 healthy,
             } => {
-                let told = self.openings.reported(cluster, group, healthy);
-                self.tell(cluster, now, Some(told));
+                let notice = self.openings.reported(cluster, group, healthy);
+                self.inform(cluster, now, Some(notice));
             }
             ShellEvent::HoldFailed {
                 cluster,
@@ -286,8 +284,8 @@ impl<S: Shell> Driver<S> {
                 done,
             } => self.prepared(now, cluster, group, done),
             ShellEvent::Changed { cluster, group } => {
-                let told = self.holds.changed(cluster, group);
-                self.tell(cluster, now, told);
+                let notice = self.holds.changed(cluster, group);
+                self.inform(cluster, now, notice);
             }
             ShellEvent::ForeignClaim { cluster, group } => {
                 let _ = self.handle(cluster, now, Input::ForeignClaim { group });
@@ -349,9 +347,9 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Tells a node what there is to tell, and people why.
-    fn tell(&mut self, cluster: usize, now: LocalTime, told: Option<Told>) {
-        let Some((input, why)) = told else { return };
+    /// Gives a node its input, and keeps the reason for people.
+    fn inform(&mut self, cluster: usize, now: LocalTime, notice: Option<Notice>) {
+        let Some((input, why)) = notice else { return };
         if let Some(s) = self.served.get_mut(cluster) {
             s.metrics.input(&input, why);
         }
@@ -362,7 +360,7 @@ impl<S: Shell> Driver<S> {
     fn hold_failed(&mut self, now: LocalTime, cluster: usize, group: GroupId, why: String) {
         let again = self.holds.refused(now, cluster, group);
         tracing::error!("can't hold, trying again in {}: {why}", again.since(now));
-        self.tell(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
+        self.inform(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
     }
 
     /// what a group waits for has ended, or takes too long.
@@ -391,12 +389,12 @@ impl<S: Shell> Driver<S> {
             None => {}
         }
         let input = Input::Prepared { group, done: opens };
-        self.tell(cluster, now, Some((input, why.clone())));
+        self.inform(cluster, now, Some((input, why.clone())));
         let health = match why {
             Some(why) if !opens => Some(self.openings.failed(cluster, group, why)),
             Some(_) | None => self.openings.forgive(cluster, group),
         };
-        self.tell(cluster, now, health);
+        self.inform(cluster, now, health);
     }
 
     /// the kernel confirmed it, or is asked again in a while.
@@ -421,7 +419,8 @@ impl<S: Shell> Driver<S> {
         let named = self.served.len() > 1;
         let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
-        // One of no cluster of ours is counted where its sender is a member, or else by the first.
+        // One for none of our clusters is counted where its sender is a member, or else by the
+        // first.
         let mut served = self.served.iter();
         let there = served.position(|s| s.metrics.has_path(local, remote));
         let cluster = known.or(there).unwrap_or(0);
@@ -475,7 +474,7 @@ impl<S: Shell> Driver<S> {
         Ok(())
     }
 
-    /// Feeds a node and does what it wants done. Says why a datagram changed nothing.
+    /// Feeds a node and carries out its effects. Returns why a datagram changed nothing.
     fn handle(&mut self, cluster: usize, now: LocalTime, input: Input) -> Result<(), Reject> {
         let recorded = self.recorder.is_some().then(|| input.clone());
         self.turn_of(cluster, now, recorded, |s, out| {
@@ -485,7 +484,7 @@ impl<S: Shell> Driver<S> {
         .unwrap_or(Ok(()))
     }
 
-    /// Says a command to a node; says if it was refused.
+    /// Gives a command to a node; returns whether it was refused.
     fn command(
         &mut self,
         cluster: usize,
@@ -495,7 +494,7 @@ impl<S: Shell> Driver<S> {
     ) -> Result<(), Refusal> {
         if command == Command::Resume {
             let health = self.openings.forgive(cluster, group);
-            self.tell(cluster, now, health);
+            self.inform(cluster, now, health);
         }
         let recorded = Some(Input::Operator { group, command });
         self.turn_of(cluster, now, recorded, |s, out| {
@@ -505,7 +504,7 @@ impl<S: Shell> Driver<S> {
         .unwrap_or(Ok(()))
     }
 
-    /// One turn of a node, recorded as one with `input`; then does what it wants done. `None` if there is no
+    /// One turn of a node, recorded as one with `input`; then its effects. `None` if there is no
     /// such node.
     fn turn_of<R>(
         &mut self,
@@ -588,11 +587,6 @@ impl<S: Shell> Driver<S> {
                 path.refusals = self.shell.refusals(path.path);
             }
         }
-        for (cluster, s) in self.served.iter_mut().enumerate() {
-            for (id, group) in (0u8..).map(GroupId).zip(&mut s.metrics.groups) {
-                group.opening = self.openings.waits(cluster, id);
-            }
-        }
         let status = |s: &Served| {
             Status::from_parts(&s.node.observe(&s.config, now), &s.config, &s.metrics, now)
         };
@@ -643,7 +637,7 @@ impl<S: Shell> Driver<S> {
         Reply::to_order(&self.served[cluster].config, order, &outcome)
     }
 
-    /// every group of every cluster is to be handed over or let go.
+    /// every group of every cluster is handed over or released.
     fn stop(&mut self, now: LocalTime) {
         self.stopping = true;
         for cluster in 0..self.served.len() {

@@ -3,12 +3,12 @@
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-/// Opens a regular file. To open anything else may take for ever: a pipe waits for its other end.
+/// Opens a regular file. Opening anything else may take forever: a pipe waits for its other end.
 ///
 /// # Errors
-/// When it can't be, or is none.
+/// When it can't be opened, or is not one.
 pub(crate) fn open(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     let file = options.read(true).custom_flags(libc::O_NONBLOCK).open(path);
@@ -22,7 +22,7 @@ pub(crate) fn open(path: &Path) -> io::Result<File> {
 /// Whether what was opened is a regular file.
 ///
 /// # Errors
-/// When it is none.
+/// When it is not one.
 pub(crate) fn is_regular(file: &File) -> io::Result<()> {
     match file.metadata()?.is_file() {
         true => Ok(()),
@@ -42,6 +42,15 @@ pub(crate) fn read(path: &Path, most: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     open(path)?.take(most).read_to_end(&mut bytes)?;
     Ok(bytes)
+}
+
+/// The files of a directory with a suffix, in any order: none, if it can't be read, and no more
+/// than `most`.
+pub(crate) fn with_suffix(directory: &Path, suffix: &str, most: usize) -> Vec<PathBuf> {
+    let files = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let paths = files.map(|file| file.path());
+    let named = paths.filter(|path| path.extension().is_some_and(|e| e == suffix));
+    named.take(most).collect()
 }
 
 #[cfg(test)]

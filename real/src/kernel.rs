@@ -1,6 +1,6 @@
 //! Everything that the daemon asks of the Linux kernel, behind one door.
 //!
-//! What it never does: let an address be effective without a deadline (but with `guard = none`),
+//! What it never does: let an address be effective without a deadline (except with `guard = none`),
 //! take the gate away from an address that may be there, or trust its memory of the kernel's
 //! state where the kernel can be asked. A netlink notification is only a hint to look.
 
@@ -20,7 +20,7 @@ use crate::metrics::GuardInForce;
 use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Heard, Netlink, Watch};
-use fitness::{Fitness, Own, Told};
+use fitness::{Fitness, Own, Reported};
 use holding::Hold;
 use interfaces::Interface;
 use network::Claimants;
@@ -53,27 +53,27 @@ struct Group {
     keys: Vec<Key>,
     hold: Option<Hold>,
     announcing: Option<Schedule>,
-    /// When a foreign claim was last told.
+    /// When a foreign claim was last reported.
     claimed: Option<LocalTime>,
     fitness: Fitness,
-    /// What the driver was last told.
-    told: Option<Told>,
+    /// What the driver knows of it.
+    reported: Option<Reported>,
 }
 
-/// The kernel's side of all groups. One owner, all calls block shortly.
+/// The kernel's side of all groups. It has one owner; calls block only shortly.
 #[derive(Debug)]
 pub struct Kernel {
     route: Netlink,
     watch: AsyncFd<Watch>,
     scratch: Vec<u8>,
-    /// What something was said of since the last look.
+    /// What notifications were about since the last refresh.
     heard: Heard,
     guard: Guard,
     groups: Vec<Group>,
     interfaces: Vec<Interface>,
     lease: Span,
     events: VecDeque<KernelEvent>,
-    /// Where this member lives.
+    /// This member's own addresses.
     own: Own,
     /// Addresses that others have put here, in words.
     strange: Vec<(IpAddr, String)>,
@@ -83,20 +83,20 @@ pub struct Kernel {
     astray: BTreeMap<String, LocalTime>,
     /// The hardware addresses of all interfaces of this host.
     macs: Vec<Mac>,
-    /// What on this host the gate does not help with, in words.
+    /// What the gate can't prevent on this host, in words.
     limits: Vec<String>,
     /// What may keep its addresses mute although they are held, in words.
     doubts: Vec<String>,
-    /// When to look for both again.
+    /// When to look for both again, at the earliest.
     limits_due: LocalTime,
     /// What is wrong, and when it was last seen to be.
     alarms: BTreeMap<(Weight, String), LocalTime>,
-    alarms_told: Vec<String>,
-    /// Which guard is in force, as far as told.
-    guard_told: &'static str,
-    /// When to look at the kernel's state again without being told to.
+    alarms_reported: Vec<String>,
+    /// The guard that was last reported as being in force.
+    guard_reported: &'static str,
+    /// When to read the kernel's state again without a notification.
     retry: Option<LocalTime>,
-    /// Until when what concerns no group can wait.
+    /// Until when notifications that concern no group can wait.
     rest: LocalTime,
     /// Since when it could not be read, and why.
     unread: Option<(LocalTime, String)>,
@@ -105,13 +105,13 @@ pub struct Kernel {
 
 impl Kernel {
     /// Opens the sockets and shuts the gate for all addresses, on all interfaces that are there.
-    /// The index of a group is its [`GroupId`]; `instance` tells this member's objects in the
-    /// kernel from another cluster's, and must be the same in its next life. `slack` is how late
-    /// the gate may shut, `lease` the longest span that is ever held for, `state` are
+    /// The index of a group is its [`GroupId`]; `instance` distinguishes this member's objects in
+    /// the kernel from another cluster's, and must be the same in its next incarnation. `slack` is
+    /// how late the gate may shut, `lease` the longest span that is ever held for, `state` are
     /// directories that outlive the process. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When the kernel refuses something; a missing interface is no error.
+    /// When the kernel refuses something; a missing interface is not an error.
     pub fn open(
         instance: &str,
         groups: Vec<KernelGroup>,
@@ -151,7 +151,7 @@ impl Kernel {
             watch,
             scratch: Vec::with_capacity(1 << 16),
             heard: Heard::default(),
-            guard_told: guard.kind(),
+            guard_reported: guard.kind(),
             guard,
             groups,
             interfaces,
@@ -166,7 +166,7 @@ impl Kernel {
             doubts: Vec::new(),
             limits_due: LocalTime::from_nanos(0),
             alarms: BTreeMap::new(),
-            alarms_told: Vec::new(),
+            alarms_reported: Vec::new(),
             retry: None,
             rest: LocalTime::from_nanos(0),
             unread: None,
@@ -190,7 +190,7 @@ impl Kernel {
         self.guard.shortcoming()
     }
 
-    /// Both, and by how much it ends a hold before its deadline, at most.
+    /// Both, and how long before its deadline the guard may end a hold, at most.
     #[must_use]
     pub fn guard_in_force(&self) -> GuardInForce {
         GuardInForce {
@@ -200,7 +200,7 @@ impl Kernel {
         }
     }
 
-    /// tells the neighbours now, and goes on doing so until the group is released.
+    /// announces the group now, and again and again until it is released.
     pub fn announce(&mut self, id: GroupId, now: LocalTime) {
         let contested = self.is_contested(id);
         let group = &mut self.groups[usize::from(id.0)];
@@ -215,7 +215,7 @@ impl Kernel {
     /// Keeps the kernel's knowledge of where the peers are, while they are silent.
     ///
     /// # Errors
-    /// When the kernel refuses what it takes to do so.
+    /// When the kernel refuses what that needs.
     pub fn look_after(&mut self, paths: impl Iterator<Item = Way>) -> Result<(), KernelError> {
         self.neighbours = Neighbours::look_after(paths)?;
         Ok(())
@@ -245,7 +245,7 @@ impl Kernel {
             }
             if let Some(port) = &self.interfaces[group.interface].port {
                 for address in &group.addresses {
-                    // What could not be sent is sent again; why is told by rtnetlink.
+                    // What could not be sent is sent again; rtnetlink reports why.
                     let _ = port.announce(*address);
                     let _ = port.ask(*address);
                 }
@@ -254,11 +254,11 @@ impl Kernel {
         let retry = self.retry.is_some_and(|retry| retry <= now);
         let stirred = self.guard.due().is_some_and(|due| due <= now) && self.guard.stirred();
         if retry || stirred {
-            self.look();
+            self.refresh();
         }
     }
 
-    /// Leaves no address, gate, qdisc or table of ours behind.
+    /// Leaves none of our addresses, gates, qdiscs and tables behind.
     ///
     /// # Errors
     /// When the kernel refuses: then the gate stays for as long as an address may be there.
@@ -318,7 +318,7 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
             announcing: None,
             claimed: None,
             fitness: Fitness::default(),
-            told: None,
+            reported: None,
         });
     }
     (arranged, interfaces)

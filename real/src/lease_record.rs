@@ -1,6 +1,6 @@
 //! R-9's longest lease, written down for later incarnations of this boot.
 //!
-//! What is to be written is the driver's business ([`crate::driver::leases`]).
+//! The driver decides what is written ([`crate::driver::leases`]).
 
 use crate::driver::leases::{Record, Recorded};
 use crate::files;
@@ -59,10 +59,8 @@ struct Said {
 /// The records of all members under the state directory.
 #[must_use]
 pub fn left_in(state: &Path) -> Vec<Left> {
-    let files = fs::read_dir(state).into_iter().flatten().flatten();
-    let paths = files.map(|file| file.path());
-    let records = paths.filter(|path| path.extension().is_some_and(|e| e == SUFFIX));
-    records.take(MOST).filter_map(left).collect()
+    let paths = files::with_suffix(state, SUFFIX, MOST);
+    paths.into_iter().filter_map(left).collect()
 }
 
 fn left(path: PathBuf) -> Option<Left> {
@@ -90,8 +88,9 @@ fn read(path: &Path) -> Result<Option<Said>, String> {
 }
 
 impl LeaseRecord {
-    /// The record of one member under the state directory, which votes for `addresses`. An earlier incarnation
-    /// may have had another name: it is known by an address that it voted for, among all that was `left`.
+    /// The record of one member under the state directory, which votes for `addresses`. An earlier
+    /// incarnation may have had another name: it is known by an address that it voted for, among
+    /// all that was `left`.
     #[must_use]
     pub fn of(
         state: &Path,
@@ -115,8 +114,8 @@ impl LeaseRecord {
         }
     }
 
-    /// the leases of earlier incarnations are over, whatever those were called: later ones must wait for
-    /// this one's.
+    /// the leases of earlier incarnations are over, whatever those were called: later ones
+    /// must wait for this one's.
     ///
     /// # Errors
     /// When it can't be written.
@@ -235,7 +234,7 @@ mod tests {
             begin(&mut beside, at(60_000)).unwrap();
             let mut now = record(&etc.0, cluster, member, "10.0.0.1");
             assert_eq!(begin(&mut now, at(450)), said(30_000));
-            // A life that is killed before it is over leaves it to the next.
+            // An incarnation that is killed before it is over leaves it to the next.
             let mut now = record(&etc.0, cluster, member, "10.0.0.1");
             assert_eq!(begin(&mut now, at(450)), said(30_000));
             now.only(at(450)).unwrap();
@@ -248,7 +247,7 @@ mod tests {
         etc.write("old.w.lease", "30000000000\n");
         let mut now = record(&etc.0, "web", "a", "10.0.0.1");
         assert_eq!(begin(&mut now, at(450)), said(30_000));
-        // What is written meanwhile is somebody's who runs.
+        // What is written meanwhile belongs to a member that runs.
         etc.write("old.w.lease.new", "1000000000\n");
         fs::rename(etc.0.join("old.w.lease.new"), etc.0.join("old.w.lease")).unwrap();
         now.only(at(450)).unwrap();
@@ -308,13 +307,14 @@ mod tests {
         }
     }
 
-    /// A directory that can't be written is the end only of a life whose lease nobody would know of.
+    /// A directory that can't be written is the end only of an incarnation whose lease nobody would
+    /// know of.
     #[test]
     fn r9_an_old_record_that_says_enough_is_enough() {
         let etc = Etc::new();
         let mut record = record(&etc.0, "web", "a", "10.0.0.1");
         let lease = at(450);
-        // Where the new one is to be written there is a directory.
+        // There is a directory where the new one should be written.
         fs::create_dir(etc.0.join("web.a.lease.new")).unwrap();
         let why = begin(&mut record, lease).unwrap_err();
         assert!(

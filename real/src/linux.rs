@@ -34,7 +34,7 @@ use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
 
-/// Most of the kernel's events that a turn is told of; more wait for the next.
+/// At most this many of the kernel's events reach one turn; more wait for the next.
 const MAX_EVENTS: usize = 64;
 /// A foreign claim is logged this often at most.
 const CLAIM_LOG: Span = Span::from_millis(10_000);
@@ -51,9 +51,9 @@ pub struct Linux {
     pub kernel: Option<Kernel>,
     /// What is in force, to compare a reload with.
     pub loaded: Loaded,
-    /// What is to be served and is not yet, and what the daemon was told about it.
+    /// What should be served and is not yet, and the daemon's options.
     pub arrivals: Arrivals,
-    /// By cluster: what later lives read of this one.
+    /// By cluster: what this incarnation leaves to later ones.
     pub persisted: Vec<Persisted>,
     /// The log, to change its level.
     pub log: Log,
@@ -73,20 +73,20 @@ pub struct Linux {
 #[derive(Debug, Default)]
 pub struct Pending {
     events: VecDeque<ShellEvent>,
-    /// By group: whether the kernel could serve it, as it was told last.
+    /// By group: whether the kernel could serve it, as it reported last.
     fit: BTreeMap<u8, Result<(), String>>,
     /// By group: whether the kernel could serve all of it.
     whole: BTreeMap<u8, Result<(), String>>,
-    /// By cluster: whether its clock keeps what all count on.
+    /// By cluster: whether its clock keeps the rate that all members rely on.
     rates: Vec<Rate>,
-    /// Whether the host lets a candidate speak.
+    /// Whether the host lets a candidate's adverts leave.
     speech: Speech,
-    /// Whether another member lives here.
+    /// Whether another member runs on this host.
     company: Company,
     roles: Vec<Vec<RoleName>>,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
-    /// When to look again whether what later lives must know is there.
+    /// When to check again that what later incarnations must know is there.
     look_at_lives: Option<LocalTime>,
     stopping: bool,
 }
@@ -169,7 +169,7 @@ impl Shell for Linux {
             if let Some(role) = roles.and_then(|r| r.get_mut(usize::from(group.0))) {
                 *role = to;
             }
-            self.tell_manager();
+            self.report_condition();
         }
     }
 
@@ -190,21 +190,21 @@ impl Linux {
         }
     }
 
-    /// Tells systemd that this runs: it serves, or says what it waits for.
+    /// Reports to systemd that this runs: it serves, or waits for something.
     pub fn ready(&mut self) {
         self.notify.ready(&self.condition());
     }
 
-    /// Whether it may hold, a node must know before its first turn.
-    pub fn first_look_at_kernel(&mut self) {
-        let events = self.kernel.as_mut().map(Kernel::first_look);
+    /// A node must know before its first turn whether it may hold.
+    pub fn first_kernel_refresh(&mut self) {
+        let events = self.kernel.as_mut().map(Kernel::first_refresh);
         for event in events.into_iter().flatten() {
             self.kernel_event(event);
         }
     }
 
-    /// Tells systemd how things are.
-    fn tell_manager(&self) {
+    /// Reports the condition to systemd.
+    fn report_condition(&self) {
         self.notify.status(&self.condition());
     }
 
@@ -229,7 +229,7 @@ impl Linux {
             .join("; ")
     }
 
-    /// What one part of the daemon has to complain of, or that it no longer has.
+    /// What one part of the daemon complains about, or that it no longer complains.
     fn alarm(&mut self, cluster: usize, from: &'static str, what: Option<String>) {
         self.pending.events.push_back(ShellEvent::Alarms {
             cluster,
@@ -238,7 +238,7 @@ impl Linux {
         });
     }
 
-    /// Ready when something happened, or at `at`, or when something of our own is due.
+    /// Ready when something happened, at `at`, or when something of the shell itself is due.
     fn poll(&mut self, at: LocalTime, cx: &mut Context<'_>) -> Poll<()> {
         let mut any = self.sockets.poll(cx);
         if !self.pending.events.is_empty() {
@@ -264,7 +264,7 @@ impl Linux {
         }
         if stop && !self.pending.stopping {
             self.pending.stopping = true;
-            tracing::info!("told to stop: handing over what is held, then leaving");
+            tracing::info!("stopping: handing over what is held, then leaving");
             self.notify.stopping();
             self.pending.events.push_back(ShellEvent::Stop);
             any = Poll::Ready(());
@@ -326,7 +326,8 @@ impl Linux {
         self.pending.rates.first().and_then(Rate::fault)
     }
 
-    /// Whether the clock runs as all members count on; while it does not, nothing is to be held here.
+    /// Whether the clock runs at the rate that all members rely on; while it does not, nothing is
+    /// held here.
     fn look_at_rates(&mut self) {
         let reading = Reading::take();
         for cluster in 0..self.pending.rates.len() {
@@ -347,12 +348,12 @@ impl Linux {
             if turned && self.kernel.is_some() {
                 (0u8..)
                     .take(groups)
-                    .for_each(|id| self.tell_eligible(GroupId(id)));
+                    .for_each(|id| self.report_eligible(GroupId(id)));
             }
         }
     }
 
-    /// Whether the host lets anything leave that a candidate says; for half a lease it may not, as for an
+    /// Whether the host lets a candidate's adverts leave; for half a lease it may not, as for an
     /// own address that is gone.
     fn look_at_speech(&mut self, now: LocalTime) {
         let Some(local) = self
@@ -374,7 +375,7 @@ impl Linux {
         }
         (0u8..)
             .take(groups)
-            .for_each(|id| self.tell_eligible(GroupId(id)));
+            .for_each(|id| self.report_eligible(GroupId(id)));
     }
 
     fn feed_watchdog_at(&self) -> Option<LocalTime> {
@@ -386,9 +387,9 @@ impl Linux {
         )
     }
 
-    /// Whether a group can be served from here: as far as the kernel goes, the clock, and whether this
-    /// member can be heard.
-    fn tell_eligible(&mut self, group: GroupId) {
+    /// Whether a group can be served from here: as far as the kernel goes, the clock, and whether
+    /// this member can be heard.
+    fn report_eligible(&mut self, group: GroupId) {
         let fit = self.pending.fit.get(&group.0).cloned();
         let why = fit.and_then(Result::err).or_else(|| self.rate_fault());
         let why = why.or_else(|| self.pending.speech.fault());
@@ -410,7 +411,7 @@ impl Linux {
                     }
                 }
                 self.pending.fit.insert(group.0, eligible);
-                self.tell_eligible(group);
+                self.report_eligible(group);
             }
             KernelEvent::Changed { group } => {
                 let changed = ShellEvent::Changed { cluster: 0, group };
@@ -462,7 +463,7 @@ impl Linux {
                 address,
                 mac,
             } => {
-                // The holder announces itself to a standby all the time; that is no news.
+                // The holder announces itself to a standby all the time; that is not news.
                 let held = self
                     .pending
                     .roles
@@ -494,7 +495,7 @@ impl Linux {
             .unwrap_or_default()
     }
 
-    /// Takes over what may change in a life; all or nothing.
+    /// Adopts what may change within an incarnation; all or nothing.
     fn adopt(&mut self, mut new: Loaded) -> Result<String, String> {
         // Some may have joined late.
         let place = |local: &LocalCluster| {

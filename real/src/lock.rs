@@ -1,9 +1,11 @@
-//! R-9: one life at a time, in a network namespace: it is the kernel's network that two would fight over.
+//! R-9: one incarnation at a time, in a network namespace: it is the kernel's network that two
+//! would fight over.
 //!
-//! Each life listens on an abstract socket of its own, whose name begins with the member's and ends with
-//! what nobody can guess: so nobody can have it first. It dies with the process, and no file is left behind.
-//! Another one that begins so is another life of this member, if it is root's or this user's: the kernel
-//! says whose a socket is. A stranger's is only a name, and is not listened to.
+//! Each incarnation listens on an abstract socket of its own, whose name begins with the member's
+//! and ends with what nobody can guess: so nobody can have it first. It dies with the process, and
+//! no file is left behind. Another one that begins so is another incarnation of this member, if it
+//! is root's or this user's: the kernel says whose a socket is. A stranger's is only a name, and is
+//! not listened to.
 
 use onehold_core::advert::ClusterId;
 use rustix::net::sockopt::socket_peercred;
@@ -15,7 +17,8 @@ use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::Duration;
 use tokio::task::JoinSet;
 
-/// How often, and how many times in all, others are asked whose they are while their queues are full.
+/// How often, and how many times in all, others are asked whose they are while their queues are
+/// full.
 const ASK_EVERY: Duration = Duration::from_millis(20);
 const ASKS: usize = 10;
 
@@ -24,7 +27,8 @@ const ASKS: usize = 10;
 pub struct Lock {
     /// Has the socket, and keeps its queue empty.
     _answers: JoinSet<()>,
-    /// Another user's socket that says that it is this member's lock: its name, and what to say of it.
+    /// Another user's socket that says that it is this member's lock: its name, and what to say of
+    /// it.
     pretender: Option<(String, String)>,
 }
 
@@ -33,16 +37,16 @@ pub struct Lock {
 pub enum NotTaken {
     /// Another process has it: then nothing may be touched.
     Taken(String),
-    /// It can't be told whether another process has it.
+    /// It can't be known whether another process has it.
     Unknown(String),
 }
 
 impl Lock {
-    /// Takes the right to be `member` of `cluster`, which is called `name`, in this network namespace.
-    /// Needs a tokio runtime.
+    /// Takes the right to be `member` of `cluster`, which is called `name`, in this network
+    /// namespace. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When another process has it, or that can't be told.
+    /// When another process has it, or that can't be known.
     pub fn take(cluster: ClusterId, name: &str, member: &str) -> Result<Self, NotTaken> {
         let unknown = |e: &dyn std::fmt::Display| {
             NotTaken::Unknown(format!(
@@ -56,7 +60,8 @@ impl Lock {
         let listener = SocketAddr::from_abstract_name(&mine)
             .and_then(|at| UnixListener::bind_addr(&at))
             .map_err(|e| unknown(&e))?;
-        // Of two that begin at once, each has its socket before it looks, so one at least sees the other.
+        // Of two that begin at once, each has its socket before it looks, so one at least sees the
+        // other.
         let (mut asks, mut pretender) = (ASKS, None);
         for other in names(&prefix).map_err(|e| unknown(&e))? {
             if other == mine {
@@ -72,7 +77,7 @@ impl Lock {
                 Some(uid) => {
                     let what = format!(
                         "a process of user {uid} on this host says that it is `{member}` of cluster `{name}`, \
-                         too. If it is another life of this member, started as that user, it votes a second \
+                         too. If it is another incarnation of this member, started as that user, it votes a second \
                          time, and two may hold: stop it (`ss -xlp` shows its socket, @{other}). Anybody can \
                          say so; it keeps nobody from starting"
                     );
@@ -131,7 +136,7 @@ fn owner(name: &str, asks: &mut usize) -> Option<u32> {
         socket.set_nonblocking(true).ok()?;
         match socket.connect(&at) {
             Ok(()) => return Some(socket_peercred(&socket).ok()?.uid.as_raw()),
-            // One of ours empties its queue.
+            // One of our daemons empties its queue.
             Err(e) if e.kind() == ErrorKind::WouldBlock && *asks > 0 => {
                 *asks -= 1;
                 std::thread::sleep(ASK_EVERY);
@@ -200,7 +205,7 @@ mod tests {
         assert_eq!(lock.pretended(), None);
     }
 
-    /// Whoever has a name that begins so and does not answer is none of ours.
+    /// A process whose name begins so and that does not answer is not one of our daemons.
     #[tokio::test]
     async fn r9_a_name_alone_is_no_life() {
         let name = format!("onehold/{:016x}/silent/0", CLUSTER.0);

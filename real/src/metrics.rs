@@ -125,8 +125,6 @@ pub struct GroupMetrics {
     pub role_changes: u64,
     /// The last change.
     pub last_change: Option<RoleChange>,
-    /// It is held, and its gate waits for `before_hold`.
-    pub opening: bool,
     /// Grows with each change of role, heal and conflict.
     pub epoch: u64,
     /// What the agent last reported, and when.

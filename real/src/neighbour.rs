@@ -1,15 +1,17 @@
 //! Where the peers are on their networks: the kernel's neighbour entries, and keeping them.
 //!
-//! The kernel forgets a neighbour's hardware address when it answers no question for it any more, after
-//! about half a minute, and sends it nothing from then on. If frames are lost in one direction only, that
-//! makes it both: the deaf side falls silent, too, and each takes the other for dead. So an entry that was
-//! right when the peer last said that it hears us is kept for as long as the peer is silent. But it may be
-//! silent because it was replaced, by a machine with its address and another network card: so everybody on the
-//! network is asked now and then who has the address, and the kernel believes the answer.
+//! The kernel forgets a neighbour's hardware address when it answers no question for it any more,
+//! after about half a minute, and sends it nothing from then on. If frames are lost in one
+//! direction only, that makes it both: the deaf side falls silent, too, and each takes the other
+//! for dead. So an entry that was right when the peer last said that it hears us is kept for as
+//! long as the peer is silent. But it may be silent because it was replaced, by a machine with its
+//! address and another network card: so everybody on the network is asked now and then who has the
+//! address, and the kernel believes the answer.
 //!
-//! What this never does: make an entry that lasts (the kernel's own ageing goes on, also when this process
-//! is gone), touch that of a gateway (which serves others), or of a peer that is heard (the kernel is right
-//! about it, or finds out), or put an address in the place of another one that the kernel has learnt.
+//! What this never does: make an entry that lasts (the kernel's own ageing goes on, also when this
+//! process is gone), touch that of a gateway (which serves others), or of a peer that is heard (the
+//! kernel is right about it, or finds out), or put an address in the place of another one that the
+//! kernel has learnt.
 
 use crate::address;
 use crate::announce::{self, Mac};
@@ -20,11 +22,11 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often the entries are looked at: much less than a kernel takes to give one up, and less than a peer
-/// takes to miss us when somebody has deleted it.
+/// How often the entries are looked at: much less than a kernel takes to give one up, and less than
+/// a peer takes to miss us when somebody has deleted it.
 const APART: Duration = Duration::from_millis(250);
 
-/// After so many looks that a peer was silent for, everybody is asked who has its address: every 5 s.
+/// After this many looks at a silent peer, everybody is asked who has its address: every 5 s.
 const ASK: u32 = 20;
 
 const RTA_DST: u16 = 1;
@@ -52,8 +54,9 @@ pub struct Place {
     pub mac: Mac,
 }
 
-/// The ways to the peers. They are looked after in a thread of its own: to ask for an entry, or to change
-/// it, may mean to wait for a lock of the kernel's, which others hold for long when namespaces come and go.
+/// The ways to the peers. They are looked after in a thread of its own: to ask for an entry, or to
+/// change it, may mean to wait for a lock of the kernel's, which others hold for long when
+/// namespaces come and go.
 #[derive(Debug, Default)]
 pub struct Neighbours(Arc<Vec<Way>>);
 
@@ -79,7 +82,7 @@ impl Neighbours {
     /// Looks after these from now on, until dropped.
     ///
     /// # Errors
-    /// When there is no netlink, or no thread, to be had.
+    /// When netlink or a thread can't be had.
     pub fn look_after(paths: impl Iterator<Item = Path>) -> Result<Self, KernelError> {
         let way = |path| Way {
             path,
@@ -203,7 +206,8 @@ impl Entry {
     }
 }
 
-/// Whether the kernel is about to send nothing there any more, or does already, and knows no other place.
+/// Whether the kernel is about to send nothing there any more, or does already, and knows no other
+/// place.
 fn is_going(entry: Option<Entry>, last: Place) -> bool {
     let Some(entry) = entry else {
         return true;
@@ -214,7 +218,8 @@ fn is_going(entry: Option<Entry>, last: Place) -> bool {
     }
 }
 
-/// Behind which interface a peer is without a gateway between; nothing if it is not, or on this host.
+/// Behind which interface a peer is without a gateway between; nothing if it is not, or on this
+/// host.
 fn on_link(route: &mut Netlink, path: Path) -> Option<u32> {
     let hop = hop(route, Some(path.local.ip()), path.remote.ip())?;
     (!hop.here && !hop.gateway).then_some(hop.index)

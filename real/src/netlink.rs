@@ -77,8 +77,8 @@ fn remedy(cause: &io::Error, words: &str) -> String {
     }
 }
 
-/// What is missing to be permitted: capabilities, unless the process has all that it ever needs. Then
-/// the kernel's own words say more than we can guess.
+/// What is missing to be permitted: capabilities, unless the process has all that it ever needs.
+/// Then the kernel's own words say more than we can guess.
 fn permission(words: &str) -> String {
     use rustix::thread::{CapabilitySet, capabilities};
     let needed = [
@@ -340,7 +340,8 @@ impl Netlink {
             let mut socket = Socket::new(family as isize)?;
             socket.bind_auto()?;
             socket2::SockRef::from(&socket).set_read_timeout(Some(PATIENCE))?;
-            // A batch for hundreds of interfaces must fit; where less is permitted, that is what fits.
+            // A batch for hundreds of interfaces must fit; where less is permitted, that is what
+            // fits.
             let _ = socket2::SockRef::from(&socket).set_send_buffer_size(LARGEST);
             // Both only make errors better: an old kernel without them will do.
             let _ = socket.set_ext_ack(true);
@@ -516,7 +517,7 @@ pub struct Heard {
 }
 
 impl Heard {
-    /// So many are told apart.
+    /// At most this many are distinguished.
     const MOST: usize = 256;
 
     fn note(&mut self, interface: Option<u32>) {
@@ -547,7 +548,7 @@ impl Heard {
     }
 }
 
-/// A netlink socket that is told of changes, and never waits.
+/// A netlink socket that receives notifications of changes, and never waits.
 pub struct Watch(Socket);
 
 impl std::fmt::Debug for Watch {
@@ -582,8 +583,9 @@ impl Watch {
         open().doing(|| "watching interfaces and addresses".into())
     }
 
-    /// Notes which interfaces something was said of since the last call. What was said is a hint only:
-    /// whoever asks looks at the kernel's state itself, so that a lost message (`ENOBUFS`) loses nothing.
+    /// Notes which interfaces something was said of since the last call. What was said is a hint
+    /// only: whoever asks looks at the kernel's state itself, so that a lost message (`ENOBUFS`)
+    /// loses nothing.
     ///
     /// # Errors
     /// `WouldBlock` when nothing was.
@@ -592,7 +594,8 @@ impl Watch {
         loop {
             scratch.clear();
             match self.0.recv(scratch, 0) {
-                // Of an interface, an address or a filter: the interface's number is in the same place.
+                // Of an interface, an address or a filter: the interface's number is in the same
+                // place.
                 Ok(_) => messages(scratch).for_each(|m| heard.note(u32_at(m.payload, 4))),
                 Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => heard.note(None),
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock && any => return Ok(()),

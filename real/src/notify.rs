@@ -12,7 +12,7 @@ use std::time::Duration;
 pub struct Notify(Option<UnixDatagram>);
 
 impl Notify {
-    /// Takes the way from the environment. Whatever is wrong with it is told once, in the log.
+    /// Takes the socket from the environment. Whatever is wrong with it is logged once.
     #[must_use]
     pub fn from_env() -> Self {
         Self::to(std::env::var_os("NOTIFY_SOCKET").as_deref())
@@ -29,7 +29,7 @@ impl Notify {
             socket.connect_addr(&address)?;
             io::Result::Ok(socket)
         };
-        let warn = |e| tracing::warn!("the service manager can't be told anything: {e}");
+        let warn = |e| tracing::warn!("the service manager can't be notified: {e}");
         Self(path.and_then(|p| connect(p).map_err(warn).ok()))
     }
 
@@ -48,7 +48,7 @@ impl Notify {
         self.send("WATCHDOG=1");
     }
 
-    /// It reads its file anew; [`Notify::ready`] ends that.
+    /// It reads its file again; [`Notify::ready`] ends that.
     pub fn reloading(&self) {
         let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
         let usec = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
@@ -65,12 +65,12 @@ impl Notify {
         if let Some(socket) = &self.0
             && let Err(e) = socket.send(message.as_bytes())
         {
-            tracing::debug!("the service manager was not told: {e}");
+            tracing::debug!("the service manager was not notified: {e}");
         }
     }
 }
 
-/// No service manager is told more often than that.
+/// No service manager is notified more often than that.
 const LEAST_APART: Duration = Duration::from_millis(100);
 
 /// How often to call [`Notify::watchdog`]: half of what the service manager allows.

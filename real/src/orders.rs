@@ -1,5 +1,5 @@
-//! What the operator said that holds until `resume`: kept on disk, so that it holds over a restart and a
-//! reboot as well (R-12).
+//! What the operator said that holds until `resume`: kept on disk, so that it holds over a restart
+//! and a reboot as well (R-12).
 
 use crate::files;
 use crate::lease_record::file_name;
@@ -22,9 +22,9 @@ const AGAIN_AFTER: Span = Span::from_millis(5_000);
 const SUFFIX: &str = "orders";
 /// Most files of other names that are looked at.
 const MOST: usize = 1 << 10;
-/// The longest that is read.
+/// The longest file that is read.
 const MOST_BYTES: u64 = 1 << 20;
-/// What is said if it can't be written.
+/// What the operator reads if it can't be written.
 pub(crate) const FORGOTTEN: &str = "what was said until `resume` is forgotten by a restart";
 
 /// An order that holds until `resume`: the stricter one first.
@@ -47,7 +47,7 @@ impl fmt::Display for Standing {
 }
 
 impl Standing {
-    /// What a node says of itself, as a word.
+    /// The order that a node's command stands for, if it holds until `resume`.
     #[must_use]
     pub const fn of(command: Command) -> Option<Self> {
         match command {
@@ -57,7 +57,7 @@ impl Standing {
         }
     }
 
-    /// What a node is told of it.
+    /// The command that says it to a node.
     #[must_use]
     pub const fn command(self) -> Command {
         match self {
@@ -120,8 +120,8 @@ impl Orders {
         orders
     }
 
-    /// What holds for these groups now; and what holds for no group by name or by address any more, in
-    /// words: then it holds for all that were not known when it was said.
+    /// What holds for these groups now; and what holds for no group by name or by address any more,
+    /// in words: then it holds for all that were not known when it was said.
     #[must_use]
     pub fn holding(&self, groups: &[Of<'_>]) -> (Vec<Option<Standing>>, Option<String>) {
         let fits = |name: &String, order: &GroupOrder, group: &Of<'_>| {
@@ -146,7 +146,7 @@ impl Orders {
             let said = order.order?;
             let addresses: Vec<String> = order.addresses.iter().map(ToString::to_string).collect();
             Some(format!(
-                "the operator said {said} of group `{name}` ({}) in an earlier life, and no group has that name or \
+                "the operator said {said} of group `{name}` ({}) in an earlier incarnation, and no group has that name or \
                  address any more",
                 addresses.join(", ")
             ))
@@ -159,7 +159,7 @@ impl Orders {
 #[derive(Clone, Debug)]
 pub struct OrdersFile {
     file: PathBuf,
-    /// What earlier lives left under other names: gone once this one is written.
+    /// What earlier incarnations left under other names: gone once this one is written.
     former: Vec<PathBuf>,
 }
 
@@ -173,25 +173,18 @@ impl OrdersFile {
         }
     }
 
-    /// What was ordered, also under another name of the cluster or the member: that is known by an address
-    /// of `groups`.
+    /// What was ordered, also under another name of the cluster or the member: that is known by an
+    /// address of `groups`.
     ///
     /// # Errors
-    /// Why that can't be told.
+    /// Why that can't be known.
     pub fn read(&mut self, groups: &[Of<'_>]) -> Result<Orders, String> {
         let mut orders = read(&self.file)?;
-        let files = self
-            .file
-            .parent()
-            .and_then(|directory| fs::read_dir(directory).ok());
-        let others = files
-            .into_iter()
-            .flatten()
-            .flatten()
-            .map(|file| file.path());
-        let others = others.filter(|path| path.extension().is_some_and(|e| e == SUFFIX));
-        for path in others.filter(|path| *path != self.file).take(MOST) {
-            let left = read(&path)?;
+        let directory = self.file.parent().unwrap_or(Path::new("/"));
+        let others = files::with_suffix(directory, SUFFIX, MOST);
+        for path in others.into_iter().filter(|path| *path != self.file) {
+            let left = read(&path)
+                .map_err(|why| format!("{why}; remove it, if no member here had that name"))?;
             let ours = |address| groups.iter().any(|group| group.addresses.contains(address));
             if left
                 .groups
@@ -208,7 +201,8 @@ impl OrdersFile {
         Ok(orders)
     }
 
-    /// Writes them down, so that they are there after a power cut. It blocks for as long as the disk takes.
+    /// Writes them down, so that they are there after a power cut. It blocks for as long as the
+    /// disk takes.
     ///
     /// # Errors
     /// When it can't.
@@ -227,7 +221,7 @@ impl OrdersFile {
                 if let Err(e) = fs::remove_file(former)
                     && e.kind() != ErrorKind::NotFound
                 {
-                    return Err(e); // a later life would find it
+                    return Err(e); // a later incarnation would find it
                 }
             }
             File::open(directory)?.sync_all()
@@ -241,7 +235,7 @@ impl OrdersFile {
     }
 }
 
-/// What a file says; nothing, if it is not there.
+/// What a file says; no orders, if it is not there.
 fn read(file: &Path) -> Result<Orders, String> {
     let shown = file.display();
     match files::read(file, MOST_BYTES) {
@@ -256,24 +250,26 @@ fn read(file: &Path) -> Result<Orders, String> {
     }
 }
 
-/// Keeps the orders of a life: written aside, for a disk may take its time, and again until it succeeds.
+/// Keeps the orders of an incarnation: written aside, for a disk may take its time, and again until
+/// it succeeds.
 #[derive(Debug)]
 pub struct Keeper {
     file: OrdersFile,
-    orders: Orders,
+    /// None, while it is not known what was ordered.
+    orders: Option<Orders>,
     /// They are not yet on their way to the disk.
     dirty: bool,
-    writing: Option<oneshot::Receiver<Result<(), String>>>,
+    writing: Option<oneshot::Receiver<Option<Result<(), String>>>>,
     again_at: Option<LocalTime>,
 }
 
 impl Keeper {
-    /// Of what the file says.
+    /// The keeper of a file that says this, as far as it could be read.
     #[must_use]
-    pub fn new(file: OrdersFile) -> Self {
+    pub const fn new(file: OrdersFile, orders: Option<Orders>) -> Self {
         Self {
             file,
-            orders: Orders::default(),
+            orders,
             dirty: false,
             writing: None,
             again_at: None,
@@ -282,7 +278,7 @@ impl Keeper {
 
     /// These are the orders now. Needs a tokio runtime.
     pub fn keep(&mut self, orders: Orders) {
-        self.orders = orders;
+        self.orders = Some(orders);
         self.dirty = true;
         self.write();
     }
@@ -294,10 +290,23 @@ impl Keeper {
         }
         self.dirty = false;
         self.again_at = None;
+        self.write_aside(|_| true);
+    }
+
+    /// Writes again what somebody removed.
+    pub fn keep_there(&mut self) {
+        let ordered = (self.orders.as_ref()).is_some_and(|orders| *orders != Orders::default());
+        if ordered && !self.dirty && self.writing.is_none() {
+            self.write_aside(|file| !file.file.exists());
+        }
+    }
+
+    /// Writes if `wanted`, which is asked aside as well.
+    fn write_aside(&mut self, wanted: impl FnOnce(&OrdersFile) -> bool + Send + 'static) {
         let (tell, written) = oneshot::channel();
-        let (file, orders) = (self.file.clone(), self.orders.clone());
+        let (file, orders) = (self.file.clone(), self.orders.clone().unwrap_or_default());
         tokio::task::spawn_blocking(move || {
-            let _ = tell.send(file.write(&orders)); // the daemon may have ended
+            let _ = tell.send(wanted(&file).then(|| file.write(&orders))); // the daemon may have ended
         });
         self.writing = Some(written);
     }
@@ -307,12 +316,17 @@ impl Keeper {
         if self.again_at.is_some_and(|at| at <= now) {
             self.write();
         }
-        let Some(writing) = &mut self.writing else {
-            return Poll::Pending;
+        let result = loop {
+            let Some(writing) = &mut self.writing else {
+                return Poll::Pending;
+            };
+            let result = std::task::ready!(Pin::new(writing).poll(cx));
+            self.writing = None;
+            match result.unwrap_or_else(|e| Some(Err(e.to_string()))) {
+                Some(result) => break result,
+                None => self.write(), // it was there; what was said meanwhile
+            }
         };
-        let result = std::task::ready!(Pin::new(writing).poll(cx));
-        self.writing = None;
-        let result = result.unwrap_or_else(|e| Err(e.to_string()));
         if result.is_err() {
             self.dirty = true;
             self.again_at = Some(now.plus(AGAIN_AFTER));
@@ -328,16 +342,16 @@ impl Keeper {
         self.again_at
     }
 
-    /// Writes what is left to write; says whether all is on the disk.
+    /// Writes what is left to write; returns whether everything is on the disk.
     ///
     /// # Errors
     /// When it is not.
     pub async fn finish(mut self) -> Result<(), String> {
         if let Some(writing) = self.writing.take() {
-            self.dirty |= !matches!(writing.await, Ok(Ok(())));
+            self.dirty |= !matches!(writing.await, Ok(None | Some(Ok(()))));
         }
         if self.dirty {
-            return self.file.write(&self.orders);
+            return self.file.write(&self.orders.unwrap_or_default());
         }
         Ok(())
     }
@@ -383,7 +397,8 @@ mod tests {
         assert_eq!(file.read(&[]), Ok(Orders::default()));
     }
 
-    /// The operator is at work on this machine, whatever its groups are called, and which there are.
+    /// The operator is at work on this machine, whatever its groups are called, and which there
+    /// are.
     #[test]
     fn r12_an_order_for_all_groups_is_for_those_that_come_later_too() {
         let (web, api) = (of("web", &ONE), of("api", &TWO));
@@ -434,6 +449,38 @@ mod tests {
         let mut next = OrdersFile::of(&etc.0, "db", "b");
         assert_eq!(next.read(&[web]), Ok(Orders::default()));
         assert!(!etc.0.join("web.a.orders").exists());
+    }
+
+    #[test]
+    fn r12_orders_that_somebody_removed_are_written_again() {
+        let etc = Etc::new();
+        let mut file = OrdersFile::of(&etc.0, "web", "a");
+        let web = of("web", &ONE);
+        let orders = Orders::given([(web, STANDBY)].into_iter());
+        file.write(&orders).unwrap();
+        let read = file.read(&[web]).ok();
+        let mut keeper = Keeper::new(file, read);
+        let runtime = tokio::runtime::Builder::new_current_thread().build();
+        let runtime = runtime.unwrap();
+        let mut look = || {
+            runtime.block_on(async {
+                keeper.keep_there();
+                std::future::poll_fn(|cx| {
+                    let polled = keeper.poll(LocalTime::from_nanos(0), cx);
+                    match (polled, &keeper.writing) {
+                        (Poll::Ready(result), _) => Poll::Ready(Some(result)),
+                        (Poll::Pending, None) => Poll::Ready(None),
+                        (Poll::Pending, Some(_)) => Poll::Pending,
+                    }
+                })
+                .await
+            })
+        };
+        assert_eq!(look(), None, "it is there");
+        fs::remove_file(etc.0.join("web.a.orders")).unwrap();
+        assert_eq!(look(), Some(Ok(())));
+        let again = OrdersFile::of(&etc.0, "web", "a").read(&[web]);
+        assert_eq!(again, Ok(orders));
     }
 
     #[test]

@@ -31,7 +31,7 @@ impl Cooldown {
         self.until = Some(now.plus(self.wait));
     }
 
-    /// When it is to be tried again, while it waits for that.
+    /// When it is due to be tried again, while it waits for that.
     #[must_use]
     pub fn until(&self, now: LocalTime) -> Option<LocalTime> {
         self.until.filter(|until| now < *until)
@@ -43,22 +43,22 @@ impl Cooldown {
     }
 }
 
-/// For what somebody else undoes again and again: it is mended at once three times, then once a
+/// For what somebody else undoes again and again: it is repaired at once three times, then once a
 /// second.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Mending {
+pub struct Repairs {
     /// How often it was, without [`Self::QUIET`] in between.
     times: u32,
     last: Option<LocalTime>,
 }
 
-impl Mending {
+impl Repairs {
     const AT_ONCE: u32 = 3;
     const APART: Span = Span::from_millis(1_000);
-    /// What nobody has undone for so long lasts.
+    /// What nobody has undone for this long lasts.
     pub const QUIET: Span = Span::from_millis(10_000);
 
-    /// Mends now, or says when that may be done.
+    /// Repairs now, or returns when that may be done.
     ///
     /// # Errors
     /// That time.
@@ -116,15 +116,15 @@ mod tests {
     }
 
     #[test]
-    fn what_is_undone_again_and_again_is_mended_once_a_second_after_the_third_time() {
-        let mut pace = Mending::default();
-        let mut mended = Vec::new();
+    fn what_is_undone_again_and_again_is_repaired_once_a_second_after_the_third_time() {
+        let mut pace = Repairs::default();
+        let mut repaired = Vec::new();
         for ms in 0..4_000 {
             if pace.begin(at(ms)).is_ok() {
-                mended.push(ms);
+                repaired.push(ms);
             }
         }
-        assert_eq!(mended, [0, 1, 2, 1_002, 2_002, 3_002]);
+        assert_eq!(repaired, [0, 1, 2, 1_002, 2_002, 3_002]);
         assert!(pace.in_vain(at(4_000)));
         assert!(!pace.in_vain(at(13_002)));
         assert_eq!(pace.begin(at(14_000)), Ok(()), "that is another matter");

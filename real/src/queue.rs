@@ -1,18 +1,22 @@
-//! Queues behind the gate. A frame that passes the gate in time leaves when its interface's queue lets
-//! it: a queue that limits the rate, or delays on purpose, may keep it until another member holds.
+//! Queues behind the gate. A frame that passes the gate in time leaves when its interface's queue
+//! lets it: a queue that limits the rate, or delays on purpose, may keep it until another member
+//! holds.
 
 use crate::address::Link;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Queues that keep frames though the line is free.
 const KEEPING: [&str; 9] = [
     "tbf", "htb", "hfsc", "cbq", "netem", "cake", "taprio", "etf", "plug",
 ];
 
-/// What keeps frames: the interface that they are sent from, the one whose queue it is, and its kind.
+/// What keeps frames: the interface that they are sent from, the one whose queue it is, and its
+/// kind.
 pub(crate) type Keeping<'a> = (&'a Link, &'a Link, &'static str);
 
-/// Those of the interfaces with these numbers whose queue may keep frames, or that of one that they send by.
+/// Those of the interfaces with these numbers whose queue may keep frames, or that of one that they
+/// send by.
 ///
 /// # Errors
 /// When the kernel refuses to list the queues.
@@ -35,31 +39,47 @@ pub(crate) fn keeping<'a>(
         queues.extend(index.zip(kind));
     });
     result.doing(|| "listing the interfaces' queues".into())?;
+    let below = Below::of(all);
     let mut found = Vec::new();
     for link in all.iter().filter(|link| own.contains(&link.index)) {
-        for below in path(link, all) {
-            let kept = queues.iter().filter(|(index, _)| *index == below.index);
-            found.extend(kept.map(|(_, kind)| (link, below, *kind)));
+        for at in below.path(link) {
+            let kept = queues.iter().filter(|(index, _)| *index == at.index);
+            found.extend(kept.map(|(_, kind)| (link, at, *kind)));
         }
     }
     found.dedup();
     Ok(found)
 }
 
-/// What a frame is sent by that leaves an interface: itself, what it lies on, and what are its parts.
-fn path<'a>(link: &'a Link, all: &'a [Link]) -> Vec<&'a Link> {
-    let mut path = vec![link];
-    let mut at = 0;
-    while let Some(upper) = path.get(at).copied() {
-        let below = |l: &&Link| l.master == Some(upper.index) || upper.lower == Some(l.index);
-        for next in all.iter().filter(below) {
-            if !path.iter().any(|known| known.index == next.index) {
-                path.push(next);
+/// What lies below each interface, by its number.
+struct Below<'a>(BTreeMap<u32, Vec<&'a Link>>);
+
+impl<'a> Below<'a> {
+    fn of(all: &'a [Link]) -> Self {
+        let by_index: BTreeMap<u32, &Link> = all.iter().map(|link| (link.index, link)).collect();
+        let mut below: BTreeMap<u32, Vec<&Link>> = BTreeMap::new();
+        for link in all {
+            if let Some(master) = link.master {
+                below.entry(master).or_default().push(link);
+            }
+            if let Some(lower) = link.lower.and_then(|lower| by_index.get(&lower)) {
+                below.entry(link.index).or_default().push(lower);
             }
         }
-        at += 1;
+        Self(below)
     }
-    path
+
+    /// What a frame is sent by that leaves an interface: itself, what it lies on, and its parts.
+    fn path(&self, link: &'a Link) -> Vec<&'a Link> {
+        let (mut path, mut known) = (vec![link], BTreeSet::from([link.index]));
+        let mut at = 0;
+        while let Some(upper) = path.get(at) {
+            let below = self.0.get(&upper.index).into_iter().flatten();
+            path.extend(below.filter(|link| known.insert(link.index)));
+            at += 1;
+        }
+        path
+    }
 }
 
 #[cfg(test)]
@@ -85,8 +105,8 @@ mod tests {
 
     #[test]
     fn what_is_sent_goes_by_what_an_interface_lies_on_and_by_its_parts() {
-        // A VLAN (1) of a bridge (2) with a bond (3) of two cards (4, 5); another card (6); and 7 and 8,
-        // each of which says that it lies on the other.
+        // A VLAN (1) of a bridge (2) with a bond (3) of two cards (4, 5); another card (6); and 7
+        // and 8, each of which says that it lies on the other.
         let all = [
             link(1, None, Some(2)),
             link(2, None, None),
@@ -97,7 +117,8 @@ mod tests {
             link(7, None, Some(8)),
             link(8, None, Some(7)),
         ];
-        let by = |at: usize| -> Vec<u32> { path(&all[at], &all).iter().map(|l| l.index).collect() };
+        let below = Below::of(&all);
+        let by = |at: usize| -> Vec<u32> { below.path(&all[at]).iter().map(|l| l.index).collect() };
         assert_eq!(by(0), [1, 2, 3, 4, 5]);
         assert_eq!(by(1), [2, 3, 4, 5]);
         assert_eq!(by(5), [6]);

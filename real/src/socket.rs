@@ -1,7 +1,8 @@
-//! The UDP sockets. Each way to a peer has one of its own, connected: its own room in the kernel for
-//! what waits to be sent and to be read, and its own errors. So a peer whose hardware address nobody
-//! tells (its packets wait three seconds for that) costs the others nothing, nor does a flood from
-//! elsewhere. What comes to an address of ours from no known end of a way is taken by one more socket.
+//! The UDP sockets. Each way to a peer has one of its own, connected: its own room in the kernel
+//! for what waits to be sent and to be read, and its own errors. So a peer whose hardware address
+//! nobody tells (its packets wait three seconds for that) costs the others nothing, nor does a
+//! flood from elsewhere. What comes to one of our addresses from no known end of a way is taken by
+//! one more socket.
 #![allow(unsafe_code)] // two socket options have no safe setter
 
 use crate::clock::boottime;
@@ -43,7 +44,7 @@ struct End {
     kept_in: Option<(LocalTime, KeptIn)>,
 }
 
-/// What the network refused to carry over a way, as far as this host was told. For people only.
+/// What the network refused to carry over a way, as far as this host was notified. For people only.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Refusals {
     /// How many datagrams, or a few less.
@@ -79,15 +80,15 @@ pub struct Sockets {
     paths: Vec<Vec<Vec<usize>>>,
     /// Watches all ends.
     epoll: AsyncFd<OwnedFd>,
-    /// The ends that have something, as the kernel said last, and whether that is an error; each is read
-    /// once before the kernel is asked again.
+    /// The ends that have something, as the kernel said last, and whether that is an error; each is
+    /// read once before the kernel is asked again.
     ready: Vec<(usize, bool)>,
     /// Nothing was left when they were last looked at.
     drained: bool,
 }
 
 impl Sockets {
-    /// Binds every address of ours, and an end of each way. Needs a tokio runtime.
+    /// Binds each of our addresses, and an end of each way. Needs a tokio runtime.
     ///
     /// # Errors
     /// What could not be bound, and the likely remedy.
@@ -108,8 +109,8 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// Binds the addresses of one cluster more, which gets the next index, and an end of each way of it; all
-    /// of them or none.
+    /// Binds the addresses of one cluster more, which gets the next index, and an end of each way
+    /// of it; all of them or none.
     ///
     /// # Errors
     /// What could not be bound, and the likely remedy.
@@ -129,8 +130,9 @@ impl Sockets {
     }
 
     fn try_add(&mut self, cluster: &LocalCluster) -> Result<Vec<Vec<usize>>, String> {
-        // Those that take what comes from anywhere first, alone: whoever else has the address and port
-        // makes that fail. Then these let the ends of the ways in beside them, and nobody after that.
+        // Those that take what comes from anywhere first, alone: whoever else has the address and
+        // port makes that fail. Then these let the ends of the ways in beside them, and nobody
+        // after that.
         for local in cluster.addresses() {
             self.end(*local, None)?;
         }
@@ -146,7 +148,7 @@ impl Sockets {
         members.map(ways).collect()
     }
 
-    /// The end between these two, which is opened if there is none.
+    /// The end between these two, opened if necessary.
     fn end(&mut self, local: SocketAddr, remote: Option<SocketAddr>) -> Result<usize, String> {
         let same = |e: &End| e.local == local && e.remote == remote;
         if let Some(at) = self.ends.iter().position(same) {
@@ -180,8 +182,8 @@ impl Sockets {
         }
     }
 
-    /// Hands a datagram to the network on every path; says on how many. What the network refuses is
-    /// lost, like everything that it loses.
+    /// Hands a datagram to the network on every path; returns on how many. What the network refuses
+    /// is lost, like everything that it loses.
     pub fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
         let paths = self.paths.get(cluster);
         let ends = paths.and_then(|p| p.get(usize::from(to.0)));
@@ -194,8 +196,8 @@ impl Sockets {
         sent
     }
 
-    /// Since when this host itself has let nothing leave for any other member of a cluster, and why; `None`
-    /// if it lets something leave.
+    /// Since when this host itself has let nothing leave for any other member of a cluster, and
+    /// why; `None` if it lets something leave.
     #[must_use]
     pub fn kept_in(&self, cluster: usize) -> Option<(LocalTime, KeptIn)> {
         let ways = self.paths.get(cluster).into_iter().flatten().flatten();
@@ -203,12 +205,12 @@ impl Sockets {
         since.reduce(|a, b| Some(a?.max(b?))).flatten()
     }
 
-    /// The next datagram that waits in any socket: where it came in, and from where. Of those that have
-    /// some, each gives one in turn.
+    /// The next datagram that waits in any socket: where it came in, and from where. Of those that
+    /// have some, each gives one in turn.
     pub fn receive(&mut self, into: &mut Vec<u8>) -> Option<(SocketAddr, SocketAddr)> {
         let mut vain = 0;
-        // The kernel names no socket twice in a row that had nothing: only the second "none" is one, for
-        // while it looks through those of the last time, what comes in is not seen.
+        // The kernel names no socket twice in a row that had nothing: only the second "none" is
+        // one, for while it looks through those of the last time, what comes in is not seen.
         let mut none = false;
         while vain < MAX_VAIN {
             while let Some((at, failed)) = self.ready.pop() {
@@ -239,7 +241,7 @@ impl Sockets {
         None
     }
 
-    /// Asks the kernel which sockets have something; says how many.
+    /// Asks the kernel which sockets have something; returns how many.
     fn look(&mut self) -> rustix::io::Result<usize> {
         let mut events = [const { MaybeUninit::uninit() }; BATCH];
         let (events, _) = epoll::wait(&self.epoll, &mut events, Some(&Timespec::default()))?;
@@ -293,11 +295,12 @@ impl End {
                     self.kept_in = None;
                     return true;
                 }
-                // It may have been the answer to an earlier one: this one was not sent then. The second
-                // is the kernel's own word on this one.
+                // It may have been the answer to an earlier one: this one was not sent then. The
+                // second is the kernel's own word on this one.
                 Err(e) => {
                     self.refused(&e);
-                    // Only this host's own firewall forbids so; where it rejects as well, its answer follows.
+                    // Only this host's own firewall forbids so; where it rejects as well, its
+                    // answer follows.
                     let forbidden = kept_in == Some(KeptIn::Forbidden);
                     kept_in = KeptIn::of(&e).filter(|_| !forbidden).or(kept_in);
                 }
@@ -353,12 +356,12 @@ fn words(error: &io::Error) -> String {
     text.to_owned()
 }
 
-/// A witness of many clusters needs many sockets; what is allowed at first is meant for programs that
-/// use `select`.
+/// A witness of many clusters needs many sockets; what is allowed at first is meant for programs
+/// that use `select`.
 fn allow_many() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
-    // Refused, it is as it was, and opening a socket may fail, which is told.
+    // Refused, it is as it was, and opening a socket may fail, which is reported.
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
@@ -384,7 +387,7 @@ fn bind(local: SocketAddr, beside_others: bool) -> io::Result<UdpSocket> {
     // And first in the queues of this host, for which that is not enough. The highest is for root.
     let _ = set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, 7)
         .or_else(|_| set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, 6));
-    // To be told what becomes of what is sent, not only that nothing listens there.
+    // To learn what becomes of what is sent, not only that nothing listens there.
     let _ = set(&socket, level, errors, 1);
     socket.bind(&local.into())?;
     Ok(socket.into())
@@ -430,12 +433,12 @@ fn explain(local: SocketAddr, e: &io::Error) -> String {
     format!("can't listen on {local}/udp: {e}; {remedy}")
 }
 
-/// The user whose socket is in the way, as far as the kernel tells.
+/// The user whose socket is in the way, as far as the kernel shows it.
 fn owner(local: SocketAddr) -> Option<u32> {
     let list = |name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}"));
     let all = list("udp").unwrap_or_default() + &list("udp6").unwrap_or_default();
-    // sl local remote st queues timer retransmits uid …; `local` is ADDRESS:PORT in hex, the address in
-    // words as they are in memory. One at any address is in the way, too.
+    // sl local remote st queues timer retransmits uid …; `local` is ADDRESS:PORT in hex, the
+    // address in words as they are in memory. One at any address is in the way, too.
     let hex = |ip: IpAddr| {
         let bytes = match ip {
             IpAddr::V4(ip) => ip.octets().to_vec(),

@@ -420,7 +420,7 @@ impl GroupStatus {
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes,
-            opening: m.opening,
+            opening: g.role == RoleName::Holder && !g.open,
             checks: checks(m, now),
             hooks: hooks(m, now),
             last_change: m.last_change.map(|c| LastChange {

@@ -1,5 +1,5 @@
-//! Whatever comes to the driver, in whatever order: it never panics, answers every question once, keeps
-//! the order of R-8 towards its kernel, and ends when it is told to stop.
+//! Whatever comes to the driver, in whatever order: it never panics, answers every question once,
+//! keeps the order of R-8 towards its kernel, and ends when it is told to stop.
 
 use onehold::control::{Order, PendingRequest, Reply, Request};
 use onehold::driver::{Driver, Served, Shell, ShellEvent};

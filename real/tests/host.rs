@@ -1,5 +1,5 @@
-//! A host that is somebody else's: what is on it stays as it is, and what it does not let us do is said
-//! before it is needed. Needs root; makes its own network namespaces and leaves none.
+//! A host that is somebody else's: what is on it stays as it is, and what it does not let us do is
+//! said before it is needed. Needs root; makes its own network namespaces and leaves none.
 #![allow(missing_docs)]
 
 #[expect(
@@ -89,8 +89,8 @@ fn kernel_of(lan: &Lan, guard: GuardChoice, addresses: &[IpAddr]) -> Result<Kern
 fn what_others_put_on_the_host_survives_a_start_a_hold_and_an_end() {
     let mut lan = Lan::new();
     let host = lan.host().index;
-    // All of these are the floating address, and none of them is ours: a secondary one, the near end
-    // of a link, one with a limited lifetime, one on another interface.
+    // All of these are the floating address, and none of them is ours: a secondary one, the near
+    // end of a link, one with a limited lifetime, one on another interface.
     let peer: Ipv4Addr = "10.9.9.9".parse().expect("an address");
     assign(&mut lan.route, host, VIP.into(), 24);
     assign_as(&mut lan.route, host, [VIP, peer], 32, None);

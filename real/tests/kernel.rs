@@ -126,7 +126,7 @@ fn child_that_holds() {
     let group = onehold::kernel::KernelGroup {
         name: "web".into(),
         interface: HOST.into(),
-        // One of them will not be in the next life's configuration.
+        // One of them will not be in the next incarnation's configuration.
         addresses: [VIPS[0], VIPS[1], "10.0.0.101".parse().expect("an address")]
             .map(prefix)
             .into(),
@@ -239,7 +239,7 @@ fn a_dead_or_stopped_holder_falls_silent_on_time(guard: GuardChoice) {
         }
         drop(child);
 
-        // the next life, configured for fewer addresses, cleans up after that one.
+        // the next incarnation, configured for fewer addresses, cleans up after that one.
         assert!(
             lan.has(VIP) && lan.has(VIP6) && lan.has(dropped),
             "a dead holder removes nothing"
@@ -256,7 +256,7 @@ fn a_dead_or_stopped_holder_falls_silent_on_time(guard: GuardChoice) {
         kernel
             .hold_until(GROUP, boottime().plus(ms(450)))
             .expect("a hold");
-        assert!(lan.answers(VIP), "the new life can hold");
+        assert!(lan.answers(VIP), "the new incarnation can hold");
         kernel.close().expect("an end");
         assert_eq!(lan.tables(), Vec::<String>::new());
         assert!(!lan.tc_kinds().contains(&"clsact".to_owned()));

@@ -1,5 +1,5 @@
-//! Where the peers are, as this host's kernel has it, while they are silent. Needs root; makes its own network
-//! namespaces and leaves none.
+//! Where the peers are, as this host's kernel has it, while they are silent. Needs root; makes its
+//! own network namespaces and leaves none.
 #![allow(missing_docs, unsafe_code)]
 
 #[expect(dead_code, reason = "shared with other tests, which use more of it")]
@@ -26,8 +26,8 @@ fn known() -> Option<String> {
     all.lines().find_map(entry)
 }
 
-/// A machine with the peer's address and another network card, which says nothing by itself, as one that is to be
-/// set up by way of this one.
+/// A machine with the peer's address and another network card, which says nothing by itself, as one
+/// that is to be set up by way of this one.
 #[test]
 fn a_peer_that_was_replaced_is_found() {
     const NEW: [u8; 6] = [2, 0, 0, 0, 0x77, 0x11];

@@ -1,5 +1,6 @@
-//! Others on the same host: programs that are asked before the gate, interfaces that no group names,
-//! what earlier lives left and this one may not read. A peer on the LAN says what comes of it.
+//! Others on the same host: programs that are asked before the gate, interfaces that no group
+//! names, what earlier incarnations left and this one may not read. A peer on the LAN says what
+//! comes of it.
 #![allow(missing_docs, unsafe_code)]
 
 #[expect(
@@ -231,8 +232,8 @@ fn ip(words: &str) {
     assert!(done.expect("`ip` of iproute2").success(), "ip {words}");
 }
 
-/// Containers come and go many times a second: what is said of their interfaces waits a little, and is looked
-/// at together.
+/// Containers come and go many times a second: what is said of their interfaces waits a little, and
+/// is looked at together.
 #[test]
 fn what_is_said_of_other_interfaces_waits_a_little() {
     let mut lan = Lan::new();
@@ -248,8 +249,7 @@ fn what_is_said_of_other_interfaces_waits_a_little() {
     let mut turn = std::task::Context::from_waker(std::task::Waker::noop());
     let heard = lan.runtime.block_on(async {
         tokio::task::yield_now().await; // the runtime sees that there is something to hear
-        let event = std::pin::pin!(kernel.event());
-        event.poll(&mut turn).is_ready()
+        kernel.poll_event(&mut turn).is_ready()
     });
     assert!(!heard && gates() == [0, 0], "it can wait");
     lan.events_of(&mut kernel, ms(300));
@@ -341,7 +341,8 @@ fn without_cap_sys_admin() {
     }
 }
 
-/// A life that ended without a word, with one address that the next one is not configured for.
+/// An incarnation that ended without a word, with one address that the next one is not configured
+/// for.
 fn a_life_that_was_killed(lan: &Lan) {
     let both = group(&[VIP.into(), VIP6.into(), FORMER.into()]);
     let mut kernel = lan.try_open(both, GuardChoice::Bpf).expect("a kernel");
@@ -353,7 +354,7 @@ fn a_life_that_was_killed(lan: &Lan) {
     std::thread::sleep(ms(400).into());
 }
 
-/// What the next life does about it, with the unit's capabilities.
+/// What the next incarnation does about it, with the unit's capabilities.
 fn the_next_life_keeps_it_mute(lan: &mut Lan) {
     without_cap_sys_admin();
     assert!(
@@ -430,8 +431,9 @@ fn a_gate_that_nothing_is_written_of_is_not_taken_for_empty() {
     }
 }
 
-/// A program in a row has no name that this process may read: an earlier life's gate, of which nothing is
-/// written any more, is in doubt, in the lives after the next, too; until one may read it.
+/// A program in a row has no name that this process may read: an earlier incarnation's gate, of
+/// which nothing is written any more, is in doubt, in the incarnations after the next, too; until
+/// one may read it.
 #[test]
 fn a_gate_in_a_row_that_nothing_is_written_of_is_a_doubt() {
     let mut lan = Lan::new();
@@ -456,13 +458,14 @@ fn a_gate_in_a_row_that_nothing_is_written_of_is_a_doubt() {
             for _ in 0..2 {
                 let why = told(&lan).1;
                 assert!(
-                    why.contains(&format!("on {HOST} may be a gate that an earlier life"))
-                        && why.contains("with CAP_SYS_ADMIN"),
+                    why.contains(&format!(
+                        "on {HOST} may be a gate that an earlier incarnation"
+                    )) && why.contains("with CAP_SYS_ADMIN"),
                     "{why}"
                 );
             }
         });
-        later.join().expect("both lives");
+        later.join().expect("both incarnations");
     });
     let (mut kernel, alarms) = told(&lan);
     assert_eq!(alarms, "", "one that may read it takes it away");
@@ -538,7 +541,8 @@ fn an_older_kernels_filters_are_overtaken_too() {
     let from = restored(&lan, &mut kernel).expect("who it was");
     assert!(from.contains("filter `somebody` of priority 1"), "{from}");
     falls_silent(&mut lan, &mut kernel);
-    // One that only looks, and lets others decide, is treated alike: that can't be seen from outside.
+    // One that only looks, and lets others decide, is treated alike: that can't be seen from
+    // outside.
     lan.filter_first(&foreign_program(TC_NEXT));
     live(&lan, &mut kernel, ms(1_500));
     falls_silent(&mut lan, &mut kernel);

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// A trouble of the lab itself, never a finding about the daemons.
+/// A failure of the lab itself, never a finding about the daemons.
 #[derive(Debug)]
 pub struct Error(String);
 

@@ -52,7 +52,8 @@ impl Events {
         self.0 & other.0 == other.0
     }
 
-    pub(crate) fn tell(&mut self, event: &Event) {
+    /// Adds what an event reports.
+    pub(crate) fn add(&mut self, event: &Event) {
         let name = match event {
             Event::Role { from, to, why, .. } => {
                 if *to == RoleName::Holder {

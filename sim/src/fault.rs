@@ -1,8 +1,9 @@
-//! Something that is done to a cluster, as scenarios write it, seeds draw it, the simulator and the demo do
-//! it, and traces carry it: one key with its value, such as `cut = "lb0 -> lb1"`.
+//! What can be done to a cluster, as scenarios write it, seeds draw it, the simulator and the demo
+//! do it, and traces carry it: one key with its value, such as `cut = "lb0 -> lb1"`.
 //!
-//! A new kind of fault is a variant here, with its text, its arm in the simulator's `World::inflict`, and
-//! a row in `docs/src/simulator.md`. Members and groups are named here; nothing else is known of a cluster.
+//! A new kind of fault is a variant here, with its text, its arm in the simulator's
+//! `World::inflict`, and a row in `docs/src/simulator.md`. Members and groups are named here;
+//! nothing else is known of a cluster.
 
 mod links;
 
@@ -28,9 +29,9 @@ pub enum Fault {
     /// `SIGTERM`: hand over, let go, end.
     Stop(String),
     /// `kill -9`.
-    Kill(Process),
+    Kill(Target),
     /// `SIGSTOP`: the process is paused; its kernel keeps running.
-    Pause(Process),
+    Pause(Target),
     /// The machine is not run; its clock goes on.
     Suspend(String),
     /// The machine is not run, and its clock stands still.
@@ -106,9 +107,9 @@ pub enum Fault {
         /// What it says.
         are: Vec<String>,
     },
-    /// The operator speaks.
+    /// The operator gives an order.
     Command {
-        /// To whom.
+        /// To which member.
         to: String,
         /// What.
         say: Order,
@@ -127,7 +128,7 @@ pub enum Fault {
     deny_unknown_fields,
     expecting = "write a member, or { of = \"lb0\", after_effects = 3 }"
 )]
-pub enum Process {
+pub enum Target {
     /// Between two turns.
     Of(String),
     /// After this many more effects, which may be in the middle of a turn.
@@ -211,7 +212,7 @@ fn is_none<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Fault {
-    /// To which member it is done, if not to links.
+    /// The member that it is done to, if it is not done to links.
     #[must_use]
     pub fn member(&self) -> Option<&str> {
         match self {
@@ -241,7 +242,7 @@ impl Fault {
         }
     }
 
-    /// To which links it is done.
+    /// The links that it is done to.
     #[must_use]
     pub const fn links(&self) -> Option<&Links> {
         match self {
@@ -292,8 +293,8 @@ impl Fault {
     #[must_use]
     pub const fn leaves(&self) -> Option<Liveness> {
         match self {
-            Self::Stop(_) | Self::Kill(Process::Of(_)) | Self::PowerOff(_) => Some(Liveness::Down),
-            Self::Pause(Process::Of(_)) | Self::Suspend(_) | Self::Freeze(_) => {
+            Self::Stop(_) | Self::Kill(Target::Of(_)) | Self::PowerOff(_) => Some(Liveness::Down),
+            Self::Pause(Target::Of(_)) | Self::Suspend(_) | Self::Freeze(_) => {
                 Some(Liveness::Paused)
             }
             Self::Resume(_) => Some(Liveness::Up),
@@ -343,7 +344,7 @@ impl Fault {
     }
 }
 
-impl Process {
+impl Target {
     /// Whose.
     #[must_use]
     pub const fn of(&self) -> &String {
@@ -377,11 +378,13 @@ pub fn member(name: &str, config: &Config) -> Result<MemberId> {
     found.ok_or_else(|| {
         let all: Vec<&str> = config.members().iter().map(|m| m.name.as_str()).collect();
         let all = all.join(", ");
-        err(format!("there is no member `{name}`; there are {all}"))
+        err(format!(
+            "there is no member `{name}`; the members are {all}"
+        ))
     })
 }
 
-impl fmt::Display for Process {
+impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Of(of) => f.write_str(of),

@@ -1,17 +1,17 @@
-//! How a process is.
+//! Whether a process runs.
 
 use onehold::trace::Line;
 use onehold_core::time::Span;
 use serde::Serialize;
 
-/// How a process is.
+/// Whether a process runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Liveness {
     /// It runs.
     #[default]
     Up,
-    /// It is not run (stopped by a signal, starved, suspended with its machine); its kernel may be.
+    /// It is not run (by SIGSTOP, starved, suspended with its machine); its kernel may be.
     Paused,
     /// It is dead.
     Down,

@@ -1,5 +1,4 @@
-//! The `onehold-lab` binary: the model checker, the simulator, and the main job on this machine's
-//! kernel; `--help` lists its commands.
+//! The `onehold-lab` binary: `--help` lists its commands.
 
 #[cfg(feature = "worlds")]
 mod worlds;
@@ -30,7 +29,7 @@ struct Cli {
 
 #[derive(Subcommand)]
 enum Command {
-    /// Play stops, crashes, freezes, power cuts, network cuts and loss, and measure each from the
+    /// Play stops, crashes, pauses, power cuts, network cuts and loss, and measure each from the
     /// network. Exit status 1 if two ever held the address, or nobody did for long.
     Demo(demo::Options),
     #[cfg(feature = "worlds")]
@@ -39,12 +38,12 @@ enum Command {
     /// Measure packets, processor time and memory while nothing happens. Exit status 1 if the
     /// address moved.
     Idle(idle::Options),
-    /// Give the core what traces (`onehold run --trace`) say that it was given, and compare what it
-    /// does with what they say that it did. Exit status 1 if it does something else, or if two were
+    /// Give the recorded inputs of traces (`onehold run --trace`) to the core, and compare what it
+    /// does with what was recorded. Exit status 1 if it does something else, or if two were
     /// effective under `majority`.
     Replay(replay::Options),
-    /// Make traces of one run (all its members) one page: who believed what, who held, which advert went
-    /// where. It opens from the disk.
+    /// Make one page of the traces of a run, of any of its members: who believed what, who held,
+    /// which advert went where. It opens from the disk.
     Report(page::Options),
 }
 
@@ -82,7 +81,7 @@ fn prepare(cluster: &ClusterOptions) -> Result<(PathBuf, Privilege, Arc<AtomicBo
     let privilege = privilege::acquire()?; // before any thread
     let stop = Arc::new(AtomicBool::new(false));
     for signal in [SIGINT, SIGTERM, SIGHUP] {
-        // The second one ends it at once; the kernel then takes everything down.
+        // The second signal ends it at once; the kernel then takes everything down.
         let registered = flag::register_conditional_shutdown(signal, 2, Arc::clone(&stop))
             .and_then(|_| flag::register(signal, Arc::clone(&stop)));
         registered.context(|| "catching signals")?;

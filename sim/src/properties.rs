@@ -1,5 +1,5 @@
-//! What must be true of the world: S1 to S6 and L1 to L5, and what must happen sometimes, so that none
-//! of them holds only because nothing happens.
+//! What must be true of the world: S1 to S6 and L1 to L5, and what must happen sometimes, so that
+//! none of them holds only because nothing happens.
 //!
 //! Stated over what is true of kernels and processes, never over what a node believes.
 
@@ -14,25 +14,25 @@ use std::fmt;
 /// Most members in a world that counts: bit MAX·from + to of a set of links is one of them.
 pub const MAX: usize = 5;
 
-/// What is true of a member: of its process, kernel, service and operator. Of its own say only the role,
-/// for people, and what binds it: quarantine and vote.
+/// What is true of a member: of its process, kernel, service and operator. Of its own say only the
+/// role, for people, and what binds it: quarantine and vote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
-    /// Its process runs, is stopped, or is dead.
+    /// Its process runs, is paused, or is dead.
     pub process: Liveness,
-    /// Its kernel answers for the address. The one fact that counts.
+    /// Its kernel answers for the address.
     pub effective: bool,
     /// A release waits for its kernel.
     pub releasing: bool,
     /// What must be done before its gate opens is not done yet.
     pub preparing: bool,
-    /// It should be woken now.
+    /// Its timer is due.
     pub due: bool,
     /// Its role.
     pub role: Option<RoleName>,
     /// It is in quarantine.
     pub quarantined: bool,
-    /// Whom its live vote is bound to, and in which life.
+    /// The member that its live vote is bound to, and which incarnation of it.
     pub vote: Option<(MemberId, Incarnation)>,
     /// Its kernel could serve.
     pub eligible: bool,
@@ -40,41 +40,41 @@ pub struct Facts {
     pub healthy: bool,
     /// Its operator lets it hold.
     pub wanted: bool,
-    /// How many lives it has had.
+    /// How many times it has started.
     pub lives: u8,
-    /// The present one, or the latest.
+    /// Its present incarnation, or the latest.
     pub incarnation: Incarnation,
 }
 
 /// A moment of any world, and what led to it.
 #[derive(Clone, Copy, Debug)]
 pub struct Moment<'a> {
-    /// The cluster, from every member's seat.
+    /// The cluster, as each member sees it.
     pub configs: &'a [Config],
     /// What is true of every member.
     pub facts: &'a [Facts],
     /// What was reported in the step that led here; none at the beginning.
     pub events: Events,
-    /// By whom.
+    /// Which member reported it.
     pub member: u8,
-    /// What is past, in a world that counts.
+    /// What has been counted.
     pub past: Past,
 }
 
-/// What is past; nothing in a world that does not count.
+/// What a world has counted; nothing where it does not count.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Past {
-    /// The bound after the last fault.
+    /// The bound after the last fault has passed.
     pub bound: bool,
-    /// The links that are still cut then: bit MAX·from + to.
+    /// The links that are cut now: bit MAX·from + to.
     pub cut: u32,
-    /// Some of them because a port is down, as its member can see.
+    /// Ports may go down, and their members can see that.
     pub ports: bool,
-    /// A time in which nobody has been effective until now.
+    /// An outage is going on.
     pub outage: bool,
-    /// The longest that may be.
+    /// It has lasted as long as the bound.
     pub longest_outage: bool,
-    /// The last advert that may be lost.
+    /// Every advert that may be lost is lost.
     pub last_loss: bool,
 }
 
@@ -92,15 +92,15 @@ pub enum PropertyId {
     S3,
     /// A holder's own vote is free.
     S4,
-    /// Failback goes to one that can hold.
+    /// Failback goes to a candidate that can hold.
     S5,
     /// Nothing answers that is not prepared.
     S6,
-    /// One takes over.
+    /// Another candidate takes over.
     L1,
     /// One holds after the last fault.
     L2,
-    /// The preferred one does.
+    /// The preferred candidate does.
     L3,
     /// And then nothing changes.
     #[serde(rename = "L3 once")]
@@ -112,7 +112,7 @@ pub enum PropertyId {
     /// Another holder is claimed only if it said so.
     #[serde(rename = "R-15")]
     R15,
-    /// A process that is stopped ends.
+    /// A process that is told to stop ends.
     #[serde(rename = "stop ends")]
     StopEnds,
     /// No process ends by itself.
@@ -127,7 +127,7 @@ pub enum PropertyId {
 }
 
 impl PropertyId {
-    /// `S1` and so on; for what must happen sometimes, what that is.
+    /// `S1` and so on; for what must happen sometimes, its name.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -176,7 +176,7 @@ pub struct Property {
 pub enum When {
     /// At every moment.
     Always,
-    /// In every step: it looks at what was reported.
+    /// In every step, for it looks at what was reported.
     AlwaysStep,
     /// At one moment at least.
     Sometimes,
@@ -315,7 +315,7 @@ pub const SETTLED: Property = sometimes("settled", "past the bound, one is effec
     m.past.bound && m.facts.iter().any(|f| f.effective)
 });
 /// The companion of L5.
-pub const DARK: Property = sometimes("dark", "nobody is effective", |m| m.past.outage);
+pub const OUTAGE: Property = sometimes("outage", "nobody is effective", |m| m.past.outage);
 /// As many adverts are lost as may be.
 pub const ALL_LOST: Property = sometimes(
     "all lost",
@@ -384,7 +384,8 @@ fn can_hold(m: &Moment<'_>, c: usize) -> bool {
 
 fn one_holds_when_quiet(m: &Moment<'_>) -> bool {
     let alone = m.configs[0].arbitration() == Arbitration::Survivor;
-    // Two alone that don't hear each other both hold, unless one can see that it is the one cut off.
+    // Two alone that don't hear each other both hold, unless one of them can see that it is cut
+    // off.
     if !m.past.bound || alone && !connected(m, 0, 1) && !a_port_is_down(m) {
         return true;
     }

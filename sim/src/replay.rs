@@ -1,5 +1,6 @@
-//! `onehold-lab replay`: gives the shipped core what traces say that it was given, and compares what it
-//! does with what they say that it did; then looks at what they say of the world together.
+//! `onehold-lab replay`: gives the recorded inputs to the shipped core, compares its effects with
+//! the recorded ones, and checks what traces say together: adverts against adverts, kernels against
+//! S1.
 
 mod world;
 
@@ -22,7 +23,7 @@ use std::io::BufRead;
 use std::path::PathBuf;
 use world::{Mail, Watch};
 
-/// Most flaws that are shown; the rest are counted.
+/// At most this many flaws are shown; the rest are counted.
 const MOST_SHOWN: usize = 10;
 
 /// What to replay.
@@ -64,14 +65,14 @@ impl fmt::Display for Place {
 /// Traces as far as they are replayed.
 #[derive(Debug, Default)]
 pub struct Replay {
-    members: BTreeMap<String, Member>,
+    members: BTreeMap<String, MemberSummary>,
     mail: Mail,
     watch: Watch,
     flaws: Flaws,
     notes: Vec<String>,
 }
 
-/// What is wrong: the first of it, and how much there is.
+/// What is wrong: the first flaws, and how many there are.
 #[derive(Debug, Default)]
 struct Flaws {
     shown: Vec<String>,
@@ -89,28 +90,28 @@ impl Flaws {
 
 /// What was seen of a member.
 #[derive(Debug, Default)]
-struct Member {
-    lives: BTreeSet<Incarnation>,
+struct MemberSummary {
+    incarnations: BTreeSet<Incarnation>,
     turns: u64,
     rejected: u64,
     span: Span,
     roles: BTreeMap<(String, RoleName), Span>,
 }
 
-/// One file on its way through.
+/// A file, as far as it is replayed.
 struct File<'a> {
     header: &'a Header,
-    /// By name: the member's seat, and the life that it has now.
-    seats: BTreeMap<String, (Config, Option<Life>)>,
+    /// By name: the member's configuration, and its incarnation now.
+    members: BTreeMap<String, (Config, Option<LiveNode>)>,
     /// The latest true time.
     time: Span,
 }
 
-/// A life on its way through the core.
-struct Life {
+/// An incarnation, as far as it is replayed.
+struct LiveNode {
     node: Node,
     incarnation: Incarnation,
-    /// Its beginning is in the trace.
+    /// Its start is in the trace.
     starts: bool,
     /// Where its trace begins.
     first: LocalTime,
@@ -122,13 +123,13 @@ struct Life {
 
 /// A line that was replayed.
 #[derive(Debug)]
-pub struct Seen<'a> {
+pub struct Replayed<'a> {
     /// Its number in the file.
     pub number: u64,
     /// What it says.
     pub line: &'a Line,
-    /// If it is of a life: the member's seat, and its node after it.
-    pub life: Option<(&'a Config, &'a Node)>,
+    /// If it is of an incarnation: the member's configuration, and its node after it.
+    pub node: Option<(&'a Config, &'a Node)>,
 }
 
 impl Replay {
@@ -140,14 +141,14 @@ impl Replay {
         self.read_with(trace, |_| {})
     }
 
-    /// The same, and tells `see` of each line after it was replayed.
+    /// The same, and calls `see` with each line after it was replayed.
     ///
     /// # Errors
     /// What is wrong with the file, with the line and the remedy.
     pub fn read_with<R: BufRead>(
         &mut self,
         mut trace: Reader<R>,
-        mut see: impl FnMut(&Seen<'_>),
+        mut see: impl FnMut(&Replayed<'_>),
     ) -> Result<()> {
         let (name, header) = (trace.name().to_owned(), trace.header().clone());
         let mut file = File::new(&header).map_err(|e| format!("{name}:1: {e}"))?;
@@ -159,9 +160,9 @@ impl Replay {
             match line {
                 Ok(line) => {
                     self.line(&mut file, &place, &line);
-                    see(&Seen {
+                    see(&Replayed {
                         number: place.line,
-                        life: file.life(&line),
+                        node: file.node(&line),
                         line: &line,
                     });
                 }
@@ -170,9 +171,9 @@ impl Replay {
                 Err(e) => return Err(err(e)),
             }
         }
-        for (member, (config, life)) in file.seats {
-            if let Some(life) = life {
-                self.ended(&member, &config, &life);
+        for (member, (config, live)) in file.members {
+            if let Some(live) = live {
+                self.ended(&member, &config, &live);
             }
         }
         // A tick lasts to its end.
@@ -198,9 +199,9 @@ impl Replay {
                 ..
             } => {
                 let known = self.members.get(member);
-                if known.is_some_and(|m| m.lives.contains(incarnation)) {
+                if known.is_some_and(|m| m.incarnations.contains(incarnation)) {
                     let what = format_args!(
-                        "{member} begins the same life again; is a trace named twice?"
+                        "{member} starts with the same incarnation again: name each trace once"
                     );
                     return self.flaw(place, what);
                 }
@@ -245,17 +246,17 @@ impl Replay {
             }
             Line::Request { answered_by, .. } => self.watch.request(answered_by.is_some()),
             Line::Died { member, .. } => {
-                if let Some((config, life)) = file.seats.get_mut(member)
-                    && let Some(life) = life.take()
+                if let Some((config, live)) = file.members.get_mut(member)
+                    && let Some(live) = live.take()
                 {
-                    self.ended(member, config, &life);
+                    self.ended(member, config, &live);
                 }
             }
             Line::Fault { .. } | Line::Paused { .. } | Line::Resumed { .. } => {}
         }
     }
 
-    /// A life, or the rest of one, begins.
+    /// An incarnation begins, or the rest of one.
     fn begin(
         &mut self,
         file: &mut File<'_>,
@@ -265,20 +266,20 @@ impl Replay {
         starts: bool,
         node: impl FnOnce(&Config) -> Node,
     ) {
-        let Some((config, life)) = file.seats.get_mut(member) else {
+        let Some((config, live)) = file.members.get_mut(member) else {
             return self.flaw(place, format_args!("{}", file.stranger(member)));
         };
-        if let Some(life) = life.take() {
-            self.ended(member, config, &life);
+        if let Some(live) = live.take() {
+            self.ended(member, config, &live);
         }
         let node = node(config);
         let seen = node.observe(config, at);
         self.members
             .entry(member.to_owned())
             .or_default()
-            .lives
+            .incarnations
             .insert(seen.incarnation);
-        *life = Some(Life {
+        *live = Some(LiveNode {
             node,
             incarnation: seen.incarnation,
             starts,
@@ -300,31 +301,31 @@ impl Replay {
         reject: Option<Reject>,
         recorded: &[Effect],
     ) {
-        let Some((config, Some(life))) = file.seats.get_mut(member) else {
+        let Some((config, Some(live))) = file.members.get_mut(member) else {
             return self.flaw(place, format_args!("{}", file.stranger(member)));
         };
         let what = format!("{member} at {}ns, {}", at.as_nanos(), name(config, &input));
-        if at < life.last {
-            let was = life.last.as_nanos();
+        if at < live.last {
+            let was = live.last.as_nanos();
             return self.flaw(
                 place,
                 format_args!("{what}: its clock was at {was}ns before"),
             );
         }
         let mut effects = Vec::new();
-        let result = life.node.handle(config, at, input, &mut effects).err();
+        let result = live.node.handle(config, at, input, &mut effects).err();
         let seen = self.members.entry(member.to_owned()).or_default();
         seen.turns += 1;
         seen.rejected += u64::from(result.is_some());
         for effect in &effects {
             if let Effect::Report(Event::Role { group, to, .. }) = effect
-                && let Some(role) = life.roles.get_mut(usize::from(group.0))
+                && let Some(role) = live.roles.get_mut(usize::from(group.0))
             {
                 seen.add(config, *group, role.0, at.since(role.1));
                 *role = (*to, at);
             }
         }
-        life.last = at;
+        live.last = at;
         self.mail.sent(recorded);
         if result != reject {
             self.differs(place, &what, "reject", &result, &reject);
@@ -337,17 +338,17 @@ impl Replay {
         }
     }
 
-    /// The trace of a life ends.
-    fn ended(&mut self, member: &str, config: &Config, life: &Life) {
+    /// The trace of an incarnation ends.
+    fn ended(&mut self, member: &str, config: &Config, live: &LiveNode) {
         let seen = self.members.entry(member.to_owned()).or_default();
-        seen.span = seen.span.plus(life.last.since(life.first));
-        for (group, (role, since)) in (0u8..).map(GroupId).zip(&life.roles) {
-            seen.add(config, group, *role, life.last.since(*since));
+        seen.span = seen.span.plus(live.last.since(live.first));
+        for (group, (role, since)) in (0u8..).map(GroupId).zip(&live.roles) {
+            seen.add(config, group, *role, live.last.since(*since));
         }
         // What was sent in the turn before a `state` is in the file before.
-        let before = life.first.as_nanos().saturating_sub(u64::from(life.starts));
+        let before = live.first.as_nanos().saturating_sub(u64::from(live.starts));
         let after = LocalTime::from_nanos(before);
-        self.mail.covered(life.incarnation, after, life.last);
+        self.mail.covered(live.incarnation, after, live.last);
     }
 
     fn differs<T: Serialize>(&mut self, at: &Place, what: &str, which: &str, core: &T, trace: &T) {
@@ -369,7 +370,7 @@ impl Replay {
         self.members.values().map(|m| m.turns).sum()
     }
 
-    /// Whether all is as it should be; and all that there is to say.
+    /// Whether all is as it should be; and the report.
     #[must_use]
     pub fn verdict(mut self) -> (bool, String) {
         let mail = self.mail.verdict(&mut self.flaws);
@@ -410,19 +411,19 @@ fn put(out: &mut String, line: fmt::Arguments<'_>) {
 
 impl<'a> File<'a> {
     fn new(header: &'a Header) -> Result<Self> {
-        let seat = |name: &String| match header.spec.prove(name) {
+        let member = |name: &String| match header.spec.prove(name) {
             Ok(config) => Ok((name.clone(), (config, None))),
             Err(e) => Err(err(format!("the configuration in it can't be: {e}"))),
         };
         Ok(Self {
             header,
-            seats: header.members.iter().map(seat).collect::<Result<_>>()?,
+            members: header.members.iter().map(member).collect::<Result<_>>()?,
             time: Span::ZERO,
         })
     }
 
-    /// The life that a line is of.
-    fn life(&self, line: &Line) -> Option<(&Config, &Node)> {
+    /// The node that a line is of, after it.
+    fn node(&self, line: &Line) -> Option<(&Config, &Node)> {
         let (Line::Start { member, .. }
         | Line::State { member, .. }
         | Line::Received { member, .. }
@@ -430,36 +431,38 @@ impl<'a> File<'a> {
         else {
             return None;
         };
-        let (config, life) = self.seats.get(member)?;
-        Some((config, &life.as_ref()?.node))
+        let (config, live) = self.members.get(member)?;
+        Some((config, &live.as_ref()?.node))
     }
 
     /// Why a member can't have a turn here.
     fn stranger(&self, member: &str) -> String {
-        if self.seats.contains_key(member) {
-            return format!("{member} has a turn, and no life that began in this file");
+        if self.members.contains_key(member) {
+            return format!(
+                "{member} has a turn, and no `start` or `state` before it in this file"
+            );
         }
         let names = self.header.members.join(", ");
         format!("the first line does not name {member}; it names {names}")
     }
 }
 
-impl Member {
+impl MemberSummary {
     fn add(&mut self, config: &Config, group: GroupId, role: RoleName, span: Span) {
-        let name = config.group(group).map_or("?", |g| g.name.as_str());
-        let sum = self.roles.entry((name.to_owned(), role)).or_default();
+        let name = config.group_name(group).into_owned();
+        let sum = self.roles.entry((name, role)).or_default();
         *sum = sum.plus(span);
     }
 }
 
-impl fmt::Display for Member {
+impl fmt::Display for MemberSummary {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (lives, turns, rejected) = (self.lives.len(), self.turns, self.rejected);
-        let plural = if lives == 1 { "life" } else { "lives" };
+        let (incarnations, turns, rejected) = (self.incarnations.len(), self.turns, self.rejected);
+        let plural = if incarnations == 1 { "" } else { "s" };
         let span = self.span;
         write!(
             f,
-            "{lives} {plural}, {turns} turns in {span}, {rejected} adverts rejected"
+            "{incarnations} incarnation{plural}, {turns} turns in {span}, {rejected} adverts rejected"
         )?;
         let mut of = "";
         for ((group, role), span) in &self.roles {
@@ -493,8 +496,7 @@ pub(crate) fn time(line: &Line) -> Option<Span> {
 fn name(config: &Config, input: &Input) -> String {
     match input {
         Input::Received(advert) => {
-            let from = config.member(advert.get().from);
-            format!("advert of {}", from.map_or("a stranger", |m| &m.name))
+            format!("advert of {}", config.member_name(advert.get().from))
         }
         other => serde_json::to_string(other).unwrap_or_else(|e| e.to_string()),
     }

@@ -1,4 +1,4 @@
-//! What a command says while it goes on, and what stays.
+//! What a command prints: lines that stay, and the progress line that the next one replaces.
 
 use std::io::{IsTerminal, Write as _, stdout};
 
@@ -38,7 +38,7 @@ impl Screen {
         let _ = stdout().flush();
     }
 
-    /// A line that the next one replaces; nothing where there is no terminal.
+    /// A line that the next one replaces; not shown where there is no terminal.
     pub fn passing(&mut self, text: &str) {
         const SPINNER: [&str; 8] = ["⠋", "⠙", "⠸", "⠴", "⠦", "⠧", "⠇", "⠏"];
         if self.terminal {
@@ -49,7 +49,7 @@ impl Screen {
         }
     }
 
-    /// Takes a passing line away.
+    /// Removes the passing line.
     pub fn clear(&mut self) {
         if self.terminal {
             print!("\r\x1b[K");

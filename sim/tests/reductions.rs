@@ -1,5 +1,5 @@
-//! What makes the model small makes it no other: the reductions of the model checker are compared with
-//! walks without them, over every world of small configurations.
+//! What makes the model small does not change it: the reductions of the model checker are compared
+//! with walks without them, over every world of small configurations.
 
 use onehold::trace::Reader;
 use onehold_core::advert::Advert;
@@ -36,8 +36,8 @@ fn every_world(direct: &Direct) -> HashSet<Plain> {
 
 const SMALL: [&str; 4] = ["failback", "steady", "survivor-full-cut", "survivor-heal"];
 
-/// A past that is kept for longer gives more worlds, and they differ in nothing but that past: without
-/// it they are exactly the worlds of the reduced walk.
+/// A past that is kept for longer gives more worlds, and they differ only in that past:
+/// without it they are exactly the worlds of the reduced walk.
 #[test]
 fn a_longer_past_makes_no_difference() {
     let mut told_apart = 0;
@@ -49,7 +49,7 @@ fn a_longer_past_makes_no_difference() {
         });
         let (fewer, more) = (every_world(&reduced), every_world(&longer));
         told_apart += more.len() - fewer.len();
-        // (What is sent is as old as it is until time passes; then the reduced walk forgets, too.)
+        // (What is sent keeps its age until time passes; then the reduced walk forgets, too.)
         let forgetting = |worlds: &HashSet<Plain>| -> HashSet<Plain> {
             #[expect(clippy::disallowed_methods, reason = "a set from a set")]
             worlds.iter().map(|w| w.forgetting(&reduced)).collect()
@@ -62,7 +62,7 @@ fn a_longer_past_makes_no_difference() {
     );
 }
 
-/// Remembered turns and packed worlds are as many as plain ones.
+/// With remembered turns and packed worlds there are as many worlds as without.
 #[test]
 fn remembering_turns_makes_no_difference() {
     for name in SMALL {
@@ -78,8 +78,8 @@ fn remembering_turns_makes_no_difference() {
     }
 }
 
-/// On clocks that go on, with all of the past kept, every run leads to the same facts, and its trace is what
-/// the core does: random runs of every configuration, the large ones, too.
+/// On clocks that go on, with the whole past kept, every run leads to the same facts, and its
+/// trace is what the core does: random runs of every configuration, also of the large ones.
 #[test]
 fn letting_time_stand_still_makes_no_difference() {
     for configuration in configs::all() {

@@ -1,4 +1,4 @@
-//! A run that is recorded and replayed; and everything that can be wrong with a trace is noticed.
+//! A run that is recorded and replayed; everything that can be wrong with a trace is noticed.
 
 mod cluster;
 
@@ -19,12 +19,12 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-/// Three members on a network that takes a millisecond, each with a clock of its own, and the trace
+/// Three members on a network that takes a millisecond, each with its own clock, and the trace
 /// of it.
 struct Run {
     trace: Writer<Vec<u8>>,
     members: Vec<(Config, Node)>,
-    /// What is to happen, by millisecond.
+    /// Pending, by millisecond.
     coming: Vec<(u64, usize, Input)>,
     ms: u64,
 }
@@ -184,7 +184,7 @@ fn replayed(texts: &[&str]) -> (bool, String) {
     replay.verdict()
 }
 
-/// What is said first of a trace with something wrong in it.
+/// The first line of the report on a trace with something wrong in it.
 #[track_caller]
 fn flaw(text: &str) -> String {
     let (good, said) = replayed(&[text]);
@@ -195,7 +195,7 @@ fn flaw(text: &str) -> String {
     first.chain(more).collect::<Vec<_>>().join("\n")
 }
 
-/// The trace with its line `n` (from 1) otherwise.
+/// The trace with another line `n` (from 1).
 fn with(text: &str, n: usize, change: impl FnOnce(&mut Value)) -> String {
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let mut line = serde_json::from_str(&lines[n - 1]).unwrap();
@@ -311,7 +311,7 @@ fn an_advert_that_nobody_sent_is_noticed() {
 }
 
 #[test]
-fn s1_two_effective_are_noticed_under_majority_and_told_under_survivor() {
+fn s1_two_effective_are_wrong_under_majority_and_reported_under_survivor() {
     let kernel = |ms: u64, member: &str, effective: bool| {
         let line = json!({
             "kind": "kernel", "time": ms * 1_000_000, "member": member, "group": "web",
@@ -333,7 +333,7 @@ fn s1_two_effective_are_noticed_under_majority_and_told_under_survivor() {
         said.ends_with(": S1: lb0 and lb1 are effective, from 7ms on for 2ms"),
         "{said}"
     );
-    // Whoever watches may stop at the first moment of it.
+    // A trace may end at the first moment of it.
     let said = flaw(&of(Arbitration::Majority, &two[..2]));
     assert!(said.contains("S1: lb0 and lb1"), "{said}");
     let (good, said) = replayed(&[&of(Arbitration::Survivor, &two)]);
@@ -354,7 +354,7 @@ fn a_trace_in_which_nothing_happens_shows_nothing() {
 }
 
 #[test]
-fn a_cut_off_line_is_told_and_all_before_it_counts() {
+fn a_cut_off_line_is_reported_and_everything_before_it_counts() {
     let text = recorded();
     let (good, said) = replayed(&[&text[..text.len() - 20]]);
     assert!(good && said.contains("the line is cut off"), "{said}");

@@ -1,7 +1,7 @@
 //! What a test does with a cluster of the lab, which must succeed, and what must be true of it.
 
 use crate::{PATIENCE, binaries, eventually};
-use onehold_sim::fault::{Fault, Links, Process as Whose};
+use onehold_sim::fault::{Fault, Links, Target};
 use onehold_sim::netns::foreign::{self, BOTH, Kind, Program};
 use onehold_sim::netns::{self, Observer, Process, Setup, privilege};
 use rustix::process::Signal;
@@ -135,13 +135,13 @@ impl Cluster {
     /// `kill -9`
     #[track_caller]
     pub fn kill(&mut self, name: &str) {
-        self.must(&Fault::Kill(Whose::Of(name.into())));
+        self.must(&Fault::Kill(Target::Of(name.into())));
     }
 
     /// `SIGSTOP`
     #[track_caller]
     pub fn pause(&mut self, name: &str) {
-        self.must(&Fault::Pause(Whose::Of(name.into())));
+        self.must(&Fault::Pause(Target::Of(name.into())));
     }
 
     /// `SIGCONT`

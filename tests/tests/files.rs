@@ -43,7 +43,7 @@ fn what_the_text_decides_check_and_run_refuse_alike() {
             "\"10.77.0.10/16\"",
             "write \"10.77.0.10\"",
         ),
-        ("\"10.77.0.10\"", "\"10.77.0.300\"", "is not an IP address"),
+        ("\"10.77.0.10\"", "\"10.77.0.300\"", "neither an IP address"),
         (
             "[log]",
             "[timing]\nguard_slack = \"0ms\"\n[log]",
@@ -284,7 +284,7 @@ fn another_cluster_name_or_port_in_one_file_is_told_by_both() {
 
 #[test]
 fn a_witness_that_is_added_one_member_at_a_time_makes_no_second_holder() {
-    let mut c = Setup::survivor().start();
+    let mut c = Setup::survivor().patient().start();
     c.add_host("witness").unwrap();
     let witness = "[members.witness]\nwitness = true\naddresses = [\"10.77.0.12\"]\n\n[cluster]";
     for name in ["lb0", "lb1"] {

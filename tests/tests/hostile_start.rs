@@ -388,7 +388,7 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
         start(&mut c);
         c.logs(
             "lb0",
-            &format!("web: the operator said {said} in an earlier life"),
+            &format!("web: the operator said {said} in an earlier incarnation"),
         );
         c.watch_for(2);
         c.hold_on("lb1");
@@ -425,7 +425,10 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
     c.start("witness");
     start(&mut c);
     c.hold_on("lb1");
-    c.logs("lb0", "www: the operator said standby in an earlier life");
+    c.logs(
+        "lb0",
+        "www: the operator said standby in an earlier incarnation",
+    );
     c.onehold("lb0", &["resume"]);
     c.hold_on("lb0");
 }
@@ -457,7 +460,7 @@ fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
     c.ok("lb0", &["mkdir", "/run/onehold/kept/lab.lb0.orders.new"]);
     let (status, said) = c.refused("lb0", &["standby"]);
     assert_eq!(status, Some(1));
-    assert!(said.contains("it is done, but what was said"), "{said}");
+    assert!(said.contains("done, but what was said"), "{said}");
     eventually("an alarm", || {
         c.alarms("lb0")
             .contains("forgotten by a restart: can't write")

@@ -51,11 +51,11 @@ fn what_daemons_trace_is_what_the_core_does() {
     let (status, said) = replay(&c, "observer", &all);
     assert_eq!(status, Some(0), "{said}");
     for expected in [
-        "lb0: 1 life, ",
-        "lb1: 2 lives, ",
-        "witness: 1 life, ",
+        "lb0: 1 incarnation, ",
+        "lb1: 2 incarnations, ",
+        "witness: 1 incarnation, ",
         "turns: the core does in each what was recorded",
-        "from traced members: all were sent so",
+        "from traced members: each as it was sent",
     ] {
         assert!(said.contains(expected), "{said}");
     }

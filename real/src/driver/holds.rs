@@ -1,5 +1,5 @@
-//! a hold that the kernel refused is not tried again at once: until a cool-down is over, which is longer
-//! each time, the group counts as not eligible, and the other candidate can have it.
+//! a hold that the kernel refused is not tried again at once: until a cool-down is over, which
+//! is longer each time, the group counts as not eligible, and the other candidate can have it.
 
 use crate::pace::Cooldown;
 use onehold_core::advert::GroupId;
@@ -7,8 +7,8 @@ use onehold_core::input::Input;
 use onehold_core::time::LocalTime;
 use std::collections::BTreeMap;
 
-/// What a node is told, and for people: why a group is not eligible.
-pub type Told = (Input, Option<String>);
+/// A node's input, and for people: why a group is not eligible.
+pub type Notice = (Input, Option<String>);
 
 /// The groups that the shell has reported something of.
 #[derive(Clone, Debug, Default)]
@@ -26,8 +26,8 @@ struct Holding {
 }
 
 impl Holding {
-    /// What of it the node is told.
-    fn told(&self, group: GroupId) -> Told {
+    /// What the node learns of it.
+    fn notice(&self, group: GroupId) -> Notice {
         let (eligible, why) = (self.could.is_ok(), self.could.clone().err());
         (Input::Eligible { group, eligible }, why)
     }
@@ -52,24 +52,26 @@ impl Holds {
         again
     }
 
-    /// The shell reports whether a group could be held. During a cool-down it can't be, whatever is reported.
+    /// The shell reports whether a group could be held. During a cool-down it can't be, whatever is
+    /// reported.
     pub fn reported(
         &mut self,
         cluster: usize,
         group: GroupId,
         could: Result<(), String>,
-    ) -> Option<Told> {
+    ) -> Option<Notice> {
         let holding = self.of(cluster, group);
         holding.could = could;
         let cools = holding.again.is_some() && holding.could.is_ok();
-        (!cools).then(|| holding.told(group))
+        (!cools).then(|| holding.notice(group))
     }
 
-    /// What a refusal may depend on has changed: the cool-down is over, and the next one is a first.
-    pub fn changed(&mut self, cluster: usize, group: GroupId) -> Option<Told> {
+    /// What a refusal may depend on has changed: the cool-down is over, and the next one is a
+    /// first.
+    pub fn changed(&mut self, cluster: usize, group: GroupId) -> Option<Notice> {
         let holding = self.of(cluster, group);
         holding.cooldown.start_again();
-        holding.again.take().map(|_| holding.told(group))
+        holding.again.take().map(|_| holding.notice(group))
     }
 
     /// When [`Self::take_due`] next has something.
@@ -79,12 +81,12 @@ impl Holds {
     }
 
     /// A group whose cool-down is over, of which cluster.
-    pub fn take_due(&mut self, now: LocalTime) -> Option<(usize, Told)> {
+    pub fn take_due(&mut self, now: LocalTime) -> Option<(usize, Notice)> {
         self.groups
             .iter_mut()
             .find_map(|(&(cluster, group), holding)| {
                 let over = holding.again.take_if(|at| *at <= now);
-                over.map(|_| (cluster, holding.told(GroupId(group))))
+                over.map(|_| (cluster, holding.notice(GroupId(group))))
             })
     }
 }

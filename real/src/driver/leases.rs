@@ -1,7 +1,7 @@
 //! how long the leases of earlier incarnations may last, and what later ones must wait for.
 //!
-//! It does not know where that is written down. There it must outlive the process, and need not outlive a
-//! reboot, for that takes longer than a lease, and the kernel's state is lost with it.
+//! It does not know where that is written down. There it must outlive the process, and need not
+//! outlive a reboot, for that takes longer than a lease, and the kernel's state is lost with it.
 
 use onehold_core::lease::MAX_LEASE;
 use onehold_core::time::Span;
@@ -39,7 +39,8 @@ pub struct Earlier {
     pub fault: Option<String>,
 }
 
-/// what to wait for; and writes down what later incarnations must wait for, before this one has a lease.
+/// what to wait for; and writes down what later incarnations must wait for, before this one
+/// has a lease.
 ///
 /// # Errors
 /// When a later incarnation would not know of this one's lease: then it must not begin.

@@ -1,7 +1,7 @@
 //! the gate of a new hold waits for `before_hold`, and never for longer than its deadline, whatever
 //! becomes of the process that runs it.
 
-use super::holds::Told;
+use super::holds::Notice;
 use onehold_core::advert::GroupId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
@@ -49,7 +49,7 @@ struct Health {
 }
 
 impl Health {
-    fn told(&self, group: GroupId) -> Told {
+    fn told(&self, group: GroupId) -> Notice {
         let why = match (&self.service, &self.unprepared) {
             (Err(why), _) => Some(why.clone()),
             (Ok(()), Some(why)) => Some(format!(
@@ -94,12 +94,6 @@ impl Openings {
         self.waiting.remove(&(cluster, group.0));
     }
 
-    /// Whether a group waits.
-    #[must_use]
-    pub fn waits(&self, cluster: usize, group: GroupId) -> bool {
-        self.waiting.contains_key(&(cluster, group.0))
-    }
-
     /// What it means for a group that waits that this came of it: whether its gate opens. Nothing if it does
     /// not wait.
     #[must_use]
@@ -122,7 +116,7 @@ impl Openings {
         cluster: usize,
         group: GroupId,
         service: Result<(), String>,
-    ) -> Told {
+    ) -> Notice {
         let health = self.health(cluster, group);
         health.service = service;
         health.told(group)
@@ -130,14 +124,14 @@ impl Openings {
 
     /// It could not be done here: the other candidate is the better one, or the address would move to and
     /// fro for as long as that lasts.
-    pub fn failed(&mut self, cluster: usize, group: GroupId, why: String) -> Told {
+    pub fn failed(&mut self, cluster: usize, group: GroupId, why: String) -> Notice {
         let health = self.health(cluster, group);
         health.unprepared = Some(why);
         health.told(group)
     }
 
     /// It could be done after all, or the operator says `resume`.
-    pub fn forgive(&mut self, cluster: usize, group: GroupId) -> Option<Told> {
+    pub fn forgive(&mut self, cluster: usize, group: GroupId) -> Option<Notice> {
         let health = self.health.get_mut(&(cluster, group.0))?;
         health.unprepared.take().map(|_| health.told(group))
     }

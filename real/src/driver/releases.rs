@@ -1,4 +1,4 @@
-//! nothing is confirmed that the kernel did not confirm, and what it refuses is tried again.
+//! only the kernel confirms a release, and what it refuses is tried again.
 
 use onehold_core::advert::GroupId;
 use onehold_core::effect::ReleaseId;
@@ -19,14 +19,14 @@ struct Unconfirmed {
     cluster: usize,
     group: GroupId,
     release: ReleaseId,
-    /// When it is tried again; none while the kernel is at it.
+    /// When it is tried again; `None` while the kernel works on it.
     again: Option<LocalTime>,
     /// Why the kernel refused it last.
     why: Option<String>,
 }
 
 impl Releases {
-    /// The kernel is told to release a group.
+    /// The kernel has been asked to release a group.
     pub fn begin(&mut self, cluster: usize, group: GroupId, release: ReleaseId) {
         self.pending
             .retain(|p| (p.cluster, p.group) != (cluster, group));
@@ -39,7 +39,7 @@ impl Releases {
         });
     }
 
-    /// The kernel's answer: what the node is to be told, if it was done.
+    /// The kernel's answer; returns the node's input, if the release is done.
     pub fn answered(
         &mut self,
         now: LocalTime,
@@ -69,7 +69,7 @@ impl Releases {
         self.pending.iter().filter_map(|p| p.again).min()
     }
 
-    /// One that the kernel is to be told once more, of which cluster and group.
+    /// A release that is due to be tried again: its cluster and group.
     pub fn take_due(&mut self, now: LocalTime) -> Option<(usize, GroupId)> {
         let due = |p: &&mut Unconfirmed| p.again.is_some_and(|at| at <= now);
         let pending = self.pending.iter_mut().find(due)?;
@@ -82,7 +82,7 @@ impl Releases {
     pub fn refused(&self, cluster: usize) -> Vec<String> {
         let of = self.pending.iter().filter(|p| p.cluster == cluster);
         of.filter_map(|p| p.why.as_ref())
-            .map(|why| format!("can't let go, and is trying again: {why}"))
+            .map(|why| format!("can't release, trying again: {why}"))
             .collect()
     }
 }

@@ -16,7 +16,7 @@ use onehold_core::time::{LocalTime, Span};
 use std::future::Future;
 use std::net::SocketAddr;
 
-/// What the driver needs of the world. Calls with a `cluster` mean the one with that index.
+/// What the driver needs from the world. `cluster` is the index of one of its clusters.
 pub trait Shell {
     /// Now, by this member's clock: later than every answer before.
     fn now(&mut self) -> LocalTime;
@@ -25,25 +25,25 @@ pub trait Shell {
     fn wait(&mut self, at: LocalTime) -> impl Future<Output = ()>;
 
     /// The next thing that happened, if any; a datagram's bytes go into `bytes`. Datagrams that
-    /// wait are all given out before this says `None`.
+    /// wait are all returned before this is `None`.
     fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent>;
 
-    /// Hands a datagram to the network on every path; says on how many.
+    /// Hands a datagram to the network on every path; returns on how many.
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
 
-    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: the driver tries
-    /// again what was refused.
+    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: the driver
+    /// tries again what was refused.
     fn release(&mut self, cluster: usize, group: GroupId);
 
-    /// address, then deadline. If that fails, [`ShellEvent::HoldFailed`]: the driver decides when
-    /// it may be tried again.
+    /// address, then deadline. If that fails, [`ShellEvent::HoldFailed`]: the driver decides
+    /// when it may be tried again.
     fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
 
     /// addresses, with the gate shut; again while the group waits. If that fails,
     /// [`ShellEvent::HoldFailed`]. What is waited for ends with [`ShellEvent::Prepared`].
     fn prepare(&mut self, cluster: usize, group: GroupId);
 
-    /// tells the neighbours, repeatedly.
+    /// announces the group to the neighbours, repeatedly.
     fn announce(&mut self, cluster: usize, group: GroupId);
 
     /// writes down that later incarnations must wait for this lease, and for no longer one.
@@ -52,13 +52,14 @@ pub trait Shell {
     /// A node reported something; it was logged already.
     fn reported(&mut self, cluster: usize, event: &Event);
 
-    /// what the operator said of each group that holds until `resume`, for a later life.
+    /// what the operator said of each group that holds until `resume`, for a later
+    /// incarnation.
     fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]);
 
     /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
     fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
 
-    /// Whether somebody wants to be shown what the groups are.
+    /// Whether an agent wants to be shown what the groups are.
     fn watches(&self) -> bool {
         false
     }
@@ -91,7 +92,8 @@ pub enum ShellEvent {
         /// Yes, or why not, for people.
         eligible: Result<(), String>,
     },
-    /// Whether a group could be held well here, or what would be missing: at the start, then on change.
+    /// Whether a group could be held well here, or what would be missing: at the start, then on
+    /// change.
     Health {
         /// In which cluster.
         cluster: usize,
@@ -141,16 +143,16 @@ pub enum ShellEvent {
         /// Whether it did.
         answer: Result<(), String>,
     },
-    /// What needs a person now, says one part of the world; nothing if the list is empty.
+    /// What one part of the world reports as needing a person now; nothing if the list is empty.
     Alarms {
         /// In which cluster.
         cluster: usize,
-        /// Which part says so: each replaces only what it said before.
+        /// Which part reports it: each replaces only what it reported before.
         from: &'static str,
         /// All of them, in words: what, why, and what to do.
         alarms: Vec<String>,
     },
-    /// How the checks and hooks of a group are, by the agent's report.
+    /// The agent reports how the checks and hooks of a group are.
     Checks {
         /// In which cluster.
         cluster: usize,
@@ -177,13 +179,13 @@ pub enum ShellEvent {
         /// They replace the old ones.
         keys: Keys,
     },
-    /// One cluster more is served from here on; its index is the next one.
+    /// One more cluster is served from here on; its index is the next one.
     Joined(Box<Joined>),
-    /// What is to be served and can't be yet.
+    /// What should be served and can't be yet.
     Waiting(Vec<Waiting>),
     /// The configuration file stands otherwise to what runs than before.
     OnDisk(FileOnDisk),
-    /// Hand over, let go, end.
+    /// Hand over, release, end.
     Stop,
 }
 
@@ -192,8 +194,8 @@ pub enum ShellEvent {
 pub struct Joined {
     /// Its node, which has just started.
     pub served: Served,
-    /// what an earlier life was told until `resume`.
+    /// what an earlier incarnation was ordered until `resume`.
     pub orders: Vec<(GroupId, Command)>,
-    /// Who is to be told of every turn.
+    /// What records every turn.
     pub recorder: Option<Box<dyn Recorder>>,
 }

@@ -1,7 +1,7 @@
 //! The BPF gate as it hangs on interfaces: first in the row of programs where the kernel has one
 //! ([`tcx`]), else first among the filters of clsact ([`tc`]).
 //!
-//! That it is there is not enough: what is asked before it may decide in its place.
+//! Being there is not enough: what is asked before it may decide in its place.
 
 use super::bpf::{self, Direction, Known, Programs};
 use super::memory::{Memory, Written};
@@ -34,14 +34,14 @@ pub(super) struct Attached {
     twin: Option<Programs>,
     /// The numbers of all of them.
     ids: Vec<Number>,
-    /// The numbers of gates that earlier lives left.
+    /// The numbers of gates that earlier incarnations left.
     earlier: Vec<u32>,
     /// Interfaces whose clsact came from us, by number.
     made: Vec<u32>,
     others: BTreeMap<u32, Other>,
 }
 
-/// The number of a program of ours, and where it hangs.
+/// The number of one of our programs, and where it hangs.
 #[derive(Clone, Copy, Debug)]
 struct Number {
     place: Place,
@@ -52,17 +52,17 @@ struct Number {
 /// A program of somebody else's.
 #[derive(Clone, Debug)]
 struct Other {
-    /// How to speak of it.
+    /// How people read of it.
     description: String,
-    /// It is a gate, and so lets pass to the next what it does not drop.
+    /// It is a gate, and so passes on to the next what it does not drop.
     gate: bool,
-    /// The first address of ours that it guards, too.
+    /// The first of our addresses that it guards as well.
     shares: Option<Key>,
 }
 
 impl Attached {
     /// Loads the programs, in which every one of `keys` is mute. They hang nowhere yet. `earlier`
-    /// are the gates that earlier lives left.
+    /// are the gates that earlier incarnations left.
     pub(super) fn load(
         keys: &[Key],
         earlier: &[u32],
@@ -81,8 +81,8 @@ impl Attached {
         if rows {
             let twin = this.programs.twin()?;
             let ids = numbers(&[&this.programs, &twin])?;
-            // In a row a program has no name that everybody may read. One that the next life would not
-            // recognise would be one more gate for ever; a filter of tc has its name.
+            // In a row a program has no name that everybody may read. One that the next incarnation
+            // would not recognise would be one more gate forever; a filter of tc has its name.
             let programs = earlier.iter().copied().chain(all(&ids)).collect();
             let keys = keys.to_vec();
             let written = Written {
@@ -119,8 +119,8 @@ impl Attached {
         (self.ids_for(direction, place).into_iter().zip(programs)).collect()
     }
 
-    /// Puts the gate before everything else on an interface, then takes away what earlier lives left
-    /// there, and our own of before: there is no moment without a gate.
+    /// Puts the gate before everything else on an interface, then takes away what earlier
+    /// incarnations left there, and our own of before: there is no moment without a gate.
     pub(super) fn put_first(
         &mut self,
         route: &mut Netlink,
@@ -130,8 +130,9 @@ impl Attached {
     ) -> Result<(), KernelError> {
         if self.twin.is_none() {
             let made = tc::clsact(route, link);
-            // Whatever fails from here on, it is ours to remove; and a lost answer may have been a yes.
-            if !matches!(made, Ok(false)) {
+            // Whatever fails from here on, it is ours to remove; and a lost answer may have been a
+            // yes.
+            if !matches!(made, Ok(false)) && !self.made.contains(&link.index) {
                 self.made.push(link.index);
             }
             let made = made? || self.made.contains(&link.index);
@@ -147,7 +148,8 @@ impl Attached {
             let mut leaving = [self.earlier.clone(), self.ids()].concat();
             leaving.retain(|id| !pair.iter().any(|(ours, _)| ours == id)); // another place's too
             if !pair.iter().any(|(id, _)| at(*id) == Some(0)) {
-                // The one that stands nowhere goes to the front; or the one further behind, if both do.
+                // The one that stands nowhere goes to the front; or the one further behind, if both
+                // do.
                 let last = |(id, _): &&(u32, _)| at(*id).map_or(usize::MAX, |at| at);
                 let Some((comes, program)) = pair.iter().max_by_key(last) else {
                     continue;
@@ -158,7 +160,7 @@ impl Attached {
             }
             tcx::take_off(link.index, direction, &leaving).doing(doing)?;
         }
-        // That of a life that had no row, or knew of none.
+        // That of an incarnation that had no row, or knew of none.
         tc::detach(route, link, name, self.made.contains(&link.index)).map(drop)
     }
 
@@ -198,15 +200,16 @@ impl Attached {
         Ok(Standing::First)
     }
 
-    /// In what order programs are asked on an interface: two numbers that change with it. `None` where
-    /// rtnetlink tells of every change.
+    /// In what order programs are asked on an interface: two numbers that change with it. `None`
+    /// where rtnetlink notifies every change.
     pub(super) fn order(&self, index: u32) -> Option<[u64; 2]> {
         self.twin.as_ref()?;
         let revision = |direction| tcx::row(index, direction).map_or(0, |row| row.revision);
         Some(BOTH.map(revision))
     }
 
-    /// Gates of others that keep an address of ours mute, too: what they are, and for which address.
+    /// Gates of others that keep one of our addresses mute as well: what they are, and for which
+    /// address.
     pub(super) fn rivals(&mut self, link: &Link, memory: &Memory, keys: &[Key]) -> Vec<String> {
         let mut found = Vec::new();
         for direction in BOTH {
@@ -253,7 +256,7 @@ impl Attached {
         other
     }
 
-    /// Takes the gate off an interface, and what earlier lives left there.
+    /// Takes the gate off an interface, and what earlier incarnations left there.
     pub(super) fn take_off(
         &self,
         route: &mut Netlink,
@@ -299,7 +302,7 @@ pub(super) const fn way(direction: Direction) -> &'static str {
     }
 }
 
-/// How to speak of a program.
+/// How people read of a program.
 pub(super) fn description(id: u32) -> String {
     match Known::by_id(id).and_then(|known| known.name()) {
         Ok(name) if !name.is_empty() => format!("BPF program {id} `{name}`"),
@@ -345,8 +348,8 @@ pub(super) fn unreadable_in_rows(link: &Link) -> Vec<u32> {
     all.filter(|id| Known::by_id(*id).is_err()).collect()
 }
 
-/// The gates of earlier lives in an interface's rows: those that are known to be, and those that can
-/// be read and guard what we guard.
+/// The gates of earlier incarnations in an interface's rows: those that are known to be, and those
+/// that can be read and guard what we guard.
 pub(super) fn earlier_in_rows(link: &Link, written: &[u32], keys: &[Key]) -> Vec<u32> {
     let rows = BOTH.map(|direction| tcx::row(link.index, direction).unwrap_or_default());
     let mut found: Vec<u32> = rows.into_iter().flat_map(|row| row.programs).collect();

@@ -20,7 +20,7 @@ use std::io;
 use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
 
-/// Most addresses that are read from a map of an earlier life.
+/// Most addresses that are read from a map of an earlier incarnation.
 const CAPACITY: u32 = 1 << 16;
 
 /// Which way a frame goes.
@@ -37,7 +37,7 @@ pub(super) enum Direction {
 pub(super) struct Programs {
     map: OwnedFd,
     own: Pair,
-    /// For interfaces that are no group's, if they do otherwise there.
+    /// For interfaces that belong to no group, if they do otherwise there.
     elsewhere: Option<Pair>,
 }
 
@@ -127,7 +127,7 @@ pub(super) fn program_id(program: BorrowedFd<'_>) -> io::Result<u32> {
     Ok(program_info(program, &mut [])?.id)
 }
 
-/// What everything of ours is called in `bpftool prog`.
+/// The name of all our programs in `bpftool prog`.
 const NAME: &CStr = c"onehold";
 
 /// A program of anybody's, by its id. Only who has `CAP_SYS_ADMIN` may ask.
@@ -228,7 +228,7 @@ fn run(
     }
 }
 
-/// A map with room for so many addresses.
+/// A map with room for N addresses.
 fn create_map(room: usize) -> io::Result<OwnedFd> {
     const HASH: u32 = 1;
     Attr::new()

@@ -8,17 +8,17 @@ use crate::netlink::{Heard, KernelError, Netlink};
 use onehold_core::time::{LocalTime, Span};
 use std::collections::BTreeMap;
 
-/// How often the order in which programs are asked is looked at: no event tells of a change.
+/// How often the order in which programs are asked is read: no event notifies a change.
 const LOOK: Span = Span::from_millis(1_000);
-/// On how many interfaces that are no group's own, each time; the next ones are next.
+/// On how many interfaces that belong to no group, each time; the next ones are next.
 const AT_ONCE: usize = 32;
-/// So long is spent on interfaces that are no group's own, and then what comes next waits for [`NEXT`]: the
-/// kernel takes some 20 ms for a new one, in which nothing else is done.
+/// This long is spent on interfaces that belong to no group, and then the next ones wait for
+/// [`NEXT`]: the kernel takes some 20 ms for a new one, in which nothing else is done.
 pub(crate) const AT_A_TIME: Span = Span::from_millis(20);
 const NEXT: Span = Span::from_millis(50);
-/// With nftables a start with more than so many interfaces makes one table for all.
+/// With nftables a start with more interfaces than this makes one table for all.
 const FEW: usize = 8;
-/// For how long a new interface may be without a gate before it is an alarm.
+/// How long a new interface may be without a gate before it is an alarm.
 const TOLERATED: Span = Span::from_millis(1_000);
 
 /// An interface that has the gate, or should have it.
@@ -28,13 +28,13 @@ pub(super) struct Post {
     /// It is a group's.
     own: bool,
     pub(super) pace: Pace,
-    /// How the gate stands there is to be asked.
+    /// How the gate stands there must be asked.
     doubted: bool,
     /// In what order programs were asked there when that was last looked at.
     order: Option<[u64; 2]>,
     /// Why the gate does not decide there, if it does not.
     pub(super) fault: Option<String>,
-    /// What else a person should know.
+    /// Anything else that a person should know.
     pub(super) concerns: Vec<String>,
 }
 
@@ -62,12 +62,12 @@ pub(crate) enum Tended {
 }
 
 impl Guard {
-    /// When [`Self::stirred`] is to be asked.
+    /// When [`Self::stirred`] is due to be asked.
     pub(crate) const fn due(&self) -> Option<LocalTime> {
         self.due
     }
 
-    /// Something was said of these: the gate may have been taken away there.
+    /// Notifications were about these: the gate may have been taken away there.
     pub(crate) fn heard(&mut self, heard: &Heard) {
         for (index, post) in &mut self.posts {
             post.doubted |= heard.may_be_of(*index);
@@ -78,9 +78,9 @@ impl Guard {
         self.posts.values_mut().for_each(|post| post.doubted = true);
     }
 
-    /// Puts the gate on every other interface of the host that can carry the addresses' traffic, and
-    /// keeps it first there: where frames come in already first, and none is begun after `until` but one.
-    /// What can't be done is an alarm.
+    /// Puts the gate on every other interface of the host that can carry the addresses' traffic,
+    /// and keeps it first there: where frames come in already first, and none is begun after
+    /// `until` but one. What can't be done is an alarm.
     pub(crate) fn tend(
         &mut self,
         route: &mut Netlink,
@@ -154,14 +154,14 @@ impl Guard {
         };
     }
 
-    /// Sees to one interface that is no group's own.
+    /// Tends one interface that belongs to no group.
     fn tend_one(&mut self, route: &mut Netlink, link: &Link, links: &[Link], tended: &mut Tended) {
         let new = !self.posts.contains_key(&link.index);
         let post = self.post(link);
         (post.own, post.doubted) = (false, false);
         let (turn, why) = match self.standing(route, link, Place::Elsewhere) {
             Ok(Standing::First) => return self.look_beside(link),
-            Ok(_) if new => (Turn::Mend, String::new()),
+            Ok(_) if new => (Turn::Repair, String::new()),
             Ok(standing) => {
                 let post = self.post(link);
                 let why = match (&standing, post.fault.take()) {
@@ -176,7 +176,7 @@ impl Guard {
             Err(e) => (Turn::Wait, e.to_string()),
         };
         let fault = match turn {
-            Turn::Mend => {
+            Turn::Repair => {
                 let put = self.put_on(route, link, links, tended);
                 put.err().map(|e| e.to_string())
             }
@@ -190,7 +190,7 @@ impl Guard {
         self.look_beside(link);
     }
 
-    /// Puts the gate on an interface that is no group's own.
+    /// Puts the gate on an interface that belongs to no group.
     fn put_on(
         &mut self,
         route: &mut Netlink,
@@ -228,8 +228,8 @@ impl Guard {
         self.post(link).concerns = concerns;
     }
 
-    /// Makes the nftables gate anew, on all interfaces or, if the kernel does not take that, on the groups'
-    /// own; everything is shut afterwards.
+    /// Makes the nftables gate again, on all interfaces or, if the kernel does not take that, on
+    /// the groups' own; everything is shut afterwards.
     pub(super) fn replace(&mut self, links: &[Link]) -> Result<(), KernelError> {
         let others = self.others(links);
         let Gate::Nft(table) = &mut self.gate else {
@@ -243,8 +243,8 @@ impl Guard {
         Ok(())
     }
 
-    /// Whether others have changed the order since the last time that this was asked, or something is
-    /// still to be done.
+    /// Whether others have changed the order since the last time that this was asked, or something
+    /// is still to be done.
     pub(crate) fn stirred(&mut self) -> bool {
         let now = boottime();
         self.due = Some(now.plus(LOOK));
@@ -335,7 +335,7 @@ impl Guard {
         alarms
     }
 
-    /// The interfaces that have the gate, or are to have it, and are no group's own.
+    /// The interfaces that have the gate, or should have it, and belong to no group.
     pub(super) fn others(&self, links: &[Link]) -> Vec<Link> {
         let all = self.posts.values().map(|post| &post.link);
         let others = all.filter(|link| !links.iter().any(|own| own.index == link.index));

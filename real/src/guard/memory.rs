@@ -1,9 +1,10 @@
-//! What a life leaves written down for the next ones of this boot, and for the daemons of other
-//! clusters on this host: which addresses its gate guards, and which programs are its gate.
+//! What an incarnation leaves written down for the next ones of this boot, and for the daemons of
+//! other clusters on this host: which addresses its gate guards, and which programs are its gate.
 //!
-//! The kernel knows both and may not say it: to ask for a program or a map by its number takes
-//! `CAP_SYS_ADMIN`, which the daemon is not given. What can't be read is not empty; so it is
-//! written before it is so. Where it can't be written, nothing is used that nobody would recognise.
+//! The kernel knows both and may refuse to answer: asking for a program or a map by its number
+//! takes `CAP_SYS_ADMIN`, which the daemon is not given. What can't be read is not empty; so it is
+//! written before it is true. Where it can't be written, nothing is used that nobody would
+//! recognise.
 
 use super::{Key, address, key};
 use crate::files;
@@ -17,6 +18,8 @@ use std::path::{Path, PathBuf};
 
 /// The longest such file that is read.
 const MOST: u64 = 1 << 17;
+/// Most files of a directory that are looked at.
+const MOST_FILES: usize = 256;
 const SUFFIX: &str = "gate";
 /// What is behind this line is of an earlier, longer text.
 const END: &str = "end";
@@ -28,8 +31,8 @@ pub(super) struct Written {
     pub(super) keys: Vec<Key>,
     /// The kernel's numbers of the programs that are, or may be, our gate.
     pub(super) programs: Vec<u32>,
-    /// Those of programs of which nobody can say whether they are: they were there when a life began that
-    /// knew nothing of those before it.
+    /// Those of programs of which nobody can say whether they are: they were there when an
+    /// incarnation began that knew nothing of those before it.
     pub(super) doubtful: Vec<u32>,
 }
 
@@ -41,13 +44,13 @@ impl Written {
     }
 }
 
-/// What one cluster writes down, in more than one place: where one of them is emptied, or another is
-/// named, the next life finds the other.
+/// What one cluster writes down, in more than one place: where one of them is emptied, or another
+/// is named, the next incarnation finds the other.
 #[derive(Debug)]
 pub(super) struct Memory {
     places: Vec<Place>,
     boot: String,
-    /// What earlier lives left, if it is known.
+    /// What earlier incarnations left, if it is known.
     earlier: Option<Written>,
     doubtful: Vec<u32>,
     written: Option<Written>,
@@ -61,7 +64,16 @@ struct Place {
     /// Open and locked for as long as this process is the one that guards the cluster's addresses
     /// here, if the file could be opened.
     file: Option<File>,
-    fault: Option<String>,
+    fault: Option<Fault>,
+}
+
+/// Why it is not written.
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    /// Another process has it.
+    Taken,
+    /// The file system refuses, for this reason.
+    Refused(String),
 }
 
 /// Another process has the file.
@@ -83,9 +95,10 @@ impl Place {
         options.read(true).write(true).create(true).mode(0o600);
         let opened = fs::create_dir_all(&self.directory).and_then(|()| options.open(&self.path));
         let opened = opened.and_then(|file| files::is_regular(&file).map(|()| file));
-        self.fault = opened.as_ref().err().map(ToString::to_string);
+        let refused = |e: &io::Error| Fault::Refused(e.to_string());
+        self.fault = opened.as_ref().err().map(refused);
         self.file = opened.or_else(|_| files::open(&self.path)).ok();
-        // Of a file system without locks the programs in the kernel tell of another.
+        // On a file system without locks the programs in the kernel show another one.
         let lock = |file| rustix::fs::flock(file, FlockOperation::NonBlockingLockExclusive);
         if self.file.as_ref().map(lock) == Some(Err(rustix::io::Errno::WOULDBLOCK)) {
             self.file = None;
@@ -111,14 +124,17 @@ impl Place {
         match self.file.as_ref().map_or_else(none, write) {
             Ok(()) => self.fault = None,
             // Why it could not be opened says more.
-            Err(e) => self.fault = self.fault.take().or(Some(e.to_string())),
+            Err(e) => {
+                let refused = Fault::Refused(e.to_string());
+                self.fault.get_or_insert(refused);
+            }
         }
         self.fault.is_none()
     }
 }
 
 impl Memory {
-    /// Reads what earlier lives left in `directories` under `name`.
+    /// Reads what earlier incarnations left in `directories` under `name`.
     ///
     /// # Errors
     /// When another process guards the same cluster's addresses on this host: two gates for one
@@ -159,18 +175,18 @@ impl Memory {
         Ok(this)
     }
 
-    /// What earlier lives of this boot left. `None`: it is not known, which does not say that they
-    /// left nothing.
+    /// What earlier incarnations of this boot left. `None`: it is not known, which does not say
+    /// that they left nothing.
     pub(super) const fn earlier(&self) -> Option<&Written> {
         self.earlier.as_ref()
     }
 
-    /// Programs of which nobody can say whether they are gates that earlier lives left.
+    /// Programs of which nobody can say whether they are gates that earlier incarnations left.
     pub(super) fn doubtful(&self) -> &[u32] {
         &self.doubtful
     }
 
-    /// These are they, and later lives are to know. The youngest of them.
+    /// Notes which programs these are, for later incarnations: the youngest of them.
     pub(super) fn doubt(&mut self, mut programs: Vec<u32>) {
         programs.sort_unstable();
         programs.dedup();
@@ -178,7 +194,7 @@ impl Memory {
         self.doubtful = programs;
     }
 
-    /// Writes down what is about to be so. Returns whether a later life will know.
+    /// Writes down what is about to be true. Returns whether a later incarnation will know.
     pub(super) fn write(&mut self, mut now: Written) -> bool {
         now.doubtful.clone_from(&self.doubtful);
         if self.written.as_ref() == Some(&now) && self.alarm().is_none() {
@@ -193,8 +209,9 @@ impl Memory {
         known
     }
 
-    /// Writes again what is not in the first place any more, or could not be written. Returns whether what
-    /// there is to say of it has changed. (The others may be on a disk, which can take its time.)
+    /// Writes again what is not in the first place any more, or could not be written. Returns
+    /// whether the alarm about it has changed. (The others may be on a disk, which can take
+    /// its time.)
     pub(super) fn keep(&mut self) -> bool {
         let before = self.alarm();
         let text = self.written.as_ref().map(|now| self.text(now));
@@ -205,7 +222,7 @@ impl Memory {
             match (place.take(), &text) {
                 (Ok(()), Some(text)) => drop(place.write(text)),
                 (Ok(()), None) => {}
-                (Err(Taken), _) => place.fault = Some("another process has it".to_owned()),
+                (Err(Taken), _) => place.fault = Some(Fault::Taken),
             }
         }
         self.alarm() != before
@@ -227,7 +244,8 @@ impl Memory {
         text
     }
 
-    /// What a program guards that is known to be a gate: an earlier life's or another cluster's.
+    /// What a program guards that is known to be a gate: an earlier incarnation's or another
+    /// cluster's.
     pub(super) fn gate(&self, program: u32) -> Option<Vec<Key>> {
         (self.files())
             .filter_map(|p| read(&files::open(&p).ok()?, &self.boot))
@@ -237,33 +255,32 @@ impl Memory {
 
     /// The files of all clusters.
     fn files(&self) -> impl Iterator<Item = PathBuf> {
-        let all = (self.places.iter()).filter_map(|place| fs::read_dir(&place.directory).ok());
-        let paths = all.flat_map(|files| {
-            files
-                .flatten()
-                .map(|f| f.path())
-                .filter(|p| is_one(p))
-                .take(256)
-        });
-        paths.collect::<Vec<_>>().into_iter()
+        let all = self.places.iter().map(|place| &place.directory);
+        all.flat_map(|directory| files::with_suffix(directory, SUFFIX, MOST_FILES))
     }
 
     /// What is wrong with it, if anything is.
     pub(super) fn alarm(&self) -> Option<String> {
         let (place, fault) = (self.places.iter()).find_map(|p| Some((p, p.fault.as_ref()?)))?;
-        Some(format!(
-            "can't write {}: {fault}; what is guarded here may have to be guessed by the next life \
-             of this daemon: make room, or make the directory writable (see --state and --orders)",
-            place.path.display()
-        ))
+        let path = place.path.display();
+        Some(match fault {
+            Fault::Taken => format!(
+                "can't write {path}: another process has it, so another onehold guards the same addresses on \
+                 this host: stop one of the two"
+            ),
+            Fault::Refused(why) => format!(
+                "can't write {path}: {why}; a restarted daemon may have to guess what is guarded here: make \
+                 room, or make the directory writable (see --state and --orders)"
+            ),
+        })
     }
 
-    /// What clusters left that nobody serves any more, and that guard one of `keys`: this one under a
-    /// former name. With their names.
+    /// What clusters left that nobody serves any more, and that guard one of `keys`: this one under
+    /// a former name. With their names.
     ///
     /// # Errors
-    /// When a living process of another cluster guards one of them: each gate would keep it mute for
-    /// the other.
+    /// When a living process of another cluster guards one of them: each gate would keep it mute
+    /// for the other.
     pub(super) fn former(&self, keys: &[Key]) -> Result<Vec<(String, Written)>, KernelError> {
         let mut former = Vec::new();
         for path in self.files() {
@@ -296,17 +313,13 @@ impl Memory {
     }
 }
 
-fn is_one(path: &Path) -> bool {
-    path.extension().is_some_and(|e| e == SUFFIX)
-}
-
 fn same_directory(a: &Path, b: &Path) -> bool {
     let which = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
     a == b || (which(a).is_some() && which(a) == which(b))
 }
 
-/// What the file says of this boot: nothing, if it was last written in an earlier one, for a life of this
-/// one would have written it. `None`, if it can't be told.
+/// What the file says of this boot: nothing, if it was last written in an earlier one, for an
+/// incarnation of this one would have written it. `None`, if that can't be known.
 fn read(file: &File, boot: &str) -> Option<Written> {
     let mut text = String::new();
     let mut from_start = file;
@@ -391,7 +404,7 @@ mod tests {
         assert_eq!(
             other.former(&[own]).unwrap(),
             [],
-            "another one, whose life may return"
+            "another one, whose owner may return"
         );
     }
 
@@ -409,7 +422,7 @@ mod tests {
         assert_eq!(
             memory.earlier(),
             Some(&none),
-            "no life of this boot was here"
+            "no incarnation of this boot was here"
         );
         drop(memory);
         for garbage in ["", "boot", "boot \n", "nonsense"] {
@@ -419,7 +432,8 @@ mod tests {
         }
     }
 
-    /// `rm -rf /run/onehold`, under a daemon that runs, or between two lives; or another `--state`.
+    /// `rm -rf /run/onehold`, under a daemon that runs, or between two incarnations; or another
+    /// `--state`.
     #[test]
     fn what_was_emptied_is_written_again_and_is_elsewhere_too() {
         let place = Tmp::new("emptied");
@@ -473,7 +487,8 @@ mod tests {
         assert_eq!(memory.earlier(), Some(&written(&[8], &[])));
     }
 
-    /// A life that knows nothing of those before it hands on which programs it can't vouch for.
+    /// An incarnation that knows nothing of those before it hands on which programs it can't vouch
+    /// for.
     #[test]
     fn a_doubt_is_handed_on() {
         let place = Tmp::new("doubt");

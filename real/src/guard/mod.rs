@@ -1,12 +1,13 @@
 //! The guard: mutes addresses in the kernel at an absolute instant of `CLOCK_BOOTTIME`.
 //!
 //! A guarded address is mute until it is given a deadline, and again from that deadline on,
-//! whatever became of this process. The gate is never taken away while an address of ours may
-//! still be there: it outlives the process, and the next life replaces it by one that is shut.
+//! whatever happened to this process. The gate is never taken away while one of our addresses may
+//! still be there: it outlives the process, and the next incarnation replaces it by one that is
+//! shut.
 //!
 //! It hangs on every Ethernet interface of the host, for Linux answers ARP on each of them for all
 //! its addresses; on what joins interfaces (a bridge, a bond) and not on its parts. And it is the
-//! first to be asked there: one that others decide before is none.
+//! first to be asked there: a gate before which others decide is not one.
 //!
 //! Not guarded: traffic of this host with itself, what an XDP program answers, and interfaces that
 //! are not Ethernet's (WireGuard, tun).
@@ -44,7 +45,7 @@ pub(crate) type Key = [u8; 16];
 pub(crate) enum Place {
     /// On a group's.
     Own,
-    /// On any other, where a link-local address is another one.
+    /// On any other, where the same link-local address is a different one.
     Elsewhere,
 }
 
@@ -67,21 +68,22 @@ pub(crate) fn address(key: &Key) -> IpAddr {
     IpAddr::V6(Ipv6Addr::from(*key)).to_canonical()
 }
 
-/// How many programs of earlier lives are remembered, the youngest of them.
+/// How many programs of earlier incarnations are remembered, the youngest of them.
 const REMEMBERED: usize = 64;
 
-/// How late, at most, either gate shuts (measured: a third of it): no less slack will do.
+/// How late, at most, either gate shuts (measured: a third of it): a smaller slack is not enough.
 pub(crate) const LEAST_SLACK: Span = Span::from_millis(1);
 
 /// By how much, at most, the gate of nftables ends a hold before its deadline, wherever it runs.
 pub(crate) const NFT_ENDS_EARLY: Span = nft::MOST_EARLY;
 
-/// What became of a hold.
+/// The result of a hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Held {
     /// The address is effective until the deadline, less what the gate costs.
     Yes,
-    /// The process was paused again and again, or too little of the lease is left: nothing has changed.
+    /// The process was paused again and again, or too little of the lease is left: nothing has
+    /// changed.
     TooLate,
 }
 
@@ -90,24 +92,26 @@ pub(crate) enum Held {
 pub(crate) struct Guard {
     gate: Gate,
     choice: GuardChoice,
-    /// What everything of ours is called in the kernel.
+    /// The name of everything that we make in the kernel.
     name: String,
-    /// Every address that must be mute unless held: those configured, and those of earlier lives.
+    /// Every address that must be mute unless held: those configured, and those of earlier
+    /// incarnations.
     keys: Vec<Key>,
-    /// Programs that earlier lives left: here, or on an interface that is elsewhere and may come back.
+    /// Programs that earlier incarnations left: here, or on an interface that is elsewhere and may
+    /// come back.
     earlier: Vec<u32>,
-    /// What this cluster was called in lives that have left something.
+    /// The names of this cluster in incarnations that have left something.
     former: Vec<String>,
-    /// A BPF gate of ours that another has replaced; it is taken off once no address is left.
+    /// Our BPF gate that another one has replaced; it is taken off once no address is left.
     replaced: Option<Attached>,
     memory: Memory,
     /// The interfaces that have the gate, or should have it, by number.
     posts: BTreeMap<u32, Post>,
     /// Why no better gate is in force.
     shortcoming: Option<String>,
-    /// Who made us fall back from BPF in this life.
+    /// Which program made us fall back from BPF in this incarnation.
     pushed: Option<String>,
-    /// When to look whether it still stands first.
+    /// When to check whether it still stands first.
     due: Option<LocalTime>,
     /// Since when some new interfaces have had no gate yet.
     unfinished: Option<LocalTime>,
@@ -124,23 +128,24 @@ enum Gate {
     None,
 }
 
-/// What is to be guarded, and how.
+/// What should be guarded, and how.
 pub(crate) struct Wanted<'a> {
     /// Which guard.
     pub(crate) choice: GuardChoice,
-    /// What everything of ours is called in the kernel.
+    /// The name of everything that we make in the kernel.
     pub(crate) name: &'a str,
     /// The addresses.
     pub(crate) keys: &'a [Key],
     /// How late it may shut.
     pub(crate) slack: Span,
-    /// Where lives leave word for later ones: in each of these.
+    /// The directories in which incarnations leave information for later ones.
     pub(crate) state: &'a [&'a Path],
 }
 
 impl Guard {
-    /// Opens the guard and shuts it for all addresses on `links`, the groups' own interfaces as far as
-    /// they are there, and on all others of the host, `all`, that can carry the addresses' traffic.
+    /// Opens the guard and shuts it for all addresses on `links`, the groups' own interfaces as far
+    /// as they are there, and on all others of the host, `all`, that can carry the addresses'
+    /// traffic.
     pub(crate) fn open(
         wanted: &Wanted<'_>,
         route: &mut Netlink,
@@ -219,7 +224,7 @@ impl Guard {
         Ok(())
     }
 
-    /// Writes down what is guarded, and which programs are a gate of ours or an earlier life's.
+    /// Writes down what is guarded, and which programs are our gate or an earlier incarnation's.
     fn remember(&mut self) {
         let gate = match &self.gate {
             Gate::Bpf(attached) => Some(attached),
@@ -236,8 +241,8 @@ impl Guard {
         });
     }
 
-    /// Finds the gates that earlier lives left, and guards what they guard: an address of theirs may
-    /// still be there. What can't be read is not empty.
+    /// Finds the gates that earlier incarnations left, and guards what they guard: an address of
+    /// theirs may still be there. What can't be read is not empty.
     fn take_over(&mut self, route: &mut Netlink, all: &[Link]) -> Result<(), KernelError> {
         let known = self.memory.earlier().cloned();
         let mut written = known.clone().unwrap_or_default();
@@ -267,7 +272,7 @@ impl Guard {
             self.earlier.extend(rows);
         }
         if unread && known.is_none() {
-            // Whatever an earlier life put here and did not take away has its marks.
+            // Whatever an earlier incarnation put here and did not take away has its marks.
             let there = address::list(route)?;
             let marked = there.iter().filter(|a| a.is_surely_ours());
             keys.extend(marked.map(|a| key(a.address)));
@@ -286,8 +291,8 @@ impl Guard {
         Ok(())
     }
 
-    /// What an earlier life left and nobody wrote down is a program like any other, to who may not read
-    /// it; and what it drops is dropped, whatever a gate of ours lets pass.
+    /// A program that an earlier incarnation left and nobody wrote down looks like any other to a
+    /// process that may not read it; and what it drops is dropped, whatever our gate lets pass.
     fn find_doubtful(&mut self, known: bool, all: &[Link]) {
         let unreadable = all.iter().flat_map(attached::unreadable_in_rows);
         let mut doubtful: Vec<u32> = unreadable.collect();
@@ -300,7 +305,8 @@ impl Guard {
         self.memory.doubt(doubtful);
     }
 
-    /// What may keep addresses mute on an interface whatever this life says, and can't be told.
+    /// What may keep addresses mute on an interface whatever this incarnation does, and can't be
+    /// known.
     pub(crate) fn doubt(&self, link: &Link) -> Option<String> {
         let doubtful = self.memory.doubtful();
         if doubtful.is_empty() {
@@ -309,7 +315,7 @@ impl Guard {
         let there = attached::unreadable_in_rows(link);
         let id = there.into_iter().find(|id| doubtful.contains(id))?;
         Some(format!(
-            "BPF program {id} on {name} may be a gate that an earlier life of this daemon left there, and mute \
+            "BPF program {id} on {name} may be a gate that an earlier incarnation of this daemon left there, and mute \
              what is held here: which ones were its was not found (see --state and --orders), and this process \
              may not read it. Does `bpftool prog show id {id}` call it `onehold`, or can't you tell: stop this \
              daemon, start it for a moment as root by hand (`onehold run`, with CAP_SYS_ADMIN), which clears \
@@ -318,7 +324,7 @@ impl Guard {
         ))
     }
 
-    /// What the gate is called: `bpf`, `nft` or `none`.
+    /// The gate's name: `bpf`, `nft` or `none`.
     pub(crate) const fn kind(&self) -> &'static str {
         match self.gate {
             Gate::Bpf(_) => "bpf",
@@ -362,10 +368,10 @@ impl Guard {
         Ok(standing)
     }
 
-    /// Puts the gate first on `link`, one of the groups' own interfaces `links`, without a moment of
-    /// none; or lets nftables decide where others want to be asked before. With nftables everything
-    /// is shut afterwards, on all interfaces.
-    pub(crate) fn mend(
+    /// Puts the gate first on `link`, one of the groups' own interfaces `links`, without a moment
+    /// of none; or lets nftables decide where others want to be asked before. With nftables
+    /// everything is shut afterwards, on all interfaces.
+    pub(crate) fn repair(
         &mut self,
         route: &mut Netlink,
         link: &Link,
@@ -375,7 +381,7 @@ impl Guard {
         let turn = self.post(link).pace.turn(standing, boottime());
         let doing = || format!("keeping the gate on {}", link.name);
         match (turn, standing) {
-            (Turn::Mend, _) => {
+            (Turn::Repair, _) => {
                 let put = self.put_first(route, link, links);
                 self.post(link).fault = put.as_ref().err().map(ToString::to_string);
                 put
@@ -427,7 +433,8 @@ impl Guard {
         let own = links.iter().map(|link| (link, Place::Own));
         let others = others.iter().map(|link| (link, Place::Elsewhere));
         for (link, place) in own.chain(others) {
-            // What stays drops what nftables drops, or more; and goes at the end of this life.
+            // What stays drops what nftables drops, or more; and goes at the end of this
+            // incarnation.
             if let Gate::Nft(table) = &mut self.gate
                 && table.gates(link, place)
             {
@@ -484,8 +491,8 @@ impl Guard {
         }
     }
 
-    /// R-9: once no address of an earlier life is left: guards only `keys` from now on, and takes
-    /// away what earlier lives left behind elsewhere, or of the other kind.
+    /// R-9: once no address of an earlier incarnation is left: guards only `keys` from now on, and
+    /// takes away what earlier incarnations left behind elsewhere, or of the other kind.
     pub(crate) fn settle(
         &mut self,
         route: &mut Netlink,
@@ -538,11 +545,11 @@ impl Guard {
         Ok(())
     }
 
-    /// Takes the gate away. Only once no address of ours is left.
+    /// Takes the gate away. Only once none of our addresses is left.
     pub(crate) fn close(mut self, route: &mut Netlink) -> Result<(), KernelError> {
         match &mut self.gate {
             Gate::Bpf(attached) => {
-                // On an interface that is elsewhere it stays: it is to mute nothing there.
+                // On an interface that is elsewhere it stays: it should mute nothing there.
                 for key in &self.keys {
                     let _ = attached.programs().forget(key);
                 }

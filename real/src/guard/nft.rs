@@ -1,19 +1,20 @@
 //! The gate as an nftables table, for those who may not load BPF: an ordinary user in a user
 //! namespace, say.
 //!
-//! A `netdev` table with a chain each way on each interface, which jumps to the one that has the rules: so
-//! the message that makes it all stays small, however many interfaces there are. The set `vip` has the addresses, the
-//! set `held` those that may be effective now, each with a timeout. What is in `vip` and not in
-//! `held` is dropped, by the same policy as in [`super::policy`], but for VLAN tags: only one
-//! that the kernel itself takes away is looked behind; and but for what only passes through a member that
-//! routes, which is dropped, for nothing here tells it from what this host sends.
+//! A `netdev` table with a chain each way on each interface, which jumps to the one that has the
+//! rules: so the message that makes it all stays small, however many interfaces there are. The set
+//! `vip` has the addresses, the set `held` those that may be effective now, each with a timeout.
+//! What is in `vip` and not in `held` is dropped, by the same policy as in [`super::policy`], but
+//! for VLAN tags: only one that the kernel itself takes away is looked behind; and but for what
+//! only passes through a member that routes, which is dropped, for nothing here distinguishes it
+//! from what this host sends.
 //!
-//! A timeout is *relative*: were the process paused between reading the clock and the system
-//! call, the address would live longer by the pause. Therefore the **token**: first an element
-//! that lives for at most [`TOKEN`] is added, then the clock is read, then one atomic batch removes the
-//! token and refreshes `held`. If the token is dead, the kernel refuses the whole batch. The
-//! token's life and a tick are subtracted from the timeout, so that it never ends late: that is what
-//! this gate takes of each lease.
+//! A timeout is *relative*: were the process paused between reading the clock and the system call,
+//! the address would live longer by the pause. Therefore the **token**: first an element that lives
+//! for at most [`TOKEN`] is added, then the clock is read, then one atomic batch removes the token
+//! and refreshes `held`. If the token is dead, the kernel refuses the whole batch. The token's life
+//! and a tick are subtracted from the timeout, so that it never ends late: that is what this gate
+//! takes of each lease.
 //!
 //! The kernel counts timeouts in ticks, which stand still in suspend: after it an address may be
 //! effective for what was left of its lease.
@@ -33,8 +34,9 @@ use onehold_core::time::{LocalTime, Span};
 use rules::{add_rule, jump, write_rules};
 use rustix::time::{ClockId, clock_getres};
 
-/// How long a process may be paused between reading the clock and the kernel's refresh: so many parts of
-/// what is left of the lease, at most [`TOKEN`], and at least two ticks, for the first may end at once.
+/// How long a process may be paused between reading the clock and the kernel's refresh: one part in
+/// this many of what is left of the lease, at most [`TOKEN`], and at least two ticks, for the first
+/// may end at once.
 const PART: u64 = 16;
 const TOKEN: Span = Span::from_millis(20);
 /// What a hold ends early, where ticks are longest (`HZ=100`).
@@ -60,7 +62,7 @@ pub(super) struct Table {
     name: String,
     request: Request,
     tokens: u64,
-    /// Other rules are asked on interfaces that are no group's.
+    /// Other rules are asked on interfaces that belong to no group.
     differs: bool,
     /// How coarse the kernel counts a timeout.
     tick: Span,
@@ -87,7 +89,7 @@ impl Table {
         })
     }
 
-    /// How long a token lives when so much of a lease is left.
+    /// How long a token lives when `left` of a lease is left.
     fn token(&self, left: Span) -> Span {
         left.part(PART).min(TOKEN).max(self.tick.times(2))
     }
@@ -97,7 +99,7 @@ impl Table {
         self.token(lease).plus(self.tick)
     }
 
-    /// Whether there is a table of this name, ours or an earlier life's.
+    /// Whether there is a table of this name, ours or an earlier incarnation's.
     pub(super) fn exists(&mut self) -> Result<bool, KernelError> {
         self.request.clear();
         nft(&mut self.request, GET_TABLE, netlink::NLM_F_ACK).string(TABLE_NAME, &self.name);
@@ -108,8 +110,8 @@ impl Table {
         }
     }
 
-    /// Whether the interface's chains are there, and hang on it: since Linux 6.16 a chain belongs to an
-    /// interface's name, so that one with another name is without.
+    /// Whether the interface's chains are there, and hang on it: since Linux 6.16 a chain belongs
+    /// to an interface's name, so that one with another name is without.
     pub(super) fn gates(&mut self, link: &Link, place: Place) -> bool {
         let place = self.place(place);
         WAYS.iter()
@@ -137,7 +139,7 @@ impl Table {
         asked.ok().and(device)
     }
 
-    /// Mutes on one more interface that is no group's. What is held stays so.
+    /// Mutes on one more interface that belongs to no group. What is held stays held.
     pub(super) fn add(&mut self, link: &Link) -> Result<(), KernelError> {
         self.leave(link)?; // a chain of this name that hangs on another one
         let place = self.place(Place::Elsewhere);
@@ -159,8 +161,8 @@ impl Table {
         })
     }
 
-    /// Takes away an interface's chains, as far as they are there: since Linux 6.16 they would stay when it
-    /// is gone.
+    /// Takes away an interface's chains, as far as they are there: since Linux 6.16 they would stay
+    /// when it is gone.
     pub(super) fn leave(&mut self, link: &Link) -> Result<(), KernelError> {
         let all = PLACES.map(|place| WAYS.map(|(way, ..)| chain(way, link, place)));
         for chain in all.concat() {
@@ -205,8 +207,8 @@ impl Table {
         keys
     }
 
-    /// Replaces the table, in one step, by one in which every one of `keys` is mute on `own` interfaces of
-    /// groups and on `others`.
+    /// Replaces the table, in one step, by one in which every one of `keys` is mute on `own`
+    /// interfaces of groups and on `others`.
     pub(super) fn replace(
         &mut self,
         keys: &[Key],
@@ -465,7 +467,7 @@ fn at(chain: &str, place: Place) -> String {
     }
 }
 
-/// The chain's name has the interface's number: one that was created anew has no chain yet.
+/// The chain's name has the interface's number: one that was created again has no chain yet.
 fn chain(way: &str, link: &Link, place: Place) -> String {
     at(&format!("{way}{}", link.index), place)
 }

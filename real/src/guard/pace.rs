@@ -1,32 +1,32 @@
-//! With what pace a gate is put back: others may want its place as well, and nobody is to be fought.
+//! How soon a gate is put back: others may want its place as well, and nobody should be fought.
 
 use super::attached::Standing;
 use onehold_core::time::{LocalTime, Span};
 
-/// So many mendings in a [`WHILE`] are made at once.
+/// This many repairs in a [`WHILE`] are made at once.
 const AT_ONCE: usize = 3;
-/// The next ones wait for so long; and so do moves to the front from the first.
+/// The next ones wait for this long; moves to the front do so from the first.
 const APART: Span = Span::from_millis(1_000);
 const WHILE: Span = Span::from_millis(60_000);
 
-/// What is to be done about a gate that does not stand first.
+/// What to do about a gate that does not stand first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turn {
-    Mend,
+    Repair,
     /// Too soon after the last time.
     Wait,
     /// Whoever stands before the gate wants it so.
     GiveUp,
 }
 
-/// When the gate of an interface was last mended.
+/// When the gate of an interface was last repaired.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Pace {
     last: [Option<LocalTime>; AT_ONCE],
 }
 
 impl Pace {
-    /// What is to be done now; if something is, it counts as done.
+    /// What to do now; a repair counts as done.
     pub(super) fn turn(&mut self, standing: &Standing, now: LocalTime) -> Turn {
         let young = |at: &Option<LocalTime>| at.is_some_and(|at| now < at.plus(WHILE));
         let many = self.last.iter().all(young);
@@ -39,7 +39,7 @@ impl Pace {
         }
         self.last.rotate_right(1);
         self.last[0] = Some(now);
-        Turn::Mend
+        Turn::Repair
     }
 
     /// Whether somebody does it again and again.
@@ -60,7 +60,7 @@ mod tests {
     #[test]
     fn what_is_taken_away_is_put_back_three_times_at_once_and_then_once_a_second() {
         let (mut pace, gone) = (Pace::default(), Standing::Absent);
-        let done = (0..10_000).filter(|ms| pace.turn(&gone, at(100_000 + ms)) == Turn::Mend);
+        let done = (0..10_000).filter(|ms| pace.turn(&gone, at(100_000 + ms)) == Turn::Repair);
         let done: Vec<u64> = done.collect();
         assert_eq!(done[..5], [0, 1, 2, 1_002, 2_002]);
         assert_eq!(done.len(), 12);
@@ -73,13 +73,13 @@ mod tests {
         let turns = (0..10_000).map(|ms| pace.turn(&behind, at(100_000 + ms)));
         let turns: Vec<Turn> = turns.collect();
         let done: Vec<usize> = (0..turns.len())
-            .filter(|ms| turns[*ms] == Turn::Mend)
+            .filter(|ms| turns[*ms] == Turn::Repair)
             .collect();
         assert_eq!(done, [0, 1_000, 2_000]);
         assert!(turns[3_000..].iter().all(|turn| *turn == Turn::GiveUp));
         assert_eq!(
             pace.turn(&behind, at(200_000)),
-            Turn::Mend,
+            Turn::Repair,
             "a minute later it is tried again"
         );
     }

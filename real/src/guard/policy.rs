@@ -10,22 +10,23 @@
 //! | neighbour discovery | advertisement of a mute target | solicitation of a mute target |
 //!
 //! A packet *only passes through* a member that routes when the address is none of this host's, and
-//! this host's routes lead to it by **another** interface than the one that is looked at; leaving, it
-//! must have come in by that very interface. So nothing passes that this host made, or took for itself
-//! by translating where it goes (one that it gives the address as its source does pass); nor what a neighbour sends here because it has not yet learnt who holds.
+//! this host's routes lead to it by **another** interface than the one that is looked at; leaving,
+//! it must have come in by that very interface. So nothing passes that this host made, or took for
+//! itself by translating where it goes (one that it gives the address as its source does pass); nor
+//! what a neighbour sends here because it has not yet learnt who holds.
 //!
-//! An IPv6 link-local address is another one on each network, and Linux answers for it on its own interface only:
-//! on interfaces that are no group's the gate leaves them alone.
+//! An IPv6 link-local address is another one on each network, and Linux answers for it on its own
+//! interface only: on interfaces that belong to no group the gate leaves them alone.
 //!
-//! A frame of another VLAN passes, by the tag that the kernel has taken away: that VLAN's interface has a gate of
-//! its own, and where there is none the kernel takes the frame for nobody's.
+//! A frame of another VLAN passes, by the tag that the kernel has taken away: that VLAN's interface
+//! has a gate of its own, and where there is none the kernel takes the frame for nobody's.
 //!
 //! Up to two VLAN tags in the frame are followed (the kernel has taken the outermost away);
 //! deeper ones, and frames that end before the address, are dropped: never open on a doubt.
 //!
-//! A verifier that is asked without `CAP_PERFMON` refuses to overwrite a part of eight bytes that it
-//! follows (a *spill*). So every eight bytes of the stack are written once on each way through the
-//! program, and of two stores into the same eight the aligned one is the last.
+//! A verifier that is asked without `CAP_PERFMON` refuses to overwrite a part of eight bytes that
+//! it follows (a *spill*). So every eight bytes of the stack are written once on each way through
+//! the program, and of two stores into the same eight the aligned one is the last.
 
 use super::Place;
 use super::bpf::Direction;
@@ -199,7 +200,7 @@ impl Assembler {
     }
 
     fn pass_other_vlans(&mut self) {
-        const NUMBER: i32 = 0x0fff; // 0 is no VLAN, but a priority
+        const NUMBER: i32 = 0x0fff; // 0 is not a VLAN, but a priority
         let untagged = self.label();
         self.op(LOAD_WORD, R1, R6, IS_TAGGED, 0);
         self.jump(JUMP_EQ, R1, 0, untagged);
@@ -268,13 +269,14 @@ impl Assembler {
         self.here(on);
     }
 
-    /// Passes a packet that only passes through, and drops any other. `this` is where the packet has
-    /// the mute address, `other` where it has the other one.
+    /// Passes a packet that only passes through, and drops any other. `this` is where the packet
+    /// has the mute address, `other` where it has the other one.
     fn pass_through(&mut self, family: i32, this: i32, other: i32, direction: Direction) {
         const FIB_LOOKUP: i32 = 69;
         const FORWARDED: i32 = 0;
         const FORWARDED_TO_A_NEIGHBOUR_YET_UNKNOWN: i32 = 7;
-        /// The router cuts it up, or tells its sender: who hears nothing sends as much again, for ever.
+        /// The router cuts it up, or notifies its sender: one that hears nothing sends as much
+        /// again, forever.
         const TOO_LARGE_FOR_THE_WAY: i32 = 8;
         let out = direction == Direction::Egress;
         // How does a packet travel to the mute address that arrives at this interface?

@@ -83,9 +83,9 @@ fn info() -> u32 {
     PRIORITY << 16 | u32::from(u16::try_from(libc::ETH_P_ALL).unwrap_or(0).to_be())
 }
 
-/// Hangs the programs on an interface, then takes away those of before, ours and earlier lives',
-/// which have the same name: there is no moment without a gate. Needs [`clsact`]; `made` says that
-/// it came from us.
+/// Hangs the programs on an interface, then takes away those of before, ours and earlier
+/// incarnations', which have the same name: there is no moment without a gate. Needs [`clsact`];
+/// `made` says that it came from us.
 pub(super) fn attach(
     route: &mut Netlink,
     link: &Link,
@@ -259,8 +259,8 @@ fn ours(route: &mut Netlink, index: u32, name: &str) -> Result<Vec<Filter>, Refu
     Ok(all)
 }
 
-/// All filters in the interface's clsact, in the order in which they are asked. A filter that is not
-/// BPF has no name.
+/// All filters in the interface's clsact, in the order in which they are asked. A filter that is
+/// not BPF has no name.
 fn filters(route: &mut Netlink, index: u32) -> Result<Vec<Filter>, Refusal> {
     let mut found = Vec::new();
     for direction in BOTH {

@@ -2,7 +2,7 @@
 //!
 //! What stands in a row is asked one after the other, before every filter of tc, until one of them
 //! decides. It belongs to the interface and not to the process: it stays when the daemon dies, and
-//! needs no pin for that. Whoever comes later may stand before us; of that no event tells.
+//! needs no pin for that. Whoever comes later may stand before us; no event notifies that.
 //!
 //! The same program can't stand in a row twice, so of each there are two: to come to the front
 //! again, the one that stands nowhere goes there before the other leaves.

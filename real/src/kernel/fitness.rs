@@ -1,15 +1,15 @@
 //! Whether a group could be held here: tried, and not assumed.
 //!
 //! Where there is a gate, each address of a group that is not held is put on its interface for an
-//! instant, mute: at the start, and whenever the interface changes. So a standby that can't hold says
-//! so before the night in which it must. A group of which some addresses can be held is held rather
-//! than not at all, but not by this member if another one can hold it whole.
+//! instant, mute: at the start, and whenever the interface changes. So a standby that can't hold
+//! reports that before the night in which it must. A group of which some addresses can be held is
+//! held rather than not at all, but not by this member if another one can hold it whole.
 
 use super::Kernel;
 use crate::address::{self, Assigned, Link, edge_of, same_network};
 use crate::guard::boottime;
 use crate::netlink::KernelError;
-use crate::pace::{Cooldown, Mending};
+use crate::pace::{Cooldown, Repairs};
 use onehold_core::advert::GroupId;
 use onehold_core::time::LocalTime;
 use std::collections::BTreeMap;
@@ -18,20 +18,20 @@ use std::net::IpAddr;
 /// What is known of whether a group could be held here.
 #[derive(Debug, Default)]
 pub(super) struct Fitness {
-    /// The addresses that the kernel does not take, and why.
+    /// The addresses that the kernel refuses, and why.
     pub(super) refused: BTreeMap<IpAddr, String>,
     /// Why the gate could not be shut for it, when that was tried out.
     gate: Option<String>,
     /// When either is tried out again.
     pace: Cooldown,
-    /// A hold failed: what was found out before counts no more.
+    /// A hold failed: what was found out before no longer counts.
     pub(super) doubted: bool,
-    /// Under which circumstances all this was found out.
+    /// The circumstances under which all this was found out.
     circumstances: Option<Circumstances>,
-    /// They are others than before; the driver does not know that yet.
+    /// They have changed, and the driver does not know it yet.
     pub(super) changed: bool,
     /// For addresses that others remove while they are held.
-    pub(super) mending: BTreeMap<IpAddr, Mending>,
+    pub(super) repairs: BTreeMap<IpAddr, Repairs>,
 }
 
 /// What the kernel's answer may depend on.
@@ -57,7 +57,7 @@ impl Circumstances {
     }
 }
 
-/// What is said of a member none of whose addresses is there.
+/// What people read of a member none of whose addresses is there.
 pub(super) fn not_at_home(own: &[IpAddr]) -> String {
     let all: Vec<String> = own.iter().map(ToString::to_string).collect();
     format!(
@@ -67,21 +67,21 @@ pub(super) fn not_at_home(own: &[IpAddr]) -> String {
     )
 }
 
-/// Why an address can't be held on an interface with these networks: in one of them it is no machine's.
+/// Why an address can't be held on an interface with these networks: in one of them no machine can
+/// have it.
 pub(super) fn at_an_edge(nets: &[(IpAddr, u8)], address: IpAddr, name: &str) -> Option<String> {
     let of = |&(own, length): &(IpAddr, u8)| {
         edge_of(address, length).filter(|_| same_network(own, address, length))
     };
     let what = nets.iter().find_map(of)?;
     Some(format!(
-        "{address} is {what}, to which {name} belongs, and no machine's: nobody there would use it. Let another \
-         one float"
+        "{address} is {what}, to which {name} belongs, and can't be one machine's. Let another one float"
     ))
 }
 
-/// What the driver is told of a group.
+/// What the driver learns of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Told {
+pub(super) struct Reported {
     pub(super) eligible: Result<(), String>,
     pub(super) whole: Result<(), String>,
 }
@@ -105,7 +105,7 @@ impl Own {
 
 impl Kernel {
     /// By which addresses the other members know this one: while none of them is on this host,
-    /// nothing can be held. (One that can't be heard by anybody must not take silence for death.)
+    /// nothing can be held. (A member that nobody can hear must not take silence for death.)
     pub fn lives_at(&mut self, addresses: Vec<IpAddr>) {
         let missing = Some(LocalTime::from_nanos(0)); // until one is seen
         self.own = Own { addresses, missing };
@@ -127,7 +127,7 @@ impl Kernel {
         }
     }
 
-    /// A network that is configured anew takes addresses away for a moment: no longer than half a
+    /// A network that is reconfigured takes addresses away for a moment: no longer than half a
     /// lease, which is sooner than anybody would take hold in this member's place (R-14).
     fn at_home(&self) -> Result<(), String> {
         let Own { addresses, missing } = &self.own;
@@ -143,7 +143,7 @@ impl Kernel {
         if own.is_empty() {
             return;
         }
-        let here = (present.iter()).any(|a| a.is_usable() && own.contains(&a.address));
+        let here = address::has_one_of(present, own);
         let now = boottime();
         self.own.missing = match (here, self.own.missing) {
             (true, _) => None,
@@ -153,12 +153,12 @@ impl Kernel {
         if let Some(since) = self.own.missing {
             let over = since.plus(self.lease.part(2));
             if over > now {
-                self.look_at(over);
+                self.refresh_at(over);
             }
         }
     }
 
-    /// Tries what was refused and is due, and everything under new circumstances.
+    /// Tries out what was refused and is due, and everything when circumstances have changed.
     pub(super) fn try_addresses(&mut self, id: GroupId, present: &[Assigned]) {
         let floating: Vec<IpAddr> = self
             .groups
@@ -185,7 +185,7 @@ impl Kernel {
         }
         let wrong = !fitness.refused.is_empty() || fitness.gate.is_some();
         if let Some(until) = fitness.pace.until(now).filter(|_| wrong) {
-            return self.look_at(until);
+            return self.refresh_at(until);
         }
         let doubted = std::mem::take(&mut fitness.doubted);
         if !anew && !wrong && !doubted {
@@ -226,13 +226,14 @@ impl Kernel {
         let pace = &mut self.groups[usize::from(id.0)].fitness.pace;
         pace.refused(now);
         if let Some(until) = pace.until(now) {
-            self.look_at(until);
+            self.refresh_at(until);
         }
     }
 }
 
 impl Fitness {
-    /// Why an address can't be held whatever the kernel takes: it is no machine's in a network of its interface.
+    /// Why an address can't be held whatever the kernel takes: no machine can have it in a network
+    /// of its interface.
     pub(super) fn misfit(&self, address: IpAddr) -> Option<KernelError> {
         let Circumstances { link, own, .. } = self.circumstances.as_ref()?;
         let why = at_an_edge(own, address, &link.name)?;

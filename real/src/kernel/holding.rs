@@ -1,4 +1,4 @@
-//! Holding and letting go: what is on the interfaces, and until when the gate lets it through.
+//! Holding and releasing: what is on the interfaces, and until when the gate lets it through.
 
 use super::{Kernel, KernelEvent};
 use crate::address::{self, Assigned, Link};
@@ -8,8 +8,8 @@ use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 
-/// By how much an address outlives its lease when nobody is left to remove it; its lifetime is
-/// renewed when only [`LIFETIME_LEFT`] of that remains beyond the lease.
+/// How much longer than its lease an address lasts when nobody is left to remove it; its lifetime
+/// is renewed when only [`LIFETIME_LEFT`] of that remains beyond the lease.
 const LIFETIME: Span = Span::from_millis(6_000);
 const LIFETIME_LEFT: Span = Span::from_millis(2_000);
 
@@ -22,12 +22,12 @@ pub(super) struct Hold {
 }
 
 impl Kernel {
-    /// mutes every address, those of earlier lives too, and removes those that Onehold put
-    /// there; confirmed.
+    /// mutes every address, those of earlier incarnations too, and removes those that Onehold
+    /// put there; confirmed.
     ///
     /// # Errors
-    /// When the kernel refuses, or an address of somebody else's is there and nothing would mute it;
-    /// it can be tried again.
+    /// When the kernel refuses, or somebody else's address is there and nothing would mute
+    /// it; it can be tried again.
     pub fn scrub(&mut self) -> Result<(), KernelError> {
         for group in &mut self.groups {
             group.hold = None;
@@ -71,9 +71,9 @@ impl Kernel {
     fn tried(&mut self, id: GroupId, held: &Result<(), KernelError>) {
         if held.is_err() {
             self.groups[usize::from(id.0)].fitness.doubted = true;
-            self.look_at(boottime());
+            self.refresh_at(boottime());
         }
-        self.tell();
+        self.report();
     }
 
     /// Puts a group's addresses on its interface, for a hold until `deadline`, or renews them; says how it
@@ -140,11 +140,11 @@ impl Kernel {
         let held = match self.guard.hold(&group.keys, deadline) {
             Ok(held) => held,
             Err(e) => {
-                // The one cause that we can mend: somebody took the gate away.
+                // The one cause that we can repair: somebody took the gate away.
                 if self.guard.standing(&mut self.route, &link, Place::Own)? == Standing::First {
                     return Err(e);
                 }
-                self.look();
+                self.refresh();
                 let group = &self.groups[usize::from(id.0)];
                 self.guard.hold(&group.keys, deadline)?
             }
@@ -173,8 +173,8 @@ impl Kernel {
         }
     }
 
-    /// gate shut, addresses removed, both confirmed. Does no harm to a group that is not
-    /// held, and can be tried again. An address that somebody else put there stays, and is mute.
+    /// gate shut, addresses removed, both confirmed. Harmless for a group that is not
+    /// held, and can be tried again. An address that somebody else put there stays, mute.
     ///
     /// # Errors
     /// When the kernel did not confirm: then the address may still be effective until the
@@ -187,7 +187,7 @@ impl Kernel {
         let addresses = group.addresses.clone();
         self.remove(&addresses)?;
         if shut.is_err() {
-            self.look();
+            self.refresh();
             let group = &self.groups[usize::from(id.0)];
             return self.guard.shut(&group.keys);
         }
@@ -215,22 +215,22 @@ impl Kernel {
         self.lease.plus(LIFETIME)
     }
 
-    /// Puts back what others have removed, tries what was refused, and takes note of what others
+    /// Puts back what others have removed, tries what was refused, and notes what others
     /// have put here.
-    pub(super) fn look_at_addresses(&mut self, all: &[Link]) -> Result<(), KernelError> {
+    pub(super) fn refresh_addresses(&mut self, all: &[Link]) -> Result<(), KernelError> {
         let present = address::list(&mut self.route)?;
         self.notice_own_addresses(&present);
         self.strange = self.strange(all, &present);
-        self.look_at_networks(&present);
+        self.refresh_networks(&present);
         for id in self.ids() {
-            self.mend_addresses(id, &present);
+            self.put_back_addresses(id, &present);
             self.try_addresses(id, &present);
         }
         Ok(())
     }
 
     /// The deadline is in the kernel: what is put back can't come back for longer.
-    fn mend_addresses(&mut self, id: GroupId, present: &[Assigned]) {
+    fn put_back_addresses(&mut self, id: GroupId, present: &[Assigned]) {
         let now = boottime();
         let group = &self.groups[usize::from(id.0)];
         let live = group.hold.is_some_and(|hold| now < hold.deadline);
@@ -245,9 +245,9 @@ impl Kernel {
         for address in gone {
             let lifetime = self.lifetime();
             let fitness = &mut self.groups[usize::from(id.0)].fitness;
-            let mending = fitness.mending.entry(address).or_default();
-            if let Err(at) = mending.begin(now) {
-                self.look_at(at);
+            let repairs = fitness.repairs.entry(address).or_default();
+            if let Err(at) = repairs.begin(now) {
+                self.refresh_at(at);
                 continue;
             }
             match address::put(&mut self.route, &link, address, lifetime) {
@@ -260,7 +260,7 @@ impl Kernel {
         }
         let group = &mut self.groups[usize::from(id.0)];
         if group.fitness.refused.len() == group.addresses.len() {
-            group.hold = None; // the next renewal will tell why
+            group.hold = None; // the next renewal will report why
         }
     }
 
@@ -309,7 +309,7 @@ impl Kernel {
     }
 }
 
-/// An address that this host lives by can't float: to mute it would cut the host off.
+/// An address that this host depends on can't float: muting it would cut the host off.
 pub(super) fn refuse_own(
     floating: &[IpAddr],
     all: &[Link],

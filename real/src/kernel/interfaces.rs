@@ -9,18 +9,20 @@ use crate::queue;
 use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 
-/// After what time something that failed is tried again.
+/// How long after a failure it is tried again.
 const RETRY: Span = Span::from_millis(1_000);
-/// How often the kernel's state is looked at although nobody said that it has changed: not all that
-/// matters is told, and what is told may be lost.
-const LOOK_ANYWAY: Span = Span::from_millis(10_000);
-/// How often what the gate does not help with is looked for at most.
+/// How often the kernel's state is read without a notification: not everything that
+/// matters is notified, and notifications may be lost.
+const REFRESH_ANYWAY: Span = Span::from_millis(10_000);
+/// How often what the gate can't prevent is looked for, at most.
 const LIMITS_APART: Span = Span::from_millis(1_000);
-/// A look may take long where others change interfaces all the time, for the kernel has one lock for them
-/// all. So after one that took n, what concerns no group waits for so many n, and never longer than this.
+/// A refresh may take long where others change interfaces all the time, for the kernel has one lock
+/// for them all. So after one that took n, what concerns no group waits for this many n, and at
+/// most for the longest rest.
 const REST: u64 = 5;
 const LONGEST_REST: Span = Span::from_millis(500);
-/// For how long what can't be read counts as unchanged: a failure that passes must not cost the address.
+/// For how long what can't be read counts as unchanged: a failure that passes must not cost the
+/// address.
 const UNREAD: Span = Span::from_millis(3_000);
 
 #[derive(Debug)]
@@ -48,24 +50,24 @@ impl Interface {
 }
 
 impl Kernel {
-    /// Looks at everything that we depend on, mends what can be mended, and tells what changed.
-    pub(super) fn look(&mut self) {
+    /// Reads everything that we depend on, repairs what can be repaired, and reports what changed.
+    pub(super) fn refresh(&mut self) {
         let now = boottime();
-        self.retry = Some(now.plus(LOOK_ANYWAY));
+        self.retry = Some(now.plus(REFRESH_ANYWAY));
         self.guard.heard(&std::mem::take(&mut self.heard));
         let before: Vec<Option<String>> = self.interfaces.iter().map(|i| i.fault.clone()).collect();
-        let looked = self.try_look().map_err(|e| e.to_string());
+        let looked = self.try_refresh().map_err(|e| e.to_string());
         self.unread = looked.as_ref().err().map(|why| {
             let since = self.unread.as_ref().map_or(now, |(since, _)| *since);
             (since, why.clone())
         });
         if let Some((since, why)) = &self.unread {
-            let known = self.groups.iter().all(|group| group.told.is_some());
+            let known = self.groups.iter().all(|group| group.reported.is_some());
             let passing = known && now < since.plus(UNREAD);
             for (interface, before) in self.interfaces.iter_mut().zip(before) {
                 interface.fault = if passing { before } else { Some(why.clone()) };
             }
-            self.look_at(now.plus(RETRY));
+            self.refresh_at(now.plus(RETRY));
         }
         if let Err(e) = self.guard.same_clock() {
             for interface in &mut self.interfaces {
@@ -74,27 +76,27 @@ impl Kernel {
         }
         let faulty = |i: &Interface| i.link.is_some() && i.fault.is_some();
         if self.interfaces.iter().any(faulty) {
-            self.look_at(now.plus(RETRY));
+            self.refresh_at(now.plus(RETRY));
         }
-        if self.guard.kind() != self.guard_told {
-            self.guard_told = self.guard.kind();
+        if self.guard.kind() != self.guard_reported {
+            self.guard_reported = self.guard.kind();
             self.push(KernelEvent::GuardIs(self.guard_in_force()));
         }
-        self.tell();
+        self.report();
         let end = boottime();
         self.rest = end.plus(end.since(now).times(REST).min(LONGEST_REST));
     }
 
-    /// Looks again at that time, if not before.
-    pub(super) fn look_at(&mut self, at: LocalTime) {
+    /// Refreshes again at that time, if not before.
+    pub(super) fn refresh_at(&mut self, at: LocalTime) {
         self.retry = Some(self.retry.map_or(at, |retry| retry.min(at)));
     }
 
-    /// Looks for what on this host the gate does not help with.
-    fn look_at_limits(&mut self, all: &[Link]) {
+    /// Looks for what the gate can't prevent on this host.
+    fn refresh_limits(&mut self, all: &[Link]) {
         let now = boottime();
         if now < self.limits_due {
-            return self.look_at(self.limits_due);
+            return self.refresh_at(self.limits_due);
         }
         self.limits_due = now.plus(LIMITS_APART);
         let links = self.links();
@@ -134,11 +136,11 @@ impl Kernel {
         }
     }
 
-    fn try_look(&mut self) -> Result<(), KernelError> {
+    fn try_refresh(&mut self) -> Result<(), KernelError> {
         let all = address::links(&mut self.route)?;
         let macs = all.iter().filter(|link| link.ethernet).map(|link| link.mac);
         self.macs = macs.collect();
-        self.look_at_limits(&all);
+        self.refresh_limits(&all);
         for at in 0..self.interfaces.len() {
             let interface = &mut self.interfaces[at];
             let known = interface.link.as_ref().map(|link| link.index);
@@ -147,12 +149,12 @@ impl Kernel {
             interface.fault = None;
             let Some(found) = found.filter(|link| link.ethernet) else {
                 interface.fault = found.and_then(Link::unfit).map(str::to_owned);
-                self.lose(at);
+                self.detach(at);
                 continue;
             };
             let new = known != Some(found.index);
             if new {
-                self.lose(at);
+                self.detach(at);
             }
             self.interfaces[at].link = Some(found.clone());
             let standing = (self.guard).standing(&mut self.route, found, Place::Own)?;
@@ -181,7 +183,7 @@ impl Kernel {
         if self.guard.tend(&mut self.route, &links, &all, until) == Tended::Shut {
             self.hold_again();
         }
-        self.look_at_addresses(&all)
+        self.refresh_addresses(&all)
     }
 
     /// The interface has another hardware address: neighbours must know at once.
@@ -192,8 +194,8 @@ impl Kernel {
         }
     }
 
-    /// The interface is gone, and its addresses, gate and socket with it; or will be made anew.
-    fn lose(&mut self, at: usize) {
+    /// The interface is gone, and its addresses, gate and socket with it; or it is another one now.
+    fn detach(&mut self, at: usize) {
         let interface = &mut self.interfaces[at];
         interface.link = None;
         interface.port = None;
@@ -209,7 +211,7 @@ impl Kernel {
             return false;
         };
         let links = self.links();
-        let mut result = (self.guard).mend(&mut self.route, &link, standing, &links);
+        let mut result = (self.guard).repair(&mut self.route, &link, standing, &links);
         if result.is_err() {
             for group in self.groups.iter_mut().filter(|g| g.interface == at) {
                 group.hold = None;
@@ -223,17 +225,17 @@ impl Kernel {
         result.is_ok()
     }
 
-    /// Lets through again what is still held.
+    /// Lets what is still held through again.
     fn hold_again(&mut self) {
         for group in &self.groups {
             if let Some(hold) = &group.hold {
-                // A lease that is nearly over may be refused; the next renewal will tell.
+                // A lease that is nearly over may be refused; the next renewal will report it.
                 let _ = self.guard.hold(&group.keys, hold.deadline);
             }
         }
     }
 
-    /// Takes note of an interface whose gate is in force, and opens its socket.
+    /// Notes an interface whose gate is in force, and opens its socket.
     pub(super) fn settle_on(&mut self, link: Link) {
         for interface in self
             .interfaces

@@ -1,4 +1,5 @@
-//! What is wrong with the addresses on their networks: a stranger has one too, or it belongs to none.
+//! What is wrong with the addresses on their networks: a stranger has one as well, or it belongs to
+//! none.
 
 use super::Kernel;
 use crate::address::{Assigned, Link, is_link_local};
@@ -11,20 +12,21 @@ use onehold_core::time::{LocalTime, Span};
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
-/// A stranger who was silent for so long has gone: two questions in a row are unanswered then.
+/// A stranger that has been silent for this long has gone: two questions in a row are unanswered.
 const GONE: Span = Span::from_millis(65_000);
-/// When what was sent by who held before has surely come in; and what a network that is configured anew
-/// lacks for a moment is there.
+/// When everything that the former holder sent has surely arrived; and what a network that is
+/// reconfigured lacks for a moment is there.
 const SETTLED: Span = Span::from_millis(1_000);
 
-/// What the other candidate says for less long is of a moment in which the address moved, or a cut healed.
+/// A shorter claim of the other candidate comes from a moment in which the address moved, or a cut
+/// healed.
 const LASTS: Span = Span::from_millis(2_000);
 
-/// Who else says that they have our addresses.
+/// Which machines besides this one claim our addresses.
 #[derive(Debug, Default)]
 pub(super) struct Claimants(BTreeMap<IpAddr, Claimant>);
 
-/// Somebody who has an address, too.
+/// A machine that has one of the addresses as well.
 #[derive(Clone, Copy, Debug)]
 struct Claimant {
     mac: Mac,
@@ -64,10 +66,10 @@ impl Claimants {
 }
 
 impl Kernel {
-    /// Takes note of a claim that came in over an interface, unless it is what is to be: the other candidate's,
-    /// while this member does not hold. That one is known by where its adverts come from, if they come over
-    /// the same interface. If not, then what is said while this member holds is a stranger's word, or one
-    /// against the promise.
+    /// Notes a claim that came in over an interface, unless it is as it should be: the other
+    /// candidate's, while this member does not hold. That one is known by where its adverts come
+    /// from, if they come over the same interface. If not, then what is said while this member
+    /// holds is a stranger's word, or one against the promise.
     pub(super) fn overhear(&mut self, at: usize, id: GroupId, claim: Claim, now: LocalTime) {
         let Some(link) = &self.interfaces[at].link else {
             return;
@@ -88,7 +90,7 @@ impl Kernel {
         };
         if counts {
             self.claimants.heard(claim, candidate, now);
-            self.tell();
+            self.report();
         }
     }
 
@@ -98,7 +100,7 @@ impl Kernel {
         (group.addresses.iter()).any(|a| self.claimants.is_strange(a))
     }
 
-    /// Who was heard lately, in words.
+    /// The claimants that were heard lately, in words.
     pub(super) fn strangers_in_words(&mut self, now: LocalTime) -> Vec<String> {
         self.claimants.expire(now);
         let words = |(address, claimant): (&IpAddr, &Claimant)| {
@@ -110,8 +112,8 @@ impl Kernel {
             Some(match claimant.candidate {
                 true => format!(
                     "{name}: {mac} on {interface} says that it has {address}, too, and is the other candidate: two \
-                     hold, and clients reach one or the other. What keeps the two from hearing each other (files, \
-                     secrets, ports, the network) `onehold status` says on each; stop one until then"
+                     hold, and clients reach one or the other. Stop onehold on one of them until they hear each \
+                     other: `onehold status` says on each what prevents that (files, secrets, ports, the network)"
                 ),
                 false => format!(
                     "{name}: {mac} on {interface} says that it has {address}, too, and is not the other candidate, as \
@@ -124,8 +126,9 @@ impl Kernel {
         lasting.filter_map(words).collect()
     }
 
-    /// Looks which addresses belong to no network of their interface, and where to ask for others from.
-    pub(super) fn look_at_networks(&mut self, present: &[Assigned]) {
+    /// Finds the addresses that belong to no network of their interface, and where to ask for
+    /// others from.
+    pub(super) fn refresh_networks(&mut self, present: &[Assigned]) {
         let Self {
             groups,
             interfaces,
@@ -173,7 +176,7 @@ impl Kernel {
         }
     }
 
-    /// A network that is configured anew is away for a moment: only what lasts is told.
+    /// A network that is reconfigured is away for a moment: only what lasts is reported.
     fn note_astray(&mut self, found: Vec<String>) {
         let now = boottime();
         let before = std::mem::take(&mut self.astray);
@@ -184,7 +187,7 @@ impl Kernel {
         self.astray = found.into_iter().map(since).collect();
         let young = self.astray.values().map(|since| since.plus(SETTLED));
         if let Some(next) = young.filter(|at| now < *at).min() {
-            self.look_at(next);
+            self.refresh_at(next);
         }
     }
 
@@ -261,8 +264,8 @@ fn beside(address: IpAddr, n: u32) -> IpAddr {
     }
 }
 
-/// Whether what has an address beside this one is reached over the interface without a gateway: where the
-/// address itself is on this host, the kernel would not tell.
+/// Whether what has an address beside this one is reached over the interface without a gateway:
+/// where the address itself is on this host, the kernel would not report it.
 pub(super) fn reaches(route: &mut Netlink, index: u32, address: IpAddr) -> bool {
     for n in 1..=7 {
         match hop(route, None, beside(address, n)) {
@@ -306,7 +309,7 @@ mod tests {
         assert!(lasts(&all));
         all.expire(ms(67_000));
         assert!(!lasts(&all));
-        // A stranger has no moment in which it may.
+        // A stranger may not even for a moment.
         all.heard(claim(2), false, ms(70_000));
         assert!(lasts(&all) && all.is_strange(&address));
         all.heard(claim(1), true, ms(70_001));

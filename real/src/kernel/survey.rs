@@ -1,4 +1,5 @@
-//! What of a member's part this host has, for `onehold check`: asked of the kernel once, and nothing changed.
+//! Whether this host has what a member needs, for `onehold check`: the kernel is asked once, and
+//! nothing changed.
 
 use super::fitness::{at_an_edge, not_at_home};
 use super::holding::refuse_own;
@@ -8,18 +9,18 @@ use crate::address::{self, Link};
 use crate::netlink::Netlink;
 use std::net::IpAddr;
 
-/// What of a candidate's part this host does not have.
+/// What a candidate needs and this host does not have.
 pub(crate) struct Survey {
     /// What the daemon would not start with.
     pub(crate) refused: Option<String>,
-    /// Why it would hold a group not at all here, or not well.
+    /// Why it would not hold a group here, or not well.
     pub(crate) doubts: Vec<String>,
 }
 
-/// Looks for what a candidate is to hold, and for its own addresses.
+/// Looks for what a candidate needs to hold its groups, and for its own addresses.
 ///
 /// # Errors
-/// When the kernel does not tell.
+/// When the kernel does not answer.
 pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, KernelError> {
     let mut route = Netlink::open(libc::NETLINK_ROUTE)?;
     let all = address::links(&mut route)?;
@@ -28,7 +29,7 @@ pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, K
         .map(|p| p.address)
         .collect();
     let mut doubts = Vec::new();
-    if !present.iter().any(|a| own.contains(&a.address)) {
+    if !address::has_one_of(&present, own) {
         doubts.push(not_at_home(own));
     }
     for KernelGroup {
@@ -65,7 +66,7 @@ pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, K
     })
 }
 
-/// Those of some interfaces that this host has not; none, where it does not tell.
+/// Those of some interfaces that this host does not have; none, where it does not answer.
 pub(crate) fn absent<'n>(names: &'n [&'n String]) -> impl Iterator<Item = &'n str> {
     let mut route = Netlink::open(libc::NETLINK_ROUTE).ok();
     let all = route.as_mut().and_then(|route| address::links(route).ok());

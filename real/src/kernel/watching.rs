@@ -1,7 +1,7 @@
-//! What is heard of the kernel and the network, and told to the driver.
+//! What the kernel and the network notify, and what of it is reported to the driver.
 
 use super::Kernel;
-use super::fitness::Told;
+use super::fitness::Reported;
 use super::interfaces::Interface;
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
@@ -11,21 +11,21 @@ use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 
-/// How often a group's foreign claims are told at most.
+/// How often a group's foreign claims are reported at most.
 const CLAIMS_APART: Span = Span::from_millis(1_000);
-/// And of a stranger's: it, too, may answer each announcement (RFC 5227, `DEFEND_INTERVAL`).
+/// And a stranger's: it may answer each announcement as well (RFC 5227, `DEFEND_INTERVAL`).
 const STRANGERS_APART: Span = Span::from_millis(10_000);
 /// Most events that wait for the driver; more are dropped, for each is a hint to people or will
 /// come again.
 const MAX_EVENTS: usize = 64;
-/// For how long an alarm stays when what it is about is over.
+/// How long an alarm stays when its cause is over.
 const LINGER: Span = Span::from_millis(5_000);
-/// What is said of interfaces that are no group's is looked at together, after so long.
+/// Notifications about interfaces that belong to no group are handled together, after this time.
 const SHORTLY: Span = Span::from_millis(50);
-/// Most alarms that are told.
+/// At most this many alarms are reported.
 const MAX_ALARMS: usize = 32;
 
-/// What an alarm is about: the weightiest first.
+/// How serious an alarm is: the most serious first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Weight {
     TwoMayAnswer,
@@ -34,7 +34,7 @@ pub(super) enum Weight {
 }
 
 /// The first alarms, and how many more there are.
-fn told<'a>(alarms: impl Iterator<Item = &'a String>) -> Vec<String> {
+fn first<'a>(alarms: impl Iterator<Item = &'a String>) -> Vec<String> {
     let mut all: Vec<String> = alarms.cloned().collect();
     if all.len() > MAX_ALARMS {
         let more = all.len() + 1 - MAX_ALARMS;
@@ -47,7 +47,7 @@ fn told<'a>(alarms: impl Iterator<Item = &'a String>) -> Vec<String> {
 /// Something that happened in the kernel or on the network.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum KernelEvent {
-    /// Whether a group could be served from here. Told once at the beginning, then on change.
+    /// Whether a group could be served from here. Reported once at the beginning, then on change.
     Eligible {
         /// Which group.
         group: GroupId,
@@ -66,15 +66,15 @@ pub enum KernelEvent {
         /// The address.
         address: IpAddr,
     },
-    /// Whether all of a group's addresses could be served from here, or which not, and why. Told at
-    /// the beginning, then on change.
+    /// Whether all of a group's addresses could be served from here, or which not, and why.
+    /// Reported at start-up, then on every change.
     Whole {
         /// Which group.
         group: GroupId,
         /// Yes, or why not.
         whole: Result<(), String>,
     },
-    /// What needs a person now, in words; all of it. Told on change.
+    /// What needs a person now, in words; all of it. Reported on change.
     Alarms(Vec<String>),
     /// Another guard is in force than before.
     GuardIs(GuardInForce),
@@ -85,7 +85,7 @@ pub enum KernelEvent {
         /// What had been asked before it, if it was not gone.
         from: Option<String>,
     },
-    /// Somebody else on the network says that it has the address.
+    /// Somebody else on the network claims the address.
     ForeignClaim {
         /// Which group.
         group: GroupId,
@@ -97,28 +97,26 @@ pub enum KernelEvent {
 }
 
 impl Kernel {
-    /// What there is to tell at the beginning.
-    pub(crate) fn first_look(&mut self) -> Vec<KernelEvent> {
-        self.look();
+    /// What there is to report at the start.
+    pub(crate) fn first_refresh(&mut self) -> Vec<KernelEvent> {
+        self.refresh();
         self.events.drain(..).collect()
     }
 
-    /// The next event. Nothing is lost when the future is dropped.
-    pub async fn event(&mut self) -> KernelEvent {
-        std::future::poll_fn(|cx| self.poll_event(cx)).await
-    }
-
-    pub(crate) fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<KernelEvent> {
+    /// The next event.
+    pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<KernelEvent> {
         while let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
             let (scratch, heard) = (&mut self.scratch, &mut self.heard);
             let _ = ready.try_io(|watch| watch.get_ref().drain(scratch, heard)); // or nothing was said
         }
         let of_a_group = |i: &Interface| i.link.as_ref().is_some_and(|l| self.heard.is_of(l.index));
-        if self.groups.iter().any(|g| g.told.is_none()) || self.interfaces.iter().any(of_a_group) {
-            self.look();
+        if self.groups.iter().any(|g| g.reported.is_none())
+            || self.interfaces.iter().any(of_a_group)
+        {
+            self.refresh();
         } else if !self.heard.is_empty() {
             // Containers may come and go many times a second: the leases come first.
-            self.look_at(boottime().plus(SHORTLY).max(self.rest));
+            self.refresh_at(boottime().plus(SHORTLY).max(self.rest));
         }
         self.poll_claims(cx);
         self.events.pop_front().map_or(Poll::Pending, Poll::Ready)
@@ -133,14 +131,14 @@ impl Kernel {
                 self.claimed(at, claim);
                 room -= 1;
                 if room == 0 {
-                    cx.waker().wake_by_ref(); // a flood: let others have their turn
+                    cx.waker().wake_by_ref(); // a flood: others have their turn as well
                     return;
                 }
             }
         }
     }
 
-    /// Tells of a claim, but of no two in a second: two who each answer the other's
+    /// Reports a claim, but no two in a second: two that each answer the other's
     /// announcements would never stop.
     fn claimed(&mut self, at: usize, claim: Claim) {
         let now = boottime();
@@ -167,20 +165,25 @@ impl Kernel {
         }
     }
 
-    /// Tells what has changed of what the driver must know.
-    pub(super) fn tell(&mut self) {
+    /// Reports what has changed of what the driver must know.
+    pub(super) fn report(&mut self) {
         for group in self.ids() {
-            let now = Told {
+            let now = Reported {
                 eligible: self.eligible(group),
                 whole: self.groups[usize::from(group.0)].fitness.whole(),
             };
-            let told = self.groups[usize::from(group.0)].told.replace(now.clone());
-            let Told { eligible, whole } = now;
+            let reported = self.groups[usize::from(group.0)]
+                .reported
+                .replace(now.clone());
+            let Reported { eligible, whole } = now;
             // First whether it is whole: one that is not may not be better than another (R-10).
-            if told.as_ref().is_none_or(|told| told.whole != whole) {
+            if reported
+                .as_ref()
+                .is_none_or(|reported| reported.whole != whole)
+            {
                 self.push(KernelEvent::Whole { group, whole });
             }
-            if told.is_none_or(|told| told.eligible != eligible) {
+            if reported.is_none_or(|reported| reported.eligible != eligible) {
                 self.push(KernelEvent::Eligible { group, eligible });
             }
             let fitness = &mut self.groups[usize::from(group.0)].fitness;
@@ -191,8 +194,8 @@ impl Kernel {
         self.raise_alarms();
     }
 
-    /// An alarm lasts a while longer than what it is about: that may come and go many times a second. Where
-    /// there are too many, those that weigh least are counted only.
+    /// An alarm lasts a while longer than what it is about: that may come and go many times a
+    /// second. Where there are too many, those that weigh least are counted only.
     fn raise_alarms(&mut self) {
         let now = boottime();
         for alarm in self.what_is_wrong(now) {
@@ -200,11 +203,11 @@ impl Kernel {
         }
         self.alarms.retain(|_, seen| now < seen.plus(LINGER));
         if let Some(first) = self.alarms.values().min() {
-            self.look_at(first.plus(LINGER));
+            self.refresh_at(first.plus(LINGER));
         }
-        let are = told(self.alarms.keys().map(|(_, what)| what));
-        if self.alarms_told != are {
-            self.alarms_told.clone_from(&are);
+        let are = first(self.alarms.keys().map(|(_, what)| what));
+        if self.alarms_reported != are {
+            self.alarms_reported.clone_from(&are);
             self.push(KernelEvent::Alarms(are));
         }
     }
@@ -233,8 +236,8 @@ impl Kernel {
                     group.name
                 ));
             }
-            let all = group.fitness.mending.iter();
-            for (address, _) in all.filter(|(_, mending)| mending.in_vain(now)) {
+            let all = group.fitness.repairs.iter();
+            for (address, _) in all.filter(|(_, repairs)| repairs.in_vain(now)) {
                 none.push(format!(
                     "{}: somebody keeps removing {address} from {interface} while it is held: find out who \
                      configures addresses on this host",
@@ -260,7 +263,7 @@ impl Kernel {
 
     pub(super) fn push(&mut self, event: KernelEvent) {
         // Never lost, and few.
-        let told = matches!(
+        let reported = matches!(
             event,
             KernelEvent::Eligible { .. }
                 | KernelEvent::Changed { .. }
@@ -268,7 +271,7 @@ impl Kernel {
                 | KernelEvent::Alarms(_)
                 | KernelEvent::GuardIs(_)
         );
-        if told || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
+        if reported || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
             self.events.push_back(event);
         }
     }
@@ -283,7 +286,7 @@ mod tests {
         let strange = (0..100).map(|n| (Weight::InTheWay, format!("a{n}")));
         let stranger = (Weight::TwoMayAnswer, "web: a stranger".to_owned());
         let all: std::collections::BTreeSet<_> = strange.chain([stranger]).collect();
-        let first = told(all.iter().map(|(_, what)| what));
+        let first = first(all.iter().map(|(_, what)| what));
         assert_eq!(first.len(), MAX_ALARMS);
         assert_eq!(first[0], "web: a stranger");
         assert_eq!(

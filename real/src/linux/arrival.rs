@@ -1,9 +1,10 @@
-//! What is to be served, and is not yet.
+//! What should be served, and is not yet.
 //!
-//! What the text of the configuration decides ends the daemon at its start. Everything else may be over in
-//! a moment: a name that nobody knows yet, a secret that is not mounted yet, an address that this host does
-//! not have yet, a port that somebody else has. It is tried again, with a growing pace, and meanwhile
-//! said: in the log, by `onehold status` and to systemd. What can be served is served.
+//! What the text of the configuration decides ends the daemon at its start. Everything else may be
+//! over in a moment: a name that nobody knows yet, a secret that is not mounted yet, an address
+//! that this host does not have yet, a port that somebody else has. It is tried again, at growing
+//! intervals, and meanwhile reported: in the log, by `onehold status` and to systemd. What can be
+//! served is served.
 
 use super::on_disk::OnDisk;
 use super::persisted::{Persisted, addresses_of, earlier_orders};
@@ -32,20 +33,20 @@ use tokio::sync::oneshot;
 /// After what time it is tried again at first, and at most.
 const FIRST: Span = Span::from_millis(250);
 const LATER: Span = Span::from_millis(5_000);
-/// How often it is said in the log that the same is still awaited.
+/// How often the log repeats what is still awaited.
 const STILL: Span = Span::from_millis(60_000);
 
-/// What a file comes to, once it is known.
+/// The result of reading the file.
 pub type Looked = Result<Found, FileError>;
 
 /// Why a cluster is not served yet.
 #[derive(Debug, PartialEq, Eq)]
 pub enum NotYet {
-    /// The text says what can't be.
+    /// The text says something impossible.
     Decided(FileError),
-    /// another life of this member runs.
+    /// another incarnation of this member runs.
     Taken(String),
-    /// It may pass by itself.
+    /// It may pass on its own.
     MayPass(String),
 }
 
@@ -93,10 +94,10 @@ pub struct Arrivals {
     reloads_again: bool,
     again_at: Option<LocalTime>,
     pace: Span,
-    /// When the log last said what is awaited, and how often it was tried since.
+    /// When the log last named what is awaited, and how often it was tried since.
     said: Option<LocalTime>,
     tries: u64,
-    /// Asked for once in a life.
+    /// Requested once in an incarnation.
     realtime: bool,
     trace: Option<Rest>,
     pub(super) on_disk: OnDisk,
@@ -127,7 +128,7 @@ impl Arrivals {
         &self.options.config
     }
 
-    /// What is to be served and is not yet.
+    /// What should be served and is not yet.
     #[must_use]
     pub fn awaited(&self) -> &[Waiting] {
         &self.awaited
@@ -163,8 +164,9 @@ impl Arrivals {
         }
     }
 
-    /// Whether a cluster is to be served as soon as it can be, where the file has those `in_file`: one that is
-    /// awaited; any, if one that is awaited is not in the file, for it may have another name there.
+    /// Whether a cluster should be served as soon as possible, where the file has those `in_file`:
+    /// one that is awaited; any, if one that is awaited is not in the file, for it may have another
+    /// name there.
     pub(super) fn welcomes(&self, cluster: &str, in_file: &[String]) -> bool {
         let is_it = |name: &String| name == cluster || !in_file.contains(name);
         self.awaited
@@ -184,10 +186,10 @@ impl Linux {
         }
     }
 
-    /// The first look at the file: whatever can be served is; says what is wrong for good, if nothing can be.
+    /// The first reading of the file: whatever can be served is served.
     ///
     /// # Errors
-    /// What would not pass by itself.
+    /// What is wrong and would not pass on its own, if nothing can be served.
     pub fn first_look(&mut self, looked: Looked) -> Result<(), NotYet> {
         let found = match looked {
             Ok(found) => found,
@@ -199,7 +201,7 @@ impl Linux {
         self.wait_for(missing)
     }
 
-    /// The first look takes long.
+    /// The first reading takes long.
     pub fn still_looks(&mut self) {
         let shown = self.arrivals.options.config.display();
         let why = format!(
@@ -290,7 +292,7 @@ impl Linux {
         self.reloaded(refused);
     }
 
-    /// Sets down what is awaited; an error if nothing is served and nothing of it passes by itself.
+    /// Records what is awaited; an error if nothing is served and nothing of it passes on its own.
     fn wait_for(&mut self, missing: Vec<(Option<String>, NotYet)>) -> Result<(), NotYet> {
         let arrivals = &mut self.arrivals;
         let awaited: Vec<Waiting> = (missing.iter())
@@ -321,7 +323,7 @@ impl Linux {
         if awaited != arrivals.awaited {
             arrivals.awaited.clone_from(&awaited);
             self.pending.events.push_back(ShellEvent::Waiting(awaited));
-            self.tell_manager();
+            self.report_condition();
         }
         let passes = |why: &NotYet| matches!(why, NotYet::MayPass(_));
         if !self.loaded.clusters.is_empty() || missing.iter().any(|(_, why)| passes(why)) {
@@ -333,7 +335,8 @@ impl Linux {
             .map_or(Ok(()), |(_, why)| Err(why))
     }
 
-    /// How to log, as the first file says that can be read; from then on a reload changes it.
+    /// The log's options are those of the first file that can be read; from then on a reload
+    /// changes them.
     fn take_log(&mut self, log: LogSection) {
         if self.loaded.clusters.is_empty() {
             self.loaded.log = log;
@@ -341,7 +344,7 @@ impl Linux {
         }
     }
 
-    /// Serves what can be served: what can't be, and why.
+    /// Serves what can be served; returns what can't be, and why.
     fn join_all(&mut self, clusters: Vec<LocalCluster>) -> Vec<(Option<String>, NotYet)> {
         let mut missing = Vec::new();
         if clusters.is_empty() {
@@ -357,8 +360,8 @@ impl Linux {
         missing
     }
 
-    /// R-9, in its order: lock, gate and addresses of earlier lives, socket, quarantine. If it fails, nothing
-    /// is left behind but a gate that may be needed.
+    /// R-9, in its order: lock, gate and addresses of earlier incarnations, socket, quarantine. If
+    /// it fails, nothing is left behind but a gate that may be needed.
     fn join(&mut self, local: LocalCluster, left: &[Left]) -> Result<(), NotYet> {
         let (cluster, me) = (local.name(), member_name(&local));
         let lock = Lock::take(local.config.cluster(), cluster, me)?;
@@ -411,8 +414,8 @@ impl Linux {
                 tracing::warn!("the fast profile runs without {refused}");
             }
         }
-        let mut file = OrdersFile::of(options.orders(), cluster, me);
-        let (orders, unread) = earlier_orders(&mut file, &local);
+        let file = OrdersFile::of(options.orders(), cluster, me);
+        let (keeper, orders, unread) = earlier_orders(file, &local);
         let pretended = lock.pretended();
         let now = self.clock.now();
         let (served, start) = start_node(&local, guard, incarnation, now, earlier.longest);
@@ -439,9 +442,9 @@ impl Linux {
         let rate = clock::Rate::new(drift, clock::Reading::take());
         self.pending.rates.push(rate);
         self.kernel = kernel.or(self.kernel.take());
-        self.persisted.push(Persisted::new(lock, record, file));
+        self.persisted.push(Persisted::new(lock, record, keeper));
         self.loaded.clusters.push(local);
-        self.first_look_at_kernel();
+        self.first_kernel_refresh();
         Ok(())
     }
 
@@ -470,14 +473,14 @@ impl Linux {
         }
     }
 
-    /// Leaves no address, gate or qdisc behind, and what is to be kept on the disk.
+    /// Leaves no address, gate or qdisc behind, and on the disk what later incarnations need.
     ///
     /// # Errors
     /// What the kernel refused.
     pub async fn close(self) -> Result<(), crate::kernel::KernelError> {
         let closed = self.kernel.map_or(Ok(()), Kernel::close);
-        for life in self.persisted {
-            if let Err(e) = life.finish().await {
+        for persisted in self.persisted {
+            if let Err(e) = persisted.finish().await {
                 tracing::error!("{e}");
             }
         }
@@ -523,7 +526,7 @@ fn open_kernel(local: &LocalCluster, state: &[&Path]) -> Result<Kernel, NotYet> 
     Ok(kernel)
 }
 
-/// A start that fails leaves nothing in the kernel; but a gate, if an address may be there.
+/// A start that fails leaves nothing in the kernel, except a gate if an address may be there.
 fn left_by(kernel: Kernel, why: NotYet) -> NotYet {
     match kernel.close() {
         Ok(()) => why,

@@ -1,5 +1,5 @@
-//! Whether the file on the disk is what runs. It is looked at aside, for a disk may be slow, and only told:
-//! nothing of it is taken over before somebody says `reload`.
+//! Whether the file on the disk is what runs. It is read aside, for a disk may be slow, and only
+//! reported: nothing of it is adopted before somebody says `reload`.
 //!
 //! A reload that was refused stays an alarm until one is accepted, or the file is again what runs.
 
@@ -112,7 +112,7 @@ impl Linux {
     pub(super) fn reloaded(&mut self, refused: Option<String>) {
         let on_disk = &mut self.arrivals.on_disk;
         on_disk.for_its_text = false;
-        (on_disk.stamp, on_disk.due) = (Stamp::default(), None); // it is compared anew
+        (on_disk.stamp, on_disk.due) = (Stamp::default(), None); // it is compared again
         self.stands(refused.map_or(FileOnDisk::Same, FileOnDisk::Refused));
     }
 
@@ -130,7 +130,7 @@ impl Linux {
         // A reload that is refused again is another one.
         if before != standing || matches!(standing, FileOnDisk::Refused(_)) {
             self.pending.events.push_back(ShellEvent::OnDisk(standing));
-            self.tell_manager();
+            self.report_condition();
         }
     }
 }

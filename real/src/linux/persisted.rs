@@ -1,4 +1,4 @@
-//! What later lives of a member read of this one, and what it has read of earlier ones.
+//! What this incarnation of a member leaves to later ones, and what it has read of earlier ones.
 
 use super::Linux;
 use crate::clock;
@@ -13,10 +13,10 @@ use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 use std::task::{Context, Poll};
 
-/// How often it is looked whether what was written down is still there.
+/// How often it is checked that what was written down is still there.
 const APART: Span = Span::from_millis(2_000);
 
-/// What later lives of a member read of this one.
+/// What this incarnation of a member leaves to later ones.
 #[derive(Debug)]
 pub struct Persisted {
     lock: Lock,
@@ -25,11 +25,11 @@ pub struct Persisted {
 }
 
 impl Persisted {
-    pub(super) fn new(lock: Lock, record: LeaseRecord, orders: OrdersFile) -> Self {
+    pub(super) const fn new(lock: Lock, record: LeaseRecord, orders: Keeper) -> Self {
         Self {
             lock,
             record,
-            orders: Keeper::new(orders),
+            orders,
         }
     }
 
@@ -50,7 +50,7 @@ impl Linux {
 
     /// keeps what the operator said until `resume`.
     pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Option<Command>]) {
-        let (Some(life), Some(local)) = (
+        let (Some(persisted), Some(local)) = (
             self.persisted.get_mut(cluster),
             self.loaded.clusters.get(cluster),
         ) else {
@@ -62,17 +62,22 @@ impl Linux {
             let name = &g.name;
             (Of { name, addresses }, order.and_then(Standing::of))
         });
-        life.orders.keep(Orders::given(given));
+        persisted.orders.keep(Orders::given(given));
     }
 
-    /// Looks whether what later lives must know is still there.
+    /// Checks that what later incarnations must know is still there.
     pub(super) fn look_at_lives(&mut self, now: LocalTime) {
         if self.pending.look_at_lives.is_some_and(|due| now < due) {
             return;
         }
         self.pending.look_at_lives = Some(now.plus(APART));
         for cluster in 0..self.persisted.len() {
-            let Persisted { lock, record, .. } = &mut self.persisted[cluster];
+            let Persisted {
+                lock,
+                record,
+                orders,
+            } = &mut self.persisted[cluster];
+            orders.keep_there();
             let (kept, left) = (record.keep(), lock.is_alone_again());
             if let Some(kept) = kept {
                 self.alarm(cluster, "record", kept.err());
@@ -87,8 +92,8 @@ impl Linux {
     pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = clock::boottime();
         let mut written = Vec::new();
-        for (cluster, life) in self.persisted.iter_mut().enumerate() {
-            while let Poll::Ready(result) = life.orders.poll(now, cx) {
+        for (cluster, persisted) in self.persisted.iter_mut().enumerate() {
+            while let Poll::Ready(result) = persisted.orders.poll(now, cx) {
                 written.push((cluster, result));
             }
         }
@@ -102,20 +107,20 @@ impl Linux {
         any
     }
 
-    /// When to try again to write orders.
+    /// When orders are due to be written again.
     pub(super) fn orders_due(&self) -> Option<LocalTime> {
         self.persisted.iter().filter_map(|l| l.orders.due()).min()
     }
 }
 
-/// what an earlier life was told until `resume`; and why that can't be told, if so. Then it is taken for
-/// the safe one: somebody may be at work on this machine.
+/// what an earlier incarnation was ordered until `resume`, and the keeper of that; and why it
+/// can't be read, if so. Then the safe order is assumed: somebody may be at work on this machine.
 pub(super) fn earlier_orders(
-    file: &mut OrdersFile,
+    mut file: OrdersFile,
     local: &LocalCluster,
-) -> (Vec<(GroupId, Command)>, Option<String>) {
+) -> (Keeper, Vec<(GroupId, Command)>, Option<String>) {
     if !local.config.is_candidate(local.config.me()) {
-        return (Vec::new(), None);
+        return (Keeper::new(file, None), Vec::new(), None);
     }
     let addresses: Vec<_> = local.config.groups().iter().map(of_group).collect();
     let groups = local.config.groups().iter().zip(&addresses);
@@ -125,7 +130,8 @@ pub(super) fn earlier_orders(
             addresses,
         })
         .collect();
-    let (holding, why) = match file.read(&groups) {
+    let read = file.read(&groups);
+    let (holding, why) = match &read {
         Ok(orders) => orders.holding(&groups),
         Err(why) => (
             vec![Some(Standing::Standby); groups.len()],
@@ -138,13 +144,13 @@ pub(super) fn earlier_orders(
         said.push((id, order.command()));
         if why.is_none() {
             tracing::warn!(
-                "{}: the operator said {order} in an earlier life; `onehold resume` ends it",
+                "{}: the operator said {order} in an earlier incarnation; `onehold resume` ends it",
                 group.name
             );
         }
     }
     let until = |why| format!("{why}: that holds for every group here until `onehold resume`");
-    (said, why.map(until))
+    (Keeper::new(file, read.ok()), said, why.map(until))
 }
 
 fn of_group(group: &Group) -> Vec<IpAddr> {

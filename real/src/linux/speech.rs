@@ -1,5 +1,5 @@
-//! Whether this host lets its member speak. One that can be heard by nobody, and can know it, must not
-//! take silence for death.
+//! Whether this host lets its member's adverts leave. A member that nobody can hear, and that can
+//! know it, must not take silence for death.
 
 use crate::socket::KeptIn;
 use onehold_core::time::{LocalTime, Span};
@@ -9,9 +9,9 @@ use onehold_core::time::{LocalTime, Span};
 pub(super) struct Speech(Option<KeptIn>);
 
 impl Speech {
-    /// Takes note of since when nothing has left for any member. A network or a firewall that is configured
-    /// anew lets nothing leave for a moment, so nothing follows before `grace` is over. (A peer that is off
-    /// leaves its route where it was.)
+    /// Notes since when nothing has left for any member. A network or a firewall that is being
+    /// reconfigured lets nothing leave for a moment, so nothing follows before `grace` is over. (A
+    /// peer that is off leaves its route where it was.)
     pub(super) fn look(
         &mut self,
         kept_in: Option<(LocalTime, KeptIn)>,

@@ -72,7 +72,8 @@ fn with_nft_a_member_that_routes_is_an_alarm() {
     );
 }
 
-/// What a frame leaves by has queues of its own: a shaper is on the card, and the group on the bridge.
+/// What a frame leaves by has queues of its own: a shaper is on the card, and the group on the
+/// bridge.
 #[test]
 fn a_queue_that_keeps_frames_below_the_interface_is_an_alarm() {
     let lan = Lan::new();

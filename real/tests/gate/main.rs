@@ -1,5 +1,6 @@
-//! The gate on kernels and hosts as people have them: few capabilities, another clock, a member that
-//! routes, thousands of addresses. Needs root; makes its own network namespaces and leaves none.
+//! The gate on kernels and hosts as people have them: few capabilities, another clock, a member
+//! that routes, thousands of addresses. Needs root; makes its own network namespaces and leaves
+//! none.
 #![allow(missing_docs, unsafe_code)]
 
 #[path = "../lan/mod.rs"]

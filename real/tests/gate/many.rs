@@ -47,7 +47,7 @@ fn all_are_held_and_let_go(guard: GuardChoice) {
     for address in some {
         assert!(lan.mute(address), "{address}");
     }
-    // The next life finds them all, though none is in its configuration.
+    // The next incarnation finds them all, though none is in its configuration.
     drop(kernel);
     let mut kernel = lan.open(guard);
     kernel.scrub().expect("a clean start");

@@ -103,7 +103,8 @@ impl Router {
         self.inside(&self.there, what)
     }
 
-    /// The client asks `server`, which is bound where it is, by `address`; what the answer's source is.
+    /// The client asks `server`, which is bound where it is, by `address`; what the answer's source
+    /// is.
     fn asked(&self, server: &UdpSocket, address: &str) -> Option<IpAddr> {
         self.asked_with(b"?", server, address)
     }
@@ -174,8 +175,8 @@ fn what_only_passes_through_a_member_is_let_through() {
     }
 }
 
-/// A container on this interface has a VLAN of its own, in which the same address is another machine's. (It looks
-/// where frames are seen before the gate of its own interface.)
+/// A container on this interface has a VLAN of its own, in which the same address is another
+/// machine's. (It looks where frames are seen before the gate of its own interface.)
 #[test]
 fn what_is_in_another_vlan_is_not_muted() {
     const VLAN: u8 = 20;

@@ -43,7 +43,7 @@ pub(crate) struct Lan {
     pub(crate) peer_udp: UdpSocket,
     pub(crate) peer_namespace: File,
     pub(crate) runtime: tokio::runtime::Runtime,
-    /// Where lives leave word for later ones.
+    /// Where incarnations leave word for later ones.
     pub(crate) state: PathBuf,
     probes: u32,
 }
@@ -54,7 +54,8 @@ impl Drop for Lan {
     }
 }
 
-/// Whether this is the machine's root, who may load BPF programs; if not, says that the test is not run.
+/// Whether this is the machine's root, who may load BPF programs; if not, says that the test is not
+/// run.
 pub(crate) fn bpf_is_permitted() -> bool {
     let map = std::fs::read_to_string("/proc/self/uid_map").unwrap_or_default();
     let permitted = map.split_whitespace().eq(["0", "0", "4294967295"]);
@@ -320,9 +321,10 @@ impl Lan {
                 kernel.wake(now);
             }
             let shortly = Duration::from_millis(5); // it may have become due sooner
+            let event = std::future::poll_fn(|cx| kernel.poll_event(cx));
             let event = self
                 .runtime
-                .block_on(async { tokio::time::timeout(shortly, kernel.event()).await });
+                .block_on(async { tokio::time::timeout(shortly, event).await });
             match event {
                 Ok(event) => return Some(event),
                 Err(_) if boottime() >= until => return None,

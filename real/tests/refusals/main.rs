@@ -1,9 +1,10 @@
 //! The kernel refuses any call at any moment, and others do what they like to interfaces, gates and
-//! addresses: nothing is answered for that was not to be held, a hold is in force or the driver is told, a
-//! release is tried until it is confirmed, and when all is well again, all is well again.
+//! addresses: nothing is answered for that should not be held, a hold is in force or its failure is
+//! reported, a release is tried until it is confirmed, and when all is well again, all is well
+//! again.
 //!
-//! The daemon's own world ([`Linux`]) on this machine's kernel, in network namespaces, as a peer sees it.
-//! These tests are its driver.
+//! The daemon's own world ([`Linux`]) on this machine's kernel, in network namespaces, as a peer
+//! sees it. These tests are its driver.
 
 #[path = "../lan/mod.rs"]
 #[expect(
@@ -55,7 +56,7 @@ addresses = ["10.0.0.100", "2001:db8::100"]
 interface = "lan0"
 "#;
 
-/// So many ms that no machine is too busy to answer before they are over.
+/// So long that no machine is too busy to answer before it is over.
 const LONG: u16 = 5_000;
 
 fn ms(n: u64) -> Span {
@@ -118,7 +119,8 @@ struct World {
     linux: Linux,
     refuser: Refuser,
     guard: GuardChoice,
-    /// Until when it may answer: the latest deadline that was given since the last confirmed release.
+    /// Until when it may answer: the latest deadline that was given since the last confirmed
+    /// release.
     held_until: Option<LocalTime>,
     release: ReleaseId,
     /// The driver's own, which tries again what the kernel refused.
@@ -173,7 +175,7 @@ impl World {
             pending: Pending::default(),
         };
         linux.ready();
-        linux.first_look_at_kernel();
+        linux.first_kernel_refresh();
         drop(_entered);
         let mut world = Self {
             lan,
@@ -318,7 +320,8 @@ impl World {
         self.refuser.during(|| what(linux));
     }
 
-    /// R-8: no hold before a release is confirmed. Otherwise this driver tries whatever it was told.
+    /// R-8: no hold before a release is confirmed. Otherwise this driver tries whatever it was
+    /// told.
     fn hold(&mut self, span: Span) -> LocalTime {
         let deadline = boottime().plus(span);
         if !self.releasing {
@@ -540,7 +543,8 @@ fn log(loaded: &config_file::Loaded) -> Log {
         .clone()
 }
 
-/// In a thread of its own, for that can never be run without the filter again. Says so if there is none.
+/// In a thread of its own, for that can never be run without the filter again. Says so if there is
+/// none.
 fn in_a_world(guard: GuardChoice, what: impl FnOnce(World) + Send + 'static) {
     let thread = std::thread::spawn(move || match World::new(guard) {
         Some(world) => what(world),
@@ -560,7 +564,8 @@ fn whatever_is_refused(guard: GuardChoice, acts: Vec<Act>) {
     });
 }
 
-/// One after the other, in a first hold, in a renewal and in a release: a call that the kernel refuses.
+/// One after the other, in a first hold, in a renewal and in a release: a call that the kernel
+/// refuses.
 fn whichever_call_is_refused(guard: GuardChoice) {
     in_a_world(guard, |mut world| {
         for (before, act) in [
@@ -602,8 +607,8 @@ fn whichever_call_of_a_hold_or_release_is_refused_it_is_told_or_done_with_nft() 
     whichever_call_is_refused(GuardChoice::Nft);
 }
 
-/// Found by the properties below: the gate's first filter was refused on a new interface, and the clsact
-/// that had been made for it was nobody's.
+/// Found by the properties below: the gate's first filter was refused on a new interface, and the
+/// clsact that had been made for it was nobody's.
 #[test]
 fn what_was_made_for_a_gate_that_was_refused_is_not_left_behind() {
     if bpf_is_permitted() {

@@ -1,5 +1,5 @@
-//! Makes the kernel refuse: a system call of this thread is answered with an error instead of being done,
-//! by seccomp's user notification. What is tested does not know of it.
+//! Makes the kernel refuse: a system call of this thread is answered with an error instead of being
+//! done, by seccomp's user notification. What is tested does not know of it.
 #![allow(unsafe_code)] // neither seccomp(2) nor its ioctls have a safe wrapper
 
 use std::fs::File;
@@ -7,8 +7,8 @@ use std::os::fd::{AsRawFd as _, FromRawFd as _};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 
-/// All by which the daemon talks to the kernel about interfaces, addresses and gates: netlink, BPF, and
-/// what it opens and binds for them.
+/// All by which the daemon talks to the kernel about interfaces, addresses and gates: netlink, BPF,
+/// and what it opens and binds for them.
 const CALLS: [i64; 6] = [
     libc::SYS_sendto,
     libc::SYS_recvfrom,
@@ -38,8 +38,8 @@ struct Orders {
 pub(crate) struct Refuser(Arc<Orders>);
 
 impl Refuser {
-    /// Puts a filter on the calling thread, which can never be taken off; so it should be one of its own.
-    /// `None` where seccomp can't do that.
+    /// Puts a filter on the calling thread, which can never be taken off; so it should be one of
+    /// its own. `None` where seccomp can't do that.
     pub(crate) fn install() -> Option<Self> {
         let orders = Arc::new(Orders::default());
         let (tell, listener) = mpsc::channel::<File>();
@@ -141,7 +141,8 @@ fn supervise(listener: &File, orders: &Orders) {
         if ready.revents & libc::POLLIN == 0 {
             return;
         }
-        // SAFETY: both are plain numbers, of which the kernel wants zeros and reads or writes that many.
+        // SAFETY: both are plain numbers, of which the kernel wants zeros and reads or writes that
+        // many.
         unsafe {
             let mut call: libc::seccomp_notif = std::mem::zeroed();
             if libc::ioctl(fd, libc::SECCOMP_IOCTL_NOTIF_RECV, &raw mut call) != 0 {

@@ -1,5 +1,5 @@
-//! Reading the file again: whatever it says then, what all must agree on stays for a life, a
-//! refusal changes nothing and says how to, and what is accepted is in force.
+//! Reading the file again: whatever it says then, what all must agree on stays for an incarnation
+//! a refusal changes nothing and says how to, and what is accepted is in force.
 
 mod texts;
 mod written;
@@ -104,7 +104,7 @@ proptest! {
             prop_assert!(running.reload(again).is_ok());
             return Ok(());
         }
-        let refusal = result.expect_err("something that is fixed for a life has changed");
+        let refusal = result.expect_err("something that is fixed for an incarnation has changed");
         prop_assert_eq!(format!("{:?}", running), snapshot);
         prop_assert_eq!(in_force(&running), due(&old, before));
         // It is one of those that differ, and rather one that all must agree on.

@@ -81,7 +81,7 @@ impl Links {
         }
     }
 
-    /// From whom to whom.
+    /// Each pair of sender and receiver.
     ///
     /// # Errors
     /// If there are no such members, or none is linked.

@@ -33,7 +33,8 @@ pub struct Options {
     /// Write what was found as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// End a configuration at the first property that is broken; don't compare with the pinned counts.
+    /// End a configuration at the first property that is broken; don't compare with the pinned
+    /// counts.
     #[arg(long)]
     pub stop_at_first: bool,
     /// Our own breadth-first search only, without stateright's.
@@ -42,7 +43,7 @@ pub struct Options {
     /// Pin the counts of worlds in sim/pinned.json, after a change that was meant to change them.
     #[arg(long)]
     pub pin: bool,
-    /// Give up beyond so many worlds.
+    /// Give up beyond N worlds.
     #[arg(long, default_value_t = 400_000_000, value_name = "N")]
     pub most: u64,
     /// Directory for pictures and traces of counterexamples.
@@ -54,14 +55,14 @@ pub struct Options {
 }
 
 /// What came of one configuration.
-pub struct Outcome {
+pub struct Walked {
     /// Which.
     pub configuration: Configuration,
     /// What our own search found.
     pub found: Found,
     /// What stateright found, if it was asked.
     pub second: Option<Second>,
-    /// How many worlds there should be, as far as somebody pinned it.
+    /// How many worlds there should be, if that is pinned.
     pub pinned: Option<u64>,
     /// What was asked for.
     pub options: Options,
@@ -97,7 +98,7 @@ impl Verdict {
     }
 }
 
-impl Outcome {
+impl Walked {
     /// What a property came to.
     #[must_use]
     pub fn verdict(&self, property: usize) -> Verdict {
@@ -155,11 +156,11 @@ impl Outcome {
         match self.pinned {
             _ if self.options.pin => {}
             Some(pinned) if pinned != unique => complaints.push(format!(
-                "there are {unique} worlds, and sim/pinned.json says {pinned}: something behaves \
-                 otherwise than when that was written; if it is meant to, run `cargo lab check --pin {name}`"
+                "there are {unique} worlds, and sim/pinned.json says {pinned}: the behaviour has \
+                 changed since that was written; if it was meant to, run `cargo lab check --pin {name}`"
             )),
             None if self.configuration.quick => complaints.push(format!(
-                "sim/pinned.json does not say how many worlds there should be; run `cargo lab check --pin {name}`"
+                "sim/pinned.json does not say stimulus many worlds there should be; run `cargo lab check --pin {name}`"
             )),
             _ => {}
         }
@@ -198,7 +199,7 @@ pub fn run(options: &Options) -> Result<bool> {
     let mut pinned = if options.stop_at_first {
         BTreeMap::new()
     } else {
-        pins()?
+        configs::pinned()?
     };
     let mut outcomes = Vec::new();
     for configuration in chosen {
@@ -212,24 +213,16 @@ pub fn run(options: &Options) -> Result<bool> {
     }
     if options.pin && !options.stop_at_first {
         let text = serde_json::to_string_pretty(&pinned).map_err(err)?;
-        std::fs::write(PINNED, text + "\n").map_err(|e| format!("{PINNED}: {e}"))?;
+        std::fs::write(configs::PINNED, text + "\n").context(|| configs::PINNED)?;
     }
     if let Some(file) = &options.json {
         report::json(&outcomes, file)?;
     }
     report::summary(&outcomes);
-    Ok(outcomes.iter().all(Outcome::is_good))
+    Ok(outcomes.iter().all(Walked::is_good))
 }
 
-const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pinned.json");
-
-/// How many worlds each configuration has. A change of these numbers is a change of behaviour.
-fn pins() -> Result<BTreeMap<String, u64>> {
-    let text = std::fs::read_to_string(PINNED).context(|| PINNED)?;
-    serde_json::from_str(&text).context(|| PINNED)
-}
-
-fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -> Outcome {
+fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -> Walked {
     let limits = Limits {
         states: options.most,
         stop_at_first: options.stop_at_first,
@@ -257,7 +250,7 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
         (found, second)
     });
     screen.clear();
-    let mut outcome = Outcome {
+    let mut outcome = Walked {
         configuration,
         found,
         second,
@@ -271,9 +264,9 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
     outcome
 }
 
-/// A trace of the shortest run to each property that is broken, and if that is asked for, to whatever else
+/// A trace of the shortest run to each property that is broken, and on request to whatever else
 /// must happen: each with a name for its file.
-fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>>)> {
+fn traces(outcome: &Walked) -> Vec<(String, Result<Vec<u8>>)> {
     let configuration = &outcome.configuration;
     let trace = |(i, property): (usize, &Property)| {
         let broken = property.when.is_always();
@@ -295,7 +288,7 @@ fn traces(outcome: &Outcome) -> Vec<(String, Result<Vec<u8>>)> {
 }
 
 /// The first property that is broken, as a story, from its trace.
-fn counterexample(outcome: &Outcome) -> Option<Story> {
+fn counterexample(outcome: &Walked) -> Option<Story> {
     let configuration = &outcome.configuration;
     let properties = configuration.properties.iter().zip(&outcome.found.first);
     let broken = |(p, first): &(&Property, &Option<_>)| p.when.is_always() && first.is_some();

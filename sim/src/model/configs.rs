@@ -12,6 +12,7 @@ macro_rules! happens {
 
 mod survivor;
 
+use crate::error::{Context, Result};
 use crate::events::Events;
 use crate::model::world::{Adversary, Setup};
 use crate::properties::MAX;
@@ -20,6 +21,7 @@ use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::input::Command;
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
+use std::collections::BTreeMap;
 
 /// A named configuration.
 #[derive(Clone, Debug)]
@@ -38,8 +40,29 @@ pub struct Configuration {
     pub expected: Option<(PropertyId, &'static str)>,
 }
 
+impl Configuration {
+    /// What must be true everywhere in it.
+    #[must_use]
+    pub fn promises(&self) -> Vec<&'static str> {
+        let always = self.properties.iter().filter(|p| p.when.is_always());
+        always.map(|p| p.id.name()).collect()
+    }
+}
+
+/// Where the counts are pinned.
+pub const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pinned.json");
+
+/// How many worlds each configuration has. A change of these numbers is a change of behaviour.
+///
+/// # Errors
+/// If [`PINNED`] can't be read.
+pub fn pinned() -> Result<BTreeMap<String, u64>> {
+    let text = std::fs::read_to_string(PINNED).context(|| PINNED)?;
+    serde_json::from_str(&text).context(|| PINNED)
+}
+
 /// A cluster and its clocks, in ticks.
-struct Cluster {
+struct Shape {
     members: usize,
     arbitration: Arbitration,
     /// Interval, lease and slack, in units of the clocks.
@@ -47,14 +70,14 @@ struct Cluster {
     drift_ppm: u32,
     /// How far a clock goes on in one tick: every member any of these.
     rates: &'static [u64],
-    /// The second member's file prefers another one.
+    /// The second member's file prefers another member.
     files_differ: bool,
     /// Something must be done before a gate opens.
     prepares: bool,
 }
 
 /// Coarse: an advert of everybody in every tick; H and D last two ticks.
-const COARSE: Cluster = Cluster {
+const COARSE: Shape = Shape {
     members: 3,
     arbitration: Arbitration::Majority,
     timing: [1, 4, 0],
@@ -65,36 +88,36 @@ const COARSE: Cluster = Cluster {
 };
 
 /// An advert of everybody in every tick; H and D last four ticks: about as long as by default.
-const FINE: Cluster = Cluster {
+const FINE: Shape = Shape {
     rates: &[1],
     ..COARSE
 };
 
 /// Coarse, and the gate shuts up to a tick late: D lasts three ticks, H two.
-const SLACK: Cluster = Cluster {
+const SLACK: Shape = Shape {
     timing: [1, 4, 2],
     ..COARSE
 };
 
-/// Coarse, and every clock is a tenth slow or a tenth fast: D lasts as long on a fast clock as H on a
-/// slow one.
-const DRIFT: Cluster = Cluster {
+/// Coarse, and every clock is a tenth slow or a tenth fast: D lasts as long on a fast clock as H on
+/// a slow one.
+const DRIFT: Shape = Shape {
     timing: [6, 18, 0],
     drift_ppm: 100_000,
     rates: &[9, 11],
     ..COARSE
 };
 
-/// The same, and H lasts ten ticks on a slow clock, as D does on a fast one: whoever leaves one clock's
-/// drift out is a tick short.
-const LONG_DRIFT: Cluster = Cluster {
+/// The same, and H lasts ten ticks on a slow clock, as D does on a fast one: a rule that leaves one
+/// clock's drift out is a tick short.
+const LONG_DRIFT: Shape = Shape {
     timing: [6, 90, 0],
     ..DRIFT
 };
 
-/// Two alone; a tick is half an interval, H and D last nine. (What R-13 counts as sleep is longer than a
-/// tick, and a nanosecond is shorter.)
-const ALONE: Cluster = Cluster {
+/// Two alone; a tick is half an interval, H and D last nine. (What R-13 counts as oversleeping is
+/// longer than a tick, and a nanosecond is shorter.)
+const ALONE: Shape = Shape {
     members: 2,
     arbitration: Arbitration::Survivor,
     timing: [200, 900, 0],
@@ -102,7 +125,7 @@ const ALONE: Cluster = Cluster {
     ..COARSE
 };
 
-impl Cluster {
+impl Shape {
     fn setup(&self, adversary: Adversary) -> Setup {
         let size = self.members;
         let member = |name: &str, witness| MemberSpec {
@@ -114,7 +137,7 @@ impl Cluster {
         let witnesses = ["w", "x", "y"].iter().take(size - 2);
         members.extend(witnesses.map(|n| member(n, true)));
         let [interval, lease, slack] = self.timing.map(Span::from_nanos);
-        let spec = Spec {
+        let mut spec = Spec {
             cluster: "model".into(),
             members: members.clone(),
             groups: vec![GroupSpec::new(
@@ -130,9 +153,9 @@ impl Cluster {
                 drift_ppm: self.drift_ppm,
             },
         };
-        let seat = |m: &MemberSpec| {
+        spec.groups[0].prepares = self.prepares;
+        let config = |m: &MemberSpec| {
             let mut file = spec.clone();
-            file.groups[0].prepares = self.prepares;
             if self.files_differ && m.name == "b" {
                 file.groups[0].preferred = "b".into();
             }
@@ -149,7 +172,7 @@ impl Cluster {
             rates = rates.iter().flat_map(with).collect();
         }
         Setup {
-            seats: members.iter().map(seat).collect(),
+            configs: members.iter().map(config).collect(),
             spec: spec.clone(),
             rates,
             hindsight: 0,
@@ -168,7 +191,7 @@ fn prompt() -> Adversary {
     }
 }
 
-/// All sets of links between so many members.
+/// All sets of links between this many members.
 fn every_cut(members: usize) -> Vec<u32> {
     let links: Vec<u32> = (0..members * members)
         .filter(|i| i / members != i % members)
@@ -221,11 +244,11 @@ fn quick(
     must: &[Property],
     happens: &[Property],
 ) -> Configuration {
-    // Nothing holds only because it never comes to it.
+    // So that no property holds only because what it speaks of never happens.
     let adversary = &setup.adversary;
     let companions = [
-        (adversary.patience > 0).then_some(p::SETTLED),
-        (adversary.darkness > 0).then_some(p::DARK),
+        (adversary.settle_bound > 0).then_some(p::SETTLED),
+        (adversary.outage_bound > 0).then_some(p::OUTAGE),
         (adversary.losses > 0).then_some(p::ALL_LOST),
     ];
     let companions: Vec<Property> = companions.into_iter().flatten().collect();
@@ -277,7 +300,7 @@ fn of_majority() -> Vec<Configuration> {
             "a process or a host dies, at any moment: one holds soon after if one can",
             FINE.setup(Adversary {
                 any_order: true,
-                patience: 8,
+                settle_bound: 8,
                 in_turn: true,
                 ..crash.clone()
             }),
@@ -289,7 +312,7 @@ fn of_majority() -> Vec<Configuration> {
             "a member dies and starts again: the preferred one holds soon after, and stays",
             FINE.setup(Adversary {
                 lives: 2,
-                patience: 16,
+                settle_bound: 16,
                 ..crash.clone()
             }),
             &[p::S1, p::S3, p::S4, p::S5, p::L2, p::L3, p::PING],
@@ -312,7 +335,7 @@ fn of_majority() -> Vec<Configuration> {
                 losses: 2,
                 commands: 1,
                 says: vec![Command::Switch],
-                darkness: 6,
+                outage_bound: 6,
                 ..prompt()
             }),
             &[p::S1, p::S3, p::S4, p::L5],
@@ -324,7 +347,7 @@ fn of_majority() -> Vec<Configuration> {
             FINE.setup(Adversary {
                 changes: 2,
                 cuts: every_cut(3),
-                patience: 20,
+                settle_bound: 20,
                 ..prompt()
             }),
             &[p::S1, p::S3, p::S4, p::L2],
@@ -333,10 +356,10 @@ fn of_majority() -> Vec<Configuration> {
         quick(
             "five-voters",
             "five members: any two of them are cut off, or the network falls in two, then heals",
-            Cluster { members: 5, ..FINE }.setup(Adversary {
+            Shape { members: 5, ..FINE }.setup(Adversary {
                 changes: 2,
                 cuts: halves(5),
-                patience: 20,
+                settle_bound: 20,
                 ..prompt()
             }),
             &[p::S1, p::S3, p::S4, p::L2],
@@ -344,7 +367,7 @@ fn of_majority() -> Vec<Configuration> {
         ),
         quick(
             "majority-3-operator",
-            "operators speak, services fail, kernels can't serve",
+            "operators give commands, services fail, kernels can't serve",
             FINE.setup(Adversary {
                 commands: 2,
                 says: vec![
@@ -370,7 +393,7 @@ fn of_majority() -> Vec<Configuration> {
         quick(
             "majority-3-prepare",
             "something must be done before a gate opens, however long it takes, and may fail; members die",
-            Cluster {
+            Shape {
                 prepares: true,
                 ..FINE
             }
@@ -386,14 +409,14 @@ fn of_majority() -> Vec<Configuration> {
         quick(
             "prepare-heal",
             "something must be done before a gate opens; links are cut, and whole again: soon after, one holds",
-            Cluster {
+            Shape {
                 prepares: true,
                 ..FINE
             }
             .setup(Adversary {
                 changes: 1,
                 cuts: every_cut(3),
-                patience: 20,
+                settle_bound: 20,
                 crashes: 1,
                 lives: 2,
                 ..prompt()
@@ -479,9 +502,9 @@ fn of_majority() -> Vec<Configuration> {
         .slow(),
         quick(
             "majority-3-pause",
-            "processes are stopped, between any two effects, and go on later",
+            "processes are paused, between any two effects, and go on later",
             COARSE.setup(Adversary {
-                stops: Adversary::NO_END,
+                pauses: Adversary::NO_END,
                 in_turn: true,
                 ..prompt()
             }),
@@ -510,9 +533,9 @@ fn of_majority() -> Vec<Configuration> {
 
 /// Two members alone, by majority: neither takes over by itself.
 fn of_two() -> Vec<Configuration> {
-    let two = |cluster: Cluster| Cluster {
+    let two = |shape: Shape| Shape {
         members: 2,
-        ..cluster
+        ..shape
     };
     vec![
         quick(
@@ -530,12 +553,12 @@ fn of_two() -> Vec<Configuration> {
         ),
         quick(
             "majority-2-pause",
-            "any advert may be lost, processes are stopped and die between any two effects",
+            "any advert may be lost, processes are paused and die between any two effects",
             two(COARSE).setup(Adversary {
                 crashes: 1,
                 lives: 2,
                 power: true,
-                stops: Adversary::NO_END,
+                pauses: Adversary::NO_END,
                 in_turn: true,
                 ..Adversary::default()
             }),
@@ -581,7 +604,7 @@ fn of_two() -> Vec<Configuration> {
         ),
         quick(
             "presume-dead",
-            "one dies, and the operator says so, rightly or not",
+            "a member dies, and the operator says so, rightly or not",
             two(FINE).setup(Adversary {
                 crashes: 1,
                 lives: 2,
@@ -599,7 +622,7 @@ fn of_two() -> Vec<Configuration> {
         quick(
             "presume-dead-files-differ",
             "the files differ; one dies and starts again, and both operators say that the other is dead",
-            Cluster {
+            Shape {
                 files_differ: true,
                 ..two(FINE)
             }

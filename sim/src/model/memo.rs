@@ -1,9 +1,10 @@
-//! Members and adverts kept as numbers: every one that was ever seen is kept once.
+//! Members and adverts kept as numbers: each different one is kept once.
 //!
-//! Far fewer members than worlds are different, and a turn depends on nothing but the member and
-//! what happens to it. So each turn is taken by the shipped node once, and is looked up from then on.
+//! There are far fewer different members than worlds, and a turn depends on nothing but the member
+//! and what happens to it. So each turn is taken by the shipped node once, and is looked up from
+//! then on.
 
-use crate::model::world::{Direct, Ending, How, Member, NOW, Parts, Setup, Turn};
+use crate::model::world::{Changed, Direct, Ending, MemberState, NOW, Parts, Setup, Stimulus};
 use crate::model::world::{as_sent, is_answer};
 use crate::properties::Facts;
 use onehold_core::advert::{Advert, Incarnation};
@@ -16,27 +17,27 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub struct Memo {
     direct: Direct,
-    members: RefCell<Table<Member>>,
-    adverts: RefCell<Table<Advert>>,
+    members: RefCell<Numbered<MemberState>>,
+    adverts: RefCell<Numbered<Advert>>,
     facts: RefCell<Vec<Facts>>,
-    turns: RefCell<FxHashMap<What, Option<Turn<u32, u32>>>>,
+    turns: RefCell<FxHashMap<What, Option<Changed<u32, u32>>>>,
     aged: RefCell<FxHashMap<(u32, u8), u32>>,
     adverts_aged: RefCell<FxHashMap<(u32, u8), u32>>,
-    /// By advert: its life, and whether it is the answer to a knock.
+    /// By advert: its incarnation, and whether it is the answer to a knock.
     about: RefCell<Vec<(Incarnation, bool)>>,
 }
 
 /// A member, what happens to it, and how far that gets.
-type What = (u32, How<u32>, Ending);
+type What = (u32, Stimulus<u32>, Ending);
 
 /// Values by number, numbers by value.
 #[derive(Debug)]
-struct Table<T> {
+struct Numbered<T> {
     values: Vec<Arc<T>>,
     numbers: FxHashMap<Arc<T>, u32>,
 }
 
-impl<T: Eq + Hash> Table<T> {
+impl<T: Eq + Hash> Numbered<T> {
     fn new() -> Self {
         Self {
             values: Vec::new(),
@@ -66,8 +67,8 @@ impl Memo {
     pub fn new(setup: Setup) -> Self {
         Self {
             direct: Direct(setup),
-            members: RefCell::new(Table::new()),
-            adverts: RefCell::new(Table::new()),
+            members: RefCell::new(Numbered::new()),
+            adverts: RefCell::new(Numbered::new()),
             facts: RefCell::default(),
             turns: RefCell::default(),
             aged: RefCell::default(),
@@ -88,7 +89,7 @@ impl Memo {
 
     /// A member by its number.
     #[must_use]
-    pub fn member_at(&self, number: u32) -> Arc<Member> {
+    pub fn member_at(&self, number: u32) -> Arc<MemberState> {
         self.members.borrow().value(number)
     }
 
@@ -116,7 +117,7 @@ impl Parts for Memo {
         &self.direct.0
     }
 
-    fn member(&self, member: Member) -> u32 {
+    fn member(&self, member: MemberState) -> u32 {
         let facts = member.facts(self.setup(), NOW);
         let (number, new) = self.members.borrow_mut().number(member);
         if new {
@@ -129,18 +130,23 @@ impl Parts for Memo {
         self.facts.borrow()[*member as usize]
     }
 
-    fn change(&self, member: &u32, how: &How<&u32>, ending: Ending) -> Option<Turn<u32, u32>> {
-        let key = (*member, how.map(|a| *a), ending);
+    fn change(
+        &self,
+        member: &u32,
+        stimulus: &Stimulus<&u32>,
+        ending: Ending,
+    ) -> Option<Changed<u32, u32>> {
+        let key = (*member, stimulus.map(|a| *a), ending);
         if let Some(turn) = self.turns.borrow().get(&key) {
             return turn.clone();
         }
-        let advert = match how {
-            How::Receive(advert) => Some(self.advert_at(**advert)),
+        let advert = match stimulus {
+            Stimulus::Receive(advert) => Some(self.advert_at(**advert)),
             _ => None,
         };
-        let how = how.map(|_| advert.as_deref().expect("the advert that is received"));
+        let stimulus = stimulus.map(|_| advert.as_deref().expect("the advert that is received"));
         let of = self.member_at(*member);
-        let turn = of.change(self.setup(), NOW, &how, ending);
+        let turn = of.change(self.setup(), NOW, &stimulus, ending);
         let turn = turn.map(|t| t.map(|m| self.member(m), |a| self.advert(as_sent(a))));
         self.turns.borrow_mut().insert(key, turn.clone());
         turn

@@ -22,16 +22,16 @@ impl<'a> Moments<'a> {
         let adversary = &self.setup.adversary;
         let settled = usize::from(rest.settled).checked_sub(1);
         Moment {
-            configs: &self.setup.seats,
+            configs: &self.setup.configs,
             facts,
             events: done.events,
             member: done.member,
             past: Past {
-                bound: adversary.patience > 0 && rest.quiet >= adversary.patience,
+                bound: adversary.settle_bound > 0 && rest.quiet >= adversary.settle_bound,
                 cut: settled.map_or(0, |n| adversary.cuts[n]),
                 ports: self.ports,
-                outage: rest.dark > 0,
-                longest_outage: adversary.darkness > 0 && rest.dark >= adversary.darkness,
+                outage: rest.outage > 0,
+                longest_outage: adversary.outage_bound > 0 && rest.outage >= adversary.outage_bound,
                 last_loss: rest.losses == 0,
             },
         }

@@ -1,6 +1,6 @@
 //! What `check` says: on the terminal, as pictures, as JSON.
 
-use super::check::{Outcome, Verdict};
+use super::check::{Verdict, Walked};
 use super::configs::Configuration;
 use super::search::Progress;
 use crate::error::{Context, Result, err};
@@ -28,7 +28,7 @@ pub fn progress(name: &str, pinned: Option<u64>, p: Progress, took: Duration) ->
 }
 
 /// 12,345,678.
-fn number(n: u64) -> String {
+pub(crate) fn number(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, digit) in digits.chars().enumerate() {
@@ -44,13 +44,8 @@ fn number(n: u64) -> String {
 pub fn list(all: &[Configuration]) {
     for c in all {
         let set = if c.quick { "quick" } else { "full " };
-        let names: Vec<&str> = c
-            .properties
-            .iter()
-            .filter(|p| p.when.is_always())
-            .map(|p| p.id.name())
-            .collect();
-        println!("{:<24} {set}  {:<15} {}", c.name, names.join(" "), c.says);
+        let promises = c.promises().join(" ");
+        println!("{:<24} {set}  {promises:<15} {}", c.name, c.says);
     }
 }
 
@@ -58,7 +53,7 @@ pub fn list(all: &[Configuration]) {
 ///
 /// # Errors
 /// If a picture can't be written.
-pub fn outcome(outcome: &Outcome, pictures: &Path) -> Result<()> {
+pub fn outcome(outcome: &Walked, pictures: &Path) -> Result<()> {
     let c = &outcome.configuration;
     let found = &outcome.found;
     println!("{}: {}", c.name, c.says);
@@ -157,12 +152,12 @@ fn write(file: &Path, content: &[u8]) -> Result<()> {
 #[must_use]
 pub fn bounds(setup: &Setup) -> Vec<String> {
     let a = &setup.adversary;
-    let timing = setup.seats[0].timing();
+    let timing = setup.configs[0].timing();
     let rate = setup.rates[0][0];
     let mut bounds = vec![format!(
         "{} members; i, H, D = {}, {}, {} and \u{3ba} = {} of a clock that goes on {} a tick; so time is \
          unbounded, and cut into ticks",
-        setup.seats.len(),
+        setup.configs.len(),
         timing.interval().as_nanos(),
         timing.lease().as_nanos(),
         timing.vote().as_nanos(),
@@ -178,27 +173,26 @@ pub fn bounds(setup: &Setup) -> Vec<String> {
     if a.crashes > 0 {
         let hosts = if a.power { " or host" } else { "" };
         faults.push(format!(
-            "at most {} deaths of a process{hosts}, {} lives each",
+            "at most {} deaths of a process{hosts}, {} incarnations each",
             a.crashes, a.lives
         ));
     }
-    if a.stops > 0 {
-        let times = match a.stops {
+    if a.pauses > 0 {
+        let times = match a.pauses {
             Adversary::NO_END => "any number of".into(),
             n => format!("at most {n}"),
         };
         faults.push(format!(
-            "{times} stops of a process, one at a time, however long"
+            "{times} pauses of a process, one at a time, however long"
         ));
     }
-    if a.commands > 0 {
-        faults.push(format!("at most {} commands", a.commands));
-    }
-    if a.flips > 0 {
-        faults.push(format!(
-            "at most {} changes of health or eligibility",
-            a.flips
-        ));
+    for (most, of) in [
+        (a.commands, "commands"),
+        (a.flips, "changes of health or eligibility"),
+    ] {
+        if most > 0 {
+            faults.push(format!("at most {most} {of}"));
+        }
     }
     if a.changes > 0 {
         faults.push(format!(
@@ -210,17 +204,13 @@ pub fn bounds(setup: &Setup) -> Vec<String> {
     if !faults.is_empty() {
         bounds.push(faults.join("; "));
     }
-    if a.patience > 0 {
-        bounds.push(format!(
-            "the bound is {} ticks after the last fault",
-            a.patience
-        ));
-    }
-    if a.darkness > 0 {
-        bounds.push(format!(
-            "the bound is {} ticks without a holder",
-            a.darkness
-        ));
+    for (ticks, of) in [
+        (a.settle_bound, "after the last fault"),
+        (a.outage_bound, "without a holder"),
+    ] {
+        if ticks > 0 {
+            bounds.push(format!("the bound is {ticks} ticks {of}"));
+        }
     }
     bounds
 }
@@ -250,7 +240,7 @@ fn network(a: &Adversary) -> String {
 }
 
 /// One line at the end.
-pub fn summary(outcomes: &[Outcome]) {
+pub fn summary(outcomes: &[Walked]) {
     let bad: Vec<&str> = outcomes
         .iter()
         .filter(|o| !o.is_good())
@@ -277,8 +267,8 @@ pub fn summary(outcomes: &[Outcome]) {
 ///
 /// # Errors
 /// If the file can't be written.
-pub fn json(outcomes: &[Outcome], file: &Path) -> Result<()> {
-    let property = |o: &Outcome, i: usize| {
+pub fn json(outcomes: &[Walked], file: &Path) -> Result<()> {
+    let property = |o: &Walked, i: usize| {
         let property = &o.configuration.properties[i];
         json!({
             "name": property.id.name(),
@@ -288,7 +278,7 @@ pub fn json(outcomes: &[Outcome], file: &Path) -> Result<()> {
             "steps": o.found.first[i].as_ref().map(Vec::len),
         })
     };
-    let configuration = |o: &Outcome| {
+    let configuration = |o: &Walked| {
         let properties = 0..o.configuration.properties.len();
         json!({
             "name": o.configuration.name,

@@ -1,4 +1,5 @@
-//! The search: breadth first, over packed worlds, with parents, so that every trace is a shortest one.
+//! The search: breadth first, over packed worlds, with parents, so that every trace is a shortest
+//! one.
 
 use super::memo::Memo;
 use super::moments::Moments;
@@ -14,7 +15,7 @@ use std::time::{Duration, Instant};
 /// What a search looks for and how far it goes.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits {
-    /// Gives up beyond so many unique states: the result is then not exhaustive.
+    /// Gives up beyond this many unique states: the result is then not exhaustive.
     pub states: u64,
     /// Ends at the first property that is broken.
     pub stop_at_first: bool,
@@ -31,7 +32,8 @@ pub struct Found {
     pub transitions: u64,
     /// The greatest number of steps from a beginning.
     pub depth: u32,
-    /// By property: where it was first broken, or, for what must happen, first seen: the steps to it.
+    /// By property: where it was first broken, or, for what must happen, first seen: the steps to
+    /// it.
     pub first: Vec<Option<Vec<Action>>>,
     /// The beginning of each of those traces.
     pub beginning: Vec<usize>,
@@ -45,7 +47,7 @@ pub struct Found {
     pub parts: [usize; 3],
 }
 
-/// Told now and then how far it is.
+/// How far the search is, reported now and then.
 #[derive(Clone, Copy, Debug)]
 pub struct Progress {
     /// Different worlds so far.
@@ -59,7 +61,7 @@ pub struct Progress {
 }
 
 /// All worlds seen, each in `width` words.
-struct Seen {
+struct Visited {
     width: usize,
     words: Vec<u32>,
     parents: Vec<u32>,
@@ -74,7 +76,7 @@ fn hash(words: &[u32]) -> u64 {
     hasher.finish()
 }
 
-impl Seen {
+impl Visited {
     fn row(&self, number: u32) -> &[u32] {
         let at = number as usize * self.width;
         &self.words[at..at + self.width]
@@ -111,7 +113,7 @@ struct Packing {
 
 impl Packing {
     fn of(setup: &Setup) -> Self {
-        let n = setup.seats.len();
+        let n = setup.configs.len();
         let room = |i: usize| {
             if i / n == i % n {
                 usize::from(setup.adversary.stragglers > 0)
@@ -165,7 +167,7 @@ pub fn search(
     let started = Instant::now();
     let setup = memo.setup();
     let packing = Packing::of(setup);
-    let mut seen = Seen {
+    let mut seen = Visited {
         width: packing.width(),
         words: Vec::new(),
         parents: Vec::new(),
@@ -186,7 +188,7 @@ pub fn search(
     }
     let (mut at, mut level_end, mut depth, mut transitions) = (0u32, seen.parents.len(), 0, 0u64);
     let mut overflow = false;
-    let mut told = Instant::now();
+    let mut reported = Instant::now();
     while (at as usize) < seen.parents.len()
         && (seen.parents.len() as u64) < limits.states
         && !(limits.stop_at_first && judge.is_broken())
@@ -207,8 +209,8 @@ pub fn search(
             }
         });
         at += 1;
-        if at.is_multiple_of(4096) && told.elapsed() > Duration::from_millis(200) {
-            told = Instant::now();
+        if at.is_multiple_of(4096) && reported.elapsed() > Duration::from_millis(200) {
+            reported = Instant::now();
             progress(Progress {
                 unique: seen.parents.len() as u64,
                 transitions,
@@ -239,7 +241,7 @@ pub fn search(
     }
 }
 
-/// Keeps the first moment that each property speaks of.
+/// Keeps, by property, the first moment that breaks it or that it waits for.
 struct Judge<'a> {
     moments: Moments<'a>,
     properties: &'a [Property],
@@ -297,7 +299,7 @@ impl Judge<'_> {
 fn trace(
     memo: &Memo,
     packing: &Packing,
-    seen: &Seen,
+    seen: &Visited,
     from: u32,
     last: Option<Action>,
 ) -> (usize, Vec<Action>) {

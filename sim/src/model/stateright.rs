@@ -33,7 +33,7 @@ impl Proof {
         }
     }
 
-    /// Walks everything, depth first. Ends at nothing but the end.
+    /// Walks everything, depth first, to the end.
     #[must_use]
     pub fn search(self, threads: usize) -> Second {
         let checker = self
@@ -63,7 +63,7 @@ impl Proof {
     }
 }
 
-/// stateright wants plain functions, which can't know which property they are.
+/// stateright wants plain functions, which can't know which property they are for.
 fn nth<const N: usize>(proof: &Proof, world: &Of<Direct>) -> bool {
     proof.holds(world, N)
 }

@@ -1,9 +1,11 @@
-//! A run that the search found, written as a trace: what is shown and replayed then is the shipped node on
-//! clocks that go on, and not the search's picture of it.
+//! A run that the search found, written as a trace: what is shown and replayed then is the shipped
+//! node on clocks that go on, and not the search's picture of it.
 
 use crate::error::{Error, Result, err};
-use crate::fault::{Fault, Flag, Links, Process};
-use crate::model::world::{Action, Direct, Ending, How, Known, Setup, Timed, TimedMember, World};
+use crate::fault::{Fault, Flag, Links, Target};
+use crate::model::world::{
+    Action, Direct, Ending, Known, Setup, Stimulus, Timed, TimedMember, World,
+};
 use crate::properties::MAX;
 use onehold::control::Order;
 use onehold::trace::{Header, Line, Writer};
@@ -54,8 +56,8 @@ impl<W: Write> Traced<W> {
     /// One step further.
     ///
     /// # Errors
-    /// If the two worlds differ after it: then the search leaves out what matters. If the trace can't be
-    /// written.
+    /// If the two worlds differ after it: then the search leaves out what matters. If the trace
+    /// can't be written.
     pub fn act(&mut self, action: Action) -> Result<()> {
         self.steps += 1;
         for line in self.faults(action) {
@@ -99,10 +101,10 @@ impl<W: Write> Traced<W> {
         self.trace.line(line).map_err(err)
     }
 
-    fn differs(&self, action: Action, how: &str) -> Error {
+    fn differs(&self, action: Action, came: &str) -> Error {
         err(format!(
             "step {}, {action:?}: on clocks that go on it leads elsewhere, so the search leaves out what \
-             matters; that is an error of the lab's\n{how}",
+             matters; that is the lab's own error\n{came}",
             self.steps
         ))
     }
@@ -113,11 +115,11 @@ impl<W: Write> Traced<W> {
             Action::Tick => Vec::new(),
             Action::Turn {
                 member,
-                how,
+                stimulus,
                 ending,
                 ..
             } => {
-                let own = self.fault(member, how);
+                let own = self.fault(member, stimulus);
                 own.into_iter().chain(self.ending(member, ending)).collect()
             }
             Action::Run {
@@ -154,7 +156,7 @@ impl<W: Write> Traced<W> {
     }
 
     /// What somebody does to a member.
-    fn fault(&self, member: u8, how: How<u8>) -> Option<Fault> {
+    fn fault(&self, member: u8, stimulus: Stimulus<u8>) -> Option<Fault> {
         let of = self.name(member);
         let flag = |is| Flag {
             on: self.name(member),
@@ -166,45 +168,45 @@ impl<W: Write> Traced<W> {
             say,
             group: None,
         };
-        Some(match how {
-            How::Operator(Command::Switch) => order(Order::Switch),
-            How::Operator(Command::Standby) => order(Order::Standby),
-            How::Operator(Command::Resume) => order(Order::Resume),
-            How::Operator(Command::PresumeDead) => order(Order::PresumeDead),
-            How::Operator(Command::Stop) => Fault::Stop(of),
-            How::Healthy(is) => Fault::Healthy(flag(is)),
-            How::Eligible(is) | How::Port(is) => Fault::Eligible(flag(is)),
-            How::Start => Fault::Start(of),
-            How::Crash => Fault::Kill(Process::Of(of)),
-            How::PowerOff => Fault::PowerOff(of),
-            How::Stop => Fault::Pause(Process::Of(of)),
-            How::Resume => Fault::Resume(of),
-            How::Operator(Command::StayAway)
-            | How::Wake
-            | How::Receive(_)
-            | How::Released
-            | How::Prepared(_) => {
+        Some(match stimulus {
+            Stimulus::Operator(Command::Switch) => order(Order::Switch),
+            Stimulus::Operator(Command::Standby) => order(Order::Standby),
+            Stimulus::Operator(Command::Resume) => order(Order::Resume),
+            Stimulus::Operator(Command::PresumeDead) => order(Order::PresumeDead),
+            Stimulus::Operator(Command::Stop) => Fault::Stop(of),
+            Stimulus::Healthy(is) => Fault::Healthy(flag(is)),
+            Stimulus::Eligible(is) | Stimulus::Port(is) => Fault::Eligible(flag(is)),
+            Stimulus::Start => Fault::Start(of),
+            Stimulus::Crash => Fault::Kill(Target::Of(of)),
+            Stimulus::PowerOff => Fault::PowerOff(of),
+            Stimulus::Pause => Fault::Pause(Target::Of(of)),
+            Stimulus::Resume => Fault::Resume(of),
+            Stimulus::Operator(Command::StayAway)
+            | Stimulus::Wake
+            | Stimulus::Receive(_)
+            | Stimulus::Released
+            | Stimulus::Prepared(_) => {
                 return None;
             }
         })
     }
 
-    /// How a turn is cut short.
+    /// The fault that cuts a turn short.
     fn ending(&self, member: u8, ending: Ending) -> Option<Fault> {
-        let within = |effects: u8| Process::Within {
+        let within = |effects: u8| Target::Within {
             of: self.name(member),
             after_effects: u32::from(effects),
         };
         match ending {
             Ending::Whole => None,
             Ending::Dies(n) => Some(Fault::Kill(within(n))),
-            Ending::Stops(n) => Some(Fault::Pause(within(n))),
+            Ending::Pauses(n) => Some(Fault::Pause(within(n))),
         }
     }
 
-    /// The links that these cuts break; a port that is down breaks all of its member's.
+    /// The links that these cuts break; a port that is down breaks all links of its member.
     fn links(&self, cuts: u32) -> Vec<Links> {
-        let n = u8::try_from(self.direct.0.seats.len()).unwrap_or(0);
+        let n = u8::try_from(self.direct.0.configs.len()).unwrap_or(0);
         let is = |from: u8, to: u8| cuts & 1 << (usize::from(from) * MAX + usize::from(to)) != 0;
         let name = |m: u8| self.name(m);
         let ports = (0..n).filter(|m| is(*m, *m));

@@ -1,4 +1,5 @@
-//! The mutated copy of the workspace: what the lab is built of, with all edits made, and one module more.
+//! The mutated copy of the workspace: what the lab is built of, with all edits made, and one more
+//! module.
 
 use super::list::{Mutant, edits_by_file};
 use super::patch::patched;

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 /// The tests that carry the rules' numbers, and the core's unit tests.
 const TEST_TARGETS: [&str; 3] = ["--lib", "--test", "rules"];
-/// Some mutants make a test run for ever.
+/// Some mutants make a test run forever.
 const TEST_LIMIT: Duration = Duration::from_secs(60);
 /// How often a process is asked whether it has ended.
 const GLANCE: Duration = Duration::from_millis(10);
@@ -24,7 +24,7 @@ const GLANCE: Duration = Duration::from_millis(10);
 /// What came of one configuration, or of the tests.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Outcome {
+pub enum TrialResult {
     /// Everything was as it should be.
     Passed,
     /// A property was broken, a test failed, or the program panicked.
@@ -40,12 +40,13 @@ pub enum Outcome {
 
 /// One attempt to notice a mutant.
 #[derive(Clone, Debug, Serialize)]
-pub struct Tried {
+pub struct Trial {
     /// The configuration, [`TESTS`], or [`SWEEP`] with its seeds.
     pub configuration: String,
     /// What came of it.
-    pub outcome: Outcome,
-    /// How many states were looked at, in all configurations of that name; of a sweep, how many seeds.
+    pub result: TrialResult,
+    /// How many states were looked at, in all configurations of that name; of a sweep, how many
+    /// seeds.
     pub states: Option<u64>,
     /// Whether those were all states.
     pub exhaustive: bool,
@@ -53,7 +54,7 @@ pub struct Tried {
     pub seconds: f64,
 }
 
-/// What the checker's `--json` says, as far as it matters here.
+/// What is read of the checker's `--json`.
 #[derive(Deserialize)]
 struct Checked {
     configurations: Vec<CheckedConfiguration>,
@@ -152,7 +153,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Runs one configuration, or [`TESTS`], under a mutant or none.
-    pub(super) fn try_on(&self, mutant: Option<&str>, configuration: &str) -> Result<Tried> {
+    pub(super) fn try_on(&self, mutant: Option<&str>, configuration: &str) -> Result<Trial> {
         let began = Instant::now();
         let place = self.runs.join(mutant.unwrap_or("none"));
         fs::create_dir_all(&place).context(|| place.display())?;
@@ -166,7 +167,7 @@ impl<'a> Engine<'a> {
     }
 
     /// Runs one configuration with another build of the checker, under no mutant.
-    pub(super) fn try_with(&self, checker: &Path, configuration: &str) -> Result<Tried> {
+    pub(super) fn try_with(&self, checker: &Path, configuration: &str) -> Result<Trial> {
         let place = self.runs.join("original");
         fs::create_dir_all(&place).context(|| place.display())?;
         self.run_checker(checker, None, &place, configuration)
@@ -178,7 +179,7 @@ impl<'a> Engine<'a> {
         mutant: Option<&str>,
         place: &Path,
         configuration: &str,
-    ) -> Result<Tried> {
+    ) -> Result<Trial> {
         let json = place.join(format!("{configuration}.json"));
         let _ = fs::remove_file(&json); // an earlier run's
         let log = place.join(format!("{configuration}.log"));
@@ -194,11 +195,11 @@ impl<'a> Engine<'a> {
             true => serde_json::from_str(&text).ok().map(Checked::of_sweep),
             false => serde_json::from_str(&text).ok(),
         });
-        let outcome = match status.map(|s| s.code()) {
-            None => Outcome::OutOfTime,
-            Some(Some(0)) if checked.is_some() => Outcome::Passed,
+        let result = match status.map(|s| s.code()) {
+            None => TrialResult::OutOfTime,
+            Some(Some(0)) if checked.is_some() => TrialResult::Passed,
             Some(Some(1)) => broken(checked.as_ref()),
-            Some(Some(101) | None) => Outcome::Broke {
+            Some(Some(101) | None) => TrialResult::Broke {
                 property: "no panic".to_owned(),
                 steps: None,
             },
@@ -213,17 +214,17 @@ impl<'a> Engine<'a> {
         let configurations = checked.map(|c| c.configurations);
         let sum = |all: &[CheckedConfiguration]| all.iter().map(|c| c.unique_states).sum();
         let all = |all: &[CheckedConfiguration]| all.iter().all(|c| c.exhaustive);
-        Ok(Tried {
+        Ok(Trial {
             configuration: configuration.to_owned(),
-            outcome,
+            result,
             states: configurations.as_deref().map(sum),
             exhaustive: configurations.as_deref().is_some_and(all),
             seconds: 0.0,
         })
     }
 
-    fn run_tests(&self, mutant: Option<&str>, place: &Path) -> Result<Tried> {
-        let mut outcome = Outcome::Passed;
+    fn run_tests(&self, mutant: Option<&str>, place: &Path) -> Result<Trial> {
+        let mut result = TrialResult::Passed;
         for (n, test) in self.tests.iter().enumerate() {
             let log = place.join(format!("{TESTS}-{n}.log"));
             let mut command = Command::new(test);
@@ -234,15 +235,15 @@ impl<'a> Engine<'a> {
             }
             let text = fs::read(&log).unwrap_or_default();
             let property = failed_test(&String::from_utf8_lossy(&text));
-            outcome = Outcome::Broke {
+            result = TrialResult::Broke {
                 property: property.unwrap_or_else(|| "a test".to_owned()),
                 steps: None,
             };
             break;
         }
-        Ok(Tried {
+        Ok(Trial {
             configuration: TESTS.to_owned(),
-            outcome,
+            result,
             states: None,
             exhaustive: true,
             seconds: 0.0,
@@ -313,7 +314,7 @@ fn build_tests(copy: &Path, target: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// The property that a checker's report says is broken.
-fn broken(checked: Option<&Checked>) -> Outcome {
+fn broken(checked: Option<&Checked>) -> TrialResult {
     let properties = checked
         .into_iter()
         .flat_map(|c| &c.configurations)
@@ -321,7 +322,7 @@ fn broken(checked: Option<&Checked>) -> Outcome {
     let broken = properties
         .filter(|p| p.verdict == "broken")
         .min_by_key(|p| p.steps.unwrap_or(u64::MAX));
-    Outcome::Broke {
+    TrialResult::Broke {
         property: broken.map_or_else(|| "a property".to_owned(), |p| p.name.clone()),
         steps: broken.and_then(|p| p.steps),
     }
@@ -357,18 +358,18 @@ mod tests {
             {"name":"one holder","verdict":"broken","steps":12},
             {"name":"somebody holds","verdict":"holds","steps":null}]}]}"#;
         let checked: Checked = serde_json::from_str(text).unwrap();
-        let outcome = broken(Some(&checked));
+        let result = broken(Some(&checked));
         let property = "one holder".to_owned();
         assert_eq!(
-            outcome,
-            Outcome::Broke {
+            result,
+            TrialResult::Broke {
                 property,
                 steps: Some(12)
             }
         );
     }
 
-    /// A checker that breaks a property under one mutant, and can't do what it is told under another.
+    /// A checker that breaks a property under one mutant, and fails under another.
     const CHECKER: &str = r#"#!/bin/sh
 case "$ONEHOLD_MUTANT" in
     odd) echo "what?"; exit 2 ;;
@@ -398,17 +399,17 @@ exit $status
             limit: Duration::from_secs(2),
             stop: &stop,
         };
-        let broke = |property: &str, steps| Outcome::Broke {
+        let broke = |property: &str, steps| TrialResult::Broke {
             property: property.to_owned(),
             steps,
         };
-        for (mutant, outcome) in [
-            (None, Outcome::Passed),
+        for (mutant, result) in [
+            (None, TrialResult::Passed),
             (Some("bad"), broke("S1", Some(3))),
             (Some("panics"), broke("no panic", None)),
-            (Some("slow"), Outcome::OutOfTime),
+            (Some("slow"), TrialResult::OutOfTime),
         ] {
-            assert_eq!(engine.try_on(mutant, "c").unwrap().outcome, outcome);
+            assert_eq!(engine.try_on(mutant, "c").unwrap().result, result);
         }
         assert_eq!(engine.try_on(None, "c").unwrap().states, Some(7));
         let wrong = engine.try_on(Some("odd"), "c").unwrap_err().to_string();

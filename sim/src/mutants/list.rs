@@ -5,7 +5,7 @@ use crate::error::{Context, Result, err};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Where the list is, in the workspace.
 pub const LIST: &str = "sim/mutants.toml";
@@ -13,25 +13,26 @@ pub const LIST: &str = "sim/mutants.toml";
 /// The entry of `check` that stands for the core's own tests.
 pub const TESTS: &str = "tests";
 
-/// How an entry of `check` begins that stands for a sweep; its seeds follow, such as `sweep 0..300`.
+/// How an entry of `check` begins that stands for a sweep; its seeds follow, such as `sweep
+/// 0..300`.
 pub const SWEEP: &str = "sweep ";
 
-/// What a mutant does harm to.
+/// What a mutant breaks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// Two may hold.
     Safety,
-    /// Nobody holds, or the wrong one, or for too long.
+    /// Nobody holds, or the wrong member, or for too long.
     Liveness,
     /// Neither: packets, announcements, alarms. Only a named test can see it.
     Hygiene,
-    /// Nothing: another rule implies what this one breaks. Nobody may notice it.
+    /// Nothing: another rule implies what this one breaks. Nothing may notice it.
     Redundant,
 }
 
 impl Kind {
-    pub(super) const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Safety => "safety",
             Self::Liveness => "liveness",
@@ -63,7 +64,7 @@ pub struct Mutant {
     pub rule: String,
     /// What of it is broken, in one sentence.
     pub breaks: String,
-    /// What that harms.
+    /// What kind of promise that breaks.
     pub kind: Kind,
     /// Its edits; none if another entry's edits name it.
     pub edits: Vec<Edit>,
@@ -98,6 +99,20 @@ struct WrittenEdit {
     file: Option<String>,
     find: String,
     replace: String,
+}
+
+/// The workspace that this program was built in.
+///
+/// # Errors
+/// If it is gone.
+pub fn workspace() -> Result<PathBuf> {
+    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    match workspace {
+        Some(w) if w.join(LIST).exists() => Ok(w.to_owned()),
+        Some(_) | None => Err(err(
+            "the workspace that this program was built in is gone: run this in it, by `cargo lab`",
+        )),
+    }
 }
 
 /// Reads the workspace's list.

@@ -1,15 +1,17 @@
 //! Mutation of the protocol: each rule is half broken, and some property must notice.
 //!
-//! [`list`] reads `sim/mutants.toml`; [`copy`] makes a copy of `core` and `sim` in which every mutant
-//! is a branch that an environment variable switches on, so that one build has them all; [`engine`]
-//! runs the copy's model checker, or the core's own tests, under one mutant; [`run()`] runs all of
-//! them, and [`report`] says who noticed what. The shipped core has no such branch.
+//! [`list`] reads `sim/mutants.toml`; [`copy`] makes a copy of `core` and `sim` in which every
+//! mutant is a branch that an environment variable switches on, so that one build has them all;
+//! [`engine`] runs the copy's model checker, or the core's own tests, under one mutant; [`run()`]
+//! runs all of them, [`report`] says who noticed what, and [`verdicts`] keeps it. The shipped core
+//! has no such branch.
 pub mod copy;
 pub mod engine;
 pub mod list;
 pub mod patch;
 pub mod report;
 mod run;
+pub mod verdicts;
 
 pub use report::Report;
 pub use run::{Options, command, run};

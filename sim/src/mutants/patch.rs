@@ -8,7 +8,7 @@ use std::ops::Range;
 const MARKER: &str = "mutant!(";
 
 /// What an edit changes: the part of the original that does not stay, and what comes instead.
-struct Change<'a> {
+struct Replacement<'a> {
     mutant: &'a str,
     range: Range<usize>,
     text: &'a str,
@@ -25,7 +25,7 @@ pub(super) fn markers(text: &str, own: &str) -> Vec<String> {
 
 /// The file's text with all its edits made; a marker becomes what `call` says for its name.
 ///
-/// Functions that are `const` are so no longer: a marker reads what is on at run time.
+/// Functions that are `const` lose that: a marker reads at run time what is on.
 ///
 /// # Errors
 /// Every edit that does not fit, or that changes what another one changes: the mutant, the file,
@@ -37,7 +37,7 @@ pub fn patched(
     call: impl Fn(&str) -> String,
 ) -> Result<String, Vec<String>> {
     let mut wrong = Vec::new();
-    let mut changes: Vec<Change<'_>> = Vec::new();
+    let mut changes: Vec<Replacement<'_>> = Vec::new();
     for (mutant, edit) in edits {
         match change(file, text, mutant, edit) {
             Ok(change) => changes.push(change),
@@ -77,7 +77,7 @@ fn change<'a>(
     text: &str,
     mutant: &'a str,
     edit: &'a Edit,
-) -> Result<Change<'a>, String> {
+) -> Result<Replacement<'a>, String> {
     let times = text.matches(&edit.find).count();
     let start = match text.find(&edit.find) {
         Some(start) if times == 1 && !edit.find.is_empty() => start,
@@ -88,7 +88,7 @@ fn change<'a>(
         edit.find[head..].chars().rev(),
         after_markers(&edit.replace[head..]).chars().rev(),
     );
-    Ok(Change {
+    Ok(Replacement {
         mutant,
         range: start + head..start + edit.find.len() - tail,
         text: &edit.replace[head..edit.replace.len() - tail],

@@ -1,9 +1,9 @@
-//! Who noticed which mutant: for people, for programs, for the book.
+//! Who noticed which mutant: for people and for programs.
 
-use super::engine::{Outcome, Tried};
+use super::engine::{Trial, TrialResult};
 use super::list::{Kind, Mutant, TESTS};
+use super::verdicts::Noticed;
 use serde::Serialize;
-use std::fmt::Write as _;
 
 /// All mutants that were run.
 #[derive(Clone, Debug, Serialize)]
@@ -21,61 +21,42 @@ pub struct Finding {
     pub rule: String,
     /// What of the rule.
     pub breaks: String,
-    /// What that harms.
+    /// What kind of promise that breaks.
     pub kind: Kind,
-    /// The property or the test that noticed it first.
-    pub killed_by: Option<String>,
-    /// In which configuration that was.
-    pub configuration: Option<String>,
-    /// The length of the shortest trace that shows it.
-    pub steps: Option<u64>,
-    /// How many states were looked at to find it.
-    pub states: Option<u64>,
+    /// What noticed it.
+    pub noticed: Noticed,
     /// Everything that was run.
-    pub tried: Vec<Tried>,
+    pub tried: Vec<Trial>,
 }
 
 impl Finding {
-    pub(super) fn of(mutant: &Mutant, tried: Vec<Tried>) -> Self {
-        let last = tried.last();
-        let broke = last.and_then(|t| match &t.outcome {
-            Outcome::Broke { property, steps } => Some((t, property.clone(), *steps)),
-            Outcome::Passed | Outcome::OutOfTime => None,
-        });
+    pub(super) fn of(mutant: &Mutant, tried: Vec<Trial>) -> Self {
         Self {
             name: mutant.name.clone(),
             rule: mutant.rule.clone(),
             breaks: mutant.breaks.clone(),
             kind: mutant.kind,
-            killed_by: broke.as_ref().map(|(_, property, _)| property.clone()),
-            configuration: broke.as_ref().map(|(t, _, _)| t.configuration.clone()),
-            steps: broke.as_ref().and_then(|(_, _, steps)| *steps),
-            states: broke.as_ref().and_then(|(t, _, _)| t.states),
+            noticed: Noticed::of(&tried),
             tried,
         }
     }
 
-    /// Nobody should notice it, for another rule implies what it breaks.
+    /// Nothing should notice it, for another rule implies what it breaks.
     fn is_redundant(&self) -> bool {
         self.kind == Kind::Redundant
     }
 
-    /// It was noticed, or nobody should have noticed it and nobody did.
+    /// It was noticed; or nothing should have noticed it, and nothing did.
     #[must_use]
     pub fn is_as_expected(&self) -> bool {
-        self.killed_by.is_some() != self.is_redundant()
-    }
-
-    /// No walk noticed it: a named test did.
-    fn by_tests(&self) -> bool {
-        self.configuration.as_deref() == Some(TESTS)
+        self.noticed.first().is_some() != self.is_redundant()
     }
 
     /// What was run, and what came of it.
     fn tries(&self) -> String {
-        let one = |t: &Tried| match t.outcome {
-            Outcome::OutOfTime => format!("{} (out of time)", t.configuration),
-            Outcome::Passed | Outcome::Broke { .. } => t.configuration.clone(),
+        let one = |t: &Trial| match t.result {
+            TrialResult::OutOfTime => format!("{} (out of time)", t.configuration),
+            TrialResult::Passed | TrialResult::Broke { .. } => t.configuration.clone(),
         };
         self.tried.iter().map(one).collect::<Vec<_>>().join(", ")
     }
@@ -114,8 +95,8 @@ impl Report {
         let mut lines = Vec::new();
         for kind in [Kind::Safety, Kind::Liveness, Kind::Hygiene, Kind::Redundant] {
             let of: Vec<&Finding> = self.mutants.iter().filter(|m| m.kind == kind).collect();
-            let noticed = of.iter().filter(|m| m.killed_by.is_some());
-            let by_tests = noticed.clone().filter(|m| m.by_tests()).count();
+            let noticed = of.iter().filter_map(|m| m.noticed.first());
+            let by_tests = noticed.clone().filter(|v| v.place.is_none()).count();
             if !of.is_empty() {
                 lines.push(format!(
                     "{}: {} of {} noticed, {} by a property in a walk, {by_tests} by a named test",
@@ -141,40 +122,19 @@ impl Report {
         }
         lines
     }
-
-    /// The table for the book.
-    #[must_use]
-    pub fn markdown(&self) -> String {
-        let mut text = String::from(
-            "| mutant | rule | what is broken | noticed by | in | steps | states |\n\
-             |---|---|---|---|---|--:|--:|\n",
-        );
-        for m in &self.mutants {
-            let [name, rule, by, place, steps, states] = row(m);
-            let by = if m.by_tests() { format!("`{by}`") } else { by };
-            let _ = writeln!(
-                text,
-                "| `{name}` | {rule} | {} | {by} | {place} | {steps} | {states} |",
-                m.breaks
-            );
-        }
-        text
-    }
 }
 
 fn row(m: &Finding) -> [String; 6] {
-    let by = match (&m.killed_by, m.is_redundant()) {
-        (Some(property), _) => property.clone(),
-        (None, true) => "(implied)".to_owned(),
-        (None, false) => "**nobody**".to_owned(),
-    };
     let number = |n: Option<u64>| n.map(|n| n.to_string()).unwrap_or_default();
-    [
-        m.name.clone(),
-        m.rule.clone(),
-        by,
-        m.configuration.clone().unwrap_or_default(),
-        number(m.steps),
-        number(m.states),
-    ]
+    let [by, place, steps, looked] = match (m.noticed.first(), m.is_redundant()) {
+        (Some(v), _) => [
+            v.by.clone().unwrap_or_default(),
+            v.place.clone().unwrap_or_else(|| TESTS.to_owned()),
+            number(v.steps),
+            number(v.looked),
+        ],
+        (None, true) => ["(implied)", "", "", ""].map(str::to_owned),
+        (None, false) => ["**nobody**", "", "", ""].map(str::to_owned),
+    };
+    [m.name.clone(), m.rule.clone(), by, place, steps, looked]
 }

@@ -1,15 +1,15 @@
 //! Runs every mutant until something notices it.
 
-use super::engine::{Engine, Outcome, Tried};
+use super::engine::{Engine, Trial, TrialResult};
 use super::list::{self, Kind, Mutant, SWEEP, TESTS};
 use super::report::{Finding, Report};
-use super::{copy, list::LIST};
+use super::{copy, list::LIST, verdicts};
 use crate::error::{Context, Result, err};
 use crate::model::configs;
 use crate::screen::Screen;
 use std::collections::BTreeSet;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
@@ -21,19 +21,19 @@ pub struct Options {
     /// These mutants only; all if none is named.
     #[arg(value_name = "NAME")]
     pub only: Vec<String>,
-    /// Sweep these seeds instead of what the list names, and say within how many the mutant is found; only
-    /// those are run that break what a sweep can see.
+    /// Sweep these seeds instead of what the list names, and say within how many the mutant is
+    /// found. Only mutants that break what a sweep can see are run.
     #[arg(long, value_name = "A..B")]
     pub sweep: Option<String>,
+    /// Run the core's own tests only, instead of what the list names.
+    #[arg(long, conflicts_with = "sweep")]
+    pub tests: bool,
     /// How many at once.
     #[arg(long, default_value_t = 2, value_name = "N")]
     pub jobs: usize,
     /// Write what came of it as JSON.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
-    /// Write the table for the book as Markdown.
-    #[arg(long, value_name = "FILE")]
-    pub markdown: Option<PathBuf>,
 }
 
 impl Options {
@@ -44,7 +44,7 @@ impl Options {
 
     /// What must pass with no mutant on: the quick set, or what the named mutants name.
     fn baseline(&self) -> Vec<String> {
-        if self.sweep.is_some() || !self.only.is_empty() {
+        if self.sweep.is_some() || self.tests || !self.only.is_empty() {
             return Vec::new();
         }
         // A property that is broken there anyway shows nothing.
@@ -54,29 +54,35 @@ impl Options {
     }
 }
 
-/// Runs what was asked for. `Ok(true)` if every mutant was noticed by what the list says; a sweep that finds
-/// one late or never is not wrong.
+/// Runs what was asked for. `Ok(true)` if every mutant was noticed by what the list names; one that
+/// a sweep or the tests alone do not notice is not wrong.
 ///
 /// # Errors
 /// As [`run`].
 pub fn command(options: &Options) -> Result<bool> {
     let report = run(options, &AtomicBool::new(false))?;
-    Ok(options.sweep.is_some() || report.unexpected().next().is_none())
+    let as_listed = options.sweep.is_none() && !options.tests;
+    Ok(!as_listed || report.unexpected().next().is_none())
 }
 
 /// Makes the mutated copy, builds it, and runs every mutant until something notices it. Prints the
-/// table, and writes the files that are asked for. [`Report::unexpected`] says whether all is well.
+/// table, keeps the verdicts, and writes the file that is asked for. [`Report::unexpected`] says
+/// whether all is well.
 ///
 /// # Errors
-/// If the list does not fit the sources, the copy can't be built or does not behave as the original,
-/// a run fails otherwise than by a broken property, or `stop` was set.
+/// If the list does not fit the sources, the copy can't be built or does not behave as the
+/// original, a run fails but not by a broken property, or `stop` was set.
 pub fn run(options: &Options, stop: &AtomicBool) -> Result<Report> {
-    let workspace = workspace()?;
+    let workspace = list::workspace()?;
     let all = list::read(&workspace)?;
     let target = workspace.join("target/mutants");
     let source = target.join("src");
     copy::lay_out(&workspace, &source, &all)?;
-    let mut mutants = list::only(all, &options.only)?;
+    let mut mutants = list::only(all.clone(), &options.only)?;
+    if options.tests {
+        let check = vec![TESTS.to_owned()];
+        mutants.iter_mut().for_each(|m| m.check.clone_from(&check));
+    }
     if let Some(seeds) = &options.sweep {
         mutants.retain(|m| matches!(m.kind, Kind::Safety | Kind::Liveness));
         let check = vec![format!("{SWEEP}{seeds}")];
@@ -100,20 +106,9 @@ pub fn run(options: &Options, stop: &AtomicBool) -> Result<Report> {
         let text = serde_json::to_string_pretty(&report).context(|| "writing JSON")?;
         fs::write(path, text + "\n").context(|| path.display())?;
     }
-    if let Some(path) = &options.markdown {
-        fs::write(path, report.markdown()).context(|| path.display())?;
-    }
+    verdicts::keep(&workspace, &all, &report.mutants)?;
+    screen.line("the verdicts are kept; `cargo lab tables` writes the book's tables from them");
     Ok(report)
-}
-
-fn workspace() -> Result<PathBuf> {
-    let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    match workspace {
-        Some(w) if w.join(LIST).exists() => Ok(w.to_owned()),
-        Some(_) | None => Err(err(
-            "the workspace that this program was built in is gone; mutants are made of its sources",
-        )),
-    }
 }
 
 /// With no mutant on, the copy is the original.
@@ -133,11 +128,11 @@ fn check_baseline(
     for configuration in baseline {
         screen.passing(&format!("no mutant: {configuration}"));
         let copy = engine.try_on(None, configuration)?;
-        if copy.outcome != Outcome::Passed {
+        if copy.result != TrialResult::Passed {
             return Err(err(format!(
                 "with no mutant on, the mutated copy does not pass {configuration} ({:?}): if the \
                  original does, some `replace` in {LIST} changes more than it should",
-                copy.outcome
+                copy.result
             )));
         }
         // A sweep says nothing of states.
@@ -150,7 +145,7 @@ fn check_baseline(
     Ok(())
 }
 
-fn compare(copy: &Tried, original: &Tried) -> Result<()> {
+fn compare(copy: &Trial, original: &Trial) -> Result<()> {
     let both = copy.exhaustive && original.exhaustive;
     if both && copy.states != original.states {
         return Err(err(format!(
@@ -203,7 +198,7 @@ fn run_one(engine: &Engine<'_>, mutant: &Mutant) -> Result<Finding> {
     let mut tried = Vec::new();
     for configuration in &mutant.check {
         let one = engine.try_on(Some(&mutant.name), configuration)?;
-        let noticed = matches!(one.outcome, Outcome::Broke { .. });
+        let noticed = matches!(one.result, TrialResult::Broke { .. });
         tried.push(one);
         if noticed {
             break;

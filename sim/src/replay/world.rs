@@ -18,7 +18,7 @@ pub(super) struct Mail {
     /// By their hashes.
     sent: FxHashSet<u64>,
     received: Vec<Received>,
-    /// Which lives are traced: after the first of the two instants, until the other.
+    /// Which incarnations are traced: after the first of the two instants, until the other.
     covered: BTreeMap<Incarnation, Vec<(LocalTime, LocalTime)>>,
 }
 
@@ -68,8 +68,8 @@ impl Mail {
         }
         let (all, known) = (self.received.len(), from_traced.len());
         let said = match flaws.count - before {
-            0 => "all were sent so".to_owned(),
-            n => format!("{n} were not sent so"),
+            0 => "each as it was sent".to_owned(),
+            n => format!("{n} not as they were sent"),
         };
         format!("{all} adverts received, {known} from traced members: {said}")
     }
@@ -78,7 +78,7 @@ impl Mail {
 /// Who was effective when, by what traces with true times say of kernels. Each file is a world.
 #[derive(Debug, Default)]
 pub(super) struct Watch {
-    groups: BTreeMap<String, Group>,
+    groups: BTreeMap<String, GroupAnswers>,
     changes: u64,
     dual: Span,
     answered: u64,
@@ -87,12 +87,12 @@ pub(super) struct Watch {
 
 /// Who was effective in a group, and the place of every change.
 #[derive(Debug)]
-struct Group {
+struct GroupAnswers {
     answers: Answers<MemberId, Span>,
     places: Vec<(Span, Place)>,
 }
 
-impl Default for Group {
+impl Default for GroupAnswers {
     fn default() -> Self {
         Self {
             answers: Answers::from(Span::ZERO),
@@ -111,7 +111,7 @@ impl Watch {
         effective: bool,
     ) {
         let group = self.groups.entry(group.to_owned()).or_default();
-        if group.answers.tell(time, member, effective) {
+        if group.answers.set(time, member, effective) {
             self.changes += 1;
             group.places.push((time, place.clone()));
         }
@@ -122,10 +122,11 @@ impl Watch {
         self.failed += u64::from(!answered);
     }
 
-    /// A file ends. S1 is for `majority`; `survivor` promises it only while the two hear each other.
+    /// A file ends. S1 is for `majority`; `survivor` promises it only while the two hear each
+    /// other.
     pub(super) fn ended(&mut self, spec: &Spec, time: Span, flaws: &mut Flaws) {
-        for Group { answers, places } in std::mem::take(&mut self.groups).into_values() {
-            // Whoever watches may stop in the moment in which a second one begins.
+        for GroupAnswers { answers, places } in std::mem::take(&mut self.groups).into_values() {
+            // A trace may end in the moment in which a second kernel starts answering.
             let just = answers.at(time).0 == time;
             let end = time.plus(Span::from_nanos(u64::from(just)));
             for (since, until) in answers.two(Span::ZERO, end) {

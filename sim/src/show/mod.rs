@@ -5,7 +5,8 @@
 //! - [`terminal`]: a story in characters.
 //! - [`page`]: traces as a page for a browser (`cargo lab report`).
 //!
-//! What it never does: know a world, or have a rule of its own. What members believe is asked of replayed nodes.
+//! It never knows a world, or has a rule of its own. What members believe is asked of replayed
+//! nodes.
 
 pub mod page;
 pub mod story;

@@ -1,7 +1,7 @@
 //! `onehold-lab report`: makes traces one page that a browser shows without a network.
 //!
-//! The traces are replayed, and what each member believed after each turn is asked of its node. The page
-//! only draws what it is told; no rule is in it.
+//! The traces are replayed, and what each member believed after each turn is asked of its node. The
+//! page only draws; it has no rule.
 
 mod clocks;
 mod data;
@@ -10,10 +10,10 @@ mod lanes;
 use super::words::{self, fault_text};
 use crate::error::{Result, err};
 use crate::fault::Fault;
-use crate::replay::{Replay, Seen};
+use crate::replay::{Replay, Replayed};
 use clap::Args;
 use clocks::{Aligned, Clock, Match, align};
-use data::{Advert, Belief, Data, Event, Group, Lane, Member, Peer, Table, View};
+use data::{AdvertView, Belief, Data, EventView, GroupView, Lane, MemberView, Peer, Unique, View};
 use lanes::Turning;
 use onehold::trace::{Line, Reader};
 use onehold_core::advert::{Incarnation, MemberId};
@@ -29,10 +29,12 @@ use std::hash::BuildHasher as _;
 use std::io::BufRead;
 use std::path::PathBuf;
 
-/// How many of the page's units a tick is, where time goes on in ticks. Else a unit is a nanosecond.
+/// How many of the page's units a tick is, where time goes on in ticks. Else a unit is a
+/// nanosecond.
 const TICK: u64 = 1_000_000;
 
-/// In the page's units: 36 years; what hostile traces say beyond that is all one, and no sum of it overflows.
+/// In the page's units: 36 years. What hostile traces say beyond that is cut off, so that no sum
+/// overflows.
 const FOREVER: i64 = 1 << 60;
 
 const PAGE: &str = include_str!("page/page.html");
@@ -58,7 +60,8 @@ pub struct Options {
 /// Writes the page.
 ///
 /// # Errors
-/// A file that can't be read as a trace, with the line and the remedy; a page that can't be written.
+/// A file that can't be read as a trace, with the line and the remedy; a page that can't be
+/// written.
 pub fn run(options: &Options) -> Result<bool> {
     let mut viewer = Viewer::default();
     for path in &options.traces {
@@ -78,22 +81,22 @@ pub fn run(options: &Options) -> Result<bool> {
 pub struct Viewer {
     replay: Replay,
     files: Vec<String>,
-    /// Of all traces, and anybody's seat in it.
+    /// Of all traces, as written and as one member sees it.
     cluster: Option<(Spec, Config)>,
     units: Units,
     /// All clocks are one, and showed this at the true time 0.
     zero: Option<i64>,
     clocks: Vec<Clock>,
-    /// By member and life.
+    /// By member and incarnation.
     clock_of: BTreeMap<(usize, Incarnation), usize>,
-    turns: Vec<Turn>,
-    faults: Vec<(data::Fault, Option<Fault>)>,
+    pending: Vec<PendingEvent>,
+    faults: Vec<(data::FaultView, Option<Fault>)>,
     requests: Vec<(usize, i64, Option<usize>)>,
-    texts: Table<String>,
-    peers: Table<Peer>,
-    views: Table<View>,
+    texts: Unique<String>,
+    peers: Unique<Peer>,
+    views: Unique<View>,
     /// All adverts; `heard` is found at the end, by what they say.
-    adverts: Vec<Advert>,
+    adverts: Vec<AdvertView>,
     by_content: FxHashMap<u64, usize>,
     heard: Vec<(u64, usize)>,
 }
@@ -120,10 +123,10 @@ impl Units {
     }
 }
 
-/// A line on its way to an event.
-struct Turn {
+/// An event, as far as it is known while traces are read.
+struct PendingEvent {
     /// Its time is still the clock's, if there is no true one.
-    event: Event,
+    event: EventView,
     turning: Turning,
     /// Its clock, the instant by it, and whether there is a true time, too.
     own: Option<(usize, i64, bool)>,
@@ -142,7 +145,7 @@ impl Viewer {
             Some(_) => {
                 let other = self.files.first().map_or("", String::as_str);
                 return Err(err(format!(
-                    "{name}:1: its cluster is configured otherwise than in {other}; \
+                    "{name}:1: its cluster has another configuration than {other}; \
                      make a page of each"
                 )));
             }
@@ -158,7 +161,7 @@ impl Viewer {
         if self.cluster.is_some() && self.units != units {
             let other = self.files.first().map_or("", String::as_str);
             return Err(err(format!(
-                "{name}:1: its time goes on in other steps than in {other}; make a page of each"
+                "{name}:1: its ticks are not those of {other}; make a page of each"
             )));
         }
         self.units = units;
@@ -179,7 +182,7 @@ impl Viewer {
         config: &Config,
         file: usize,
         before: &mut BTreeMap<usize, Snapshot>,
-        seen: &Seen<'_>,
+        seen: &Replayed<'_>,
     ) {
         let line = seen.line;
         let member = |name: &str| config.members().iter().position(|m| m.name == name);
@@ -212,7 +215,7 @@ impl Viewer {
             }
             Line::Fault { time, .. } => (None, None, Some(*time), Turning::Other),
             Line::Died { time, member } => (Some(member), None, Some(*time), Turning::Died),
-            Line::Paused { time, member } => (Some(member), None, Some(*time), Turning::Stopped),
+            Line::Paused { time, member } => (Some(member), None, Some(*time), Turning::Paused),
             Line::Resumed { time, member } => (Some(member), None, Some(*time), Turning::Resumed),
             Line::Request {
                 time,
@@ -227,7 +230,7 @@ impl Viewer {
         if let Line::Fault { time, fault } = line {
             let known = Fault::deserialize(fault).ok();
             let members = known.as_ref().map_or_else(Vec::new, |f| f.members(config));
-            let shown = data::Fault {
+            let shown = data::FaultView {
                 at: self.units.span(*time),
                 until: None,
                 text: fault_text(fault),
@@ -236,8 +239,8 @@ impl Viewer {
             self.faults.push((shown, known));
         }
         let whose = whose.and_then(|name| member(name));
-        let mut turn = Turn {
-            event: Event {
+        let mut turn = PendingEvent {
+            event: EventView {
                 t: time.map_or(0, |time| self.units.span(time)),
                 member: whose,
                 what: self.texts.place(words::what(config, line)),
@@ -251,7 +254,7 @@ impl Viewer {
             turning,
             own: None,
         };
-        if let (Some(member), Some(at), Some((seat, node))) = (whose, at, seen.life) {
+        if let (Some(member), Some(at), Some((seat, node))) = (whose, at, seen.node) {
             let after = node.observe(seat, at);
             let clock = self.clock(member, after.incarnation, at, time);
             turn.own = Some((clock, self.units.instant(at), time.is_some()));
@@ -261,10 +264,10 @@ impl Viewer {
         } else if time.is_none() {
             return; // the replay says what is wrong with it
         }
-        self.turns.push(turn);
+        self.pending.push(turn);
     }
 
-    /// The clock of a life, which has come to an instant.
+    /// The clock of an incarnation, which has come to an instant.
     fn clock(
         &mut self,
         member: usize,
@@ -292,7 +295,7 @@ impl Viewer {
         before: Option<&Snapshot>,
         after: &Snapshot,
     ) -> Vec<usize> {
-        let event = self.turns.len();
+        let event = self.pending.len();
         let (input, effects) = match line {
             Line::Received {
                 advert, effects, ..
@@ -308,7 +311,7 @@ impl Viewer {
             if let Effect::Send { to, advert } = effect {
                 self.by_content
                     .insert(FxBuildHasher.hash_one(advert), self.adverts.len());
-                self.adverts.push(Advert {
+                self.adverts.push(AdvertView {
                     sent: event,
                     heard: None,
                     to: usize::from(to.0),
@@ -388,7 +391,7 @@ impl Viewer {
         if self.units.tick.is_some() {
             self.spread();
             clocks =
-                "Time goes on in ticks, from the trace; in one, things are drawn in their order."
+                "Time goes on in ticks, from the trace; within a tick, events are drawn in their order."
                     .into();
         }
         for advert in &mut adverts {
@@ -396,22 +399,25 @@ impl Viewer {
             advert.heard = advert.heard.map(|event| order[event]);
         }
         adverts.sort_by_key(|advert| advert.sent);
-        let (turnings, events): (Vec<Turning>, Vec<Event>) =
-            self.turns.into_iter().map(|t| (t.turning, t.event)).unzip();
+        let (turnings, events): (Vec<Turning>, Vec<EventView>) = self
+            .pending
+            .into_iter()
+            .map(|t| (t.turning, t.event))
+            .unzip();
         let requests = self.requests.iter().map(|(_, time, _)| *time);
         let end = events.iter().map(|e| e.t).chain(requests).max();
-        let members = config.members().iter().map(|m| Member {
+        let members = config.members().iter().map(|m| MemberView {
             name: m.name.clone(),
-            ..Member::default()
+            ..MemberView::default()
         });
-        let group = |(n, of): (usize, &onehold_core::config::Group)| Group {
+        let group = |(n, of): (usize, &onehold_core::config::Group)| GroupView {
             name: of.name.clone(),
             lanes: config.members().iter().map(|_| Lane::default()).collect(),
             requests: (self.requests.iter())
                 .filter(|(group, ..)| *group == n)
                 .map(|(_, time, by)| (*time, *by))
                 .collect(),
-            ..Group::default()
+            ..GroupView::default()
         };
         let (good, replay) = self.replay.verdict();
         let last = self.units.tick.map_or(1, |_| TICK as i64); // a tick lasts to its end
@@ -460,8 +466,8 @@ impl Viewer {
         Ok(data)
     }
 
-    /// Finds where the adverts were heard. One that arrives again is another arrow.
-    fn match_adverts(&mut self) -> Vec<Advert> {
+    /// Finds where the adverts were heard. An advert that arrives again is another arrow.
+    fn match_adverts(&mut self) -> Vec<AdvertView> {
         let mut all = std::mem::take(&mut self.adverts);
         for (content, event) in &self.heard {
             let Some(n) = self.by_content.get(content) else {
@@ -472,7 +478,7 @@ impl Viewer {
                 advert.heard = Some(*event);
                 continue;
             }
-            let again = Advert {
+            let again = AdvertView {
                 heard: Some(*event),
                 ..*advert
             };
@@ -481,9 +487,9 @@ impl Viewer {
         all
     }
 
-    /// Gives every event the page's time. How that was done.
-    fn bring_together(&mut self, adverts: &[Advert], config: &Config) -> String {
-        let own = |event: usize| self.turns[event].own.map(|(clock, at, _)| (clock, at));
+    /// Gives every event the page's time, and says how that was done.
+    fn bring_together(&mut self, adverts: &[AdvertView], config: &Config) -> String {
+        let own = |event: usize| self.pending[event].own.map(|(clock, at, _)| (clock, at));
         let matches: Vec<Match> = adverts
             .iter()
             .filter_map(|advert| {
@@ -498,7 +504,7 @@ impl Viewer {
             unknown.for_each(|clock| clock.anchor(zero, 0));
         }
         let said = align(&mut self.clocks, &matches);
-        for turn in &mut self.turns {
+        for turn in &mut self.pending {
             if let Some((clock, at, timed)) = turn.own {
                 let clock = &self.clocks[clock];
                 if !timed {
@@ -517,8 +523,9 @@ impl Viewer {
 
     /// Draws the events of a tick one after the other.
     fn spread(&mut self) {
-        for tick in self.turns.chunk_by_mut(|a, b| a.event.t == b.event.t) {
-            // Less than half a tick, so that what is between two is still so many ticks, rounded.
+        for tick in self.pending.chunk_by_mut(|a, b| a.event.t == b.event.t) {
+            // Less than half a tick, so that the distance of two events, rounded, is still that in
+            // ticks.
             let step = TICK as i64 * 9 / 20 / tick.len() as i64;
             for (n, turn) in (0..).zip(tick) {
                 turn.event.t += n * step;
@@ -528,23 +535,24 @@ impl Viewer {
 
     /// Brings the events into order, and says where each has gone.
     fn sort(&mut self) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.turns.len()).collect();
-        order.sort_by_key(|n| self.turns[*n].event.t); // those of one instant stay in order
+        let mut order: Vec<usize> = (0..self.pending.len()).collect();
+        order.sort_by_key(|n| self.pending[*n].event.t); // those of one instant stay in order
         let mut to = vec![0; order.len()];
         for (place, from) in order.iter().enumerate() {
             to[*from] = place;
         }
-        self.turns.sort_by_key(|turn| turn.event.t);
+        self.pending.sort_by_key(|turn| turn.event.t);
         to
     }
 }
 
-/// When what was done to links is over: when they are healed, all of them or more; else at the end.
+/// The faults, each with its end: a fault of links ends when all of them are healed, else with the
+/// trace.
 fn over(
-    mut faults: Vec<(data::Fault, Option<Fault>)>,
+    mut faults: Vec<(data::FaultView, Option<Fault>)>,
     config: &Config,
     end: i64,
-) -> Vec<data::Fault> {
+) -> Vec<data::FaultView> {
     faults.sort_by_key(|(shown, _)| shown.at);
     let mut open: Vec<(usize, Pairs)> = Vec::new();
     for n in 0..faults.len() {
@@ -573,7 +581,7 @@ fn over(
     faults.into_iter().map(|(shown, _)| shown).collect()
 }
 
-/// On one path or all, from whom to whom.
+/// On one path or all: pairs of sender and receiver.
 type Pairs = (Option<u8>, Vec<(MemberId, MemberId)>);
 
 fn clocks_text(said: &Aligned, all: usize, config: &Config) -> String {
@@ -595,18 +603,18 @@ fn clocks_text(said: &Aligned, all: usize, config: &Config) -> String {
     let doubt = said.doubt as f64 / 1e6;
     text += &format!(
         "The clocks were brought together by the adverts that two members both have, as if an advert \
-         took as long there as back: two members may be off by {doubt:.3} ms. "
+         took as long there as back: the times of two members may be off by {doubt:.3} ms. "
     );
     if !said.one_way.is_empty() {
         let names = names(&said.one_way);
         text += &format!(
-            "Adverts with {names} are there in one direction only: they were taken to need no time. "
+            "Adverts with {names} are there in one direction only, and are drawn as if they took no time. "
         );
     }
     if !said.alone.is_empty() {
         let names = names(&said.alone);
         text += &format!(
-            "A life of {names} exchanged no advert with any other here: where it stands is a guess. "
+            "An incarnation of {names} exchanged no advert with any other here: its place in time is a guess. "
         );
     }
     text

@@ -1,11 +1,11 @@
-//! A run as people read it: what happened, in order, and what was true after each step. It is told by the
-//! run's trace; whoever draws it needs nothing else.
+//! A run as people read it: what happened, in order, and what was true after each step. It is made
+//! of the run's trace; a drawing needs nothing else.
 
 use super::words;
 use crate::error::{Result, err};
 use crate::fault::Fault;
 use crate::liveness::Liveness;
-use crate::replay::{Replay, Seen, time};
+use crate::replay::{Replay, Replayed, time};
 use onehold::telemetry;
 use onehold::trace::{Line, Reader};
 use onehold_core::advert::{Advert, MemberId};
@@ -18,7 +18,7 @@ use serde::{Deserialize as _, Serialize};
 use std::hash::BuildHasher as _;
 use std::io::BufRead;
 
-/// A run, told.
+/// A run, step by step.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Story {
     /// What this is, in one line.
@@ -43,7 +43,7 @@ pub struct Step {
     /// What happened, in a few words: `wakes`, `crashes after 2 effects`, `the cable a-b is cut`.
     /// Empty if `received` says it all. Not drawn when only time passed.
     pub what: String,
-    /// It is a fault or somebody's command, and not the ordinary course of things.
+    /// It is a fault or somebody's command.
     pub fault: bool,
     /// The advert that arrived.
     pub received: Option<Message>,
@@ -81,11 +81,11 @@ pub struct Lane {
     pub lease_left: Option<u64>,
     /// Its kernel answers for the address: the truth.
     pub effective: bool,
-    /// For how long still, if nobody does anything.
+    /// For how much longer, if nobody does anything.
     pub effective_left: u64,
-    /// Whom its vote is bound to: the member's lane.
+    /// The lane of the member that its vote is bound to.
     pub vote: Option<usize>,
-    /// For how long still.
+    /// For how much longer.
     pub vote_left: u64,
 }
 
@@ -96,11 +96,11 @@ pub struct Broken {
     pub property: String,
     /// What it says, in words.
     pub says: String,
-    /// It was to be expected under this configuration's assumptions: why.
+    /// Why it is expected under this configuration's assumptions.
     pub expected: Option<String>,
 }
 
-/// Tells a trace with true times, from one of them on; of the first group.
+/// The story of a trace with true times, from one of them on; of the first group.
 ///
 /// # Errors
 /// What is wrong with the trace.
@@ -110,7 +110,7 @@ pub fn tell<R: BufRead>(trace: Reader<R>, from: Span) -> Result<Story> {
     let seat = spec.members.first().map_or("", |m| &m.name);
     let config = spec.prove(seat).map_err(err)?;
     let mut teller = Teller {
-        members: vec![Known::default(); config.members().len()],
+        members: vec![MemberSoFar::default(); config.members().len()],
         unit: header.tick.unwrap_or(Span::from_millis(1)),
         config,
         from,
@@ -132,13 +132,13 @@ pub fn tell<R: BufRead>(trace: Reader<R>, from: Span) -> Result<Story> {
     })
 }
 
-/// A trace on its way to a story.
+/// A story, as far as its trace is read.
 struct Teller {
     config: Config,
     unit: Span,
     from: Span,
     now: Span,
-    members: Vec<Known>,
+    members: Vec<MemberSoFar>,
     /// The numbers of adverts, by what they say.
     ids: FxHashMap<u64, u64>,
     steps: Vec<Step>,
@@ -146,7 +146,7 @@ struct Teller {
 
 /// A member so far. Ends are true times.
 #[derive(Clone, Default)]
-struct Known {
+struct MemberSoFar {
     lane: Lane,
     lease: Span,
     vote: Span,
@@ -154,14 +154,14 @@ struct Known {
 }
 
 impl Teller {
-    fn see(&mut self, seen: &Seen<'_>) {
+    fn see(&mut self, seen: &Replayed<'_>) {
         let Some(now) = time(seen.line) else { return };
         if now >= self.from && self.steps.is_empty() {
             self.now = self.from;
             self.push(Step::default());
         }
         self.now = now;
-        if let (Some((seat, node)), Some(at)) = (seen.life, instant(seen.line)) {
+        if let (Some((seat, node)), Some(at)) = (seen.node, instant(seen.line)) {
             self.knows(seat.me(), &node.observe(seat, at));
         }
         match seen.line {
@@ -268,7 +268,7 @@ impl Teller {
         };
     }
 
-    /// Something changes in a member besides its turns: with the latest step, if it is of this moment.
+    /// Something changes in a member without a turn: in the latest step, if that is of this moment.
     fn change(&mut self, member: &str, change: impl FnOnce(&mut Lane)) {
         if let Some(member) = self.member(member) {
             change(&mut self.members[member].lane);
@@ -297,7 +297,7 @@ impl Teller {
             let left = end.as_nanos().saturating_sub(self.now.as_nanos());
             left.div_ceil(self.unit.as_nanos().max(1))
         };
-        let lane = |known: &Known| {
+        let lane = |known: &MemberSoFar| {
             let vote_left = left(known.vote);
             Lane {
                 lease_left: known.lane.lease_left.map(|_| left(known.lease)),

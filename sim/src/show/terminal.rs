@@ -6,12 +6,12 @@ mod words;
 
 use crate::liveness::Liveness;
 use crate::show::story::{Broken, Lane, Story};
-use rows::{Arrival, Kind, Line, Row, Rows, Turn, rows};
+use rows::{Arrival, Kind, Line, Row, Rows, Trend, rows};
 use text::{clean, wrap};
 
-/// What a bar column takes: process, belief, truth.
+/// The columns of a lane's bars: process, belief, truth.
 const BARS: usize = 3;
-/// The least that a lane is readable with.
+/// A narrower lane can't be read.
 const NARROWEST_LANE: usize = 16;
 /// What the bars and signs mean.
 const LEGEND: [&str; 10] = [
@@ -44,7 +44,7 @@ pub fn terminal(story: &Story, width: usize, colour: bool) -> String {
     page.text(colour)
 }
 
-/// How a character looks where there is colour.
+/// How a character looks, where there is colour.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum Ink {
     #[default]
@@ -214,14 +214,14 @@ impl<'a> Page<'a> {
             self.lines.push(cells);
         }
         self.margin(first, row);
-        match row.turn {
-            Some(Turn::Worse) => self.worse(row),
-            Some(Turn::Well) => self.well(row),
+        match row.trend {
+            Some(Trend::Worse) => self.worse(row),
+            Some(Trend::Well) => self.well(row),
             None => {}
         }
     }
 
-    /// Time, and that more than one holds.
+    /// The time, and a mark where more than one holds.
     fn margin(&mut self, first: usize, row: &Row<'_>) {
         let several = row.holders.len() > 1;
         for (nth, cells) in self.lines.iter_mut().skip(first).enumerate() {
@@ -253,8 +253,8 @@ impl<'a> Page<'a> {
         texts
     }
 
-    /// Where an arrow runs through a lane's text, that begins a line lower; where the arrow's label
-    /// has no room on it, the receiver tells it.
+    /// Where an arrow runs through a lane's text, the text begins a line lower; where the arrow's
+    /// label does not fit on it, it stands in the receiver's lane.
     fn below_arrow(&self, arrival: &Arrival<'_>, member: usize) -> Vec<(String, Ink)> {
         let (from, to) = (arrival.message.from, arrival.message.to);
         let mut texts = Vec::new();

@@ -1,9 +1,9 @@
 //! Who answers for a group, from when to when.
 
-/// Who answers from when on. A time is whatever its world counts.
+/// Who answers, from when on. A time is whatever its world counts.
 #[derive(Clone, Debug)]
 pub struct Answers<M, T> {
-    /// Every change, with those that answer after it; in the order in which they were told.
+    /// Every change, with those that answer after it; in the order of the calls.
     changes: Vec<(T, Vec<M>)>,
 }
 
@@ -16,8 +16,9 @@ impl<M: Copy + Ord, T: Copy + Ord> Answers<M, T> {
         }
     }
 
-    /// Somebody starts or stops answering, not before the latest change. Whether that is news.
-    pub fn tell(&mut self, at: T, who: M, answers: bool) -> bool {
+    /// Somebody starts or stops answering, not before the latest change. Whether that changes
+    /// anything.
+    pub fn set(&mut self, at: T, who: M, answers: bool) -> bool {
         let mut now = self.now().to_vec();
         match (now.binary_search(&who), answers) {
             (Err(place), true) => now.insert(place, who),
@@ -47,8 +48,8 @@ impl<M: Copy + Ord, T: Copy + Ord> Answers<M, T> {
         self.changes.iter().skip(1).map(|(at, who)| (*at, &who[..]))
     }
 
-    /// The stretches of time between two moments in which this is true of those who answer. None of them is
-    /// empty: of what happens in one moment, nobody need know the order.
+    /// The stretches of time between two moments in which this is true of those who answer. None of
+    /// them is empty: the order of what happens in one moment does not matter.
     pub fn stretches(&self, from: T, until: T, is: impl Fn(&[M]) -> bool) -> Vec<(T, T)> {
         let mut all: Vec<(T, T)> = Vec::new();
         let ends = self.changes.iter().skip(1).map(|(at, _)| *at);
@@ -85,12 +86,12 @@ mod tests {
     #[test]
     fn one_may_begin_in_the_moment_in_which_another_ends() {
         let mut answers = Answers::from(0);
-        assert!(answers.tell(10, 'a', true) && !answers.tell(11, 'a', true));
-        answers.tell(20, 'b', true);
-        answers.tell(20, 'a', false);
+        assert!(answers.set(10, 'a', true) && !answers.set(11, 'a', true));
+        answers.set(20, 'b', true);
+        answers.set(20, 'a', false);
         assert_eq!(answers.two(0, 50), []);
-        answers.tell(30, 'a', true);
-        answers.tell(33, 'b', false);
+        answers.set(30, 'a', true);
+        answers.set(33, 'b', false);
         assert_eq!(answers.two(0, 50), [(30, 33)]);
         assert_eq!(answers.outages(5, 50), [(5, 10)]);
         assert_eq!(answers.at(32), (30, &['a', 'b'][..]));
@@ -100,10 +101,10 @@ mod tests {
     #[test]
     fn what_goes_on_across_a_change_is_one_stretch() {
         let mut answers = Answers::from(0);
-        answers.tell(1, 'a', true);
-        answers.tell(2, 'b', true);
-        answers.tell(3, 'c', true);
-        answers.tell(4, 'a', false);
+        answers.set(1, 'a', true);
+        answers.set(2, 'b', true);
+        answers.set(3, 'c', true);
+        answers.set(4, 'a', false);
         assert_eq!(answers.two(0, 9), [(2, 9)]);
         assert_eq!(answers.two(3, 3), []);
         assert_eq!(answers.outages(0, 9), [(0, 1)]);

@@ -3,7 +3,7 @@
 use crate::fault::Fault;
 use onehold::telemetry;
 use onehold::trace::Line;
-use onehold_core::advert::{Advert, GroupId, MemberId, Statement};
+use onehold_core::advert::{Advert, GroupId, Statement};
 use onehold_core::config::Config;
 use onehold_core::effect::Effect;
 use onehold_core::input::{Command, Input};
@@ -12,16 +12,11 @@ use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
 use serde::Deserialize as _;
 
-/// A member's name.
-pub(super) fn member(config: &Config, id: MemberId) -> &str {
-    config.member(id).map_or("a stranger", |m| &m.name)
-}
-
 /// `web: `, where there are several groups.
 fn group(config: &Config, id: GroupId) -> String {
-    match config.group(id) {
-        Some(group) if config.groups().len() > 1 => format!("{}: ", group.name),
-        _ => String::new(),
+    match config.groups().len() {
+        0 | 1 => String::new(),
+        _ => format!("{}: ", config.group_name(id)),
     }
 }
 
@@ -41,7 +36,7 @@ pub(super) fn advert(config: &Config, advert: &Advert) -> String {
         }
     }
     if words.is_empty() {
-        return "nothing but that it lives".to_owned();
+        return "only that it is alive".to_owned();
     }
     words.join(", ")
 }
@@ -55,11 +50,11 @@ pub(super) fn statement(config: &Config, said: &Statement) -> String {
         (said.yields, "yields"),
     ];
     let flags = flags.iter().filter(|f| f.0).map(|f| f.1.to_owned());
-    let vote = (said.vote).map(|ballot| format!("votes {}", member(config, ballot.member)));
+    let vote = (said.vote).map(|ballot| format!("votes {}", config.member_name(ballot.member)));
     flags.chain(vote).collect::<Vec<_>>().join(" ")
 }
 
-/// What is true of a group in a member, as it sees it, shortly.
+/// What a member sees of a group, shortly.
 pub(super) fn flags(seen: &GroupSnapshot) -> String {
     let flags = [
         (seen.asks, "asks"),
@@ -67,7 +62,7 @@ pub(super) fn flags(seen: &GroupSnapshot) -> String {
         (!seen.eligible, "its kernel can't serve"),
         (!seen.healthy, "its service is not healthy"),
         (seen.yields, "yields"),
-        (seen.standby, "told to stand by"),
+        (seen.standby, "ordered to stand by"),
         (seen.gave_away, "gave it away"),
         (seen.presumed_dead, "presumes the other dead"),
     ];
@@ -75,14 +70,11 @@ pub(super) fn flags(seen: &GroupSnapshot) -> String {
     flags.collect::<Vec<_>>().join(", ")
 }
 
-/// What a line says that happened. `config` is anybody's.
+/// What a line says that happened. `config` is any member's.
 pub(super) fn what(config: &Config, line: &Line) -> String {
     match line {
         Line::Start { incarnation, .. } => {
-            format!(
-                "starts its life {:016x}, in quarantine (R-9)",
-                incarnation.0
-            )
+            format!("starts as {:016x}, in quarantine (R-9)", incarnation.0)
         }
         Line::State { .. } => "its trace goes on here from an earlier file".to_owned(),
         Line::Received {
@@ -90,7 +82,7 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
             reject,
             ..
         } => {
-            let from = member(config, heard.from);
+            let from = config.member_name(heard.from);
             let says = advert(config, heard);
             match reject {
                 None => format!("hears {from}: {says}"),
@@ -104,8 +96,8 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
         Line::Kernel {
             group, effective, ..
         } => match effective {
-            true => format!("its kernel answers for {group} from now on"),
-            false => format!("its kernel answers for {group} no more"),
+            true => format!("its kernel starts answering for {group}"),
+            false => format!("its kernel stops answering for {group}"),
         },
         Line::Fault { fault, .. } => fault_text(fault),
         Line::Request {
@@ -115,14 +107,14 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
             None => format!("a request to {group} fails"),
         },
         Line::Died { .. } => {
-            "its process is dead; its kernel may go on until the lease ends".to_owned()
+            "its process is dead; its kernel may answer until the lease ends".to_owned()
         }
-        Line::Paused { .. } => "its process is not run any more; its kernel is".to_owned(),
-        Line::Resumed { .. } => "its process is run again".to_owned(),
+        Line::Paused { .. } => "its process is paused; its kernel is not".to_owned(),
+        Line::Resumed { .. } => "its process runs again".to_owned(),
     }
 }
 
-/// What was done, in words; of what this release does not know, as it is written.
+/// What was done, in words; as it is written, where this release does not know it.
 pub(super) fn fault_text(fault: &serde_json::Value) -> String {
     let known = Fault::deserialize(fault);
     known.map_or_else(|_| fault.to_string(), |fault| fault.to_string())
@@ -173,12 +165,12 @@ pub(super) fn turn(config: &Config, input: &Input) -> String {
             let command = match command {
                 Command::Switch => "switch",
                 Command::Standby => "standby",
-                Command::StayAway => "switch, in an earlier life",
+                Command::StayAway => "switch, in an earlier incarnation",
                 Command::Resume => "resume",
                 Command::PresumeDead => "presume-dead",
                 Command::Stop => "stop",
             };
-            says(group, &format!("its operator says {command}"))
+            says(group, &format!("its operator orders {command}"))
         }
         Input::Wake => "its timer".to_owned(),
     }
@@ -201,7 +193,7 @@ pub(super) fn is_mark(line: &Line) -> bool {
     }
 }
 
-/// What came of a turn: what its effects say, and what else became otherwise in the member.
+/// What came of a turn: its effects, and what else changed in the member.
 pub(super) fn came(
     config: &Config,
     at: LocalTime,
@@ -218,11 +210,11 @@ pub(super) fn came(
     }
     did.extend(effects.iter().map(|effect| match effect {
         Effect::Release { group: id, .. } => {
-            group(config, *id) + "its kernel is to let go: gate shut, addresses gone (R-8)"
+            group(config, *id) + "its kernel must let go: gate shut, addresses gone (R-8)"
         }
         Effect::Send { to, advert: sent } => {
-            let to = member(config, *to);
-            format!("tells {to}: {} (R-18)", advert(config, sent))
+            let to = config.member_name(*to);
+            format!("sends to {to}: {} (R-18)", advert(config, sent))
         }
         Effect::HoldUntil {
             group: id,
@@ -250,29 +242,29 @@ fn votes<'a>(
     let vote = match (was.vote, is.vote) {
         (Some(old), Some(new)) if old == new => None,
         (Some(old), Some(new)) if old.incarnation == new.incarnation => {
-            let to = member(config, new.member);
+            let to = config.member_name(new.member);
             Some(format!("renews its vote for {to} (R-4)"))
         }
         (_, Some(new)) => {
-            let to = member(config, new.member);
+            let to = config.member_name(new.member);
             let rule = if released { "R-12" } else { "R-4" };
             Some(format!("binds its vote to {to} ({rule})"))
         }
         (Some(old), None) => {
-            let from = member(config, old.member);
+            let from = config.member_name(old.member);
             Some(format!("its vote for {from} is free again (R-5)"))
         }
         (None, None) => None,
     };
     let asks = match (was.asks, is.asks) {
-        (false, true) => Some("asks for votes from now on (R-10)".to_owned()),
-        (true, false) => Some("asks nobody any more, which revokes its asks (R-3)".to_owned()),
+        (false, true) => Some("starts asking for votes (R-10)".to_owned()),
+        (true, false) => Some("stops asking, which revokes its asks (R-3)".to_owned()),
         _ => None,
     };
     vote.into_iter().chain(asks)
 }
 
-/// What the rules are called, by number, as the protocol has them.
+/// The names of the rules, by number, as the protocol has them.
 pub(super) fn rules() -> Vec<String> {
     let text = include_str!("../../../docs/src/protocol.md");
     let heads = text.lines().filter_map(|line| line.strip_prefix("### R-"));

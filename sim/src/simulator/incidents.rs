@@ -4,7 +4,7 @@
 pub mod cluster;
 
 use super::rng::Rng;
-use crate::fault::{Conditions, Edit, Fault, Links, Process};
+use crate::fault::{Conditions, Edit, Fault, Links, Target};
 use cluster::{Cluster, Promise, micros, span};
 use onehold::control::Order;
 use onehold_core::config::Arbitration;
@@ -159,11 +159,11 @@ impl<'a> Draws<'a> {
     pub(super) fn on_member(&mut self, kind: OnMember, name: &str, window: Window) {
         let of = || name.to_owned();
         let process = match self.rng.chance(50) {
-            true => Process::Within {
+            true => Target::Within {
                 of: of(),
                 after_effects: u32::try_from(self.rng.below(8)).unwrap_or(0),
             },
-            false => Process::Of(of()),
+            false => Target::Of(of()),
         };
         let fault = match kind {
             OnMember::Stop => Fault::Stop(of()),
@@ -209,7 +209,7 @@ impl<'a> Draws<'a> {
         };
         let again = |at, edit: Edit| {
             [
-                (at, Fault::Kill(Process::Of(of.clone()))),
+                (at, Fault::Kill(Target::Of(of.clone()))),
                 (at, Fault::Edit(edit)),
                 (at, Fault::Start(of.clone())),
             ]

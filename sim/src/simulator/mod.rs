@@ -11,6 +11,7 @@
 //! - [`incidents`]: what goes wrong, as it is drawn.
 //! - [`chaos`]: a timeline that is drawn.
 //! - [`trace`]: a run in the format of the daemon's traces.
+//! - [`provider`]: a table of a provider beside a run, and what movers make of it.
 //! - [`command`]: `cargo lab sim`.
 //! - [`sweep`]: many seeds, each of which draws everything.
 //!
@@ -24,6 +25,7 @@ pub mod command;
 pub(crate) mod file;
 pub mod incidents;
 pub mod plan;
+pub mod provider;
 pub mod record;
 pub mod rng;
 pub mod run;

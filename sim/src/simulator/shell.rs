@@ -1,7 +1,8 @@
 //! The driver's world in a run: a socket of turmoil's, and everything else by the [`World`].
 //!
-//! Processes have to do with each other from one tick to the next only. So within a tick each goes on
-//! to the next moment at which it has something to do, and then waits for the tick that has another.
+//! Processes have to do with each other from one tick to the next only. So within a tick each goes
+//! on to the next moment at which it has something to do, and then waits for the tick that has
+//! another.
 
 use super::plan::Plan;
 use super::record::What;
@@ -46,7 +47,8 @@ struct Simulated {
     stir: Rc<Notify>,
 }
 
-/// Runs one life of a member, if its process is meant to run: R-9 in its order, then the driver.
+/// Runs one incarnation of a member, if its process is meant to run: R-9 in its order, then the
+/// driver.
 pub(super) async fn live(
     world: Rc<RefCell<World>>,
     me: MemberId,

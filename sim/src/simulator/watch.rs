@@ -181,7 +181,7 @@ impl Watch {
             What::Opened(_) => self.count(Counted::Opened),
             What::Began(_) => self.count(Counted::Began),
             What::Reported(event) => {
-                events.tell(event);
+                events.add(event);
                 if let Event::Role { group, .. } = event {
                     of = Some(*group);
                 }
@@ -265,7 +265,7 @@ impl Watch {
                 let opened = matches!(record.what, What::Opened(_));
                 known.groups[usize::from(group.0)].effective = opened;
                 let answers = &mut self.groups[usize::from(group.0)].answers;
-                answers.tell(record.at, member, opened);
+                answers.set(record.at, member, opened);
             }
             What::Announced(group) => {
                 let served = &mut self.groups[usize::from(group.0)];

@@ -453,10 +453,10 @@ impl World {
         }
     }
 
-    fn interrupt(&mut self, now: u64, id: MemberId, process: &fault::Process, how: Liveness) {
+    fn interrupt(&mut self, now: u64, id: MemberId, process: &fault::Target, how: Liveness) {
         match process {
-            fault::Process::Of(_) => self.stop_running(now, id, how),
-            fault::Process::Within { after_effects, .. } => {
+            fault::Target::Of(_) => self.stop_running(now, id, how),
+            fault::Target::Within { after_effects, .. } => {
                 self.member(id).fuse = Some((*after_effects, how));
             }
         }

@@ -1,5 +1,6 @@
 //! The simulator: the shipped driver under turmoil.
 
+mod provider;
 mod scenarios;
 mod sweep;
 
@@ -9,7 +10,7 @@ use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
-use onehold_sim::fault::{Conditions, Fault, Process};
+use onehold_sim::fault::{Conditions, Fault, Target};
 use onehold_sim::replay::Replay;
 use onehold_sim::simulator::plan::{MemberPlan, Plan, Sending};
 use onehold_sim::simulator::record::{By, Record, What};
@@ -67,9 +68,9 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
     }
 }
 
-fn within(of: &str, after_effects: u32) -> Process {
+fn within(of: &str, after_effects: u32) -> Target {
     let of = of.to_owned();
-    Process::Within { of, after_effects }
+    Target::Within { of, after_effects }
 }
 
 fn records(plan: Plan) -> Vec<Record> {
@@ -108,7 +109,7 @@ fn one_takes_over_when_the_holders_machine_dies() {
 
 #[test]
 fn a_kernel_ends_a_dead_processs_hold_by_itself() {
-    let kill = Fault::Kill(Process::Of("lb0".to_owned()));
+    let kill = Fault::Kill(Target::Of("lb0".to_owned()));
     let holds = holds(&records(three(&[(3_000, kill)])));
     let [
         (_, LB0, None),

@@ -72,7 +72,7 @@ fn two_that_are_expected_must_come() {
     let said: Vec<&str> = outcome.failures.iter().map(|f| f.what.as_str()).collect();
     assert_eq!(
         said,
-        ["two were to answer at once (of a mistake), and never did"]
+        ["two should answer at once (of a mistake), and never did"]
     );
 }
 

@@ -1,4 +1,4 @@
-//! Whatever a story tells, it can be drawn.
+//! Any story can be drawn.
 
 use onehold_sim::liveness::Liveness;
 use onehold_sim::show::story::{Broken, Lane, Message, Step, Story};
@@ -90,7 +90,7 @@ prop_compose! {
     }
 }
 
-/// Lets most of what arrives be something that was sent, before or after.
+/// Makes most of what arrives something that was sent, before or after.
 fn deliver(steps: &mut [Step], arrive: &[prop::sample::Index]) {
     let sent: Vec<Message> = steps.iter().flat_map(|step| step.sent.clone()).collect();
     for (step, which) in steps.iter_mut().zip(arrive) {
@@ -101,7 +101,7 @@ fn deliver(steps: &mut [Step], arrive: &[prop::sample::Index]) {
 }
 
 /// The numbers of all adverts.
-fn told(story: &Story) -> BTreeSet<u64> {
+fn numbers(story: &Story) -> BTreeSet<u64> {
     let messages = |step: &Step| -> Vec<u64> {
         let all = step.sent.iter().chain(&step.received);
         all.map(|m| m.id).collect()
@@ -120,7 +120,7 @@ fn drawn(text: &str) -> BTreeSet<u64> {
     digits.filter_map(|digits| digits.parse().ok()).collect()
 }
 
-/// Without what makes colours.
+/// The text without the codes of colours.
 fn uncoloured(text: &str) -> String {
     let mut parts = text.split('\x1b');
     let mut plain = parts.next().unwrap_or_default().to_owned();
@@ -141,7 +141,7 @@ proptest! {
     fn any_story_is_drawn_and_every_advert_is_in_it(story in story(), width in 0..200_usize) {
         let text = terminal(&story, width, false);
         if !story.members.is_empty() {
-            let missing: Vec<_> = told(&story).difference(&drawn(&text)).copied().collect();
+            let missing: Vec<_> = numbers(&story).difference(&drawn(&text)).copied().collect();
             prop_assert!(missing.is_empty(), "{missing:?} in\n{text}");
         }
     }

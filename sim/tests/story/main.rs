@@ -77,7 +77,7 @@ fn where_nothing_happens_nothing_is_drawn() {
 }
 
 #[test]
-fn what_a_story_says_moves_no_cursor() {
+fn the_text_of_a_story_moves_no_cursor() {
     let bad = "</text></svg><script>alert(\"1\" & '2')</script>\u{1b}[2J";
     let mut story = stories::split();
     story.title = bad.to_owned();
@@ -108,7 +108,7 @@ fn it_says_what_was_broken_and_whether_it_was_expected() {
     }
 }
 
-/// What the search finds is told by its trace: two alone that are cut from each other.
+/// What the search finds, from its trace: two alone that are cut from each other.
 #[test]
 fn a_split_that_the_search_found_reads_well() {
     let all = configs::all();

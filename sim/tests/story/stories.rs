@@ -1,4 +1,4 @@
-//! Stories told by hand.
+//! Stories written by hand.
 
 use onehold_sim::liveness::Liveness;
 use onehold_sim::show::story::{Broken, Lane, Message, Step, Story};
@@ -9,7 +9,7 @@ struct Timing {
     bound: u64,
 }
 
-/// Tells a story step by step, and keeps the members' deadlines.
+/// Makes a story step by step, and keeps the members' deadlines.
 struct Teller {
     story: Story,
     timing: Timing,
@@ -56,7 +56,7 @@ impl Teller {
         &mut self.last().lanes[member]
     }
 
-    /// Another step, with the lanes as they were, but for the time.
+    /// Another step, with the lanes as they were at this time.
     fn push(&mut self, step: Step) -> &mut Self {
         let members = self.story.members.len();
         let lanes = match self.story.steps.last() {
@@ -146,7 +146,7 @@ impl Teller {
         self
     }
 
-    /// The last step's member forgets all; what its kernel does goes on.
+    /// The last step's member forgets everything; its kernel goes on.
     fn forgets(&mut self, process: Liveness, role: &str, quarantined: bool) -> &mut Self {
         let member = self.last().member.unwrap();
         let lane = self.lane(member);
@@ -179,7 +179,7 @@ impl Teller {
 
 const NEVER_TWO: &str = "the address is effective on at most one member";
 
-/// The holder is killed, the standby takes over, the killed one returns.
+/// The holder is killed, the standby takes over, the killed member returns.
 pub(crate) fn takeover() -> Story {
     let timing = Timing {
         lease: 450,
@@ -264,8 +264,8 @@ pub(crate) fn split() -> Story {
     t.story()
 }
 
-/// What quarantine is for: a witness that is restarted without it gives its vote twice. The first
-/// of its words arrives late.
+/// What quarantine is for: a witness that restarts without it gives its vote twice. Its first
+/// advert arrives late.
 pub(crate) fn votes_twice() -> Story {
     let timing = Timing { lease: 4, bound: 5 };
     let title = "majority, with quarantine taken out: a restarted witness votes twice";

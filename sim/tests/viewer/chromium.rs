@@ -18,7 +18,7 @@ pub(crate) struct Chromium {
 }
 
 impl Chromium {
-    /// Starts it with an empty page of 1280×800, and a profile of its own in `profile`.
+    /// Starts it with an empty page of 1280×800, and its own profile in `profile`.
     pub(crate) fn start(profile: PathBuf) -> Self {
         let there = Command::new("chromium").arg("--version").output();
         assert!(
@@ -79,7 +79,7 @@ impl Chromium {
         while self.run("document.readyState") != "complete" {}
     }
 
-    /// What an expression is in the page.
+    /// The value of an expression in the page.
     pub(crate) fn run(&mut self, expression: &str) -> Value {
         let what = json!({"expression": expression, "returnByValue": true, "awaitPromise": true});
         let answer = self.call("Runtime.evaluate", what);
@@ -123,7 +123,7 @@ impl Chromium {
             "clickCount": u8::from(left),
         });
         self.call("Input.dispatchMouseEvent", event);
-        // What it does is done before the next frame.
+        // Its effect is drawn by the next frame.
         self.run(
             "new Promise((done) => requestAnimationFrame(() => setTimeout(() => done(1), 0)))",
         );

@@ -30,7 +30,7 @@ fn page(traces: &[&str]) -> String {
     viewer.page().unwrap()
 }
 
-/// What the page is told.
+/// The page's data.
 fn data(page: &str) -> Value {
     let begin = "type=\"application/json\">";
     let (_, rest) = page.split_once(begin).unwrap();
@@ -190,15 +190,15 @@ fn a_kernel_outlives_its_process_and_that_is_shown() {
         data["members"][0]["quarantine"].as_array().unwrap().len(),
         2
     );
-    let witness = &data["members"][2]["stopped"];
+    let witness = &data["members"][2]["paused"];
     assert_eq!((ms(&witness[0][0]), ms(&witness[0][1])), (6_000, 6_200));
-    // The client was not answered at the start, nor between lb0's end and lb1.
-    let gaps = data["groups"][0]["gaps"].as_array().unwrap();
+    // The client got no answer at the start, and between lb0's end and lb1.
+    let unanswered = data["groups"][0]["unanswered"].as_array().unwrap();
     assert!(
-        ms(&gaps[0][0]) < 20 && (440..500).contains(&ms(&gaps[0][1])),
-        "{gaps:?}"
+        ms(&unanswered[0][0]) < 20 && (440..500).contains(&ms(&unanswered[0][1])),
+        "{unanswered:?}"
     );
-    let nobody = data["groups"][0]["nobody"].as_array().unwrap();
+    let nobody = data["groups"][0]["outages"].as_array().unwrap();
     assert!(nobody.len() >= 3, "{nobody:?}");
 }
 
@@ -221,7 +221,7 @@ fn a_violation_is_marked_and_jumped_to() {
     assert!(
         browser
             .text("#event .what")
-            .starts_with("its kernel answers")
+            .starts_with("its kernel starts answering")
     );
     assert_eq!(browser.count("#beliefs .tag.answers"), 2);
     let faults = browser.text("#event .fault");
@@ -278,17 +278,17 @@ fn what_is_not_over_at_the_end_is_shown() {
     let mut run = Run::new(Arbitration::Majority);
     run.go_on(1_000);
     let time = 1_100_000_000_u64;
-    let stopped = json!({"kind": "paused", "time": time - 50_000_000, "member": "witness"});
-    // Whoever watches may stop at the first moment of it.
+    let paused = json!({"kind": "paused", "time": time - 50_000_000, "member": "witness"});
+    // A trace may end at the first moment of it.
     let kernel = json!({
         "kind": "kernel", "time": time, "member": "lb1", "group": "web", "effective": true,
     });
-    let text = format!("{}{stopped}\n{kernel}\n", run.text());
+    let text = format!("{}{paused}\n{kernel}\n", run.text());
     let mut browser = shown("end", &[&text]);
     browser.key("v");
     assert_eq!(browser.text("#event .alarm"), "lb0, lb1 answer at once");
     assert_eq!(browser.count("#beliefs .tag.answers"), 2);
-    assert_eq!(browser.text("#beliefs .tag.dead"), "not run");
+    assert_eq!(browser.text("#beliefs .tag.dead"), "paused");
     assert_eq!(browser.complaints, [""; 0]);
 }
 
@@ -330,7 +330,7 @@ fn a_counterexample_of_the_model_checker_is_shown_in_ticks() {
 }
 
 #[test]
-fn it_is_dark_where_that_is_preferred() {
+fn it_has_dark_colours_where_those_are_preferred() {
     let mut browser = shown("dark", &[&runs::split()]);
     let paper = "getComputedStyle(document.body).backgroundColor";
     browser.scheme("light");
@@ -353,7 +353,7 @@ fn traces_of_daemons_come_together_by_their_adverts() {
     };
     assert!(heard(&all) > 100);
     assert_eq!(heard(&all), heard(&apart));
-    // Each latency is as it was, but for the doubt: both ways together take less than 3 ms.
+    // Each latency is as it was, within the doubt: both ways together take less than 3 ms.
     let t = |data: &Value, event: &Value| {
         data["events"][event.as_u64().unwrap() as usize]["t"].as_i64()
     };
@@ -422,7 +422,7 @@ fn files_that_are_not_of_one_cluster_are_refused_with_a_remedy() {
     let said = read(&mut viewer, "b", &split).unwrap_err();
     assert_eq!(
         said,
-        "b:1: its cluster is configured otherwise than in a; make a page of each"
+        "b:1: its cluster has another configuration than a; make a page of each"
     );
     let broken = usual.replacen("\"kind\":\"turn\"", "\"kind\":\"tern\"", 1);
     let said = read(&mut Viewer::default(), "c", &broken).unwrap_err();
@@ -437,7 +437,7 @@ fn files_that_are_not_of_one_cluster_are_refused_with_a_remedy() {
 }
 
 #[test]
-fn the_command_writes_the_page_and_says_what_it_can_not() {
+fn the_command_writes_the_page_or_says_why_not() {
     let place = PathBuf::from(env!("CARGO_TARGET_TMPDIR"));
     let file = |name: &str| place.join(name).display().to_string();
     let report = |trace: &str, page: &str| {
@@ -480,7 +480,7 @@ fn of_several_groups_the_one_with_two_holders_is_shown_first() {
     db["name"] = json!("db");
     db["addresses"][0]["address"] = json!("10.0.0.51");
     groups.push(db);
-    // The replay finds this wrong, and the page shows it all the same.
+    // The replay finds this wrong, and the page still shows it.
     let mut browser = shown("groups", &[&format!("{header}\n{lines}")]);
     let groups = "[...document.querySelectorAll('#group option')].map((o) => o.textContent).join()";
     assert_eq!(browser.run(groups), "db,web ✗");

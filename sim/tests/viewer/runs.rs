@@ -1,4 +1,4 @@
-//! Runs to look at: members with clocks of their own, their kernels, a client, and a cable that can be
+//! Runs to look at: members with their own clocks, their kernels, a client, and a cable that can be
 //! cut; and the trace of all that.
 
 use crate::cluster::{GROUP, NAMES, spec};
@@ -36,7 +36,7 @@ struct Member {
 pub(crate) struct Run {
     trace: Writer<Vec<u8>>,
     members: Vec<Member>,
-    /// What is to happen: when, to whom, and from which member it comes.
+    /// Pending: when, to which member, and from which member it comes.
     coming: Vec<(u64, usize, Option<usize>, Input)>,
     cut: bool,
     step: u64,
@@ -237,7 +237,7 @@ impl Run {
         self.write(&line);
     }
 
-    /// How much has happened, but for requests.
+    /// How many lines there are, without requests.
     pub(crate) const fn events(&self) -> u64 {
         self.events
     }

@@ -1,4 +1,4 @@
-//! The numbers of `linux/netfilter/nfnetlink.h` and `nf_tables.h`, under names of ours.
+//! The numbers of `linux/netfilter/nfnetlink.h` and `nf_tables.h`, under our own names.
 
 pub(super) const SUBSYSTEM: u16 = 10;
 pub(super) const BATCH_BEGIN: u16 = 0x10;

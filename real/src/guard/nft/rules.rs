@@ -101,8 +101,8 @@ impl Match {
     }
 }
 
-/// Drops a frame that still has a tag of VLAN 0, after the kernel has taken away the outermost: Linux
-/// reads past any number of those, we don't, and nobody sends them.
+/// Drops a frame that still has a tag of VLAN 0, after the kernel has taken away the outermost:
+/// Linux reads past any number of those, we don't, and nobody sends them.
 ///
 /// The tag is looked at before the protocol: the other way round, `nft` (1.0.6) fails an assertion
 /// when it lists anything at all, for it takes VLAN for a protocol of the link layer.

@@ -1,7 +1,7 @@
 //! What the demo plays: scenes, each of which begins and ends with lb0 holding and all well.
 
 use crate::error::{Result, err};
-use crate::fault::{Conditions, Fault, Links, Process};
+use crate::fault::{Conditions, Fault, Links, Target};
 use onehold::control::Order;
 
 /// What is awaited after an event.
@@ -89,7 +89,7 @@ fn all() -> Vec<Scene> {
             event(
                 "kill",
                 "kill -9 the daemon on lb0",
-                Fault::Kill(Process::Of(lb0())),
+                Fault::Kill(Target::Of(lb0())),
                 Holder("lb1"),
             ),
             event(
@@ -103,7 +103,7 @@ fn all() -> Vec<Scene> {
             event(
                 "pause",
                 "pause the daemon on lb0",
-                Fault::Pause(Process::Of(lb0())),
+                Fault::Pause(Target::Of(lb0())),
                 Holder("lb1"),
             ),
             event("resume", "resume it", Fault::Resume(lb0()), Holder("lb0")),

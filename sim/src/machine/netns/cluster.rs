@@ -7,7 +7,7 @@ use super::setup::{CANDIDATES, FLOATING, Setup};
 use super::web::Server;
 use super::{Host, Lan, Observer, Process};
 use crate::error::{Context, Result, err};
-use crate::fault::{Conditions, Fault, Links, Process as Whose, order};
+use crate::fault::{Conditions, Fault, Links, Target, order};
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -198,11 +198,11 @@ impl Cluster {
                     ))),
                 }
             }
-            Fault::Kill(Whose::Of(of)) => {
+            Fault::Kill(Target::Of(of)) => {
                 self.signal(of, Signal::KILL)?;
                 self.ended(of).map(drop)
             }
-            Fault::Pause(Whose::Of(of)) => self.signal(of, Signal::STOP),
+            Fault::Pause(Target::Of(of)) => self.signal(of, Signal::STOP),
             Fault::Resume(of) => self.signal(of, Signal::CONT),
             Fault::PowerOff(of) => {
                 let machine = self.machine(of)?;

@@ -30,6 +30,7 @@ pub(super) fn write(directory: &Path, binary: &Path) -> Result<()> {
     fs::create_dir_all(&contents).context(|| contents.display())?;
     let files = fs::read_dir(&packaging).context(|| packaging.display())?;
     let files = files.flatten().map(|entry| entry.path());
+    let files = files.filter(|path| path.is_file()); // the movers are for clouds
     for from in files.chain([binary.to_owned()]) {
         let to = contents.join(from.file_name().unwrap_or_default());
         fs::copy(&from, &to).context(|| from.display())?;

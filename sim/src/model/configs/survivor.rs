@@ -1,15 +1,15 @@
-//! Two members alone; the one that is left goes on.
+//! Two members alone; the member that is left goes on.
 
-use super::{ALONE, Cluster, Configuration, SURVIVOR, cut, prompt, quick};
+use super::{ALONE, Configuration, SURVIVOR, Shape, cut, prompt, quick};
 use crate::events::Events;
 use crate::model::world::Adversary;
 use crate::properties::{self as p, PropertyId};
 
-/// Two members alone; the one that is left goes on.
+/// All configurations of `survivor`.
 pub(super) fn all() -> Vec<Configuration> {
     let full = cut(0, 1) | cut(1, 0);
     let port = |m: usize| cut(m, m) | full;
-    let differing = Cluster {
+    let differing = Shape {
         files_differ: true,
         ..ALONE
     };
@@ -31,7 +31,7 @@ pub(super) fn all() -> Vec<Configuration> {
         quick(
             "survivor-prepare",
             "something must be done before a gate opens, however long it takes, and may fail; hosts die",
-            Cluster {
+            Shape {
                 prepares: true,
                 ..ALONE
             }
@@ -49,9 +49,9 @@ pub(super) fn all() -> Vec<Configuration> {
         ),
         quick(
             "survivor-pause",
-            "adverts are timely; processes are stopped, and one dies and starts again, between any two effects",
+            "adverts are timely; processes are paused, and one dies and starts again, between any two effects",
             ALONE.setup(Adversary {
-                stops: 2,
+                pauses: 2,
                 in_turn: true,
                 crashes: 1,
                 lives: 2,
@@ -78,12 +78,12 @@ pub(super) fn all() -> Vec<Configuration> {
         ),
         quick(
             "survivor-one-way-pause",
-            "one direction is cut; processes are stopped, between any two effects, and go on later",
+            "one direction is cut; processes are paused, between any two effects, and go on later",
             ALONE.setup(Adversary {
                 changes: 1,
                 restless: true,
                 cuts: vec![cut(0, 1), cut(1, 0)],
-                stops: 4,
+                pauses: 4,
                 in_turn: true,
                 ..prompt()
             }),
@@ -98,7 +98,7 @@ pub(super) fn all() -> Vec<Configuration> {
                 any_order: true,
                 changes: 2,
                 cuts: vec![0, cut(0, 1), cut(1, 0), full],
-                patience: 30,
+                settle_bound: 30,
                 ..prompt()
             }),
             &[p::L2],
@@ -122,12 +122,12 @@ pub(super) fn all() -> Vec<Configuration> {
         ),
         quick(
             "survivor-port",
-            "ports go down and come up, one's or both's: whoever can see that it is cut off lets go in time",
+            "ports go down and come up, one's or both's: a member that can see that it is cut off lets go in time",
             ALONE.setup(Adversary {
                 any_order: true,
                 changes: 3,
                 cuts: vec![0, port(0), port(1), port(0) | port(1)],
-                patience: 30,
+                settle_bound: 30,
                 ..prompt()
             }),
             &[p::S2, p::S4, p::L2],
@@ -143,7 +143,7 @@ pub(super) fn all() -> Vec<Configuration> {
                 crashes: 1,
                 power: true,
                 lives: 2,
-                patience: 40,
+                settle_bound: 40,
                 ..prompt()
             }),
             &[p::S2, p::S4, p::L2],
@@ -158,7 +158,7 @@ pub(super) fn all() -> Vec<Configuration> {
                 lives: 2,
                 power: true,
                 in_turn: true,
-                patience: 40,
+                settle_bound: 40,
                 ..prompt()
             }),
             &[p::S2, p::S4, p::L2],
@@ -171,7 +171,7 @@ pub(super) fn all() -> Vec<Configuration> {
                 any_order: true,
                 changes: 2,
                 cuts: vec![0, cut(0, 1), cut(1, 0), full],
-                patience: 40,
+                settle_bound: 40,
                 ..prompt()
             }),
             &[p::L2],

@@ -1,11 +1,11 @@
 //! What may happen next: every choice that the adversary has.
 
-use super::{ALL, Action, Done, Ending, Hears, How, Kept, Parts, Sent, World};
+use super::{ALL, Action, Delivery, Done, Ending, Parts, Reception, Sent, Stimulus, World};
 use crate::liveness::Liveness;
 use crate::properties::{Facts, MAX};
 use arrayvec::ArrayVec;
 
-/// Whether all before it have run in this tick.
+/// Whether all members before this one have run in this tick.
 fn is_first(member: u8, all: &[Facts]) -> bool {
     let before = &all[..usize::from(member)];
     !before.iter().any(|f| f.process == Liveness::Up && f.due)
@@ -27,9 +27,9 @@ impl<M: Clone, A: Clone> World<M, A> {
         let settled = self.is_settled();
         let calm = self.is_calm(parts);
         let timely = settled || adversary.timely;
-        let prompt = settled || adversary.patience > 0; // where time is counted, preparing takes none
+        let prompt = settled || adversary.settle_bound > 0; // where time is counted, preparing takes none
         let all = self.facts(parts);
-        let may_stop = self.may_stop(&all);
+        let may_pause = self.may_pause(&all);
         let mut blocked = false;
         for (m, facts) in (0u8..).zip(&all) {
             let up = facts.process == Liveness::Up;
@@ -37,26 +37,26 @@ impl<M: Clone, A: Clone> World<M, A> {
             blocked |= calm && facts.process == Liveness::Paused;
             if let Some(up) = self.port(parts, m, facts) {
                 blocked = true;
-                self.turns(parts, m, How::Port(up), visit);
+                self.turns(parts, m, Stimulus::Port(up), visit);
                 continue;
             }
             if up && facts.releasing {
-                self.turns(parts, m, How::Released, visit);
+                self.turns(parts, m, Stimulus::Released, visit);
             }
             if up && facts.preparing {
-                self.turns(parts, m, How::Prepared(true), visit);
+                self.turns(parts, m, Stimulus::Prepared(true), visit);
                 if !calm && self.rest.flips > 0 {
-                    self.turns(parts, m, How::Prepared(false), visit);
+                    self.turns(parts, m, Stimulus::Prepared(false), visit);
                 }
             }
             if up && facts.due && (adversary.any_order || is_first(m, &all)) {
                 self.runs(parts, m, visit);
             }
             if facts.process == Liveness::Paused {
-                self.turns(parts, m, How::Resume, visit);
+                self.turns(parts, m, Stimulus::Resume, visit);
             }
             if !calm {
-                self.faults(parts, m, facts, may_stop, visit);
+                self.faults(parts, m, facts, may_pause, visit);
             }
         }
         if self.rest.changes > 0 {
@@ -80,9 +80,9 @@ impl<M: Clone, A: Clone> World<M, A> {
         self.is_settled() && !parts.setup().adversary.restless
     }
 
-    /// Whether a process may be stopped now.
-    fn may_stop(&self, all: &[Facts]) -> bool {
-        self.rest.stops > 0 && all.iter().all(|f| f.process != Liveness::Paused)
+    /// Whether a process may be paused now.
+    fn may_pause(&self, all: &[Facts]) -> bool {
+        self.rest.pauses > 0 && all.iter().all(|f| f.process != Liveness::Paused)
     }
 
     /// What the adversary and the operators may do to a member.
@@ -91,39 +91,39 @@ impl<M: Clone, A: Clone> World<M, A> {
         parts: &impl Parts<Member = M, Advert = A>,
         m: u8,
         facts: &Facts,
-        may_stop: bool,
+        may_pause: bool,
         visit: &mut impl FnMut(Action, Self, Done),
     ) {
         let adversary = &parts.setup().adversary;
         if facts.process == Liveness::Down {
             if facts.lives < adversary.lives {
-                self.turns(parts, m, How::Start, visit);
+                self.turns(parts, m, Stimulus::Start, visit);
             }
             return;
         }
         if self.rest.crashes > 0 {
-            self.turns(parts, m, How::Crash, visit);
+            self.turns(parts, m, Stimulus::Crash, visit);
             if adversary.power {
-                self.turns(parts, m, How::PowerOff, visit);
+                self.turns(parts, m, Stimulus::PowerOff, visit);
             }
         }
         if facts.process != Liveness::Up {
             return;
         }
-        if may_stop {
-            self.turns(parts, m, How::Stop, visit);
+        if may_pause {
+            self.turns(parts, m, Stimulus::Pause, visit);
         }
         if !parts.setup().is_candidate(m) {
             return;
         }
         if self.rest.commands > 0 {
             for command in &adversary.says {
-                self.turns(parts, m, How::Operator(*command), visit);
+                self.turns(parts, m, Stimulus::Operator(*command), visit);
             }
         }
         if self.rest.flips > 0 {
-            self.turns(parts, m, How::Healthy(!facts.healthy), visit);
-            self.turns(parts, m, How::Eligible(!facts.eligible), visit);
+            self.turns(parts, m, Stimulus::Healthy(!facts.healthy), visit);
+            self.turns(parts, m, Stimulus::Eligible(!facts.eligible), visit);
         }
     }
 
@@ -132,19 +132,19 @@ impl<M: Clone, A: Clone> World<M, A> {
         &self,
         parts: &impl Parts<Member = M, Advert = A>,
         member: u8,
-        how: How<u8>,
+        stimulus: Stimulus<u8>,
         visit: &mut impl FnMut(Action, Self, Done),
     ) {
-        let effects = match &how {
-            How::Released => self.effects(parts, member, how),
+        let effects = match &stimulus {
+            Stimulus::Released => self.effects(parts, member, stimulus),
             _ => 0,
         };
         for ending in self.endings(parts, effects) {
-            if let Some((next, done, sent)) = self.turn(parts, member, how, ending) {
+            if let Some((next, done, sent)) = self.turn(parts, member, stimulus, ending) {
                 next.each_kept(parts, member, &sent, &mut |kept, next, overflow| {
                     let action = Action::Turn {
                         member,
-                        how,
+                        stimulus,
                         ending,
                         kept,
                     };
@@ -155,13 +155,18 @@ impl<M: Clone, A: Clone> World<M, A> {
     }
 
     /// How many effects a change has to do.
-    fn effects(&self, parts: &impl Parts<Member = M, Advert = A>, member: u8, how: How<u8>) -> u8 {
+    fn effects(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        stimulus: Stimulus<u8>,
+    ) -> u8 {
         let n = self.members.len();
         let m = usize::from(member);
-        let turn = match how {
-            How::Receive(from) => {
+        let turn = match stimulus {
+            Stimulus::Receive(from) => {
                 let advert = &self.links[usize::from(from) * n + m][0];
-                parts.change(&self.members[m], &How::Receive(advert), Ending::Whole)
+                parts.change(&self.members[m], &Stimulus::Receive(advert), Ending::Whole)
             }
             other => {
                 let other = other.map(|_| unreachable!("it is not received"));
@@ -171,7 +176,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         turn.map_or(0, |t| t.effects)
     }
 
-    /// How a turn with so many effects may end.
+    /// How a turn with this many effects may end.
     fn endings(&self, parts: &impl Parts<Member = M, Advert = A>, effects: u8) -> Vec<Ending> {
         let adversary = &parts.setup().adversary;
         let mut endings = vec![Ending::Whole];
@@ -181,13 +186,14 @@ impl<M: Clone, A: Clone> World<M, A> {
         if self.rest.crashes > 0 {
             endings.extend((0..effects).map(Ending::Dies));
         }
-        if self.may_stop(&self.facts(parts)) {
-            endings.extend((0..effects).map(Ending::Stops));
+        if self.may_pause(&self.facts(parts)) {
+            endings.extend((0..effects).map(Ending::Pauses));
         }
         endings
     }
 
-    /// All runs of a member: whom it hears in which order, where it ends, what is kept back, what is lost.
+    /// All runs of a member: what it hears in which order, where it ends, what is kept back, what
+    /// is lost.
     fn runs(
         &self,
         parts: &impl Parts<Member = M, Advert = A>,
@@ -201,20 +207,20 @@ impl<M: Clone, A: Clone> World<M, A> {
             .filter(|from| !self.links[usize::from(*from) * n + usize::from(member)].is_empty())
             .collect();
         let orders = if self.is_calm(parts) {
-            vec![Hears::NOBODY.and(&there)]
+            vec![Reception::NOBODY.and(&there)]
         } else if adversary.timely || self.is_settled() {
             let spare = u8::from(self.rest.stragglers > 0) + self.rest.losses;
-            Hears::all_but(&there, member, usize::from(spare))
+            Reception::all_but(&there, member, usize::from(spare))
         } else {
-            Hears::all(&there)
+            Reception::all(&there)
         };
         for hears in orders {
             let last = hears.senders().last();
-            let how = last.map_or(How::Wake, How::Receive);
-            // What is heard before may give the last turn more to do; an ending past the last effect is
-            // one after the turn.
+            let stimulus = last.map_or(Stimulus::Wake, Stimulus::Receive);
+            // What is heard first may give the last turn more to do; an ending past the last effect
+            // comes after the turn.
             let effects = if adversary.in_turn {
-                self.effects(parts, member, how) + 4 * u8::from(hears.senders().count() > 1)
+                self.effects(parts, member, stimulus) + 4 * u8::from(hears.senders().count() > 1)
             } else {
                 0
             };
@@ -251,7 +257,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         parts: &impl Parts<Member = M, Advert = A>,
         from: u8,
         sent: &Sent<A>,
-        visit: &mut impl FnMut(Kept, Self, bool),
+        visit: &mut impl FnMut(Delivery, Self, bool),
     ) {
         let adversary = &parts.setup().adversary;
         let timely = self.is_settled() || adversary.timely;
@@ -263,19 +269,19 @@ impl<M: Clone, A: Clone> World<M, A> {
                 choices.iter_mut().for_each(|c| *c |= ALL << at);
                 continue;
             }
-            // Of several that are sent in one run any may be the one that is not lost.
+            // Of several adverts that are sent in one run, any may be the one that is not lost.
             let base: ArrayVec<u32, 128> = choices.take();
             for digit in 0..adverts.len() as u32 {
                 choices.extend(base.iter().map(|c| c | digit << at));
             }
         }
         let last = choices.pop();
-        for kept in choices.into_iter().map(Kept) {
+        for kept in choices.into_iter().map(Delivery) {
             let mut next = self.clone();
             let overflow = next.put(parts, from, sent, kept);
             visit(kept, next, overflow);
         }
-        if let Some(kept) = last.map(Kept) {
+        if let Some(kept) = last.map(Delivery) {
             let mut next = self;
             let overflow = next.put(parts, from, sent, kept);
             visit(kept, next, overflow);

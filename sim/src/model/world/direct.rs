@@ -1,7 +1,7 @@
 //! Members and adverts kept as they are.
 
 use super::member::{advert_aged, as_sent, is_answer};
-use super::{Ending, How, Member, NOW, Parts, Setup, Turn, World};
+use super::{Changed, Ending, MemberState, NOW, Parts, Setup, Stimulus, World};
 use crate::properties::Facts;
 use onehold_core::advert::{Advert, Incarnation};
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub struct Direct(pub Setup);
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Known {
     /// The member.
-    pub member: Member,
+    pub member: MemberState,
     facts: Facts,
 }
 
@@ -26,7 +26,7 @@ impl Parts for Direct {
         &self.0
     }
 
-    fn member(&self, member: Member) -> Self::Member {
+    fn member(&self, member: MemberState) -> Self::Member {
         let facts = member.facts(&self.0, NOW);
         Arc::new(Known { member, facts })
     }
@@ -38,11 +38,11 @@ impl Parts for Direct {
     fn change(
         &self,
         member: &Self::Member,
-        how: &How<&Self::Advert>,
+        stimulus: &Stimulus<&Self::Advert>,
         ending: Ending,
-    ) -> Option<Turn<Self::Member, Self::Advert>> {
-        let how = how.map(|advert| &**advert);
-        let turn = member.member.change(&self.0, NOW, &how, ending)?;
+    ) -> Option<Changed<Self::Member, Self::Advert>> {
+        let stimulus = stimulus.map(|advert| &**advert);
+        let turn = member.member.change(&self.0, NOW, &stimulus, ending)?;
         Some(turn.map(|m| self.member(m), |a| Arc::new(as_sent(a))))
     }
 

@@ -1,10 +1,10 @@
 //! One member: its process, which runs the shipped [`Node`], and its kernel, which outlives it.
 //!
 //! For the search, time stands still: every clock reads [`NOW`], always, and the past moves away
-//! ([`Member::aged`]). So two moments that differ only in when they are, are equal, and the search closes.
-//! A [trace](super::Timed) of one run lets the clocks go on.
+//! ([`MemberState::aged`]). So two moments that differ only in when they are, are equal, and the
+//! search closes. A [trace](super::Timed) of one run lets the clocks go on.
 
-use super::{How, Setup};
+use super::{Setup, Stimulus};
 use crate::events::Events;
 use crate::liveness::Liveness;
 use crate::properties::Facts;
@@ -22,7 +22,7 @@ use onehold_core::time::{LocalTime, Span};
 /// What every clock reads while the search walks.
 pub const NOW: LocalTime = LocalTime::from_nanos(1 << 40);
 
-/// What is told of others' clocks and no rule reads: as good as never.
+/// Placeholder for instants of other clocks that no rule reads.
 const UNREAD: LocalTime = LocalTime::from_nanos(0);
 
 /// The one group of addresses in these worlds.
@@ -30,18 +30,18 @@ pub const GROUP: GroupId = GroupId(0);
 
 /// A member's process and kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Member {
+pub struct MemberState {
     /// Its place in the cluster.
     pub id: MemberId,
-    /// How many lives its process has begun.
+    /// How many times its process has started.
     pub lives: u8,
     /// Its process.
-    pub process: Process,
+    pub process: RunState,
     /// Its kernel.
     pub kernel: Kernel,
     /// Its service fails.
     pub sick: bool,
-    /// What its operator said last, in this life of its process.
+    /// What its operator said last, since its process started.
     pub wish: Wish,
 }
 
@@ -57,13 +57,14 @@ pub enum Wish {
     Stop,
 }
 
-/// A process.
+/// A process, and what is left of its turn.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub enum Process {
+pub enum RunState {
     /// It runs.
     Up(Node),
-    /// It was stopped in the middle of a turn: what it still has to do when it goes on.
-    Stopped(Node, Vec<Effect>),
+    /// It was paused, perhaps in the middle of a turn: with what it still has to do when it goes
+    /// on.
+    Paused(Node, Vec<Effect>),
     /// It is dead.
     Down,
 }
@@ -93,7 +94,7 @@ impl Wish {
 }
 
 impl Kernel {
-    /// Nothing of earlier holds is left.
+    /// Removes what is left of earlier holds.
     fn scrub(&mut self) {
         *self = Self {
             unable: self.unable,
@@ -107,15 +108,15 @@ impl Kernel {
 pub enum Ending {
     /// All of it.
     Whole,
-    /// The process dies when so many of the effects are done.
+    /// The process dies after this many of the effects.
     Dies(u8),
-    /// The process is stopped when so many of the effects are done; the rest waits for `Resume`.
-    Stops(u8),
+    /// The process is paused after this many of the effects; the rest waits for `Resume`.
+    Pauses(u8),
 }
 
 /// What a change did.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Turn<M, A> {
+pub struct Changed<M, A> {
     /// The member afterwards.
     pub member: M,
     /// What it handed to the network.
@@ -128,29 +129,29 @@ pub struct Turn<M, A> {
     pub reject: Option<Reject>,
 }
 
-/// The incarnation of a member's nth life.
+/// The incarnation that a member's nth start makes.
 #[must_use]
 pub fn incarnation(id: MemberId, life: u8) -> Incarnation {
     Incarnation((u64::from(id.0) + 1) << 8 | u64::from(life))
 }
 
-impl Process {
+impl RunState {
     pub(super) const fn node(&self) -> Option<&Node> {
         match self {
-            Self::Up(node) | Self::Stopped(node, _) => Some(node),
+            Self::Up(node) | Self::Paused(node, _) => Some(node),
             Self::Down => None,
         }
     }
 }
 
-impl Member {
+impl MemberState {
     /// One that has never been started.
     #[must_use]
     pub fn new(id: MemberId) -> Self {
         Self {
             id,
             lives: 0,
-            process: Process::Down,
+            process: RunState::Down,
             kernel: Kernel::default(),
             sick: false,
             wish: Wish::default(),
@@ -161,33 +162,33 @@ impl Member {
     #[must_use]
     pub fn observe(&self, setup: &Setup, now: LocalTime) -> Option<Snapshot> {
         let node = self.process.node()?;
-        Some(node.observe(setup.seat(self.id), now))
+        Some(node.observe(setup.config(self.id), now))
     }
 
-    /// For how long its kernel still answers if nobody does anything.
+    /// How much longer its kernel answers if nobody does anything.
     #[must_use]
     pub fn effective_left(&self, slack: Span) -> Option<Span> {
         let deadline = self.kernel.deadline?;
         Some(deadline.plus(slack).since(NOW))
     }
 
-    /// What is true of it.
+    /// The facts that properties speak of.
     #[must_use]
     pub fn facts(&self, setup: &Setup, now: LocalTime) -> Facts {
-        let config = setup.seat(self.id);
+        let config = setup.config(self.id);
         let seen = self.observe(setup, now);
         let group = seen.as_ref().and_then(|s| s.groups.first());
         let due = |node: &Node| node.poll_timeout(config).is_none_or(|at| at <= now);
         Facts {
             process: match &self.process {
-                Process::Up(_) => Liveness::Up,
-                Process::Stopped(..) => Liveness::Paused,
-                Process::Down => Liveness::Down,
+                RunState::Up(_) => Liveness::Up,
+                RunState::Paused(..) => Liveness::Paused,
+                RunState::Down => Liveness::Down,
             },
             effective: self.kernel.deadline.is_some(),
             releasing: self.kernel.releasing.is_some(),
             preparing: self.kernel.preparing,
-            due: matches!(&self.process, Process::Up(node) if due(node)),
+            due: matches!(&self.process, RunState::Up(node) if due(node)),
             role: group.map(|g| g.role),
             quarantined: seen.as_ref().is_some_and(|s| s.quarantine_left.is_some()),
             vote: group
@@ -204,7 +205,7 @@ impl Member {
 
     /// Its process dies; its kernel goes on, and has nobody to answer.
     fn die(&mut self) {
-        self.process = Process::Down;
+        self.process = RunState::Down;
         self.kernel.releasing = None;
         self.kernel.preparing = false;
     }
@@ -229,41 +230,41 @@ impl Member {
         &self,
         setup: &Setup,
         now: LocalTime,
-        how: &How<&Advert>,
+        stimulus: &Stimulus<&Advert>,
         ending: Ending,
-    ) -> Option<Turn<Self, Advert>> {
-        self.change_told(setup, now, how, ending, None)
+    ) -> Option<Changed<Self, Advert>> {
+        self.change_told(setup, now, stimulus, ending, None)
     }
 
-    /// The same; `told` hears of every turn that its node takes in it.
+    /// The same; `told` is called with every turn that its node takes in it.
     pub(super) fn change_told(
         &self,
         setup: &Setup,
         now: LocalTime,
-        how: &How<&Advert>,
+        stimulus: &Stimulus<&Advert>,
         ending: Ending,
         mut told: Told<'_>,
-    ) -> Option<Turn<Self, Advert>> {
-        let mut turn = Turn {
+    ) -> Option<Changed<Self, Advert>> {
+        let mut turn = Changed {
             member: self.clone(),
             sent: arrayvec::ArrayVec::new(),
             effects: 0,
             events: Events::default(),
             reject: None,
         };
-        let config = setup.seat(self.id);
+        let config = setup.config(self.id);
         let mut effects = Vec::new();
         let member = &mut turn.member;
-        let input = match how {
-            How::Wake => Input::Wake,
-            How::Receive(advert) => Input::Received(Authentic::assumed((*advert).clone())),
-            How::Released => {
+        let input = match stimulus {
+            Stimulus::Wake => Input::Wake,
+            Stimulus::Receive(advert) => Input::Received(Authentic::assumed((*advert).clone())),
+            Stimulus::Released => {
                 let release = member.kernel.releasing.take()?;
                 member.kernel.deadline = None;
                 let group = GROUP;
                 Input::Released { group, release }
             }
-            How::Prepared(done) => {
+            Stimulus::Prepared(done) => {
                 if !std::mem::take(&mut member.kernel.preparing) {
                     return None;
                 }
@@ -271,29 +272,29 @@ impl Member {
                 let (group, done) = (GROUP, *done);
                 Input::Prepared { group, done }
             }
-            How::Operator(command) => {
+            Stimulus::Operator(command) => {
                 member.wish.hears(*command);
                 Input::Operator {
                     group: GROUP,
                     command: *command,
                 }
             }
-            How::Healthy(healthy) => {
+            Stimulus::Healthy(healthy) => {
                 member.sick = !*healthy;
                 member.health()
             }
-            How::Eligible(eligible) => {
+            Stimulus::Eligible(eligible) => {
                 member.kernel.unable = !*eligible;
                 member.eligibility()
             }
-            How::Port(up) => {
+            Stimulus::Port(up) => {
                 member.kernel.unable = !*up;
-                if member.process == Process::Down {
-                    return Some(turn); // it will see
+                if member.process == RunState::Down {
+                    return Some(turn); // it asks its kernel when it starts
                 }
                 member.eligibility()
             }
-            How::Start => {
+            Stimulus::Start => {
                 member.kernel.scrub(); // before anything else
                 member.lives += 1;
                 member.wish = Wish::default();
@@ -302,49 +303,49 @@ impl Member {
                 for input in [member.eligibility(), member.health()] {
                     handle(&mut node, config, now, input, &mut effects, &mut told).ok()?;
                 }
-                member.process = Process::Up(node);
+                member.process = RunState::Up(node);
                 Input::Wake
             }
-            How::Crash => {
+            Stimulus::Crash => {
                 member.die();
                 return Some(turn);
             }
-            How::PowerOff => {
-                member.process = Process::Down;
+            Stimulus::PowerOff => {
+                member.process = RunState::Down;
                 member.kernel = Kernel::default();
                 return Some(turn);
             }
-            How::Stop => {
-                let Process::Up(node) = &member.process else {
+            Stimulus::Pause => {
+                let RunState::Up(node) = &member.process else {
                     return None;
                 };
-                member.process = Process::Stopped(node.clone(), Vec::new());
+                member.process = RunState::Paused(node.clone(), Vec::new());
                 return Some(turn);
             }
-            How::Resume => {
-                let Process::Stopped(node, rest) = &member.process else {
+            Stimulus::Resume => {
+                let RunState::Paused(node, rest) = &member.process else {
                     return None;
                 };
                 let (node, rest) = (node.clone(), rest.clone());
-                member.process = Process::Up(node);
+                member.process = RunState::Up(node);
                 turn.apply(now, rest.into_iter());
                 return Some(turn);
             }
         };
-        let Process::Up(node) = &mut turn.member.process else {
+        let RunState::Up(node) = &mut turn.member.process else {
             return None;
         };
         turn.reject = handle(node, config, now, input, &mut effects, &mut told).err();
         effects.retain(|effect| {
             if let Effect::Report(event) = effect {
-                turn.events.tell(event);
+                turn.events.add(event);
             }
             matters(effect)
         });
         turn.effects = u8::try_from(effects.len()).expect("few effects");
         let done = match ending {
             Ending::Whole => effects.len(),
-            Ending::Dies(n) | Ending::Stops(n) => usize::from(n),
+            Ending::Dies(n) | Ending::Pauses(n) => usize::from(n),
         };
         let mut effects = effects.into_iter();
         turn.apply(now, effects.by_ref().take(done));
@@ -353,22 +354,22 @@ impl Member {
             Ending::Dies(_) => {
                 turn.member.die();
             }
-            Ending::Stops(_) => {
-                if let Process::Up(node) = &turn.member.process {
-                    turn.member.process = Process::Stopped(node.clone(), effects.collect());
+            Ending::Pauses(_) => {
+                if let RunState::Up(node) = &turn.member.process {
+                    turn.member.process = RunState::Paused(node.clone(), effects.collect());
                 }
             }
         }
         Some(turn)
     }
 
-    /// So many ticks later: everything that happened moves away, and what no rule can tell apart any more
-    /// becomes equal.
+    /// The member `ticks` later: everything that happened moves away, and what no rule can tell
+    /// apart any more becomes equal.
     #[must_use]
     pub fn aged(&self, setup: &Setup, rates: &[u64], ticks: u64) -> Self {
         let mut member = self.clone();
         let me = self.id;
-        let config = setup.seat(me);
+        let config = setup.config(me);
         let mine = rates[usize::from(me.0)];
         let mut age = |whose: MemberId, t: &mut LocalTime| {
             // What is in flight is newer than what was accepted, however old both are.
@@ -376,8 +377,8 @@ impl Member {
             *t = earlier(*t, rates[usize::from(whose.0)] * ticks, floor);
         };
         match &mut member.process {
-            Process::Up(node) => node.instants(config, age),
-            Process::Stopped(node, rest) => {
+            RunState::Up(node) => node.instants(config, age),
+            RunState::Paused(node, rest) => {
                 node.instants(config, &mut age);
                 for effect in rest {
                     match effect {
@@ -390,7 +391,7 @@ impl Member {
                     }
                 }
             }
-            Process::Down => {}
+            RunState::Down => {}
         }
         let timing = config.timing();
         member.kernel.deadline = member
@@ -402,11 +403,11 @@ impl Member {
     }
 }
 
-impl<M, A> Turn<M, A> {
+impl<M, A> Changed<M, A> {
     /// The same with its parts kept otherwise.
-    pub fn map<N, B>(self, member: impl FnOnce(M) -> N, advert: impl Fn(A) -> B) -> Turn<N, B> {
+    pub fn map<N, B>(self, member: impl FnOnce(M) -> N, advert: impl Fn(A) -> B) -> Changed<N, B> {
         let sent = self.sent.into_iter();
-        Turn {
+        Changed {
             member: member(self.member),
             sent: sent.map(|(to, a)| (to, advert(a))).collect(),
             effects: self.effects,
@@ -416,7 +417,7 @@ impl<M, A> Turn<M, A> {
     }
 }
 
-impl Turn<Member, Advert> {
+impl Changed<MemberState, Advert> {
     fn apply(&mut self, now: LocalTime, effects: impl Iterator<Item = Effect>) {
         let kernel = &mut self.member.kernel;
         for effect in effects {
@@ -427,7 +428,7 @@ impl Turn<Member, Advert> {
                 }
                 Effect::Prepare { .. } => kernel.preparing = true,
                 Effect::Send { to, advert } => self.sent.push((to.0, advert)),
-                // Absolute: one that is past already opens nothing.
+                // Absolute: a deadline that is past opens nothing.
                 Effect::HoldUntil { deadline, .. } if deadline > now => {
                     kernel.deadline = Some(deadline);
                 }
@@ -438,7 +439,7 @@ impl Turn<Member, Advert> {
     }
 }
 
-/// Hears of turns.
+/// Called with every turn.
 pub(super) type Told<'a> = Option<&'a mut dyn FnMut(&trace::Turn<'_>)>;
 
 /// A turn of the node; its effects are added to what there is.
@@ -487,12 +488,12 @@ pub(crate) fn as_sent(mut advert: Advert) -> Advert {
     advert
 }
 
-/// Whether an advert is nothing but the answer to a knock: it names a life that is not known yet.
+/// Whether an advert only answers a knock: it names an incarnation that its sender has not met.
 pub(crate) fn is_answer(advert: &Advert) -> bool {
     advert.to_incarnation.is_some() && advert.echo.is_none()
 }
 
-/// An advert in flight, so many ticks later.
+/// An advert in flight, `ticks` later.
 pub(super) fn advert_aged(setup: &Setup, advert: &Advert, rates: &[u64], ticks: u64) -> Advert {
     let mut advert = advert.clone();
     let from = advert.from;
@@ -503,7 +504,7 @@ pub(super) fn advert_aged(setup: &Setup, advert: &Advert, rates: &[u64], ticks: 
     advert
 }
 
-/// An instant seen from `by` later; one further back than `floor` is as good as at `floor`.
+/// An instant seen from `by` later; one further back than `floor` counts as at `floor`.
 fn earlier(t: LocalTime, by: u64, floor: u64) -> LocalTime {
     if t == UNREAD {
         return t;

@@ -1,10 +1,10 @@
 //! The world of the model checker: members that run the shipped [`Node`](onehold_core::Node), the
 //! links between them, and an adversary who chooses whatever may happen.
 //!
-//! A [`World`] is a value; [`World::actions`] lists what may happen next and [`World::step`] lets it
-//! happen. How members and adverts are kept is left to [`Parts`]: as they are ([`Direct`]), as numbers
-//! of what was seen before ([`crate::model::memo`]), or on clocks that go on ([`Timed`]). All run this one
-//! world.
+//! A [`World`] is a value; [`World::actions`] lists what may happen next and [`World::step`] lets
+//! it happen. How members and adverts are kept is left to [`Parts`]: as they are ([`Direct`]), as
+//! numbers of what was seen before ([`crate::model::memo`]), or on clocks that go on ([`Timed`]).
+//! All run this one world.
 
 mod choices;
 mod direct;
@@ -14,7 +14,7 @@ mod setup;
 mod timed;
 
 pub use direct::{Direct, Known};
-pub use member::{Ending, GROUP, Kernel, Member, NOW, Process, Turn, Wish, incarnation};
+pub use member::{Changed, Ending, GROUP, Kernel, MemberState, NOW, RunState, Wish, incarnation};
 pub(crate) use member::{as_sent, is_answer};
 pub use setup::{Adversary, Setup};
 pub use timed::{Timed, TimedMember};
@@ -34,7 +34,7 @@ pub const ROOM: usize = 4;
 
 /// What happens to a member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum How<A> {
+pub enum Stimulus<A> {
     /// Its timer fires.
     Wake,
     /// A datagram arrives.
@@ -43,7 +43,7 @@ pub enum How<A> {
     Released,
     /// What must be done before its gate opens is done, or can't be.
     Prepared(bool),
-    /// Its operator speaks.
+    /// Its operator gives a command.
     Operator(Command),
     /// Its service turns healthy or not.
     Healthy(bool),
@@ -57,13 +57,13 @@ pub enum How<A> {
     Crash,
     /// Its host dies: process and kernel.
     PowerOff,
-    /// Its process is stopped, between two turns.
-    Stop,
-    /// A stopped process goes on where it was.
+    /// Its process is paused, between two turns.
+    Pause,
+    /// A paused process goes on where it was.
     Resume,
 }
 
-impl How<u8> {
+impl Stimulus<u8> {
     /// Whose advert arrives.
     const fn sender(&self) -> Option<u8> {
         match self {
@@ -73,23 +73,23 @@ impl How<u8> {
     }
 }
 
-impl<A: Copy> How<A> {
-    /// The same of another kind of advert.
-    pub fn map<B>(self, f: impl FnOnce(A) -> B) -> How<B> {
+impl<A: Copy> Stimulus<A> {
+    /// The same, of adverts that are kept otherwise.
+    pub fn map<B>(self, f: impl FnOnce(A) -> B) -> Stimulus<B> {
         match self {
-            Self::Receive(advert) => How::Receive(f(advert)),
-            Self::Wake => How::Wake,
-            Self::Released => How::Released,
-            Self::Prepared(done) => How::Prepared(done),
-            Self::Operator(command) => How::Operator(command),
-            Self::Healthy(healthy) => How::Healthy(healthy),
-            Self::Eligible(eligible) => How::Eligible(eligible),
-            Self::Port(up) => How::Port(up),
-            Self::Start => How::Start,
-            Self::Crash => How::Crash,
-            Self::PowerOff => How::PowerOff,
-            Self::Stop => How::Stop,
-            Self::Resume => How::Resume,
+            Self::Receive(advert) => Stimulus::Receive(f(advert)),
+            Self::Wake => Stimulus::Wake,
+            Self::Released => Stimulus::Released,
+            Self::Prepared(done) => Stimulus::Prepared(done),
+            Self::Operator(command) => Stimulus::Operator(command),
+            Self::Healthy(healthy) => Stimulus::Healthy(healthy),
+            Self::Eligible(eligible) => Stimulus::Eligible(eligible),
+            Self::Port(up) => Stimulus::Port(up),
+            Self::Start => Stimulus::Start,
+            Self::Crash => Stimulus::Crash,
+            Self::PowerOff => Stimulus::PowerOff,
+            Self::Pause => Stimulus::Pause,
+            Self::Resume => Stimulus::Resume,
         }
     }
 }
@@ -99,49 +99,50 @@ impl<A: Copy> How<A> {
 pub enum Action {
     /// Time passes.
     Tick,
-    /// A member runs for its once in this tick: what it hears, then its timer.
+    /// The member's one run in this tick: what it hears, then its timer.
     Run {
         /// Which member.
         member: u8,
         /// What it hears.
-        hears: Hears,
+        hears: Reception,
         /// How far its last turn gets.
         ending: Ending,
-        /// The sender of an advert that it does not hear and that is kept back, to arrive some time.
+        /// The sender of an advert that it does not hear and that is kept back, to arrive some
+        /// time.
         back: Option<u8>,
         /// What becomes of what it sends.
-        kept: Kept,
+        kept: Delivery,
     },
     /// Something happens to a member.
     Turn {
-        /// To whom.
+        /// Which member.
         member: u8,
-        /// What. A received advert is named by its sender: the first on that link.
-        how: How<u8>,
+        /// What happens. A received advert is named by its sender: the first on that link.
+        stimulus: Stimulus<u8>,
         /// How far it gets.
         ending: Ending,
         /// What becomes of what it sends.
-        kept: Kept,
+        kept: Delivery,
     },
-    /// From now on there are no faults but these cuts (by number in [`Adversary::cuts`]), unless the
-    /// adversary is restless, and every other advert arrives in time.
+    /// From now on there are no faults but these cuts (by number in [`Adversary::cuts`]), unless
+    /// the adversary is restless, and every other advert arrives in time.
     Settle(u8),
 }
 
-/// From whom a member hears in one run, in this order; its own number stands for what was kept back.
-/// Written as hexadecimal digits, the first lowest, ended by `f`.
+/// The senders that a member hears in one run, in this order; its own number stands for what was
+/// kept back. Written as hexadecimal digits, the first lowest, ended by `f`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Hears(pub u32);
+pub struct Reception(pub u32);
 
 /// Which of the adverts that were just sent gets onto each link: one hexadecimal digit for each
 /// receiver; `e`: the last, and all answers to knocks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Kept(pub u32);
+pub struct Delivery(pub u32);
 
 const NONE: u32 = 0xf;
 const ALL: u32 = 0xe;
 
-impl Hears {
+impl Reception {
     const NOBODY: Self = Self(NONE);
 
     pub(crate) fn senders(self) -> impl Iterator<Item = u8> {
@@ -158,7 +159,8 @@ impl Hears {
         senders.iter().fold(self, |hears, from| hears.then(*from))
     }
 
-    /// All that hear these senders but for some, in the order given; what was kept back need not be heard.
+    /// All that hear these senders but for some, in the order given; what was kept back need not be
+    /// heard.
     fn all_but(senders: &[u8], me: u8, some: usize) -> Vec<Self> {
         let kept_back = senders.iter().position(|s| *s == me);
         let others = !kept_back.map_or(0, |i| 1u32 << i);
@@ -193,10 +195,10 @@ impl Hears {
 pub struct Rest {
     /// Which clocks run how fast: see [`Setup::rates`].
     pub beginning: u8,
-    /// How many crashes are left to the adversary.
+    /// How many crashes the adversary has left.
     pub crashes: u8,
-    /// How many stops.
-    pub stops: u8,
+    /// How many pauses.
+    pub pauses: u8,
     /// How many adverts may still be kept back.
     pub stragglers: u8,
     /// How many times the cuts may still change.
@@ -207,8 +209,8 @@ pub struct Rest {
     pub flips: u8,
     /// How many lost adverts, where the network is timely.
     pub losses: u8,
-    /// Ticks for which nobody has been effective; saturated at the bound.
-    pub dark: u8,
+    /// How many ticks the present outage has lasted; saturated at the bound.
+    pub outage: u8,
     /// 1 + the number of the cuts that it settled to; 0 before.
     pub settled: u8,
     /// Ticks since then, or since the last fault or command; saturated one above the bound.
@@ -224,38 +226,38 @@ const fn one_less(budget: u8) -> u8 {
 }
 
 impl Rest {
-    /// One more stop.
-    const fn stop(&mut self) {
-        self.stops = one_less(self.stops);
+    /// One more pause.
+    const fn pause(&mut self) {
+        self.pauses = one_less(self.pauses);
         self.quiet = 0;
     }
 
-    /// All of it in three words.
+    /// Into three words.
     #[must_use]
     pub const fn pack(self) -> [u32; 3] {
         [
             u32::from_le_bytes([self.beginning, self.crashes, self.changes, self.commands]),
-            u32::from_le_bytes([self.flips, self.losses, self.dark, self.settled]),
-            u32::from_le_bytes([self.quiet, self.stops, self.stragglers, 0]),
+            u32::from_le_bytes([self.flips, self.losses, self.outage, self.settled]),
+            u32::from_le_bytes([self.quiet, self.pauses, self.stragglers, 0]),
         ]
     }
 
-    /// The other way.
+    /// From three words.
     #[must_use]
     pub const fn unpack(words: [u32; 3]) -> Self {
         let [beginning, crashes, changes, commands] = words[0].to_le_bytes();
-        let [flips, losses, dark, settled] = words[1].to_le_bytes();
-        let [quiet, stops, stragglers, _] = words[2].to_le_bytes();
+        let [flips, losses, outage, settled] = words[1].to_le_bytes();
+        let [quiet, pauses, stragglers, _] = words[2].to_le_bytes();
         Self {
             beginning,
             crashes,
-            stops,
+            pauses,
             stragglers,
             changes,
             commands,
             flips,
             losses,
-            dark,
+            outage,
             settled,
             quiet,
         }
@@ -264,7 +266,7 @@ impl Rest {
 
 /// How members and adverts are kept.
 pub trait Parts {
-    /// A [`Member`].
+    /// A [`MemberState`].
     type Member: Clone + Debug;
     /// An advert in flight.
     type Advert: Clone + Debug;
@@ -272,21 +274,21 @@ pub trait Parts {
     /// The configuration.
     fn setup(&self) -> &Setup;
     /// Keeps a member.
-    fn member(&self, member: Member) -> Self::Member;
+    fn member(&self, member: MemberState) -> Self::Member;
     /// What is true of one.
     fn facts(&self, member: &Self::Member) -> Facts;
-    /// [`Member::change`].
+    /// [`MemberState::change`].
     fn change(
         &self,
         member: &Self::Member,
-        how: &How<&Self::Advert>,
+        stimulus: &Stimulus<&Self::Advert>,
         ending: Ending,
-    ) -> Option<Turn<Self::Member, Self::Advert>>;
-    /// [`Member::aged`].
+    ) -> Option<Changed<Self::Member, Self::Advert>>;
+    /// [`MemberState::aged`].
     fn aged(&self, member: &Self::Member, beginning: u8) -> Self::Member;
     /// One tick later.
     fn advert_aged(&self, advert: &Self::Advert, beginning: u8) -> Self::Advert;
-    /// Of which life of its sender it is.
+    /// The incarnation of its sender.
     fn life(&self, advert: &Self::Advert) -> Incarnation;
     /// Whether it is nothing but the answer to a knock.
     fn is_answer(&self, advert: &Self::Advert) -> bool;
@@ -318,21 +320,21 @@ pub struct Done {
 }
 
 impl<M: Clone, A: Clone> World<M, A> {
-    /// All that may have been at the beginning.
+    /// Every world that there may be at the beginning.
     pub fn beginnings(parts: &impl Parts<Member = M, Advert = A>) -> Vec<Self> {
         let setup = parts.setup();
         let adversary = &setup.adversary;
-        let n = setup.seats.len();
+        let n = setup.configs.len();
         let cold = |beginning: usize| Self {
             members: (0u8..)
                 .take(n)
-                .map(|m| parts.member(Member::new(onehold_core::advert::MemberId(m))))
+                .map(|m| parts.member(MemberState::new(onehold_core::advert::MemberId(m))))
                 .collect(),
             links: (0..n * n).map(|_| ArrayVec::new()).collect(),
             rest: Rest {
                 beginning: u8::try_from(beginning).expect("few"),
                 crashes: adversary.crashes,
-                stops: adversary.stops,
+                pauses: adversary.pauses,
                 stragglers: adversary.stragglers,
                 changes: adversary.changes,
                 commands: adversary.commands,
@@ -348,38 +350,43 @@ impl<M: Clone, A: Clone> World<M, A> {
     /// Every member is started; if so configured, the cluster has run undisturbed for long.
     fn begun(mut self, parts: &impl Parts<Member = M, Advert = A>) -> Self {
         for m in (0u8..).take(self.members.len()) {
-            self.turn_now(parts, m, How::Start);
+            self.turn_now(parts, m, Stimulus::Start);
         }
         for _ in 0..parts.setup().warm_up {
-            while let Some((m, how)) = self.obvious(parts) {
-                self.turn_now(parts, m, how);
+            while let Some((m, stimulus)) = self.obvious(parts) {
+                self.turn_now(parts, m, stimulus);
             }
             self = self.tick(parts);
             self.rest.quiet = 0;
-            self.rest.dark = 0;
+            self.rest.outage = 0;
         }
         self
     }
 
     /// What has to happen before time passes, if nothing is wrong: the first of it.
-    fn obvious(&self, parts: &impl Parts<Member = M, Advert = A>) -> Option<(u8, How<u8>)> {
+    fn obvious(&self, parts: &impl Parts<Member = M, Advert = A>) -> Option<(u8, Stimulus<u8>)> {
         let n = self.members.len();
         if let Some(i) = (0..n * n).find(|i| !self.links[*i].is_empty()) {
-            return Some(((i % n) as u8, How::Receive((i / n) as u8)));
+            return Some(((i % n) as u8, Stimulus::Receive((i / n) as u8)));
         }
         (0u8..).zip(self.facts(parts)).find_map(|(m, facts)| {
             if facts.releasing {
-                Some((m, How::Released))
+                Some((m, Stimulus::Released))
             } else if facts.preparing {
-                Some((m, How::Prepared(true)))
+                Some((m, Stimulus::Prepared(true)))
             } else {
-                facts.due.then_some((m, How::Wake))
+                facts.due.then_some((m, Stimulus::Wake))
             }
         })
     }
 
-    fn turn_now(&mut self, parts: &impl Parts<Member = M, Advert = A>, member: u8, how: How<u8>) {
-        let turn = self.turn(parts, member, how, Ending::Whole);
+    fn turn_now(
+        &mut self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: u8,
+        stimulus: Stimulus<u8>,
+    ) {
+        let turn = self.turn(parts, member, stimulus, Ending::Whole);
         if let Some((mut next, _, sent)) = turn {
             for (to, adverts) in (0u8..).zip(sent) {
                 let link = usize::from(member) * self.members.len() + usize::from(to);
@@ -399,7 +406,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         self.rest.settled > 0
     }
 
-    /// Lets it happen. `None` if it can't.
+    /// The world after this action, `None` where it can't happen; and what else the step did.
     pub fn step(
         &self,
         parts: &impl Parts<Member = M, Advert = A>,
@@ -420,11 +427,11 @@ impl<M: Clone, A: Clone> World<M, A> {
             }
             Action::Turn {
                 member,
-                how,
+                stimulus,
                 ending,
                 kept,
             } => {
-                let (mut next, mut done, sent) = self.turn(parts, member, how, ending)?;
+                let (mut next, mut done, sent) = self.turn(parts, member, stimulus, ending)?;
                 done.overflow = next.put(parts, member, &sent, kept);
                 Some((next, done))
             }
@@ -444,10 +451,10 @@ impl<M: Clone, A: Clone> World<M, A> {
             } => self.run(parts, member, hears, ending, back),
             Action::Turn {
                 member,
-                how,
+                stimulus,
                 ending,
                 ..
-            } => self.turn(parts, member, how, ending),
+            } => self.turn(parts, member, stimulus, ending),
             Action::Tick | Action::Settle(_) => None,
         };
         turn.map(|(_, _, sent)| sent).unwrap_or_default()
@@ -458,12 +465,12 @@ impl<M: Clone, A: Clone> World<M, A> {
         &self,
         parts: &impl Parts<Member = M, Advert = A>,
         member: u8,
-        how: How<u8>,
+        stimulus: Stimulus<u8>,
         ending: Ending,
     ) -> Option<(Self, Done, Sent<A>)> {
         let mut next = self.clone();
         let mut sent: Sent<A> = (0..self.members.len()).map(|_| ArrayVec::new()).collect();
-        let done = next.take_turn(parts, member, how, ending, &mut sent)?;
+        let done = next.take_turn(parts, member, stimulus, ending, &mut sent)?;
         Some((next, done, sent))
     }
 
@@ -472,19 +479,21 @@ impl<M: Clone, A: Clone> World<M, A> {
         &mut self,
         parts: &impl Parts<Member = M, Advert = A>,
         member: u8,
-        how: How<u8>,
+        stimulus: Stimulus<u8>,
         ending: Ending,
         sent: &mut Sent<A>,
     ) -> Option<Done> {
         let n = self.members.len();
         let m = usize::from(member);
-        let what = match how {
-            How::Receive(from) => How::Receive(self.links[usize::from(from) * n + m].first()?),
+        let what = match stimulus {
+            Stimulus::Receive(from) => {
+                Stimulus::Receive(self.links[usize::from(from) * n + m].first()?)
+            }
             other => other.map(|_| unreachable!("only what is received names an advert")),
         };
         let turn = parts.change(self.members.get(m)?, &what, ending)?;
         self.members[m] = turn.member;
-        if let How::Receive(from) = how {
+        if let Stimulus::Receive(from) = stimulus {
             // What was kept back and not accepted may come again.
             let again = from == member
                 && matches!(turn.reject, Some(Reject::Knock | Reject::OldIncarnation));
@@ -492,7 +501,7 @@ impl<M: Clone, A: Clone> World<M, A> {
                 self.links[usize::from(from) * n + m].remove(0);
             }
         }
-        self.spend(how, ending);
+        self.spend(stimulus, ending);
         for (to, advert) in turn.sent {
             sent[usize::from(to)].push(advert);
         }
@@ -508,17 +517,17 @@ impl<M: Clone, A: Clone> World<M, A> {
         &self,
         parts: &impl Parts<Member = M, Advert = A>,
         member: u8,
-        hears: Hears,
+        hears: Reception,
         ending: Ending,
         back: Option<u8>,
     ) -> Option<(Self, Done, Sent<A>)> {
         let n = self.members.len();
         let m = usize::from(member);
-        let mut hows: ArrayVec<_, 8> = hears.senders().map(How::Receive).collect();
-        if hows.is_empty() || ending == Ending::Whole {
-            hows.push(How::Wake);
+        let mut stimuli: ArrayVec<_, 8> = hears.senders().map(Stimulus::Receive).collect();
+        if stimuli.is_empty() || ending == Ending::Whole {
+            stimuli.push(Stimulus::Wake);
         }
-        let last = hows.len() - 1;
+        let last = stimuli.len() - 1;
         let mut next = self.clone();
         let mut sent: Sent<A> = (0..n).map(|_| ArrayVec::new()).collect();
         let mut done = Done {
@@ -526,12 +535,12 @@ impl<M: Clone, A: Clone> World<M, A> {
             ..Done::default()
         };
         let timely = self.is_settled() || parts.setup().adversary.timely;
-        for (i, how) in hows.into_iter().enumerate() {
-            if i > 0 && how == How::Wake && !parts.facts(&next.members[m]).due {
+        for (i, stimulus) in stimuli.into_iter().enumerate() {
+            if i > 0 && stimulus == Stimulus::Wake && !parts.facts(&next.members[m]).due {
                 continue;
             }
             // All that the link has, if it is timely; but an ending is of one turn.
-            let link = how.sender().map(|from| usize::from(from) * n + m);
+            let link = stimulus.sender().map(|from| usize::from(from) * n + m);
             let more = link
                 .filter(|_| timely)
                 .map_or(1, |link| next.links[link].len());
@@ -541,7 +550,7 @@ impl<M: Clone, A: Clone> World<M, A> {
                 } else {
                     Ending::Whole
                 };
-                let now = next.take_turn(parts, member, how, of, &mut sent)?;
+                let now = next.take_turn(parts, member, stimulus, of, &mut sent)?;
                 done.events.0 |= now.events.0;
             }
         }
@@ -553,10 +562,10 @@ impl<M: Clone, A: Clone> World<M, A> {
             next.rest.stragglers = one_less(next.rest.stragglers);
         }
         let straggler = next.links[m * n + m].first();
-        let turn =
-            straggler.and_then(|a| parts.change(&next.members[m], &How::Receive(a), Ending::Whole));
+        let turn = straggler
+            .and_then(|a| parts.change(&next.members[m], &Stimulus::Receive(a), Ending::Whole));
         if turn.is_some_and(|t| t.reject == Some(Reject::Stale)) {
-            next.links[m * n + m].clear(); // a newer one of the same life overtook it: it is nothing now
+            next.links[m * n + m].clear(); // a newer one of the same incarnation overtook it: R-2 ignores it
         }
         let links = &mut next.links;
         let mut missed = 0;
@@ -572,8 +581,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         Some((next, done, sent))
     }
 
-    /// Takes the fault or command from the adversary's budget.
-    const fn spend(&mut self, how: How<u8>, ending: Ending) {
+    /// Charges the adversary's budget with the fault or command.
+    const fn spend(&mut self, stimulus: Stimulus<u8>, ending: Ending) {
         let rest = &mut self.rest;
         match ending {
             Ending::Whole => {}
@@ -581,15 +590,21 @@ impl<M: Clone, A: Clone> World<M, A> {
                 rest.crashes -= 1;
                 rest.quiet = 0;
             }
-            Ending::Stops(_) => rest.stop(),
+            Ending::Pauses(_) => rest.pause(),
         }
-        match how {
-            How::Crash | How::PowerOff => rest.crashes -= 1,
-            How::Operator(_) => rest.commands -= 1,
-            How::Healthy(_) | How::Eligible(_) | How::Prepared(false) => rest.flips -= 1,
-            How::Stop => rest.stop(),
-            How::Start | How::Resume => {}
-            How::Wake | How::Receive(_) | How::Released | How::Prepared(true) | How::Port(_) => {
+        match stimulus {
+            Stimulus::Crash | Stimulus::PowerOff => rest.crashes -= 1,
+            Stimulus::Operator(_) => rest.commands -= 1,
+            Stimulus::Healthy(_) | Stimulus::Eligible(_) | Stimulus::Prepared(false) => {
+                rest.flips -= 1
+            }
+            Stimulus::Pause => rest.pause(),
+            Stimulus::Start | Stimulus::Resume => {}
+            Stimulus::Wake
+            | Stimulus::Receive(_)
+            | Stimulus::Released
+            | Stimulus::Prepared(true)
+            | Stimulus::Port(_) => {
                 return;
             }
         }
@@ -600,10 +615,10 @@ impl<M: Clone, A: Clone> World<M, A> {
         let beginning = self.rest.beginning;
         let adversary = &parts.setup().adversary;
         let mut rest = self.rest;
-        rest.quiet = rest.quiet.saturating_add(1).min(adversary.patience);
-        let dark = !self.facts(parts).iter().any(|f| f.effective);
-        rest.dark = if dark {
-            rest.dark.saturating_add(1).min(adversary.darkness)
+        rest.quiet = rest.quiet.saturating_add(1).min(adversary.settle_bound);
+        let outage = !self.facts(parts).iter().any(|f| f.effective);
+        rest.outage = if outage {
+            rest.outage.saturating_add(1).min(adversary.outage_bound)
         } else {
             0
         };

@@ -1,6 +1,6 @@
 //! The network: what is cut, whose port is down, and what becomes of what was sent.
 
-use super::{ALL, Kept, Parts, Rest, Sent, World};
+use super::{ALL, Delivery, Parts, Rest, Sent, World};
 use crate::liveness::Liveness;
 use crate::properties::{Facts, MAX};
 
@@ -12,12 +12,12 @@ impl<M: Clone, A: Clone> World<M, A> {
             beginning: self.rest.beginning,
             changes: self.rest.changes.saturating_sub(1),
             settled: cuts + 1,
-            dark: self.rest.dark,
+            outage: self.rest.outage,
             ..Rest::default()
         };
         if parts.setup().adversary.restless {
             next.rest.crashes = self.rest.crashes;
-            next.rest.stops = self.rest.stops;
+            next.rest.pauses = self.rest.pauses;
             next.rest.stragglers = self.rest.stragglers;
             next.rest.commands = self.rest.commands;
             next.rest.flips = self.rest.flips;
@@ -42,8 +42,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         settled.is_some_and(|i| cuts[i] & 1 << (from * MAX + to) != 0)
     }
 
-    /// Whether a member's port has just gone down or come up and its process is still to be told so: what
-    /// it is to be told. A cut from a member to itself is its port.
+    /// The state of a member's port that its process has not been given yet. A cut from a member to
+    /// itself is its port.
     pub(super) fn port(
         &self,
         parts: &impl Parts<Member = M, Advert = A>,
@@ -52,17 +52,18 @@ impl<M: Clone, A: Clone> World<M, A> {
     ) -> Option<bool> {
         let m = usize::from(member);
         let up = !self.is_cut(parts, m, m);
-        let tells = parts.setup().adversary.has_ports() && facts.process != Liveness::Paused;
-        (tells && facts.eligible != up).then_some(up)
+        let hears = parts.setup().adversary.has_ports() && facts.process != Liveness::Paused;
+        (hears && facts.eligible != up).then_some(up)
     }
 
-    /// Puts onto the links what was sent and is kept; says if there was no room where there should be.
+    /// Puts onto the links what was sent and is kept; says if there was no room where there should
+    /// be.
     pub(super) fn put(
         &mut self,
         parts: &impl Parts<Member = M, Advert = A>,
         from: u8,
         sent: &Sent<A>,
-        kept: Kept,
+        kept: Delivery,
     ) -> bool {
         let adversary = &parts.setup().adversary;
         let timely = self.is_settled() || adversary.timely;
@@ -70,7 +71,8 @@ impl<M: Clone, A: Clone> World<M, A> {
         let mut overflow = false;
         for (to, adverts) in sent.iter().enumerate() {
             if let (true, Some(latest)) = (timely, adverts.last()) {
-                // One that did not run in this tick hears of each life the latest only.
+                // A receiver that did not run in this tick hears only the latest of each
+                // incarnation.
                 let life = parts.life(latest);
                 self.links[from * n + to].retain(|a| parts.life(a) != life);
             }
@@ -80,7 +82,8 @@ impl<M: Clone, A: Clone> World<M, A> {
             }
             let digit = kept.0 >> (4 * to) & 0xf;
             for (i, advert) in (0u32..).zip(adverts) {
-                // In one tick the later says all that the earlier said, but for answers to knocks.
+                // In one tick the later advert says all that the earlier said, except for answers
+                // to knocks.
                 let latest = i as usize + 1 == adverts.len();
                 let all = digit == ALL && (latest || parts.is_answer(advert));
                 if !all && digit != i {

@@ -9,30 +9,32 @@ use onehold_core::time::Span;
 /// One configuration of the world.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    /// The cluster as written; but some members may have another file.
+    /// The cluster as written; some members may have another file.
     pub spec: Spec,
-    /// The cluster's configuration from every member's seat.
-    pub seats: Vec<Config>,
+    /// The cluster's configuration as each member sees it.
+    pub configs: Vec<Config>,
     /// Every possible choice of clocks: by how much each member's clock goes on in one tick.
     pub rates: Vec<Vec<u64>>,
-    /// By how much further back than any rule looks the past is kept, in units of the clocks. Zero but
-    /// to show that it makes no difference.
+    /// How much further back than any rule looks the past is kept, in units of the clocks. Zero,
+    /// except to show that it makes no difference.
     pub hindsight: u64,
-    /// For so many ticks nothing happens but what should, before the adversary may act.
+    /// How many ticks nothing goes wrong for before the adversary may act.
     pub warm_up: u64,
     /// What the adversary may do.
     pub adversary: Adversary,
 }
 
-/// What may go wrong. Each member runs once a tick, and hears then what has arrived; what it does not
-/// hear then is lost, or kept back.
+/// What may go wrong. Each member runs once a tick, and then hears what has arrived; what it does
+/// not hear then is lost, or kept back.
 #[derive(Clone, Debug)]
 pub struct Adversary {
-    /// How many adverts there may be in flight on each link: more than one only where none may be lost.
+    /// How many adverts there may be in flight on each link: more than one only where none may be
+    /// lost.
     pub room: usize,
     /// Who runs first is the adversary's choice in every tick; else it is by name.
     pub any_order: bool,
-    /// An advert that its receiver does not hear when it next runs is one of `losses`; else it is just lost.
+    /// An advert that its receiver does not hear when it next runs is one of `losses`; otherwise it
+    /// is lost at no charge.
     pub timely: bool,
     /// How many adverts may be kept back, one for each receiver at a time, and arrive whenever the
     /// adversary likes; or [`Adversary::NO_END`].
@@ -43,16 +45,16 @@ pub struct Adversary {
     pub crashes: u8,
     /// Whole hosts may die instead.
     pub power: bool,
-    /// They may die, and be stopped, between any two effects of a turn.
+    /// They may die, and be paused, between any two effects of a turn.
     pub in_turn: bool,
     /// How many lives each member may have.
     pub lives: u8,
-    /// How many times processes may be stopped, one at a time, each for as long as the adversary likes;
-    /// or [`Adversary::NO_END`].
-    pub stops: u8,
+    /// How many times processes may be paused, one at a time, each for as long as the adversary
+    /// likes; or [`Adversary::NO_END`].
+    pub pauses: u8,
     /// How many commands the operators may give.
     pub commands: u8,
-    /// Which.
+    /// Which commands.
     pub says: Vec<Command>,
     /// How many times health or eligibility of a candidate may change.
     pub flips: u8,
@@ -60,15 +62,16 @@ pub struct Adversary {
     pub losses: u8,
     /// How many times the network may turn from what it is to one of `cuts`.
     pub changes: u8,
-    /// Members still die and are stopped after that.
+    /// Members still die and are paused after that.
     pub restless: bool,
-    /// Sets of links that may be cut while nothing else is wrong: bit 5·from + to. From a member to itself:
-    /// its port is down, as it can see.
+    /// Sets of links that may be cut while nothing else is wrong: bit 5·from + to. From a member to
+    /// itself: its port is down, and it can see that.
     pub cuts: Vec<u32>,
-    /// How many ticks are counted since the faults ended, or since the last one.
-    pub patience: u8,
-    /// How many ticks are counted while nobody is effective.
-    pub darkness: u8,
+    /// The bound of L1 to L3: how many ticks are counted since the faults ended, or since the last
+    /// one.
+    pub settle_bound: u8,
+    /// The bound of L5: how many ticks of an outage are counted.
+    pub outage_bound: u8,
 }
 
 impl Default for Adversary {
@@ -84,7 +87,7 @@ impl Default for Adversary {
             power: false,
             in_turn: false,
             lives: 1,
-            stops: 0,
+            pauses: 0,
             commands: 0,
             says: Vec::new(),
             flips: 0,
@@ -92,8 +95,8 @@ impl Default for Adversary {
             changes: 0,
             restless: false,
             cuts: Vec::new(),
-            patience: 0,
-            darkness: 0,
+            settle_bound: 0,
+            outage_bound: 0,
         }
     }
 }
@@ -111,10 +114,10 @@ impl Adversary {
 }
 
 impl Setup {
-    /// The configuration from a member's seat.
+    /// The configuration as a member sees it.
     #[must_use]
-    pub fn seat(&self, member: MemberId) -> &Config {
-        &self.seats[usize::from(member.0)]
+    pub fn config(&self, member: MemberId) -> &Config {
+        &self.configs[usize::from(member.0)]
     }
 
     /// By how much each clock goes on in a tick.
@@ -134,22 +137,23 @@ impl Setup {
     /// Whether a member may hold.
     #[must_use]
     pub fn is_candidate(&self, member: u8) -> bool {
-        self.seats[0].is_candidate(MemberId(member))
+        self.configs[0].is_candidate(MemberId(member))
     }
 
     /// Whether a member runs with the same configuration as the first one.
     #[must_use]
     pub fn has_first_file(&self, member: MemberId) -> bool {
-        self.seat(member).digest() == self.seats[0].digest()
+        self.config(member).digest() == self.configs[0].digest()
     }
 
-    /// How far back a rule may look on its own clock, in nanoseconds: D everywhere but in the silences
-    /// of two members alone (R-14: 1.5 i more, and 1.5 i more where files differ; R-17: D + Q).
+    /// How far back a rule may look on its own clock, in nanoseconds: D everywhere but in the
+    /// silences of two members alone (R-14: 1.5 i more, and 1.5 i more where files differ; R-17: D
+    /// + Q).
     #[must_use]
     pub fn own_horizon(&self) -> u64 {
-        let timing = self.seats[0].timing();
+        let timing = self.configs[0].timing();
         let vote = timing.vote();
-        let horizon = match (self.seats.len(), self.seats[0].arbitration()) {
+        let horizon = match (self.configs.len(), self.configs[0].arbitration()) {
             (2, Arbitration::Survivor) if self.has_first_file(MemberId(1)) => {
                 timing.survive_after()
             }

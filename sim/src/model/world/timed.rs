@@ -1,10 +1,10 @@
-//! Members whose clocks go on and who forget nothing; what they are told and what they do is written down.
+//! Members whose clocks go on and that forget nothing; their inputs and effects are recorded.
 //!
-//! So that it ends, the search lets time stand still and forgets what no rule looks at. The same actions
-//! taken by these members must lead to the same facts, and leave a trace of what happened.
+//! So that it ends, the search lets time stand still and forgets what no rule looks at. The same
+//! actions of these members must lead to the same facts, and leave a trace of what happened.
 
 use super::member::is_answer;
-use super::{Ending, GROUP, How, Member, Parts, Setup, Turn, World, incarnation};
+use super::{Changed, Ending, GROUP, MemberState, Parts, Setup, Stimulus, World, incarnation};
 use crate::liveness::Liveness;
 use crate::properties::Facts;
 use onehold::trace::Line;
@@ -13,7 +13,8 @@ use onehold_core::time::{LocalTime, Span};
 use std::cell::Cell;
 use std::sync::Arc;
 
-/// What every clock reads at the beginning: later than anything that no rule reads is said to be.
+/// What every clock reads at the beginning: later than the placeholder for instants that no rule
+/// reads.
 const START: LocalTime = LocalTime::from_nanos(1 << 20);
 
 /// Members on clocks that go on.
@@ -24,16 +25,16 @@ pub struct Timed {
     lines: Cell<u64>,
 }
 
-/// A member, its clock, and what is written down of it.
+/// A member, its clock, and what is recorded of it.
 #[derive(Clone, Debug)]
 pub struct TimedMember {
-    member: Member,
+    member: MemberState,
     facts: Facts,
     /// What its clock reads.
     now: LocalTime,
     /// True time since the beginning.
     time: Span,
-    /// What happened to it since [`Timed::written`] was last asked, each with its place among all.
+    /// What happened to it since [`Timed::written`] was last called, each with its place among all.
     log: Vec<(u64, Line)>,
 }
 
@@ -45,7 +46,7 @@ impl Timed {
         Self { setup, lines }
     }
 
-    /// What was written down since this was last asked, in the order in which it happened.
+    /// What was recorded since the last call, in the order in which it happened.
     pub fn written(&self, world: &mut World<TimedMember, Arc<Advert>>) -> Vec<Line> {
         let logs = world.members.iter_mut().map(|m| &mut m.log);
         let mut all: Vec<(u64, Line)> = logs.flat_map(std::mem::take).collect();
@@ -53,7 +54,7 @@ impl Timed {
         all.into_iter().map(|(_, line)| line).collect()
     }
 
-    /// What a node was told and did. A trace is of one cluster: those with another file are left out.
+    /// Records a turn of a node. A trace is of one cluster: members with another file are left out.
     fn write_turn(&self, of: &TimedMember, log: &mut Vec<(u64, Line)>, line: Line) {
         if self.setup.has_first_file(of.member.id) {
             self.write(log, line);
@@ -66,32 +67,18 @@ impl Timed {
         log.push((place, line));
     }
 
-    /// What became of a member's process and kernel.
+    /// Records what became of a member's process and kernel.
     fn compare(&self, before: &Facts, member: &mut TimedMember) {
         member.facts = member.member.facts(&self.setup, member.now);
         let (time, after) = (member.time, member.facts);
         let name = || self.name(&member.member);
-        let process = match (before.process, after.process) {
-            (Liveness::Up | Liveness::Paused, Liveness::Down) => Some(Line::Died {
-                time,
-                member: name(),
-            }),
-            (Liveness::Up, Liveness::Paused) => Some(Line::Paused {
-                time,
-                member: name(),
-            }),
-            (Liveness::Paused, Liveness::Up) => Some(Line::Resumed {
-                time,
-                member: name(),
-            }),
-            (Liveness::Down, _)
-            | (Liveness::Up, Liveness::Up)
-            | (Liveness::Paused, Liveness::Paused) => None,
-        };
+        // A start has a line of its own.
+        let other = before.process != after.process && before.process != Liveness::Down;
+        let process = other.then(|| after.process.line(time, name()));
         let kernel = (before.effective != after.effective).then(|| Line::Kernel {
             time,
             member: name(),
-            group: self.setup.seats[0].groups()[usize::from(GROUP.0)]
+            group: self.setup.configs[0].groups()[usize::from(GROUP.0)]
                 .name
                 .clone(),
             effective: after.effective,
@@ -101,8 +88,8 @@ impl Timed {
         }
     }
 
-    fn name(&self, member: &Member) -> String {
-        self.setup.seats[0].members()[usize::from(member.id.0)]
+    fn name(&self, member: &MemberState) -> String {
+        self.setup.configs[0].members()[usize::from(member.id.0)]
             .name
             .clone()
     }
@@ -116,7 +103,7 @@ impl Parts for Timed {
         &self.setup
     }
 
-    fn member(&self, member: Member) -> TimedMember {
+    fn member(&self, member: MemberState) -> TimedMember {
         TimedMember {
             facts: member.facts(&self.setup, START),
             member,
@@ -133,13 +120,13 @@ impl Parts for Timed {
     fn change(
         &self,
         of: &TimedMember,
-        how: &How<&Arc<Advert>>,
+        stimulus: &Stimulus<&Arc<Advert>>,
         ending: Ending,
-    ) -> Option<Turn<TimedMember, Arc<Advert>>> {
+    ) -> Option<Changed<TimedMember, Arc<Advert>>> {
         let (now, time) = (of.now, of.time);
         let name = self.name(&of.member);
         let mut log = of.log.clone();
-        if matches!(how, How::Start) {
+        if matches!(stimulus, Stimulus::Start) {
             let start = Line::Start {
                 member: name.clone(),
                 at: now,
@@ -149,13 +136,13 @@ impl Parts for Timed {
             };
             self.write_turn(of, &mut log, start);
         }
-        let how = how.map(|advert| &**advert);
+        let stimulus = stimulus.map(|advert| &**advert);
         let mut told = |turn: &onehold::trace::Turn<'_>| {
             self.write_turn(of, &mut log, turn.line(&name, Some(time)));
         };
         let turn = of
             .member
-            .change_told(&self.setup, now, &how, ending, Some(&mut told))?;
+            .change_told(&self.setup, now, &stimulus, ending, Some(&mut told))?;
         let facts = of.facts;
         let after = |member| {
             let mut after = TimedMember {
@@ -177,7 +164,7 @@ impl Parts for Timed {
         let rate = self.setup.ticks(beginning)[usize::from(id.0)];
         after.now = of.now.plus(Span::from_nanos(rate));
         after.time = of.time.plus(self.setup.tick());
-        let timing = self.setup.seat(id).timing();
+        let timing = self.setup.config(id).timing();
         let open = |deadline: &LocalTime| timing.surely_over(*deadline) > after.now;
         after.member.kernel.deadline = of.member.kernel.deadline.filter(open);
         self.compare(&of.facts, &mut after);

@@ -1,14 +1,14 @@
 //! Brings the clocks of several members to one time.
 //!
-//! A clock is that of one life. Where a trace says true times, they are it. Where it does not, a clock
-//! is put between two bounds: an advert is not heard before it is sent, in either direction.
+//! Each incarnation has a clock. Where a trace has true times, they count. Where it has none, a
+//! clock is put between two bounds: an advert is not heard before it is sent, in either direction.
 
 use std::collections::BTreeMap;
 
 /// How long one offset holds, in ns of the page's time: clocks drift apart.
 const WINDOW: i64 = 10_000_000_000;
 
-/// The clock of a life, in ns.
+/// The clock of an incarnation, in ns.
 #[derive(Debug)]
 pub(super) struct Clock {
     /// Instants of it, in order, with what has to be added to make the page's time.
@@ -29,7 +29,7 @@ pub(super) struct Match {
 }
 
 impl Clock {
-    /// Of a life of a member, which begins at an instant of it.
+    /// Of an incarnation of a member, with its first instant.
     pub(super) const fn new(member: usize, first: i64) -> Self {
         Self {
             anchors: Vec::new(),
@@ -38,7 +38,8 @@ impl Clock {
         }
     }
 
-    /// The true time of an instant is known. One that is not later than the one before is passed over.
+    /// The true time of an instant. An instant that is not later than the one before is passed
+    /// over.
     pub(super) fn anchor(&mut self, at: i64, time: i64) {
         if self.anchors.last().is_none_or(|(last, _)| *last < at) {
             self.anchors.push((at, time - at));
@@ -61,7 +62,7 @@ impl Clock {
         at + offset
     }
 
-    /// Something is known of how it goes with the page's time.
+    /// Its relation to the page's time is known.
     pub(super) fn known(&self) -> bool {
         !self.anchors.is_empty()
     }
@@ -106,7 +107,7 @@ pub(super) fn align(clocks: &mut [Clock], matches: &[Match]) -> Aligned {
         }
         let Clock { member, first, .. } = clocks[n];
         said.alone.push(member);
-        // Another life on the same host had, most likely, the same clock.
+        // Another incarnation on the same host most likely had the same clock.
         let lives = clocks.iter().filter(|c| c.member == member && c.known());
         let near = lives.min_by_key(|c| (c.first - first).abs());
         let time = near.map_or(0, |c| c.page(first));
@@ -117,7 +118,7 @@ pub(super) fn align(clocks: &mut [Clock], matches: &[Match]) -> Aligned {
     said
 }
 
-/// The clock without an offset that has most matches with such others.
+/// The clock without an offset that has most matches with other clocks of the kind.
 fn busiest(clocks: &[Clock], matches: &[Match], with: impl Fn(&Clock) -> bool) -> Option<usize> {
     let mut count = vec![0_u64; clocks.len()];
     for m in matches {
@@ -129,8 +130,8 @@ fn busiest(clocks: &[Clock], matches: &[Match], with: impl Fn(&Clock) -> bool) -
     (count[most] > 0).then_some(most)
 }
 
-/// The offsets of a clock by its matches with those that have one; and the largest doubt, if there are
-/// matches in both directions.
+/// The offsets of a clock by its matches with those that have one; and the largest doubt, if there
+/// are matches in both directions.
 fn anchors(clocks: &[Clock], matches: &[Match], of: usize) -> (Vec<(i64, i64)>, Option<i64>) {
     /// In a window: the middle, and the bounds of what has to be added.
     #[derive(Clone, Copy, Default)]

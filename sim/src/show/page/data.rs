@@ -1,6 +1,6 @@
-//! The page's data, as the page reads it. Times are ns since the page's zero, or where time goes on in
-//! ticks, millionths of a tick; members, groups, events
-//! and texts are named by their places. The page also reads these names: see `viewer.js`.
+//! The page's data. Times are ns since the page's zero or, where time goes on in ticks, millionths
+//! of a tick; members, groups, events and texts are named by their places. `viewer.js` reads the
+//! same names.
 
 use onehold_core::observe::RoleName;
 use rustc_hash::FxHashMap;
@@ -25,11 +25,11 @@ pub(super) struct Data {
     pub(super) files: Vec<String>,
     /// By number: what the protocol's rules are called.
     pub(super) rules: Vec<String>,
-    pub(super) members: Vec<Member>,
-    pub(super) groups: Vec<Group>,
-    pub(super) faults: Vec<Fault>,
-    pub(super) events: Vec<Event>,
-    pub(super) adverts: Vec<Advert>,
+    pub(super) members: Vec<MemberView>,
+    pub(super) groups: Vec<GroupView>,
+    pub(super) faults: Vec<FaultView>,
+    pub(super) events: Vec<EventView>,
+    pub(super) adverts: Vec<AdvertView>,
     /// What members believed of others, and of groups: each belief once.
     pub(super) peers: Vec<Peer>,
     pub(super) views: Vec<View>,
@@ -40,30 +40,30 @@ pub(super) struct Data {
     pub(super) end: i64,
     /// What a million of its units are called.
     pub(super) unit: &'static str,
-    /// How often members speak.
+    /// How often members send.
     pub(super) interval: i64,
 }
 
 #[derive(Default, Serialize)]
-pub(super) struct Member {
+pub(super) struct MemberView {
     pub(super) name: String,
     /// Something of it is in the traces.
     pub(super) traced: bool,
     pub(super) quarantine: Vec<Stretch>,
-    pub(super) stopped: Vec<Stretch>,
+    pub(super) paused: Vec<Stretch>,
 }
 
 #[derive(Default, Serialize)]
-pub(super) struct Group {
+pub(super) struct GroupView {
     pub(super) name: String,
     /// By member.
     pub(super) lanes: Vec<Lane>,
     /// When, and whose answer it was.
     pub(super) requests: Vec<(i64, Option<usize>)>,
     /// From the last answer before a failed request to the next one.
-    pub(super) gaps: Vec<Stretch>,
+    pub(super) unanswered: Vec<Stretch>,
     /// Nobody was effective.
-    pub(super) nobody: Vec<Stretch>,
+    pub(super) outages: Vec<Stretch>,
     pub(super) violations: Vec<Violation>,
 }
 
@@ -86,9 +86,9 @@ pub(super) struct Violation {
 }
 
 #[derive(Serialize)]
-pub(super) struct Fault {
+pub(super) struct FaultView {
     pub(super) at: i64,
-    /// When it was healed, if that is told.
+    /// When it was healed, if the traces say so.
     pub(super) until: Option<i64>,
     pub(super) text: String,
     pub(super) members: Vec<usize>,
@@ -96,7 +96,7 @@ pub(super) struct Fault {
 
 /// One line of a trace.
 #[derive(Serialize)]
-pub(super) struct Event {
+pub(super) struct EventView {
     pub(super) t: i64,
     /// In whose lane.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,9 +156,9 @@ pub(super) struct View {
     pub(super) is: usize,
 }
 
-/// An advert on its way.
+/// An advert.
 #[derive(Serialize)]
-pub(super) struct Advert {
+pub(super) struct AdvertView {
     /// The event that sent it.
     pub(super) sent: usize,
     /// The event in which it arrived.
@@ -168,15 +168,15 @@ pub(super) struct Advert {
 }
 
 /// Keeps equal things once.
-pub(super) struct Table<T>(FxHashMap<T, usize>);
+pub(super) struct Unique<T>(FxHashMap<T, usize>);
 
-impl<T> Default for Table<T> {
+impl<T> Default for Unique<T> {
     fn default() -> Self {
         Self(FxHashMap::default())
     }
 }
 
-impl<T: Eq + Hash> Table<T> {
+impl<T: Eq + Hash> Unique<T> {
     /// Its place.
     pub(super) fn place(&mut self, of: T) -> usize {
         let next = self.0.len();

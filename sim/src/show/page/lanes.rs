@@ -1,15 +1,15 @@
-//! What lasts: lives, roles, leases, who answers, who does not.
+//! What lasts: incarnations, roles, leases, who answers, who does not.
 
 use super::data::{Data, Lane, Stretch, View, Violation};
 use crate::show::timeline::Answers;
 use onehold_core::observe::RoleName;
 
-/// What begins or ends lives, in order.
+/// What an event begins or ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Turning {
     Start,
     Died,
-    Stopped,
+    Paused,
     Resumed,
     /// Whose kernel answers for which group, or does not.
     Kernel {
@@ -19,11 +19,11 @@ pub(super) enum Turning {
     Other,
 }
 
-/// A member on its way.
+/// What has begun in a member and not ended.
 #[derive(Default)]
 struct Open {
     quarantined: Option<i64>,
-    stopped: Option<i64>,
+    paused: Option<i64>,
     last: i64,
     /// By group.
     roles: Vec<Option<(i64, RoleName)>>,
@@ -49,10 +49,10 @@ pub(super) fn draw(data: &mut Data, turnings: &[Turning]) {
         data.members[member].traced = true;
         let now = &mut members[member];
         match *turning {
-            Turning::Start => end_of_life(data, member, now, now.last),
-            Turning::Died => end_of_life(data, member, now, t),
-            Turning::Stopped => now.stopped = Some(t),
-            Turning::Resumed => end(&mut now.stopped, t, &mut data.members[member].stopped),
+            Turning::Start => ended(data, member, now, now.last),
+            Turning::Died => ended(data, member, now, t),
+            Turning::Paused => now.paused = Some(t),
+            Turning::Resumed => end(&mut now.paused, t, &mut data.members[member].paused),
             Turning::Kernel { group, effective } => {
                 let lane = &mut data.groups[group].lanes[member];
                 match effective {
@@ -78,11 +78,11 @@ pub(super) fn draw(data: &mut Data, turnings: &[Turning]) {
         }
     }
     for (member, mut now) in members.into_iter().enumerate() {
-        let done = &mut data.members[member].stopped;
-        end(&mut now.stopped, data.end, done);
-        // Of a trace that tells who answers, the end is known.
+        let done = &mut data.members[member].paused;
+        end(&mut now.paused, data.end, done);
+        // A trace that says who answers has a known end.
         let last = if data.kernels { data.end } else { now.last };
-        end_of_life(data, member, &mut now, last);
+        ended(data, member, &mut now, last);
         for (group, effective) in now.effective.iter_mut().enumerate() {
             let lane = &mut data.groups[group].lanes[member];
             end(effective, data.end, &mut lane.effective);
@@ -118,10 +118,10 @@ fn see(lane: &mut Lane, now: &mut Open, group: usize, t: i64, view: &View) {
 }
 
 /// Its process is gone; a lease that it gave its kernel goes on to its end.
-fn end_of_life(data: &mut Data, member: usize, now: &mut Open, t: i64) {
+fn ended(data: &mut Data, member: usize, now: &mut Open, t: i64) {
     let done = &mut data.members[member].quarantine;
     end(&mut now.quarantined, t, done);
-    end(&mut now.stopped, t, &mut data.members[member].stopped);
+    end(&mut now.paused, t, &mut data.members[member].paused);
     for (group, of) in data.groups.iter_mut().enumerate() {
         let lane = &mut of.lanes[member];
         let role = now.roles[group].take();
@@ -146,12 +146,12 @@ fn requests(data: &mut Data, group: usize) {
             continue;
         }
         if failed {
-            group.gaps.push((from, *t));
+            group.unanswered.push((from, *t));
         }
         (last, failed) = (Some(*t), false);
     }
     if let (Some(from), Some((until, _)), true) = (last, group.requests.last(), failed) {
-        group.gaps.push((from, *until));
+        group.unanswered.push((from, *until));
     }
 }
 
@@ -164,13 +164,13 @@ fn together(data: &mut Data, group: usize, turnings: &[Turning]) {
             edges.extend([(*from, true, member), (*until, false, member)]);
         }
     }
-    // One may begin in the moment in which another ends.
+    // One kernel may start answering in the moment in which another stops.
     edges.sort_unstable();
     let mut answers = Answers::from(0);
     for (t, begins, member) in edges {
-        answers.tell(t, member, begins);
+        answers.set(t, member, begins);
     }
-    group_data.nobody = answers.outages(0, data.end);
+    group_data.outages = answers.outages(0, data.end);
     for (from, until) in answers.two(0, data.end) {
         let of = |n: &usize| {
             let kernel =

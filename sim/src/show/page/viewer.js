@@ -1,24 +1,24 @@
-// Draws what `data` says (see data.rs) and shows it event by event. Nothing is decided here: the page
-// knows no rule. All text reaches the page as text, never as markup.
+// Draws `data` (see data.rs) and shows it event by event. The page has no rule. All text reaches the page
+// as text, never as markup.
 "use strict";
 (() => {
 const data = JSON.parse(document.getElementById("data").textContent);
 const { events, adverts, members, texts } = data;
 
-// Most of each that is drawn at once.
+// At most this many of each are drawn at once.
 const MOST_ADVERTS = 600;
 const MOST_DOTS = 1500;
 // Pixels.
 const LEFT = 96, RIGHT = 20, TOP = 56, ROW = 34, BOTTOM = 2 * ROW + 12;
 const ROLE = 24, LEASE = 8, ANSWERS = 18, LANE = ROLE + LEASE + ANSWERS + 16;
-// A time has so many units in one of what is shown: ms, or ticks.
+// Units of a time in one of what is shown: ms, or ticks.
 const ONE = 1e6;
 const { unit, interval } = data;
 
 const $ = (id) => document.getElementById(id);
 const times = events.map((e) => e.t);
 const lanes = d3.range(members.length).filter((m) => members[m].traced);
-// By member: the events after which something else may be true of it.
+// By member: the events that may have changed it.
 const ofMember = members.map(() => []);
 events.forEach((e, n) => {
   if (e.member !== undefined && (e.belief || e.died)) ofMember[e.member].push(n);
@@ -232,7 +232,7 @@ function drawBars() {
     add(roles, (d) => `role ${d[2]}`, y, ROLE, (d) => `${name(m)} believes that it is ${d[2]}\n${span(d)}`);
     add(leases, () => "lease", y + ROLE + 1, LEASE, (d) => `lease of ${name(m)}\n${span(d)}`);
     add(effective, () => "answers", y + ROLE + LEASE + 2, ANSWERS, (d) => `the kernel of ${name(m)} answers\n${span(d)}`);
-    for (const [of, what] of [["quarantine", "in quarantine (R-9)"], ["stopped", "not run"]]) {
+    for (const [of, what] of [["quarantine", "in quarantine (R-9)"], ["paused", "paused"]]) {
       for (const s of inView(members[m][of], stretch)) {
         shown.push({ ...s, of, y, h: ROLE, tip: () => `${name(m)} is ${what}\n${span(s.d)}` });
       }
@@ -244,7 +244,7 @@ function drawBars() {
 }
 
 function drawRows() {
-  const { requests, gaps, nobody, violations } = data.groups[group];
+  const { requests, unanswered, outages, violations } = data.groups[group];
   const shown = [], labels = [];
   const [from, until] = x.domain().map((ms) => ms * ONE);
   const first = d3.bisector((r) => r[0]).left(requests, from);
@@ -261,7 +261,7 @@ function drawRows() {
   }
   const add = (list, n, text, tip) => {
     for (const s of inView(list, stretch)) {
-      shown.push({ ...s, of: "gap", y: row(n) + 17, h: 4, tip: () => tip(s.d) });
+      shown.push({ ...s, of: "stretch", y: row(n) + 17, h: 4, tip: () => tip(s.d) });
       const label = text(s.d);
       if (s.x2 - s.x1 > label.length * 6) {
         labels.push({ text: label, x: (Math.max(s.x1, LEFT) + Math.min(s.x2, width - RIGHT)) / 2, y: row(n) + 12 });
@@ -269,16 +269,16 @@ function drawRows() {
     }
   };
   const length = (d) => rough(d[1] - d[0]);
-  add(gaps, 0, length, (d) => `no answer for ${length(d)}`);
-  add(nobody, 1, (d) => `nobody for ${length(d)}`, (d) => `nobody's kernel answers for ${length(d)}`);
+  add(unanswered, 0, length, (d) => `no answer for ${length(d)}`);
+  add(outages, 1, (d) => `outage ${length(d)}`, (d) => `outage: no kernel answers for ${length(d)}`);
   const both = violations.map((v) => [v.from, v.until]);
   add(both, 1, (d) => `two for ${length(d)}`, (d) => `two answer at once for ${length(d)}`);
   rects(layer.rows, shown);
-  const untold = [];
-  if (!requests.length) untold.push({ text: "not in these traces", n: 0 });
-  if (!data.kernels) untold.push({ text: "who answers is not in these traces", n: 1 });
-  for (const u of untold) labels.push({ text: u.text, x: LEFT + 20, y: row(u.n) + 15, of: "small" });
-  layer.rows.selectAll("text").data(labels).join("text").attr("class", (l) => l.of ?? "label gap")
+  const absent = [];
+  if (!requests.length) absent.push({ text: "not in these traces", n: 0 });
+  if (!data.kernels) absent.push({ text: "who answers is not in these traces", n: 1 });
+  for (const u of absent) labels.push({ text: u.text, x: LEFT + 20, y: row(u.n) + 15, of: "small" });
+  layer.rows.selectAll("text").data(labels).join("text").attr("class", (l) => l.of ?? "label stretch")
     .attr("text-anchor", (l) => (l.of ? "start" : "middle")).attr("x", (l) => l.x).attr("y", (l) => l.y).text((l) => l.text);
 }
 
@@ -382,7 +382,7 @@ function card(m, t) {
   }
   const belief = latest.belief, view = data.views[belief.views[group]];
   if (!view) return to;
-  if (holds(members[m].stopped, t)) head.append(make("span", "tag dead", "not run"));
+  if (holds(members[m].paused, t)) head.append(make("span", "tag dead", "paused"));
   head.append(make("span", `tag ${view.role}`, view.role));
   const lines = [];
   if (belief.quarantine !== undefined) lines.push(`in quarantine for ${rough(belief.quarantine - t)} more (R-9)`);
@@ -511,7 +511,7 @@ function legend() {
     box("two answer", rect("violation")),
     box("fault, until healed", rect("fault")),
     box("in quarantine", (s) => { rect("role standby")(s); rect("quarantine")(s); }),
-    box("not run", rect("stopped")),
+    box("paused", rect("paused")),
     box("advert", line("advert", "arrow")),
     box("not received", line("advert lost", "cross")),
     box("role, peer or process changes", (s) => s.append("path").attr("class", "mark").attr("d", diamond).attr("transform", "translate(13,6)")),

@@ -16,7 +16,7 @@ pub(super) struct Rows<'a> {
 /// A step that is shown.
 pub(super) struct Row<'a> {
     pub(super) step: &'a Step,
-    /// The time, if it is another one than in the row before.
+    /// The time, if it differs from the row before.
     pub(super) time: Option<String>,
     /// What is said across all lanes.
     pub(super) across: Option<Line>,
@@ -28,8 +28,8 @@ pub(super) struct Row<'a> {
     pub(super) arrival: Option<Arrival<'a>>,
     /// Where the address is effective.
     pub(super) holders: Vec<usize>,
-    /// With this row the number of holders gets worse or well again.
-    pub(super) turn: Option<Turn>,
+    /// With this row more than one hold, or one again.
+    pub(super) trend: Option<Trend>,
 }
 
 /// One thing to say.
@@ -54,7 +54,7 @@ pub(super) enum Kind {
     Heard,
     /// The kernel begins to answer.
     Effective,
-    /// What else is another than before.
+    /// Other changes.
     Change,
     /// What a vote is bound to.
     Vote,
@@ -87,9 +87,9 @@ impl Arrival<'_> {
     }
 }
 
-/// How many hold, when that changes for better or worse.
+/// The number of holders gets worse, or well again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Turn {
+pub(super) enum Trend {
     /// More than one, and more than before.
     Worse,
     /// One at most, after more than one.
@@ -108,7 +108,7 @@ pub(super) fn rows(story: &Story) -> Rows<'_> {
     for (nth, step) in story.steps.iter().enumerate() {
         let mut lanes = step.lanes.clone();
         lanes.resize_with(story.members.len(), Lane::default);
-        let seen = Seen {
+        let seen = StepView {
             story,
             step,
             before: before.as_ref().map(|(at, lanes)| (*at, lanes.as_slice())),
@@ -142,16 +142,16 @@ fn holders(lanes: &[Lane]) -> Vec<usize> {
     lanes.filter(|(_, l)| l.effective).map(|(m, _)| m).collect()
 }
 
-fn turn(before: usize, after: usize) -> Option<Turn> {
+fn trend(before: usize, after: usize) -> Option<Trend> {
     match (before, after) {
-        (before, after) if after > 1 && after > before => Some(Turn::Worse),
-        (2.., 0 | 1) => Some(Turn::Well),
+        (before, after) if after > 1 && after > before => Some(Trend::Worse),
+        (2.., 0 | 1) => Some(Trend::Well),
         _ => None,
     }
 }
 
 /// A step, and what was before it.
-struct Seen<'a, 'b> {
+struct StepView<'a, 'b> {
     story: &'a Story,
     step: &'a Step,
     before: Option<(u64, &'b [Lane])>,
@@ -162,7 +162,7 @@ struct Seen<'a, 'b> {
     arrivals: &'b BTreeMap<u64, usize>,
 }
 
-impl<'a> Seen<'a, '_> {
+impl<'a> StepView<'a, '_> {
     /// What to show; nothing if nothing happened, unless the story begins or ends here.
     fn row(
         &self,
@@ -184,7 +184,7 @@ impl<'a> Seen<'a, '_> {
             lines,
             lanes: self.lanes.to_vec(),
             arrival: self.arrival(sent),
-            turn: turn(previous.map_or(0, |row| row.holders.len()), holders.len()),
+            trend: trend(previous.map_or(0, |row| row.holders.len()), holders.len()),
             holders,
         })
     }
@@ -216,7 +216,7 @@ impl<'a> Seen<'a, '_> {
         }
     }
 
-    /// Nothing happened that anybody would miss: somebody woke up and did nothing, or time passed.
+    /// Nothing worth showing happened: a timer fired and nothing came of it, or time passed.
     fn is_empty(&self, lines: &[Vec<Line>], across: Option<&Line>) -> bool {
         let said = lines.iter().flatten().filter(|l| l.kind != Kind::What);
         let step = self.step;
@@ -226,7 +226,7 @@ impl<'a> Seen<'a, '_> {
 
     fn lines(&self) -> Vec<Vec<Line>> {
         let mut lines: Vec<Vec<Line>> = vec![Vec::new(); self.lanes.len()];
-        // What belongs to nobody's lane is said in the first.
+        // What belongs to no lane is said in the first.
         let own = self.member().unwrap_or(0);
         if let Some(lane) = lines.get_mut(own) {
             if self.member().is_some() && !self.step.what.is_empty() {
@@ -245,7 +245,7 @@ impl<'a> Seen<'a, '_> {
         lines
     }
 
-    /// An advert that can't be drawn as an arrow is told.
+    /// An advert that can't be drawn as an arrow, in words.
     fn heard_from_nowhere(&self) -> Option<Line> {
         let message = self.step.received.as_ref()?;
         let Message { id, from, says, .. } = message;
@@ -288,7 +288,7 @@ impl<'a> Seen<'a, '_> {
             .collect()
     }
 
-    /// What is another than before in a lane.
+    /// What has changed in a lane.
     fn changes(&self, member: usize) -> Vec<Line> {
         let lane = &self.lanes[member];
         let before = self
@@ -350,8 +350,8 @@ impl<'a> Seen<'a, '_> {
     /// A role that no report names.
     fn is_new_role(&self, before: &Lane, lane: &Lane) -> bool {
         let reported = format!("→ {}", lane.role);
-        let told = self.step.reports.iter().any(|r| r.contains(&reported));
-        before.role != lane.role && !lane.role.is_empty() && !told
+        let is_reported = self.step.reports.iter().any(|r| r.contains(&reported));
+        before.role != lane.role && !lane.role.is_empty() && !is_reported
     }
 
     /// A lease that was granted or prolonged, or is over.
@@ -368,7 +368,7 @@ impl<'a> Seen<'a, '_> {
         Some(Line::new(Kind::Change, text))
     }
 
-    /// What the kernel does, and does without its daemon.
+    /// What the kernel does, also without its daemon.
     fn truth(&self, before: &Lane, lane: &Lane) -> Option<Line> {
         let left = words::time(self.story, lane.effective_left);
         let alone = lane.process != Liveness::Up && before.process != lane.process;

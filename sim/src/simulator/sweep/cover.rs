@@ -1,7 +1,7 @@
 //! What must happen sometimes: how often it did, in how many runs, and which seed reached it first.
 
 use crate::events::{EVENTS, Events};
-use crate::fault::{Fault, Process};
+use crate::fault::{Fault, Target};
 use crate::show::timeline::Answers;
 use crate::simulator::record::{By, Fate, Record, What};
 use onehold_core::advert::{GroupId, MemberId};
@@ -85,7 +85,7 @@ impl Cover {
         match (&record.what, record.member) {
             (What::Reported(event), _) => {
                 let mut events = Events::default();
-                events.tell(event);
+                events.add(event);
                 for (bit, name) in (0..).zip(EVENTS) {
                     if events.0 & 1 << bit != 0 && !USUAL.contains(&name) {
                         self.count(name);
@@ -97,7 +97,7 @@ impl Cover {
                     .answers
                     .entry(*group)
                     .or_insert_with(|| Answers::from(0));
-                answers.tell(record.at, m, true);
+                answers.set(record.at, m, true);
                 let two = answers.now().len() > 1;
                 let last = self.last.get(group);
                 if two {
@@ -108,7 +108,7 @@ impl Cover {
             }
             (What::Shut(group, by), Some(m)) => {
                 if let Some(answers) = self.answers.get_mut(group) {
-                    answers.tell(record.at, m, false);
+                    answers.set(record.at, m, false);
                 }
                 self.last.insert(*group, (m, *by != By::Release));
                 match by {
@@ -146,7 +146,7 @@ impl Cover {
             (What::Inflicted(fault), Some(m)) => match fault {
                 Fault::Edit(_) => self.count("edited"),
                 Fault::OwnAddress { is: false, .. } => self.count("own address gone"),
-                Fault::Kill(Process::Within { .. }) | Fault::Pause(Process::Within { .. }) => {
+                Fault::Kill(Target::Within { .. }) | Fault::Pause(Target::Within { .. }) => {
                     self.fuses.insert(m);
                 }
                 _ => {

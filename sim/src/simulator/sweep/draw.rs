@@ -4,7 +4,7 @@
 //! down is started again, and within a bound one member must hold and stay. All times are in
 //! microseconds.
 
-use super::{expect, tracks};
+use super::{expect, openings, tracks};
 use crate::fault::{Conditions, Fault, Flag, Links};
 use crate::simulator::file::{
     Entry, ExcuseSection, GroupSection, MemberSection, ScenarioFile, Sending,
@@ -54,6 +54,8 @@ pub struct Draw {
     pub bound: u64,
     /// How long the run goes on.
     pub length: u64,
+    /// A member may let go because `before_hold` can't be done there.
+    pub(super) lets_go: bool,
     /// The scenario, but for what happens.
     file: ScenarioFile,
 }
@@ -234,12 +236,13 @@ impl Draw {
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed, "sweep");
         let (cluster, network) = Cluster::draw(&mut rng);
-        let file = cluster.file(&mut rng, network);
+        let mut file = cluster.file(&mut rng, network);
         let (vote, interval) = (cluster.vote(), cluster.interval());
         let delay = cluster.groups.iter().map(|g| g.delay).max();
         // A start, an election in vain and one that is not, and what it takes to fail back.
         let delay = 64 * delay.unwrap_or(0); // as long as after many crashes in a row
-        let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay;
+        let waits = openings::draw(seed, &cluster, &mut file);
+        let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay + waits;
         let from = match cluster.promise {
             Promise::Steady => bound,
             _ => rng.one(&[0, 3 * vote, 3 * vote]),
@@ -247,6 +250,7 @@ impl Draw {
         let calm = from + rng.between(8 * vote, 40 * vote);
         let incidents = tracks::draw(&mut rng, &cluster, from, calm, bound);
         let stays = Stays::draw(&mut rng, &cluster);
+        let lets_go = openings::may_let_go(&stays, &mut file);
         Self {
             seed,
             calm,
@@ -256,6 +260,7 @@ impl Draw {
             cluster,
             incidents,
             file,
+            lets_go,
         }
     }
 

@@ -30,7 +30,7 @@ pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
         };
         let holder = |name: &str| Expected::Holder(name.to_owned());
         expect(PropertyId::L2, by_then, holder("anybody"));
-        if group.returns && draw.stays.leaves(group.preferred) {
+        if group.returns && draw.stays.leaves(group.preferred) && !draw.lets_go {
             expect(PropertyId::L3, by_then, holder(group.preferred));
         }
         expect(

@@ -14,6 +14,7 @@ pub mod cover;
 pub mod draw;
 mod expect;
 pub mod judge;
+mod openings;
 pub mod report;
 pub mod shrink;
 mod tracks;

@@ -5,15 +5,18 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// A program, and the package of Debian's that has it: the one list of them.
-const PROGRAMS: [(&str, &str); 12] = [
+/// Each program, and Debian's package that has it.
+const PROGRAMS: [(&str, &str); 15] = [
     ("z3", "z3"), // the proofs
     ("nginx", "nginx-light"),
     ("nft", "nftables"),
     ("ip", "iproute2"),
     ("tc", "iproute2"),
     ("unshare", "util-linux"),
-    ("curl", "curl"),
+    ("curl", "curl"), // clients, and the movers, as the next one
+    ("jq", "jq"),
+    ("shellcheck", "shellcheck"),              // the movers
+    ("virtualenv", "virtualenv"),              // moto, which is AWS for them
     ("chromium", "chromium"),                  // the pages
     ("qemu-system-x86_64", "qemu-system-x86"), // the virtual machines, as the next three
     ("qemu-img", "qemu-utils"),
@@ -21,7 +24,7 @@ const PROGRAMS: [(&str, &str); 12] = [
     ("mke2fs", "e2fsprogs"),
 ];
 
-/// Whether all of it is there.
+/// Whether everything is there.
 pub(crate) fn has_what_is_needed(_: &Path) -> Result {
     let mut wrong = Vec::new();
     for (program, package) in PROGRAMS {
@@ -54,7 +57,7 @@ pub(crate) fn install() -> std::result::Result<(), String> {
     let all = packages.join(" ");
     if find("apt-get").is_none() {
         return Err(format!(
-            "there is no apt-get here: install by this system's own means what Debian has as: {all}"
+            "there is no apt-get here: install what Debian has as {all} by this system's own means"
         ));
     }
     let mut words = Vec::new();
@@ -68,13 +71,16 @@ pub(crate) fn install() -> std::result::Result<(), String> {
     run(&[&words[..], &["update", "--quiet"]].concat())?;
     let options = ["install", "--quiet", "--yes", "--no-install-recommends"];
     if run(&[&words[..], &options, &packages].concat()).is_err() {
-        // Where a part of QEMU came from the backports, the rest must, too.
+        // If a part of QEMU came from the backports, the rest must come from there, too.
         let from = backports(&words)?;
         run(&[&words[..], &options, &["-t", &from], &packages].concat())?;
     }
     match missing() {
         still if still.is_empty() => Ok(()),
-        still => Err(format!("installed, and yet not found: {}", still.join(" "))),
+        still => Err(format!(
+            "installed, and still not found on the path: {}",
+            still.join(" ")
+        )),
     }
 }
 
@@ -83,7 +89,7 @@ fn backports(apt: &[&str]) -> std::result::Result<String, String> {
     let release = std::fs::read_to_string("/etc/os-release").unwrap_or_default();
     let field = |key| release.lines().find_map(|line| line.strip_prefix(key));
     let (Some("debian"), Some(name)) = (field("ID="), field("VERSION_CODENAME=")) else {
-        return Err("what is missing can't be installed beside what there is".to_owned());
+        return Err("apt-get can't install what is missing: see its messages above".to_owned());
     };
     let suite = format!("{name}-backports");
     let codename = format!("Codename: {name}");
@@ -112,7 +118,7 @@ fn backports(apt: &[&str]) -> std::result::Result<String, String> {
     Ok(suite)
 }
 
-/// The packages whose programs are not there, each once.
+/// The packages whose programs are missing, each once.
 fn missing() -> Vec<&'static str> {
     let gone = PROGRAMS
         .iter()
@@ -148,11 +154,11 @@ fn namespaces() -> std::result::Result<String, String> {
     match unshare {
         Ok(status) if status.success() => Ok(format!("unshare {}", arguments.join(" "))),
         Ok(_) if is_root() => Err(
-            "this root may not make network namespaces: a container needs CAP_SYS_ADMIN and CAP_NET_ADMIN"
+            "root can't make network namespaces here: give the container CAP_SYS_ADMIN and CAP_NET_ADMIN"
                 .to_owned(),
         ),
         Ok(_) => Err(
-            "this user may not make namespaces: run as root, or allow user namespaces (sysctl \
+            "this user can't make namespaces: run as root, or allow user namespaces (sysctl \
              kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, kernel.unprivileged_userns_clone=1 \
              on Debian, user.max_user_namespaces above 0)"
                 .to_owned(),

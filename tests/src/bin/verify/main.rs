@@ -1,8 +1,8 @@
 //! `cargo verify`: everything that must hold before a change goes in, cheap things first. Stops at
 //! the first failure.
 //!
-//! `cargo verify STEP…` runs only those steps; `cargo verify --list` names them; `cargo verify --install`
-//! installs what they need and is missing.
+//! `cargo verify STEP…` runs only those steps; `cargo verify --list` names them;
+//! `cargo verify --install` installs what they need and is missing.
 
 mod machine;
 mod proofs;
@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 /// How a step ended that did not fail.
 enum Outcome {
     Passed,
-    /// It could not be run; says why, and how it can be.
+    /// It could not be run: why, and how it can be.
     Skipped(String),
 }
 
@@ -79,14 +79,13 @@ const STEPS: [Step; 12] = [
         name: "machines",
         run: machines,
     },
+    // The second says which page of the book has a stale table.
     Step {
         name: "documentation",
         run: |root| {
-            cargo(
-                root,
-                "doc --workspace --no-deps",
-                &[("RUSTDOCFLAGS", "-Dwarnings")],
-            )
+            let strict = ("RUSTDOCFLAGS", "-Dwarnings");
+            cargo(root, "doc --workspace --no-deps", &[strict])?;
+            cargo(root, "lab tables --check", &[])
         },
     },
     Step {
@@ -159,7 +158,7 @@ fn line(name: &str, took: Duration, result: &Result) -> String {
     line.trim_end().to_owned()
 }
 
-/// Runs cargo and lets it speak for itself.
+/// Runs cargo, with its own output.
 fn cargo(root: &Path, arguments: &str, vars: &[(&str, &str)]) -> Result {
     let set: String = vars
         .iter()
@@ -181,17 +180,18 @@ fn cargo(root: &Path, arguments: &str, vars: &[(&str, &str)]) -> Result {
     }
 }
 
-/// Virtual machines: their root file system and their taps are made by root.
+/// Virtual machines: only root can make their root file system and taps.
 fn machines(root: &Path) -> Result {
     if is_root() {
         return cargo(root, "lab vms", &[]);
     }
-    let why = "virtual machines are for root: sudo target/release/onehold-lab vms";
+    let why = "virtual machines need root: sudo target/release/onehold-lab vms";
     println!("{why}");
     Ok(Outcome::Skipped(why.to_owned()))
 }
 
-/// All tests. Those on this machine's kernel are for root: of the machine, else of a user namespace.
+/// All tests. Those on this machine's kernel are for root: of the machine, else of a user
+/// namespace.
 fn tests(root: &Path) -> Result {
     const WORDS: &str = "test --workspace";
     if is_root() {
@@ -211,7 +211,7 @@ fn tests(root: &Path) -> Result {
     }
 }
 
-/// Licences and advisories; the tool is large, so nobody is made to have it.
+/// Licences and advisories; the tool is large, so it is not required.
 fn dependencies(root: &Path) -> Result {
     if find("cargo-deny").is_none() {
         let why = "cargo-deny is not installed: cargo install cargo-deny --locked";
@@ -219,10 +219,11 @@ fn dependencies(root: &Path) -> Result {
         return Ok(Outcome::Skipped(why.to_owned()));
     }
     cargo(root, "deny --workspace check licenses bans sources", &[])?;
-    // The advisories come from the network; without it that is not known, and not a failure.
+    // The advisories come from the network; without it they are not known, which is not a failure.
     match cargo(root, "deny --workspace check advisories", &[]) {
         Err(_) if !advisories_can_be_had(root) => {
-            let why = "advisories: the database can't be fetched from here";
+            let why =
+                "advisories: the database can't be fetched from here; run this step where it can";
             println!("{why}");
             Ok(Outcome::Skipped(why.to_owned()))
         }

@@ -1,5 +1,5 @@
-//! What is proved of the protocol, by a solver: `docs/proofs/*.smt2`. Every answer is compared with the
-//! one that the file expects beside its question.
+//! What a solver proves of the protocol: `docs/proofs/*.smt2`. Every answer is compared with the one
+//! that the file expects beside its question.
 
 use super::repo::{files, read};
 use super::{Outcome, Result, find};
@@ -7,10 +7,10 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
 
-/// No answer takes longer, in milliseconds; then it is `unknown`. All but a few take less than a second.
+/// The limit for an answer, in milliseconds; then it is `unknown`. Nearly all take less than a second.
 const MOST_MILLIS: u32 = 20_000;
 
-/// No file takes longer, in seconds.
+/// The limit for a file, in seconds.
 const MOST_SECONDS: u32 = 200;
 
 /// One `(check-sat)`.
@@ -22,14 +22,14 @@ struct Question<'a> {
     expected: &'a str,
 }
 
-/// Every question of every file has the answer that stands beside it.
+/// Every question of every file has the expected answer.
 pub(super) fn have_the_expected_answers(root: &Path) -> Result {
     let Some(z3) = find("z3") else {
         return Err("`z3` is missing: sudo apt-get install z3".to_owned());
     };
     let files = files(root, &["smt2"])?;
     if files.is_empty() {
-        return Err("there is no file *.smt2".to_owned());
+        return Err("there is no file *.smt2: docs/proofs should have some".to_owned());
     }
     let mut wrong = Vec::new();
     for path in &files {
@@ -91,7 +91,7 @@ fn questions(text: &str) -> std::result::Result<Vec<Question<'_>>, String> {
     Ok(all)
 }
 
-/// What of the solver's output is not as expected.
+/// Where the solver's output is not as expected.
 fn differences(questions: &[Question<'_>], output: &str) -> Vec<String> {
     let mut wrong: Vec<String> = output
         .lines()

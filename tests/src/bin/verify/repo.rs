@@ -4,10 +4,10 @@ use super::{Outcome, Result};
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Beyond this a file is about more than one thing.
+/// A longer file is about more than one thing.
 const MOST_LINES: usize = 700;
 
-/// No source or text of ours is longer than [`MOST_LINES`].
+/// None of our own sources and texts is longer than [`MOST_LINES`].
 pub(super) fn files_are_short(root: &Path) -> Result {
     let mut too_long = Vec::new();
     let files = files(root, &["rs", "md", "sh"])?;
@@ -31,7 +31,7 @@ pub(super) fn read(root: &Path, path: &Path) -> std::result::Result<String, Stri
     fs::read_to_string(root.join(path)).map_err(|e| format!("{}: {e}", path.display()))
 }
 
-/// All files of ours with one of these extensions, relative to `root` and in order.
+/// All our own files with one of these extensions, relative to `root` and in order.
 pub(super) fn files(root: &Path, extensions: &[&str]) -> std::result::Result<Vec<PathBuf>, String> {
     let mut found = Vec::new();
     let mut directories = vec![root.to_owned()];
@@ -40,7 +40,7 @@ pub(super) fn files(root: &Path, extensions: &[&str]) -> std::result::Result<Vec
         for entry in fs::read_dir(&directory).map_err(failed)? {
             let entry = entry.map_err(failed)?;
             let name = entry.file_name().to_string_lossy().into_owned();
-            // What is hidden or built is not ours.
+            // What is hidden or built is not our own.
             if name.starts_with('.') || name == "target" {
                 continue;
             }
