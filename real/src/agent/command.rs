@@ -1,8 +1,9 @@
 //! Running somebody's command, and ending it with whatever it started.
 //!
-//! A command gets an environment that is all ours, a process group of its own and no terminal. What it prints
-//! is read as it comes and never kept; the last line is. At its deadline it is ended with its children:
-//! those of its group, and those that left the group and that its environment gives away.
+//! A command gets an environment that is all ours, a process group of its own and no terminal. What
+//! it prints is read as it comes and never kept; the last line is. At its deadline it is ended with
+//! its children: those of its group, and those that left the group and that its environment gives
+//! away.
 
 use crate::config_file::hooks::User;
 use crate::control::session::one_line;
@@ -40,7 +41,7 @@ const MOST_CONDEMNED: usize = 256;
 /// What is read of a command that has ended, at most.
 const REST: usize = 64 * 1024;
 
-/// What is to be run.
+/// What to run.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     /// The program and its arguments.
@@ -127,7 +128,7 @@ struct Inner {
     /// Those that were started here, and not waited for yet.
     running: Mutex<BTreeSet<i32>>,
     runs: AtomicU64,
-    /// Runs of which nothing is to be left: the latest.
+    /// The latest runs of which nothing should be left.
     condemned: Mutex<VecDeque<String>>,
 }
 
@@ -164,8 +165,8 @@ impl Nursery {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a command to its end, its deadline, or until it is no longer `wanted`. Each line that it prints
-    /// is handed to `line`.
+    /// Runs a command to its end, its deadline, or until it is no longer `wanted`. Each line that
+    /// it prints is handed to `line`.
     pub(super) async fn run(
         &self,
         job: &Job,
@@ -259,7 +260,7 @@ impl Nursery {
         Ok((running, from))
     }
 
-    /// No process of that run is to be left.
+    /// No process of that run should be left.
     fn condemn(&self, mark: &str) {
         let mut condemned = self.condemned();
         if condemned.len() >= MOST_CONDEMNED {
@@ -353,8 +354,8 @@ impl Drop for Running {
     }
 }
 
-/// What is still in the pipe of one that has ended. Its children may hold the other end: nobody waits for
-/// them.
+/// What is still in the pipe of one that has ended. Its children may hold the other end: nobody
+/// waits for them.
 fn drain(from: &pipe::Receiver, lines: &mut Lines, line: &mut impl FnMut(&str)) {
     let mut buffer = [0; 4096];
     for _ in 0..REST / buffer.len() {

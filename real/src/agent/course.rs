@@ -1,5 +1,5 @@
-//! What is to be run now for a group, by what it is here. Level, not edge: what is true now counts, however
-//! it came about, and what was true before is nobody's business any more. Pure.
+//! What to run now for a group, by what it is here. Level, not edge: what is true now counts,
+//! however it came about, and what was true before is nobody's business any more. Pure.
 
 use crate::config_file::hooks::Which;
 use onehold_core::time::{LocalTime, Span};
@@ -32,7 +32,7 @@ pub(super) struct Turn {
     pub(super) epoch: u64,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Nothing, until something changes.
@@ -80,7 +80,7 @@ impl Level {
 }
 
 impl Course {
-    /// What is to be done at `now`, where `reconcile` is how often `holding` is run.
+    /// What to do at `now`, where `reconcile` is how often `holding` is run.
     pub(super) fn step(&self, level: Level, reconcile: Option<Span>, now: LocalTime) -> Step {
         let Some(which) = level.hook() else {
             return Step::Wait;

@@ -1,4 +1,4 @@
-//! The agent's end of its session with the daemon. Without a daemon it tries again, for ever.
+//! The agent's end of its session with the daemon. Without a daemon it tries again, forever.
 
 use super::board::{Board, Place};
 use super::course::{Level, Turn};
@@ -120,7 +120,7 @@ impl Daemon {
         let _ = self.answers.try_send(said); // the daemon has a deadline for it
     }
 
-    /// Holds a session, for ever.
+    /// Holds sessions, forever.
     pub(super) async fn hold(self, board: Board, mut answers: mpsc::Receiver<Said>) {
         let mut pace = AGAIN_FIRST;
         let mut logged = String::new();
@@ -221,9 +221,9 @@ async fn line(from: &mut BufReader<ReadHalf<'_>>) -> Result<Vec<u8>, String> {
     match timeout(HEALTH_AFTER, bounded.read_until(b'\n', &mut line)).await {
         Ok(Ok(0)) => Err("it hung up".to_owned()),
         Ok(Ok(_)) if line.ends_with(b"\n") => Ok(line),
-        Ok(Ok(_)) => Err("it says half a line, or one that is too long".to_owned()),
+        Ok(Ok(_)) => Err("it sent half a line, or one that is too long".to_owned()),
         Ok(Err(e)) => Err(e.to_string()),
-        Err(_) => Err(format!("it has said nothing for {HEALTH_AFTER:?}")),
+        Err(_) => Err(format!("it has sent nothing for {HEALTH_AFTER:?}")),
     }
 }
 

@@ -1,7 +1,8 @@
-//! `onehold up`: the daemon and its agent in one place that has no service manager, such as a container.
+//! `onehold up`: the daemon and its agent in one place that has no service manager, such as a
+//! container.
 //!
-//! Signals are the daemon's. When it ends, so does this, with its exit status; an agent that ends is started
-//! again, and costs the daemon nothing.
+//! Signals are the daemon's. When it ends, so does this, with its exit status; an agent that ends
+//! is started again, and costs the daemon nothing.
 
 use super::{Failure, RunArgs};
 use crate::readiness::watch;
@@ -17,7 +18,7 @@ use tokio::time::{sleep, timeout};
 /// After what time an agent that ended is started again, at first and at most.
 const AGAIN_FIRST: Duration = Duration::from_millis(250);
 const AGAIN_LATER: Duration = Duration::from_secs(30);
-/// An agent that has run for so long did not end for its file.
+/// An agent that ran for this long did not end because of its file.
 const LONG: Duration = Duration::from_secs(60);
 /// How long the agent has to end its hooks, once the daemon is gone.
 const GRACE: Duration = Duration::from_secs(65);

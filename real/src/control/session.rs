@@ -1,9 +1,9 @@
-//! The agent's session on the control socket: the daemon shows what its groups are, the agent says how
-//! their service is. Lines of JSON in both directions, for as long as the agent lives.
+//! The agent's session on the control socket: the daemon shows what its groups are, the agent says
+//! how their service is. Lines of JSON in both directions, for as long as the agent lives.
 //!
-//! Nothing here waits for the driver, and nothing queues: who reads slowly misses states and gets the
-//! newest, who says too much is read slowly. What is said is of another process, perhaps another user's:
-//! it is bounded and cleaned before anybody sees it.
+//! Nothing here waits for the driver, and nothing queues: who reads slowly misses states and gets
+//! the newest, who says too much is read slowly. What is said is of another process, perhaps
+//! another user's: it is bounded and cleaned before anybody sees it.
 
 use super::Reply;
 use serde::{Deserialize, Serialize};
@@ -20,9 +20,9 @@ use tokio::time::{sleep, timeout};
 pub const VERSION: u32 = 1;
 /// A line of a session has at most this many bytes.
 pub const MAX_LINE: u64 = 256 * 1024;
-/// An agent that has said nothing for so long is as good as gone.
+/// An agent that has sent nothing for this long counts as gone.
 pub const HEALTH_AFTER: Duration = Duration::from_secs(5);
-/// An agent says how it is at least so often, and so does the daemon.
+/// Each side sends a line at least this often.
 pub const EVERY: Duration = Duration::from_secs(1);
 /// No two lines of an agent are read in less.
 const APART: Duration = Duration::from_millis(10);
@@ -106,7 +106,7 @@ pub enum Said {
         /// Whether it succeeded, or why not.
         done: Result<(), String>,
     },
-    /// The state is to be shown again, as it is now.
+    /// Show the state again, as it is now.
     Show {},
 }
 
@@ -283,7 +283,7 @@ impl Desk {
     ) -> Result<(), Reply> {
         if version != VERSION {
             return Err(Reply::refused(format!(
-                "an agent of version {version}, and this daemon speaks {VERSION}: restart the older one"
+                "an agent of version {version}, and a daemon of version {VERSION}: restart the older one"
             )));
         }
         let free = (self.taken).compare_exchange(0, pid, Ordering::Acquire, Ordering::Acquire);
@@ -346,7 +346,7 @@ async fn listen(from: ReadHalf<'_>, heard: &mpsc::Sender<Heard>) -> String {
             }
             Ok(Ok(_)) => {}
             Ok(Err(e)) => return e.to_string(),
-            Err(_) => return format!("it has said nothing for {HEALTH_AFTER:?}"),
+            Err(_) => return format!("it has sent nothing for {HEALTH_AFTER:?}"),
         }
         match serde_json::from_slice::<Said>(&line) {
             Ok(said) => {
@@ -354,7 +354,7 @@ async fn listen(from: ReadHalf<'_>, heard: &mpsc::Sender<Heard>) -> String {
                     return "the daemon is stopping".to_owned();
                 }
             }
-            Err(e) => return format!("it says what this version does not know: {e}"),
+            Err(e) => return format!("it sends what this version does not know: {e}"),
         }
         sleep(APART).await;
     }

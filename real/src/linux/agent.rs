@@ -201,7 +201,8 @@ impl Linux {
         u8::try_from(at).ok().map(GroupId)
     }
 
-    /// Whether a group is well served from here: whole, as far as the kernel goes, and its service healthy.
+    /// Whether a group is well served from here: whole, as far as the kernel goes, and its service
+    /// healthy.
     pub(super) fn tell_health(&mut self, group: GroupId) {
         let whole = self.pending.whole.get(&group.0).cloned();
         let section = (self.loaded.clusters.first())
@@ -239,7 +240,7 @@ impl Linux {
 
     /// Whether the agent has been silent for too long.
     pub(super) fn look_for_agent(&mut self, now: LocalTime) {
-        let Some(seat) = self
+        let Some(local) = self
             .loaded
             .clusters
             .first()
@@ -247,30 +248,32 @@ impl Linux {
         else {
             return;
         };
-        let needed: Vec<&str> = (seat.file.groups.iter())
-            .filter(|(_, section)| section.needs_agent())
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let agent = &self.agent;
-        let silent_since = agent.silent_since.or((!needed.is_empty()).then_some(now));
-        let silent = silent_since.is_some_and(|at| now >= at.plus(HEALTH_AFTER.into()));
-        let of = needed.join(", ");
-        let alarm = (silent && !agent.alarmed).then(|| {
-            let who = match (&agent.ended, agent.pid) {
-                (Some(why), None) => format!("the agent is gone ({why})"),
-                (_, Some(pid)) => format!("the agent (process {pid}) reports nothing"),
-                (None, None) => "no agent has reported since this daemon started".to_owned(),
-            };
-            format!(
-                "{who}: the health of {of} is unknown and counts as it did before, and no hook is run; \
-                 `systemctl status onehold-agent`"
-            )
-        });
-        self.agent.silent_since = silent_since;
-        if alarm.is_some() {
-            self.agent.alarmed = true;
-            self.alarm(0, "agent", alarm);
+        let groups = || {
+            let all = local.file.groups.iter();
+            all.filter(|(_, group)| group.needs_agent())
+        };
+        let agent = &mut self.agent;
+        if agent.silent_since.is_none() && groups().next().is_some() {
+            agent.silent_since = Some(now);
         }
+        let silent = agent
+            .silent_since
+            .is_some_and(|at| now >= at.plus(HEALTH_AFTER.into()));
+        if !silent || std::mem::replace(&mut agent.alarmed, true) {
+            return;
+        }
+        let who = match (&agent.ended, agent.pid) {
+            (Some(why), None) => format!("the agent is gone ({why})"),
+            (_, Some(pid)) => format!("the agent (process {pid}) reports nothing"),
+            (None, None) => "no agent has reported since this daemon started".to_owned(),
+        };
+        let names: Vec<&str> = groups().map(|(name, _)| name.as_str()).collect();
+        let alarm = format!(
+            "{who}: the health of {} is unknown and counts as it did before, and no hook is run; \
+             `systemctl status onehold-agent`",
+            names.join(", ")
+        );
+        self.alarm(0, "agent", Some(alarm));
     }
 }
 
