@@ -6,7 +6,7 @@
 
 mod board;
 mod check;
-mod command;
+pub(crate) mod command;
 mod course;
 mod hook;
 mod ocf;
@@ -202,6 +202,17 @@ impl Agent {
         };
         self.board.keep(&plan.groups.iter().map(known).collect());
         let groups = &plan.groups;
+        for (place, (former, _)) in &self.hooks {
+            let now = groups.get(place).map(|group| &group.hooks);
+            let deadline = |of: &Hooks| of.before_hold.as_ref().map(|hook| hook.deadline);
+            if now.is_some_and(|now| deadline(now) != deadline(former)) {
+                tracing::warn!(
+                    "{}: onehold itself takes over another before_hold, or none, when it starts: \
+                     `systemctl restart onehold`, too, on both candidates",
+                    place.1
+                );
+            }
+        }
         self.checks.retain(|(place, _), (check, task)| {
             let stays = groups
                 .get(place)
@@ -229,7 +240,8 @@ impl Agent {
                 let task = check::check(check.clone(), place.clone(), board, nursery);
                 self.checks.insert(key, (check, self.tasks.spawn(task)));
             }
-            if hooks != Hooks::default() && !self.hooks.contains_key(&place) {
+            // Without any hook, too: a daemon that was started with another file may wait for one.
+            if !self.hooks.contains_key(&place) {
                 let runner = Runner {
                     place: place.clone(),
                     hooks: hooks.clone(),

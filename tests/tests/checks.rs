@@ -6,6 +6,7 @@ use onehold_tests::{
 };
 use rustix::process::Signal;
 use serde_json::Value;
+use std::io::Write as _;
 use std::time::{Duration, Instant};
 
 /// The two that can hold.
@@ -240,6 +241,13 @@ fn hooks_follow_the_address_and_are_run_again() {
     drop(agents);
 }
 
+/// Waits until a member has taken hold and does not answer yet.
+fn opens(c: &Cluster, name: &str) {
+    says(c, name, "web: held here, mute for ");
+    assert!(c.has(name, "10.77.0.50"), "it is there, and mute");
+    assert!(c.holders("web").is_empty());
+}
+
 /// `before_hold` takes a while, in which the address is there and mute.
 #[test]
 fn the_gate_opens_when_before_hold_is_done_or_at_its_deadline() {
@@ -251,25 +259,50 @@ fn the_gate_opens_when_before_hold_is_done_or_at_its_deadline() {
         .for_each(|name| drop(c.ok(name, &["touch", "/run/onehold/wait"])));
     let agents: Vec<Process> = BOTH.iter().map(|name| agent(&c, name)).collect();
     c.start_all();
-    eventually("lb0 opens", || {
-        let text = c.run("lb0", &[binaries::onehold().to_str()?, "status"]);
-        String::from_utf8_lossy(&text.stdout)
-            .contains("opening")
-            .then_some(())
-    });
+    opens(&c, "lb0");
     let (status, said) = c.refused("lb0", &["holds", "web"]);
     assert_eq!(status, Some(1), "{said}");
-    assert!(c.has("lb0", "10.77.0.50"), "it is there, and mute");
-    assert!(c.holders("web").is_empty());
+    assert!(said.contains("opening"), "{said}");
     c.ok("lb0", &["rm", "/run/onehold/wait"]);
     c.hold_on("lb0");
     eventually("its hooks", || {
         (written(&c, "lb0") == "preparing\nholding\n").then_some(())
     });
-    // Its agent is gone, or it hangs: at its deadline the file decides.
-    drop(agents);
+    assert!(!c.alarms("lb0").contains("before_hold"));
+    // On the other member it hangs: at its deadline the file decides, and it is not forgotten.
     c.kill("lb0");
+    opens(&c, "lb1");
     c.hold_on("lb1");
+    says(
+        &c,
+        "lb1",
+        "web: before_hold was not done when it was last waited for: it is not done after 8s",
+    );
+    eventually("its hooks", || {
+        (written(&c, "lb1") == "holding\n").then_some(())
+    });
+    let text = c.onehold("lb1", &["status"]);
+    assert!(text.contains("hook before_hold: failed"), "{text}");
+    drop(agents);
+}
+
+/// The other candidate may try, and this one says why it did not.
+#[test]
+fn where_before_hold_fails_the_other_candidate_gets_the_address_if_the_file_says_release() {
+    let fails = "[groups.web.hooks]\nbefore_hold = { exec = [\"/usr/bin/test\", \"-e\", \"/run/onehold/ready\"], \
+                 deadline = \"5s\", failing = \"release\" }\n";
+    let Some(mut c) = with(fails) else { return };
+    let _agents: Vec<Process> = BOTH.iter().map(|name| agent(&c, name)).collect();
+    c.ok("lb1", &["touch", "/run/onehold/ready"]);
+    c.start_all();
+    c.hold_on("lb1");
+    says(&c, "lb0", "web: before_hold was not done");
+    says(&c, "lb0", "exit status 1");
+    let (mark, held) = (c.mark(), written(&c, "lb0"));
+    c.watch_for(1);
+    c.has_not_moved(mark);
+    assert_eq!(held, "");
+    c.never_two();
 }
 
 /// An OCF resource agent as they are written, found where they are.
@@ -378,6 +411,90 @@ fn up_runs_both_and_starts_the_agent_again_but_not_the_daemon() {
     c.hold_on("lb1");
 }
 
+/// What `up`'s agent ran when it was killed is over before another agent runs anything.
+#[test]
+fn up_ends_what_a_killed_agent_ran_before_it_starts_another() {
+    let slow = "[groups.web.hooks]\nholding = { exec = [\"/bin/sh\", \"-c\", \
+                \"echo begins >>/run/onehold/hooks; sleep 999 & wait; echo ends >>/run/onehold/hooks\"], deadline = \"600s\" }\n";
+    let Some(mut c) = with(slow) else { return };
+    let binary = binaries::onehold().to_str().expect("a path");
+    c.start("witness");
+    c.start("lb1");
+    let words = [binary, "up", "--config", "/run/lab/lb0.toml", "--as", "lb0"];
+    c.start_by("lb0", &words);
+    let up = c.id("lb0").expect("it runs").to_string();
+    // Hosts share the process table: only what is below this one counts.
+    let runs = |c: &Cluster| -> String {
+        let below = format!(
+            "for a in $(pgrep -P {up}); do for b in $(pgrep -P $a; echo $a); do \
+             pgrep -P $b -x -f 'sleep 999'; done; done | sort -u | tr '\\n' ' '"
+        );
+        c.ok("lb0", &["sh", "-c", &below]).trim().to_owned()
+    };
+    let begun = |c: &Cluster, times: usize| {
+        eventually(&format!("it is run {times} times"), || {
+            let all = written(c, "lb0").lines().count() == times;
+            (all && !runs(c).is_empty()).then(|| runs(c))
+        })
+    };
+    let first = begun(&c, 1);
+    let kill = format!("kill -9 $(pgrep -f '^{binary} agent .*lb0.toml' -P {up})");
+    c.ok("lb0", &["sh", "-c", &kill]);
+    let second = begun(&c, 2);
+    assert_ne!(first, second);
+    assert_eq!(second.split(' ').count(), 1, "both run: {second}");
+    let alive = c.run("lb0", &["kill", "-0", &first]);
+    assert!(!alive.status.success(), "{first} still runs");
+    c.stop("lb0");
+}
+
+/// A process that may be an agent, and says as much as it can.
+#[test]
+fn an_agent_that_says_too_much_costs_no_lease_and_no_log() {
+    let Some(mut c) = with(HOOKS) else { return };
+    c.start_all();
+    c.hold_on("lb0");
+    let (mark, roles, before) = (c.mark(), c.role_changes(), c.log("lb0").len());
+    let id = c.id("lb0").expect("it runs");
+    let socket = format!("/proc/{id}/root/run/onehold/control.sock");
+    let line = |mark: char, failures: u32| {
+        let hook = |n: u32| {
+            let name = ["holding", "released", "changed", "other"][n as usize % 4];
+            format!(
+                "{{\"name\":\"{name}\",\"failures\":{failures},\"since_ms\":0,\"said\":\"{mark}{n}\"}}"
+            )
+        };
+        let hooks: Vec<String> = (0..72).map(hook).collect();
+        let group = format!(
+            "{{\"cluster\":\"lab\",\"group\":\"web\",\"healthy\":null,\"hooks\":[{}]}}",
+            hooks.join(",")
+        );
+        format!("{{\"health\":[{}]}}\n", vec![group; 50].join(","))
+    };
+    let lines = [line('a', 2), line('b', 0), line('c', 3), line('d', 0)];
+    assert!(lines[0].len() > 150_000 && lines[0].len() < 256 * 1024);
+    let end = Instant::now() + Duration::from_secs(5);
+    let mut sent = 0;
+    while Instant::now() < end {
+        let Ok(mut agent) = std::os::unix::net::UnixStream::connect(&socket) else {
+            continue;
+        };
+        let _ = agent.write_all(b"{\"request\":\"agent\",\"version\":1}\n");
+        for line in lines.iter().cycle().take(40) {
+            if agent.write_all(line.as_bytes()).is_err() {
+                break;
+            }
+            sent += 1;
+        }
+    }
+    assert!(sent > 40, "{sent} lines were sent");
+    c.has_not_moved(mark);
+    assert_eq!(c.role_changes(), roles);
+    let log = c.log("lb0");
+    let lines = log[before..].lines().count();
+    assert!(lines < 150, "{sent} lines of an agent made {lines} of log");
+}
+
 #[test]
 fn what_a_host_cannot_run_is_said_by_check_and_by_the_agent_and_fails() {
     let Some(mut c) = with(
@@ -442,4 +559,38 @@ fn how_soon_the_other_machine_answers_when_the_service_dies() {
         all.sort_unstable();
         println!("{kind}: {all:?} ms");
     }
+}
+
+/// With the default timing, on a machine that does nothing else.
+#[test]
+#[ignore = "a measurement of a minute: asserts nothing"]
+fn what_a_hook_that_hangs_for_a_minute_costs_the_holder() {
+    if !is_machine_root() {
+        return;
+    }
+    let lines = "[groups.web.checks]\n\
+        hangs = { exec = [\"/bin/sh\", \"-c\", \"trap '' TERM INT; while :; do sleep 1; done\"], fall = 100 }\n\
+        [groups.web.hooks]\n\
+        holding = { exec = [\"/bin/sh\", \"-c\", \"trap '' TERM; while :; do :; done\"], deadline = \"60s\" }\n";
+    let mut c = Setup::majority().build();
+    BOTH.iter().for_each(|name| add(&c, name, lines));
+    c.start_all();
+    c.hold_on("lb0");
+    let _agents: Vec<Process> = BOTH.iter().map(|name| agent(&c, name)).collect();
+    let accepted = |c: &Cluster| c.status("lb1")["counters"]["accepted"].as_u64();
+    let (roles, first, from) = (c.role_changes(), accepted(&c), Instant::now());
+    let mut longest = 0.0_f64;
+    while from.elapsed() < Duration::from_secs(62) {
+        let heard = c.status("lb1")["peers"][0]["heard_ms_ago"].as_f64();
+        longest = longest.max(heard.unwrap_or(f64::INFINITY));
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let adverts = accepted(&c).zip(first).map(|(now, first)| now - first);
+    println!(
+        "role changes {roles:?} before, {:?} after; lb1 accepted {adverts:?} adverts in {:?}, and {longest} ms was \
+         the longest that it had not heard of lb0",
+        c.role_changes(),
+        from.elapsed()
+    );
+    println!("{}", c.alarms("lb0"));
 }

@@ -9,8 +9,8 @@ use crate::config_file::hooks::User;
 use crate::control::session::one_line;
 use crate::readiness::watch;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
-    set_child_subreaper, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, getsid, kill_process,
+    kill_process_group, pidfd_open, set_child_subreaper, waitid,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
@@ -25,7 +25,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
-/// Of the environment: which run a process belongs to.
+/// Of the environment: which run a process belongs to, as the number of the agent's process, a
+/// point, and the number of the run.
 const RUN: &str = "ONEHOLD_RUN";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long a command that is asked to end has for it.
@@ -121,7 +122,7 @@ impl Ended {
 
 /// All commands that run.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Nursery(Arc<Inner>);
+pub(crate) struct Nursery(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
@@ -146,7 +147,7 @@ pub(super) struct Running {
 
 impl Nursery {
     /// None yet. What a command leaves behind becomes this process's child, and is not lost.
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         set_child_subreaper(Some(rustix::process::getpid()))?;
         Ok(Self::default())
     }
@@ -260,6 +261,32 @@ impl Nursery {
         Ok((running, from))
     }
 
+    /// This process's own children that are not commands.
+    pub(crate) fn spare(&self, programs: impl IntoIterator<Item = Pid>) {
+        *self.running() = programs
+            .into_iter()
+            .map(|pid| pid.as_raw_nonzero().get())
+            .collect();
+    }
+
+    /// Kills what an agent that has died still ran. What its earlier runs have left, such as a service
+    /// that one started, stays. Says whether nothing ran any more.
+    pub(crate) fn end_runs_of(&self, agent: Pid) -> bool {
+        let mark = format!("{}.", agent.as_raw_nonzero());
+        let mut clean = true;
+        for pid in children_of("self") {
+            // A command leads its group, in our own session, for as long as it runs.
+            let leads = getpgid(Some(pid)) == Ok(pid) && getsid(Some(pid)) == getsid(None);
+            if leads && mark_of(pid).is_some_and(|of| of.starts_with(&mark)) {
+                let _ = kill_process_group(pid, Signal::KILL);
+                kill_all_below(pid);
+                clean = false;
+            }
+        }
+        self.tidy();
+        clean
+    }
+
     /// No process of that run should be left.
     fn condemn(&self, mark: &str) {
         let mut condemned = self.condemned();
@@ -270,7 +297,7 @@ impl Nursery {
     }
 
     /// Waits for what commands have left behind, and kills what should not be left of them.
-    pub(super) fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         for pid in children_of("self") {
             if self.running().contains(&pid.as_raw_nonzero().get()) {
                 continue;

@@ -47,8 +47,12 @@ impl Runner {
             let mut seen = changes.borrow_and_update().clone();
             let mut level = seen.level(&self.place);
             let mut step = course.step(level, reconcile, boottime());
-            if step == Step::Run(Which::Holding) && self.hooks.holding.is_some() {
-                // What a holder does, only a holder may begin: the daemon is asked right before.
+            if let Step::Run(which) = step
+                && self.hook(which).is_some()
+                && (which == Which::Holding || seen.is_old())
+            {
+                // What a holder does, only a holder may begin: the daemon is asked right before. And
+                // nothing is begun by what was long ago.
                 match self.daemon.fresh().await {
                     Some(now) => seen = now,
                     None => {
@@ -80,12 +84,10 @@ impl Runner {
                     }
                     None => {
                         if which == Which::BeforeHold {
-                            tracing::warn!(
-                                "{}: the daemon waits for before_hold, which this agent's file does not have: \
-                                 reload both",
-                                self.place.1
-                            );
-                            let why = "the agent's file has no such hook; reload the agent";
+                            let why = "the agent's file has no before_hold, and the daemon was started with \
+                                       another file: restart onehold, or put before_hold back and reload \
+                                       onehold-agent";
+                            tracing::warn!("{}: before_hold is waited for: {why}", self.place.1);
                             self.answer(&seen, Err(why.to_owned()));
                         }
                         course.ended(level, true, boottime());
@@ -111,6 +113,13 @@ impl Runner {
         if ended.how == How::Unwanted {
             let (name, words) = (which.name(), ended.in_words());
             tracing::info!(event = "hook", "{}: {name}: {words}", self.place.1);
+            let now = self.daemon.seen().borrow().level(&self.place);
+            if which == Which::BeforeHold && matches!(now, Level::Holding(_)) {
+                // The daemon's deadline, which counts from the hold, was the first.
+                let failures = course.ended(level, false, boottime());
+                let words = "not done when the gate opened, and ended".to_owned();
+                self.board.ran(&self.place, which, failures, words);
+            }
             return;
         }
         let good = ended.is_good();

@@ -205,6 +205,14 @@ pub enum Which {
 }
 
 impl Which {
+    /// All.
+    pub const ALL: [Self; 4] = [
+        Self::BeforeHold,
+        Self::Holding,
+        Self::Released,
+        Self::Changed,
+    ];
+
     /// As in the file.
     #[must_use]
     pub const fn name(self) -> &'static str {

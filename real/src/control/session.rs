@@ -7,8 +7,7 @@
 
 use super::Reply;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -28,10 +27,14 @@ pub const EVERY: Duration = Duration::from_secs(1);
 const APART: Duration = Duration::from_millis(10);
 /// How long a daemon that has released everything waits for its agent to see it.
 const LEAVING: Duration = Duration::from_millis(300);
-/// What of an agent waits for the driver.
+/// Lines of the agent that wait for the driver, at most.
 const MAX_SAID: usize = 16;
-/// Most checks and hooks of a group that are kept of a report.
-const MAX_REPORTS: usize = 72;
+/// After a session, how long until the next: who comes and goes all the time fills no log.
+const BETWEEN: Duration = Duration::from_millis(100);
+/// Most checks of a group that are kept of a report.
+const MAX_CHECKS: usize = 64;
+/// Most hooks of a group that are kept of a report.
+const MAX_HOOKS: usize = 4;
 /// What is kept of a line that a check or hook printed.
 pub const MAX_WORDS: usize = 200;
 
@@ -73,7 +76,7 @@ pub struct GroupShown {
     pub peer: Option<String>,
     /// What was left of this member's lease at `at_ms`.
     pub lease_left_ms: Option<u64>,
-    /// Grows with each change of role, heal and conflict.
+    /// Grows with each change of role and each announcement.
     pub epoch: u64,
 }
 
@@ -177,8 +180,8 @@ impl Said {
         if let Self::Health(groups) = &mut self {
             groups.truncate(usize::from(u8::MAX));
             for group in groups {
-                group.checks.truncate(MAX_REPORTS);
-                group.hooks.truncate(MAX_REPORTS);
+                group.checks.truncate(MAX_CHECKS);
+                group.hooks.truncate(MAX_HOOKS);
                 for check in &mut group.checks {
                     (check.name, check.said) = (one_line(&check.name), one_line(&check.said));
                 }
@@ -210,8 +213,7 @@ pub enum Heard {
 pub struct Desk {
     heard: mpsc::Sender<Heard>,
     shown: watch::Receiver<Arc<Shown>>,
-    /// The process that has the one session; 0 for none.
-    taken: Arc<AtomicI32>,
+    taken: Occupant,
 }
 
 /// The shell's end.
@@ -221,7 +223,7 @@ pub struct Post {
     pub heard: mpsc::Receiver<Heard>,
     /// What they are shown.
     pub shown: watch::Sender<Arc<Shown>>,
-    taken: Arc<AtomicI32>,
+    taken: Occupant,
 }
 
 impl Post {
@@ -232,7 +234,7 @@ impl Post {
             watch::channel(Arc::default()).0,
         ));
         for _ in 0..LEAVING.as_millis() / APART.as_millis() {
-            if self.taken.load(Ordering::Acquire) == 0 {
+            if process(&self.taken).is_none() {
                 return;
             }
             sleep(APART).await;
@@ -245,7 +247,7 @@ impl Post {
 pub fn desk() -> (Desk, Post) {
     let (say, heard) = mpsc::channel(MAX_SAID);
     let (shown, see) = watch::channel(Arc::new(Shown::default()));
-    let taken = Arc::new(AtomicI32::new(0));
+    let taken = Occupant::default();
     let desk = Desk {
         heard: say,
         shown: see,
@@ -261,12 +263,29 @@ pub fn desk() -> (Desk, Post) {
     )
 }
 
+/// The process that has the one session, if somebody has it. Its number is for people: it is 0 for
+/// each process of another PID namespace.
+type Occupant = Arc<Mutex<Option<i32>>>;
+
+fn process(of: &Occupant) -> MutexGuard<'_, Option<i32>> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A process, for people.
+#[must_use]
+pub fn process_in_words(pid: i32) -> String {
+    match pid {
+        0 => "a process of another PID namespace".to_owned(),
+        pid => format!("process {pid}"),
+    }
+}
+
 /// The one session is free again when dropped.
-struct Taken(Arc<AtomicI32>);
+struct Taken(Occupant);
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.0.store(0, Ordering::Release);
+        *process(&self.0) = None;
     }
 }
 
@@ -286,18 +305,24 @@ impl Desk {
                 "an agent of version {version}, and a daemon of version {VERSION}: restart the older one"
             )));
         }
-        let free = (self.taken).compare_exchange(0, pid, Ordering::Acquire, Ordering::Acquire);
-        if let Err(first) = free {
+        let first = {
+            let mut taken = process(&self.taken);
+            let first = *taken;
+            *taken = first.or(Some(pid));
+            first
+        };
+        if let Some(first) = first {
             return Err(Reply::refused(format!(
-                "another agent (process {first}) is here already, and there is one for each daemon; stop it \
-                 first"
+                "another agent ({}) is here already, and there is one for each daemon; stop it first",
+                process_in_words(first)
             )));
         }
         let taken = Taken(self.taken.clone());
         let (read, write) = stream.split();
-        // Marked as unseen, for the first line is what there is now.
+        // What was shown to an earlier agent may be long over: the first line is what the driver shows
+        // after `Begun`.
         let mut shown = self.shown.clone();
-        shown.mark_changed();
+        shown.borrow_and_update();
         if self.heard.send(Heard::Begun { pid }).await.is_err() {
             return Ok(());
         }
@@ -305,9 +330,11 @@ impl Desk {
             why = show(shown, write) => why,
             why = listen(read, &self.heard) => why,
         };
+        // Before another begins; a driver that has ended hears nothing.
+        if self.shown.has_changed().is_ok() && self.heard.send(Heard::Ended(why)).await.is_ok() {
+            sleep(BETWEEN).await;
+        }
         drop(taken);
-        // The driver may have ended.
-        let _ = self.heard.send(Heard::Ended(why)).await;
         Ok(())
     }
 }
@@ -319,9 +346,6 @@ async fn show(mut shown: watch::Receiver<Arc<Shown>>, mut to: WriteHalf<'_>) -> 
             return "the daemon is stopping".to_owned();
         }
         let state = Arc::clone(&shown.borrow_and_update());
-        if state.version == 0 {
-            continue; // the driver has yet to say
-        }
         let mut line = serde_json::to_vec(&*state).unwrap_or_default();
         line.push(b'\n');
         match timeout(HEALTH_AFTER, to.write_all(&line)).await {
