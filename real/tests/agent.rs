@@ -51,10 +51,10 @@ impl Place {
     }
 
     fn write(&self, hooks: &str) {
-        let mut text = "[cluster]\nname = \"pair\"\nsecret = \"secret\"\narbitration = \"survivor\"\n\
-                        [members.lb0]\naddress = \"10.0.0.10:7000\"\n\
-                        [members.lb1]\naddress = \"10.0.0.11:7000\"\n\
-                        [groups.web]\naddresses = [\"10.0.0.50/24\"]\ninterface = \"eth0\"\npreferred = \"lb0\"\n"
+        let mut text = "[cluster]\nname = \"pair\"\nsecret_file = \"secret\"\narbitration = \"survivor\"\n\
+                        [members.lb0]\naddresses = [\"10.0.0.10\"]\n\
+                        [members.lb1]\naddresses = [\"10.0.0.11\"]\n\
+                        [groups.web]\naddresses = [\"10.0.0.50\"]\ninterface = \"eth0\"\npreferred = \"lb0\"\n"
             .to_owned();
         for hook in hooks.split_whitespace() {
             let out = self.path("hooks");
@@ -90,7 +90,16 @@ impl Place {
     }
 
     fn session(&self) -> Session {
-        let (stream, _) = self.daemon.accept().expect("an agent");
+        self.daemon.set_nonblocking(true).expect("a poll");
+        let from = Instant::now();
+        let stream = loop {
+            match self.daemon.accept() {
+                Ok((stream, _)) => break stream,
+                Err(e) => assert!(from.elapsed() < PATIENCE, "no agent: {e}"),
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        stream.set_nonblocking(false).expect("a wait");
         stream.set_read_timeout(Some(PATIENCE)).expect("a limit");
         let mut session = Session {
             to: stream.try_clone().expect("the other direction"),
