@@ -1,11 +1,12 @@
 //! `onehold agent`: runs checks and hooks, beside the daemon and never in it.
 //!
-//! It holds no address, knows no lease and decides nothing: it says how the service is, and does what is to
-//! be done where this member holds. Whatever becomes of it, or of what it runs, costs no address.
+//! It holds no address, knows no lease and decides nothing: it says how the service is, and does
+//! what is to be done where this member holds. Whatever becomes of it, or of what it runs, costs no
+//! address.
 
 mod board;
 mod check;
-mod command;
+pub(crate) mod command;
 mod course;
 mod hook;
 mod ocf;
@@ -33,14 +34,17 @@ use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::sleep;
 use wire::Daemon;
 
-/// How long `released` may run on when the agent is told to end.
+/// How long `released` may go on after the signal that ends the agent.
 const GRACE: Duration = Duration::from_secs(60);
-/// How long to go on when told to end, to see what the daemon shows last.
+/// How long the agent goes on after that signal, to see what the daemon shows last.
 const SETTLE: Duration = Duration::from_millis(200);
+/// How often, and how far apart, what ended commands left is looked for at the end.
+const ROUNDS: u32 = 5;
+const ROUND: Duration = Duration::from_millis(20);
 /// How often what commands left behind is waited for.
 const TIDY: Duration = Duration::from_secs(10);
 
-/// What `onehold agent` is told.
+/// The options of `onehold agent`.
 #[derive(Clone, Debug)]
 pub struct AgentOptions {
     /// The configuration file.
@@ -72,9 +76,14 @@ fn failed(what: impl ToString) -> AgentError {
 /// Runs the agent until a signal ends it.
 ///
 /// # Errors
-/// What the text of the configuration decides, or that the kernel refuses what it needs to run anything.
+/// What the text of the configuration decides, or that the kernel refuses what it needs to run
+/// anything.
 pub fn run(options: AgentOptions) -> Result<(), AgentError> {
-    let plan = Plan::read(&options.config).map_err(AgentError::Config)?;
+    let plan =
+        Plan::read(&options.config).map_err(|wrong| match wrong.iter().all(|e| e.may_pass) {
+            true => failed(lines(&wrong)), // the file is not there yet, say
+            false => AgentError::Config(wrong),
+        })?;
     let log = Log::start(plan.log).map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
@@ -138,10 +147,14 @@ async fn serve(options: AgentOptions, plan: Plan, log: Log) -> Result<(), AgentE
     tokio::select! {
         () = all => {}
         () = sleep(GRACE) => {}
-        _ = terminate.recv() => {} // told twice
+        _ = terminate.recv() => {} // a second signal
         _ = interrupt.recv() => {}
     }
     agent.tasks.shutdown().await;
+    for _ in 0..ROUNDS {
+        agent.nursery.tidy();
+        sleep(ROUND).await; // what was killed leaves its own children a moment later
+    }
     tracing::info!("stopped; nothing that it started runs any more");
     Ok(())
 }
@@ -189,6 +202,17 @@ impl Agent {
         };
         self.board.keep(&plan.groups.iter().map(known).collect());
         let groups = &plan.groups;
+        for (place, (former, _)) in &self.hooks {
+            let now = groups.get(place).map(|group| &group.hooks);
+            let deadline = |of: &Hooks| of.before_hold.as_ref().map(|hook| hook.deadline);
+            if now.is_some_and(|now| deadline(now) != deadline(former)) {
+                tracing::warn!(
+                    "{}: onehold itself takes over another before_hold, or none, when it starts: \
+                     `systemctl restart onehold`, too, on both candidates",
+                    place.1
+                );
+            }
+        }
         self.checks.retain(|(place, _), (check, task)| {
             let stays = groups
                 .get(place)
@@ -216,7 +240,8 @@ impl Agent {
                 let task = check::check(check.clone(), place.clone(), board, nursery);
                 self.checks.insert(key, (check, self.tasks.spawn(task)));
             }
-            if hooks != Hooks::default() && !self.hooks.contains_key(&place) {
+            // Without any hook, too: a daemon that was started with another file may wait for one.
+            if !self.hooks.contains_key(&place) {
                 let runner = Runner {
                     place: place.clone(),
                     hooks: hooks.clone(),

@@ -1,9 +1,9 @@
 //! The control socket: a request is one line of JSON, so is its reply, and then it is closed.
 //!
-//! Root and the daemon's own user may ask, nobody else; except that members of the daemon's own group, if
-//! that is not root's, may ask for the status and be the daemon's agent. The server never blocks the driver:
-//! it hands over a [`PendingRequest`] and waits for the answer on its own. One request is answered by more
-//! than a line: see [`session`].
+//! Root and the daemon's own user may ask, nobody else; except that members of the daemon's own
+//! group, if that is not root's, may ask for the status and be the daemon's agent. The server never
+//! blocks the driver: it hands over a [`PendingRequest`] and waits for the answer on its own. One
+//! request is answered by more than a line: see [`session`].
 
 pub mod session;
 
@@ -216,7 +216,8 @@ fn is_dead(path: &Path) -> bool {
     connected.is_err_and(|e| e.kind() == ErrorKind::ConnectionRefused)
 }
 
-/// The daemon's group, whose members may look and be its agent; not if it is root's, which many are in.
+/// The daemon's group, whose members may look and be its agent; not if it is root's, which many are
+/// in.
 fn own_group() -> Option<u32> {
     Some(rustix::process::getegid().as_raw()).filter(|group| *group != 0)
 }
@@ -337,8 +338,10 @@ async fn client(
     let read = timeout(limit, request(&mut stream)).await;
     let reply = match read {
         Ok(Ok(Request::Agent { version })) => {
+            // One of another PID namespace has none here.
             let peer = stream.peer_cred().ok().and_then(|peer| peer.pid());
-            match desk.hold(&mut stream, version, peer.unwrap_or(-1)).await {
+            let pid = peer.filter(|pid| *pid != 0).unwrap_or(-1);
+            match desk.hold(&mut stream, version, pid).await {
                 Ok(()) => return,
                 Err(refused) => Ok(refused),
             }

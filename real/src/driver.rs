@@ -389,10 +389,11 @@ impl<S: Shell> Driver<S> {
             return; // this group waits for nothing
         };
         self.openings.end(cluster, group);
-        let name = match self.served.get(cluster) {
-            Some(s) => s.config.group_name(group),
-            None => return,
+        let Some(s) = self.served.get_mut(cluster) else {
+            return;
         };
+        s.metrics.waited(group, done.clone().err());
+        let name = s.config.group_name(group);
         let why = done.err().map(|why| format!("before_hold: {why}"));
         match &why {
             Some(why) if opens => tracing::warn!("{name}: {why}; the gate opens all the same"),
@@ -527,6 +528,9 @@ impl<S: Shell> Driver<S> {
     ) -> Result<(), Refusal> {
         if command == Command::Resume {
             let health = self.openings.forgive(cluster, group);
+            if let Some(s) = self.served.get_mut(cluster) {
+                s.metrics.waited(group, None);
+            }
             self.inform(cluster, now, health);
         }
         let recorded = Some(Input::Operator { group, command });
@@ -589,8 +593,9 @@ impl<S: Shell> Driver<S> {
             }
             Effect::Prepare { group } => {
                 let policy = s.before_hold.get(usize::from(group.0)).copied().flatten();
-                self.openings
-                    .begin(now, cluster, *group, policy.unwrap_or_default());
+                let policy = policy.unwrap_or_default();
+                s.metrics.waits(*group, policy, now);
+                self.openings.begin(now, cluster, *group, policy);
                 self.shell.prepare(cluster, *group);
             }
             Effect::Announce { group } => {

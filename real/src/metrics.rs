@@ -6,6 +6,7 @@ pub use doubles::{Doubles, Head};
 
 use crate::config_file::{LocalCluster, Path};
 use crate::control::session::{CheckReport, HookReport};
+use crate::driver::openings::BeforeHold;
 use crate::note::{Line, NoteCounters};
 use crate::socket::Refusals;
 use doubles::KnownSender;
@@ -16,7 +17,7 @@ use onehold_core::input::Input;
 use onehold_core::observe::RoleName;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// At most this many strangers at addresses of no member are remembered.
@@ -143,10 +144,14 @@ pub struct GroupMetrics {
     pub role_changes: u64,
     /// The last change.
     pub last_change: Option<RoleChange>,
-    /// Grows with each change of role, heal and conflict.
+    /// Grows with each change of role and each announcement.
     pub epoch: u64,
     /// What the agent last reported, and when.
     pub reported: Option<Reported>,
+    /// What its gate last waited for, and since when.
+    pub waited: Option<(LocalTime, BeforeHold)>,
+    /// How often in a row `before_hold` was not done when the gate waited for it, and why not.
+    pub unprepared: Option<(u32, String)>,
 }
 
 /// How the checks and hooks of a group were.
@@ -375,6 +380,21 @@ impl Metrics {
         }
     }
 
+    /// a group's gate begins to wait.
+    pub fn waits(&mut self, group: GroupId, policy: BeforeHold, now: LocalTime) {
+        if let Some(g) = self.groups.get_mut(usize::from(group.0)) {
+            g.waited = Some((now, policy));
+        }
+    }
+
+    /// what a group's gate waited for has ended, or the operator wants no more of it.
+    pub fn waited(&mut self, group: GroupId, unprepared: Option<String>) {
+        if let Some(g) = self.groups.get_mut(usize::from(group.0)) {
+            let before = g.unprepared.take().map_or(0, |(times, _)| times);
+            g.unprepared = unprepared.map(|why| (before.saturating_add(1), why));
+        }
+    }
+
     /// The agent reported how the checks and hooks of a group are.
     pub fn reported(
         &mut self,
@@ -415,6 +435,7 @@ impl Metrics {
     pub fn alarms(&mut self, from: &'static str, now: Vec<String>) -> (Vec<String>, Vec<String>) {
         let was = self.alarms.insert(from, now.clone()).unwrap_or_default();
         let without = |all: &[String], others: &[String]| -> Vec<String> {
+            let others: BTreeSet<&String> = others.iter().collect();
             all.iter()
                 .filter(|a| !others.contains(a))
                 .cloned()

@@ -184,6 +184,18 @@ pub struct GroupStatus {
     /// It is held, and its gate still waits for `before_hold`.
     #[serde(default)]
     pub opening: bool,
+    /// For how long it has waited.
+    #[serde(default)]
+    pub opening_ms: Option<f64>,
+    /// For how long it waits at most.
+    #[serde(default)]
+    pub opening_deadline_ms: Option<f64>,
+    /// How often in a row `before_hold` was not done when the gate waited for it.
+    #[serde(default)]
+    pub unprepared: u32,
+    /// Why not.
+    #[serde(default)]
+    pub unprepared_why: Option<String>,
     /// The checks of its service here, as the agent last reported them.
     #[serde(default)]
     pub checks: Vec<CheckStatus>,
@@ -404,6 +416,8 @@ impl GroupStatus {
             .unwrap_or(&fallback);
         let successor = (all.peers.iter())
             .find(|p| g.holder.is_some_and(|h| h != p.member) && config.is_candidate(p.member));
+        let opening = g.role == RoleName::Holder && !g.open;
+        let waited = m.waited.filter(|_| opening);
         Self {
             name: config.group_name(g.group).into_owned(),
             addresses: (group.iter().flat_map(|c| &c.addresses))
@@ -447,7 +461,11 @@ impl GroupStatus {
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes,
-            opening: g.role == RoleName::Holder && !g.open,
+            opening,
+            opening_ms: waited.map(|(since, _)| ms(now.since(since))),
+            opening_deadline_ms: waited.map(|(_, policy)| ms(policy.deadline)),
+            unprepared: m.unprepared.as_ref().map_or(0, |(times, _)| *times),
+            unprepared_why: m.unprepared.as_ref().map(|(_, why)| why.clone()),
             checks: checks(m, now),
             hooks: hooks(m, now),
             last_change: m.last_change.map(|c| LastChange {

@@ -40,6 +40,7 @@ for_both_guards!(
     a_released_address_is_gone_and_mute,
     close_leaves_nothing,
     a_removed_address_is_put_back,
+    an_address_that_waits_mute_is_put_back,
     the_interface_may_come_late_go_and_come_back,
     a_standby_can_be_a_client_of_the_holder,
     announcements_reach_the_peer_and_end_with_the_lease,
@@ -317,6 +318,23 @@ fn a_removed_address_is_put_back(guard: GuardChoice) {
         );
         assert!(lan.has(address) && lan.answers(address));
     }
+}
+
+fn an_address_that_waits_mute_is_put_back(guard: GuardChoice) {
+    let mut lan = Lan::new();
+    let mut kernel = lan.open(guard);
+    lan.wait(&mut kernel, told(true));
+    kernel.prepare(GROUP).expect("mute");
+    let host = lan.host().index;
+    unassign(&mut lan.route, host, VIPS[0], 32);
+    lan.wait(&mut kernel, |e| {
+        matches!(e, KernelEvent::AddressPutBack { .. })
+    });
+    assert!(lan.has(VIPS[0]) && !lan.answers(VIPS[0]), "R-19");
+    kernel
+        .hold_until(GROUP, boottime().plus(ms(5_000)))
+        .expect("a hold");
+    assert!(lan.answers(VIPS[0]));
 }
 
 fn the_interface_may_come_late_go_and_come_back(guard: GuardChoice) {

@@ -54,12 +54,13 @@ impl Board {
         self.groups.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// To be told of what is news.
+    /// Reports every change of a result.
     pub(super) fn changes(&self) -> watch::Receiver<()> {
         self.changed.subscribe()
     }
 
-    /// There are these groups, and these checks and hooks of them; what was known of others is forgotten.
+    /// There are these groups, and these checks and hooks of them; what was known of others is
+    /// forgotten.
     pub(super) fn keep(&self, all: &BTreeMap<Place, (Vec<String>, Vec<Which>)>) {
         let mut groups = self.groups();
         groups.retain(|place, _| all.contains_key(place));
@@ -78,7 +79,7 @@ impl Board {
         self.changed.send_replace(());
     }
 
-    /// A check begins anew.
+    /// A check starts again.
     pub(super) fn begins(&self, place: &Place, check: &str) {
         let mut groups = self.groups();
         let group = groups.entry(place.clone()).or_default();

@@ -9,7 +9,7 @@ use crate::control::session::one_line;
 use std::time::Duration;
 use tokio::time::{Instant, sleep_until};
 
-/// Looks for ever, and writes what it sees on the board.
+/// Looks forever, and writes each result on the board.
 pub(super) async fn check(check: Check, place: Place, board: Board, nursery: Nursery) {
     let mut probe = Probe::new(&check, nursery);
     let mut tally = Tally::new(check.rise, check.fall);

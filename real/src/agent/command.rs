@@ -1,15 +1,16 @@
 //! Running somebody's command, and ending it with whatever it started.
 //!
-//! A command gets an environment that is all ours, a process group of its own and no terminal. What it prints
-//! is read as it comes and never kept; the last line is. At its deadline it is ended with its children:
-//! those of its group, and those that left the group and that its environment gives away.
+//! A command gets an environment that is all ours, a process group of its own and no terminal. What
+//! it prints is read as it comes and never kept; the last line is. At its deadline it is ended with
+//! its children: those of its group, and those that left the group and that its environment gives
+//! away.
 
 use crate::config_file::hooks::User;
 use crate::control::session::one_line;
 use crate::readiness::watch;
 use rustix::process::{
-    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, kill_process, kill_process_group, pidfd_open,
-    set_child_subreaper, waitid,
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, getpgid, getsid, kill_process,
+    kill_process_group, pidfd_open, set_child_subreaper, waitid,
 };
 use std::collections::{BTreeSet, VecDeque};
 use std::future::Future;
@@ -24,7 +25,8 @@ use tokio::io::unix::AsyncFd;
 use tokio::net::unix::pipe;
 use tokio::time::{sleep, timeout};
 
-/// Of the environment: which run a process belongs to.
+/// Of the environment: which run a process belongs to, as the number of the agent's process, a
+/// point, and the number of the run.
 const RUN: &str = "ONEHOLD_RUN";
 const PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// How long a command that is asked to end has for it.
@@ -40,7 +42,7 @@ const MOST_CONDEMNED: usize = 256;
 /// What is read of a command that has ended, at most.
 const REST: usize = 64 * 1024;
 
-/// What is to be run.
+/// What to run.
 #[derive(Clone, Debug)]
 pub(super) struct Job {
     /// The program and its arguments.
@@ -120,14 +122,14 @@ impl Ended {
 
 /// All commands that run.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Nursery(Arc<Inner>);
+pub(crate) struct Nursery(Arc<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
     /// Those that were started here, and not waited for yet.
     running: Mutex<BTreeSet<i32>>,
     runs: AtomicU64,
-    /// Runs of which nothing is to be left: the latest.
+    /// The latest runs of which nothing should be left.
     condemned: Mutex<VecDeque<String>>,
 }
 
@@ -145,7 +147,7 @@ pub(super) struct Running {
 
 impl Nursery {
     /// None yet. What a command leaves behind becomes this process's child, and is not lost.
-    pub(super) fn new() -> std::io::Result<Self> {
+    pub(crate) fn new() -> std::io::Result<Self> {
         set_child_subreaper(Some(rustix::process::getpid()))?;
         Ok(Self::default())
     }
@@ -164,8 +166,8 @@ impl Nursery {
             .unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Runs a command to its end, its deadline, or until it is no longer `wanted`. Each line that it prints
-    /// is handed to `line`.
+    /// Runs a command to its end, its deadline, or until it is no longer `wanted`. Each line that
+    /// it prints is handed to `line`.
     pub(super) async fn run(
         &self,
         job: &Job,
@@ -259,7 +261,33 @@ impl Nursery {
         Ok((running, from))
     }
 
-    /// No process of that run is to be left.
+    /// This process's own children that are not commands.
+    pub(crate) fn spare(&self, programs: impl IntoIterator<Item = Pid>) {
+        *self.running() = programs
+            .into_iter()
+            .map(|pid| pid.as_raw_nonzero().get())
+            .collect();
+    }
+
+    /// Kills what an agent that has died still ran. What its earlier runs have left, such as a service
+    /// that one started, stays. Says whether nothing ran any more.
+    pub(crate) fn end_runs_of(&self, agent: Pid) -> bool {
+        let mark = format!("{}.", agent.as_raw_nonzero());
+        let mut clean = true;
+        for pid in children_of("self") {
+            // A command leads its group, in our own session, for as long as it runs.
+            let leads = getpgid(Some(pid)) == Ok(pid) && getsid(Some(pid)) == getsid(None);
+            if leads && mark_of(pid).is_some_and(|of| of.starts_with(&mark)) {
+                let _ = kill_process_group(pid, Signal::KILL);
+                kill_all_below(pid);
+                clean = false;
+            }
+        }
+        self.tidy();
+        clean
+    }
+
+    /// No process of that run should be left.
     fn condemn(&self, mark: &str) {
         let mut condemned = self.condemned();
         if condemned.len() >= MOST_CONDEMNED {
@@ -269,7 +297,7 @@ impl Nursery {
     }
 
     /// Waits for what commands have left behind, and kills what should not be left of them.
-    pub(super) fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         for pid in children_of("self") {
             if self.running().contains(&pid.as_raw_nonzero().get()) {
                 continue;
@@ -353,8 +381,8 @@ impl Drop for Running {
     }
 }
 
-/// What is still in the pipe of one that has ended. Its children may hold the other end: nobody waits for
-/// them.
+/// What is still in the pipe of one that has ended. Its children may hold the other end: nobody
+/// waits for them.
 fn drain(from: &pipe::Receiver, lines: &mut Lines, line: &mut impl FnMut(&str)) {
     let mut buffer = [0; 4096];
     for _ in 0..REST / buffer.len() {

@@ -1,5 +1,5 @@
-//! What is to be run now for a group, by what it is here. Level, not edge: what is true now counts, however
-//! it came about, and what was true before is nobody's business any more. Pure.
+//! What to run now for a group, by what it is here. Level, not edge: what is true now counts,
+//! however it came about, and what was true before is nobody's business any more. Pure.
 
 use crate::config_file::hooks::Which;
 use onehold_core::time::{LocalTime, Span};
@@ -16,23 +16,23 @@ pub(super) enum Level {
     /// The daemon does not say.
     Unknown,
     /// Its address is there, and mute.
-    Preparing(Turn),
+    Preparing(HoldId),
     /// It is held.
-    Holding(Turn),
+    Holding(HoldId),
     /// It is being let go.
     Between,
     /// It is not held.
     Released,
 }
 
-/// Which holding: of which session with the daemon, and how often it was announced.
+/// Which hold: the session in which it was shown, and its epoch.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Turn {
+pub(super) struct HoldId {
     pub(super) session: u64,
     pub(super) epoch: u64,
 }
 
-/// What is to be done.
+/// What to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Step {
     /// Nothing, until something changes.
@@ -48,8 +48,10 @@ pub(super) enum Step {
 pub(super) struct Course {
     /// What was done last.
     done: Option<Level>,
-    /// Which hook failed last, and how often in a row.
-    failed: Option<(Which, u32)>,
+    /// Which hook ran last without success.
+    failed: Option<Which>,
+    /// How often in a row each hook has failed, whatever was run in between.
+    failures: [u32; Which::ALL.len()],
     ended: Option<LocalTime>,
 }
 
@@ -70,7 +72,7 @@ impl Level {
             (Self::Preparing(begun), Self::Preparing(now)) => begun == now,
             // What changed meanwhile is seen to afterwards.
             (Self::Holding(_), Self::Holding(_)) => true,
-            // Only who does not hold for sure may do what holders do not.
+            // `released` is begun only where this member certainly does not hold.
             (Self::Released, Self::Released | Self::Between | Self::Unknown) => true,
             (Self::Released, Self::Preparing(_) | Self::Holding(_))
             | (Self::Preparing(_) | Self::Holding(_), _)
@@ -80,7 +82,7 @@ impl Level {
 }
 
 impl Course {
-    /// What is to be done at `now`, where `reconcile` is how often `holding` is run.
+    /// What to do at `now`, where `reconcile` is how often `holding` is run.
     pub(super) fn step(&self, level: Level, reconcile: Option<Span>, now: LocalTime) -> Step {
         let Some(which) = level.hook() else {
             return Step::Wait;
@@ -94,7 +96,7 @@ impl Course {
             }
         } else {
             match self.failed {
-                Some((failed, n)) if failed == which => pause(n),
+                Some(failed) if failed == which => pause(self.failures[which as usize]),
                 Some(_) | None => return Step::Run(which),
             }
         };
@@ -110,13 +112,14 @@ impl Course {
             return 0;
         };
         self.ended = Some(now);
+        let failures = &mut self.failures[which as usize];
         if good {
-            (self.done, self.failed) = (Some(level), None);
+            (self.done, self.failed, *failures) = (Some(level), None, 0);
             return 0;
         }
-        let before = self.failed.filter(|(failed, _)| *failed == which);
-        let failures = before.map_or(0, |(_, n)| n).saturating_add(1);
-        self.failed = Some((which, failures));
+        *failures = failures.saturating_add(1);
+        let failures = *failures;
+        self.failed = Some(which);
         // The daemon waits for one answer.
         if let Level::Preparing(_) = level {
             self.done = Some(level);
@@ -139,7 +142,7 @@ mod tests {
     }
 
     const fn holding(session: u64, epoch: u64) -> Level {
-        Level::Holding(Turn { session, epoch })
+        Level::Holding(HoldId { session, epoch })
     }
 
     #[test]
@@ -200,18 +203,26 @@ mod tests {
     #[test]
     fn before_hold_is_run_once_for_each_hold() {
         let mut course = Course::default();
-        let preparing = |epoch| Level::Preparing(Turn { session: 1, epoch });
+        let preparing = |epoch| Level::Preparing(HoldId { session: 1, epoch });
         assert_eq!(
             course.step(preparing(1), None, at(0)),
             Step::Run(Which::BeforeHold)
         );
-        course.ended(preparing(1), false, at(0));
+        assert_eq!(course.ended(preparing(1), false, at(0)), 1);
         assert_eq!(course.step(preparing(1), None, at(90_000)), Step::Wait);
+        // What is run between two holds does not hide that it fails each time.
+        course.ended(holding(1, 2), true, at(1));
+        course.ended(Level::Released, true, at(2));
+        let again = course.step(preparing(3), None, at(3));
+        assert_eq!(again, Step::Run(Which::BeforeHold));
+        assert_eq!(course.ended(preparing(3), false, at(3)), 2);
+        assert_eq!(course.ended(preparing(4), true, at(4)), 0);
+        assert_eq!(course.ended(preparing(5), false, at(5)), 1);
     }
 
     #[test]
     fn what_a_holder_does_is_ended_when_it_may_hold_no_more() {
-        let preparing = |epoch| Level::Preparing(Turn { session: 1, epoch });
+        let preparing = |epoch| Level::Preparing(HoldId { session: 1, epoch });
         for (begun, now, wanted) in [
             (holding(1, 1), holding(1, 2), true),
             (holding(1, 1), Level::Between, false),

@@ -28,8 +28,17 @@ pub(super) struct Runner {
     pub(super) nursery: Nursery,
 }
 
+/// A hook to run: for what level, and by what the daemon showed.
+#[derive(Clone, Copy)]
+struct Errand<'a> {
+    level: Level,
+    which: Which,
+    hook: &'a Hook,
+    seen: &'a Seen,
+}
+
 impl Runner {
-    /// Runs what is to be run, for ever.
+    /// Runs the hooks, forever.
     pub(super) async fn run(self) {
         let mut course = Course::default();
         let mut changes = self.daemon.seen();
@@ -38,8 +47,12 @@ impl Runner {
             let mut seen = changes.borrow_and_update().clone();
             let mut level = seen.level(&self.place);
             let mut step = course.step(level, reconcile, boottime());
-            if step == Step::Run(Which::Holding) && self.hooks.holding.is_some() {
-                // What a holder does, only a holder may begin: the daemon is asked right before.
+            if let Step::Run(which) = step
+                && self.hook(which).is_some()
+                && (which == Which::Holding || seen.is_old())
+            {
+                // What a holder does, only a holder may begin: the daemon is asked right before. And
+                // nothing is begun by what was long ago.
                 match self.daemon.fresh().await {
                     Some(now) => seen = now,
                     None => {
@@ -59,15 +72,22 @@ impl Runner {
                     () = sleep(until(at)) => {}
                 },
                 Step::Run(which) => match self.hook(which) {
-                    Some(hook) => self.once(&mut course, level, which, hook, &seen).await,
+                    Some(hook) => {
+                        let seen = &seen;
+                        let errand = Errand {
+                            level,
+                            which,
+                            hook,
+                            seen,
+                        };
+                        self.once(&mut course, errand).await;
+                    }
                     None => {
                         if which == Which::BeforeHold {
-                            tracing::warn!(
-                                "{}: the daemon waits for before_hold, which this agent's file does not have: \
-                                 reload both",
-                                self.place.1
-                            );
-                            let why = "the agent's file has no such hook; reload the agent";
+                            let why = "the agent's file has no before_hold, and the daemon was started with \
+                                       another file: restart onehold, or put before_hold back and reload \
+                                       onehold-agent";
+                            tracing::warn!("{}: before_hold is waited for: {why}", self.place.1);
                             self.answer(&seen, Err(why.to_owned()));
                         }
                         course.ended(level, true, boottime());
@@ -87,30 +107,26 @@ impl Runner {
     }
 
     /// Runs one hook to its end.
-    async fn once(
-        &self,
-        course: &mut Course,
-        level: Level,
-        which: Which,
-        hook: &Hook,
-        seen: &Seen,
-    ) {
-        let ended = self.try_once(level, which, hook, seen).await;
+    async fn once(&self, course: &mut Course, errand: Errand<'_>) {
+        let (level, which) = (errand.level, errand.which);
+        let ended = self.try_once(errand).await;
         if ended.how == How::Unwanted {
-            tracing::info!(
-                event = "hook",
-                "{}: {}: {}",
-                self.place.1,
-                which.name(),
-                ended.in_words()
-            );
+            let (name, words) = (which.name(), ended.in_words());
+            tracing::info!(event = "hook", "{}: {name}: {words}", self.place.1);
+            let now = self.daemon.seen().borrow().level(&self.place);
+            if which == Which::BeforeHold && matches!(now, Level::Holding(_)) {
+                // The daemon's deadline, which counts from the hold, was the first.
+                let failures = course.ended(level, false, boottime());
+                let words = "not done when the gate opened, and ended".to_owned();
+                self.board.ran(&self.place, which, failures, words);
+            }
             return;
         }
         let good = ended.is_good();
         let failures = course.ended(level, good, boottime());
         if which == Which::BeforeHold {
             let done = if good { Ok(()) } else { Err(ended.in_words()) };
-            self.answer(seen, done);
+            self.answer(errand.seen, done);
         }
         self.note(which, &ended, failures);
         if let Some(stuck) = ended.stuck {
@@ -123,7 +139,7 @@ impl Runner {
         let (group, name, words) = (&self.place.1, which.name(), ended.in_words());
         match failures {
             0 => tracing::info!(event = "hook", "{group}: {name}: done: {words}"),
-            // No flood: of one that fails for ever, ever rarer.
+            // No flood: one that keeps failing is logged ever more rarely.
             n if n.is_power_of_two() => {
                 tracing::warn!(
                     event = "hook",
@@ -146,12 +162,15 @@ impl Runner {
         }
     }
 
-    async fn try_once(&self, level: Level, which: Which, hook: &Hook, seen: &Seen) -> Ended {
+    async fn try_once(&self, errand: Errand<'_>) -> Ended {
         let refused = |why| Ended {
             how: How::NotStarted(why),
             said: String::new(),
             stuck: None,
         };
+        let Errand {
+            which, hook, seen, ..
+        } = errand;
         let group = seen.group(&self.place);
         if which == Which::Holding && group.and_then(|g| seen.lease_left(g)).is_none() {
             return Ended {
@@ -166,92 +185,71 @@ impl Runner {
                     return refused(why);
                 }
                 let deadline = hook.deadline.unwrap_or(which.deadline());
-                self.command(
-                    level,
-                    which,
-                    hook,
-                    command.clone(),
-                    Vec::new(),
-                    deadline,
-                    seen,
-                )
-                .await
+                self.command(errand, command.clone(), Vec::new(), deadline)
+                    .await
             }
             Run::Ocf(agent) => {
                 // It runs a program and waits for it.
                 let read = agent.clone();
-                let meta = tokio::task::spawn_blocking(move || ocf::read(&read)).await;
-                let meta = match meta {
+                let meta = match tokio::task::spawn_blocking(move || ocf::read(&read)).await {
                     Ok(Ok(meta)) => meta,
                     Ok(Err((key, what))) => return refused(format!("{key}: {what}")),
                     Err(e) => return refused(e.to_string()),
                 };
                 if which == Which::Released {
-                    return self
-                        .ocf(level, which, hook, agent, &meta, "stop", seen)
-                        .await;
+                    return self.action(errand, agent, &meta, "stop").await;
                 }
-                let ended = self
-                    .ocf(level, which, hook, agent, &meta, "monitor", seen)
-                    .await;
-                match ended.how {
-                    How::Exited(ocf::RUNS_NOT) => match self.daemon.fresh().await {
-                        Some(now) => {
-                            self.ocf(level, which, hook, agent, &meta, "start", &now)
-                                .await
-                        }
-                        None => {
-                            refused("the daemon does not say whether this member holds".to_owned())
-                        }
-                    },
-                    _ => ended,
+                let ended = self.action(errand, agent, &meta, "monitor").await;
+                if ended.how != How::Exited(ocf::RUNS_NOT) {
+                    return ended;
+                }
+                match self.daemon.fresh().await {
+                    Some(now) => {
+                        let errand = Errand {
+                            seen: &now,
+                            ..errand
+                        };
+                        self.action(errand, agent, &meta, "start").await
+                    }
+                    None => refused("the daemon does not say whether this member holds".to_owned()),
                 }
             }
         }
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what is run, for what, with what"
-    )]
-    async fn ocf(
+    /// One action of an OCF resource agent.
+    async fn action(
         &self,
-        level: Level,
-        which: Which,
-        hook: &Hook,
+        errand: Errand<'_>,
         agent: &Ocf,
         meta: &MetaData,
         action: &str,
-        seen: &Seen,
     ) -> Ended {
-        let deadline = hook.deadline.or(meta.timeouts.get(action).copied());
-        let deadline = deadline.unwrap_or(which.deadline());
+        let deadline = errand.hook.deadline.or(meta.timeouts.get(action).copied());
+        let deadline = deadline.unwrap_or(errand.which.deadline());
         let instance = format!("{}_{}", self.place.0, self.place.1);
         let environment = ocf::environment(agent, &instance, Some(deadline.into()));
         let command = vec![agent.program().display().to_string(), action.to_owned()];
-        let mut ended = self
-            .command(level, which, hook, command, environment, deadline, seen)
-            .await;
+        let mut ended = self.command(errand, command, environment, deadline).await;
         if ended.said.is_empty() && !ended.is_good() {
             ended.said = format!("{}:{} {action}", agent.provider, agent.kind);
         }
         ended
     }
 
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "what is run, for what, with what"
-    )]
     async fn command(
         &self,
-        level: Level,
-        which: Which,
-        hook: &Hook,
+        errand: Errand<'_>,
         command: Vec<String>,
         mut environment: Vec<(String, String)>,
         deadline: Span,
-        seen: &Seen,
     ) -> Ended {
+        let Errand {
+            level,
+            which,
+            hook,
+            seen,
+        } = errand;
         environment.extend(self.environment(which, seen));
         let job = Job {
             command,
@@ -278,12 +276,13 @@ impl Runner {
                 _ => {}
             }
         };
+        let limit = deadline.into();
         self.nursery
-            .run(&job, deadline.into(), Ending::Asked, unwanted, line)
+            .run(&job, limit, Ending::Asked, unwanted, line)
             .await
     }
 
-    /// What a hook is told by its environment.
+    /// A hook's environment.
     fn environment(&self, which: Which, seen: &Seen) -> Vec<(String, String)> {
         let Some(group) = seen.group(&self.place) else {
             return Vec::new();
@@ -329,7 +328,8 @@ impl Runner {
         .collect()
     }
 
-    /// Tells people of every change of role, for ever: the newest, if several come while one is told.
+    /// Runs `changed` for every change of role, forever: for the newest, if several come while one
+    /// runs.
     pub(super) async fn tell_changes(self) {
         let Some(hook) = self.hooks.changed.clone() else {
             return std::future::pending().await;
@@ -343,9 +343,13 @@ impl Runner {
                 && last.as_ref() != Some(&role)
                 && last.replace(role).is_some()
             {
-                let ended = self
-                    .try_once(Level::Unknown, Which::Changed, &hook, &seen)
-                    .await;
+                let errand = Errand {
+                    level: Level::Unknown,
+                    which: Which::Changed,
+                    hook: &hook,
+                    seen: &seen,
+                };
+                let ended = self.try_once(errand).await;
                 let failures = u32::from(!ended.is_good());
                 self.note(Which::Changed, &ended, failures);
                 continue; // it may have changed meanwhile

@@ -1,4 +1,5 @@
-//! OCF resource agents, run as Pacemaker runs them: what they say of themselves, and their environment.
+//! OCF resource agents, run as Pacemaker runs them: what they say of themselves, and their
+//! environment.
 
 use crate::config_file::hooks::{OCF_ROOT, Ocf, runnable};
 use onehold_core::time::Span;
@@ -92,7 +93,7 @@ fn meta_data(ocf: &Ocf) -> Result<String, String> {
     }
 }
 
-/// What an agent is told by its environment.
+/// An agent's environment.
 pub(super) fn environment(
     ocf: &Ocf,
     instance: &str,

@@ -65,8 +65,8 @@ impl Probe {
         }
     }
 
-    /// Looks once, for no longer than the check's time-out; what it started is gone then, or keeps it from
-    /// looking again.
+    /// Looks once, for no longer than the check's time-out; what it started is gone then, or keeps
+    /// it from looking again.
     pub(super) async fn look(&mut self) -> Look {
         if let Some(stuck) = &self.stuck {
             if tokio::time::timeout(Duration::ZERO, stuck.gone())

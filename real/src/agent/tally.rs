@@ -1,4 +1,4 @@
-//! When a check passes and when it fails: so many looks in a row. Pure.
+//! When a check passes and when it fails: a number of looks in a row. Pure.
 
 /// Counts looks.
 #[derive(Clone, Copy, Debug)]

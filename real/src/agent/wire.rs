@@ -1,7 +1,7 @@
-//! The agent's end of its session with the daemon. Without a daemon it tries again, for ever.
+//! The agent's end of its session with the daemon. Without a daemon it tries again, forever.
 
 use super::board::{Board, Place};
-use super::course::{Level, Turn};
+use super::course::{HoldId, Level};
 use crate::clock::boottime;
 use crate::control::session::{EVERY, GroupShown, HEALTH_AFTER, MAX_LINE, Said, Shown, VERSION};
 use crate::control::{Reply, Request};
@@ -23,6 +23,8 @@ const SETTLE: Duration = Duration::from_millis(50);
 const APART: Duration = Duration::from_millis(10);
 /// Answers that wait.
 const MAX_ANSWERS: usize = 16;
+/// What was shown longer ago than this begins nothing.
+const OLD_MS: u64 = 1_000;
 /// How long the daemon may take to show what is.
 const FRESH: Duration = Duration::from_secs(1);
 
@@ -43,6 +45,11 @@ impl Seen {
         all.find(|g| (&g.cluster, &g.group) == (&place.0, &place.1))
     }
 
+    /// It may be otherwise by now: the daemon shows what is every second.
+    pub(super) fn is_old(&self) -> bool {
+        now_ms().saturating_sub(self.shown.at_ms) > OLD_MS
+    }
+
     /// What is left of the lease of a group now, as far as was shown.
     pub(super) fn lease_left(&self, group: &GroupShown) -> Option<Duration> {
         let passed = now_ms().saturating_sub(self.shown.at_ms);
@@ -55,13 +62,13 @@ impl Seen {
         let Some(group) = self.group(place).filter(|_| self.here) else {
             return Level::Unknown;
         };
-        let turn = Turn {
+        let hold = HoldId {
             session: self.session,
             epoch: group.epoch,
         };
         match group.role.as_str() {
-            _ if group.preparing => Level::Preparing(turn),
-            _ if group.open => Level::Holding(turn),
+            _ if group.preparing => Level::Preparing(hold),
+            _ if group.open => Level::Holding(hold),
             "standby" => Level::Released,
             _ => Level::Between,
         }
@@ -120,7 +127,7 @@ impl Daemon {
         let _ = self.answers.try_send(said); // the daemon has a deadline for it
     }
 
-    /// Holds a session, for ever.
+    /// Holds sessions, forever.
     pub(super) async fn hold(self, board: Board, mut answers: mpsc::Receiver<Said>) {
         let mut pace = AGAIN_FIRST;
         let mut logged = String::new();
@@ -221,9 +228,9 @@ async fn line(from: &mut BufReader<ReadHalf<'_>>) -> Result<Vec<u8>, String> {
     match timeout(HEALTH_AFTER, bounded.read_until(b'\n', &mut line)).await {
         Ok(Ok(0)) => Err("it hung up".to_owned()),
         Ok(Ok(_)) if line.ends_with(b"\n") => Ok(line),
-        Ok(Ok(_)) => Err("it says half a line, or one that is too long".to_owned()),
+        Ok(Ok(_)) => Err("it sent half a line, or one that is too long".to_owned()),
         Ok(Err(e)) => Err(e.to_string()),
-        Err(_) => Err(format!("it has said nothing for {HEALTH_AFTER:?}")),
+        Err(_) => Err(format!("it has sent nothing for {HEALTH_AFTER:?}")),
     }
 }
 

@@ -117,6 +117,17 @@ fn check_warns_of_probable_mistakes() {
 }
 
 #[test]
+fn check_warns_of_a_deadline_that_an_agent_may_miss() {
+    let warned = |deadline: &str| {
+        let hook = "[groups.web.hooks]\nbefore_hold = { exec = [\"/bin/true\"], failing = \"open\", deadline =";
+        let text = checked(&format!("{THREE}\n{hook} \"{deadline}\" }}\n"));
+        assert!(text.contains("web"), "{text}");
+        text.contains("groups.web.hooks.before_hold.deadline: 1s: it counts from the hold")
+    };
+    assert!(warned("1s") && !warned("5s"));
+}
+
+#[test]
 fn check_of_a_witness_file_lists_what_is_wrong_with_any_cluster() {
     let etc = Etc::new();
     let path = etc.write("witness.toml", "directory = \"clusters.d\"\n");

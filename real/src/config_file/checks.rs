@@ -1,7 +1,7 @@
 //! `[groups.NAME.checks.NAME]`: what a service must pass for a group to be well served here.
 //!
-//! [`Check`] is a section that was read whole: exactly one kind, its own keys and no other's. Nothing
-//! here looks at a host; whether a command can be run is [`super::hooks::runnable`]'s.
+//! [`Check`] is a section that was read whole: exactly one kind, its own keys and no other's.
+//! Nothing here looks at a host; whether a command can be run is [`super::hooks::runnable`]'s.
 
 use super::decided::check_interface;
 use super::hooks::{User, command_of};
@@ -177,8 +177,8 @@ impl Kind {
         }
     }
 
-    /// How many bad looks are a failure if the file does not say: what the kernel itself reports needs no
-    /// second look.
+    /// How many bad looks are a failure if the file does not say: what the kernel itself reports
+    /// needs no second look.
     const fn fall(&self) -> u32 {
         match self {
             Self::Process(_) | Self::Unit(_) | Self::Link(_) | Self::Route { .. } => 1,

@@ -1,5 +1,5 @@
-//! `[groups.NAME.hooks]`: what is run because of what a group is on this member. And what of a command
-//! only a host can say: whether it is there, and who may change it.
+//! `[groups.NAME.hooks]`: what is run because of what a group is on this member. And what of a
+//! command only a host can say: whether it is there, and who may change it.
 
 use super::checks::{Fault, absolute, fault};
 use super::{FileError, GroupSection, Length, Source};
@@ -205,6 +205,14 @@ pub enum Which {
 }
 
 impl Which {
+    /// All.
+    pub const ALL: [Self; 4] = [
+        Self::BeforeHold,
+        Self::Holding,
+        Self::Released,
+        Self::Changed,
+    ];
+
     /// As in the file.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -342,8 +350,8 @@ pub(super) fn command_of(words: &[String]) -> Result<Vec<String>, String> {
     }
 }
 
-/// Whether this host could run a program safely: it is there, may be executed, and nobody but root and
-/// `me`, who runs it, can put another in its place.
+/// Whether this host could run a program safely: it is there, may be executed, and nobody but root
+/// and `me`, who runs it, can put another in its place.
 ///
 /// # Errors
 /// What is wrong, and what to do.

@@ -1,14 +1,13 @@
-//! The agent's session on the control socket: the daemon shows what its groups are, the agent says how
-//! their service is. Lines of JSON in both directions, for as long as the agent lives.
+//! The agent's session on the control socket: the daemon shows what its groups are, the agent says
+//! how their service is. Lines of JSON in both directions, for as long as the agent lives.
 //!
-//! Nothing here waits for the driver, and nothing queues: who reads slowly misses states and gets the
-//! newest, who says too much is read slowly. What is said is of another process, perhaps another user's:
-//! it is bounded and cleaned before anybody sees it.
+//! Nothing here waits for the driver, and nothing queues: who reads slowly misses states and gets
+//! the newest, who says too much is read slowly. What is said is of another process, perhaps
+//! another user's: it is bounded and cleaned before anybody sees it.
 
 use super::Reply;
 use serde::{Deserialize, Serialize};
-use std::sync::Arc;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::net::UnixStream;
@@ -20,18 +19,22 @@ use tokio::time::{sleep, timeout};
 pub const VERSION: u32 = 1;
 /// A line of a session has at most this many bytes.
 pub const MAX_LINE: u64 = 256 * 1024;
-/// An agent that has said nothing for so long is as good as gone.
+/// An agent that has sent nothing for this long counts as gone.
 pub const HEALTH_AFTER: Duration = Duration::from_secs(5);
-/// An agent says how it is at least so often, and so does the daemon.
+/// Each side sends a line at least this often.
 pub const EVERY: Duration = Duration::from_secs(1);
 /// No two lines of an agent are read in less.
 const APART: Duration = Duration::from_millis(10);
 /// How long a daemon that has released everything waits for its agent to see it.
 const LEAVING: Duration = Duration::from_millis(300);
-/// What of an agent waits for the driver.
+/// Lines of the agent that wait for the driver, at most.
 const MAX_SAID: usize = 16;
-/// Most checks and hooks of a group that are kept of a report.
-const MAX_REPORTS: usize = 72;
+/// After a session, how long until the next: who comes and goes all the time fills no log.
+const BETWEEN: Duration = Duration::from_millis(100);
+/// Most checks of a group that are kept of a report.
+const MAX_CHECKS: usize = 64;
+/// Most hooks of a group that are kept of a report.
+const MAX_HOOKS: usize = 4;
 /// What is kept of a line that a check or hook printed.
 pub const MAX_WORDS: usize = 200;
 
@@ -73,7 +76,7 @@ pub struct GroupShown {
     pub peer: Option<String>,
     /// What was left of this member's lease at `at_ms`.
     pub lease_left_ms: Option<u64>,
-    /// Grows with each change of role, heal and conflict.
+    /// Grows with each change of role and each announcement.
     pub epoch: u64,
 }
 
@@ -106,7 +109,7 @@ pub enum Said {
         /// Whether it succeeded, or why not.
         done: Result<(), String>,
     },
-    /// The state is to be shown again, as it is now.
+    /// Show the state again, as it is now.
     Show {},
 }
 
@@ -189,8 +192,8 @@ impl Said {
         if let Self::Health(groups) = &mut self {
             groups.truncate(usize::from(u8::MAX));
             for group in groups {
-                group.checks.truncate(MAX_REPORTS);
-                group.hooks.truncate(MAX_REPORTS);
+                group.checks.truncate(MAX_CHECKS);
+                group.hooks.truncate(MAX_HOOKS);
                 for check in &mut group.checks {
                     (check.name, check.said) = (one_line(&check.name), one_line(&check.said));
                 }
@@ -222,8 +225,7 @@ pub enum Heard {
 pub struct Desk {
     heard: mpsc::Sender<Heard>,
     shown: watch::Receiver<Arc<Shown>>,
-    /// The process that has the one session; 0 for none.
-    taken: Arc<AtomicI32>,
+    taken: Occupant,
 }
 
 /// The shell's end.
@@ -233,7 +235,7 @@ pub struct Post {
     pub heard: mpsc::Receiver<Heard>,
     /// What they are shown.
     pub shown: watch::Sender<Arc<Shown>>,
-    taken: Arc<AtomicI32>,
+    taken: Occupant,
 }
 
 impl Post {
@@ -244,7 +246,7 @@ impl Post {
             watch::channel(Arc::default()).0,
         ));
         for _ in 0..LEAVING.as_millis() / APART.as_millis() {
-            if self.taken.load(Ordering::Acquire) == 0 {
+            if process(&self.taken).is_none() {
                 return;
             }
             sleep(APART).await;
@@ -257,7 +259,7 @@ impl Post {
 pub fn desk() -> (Desk, Post) {
     let (say, heard) = mpsc::channel(MAX_SAID);
     let (shown, see) = watch::channel(Arc::new(Shown::default()));
-    let taken = Arc::new(AtomicI32::new(0));
+    let taken = Occupant::default();
     let desk = Desk {
         heard: say,
         shown: see,
@@ -273,12 +275,29 @@ pub fn desk() -> (Desk, Post) {
     )
 }
 
+/// The process that has the one session, if somebody has it. Its number is for people: it is 0 for
+/// each process of another PID namespace.
+type Occupant = Arc<Mutex<Option<i32>>>;
+
+fn process(of: &Occupant) -> MutexGuard<'_, Option<i32>> {
+    of.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A process, for people.
+#[must_use]
+pub fn process_in_words(pid: i32) -> String {
+    match pid {
+        0 => "a process of another PID namespace".to_owned(),
+        pid => format!("process {pid}"),
+    }
+}
+
 /// The one session is free again when dropped.
-struct Taken(Arc<AtomicI32>);
+struct Taken(Occupant);
 
 impl Drop for Taken {
     fn drop(&mut self) {
-        self.0.store(0, Ordering::Release);
+        *process(&self.0) = None;
     }
 }
 
@@ -295,21 +314,27 @@ impl Desk {
     ) -> Result<(), Reply> {
         if version != VERSION {
             return Err(Reply::refused(format!(
-                "an agent of version {version}, and this daemon speaks {VERSION}: restart the older one"
+                "an agent of version {version}, and a daemon of version {VERSION}: restart the older one"
             )));
         }
-        let free = (self.taken).compare_exchange(0, pid, Ordering::Acquire, Ordering::Acquire);
-        if let Err(first) = free {
+        let first = {
+            let mut taken = process(&self.taken);
+            let first = *taken;
+            *taken = first.or(Some(pid));
+            first
+        };
+        if let Some(first) = first {
             return Err(Reply::refused(format!(
-                "another agent (process {first}) is here already, and there is one for each daemon; stop it \
-                 first"
+                "another agent ({}) is here already, and there is one for each daemon; stop it first",
+                process_in_words(first)
             )));
         }
         let taken = Taken(self.taken.clone());
         let (read, write) = stream.split();
-        // Marked as unseen, for the first line is what there is now.
+        // What was shown to an earlier agent may be long over: the first line is what the driver shows
+        // after `Begun`.
         let mut shown = self.shown.clone();
-        shown.mark_changed();
+        shown.borrow_and_update();
         if self.heard.send(Heard::Begun { pid }).await.is_err() {
             return Ok(());
         }
@@ -317,9 +342,11 @@ impl Desk {
             why = show(shown, write) => why,
             why = listen(read, &self.heard) => why,
         };
+        // Before another begins; a driver that has ended hears nothing.
+        if self.shown.has_changed().is_ok() && self.heard.send(Heard::Ended(why)).await.is_ok() {
+            sleep(BETWEEN).await;
+        }
         drop(taken);
-        // The driver may have ended.
-        let _ = self.heard.send(Heard::Ended(why)).await;
         Ok(())
     }
 }
@@ -331,9 +358,6 @@ async fn show(mut shown: watch::Receiver<Arc<Shown>>, mut to: WriteHalf<'_>) -> 
             return "the daemon is stopping".to_owned();
         }
         let state = Arc::clone(&shown.borrow_and_update());
-        if state.version == 0 {
-            continue; // the driver has yet to say
-        }
         let mut line = serde_json::to_vec(&*state).unwrap_or_default();
         line.push(b'\n');
         match timeout(HEALTH_AFTER, to.write_all(&line)).await {
@@ -358,7 +382,7 @@ async fn listen(from: ReadHalf<'_>, heard: &mpsc::Sender<Heard>) -> String {
             }
             Ok(Ok(_)) => {}
             Ok(Err(e)) => return e.to_string(),
-            Err(_) => return format!("it has said nothing for {HEALTH_AFTER:?}"),
+            Err(_) => return format!("it has sent nothing for {HEALTH_AFTER:?}"),
         }
         match serde_json::from_slice::<Said>(&line) {
             Ok(said) => {
@@ -366,7 +390,7 @@ async fn listen(from: ReadHalf<'_>, heard: &mpsc::Sender<Heard>) -> String {
                     return "the daemon is stopping".to_owned();
                 }
             }
-            Err(e) => return format!("it says what this version does not know: {e}"),
+            Err(e) => return format!("it sends what this version does not know: {e}"),
         }
         sleep(APART).await;
     }

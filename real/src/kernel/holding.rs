@@ -268,7 +268,9 @@ impl Kernel {
     fn put_back_addresses(&mut self, id: GroupId, present: &[Assigned]) {
         let now = boottime();
         let group = &self.groups[usize::from(id.0)];
-        let live = group.hold.is_some_and(|hold| now < hold.deadline);
+        // What waits mute has no deadline yet; without a guard it is not there.
+        let mute = self.guard.kind() != "none";
+        let live = group.hold.is_some_and(|hold| mute || now < hold.deadline);
         let Some(links) = self.links_of(id, |_| live) else {
             return;
         };

@@ -3,8 +3,10 @@
 //! Without an agent nothing changes: the health that was reported last stays, and an alarm says so.
 
 use super::Linux;
+use crate::config_file::hooks::Which;
 use crate::control::session::{
-    EVERY, GroupHealth, GroupShown, HEALTH_AFTER, Heard, Post, Said, Shown, VERSION,
+    EVERY, GroupHealth, GroupShown, HEALTH_AFTER, Heard, HookReport, Post, Said, Shown, VERSION,
+    process_in_words,
 };
 use crate::driver::ShellEvent;
 use onehold_core::advert::GroupId;
@@ -33,6 +35,11 @@ pub struct Agent {
     alarmed: bool,
     /// By group: whether its service is healthy, as it was reported last.
     health: BTreeMap<u8, Result<(), String>>,
+    /// By group: when that was last logged.
+    logged: BTreeMap<u8, LocalTime>,
+    /// By group: its hooks that keep failing, in words; and when they last were handed on.
+    failing: BTreeMap<u8, String>,
+    failing_at: Option<LocalTime>,
 }
 
 impl Agent {
@@ -48,6 +55,9 @@ impl Agent {
             ended: None,
             alarmed: false,
             health: BTreeMap::new(),
+            logged: BTreeMap::new(),
+            failing: BTreeMap::new(),
+            failing_at: None,
         }
     }
 
@@ -100,7 +110,11 @@ impl Linux {
             any = Poll::Ready(());
             match heard {
                 Heard::Begun { pid } => {
-                    tracing::info!(event = "agent", "the agent (process {pid}) is here");
+                    tracing::info!(
+                        event = "agent",
+                        "the agent ({}) is here",
+                        process_in_words(pid)
+                    );
                     (self.agent.pid, self.agent.shown_at) = (Some(pid), None);
                 }
                 Heard::Ended(why) => {
@@ -140,17 +154,19 @@ impl Linux {
         if std::mem::take(&mut self.agent.alarmed) {
             self.alarm(0, "agent", None);
         }
-        let mut failing = Vec::new();
+        // Each group once, however often it is named: what a line costs is bounded by our own file.
+        let mut known = BTreeMap::new();
         for said in groups {
-            let Some(group) = self.group_called(&said.cluster, &said.group) else {
-                continue; // of a file that this daemon has not read
-            };
-            for hook in said.hooks.iter().filter(|hook| hook.failures >= ALARMING) {
-                failing.push(format!(
-                    "{}: the hook {} keeps failing, and is tried again: {}",
-                    said.group, hook.name, hook.said
-                ));
+            if let Some(group) = self.group_called(&said.cluster, &said.group) {
+                known.insert(group.0, said);
+            } // else of a file that this daemon has not read
+        }
+        let mut failing = BTreeMap::new();
+        for (group, said) in known {
+            if let Some(words) = keep_failing(&said) {
+                failing.insert(group, words);
             }
+            let group = GroupId(group);
             // While it is not known it counts as it did.
             if let Some(healthy) = said.healthy {
                 let health = match healthy {
@@ -166,11 +182,18 @@ impl Linux {
                 hooks: said.hooks,
             });
         }
-        self.pending.events.push_back(ShellEvent::Alarms {
-            cluster: 0,
-            from: "hooks",
-            alarms: failing,
-        });
+        // At most once a second, whatever an agent says: each change is a line in the log.
+        let now = self.clock.now();
+        let rests = (self.agent.failing_at).is_some_and(|at| now < at.plus(EVERY.into()));
+        if failing != self.agent.failing && !rests {
+            self.agent.failing_at = Some(now);
+            self.agent.failing.clone_from(&failing);
+            self.pending.events.push_back(ShellEvent::Alarms {
+                cluster: 0,
+                from: "hooks",
+                alarms: failing.into_values().collect(),
+            });
+        }
     }
 
     fn healthy(&mut self, group: GroupId, name: &str, health: Result<(), String>) {
@@ -178,7 +201,11 @@ impl Linux {
         if before.as_ref() == Some(&health) {
             return;
         }
-        if before.map(|before| before.is_ok()) != Some(health.is_ok()) {
+        let now = self.clock.now();
+        let rests = |at: &LocalTime| now < at.plus(EVERY.into());
+        let rests = self.agent.logged.get(&group.0).is_some_and(rests);
+        if before.map(|before| before.is_ok()) != Some(health.is_ok()) && !rests {
+            self.agent.logged.insert(group.0, now);
             match &health {
                 Ok(()) => tracing::info!(event = "health", "{name}: the service is healthy"),
                 Err(why) => tracing::warn!(event = "health", "{name}: the service is sick: {why}"),
@@ -201,7 +228,8 @@ impl Linux {
         u8::try_from(at).ok().map(GroupId)
     }
 
-    /// Whether a group is well served from here: whole, as far as the kernel goes, and its service healthy.
+    /// Whether a group is well served from here: whole, as far as the kernel goes, and its service
+    /// healthy.
     pub(super) fn tell_health(&mut self, group: GroupId) {
         let whole = self.pending.whole.get(&group.0).cloned();
         let section = (self.loaded.clusters.first())
@@ -239,7 +267,7 @@ impl Linux {
 
     /// Whether the agent has been silent for too long.
     pub(super) fn look_for_agent(&mut self, now: LocalTime) {
-        let Some(seat) = self
+        let Some(local) = self
             .loaded
             .clusters
             .first()
@@ -247,31 +275,54 @@ impl Linux {
         else {
             return;
         };
-        let needed: Vec<&str> = (seat.file.groups.iter())
-            .filter(|(_, section)| section.needs_agent())
-            .map(|(name, _)| name.as_str())
-            .collect();
-        let agent = &self.agent;
-        let silent_since = agent.silent_since.or((!needed.is_empty()).then_some(now));
-        let silent = silent_since.is_some_and(|at| now >= at.plus(HEALTH_AFTER.into()));
-        let of = needed.join(", ");
-        let alarm = (silent && !agent.alarmed).then(|| {
-            let who = match (&agent.ended, agent.pid) {
-                (Some(why), None) => format!("the agent is gone ({why})"),
-                (_, Some(pid)) => format!("the agent (process {pid}) reports nothing"),
-                (None, None) => "no agent has reported since this daemon started".to_owned(),
-            };
-            format!(
-                "{who}: the health of {of} is unknown and counts as it did before, and no hook is run; \
-                 `systemctl status onehold-agent`"
-            )
-        });
-        self.agent.silent_since = silent_since;
-        if alarm.is_some() {
-            self.agent.alarmed = true;
-            self.alarm(0, "agent", alarm);
+        let groups = || {
+            let all = local.file.groups.iter();
+            all.filter(|(_, group)| group.needs_agent())
+        };
+        let agent = &mut self.agent;
+        if groups().next().is_none() {
+            agent.silent_since = None; // nothing needs one
+            if std::mem::take(&mut agent.alarmed) {
+                self.alarm(0, "agent", None);
+            }
+            return;
         }
+        agent.silent_since.get_or_insert(now);
+        let silent = agent
+            .silent_since
+            .is_some_and(|at| now >= at.plus(HEALTH_AFTER.into()));
+        if !silent || std::mem::replace(&mut agent.alarmed, true) {
+            return;
+        }
+        let who = match (&agent.ended, agent.pid) {
+            (Some(why), None) => format!("the agent is gone ({why})"),
+            (_, Some(pid)) => format!("the agent ({}) reports nothing", process_in_words(pid)),
+            (None, None) => "no agent has reported since this daemon started".to_owned(),
+        };
+        let names: Vec<&str> = groups().map(|(name, _)| name.as_str()).collect();
+        let alarm = format!(
+            "{who}: the health of {} is unknown and counts as it did before, and no hook is run; \
+             `systemctl status onehold-agent`",
+            names.join(", ")
+        );
+        self.alarm(0, "agent", Some(alarm));
     }
+}
+
+/// Which of its hooks keep failing, if any does.
+fn keep_failing(said: &GroupHealth) -> Option<String> {
+    let named = |hook: &&HookReport| Which::ALL.iter().any(|which| which.name() == hook.name);
+    let words: Vec<String> = (said.hooks.iter().filter(named))
+        .filter(|hook| hook.failures >= ALARMING)
+        .map(|hook| match hook.name.as_str() {
+            "before_hold" => format!("the hook {} keeps failing: {}", hook.name, hook.said),
+            name => format!(
+                "the hook {name} keeps failing, and is tried again: {}",
+                hook.said
+            ),
+        })
+        .collect();
+    (!words.is_empty()).then(|| format!("{}: {}", said.group, words.join("; ")))
 }
 
 /// Which of its checks do not pass, and what they say.

@@ -73,6 +73,7 @@ impl Status {
             // A holder goes on holding, whatever it would need to begin.
             let holds = g.role == "holder";
             let idle = self.witness || self.stopped || self.quarantine_left_ms.is_some();
+            alarms.extend(opening(g));
             if holds && !g.unfit.is_empty() {
                 let why = g.unfit.join("; ");
                 alarms.push(format!("{}: held here, though not well: {why}", g.name));
@@ -182,6 +183,33 @@ impl Status {
              on all members"
         ))
     }
+}
+
+/// Nobody answers at a group's addresses while its gate waits; and whether it has lately waited in
+/// vain.
+fn opening(g: &GroupStatus) -> Vec<String> {
+    let mut alarms = Vec::new();
+    if g.opening {
+        let ago = |ms: Option<f64>| super::text::ago(ms.unwrap_or_default());
+        alarms.push(format!(
+            "{}: held here, mute for {}: nobody answers before before_hold is done, or its deadline of {} over; \
+             `journalctl -u onehold-agent` says what it does (R-19)",
+            g.name,
+            ago(g.opening_ms),
+            ago(g.opening_deadline_ms)
+        ));
+    }
+    if let Some(why) = &g.unprepared_why {
+        let times = match g.unprepared {
+            1 => "when it was last waited for".to_owned(),
+            n => format!("the last {n} times that it was waited for"),
+        };
+        alarms.push(format!(
+            "{}: before_hold was not done {times}: {why}. Repair it, or say `onehold resume {}` (R-19)",
+            g.name, g.name
+        ));
+    }
+    alarms
 }
 
 /// Why what comes from a member's address proves nothing, as the end of an alarm.

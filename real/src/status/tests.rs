@@ -4,6 +4,7 @@ use super::*;
 use crate::config_file::LocalCluster;
 use crate::config_file::tests::{THREE, TWO, cluster};
 use crate::control::session::{CheckReport, HookReport};
+use crate::driver::openings::{BeforeHold, Failing};
 use crate::metrics::{GuardInForce, Head, OtherConfig};
 use onehold_core::advert::{Ballot, ConfigDigest, GroupId, Incarnation};
 use onehold_core::effect::{Event, Why};
@@ -583,4 +584,48 @@ fn each_check_and_hook_is_shown_with_what_it_said_last() {
     let status = Status::from_parts(&snapshot(0, Vec::new(), vec![g]), &cluster.config, &m, NOW);
     let text = text(status);
     insta::assert_snapshot!(&text[text.find("GROUP").unwrap()..text.find("MEMBER").unwrap()]);
+}
+
+/// Nobody answers while a gate waits, so all is not well; and what was waited for in vain is not
+/// forgotten when the gate is open.
+#[test]
+fn r19_a_gate_that_waits_is_an_alarm_and_so_is_what_was_not_done() {
+    let cluster = cluster(TWO, "lb0");
+    let mut m = metrics(&cluster);
+    let policy = BeforeHold {
+        deadline: Span::from_millis(60_000),
+        failing: Failing::Open,
+    };
+    m.waits(GroupId(0), policy, before(12_300));
+    let mut api = group(0, RoleName::Holder, 0);
+    api.open = false;
+    let of_api = |m: &Metrics, api: &GroupSnapshot| -> Vec<String> {
+        let all = snapshot(0, vec![peer(1, 32)], vec![api.clone()]);
+        let status = Status::from_parts(&all, &cluster.config, m, NOW);
+        let alarms = status.alarms.into_iter();
+        alarms
+            .filter(|alarm| alarm.contains("before_hold"))
+            .collect()
+    };
+    assert_eq!(
+        of_api(&m, &api),
+        [
+            "api: held here, mute for 12.3 s: nobody answers before before_hold is done, or its deadline of 1 \
+             min 0 s over; `journalctl -u onehold-agent` says what it does (R-19)"
+        ]
+    );
+    api.open = true;
+    assert_eq!(of_api(&m, &api), Vec::<String>::new());
+    for _ in 0..3 {
+        m.waited(GroupId(0), Some("it is not done after 60s".to_owned()));
+    }
+    assert_eq!(
+        of_api(&m, &api),
+        [
+            "api: before_hold was not done the last 3 times that it was waited for: it is not done after 60s. \
+             Repair it, or say `onehold resume api` (R-19)"
+        ]
+    );
+    m.waited(GroupId(0), None);
+    assert_eq!(of_api(&m, &api), Vec::<String>::new());
 }

@@ -43,7 +43,8 @@ pub(super) async fn http(http: &Http) -> Look {
             break;
         }
     }
-    let (status, words) = status_of(&page).ok_or_else(|| format!("{} speaks no HTTP", http.at))?;
+    let (status, words) =
+        status_of(&page).ok_or_else(|| format!("{} does not answer by HTTP", http.at))?;
     let fine = match http.status {
         Some(wanted) => status == wanted,
         None => (200..400).contains(&status),

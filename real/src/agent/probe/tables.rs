@@ -45,7 +45,8 @@ impl Tables {
 
     pub(super) fn look(&mut self) -> Look {
         if self.watch.is_none() {
-            // Before the table is read, so that nothing is missed. Without it there is still `every`.
+            // Before the table is read, so that nothing is missed. Without it there is still
+            // `every`.
             self.watch = Watch::route(&self.row.groups()).ok();
         }
         match &self.row {
@@ -129,8 +130,8 @@ fn v4(line: &str) -> Option<(Ipv4Addr, u8)> {
     leads(flags).then(|| (Ipv4Addr::from(to.to_ne_bytes()), length))
 }
 
-/// `20010db8… 40 00000000… 00 00000000… 00000100 00000001 00000000 00000001 eth0`: destination, its length,
-/// source, its length, next hop, metric, two counts, flags.
+/// `20010db8… 40 00000000… 00 00000000… 00000100 00000001 00000000 00000001 eth0`: destination, its
+/// length, source, its length, next hop, metric, two counts, flags.
 fn v6(line: &str) -> Option<(Ipv6Addr, u8)> {
     let fields: Vec<&str> = line.split_whitespace().collect();
     let to = u128::from_str_radix(fields.first()?, 16).ok()?;

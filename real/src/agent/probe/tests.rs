@@ -83,8 +83,8 @@ fn http_passes_by_status_and_text() {
         ),
         (bad, None, None, Err("502 Bad Gateway")),
         (bad, Some(502), None, Ok("502 Bad Gateway")),
-        (b"220 ftp\r\n", None, None, Err("speaks no HTTP")),
-        (b"", None, None, Err("speaks no HTTP")),
+        (b"220 ftp\r\n", None, None, Err("does not answer by HTTP")),
+        (b"", None, None, Err("does not answer by HTTP")),
     ] {
         let (at, server) = answering(answer);
         let looked = look(Kind::Http(Http {

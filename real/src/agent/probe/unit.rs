@@ -1,5 +1,5 @@
-//! `unit`: a systemd unit is active. While its main process lives it is not asked for; when that ends, at
-//! once.
+//! `unit`: a systemd unit is active. While its main process lives it is not asked for; when that
+//! ends, at once.
 
 use super::super::command::{Ending, Job, Nursery};
 use super::Look;

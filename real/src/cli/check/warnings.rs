@@ -10,6 +10,8 @@ use onehold_core::time::Span;
 const MANY_IPV6: usize = 128;
 /// The longest name that an interface has by itself (`IFNAMSIZ`).
 const LONGEST_INTERFACE: usize = 15;
+/// Of a shorter deadline of `before_hold` `check` warns.
+const SHORT_DEADLINE: Span = Span::from_millis(5_000);
 /// What the kernel and ntpd steer clocks by, at most.
 const STEERED_PPM: u32 = 500;
 
@@ -50,6 +52,16 @@ pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
             "timing.guard_slack: below 5ms was measured with the BPF guard only; add guard = \"bpf\" to [cluster]"
                 .to_owned(),
         );
+    }
+    for (name, group) in &file.groups {
+        let before_hold = group.hooks.before_hold.as_ref();
+        let deadline = before_hold.map(|hook| hook.before_hold().deadline);
+        if let Some(deadline) = deadline.filter(|deadline| *deadline < SHORT_DEADLINE) {
+            all.push(format!(
+                "groups.{name}.hooks.before_hold.deadline: {deadline}: it counts from the hold, and an agent that \
+                 was not there, or ends another hook first, needs up to 4s of it; write {SHORT_DEADLINE} or more"
+            ));
+        }
     }
     let ipv6 = (config.groups().iter().flat_map(|g| &g.addresses))
         .filter(|p| p.address.is_ipv6())

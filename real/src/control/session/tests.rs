@@ -55,12 +55,25 @@ impl Daemon {
         BufReader::new(stream)
     }
 
+    /// An agent, when the session before it is quite over.
+    async fn after_another(&self) -> BufReader<UnixStream> {
+        tokio::time::sleep(2 * BETWEEN).await;
+        self.agent().await
+    }
+
     fn show(&self, epoch: u64) {
         self.post.shown.send_replace(Arc::new(Shown {
             version: VERSION,
             at_ms: epoch,
             groups: vec![group(epoch)],
         }));
+    }
+
+    /// As the driver does when an agent is there.
+    async fn begun(&mut self, epoch: u64) {
+        let heard = self.heard().await;
+        assert!(matches!(heard, Heard::Begun { .. }), "{heard:?}");
+        self.show(epoch);
     }
 
     async fn heard(&mut self) -> Heard {
@@ -128,11 +141,11 @@ fn health(said: &str) -> Said {
 fn an_agent_is_shown_every_newest_state_and_says_how_its_service_is() {
     run(async {
         let mut d = Daemon::start();
-        d.show(1);
         let mut agent = d.agent().await;
-        assert_eq!(shown(&mut agent).await, 1);
         let pid = i32::try_from(std::process::id()).unwrap();
         assert_eq!(d.heard().await, Heard::Begun { pid });
+        d.show(1);
+        assert_eq!(shown(&mut agent).await, 1);
         d.show(2);
         assert_eq!(shown(&mut agent).await, 2);
         say(&mut agent, &health("502")).await;
@@ -154,10 +167,9 @@ fn an_agent_is_shown_every_newest_state_and_says_how_its_service_is() {
 fn a_slow_reader_misses_states_and_gets_the_newest() {
     run(async {
         let mut d = Daemon::start();
-        d.show(0);
         let mut agent = d.agent().await;
+        d.begun(0).await;
         assert_eq!(shown(&mut agent).await, 0);
-        d.heard().await;
         for epoch in 1..=20_000 {
             d.show(epoch);
             if epoch % 100 == 0 {
@@ -179,10 +191,9 @@ fn a_slow_reader_misses_states_and_gets_the_newest() {
 fn there_is_one_agent_at_a_time_and_the_second_is_told_which() {
     run(async {
         let mut d = Daemon::start();
-        d.show(1);
         let mut first = d.agent().await;
+        d.begun(1).await;
         shown(&mut first).await;
-        d.heard().await;
         let mut second = d.agent().await;
         let said = line(&mut second).await;
         assert!(
@@ -191,8 +202,9 @@ fn there_is_one_agent_at_a_time_and_the_second_is_told_which() {
         );
         drop(first);
         d.heard().await;
-        let mut third = d.agent().await;
-        assert_eq!(shown(&mut third).await, 1);
+        let mut third = d.after_another().await;
+        d.begun(2).await;
+        assert_eq!(shown(&mut third).await, 2);
         let mut other = d.connect().await;
         say(&mut other, &Request::Agent { version: 7 }).await;
         let said = line(&mut BufReader::new(other)).await;
@@ -204,7 +216,6 @@ fn there_is_one_agent_at_a_time_and_the_second_is_told_which() {
 fn garbage_ends_the_session_and_nothing_else() {
     run(async {
         let mut d = Daemon::start();
-        d.show(1);
         let big = vec![b'x'; usize::try_from(MAX_LINE).unwrap() + 9];
         for (bytes, why) in [
             (&b"{}\n"[..], "does not know"),
@@ -213,9 +224,9 @@ fn garbage_ends_the_session_and_nothing_else() {
             (b"\xff\xfe\n", "does not know"),
             (&big, "a line of more than"),
         ] {
-            let mut agent = d.agent().await;
+            let mut agent = d.after_another().await;
+            d.begun(1).await;
             shown(&mut agent).await;
-            assert!(matches!(d.heard().await, Heard::Begun { .. }));
             let _ = agent.write_all(bytes).await; // it may hang up meanwhile
             match d.heard().await {
                 Heard::Ended(said) => assert!(said.contains(why), "{said}"),
@@ -243,5 +254,47 @@ fn what_is_said_is_bounded_and_printable() {
     let Said::Health(groups) = Said::Health(vec![many; 1000]).cleaned() else {
         panic!("it is health");
     };
-    assert_eq!((groups.len(), groups[0].checks.len()), (255, MAX_REPORTS));
+    assert_eq!((groups.len(), groups[0].checks.len()), (255, MAX_CHECKS));
+}
+
+/// What the last agent was shown may be of long ago.
+#[test]
+fn an_agent_is_first_shown_what_is_true_when_it_is_there() {
+    run(async {
+        let mut d = Daemon::start();
+        let mut first = d.agent().await;
+        d.begun(1).await;
+        shown(&mut first).await;
+        d.show(2);
+        drop(first);
+        d.heard().await;
+        let mut second = d.after_another().await;
+        assert!(matches!(d.heard().await, Heard::Begun { .. }));
+        let early = timeout(Duration::from_millis(200), second.fill_buf()).await;
+        assert!(
+            early.is_err(),
+            "it is shown something before the driver has: {early:?}"
+        );
+        d.show(3);
+        assert_eq!(shown(&mut second).await, 3);
+    });
+}
+
+#[test]
+fn one_whose_number_is_not_known_is_an_agent_like_others() {
+    run(async {
+        let (desk, mut post) = desk();
+        let (mut one, _its) = UnixStream::pair().unwrap();
+        let (mut two, _other) = UnixStream::pair().unwrap();
+        let first = desk.clone();
+        let first = tokio::spawn(async move { first.hold(&mut one, VERSION, 0).await });
+        assert_eq!(post.heard.recv().await, Some(Heard::Begun { pid: 0 }));
+        let Err(Reply::Refused { why }) = desk.hold(&mut two, VERSION, 0).await else {
+            panic!("there are two");
+        };
+        assert!(why.contains("a process of another PID namespace"), "{why}");
+        post.leave().await;
+        assert!(process(&post.taken).is_none());
+        assert!(first.await.unwrap().is_ok());
+    });
 }
