@@ -33,7 +33,7 @@ pub use routes::RouteSection;
 pub use span::Length;
 pub use stamp::Stamp;
 pub(crate) use together::each_once;
-pub use together::{FloatingAddress, Interface};
+pub use together::{Announce, FloatingAddress, Interface};
 
 use onehold_core::config::{Arbitration, Failback};
 use onehold_core::lease::TimingSpec;
@@ -108,6 +108,9 @@ pub struct GroupSection {
     pub addresses: Vec<FloatingAddress>,
     /// Which interface of a candidate those belong to that name none.
     pub interface: Option<Interface>,
+    /// Who tells the network where the addresses are.
+    #[serde(default)]
+    pub announce: Announce,
     /// The routes that are there while the group is held.
     #[serde(default)]
     pub routes: Vec<RouteSection>,

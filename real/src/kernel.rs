@@ -42,6 +42,9 @@ pub struct KernelGroup {
     pub name: String,
     /// Its addresses, each with the interface that it belongs to.
     pub addresses: Vec<(IpAddr, String)>,
+    /// Whether neighbours are told by ARP and neighbour discovery; if not, a routing daemon brings
+    /// the packets, and any interface will do.
+    pub announced: bool,
     /// Its routes: there while it is held.
     pub routes: Vec<Route>,
 }
@@ -57,6 +60,7 @@ impl KernelGroup {
         Self {
             name: name.into(),
             addresses: addresses.into_iter().map(with).collect(),
+            announced: true,
             routes: Vec::new(),
         }
     }
@@ -88,6 +92,7 @@ struct Group {
     /// Those interfaces to which its addresses belong, each once.
     at: Vec<usize>,
     keys: Vec<Key>,
+    announced: bool,
     routes: Vec<Route>,
     hold: Option<Hold>,
     announcing: Option<Schedule>,
@@ -303,7 +308,7 @@ impl Kernel {
             let Some(schedule) = &mut group.announcing else {
                 continue;
             };
-            if !schedule.due(now) {
+            if !schedule.due(now) || !group.announced {
                 continue;
             }
             for Floating { address, at } in &group.addresses {
@@ -347,11 +352,16 @@ impl Kernel {
         all.map(|floating| floating.address).collect()
     }
 
+    /// The groups' interfaces that can have a gate.
     fn links(&self) -> Vec<Link> {
-        self.interfaces
-            .iter()
-            .filter_map(|i| i.link.clone())
-            .collect()
+        let all = self.interfaces.iter().filter_map(|i| i.link.clone());
+        all.filter(|link| link.ethernet).collect()
+    }
+
+    /// The numbers of the groups' interfaces.
+    fn indices(&self) -> Vec<u32> {
+        let all = self.interfaces.iter().filter_map(|i| i.link.as_ref());
+        all.map(|link| link.index).collect()
     }
 }
 
@@ -363,6 +373,7 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
         let KernelGroup {
             name,
             addresses,
+            announced,
             routes,
         } = group;
         let mut group = Group {
@@ -370,6 +381,7 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
             addresses: Vec::new(),
             at: Vec::new(),
             keys: Vec::new(),
+            announced,
             routes,
             hold: None,
             announcing: None,
@@ -383,6 +395,7 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
             if known.is_none() {
                 interfaces.push(Interface::named(interface));
             }
+            interfaces[at].any |= !announced;
             interfaces[at].addresses.push(address);
             group.addresses.push(Floating { address, at });
             if !group.at.contains(&at) {

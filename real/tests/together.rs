@@ -41,6 +41,7 @@ fn firewall() -> KernelGroup {
             on(INNER_VIP.into(), INNER),
             on(LINK_LOCAL.into(), INNER),
         ],
+        announced: true,
         routes: Vec::new(),
     }
 }
@@ -197,4 +198,72 @@ fn one_interface_that_is_gone_ends_the_hold_of_all() {
         kernel.release(GROUP).expect("a release");
         assert_eq!(there(&mut lan), []);
     });
+}
+
+/// For routers, which bring the packets: the loopback, without ARP or a carrier.
+#[test]
+fn what_is_not_announced_floats_on_the_loopback_and_is_mute_where_packets_come_in() {
+    with_both_guards(|guard| {
+        let mut lan = Lan::new();
+        let lo = find(&mut lan.route, "lo").expect("the loopback").index;
+        let group = KernelGroup {
+            announced: false,
+            ..KernelGroup::on("lo", "anycast", [VIP.into()])
+        };
+        let mut kernel = lan.try_open(vec![group], guard).expect("a kernel");
+        kernel.scrub().expect("a clean start");
+        kernel.eligible(GROUP).expect_err("the loopback is down");
+        set_up(&mut lan.route, lo, true);
+        lan.wait(&mut kernel, |e| {
+            matches!(
+                e,
+                KernelEvent::Eligible {
+                    eligible: Ok(()),
+                    ..
+                }
+            )
+        });
+        let deadline = boottime().plus(ms(500));
+        kernel.hold_until(GROUP, deadline).expect("a hold");
+        let on_lo = |lan: &mut Lan| {
+            lan.addresses()
+                .iter()
+                .any(|a| a.index == lo && a.address == VIP)
+        };
+        assert!(on_lo(&mut lan));
+        kernel.announce(GROUP, boottime());
+        // Linux answers ARP for it on the other interface; what is asked after the deadline is not.
+        let (answered, _) = lan.probe(&[VIP.into(), OWN.into()], deadline.plus(ms(200)));
+        assert!(!answered[0].is_empty() && !answered[1].is_empty());
+        let slack = ms(5);
+        assert!(
+            answered[0].iter().all(|at| *at < deadline.plus(slack)),
+            "R-8"
+        );
+        assert!(on_lo(&mut lan), "it is there, and mute");
+        let alarms = lan.events(&mut kernel);
+        assert!(
+            !alarms
+                .iter()
+                .any(|e| matches!(e, KernelEvent::Alarms(a) if !a.is_empty())),
+            "{alarms:?}"
+        );
+        kernel.release(GROUP).expect("a release");
+        assert!(!on_lo(&mut lan));
+        kernel.close().expect("an end");
+    });
+}
+
+#[test]
+fn an_announced_group_refuses_what_is_not_ethernet_and_names_the_remedy() {
+    let mut lan = Lan::new();
+    let lo = find(&mut lan.route, "lo").expect("the loopback").index;
+    set_up(&mut lan.route, lo, true);
+    let group = KernelGroup::on("lo", "web", [VIP.into()]);
+    let mut kernel = lan
+        .try_open(vec![group], GuardChoice::Nft)
+        .expect("a kernel");
+    lan.events(&mut kernel);
+    let why = kernel.eligible(GROUP).expect_err("it is no Ethernet");
+    assert!(why.contains("`announce = \"none\"`"), "{why}");
 }

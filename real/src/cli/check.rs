@@ -7,7 +7,7 @@ mod warnings;
 
 use crate::agent;
 use crate::config_file::{
-    ConfigFile, FileError, Here, WrittenCluster, WrittenFile, company, decided, find_me,
+    Announce, ConfigFile, FileError, Here, WrittenCluster, WrittenFile, company, decided, find_me,
     for_member, local_cluster, loopback_warnings, prove, resolve, secrets, toward, written,
 };
 use crate::kernel::{KernelGroup, survey};
@@ -228,6 +228,7 @@ fn look_at_kernel(
         KernelGroup {
             name: g.name.clone(),
             addresses: addresses.zip(s.interfaces_of(me)).collect(),
+            announced: s.announce == Announce::Neighbours,
             routes: s.routes_of(me),
         }
     };

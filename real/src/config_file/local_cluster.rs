@@ -5,7 +5,8 @@ use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, 
 use super::decided::{decided, for_member};
 use super::stamp::Stamp;
 use super::{
-    ConfigFile, FileError, GroupSection, GuardChoice, LogSection, Profile, Source, WitnessFile,
+    Announce, ConfigFile, FileError, GroupSection, GuardChoice, LogSection, Profile, Source,
+    WitnessFile,
 };
 use crate::route::Route;
 use crate::secret::Secret;
@@ -111,6 +112,13 @@ impl LocalCluster {
             others.map(|(id, ip)| (self.config.member_name(id), ip)),
             &toward,
         )
+    }
+
+    /// Whether the neighbours are told where a group's addresses are.
+    #[must_use]
+    pub fn announced(&self, group: GroupId) -> bool {
+        let section = self.file.groups.values().nth(usize::from(group.0));
+        section.is_none_or(|g| g.announce == Announce::Neighbours)
     }
 
     /// The routes of a group here.

@@ -279,6 +279,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         let GroupSection {
             addresses,
             interface: _, // with those of addresses and routes
+            announce,
             routes,
             preferred,
             failback,
@@ -297,6 +298,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
                 Interface::ByMember(i) => put(key(&at), Me, i),
             }
         }
+        put(key("announce"), Me, &Plain(shown(announce)));
         if !routes.is_empty() {
             put(
                 key("routes"),

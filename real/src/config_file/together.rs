@@ -39,6 +39,17 @@ impl Interface {
     }
 }
 
+/// `groups.NAME.announce`: who tells the network where the addresses are.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Announce {
+    /// This daemon, to the neighbours: by ARP and neighbour discovery.
+    #[default]
+    Neighbours,
+    /// Somebody else, such as a routing daemon.
+    None,
+}
+
 impl fmt::Display for Interface {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

@@ -5,6 +5,7 @@
 //! reports that before the night in which it must. A group of which some addresses can be held is
 //! held rather than not at all, but not by this member if another one can hold it whole.
 
+use super::interfaces::Interface;
 use super::{Floating, Kernel};
 use crate::address::{self, Assigned, Link, edge_of, same_network};
 use crate::guard::boottime;
@@ -125,7 +126,7 @@ impl Kernel {
     pub fn eligible(&self, id: GroupId) -> Result<(), String> {
         let group = &self.groups[usize::from(id.0)];
         for at in &group.at {
-            self.interfaces[*at].eligible()?;
+            self.interfaces[*at].eligible(group.announced)?;
         }
         self.at_home()?;
         let fitness = &group.fitness;
@@ -170,7 +171,9 @@ impl Kernel {
     /// Tries out what was refused and is due, and everything when circumstances have changed.
     pub(super) fn try_addresses(&mut self, id: GroupId, present: &[Assigned]) {
         let floating = self.floating();
-        let Some(links) = self.links_of(id, |interface| interface.eligible().is_ok()) else {
+        let announced = self.groups[usize::from(id.0)].announced;
+        let fine = |interface: &Interface| interface.eligible(announced).is_ok();
+        let Some(links) = self.links_of(id, fine) else {
             let fitness = &mut self.groups[usize::from(id.0)].fitness;
             fitness.circumstances = None; // it will be another one
             (fitness.gate, fitness.doubted) = (None, false);

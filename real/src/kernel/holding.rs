@@ -107,7 +107,8 @@ impl Kernel {
         let lifetime = self.lifetime();
         let Some(links) = self.links_of(id, |interface| interface.fault.is_none()) else {
             let group = &self.groups[usize::from(id.0)];
-            let why = (group.at.iter()).find_map(|at| self.interfaces[*at].eligible().err());
+            let why = (group.at.iter())
+                .find_map(|at| self.interfaces[*at].eligible(group.announced).err());
             let doing = format!("holding {}", group.name);
             return Err(KernelError::refused(doing, why.unwrap_or_default()));
         };
@@ -167,7 +168,7 @@ impl Kernel {
             Err(e) => {
                 // The one cause that we can repair: somebody took the gate away.
                 let mut first = true;
-                for link in links.values() {
+                for link in links.values().filter(|link| link.ethernet) {
                     let standing = self.guard.standing(&mut self.route, link, Place::Own)?;
                     first &= standing == Standing::First;
                 }
@@ -231,7 +232,7 @@ impl Kernel {
 
     /// Removes addresses, as far as they are ours; without a gate none may be left.
     fn remove(&mut self, addresses: &[IpAddr]) -> Result<(), KernelError> {
-        let ours: Vec<u32> = self.links().iter().map(|link| link.index).collect();
+        let ours = self.indices();
         address::remove(&mut self.route, addresses, &ours)?;
         if self.guard.kind() != "none" {
             return Ok(());
@@ -304,7 +305,7 @@ impl Kernel {
 
     /// What of the groups' addresses is on this host although it should not be, in words.
     fn strange(&self, all: &[Link], present: &[Assigned]) -> Vec<(IpAddr, String)> {
-        let ours: Vec<u32> = self.links().iter().map(|link| link.index).collect();
+        let ours = self.indices();
         let mut found = Vec::new();
         for group in &self.groups {
             let floats = |a: &&Assigned| group.addresses.iter().any(|f| f.address == a.address);

@@ -139,7 +139,7 @@ impl Kernel {
         } = self;
         let mut astray = Vec::new();
         let mut known: BTreeMap<(u32, IpAddr), bool> = BTreeMap::new();
-        for group in groups.iter() {
+        for group in groups.iter().filter(|group| group.announced) {
             for at in &group.at {
                 let Interface { name, link, .. } = &interfaces[*at];
                 let Some(link) = link.as_ref().filter(|link| link.fault.is_none()) else {
@@ -208,7 +208,8 @@ impl Kernel {
 pub(super) fn in_no_network(address: IpAddr, name: &str) -> String {
     format!(
         "{address} is in no network of {name}: clients there don't ask for it, or get no answer. Give {name} an \
-         address in its network; if a router sends it here on purpose, say so by `ip route add NETWORK dev {name}`"
+         address in its network, or let a route to it come with the group (`routes`); if a router sends it here on \
+         purpose, say so by `ip route add NETWORK dev {name}`"
     )
 }
 

@@ -38,7 +38,8 @@ pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, K
     {
         let name = &group.name;
         let link = all.iter().find(|link| link.is_called(interface));
-        let why = link.map_or(Some("there is no such interface"), Link::unfit);
+        let unfit = |link: &Link| link.unfit(group.announced);
+        let why = link.map_or(Some("there is no such interface"), unfit);
         if let Some(why) = why {
             doubts.push(format!("{name}: can't be held here: {interface}: {why}"));
         }
@@ -54,7 +55,8 @@ pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, K
         for address in here.map(|(address, _)| *address) {
             if let Some(why) = at_an_edge(&nets, address, interface) {
                 doubts.push(format!("{name}: {why}"));
-            } else if !group.routes.iter().any(|r| r.reaches(interface, address))
+            } else if group.announced
+                && !group.routes.iter().any(|r| r.reaches(interface, address))
                 && !reaches(&mut route, link.index, address)
             {
                 doubts.push(format!("{name}: {}", in_no_network(address, interface)));

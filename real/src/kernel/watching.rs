@@ -240,7 +240,8 @@ impl Kernel {
         none.extend(self.routes_in_words(now));
         none.extend(self.doubts.iter().cloned());
         for group in &self.groups {
-            let interfaces = group.at.iter().map(|at| &self.interfaces[*at]);
+            let at = group.at.iter().filter(|_| group.announced);
+            let interfaces = at.map(|at| &self.interfaces[*at]);
             for Interface { name, link, .. } in interfaces {
                 if link.as_ref().is_some_and(|link| link.noarp) {
                     none.push(format!(

@@ -509,6 +509,7 @@ fn open_kernel(local: &LocalCluster, state: &[&Path]) -> Result<Kernel, NotYet> 
         addresses: (g.addresses.iter().map(|p| p.address))
             .zip(local.interfaces(GroupId(id)).iter().cloned())
             .collect(),
+        announced: local.announced(GroupId(id)),
         routes: local.routes(GroupId(id)),
     };
     let groups = (0u8..).zip(config.groups()).map(group).collect();

@@ -1,9 +1,10 @@
 //! What a file says, what follows from it and what is promised.
 
-use crate::config_file::ConfigFile;
+use crate::config_file::{Announce, ConfigFile};
 use onehold_core::config::{Arbitration, Config, Failback};
 use onehold_core::time::Span;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 /// Describes a cluster.
 pub(super) fn describe(file: &ConfigFile, config: &Config) -> String {
@@ -71,6 +72,20 @@ fn groups(out: &mut String, file: &ConfigFile, config: &Config) {
             Some(interface) => format!(", the others on {interface}"),
         };
         put(out, format_args!("  {name}  {}{on}", addresses.join(", ")));
+        let prefixes = (proved.addresses.iter()).any(|p| match p.address {
+            IpAddr::V4(_) => p.length < 32,
+            IpAddr::V6(_) => p.length < 128,
+        });
+        if prefixes {
+            put(
+                out,
+                format_args!(
+                    "  {:1$}  each is put on as a /32 or /128: the prefix brings no route with it",
+                    "",
+                    name.len()
+                ),
+            );
+        }
         for route in g.routes_in_words() {
             put(out, format_args!("  {:1$}  route {route}", "", name.len()));
         }
@@ -81,6 +96,16 @@ fn groups(out: &mut String, file: &ConfigFile, config: &Config) {
                 format!("auto after {delay}, twice as long after each crash in a row (R-12)")
             }
         };
+        if g.announce == Announce::None {
+            put(
+                out,
+                format_args!(
+                    "  {:1$}  not announced by ARP: a routing daemon must say where they are",
+                    "",
+                    name.len()
+                ),
+            );
+        }
         put(
             out,
             format_args!(

@@ -118,3 +118,23 @@ fn an_interface_that_no_address_uses_is_not_ignored_in_silence() {
     let without = all.replace("interface = \"eth0\"\n", "");
     assert_eq!(cluster(&without, "lb0").interfaces(GroupId(0)), ["eth1"]);
 }
+
+#[test]
+fn a_group_that_is_not_announced_says_so() {
+    let text = THREE.replace(
+        "interface = \"eth0\"\n",
+        "interface = \"lo\"\nannounce = \"none\"\n",
+    );
+    assert!(!cluster(&text, "lb0").announced(GroupId(0)));
+    assert!(cluster(THREE, "lb0").announced(GroupId(0)));
+    let checked = crate::cli::tests::checked(&text);
+    assert!(
+        checked.contains("not announced by ARP: a routing daemon must"),
+        "{checked}"
+    );
+    let said = refused(&text, "announce = \"none\"", "announce = \"arp\"");
+    assert!(
+        said.contains(":19: groups.web.announce: `arp` is unknown; write one of neighbours, none"),
+        "{said}"
+    );
+}
