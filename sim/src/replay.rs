@@ -51,12 +51,12 @@ pub fn run(options: &Options) -> Result<bool> {
 
 /// A line of a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
-struct Place {
+struct FileLine {
     file: String,
     line: u64,
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FileLine {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}", self.file, self.line)
     }
@@ -153,7 +153,7 @@ impl Replay {
         let (name, header) = (trace.name().to_owned(), trace.header().clone());
         let mut file = File::new(&header).map_err(|e| format!("{name}:1: {e}"))?;
         while let Some(line) = trace.next() {
-            let place = Place {
+            let place = FileLine {
                 file: name.clone(),
                 line: trace.line(),
             };
@@ -182,7 +182,7 @@ impl Replay {
         Ok(())
     }
 
-    fn line(&mut self, file: &mut File<'_>, place: &Place, line: &Line) {
+    fn line(&mut self, file: &mut File<'_>, place: &FileLine, line: &Line) {
         if let Some(time) = time(line) {
             if time < file.time {
                 let was = file.time;
@@ -260,7 +260,7 @@ impl Replay {
     fn begin(
         &mut self,
         file: &mut File<'_>,
-        place: &Place,
+        place: &FileLine,
         member: &str,
         at: LocalTime,
         starts: bool,
@@ -294,7 +294,7 @@ impl Replay {
     fn turn(
         &mut self,
         file: &mut File<'_>,
-        place: &Place,
+        place: &FileLine,
         member: &str,
         at: LocalTime,
         input: Input,
@@ -351,7 +351,14 @@ impl Replay {
         self.mail.covered(live.incarnation, after, live.last);
     }
 
-    fn differs<T: Serialize>(&mut self, at: &Place, what: &str, which: &str, core: &T, trace: &T) {
+    fn differs<T: Serialize>(
+        &mut self,
+        at: &FileLine,
+        what: &str,
+        which: &str,
+        core: &T,
+        trace: &T,
+    ) {
         let json = |of: &T| serde_json::to_string(of).unwrap_or_else(|e| e.to_string());
         let (core, trace) = (json(core), json(trace));
         self.flaw(
@@ -360,7 +367,7 @@ impl Replay {
         );
     }
 
-    fn flaw(&mut self, place: &Place, what: fmt::Arguments<'_>) {
+    fn flaw(&mut self, place: &FileLine, what: fmt::Arguments<'_>) {
         self.flaws.push(format!("{place}: {what}"));
     }
 

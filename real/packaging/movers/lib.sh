@@ -237,7 +237,7 @@ change() {
         return 0
     fi
     code=0
-    said=$(timeout 5 onehold holds "$ONEHOLD_GROUP" ${ONEHOLD_CLUSTER:+--cluster "$ONEHOLD_CLUSTER"} \
+    said=$(timeout --foreground 5 onehold holds "$ONEHOLD_GROUP" ${ONEHOLD_CLUSTER:+--cluster "$ONEHOLD_CLUSTER"} \
         ${ONEHOLD_SOCKET:+--socket "$ONEHOLD_SOCKET"} 2>&1) || code=$?
     case $code in
     0) ;;
@@ -266,7 +266,7 @@ finish() {
     [ "$state" = "$4" ] || die "$address: $state: $(json "$5")"
 }
 
-# Looks, moves what is not here, and looks until it is so.
+# Looks, moves what is not here, and looks until it is so; what is not so for three looks is moved again.
 reconcile() {
     for address in $addresses; do
         look
@@ -277,10 +277,17 @@ reconcile() {
         say "$address is at $now, and belongs to $want"
         move
         [ -z "$dry_run" ] || continue
+        looks=0
         while :; do
             look
             [ "$now" != "$want" ] || break
             pause "$address: moved, says the provider, and yet it is at $now"
+            # A call of the loser's that came late may have moved it back meanwhile.
+            looks=$((looks + 1))
+            if [ "$looks" -eq 3 ]; then
+                move
+                looks=0
+            fi
         done
         say "$address is at $want now"
     done

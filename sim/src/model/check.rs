@@ -160,7 +160,7 @@ impl Walked {
                  changed since that was written; if it was meant to, run `cargo lab check --pin {name}`"
             )),
             None if self.configuration.quick => complaints.push(format!(
-                "sim/pinned.json does not say stimulus many worlds there should be; run `cargo lab check --pin {name}`"
+                "sim/pinned.json does not say how many worlds there should be; run `cargo lab check --pin {name}`"
             )),
             _ => {}
         }

@@ -1,6 +1,6 @@
 //! What traces say of the world together: who heard whom, and who was effective.
 
-use super::{Flaws, Place};
+use super::{FileLine, Flaws};
 use crate::show::timeline::Answers;
 use onehold_core::advert::{Advert, Incarnation, MemberId};
 use onehold_core::config::{Arbitration, Spec};
@@ -24,7 +24,7 @@ pub(super) struct Mail {
 
 #[derive(Debug)]
 struct Received {
-    place: Place,
+    place: FileLine,
     hash: u64,
     from: Incarnation,
     sent_at: LocalTime,
@@ -39,7 +39,7 @@ impl Mail {
         }
     }
 
-    pub(super) fn received(&mut self, place: &Place, advert: &Advert) {
+    pub(super) fn received(&mut self, place: &FileLine, advert: &Advert) {
         self.received.push(Received {
             place: place.clone(),
             hash: FxBuildHasher.hash_one(advert),
@@ -89,7 +89,7 @@ pub(super) struct Watch {
 #[derive(Debug)]
 struct GroupAnswers {
     answers: Answers<MemberId, Span>,
-    places: Vec<(Span, Place)>,
+    places: Vec<(Span, FileLine)>,
 }
 
 impl Default for GroupAnswers {
@@ -104,7 +104,7 @@ impl Default for GroupAnswers {
 impl Watch {
     pub(super) fn kernel(
         &mut self,
-        place: &Place,
+        place: &FileLine,
         time: Span,
         member: MemberId,
         group: &str,

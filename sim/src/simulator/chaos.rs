@@ -4,7 +4,7 @@
 //! served again soon after each, and two must never answer. What it does is fixed before the run
 //! begins, and follows from the seed.
 
-use super::incidents::cluster::{Cluster, micros};
+use super::incidents::cluster::{DrawnCluster, micros};
 use super::incidents::{Draws, Incident, Kind};
 use super::plan::Plan;
 use super::rng::Rng;
@@ -30,7 +30,7 @@ pub struct Chaos {
 /// All that it does, in the order of time.
 #[must_use]
 pub fn incidents(plan: &Plan, chaos: &Chaos) -> Vec<Incident> {
-    let cluster = Cluster::from(plan);
+    let cluster = DrawnCluster::from(plan);
     let [from, calm, every, lasts] =
         [chaos.from, chaos.until, chaos.every, chaos.lasts].map(|length| micros(length.0));
     let mut draws = Draws {

@@ -5,7 +5,7 @@ pub mod cluster;
 
 use super::rng::Rng;
 use crate::fault::{Conditions, Edit, Fault, Links, Target};
-use cluster::{Cluster, Promise, micros, span};
+use cluster::{DrawnCluster, Promise, micros, span};
 use onehold::control::Order;
 use onehold_core::config::Arbitration;
 use onehold_core::time::Span;
@@ -127,7 +127,7 @@ pub(super) type Window = (u64, u64);
 /// Incidents as they are drawn.
 pub(super) struct Draws<'a> {
     pub(super) rng: &'a mut Rng,
-    pub(super) cluster: &'a Cluster<'a>,
+    pub(super) cluster: &'a DrawnCluster<'a>,
     /// When the first may begin.
     pub(super) from: u64,
     /// When the faults have stopped.

@@ -72,14 +72,20 @@ impl<P: Provider> Fake<P> {
             changes: VecDeque::new(),
             looks: VecDeque::new(),
         }));
-        let served = Arc::clone(&inner);
+        let fake = Self { inner, url };
+        fake.listen(listener);
+        fake
+    }
+
+    /// Serves another address, too.
+    pub(crate) fn listen(&self, listener: TcpListener) {
+        let served = Arc::clone(&self.inner);
         spawn(move || {
             for stream in listener.incoming() {
                 // A caller that gives up is no matter.
                 let _ = serve(&served, &stream.expect("a connection"));
             }
         });
-        Self { inner, url }
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner<P>> {

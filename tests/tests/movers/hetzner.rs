@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
 /// A project: this server is 43, the other candidate 42.
-struct Hetzner {
+pub(crate) struct Hetzner {
     /// By its id: address, type, server.
-    floating: BTreeMap<u64, (&'static str, &'static str, Option<u64>)>,
+    pub(crate) floating: BTreeMap<u64, (&'static str, &'static str, Option<u64>)>,
     /// The aliases of each server in network 7.
     aliases: BTreeMap<u64, Vec<String>>,
     /// How often an action is still `running` when it is asked for.
@@ -18,7 +18,7 @@ struct Hetzner {
     action_fails: bool,
 }
 
-fn start() -> Fake<Hetzner> {
+pub(crate) fn start() -> Fake<Hetzner> {
     Fake::start(Hetzner {
         floating: BTreeMap::from([
             (1, ("203.0.113.1", "ipv4", None)),
@@ -333,4 +333,19 @@ fn other_shells_do_the_same() {
         alias(&fake, &hook).ok().said("10.0.0.50 is at 43 now");
         alias(&fake, &hook).ok().said("already");
     }
+}
+
+#[test]
+fn what_is_not_so_for_three_looks_is_moved_again_by_one_that_holds() {
+    let (fake, hook) = (start(), Hook::new("hetzner-again", "203.0.113.7"));
+    fake.table(|h| h.slow_actions = 0);
+    fake.when_changed([Trouble::Lie]);
+    floating(&fake, &hook).ok().said("203.0.113.7 is at 43 now");
+    assert_eq!(fake.changes().len(), 2);
+    assert_eq!(hook.asked().len(), 2, "before each of them");
+    fake.table(|h| h.floating.insert(3, ("203.0.113.7", "ipv4", Some(42))));
+    fake.when_changed([Trouble::Lie]);
+    hook.holds(&[0, 1]);
+    floating(&fake, &hook).failed(1, "does not hold web any more");
+    assert_eq!(fake.changes().len(), 1);
 }

@@ -6,6 +6,7 @@
 //! `onehold` that says whether this member holds.
 
 mod aws;
+mod cluster;
 mod digitalocean;
 mod fake;
 mod gcp;

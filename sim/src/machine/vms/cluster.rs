@@ -49,14 +49,14 @@ pub(super) fn serve(site: &mut Site, name: &str) -> Result<()> {
 }
 
 /// The cluster of the tutorial, with its members by these addresses and with this `[timing]`.
-pub(super) struct Cluster {
+pub(super) struct VmCluster {
     pub(super) arbitration: Arbitration,
     pub(super) timing: &'static str,
     /// By host name, and not by address.
     pub(super) names: bool,
 }
 
-impl Cluster {
+impl VmCluster {
     /// Two of three, with a witness.
     pub(super) fn majority() -> Self {
         Self {

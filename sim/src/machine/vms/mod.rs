@@ -31,7 +31,7 @@ use base::{BOOTED, Machine};
 use guest::{From, Spec};
 pub use image::mirror;
 use image::{Image, Kernel};
-use report::{HEAD, Outcome};
+use report::{HEAD, ScenarioOutcome};
 use rustix::fs::{FlockOperation, flock};
 use scenarios::{ALL, Scenario};
 use site::Site;
@@ -141,7 +141,7 @@ pub fn run(options: &Options, binary: &Path) -> Result<bool> {
         let began = Instant::now();
         let failure = (scenario.play)(&mut site).err().map(|e| e.to_string());
         let took = began.elapsed();
-        let outcome = Outcome::of(scenario, took, site.seen(), failure);
+        let outcome = ScenarioOutcome::of(scenario, took, site.seen(), failure);
         screen.line(&outcome.lines());
         if options.keep || !outcome.is_good() {
             let logs = vms.join("logs").join(scenario.name);

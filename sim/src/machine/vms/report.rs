@@ -1,27 +1,27 @@
 //! What the VM tests say: one line for each scenario, with its figures.
 
 use super::scenarios::Scenario;
-use super::site::Seen;
+use super::site::Observed;
 use serde::Serialize;
 use std::time::Duration;
 
 /// What came of a scenario.
 #[derive(Clone, Debug, Serialize)]
-pub(super) struct Outcome {
+pub(super) struct ScenarioOutcome {
     pub(super) name: &'static str,
     pub(super) seconds: f64,
     #[serde(flatten)]
-    pub(super) seen: Seen,
+    pub(super) seen: Observed,
     /// What was not as it must be.
     pub(super) failure: Option<String>,
 }
 
-impl Outcome {
+impl ScenarioOutcome {
     /// Judges what was seen, besides what the scenario itself found wrong.
     pub(super) fn of(
         scenario: &Scenario,
         took: Duration,
-        seen: Seen,
+        seen: Observed,
         failure: Option<String>,
     ) -> Self {
         let mut wrong: Vec<String> = failure.into_iter().collect();
@@ -55,7 +55,7 @@ impl Outcome {
     /// One line, and one more for each thing that was wrong.
     pub(super) fn lines(&self) -> String {
         let mark = if self.is_good() { '✓' } else { '✗' };
-        let Seen {
+        let Observed {
             holders,
             outage_ms,
             failed,
@@ -87,14 +87,14 @@ mod tests {
 
     #[test]
     fn what_the_network_saw_is_judged_whatever_the_scenario_says() {
-        let seen = Seen {
+        let seen = Observed {
             dual_ms: 10,
-            ..Seen::default()
+            ..Observed::default()
         };
         let scenario = ALL.iter().find(|s| s.dual_ms == 0).unwrap();
-        let outcome = Outcome::of(scenario, Duration::ZERO, seen, None);
+        let outcome = ScenarioOutcome::of(scenario, Duration::ZERO, seen, None);
         assert!(!outcome.is_good() && outcome.lines().contains("two answered for 10 ms"));
-        let outcome = Outcome::of(scenario, Duration::ZERO, Seen::default(), None);
+        let outcome = ScenarioOutcome::of(scenario, Duration::ZERO, Observed::default(), None);
         assert!(outcome.is_good() && !outcome.lines().contains('\n'));
     }
 }

@@ -1,6 +1,6 @@
 //! What happens to the guests, and what must come of it.
 
-use super::cluster::{Cluster, serve};
+use super::cluster::{VmCluster, serve};
 use super::payload;
 use super::site::Site;
 use super::tutorial::section;
@@ -63,7 +63,7 @@ pub(super) const ALL: &[Scenario] = &[
     Scenario {
         name: "link",
         says: "survivor: the holder's cable is out for 6 s",
-        play: |site| link(site, &Cluster::survivor()),
+        play: |site| link(site, &VmCluster::survivor()),
         ..USUAL
     },
     Scenario {
@@ -116,7 +116,7 @@ pub(super) const ALL: &[Scenario] = &[
         name: "link-majority",
         says: "majority: the holder's cable is out for 6 s",
         usual: false,
-        play: |site| link(site, &Cluster::majority()),
+        play: |site| link(site, &VmCluster::majority()),
         ..USUAL
     },
     Scenario {
@@ -133,7 +133,7 @@ pub(super) const ALL: &[Scenario] = &[
 const BOOT: u64 = 180;
 
 fn guard(site: &mut Site) -> Result<()> {
-    Cluster::majority().start(site)?;
+    VmCluster::majority().start(site)?;
     let mut not = String::new();
     for name in ["lb0", "lb1"] {
         let kernel = site.on(name).sh("uname -r")?;
@@ -253,7 +253,7 @@ fn shows_address(site: &mut Site, name: &str) -> Result<()> {
 }
 
 fn power_cut(site: &mut Site) -> Result<()> {
-    Cluster::majority().start(site)?;
+    VmCluster::majority().start(site)?;
     site.on("lb0").sh("systemctl enable nginx && sync")?;
     site.on("lb0").power_off();
     site.held_by("lb1", 20)?;
@@ -263,7 +263,7 @@ fn power_cut(site: &mut Site) -> Result<()> {
 }
 
 fn reboot(site: &mut Site) -> Result<()> {
-    Cluster::majority().start(site)?;
+    VmCluster::majority().start(site)?;
     site.on("lb0").sh("systemctl enable nginx")?;
     let asked = site.on("lb0").begin_reboot()?;
     site.held_by("lb1", 60)?;
@@ -272,7 +272,7 @@ fn reboot(site: &mut Site) -> Result<()> {
     site.all_well(&["lb0", "lb1"], 20)
 }
 
-fn link(site: &mut Site, cluster: &Cluster) -> Result<()> {
+fn link(site: &mut Site, cluster: &VmCluster) -> Result<()> {
     cluster.start(site)?;
     site.on("lb0").link(false)?;
     site.held_by("lb1", 20)?;
@@ -285,7 +285,7 @@ fn link(site: &mut Site, cluster: &Cluster) -> Result<()> {
 fn dhcp_late(site: &mut Site) -> Result<()> {
     let network =
         "[Match]\nName=eth0\n[Network]\nDHCP=ipv4\nLinkLocalAddressing=no\nIPv6AcceptRA=no\n";
-    Cluster::survivor().start(site)?;
+    VmCluster::survivor().start(site)?;
     site.write("lb0", "/etc/systemd/network/10-eth0.network", network)?;
     site.on("lb0")
         .sh("chmod 644 /etc/systemd/network/10-eth0.network")?;
@@ -319,9 +319,9 @@ fn dhcp_late(site: &mut Site) -> Result<()> {
 }
 
 fn dns_late(site: &mut Site) -> Result<()> {
-    let cluster = Cluster {
+    let cluster = VmCluster {
         names: true,
-        ..Cluster::survivor()
+        ..VmCluster::survivor()
     };
     cluster.configure(site)?;
     for name in ["lb0", "lb1"] {
@@ -347,15 +347,15 @@ fn hosts_file(site: &mut Site) -> Result<()> {
             format!("grep -q '^127.0.1.1.*{name}' /etc/hosts && echo '{other}' >> /etc/hosts");
         site.on(name).sh(&own)?;
     }
-    let cluster = Cluster {
+    let cluster = VmCluster {
         names: true,
-        ..Cluster::survivor()
+        ..VmCluster::survivor()
     };
     cluster.start(site)
 }
 
 fn pause(site: &mut Site) -> Result<()> {
-    Cluster::majority().start(site)?;
+    VmCluster::majority().start(site)?;
     site.on("lb0").pause()?;
     site.held_by("lb1", 20)?;
     site.pass(Duration::from_secs(8));
@@ -365,7 +365,7 @@ fn pause(site: &mut Site) -> Result<()> {
 }
 
 fn snapshot(site: &mut Site) -> Result<()> {
-    Cluster::majority().start(site)?;
+    VmCluster::majority().start(site)?;
     site.on("lb0").save("holding")?;
     site.held_by("lb0", 30)?; // it stood still while it was saved
     site.on("lb0").sh("onehold switch")?;
@@ -377,7 +377,7 @@ fn snapshot(site: &mut Site) -> Result<()> {
 }
 
 fn upgrade(site: &mut Site) -> Result<()> {
-    Cluster::majority().start(site)?;
+    VmCluster::majority().start(site)?;
     // The same program in another file: a binary may end in anything.
     let other = "cp /root/payload/onehold /root/onehold.new && echo >> /root/onehold.new";
     for (name, unit) in [
@@ -396,7 +396,7 @@ fn upgrade(site: &mut Site) -> Result<()> {
 }
 
 fn site_power(site: &mut Site) -> Result<()> {
-    Cluster::majority().start(site)?;
+    VmCluster::majority().start(site)?;
     for name in ["lb0", "lb1"] {
         site.on(name).sh("systemctl enable nginx")?;
     }

@@ -38,7 +38,7 @@ pub(super) struct Site {
 
 /// What the network saw.
 #[derive(Clone, Debug, Default, serde::Serialize)]
-pub(super) struct Seen {
+pub(super) struct Observed {
     /// Who held, in turns.
     pub(super) holders: Vec<String>,
     /// The longest time between two answers to the client, less its pace.
@@ -219,12 +219,12 @@ impl Site {
     }
 
     /// What was seen since [`Site::watch`].
-    pub(super) fn seen(&mut self) -> Seen {
+    pub(super) fn seen(&mut self) -> Observed {
         let to = Instant::now();
         sleep(PATIENCE + PACE); // until the requests that are open now are over
         let rounds = self.observer.rounds(self.began, to);
         let service = self.fetcher.as_ref().map(|f| f.service(self.watched, to));
-        Seen {
+        Observed {
             holders: self.in_turns(&rounds),
             outage_ms: service.map_or(0, |s| millis(s.outage)),
             failed: service.map_or(0, |s| s.failed),

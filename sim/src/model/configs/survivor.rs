@@ -30,16 +30,14 @@ pub(super) fn all() -> Vec<Configuration> {
         ),
         quick(
             "survivor-prepare",
-            "something must be done before a gate opens, however long it takes, and may fail; hosts die",
+            "something must be done before a gate opens, however long it takes, and may fail; processes die",
             Shape {
                 prepares: true,
                 ..ALONE
             }
             .setup(Adversary {
-                any_order: true,
                 crashes: 1,
                 lives: 2,
-                power: true,
                 in_turn: true,
                 flips: 1,
                 ..prompt()

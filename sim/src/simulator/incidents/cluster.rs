@@ -48,13 +48,13 @@ impl Promise {
 
 /// A cluster, as far as drawing needs it.
 #[derive(Clone, Debug)]
-pub struct Cluster<'a> {
+pub struct DrawnCluster<'a> {
     /// What is promised of it.
     pub promise: Promise,
     /// The members' names; the first two are the candidates.
     pub members: Vec<&'a str>,
     /// The groups.
-    pub groups: Vec<Group<'a>>,
+    pub groups: Vec<DrawnGroup<'a>>,
     /// The timing, proved.
     pub timing: Timing,
     /// How many paths there are.
@@ -69,7 +69,7 @@ pub struct Cluster<'a> {
 
 /// A group, as far as drawing needs it.
 #[derive(Clone, Debug)]
-pub struct Group<'a> {
+pub struct DrawnGroup<'a> {
     /// Its name.
     pub name: &'a str,
     /// Which candidate is preferred.
@@ -91,7 +91,7 @@ pub(in crate::simulator) const fn span(us: u64) -> Length {
     Length(Span::from_nanos(us * 1_000))
 }
 
-impl<'a> From<&'a Plan> for Cluster<'a> {
+impl<'a> From<&'a Plan> for DrawnCluster<'a> {
     fn from(plan: &'a Plan) -> Self {
         let config = plan.config();
         let (candidates, witnesses): (Vec<_>, Vec<_>) =
@@ -106,7 +106,7 @@ impl<'a> From<&'a Plan> for Cluster<'a> {
             },
             members: members.map(|m| m.name.as_str()).collect(),
             groups: groups
-                .map(|g| Group {
+                .map(|g| DrawnGroup {
                     name: &g.name,
                     preferred: plan.name(g.preferred),
                     returns: g.failback == Failback::Auto,
@@ -123,7 +123,7 @@ impl<'a> From<&'a Plan> for Cluster<'a> {
     }
 }
 
-impl Cluster<'_> {
+impl DrawnCluster<'_> {
     /// i, in microseconds.
     #[must_use]
     pub fn interval(&self) -> u64 {

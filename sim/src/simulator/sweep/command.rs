@@ -1,7 +1,7 @@
 //! `onehold-lab sweep` and `onehold-lab merge`.
 
 use super::draw::Draw;
-use super::judge::{self, Seen, Violation};
+use super::judge::{self, Judged, Violation};
 use super::report::{Found, Report};
 use super::shrink::ddmin;
 use crate::error::{Context, Error, Result, err};
@@ -208,7 +208,7 @@ pub fn sweep(options: &Options, screen: &mut Screen) -> Result<Report> {
 }
 
 /// Runs a seed in a thread of its name, so that a panic says which it was.
-fn run_named(seed: u64) -> Result<Seen> {
+fn run_named(seed: u64) -> Result<Judged> {
     let each = move || {
         let draw = Draw::of(seed);
         judge::run(&draw, &draw.incidents, |_, _| {})
@@ -218,7 +218,7 @@ fn run_named(seed: u64) -> Result<Seen> {
     let seen = thread.join().map_err(|_| err("the run panicked"));
     Ok(seen
         .flatten()
-        .unwrap_or_else(|what| Seen::panicked(seed, what.to_string())))
+        .unwrap_or_else(|what| Judged::panicked(seed, what.to_string())))
 }
 
 fn progress(report: &Report, broken: usize, all: u64, elapsed: Duration) -> String {

@@ -10,7 +10,7 @@ use crate::simulator::file::{
     Entry, ExcuseSection, GroupSection, MemberSection, ScenarioFile, Sending,
 };
 use crate::simulator::incidents::Incident;
-use crate::simulator::incidents::cluster::{Cluster, Group, Promise, micros, ppm, span};
+use crate::simulator::incidents::cluster::{DrawnCluster, DrawnGroup, Promise, micros, ppm, span};
 use crate::simulator::rng::Rng;
 use onehold::config_file::{Length, TimingSection};
 use onehold::control::Order;
@@ -43,7 +43,7 @@ pub struct Draw {
     /// The seed.
     pub seed: u64,
     /// The cluster.
-    pub cluster: Cluster<'static>,
+    pub cluster: DrawnCluster<'static>,
     /// What goes wrong, by when it begins.
     pub incidents: Vec<Incident>,
     /// When the faults have stopped.
@@ -60,7 +60,7 @@ pub struct Draw {
     file: ScenarioFile,
 }
 
-impl Cluster<'static> {
+impl DrawnCluster<'static> {
     fn draw(rng: &mut Rng) -> (Self, Conditions) {
         let promise = match rng.below(100) {
             0..48 => Promise::Majority,
@@ -91,7 +91,7 @@ impl Cluster<'static> {
         let (delay, jitter) = (rng.below(slow + 1), rng.below(slow + 1));
         let confirm = rng.one(&[0, MS, MS, interval / 5, interval]);
         let groups = ["mail", "web"][..rng.between(1, 2) as usize].iter();
-        let groups: Vec<Group<'_>> = groups.map(|name| group(rng, name, interval)).collect();
+        let groups: Vec<DrawnGroup<'_>> = groups.map(|name| group(rng, name, interval)).collect();
         let paths = rng.one(&[1, 1, 2]);
         let cluster = Self {
             promise,
@@ -125,7 +125,7 @@ impl Cluster<'static> {
         };
         let names = self.members.iter().map(|name| (*name).to_owned());
         let members = names.zip(self.members.iter().map(member)).collect();
-        let group = |g: &Group<'_>| GroupSection {
+        let group = |g: &DrawnGroup<'_>| GroupSection {
             preferred: g.preferred.to_owned(),
             failback: if g.returns {
                 Failback::Auto
@@ -182,8 +182,8 @@ fn timing(rng: &mut Rng, alone: bool) -> Timing {
     Timing::prove(spec).expect("what is drawn is possible")
 }
 
-fn group(rng: &mut Rng, name: &'static str, interval: u64) -> Group<'static> {
-    Group {
+fn group(rng: &mut Rng, name: &'static str, interval: u64) -> DrawnGroup<'static> {
+    DrawnGroup {
         name,
         preferred: rng.one(&["lb0", "lb1"]),
         returns: rng.chance(80),
@@ -193,7 +193,7 @@ fn group(rng: &mut Rng, name: &'static str, interval: u64) -> Group<'static> {
 }
 
 impl Stays {
-    fn draw(rng: &mut Rng, cluster: &Cluster<'static>) -> Self {
+    fn draw(rng: &mut Rng, cluster: &DrawnCluster<'static>) -> Self {
         let many = cluster.members.len() > 2;
         let alone = cluster.arbitration() == Arbitration::Survivor;
         let may_be_sick = !cluster.groups.iter().any(|g| g.releases_when_unhealthy);
@@ -235,7 +235,7 @@ impl Draw {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed, "sweep");
-        let (cluster, network) = Cluster::draw(&mut rng);
+        let (cluster, network) = DrawnCluster::draw(&mut rng);
         let mut file = cluster.file(&mut rng, network);
         let (vote, interval) = (cluster.vote(), cluster.interval());
         let delay = cluster.groups.iter().map(|g| g.delay).max();

@@ -33,7 +33,7 @@ pub struct Violation {
 
 /// What came of one run.
 #[derive(Clone, Debug)]
-pub struct Seen {
+pub struct Judged {
     /// What it broke, in the order of time.
     pub violations: Vec<Violation>,
     /// What happened in it.
@@ -45,7 +45,7 @@ pub struct Seen {
     pub simulated: u64,
 }
 
-impl Seen {
+impl Judged {
     /// A run that could not go on: a process panicked.
     #[must_use]
     pub fn panicked(seed: u64, what: String) -> Self {
@@ -69,7 +69,11 @@ impl Seen {
 ///
 /// # Errors
 /// If the simulator itself failed.
-pub fn run(draw: &Draw, incidents: &[Incident], each: impl FnMut(&Plan, &Record)) -> Result<Seen> {
+pub fn run(
+    draw: &Draw,
+    incidents: &[Incident],
+    each: impl FnMut(&Plan, &Record),
+) -> Result<Judged> {
     judge(draw, scenario(draw, incidents)?, each)
 }
 
@@ -77,7 +81,7 @@ pub fn run(draw: &Draw, incidents: &[Incident], each: impl FnMut(&Plan, &Record)
 ///
 /// # Errors
 /// If the simulator itself failed, or `to` can't be written.
-pub fn trace(draw: &Draw, incidents: &[Incident], to: impl Write) -> Result<Seen> {
+pub fn trace(draw: &Draw, incidents: &[Incident], to: impl Write) -> Result<Judged> {
     let mut scenario = scenario(draw, incidents)?;
     scenario.plan.traced = true;
     let said = |e: std::io::Error| e.to_string();
@@ -98,7 +102,7 @@ fn scenario(draw: &Draw, incidents: &[Incident]) -> Result<Scenario> {
     scenario.map_err(err)
 }
 
-fn judge(draw: &Draw, scenario: Scenario, mut each: impl FnMut(&Plan, &Record)) -> Result<Seen> {
+fn judge(draw: &Draw, scenario: Scenario, mut each: impl FnMut(&Plan, &Record)) -> Result<Judged> {
     let mut cover = Cover::default();
     let plan = scenario.plan.clone();
     let outcome = verdict::run(scenario, |record| {
@@ -119,7 +123,7 @@ fn judge(draw: &Draw, scenario: Scenario, mut each: impl FnMut(&Plan, &Record)) 
         at_ms: f.at / 1_000_000,
         what: f.what,
     };
-    Ok(Seen {
+    Ok(Judged {
         violations: outcome.failures.into_iter().map(violation).collect(),
         settled_percent: 100.0 * after as f64 / draw.bound as f64,
         simulated: draw.length,

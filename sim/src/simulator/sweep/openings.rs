@@ -3,13 +3,13 @@
 
 use super::draw::Stays;
 use crate::simulator::file::{BeforeHoldSection, ScenarioFile};
-use crate::simulator::incidents::cluster::{Cluster, Promise, span};
+use crate::simulator::incidents::cluster::{DrawnCluster, Promise, span};
 use crate::simulator::rng::Rng;
 use onehold::driver::openings::Failing;
 
 /// Draws it into a scenario; returns how much longer it may take until one holds. From a source of chance
 /// of its own, so that all else that a seed draws stays as it is.
-pub(super) fn draw(seed: u64, cluster: &Cluster<'_>, file: &mut ScenarioFile) -> u64 {
+pub(super) fn draw(seed: u64, cluster: &DrawnCluster<'_>, file: &mut ScenarioFile) -> u64 {
     let mut rng = Rng::new(seed, "before_hold");
     if cluster.promise == Promise::Steady || !rng.chance(15) {
         return 0;

@@ -1,7 +1,7 @@
 //! What came of all seeds: for people, for programs, and added up over shards.
 
 use super::cover::{self, Coverage};
-use super::judge::{Seen, Violation};
+use super::judge::{Judged, Violation};
 use crate::error::{Context, Result, err};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
@@ -56,7 +56,7 @@ impl Default for Report {
 
 impl Report {
     /// Adds what came of one seed, but for what it broke.
-    pub fn add(&mut self, seen: &Seen) {
+    pub fn add(&mut self, seen: &Judged) {
         self.seeds += 1;
         self.simulated_s += seen.simulated as f64 / 1e6;
         self.settled_percent = self.settled_percent.max(seen.settled_percent);
@@ -150,13 +150,13 @@ mod tests {
     use super::super::cover::Often;
     use super::*;
 
-    fn seen(seed: u64, times: u64) -> Seen {
+    fn seen(seed: u64, times: u64) -> Judged {
         let often = Often {
             times,
             seeds: 1,
             first: Some(seed),
         };
-        Seen {
+        Judged {
             violations: Vec::new(),
             coverage: [("takeover".to_owned(), often)].into(),
             settled_percent: seed as f64,

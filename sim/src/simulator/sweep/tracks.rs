@@ -2,7 +2,7 @@
 //! seed draws which tracks there are, how busy they are and what they do.
 
 use crate::fault::{Fault, Flag, Links, Refusable};
-use crate::simulator::incidents::cluster::{Cluster, Promise, micros, ppm};
+use crate::simulator::incidents::cluster::{DrawnCluster, Promise, micros, ppm};
 use crate::simulator::incidents::{Draws, Incident, OnLinks, OnMember, Window, order};
 use crate::simulator::rng::Rng;
 use onehold::control::Order;
@@ -12,7 +12,7 @@ use onehold_core::config::Arbitration;
 /// settles within `bound` of what an operator does.
 pub(super) fn draw(
     rng: &mut Rng,
-    cluster: &Cluster,
+    cluster: &DrawnCluster,
     from: u64,
     calm: u64,
     bound: u64,

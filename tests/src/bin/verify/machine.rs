@@ -1,6 +1,6 @@
 //! What the tests need of this machine, and how it gets it.
 
-use crate::{Outcome, Result};
+use crate::{Result, StepEnd};
 use std::env;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -43,7 +43,7 @@ pub(crate) fn has_what_is_needed(_: &Path) -> Result {
         Err(remedy) => wrong.push(remedy),
     }
     if wrong.is_empty() {
-        Ok(Outcome::Passed)
+        Ok(StepEnd::Passed)
     } else {
         Err(wrong.join("\n"))
     }

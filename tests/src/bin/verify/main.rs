@@ -17,13 +17,13 @@ use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
 /// How a step ended that did not fail.
-enum Outcome {
+enum StepEnd {
     Passed,
     /// It could not be run: why, and how it can be.
     Skipped(String),
 }
 
-type Result = std::result::Result<Outcome, String>;
+type Result = std::result::Result<StepEnd, String>;
 
 struct Step {
     name: &'static str,
@@ -150,8 +150,8 @@ fn main() -> ExitCode {
 
 fn line(name: &str, took: Duration, result: &Result) -> String {
     let (word, note) = match result {
-        Ok(Outcome::Passed) => ("ok", ""),
-        Ok(Outcome::Skipped(why)) => ("NOT RUN", why.as_str()),
+        Ok(StepEnd::Passed) => ("ok", ""),
+        Ok(StepEnd::Skipped(why)) => ("NOT RUN", why.as_str()),
         Err(_) => ("FAILED", "see above"),
     };
     let line = format!("{name:15} {:7.1} s  {word:8} {note}", took.as_secs_f64());
@@ -174,7 +174,7 @@ fn cargo(root: &Path, arguments: &str, vars: &[(&str, &str)]) -> Result {
         .status()
         .map_err(|e| format!("cargo can't be started: {e}"))?;
     if status.success() {
-        Ok(Outcome::Passed)
+        Ok(StepEnd::Passed)
     } else {
         Err(format!("`{shown}` failed"))
     }
@@ -187,7 +187,7 @@ fn machines(root: &Path) -> Result {
     }
     let why = "virtual machines need root: sudo target/release/onehold-lab vms";
     println!("{why}");
-    Ok(Outcome::Skipped(why.to_owned()))
+    Ok(StepEnd::Skipped(why.to_owned()))
 }
 
 /// All tests. Those on this machine's kernel are for root: of the machine, else of a user
@@ -205,7 +205,7 @@ fn tests(root: &Path) -> Result {
         .status()
         .map_err(|e| format!("unshare can't be started: {e}"))?;
     if status.success() {
-        Ok(Outcome::Passed)
+        Ok(StepEnd::Passed)
     } else {
         Err(format!("`{shown}` failed"))
     }
@@ -216,7 +216,7 @@ fn dependencies(root: &Path) -> Result {
     if find("cargo-deny").is_none() {
         let why = "cargo-deny is not installed: cargo install cargo-deny --locked";
         println!("{why}");
-        return Ok(Outcome::Skipped(why.to_owned()));
+        return Ok(StepEnd::Skipped(why.to_owned()));
     }
     cargo(root, "deny --workspace check licenses bans sources", &[])?;
     // The advisories come from the network; without it they are not known, which is not a failure.
@@ -225,7 +225,7 @@ fn dependencies(root: &Path) -> Result {
             let why =
                 "advisories: the database can't be fetched from here; run this step where it can";
             println!("{why}");
-            Ok(Outcome::Skipped(why.to_owned()))
+            Ok(StepEnd::Skipped(why.to_owned()))
         }
         result => result,
     }

@@ -2,7 +2,7 @@
 //! that the file expects beside its question.
 
 use super::repo::{files, read};
-use super::{Outcome, Result, find};
+use super::{Result, StepEnd, find};
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -54,7 +54,7 @@ pub(super) fn have_the_expected_answers(root: &Path) -> Result {
         );
     }
     if wrong.is_empty() {
-        Ok(Outcome::Passed)
+        Ok(StepEnd::Passed)
     } else {
         Err(wrong.join("\n"))
     }

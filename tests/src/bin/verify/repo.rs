@@ -1,6 +1,6 @@
 //! The repository's own files.
 
-use super::{Outcome, Result};
+use super::{Result, StepEnd};
 use std::fs;
 use std::path::{Path, PathBuf};
 
@@ -20,7 +20,7 @@ pub(super) fn files_are_short(root: &Path) -> Result {
     }
     println!("{} files", files.len());
     if too_long.is_empty() {
-        Ok(Outcome::Passed)
+        Ok(StepEnd::Passed)
     } else {
         Err(too_long.join("\n"))
     }

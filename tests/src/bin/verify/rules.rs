@@ -1,7 +1,7 @@
 //! Rules, code and tests name each other, and links lead somewhere: by text search.
 
 use super::repo::{files, read};
-use super::{Outcome, Result};
+use super::{Result, StepEnd};
 use onehold_sim::tables::tests_of_rules;
 use std::collections::BTreeSet;
 use std::path::{Component, Path, PathBuf};
@@ -53,7 +53,7 @@ pub(super) fn are_tested_and_cited(root: &Path) -> Result {
         documents.len()
     );
     if wrong.is_empty() {
-        Ok(Outcome::Passed)
+        Ok(StepEnd::Passed)
     } else {
         Err(wrong.join("\n"))
     }
