@@ -39,10 +39,8 @@ impl Keepalived {
     /// If there is none, or it can't be used, with the remedy.
     pub(super) fn find(privilege: Privilege, web: Web) -> Result<Self> {
         if privilege != Privilege::Root {
-            return Err(err(
-                "--beside keepalived: it watches processes by a socket that the \
-                            kernel gives to the machine's root alone; run as root",
-            ));
+            let why = "the kernel reports the end of processes to the machine's root alone";
+            return Err(err(format!("--beside keepalived: {why}; run as root")));
         }
         let program = in_path("keepalived")?;
         let said = Command::new(&program).arg("--version").output();
@@ -132,8 +130,8 @@ impl Keepalived {
         Ok(())
     }
 
-    /// What is as in Onehold's file, with its own words. Its skew time, in which a standby waits for
-    /// a better one, is 0.4 and 0.8 ms by these priorities: the best that it can do.
+    /// What is in Onehold's file, in its own words. By these priorities a standby waits 1 ms for a
+    /// better one (its skew time), which is the least that it can.
     fn file(&self, name: &str, priority: u8) -> Result<String> {
         let words = self.web.words(name, &PAGE)?;
         let process: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();

@@ -31,6 +31,8 @@ use std::time::{Duration, Instant};
 
 /// How often the client opens a connection.
 const PACE: Duration = Duration::from_millis(2);
+/// In this time a check has looked twice, and has a result.
+const LOOKED: Duration = Duration::from_millis(1500);
 /// How long lb0 must be ready again. It grows with each takeover that nobody planned, 64 times at
 /// most, and most takeovers here are such.
 const FAILBACK: Duration = Duration::from_millis(20);
@@ -179,8 +181,11 @@ pub fn play(
     let mut stage = Stage::new("onehold", Cluster::new(setup, &binary)?, &stop)?;
     stage.record = record;
     introduce(options, privilege, &mut screen);
-    let members = stage.cluster.members().iter();
-    let start = members.map(|m| Act::Fault(Fault::Start((*m).to_owned())));
+    sleep(LOOKED); // or the one that is healthy first would hold first
+    let mut members = stage.cluster.members().to_vec();
+    members[1..].reverse(); // lb0 first, lb1 last: of equals, the first one up holds first
+    let members = members.into_iter();
+    let start = members.map(|m| Act::Fault(Fault::Start(m.to_owned())));
     let first = stage.play(&story::start(start.collect()), 0, &mut screen)?;
     let facts = stage.facts();
     if first {

@@ -38,7 +38,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Hosts, web servers and files, and no daemon yet. `binary` is the daemon.
+    /// Hosts, web servers, agents and files, and no daemon yet. `binary` is the daemon.
     ///
     /// # Errors
     /// If the kernel refuses, or nginx is wanted and missing.
@@ -62,7 +62,7 @@ impl Cluster {
             cluster.add_host(name)?;
         }
         for candidate in CANDIDATES {
-            cluster.start_web(candidate)?;
+            cluster.start_services(candidate)?;
         }
         Ok(cluster)
     }
@@ -118,10 +118,10 @@ impl Cluster {
         Observer::start(self.host("observer"), address, &candidates, period)
     }
 
-    /// Starts the daemon of a member, and its agent if there are checks and none runs.
+    /// Starts the daemon of a member.
     ///
     /// # Errors
-    /// If one can't be started.
+    /// If it can't be started.
     pub fn start(&mut self, name: &str) -> Result<()> {
         let logs = self.setup.logs.as_deref();
         let trace = logs.map(|logs| free_trace(logs, name)).transpose()?;
@@ -131,15 +131,7 @@ impl Cluster {
         if let Some(trace) = trace {
             words.extend(["--trace".into(), trace.into()]);
         }
-        self.start_by(name, &words)?;
-        let has_work = self.setup.has_checks() && CANDIDATES.contains(&name);
-        if has_work && self.machine(name)?.agent.is_none() {
-            let mut words: Vec<OsString> = vec![self.binary.clone().into(), "agent".into()];
-            words.extend(["--config".into(), Lan::path(&format!("{name}.toml")).into()]);
-            let agent = self.spawn(name, &words, &format!("{name}-agent.log"))?;
-            self.machine(name)?.agent = Some(agent);
-        }
-        Ok(())
+        self.start_by(name, &words)
     }
 
     /// Starts the daemon of a member by other words, such as `setpriv … onehold run …`.
@@ -178,13 +170,13 @@ impl Cluster {
         daemon.ok_or_else(|| not_running(name))?.wait(LEAVE)
     }
 
-    /// Powers a host on. Its web server starts with it, its daemon does not.
+    /// Powers a host on. Its web server and its agent start with it, its daemon does not.
     ///
     /// # Errors
     /// If the kernel refuses.
     pub fn power_on(&mut self, name: &str) -> Result<()> {
         self.machine(name)?.host.power_on()?;
-        self.start_web(name)
+        self.start_services(name)
     }
 
     /// Does something to the cluster, as far as it can be done here.
@@ -373,6 +365,18 @@ impl Cluster {
             }
         }
         Ok(None)
+    }
+
+    /// Starts what a candidate has besides the daemon.
+    fn start_services(&mut self, name: &str) -> Result<()> {
+        self.start_web(name)?;
+        if self.setup.has_checks() && CANDIDATES.contains(&name) {
+            let mut words: Vec<OsString> = vec![self.binary.clone().into(), "agent".into()];
+            words.extend(["--config".into(), Lan::path(&format!("{name}.toml")).into()]);
+            let agent = self.spawn(name, &words, &format!("{name}-agent.log"))?;
+            self.machine(name)?.agent = Some(agent);
+        }
+        Ok(())
     }
 
     fn start_web(&mut self, name: &str) -> Result<()> {

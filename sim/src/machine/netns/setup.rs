@@ -153,7 +153,7 @@ impl Setup {
         self.timing("lease = \"2s\"\n")
     }
 
-    /// The lines of the first group's checks. An agent runs them on each candidate.
+    /// The lines of the first group's checks. Each candidate has an agent that runs them.
     #[must_use]
     pub fn checks(mut self, lines: &str) -> Self {
         self.checks = lines.into();
