@@ -1,12 +1,13 @@
 //! The agent beside a daemon that is not as it should be: what was true long ago begins nothing.
 
+use onehold::clock::boottime;
 use serde_json::{Value, json};
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// For what comes at all.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -78,24 +79,28 @@ impl Place {
     }
 
     fn said(&self, what: &str) {
-        let from = Instant::now();
+        let from = boottime();
         let all = || {
             let read = |name| std::fs::read_to_string(self.path(name)).unwrap_or_default();
             read("log") + &read("errors")
         };
         while !all().contains(what) {
-            assert!(from.elapsed() < PATIENCE, "no `{what}` in {}", all());
+            assert!(
+                boottime().since(from) < PATIENCE.into(),
+                "no `{what}` in {}",
+                all()
+            );
             std::thread::sleep(Duration::from_millis(10));
         }
     }
 
     fn session(&self) -> Session {
         self.daemon.set_nonblocking(true).expect("a poll");
-        let from = Instant::now();
+        let from = boottime();
         let stream = loop {
             match self.daemon.accept() {
                 Ok((stream, _)) => break stream,
-                Err(e) => assert!(from.elapsed() < PATIENCE, "no agent: {e}"),
+                Err(e) => assert!(boottime().since(from) < PATIENCE.into(), "no agent: {e}"),
             }
             std::thread::sleep(Duration::from_millis(10));
         };
@@ -129,7 +134,7 @@ struct Session {
 impl Session {
     /// Shows what the group was `age_ms` ago.
     fn show(&mut self, what: &str, epoch: u64, age_ms: u64) {
-        let now = onehold::clock::boottime().as_nanos() / 1_000_000;
+        let now = boottime().as_nanos() / 1_000_000;
         let holds = what != "standby";
         let state = json!({ "version": 1, "at_ms": now - age_ms, "groups": [{
             "cluster": "pair", "member": "lb0", "group": "web", "addresses": ["10.0.0.50"],
@@ -148,13 +153,13 @@ impl Session {
 
     /// Answers as a daemon whose group is `what`, until `done`.
     fn answer(&mut self, what: &str, epoch: u64, mut done: impl FnMut(&Value) -> bool) {
-        let from = Instant::now();
+        let from = boottime();
         loop {
             let said = self.said();
             if done(&said) {
                 return;
             }
-            assert!(from.elapsed() < PATIENCE, "never said");
+            assert!(boottime().since(from) < PATIENCE.into(), "never said");
             self.show(what, epoch, 0); // each line of an agent is one a second, or asks
         }
     }

@@ -499,8 +499,9 @@ fn an_agent_that_says_too_much_costs_no_lease_and_no_log() {
     c.has_not_moved(mark);
     assert_eq!(c.role_changes(), roles);
     let log = c.log("lb0");
-    let lines = log[before..].lines().count();
-    assert!(lines < 150, "{sent} lines of an agent made {lines} of log");
+    let raised = log[before..].matches("keeps failing").count();
+    // Raised and over, once a second.
+    assert!(raised < 20, "{sent} lines of an agent made {raised} of log");
 }
 
 #[test]

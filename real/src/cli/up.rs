@@ -6,12 +6,14 @@
 
 use super::{Failure, RunArgs};
 use crate::agent::command::Nursery;
+use crate::clock::boottime;
 use crate::readiness::watch;
+use onehold_core::time::LocalTime;
 use rustix::process::{Pid, PidfdFlags, Signal, kill_process, pidfd_open};
 use std::ffi::OsString;
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, ExitStatus};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::{sleep, timeout};
@@ -95,7 +97,7 @@ async fn both(run: &RunArgs) -> Result<ExitStatus, Failure> {
             }
             () = sleep(TIDY), if agent.is_some() => {
                 nursery.tidy();
-                if agent.as_ref().is_some_and(|agent| agent.since.elapsed() >= LONG) {
+                if agent.as_ref().is_some_and(|agent| boottime().since(agent.since) >= LONG.into()) {
                     pace = AGAIN_FIRST;
                 }
             }
@@ -136,7 +138,7 @@ async fn agents_end(agent: Option<&Program>) {
 struct Program {
     child: Child,
     pid: Pid,
-    since: Instant,
+    since: LocalTime,
     ends: AsyncFd<OwnedFd>,
 }
 
@@ -152,7 +154,7 @@ impl Program {
         let pid = Pid::from_child(&child);
         let ends = pidfd_open(pid, PidfdFlags::empty()).map_err(failed)?;
         let ends = watch(ends).map_err(failed)?;
-        let since = Instant::now();
+        let since = boottime();
         Ok(Self {
             child,
             pid,

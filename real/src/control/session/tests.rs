@@ -287,7 +287,8 @@ fn one_whose_number_is_not_known_is_an_agent_like_others() {
         let (mut one, _its) = UnixStream::pair().unwrap();
         let (mut two, _other) = UnixStream::pair().unwrap();
         let first = desk.clone();
-        let first = tokio::spawn(async move { first.hold(&mut one, VERSION, 0).await });
+        let mut tasks = JoinSet::new();
+        tasks.spawn(async move { first.hold(&mut one, VERSION, 0).await });
         assert_eq!(post.heard.recv().await, Some(Heard::Begun { pid: 0 }));
         let Err(Reply::Refused { why }) = desk.hold(&mut two, VERSION, 0).await else {
             panic!("there are two");
@@ -295,6 +296,6 @@ fn one_whose_number_is_not_known_is_an_agent_like_others() {
         assert!(why.contains("a process of another PID namespace"), "{why}");
         post.leave().await;
         assert!(process(&post.taken).is_none());
-        assert!(first.await.unwrap().is_ok());
+        assert!(tasks.join_next().await.unwrap().unwrap().is_ok());
     });
 }
