@@ -122,6 +122,7 @@ fn advert(groups: usize) -> Advert {
         holds: true,
         ready: true,
         yields: false,
+        preparing: false,
         vote: Some(ballot),
     };
     Advert {

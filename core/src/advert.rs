@@ -46,14 +46,15 @@ pub struct Advert {
     pub to: MemberId,
     /// The sender's incarnation.
     pub incarnation: Incarnation,
-    /// The receiver's incarnation as the sender last learnt it; `None` before it did.
+    /// The receiver's incarnation, or a stranger's; `None` if unknown.
     pub to_incarnation: Option<Incarnation>,
     /// The sender's clock when it sent this; also the sequence number.
     pub sent_at: LocalTime,
-    /// `sent_at` of the last advert of the receiver's that the sender accepted.
+    /// `sent_at` of the latest advert of `to_incarnation` that was accepted; of a stranger's, that
+    /// came.
     pub echo: Option<LocalTime>,
-    /// How long ago the sender accepted that advert, by its clock: a hint, which shows people a
-    /// round trip.
+    /// How long ago that advert came, by the sender's clock: a hint, which shows people a round
+    /// trip.
     pub echo_age: Span,
     /// The sender is in quarantine.
     pub quarantined: bool,
@@ -62,7 +63,7 @@ pub struct Advert {
 }
 
 impl Advert {
-    /// It says that its sender holds some group.
+    /// Its sender says that it holds some group.
     pub(crate) fn holds_any(&self) -> bool {
         self.groups.iter().any(|g| g.holds)
     }
@@ -86,10 +87,14 @@ pub struct Statement {
     pub asks: bool,
     /// I hold, or my hold may not be over in my kernel yet.
     pub holds: bool,
-    /// I could hold: eligible, healthy, not in quarantine, nothing to release, two-way with enough.
+    /// I could hold: eligible, healthy, not ordered away, kept back, releasing or in quarantine,
+    /// and two-way with enough members.
     pub ready: bool,
-    /// I hold and want to hand over to you.
+    /// I want to hand over to you, or am doing so.
     pub yields: bool,
+    /// I hold, and my gate is still shut.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub preparing: bool,
     /// What my vote is bound to, if anything.
     pub vote: Option<Ballot>,
 }

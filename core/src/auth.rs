@@ -110,12 +110,46 @@ pub fn seal(keys: &Keys, advert: &Advert, out: &mut Vec<u8>) {
     out.extend_from_slice(&keyed.finalize().into_bytes());
 }
 
+/// Writes the sealed datagram of a note that says `said` into `out` (cleared first). It has
+/// [`wire::MIN_NOTE`] bytes more than `said`; of more than [`wire::MAX_NOTE`], nobody opens it.
+pub fn seal_note(keys: &Keys, cluster: ClusterId, said: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    wire::encode_note(keys.seal.id, cluster, said, out);
+    let keyed = keys.seal.keyed.clone().chain_update(&*out);
+    out.extend_from_slice(&keyed.finalize().into_bytes());
+}
+
 /// Checks the seal and reads the advert.
 ///
 /// # Errors
-/// The reason, to be counted; nothing else may depend on the datagram then.
+/// The reason, to be counted; nothing else may depend on such a datagram.
 pub fn open(keys: &Keys, cluster: ClusterId, bytes: &[u8]) -> Result<Authentic<Advert>, Reject> {
-    let envelope = front(bytes)?;
+    let said = unsealed(keys, cluster, front(bytes)?, bytes)?;
+    let (_, advert) = wire::decode(said)?;
+    Ok(Authentic(advert))
+}
+
+/// Checks the seal of a note; returns what it says.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_note<'b>(
+    keys: &Keys,
+    cluster: ClusterId,
+    bytes: &'b [u8],
+) -> Result<Authentic<&'b [u8]>, Reject> {
+    let said = unsealed(keys, cluster, front_of_note(bytes)?, bytes)?;
+    let said = said.get(wire::ENVELOPE..).ok_or(Reject::TooShort)?;
+    Ok(Authentic(said))
+}
+
+/// All before the seal, if the seal fits.
+fn unsealed<'b>(
+    keys: &Keys,
+    cluster: ClusterId,
+    envelope: wire::Envelope,
+    bytes: &'b [u8],
+) -> Result<&'b [u8], Reject> {
     if envelope.cluster != cluster {
         return Err(Reject::WrongCluster);
     }
@@ -132,8 +166,7 @@ pub fn open(keys: &Keys, cluster: ClusterId, bytes: &[u8]) -> Result<Authentic<A
     if !named.any(|k| k.seals(said, seal)) {
         return Err(Reject::BadSeal);
     }
-    let (_, advert) = wire::decode(said)?;
-    Ok(Authentic(advert))
+    Ok(said)
 }
 
 /// The cluster that a datagram claims to be of, by which to find its keys. Proves nothing.
@@ -142,11 +175,26 @@ pub fn claimed_cluster(bytes: &[u8]) -> Option<ClusterId> {
     front(bytes).ok().map(|envelope| envelope.cluster)
 }
 
-/// The envelope of a datagram, if the datagram is as long as an advert can be.
+/// The envelope of a datagram, if its length can be an advert's.
 fn front(bytes: &[u8]) -> Result<wire::Envelope, Reject> {
     match bytes.len() {
         0..wire::MIN_DATAGRAM => Err(Reject::TooShort),
         wire::MIN_DATAGRAM..=wire::MAX_DATAGRAM => wire::envelope(bytes),
+        _ => Err(Reject::NotOurs),
+    }
+}
+
+/// The cluster that a note claims to be of; none if the datagram does not have the form of a note.
+#[must_use]
+pub fn claimed_cluster_of_note(bytes: &[u8]) -> Option<ClusterId> {
+    front_of_note(bytes).ok().map(|envelope| envelope.cluster)
+}
+
+/// The envelope of a note, if the datagram is as long as a note can be.
+fn front_of_note(bytes: &[u8]) -> Result<wire::Envelope, Reject> {
+    match bytes.len() {
+        0..wire::MIN_NOTE => Err(Reject::TooShort),
+        wire::MIN_NOTE..=wire::MAX_NOTE => wire::envelope_of_note(bytes),
         _ => Err(Reject::NotOurs),
     }
 }
@@ -224,6 +272,63 @@ mod tests {
         longer.push(0);
         let malformed = sealed_bytes(&ours.seal, &longer);
         assert_eq!(reject(&ours, &malformed), Reject::Malformed);
+    }
+
+    fn sealed_note(keys: &Keys, said: &[u8]) -> Vec<u8> {
+        let mut out = vec![0xff; 3];
+        seal_note(keys, example().cluster, said, &mut out);
+        out
+    }
+
+    #[test]
+    fn a_note_opens_as_what_it_says_or_not_at_all() {
+        let (ours, cluster) = (keys("ours"), example().cluster);
+        let bytes = sealed_note(&ours, b"a line");
+        let said = open_note(&ours, cluster, &bytes).map(Authentic::into_inner);
+        assert_eq!(said, Ok(&b"a line"[..]));
+        assert_eq!(claimed_cluster_of_note(&bytes), Some(cluster));
+
+        let reject = |keys: &Keys, bytes: &[u8]| open_note(keys, cluster, bytes).unwrap_err();
+        for len in 0..wire::MIN_NOTE {
+            assert_eq!(reject(&ours, &bytes[..len]), Reject::TooShort);
+        }
+        for len in wire::MIN_NOTE..bytes.len() {
+            assert_eq!(reject(&ours, &bytes[..len]), Reject::BadSeal);
+        }
+        let other = open_note(&ours, ClusterId(1), &bytes);
+        assert_eq!(other.unwrap_err(), Reject::WrongCluster);
+        let theirs = keys("theirs");
+        assert_eq!(reject(&theirs, &bytes), Reject::UnknownKey(ours.sealing()));
+        let longest = [0; wire::MAX_NOTE - wire::MIN_NOTE];
+        assert!(open_note(&ours, cluster, &sealed_note(&ours, &longest)).is_ok());
+        let longer = sealed_note(&ours, &[&longest[..], &[0]].concat());
+        assert_eq!(reject(&ours, &longer), Reject::NotOurs);
+        assert_eq!(claimed_cluster_of_note(&longer), None);
+    }
+
+    #[test]
+    fn a_note_is_never_an_advert_nor_an_advert_a_note() {
+        let (keys, advert) = (keys("ours"), example());
+        let said = sealed(&keys, &advert);
+        assert_eq!(
+            open_note(&keys, advert.cluster, &said).unwrap_err(),
+            Reject::NotOurs
+        );
+        assert_eq!(claimed_cluster_of_note(&said), None);
+        // A note that says what an advert says, from its envelope on.
+        let body = &said[wire::ENVELOPE..said.len() - wire::SEAL];
+        let mut note = sealed_note(&keys, body);
+        assert_eq!(
+            open(&keys, advert.cluster, &note).unwrap_err(),
+            Reject::NotOurs
+        );
+        assert_eq!(claimed_cluster(&note), None);
+        // Nor under the other's name: the seal covers it.
+        note[..4].copy_from_slice(&said[..4]);
+        assert_eq!(
+            open(&keys, advert.cluster, &note).unwrap_err(),
+            Reject::BadSeal
+        );
     }
 
     #[test]
@@ -306,7 +411,19 @@ mod tests {
         fn no_bytes_make_it_panic(bytes: Vec<u8>) {
             let keys = keys("ours");
             prop_assert!(open(&keys, ClusterId(0), &bytes).is_err());
-            let _ = claimed_cluster(&bytes);
+            prop_assert!(open_note(&keys, ClusterId(0), &bytes).is_err());
+            let _ = (claimed_cluster(&bytes), claimed_cluster_of_note(&bytes));
+        }
+
+        #[test]
+        fn no_byte_of_a_note_can_be_changed(said: Vec<u8>, change in 1u8..) {
+            let keys = keys("ours");
+            let mut bytes = sealed_note(&keys, &said);
+            for at in 0..bytes.len() {
+                bytes[at] ^= change;
+                prop_assert!(open_note(&keys, example().cluster, &bytes).is_err(), "byte {}", at);
+                bytes[at] ^= change;
+            }
         }
 
         /// A mad key holder: a good envelope, then anything, well sealed.

@@ -24,8 +24,8 @@ pub const MAX_ADDRESSES: usize = 1_024;
     serde(rename_all = "snake_case")
 )]
 pub enum Arbitration {
-    /// A majority of all members: never two holders, and the address is served while a majority
-    /// lives.
+    /// A majority of all members: never two holders by votes, and the address is served while a
+    /// majority with a candidate lives.
     Majority,
     /// Two candidates alone: the survivor holds alone; both hold while both directions are cut.
     Survivor,
@@ -227,9 +227,8 @@ fn wrong(key: impl fmt::Display, problem: impl fmt::Display) -> SpecError {
 }
 
 impl Spec {
-    /// Proves the configuration for the member called `me`, or says what is wrong.
-    /// Members and groups are numbered in the order of their names, so that the order in a file
-    /// does not matter.
+    /// Proves the configuration for the member called `me`, or says what is wrong. Members and
+    /// groups are numbered in the order of their names, so that theirs in a file does not matter.
     ///
     /// # Errors
     /// A [`SpecError`] that names the key and the remedy.
@@ -303,15 +302,19 @@ impl Spec {
                         ),
                     ));
                 }
+                // A link-local address is another one on each interface, which is not of the core.
+                let several =
+                    matches!(p.address, IpAddr::V6(address) if address.is_unicast_link_local());
                 let twice = proved
                     .iter()
                     .flat_map(|o| &o.addresses)
                     .any(|o| o.address == p.address)
-                    || g.addresses
-                        .iter()
-                        .filter(|o| o.address == p.address)
-                        .count()
-                        > 1;
+                    || !several
+                        && g.addresses
+                            .iter()
+                            .filter(|o| o.address == p.address)
+                            .count()
+                            > 1;
                 if twice {
                     return Err(wrong(
                         alloc::format!("{key}.addresses"),
@@ -407,7 +410,7 @@ impl Spec {
                 Err(wrong(
                     "members",
                     core::format_args!(
-                        "{} members is an even number: one more witness adds safety, this one adds none; use {} or {}",
+                        "{} members is an even number: the last witness adds nothing, and with one more, one more member may fail; use {} or {}",
                         members.len(),
                         members.len().saturating_sub(1),
                         members.len().saturating_add(1)

@@ -9,8 +9,8 @@ use crate::view::View;
 use alloc::vec::Vec;
 
 impl Group {
-    /// what a holder does about an accepted advert of `from`; `back`: nothing of `from`
-    /// was heard just before.
+    /// what a holder does about an accepted advert of `from`; `back`: it is heard
+    /// again, or another incarnation of it.
     pub(crate) fn meet(
         &mut self,
         view: &View<'_>,
@@ -18,14 +18,16 @@ impl Group {
         back: bool,
         out: &mut Vec<Effect>,
     ) {
-        let Role::Holder { conflict, .. } = &mut self.role else {
+        let Role::Holder { conflict, open, .. } = &mut self.role else {
             return;
         };
-        let group = view.group;
-        let holds = from.says(view.index).holds;
-        // A word that waited somewhere proves nothing; one that echoes an advert that we sent less
-        // than D ago does.
-        if holds && from.two_way() && *conflict != Conflict::Proven {
+        let (group, open) = (view.group, *open);
+        let says = from.says(view.index);
+        let holds = says.holds;
+        // A word that waited somewhere proves nothing; one that echoes an advert of less than D ago
+        // proves that the other holds now.
+        let settled = matches!(conflict, Conflict::Proven | Conflict::Strange { .. });
+        if holds && from.two_way() && !settled {
             *conflict = Conflict::Proven;
             let peer = from.peer;
             out.push(Effect::Report(Event::Conflict { group, peer }));
@@ -41,10 +43,16 @@ impl Group {
         if over || back {
             self.announce(view, out);
         }
-        // one stays by static preference, for readiness may flip in flight. Any word is
-        // enough: letting go is the safe side.
+        // one that is still mute lets go for one that serves. R-15: of two alike one stays by
+        // static preference, for readiness may flip in flight. Any word is enough: letting go is
+        // the safe side.
+        let lets_go = match (open, says.preparing) {
+            (true, true) => false,
+            (false, false) => true,
+            (true, false) | (false, true) => !view.is_preferred(view.config.me()),
+        };
         let survivor = view.config.arbitration() == Arbitration::Survivor;
-        if holds && survivor && !view.is_preferred(view.config.me()) {
+        if holds && survivor && lets_go {
             self.release(view, Why::Conflict, None, out);
         }
     }
@@ -53,7 +61,12 @@ impl Group {
     /// at once, if the word is proven to be recent. Under `survivor` a holder also lets go, first
     /// or not, when it has heard for P that the stranger holds, proven or not: the stranger does
     /// not hear it, or goes by another rule. (Under `majority` no recording may end a hold.)
-    pub(crate) fn meet_stranger(&mut self, view: &View<'_>, word: Strange, out: &mut Vec<Effect>) {
+    pub(crate) fn meet_stranger(
+        &mut self,
+        view: &View<'_>,
+        word: StrangeWord,
+        out: &mut Vec<Effect>,
+    ) {
         let (group, now) = (view.group, view.now);
         if word.back {
             self.announce(view, out);
@@ -86,15 +99,15 @@ impl Group {
 
 /// A stranger's word, as a holder needs it.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Strange {
+pub(crate) struct StrangeWord {
     /// The stranger holds some group: any of ours, for the numbers of groups can't be compared.
     pub(crate) holds: bool,
-    /// The stranger comes first in the order that both sides know.
+    /// The stranger comes first in the order of R-15.
     pub(crate) first: bool,
     /// The word echoes an advert of ours that is less than D old, which no recording does.
     pub(crate) proven: bool,
-    /// No stranger was heard before this word.
+    /// No stranger was known before this word.
     pub(crate) back: bool,
-    /// This stranger does not say that it holds, and another one does.
+    /// This stranger does not hold, and another one does.
     pub(crate) another: bool,
 }

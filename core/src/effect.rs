@@ -1,4 +1,4 @@
-//! What a node wants done, in order: safety before courtesy.
+//! What a node wants done, the most urgent first.
 
 use crate::advert::{Advert, GroupId, Incarnation, MemberId};
 use crate::config::{Arbitration, Config};
@@ -8,8 +8,8 @@ use crate::time::LocalTime;
 use alloc::format;
 use alloc::string::String;
 
-/// Distinguishes a release from the one before it. A group never has more than one pending (R-8),
-/// so one alternating bit is enough.
+/// One bit that tells a release from the one before it: a group never has more than one pending
+/// (R-8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReleaseId(pub bool);
@@ -51,7 +51,7 @@ pub enum Effect {
         /// Of which group.
         group: GroupId,
     },
-    /// Announce the addresses to the neighbours, again and again while the group is held (R-16).
+    /// Announce the addresses to the neighbours, repeatedly while the group is held (R-16).
     Announce {
         /// Of which group.
         group: GroupId,
@@ -61,8 +61,8 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Its place in a turn: safety before courtesy. Releases come first. Adverts come before holds,
-    /// for a hold may rest on an advert that the network already has (R-14).
+    /// Its place in a turn: the most urgent first, so releases. Adverts come before holds, for a
+    /// hold may rest on an advert that the network already has (R-14).
     pub(crate) const fn rank(&self) -> u8 {
         match self {
             Self::Release { .. } => 0,
@@ -100,7 +100,7 @@ pub enum Event {
         /// Which one.
         incarnation: Incarnation,
     },
-    /// A member went silent: nothing of it was accepted for D.
+    /// A member is not heard any more: nothing of it was accepted for D.
     Lost {
         /// The member.
         peer: MemberId,
@@ -110,17 +110,16 @@ pub enum Event {
         /// Which group.
         group: GroupId,
     },
-    /// A member that had been silent is heard again.
+    /// A member that was lost is heard again.
     Back {
         /// The member.
         peer: MemberId,
     },
     /// Quarantine is over: this member votes and may hold (R-9).
     Ready,
-    /// The turn comes late: this process did not run when it should have (R-13).
+    /// This process did not run in time, or its turn took too long (R-13).
     Overslept,
-    /// Two holders were seen: an alarm under `majority`, resolved by preference under `survivor`
-    /// (R-15).
+    /// Two holders were seen: an alarm; under `survivor` preference settles it (R-15).
     Conflict {
         /// Which group.
         group: GroupId,
@@ -246,8 +245,8 @@ impl Event {
                 }
             ),
             Self::Strange { .. } => {
-                "one with another configuration says that it holds too: the later in the order of \
-                 members lets go; make the files equal"
+                "one with another configuration says that it holds too: one of the two lets go; make the \
+                 files equal"
                     .into()
             }
             Self::CommandRefused { refusal, .. } => format!("command refused: {}", refusal.text()),
@@ -267,7 +266,7 @@ impl Event {
     serde(rename_all = "snake_case")
 )]
 pub enum Why {
-    /// A majority of votes stands.
+    /// Enough votes stand.
     Majority,
     /// The peer has been silent for S (`survivor`).
     PeerSilent,
@@ -283,7 +282,7 @@ pub enum Why {
     Standby,
     /// Handing over, or letting go, because this member stops.
     Stop,
-    /// Handing over because this member is not ready (unhealthy or not eligible).
+    /// Handing over because this member is unhealthy or not eligible.
     Unready,
     /// Another holder is heard, and it stays by preference.
     Conflict,
@@ -291,7 +290,7 @@ pub enum Why {
     Strange,
     /// The kernel can't serve the group, and no ready peer is heard (`survivor`).
     Unable,
-    /// The kernel refused the lease.
+    /// The kernel refused the hold.
     KernelRefused,
     /// The holder could not be prepared (R-19).
     Unprepared,
@@ -309,11 +308,15 @@ impl Why {
             Self::Majority | Self::LeaseOver => "R-7",
             Self::PeerSilent | Self::Unable => "R-14",
             Self::PresumedDead => "R-17",
-            Self::Failback | Self::Switch | Self::Standby | Self::Stop | Self::Unready => "R-12",
+            Self::Failback
+            | Self::Switch
+            | Self::Standby
+            | Self::Stop
+            | Self::Unready
+            | Self::Unhealthy => "R-12",
             Self::Conflict | Self::Strange => "R-15",
             Self::KernelRefused | Self::Released => "R-8",
             Self::Unprepared => "R-19",
-            Self::Unhealthy => "R-10",
         }
     }
 

@@ -31,13 +31,15 @@ pub(crate) struct Group {
     pub(crate) healthy: bool,
     /// The operator said `standby`.
     pub(crate) standby: bool,
-    /// The operator said `switch` here: don't ask for it back.
+    /// Handed over by `switch`, now or by an earlier incarnation: don't ask for it back.
     pub(crate) gave_away: bool,
     pub(crate) stopping: bool,
     ///
     presumed_dead: bool,
     /// takeovers that nobody handed over. Kept only where failback has a delay.
     pub(crate) unplanned: Option<Unplanned>,
+    /// the other candidate, when it last said that it holds, wanted to hand over. Kept likewise.
+    pub(crate) handed_over: bool,
 }
 
 /// whom a candidate asks.
@@ -55,6 +57,7 @@ pub(crate) struct Stance {
     holds: bool,
     ready: bool,
     yields: bool,
+    preparing: bool,
     voted_for: Option<(MemberId, Incarnation)>,
 }
 
@@ -75,10 +78,11 @@ impl Group {
             stopping: false,
             presumed_dead: false,
             unplanned: None,
+            handed_over: false,
         }
     }
 
-    /// Its kernel could serve the group.
+    /// The kernel could serve the group.
     pub(crate) const fn eligible(&self) -> bool {
         matches!(
             self.eligibility,
@@ -86,7 +90,7 @@ impl Group {
         )
     }
 
-    /// The kernel's word on whether it could serve the group, changed or not.
+    /// The daemon says whether the kernel could serve the group, changed or not.
     pub(crate) fn set_eligible(&mut self, view: &View<'_>, eligible: bool) {
         self.eligibility = match (eligible, self.eligibility, view.config.arbitration()) {
             (false, _, _) => Eligibility::No,
@@ -158,7 +162,7 @@ impl Group {
         }
         let ready = self.ready(view);
         if let Some(holder) = view.holder_in_sight() {
-            // only a better candidate asks a holder, unless the holder yields.
+            // asks a holder only if it yields, or if the group should be this member's.
             return if !ready {
                 Campaign::Nobody
             } else if holder.says(view.index).yields {
@@ -171,16 +175,16 @@ impl Group {
         }
         let rests = matches!(backoff, Backoff::Resting { .. });
         // better a sick server than none.
-        let sick = !ready && (view.releases_when_unhealthy() || view.ready_other().is_some());
-        // a candidate whose own vote is bound elsewhere asks nobody.
-        if self.vote.is_some() || rests || sick {
+        let gives_way = !ready && (view.releases_when_unhealthy() || view.ready_other().is_some());
+        // while no holder is heard, one whose own vote is bound asks nobody.
+        if self.vote.is_some() || rests || gives_way {
             Campaign::Nobody
         } else {
             Campaign::Everybody
         }
     }
 
-    /// it should have the group instead of the present holder.
+    /// it should have the group instead of this holder.
     fn wants_from(&self, view: &View<'_>, holder: &Session) -> bool {
         let returns = view.is_preferred(view.config.me())
             && view.failback() == Failback::Auto
@@ -195,6 +199,7 @@ impl Group {
             holds: self.role.holds(),
             ready: self.ready(view),
             yields: self.role.says_yields(),
+            preparing: self.role.prepares(),
             voted_for: self.vote.map(|v| (v.member, v.incarnation)),
         }
     }
@@ -210,6 +215,7 @@ impl Group {
             holds: self.role.holds(),
             ready: self.ready(view),
             yields: self.role.says_yields() && view.config.is_candidate(to),
+            preparing: self.role.prepares(),
             vote: self.vote.as_ref().map(Vote::ballot),
         }
     }
@@ -226,7 +232,7 @@ impl Group {
                 self.release(view, Why::LeaseOver, None, out);
             }
             Role::Holder { conflict, .. } => match *conflict {
-                // no stranger has been heard for long.
+                // every stranger is forgotten.
                 Conflict::Strange { .. }
                     if view.sessions.iter().all(|s| s.strangers.latest().is_none()) =>
                 {
@@ -261,10 +267,11 @@ impl Group {
     ) {
         self.free_vote(view, from);
         self.cast_vote(view, from);
+        self.note_hand_over(view, from);
         self.meet(view, from, back, out);
     }
 
-    /// any authentic datagram of the peer ends the presumption.
+    /// a word of the peer ends the presumption.
     pub(crate) const fn presume_alive(&mut self) {
         self.presumed_dead = false;
     }
@@ -286,13 +293,13 @@ impl Group {
                     self.bind_vote(view, successor);
                 }
             }
-            // Confirms nothing that is pending.
+            // It confirms no release that is pending.
             Role::Witness | Role::Standby { .. } | Role::Holder { .. } | Role::Releasing { .. } => {
             }
         }
     }
 
-    /// the kernel refused a `HoldUntil`, or what must be done first could not be done.
+    /// the kernel refused a hold, or it could not be prepared.
     pub(crate) fn hold_failed(&mut self, view: &View<'_>, why: Why, out: &mut Vec<Effect>) {
         self.eligibility = Eligibility::No;
         if self.role.name() == RoleName::Holder {
@@ -366,7 +373,7 @@ impl Group {
 
     /// takes hold if it may.
     fn try_to_hold(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
-        // nor beside a stranger that holds.
+        // not beside a stranger that holds.
         if view.quarantined || !self.available() || self.vote.is_some() || view.kept_back() {
             return;
         }
@@ -454,7 +461,8 @@ impl Group {
             release,
         });
         let over = view.timing().surely_over(lease_end);
-        let asks_until = (over > view.now).then_some(over);
+        // of a hold that was mute nothing is in the kernel.
+        let asks_until = (over > view.now && !self.role.prepares()).then_some(over);
         self.become_role(
             view,
             Role::Releasing {
@@ -515,7 +523,7 @@ impl Group {
                 {
                     return Err(Refusal::NotTwoMembers);
                 }
-                let unheard = view.timing().vote().times(2); // D + Q
+                let unheard = view.timing().vote().times(2);
                 let silent = view.sessions.iter().filter_map(|s| s.silence.as_ref());
                 if silent
                     .map(|s| view.now.since(s.since))
@@ -548,7 +556,7 @@ impl Group {
         self.stopping && matches!(self.role, Role::Witness | Role::Standby { .. })
     }
 
-    /// The later moments at which something in this group changes by itself.
+    /// When something in this group next changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
         let vote = self.vote.map(|v| v.until);
         let able = self.eligibility.deadline(timing);
@@ -600,21 +608,21 @@ impl Group {
     /// What status and metrics show of it.
     pub(crate) fn observe(&self, view: &View<'_>) -> GroupSnapshot {
         let me = view.config.me();
-        let holds = self.role.name() == RoleName::Holder;
+        let is_holder = self.role.name() == RoleName::Holder;
         let mut votes: Vec<MemberId> = view
             .sessions
             .iter()
             .filter(|s| view.granted_by(s).is_some())
             .map(|s| s.peer)
             .collect();
-        if holds {
+        if is_holder {
             votes.push(me);
             votes.sort_unstable();
         }
         GroupSnapshot {
             group: view.group,
             role: self.role.name(),
-            holder: if holds {
+            holder: if is_holder {
                 Some(me)
             } else {
                 view.holder_in_sight().map(|s| s.peer)

@@ -6,6 +6,7 @@ use crate::effect::{Effect, Event, Why};
 use crate::group::Group;
 use crate::input::Refusal;
 use crate::role::{Role, Unplanned, Yield};
+use crate::session::Session;
 use crate::time::Span;
 use crate::view::View;
 use alloc::vec::Vec;
@@ -14,7 +15,7 @@ use alloc::vec::Vec;
 /// says.
 const QUIET: Span = Span::from_millis(3_600_000);
 
-/// `failback_delay` grows to 64 times what the file says.
+/// `failback_delay` is doubled so often at most: 64 times what the file says.
 const MOST_DOUBLINGS: u8 = 6;
 
 impl Group {
@@ -32,9 +33,10 @@ impl Group {
                 Some(_) | None => Yield { why, since: now },
             });
         }
-        let sick = !self.healthy && view.releases_when_unhealthy();
+        // what is done before a gate opens may well be what makes the service healthy.
+        let sick = !self.healthy && view.releases_when_unhealthy() && !self.role.prepares();
         let Some(other) = view.ready_other() else {
-            // after `stop` it lets go even if the other is not ready; so it does if it is
+            // after `stop` it lets go even if the other is not ready, and so it does if it is
             // sick and the group says `release_when_unhealthy`.
             if self.stopping {
                 self.release(view, Why::Stop, None, out);
@@ -63,26 +65,29 @@ impl Group {
         }
     }
 
-    /// it can't serve and may itself be the one that is cut off, so it does not go on by what
-    /// it sends.
+    /// under `survivor`, it can't serve, so it may itself be the one that is cut off.
     fn is_cut_off(&self, view: &View<'_>) -> bool {
         view.config.arbitration() == Arbitration::Survivor && !self.eligible()
     }
 
-    /// notes when the preferred candidate, ready, will have asked for `failback_delay`.
+    /// notes when the preferred candidate will have been asking, ready, for `failback_delay`.
     fn pace_failback(&mut self, view: &View<'_>) {
         let asks = view.failback() == Failback::Auto
             && view
                 .ready_other()
                 .is_some_and(|r| view.is_preferred(r.peer) && r.says(view.index).asks);
-        let delay = self.failback_delay(view);
-        if let Role::Holder { failback_at, .. } = &mut self.role {
-            *failback_at = asks.then(|| failback_at.unwrap_or(view.now.plus(delay)));
+        let at = view.now.plus(self.failback_delay(view));
+        if let Role::Holder {
+            failback_at, open, ..
+        } = &mut self.role
+        {
+            // what is mute would be handed over before anybody was served.
+            *failback_at = (asks && *open).then(|| failback_at.unwrap_or(at).min(at));
         }
     }
 
-    /// doubled by each unplanned takeover in a row, so that a machine that crashes again and
-    /// again does not move the address each time.
+    /// doubled by each unplanned takeover in a row but the first, so that a machine that
+    /// crashes again and again does not move the address each time.
     fn failback_delay(&self, view: &View<'_>) -> Span {
         let delay = view.failback_delay();
         match self.unplanned {
@@ -95,7 +100,8 @@ impl Group {
 
     /// counts this takeover, unless the other candidate handed over.
     pub(crate) fn count_takeover(&mut self, view: &View<'_>) {
-        if view.failback_delay() == Span::ZERO || view.is_successor() {
+        let planned = core::mem::take(&mut self.handed_over);
+        if view.failback_delay() == Span::ZERO || planned {
             return;
         }
         let before = self.unplanned.filter(|u| view.now.since(u.at) < QUIET);
@@ -103,6 +109,14 @@ impl Group {
             times: before.map_or(0, |u| u.times).saturating_add(1),
             at: view.now,
         });
+    }
+
+    /// a takeover was planned if the other, when it last said `holds`, said `yields`.
+    pub(crate) fn note_hand_over(&mut self, view: &View<'_>, from: &Session) {
+        let says = from.says(view.index);
+        if says.holds && view.failback_delay() > Span::ZERO {
+            self.handed_over = says.yields;
+        }
     }
 
     /// why this holder should hand over, if it should.
@@ -118,8 +132,8 @@ impl Group {
         if self.stopping {
             return Some(Why::Stop);
         }
-        view.ready_other()?;
-        if self.standby {
+        let other_is_ready = view.ready_other().is_some();
+        if self.standby && other_is_ready {
             return Some(Why::Standby);
         }
         if let Some(Yield {
@@ -130,13 +144,16 @@ impl Group {
             if view.timing().bound_until(*since) > view.now {
                 return Some(Why::Switch);
             }
-            let refusal = Refusal::NobodyReady; // the other had D to answer
+            let refusal = Refusal::NobodyReady; // the other, ready or not, did not answer for D
             out.push(Effect::Report(Event::CommandRefused {
                 group: view.group,
                 refusal,
             }));
         }
-        if !self.healthy || !self.eligible() {
+        if !other_is_ready {
+            return None;
+        }
+        if (!self.healthy && !self.role.prepares()) || !self.eligible() {
             return Some(Why::Unready);
         }
         failback_at

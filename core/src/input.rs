@@ -24,7 +24,8 @@ pub enum Input {
         /// Which release this confirms.
         release: ReleaseId,
     },
-    /// The kernel refused a `HoldUntil`: this node can't hold now, and releases at once.
+    /// The kernel refused a `HoldUntil` or a `Prepare`: this node can't hold now, and releases at
+    /// once.
     HoldFailed {
         /// Of which group.
         group: GroupId,
@@ -36,7 +37,7 @@ pub enum Input {
         /// It is done; otherwise this node can't hold now, and releases at once.
         done: bool,
     },
-    /// Whether this node's kernel could serve the group at all: interface up, guard in force.
+    /// Whether this node's kernel could hold the group at all, as the daemon judges it.
     Eligible {
         /// Of which group.
         group: GroupId,
@@ -50,7 +51,8 @@ pub enum Input {
         /// The answer.
         healthy: bool,
     },
-    /// Another machine on the network claimed one of the group's addresses.
+    /// Another machine on the network claims one of the group's addresses, or the neighbours may
+    /// have lost it.
     ForeignClaim {
         /// Of which group.
         group: GroupId,
@@ -76,14 +78,14 @@ pub enum Input {
 )]
 pub enum Command {
     /// On a holder: hand over to the other candidate, and don't ask for the group back until
-    /// `Resume`, until the other stops holding, or until it hands over in turn.
+    /// `Resume`, or until this member takes hold after all.
     Switch,
     /// Hand over if holding, and don't take hold until `Resume`.
     Standby,
     /// An earlier incarnation of this member gave the group away by `Switch`: don't ask for it back
     /// until `Resume`, or until this member takes hold after all.
     StayAway,
-    /// Undo `Standby` and what `Switch` left.
+    /// Undo `Standby`, `StayAway` and what `Switch` left.
     Resume,
     /// The operator says that the peer is dead: count its vote as given.
     PresumeDead,
@@ -101,13 +103,13 @@ pub enum Command {
 pub enum Refusal {
     /// `Switch` on a member that does not hold.
     NotHolder,
-    /// `Switch` while no other candidate is ready to take over.
+    /// `Switch` while no other candidate is ready to take over, or none answered for D.
     NobodyReady,
     /// The command is for candidates; this member is a witness.
     Witness,
     /// `PresumeDead` with other than exactly two members, or in `survivor`.
     NotTwoMembers,
-    /// `PresumeDead` of a peer that was heard in the last D + Q.
+    /// `PresumeDead` of a peer that was heard in the last 2 D.
     PeerHeard,
     /// `PresumeDead` while this member's own vote is bound.
     VoteBound,
@@ -142,7 +144,7 @@ impl Refusal {
             }
             Self::PeerHeard => "the peer was heard a moment ago: it is not dead",
             Self::VoteBound => {
-                "this member's vote is still bound to the peer's last lease; try again in a second"
+                "this member's vote is still bound to the peer's last lease; try again when that is over"
             }
             Self::Stopping => "the daemon is stopping",
         }

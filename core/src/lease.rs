@@ -1,4 +1,4 @@
-//! Every inequality of time, and nothing else: H, D, Q, κ, ρ.
+//! The inequalities of time: i, H, κ, ρ, and D, Q, P, S that follow.
 //!
 //! A holder may hold until it *sent the ask that was granted* + H, by its own clock. A voter is
 //! bound until it *received that ask* + D, by its own clock. The kernel's gate may shut up to κ
@@ -10,7 +10,7 @@
 //! ```
 //!
 //! where H' is the largest of H and the leases of earlier incarnations on this host (R-9). D and Q
-//! are derived here, rounded up, so nobody can configure an unsafe pair.
+//! are derived here, rounded up, so none can be configured too short.
 //!
 //! Whose is each number? Many are another member's, and are read from this member's own file: that
 //! is why all of them are digested (R-0).
@@ -20,15 +20,15 @@
 //! | a lease's end (R-7) | H | the holder's own |
 //! | D: until when a vote is bound (R-4) | H, κ | the holder's, and its kernel's |
 //! | | ρ | both clocks': the holder's may be slow, the voter's fast |
-//! | a holder's own vote (R-6), and when it stops asking (R-5) | κ | its own kernel's |
+//! | when a holder that released stops asking (R-5) | κ | its own kernel's |
 //! | Q (R-9) | H' | whomever this host's earlier incarnations voted for, and itself |
 //! | | κ, ρ | as in D |
 //! | P: how far apart the words of a living peer are (R-14) | i | the *peer's*: its pace, and how late its turns may be before it knows that it slept (R-13); i/4 for the network |
 //! | S: how long a silent peer may hold (R-14) | H, κ, i | the *peer's*: its lease, its kernel, and by how much its last advert is younger than the last one that arrived |
 //! | what is late, hurry, oversleep (R-13, R-18) | i | this member's own; the peer's P and S rest on it |
 //! | heard, two-way (R-10) | D | this member's own |
-//! | a useful lease (R-7, R-12) | H | that of who asks: this member, or the successor |
-//! | D + Q of silence (R-17) | H, κ, ρ | the peer's |
+//! | a useful lease (R-7, R-12) | H | the asker's: this member, or the successor |
+//! | 2 D of silence (R-17) | H, κ, ρ | the peer's |
 
 use crate::time::{LocalTime, Span};
 use alloc::format;
@@ -47,7 +47,7 @@ const MILLION: u128 = 1_000_000;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TimingSpec {
-    /// i: an advert to every member at least this often.
+    /// i: how often adverts are due; they are at most 1.25 i apart (R-18).
     pub interval: Span,
     /// H: how long one granted ask lets a holder hold.
     pub lease: Span,
@@ -193,7 +193,7 @@ impl Timing {
         Ok(())
     }
 
-    /// i: an advert to every member at least this often.
+    /// i: how often adverts are due; they are at most 1.25 i apart (R-18).
     #[must_use]
     pub const fn interval(&self) -> Span {
         self.interval
@@ -218,7 +218,7 @@ impl Timing {
     }
 
     /// D: a voter is bound for this long from the receipt of an ask. A member counts as heard for
-    /// as long.
+    /// as long, and an echo proves that it hears us.
     #[must_use]
     pub const fn vote(&self) -> Span {
         self.vote
@@ -243,23 +243,23 @@ impl Timing {
         now.plus(self.vote)
     }
 
-    /// R-6: when a hold that was issued until `deadline` is certainly over in the kernel.
+    /// R-5: when a hold that was issued until `deadline` is certainly over in the kernel.
     #[must_use]
     pub const fn surely_over(&self, deadline: LocalTime) -> LocalTime {
         deadline.plus(self.slack)
     }
 
-    /// R-7, R-12: the lease that an ask of `asked_at` gives is worth taking: a quarter of it is
-    /// left.
+    /// R-7, R-12: the lease that an ask of `asked_at` gives is worth taking: more than a quarter of
+    /// it is left.
     #[must_use]
     pub fn useful(&self, asked_at: LocalTime, now: LocalTime) -> bool {
         self.lease_end(asked_at) > now.plus(self.lease.part(4))
     }
 
     /// R-7: the longest round trip at which a holder renews before its lease is over, if its guard
-    /// ends every hold `early`. An ask is sent every i, its vote comes up to i/2 later than the
-    /// round trip (R-13, R-18), and the lease that the previous ask gave must still run. `None` if
-    /// no round trip is short enough.
+    /// ends every hold earlier by `early`. An ask is sent every i, its vote comes up to i/2 later
+    /// than the round trip (R-13, R-18), and the lease that the previous ask gave must still run.
+    /// `None` if no round trip is short enough.
     #[must_use]
     pub fn longest_round_trip(&self, early: Span) -> Option<Span> {
         let lease = self.lease.as_nanos();
@@ -270,26 +270,27 @@ impl Timing {
         Some(Span::from_nanos(left.min(useful)))
     }
 
-    /// R-13: a wake-up that is later than this, or a turn that takes longer, counts as sleep: i/2.
+    /// R-13: a turn that is late by more than this, or (`survivor`) takes longer, counts as sleep:
+    /// i/2.
     #[must_use]
     pub const fn oversleep(&self) -> Span {
         self.interval.part(2)
     }
 
     /// R-14: P: a holder that has heard nothing for this long may renew by what it sent: 2.5 i, by
-    /// any clock. No two words of a living peer are further apart, unless it knows that it slept
-    /// (R-13): a word is due at most 1.25 i after the one before (R-18), its turn may be i/2 late
-    /// and take i/2, and i/4 is for the network.
+    /// any clock. No two words of a living peer are further apart, unless it overslept (R-13): a
+    /// word is due at most 1.25 i after the one before (R-18), its turn may be i/2 late and take
+    /// i/2, and i/4 is for the network.
     #[must_use]
     pub fn presume_after(&self) -> Span {
         outlast(self.interval.times(5).part(2), self.drift_ppm)
     }
 
     /// R-14: S: a standby that has heard nothing for this long takes hold: H + κ + 1.5 i, by any
-    /// clock. A holder that presumes its peer dead goes by what it last sent. If the holder is
-    /// paused before it sends, that is up to 1.5 i younger than what the standby last got (it was
-    /// due i later, and i/2 late). If the peer wakes up, it is up to 0.75 i younger than the
-    /// wake-up (the peer's turn may take i/2, the network i/4) until the holder hears of that.
+    /// clock. A holder that presumes its peer dead goes by its last advert. If the holder is paused
+    /// before it sends, that is up to 1.5 i younger than the last one that arrived (due i later,
+    /// and i/2 late). If the peer wakes up, that is up to 0.75 i younger than the wake-up (i/2 for
+    /// the peer's turn, i/4 for the network).
     #[must_use]
     pub fn survive_after(&self) -> Span {
         let held = self.lease.plus(self.slack);
@@ -310,7 +311,7 @@ impl Timing {
         self.interval.part(4)
     }
 
-    /// R-18: an answer or an advert that is older than this is late: 1.5 i.
+    /// R-18: an answer or an advert that is older than this is late: 1.5 i. Also R-14's margin.
     #[must_use]
     pub const fn late(&self) -> Span {
         self.interval.times(3).part(2)

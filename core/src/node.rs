@@ -1,12 +1,13 @@
 //! One member's whole protocol state, and its turn: one configuration, quarantine,
-//! oversleeping, what is heard of strangers, and to whom an advert goes.
+//! orders for a later incarnation, oversleeping, what is heard of strangers (R-14,
+//! ), what reaches the kernel, and to whom an advert goes.
 //!
 //! A node never reads a clock, never touches a socket or a kernel, and never does anything by
 //! itself: it is given what happened and when, and returns what to do.
 
 use crate::advert::{Advert, GroupId, Incarnation, MAX_GROUPS, MemberId, Statement};
 use crate::config::{Arbitration, Config};
-use crate::conflict::Strange;
+use crate::conflict::StrangeWord;
 use crate::effect::{Effect, Event, Why};
 use crate::group::{Group, Stance};
 use crate::input::{Command, Input, Refusal};
@@ -33,14 +34,14 @@ pub struct Node {
     incarnation: Incarnation,
     /// until then it neither votes nor holds.
     quarantine_until: Option<LocalTime>,
-    /// when the latest turn that sent began, until a later turn has shown how long it took.
-    /// Kept under `survivor`.
+    /// when the latest turn that sent began; dropped in the next turn, which shows how long
+    /// it took. Kept under `survivor`.
     sent_at: Option<LocalTime>,
     sessions: Vec<Session>,
     groups: Vec<Group>,
 }
 
-/// Each group's stance, and until when its gate was open, at the start of a turn.
+/// At the start of a turn: each group's stance, and its gate's deadline.
 type Before = ArrayVec<(Stance, Option<LocalTime>), MAX_GROUPS>;
 
 impl Node {
@@ -65,12 +66,12 @@ impl Node {
         }
     }
 
-    /// Handles one input and appends to `out` what must be done, in that order. `now` never falls
-    /// from call to call.
+    /// Handles one input and appends to `out` what must be done, in order. `now` never falls from
+    /// call to call.
     ///
     /// # Errors
-    /// Why a datagram changed nothing; only for [`Input::Received`]. There may be effects all the
-    /// same, for time has passed.
+    /// Why a datagram was not accepted; only for [`Input::Received`]. There may be effects all the
+    /// same.
     pub fn handle(
         &mut self,
         config: &Config,
@@ -115,7 +116,7 @@ impl Node {
         if overslept {
             self.overslept(now, out);
         }
-        self.sent_at.take_if(|at| *at < now);
+        self.sent_at.take_if(|at| *at < now);
         let mut before = Before::new();
         before.extend(
             self.views(config, now)
@@ -268,14 +269,14 @@ impl Node {
             return Err(Reject::UnknownMember);
         };
         let accepted = session.receive(config.timing(), self.incarnation, now, advert);
-        if session.silence.as_ref().is_some_and(|s| s.since == now) {
+        if accepted.is_ok() || accepted.is_err_and(|refused| refused.news) {
             for group in &mut self.groups {
                 group.presume_alive();
             }
         }
-        let accepted = accepted?;
+        let accepted = accepted.map_err(|refused| refused.reject)?;
         match accepted {
-            Accepted::News => {}
+            Accepted::Known => {}
             Accepted::Back => out.push(Effect::Report(Event::Back { peer })),
             Accepted::Met => {
                 let incarnation = advert.incarnation;
@@ -284,20 +285,19 @@ impl Node {
         }
         self.each_group(config, now, |group, view| {
             if let Some(session) = view.sessions.iter().find(|s| s.peer == peer) {
-                group.heard(view, session, accepted != Accepted::News, out);
+                group.heard(view, session, accepted != Accepted::Known, out);
             }
         });
         Ok(())
     }
 
-    /// a stranger's advert is not acted upon, but it is not silence either: it keeps a standby
-    /// back, settles which holder lets go, and from an only peer it is a sign of life
-    ///
+    /// a stranger's advert neither asks nor grants, but it keeps a standby back,
+    /// settles which holder lets go, and ends a presumption.
     fn strange(&mut self, config: &Config, now: LocalTime, advert: &Advert, out: &mut Vec<Effect>) {
         // Both sides know this order, whatever their files say of numbers and preference.
         let ours = (config.me(), config.digest().0, self.incarnation);
         let fresh = |echo: LocalTime| echo <= now && config.timing().bound_until(echo) > now;
-        let mut word = Strange {
+        let mut word = StrangeWord {
             holds: advert.holds_any(),
             first: (advert.from, advert.config.0, advert.incarnation) < ours,
             proven: advert.to_incarnation == Some(self.incarnation)
@@ -322,7 +322,7 @@ impl Node {
             Arbitration::Majority => session.restart_silence(now),
             Arbitration::Survivor => session.measure_silence(config.timing(), now),
         }
-        word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keep_back());
+        word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keeps_back());
         self.each_group(config, now, |group, view| {
             group.presume_alive();
             group.meet_stranger(view, word, out);
@@ -330,8 +330,8 @@ impl Node {
     }
 
     /// sends adverts to everybody when something changed that the others should know at once;
-    /// else to each member when its advert is due. R-14: a member that overslept sends to its only
-    /// peer at once, for a holder that hears it presumes nothing any more. R-1: answers knocks.
+    /// else to each member when its advert is due. R-13: a member that overslept sends to its only
+    /// peer at once, so that a holder that hears it presumes nothing. R-1: answers knocks.
     fn send_adverts(
         &mut self,
         config: &Config,
@@ -341,14 +341,14 @@ impl Node {
         out: &mut Vec<Effect>,
     ) {
         let survivor = config.arbitration() == Arbitration::Survivor;
-        let changed = (survivor && overslept)
+        let urgent = (survivor && overslept)
             || (self.views(config, now).zip(before))
                 .any(|((group, view), (was, _))| group.stance(&view) != *was);
         let (timing, me, mine) = (config.timing(), config.me(), self.incarnation);
         let mut due = ArrayVec::<_, { crate::config::MAX_MEMBERS }>::new();
         for session in &mut self.sessions {
             let regular =
-                changed || (session.send_due(timing, me, mine)).is_none_or(|due| due <= now);
+                urgent || (session.send_due(timing, me, mine)).is_none_or(|due| due <= now);
             let knock = session.answer_knock(now);
             if regular || knock.is_some() {
                 due.push((session.peer, knock, regular));
@@ -381,11 +381,10 @@ impl Node {
     /// The full statement of this node's state to one peer.
     fn advert(&self, config: &Config, now: LocalTime, to: MemberId) -> Option<Advert> {
         let session = self.sessions.iter().find(|s| s.peer == to)?;
-        // A strange holder may have another number in its file than the member at its address has
-        // here.
-        let holds = |s: &Session| s.strangers.latest().filter(|_| s.strangers.keep_back());
+        // A stranger's number is of its own file: the member that has it here may be another.
+        let holds = |s: &Session| s.strangers.latest().filter(|_| s.strangers.keeps_back());
         let elsewhere = || self.sessions.iter().find_map(holds);
-        let heard = session.latest(session.strangers.latest().or_else(elsewhere));
+        let heard = session.names(session.strangers.latest().or_else(elsewhere));
         let groups: ArrayVec<Statement, MAX_GROUPS> = self
             .views(config, now)
             .map(|(group, view)| group.statement(&view, to))
@@ -507,7 +506,7 @@ impl Node {
     }
 }
 
-/// why this member may not act on an advert of its cluster. The numbers in an advert mean
+/// why this member may not accept an advert of its cluster. The numbers in an advert mean
 /// something only under the configuration of its sender.
 fn not_for_us(config: &Config, advert: &Advert) -> Option<Reject> {
     let (from, digest) = (advert.from, advert.config);

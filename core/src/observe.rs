@@ -86,7 +86,7 @@ pub struct GroupSnapshot {
     pub vote: Option<Ballot>,
     /// How long the vote stays bound unless it is renewed or freed.
     pub vote_left: Option<Span>,
-    /// Members whose votes stand for this member, itself included if it counts.
+    /// Members whose votes stand for this member; itself too, if it holds.
     pub votes: Vec<MemberId>,
     /// This member asks for votes.
     pub asks: bool,

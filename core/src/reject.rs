@@ -1,5 +1,5 @@
-//! Why a datagram changed nothing. A rejection is a counted value, never a panic and never a log
-//! line of its own.
+//! Why a datagram is not accepted. A rejection is a counted value, never a panic and never an alarm
+//! of its own.
 
 use crate::advert::{ConfigDigest, MemberId};
 use core::fmt;
@@ -9,7 +9,7 @@ use core::fmt;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct KeyId(pub u32);
 
-/// Why a datagram changed nothing.
+/// Why a datagram is not accepted. It may count all the same.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -27,11 +27,11 @@ pub enum Reject {
     UnknownKey(KeyId),
     /// The seal does not fit: forged, damaged, or another secret.
     BadSeal,
-    /// Sealed by a key holder, yet not a well-formed advert.
+    /// Sealed by a key holder, yet malformed, or with another number of groups.
     Malformed,
     /// Addressed to another member, or from this one.
     NotToMe,
-    /// From a member that is not configured, or with other groups than configured.
+    /// From a member that is not configured.
     UnknownMember,
     /// The sender runs with another configuration.
     OtherConfig {
@@ -42,8 +42,7 @@ pub enum Reject {
     },
     /// A repetition, a late arrival or a replay: not newer than the latest accepted advert.
     Stale,
-    /// It does not name our incarnation: a knock, which is answered or not, and changes nothing
-    /// else.
+    /// It does not name our incarnation: mostly a knock, which may be a sign of life.
     Knock,
     /// It names our incarnation, but its own is not, or no longer, the current one of the sender
     ///

@@ -1,21 +1,22 @@
 //! What a member is in one group, with the data that belongs to each role.
 //!
 //! ```text
-//!                     votes stand (R-7), or the only peer is silent (R-14)
+//!                     votes stand (R-7), or the peer is silent or dead (R-14, R-17)
 //!                ┌──────────────────────────────────────────────────────────┐
 //!                │                                                          ▼
 //!           ┌─────────┐   the kernel confirms (R-8)  ┌───────────┐  lets  ┌────────┐
 //!  start ──▶│ Standby │◀─────────────────────────────│ Releasing │◀───────│ Holder │
 //!           └─────────┘                              └───────────┘   go   └────────┘
 //!
-//!  A holder lets go when the lease is over (R-7), to hand over (R-12), as one of two holders
-//!  (R-15), when its kernel refuses (R-8), and when it is sick or can't serve (R-10, R-14).
+//!  A holder lets go when the lease is over (R-7), to hand over or stop (R-12), as one of two
+//!  holders (R-15), when its kernel refuses (R-8) or it can't be prepared (R-19), and when it is
+//!  sick or can't serve (R-12, R-14).
 //!
 //!  A standby's back-off (R-10):
 //!
 //!    Idle ──asks everybody──▶ Asking ──in vain for D, the preferred one 3 D──▶ Tired
 //!      ▲                                                                        │ another
-//!      └──────── it hears of no other's votes, or 2 D later ──── Resting ◀──────┘ collects votes
+//!      └─────────── the other gets no votes, or 2 D later ────── Resting ◀──────┘ collects votes
 //!
 //!  A witness is `Witness`, always.
 //! ```
@@ -27,7 +28,7 @@ use crate::observe::RoleName;
 use crate::silence::Verdict;
 use crate::time::LocalTime;
 
-/// A role carries what only it needs, so nothing of another role can be stale.
+/// Each role carries only its own data, so none of another's can be stale.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -50,7 +51,7 @@ pub(crate) enum Role {
         open: bool,
         /// R-12: it wants to hand over.
         yields: Option<Yield>,
-        /// R-12: when the preferred candidate will have asked for `failback_delay`.
+        /// R-12: when the preferred candidate will have been asking for `failback_delay`.
         failback_at: Option<LocalTime>,
         /// R-15: another holder is heard.
         conflict: Conflict,
@@ -95,11 +96,11 @@ pub(crate) struct Unplanned {
 pub(crate) enum Conflict {
     /// Nothing.
     None,
-    /// Another one says that it holds, or held when it said so.
+    /// The peer says that it holds, or did when it spoke.
     Heard,
     /// It says so, and it has accepted an advert of ours less than D ago: an alarm.
     Proven,
-    /// A stranger says so, since then: an alarm.
+    /// A stranger says that it holds, for the first time at `since`: an alarm.
     Strange { since: LocalTime },
 }
 
@@ -113,19 +114,19 @@ pub(crate) enum Conflict {
 pub(crate) enum Eligibility {
     /// It could not.
     No,
-    /// It can again, since then: what kept it from serving may also have cut off a peer that was
+    /// It can again, since `since`: what kept it from serving may also have cut off a peer that was
     /// silent before.
     Again {
         since: LocalTime,
-        /// What the failure detector may say at most by now.
+        /// The worst that the failure detector may say by now.
         verdict: Verdict,
     },
-    /// It could, for long enough.
+    /// It could, for S at least.
     Yes,
 }
 
 impl Eligibility {
-    /// The most that the failure detector may say, however long the silence is.
+    /// The worst that the failure detector may say, however long the silence is.
     pub(crate) const fn verdict(self) -> Verdict {
         match self {
             Self::No => Verdict::Alive,
@@ -134,7 +135,7 @@ impl Eligibility {
         }
     }
 
-    /// More time has passed since it can serve again.
+    /// Time has passed since it could serve again.
     pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime) {
         if let Self::Again { since, .. } = *self {
             let span = now.since(since);
@@ -172,11 +173,11 @@ impl Eligibility {
 pub(crate) enum Backoff {
     /// Not asking everybody.
     Idle,
-    /// Asking everybody; until then it does not rest.
+    /// Asking everybody; it does not rest before `until`.
     Asking { until: LocalTime },
     /// Has asked long enough: it rests as soon as it hears of a vote for the other candidate.
     Tired,
-    /// Asks nobody while it hears of votes for the other candidate, at most until then.
+    /// Asks nobody while it hears of votes for the other candidate, at most until `until`.
     Resting { until: LocalTime },
 }
 
@@ -211,6 +212,11 @@ impl Role {
                 None
             }
         }
+    }
+
+    /// R-19: it holds, and its gate is still shut.
+    pub(crate) const fn prepares(&self) -> bool {
+        matches!(self, Self::Holder { open: false, .. })
     }
 
     /// It holds, or its hold may not be over in the kernel yet.

@@ -1,5 +1,5 @@
 //! which incarnation of a peer is current, which of its adverts count, which
-//! of our asks stand, and when our next advert to it is due.
+//! of our asks stand, and when our next advert to it is due.: what is a sign of life.
 //!
 //! A session never decides by a vote: it looks at votes only to see whether an answer is late
 //! . It remembers the peer's latest accepted advert, when it arrived, and what this member
@@ -26,21 +26,21 @@ pub(crate) struct Session {
     pub(crate) current: Option<Current>,
     /// What the current incarnation last said, by group.
     says: Vec<Statement>,
-    /// by group, since when every advert to the peer has asked. Asks sent earlier are revoked.
+    /// by group, since when every advert to the peer has asked. Earlier asks are revoked.
     asked: Vec<Option<LocalTime>>,
-    /// When the newest advert that names the current incarnation was handed to the network.
+    /// When the newest advert, answers to knocks apart, was handed to the network.
     pub(crate) last_sent: Option<LocalTime>,
-    /// the peer has asked since then, and waits for its echo.
+    /// the peer has asked since `last_sent`, and waits for its echo.
     owed: bool,
     knock: Option<Knock>,
     knock_answered: Option<LocalTime>,
-    /// Ranks the incarnations that knock; changes only when several have knocked.
+    /// Salts the rank of those that knock; changes only when several have knocked.
     rng: u64,
     /// the latest incarnations that were current and were replaced: they never return.
     replaced: ArrayVec<Incarnation, REMEMBERED>,
     /// how long there has been no sign of life. Kept only in a cluster of two.
     pub(crate) silence: Option<Silence>,
-    /// what is heard from the peer's place and does not count.
+    /// the strangers that use the peer's number, or one that is unknown here.
     pub(crate) strangers: Strangers,
 }
 
@@ -55,9 +55,9 @@ pub(crate) struct Current {
     pub(crate) sent_at: LocalTime,
     /// When that arrived, by our clock.
     pub(crate) arrived: LocalTime,
-    /// That was less than D ago.
+    /// `arrived` is less than D ago.
     pub(crate) heard: bool,
-    /// The newest of our adverts that it has accepted; dropped when that is D old.
+    /// The newest of our adverts that it has accepted; dropped when that advert is D old.
     pub(crate) echo: Option<LocalTime>,
     pub(crate) quarantined: bool,
 }
@@ -76,12 +76,27 @@ struct Knock {
 /// What an accepted advert changed in the session.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Accepted {
-    /// Only what it says.
-    News,
+    /// Only what the peer says.
+    Known,
     /// Also that the peer is heard again: nothing of it had been accepted for D.
     Back,
-    /// It is of another incarnation than the adverts before.
+    /// Its incarnation is new here.
     Met,
+}
+
+/// An advert that was not accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Refused {
+    pub(crate) reject: Reject,
+    /// it is a sign of life of the only peer all the same.
+    pub(crate) news: bool,
+}
+
+impl Refused {
+    const fn silently(reject: Reject) -> Self {
+        let news = false;
+        Self { reject, news }
+    }
 }
 
 impl Session {
@@ -113,7 +128,7 @@ impl Session {
         &self.says
     }
 
-    /// since when the asks of this group to the peer stand unrevoked.
+    /// when the oldest ask of this group to the peer that is not revoked was sent.
     pub(crate) fn asked(&self, group: usize) -> Option<LocalTime> {
         self.asked.get(group).copied().flatten()
     }
@@ -130,10 +145,10 @@ impl Session {
             .is_some_and(|c| c.heard && c.echo.is_some())
     }
 
-    /// The incarnation that an advert to the peer names, and when its latest advert was sent and
-    /// arrived. R-15: while the peer is not heard, this is a stranger, so that the stranger learns
+    /// The incarnation that an advert to the peer names, and when that one's latest advert was sent
+    /// and arrived. R-15: a stranger's while the peer is not heard, so that the stranger learns
     /// that it is heard, though it refuses the advert.
-    pub(crate) fn latest(
+    pub(crate) fn names(
         &self,
         stranger: Option<Stranger>,
     ) -> Option<(Incarnation, LocalTime, LocalTime)> {
@@ -153,38 +168,41 @@ impl Session {
         mine: Incarnation,
         now: LocalTime,
         advert: &Advert,
-    ) -> Result<Accepted, Reject> {
+    ) -> Result<Accepted, Refused> {
         let names_ours = advert.to_incarnation == Some(mine);
         if self.replaced.contains(&advert.incarnation) {
-            // a straggler or a replay of a dead incarnation: not a knock, and not a sign of
-            // life.
-            return Err(if names_ours {
+            // a straggler or a replay of a dead incarnation: counted as a knock, but not
+            // answered, and no sign of life.
+            let reject = if names_ours {
                 Reject::OldIncarnation
             } else {
                 Reject::Knock
-            });
+            };
+            return Err(Refused::silently(reject));
         }
         if !names_ours {
-            // the current incarnation may not know ours: it named ours only to answer our
-            // knock. An advert that it sent before its latest accepted one is late; any other is a
-            // sign of life.
-            match &self.current {
+            // the current incarnation may not have adopted ours, though it named ours to
+            // answer our knock. An advert older than its latest accepted one is late; any other is
+            // a sign of life.
+            let news = match &self.current {
                 Some(c) if c.incarnation == advert.incarnation => {
-                    // While it does not hear us it may name a stranger, as our adverts to it
-                    // may.
+                    // While it does not hear us, it may name a stranger.
                     if advert.sent_at > c.sent_at {
                         if !c.heard {
                             self.knocked(advert.incarnation, names_ours);
                         }
-                        self.restart_silence_if_news(now, advert);
+                        self.restart_silence_if_news(now, advert)
+                    } else {
+                        false
                     }
                 }
                 Some(_) | None => {
                     self.knocked(advert.incarnation, names_ours);
-                    self.restart_silence_if_news(now, advert);
+                    self.restart_silence_if_news(now, advert)
                 }
-            }
-            return Err(Reject::Knock);
+            };
+            let reject = Reject::Knock;
+            return Err(Refused { reject, news });
         }
         let echo = advert
             .echo
@@ -193,10 +211,10 @@ impl Session {
             None => Accepted::Met,
             Some(c) if c.incarnation == advert.incarnation => {
                 if advert.sent_at <= c.sent_at {
-                    return Err(Reject::Stale);
+                    return Err(Refused::silently(Reject::Stale));
                 }
                 if c.heard {
-                    Accepted::News
+                    Accepted::Known
                 } else {
                     Accepted::Back
                 }
@@ -207,8 +225,9 @@ impl Session {
             Some(c) if echo.is_some_and(|e| e > c.adopted_at) => Accepted::Met,
             Some(_) => {
                 self.knocked(advert.incarnation, names_ours);
-                self.restart_silence_if_news(now, advert);
-                return Err(Reject::OldIncarnation);
+                let news = self.restart_silence_if_news(now, advert);
+                let reject = Reject::OldIncarnation;
+                return Err(Refused { reject, news });
             }
         };
         if let (Accepted::Met, Some(c)) = (accepted, &self.current) {
@@ -218,7 +237,7 @@ impl Session {
             self.replaced.push(c.incarnation);
         }
         let adopted_at = match (&self.current, accepted) {
-            (Some(c), Accepted::News | Accepted::Back) => c.adopted_at,
+            (Some(c), Accepted::Known | Accepted::Back) => c.adopted_at,
             (None, _) | (Some(_), Accepted::Met) => now,
         };
         self.current = Some(Current {
@@ -256,12 +275,12 @@ impl Session {
 
     /// a knock is a sign of life unless it is a repetition: a peer that does not know
     /// our new incarnation yet, or whose new incarnation we don't know, is alive all the same.
-    fn restart_silence_if_news(&mut self, now: LocalTime, advert: &Advert) {
-        if let Some(s) = &mut self.silence
-            && self.strangers.is_news(advert)
-        {
-            s.restart(now);
+    fn restart_silence_if_news(&mut self, now: LocalTime, advert: &Advert) -> bool {
+        let news = self.silence.is_some() && self.strangers.is_news(advert);
+        if news {
+            self.restart_silence(now);
         }
+        news
     }
 
     /// of all incarnations that knock, keeps the one with the least rank, so that each is as
@@ -334,8 +353,7 @@ impl Session {
         }
     }
 
-    /// Notes that an advert goes out now that names the current incarnation and asks for the groups
-    /// in `asks`.
+    /// Notes that an advert goes out now that asks for the groups in `asks`.
     pub(crate) fn sent(&mut self, now: LocalTime, asks: impl Iterator<Item = bool>) {
         self.last_sent = Some(now);
         self.owed = false;
@@ -347,7 +365,7 @@ impl Session {
 
     /// when the next advert is due: every i; every i/4 while an answer is owed or late. A
     /// member that is asked and does not ask back adds i/4 to the i, for its answers set the pace.
-    /// A peer that has been silent for D gets one every i and no more.
+    /// A peer that is not heard is not hurried for.
     pub(crate) fn send_due(
         &self,
         timing: &Timing,
@@ -366,18 +384,18 @@ impl Session {
         } else {
             regular
         };
-        let owed = (self.owed && !asking).then_some(current.arrived);
-        let silent = current.arrived.plus(timing.late());
-        let deaf = current.echo.map_or(current.arrived, |e| {
+        let echo_owed = (self.owed && !asking).then_some(current.arrived);
+        let word_late = current.arrived.plus(timing.late());
+        let echo_late = current.echo.map_or(current.arrived, |e| {
             e.plus(timing.late().plus(timing.interval()))
         });
-        // A peer that asks us too answers only with its next regular advert.
+        // A peer that asks as well answers only with its next regular advert.
         let late_after = if asked_by {
             timing.late().plus(timing.interval())
         } else {
             timing.late()
         };
-        let unvoted = self
+        let vote_late = self
             .says
             .iter()
             .zip(&self.asked)
@@ -386,13 +404,13 @@ impl Session {
             .filter(|b| b.member == me && b.incarnation == mine)
             .map(|b| b.asked_at.plus(late_after))
             .min();
-        let answers = owed.into_iter().chain(unvoted);
-        let soonest = answers.fold(silent.min(deaf), LocalTime::min);
+        let answers = echo_owed.into_iter().chain(vote_late);
+        let soonest = answers.fold(word_late.min(echo_late), LocalTime::min);
         let hurried = soonest.max(last.plus(timing.hurry()));
         Some(paced.min(hurried))
     }
 
-    /// The later moments at which something in this session changes by itself.
+    /// When something in this session next changes by itself.
     pub(crate) fn deadlines(
         &self,
         timing: &Timing,

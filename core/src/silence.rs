@@ -1,4 +1,4 @@
-//! R-14, R-17: how long there has been no sign of life of the only peer. R-14, R-15: which
+//! R-13, R-14, R-17: how long there has been no sign of life of the only peer. R-13 to R-15: which
 //! strangers are heard, and whether one of them holds.
 //!
 //! ```text
@@ -7,8 +7,8 @@
 //!    └───── a sign of life ────┴──────────────────────────┘
 //! ```
 //!
-//! What is ignored for voting is not silent: an incarnation that does not know ours, or that runs
-//! under another configuration, is alive all the same.
+//! What does not count for voting may be alive all the same: a knock ends a silence, and a stranger
+//! that holds keeps a standby back.
 
 use crate::advert::{Advert, Incarnation, MemberId};
 use crate::lease::Timing;
@@ -16,7 +16,7 @@ use crate::session::REMEMBERED;
 use crate::time::{LocalTime, Span};
 use arrayvec::ArrayVec;
 
-/// How long this member, while awake, has had no word of its only peer under our configuration.
+/// How long, while awake, there has been no sign of life of the only peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Silence {
@@ -24,21 +24,25 @@ pub(crate) struct Silence {
     pub(crate) verdict: Verdict,
 }
 
-/// Who is heard besides the current incarnation of the peer.
+/// Those whose adverts are authentic and not accepted.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Strangers {
-    /// The newest word of each such incarnation, the latest last: a repetition is not news.
+    /// The newest word of each incarnation, knocks too, the latest last: a repetition is not news.
     newest: ArrayVec<(Incarnation, LocalTime), REMEMBERED>,
-    latest: Option<Stranger>,
+    /// Those that hold, the latest last; if none does, the latest.
+    heard: ArrayVec<Stranger, HOLDERS>,
 }
+
+/// How many strangers that hold are looked at: the candidates of two other configurations.
+const HOLDERS: usize = 4;
 
 /// A stranger: its adverts are authentic and don't count here (R-0). Mostly it is the peer, under
 /// another configuration. A stranger that holds keeps a standby from taking hold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Stranger {
-    /// R-15: it comes before us in the order that both sides know.
+    /// It comes first (R-15).
     pub(crate) first: bool,
     /// R-15: named and echoed in our adverts, so that the stranger learns that it is heard.
     pub(crate) incarnation: Incarnation,
@@ -62,13 +66,14 @@ pub(crate) enum Verdict {
     Alive,
     /// At least P: a holder may renew by what it sent.
     Suspected,
-    /// At least S: a standby may take hold.
+    /// At least S (S + 1.5 i if a stranger comes first), and nobody keeps back: a standby may take
+    /// hold.
     Failed,
 }
 
 impl Stranger {
-    /// R-14: the later one in the order waits longer, so that two that refuse each other's adverts,
-    /// and whose silences began together, don't take hold together.
+    /// R-14: the one that does not come first waits longer, so that two that refuse each other's
+    /// adverts, and whose silences began together, don't take hold together.
     fn wait(&self, timing: &Timing) -> Span {
         if self.first {
             timing.defer_after()
@@ -90,7 +95,7 @@ impl Silence {
         }
     }
 
-    /// Any sign of life under our configuration ends a silence.
+    /// A sign of life ends a silence; so does oversleeping (R-13).
     pub(crate) const fn restart(&mut self, now: LocalTime) {
         self.since = now;
         self.verdict = Verdict::Alive;
@@ -99,7 +104,7 @@ impl Silence {
     /// What the failure detector says by now.
     pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime, strangers: &Strangers) {
         let span = now.since(self.since);
-        self.verdict = if span >= strangers.wait(timing) && !strangers.keep_back() {
+        self.verdict = if span >= strangers.wait(timing) && !strangers.keeps_back() {
             Verdict::Failed
         } else if span >= timing.presume_after() {
             Verdict::Suspected
@@ -108,14 +113,13 @@ impl Silence {
         };
     }
 
-    /// The later moment at which the failure detector says something else by itself.
+    /// When the failure detector next says something else by itself.
     pub(crate) fn deadline(&self, timing: &Timing, strangers: &Strangers) -> Option<LocalTime> {
         match self.verdict {
             Verdict::Alive => Some(self.since.plus(timing.presume_after())),
             Verdict::Suspected => {
-                let held = strangers.latest.and_then(|s| s.held);
-                let from = held.map_or(self.since, |held| held.max(self.since));
-                Some(from.plus(strangers.wait(timing)))
+                let silent = self.since.plus(strangers.wait(timing));
+                strangers.free_at(timing).chain([silent]).max()
             }
             Verdict::Failed => None,
         }
@@ -123,14 +127,14 @@ impl Silence {
 }
 
 impl Strangers {
-    /// The stranger that is looked at: the latest, but one that holds before one that does not.
-    pub(crate) const fn latest(&self) -> Option<Stranger> {
-        self.latest
+    /// The latest stranger; while some hold, the latest of those.
+    pub(crate) fn latest(&self) -> Option<Stranger> {
+        self.heard.last().copied()
     }
 
-    /// R-14: a stranger said that it holds, and not long enough ago for this member to take hold.
-    pub(crate) fn keep_back(&self) -> bool {
-        self.latest.is_some_and(|s| s.held.is_some())
+    /// R-14: a stranger said that it holds, too recently for this member to take hold.
+    pub(crate) fn keeps_back(&self) -> bool {
+        self.heard.iter().any(|s| s.held.is_some())
     }
 
     /// Whether an advert that is not accepted is news and not a repetition. What is news is
@@ -159,16 +163,20 @@ impl Strangers {
     }
 
     /// A stranger's new word. R-14: it does not end a silence, for a holder that gets no votes must
-    /// go on by what it sent. If it says `holds`, S counts from it. A stranger that holds is looked
-    /// at until it says that it does not, or is not heard any more, whatever other strangers say.
+    /// go on by what it sent. If it says `holds`, S counts from it. A stranger that holds is kept
+    /// until it says that it does not, or is forgotten, whatever other strangers say.
     pub(crate) fn word(&mut self, now: LocalTime, advert: &Advert, first: bool) {
         let incarnation = advert.incarnation;
         let holds = advert.holds_any();
-        let other = self.latest.filter(|s| s.incarnation != incarnation);
-        if !holds && other.is_some_and(|s| s.held.is_some()) {
+        self.heard.retain(|s| s.incarnation != incarnation);
+        if !holds && self.keeps_back() {
             return;
         }
-        self.latest = Some(Stranger {
+        self.heard.retain(|s| s.held.is_some());
+        if self.heard.is_full() {
+            self.heard.remove(0);
+        }
+        self.heard.push(Stranger {
             first,
             incarnation,
             sent_at: advert.sent_at,
@@ -179,7 +187,7 @@ impl Strangers {
 
     /// R-13: a stranger that said that it holds may have said so again meanwhile.
     pub(crate) fn overslept(&mut self, now: LocalTime) {
-        if let Some(s) = self.latest.as_mut().filter(|s| s.held.is_some()) {
+        for s in self.heard.iter_mut().filter(|s| s.held.is_some()) {
             s.arrived = now;
             s.held = Some(now);
         }
@@ -187,23 +195,34 @@ impl Strangers {
 
     /// Ends what is over.
     pub(crate) fn expire(&mut self, timing: &Timing, now: LocalTime) {
-        self.latest.take_if(|s| s.forgotten_at(timing) <= now);
-        if let Some(s) = &mut self.latest {
+        self.heard.retain(|s| s.forgotten_at(timing) > now);
+        for s in &mut self.heard {
             let wait = s.wait(timing);
             s.held.take_if(|at| at.plus(wait) <= now);
+        }
+        if self.keeps_back() {
+            self.heard.retain(|s| s.held.is_some());
+        } else {
+            let others = self.heard.len().saturating_sub(1);
+            self.heard.drain(..others);
         }
     }
 
     fn wait(&self, timing: &Timing) -> Span {
-        self.latest
+        self.latest()
             .map_or(timing.survive_after(), |s| s.wait(timing))
     }
 
-    /// The later moments at which something in this changes by itself.
+    /// R-14: when each stranger that holds keeps nobody back any more, if it says nothing.
+    fn free_at(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
+        let held = self.heard.iter();
+        held.filter_map(|s| Some(s.held?.plus(s.wait(timing))))
+    }
+
+    /// When something in this next changes by itself.
     pub(crate) fn deadlines(&self, timing: &Timing) -> impl Iterator<Item = LocalTime> {
-        let forgotten = self.latest.map(|s| s.forgotten_at(timing));
-        let free = self.latest.and_then(|s| Some(s.held?.plus(s.wait(timing))));
-        [forgotten, free].into_iter().flatten()
+        let forgotten = self.heard.iter().map(|s| s.forgotten_at(timing));
+        forgotten.chain(self.free_at(timing))
     }
 
     /// See [`Node::instants`](crate::Node::instants).
@@ -213,7 +232,7 @@ impl Strangers {
         peer: MemberId,
         visit: &mut impl FnMut(MemberId, &mut LocalTime),
     ) {
-        if let Some(stranger) = &mut self.latest {
+        for stranger in &mut self.heard {
             visit(me, &mut stranger.arrived);
             visit(peer, &mut stranger.sent_at);
             stranger.held.iter_mut().for_each(|t| visit(me, t));

@@ -107,7 +107,7 @@ impl From<Span> for core::time::Duration {
 }
 
 impl fmt::Display for Span {
-    /// The shortest exact-looking form: `450ms`, `2.5s`, `12us`.
+    /// Short, and cut to thousandths: `450ms`, `2.5s`, `12us`.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let nanos = self.0;
         let (unit, name) = match nanos {

@@ -75,7 +75,7 @@ impl View<'_> {
             .is_some_and(|g| g.release_when_unhealthy)
     }
 
-    /// The other candidate, if it is heard.
+    /// The other candidate, if it is heard; on a witness, one of the two.
     fn other(&self) -> Option<&Session> {
         self.sessions
             .iter()
@@ -94,12 +94,6 @@ impl View<'_> {
         self.other().filter(|s| s.says(self.index).ready)
     }
 
-    /// the other candidate hands over to this member.
-    pub(crate) fn is_successor(&self) -> bool {
-        let vote = self.other().and_then(|s| s.says(self.index).vote);
-        vote.is_some_and(|b| b.member == self.config.me() && b.incarnation == self.incarnation)
-    }
-
     /// somebody's vote is bound to the other candidate.
     pub(crate) fn other_collects_votes(&self) -> bool {
         self.sessions
@@ -111,7 +105,7 @@ impl View<'_> {
 
     /// a stranger says that it holds.
     pub(crate) fn kept_back(&self) -> bool {
-        self.sessions.iter().any(|s| s.strangers.keep_back())
+        self.sessions.iter().any(|s| s.strangers.keeps_back())
     }
 
     /// the silence of the only peer; none under `majority`, where no lease rests on it.

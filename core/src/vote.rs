@@ -1,4 +1,4 @@
-//! whom a member votes for, and when votes make a holder.
+//! whom a member votes for, and when votes make a holder.
 
 use crate::advert::Incarnation;
 use crate::advert::{Ballot, MemberId};
@@ -10,8 +10,8 @@ use crate::time::LocalTime;
 use crate::view::View;
 use arrayvec::ArrayVec;
 
-/// A vote bound to one incarnation of another member. R-6: a holder's own vote is its lease plus κ
-/// and never stands here; a candidate that does not hold has not bound its vote to itself.
+/// A vote bound to one incarnation of another member. R-6: nobody's vote is bound to itself; a
+/// holder votes for nobody until the kernel has confirmed its release.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Vote {
@@ -97,8 +97,7 @@ impl Group {
             && self.better_than(view, other)
     }
 
-    /// offers a free vote at once to a candidate whose latest advert still asks, the better
-    /// one first.
+    /// offers a free vote at once to the better one of those whose latest advert still asks.
     pub(crate) fn offer_vote(&mut self, view: &View<'_>) {
         if self.vote.is_some() {
             return;
@@ -120,7 +119,7 @@ impl Group {
             .take(MAX_MEMBERS)
             .collect();
         asks.sort_unstable_by(|a, b| b.cmp(a));
-        let others = view.config.majority().checked_sub(2)?; // one is our own; counted from 0
+        let others = view.config.majority().checked_sub(2)?; // minus our own, and counted from 0
         asks.get(others).copied()
     }
 }
@@ -134,7 +133,7 @@ impl View<'_> {
             (b.member == self.config.me() && b.incarnation == self.incarnation)
                 .then_some(b.asked_at)
         });
-        // a peer in quarantine takes no hold before D after the advert that it echoes, so its
+        // a peer in quarantine takes no hold for D after the advert that it echoes, so its
         // echo counts as a vote.
         let echo = match (self.config.arbitration(), &peer.current) {
             (Arbitration::Survivor, Some(current)) if current.quarantined => current.echo,

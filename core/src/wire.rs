@@ -32,9 +32,9 @@
 //! +---------------------------------------------------------------+
 //! |                    echo_age; zero unless E                    |  60
 //! |                                                               |
-//! +=====+-+-+-+-+-+===============+===============================+
-//! |  0  |V|Y|R|H|A|  vote member  |                               |  68 + 18 g, for each group g
-//! +-----+-+-+-+-+-+---------------+                               +
+//! +===+-+-+-+-+-+-+===============+===============================+
+//! | 0 |P|V|Y|R|H|A|  vote member  |                               |  68 + 18 g, for each group g
+//! +---+-+-+-+-+-+-+---------------+                               +
 //! |                       vote incarnation                        |
 //! +                               +-------------------------------+
 //! |                               |                               |
@@ -49,7 +49,7 @@
 //! +---------------------------------------------------------------+
 //!
 //! flags:            Q quarantined, T to_incarnation is known, E there is an echo
-//! flags of a group: A asks, H holds, R ready, Y yields, V voted; without V the three fields of
+//! flags of a group: A asks, H holds, R ready, Y yields, V voted, P preparing; without V the fields of
 //!                   the vote are zero
 //! ```
 //!
@@ -60,6 +60,10 @@
 //!
 //! The longest datagram is 388 bytes. Every IPv4 host must be able to take 508 (576, less the
 //! longest IP header and UDP's), so no path needs to be asked for its MTU.
+//!
+//! A *note* has the same envelope but for its third letter (`OHN`), then any bytes, then the same
+//! seal, and 1024 bytes at most. The core seals and opens it, and never reads it: it is for people.
+//! The seal covers the letter, so neither can be taken for the other.
 //!
 //! Nothing here panics, on any input, and nothing here knows a key: [`auth`](crate::auth) does.
 
@@ -73,6 +77,8 @@ use arrayvec::ArrayVec;
 
 /// The version of the format: a datagram of another one is [`Reject::NotOurs`].
 pub const VERSION: u8 = 1;
+/// Bytes of the envelope.
+pub const ENVELOPE: usize = 16;
 /// Bytes before the first group.
 pub const HEADER: usize = 68;
 /// Bytes for each group.
@@ -83,6 +89,10 @@ pub const SEAL: usize = 32;
 pub const MIN_DATAGRAM: usize = HEADER + SEAL;
 /// The longest sealed datagram.
 pub const MAX_DATAGRAM: usize = HEADER + MAX_GROUPS * STATEMENT + SEAL;
+/// The shortest sealed note.
+pub const MIN_NOTE: usize = ENVELOPE + SEAL;
+/// The longest sealed note.
+pub const MAX_NOTE: usize = 1_024;
 
 const _: () = assert!(MAX_DATAGRAM <= 508, "an advert must never be fragmented");
 const _: () = assert!(
@@ -91,6 +101,7 @@ const _: () = assert!(
 );
 
 const MAGIC: [u8; 4] = [b'O', b'H', b'A', VERSION];
+const NOTE: [u8; 4] = [b'O', b'H', b'N', VERSION];
 
 const QUARANTINED: u8 = 1;
 const TO_INCARNATION: u8 = 1 << 1;
@@ -101,6 +112,7 @@ const HOLDS: u8 = 1 << 1;
 const READY: u8 = 1 << 2;
 const YIELDS: u8 = 1 << 3;
 const VOTE: u8 = 1 << 4;
+const PREPARING: u8 = 1 << 5;
 
 /// The front of a datagram: enough to find the key. Proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,9 +139,7 @@ pub fn encode(key: KeyId, advert: &Advert, out: &mut Vec<u8>) {
         quarantined,
         groups,
     } = advert;
-    out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&key.0.to_be_bytes());
-    put_u64(out, cluster.0);
+    put_envelope(out, MAGIC, key, *cluster);
     put_u64(out, config.0);
     let flags = flag(QUARANTINED, *quarantined)
         | flag(TO_INCARNATION, to_incarnation.is_some())
@@ -147,19 +157,33 @@ pub fn encode(key: KeyId, advert: &Advert, out: &mut Vec<u8>) {
     }
 }
 
+/// Appends a note that says `said`, without a seal, to `out`.
+pub fn encode_note(key: KeyId, cluster: ClusterId, said: &[u8], out: &mut Vec<u8>) {
+    put_envelope(out, NOTE, key, cluster);
+    out.extend_from_slice(said);
+}
+
+fn put_envelope(out: &mut Vec<u8>, magic: [u8; 4], key: KeyId, cluster: ClusterId) {
+    out.extend_from_slice(&magic);
+    out.extend_from_slice(&key.0.to_be_bytes());
+    put_u64(out, cluster.0);
+}
+
 fn put_statement(out: &mut Vec<u8>, statement: &Statement) {
     let Statement {
         asks,
         holds,
         ready,
         yields,
+        preparing,
         vote,
     } = *statement;
     let flags = flag(ASKS, asks)
         | flag(HOLDS, holds)
         | flag(READY, ready)
         | flag(YIELDS, yields)
-        | flag(VOTE, vote.is_some());
+        | flag(VOTE, vote.is_some())
+        | flag(PREPARING, preparing);
     let Ballot {
         member,
         incarnation,
@@ -190,11 +214,23 @@ fn put_u64(out: &mut Vec<u8>, value: u64) {
 /// # Errors
 /// [`Reject::TooShort`], or [`Reject::NotOurs`] if it is not an advert of this [`VERSION`].
 pub fn envelope(bytes: &[u8]) -> Result<Envelope, Reject> {
+    envelope_of(MAGIC, bytes)
+}
+
+/// Reads the front of a note.
+///
+/// # Errors
+/// As [`envelope`], of a note.
+pub fn envelope_of_note(bytes: &[u8]) -> Result<Envelope, Reject> {
+    envelope_of(NOTE, bytes)
+}
+
+fn envelope_of(kind: [u8; 4], bytes: &[u8]) -> Result<Envelope, Reject> {
     let mut rest = Reader(bytes);
     let (Ok(magic), Ok(key), Ok(cluster)) = (rest.take(), rest.take(), rest.u64()) else {
         return Err(Reject::TooShort);
     };
-    if magic != MAGIC {
+    if magic != kind {
         return Err(Reject::NotOurs);
     }
     Ok(Envelope {
@@ -210,7 +246,7 @@ pub fn envelope(bytes: &[u8]) -> Result<Envelope, Reject> {
 pub fn decode(bytes: &[u8]) -> Result<(KeyId, Advert), Reject> {
     let Envelope { key, cluster } = envelope(bytes)?;
     let mut rest = Reader(bytes);
-    let _envelope: [u8; 16] = rest.take()?;
+    let _envelope: [u8; ENVELOPE] = rest.take()?;
     let config = ConfigDigest(rest.u64()?);
     let [from, to, flags, count] = rest.take()?;
     let known = QUARANTINED | TO_INCARNATION | ECHO;
@@ -268,7 +304,7 @@ impl Reader<'_> {
 
     fn statement(&mut self) -> Result<Statement, Reject> {
         let [flags, member] = self.take()?;
-        if flags & !(ASKS | HOLDS | READY | YIELDS | VOTE) != 0 {
+        if flags & !(ASKS | HOLDS | READY | YIELDS | VOTE | PREPARING) != 0 {
             return Err(Reject::Malformed);
         }
         let ballot = Ballot {
@@ -285,6 +321,7 @@ impl Reader<'_> {
             holds: flags & HOLDS != 0,
             ready: flags & READY != 0,
             yields: flags & YIELDS != 0,
+            preparing: flags & PREPARING != 0,
             vote: voted.then_some(ballot),
         })
     }
@@ -341,16 +378,19 @@ pub(crate) mod tests {
 
     fn any_statement() -> impl Strategy<Value = Statement> {
         let vote = proptest::option::of((any::<u8>(), any::<[u64; 2]>()));
-        (any::<[bool; 4]>(), vote).prop_map(|([asks, holds, ready, yields], vote)| Statement {
-            asks,
-            holds,
-            ready,
-            yields,
-            vote: vote.map(|(member, [incarnation, asked_at])| Ballot {
-                member: MemberId(member),
-                incarnation: Incarnation(incarnation),
-                asked_at: LocalTime::from_nanos(asked_at),
-            }),
+        (any::<[bool; 5]>(), vote).prop_map(|([asks, holds, ready, yields, preparing], vote)| {
+            Statement {
+                asks,
+                holds,
+                ready,
+                yields,
+                preparing,
+                vote: vote.map(|(member, [incarnation, asked_at])| Ballot {
+                    member: MemberId(member),
+                    incarnation: Incarnation(incarnation),
+                    asked_at: LocalTime::from_nanos(asked_at),
+                }),
+            }
         })
     }
 
@@ -470,7 +510,7 @@ pub(crate) mod tests {
             (groups, 2),               // fewer groups than there are
             (groups, 4),               // more groups than there are
             (groups, 17),              // more than any advert has
-            (idle, 0b10_0000),         // an unknown flag of a group
+            (idle, 0b100_0000),        // an unknown flag of a group
             (idle + 1, 1),             // a vote that is said to be absent
             (idle + STATEMENT - 1, 1), // its last byte
         ] {

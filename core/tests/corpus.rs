@@ -77,6 +77,7 @@ fn seeds() -> BTreeMap<&'static str, Vec<u8>> {
         holds: true,
         ready: true,
         yields: true,
+        preparing: false,
         vote: None,
     };
     let blank = fuzz::blank();
@@ -109,7 +110,10 @@ fn seeds() -> BTreeMap<&'static str, Vec<u8>> {
         bytes[at] = value;
         bytes
     };
+    let mut note = Vec::new();
+    auth::seal_note(&fuzz::keys(), blank.cluster, b"for people", &mut note);
     BTreeMap::from([
+        ("note", note),
         ("blank", sealed(&blank)),
         ("first", sealed(&first)),
         ("usual", sealed(&usual)),

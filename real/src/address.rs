@@ -23,6 +23,8 @@ pub struct Link {
     pub mac: [u8; 6],
     /// Whether it is Ethernet, or looks like it: only there are ARP and the guard's offsets right.
     pub ethernet: bool,
+    /// Whether it is this host's loopback: nothing comes in by it.
+    pub loopback: bool,
     /// Why it can't serve an address now, if it can't.
     pub fault: Option<&'static str>,
     /// Whether what arrives is another interface's, such as a bridge's or a bond's, of which this
@@ -47,13 +49,17 @@ impl Link {
         self.name == name || self.altnames.iter().any(|n| n == name)
     }
 
-    /// Why it can't serve an address, if it can't.
+    /// Why it can't serve an address, if it can't: one that is to be announced there, or one for
+    /// which a routing daemon brings the packets.
     #[must_use]
-    pub const fn unfit(&self) -> Option<&'static str> {
-        if self.ethernet {
-            self.fault
-        } else {
-            Some("it is not an Ethernet interface")
+    pub fn unfit(&self, announced: bool) -> Option<&'static str> {
+        match (announced, self.ethernet) {
+            (true, true) => self.fault,
+            (true, false) => Some(
+                "it is not an Ethernet interface; where a routing daemon announces the addresses, write \
+                 `announce = \"none\"`",
+            ),
+            (false, _) => self.fault.filter(|fault| *fault == DOWN),
         }
     }
 }
@@ -286,6 +292,7 @@ fn link(message: &[u8]) -> Option<Link> {
         name: netlink::text(netlink::attribute(attributes, IFLA_IFNAME)?).to_owned(),
         mac: mac.try_into().unwrap_or_default(),
         ethernet: kind == libc::ARPHRD_ETHER,
+        loopback: kind == libc::ARPHRD_LOOPBACK,
         fault,
         master: number(IFLA_MASTER),
         lower: number(IFLA_LINK).filter(|_| !pair && !elsewhere),

@@ -11,8 +11,10 @@ pub mod hooks;
 mod local_cluster;
 mod place;
 mod reload;
+mod routes;
 mod span;
 mod stamp;
+mod together;
 
 use checks::CheckSection;
 use hooks::HooksSection;
@@ -27,8 +29,11 @@ pub(crate) use local_cluster::{
 };
 pub use place::{FileError, Source};
 pub use reload::ReloadRefused;
+pub use routes::RouteSection;
 pub use span::Length;
 pub use stamp::Stamp;
+pub(crate) use together::each_once;
+pub use together::{Announce, FloatingAddress, Interface};
 
 use onehold_core::config::{Arbitration, Failback};
 use onehold_core::lease::TimingSpec;
@@ -99,17 +104,23 @@ pub struct MemberSection {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GroupSection {
-    /// The floating addresses, with or without a prefix length.
-    pub addresses: Vec<String>,
-    /// Which interface of a candidate they belong to.
+    /// The floating addresses.
+    pub addresses: Vec<FloatingAddress>,
+    /// Which interface of a candidate those belong to that name none.
     pub interface: Option<Interface>,
+    /// Who tells the network where the addresses are.
+    #[serde(default)]
+    pub announce: Announce,
+    /// The routes that are there while the group is held.
+    #[serde(default)]
+    pub routes: Vec<RouteSection>,
     /// The candidate that gets the group when both can, if not the one with `preferred = true`.
     pub preferred: Option<String>,
     /// Whether the group returns to the preferred candidate by itself.
     #[serde(default)]
     pub failback: Failback,
     /// How long the preferred candidate must have asked before it gets the group back.
-    #[serde(default)]
+    #[serde(default = "default_failback_delay")]
     pub failback_delay: Length,
     /// Release the group when its service is unhealthy, even if no other candidate is ready.
     #[serde(default)]
@@ -120,19 +131,6 @@ pub struct GroupSection {
     /// What is run because of what the group is here.
     #[serde(default)]
     pub hooks: HooksSection,
-}
-
-/// One interface name for all candidates, or one for each: all members have the same file.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(
-    untagged,
-    expecting = "an interface name such as \"eth0\", or one for each candidate: { lb0 = \"eth0\", lb1 = \"ens3\" }"
-)]
-pub enum Interface {
-    /// The same on all.
-    Same(String),
-    /// By member.
-    ByMember(BTreeMap<String, String>),
 }
 
 /// `[timing]`
@@ -261,6 +259,11 @@ const fn default_port() -> u16 {
     DEFAULT_PORT
 }
 
+/// Long enough for a machine that is back to have settled.
+const fn default_failback_delay() -> Length {
+    Length(Span::from_millis(5_000))
+}
+
 impl WitnessCluster {
     fn into_file(self, name: &str, log: LogSection) -> ConfigFile {
         ConfigFile {
@@ -304,15 +307,6 @@ impl TimingSection {
 }
 
 impl GroupSection {
-    /// The interface on `member`, if the file names one.
-    #[must_use]
-    pub fn interface_of(&self, member: &str) -> Option<&str> {
-        match self.interface.as_ref()? {
-            Interface::Same(name) => Some(name),
-            Interface::ByMember(names) => names.get(member).map(String::as_str),
-        }
-    }
-
     /// Whether it counts as healthy before any check has had a result.
     pub(crate) fn assumed_healthy(&self) -> bool {
         self.checks.values().all(CheckSection::assumed)
@@ -321,15 +315,6 @@ impl GroupSection {
     /// Whether it has anything for the agent to do.
     pub(crate) fn needs_agent(&self) -> bool {
         !self.checks.is_empty() || self.hooks != HooksSection::default()
-    }
-
-    /// Every interface that the file names.
-    pub(crate) fn interfaces(&self) -> Vec<&String> {
-        match &self.interface {
-            None => Vec::new(),
-            Some(Interface::Same(name)) => vec![name],
-            Some(Interface::ByMember(names)) => names.values().collect(),
-        }
     }
 }
 

@@ -1,23 +1,28 @@
 //! The driver: one task that owns the nodes, feeds them and carries out their effects, in order.
 //!
-//! It contains no rule of the protocol. Everything that touches the world is behind a [`Shell`], so
-//! that a simulator can run this very loop. It never blocks except in [`Shell::wait`].
+//! It never decides who holds: that is the core's. It keeps what the core leaves to the daemon: R-2
+//! and R-13's order of events, the record of R-9, and in its parts R-8's cool-downs and R-19's
+//! waiting. Everything that touches the world is behind a [`Shell`], so that a simulator can run
+//! this very loop. It awaits nothing but [`Shell::wait`].
 
-pub mod holds;
+pub mod cooldowns;
 pub mod leases;
+mod notes;
 pub mod openings;
 pub mod releases;
 mod shell;
 
 pub use shell::{Joined, Shell, ShellEvent};
 
+use crate::config_file::each_once;
 use crate::control::session::GroupShown;
 use crate::control::{PendingRequest, Reply, Request, groups_meant};
 use crate::metrics::{Head, Metrics, OtherConfig};
 use crate::status::{FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
-use holds::{Holds, Notice};
+use cooldowns::{Cooldowns, Notice};
+use notes::Notes;
 use onehold_core::advert::{Advert, ClusterId, GroupId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
@@ -31,7 +36,7 @@ use openings::{BeforeHold, Due, Openings};
 use releases::Releases;
 use std::net::SocketAddr;
 
-/// Most events of one turn; more wait for the next, so that a flood can't stop the clock.
+/// Most events of one turn; more wait for the next, so that no flood can stop time.
 const MAX_EVENTS: usize = 1_024;
 
 /// One cluster that this process serves.
@@ -46,7 +51,8 @@ pub struct Served {
     /// what each group waits for before its gate opens, if it waits.
     pub before_hold: Vec<Option<BeforeHold>>,
     node: Node,
-    /// the orders that the shell knows of.
+    notes: Notes,
+    /// the standing orders that the shell was last given.
     ordered: Vec<Option<Command>>,
 }
 
@@ -68,6 +74,7 @@ impl Served {
             keys,
             metrics,
             before_hold: Vec::new(),
+            notes: Notes::new(now, incarnation),
             node,
         }
     }
@@ -75,7 +82,7 @@ impl Served {
 
 /// What the agent is shown.
 impl Served {
-    /// What each group is, if this member is a candidate.
+    /// The state of each group, if this member is a candidate.
     fn shown(&self, now: LocalTime) -> Vec<GroupShown> {
         let config = &self.config;
         let me = config.me();
@@ -83,7 +90,7 @@ impl Served {
             return Vec::new();
         }
         let name = |id| config.member_name(id).into_owned();
-        let peer = config.peers().find(|id| config.is_candidate(*id)).map(name);
+        let other = config.peers().find(|id| config.is_candidate(*id)).map(name);
         let snapshot = self.node.observe(config, now);
         let group = |g: &GroupSnapshot| {
             let seen = self.metrics.groups.get(usize::from(g.group.0));
@@ -94,13 +101,13 @@ impl Served {
                 member: name(me),
                 group: config.group_name(g.group).into_owned(),
                 addresses: addresses.map(|p| p.address.to_string()).collect(),
-                interface: seen.and_then(|m| m.interface.clone()),
+                interface: seen.and_then(|m| each_once(&m.interfaces)),
                 role: g.role.text().to_owned(),
                 open: g.open,
                 preparing: g.role == RoleName::Holder && !g.open,
                 why: why.map_or_else(String::new, |why| why.text().to_owned()),
                 rule: why.map_or_else(String::new, |why| why.rule().to_owned()),
-                peer: peer.clone(),
+                peer: other.clone(),
                 lease_left_ms: g.lease_left.map(|left| left.as_nanos() / 1_000_000),
                 epoch: seen.map_or(0, |m| m.epoch),
             }
@@ -113,14 +120,14 @@ impl Served {
 #[derive(Debug)]
 pub struct Driver<S> {
     served: Vec<Served>,
-    waiting: Vec<Waiting>,
-    /// How the configuration file stands to what runs, and since when.
+    awaited: Vec<Waiting>,
+    /// Whether the configuration file differs from what runs, and since when.
     on_disk: (LocalTime, FileOnDisk),
     shell: S,
     bytes: Vec<u8>,
     sealed: Vec<u8>,
     effects: Vec<Effect>,
-    holds: Holds,
+    cooldowns: Cooldowns,
     openings: Openings,
     releases: Releases,
     recorder: Option<Box<dyn Recorder>>,
@@ -132,13 +139,13 @@ impl<S: Shell> Driver<S> {
     pub fn new(served: Vec<Served>, shell: S) -> Self {
         Self {
             served,
-            waiting: Vec::new(),
+            awaited: Vec::new(),
             on_disk: (LocalTime::from_nanos(0), FileOnDisk::Same),
             shell,
             bytes: Vec::new(),
             sealed: Vec::new(),
             effects: Vec::new(),
-            holds: Holds::default(),
+            cooldowns: Cooldowns::default(),
             openings: Openings::default(),
             releases: Releases::default(),
             recorder: None,
@@ -146,7 +153,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Records every turn from here on.
+    /// Records every turn of a node from here on.
     pub fn record(&mut self, recorder: Box<dyn Recorder>) {
         self.recorder = Some(recorder);
     }
@@ -156,7 +163,7 @@ impl<S: Shell> Driver<S> {
         loop {
             self.turn();
             if self.done() {
-                return; // nothing might happen any more that a waiting would end with
+                return; // nothing need happen any more: a wait might not end
             }
             let at = self.due();
             self.shell.wait(at).await;
@@ -169,7 +176,7 @@ impl<S: Shell> Driver<S> {
         self.stopping && self.served.iter().all(|s| s.node.stopped())
     }
 
-    /// The world, back.
+    /// Returns the shell.
     pub fn into_shell(self) -> S {
         self.shell
     }
@@ -178,7 +185,7 @@ impl<S: Shell> Driver<S> {
     fn due(&self) -> LocalTime {
         let due = self.served.iter().map(|s| s.node.poll_timeout(&s.config));
         due.map(|at| at.unwrap_or(LocalTime::from_nanos(0)))
-            .chain(self.holds.due())
+            .chain(self.cooldowns.due())
             .chain(self.openings.due())
             .chain(self.releases.due())
             .min()
@@ -202,7 +209,7 @@ impl<S: Shell> Driver<S> {
         while let Some((cluster, group)) = self.releases.take_due(now) {
             self.shell.release(cluster, group);
         }
-        while let Some((cluster, notice)) = self.holds.take_due(now) {
+        while let Some((cluster, notice)) = self.cooldowns.take_due(now) {
             self.inform(cluster, now, Some(notice));
         }
         while let Some((cluster, group, due)) = self.openings.take_due(now) {
@@ -211,10 +218,14 @@ impl<S: Shell> Driver<S> {
                 Due::Late(why) => self.prepared(now, cluster, group, Err(why)),
             }
         }
+        self.forgive_where_nobody_holds(now);
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
             self.report_orders(cluster);
             self.report_doubles(cluster, now);
+        }
+        for cluster in 0..self.served.len() {
+            self.send_notes(cluster, now);
         }
         if self.shell.watches() {
             let groups = self.served.iter().flat_map(|s| s.shown(now)).collect();
@@ -222,7 +233,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// hands the orders that changed in this turn to the shell.
+    /// hands the standing orders to the shell, if one changed in this turn.
     fn report_orders(&mut self, cluster: usize) {
         if let Some(s) = self.served.get_mut(cluster)
             && !s.node.standing_orders().eq(s.ordered.iter().copied())
@@ -232,7 +243,7 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// Reports members of which two machines run.
+    /// Reports members that run on two machines.
     fn report_doubles(&mut self, cluster: usize, now: LocalTime) {
         if let Some(s) = self.served.get_mut(cluster)
             && !s.metrics.doubles.is_empty()
@@ -247,10 +258,13 @@ impl<S: Shell> Driver<S> {
         self.served.push(joined.served);
         self.recorder = joined.recorder.or(self.recorder.take());
         for (group, command) in joined.orders {
-            let _ = self.command(cluster, now, group, command); // what is refused is logged
+            let _ = self.command(cluster, now, group, command); // the node reports refusals
         }
         if let Some(s) = self.served.get_mut(cluster) {
-            s.ordered = s.node.standing_orders().collect(); // the shell knows them
+            s.ordered = s.node.standing_orders().collect(); // it was the shell that gave them
+        }
+        if self.stopping {
+            self.stop_cluster(now, cluster); // it was told before this one was there
         }
     }
 
@@ -262,7 +276,7 @@ impl<S: Shell> Driver<S> {
                 group,
                 eligible,
             } => {
-                let notice = self.holds.reported(cluster, group, eligible);
+                let notice = self.cooldowns.reported(cluster, group, eligible);
                 self.inform(cluster, now, notice);
             }
             ShellEvent::Health {
@@ -284,7 +298,7 @@ impl<S: Shell> Driver<S> {
                 done,
             } => self.prepared(now, cluster, group, done),
             ShellEvent::Changed { cluster, group } => {
-                let notice = self.holds.changed(cluster, group);
+                let notice = self.cooldowns.changed(cluster, group);
                 self.inform(cluster, now, notice);
             }
             ShellEvent::ForeignClaim { cluster, group } => {
@@ -318,7 +332,7 @@ impl<S: Shell> Driver<S> {
             ShellEvent::Request(PendingRequest { request, reply }) => {
                 let answer = match request {
                     Request::Agent { .. } => Reply::Refused {
-                        why: "a session is the control socket's own".to_owned(),
+                        why: "an agent asks on the control socket".to_owned(),
                     },
                     Request::Status {} => Reply::Status(self.report(now)),
                     Request::Command {
@@ -335,7 +349,7 @@ impl<S: Shell> Driver<S> {
                 }
             }
             ShellEvent::Joined(joined) => self.join(now, *joined),
-            ShellEvent::Waiting(waiting) => self.waiting = waiting,
+            ShellEvent::Waiting(waiting) => self.awaited = waiting,
             ShellEvent::OnDisk(standing) => self.on_disk = (now, standing),
             ShellEvent::Stop => self.stop(now),
         }
@@ -356,14 +370,14 @@ impl<S: Shell> Driver<S> {
         let _ = self.handle(cluster, now, input);
     }
 
-    /// the other candidate may have it meanwhile.
+    /// the kernel refused a hold: the group is not eligible until its cool-down is over.
     fn hold_failed(&mut self, now: LocalTime, cluster: usize, group: GroupId, why: String) {
-        let again = self.holds.refused(now, cluster, group);
+        let again = self.cooldowns.refused(now, cluster, group);
         tracing::error!("can't hold, trying again in {}: {why}", again.since(now));
         self.inform(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
     }
 
-    /// what a group waits for has ended, or takes too long.
+    /// `before_hold` has ended, or takes too long.
     fn prepared(
         &mut self,
         now: LocalTime,
@@ -372,7 +386,7 @@ impl<S: Shell> Driver<S> {
         done: Result<(), String>,
     ) {
         let Some(opens) = self.openings.opens(cluster, group, done.is_ok()) else {
-            return; // of an earlier hold
+            return; // this group waits for nothing
         };
         self.openings.end(cluster, group);
         let Some(s) = self.served.get_mut(cluster) else {
@@ -384,7 +398,7 @@ impl<S: Shell> Driver<S> {
         match &why {
             Some(why) if opens => tracing::warn!("{name}: {why}; the gate opens all the same"),
             Some(why) => {
-                let again = self.holds.refused(now, cluster, group);
+                let again = self.cooldowns.refused(now, cluster, group);
                 tracing::error!("{name}: {why}; trying again in {}", again.since(now));
             }
             None => {}
@@ -398,7 +412,23 @@ impl<S: Shell> Driver<S> {
         self.inform(cluster, now, health);
     }
 
-    /// the kernel confirmed it, or is asked again in a while.
+    /// where no holder is heard, a member whose `before_hold` failed is as good as any, after
+    /// its cool-down.
+    fn forgive_where_nobody_holds(&mut self, now: LocalTime) {
+        for (cluster, group) in self.openings.unprepared() {
+            let Some(s) = self.served.get(cluster) else {
+                continue;
+            };
+            let snapshot = s.node.observe(&s.config, now);
+            let seen = snapshot.groups.get(usize::from(group.0));
+            if seen.is_some_and(|g| g.holder.is_none()) && !self.cooldowns.cools(cluster, group) {
+                let health = self.openings.forgive(cluster, group);
+                self.inform(cluster, now, health);
+            }
+        }
+    }
+
+    /// the kernel confirmed a release, or will be asked again.
     fn released(
         &mut self,
         now: LocalTime,
@@ -410,18 +440,21 @@ impl<S: Shell> Driver<S> {
             tracing::error!("can't release, trying again: {why}");
         }
         let confirmed = self.releases.answered(now, cluster, group, answer);
-        self.alarms(cluster, "release", self.releases.refused(cluster));
+        self.alarms(cluster, "release", self.releases.alarms(cluster));
         if let Some(input) = confirmed {
             let _ = self.handle(cluster, now, input);
         }
     }
 
     fn datagram(&mut self, now: LocalTime, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
-        let named = self.served.len() > 1;
+        if let Some(claimed) = auth::claimed_cluster_of_note(bytes) {
+            self.note(now, claimed, bytes);
+            return;
+        }
+        let several = self.served.len() > 1;
         let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
         let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
-        // One for none of our clusters is counted where its sender is a member, or else by the
-        // first.
+        // One of no cluster of ours is counted by a cluster that has its path, or else by the first.
         let mut served = self.served.iter();
         let there = served.position(|s| s.metrics.has_path(local, remote));
         let cluster = known.or(there).unwrap_or(0);
@@ -453,7 +486,7 @@ impl<S: Shell> Driver<S> {
                     holds,
                 };
                 if let (whose, true) = s.metrics.other_config(other) {
-                    let name = named.then_some(s.metrics.cluster.as_str());
+                    let name = several.then_some(s.metrics.cluster.as_str());
                     telemetry::report_other_config(whose, other, &s.config, name);
                 }
             }
@@ -475,7 +508,7 @@ impl<S: Shell> Driver<S> {
         Ok(())
     }
 
-    /// Feeds a node and carries out its effects. Returns why a datagram changed nothing.
+    /// Feeds a node and carries out its effects. Returns why a datagram was not accepted.
     fn handle(&mut self, cluster: usize, now: LocalTime, input: Input) -> Result<(), Reject> {
         let recorded = self.recorder.is_some().then(|| input.clone());
         self.turn_of(cluster, now, recorded, |s, out| {
@@ -485,7 +518,7 @@ impl<S: Shell> Driver<S> {
         .unwrap_or(Ok(()))
     }
 
-    /// Gives a command to a node; returns whether it was refused.
+    /// Gives a command to a node; returns why it was refused.
     fn command(
         &mut self,
         cluster: usize,
@@ -508,8 +541,8 @@ impl<S: Shell> Driver<S> {
         .unwrap_or(Ok(()))
     }
 
-    /// One turn of a node, recorded as one with `input`; then its effects. `None` if there is no
-    /// such node.
+    /// One turn of a node, recorded with `input`; then its effects. `None` if there is no such
+    /// node.
     fn turn_of<R>(
         &mut self,
         cluster: usize,
@@ -519,8 +552,8 @@ impl<S: Shell> Driver<S> {
     ) -> Option<R> {
         let mut effects = std::mem::take(&mut self.effects);
         effects.clear();
-        let said = self.served.get_mut(cluster).map(|s| {
-            let (said, result) = turn(s, &mut effects);
+        let returned = self.served.get_mut(cluster).map(|s| {
+            let (returned, result) = turn(s, &mut effects);
             if let (Some(recorder), Some(input)) = (&mut self.recorder, &input) {
                 recorder.turn(&Turn {
                     cluster,
@@ -531,17 +564,17 @@ impl<S: Shell> Driver<S> {
                     node: &s.node,
                 });
             }
-            said
+            returned
         });
         for effect in &effects {
             self.apply(cluster, now, effect);
         }
         self.effects = effects;
-        said
+        returned
     }
 
     fn apply(&mut self, cluster: usize, now: LocalTime, effect: &Effect) {
-        let named = self.served.len() > 1;
+        let several = self.served.len() > 1;
         let Some(s) = self.served.get_mut(cluster) else {
             return;
         };
@@ -573,7 +606,7 @@ impl<S: Shell> Driver<S> {
                 telemetry::report(
                     event,
                     &s.config,
-                    named.then_some(s.metrics.cluster.as_str()),
+                    several.then_some(s.metrics.cluster.as_str()),
                 );
                 s.metrics.event(event, now);
                 if let Event::Ready = event {
@@ -600,10 +633,10 @@ impl<S: Shell> Driver<S> {
         for status in &mut clusters {
             status.note_file(standing, now.since(*since));
         }
-        clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // some may have joined late
+        clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // they joined in any order
         Report {
             clusters,
-            waiting: self.waiting.clone(),
+            waiting: self.awaited.clone(),
         }
     }
 
@@ -619,7 +652,7 @@ impl<S: Shell> Driver<S> {
             None => (self.served.len() == 1).then_some(0),
         };
         let Some(cluster) = found else {
-            if let ([], [waiting, ..]) = (&self.served[..], &self.waiting[..]) {
+            if let ([], [waiting, ..]) = (&self.served[..], &self.awaited[..]) {
                 let why = waiting.to_string();
                 return Reply::Refused { why };
             }
@@ -646,10 +679,14 @@ impl<S: Shell> Driver<S> {
     fn stop(&mut self, now: LocalTime) {
         self.stopping = true;
         for cluster in 0..self.served.len() {
-            let groups = self.served[cluster].config.groups().len();
-            for group in (0u8..).take(groups).map(GroupId) {
-                let _ = self.command(cluster, now, group, Command::Stop);
-            }
+            self.stop_cluster(now, cluster);
+        }
+    }
+
+    fn stop_cluster(&mut self, now: LocalTime, cluster: usize) {
+        let groups = self.served[cluster].config.groups().len();
+        for group in (0u8..).take(groups).map(GroupId) {
+            let _ = self.command(cluster, now, group, Command::Stop);
         }
     }
 }

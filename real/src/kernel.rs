@@ -8,6 +8,7 @@ mod fitness;
 mod holding;
 mod interfaces;
 mod network;
+mod routes;
 pub(crate) mod survey;
 mod watching;
 
@@ -20,12 +21,12 @@ use crate::metrics::GuardInForce;
 use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Heard, Netlink, Watch};
+use crate::route::{Destination, PROTOCOL, Route};
 use fitness::{Fitness, Own, Reported};
 use holding::Hold;
 use interfaces::Interface;
 use network::Claimants;
 use onehold_core::advert::GroupId;
-use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
@@ -34,23 +35,65 @@ use tokio::io::unix::AsyncFd;
 pub use watching::KernelEvent;
 use watching::Weight;
 
-/// A group of addresses on one interface.
+/// A group of addresses, each on an interface: they are held and released as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KernelGroup {
     /// Its name, for errors.
     pub name: String,
-    /// The interface that its addresses belong to.
-    pub interface: String,
-    /// Its addresses; their prefix length does not matter here.
-    pub addresses: Vec<Prefix>,
+    /// Its addresses, each with the interface that it belongs to.
+    pub addresses: Vec<(IpAddr, String)>,
+    /// Whether neighbours are told by ARP and neighbour discovery; if not, a routing daemon brings
+    /// the packets, and any interface will do.
+    pub announced: bool,
+    /// Its routes: there while it is held.
+    pub routes: Vec<Route>,
+}
+
+impl KernelGroup {
+    /// A group whose addresses all belong to one interface.
+    pub fn on(
+        interface: &str,
+        name: impl Into<String>,
+        addresses: impl IntoIterator<Item = IpAddr>,
+    ) -> Self {
+        let with = |address| (address, interface.to_owned());
+        Self {
+            name: name.into(),
+            addresses: addresses.into_iter().map(with).collect(),
+            announced: true,
+            routes: Vec::new(),
+        }
+    }
+
+    /// Their interfaces, each once.
+    pub(crate) fn interfaces(&self) -> Vec<&String> {
+        let mut all: Vec<&String> = Vec::new();
+        for (_, interface) in &self.addresses {
+            if !all.contains(&interface) {
+                all.push(interface);
+            }
+        }
+        all
+    }
+}
+
+/// A floating address and where it belongs. (A link-local one may float on several interfaces.)
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Floating {
+    address: IpAddr,
+    /// Which of [`Kernel::interfaces`].
+    at: usize,
 }
 
 #[derive(Debug)]
 struct Group {
     name: String,
-    interface: usize,
-    addresses: Vec<IpAddr>,
+    addresses: Vec<Floating>,
+    /// Those interfaces to which its addresses belong, each once.
+    at: Vec<usize>,
     keys: Vec<Key>,
+    announced: bool,
+    routes: Vec<Route>,
     hold: Option<Hold>,
     announcing: Option<Schedule>,
     /// When a foreign claim was last reported.
@@ -60,11 +103,22 @@ struct Group {
     reported: Option<Reported>,
 }
 
+impl Group {
+    /// Its addresses alone.
+    fn bare(&self) -> Vec<IpAddr> {
+        self.addresses.iter().map(|f| f.address).collect()
+    }
+}
+
 /// The kernel's side of all groups. It has one owner; calls block only shortly.
 #[derive(Debug)]
 pub struct Kernel {
     route: Netlink,
+    /// The same for routes: lists are of ours alone, however many the host has.
+    routes: Netlink,
     watch: AsyncFd<Watch>,
+    /// Hears that a route of ours was removed, if there are any.
+    routes_watch: Option<AsyncFd<Watch>>,
     scratch: Vec<u8>,
     /// What notifications were about since the last refresh.
     heard: Heard,
@@ -134,21 +188,35 @@ impl Kernel {
             .filter(|link| link.ethernet && interfaces.iter().any(|i| link.is_called(&i.name)))
             .cloned()
             .collect();
-        let floating: Vec<IpAddr> = groups.iter().flat_map(|g| g.addresses.clone()).collect();
+        let floating: Vec<IpAddr> = (groups.iter().flat_map(|g| &g.addresses))
+            .map(|floating| floating.address)
+            .collect();
         holding::refuse_own(&floating, &all, &address::list(&mut route)?)?;
         let keys: Vec<Key> = groups.iter().flat_map(|g| &g.keys).copied().collect();
+        let routes: Vec<Destination> = groups
+            .iter()
+            .flat_map(|g| &g.routes)
+            .map(|r| r.at)
+            .collect();
+        let routes_watch = match routes.is_empty() {
+            true => None,
+            false => Some(Watch::routes(PROTOCOL)?),
+        };
         let name = format!("onehold-{instance}");
         let wanted = Wanted {
             choice,
             name: &name,
             keys: &keys,
+            routes: &routes,
             slack,
             state,
         };
         let guard = Guard::open(&wanted, &mut route, &links, &all)?;
         let mut kernel = Self {
             route,
+            routes: Netlink::open_for_lists(libc::NETLINK_ROUTE)?,
             watch,
+            routes_watch,
             scratch: Vec::with_capacity(1 << 16),
             heard: Heard::default(),
             guard_reported: guard.kind(),
@@ -240,11 +308,11 @@ impl Kernel {
             let Some(schedule) = &mut group.announcing else {
                 continue;
             };
-            if !schedule.due(now) {
+            if !schedule.due(now) || !group.announced {
                 continue;
             }
-            if let Some(port) = &self.interfaces[group.interface].port {
-                for address in &group.addresses {
+            for Floating { address, at } in &group.addresses {
+                if let Some(port) = &self.interfaces[*at].port {
                     // What could not be sent is sent again; rtnetlink reports why.
                     let _ = port.announce(*address);
                     let _ = port.ask(*address);
@@ -273,53 +341,71 @@ impl Kernel {
         (0..=u8::MAX).take(self.groups.len()).map(GroupId)
     }
 
-    fn group_of(&self, address: IpAddr) -> Option<GroupId> {
+    fn group_of(&self, floating: Floating) -> Option<GroupId> {
         self.ids()
-            .find(|id| self.groups[usize::from(id.0)].addresses.contains(&address))
+            .find(|id| self.groups[usize::from(id.0)].addresses.contains(&floating))
     }
 
+    /// The addresses that float here.
+    fn floating(&self) -> Vec<IpAddr> {
+        let all = self.groups.iter().flat_map(|group| &group.addresses);
+        all.map(|floating| floating.address).collect()
+    }
+
+    /// The groups' interfaces that can have a gate.
     fn links(&self) -> Vec<Link> {
-        self.interfaces
-            .iter()
-            .filter_map(|i| i.link.clone())
-            .collect()
+        let all = self.interfaces.iter().filter_map(|i| i.link.clone());
+        all.filter(|link| link.ethernet).collect()
+    }
+
+    /// The numbers of the groups' interfaces.
+    fn indices(&self) -> Vec<u32> {
+        let all = self.interfaces.iter().filter_map(|i| i.link.as_ref());
+        all.map(|link| link.index).collect()
     }
 }
 
-/// Sorts groups by interface.
+/// Sorts the groups' addresses by interface.
 fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
     let mut interfaces: Vec<Interface> = Vec::new();
     let mut arranged = Vec::new();
-    for KernelGroup {
-        name,
-        interface,
-        addresses,
-    } in groups
-    {
-        let addresses: Vec<IpAddr> = addresses.iter().map(|p| p.address).collect();
-        let known = interfaces.iter().position(|i| i.name == interface);
-        let at = known.unwrap_or(interfaces.len());
-        if known.is_none() {
-            interfaces.push(Interface {
-                name: interface,
-                addresses: Vec::new(),
-                link: None,
-                fault: None,
-                port: None,
-            });
-        }
-        interfaces[at].addresses.extend(&addresses);
-        arranged.push(Group {
+    for group in groups {
+        let KernelGroup {
             name,
-            interface: at,
-            keys: addresses.iter().copied().map(key).collect(),
             addresses,
+            announced,
+            routes,
+        } = group;
+        let mut group = Group {
+            name,
+            addresses: Vec::new(),
+            at: Vec::new(),
+            keys: Vec::new(),
+            announced,
+            routes,
             hold: None,
             announcing: None,
             claimed: None,
             fitness: Fitness::default(),
             reported: None,
-        });
+        };
+        for (address, interface) in addresses {
+            let known = interfaces.iter().position(|i| i.name == interface);
+            let at = known.unwrap_or(interfaces.len());
+            if known.is_none() {
+                interfaces.push(Interface::named(interface));
+            }
+            interfaces[at].any |= !announced;
+            interfaces[at].addresses.push(address);
+            group.addresses.push(Floating { address, at });
+            if !group.at.contains(&at) {
+                group.at.push(at);
+            }
+            if !group.keys.contains(&key(address)) {
+                group.keys.push(key(address));
+            }
+        }
+        arranged.push(group);
     }
     (arranged, interfaces)
 }

@@ -36,6 +36,9 @@ use tokio::sync::mpsc;
 
 /// At most this many of the kernel's events reach one turn; more wait for the next.
 const MAX_EVENTS: usize = 64;
+
+/// So many datagrams in a row go before what else happened; a flood of them must not keep it waiting.
+const MOST_DATAGRAMS: usize = 256;
 /// A foreign claim is logged this often at most.
 const CLAIM_LOG: Span = Span::from_millis(10_000);
 
@@ -73,6 +76,8 @@ pub struct Linux {
 #[derive(Debug, Default)]
 pub struct Pending {
     events: VecDeque<ShellEvent>,
+    /// How many datagrams were returned since the last event, or since none waited.
+    datagrams: usize,
     /// By group: whether the kernel could serve it, as it reported last.
     fit: BTreeMap<u8, Result<(), String>>,
     /// By group: whether the kernel could serve all of it.
@@ -102,15 +107,25 @@ impl Shell for Linux {
     }
 
     fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
-        if let Some(event) = self.pending.events.pop_front() {
+        let flooded = self.pending.datagrams >= MOST_DATAGRAMS;
+        if flooded && let Some(event) = self.pending.events.pop_front() {
+            self.pending.datagrams = 0;
             return Some(event);
         }
-        let (local, remote) = self.sockets.receive(bytes)?;
+        let Some((local, remote)) = self.sockets.receive(bytes) else {
+            self.pending.datagrams = 0;
+            return self.pending.events.pop_front();
+        };
+        self.pending.datagrams += 1;
         Some(ShellEvent::Datagram { local, remote })
     }
 
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
         self.sockets.send(cluster, to, bytes)
+    }
+
+    fn send_note(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
+        self.sockets.send_note(cluster, to, bytes)
     }
 
     fn release(&mut self, cluster: usize, group: GroupId) {
@@ -416,6 +431,13 @@ impl Linux {
             KernelEvent::Changed { group } => {
                 let changed = ShellEvent::Changed { cluster: 0, group };
                 self.pending.events.push_back(changed);
+            }
+            KernelEvent::RoutePutBack { group, route } => {
+                let name = self.group_name(group);
+                tracing::warn!(
+                    event = "route_put_back",
+                    "{name}: the route {route} was gone; put back"
+                );
             }
             KernelEvent::AddressPutBack { group, address } => {
                 let name = self.group_name(group);

@@ -7,6 +7,7 @@ pub use doubles::{Doubles, Head};
 use crate::config_file::{LocalCluster, Path};
 use crate::control::session::{CheckReport, HookReport};
 use crate::driver::openings::BeforeHold;
+use crate::note::{Line, NoteCounters};
 use crate::socket::Refusals;
 use doubles::KnownSender;
 use onehold_core::advert::{ClusterId, ConfigDigest, GroupId, Incarnation, MemberId};
@@ -35,6 +36,8 @@ pub struct Metrics {
     pub accepted: u64,
     /// Datagrams that changed nothing, by [`Reject::index`].
     pub rejected: [u64; Reject::NAMES.len()],
+    /// Notes.
+    pub notes: NoteCounters,
     /// The other members, in the order of their ids.
     pub peers: Vec<PeerMetrics>,
     /// The groups, by id.
@@ -45,6 +48,19 @@ pub struct Metrics {
     pub doubles: Doubles,
     /// What needs a person, by the part of the daemon that reports it.
     pub alarms: BTreeMap<&'static str, Vec<String>>,
+}
+
+/// The latest note of another member.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Noted {
+    /// When it came.
+    pub at: LocalTime,
+    /// Of which incarnation it is.
+    pub incarnation: Incarnation,
+    /// The other member's version.
+    pub version: String,
+    /// What it says, by group.
+    pub lines: Vec<Line>,
 }
 
 /// Which guard is in force, and why not a better one.
@@ -69,6 +85,8 @@ pub struct PeerMetrics {
     pub rtt: Option<Span>,
     /// Its configuration, while it is another one.
     pub other_config: Option<OtherConfig>,
+    /// What it last said to people, unless it was lost since.
+    pub note: Option<Noted>,
     /// The paths to it.
     pub paths: Vec<PathMetrics>,
 }
@@ -116,8 +134,8 @@ pub struct PathMetrics {
 /// A group, as the driver sees it.
 #[derive(Clone, Debug, Default)]
 pub struct GroupMetrics {
-    /// Its interface here.
-    pub interface: Option<String>,
+    /// The interface of each of its addresses here.
+    pub interfaces: Vec<String>,
     /// Why this host's kernel can't serve it, if it can't.
     pub not_eligible: Option<String>,
     /// Why it would not be served well, or not as a whole, if so.
@@ -169,6 +187,7 @@ impl Metrics {
             accepted: None,
             rtt: None,
             other_config: None,
+            note: None,
             paths: Vec::new(),
         };
         Self {
@@ -177,6 +196,7 @@ impl Metrics {
             sent: 0,
             accepted: 0,
             rejected: [0; Reject::NAMES.len()],
+            notes: NoteCounters::default(),
             peers: config.peers().map(peer).collect(),
             groups: vec![GroupMetrics::default(); config.groups().len()],
             strangers: BTreeMap::new(),
@@ -199,8 +219,8 @@ impl Metrics {
         for peer in &mut all.peers {
             peer.paths = cluster.paths(peer.member).map(path).collect();
         }
-        for (group, interface) in all.groups.iter_mut().zip(&cluster.interfaces) {
-            group.interface.clone_from(interface);
+        for (group, interfaces) in all.groups.iter_mut().zip(&cluster.interfaces) {
+            group.interfaces.clone_from(interfaces);
         }
         all
     }
@@ -319,8 +339,21 @@ impl Metrics {
         (whose, before.is_none_or(|b| b.digest != other.digest))
     }
 
+    /// A member said something to people.
+    pub fn noted(&mut self, from: MemberId, noted: Noted) {
+        self.notes.accepted += 1;
+        if let Some(peer) = self.peer(from) {
+            peer.note = Some(noted);
+        }
+    }
+
     /// The node reported something.
     pub fn event(&mut self, event: &Event, now: LocalTime) {
+        if let Event::Lost { peer } = *event
+            && let Some(peer) = self.peer(peer)
+        {
+            peer.note = None;
+        }
         if let Event::Role {
             group,
             from,

@@ -5,6 +5,7 @@
 //! request is acknowledged or fails; nothing waits longer than [`PATIENCE`].
 
 use netlink_sys::{Socket, SocketAddr};
+use socket2::SockFilter;
 use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
@@ -356,6 +357,17 @@ impl Netlink {
         })
     }
 
+    /// The same for a dump that names what of it is wanted: since Linux 4.20 the kernel returns no
+    /// more than that.
+    ///
+    /// # Errors
+    /// When the kernel lacks the family.
+    pub fn open_for_lists(family: i32) -> Result<Self, KernelError> {
+        let this = Self::open(family)?;
+        let _ = this.socket.set_netlink_get_strict_chk(true);
+        Ok(this)
+    }
+
     /// Sends a request and waits until the kernel has answered its last message, which must bear
     /// `NLM_F_ACK`. The first failure of any message is the failure of the request.
     ///
@@ -581,6 +593,42 @@ impl Watch {
             Ok(unsafe { AsyncFd::register_with_interest(Self(socket), Interest::READABLE)? })
         };
         open().doing(|| "watching interfaces and addresses".into())
+    }
+
+    /// Subscribes to what is said of routes with one protocol number. Of others none is delivered,
+    /// however many come and go. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When the kernel refuses.
+    pub fn routes(protocol: u8) -> Result<AsyncFd<Self>, KernelError> {
+        const BYTE: u16 = 0x30;
+        const JUMP_EQ: u16 = 0x15;
+        const RETURN: u16 = 0x06;
+        const PROTOCOL: u32 = HEADER as u32 + 5; // in struct rtmsg
+        let filter = [
+            SockFilter::new(BYTE, 0, 0, PROTOCOL),
+            SockFilter::new(JUMP_EQ, 0, 1, u32::from(protocol)),
+            SockFilter::new(RETURN, 0, 0, 0xffff),
+            SockFilter::new(RETURN, 0, 0, 0),
+        ];
+        let watch = Self::route(&[])?;
+        let subscribe = |watch: &mut Socket| -> io::Result<()> {
+            socket2::SockRef::from(&*watch).attach_filter(&filter)?;
+            [libc::RTNLGRP_IPV4_ROUTE, libc::RTNLGRP_IPV6_ROUTE]
+                .iter()
+                .try_for_each(|group| watch.add_membership(*group))
+        };
+        let mut watch = watch;
+        subscribe(&mut watch.get_mut().0).doing(|| "watching routes".into())?;
+        Ok(watch)
+    }
+
+    /// Whether anything was said since the last call.
+    ///
+    /// # Errors
+    /// `WouldBlock` when nothing was.
+    pub fn heed(&self, scratch: &mut Vec<u8>) -> io::Result<()> {
+        self.drain(scratch, &mut Heard::default())
     }
 
     /// Notes which interfaces something was said of since the last call. What was said is a hint

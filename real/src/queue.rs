@@ -93,6 +93,7 @@ mod tests {
             altnames: Vec::new(),
             mac: [2, 0, 0, 0, 0, 1],
             ethernet: true,
+            loopback: false,
             fault: None,
             part: master.is_some(),
             master,

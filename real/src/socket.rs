@@ -185,12 +185,27 @@ impl Sockets {
     /// Hands a datagram to the network on every path; returns on how many. What the network refuses
     /// is lost, like everything that it loses.
     pub fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
+        self.on_every_path(cluster, to, |end| end.send(bytes))
+    }
+
+    /// The same for a note, which is longer than any advert: what the network makes of it does not
+    /// say whether this member can be heard ([`Self::kept_in`]).
+    pub fn send_note(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
+        self.on_every_path(cluster, to, |end| end.send_note(bytes))
+    }
+
+    fn on_every_path(
+        &mut self,
+        cluster: usize,
+        to: MemberId,
+        mut send: impl FnMut(&mut End) -> bool,
+    ) -> u64 {
         let paths = self.paths.get(cluster);
         let ends = paths.and_then(|p| p.get(usize::from(to.0)));
         let mut sent = 0;
         for at in ends.into_iter().flatten() {
             if let Some(end) = self.ends.get_mut(*at) {
-                sent += u64::from(end.send(bytes));
+                sent += u64::from(send(end));
             }
         }
         sent
@@ -309,6 +324,17 @@ impl End {
         let since = self.kept_in.map_or_else(boottime, |(since, _)| since);
         self.kept_in = kept_in.map(|why| (since, why));
         false
+    }
+
+    fn send_note(&mut self, bytes: &[u8]) -> bool {
+        if !self.connected {
+            return false; // it comes with the next advert
+        }
+        let sent = self.socket.send(bytes);
+        if let Err(e) = &sent {
+            self.refused(e); // it may have been the answer to an advert
+        }
+        sent.is_ok()
     }
 
     /// Takes note of what was answered to what we sent.

@@ -7,11 +7,13 @@ mod text;
 pub use text::render;
 pub(crate) use text::wrapped;
 
-use crate::metrics::{GroupMetrics, Metrics};
+use crate::config_file::each_once;
+use crate::metrics::{GroupMetrics, Metrics, Noted};
+use crate::note::{self, NoteCounters};
 use alarms::{holding_stranger, lately, why_rejected};
-use onehold_core::advert::MemberId;
+use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, Config, Failback};
-use onehold_core::observe::{GroupSnapshot, RoleName, Snapshot};
+use onehold_core::observe::{GroupSnapshot, PeerSnapshot, RoleName, Snapshot};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
@@ -126,8 +128,11 @@ pub struct GroupStatus {
     pub name: String,
     /// Its addresses.
     pub addresses: Vec<String>,
-    /// Its interface here.
+    /// Its interface here; several are separated by a space.
     pub interface: Option<String>,
+    /// The interface of each address here.
+    #[serde(default)]
+    pub interfaces: Vec<String>,
     /// The candidate that gets it when both can.
     pub preferred: String,
     /// `auto` or `manual`.
@@ -259,8 +264,25 @@ pub struct PeerStatus {
     pub incarnation: Option<String>,
     /// The digest of its configuration, while it is another one.
     pub other_config: Option<String>,
+    /// Its daemon's version, once its notes have said it.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// What it lacks, by its notes.
+    #[serde(default)]
+    pub lacks: Vec<LackStatus>,
     /// The ways to it.
     pub paths: Vec<PathStatus>,
+}
+
+/// What another member lacks to hold a group, or to serve it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LackStatus {
+    /// The group's name.
+    pub group: String,
+    /// In its words.
+    pub why: String,
+    /// For how long.
+    pub for_ms: f64,
 }
 
 /// One way to another member.
@@ -294,6 +316,9 @@ pub struct Counters {
     pub accepted: u64,
     /// Rejected, by reason.
     pub rejected: BTreeMap<String, u64>,
+    /// Notes, which are none of these.
+    #[serde(default)]
+    pub notes: NoteCounters,
 }
 
 fn ms(span: Span) -> f64 {
@@ -352,6 +377,7 @@ impl Status {
                 rejected: (Reject::NAMES.iter().zip(metrics.rejected))
                     .map(|(name, n)| ((*name).to_owned(), n))
                     .collect(),
+                notes: metrics.notes,
             },
         };
         status.alarms = status.find_alarms(config, metrics, stranger.as_deref(), now);
@@ -397,7 +423,8 @@ impl GroupStatus {
             addresses: (group.iter().flat_map(|c| &c.addresses))
                 .map(|p| format!("{}/{}", p.address, p.length))
                 .collect(),
-            interface: m.interface.clone(),
+            interface: each_once(&m.interfaces),
+            interfaces: m.interfaces.clone(),
             preferred: group.map_or_else(String::new, |c| name(config, c.preferred)),
             failback: match group.map(|c| c.failback) {
                 Some(Failback::Auto) => "auto",
@@ -531,6 +558,53 @@ fn why_not_ready(
     why
 }
 
+/// What this member lacks, by group, as its notes say it to the others: why it could not hold the
+/// group, or does not serve it yet.
+#[must_use]
+pub fn lacks(
+    snapshot: &Snapshot,
+    config: &Config,
+    metrics: &Metrics,
+    now: LocalTime,
+) -> Vec<(GroupId, String)> {
+    let stranger = holding_stranger(snapshot, config, metrics, now);
+    let lack = |g: &GroupSnapshot| {
+        let m = metrics.groups.get(usize::from(g.group.0))?;
+        let why = match g.role {
+            RoleName::Witness => return None,
+            RoleName::Holder if !g.open => {
+                "holds, and waits for `before_hold` before its gate opens (R-19)".to_owned()
+            }
+            _ if g.ready => return None,
+            _ => why_not_ready(g, snapshot, config, m, stranger.as_deref()).join("; "),
+        };
+        Some((g.group, why))
+    };
+    snapshot.groups.iter().filter_map(lack).collect()
+}
+
+/// What another member lacks by its latest note, unless its adverts say that it is over.
+fn lacks_of(
+    peer: &PeerSnapshot,
+    noted: &Noted,
+    config: &Config,
+    now: LocalTime,
+) -> Vec<LackStatus> {
+    let passed = now.since(noted.at);
+    let is_over = |group: GroupId| {
+        let says = peer.says.get(usize::from(group.0));
+        says.is_some_and(|says| says.ready && !says.holds)
+    };
+    (noted.lines.iter())
+        .filter(|line| passed < note::COUNTS && !is_over(line.group))
+        .map(|line| LackStatus {
+            group: config.group_name(line.group).into_owned(),
+            why: line.text.clone(),
+            for_ms: ms(line.since.plus(passed)),
+        })
+        .collect()
+}
+
 fn peers(
     snapshot: &Snapshot,
     config: &Config,
@@ -539,6 +613,8 @@ fn peers(
 ) -> Vec<PeerStatus> {
     let all = snapshot.peers.iter().map(|p| {
         let m = metrics.peers.iter().find(|m| m.member == p.member);
+        let noted = (m.and_then(|m| m.note.as_ref()))
+            .filter(|noted| Some(noted.incarnation) == p.incarnation);
         PeerStatus {
             name: name(config, p.member),
             witness: !config.is_candidate(p.member),
@@ -550,6 +626,8 @@ fn peers(
             other_config: (m.and_then(|m| m.other_config))
                 .filter(|o| lately(o.at, now))
                 .map(|o| hex(o.digest.0)),
+            version: noted.map(|noted| noted.version.clone()),
+            lacks: noted.map_or_else(Vec::new, |noted| lacks_of(p, noted, config, now)),
             paths: (m.iter().flat_map(|m| &m.paths))
                 .map(|w| PathStatus {
                     local: w.path.local.to_string(),

@@ -2,6 +2,7 @@
 //! keeps the order of R-8 towards its kernel, and ends when it is told to stop.
 
 use onehold::control::{Order, PendingRequest, Reply, Request};
+use onehold::driver::openings::{BeforeHold, Failing};
 use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
 use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId, Statement};
@@ -42,6 +43,7 @@ enum Act {
     Ask(Option<Order>, Option<String>, Option<String>),
     Eligible(bool),
     Healthy(bool),
+    Prepared(bool),
     Changed,
     Claim,
     /// The secrets are read again.
@@ -72,6 +74,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => (proptest::option::of(order), name(), name()).prop_map(|(o, c, g)| Act::Ask(o, c, g)),
         1 => any::<bool>().prop_map(Act::Eligible),
         1 => any::<bool>().prop_map(Act::Healthy),
+        3 => any::<bool>().prop_map(Act::Prepared),
         1 => Just(Act::Changed),
         1 => Just(Act::Claim),
         1 => any::<bool>().prop_map(Act::Secrets),
@@ -85,7 +88,7 @@ fn config() -> Config {
         witness: false,
         addresses: vec![],
     };
-    let spec = Spec {
+    let mut spec = Spec {
         cluster: "test".into(),
         members: ["lb0", "lb1"].map(member).to_vec(),
         groups: vec![GroupSpec::new(
@@ -97,6 +100,7 @@ fn config() -> Config {
         arbitration: Arbitration::Survivor,
         timing: TimingSpec::default(),
     };
+    spec.groups[0].prepares = true;
     spec.prove("lb0").expect("a good configuration")
 }
 
@@ -123,6 +127,7 @@ struct Scripted {
     changed: bool,
     holds: u32,
     waits: u32,
+    prepares: u32,
 }
 
 impl Scripted {
@@ -148,6 +153,7 @@ impl Scripted {
             holds,
             ready,
             yields,
+            preparing: false,
             vote: None,
         };
         let ago = Span::from_millis(u64::from(late)).as_nanos();
@@ -212,6 +218,11 @@ impl Scripted {
                 } else {
                     Err("not now".to_owned())
                 },
+            }),
+            Act::Prepared(ok) => self.event(ShellEvent::Prepared {
+                cluster: 0,
+                group: WEB,
+                done: if ok { Ok(()) } else { Err("no".to_owned()) },
             }),
             Act::Changed => {
                 self.changed = true;
@@ -296,8 +307,21 @@ impl Shell for Scripted {
         self.releasing = true;
     }
 
-    fn prepare(&mut self, _: usize, _: GroupId) {
-        unreachable!("R-19: nothing is waited for here")
+    fn prepare(&mut self, _: usize, group: GroupId) {
+        assert!(
+            !self.releasing,
+            "no prepare between a release and its confirmation"
+        );
+        assert!(self.open.is_none(), "prepare while open");
+        if !self.takes_holds {
+            self.event(ShellEvent::HoldFailed {
+                cluster: 0,
+                group,
+                why: "not now".to_owned(),
+            });
+            self.refused_at = Some(self.now);
+        }
+        self.prepares += 1;
     }
 
     fn hold_until(&mut self, _: usize, group: GroupId, deadline: LocalTime) {
@@ -333,6 +357,10 @@ impl Shell for Scripted {
 
     fn announce(&mut self, _: usize, group: GroupId) {
         assert_eq!(group, WEB);
+        assert!(
+            self.open.is_some() || self.refused_at.is_some(),
+            "announced while mute"
+        );
     }
 
     fn record_lease(&mut self, _: usize, _: Span) {}
@@ -341,12 +369,12 @@ impl Shell for Scripted {
 }
 
 /// Plays a script to its end; how often the kernel was told to hold.
-fn play(script: Vec<Act>) -> u32 {
+fn play(script: Vec<Act>, failing: Failing) -> u32 {
     let config = config();
     let start = LocalTime::from_nanos(1 << 40);
     let metrics = Metrics::of("test", &config);
     let life = Incarnation(1);
-    let served = Served::start(
+    let mut served = Served::start(
         config.clone(),
         keys(b"secret"),
         metrics,
@@ -354,6 +382,8 @@ fn play(script: Vec<Act>) -> u32 {
         start,
         Span::ZERO,
     );
+    let deadline = Span::from_millis(700);
+    served.before_hold = vec![Some(BeforeHold { deadline, failing })];
     let shell = Scripted {
         config,
         now: start,
@@ -370,6 +400,7 @@ fn play(script: Vec<Act>) -> u32 {
         changed: false,
         holds: 0,
         waits: 0,
+        prepares: 0,
     };
     let mut driver = Driver::new(vec![served], shell);
     let runtime = tokio::runtime::Builder::new_current_thread().build();
@@ -389,8 +420,8 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn whatever_comes_the_driver_keeps_its_order_and_ends(script in vec(act(), 0..120)) {
-        play(script);
+    fn whatever_comes_the_driver_keeps_its_order_and_ends(script in vec(act(), 0..120), opens: bool) {
+        play(script, if opens { Failing::Open } else { Failing::Release });
     }
 }
 
@@ -446,5 +477,18 @@ fn one_that_serves_nothing_yet_ends_when_it_is_told_to() {
 /// The scripts above are worth something only if it comes to a hold in such a world.
 #[test]
 fn alone_it_holds_and_lets_go_at_the_end() {
-    assert!(play(vec![Act::Pass(2_000); 2]) > 3);
+    assert!(play(vec![Act::Pass(2_000); 2], Failing::Open) > 3);
+}
+
+#[test]
+fn a_process_that_is_paused_past_the_deadline_and_the_lease_lets_go() {
+    let script = vec![
+        Act::Pass(1_200),
+        Act::Sleep(900),
+        Act::Pass(2_000),
+        Act::Pass(1_000),
+    ];
+    for failing in [Failing::Open, Failing::Release] {
+        play(script.clone(), failing);
+    }
 }

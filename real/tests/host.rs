@@ -11,7 +11,6 @@ mod lan;
 use lan::{GROUP, HOST, Lan, OWN, VIP, VIP6, assign, find, set_up, unassign};
 use onehold::kernel::{GuardChoice, Kernel, KernelEvent, KernelGroup, boottime};
 use onehold::netlink::{NLM_F_ACK, NLM_F_CREATE, Netlink, Request};
-use onehold_core::config::Prefix;
 use onehold_core::time::Span;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -73,15 +72,7 @@ fn disable_ipv6(yes: bool) {
 }
 
 fn kernel_of(lan: &Lan, guard: GuardChoice, addresses: &[IpAddr]) -> Result<Kernel, String> {
-    let prefix = |address: &IpAddr| Prefix {
-        address: *address,
-        length: 24,
-    };
-    let group = KernelGroup {
-        name: "web".into(),
-        interface: HOST.into(),
-        addresses: addresses.iter().map(prefix).collect(),
-    };
+    let group = KernelGroup::on(HOST, "web", addresses.iter().copied());
     lan.try_open(vec![group], guard).map_err(|e| e.to_string())
 }
 

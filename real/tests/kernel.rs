@@ -120,18 +120,9 @@ fn child_that_holds() {
         .build()
         .expect("tokio");
     let _entered = runtime.enter();
-    let prefix = |address| onehold_core::config::Prefix {
-        address,
-        length: 32,
-    };
-    let group = onehold::kernel::KernelGroup {
-        name: "web".into(),
-        interface: HOST.into(),
-        // One of them will not be in the next incarnation's configuration.
-        addresses: [VIPS[0], VIPS[1], "10.0.0.101".parse().expect("an address")]
-            .map(prefix)
-            .into(),
-    };
+    // One of them will not be in the next incarnation's configuration.
+    let addresses = [VIPS[0], VIPS[1], "10.0.0.101".parse().expect("an address")];
+    let group = onehold::kernel::KernelGroup::on(HOST, "web", addresses);
     let state = std::env::var_os("ONEHOLD_TEST_STATE").expect("a place");
     let state = Path::new(&state);
     let mut kernel =

@@ -12,7 +12,6 @@ mod lan;
 use lan::foreign::{self, BOTH, Kind, Program, TC_NEXT, TC_OK, XDP_PASS};
 use lan::{GROUP, HOST, Lan, SLACK, VIP, VIP6, assign, bpf_is_permitted, find};
 use onehold::kernel::{GuardChoice, Kernel, KernelEvent, KernelGroup, boottime};
-use onehold_core::config::Prefix;
 use onehold_core::time::Span;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
@@ -308,15 +307,7 @@ fn the_ports_of_a_bridge_have_no_gate() {
 }
 
 fn group(addresses: &[IpAddr]) -> Vec<KernelGroup> {
-    let prefix = |address: &IpAddr| Prefix {
-        address: *address,
-        length: 32,
-    };
-    vec![KernelGroup {
-        name: "web".into(),
-        interface: HOST.into(),
-        addresses: addresses.iter().map(prefix).collect(),
-    }]
+    vec![KernelGroup::on(HOST, "web", addresses.iter().copied())]
 }
 
 /// Takes the right to ask for other programs and maps from this thread, as the unit does.

@@ -8,7 +8,7 @@ use onehold_sim::error::{Context, Result};
 use onehold_sim::machine::demo::{self, ClusterOptions};
 use onehold_sim::machine::idle;
 use onehold_sim::netns::privilege::Privilege;
-use onehold_sim::netns::{binary, privilege};
+use onehold_sim::netns::{binary, privilege, web};
 use onehold_sim::replay;
 use onehold_sim::screen::Screen;
 use onehold_sim::show::page;
@@ -45,6 +45,9 @@ enum Command {
     /// Make one page of the traces of a run, of any of its members: who believed what, who held,
     /// which advert went where. It opens from the disk.
     Report(page::Options),
+    /// The demo's web server, which starts it by itself.
+    #[command(hide = true)]
+    Web(web::Options),
 }
 
 fn main() -> ExitCode {
@@ -64,6 +67,7 @@ fn run(command: Command) -> Result<bool> {
         Command::Worlds(command) => worlds::run(command),
         Command::Replay(options) => replay::run(&options),
         Command::Report(options) => page::run(&options),
+        Command::Web(options) => web::serve(&options),
         Command::Demo(options) => {
             let (binary, privilege, stop) = prepare(&options.cluster)?;
             demo::play(&options, binary, privilege, stop)

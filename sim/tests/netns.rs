@@ -1,14 +1,16 @@
 //! The instruments, tried on addresses that the test itself moves: they must show an outage and two
 //! holders where there are some, and none elsewhere.
 
-use onehold_sim::netns::{Fetcher, Host, HostSpec, Lan, Observer, WebServer, privilege};
+use onehold_sim::netns::{Fetcher, Host, HostSpec, Lan, Observer, privilege, serve_on};
 use rustix::process::Signal;
 use std::io::Write as _;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::path::Path;
 use std::process::Command;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
+const LAB: &str = env!("CARGO_BIN_EXE_onehold-lab");
 const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 50);
 const PACE: Duration = Duration::from_millis(2);
 const PERIOD: Duration = Duration::from_millis(1);
@@ -103,7 +105,7 @@ fn the_client_measures_the_outage_to_the_pace() {
         return;
     };
     let at = SocketAddr::from((FLOATING, 80));
-    let _web = WebServer::start(&a, at).unwrap();
+    let _web = serve_on(&a, Path::new(LAB), at).unwrap();
     take(&a);
     let fetcher = Fetcher::start(&outside, at, PACE, &["b", "a"]).unwrap();
     sleep(ms(100));
@@ -136,7 +138,7 @@ fn faults_cut_what_they_say_and_heal() {
         return;
     };
     let at = SocketAddr::from((FLOATING, 80));
-    let _web = WebServer::start(&a, at).unwrap();
+    let _web = serve_on(&a, Path::new(LAB), at).unwrap();
     take(&a);
     let toward_a = Observer::start(&outside, FLOATING, &[&a, &b], PERIOD).unwrap();
     let seen = |observer: &Observer| {

@@ -373,6 +373,7 @@ fn any_advert() -> impl Strategy<Value = Advert> {
             holds,
             ready,
             yields,
+            preparing: false,
             vote,
         }
     });

@@ -99,7 +99,11 @@ fn nginx_is_killed_on_the_holder_and_the_address_moves_and_returns() {
     let text = c.onehold("lb0", &["status"]);
     assert!(text.contains("check nginx: failing for"), "{text}");
     says(&c, "lb0", "can't hold here: check nginx fails: ");
-    says(&c, "lb1", "lb0 is heard, but could not take over");
+    says(
+        &c,
+        "lb1",
+        "lb0 is heard, but could not take over: check nginx fails: ",
+    );
     let all = format!("kill -9 -{}", servers[0].id());
     c.ok("lb0", &["sh", "-c", &all]);
     servers[0] = nginx(&c, "lb0");
@@ -118,7 +122,11 @@ fn a_page_that_is_not_served_moves_the_address_and_the_standby_is_checked_as_wel
     c.hold_on("lb0");
     servers[1].signal(Signal::TERM).expect("it runs");
     healthy(&c, "lb1", false);
-    says(&c, "lb0", "lb1 is heard, but could not take over");
+    says(
+        &c,
+        "lb0",
+        "lb1 is heard, but could not take over: check page fails: can't connect to 127.0.0.1:80",
+    );
     // Better a sick server than none, and no worse one than before.
     let mark = c.mark();
     servers[0].signal(Signal::TERM).expect("it runs");

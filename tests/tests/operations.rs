@@ -364,3 +364,33 @@ fn an_address_is_put_on_by_hand_when_the_gate_was_taken_away() {
         c.hold_on("lb0");
     }
 }
+
+#[test]
+fn why_a_standby_could_not_take_over_is_said_by_every_member() {
+    let c = Setup::majority().patient().start();
+    c.hold_on("lb0");
+    let others = ["lb0", "witness"];
+    let why = "web: lb1 is heard, but could not take over: the operator said standby";
+    let says = |c: &Cluster, wanted: bool| {
+        for name in others {
+            eventually(&format!("`{why}` on {name}: {wanted}"), || {
+                (c.alarms(name).contains(why) == wanted).then_some(())
+            });
+        }
+    };
+    says(&c, false);
+    let roles = c.role_changes();
+    c.onehold("lb1", &["standby"]);
+    says(&c, true);
+    let text = c.onehold("lb0", &["status"]);
+    assert!(text.contains("web: the operator said standby"), "{text}");
+    let status = c.status("lb0");
+    let versions = status["peers"].as_array().expect("they are listed").iter();
+    let versions: Vec<_> = versions.map(|p| &p["version"]).collect();
+    assert_eq!(versions, [&status["version"]; 2]);
+    assert_eq!(status["counters"]["notes"]["ignored"], 0);
+    assert_eq!(status["counters"]["rejected"]["not_ours"], 0);
+    c.onehold("lb1", &["resume"]);
+    says(&c, false);
+    assert_eq!(c.role_changes(), roles, "notes move nothing");
+}

@@ -3,6 +3,7 @@
 
 use onehold_sim::netns::Process;
 use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually};
+use rustix::process::Signal;
 
 /// The file of section 4.
 const FILE: &str = r#"
@@ -226,4 +227,49 @@ fn section_10_a_reverse_proxy_loses_neither_with_an_application_server_nor_with_
     let strange = c.read("loop");
     let strange: Vec<&str> = strange.lines().filter(|l| !l.starts_with("app")).collect();
     assert!(strange.is_empty(), "{strange:?}");
+}
+
+#[test]
+fn section_11_nginx_dies_and_the_address_follows_it() {
+    const SITE: &str =
+        "server {\n listen 10.77.0.50:80;\n listen 127.0.0.1:80;\n return 200 \"here\\n\";\n}\n";
+    let c = sections_1_to_5();
+    let mut webs = [nginx(&c, "lb0", SITE), nginx(&c, "lb1", SITE)];
+    let mut agents = Vec::new();
+    for name in ["lb0", "lb1"] {
+        let checks = format!(
+            "\n[groups.web.checks.nginx]\nprocess = \"/run/lab/{name}.pid\"\n\
+             \n[groups.web.checks.page]\nhttp = \"http://127.0.0.1/\"\n"
+        );
+        let file = format!("{name}/onehold.toml");
+        c.file(&file, &format!("{FILE}{checks}"));
+        let binary = binaries::onehold().to_str().expect("a path");
+        let words = [binary, "agent", "--config", &format!("/run/lab/{file}")];
+        agents.push(c.spawn(name, &words, &format!("{name}-agent.log")));
+    }
+    let says = |c: &Cluster, name: &str, words: &str, times: usize| {
+        eventually(&format!("`{words}` in the status of {name}"), || {
+            let status = c.onehold(name, &["status"]);
+            (status.matches(words).count() == times).then_some(())
+        });
+    };
+    for name in ["lb0", "lb1"] {
+        says(&c, name, ": passing", 2);
+    }
+    let _loop = curl_loop(&c);
+    goes_on(&c, "here");
+    webs[0].signal(Signal::KILL).expect("it runs");
+    let _ = webs[0].wait(onehold_tests::PATIENCE); // as systemd does
+    c.hold_on("lb1");
+    goes_on(&c, "here");
+    says(
+        &c,
+        "lb0",
+        "can't hold here: check nginx fails: there is no process",
+        1,
+    );
+    says(&c, "lb1", "lb0 is heard, but could not take over", 1);
+    webs[0] = nginx(&c, "lb0", SITE);
+    c.hold_on("lb0");
+    goes_on(&c, "here");
 }

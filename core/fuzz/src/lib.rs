@@ -3,7 +3,10 @@
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use onehold_core::advert::{Advert, ClusterId, ConfigDigest, Incarnation, MemberId};
-use onehold_core::auth::{Authentic, Key, Keys, claimed_cluster, open, seal};
+use onehold_core::auth::{
+    Authentic, Key, Keys, claimed_cluster, claimed_cluster_of_note, open, open_note, seal,
+    seal_note,
+};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use onehold_core::wire;
@@ -39,7 +42,22 @@ pub fn open_any(bytes: &[u8]) {
         assert_eq!(again, bytes, "two datagrams of one advert");
     }
 
+    let note = open_note(&keys, CLUSTER, bytes).map(Authentic::into_inner);
+    if note.is_ok() {
+        assert_eq!(claimed_cluster_of_note(bytes), Some(CLUSTER));
+        assert_eq!(claimed_cluster(bytes), None, "a note and an advert");
+    }
+
     let body = bytes.get(16..).unwrap_or_default();
+    let mut again = Vec::new();
+    seal_note(&keys, CLUSTER, body, &mut again);
+    let opened = open_note(&keys, CLUSTER, &again).map(Authentic::into_inner);
+    match again.len() {
+        0..=wire::MAX_NOTE => assert_eq!(opened, Ok(body), "a note says something else"),
+        _ => assert_eq!(opened, Err(Reject::NotOurs)),
+    }
+    assert!(open(&keys, CLUSTER, &again).is_err(), "a note is an advert");
+
     let said = [envelope().as_slice(), body].concat();
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET).expect("HMAC takes any secret");
     mac.update(&said);

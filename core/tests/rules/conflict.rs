@@ -170,6 +170,23 @@ fn r17_is_for_two_members_in_majority_only() {
 }
 
 #[test]
+fn r17_a_repetition_in_a_turn_that_comes_late_is_no_sign_of_life() {
+    let mut bench = Alone::new(2, MAJORITY, A);
+    let old = bench.says(B, Statement::default());
+    bench.hear(&old).1.unwrap();
+    bench.until(bench.now + ms(3 * D));
+    bench.operator(Command::PresumeDead);
+    bench.until(bench.now + ms(10));
+    assert!(bench.group().presumed_dead);
+    bench.now += ms(200); // it overslept
+    assert!(bench.hear(&old).1.is_err());
+    assert!(bench.group().presumed_dead, "nothing new was heard");
+    bench.now += ms(50);
+    bench.hear(&bench.says(B, Statement::default())).1.unwrap();
+    assert!(!bench.group().presumed_dead);
+}
+
+#[test]
 fn r17_a_presumption_holds_on_until_any_sign_of_life_and_no_longer() {
     let mut w = World::holding(&spec(2, MAJORITY));
     w.crash(A);

@@ -3,10 +3,11 @@
 use crate::world::alone::*;
 use crate::world::*;
 use onehold_core::advert::Statement;
-use onehold_core::config::Spec;
+use onehold_core::config::{Failback, Spec};
 use onehold_core::effect::{Effect, Event, Why};
-use onehold_core::input::Input;
+use onehold_core::input::{Command, Input};
 use onehold_core::observe::RoleName;
+use onehold_core::time::Span;
 
 fn preparing() -> Spec {
     let mut spec = spec(3, MAJORITY);
@@ -131,4 +132,67 @@ fn r19_whoever_takes_over_is_mute_for_as_long_as_it_prepares() {
         preparing().prove("a").map(|c| c.digest()),
         spec(3, MAJORITY).prove("b").map(|c| c.digest())
     );
+}
+
+#[test]
+fn r19_a_service_that_fails_while_it_is_prepared_moves_nothing() {
+    let (mut bench, _) = mute_holder();
+    bench.hears(B, asks());
+    let out = bench.health(false);
+    assert!(
+        !bench.group().yields,
+        "what is prepared may well be the service"
+    );
+    assert!(released(&out).is_none());
+    bench.renewed(ms(50));
+    prepared(&mut bench, true);
+    let out = bench.hears(B, asks());
+    assert!(released(&out).is_some(), "now it is in earnest");
+}
+
+#[test]
+fn r19_what_is_mute_is_not_handed_back() {
+    // The preferred one crashes more often than preparing takes: the other one must get to serve.
+    let mut spec = preparing();
+    spec.groups[0].failback_delay = Span::from_millis(1_000);
+    let mut w = World::new(&spec, 7);
+    w.start_all();
+    w.until_held_by(A, ms(2_000));
+    w.preparing = ms(6_000);
+    let mut served = 0;
+    for _ in 0..20 {
+        w.crash(A);
+        w.run(ms(300));
+        w.start(A);
+        for _ in 0..50 {
+            w.run(ms(100));
+            served += u64::from(!w.effective().is_empty());
+        }
+    }
+    assert!(served > 200, "{served} of 1000\n{}", w.story());
+}
+
+#[test]
+fn r19_of_two_holders_the_one_that_serves_stays() {
+    // Under `survivor` the preferred one takes hold in a cut, and is still mute when it heals.
+    let mut spec = spec(2, SURVIVOR);
+    spec.groups[0].prepares = true;
+    spec.groups[0].failback = Failback::Manual;
+    let mut w = World::new(&spec, 7);
+    w.check_two = false;
+    w.start_all();
+    w.run(ms(3_000));
+    w.operator(A, Command::Switch);
+    w.run(ms(500));
+    assert_eq!(w.effective(), [B]);
+    w.preparing = ms(60_000);
+    w.cut_both(A, B);
+    w.run(ms(1_000));
+    assert_eq!(w.group(A).role, RoleName::Holder);
+    w.heal();
+    for _ in 0..100 {
+        w.run(ms(10));
+        assert_eq!(w.effective(), [B], "{}", w.story());
+    }
+    assert_ne!(w.group(A).role, RoleName::Holder);
 }

@@ -162,6 +162,30 @@ fn r14_another_strangers_word_does_not_free_one_that_was_kept_back() {
 }
 
 #[test]
+fn r14_of_two_strangers_that_hold_one_that_stops_does_not_hide_the_other() {
+    // Two hold, each another group, and both are heard by the one session of a former peer.
+    let mut bench = Alone::new(2, SURVIVOR, B);
+    let mut out = Vec::new();
+    let mut said = |bench: &mut Alone, first: bool, second: bool| {
+        for (holds, incarnation) in [(first, 0), (second, 1000)] {
+            let mut word = strange(bench, holds);
+            word.incarnation.0 += incarnation;
+            out.extend(bench.hear(&word).0);
+        }
+        out.extend(bench.until(bench.now + ms(100)));
+        hold(&out)
+    };
+    for _ in 0..20 {
+        assert_eq!(said(&mut bench, true, true), None);
+    }
+    for _ in 0..20 {
+        assert_eq!(said(&mut bench, true, false), None, "the first one holds");
+    }
+    said(&mut bench, false, false);
+    assert!(said(&mut bench, false, false).is_some(), "none does");
+}
+
+#[test]
 fn r15_a_stranger_learns_that_it_is_heard_whatever_number_its_file_gives_it() {
     let mut bench = Alone::holding(&spec(3, MAJORITY), B);
     let mut word = strange(&bench, true);
@@ -307,6 +331,33 @@ fn r15_the_peers_word_is_no_end_of_a_strangers_conflict() {
     assert_eq!(alarms, 1, "one alarm for one conflict");
     assert!(announced_again <= 2, "{announced_again}: when each is met");
     assert!(let_go, "it has heard for P that another holds");
+}
+
+#[test]
+fn r15_while_a_stranger_holds_what_a_peer_says_is_no_second_alarm() {
+    let mut bench = Alone::new(2, MAJORITY, A);
+    bench.until(bench.now + ms(3 * D));
+    bench.operator(Command::PresumeDead);
+    let mut alarms = 0;
+    for _ in 0..5 {
+        let word = strange(&bench, true);
+        let (mut out, _) = bench.hear(&word);
+        let holds = Statement {
+            holds: true,
+            ..ready()
+        };
+        out.extend(bench.hears(B, holds));
+        alarms += (out.iter())
+            .filter(|e| {
+                matches!(
+                    e,
+                    Effect::Report(Event::Strange { .. } | Event::Conflict { .. })
+                )
+            })
+            .count();
+        bench.until(bench.now + ms(50));
+    }
+    assert!(alarms <= 1, "{alarms}");
 }
 
 #[test]

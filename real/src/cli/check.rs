@@ -7,7 +7,7 @@ mod warnings;
 
 use crate::agent;
 use crate::config_file::{
-    ConfigFile, FileError, Here, WrittenCluster, WrittenFile, company, decided, find_me,
+    Announce, ConfigFile, FileError, Here, WrittenCluster, WrittenFile, company, decided, find_me,
     for_member, local_cluster, loopback_warnings, prove, resolve, secrets, toward, written,
 };
 use crate::kernel::{KernelGroup, survey};
@@ -194,12 +194,14 @@ fn look_at_host(cluster: &WrittenCluster, spec: &Spec, member: Option<&str>, man
             let stray = loopback_warnings(source, file, &endpoints);
             host.warnings.extend(stray);
             for (group, g) in &file.groups {
-                let named = g.interfaces();
-                host.warnings.extend(survey::absent(&named).map(|name| {
-                    format!(
-                        "groups.{group}.interface: this host has no `{name}`; `ip link` lists what it has"
-                    )
-                }));
+                for (key, interface) in g.interfaces() {
+                    let named = interface.names();
+                    host.warnings.extend(survey::absent(&named).map(|name| {
+                        format!(
+                            "groups.{group}.{key}: this host has no `{name}`; `ip link` lists what it has"
+                        )
+                    }));
+                }
             }
         }
         _ => {} // which member this host is depends on names that can't be resolved
@@ -222,10 +224,12 @@ fn look_at_kernel(
         &onehold_core::config::GroupSpec,
         &crate::config_file::GroupSection,
     )| {
+        let addresses = g.addresses.iter().map(|p| p.address);
         KernelGroup {
             name: g.name.clone(),
-            interface: s.interface_of(me).unwrap_or_default().to_owned(),
-            addresses: g.addresses.clone(),
+            addresses: addresses.zip(s.interfaces_of(me)).collect(),
+            announced: s.announce == Announce::Neighbours,
+            routes: s.routes_of(me),
         }
     };
     let all = spec.groups.iter().zip(file.groups.values());

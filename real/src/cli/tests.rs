@@ -14,7 +14,7 @@ fn help_pages() {
     insta::assert_snapshot!(all);
 }
 
-fn checked(text: &str) -> String {
+pub(crate) fn checked(text: &str) -> String {
     let etc = Etc::new();
     let path = etc.write("onehold.toml", text);
     etc.said(match check::check(&path, None) {

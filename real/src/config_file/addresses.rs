@@ -86,7 +86,8 @@ pub(super) fn fit(source: &Source, file: &ConfigFile, all: &KnownEndpoints<'_>) 
     let floating = |ip: IpAddr| {
         file.groups.iter().find(|(_, g)| {
             (g.addresses.iter()).any(|a| {
-                let bare = a.split('/').next().and_then(|a| a.parse::<IpAddr>().ok());
+                let bare = a.address.split('/').next();
+                let bare = bare.and_then(|a| a.parse::<IpAddr>().ok());
                 bare.is_some_and(|a| a.to_canonical() == ip.to_canonical())
             })
         })

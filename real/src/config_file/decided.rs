@@ -7,8 +7,9 @@ use super::addresses::{fit, literal, loopbacks, out_of_reach, unusual};
 use super::checks::checks;
 use super::hooks::hooks;
 use super::local_cluster::{WrittenCluster, prove};
-use super::{ConfigFile, FileError, GroupSection, GuardChoice, Source};
-use crate::address::edge_of;
+use super::routes;
+use super::{ConfigFile, FileError, FloatingAddress, GroupSection, GuardChoice, Source};
+use crate::address::{edge_of, is_link_local};
 use crate::guard::LEAST_SLACK;
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::lease::TimingSpec;
@@ -59,13 +60,30 @@ pub(crate) fn for_member(cluster: &WrittenCluster, me: &str, many: bool) -> Vec<
         return wrong.all;
     }
     for (group, g) in &file.groups {
-        if g.interface_of(me).is_none() {
+        let mut keys: Vec<String> = Vec::new();
+        for (n, address) in g.addresses.iter().enumerate() {
+            let key = match address.interface {
+                None => format!("groups.{group}.interface"),
+                Some(_) => format!("groups.{group}.addresses.{n}.interface"),
+            };
+            if g.interface_of(address, me).is_none() && !keys.contains(&key) {
+                wrong.add(
+                    &key,
+                    format!(
+                        "missing for `{me}`; name the interface that the addresses belong to, such as \
+                         \"eth0\""
+                    ),
+                );
+                keys.push(key);
+            }
+        }
+        for (key, what) in routes::lack(g, me) {
+            wrong.add(&format!("groups.{group}.{key}"), what);
+        }
+        for twice in twice_on_one(g, me) {
             wrong.add(
-                &format!("groups.{group}.interface"),
-                format!(
-                    "missing for `{me}`; name the interface that the addresses belong to, such as \
-                     \"eth0\""
-                ),
+                &format!("groups.{group}.addresses"),
+                format!("{twice}; an interface has an address once: remove one, or name another interface"),
             );
         }
     }
@@ -203,21 +221,30 @@ impl Wrong<'_> {
         let mut groups = Vec::new();
         let mut unclear = false;
         for (name, g) in &file.groups {
-            for interface in g.interfaces() {
-                if let Err(what) = check_interface(interface) {
-                    let key = format!("groups.{name}.interface");
-                    self.add(&key, format!("`{interface}` {what}"));
+            for (key, interface) in g.interfaces() {
+                for interface in interface.names() {
+                    if let Err(what) = check_interface(interface) {
+                        let key = format!("groups.{name}.{key}");
+                        self.add(&key, format!("`{interface}` {what}"));
+                    }
                 }
             }
             let mut addresses = Vec::new();
-            for text in &g.addresses {
+            for (n, address) in g.addresses.iter().enumerate() {
+                let text = &address.address;
                 match parse_prefix(text) {
                     Ok(prefix) => addresses.push(prefix),
                     Err(what) => {
-                        let key = format!("groups.{name}.addresses");
+                        let key = match address.interface {
+                            None => format!("groups.{name}.addresses"),
+                            Some(_) => format!("groups.{name}.addresses.{n}.address"),
+                        };
                         self.add(&key, format!("`{text}` {what}"));
                     }
                 }
+            }
+            for (key, what) in routes::read(g).err().into_iter().flatten() {
+                self.add(&format!("groups.{name}.{key}"), what);
             }
             self.all
                 .extend(checks(self.source, name, g).err().into_iter().flatten());
@@ -262,6 +289,20 @@ impl Wrong<'_> {
             }
         }
     }
+}
+
+/// The addresses that a group has twice on one interface of a member, in words. (Of those that are
+/// not link-local, the core says that.)
+fn twice_on_one(g: &GroupSection, me: &str) -> Vec<String> {
+    let prefix = |a: &FloatingAddress| parse_prefix(&a.address).ok().map(|p| p.address);
+    let all = g.addresses.iter();
+    let all = all.filter_map(|a| Some((prefix(a)?, g.interface_of(a, me)?)));
+    let all: Vec<(IpAddr, &str)> = all.filter(|(a, _)| is_link_local(*a)).collect();
+    let twice = |(n, this): &(usize, &(IpAddr, &str))| all[..*n].contains(this);
+    let words = |(_, (address, interface)): (usize, &(IpAddr, &str))| {
+        format!("{address} is listed twice on {interface} of `{me}`")
+    };
+    all.iter().enumerate().filter(twice).map(words).collect()
 }
 
 /// The candidate that gets a group when both can; or the key that should say so, and what is wrong

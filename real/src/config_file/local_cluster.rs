@@ -5,8 +5,10 @@ use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, 
 use super::decided::{decided, for_member};
 use super::stamp::Stamp;
 use super::{
-    ConfigFile, FileError, GroupSection, GuardChoice, LogSection, Profile, Source, WitnessFile,
+    Announce, ConfigFile, FileError, GroupSection, GuardChoice, LogSection, Profile, Source,
+    WitnessFile,
 };
+use crate::route::Route;
 use crate::secret::Secret;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
@@ -34,8 +36,8 @@ pub struct LocalCluster {
     pub config: Config,
     /// Every member's addresses by id, path by path. This member binds its own.
     pub endpoints: Vec<Vec<SocketAddr>>,
-    /// This member's interface for each group by id; `None` on a witness.
-    pub interfaces: Vec<Option<String>>,
+    /// This member's interface for each address of each group by id; none on a witness.
+    pub interfaces: Vec<Vec<String>>,
     /// It is one of several that a witness serves.
     pub many: bool,
     /// How the file was read where its writer may have meant something else.
@@ -112,10 +114,29 @@ impl LocalCluster {
         )
     }
 
-    /// The interface of a group here.
+    /// Whether the neighbours are told where a group's addresses are.
     #[must_use]
-    pub fn interface(&self, group: GroupId) -> Option<&str> {
-        self.interfaces.get(usize::from(group.0))?.as_deref()
+    pub fn announced(&self, group: GroupId) -> bool {
+        let section = self.file.groups.values().nth(usize::from(group.0));
+        section.is_none_or(|g| g.announce == Announce::Neighbours)
+    }
+
+    /// The routes of a group here.
+    #[must_use]
+    pub fn routes(&self, group: GroupId) -> Vec<Route> {
+        let me = self.config.me();
+        let name = self.config.member_name(me);
+        let section = self.file.groups.values().nth(usize::from(group.0));
+        let section = section.filter(|_| self.config.is_candidate(me));
+        section.map_or_else(Vec::new, |g| g.routes_of(&name))
+    }
+
+    /// The interface of each address of a group here.
+    #[must_use]
+    pub fn interfaces(&self, group: GroupId) -> &[String] {
+        self.interfaces
+            .get(usize::from(group.0))
+            .map_or(&[], Vec::as_slice)
     }
 }
 
@@ -405,8 +426,11 @@ pub(crate) fn local_cluster(
     let config = prove(source, &spec, &me)?;
     let candidate = config.is_candidate(config.me());
     // A witness needs none.
-    let interface = |g: &GroupSection| g.interface_of(&me).filter(|_| candidate).map(str::to_owned);
-    let interfaces = file.groups.values().map(interface).collect();
+    let of = |g: &GroupSection| match candidate {
+        true => g.interfaces_of(&me),
+        false => Vec::new(),
+    };
+    let interfaces = file.groups.values().map(of).collect();
     let remarks = leave_loopback(source, file, &me, &mut endpoints, here)?;
     // The text by itself fits: this checks what the names resolve to.
     let wrong = fit(source, file, &known(&endpoints));

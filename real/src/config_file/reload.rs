@@ -278,7 +278,9 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     for (name, group) in groups {
         let GroupSection {
             addresses,
-            interface,
+            interface: _, // with those of addresses and routes
+            announce,
+            routes,
             preferred,
             failback,
             failback_delay,
@@ -286,8 +288,24 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
             checks: _, // the agent's; this process only says what it hears of them
             hooks,
         } = group;
-        let key = |k| format!("groups.{name}.{k}");
-        put(key("addresses"), All, addresses);
+        let key = |k: &str| format!("groups.{name}.{k}");
+        // Where an address belongs is each member's own affair.
+        let texts: Vec<&String> = addresses.iter().map(|a| &a.address).collect();
+        put(key("addresses"), All, &texts);
+        for (at, interface) in group.interfaces() {
+            match interface {
+                Interface::Same(i) => put(key(&at), Me, i),
+                Interface::ByMember(i) => put(key(&at), Me, i),
+            }
+        }
+        put(key("announce"), Me, &Plain(shown(announce)));
+        if !routes.is_empty() {
+            put(
+                key("routes"),
+                Me,
+                &Plain(group.routes_in_words().join(", ")),
+            );
+        }
         put(key("failback"), All, &Plain(failback.name()));
         put(key("failback_delay"), All, &Plain(failback_delay.0));
         put(key("release_when_unhealthy"), All, release);
@@ -307,11 +325,6 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         }
         if let Some(preferred) = preferred {
             put(key("preferred"), All, preferred);
-        }
-        match interface {
-            Some(Interface::Same(i)) => put(key("interface"), Me, i),
-            Some(Interface::ByMember(i)) => put(key("interface"), Me, i),
-            None => {}
         }
     }
     let TimingSpec {

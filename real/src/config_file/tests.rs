@@ -370,16 +370,14 @@ fn a_local_cluster_has_all_that_a_driver_needs() {
             "10.1.0.11:7000 10.1.0.10:7000"
         ]
     );
-    assert_eq!(
-        lb1.interfaces,
-        [Some("ens3".to_owned()), Some("eth0".to_owned())]
-    );
+    assert_eq!(lb1.interfaces, [["ens3".to_owned()], ["eth0".to_owned()]]);
     let groups = lb1.config.groups();
     assert_eq!(
         (groups[0].preferred, groups[1].preferred),
         (MemberId(1), MemberId(0))
     );
     assert_eq!(groups[0].failback, Failback::Manual);
+    assert_eq!(groups[0].failback_delay, Span::from_millis(5_000));
     assert_eq!(groups[1].failback_delay, Span::from_millis(1_500));
     assert!(groups[1].release_when_unhealthy);
     assert_eq!(groups[0].addresses[0].length, 32);

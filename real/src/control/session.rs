@@ -60,7 +60,7 @@ pub struct GroupShown {
     pub group: String,
     /// Its addresses, without prefix.
     pub addresses: Vec<String>,
-    /// Its interface here.
+    /// Its interface here; several are separated by a space.
     pub interface: Option<String>,
     /// As in `status`.
     pub role: String,
@@ -159,10 +159,22 @@ pub struct HookReport {
 /// One printable line of at most [`MAX_WORDS`] bytes.
 #[must_use]
 pub fn one_line(text: &str) -> String {
+    bounded_line(text, MAX_WORDS)
+}
+
+/// Whether a terminal shows it where it stands: no control character, and none that hides or turns
+/// around what is beside it.
+pub(crate) fn is_printable(c: char) -> bool {
+    !c.is_control()
+        && !matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
+/// One printable line of at most that many bytes.
+pub(crate) fn bounded_line(text: &str, most: usize) -> String {
     let mut line = String::new();
-    let printable = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let printable = (text.chars()).map(|c| if is_printable(c) { c } else { ' ' });
     for c in printable.skip_while(|c| c.is_whitespace()) {
-        if line.len() + c.len_utf8() > MAX_WORDS {
+        if line.len() + c.len_utf8() > most {
             break;
         }
         line.push(c);

@@ -1,7 +1,7 @@
 //! R-9: how long the leases of earlier incarnations may last, and what later ones must wait for.
 //!
-//! It does not know where that is written down. There it must outlive the process, and need not
-//! outlive a reboot, for that takes longer than a lease, and the kernel's state is lost with it.
+//! Where that is written down is the shell's affair. It must outlive the process, not a reboot:
+//! that loses the kernel's state and takes longer than a lease, unless that is a long one (R-9).
 
 use onehold_core::lease::MAX_LEASE;
 use onehold_core::time::Span;
@@ -24,37 +24,37 @@ pub trait Record {
 /// What is written down; zero where nothing is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Recorded {
-    /// Under this member's name.
+    /// This member's.
     pub own: Span,
-    /// Under names that it had earlier: the longest.
+    /// The longest of its former names.
     pub former: Span,
 }
 
 /// What an incarnation begins with.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Earlier {
-    /// The longest lease that an earlier one may have been given.
+    /// The longest lease that an earlier incarnation may have voted for or held.
     pub longest: Span,
-    /// What is wrong with the record, if the only harm is that it is waited for longer.
+    /// What is wrong with the record, if that only makes the wait longer.
     pub fault: Option<String>,
 }
 
-/// R-9: what to wait for; and writes down what later incarnations must wait for, before this one
-/// has a lease.
+/// R-9: returns what to wait for; but first writes down what later incarnations must wait for,
+/// before this one has a lease.
 ///
 /// # Errors
-/// When a later incarnation would not know of this one's lease: then it must not begin.
+/// When a later incarnation would not know of this one's lease: then this one must not begin.
 pub fn begin(record: &mut impl Record, lease: Span) -> Result<Earlier, String> {
     let Recorded { own, former } = match record.read() {
         Ok(recorded) => recorded,
-        // And the record stays as it is until that is over.
+        // The record stays as it is until quarantine is over.
         Err(why) => {
             return Ok(Earlier {
                 longest: MAX_LEASE,
                 fault: Some(format!(
                     "{why}; taken for the longest lease that there can be: this member neither votes nor holds \
-                     for {MAX_LEASE} (R-9). Remove the file and restart it, if no onehold has run here for as \
-                     long as its longest lease"
+                     for {MAX_LEASE} (R-9). Remove the file and restart onehold, if none has run here for as \
+                     long as the longest lease"
                 )),
             });
         }

@@ -1,27 +1,26 @@
-//! the gate of a new hold waits for `before_hold`, and never for longer than its deadline, whatever
-//! becomes of the process that runs it.
+//! the gate of a new hold waits for `before_hold`, at most until that hook's deadline,
+//! whatever becomes of the agent.
 
-use super::holds::Notice;
+use super::cooldowns::Notice;
 use onehold_core::advert::GroupId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
-/// The addresses of a group that waits are put on the interface again at least this often: the kernel
-/// drops what is not renewed.
-const AGAIN: Span = Span::from_millis(1_000);
+/// The addresses of a group that waits are renewed this often, for the kernel drops them otherwise.
+const RENEW_AFTER: Span = Span::from_millis(1_000);
 
 /// What a group waits for before its gate opens.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BeforeHold {
-    /// For how long at most.
+    /// How long at most.
     pub deadline: Span,
-    /// What it means that it fails, or is not done by then.
+    /// What follows when it fails, or is late.
     pub failing: Failing,
 }
 
-/// What it means that `before_hold` fails, or is not done at its deadline.
+/// What follows when `before_hold` fails, or is not done at its deadline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Failing {
@@ -32,28 +31,28 @@ pub enum Failing {
     Release,
 }
 
-/// The groups that wait, and those for which it failed.
+/// The groups that wait, and the health of all that were reported.
 #[derive(Clone, Debug, Default)]
 pub struct Openings {
     waiting: BTreeMap<(usize, u8), Waiting>,
     health: BTreeMap<(usize, u8), Health>,
 }
 
-/// What makes a group healthy here: its service is well, and its gate could be opened.
+/// What makes a group healthy here: its service, and its last `before_hold`.
 #[derive(Clone, Debug)]
 struct Health {
     /// What the shell reported last.
     service: Result<(), String>,
-    /// Why `before_hold` failed, when it was last waited for.
+    /// Why `before_hold` failed, if the group was let go for that.
     unprepared: Option<String>,
 }
 
 impl Health {
-    fn told(&self, group: GroupId) -> Notice {
+    fn notice(&self, group: GroupId) -> Notice {
         let why = match (&self.service, &self.unprepared) {
             (Err(why), _) => Some(why.clone()),
             (Ok(()), Some(why)) => Some(format!(
-                "{why}; the other candidate is preferred until `onehold resume` here"
+                "{why}; the other candidate is preferred while it holds, or until `onehold resume` here"
             )),
             (Ok(()), None) => None,
         };
@@ -66,7 +65,7 @@ impl Health {
 struct Waiting {
     policy: BeforeHold,
     since: LocalTime,
-    again: LocalTime,
+    renew_at: LocalTime,
 }
 
 /// What is due for a group that waits.
@@ -74,7 +73,7 @@ struct Waiting {
 pub enum Due {
     /// Its addresses are renewed, mute.
     Renew,
-    /// Its deadline is over: why that ends the waiting.
+    /// Its deadline is over; in words.
     Late(String),
 }
 
@@ -84,18 +83,18 @@ impl Openings {
         let waiting = Waiting {
             policy,
             since: now,
-            again: now.plus(AGAIN),
+            renew_at: now.plus(RENEW_AFTER),
         };
         self.waiting.insert((cluster, group.0), waiting);
     }
 
-    /// It waits no more: its gate opens, or it let go.
+    /// The group waits no more: it opens, or was let go.
     pub fn end(&mut self, cluster: usize, group: GroupId) {
         self.waiting.remove(&(cluster, group.0));
     }
 
-    /// What it means for a group that waits that this came of it: whether its gate opens. Nothing if it does
-    /// not wait.
+    /// Whether the gate of a waiting group opens when `before_hold` ended so; `None` if it does not
+    /// wait.
     #[must_use]
     pub fn opens(&self, cluster: usize, group: GroupId, done: bool) -> Option<bool> {
         let waiting = self.waiting.get(&(cluster, group.0))?;
@@ -119,31 +118,40 @@ impl Openings {
     ) -> Notice {
         let health = self.health(cluster, group);
         health.service = service;
-        health.told(group)
+        health.notice(group)
     }
 
-    /// It could not be done here: the other candidate is the better one, or the address would move to and
-    /// fro for as long as that lasts.
+    /// `before_hold` failed: until it can be done here the other candidate is the better one; else
+    /// the address would move to and fro.
     pub fn failed(&mut self, cluster: usize, group: GroupId, why: String) -> Notice {
         let health = self.health(cluster, group);
         health.unprepared = Some(why);
-        health.told(group)
+        health.notice(group)
     }
 
-    /// It could be done after all, or the operator says `resume`.
+    /// `before_hold` succeeded, the operator said `resume`, or nobody holds.
     pub fn forgive(&mut self, cluster: usize, group: GroupId) -> Option<Notice> {
         let health = self.health.get_mut(&(cluster, group.0))?;
-        health.unprepared.take().map(|_| health.told(group))
+        health.unprepared.take().map(|_| health.notice(group))
+    }
+
+    /// The groups for which `before_hold` failed, with their clusters.
+    #[must_use]
+    pub fn unprepared(&self) -> Vec<(usize, GroupId)> {
+        let failed = self.health.iter().filter(|(_, h)| h.unprepared.is_some());
+        failed
+            .map(|(&(cluster, group), _)| (cluster, GroupId(group)))
+            .collect()
     }
 
     /// When [`Self::take_due`] next has something.
     #[must_use]
     pub fn due(&self) -> Option<LocalTime> {
-        let next = |w: &Waiting| w.again.min(w.since.plus(w.policy.deadline));
+        let next = |w: &Waiting| w.renew_at.min(w.since.plus(w.policy.deadline));
         self.waiting.values().map(next).min()
     }
 
-    /// A group for which something is due, of which cluster.
+    /// A group for which something is due, and its cluster.
     pub fn take_due(&mut self, now: LocalTime) -> Option<(usize, GroupId, Due)> {
         self.waiting
             .iter_mut()
@@ -151,12 +159,12 @@ impl Openings {
                 let deadline = waiting.policy.deadline;
                 let due = if waiting.since.plus(deadline) <= now {
                     Due::Late(format!("it is not done after {deadline}"))
-                } else if waiting.again <= now {
+                } else if waiting.renew_at <= now {
                     Due::Renew
                 } else {
                     return None;
                 };
-                waiting.again = now.plus(AGAIN);
+                waiting.renew_at = now.plus(RENEW_AFTER);
                 Some((cluster, GroupId(group), due))
             })
     }
@@ -211,7 +219,8 @@ mod tests {
             None,
             "there is nothing to forgive"
         );
-        let why = "no; the other candidate is preferred until `onehold resume` here";
+        let why =
+            "no; the other candidate is preferred while it holds, or until `onehold resume` here";
         assert_eq!(openings.failed(0, WEB, "no".into()), told(false, Some(why)));
         let sick = openings.reported(0, WEB, Err("sick".into()));
         assert_eq!(sick, told(false, Some("sick")));

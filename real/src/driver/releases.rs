@@ -1,4 +1,4 @@
-//! only the kernel confirms a release, and what it refuses is tried again.
+//! only the kernel confirms a release; one that it refuses is tried again.
 
 use onehold_core::advert::GroupId;
 use onehold_core::effect::ReleaseId;
@@ -26,7 +26,7 @@ struct Unconfirmed {
 }
 
 impl Releases {
-    /// The kernel has been asked to release a group.
+    /// The kernel is asked to release a group.
     pub fn begin(&mut self, cluster: usize, group: GroupId, release: ReleaseId) {
         self.pending
             .retain(|p| (p.cluster, p.group) != (cluster, group));
@@ -79,7 +79,7 @@ impl Releases {
 
     /// What a cluster's kernel refuses to release, for people.
     #[must_use]
-    pub fn refused(&self, cluster: usize) -> Vec<String> {
+    pub fn alarms(&self, cluster: usize) -> Vec<String> {
         let of = self.pending.iter().filter(|p| p.cluster == cluster);
         of.filter_map(|p| p.why.as_ref())
             .map(|why| format!("can't release, trying again: {why}"))

@@ -1,4 +1,4 @@
-//! Everything that touches the world, as the driver sees it: what it asks for, and what it is told.
+//! Everything that touches the world: what the driver asks for, and what is reported to it.
 
 use super::Served;
 use crate::config_file::Path;
@@ -25,49 +25,56 @@ pub trait Shell {
     fn wait(&mut self, at: LocalTime) -> impl Future<Output = ()>;
 
     /// The next thing that happened, if any; a datagram's bytes go into `bytes`. Datagrams that
-    /// wait are all returned before this is `None`.
+    /// wait come first, but for a flood of them: no event's turn judges a silence that one of them
+    /// ends.
     fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent>;
 
     /// Hands a datagram to the network on every path; returns on how many.
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
 
+    /// Hands a note to the network on every path; returns on how many. What becomes of it tells
+    /// nothing about the network. Where nobody reads notes, they go nowhere.
+    fn send_note(&mut self, _cluster: usize, _to: MemberId, _bytes: &[u8]) -> u64 {
+        0
+    }
+
     /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: the driver
-    /// tries again what was refused.
+    /// repeats what was refused.
     fn release(&mut self, cluster: usize, group: GroupId);
 
-    /// address, then deadline. If that fails, [`ShellEvent::HoldFailed`]: the driver decides
-    /// when it may be tried again.
+    /// gate shut (if it is new), addresses, deadline. If that fails,
+    /// [`ShellEvent::HoldFailed`]: the driver decides when it may be tried again.
     fn hold_until(&mut self, cluster: usize, group: GroupId, deadline: LocalTime);
 
     /// addresses, with the gate shut; again while the group waits. If that fails,
-    /// [`ShellEvent::HoldFailed`]. What is waited for ends with [`ShellEvent::Prepared`].
+    /// [`ShellEvent::HoldFailed`]. The end of `before_hold` is [`ShellEvent::Prepared`], and never
+    /// that of an earlier hold.
     fn prepare(&mut self, cluster: usize, group: GroupId);
 
     /// announces the group to the neighbours, repeatedly.
     fn announce(&mut self, cluster: usize, group: GroupId);
 
-    /// writes down that later incarnations must wait for this lease, and for no longer one.
+    /// writes down that this is the longest lease that later incarnations must wait for.
     fn record_lease(&mut self, cluster: usize, longest: Span);
 
     /// A node reported something; it was logged already.
     fn reported(&mut self, cluster: usize, event: &Event);
 
-    /// what the operator said of each group that holds until `resume`, for a later
-    /// incarnation.
+    /// by group, the order that stands until `resume`, to be kept for a later incarnation.
     fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]);
 
     /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
     fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
 
-    /// Whether an agent wants to be shown what the groups are.
+    /// Whether an agent wants to see the groups' state.
     fn watches(&self) -> bool {
         false
     }
 
-    /// What the groups are for which this member is a candidate, after a turn.
+    /// The state of the groups for which this member is a candidate, after a turn.
     fn show(&mut self, _now: LocalTime, _groups: Vec<GroupShown>) {}
 
-    /// What the network refused to carry over a path, for people. Nothing, where nobody knows.
+    /// What the network refused to carry over a path, for people; empty if unknown.
     fn refusals(&self, _path: Path) -> Refusals {
         Refusals::default()
     }
@@ -83,23 +90,22 @@ pub enum ShellEvent {
         /// Where it came from.
         remote: SocketAddr,
     },
-    /// Whether a group could be held here, or why not: at the start, then on change.
+    /// Whether a group could be held here: before the first turn, then on change.
     Eligible {
         /// In which cluster.
         cluster: usize,
         /// Which group.
         group: GroupId,
-        /// Yes, or why not, for people.
+        /// `Ok`, or why not, for people.
         eligible: Result<(), String>,
     },
-    /// Whether a group could be held well here, or what would be missing: at the start, then on
-    /// change.
+    /// Whether the service behind a group is healthy here: at the start, then on change.
     Health {
         /// In which cluster.
         cluster: usize,
         /// Which group.
         group: GroupId,
-        /// Yes, or why not, for people.
+        /// `Ok`, or why not, for people.
         healthy: Result<(), String>,
     },
     /// The kernel refused a hold.
@@ -111,16 +117,16 @@ pub enum ShellEvent {
         /// Why, for people.
         why: String,
     },
-    /// What a group waits for before its gate opens has ended.
+    /// `before_hold`, for which the gate of a group waits, has ended.
     Prepared {
         /// In which cluster.
         cluster: usize,
         /// Which group.
         group: GroupId,
-        /// Whether it was done, or why not, for people.
+        /// `Ok`, or why it could not be done, for people.
         done: Result<(), String>,
     },
-    /// What the kernel refused may be granted now: what that depends on has changed.
+    /// Something changed: the kernel may now grant what it refused.
     Changed {
         /// In which cluster.
         cluster: usize,
@@ -140,10 +146,10 @@ pub enum ShellEvent {
         cluster: usize,
         /// Which group.
         group: GroupId,
-        /// Whether it did.
+        /// `Ok`, or why not.
         answer: Result<(), String>,
     },
-    /// What one part of the world reports as needing a person now; nothing if the list is empty.
+    /// The alarms of one part of the world, for people; an empty list ends them.
     Alarms {
         /// In which cluster.
         cluster: usize,
@@ -181,9 +187,9 @@ pub enum ShellEvent {
     },
     /// One more cluster is served from here on; its index is the next one.
     Joined(Box<Joined>),
-    /// What should be served and can't be yet.
+    /// The clusters that can't be served yet.
     Waiting(Vec<Waiting>),
-    /// The configuration file stands otherwise to what runs than before.
+    /// Whether the configuration file differs from what runs has changed.
     OnDisk(FileOnDisk),
     /// Hand over, release, end.
     Stop,
@@ -194,7 +200,7 @@ pub enum ShellEvent {
 pub struct Joined {
     /// Its node, which has just started.
     pub served: Served,
-    /// what an earlier incarnation was ordered until `resume`.
+    /// an earlier incarnation's standing orders.
     pub orders: Vec<(GroupId, Command)>,
     /// What records every turn.
     pub recorder: Option<Box<dyn Recorder>>,

@@ -9,6 +9,7 @@
 use super::{Key, address, key};
 use crate::files;
 use crate::netlink::KernelError;
+use crate::route::Destination;
 use rustix::fs::FlockOperation;
 use std::fs::{self, File, Metadata, OpenOptions};
 use std::io::{self, ErrorKind, Read as _};
@@ -34,6 +35,8 @@ pub(super) struct Written {
     /// Those of programs of which nobody can say whether they are: they were there when an
     /// incarnation began that knew nothing of those before it.
     pub(super) doubtful: Vec<u32>,
+    /// Every route that may be in this kernel because of us.
+    pub(super) routes: Vec<Destination>,
 }
 
 impl Written {
@@ -41,6 +44,7 @@ impl Written {
         self.keys.extend(other.keys);
         self.programs.extend(other.programs);
         self.doubtful.extend(other.doubtful);
+        self.routes.extend(other.routes);
     }
 }
 
@@ -53,6 +57,7 @@ pub(super) struct Memory {
     /// What earlier incarnations left, if it is known.
     earlier: Option<Written>,
     doubtful: Vec<u32>,
+    routes: Vec<Destination>,
     written: Option<Written>,
 }
 
@@ -146,6 +151,7 @@ impl Memory {
             boot: boot.trim().to_owned(),
             earlier: None,
             doubtful: Vec::new(),
+            routes: Vec::new(),
             written: None,
         };
         for directory in directories {
@@ -172,6 +178,10 @@ impl Memory {
             .iter()
             .flat_map(|e| e.doubtful.clone())
             .collect();
+        let routes: Vec<Destination> = (this.earlier.iter().flat_map(|e| &e.routes))
+            .copied()
+            .collect();
+        this.expect_routes(&routes);
         Ok(this)
     }
 
@@ -194,9 +204,27 @@ impl Memory {
         self.doubtful = programs;
     }
 
+    /// The routes that may be there: those of earlier incarnations, and those expected since.
+    pub(super) fn routes(&self) -> &[Destination] {
+        &self.routes
+    }
+
+    /// From now on these may be there, too; written with the next [`Self::write`].
+    pub(super) fn expect_routes(&mut self, routes: &[Destination]) {
+        self.routes.extend(routes);
+        self.routes.sort_unstable();
+        self.routes.dedup();
+    }
+
+    /// No others than these are there any more.
+    pub(super) fn forget_routes(&mut self, but: &[Destination]) {
+        self.routes.retain(|route| but.contains(route));
+    }
+
     /// Writes down what is about to be true. Returns whether a later incarnation will know.
     pub(super) fn write(&mut self, mut now: Written) -> bool {
         now.doubtful.clone_from(&self.doubtful);
+        now.routes.clone_from(&self.routes);
         if self.written.as_ref() == Some(&now) && self.alarm().is_none() {
             return true;
         }
@@ -238,6 +266,15 @@ impl Memory {
         }
         for key in &now.keys {
             text += &format!("address {}\n", address(key));
+        }
+        for Destination {
+            to,
+            length,
+            table,
+            metric,
+        } in &now.routes
+        {
+            text += &format!("route {to} {length} {table} {metric}\n");
         }
         text += END;
         text += "\n";
@@ -337,10 +374,22 @@ fn read(file: &File, boot: &str) -> Option<Written> {
             ("program", number) => written.programs.push(number.parse().ok()?),
             ("doubtful", number) => written.doubtful.push(number.parse().ok()?),
             ("address", address) => written.keys.push(key(address.parse::<IpAddr>().ok()?)),
+            ("route", route) => written.routes.push(read_route(route)?),
             _ => return None,
         }
     }
     Some(written)
+}
+
+fn read_route(text: &str) -> Option<Destination> {
+    let mut words = text.split(' ');
+    let destination = Destination {
+        to: words.next()?.parse().ok()?,
+        length: words.next()?.parse().ok()?,
+        table: words.next()?.parse().ok()?,
+        metric: words.next()?.parse().ok()?,
+    };
+    words.next().is_none().then_some(destination)
 }
 
 #[cfg(test)]
@@ -366,7 +415,7 @@ mod tests {
         Written {
             programs: programs.to_vec(),
             keys: addresses.iter().map(|a| key(a.parse().unwrap())).collect(),
-            doubtful: Vec::new(),
+            ..Written::default()
         }
     }
 

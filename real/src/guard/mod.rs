@@ -26,6 +26,7 @@ use crate::address::{self, Link};
 pub use crate::clock::boottime;
 pub use crate::config_file::GuardChoice;
 use crate::netlink::{Doing as _, KernelError, Netlink};
+use crate::route::Destination;
 use attached::Attached;
 pub(crate) use attached::Standing;
 use interfaces::Post;
@@ -136,6 +137,8 @@ pub(crate) struct Wanted<'a> {
     pub(crate) name: &'a str,
     /// The addresses.
     pub(crate) keys: &'a [Key],
+    /// The routes that may be there because of us: written down as the addresses are.
+    pub(crate) routes: &'a [Destination],
     /// How late it may shut.
     pub(crate) slack: Span,
     /// The directories in which incarnations leave information for later ones.
@@ -177,6 +180,7 @@ impl Guard {
             looked: 0,
             clock: None,
         };
+        guard.memory.expect_routes(wanted.routes);
         guard.take_over(route, all)?;
         match choice {
             GuardChoice::Bpf => guard.open_bpf(route, links)?,
@@ -249,6 +253,7 @@ impl Guard {
         for (name, left) in self.memory.former(&self.keys)? {
             written.keys.extend(left.keys);
             written.programs.extend(left.programs);
+            self.memory.expect_routes(&left.routes);
             self.former.push(name);
         }
         let mut keys = written.keys;
@@ -341,6 +346,11 @@ impl Guard {
     /// Every address that is guarded.
     pub(crate) fn keys(&self) -> &[Key] {
         &self.keys
+    }
+
+    /// Every route that may be there because of this cluster.
+    pub(crate) fn routes(&self) -> &[Destination] {
+        self.memory.routes()
     }
 
     /// Where the gate stands on `link`.
@@ -491,12 +501,13 @@ impl Guard {
         }
     }
 
-    /// once no address of an earlier incarnation is left: guards only `keys` from now on, and
+    /// once nothing of an earlier incarnation is left: guards only `keys` from now on, remembers only `routes`, and
     /// takes away what earlier incarnations left behind elsewhere, or of the other kind.
     pub(crate) fn settle(
         &mut self,
         route: &mut Netlink,
         keys: &[Key],
+        routes: &[Destination],
         all: &[Link],
     ) -> Result<(), KernelError> {
         let old: Vec<Key> = self
@@ -516,6 +527,7 @@ impl Guard {
             Gate::Nft(_) | Gate::None => {}
         }
         self.keys.retain(|k| keys.contains(k));
+        self.memory.forget_routes(routes);
         for link in all {
             if let Some(replaced) = &self.replaced {
                 replaced.take_off(route, link, &self.name)?;
@@ -567,6 +579,7 @@ impl Guard {
         }
         // An interface that is elsewhere has it still, and may come back.
         self.keys.clear();
+        self.memory.forget_routes(&[]);
         self.remember();
         Ok(())
     }

@@ -5,11 +5,13 @@
 //! reports that before the night in which it must. A group of which some addresses can be held is
 //! held rather than not at all, but not by this member if another one can hold it whole.
 
-use super::Kernel;
+use super::interfaces::Interface;
+use super::{Floating, Kernel};
 use crate::address::{self, Assigned, Link, edge_of, same_network};
 use crate::guard::boottime;
 use crate::netlink::KernelError;
 use crate::pace::{Cooldown, Repairs};
+use crate::route::Destination;
 use onehold_core::advert::GroupId;
 use onehold_core::time::LocalTime;
 use std::collections::BTreeMap;
@@ -19,19 +21,25 @@ use std::net::IpAddr;
 #[derive(Debug, Default)]
 pub(super) struct Fitness {
     /// The addresses that the kernel refuses, and why.
-    pub(super) refused: BTreeMap<IpAddr, String>,
+    pub(super) refused: BTreeMap<Floating, String>,
+    /// The routes that it refuses, and why.
+    pub(super) refused_routes: BTreeMap<Destination, String>,
+    /// Why one is still there although the group is not held.
+    pub(super) stuck_route: Option<String>,
     /// Why the gate could not be shut for it, when that was tried out.
     gate: Option<String>,
     /// When either is tried out again.
     pace: Cooldown,
     /// A hold failed: what was found out before no longer counts.
     pub(super) doubted: bool,
-    /// The circumstances under which all this was found out.
-    circumstances: Option<Circumstances>,
+    /// The circumstances under which all this was found out, by interface.
+    circumstances: Option<BTreeMap<usize, Circumstances>>,
     /// They have changed, and the driver does not know it yet.
     pub(super) changed: bool,
     /// For addresses that others remove while they are held.
-    pub(super) repairs: BTreeMap<IpAddr, Repairs>,
+    pub(super) repairs: BTreeMap<Floating, Repairs>,
+    /// And for routes.
+    pub(super) route_repairs: BTreeMap<Destination, Repairs>,
 }
 
 /// What the kernel's answer may depend on.
@@ -117,7 +125,9 @@ impl Kernel {
     /// The reason, in words.
     pub fn eligible(&self, id: GroupId) -> Result<(), String> {
         let group = &self.groups[usize::from(id.0)];
-        self.interfaces[group.interface].eligible()?;
+        for at in &group.at {
+            self.interfaces[*at].eligible(group.announced)?;
+        }
         self.at_home()?;
         let fitness = &group.fitness;
         match &fitness.gate {
@@ -160,14 +170,10 @@ impl Kernel {
 
     /// Tries out what was refused and is due, and everything when circumstances have changed.
     pub(super) fn try_addresses(&mut self, id: GroupId, present: &[Assigned]) {
-        let floating: Vec<IpAddr> = self
-            .groups
-            .iter()
-            .flat_map(|g| g.addresses.clone())
-            .collect();
-        let at = self.groups[usize::from(id.0)].interface;
-        let interface = &self.interfaces[at];
-        let Some(link) = (interface.link.clone()).filter(|_| interface.eligible().is_ok()) else {
+        let floating = self.floating();
+        let announced = self.groups[usize::from(id.0)].announced;
+        let fine = |interface: &Interface| interface.eligible(announced).is_ok();
+        let Some(links) = self.links_of(id, fine) else {
             let fitness = &mut self.groups[usize::from(id.0)].fitness;
             fitness.circumstances = None; // it will be another one
             (fitness.gate, fitness.doubted) = (None, false);
@@ -176,14 +182,16 @@ impl Kernel {
         let (now, lifetime) = (boottime(), self.lifetime());
         let group = &mut self.groups[usize::from(id.0)];
         let fitness = &mut group.fitness;
-        let circumstances = Circumstances::of(&link, present, &floating);
+        let circumstances = (links.iter())
+            .map(|(at, link)| (*at, Circumstances::of(link, present, &floating)))
+            .collect();
         let anew = fitness.circumstances.as_ref() != Some(&circumstances);
         if anew {
             fitness.circumstances = Some(circumstances);
             fitness.changed = true;
             fitness.pace.start_again();
         }
-        let wrong = !fitness.refused.is_empty() || fitness.gate.is_some();
+        let wrong = fitness.whole().is_err() || fitness.gate.is_some();
         if let Some(until) = fitness.pace.until(now).filter(|_| wrong) {
             return self.refresh_at(until);
         }
@@ -201,21 +209,24 @@ impl Kernel {
         {
             fitness.gate = Some(e.to_string());
         }
-        for address in &group.addresses {
-            let due = anew || before.contains_key(address);
-            let misfit = fitness.misfit(*address).map_or(Ok(()), Err);
+        for floating in &group.addresses {
+            let due = anew || before.contains_key(floating);
+            let misfit = fitness.misfit(*floating).map_or(Ok(()), Err);
+            let (address, link) = (floating.address, &links[&floating.at]);
             let tried = match (held, guarded && fitness.gate.is_none()) {
                 _ if !due => Ok(()),
                 _ if misfit.is_err() => misfit,
-                (true, _) => address::put(&mut self.route, &link, *address, lifetime),
-                (false, true) => address::try_out(&mut self.route, &link, *address),
+                (true, _) => address::put(&mut self.route, link, address, lifetime),
+                (false, true) => address::try_out(&mut self.route, link, address),
                 (false, false) => Ok(()), // it would be effective
             };
             if let Err(e) = tried {
-                fitness.refused.insert(*address, e.to_string());
+                fitness.refused.insert(*floating, e.to_string());
             }
         }
-        if fitness.gate.is_some() || !fitness.refused.is_empty() {
+        self.try_routes(id, anew);
+        let fitness = &self.groups[usize::from(id.0)].fitness;
+        if fitness.gate.is_some() || fitness.whole().is_err() {
             self.wait_with(id);
         }
     }
@@ -234,8 +245,8 @@ impl Kernel {
 impl Fitness {
     /// Why an address can't be held whatever the kernel takes: no machine can have it in a network
     /// of its interface.
-    pub(super) fn misfit(&self, address: IpAddr) -> Option<KernelError> {
-        let Circumstances { link, own, .. } = self.circumstances.as_ref()?;
+    pub(super) fn misfit(&self, Floating { address, at }: Floating) -> Option<KernelError> {
+        let Circumstances { link, own, .. } = self.circumstances.as_ref()?.get(&at)?;
         let why = at_an_edge(own, address, &link.name)?;
         Some(KernelError::refused(
             format!("adding {address} to {}", link.name),
@@ -245,7 +256,8 @@ impl Fitness {
 
     /// Whether all addresses could be held, or which not, and why.
     pub(super) fn whole(&self) -> Result<(), String> {
-        let why: Vec<&str> = self.refused.values().map(String::as_str).collect();
+        let all = self.refused.values().chain(self.refused_routes.values());
+        let why: Vec<&str> = all.map(String::as_str).collect();
         match why[..] {
             [] => Ok(()),
             _ => Err(why.join("; ")),

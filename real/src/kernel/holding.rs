@@ -1,11 +1,14 @@
 //! Holding and releasing: what is on the interfaces, and until when the gate lets it through.
 
-use super::{Kernel, KernelEvent};
+use super::interfaces::Interface;
+use super::{Floating, Kernel, KernelEvent};
 use crate::address::{self, Assigned, Link};
 use crate::guard::{Held, Key, Place, Standing, boottime};
 use crate::netlink::KernelError;
+use crate::route::Destination;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 /// How much longer than its lease an address lasts when nobody is left to remove it; its lifetime
@@ -36,10 +39,14 @@ impl Kernel {
         let keys = self.guard.keys().to_vec();
         let addresses: Vec<IpAddr> = keys.iter().map(crate::guard::address).collect();
         self.guard.shut(&keys)?;
+        self.scrub_routes()?;
         self.remove(&addresses)?;
         let all = address::links(&mut self.route)?;
+        let routes: Vec<Destination> = (self.groups.iter().flat_map(|g| &g.routes))
+            .map(|route| route.at)
+            .collect();
         let keys: Vec<Key> = self.groups.iter().flat_map(|g| &g.keys).copied().collect();
-        self.guard.settle(&mut self.route, &keys, &all)
+        self.guard.settle(&mut self.route, &keys, &routes, &all)
     }
 
     /// gate shut, addresses added if they are not there, deadline set, in this order. While
@@ -76,20 +83,36 @@ impl Kernel {
         self.report();
     }
 
-    /// Puts a group's addresses on its interface, for a hold until `deadline`, or renews them; says how it
-    /// was held before, and where.
+    /// The interfaces of a group, if all of them are there and fine.
+    pub(super) fn links_of(
+        &self,
+        id: GroupId,
+        fine: impl Fn(&Interface) -> bool,
+    ) -> Option<BTreeMap<usize, Link>> {
+        let of = |at: &usize| {
+            let interface = &self.interfaces[*at];
+            let link = interface.link.clone().filter(|_| fine(interface));
+            link.map(|link| (*at, link))
+        };
+        self.groups[usize::from(id.0)].at.iter().map(of).collect()
+    }
+
+    /// Puts a group's addresses on their interfaces, for a hold until `deadline`, or renews them; says how
+    /// it was held before, and where.
     fn put(
         &mut self,
         id: GroupId,
         deadline: LocalTime,
-    ) -> Result<(Option<Hold>, Link), KernelError> {
+    ) -> Result<(Option<Hold>, BTreeMap<usize, Link>), KernelError> {
         let lifetime = self.lifetime();
-        let group = &mut self.groups[usize::from(id.0)];
-        let interface = &self.interfaces[group.interface];
-        let Some(link) = (interface.link.clone()).filter(|_| interface.fault.is_none()) else {
-            let why = interface.eligible().err().unwrap_or_default();
-            return Err(KernelError::refused(format!("holding {}", group.name), why));
+        let Some(links) = self.links_of(id, |interface| interface.fault.is_none()) else {
+            let group = &self.groups[usize::from(id.0)];
+            let why = (group.at.iter())
+                .find_map(|at| self.interfaces[*at].eligible(group.announced).err());
+            let doing = format!("holding {}", group.name);
+            return Err(KernelError::refused(doing, why.unwrap_or_default()));
         };
+        let group = &mut self.groups[usize::from(id.0)];
         let before = group.hold.take();
         let hold = match before {
             Some(hold) if deadline.plus(LIFETIME_LEFT) <= hold.valid_until => hold,
@@ -103,15 +126,18 @@ impl Kernel {
                 };
                 let valid_until = boottime().plus(lifetime);
                 let mut refusals = Vec::new();
-                for address in &group.addresses {
-                    let put = match group.fitness.misfit(*address) {
-                        None => address::renew(&mut self.route, &link, *address, lifetime, &there),
+                for floating in &group.addresses {
+                    let Floating { address, at } = *floating;
+                    let put = match group.fitness.misfit(*floating) {
+                        None => {
+                            address::renew(&mut self.route, &links[&at], address, lifetime, &there)
+                        }
                         Some(misfit) => Err(misfit),
                     };
                     match put {
-                        Ok(()) => drop(group.fitness.refused.remove(address)),
+                        Ok(()) => drop(group.fitness.refused.remove(floating)),
                         Err(e) => {
-                            group.fitness.refused.insert(*address, e.to_string());
+                            group.fitness.refused.insert(*floating, e.to_string());
                             refusals.push(e);
                         }
                     }
@@ -131,17 +157,22 @@ impl Kernel {
         };
         let group = &mut self.groups[usize::from(id.0)];
         group.hold = Some(Hold { deadline, ..hold });
-        Ok((before, link))
+        Ok((before, links))
     }
 
     fn try_to_hold(&mut self, id: GroupId, deadline: LocalTime) -> Result<(), KernelError> {
-        let (before, link) = self.put(id, deadline)?;
+        let (before, links) = self.put(id, deadline)?;
         let group = &self.groups[usize::from(id.0)];
         let held = match self.guard.hold(&group.keys, deadline) {
             Ok(held) => held,
             Err(e) => {
                 // The one cause that we can repair: somebody took the gate away.
-                if self.guard.standing(&mut self.route, &link, Place::Own)? == Standing::First {
+                let mut first = true;
+                for link in links.values().filter(|link| link.ethernet) {
+                    let standing = self.guard.standing(&mut self.route, link, Place::Own)?;
+                    first &= standing == Standing::First;
+                }
+                if first {
                     return Err(e);
                 }
                 self.refresh();
@@ -151,7 +182,11 @@ impl Kernel {
         };
         let before = before.map(|hold| hold.deadline);
         match (held, before.filter(|before| boottime() < *before)) {
-            (Held::Yes, _) => Ok(()),
+            (Held::Yes, Some(_)) => Ok(()),
+            (Held::Yes, None) => {
+                self.put_routes(id); // what leaves by them is not mute any more
+                Ok(())
+            }
             // A renewal that lengthens nothing changes nothing.
             (Held::TooLate, Some(deadline)) => {
                 let group = &mut self.groups[usize::from(id.0)];
@@ -184,7 +219,8 @@ impl Kernel {
         group.announcing = None;
         group.hold = None;
         let shut = self.guard.shut(&group.keys);
-        let addresses = group.addresses.clone();
+        let addresses = group.bare();
+        self.take_routes(id);
         self.remove(&addresses)?;
         if shut.is_err() {
             self.refresh();
@@ -196,7 +232,7 @@ impl Kernel {
 
     /// Removes addresses, as far as they are ours; without a gate none may be left.
     fn remove(&mut self, addresses: &[IpAddr]) -> Result<(), KernelError> {
-        let ours: Vec<u32> = self.links().iter().map(|link| link.index).collect();
+        let ours = self.indices();
         address::remove(&mut self.route, addresses, &ours)?;
         if self.guard.kind() != "none" {
             return Ok(());
@@ -226,7 +262,7 @@ impl Kernel {
             self.put_back_addresses(id, &present);
             self.try_addresses(id, &present);
         }
-        Ok(())
+        self.refresh_routes(all)
     }
 
     /// The deadline is in the kernel: what is put back can't come back for longer.
@@ -236,26 +272,27 @@ impl Kernel {
         // What waits mute has no deadline yet; without a guard it is not there.
         let mute = self.guard.kind() != "none";
         let live = group.hold.is_some_and(|hold| mute || now < hold.deadline);
-        let Some(link) = (self.interfaces[group.interface].link.clone()).filter(|_| live) else {
+        let Some(links) = self.links_of(id, |_| live) else {
             return;
         };
-        let there = |address: &IpAddr| {
-            (present.iter()).any(|a| a.address == *address && a.index == link.index)
+        let there = |f: &Floating| {
+            (present.iter()).any(|a| a.address == f.address && a.index == links[&f.at].index)
         };
         let mut gone = group.addresses.clone();
-        gone.retain(|address| !there(address) && !group.fitness.refused.contains_key(address));
-        for address in gone {
+        gone.retain(|floating| !there(floating) && !group.fitness.refused.contains_key(floating));
+        for floating in gone {
+            let Floating { address, at } = floating;
             let lifetime = self.lifetime();
             let fitness = &mut self.groups[usize::from(id.0)].fitness;
-            let repairs = fitness.repairs.entry(address).or_default();
-            if let Err(at) = repairs.begin(now) {
-                self.refresh_at(at);
+            let repairs = fitness.repairs.entry(floating).or_default();
+            if let Err(due) = repairs.begin(now) {
+                self.refresh_at(due);
                 continue;
             }
-            match address::put(&mut self.route, &link, address, lifetime) {
+            match address::put(&mut self.route, &links[&at], address, lifetime) {
                 Ok(()) => self.push(KernelEvent::AddressPutBack { group: id, address }),
                 Err(e) => {
-                    fitness.refused.insert(address, e.to_string());
+                    fitness.refused.insert(floating, e.to_string());
                     self.wait_with(id);
                 }
             }
@@ -268,15 +305,15 @@ impl Kernel {
 
     /// What of the groups' addresses is on this host although it should not be, in words.
     fn strange(&self, all: &[Link], present: &[Assigned]) -> Vec<(IpAddr, String)> {
-        let ours: Vec<u32> = self.links().iter().map(|link| link.index).collect();
+        let ours = self.indices();
         let mut found = Vec::new();
         for group in &self.groups {
-            let here = self.interfaces[group.interface].link.as_ref();
-            for a in present
-                .iter()
-                .filter(|a| group.addresses.contains(&a.address))
-            {
-                let on_its_interface = here.is_some_and(|link| link.index == a.index);
+            let floats = |a: &&Assigned| group.addresses.iter().any(|f| f.address == a.address);
+            for a in present.iter().filter(floats) {
+                let on_its_interface = group.addresses.iter().any(|f| {
+                    let link = self.interfaces[f.at].link.as_ref();
+                    f.address == a.address && link.is_some_and(|link| link.index == a.index)
+                });
                 // A link-local address is another one on each interface.
                 if address::is_link_local(a.address) && !on_its_interface {
                     continue;

@@ -29,6 +29,8 @@ const UNREAD: Span = Span::from_millis(3_000);
 pub(super) struct Interface {
     pub(super) name: String,
     pub(super) addresses: Vec<IpAddr>,
+    /// It need not be an Ethernet interface: a group on it is not announced.
+    pub(super) any: bool,
     /// The interface as it is, if it is there.
     pub(super) link: Option<Link>,
     /// Why it has no gate or no packet socket, if so.
@@ -37,9 +39,21 @@ pub(super) struct Interface {
 }
 
 impl Interface {
-    pub(super) fn eligible(&self) -> Result<(), String> {
+    /// One that was not looked at yet.
+    pub(super) const fn named(name: String) -> Self {
+        Self {
+            name,
+            addresses: Vec::new(),
+            any: false,
+            link: None,
+            fault: None,
+            port: None,
+        }
+    }
+
+    pub(super) fn eligible(&self, announced: bool) -> Result<(), String> {
         let link = self.link.as_ref();
-        let why = match (&self.fault, link.map(|link| link.fault)) {
+        let why = match (&self.fault, link.map(|link| link.unfit(announced))) {
             (Some(fault), _) => fault,
             (None, None) => "there is no such interface",
             (None, Some(Some(fault))) => fault,
@@ -120,6 +134,19 @@ impl Kernel {
                 "whether a queue keeps what this member sends is not known: {e}"
             )],
         };
+        if self.guard.kind() != "none" && self.groups.iter().any(|group| !group.announced) {
+            let bare = all
+                .iter()
+                .filter(|l| !l.ethernet && !l.loopback && l.unfit(false).is_none());
+            let bare: Vec<&str> = bare.map(|link| link.name.as_str()).collect();
+            if !bare.is_empty() {
+                self.limits.push(format!(
+                    "the guard can't mute what comes in by {}, which is not an Ethernet interface: a frozen holder \
+                     would answer there; lead the packets for floating addresses over Ethernet interfaces only",
+                    bare.join(", ")
+                ));
+            }
+        }
         let may_route = |of: &str| {
             let path = format!("/proc/sys/net/{of}");
             std::fs::read_to_string(path).is_ok_and(|text| text.trim() != "0")
@@ -147,8 +174,8 @@ impl Kernel {
             let found = all.iter().find(|link| link.is_called(&interface.name));
             // What fails below sets it again.
             interface.fault = None;
-            let Some(found) = found.filter(|link| link.ethernet) else {
-                interface.fault = found.and_then(Link::unfit).map(str::to_owned);
+            let Some(found) = found.filter(|link| link.ethernet || interface.any) else {
+                interface.fault = found.and_then(|link| link.unfit(true)).map(str::to_owned);
                 self.detach(at);
                 continue;
             };
@@ -157,6 +184,9 @@ impl Kernel {
                 self.detach(at);
             }
             self.interfaces[at].link = Some(found.clone());
+            if !found.ethernet {
+                continue; // no gate, and nobody to announce to
+            }
             let standing = (self.guard).standing(&mut self.route, found, Place::Own)?;
             if standing != Standing::First && self.restore(at, &standing) && !new {
                 self.push(KernelEvent::GateRestored {
@@ -189,7 +219,7 @@ impl Kernel {
     /// The interface has another hardware address: neighbours must know at once.
     fn announce_all_of(&mut self, at: usize) {
         let now = boottime();
-        for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+        for group in self.groups.iter_mut().filter(|g| g.at.contains(&at)) {
             group.announcing = group.announcing.map(|running| running.again(now, false));
         }
     }
@@ -199,7 +229,7 @@ impl Kernel {
         let interface = &mut self.interfaces[at];
         interface.link = None;
         interface.port = None;
-        for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+        for group in self.groups.iter_mut().filter(|g| g.at.contains(&at)) {
             group.hold = None;
         }
     }
@@ -213,10 +243,12 @@ impl Kernel {
         let links = self.links();
         let mut result = (self.guard).repair(&mut self.route, &link, standing, &links);
         if result.is_err() {
-            for group in self.groups.iter_mut().filter(|g| g.interface == at) {
+            let ours = self.indices();
+            for group in self.groups.iter_mut().filter(|g| g.at.contains(&at)) {
                 group.hold = None;
                 // The gate is not there: only this makes the addresses silent.
-                let removed = address::remove(&mut self.route, &group.addresses, &[link.index]);
+                let addresses = group.bare();
+                let removed = address::remove(&mut self.route, &addresses, &ours);
                 result = result.and(removed);
             }
         }

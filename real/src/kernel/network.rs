@@ -1,9 +1,10 @@
 //! What is wrong with the addresses on their networks: a stranger has one as well, or it belongs to
 //! none.
 
-use super::Kernel;
+use super::interfaces::Interface;
+use super::{Floating, Kernel};
 use crate::address::{Assigned, Link, is_link_local};
-use crate::announce::{Claim, Mac};
+use crate::announce::Mac;
 use crate::guard::boottime;
 use crate::neighbour::{hop, takes};
 use crate::netlink::Netlink;
@@ -24,7 +25,7 @@ const LASTS: Span = Span::from_millis(2_000);
 
 /// Which machines besides this one claim our addresses.
 #[derive(Debug, Default)]
-pub(super) struct Claimants(BTreeMap<IpAddr, Claimant>);
+pub(super) struct Claimants(BTreeMap<Floating, Claimant>);
 
 /// A machine that has one of the addresses as well.
 #[derive(Clone, Copy, Debug)]
@@ -43,16 +44,16 @@ impl Claimant {
 }
 
 impl Claimants {
-    fn heard(&mut self, Claim { address, mac }: Claim, candidate: bool, now: LocalTime) {
+    fn heard(&mut self, floating: Floating, mac: Mac, candidate: bool, now: LocalTime) {
         let same = |c: &&Claimant| c.mac == mac && now < c.heard.plus(GONE);
-        let since = (self.0.get(&address).filter(same)).map_or(now, |c| c.since);
+        let since = (self.0.get(&floating).filter(same)).map_or(now, |c| c.since);
         let claimant = Claimant {
             mac,
             candidate,
             since,
             heard: now,
         };
-        self.0.insert(address, claimant);
+        self.0.insert(floating, claimant);
     }
 
     fn expire(&mut self, now: LocalTime) {
@@ -60,8 +61,8 @@ impl Claimants {
     }
 
     /// A stranger has it, as far as heard lately.
-    fn is_strange(&self, address: &IpAddr) -> bool {
-        self.0.get(address).is_some_and(|c| !c.candidate)
+    fn is_strange(&self, floating: &Floating) -> bool {
+        self.0.get(floating).is_some_and(|c| !c.candidate)
     }
 }
 
@@ -70,8 +71,8 @@ impl Kernel {
     /// candidate's, while this member does not hold. That one is known by where its adverts come
     /// from, if they come over the same interface. If not, then what is said while this member
     /// holds is a stranger's word, or one against the promise.
-    pub(super) fn overhear(&mut self, at: usize, id: GroupId, claim: Claim, now: LocalTime) {
-        let Some(link) = &self.interfaces[at].link else {
+    pub(super) fn overhear(&mut self, id: GroupId, floating: Floating, mac: Mac, now: LocalTime) {
+        let Some(link) = &self.interfaces[floating.at].link else {
             return;
         };
         let there = |p: &crate::neighbour::Place| p.index == link.index;
@@ -80,7 +81,7 @@ impl Kernel {
             .neighbours
             .places()
             .chain(self.neighbours.said_places());
-        let candidate = places.filter(there).any(|p| p.mac == claim.mac);
+        let candidate = places.filter(there).any(|p| p.mac == mac);
         let group = &self.groups[usize::from(id.0)];
         let held = group.hold.is_some_and(|hold| now < hold.deadline);
         let settled = |s: crate::announce::Schedule| now >= s.since().plus(SETTLED);
@@ -89,7 +90,7 @@ impl Kernel {
             false => known && !candidate,
         };
         if counts {
-            self.claimants.heard(claim, candidate, now);
+            self.claimants.heard(floating, mac, candidate, now);
             self.report();
         }
     }
@@ -103,10 +104,11 @@ impl Kernel {
     /// The claimants that were heard lately, in words.
     pub(super) fn strangers_in_words(&mut self, now: LocalTime) -> Vec<String> {
         self.claimants.expire(now);
-        let words = |(address, claimant): (&IpAddr, &Claimant)| {
-            let id = self.group_of(*address)?;
+        let words = |(floating, claimant): (&Floating, &Claimant)| {
+            let id = self.group_of(*floating)?;
             let group = &self.groups[usize::from(id.0)];
-            let interface = &self.interfaces[group.interface].name;
+            let interface = &self.interfaces[floating.at].name;
+            let address = floating.address;
             let mac = claimant.mac.map(|byte| format!("{byte:02x}")).join(":");
             let name = &group.name;
             Some(match claimant.candidate {
@@ -137,30 +139,34 @@ impl Kernel {
         } = self;
         let mut astray = Vec::new();
         let mut known: BTreeMap<(u32, IpAddr), bool> = BTreeMap::new();
-        for group in groups.iter() {
-            let interface = &interfaces[group.interface];
-            let link = interface.link.as_ref();
-            let Some(link) = link.filter(|link| link.fault.is_none()) else {
-                continue;
-            };
-            let mut lost = group.addresses.clone();
-            lost.retain(|address| {
-                let reach = || reaches(route, link.index, *address);
-                let of_its_network = (link.index, network(*address));
-                !*known.entry(of_its_network).or_insert_with(reach)
-            });
-            if group.hold.is_some() {
-                const SOME: usize = 8; // of many addresses: what is wrong is mostly wrong with all
-                let there = |address: &&IpAddr| {
-                    (present.iter()).any(|a| a.index == link.index && a.address == **address)
+        for group in groups.iter().filter(|group| group.announced) {
+            for at in &group.at {
+                let Interface { name, link, .. } = &interfaces[*at];
+                let Some(link) = link.as_ref().filter(|link| link.fault.is_none()) else {
+                    continue;
                 };
-                let mut there = group.addresses.iter().take(SOME).filter(there);
-                let why = there.find_map(|a| unanswered(route, link, *a));
-                astray.extend(why.map(|why| format!("{}: {why}", group.name)));
-            }
-            if let Some(first) = lost.first() {
-                let what = in_no_network(*first, &interface.name);
-                astray.push(format!("{}: {what}", group.name));
+                let here = group.addresses.iter().filter(|f| f.at == *at);
+                let here: Vec<IpAddr> = here.map(|f| f.address).collect();
+                let brings = |address| group.routes.iter().any(|r| r.reaches(name, address));
+                let strays = here.iter().filter(|address| !brings(**address));
+                let lost = strays.copied().find(|address| {
+                    let reach = || reaches(route, link.index, *address);
+                    let of_its_network = (link.index, network(*address));
+                    !*known.entry(of_its_network).or_insert_with(reach)
+                });
+                if group.hold.is_some() {
+                    const SOME: usize = 8; // of many addresses: what is wrong is mostly wrong with all
+                    let there = |address: &&IpAddr| {
+                        (present.iter()).any(|a| a.index == link.index && a.address == **address)
+                    };
+                    let mut there = here.iter().take(SOME).filter(there);
+                    let why = there.find_map(|a| unanswered(route, link, *a));
+                    astray.extend(why.map(|why| format!("{}: {why}", group.name)));
+                }
+                if let Some(first) = lost {
+                    let what = in_no_network(first, name);
+                    astray.push(format!("{}: {what}", group.name));
+                }
             }
         }
         self.note_astray(astray);
@@ -202,7 +208,8 @@ impl Kernel {
 pub(super) fn in_no_network(address: IpAddr, name: &str) -> String {
     format!(
         "{address} is in no network of {name}: clients there don't ask for it, or get no answer. Give {name} an \
-         address in its network; if a router sends it here on purpose, say so by `ip route add NETWORK dev {name}`"
+         address in its network, or let a route to it come with the group (`routes`); if a router sends it here on \
+         purpose, say so by `ip route add NETWORK dev {name}`"
     )
 }
 
@@ -293,26 +300,24 @@ mod tests {
     fn what_the_other_candidate_says_for_a_moment_is_no_second_holder_and_what_lasts_is_one() {
         let ms = |ms: u64| LocalTime::from_nanos(0).plus(Span::from_millis(ms));
         let address = IpAddr::V4(Ipv4Addr::new(10, 0, 0, 50));
-        let claim = |last| Claim {
-            address,
-            mac: [2, 0, 0, 0, 0, last],
-        };
+        let address = Floating { address, at: 0 };
+        let mac = |last| [2, 0, 0, 0, 0, last];
         let mut all = Claimants::default();
         let lasts = |all: &Claimants| all.0.values().any(Claimant::lasts);
         for at in [0, 300, 1_999] {
-            all.heard(claim(1), true, ms(at));
+            all.heard(address, mac(1), true, ms(at));
             assert!(!lasts(&all) && !all.is_strange(&address), "{at}");
         }
-        all.heard(claim(1), true, ms(2_000));
+        all.heard(address, mac(1), true, ms(2_000));
         assert!(lasts(&all) && !all.is_strange(&address));
         all.expire(ms(66_999));
         assert!(lasts(&all));
         all.expire(ms(67_000));
         assert!(!lasts(&all));
         // A stranger may not even for a moment.
-        all.heard(claim(2), false, ms(70_000));
+        all.heard(address, mac(2), false, ms(70_000));
         assert!(lasts(&all) && all.is_strange(&address));
-        all.heard(claim(1), true, ms(70_001));
+        all.heard(address, mac(1), true, ms(70_001));
         assert!(!lasts(&all));
     }
 }

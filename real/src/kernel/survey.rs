@@ -26,20 +26,20 @@ pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, K
     let all = address::links(&mut route)?;
     let present = address::list(&mut route)?;
     let floating: Vec<IpAddr> = (groups.iter().flat_map(|g| &g.addresses))
-        .map(|p| p.address)
+        .map(|(address, _)| *address)
         .collect();
     let mut doubts = Vec::new();
     if !address::has_one_of(&present, own) {
         doubts.push(not_at_home(own));
     }
-    for KernelGroup {
-        name,
-        interface,
-        addresses,
-    } in groups
+    for (group, interface) in groups
+        .iter()
+        .flat_map(|g| g.interfaces().into_iter().map(move |i| (g, i)))
     {
+        let name = &group.name;
         let link = all.iter().find(|link| link.is_called(interface));
-        let why = link.map_or(Some("there is no such interface"), Link::unfit);
+        let unfit = |link: &Link| link.unfit(group.announced);
+        let why = link.map_or(Some("there is no such interface"), unfit);
         if let Some(why) = why {
             doubts.push(format!("{name}: can't be held here: {interface}: {why}"));
         }
@@ -51,10 +51,14 @@ pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, K
             .filter(|a| !floating.contains(&a.address))
             .map(|a| (a.address, a.length))
             .collect();
-        for address in addresses.iter().map(|p| p.address) {
+        let here = group.addresses.iter().filter(|(_, at)| at == interface);
+        for address in here.map(|(address, _)| *address) {
             if let Some(why) = at_an_edge(&nets, address, interface) {
                 doubts.push(format!("{name}: {why}"));
-            } else if !reaches(&mut route, link.index, address) {
+            } else if group.announced
+                && !group.routes.iter().any(|r| r.reaches(interface, address))
+                && !reaches(&mut route, link.index, address)
+            {
                 doubts.push(format!("{name}: {}", in_no_network(address, interface)));
             }
         }

@@ -1,8 +1,8 @@
 //! What the kernel and the network notify, and what of it is reported to the driver.
 
-use super::Kernel;
 use super::fitness::Reported;
 use super::interfaces::Interface;
+use super::{Floating, Kernel};
 use crate::announce::{Claim, Mac};
 use crate::guard::boottime;
 use crate::metrics::GuardInForce;
@@ -66,6 +66,13 @@ pub enum KernelEvent {
         /// The address.
         address: IpAddr,
     },
+    /// A route of a held group was gone; it is there again.
+    RoutePutBack {
+        /// Which group.
+        group: GroupId,
+        /// The route, in words.
+        route: String,
+    },
     /// Whether all of a group's addresses could be served from here, or which not, and why.
     /// Reported at start-up, then on every change.
     Whole {
@@ -109,6 +116,13 @@ impl Kernel {
             let (scratch, heard) = (&mut self.scratch, &mut self.heard);
             let _ = ready.try_io(|watch| watch.get_ref().drain(scratch, heard)); // or nothing was said
         }
+        while let Some(watch) = &self.routes_watch
+            && let Poll::Ready(Ok(mut ready)) = watch.poll_read_ready(cx)
+        {
+            if let Ok(Ok(())) = ready.try_io(|watch| watch.get_ref().heed(&mut self.scratch)) {
+                self.retry = Some(boottime()); // by `wake`
+            }
+        }
         let of_a_group = |i: &Interface| i.link.as_ref().is_some_and(|l| self.heard.is_of(l.index));
         if self.groups.iter().any(|g| g.reported.is_none())
             || self.interfaces.iter().any(of_a_group)
@@ -143,13 +157,14 @@ impl Kernel {
     fn claimed(&mut self, at: usize, claim: Claim) {
         let now = boottime();
         let Claim { address, mac } = claim;
-        let Some(group) = self.group_of(address) else {
+        let floating = Floating { address, at };
+        let Some(group) = self.group_of(floating) else {
             return;
         };
         if self.macs.contains(&mac) {
             return; // another interface of this host in the same network
         }
-        self.overhear(at, group, claim, now);
+        self.overhear(group, floating, mac, now);
         let apart = match self.is_contested(group) {
             true => STRANGERS_APART,
             false => CLAIMS_APART,
@@ -222,26 +237,26 @@ impl Kernel {
         two.extend(self.guard.alarms());
         two.extend(self.limits.iter().cloned());
         let mut none: Vec<String> = self.astray_in_words(now);
+        none.extend(self.routes_in_words(now));
         none.extend(self.doubts.iter().cloned());
         for group in &self.groups {
-            let Interface {
-                name: interface,
-                link,
-                ..
-            } = &self.interfaces[group.interface];
-            if link.as_ref().is_some_and(|link| link.noarp) {
-                none.push(format!(
-                    "{}: {interface} neither asks nor answers by ARP: nobody finds its addresses there, unless \
-                     another interface answers for them (`ip link set {interface} arp on`)",
-                    group.name
-                ));
+            let at = group.at.iter().filter(|_| group.announced);
+            let interfaces = at.map(|at| &self.interfaces[*at]);
+            for Interface { name, link, .. } in interfaces {
+                if link.as_ref().is_some_and(|link| link.noarp) {
+                    none.push(format!(
+                        "{}: {name} neither asks nor answers by ARP: nobody finds its addresses there, unless \
+                         another interface answers for them (`ip link set {name} arp on`)",
+                        group.name
+                    ));
+                }
             }
             let all = group.fitness.repairs.iter();
-            for (address, _) in all.filter(|(_, repairs)| repairs.in_vain(now)) {
+            for (Floating { address, at }, _) in all.filter(|(_, repairs)| repairs.in_vain(now)) {
                 none.push(format!(
-                    "{}: somebody keeps removing {address} from {interface} while it is held: find out who \
-                     configures addresses on this host",
-                    group.name
+                    "{}: somebody keeps removing {address} from {} while it is held: find out who configures \
+                     addresses on this host",
+                    group.name, self.interfaces[*at].name
                 ));
             }
         }

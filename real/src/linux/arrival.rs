@@ -506,8 +506,11 @@ fn open_kernel(local: &LocalCluster, state: &[&Path]) -> Result<Kernel, NotYet> 
     let config = &local.config;
     let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
         name: g.name.clone(),
-        interface: local.interface(GroupId(id)).unwrap_or_default().to_owned(),
-        addresses: g.addresses.clone(),
+        addresses: (g.addresses.iter().map(|p| p.address))
+            .zip(local.interfaces(GroupId(id)).iter().cloned())
+            .collect(),
+        announced: local.announced(GroupId(id)),
+        routes: local.routes(GroupId(id)),
     };
     let groups = (0u8..).zip(config.groups()).map(group).collect();
     let timing = config.timing();

@@ -1,5 +1,6 @@
 //! What needs a person: each alarm names the thing, the cause and the remedy.
 
+use super::text::ago;
 use super::{GroupStatus, PathStatus, Status, TimingStatus};
 use crate::metrics::{Metrics, OtherConfig, Rejected};
 use crate::telemetry;
@@ -80,8 +81,14 @@ impl Status {
             // Every member says so: a witness sees as well as the holder that no standby could take
             // over.
             if let (Some(other), Some(false)) = (&g.successor, g.successor_ready) {
+                let of_it = self.peers.iter().filter(|p| p.name == *other);
+                let mut lacks = of_it.flat_map(|p| &p.lacks);
+                let why = match lacks.find(|lack| lack.group == g.name) {
+                    Some(lack) => format!("{} (for {})", lack.why, ago(lack.for_ms)),
+                    None => "`onehold status` there says why".to_owned(),
+                };
                 alarms.push(format!(
-                    "{}: {other} is heard, but could not take over: `onehold status` there says why",
+                    "{}: {other} is heard, but could not take over: {why}",
                     g.name
                 ));
             }

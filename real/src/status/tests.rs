@@ -1,3 +1,5 @@
+mod notes;
+
 use super::*;
 use crate::config_file::LocalCluster;
 use crate::config_file::tests::{THREE, TWO, cluster};

@@ -74,11 +74,15 @@ fn cluster(s: &Status, alone: bool, colour: bool) -> String {
         [] => "none".to_owned(),
         some => some.join(", "),
     };
+    let notes = match s.counters.notes.ignored {
+        0 => String::new(),
+        n => format!(" · notes ignored: {n}"),
+    };
     wrapped(
         &mut out,
         "datagrams  ",
         &format!(
-            "sent {} · accepted {} · rejected: {rejected}",
+            "sent {} · accepted {} · rejected: {rejected}{notes}",
             s.counters.sent, s.counters.accepted
         ),
     );
@@ -150,14 +154,9 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
         } else {
             line
         });
-        let on = g
-            .interface
-            .as_deref()
-            .map(|i| format!(" on {i}"))
-            .unwrap_or_default();
         let what = format!(
-            "{}{on} · preferred {} · failback {}",
-            g.addresses.join(", "),
+            "{} · preferred {} · failback {}",
+            where_they_are(g),
             g.preferred,
             g.failback
         );
@@ -255,6 +254,13 @@ fn peers(out: &mut String, s: &Status) {
     out.extend(lines.next());
     for (p, line) in s.peers.iter().zip(lines) {
         out.push_str(&line);
+        if let Some(version) = &p.version {
+            wrapped(out, "  ", &format!("onehold {version}"));
+        }
+        for lack in &p.lacks {
+            let what = format!("{}: {} (for {})", lack.group, lack.why, ago(lack.for_ms));
+            wrapped(out, "  ", &what);
+        }
         for w in &p.paths {
             let mut what = format!(
                 "{} → {} · heard {} · {} received",
@@ -420,5 +426,23 @@ pub(super) fn ago(ms: f64) -> String {
         60..3_600 => format!("{} min {} s", s / 60, s % 60),
         3_600..86_400 => format!("{} h {} min", s / 3_600, s % 3_600 / 60),
         _ => format!("{} d {} h", s / 86_400, s % 86_400 / 3_600),
+    }
+}
+
+/// A group's addresses, and on which interfaces they are here.
+fn where_they_are(g: &GroupStatus) -> String {
+    let on = |interface: &String| format!(" on {interface}");
+    let all_on =
+        (g.interfaces.windows(2).all(|two| two[0] == two[1])).then(|| g.interfaces.first());
+    match all_on {
+        Some(interface) => {
+            let on = interface.map_or_else(String::new, on);
+            format!("{}{on}", g.addresses.join(", "))
+        }
+        None => {
+            let each = g.addresses.iter().zip(&g.interfaces);
+            let each: Vec<String> = each.map(|(a, i)| format!("{a}{}", on(i))).collect();
+            each.join(", ")
+        }
     }
 }

@@ -3,7 +3,6 @@
 use super::lan::{GROUP, HOST, Lan, OWN, VIP, bpf_is_permitted};
 use super::ms;
 use onehold::kernel::{GuardChoice, Kernel, KernelEvent, KernelGroup, boottime};
-use onehold_core::config::Prefix;
 use std::net::Ipv6Addr;
 use std::process::Command;
 
@@ -83,14 +82,7 @@ fn a_queue_that_keeps_frames_below_the_interface_is_an_alarm() {
          tc qdisc add dev {HOST} root tbf rate 8kbit burst 100 limit 4000"
     ));
     let address = VIP.into();
-    let group = KernelGroup {
-        name: "web".into(),
-        interface: "br0".into(),
-        addresses: vec![Prefix {
-            address,
-            length: 24,
-        }],
-    };
+    let group = KernelGroup::on("br0", "web", [address]);
     let kernel = lan.try_open(vec![group], GuardChoice::Auto);
     let alarm = alarms(&lan, &mut kernel.expect("a kernel"));
     let named = "br0: the queue of lan0, by which it sends, (tbf) may keep";

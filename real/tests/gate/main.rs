@@ -13,7 +13,6 @@ mod transit;
 
 use lan::{GROUP, HOST, Lan, SLACK, VIP, VIP6, bpf_is_permitted};
 use onehold::kernel::{GuardChoice, Kernel, KernelGroup, boottime};
-use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
 use std::io::{BufRead as _, BufReader};
 use std::net::IpAddr;
@@ -39,15 +38,7 @@ fn child_that_holds() {
         .build()
         .expect("tokio");
     let _entered = runtime.enter();
-    let prefix = |address| Prefix {
-        address,
-        length: 24,
-    };
-    let group = KernelGroup {
-        name: "web".into(),
-        interface: HOST.into(),
-        addresses: VIPS.map(prefix).into(),
-    };
+    let group = KernelGroup::on(HOST, "web", VIPS);
     let state = format!("gate-{}", std::process::id()); // below target/: nobody else takes it away
     let state = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join(state);
     let mut kernel = match Kernel::open("test", vec![group], guard, SLACK, ms(450), &[&state]) {

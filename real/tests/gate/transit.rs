@@ -4,7 +4,6 @@ use super::{lan, ms};
 use lan::{HOST, Lan, OWN, VIP, bpf_is_permitted};
 use onehold::kernel::{GuardChoice, Kernel, KernelGroup, boottime};
 use onehold_core::advert::GroupId;
-use onehold_core::config::Prefix;
 use std::fs::File;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
@@ -142,15 +141,10 @@ fn socket(address: IpAddr, port: u16) -> UdpSocket {
 
 /// A standby that has a group on each LAN.
 fn open(lan: &Lan) -> Kernel {
-    let group = |name: &str, interface: &str, addresses: &[&str]| KernelGroup {
-        name: name.into(),
-        interface: interface.into(),
-        addresses: (addresses.iter())
-            .map(|address| Prefix {
-                address: address.parse().expect("an address"),
-                length: 24,
-            })
-            .collect(),
+    let group = |name: &str, interface: &str, addresses: &[&str]| {
+        let addresses = addresses.iter();
+        let addresses = addresses.map(|address| address.parse().expect("an address"));
+        KernelGroup::on(interface, name, addresses)
     };
     let groups = vec![
         group("a", HOST, &["10.0.0.100", VIP6]),

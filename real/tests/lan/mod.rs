@@ -15,7 +15,6 @@ use onehold::address::{self, Assigned, Link};
 use onehold::kernel::{GuardChoice, Kernel, KernelError, KernelEvent, KernelGroup, boottime};
 use onehold::netlink::{self, Netlink, Request};
 use onehold_core::advert::GroupId;
-use onehold_core::config::Prefix;
 use onehold_core::time::{LocalTime, Span};
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::fs::File;
@@ -230,15 +229,7 @@ impl Lan {
         lease: Span,
     ) -> Kernel {
         let _entered = self.runtime.enter();
-        let prefix = |address: &IpAddr| Prefix {
-            address: *address,
-            length: 24,
-        };
-        let group = KernelGroup {
-            name: "web".into(),
-            interface: HOST.into(),
-            addresses: addresses.iter().map(prefix).collect(),
-        };
+        let group = KernelGroup::on(HOST, "web", addresses.iter().copied());
         self.try_open_for(vec![group], choice, lease)
             .expect("a kernel")
     }

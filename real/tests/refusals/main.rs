@@ -18,7 +18,7 @@ use lan::{GROUP, Lan, SLACK, VIP, VIP6, assign, bpf_is_permitted, find, set_up, 
 use onehold::clock::Clock;
 use onehold::config_file;
 use onehold::daemon::RunOptions;
-use onehold::driver::holds::Holds;
+use onehold::driver::cooldowns::Cooldowns;
 use onehold::driver::releases::Releases;
 use onehold::driver::{Shell as _, ShellEvent};
 use onehold::kernel::{GuardChoice, boottime};
@@ -126,7 +126,7 @@ struct World {
     /// The driver's own, which tries again what the kernel refused.
     releases: Releases,
     /// And its own cool-down after a refused hold.
-    holds: Holds,
+    cooldowns: Cooldowns,
     releasing: bool,
     /// What the driver was told last, of itself and of its last hold.
     eligible: bool,
@@ -185,7 +185,7 @@ impl World {
             held_until: None,
             release: ReleaseId(false),
             releases: Releases::default(),
-            holds: Holds::default(),
+            cooldowns: Cooldowns::default(),
             releasing: false,
             eligible: false,
             refused: false,
@@ -212,10 +212,10 @@ impl World {
             while let Some((cluster, group)) = self.releases.take_due(boottime()) {
                 self.say(|linux| linux.release(cluster, group));
             }
-            while let Some((_, (input, _))) = self.holds.take_due(boottime()) {
+            while let Some((_, (input, _))) = self.cooldowns.take_due(boottime()) {
                 self.told(&input);
             }
-            let due = self.releases.due().into_iter().chain(self.holds.due());
+            let due = self.releases.due().into_iter().chain(self.cooldowns.due());
             let until = due.min().map_or(end, |due| due.min(end));
             let (lan, linux) = (&self.lan, &mut self.linux);
             self.refuser
@@ -234,15 +234,15 @@ impl World {
                     group,
                     eligible,
                 } => {
-                    let told = self.holds.reported(cluster, group, eligible);
+                    let told = self.cooldowns.reported(cluster, group, eligible);
                     told.iter().for_each(|(input, _)| self.told(input));
                 }
                 ShellEvent::Changed { cluster, group } => {
-                    let told = self.holds.changed(cluster, group);
+                    let told = self.cooldowns.changed(cluster, group);
                     told.iter().for_each(|(input, _)| self.told(input));
                 }
                 ShellEvent::HoldFailed { cluster, group, .. } => {
-                    self.holds.refused(boottime(), cluster, group);
+                    self.cooldowns.refused(boottime(), cluster, group);
                     self.told(&Input::HoldFailed { group });
                 }
                 ShellEvent::Health { group, healthy, .. } => {
@@ -300,7 +300,7 @@ impl World {
 
     /// No cool-down is waited for.
     fn cool_down(&mut self) {
-        let told = self.holds.changed(0, GROUP);
+        let told = self.cooldowns.changed(0, GROUP);
         told.iter().for_each(|(input, _)| self.told(input));
     }
 

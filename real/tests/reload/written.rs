@@ -165,6 +165,16 @@ pub(crate) const ROWS: &[&[Way]] = &[
             &[(WEB, "addresses = [\"10.0.0.51\", \"fd00::51\"]")],
             &[("groups.web.addresses", "[\"10.0.0.51\", \"fd00::51\"]")],
         ),
+        way(
+            &[(
+                WEB,
+                "addresses = [\"10.0.0.51\", { address = \"fd00::51\", interface = \"eth2\" }]",
+            )],
+            &[
+                ("groups.web.addresses", "[\"10.0.0.51\", \"fd00::51\"]"),
+                ("groups.web.addresses.1.interface", "\"eth2\""),
+            ],
+        ),
     ],
     &[
         way(
@@ -202,7 +212,7 @@ pub(crate) const ROWS: &[&[Way]] = &[
         ),
     ],
     &[
-        way(&[], &[("groups.web.failback_delay", "0ms")]),
+        way(&[], &[("groups.web.failback_delay", "5s")]),
         way(
             &[(WEB, "failback_delay = \"2s\"")],
             &[("groups.web.failback_delay", "2s")],
@@ -230,7 +240,7 @@ pub(crate) const ROWS: &[&[Way]] = &[
                 ("groups.api.addresses", "[\"10.0.0.60\"]"),
                 ("groups.api.interface", "\"eth0\""),
                 ("groups.api.failback", "auto"),
-                ("groups.api.failback_delay", "0ms"),
+                ("groups.api.failback_delay", "5s"),
                 ("groups.api.release_when_unhealthy", "false"),
             ],
         ),

@@ -2,7 +2,7 @@
 
 use crate::error::{Context, Result, err};
 use crate::machine::demo::ClusterOptions;
-use crate::machine::netns::{Cluster, FLOATING, Host, Sightings};
+use crate::machine::netns::{Cluster, FLOATING, Host, Sightings, Web};
 use crate::screen::Screen;
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -27,6 +27,9 @@ pub struct Options {
     /// For how long.
     #[arg(long, value_name = "N", default_value_t = 60)]
     pub seconds: u64,
+    /// With this many checks on each candidate, each of which fetches a page every second.
+    #[arg(long, value_name = "N", default_value_t = 0, value_parser = clap::value_parser!(u8).range(..=64))]
+    pub checks: u8,
     /// Beside this many busy loops.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub busy: usize,
@@ -40,6 +43,7 @@ pub struct Options {
 struct Sample {
     packets: u64,
     cpu: Duration,
+    agent: Option<Duration>,
 }
 
 /// What one member's daemon cost.
@@ -49,6 +53,14 @@ struct Cost {
     packets_per_second: f64,
     cpu_seconds_per_hour: f64,
     rss_kib: u64,
+    agent: Option<AgentCost>,
+}
+
+/// What the agent beside it cost.
+#[derive(Clone, Debug, Serialize)]
+struct AgentCost {
+    percent_of_a_core: f64,
+    rss_kib: u64,
 }
 
 /// Starts a cluster, leaves it alone, and reports. Returns whether the address never moved.
@@ -57,7 +69,13 @@ struct Cost {
 /// If the lab itself fails, no holder comes, or `stop` was set.
 pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<bool> {
     let mut screen = Screen::new();
-    let mut cluster = Cluster::new(options.cluster.setup(), &binary)?;
+    let mut setup = options.cluster.setup();
+    if options.checks > 0 {
+        let checks = (1..=options.checks)
+            .map(|n| format!("[groups.web.checks.page{n}]\nhttp = \"http://127.0.0.1/\"\n"));
+        setup = setup.web(Web::Embedded).checks(&checks.collect::<String>());
+    }
+    let mut cluster = Cluster::new(setup, &binary)?;
     let observer = cluster.observe(FLOATING, PERIOD)?;
     cluster.start_all()?;
     let began = Instant::now();
@@ -93,11 +111,21 @@ pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<
             packets_per_second: (b.packets - a.packets) as f64 / seconds,
             cpu_seconds_per_hour: (b.cpu.saturating_sub(a.cpu)).as_secs_f64() / seconds * 3600.0,
             rss_kib: rss(cluster.id(name)?)?,
+            agent: match (a.agent, b.agent, cluster.agent_id(name)) {
+                (Some(a), Some(b), Some(id)) => Some(AgentCost {
+                    percent_of_a_core: b.saturating_sub(a).as_secs_f64() / seconds * 100.0,
+                    rss_kib: rss(id)?,
+                }),
+                _ => None,
+            },
         });
     }
     let seen = observer.sightings(from, to);
     let status = cluster.status("lb0").unwrap_or_default();
-    report(&mut screen, &costs, &seen, seconds, options.busy);
+    report(&mut screen, &costs, &seen, seconds, options);
+    if let Some(wrong) = failing(&status, options.checks) {
+        return Err(err(wrong));
+    }
     if let Some(path) = &options.json {
         let all = figures(options, &binary, &costs, &seen, seconds, &status);
         let text = serde_json::to_string_pretty(&all).context(|| "writing JSON")?;
@@ -106,10 +134,10 @@ pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<
     Ok(seen.changes == 0 && observer.holders() == ["lb0"])
 }
 
-fn report(screen: &mut Screen, costs: &[Cost], seen: &Sightings, seconds: f64, busy: usize) {
+fn report(screen: &mut Screen, costs: &[Cost], seen: &Sightings, seconds: f64, options: &Options) {
     screen.line(&format!(
         "{seconds:.0} s idle{}: the address moved {} times, was unanswered for {:.0} ms at most",
-        match busy {
+        match options.busy {
             0 => String::new(),
             n => format!(" under {n} busy loops"),
         },
@@ -124,7 +152,24 @@ fn report(screen: &mut Screen, costs: &[Cost], seen: &Sightings, seconds: f64, b
             cost.cpu_seconds_per_hour,
             cost.rss_kib as f64 / 1024.0
         ));
+        if let Some(agent) = &cost.agent {
+            screen.line(&format!(
+                "  {:<8} {:>6} checks/s       {:>6.2} % of a core  {:>3.1} MiB",
+                " agent",
+                options.checks,
+                agent.percent_of_a_core,
+                agent.rss_kib as f64 / 1024.0
+            ));
+        }
     }
+}
+
+/// What is wrong with what was measured: not as many checks as were wanted pass.
+fn failing(status: &Value, wanted: u8) -> Option<String> {
+    let checks = status["groups"][0]["checks"].as_array();
+    let passing = |check: &&Value| check["passing"] == true;
+    let pass = checks.map_or(0, |all| all.iter().filter(passing).count());
+    (pass != usize::from(wanted)).then(|| format!("{pass} of {wanted} checks pass on lb0"))
 }
 
 fn figures(
@@ -143,6 +188,7 @@ fn figures(
         "arbitration": options.cluster.arbitration,
         "seconds": seconds,
         "busy": options.busy,
+        "checks": options.checks,
         "members": costs,
         "role_changes": seen.changes,
         "outage_ms": seen.outage.as_secs_f64() * 1e3,
@@ -167,6 +213,7 @@ fn sample_all(cluster: &mut Cluster) -> Result<Vec<Sample>> {
         Ok(Sample {
             packets: datagrams(cluster.host(name))?,
             cpu: cpu(cluster.id(name)?)?,
+            agent: cluster.agent_id(name).map(cpu).transpose()?,
         })
     };
     members.map(sample).collect()

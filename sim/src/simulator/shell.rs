@@ -151,11 +151,9 @@ impl Shell for Simulated {
             return None;
         }
         let mut world = self.world.borrow_mut();
-        let event = world.member(self.me).inbox.pop_front();
-        if event.is_some() {
-            return event;
-        }
-        let (id, datagram) = world.receive(self.now.get(), self.me)?;
+        let Some((id, datagram)) = world.receive(self.now.get(), self.me) else {
+            return world.member(self.me).inbox.pop_front();
+        };
         world.record(self.now.get(), Some(self.me), What::Arrived(id));
         bytes.clear();
         bytes.extend_from_slice(&datagram.bytes);

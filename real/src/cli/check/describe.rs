@@ -1,9 +1,10 @@
 //! What a file says, what follows from it and what is promised.
 
-use crate::config_file::{ConfigFile, Interface};
-use onehold_core::config::{Arbitration, Config};
+use crate::config_file::{Announce, ConfigFile};
+use onehold_core::config::{Arbitration, Config, Failback};
 use onehold_core::time::Span;
 use std::fmt::Write as _;
+use std::net::IpAddr;
 
 /// Describes a cluster.
 pub(super) fn describe(file: &ConfigFile, config: &Config) -> String {
@@ -54,33 +55,61 @@ fn members(out: &mut String, file: &ConfigFile) {
 fn groups(out: &mut String, file: &ConfigFile, config: &Config) {
     put(out, format_args!("\ngroups"));
     for ((name, g), proved) in file.groups.iter().zip(config.groups()) {
-        let addresses: Vec<String> = proved
-            .addresses
-            .iter()
-            .map(|p| format!("{}/{}", p.address, p.length))
+        let addresses = g.addresses.iter().zip(&proved.addresses);
+        let addresses: Vec<String> = addresses
+            .map(|(written, p)| {
+                let own = written.interface.as_ref();
+                let on = own.map_or_else(String::new, |interface| format!(" on {interface}"));
+                format!("{}/{}{on}", p.address, p.length)
+            })
             .collect();
-        let interface = match &g.interface {
+        let bare = g.addresses.iter().any(|a| a.interface.is_none());
+        let interface = g.interface.as_ref().filter(|_| bare);
+        let named = addresses.len() - g.addresses.iter().filter(|a| a.interface.is_none()).count();
+        let on = match interface {
             None => String::new(),
-            Some(Interface::Same(i)) => format!(" on {i}"),
-            Some(Interface::ByMember(i)) => {
-                let each: Vec<String> = i.iter().map(|(m, i)| format!("{i} of {m}")).collect();
-                format!(" on {}", each.join(", "))
+            Some(interface) if named == 0 => format!(" on {interface}"),
+            Some(interface) => format!(", the others on {interface}"),
+        };
+        put(out, format_args!("  {name}  {}{on}", addresses.join(", ")));
+        let prefixes = (proved.addresses.iter()).any(|p| match p.address {
+            IpAddr::V4(_) => p.length < 32,
+            IpAddr::V6(_) => p.length < 128,
+        });
+        if prefixes {
+            put(
+                out,
+                format_args!(
+                    "  {:1$}  each is put on as a /32 or /128: the prefix brings no route with it",
+                    "",
+                    name.len()
+                ),
+            );
+        }
+        for route in g.routes_in_words() {
+            put(out, format_args!("  {:1$}  route {route}", "", name.len()));
+        }
+        let preferred = config.member_name(proved.preferred);
+        let failback = match (g.failback, proved.failback_delay) {
+            (Failback::Manual, _) | (Failback::Auto, Span::ZERO) => g.failback.name().to_owned(),
+            (Failback::Auto, delay) => {
+                format!("auto after {delay}, twice as long after each crash in a row (R-12)")
             }
         };
-        put(
-            out,
-            format_args!("  {name}  {}{interface}", addresses.join(", ")),
-        );
-        let preferred = config.member_name(proved.preferred);
-        let delay = match proved.failback_delay {
-            Span::ZERO => String::new(),
-            delay => format!(" after {delay}"),
-        };
-        let failback = g.failback.name();
+        if g.announce == Announce::None {
+            put(
+                out,
+                format_args!(
+                    "  {:1$}  not announced by ARP: a routing daemon must say where they are",
+                    "",
+                    name.len()
+                ),
+            );
+        }
         put(
             out,
             format_args!(
-                "  {:1$}  preferred {preferred}, failback {failback}{delay}",
+                "  {:1$}  preferred {preferred}, failback {failback}",
                 "",
                 name.len()
             ),

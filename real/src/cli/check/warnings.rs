@@ -139,26 +139,36 @@ fn odd_names(file: &ConfigFile) -> Vec<String> {
         }
     }
     for (group, g) in &file.groups {
-        let key = format!("groups.{group}.interface");
-        for interface in g.interfaces() {
-            if interface.len() > LONGEST_INTERFACE {
-                all.push(format!(
-                    "{key}: `{interface}` is longer than {LONGEST_INTERFACE} letters, so it must be an \
-                     alternative name of an interface: `ip link property add dev eth0 altname {interface}`"
-                ));
+        for (key, interface) in g.interfaces() {
+            let key = format!("groups.{group}.{key}");
+            for name in interface.names() {
+                if name.len() > LONGEST_INTERFACE {
+                    all.push(format!(
+                        "{key}: `{name}` is longer than {LONGEST_INTERFACE} letters, so it must be an alternative \
+                         name of an interface: `ip link property add dev eth0 altname {name}`"
+                    ));
+                }
+            }
+            let Interface::ByMember(names) = interface else {
+                continue;
+            };
+            for member in names.keys() {
+                match file.members.get(member) {
+                    None => all.push(format!("{key}: there is no member `{member}`; remove it")),
+                    Some(m) if m.witness => all.push(format!(
+                        "{key}: `{member}` is a witness and never holds; remove it"
+                    )),
+                    Some(_) => {}
+                }
             }
         }
-        let Some(Interface::ByMember(names)) = &g.interface else {
-            continue;
-        };
-        for member in names.keys() {
-            match file.members.get(member) {
-                None => all.push(format!("{key}: there is no member `{member}`; remove it")),
-                Some(m) if m.witness => all.push(format!(
-                    "{key}: `{member}` is a witness and never holds; remove it"
-                )),
-                Some(_) => {}
-            }
+        let addresses = g.addresses.iter().all(|a| a.interface.is_some());
+        let routes = g.routes.iter().all(|r| r.interface.is_some());
+        if g.interface.is_some() && addresses && routes {
+            all.push(format!(
+                "groups.{group}.interface: each address names an interface of its own, so this one is not used; \
+                 remove it"
+            ));
         }
     }
     all

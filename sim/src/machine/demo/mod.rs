@@ -1,18 +1,22 @@
 //! `onehold-lab demo`: the main job on this machine's kernel, measured from the network.
 
+mod beside;
 mod record;
 mod report;
 mod story;
 
+pub use beside::Beside;
 pub use report::{Outcome, Summary, summarize};
-pub use story::{Await, Event, Scene, scenes, start};
+pub use story::{Act, Await, Event, Scene, scenes, start};
 
 use crate::error::{Context, Result, err};
+use crate::fault::Fault;
 use crate::machine::netns::privilege::Privilege;
 use crate::machine::netns::{
     CANDIDATES, Cluster, FLOATING, Fetcher, Observer, PATIENCE, Setup, Web,
 };
 use crate::screen::Screen;
+use beside::Keepalived;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use onehold_core::config::Arbitration;
 use record::Record;
@@ -27,6 +31,11 @@ use std::time::{Duration, Instant};
 
 /// How often the client opens a connection.
 const PACE: Duration = Duration::from_millis(2);
+/// In this time a check has looked twice, and has a result.
+const LOOKED: Duration = Duration::from_millis(1500);
+/// How long lb0 must be ready again. It grows with each takeover that nobody planned, 64 times at
+/// most, and most takeovers here are such.
+const FAILBACK: Duration = Duration::from_millis(20);
 /// How often the observer asks who has the address.
 const PERIOD: Duration = Duration::from_millis(1);
 /// How long an awaited holder must stay.
@@ -36,6 +45,9 @@ const BOUND: Duration = Duration::from_secs(15);
 /// Events come at a random moment within this time, or all would come at the same point between two
 /// adverts, for what is awaited before them comes with an advert.
 const SPREAD: Duration = Duration::from_millis(200);
+/// The tutorial's checks: the server's end is noticed at once, a page that is wrong after two looks.
+const CHECKS: &str = "[groups.web.checks.server]\nprocess = \"/run/onehold/web.pid\"\n\
+                      [groups.web.checks.page]\nhttp = \"http://127.0.0.1/\"\n";
 /// The service is back if an answer is no older than this.
 const FRESH: Duration = Duration::from_millis(100);
 
@@ -80,7 +92,7 @@ impl ClusterOptions {
         let lines = lines.filter_map(|(key, v)| Some(format!("{key} = \"{}\"\n", v.as_ref()?)));
         let setup = Setup::from(self.arbitration)
             .timing(&lines.collect::<String>())
-            .failback_delay(Duration::from_secs(1));
+            .failback_delay(FAILBACK);
         let setup = match &self.guard {
             Some(guard) => setup.guard(guard),
             None => setup,
@@ -114,6 +126,9 @@ pub struct Options {
     /// Only the scenes with these events, such as stop,kill,power-off.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
+    /// Let this play, too, what it can: the scenes with service-dies and service-sick.
+    #[arg(long, value_name = "NAME")]
+    pub beside: Option<Beside>,
     /// Play the scenes this many times.
     #[arg(long, value_name = "N", default_value_t = 1)]
     pub repeat: usize,
@@ -148,9 +163,13 @@ pub fn play(
     privilege: Privilege,
     stop: Arc<AtomicBool>,
 ) -> Result<bool> {
-    let scenes = story::scenes(&options.only)?;
+    let scenes = story::scenes(&options.only, options.beside.is_some())?;
+    let mut beside = match options.beside {
+        Some(Beside::Keepalived) => Some(Keepalived::find(privilege, options.web)?),
+        None => None,
+    };
     let mut screen = Screen::new();
-    let mut setup = options.cluster.setup().web(options.web);
+    let mut setup = options.cluster.setup().web(options.web).checks(CHECKS);
     let keep = options.cluster.keep_logs.as_deref();
     let record = match (options.page(), keep) {
         (None, None) => None,
@@ -159,58 +178,47 @@ pub fn play(
     if let Some(record) = &record {
         setup = setup.logs(record.directory());
     }
-    let cluster = Cluster::new(setup, &binary)?;
-    let observer = cluster.observe(FLOATING, PERIOD)?;
-    let web = SocketAddr::from((FLOATING, 80));
-    let fetcher = Fetcher::start(cluster.host("client"), web, PACE, &CANDIDATES)?;
-    let mut stage = Stage {
-        observer,
-        fetcher,
-        cluster,
-        stop,
-        watched: Instant::now(),
-        outcomes: Vec::new(),
-        record,
-    };
+    let mut stage = Stage::new("onehold", Cluster::new(setup, &binary)?, &stop)?;
+    stage.record = record;
     introduce(options, privilege, &mut screen);
-    let start = start(stage.cluster.members());
-    let first = stage.play(&start, 0, &mut screen)?;
+    sleep(LOOKED); // or the one that is healthy first would hold first
+    let mut members = stage.cluster.members().to_vec();
+    members[1..].reverse(); // lb0 first, lb1 last: of equals, the first one up holds first
+    let members = members.into_iter();
+    let start = members.map(|m| Act::Fault(Fault::Start(m.to_owned())));
+    let first = stage.play(&story::start(start.collect()), 0, &mut screen)?;
     let facts = stage.facts();
     if first {
-        'all: for round in 0..options.repeat {
-            for scene in &scenes {
-                let mut good = true;
-                for event in scene {
-                    good = stage.play(event, round, &mut screen)?;
-                }
-                if !good {
-                    break 'all; // the next scene would not begin where it should
-                }
-            }
-        }
+        stage.play_all(&scenes, options.repeat, &mut screen)?;
     }
-    let summaries = summarize(&stage.outcomes);
-    if options.repeat > 1 {
+    let (mut outcomes, record) = stage.end();
+    let (mut good, said) = verdict(&outcomes, options, &facts);
+    if let Some(keepalived) = &mut beside {
+        outcomes.extend(keepalived.play(options, &scenes, &stop, &mut screen)?);
+    }
+    let summaries = summarize(&outcomes);
+    if options.repeat > 1 || beside.is_some() {
         screen.table(&summaries);
     }
-    let mut good = verdict(&stage, options, &facts, &mut screen);
+    good &= outcomes.iter().all(|o| o.failure.is_none());
+    screen.line("");
+    screen.line(&said);
     if let Some(path) = &options.json {
         let mut all = facts;
         all["binary"] = json!(binary);
         all["binary_bytes"] = json!(std::fs::metadata(&binary).map(|m| m.len()).ok());
+        all["beside"] = json!(beside.map(|it| it.version));
         all["arbitration"] = json!(options.cluster.arbitration);
         all["privilege"] = json!(format!("{privilege:?}"));
         all["web"] = json!(options.web);
         all["pace_ms"] = json!(PACE.as_secs_f64() * 1e3);
         all["good"] = json!(good);
-        all["events"] = json!(stage.outcomes);
+        all["events"] = json!(outcomes);
         all["summary"] = json!(summaries);
         let text = serde_json::to_string_pretty(&all).context(|| "writing JSON")?;
         std::fs::write(path, text + "\n").context(|| path.display())?;
     }
-    if let Some(mut record) = stage.record {
-        record.seen(stage.observer.end(), stage.fetcher.end());
-        drop(stage.cluster);
+    if let Some(record) = record {
         screen.passing("replaying what the daemons traced");
         let (as_traced, said) = record.finish()?;
         screen.line(&said);
@@ -245,6 +253,7 @@ struct Stage {
     observer: Observer,
     fetcher: Fetcher,
     cluster: Cluster,
+    by: &'static str,
     stop: Arc<AtomicBool>,
     /// Until when two holders have been looked for.
     watched: Instant,
@@ -253,13 +262,54 @@ struct Stage {
 }
 
 impl Stage {
+    /// A cluster on which nothing has been started yet.
+    fn new(by: &'static str, cluster: Cluster, stop: &Arc<AtomicBool>) -> Result<Self> {
+        let web = SocketAddr::from((FLOATING, 80));
+        Ok(Self {
+            by,
+            observer: cluster.observe(FLOATING, PERIOD)?,
+            fetcher: Fetcher::start(cluster.host("client"), web, PACE, &CANDIDATES)?,
+            cluster,
+            stop: Arc::clone(stop),
+            watched: Instant::now(),
+            outcomes: Vec::new(),
+            record: None,
+        })
+    }
+
+    /// Plays scenes again and again, until something that was awaited does not come.
+    fn play_all(&mut self, scenes: &[Scene], times: usize, screen: &mut Screen) -> Result<()> {
+        for round in 0..times {
+            for scene in scenes {
+                let mut good = true;
+                for event in scene {
+                    good = self.play(event, round, screen)?;
+                }
+                if !good {
+                    return Ok(()); // the next scene would not begin where it should
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Ends all of it.
+    fn end(mut self) -> (Vec<Outcome>, Option<Record>) {
+        if let Some(record) = &mut self.record {
+            record.seen(self.observer.end(), self.fetcher.end());
+        }
+        (self.outcomes, self.record)
+    }
+
     /// Plays one event and notes what came of it. Returns whether what was awaited came.
     fn play(&mut self, event: &Event, round: usize, screen: &mut Screen) -> Result<bool> {
         sleep(SPREAD.mul_f64(chance()));
         let holder_before = self.holder();
         let from = Instant::now();
-        let mut faults = event.faults.iter();
-        let acted = faults.try_for_each(|fault| self.cluster.inflict(fault));
+        let acted = event.acts.iter().try_for_each(|act| match act {
+            Act::Fault(fault) => self.cluster.inflict(fault),
+            Act::KillWeb(on) => self.cluster.kill_web(on),
+        });
         if let (Some(record), Ok(())) = (&mut self.record, &acted) {
             record.event(event, from, Instant::now());
         }
@@ -277,6 +327,7 @@ impl Stage {
         let service = self.fetcher.service(from, to);
         let millis = |d: Duration| (d.as_secs_f64() * 1e5).round() / 1e2;
         let outcome = Outcome {
+            by: self.by,
             name: event.name,
             title: event.title,
             round,
@@ -369,32 +420,28 @@ fn chance() -> f64 {
     RandomState::new().hash_one(()) as f64 / u64::MAX as f64
 }
 
-/// Prints how it ended.
-fn verdict(stage: &Stage, options: &Options, facts: &Value, screen: &mut Screen) -> bool {
-    let dual: f64 = stage.outcomes.iter().map(|o| o.dual_ms).sum();
-    let failures = stage
-        .outcomes
-        .iter()
-        .filter(|o| o.failure.is_some())
-        .count();
-    let requests: usize = stage.outcomes.iter().map(|o| o.requests).sum();
+/// Whether all went well, and how it ended.
+fn verdict(outcomes: &[Outcome], options: &Options, facts: &Value) -> (bool, String) {
+    let dual: f64 = outcomes.iter().map(|o| o.dual_ms).sum();
+    let failures = outcomes.iter().filter(|o| o.failure.is_some()).count();
+    let requests: usize = outcomes.iter().map(|o| o.requests).sum();
     let guard = facts["guard"].as_str().unwrap_or("unknown");
-    screen.line("");
-    screen.line(&format!(
+    let may_be_two = options.cluster.arbitration == Arbitration::Survivor;
+    let said = format!(
         "{} events, {requests} requests, guard {guard}: {}; {}.",
-        stage.outcomes.len(),
+        outcomes.len(),
         match failures {
             0 => "the address was served again after every one".into(),
             n => format!("{n} NOT as awaited"),
         },
-        match (dual, options.cluster.arbitration) {
+        match (dual, may_be_two) {
             (0.0, _) => "never did two hold it".into(),
-            (dual, Arbitration::Majority) => format!("two held it for {dual:.0} ms, A BUG"),
-            (dual, Arbitration::Survivor) => format!(
+            (dual, false) => format!("two held it for {dual:.0} ms, A BUG"),
+            (dual, true) => format!(
                 "two held it for {dual:.0} ms, as two members must when cut from each other \
                  (a witness prevents it)"
             ),
         }
-    ));
-    failures == 0 && (dual == 0.0 || options.cluster.arbitration == Arbitration::Survivor)
+    );
+    (failures == 0 && (dual == 0.0 || may_be_two), said)
 }

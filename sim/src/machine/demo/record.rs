@@ -1,7 +1,8 @@
 //! The run as a page: what the daemons traced, and what was seen of them from the network.
 
-use super::story::Event;
+use super::story::{Act, Event};
 use crate::error::{Context, Result, err};
+use crate::fault::Fault;
 use crate::machine::netns::cluster::free_trace;
 use crate::machine::netns::{CANDIDATES, Fetch, Round, changes};
 use crate::replay::Replay;
@@ -112,11 +113,12 @@ impl Record {
 
     /// An event, which began at one moment and was done at another.
     pub(super) fn event(&mut self, event: &Event, from: Instant, done: Instant) {
-        for fault in &event.faults {
+        let faults: Vec<Fault> = event.acts.iter().map(Act::fault).collect();
+        for fault in &faults {
             let time = self.time(from);
             self.lines.push((from, fault.line(time)));
         }
-        for fault in &event.faults {
+        for fault in &faults {
             let process = fault.leaves().zip(fault.member());
             let (time, of) = (self.time(done), |of: &str| of.to_owned());
             let line = process.map(|(process, member)| process.line(time, of(member)));

@@ -8,6 +8,8 @@ use std::time::Duration;
 /// What came of one event.
 #[derive(Clone, Debug, Serialize)]
 pub struct Outcome {
+    /// What moved the address: `onehold`, or what is played beside it.
+    pub by: &'static str,
     /// The event's name.
     pub name: &'static str,
     /// What happened, for people.
@@ -37,6 +39,8 @@ pub struct Outcome {
 /// All repetitions of one event.
 #[derive(Clone, Debug, Serialize)]
 pub struct Summary {
+    /// What moved the address.
+    pub by: &'static str,
     /// The event's name.
     pub name: &'static str,
     #[serde(skip)]
@@ -59,38 +63,44 @@ pub struct Summary {
     pub failures: usize,
 }
 
-/// One [`Summary`] for each event, in the order of the story.
+/// One [`Summary`] for each event and each that moved the address, in the order of the story.
 #[must_use]
 pub fn summarize(outcomes: &[Outcome]) -> Vec<Summary> {
-    let mut names: Vec<&'static str> = Vec::new();
+    let mut kinds: Vec<(&'static str, &'static str)> = Vec::new();
     for outcome in outcomes {
-        if !names.contains(&outcome.name) {
-            names.push(outcome.name);
+        if kinds.contains(&(outcome.name, outcome.by)) {
+            continue;
         }
+        let beside = kinds.iter().rposition(|(name, _)| *name == outcome.name);
+        let at = beside.map_or(kinds.len(), |at| at + 1);
+        kinds.insert(at, (outcome.name, outcome.by));
     }
-    let all_of = |name| outcomes.iter().filter(move |o| o.name == name);
-    names
+    kinds
         .into_iter()
-        .filter_map(|name| {
-            let last = all_of(name).next_back()?;
-            let mut outages: Vec<f64> = all_of(name).map(|o| o.outage_ms).collect();
-            outages.sort_by(f64::total_cmp);
-            let mut failed: Vec<usize> = all_of(name).map(|o| o.failed_requests).collect();
-            failed.sort_unstable();
-            Some(Summary {
-                name,
-                title: last.title,
-                holders: holders(last),
-                times: outages.len(),
-                outage_ms_median: outages[outages.len() / 2],
-                outage_ms_max: outages[outages.len() - 1],
-                failed_requests_median: failed[failed.len() / 2],
-                failed_requests_max: failed[failed.len() - 1],
-                dual_ms_max: all_of(name).map(|o| o.dual_ms).fold(0.0, f64::max),
-                failures: all_of(name).filter(|o| o.failure.is_some()).count(),
-            })
-        })
+        .filter_map(|kind| summary(outcomes, kind))
         .collect()
+}
+
+fn summary(outcomes: &[Outcome], (name, by): (&'static str, &'static str)) -> Option<Summary> {
+    let all = || outcomes.iter().filter(|o| (o.name, o.by) == (name, by));
+    let last = all().next_back()?;
+    let mut outages: Vec<f64> = all().map(|o| o.outage_ms).collect();
+    outages.sort_by(f64::total_cmp);
+    let mut failed: Vec<usize> = all().map(|o| o.failed_requests).collect();
+    failed.sort_unstable();
+    Some(Summary {
+        by,
+        name,
+        title: last.title,
+        holders: holders(last),
+        times: outages.len(),
+        outage_ms_median: outages[outages.len() / 2],
+        outage_ms_max: outages[outages.len() - 1],
+        failed_requests_median: failed[failed.len() / 2],
+        failed_requests_max: failed[failed.len() - 1],
+        dual_ms_max: all().map(|o| o.dual_ms).fold(0.0, f64::max),
+        failures: all().filter(|o| o.failure.is_some()).count(),
+    })
 }
 
 fn holders(outcome: &Outcome) -> String {
@@ -161,21 +171,31 @@ impl Screen {
         }
     }
 
-    /// The table at the end.
+    /// The table at the end. With several that moved the address, it names them, not the holders.
     pub fn table(&mut self, summaries: &[Summary]) {
         let rule = "─".repeat(87);
+        let several = summaries.iter().any(|s| s.by != summaries[0].by);
         self.line("");
         self.line(&format!(
             "{:<30} {:<11} {:>5}  {:>17}  {:>12}  {:>5}",
-            "event", "holder", "times", "outage ms med/max", "failed", "dual"
+            "event",
+            if several { "by" } else { "holder" },
+            "times",
+            "outage ms med/max",
+            "failed",
+            "dual"
         ));
         self.line(&rule);
+        let mut above = "";
         for s in summaries {
             let outage = format!("{} / {}", ms(s.outage_ms_median), ms(s.outage_ms_max));
             let failed = format!("{} / {}", s.failed_requests_median, s.failed_requests_max);
-            let (title, holders, times, dual) = (s.title, &s.holders, s.times, ms(s.dual_ms_max));
+            let (times, dual) = (s.times, ms(s.dual_ms_max));
+            let title = if s.name == above { "" } else { s.title };
+            let second = if several { s.by } else { &s.holders };
+            above = s.name;
             self.line(&format!(
-                "{title:<30} {holders:<11} {times:>5}  {outage:>17}  {failed:>12}  {dual:>5}"
+                "{title:<30} {second:<11} {times:>5}  {outage:>17}  {failed:>12}  {dual:>5}"
             ));
         }
         self.line(&rule);
@@ -189,6 +209,7 @@ mod tests {
     #[test]
     fn a_summary_has_the_median_and_the_worst() {
         let outcome = |name, outage_ms, dual_ms| Outcome {
+            by: "onehold",
             name,
             title: name,
             round: 0,
@@ -215,5 +236,17 @@ mod tests {
         assert_eq!((kill.outage_ms_median, kill.outage_ms_max), (400.0, 450.0));
         assert_eq!((kill.dual_ms_max, kill.failures), (3.0, 0));
         assert_eq!(kill.holders, "lb0 → lb1");
+        let other = Outcome {
+            by: "keepalived",
+            ..outcome("kill", 900.0, 40.0)
+        };
+        let beside = summarize(&[&all[..], &[other]].concat());
+        let order: Vec<_> = beside.iter().map(|s| (s.name, s.by, s.times)).collect();
+        let expected = [
+            ("kill", "onehold", 3),
+            ("kill", "keepalived", 1),
+            ("stop", "onehold", 1),
+        ];
+        assert_eq!(order, expected);
     }
 }

@@ -1,7 +1,7 @@
 //! What the demo plays: scenes, each of which begins and ends with lb0 holding and all well.
 
 use crate::error::{Result, err};
-use crate::fault::{Conditions, Fault, Links, Target};
+use crate::fault::{Conditions, Fault, Flag, Links, Target};
 use onehold::control::Order;
 
 /// What is awaited after an event.
@@ -14,6 +14,26 @@ pub enum Await {
     Seconds(u64),
 }
 
+/// Something that is done.
+#[derive(Clone, Debug)]
+pub enum Act {
+    /// A fault that all worlds know.
+    Fault(Fault),
+    /// `kill -9` of the web server of a candidate.
+    KillWeb(&'static str),
+}
+
+impl Act {
+    /// What a trace says of it.
+    #[must_use]
+    pub fn fault(&self) -> Fault {
+        match self {
+            Self::Fault(fault) => fault.clone(),
+            Self::KillWeb(on) => healthy(on, false),
+        }
+    }
+}
+
 /// One event of the story.
 #[derive(Clone, Debug)]
 pub struct Event {
@@ -22,7 +42,7 @@ pub struct Event {
     /// What happens, for people.
     pub title: &'static str,
     /// What is done.
-    pub faults: Vec<Fault>,
+    pub acts: Vec<Act>,
     /// What should come of it.
     pub then: Await,
 }
@@ -30,25 +50,27 @@ pub struct Event {
 /// What is played together: it begins and ends with lb0 holding and all well.
 pub type Scene = Vec<Event>;
 
-/// The cluster's start, played before all scenes.
+/// The cluster's start, played before all scenes. It is started by these acts.
 #[must_use]
-pub fn start(members: &[&str]) -> Event {
+pub fn start(acts: Vec<Act>) -> Event {
     Event {
         name: "start",
         title: "start all members",
-        faults: members
-            .iter()
-            .map(|m| Fault::Start((*m).to_owned()))
-            .collect(),
+        acts,
         then: Await::Holder("lb0"),
     }
+}
+
+fn healthy(on: &str, is: bool) -> Fault {
+    let (on, group) = (on.to_owned(), None);
+    Fault::Healthy(Flag { on, group, is })
 }
 
 fn event(name: &'static str, title: &'static str, fault: Fault, then: Await) -> Event {
     Event {
         name,
         title,
-        faults: vec![fault],
+        acts: vec![Act::Fault(fault)],
         then,
     }
 }
@@ -70,7 +92,7 @@ fn all() -> Vec<Scene> {
             ..Conditions::default()
         },
     };
-    vec![
+    let mut scenes = vec![
         vec![
             event(
                 "stop",
@@ -162,16 +184,43 @@ fn all() -> Vec<Scene> {
             event("loss", "lose 20 % among the members", loss, Seconds(10)),
             event("loss-heal", "heal", heal(), Holder("lb0")),
         ],
+    ];
+    scenes.extend(of_the_service());
+    scenes
+}
+
+/// The scenes of the service behind the address. Others can play these, too.
+fn of_the_service() -> Vec<Scene> {
+    use Await::Holder;
+    let dies = Event {
+        name: "service-dies",
+        title: "kill -9 the server on lb0",
+        acts: vec![Act::KillWeb("lb0")],
+        then: Holder("lb1"),
+    };
+    let well = |name, title| event(name, title, healthy("lb0", true), Holder("lb0"));
+    vec![
+        vec![dies, well("service-starts", "start it again")],
+        vec![
+            event(
+                "service-sick",
+                "lb0's page answers 502",
+                healthy("lb0", false),
+                Holder("lb1"),
+            ),
+            well("service-well", "it answers 200 again"),
+        ],
     ]
 }
 
-/// The scenes in which one of `names` happens; all of them if there are no names.
+/// The scenes in which one of `names` happens; all of them if there are no names. `shared` are
+/// those that others than Onehold can play.
 ///
 /// # Errors
 /// If a name is unknown, with those that are known.
-pub fn scenes(names: &[String]) -> Result<Vec<Scene>> {
+pub fn scenes(names: &[String], shared: bool) -> Result<Vec<Scene>> {
     let has = |scene: &Scene, name: &str| scene.iter().any(|event| event.name == name);
-    let mut scenes = all();
+    let mut scenes = if shared { of_the_service() } else { all() };
     for name in names {
         if name != "start" && !scenes.iter().any(|scene| has(scene, name)) {
             let known: Vec<&str> = scenes.iter().flatten().map(|e| e.name).collect();
@@ -207,11 +256,16 @@ mod tests {
     fn a_name_brings_its_whole_scene_and_an_unknown_one_is_refused() {
         let only = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|n| (*n).into()).collect();
-            scenes(&names).map(|scenes| scenes.len())
+            scenes(&names, false).map(|scenes| scenes.len())
         };
         assert_eq!(only(&[]).unwrap(), all().len());
         assert_eq!(only(&["start"]).unwrap(), 0);
         assert_eq!(only(&["resume", "cut"]).unwrap(), 2);
         assert!(only(&["flood"]).unwrap_err().to_string().contains("flood"));
+        let shared = scenes(&["cut".into()], true).unwrap_err().to_string();
+        assert!(
+            shared.contains("service-dies") && !shared.contains("power-off"),
+            "{shared}"
+        );
     }
 }

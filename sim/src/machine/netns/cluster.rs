@@ -3,8 +3,8 @@
 //!
 //! What runs here never says who holds: that is asked of the network, by [`Cluster::observe`].
 
-use super::setup::{CANDIDATES, FLOATING, Setup};
-use super::web::Server;
+use super::setup::{CANDIDATES, Setup};
+use super::web::{PAGE, SICK};
 use super::{Host, Lan, Observer, Process};
 use crate::error::{Context, Result, err};
 use crate::fault::{Conditions, Fault, Links, Target, order};
@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::net::{Ipv4Addr, SocketAddr};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -24,7 +24,8 @@ const LEAVE: Duration = Duration::from_secs(20);
 struct Machine {
     // Before the host that they are in.
     daemon: Option<Process>,
-    web: Option<Server>,
+    agent: Option<Process>,
+    web: Option<Process>,
     host: Host,
 }
 
@@ -37,7 +38,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Hosts, web servers and files, and no daemon yet. `binary` is the daemon.
+    /// Hosts, web servers, agents and files, and no daemon yet. `binary` is the daemon.
     ///
     /// # Errors
     /// If the kernel refuses, or nginx is wanted and missing.
@@ -61,7 +62,7 @@ impl Cluster {
             cluster.add_host(name)?;
         }
         for candidate in CANDIDATES {
-            cluster.start_web(candidate)?;
+            cluster.start_services(candidate)?;
         }
         Ok(cluster)
     }
@@ -73,6 +74,7 @@ impl Cluster {
     pub fn add_host(&mut self, name: &str) -> Result<()> {
         let machine = Machine {
             daemon: None,
+            agent: None,
             web: None,
             host: self.lan.host(self.setup.host(name)?)?,
         };
@@ -168,13 +170,13 @@ impl Cluster {
         daemon.ok_or_else(|| not_running(name))?.wait(LEAVE)
     }
 
-    /// Powers a host on. Its web server starts with it, its daemon does not.
+    /// Powers a host on. Its web server and its agent start with it, its daemon does not.
     ///
     /// # Errors
     /// If the kernel refuses.
     pub fn power_on(&mut self, name: &str) -> Result<()> {
         self.machine(name)?.host.power_on()?;
-        self.start_web(name)
+        self.start_services(name)
     }
 
     /// Does something to the cluster, as far as it can be done here.
@@ -208,6 +210,7 @@ impl Cluster {
                 let machine = self.machine(of)?;
                 let off = machine.host.power_off();
                 machine.daemon = None;
+                machine.agent = None;
                 machine.web = None;
                 off
             }
@@ -216,12 +219,37 @@ impl Cluster {
             Fault::Conditions { on, are } if *on == Links::all() && is_loss(are) => {
                 self.lan.lose(are.loss, self.setup.members())
             }
+            Fault::Healthy(flag) if flag.is => self.cure_web(&flag.on),
+            Fault::Healthy(flag) => {
+                let sick = || fs::write(SICK, "");
+                self.host(&flag.on).call(sick)?.context(|| SICK)
+            }
             Fault::Command {
                 to,
                 say,
                 group: None,
             } => self.onehold(to, &[order(*say)]).map(drop),
             other => Err(err(format!("{other}: it can't be done in namespaces"))),
+        }
+    }
+
+    /// Kills the web server of a candidate: `kill -9`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn kill_web(&mut self, name: &str) -> Result<()> {
+        let web = self.machine(name)?.web.take();
+        let web = web.ok_or_else(|| err(format!("no web server runs on {name}")))?;
+        web.signal(Signal::KILL)
+    }
+
+    /// From now on the web server of a candidate runs, and answers as it should.
+    fn cure_web(&mut self, name: &str) -> Result<()> {
+        // It is there only if the server was sick.
+        let _ = self.host(name).call(|| fs::remove_file(SICK))?;
+        match self.machine(name)?.web {
+            Some(_) => Ok(()),
+            None => self.start_web(name),
         }
     }
 
@@ -299,6 +327,13 @@ impl Cluster {
             .unwrap_or_default()
     }
 
+    /// The process id of a member's agent, if it has one.
+    #[must_use]
+    pub fn agent_id(&self, name: &str) -> Option<u32> {
+        let agent = self.machines.get(name)?.agent.as_ref();
+        agent.map(Process::id)
+    }
+
     /// The process id of a member's daemon.
     ///
     /// # Errors
@@ -307,28 +342,46 @@ impl Cluster {
         self.daemon(name).map(Process::id)
     }
 
-    /// A daemon that should run and does not, with its last words.
+    /// A daemon or an agent that should run and does not, with its last words.
     ///
     /// # Errors
     /// If the kernel can't say.
     pub fn died(&mut self) -> Result<Option<String>> {
         for name in self.members() {
-            let daemon = self.machine(name)?.daemon.as_mut();
-            let ended = daemon.map_or(Ok(None), Process::ended)?;
-            if let Some(status) = ended {
-                let log = self.log(name);
-                let last: Vec<&str> = log.lines().rev().take(3).collect();
-                let last: String = last.iter().rev().map(|l| format!("\n       {l}")).collect();
-                return Ok(Some(format!("the daemon of {name} ended: {status}{last}")));
+            let machine = self.machine(name)?;
+            let ended = |it: &mut Option<Process>| it.as_mut().map_or(Ok(None), Process::ended);
+            let (daemon, agent) = (ended(&mut machine.daemon)?, ended(&mut machine.agent)?);
+            let all = [
+                ("daemon", daemon, format!("{name}.log")),
+                ("agent", agent, format!("{name}-agent.log")),
+            ];
+            for (what, status, log) in all {
+                if let Some(status) = status {
+                    let log = self.read(&log);
+                    let last: Vec<&str> = log.lines().rev().take(3).collect();
+                    let last: String = last.iter().rev().map(|l| format!("\n       {l}")).collect();
+                    return Ok(Some(format!("the {what} of {name} ended: {status}{last}")));
+                }
             }
         }
         Ok(None)
     }
 
+    /// Starts what a candidate has besides the daemon.
+    fn start_services(&mut self, name: &str) -> Result<()> {
+        self.start_web(name)?;
+        if self.setup.has_checks() && CANDIDATES.contains(&name) {
+            let mut words: Vec<OsString> = vec![self.binary.clone().into(), "agent".into()];
+            words.extend(["--config".into(), Lan::path(&format!("{name}.toml")).into()]);
+            let agent = self.spawn(name, &words, &format!("{name}-agent.log"))?;
+            self.machine(name)?.agent = Some(agent);
+        }
+        Ok(())
+    }
+
     fn start_web(&mut self, name: &str) -> Result<()> {
-        let at = SocketAddr::from((FLOATING, 80));
         if let (Some(web), true) = (self.setup.web, CANDIDATES.contains(&name)) {
-            let server = Server::start(web, self.host(name), &self.lan, at)?;
+            let server = web.start(self.host(name), &self.lan, &PAGE)?;
             self.machine(name)?.web = Some(server);
         }
         Ok(())

@@ -31,7 +31,7 @@ pub mod privilege;
 mod process;
 mod setup;
 pub mod space;
-mod web;
+pub mod web;
 
 pub use cluster::Cluster;
 pub use fetcher::{Fetch, Fetcher, PATIENCE, Service};
@@ -41,4 +41,4 @@ pub use link::Mac;
 pub use observer::{Change, Observer, Round, Sightings, changes, dual_time, holder};
 pub use process::Process;
 pub use setup::{CANDIDATES, FLOATING, Group, Setup};
-pub use web::{Web, WebServer};
+pub use web::{PIDFILE, Web, serve_on};

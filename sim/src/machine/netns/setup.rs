@@ -39,17 +39,19 @@ pub struct Group {
     pub preferred: String,
 }
 
-/// What a cluster should be like. Everything not said is as in the tutorial.
+/// What a cluster should be like. Everything not said is as in the tutorial, but for the delay of
+/// a failback.
 #[derive(Clone, Debug)]
 pub struct Setup {
     witness: bool,
     arbitration: Arbitration,
     guard: Option<String>,
     groups: Vec<Group>,
-    failback_delay: Option<Duration>,
+    failback_delay: Duration,
     paths: u8,
     over_ipv6: bool,
     timing: String,
+    checks: String,
     pub(super) web: Option<Web>,
     pub(super) logs: Option<PathBuf>,
 }
@@ -62,10 +64,11 @@ impl Setup {
             arbitration,
             guard: None,
             groups: Vec::new(),
-            failback_delay: None,
+            failback_delay: Duration::ZERO,
             paths: 1,
             over_ipv6: false,
             timing: String::new(),
+            checks: String::new(),
             web: None,
             logs: None,
         }
@@ -115,10 +118,11 @@ impl Setup {
         self
     }
 
-    /// How long each group waits before it returns to its preferred candidate.
+    /// How long each group waits before it returns to its preferred candidate; it does not unless
+    /// this is said.
     #[must_use]
     pub fn failback_delay(mut self, delay: Duration) -> Self {
-        self.failback_delay = Some(delay);
+        self.failback_delay = delay;
         self
     }
 
@@ -149,6 +153,13 @@ impl Setup {
         self.timing("lease = \"2s\"\n")
     }
 
+    /// The lines of the first group's checks. Each candidate has an agent that runs them.
+    #[must_use]
+    pub fn checks(mut self, lines: &str) -> Self {
+        self.checks = lines.into();
+        self
+    }
+
     /// A web server on each candidate.
     #[must_use]
     pub fn web(mut self, web: Web) -> Self {
@@ -162,6 +173,12 @@ impl Setup {
     pub fn logs(mut self, directory: &Path) -> Self {
         self.logs = Some(directory.into());
         self
+    }
+
+    /// Whether there is something for an agent to do.
+    #[must_use]
+    pub const fn has_checks(&self) -> bool {
+        !self.checks.is_empty()
     }
 
     /// The groups, the first one first.
@@ -219,9 +236,11 @@ impl Setup {
                 "[groups.{name}]\naddresses = {addresses:?}\npreferred = \"{preferred}\"\n\
                  interface = \"eth0\""
             ));
-            if let Some(delay) = self.failback_delay {
-                line(format_args!("failback_delay = \"{}ms\"", delay.as_millis()));
-            }
+            let delay = self.failback_delay.as_millis();
+            line(format_args!("failback_delay = \"{delay}ms\""));
+        }
+        if self.has_checks() {
+            line(format_args!("{}", self.checks.trim_end()));
         }
         if !self.timing.is_empty() {
             line(format_args!("[timing]\n{}", self.timing.trim_end()));

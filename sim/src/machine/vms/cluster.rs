@@ -145,6 +145,8 @@ impl VmCluster {
             let address = self.address("w", 12);
             text += &format!("[{prefix}members.w]\naddresses = [\"{address}\"]\nwitness = true\n");
         }
-        text + &format!("[{prefix}groups.web]\naddresses = [\"10.0.0.50/24\"]\n")
+        text + &format!(
+            "[{prefix}groups.web]\naddresses = [\"10.0.0.50/24\"]\nfailback_delay = \"0s\"\n"
+        )
     }
 }

@@ -6,9 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Each program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 15] = [
+const PROGRAMS: [(&str, &str); 17] = [
     ("z3", "z3"), // the proofs
     ("nginx", "nginx-light"),
+    ("keepalived", "keepalived"), // what is played beside Onehold, as the next one
+    ("nsenter", "util-linux"),
     ("nft", "nftables"),
     ("ip", "iproute2"),
     ("tc", "iproute2"),
