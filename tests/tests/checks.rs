@@ -253,7 +253,7 @@ fn hooks_follow_the_address_and_are_run_again() {
 fn opens(c: &Cluster, name: &str) {
     says(c, name, "web: held here, mute for ");
     assert!(c.has(name, "10.77.0.50"), "it is there, and mute");
-    assert!(c.holders("web").is_empty());
+    c.held_by_nobody();
 }
 
 /// `before_hold` takes a while, in which the address is there and mute.
