@@ -54,6 +54,8 @@ pub(super) struct VmCluster {
     pub(super) timing: &'static str,
     /// By host name, and not by address.
     pub(super) names: bool,
+    /// More tables of the candidates' group.
+    pub(super) more: &'static str,
 }
 
 impl VmCluster {
@@ -63,6 +65,7 @@ impl VmCluster {
             arbitration: Arbitration::Majority,
             timing: SLOW,
             names: false,
+            more: "",
         }
     }
 
@@ -123,6 +126,7 @@ impl VmCluster {
         }
         text += &self.tables("");
         text += "interface = \"eth0\"\n";
+        text += self.more;
         text + "[timing]\n" + self.timing
     }
 

@@ -67,6 +67,12 @@ pub(super) const ALL: &[Scenario] = &[
         ..USUAL
     },
     Scenario {
+        name: "service",
+        says: "the agent by its unit: nginx is stopped on the holder, and the address goes, and comes back with it",
+        play: service,
+        ..USUAL
+    },
+    Scenario {
         name: "dhcp-late",
         says: "survivor: the preferred one boots, and its DHCP server answers 15 s later",
         play: dhcp_late,
@@ -260,6 +266,44 @@ fn power_cut(site: &mut Site) -> Result<()> {
     site.power_on("lb0")?;
     site.held_by("lb0", BOOT)?;
     site.all_well(&["lb0", "lb1"], 20)
+}
+
+/// A check that asks systemd, and hooks that the unit's sandbox lets run.
+const SERVICE: &str = r#"[groups.web.checks.nginx]
+unit = "nginx.service"
+[groups.web.hooks]
+before_hold = { exec = ["/usr/bin/logger", "-t", "hook", "before_hold"], deadline = "20s", failing = "release" }
+holding = { exec = ["/usr/bin/logger", "-t", "hook", "holding"], deadline = "20s" }
+"#;
+
+fn service(site: &mut Site) -> Result<()> {
+    for name in ["lb0", "lb1"] {
+        site.on(name).sh("systemctl enable onehold-agent")?; // it waits for its file
+    }
+    let cluster = VmCluster {
+        more: SERVICE,
+        ..VmCluster::survivor()
+    };
+    cluster.configure(site)?;
+    for name in ["lb0", "lb1"] {
+        site.on(name).sh("systemctl start onehold-agent")?;
+    }
+    cluster.start(site)?;
+    site.on("lb0").sh("systemctl stop nginx")?;
+    site.held_by("lb1", 20)?;
+    site.on("lb0").sh("systemctl start nginx")?;
+    site.held_by("lb0", 30)?;
+    site.all_well(&["lb0", "lb1"], 20)?;
+    for name in ["lb0", "lb1"] {
+        for hook in ["before_hold", "holding"] {
+            site.on(name)
+                .sh(&format!("journalctl -q -t hook | grep -w {hook}"))?;
+        }
+    }
+    site.on("lb0")
+        .sh("systemctl stop onehold && systemctl is-active onehold-agent")?;
+    site.held_by("lb1", 20)?;
+    Ok(())
 }
 
 fn reboot(site: &mut Site) -> Result<()> {
