@@ -50,7 +50,7 @@ fn the_nft_guard_is_as_good() {
 fn no_guard_is_an_alarm() {
     let mut c = Setup::majority().guard("none").start();
     assert_eq!(c.status("lb0")["guard"], "none");
-    assert!(c.alarms("lb0").contains("no guard"));
+    assert!(c.alarms("lb0").contains("cluster.guard: none"));
     c.logs("lb0", "guard: none");
     c.stop("lb0");
     c.hold_on("lb1");
