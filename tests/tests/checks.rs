@@ -578,14 +578,14 @@ fn what_a_hook_that_hangs_for_a_minute_costs_the_holder() {
         return;
     }
     let lines = "[groups.web.checks]\n\
-        hangs = { exec = [\"/bin/sh\", \"-c\", \"trap '' TERM INT; while :; do sleep 1; done\"], fall = 100 }\n\
+        hangs = { exec = [\"/bin/sh\", \"-c\", \"trap '' TERM INT; while :; do sleep 1; done\"], fall = 100, before_first = \"passing\" }\n\
         [groups.web.hooks]\n\
         holding = { exec = [\"/bin/sh\", \"-c\", \"trap '' TERM; while :; do :; done\"], deadline = \"60s\" }\n";
     let mut c = Setup::majority().build();
     BOTH.iter().for_each(|name| add(&c, name, lines));
+    let _agents: Vec<Process> = BOTH.iter().map(|name| agent(&c, name)).collect();
     c.start_all();
     c.hold_on("lb0");
-    let _agents: Vec<Process> = BOTH.iter().map(|name| agent(&c, name)).collect();
     let accepted = |c: &Cluster| c.status("lb1")["counters"]["accepted"].as_u64();
     let (roles, first, from) = (c.role_changes(), accepted(&c), Instant::now());
     let mut longest = 0.0_f64;
