@@ -173,6 +173,25 @@ fn r19_what_is_mute_is_not_handed_back() {
 }
 
 #[test]
+fn r19_failback_waits_until_it_is_prepared() {
+    let mut bench = Alone::of(&preparing(), B);
+    bench.hears(W, Statement::default());
+    let asked_at = bench.now;
+    bench.now += ms(1);
+    bench.hears(W, bench.grants(asked_at));
+    assert_eq!(bench.group().role, RoleName::Holder);
+    for _ in 0..5 {
+        bench.now += ms(1);
+        bench.hears(A, asks());
+        assert!(!bench.group().yields);
+    }
+    let mut out = prepared(&mut bench, true);
+    bench.now += ms(1);
+    out.extend(bench.hears(A, asks()));
+    assert!(released(&out).is_some(), "and then it is as ever");
+}
+
+#[test]
 fn r19_of_two_holders_the_one_that_serves_stays() {
     // Under `survivor` the preferred one takes hold in a cut, and is still mute when it heals.
     let mut spec = spec(2, SURVIVOR);
