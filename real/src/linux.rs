@@ -368,15 +368,16 @@ impl Linux {
         }
     }
 
+    /// The one cluster of a candidate.
+    fn candidate(&self) -> Option<&LocalCluster> {
+        let first = self.loaded.clusters.first();
+        first.filter(|_| self.kernel.is_some())
+    }
+
     /// Whether the host lets a candidate's adverts leave; for half a lease it may not, as for an
     /// own address that is gone.
     fn look_at_speech(&mut self, now: LocalTime) {
-        let Some(local) = self
-            .loaded
-            .clusters
-            .first()
-            .filter(|_| self.kernel.is_some())
-        else {
+        let Some(local) = self.candidate() else {
             return;
         };
         let groups = local.config.groups().len();

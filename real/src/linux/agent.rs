@@ -216,15 +216,11 @@ impl Linux {
 
     /// The group of that name, of the one cluster of a candidate.
     fn group_called(&self, cluster: &str, group: &str) -> Option<GroupId> {
-        let seat = self
-            .loaded
-            .clusters
-            .first()
-            .filter(|_| self.kernel.is_some())?;
-        if seat.name() != cluster {
+        let local = self.candidate()?;
+        if local.name() != cluster {
             return None;
         }
-        let at = seat.file.groups.keys().position(|name| name == group)?;
+        let at = local.file.groups.keys().position(|name| name == group)?;
         u8::try_from(at).ok().map(GroupId)
     }
 
@@ -233,7 +229,7 @@ impl Linux {
     pub(super) fn tell_health(&mut self, group: GroupId) {
         let whole = self.pending.whole.get(&group.0).cloned();
         let section = (self.loaded.clusters.first())
-            .and_then(|seat| seat.file.groups.values().nth(usize::from(group.0)));
+            .and_then(|local| local.file.groups.values().nth(usize::from(group.0)));
         let assumed = match section.is_none_or(|s| s.assumed_healthy()) {
             true => Ok(()),
             false => Err("no check has a result yet".to_owned()),
@@ -248,15 +244,10 @@ impl Linux {
 
     /// The file was read again: what nothing checks any more is healthy.
     pub(super) fn checks_may_differ(&mut self) {
-        let Some(seat) = self
-            .loaded
-            .clusters
-            .first()
-            .filter(|_| self.kernel.is_some())
-        else {
+        let Some(local) = self.candidate() else {
             return;
         };
-        let groups: Vec<(u8, bool)> = ((0u8..).zip(seat.file.groups.values()))
+        let groups: Vec<(u8, bool)> = ((0u8..).zip(local.file.groups.values()))
             .map(|(group, section)| (group, section.checks.is_empty()))
             .collect();
         for (group, _) in groups.into_iter().filter(|(_, unchecked)| *unchecked) {
@@ -267,12 +258,7 @@ impl Linux {
 
     /// Whether the agent has been silent for too long.
     pub(super) fn look_for_agent(&mut self, now: LocalTime) {
-        let Some(local) = self
-            .loaded
-            .clusters
-            .first()
-            .filter(|_| self.kernel.is_some())
-        else {
+        let Some(local) = (self.loaded.clusters.first()).filter(|_| self.kernel.is_some()) else {
             return;
         };
         let groups = || {
