@@ -211,17 +211,15 @@ fn a_standby_says_that_it_could_not_have_a_route() {
         matches!(e, KernelEvent::Whole { whole: Err(_), .. })
     });
     assert_eq!(ours(), [""; 0]);
-    let mut kernel_2 = open(
-        &Lan::new(),
-        vec![Route {
-            interface: Some("lan9".into()),
-            ..route("203.0.113.0", 24, None, None)
-        }],
-        GuardChoice::Nft,
-    );
-    kernel_2.eligible(GROUP).expect("the addresses can be held");
     drop(kernel);
-    hold(&mut kernel_2);
+    let lan = Lan::new();
+    let over_another = Route {
+        interface: Some("lan9".into()),
+        ..route("203.0.113.0", 24, None, None)
+    };
+    let mut kernel = open(&lan, vec![over_another], GuardChoice::Nft);
+    kernel.eligible(GROUP).expect("the addresses can be held");
+    hold(&mut kernel);
     assert_eq!(ours(), [""; 0]);
 }
 
