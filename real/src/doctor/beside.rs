@@ -3,7 +3,7 @@
 
 use super::Examination;
 use super::found::Found;
-use super::patient::{Patient, text, texts};
+use super::patient::{Patient, Runs, text, texts};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -70,18 +70,14 @@ fn look(p: &Patient, found: &mut Found) {
         found.fine("static-address", "no file of the host's network has one");
     }
     match p.processes.named(&MOVERS) {
-        Some(name) => found.advice(
+        Runs::Here(name) => found.advice(
             "mover",
             format!("`{name}` runs here, which moves addresses, too"),
             "if it has one of the same, each undoes what the other does",
             format!("systemctl disable --now {name}, unless its addresses are others"),
         ),
-        None if p.processes.hidden > 0 => found.unknown(
-            "mover",
-            format!("{} processes can't be seen", p.processes.hidden),
-            "run this as root",
-        ),
-        None => found.fine("mover", "no other program that moves addresses runs here"),
+        Runs::Unknown(why) => found.unknown("mover", why, "run this as root"),
+        Runs::No => found.fine("mover", "no other program that moves addresses runs here"),
     }
 }
 
@@ -114,7 +110,7 @@ fn names(text: &str, address: IpAddr) -> bool {
     text.lines().filter(comment).any(|line| {
         line.split(|c: char| !(c.is_ascii_hexdigit() || ".:/".contains(c)))
             .any(|w| word(w) || word(w.trim_matches(':')))
-            || line.split("::").skip(1).any(|w| word(w)) // IPaddr::10.0.0.50/24/eth0
+            || line.split("::").skip(1).any(word) // IPaddr::10.0.0.50/24/eth0
     })
 }
 

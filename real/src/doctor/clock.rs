@@ -2,7 +2,7 @@
 
 use super::Examination;
 use super::found::Found;
-use super::patient::{Patient, text, texts};
+use super::patient::{Patient, Runs, text, texts};
 use crate::clock::{Rate, Reading};
 use onehold_core::time::Span;
 use std::path::Path;
@@ -36,8 +36,10 @@ fn look(p: &Patient, found: &mut Found) {
 }
 
 fn chrony(p: &Patient, most: u32, found: &mut Found) {
-    if p.processes.named(&["chronyd"]).is_none() {
-        return found.fine("chrony", "chronyd does not run here");
+    match p.processes.named(&["chronyd"]) {
+        Runs::Here(_) => {}
+        Runs::No => return found.fine("chrony", "chronyd does not run here"),
+        Runs::Unknown(why) => return found.unknown("chrony", why, "run this as root"),
     }
     let main = ["/etc/chrony/chrony.conf", "/etc/chrony.conf"];
     let main = main.into_iter().find_map(|path| text(Path::new(path)));
@@ -60,12 +62,12 @@ fn chrony(p: &Patient, most: u32, found: &mut Found) {
 
 /// What the last `maxslewrate` says.
 fn slew_rate(text: &str) -> f64 {
-    let rates = text.lines().filter_map(|line| {
+    let mut rates = text.lines().filter_map(|line| {
         let mut words = line.split_whitespace();
         let said = words.next()?.eq_ignore_ascii_case("maxslewrate");
         words.next()?.parse().ok().filter(|_| said)
     });
-    rates.last().unwrap_or(CHRONY)
+    rates.next_back().unwrap_or(CHRONY)
 }
 
 fn source(found: &mut Found) {
@@ -90,20 +92,24 @@ fn source(found: &mut Found) {
 
 fn time_namespace(p: &Patient, found: &mut Found) {
     let of = p.pid.map_or("self".to_owned(), |pid| pid.to_string());
-    let mine = std::fs::read_link(format!("/proc/{of}/ns/time"));
-    let first = std::fs::read_link("/proc/1/ns/time");
-    match (mine, first) {
-        (Ok(mine), Ok(first)) if mine == first => found.fine("time-namespace", "none"),
-        (Ok(_), Ok(_)) => found.advice(
+    match std::fs::read_to_string(format!("/proc/{of}/timens_offsets")) {
+        Ok(offsets)
+            if offsets
+                .split_whitespace()
+                .all(|w| w.parse::<i64>().unwrap_or(0) == 0) =>
+        {
+            found.fine("time-namespace", "its clock is this machine's");
+        }
+        Ok(_) => found.advice(
             "time-namespace",
             "the daemon would run, or runs, in a time namespace",
             "BPF's clock is another one there, so nftables is the guard",
             "start it outside (no `unshare --time`, no such container), or leave it at that",
         ),
-        (Err(e), _) if e.kind() == std::io::ErrorKind::NotFound => {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => {
             found.fine("time-namespace", "this kernel has none");
         }
-        _ => found.unknown("time-namespace", "it can't be seen", "run this as root"),
+        Err(_) => found.unknown("time-namespace", "it can't be seen", "run this as root"),
     }
 }
 

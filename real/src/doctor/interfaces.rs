@@ -136,7 +136,7 @@ fn same_network(p: &Patient, found: &mut Found) {
             a.index != link.index
                 && !a.address.is_loopback()
                 && !floating.contains(&a.address)
-                && here.iter().any(|b| same(b))
+                && here.iter().any(same)
         });
         let other = other.and_then(|a| p.links.iter().find(|l| l.index == a.index));
         let strict = ["all", &link.name].iter().any(|of| {

@@ -5,7 +5,7 @@
 
 use super::Examination;
 use super::found::Found;
-use super::patient::{Patient, text, texts};
+use super::patient::{Patient, Runs, text, texts};
 use crate::address::Link;
 use std::path::Path;
 
@@ -51,27 +51,27 @@ fn look(p: &Patient, found: &mut Found) {
 
 /// The value of a key of an ini file, or of a shell's.
 fn value<'t>(text: &'t str, key: &str) -> Option<&'t str> {
-    let values = text.lines().filter_map(|line| {
+    let mut values = text.lines().filter_map(|line| {
         let (name, value) = line.split_once('=')?;
         (name.trim() == key).then_some(value.trim())
     });
-    values.last()
+    values.next_back()
 }
 
 fn networkd(p: &Patient, link: &Link, found: &mut Found) {
     let name = &link.name;
-    let runs = p.processes.named(&["systemd-networkd"]).is_some();
+    match p.processes.named(&["systemd-networkd"]) {
+        Runs::Here(_) => {}
+        Runs::No => return found.fine("networkd", "it does not run here"),
+        Runs::Unknown(why) => return found.unknown("networkd", why, "run this as root"),
+    }
     let state = text(Path::new(&format!(
         "/run/systemd/netif/links/{}",
         link.index
     )));
-    let state = match state.filter(|_| runs) {
-        Some(state) => state,
-        None if runs => {
-            let what = format!("systemd-networkd runs, and does not say whether {name} is its own");
-            return found.unknown("networkd", what, format!("networkctl status {name}"));
-        }
-        None => return found.fine("networkd", "it does not run here"),
+    let Some(state) = state else {
+        let what = format!("systemd-networkd runs, and does not say whether {name} is its own");
+        return found.unknown("networkd", what, format!("networkctl status {name}"));
     };
     let managed = value(&state, "ADMIN_STATE").is_some_and(|s| s != "unmanaged");
     let Some(file) = value(&state, "NETWORK_FILE").filter(|_| managed) else {
@@ -130,8 +130,10 @@ fn networkd(p: &Patient, link: &Link, found: &mut Found) {
 
 fn network_manager(p: &Patient, link: &Link, found: &mut Found) {
     let name = &link.name;
-    if p.processes.named(&["NetworkManager"]).is_none() {
-        return found.fine("networkmanager", "it does not run here");
+    match p.processes.named(&["NetworkManager"]) {
+        Runs::Here(_) => {}
+        Runs::No => return found.fine("networkmanager", "it does not run here"),
+        Runs::Unknown(why) => return found.unknown("networkmanager", why, "run this as root"),
     }
     let state = text(Path::new(&format!(
         "/run/NetworkManager/devices/{}",
@@ -192,7 +194,10 @@ fn leased(p: &Patient, a: &crate::address::Assigned, link: &Link, found: &mut Fo
     let Some(left) = a.lifetime else {
         return found.fine("dhcp", format!("{} is there for good", a.address));
     };
-    let by = p.processes.named(&DHCP).unwrap_or("somebody");
+    let by = match p.processes.named(&DHCP) {
+        Runs::Here(name) => name,
+        Runs::No | Runs::Unknown(_) => "somebody",
+    };
     found.advice(
         "dhcp",
         format!("{} on {} is there for {left} more seconds, by {by}", a.address, link.name),

@@ -12,7 +12,9 @@ use crate::address::Link;
 use crate::announce::{Mac, Port};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::task::Poll;
 use std::time::Duration;
+use tokio::runtime::Runtime;
 
 pub(super) const EXAMINATION: Examination = Examination {
     finds: &[
@@ -27,8 +29,9 @@ pub(super) const EXAMINATION: Examination = Examination {
 
 /// How often it is asked, and for how long answers are awaited each time.
 const TIMES: u32 = 3;
+/// Most floating addresses from which it asks.
+const SOME: usize = 4;
 const AWAIT: Duration = Duration::from_millis(250);
-const STEP: Duration = Duration::from_millis(5);
 
 type Answers = BTreeMap<IpAddr, BTreeSet<Mac>>;
 
@@ -65,33 +68,52 @@ fn look(p: &Patient, found: &mut Found) {
         if let Some(IpAddr::V6(own)) = p.link_local(link) {
             port.ask_from(own);
         }
-        let mut answers = ask(&port, &asked, |port, address| port.ask(address));
+        let mut answers = ask(&runtime, &port, &asked, |port, address| port.ask(address));
         for macs in answers.values_mut() {
             macs.retain(|mac| !p.links.iter().any(|link| link.mac == *mac));
         }
-        on_one(p, link, &floating, &own, &peers, &answers, found);
-        comes_back(p, link, &port, &floating, &peers, &answers, found);
+        let network = Network {
+            p,
+            link,
+            floating,
+            own,
+            peers,
+            answers,
+        };
+        network.who_answers(found);
+        network.comes_back(&runtime, &port, found);
     }
+}
+
+/// One of the groups' networks, and who answered there.
+struct Network<'p> {
+    p: &'p Patient,
+    link: &'p Link,
+    floating: Vec<IpAddr>,
+    own: Vec<IpAddr>,
+    peers: Vec<(String, IpAddr)>,
+    answers: Answers,
 }
 
 /// Asks for some addresses: who answered for each.
 fn ask(
+    runtime: &Runtime,
     port: &Port,
     addresses: &[IpAddr],
     put: impl Fn(&Port, IpAddr) -> std::io::Result<()>,
 ) -> Answers {
     let mut answers = Answers::new();
-    let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
     for _ in 0..TIMES {
         for address in addresses {
             let _ = put(port, *address); // who can't be asked does not answer
         }
-        for _ in 0..AWAIT.as_millis() / STEP.as_millis() {
-            while let Some(claim) = port.poll_claim(&mut cx) {
+        let listen = std::future::poll_fn(|cx| {
+            while let Some(claim) = port.poll_claim(cx) {
                 answers.entry(claim.address).or_default().insert(claim.mac);
             }
-            std::thread::sleep(STEP);
-        }
+            Poll::<()>::Pending
+        });
+        let _ = runtime.block_on(async { tokio::time::timeout(AWAIT, listen).await }); // it ends so
     }
     answers
 }
@@ -100,24 +122,21 @@ fn text(mac: &Mac) -> String {
     mac.map(|byte| format!("{byte:02x}")).join(":")
 }
 
-#[allow(
-    clippy::too_many_arguments,
-    reason = "one network, and what was heard there"
-)]
-fn on_one(
-    p: &Patient,
-    link: &Link,
-    floating: &[IpAddr],
-    own: &[IpAddr],
-    peers: &[(String, IpAddr)],
-    answers: &Answers,
-    found: &mut Found,
-) {
-    let name = &link.name;
-    let none = BTreeSet::new();
-    let of = |address: &IpAddr| answers.get(address).unwrap_or(&none);
-    for address in own {
-        match of(address).first() {
+impl Network<'_> {
+    fn who_answers(&self, found: &mut Found) {
+        let Self {
+            p,
+            link,
+            floating,
+            own,
+            peers,
+            answers,
+        } = self;
+        let name = &link.name;
+        let none = BTreeSet::new();
+        let of = |address: &IpAddr| answers.get(address).unwrap_or(&none);
+        for address in own {
+            match of(address).first() {
             Some(mac) => found.problem(
                 "own-address",
                 format!(
@@ -129,16 +148,16 @@ fn on_one(
             ),
             None => found.fine("own-address", format!("nobody else answers for {address}")),
         }
-    }
-    let is_peer = |mac: &Mac| peers.iter().any(|(_, ip)| of(ip).contains(mac));
-    let any_peer = peers.iter().any(|(_, ip)| !of(ip).is_empty());
-    for (address, group) in floating.iter().filter_map(|a| Some((a, group_of(p, *a)?))) {
-        let macs = of(address);
-        let all: Vec<String> = macs.iter().map(text).collect();
-        let held = p.holds(&group);
-        let holder = p.group(&group).and_then(|g| g.holder.clone());
-        let other = holder.filter(|_| !held);
-        match (macs.len() + usize::from(held), &other) {
+        }
+        let is_peer = |mac: &Mac| peers.iter().any(|(_, ip)| of(ip).contains(mac));
+        let any_peer = peers.iter().any(|(_, ip)| !of(ip).is_empty());
+        for (address, group) in floating.iter().filter_map(|a| Some((a, group_of(p, *a)?))) {
+            let macs = of(address);
+            let all: Vec<String> = macs.iter().map(text).collect();
+            let held = p.holds(&group);
+            let holder = p.group(&group).and_then(|g| g.holder.clone());
+            let other = holder.filter(|_| !held);
+            match (macs.len() + usize::from(held), &other) {
             (2.., _) => found.problem(
                 "two-answer",
                 format!(
@@ -174,48 +193,47 @@ fn on_one(
             (0, _) => found.fine("answers", format!("nobody answers for {address}, and nobody should")),
             (1, _) => found.fine("answers", format!("who should, answers for {address}")),
         }
-    }
-}
-
-fn group_of(p: &Patient, address: IpAddr) -> Option<String> {
-    let of = p
-        .groups
-        .iter()
-        .find(|g| g.addresses.iter().any(|(a, _)| *a == address));
-    of.map(|g| g.name.clone())
-}
-
-/// On a holder: whether a neighbour that answers this host answers a floating address, too.
-fn comes_back(
-    p: &Patient,
-    link: &Link,
-    port: &Port,
-    floating: &[IpAddr],
-    peers: &[(String, IpAddr)],
-    answers: &Answers,
-    found: &mut Found,
-) {
-    for address in floating {
-        if !group_of(p, *address).is_some_and(|group| p.holds(&group)) {
-            found.skipped(
-                "port-security",
-                format!("{address} is not held here: the holder looks"),
-            );
-            continue;
         }
-        let there = |(_, ip): &&(String, IpAddr)| {
-            ip.is_ipv4() == address.is_ipv4()
-                && answers.get(ip).is_some_and(|macs| !macs.is_empty())
-        };
-        let Some((name, ip)) = peers.iter().find(there) else {
-            found.skipped(
-                "port-security",
-                format!("no member is a neighbour on {}", link.name),
-            );
-            continue;
-        };
-        let answered = ask(port, &[*ip], |port, ip| port.ask_as(*address, ip));
-        match answered.contains_key(ip) {
+    }
+
+    /// On a holder: whether a neighbour that answers this host answers a floating address, too.
+    fn comes_back(&self, runtime: &Runtime, port: &Port, found: &mut Found) {
+        let Self {
+            p,
+            link,
+            floating,
+            peers,
+            answers,
+            ..
+        } = self;
+        for (at, address) in floating.iter().enumerate() {
+            if !group_of(p, *address).is_some_and(|group| p.holds(&group)) {
+                found.skipped(
+                    "port-security",
+                    format!("{address} is not held here: the holder looks"),
+                );
+                continue;
+            }
+            if at >= SOME {
+                found.skipped(
+                    "port-security",
+                    format!("{address}: of many addresses the first are looked at"),
+                );
+                continue;
+            }
+            let there = |(_, ip): &&(String, IpAddr)| {
+                ip.is_ipv4() == address.is_ipv4()
+                    && answers.get(ip).is_some_and(|macs| !macs.is_empty())
+            };
+            let Some((name, ip)) = peers.iter().find(there) else {
+                found.skipped(
+                    "port-security",
+                    format!("no member is a neighbour on {}", link.name),
+                );
+                continue;
+            };
+            let answered = ask(runtime, port, &[*ip], |port, ip| port.ask_as(*address, ip));
+            match answered.contains_key(ip) {
             true => found.fine("port-security", format!("{name} answers {address}")),
             false => found.problem(
                 "port-security",
@@ -226,5 +244,14 @@ fn comes_back(
                  libvirt `clean-traffic`, a switch's ARP inspection (see the book, Clouds)",
             ),
         }
+        }
     }
+}
+
+fn group_of(p: &Patient, address: IpAddr) -> Option<String> {
+    let of = p
+        .groups
+        .iter()
+        .find(|g| g.addresses.iter().any(|(a, _)| *a == address));
+    of.map(|g| g.name.clone())
 }

@@ -17,6 +17,7 @@ use onehold_core::auth::Keys;
 use rustix::net::sockopt::socket_peercred;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::fs;
+use std::io::ErrorKind;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 
@@ -70,9 +71,19 @@ pub(super) struct Patient {
 /// The names of the programs that run in this network.
 #[derive(Clone, Default)]
 pub(super) struct Processes {
-    names: Vec<String>,
-    /// How many there are of which that can't be known.
-    pub(super) hidden: usize,
+    here: Vec<String>,
+    /// Those of which the kernel does not say in what network they run.
+    hidden: Vec<String>,
+    /// Other users' processes are not even listed.
+    veiled: bool,
+}
+
+/// Whether one of some programs runs in this network.
+pub(super) enum Runs {
+    No,
+    Here(&'static str),
+    /// That can't be seen: why.
+    Unknown(String),
 }
 
 impl Patient {
@@ -94,7 +105,7 @@ impl Patient {
             return Ok(Vec::new());
         };
         let (report, pid) = report(&asked.socket);
-        let processes = Processes::here();
+        let processes = Processes::now();
         let mut all = Vec::new();
         for one in clusters {
             let one = match one {
@@ -256,39 +267,47 @@ fn daemon(report: &Result<Report, String>, cluster: &str) -> Daemon {
 
 impl Processes {
     /// Those in the network namespace of this process.
-    fn here() -> Self {
-        let mut this = Self::default();
+    fn now() -> Self {
+        let mut this = Self {
+            veiled: !Path::new("/proc/1").exists(),
+            ..Self::default()
+        };
         let mine = fs::read_link("/proc/self/ns/net").ok();
-        for entry in fs::read_dir("/proc")
-            .into_iter()
-            .flatten()
-            .flatten()
-            .take(MOST_PROCESSES)
-        {
+        let all = fs::read_dir("/proc").into_iter().flatten().flatten();
+        for entry in all.take(MOST_PROCESSES) {
             let path = entry.path();
-            let number = |name: &str| name.bytes().all(|b| b.is_ascii_digit());
-            if !entry.file_name().to_str().is_some_and(number) {
-                continue;
-            }
+            let Some(name) = text(&path.join("comm")) else {
+                continue; // it is none, or has just ended
+            };
+            let name = name.trim().to_owned();
             match fs::read_link(path.join("ns/net")) {
-                Ok(theirs) if Some(&theirs) == mine.as_ref() => {}
-                Ok(_) => continue,
-                Err(_) => {
-                    this.hidden += usize::from(path.is_dir()); // or it has just ended
-                    continue;
-                }
+                Ok(theirs) if Some(&theirs) == mine.as_ref() => this.here.push(name),
+                Err(e) if e.kind() == ErrorKind::PermissionDenied => this.hidden.push(name),
+                Ok(_) | Err(_) => {}
             }
-            let name = text(&path.join("comm")).unwrap_or_default();
-            this.names.push(name.trim().to_owned());
         }
         this
     }
 
     /// The first of these that runs.
-    pub(super) fn named<'n>(&self, names: &[&'n str]) -> Option<&'n str> {
+    pub(super) fn named(&self, names: &[&'static str]) -> Runs {
         let short = |name: &str| name.get(..15).unwrap_or(name).to_owned(); // as the kernel keeps it
-        let runs = |name: &&&str| self.names.contains(&short(name));
-        names.iter().find(runs).copied()
+        let among = |all: &[String]| {
+            names
+                .iter()
+                .find(|name| all.contains(&short(name)))
+                .copied()
+        };
+        match (among(&self.here), among(&self.hidden)) {
+            (Some(name), _) => Runs::Here(name),
+            (None, Some(name)) => Runs::Unknown(format!(
+                "whether `{name}` runs in this network can't be seen"
+            )),
+            (None, None) if self.veiled => {
+                Runs::Unknown("other users' processes can't be seen".to_owned())
+            }
+            (None, None) => Runs::No,
+        }
     }
 }
 
