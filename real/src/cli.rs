@@ -6,7 +6,9 @@
 mod agent;
 mod check;
 mod client;
+mod doctor;
 mod holds;
+mod open_gate;
 mod up;
 
 use crate::config_file::FileError;
@@ -20,6 +22,8 @@ use std::process::ExitCode;
 
 const DEFAULT_CONFIG: &str = "/etc/onehold/onehold.toml";
 const DEFAULT_STATE: &str = "/run/onehold";
+/// The unit's `StateDirectory=`.
+const STATE_DIRECTORY: &str = "/var/lib/onehold";
 
 /// Keeps floating IP addresses on exactly one of two machines.
 #[derive(Debug, Parser)]
@@ -67,8 +71,16 @@ enum Cmd {
                       every host."
     )]
     Check(CheckArgs),
+    /// Look for what would keep this member from serving; changes nothing
+    #[command(
+        after_help = "Exit status: 0 nothing needs to be done, 1 something does, 2 wrong usage or configuration, \
+                      3 something could not be looked at."
+    )]
+    Doctor(doctor::DoctorArgs),
     /// Create a shared secret
     Secret(SecretArgs),
+    /// Take away the gate that mutes the addresses here, when no daemon can be started any more
+    OpenGate(open_gate::OpenGateArgs),
     /// Print the version
     Version,
 }
@@ -167,6 +179,8 @@ enum Failure {
     Failed(String),
     /// 2
     Usage(String),
+    /// What was found is printed already: an exit status of its own.
+    Found(u8),
 }
 
 impl From<FileError> for Failure {
@@ -189,6 +203,7 @@ impl From<RunError> for Failure {
 pub fn main() -> ExitCode {
     let (code, what) = match dispatch(Cli::parse().command) {
         Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Found(status)) => return ExitCode::from(status),
         Err(Failure::Failed(what)) => (1, what),
         Err(Failure::Usage(what)) => (2, what),
     };
@@ -248,6 +263,8 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
                 "{path}: created; copy it to every member, for instance: scp -p {path} root@lb1:{path}\n"
             ))
         }
+        Cmd::Doctor(d) => doctor::doctor(&d),
+        Cmd::OpenGate(o) => open_gate::open_gate(&o),
         Cmd::Version => print(&format!("onehold {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -256,6 +273,14 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
 fn state_directory() -> Option<PathBuf> {
     let all = std::env::var_os("STATE_DIRECTORY")?;
     std::env::split_paths(&all).find(|path| path.is_absolute())
+}
+
+/// The directory with what outlives a boot, for a command that is run beside the service, or after
+/// it.
+fn orders_directory(named: Option<PathBuf>, state: &std::path::Path) -> PathBuf {
+    let usual = PathBuf::from(STATE_DIRECTORY);
+    let usual = Some(usual).filter(|usual| usual.is_dir());
+    named.or(usual).unwrap_or_else(|| state.to_owned())
 }
 
 fn order(c: OrderArgs, order: Order) -> Result<(), Failure> {

@@ -25,7 +25,8 @@ pub use local_cluster::{
     Found, Loaded, LocalCluster, Missing, Path, Texts, find, load, read, texts,
 };
 pub(crate) use local_cluster::{
-    Here, WrittenCluster, WrittenFile, find_me, local_cluster, prove, secrets, written,
+    Here, WrittenCluster, WrittenFile, find_me, keys_of, local_cluster, prove, secrets,
+    without_secrets, written,
 };
 pub use place::{FileError, Source};
 pub use reload::ReloadRefused;

@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config_file;
 pub mod control;
 pub mod daemon;
+mod doctor;
 pub mod driver;
 mod files;
 pub mod guard;

@@ -76,11 +76,7 @@ impl LocalCluster {
     /// The key to seal with and those to accept.
     #[must_use]
     pub fn keys(&self) -> Keys {
-        let mut keys = self.secrets.iter().map(|s| Key::new(s.bytes()));
-        let seal = keys
-            .next()
-            .expect("load() leaves no cluster without a secret");
-        Keys::new(seal, keys.collect())
+        keys_of(&self.secrets).expect("load() leaves no cluster without a secret")
     }
 
     /// This member's own addresses, path by path.
@@ -138,6 +134,12 @@ impl LocalCluster {
             .get(usize::from(group.0))
             .map_or(&[], Vec::as_slice)
     }
+}
+
+/// The key to seal with and those to accept.
+pub(crate) fn keys_of(secrets: &[Secret]) -> Option<Keys> {
+    let mut keys = secrets.iter().map(|s| Key::new(s.bytes()));
+    Some(Keys::new(keys.next()?, keys.collect()))
 }
 
 fn paths<'a>(local: &'a [SocketAddr], remote: &'a [SocketAddr]) -> impl Iterator<Item = Path> + 'a {
@@ -415,6 +417,20 @@ pub(crate) fn local_cluster(
     here: &Here<'_>,
     many: bool,
 ) -> Result<LocalCluster, FileError> {
+    let mut local = without_secrets(cluster.clone(), here, many)?;
+    local.secrets = secrets(&cluster.source, &cluster.file).map_err(first_of)?;
+    Ok(local)
+}
+
+/// The same, but for its secrets, which not everybody may read: it has no [`LocalCluster::keys`].
+///
+/// # Errors
+/// The first thing that is wrong: with the text, or else with this host.
+pub(crate) fn without_secrets(
+    cluster: WrittenCluster,
+    here: &Here<'_>,
+    many: bool,
+) -> Result<LocalCluster, FileError> {
     let spec = decided(&cluster).map_err(first_of)?; // before anything of this host
     let WrittenCluster { source, file } = &cluster;
     let mut endpoints = resolve(source, file).map_err(first_of)?;
@@ -437,14 +453,13 @@ pub(crate) fn local_cluster(
     if let Some(first) = wrong.into_iter().next() {
         return Err(first.may_pass());
     }
-    let secrets = secrets(source, file).map_err(first_of)?;
     Ok(LocalCluster {
         // Both maps are in the order of the names, as ids are.
         endpoints: endpoints.into_values().collect(),
         interfaces,
         many,
         remarks,
-        secrets,
+        secrets: Vec::new(),
         spec,
         config,
         file: cluster.file,

@@ -22,7 +22,7 @@ use crate::status::Waiting;
 use crate::telemetry;
 use crate::trace::{Line, Recorder, Rest, TraceFile};
 use crate::{clock, realtime};
-use onehold_core::advert::{GroupId, Incarnation};
+use onehold_core::advert::Incarnation;
 use onehold_core::time::{LocalTime, Span};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::path::Path;
@@ -504,15 +504,7 @@ fn member_name(local: &LocalCluster) -> &str {
 
 fn open_kernel(local: &LocalCluster, state: &[&Path]) -> Result<Kernel, NotYet> {
     let config = &local.config;
-    let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
-        name: g.name.clone(),
-        addresses: (g.addresses.iter().map(|p| p.address))
-            .zip(local.interfaces(GroupId(id)).iter().cloned())
-            .collect(),
-        announced: local.announced(GroupId(id)),
-        routes: local.routes(GroupId(id)),
-    };
-    let groups = (0u8..).zip(config.groups()).map(group).collect();
+    let groups = KernelGroup::all_of(local);
     let timing = config.timing();
     // The gates of two clusters on one host must not meddle with each other.
     let instance = format!("{:x}", config.cluster().0);
