@@ -6,6 +6,7 @@
 mod agent;
 mod check;
 mod client;
+mod explain;
 mod holds;
 mod up;
 
@@ -67,6 +68,8 @@ enum Cmd {
                       every host."
     )]
     Check(CheckArgs),
+    /// Say what a rule, a word, or a line of `status` means, in the words of the book
+    Explain(explain::ExplainArgs),
     /// Create a shared secret
     Secret(SecretArgs),
     /// Print the version
@@ -241,6 +244,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
                 _ => Err(Failure::Usage(wrong.join("\nonehold: "))),
             }
         }
+        Cmd::Explain(e) => explain::explain(&e),
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();

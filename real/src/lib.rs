@@ -9,6 +9,7 @@ pub mod config_file;
 pub mod control;
 pub mod daemon;
 pub mod driver;
+pub mod explain;
 mod files;
 pub mod guard;
 pub mod kernel;
