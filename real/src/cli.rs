@@ -7,6 +7,7 @@ mod agent;
 mod check;
 mod client;
 mod explain;
+mod history;
 mod holds;
 mod up;
 
@@ -45,6 +46,8 @@ enum Cmd {
     Up(RunArgs),
     /// Show who holds what, who is heard, and what is wrong
     Status(StatusArgs),
+    /// Show what happened: who held what and why, orders, starts and stops
+    History(history::HistoryArgs),
     /// Tell by the exit status whether this member holds a group now
     #[command(after_help = "Exit status: 0 it does, 1 it does not, 2 unknown.")]
     Holds(holds::HoldsArgs),
@@ -212,6 +215,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         })?),
         Cmd::Agent(a) => agent::run(a),
         Cmd::Up(run) => up::up(&run),
+        Cmd::History(h) => history::history(&h),
         Cmd::Holds(h) => holds::holds(&h),
         Cmd::Status(s) => client::status(
             &s.daemon.socket,

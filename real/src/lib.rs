@@ -12,6 +12,7 @@ pub mod driver;
 pub mod explain;
 mod files;
 pub mod guard;
+pub mod history;
 pub mod kernel;
 pub mod lease_record;
 pub mod linux;
