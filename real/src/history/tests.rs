@@ -157,7 +157,8 @@ fn every_text_is_one_bounded_line() {
 
 /// Polls until nothing is left to do.
 async fn settle(keeper: &mut Keeper, now: &mut LocalTime) {
-    for _ in 0..2_000 {
+    let patience = crate::clock::boottime().plus(Span::from_millis(120_000));
+    while crate::clock::boottime() < patience {
         *now = now.plus(Span::from_millis(100));
         std::future::poll_fn(|cx| {
             keeper.poll(*now, cx);
@@ -278,16 +279,16 @@ fn what_cannot_be_kept_is_shown_and_said() {
 }
 
 #[test]
-fn thousands_of_clusters_are_read_and_written_and_have_a_bound_together() {
+fn hundreds_of_clusters_are_read_and_written_and_have_a_bound_together() {
     let etc = Etc::new();
     block_on(async {
         let mut now = LocalTime::from_nanos(0);
         let mut keeper = Keeper::default();
-        for n in 0..1_000 {
+        for n in 0..300 {
             keeper.join(&etc.0, &format!("c{n}"), "w");
         }
-        for n in 0..1_000 {
-            for m in 0..30 {
+        for n in 0..300 {
+            for m in 0..40 {
                 keeper.add(
                     n,
                     Entry::new("lb0", "x", format!("{}", ['a', 'b'][m % 2])),
@@ -296,9 +297,9 @@ fn thousands_of_clusters_are_read_and_written_and_have_a_bound_together() {
             }
         }
         settle(&mut keeper, &mut now).await;
-        assert!((0..1_000).all(|n| keeper.history(n).unwrap().0.len() == 20));
+        assert!((0..300).all(|n| keeper.history(n).unwrap().0.len() == 33));
         let files = fs::read_dir(&etc.0).unwrap().map(|f| f.unwrap().path());
         let kept = files.filter(|f| f.extension().is_some_and(|e| e == "history"));
-        assert_eq!(kept.count(), 1_000);
+        assert_eq!(kept.count(), 300);
     });
 }
