@@ -10,6 +10,7 @@ mod explain;
 mod history;
 mod holds;
 mod up;
+mod why;
 
 use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
@@ -46,6 +47,8 @@ enum Cmd {
     Up(RunArgs),
     /// Show who holds what, who is heard, and what is wrong
     Status(StatusArgs),
+    /// Say why a member holds a group, or does not, and what to do
+    Why(why::WhyArgs),
     /// Show what happened: who held what and why, orders, starts and stops
     History(history::HistoryArgs),
     /// Tell by the exit status whether this member holds a group now
@@ -215,6 +218,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         })?),
         Cmd::Agent(a) => agent::run(a),
         Cmd::Up(run) => up::up(&run),
+        Cmd::Why(w) => why::why(&w),
         Cmd::History(h) => history::history(&h),
         Cmd::Holds(h) => holds::holds(&h),
         Cmd::Status(s) => client::status(

@@ -9,6 +9,7 @@ mod text;
 pub use file::read;
 pub use keeper::Keeper;
 pub use text::lines;
+pub(crate) use text::time;
 
 use crate::control::session::bounded_line;
 use serde::{Deserialize, Serialize};
