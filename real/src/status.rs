@@ -5,7 +5,7 @@ mod alarms;
 mod text;
 
 pub use text::render;
-pub(crate) use text::wrapped;
+pub(crate) use text::{ago, wrapped};
 
 use crate::config_file::each_once;
 use crate::metrics::{GroupMetrics, Metrics, Noted};

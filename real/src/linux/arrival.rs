@@ -12,6 +12,7 @@ use super::{Linux, RoleName};
 use crate::config_file::{self, FileError, Found, Loaded, LocalCluster, LogSection, Missing};
 use crate::daemon::RunOptions;
 use crate::driver::{Joined, Served, ShellEvent, leases};
+use crate::history::Entry;
 use crate::kernel::{Kernel, KernelGroup};
 use crate::lease_record::{self, LeaseRecord, Left};
 use crate::lock::{Lock, NotTaken};
@@ -289,6 +290,18 @@ impl Linux {
                 "reload refused, all stays as it was: {why}"
             );
         }
+        for (cluster, local) in self.loaded.clusters.iter().enumerate() {
+            let entry = Entry::new(
+                member_name(local),
+                "reload",
+                match &refused {
+                    None => "the file was reloaded",
+                    Some(_) => "a reload was refused",
+                },
+            );
+            let entry = refused.iter().fold(entry, |entry, why| entry.because(why));
+            self.histories.add(cluster, entry, clock::boottime());
+        }
         self.reloaded(refused);
     }
 
@@ -416,6 +429,7 @@ impl Linux {
         }
         let file = OrdersFile::of(options.orders(), cluster, me);
         let (keeper, orders, unread) = earlier_orders(file, &local);
+        self.histories.join(options.orders(), cluster, me);
         let pretended = lock.pretended();
         let now = self.clock.now();
         let (served, start) = start_node(&local, guard, incarnation, now, earlier.longest);
@@ -484,6 +498,7 @@ impl Linux {
                 tracing::error!("{e}");
             }
         }
+        self.histories.finish().await;
         if let Some(rest) = self.arrivals.trace {
             rest.wait();
         }
