@@ -15,6 +15,7 @@ mod routes;
 mod span;
 mod stamp;
 mod together;
+mod words;
 
 use checks::CheckSection;
 use hooks::HooksSection;
@@ -323,8 +324,8 @@ impl ConfigFile {
     /// Reads the text of a cluster's file.
     ///
     /// # Errors
-    /// A [`FileError`] with the line, the key and the remedy.
-    pub fn parse(source: &Source) -> Result<Self, FileError> {
+    /// At least one [`FileError`], each with the line, the key and the remedy.
+    pub fn parse(source: &Source) -> Result<Self, Vec<FileError>> {
         source.parse()
     }
 

@@ -204,10 +204,10 @@ pub struct Missing {
 /// A [`FileError`] with the line, the key and the remedy, if the text allows none, whatever this
 /// host is like; or if it can't be read yet.
 pub fn read(path: &std::path::Path) -> Result<LogSection, FileError> {
-    let WrittenFile { clusters, log, .. } = written(path)?;
+    let WrittenFile { clusters, log, .. } = written(path).map_err(first_of)?;
     let mut wrong = Vec::new();
     for one in clusters {
-        match one.map_err(|e| vec![e]).and_then(|one| decided(&one)) {
+        match one.and_then(|one| decided(&one)) {
             Ok(_) => return Ok(log),
             Err(errors) => wrong.extend(errors),
         }
@@ -256,12 +256,13 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
         clusters,
         log,
         many,
-    } = written(path)?;
+    } = written(path).map_err(first_of)?;
     let mut served: BTreeMap<String, LocalCluster> = BTreeMap::new();
     let mut missing = Vec::new();
     for one in clusters {
         let name = one.as_ref().ok().map(|c| c.file.cluster.name.clone());
-        let taken = one.and_then(|c| local_cluster(c, here, many));
+        let taken = one.map_err(first_of);
+        let taken = taken.and_then(|c| local_cluster(c, here, many));
         match taken {
             Ok(cluster) => {
                 served.insert(cluster.name().to_owned(), cluster);
@@ -281,7 +282,7 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
 /// A file, or a witness's file and those it leads to, as written.
 pub(crate) struct WrittenFile {
     /// At least one, each with a name of its own; or what is wrong with its file.
-    pub(crate) clusters: Vec<Result<WrittenCluster, FileError>>,
+    pub(crate) clusters: Vec<Result<WrittenCluster, Vec<FileError>>>,
     log: LogSection,
     /// It is a witness's.
     pub(crate) many: bool,
@@ -297,7 +298,10 @@ pub(crate) struct WrittenCluster {
 }
 
 /// Reads a file, and those it leads to.
-pub(crate) fn written(path: &std::path::Path) -> Result<WrittenFile, FileError> {
+///
+/// # Errors
+/// Everything that is wrong with the file as a whole.
+pub(crate) fn written(path: &std::path::Path) -> Result<WrittenFile, Vec<FileError>> {
     written_at(path, &mut Stamp::default())
 }
 
@@ -325,15 +329,15 @@ pub fn texts(path: &std::path::Path) -> (Stamp, Result<Texts, FileError>) {
     let mut stamp = Stamp::default();
     let texts = written_at(path, &mut stamp).and_then(|WrittenFile { clusters, log, .. }| {
         let files = clusters.into_iter().map(|one| Ok(one?.file));
-        let files = files.collect::<Result<_, FileError>>()?;
+        let files = files.collect::<Result<_, Vec<FileError>>>()?;
         Ok(Texts { files, log })
     });
-    (stamp, texts)
+    (stamp, texts.map_err(first_of))
 }
 
-fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, FileError> {
+fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, Vec<FileError>> {
     stamp.take(path);
-    let source = Source::read(path)?;
+    let source = Source::read(path).map_err(|e| vec![e])?;
     if !source.has("clusters") && !source.has("directory") {
         let file = ConfigFile::parse(&source)?;
         let log = file.log;
@@ -357,7 +361,7 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, 
         let directory = source.beside(directory);
         let fail = |e| {
             let what = format!("{}: {e}", directory.display());
-            source.error("directory", what).may_pass()
+            vec![source.error("directory", what).may_pass()]
         };
         stamp.take(&directory);
         let mut files = Vec::new();
@@ -368,7 +372,7 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, 
         files.sort();
         clusters.extend(files.iter().map(|file| {
             stamp.take(file);
-            let source = Source::read(file)?;
+            let source = Source::read(file).map_err(|e| vec![e])?;
             let file = ConfigFile::parse(&source)?;
             Ok(WrittenCluster { source, file })
         }));
@@ -382,18 +386,18 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, 
                 "`{}` is served already, from another file or table; remove one",
                 file.cluster.name
             );
-            *one = Err(source.error("cluster.name", what));
+            *one = Err(vec![source.error("cluster.name", what)]);
         }
     }
     if clusters.is_empty() {
         let what =
             "there is none; add a [clusters.NAME] table, or cluster files (*.toml) to `directory`";
         let e = source.error("clusters", what);
-        return Err(if witness.directory.is_some() {
+        return Err(vec![if witness.directory.is_some() {
             e.may_pass() // it may not be mounted yet
         } else {
             e
-        });
+        }]);
     }
     Ok(WrittenFile {
         clusters,
