@@ -10,6 +10,7 @@ mod decided;
 pub mod hooks;
 mod local_cluster;
 mod place;
+pub mod reference;
 mod reload;
 mod routes;
 mod span;
@@ -30,7 +31,7 @@ pub(crate) use local_cluster::{
     without_secrets, written,
 };
 pub use place::{FileError, Source};
-pub use reload::ReloadRefused;
+pub use reload::{Change, ReloadRefused};
 pub use routes::RouteSection;
 pub use span::Length;
 pub use stamp::Stamp;
