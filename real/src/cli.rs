@@ -7,6 +7,7 @@ mod agent;
 mod check;
 mod client;
 mod holds;
+mod metrics;
 mod up;
 
 use crate::config_file::FileError;
@@ -44,6 +45,11 @@ enum Cmd {
     Up(RunArgs),
     /// Show who holds what, who is heard, and what is wrong
     Status(StatusArgs),
+    /// Print the metrics for Prometheus once, or write them to a file
+    #[command(
+        after_help = "Exit status: 0 done, 1 the daemon did not answer: then the metrics say just that."
+    )]
+    Metrics(metrics::MetricsArgs),
     /// Tell by the exit status whether this member holds a group now
     #[command(after_help = "Exit status: 0 it does, 1 it does not, 2 unknown.")]
     Holds(holds::HoldsArgs),
@@ -210,6 +216,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Agent(a) => agent::run(a),
         Cmd::Up(run) => up::up(&run),
         Cmd::Holds(h) => holds::holds(&h),
+        Cmd::Metrics(m) => metrics::metrics(&m),
         Cmd::Status(s) => client::status(
             &s.daemon.socket,
             s.daemon.cluster.as_deref(),

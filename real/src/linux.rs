@@ -19,6 +19,7 @@ use crate::driver::{Shell, ShellEvent};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
+use crate::prometheus::serve::Exporter;
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use company::Company;
@@ -62,6 +63,8 @@ pub struct Linux {
     pub log: Log,
     /// The agent, if one is there.
     pub agent: Agent,
+    /// What serves the metrics.
+    pub exporter: Exporter,
     /// systemd.
     pub notify: Notify,
     /// The control socket's requests.
@@ -286,6 +289,12 @@ impl Linux {
         }
         if let Poll::Ready(found) = self.arrivals.poll(cx) {
             self.looked(found);
+            any = Poll::Ready(());
+        }
+        if !self.loaded.clusters.is_empty() // whose alarm it could be
+            && let Poll::Ready(fault) = self.exporter.poll_fault(cx)
+        {
+            self.alarm(0, "metrics", fault);
             any = Poll::Ready(());
         }
         if self.poll_orders(cx).is_ready()
@@ -518,6 +527,12 @@ impl Linux {
             .unwrap_or_default()
     }
 
+    /// Serves the metrics where the file says.
+    fn listen(&mut self) {
+        self.exporter
+            .listen(self.loaded.metrics.listen.map(|l| l.0));
+    }
+
     /// Adopts what may change within an incarnation; all or nothing.
     fn adopt(&mut self, mut new: Loaded) -> Result<String, String> {
         // Some may have joined late.
@@ -537,7 +552,8 @@ impl Linux {
             });
         }
         self.log.set_level(self.loaded.log.level);
+        self.listen();
         self.checks_may_differ();
-        Ok("keys and log level are those of the file".to_owned())
+        Ok("keys, log level and metrics are those of the file".to_owned())
     }
 }
