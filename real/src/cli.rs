@@ -11,6 +11,7 @@ mod explain;
 mod history;
 mod holds;
 mod open_gate;
+mod metrics;
 mod up;
 mod why;
 
@@ -55,6 +56,11 @@ enum Cmd {
     Why(why::WhyArgs),
     /// Show what happened: who held what and why, orders, starts and stops
     History(history::HistoryArgs),
+    /// Print the metrics for Prometheus once, or write them to a file
+    #[command(
+        after_help = "Exit status: 0 done, 1 the daemon did not answer: then the metrics say just that."
+    )]
+    Metrics(metrics::MetricsArgs),
     /// Tell by the exit status whether this member holds a group now
     #[command(after_help = "Exit status: 0 it does, 1 it does not, 2 unknown.")]
     Holds(holds::HoldsArgs),
@@ -236,6 +242,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Why(w) => why::why(&w),
         Cmd::History(h) => history::history(&h),
         Cmd::Holds(h) => holds::holds(&h),
+        Cmd::Metrics(m) => metrics::metrics(&m),
         Cmd::Status(s) => client::status(
             &s.daemon.socket,
             s.daemon.cluster.as_deref(),

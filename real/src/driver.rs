@@ -71,6 +71,8 @@ impl Served {
         earlier: Span,
     ) -> Self {
         let node = Node::start(&config, incarnation, now, earlier);
+        let started = now;
+        let metrics = Metrics { started, ..metrics };
         Self {
             ordered: node.standing_orders().collect(),
             config,

@@ -25,6 +25,7 @@ pub mod note;
 pub mod notify;
 pub mod orders;
 pub mod pace;
+pub mod prometheus;
 mod queue;
 mod readiness;
 mod realtime;

@@ -20,6 +20,7 @@ use crate::history::{Entry, Keeper};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
+use crate::prometheus::serve::Exporter;
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use company::Company;
@@ -65,6 +66,8 @@ pub struct Linux {
     pub log: Log,
     /// The agent, if one is there.
     pub agent: Agent,
+    /// What serves the metrics.
+    pub exporter: Exporter,
     /// systemd.
     pub notify: Notify,
     /// The control socket's requests.
@@ -300,6 +303,12 @@ impl Linux {
             self.looked(found);
             any = Poll::Ready(());
         }
+        if !self.loaded.clusters.is_empty() // whose alarm it could be
+            && let Poll::Ready(fault) = self.exporter.poll_fault(cx)
+        {
+            self.alarm(0, "metrics", fault);
+            any = Poll::Ready(());
+        }
         if self.poll_orders(cx).is_ready()
             | self.poll_disk(cx).is_ready()
             | self.poll_agent(cx).is_ready()
@@ -532,6 +541,12 @@ impl Linux {
             .unwrap_or_default()
     }
 
+    /// Serves the metrics where the file says.
+    fn listen(&mut self) {
+        self.exporter
+            .listen(self.loaded.metrics.listen.map(|l| l.0));
+    }
+
     /// Adopts what may change within an incarnation; all or nothing.
     fn adopt(&mut self, mut new: Loaded) -> Result<String, String> {
         // Some may have joined late.
@@ -551,7 +566,8 @@ impl Linux {
             });
         }
         self.log.set_level(self.loaded.log.level);
+        self.listen();
         self.checks_may_differ();
-        Ok("keys and log level are those of the file".to_owned())
+        Ok("keys, log level and metrics are those of the file".to_owned())
     }
 }

@@ -56,7 +56,7 @@ pub(super) fn status(
     }
 }
 
-fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
+pub(super) fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
     let mut report =
         match ask(socket, &Request::Status {}, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
             Reply::Status(report) => report,

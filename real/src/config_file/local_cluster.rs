@@ -5,8 +5,8 @@ use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, 
 use super::decided::{decided, for_member};
 use super::stamp::Stamp;
 use super::{
-    Announce, ConfigFile, FileError, GroupSection, GuardChoice, LogSection, Profile, Source,
-    WitnessFile,
+    Announce, ConfigFile, FileError, GroupSection, GuardChoice, LogSection, MetricsSection,
+    Profile, Source, WitnessFile,
 };
 use crate::route::Route;
 use crate::secret::Secret;
@@ -23,6 +23,8 @@ pub struct Loaded {
     pub clusters: Vec<LocalCluster>,
     /// How to log.
     pub log: LogSection,
+    /// What monitoring may read.
+    pub metrics: MetricsSection,
 }
 
 /// One cluster as one of its members sees it.
@@ -255,6 +257,7 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
     let WrittenFile {
         clusters,
         log,
+        metrics,
         many,
     } = written(path).map_err(first_of)?;
     let mut served: BTreeMap<String, LocalCluster> = BTreeMap::new();
@@ -274,6 +277,7 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
         loaded: Loaded {
             clusters: served.into_values().collect(),
             log,
+            metrics,
         },
         missing,
     })
@@ -284,6 +288,7 @@ pub(crate) struct WrittenFile {
     /// At least one, each with a name of its own; or what is wrong with its file.
     pub(crate) clusters: Vec<Result<WrittenCluster, Vec<FileError>>>,
     log: LogSection,
+    metrics: MetricsSection,
     /// It is a witness's.
     pub(crate) many: bool,
 }
@@ -310,6 +315,7 @@ pub(crate) fn written(path: &std::path::Path) -> Result<WrittenFile, Vec<FileErr
 pub struct Texts {
     pub(super) files: Vec<ConfigFile>,
     pub(super) log: LogSection,
+    pub(super) metrics: MetricsSection,
 }
 
 impl Texts {
@@ -327,10 +333,13 @@ impl Texts {
 /// What is wrong with the text of any.
 pub fn texts(path: &std::path::Path) -> (Stamp, Result<Texts, FileError>) {
     let mut stamp = Stamp::default();
-    let texts = written_at(path, &mut stamp).and_then(|WrittenFile { clusters, log, .. }| {
-        let files = clusters.into_iter().map(|one| Ok(one?.file));
-        let files = files.collect::<Result<_, Vec<FileError>>>()?;
-        Ok(Texts { files, log })
+    let texts = written_at(path, &mut stamp).and_then(|written| {
+        let files = written.clusters.into_iter().map(|one| Ok(one?.file));
+        Ok(Texts {
+            files: files.collect::<Result<_, Vec<FileError>>>()?,
+            log: written.log,
+            metrics: written.metrics,
+        })
     });
     (stamp, texts.map_err(first_of))
 }
@@ -340,20 +349,21 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, 
     let source = Source::read(path).map_err(|e| vec![e])?;
     if !source.has("clusters") && !source.has("directory") {
         let file = ConfigFile::parse(&source)?;
-        let log = file.log;
+        let (log, metrics) = (file.log, file.metrics);
         return Ok(WrittenFile {
             clusters: vec![Ok(WrittenCluster { source, file })],
             log,
+            metrics,
             many: false,
         });
     }
     let witness: WitnessFile = source.parse()?;
-    let log = witness.log;
+    let (log, metrics) = (witness.log, witness.metrics);
     let mut clusters: Vec<_> = (witness.clusters.into_iter())
         .map(|(name, cluster)| {
             Ok(WrittenCluster {
                 source: source.within(&name),
-                file: cluster.into_file(&name, log),
+                file: cluster.into_file(&name, log, metrics),
             })
         })
         .collect();
@@ -402,6 +412,7 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, 
     Ok(WrittenFile {
         clusters,
         log,
+        metrics,
         many: true,
     })
 }
