@@ -10,8 +10,8 @@ mod doctor;
 mod explain;
 mod history;
 mod holds;
-mod open_gate;
 mod metrics;
+mod open_gate;
 mod up;
 mod why;
 

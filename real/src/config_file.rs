@@ -27,7 +27,7 @@ pub use local_cluster::{
     Found, Loaded, LocalCluster, Missing, Path, Texts, find, load, read, texts,
 };
 pub(crate) use local_cluster::{
-    Here, WrittenCluster, WrittenFile, find_me, keys_of, local_cluster, prove, secrets,
+    Here, WrittenCluster, WrittenFile, find_me, first_of, keys_of, local_cluster, prove, secrets,
     without_secrets, written,
 };
 pub use place::{FileError, Source};

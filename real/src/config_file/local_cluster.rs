@@ -218,7 +218,7 @@ pub fn read(path: &std::path::Path) -> Result<LogSection, FileError> {
 }
 
 /// The first of at least one error, with the number of the others.
-fn first_of(wrong: Vec<FileError>) -> FileError {
+pub(crate) fn first_of(wrong: Vec<FileError>) -> FileError {
     let more = wrong.len().saturating_sub(1);
     let mut wrong = wrong.into_iter();
     let mut first = wrong.next().expect("at least one error");
