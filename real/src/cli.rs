@@ -12,6 +12,8 @@ mod history;
 mod holds;
 mod metrics;
 mod open_gate;
+mod init;
+mod join;
 mod up;
 mod why;
 
@@ -78,6 +80,10 @@ enum Cmd {
         first that it is off."
     )]
     PresumeDead(PresumeDeadArgs),
+    /// Make the files of a new cluster, and a line to paste on each other machine
+    Init(init::InitArgs),
+    /// Take the files of a cluster from the token that `onehold init` printed
+    Join(join::JoinArgs),
     /// Check a configuration file and show what follows from it; changes nothing
     #[command(
         after_help = "Exit status: 0 fine, 1 this host could not serve (yet), 2 `run` would refuse the file on \
@@ -262,6 +268,8 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
                 ))
             }
         }
+        Cmd::Init(i) => init::init(&i),
+        Cmd::Join(j) => join::join(&j),
         Cmd::Check(c) => {
             let check::Checked { text, wrong, host } = check::check(&c.file, c.member.as_deref());
             print(&(text + &host.text()))?;

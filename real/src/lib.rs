@@ -14,6 +14,7 @@ pub mod explain;
 mod files;
 pub mod guard;
 pub mod history;
+pub mod init;
 pub mod kernel;
 pub mod lease_record;
 pub mod linux;
