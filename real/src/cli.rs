@@ -6,8 +6,10 @@
 mod agent;
 mod check;
 mod client;
+mod cost;
 mod holds;
 mod up;
+mod watching;
 
 use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
@@ -47,10 +49,13 @@ enum Cmd {
     /// Tell by the exit status whether this member holds a group now
     #[command(after_help = "Exit status: 0 it does, 1 it does not, 2 unknown.")]
     Holds(holds::HoldsArgs),
+    /// Wait until a group is held, or this member is ready, or nothing is wrong
+    #[command(after_help = "Exit status: 0 it is so, 1 not in time, 2 wrong usage.")]
+    Wait(watching::WaitArgs),
     /// Hand over to the other candidate; run it on the holder
-    Switch(OrderArgs),
+    Switch(CostlyArgs),
     /// Hand over if this member holds, and don't hold again until `resume`
-    Standby(OrderArgs),
+    Standby(CostlyArgs),
     /// Undo `standby` and `switch`
     Resume(OrderArgs),
     /// State that the other member is dead (two members under "majority" only)
@@ -60,7 +65,7 @@ enum Cmd {
         while. If it is alive and only cut off, both members hold the addresses at once: make sure \
         first that it is off."
     )]
-    PresumeDead(PresumeDeadArgs),
+    PresumeDead(CostlyArgs),
     /// Check a configuration file and show what follows from it; changes nothing
     #[command(
         after_help = "Exit status: 0 fine, 1 this host could not serve (yet), 2 `run` would refuse the file on \
@@ -121,6 +126,12 @@ struct StatusArgs {
     /// Print the status again every second, until interrupted
     #[arg(long)]
     watch: bool,
+    /// Print one line for monitoring, and end with 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN
+    #[arg(long, conflicts_with_all = ["json", "watch"])]
+    check: bool,
+    /// With --check: look at this group alone
+    #[arg(long, value_name = "GROUP", requires = "check")]
+    group: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -132,10 +143,10 @@ struct OrderArgs {
 }
 
 #[derive(Debug, Args)]
-struct PresumeDeadArgs {
+struct CostlyArgs {
     #[command(flatten)]
-    command: OrderArgs,
-    /// Don't ask for confirmation: you made sure that the other member is off
+    order: OrderArgs,
+    /// Don't ask for confirmation: what it costs is known, and meant
     #[arg(long)]
     yes: bool,
 }
@@ -187,7 +198,13 @@ impl From<RunError> for Failure {
 /// Reads the arguments and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
-    let (code, what) = match dispatch(Cli::parse().command) {
+    let command = Cli::parse().command;
+    if let Cmd::Status(s) = &command
+        && s.check
+    {
+        return watching::check(&s.daemon, s.group.as_deref());
+    }
+    let (code, what) = match dispatch(command) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Failed(what)) => (1, what),
         Err(Failure::Usage(what)) => (2, what),
@@ -210,19 +227,20 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Agent(a) => agent::run(a),
         Cmd::Up(run) => up::up(&run),
         Cmd::Holds(h) => holds::holds(&h),
+        Cmd::Wait(w) => watching::wait(&w),
         Cmd::Status(s) => client::status(
             &s.daemon.socket,
             s.daemon.cluster.as_deref(),
             s.json,
             s.watch,
         ),
-        Cmd::Switch(c) => order(c, Order::Switch),
-        Cmd::Standby(c) => order(c, Order::Standby),
-        Cmd::Resume(c) => order(c, Order::Resume),
+        Cmd::Switch(c) => order(c.order, Order::Switch, c.yes),
+        Cmd::Standby(c) => order(c.order, Order::Standby, c.yes),
+        Cmd::Resume(c) => order(c, Order::Resume, false),
         Cmd::PresumeDead(p) => {
-            let DaemonArgs { socket, cluster } = &p.command.daemon;
+            let DaemonArgs { socket, cluster } = &p.order.daemon;
             if p.yes || client::confirm_dead(socket, cluster.as_deref())? {
-                order(p.command, Order::PresumeDead)
+                order(p.order, Order::PresumeDead, true)
             } else {
                 Err(Failure::Failed(
                     "not confirmed: nothing was changed".to_owned(),
@@ -258,8 +276,8 @@ fn state_directory() -> Option<PathBuf> {
     std::env::split_paths(&all).find(|path| path.is_absolute())
 }
 
-fn order(c: OrderArgs, order: Order) -> Result<(), Failure> {
-    client::order(&c.daemon.socket, order, c.daemon.cluster, c.group)
+fn order(c: OrderArgs, order: Order, yes: bool) -> Result<(), Failure> {
+    client::order(&c.daemon.socket, order, c.daemon.cluster, c.group, yes)
 }
 
 /// Prints to standard output; a reader that has gone away is not a failure.

@@ -31,3 +31,4 @@ pub mod socket;
 pub mod status;
 pub mod telemetry;
 pub mod trace;
+pub mod wall;
