@@ -9,6 +9,7 @@ mod client;
 mod doctor;
 mod explain;
 mod history;
+mod cost;
 mod holds;
 mod metrics;
 mod open_gate;
@@ -16,6 +17,7 @@ mod init;
 mod join;
 mod up;
 mod why;
+mod watching;
 
 use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
@@ -66,10 +68,13 @@ enum Cmd {
     /// Tell by the exit status whether this member holds a group now
     #[command(after_help = "Exit status: 0 it does, 1 it does not, 2 unknown.")]
     Holds(holds::HoldsArgs),
+    /// Wait until a group is held, or this member is ready, or nothing is wrong
+    #[command(after_help = "Exit status: 0 it is so, 1 not in time, 2 wrong usage.")]
+    Wait(watching::WaitArgs),
     /// Hand over to the other candidate; run it on the holder
-    Switch(OrderArgs),
+    Switch(CostlyArgs),
     /// Hand over if this member holds, and don't hold again until `resume`
-    Standby(OrderArgs),
+    Standby(CostlyArgs),
     /// Undo `standby` and `switch`
     Resume(OrderArgs),
     /// State that the other member is dead (two members under "majority" only)
@@ -84,6 +89,7 @@ enum Cmd {
     Init(init::InitArgs),
     /// Take the files of a cluster from the token that `onehold init` printed
     Join(join::JoinArgs),
+    PresumeDead(CostlyArgs),
     /// Check a configuration file and show what follows from it; changes nothing
     #[command(
         after_help = "Exit status: 0 fine, 1 this host could not serve (yet), 2 `run` would refuse the file on \
@@ -154,6 +160,12 @@ struct StatusArgs {
     /// Print the status again every second, until interrupted
     #[arg(long)]
     watch: bool,
+    /// Print one line for monitoring, and end with 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN
+    #[arg(long, conflicts_with_all = ["json", "watch"])]
+    check: bool,
+    /// With --check: look at this group alone
+    #[arg(long, value_name = "GROUP", requires = "check")]
+    group: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -165,10 +177,10 @@ struct OrderArgs {
 }
 
 #[derive(Debug, Args)]
-struct PresumeDeadArgs {
+struct CostlyArgs {
     #[command(flatten)]
-    command: OrderArgs,
-    /// Don't ask for confirmation: you made sure that the other member is off
+    order: OrderArgs,
+    /// Don't ask for confirmation: what it costs is known, and meant
     #[arg(long)]
     yes: bool,
 }
@@ -222,7 +234,13 @@ impl From<RunError> for Failure {
 /// Reads the arguments and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
-    let (code, what) = match dispatch(Cli::parse().command) {
+    let command = Cli::parse().command;
+    if let Cmd::Status(s) = &command
+        && s.check
+    {
+        return watching::check(&s.daemon, s.group.as_deref());
+    }
+    let (code, what) = match dispatch(command) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Found(status)) => return ExitCode::from(status),
         Err(Failure::Failed(what)) => (1, what),
@@ -249,19 +267,20 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::History(h) => history::history(&h),
         Cmd::Holds(h) => holds::holds(&h),
         Cmd::Metrics(m) => metrics::metrics(&m),
+        Cmd::Wait(w) => watching::wait(&w),
         Cmd::Status(s) => client::status(
             &s.daemon.socket,
             s.daemon.cluster.as_deref(),
             s.json,
             s.watch,
         ),
-        Cmd::Switch(c) => order(c, Order::Switch),
-        Cmd::Standby(c) => order(c, Order::Standby),
-        Cmd::Resume(c) => order(c, Order::Resume),
+        Cmd::Switch(c) => order(c.order, Order::Switch, c.yes),
+        Cmd::Standby(c) => order(c.order, Order::Standby, c.yes),
+        Cmd::Resume(c) => order(c, Order::Resume, false),
         Cmd::PresumeDead(p) => {
-            let DaemonArgs { socket, cluster } = &p.command.daemon;
+            let DaemonArgs { socket, cluster } = &p.order.daemon;
             if p.yes || client::confirm_dead(socket, cluster.as_deref())? {
-                order(p.command, Order::PresumeDead)
+                order(p.order, Order::PresumeDead, true)
             } else {
                 Err(Failure::Failed(
                     "not confirmed: nothing was changed".to_owned(),
@@ -312,6 +331,8 @@ fn orders_directory(named: Option<PathBuf>, state: &std::path::Path) -> PathBuf 
 
 fn order(c: OrderArgs, order: Order) -> Result<(), Failure> {
     client::order(&c.daemon.socket, order, c.daemon.cluster, c.group)
+fn order(c: OrderArgs, order: Order, yes: bool) -> Result<(), Failure> {
+    client::order(&c.daemon.socket, order, c.daemon.cluster, c.group, yes)
 }
 
 /// Prints to standard output; a reader that has gone away is not a failure.

@@ -108,12 +108,17 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     let exporter = Exporter::new(tell.clone());
     let (desk, post) = control::session::desk();
     let mut control = JoinSet::new();
-    control.spawn(control::serve(
-        options.socket.clone(),
-        tell,
-        desk,
-        control::DAEMON_TIMEOUT,
-    ));
+    let readers = control::readers();
+    let orders = control::Access::Orders { readers };
+    let looks = readers.map(|readers| control::Access::Looks { readers });
+    let socket = &options.socket;
+    let beside = looks.map(|looks| (control::for_readers(socket), looks));
+    for (path, access) in [(socket.clone(), orders)].into_iter().chain(beside) {
+        let (tell, desk) = (tell.clone(), desk.clone());
+        let limit = control::DAEMON_TIMEOUT;
+        control.spawn(control::serve(path, access, tell, desk, limit));
+    }
+    drop((tell, desk));
     let mut linux = Linux {
         clock: Clock::new().map_err(failed)?,
         sockets: Sockets::open(&[]).map_err(failed)?,

@@ -19,7 +19,7 @@ use crate::config_file::each_once;
 use crate::control::session::GroupShown;
 use crate::control::{PendingRequest, Reply, Request, groups_meant};
 use crate::metrics::{Head, Metrics, OtherConfig};
-use crate::status::{FileOnDisk, Report, Status, Waiting};
+use crate::status::{self, FileOnDisk, Report, Status, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
 use cooldowns::{Cooldowns, Notice};
@@ -485,6 +485,9 @@ impl<S: Shell> Driver<S> {
             }
             Err(why) => Err(why),
         };
+        if let (Ok(()), Some(head), Some(s)) = (result, head, self.served.get_mut(cluster)) {
+            s.metrics.sealed(head.from, auth::claimed_key(bytes));
+        }
         if let (Err(why), Some(s)) = (result, self.served.get_mut(cluster)) {
             tracing::trace!(%remote, reason = %why, "datagram rejected");
             s.metrics.rejected(why, claimed, head, (local, remote), now);
@@ -643,7 +646,8 @@ impl<S: Shell> Driver<S> {
             }
         }
         let status = |s: &Served| {
-            Status::from_parts(&s.node.observe(&s.config, now), &s.config, &s.metrics, now)
+            let observed = s.node.observe(&s.config, now);
+            Status::from_parts(&observed, &s.config, &s.metrics, now).with_keys(&s.keys)
         };
         let mut clusters: Vec<Status> = self.served.iter().map(status).collect();
         let (since, standing) = &self.on_disk;
@@ -652,6 +656,7 @@ impl<S: Shell> Driver<S> {
         }
         clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // they joined in any order
         Report {
+            version: status::VERSION,
             clusters,
             waiting: self.awaited.clone(),
         }

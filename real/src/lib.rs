@@ -37,3 +37,4 @@ pub mod status;
 pub mod telemetry;
 pub mod trace;
 pub mod why;
+pub mod wall;

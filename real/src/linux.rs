@@ -444,9 +444,15 @@ impl Linux {
             KernelEvent::Eligible { group, eligible } => {
                 let name = self.group_name(group);
                 match &eligible {
-                    Ok(()) => tracing::info!(event = "eligible", "{name}: can be held here"),
+                    Ok(()) => {
+                        tracing::info!(event = "eligible", group = name, "{name}: can be held here")
+                    }
                     Err(why) => {
-                        tracing::warn!(event = "eligible", "{name}: can't be held here: {why}");
+                        tracing::warn!(
+                            event = "eligible",
+                            group = name,
+                            "{name}: can't be held here: {why}"
+                        );
                     }
                 }
                 self.pending.fit.insert(group.0, eligible);
@@ -474,10 +480,18 @@ impl Linux {
                 let name = self.group_name(group);
                 match &whole {
                     Ok(()) => {
-                        tracing::info!(event = "whole", "{name}: can be held whole here");
+                        tracing::info!(
+                            event = "whole",
+                            group = name,
+                            "{name}: can be held whole here"
+                        );
                     }
                     Err(why) => {
-                        tracing::warn!(event = "whole", "{name}: can't be held whole here: {why}");
+                        tracing::warn!(
+                            event = "whole",
+                            group = name,
+                            "{name}: can't be held whole here: {why}"
+                        );
                     }
                 }
                 self.pending.whole.insert(group.0, whole);

@@ -15,13 +15,17 @@ use onehold_core::config::Config;
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
 use onehold_core::observe::RoleName;
-use onehold_core::reject::Reject;
+use onehold_core::reject::{KeyId, Reject};
 use onehold_core::time::{LocalTime, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// At most this many strangers at addresses of no member are remembered.
 const MAX_STRANGERS: usize = 8;
+/// At most this many senders that fit no key are remembered.
+const MAX_FORGED: usize = 4;
+/// One that was silent for this long gives way to another.
+const FORGET_FORGED: Span = Span::from_millis(10_000);
 
 /// The counters and last sightings of one cluster's node.
 #[derive(Clone, Debug)]
@@ -46,6 +50,8 @@ pub struct Metrics {
     pub groups: Vec<GroupMetrics>,
     /// Strangers at an address that is no member's here.
     pub strangers: BTreeMap<SocketAddr, OtherConfig>,
+    /// Who else sends what names this cluster and fits no key of ours, as it last came.
+    pub forged: BTreeMap<SocketAddr, Rejected>,
     /// Authentic senders that are rejected.
     pub doubles: Doubles,
     /// What needs a person, by the part of the daemon that reports it.
@@ -85,6 +91,8 @@ pub struct PeerMetrics {
     pub accepted: Option<(Incarnation, LocalTime)>,
     /// The last round trip, without what the peer took to answer.
     pub rtt: Option<Span>,
+    /// The key that its latest accepted advert was sealed with.
+    pub key: Option<KeyId>,
     /// Its configuration, while it is another one.
     pub other_config: Option<OtherConfig>,
     /// What it last said to people, unless it was lost since.
@@ -188,6 +196,7 @@ impl Metrics {
             member,
             accepted: None,
             rtt: None,
+            key: None,
             other_config: None,
             note: None,
             paths: Vec::new(),
@@ -203,6 +212,7 @@ impl Metrics {
             peers: config.peers().map(peer).collect(),
             groups: vec![GroupMetrics::default(); config.groups().len()],
             strangers: BTreeMap::new(),
+            forged: BTreeMap::new(),
             doubles: Doubles::new(config.timing()),
             alarms: BTreeMap::new(),
         }
@@ -260,6 +270,13 @@ impl Metrics {
         }
     }
 
+    /// An accepted advert of a member was sealed with this key.
+    pub fn sealed(&mut self, from: MemberId, key: Option<KeyId>) {
+        if let Some(peer) = self.peer(from) {
+            peer.key = key;
+        }
+    }
+
     /// A datagram that came over a path changed nothing. `claimed` is the cluster that it names,
     /// `head` what it says, if it is authentic.
     pub fn rejected(
@@ -294,6 +311,11 @@ impl Metrics {
                 cluster: claimed,
             });
         }
+        // It names this cluster, or its key would not have been looked for.
+        let fits_no_key = matches!(why, Reject::UnknownKey(_) | Reject::BadSeal);
+        if fits_no_key && !self.is_at(remote) {
+            self.forged(remote, why, claimed, at);
+        }
         if let Some(head) = head {
             let peer = self.peers.iter().find(|p| p.member == head.from);
             let known = KnownSender {
@@ -301,6 +323,24 @@ impl Metrics {
                 one_way: peer.is_some_and(|p| p.paths.len() == 1),
             };
             self.doubles.rejected(why, head, remote, known, at);
+        }
+    }
+
+    /// Whether a member has this address.
+    fn is_at(&self, remote: SocketAddr) -> bool {
+        let mut all = self.peers.iter().flat_map(|p| &p.paths);
+        all.any(|w| w.path.remote == remote)
+    }
+
+    /// A sender that is no member, as far as is known, fits no key. Whoever is remembered stays so
+    /// while he goes on: others, who may be invented, don't displace him.
+    fn forged(&mut self, from: SocketAddr, why: Reject, cluster: Option<ClusterId>, at: LocalTime) {
+        if self.forged.len() >= MAX_FORGED && !self.forged.contains_key(&from) {
+            self.forged
+                .retain(|_, last| at.since(last.at) < FORGET_FORGED);
+        }
+        if self.forged.len() < MAX_FORGED || self.forged.contains_key(&from) {
+            self.forged.insert(from, Rejected { at, why, cluster });
         }
     }
 
@@ -312,7 +352,11 @@ impl Metrics {
         let is_its = |member, from: SocketAddr| {
             of(member).is_some_and(|p| p.paths.iter().any(|w| w.path.remote == from))
         };
-        self.doubles.in_words(config, now, accepted, is_its)
+        let home = |member| {
+            let paths = of(member)?.paths.iter();
+            paths.max_by_key(|w| w.heard_at).map(|w| w.path.remote)
+        };
+        self.doubles.in_words(config, now, accepted, home, is_its)
     }
 
     /// A stranger was heard. Returns which member has its address, and whether its configuration is

@@ -280,6 +280,7 @@ fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u
         let mut server = JoinSet::new();
         server.spawn(control::serve(
             place.socket(),
+            control::Access::Orders { readers: None },
             tell,
             control::session::desk().0,
             patience,

@@ -609,3 +609,18 @@ fn other_members_on_this_machine_are_named_in_one_alarm() {
         "v and w are on this machine, too, for this host has 10.0.0.12, 10.0.0.13, 10.1.0.13: ";
     assert!(said(5).unwrap().starts_with(words), "{:?}", said(5));
 }
+
+#[test]
+fn an_own_address_that_floats_is_found_however_it_is_written() {
+    let text = THREE
+        .replace("10.0.0.10", "2001:DB8:0::0:50")
+        .replace("10.0.0.11", "2001:db8::11")
+        .replace("10.0.0.12", "2001:db8::12");
+    let etc = Etc::new();
+    let said = load_as(&etc.write("onehold.toml", &text), "lb0").unwrap_err();
+    assert!(
+        said.what
+            .contains("`2001:DB8:0::0:50` floats in groups.web"),
+        "{said}"
+    );
+}

@@ -107,7 +107,18 @@ fn cluster(s: &Status, alone: bool, colour: bool) -> String {
             s.version, s.config, s.incarnation
         ),
     );
+    wrapped(&mut out, "keys       ", &keys(&s.keys));
     out
+}
+
+fn keys(all: &[String]) -> String {
+    match all {
+        [] => "-".to_owned(),
+        [one] => one.to_owned(),
+        [seals, others @ ..] => {
+            format!("{seals} seals · accepted, too: {}", others.join(", "))
+        }
+    }
 }
 
 fn arbitration(s: &Status) -> String {
@@ -135,7 +146,7 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
         rows.push(row([
             &short(&g.name),
             if g.opening { "opening" } else { &g.role },
-            &short(or_dash(g.holder.as_deref().unwrap_or_default())),
+            &holder(g),
             &g.lease_left_ms.map_or_else(dash, |l| format!("{l:.0} ms")),
             &votes,
             match (s.witness, g.ready) {
@@ -188,6 +199,12 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
     }
 }
 
+fn holder(g: &GroupStatus) -> String {
+    let name = short(or_dash(g.holder.as_deref().unwrap_or_default()));
+    let mute = if g.holder_mute { " (mute)" } else { "" };
+    format!("{name}{mute}")
+}
+
 fn check(c: &CheckStatus) -> String {
     let how = match c.passing {
         Some(true) => format!("passing for {}", ago(c.for_ms)),
@@ -216,8 +233,14 @@ fn and_said(said: &str) -> String {
 
 /// What the operator ordered, while it is in force.
 fn orders(g: &GroupStatus) -> Option<&'static str> {
-    if g.yields {
+    if g.standby && g.role == "holder" {
+        Some("the operator said standby: hands over as soon as another candidate can hold it")
+    } else if g.yields {
         Some("handing over")
+    } else if g.role == "releasing" {
+        Some(
+            "let go: mute, and `ip address` shows its addresses until the kernel has removed them (R-8)",
+        )
     } else if g.presumed_dead {
         Some("the operator presumed the peer dead: its vote counts as given (R-17)")
     } else if g.gave_away {
@@ -242,10 +265,10 @@ fn peers(out: &mut String, s: &Status) {
             &heard(p.heard_ms_ago),
             &p.rtt_ms.map_or_else(dash, |r| format!("{r:.2} ms")),
             if p.two_way { "yes" } else { "no" },
-            if p.other_config.is_some() {
-                "DIFFERS"
-            } else {
-                "same"
+            match (&p.other_config, p.heard_ms_ago) {
+                (Some(_), _) => "DIFFERS",
+                (None, Some(_)) => "same",
+                (None, None) => "-",
             },
             &incarnation(p),
         ]));
@@ -254,8 +277,9 @@ fn peers(out: &mut String, s: &Status) {
     out.extend(lines.next());
     for (p, line) in s.peers.iter().zip(lines) {
         out.push_str(&line);
-        if let Some(version) = &p.version {
-            wrapped(out, "  ", &format!("onehold {version}"));
+        let of_itself = of_itself(p);
+        if !of_itself.is_empty() {
+            wrapped(out, "  ", &of_itself.join(" · "));
         }
         for lack in &p.lacks {
             let what = format!("{}: {} (for {})", lack.group, lack.why, ago(lack.for_ms));
@@ -276,6 +300,22 @@ fn peers(out: &mut String, s: &Status) {
             wrapped(out, "  ", &what);
         }
     }
+}
+
+/// What a member says of itself: its version, its key, and what it is for each group.
+fn of_itself(p: &PeerStatus) -> Vec<String> {
+    let version = p.version.iter().map(|v| format!("onehold {v}"));
+    let key = p.key.iter().map(|key| format!("seals with key {key}"));
+    let says = p.says.iter().filter(|_| !p.witness).map(|says| {
+        let what = match (says.holds, says.mute, says.ready) {
+            (true, true, _) => "holds, mute",
+            (true, false, _) => "holds",
+            (false, _, true) => "ready",
+            (false, _, false) => "not ready",
+        };
+        format!("{}: {what}", says.group)
+    });
+    version.chain(key).chain(says).collect()
 }
 
 fn incarnation(p: &PeerStatus) -> String {

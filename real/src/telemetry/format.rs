@@ -52,6 +52,8 @@ where
 pub(super) struct Fields {
     pub(super) message: String,
     pub(super) rest: String,
+    /// Which cluster, peer and group it is about.
+    pub(super) of: String,
     /// Its kind, if it has one.
     pub(super) event: String,
 }
@@ -61,6 +63,7 @@ impl Visit for Fields {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
             "event" => self.event = format!("{value:?}").trim_matches('"').to_owned(),
+            "cluster" | "peer" | "group" => self.of.push_str(&format!(" {value:?}")),
             name if IN_MESSAGE.contains(&name) => {}
             name => self.rest.push_str(&format!(" {name}={value:?}")),
         }

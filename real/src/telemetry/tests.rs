@@ -184,3 +184,33 @@ fn what_recurs_is_logged_once_and_a_change_of_state_each_time() {
         assert_eq!(text.lines().count(), lines, "{text}");
     }
 }
+
+/// A network that lets a member be lost and back without end fills no disk, hides no change of a
+/// role, and is not hidden itself.
+#[test]
+fn what_the_network_makes_come_and_go_is_logged_a_few_times_a_minute_and_roles_each_time() {
+    let cluster = cluster(THREE, "lb0");
+    for format in [LogFormat::Text, LogFormat::Json] {
+        let buffer = Buffer::default();
+        let subscriber = tracing_subscriber::registry().with(layer(format, true, buffer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..1_000 {
+                for peer in [MemberId(1), MemberId(2)] {
+                    report(&Event::Lost { peer }, &cluster.config, None);
+                    report(&Event::Back { peer }, &cluster.config, None);
+                }
+            }
+            for _ in 0..100 {
+                report(&events()[0], &cluster.config, None);
+            }
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let with = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+        assert_eq!(text.lines().count(), 4 * 10 + 100, "{text}");
+        assert_eq!(with("recurs"), 4, "{text}");
+        if format == LogFormat::Json {
+            let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+            assert!(text.lines().all(read), "{text}");
+        }
+    }
+}
