@@ -23,7 +23,7 @@ use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
 use crate::daemon::{self, RunError, RunOptions};
 use crate::secret;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -229,6 +229,12 @@ impl From<RunError> for Failure {
             RunError::Failed(what) => Self::Failed(what),
         }
     }
+}
+
+/// The whole command line, as manual pages and completions are made of it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
 }
 
 /// Reads the arguments and does what they say.

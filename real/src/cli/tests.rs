@@ -1,6 +1,5 @@
 use super::*;
 use crate::config_file::tests::{Etc, THREE, TWO};
-use clap::CommandFactory as _;
 
 #[test]
 fn help_pages() {
