@@ -1,8 +1,10 @@
 //! What the driver counts beside the protocol, for people only: no rule reads it.
 
 mod doubles;
+mod margins;
 
 pub use doubles::{Doubles, Head};
+pub use margins::{Margins, Peak, PeerClock, RateApart};
 
 use crate::config_file::{LocalCluster, Path};
 use crate::control::session::{CheckReport, HookReport};
@@ -30,6 +32,8 @@ pub struct Metrics {
     pub cluster: String,
     /// When it began to be served.
     pub started: LocalTime,
+    /// D: a peer counts as heard for this long.
+    heard_for: Span,
     /// Which guard is in force.
     pub guard: GuardInForce,
     /// Datagrams handed to the network, once for each path.
@@ -48,6 +52,8 @@ pub struct Metrics {
     pub strangers: BTreeMap<SocketAddr, OtherConfig>,
     /// Authentic senders that are rejected.
     pub doubles: Doubles,
+    /// How near this member came to what is assumed of it.
+    pub margins: Margins,
     /// What needs a person, by the part of the daemon that reports it.
     pub alarms: BTreeMap<&'static str, Vec<String>>,
 }
@@ -89,6 +95,14 @@ pub struct PeerMetrics {
     pub other_config: Option<OtherConfig>,
     /// What it last said to people, unless it was lost since.
     pub note: Option<Noted>,
+    /// How long round trips took.
+    pub round_trips: Peak,
+    /// How far apart two of its adverts came while it was not lost.
+    pub silence: Peak,
+    /// How often it was lost.
+    pub lost: u64,
+    /// Its clock, beside this member's.
+    pub clock: PeerClock,
     /// The paths to it.
     pub paths: Vec<PathMetrics>,
 }
@@ -190,11 +204,16 @@ impl Metrics {
             rtt: None,
             other_config: None,
             note: None,
+            round_trips: Peak::default(),
+            silence: Peak::default(),
+            lost: 0,
+            clock: PeerClock::default(),
             paths: Vec::new(),
         };
         Self {
             cluster: cluster.to_owned(),
             started: LocalTime::from_nanos(0),
+            heard_for: config.timing().vote(),
             guard: GuardInForce::default(),
             sent: 0,
             accepted: 0,
@@ -204,6 +223,7 @@ impl Metrics {
             groups: vec![GroupMetrics::default(); config.groups().len()],
             strangers: BTreeMap::new(),
             doubles: Doubles::new(config.timing()),
+            margins: Margins::default(),
             alarms: BTreeMap::new(),
         }
     }
@@ -250,14 +270,25 @@ impl Metrics {
     /// time that the peer took to answer.
     pub fn accepted(&mut self, head: Head, echo: Option<LocalTime>, now: LocalTime) {
         self.accepted += 1;
+        let heard_for = self.heard_for;
         let Some(peer) = self.peer(head.from) else {
             return;
         };
+        match peer.accepted {
+            Some((incarnation, at)) if incarnation == head.incarnation => {
+                // A longer one ended with a loss, or this process slept.
+                let silence = Some(now.since(at)).filter(|silence| *silence < heard_for);
+                silence.into_iter().for_each(|s| peer.silence.see(s, now));
+            }
+            Some(_) | None => peer.clock.begin_again(),
+        }
         peer.accepted = Some((head.incarnation, now));
         peer.other_config = None;
         if let Some(sample) = echo.map(|e| now.since(e)) {
             peer.rtt = Some(sample);
+            peer.round_trips.see(sample, now);
         }
+        peer.clock.see(head.sent_at, now);
     }
 
     /// A datagram that came over a path changed nothing. `claimed` is the cluster that it names,
@@ -356,6 +387,7 @@ impl Metrics {
             && let Some(peer) = self.peer(peer)
         {
             peer.note = None;
+            peer.lost += 1;
         }
         if let Event::Role {
             group,

@@ -2,8 +2,13 @@
 //! the control socket as JSON and rendered as text by the client. No rule reads it.
 
 mod alarms;
+mod changes;
+mod margins;
 mod text;
 
+pub use changes::RoleChanges;
+pub use margins::{Assumption, MarginStatus};
+pub(crate) use text::ago;
 pub use text::render;
 pub(crate) use text::wrapped;
 
@@ -104,6 +109,9 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Datagrams.
     pub counters: Counters,
+    /// How near what is assumed came to breaking.
+    #[serde(default)]
+    pub margins: Vec<MarginStatus>,
 }
 
 /// The timing in force.
@@ -236,17 +244,6 @@ pub struct HookStatus {
     pub said: String,
 }
 
-/// How often a role changed to one for one reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoleChanges {
-    /// To which.
-    pub to: String,
-    /// Why, in a word.
-    pub cause: String,
-    /// How often.
-    pub times: u64,
-}
-
 /// A change of role.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LastChange {
@@ -277,6 +274,9 @@ pub struct PeerStatus {
     pub two_way: bool,
     /// It said that it is in quarantine.
     pub quarantined: bool,
+    /// How often it was lost: not heard for as long as a vote is bound.
+    #[serde(default)]
+    pub lost: u64,
     /// Its incarnation.
     pub incarnation: Option<String>,
     /// The digest of its configuration, while it is another one.
@@ -397,6 +397,7 @@ impl Status {
                     .collect(),
                 notes: metrics.notes,
             },
+            margins: Vec::new(),
         };
         status.alarms = status.find_alarms(config, metrics, stranger.as_deref(), now);
         status
@@ -479,7 +480,7 @@ impl GroupStatus {
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes.values().sum(),
-            role_changes_by: role_changes(m),
+            role_changes_by: changes::role_changes(m),
             opening,
             opening_ms: waited.map(|(since, _)| ms(now.since(since))),
             opening_deadline_ms: waited.map(|(_, policy)| ms(policy.deadline)),
@@ -496,22 +497,6 @@ impl GroupStatus {
             }),
         }
     }
-}
-
-fn role_changes(m: &GroupMetrics) -> Vec<RoleChanges> {
-    let all = m.role_changes.iter();
-    all.map(|((to, why), times)| RoleChanges {
-        to: to.text().to_owned(),
-        cause: word(why),
-        times: *times,
-    })
-    .collect()
-}
-
-/// A value without data, by the name that it has in JSON.
-fn word(value: &impl Serialize) -> String {
-    let json = serde_json::to_value(value).unwrap_or_default();
-    json.as_str().unwrap_or_default().to_owned()
 }
 
 /// The checks, as they are now if nothing has changed since the report.
@@ -657,6 +642,7 @@ fn peers(
             rtt_ms: m.and_then(|m| m.rtt).map(ms),
             two_way: p.two_way,
             quarantined: p.quarantined,
+            lost: m.map_or(0, |m| m.lost),
             incarnation: p.incarnation.map(|i| hex(i.0)),
             other_config: (m.and_then(|m| m.other_config))
                 .filter(|o| lately(o.at, now))

@@ -1,3 +1,4 @@
+mod margins;
 mod notes;
 
 use super::*;
@@ -90,6 +91,7 @@ fn metrics(cluster: &LocalCluster) -> Metrics {
             incarnation: Incarnation(0xabcd_0000_0000_0000 + u64::from(peer.0)),
             to: None,
             holds: false,
+            sent_at: before(40),
         };
         m.accepted(head, Some(before(50)), before(32));
         m.accepted(head, Some(before(32)), before(31));
