@@ -8,6 +8,7 @@ mod check;
 mod client;
 mod holds;
 mod metrics;
+mod top;
 mod up;
 
 use crate::config_file::FileError;
@@ -45,6 +46,8 @@ enum Cmd {
     Up(RunArgs),
     /// Show who holds what, who is heard, and what is wrong
     Status(StatusArgs),
+    /// Show all members and groups on one screen, live, with keys for switch, standby and resume
+    Top(DaemonArgs),
     /// Print the metrics for Prometheus once, or write them to a file
     #[command(
         after_help = "Exit status: 0 done, 1 the daemon did not answer: then the metrics say just that."
@@ -215,6 +218,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         })?),
         Cmd::Agent(a) => agent::run(a),
         Cmd::Up(run) => up::up(&run),
+        Cmd::Top(daemon) => top::top(&daemon),
         Cmd::Holds(h) => holds::holds(&h),
         Cmd::Metrics(m) => metrics::metrics(&m),
         Cmd::Status(s) => client::status(

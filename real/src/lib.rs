@@ -31,4 +31,5 @@ pub mod secret;
 pub mod socket;
 pub mod status;
 pub mod telemetry;
+pub mod top;
 pub mod trace;
