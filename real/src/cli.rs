@@ -15,6 +15,7 @@ mod metrics;
 mod open_gate;
 mod init;
 mod join;
+mod top;
 mod up;
 mod why;
 mod watching;
@@ -60,6 +61,8 @@ enum Cmd {
     Why(why::WhyArgs),
     /// Show what happened: who held what and why, orders, starts and stops
     History(history::HistoryArgs),
+    /// Show all members and groups on one screen, live, with keys for switch, standby and resume
+    Top(DaemonArgs),
     /// Print the metrics for Prometheus once, or write them to a file
     #[command(
         after_help = "Exit status: 0 done, 1 the daemon did not answer: then the metrics say just that."
@@ -271,6 +274,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Up(run) => up::up(&run),
         Cmd::Why(w) => why::why(&w),
         Cmd::History(h) => history::history(&h),
+        Cmd::Top(daemon) => top::top(&daemon),
         Cmd::Holds(h) => holds::holds(&h),
         Cmd::Metrics(m) => metrics::metrics(&m),
         Cmd::Wait(w) => watching::wait(&w),

@@ -11,6 +11,7 @@ pub mod leases;
 mod notes;
 pub mod openings;
 pub mod releases;
+mod report;
 mod shell;
 
 pub use shell::{Joined, Shell, ShellEvent};
@@ -18,8 +19,8 @@ pub use shell::{Joined, Shell, ShellEvent};
 use crate::config_file::each_once;
 use crate::control::session::GroupShown;
 use crate::control::{PendingRequest, Reply, Request, groups_meant};
-use crate::metrics::{Head, Metrics, OtherConfig};
-use crate::status::{self, FileOnDisk, Report, Status, Waiting};
+use crate::metrics::{Head, Metrics, OtherConfig, Peak};
+use crate::status::{FileOnDisk, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
 use cooldowns::{Cooldowns, Notice};
@@ -65,14 +66,13 @@ impl Served {
     pub fn start(
         config: Config,
         keys: Keys,
-        metrics: Metrics,
+        mut metrics: Metrics,
         incarnation: Incarnation,
         now: LocalTime,
         earlier: Span,
     ) -> Self {
         let node = Node::start(&config, incarnation, now, earlier);
-        let started = now;
-        let metrics = Metrics { started, ..metrics };
+        metrics.started = now;
         Self {
             ordered: node.standing_orders().collect(),
             config,
@@ -137,6 +137,9 @@ pub struct Driver<S> {
     openings: Openings,
     releases: Releases,
     recorder: Option<Box<dyn Recorder>>,
+    /// When the present turn was due at the latest, and how late turns were, for people.
+    due: LocalTime,
+    late: Peak,
     stopping: bool,
 }
 
@@ -155,6 +158,8 @@ impl<S: Shell> Driver<S> {
             openings: Openings::default(),
             releases: Releases::default(),
             recorder: None,
+            due: LocalTime::from_nanos(u64::MAX),
+            late: Peak::default(),
             stopping: false,
         }
     }
@@ -171,8 +176,8 @@ impl<S: Shell> Driver<S> {
             if self.done() {
                 return; // nothing need happen any more: a wait might not end
             }
-            let at = self.due();
-            self.shell.wait(at).await;
+            self.due = self.due();
+            self.shell.wait(self.due).await;
         }
     }
 
@@ -203,6 +208,7 @@ impl<S: Shell> Driver<S> {
     ///
     fn turn(&mut self) {
         let mut now = self.shell.now();
+        self.began(now);
         let mut bytes = std::mem::take(&mut self.bytes);
         for _ in 0..MAX_EVENTS {
             let Some(event) = self.shell.next(&mut bytes) else {
@@ -365,7 +371,8 @@ impl<S: Shell> Driver<S> {
 
     fn alarms(&mut self, cluster: usize, from: &'static str, alarms: Vec<String>) {
         if let Some(s) = self.served.get_mut(cluster) {
-            telemetry::report_alarms(s.metrics.alarms(from, alarms));
+            let changed = s.metrics.alarms(from, alarms);
+            telemetry::report_alarms(&s.metrics.cluster, changed);
         }
     }
 
@@ -501,8 +508,8 @@ impl<S: Shell> Driver<S> {
                     holds,
                 };
                 if let (whose, true) = s.metrics.other_config(other) {
-                    let name = several.then_some(s.metrics.cluster.as_str());
-                    telemetry::report_other_config(whose, other, &s.config, name);
+                    let cluster = (s.metrics.cluster.as_str(), several);
+                    telemetry::report_other_config(whose, other, &s.config, cluster);
                 }
             }
         }
@@ -597,6 +604,7 @@ impl<S: Shell> Driver<S> {
         };
         match effect {
             Effect::Release { group, release } => {
+                s.metrics.margins.released(*group);
                 self.openings.end(cluster, *group);
                 self.releases.begin(cluster, *group, *release);
                 self.shell.release(cluster, *group);
@@ -606,6 +614,8 @@ impl<S: Shell> Driver<S> {
                 s.metrics.sent += self.shell.send(cluster, *to, &self.sealed);
             }
             Effect::HoldUntil { group, deadline } => {
+                let timing = s.config.timing();
+                s.metrics.margins.held(*group, *deadline, timing, now);
                 self.shell.hold_until(cluster, *group, *deadline);
             }
             Effect::Prepare { group } => {
@@ -620,11 +630,7 @@ impl<S: Shell> Driver<S> {
                 self.shell.announce(cluster, *group);
             }
             Effect::Report(event) => {
-                telemetry::report(
-                    event,
-                    &s.config,
-                    several.then_some(s.metrics.cluster.as_str()),
-                );
+                telemetry::report(event, &s.config, &s.metrics.cluster, several);
                 s.metrics.event(event, now);
                 if let Some(entry) = s.entry_of(now, event) {
                     self.shell.happened(cluster, entry);
@@ -636,29 +642,6 @@ impl<S: Shell> Driver<S> {
                 }
                 self.shell.reported(cluster, event);
             }
-        }
-    }
-
-    fn report(&mut self, now: LocalTime) -> Report {
-        for peer in self.served.iter_mut().flat_map(|s| &mut s.metrics.peers) {
-            for path in &mut peer.paths {
-                path.refusals = self.shell.refusals(path.path);
-            }
-        }
-        let status = |s: &Served| {
-            let observed = s.node.observe(&s.config, now);
-            Status::from_parts(&observed, &s.config, &s.metrics, now).with_keys(&s.keys)
-        };
-        let mut clusters: Vec<Status> = self.served.iter().map(status).collect();
-        let (since, standing) = &self.on_disk;
-        for status in &mut clusters {
-            status.note_file(standing, now.since(*since));
-        }
-        clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // they joined in any order
-        Report {
-            version: status::VERSION,
-            clusters,
-            waiting: self.awaited.clone(),
         }
     }
 

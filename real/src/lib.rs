@@ -35,6 +35,7 @@ pub mod secret;
 pub mod socket;
 pub mod status;
 pub mod telemetry;
+pub mod top;
 pub mod trace;
 pub mod why;
 pub mod wall;

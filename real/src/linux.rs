@@ -11,7 +11,7 @@ pub use agent::Agent;
 pub use arrival::{Arrivals, Looked, NotYet};
 pub use persisted::Persisted;
 
-use crate::clock::{Clock, Rate, Reading};
+use crate::clock::{Clock, Rate, Reading, Steered};
 use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::PendingRequest;
 use crate::control::session::GroupShown;
@@ -174,6 +174,10 @@ impl Shell for Linux {
         if let Some(kernel) = &mut self.kernel {
             kernel.neighbours.heard(local, remote, echoed);
         }
+    }
+
+    fn steered(&self, cluster: usize) -> Option<Steered> {
+        self.pending.rates.get(cluster).and_then(Rate::steered)
     }
 
     fn refusals(&self, path: Path) -> Refusals {

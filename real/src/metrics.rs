@@ -1,8 +1,10 @@
 //! What the driver counts beside the protocol, for people only: no rule reads it.
 
 mod doubles;
+mod margins;
 
 pub use doubles::{Doubles, Head};
+pub use margins::{Margins, Peak, PeerClock, RateApart};
 
 use crate::config_file::{LocalCluster, Path};
 use crate::control::session::{CheckReport, HookReport};
@@ -34,6 +36,8 @@ pub struct Metrics {
     pub cluster: String,
     /// When it began to be served.
     pub started: LocalTime,
+    /// D: a peer counts as heard for this long.
+    heard_for: Span,
     /// Which guard is in force.
     pub guard: GuardInForce,
     /// Datagrams handed to the network, once for each path.
@@ -54,6 +58,8 @@ pub struct Metrics {
     pub forged: BTreeMap<SocketAddr, Rejected>,
     /// Authentic senders that are rejected.
     pub doubles: Doubles,
+    /// How near this member came to what is assumed of it.
+    pub margins: Margins,
     /// What needs a person, by the part of the daemon that reports it.
     pub alarms: BTreeMap<&'static str, Vec<String>>,
 }
@@ -97,6 +103,14 @@ pub struct PeerMetrics {
     pub other_config: Option<OtherConfig>,
     /// What it last said to people, unless it was lost since.
     pub note: Option<Noted>,
+    /// How long round trips took.
+    pub round_trips: Peak,
+    /// How far apart two of its adverts came while it was not lost.
+    pub silence: Peak,
+    /// How often it was lost.
+    pub lost: u64,
+    /// Its clock, beside this member's.
+    pub clock: PeerClock,
     /// The paths to it.
     pub paths: Vec<PathMetrics>,
 }
@@ -199,11 +213,16 @@ impl Metrics {
             key: None,
             other_config: None,
             note: None,
+            round_trips: Peak::default(),
+            silence: Peak::default(),
+            lost: 0,
+            clock: PeerClock::default(),
             paths: Vec::new(),
         };
         Self {
             cluster: cluster.to_owned(),
             started: LocalTime::from_nanos(0),
+            heard_for: config.timing().vote(),
             guard: GuardInForce::default(),
             sent: 0,
             accepted: 0,
@@ -214,6 +233,7 @@ impl Metrics {
             strangers: BTreeMap::new(),
             forged: BTreeMap::new(),
             doubles: Doubles::new(config.timing()),
+            margins: Margins::default(),
             alarms: BTreeMap::new(),
         }
     }
@@ -260,14 +280,25 @@ impl Metrics {
     /// time that the peer took to answer.
     pub fn accepted(&mut self, head: Head, echo: Option<LocalTime>, now: LocalTime) {
         self.accepted += 1;
+        let heard_for = self.heard_for;
         let Some(peer) = self.peer(head.from) else {
             return;
         };
+        match peer.accepted {
+            Some((incarnation, at)) if incarnation == head.incarnation => {
+                // A longer one ended with a loss, or this process slept.
+                let silence = Some(now.since(at)).filter(|silence| *silence < heard_for);
+                silence.into_iter().for_each(|s| peer.silence.see(s, now));
+            }
+            Some(_) | None => peer.clock.begin_again(),
+        }
         peer.accepted = Some((head.incarnation, now));
         peer.other_config = None;
         if let Some(sample) = echo.map(|e| now.since(e)) {
             peer.rtt = Some(sample);
+            peer.round_trips.see(sample, now);
         }
+        peer.clock.see(head.sent_at, now);
     }
 
     /// An accepted advert of a member was sealed with this key.
@@ -400,6 +431,7 @@ impl Metrics {
             && let Some(peer) = self.peer(peer)
         {
             peer.note = None;
+            peer.lost += 1;
         }
         if let Event::Role {
             group,

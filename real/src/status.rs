@@ -2,12 +2,16 @@
 //! the control socket as JSON and rendered as text by the client. No rule reads it.
 
 mod alarms;
+mod changes;
 mod json;
+mod margins;
 mod peers;
 mod text;
 mod verdict;
 
+pub use changes::RoleChanges;
 pub use json::{VERSION, json};
+pub use margins::{Assumption, MarginStatus};
 pub use peers::lacks;
 pub use text::render;
 pub(crate) use text::{ago, wrapped};
@@ -118,6 +122,9 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Datagrams.
     pub counters: Counters,
+    /// How near what is assumed came to breaking.
+    #[serde(default)]
+    pub margins: Vec<MarginStatus>,
 }
 
 /// The timing in force.
@@ -256,17 +263,6 @@ pub struct HookStatus {
     pub said: String,
 }
 
-/// How often a role changed to one for one reason.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct RoleChanges {
-    /// To which.
-    pub to: String,
-    /// Why, in a word.
-    pub cause: String,
-    /// How often.
-    pub times: u64,
-}
-
 /// A change of role.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LastChange {
@@ -297,6 +293,9 @@ pub struct PeerStatus {
     pub two_way: bool,
     /// It said that it is in quarantine.
     pub quarantined: bool,
+    /// How often it was lost: not heard for as long as a vote is bound.
+    #[serde(default)]
+    pub lost: u64,
     /// Its incarnation.
     pub incarnation: Option<String>,
     /// The digest of its configuration, while it is another one.
@@ -437,6 +436,7 @@ impl Status {
                     .collect(),
                 notes: metrics.notes,
             },
+            margins: Vec::new(),
         };
         status.alarms = status.find_alarms(config, metrics, stranger.as_deref(), now);
         status.notes.extend(status.is_needed());
@@ -552,7 +552,7 @@ impl GroupStatus {
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes.values().sum(),
-            role_changes_by: role_changes(m),
+            role_changes_by: changes::role_changes(m),
             opening,
             opening_ms: waited.map(|(since, _)| ms(now.since(since))),
             opening_deadline_ms: waited.map(|(_, policy)| ms(policy.deadline)),
@@ -569,22 +569,6 @@ impl GroupStatus {
             }),
         }
     }
-}
-
-fn role_changes(m: &GroupMetrics) -> Vec<RoleChanges> {
-    let all = m.role_changes.iter();
-    all.map(|((to, why), times)| RoleChanges {
-        to: to.text().to_owned(),
-        cause: word(why),
-        times: *times,
-    })
-    .collect()
-}
-
-/// A value without data, by the name that it has in JSON.
-fn word(value: &impl Serialize) -> String {
-    let json = serde_json::to_value(value).unwrap_or_default();
-    json.as_str().unwrap_or_default().to_owned()
 }
 
 /// The checks, as they are now if nothing has changed since the report.

@@ -1,6 +1,7 @@
 //! Everything that touches the world: what the driver asks for, and what is reported to it.
 
 use super::Served;
+use crate::clock::Steered;
 use crate::config_file::Path;
 use crate::control::PendingRequest;
 use crate::control::session::{CheckReport, GroupShown, HookReport};
@@ -82,6 +83,11 @@ pub trait Shell {
 
     /// The state of the groups for which this member is a candidate, after a turn.
     fn show(&mut self, _now: LocalTime, _groups: Vec<GroupShown>) {}
+
+    /// How this host's clock is steered, for people; nothing if unknown.
+    fn steered(&self, _cluster: usize) -> Option<Steered> {
+        None
+    }
 
     /// What the network refused to carry over a path, for people; empty if unknown.
     fn refusals(&self, _path: Path) -> Refusals {

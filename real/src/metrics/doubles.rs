@@ -27,6 +27,8 @@ pub struct Head {
     pub to: Option<Incarnation>,
     /// Its sender holds something.
     pub holds: bool,
+    /// When it was sent, by its sender's clock.
+    pub sent_at: LocalTime,
 }
 
 impl From<&Advert> for Head {
@@ -36,6 +38,7 @@ impl From<&Advert> for Head {
             incarnation: advert.incarnation,
             to: advert.to_incarnation,
             holds: advert.groups.iter().any(|g| g.holds),
+            sent_at: advert.sent_at,
         }
     }
 }
@@ -253,6 +256,7 @@ mod tests {
             incarnation: Incarnation(incarnation),
             to: to.map(Incarnation),
             holds: false,
+            sent_at: LocalTime::from_nanos(0),
         }
     }
 

@@ -1,7 +1,9 @@
 //! Every metric: its name, what it is, and where in the status it comes from.
 
 use super::Page;
-use crate::status::{CheckStatus, GroupStatus, HookStatus, PathStatus, PeerStatus, Status};
+use crate::status::{
+    CheckStatus, GroupStatus, HookStatus, MarginStatus, PathStatus, PeerStatus, Status,
+};
 
 /// One metric, with all its labels.
 #[derive(Clone, Copy, Debug)]
@@ -193,6 +195,22 @@ fn paths(s: &Status, of: impl Fn(&PathStatus) -> Option<f64>) -> Vec<Sample> {
         }));
     }
     all
+}
+
+fn margins(s: &Status, of: impl Fn(&MarginStatus) -> Option<f64>) -> Vec<Sample> {
+    let sample = |m: &MarginStatus| {
+        let labels = vec![
+            ("assumption", m.assumption.name().to_owned()),
+            ("of", m.of.clone().unwrap_or_default()),
+        ];
+        of(m).map(|value| Sample { labels, value })
+    };
+    s.margins.iter().filter_map(sample).collect()
+}
+
+/// To six digits: more is noise.
+fn ratio(value: f64) -> f64 {
+    (value * 1e6).round() / 1e6
 }
 
 const fn gauge(
@@ -413,6 +431,36 @@ pub const FAMILIES: &[Family] = &[
         &["peer"],
         "The last round trip to the peer, without what it took to answer.",
         |s| peers(s, |p| p.rtt_ms.map(seconds)),
+    ),
+    counter(
+        "onehold_peer_lost_total",
+        &["peer"],
+        "How often the peer was lost: not heard for as long as a vote is bound.",
+        |s| peers(s, |p| Some(count(p.lost))),
+    ),
+    gauge(
+        "onehold_margin_used_ratio",
+        &["assumption", "of"],
+        "What an assumption needed in the last five to ten minutes of what is allowed; beyond 1 it breaks.",
+        |s| margins(s, |m| Some(ratio(m.used()))),
+    ),
+    gauge(
+        "onehold_margin_most_used_ratio",
+        &["assumption", "of"],
+        "The most that an assumption needed of what is allowed, since the start.",
+        |s| margins(s, |m| Some(ratio(m.most_used()))),
+    ),
+    gauge(
+        "onehold_margin_seconds",
+        &["assumption", "of"],
+        "What was measured of an assumption in the last five to ten minutes, of those in seconds.",
+        |s| margins(s, |m| (m.unit == "ms").then(|| seconds(m.lately))),
+    ),
+    gauge(
+        "onehold_margin_rate_ratio",
+        &["assumption", "of"],
+        "What was measured last of an assumption on rates of clocks, as a ratio: 1 ppm is 0.000001.",
+        |s| margins(s, |m| (m.unit == "ppm").then(|| ratio(m.lately / 1e6))),
     ),
     gauge(
         "onehold_path_silence_seconds",

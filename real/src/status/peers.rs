@@ -97,6 +97,7 @@ pub(super) fn peers(
             rtt_ms: m.and_then(|m| m.rtt).map(ms),
             two_way: p.two_way,
             quarantined: p.quarantined,
+            lost: m.map_or(0, |m| m.lost),
             incarnation: p.incarnation.map(|i| hex(i.0)),
             other_config: (m.and_then(|m| m.other_config))
                 .filter(|o| lately(o.at, now))

@@ -1,4 +1,5 @@
 mod form;
+mod margins;
 mod notes;
 mod verdict;
 
@@ -92,6 +93,7 @@ fn metrics(cluster: &LocalCluster) -> Metrics {
             incarnation: Incarnation(0xabcd_0000_0000_0000 + u64::from(peer.0)),
             to: None,
             holds: false,
+            sent_at: before(40),
         };
         m.accepted(head, Some(before(50)), before(32));
         m.accepted(head, Some(before(32)), before(31));

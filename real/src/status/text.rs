@@ -99,6 +99,9 @@ fn cluster(s: &Status, alone: bool, colour: bool) -> String {
             millis(t.guard_slack_ms)
         ),
     );
+    if let Some(margins) = s.margins_in_words() {
+        wrapped(&mut out, "margins    ", &margins);
+    }
     wrapped(
         &mut out,
         "identity   ",
