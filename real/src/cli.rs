@@ -7,6 +7,7 @@ mod agent;
 mod check;
 mod client;
 mod holds;
+mod import;
 mod up;
 
 use crate::config_file::FileError;
@@ -67,6 +68,12 @@ enum Cmd {
                       every host."
     )]
     Check(CheckArgs),
+    /// Make our file of a Heartbeat or keepalived configuration
+    #[command(
+        after_help = "Exit status: 0 the file is complete, 1 it is written and lacks something, which the report \
+                      names, 2 nothing could be read."
+    )]
+    Import(import::ImportArgs),
     /// Create a shared secret
     Secret(SecretArgs),
     /// Print the version
@@ -241,6 +248,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
                 _ => Err(Failure::Usage(wrong.join("\nonehold: "))),
             }
         }
+        Cmd::Import(i) => import::import(i),
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();

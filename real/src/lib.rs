@@ -11,6 +11,7 @@ pub mod daemon;
 pub mod driver;
 mod files;
 pub mod guard;
+pub mod import;
 pub mod kernel;
 pub mod lease_record;
 pub mod linux;
