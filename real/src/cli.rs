@@ -16,6 +16,7 @@ mod open_gate;
 mod init;
 mod join;
 mod top;
+mod import;
 mod up;
 mod why;
 mod watching;
@@ -107,6 +108,12 @@ enum Cmd {
     Doctor(doctor::DoctorArgs),
     /// Say what a rule, a word, or a line of `status` means, in the words of the book
     Explain(explain::ExplainArgs),
+    /// Make our file of a Heartbeat or keepalived configuration
+    #[command(
+        after_help = "Exit status: 0 the file is complete, 1 it is written and lacks something, which the report \
+                      names, 2 nothing could be read."
+    )]
+    Import(import::ImportArgs),
     /// Create a shared secret
     Secret(SecretArgs),
     /// Take away the gate that mutes the addresses here, when no daemon can be started any more
@@ -312,6 +319,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             }
         }
         Cmd::Explain(e) => explain::explain(&e),
+        Cmd::Import(i) => import::import(i),
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();

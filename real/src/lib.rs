@@ -15,6 +15,7 @@ mod files;
 pub mod guard;
 pub mod history;
 pub mod init;
+pub mod import;
 pub mod kernel;
 pub mod lease_record;
 pub mod linux;
