@@ -6,12 +6,15 @@
 mod agent;
 mod check;
 mod client;
+mod drill;
 mod holds;
+mod observe;
 mod up;
 
 use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
 use crate::daemon::{self, RunError, RunOptions};
+use crate::drill::keeper;
 use crate::secret;
 use clap::{Args, Parser, Subcommand};
 use std::io::{ErrorKind, Write as _};
@@ -67,6 +70,17 @@ enum Cmd {
                       every host."
     )]
     Check(CheckArgs),
+    /// Ask the network all the time who answers for a group's address, and print what is seen
+    #[command(
+        after_help = "Run it on another member: a host does not answer itself. It changes nothing."
+    )]
+    Observe(observe::ObserveArgs),
+    /// Take the running pair down on purpose, and have another machine measure what that costs
+    #[command(after_help = drill::AFTER)]
+    Drill(drill::DrillArgs),
+    /// What undoes a drill's faults when the drill is gone; `drill` starts it
+    #[command(name = keeper::NAME, hide = true)]
+    DrillKeeper,
     /// Create a shared secret
     Secret(SecretArgs),
     /// Print the version
@@ -167,6 +181,8 @@ enum Failure {
     Failed(String),
     /// 2
     Usage(String),
+    /// 3: of `drill`
+    NotBegun(String),
 }
 
 impl From<FileError> for Failure {
@@ -191,6 +207,7 @@ pub fn main() -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Failed(what)) => (1, what),
         Err(Failure::Usage(what)) => (2, what),
+        Err(Failure::NotBegun(what)) => (3, what),
     };
     eprintln!("onehold: {what}");
     ExitCode::from(code)
@@ -241,6 +258,9 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
                 _ => Err(Failure::Usage(wrong.join("\nonehold: "))),
             }
         }
+        Cmd::Observe(o) => observe::observe(o),
+        Cmd::Drill(d) => drill::drill(d),
+        Cmd::DrillKeeper => keeper::keep().map_err(Failure::Failed),
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();

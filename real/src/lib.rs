@@ -8,6 +8,7 @@ pub mod clock;
 pub mod config_file;
 pub mod control;
 pub mod daemon;
+pub mod drill;
 pub mod driver;
 mod files;
 pub mod guard;
