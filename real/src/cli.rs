@@ -6,24 +6,27 @@
 mod agent;
 mod check;
 mod client;
+mod cost;
 mod doctor;
+mod drill;
 mod explain;
 mod history;
-mod cost;
 mod holds;
-mod metrics;
-mod open_gate;
+mod import;
 mod init;
 mod join;
+mod metrics;
+mod observe;
+mod open_gate;
 mod top;
-mod import;
 mod up;
-mod why;
 mod watching;
+mod why;
 
 use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
 use crate::daemon::{self, RunError, RunOptions};
+use crate::drill::keeper;
 use crate::secret;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::io::{ErrorKind, Write as _};
@@ -114,6 +117,17 @@ enum Cmd {
                       names, 2 nothing could be read."
     )]
     Import(import::ImportArgs),
+    /// Ask the network all the time who answers for a group's address, and print what is seen
+    #[command(
+        after_help = "Run it on another member: a host does not answer itself. It changes nothing."
+    )]
+    Observe(observe::ObserveArgs),
+    /// Take the running pair down on purpose, and have another machine measure what that costs
+    #[command(after_help = drill::AFTER)]
+    Drill(drill::DrillArgs),
+    /// What undoes a drill's faults when the drill is gone; `drill` starts it
+    #[command(name = keeper::NAME, hide = true)]
+    DrillKeeper,
     /// Create a shared secret
     Secret(SecretArgs),
     /// Take away the gate that mutes the addresses here, when no daemon can be started any more
@@ -224,6 +238,8 @@ enum Failure {
     Usage(String),
     /// What was found is printed already: an exit status of its own.
     Found(u8),
+    /// 3: of `drill`
+    NotBegun(String),
 }
 
 impl From<FileError> for Failure {
@@ -261,6 +277,7 @@ pub fn main() -> ExitCode {
         Err(Failure::Found(status)) => return ExitCode::from(status),
         Err(Failure::Failed(what)) => (1, what),
         Err(Failure::Usage(what)) => (2, what),
+        Err(Failure::NotBegun(what)) => (3, what),
     };
     eprintln!("onehold: {what}");
     ExitCode::from(code)
@@ -320,6 +337,9 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         }
         Cmd::Explain(e) => explain::explain(&e),
         Cmd::Import(i) => import::import(i),
+        Cmd::Observe(o) => observe::observe(o),
+        Cmd::Drill(d) => drill::drill(d),
+        Cmd::DrillKeeper => keeper::keep().map_err(Failure::Failed),
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();
@@ -347,8 +367,6 @@ fn orders_directory(named: Option<PathBuf>, state: &std::path::Path) -> PathBuf 
     named.or(usual).unwrap_or_else(|| state.to_owned())
 }
 
-fn order(c: OrderArgs, order: Order) -> Result<(), Failure> {
-    client::order(&c.daemon.socket, order, c.daemon.cluster, c.group)
 fn order(c: OrderArgs, order: Order, yes: bool) -> Result<(), Failure> {
     client::order(&c.daemon.socket, order, c.daemon.cluster, c.group, yes)
 }

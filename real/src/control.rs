@@ -10,8 +10,8 @@
 pub mod session;
 
 use crate::clock::boottime;
-use crate::history::Told;
 use crate::files;
+use crate::history::Told;
 use crate::status::Report;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Config;

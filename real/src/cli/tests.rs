@@ -6,7 +6,10 @@ fn help_pages() {
     let mut cli = Cli::command().term_width(100);
     cli.build();
     let mut all = cli.render_help().to_string();
-    for command in cli.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+    for command in cli
+        .get_subcommands_mut()
+        .filter(|c| c.get_name() != "help" && !c.is_hide_set())
+    {
         let page = command.render_help();
         all.push_str(&format!("\n──── {}\n{page}", command.get_name()));
     }

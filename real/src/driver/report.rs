@@ -22,7 +22,8 @@ impl<S: Shell> Driver<S> {
         }
         let status = |(cluster, s): (usize, &Served)| {
             let all = s.node.observe(&s.config, now);
-            let mut status = Status::from_parts(&all, &s.config, &s.metrics, now).with_keys(&s.keys);
+            let mut status =
+                Status::from_parts(&all, &s.config, &s.metrics, now).with_keys(&s.keys);
             status.measured(&s.config, &s.metrics, self.shell.steered(cluster), now);
             status
         };
