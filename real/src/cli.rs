@@ -91,12 +91,11 @@ enum Cmd {
         while. If it is alive and only cut off, both members hold the addresses at once: make sure \
         first that it is off."
     )]
-    PresumeDead(PresumeDeadArgs),
+    PresumeDead(CostlyArgs),
     /// Make the files of a new cluster, and a line to paste on each other machine
     Init(init::InitArgs),
     /// Take the files of a cluster from the token that `onehold init` printed
     Join(join::JoinArgs),
-    PresumeDead(CostlyArgs),
     /// Check a configuration file and show what follows from it; changes nothing
     #[command(
         after_help = "Exit status: 0 fine, 1 this host could not serve (yet), 2 `run` would refuse the file on \
@@ -236,10 +235,26 @@ enum Failure {
     Failed(String),
     /// 2
     Usage(String),
-    /// What was found is printed already: an exit status of its own.
-    Found(u8),
-    /// 3: of `drill`
-    NotBegun(String),
+    /// A status of the command's own; nothing is said where all is printed already.
+    Exit(u8, String),
+}
+
+impl Failure {
+    /// Why it failed.
+    fn what(self) -> String {
+        match self {
+            Self::Failed(what) | Self::Usage(what) | Self::Exit(_, what) => what,
+        }
+    }
+
+    /// The same, said otherwise.
+    fn said(self, how: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Failed(what) => Self::Failed(how(what)),
+            Self::Usage(what) => Self::Usage(how(what)),
+            Self::Exit(status, what) => Self::Exit(status, how(what)),
+        }
+    }
 }
 
 impl From<FileError> for Failure {
@@ -274,12 +289,13 @@ pub fn main() -> ExitCode {
     }
     let (code, what) = match dispatch(command) {
         Ok(()) => return ExitCode::SUCCESS,
-        Err(Failure::Found(status)) => return ExitCode::from(status),
         Err(Failure::Failed(what)) => (1, what),
         Err(Failure::Usage(what)) => (2, what),
-        Err(Failure::NotBegun(what)) => (3, what),
+        Err(Failure::Exit(status, what)) => (status, what),
     };
-    eprintln!("onehold: {what}");
+    if !what.is_empty() {
+        eprintln!("onehold: {what}");
+    }
     ExitCode::from(code)
 }
 

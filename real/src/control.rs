@@ -87,7 +87,7 @@ impl Request {
     #[must_use]
     pub const fn only_looks(&self) -> bool {
         match self {
-            Self::Status {} => true,
+            Self::Status {} | Self::History { .. } => true,
             Self::Command { .. } | Self::Agent { .. } => false,
         }
     }

@@ -98,7 +98,7 @@ fn finish(draft: &Draft, mut report: Report, secret: Option<String>) -> Imported
 fn lacks(text: &str) -> Vec<String> {
     let source = Source::new(Path::new("onehold.toml"), text.to_owned());
     let mut wrong = match ConfigFile::parse(&source) {
-        Err(e) => vec![e],
+        Err(wrong) => wrong,
         Ok(file) => {
             let cluster = WrittenCluster { source, file };
             let mut wrong = decided(&cluster).err().unwrap_or_default();

@@ -53,6 +53,6 @@ pub(super) fn doctor(args: &DoctorArgs) -> Result<(), Failure> {
     print(&text)?;
     match found.exit_status() {
         0 => Ok(()),
-        status => Err(Failure::Found(status)),
+        status => Err(Failure::Exit(status, String::new())),
     }
 }

@@ -1,7 +1,7 @@
 //! `onehold drill`.
 
 use super::{DEFAULT_CONFIG, DaemonArgs, Failure, client, print};
-use crate::config_file::{Length, written};
+use crate::config_file::{Length, first_of, written};
 use crate::drill::fault::{Daemon, Event, Start, Victim, process, unit};
 use crate::drill::run::{Drill, Options, Refused, writable};
 use crate::drill::situation;
@@ -71,7 +71,7 @@ pub(super) fn drill(args: DrillArgs) -> Result<(), Failure> {
             "standard input is not a terminal, so you can't be asked; add --yes if you are certain";
         return Err(Failure::Usage(what.to_owned()));
     }
-    let not_begun = |why: String| Failure::NotBegun(format!("not begun:\n  {why}"));
+    let not_begun = |why: String| Failure::Exit(3, format!("not begun:\n  {why}"));
     let DaemonArgs { socket, cluster } = &args.daemon;
     let status = client::one(socket, cluster.as_deref()).map_err(|e| match e {
         Failure::Failed(why) => not_begun(why),
@@ -171,7 +171,7 @@ fn victim(args: &DrillArgs, status: &Status, group: &str) -> Result<Victim, Stri
 
 /// The deadline of the group's `before_hold`, which is added to each outage.
 fn before_hold(config: &Path, status: &Status, group: &str) -> Result<Option<Span>, String> {
-    let file = written(config).map_err(|e| {
+    let file = written(config).map_err(first_of).map_err(|e| {
         format!(
             "{e}; a `before_hold` there would make each outage longer: name the file with --config"
         )

@@ -140,9 +140,7 @@ fn meaning(key: KeyEvent) -> Option<Key> {
 /// Asks the daemon again and again until the screen ends.
 fn ask_on(socket: &Path, cluster: Option<&str>, tell: &mpsc::Sender<Came>) {
     loop {
-        let answer = client::report(socket, cluster).map_err(|failure| match failure {
-            Failure::Failed(why) | Failure::Usage(why) => why,
-        });
+        let answer = client::report(socket, cluster).map_err(Failure::what);
         if tell.blocking_send(Came::Report(Box::new(answer))).is_err() {
             return;
         }
@@ -160,7 +158,7 @@ fn order(socket: &PathBuf, wanted: Wanted) -> String {
     match ask(socket, &request, CLIENT_TIMEOUT) {
         Ok(Reply::Done { lines }) => lines.join("; "),
         Ok(Reply::Refused { why }) => format!("refused: {}", why.replace('\n', "; ")),
-        Ok(Reply::Status(_)) => "the daemon answered something else".to_owned(),
+        Ok(Reply::Status(_) | Reply::History(_)) => "the daemon answered something else".to_owned(),
         Err(why) => why,
     }
 }

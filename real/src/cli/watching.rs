@@ -16,7 +16,7 @@ pub(super) fn check(daemon: &DaemonArgs, group: Option<&str>) -> ExitCode {
     let verdict = match client::report(&daemon.socket, daemon.cluster.as_deref()) {
         Ok(report) => status::verdict(&report, group),
         Err(Failure::Failed(why)) if client::is_down(&why) => Verdict::critical(why),
-        Err(Failure::Failed(why) | Failure::Usage(why)) => Verdict::unknown(why),
+        Err(e) => Verdict::unknown(e.what()),
     };
     // A reader that has gone away is not a failure.
     let _ = print(&format!("{}\n", verdict.line()));

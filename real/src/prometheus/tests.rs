@@ -13,6 +13,7 @@ fn of(report: Option<&Report>) -> String {
 #[test]
 fn the_page_of_a_holder() {
     let report = Report {
+        version: crate::status::VERSION,
         clusters: vec![healthy()],
         waiting: vec![],
     };
@@ -35,6 +36,7 @@ fn a_daemon_that_waits_has_no_cluster_and_is_up() {
         why: "no file".to_owned(),
     };
     let report = Report {
+        version: crate::status::VERSION,
         clusters: vec![],
         waiting: vec![waiting],
     };
@@ -50,6 +52,7 @@ fn whatever_a_name_is_it_stays_within_its_quotes() {
     let mut status = healthy();
     status.cluster = "a\"b\\c\nd".to_owned();
     let report = Report {
+        version: crate::status::VERSION,
         clusters: vec![status],
         waiting: vec![],
     };

@@ -205,12 +205,12 @@ fn what_the_network_makes_come_and_go_is_logged_a_few_times_a_minute_and_roles_e
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..1_000 {
                 for peer in [MemberId(1), MemberId(2)] {
-                    report(&Event::Lost { peer }, &cluster.config, None);
-                    report(&Event::Back { peer }, &cluster.config, None);
+                    report(&Event::Lost { peer }, &cluster.config, "web", false);
+                    report(&Event::Back { peer }, &cluster.config, "web", false);
                 }
             }
             for _ in 0..100 {
-                report(&events()[0], &cluster.config, None);
+                report(&events()[0], &cluster.config, "web", false);
             }
         });
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();

@@ -10,6 +10,7 @@ fn at(s: u64) -> LocalTime {
 
 fn report() -> Report {
     Report {
+        version: crate::status::VERSION,
         clusters: vec![healthy()],
         waiting: vec![],
     }
