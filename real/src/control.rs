@@ -11,6 +11,7 @@ pub mod session;
 
 use crate::clock::boottime;
 use crate::files;
+use crate::history::Told;
 use crate::status::Report;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Config;
@@ -68,6 +69,12 @@ pub enum Request {
         #[serde(default)]
         group: Option<String>,
     },
+    /// What has happened.
+    History {
+        /// In which cluster; may be left out where there is one.
+        #[serde(default)]
+        cluster: Option<String>,
+    },
     /// Be this daemon's agent from here on: see [`session`].
     Agent {
         /// Of the session.
@@ -80,7 +87,7 @@ impl Request {
     #[must_use]
     pub const fn only_looks(&self) -> bool {
         match self {
-            Self::Status {} => true,
+            Self::Status {} | Self::History { .. } => true,
             Self::Command { .. } | Self::Agent { .. } => false,
         }
     }
@@ -156,6 +163,8 @@ pub enum Order {
 pub enum Reply {
     /// To [`Request::Status`].
     Status(Report),
+    /// To [`Request::History`].
+    History(Told),
     /// Done.
     Done {
         /// A line for each group, for people.
@@ -496,7 +505,13 @@ async fn request(stream: &mut UnixStream, access: Access) -> Result<Request, Str
         (Request::Command { .. }, Some(user)) => Err(format!(
             "user {user} may look and be the agent, but order nothing; use sudo"
         )),
-        (Request::Command { .. } | Request::Status {} | Request::Agent { .. }, _) => Ok(request),
+        (
+            Request::Command { .. }
+            | Request::Status {}
+            | Request::History { .. }
+            | Request::Agent { .. },
+            _,
+        ) => Ok(request),
     }
 }
 

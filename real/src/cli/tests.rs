@@ -111,6 +111,19 @@ fn check_warns_of_probable_mistakes() {
 }
 
 #[test]
+fn check_warns_of_metrics_that_others_can_read() {
+    let warned = |at: &str| {
+        let text = checked(&format!("{THREE}\n[metrics]\nlisten = \"{at}\"\n"));
+        assert!(text.contains("web"), "{text}");
+        text.contains(&format!(
+            "! metrics.listen: {at}: whoever reaches this port"
+        ))
+    };
+    assert!(warned("0.0.0.0:9946") && warned("10.0.0.10:9946"));
+    assert!(!warned("127.0.0.1:9946") && !warned("[::1]:9946"));
+}
+
+#[test]
 fn check_warns_of_a_deadline_that_an_agent_may_miss() {
     let warned = |deadline: &str| {
         let hook = "[groups.web.hooks]\nbefore_hold = { exec = [\"/bin/true\"], failing = \"open\", deadline =";

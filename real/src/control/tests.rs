@@ -63,7 +63,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
     let etc = Etc::new();
     let path = daemon(&etc, |request| match request {
         Request::Status {} => Some(Reply::Status(Report::default())),
-        Request::Agent { .. } => None,
+        Request::Agent { .. } | Request::History { .. } => None,
         Request::Command { command, group, .. } => Some(done(&format!("{command:?} {group:?}"))),
     });
     assert_eq!(
@@ -287,7 +287,9 @@ fn who_may_look_neither_orders_anything_nor_is_the_agent() {
     let readers = rustix::process::getegid().as_raw();
     let path = daemon_for(&etc, Access::Looks { readers }, |request| match request {
         Request::Status {} => Some(Reply::Status(Report::default())),
-        Request::Command { .. } | Request::Agent { .. } => panic!("it was let through"),
+        Request::Command { .. } | Request::Agent { .. } | Request::History { .. } => {
+            panic!("it was let through")
+        }
     });
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
