@@ -281,13 +281,7 @@ pub fn command() -> clap::Command {
 /// Reads the arguments and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
-    let command = Cli::parse().command;
-    if let Cmd::Status(s) = &command
-        && s.check
-    {
-        return watching::check(&s.daemon, s.group.as_deref());
-    }
-    let (code, what) = match dispatch(command) {
+    let (code, what) = match dispatch(Cli::parse().command) {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Failed(what)) => (1, what),
         Err(Failure::Usage(what)) => (2, what),
@@ -318,6 +312,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Holds(h) => holds::holds(&h),
         Cmd::Metrics(m) => metrics::metrics(&m),
         Cmd::Wait(w) => watching::wait(&w),
+        Cmd::Status(s) if s.check => watching::check(&s.daemon, s.group.as_deref()),
         Cmd::Status(s) => client::status(
             &s.daemon.socket,
             s.daemon.cluster.as_deref(),

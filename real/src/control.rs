@@ -283,6 +283,7 @@ fn listen(path: &Path, access: Access) -> Result<UnixListener, String> {
     let listener = listener.map_err(|e| format!("{shown}: can't listen there: {e}"))?;
     if let Access::Looks { readers } = access {
         std::os::unix::fs::chown(path, None, Some(readers)).map_err(|e| {
+            let _ = std::fs::remove_file(path); // nobody could use it
             format!(
                 "{shown}: can't be given to the group {READERS}: {e}; that takes CAP_CHOWN, or that the daemon is a \
                  member of the group (`SupplementaryGroups={READERS}` in its unit)"
@@ -391,7 +392,8 @@ pub async fn serve(
                     Access::Orders { .. } => tracing::error!(
                         "no control socket, so `onehold status` fails; trying again: {why}"
                     ),
-                    Access::Looks { .. } => tracing::warn!(
+                    // As on a witness without any privilege.
+                    Access::Looks { .. } => tracing::info!(
                         "members of the group {READERS} can't look; trying again: {why}"
                     ),
                 }

@@ -348,6 +348,26 @@ fn members_of_the_group_onehold_may_look_and_do_nothing_else() {
     let said = refused("--clear-groups", &["status"]);
     assert!(said.contains("members of the group onehold"), "{said}");
     c.hold_on("lb0");
+    // One that may not give it away does without.
+    c.stop("lb0");
+    let less = bound.replace(",+chown", "");
+    assert_ne!(less, bound);
+    c.start_by(
+        "lb0",
+        &[
+            "setpriv",
+            &less,
+            binary,
+            "run",
+            "--as",
+            "lb0",
+            "--config",
+            "/run/lab/lb0.toml",
+        ],
+    );
+    c.logs("lb0", "members of the group onehold can't look");
+    c.hold_on("lb0");
+    c.ok("lb0", &["test", "!", "-e", "/run/onehold/status.sock"]);
     c.stop("lb0");
     assert_eq!(
         c.ok("lb0", &["sh", "-c", "ls /run/onehold | grep sock || true"]),

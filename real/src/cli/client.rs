@@ -213,7 +213,10 @@ pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
             "standard input is not a terminal, so you can't be asked; add --yes if you are certain";
         return Err(Failure::Usage(what.to_owned()));
     }
-    cost::is_confirmed(question)
+    print(question)?;
+    let mut answer = String::new();
+    let read = std::io::stdin().read_line(&mut answer);
+    Ok(read.is_ok() && answer.trim() == "yes")
 }
 
 pub(super) fn explanation(peer: &str, groups: &str) -> String {

@@ -1,6 +1,6 @@
 //! What an order costs, said before it is done; and asked, where nobody would hold afterwards.
 
-use super::{Failure, print};
+use super::{Failure, client, print};
 use crate::control::Order;
 use crate::status::{GroupStatus, PeerStatus, Status};
 use std::io::IsTerminal as _;
@@ -126,20 +126,12 @@ pub(super) fn agreed(cost: &Cost, yes: bool) -> Result<(), Failure> {
             "nothing was changed: nobody could hold then (see above); add --yes if that is meant";
         return Err(Failure::Failed(what.to_owned()));
     }
-    match is_confirmed("Do it all the same? Type yes to go on: ")? {
+    match client::confirmed("Do it all the same? Type yes to go on: ")? {
         true => Ok(()),
         false => Err(Failure::Failed(
             "not confirmed: nothing was changed".to_owned(),
         )),
     }
-}
-
-/// Asks at the terminal.
-pub(super) fn is_confirmed(question: &str) -> Result<bool, Failure> {
-    print(question)?;
-    let mut answer = String::new();
-    let read = std::io::stdin().read_line(&mut answer);
-    Ok(read.is_ok() && answer.trim() == "yes")
 }
 
 #[cfg(test)]

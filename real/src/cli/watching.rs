@@ -5,22 +5,23 @@ use crate::clock::boottime;
 use crate::config_file::Length;
 use crate::status::{self, GroupStatus, Report, Status, Verdict};
 use clap::Args;
-use std::process::ExitCode;
 use std::time::Duration;
 
 /// How often `wait` asks.
 const ASK_EVERY: Duration = Duration::from_millis(100);
 
 /// One line as monitoring plugins print it, and their exit status.
-pub(super) fn check(daemon: &DaemonArgs, group: Option<&str>) -> ExitCode {
+pub(super) fn check(daemon: &DaemonArgs, group: Option<&str>) -> Result<(), Failure> {
     let verdict = match client::report(&daemon.socket, daemon.cluster.as_deref()) {
         Ok(report) => status::verdict(&report, group),
         Err(Failure::Failed(why)) if client::is_down(&why) => Verdict::critical(why),
         Err(e) => Verdict::unknown(e.what()),
     };
-    // A reader that has gone away is not a failure.
-    let _ = print(&format!("{}\n", verdict.line()));
-    ExitCode::from(verdict.severity.exit_status())
+    print(&format!("{}\n", verdict.line()))?;
+    match verdict.severity.exit_status() {
+        0 => Ok(()),
+        status => Err(Failure::Exit(status, String::new())),
+    }
 }
 
 #[derive(Debug, Args)]

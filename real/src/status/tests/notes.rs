@@ -118,3 +118,29 @@ fn what_this_member_lacks_is_what_its_status_says() {
     let (said, _) = of(&group(0, RoleName::Witness, 0), &m);
     assert_eq!(said, [], "it never holds");
 }
+
+#[test]
+fn r19_that_a_holder_is_mute_is_said_by_every_member() {
+    let cluster = cluster(THREE, "w");
+    let status = |preparing| {
+        let says = Statement {
+            holds: true,
+            ready: true,
+            preparing,
+            ..Statement::default()
+        };
+        let lb0 = PeerSnapshot {
+            says: vec![says],
+            ..peer(0, 32)
+        };
+        let g = group(0, RoleName::Witness, 0);
+        let s = snapshot(2, vec![lb0, peer(1, 12)], vec![g]);
+        Status::from_parts(&s, &cluster.config, &metrics(&cluster), NOW)
+    };
+    let said = "web: lb0 holds it, mute: nobody answers before its before_hold is done; `onehold status` there says \
+                for how long (R-19)";
+    assert_eq!(status(true).alarms, [said]);
+    assert!(text(status(true)).contains("lb0 (mute)"));
+    assert!(text(status(true)).contains("web: holds, mute"));
+    assert_eq!(status(false).alarms, [""; 0]);
+}
