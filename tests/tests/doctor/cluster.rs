@@ -25,7 +25,7 @@ const FAULTS: [Fault; 13] = [
         let _ = sh(
             c,
             "lb1",
-            "sed -i 's/.* lb1$/127.0.1.1 lb1/' /run/onehold/hosts",
+            "sed 's/.* lb1$/127.0.1.1 lb1/' /etc/hosts >/run/onehold/h; cat /run/onehold/h >/etc/hosts",
         );
         other_file(c, "lb1", &[("[\"10.77.0.11\"]", "[\"lb1\"]")])
     })
@@ -34,7 +34,7 @@ const FAULTS: [Fault; 13] = [
         drop(sh(
             c,
             "lb1",
-            "sed -i 's/.* lb1$/10.77.0.11 lb1/' /run/onehold/hosts",
+            "sed 's/.* lb1$/10.77.0.11 lb1/' /etc/hosts >/run/onehold/h; cat /run/onehold/h >/etc/hosts",
         ))
     }),
     Fault::new("secret", "problem", "lb1", |c| {
