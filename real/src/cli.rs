@@ -7,9 +7,13 @@ mod agent;
 mod check;
 mod client;
 mod doctor;
+mod explain;
+mod history;
 mod holds;
+mod metrics;
 mod open_gate;
 mod up;
+mod why;
 
 use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
@@ -48,6 +52,15 @@ enum Cmd {
     Up(RunArgs),
     /// Show who holds what, who is heard, and what is wrong
     Status(StatusArgs),
+    /// Say why a member holds a group, or does not, and what to do
+    Why(why::WhyArgs),
+    /// Show what happened: who held what and why, orders, starts and stops
+    History(history::HistoryArgs),
+    /// Print the metrics for Prometheus once, or write them to a file
+    #[command(
+        after_help = "Exit status: 0 done, 1 the daemon did not answer: then the metrics say just that."
+    )]
+    Metrics(metrics::MetricsArgs),
     /// Tell by the exit status whether this member holds a group now
     #[command(after_help = "Exit status: 0 it does, 1 it does not, 2 unknown.")]
     Holds(holds::HoldsArgs),
@@ -77,6 +90,8 @@ enum Cmd {
                       3 something could not be looked at."
     )]
     Doctor(doctor::DoctorArgs),
+    /// Say what a rule, a word, or a line of `status` means, in the words of the book
+    Explain(explain::ExplainArgs),
     /// Create a shared secret
     Secret(SecretArgs),
     /// Take away the gate that mutes the addresses here, when no daemon can be started any more
@@ -224,7 +239,10 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         })?),
         Cmd::Agent(a) => agent::run(a),
         Cmd::Up(run) => up::up(&run),
+        Cmd::Why(w) => why::why(&w),
+        Cmd::History(h) => history::history(&h),
         Cmd::Holds(h) => holds::holds(&h),
+        Cmd::Metrics(m) => metrics::metrics(&m),
         Cmd::Status(s) => client::status(
             &s.daemon.socket,
             s.daemon.cluster.as_deref(),
@@ -245,7 +263,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             }
         }
         Cmd::Check(c) => {
-            let check::Checked { text, wrong, host } = check::check(&c.file, c.member.as_deref())?;
+            let check::Checked { text, wrong, host } = check::check(&c.file, c.member.as_deref());
             print(&(text + &host.text()))?;
             let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
             match (&wrong[..], &host.lacks[..]) {
@@ -256,6 +274,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
                 _ => Err(Failure::Usage(wrong.join("\nonehold: "))),
             }
         }
+        Cmd::Explain(e) => explain::explain(&e),
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();

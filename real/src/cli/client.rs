@@ -56,12 +56,12 @@ pub(super) fn status(
     }
 }
 
-fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
+pub(super) fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
     let mut report =
         match ask(socket, &Request::Status {}, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
             Reply::Status(report) => report,
             Reply::Refused { why } => return Err(Failure::Failed(why)),
-            Reply::Done { .. } => {
+            Reply::Done { .. } | Reply::History(_) => {
                 return Err(Failure::Failed(
                     "the daemon answered something else".to_owned(),
                 ));
@@ -121,7 +121,7 @@ pub(super) fn order(
     match ask(socket, &request, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
         Reply::Done { lines } => print(&(lines.join("\n") + "\n"))?,
         Reply::Refused { why } => return Err(Failure::Failed(why)),
-        Reply::Status(_) => {
+        Reply::Status(_) | Reply::History(_) => {
             return Err(Failure::Failed(
                 "the daemon answered something else".to_owned(),
             ));

@@ -1,7 +1,7 @@
 //! `onehold open-gate`: break glass. It never touches an address, and never runs beside a daemon.
 
 use super::{DEFAULT_CONFIG, DEFAULT_STATE, Failure, client, orders_directory, print};
-use crate::config_file::{Interface, WrittenCluster, decided, written};
+use crate::config_file::{Interface, WrittenCluster, decided, first_of, written};
 use crate::guard;
 use crate::lock::{Lock, NotTaken};
 use clap::Args;
@@ -28,13 +28,13 @@ pub(super) struct OpenGateArgs {
 /// Takes away the gates that mute the addresses of a file on this host.
 pub(super) fn open_gate(asked: &OpenGateArgs) -> Result<(), Failure> {
     let failed = |what: &dyn std::fmt::Display| Failure::Failed(what.to_string());
-    let file = written(&asked.config)?;
+    let file = written(&asked.config).map_err(first_of)?;
     if file.many {
         let what = "this is a witness's file: a witness holds nothing, and has no gate";
         return Err(Failure::Usage(what.to_owned()));
     }
     let mut clusters = file.clusters.into_iter();
-    let Some(cluster) = clusters.next().transpose()? else {
+    let Some(cluster) = clusters.next().transpose().map_err(first_of)? else {
         return Err(Failure::Usage("there is no cluster in it".to_owned()));
     };
     let spec = decided(&cluster).map_err(|all| {

@@ -5,8 +5,8 @@ use super::found::Found;
 use super::members;
 use crate::address::{self, Assigned, Link};
 use crate::config_file::{
-    FileError, Here, LocalCluster, WrittenCluster, WrittenFile, keys_of, secrets, without_secrets,
-    written,
+    FileError, Here, LocalCluster, WrittenCluster, WrittenFile, first_of, keys_of, secrets,
+    without_secrets, written,
 };
 use crate::control::{CLIENT_TIMEOUT, Reply, Request, ask};
 use crate::files;
@@ -91,7 +91,7 @@ impl Patient {
     /// something is reported.
     pub(super) fn all(asked: &Asked, found: &mut Found) -> Result<Vec<Self>, FileError> {
         found.examining(members::EXAMINATION.finds);
-        let WrittenFile { clusters, many, .. } = written(&asked.config)?;
+        let WrittenFile { clusters, many, .. } = written(&asked.config).map_err(first_of)?;
         let here = Here::now("--as", asked.member.as_deref());
         let mut route = Netlink::open(libc::NETLINK_ROUTE).ok();
         let links = route.as_mut().map(address::links).and_then(Result::ok);
@@ -108,7 +108,7 @@ impl Patient {
         let processes = Processes::now();
         let mut all = Vec::new();
         for one in clusters {
-            let one = match one {
+            let one = match one.map_err(first_of) {
                 Ok(one) => one,
                 Err(e) if e.may_pass => {
                     not_yet(&e, found);
@@ -238,7 +238,9 @@ fn report(socket: &Path) -> (Result<Report, String>, Option<u32>) {
     let report = match ask(socket, &Request::Status {}, CLIENT_TIMEOUT) {
         Ok(Reply::Status(report)) => Ok(report),
         Ok(Reply::Refused { why }) => Err(why),
-        Ok(Reply::Done { .. }) => Err("the daemon answered something else".to_owned()),
+        Ok(Reply::Done { .. } | Reply::History(_)) => {
+            Err("the daemon answered something else".to_owned())
+        }
         Err(why) => Err(why),
     };
     let connected = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|s| {
