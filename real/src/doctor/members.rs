@@ -25,6 +25,8 @@ pub(super) const EXAMINATION: Examination = Examination {
 
 /// A member that is not heard is sent to every interval, which is far shorter.
 const LISTEN: Duration = Duration::from_millis(1_500);
+/// What was refused longer ago explains nothing.
+const LATELY_MS: f64 = 10_000.0;
 const STEP: Duration = Duration::from_millis(10);
 
 fn look(p: &Patient, found: &mut Found) {
@@ -119,7 +121,8 @@ fn ways_to(peer: &PeerStatus, status: &Status, found: &mut Found) {
                 "compare cluster.name and the secrets (`sha256sum`), and the versions (`onehold version`)",
             ),
             (None, true) => {
-                let why = way.refused_because.as_ref();
+                let lately = way.refused_ms_ago.is_some_and(|ms| ms < LATELY_MS);
+                let why = way.refused_because.as_ref().filter(|_| lately);
                 let why = why.map_or_else(String::new, |why| format!("; what is sent there comes back: {why}"));
                 found.problem(
                     "path",

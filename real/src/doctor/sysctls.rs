@@ -246,7 +246,7 @@ fn ipv6_is_on(link: &Link, found: &mut Found) {
             "ipv6-off",
             format!("this kernel has no IPv6 on {name}"),
             "an IPv6 address can't be held there",
-            "boot without ipv6.disable=1",
+            "boot without ipv6.disable=1; an MTU of at least 1280",
         ),
     }
 }

@@ -1,16 +1,15 @@
 //! Faults of files, secrets, members and daemons.
 
-use super::{Fault, both_well, doctor, each, may_look, nothing, other_file, sh, well};
+use super::{Fault, both_well, doctor, doctor_by, each, may_look, nothing, other_file, sh, well};
 use onehold_tests::{Begin as _, Cluster, Setup, binaries};
 use std::net::UdpSocket;
-
-const OTHER: &[&str] = &["--config", "/run/lab/other.toml"];
 
 /// Starts a member's daemon again with a changed file.
 fn restart_with(c: &mut Cluster, from: &str, to: &str) {
     c.stop("lb1");
     c.edit("lb1", from, to);
     c.start("lb1");
+    c.answers("lb1");
 }
 
 const FAULTS: [Fault; 13] = [
@@ -21,21 +20,21 @@ const FAULTS: [Fault; 13] = [
             &[("[\"10.77.0.12\"]", "[\"no-such-host.invalid\"]")],
         )
     })
-    .with(OTHER),
+    .by("other"),
     Fault::new("hosts", "advice", "lb1", |c| {
         let _ = sh(
             c,
             "lb1",
-            "sed -i 's/.* lb1$/127.0.1.1 lb1/' /run/onehold/hosts",
+            "sed 's/.* lb1$/127.0.1.1 lb1/' /etc/hosts >/run/onehold/h; cat /run/onehold/h >/etc/hosts",
         );
         other_file(c, "lb1", &[("[\"10.77.0.11\"]", "[\"lb1\"]")])
     })
-    .with(OTHER)
+    .by("other")
     .ends(|c| {
         drop(sh(
             c,
             "lb1",
-            "sed -i 's/.* lb1$/10.77.0.11 lb1/' /run/onehold/hosts",
+            "sed 's/.* lb1$/10.77.0.11 lb1/' /etc/hosts >/run/onehold/h; cat /run/onehold/h >/etc/hosts",
         ))
     }),
     Fault::new("secret", "problem", "lb1", |c| {
@@ -53,7 +52,7 @@ const FAULTS: [Fault; 13] = [
             )],
         )
     })
-    .with(OTHER),
+    .by("other"),
     Fault::new("interface", "problem", "lb1", |c| {
         other_file(
             c,
@@ -61,7 +60,7 @@ const FAULTS: [Fault; 13] = [
             &[("interface = \"eth0\"", "interface = \"eth7\"")],
         )
     })
-    .with(OTHER),
+    .by("other"),
     Fault::new("config", "problem", "lb1", |c| {
         restart_with(c, "failback_delay = \"0ms\"", "failback_delay = \"7ms\"");
         nothing()
@@ -90,7 +89,7 @@ const FAULTS: [Fault; 13] = [
         restart_with(c, "[\"10.77.0.12\"]", "[\"no-such-host.invalid\"]");
         nothing()
     })
-    .with(&["--config", "/run/lab/lb0.toml"])
+    .by("lb0")
     .ends(|c| restart_with(c, "[\"no-such-host.invalid\"]", "[\"10.77.0.12\"]")),
     Fault::new("peer", "problem", "lb0", |c| {
         c.onehold("lb1", &["standby"]);
@@ -161,7 +160,7 @@ fn before_the_first_start_what_cannot_be_seen_is_unknown() {
         return;
     }
     let mut c = Setup::majority().patient().build();
-    let found = doctor(&c, "lb0", &[], &[]);
+    let found = doctor(&c, "lb0");
     assert_eq!(found.status, Some(3), "{found:#?}");
     assert!(
         found
@@ -176,7 +175,7 @@ fn before_the_first_start_what_cannot_be_seen_is_unknown() {
     well(&c, "lb0");
     let taken = || UdpSocket::bind("10.77.0.10:6946").expect("it is free");
     let taken = c.host("lb0").call(taken).expect("it is on");
-    let found = doctor(&c, "lb0", &[], &[]);
+    let found = doctor(&c, "lb0");
     assert!(found.has("unknown", "port"), "{found:#?}");
     drop(taken);
     each(
@@ -200,7 +199,7 @@ fn before_the_first_start_what_cannot_be_seen_is_unknown() {
                     &[("secret_file = \"secret\"", "secret_file = \"other-secret\"")],
                 )
             })
-            .with(OTHER),
+            .by("other"),
             Fault::new("config", "problem", "lb0", |c| {
                 other_file(
                     c,
@@ -208,7 +207,7 @@ fn before_the_first_start_what_cannot_be_seen_is_unknown() {
                     &[("failback_delay = \"0ms\"", "failback_delay = \"7ms\"")],
                 )
             })
-            .with(OTHER),
+            .by("other"),
         ],
     );
     c.start("lb0");
@@ -224,8 +223,9 @@ fn what_an_ordinary_user_may_not_see_is_unknown() {
     }
     let c = Setup::majority().patient().start();
     c.ok("lb0", &["chmod", "644", "/run/lab/lb0.toml"]);
-    let found = doctor(
+    let found = doctor_by(
         &c,
+        "lb0",
         "lb0",
         &[
             "setpriv",

@@ -3,8 +3,6 @@
 use super::{Fault, Kept, both_well, each, may_look, nothing, other_file, sh};
 use onehold_tests::{Begin as _, Cluster, Setup};
 
-const OTHER: &[&str] = &["--config", "/run/lab/other.toml"];
-
 /// A program of that name, which does nothing.
 fn runs(c: &Cluster, name: &str) -> Kept {
     let program = format!("/run/onehold/{name}");
@@ -69,7 +67,7 @@ const FAULTS: [Fault; 14] = [
         );
         runs(c, "systemd-networkd")
     })
-    .with(OTHER),
+    .by("other"),
     Fault::new("networkmanager", "advice", "lb1", |c| {
         let file = format!("devices/{}", number(c));
         run(c, "/run/NetworkManager", &file, "[device]\nmanaged=true");
@@ -80,7 +78,7 @@ const FAULTS: [Fault; 14] = [
         let _ = etc(c, "/etc/hosts", "10.77.0.11 lb1");
         other_file(c, "lb1", &[("[\"10.77.0.11\"]", "[\"lb1\"]")])
     })
-    .with(OTHER),
+    .by("other"),
     Fault::new("static-address", "problem", "lb1", |c| {
         etc(c, "/etc/keepalived/keepalived.conf", "  virtual_ipaddress {\n    10.77.0.50/16 dev eth0\n  }")
     })

@@ -156,7 +156,7 @@ fn what_is_no_fault_is_not_found() {
     both_well(&c);
     // Before its daemon starts, the rules alone are judged.
     c.stop("lb1");
-    let found = super::doctor(&c, "lb1", &[], &[]);
+    let found = super::doctor(&c, "lb1");
     assert!(
         !found.lines.iter().any(|line| line.contains("firewall")),
         "{found:#?}"
