@@ -181,8 +181,8 @@ enum Failure {
     Failed(String),
     /// 2
     Usage(String),
-    /// 3: of `drill`
-    NotBegun(String),
+    /// What was found is printed already: an exit status of its own.
+    Found(u8),
 }
 
 impl From<FileError> for Failure {
@@ -205,9 +205,9 @@ impl From<RunError> for Failure {
 pub fn main() -> ExitCode {
     let (code, what) = match dispatch(Cli::parse().command) {
         Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Found(status)) => return ExitCode::from(status),
         Err(Failure::Failed(what)) => (1, what),
         Err(Failure::Usage(what)) => (2, what),
-        Err(Failure::NotBegun(what)) => (3, what),
     };
     eprintln!("onehold: {what}");
     ExitCode::from(code)

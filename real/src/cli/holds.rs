@@ -17,9 +17,8 @@ pub(super) fn holds(asked: &HoldsArgs) -> Result<(), Failure> {
     let DaemonArgs { socket, cluster } = &asked.daemon;
     // Whatever keeps it from being said is no "no".
     let status = client::one(socket, cluster.as_deref()).map_err(|e| match e {
-        Failure::Failed(what) | Failure::Usage(what) | Failure::NotBegun(what) => {
-            Failure::Usage(what)
-        }
+        Failure::Failed(what) | Failure::Usage(what) => Failure::Usage(what),
+        Failure::Found(_) => e,
     })?;
     let name = &asked.group;
     let Some(group) = status.groups.iter().find(|group| group.name == *name) else {
