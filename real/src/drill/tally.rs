@@ -325,7 +325,7 @@ mod tests {
     #[test]
     fn while_the_own_daemon_says_nothing_nobody_knows_that_nobody_answers() {
         let mut tally = Tally::new(Span::from_millis(5), true, at(0));
-        let mut ask = |tally: &mut Tally, n: u64| tally.asked(at(n * 5_000));
+        let ask = |tally: &mut Tally, n: u64| tally.asked(at(n * 5_000));
         let _ = ask(&mut tally, 1);
         tally.heard(at(5_000), at(5_200), who("a"));
         assert!(ask(&mut tally, 2).is_some_and(|change| change.by == [who("a")]));
