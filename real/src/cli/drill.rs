@@ -1,7 +1,7 @@
 //! `onehold drill`.
 
 use super::{DEFAULT_CONFIG, DaemonArgs, Failure, client, print};
-use crate::config_file::{Length, written};
+use crate::config_file::{Length, first_of, written};
 use crate::drill::fault::{Daemon, Event, Start, Victim, process, unit};
 use crate::drill::run::{Drill, Options, Refused, writable};
 use crate::drill::situation;
@@ -179,7 +179,7 @@ fn victim(args: &DrillArgs, status: &Status, group: &str) -> Result<Victim, Stri
 
 /// The deadline of the group's `before_hold`, which is added to each outage.
 fn before_hold(config: &Path, status: &Status, group: &str) -> Result<Option<Span>, String> {
-    let file = written(config).map_err(|e| {
+    let file = written(config).map_err(first_of).map_err(|e| {
         format!(
             "{e}; a `before_hold` there would make each outage longer: name the file with --config"
         )

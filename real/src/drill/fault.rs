@@ -288,7 +288,9 @@ fn order(daemon: &Daemon, order: Order, group: &str) -> Result<(), String> {
     match ask(&daemon.socket, &request, CLIENT_TIMEOUT)? {
         Reply::Done { .. } => Ok(()),
         Reply::Refused { why } => Err(why),
-        Reply::Status(_) => Err("the daemon answered something else".to_owned()),
+        Reply::Status(_) | Reply::History(_) => {
+            Err("the daemon answered something else".to_owned())
+        }
     }
 }
 

@@ -34,7 +34,9 @@ pub fn ask(socket: &Path, cluster: &str, limit: Duration) -> Result<Status, Stri
     let report = match ask_daemon(socket, &Request::Status {}, limit)? {
         Reply::Status(report) => report,
         Reply::Refused { why } => return Err(why),
-        Reply::Done { .. } => return Err("the daemon answered something else".to_owned()),
+        Reply::Done { .. } | Reply::History(_) => {
+            return Err("the daemon answered something else".to_owned());
+        }
     };
     let Report {
         mut clusters,
