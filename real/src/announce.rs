@@ -113,8 +113,8 @@ pub struct Port {
     socket: AsyncFd<Socket>,
     name: String,
     mac: Mac,
-    /// The host's own address there, to ask for addresses of its kind from.
-    own: Option<IpAddr>,
+    /// The host's own address there, to ask for IPv6 addresses from.
+    own: Option<Ipv6Addr>,
 }
 
 impl Port {
@@ -147,14 +147,13 @@ impl Port {
         std::mem::replace(&mut self.mac, mac) != mac
     }
 
-    /// An own address of the host there: of IPv6 its link-local one.
-    pub const fn ask_from(&mut self, own: IpAddr) {
+    /// The host's own link-local address there.
+    pub const fn ask_from(&mut self, own: Ipv6Addr) {
         self.own = Some(own);
     }
 
-    /// Asks who else has an address: whoever does, answers to us alone, and that is a claim. An
-    /// IPv4 question that names no sender is remembered by nobody (RFC 5227); one of IPv6 would be
-    /// answered to everybody: it is not put.
+    /// Asks who else has an address: whoever does, answers to us alone, and that is a claim. (An
+    /// IPv6 question that names no sender would be answered to everybody: it is not put.)
     ///
     /// # Errors
     /// When the question could not be sent.
@@ -239,7 +238,10 @@ impl Port {
 /// # Errors
 /// When the question could not be sent.
 pub fn ask_on(link: &Link, own: IpAddr, address: IpAddr) -> io::Result<()> {
-    let own = Some(own).filter(IpAddr::is_ipv6);
+    let own = match own {
+        IpAddr::V6(own) => Some(own),
+        IpAddr::V4(_) => None,
+    };
     let Some(frame) = question(link.mac, own, address) else {
         return Ok(());
     };
@@ -248,12 +250,10 @@ pub fn ask_on(link: &Link, own: IpAddr, address: IpAddr) -> io::Result<()> {
 }
 
 /// The question who has an address, if it can be put.
-fn question(mac: Mac, own: Option<IpAddr>, address: IpAddr) -> Option<Vec<u8>> {
-    match (address, own) {
-        (IpAddr::V4(a), Some(IpAddr::V4(own))) => Some(request(mac, own, a)),
-        (IpAddr::V4(a), _) => Some(request(mac, Ipv4Addr::UNSPECIFIED, a)),
-        (IpAddr::V6(a), Some(IpAddr::V6(own))) => Some(solicitation(mac, own, a)),
-        (IpAddr::V6(_), _) => None,
+fn question(mac: Mac, own: Option<Ipv6Addr>, address: IpAddr) -> Option<Vec<u8>> {
+    match address {
+        IpAddr::V4(a) => Some(probe(mac, a)),
+        IpAddr::V6(a) => own.map(|own| solicitation(mac, own, a)),
     }
 }
 
@@ -388,10 +388,10 @@ fn gratuitous(mac: Mac, address: Ipv4Addr, operation: u8, target: Mac) -> Vec<u8
     frame
 }
 
-/// An ARP request.
-fn request(mac: Mac, own: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
+/// An ARP request from no address yet, which nobody remembers (RFC 5227).
+fn probe(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     let mut frame = gratuitous(mac, address, 1, [0; 6]);
-    frame[ETHERNET + 14..ETHERNET + 18].copy_from_slice(&own.octets());
+    frame[ETHERNET + 14..ETHERNET + 18].fill(0);
     frame
 }
 
@@ -512,21 +512,9 @@ mod tests {
         pseudo.extend_from_slice(&[0, 0, 0, 32, 0, 0, 0, ICMPV6]);
         pseudo.extend_from_slice(&frame[54..]);
         assert_eq!(checksum(&pseudo), 0);
-        let (mac, asked) = ([2, 0, 0, 0, 0, 1], IpAddr::from([192, 0, 2, 1]));
-        let own = IpAddr::from([192, 0, 2, 7]);
-        // Of another kind it is no sender.
-        for (from, sender) in [
-            (None, IpAddr::from([0; 4])),
-            (
-                Some(IpAddr::from(Ipv6Addr::LOCALHOST)),
-                IpAddr::from([0; 4]),
-            ),
-            (Some(own), own),
-        ] {
-            let frame = question(mac, from, asked).expect("it can be put");
-            assert_eq!(claim(&frame).expect("it is ARP").address, sender);
-            assert_eq!(frame[ETHERNET + 24..], [192, 0, 2, 1]);
-        }
+        let frame = probe([2, 0, 0, 0, 0, 1], Ipv4Addr::new(192, 0, 2, 1));
+        let claim = claim(&frame).expect("it is ARP");
+        assert_eq!(claim.address, IpAddr::V4(Ipv4Addr::UNSPECIFIED));
     }
 
     #[test]

@@ -351,6 +351,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Observe(o) => observe::observe(o),
         Cmd::Drill(d) => drill::drill(d),
         Cmd::DrillKeeper => keeper::keep().map_err(Failure::Failed),
+        Cmd::Explain(e) => explain::explain(&e),
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();

@@ -430,6 +430,23 @@ fn a_cut_ends_by_itself() {
     well(&c);
 }
 
+/// What the tests above would see without a keeper.
+#[test]
+fn with_nobody_left_a_frozen_daemon_stays_so() {
+    let c = Setup::majority().start();
+    let mut drill = in_the_middle(&c, "freeze");
+    for keeper in below(drill.id(), "drill-keeper") {
+        kill_process(keeper, Signal::KILL).unwrap();
+    }
+    drill.signal(Signal::KILL).unwrap();
+    drill.wait(Duration::from_secs(5)).unwrap();
+    c.watch_for(4);
+    assert!(is_frozen(c.id("lb0").unwrap()));
+    c.hold_on("lb1");
+    c.signal("lb0", Signal::CONT).unwrap();
+    well(&c);
+}
+
 /// A drill that is stuck does not keep a fault alive.
 #[test]
 fn no_fault_lasts_longer_than_it_may() {

@@ -14,6 +14,9 @@ use std::time::Duration;
 
 pub(super) const AFTER: &str = "Exit status: 0 everything within the budget and never two, 1 not, 2 wrong usage, 3 refused to begin.";
 
+/// The exit status of a drill that did not begin.
+const NOT_BEGUN: u8 = 3;
+
 #[derive(Debug, Args)]
 pub(super) struct DrillArgs {
     /// The group [default: the only one]
@@ -71,7 +74,6 @@ pub(super) fn drill(args: DrillArgs) -> Result<(), Failure> {
             "standard input is not a terminal, so you can't be asked; add --yes if you are certain";
         return Err(Failure::Usage(what.to_owned()));
     }
-    let not_begun = |why: String| Failure::Exit(3, format!("not begun:\n  {why}"));
     let DaemonArgs { socket, cluster } = &args.daemon;
     let status = client::one(socket, cluster.as_deref()).map_err(|e| match e {
         Failure::Failed(why) => not_begun(why),
@@ -127,6 +129,11 @@ pub(super) fn drill(args: DrillArgs) -> Result<(), Failure> {
             "the drill was not within its budget, or not complete".to_owned(),
         )),
     }
+}
+
+/// Says why nothing was done.
+fn not_begun(why: String) -> Failure {
+    Failure::Exit(NOT_BEGUN, format!("not begun:\n  {why}"))
 }
 
 fn events(args: &DrillArgs) -> Result<Vec<Event>, Failure> {

@@ -244,13 +244,20 @@ pub fn process(socket: &Path) -> Result<(Pid, OwnedFd), String> {
 pub fn unit(pid: Pid) -> Option<String> {
     let pid = pid.as_raw_nonzero();
     let groups = std::fs::read_to_string(format!("/proc/{pid}/cgroup")).ok()?;
-    let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
-    let unit = path
-        .rsplit('/')
-        .next()
-        .filter(|unit| unit.ends_with(".service"))?;
+    let unit = unit_of(&groups)?;
     let main = systemctl(&["show", "--property=MainPID", "--value", unit]).ok()?;
     (main.trim() == pid.to_string()).then(|| unit.to_owned())
+}
+
+/// The system's service to which a process belongs, by its control groups.
+fn unit_of(groups: &str) -> Option<&str> {
+    let named = |line: &&str| line.starts_with("0::") || line.contains(":name=systemd:");
+    let paths = groups.lines().filter(named);
+    let mut paths = paths.filter_map(|line| line.splitn(3, ':').nth(2));
+    let path = paths.find(|path| path.starts_with("/system.slice/"))?;
+    path.rsplit('/')
+        .next()
+        .filter(|unit| unit.ends_with(".service"))
 }
 
 fn signal(process: &OwnedFd, signal: Signal) -> Result<(), String> {
@@ -281,7 +288,9 @@ fn order(daemon: &Daemon, order: Order, group: &str) -> Result<(), String> {
     match ask(&daemon.socket, &request, CLIENT_TIMEOUT)? {
         Reply::Done { .. } => Ok(()),
         Reply::Refused { why } => Err(why),
-        Reply::Status(_) | Reply::History(_) => Err("the daemon answered something else".to_owned()),
+        Reply::Status(_) | Reply::History(_) => {
+            Err("the daemon answered something else".to_owned())
+        }
     }
 }
 
@@ -405,6 +414,24 @@ mod tests {
         );
         let text = cut(&peers[..1], Duration::from_secs(3));
         assert!(text.contains("set v6 { type ipv6_addr . inet_service; flags timeout; }"));
+    }
+
+    #[test]
+    fn a_service_is_known_by_its_control_group_and_a_session_is_none() {
+        let service = "0::/system.slice/onehold.service\n";
+        assert_eq!(unit_of(service), Some("onehold.service"));
+        let instance =
+            "1:name=systemd:/system.slice/system-onehold.slice/onehold@web.service\n0::/\n";
+        assert_eq!(unit_of(instance), Some("onehold@web.service"));
+        for other in [
+            "0::/",
+            "",
+            "0::/user.slice/user-0.slice/session-3.scope",
+            "0::/user.slice/user-0.slice/user@0.service/app.slice/x.service",
+            "0::/system.slice/docker-0123.scope",
+        ] {
+            assert_eq!(unit_of(other), None, "{other}");
+        }
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::netlink::{KernelError, Netlink};
 use crate::realtime;
 use crate::status::{GroupStatus, Status};
 use onehold_core::time::{LocalTime, Span};
-use std::io::{BufReader, ErrorKind, Write as _};
+use std::io::{self, BufReader, ErrorKind, Write as _};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::task::Poll;
@@ -148,6 +148,14 @@ impl Target {
         }
     }
 
+    /// Asks once.
+    fn ask(&self, port: &Port) -> io::Result<()> {
+        match self.own {
+            Some(own) => port.ask_as(own, self.address),
+            None => port.ask(self.address), // of IPv4, from nobody
+        }
+    }
+
     fn itself(&self) -> Who {
         Who {
             mac: mac_text(self.link.mac),
@@ -251,16 +259,16 @@ impl Observation {
     }
 
     /// Asks once, and says so if that is not possible.
-    fn ask(&mut self, port: &Port, address: IpAddr) -> Result<bool, String> {
+    fn ask(&mut self, port: &Port, target: &Target) -> Result<bool, String> {
         let now = boottime();
-        match port.ask(address) {
+        match target.ask(port) {
             Ok(()) => match self.tally.asked(now) {
                 Some(change) => self.changed(change),
                 None => Ok(true),
             },
             Err(e) if self.trouble.is_none_or(|at| now.since(at) >= TROUBLE) => {
                 self.trouble = Some(now);
-                let why = format!("can't ask for {address}: {e}");
+                let why = format!("can't ask for {}: {e}", target.address);
                 let at_ms = self.at_ms(now);
                 say(&Line::Trouble { at_ms, why })
             }
@@ -272,14 +280,11 @@ impl Observation {
 async fn watch(options: &Options, target: &Target) -> Result<(), String> {
     let every = Duration::from(options.every);
     let address = target.address;
-    let mut port = Port::open(&target.link, &[address]).map_err(|e| e.to_string())?;
-    if let Some(own) = target.own {
-        port.ask_from(own);
-    }
+    let port = Port::open(&target.link, &[address]).map_err(|e| e.to_string())?;
     let on = |kind| signal(kind).map_err(|e| e.to_string());
     let (mut interrupt, mut terminate) =
         (on(SignalKind::interrupt())?, on(SignalKind::terminate())?);
-    let round_trip = round_trip(&port, address).await;
+    let round_trip = round_trip(&port, target).await;
     let began = boottime();
     let mut seen = Observation {
         tally: Tally::new(options.every, target.candidate, began),
@@ -350,7 +355,7 @@ async fn watch(options: &Options, target: &Target) -> Result<(), String> {
             () = &mut over => break,
             _ = tick.tick() => {
                 own.ask();
-                seen.ask(&port, address)?
+                seen.ask(&port, target)?
             }
         };
         if !read_on {
@@ -370,11 +375,11 @@ async fn next_claim(port: &Port) -> crate::announce::Claim {
 
 /// How long an answer takes, if somebody answers. Once is not enough: the first request may wait
 /// for the other side to ask for this host's hardware address.
-async fn round_trip(port: &Port, address: IpAddr) -> Option<Span> {
+async fn round_trip(port: &Port, target: &Target) -> Option<Span> {
     let mut best = None;
     for _ in 0..3 {
         let asked = boottime();
-        port.ask(address).ok()?;
+        target.ask(port).ok()?;
         let heard = timeout(FIRST, next_claim(port)).await;
         let took = heard.ok().map(|_| boottime().since(asked));
         best = [best, took].into_iter().flatten().min();

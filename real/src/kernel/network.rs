@@ -176,7 +176,7 @@ impl Kernel {
                 |a: &&Assigned| Some(a.index) == index && !interface.addresses.contains(&a.address);
             let mut own = present.iter().filter(own).map(|a| a.address);
             let own = own.find(|a| a.is_ipv6() && is_link_local(*a));
-            if let (Some(port), Some(own)) = (&mut interface.port, own) {
+            if let (Some(port), Some(IpAddr::V6(own))) = (&mut interface.port, own) {
                 port.ask_from(own);
             }
         }
