@@ -10,6 +10,8 @@ pub use file::read;
 pub use keeper::Keeper;
 pub use text::lines;
 pub(crate) use text::time;
+#[cfg(test)]
+pub(crate) use text::words;
 
 use crate::control::session::bounded_line;
 use serde::{Deserialize, Serialize};

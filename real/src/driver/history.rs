@@ -85,6 +85,35 @@ impl Seen {
         }
     }
 
+    /// Why a candidate takes hold now, as far as the other one is the reason. What that one said
+    /// before it fell silent is past from here on.
+    fn what_freed(
+        &mut self,
+        config: &Config,
+        all: &Snapshot,
+        candidate: MemberId,
+        group: GroupId,
+    ) -> Option<String> {
+        let mut others = all.peers.iter();
+        let other = others.find(|p| p.member != candidate && config.is_candidate(p.member))?;
+        let name = config.member_name(other.member);
+        let says = self.says.entry((other.member.0, group.0)).or_default();
+        let late = config.timing().interval().times(2);
+        let Some(ago) = other.heard_ago else {
+            return Some(format!("{name} has not been heard"));
+        };
+        if ago < late {
+            return Some(match (says.handed_over, says.holds) {
+                (true, _) => format!("{name} handed over"),
+                (false, true) => format!("{name} lets go"),
+                (false, false) => format!("{name} did not hold it"),
+            });
+        }
+        let held = std::mem::take(says).holds;
+        let which = if held { ", which held it," } else { "" };
+        Some(format!("{name}{which} was silent for {}", in_words(ago)))
+    }
+
     /// A member lets go of what it held: how the others let go before is past.
     fn lets_go(&mut self, member: MemberId, group: GroupId) {
         let others = self
@@ -193,37 +222,6 @@ impl Seen {
             [] => String::new(),
             some => format!("; it held {}", some.join(", ")),
         }
-    }
-
-    /// Why a candidate may hold now: what became of the other one, as this member saw it.
-    fn what_freed(
-        &self,
-        config: &Config,
-        all: &Snapshot,
-        candidate: MemberId,
-        group: GroupId,
-    ) -> Option<String> {
-        let other = all
-            .peers
-            .iter()
-            .find(|p| p.member != candidate && config.is_candidate(p.member))?; // this member knows itself what became of it
-        let name = config.member_name(other.member);
-        let says = self
-            .says
-            .get(&(other.member.0, group.0))
-            .copied()
-            .unwrap_or_default();
-        let silent = other.heard_ago.filter(|ago| *ago >= config.timing().vote());
-        Some(match (other.heard_ago, silent) {
-            (None, _) => format!("{name} has not been heard"),
-            (Some(_), Some(ago)) if says.holds => {
-                format!("{name}, which held it, was silent for {}", in_words(ago))
-            }
-            (Some(_), Some(ago)) => format!("{name} was silent for {}", in_words(ago)),
-            (Some(_), None) if says.handed_over => format!("{name} handed over"),
-            (Some(_), None) if says.holds => format!("{name} lets go"),
-            (Some(_), None) => format!("{name} did not hold it"),
-        })
     }
 
     /// What members lack to hold groups has changed, as `member` says it in `lines`.
@@ -402,5 +400,173 @@ impl<S: Shell> Driver<S> {
             let text = format!("the operator said {said}");
             Entry::new(me, "order", text).of(config.group_name(group))
         });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config_file::tests::{THREE, cluster};
+    use onehold_core::advert::Incarnation;
+    use onehold_core::observe::PeerSnapshot;
+
+    const WEB: GroupId = GroupId(0);
+    const LB0: MemberId = MemberId(0);
+    const LB1: MemberId = MemberId(1);
+
+    /// What `me` knows, having heard the others so many milliseconds ago.
+    fn seen_by(me: u8, heard: &[(u8, Option<u64>)]) -> Snapshot {
+        let peer = |(member, ago): &(u8, Option<u64>)| PeerSnapshot {
+            member: MemberId(*member),
+            incarnation: Some(Incarnation(7)),
+            heard_ago: ago.map(Span::from_millis),
+            echo_ago: None,
+            two_way: true,
+            quarantined: false,
+            says: Vec::new(),
+        };
+        Snapshot {
+            me: MemberId(me),
+            incarnation: Incarnation(1),
+            quarantine_left: None,
+            peers: heard.iter().map(peer).collect(),
+            groups: Vec::new(),
+            stopped: false,
+        }
+    }
+
+    fn says(holds: bool, yields: bool) -> Statement {
+        Statement {
+            holds,
+            yields,
+            ..Statement::default()
+        }
+    }
+
+    /// One member's view, and what it writes down.
+    struct View {
+        config: Config,
+        seen: Seen,
+        said: Vec<String>,
+    }
+
+    impl View {
+        fn of(me: &str) -> Self {
+            Self {
+                config: cluster(THREE, me).config,
+                seen: Seen::default(),
+                said: Vec::new(),
+            }
+        }
+
+        fn keep(&mut self, entry: &Entry) {
+            let zone = jiff::tz::TimeZone::UTC;
+            self.said.push(crate::history::words(entry, &zone));
+        }
+
+        fn hears(&mut self, all: &Snapshot, from: MemberId, holds: bool, yields: bool) {
+            for change in self.seen.advert(from, &[says(holds, yields)]) {
+                let entry = self.seen.change(&self.config, all, from, &change);
+                self.keep(&entry);
+            }
+        }
+
+        fn reports(&mut self, all: &Snapshot, event: Event) {
+            if let Some(entry) = self.seen.event(&self.config, all, &event) {
+                self.keep(&entry);
+            }
+        }
+    }
+
+    const fn takes(why: Why) -> Event {
+        Event::Role {
+            group: WEB,
+            from: RoleName::Standby,
+            to: RoleName::Holder,
+            why,
+        }
+    }
+
+    const fn met(peer: MemberId) -> Event {
+        let incarnation = Incarnation(7);
+        Event::Met { peer, incarnation }
+    }
+
+    #[test]
+    fn a_witness_tells_a_hand_over_a_crash_and_a_return() {
+        let mut w = View::of("w");
+        let (near, far) = (Some(30), Some(460));
+        let both = seen_by(2, &[(0, near), (1, near)]);
+        w.reports(&both, met(LB0));
+        w.reports(&both, met(LB1));
+        w.hears(&both, LB1, true, false);
+        w.hears(&both, LB1, true, true);
+        w.hears(&both, LB0, true, false); // lb1 has not said yet that it let go
+        w.hears(&both, LB1, false, false);
+        let lost = seen_by(2, &[(0, far), (1, near)]);
+        w.reports(&lost, Event::Lost { peer: LB0 });
+        w.hears(&lost, LB1, true, false);
+        w.reports(&both, met(LB0));
+        w.hears(&both, LB0, false, false);
+        w.hears(&both, LB1, false, false);
+        w.hears(&both, LB0, true, false);
+        insta::assert_snapshot!(w.said.join("\n"));
+    }
+
+    #[test]
+    fn a_candidate_says_what_became_of_the_other_one() {
+        let mut lb1 = View::of("lb1");
+        let never = seen_by(1, &[(0, None), (2, Some(30))]);
+        lb1.reports(&never, takes(Why::Majority));
+        let near = seen_by(1, &[(0, Some(30)), (2, Some(30))]);
+        lb1.reports(&near, met(LB0));
+        lb1.reports(&near, takes(Why::Majority));
+        lb1.hears(&near, LB0, true, false);
+        let far = seen_by(1, &[(0, Some(607)), (2, None)]);
+        lb1.reports(&far, takes(Why::PeerSilent));
+        lb1.reports(&far, takes(Why::PresumedDead));
+        lb1.hears(&near, LB0, true, true);
+        lb1.reports(&near, takes(Why::Majority));
+        let to = RoleName::Releasing;
+        let (group, from, why) = (WEB, RoleName::Holder, Why::KernelRefused);
+        lb1.reports(
+            &near,
+            Event::Role {
+                group,
+                from,
+                to,
+                why,
+            },
+        );
+        insta::assert_snapshot!(lb1.said.join("\n"));
+    }
+
+    #[test]
+    fn what_a_member_lacks_is_an_entry_when_it_changes_and_not_when_only_its_figures_do() {
+        let config = cluster(THREE, "lb1").config;
+        let mut seen = Seen::default();
+        let mut said = |text: Option<&str>| {
+            let line = |text: &str| Line {
+                group: WEB,
+                since: Span::ZERO,
+                text: text.to_owned(),
+            };
+            let lines: Vec<Line> = text.into_iter().map(line).collect();
+            let entries = seen.lacks(&config, LB0, &lines);
+            entries
+                .first()
+                .map(|e| (e.text.clone(), e.why.clone(), e.seen))
+        };
+        assert_eq!(said(None), None);
+        assert_eq!(said(Some("in quarantine for another 300 ms (R-9)")), None);
+        let sick = |why: &str| Some(("is not ready".to_owned(), Some(why.to_owned()), true));
+        assert_eq!(
+            said(Some("check page fails: 502")),
+            sick("check page fails: 502")
+        );
+        assert_eq!(said(Some("check page fails: 503")), None);
+        assert_eq!(said(Some("no carrier")), sick("no carrier"));
+        assert_eq!(said(None), Some(("is ready again".to_owned(), None, true)));
+        assert_eq!(said(None), None);
     }
 }
