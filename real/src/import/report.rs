@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// As much of a line as is shown.
 const SHOWN: usize = 72;
 /// As many things as are said of one line.
-const MOST_SAID: usize = 8;
+const MOST_SAID: usize = 64;
 
 /// What became of a line, from the best to the worst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

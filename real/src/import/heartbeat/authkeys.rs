@@ -138,7 +138,7 @@ fn judge(key: &Key, is_active: bool, mode: u32) -> (Verdict, String) {
             }
         )
     } else if letters.len() < LEAST_LETTERS {
-        format!("it has only {} different letters", letters.len())
+        format!("it has {} different letter(s) only", letters.len())
     } else {
         return (
             Verdict::Carried,

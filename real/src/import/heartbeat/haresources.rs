@@ -142,6 +142,13 @@ fn resource_of<'t>(
     let parts: Vec<&str> = resource.split("::").collect();
     let bare = resource.split('/').next().unwrap_or_default();
     match parts[..] {
+        // Every `::` divides, also that within an IPv6 address.
+        ["IPaddr" | "IPaddr2" | "IPv6addr" | "IPaddr6", _, _, ..] if is_ipv6(&parts[1..]) => {
+            let address = parts[1..].join("::");
+            let what = "Heartbeat divides at each `::`, also in an address; read as it was meant";
+            report.say(at, Verdict::Wrong, what);
+            address_of(&address, at, ha, group, report);
+        }
         ["IPaddr" | "IPaddr2" | "IPv6addr" | "IPaddr6", address, ..] => {
             address_of(address, at, ha, group, report);
         }
@@ -157,6 +164,12 @@ fn resource_of<'t>(
         }
         _ => services.push(Service { parts, at }),
     }
+}
+
+fn is_ipv6(parts: &[&str]) -> bool {
+    let text = parts.join("::");
+    let bare = text.split('/').next().unwrap_or_default();
+    bare.parse::<std::net::Ipv6Addr>().is_ok()
 }
 
 /// Four parts with dots between: an address, or what stands for one.
