@@ -1,11 +1,13 @@
 //! `onehold run`: runs until a signal ends it; what should be served joins when it can.
 
 use crate::clock::Clock;
-use crate::config_file::{self, FileError, Loaded, LogSection};
+use crate::config_file::{self, FileError, Loaded, LogSection, MetricsSection};
 use crate::control;
 use crate::driver::Driver;
+use crate::history::Keeper;
 use crate::linux::{Agent, Arrivals, Linux, NotYet, Pending};
 use crate::notify::Notify;
+use crate::prometheus::serve::Exporter;
 use crate::socket::Sockets;
 use crate::telemetry::Log;
 use std::path::{Path, PathBuf};
@@ -103,6 +105,7 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         on(SignalKind::hangup())?,
     ];
     let (tell, requests) = mpsc::channel(MAX_REQUESTS);
+    let exporter = Exporter::new(tell.clone());
     let (desk, post) = control::session::desk();
     let mut control = JoinSet::new();
     control.spawn(control::serve(
@@ -118,11 +121,14 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         loaded: Loaded {
             clusters: Vec::new(),
             log: LogSection::default(),
+            metrics: MetricsSection::default(),
         },
         arrivals: Arrivals::new(options),
         persisted: Vec::new(),
+        histories: Keeper::default(),
         log,
         agent: Agent::new(post),
+        exporter,
         notify: Notify::from_env(),
         requests,
         signals,

@@ -16,9 +16,11 @@ use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::PendingRequest;
 use crate::control::session::GroupShown;
 use crate::driver::{Shell, ShellEvent};
+use crate::history::{Entry, Keeper};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
+use crate::prometheus::serve::Exporter;
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use company::Company;
@@ -58,10 +60,14 @@ pub struct Linux {
     pub arrivals: Arrivals,
     /// By cluster: what this incarnation leaves to later ones.
     pub persisted: Vec<Persisted>,
+    /// By cluster: what happened, for people.
+    pub histories: Keeper,
     /// The log, to change its level.
     pub log: Log,
     /// The agent, if one is there.
     pub agent: Agent,
+    /// What serves the metrics.
+    pub exporter: Exporter,
     /// systemd.
     pub notify: Notify,
     /// The control socket's requests.
@@ -188,6 +194,15 @@ impl Shell for Linux {
         }
     }
 
+    fn happened(&mut self, cluster: usize, entry: Entry) {
+        let now = self.clock.now();
+        self.histories.add(cluster, entry, now);
+    }
+
+    fn history(&self, cluster: usize) -> Option<(Vec<Entry>, Option<String>)> {
+        self.histories.history(cluster)
+    }
+
     fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]) {
         self.keep_orders(cluster, orders);
     }
@@ -288,13 +303,21 @@ impl Linux {
             self.looked(found);
             any = Poll::Ready(());
         }
+        if !self.loaded.clusters.is_empty() // whose alarm it could be
+            && let Poll::Ready(fault) = self.exporter.poll_fault(cx)
+        {
+            self.alarm(0, "metrics", fault);
+            any = Poll::Ready(());
+        }
         if self.poll_orders(cx).is_ready()
             | self.poll_disk(cx).is_ready()
             | self.poll_agent(cx).is_ready()
         {
             any = Poll::Ready(());
         }
+        self.histories.poll(self.clock.now(), cx);
         let own = [
+            self.histories.due(),
             self.arrivals.due(),
             self.arrivals.on_disk.due(),
             self.orders_due(),
@@ -518,6 +541,12 @@ impl Linux {
             .unwrap_or_default()
     }
 
+    /// Serves the metrics where the file says.
+    fn listen(&mut self) {
+        self.exporter
+            .listen(self.loaded.metrics.listen.map(|l| l.0));
+    }
+
     /// Adopts what may change within an incarnation; all or nothing.
     fn adopt(&mut self, mut new: Loaded) -> Result<String, String> {
         // Some may have joined late.
@@ -537,7 +566,8 @@ impl Linux {
             });
         }
         self.log.set_level(self.loaded.log.level);
+        self.listen();
         self.checks_may_differ();
-        Ok("keys and log level are those of the file".to_owned())
+        Ok("keys, log level and metrics are those of the file".to_owned())
     }
 }

@@ -28,6 +28,8 @@ const MAX_STRANGERS: usize = 8;
 pub struct Metrics {
     /// The cluster's name.
     pub cluster: String,
+    /// When it began to be served.
+    pub started: LocalTime,
     /// Which guard is in force.
     pub guard: GuardInForce,
     /// Datagrams handed to the network, once for each path.
@@ -140,8 +142,8 @@ pub struct GroupMetrics {
     pub not_eligible: Option<String>,
     /// Why it would not be served well, or not as a whole, if so.
     pub not_healthy: Option<String>,
-    /// How often the role changed.
-    pub role_changes: u64,
+    /// How often the role changed, by what it became and why.
+    pub role_changes: BTreeMap<(RoleName, Why), u64>,
     /// The last change.
     pub last_change: Option<RoleChange>,
     /// Grows with each change of role and each announcement.
@@ -192,6 +194,7 @@ impl Metrics {
         };
         Self {
             cluster: cluster.to_owned(),
+            started: LocalTime::from_nanos(0),
             guard: GuardInForce::default(),
             sent: 0,
             accepted: 0,
@@ -362,7 +365,7 @@ impl Metrics {
         } = *event
             && let Some(g) = self.groups.get_mut(usize::from(group.0))
         {
-            g.role_changes += 1;
+            *g.role_changes.entry((to, why)).or_default() += 1;
             g.epoch += 1;
             g.last_change = Some(RoleChange {
                 at: now,

@@ -5,7 +5,7 @@ mod alarms;
 mod text;
 
 pub use text::render;
-pub(crate) use text::wrapped;
+pub(crate) use text::{ago, wrapped};
 
 use crate::config_file::each_once;
 use crate::metrics::{GroupMetrics, Metrics, Noted};
@@ -77,6 +77,9 @@ pub struct Status {
     pub version: String,
     /// This member's incarnation.
     pub incarnation: String,
+    /// For how long it has been served.
+    #[serde(default)]
+    pub running_ms: f64,
     /// Digest of what all members must agree on.
     pub config: String,
     /// `majority` or `survivor`.
@@ -179,6 +182,9 @@ pub struct GroupStatus {
     pub presumed_dead: bool,
     /// How often the role changed since the start.
     pub role_changes: u64,
+    /// The same by what it became and why.
+    #[serde(default)]
+    pub role_changes_by: Vec<RoleChanges>,
     /// The last change.
     pub last_change: Option<LastChange>,
     /// It is held, and its gate still waits for `before_hold`.
@@ -228,6 +234,17 @@ pub struct HookStatus {
     pub ended_ms_ago: f64,
     /// What it last said.
     pub said: String,
+}
+
+/// How often a role changed to one for one reason.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RoleChanges {
+    /// To which.
+    pub to: String,
+    /// Why, in a word.
+    pub cause: String,
+    /// How often.
+    pub times: u64,
 }
 
 /// A change of role.
@@ -345,6 +362,7 @@ impl Status {
             notes: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             incarnation: hex(snapshot.incarnation.0),
+            running_ms: ms(now.since(metrics.started)),
             config: hex(config.digest().0),
             arbitration: match config.arbitration() {
                 Arbitration::Majority => "majority",
@@ -460,7 +478,8 @@ impl GroupStatus {
             standby: g.standby,
             gave_away: g.gave_away,
             presumed_dead: g.presumed_dead,
-            role_changes: m.role_changes,
+            role_changes: m.role_changes.values().sum(),
+            role_changes_by: role_changes(m),
             opening,
             opening_ms: waited.map(|(since, _)| ms(now.since(since))),
             opening_deadline_ms: waited.map(|(_, policy)| ms(policy.deadline)),
@@ -477,6 +496,22 @@ impl GroupStatus {
             }),
         }
     }
+}
+
+fn role_changes(m: &GroupMetrics) -> Vec<RoleChanges> {
+    let all = m.role_changes.iter();
+    all.map(|((to, why), times)| RoleChanges {
+        to: to.text().to_owned(),
+        cause: word(why),
+        times: *times,
+    })
+    .collect()
+}
+
+/// A value without data, by the name that it has in JSON.
+fn word(value: &impl Serialize) -> String {
+    let json = serde_json::to_value(value).unwrap_or_default();
+    json.as_str().unwrap_or_default().to_owned()
 }
 
 /// The checks, as they are now if nothing has changed since the report.
@@ -655,4 +690,4 @@ fn hex(n: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

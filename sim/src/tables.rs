@@ -162,7 +162,7 @@ fn keys(_: &Path) -> Result<String> {
             text += &key_row(key, &key.change(table).to_string());
         }
     }
-    text += "\n## A witness of several clusters\n\nIts file has `[log]` and these, at its top:\n\n";
+    text += "\n## A witness of several clusters\n\nIts file has `[log]`, `[metrics]` and these, at its top:\n\n";
     text += KEYS;
     for key in reference::WITNESS {
         text += &key_row(key, "restart");

@@ -40,7 +40,8 @@ impl fmt::Display for ReloadRefused {
 impl std::error::Error for ReloadRefused {}
 
 impl Loaded {
-    /// Applies what may change in an incarnation, keys and log level; all or nothing.
+    /// Applies what may change in an incarnation, keys, log level and where the metrics are; all or
+    /// nothing.
     ///
     /// # Errors
     /// A value that differs and can't change in place, and how to change it. Of several, one that
@@ -100,7 +101,12 @@ impl Loaded {
         {
             return Some(format!("cluster {new} is new, and not served yet"));
         }
-        (self.log != texts.log).then(|| "[log] differs from what runs".to_owned())
+        let differs = |section: &str| Some(format!("[{section}] differs from what runs"));
+        match (self.log == texts.log, self.metrics == texts.metrics) {
+            (false, _) => differs("log"),
+            (true, false) => differs("metrics"),
+            (true, true) => None,
+        }
     }
 }
 
@@ -290,6 +296,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         groups,
         timing,
         log,
+        metrics: _, // a reload applies them
     } = file;
     let ClusterSection {
         name,

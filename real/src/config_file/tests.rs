@@ -289,6 +289,12 @@ fn every_error_names_the_line_the_key_and_the_remedy_and_check_agrees_with_run()
         ("lease = \"450ms\"", "profile = \"fasst\""),
         ("lease = \"450ms\"", "lease = \"450ms\"\nlease = \"450ms\""),
         ("[timing]", "[log]\nlevel = \"loud\"\n[timing]"),
+        ("[timing]", "[metrics]\nlisten = 9946\n[timing]"),
+        ("[timing]", "[metrics]\nlisten = \"9946\"\n[timing]"),
+        (
+            "[timing]",
+            "[metrics]\nlisten = \"localhost:9946\"\n[timing]",
+        ),
         ("[timing]", "[timing"),
     ];
     let two = [
@@ -529,6 +535,7 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
             "secret_files = [\"secret.new\", \"secret\"]",
         ),
         ("[timing]", "[log]\nlevel = \"debug\"\n[timing]"),
+        ("[timing]", "[metrics]\nlisten = \"[::1]:9946\"\n[timing]"),
         // The agent's.
         (
             "[timing]",

@@ -111,7 +111,7 @@ fn text(status: Status) -> String {
     text
 }
 
-fn healthy() -> Status {
+pub(crate) fn healthy() -> Status {
     let cluster = cluster(THREE, "lb0");
     let mut m = metrics(&cluster);
     let took = Event::Role {

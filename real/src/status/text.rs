@@ -418,7 +418,7 @@ fn millis(ms: f64) -> String {
 }
 
 /// `32 ms`, `4.2 s`, `12 min 3 s`, `3 h 5 min`, `12 d 4 h`.
-pub(super) fn ago(ms: f64) -> String {
+pub(crate) fn ago(ms: f64) -> String {
     let s = (ms / 1e3) as u64;
     match s {
         0 => format!("{ms:.0} ms"),

@@ -101,6 +101,12 @@ pub const TABLES: &[Table] = &[
         at: "log",
         keys: LOG,
     },
+    Table {
+        name: "metrics",
+        what: "Optional.",
+        at: "metrics",
+        keys: METRICS,
+    },
 ];
 
 const CLUSTER: &[Key] = &[
@@ -370,7 +376,16 @@ const LOG: &[Key] = &[
     .or(r#""text""#),
 ];
 
-/// The file of a witness of several clusters, beside `[log]`.
+const METRICS: &[Key] = &[key(
+    "listen",
+    "an IP address and a TCP port",
+    r#""127.0.0.1:9946""#,
+    "Where Prometheus can read the metrics over HTTP",
+)
+.else_("nowhere")
+.refused(&[r#""9946""#, r#""127.0.0.1:0""#, r#""localhost:9946""#])];
+
+/// The file of a witness of several clusters, beside `[log]` and `[metrics]`.
 pub const WITNESS: &[Key] = &[
     key(
         "clusters",

@@ -41,7 +41,7 @@ fn meaning(file: Result<ConfigFile, toml::de::Error>) -> Result<String, String> 
         file.cluster.guard,
         file.secret_files(source),
         file.timing.profile,
-        file.log,
+        (file.log, file.metrics),
         file.members,
     );
     for (name, group) in &file.groups {
@@ -214,7 +214,10 @@ impl<'de> Deserializer<'de> for Walk<'_> {
     type Error = Ended;
 
     fn deserialize_any<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Ended> {
-        visitor.visit_str(TEXT)
+        visitor.visit_str(match self.at.as_str() {
+            "metrics.listen" => "127.0.0.1:9946",
+            _ => TEXT,
+        })
     }
 
     fn deserialize_bool<V: de::Visitor<'de>>(self, visitor: V) -> Result<V::Value, Ended> {
@@ -369,7 +372,7 @@ fn every_key_of_the_file_has_a_row_and_every_row_is_a_key() {
 
     let (witness, _) = known::<WitnessFile>();
     let mut top: BTreeSet<&str> = WITNESS.iter().map(|k| k.name).collect();
-    top.insert("log");
+    top.extend(["log", "metrics"]);
     assert_eq!(witness[""], top);
     let (cluster, _) = known::<WitnessCluster>();
     let mut keys: BTreeSet<&str> = file["cluster"].iter().copied().collect();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Each program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 21] = [
+const PROGRAMS: [(&str, &str); 23] = [
     ("z3", "z3"), // the proofs
     ("nginx", "nginx-light"),
     ("keepalived", "keepalived"), // what is played beside Onehold, as the next one
@@ -17,6 +17,8 @@ const PROGRAMS: [(&str, &str); 21] = [
     ("unshare", "util-linux"),
     ("curl", "curl"), // clients, and the movers, as the next one
     ("jq", "jq"),
+    ("promtool", "prometheus"), // the metrics, as the next one
+    ("prometheus", "prometheus"),
     ("shellcheck", "shellcheck"), // the movers
     ("virtualenv", "virtualenv"), // moto, which is AWS for them
     ("lintian", "lintian"),       // the packages, as the next three
