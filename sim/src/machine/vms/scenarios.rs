@@ -482,6 +482,9 @@ fn packages(site: &mut Site) -> Result<()> {
         guest.sh(&format!("apt-get install -y /root/payload/{first}"))?;
         guest.sh("! systemctl is-enabled onehold && ! systemctl is-active onehold")?;
     }
+    for name in ["lb0", "lb1"] {
+        site.on(name).sh("systemctl start --no-block nginx")?; // its default page
+    }
     site.on("lb0").sh("onehold secret")?;
     for address in ["10.0.0.11", "10.0.0.12"] {
         let copy = format!("scp -p /etc/onehold/secret root@{address}:/etc/onehold/");
@@ -492,9 +495,6 @@ fn packages(site: &mut Site) -> Result<()> {
         site.write(name, "/etc/onehold/onehold.toml", &cluster.file())?;
         site.on(name)
             .sh("onehold check && systemctl enable --now onehold")?;
-    }
-    for name in ["lb0", "lb1"] {
-        serve(site, name)?;
     }
     site.held_by("lb0", 30)?;
     site.all_well(&all, 20)?;
