@@ -238,7 +238,10 @@ impl Group {
                 {
                     *conflict = Conflict::None;
                 }
-                Conflict::None | Conflict::Heard | Conflict::Proven | Conflict::Strange { .. } => {}
+                Conflict::None
+                | Conflict::Heard { .. }
+                | Conflict::Proven
+                | Conflict::Strange { .. } => {}
             },
             Role::Releasing { asks_until, .. } if asks_until.is_some_and(|at| at <= now) => {
                 *asks_until = None;

@@ -52,9 +52,7 @@ impl Group {
         };
         // the other's latest advert asks, answers our wish, and would give it a useful lease.
         let answers = other
-            .current
-            .as_ref()
-            .and_then(|c| c.echo)
+            .echo()
             .is_some_and(|echo| echo >= yields.since && view.timing().useful(echo, now));
         if answers && other.says(view.index).asks {
             let successor = other.peer;

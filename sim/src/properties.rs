@@ -109,7 +109,7 @@ pub enum PropertyId {
     L4,
     /// No outage is longer than the bound.
     L5,
-    /// Another holder is claimed only if it said so.
+    /// Another holder is claimed only if there is one.
     #[serde(rename = "R-15")]
     R15,
     /// A process that is told to stop ends.
@@ -268,6 +268,13 @@ pub const S6: Property = always(
     "no address is effective before what must be done first is done",
     |m| m.facts.iter().all(|f| !f.effective || !f.preparing),
 );
+/// R-15's alarm.
+pub const ALARM: Property = Property {
+    id: PropertyId::R15,
+    says: "no holder claims another one, for there never is one (majority)",
+    when: When::AlwaysStep,
+    holds: |m| !m.events.has(Events::of("two in sight")),
+};
 /// L1.
 pub const L1: Property = always(
     PropertyId::L1,

@@ -227,7 +227,7 @@ const fn cut(from: usize, to: usize) -> u32 {
     1 << (from * MAX + to)
 }
 
-const MAJORITY: [Property; 4] = [p::S1, p::S3, p::S4, p::S5];
+const MAJORITY: [Property; 5] = [p::S1, p::S3, p::S4, p::S5, p::ALARM];
 const SURVIVOR: [Property; 2] = [p::S2, p::S4];
 
 /// All of them, in the order in which they are listed.
