@@ -7,6 +7,7 @@ mod agent;
 mod check;
 mod client;
 mod holds;
+mod terms;
 mod up;
 
 use crate::config_file::FileError;
@@ -48,11 +49,21 @@ enum Cmd {
     #[command(after_help = "Exit status: 0 it does, 1 it does not, 2 unknown.")]
     Holds(holds::HoldsArgs),
     /// Hand over to the other candidate; run it on the holder
-    Switch(OrderArgs),
+    Switch(StandingArgs),
     /// Hand over if this member holds, and don't hold again until `resume`
-    Standby(OrderArgs),
+    Standby(StandingArgs),
     /// Undo `standby` and `switch`
     Resume(OrderArgs),
+    /// Move nothing by itself until `thaw`: no failback, no hand-over for health
+    #[command(
+        long_about = "Move nothing by itself until `thaw`: no failback, and no hand-over because a service is \
+        sick.\n\nSaid on one candidate it holds for both. A holder that crashes, is cut off or can't serve any \
+        more is taken over from as ever, and the address then stays where it is. `switch`, `standby` and a \
+        daemon that is stopped move it as ever, too."
+    )]
+    Freeze(StandingArgs),
+    /// Undo `freeze`; run it where that was said
+    Thaw(OrderArgs),
     /// State that the other member is dead (two members under "majority" only)
     #[command(
         long_about = "State that the other member is dead, so that its vote counts as given.\n\n\
@@ -88,7 +99,7 @@ struct RunArgs {
     /// the boot
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
     state: PathBuf,
-    /// The directory that keeps `standby` and `switch` until `resume`; must outlive the boot
+    /// The directory that keeps `standby`, `switch` and `freeze` while they stand; must outlive the boot
     /// [default: $STATE_DIRECTORY, which systemd sets, else that of --state]
     #[arg(long, value_name = "DIR")]
     orders: Option<PathBuf>,
@@ -129,6 +140,15 @@ struct OrderArgs {
     group: Option<String>,
     #[command(flatten)]
     daemon: DaemonArgs,
+}
+
+/// An order that stands until it is undone, or over.
+#[derive(Debug, Args)]
+struct StandingArgs {
+    #[command(flatten)]
+    order: OrderArgs,
+    #[command(flatten)]
+    terms: terms::Terms,
 }
 
 #[derive(Debug, Args)]
@@ -216,13 +236,15 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             s.json,
             s.watch,
         ),
-        Cmd::Switch(c) => order(c, Order::Switch),
-        Cmd::Standby(c) => order(c, Order::Standby),
-        Cmd::Resume(c) => order(c, Order::Resume),
+        Cmd::Switch(c) => order(c.order, Order::Switch, c.terms),
+        Cmd::Standby(c) => order(c.order, Order::Standby, c.terms),
+        Cmd::Resume(c) => order(c, Order::Resume, terms::Terms::default()),
+        Cmd::Freeze(c) => order(c.order, Order::Freeze, c.terms),
+        Cmd::Thaw(c) => order(c, Order::Thaw, terms::Terms::default()),
         Cmd::PresumeDead(p) => {
             let DaemonArgs { socket, cluster } = &p.command.daemon;
             if p.yes || client::confirm_dead(socket, cluster.as_deref())? {
-                order(p.command, Order::PresumeDead)
+                order(p.command, Order::PresumeDead, terms::Terms::default())
             } else {
                 Err(Failure::Failed(
                     "not confirmed: nothing was changed".to_owned(),
@@ -258,8 +280,14 @@ fn state_directory() -> Option<PathBuf> {
     std::env::split_paths(&all).find(|path| path.is_absolute())
 }
 
-fn order(c: OrderArgs, order: Order) -> Result<(), Failure> {
-    client::order(&c.daemon.socket, order, c.daemon.cluster, c.group)
+fn order(c: OrderArgs, order: Order, terms: terms::Terms) -> Result<(), Failure> {
+    client::order(
+        &c.daemon.socket,
+        order,
+        c.daemon.cluster,
+        c.group,
+        terms.said()?,
+    )
 }
 
 /// Prints to standard output; a reader that has gone away is not a failure.

@@ -16,6 +16,12 @@ pub fn boottime() -> LocalTime {
     shows(ClockId::Boottime)
 }
 
+/// Seconds since 1970 by the wall clock, which may jump: for the ends of orders that people gave so.
+#[must_use]
+pub fn wall() -> u64 {
+    shows(ClockId::Realtime).as_nanos() / 1_000_000_000
+}
+
 fn shows(clock: ClockId) -> LocalTime {
     let t = clock_gettime(clock);
     let seconds = u64::try_from(t.tv_sec).unwrap_or(0);

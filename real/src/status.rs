@@ -10,6 +10,7 @@ pub(crate) use text::wrapped;
 use crate::config_file::each_once;
 use crate::metrics::{GroupMetrics, Metrics, Noted};
 use crate::note::{self, NoteCounters};
+use crate::orders::{SAID, Standing};
 use alarms::{holding_stranger, lately, why_rejected};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, Config, Failback};
@@ -175,6 +176,12 @@ pub struct GroupStatus {
     pub standby: bool,
     /// The operator said `switch` here.
     pub gave_away: bool,
+    /// The members whose operator said `freeze`: nothing moves by itself.
+    #[serde(default)]
+    pub frozen_by: Vec<String>,
+    /// The orders that stand here, in words.
+    #[serde(default)]
+    pub orders: Vec<String>,
     /// The operator presumed the peer dead.
     pub presumed_dead: bool,
     /// How often the role changed since the start.
@@ -459,6 +466,8 @@ impl GroupStatus {
             yields: g.yields,
             standby: g.standby,
             gave_away: g.gave_away,
+            frozen_by: frozen_by(g, all, config),
+            orders: orders(g, m),
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes,
             opening,
@@ -534,7 +543,7 @@ fn why_not_ready(
     }
     why.extend(unfit(g, m));
     if g.standby {
-        why.push("the operator said standby (`onehold resume` ends it)".to_owned());
+        why.extend(order(Standing::Standby, m));
     }
     if g.role == RoleName::Releasing {
         why.push("the kernel has not confirmed the release yet (R-8)".to_owned());
@@ -558,8 +567,38 @@ fn why_not_ready(
     why
 }
 
-/// What this member lacks, by group, as its notes say it to the others: why it could not hold the
-/// group, or does not serve it yet.
+fn order(order: Standing, m: &GroupMetrics) -> Option<String> {
+    let said = m.said.get(&order).cloned().unwrap_or_default();
+    Some(said.in_words(order))
+}
+
+/// The orders that stand here.
+fn orders(g: &GroupSnapshot, m: &GroupMetrics) -> Vec<String> {
+    let all = [
+        (g.standby, Standing::Standby),
+        (g.gave_away && !g.standby, Standing::Switch),
+        (g.frozen, Standing::Freeze),
+    ];
+    let standing = all.into_iter().filter(|(stands, _)| *stands);
+    standing.filter_map(|(_, what)| order(what, m)).collect()
+}
+
+/// The members whose operator said `freeze`, as far as they are heard.
+fn frozen_by(g: &GroupSnapshot, all: &Snapshot, config: &Config) -> Vec<String> {
+    let says = |p: &&PeerSnapshot| {
+        let says = p.says.get(usize::from(g.group.0));
+        config.is_candidate(p.member) && says.is_some_and(|says| says.frozen)
+    };
+    let others = all.peers.iter().filter(says).map(|p| p.member);
+    let here = g.frozen.then_some(all.me);
+    here.into_iter()
+        .chain(others)
+        .map(|id| name(config, id))
+        .collect()
+}
+
+/// What this member has to say to the others, by group, in its notes: which orders stand, why it
+/// could not hold the group, or does not serve it yet.
 #[must_use]
 pub fn lacks(
     snapshot: &Snapshot,
@@ -570,20 +609,24 @@ pub fn lacks(
     let stranger = holding_stranger(snapshot, config, metrics, now);
     let lack = |g: &GroupSnapshot| {
         let m = metrics.groups.get(usize::from(g.group.0))?;
-        let why = match g.role {
+        let mut says = match g.role {
             RoleName::Witness => return None,
             RoleName::Holder if !g.open => {
-                "holds, and waits for `before_hold` before its gate opens (R-19)".to_owned()
+                vec!["holds, and waits for `before_hold` before its gate opens (R-19)".to_owned()]
             }
-            _ if g.ready => return None,
-            _ => why_not_ready(g, snapshot, config, m, stranger.as_deref()).join("; "),
+            _ if g.ready => Vec::new(),
+            _ => why_not_ready(g, snapshot, config, m, stranger.as_deref()),
         };
-        Some((g.group, why))
+        let orders = orders(g, m).into_iter();
+        let orders: Vec<String> = orders.filter(|order| !says.contains(order)).collect();
+        says.extend(orders);
+        (!says.is_empty()).then(|| (g.group, says.join("; ")))
     };
     snapshot.groups.iter().filter_map(lack).collect()
 }
 
-/// What another member lacks by its latest note, unless its adverts say that it is over.
+/// What another member says by its latest note: of what it lacks, unless its adverts say that it is
+/// over.
 fn lacks_of(
     peer: &PeerSnapshot,
     noted: &Noted,
@@ -595,8 +638,9 @@ fn lacks_of(
         let says = peer.says.get(usize::from(group.0));
         says.is_some_and(|says| says.ready && !says.holds)
     };
+    let still = |line: &&note::Line| line.text.starts_with(SAID) || !is_over(line.group);
     (noted.lines.iter())
-        .filter(|line| passed < note::COUNTS && !is_over(line.group))
+        .filter(|line| passed < note::COUNTS && still(line))
         .map(|line| LackStatus {
             group: config.group_name(line.group).into_owned(),
             why: line.text.clone(),

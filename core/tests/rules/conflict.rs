@@ -33,6 +33,7 @@ const HOLDS: Statement = Statement {
     ready: false,
     yields: false,
     preparing: false,
+    frozen: false,
     vote: None,
 };
 

@@ -2,7 +2,7 @@
 
 use super::{Failure, is_read, print};
 use crate::control::{CLIENT_TIMEOUT, Order, Reply, Request, ask};
-use crate::orders::FORGOTTEN;
+use crate::orders::{FORGOTTEN, Said};
 use crate::status::{Report, Status, Waiting, render};
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -111,12 +111,14 @@ pub(super) fn order(
     order: Order,
     cluster: Option<String>,
     group: Option<String>,
+    said: Said,
 ) -> Result<(), Failure> {
     let before = one(socket, cluster.as_deref())?;
     let request = Request::Command {
         command: order,
         cluster: Some(before.cluster.clone()),
         group: group.clone(),
+        said,
     };
     match ask(socket, &request, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
         Reply::Done { lines } => print(&(lines.join("\n") + "\n"))?,
@@ -131,7 +133,9 @@ pub(super) fn order(
         handed_over(socket, &before, group.as_deref())?;
     }
     match order {
-        Order::Switch | Order::Standby | Order::Resume => is_kept(socket, &before),
+        Order::Switch | Order::Standby | Order::Resume | Order::Freeze | Order::Thaw => {
+            is_kept(socket, &before)
+        }
         Order::PresumeDead => Ok(()),
     }
 }

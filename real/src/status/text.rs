@@ -165,8 +165,8 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
         if !g.ready && !s.witness && s.quarantine_left_ms.is_some() {
             wrapped(out, "  not ready: ", &g.not_ready.join("; "));
         }
-        if let Some(said) = orders(g) {
-            wrapped(out, "  ", said);
+        for said in orders(g) {
+            wrapped(out, "  ", &said);
         }
         if let Some(c) = &g.last_change {
             let what = format!(
@@ -214,17 +214,25 @@ fn and_said(said: &str) -> String {
     }
 }
 
-/// What the operator ordered, while it is in force.
-fn orders(g: &GroupStatus) -> Option<&'static str> {
+/// What the operator ordered, while it is in force. (Of `standby` and quarantine the alarm or what is
+/// not ready says so.)
+fn orders(g: &GroupStatus) -> Vec<String> {
+    let mut all = Vec::new();
     if g.yields {
-        Some("handing over")
-    } else if g.presumed_dead {
-        Some("the operator presumed the peer dead: its vote counts as given (R-17)")
-    } else if g.gave_away {
-        Some("the operator said switch here (`onehold resume` lets it come back)")
-    } else {
-        None
+        all.push("handing over".to_owned());
     }
+    if g.presumed_dead {
+        all.push("the operator presumed the peer dead: its vote counts as given (R-17)".to_owned());
+    }
+    let elsewhere = |said: &&String| g.role != "holder" && g.not_ready.contains(said);
+    all.extend(g.orders.iter().filter(|said| !elsewhere(said)).cloned());
+    if g.orders.is_empty() && !g.frozen_by.is_empty() {
+        all.push(format!(
+            "frozen: nothing moves by itself until `onehold thaw` on {}",
+            g.frozen_by.join(" and ")
+        ));
+    }
+    all
 }
 
 fn peers(out: &mut String, s: &Status) {
