@@ -88,14 +88,18 @@ fn r15_words_that_waited_somewhere_prove_no_conflict() {
 /// true before: also in answer to what its successor sent less than D ago.
 #[test]
 fn r15_one_that_was_paused_in_its_turn_is_no_second_holder() {
-    for paused in (300..600).step_by(5) {
+    for n in 0..400 {
+        let (loses_after, paused) = (ms(n % 20 * 5), ms(250 + n / 20 * 10));
         let mut w = World::holding(&spec(3, MAJORITY));
+        w.run(loses_after);
+        (w.lose_next[A][B], w.lose_next[A][W]) = (1, 1);
+        w.run(ms(100));
         w.pauses_next = Some(A);
-        w.run(ms(paused));
+        w.run(paused);
         w.resume(A);
         w.run(ms(1_000));
         let claim = |(_, _, e): &(u64, usize, Event)| matches!(e, Event::Conflict { .. });
-        assert!(!w.log.iter().any(claim), "{paused} ms\n{}", w.story());
+        assert!(!w.log.iter().any(claim), "{n}\n{}", w.story());
     }
 }
 
