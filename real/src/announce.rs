@@ -395,6 +395,13 @@ fn probe(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     frame
 }
 
+/// An ARP request from an address.
+fn request(mac: Mac, sender: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
+    let mut frame = gratuitous(mac, sender, 1, [0; 6]);
+    frame[ETHERNET + 24..ETHERNET + 28].copy_from_slice(&address.octets());
+    frame
+}
+
 /// An unsolicited neighbour advertisement to all nodes, which overrides what they knew.
 fn unsolicited(mac: Mac, address: Ipv6Addr, router: bool) -> Vec<u8> {
     const OVERRIDE: u8 = 0x20;

@@ -18,6 +18,7 @@ mod join;
 mod metrics;
 mod observe;
 mod open_gate;
+mod terms;
 mod top;
 mod up;
 mod watching;
@@ -27,6 +28,7 @@ use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
 use crate::daemon::{self, RunError, RunOptions};
 use crate::drill::keeper;
+use crate::orders::Said;
 use crate::secret;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::io::{ErrorKind, Write as _};
@@ -79,11 +81,21 @@ enum Cmd {
     #[command(after_help = "Exit status: 0 it is so, 1 not in time, 2 wrong usage.")]
     Wait(watching::WaitArgs),
     /// Hand over to the other candidate; run it on the holder
-    Switch(CostlyArgs),
+    Switch(AwayArgs),
     /// Hand over if this member holds, and don't hold again until `resume`
-    Standby(CostlyArgs),
+    Standby(AwayArgs),
     /// Undo `standby` and `switch`
     Resume(OrderArgs),
+    /// Move nothing by itself until `thaw`: no failback, no hand-over for health
+    #[command(
+        long_about = "Move nothing by itself until `thaw`: no failback, and no hand-over because a service is \
+        sick.\n\nSaid on one candidate it holds for both. A holder that crashes, is cut off or can't serve any \
+        more is taken over from as ever, and the address then stays where it is. `switch`, `standby` and a \
+        daemon that is stopped move it as ever, too."
+    )]
+    Freeze(StandingArgs),
+    /// Undo `freeze`; run it where that was said
+    Thaw(OrderArgs),
     /// State that the other member is dead (two members under "majority" only)
     #[command(
         long_about = "State that the other member is dead, so that its vote counts as given.\n\n\
@@ -150,7 +162,7 @@ struct RunArgs {
     /// the boot
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
     state: PathBuf,
-    /// The directory that keeps `standby` and `switch` until `resume`; must outlive the boot
+    /// The directory that keeps `standby`, `switch` and `freeze` while they stand; must outlive the boot
     /// [default: $STATE_DIRECTORY, which systemd sets, else that of --state]
     #[arg(long, value_name = "DIR")]
     orders: Option<PathBuf>,
@@ -197,6 +209,25 @@ struct OrderArgs {
     group: Option<String>,
     #[command(flatten)]
     daemon: DaemonArgs,
+}
+
+/// An order that stands until it is undone, or over.
+#[derive(Debug, Args)]
+struct StandingArgs {
+    #[command(flatten)]
+    order: OrderArgs,
+    #[command(flatten)]
+    terms: terms::Terms,
+}
+
+/// The same, where it may cost the address.
+#[derive(Debug, Args)]
+struct AwayArgs {
+    #[command(flatten)]
+    standing: StandingArgs,
+    /// Don't ask for confirmation: what it costs is known, and meant
+    #[arg(long)]
+    yes: bool,
 }
 
 #[derive(Debug, Args)]
@@ -319,13 +350,15 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             s.json,
             s.watch,
         ),
-        Cmd::Switch(c) => order(c.order, Order::Switch, c.yes),
-        Cmd::Standby(c) => order(c.order, Order::Standby, c.yes),
-        Cmd::Resume(c) => order(c, Order::Resume, false),
+        Cmd::Switch(AwayArgs { standing, yes }) => stands(standing, Order::Switch, yes),
+        Cmd::Standby(AwayArgs { standing, yes }) => stands(standing, Order::Standby, yes),
+        Cmd::Resume(c) => order(c, Order::Resume, Said::default(), false),
+        Cmd::Freeze(standing) => stands(standing, Order::Freeze, false),
+        Cmd::Thaw(c) => order(c, Order::Thaw, Said::default(), false),
         Cmd::PresumeDead(p) => {
             let DaemonArgs { socket, cluster } = &p.order.daemon;
             if p.yes || client::confirm_dead(socket, cluster.as_deref())? {
-                order(p.order, Order::PresumeDead, true)
+                order(p.order, Order::PresumeDead, Said::default(), true)
             } else {
                 Err(Failure::Failed(
                     "not confirmed: nothing was changed".to_owned(),
@@ -351,7 +384,6 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Observe(o) => observe::observe(o),
         Cmd::Drill(d) => drill::drill(d),
         Cmd::DrillKeeper => keeper::keep().map_err(Failure::Failed),
-        Cmd::Explain(e) => explain::explain(&e),
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();
@@ -379,8 +411,14 @@ fn orders_directory(named: Option<PathBuf>, state: &std::path::Path) -> PathBuf 
     named.or(usual).unwrap_or_else(|| state.to_owned())
 }
 
-fn order(c: OrderArgs, order: Order, yes: bool) -> Result<(), Failure> {
-    client::order(&c.daemon.socket, order, c.daemon.cluster, c.group, yes)
+fn stands(c: StandingArgs, wanted: Order, yes: bool) -> Result<(), Failure> {
+    let said = c.terms.said()?;
+    order(c.order, wanted, said, yes)
+}
+
+fn order(c: OrderArgs, order: Order, said: Said, yes: bool) -> Result<(), Failure> {
+    let DaemonArgs { socket, cluster } = c.daemon;
+    client::order(&socket, order, cluster, c.group, said, yes)
 }
 
 /// Prints to standard output; a reader that has gone away is not a failure.

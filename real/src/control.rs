@@ -12,6 +12,7 @@ pub mod session;
 use crate::clock::boottime;
 use crate::files;
 use crate::history::Told;
+use crate::orders::Said;
 use crate::status::Report;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Config;
@@ -68,6 +69,9 @@ pub enum Request {
         /// For which group; all if left out.
         #[serde(default)]
         group: Option<String>,
+        /// What the operator says with it: shown and kept while it stands.
+        #[serde(default, skip_serializing_if = "Said::is_empty")]
+        said: Said,
     },
     /// What has happened.
     History {
@@ -153,6 +157,10 @@ pub enum Order {
     Standby,
     /// Undo `Switch` and `Standby`.
     Resume,
+    /// Move nothing by itself until `Thaw`.
+    Freeze,
+    /// Undo `Freeze`.
+    Thaw,
     /// Count the peer as dead.
     PresumeDead,
 }
@@ -192,6 +200,8 @@ impl From<Order> for Command {
             Order::Switch => Self::Switch,
             Order::Standby => Self::Standby,
             Order::Resume => Self::Resume,
+            Order::Freeze => Self::Freeze,
+            Order::Thaw => Self::Thaw,
             Order::PresumeDead => Self::PresumeDead,
         }
     }
@@ -207,11 +217,16 @@ impl Reply {
     pub fn to_order(
         config: &Config,
         order: Order,
+        said: &Said,
         outcome: &[(GroupId, Result<(), Refusal>)],
     ) -> Self {
-        let line = |(group, said): &(GroupId, Result<(), Refusal>)| {
-            let text = said.map_or_else(Refusal::text, |()| done_text(order));
-            format!("{}: {text}", config.group_name(*group))
+        let until = said.until_text();
+        let line = |(group, answer): &(GroupId, Result<(), Refusal>)| {
+            let name = config.group_name(*group);
+            match answer {
+                Ok(()) => format!("{name}: {}", done_text(order, &until)),
+                Err(refusal) => format!("{name}: {}", refusal.text()),
+            }
         };
         let lines: Vec<String> = outcome.iter().map(line).collect();
         if outcome.iter().all(|(_, said)| said.is_err()) {
@@ -241,12 +256,19 @@ pub fn groups_meant(config: &Config, name: Option<&str>) -> Result<Vec<GroupId>,
     })
 }
 
-const fn done_text(order: Order) -> &'static str {
+/// What is done; `until` is empty, or says when it ends by itself.
+fn done_text(order: Order, until: &str) -> String {
+    let or = if until.is_empty() { " until" } else { " or" };
     match order {
-        Order::Switch => "handing over",
-        Order::Standby => "on standby until `onehold resume`",
-        Order::Resume => "may hold again",
-        Order::PresumeDead => "the peer's vote counts as given until the peer is heard again",
+        Order::Switch if until.is_empty() => "handing over".to_owned(),
+        Order::Switch => format!("handing over, and not coming back{until} or `onehold resume`"),
+        Order::Standby => format!("on standby{until}{or} `onehold resume`"),
+        Order::Resume => "may hold again".to_owned(),
+        Order::Freeze => format!("nothing moves by itself{until}{or} `onehold thaw`"),
+        Order::Thaw => "thawed".to_owned(),
+        Order::PresumeDead => {
+            "the peer's vote counts as given until the peer is heard again".to_owned()
+        }
     }
 }
 

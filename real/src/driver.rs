@@ -10,6 +10,7 @@ mod history;
 pub mod leases;
 mod notes;
 pub mod openings;
+mod orders;
 pub mod releases;
 mod report;
 mod shell;
@@ -18,7 +19,7 @@ pub use shell::{Joined, Shell, ShellEvent};
 
 use crate::config_file::each_once;
 use crate::control::session::GroupShown;
-use crate::control::{PendingRequest, Reply, Request, groups_meant};
+use crate::control::{PendingRequest, Reply, Request};
 use crate::metrics::{Head, Metrics, OtherConfig, Peak};
 use crate::status::{FileOnDisk, Waiting};
 use crate::telemetry;
@@ -30,7 +31,7 @@ use onehold_core::advert::{Advert, ClusterId, GroupId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
-use onehold_core::input::{Command, Input, Refusal};
+use onehold_core::input::{Command, Input, Refusal, StandingOrders};
 use onehold_core::observe::{GroupSnapshot, RoleName};
 use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
@@ -57,7 +58,9 @@ pub struct Served {
     notes: Notes,
     seen: Seen,
     /// the standing orders that the shell was last given.
-    ordered: Vec<Option<Command>>,
+    ordered: Vec<StandingOrders>,
+    /// The operator said something else with one of them since.
+    said_anew: bool,
 }
 
 impl Served {
@@ -75,6 +78,7 @@ impl Served {
         metrics.started = now;
         Self {
             ordered: node.standing_orders().collect(),
+            said_anew: false,
             config,
             keys,
             metrics,
@@ -233,6 +237,7 @@ impl<S: Shell> Driver<S> {
         self.forgive_where_nobody_holds(now);
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
+            self.end_orders(cluster, now);
             self.report_orders(cluster);
             self.report_doubles(cluster, now);
         }
@@ -242,16 +247,6 @@ impl<S: Shell> Driver<S> {
         if self.shell.watches() {
             let groups = self.served.iter().flat_map(|s| s.shown(now)).collect();
             self.shell.show(now, groups);
-        }
-    }
-
-    /// hands the standing orders to the shell, if one changed in this turn.
-    fn report_orders(&mut self, cluster: usize) {
-        if let Some(s) = self.served.get_mut(cluster)
-            && !s.node.standing_orders().eq(s.ordered.iter().copied())
-        {
-            s.ordered = s.node.standing_orders().collect();
-            self.shell.ordered(cluster, &s.ordered);
         }
     }
 
@@ -270,8 +265,15 @@ impl<S: Shell> Driver<S> {
         self.served.push(joined.served);
         self.recorder = joined.recorder.or(self.recorder.take());
         self.has_started(cluster);
-        for (group, command) in joined.orders {
-            let _ = self.command(cluster, now, group, command); // the node reports refusals
+        for (group, order, said) in joined.orders {
+            let _ = self.command(cluster, now, group, order.command()); // the node reports refusals
+            if let Some(m) = self.served[cluster]
+                .metrics
+                .groups
+                .get_mut(usize::from(group.0))
+            {
+                m.said.insert(order, said);
+            }
         }
         if let Some(s) = self.served.get_mut(cluster) {
             s.ordered = s.node.standing_orders().collect(); // it was the shell that gave them
@@ -353,7 +355,8 @@ impl<S: Shell> Driver<S> {
                         command,
                         cluster,
                         group,
-                    } => self.order(now, command, cluster.as_deref(), group.as_deref()),
+                        said,
+                    } => self.order(now, command, cluster.as_deref(), group.as_deref(), said),
                 };
                 let _ = reply.send(answer); // the client may have gone
             }
@@ -643,31 +646,6 @@ impl<S: Shell> Driver<S> {
                 self.shell.reported(cluster, event);
             }
         }
-    }
-
-    fn order(
-        &mut self,
-        now: LocalTime,
-        order: crate::control::Order,
-        cluster: Option<&str>,
-        group: Option<&str>,
-    ) -> Reply {
-        let cluster = match self.cluster_meant(cluster) {
-            Ok(cluster) => cluster,
-            Err(refused) => return refused,
-        };
-        let groups = match groups_meant(&self.served[cluster].config, group) {
-            Ok(groups) => groups,
-            Err(refused) => return refused,
-        };
-        let outcome: Vec<(GroupId, Result<(), Refusal>)> = groups
-            .into_iter()
-            .map(|group| (group, self.command(cluster, now, group, order.into())))
-            .collect();
-        for (group, _) in outcome.iter().filter(|(_, said)| said.is_ok()) {
-            self.was_ordered(cluster, *group, order);
-        }
-        Reply::to_order(&self.served[cluster].config, order, &outcome)
     }
 
     /// every group of every cluster is handed over or released.

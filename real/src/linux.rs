@@ -11,7 +11,7 @@ pub use agent::Agent;
 pub use arrival::{Arrivals, Looked, NotYet};
 pub use persisted::Persisted;
 
-use crate::clock::{Clock, Rate, Reading, Steered};
+use crate::clock::{self, Clock, Rate, Reading, Steered};
 use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::PendingRequest;
 use crate::control::session::GroupShown;
@@ -20,13 +20,13 @@ use crate::history::{Entry, Keeper};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
+use crate::orders::Standings;
 use crate::prometheus::serve::Exporter;
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use company::Company;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::Event;
-use onehold_core::input::Command;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
 use speech::Speech;
@@ -207,8 +207,12 @@ impl Shell for Linux {
         self.histories.history(cluster)
     }
 
-    fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]) {
+    fn ordered(&mut self, cluster: usize, orders: &[Standings]) {
         self.keep_orders(cluster, orders);
+    }
+
+    fn wall(&mut self) -> u64 {
+        clock::wall()
     }
 }
 

@@ -10,6 +10,7 @@ use crate::config_file::{LocalCluster, Path};
 use crate::control::session::{CheckReport, HookReport};
 use crate::driver::openings::BeforeHold;
 use crate::note::{Line, NoteCounters};
+use crate::orders::Standings;
 use crate::socket::Refusals;
 use doubles::KnownSender;
 use onehold_core::advert::{ClusterId, ConfigDigest, GroupId, Incarnation, MemberId};
@@ -176,6 +177,8 @@ pub struct GroupMetrics {
     pub waited: Option<(LocalTime, BeforeHold)>,
     /// How often in a row `before_hold` was not done when the gate waited for it, and why not.
     pub unprepared: Option<(u32, String)>,
+    /// What the operator said with each order, while it may stand.
+    pub said: Standings,
 }
 
 /// How the checks and hooks of a group were.

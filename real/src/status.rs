@@ -5,6 +5,7 @@ mod alarms;
 mod changes;
 mod json;
 mod margins;
+mod orders;
 mod peers;
 mod text;
 mod verdict;
@@ -20,6 +21,7 @@ pub use verdict::{Severity, Verdict, of_group, verdict};
 use crate::config_file::each_once;
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::note::NoteCounters;
+use crate::orders::Standing;
 use alarms::holding_stranger;
 use onehold_core::advert::MemberId;
 use onehold_core::auth::Keys;
@@ -27,6 +29,7 @@ use onehold_core::config::{Arbitration, Config, Failback};
 use onehold_core::observe::{GroupSnapshot, RoleName, Snapshot};
 use onehold_core::reject::{KeyId, Reject};
 use onehold_core::time::{LocalTime, Span};
+use orders::{frozen_by, order, orders};
 use peers::{leans, peers};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -205,6 +208,12 @@ pub struct GroupStatus {
     pub standby: bool,
     /// The operator said `switch` here.
     pub gave_away: bool,
+    /// The members whose operator said `freeze`: nothing moves by itself.
+    #[serde(default)]
+    pub frozen_by: Vec<String>,
+    /// The orders that stand here, in words.
+    #[serde(default)]
+    pub orders: Vec<String>,
     /// The operator presumed the peer dead.
     pub presumed_dead: bool,
     /// How often the role changed since the start.
@@ -550,6 +559,8 @@ impl GroupStatus {
             yields: g.yields,
             standby: g.standby,
             gave_away: g.gave_away,
+            frozen_by: frozen_by(g, all, config),
+            orders: orders(g, m),
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes.values().sum(),
             role_changes_by: changes::role_changes(m),
@@ -626,7 +637,7 @@ fn why_not_ready(
     }
     why.extend(unfit(g, m));
     if g.standby {
-        why.push("the operator said standby (`onehold resume` ends it)".to_owned());
+        why.extend(order(Standing::Standby, m));
     }
     if g.role == RoleName::Releasing {
         why.push("the kernel has not confirmed the release yet (R-8)".to_owned());

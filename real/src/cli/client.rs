@@ -3,7 +3,7 @@
 use super::cost;
 use super::{Failure, is_read, print};
 use crate::control::{CLIENT_TIMEOUT, NO_ANSWER, NO_DAEMON, Order, Reply, Request, ask};
-use crate::orders::FORGOTTEN;
+use crate::orders::{FORGOTTEN, Said};
 use crate::status::{self, Report, Status, Waiting, render};
 use crate::wall;
 use std::io::IsTerminal as _;
@@ -121,6 +121,7 @@ pub(super) fn order(
     order: Order,
     cluster: Option<String>,
     group: Option<String>,
+    said: Said,
     yes: bool,
 ) -> Result<(), Failure> {
     let before = one(socket, cluster.as_deref())?;
@@ -129,6 +130,7 @@ pub(super) fn order(
         command: order,
         cluster: Some(before.cluster.clone()),
         group: group.clone(),
+        said,
     };
     match ask(socket, &request, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
         Reply::Done { lines } => print(&(lines.join("\n") + "\n"))?,
@@ -143,7 +145,9 @@ pub(super) fn order(
         handed_over(socket, &before, group.as_deref())?;
     }
     match order {
-        Order::Switch | Order::Standby | Order::Resume => is_kept(socket, &before),
+        Order::Switch | Order::Standby | Order::Resume | Order::Freeze | Order::Thaw => {
+            is_kept(socket, &before)
+        }
         Order::PresumeDead => Ok(()),
     }
 }

@@ -25,7 +25,7 @@ pub(super) fn cost(status: &Status, order: Order, group: Option<&str>) -> Cost {
             match order {
                 Order::Switch => switch(status, g, &mut cost),
                 Order::Standby => standby(status, g, &mut cost),
-                Order::Resume | Order::PresumeDead => {}
+                Order::Resume | Order::Freeze | Order::Thaw | Order::PresumeDead => {}
             }
         }
     }

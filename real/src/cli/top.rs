@@ -4,6 +4,7 @@
 use super::{DaemonArgs, Failure, client};
 use crate::clock::boottime;
 use crate::control::{CLIENT_TIMEOUT, Reply, Request, ask};
+use crate::orders::Said;
 use crate::status::Report;
 use crate::top::{Key, Then, Top, Wanted};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -154,6 +155,7 @@ fn order(socket: &PathBuf, wanted: Wanted) -> String {
         command: wanted.order,
         cluster: Some(wanted.cluster),
         group: Some(wanted.group),
+        said: Said::default(),
     };
     match ask(socket, &request, CLIENT_TIMEOUT) {
         Ok(Reply::Done { lines }) => lines.join("; "),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::config_file::tests::{Etc, TWO, cluster};
+use crate::orders::Until;
 use std::path::PathBuf;
 
 const ORDERS: Access = Access::Orders { readers: None };
@@ -78,6 +79,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
         command: Order::PresumeDead,
         cluster: None,
         group: Some("web".to_owned()),
+        said: Said::default(),
     };
     assert_eq!(
         ask(&path, &request, CLIENT_TIMEOUT),
@@ -160,6 +162,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Reply::to_order(
             &cluster.config,
             Order::Switch,
+            &Said::default(),
             &[(api, Err(Refusal::NotHolder)), (web, Ok(()))],
         ),
     ];
@@ -167,9 +170,26 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Order::Switch,
         Order::Standby,
         Order::Resume,
+        Order::Freeze,
+        Order::Thaw,
         Order::PresumeDead,
     ] {
-        all.push(Reply::to_order(&cluster.config, order, &[(web, Ok(()))]));
+        let until = Some(Until {
+            unix: 1,
+            text: "06:00".to_owned(),
+        });
+        let ends = Said {
+            until,
+            ..Said::default()
+        };
+        for said in [Said::default(), ends] {
+            all.push(Reply::to_order(
+                &cluster.config,
+                order,
+                &said,
+                &[(web, Ok(()))],
+            ));
+        }
     }
     for refusal in [
         Refusal::NotHolder,
@@ -178,11 +198,13 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Refusal::NotTwoMembers,
         Refusal::PeerHeard,
         Refusal::VoteBound,
+        Refusal::NotFrozen,
         Refusal::Stopping,
     ] {
         all.push(Reply::to_order(
             &cluster.config,
             Order::Switch,
+            &Said::default(),
             &[(web, Err(refusal))],
         ));
     }
@@ -302,6 +324,7 @@ fn who_may_look_neither_orders_anything_nor_is_the_agent() {
         command: Order::Standby,
         cluster: None,
         group: None,
+        said: crate::orders::Said::default(),
     };
     for request in [
         order,

@@ -65,7 +65,7 @@ fn look(p: &Patient, found: &mut Found) {
                 continue;
             }
         };
-        if let Some(own) = p.link_local(link) {
+        if let Some(IpAddr::V6(own)) = p.link_local(link) {
             port.ask_from(own);
         }
         let mut answers = ask(&runtime, &port, &asked, |port, address| port.ask(address));

@@ -5,6 +5,7 @@
 
 use super::situation;
 use crate::control::{CLIENT_TIMEOUT, Order, Reply, Request, ask};
+use crate::orders::Said;
 use clap::ValueEnum;
 use rustix::net::sockopt::socket_peercred;
 use rustix::process::{
@@ -284,6 +285,7 @@ fn order(daemon: &Daemon, order: Order, group: &str) -> Result<(), String> {
         command: order,
         cluster: Some(daemon.cluster.clone()),
         group: Some(group.to_owned()),
+        said: Said::default(),
     };
     match ask(&daemon.socket, &request, CLIENT_TIMEOUT)? {
         Reply::Done { .. } => Ok(()),

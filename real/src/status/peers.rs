@@ -1,16 +1,18 @@
 //! What the status shows of the other members, and what this one says to them of itself.
 
 use super::alarms::{holding_stranger, lately, why_rejected};
+use super::orders::orders;
 use super::{LackStatus, PathStatus, PeerStatus, SaysStatus, hex, key, ms, name, why_not_ready};
 use crate::metrics::{Metrics, Noted};
 use crate::note;
+use crate::orders::SAID;
 use onehold_core::advert::GroupId;
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::observe::{GroupSnapshot, PeerSnapshot, RoleName, Snapshot};
 use onehold_core::time::LocalTime;
 
-/// What this member lacks, by group, as its notes say it to the others: why it could not hold the
-/// group, or does not serve it yet.
+/// What this member has to say to the others, by group, in its notes: which orders stand, why it
+/// could not hold the group, or does not serve it yet.
 #[must_use]
 pub fn lacks(
     snapshot: &Snapshot,
@@ -21,15 +23,18 @@ pub fn lacks(
     let stranger = holding_stranger(snapshot, config, metrics, now);
     let lack = |g: &GroupSnapshot| {
         let m = metrics.groups.get(usize::from(g.group.0))?;
-        let why = match g.role {
+        let mut says = match g.role {
             RoleName::Witness => return None,
             RoleName::Holder if !g.open => {
-                "holds, and waits for `before_hold` before its gate opens (R-19)".to_owned()
+                vec!["holds, and waits for `before_hold` before its gate opens (R-19)".to_owned()]
             }
-            _ if g.ready => leans(g, snapshot, config)?,
-            _ => why_not_ready(g, snapshot, config, m, stranger.as_deref()).join("; "),
+            _ if g.ready => leans(g, snapshot, config).into_iter().collect(),
+            _ => why_not_ready(g, snapshot, config, m, stranger.as_deref()),
         };
-        Some((g.group, why))
+        let orders = orders(g, m).into_iter();
+        let orders: Vec<String> = orders.filter(|order| !says.contains(order)).collect();
+        says.extend(orders);
+        (!says.is_empty()).then(|| (g.group, says.join("; ")))
     };
     snapshot.groups.iter().filter_map(lack).collect()
 }
@@ -57,7 +62,8 @@ pub(super) fn leans(g: &GroupSnapshot, all: &Snapshot, config: &Config) -> Optio
     })
 }
 
-/// What another member lacks by its latest note, unless its adverts say that it is over.
+/// What another member says by its latest note: of what it lacks, unless its adverts say that it is
+/// over.
 fn lacks_of(
     peer: &PeerSnapshot,
     noted: &Noted,
@@ -71,7 +77,12 @@ fn lacks_of(
     };
     (noted.lines.iter())
         .filter(|_| passed < note::COUNTS)
-        .filter(|line| line.text.starts_with(LEANS) || !is_over(line.group))
+        .filter(|line| {
+            let stays = [LEANS, SAID]
+                .iter()
+                .any(|words| line.text.starts_with(words));
+            stays || !is_over(line.group)
+        })
         .map(|line| LackStatus {
             group: config.group_name(line.group).into_owned(),
             why: line.text.clone(),

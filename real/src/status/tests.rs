@@ -60,6 +60,7 @@ fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
         yields: false,
         standby: false,
         gave_away: false,
+        frozen: false,
         presumed_dead: false,
     }
 }

@@ -179,8 +179,8 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
         if !g.ready && !s.witness && s.quarantine_left_ms.is_some() {
             wrapped(out, "  not ready: ", &g.not_ready.join("; "));
         }
-        if let Some(said) = orders(g) {
-            wrapped(out, "  ", said);
+        for said in orders(g) {
+            wrapped(out, "  ", &said);
         }
         if let Some(c) = &g.last_change {
             let what = format!(
@@ -234,23 +234,32 @@ fn and_said(said: &str) -> String {
     }
 }
 
-/// What the operator ordered, while it is in force.
-fn orders(g: &GroupStatus) -> Option<&'static str> {
+/// What the operator ordered, while it is in force. (Of `standby` and quarantine the alarm or what is
+/// not ready says so.)
+fn orders(g: &GroupStatus) -> Vec<String> {
+    let mut all = Vec::new();
     if g.standby && g.role == "holder" {
-        Some("the operator said standby: hands over as soon as another candidate can hold it")
+        all.push("hands over as soon as another candidate can hold it".to_owned());
     } else if g.yields {
-        Some("handing over")
+        all.push("handing over".to_owned());
     } else if g.role == "releasing" {
-        Some(
-            "let go: mute, and `ip address` shows its addresses until the kernel has removed them (R-8)",
-        )
-    } else if g.presumed_dead {
-        Some("the operator presumed the peer dead: its vote counts as given (R-17)")
-    } else if g.gave_away {
-        Some("the operator said switch here (`onehold resume` lets it come back)")
-    } else {
-        None
+        all.push(
+            "let go: mute, and `ip address` shows its addresses until the kernel has removed them (R-8)"
+                .to_owned(),
+        );
     }
+    if g.presumed_dead {
+        all.push("the operator presumed the peer dead: its vote counts as given (R-17)".to_owned());
+    }
+    let elsewhere = |said: &&String| g.role != "holder" && g.not_ready.contains(said);
+    all.extend(g.orders.iter().filter(|said| !elsewhere(said)).cloned());
+    if g.orders.is_empty() && !g.frozen_by.is_empty() {
+        all.push(format!(
+            "frozen: nothing moves by itself until `onehold thaw` on {}",
+            g.frozen_by.join(" and ")
+        ));
+    }
+    all
 }
 
 fn peers(out: &mut String, s: &Status) {

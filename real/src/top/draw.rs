@@ -259,7 +259,9 @@ impl Top {
         let (word, elsewhere) = match wanted.order {
             Order::Switch => ("switch", "it is not held here, so this may be refused"),
             Order::Standby => ("standby", "it will not be held here until resume"),
-            Order::Resume | Order::PresumeDead => ("resume", "it may be held here again"),
+            Order::Resume | Order::PresumeDead | Order::Freeze | Order::Thaw => {
+                ("resume", "it may be held here again")
+            }
         };
         let what = match (holds && word != "resume", other) {
             (false, _) => elsewhere.to_owned(),
