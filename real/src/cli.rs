@@ -6,10 +6,15 @@
 mod agent;
 mod check;
 mod client;
+mod doctor;
+mod explain;
+mod history;
 mod holds;
 mod metrics;
+mod open_gate;
 mod top;
 mod up;
+mod why;
 
 use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
@@ -22,6 +27,8 @@ use std::process::ExitCode;
 
 const DEFAULT_CONFIG: &str = "/etc/onehold/onehold.toml";
 const DEFAULT_STATE: &str = "/run/onehold";
+/// The unit's `StateDirectory=`.
+const STATE_DIRECTORY: &str = "/var/lib/onehold";
 
 /// Keeps floating IP addresses on exactly one of two machines.
 #[derive(Debug, Parser)]
@@ -48,6 +55,10 @@ enum Cmd {
     Status(StatusArgs),
     /// Show all members and groups on one screen, live, with keys for switch, standby and resume
     Top(DaemonArgs),
+    /// Say why a member holds a group, or does not, and what to do
+    Why(why::WhyArgs),
+    /// Show what happened: who held what and why, orders, starts and stops
+    History(history::HistoryArgs),
     /// Print the metrics for Prometheus once, or write them to a file
     #[command(
         after_help = "Exit status: 0 done, 1 the daemon did not answer: then the metrics say just that."
@@ -76,8 +87,18 @@ enum Cmd {
                       every host."
     )]
     Check(CheckArgs),
+    /// Look for what would keep this member from serving; changes nothing
+    #[command(
+        after_help = "Exit status: 0 nothing needs to be done, 1 something does, 2 wrong usage or configuration, \
+                      3 something could not be looked at."
+    )]
+    Doctor(doctor::DoctorArgs),
+    /// Say what a rule, a word, or a line of `status` means, in the words of the book
+    Explain(explain::ExplainArgs),
     /// Create a shared secret
     Secret(SecretArgs),
+    /// Take away the gate that mutes the addresses here, when no daemon can be started any more
+    OpenGate(open_gate::OpenGateArgs),
     /// Print the version
     Version,
 }
@@ -176,6 +197,8 @@ enum Failure {
     Failed(String),
     /// 2
     Usage(String),
+    /// What was found is printed already: an exit status of its own.
+    Found(u8),
 }
 
 impl From<FileError> for Failure {
@@ -198,6 +221,7 @@ impl From<RunError> for Failure {
 pub fn main() -> ExitCode {
     let (code, what) = match dispatch(Cli::parse().command) {
         Ok(()) => return ExitCode::SUCCESS,
+        Err(Failure::Found(status)) => return ExitCode::from(status),
         Err(Failure::Failed(what)) => (1, what),
         Err(Failure::Usage(what)) => (2, what),
     };
@@ -219,6 +243,8 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Agent(a) => agent::run(a),
         Cmd::Up(run) => up::up(&run),
         Cmd::Top(daemon) => top::top(&daemon),
+        Cmd::Why(w) => why::why(&w),
+        Cmd::History(h) => history::history(&h),
         Cmd::Holds(h) => holds::holds(&h),
         Cmd::Metrics(m) => metrics::metrics(&m),
         Cmd::Status(s) => client::status(
@@ -241,7 +267,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             }
         }
         Cmd::Check(c) => {
-            let check::Checked { text, wrong, host } = check::check(&c.file, c.member.as_deref())?;
+            let check::Checked { text, wrong, host } = check::check(&c.file, c.member.as_deref());
             print(&(text + &host.text()))?;
             let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
             match (&wrong[..], &host.lacks[..]) {
@@ -252,6 +278,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
                 _ => Err(Failure::Usage(wrong.join("\nonehold: "))),
             }
         }
+        Cmd::Explain(e) => explain::explain(&e),
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();
@@ -259,6 +286,8 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
                 "{path}: created; copy it to every member, for instance: scp -p {path} root@lb1:{path}\n"
             ))
         }
+        Cmd::Doctor(d) => doctor::doctor(&d),
+        Cmd::OpenGate(o) => open_gate::open_gate(&o),
         Cmd::Version => print(&format!("onehold {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -267,6 +296,14 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
 fn state_directory() -> Option<PathBuf> {
     let all = std::env::var_os("STATE_DIRECTORY")?;
     std::env::split_paths(&all).find(|path| path.is_absolute())
+}
+
+/// The directory with what outlives a boot, for a command that is run beside the service, or after
+/// it.
+fn orders_directory(named: Option<PathBuf>, state: &std::path::Path) -> PathBuf {
+    let usual = PathBuf::from(STATE_DIRECTORY);
+    let usual = Some(usual).filter(|usual| usual.is_dir());
+    named.or(usual).unwrap_or_else(|| state.to_owned())
 }
 
 fn order(c: OrderArgs, order: Order) -> Result<(), Failure> {

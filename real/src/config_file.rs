@@ -10,11 +10,13 @@ mod decided;
 pub mod hooks;
 mod local_cluster;
 mod place;
+pub mod reference;
 mod reload;
 mod routes;
 mod span;
 mod stamp;
 mod together;
+mod words;
 
 use checks::CheckSection;
 use hooks::HooksSection;
@@ -25,10 +27,11 @@ pub use local_cluster::{
     Found, Loaded, LocalCluster, Missing, Path, Texts, find, load, read, texts,
 };
 pub(crate) use local_cluster::{
-    Here, WrittenCluster, WrittenFile, find_me, local_cluster, prove, secrets, written,
+    Here, WrittenCluster, WrittenFile, find_me, first_of, keys_of, local_cluster, prove, secrets,
+    without_secrets, written,
 };
 pub use place::{FileError, Source};
-pub use reload::ReloadRefused;
+pub use reload::{Change, ReloadRefused};
 pub use routes::RouteSection;
 pub use span::Length;
 pub use stamp::Stamp;
@@ -355,8 +358,8 @@ impl ConfigFile {
     /// Reads the text of a cluster's file.
     ///
     /// # Errors
-    /// A [`FileError`] with the line, the key and the remedy.
-    pub fn parse(source: &Source) -> Result<Self, FileError> {
+    /// At least one [`FileError`], each with the line, the key and the remedy.
+    pub fn parse(source: &Source) -> Result<Self, Vec<FileError>> {
         source.parse()
     }
 

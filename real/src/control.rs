@@ -8,6 +8,7 @@
 pub mod session;
 
 use crate::clock::boottime;
+use crate::history::Told;
 use crate::status::Report;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Config;
@@ -57,6 +58,12 @@ pub enum Request {
         #[serde(default)]
         group: Option<String>,
     },
+    /// What has happened.
+    History {
+        /// In which cluster; may be left out where there is one.
+        #[serde(default)]
+        cluster: Option<String>,
+    },
     /// Be this daemon's agent from here on: see [`session`].
     Agent {
         /// Of the session.
@@ -84,6 +91,8 @@ pub enum Order {
 pub enum Reply {
     /// To [`Request::Status`].
     Status(Report),
+    /// To [`Request::History`].
+    History(Told),
     /// Done.
     Done {
         /// A line for each group, for people.
@@ -394,7 +403,13 @@ async fn request(stream: &mut UnixStream) -> Result<Request, String> {
         (Request::Command { .. }, Some(user)) => Err(format!(
             "user {user} may look and be the agent, but order nothing; use sudo"
         )),
-        (Request::Command { .. } | Request::Status {} | Request::Agent { .. }, _) => Ok(request),
+        (
+            Request::Command { .. }
+            | Request::Status {}
+            | Request::History { .. }
+            | Request::Agent { .. },
+            _,
+        ) => Ok(request),
     }
 }
 

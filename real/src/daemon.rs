@@ -4,6 +4,7 @@ use crate::clock::Clock;
 use crate::config_file::{self, FileError, Loaded, LogSection, MetricsSection};
 use crate::control;
 use crate::driver::Driver;
+use crate::history::Keeper;
 use crate::linux::{Agent, Arrivals, Linux, NotYet, Pending};
 use crate::notify::Notify;
 use crate::prometheus::serve::Exporter;
@@ -124,6 +125,7 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         },
         arrivals: Arrivals::new(options),
         persisted: Vec::new(),
+        histories: Keeper::default(),
         log,
         agent: Agent::new(post),
         exporter,

@@ -6,6 +6,7 @@
 //! this very loop. It awaits nothing but [`Shell::wait`].
 
 pub mod cooldowns;
+mod history;
 pub mod leases;
 mod notes;
 pub mod openings;
@@ -23,6 +24,7 @@ use crate::status::{FileOnDisk, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
 use cooldowns::{Cooldowns, Notice};
+use history::Seen;
 use notes::Notes;
 use onehold_core::advert::{Advert, ClusterId, GroupId};
 use onehold_core::auth::{self, Authentic, Keys};
@@ -53,6 +55,7 @@ pub struct Served {
     pub before_hold: Vec<Option<BeforeHold>>,
     node: Node,
     notes: Notes,
+    seen: Seen,
     /// the standing orders that the shell was last given.
     ordered: Vec<Option<Command>>,
 }
@@ -77,6 +80,7 @@ impl Served {
             metrics,
             before_hold: Vec::new(),
             notes: Notes::new(now, incarnation),
+            seen: Seen::default(),
             node,
         }
     }
@@ -265,6 +269,7 @@ impl<S: Shell> Driver<S> {
         let cluster = self.served.len();
         self.served.push(joined.served);
         self.recorder = joined.recorder.or(self.recorder.take());
+        self.has_started(cluster);
         for (group, command) in joined.orders {
             let _ = self.command(cluster, now, group, command); // the node reports refusals
         }
@@ -343,6 +348,7 @@ impl<S: Shell> Driver<S> {
                         why: "an agent asks on the control socket".to_owned(),
                     },
                     Request::Status {} => Reply::Status(self.report(now)),
+                    Request::History { cluster } => self.told(cluster.as_deref()),
                     Request::Command {
                         command,
                         cluster,
@@ -383,6 +389,7 @@ impl<S: Shell> Driver<S> {
     fn hold_failed(&mut self, now: LocalTime, cluster: usize, group: GroupId, why: String) {
         let again = self.cooldowns.refused(now, cluster, group);
         tracing::error!("can't hold, trying again in {}: {why}", again.since(now));
+        self.did_not_hold(cluster, group, &why);
         self.inform(cluster, now, Some((Input::HoldFailed { group }, Some(why))));
     }
 
@@ -411,6 +418,9 @@ impl<S: Shell> Driver<S> {
                 tracing::error!("{name}: {why}; trying again in {}", again.since(now));
             }
             None => {}
+        }
+        if let Some(why) = &why {
+            self.was_not_prepared(cluster, group, opens, why);
         }
         let input = Input::Prepared { group, done: opens };
         self.inform(cluster, now, Some((input, why.clone())));
@@ -510,10 +520,12 @@ impl<S: Shell> Driver<S> {
     ) -> Result<(), Reject> {
         let head = Head::from(advert.get());
         let echo = advert.get().echo.map(|e| e.plus(advert.get().echo_age));
+        let says = advert.get().groups.clone();
         self.handle(cluster, now, Input::Received(advert))?;
         if let Some(s) = self.served.get_mut(cluster) {
             s.metrics.accepted(head, echo, now);
         }
+        self.said(cluster, now, head.from, &says);
         Ok(())
     }
 
@@ -617,6 +629,9 @@ impl<S: Shell> Driver<S> {
             Effect::Report(event) => {
                 telemetry::report(event, &s.config, &s.metrics.cluster, several);
                 s.metrics.event(event, now);
+                if let Some(entry) = s.entry_of(now, event) {
+                    self.shell.happened(cluster, entry);
+                }
                 if let Event::Ready = event {
                     // the leases of earlier incarnations are over.
                     let lease = s.config.timing().lease();
@@ -634,22 +649,9 @@ impl<S: Shell> Driver<S> {
         cluster: Option<&str>,
         group: Option<&str>,
     ) -> Reply {
-        let found = match cluster {
-            Some(name) => self.served.iter().position(|s| s.metrics.cluster == name),
-            None => (self.served.len() == 1).then_some(0),
-        };
-        let Some(cluster) = found else {
-            if let ([], [waiting, ..]) = (&self.served[..], &self.awaited[..]) {
-                let why = waiting.to_string();
-                return Reply::Refused { why };
-            }
-            let names: Vec<&str> = self
-                .served
-                .iter()
-                .map(|s| s.metrics.cluster.as_str())
-                .collect();
-            let why = format!("which cluster? there are {}", names.join(", "));
-            return Reply::Refused { why };
+        let cluster = match self.cluster_meant(cluster) {
+            Ok(cluster) => cluster,
+            Err(refused) => return refused,
         };
         let groups = match groups_meant(&self.served[cluster].config, group) {
             Ok(groups) => groups,
@@ -659,6 +661,9 @@ impl<S: Shell> Driver<S> {
             .into_iter()
             .map(|group| (group, self.command(cluster, now, group, order.into())))
             .collect();
+        for (group, _) in outcome.iter().filter(|(_, said)| said.is_ok()) {
+            self.was_ordered(cluster, *group, order);
+        }
         Reply::to_order(&self.served[cluster].config, order, &outcome)
     }
 
@@ -671,6 +676,7 @@ impl<S: Shell> Driver<S> {
     }
 
     fn stop_cluster(&mut self, now: LocalTime, cluster: usize) {
+        self.begins_to_stop(cluster);
         let groups = self.served[cluster].config.groups().len();
         for group in (0u8..).take(groups).map(GroupId) {
             let _ = self.command(cluster, now, group, Command::Stop);

@@ -16,6 +16,7 @@ use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::PendingRequest;
 use crate::control::session::GroupShown;
 use crate::driver::{Shell, ShellEvent};
+use crate::history::{Entry, Keeper};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
@@ -59,6 +60,8 @@ pub struct Linux {
     pub arrivals: Arrivals,
     /// By cluster: what this incarnation leaves to later ones.
     pub persisted: Vec<Persisted>,
+    /// By cluster: what happened, for people.
+    pub histories: Keeper,
     /// The log, to change its level.
     pub log: Log,
     /// The agent, if one is there.
@@ -195,6 +198,15 @@ impl Shell for Linux {
         }
     }
 
+    fn happened(&mut self, cluster: usize, entry: Entry) {
+        let now = self.clock.now();
+        self.histories.add(cluster, entry, now);
+    }
+
+    fn history(&self, cluster: usize) -> Option<(Vec<Entry>, Option<String>)> {
+        self.histories.history(cluster)
+    }
+
     fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]) {
         self.keep_orders(cluster, orders);
     }
@@ -307,7 +319,9 @@ impl Linux {
         {
             any = Poll::Ready(());
         }
+        self.histories.poll(self.clock.now(), cx);
         let own = [
+            self.histories.due(),
             self.arrivals.due(),
             self.arrivals.on_disk.due(),
             self.orders_due(),

@@ -8,9 +8,8 @@ mod text;
 
 pub use changes::RoleChanges;
 pub use margins::{Assumption, MarginStatus};
-pub(crate) use text::ago;
 pub use text::render;
-pub(crate) use text::wrapped;
+pub(crate) use text::{ago, wrapped};
 
 use crate::config_file::each_once;
 use crate::metrics::{GroupMetrics, Metrics, Noted};

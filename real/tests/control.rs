@@ -182,7 +182,7 @@ fn echo(request: &Request) -> Reply {
             lines: vec![format!("{request:?}")],
         },
         // Its session has tests of its own.
-        Request::Agent { .. } => Reply::Refused { why: String::new() },
+        Request::Agent { .. } | Request::History { .. } => Reply::Refused { why: String::new() },
     }
 }
 

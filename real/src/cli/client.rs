@@ -61,7 +61,7 @@ pub(super) fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Fai
         match ask(socket, &Request::Status {}, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
             Reply::Status(report) => report,
             Reply::Refused { why } => return Err(Failure::Failed(why)),
-            Reply::Done { .. } => {
+            Reply::Done { .. } | Reply::History(_) => {
                 return Err(Failure::Failed(
                     "the daemon answered something else".to_owned(),
                 ));
@@ -121,7 +121,7 @@ pub(super) fn order(
     match ask(socket, &request, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
         Reply::Done { lines } => print(&(lines.join("\n") + "\n"))?,
         Reply::Refused { why } => return Err(Failure::Failed(why)),
-        Reply::Status(_) => {
+        Reply::Status(_) | Reply::History(_) => {
             return Err(Failure::Failed(
                 "the daemon answered something else".to_owned(),
             ));
@@ -191,12 +191,17 @@ pub(super) fn confirm_dead(socket: &Path, cluster: Option<&str>) -> Result<bool,
     let peers: Vec<&str> = status.peers.iter().map(|p| p.name.as_str()).collect();
     let groups: Vec<&str> = status.groups.iter().map(|g| g.name.as_str()).collect();
     print(&explanation(&peers.join(", "), &groups.join(", ")))?;
+    confirmed("Is it off? Type yes to go on: ")
+}
+
+/// Asks a person, who has just read what follows.
+pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         let what =
             "standard input is not a terminal, so you can't be asked; add --yes if you are certain";
         return Err(Failure::Usage(what.to_owned()));
     }
-    print("Is it off? Type yes to go on: ")?;
+    print(question)?;
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     Ok(read.is_ok() && answer.trim() == "yes")

@@ -18,6 +18,7 @@ pub(super) fn holds(asked: &HoldsArgs) -> Result<(), Failure> {
     // Whatever keeps it from being said is no "no".
     let status = client::one(socket, cluster.as_deref()).map_err(|e| match e {
         Failure::Failed(what) | Failure::Usage(what) => Failure::Usage(what),
+        Failure::Found(_) => e,
     })?;
     let name = &asked.group;
     let Some(group) = status.groups.iter().find(|group| group.name == *name) else {

@@ -142,6 +142,7 @@ fn ask_on(socket: &Path, cluster: Option<&str>, tell: &mpsc::Sender<Came>) {
     loop {
         let answer = client::report(socket, cluster).map_err(|failure| match failure {
             Failure::Failed(why) | Failure::Usage(why) => why,
+            Failure::Found(status) => format!("exit status {status}"), // a report has none
         });
         if tell.blocking_send(Came::Report(Box::new(answer))).is_err() {
             return;
@@ -160,7 +161,7 @@ fn order(socket: &Path, wanted: Wanted) -> String {
     match ask(socket, &request, CLIENT_TIMEOUT) {
         Ok(Reply::Done { lines }) => lines.join("; "),
         Ok(Reply::Refused { why }) => format!("refused: {}", why.replace('\n', "; ")),
-        Ok(Reply::Status(_)) => "the daemon answered something else".to_owned(),
+        Ok(Reply::Status(_) | Reply::History(_)) => "the daemon answered something else".to_owned(),
         Err(why) => why,
     }
 }

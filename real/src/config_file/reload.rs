@@ -119,6 +119,47 @@ enum Scope {
     Me,
 }
 
+/// How a running cluster is given another value of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// All members stop for it, and start together.
+    AllMembers,
+    /// This member is restarted.
+    Restart,
+    /// The daemon reads its file again.
+    Reload,
+    /// The agent reads its file again.
+    ReloadAgent,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AllMembers => "all members",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+            Self::ReloadAgent => "reload the agent",
+        })
+    }
+}
+
+/// How a running cluster gets from one file to the other.
+pub(super) fn change(old: &ConfigFile, new: &ConfigFile) -> Change {
+    let all = between_files(old, new);
+    let of_agent = |file: &ConfigFile| -> Vec<_> {
+        let groups = file.groups.values();
+        groups
+            .map(|g| (g.checks.clone(), g.hooks.clone()))
+            .collect()
+    };
+    match all.iter().any(|d| d.scope == Scope::All) {
+        true => Change::AllMembers,
+        false if !all.is_empty() => Change::Restart,
+        false if of_agent(old) != of_agent(new) => Change::ReloadAgent,
+        false => Change::Reload,
+    }
+}
+
 /// A value that the new file changes.
 struct Difference {
     scope: Scope,

@@ -52,7 +52,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
     let etc = Etc::new();
     let path = daemon(&etc, |request| match request {
         Request::Status {} => Some(Reply::Status(Report::default())),
-        Request::Agent { .. } => None,
+        Request::Agent { .. } | Request::History { .. } => None,
         Request::Command { command, group, .. } => Some(done(&format!("{command:?} {group:?}"))),
     });
     assert_eq!(

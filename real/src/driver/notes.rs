@@ -189,7 +189,11 @@ impl<S: Shell> Driver<S> {
         }
         let all = s.node.observe(&s.config, now);
         let says = lacks(&all, &s.config, &s.metrics, now);
-        for note in s.notes.write(now, &s.config, &all, says) {
+        let (me, notes) = (s.config.me(), s.notes.write(now, &s.config, &all, says));
+        for entry in s.seen.lacks(&s.config, me, &s.notes.lines(now)) {
+            self.shell.happened(cluster, entry);
+        }
+        for note in notes {
             let mut said = Vec::new();
             note.encode(&mut said);
             auth::seal_note(&s.keys, s.config.cluster(), &said, &mut self.sealed);
@@ -212,7 +216,12 @@ impl<S: Shell> Driver<S> {
             s.notes.take(now, &s.config, &all, note)
         });
         match taken {
-            Taken::Yes(from, noted) => s.metrics.noted(from, noted),
+            Taken::Yes(from, noted) => {
+                for entry in s.seen.lacks(&s.config, from, &noted.lines) {
+                    self.shell.happened(cluster.unwrap_or(0), entry);
+                }
+                s.metrics.noted(from, noted);
+            }
             Taken::Twice => {}
             Taken::No => s.metrics.notes.ignored += 1,
         }

@@ -5,6 +5,7 @@ use crate::clock::Steered;
 use crate::config_file::Path;
 use crate::control::PendingRequest;
 use crate::control::session::{CheckReport, GroupShown, HookReport};
+use crate::history::Entry;
 use crate::metrics::GuardInForce;
 use crate::socket::Refusals;
 use crate::status::{FileOnDisk, Waiting};
@@ -60,6 +61,14 @@ pub trait Shell {
 
     /// A node reported something; it was logged already.
     fn reported(&mut self, cluster: usize, event: &Event);
+
+    /// Something happened that people may ask about later.
+    fn happened(&mut self, _cluster: usize, _entry: Entry) {}
+
+    /// What has happened, where it is kept; and why a restart forgets it, if so.
+    fn history(&self, _cluster: usize) -> Option<(Vec<Entry>, Option<String>)> {
+        None
+    }
 
     /// by group, the order that stands until `resume`, to be kept for a later incarnation.
     fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]);

@@ -14,6 +14,7 @@ use crate::config_file::{
 };
 use crate::daemon::RunOptions;
 use crate::driver::{Joined, Served, ShellEvent, leases};
+use crate::history::Entry;
 use crate::kernel::{Kernel, KernelGroup};
 use crate::lease_record::{self, LeaseRecord, Left};
 use crate::lock::{Lock, NotTaken};
@@ -24,7 +25,7 @@ use crate::status::Waiting;
 use crate::telemetry;
 use crate::trace::{Line, Recorder, Rest, TraceFile};
 use crate::{clock, realtime};
-use onehold_core::advert::{GroupId, Incarnation};
+use onehold_core::advert::Incarnation;
 use onehold_core::time::{LocalTime, Span};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::path::Path;
@@ -291,6 +292,18 @@ impl Linux {
                 "reload refused, all stays as it was: {why}"
             );
         }
+        for (cluster, local) in self.loaded.clusters.iter().enumerate() {
+            let entry = Entry::new(
+                member_name(local),
+                "reload",
+                match &refused {
+                    None => "the file was reloaded",
+                    Some(_) => "a reload was refused",
+                },
+            );
+            let entry = refused.iter().fold(entry, |entry, why| entry.because(why));
+            self.histories.add(cluster, entry, clock::boottime());
+        }
         self.reloaded(refused);
     }
 
@@ -419,6 +432,7 @@ impl Linux {
         }
         let file = OrdersFile::of(options.orders(), cluster, me);
         let (keeper, orders, unread) = earlier_orders(file, &local);
+        self.histories.join(options.orders(), cluster, me);
         let pretended = lock.pretended();
         let now = self.clock.now();
         let (served, start) = start_node(&local, guard, incarnation, now, earlier.longest);
@@ -487,6 +501,7 @@ impl Linux {
                 tracing::error!("{e}");
             }
         }
+        self.histories.finish().await;
         if let Some(rest) = self.arrivals.trace {
             rest.wait();
         }
@@ -507,15 +522,7 @@ fn member_name(local: &LocalCluster) -> &str {
 
 fn open_kernel(local: &LocalCluster, state: &[&Path]) -> Result<Kernel, NotYet> {
     let config = &local.config;
-    let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
-        name: g.name.clone(),
-        addresses: (g.addresses.iter().map(|p| p.address))
-            .zip(local.interfaces(GroupId(id)).iter().cloned())
-            .collect(),
-        announced: local.announced(GroupId(id)),
-        routes: local.routes(GroupId(id)),
-    };
-    let groups = (0u8..).zip(config.groups()).map(group).collect();
+    let groups = KernelGroup::all_of(local);
     let timing = config.timing();
     // The gates of two clusters on one host must not meddle with each other.
     let instance = format!("{:x}", config.cluster().0);

@@ -16,8 +16,13 @@ const PACKAGES: [&str; 3] = ["core", "real", "sim"];
 /// The folders of a package that it needs; `fuzz` is a workspace of its own.
 const PARTS: [&str; 4] = ["Cargo.toml", "src", "tests", "benches"];
 
-/// What the lab reads while it is built, besides these.
-const READ: [&str; 2] = ["docs/src/protocol.md", "docs/src/tutorial.md"];
+/// What is read while it is built, besides these.
+const READ: [&str; 4] = [
+    "docs/src/glossary.md",
+    "docs/src/operations.md",
+    "docs/src/protocol.md",
+    "docs/src/tutorial.md",
+];
 
 /// Quick to build, quick to run. Warnings are for the original.
 const MANIFEST: &str = r#"[workspace]
@@ -235,7 +240,9 @@ mod tests {
         let to = std::env::temp_dir().join(format!("onehold-copy-{}", std::process::id()));
         lay_out(workspace, &to, &[]).unwrap();
         let mut sources = BTreeMap::new();
-        collect(&to, Path::new("sim/src"), &mut sources).unwrap();
+        for package in ["real/src", "sim/src"] {
+            collect(&to, Path::new(package), &mut sources).unwrap();
+        }
         let mut included = 0;
         for (path, text) in sources {
             let text = String::from_utf8_lossy(&text).into_owned();
