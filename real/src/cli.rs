@@ -18,6 +18,7 @@ mod join;
 mod metrics;
 mod observe;
 mod open_gate;
+mod open_gate;
 mod terms;
 mod top;
 mod up;
@@ -63,12 +64,12 @@ enum Cmd {
     Up(RunArgs),
     /// Show who holds what, who is heard, and what is wrong
     Status(StatusArgs),
+    /// Show all members and groups on one screen, live, with keys for switch, standby and resume
+    Top(DaemonArgs),
     /// Say why a member holds a group, or does not, and what to do
     Why(why::WhyArgs),
     /// Show what happened: who held what and why, orders, starts and stops
     History(history::HistoryArgs),
-    /// Show all members and groups on one screen, live, with keys for switch, standby and resume
-    Top(DaemonArgs),
     /// Print the metrics for Prometheus once, or write them to a file
     #[command(
         after_help = "Exit status: 0 done, 1 the daemon did not answer: then the metrics say just that."
@@ -340,6 +341,8 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Why(w) => why::why(&w),
         Cmd::History(h) => history::history(&h),
         Cmd::Top(daemon) => top::top(&daemon),
+        Cmd::Why(w) => why::why(&w),
+        Cmd::History(h) => history::history(&h),
         Cmd::Holds(h) => holds::holds(&h),
         Cmd::Metrics(m) => metrics::metrics(&m),
         Cmd::Wait(w) => watching::wait(&w),

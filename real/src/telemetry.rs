@@ -192,7 +192,10 @@ pub fn report_other_config(
     let name = whose
         .and_then(|id| config.member(id))
         .map(|m| m.name.as_str());
-    let prefix = several.then(|| format!("{cluster}: ")).unwrap_or_default();
+    let prefix = match several {
+        true => format!("{cluster}: "),
+        false => String::new(),
+    };
     tracing::error!(
         event = "other_config",
         rule = "R-0",

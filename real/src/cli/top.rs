@@ -9,7 +9,7 @@ use crate::status::Report;
 use crate::top::{Key, Then, Top, Wanted};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 use std::io::{self, IsTerminal as _};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
@@ -150,7 +150,7 @@ fn ask_on(socket: &Path, cluster: Option<&str>, tell: &mpsc::Sender<Came>) {
 }
 
 /// What the daemon says to an order, in one line.
-fn order(socket: &PathBuf, wanted: Wanted) -> String {
+fn order(socket: &Path, wanted: Wanted) -> String {
     let request = Request::Command {
         command: wanted.order,
         cluster: Some(wanted.cluster),

@@ -107,10 +107,10 @@ fn of_candidate(s: &Status, of: impl Fn(&GroupStatus) -> f64) -> Vec<Sample> {
 }
 
 /// One sample for each of `values`, 1 for the one that it is.
-fn states<'v>(
+fn states(
     s: &Status,
     label: &'static str,
-    values: &[&'v str],
+    values: &[&str],
     of: impl Fn(&GroupStatus) -> Option<&str>,
 ) -> Vec<Sample> {
     let mut all = Vec::new();

@@ -223,8 +223,10 @@ async fn request(stream: &mut TcpStream) -> Result<(), Refused> {
 struct Source {
     driver: mpsc::Sender<PendingRequest>,
     /// The latest page, and since when it is that.
-    latest: Arc<Mutex<Option<(LocalTime, Arc<str>)>>>,
+    latest: Arc<Mutex<Option<Latest>>>,
 }
+
+type Latest = (LocalTime, Arc<str>);
 
 impl Source {
     /// The page as it is now, or was within a second.

@@ -170,7 +170,6 @@ impl World {
             histories: onehold::history::Keeper::default(),
             persisted: vec![],
             agent: Agent::new(onehold::control::session::desk().1),
-            exporter: onehold::prometheus::serve::Exporter::new(asks.clone()),
             notify: Notify::from_env(),
             requests,
             signals: [none(), none(), none()],
