@@ -55,12 +55,7 @@ fn every_member_tells_the_story_of_all_also_after_a_restart() {
         &["holder → standby", "handing over to the preferred member"],
     );
     tells(&c, "lb0", "lb0", &["standby → holder", "lb1 handed over"]);
-    tells(
-        &c,
-        "witness",
-        "lb0",
-        &["standby → holder", "lb1 handed over"],
-    );
+    tells(&c, "witness", "lb0", &["standby → holder", "lb1 let go"]);
     c.onehold("lb1", &["standby"]);
     tells(&c, "lb1", "lb1", &["the operator said standby"]);
     for on in ["lb0", "witness"] {

@@ -27,7 +27,9 @@ pub(super) struct Seen {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Says {
     holds: bool,
-    /// It let go in order to hand over.
+    /// It let go, and no other has since.
+    let_go: bool,
+    /// It let go in order to hand over to this member. (To others an advert does not say that.)
     handed_over: bool,
 }
 
@@ -46,6 +48,7 @@ impl Seen {
             let says = self.says.entry((from.0, group.0)).or_default();
             let before = *says;
             says.holds = statement.holds;
+            says.let_go = !statement.holds && (before.holds || before.let_go);
             says.handed_over = match (before.holds, statement.holds) {
                 (_, true) => statement.yields,
                 (true | false, false) => before.handed_over,
@@ -103,9 +106,9 @@ impl Seen {
             return Some(format!("{name} has not been heard"));
         };
         if ago < late {
-            return Some(match (says.handed_over, says.holds) {
+            return Some(match (says.handed_over, says.holds || says.let_go) {
                 (true, _) => format!("{name} handed over"),
-                (false, true) => format!("{name} lets go"),
+                (false, true) => format!("{name} let go"),
                 (false, false) => format!("{name} did not hold it"),
             });
         }
@@ -122,7 +125,7 @@ impl Seen {
             .filter(|((m, g), _)| (*m, *g) != (member.0, group.0));
         for ((_, of), says) in others {
             if *of == group.0 && !says.holds {
-                says.handed_over = false;
+                (says.let_go, says.handed_over) = (false, false);
             }
         }
     }
@@ -502,7 +505,6 @@ mod tests {
         w.reports(&both, met(LB0));
         w.reports(&both, met(LB1));
         w.hears(&both, LB1, true, false);
-        w.hears(&both, LB1, true, true);
         w.hears(&both, LB0, true, false); // lb1 has not said yet that it let go
         w.hears(&both, LB1, false, false);
         let lost = seen_by(2, &[(0, far), (1, near)]);
