@@ -18,7 +18,6 @@ mod join;
 mod metrics;
 mod observe;
 mod open_gate;
-mod open_gate;
 mod terms;
 mod top;
 mod up;
@@ -341,8 +340,6 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Why(w) => why::why(&w),
         Cmd::History(h) => history::history(&h),
         Cmd::Top(daemon) => top::top(&daemon),
-        Cmd::Why(w) => why::why(&w),
-        Cmd::History(h) => history::history(&h),
         Cmd::Holds(h) => holds::holds(&h),
         Cmd::Metrics(m) => metrics::metrics(&m),
         Cmd::Wait(w) => watching::wait(&w),

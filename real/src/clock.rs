@@ -17,18 +17,6 @@ pub fn boottime() -> LocalTime {
     shows(ClockId::Boottime)
 }
 
-/// The wall clock, in seconds since 1970: for people and their programs, and for no decision.
-#[must_use]
-pub fn wall_clock() -> f64 {
-    shows(ClockId::Realtime).as_nanos() as f64 / 1e9
-}
-
-/// Seconds since 1970 by the wall clock, which may jump: for the ends of orders that people gave so.
-#[must_use]
-pub fn wall() -> u64 {
-    shows(ClockId::Realtime).as_nanos() / 1_000_000_000
-}
-
 fn shows(clock: ClockId) -> LocalTime {
     let t = clock_gettime(clock);
     let seconds = u64::try_from(t.tv_sec).unwrap_or(0);

@@ -21,4 +21,3 @@ pub mod run;
 pub mod situation;
 pub mod tally;
 pub mod watcher;
-pub mod when;

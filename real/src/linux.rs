@@ -11,7 +11,7 @@ pub use agent::Agent;
 pub use arrival::{Arrivals, Looked, NotYet};
 pub use persisted::Persisted;
 
-use crate::clock::{self, Clock, Rate, Reading, Steered};
+use crate::clock::{Clock, Rate, Reading, Steered};
 use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::PendingRequest;
 use crate::control::session::GroupShown;
@@ -24,6 +24,7 @@ use crate::orders::Standings;
 use crate::prometheus::serve::Exporter;
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
+use crate::wall;
 use company::Company;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::Event;
@@ -212,7 +213,7 @@ impl Shell for Linux {
     }
 
     fn wall(&mut self) -> u64 {
-        clock::wall()
+        wall::seconds()
     }
 }
 

@@ -2,8 +2,8 @@
 //! node_exporter. A daemon that does not answer is a metric, too.
 
 use super::{DaemonArgs, Failure, client, print};
-use crate::clock::wall_clock;
 use crate::prometheus::{Page, page};
+use crate::wall;
 use clap::Args;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
@@ -29,7 +29,7 @@ pub(super) fn metrics(args: &MetricsArgs) -> Result<(), Failure> {
     let report = client::report(socket, cluster.as_deref());
     let text = page(Page {
         report: report.as_ref().ok(),
-        time: wall_clock(),
+        time: wall::now() as f64 / 1e3,
     });
     match &args.output {
         None => print(&text)?,

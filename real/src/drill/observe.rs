@@ -8,8 +8,8 @@
 //! being asked.
 
 use super::lines::{self, Begin, Line, Who};
+use super::situation;
 use super::tally::{Change, Tally};
-use super::{situation, when};
 use crate::address::{self, Link, is_link_local, same_network};
 use crate::announce::{Mac, Port};
 use crate::clock::boottime;
@@ -17,6 +17,7 @@ use crate::neighbour;
 use crate::netlink::{KernelError, Netlink};
 use crate::realtime;
 use crate::status::{GroupStatus, Status};
+use crate::wall;
 use onehold_core::time::{LocalTime, Span};
 use std::io::{self, BufReader, ErrorKind, Write as _};
 use std::net::{IpAddr, SocketAddr};
@@ -233,7 +234,7 @@ impl Observation {
     fn changed(&self, change: Change) -> Result<bool, String> {
         say(&Line::Answers {
             at_ms: self.at_ms(change.at),
-            time: when::now(),
+            time: wall::text(wall::now()),
             by: change.by,
         })
     }
@@ -243,7 +244,7 @@ impl Observation {
         say(&Line::Mark {
             mark,
             at_ms: self.at_ms(now),
-            time: when::now(),
+            time: wall::text(wall::now()),
             seen: self.tally.window(now),
         })
     }
@@ -252,7 +253,7 @@ impl Observation {
         let now = boottime();
         let line = Line::End {
             at_ms: self.at_ms(now),
-            time: when::now(),
+            time: wall::text(wall::now()),
             seen: self.tally.whole(now),
         };
         say(&line).map(drop)
@@ -301,7 +302,7 @@ async fn watch(options: &Options, target: &Target) -> Result<(), String> {
         asks_own_daemon: target.candidate,
         every_ms: options.every.as_millis_f64(),
         round_trip_ms: round_trip.map(Span::as_millis_f64),
-        time: when::now(),
+        time: wall::text(wall::now()),
     }))?;
 
     let mut own = OwnDaemon::ask_as_often(options, target);

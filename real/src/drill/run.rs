@@ -6,12 +6,13 @@ use super::keeper::Keeper;
 use super::lines::{Begin, Figures, Who};
 use super::observe::{host, mac_text};
 use super::page;
+use super::situation;
 use super::watcher::Watcher;
-use super::{situation, when};
 use crate::address;
 use crate::clock::boottime;
 use crate::netlink::Netlink;
 use crate::status::{GroupStatus, Status};
+use crate::wall;
 use onehold_core::time::{LocalTime, Span};
 use serde::Serialize;
 use std::os::linux::net::SocketAddrExt as _;
@@ -228,7 +229,7 @@ impl Drill {
         let status = &self.options.status;
         let mut record = Record {
             version: 1,
-            time: when::now(),
+            time: wall::text(wall::now()),
             cluster: status.cluster.clone(),
             group: self.options.victim.group.clone(),
             address: self.begin.address.clone(),
@@ -405,7 +406,7 @@ impl Row {
     fn not_done(event: Event, cost: &Cost, why: &str) -> Self {
         Self {
             event,
-            time: when::now(),
+            time: wall::text(wall::now()),
             expected_ms: cost.ms(),
             seen: None,
             answered: Vec::new(),

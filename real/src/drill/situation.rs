@@ -95,6 +95,10 @@ pub fn wrong(status: &Status, name: &str, holder: &str) -> Vec<String> {
             "`onehold switch` is in force (`onehold resume` ends it)",
         ),
         (g.presumed_dead, "the other candidate is presumed dead"),
+        (
+            !g.frozen_by.is_empty(),
+            "`onehold freeze` is in force (`onehold thaw` ends it)",
+        ),
         (g.yields, "it is being handed over"),
         (g.opening, "its gate is not open yet"),
     ];

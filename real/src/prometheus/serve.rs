@@ -5,8 +5,9 @@
 //! Whoever is slow, or many, is served late or not at all.
 
 use super::{Page, page};
-use crate::clock::{boottime, wall_clock};
+use crate::clock::boottime;
 use crate::control::{PendingRequest, Reply, Request};
+use crate::wall;
 use onehold_core::time::{LocalTime, Span};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -248,7 +249,7 @@ impl Source {
         };
         let text: Arc<str> = page(Page {
             report: Some(&report),
-            time: wall_clock(),
+            time: wall::now() as f64 / 1e3,
         })
         .into();
         *latest = Some((boottime(), Arc::clone(&text)));
