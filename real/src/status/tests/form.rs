@@ -25,6 +25,15 @@ fn full() -> Report {
         ended_ms_ago: 7_380_000.0,
         said: "moved".to_owned(),
     }];
+    status.margins = vec![MarginStatus {
+        assumption: Assumption::Drift,
+        of: Some("lb1".to_owned()),
+        unit: "ppm".to_owned(),
+        allowed: 2_000.0,
+        lately: 11.0,
+        most: 12.0,
+        most_ms_ago: 60_000.0,
+    }];
     let p = &mut status.peers[0];
     p.key = Some("1a2b3c4d".to_owned());
     p.says = vec![SaysStatus {
@@ -117,7 +126,7 @@ fn listed() -> BTreeMap<String, BTreeSet<String>> {
 fn every_key_is_on_the_page_and_none_that_is_not_there() {
     let mut there = BTreeMap::new();
     keys(&json(&full(), PRINTED), "", &mut there);
-    assert_eq!(there.len(), 15, "{:?}", there.keys());
+    assert_eq!(there.len(), 16, "{:?}", there.keys());
     assert_eq!(listed(), there);
     assert!(PAGE.contains(&format!("version {VERSION}")), "the version");
 }
