@@ -123,6 +123,7 @@ fn advert(groups: usize) -> Advert {
         ready: true,
         yields: false,
         preparing: false,
+        frozen: false,
         vote: Some(ballot),
     };
     Advert {

@@ -95,6 +95,9 @@ pub struct Statement {
     /// I hold, and my gate is still shut.
     #[cfg_attr(feature = "serde", serde(default))]
     pub preparing: bool,
+    /// My operator said `freeze`.
+    #[cfg_attr(feature = "serde", serde(default))]
+    pub frozen: bool,
     /// What my vote is bound to, if anything.
     pub vote: Option<Ballot>,
 }

@@ -175,6 +175,12 @@ pub fn claimed_cluster(bytes: &[u8]) -> Option<ClusterId> {
     front(bytes).ok().map(|envelope| envelope.cluster)
 }
 
+/// The key that a datagram claims to be sealed with. Proves nothing, unless it was opened.
+#[must_use]
+pub fn claimed_key(bytes: &[u8]) -> Option<KeyId> {
+    front(bytes).ok().map(|envelope| envelope.key)
+}
+
 /// The envelope of a datagram, if its length can be an advert's.
 fn front(bytes: &[u8]) -> Result<wire::Envelope, Reject> {
     match bytes.len() {

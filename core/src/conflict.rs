@@ -24,22 +24,31 @@ impl Group {
         let (group, open) = (view.group, *open);
         let says = from.says(view.index);
         let holds = says.holds;
-        // A word that waited somewhere proves nothing; one that echoes an advert of less than D ago
-        // proves that the other holds now.
-        let settled = matches!(conflict, Conflict::Proven | Conflict::Strange { .. });
-        if holds && from.two_way() && !settled {
-            *conflict = Conflict::Proven;
-            let peer = from.peer;
-            out.push(Effect::Report(Event::Conflict { group, peer }));
-        } else if holds && *conflict == Conflict::None {
-            *conflict = Conflict::Heard;
-        }
-        // A witness never holds, and its word does not end the other candidate's conflict.
-        let of_peer = matches!(conflict, Conflict::Heard | Conflict::Proven);
-        let over = of_peer && !holds && view.config.is_candidate(from.peer);
-        if over {
-            *conflict = Conflict::None;
-        }
+        // One word proves nothing, for it may have waited somewhere. But the answer to an advert
+        // that this holder sent since it first heard so does: both held when the answer was made.
+        let over = match *conflict {
+            Conflict::None if holds => {
+                *conflict = Conflict::Heard { since: view.now };
+                false
+            }
+            Conflict::Heard { since } if holds && from.echo() >= Some(since) => {
+                *conflict = Conflict::Proven;
+                let peer = from.peer;
+                out.push(Effect::Report(Event::Conflict { group, peer }));
+                false
+            }
+            // A witness never holds, and its word does not end the other candidate's conflict.
+            Conflict::Heard { .. } | Conflict::Proven
+                if !holds && view.config.is_candidate(from.peer) =>
+            {
+                *conflict = Conflict::None;
+                true
+            }
+            Conflict::None
+            | Conflict::Heard { .. }
+            | Conflict::Proven
+            | Conflict::Strange { .. } => false,
+        };
         if over || back {
             self.announce(view, out);
         }
@@ -76,7 +85,7 @@ impl Group {
         };
         let since = match (word.holds, *conflict) {
             (true, Conflict::Strange { since }) => since,
-            (true, Conflict::None | Conflict::Heard | Conflict::Proven) => {
+            (true, Conflict::None | Conflict::Heard { .. } | Conflict::Proven) => {
                 out.push(Effect::Report(Event::Strange { group }));
                 now
             }
@@ -86,7 +95,7 @@ impl Group {
                 self.announce(view, out);
                 return;
             }
-            (false, Conflict::None | Conflict::Heard | Conflict::Proven) => return,
+            (false, Conflict::None | Conflict::Heard { .. } | Conflict::Proven) => return,
         };
         *conflict = Conflict::Strange { since };
         let survivor = view.config.arbitration() == Arbitration::Survivor;

@@ -119,7 +119,7 @@ pub enum Event {
     Ready,
     /// This process did not run in time, or its turn took too long.
     Overslept,
-    /// Two holders were seen: an alarm; under `survivor` preference settles it.
+    /// Two held at once: an alarm; under `survivor` preference settles it.
     Conflict {
         /// Which group.
         group: GroupId,

@@ -8,7 +8,7 @@
 use crate::advert::{Incarnation, MemberId, Statement};
 use crate::config::{Arbitration, Failback};
 use crate::effect::{Effect, Event, ReleaseId, Why};
-use crate::input::{Command, Refusal};
+use crate::input::{Command, Refusal, StandingOrders};
 use crate::lease::Timing;
 use crate::observe::{GroupSnapshot, RoleName};
 use crate::role::{Backoff, Conflict, Eligibility, Role, Unplanned, Yield};
@@ -33,6 +33,8 @@ pub(crate) struct Group {
     pub(crate) standby: bool,
     /// Handed over by `switch`, now or by an earlier incarnation: don't ask for it back.
     pub(crate) gave_away: bool,
+    /// The operator said `freeze`.
+    pub(crate) frozen: bool,
     pub(crate) stopping: bool,
     ///
     presumed_dead: bool,
@@ -58,6 +60,7 @@ pub(crate) struct Stance {
     ready: bool,
     yields: bool,
     preparing: bool,
+    frozen: bool,
     voted_for: Option<(MemberId, Incarnation)>,
 }
 
@@ -75,6 +78,7 @@ impl Group {
             healthy: true,
             standby: false,
             gave_away: false,
+            frozen: false,
             stopping: false,
             presumed_dead: false,
             unplanned: None,
@@ -200,6 +204,7 @@ impl Group {
             ready: self.ready(view),
             yields: self.role.says_yields(),
             preparing: self.role.prepares(),
+            frozen: self.frozen,
             voted_for: self.vote.map(|v| (v.member, v.incarnation)),
         }
     }
@@ -216,6 +221,7 @@ impl Group {
             ready: self.ready(view),
             yields: self.role.says_yields() && view.config.is_candidate(to),
             preparing: self.role.prepares(),
+            frozen: self.frozen,
             vote: self.vote.as_ref().map(Vote::ballot),
         }
     }
@@ -238,7 +244,10 @@ impl Group {
                 {
                     *conflict = Conflict::None;
                 }
-                Conflict::None | Conflict::Heard | Conflict::Proven | Conflict::Strange { .. } => {}
+                Conflict::None
+                | Conflict::Heard { .. }
+                | Conflict::Proven
+                | Conflict::Strange { .. } => {}
             },
             Role::Releasing { asks_until, .. } if asks_until.is_some_and(|at| at <= now) => {
                 *asks_until = None;
@@ -516,6 +525,9 @@ impl Group {
                 self.standby = false;
                 self.gave_away = false;
             }
+            Command::Freeze => self.frozen = true,
+            Command::Thaw if !self.frozen => return Err(Refusal::NotFrozen),
+            Command::Thaw => self.frozen = false,
             Command::Stop => self.stopping = true,
             Command::PresumeDead => {
                 if view.config.members().len() != 2
@@ -541,14 +553,15 @@ impl Group {
     }
 
     /// what a later incarnation gets again.
-    pub(crate) const fn standing_order(&self) -> Option<Command> {
-        if self.standby {
+    pub(crate) fn standing_orders(&self) -> StandingOrders {
+        // `Resume` ends both of the first two, so one of them is enough.
+        let away = if self.standby {
             Some(Command::Standby)
-        } else if self.gave_away {
-            Some(Command::StayAway)
         } else {
-            None
-        }
+            self.gave_away.then_some(Command::StayAway)
+        };
+        let frozen = self.frozen.then_some(Command::Freeze);
+        away.into_iter().chain(frozen).collect()
     }
 
     /// Stopped, and everything released.
@@ -640,6 +653,7 @@ impl Group {
             yields: self.role.yields().is_some(),
             standby: self.standby,
             gave_away: self.gave_away,
+            frozen: self.frozen,
             presumed_dead: self.presumed_dead,
         }
     }

@@ -33,8 +33,7 @@ impl Group {
                 Some(_) | None => Yield { why, since: now },
             });
         }
-        // what is done before a gate opens may well be what makes the service healthy.
-        let sick = !self.healthy && view.releases_when_unhealthy() && !self.role.prepares();
+        let sick = self.moves_for_health(view) && view.releases_when_unhealthy();
         let Some(other) = view.ready_other() else {
             // after `stop` it lets go even if the other is not ready, and so it does if it is
             // sick and the group says `release_when_unhealthy`.
@@ -52,9 +51,7 @@ impl Group {
         };
         // the other's latest advert asks, answers our wish, and would give it a useful lease.
         let answers = other
-            .current
-            .as_ref()
-            .and_then(|c| c.echo)
+            .echo()
             .is_some_and(|echo| echo >= yields.since && view.timing().useful(echo, now));
         if answers && other.says(view.index).asks {
             let successor = other.peer;
@@ -65,6 +62,17 @@ impl Group {
         }
     }
 
+    /// the operator said `freeze` on one of the candidates.
+    fn is_frozen(&self, view: &View<'_>) -> bool {
+        self.frozen || view.other_is_frozen()
+    }
+
+    /// it is sick, and should not hold for that.
+    fn moves_for_health(&self, view: &View<'_>) -> bool {
+        // what is done before a gate opens may well be what makes the service healthy.
+        !self.healthy && !self.role.prepares() && !self.is_frozen(view)
+    }
+
     /// under `survivor`, it can't serve, so it may itself be the one that is cut off.
     fn is_cut_off(&self, view: &View<'_>) -> bool {
         view.config.arbitration() == Arbitration::Survivor && !self.eligible()
@@ -73,6 +81,7 @@ impl Group {
     /// notes when the preferred candidate will have been asking, ready, for `failback_delay`.
     fn pace_failback(&mut self, view: &View<'_>) {
         let asks = view.failback() == Failback::Auto
+            && !self.is_frozen(view)
             && view
                 .ready_other()
                 .is_some_and(|r| view.is_preferred(r.peer) && r.says(view.index).asks);
@@ -153,7 +162,7 @@ impl Group {
         if !other_is_ready {
             return None;
         }
-        if (!self.healthy && !self.role.prepares()) || !self.eligible() {
+        if self.moves_for_health(view) || !self.eligible() {
             return Some(Why::Unready);
         }
         failback_at

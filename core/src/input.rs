@@ -3,6 +3,7 @@
 use crate::advert::{Advert, GroupId};
 use crate::auth::Authentic;
 use crate::effect::ReleaseId;
+use arrayvec::ArrayVec;
 
 /// One thing that happened, given to [`Node::handle`](crate::Node::handle) with the time at which
 /// it is handled. Datagrams that wait in a socket are handled before [`Input::Wake`] (R-2, R-13).
@@ -87,11 +88,19 @@ pub enum Command {
     StayAway,
     /// Undo `Standby`, `StayAway` and what `Switch` left.
     Resume,
+    /// Until `Thaw`, here and on the other candidate: move nothing by itself, neither for failback
+    /// nor for health.
+    Freeze,
+    /// Undo `Freeze`.
+    Thaw,
     /// The operator says that the peer is dead: count its vote as given (R-17).
     PresumeDead,
     /// Hand over, or release if nobody is ready; then this group is over for this incarnation.
     Stop,
 }
+
+/// R-12: what stands of one group: `Standby` or `StayAway`, and `Freeze`.
+pub type StandingOrders = ArrayVec<Command, 2>;
 
 /// Why a command was not carried out. Nothing changed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -107,6 +116,8 @@ pub enum Refusal {
     NobodyReady,
     /// The command is for candidates; this member is a witness.
     Witness,
+    /// `Thaw` on a member on which `Freeze` was not said.
+    NotFrozen,
     /// `PresumeDead` with other than exactly two members, or in `survivor`.
     NotTwoMembers,
     /// `PresumeDead` of a peer that was heard in the last 2 D.
@@ -123,7 +134,11 @@ impl Refusal {
     pub const fn rule(self) -> &'static str {
         match self {
             Self::NotTwoMembers | Self::PeerHeard | Self::VoteBound => "R-17",
-            Self::NotHolder | Self::NobodyReady | Self::Witness | Self::Stopping => "R-12",
+            Self::NotHolder
+            | Self::NobodyReady
+            | Self::Witness
+            | Self::NotFrozen
+            | Self::Stopping => "R-12",
         }
     }
 
@@ -138,6 +153,9 @@ impl Refusal {
                 "no other candidate is ready to take over; `onehold status` on it shows why"
             }
             Self::Witness => "this member is a witness and never holds; say it on a candidate",
+            Self::NotFrozen => {
+                "freeze was not said here; say thaw where it was said, which `onehold status` shows"
+            }
             Self::NotTwoMembers => {
                 "presume-dead is only for two members under arbitration \"majority\"; elsewhere a \
                  takeover needs no operator"

@@ -10,7 +10,7 @@ use crate::config::{Arbitration, Config};
 use crate::conflict::StrangeWord;
 use crate::effect::{Effect, Event, Why};
 use crate::group::{Group, Stance};
-use crate::input::{Command, Input, Refusal};
+use crate::input::{Command, Input, Refusal, StandingOrders};
 use crate::observe::{PeerSnapshot, Snapshot};
 use crate::reject::Reject;
 use crate::session::{Accepted, Session};
@@ -156,10 +156,10 @@ impl Node {
         next
     }
 
-    /// for each group, the operator's command that holds until `Resume`: a later incarnation
-    /// gets it again before anything else. (`Resume` ends all of them, so one command is enough.)
-    pub fn standing_orders(&self) -> impl Iterator<Item = Option<Command>> {
-        self.groups.iter().map(Group::standing_order)
+    /// for each group, the operator's commands that hold until `Resume` or `Thaw`: a later
+    /// incarnation gets them again before anything else.
+    pub fn standing_orders(&self) -> impl Iterator<Item = StandingOrders> {
+        self.groups.iter().map(Group::standing_orders)
     }
 
     /// a peer that seems silent may have spoken while this process slept.

@@ -106,6 +106,8 @@ pub struct GroupSnapshot {
     pub standby: bool,
     /// The operator said `switch` here, so this member does not ask for the group back.
     pub gave_away: bool,
+    /// The operator said `freeze` here.
+    pub frozen: bool,
     /// The operator presumed the peer dead.
     pub presumed_dead: bool,
 }

@@ -96,9 +96,9 @@ pub(crate) struct Unplanned {
 pub(crate) enum Conflict {
     /// Nothing.
     None,
-    /// The peer says that it holds, or did when it spoke.
-    Heard,
-    /// It says so, and it has accepted an advert of ours less than D ago: an alarm.
+    /// The peer says that it holds, or did when it spoke; this was first heard at `since`.
+    Heard { since: LocalTime },
+    /// It says so in answer to an advert that was sent since then: an alarm.
     Proven,
     /// A stranger says that it holds, for the first time at `since`: an alarm.
     Strange { since: LocalTime },
@@ -269,8 +269,8 @@ impl Role {
             } => {
                 visit(lease_end);
                 match conflict {
-                    Conflict::Strange { since } => visit(since),
-                    Conflict::None | Conflict::Heard | Conflict::Proven => {}
+                    Conflict::Heard { since } | Conflict::Strange { since } => visit(since),
+                    Conflict::None | Conflict::Proven => {}
                 }
                 yields.iter_mut().for_each(|y| visit(&mut y.since));
                 failback_at.iter_mut().for_each(visit);

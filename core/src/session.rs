@@ -138,6 +138,11 @@ impl Session {
         self.current.as_ref().is_some_and(|c| c.heard)
     }
 
+    /// The newest of our adverts that it is known to have accepted, if that is less than D old.
+    pub(crate) fn echo(&self) -> Option<LocalTime> {
+        self.current.as_ref().and_then(|c| c.echo)
+    }
+
     /// Heard, and it hears us: its echo is less than D old.
     pub(crate) fn two_way(&self) -> bool {
         self.current

@@ -94,6 +94,11 @@ impl View<'_> {
         self.other().filter(|s| s.says(self.index).ready)
     }
 
+    /// the operator said `freeze` on the other candidate, as far as that is heard.
+    pub(crate) fn other_is_frozen(&self) -> bool {
+        self.other().is_some_and(|s| s.says(self.index).frozen)
+    }
+
     /// somebody's vote is bound to the other candidate.
     pub(crate) fn other_collects_votes(&self) -> bool {
         self.sessions

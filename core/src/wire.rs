@@ -32,9 +32,9 @@
 //! +---------------------------------------------------------------+
 //! |                    echo_age; zero unless E                    |  60
 //! |                                                               |
-//! +===+-+-+-+-+-+-+===============+===============================+
-//! | 0 |P|V|Y|R|H|A|  vote member  |                               |  68 + 18 g, for each group g
-//! +---+-+-+-+-+-+-+---------------+                               +
+//! +=+-+-+-+-+-+-+-+===============+===============================+
+//! |0|F|P|V|Y|R|H|A|  vote member  |                               |  68 + 18 g, for each group g
+//! +-+-+-+-+-+-+-+-+---------------+                               +
 //! |                       vote incarnation                        |
 //! +                               +-------------------------------+
 //! |                               |                               |
@@ -49,8 +49,8 @@
 //! +---------------------------------------------------------------+
 //!
 //! flags:            Q quarantined, T to_incarnation is known, E there is an echo
-//! flags of a group: A asks, H holds, R ready, Y yields, V voted, P preparing; without V the fields of
-//!                   the vote are zero
+//! flags of a group: A asks, H holds, R ready, Y yields, V voted, P preparing, F frozen; without V
+//!                   the fields of the vote are zero
 //! ```
 //!
 //! There is one encoding for each advert. Anything else is [`Reject::Malformed`]: an unknown flag,
@@ -113,6 +113,7 @@ const READY: u8 = 1 << 2;
 const YIELDS: u8 = 1 << 3;
 const VOTE: u8 = 1 << 4;
 const PREPARING: u8 = 1 << 5;
+const FROZEN: u8 = 1 << 6;
 
 /// The front of a datagram: enough to find the key. Proves nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -176,6 +177,7 @@ fn put_statement(out: &mut Vec<u8>, statement: &Statement) {
         ready,
         yields,
         preparing,
+        frozen,
         vote,
     } = *statement;
     let flags = flag(ASKS, asks)
@@ -183,7 +185,8 @@ fn put_statement(out: &mut Vec<u8>, statement: &Statement) {
         | flag(READY, ready)
         | flag(YIELDS, yields)
         | flag(VOTE, vote.is_some())
-        | flag(PREPARING, preparing);
+        | flag(PREPARING, preparing)
+        | flag(FROZEN, frozen);
     let Ballot {
         member,
         incarnation,
@@ -304,7 +307,7 @@ impl Reader<'_> {
 
     fn statement(&mut self) -> Result<Statement, Reject> {
         let [flags, member] = self.take()?;
-        if flags & !(ASKS | HOLDS | READY | YIELDS | VOTE | PREPARING) != 0 {
+        if flags & !(ASKS | HOLDS | READY | YIELDS | VOTE | PREPARING | FROZEN) != 0 {
             return Err(Reject::Malformed);
         }
         let ballot = Ballot {
@@ -322,6 +325,7 @@ impl Reader<'_> {
             ready: flags & READY != 0,
             yields: flags & YIELDS != 0,
             preparing: flags & PREPARING != 0,
+            frozen: flags & FROZEN != 0,
             vote: voted.then_some(ballot),
         })
     }
@@ -378,20 +382,21 @@ pub(crate) mod tests {
 
     fn any_statement() -> impl Strategy<Value = Statement> {
         let vote = proptest::option::of((any::<u8>(), any::<[u64; 2]>()));
-        (any::<[bool; 5]>(), vote).prop_map(|([asks, holds, ready, yields, preparing], vote)| {
-            Statement {
+        (any::<[bool; 6]>(), vote).prop_map(
+            |([asks, holds, ready, yields, preparing, frozen], vote)| Statement {
                 asks,
                 holds,
                 ready,
                 yields,
                 preparing,
+                frozen,
                 vote: vote.map(|(member, [incarnation, asked_at])| Ballot {
                     member: MemberId(member),
                     incarnation: Incarnation(incarnation),
                     asked_at: LocalTime::from_nanos(asked_at),
                 }),
-            }
-        })
+            },
+        )
     }
 
     /// An advert that shows every field: one group held, one voted for, one idle.
@@ -510,7 +515,7 @@ pub(crate) mod tests {
             (groups, 2),               // fewer groups than there are
             (groups, 4),               // more groups than there are
             (groups, 17),              // more than any advert has
-            (idle, 0b100_0000),        // an unknown flag of a group
+            (idle, 0b1000_0000),       // an unknown flag of a group
             (idle + 1, 1),             // a vote that is said to be absent
             (idle + STATEMENT - 1, 1), // its last byte
         ] {

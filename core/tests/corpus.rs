@@ -78,6 +78,7 @@ fn seeds() -> BTreeMap<&'static str, Vec<u8>> {
         ready: true,
         yields: true,
         preparing: false,
+        frozen: false,
         vote: None,
     };
     let blank = fuzz::blank();

@@ -133,6 +133,8 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
         ("standby", operator(Command::Standby)),
         ("stay away", operator(Command::StayAway)),
         ("resume", operator(Command::Resume)),
+        ("freeze", operator(Command::Freeze)),
+        ("thaw", operator(Command::Thaw)),
         ("presume-dead", operator(Command::PresumeDead)),
         ("stop", operator(Command::Stop)),
     ]
@@ -163,6 +165,7 @@ fn in_words(n: &Alone, effects: &[Effect]) -> String {
                     (s.holds, "holds"),
                     (s.ready, "ready"),
                     (s.yields, "yields"),
+                    (s.frozen, "frozen"),
                 ];
                 let mut said: Vec<String> = flags
                     .iter()

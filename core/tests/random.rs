@@ -28,10 +28,14 @@ fn fault(w: &mut World, standing_cuts: bool) {
             w.health(m, healthy);
         }
         13 => {
-            let command = match w.below(3) {
+            let alone = w.members[m].config.arbitration() == SURVIVOR;
+            let kinds = if alone { 3 } else { 5 }; // as when the seeds below were found
+            let command = match w.below(kinds) {
                 0 => Command::Switch,
                 1 => Command::Standby,
-                _ => Command::Resume,
+                2 => Command::Resume,
+                3 => Command::Freeze,
+                _ => Command::Thaw,
             };
             w.operator(m, command);
         }

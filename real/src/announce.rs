@@ -164,6 +164,20 @@ impl Port {
         }
     }
 
+    /// Asks who has `address`, as the holder of another one, `sender`: whoever answers has learnt
+    /// where that is. The guard swallows the question of one that does not hold.
+    ///
+    /// # Errors
+    /// When the question could not be sent.
+    pub fn ask_as(&self, sender: IpAddr, address: IpAddr) -> io::Result<()> {
+        let frame = match (sender, address) {
+            (IpAddr::V4(sender), IpAddr::V4(address)) => request(self.mac, sender, address),
+            (IpAddr::V6(sender), IpAddr::V6(address)) => solicitation(self.mac, sender, address),
+            (IpAddr::V4(_) | IpAddr::V6(_), _) => return Ok(()), // no such question can be put
+        };
+        self.socket.get_ref().send(&frame).map(drop)
+    }
+
     /// Whether this host routes IPv6 here. If that can't be known, yes: only a router that is
     /// called a host does harm, for its clients delete their routes through it.
     fn routes(&self) -> bool {
@@ -378,6 +392,13 @@ fn gratuitous(mac: Mac, address: Ipv4Addr, operation: u8, target: Mac) -> Vec<u8
 fn probe(mac: Mac, address: Ipv4Addr) -> Vec<u8> {
     let mut frame = gratuitous(mac, address, 1, [0; 6]);
     frame[ETHERNET + 14..ETHERNET + 18].fill(0);
+    frame
+}
+
+/// An ARP request from an address.
+fn request(mac: Mac, sender: Ipv4Addr, address: Ipv4Addr) -> Vec<u8> {
+    let mut frame = gratuitous(mac, sender, 1, [0; 6]);
+    frame[ETHERNET + 24..ETHERNET + 28].copy_from_slice(&address.octets());
     frame
 }
 

@@ -6,25 +6,39 @@
 mod agent;
 mod check;
 mod client;
+mod cost;
+mod doctor;
+mod drill;
 mod explain;
 mod history;
 mod holds;
+mod import;
 mod init;
 mod join;
+mod metrics;
+mod observe;
+mod open_gate;
+mod terms;
+mod top;
 mod up;
+mod watching;
 mod why;
 
 use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
 use crate::daemon::{self, RunError, RunOptions};
+use crate::drill::keeper;
+use crate::orders::Said;
 use crate::secret;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 const DEFAULT_CONFIG: &str = "/etc/onehold/onehold.toml";
 const DEFAULT_STATE: &str = "/run/onehold";
+/// The unit's `StateDirectory=`.
+const STATE_DIRECTORY: &str = "/var/lib/onehold";
 
 /// Keeps floating IP addresses on exactly one of two machines.
 #[derive(Debug, Parser)]
@@ -49,19 +63,39 @@ enum Cmd {
     Up(RunArgs),
     /// Show who holds what, who is heard, and what is wrong
     Status(StatusArgs),
+    /// Show all members and groups on one screen, live, with keys for switch, standby and resume
+    Top(DaemonArgs),
     /// Say why a member holds a group, or does not, and what to do
     Why(why::WhyArgs),
     /// Show what happened: who held what and why, orders, starts and stops
     History(history::HistoryArgs),
+    /// Print the metrics for Prometheus once, or write them to a file
+    #[command(
+        after_help = "Exit status: 0 done, 1 the daemon did not answer: then the metrics say just that."
+    )]
+    Metrics(metrics::MetricsArgs),
     /// Tell by the exit status whether this member holds a group now
     #[command(after_help = "Exit status: 0 it does, 1 it does not, 2 unknown.")]
     Holds(holds::HoldsArgs),
+    /// Wait until a group is held, or this member is ready, or nothing is wrong
+    #[command(after_help = "Exit status: 0 it is so, 1 not in time, 2 wrong usage.")]
+    Wait(watching::WaitArgs),
     /// Hand over to the other candidate; run it on the holder
-    Switch(OrderArgs),
+    Switch(AwayArgs),
     /// Hand over if this member holds, and don't hold again until `resume`
-    Standby(OrderArgs),
+    Standby(AwayArgs),
     /// Undo `standby` and `switch`
     Resume(OrderArgs),
+    /// Move nothing by itself until `thaw`: no failback, no hand-over for health
+    #[command(
+        long_about = "Move nothing by itself until `thaw`: no failback, and no hand-over because a service is \
+        sick.\n\nSaid on one candidate it holds for both. A holder that crashes, is cut off or can't serve any \
+        more is taken over from as ever, and the address then stays where it is. `switch`, `standby` and a \
+        daemon that is stopped move it as ever, too."
+    )]
+    Freeze(StandingArgs),
+    /// Undo `freeze`; run it where that was said
+    Thaw(OrderArgs),
     /// State that the other member is dead (two members under "majority" only)
     #[command(
         long_about = "State that the other member is dead, so that its vote counts as given.\n\n\
@@ -69,7 +103,7 @@ enum Cmd {
         while. If it is alive and only cut off, both members hold the addresses at once: make sure \
         first that it is off."
     )]
-    PresumeDead(PresumeDeadArgs),
+    PresumeDead(CostlyArgs),
     /// Make the files of a new cluster, and a line to paste on each other machine
     Init(init::InitArgs),
     /// Take the files of a cluster from the token that `onehold init` printed
@@ -80,10 +114,35 @@ enum Cmd {
                       every host."
     )]
     Check(CheckArgs),
+    /// Look for what would keep this member from serving; changes nothing
+    #[command(
+        after_help = "Exit status: 0 nothing needs to be done, 1 something does, 2 wrong usage or configuration, \
+                      3 something could not be looked at."
+    )]
+    Doctor(doctor::DoctorArgs),
     /// Say what a rule, a word, or a line of `status` means, in the words of the book
     Explain(explain::ExplainArgs),
+    /// Make our file of a Heartbeat or keepalived configuration
+    #[command(
+        after_help = "Exit status: 0 the file is complete, 1 it is written and lacks something, which the report \
+                      names, 2 nothing could be read."
+    )]
+    Import(import::ImportArgs),
+    /// Ask the network all the time who answers for a group's address, and print what is seen
+    #[command(
+        after_help = "Run it on another member: a host does not answer itself. It changes nothing."
+    )]
+    Observe(observe::ObserveArgs),
+    /// Take the running pair down on purpose, and have another machine measure what that costs
+    #[command(after_help = drill::AFTER)]
+    Drill(drill::DrillArgs),
+    /// What undoes a drill's faults when the drill is gone; `drill` starts it
+    #[command(name = keeper::NAME, hide = true)]
+    DrillKeeper,
     /// Create a shared secret
     Secret(SecretArgs),
+    /// Take away the gate that mutes the addresses here, when no daemon can be started any more
+    OpenGate(open_gate::OpenGateArgs),
     /// Print the version
     Version,
 }
@@ -103,7 +162,7 @@ struct RunArgs {
     /// the boot
     #[arg(long, value_name = "DIR", default_value = DEFAULT_STATE)]
     state: PathBuf,
-    /// The directory that keeps `standby` and `switch` until `resume`; must outlive the boot
+    /// The directory that keeps `standby`, `switch` and `freeze` while they stand; must outlive the boot
     /// [default: $STATE_DIRECTORY, which systemd sets, else that of --state]
     #[arg(long, value_name = "DIR")]
     orders: Option<PathBuf>,
@@ -136,6 +195,12 @@ struct StatusArgs {
     /// Print the status again every second, until interrupted
     #[arg(long)]
     watch: bool,
+    /// Print one line for monitoring, and end with 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN
+    #[arg(long, conflicts_with_all = ["json", "watch"])]
+    check: bool,
+    /// With --check: look at this group alone
+    #[arg(long, value_name = "GROUP", requires = "check")]
+    group: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -146,11 +211,30 @@ struct OrderArgs {
     daemon: DaemonArgs,
 }
 
+/// An order that stands until it is undone, or over.
 #[derive(Debug, Args)]
-struct PresumeDeadArgs {
+struct StandingArgs {
     #[command(flatten)]
-    command: OrderArgs,
-    /// Don't ask for confirmation: you made sure that the other member is off
+    order: OrderArgs,
+    #[command(flatten)]
+    terms: terms::Terms,
+}
+
+/// The same, where it may cost the address.
+#[derive(Debug, Args)]
+struct AwayArgs {
+    #[command(flatten)]
+    standing: StandingArgs,
+    /// Don't ask for confirmation: what it costs is known, and meant
+    #[arg(long)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+struct CostlyArgs {
+    #[command(flatten)]
+    order: OrderArgs,
+    /// Don't ask for confirmation: what it costs is known, and meant
     #[arg(long)]
     yes: bool,
 }
@@ -182,6 +266,26 @@ enum Failure {
     Failed(String),
     /// 2
     Usage(String),
+    /// A status of the command's own; nothing is said where all is printed already.
+    Exit(u8, String),
+}
+
+impl Failure {
+    /// Why it failed.
+    fn what(self) -> String {
+        match self {
+            Self::Failed(what) | Self::Usage(what) | Self::Exit(_, what) => what,
+        }
+    }
+
+    /// The same, said otherwise.
+    fn said(self, how: impl FnOnce(String) -> String) -> Self {
+        match self {
+            Self::Failed(what) => Self::Failed(how(what)),
+            Self::Usage(what) => Self::Usage(how(what)),
+            Self::Exit(status, what) => Self::Exit(status, how(what)),
+        }
+    }
 }
 
 impl From<FileError> for Failure {
@@ -199,6 +303,12 @@ impl From<RunError> for Failure {
     }
 }
 
+/// The whole command line, as manual pages and completions are made of it.
+#[must_use]
+pub fn command() -> clap::Command {
+    Cli::command()
+}
+
 /// Reads the arguments and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
@@ -206,8 +316,11 @@ pub fn main() -> ExitCode {
         Ok(()) => return ExitCode::SUCCESS,
         Err(Failure::Failed(what)) => (1, what),
         Err(Failure::Usage(what)) => (2, what),
+        Err(Failure::Exit(status, what)) => (status, what),
     };
-    eprintln!("onehold: {what}");
+    if !what.is_empty() {
+        eprintln!("onehold: {what}");
+    }
     ExitCode::from(code)
 }
 
@@ -226,20 +339,26 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Up(run) => up::up(&run),
         Cmd::Why(w) => why::why(&w),
         Cmd::History(h) => history::history(&h),
+        Cmd::Top(daemon) => top::top(&daemon),
         Cmd::Holds(h) => holds::holds(&h),
+        Cmd::Metrics(m) => metrics::metrics(&m),
+        Cmd::Wait(w) => watching::wait(&w),
+        Cmd::Status(s) if s.check => watching::check(&s.daemon, s.group.as_deref()),
         Cmd::Status(s) => client::status(
             &s.daemon.socket,
             s.daemon.cluster.as_deref(),
             s.json,
             s.watch,
         ),
-        Cmd::Switch(c) => order(c, Order::Switch),
-        Cmd::Standby(c) => order(c, Order::Standby),
-        Cmd::Resume(c) => order(c, Order::Resume),
+        Cmd::Switch(AwayArgs { standing, yes }) => stands(standing, Order::Switch, yes),
+        Cmd::Standby(AwayArgs { standing, yes }) => stands(standing, Order::Standby, yes),
+        Cmd::Resume(c) => order(c, Order::Resume, Said::default(), false),
+        Cmd::Freeze(standing) => stands(standing, Order::Freeze, false),
+        Cmd::Thaw(c) => order(c, Order::Thaw, Said::default(), false),
         Cmd::PresumeDead(p) => {
-            let DaemonArgs { socket, cluster } = &p.command.daemon;
+            let DaemonArgs { socket, cluster } = &p.order.daemon;
             if p.yes || client::confirm_dead(socket, cluster.as_deref())? {
-                order(p.command, Order::PresumeDead)
+                order(p.order, Order::PresumeDead, Said::default(), true)
             } else {
                 Err(Failure::Failed(
                     "not confirmed: nothing was changed".to_owned(),
@@ -249,7 +368,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Init(i) => init::init(&i),
         Cmd::Join(j) => join::join(&j),
         Cmd::Check(c) => {
-            let check::Checked { text, wrong, host } = check::check(&c.file, c.member.as_deref())?;
+            let check::Checked { text, wrong, host } = check::check(&c.file, c.member.as_deref());
             print(&(text + &host.text()))?;
             let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
             match (&wrong[..], &host.lacks[..]) {
@@ -261,6 +380,10 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
             }
         }
         Cmd::Explain(e) => explain::explain(&e),
+        Cmd::Import(i) => import::import(i),
+        Cmd::Observe(o) => observe::observe(o),
+        Cmd::Drill(d) => drill::drill(d),
+        Cmd::DrillKeeper => keeper::keep().map_err(Failure::Failed),
         Cmd::Secret(s) => {
             secret::create(&s.path, s.force).map_err(Failure::Failed)?;
             let path = s.path.display();
@@ -268,6 +391,8 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
                 "{path}: created; copy it to every member, for instance: scp -p {path} root@lb1:{path}\n"
             ))
         }
+        Cmd::Doctor(d) => doctor::doctor(&d),
+        Cmd::OpenGate(o) => open_gate::open_gate(&o),
         Cmd::Version => print(&format!("onehold {}\n", env!("CARGO_PKG_VERSION"))),
     }
 }
@@ -278,8 +403,22 @@ fn state_directory() -> Option<PathBuf> {
     std::env::split_paths(&all).find(|path| path.is_absolute())
 }
 
-fn order(c: OrderArgs, order: Order) -> Result<(), Failure> {
-    client::order(&c.daemon.socket, order, c.daemon.cluster, c.group)
+/// The directory with what outlives a boot, for a command that is run beside the service, or after
+/// it.
+fn orders_directory(named: Option<PathBuf>, state: &std::path::Path) -> PathBuf {
+    let usual = PathBuf::from(STATE_DIRECTORY);
+    let usual = Some(usual).filter(|usual| usual.is_dir());
+    named.or(usual).unwrap_or_else(|| state.to_owned())
+}
+
+fn stands(c: StandingArgs, wanted: Order, yes: bool) -> Result<(), Failure> {
+    let said = c.terms.said()?;
+    order(c.order, wanted, said, yes)
+}
+
+fn order(c: OrderArgs, order: Order, said: Said, yes: bool) -> Result<(), Failure> {
+    let DaemonArgs { socket, cluster } = c.daemon;
+    client::order(&socket, order, cluster, c.group, said, yes)
 }
 
 /// Prints to standard output; a reader that has gone away is not a failure.

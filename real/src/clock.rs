@@ -1,5 +1,6 @@
 //! The one clock: `CLOCK_BOOTTIME`, which counts suspend and never jumps; and a timer on it.
 
+use crate::metrics::RateApart;
 use crate::readiness::watch;
 use onehold_core::time::{LocalTime, Span};
 use rustix::time::{
@@ -101,7 +102,13 @@ pub struct Rate {
     since: Reading,
     /// What was last found beyond that, and until when it counts.
     beyond: Option<(i64, LocalTime)>,
+    /// What was found last, and ever.
+    steered: Option<Steered>,
 }
+
+/// How far the rate of the host's clock is from that of the bare counter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Steered(pub RateApart);
 
 /// Both clocks at one moment.
 #[derive(Clone, Copy, Debug)]
@@ -152,6 +159,7 @@ impl Rate {
             most_ppm,
             since: first,
             beyond: None,
+            steered: None,
         }
     }
 
@@ -177,6 +185,8 @@ impl Rate {
             .saturating_mul(off.abs().saturating_sub(unsure).max(0));
         let ppm = surely.saturating_mul(1_000_000) / nanos(bare_for).max(1);
         self.since = reading;
+        let before = self.steered.map(|Steered(before)| before);
+        self.steered = Some(Steered(RateApart::after(before, ppm, boottime())));
         if ppm.unsigned_abs() > u64::from(self.most_ppm) {
             // One figure for one episode, unless it grows by much.
             let much = |(was, _): &(i64, _)| ppm.abs() > was.saturating_abs().saturating_mul(3) / 2;
@@ -187,6 +197,12 @@ impl Rate {
         } else if self.beyond.is_some_and(|(_, until)| until <= steered) {
             self.beyond = None;
         }
+    }
+
+    /// How the clock is steered, once it is known.
+    #[must_use]
+    pub const fn steered(&self) -> Option<Steered> {
+        self.steered
     }
 
     /// What is wrong with the clock, for people.

@@ -10,11 +10,13 @@ mod decided;
 pub mod hooks;
 mod local_cluster;
 mod place;
+pub mod reference;
 mod reload;
 mod routes;
 mod span;
 mod stamp;
 mod together;
+mod words;
 
 use checks::CheckSection;
 use hooks::HooksSection;
@@ -25,10 +27,11 @@ pub use local_cluster::{
     Found, Loaded, LocalCluster, Missing, Path, Texts, find, load, read, texts,
 };
 pub(crate) use local_cluster::{
-    Here, WrittenCluster, WrittenFile, find_me, local_cluster, prove, secrets, written,
+    Here, WrittenCluster, WrittenFile, find_me, first_of, keys_of, local_cluster, prove, secrets,
+    without_secrets, written,
 };
 pub use place::{FileError, Source};
-pub use reload::ReloadRefused;
+pub use reload::{Change, ReloadRefused};
 pub use routes::RouteSection;
 pub use span::Length;
 pub use stamp::Stamp;
@@ -38,8 +41,9 @@ pub use together::{Announce, FloatingAddress, Interface};
 use onehold_core::config::{Arbitration, Failback};
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, de};
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::path::PathBuf;
 
 /// The UDP port, unless the file says otherwise.
@@ -63,6 +67,9 @@ pub struct ConfigFile {
     /// The log; all optional.
     #[serde(default)]
     pub log: LogSection,
+    /// What monitoring may read; all optional.
+    #[serde(default)]
+    pub metrics: MetricsSection,
 }
 
 /// `[cluster]`
@@ -162,6 +169,31 @@ pub struct LogSection {
     pub format: LogFormat,
 }
 
+/// `[metrics]`
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MetricsSection {
+    /// Where Prometheus can read them over HTTP; nowhere by default.
+    pub listen: Option<Listen>,
+}
+
+/// `metrics.listen`: an address and a TCP port.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen(pub SocketAddr);
+
+impl<'de> Deserialize<'de> for Listen {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        match text.parse::<SocketAddr>() {
+            Ok(at) if at.port() != 0 => Ok(Self(at)),
+            _ => Err(de::Error::custom(format!(
+                "`{text}` is not an IP address and a port; write one such as \"127.0.0.1:9946\", or \
+                 \"[::1]:9946\""
+            ))),
+        }
+    }
+}
+
 /// `cluster.guard`: how the kernel enforces the end of a lease.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -228,6 +260,9 @@ pub struct WitnessFile {
     /// The log; all optional.
     #[serde(default)]
     pub log: LogSection,
+    /// As in [`ConfigFile`], of all clusters.
+    #[serde(default)]
+    pub metrics: MetricsSection,
 }
 
 /// `[clusters.NAME]`: what an ordinary file says, without the name.
@@ -265,7 +300,7 @@ const fn default_failback_delay() -> Length {
 }
 
 impl WitnessCluster {
-    fn into_file(self, name: &str, log: LogSection) -> ConfigFile {
+    fn into_file(self, name: &str, log: LogSection, metrics: MetricsSection) -> ConfigFile {
         ConfigFile {
             cluster: ClusterSection {
                 name: name.to_owned(),
@@ -279,6 +314,7 @@ impl WitnessCluster {
             groups: self.groups,
             timing: self.timing,
             log,
+            metrics,
         }
     }
 }
@@ -322,8 +358,8 @@ impl ConfigFile {
     /// Reads the text of a cluster's file.
     ///
     /// # Errors
-    /// A [`FileError`] with the line, the key and the remedy.
-    pub fn parse(source: &Source) -> Result<Self, FileError> {
+    /// At least one [`FileError`], each with the line, the key and the remedy.
+    pub fn parse(source: &Source) -> Result<Self, Vec<FileError>> {
         source.parse()
     }
 

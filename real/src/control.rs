@@ -1,14 +1,18 @@
 //! The control socket: a request is one line of JSON, so is its reply, and then it is closed.
 //!
-//! Root and the daemon's own user may ask, nobody else; except that members of the daemon's own
-//! group, if that is not root's, may ask for the status and be the daemon's agent. The server never
-//! blocks the driver: it hands over a [`PendingRequest`] and waits for the answer on its own. One
-//! request is answered by more than a line: see [`session`].
+//! There are two sockets. On the control socket root and the daemon's own user may ask everything;
+//! members of the daemon's own group, if that is neither root's nor the readers', may ask for the
+//! status and be the daemon's agent. Beside it, members of the group [`READERS`] may look, and do
+//! nothing else: who may look must not be able to call a service sick. The server never blocks the
+//! driver: it hands over a [`PendingRequest`] and waits for the answer on its own. One request is
+//! answered by more than a line: see [`session`].
 
 pub mod session;
 
 use crate::clock::boottime;
+use crate::files;
 use crate::history::Told;
+use crate::orders::Said;
 use crate::status::Report;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Config;
@@ -29,6 +33,14 @@ use tokio::time::timeout;
 
 /// Where the daemon listens by default.
 pub const DEFAULT_SOCKET: &str = "/run/onehold/control.sock";
+/// The group whose members may look.
+pub const READERS: &str = "onehold";
+/// How the words begin that say that no daemon runs.
+pub const NO_DAEMON: &str = "no daemon listens at";
+/// And in the middle of those that say that it does not answer.
+pub const NO_ANSWER: &str = "gave no answer within";
+/// The longest list of groups that is read.
+const MAX_GROUPS_FILE: u64 = 1 << 20;
 
 /// A request is a line of at most this many bytes.
 const MAX_REQUEST: u64 = 4 * 1024;
@@ -57,6 +69,9 @@ pub enum Request {
         /// For which group; all if left out.
         #[serde(default)]
         group: Option<String>,
+        /// What the operator says with it: shown and kept while it stands.
+        #[serde(default, skip_serializing_if = "Said::is_empty")]
+        said: Said,
     },
     /// What has happened.
     History {
@@ -71,6 +86,67 @@ pub enum Request {
     },
 }
 
+impl Request {
+    /// It changes nothing.
+    #[must_use]
+    pub const fn only_looks(&self) -> bool {
+        match self {
+            Self::Status {} | Self::History { .. } => true,
+            Self::Command { .. } | Self::Agent { .. } => false,
+        }
+    }
+}
+
+/// Who may ask for what on a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Root and the daemon's own user for everything; its own group, unless that is the readers',
+    /// for the status and to be its agent.
+    Orders {
+        /// The readers' group, if this host has it.
+        readers: Option<u32>,
+    },
+    /// Members of the readers' group, to look.
+    Looks {
+        /// That group.
+        readers: u32,
+    },
+}
+
+impl Access {
+    /// The group that may use the socket, besides its owner.
+    fn group(self) -> Option<u32> {
+        match self {
+            Self::Looks { readers } => Some(readers),
+            Self::Orders { readers } => own_group().filter(|own| Some(*own) != readers),
+        }
+    }
+}
+
+/// The socket for those who may only look, beside a control socket.
+#[must_use]
+pub fn for_readers(control: &Path) -> PathBuf {
+    let stem = control.file_stem().unwrap_or_default().to_string_lossy();
+    control.with_file_name(match &*stem {
+        "control" => "status.sock".to_owned(),
+        stem => format!("{stem}-status.sock"),
+    })
+}
+
+/// The number of the readers' group, if this host has it.
+#[must_use]
+pub fn readers() -> Option<u32> {
+    let text = files::read(Path::new("/etc/group"), MAX_GROUPS_FILE).ok()?;
+    group_number(&String::from_utf8_lossy(&text), READERS)
+}
+
+/// `name:password:number:members`, a line for each.
+fn group_number(text: &str, name: &str) -> Option<u32> {
+    let mut lines = text.lines().map(|line| line.split(':'));
+    let mut fields = lines.find(|fields| fields.clone().next() == Some(name))?;
+    fields.nth(2)?.parse().ok()
+}
+
 /// What an operator can order. (`Command::Stop` is a signal's.)
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -81,6 +157,10 @@ pub enum Order {
     Standby,
     /// Undo `Switch` and `Standby`.
     Resume,
+    /// Move nothing by itself until `Thaw`.
+    Freeze,
+    /// Undo `Freeze`.
+    Thaw,
     /// Count the peer as dead (R-17).
     PresumeDead,
 }
@@ -120,6 +200,8 @@ impl From<Order> for Command {
             Order::Switch => Self::Switch,
             Order::Standby => Self::Standby,
             Order::Resume => Self::Resume,
+            Order::Freeze => Self::Freeze,
+            Order::Thaw => Self::Thaw,
             Order::PresumeDead => Self::PresumeDead,
         }
     }
@@ -135,11 +217,16 @@ impl Reply {
     pub fn to_order(
         config: &Config,
         order: Order,
+        said: &Said,
         outcome: &[(GroupId, Result<(), Refusal>)],
     ) -> Self {
-        let line = |(group, said): &(GroupId, Result<(), Refusal>)| {
-            let text = said.map_or_else(Refusal::text, |()| done_text(order));
-            format!("{}: {text}", config.group_name(*group))
+        let until = said.until_text();
+        let line = |(group, answer): &(GroupId, Result<(), Refusal>)| {
+            let name = config.group_name(*group);
+            match answer {
+                Ok(()) => format!("{name}: {}", done_text(order, &until)),
+                Err(refusal) => format!("{name}: {}", refusal.text()),
+            }
         };
         let lines: Vec<String> = outcome.iter().map(line).collect();
         if outcome.iter().all(|(_, said)| said.is_err()) {
@@ -169,12 +256,19 @@ pub fn groups_meant(config: &Config, name: Option<&str>) -> Result<Vec<GroupId>,
     })
 }
 
-const fn done_text(order: Order) -> &'static str {
+/// What is done; `until` is empty, or says when it ends by itself.
+fn done_text(order: Order, until: &str) -> String {
+    let or = if until.is_empty() { " until" } else { " or" };
     match order {
-        Order::Switch => "handing over",
-        Order::Standby => "on standby until `onehold resume`",
-        Order::Resume => "may hold again",
-        Order::PresumeDead => "the peer's vote counts as given until the peer is heard again",
+        Order::Switch if until.is_empty() => "handing over".to_owned(),
+        Order::Switch => format!("handing over, and not coming back{until} or `onehold resume`"),
+        Order::Standby => format!("on standby{until}{or} `onehold resume`"),
+        Order::Resume => "may hold again".to_owned(),
+        Order::Freeze => format!("nothing moves by itself{until}{or} `onehold thaw`"),
+        Order::Thaw => "thawed".to_owned(),
+        Order::PresumeDead => {
+            "the peer's vote counts as given until the peer is heard again".to_owned()
+        }
     }
 }
 
@@ -182,7 +276,7 @@ const fn done_text(order: Order) -> &'static str {
 ///
 /// # Errors
 /// What is in the way, and what to do.
-fn listen(path: &Path) -> Result<UnixListener, String> {
+fn listen(path: &Path, access: Access) -> Result<UnixListener, String> {
     let shown = path.display();
     if let Some(directory) = path.parent() {
         std::fs::create_dir_all(directory).map_err(|e| {
@@ -209,7 +303,20 @@ fn listen(path: &Path) -> Result<UnixListener, String> {
         other => other,
     };
     let listener = listener.map_err(|e| format!("{shown}: can't listen there: {e}"))?;
-    let mode = if own_group().is_some() { 0o660 } else { 0o600 };
+    if let Access::Looks { readers } = access {
+        std::os::unix::fs::chown(path, None, Some(readers)).map_err(|e| {
+            let _ = std::fs::remove_file(path); // nobody could use it
+            format!(
+                "{shown}: can't be given to the group {READERS}: {e}; that takes CAP_CHOWN, or that the daemon is a \
+                 member of the group (`SupplementaryGroups={READERS}` in its unit)"
+            )
+        })?;
+    }
+    let mode = if access.group().is_some() {
+        0o660
+    } else {
+        0o600
+    };
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode))
         .map_err(|e| format!("{shown}: can't be made private: {e}"))?;
     Ok(listener)
@@ -281,6 +388,7 @@ impl Drop for Bound {
 /// is removed. While it can't be made, the daemon does without: the address comes first.
 pub async fn serve(
     path: PathBuf,
+    access: Access,
     driver: mpsc::Sender<PendingRequest>,
     desk: Desk,
     limit: Duration,
@@ -289,11 +397,11 @@ pub async fn serve(
     let mut said = String::new();
     let mut clients = JoinSet::new();
     loop {
-        match listen(&path) {
+        match listen(&path, access) {
             Ok(listener) => {
                 let bound = Bound::at(&path);
                 tokio::select! {
-                    () = accept(listener, &mut clients, &driver, &desk, limit) => {}
+                    () = accept(listener, access, &mut clients, &driver, &desk, limit) => {}
                     () = bound.lost() => tracing::warn!(
                         "{}: somebody removed the control socket; it is made again", path.display()
                     ),
@@ -302,9 +410,15 @@ pub async fn serve(
                 continue;
             }
             Err(why) if why != said => {
-                tracing::error!(
-                    "no control socket, so `onehold status` fails; trying again: {why}"
-                );
+                match access {
+                    Access::Orders { .. } => tracing::error!(
+                        "no control socket, so `onehold status` fails; trying again: {why}"
+                    ),
+                    // As on a witness without any privilege.
+                    Access::Looks { .. } => tracing::info!(
+                        "members of the group {READERS} can't look; trying again: {why}"
+                    ),
+                }
                 said = why;
             }
             Err(_) => {}
@@ -316,6 +430,7 @@ pub async fn serve(
 
 async fn accept(
     listener: UnixListener,
+    access: Access,
     clients: &mut JoinSet<()>,
     driver: &mpsc::Sender<PendingRequest>,
     desk: &Desk,
@@ -325,7 +440,7 @@ async fn accept(
         tokio::select! {
             accepted = listener.accept(), if clients.len() < MAX_CLIENTS => match accepted {
                 Ok((stream, _)) => {
-                    clients.spawn(client(stream, driver.clone(), desk.clone(), limit));
+                    clients.spawn(client(stream, access, driver.clone(), desk.clone(), limit));
                 }
                 Err(e) => {
                     tracing::warn!("the control socket can't accept: {e}");
@@ -340,11 +455,12 @@ async fn accept(
 /// Serves one client. A client that goes away or sends garbage affects only itself.
 async fn client(
     mut stream: UnixStream,
+    access: Access,
     driver: mpsc::Sender<PendingRequest>,
     desk: Desk,
     limit: Duration,
 ) {
-    let read = timeout(limit, request(&mut stream)).await;
+    let read = timeout(limit, request(&mut stream, access)).await;
     let reply = match read {
         Ok(Ok(Request::Agent { version })) => {
             // One of another PID namespace has none here.
@@ -377,11 +493,15 @@ async fn client(
 }
 
 /// A client's request, or what is wrong with it.
-async fn request(stream: &mut UnixStream) -> Result<Request, String> {
+async fn request(stream: &mut UnixStream, access: Access) -> Result<Request, String> {
     let own = rustix::process::geteuid().as_raw();
-    let only_looks = match stream.peer_cred() {
+    let looks = matches!(access, Access::Looks { .. });
+    let member = match stream.peer_cred() {
+        // Of the groups that a process is a member of besides, the kernel alone knows here: it let
+        // the process connect.
+        Ok(peer) if looks => Some(peer.uid()),
         Ok(peer) if peer.uid() == 0 || peer.uid() == own => None,
-        Ok(peer) if Some(peer.gid()) == own_group() => Some(peer.uid()),
+        Ok(peer) if Some(peer.gid()) == access.group() => Some(peer.uid()),
         Ok(peer) => return Err(format!("user {} may not ask; use sudo", peer.uid())),
         Err(e) => return Err(format!("the kernel does not say which user asks: {e}")),
     };
@@ -399,7 +519,11 @@ async fn request(stream: &mut UnixStream) -> Result<Request, String> {
         let version = env!("CARGO_PKG_VERSION");
         format!("not a request that onehold {version} knows: {e}; do client and daemon differ in version?")
     })?;
-    match (&request, only_looks) {
+    match (&request, member) {
+        (_, Some(user)) if looks && !request.only_looks() => Err(format!(
+            "user {user} may look here, and neither order anything nor be the agent: that is asked on the control \
+             socket, as root"
+        )),
         (Request::Command { .. }, Some(user)) => Err(format!(
             "user {user} may look and be the agent, but order nothing; use sudo"
         )),
@@ -438,17 +562,29 @@ pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Reply, S
     let end = boottime().plus(Span::from(limit));
     let late = || {
         format!(
-            "the daemon at {shown} gave no answer within {limit:?}: it is stuck or frozen, and its guard has \
+            "the daemon at {shown} {NO_ANSWER} {limit:?}: it is stuck or frozen, and its guard has \
              muted its addresses by now; `systemctl restart onehold`"
         )
     };
-    let socket = connect(socket, limit).map_err(|e| match e.kind() {
+    let connected = match connect(socket, limit) {
+        Err(e) if e.kind() == ErrorKind::PermissionDenied && request.only_looks() => {
+            connect(&for_readers(socket), limit).map_err(|_| e)
+        }
+        other => other,
+    };
+    let socket = connected.map_err(|e| match e.kind() {
         ErrorKind::NotFound | ErrorKind::ConnectionRefused => format!(
-            "no daemon listens at {shown}: is it running? (`systemctl status onehold`; if it listens \
+            "{NO_DAEMON} {shown}: is it running? (`systemctl status onehold`; if it listens \
              elsewhere, name it with --socket)"
         ),
         ErrorKind::PermissionDenied => {
-            format!("{shown}: only root and the daemon's own user may ask; use sudo")
+            let looks = match request.only_looks() {
+                true => {
+                    format!(", and to look, members of the group {READERS}, if this host has it")
+                }
+                false => String::new(),
+            };
+            format!("{shown}: only root and the daemon's own user may ask{looks}; use sudo")
         }
         _ if is_late(&e) => late(),
         _ => format!("{shown}: {e}"),

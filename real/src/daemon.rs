@@ -1,12 +1,13 @@
 //! `onehold run`: runs until a signal ends it; what should be served joins when it can.
 
 use crate::clock::Clock;
-use crate::config_file::{self, FileError, Loaded, LogSection};
+use crate::config_file::{self, FileError, Loaded, LogSection, MetricsSection};
 use crate::control;
 use crate::driver::Driver;
 use crate::history::Keeper;
 use crate::linux::{Agent, Arrivals, Linux, NotYet, Pending};
 use crate::notify::Notify;
+use crate::prometheus::serve::Exporter;
 use crate::socket::Sockets;
 use crate::telemetry::Log;
 use std::path::{Path, PathBuf};
@@ -104,14 +105,20 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         on(SignalKind::hangup())?,
     ];
     let (tell, requests) = mpsc::channel(MAX_REQUESTS);
+    let exporter = Exporter::new(tell.clone());
     let (desk, post) = control::session::desk();
     let mut control = JoinSet::new();
-    control.spawn(control::serve(
-        options.socket.clone(),
-        tell,
-        desk,
-        control::DAEMON_TIMEOUT,
-    ));
+    let readers = control::readers();
+    let orders = control::Access::Orders { readers };
+    let looks = readers.map(|readers| control::Access::Looks { readers });
+    let socket = &options.socket;
+    let beside = looks.map(|looks| (control::for_readers(socket), looks));
+    for (path, access) in [(socket.clone(), orders)].into_iter().chain(beside) {
+        let (tell, desk) = (tell.clone(), desk.clone());
+        let limit = control::DAEMON_TIMEOUT;
+        control.spawn(control::serve(path, access, tell, desk, limit));
+    }
+    drop((tell, desk));
     let mut linux = Linux {
         clock: Clock::new().map_err(failed)?,
         sockets: Sockets::open(&[]).map_err(failed)?,
@@ -119,12 +126,14 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         loaded: Loaded {
             clusters: Vec::new(),
             log: LogSection::default(),
+            metrics: MetricsSection::default(),
         },
         arrivals: Arrivals::new(options),
         persisted: Vec::new(),
         histories: Keeper::default(),
         log,
         agent: Agent::new(post),
+        exporter,
         notify: Notify::from_env(),
         requests,
         signals,

@@ -10,16 +10,18 @@ mod history;
 pub mod leases;
 mod notes;
 pub mod openings;
+mod orders;
 pub mod releases;
+mod report;
 mod shell;
 
 pub use shell::{Joined, Shell, ShellEvent};
 
 use crate::config_file::each_once;
 use crate::control::session::GroupShown;
-use crate::control::{PendingRequest, Reply, Request, groups_meant};
-use crate::metrics::{Head, Metrics, OtherConfig};
-use crate::status::{FileOnDisk, Report, Status, Waiting};
+use crate::control::{PendingRequest, Reply, Request};
+use crate::metrics::{Head, Metrics, OtherConfig, Peak};
+use crate::status::{FileOnDisk, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
 use cooldowns::{Cooldowns, Notice};
@@ -29,7 +31,7 @@ use onehold_core::advert::{Advert, ClusterId, GroupId};
 use onehold_core::auth::{self, Authentic, Keys};
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
-use onehold_core::input::{Command, Input, Refusal};
+use onehold_core::input::{Command, Input, Refusal, StandingOrders};
 use onehold_core::observe::{GroupSnapshot, RoleName};
 use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
@@ -56,7 +58,9 @@ pub struct Served {
     notes: Notes,
     seen: Seen,
     /// the standing orders that the shell was last given.
-    ordered: Vec<Option<Command>>,
+    ordered: Vec<StandingOrders>,
+    /// The operator said something else with one of them since.
+    said_anew: bool,
 }
 
 impl Served {
@@ -65,14 +69,16 @@ impl Served {
     pub fn start(
         config: Config,
         keys: Keys,
-        metrics: Metrics,
+        mut metrics: Metrics,
         incarnation: Incarnation,
         now: LocalTime,
         earlier: Span,
     ) -> Self {
         let node = Node::start(&config, incarnation, now, earlier);
+        metrics.started = now;
         Self {
             ordered: node.standing_orders().collect(),
+            said_anew: false,
             config,
             keys,
             metrics,
@@ -135,6 +141,9 @@ pub struct Driver<S> {
     openings: Openings,
     releases: Releases,
     recorder: Option<Box<dyn Recorder>>,
+    /// When the present turn was due at the latest, and how late turns were, for people.
+    due: LocalTime,
+    late: Peak,
     stopping: bool,
 }
 
@@ -153,6 +162,8 @@ impl<S: Shell> Driver<S> {
             openings: Openings::default(),
             releases: Releases::default(),
             recorder: None,
+            due: LocalTime::from_nanos(u64::MAX),
+            late: Peak::default(),
             stopping: false,
         }
     }
@@ -169,8 +180,8 @@ impl<S: Shell> Driver<S> {
             if self.done() {
                 return; // nothing need happen any more: a wait might not end
             }
-            let at = self.due();
-            self.shell.wait(at).await;
+            self.due = self.due();
+            self.shell.wait(self.due).await;
         }
     }
 
@@ -201,6 +212,7 @@ impl<S: Shell> Driver<S> {
     ///
     fn turn(&mut self) {
         let mut now = self.shell.now();
+        self.began(now);
         let mut bytes = std::mem::take(&mut self.bytes);
         for _ in 0..MAX_EVENTS {
             let Some(event) = self.shell.next(&mut bytes) else {
@@ -225,6 +237,7 @@ impl<S: Shell> Driver<S> {
         self.forgive_where_nobody_holds(now);
         for cluster in 0..self.served.len() {
             let _ = self.handle(cluster, now, Input::Wake);
+            self.end_orders(cluster, now);
             self.report_orders(cluster);
             self.report_doubles(cluster, now);
         }
@@ -234,16 +247,6 @@ impl<S: Shell> Driver<S> {
         if self.shell.watches() {
             let groups = self.served.iter().flat_map(|s| s.shown(now)).collect();
             self.shell.show(now, groups);
-        }
-    }
-
-    /// hands the standing orders to the shell, if one changed in this turn.
-    fn report_orders(&mut self, cluster: usize) {
-        if let Some(s) = self.served.get_mut(cluster)
-            && !s.node.standing_orders().eq(s.ordered.iter().copied())
-        {
-            s.ordered = s.node.standing_orders().collect();
-            self.shell.ordered(cluster, &s.ordered);
         }
     }
 
@@ -262,8 +265,15 @@ impl<S: Shell> Driver<S> {
         self.served.push(joined.served);
         self.recorder = joined.recorder.or(self.recorder.take());
         self.has_started(cluster);
-        for (group, command) in joined.orders {
-            let _ = self.command(cluster, now, group, command); // the node reports refusals
+        for (group, order, said) in joined.orders {
+            let _ = self.command(cluster, now, group, order.command()); // the node reports refusals
+            if let Some(m) = self.served[cluster]
+                .metrics
+                .groups
+                .get_mut(usize::from(group.0))
+            {
+                m.said.insert(order, said);
+            }
         }
         if let Some(s) = self.served.get_mut(cluster) {
             s.ordered = s.node.standing_orders().collect(); // it was the shell that gave them
@@ -345,7 +355,8 @@ impl<S: Shell> Driver<S> {
                         command,
                         cluster,
                         group,
-                    } => self.order(now, command, cluster.as_deref(), group.as_deref()),
+                        said,
+                    } => self.order(now, command, cluster.as_deref(), group.as_deref(), said),
                 };
                 let _ = reply.send(answer); // the client may have gone
             }
@@ -363,7 +374,8 @@ impl<S: Shell> Driver<S> {
 
     fn alarms(&mut self, cluster: usize, from: &'static str, alarms: Vec<String>) {
         if let Some(s) = self.served.get_mut(cluster) {
-            telemetry::report_alarms(s.metrics.alarms(from, alarms));
+            let changed = s.metrics.alarms(from, alarms);
+            telemetry::report_alarms(&s.metrics.cluster, changed);
         }
     }
 
@@ -483,6 +495,9 @@ impl<S: Shell> Driver<S> {
             }
             Err(why) => Err(why),
         };
+        if let (Ok(()), Some(head), Some(s)) = (result, head, self.served.get_mut(cluster)) {
+            s.metrics.sealed(head.from, auth::claimed_key(bytes));
+        }
         if let (Err(why), Some(s)) = (result, self.served.get_mut(cluster)) {
             tracing::trace!(%remote, reason = %why, "datagram rejected");
             s.metrics.rejected(why, claimed, head, (local, remote), now);
@@ -496,8 +511,8 @@ impl<S: Shell> Driver<S> {
                     holds,
                 };
                 if let (whose, true) = s.metrics.other_config(other) {
-                    let name = several.then_some(s.metrics.cluster.as_str());
-                    telemetry::report_other_config(whose, other, &s.config, name);
+                    let cluster = (s.metrics.cluster.as_str(), several);
+                    telemetry::report_other_config(whose, other, &s.config, cluster);
                 }
             }
         }
@@ -592,6 +607,7 @@ impl<S: Shell> Driver<S> {
         };
         match effect {
             Effect::Release { group, release } => {
+                s.metrics.margins.released(*group);
                 self.openings.end(cluster, *group);
                 self.releases.begin(cluster, *group, *release);
                 self.shell.release(cluster, *group);
@@ -601,6 +617,8 @@ impl<S: Shell> Driver<S> {
                 s.metrics.sent += self.shell.send(cluster, *to, &self.sealed);
             }
             Effect::HoldUntil { group, deadline } => {
+                let timing = s.config.timing();
+                s.metrics.margins.held(*group, *deadline, timing, now);
                 self.shell.hold_until(cluster, *group, *deadline);
             }
             Effect::Prepare { group } => {
@@ -615,11 +633,7 @@ impl<S: Shell> Driver<S> {
                 self.shell.announce(cluster, *group);
             }
             Effect::Report(event) => {
-                telemetry::report(
-                    event,
-                    &s.config,
-                    several.then_some(s.metrics.cluster.as_str()),
-                );
+                telemetry::report(event, &s.config, &s.metrics.cluster, several);
                 s.metrics.event(event, now);
                 if let Some(entry) = s.entry_of(now, event) {
                     self.shell.happened(cluster, entry);
@@ -632,52 +646,6 @@ impl<S: Shell> Driver<S> {
                 self.shell.reported(cluster, event);
             }
         }
-    }
-
-    fn report(&mut self, now: LocalTime) -> Report {
-        for peer in self.served.iter_mut().flat_map(|s| &mut s.metrics.peers) {
-            for path in &mut peer.paths {
-                path.refusals = self.shell.refusals(path.path);
-            }
-        }
-        let status = |s: &Served| {
-            Status::from_parts(&s.node.observe(&s.config, now), &s.config, &s.metrics, now)
-        };
-        let mut clusters: Vec<Status> = self.served.iter().map(status).collect();
-        let (since, standing) = &self.on_disk;
-        for status in &mut clusters {
-            status.note_file(standing, now.since(*since));
-        }
-        clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // they joined in any order
-        Report {
-            clusters,
-            waiting: self.awaited.clone(),
-        }
-    }
-
-    fn order(
-        &mut self,
-        now: LocalTime,
-        order: crate::control::Order,
-        cluster: Option<&str>,
-        group: Option<&str>,
-    ) -> Reply {
-        let cluster = match self.cluster_meant(cluster) {
-            Ok(cluster) => cluster,
-            Err(refused) => return refused,
-        };
-        let groups = match groups_meant(&self.served[cluster].config, group) {
-            Ok(groups) => groups,
-            Err(refused) => return refused,
-        };
-        let outcome: Vec<(GroupId, Result<(), Refusal>)> = groups
-            .into_iter()
-            .map(|group| (group, self.command(cluster, now, group, order.into())))
-            .collect();
-        for (group, _) in outcome.iter().filter(|(_, said)| said.is_ok()) {
-            self.was_ordered(cluster, *group, order);
-        }
-        Reply::to_order(&self.served[cluster].config, order, &outcome)
     }
 
     /// every group of every cluster is handed over or released.

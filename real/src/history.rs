@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Most entries of each weight that are kept of a cluster, if the daemon does not serve very many.
 pub const MOST: usize = 100;
@@ -183,16 +182,6 @@ pub struct Told {
 /// The text without its numbers: what lasts for 7 s is the same as what lasts for 8 s.
 pub(crate) fn without_figures(text: &str) -> String {
     text.chars().filter(|c| !c.is_ascii_digit()).collect()
-}
-
-/// Now, by the wall clock, which no decision may rest on.
-#[expect(
-    clippy::disallowed_methods,
-    reason = "for people, who know no other clock"
-)]
-fn wall_clock_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |d| u64::try_from(d.as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The last that happened, in order. A copy of it is cheap.

@@ -14,7 +14,7 @@ mod watching;
 
 use crate::address::{self, Link};
 use crate::announce::{Mac, Schedule};
-use crate::config_file::Path as Way;
+use crate::config_file::{LocalCluster, Path as Way};
 use crate::guard::{Guard, Key, Wanted, key};
 pub use crate::guard::{GuardChoice, boottime};
 use crate::metrics::GuardInForce;
@@ -50,6 +50,19 @@ pub struct KernelGroup {
 }
 
 impl KernelGroup {
+    /// Those of a cluster, as this member should hold them.
+    pub(crate) fn all_of(local: &LocalCluster) -> Vec<Self> {
+        let group = |(id, g): (u8, &onehold_core::config::Group)| Self {
+            name: g.name.clone(),
+            addresses: (g.addresses.iter().map(|p| p.address))
+                .zip(local.interfaces(GroupId(id)).iter().cloned())
+                .collect(),
+            announced: local.announced(GroupId(id)),
+            routes: local.routes(GroupId(id)),
+        };
+        (0u8..).zip(local.config.groups()).map(group).collect()
+    }
+
     /// A group whose addresses all belong to one interface.
     pub fn on(
         interface: &str,

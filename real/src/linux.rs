@@ -11,7 +11,7 @@ pub use agent::Agent;
 pub use arrival::{Arrivals, Looked, NotYet};
 pub use persisted::Persisted;
 
-use crate::clock::{Clock, Rate, Reading};
+use crate::clock::{Clock, Rate, Reading, Steered};
 use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::PendingRequest;
 use crate::control::session::GroupShown;
@@ -20,12 +20,14 @@ use crate::history::{Entry, Keeper};
 use crate::kernel::{Kernel, KernelEvent};
 use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
+use crate::orders::Standings;
+use crate::prometheus::serve::Exporter;
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
+use crate::wall;
 use company::Company;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::Event;
-use onehold_core::input::Command;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
 use speech::Speech;
@@ -65,6 +67,8 @@ pub struct Linux {
     pub log: Log,
     /// The agent, if one is there.
     pub agent: Agent,
+    /// What serves the metrics.
+    pub exporter: Exporter,
     /// systemd.
     pub notify: Notify,
     /// The control socket's requests.
@@ -173,6 +177,10 @@ impl Shell for Linux {
         }
     }
 
+    fn steered(&self, cluster: usize) -> Option<Steered> {
+        self.pending.rates.get(cluster).and_then(Rate::steered)
+    }
+
     fn refusals(&self, path: Path) -> Refusals {
         self.sockets.refusals(path)
     }
@@ -200,8 +208,12 @@ impl Shell for Linux {
         self.histories.history(cluster)
     }
 
-    fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]) {
+    fn ordered(&mut self, cluster: usize, orders: &[Standings]) {
         self.keep_orders(cluster, orders);
+    }
+
+    fn wall(&mut self) -> u64 {
+        wall::seconds()
     }
 }
 
@@ -298,6 +310,12 @@ impl Linux {
         }
         if let Poll::Ready(found) = self.arrivals.poll(cx) {
             self.looked(found);
+            any = Poll::Ready(());
+        }
+        if !self.loaded.clusters.is_empty() // whose alarm it could be
+            && let Poll::Ready(fault) = self.exporter.poll_fault(cx)
+        {
+            self.alarm(0, "metrics", fault);
             any = Poll::Ready(());
         }
         if self.poll_orders(cx).is_ready()
@@ -435,9 +453,15 @@ impl Linux {
             KernelEvent::Eligible { group, eligible } => {
                 let name = self.group_name(group);
                 match &eligible {
-                    Ok(()) => tracing::info!(event = "eligible", "{name}: can be held here"),
+                    Ok(()) => {
+                        tracing::info!(event = "eligible", group = name, "{name}: can be held here")
+                    }
                     Err(why) => {
-                        tracing::warn!(event = "eligible", "{name}: can't be held here: {why}");
+                        tracing::warn!(
+                            event = "eligible",
+                            group = name,
+                            "{name}: can't be held here: {why}"
+                        );
                     }
                 }
                 self.pending.fit.insert(group.0, eligible);
@@ -465,10 +489,18 @@ impl Linux {
                 let name = self.group_name(group);
                 match &whole {
                     Ok(()) => {
-                        tracing::info!(event = "whole", "{name}: can be held whole here");
+                        tracing::info!(
+                            event = "whole",
+                            group = name,
+                            "{name}: can be held whole here"
+                        );
                     }
                     Err(why) => {
-                        tracing::warn!(event = "whole", "{name}: can't be held whole here: {why}");
+                        tracing::warn!(
+                            event = "whole",
+                            group = name,
+                            "{name}: can't be held whole here: {why}"
+                        );
                     }
                 }
                 self.pending.whole.insert(group.0, whole);
@@ -532,6 +564,12 @@ impl Linux {
             .unwrap_or_default()
     }
 
+    /// Serves the metrics where the file says.
+    fn listen(&mut self) {
+        self.exporter
+            .listen(self.loaded.metrics.listen.map(|l| l.0));
+    }
+
     /// Adopts what may change within an incarnation; all or nothing.
     fn adopt(&mut self, mut new: Loaded) -> Result<String, String> {
         // Some may have joined late.
@@ -551,7 +589,8 @@ impl Linux {
             });
         }
         self.log.set_level(self.loaded.log.level);
+        self.listen();
         self.checks_may_differ();
-        Ok("keys and log level are those of the file".to_owned())
+        Ok("keys, log level and metrics are those of the file".to_owned())
     }
 }

@@ -1,13 +1,16 @@
 //! What the driver counts beside the protocol, for people only: no rule reads it.
 
 mod doubles;
+mod margins;
 
 pub use doubles::{Doubles, Head};
+pub use margins::{Margins, Peak, PeerClock, RateApart};
 
 use crate::config_file::{LocalCluster, Path};
 use crate::control::session::{CheckReport, HookReport};
 use crate::driver::openings::BeforeHold;
 use crate::note::{Line, NoteCounters};
+use crate::orders::Standings;
 use crate::socket::Refusals;
 use doubles::KnownSender;
 use onehold_core::advert::{ClusterId, ConfigDigest, GroupId, Incarnation, MemberId};
@@ -15,19 +18,27 @@ use onehold_core::config::Config;
 use onehold_core::effect::{Event, Why};
 use onehold_core::input::Input;
 use onehold_core::observe::RoleName;
-use onehold_core::reject::Reject;
+use onehold_core::reject::{KeyId, Reject};
 use onehold_core::time::{LocalTime, Span};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 /// At most this many strangers at addresses of no member are remembered.
 const MAX_STRANGERS: usize = 8;
+/// At most this many senders that fit no key are remembered.
+const MAX_FORGED: usize = 4;
+/// One that was silent for this long gives way to another.
+const FORGET_FORGED: Span = Span::from_millis(10_000);
 
 /// The counters and last sightings of one cluster's node.
 #[derive(Clone, Debug)]
 pub struct Metrics {
     /// The cluster's name.
     pub cluster: String,
+    /// When it began to be served.
+    pub started: LocalTime,
+    /// D: a peer counts as heard for this long.
+    heard_for: Span,
     /// Which guard is in force.
     pub guard: GuardInForce,
     /// Datagrams handed to the network, once for each path.
@@ -44,8 +55,12 @@ pub struct Metrics {
     pub groups: Vec<GroupMetrics>,
     /// Strangers at an address that is no member's here.
     pub strangers: BTreeMap<SocketAddr, OtherConfig>,
+    /// Who else sends what names this cluster and fits no key of ours, as it last came.
+    pub forged: BTreeMap<SocketAddr, Rejected>,
     /// Authentic senders that are rejected.
     pub doubles: Doubles,
+    /// How near this member came to what is assumed of it.
+    pub margins: Margins,
     /// What needs a person, by the part of the daemon that reports it.
     pub alarms: BTreeMap<&'static str, Vec<String>>,
 }
@@ -83,10 +98,20 @@ pub struct PeerMetrics {
     pub accepted: Option<(Incarnation, LocalTime)>,
     /// The last round trip, without what the peer took to answer.
     pub rtt: Option<Span>,
+    /// The key that its latest accepted advert was sealed with.
+    pub key: Option<KeyId>,
     /// Its configuration, while it is another one.
     pub other_config: Option<OtherConfig>,
     /// What it last said to people, unless it was lost since.
     pub note: Option<Noted>,
+    /// How long round trips took.
+    pub round_trips: Peak,
+    /// How far apart two of its adverts came while it was not lost.
+    pub silence: Peak,
+    /// How often it was lost.
+    pub lost: u64,
+    /// Its clock, beside this member's.
+    pub clock: PeerClock,
     /// The paths to it.
     pub paths: Vec<PathMetrics>,
 }
@@ -140,8 +165,8 @@ pub struct GroupMetrics {
     pub not_eligible: Option<String>,
     /// Why it would not be served well, or not as a whole, if so.
     pub not_healthy: Option<String>,
-    /// How often the role changed.
-    pub role_changes: u64,
+    /// How often the role changed, by what it became and why.
+    pub role_changes: BTreeMap<(RoleName, Why), u64>,
     /// The last change.
     pub last_change: Option<RoleChange>,
     /// Grows with each change of role and each announcement.
@@ -152,6 +177,8 @@ pub struct GroupMetrics {
     pub waited: Option<(LocalTime, BeforeHold)>,
     /// How often in a row `before_hold` was not done when the gate waited for it, and why not.
     pub unprepared: Option<(u32, String)>,
+    /// What the operator said with each order, while it may stand.
+    pub said: Standings,
 }
 
 /// How the checks and hooks of a group were.
@@ -186,12 +213,19 @@ impl Metrics {
             member,
             accepted: None,
             rtt: None,
+            key: None,
             other_config: None,
             note: None,
+            round_trips: Peak::default(),
+            silence: Peak::default(),
+            lost: 0,
+            clock: PeerClock::default(),
             paths: Vec::new(),
         };
         Self {
             cluster: cluster.to_owned(),
+            started: LocalTime::from_nanos(0),
+            heard_for: config.timing().vote(),
             guard: GuardInForce::default(),
             sent: 0,
             accepted: 0,
@@ -200,7 +234,9 @@ impl Metrics {
             peers: config.peers().map(peer).collect(),
             groups: vec![GroupMetrics::default(); config.groups().len()],
             strangers: BTreeMap::new(),
+            forged: BTreeMap::new(),
             doubles: Doubles::new(config.timing()),
+            margins: Margins::default(),
             alarms: BTreeMap::new(),
         }
     }
@@ -247,13 +283,31 @@ impl Metrics {
     /// time that the peer took to answer.
     pub fn accepted(&mut self, head: Head, echo: Option<LocalTime>, now: LocalTime) {
         self.accepted += 1;
+        let heard_for = self.heard_for;
         let Some(peer) = self.peer(head.from) else {
             return;
         };
+        match peer.accepted {
+            Some((incarnation, at)) if incarnation == head.incarnation => {
+                // A longer one ended with a loss, or this process slept.
+                let silence = Some(now.since(at)).filter(|silence| *silence < heard_for);
+                silence.into_iter().for_each(|s| peer.silence.see(s, now));
+            }
+            Some(_) | None => peer.clock.begin_again(),
+        }
         peer.accepted = Some((head.incarnation, now));
         peer.other_config = None;
         if let Some(sample) = echo.map(|e| now.since(e)) {
             peer.rtt = Some(sample);
+            peer.round_trips.see(sample, now);
+        }
+        peer.clock.see(head.sent_at, now);
+    }
+
+    /// An accepted advert of a member was sealed with this key.
+    pub fn sealed(&mut self, from: MemberId, key: Option<KeyId>) {
+        if let Some(peer) = self.peer(from) {
+            peer.key = key;
         }
     }
 
@@ -291,6 +345,11 @@ impl Metrics {
                 cluster: claimed,
             });
         }
+        // It names this cluster, or its key would not have been looked for.
+        let fits_no_key = matches!(why, Reject::UnknownKey(_) | Reject::BadSeal);
+        if fits_no_key && !self.is_at(remote) {
+            self.forged(remote, why, claimed, at);
+        }
         if let Some(head) = head {
             let peer = self.peers.iter().find(|p| p.member == head.from);
             let known = KnownSender {
@@ -298,6 +357,24 @@ impl Metrics {
                 one_way: peer.is_some_and(|p| p.paths.len() == 1),
             };
             self.doubles.rejected(why, head, remote, known, at);
+        }
+    }
+
+    /// Whether a member has this address.
+    fn is_at(&self, remote: SocketAddr) -> bool {
+        let mut all = self.peers.iter().flat_map(|p| &p.paths);
+        all.any(|w| w.path.remote == remote)
+    }
+
+    /// A sender that is no member, as far as is known, fits no key. Whoever is remembered stays so
+    /// while he goes on: others, who may be invented, don't displace him.
+    fn forged(&mut self, from: SocketAddr, why: Reject, cluster: Option<ClusterId>, at: LocalTime) {
+        if self.forged.len() >= MAX_FORGED && !self.forged.contains_key(&from) {
+            self.forged
+                .retain(|_, last| at.since(last.at) < FORGET_FORGED);
+        }
+        if self.forged.len() < MAX_FORGED || self.forged.contains_key(&from) {
+            self.forged.insert(from, Rejected { at, why, cluster });
         }
     }
 
@@ -309,7 +386,11 @@ impl Metrics {
         let is_its = |member, from: SocketAddr| {
             of(member).is_some_and(|p| p.paths.iter().any(|w| w.path.remote == from))
         };
-        self.doubles.in_words(config, now, accepted, is_its)
+        let home = |member| {
+            let paths = of(member)?.paths.iter();
+            paths.max_by_key(|w| w.heard_at).map(|w| w.path.remote)
+        };
+        self.doubles.in_words(config, now, accepted, home, is_its)
     }
 
     /// A stranger was heard. Returns which member has its address, and whether its configuration is
@@ -353,6 +434,7 @@ impl Metrics {
             && let Some(peer) = self.peer(peer)
         {
             peer.note = None;
+            peer.lost += 1;
         }
         if let Event::Role {
             group,
@@ -362,7 +444,7 @@ impl Metrics {
         } = *event
             && let Some(g) = self.groups.get_mut(usize::from(group.0))
         {
-            g.role_changes += 1;
+            *g.role_changes.entry((to, why)).or_default() += 1;
             g.epoch += 1;
             g.last_change = Some(RoleChange {
                 at: now,

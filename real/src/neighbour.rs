@@ -283,6 +283,13 @@ fn hop_of(
     asked.ok().and(found)
 }
 
+/// What the kernel takes for the hardware address of a machine on one of this host's networks.
+pub(crate) fn mac_of(route: &mut Netlink, to: IpAddr) -> Option<Mac> {
+    let hop = hop(route, None, to)?;
+    let place = entry(route, hop.index, to)?.place();
+    place.filter(|_| !hop.here && !hop.gateway).map(|at| at.mac)
+}
+
 fn entry(route: &mut Netlink, index: u32, to: IpAddr) -> Option<Entry> {
     let mut request = Request::new();
     request.message(

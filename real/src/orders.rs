@@ -1,5 +1,9 @@
-//! What the operator said that holds until `resume`: kept on disk, so that it holds over a restart
-//! and a reboot as well (R-12).
+//! What the operator said that holds until it is undone or over: kept on disk, so that it holds over
+//! a restart and a reboot as well (R-12).
+
+mod said;
+
+pub use said::{MAX_REASON, SAID, Said, Standings, Until};
 
 use crate::files;
 use crate::lease_record::file_name;
@@ -25,9 +29,9 @@ const MOST: usize = 1 << 10;
 /// The longest file that is read.
 const MOST_BYTES: u64 = 1 << 20;
 /// What the operator reads if it can't be written.
-pub(crate) const FORGOTTEN: &str = "what was said until `resume` is forgotten by a restart";
+pub(crate) const FORGOTTEN: &str = "what the operator said is forgotten by a restart";
 
-/// An order that holds until `resume`: the stricter one first.
+/// An order that holds until it is undone: the stricter one first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Standing {
@@ -35,6 +39,8 @@ pub enum Standing {
     Standby,
     /// Don't ask for it back.
     Switch,
+    /// Move nothing by itself.
+    Freeze,
 }
 
 impl fmt::Display for Standing {
@@ -42,18 +48,24 @@ impl fmt::Display for Standing {
         f.write_str(match self {
             Self::Standby => "standby",
             Self::Switch => "switch",
+            Self::Freeze => "freeze",
         })
     }
 }
 
 impl Standing {
-    /// The order that a node's command stands for, if it holds until `resume`.
+    /// The order that a node's command stands for, if it holds until it is undone.
     #[must_use]
     pub const fn of(command: Command) -> Option<Self> {
         match command {
             Command::Standby => Some(Self::Standby),
             Command::StayAway => Some(Self::Switch),
-            Command::Switch | Command::Resume | Command::PresumeDead | Command::Stop => None,
+            Command::Freeze => Some(Self::Freeze),
+            Command::Switch
+            | Command::Resume
+            | Command::Thaw
+            | Command::PresumeDead
+            | Command::Stop => None,
         }
     }
 
@@ -63,6 +75,16 @@ impl Standing {
         match self {
             Self::Standby => Command::Standby,
             Self::Switch => Command::StayAway,
+            Self::Freeze => Command::Freeze,
+        }
+    }
+
+    /// The command that undoes it.
+    #[must_use]
+    pub const fn undone_by(self) -> Command {
+        match self {
+            Self::Standby | Self::Switch => Command::Resume,
+            Self::Freeze => Command::Thaw,
         }
     }
 }
@@ -72,8 +94,11 @@ impl Standing {
 #[serde(default, deny_unknown_fields)]
 pub struct Orders {
     /// Of every group, and of those that come later, too.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub all: Option<Standing>,
+    #[serde(
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "standings"
+    )]
+    pub all: Standings,
     /// By the name of the group.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub groups: BTreeMap<String, GroupOrder>,
@@ -84,8 +109,13 @@ pub struct Orders {
 #[serde(deny_unknown_fields)]
 pub struct GroupOrder {
     /// What; nothing, where it is only known that there was such a group.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub order: Option<Standing>,
+    #[serde(
+        default,
+        alias = "order",
+        skip_serializing_if = "BTreeMap::is_empty",
+        deserialize_with = "standings"
+    )]
+    pub orders: Standings,
     /// The group's addresses: it may be called otherwise one day.
     pub addresses: Vec<IpAddr>,
 }
@@ -99,51 +129,70 @@ pub struct Of<'a> {
     pub addresses: &'a [IpAddr],
 }
 
+/// Orders as they are written, or as versions wrote them that knew one at most, by its name alone.
+fn standings<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Standings, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        One(Standing),
+        All(Standings),
+    }
+    Ok(match Written::deserialize(from)? {
+        Written::One(order) => [(order, Said::default())].into(),
+        Written::All(orders) => orders,
+    })
+}
+
 impl Orders {
     /// The orders for these groups. Where all have the same, it is of all.
-    pub fn given<'a>(groups: impl Iterator<Item = (Of<'a>, Option<Standing>)>) -> Self {
-        let (mut orders, mut common) = (Self::default(), Vec::new());
-        for (group, order) in groups {
-            common.push(order);
+    pub fn given<'a>(groups: impl Iterator<Item = (Of<'a>, Standings)>) -> Self {
+        let mut orders = Self::default();
+        for (group, given) in groups {
             let addresses = group.addresses.to_vec();
-            let order = GroupOrder { order, addresses };
-            orders.groups.insert(group.name.to_owned(), order);
+            let orders_of = GroupOrder {
+                orders: given,
+                addresses,
+            };
+            orders.groups.insert(group.name.to_owned(), orders_of);
         }
-        if common.iter().all(Option::is_none) {
-            return Self::default();
-        }
-        common.dedup();
-        orders.all = match common[..] {
-            [common] => common,
-            _ => None,
+        let mut all = orders.groups.values().map(|of| &of.orders);
+        let Some(first) = all.next() else {
+            return orders;
         };
+        if all.all(|other| other.keys().eq(first.keys())) {
+            orders.all = first.clone();
+            if orders.all.is_empty() {
+                return Self::default();
+            }
+        }
         orders
     }
 
     /// What holds for these groups now; and what holds for no group by name or by address any more,
     /// in words: then it holds for all that were not known when it was said.
     #[must_use]
-    pub fn holding(&self, groups: &[Of<'_>]) -> (Vec<Option<Standing>>, Option<String>) {
+    pub fn holding(&self, groups: &[Of<'_>]) -> (Vec<Standings>, Option<String>) {
         let fits = |name: &String, order: &GroupOrder, group: &Of<'_>| {
             group.name == name || order.addresses.iter().any(|a| group.addresses.contains(a))
         };
         let lost = |(name, order): &(&String, &GroupOrder)| {
             let fits_none = !groups.iter().any(|group| fits(name, order, group));
-            self.all.is_none() && order.order.is_some() && fits_none
+            self.all.is_empty() && !order.orders.is_empty() && fits_none
         };
         let lost: Vec<_> = self.groups.iter().filter(lost).collect();
-        let for_others = lost.iter().filter_map(|(_, o)| o.order).min(); // the stricter one
         let of = |group: &Of<'_>| {
+            let mut standing = Standings::new();
             let own = self.groups.iter();
-            let mut own = own
-                .filter(|(name, order)| fits(name, order, group))
-                .peekable();
-            let for_others = for_others.filter(|_| own.peek().is_none());
-            let own = own.filter_map(|(_, order)| order.order);
-            own.chain(self.all).chain(for_others).min()
+            let own: Vec<_> = own.filter(|(name, o)| fits(name, o, group)).collect();
+            let for_others = lost.iter().filter(|_| own.is_empty());
+            for (_, order) in own.iter().chain(for_others) {
+                said::add(&mut standing, &order.orders);
+            }
+            said::add(&mut standing, &self.all);
+            standing
         };
         let words = lost.first().and_then(|(name, order)| {
-            let said = order.order?;
+            let (said, _) = order.orders.first_key_value()?;
             let addresses: Vec<String> = order.addresses.iter().map(ToString::to_string).collect();
             Some(format!(
                 "the operator said {said} of group `{name}` ({}) in an earlier incarnation, and no group has that name or \
@@ -189,9 +238,9 @@ impl OrdersFile {
             if left
                 .groups
                 .values()
-                .any(|of| of.order.is_some() && of.addresses.iter().any(ours))
+                .any(|of| !of.orders.is_empty() && of.addresses.iter().any(ours))
             {
-                orders.all = orders.all.into_iter().chain(left.all).min();
+                said::add(&mut orders.all, &left.all);
                 for (name, order) in left.groups {
                     orders.groups.entry(name).or_insert(order);
                 }
@@ -370,8 +419,25 @@ mod tests {
         Of { name, addresses }
     }
 
-    const STANDBY: Option<Standing> = Some(Standing::Standby);
-    const SWITCH: Option<Standing> = Some(Standing::Switch);
+    fn orders(all: &[Standing]) -> Standings {
+        all.iter().map(|order| (*order, Said::default())).collect()
+    }
+
+    fn standby() -> Standings {
+        orders(&[Standing::Standby])
+    }
+
+    fn until_six() -> Said {
+        Said {
+            by: Some("anna".to_owned()),
+            at: Some("2026-11-28 17:02 CET".to_owned()),
+            until: Some(Until {
+                unix: 1_764_392_400,
+                text: "2026-11-29 06:00 CET".to_owned(),
+            }),
+            reason: Some("disk".to_owned()),
+        }
+    }
 
     #[test]
     fn r12_orders_are_kept() {
@@ -379,14 +445,29 @@ mod tests {
         let mut file = OrdersFile::of(&etc.0.join("lib"), "web", "a");
         assert_eq!(file.read(&[]), Ok(Orders::default()));
         let (web, api, more) = (of("web", &ONE), of("api", &TWO), of("more", &[]));
-        let given = [(web, STANDBY), (api, SWITCH), (more, None)];
+        let frozen: Standings = [
+            (Standing::Switch, Said::default()),
+            (Standing::Freeze, until_six()),
+        ]
+        .into();
+        let none = Standings::new();
+        let given = [
+            (web, standby()),
+            (api, frozen.clone()),
+            (more, none.clone()),
+        ];
         let orders = Orders::given(given.into_iter());
         file.write(&orders).unwrap();
         assert_eq!(file.read(&[]), Ok(orders.clone()));
         let (holding, lost) = orders.holding(&[more, api, web]);
-        assert_eq!((holding, lost), (vec![None, SWITCH, STANDBY], None));
+        assert_eq!((holding, lost), (vec![none, frozen, standby()], None));
         let text = fs::read_to_string(&file.file).unwrap();
-        let expected = r#"{"groups":{"api":{"order":"switch","addresses":["10.0.0.2"]},"more":{"addresses":[]},"web":{"order":"standby","addresses":["10.0.0.1"]}}}"#;
+        let expected = concat!(
+            r#"{"groups":{"api":{"orders":{"switch":{},"freeze":{"by":"anna","#,
+            r#""at":"2026-11-28 17:02 CET","until":{"unix":1764392400,"text":"2026-11-29 06:00 CET"},"#,
+            r#""reason":"disk"}},"addresses":["10.0.0.2"]},"more":{"addresses":[]},"#,
+            r#""web":{"orders":{"standby":{}},"addresses":["10.0.0.1"]}}}"#
+        );
         assert_eq!(text, expected);
         assert_eq!(
             fs::metadata(&file.file).unwrap().permissions().mode() & 0o777,
@@ -397,31 +478,76 @@ mod tests {
         assert_eq!(file.read(&[]), Ok(Orders::default()));
     }
 
+    #[test]
+    fn r12_what_an_earlier_version_wrote_is_read() {
+        let etc = Etc::new();
+        etc.write(
+            "web.a.orders",
+            r#"{"all":"standby","groups":{"web":{"order":"standby","addresses":["10.0.0.1"]},"old":{"addresses":[]}}}"#,
+        );
+        let read = OrdersFile::of(&etc.0, "web", "a").read(&[]).unwrap();
+        assert_eq!(read.all, standby());
+        assert_eq!(read.groups["web"].orders, standby());
+        assert!(read.groups["old"].orders.is_empty());
+    }
+
+    #[test]
+    fn an_order_says_until_when_why_and_by_whom() {
+        let said = |order, said: Said| said.in_words(order);
+        assert_eq!(
+            said(Standing::Standby, until_six()),
+            "the operator said standby until 2026-11-29 06:00 CET: disk (anna, 2026-11-28 17:02 CET; \
+             `onehold resume` ends it)"
+        );
+        assert_eq!(
+            said(Standing::Freeze, Said::default()),
+            "the operator said freeze (nothing moves by itself; `onehold thaw` ends it)"
+        );
+        let hostile = Said {
+            by: Some("\u{1b}[2J".repeat(100)),
+            reason: Some(" \n".to_owned()),
+            ..until_six()
+        };
+        let words = said(Standing::Switch, hostile.bounded());
+        assert!(words.len() < 200 && !words.contains('\u{1b}'), "{words}");
+        assert!(!until_six().is_over(1_764_392_399) && until_six().is_over(1_764_392_400));
+        assert!(!Said::default().is_over(u64::MAX));
+    }
+
     /// The operator is at work on this machine, whatever its groups are called, and which there
     /// are.
     #[test]
     fn r12_an_order_for_all_groups_is_for_those_that_come_later_too() {
         let (web, api) = (of("web", &ONE), of("api", &TWO));
         for given in [
-            vec![(web, STANDBY)],
-            vec![(web, STANDBY), (of("b", &[]), STANDBY)],
+            vec![(web, standby())],
+            vec![(web, standby()), (of("b", &[]), standby())],
         ] {
             let orders = Orders::given(given.into_iter());
-            assert_eq!(orders.holding(&[api, web]), (vec![STANDBY, STANDBY], None));
-            assert_eq!(orders.holding(&[api]), (vec![STANDBY], None));
+            assert_eq!(
+                orders.holding(&[api, web]),
+                (vec![standby(), standby()], None)
+            );
+            assert_eq!(orders.holding(&[api]), (vec![standby()], None));
         }
-        let some = Orders::given([(web, None), (api, STANDBY)].into_iter());
-        assert_eq!((some.all, Orders::given([].into_iter()).all), (None, None));
+        let none = Standings::new;
+        let some = Orders::given([(web, none()), (api, standby())].into_iter());
+        assert_eq!(
+            (some.all, Orders::given([].into_iter()).all),
+            (none(), none())
+        );
     }
 
     #[test]
     fn r12_an_order_is_found_by_its_address_and_one_that_fits_nothing_holds_for_all() {
         let (web, api) = (of("web", &ONE), of("api", &TWO));
-        let orders = Orders::given([(web, STANDBY), (api, None)].into_iter());
+        let none = Standings::new();
+        let orders = Orders::given([(web, standby()), (api, none.clone())].into_iter());
         let www = of("www", &ONE);
-        assert_eq!(orders.holding(&[api, www]), (vec![None, STANDBY], None));
+        let expected = vec![none.clone(), standby()];
+        assert_eq!(orders.holding(&[api, www]), (expected, None));
         let (holding, lost) = orders.holding(&[api, of("www", &[])]);
-        assert_eq!(holding, [None, STANDBY], "that may be it; `api` is not");
+        assert_eq!(holding, [none, standby()], "that may be it; `api` is not");
         let lost = lost.unwrap();
         assert!(lost.contains("standby of group `web` (10.0.0.1)"), "{lost}");
     }
@@ -431,7 +557,7 @@ mod tests {
     fn r12_orders_that_were_left_under_another_name_are_known_by_their_addresses() {
         let etc = Etc::new();
         let (web, api) = (of("web", &ONE), of("api", &TWO));
-        let orders = Orders::given([(web, STANDBY), (api, None)].into_iter());
+        let orders = Orders::given([(web, standby()), (api, Standings::new())].into_iter());
         OrdersFile::of(&etc.0, "web", "a").write(&orders).unwrap();
         for (cluster, member) in [("web", "b"), ("db", "a")] {
             let mut other = OrdersFile::of(&etc.0, cluster, member);
@@ -456,7 +582,7 @@ mod tests {
         let etc = Etc::new();
         let mut file = OrdersFile::of(&etc.0, "web", "a");
         let web = of("web", &ONE);
-        let orders = Orders::given([(web, STANDBY)].into_iter());
+        let orders = Orders::given([(web, standby())].into_iter());
         file.write(&orders).unwrap();
         let read = file.read(&[web]).ok();
         let mut keeper = Keeper::new(file, read);

@@ -89,7 +89,6 @@ impl Secret {
 /// # Errors
 /// What went wrong, and what to do; also if the file exists and `force` was not given.
 pub fn create(path: &Path, force: bool) -> Result<(), String> {
-    let shown = path.display();
     let mut random = [0u8; 32];
     let mut rest = &mut random[..];
     while !rest.is_empty() {
@@ -98,7 +97,15 @@ pub fn create(path: &Path, force: bool) -> Result<(), String> {
         rest = &mut rest[got..];
     }
     let text: String = random.iter().map(|b| format!("{b:02x}")).collect();
+    write(path, &text, force)
+}
 
+/// Writes a secret that is there already, such as another tool's, readable by its owner alone.
+///
+/// # Errors
+/// What went wrong, and what to do; also if the file exists and `force` was not given.
+pub fn write(path: &Path, text: &str, force: bool) -> Result<(), String> {
+    let shown = path.display();
     // Written aside and moved into place, so a crash leaves either the old secret or the new one.
     let aside = path.with_added_extension(format!("new-{}", std::process::id()));
     let target = if force { aside.as_path() } else { path };

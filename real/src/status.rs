@@ -2,26 +2,44 @@
 //! the control socket as JSON and rendered as text by the client. No rule reads it.
 
 mod alarms;
+mod changes;
+mod json;
+mod margins;
+mod orders;
+mod peers;
 mod text;
+mod verdict;
 
+pub use changes::RoleChanges;
+pub use json::{VERSION, json};
+pub use margins::{Assumption, MarginStatus};
+pub use peers::lacks;
 pub use text::render;
 pub(crate) use text::{ago, wrapped};
+pub use verdict::{Severity, Verdict, of_group, verdict};
 
 use crate::config_file::each_once;
-use crate::metrics::{GroupMetrics, Metrics, Noted};
-use crate::note::{self, NoteCounters};
-use alarms::{holding_stranger, lately, why_rejected};
-use onehold_core::advert::{GroupId, MemberId};
+use crate::metrics::{GroupMetrics, Metrics};
+use crate::note::NoteCounters;
+use crate::orders::Standing;
+use alarms::holding_stranger;
+use onehold_core::advert::MemberId;
+use onehold_core::auth::Keys;
 use onehold_core::config::{Arbitration, Config, Failback};
-use onehold_core::observe::{GroupSnapshot, PeerSnapshot, RoleName, Snapshot};
-use onehold_core::reject::Reject;
+use onehold_core::observe::{GroupSnapshot, RoleName, Snapshot};
+use onehold_core::reject::{KeyId, Reject};
 use onehold_core::time::{LocalTime, Span};
+use orders::{frozen_by, order, orders};
+use peers::{leans, peers};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// All clusters that a process serves.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Report {
+    /// The version of this form.
+    #[serde(default)]
+    pub version: u32,
     /// One for each cluster, by name.
     pub clusters: Vec<Status>,
     /// Clusters that should be served and can't be yet.
@@ -77,6 +95,12 @@ pub struct Status {
     pub version: String,
     /// This member's incarnation.
     pub incarnation: String,
+    /// For how long it has been served.
+    #[serde(default)]
+    pub running_ms: f64,
+    /// The keys that are accepted here; the first seals.
+    #[serde(default)]
+    pub keys: Vec<String>,
     /// Digest of what all members must agree on.
     pub config: String,
     /// `majority` or `survivor`.
@@ -101,6 +125,9 @@ pub struct Status {
     pub peers: Vec<PeerStatus>,
     /// Datagrams.
     pub counters: Counters,
+    /// How near what is assumed came to breaking.
+    #[serde(default)]
+    pub margins: Vec<MarginStatus>,
 }
 
 /// The timing in force.
@@ -141,6 +168,9 @@ pub struct GroupStatus {
     pub role: String,
     /// Who holds it, as far as this member knows.
     pub holder: Option<String>,
+    /// The holder, another member, says that it is mute: its gate waits for `before_hold`.
+    #[serde(default)]
+    pub holder_mute: bool,
     /// What is left of this member's lease.
     pub lease_left_ms: Option<f64>,
     /// Members whose votes stand for this member.
@@ -161,6 +191,9 @@ pub struct GroupStatus {
     /// What is wrong with this member's kernel or service: why it would not serve the group, or not
     /// well.
     pub unfit: Vec<String>,
+    /// What this standby lacks to take over from a holder that fails, though it is ready.
+    #[serde(default)]
+    pub leans: Option<String>,
     /// The candidate that would take over from the known holder, unless that is this member.
     pub successor: Option<String>,
     /// Whether the successor says that it could hold; nothing while it says nothing.
@@ -175,10 +208,19 @@ pub struct GroupStatus {
     pub standby: bool,
     /// The operator said `switch` here.
     pub gave_away: bool,
+    /// The members whose operator said `freeze`: nothing moves by itself.
+    #[serde(default)]
+    pub frozen_by: Vec<String>,
+    /// The orders that stand here, in words.
+    #[serde(default)]
+    pub orders: Vec<String>,
     /// The operator presumed the peer dead.
     pub presumed_dead: bool,
     /// How often the role changed since the start.
     pub role_changes: u64,
+    /// The same by what it became and why.
+    #[serde(default)]
+    pub role_changes_by: Vec<RoleChanges>,
     /// The last change.
     pub last_change: Option<LastChange>,
     /// It is held, and its gate still waits for `before_hold`.
@@ -260,6 +302,9 @@ pub struct PeerStatus {
     pub two_way: bool,
     /// It said that it is in quarantine.
     pub quarantined: bool,
+    /// How often it was lost: not heard for as long as a vote is bound.
+    #[serde(default)]
+    pub lost: u64,
     /// Its incarnation.
     pub incarnation: Option<String>,
     /// The digest of its configuration, while it is another one.
@@ -267,11 +312,30 @@ pub struct PeerStatus {
     /// Its daemon's version, once its notes have said it.
     #[serde(default)]
     pub version: Option<String>,
+    /// The key that its latest advert was sealed with.
+    #[serde(default)]
+    pub key: Option<String>,
+    /// What it last said of each group, while it is heard.
+    #[serde(default)]
+    pub says: Vec<SaysStatus>,
     /// What it lacks, by its notes.
     #[serde(default)]
     pub lacks: Vec<LackStatus>,
     /// The ways to it.
     pub paths: Vec<PathStatus>,
+}
+
+/// What another member says of a group.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SaysStatus {
+    /// The group's name.
+    pub group: String,
+    /// It could hold the group.
+    pub ready: bool,
+    /// It holds the group.
+    pub holds: bool,
+    /// It holds the group, mute: its gate waits for `before_hold`.
+    pub mute: bool,
 }
 
 /// What another member lacks to hold a group, or to serve it.
@@ -345,6 +409,8 @@ impl Status {
             notes: Vec::new(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
             incarnation: hex(snapshot.incarnation.0),
+            running_ms: ms(now.since(metrics.started)),
+            keys: Vec::new(),
             config: hex(config.digest().0),
             arbitration: match config.arbitration() {
                 Arbitration::Majority => "majority",
@@ -379,9 +445,38 @@ impl Status {
                     .collect(),
                 notes: metrics.notes,
             },
+            margins: Vec::new(),
         };
         status.alarms = status.find_alarms(config, metrics, stranger.as_deref(), now);
+        status.notes.extend(status.is_needed());
         status
+    }
+
+    /// Whether nobody holds any more if this member stops, and why. (Of two members under
+    /// `majority` that is so by themselves.)
+    fn is_needed(&self) -> Option<String> {
+        let (heard, silent): (Vec<_>, Vec<_>) = self.peers.iter().partition(|p| p.two_way);
+        let by_majority = self.arbitration == "majority" && self.members > 2;
+        let now = heard.len() + 1;
+        let needed = by_majority && now >= self.majority && now - 1 < self.majority;
+        (needed && !self.stopped).then(|| {
+            let silent: Vec<&str> = silent.iter().map(|p| p.name.as_str()).collect();
+            format!(
+                "if this member stops, nobody holds: {} of {} members are needed, and there is no vote from {}",
+                self.majority,
+                self.members,
+                silent.join(", ")
+            )
+        })
+    }
+
+    /// The same with the keys that are in force.
+    #[must_use]
+    pub fn with_keys(mut self, keys: &Keys) -> Self {
+        let others = keys.accepted().filter(|id| *id != keys.sealing());
+        let all = std::iter::once(keys.sealing()).chain(others);
+        self.keys = all.map(key).collect();
+        self
     }
 
     /// Adds a note or an alarm if the configuration file has differed from what runs, for `since`.
@@ -433,6 +528,10 @@ impl GroupStatus {
             .to_owned(),
             role: g.role.text().to_owned(),
             holder: g.holder.map(|h| name(config, h)),
+            holder_mute: (all.peers.iter())
+                .find(|p| Some(p.member) == g.holder)
+                .and_then(|p| p.says.get(usize::from(g.group.0)))
+                .is_some_and(|says| says.holds && says.preparing),
             lease_left_ms: g.lease_left.map(ms),
             votes: g.votes.iter().map(|v| name(config, *v)).collect(),
             votes_needed: match config.arbitration() {
@@ -449,6 +548,7 @@ impl GroupStatus {
                 why_not_ready(g, all, config, m, stranger)
             },
             unfit: unfit(g, m),
+            leans: leans(g, all, config),
             successor: successor.map(|p| name(config, p.member)),
             successor_ready: successor
                 .filter(|p| p.two_way && !p.quarantined)
@@ -459,8 +559,11 @@ impl GroupStatus {
             yields: g.yields,
             standby: g.standby,
             gave_away: g.gave_away,
+            frozen_by: frozen_by(g, all, config),
+            orders: orders(g, m),
             presumed_dead: g.presumed_dead,
-            role_changes: m.role_changes,
+            role_changes: m.role_changes.values().sum(),
+            role_changes_by: changes::role_changes(m),
             opening,
             opening_ms: waited.map(|(since, _)| ms(now.since(since))),
             opening_deadline_ms: waited.map(|(_, policy)| ms(policy.deadline)),
@@ -534,7 +637,7 @@ fn why_not_ready(
     }
     why.extend(unfit(g, m));
     if g.standby {
-        why.push("the operator said standby (`onehold resume` ends it)".to_owned());
+        why.extend(order(Standing::Standby, m));
     }
     if g.role == RoleName::Releasing {
         why.push("the kernel has not confirmed the release yet (R-8)".to_owned());
@@ -558,96 +661,12 @@ fn why_not_ready(
     why
 }
 
-/// What this member lacks, by group, as its notes say it to the others: why it could not hold the
-/// group, or does not serve it yet.
-#[must_use]
-pub fn lacks(
-    snapshot: &Snapshot,
-    config: &Config,
-    metrics: &Metrics,
-    now: LocalTime,
-) -> Vec<(GroupId, String)> {
-    let stranger = holding_stranger(snapshot, config, metrics, now);
-    let lack = |g: &GroupSnapshot| {
-        let m = metrics.groups.get(usize::from(g.group.0))?;
-        let why = match g.role {
-            RoleName::Witness => return None,
-            RoleName::Holder if !g.open => {
-                "holds, and waits for `before_hold` before its gate opens (R-19)".to_owned()
-            }
-            _ if g.ready => return None,
-            _ => why_not_ready(g, snapshot, config, m, stranger.as_deref()).join("; "),
-        };
-        Some((g.group, why))
-    };
-    snapshot.groups.iter().filter_map(lack).collect()
-}
-
-/// What another member lacks by its latest note, unless its adverts say that it is over.
-fn lacks_of(
-    peer: &PeerSnapshot,
-    noted: &Noted,
-    config: &Config,
-    now: LocalTime,
-) -> Vec<LackStatus> {
-    let passed = now.since(noted.at);
-    let is_over = |group: GroupId| {
-        let says = peer.says.get(usize::from(group.0));
-        says.is_some_and(|says| says.ready && !says.holds)
-    };
-    (noted.lines.iter())
-        .filter(|line| passed < note::COUNTS && !is_over(line.group))
-        .map(|line| LackStatus {
-            group: config.group_name(line.group).into_owned(),
-            why: line.text.clone(),
-            for_ms: ms(line.since.plus(passed)),
-        })
-        .collect()
-}
-
-fn peers(
-    snapshot: &Snapshot,
-    config: &Config,
-    metrics: &Metrics,
-    now: LocalTime,
-) -> Vec<PeerStatus> {
-    let all = snapshot.peers.iter().map(|p| {
-        let m = metrics.peers.iter().find(|m| m.member == p.member);
-        let noted = (m.and_then(|m| m.note.as_ref()))
-            .filter(|noted| Some(noted.incarnation) == p.incarnation);
-        PeerStatus {
-            name: name(config, p.member),
-            witness: !config.is_candidate(p.member),
-            heard_ms_ago: p.heard_ago.map(ms),
-            rtt_ms: m.and_then(|m| m.rtt).map(ms),
-            two_way: p.two_way,
-            quarantined: p.quarantined,
-            incarnation: p.incarnation.map(|i| hex(i.0)),
-            other_config: (m.and_then(|m| m.other_config))
-                .filter(|o| lately(o.at, now))
-                .map(|o| hex(o.digest.0)),
-            version: noted.map(|noted| noted.version.clone()),
-            lacks: noted.map_or_else(Vec::new, |noted| lacks_of(p, noted, config, now)),
-            paths: (m.iter().flat_map(|m| &m.paths))
-                .map(|w| PathStatus {
-                    local: w.path.local.to_string(),
-                    remote: w.path.remote.to_string(),
-                    heard_ms_ago: w.heard_at.map(|at| ms(now.since(at))),
-                    received: w.received,
-                    refused: w.refusals.count,
-                    refused_ms_ago: w.refusals.last.as_ref().map(|(at, _)| ms(now.since(*at))),
-                    refused_because: w.refusals.last.as_ref().map(|(_, why)| why.clone()),
-                    rejected: (w.rejected.filter(|r| lately(r.at, now)))
-                        .and_then(|r| why_rejected(&r, w.path.remote, config, metrics)),
-                })
-                .collect(),
-        }
-    });
-    all.collect()
-}
-
 fn name(config: &Config, id: MemberId) -> String {
     config.member_name(id).into_owned()
+}
+
+fn key(id: KeyId) -> String {
+    format!("{:08x}", id.0)
 }
 
 fn hex(n: u64) -> String {
@@ -655,4 +674,4 @@ fn hex(n: u64) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -5,11 +5,13 @@
 //! address.
 
 mod format;
+mod journal;
 mod repeats;
 
 use crate::config_file::{LogFormat, LogLevel, LogSection};
 use crate::metrics::{GuardInForce, OtherConfig};
 use format::Text;
+use journal::{Entry, Journal};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::{Event, Why};
@@ -18,6 +20,7 @@ use repeats::Sparing;
 use std::net::SocketAddr;
 use std::os::fd::AsFd as _;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 use std::sync::Arc;
 use tracing::Level;
 use tracing_appender::non_blocking::WorkerGuard;
@@ -43,8 +46,15 @@ impl Log {
     /// If the process logs already.
     pub fn start(log: LogSection) -> Result<Self, TryInitError> {
         let (filter, level) = reload::Layer::new(filter(log.level));
-        let (to, rest) = tracing_appender::non_blocking(std::io::stderr());
-        let layer = layer(log.format, to_journal(), to);
+        let journal = log.format == LogFormat::Text && to_journal();
+        let journal = journal.then(|| Journal::new(Path::new(journal::SOCKET), std::io::stderr()));
+        let journal = journal.and_then(Result::ok);
+        let is_journal = journal.is_some();
+        let (to, rest) = match journal {
+            Some(journal) => tracing_appender::non_blocking(journal),
+            None => tracing_appender::non_blocking(std::io::stderr()),
+        };
+        let layer = layer(log.format, is_journal, to);
         tracing_subscriber::registry()
             .with(filter)
             .with(layer)
@@ -68,11 +78,14 @@ where
     W: for<'a> MakeWriter<'a> + Send + Sync + 'static,
 {
     let layer = tracing_subscriber::fmt::layer().with_writer(to);
-    match format {
-        LogFormat::Text => layer
-            .map_event_format(|_| Sparing::new(Text { journal }, false))
+    match (format, journal) {
+        (LogFormat::Text, false) => layer
+            .map_event_format(|_| Sparing::new(Text, false))
             .boxed(),
-        LogFormat::Json => layer
+        (LogFormat::Text, true) => layer
+            .map_event_format(|_| Sparing::new(Entry, false))
+            .boxed(),
+        (LogFormat::Json, _) => layer
             .json()
             .flatten_event(true)
             .with_target(false)
@@ -141,8 +154,8 @@ pub fn line(event: &Event, config: &Config, cluster: Option<&str>) -> String {
     format!("{prefix}{} ({})", event.text(config), event.rule())
 }
 
-/// Logs an event, with the name of its `cluster` where a process serves several.
-pub fn report(event: &Event, config: &Config, cluster: Option<&str>) {
+/// Logs an event of a `cluster`, whose name is in front where a process serves `several`.
+pub fn report(event: &Event, config: &Config, cluster: &str, several: bool) {
     let group = event.group().map(|id| config.group_name(id));
     let peer = event.peer().map(|id| config.member_name(id));
     // The level of a tracing event is fixed where it is written.
@@ -156,7 +169,7 @@ pub fn report(event: &Event, config: &Config, cluster: Option<&str>) {
                 group = group.as_deref(),
                 peer = peer.as_deref(),
                 "{}",
-                line(event, config, cluster)
+                line(event, config, several.then_some(cluster))
             )
         };
     }
@@ -174,12 +187,15 @@ pub fn report_other_config(
     whose: Option<MemberId>,
     other: OtherConfig,
     config: &Config,
-    cluster: Option<&str>,
+    (cluster, several): (&str, bool),
 ) {
     let name = whose
         .and_then(|id| config.member(id))
         .map(|m| m.name.as_str());
-    let prefix = cluster.map(|c| format!("{c}: ")).unwrap_or_default();
+    let prefix = match several {
+        true => format!("{cluster}: "),
+        false => String::new(),
+    };
     tracing::error!(
         event = "other_config",
         rule = "R-0",
@@ -203,14 +219,14 @@ pub fn other_config(name: Option<&str>, from: SocketAddr, digest: u64, ours: u64
     )
 }
 
-/// Logs which alarms are new and which are over, as
+/// Logs which alarms of a cluster are new and which are over, as
 /// [`Metrics::alarms`](crate::metrics::Metrics::alarms) returned them.
-pub fn report_alarms((new, over): (Vec<String>, Vec<String>)) {
+pub fn report_alarms(cluster: &str, (new, over): (Vec<String>, Vec<String>)) {
     for alarm in new {
-        tracing::warn!(event = "alarm", "{alarm}");
+        tracing::warn!(event = "alarm", cluster, "{alarm}");
     }
     for alarm in over {
-        tracing::info!(event = "alarm_over", "over: {alarm}");
+        tracing::info!(event = "alarm_over", cluster, "over: {alarm}");
     }
 }
 

@@ -3,6 +3,7 @@
 //! Whatever a daemon does to `ask`: it says what is wrong, in time.
 
 use onehold::control::{self, Order, PendingRequest, Reply, Request};
+use onehold::orders::{Said, Until};
 use onehold::status::Report;
 use proptest::collection::vec;
 use proptest::option;
@@ -102,18 +103,33 @@ fn order() -> impl Strategy<Value = Order> {
         Just(Order::Switch),
         Just(Order::Standby),
         Just(Order::Resume),
+        Just(Order::Freeze),
+        Just(Order::Thaw),
         Just(Order::PresumeDead),
     ]
 }
 
+fn said() -> impl Strategy<Value = Said> {
+    let text = || option::of(any::<String>());
+    let until = option::of((any::<u64>(), any::<String>()));
+    (text(), text(), until, text()).prop_map(|(by, at, until, reason)| Said {
+        by,
+        at,
+        until: until.map(|(unix, text)| Until { unix, text }),
+        reason,
+    })
+}
+
 fn request() -> impl Strategy<Value = Request> {
     let name = || option::of(any::<String>());
-    let command =
-        (order(), name(), name()).prop_map(|(command, cluster, group)| Request::Command {
+    let command = (order(), name(), name(), said()).prop_map(|(command, cluster, group, said)| {
+        Request::Command {
             command,
             cluster,
             group,
-        });
+            said,
+        }
+    });
     prop_oneof![1 => Just(Request::Status {}), 3 => command]
 }
 
@@ -280,6 +296,7 @@ fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u
         let mut server = JoinSet::new();
         server.spawn(control::serve(
             place.socket(),
+            control::Access::Orders { readers: None },
             tell,
             control::session::desk().0,
             patience,
@@ -575,6 +592,7 @@ fn a_good_request_is_answered_by_the_driver() {
         command: Order::Switch,
         cluster: None,
         group: Some("web".into()),
+        said: Said::default(),
     };
     let client = Client::saying(Words::Good(good.clone(), 0));
     let (got, asked) = serve(vec![client], Driver::Answers, LONG);

@@ -5,11 +5,11 @@ use onehold::control::{Order, PendingRequest, Reply, Request};
 use onehold::driver::openings::{BeforeHold, Failing};
 use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
+use onehold::orders::{Said, Standings};
 use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId, Statement};
 use onehold_core::auth::{self, Key, Keys};
 use onehold_core::config::{Arbitration, Config, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::effect::Event;
-use onehold_core::input::Command;
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::{LocalTime, Span};
 use proptest::collection::vec;
@@ -154,6 +154,7 @@ impl Scripted {
             ready,
             yields,
             preparing: false,
+            frozen: false,
             vote: None,
         };
         let ago = Span::from_millis(u64::from(late)).as_nanos();
@@ -194,6 +195,7 @@ impl Scripted {
                         command,
                         cluster,
                         group,
+                        said: Said::default(),
                     },
                 };
                 let (reply, answer) = oneshot::channel();
@@ -365,7 +367,7 @@ impl Shell for Scripted {
 
     fn record_lease(&mut self, _: usize, _: Span) {}
     fn reported(&mut self, _: usize, _: &Event) {}
-    fn ordered(&mut self, _: usize, _: &[Option<Command>]) {}
+    fn ordered(&mut self, _: usize, _: &[Standings]) {}
 }
 
 /// Plays a script to its end; how often the kernel was told to hold.
@@ -462,7 +464,7 @@ impl Shell for Nothing {
 
     fn reported(&mut self, _: usize, _: &Event) {}
 
-    fn ordered(&mut self, _: usize, _: &[Option<Command>]) {}
+    fn ordered(&mut self, _: usize, _: &[Standings]) {}
 }
 
 #[test]

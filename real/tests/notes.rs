@@ -5,12 +5,12 @@ use onehold::control::{PendingRequest, Reply, Request};
 use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
 use onehold::note::{Line, Note};
+use onehold::orders::Standings;
 use onehold::status::Status;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::auth::{self, Key, Keys};
 use onehold_core::config::{Arbitration, Config, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::effect::Event;
-use onehold_core::input::Command;
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::{LocalTime, Span};
 use std::cell::RefCell;
@@ -141,7 +141,7 @@ impl Shell for Member {
     fn announce(&mut self, _: usize, _: GroupId) {}
     fn record_lease(&mut self, _: usize, _: Span) {}
     fn reported(&mut self, _: usize, _: &Event) {}
-    fn ordered(&mut self, _: usize, _: &[Option<Command>]) {}
+    fn ordered(&mut self, _: usize, _: &[Standings]) {}
 }
 
 /// Two drivers, run one after the other whenever they want to be.

@@ -280,9 +280,15 @@ impl Fault {
             },
             Self::Eligible(flag) => Self::Eligible(not(flag)),
             Self::Healthy(flag) => Self::Healthy(not(flag)),
-            Self::Command { to, say, group } if *say == Order::Standby => Self::Command {
+            Self::Command { to, say, group } => Self::Command {
                 to: to.clone(),
-                say: Order::Resume,
+                say: match say {
+                    Order::Standby => Order::Resume,
+                    Order::Freeze => Order::Thaw,
+                    Order::Switch | Order::Resume | Order::Thaw | Order::PresumeDead => {
+                        return None;
+                    }
+                },
                 group: group.clone(),
             },
             _ => return None,
@@ -442,6 +448,8 @@ pub const fn order(order: Order) -> &'static str {
         Order::Switch => "switch",
         Order::Standby => "standby",
         Order::Resume => "resume",
+        Order::Freeze => "freeze",
+        Order::Thaw => "thaw",
         Order::PresumeDead => "presume-dead",
     }
 }

@@ -15,7 +15,7 @@ use std::fmt;
 pub const MAX: usize = 5;
 
 /// What is true of a member: of its process, kernel, service and operator. Of its own say only the
-/// role, for people, and what binds it: quarantine and vote.
+/// role, for people, and what binds it: quarantine, vote, and another's `freeze`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Facts {
     /// Its process runs, is paused, or is dead.
@@ -40,6 +40,8 @@ pub struct Facts {
     pub healthy: bool,
     /// Its operator lets it hold.
     pub wanted: bool,
+    /// `freeze` was said here, or on the other candidate as far as it has heard so.
+    pub frozen: bool,
     /// How many times it has started.
     pub lives: u8,
     /// Its present incarnation, or the latest.
@@ -109,9 +111,12 @@ pub enum PropertyId {
     L4,
     /// No outage is longer than the bound.
     L5,
-    /// Another holder is claimed only if it said so.
+    /// Another holder is claimed only if there is one.
     #[serde(rename = "R-15")]
     R15,
+    /// A frozen group moves only if somebody means it to, or something fails.
+    #[serde(rename = "R-12 frozen")]
+    Frozen,
     /// A process that is told to stop ends.
     #[serde(rename = "stop ends")]
     StopEnds,
@@ -144,6 +149,7 @@ impl PropertyId {
             Self::L4 => "L4",
             Self::L5 => "L5",
             Self::R15 => "R-15",
+            Self::Frozen => "R-12 frozen",
             Self::StopEnds => "stop ends",
             Self::NoPanic => "no panic",
             Self::Expected => "expected",
@@ -268,6 +274,35 @@ pub const S6: Property = always(
     "no address is effective before what must be done first is done",
     |m| m.facts.iter().all(|f| !f.effective || !f.preparing),
 );
+/// R-12, while `freeze` is in force.
+pub const FROZEN: Property = Property {
+    id: PropertyId::Frozen,
+    says: "a frozen holder lets go neither for failback nor for a sick service",
+    when: When::AlwaysStep,
+    holds: |m| {
+        let of = &m.facts[usize::from(m.member)];
+        let reported = |name| m.events.has(Events::of(name));
+        let sick = reported("unhealthy") || reported("unready") && of.eligible;
+        !of.frozen || !reported("failback") && !sick
+    },
+};
+/// Its companion.
+pub const FROZEN_SICK: Property = sometimes(
+    "frozen and sick",
+    "a sick one that is frozen holds beside one that is well",
+    |m| {
+        let stays = |f: &Facts| f.effective && f.frozen && !f.healthy && f.eligible;
+        let well = |f: &Facts| f.role == Some(RoleName::Standby) && f.healthy && !f.quarantined;
+        m.facts.iter().any(stays) && m.facts.iter().any(well)
+    },
+);
+/// R-15's alarm.
+pub const ALARM: Property = Property {
+    id: PropertyId::R15,
+    says: "no holder claims another one, for there never is one (majority)",
+    when: When::AlwaysStep,
+    holds: |m| !m.events.has(Events::of("two in sight")),
+};
 /// L1.
 pub const L1: Property = always(
     PropertyId::L1,

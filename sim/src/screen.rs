@@ -2,9 +2,21 @@
 
 use std::io::{IsTerminal, Write as _, stdout};
 
+/// Whether the terminal knows no colours and moves no cursor, as it says.
+fn is_dumb() -> bool {
+    std::env::var_os("TERM").is_some_and(|term| term == "dumb")
+}
+
+/// Whether what is printed may be coloured.
+pub(crate) fn colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty());
+    stdout().is_terminal() && !is_dumb() && !unwanted
+}
+
 /// The terminal, or whatever stands in for it.
 pub struct Screen {
     terminal: bool,
+    colours: bool,
     frame: usize,
 }
 
@@ -19,13 +31,14 @@ impl Screen {
     #[must_use]
     pub fn new() -> Self {
         Self {
-            terminal: stdout().is_terminal(),
+            terminal: stdout().is_terminal() && !is_dumb(),
+            colours: colours(),
             frame: 0,
         }
     }
 
     pub(crate) fn paint(&self, code: &str, text: &str) -> String {
-        match self.terminal {
+        match self.colours {
             true => format!("\x1b[{code}m{text}\x1b[0m"),
             false => text.to_owned(),
         }

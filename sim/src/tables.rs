@@ -10,6 +10,7 @@ use crate::mutants::verdicts::{self, Noticed, Verdict};
 use crate::simulator::command::all as scenarios;
 use crate::simulator::sweep::report::Report;
 use clap::Args;
+use onehold::config_file::reference;
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::fs;
@@ -36,7 +37,12 @@ const SWEPT: &str = "sim/sweep.json";
 const PROTOCOL: &str = "docs/src/protocol.md";
 
 /// All tables but those of the rules, of which there is one under each heading of [`PROTOCOL`].
-const TABLES: [Generated; 5] = [
+const TABLES: [Generated; 6] = [
+    Generated {
+        page: "docs/src/configuration.md",
+        name: "keys",
+        text: keys,
+    },
     Generated {
         page: "docs/src/model.md",
         name: "configurations",
@@ -144,6 +150,42 @@ fn row<const N: usize>(cells: [&str; N]) -> String {
     // A `|` would be another cell.
     let cells = cells.map(|c| c.replace('|', "\\|"));
     format!("| {} |\n", cells.join(" | "))
+}
+
+/// Every key of the configuration file, table by table.
+fn keys(_: &Path) -> Result<String> {
+    let mut text = String::new();
+    for table in reference::TABLES {
+        let _ = write!(text, "\n## `[{}]`\n\n{}\n\n", table.name, table.what);
+        text += KEYS;
+        for key in table.keys {
+            text += &key_row(key, &key.change(table).to_string());
+        }
+    }
+    text += "\n## A witness of several clusters\n\nIts file has `[log]`, `[metrics]` and these, at its top:\n\n";
+    text += KEYS;
+    for key in reference::WITNESS {
+        text += &key_row(key, "restart");
+    }
+    Ok(text + "\n")
+}
+
+const KEYS: &str =
+    "| key, for example | value | left out | what it is | changed by |\n|---|---|---|---|---|\n";
+
+fn key_row(key: &reference::Key, change: &str) -> String {
+    let example = format!("`{} = {}`", key.name, key.example);
+    let default = match key.default {
+        reference::Default::Refused => "refused".to_owned(),
+        reference::Default::Value(value) => format!("`{value}`"),
+        reference::Default::Words(words) => words.to_owned(),
+    };
+    // Words of the file are set as such.
+    let value = match key.value.starts_with('"') {
+        true => format!("`{}`", key.value.replace(", ", "`, `")),
+        false => key.value.to_owned(),
+    };
+    row([&example, &value, &default, key.what, change])
 }
 
 fn configurations(_: &Path) -> Result<String> {

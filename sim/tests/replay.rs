@@ -362,7 +362,8 @@ fn a_cut_off_line_is_reported_and_everything_before_it_counts() {
 
 fn any_advert() -> impl Strategy<Value = Advert> {
     let vote = proptest::option::of((any::<u8>(), any::<[u64; 2]>()));
-    let statement = (any::<[bool; 4]>(), vote).prop_map(|([asks, holds, ready, yields], vote)| {
+    let statement = (any::<[bool; 6]>(), vote).prop_map(|(flags, vote)| {
+        let [asks, holds, ready, yields, preparing, frozen] = flags;
         let vote = vote.map(|(member, [incarnation, asked_at])| Ballot {
             member: MemberId(member),
             incarnation: Incarnation(incarnation),
@@ -373,7 +374,8 @@ fn any_advert() -> impl Strategy<Value = Advert> {
             holds,
             ready,
             yields,
-            preparing: false,
+            preparing,
+            frozen,
             vote,
         }
     });

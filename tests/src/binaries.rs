@@ -43,7 +43,8 @@ fn release() -> &'static Path {
 }
 
 /// Where everything is built.
-pub(crate) fn target() -> PathBuf {
+#[must_use]
+pub fn target() -> PathBuf {
     let test = env::current_exe().expect("a test knows its own file");
     // target/debug/deps/TEST
     let target = test.ancestors().nth(3).expect("a test is in target/");

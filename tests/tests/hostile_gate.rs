@@ -9,7 +9,7 @@ use std::thread::sleep;
 use std::time::Duration;
 
 /// What the unit gives the daemon.
-const UNIT: &str = "--bounding-set=-all,+net_admin,+net_raw,+bpf,+sys_nice,+ipc_lock";
+const UNIT: &str = "--bounding-set=-all,+net_admin,+net_raw,+bpf,+sys_nice,+ipc_lock,+chown";
 
 /// Only the machine's root may load BPF programs, and only Linux 6.6 and later has rows of them.
 fn has_rows(c: &Cluster) -> bool {

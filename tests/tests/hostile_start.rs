@@ -427,7 +427,7 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
     c.hold_on("lb1");
     c.logs(
         "lb0",
-        "www: the operator said standby in an earlier incarnation",
+        "www: in an earlier incarnation the operator said standby",
     );
     c.onehold("lb0", &["resume"]);
     c.hold_on("lb0");

@@ -313,58 +313,6 @@ fn a_reload_changes_the_log_level() {
     assert_eq!(lines(&c), before);
 }
 
-/// The stand-in file of `docs/src/operations.md`, for this cluster.
-fn stand_in() -> String {
-    let text = include_str!("../../docs/src/operations.md");
-    let section = text.split("## By hand").nth(1).expect("the section");
-    let file = section.split("```toml\n").nth(1).expect("a file in it");
-    let file = file.split("```").next().expect("its end");
-    let file = file.replace("name = \"web\"", "name = \"lab\"");
-    let file = file.replace("/root/gate.secret", "/run/lab/secret");
-    file.replace("10.0.0.50/24", "10.77.0.50/16")
-}
-
-/// The gate of a killed daemon outlives it, and mutes whatever is put on by hand; its file may be
-/// broken.
-#[test]
-fn an_address_is_put_on_by_hand_when_the_gate_was_taken_away() {
-    for guard in ["bpf", "nft"] {
-        let mut c = Setup::majority().guard(guard).start();
-        for name in ["lb0", "lb1", "witness"] {
-            c.kill(name);
-        }
-        let add = ["ip", "address", "replace", "10.77.0.50/16", "dev", "eth0"];
-        c.ok("lb0", &add);
-        c.watch_for(1);
-        c.held_by_nobody();
-        match guard {
-            "nft" => {
-                let tables = c.ok("lb0", &["nft", "list", "tables"]);
-                let words: Vec<&str> = tables.split_whitespace().collect();
-                let [_, "netdev", table] = words[..] else {
-                    panic!("{tables}");
-                };
-                c.ok("lb0", &["nft", "delete", "table", "netdev", table]);
-            }
-            _ => {
-                c.file("gate.toml", &stand_in());
-                let binary = onehold_tests::binaries::onehold().to_str().unwrap();
-                let run = [
-                    binary,
-                    "run",
-                    "--config",
-                    "/run/lab/gate.toml",
-                    "--as",
-                    "here",
-                ];
-                let words = [&["timeout", "--signal=TERM", "3"], &run[..]].concat();
-                c.run("lb0", &words);
-            }
-        }
-        c.hold_on("lb0");
-    }
-}
-
 #[test]
 fn why_a_standby_could_not_take_over_is_said_by_every_member() {
     let c = Setup::majority().patient().start();

@@ -3,6 +3,7 @@
 
 mod campaign;
 mod conflict;
+mod freeze;
 mod handover;
 mod holding;
 mod incarnations;

@@ -35,10 +35,10 @@ impl Plan {
     pub(super) fn read(path: &Path) -> Result<Self, Vec<FileError>> {
         let mut plan = Self::default();
         let mut wrong = Vec::new();
-        for one in written(path).map_err(|e| vec![e])?.clusters {
+        for one in written(path)?.clusters {
             match one {
                 Ok(cluster) => plan.add(&cluster, &mut wrong),
-                Err(e) => wrong.push(e),
+                Err(e) => wrong.extend(e),
             }
         }
         if wrong.is_empty() {

@@ -1,9 +1,11 @@
 //! The commands that ask a running daemon.
 
+use super::cost;
 use super::{Failure, is_read, print};
-use crate::control::{CLIENT_TIMEOUT, Order, Reply, Request, ask};
-use crate::orders::FORGOTTEN;
-use crate::status::{Report, Status, Waiting, render};
+use crate::control::{CLIENT_TIMEOUT, NO_ANSWER, NO_DAEMON, Order, Reply, Request, ask};
+use crate::orders::{FORGOTTEN, Said};
+use crate::status::{self, Report, Status, Waiting, render};
+use crate::wall;
 use std::io::IsTerminal as _;
 use std::path::Path;
 use std::time::Duration;
@@ -19,14 +21,16 @@ pub(super) fn status(
     watch: bool,
 ) -> Result<(), Failure> {
     let terminal = std::io::stdout().is_terminal();
-    let colour = terminal && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+    let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
+    let colour = terminal && !dumb && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let text = || -> Result<String, Failure> {
         let report = report(socket, cluster)?;
         if json {
+            let dated = status::json(&report, wall::now());
             let json = if watch {
-                serde_json::to_string(&report)
+                serde_json::to_string(&dated)
             } else {
-                serde_json::to_string_pretty(&report)
+                serde_json::to_string_pretty(&dated)
             };
             return json
                 .map(|j| j + "\n")
@@ -44,7 +48,7 @@ pub(super) fn status(
             Err(Failure::Failed(what)) => format!("onehold: {what}\n"),
             Err(usage) => return Err(usage),
         };
-        if terminal && !json {
+        if terminal && !dumb && !json {
             text.insert_str(0, "\x1b[H\x1b[2J");
         } else if !json {
             text.push('\n');
@@ -56,7 +60,12 @@ pub(super) fn status(
     }
 }
 
-fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
+/// Whether a failure to ask means that the daemon does not run, or does not answer.
+pub(super) fn is_down(why: &str) -> bool {
+    why.starts_with(NO_DAEMON) || why.contains(NO_ANSWER)
+}
+
+pub(super) fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
     let mut report =
         match ask(socket, &Request::Status {}, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
             Reply::Status(report) => report,
@@ -88,6 +97,7 @@ pub(super) fn one(socket: &Path, cluster: Option<&str>) -> Result<Status, Failur
     let Report {
         mut clusters,
         waiting,
+        ..
     } = report(socket, cluster)?;
     match clusters.len() {
         1 => Ok(clusters.remove(0)),
@@ -111,12 +121,16 @@ pub(super) fn order(
     order: Order,
     cluster: Option<String>,
     group: Option<String>,
+    said: Said,
+    yes: bool,
 ) -> Result<(), Failure> {
     let before = one(socket, cluster.as_deref())?;
+    cost::agreed(&cost::cost(&before, order, group.as_deref()), yes)?;
     let request = Request::Command {
         command: order,
         cluster: Some(before.cluster.clone()),
         group: group.clone(),
+        said,
     };
     match ask(socket, &request, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
         Reply::Done { lines } => print(&(lines.join("\n") + "\n"))?,
@@ -131,7 +145,9 @@ pub(super) fn order(
         handed_over(socket, &before, group.as_deref())?;
     }
     match order {
-        Order::Switch | Order::Standby | Order::Resume => is_kept(socket, &before),
+        Order::Switch | Order::Standby | Order::Resume | Order::Freeze | Order::Thaw => {
+            is_kept(socket, &before)
+        }
         Order::PresumeDead => Ok(()),
     }
 }
@@ -191,12 +207,17 @@ pub(super) fn confirm_dead(socket: &Path, cluster: Option<&str>) -> Result<bool,
     let peers: Vec<&str> = status.peers.iter().map(|p| p.name.as_str()).collect();
     let groups: Vec<&str> = status.groups.iter().map(|g| g.name.as_str()).collect();
     print(&explanation(&peers.join(", "), &groups.join(", ")))?;
+    confirmed("Is it off? Type yes to go on: ")
+}
+
+/// Asks a person, who has just read what follows.
+pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
     if !std::io::stdin().is_terminal() {
         let what =
             "standard input is not a terminal, so you can't be asked; add --yes if you are certain";
         return Err(Failure::Usage(what.to_owned()));
     }
-    print("Is it off? Type yes to go on: ")?;
+    print(question)?;
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     Ok(read.is_ok() && answer.trim() == "yes")

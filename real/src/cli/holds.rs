@@ -16,9 +16,7 @@ pub(super) struct HoldsArgs {
 pub(super) fn holds(asked: &HoldsArgs) -> Result<(), Failure> {
     let DaemonArgs { socket, cluster } = &asked.daemon;
     // Whatever keeps it from being said is no "no".
-    let status = client::one(socket, cluster.as_deref()).map_err(|e| match e {
-        Failure::Failed(what) | Failure::Usage(what) => Failure::Usage(what),
-    })?;
+    let status = client::one(socket, cluster.as_deref()).map_err(|e| Failure::Usage(e.what()))?;
     let name = &asked.group;
     let Some(group) = status.groups.iter().find(|group| group.name == *name) else {
         let all: Vec<&str> = status.groups.iter().map(|g| g.name.as_str()).collect();

@@ -53,10 +53,7 @@ pub(super) fn init(asked: &InitArgs) -> Result<(), Failure> {
     let config = absolute(&asked.place.config)?;
     let terminal = std::io::stdin().is_terminal() && std::io::stderr().is_terminal();
     let plan = plan(asked, terminal)?;
-    let again = |e: Failure| match e {
-        Failure::Failed(why) => Failure::Failed(format!("{why}\nto try again: {}", plan.words())),
-        Failure::Usage(why) => Failure::Usage(format!("{why}\nto try again: {}", plan.words())),
-    };
+    let again = |e: Failure| e.said(|why| format!("{why}\nto try again: {}", plan.words()));
     let text = plan.text(&secret_beside(&config));
     let place = PlaceArgs {
         config: config.clone(),
@@ -285,11 +282,7 @@ pub(super) fn put(place: &PlaceArgs, text: &str, secret: Option<&str>) -> Result
         Err(why) => {
             let left = placed.take_back().err();
             let left = left.unwrap_or_else(|| "nothing was written".to_owned());
-            let end = |why: String| format!("{why}\n{left}");
-            Err(match why {
-                Failure::Failed(why) => Failure::Failed(end(why)),
-                Failure::Usage(why) => Failure::Usage(end(why)),
-            })
+            Err(why.said(|why| format!("{why}\n{left}")))
         }
     }
 }
@@ -297,13 +290,13 @@ pub(super) fn put(place: &PlaceArgs, text: &str, secret: Option<&str>) -> Result
 /// Which member this host is, and what to be warned of.
 fn checked(config: &Path, member: Option<&str>) -> Result<(String, String), Failure> {
     // The text first: what it says of this host comes second.
-    let of_text = check::check(config, None)?;
+    let of_text = check::check(config, None);
     refuse(of_text.wrong.iter().map(|e| e.what.clone()), Failure::Usage)?;
     let loaded = config_file::load(config, member).map_err(|e| Failure::Failed(e.what))?;
     let me = loaded.clusters.first().map_or_else(String::new, |local| {
         local.config.member_name(local.config.me()).into_owned()
     });
-    let here = check::check(config, Some(&me))?;
+    let here = check::check(config, Some(&me));
     refuse(here.wrong.iter().map(|e| e.what.clone()), Failure::Usage)?;
     refuse(here.host.lacks.iter().cloned(), Failure::Failed)?;
     Ok((me, here.host.text()))

@@ -1,13 +1,15 @@
 use super::*;
 use crate::config_file::tests::{Etc, THREE, TWO};
-use clap::CommandFactory as _;
 
 #[test]
 fn help_pages() {
     let mut cli = Cli::command().term_width(100);
     cli.build();
     let mut all = cli.render_help().to_string();
-    for command in cli.get_subcommands_mut().filter(|c| c.get_name() != "help") {
+    for command in cli
+        .get_subcommands_mut()
+        .filter(|c| c.get_name() != "help" && !c.is_hide_set())
+    {
         let page = command.render_help();
         all.push_str(&format!("\n──── {}\n{page}", command.get_name()));
     }
@@ -17,23 +19,17 @@ fn help_pages() {
 pub(crate) fn checked(text: &str) -> String {
     let etc = Etc::new();
     let path = etc.write("onehold.toml", text);
-    etc.said(match check::check(&path, None) {
-        Ok(check::Checked { text, wrong, .. }) => {
-            wrong.iter().fold(text, |text, e| format!("{text}{e}\n"))
-        }
-        Err(e) => format!("{e}\n"),
-    })
+    let check::Checked { text, wrong, .. } = check::check(&path, None);
+    etc.said(wrong.iter().fold(text, |text, e| format!("{text}{e}\n")))
 }
 
 /// The exit status of `check --for`, and its text.
 pub(crate) fn status_of_check(path: &std::path::Path, member: &str) -> (u8, String) {
-    match check::check(path, Some(member)) {
-        Ok(check::Checked { wrong, host, .. }) => match (&wrong[..], &host.lacks[..]) {
-            ([], []) => (0, host.text()),
-            ([], _) => (1, host.text()),
-            _ => (2, format!("{wrong:?}")),
-        },
-        Err(e) => (2, e.to_string()),
+    let check::Checked { wrong, host, .. } = check::check(path, Some(member));
+    match (&wrong[..], &host.lacks[..]) {
+        ([], []) => (0, host.text()),
+        ([], _) => (1, host.text()),
+        _ => (2, format!("{wrong:?}")),
     }
 }
 
@@ -97,12 +93,12 @@ fn check_lists_all_that_is_wrong() {
         "onehold.toml",
         &TWO.replace("lb1 = \"ens3\"", "lb2 = \"ens3\""),
     );
-    let wrong = |member| check::check(&path, member).unwrap().wrong.len();
+    let wrong = |member| check::check(&path, member).wrong.len();
     assert_eq!(
         [wrong(None), wrong(Some("lb0")), wrong(Some("LB1"))],
         [1, 0, 1]
     );
-    let none = check::check(&path, Some("lb7")).unwrap().wrong;
+    let none = check::check(&path, Some("lb7")).wrong;
     assert!(none[0].what.contains("there is no `lb7` (from --for)"));
 }
 
@@ -114,6 +110,19 @@ fn check_warns_of_probable_mistakes() {
         .replace("[timing]", "[timing]\ndrift_ppm = 50\n");
     let text = checked(&odd);
     insta::assert_snapshot!(text[text.find("warnings").unwrap()..]);
+}
+
+#[test]
+fn check_warns_of_metrics_that_others_can_read() {
+    let warned = |at: &str| {
+        let text = checked(&format!("{THREE}\n[metrics]\nlisten = \"{at}\"\n"));
+        assert!(text.contains("web"), "{text}");
+        text.contains(&format!(
+            "! metrics.listen: {at}: whoever reaches this port"
+        ))
+    };
+    assert!(warned("0.0.0.0:9946") && warned("10.0.0.10:9946"));
+    assert!(!warned("127.0.0.1:9946") && !warned("[::1]:9946"));
 }
 
 #[test]
@@ -141,7 +150,7 @@ fn check_of_a_witness_file_lists_what_is_wrong_with_any_cluster() {
     etc.write("clusters.d/d.toml", "[cluster");
     let without = TWO.replace("\"secret\"", "\"../secret\"");
     etc.write("clusters.d/e.toml", &without);
-    let check::Checked { text, wrong, .. } = check::check(&path, None).unwrap();
+    let check::Checked { text, wrong, .. } = check::check(&path, None);
     assert_eq!(text.matches("cluster web").count(), 1, "{text}");
     let wrong: Vec<String> = wrong.iter().map(|e| etc.said(e)).collect();
     insta::assert_snapshot!(wrong.join("\n"));
@@ -177,7 +186,7 @@ fn check_of_a_witness_with_many_clusters() {
     let file = THREE.replace("\"secret\"", "\"../secret\"");
     etc.write("clusters.d/a.toml", &file.replace("\"web\"", "\"a\""));
     etc.write("clusters.d/b.toml", &file.replace("\"web\"", "\"b\""));
-    let check::Checked { text, wrong, .. } = check::check(&path, None).unwrap();
+    let check::Checked { text, wrong, .. } = check::check(&path, None);
     assert_eq!(wrong, []);
     let heads: Vec<&str> = text.lines().filter(|l| l.starts_with("cluster ")).collect();
     insta::assert_snapshot!(heads.join("\n"));
@@ -190,7 +199,7 @@ fn the_packaged_examples_are_fine() {
         let path = PathBuf::from(env!("CARGO_MANIFEST_DIR"))
             .join("packaging")
             .join(name);
-        let checked = check::check(&path, None).unwrap_or_else(|e| panic!("{e}"));
+        let checked = check::check(&path, None);
         assert_eq!(checked.wrong, []);
     }
 }

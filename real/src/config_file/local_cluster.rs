@@ -5,8 +5,8 @@ use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, 
 use super::decided::{decided, for_member};
 use super::stamp::Stamp;
 use super::{
-    Announce, ConfigFile, FileError, GroupSection, GuardChoice, LogSection, Profile, Source,
-    WitnessFile,
+    Announce, ConfigFile, FileError, GroupSection, GuardChoice, LogSection, MetricsSection,
+    Profile, Source, WitnessFile,
 };
 use crate::route::Route;
 use crate::secret::Secret;
@@ -23,6 +23,8 @@ pub struct Loaded {
     pub clusters: Vec<LocalCluster>,
     /// How to log.
     pub log: LogSection,
+    /// What monitoring may read.
+    pub metrics: MetricsSection,
 }
 
 /// One cluster as one of its members sees it.
@@ -76,11 +78,7 @@ impl LocalCluster {
     /// The key to seal with and those to accept.
     #[must_use]
     pub fn keys(&self) -> Keys {
-        let mut keys = self.secrets.iter().map(|s| Key::new(s.bytes()));
-        let seal = keys
-            .next()
-            .expect("load() leaves no cluster without a secret");
-        Keys::new(seal, keys.collect())
+        keys_of(&self.secrets).expect("load() leaves no cluster without a secret")
     }
 
     /// This member's own addresses, path by path.
@@ -138,6 +136,12 @@ impl LocalCluster {
             .get(usize::from(group.0))
             .map_or(&[], Vec::as_slice)
     }
+}
+
+/// The key to seal with and those to accept.
+pub(crate) fn keys_of(secrets: &[Secret]) -> Option<Keys> {
+    let mut keys = secrets.iter().map(|s| Key::new(s.bytes()));
+    Some(Keys::new(keys.next()?, keys.collect()))
 }
 
 fn paths<'a>(local: &'a [SocketAddr], remote: &'a [SocketAddr]) -> impl Iterator<Item = Path> + 'a {
@@ -202,10 +206,10 @@ pub struct Missing {
 /// A [`FileError`] with the line, the key and the remedy, if the text allows none, whatever this
 /// host is like; or if it can't be read yet.
 pub fn read(path: &std::path::Path) -> Result<LogSection, FileError> {
-    let WrittenFile { clusters, log, .. } = written(path)?;
+    let WrittenFile { clusters, log, .. } = written(path).map_err(first_of)?;
     let mut wrong = Vec::new();
     for one in clusters {
-        match one.map_err(|e| vec![e]).and_then(|one| decided(&one)) {
+        match one.and_then(|one| decided(&one)) {
             Ok(_) => return Ok(log),
             Err(errors) => wrong.extend(errors),
         }
@@ -214,7 +218,7 @@ pub fn read(path: &std::path::Path) -> Result<LogSection, FileError> {
 }
 
 /// The first of at least one error, with the number of the others.
-fn first_of(wrong: Vec<FileError>) -> FileError {
+pub(crate) fn first_of(wrong: Vec<FileError>) -> FileError {
     let more = wrong.len().saturating_sub(1);
     let mut wrong = wrong.into_iter();
     let mut first = wrong.next().expect("at least one error");
@@ -253,13 +257,15 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
     let WrittenFile {
         clusters,
         log,
+        metrics,
         many,
-    } = written(path)?;
+    } = written(path).map_err(first_of)?;
     let mut served: BTreeMap<String, LocalCluster> = BTreeMap::new();
     let mut missing = Vec::new();
     for one in clusters {
         let name = one.as_ref().ok().map(|c| c.file.cluster.name.clone());
-        let taken = one.and_then(|c| local_cluster(c, here, many));
+        let taken = one.map_err(first_of);
+        let taken = taken.and_then(|c| local_cluster(c, here, many));
         match taken {
             Ok(cluster) => {
                 served.insert(cluster.name().to_owned(), cluster);
@@ -271,6 +277,7 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
         loaded: Loaded {
             clusters: served.into_values().collect(),
             log,
+            metrics,
         },
         missing,
     })
@@ -279,8 +286,9 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
 /// A file, or a witness's file and those it leads to, as written.
 pub(crate) struct WrittenFile {
     /// At least one, each with a name of its own; or what is wrong with its file.
-    pub(crate) clusters: Vec<Result<WrittenCluster, FileError>>,
+    pub(crate) clusters: Vec<Result<WrittenCluster, Vec<FileError>>>,
     log: LogSection,
+    metrics: MetricsSection,
     /// It is a witness's.
     pub(crate) many: bool,
 }
@@ -295,7 +303,10 @@ pub(crate) struct WrittenCluster {
 }
 
 /// Reads a file, and those it leads to.
-pub(crate) fn written(path: &std::path::Path) -> Result<WrittenFile, FileError> {
+///
+/// # Errors
+/// Everything that is wrong with the file as a whole.
+pub(crate) fn written(path: &std::path::Path) -> Result<WrittenFile, Vec<FileError>> {
     written_at(path, &mut Stamp::default())
 }
 
@@ -304,6 +315,7 @@ pub(crate) fn written(path: &std::path::Path) -> Result<WrittenFile, FileError> 
 pub struct Texts {
     pub(super) files: Vec<ConfigFile>,
     pub(super) log: LogSection,
+    pub(super) metrics: MetricsSection,
 }
 
 impl Texts {
@@ -321,33 +333,37 @@ impl Texts {
 /// What is wrong with the text of any.
 pub fn texts(path: &std::path::Path) -> (Stamp, Result<Texts, FileError>) {
     let mut stamp = Stamp::default();
-    let texts = written_at(path, &mut stamp).and_then(|WrittenFile { clusters, log, .. }| {
-        let files = clusters.into_iter().map(|one| Ok(one?.file));
-        let files = files.collect::<Result<_, FileError>>()?;
-        Ok(Texts { files, log })
+    let texts = written_at(path, &mut stamp).and_then(|written| {
+        let files = written.clusters.into_iter().map(|one| Ok(one?.file));
+        Ok(Texts {
+            files: files.collect::<Result<_, Vec<FileError>>>()?,
+            log: written.log,
+            metrics: written.metrics,
+        })
     });
-    (stamp, texts)
+    (stamp, texts.map_err(first_of))
 }
 
-fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, FileError> {
+fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, Vec<FileError>> {
     stamp.take(path);
-    let source = Source::read(path)?;
+    let source = Source::read(path).map_err(|e| vec![e])?;
     if !source.has("clusters") && !source.has("directory") {
         let file = ConfigFile::parse(&source)?;
-        let log = file.log;
+        let (log, metrics) = (file.log, file.metrics);
         return Ok(WrittenFile {
             clusters: vec![Ok(WrittenCluster { source, file })],
             log,
+            metrics,
             many: false,
         });
     }
     let witness: WitnessFile = source.parse()?;
-    let log = witness.log;
+    let (log, metrics) = (witness.log, witness.metrics);
     let mut clusters: Vec<_> = (witness.clusters.into_iter())
         .map(|(name, cluster)| {
             Ok(WrittenCluster {
                 source: source.within(&name),
-                file: cluster.into_file(&name, log),
+                file: cluster.into_file(&name, log, metrics),
             })
         })
         .collect();
@@ -355,7 +371,7 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, 
         let directory = source.beside(directory);
         let fail = |e| {
             let what = format!("{}: {e}", directory.display());
-            source.error("directory", what).may_pass()
+            vec![source.error("directory", what).may_pass()]
         };
         stamp.take(&directory);
         let mut files = Vec::new();
@@ -366,7 +382,7 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, 
         files.sort();
         clusters.extend(files.iter().map(|file| {
             stamp.take(file);
-            let source = Source::read(file)?;
+            let source = Source::read(file).map_err(|e| vec![e])?;
             let file = ConfigFile::parse(&source)?;
             Ok(WrittenCluster { source, file })
         }));
@@ -380,22 +396,23 @@ fn written_at(path: &std::path::Path, stamp: &mut Stamp) -> Result<WrittenFile, 
                 "`{}` is served already, from another file or table; remove one",
                 file.cluster.name
             );
-            *one = Err(source.error("cluster.name", what));
+            *one = Err(vec![source.error("cluster.name", what)]);
         }
     }
     if clusters.is_empty() {
         let what =
             "there is none; add a [clusters.NAME] table, or cluster files (*.toml) to `directory`";
         let e = source.error("clusters", what);
-        return Err(if witness.directory.is_some() {
+        return Err(vec![if witness.directory.is_some() {
             e.may_pass() // it may not be mounted yet
         } else {
             e
-        });
+        }]);
     }
     Ok(WrittenFile {
         clusters,
         log,
+        metrics,
         many: true,
     })
 }
@@ -411,6 +428,20 @@ pub(crate) fn prove(source: &Source, spec: &Spec, me: &str) -> Result<Config, Fi
 /// # Errors
 /// The first thing that is wrong: with the text, or else with this host.
 pub(crate) fn local_cluster(
+    cluster: WrittenCluster,
+    here: &Here<'_>,
+    many: bool,
+) -> Result<LocalCluster, FileError> {
+    let mut local = without_secrets(cluster.clone(), here, many)?;
+    local.secrets = secrets(&cluster.source, &cluster.file).map_err(first_of)?;
+    Ok(local)
+}
+
+/// The same, but for its secrets, which not everybody may read: it has no [`LocalCluster::keys`].
+///
+/// # Errors
+/// The first thing that is wrong: with the text, or else with this host.
+pub(crate) fn without_secrets(
     cluster: WrittenCluster,
     here: &Here<'_>,
     many: bool,
@@ -437,14 +468,13 @@ pub(crate) fn local_cluster(
     if let Some(first) = wrong.into_iter().next() {
         return Err(first.may_pass());
     }
-    let secrets = secrets(source, file).map_err(first_of)?;
     Ok(LocalCluster {
         // Both maps are in the order of the names, as ids are.
         endpoints: endpoints.into_values().collect(),
         interfaces,
         many,
         remarks,
-        secrets,
+        secrets: Vec::new(),
         spec,
         config,
         file: cluster.file,

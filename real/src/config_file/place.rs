@@ -1,10 +1,15 @@
 //! Where in a file a key is, and errors that say so.
 
+use super::words;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use toml::Spanned;
 use toml::de::{DeTable, DeValue};
+
+/// Most errors of one text that are collected.
+const MOST: usize = 50;
 
 /// What is wrong with a file, and where, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,25 +135,65 @@ impl Source {
     /// Reads the whole text as a `T`.
     ///
     /// # Errors
-    /// A [`FileError`] with the line, the key and the remedy.
-    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, FileError> {
-        toml::from_str(&self.text).map_err(|e| {
+    /// Everything that is wrong with its form, or else with its keys and the types of their values:
+    /// each with the line, the key and the remedy.
+    pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Vec<FileError>> {
+        let (mut table, noticed) = DeTable::parse_recoverable(&self.text);
+        if !noticed.is_empty() {
+            return Err(self.malformed(&noticed));
+        }
+        let mut wrong: Vec<(Vec<String>, FileError)> = Vec::new();
+        loop {
+            let e = match T::deserialize(toml::de::Deserializer::from(table.clone())) {
+                Ok(read) if wrong.is_empty() => return Ok(read),
+                Ok(_) => break,
+                Err(e) => e,
+            };
+            let whole = Some(table.span()) == e.span();
             let at = e.span().map(|s| s.start);
-            let mut key = at.map(|at| self.key_at(at)).unwrap_or_default();
-            let what = explain(e.message(), &mut key);
-            let line = at.map(|at| self.line(at));
-            FileError {
-                file: self.path.clone(),
-                line,
-                what: if key.is_empty() {
-                    let text = line.and_then(|n| self.text.lines().nth(n - 1));
-                    format!("`{}`: {what}", text.unwrap_or_default().trim())
-                } else {
-                    format!("{key}: {what}")
-                },
-                may_pass: false,
+            let place = at.filter(|_| !whole).map(|at| key_at(table.get_ref(), at));
+            let place = place.unwrap_or_default();
+            let mut key = place.clone();
+            let (what, meant) = words::meaning(e.message(), &mut key);
+            // What lacks a key that was taken away as wrong is not wrong once more.
+            if !wrong.iter().any(|(known, _)| known.starts_with(&key)) {
+                let e = FileError {
+                    file: self.path.clone(),
+                    line: at.map(|at| self.line(at)),
+                    what: format!("{}: {what}", key.join(".")),
+                    may_pass: false,
+                };
+                wrong.push((key.clone(), e));
             }
-        })
+            // Without it, or with what was meant in its place, the next error shows.
+            let gone = if place.len() < key.len() { place } else { key };
+            if wrong.len() == MOST || !replace(table.get_mut(), &gone, meant) {
+                break;
+            }
+        }
+        let mut wrong: Vec<FileError> = wrong.into_iter().map(|(_, e)| e).collect();
+        wrong.sort_by_key(|e| e.line);
+        Err(wrong)
+    }
+
+    /// What is wrong with the form of the text, of which so much could be read.
+    fn malformed(&self, noticed: &[toml::de::Error]) -> Vec<FileError> {
+        let error = |line, what| FileError {
+            file: self.path.clone(),
+            line,
+            what,
+            may_pass: false,
+        };
+        if let Some(what) = words::of_another_program(&self.text, &self.path) {
+            return vec![error(None, what)];
+        }
+        let noticed = noticed.iter().map(|e| {
+            let at = e.span().unwrap_or_default();
+            (at, e.message().to_owned())
+        });
+        (words::syntax(&self.text, noticed.collect()).into_iter())
+            .map(|(line, what)| error(Some(line), what))
+            .collect()
     }
 
     fn line(&self, offset: usize) -> usize {
@@ -183,97 +228,55 @@ impl Source {
         }
         found
     }
+}
 
-    /// The dotted key that is written, or whose value is written, at `offset`.
-    fn key_at(&self, offset: usize) -> String {
-        fn find(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>) -> bool {
-            table.iter().any(|(k, v)| {
-                path.push(k.get_ref().to_string());
-                let on = |span: Range<usize>| span.contains(&offset);
-                let inner = match v.get_ref() {
-                    DeValue::Table(t) => find(t, offset, path),
-                    DeValue::Array(a) => (a.iter().enumerate()).any(|(n, item)| {
-                        path.push(n.to_string());
-                        let hit = matches!(item.get_ref(), DeValue::Table(t)
+/// The key of a table that is written, or whose value is written, at `offset`, part by part.
+fn key_at(table: &DeTable<'_>, offset: usize) -> Vec<String> {
+    fn find(table: &DeTable<'_>, offset: usize, path: &mut Vec<String>) -> bool {
+        table.iter().any(|(k, v)| {
+            path.push(k.get_ref().to_string());
+            let on = |span: Range<usize>| span.contains(&offset);
+            let inner = match v.get_ref() {
+                DeValue::Table(t) => find(t, offset, path),
+                DeValue::Array(a) => (a.iter().enumerate()).any(|(n, item)| {
+                    path.push(n.to_string());
+                    let hit = matches!(item.get_ref(), DeValue::Table(t)
                             if find(t, offset, path) || on(item.span()));
-                        if !hit {
-                            path.pop();
-                        }
-                        hit
-                    }),
-                    _ => false,
-                };
-                let hit = inner || on(k.span()) || on(v.span());
-                if !hit {
-                    path.pop();
-                }
-                hit
-            })
-        }
-        let mut path = Vec::new();
-        if let Ok(table) = DeTable::parse(&self.text) {
-            find(table.get_ref(), offset, &mut path);
-        }
-        path.join(".")
+                    if !hit {
+                        path.pop();
+                    }
+                    hit
+                }),
+                _ => false,
+            };
+            let hit = inner || on(k.span()) || on(v.span());
+            if !hit {
+                path.pop();
+            }
+            hit
+        })
     }
+    let mut path = Vec::new();
+    find(table, offset, &mut path);
+    path
 }
 
-/// Puts a message of serde into an operator's words; a missing key is added to `key`.
-fn explain(message: &str, key: &mut String) -> String {
-    // serde names the word in question first and then those it knows, all in backquotes.
-    let mut words = message.split('`').skip(1).step_by(2);
-    let word = words.next().unwrap_or_default();
-    let known: Vec<&str> = words.collect();
-    if message.starts_with("unknown field") {
-        // The span may be that of a key within the unknown table.
-        while !key.is_empty() && key != word && !key.ends_with(&format!(".{word}")) {
-            key.truncate(key.rfind('.').unwrap_or(0));
-        }
-        match nearest(word, &known) {
-            Some(near) => format!("unknown key; did you mean `{near}`?"),
-            None => format!("unknown key; the keys here are {}", known.join(", ")),
-        }
-    } else if message.starts_with("unknown variant") {
-        match nearest(word, &known) {
-            Some(near) => format!("`{word}` is unknown; did you mean \"{near}\"?"),
-            None => format!("`{word}` is unknown; write one of {}", known.join(", ")),
-        }
-    } else if message.starts_with("missing field") {
-        if !key.is_empty() {
-            key.push('.');
-        }
-        key.push_str(word);
-        let remedy = match word {
-            "cluster" => "; the file needs a [cluster] with `name` and `secret_file`",
-            "name" => "; write any name, the same on all members",
-            "addresses" => "; write addresses = [\"…\"]",
-            _ => "",
-        };
-        format!("missing{remedy}")
-    } else {
-        message
-            .replace("expected u16", "expected 1 to 65535")
-            .replace("expected a sequence", "expected a list in [brackets]")
+/// Takes a key out of a table, or the innermost key that leads to it and stands in a table; what it
+/// had is put where it was `meant` to be. False if there is none.
+fn replace(table: &mut DeTable<'_>, key: &[String], meant: Option<String>) -> bool {
+    let Some((first, rest)) = key.split_first() else {
+        return false;
+    };
+    if let Some(DeValue::Table(inner)) = table.get_mut(first.as_str()).map(Spanned::get_mut)
+        && replace(inner, rest, meant.clone())
+    {
+        return true;
     }
-}
-
-/// The known word that `word` is most likely a misspelling of, if any.
-fn nearest<'a>(word: &str, known: &[&'a str]) -> Option<&'a str> {
-    let (distance, near) = known.iter().map(|k| (distance(word, k), *k)).min()?;
-    (distance <= 1 + near.len() / 4).then_some(near)
-}
-
-/// How many letters to change, add or drop to make `b` of `a` (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.bytes().enumerate() {
-        let mut diagonal = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.bytes().enumerate() {
-            let change = diagonal + usize::from(x != y);
-            diagonal = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(diagonal + 1);
-        }
+    let Some((_, value)) = table.remove_entry(first.as_str()) else {
+        return false;
+    };
+    if let Some(meant) = meant.filter(|m| rest.is_empty() && table.get(m.as_str()).is_none()) {
+        table.insert(Spanned::new(value.span(), meant.into()), value);
     }
-    row[b.len()]
+    true
 }

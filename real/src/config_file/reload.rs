@@ -40,7 +40,8 @@ impl fmt::Display for ReloadRefused {
 impl std::error::Error for ReloadRefused {}
 
 impl Loaded {
-    /// Applies what may change in an incarnation, keys and log level; all or nothing.
+    /// Applies what may change in an incarnation, keys, log level and where the metrics are; all or
+    /// nothing.
     ///
     /// # Errors
     /// A value that differs and can't change in place, and how to change it. Of several, one that
@@ -100,7 +101,12 @@ impl Loaded {
         {
             return Some(format!("cluster {new} is new, and not served yet"));
         }
-        (self.log != texts.log).then(|| "[log] differs from what runs".to_owned())
+        let differs = |section: &str| Some(format!("[{section}] differs from what runs"));
+        match (self.log == texts.log, self.metrics == texts.metrics) {
+            (false, _) => differs("log"),
+            (true, false) => differs("metrics"),
+            (true, true) => None,
+        }
     }
 }
 
@@ -111,6 +117,47 @@ enum Scope {
     All,
     /// This member alone.
     Me,
+}
+
+/// How a running cluster is given another value of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// All members stop for it, and start together.
+    AllMembers,
+    /// This member is restarted.
+    Restart,
+    /// The daemon reads its file again.
+    Reload,
+    /// The agent reads its file again.
+    ReloadAgent,
+}
+
+impl fmt::Display for Change {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::AllMembers => "all members",
+            Self::Restart => "restart",
+            Self::Reload => "reload",
+            Self::ReloadAgent => "reload the agent",
+        })
+    }
+}
+
+/// How a running cluster gets from one file to the other.
+pub(super) fn change(old: &ConfigFile, new: &ConfigFile) -> Change {
+    let all = between_files(old, new);
+    let of_agent = |file: &ConfigFile| -> Vec<_> {
+        let groups = file.groups.values();
+        groups
+            .map(|g| (g.checks.clone(), g.hooks.clone()))
+            .collect()
+    };
+    match all.iter().any(|d| d.scope == Scope::All) {
+        true => Change::AllMembers,
+        false if !all.is_empty() => Change::Restart,
+        false if of_agent(old) != of_agent(new) => Change::ReloadAgent,
+        false => Change::Reload,
+    }
 }
 
 /// A value that the new file changes.
@@ -249,6 +296,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         groups,
         timing,
         log,
+        metrics: _, // a reload applies them
     } = file;
     let ClusterSection {
         name,

@@ -289,6 +289,12 @@ fn every_error_names_the_line_the_key_and_the_remedy_and_check_agrees_with_run()
         ("lease = \"450ms\"", "profile = \"fasst\""),
         ("lease = \"450ms\"", "lease = \"450ms\"\nlease = \"450ms\""),
         ("[timing]", "[log]\nlevel = \"loud\"\n[timing]"),
+        ("[timing]", "[metrics]\nlisten = 9946\n[timing]"),
+        ("[timing]", "[metrics]\nlisten = \"9946\"\n[timing]"),
+        (
+            "[timing]",
+            "[metrics]\nlisten = \"localhost:9946\"\n[timing]",
+        ),
         ("[timing]", "[timing"),
     ];
     let two = [
@@ -529,6 +535,7 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
             "secret_files = [\"secret.new\", \"secret\"]",
         ),
         ("[timing]", "[log]\nlevel = \"debug\"\n[timing]"),
+        ("[timing]", "[metrics]\nlisten = \"[::1]:9946\"\n[timing]"),
         // The agent's.
         (
             "[timing]",
@@ -601,4 +608,19 @@ fn other_members_on_this_machine_are_named_in_one_alarm() {
     let words =
         "v and w are on this machine, too, for this host has 10.0.0.12, 10.0.0.13, 10.1.0.13: ";
     assert!(said(5).unwrap().starts_with(words), "{:?}", said(5));
+}
+
+#[test]
+fn an_own_address_that_floats_is_found_however_it_is_written() {
+    let text = THREE
+        .replace("10.0.0.10", "2001:DB8:0::0:50")
+        .replace("10.0.0.11", "2001:db8::11")
+        .replace("10.0.0.12", "2001:db8::12");
+    let etc = Etc::new();
+    let said = load_as(&etc.write("onehold.toml", &text), "lb0").unwrap_err();
+    assert!(
+        said.what
+            .contains("`2001:DB8:0::0:50` floats in groups.web"),
+        "{said}"
+    );
 }

@@ -1,9 +1,21 @@
 use super::*;
 use crate::config_file::tests::{Etc, TWO, cluster};
+use crate::orders::Until;
 use std::path::PathBuf;
+
+const ORDERS: Access = Access::Orders { readers: None };
 
 /// A daemon of a kind: answers each request with `answer`, in a thread of its own.
 fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static) -> PathBuf {
+    daemon_for(etc, ORDERS, answer)
+}
+
+/// The same, whose socket is for others.
+fn daemon_for(
+    etc: &Etc,
+    access: Access,
+    answer: impl Fn(Request) -> Option<Reply> + Send + 'static,
+) -> PathBuf {
     let path = etc.0.join("run/control.sock");
     let socket = path.clone();
     let (up, is_up) = std::sync::mpsc::channel();
@@ -15,7 +27,7 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
         runtime.block_on(async move {
             let (driver, mut asked) = mpsc::channel(4);
             tokio::select! {
-                () = serve(socket.clone(), driver, session::desk().0, CLIENT_TIMEOUT) => {}
+                () = serve(socket.clone(), access, driver, session::desk().0, CLIENT_TIMEOUT) => {}
                 () = async {
                     made(&socket).await;
                     up.send(()).unwrap();
@@ -67,6 +79,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
         command: Order::PresumeDead,
         cluster: None,
         group: Some("web".to_owned()),
+        said: Said::default(),
     };
     assert_eq!(
         ask(&path, &request, CLIENT_TIMEOUT),
@@ -114,13 +127,13 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
     runtime.block_on(async {
         drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         assert!(path.exists());
-        let first = listen(&path).unwrap();
-        let e = listen(&path).unwrap_err();
+        let first = listen(&path, ORDERS).unwrap();
+        let e = listen(&path, ORDERS).unwrap_err();
         insta::assert_snapshot!(etc.said(e), @"/etc/onehold/control.sock: another daemon listens there; stop it, or name another place with --socket");
         drop(first);
-        listen(&path).unwrap();
+        listen(&path, ORDERS).unwrap();
         let file = etc.write("file", "");
-        assert!(listen(&file).unwrap_err().contains("is not a socket"));
+        assert!(listen(&file, ORDERS).unwrap_err().contains("is not a socket"));
         assert!(file.exists());
     });
 }
@@ -149,6 +162,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Reply::to_order(
             &cluster.config,
             Order::Switch,
+            &Said::default(),
             &[(api, Err(Refusal::NotHolder)), (web, Ok(()))],
         ),
     ];
@@ -156,9 +170,26 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Order::Switch,
         Order::Standby,
         Order::Resume,
+        Order::Freeze,
+        Order::Thaw,
         Order::PresumeDead,
     ] {
-        all.push(Reply::to_order(&cluster.config, order, &[(web, Ok(()))]));
+        let until = Some(Until {
+            unix: 1,
+            text: "06:00".to_owned(),
+        });
+        let ends = Said {
+            until,
+            ..Said::default()
+        };
+        for said in [Said::default(), ends] {
+            all.push(Reply::to_order(
+                &cluster.config,
+                order,
+                &said,
+                &[(web, Ok(()))],
+            ));
+        }
     }
     for refusal in [
         Refusal::NotHolder,
@@ -167,11 +198,13 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Refusal::NotTwoMembers,
         Refusal::PeerHeard,
         Refusal::VoteBound,
+        Refusal::NotFrozen,
         Refusal::Stopping,
     ] {
         all.push(Reply::to_order(
             &cluster.config,
             Order::Switch,
+            &Said::default(),
             &[(web, Err(refusal))],
         ));
     }
@@ -190,12 +223,12 @@ fn a_socket_of_another_kind_is_left_alone_while_somebody_has_it() {
         .build()
         .unwrap();
     let _entered = runtime.enter();
-    let why = listen(&path).unwrap_err();
+    let why = listen(&path, ORDERS).unwrap_err();
     assert!(why.contains("another daemon listens there"), "{why}");
     let client = std::os::unix::net::UnixDatagram::unbound().unwrap();
     client.send_to(b"heard", &path).unwrap();
     drop(theirs);
-    listen(&path).unwrap();
+    listen(&path, ORDERS).unwrap();
 }
 
 /// A paused daemon accepts nothing, and its queue fills up. It is asked without waiting: who asks
@@ -209,10 +242,10 @@ async fn a_socket_whose_queue_is_full_is_left_to_whoever_listens_there() {
     theirs.bind(&SockAddr::unix(&path).unwrap()).unwrap();
     theirs.listen(0).unwrap();
     client.connect(&SockAddr::unix(&path).unwrap()).unwrap();
-    let why = listen(&path).unwrap_err();
+    let why = listen(&path, ORDERS).unwrap_err();
     assert!(why.contains("another daemon listens there"), "{why}");
     drop((theirs, client));
-    listen(&path).unwrap();
+    listen(&path, ORDERS).unwrap();
 }
 
 #[tokio::test]
@@ -223,6 +256,7 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     let (mut first, mut second) = (JoinSet::new(), JoinSet::new());
     first.spawn(serve(
         path.clone(),
+        ORDERS,
         tell.clone(),
         session::desk().0,
         CLIENT_TIMEOUT,
@@ -232,7 +266,13 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     made(&path).await;
     std::fs::remove_file(&path).unwrap();
     // Another daemon has the same path, and is first.
-    second.spawn(serve(path.clone(), tell, session::desk().0, CLIENT_TIMEOUT));
+    second.spawn(serve(
+        path.clone(),
+        ORDERS,
+        tell,
+        session::desk().0,
+        CLIENT_TIMEOUT,
+    ));
     while !path.exists() {
         tokio::task::yield_now().await;
     }
@@ -242,4 +282,62 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     assert_eq!(Bound::which(&path), theirs);
     second.shutdown().await;
     assert!(!path.exists());
+}
+
+#[test]
+fn a_group_is_found_by_its_name() {
+    let text = "root:x:0:\nonehold-agent:x:7:\nonehold:x:997:nagios,anna\nodd\n";
+    assert_eq!(group_number(text, "onehold"), Some(997));
+    assert_eq!(group_number(text, "odd"), None);
+    assert_eq!(group_number(text, "hold"), None);
+    assert_eq!(
+        [
+            for_readers(Path::new("/run/onehold/control.sock")),
+            for_readers(Path::new("/x/b.sock"))
+        ],
+        [
+            PathBuf::from("/run/onehold/status.sock"),
+            PathBuf::from("/x/b-status.sock")
+        ]
+    );
+}
+
+/// Whoever may connect to the readers' socket may look there, and nothing else; root, too.
+#[test]
+fn who_may_look_neither_orders_anything_nor_is_the_agent() {
+    let etc = Etc::new();
+    let readers = rustix::process::getegid().as_raw();
+    let path = daemon_for(&etc, Access::Looks { readers }, |request| match request {
+        Request::Status {} => Some(Reply::Status(Report::default())),
+        Request::History { .. } | Request::Command { .. } | Request::Agent { .. } => {
+            panic!("it was let through")
+        }
+    });
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o660);
+    let say = |request: &Request| ask(&path, request, CLIENT_TIMEOUT);
+    assert_eq!(
+        say(&Request::Status {}),
+        Ok(Reply::Status(Report::default()))
+    );
+    let order = Request::Command {
+        command: Order::Standby,
+        cluster: None,
+        group: None,
+        said: crate::orders::Said::default(),
+    };
+    for request in [
+        order,
+        Request::Agent {
+            version: session::VERSION,
+        },
+    ] {
+        let Ok(Reply::Refused { why }) = say(&request) else {
+            panic!("{request:?} was not refused");
+        };
+        assert!(
+            why.contains("may look here, and neither order anything nor be the agent"),
+            "{why}"
+        );
+    }
 }

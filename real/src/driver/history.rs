@@ -397,6 +397,8 @@ impl<S: Shell> Driver<S> {
             Order::Switch => "switch",
             Order::Standby => "standby",
             Order::Resume => "resume",
+            Order::Freeze => "freeze",
+            Order::Thaw => "thaw",
             Order::PresumeDead => "presume-dead",
         };
         self.happened_here(cluster, |me, config| {

@@ -1,18 +1,19 @@
 //! Everything that touches the world: what the driver asks for, and what is reported to it.
 
 use super::Served;
+use crate::clock::Steered;
 use crate::config_file::Path;
 use crate::control::PendingRequest;
 use crate::control::session::{CheckReport, GroupShown, HookReport};
 use crate::history::Entry;
 use crate::metrics::GuardInForce;
+use crate::orders::{Said, Standing, Standings};
 use crate::socket::Refusals;
 use crate::status::{FileOnDisk, Waiting};
 use crate::trace::Recorder;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::Keys;
 use onehold_core::effect::Event;
-use onehold_core::input::Command;
 use onehold_core::time::{LocalTime, Span};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -69,8 +70,14 @@ pub trait Shell {
         None
     }
 
-    /// by group, the order that stands until `resume`, to be kept for a later incarnation.
-    fn ordered(&mut self, cluster: usize, orders: &[Option<Command>]);
+    /// by group, the orders that stand, to be kept for a later incarnation.
+    fn ordered(&mut self, cluster: usize, orders: &[Standings]);
+
+    /// Seconds since 1970 by this host's wall clock, by which orders end that the operator gave an
+    /// end. Where there is no such clock none ends by itself.
+    fn wall(&mut self) -> u64 {
+        0
+    }
 
     /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
     fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
@@ -82,6 +89,11 @@ pub trait Shell {
 
     /// The state of the groups for which this member is a candidate, after a turn.
     fn show(&mut self, _now: LocalTime, _groups: Vec<GroupShown>) {}
+
+    /// How this host's clock is steered, for people; nothing if unknown.
+    fn steered(&self, _cluster: usize) -> Option<Steered> {
+        None
+    }
 
     /// What the network refused to carry over a path, for people; empty if unknown.
     fn refusals(&self, _path: Path) -> Refusals {
@@ -210,7 +222,7 @@ pub struct Joined {
     /// Its node, which has just started.
     pub served: Served,
     /// an earlier incarnation's standing orders.
-    pub orders: Vec<(GroupId, Command)>,
+    pub orders: Vec<(GroupId, Standing, Said)>,
     /// What records every turn.
     pub recorder: Option<Box<dyn Recorder>>,
 }

@@ -15,10 +15,12 @@
 mod attached;
 mod bpf;
 mod interfaces;
+mod looks;
 mod memory;
 mod nft;
 mod pace;
 mod policy;
+mod removal;
 mod tc;
 mod tcx;
 
@@ -31,9 +33,11 @@ use attached::Attached;
 pub(crate) use attached::Standing;
 use interfaces::Post;
 pub(crate) use interfaces::{AT_A_TIME, Tended};
+pub(crate) use looks::{Asked, asked_before, bpf_could, described, nft_could};
 use memory::{Memory, Written};
 use onehold_core::time::{LocalTime, Span};
 use pace::Turn;
+pub(crate) use removal::remove_left;
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::Path;

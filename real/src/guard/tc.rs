@@ -154,6 +154,18 @@ pub(super) fn standing(
     }))
 }
 
+/// The filters that are asked one after the other: whether each is a gate, and what it is.
+pub(super) fn asked(
+    route: &mut Netlink,
+    link: &Link,
+    direction: Direction,
+) -> Result<Vec<(bool, String)>, Refusal> {
+    let mut all = filters(route, link.index)?;
+    all.retain(|f| f.direction == direction && f.chain == 0);
+    let all = all.iter().map(|f| (f.name.starts_with(GATE), f.describe()));
+    Ok(all.collect())
+}
+
 /// The ids of the programs that hang on an interface under this name.
 pub(super) fn programs_on(route: &mut Netlink, index: u32, name: &str) -> Vec<u32> {
     let found = ours(route, index, name).unwrap_or_default();

@@ -2,8 +2,9 @@
 //! that no turn waits. What can't be kept is shown all the same, and said to be lost at a restart.
 
 use super::file::{read_or_set_aside, write};
-use super::{Entry, History, MOST, wall_clock_ms};
+use super::{Entry, History, MOST};
 use crate::lease_record::file_name;
+use crate::wall;
 use onehold_core::time::{LocalTime, Span};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
@@ -74,7 +75,7 @@ impl Keeper {
 
     /// Something happened now.
     pub fn add(&mut self, cluster: usize, mut entry: Entry, now: LocalTime) {
-        entry.at_ms = wall_clock_ms();
+        entry.at_ms = u64::try_from(wall::now()).unwrap_or(0);
         let most = self.most();
         if let Some(kept) = self.kept.get_mut(cluster) {
             kept.history.add(entry, most);
@@ -203,7 +204,7 @@ impl Keeper {
                             let text = "what happened before this can't be read";
                             tracing::warn!("history: {text}: {why}");
                             let mut entry = Entry::new(&kept.member, "history", text);
-                            entry.at_ms = wall_clock_ms();
+                            entry.at_ms = u64::try_from(wall::now()).unwrap_or(0);
                             kept.history.add(entry.because(why), most);
                             kept.dirty = true;
                         }

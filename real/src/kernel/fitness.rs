@@ -100,6 +100,8 @@ pub(super) struct Own {
     addresses: Vec<IpAddr>,
     /// Since when none of them has been on this host.
     missing: Option<LocalTime>,
+    /// Those that are not there, while others are.
+    absent: Vec<IpAddr>,
 }
 
 impl Own {
@@ -107,6 +109,7 @@ impl Own {
         Self {
             addresses: Vec::new(),
             missing: None,
+            absent: Vec::new(),
         }
     }
 }
@@ -116,7 +119,11 @@ impl Kernel {
     /// nothing can be held. (A member that nobody can hear must not take silence for death.)
     pub fn lives_at(&mut self, addresses: Vec<IpAddr>) {
         let missing = Some(LocalTime::from_nanos(0)); // until one is seen
-        self.own = Own { addresses, missing };
+        self.own = Own {
+            addresses,
+            missing,
+            absent: Vec::new(),
+        };
     }
 
     /// Whether a group could be served from here, or why not.
@@ -140,12 +147,24 @@ impl Kernel {
     /// A network that is reconfigured takes addresses away for a moment: no longer than half a
     /// lease, which is sooner than anybody would take hold in this member's place (R-14).
     fn at_home(&self) -> Result<(), String> {
-        let Own { addresses, missing } = &self.own;
+        let Own {
+            addresses, missing, ..
+        } = &self.own;
         let grace = self.lease.part(2);
         match missing.filter(|since| boottime() >= since.plus(grace)) {
             None => Ok(()),
             Some(_) => Err(not_at_home(addresses)),
         }
+    }
+
+    /// Own addresses that are gone, while this member can be heard by others.
+    pub(super) fn absent_in_words(&self) -> impl Iterator<Item = String> {
+        self.own.absent.iter().map(|ip| {
+            format!(
+                "{ip} is this member's by the file, and this host has it not: that path is dead from here. Give it \
+                 back, or correct the file (`ip address` shows what there is)"
+            )
+        })
     }
 
     pub(super) fn notice_own_addresses(&mut self, present: &[Assigned]) {
@@ -154,12 +173,17 @@ impl Kernel {
             return;
         }
         let here = address::has_one_of(present, own);
+        let absent = own
+            .iter()
+            .filter(|a| here && !address::has_one_of(present, &[**a]));
+        let absent = absent.copied().collect();
         let now = boottime();
         self.own.missing = match (here, self.own.missing) {
             (true, _) => None,
             (false, Some(since)) => Some(since),
             (false, None) => Some(now),
         };
+        self.own.absent = absent;
         if let Some(since) = self.own.missing {
             let over = since.plus(self.lease.part(2));
             if over > now {

@@ -239,6 +239,7 @@ impl Kernel {
         let mut none: Vec<String> = self.astray_in_words(now);
         none.extend(self.routes_in_words(now));
         none.extend(self.doubts.iter().cloned());
+        none.extend(self.absent_in_words());
         for group in &self.groups {
             let at = group.at.iter().filter(|_| group.announced);
             let interfaces = at.map(|at| &self.interfaces[*at]);

@@ -9,7 +9,9 @@
 use super::on_disk::OnDisk;
 use super::persisted::{Persisted, addresses_of, earlier_orders};
 use super::{Linux, RoleName};
-use crate::config_file::{self, FileError, Found, Loaded, LocalCluster, LogSection, Missing};
+use crate::config_file::{
+    self, FileError, Found, Loaded, LocalCluster, LogSection, MetricsSection, Missing,
+};
 use crate::daemon::RunOptions;
 use crate::driver::{Joined, Served, ShellEvent, leases};
 use crate::history::Entry;
@@ -23,7 +25,7 @@ use crate::status::Waiting;
 use crate::telemetry;
 use crate::trace::{Line, Recorder, Rest, TraceFile};
 use crate::{clock, realtime};
-use onehold_core::advert::{GroupId, Incarnation};
+use onehold_core::advert::Incarnation;
 use onehold_core::time::{LocalTime, Span};
 use rustix::rand::{GetRandomFlags, getrandom};
 use std::path::Path;
@@ -196,7 +198,7 @@ impl Linux {
             Ok(found) => found,
             Err(e) => return self.wait_for(vec![(None, e.into())]),
         };
-        self.take_log(found.loaded.log);
+        self.take_sections(found.loaded.log, found.loaded.metrics);
         let missing = self.join_all(found.loaded.clusters);
         let missing = named(found.missing).chain(missing).collect();
         self.wait_for(missing)
@@ -217,7 +219,7 @@ impl Linux {
         let reloads = std::mem::take(&mut self.arrivals.reloads);
         match looked {
             Ok(mut found) => {
-                let log = found.loaded.log;
+                let (log, metrics) = (found.loaded.log, found.loaded.metrics);
                 let served = found
                     .loaded
                     .clusters
@@ -254,7 +256,7 @@ impl Linux {
                     };
                     self.reload(new, besides.first().map(|m| m.why.to_string()));
                 }
-                self.take_log(log);
+                self.take_sections(log, metrics);
                 let missing = self.join_all(new);
                 let missing = named(others).chain(missing).collect();
                 let _ = self.wait_for(missing);
@@ -348,12 +350,13 @@ impl Linux {
             .map_or(Ok(()), |(_, why)| Err(why))
     }
 
-    /// The log's options are those of the first file that can be read; from then on a reload
-    /// changes them.
-    fn take_log(&mut self, log: LogSection) {
+    /// The options of log and metrics are those of the first file that can be read; from then on a
+    /// reload changes them.
+    fn take_sections(&mut self, log: LogSection, metrics: MetricsSection) {
         if self.loaded.clusters.is_empty() {
-            self.loaded.log = log;
+            (self.loaded.log, self.loaded.metrics) = (log, metrics);
             self.log.set_level(log.level);
+            self.listen();
         }
     }
 
@@ -519,15 +522,7 @@ fn member_name(local: &LocalCluster) -> &str {
 
 fn open_kernel(local: &LocalCluster, state: &[&Path]) -> Result<Kernel, NotYet> {
     let config = &local.config;
-    let group = |(id, g): (u8, &onehold_core::config::Group)| KernelGroup {
-        name: g.name.clone(),
-        addresses: (g.addresses.iter().map(|p| p.address))
-            .zip(local.interfaces(GroupId(id)).iter().cloned())
-            .collect(),
-        announced: local.announced(GroupId(id)),
-        routes: local.routes(GroupId(id)),
-    };
-    let groups = (0u8..).zip(config.groups()).map(group).collect();
+    let groups = KernelGroup::all_of(local);
     let timing = config.timing();
     // The gates of two clusters on one host must not meddle with each other.
     let instance = format!("{:x}", config.cluster().0);

@@ -5,10 +5,9 @@ use crate::clock;
 use crate::config_file::LocalCluster;
 use crate::lease_record::LeaseRecord;
 use crate::lock::Lock;
-use crate::orders::{Keeper, Of, Orders, OrdersFile, Standing};
+use crate::orders::{Keeper, Of, Orders, OrdersFile, Said, Standing, Standings};
 use onehold_core::advert::GroupId;
 use onehold_core::config::Group;
-use onehold_core::input::Command;
 use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
 use std::task::{Context, Poll};
@@ -48,8 +47,8 @@ impl Linux {
         }
     }
 
-    /// keeps what the operator said until `resume`.
-    pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Option<Command>]) {
+    /// keeps what the operator said until it is undone.
+    pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Standings]) {
         let (Some(persisted), Some(local)) = (
             self.persisted.get_mut(cluster),
             self.loaded.clusters.get(cluster),
@@ -58,9 +57,9 @@ impl Linux {
         };
         let addresses: Vec<_> = local.config.groups().iter().map(of_group).collect();
         let groups = local.config.groups().iter().zip(&addresses).zip(orders);
-        let given = groups.map(|((g, addresses), order)| {
+        let given = groups.map(|((g, addresses), orders)| {
             let name = &g.name;
-            (Of { name, addresses }, order.and_then(Standing::of))
+            (Of { name, addresses }, orders.clone())
         });
         persisted.orders.keep(Orders::given(given));
     }
@@ -113,12 +112,12 @@ impl Linux {
     }
 }
 
-/// what an earlier incarnation was ordered until `resume`, and the keeper of that; and why it
+/// what an earlier incarnation was ordered and is not over, and the keeper of that; and why it
 /// can't be read, if so. Then the safe order is assumed: somebody may be at work on this machine.
 pub(super) fn earlier_orders(
     mut file: OrdersFile,
     local: &LocalCluster,
-) -> (Keeper, Vec<(GroupId, Command)>, Option<String>) {
+) -> (Keeper, Vec<(GroupId, Standing, Said)>, Option<String>) {
     if !local.config.is_candidate(local.config.me()) {
         return (Keeper::new(file, None), Vec::new(), None);
     }
@@ -134,23 +133,25 @@ pub(super) fn earlier_orders(
     let (holding, why) = match &read {
         Ok(orders) => orders.holding(&groups),
         Err(why) => (
-            vec![Some(Standing::Standby); groups.len()],
+            vec![[(Standing::Standby, Said::default())].into(); groups.len()],
             Some(format!("{why}; the operator may have said standby")),
         ),
     };
-    let mut said = Vec::new();
-    for ((id, group), order) in (0u8..).map(GroupId).zip(&groups).zip(holding) {
-        let Some(order) = order else { continue };
-        said.push((id, order.command()));
-        if why.is_none() {
-            tracing::warn!(
-                "{}: the operator said {order} in an earlier incarnation; `onehold resume` ends it",
-                group.name
-            );
+    let mut standing = Vec::new();
+    for ((id, group), orders) in (0u8..).map(GroupId).zip(&groups).zip(holding) {
+        for (order, said) in orders {
+            if why.is_none() {
+                tracing::warn!(
+                    "{}: in an earlier incarnation {}",
+                    group.name,
+                    said.in_words(order)
+                );
+            }
+            standing.push((id, order, said));
         }
     }
     let until = |why| format!("{why}: that holds for every group here until `onehold resume`");
-    (Keeper::new(file, read.ok()), said, why.map(until))
+    (Keeper::new(file, read.ok()), standing, why.map(until))
 }
 
 fn of_group(group: &Group) -> Vec<IpAddr> {

@@ -27,6 +27,8 @@ pub struct Head {
     pub to: Option<Incarnation>,
     /// Its sender holds something.
     pub holds: bool,
+    /// When it was sent, by its sender's clock.
+    pub sent_at: LocalTime,
 }
 
 impl From<&Advert> for Head {
@@ -36,6 +38,7 @@ impl From<&Advert> for Head {
             incarnation: advert.incarnation,
             to: advert.to_incarnation,
             holds: advert.groups.iter().any(|g| g.holds),
+            sent_at: advert.sent_at,
         }
     }
 }
@@ -181,13 +184,14 @@ impl Doubles {
         })
     }
 
-    /// What is wrong, in words. `accepted` says when a member was last accepted, `is_its` whether
-    /// it has an address.
+    /// What is wrong, in words. `accepted` says when a member was last accepted, `home` from where,
+    /// `is_its` whether it has an address.
     pub(super) fn in_words(
         &self,
         config: &Config,
         now: LocalTime,
         accepted: impl Fn(MemberId) -> Option<LocalTime>,
+        home: impl Fn(MemberId) -> Option<SocketAddr>,
         is_its: impl Fn(MemberId, SocketAddr) -> bool,
     ) -> Vec<String> {
         let me = config.member_name(config.me());
@@ -204,10 +208,14 @@ impl Doubles {
                      incarnations. Find the second (a copied machine, a forgotten container) and stop it; then \
                      restart the first"
                 )),
-                Vain::Unhearing | Vain::Superseded => Some(format!(
-                    "two machines run as {name}: one of them sends from {from}, which is not its address in the \
-                     file here. Stop that one"
-                )),
+                Vain::Unhearing | Vain::Superseded => {
+                    let other = home(s.member)
+                        .map_or_else(String::new, |at| format!(", the other from {at}"));
+                    Some(format!(
+                        "two machines run as {name}: one of them sends from {from}, which is not its address in the \
+                         file here{other}. Stop the first"
+                    ))
+                }
                 Vain::ForAnotherOfUs => Some(format!(
                     "another machine runs as {me}, too: {name}, at {from}, answers it. Find it and stop it"
                 )),
@@ -248,6 +256,7 @@ mod tests {
             incarnation: Incarnation(incarnation),
             to: to.map(Incarnation),
             holds: false,
+            sent_at: LocalTime::from_nanos(0),
         }
     }
 
@@ -279,6 +288,7 @@ mod tests {
                 &cluster.config,
                 ms(span),
                 |_| heard.then_some(ms(span)),
+                |_| Some(at("10.0.0.11:6946")),
                 is_its,
             )
             .join("\n");
@@ -310,6 +320,7 @@ mod tests {
             words.starts_with("two machines run as lb1: one of them sends from 10.0.0.99:6946"),
             "{words}"
         );
+        assert!(words.contains("the other from 10.0.0.11:6946"), "{words}");
         let (words, _) = said(
             Reject::Knock,
             head(1, Some(8)),

@@ -68,6 +68,7 @@ impl Status {
             }
         }
         alarms.extend(other_configs(config, metrics, now));
+        alarms.extend(forged(metrics, now));
         for g in &self.groups {
             alarms.extend(self.who_holds(g, stranger));
             // A holder goes on holding, whatever it would need to begin.
@@ -78,21 +79,21 @@ impl Status {
                 let why = g.unfit.join("; ");
                 alarms.push(format!("{}: held here, though not well: {why}", g.name));
             }
-            // Every member says so: a witness sees as well as the holder that no standby could take
-            // over.
-            if let (Some(other), Some(false)) = (&g.successor, g.successor_ready) {
-                let of_it = self.peers.iter().filter(|p| p.name == *other);
-                let mut lacks = of_it.flat_map(|p| &p.lacks);
-                let why = match lacks.find(|lack| lack.group == g.name) {
-                    Some(lack) => format!("{} (for {})", lack.why, ago(lack.for_ms)),
-                    None => "`onehold status` there says why".to_owned(),
-                };
+            if g.holder_mute {
+                let holder = g.holder.as_deref().unwrap_or_default();
                 alarms.push(format!(
-                    "{}: {other} is heard, but could not take over: {why}",
+                    "{}: {holder} holds it, mute: nobody answers before its before_hold is done; `onehold status` \
+                     there says for how long (R-19)",
                     g.name
                 ));
             }
-            alarms.extend(self.leans_on_holder(g));
+            alarms.extend(self.successor_lacks(g));
+            if let (Some(why), Some(holder)) = (&g.leans, &g.holder) {
+                alarms.push(format!(
+                    "{}: could not take over when {holder} fails: {why}",
+                    g.name
+                ));
+            }
             if !g.ready && !holds && !idle {
                 alarms.push(format!(
                     "{}: can't hold here: {}",
@@ -135,24 +136,20 @@ impl Status {
         }
     }
 
-    /// What a standby lacks that is two-way with enough members only while the holder is one of
-    /// them: it would have to take over without the holder. (The holder can't see it.)
-    fn leans_on_holder(&self, g: &GroupStatus) -> Option<String> {
-        let holder = g.holder.as_ref().filter(|_| g.role == "standby")?;
-        let others = self.peers.iter().filter(|p| p.name != *holder);
-        let (two_way, missing): (Vec<_>, Vec<_>) = others.partition(|p| p.two_way);
-        let needed = self.majority - 1;
-        let leans = self.arbitration == "majority" && self.members > 2 && two_way.len() < needed;
-        leans.then(|| {
-            let missing: Vec<&str> = missing.iter().map(|p| p.name.as_str()).collect();
-            format!(
-                "{}: could not take over when {holder} fails: without it, two-way with {} of the {needed} members \
-                 it needs. Start or reconnect {}",
-                g.name,
-                two_way.len(),
-                missing.join(" or ")
-            )
-        })
+    /// Why no standby could take over. Every member says so: a witness sees it as well as the holder.
+    fn successor_lacks(&self, g: &GroupStatus) -> Option<String> {
+        let other = g.successor.as_ref()?;
+        let of_it = self.peers.iter().filter(|p| p.name == *other);
+        let mut lacks = of_it.flat_map(|p| &p.lacks);
+        let why = match (lacks.find(|lack| lack.group == g.name), g.successor_ready) {
+            (Some(lack), Some(_)) => format!("{} (for {})", lack.why, ago(lack.for_ms)),
+            (None, Some(false)) => "`onehold status` there says why".to_owned(),
+            (None, Some(true)) | (_, None) => return None,
+        };
+        Some(format!(
+            "{}: {other} is heard, but could not take over: {why}",
+            g.name
+        ))
     }
 
     /// Why a held address goes away for moments, if the lease is too short.
@@ -192,8 +189,8 @@ fn opening(g: &GroupStatus) -> Vec<String> {
     if g.opening {
         let ago = |ms: Option<f64>| super::text::ago(ms.unwrap_or_default());
         alarms.push(format!(
-            "{}: held here, mute for {}: nobody answers before before_hold is done, or its deadline of {} over; \
-             `journalctl -u onehold-agent` says what it does (R-19)",
+            "{}: held here, mute for {}, though `ip address` shows the addresses: nobody answers before before_hold \
+             is done, or its deadline of {} over; `journalctl -u onehold-agent` says what it does (R-19)",
             g.name,
             ago(g.opening_ms),
             ago(g.opening_deadline_ms)
@@ -247,6 +244,29 @@ fn refused_lately(path: &PathStatus) -> Option<String> {
     let why = path.refused_because.as_ref()?;
     let lately = path.refused_ms_ago? < LATELY.as_millis_f64();
     lately.then(|| format!("; what is sent to {} comes back: {why}", path.remote))
+}
+
+/// Who else sends what names this cluster and is sealed with no key of ours.
+fn forged(metrics: &Metrics, now: LocalTime) -> Vec<String> {
+    let lately = metrics
+        .forged
+        .iter()
+        .filter(|(_, last)| lately(last.at, now));
+    lately
+        .map(|(from, last)| {
+            let how = match last.why {
+                Reject::UnknownKey(key) => {
+                    format!("sealed with a key that is not accepted here (id {:08x})", key.0)
+                }
+                _ => "does not fit its seal".to_owned(),
+            };
+            format!(
+                "what comes from {from}, which is not a member's address in the file here, names this cluster and is \
+                 {how}: a member with another secret, or somebody who forges adverts. It changes nothing. Stop it, \
+                 or correct its secret"
+            )
+        })
+        .collect()
 }
 
 /// All strangers, as last heard of, and whose address each has by our own file.

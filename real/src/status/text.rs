@@ -99,6 +99,9 @@ fn cluster(s: &Status, alone: bool, colour: bool) -> String {
             millis(t.guard_slack_ms)
         ),
     );
+    if let Some(margins) = s.margins_in_words() {
+        wrapped(&mut out, "margins    ", &margins);
+    }
     wrapped(
         &mut out,
         "identity   ",
@@ -107,7 +110,18 @@ fn cluster(s: &Status, alone: bool, colour: bool) -> String {
             s.version, s.config, s.incarnation
         ),
     );
+    wrapped(&mut out, "keys       ", &keys(&s.keys));
     out
+}
+
+fn keys(all: &[String]) -> String {
+    match all {
+        [] => "-".to_owned(),
+        [one] => one.to_owned(),
+        [seals, others @ ..] => {
+            format!("{seals} seals · accepted, too: {}", others.join(", "))
+        }
+    }
 }
 
 fn arbitration(s: &Status) -> String {
@@ -135,7 +149,7 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
         rows.push(row([
             &short(&g.name),
             if g.opening { "opening" } else { &g.role },
-            &short(or_dash(g.holder.as_deref().unwrap_or_default())),
+            &holder(g),
             &g.lease_left_ms.map_or_else(dash, |l| format!("{l:.0} ms")),
             &votes,
             match (s.witness, g.ready) {
@@ -165,8 +179,8 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
         if !g.ready && !s.witness && s.quarantine_left_ms.is_some() {
             wrapped(out, "  not ready: ", &g.not_ready.join("; "));
         }
-        if let Some(said) = orders(g) {
-            wrapped(out, "  ", said);
+        for said in orders(g) {
+            wrapped(out, "  ", &said);
         }
         if let Some(c) = &g.last_change {
             let what = format!(
@@ -186,6 +200,12 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
             wrapped(out, "  ", &hook(h));
         }
     }
+}
+
+fn holder(g: &GroupStatus) -> String {
+    let name = short(or_dash(g.holder.as_deref().unwrap_or_default()));
+    let mute = if g.holder_mute { " (mute)" } else { "" };
+    format!("{name}{mute}")
 }
 
 fn check(c: &CheckStatus) -> String {
@@ -214,17 +234,32 @@ fn and_said(said: &str) -> String {
     }
 }
 
-/// What the operator ordered, while it is in force.
-fn orders(g: &GroupStatus) -> Option<&'static str> {
-    if g.yields {
-        Some("handing over")
-    } else if g.presumed_dead {
-        Some("the operator presumed the peer dead: its vote counts as given (R-17)")
-    } else if g.gave_away {
-        Some("the operator said switch here (`onehold resume` lets it come back)")
-    } else {
-        None
+/// What the operator ordered, while it is in force. (Of `standby` and quarantine the alarm or what is
+/// not ready says so.)
+fn orders(g: &GroupStatus) -> Vec<String> {
+    let mut all = Vec::new();
+    if g.standby && g.role == "holder" {
+        all.push("hands over as soon as another candidate can hold it".to_owned());
+    } else if g.yields {
+        all.push("handing over".to_owned());
+    } else if g.role == "releasing" {
+        all.push(
+            "let go: mute, and `ip address` shows its addresses until the kernel has removed them (R-8)"
+                .to_owned(),
+        );
     }
+    if g.presumed_dead {
+        all.push("the operator presumed the peer dead: its vote counts as given (R-17)".to_owned());
+    }
+    let elsewhere = |said: &&String| g.role != "holder" && g.not_ready.contains(said);
+    all.extend(g.orders.iter().filter(|said| !elsewhere(said)).cloned());
+    if g.orders.is_empty() && !g.frozen_by.is_empty() {
+        all.push(format!(
+            "frozen: nothing moves by itself until `onehold thaw` on {}",
+            g.frozen_by.join(" and ")
+        ));
+    }
+    all
 }
 
 fn peers(out: &mut String, s: &Status) {
@@ -242,10 +277,10 @@ fn peers(out: &mut String, s: &Status) {
             &heard(p.heard_ms_ago),
             &p.rtt_ms.map_or_else(dash, |r| format!("{r:.2} ms")),
             if p.two_way { "yes" } else { "no" },
-            if p.other_config.is_some() {
-                "DIFFERS"
-            } else {
-                "same"
+            match (&p.other_config, p.heard_ms_ago) {
+                (Some(_), _) => "DIFFERS",
+                (None, Some(_)) => "same",
+                (None, None) => "-",
             },
             &incarnation(p),
         ]));
@@ -254,8 +289,9 @@ fn peers(out: &mut String, s: &Status) {
     out.extend(lines.next());
     for (p, line) in s.peers.iter().zip(lines) {
         out.push_str(&line);
-        if let Some(version) = &p.version {
-            wrapped(out, "  ", &format!("onehold {version}"));
+        let of_itself = of_itself(p);
+        if !of_itself.is_empty() {
+            wrapped(out, "  ", &of_itself.join(" · "));
         }
         for lack in &p.lacks {
             let what = format!("{}: {} (for {})", lack.group, lack.why, ago(lack.for_ms));
@@ -276,6 +312,22 @@ fn peers(out: &mut String, s: &Status) {
             wrapped(out, "  ", &what);
         }
     }
+}
+
+/// What a member says of itself: its version, its key, and what it is for each group.
+fn of_itself(p: &PeerStatus) -> Vec<String> {
+    let version = p.version.iter().map(|v| format!("onehold {v}"));
+    let key = p.key.iter().map(|key| format!("seals with key {key}"));
+    let says = p.says.iter().filter(|_| !p.witness).map(|says| {
+        let what = match (says.holds, says.mute, says.ready) {
+            (true, true, _) => "holds, mute",
+            (true, false, _) => "holds",
+            (false, _, true) => "ready",
+            (false, _, false) => "not ready",
+        };
+        format!("{}: {what}", says.group)
+    });
+    version.chain(key).chain(says).collect()
 }
 
 fn incarnation(p: &PeerStatus) -> String {

@@ -2,17 +2,14 @@
 
 use std::fmt;
 use tracing::field::{Field, Visit};
-use tracing::{Event, Level, Subscriber};
+use tracing::{Event, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime as _, SystemTime};
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields};
 use tracing_subscriber::registry::LookupSpan;
 
-/// `2026-01-01T00:00:00.000000Z  INFO web: standby → holder: … (R-7)`; for the journal, which adds
-/// the time itself, the level as a `<6>` that it understands.
-pub(super) struct Text {
-    pub(super) journal: bool,
-}
+/// `2026-01-01T00:00:00.000000Z  INFO web: standby → holder: … (R-7)`
+pub(super) struct Text;
 
 /// Fields of [`super::report`] that its message contains already; the JSON form has them.
 const IN_MESSAGE: [&str; 5] = ["event", "rule", "cluster", "group", "peer"];
@@ -29,18 +26,8 @@ where
         event: &Event<'_>,
     ) -> fmt::Result {
         let level = *event.metadata().level();
-        if self.journal {
-            let priority = match level {
-                Level::ERROR => 3,
-                Level::WARN => 4,
-                Level::INFO => 6,
-                _ => 7,
-            };
-            write!(to, "<{priority}>")?;
-        } else {
-            SystemTime.format_time(&mut to)?;
-            write!(to, " {level:>5} ")?;
-        }
+        SystemTime.format_time(&mut to)?;
+        write!(to, " {level:>5} ")?;
         let mut fields = Fields::default();
         event.record(&mut fields);
         writeln!(to, "{}{}", fields.message, fields.rest)
@@ -52,6 +39,8 @@ where
 pub(super) struct Fields {
     pub(super) message: String,
     pub(super) rest: String,
+    /// Which cluster, peer and group it is about.
+    pub(super) of: String,
     /// Its kind, if it has one.
     pub(super) event: String,
 }
@@ -61,6 +50,7 @@ impl Visit for Fields {
         match field.name() {
             "message" => self.message = format!("{value:?}"),
             "event" => self.event = format!("{value:?}").trim_matches('"').to_owned(),
+            "cluster" | "peer" | "group" => self.of.push_str(&format!(" {value:?}")),
             name if IN_MESSAGE.contains(&name) => {}
             name => self.rest.push_str(&format!(" {name}={value:?}")),
         }

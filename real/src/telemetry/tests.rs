@@ -109,16 +109,21 @@ const OTHER: OtherConfig = OtherConfig {
 };
 
 fn logged(format: LogFormat, journal: bool) -> String {
-    let cluster = cluster(THREE, "lb0");
     let buffer = Buffer::default();
     let subscriber = tracing_subscriber::registry().with(layer(format, journal, buffer.clone()));
     tracing::subscriber::with_default(subscriber, || {
-        report(&events()[0], &cluster.config, None);
-        report(&events()[14], &cluster.config, Some("web"));
-        report_other_config(Some(MemberId(1)), OTHER, &cluster.config, None);
-        tracing::warn!(interface = "eth0", "the interface is down");
+        logs();
     });
     String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap()
+}
+
+/// Logs something of each kind.
+pub(super) fn logs() {
+    let cluster = cluster(THREE, "lb0");
+    report(&events()[0], &cluster.config, "web", false);
+    report(&events()[14], &cluster.config, "web", true);
+    report_other_config(Some(MemberId(1)), OTHER, &cluster.config, ("web", false));
+    tracing::warn!(interface = "eth0", "the interface is down");
 }
 
 #[test]
@@ -138,7 +143,7 @@ fn the_three_forms_of_the_log() {
     insta::assert_snapshot!(format!(
         "{}\n\n{}\n{}",
         without_time(logged(LogFormat::Text, false)),
-        logged(LogFormat::Text, true),
+        logged(LogFormat::Text, true).replace('\u{1e}', "␞"),
         json.join("\n")
     ));
 }
@@ -149,7 +154,7 @@ fn the_level_changes_while_running() {
     let buffer = Buffer::default();
     let subscriber = tracing_subscriber::registry().with(filter).with(layer(
         LogFormat::Text,
-        true,
+        false,
         buffer.clone(),
     ));
     let (_, rest) = tracing_appender::non_blocking(std::io::sink());
@@ -162,7 +167,11 @@ fn the_level_changes_while_running() {
         log.set_level(LogLevel::Info);
         tracing::info!("heard");
     });
-    assert_eq!(*buffer.0.lock().unwrap(), b"<6>heard\n");
+    let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+    assert!(
+        text.ends_with("INFO heard\n") && !text.contains("unheard"),
+        "{text}"
+    );
 }
 
 #[test]
@@ -173,14 +182,44 @@ fn what_recurs_is_logged_once_and_a_change_of_state_each_time() {
         let subscriber = tracing_subscriber::registry().with(layer(format, true, buffer.clone()));
         tracing::subscriber::with_default(subscriber, || {
             for _ in 0..3 {
-                report_other_config(Some(MemberId(1)), OTHER, &cluster.config, None);
+                report_other_config(Some(MemberId(1)), OTHER, &cluster.config, ("web", false));
                 tracing::warn!("somebody removed 10.0.0.50; put back");
-                report(&events()[3], &cluster.config, None);
+                report(&events()[3], &cluster.config, "web", false);
             }
-            report_alarms((vec!["it is full".to_owned()], vec![]));
-            report_alarms((vec![], vec!["it is full".to_owned()]));
+            report_alarms("web", (vec!["it is full".to_owned()], vec![]));
+            report_alarms("web", (vec![], vec!["it is full".to_owned()]));
         });
         let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
         assert_eq!(text.lines().count(), lines, "{text}");
+    }
+}
+
+/// A network that lets a member be lost and back without end fills no disk, hides no change of a
+/// role, and is not hidden itself.
+#[test]
+fn what_the_network_makes_come_and_go_is_logged_a_few_times_a_minute_and_roles_each_time() {
+    let cluster = cluster(THREE, "lb0");
+    for format in [LogFormat::Text, LogFormat::Json] {
+        let buffer = Buffer::default();
+        let subscriber = tracing_subscriber::registry().with(layer(format, true, buffer.clone()));
+        tracing::subscriber::with_default(subscriber, || {
+            for _ in 0..1_000 {
+                for peer in [MemberId(1), MemberId(2)] {
+                    report(&Event::Lost { peer }, &cluster.config, "web", false);
+                    report(&Event::Back { peer }, &cluster.config, "web", false);
+                }
+            }
+            for _ in 0..100 {
+                report(&events()[0], &cluster.config, "web", false);
+            }
+        });
+        let text = String::from_utf8(buffer.0.lock().unwrap().clone()).unwrap();
+        let with = |what: &str| text.lines().filter(|line| line.contains(what)).count();
+        assert_eq!(text.lines().count(), 4 * 10 + 100, "{text}");
+        assert_eq!(with("recurs"), 4, "{text}");
+        if format == LogFormat::Json {
+            let read = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+            assert!(text.lines().all(read), "{text}");
+        }
     }
 }

@@ -167,6 +167,7 @@ impl World {
                 trace: None,
                 trace_size: 0,
             }),
+            exporter: onehold::prometheus::serve::Exporter::new(asks.clone()),
             histories: onehold::history::Keeper::default(),
             persisted: vec![],
             agent: Agent::new(onehold::control::session::desk().1),

@@ -227,7 +227,7 @@ const fn cut(from: usize, to: usize) -> u32 {
     1 << (from * MAX + to)
 }
 
-const MAJORITY: [Property; 4] = [p::S1, p::S3, p::S4, p::S5];
+const MAJORITY: [Property; 5] = [p::S1, p::S3, p::S4, p::S5, p::ALARM];
 const SURVIVOR: [Property; 2] = [p::S2, p::S4];
 
 /// All of them, in the order in which they are listed.
@@ -389,6 +389,38 @@ fn of_majority() -> Vec<Configuration> {
                 "command refused",
                 "failback"
             ],
+        ),
+        quick(
+            "frozen",
+            "an operator says freeze; a service fails, a member dies and starts again; nothing moves by itself",
+            FINE.setup(Adversary {
+                commands: 1,
+                says: vec![Command::Freeze],
+                flips: 1,
+                crashes: 1,
+                lives: 2,
+                ..prompt()
+            }),
+            &[p::S1, p::S3, p::S4, p::FROZEN],
+            &[
+                happens!["majority", "met", "lost", "unready", "failback"].as_slice(),
+                &[p::FROZEN_SICK],
+            ]
+            .concat(),
+        ),
+        quick(
+            "frozen-thaw",
+            "operators say freeze, thaw and switch, and a member dies: soon after, one holds",
+            FINE.setup(Adversary {
+                commands: 2,
+                says: vec![Command::Freeze, Command::Thaw, Command::Switch],
+                crashes: 1,
+                lives: 2,
+                settle_bound: 16,
+                ..prompt()
+            }),
+            &[p::S1, p::S3, p::S4, p::FROZEN, p::L2],
+            &happens!["majority", "met", "switch", "command refused", "failback"],
         ),
         quick(
             "majority-3-prepare",

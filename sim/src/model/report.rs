@@ -5,10 +5,10 @@ use super::configs::Configuration;
 use super::search::Progress;
 use crate::error::{Context, Result, err};
 use crate::model::world::{Adversary, Setup};
+use crate::screen;
 use crate::show::{self, page::Viewer};
 use onehold::trace::Reader;
 use serde_json::json;
-use std::io::{IsTerminal as _, stdout};
 use std::path::Path;
 use std::time::Duration;
 
@@ -114,8 +114,7 @@ pub fn outcome(outcome: &Walked, pictures: &Path) -> Result<()> {
         println!("    WRONG       {complaint}");
     }
     if let Some(story) = &outcome.story {
-        let colour = stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        println!("\n{}", show::terminal(story, 110, colour));
+        println!("\n{}", show::terminal(story, 110, screen::colours()));
     }
     for (name, trace) in &outcome.traces {
         if let Ok(trace) = trace {

@@ -172,6 +172,8 @@ impl<W: Write> Traced<W> {
             Stimulus::Operator(Command::Switch) => order(Order::Switch),
             Stimulus::Operator(Command::Standby) => order(Order::Standby),
             Stimulus::Operator(Command::Resume) => order(Order::Resume),
+            Stimulus::Operator(Command::Freeze) => order(Order::Freeze),
+            Stimulus::Operator(Command::Thaw) => order(Order::Thaw),
             Stimulus::Operator(Command::PresumeDead) => order(Order::PresumeDead),
             Stimulus::Operator(Command::Stop) => Fault::Stop(of),
             Stimulus::Healthy(is) => Fault::Healthy(flag(is)),

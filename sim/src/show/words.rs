@@ -63,6 +63,7 @@ pub(super) fn flags(seen: &GroupSnapshot) -> String {
         (!seen.healthy, "its service is not healthy"),
         (seen.yields, "yields"),
         (seen.standby, "ordered to stand by"),
+        (seen.frozen, "frozen"),
         (seen.gave_away, "gave it away"),
         (seen.presumed_dead, "presumes the other dead"),
     ];
@@ -167,6 +168,8 @@ pub(super) fn turn(config: &Config, input: &Input) -> String {
                 Command::Standby => "standby",
                 Command::StayAway => "switch, in an earlier incarnation",
                 Command::Resume => "resume",
+                Command::Freeze => "freeze",
+                Command::Thaw => "thaw",
                 Command::PresumeDead => "presume-dead",
                 Command::Stop => "stop",
             };

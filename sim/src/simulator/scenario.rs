@@ -74,7 +74,7 @@ pub fn read(path: &Path) -> Result<Scenario, FileError> {
 /// Names the file, the line, the key and the remedy.
 pub fn parse(path: &Path, text: String) -> Result<Scenario, FileError> {
     let source = Source::new(path, text);
-    let file: ScenarioFile = source.parse()?;
+    let file: ScenarioFile = (source.parse()).map_err(|mut wrong| wrong.remove(0))?;
     let name = path.file_stem().unwrap_or_default().to_string_lossy();
     Reader { source: &source }.scenario(name.into_owned(), file)
 }

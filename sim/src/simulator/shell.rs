@@ -12,10 +12,10 @@ use crate::liveness::Liveness;
 use onehold::driver::leases::Record as _;
 use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
+use onehold::orders::Standings;
 use onehold::trace::Line;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::effect::Event;
-use onehold_core::input::Command;
 use onehold_core::time::{LocalTime, Span};
 use std::cell::{Cell, RefCell};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -195,7 +195,7 @@ impl Shell for Simulated {
     }
 
     /// A simulated operator says it again.
-    fn ordered(&mut self, _cluster: usize, _orders: &[Option<Command>]) {}
+    fn ordered(&mut self, _cluster: usize, _orders: &[Standings]) {}
 
     fn reported(&mut self, _cluster: usize, event: &Event) {
         if self.runs() {

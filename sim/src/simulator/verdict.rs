@@ -209,16 +209,23 @@ impl Judge<'_> {
         None
     }
 
-    /// a member claims another holder that has not said within D that it holds; D by the
-    /// fastest clock, with what kernels and steps add.
+    /// a member claims another holder, and by majority no two have answered until then; or the
+    /// other has not said within D that it holds; D by the fastest clock, with what kernels and
+    /// steps add.
     fn false_alarms(&self) -> Option<Failure> {
         let plan = &self.scenario.plan;
         let timing = plan.config().timing();
         let vote = timing.vote().as_nanos();
         let most = vote + vote * u64::from(timing.drift_ppm()) / 500_000 + 2 * plan.tick.as_nanos();
+        let two = |c: &Conflict| {
+            let served = &self.watch.groups[usize::from(c.group.0)];
+            !served.answers.two(0, c.at).is_empty()
+        };
+        let by_majority = plan.config().arbitration() == Arbitration::Majority;
         // A clock that stood still makes an advert younger than it is.
         let stale = |c: &&Conflict| {
-            self.excuse(c.at).is_none() && c.said.is_none_or(|said| c.at - said > most)
+            self.excuse(c.at).is_none()
+                && (by_majority && !two(c) || c.said.is_none_or(|said| c.at - said > most))
         };
         let conflict = self.watch.conflicts.iter().find(stale)?;
         let said = conflict

@@ -9,7 +9,7 @@ use crate::events::Events;
 use crate::fault::{Fault, Flag};
 use crate::liveness::Liveness;
 use crate::properties::Facts;
-use crate::properties::{Moment, Past, Property, PropertyId, S3, S4, S5};
+use crate::properties::{FROZEN, Moment, Past, Property, PropertyId, S3, S4, S5};
 use crate::show::timeline::Answers;
 use onehold::control::{Order, Reply};
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
@@ -93,6 +93,7 @@ struct KnownGroup {
     eligible: bool,
     healthy: bool,
     wanted: bool,
+    frozen: bool,
     vote: Option<(MemberId, Incarnation)>,
     /// When it last said that it holds.
     said_holds: Option<u64>,
@@ -119,6 +120,7 @@ impl Watch {
             eligible: true,
             healthy: true,
             wanted: true,
+            frozen: false,
             vote: None,
             said_holds: None,
         };
@@ -249,6 +251,7 @@ impl Watch {
                 for group in &mut known.groups {
                     group.vote = None;
                     group.wanted = true;
+                    group.frozen = false;
                     group.role = if witness {
                         RoleName::Witness
                     } else {
@@ -273,16 +276,17 @@ impl Watch {
                 return false;
             }
             What::Answered(order, group, Reply::Done { .. }) => {
-                let wanted = match order {
-                    Order::Standby => false,
-                    Order::Resume => true,
-                    Order::Switch | Order::PresumeDead => return false,
-                };
                 let groups = known.groups.iter_mut().enumerate();
                 let meant = |i: usize| group.is_none_or(|g| usize::from(g.0) == i);
-                groups
-                    .filter(|(i, _)| meant(*i))
-                    .for_each(|(_, g)| g.wanted = wanted);
+                for (_, g) in groups.filter(|(i, _)| meant(*i)) {
+                    match order {
+                        Order::Standby => g.wanted = false,
+                        Order::Resume => g.wanted = true,
+                        Order::Freeze => g.frozen = true,
+                        Order::Thaw => g.frozen = false,
+                        Order::Switch | Order::PresumeDead => {}
+                    }
+                }
             }
             What::Answered(..) => return false,
             What::Reported(event) => {
@@ -326,7 +330,7 @@ impl Watch {
         let changed = self
             .changed
             .is_some_and(|changed| at <= changed + vote + vote / 10);
-        let asked = [(S3, votes), (S4, true), (S5, !changed)];
+        let asked = [(S3, votes), (S4, true), (S5, !changed), (FROZEN, !changed)];
         for group in (0u8..).take(self.groups.len()).map(GroupId) {
             let of = usize::from(group.0);
             let facts: Vec<Facts> = self.members.iter().map(|m| m.facts(of)).collect();
@@ -405,6 +409,7 @@ impl Known {
             eligible: known.eligible && self.addressed,
             healthy: known.healthy,
             wanted: known.wanted,
+            frozen: known.frozen,
             lives: 0,
             incarnation: self.life,
         }

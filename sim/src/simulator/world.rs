@@ -16,6 +16,7 @@ use crate::liveness::Liveness;
 use onehold::control::{Order, PendingRequest, Reply, Request};
 use onehold::driver::ShellEvent;
 use onehold::driver::leases::{self, Recorded};
+use onehold::orders::Said;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
 use onehold_core::config::Config;
@@ -509,6 +510,7 @@ impl World {
             command: order,
             cluster: None,
             group: group.map(|g| self.plan.group_name(g).to_owned()),
+            said: Said::default(),
         };
         self.tell(id, ShellEvent::Request(PendingRequest { request, reply }));
         self.answers.push(Waiting {

@@ -1,7 +1,7 @@
 //! What is risky in a file, or probably a mistake.
 
 use super::describe::whole_ms;
-use crate::config_file::{ConfigFile, GuardChoice, Interface, Profile};
+use crate::config_file::{ConfigFile, GuardChoice, Interface, Listen, Profile};
 use crate::guard::NFT_ENDS_EARLY;
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::time::Span;
@@ -52,6 +52,14 @@ pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
             "timing.guard_slack: below 5ms was measured with the BPF guard only; add guard = \"bpf\" to [cluster]"
                 .to_owned(),
         );
+    }
+    if let Some(Listen(at)) = file.metrics.listen
+        && !at.ip().is_loopback()
+    {
+        all.push(format!(
+            "metrics.listen: {at}: whoever reaches this port can read who holds what and the members' addresses, \
+             and change nothing; there is no password: let only Prometheus reach it, or write 127.0.0.1"
+        ));
     }
     for (name, group) in &file.groups {
         let before_hold = group.hooks.before_hold.as_ref();

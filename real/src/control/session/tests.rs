@@ -27,6 +27,7 @@ impl Daemon {
         let mut server = JoinSet::new();
         server.spawn(serve(
             etc.0.join("control.sock"),
+            crate::control::Access::Orders { readers: None },
             tell,
             desk,
             CLIENT_TIMEOUT,

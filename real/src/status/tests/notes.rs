@@ -1,6 +1,7 @@
 use super::*;
 use crate::metrics::Noted;
 use crate::note::Line;
+use crate::orders::{Said, Standing};
 use onehold_core::advert::Statement;
 
 /// lb0's status, which holds, while a note of lb1 says this of the group.
@@ -117,4 +118,87 @@ fn what_this_member_lacks_is_what_its_status_says() {
     assert!(said[0].1.contains("waits for `before_hold`"), "{said:?}");
     let (said, _) = of(&group(0, RoleName::Witness, 0), &m);
     assert_eq!(said, [], "it never holds");
+}
+
+#[test]
+fn r19_that_a_holder_is_mute_is_said_by_every_member() {
+    let cluster = cluster(THREE, "w");
+    let status = |preparing| {
+        let says = Statement {
+            holds: true,
+            ready: true,
+            preparing,
+            ..Statement::default()
+        };
+        let lb0 = PeerSnapshot {
+            says: vec![says],
+            ..peer(0, 32)
+        };
+        let g = group(0, RoleName::Witness, 0);
+        let s = snapshot(2, vec![lb0, peer(1, 12)], vec![g]);
+        Status::from_parts(&s, &cluster.config, &metrics(&cluster), NOW)
+    };
+    let said = "web: lb0 holds it, mute: nobody answers before its before_hold is done; `onehold status` there says \
+                for how long (R-19)";
+    assert_eq!(status(true).alarms, [said]);
+    assert!(text(status(true)).contains("lb0 (mute)"));
+    assert!(text(status(true)).contains("web: holds, mute"));
+    assert_eq!(status(false).alarms, [""; 0]);
+}
+
+#[test]
+fn an_order_is_shown_with_all_that_was_said_also_of_a_member_that_is_ready() {
+    let cluster = cluster(THREE, "lb1");
+    let mut m = metrics(&cluster);
+    let reason = Some("disk".to_owned());
+    let said = Said {
+        reason,
+        ..Said::default()
+    };
+    m.groups[0].said = [(Standing::Freeze, said.clone()), (Standing::Switch, said)].into();
+    let mut g = group(0, RoleName::Standby, 0);
+    (g.frozen, g.gave_away) = (true, true);
+    let s = snapshot(1, vec![peer(0, 32), peer(2, 32)], vec![g]);
+    let words = "the operator said switch: disk (`onehold resume` lets it come back); the operator said freeze: \
+                 disk (nothing moves by itself; `onehold thaw` ends it)";
+    let lines = lacks(&s, &cluster.config, &m, NOW);
+    assert_eq!(lines, [(GroupId(0), words.to_owned())]);
+    let status = Status::from_parts(&s, &cluster.config, &m, NOW);
+    assert_eq!(status.groups[0].orders.join("; "), words);
+    assert_eq!(status.groups[0].frozen_by, ["lb1"]);
+    assert_eq!(status.alarms, [""; 0], "it is no alarm");
+}
+
+#[test]
+fn what_a_frozen_candidate_says_is_shown_by_all() {
+    let cluster = cluster(THREE, "w");
+    let mut m = metrics(&cluster);
+    let mut lb1 = peer(1, 32);
+    lb1.says = vec![Statement {
+        ready: true,
+        frozen: true,
+        ..Statement::default()
+    }];
+    let shown = |m: &Metrics| {
+        let peers = vec![peer(0, 32), lb1.clone()];
+        let s = snapshot(2, peers, vec![group(0, RoleName::Witness, 0)]);
+        text(Status::from_parts(&s, &cluster.config, m, NOW))
+    };
+    let by_advert = "frozen: nothing moves by itself until `onehold thaw` on lb1";
+    assert!(shown(&m).contains(by_advert), "{}", shown(&m));
+    m.noted(
+        MemberId(1),
+        Noted {
+            at: before(700),
+            incarnation: lb1.incarnation.expect("it is known"),
+            version: "0.2.0".to_owned(),
+            lines: vec![Line {
+                group: GroupId(0),
+                since: Span::from_millis(12_000),
+                text: "the operator said freeze: disk".to_owned(),
+            }],
+        },
+    );
+    let by_note = "web: the operator said freeze: disk (for 12.7 s)";
+    assert!(shown(&m).contains(by_note), "{}", shown(&m));
 }

@@ -118,7 +118,7 @@ impl VmCluster {
         }
     }
 
-    fn file(&self) -> String {
+    pub(super) fn file(&self) -> String {
         let mut text =
             "[cluster]\nname = \"web\"\nsecret_file = \"/etc/onehold/secret\"\n".to_owned();
         if self.arbitration == Arbitration::Survivor {

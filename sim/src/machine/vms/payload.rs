@@ -1,5 +1,5 @@
-//! What each run brings into the guests: the binary and the packages' own unit files, as a tar on a
-//! second disk that is only read.
+//! What each run brings into the guests: the binary and the packages' own unit files, and a package
+//! if there is one, as a tar on a second disk that is only read.
 
 use super::host::run;
 use crate::error::{Context, Result, err};
@@ -10,11 +10,19 @@ use std::process::Command;
 /// The disk's size is part of a guest's saved state, so it is the same for every payload.
 pub(super) const SIZE: u64 = 32 << 20;
 
-/// Puts it into the guest's file system, where people put it, as a shell does it.
+/// Puts it into the guest's file system.
+pub(super) const UNPACK: &str = "blockdev --flushbufs /dev/vdb && mkdir -p /root/payload && \
+     tar -xf /dev/vdb -C /root/payload";
+
+/// The same, and installs the binary as a shell does it, where the units say that it is.
 pub(super) const INSTALL: &str = "blockdev --flushbufs /dev/vdb && mkdir -p /root/payload && \
-     tar -xf /dev/vdb -C /root/payload && install -m 755 /root/payload/onehold /usr/local/bin/ && \
-     install -m 644 /root/payload/*.service /etc/systemd/system/ && systemctl daemon-reload && \
-     onehold --version";
+     tar -xf /dev/vdb -C /root/payload && cd /root/payload && install -m 755 onehold /usr/bin/ && \
+     install -m 644 *.service /etc/systemd/system/ && \
+     install -m 644 onehold.sysusers /usr/lib/sysusers.d/onehold.conf && systemd-sysusers onehold.conf && \
+     mkdir -p /etc/onehold && systemctl daemon-reload && onehold --version";
+
+/// The package, and a newer one, as [`write`] names them; `cargo packages deb` makes the first.
+pub(super) const DEBS: [&str; 2] = ["first.deb", "second.deb"];
 
 /// An empty disk, for guests that are made before there is a payload.
 pub(super) fn empty(directory: &Path) -> Result<()> {
@@ -23,7 +31,8 @@ pub(super) fn empty(directory: &Path) -> Result<()> {
     file.context(|| path.display())
 }
 
-/// The disk with `binary` and the unit files of this workspace.
+/// The disk with `binary`, the unit files of this workspace, and its packages if they are not older
+/// than the binary.
 pub(super) fn write(directory: &Path, binary: &Path) -> Result<()> {
     let packaging = Path::new(env!("CARGO_MANIFEST_DIR")).join("../real/packaging");
     let contents = directory.join("contents");
@@ -34,6 +43,13 @@ pub(super) fn write(directory: &Path, binary: &Path) -> Result<()> {
     for from in files.chain([binary.to_owned()]) {
         let to = contents.join(from.file_name().unwrap_or_default());
         fs::copy(&from, &to).context(|| from.display())?;
+    }
+    let made = Path::new(env!("CARGO_MANIFEST_DIR")).join("../target/packages/tested");
+    for name in DEBS {
+        let deb = made.join(name);
+        if is_newer(&deb, binary) {
+            fs::copy(&deb, contents.join(name)).context(|| deb.display())?;
+        }
     }
     let path = directory.join("payload");
     let mut pack = Command::new("tar");
@@ -50,4 +66,9 @@ pub(super) fn write(directory: &Path, binary: &Path) -> Result<()> {
         )));
     }
     file.set_len(SIZE).context(|| path.display())
+}
+
+fn is_newer(path: &Path, than: &Path) -> bool {
+    let made = |path: &Path| fs::metadata(path).and_then(|m| m.modified()).ok();
+    made(path).is_some_and(|it| made(than).is_some_and(|other| it >= other))
 }

@@ -1,6 +1,6 @@
 //! What happens to the guests, and what must come of it.
 
-use super::cluster::{VmCluster, serve};
+use super::cluster::{SLOW, VmCluster, serve};
 use super::payload;
 use super::site::Site;
 use super::tutorial::section;
@@ -109,6 +109,14 @@ pub(super) const ALL: &[Scenario] = &[
         name: "upgrade",
         says: "another binary on one machine after the other, as operations.md has it",
         play: upgrade,
+        ..USUAL
+    },
+    Scenario {
+        name: "packages",
+        says: "only the package: installed, upgraded under a holder, two clusters on a host, purged",
+        bare: true,
+        usual: false,
+        play: packages,
         ..USUAL
     },
     Scenario {
@@ -432,11 +440,109 @@ fn upgrade(site: &mut Site) -> Result<()> {
         site.on(name).sh(other)?;
         site.on(name).sh(&format!("systemctl stop {unit}"))?;
         site.on(name)
-            .sh("install -m 755 /root/onehold.new /usr/local/bin/onehold")?;
+            .sh("install -m 755 /root/onehold.new /usr/bin/onehold")?;
         site.on(name).sh(&format!("systemctl start {unit}"))?;
         site.all_well(&["lb0", "lb1"], 20)?;
     }
     site.held_by("lb0", 20).map(drop)
+}
+
+/// A second cluster of the same hosts.
+const SECOND: &str = r#"[cluster]
+name = "second"
+secret_file = "/etc/onehold/secret"
+port = 7000
+[members.lb0]
+addresses = ["10.0.0.10"]
+[members.lb1]
+addresses = ["10.0.0.11"]
+preferred = true
+[members.w]
+addresses = ["10.0.0.12"]
+witness = true
+[groups.second]
+addresses = ["10.0.0.51/24"]
+interface = "eth0"
+failback_delay = "0s"
+[timing]
+"#;
+
+fn packages(site: &mut Site) -> Result<()> {
+    let all = ["lb0", "lb1", "w"];
+    let [first, second] = payload::DEBS;
+    for name in all {
+        let guest = site.on(name);
+        guest.sh(payload::UNPACK)?;
+        let there = guest.run(&format!("test -f /root/payload/{second}"))?;
+        if there.status != 0 {
+            let why =
+                "there is no package, or the binary is newer: run `cargo verify packages` first";
+            return Err(err(why));
+        }
+        guest.sh(&format!("apt-get install -y /root/payload/{first}"))?;
+        guest.sh("! systemctl is-enabled onehold && ! systemctl is-active onehold")?;
+    }
+    for name in ["lb0", "lb1"] {
+        site.on(name).sh("systemctl start --no-block nginx")?; // its default page
+    }
+    site.on("lb0").sh("onehold secret")?;
+    for address in ["10.0.0.11", "10.0.0.12"] {
+        let copy = format!("scp -p /etc/onehold/secret root@{address}:/etc/onehold/");
+        site.on("lb0").sh(&copy)?;
+    }
+    let cluster = VmCluster::majority();
+    for name in all {
+        site.write(name, "/etc/onehold/onehold.toml", &cluster.file())?;
+        site.on(name)
+            .sh("onehold check && systemctl enable --now onehold")?;
+    }
+    site.held_by("lb0", 30)?;
+    site.all_well(&all, 20)?;
+    site.watch()?;
+
+    // An upgrade, as packages.md has it: the holder goes on, until it is restarted.
+    let pid = "systemctl show -p MainPID --value onehold";
+    for name in ["lb1", "w", "lb0"] {
+        let before = site.on(name).sh(pid)?;
+        site.on(name)
+            .sh(&format!("apt-get install -y /root/payload/{second}"))?;
+        let after = site.on(name).sh(pid)?;
+        if before != after {
+            return Err(err(format!(
+                "{name}: the upgrade restarted the daemon: {before} {after}"
+            )));
+        }
+        site.all_well(&all, 20)?;
+        site.on(name).sh("systemctl restart onehold")?;
+        site.all_well(&all, 20)?;
+    }
+    site.held_by("lb0", 20)?;
+
+    for name in all {
+        let text = SECOND.to_owned() + SLOW;
+        site.write(name, "/etc/onehold/second.toml", &text)?;
+        site.on(name).sh("systemctl start onehold@second")?;
+    }
+    site.until("lb1 holds the second cluster's group", 30, |site| {
+        let said = site
+            .on("lb1")
+            .run("onehold holds second --socket /run/onehold/second.sock")?;
+        Ok(said.status == 0)
+    })?;
+    site.all_well(&all, 20)?;
+
+    let left = "ls -d /etc/onehold /var/lib/onehold /run/onehold /etc/systemd/system/*.wants/onehold* \
+                /etc/systemd/system/onehold* /usr/bin/onehold 2>/dev/null";
+    for name in ["lb0", "lb1"] {
+        site.on(name).sh("apt-get purge -y onehold")?;
+        site.on(name).sh(&format!("test -z \"$({left})\""))?;
+        site.on(name)
+            .sh("! ip address show dev eth0 | grep -E '10[.]0[.]0[.]5[01]'")?;
+        if name == "lb0" {
+            site.held_by("lb1", 20)?;
+        }
+    }
+    Ok(())
 }
 
 fn site_power(site: &mut Site) -> Result<()> {
@@ -459,7 +565,6 @@ fn site_power(site: &mut Site) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::cluster::SLOW;
     use super::*;
 
     #[test]

@@ -15,7 +15,7 @@ use onehold_core::auth::Authentic;
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, ReleaseId};
 use onehold_core::input::{Command, Input};
-use onehold_core::observe::Snapshot;
+use onehold_core::observe::{PeerSnapshot, Snapshot};
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 
@@ -43,6 +43,8 @@ pub struct MemberState {
     pub sick: bool,
     /// What its operator said last, since its process started.
     pub wish: Wish,
+    /// Its operator said `freeze`, which later incarnations get again.
+    pub frozen: bool,
 }
 
 /// What an operator wants of a member.
@@ -85,7 +87,15 @@ pub struct Kernel {
 impl Wish {
     fn hears(&mut self, command: Command) {
         match (command, *self) {
-            (_, Self::Stop) | (Command::Switch | Command::StayAway | Command::PresumeDead, _) => {}
+            (_, Self::Stop)
+            | (
+                Command::Switch
+                | Command::StayAway
+                | Command::Freeze
+                | Command::Thaw
+                | Command::PresumeDead,
+                _,
+            ) => {}
             (Command::Stop, _) => *self = Self::Stop,
             (Command::Standby, _) => *self = Self::Standby,
             (Command::Resume, _) => *self = Self::Serve,
@@ -155,6 +165,7 @@ impl MemberState {
             kernel: Kernel::default(),
             sick: false,
             wish: Wish::default(),
+            frozen: false,
         }
     }
 
@@ -178,6 +189,9 @@ impl MemberState {
         let config = setup.config(self.id);
         let seen = self.observe(setup, now);
         let group = seen.as_ref().and_then(|s| s.groups.first());
+        let is_candidate = |p: &&PeerSnapshot| config.is_candidate(p.member);
+        let peers = seen.iter().flat_map(|s| &s.peers).filter(is_candidate);
+        let other_is_frozen = peers.flat_map(|p| p.says.first()).any(|says| says.frozen);
         let due = |node: &Node| node.poll_timeout(config).is_none_or(|at| at <= now);
         Facts {
             process: match &self.process {
@@ -198,6 +212,7 @@ impl MemberState {
             eligible: !self.kernel.unable,
             healthy: !self.sick,
             wanted: self.wish == Wish::Serve,
+            frozen: self.frozen || other_is_frozen,
             lives: self.lives,
             incarnation: incarnation(self.id, self.lives),
         }
@@ -274,6 +289,16 @@ impl MemberState {
             }
             Stimulus::Operator(command) => {
                 member.wish.hears(*command);
+                match command {
+                    Command::Freeze => member.frozen = true,
+                    Command::Thaw => member.frozen = false,
+                    Command::Switch
+                    | Command::Standby
+                    | Command::StayAway
+                    | Command::Resume
+                    | Command::PresumeDead
+                    | Command::Stop => {}
+                }
                 Input::Operator {
                     group: GROUP,
                     command: *command,
@@ -300,7 +325,10 @@ impl MemberState {
                 member.wish = Wish::default();
                 let life = incarnation(self.id, member.lives);
                 let mut node = Node::start(config, life, now, Span::ZERO);
-                for input in [member.eligibility(), member.health()] {
+                let (group, command) = (GROUP, Command::Freeze);
+                let frozen = member.frozen.then_some(Input::Operator { group, command });
+                let first = frozen.into_iter();
+                for input in first.chain([member.eligibility(), member.health()]) {
                     handle(&mut node, config, now, input, &mut effects, &mut told).ok()?;
                 }
                 member.process = RunState::Up(node);

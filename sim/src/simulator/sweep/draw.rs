@@ -248,7 +248,7 @@ impl Draw {
             _ => rng.one(&[0, 3 * vote, 3 * vote]),
         };
         let calm = from + rng.between(8 * vote, 40 * vote);
-        let incidents = tracks::draw(&mut rng, &cluster, from, calm, bound);
+        let incidents = tracks::draw(seed, &mut rng, &cluster, from, calm, bound);
         let stays = Stays::draw(&mut rng, &cluster);
         let lets_go = openings::may_let_go(&stays, &mut file);
         Self {

@@ -11,6 +11,7 @@ use onehold_core::config::Arbitration;
 /// All that goes wrong between two moments, by when it begins. Where nothing goes wrong, all
 /// settles within `bound` of what an operator does.
 pub(super) fn draw(
+    seed: u64,
     rng: &mut Rng,
     cluster: &DrawnCluster,
     from: u64,
@@ -47,6 +48,20 @@ pub(super) fn draw(
         draws.clocks();
     }
     let mut incidents = draws.incidents;
+    // From a source of its own: what else a seed draws is as it was before there was `freeze`.
+    let mut rng = Rng::new(seed, "freeze");
+    if cluster.promise != Promise::Steady && rng.chance(30) {
+        let mut draws = Draws {
+            rng: &mut rng,
+            cluster,
+            from,
+            calm,
+            restless,
+            incidents,
+        };
+        draws.freezes();
+        incidents = draws.incidents;
+    }
     incidents.sort_by_key(|i| i.at); // stable
     incidents
 }
@@ -229,6 +244,16 @@ impl Draws<'_> {
                 _ => Fault::Claim(to.to_owned()),
             };
             d.spell(window, fault);
+        });
+    }
+
+    /// The operator says freeze on one candidate, and later thaw.
+    fn freezes(&mut self) {
+        let cluster = self.cluster;
+        self.track(|d, window| {
+            let to = d.rng.one(&cluster.members[..2]);
+            let group = d.rng.chance(50).then(|| d.group());
+            d.spell(window, order(to, Order::Freeze, group));
         });
     }
 

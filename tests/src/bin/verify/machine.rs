@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Each program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 17] = [
+const PROGRAMS: [(&str, &str); 23] = [
     ("z3", "z3"), // the proofs
     ("nginx", "nginx-light"),
     ("keepalived", "keepalived"), // what is played beside Onehold, as the next one
@@ -17,8 +17,14 @@ const PROGRAMS: [(&str, &str); 17] = [
     ("unshare", "util-linux"),
     ("curl", "curl"), // clients, and the movers, as the next one
     ("jq", "jq"),
-    ("shellcheck", "shellcheck"),              // the movers
-    ("virtualenv", "virtualenv"),              // moto, which is AWS for them
+    ("promtool", "prometheus"), // the metrics, as the next one
+    ("prometheus", "prometheus"),
+    ("shellcheck", "shellcheck"), // the movers
+    ("virtualenv", "virtualenv"), // moto, which is AWS for them
+    ("lintian", "lintian"),       // the packages, as the next three
+    ("rpm", "rpm"),
+    ("rpm2cpio", "rpm2cpio"),
+    ("man", "man-db"),
     ("chromium", "chromium"),                  // the pages
     ("qemu-system-x86_64", "qemu-system-x86"), // the virtual machines, as the next three
     ("qemu-img", "qemu-utils"),

@@ -30,7 +30,7 @@ struct Step {
     run: fn(&Path) -> Result,
 }
 
-const STEPS: [Step; 12] = [
+const STEPS: [Step; 13] = [
     Step {
         name: "prerequisites",
         run: machine::has_what_is_needed,
@@ -73,6 +73,11 @@ const STEPS: [Step; 12] = [
     Step {
         name: "tests",
         run: tests,
+    },
+    // Built, looked at, installed into a clean Debian, upgraded under a holder and purged.
+    Step {
+        name: "packages",
+        run: packages,
     },
     // Debian under systemd, with the unit files that are shipped.
     Step {
@@ -209,6 +214,22 @@ fn tests(root: &Path) -> Result {
     } else {
         Err(format!("`{shown}` failed"))
     }
+}
+
+/// The packages; the tools take minutes to build, so they are not required.
+fn packages(root: &Path) -> Result {
+    let there =
+        |tool: &str| find(tool).is_some() || root.join("target/tools/bin").join(tool).exists();
+    if !["cargo-deb", "cargo-generate-rpm"].into_iter().all(there) {
+        let why = "cargo-deb and cargo-generate-rpm are not installed: cargo packages tools";
+        println!("{why}");
+        return Ok(StepEnd::Skipped(why.to_owned()));
+    }
+    cargo(
+        root,
+        "test -p onehold-tests --test packages -- --ignored",
+        &[],
+    )
 }
 
 /// Licences and advisories; the tool is large, so it is not required.

@@ -1,0 +1,42 @@
+//! What the driver reports to people: the status of each cluster, and how late turns begin.
+
+use super::{Driver, Served, Shell};
+use crate::status::{self, Report, Status};
+use onehold_core::time::LocalTime;
+
+impl<S: Shell> Driver<S> {
+    /// How late a turn begins, for people.
+    pub(super) fn began(&mut self, now: LocalTime) {
+        if self.due > LocalTime::from_nanos(0) {
+            self.late.see(now.since(self.due), now);
+        }
+    }
+
+    /// Everything, now.
+    pub(super) fn report(&mut self, now: LocalTime) -> Report {
+        for s in &mut self.served {
+            s.metrics.margins.late = self.late;
+            for path in s.metrics.peers.iter_mut().flat_map(|p| &mut p.paths) {
+                path.refusals = self.shell.refusals(path.path);
+            }
+        }
+        let status = |(cluster, s): (usize, &Served)| {
+            let all = s.node.observe(&s.config, now);
+            let mut status =
+                Status::from_parts(&all, &s.config, &s.metrics, now).with_keys(&s.keys);
+            status.measured(&s.config, &s.metrics, self.shell.steered(cluster), now);
+            status
+        };
+        let mut clusters: Vec<Status> = self.served.iter().enumerate().map(status).collect();
+        let (since, standing) = &self.on_disk;
+        for status in &mut clusters {
+            status.note_file(standing, now.since(*since));
+        }
+        clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // they joined in any order
+        Report {
+            version: status::VERSION,
+            clusters,
+            waiting: self.awaited.clone(),
+        }
+    }
+}
