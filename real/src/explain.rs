@@ -253,7 +253,7 @@ mod tests {
             ),
             (
                 "web: can't hold here: the operator said standby (`onehold resume` ends it)",
-                "`can't hold here: the operator said standby …`\n  it means: ",
+                "`can't hold here: the operator said standby",
             ),
             (
                 "lb0 runs with another configuration: what comes from 10.0.0.10:6946 has the digest 00",

@@ -196,12 +196,13 @@ impl History {
         self.entries.iter().map(Arc::as_ref)
     }
 
-    /// One more; it is counted with the one before it that says the same of the same member. `most`
-    /// of each weight are kept.
+    /// One more; it is counted with the one before it if that says the same. `most` of each weight
+    /// are kept.
     pub fn add(&mut self, entry: Entry, most: usize) {
         let entry = entry.bounded();
-        let before = self.last_of(&entry);
-        if let Some(same) = before.filter(|n| self.entries[*n].says_the_same(&entry)) {
+        let of_weight = |e: &Arc<Entry>| e.light == entry.light;
+        let latest = self.entries.iter().rposition(of_weight);
+        if let Some(same) = latest.filter(|n| self.entries[*n].says_the_same(&entry)) {
             let first = Arc::make_mut(&mut self.entries[same]);
             first.times = first.times.saturating_add(1);
             first.last_ms = Some(entry.at_ms);
@@ -209,7 +210,7 @@ impl History {
         }
         // Of a release only the begin and its reason are of interest, once it is over.
         if entry.event == RELEASED
-            && let Some(begun) = before
+            && let Some(begun) = self.last_of(&entry)
             && let Some(from) = self.entries[begun].text.strip_suffix(RELEASING)
         {
             let text = format!("{from}→ standby");

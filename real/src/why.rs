@@ -131,7 +131,8 @@ impl<'a> Known<'a> {
                 }
             }
         };
-        for Reason { why, remedy } in reasons {
+        let frozen = g.holder.as_ref().and_then(|_| frozen(g));
+        for Reason { why, remedy } in reasons.into_iter().chain(frozen) {
             wrapped(out, "  - ", &capitalised(&why));
             if !remedy.is_empty() {
                 wrapped(out, "    do: ", &remedy);
@@ -368,6 +369,13 @@ impl<'a> Known<'a> {
             last.text
         ))
     }
+}
+
+/// While somebody said `freeze`, nothing moves by itself.
+fn frozen(g: &GroupStatus) -> Option<Reason> {
+    let by = g.frozen_by.join(" and ");
+    let why = format!("the operator said freeze on {by}: nothing moves by itself (R-12)");
+    (!by.is_empty()).then(|| reason(why, format!("`onehold thaw {}` on {by}", g.name)))
 }
 
 fn capitalised(text: &str) -> String {

@@ -76,13 +76,19 @@ fn every_member_tells_the_story_of_all_also_after_a_restart() {
         let all = entries(&c, "lb1", "lb1");
         (all.starts_with(&before) && all.iter().any(|e| e == "the daemon stops")).then_some(())
     });
+    let starts = "grep -c 'the daemon started' /run/onehold/*.history";
+    eventually("the second start is on the disk", || {
+        (c.ok("lb1", &["sh", "-c", starts]).trim() == "2").then_some(())
+    });
     c.kill("lb1");
     c.start("lb1");
     c.answers("lb1");
     tells(&c, "lb1", "lb1", &["the daemon started", "was killed"]);
     let file = c.ok("lb1", &["sh", "-c", "ls /run/onehold/*.history"]);
-    let text = c.onehold("lb1", &["history", "--file", file.trim()]);
-    assert!(text.contains("was killed"), "{text}");
+    eventually("the file says so, too", || {
+        let text = c.onehold("lb1", &["history", "--file", file.trim()]);
+        text.contains("killed").then_some(())
+    });
     let none = c.onehold("lb1", &["history", "--since", "0s"]);
     assert!(none.contains("nothing yet"), "{none}");
     let (code, said) = c.refused("lb1", &["history", "api"]);

@@ -5,6 +5,7 @@ use super::{Driver, Served, Shell};
 use crate::control::{Order, Reply};
 use crate::history::{Entry, RELEASED, ROLE, STARTED, STOPPING, Told, without_figures};
 use crate::note::Line;
+use crate::orders::Said;
 use onehold_core::advert::{GroupId, MemberId, Statement};
 use onehold_core::config::Config;
 use onehold_core::effect::{Event, Why};
@@ -392,7 +393,13 @@ impl<S: Shell> Driver<S> {
     }
 
     /// An operator ordered something, and it was not refused.
-    pub(super) fn was_ordered(&mut self, cluster: usize, group: GroupId, order: Order) {
+    pub(super) fn was_ordered(
+        &mut self,
+        cluster: usize,
+        group: GroupId,
+        order: Order,
+        with: &Said,
+    ) {
         let said = match order {
             Order::Switch => "switch",
             Order::Standby => "standby",
@@ -402,8 +409,15 @@ impl<S: Shell> Driver<S> {
             Order::PresumeDead => "presume-dead",
         };
         self.happened_here(cluster, |me, config| {
-            let text = format!("the operator said {said}");
-            Entry::new(me, "order", text).of(config.group_name(group))
+            let until = with.until_text();
+            let who = with
+                .by
+                .as_ref()
+                .map_or_else(String::new, |who| format!(" ({who})"));
+            let text = format!("the operator said {said}{until}{who}");
+            let entry = Entry::new(me, "order", text).of(config.group_name(group));
+            let reason = with.reason.iter();
+            reason.fold(entry, |entry, reason| entry.because(reason))
         });
     }
 }

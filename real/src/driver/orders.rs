@@ -120,7 +120,7 @@ impl<S: Shell> Driver<S> {
             let answer = self.command(cluster, now, group, order.into());
             if answer.is_ok() {
                 self.served[cluster].said(group, order, said.clone());
-                self.was_ordered(cluster, group, order);
+                self.was_ordered(cluster, group, order, &said);
             }
             outcome.push((group, answer));
         }

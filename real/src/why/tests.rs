@@ -89,7 +89,7 @@ fn asked(status: &Status, words: &[&str]) -> String {
 #[test]
 fn why_of_many_states() {
     type Change = fn(&mut Status);
-    let states: [(&str, &str, Change); 26] = [
+    let states: [(&str, &str, Change); 27] = [
         ("all is well", "lb1", |_| {}),
         ("all is well, on the holder", "lb0", |_| {}),
         ("all is well, on the witness", "w", |_| {}),
@@ -179,6 +179,9 @@ fn why_of_many_states() {
         ("nobody, and it is ready", "lb1", |s| {
             s.groups[0].holder = None;
             s.groups[0].vote = None;
+        }),
+        ("frozen", "lb0", |s| {
+            s.groups[0].frozen_by = vec!["lb1".to_owned()]
         }),
         ("stopping", "lb1", |s| s.stopped = true),
     ];
