@@ -53,6 +53,11 @@ pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the daemon waits for a client, and for its own driver: so that the client hears of it.
 pub const DAEMON_TIMEOUT: Duration = Duration::from_secs(4);
 
+/// The readers' requests are answered one after another, and no two within this time.
+const READERS_PACE: Duration = Duration::from_millis(50);
+/// Whose turn it is among the readers.
+static READERS_TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
+
 /// What a client asks for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
@@ -471,7 +476,21 @@ async fn client(
                 Err(refused) => Ok(refused),
             }
         }
-        Ok(Ok(request)) => timeout(limit, answer(request, &driver)).await,
+        Ok(Ok(request)) => {
+            timeout(limit, async {
+                // However many look: each answer costs the driver a turn.
+                let turn = match access {
+                    Access::Looks { .. } => Some(READERS_TURN.lock().await),
+                    Access::Orders { .. } => None,
+                };
+                let reply = answer(request, &driver).await;
+                if turn.is_some() {
+                    tokio::time::sleep(READERS_PACE).await;
+                }
+                reply
+            })
+            .await
+        }
         Ok(Err(why)) => Ok(Reply::Refused { why }),
         Err(_) => Ok(Reply::refused(format!(
             "no request arrived within {limit:?}"

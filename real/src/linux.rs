@@ -312,9 +312,8 @@ impl Linux {
             self.looked(found);
             any = Poll::Ready(());
         }
-        if !self.loaded.clusters.is_empty() // whose alarm it could be
-            && let Poll::Ready(fault) = self.exporter.poll_fault(cx)
-        {
+        let is_heard = !self.loaded.clusters.is_empty(); // whose alarm it could be
+        if let Poll::Ready(fault) = self.exporter.poll_fault(cx, is_heard) {
             self.alarm(0, "metrics", fault);
             any = Poll::Ready(());
         }

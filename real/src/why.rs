@@ -197,6 +197,11 @@ impl<'a> Known<'a> {
                 "the operator said switch here, so it does not ask for it back (R-12)",
                 format!("`onehold resume {group}` on {name}"),
             )
+        } else if let Some(by) = g.frozen_by.first() {
+            reason(
+                "the operator said freeze: nothing moves by itself (R-12)",
+                format!("`onehold thaw {group}` on {by}"),
+            )
         } else if g.failback == "manual" {
             reason(
                 format!(

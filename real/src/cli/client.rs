@@ -125,7 +125,7 @@ pub(super) fn order(
     yes: bool,
 ) -> Result<(), Failure> {
     let before = one(socket, cluster.as_deref())?;
-    cost::agreed(&cost::cost(&before, order, group.as_deref()), yes)?;
+    cost::agreed(&cost::cost(&before, order, group.as_deref(), &said), yes)?;
     let request = Request::Command {
         command: order,
         cluster: Some(before.cluster.clone()),

@@ -2,6 +2,7 @@
 
 use super::{Failure, client, print};
 use crate::control::Order;
+use crate::orders::Said;
 use crate::status::{GroupStatus, PeerStatus, Status};
 use std::io::IsTerminal as _;
 
@@ -15,7 +16,14 @@ pub(super) struct Cost {
 }
 
 /// What an order for a group, or for all, costs in this state.
-pub(super) fn cost(status: &Status, order: Order, group: Option<&str>) -> Cost {
+pub(super) fn cost(status: &Status, order: Order, group: Option<&str>, said: &Said) -> Cost {
+    let until = match said.until {
+        Some(_) => format!(
+            "{} or `onehold resume` here",
+            said.until_text().trim_start()
+        ),
+        None => "until `onehold resume` here".to_owned(),
+    };
     let mut cost = Cost::default();
     if status.witness {
         return cost; // the daemon refuses
@@ -23,8 +31,8 @@ pub(super) fn cost(status: &Status, order: Order, group: Option<&str>) -> Cost {
     for g in &status.groups {
         if group.is_none_or(|name| name == g.name) {
             match order {
-                Order::Switch => switch(status, g, &mut cost),
-                Order::Standby => standby(status, g, &mut cost),
+                Order::Switch => switch(status, g, &until, &mut cost),
+                Order::Standby => standby(status, g, &until, &mut cost),
                 Order::Resume | Order::Freeze | Order::Thaw | Order::PresumeDead => {}
             }
         }
@@ -32,25 +40,25 @@ pub(super) fn cost(status: &Status, order: Order, group: Option<&str>) -> Cost {
     cost
 }
 
-fn switch(status: &Status, g: &GroupStatus, cost: &mut Cost) {
+fn switch(status: &Status, g: &GroupStatus, until: &str, cost: &mut Cost) {
     let Some(other) = other(status) else { return };
     // Otherwise the daemon refuses.
     if g.role == "holder" && able(other, g).is_ok() {
         cost.lines.push(format!(
-            "{}: {} takes it over, and keeps it until `onehold resume` here",
+            "{}: {} takes it over, and keeps it {until}",
             g.name, other.name
         ));
         cost.lines.extend(alone(status, g, other));
     }
 }
 
-fn standby(status: &Status, g: &GroupStatus, cost: &mut Cost) {
+fn standby(status: &Status, g: &GroupStatus, until: &str, cost: &mut Cost) {
     let Some(other) = other(status) else { return };
     let (name, peer) = (&g.name, &other.name);
     match (g.role == "holder", &g.holder, able(other, g)) {
         (true, _, Ok(())) => {
             cost.lines.push(format!(
-                "{name}: {peer} takes it over, and nobody takes over from it until `onehold resume` here"
+                "{name}: {peer} takes it over, and nobody takes over from it {until}"
             ));
             cost.lines.extend(alone(status, g, other));
         }
@@ -63,7 +71,7 @@ fn standby(status: &Status, g: &GroupStatus, cost: &mut Cost) {
         }
         (false, Some(holder), _) => {
             cost.lines.push(format!(
-                "{name}: {holder} holds it, and nobody takes over from it until `onehold resume` here"
+                "{name}: {holder} holds it, and nobody takes over from it {until}"
             ));
         }
         (false, None, Ok(())) => {}
@@ -154,7 +162,7 @@ mod tests {
     }
 
     fn said(status: &Status, order: Order) -> (bool, String) {
-        let cost = cost(status, order, None);
+        let cost = cost(status, order, None, &Said::default());
         (cost.nobody, cost.lines.join("\n"))
     }
 
@@ -165,16 +173,12 @@ mod tests {
             said(&all_well, Order::Standby),
             (
                 false,
-                "web: lb1 takes it over, and nobody takes over from it until `onehold resume` here"
-                    .into()
+                "web: lb1 takes it over, and nobody takes over from it {until}".into()
             )
         );
         assert_eq!(
             said(&all_well, Order::Switch),
-            (
-                false,
-                "web: lb1 takes it over, and keeps it until `onehold resume` here".into()
-            )
+            (false, "web: lb1 takes it over, and keeps it {until}".into())
         );
         assert_eq!(said(&all_well, Order::Resume), (false, String::new()));
         let silent = with(true, |s| s.peers[1].two_way = false);
@@ -211,8 +215,14 @@ mod tests {
             nobody && words.starts_with("web: nobody holds it, and nobody will: lb1 could not"),
             "{words}"
         );
-        assert!(agreed(&cost(&sick, Order::Standby, None), true).is_ok());
-        assert!(agreed(&cost(&sick, Order::Standby, Some("other")), false).is_ok());
+        assert!(agreed(&cost(&sick, Order::Standby, None, &Said::default()), true).is_ok());
+        assert!(
+            agreed(
+                &cost(&sick, Order::Standby, Some("other"), &Said::default()),
+                false
+            )
+            .is_ok()
+        );
     }
 
     #[test]
@@ -225,7 +235,7 @@ mod tests {
         assert!(!nobody);
         assert_eq!(
             words,
-            "web: lb1 holds it, and nobody takes over from it until `onehold resume` here"
+            "web: lb1 holds it, and nobody takes over from it {until}"
         );
     }
 }

@@ -105,10 +105,7 @@ pub(super) fn drill(args: DrillArgs) -> Result<(), Failure> {
     let drill = Drill::prepare(options).map_err(|Refused(why)| not_begun(why))?;
     if !args.yes {
         print(&drill.plan())?;
-        print("Type yes to begin: ")?;
-        let mut answer = String::new();
-        let read = std::io::stdin().read_line(&mut answer);
-        if read.is_err() || answer.trim() != "yes" {
+        if !client::confirmed("Type yes to begin: ")? {
             return Err(not_begun("not confirmed: nothing was done".to_owned()));
         }
     }

@@ -1,10 +1,10 @@
 //! `onehold top`: the terminal and the daemon of [`Top`]. Whatever ends it, the terminal is as it was:
 //! a key, a signal, or a panic.
 
+use super::terms::Terms;
 use super::{DaemonArgs, Failure, client};
 use crate::clock::boottime;
 use crate::control::{CLIENT_TIMEOUT, Reply, Request, ask};
-use crate::orders::Said;
 use crate::status::Report;
 use crate::top::{Key, Then, Top, Wanted};
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
@@ -151,11 +151,12 @@ fn ask_on(socket: &Path, cluster: Option<&str>, tell: &mpsc::Sender<Came>) {
 
 /// What the daemon says to an order, in one line.
 fn order(socket: &Path, wanted: Wanted) -> String {
+    let said = Terms::default().said().unwrap_or_default(); // who, and when
     let request = Request::Command {
         command: wanted.order,
         cluster: Some(wanted.cluster),
         group: Some(wanted.group),
-        said: Said::default(),
+        said,
     };
     match ask(socket, &request, CLIENT_TIMEOUT) {
         Ok(Reply::Done { lines }) => lines.join("; "),

@@ -285,7 +285,10 @@ fn order(daemon: &Daemon, order: Order, group: &str) -> Result<(), String> {
         command: order,
         cluster: Some(daemon.cluster.clone()),
         group: Some(group.to_owned()),
-        said: Said::default(),
+        said: Said {
+            reason: Some("drill".to_owned()),
+            ..Said::default()
+        },
     };
     match ask(&daemon.socket, &request, CLIENT_TIMEOUT)? {
         Reply::Done { .. } => Ok(()),

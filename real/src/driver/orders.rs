@@ -3,6 +3,7 @@
 
 use super::{Driver, Served, Shell};
 use crate::control::{Order, Reply, groups_meant};
+use crate::history::Entry;
 use crate::metrics::GroupMetrics;
 use crate::orders::{Said, Standing, Standings};
 use onehold_core::advert::GroupId;
@@ -68,13 +69,17 @@ impl<S: Shell> Driver<S> {
         let wall = self.shell.wall();
         for (group, order, said, undone_by) in s.over(wall) {
             let Some(command) = undone_by else { continue };
-            if let Some(s) = self.served.get_mut(cluster) {
+            let until = said.until_text();
+            if let Some(s) = self.served.get(cluster) {
                 let group = s.config.group_name(group);
-                let until = said.until_text();
                 tracing::warn!(
                     "{group}: {order}{until} is over: as if `resume` or `thaw` were said"
                 );
             }
+            self.happened_here(cluster, |me, config| {
+                let text = format!("the operator's {order}{until} is over");
+                Entry::new(me, "order", text).of(config.group_name(group))
+            });
             let _ = self.command(cluster, now, group, command); // the node reports refusals
         }
     }

@@ -390,6 +390,12 @@ pub const FAMILIES: &[Family] = &[
         "1 while the operator's switch keeps the group from coming back here.",
         |s| of_candidate(s, |g| flag(g.gave_away)),
     ),
+    gauge(
+        "onehold_frozen",
+        &["group"],
+        "1 while the freeze of one of the candidates is in force: nothing moves by itself.",
+        |s| of_candidate(s, |g| flag(!g.frozen_by.is_empty())),
+    ),
     counter(
         "onehold_holds_total",
         &["group"],

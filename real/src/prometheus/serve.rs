@@ -40,6 +40,8 @@ pub struct Exporter {
     wanted: Option<watch::Sender<Option<SocketAddr>>>,
     tell: mpsc::Sender<Option<String>>,
     faults: mpsc::Receiver<Option<String>>,
+    /// The latest of them, while nobody can be told.
+    unsaid: Option<Option<String>>,
 }
 
 impl Exporter {
@@ -52,6 +54,7 @@ impl Exporter {
             wanted: None,
             tell,
             faults,
+            unsaid: None,
         }
     }
 
@@ -89,11 +92,14 @@ impl Exporter {
         tell
     }
 
-    /// What is wrong with it from now on, if anything is.
-    pub fn poll_fault(&mut self, cx: &mut Context<'_>) -> Poll<Option<String>> {
-        match self.faults.poll_recv(cx) {
-            Poll::Ready(Some(fault)) => Poll::Ready(fault),
-            Poll::Ready(None) | Poll::Pending => Poll::Pending,
+    /// What is wrong with it from now on, if anything is; kept until there is somebody to say it.
+    pub fn poll_fault(&mut self, cx: &mut Context<'_>, is_heard: bool) -> Poll<Option<String>> {
+        while let Poll::Ready(Some(fault)) = self.faults.poll_recv(cx) {
+            self.unsaid = Some(fault);
+        }
+        match self.unsaid.take_if(|_| is_heard) {
+            Some(fault) => Poll::Ready(fault),
+            None => Poll::Pending,
         }
     }
 }

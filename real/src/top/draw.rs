@@ -146,6 +146,7 @@ impl Top {
             let mut orders = Vec::new();
             orders.extend(g.standby.then_some("standby"));
             orders.extend(g.gave_away.then_some("switch"));
+            orders.extend((!g.frozen_by.is_empty()).then_some("frozen"));
             orders.extend(g.yields.then_some("handing over"));
             let failing = g.checks.iter().filter(|c| c.passing == Some(false)).count();
             let checks = match (g.checks.len(), failing) {
