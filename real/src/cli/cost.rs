@@ -173,12 +173,12 @@ mod tests {
             said(&all_well, Order::Standby),
             (
                 false,
-                "web: lb1 takes it over, and nobody takes over from it {until}".into()
+                "web: lb1 takes it over, and nobody takes over from it until `onehold resume` here".into()
             )
         );
         assert_eq!(
             said(&all_well, Order::Switch),
-            (false, "web: lb1 takes it over, and keeps it {until}".into())
+            (false, "web: lb1 takes it over, and keeps it until `onehold resume` here".into())
         );
         assert_eq!(said(&all_well, Order::Resume), (false, String::new()));
         let silent = with(true, |s| s.peers[1].two_way = false);
@@ -235,7 +235,7 @@ mod tests {
         assert!(!nobody);
         assert_eq!(
             words,
-            "web: lb1 holds it, and nobody takes over from it {until}"
+            "web: lb1 holds it, and nobody takes over from it until `onehold resume` here"
         );
     }
 }
