@@ -173,12 +173,16 @@ mod tests {
             said(&all_well, Order::Standby),
             (
                 false,
-                "web: lb1 takes it over, and nobody takes over from it until `onehold resume` here".into()
+                "web: lb1 takes it over, and nobody takes over from it until `onehold resume` here"
+                    .into()
             )
         );
         assert_eq!(
             said(&all_well, Order::Switch),
-            (false, "web: lb1 takes it over, and keeps it until `onehold resume` here".into())
+            (
+                false,
+                "web: lb1 takes it over, and keeps it until `onehold resume` here".into()
+            )
         );
         assert_eq!(said(&all_well, Order::Resume), (false, String::new()));
         let silent = with(true, |s| s.peers[1].two_way = false);

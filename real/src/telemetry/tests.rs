@@ -38,6 +38,7 @@ fn events() -> Vec<Event> {
             peer,
             incarnation: Incarnation(0xfeed),
         },
+        Event::Opened { group: GROUP },
         Event::Lost { peer },
         Event::Back { peer },
         Event::Ready,
@@ -222,4 +223,33 @@ fn what_the_network_makes_come_and_go_is_logged_a_few_times_a_minute_and_roles_e
             assert!(text.lines().all(read), "{text}");
         }
     }
+}
+
+/// The words of `event` in the program's text: what the core reports, and what is written here.
+fn words_of_events(dir: &std::path::Path, found: &mut std::collections::BTreeSet<String>) {
+    for entry in std::fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            words_of_events(&path, found);
+        } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
+            let text = std::fs::read_to_string(&path).unwrap();
+            let words = text.split("event = \"").skip(1);
+            found.extend(words.filter_map(|rest| Some(rest.split_once('"')?.0.to_owned())));
+        }
+    }
+}
+
+#[test]
+fn every_event_is_on_the_page_and_none_that_is_not_there() {
+    let page = include_str!("../../../docs/src/log.md");
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `"));
+    let listed = rows.filter_map(|row| Some(row.split_once('`')?.0.to_owned()));
+    let listed: std::collections::BTreeSet<String> = listed.filter(|w| w != "event").collect();
+    let mut there = std::collections::BTreeSet::new();
+    there.extend(events().iter().map(|e| e.name().to_owned()));
+    words_of_events(
+        &std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src"),
+        &mut there,
+    );
+    assert_eq!(listed, there);
 }
