@@ -485,14 +485,19 @@ fn packages(site: &mut Site) -> Result<()> {
     for name in ["lb0", "lb1"] {
         site.on(name).sh("systemctl start --no-block nginx")?; // its default page
     }
-    site.on("lb0").sh("onehold secret")?;
-    for address in ["10.0.0.11", "10.0.0.12"] {
-        let copy = format!("scp -p /etc/onehold/secret root@{address}:/etc/onehold/");
-        site.on("lb0").sh(&copy)?;
+    // README's commands. The guests are emulated, so the timing is longer than the default.
+    let said = site.on("lb0").sh(
+        "onehold init --member lb0=10.0.0.10 --member lb1=10.0.0.11 --witness w=10.0.0.12 --interface eth0 \
+         --address 10.0.0.50/24",
+    )?;
+    let token = said.split_whitespace().find(|word| word.starts_with("onehold1."));
+    let token = token.ok_or_else(|| err(format!("`onehold init` prints no token: {said}")))?;
+    for name in ["lb1", "w"] {
+        site.on(name).sh(&format!("onehold join {token}"))?;
     }
-    let cluster = VmCluster::majority();
     for name in all {
-        site.write(name, "/etc/onehold/onehold.toml", &cluster.file())?;
+        let slower = format!("cat >>/etc/onehold/onehold.toml <<'end'\n[timing]\n{SLOW}end\n");
+        site.on(name).sh(&slower)?;
         site.on(name)
             .sh("onehold check && systemctl enable --now onehold")?;
     }
