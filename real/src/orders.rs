@@ -3,7 +3,7 @@
 
 mod said;
 
-pub use said::{MAX_REASON, SAID, Said, Standings, Until};
+pub use said::{MAX_REASON, SAID, Said, Standings, Until, is_no_lack};
 
 use crate::files;
 use crate::lease_record::file_name;
@@ -496,12 +496,12 @@ mod tests {
         let said = |order, said: Said| said.in_words(order);
         assert_eq!(
             said(Standing::Standby, until_six()),
-            "the operator said standby until 2026-11-29 06:00 CET: disk (anna, 2026-11-28 17:02 CET; \
+            "the operator said standby until 2026-11-29 06:00 CET: disk (anna, 2026-11-28 17:02 CET, \
              `onehold resume` ends it)"
         );
         assert_eq!(
             said(Standing::Freeze, Said::default()),
-            "the operator said freeze (nothing moves by itself; `onehold thaw` ends it)"
+            "the operator said freeze (nothing moves by itself until `onehold thaw`)"
         );
         let hostile = Said {
             by: Some("\u{1b}[2J".repeat(100)),

@@ -321,6 +321,9 @@ pub struct PeerStatus {
     /// What it lacks, by its notes.
     #[serde(default)]
     pub lacks: Vec<LackStatus>,
+    /// The orders that stand there though it could hold, by its notes.
+    #[serde(default)]
+    pub orders: Vec<LackStatus>,
     /// The ways to it.
     pub paths: Vec<PathStatus>,
 }

@@ -110,6 +110,17 @@ impl<'a> Known<'a> {
                 wrapped(out, "", &format!("{group}: {name} holds it."));
                 self.of_holder(g, name)
             }
+            Some(holder)
+                if !self.is_me(name) && !self.peer(name).is_some_and(|p| self.is_heard(p)) =>
+            {
+                let too = match self.status.arbitration.as_str() {
+                    "survivor" => ", so it may hold it, too (R-10)",
+                    _ => "",
+                };
+                let what = format!("{group}: {holder} holds it. {name} is not heard{too}.");
+                wrapped(out, "", &what);
+                self.lacks(g, name)
+            }
             Some(holder) => {
                 let what = format!("{group}: {name} does not hold it, because {holder} does.");
                 wrapped(out, "", &what);

@@ -125,7 +125,8 @@ pub(super) fn order(
     yes: bool,
 ) -> Result<(), Failure> {
     let before = one(socket, cluster.as_deref())?;
-    cost::agreed(&cost::cost(&before, order, group.as_deref(), &said), yes)?;
+    let cost = cost::cost(&before, order, group.as_deref(), &said);
+    cost::agreed(&cost, yes)?;
     let request = Request::Command {
         command: order,
         cluster: Some(before.cluster.clone()),
@@ -141,7 +142,7 @@ pub(super) fn order(
             ));
         }
     }
-    if matches!(order, Order::Switch | Order::Standby) {
+    if matches!(order, Order::Switch | Order::Standby) && !cost.nobody {
         handed_over(socket, &before, group.as_deref())?;
     }
     match order {

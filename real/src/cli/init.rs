@@ -1,6 +1,6 @@
 //! `onehold init`: the files of a new cluster. What the options leave open is asked at a terminal.
 
-use super::{Failure, check, print};
+use super::{DEFAULT_CONFIG, Failure, check, print};
 use crate::config_file;
 use crate::init::{Carried, Here, Member, Placed, Plan, create, is_plain, secret_beside};
 use clap::Args;
@@ -77,9 +77,13 @@ pub(super) fn init(asked: &InitArgs) -> Result<(), Failure> {
         .chain(&plan.witnesses)
         .map(|m| m.name.as_str());
     let others: Vec<&str> = others.filter(|name| name != me).collect();
+    let at = match asked.place.config == Path::new(DEFAULT_CONFIG) {
+        true => String::new(),
+        false => format!(" --config {}", config.display()),
+    };
     let how = match &asked.file {
         None => format!(
-            "On each other machine ({}), as root, with onehold installed, paste this line, once:\n\n  onehold join \
+            "On each other machine ({}), as root, with onehold installed, paste this line, once:\n\n  onehold join{at} \
              {token}\n\nThe token is the secret: whoever has it can speak as a member. `onehold join -` reads it from \
              standard input, so that\nit is neither in the shell's history nor in the list of processes.\n",
             others.join(", ")
@@ -95,7 +99,7 @@ pub(super) fn init(asked: &InitArgs) -> Result<(), Failure> {
             let file = file.display();
             format!(
                 "The token is in {file}, readable by its owner alone. It is the secret: copy it to each other machine \
-                 ({}),\nrun there: onehold join --file {file}\nand delete the copies.\n",
+                 ({}),\nrun there: onehold join{at} --file {file}\nand delete the copies.\n",
                 others.join(", ")
             )
         }

@@ -4,7 +4,7 @@
 use super::Failure;
 use crate::orders::{MAX_REASON, Said, Until};
 use clap::Args;
-use jiff::{Span, ToSpan as _, ZonedDateTime, civil};
+use jiff::{Span, Timestamp, ToSpan as _, ZonedDateTime, civil};
 
 /// Until when, and why.
 #[derive(Debug, Default, Args)]
@@ -59,8 +59,10 @@ fn at(text: &str, now: &ZonedDateTime) -> Result<ZonedDateTime, String> {
         let at = at.to_zoned_datetime(now.time_zone().clone());
         at.map_err(|e| e.to_string())
     };
-    // A day and time is also read as a time.
-    let end = if let Ok(at) = text.parse::<civil::DateTime>() {
+    // A day and time is also read as a time; one with an offset, without it.
+    let end = if let Ok(at) = text.parse::<Timestamp>() {
+        at.to_zoned_datetime(now.time_zone().clone())
+    } else if let Ok(at) = text.parse::<civil::DateTime>() {
         local(at)?
     } else if let Ok(time) = text.parse::<civil::Time>() {
         let today = local(now.date().to_datetime(time))?;

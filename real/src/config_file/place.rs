@@ -1,6 +1,7 @@
 //! Where in a file a key is, and errors that say so.
 
 use super::words;
+use crate::files;
 use serde::de::DeserializeOwned;
 use std::fmt;
 use std::ops::Range;
@@ -10,6 +11,8 @@ use toml::de::{DeTable, DeValue};
 
 /// Most errors of one text that are collected.
 const MOST: usize = 50;
+/// The longest file that is read.
+const MOST_BYTES: u64 = 1 << 20;
 
 /// What is wrong with a file, and where, for the operator.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,13 +82,17 @@ impl Source {
             what,
             may_pass: line.is_none(), // it was not read
         };
-        let bytes = std::fs::read(path).map_err(|e| match e.kind() {
+        let bytes = files::read(path, MOST_BYTES + 1).map_err(|e| match e.kind() {
             std::io::ErrorKind::NotFound => fail(
                 None,
                 "there is no such file; create it, or name another (`run --config FILE`, `check FILE`)".to_owned(),
             ),
             _ => fail(None, format!("can't be read: {e}")),
         })?;
+        if bytes.len() as u64 > MOST_BYTES {
+            let what = format!("has more than {MOST_BYTES} bytes, so it is no configuration");
+            return Err(fail(None, what));
+        }
         let text = String::from_utf8(bytes).map_err(|e| {
             let (good, bad) = e.as_bytes().split_at(e.utf8_error().valid_up_to());
             let line = good.iter().filter(|b| **b == b'\n').count() + 1;

@@ -6,6 +6,7 @@ use crate::control::{Order, Reply};
 use crate::history::{Entry, RELEASED, ROLE, STARTED, STOPPING, Told, without_figures};
 use crate::note::Line;
 use crate::orders::Said;
+use crate::orders::is_no_lack;
 use onehold_core::advert::{GroupId, MemberId, Statement};
 use onehold_core::config::Config;
 use onehold_core::effect::{Event, Why};
@@ -39,6 +40,8 @@ pub(super) struct Change {
     group: GroupId,
     holds: bool,
     handed_over: bool,
+    /// It said nothing before, so when that changed is not known.
+    is_first: bool,
 }
 
 impl Seen {
@@ -46,7 +49,9 @@ impl Seen {
     pub(super) fn advert(&mut self, from: MemberId, statements: &[Statement]) -> Vec<Change> {
         let mut changes = Vec::new();
         for (group, statement) in (0u8..).map(GroupId).zip(statements) {
-            let says = self.says.entry((from.0, group.0)).or_default();
+            let key = (from.0, group.0);
+            let is_first = !self.says.contains_key(&key);
+            let says = self.says.entry(key).or_default();
             let before = *says;
             says.holds = statement.holds;
             says.let_go = !statement.holds && (before.holds || before.let_go);
@@ -59,6 +64,7 @@ impl Seen {
                     group,
                     holds: statement.holds,
                     handed_over: before.handed_over,
+                    is_first,
                 });
             }
         }
@@ -81,6 +87,11 @@ impl Seen {
                 true => entry.because("it handed over").by("R-12"),
                 false => entry,
             };
+        }
+        if change.is_first {
+            let name = config.member_name(from);
+            let entry = Entry::new(name, "found", "is found holding it").light();
+            return entry.of(config.group_name(group)).seen();
         }
         let entry = role(config, from, group, RoleName::Standby, RoleName::Holder).seen();
         match self.what_freed(config, all, from, group) {
@@ -240,6 +251,7 @@ impl Seen {
             let said = lines.iter().find(|line| line.group == group);
             // A start, and what takes a moment, is no news.
             let said = said.filter(|line| !line.text.contains("in quarantine"));
+            let said = said.filter(|line| !is_no_lack(&line.text));
             let key = (member.0, group.0);
             let before = self.lacks.get(&key);
             let text = match (before, said) {
@@ -518,7 +530,8 @@ mod tests {
         let both = seen_by(2, &[(0, near), (1, near)]);
         w.reports(&both, met(LB0));
         w.reports(&both, met(LB1));
-        w.hears(&both, LB1, true, false);
+        w.hears(&both, LB1, true, false); // since when is not known
+        w.hears(&both, LB0, false, false);
         w.hears(&both, LB0, true, false); // lb1 has not said yet that it let go
         w.hears(&both, LB1, false, false);
         let lost = seen_by(2, &[(0, far), (1, near)]);

@@ -42,7 +42,7 @@ impl Placed {
             .collect();
         if !there.is_empty() && !force {
             return Err(format!(
-                "{} is there already, so nothing was written; `--force` keeps it as ….old and writes another one",
+                "there already: {}; nothing was written. `--force` keeps what is there as ….old",
                 there.join(" and ")
             ));
         }

@@ -94,7 +94,7 @@ impl Said {
         let remedy = match order {
             Standing::Standby => "`onehold resume` ends it",
             Standing::Switch => "`onehold resume` lets it come back",
-            Standing::Freeze => "nothing moves by itself; `onehold thaw` ends it",
+            Standing::Freeze => "nothing moves by itself until `onehold thaw`",
         };
         let until = self.until_text();
         let reason = self.reason.iter().map(|reason| format!(": {reason}"));
@@ -106,10 +106,18 @@ impl Said {
             .collect();
         let who = match said.is_empty() {
             true => String::new(),
-            false => format!("{}; ", said.join(", ")),
+            false => format!("{}, ", said.join(", ")),
         };
         format!("{SAID}{order}{until}{reason} ({who}{remedy})")
     }
+}
+
+/// Whether a line of a note is about orders alone, of a member that could hold all the same.
+#[must_use]
+pub fn is_no_lack(line: &str) -> bool {
+    let said = line.strip_prefix(SAID);
+    let orders = [Standing::Switch, Standing::Freeze].map(|order| order.to_string());
+    said.is_some_and(|rest| orders.iter().any(|order| rest.starts_with(order)))
 }
 
 /// Adds what stands in `more` and not in `all`.

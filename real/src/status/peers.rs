@@ -5,7 +5,7 @@ use super::orders::orders;
 use super::{LackStatus, PathStatus, PeerStatus, SaysStatus, hex, key, ms, name, why_not_ready};
 use crate::metrics::{Metrics, Noted};
 use crate::note;
-use crate::orders::SAID;
+use crate::orders::is_no_lack;
 use onehold_core::advert::GroupId;
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::observe::{GroupSnapshot, PeerSnapshot, RoleName, Snapshot};
@@ -78,10 +78,7 @@ fn lacks_of(
     (noted.lines.iter())
         .filter(|_| passed < note::COUNTS)
         .filter(|line| {
-            let stays = [LEANS, SAID]
-                .iter()
-                .any(|words| line.text.starts_with(words));
-            stays || !is_over(line.group)
+            line.text.starts_with(LEANS) || is_no_lack(&line.text) || !is_over(line.group)
         })
         .map(|line| LackStatus {
             group: config.group_name(line.group).into_owned(),
@@ -101,6 +98,8 @@ pub(super) fn peers(
         let m = metrics.peers.iter().find(|m| m.member == p.member);
         let noted = (m.and_then(|m| m.note.as_ref()))
             .filter(|noted| Some(noted.incarnation) == p.incarnation);
+        let lines = noted.map_or_else(Vec::new, |noted| lacks_of(p, noted, config, now));
+        let (orders, lacks) = lines.into_iter().partition(|line| is_no_lack(&line.why));
         PeerStatus {
             name: name(config, p.member),
             witness: !config.is_candidate(p.member),
@@ -116,7 +115,8 @@ pub(super) fn peers(
             version: noted.map(|noted| noted.version.clone()),
             key: m.and_then(|m| m.key).map(key),
             says: says(p, config),
-            lacks: noted.map_or_else(Vec::new, |noted| lacks_of(p, noted, config, now)),
+            lacks,
+            orders,
             paths: (m.iter().flat_map(|m| &m.paths))
                 .map(|w| PathStatus {
                     local: w.path.local.to_string(),

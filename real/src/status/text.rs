@@ -293,7 +293,7 @@ fn peers(out: &mut String, s: &Status) {
         if !of_itself.is_empty() {
             wrapped(out, "  ", &of_itself.join(" · "));
         }
-        for lack in &p.lacks {
+        for lack in p.lacks.iter().chain(&p.orders) {
             let what = format!("{}: {} (for {})", lack.group, lack.why, ago(lack.for_ms));
             wrapped(out, "  ", &what);
         }

@@ -48,6 +48,11 @@ fn full() -> Report {
             .to_owned(),
         for_ms: 12_000.0,
     }];
+    p.orders = vec![LackStatus {
+        group: "web".to_owned(),
+        why: "the operator said freeze (nothing moves by itself until `onehold thaw`)".to_owned(),
+        for_ms: 12_000.0,
+    }];
     Report {
         version: VERSION,
         clusters: vec![status],
@@ -126,7 +131,7 @@ fn listed() -> BTreeMap<String, BTreeSet<String>> {
 fn every_key_is_on_the_page_and_none_that_is_not_there() {
     let mut there = BTreeMap::new();
     keys(&json(&full(), PRINTED), "", &mut there);
-    assert_eq!(there.len(), 16, "{:?}", there.keys());
+    assert_eq!(there.len(), 17, "{:?}", there.keys());
     assert_eq!(listed(), there);
     assert!(PAGE.contains(&format!("version {VERSION}")), "the version");
 }

@@ -160,7 +160,7 @@ fn an_order_is_shown_with_all_that_was_said_also_of_a_member_that_is_ready() {
     (g.frozen, g.gave_away) = (true, true);
     let s = snapshot(1, vec![peer(0, 32), peer(2, 32)], vec![g]);
     let words = "the operator said switch: disk (`onehold resume` lets it come back); the operator said freeze: \
-                 disk (nothing moves by itself; `onehold thaw` ends it)";
+                 disk (nothing moves by itself until `onehold thaw`)";
     let lines = lacks(&s, &cluster.config, &m, NOW);
     assert_eq!(lines, [(GroupId(0), words.to_owned())]);
     let status = Status::from_parts(&s, &cluster.config, &m, NOW);

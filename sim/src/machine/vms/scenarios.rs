@@ -490,7 +490,9 @@ fn packages(site: &mut Site) -> Result<()> {
         "onehold init --member lb0=10.0.0.10 --member lb1=10.0.0.11 --witness w=10.0.0.12 --interface eth0 \
          --address 10.0.0.50/24",
     )?;
-    let token = said.split_whitespace().find(|word| word.starts_with("onehold1."));
+    let token = said
+        .split_whitespace()
+        .find(|word| word.starts_with("onehold1."));
     let token = token.ok_or_else(|| err(format!("`onehold init` prints no token: {said}")))?;
     for name in ["lb1", "w"] {
         site.on(name).sh(&format!("onehold join {token}"))?;
