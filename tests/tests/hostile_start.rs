@@ -388,7 +388,7 @@ fn what_was_said_until_resume_holds_over_a_kill_and_a_reboot() {
         start(&mut c);
         c.logs(
             "lb0",
-            &format!("web: the operator said {said} in an earlier incarnation"),
+            &format!("web: in an earlier incarnation the operator said {said}"),
         );
         c.watch_for(2);
         c.hold_on("lb1");
@@ -460,7 +460,7 @@ fn orders_that_cannot_be_read_or_written_are_no_reason_to_hold_and_an_alarm() {
     c.ok("lb0", &["mkdir", "/run/onehold/kept/lab.lb0.orders.new"]);
     let (status, said) = c.refused("lb0", &["standby"]);
     assert_eq!(status, Some(1));
-    assert!(said.contains("done, but what was said"), "{said}");
+    assert!(said.contains("done, but what the operator said"), "{said}");
     eventually("an alarm", || {
         c.alarms("lb0")
             .contains("forgotten by a restart: can't write")

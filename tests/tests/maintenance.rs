@@ -32,8 +32,8 @@ fn standby_with_an_end_and_a_reason_is_shown_by_all_survives_a_restart_and_ends_
     for name in ["lb1", "witness"] {
         assert!(c.alarms(name).contains(why), "{}", c.alarms(name));
     }
-    c.power_off("lb0");
-    c.power_on("lb0");
+    c.stop("lb0");
+    c.start("lb0");
     shows(&c, "lb0", ": disk of lb0 (");
     shows(&c, "witness", ": disk of lb0 (");
     // What is said again replaces what was said before.
