@@ -108,7 +108,7 @@ fn an_order_says_what_it_costs_and_is_not_done_where_nobody_would_be_left() {
     let said = String::from_utf8_lossy(&output.stdout).into_owned();
     assert!(said.contains(why), "{said}");
     let text = c.onehold("lb0", &["status"]);
-    let pending = "the operator said standby: hands over as soon as another candidate can hold it";
+    let pending = "hands over as soon as another candidate can hold it";
     assert!(text.contains(pending), "{text}");
     c.hold_on("lb0");
     c.onehold("lb1", &["resume"]);
