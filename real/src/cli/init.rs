@@ -83,8 +83,8 @@ pub(super) fn init(asked: &InitArgs) -> Result<(), Failure> {
     };
     let how = match &asked.file {
         None => format!(
-            "On each other machine ({}), as root, with onehold installed, paste this line, once:\n\n  onehold join{at} \
-             {token}\n\nThe token is the secret: whoever has it can speak as a member. `onehold join -` reads it from \
+            "On each other machine ({}), as root, with onehold installed, paste this line, once:\n\n  onehold join \
+             {token}{at}\n\nThe token is the secret: whoever has it can speak as a member. `onehold join -` reads it from \
              standard input, so that\nit is neither in the shell's history nor in the list of processes.\n",
             others.join(", ")
         ),
@@ -99,7 +99,7 @@ pub(super) fn init(asked: &InitArgs) -> Result<(), Failure> {
             let file = file.display();
             format!(
                 "The token is in {file}, readable by its owner alone. It is the secret: copy it to each other machine \
-                 ({}),\nrun there: onehold join{at} --file {file}\nand delete the copies.\n",
+                 ({}),\nrun there: onehold join --file {file}{at}\nand delete the copies.\n",
                 others.join(", ")
             )
         }
