@@ -28,7 +28,7 @@ pub struct Opened {
 
 /// Where files are read.
 pub trait Disk {
-    /// Reads a file, up to a little more than [`MAX_BYTES`].
+    /// Reads a file, up to a little more than `MAX_BYTES`.
     ///
     /// # Errors
     /// Why it can't be read.

@@ -37,7 +37,7 @@ impl Peak {
         self.most
     }
 
-    /// The largest of the last [`LATELY`], or a little longer.
+    /// The largest of the last `LATELY`, or a little longer.
     #[must_use]
     pub fn lately(&self, now: LocalTime) -> Option<Span> {
         let [present, before] = self.periods_at(now);
