@@ -17,7 +17,8 @@ const PACKAGES: [&str; 3] = ["core", "real", "sim"];
 const PARTS: [&str; 4] = ["Cargo.toml", "src", "tests", "benches"];
 
 /// What is read while it is built, besides these.
-const READ: [&str; 4] = [
+const READ: [&str; 5] = [
+    "docs/src/doctor.md",
     "docs/src/glossary.md",
     "docs/src/operations.md",
     "docs/src/protocol.md",
