@@ -201,7 +201,13 @@ mod tests {
         );
         assert!(!lock.is_alone_again());
         drop(other);
-        assert!(lock.is_alone_again() && !lock.is_alone_again());
+        // A process that another test is just starting may have it for a moment more.
+        let mut looks = (0..500).map(|_| {
+            std::thread::sleep(std::time::Duration::from_millis(10));
+            lock.is_alone_again()
+        });
+        assert!(looks.any(|alone| alone));
+        assert!(!lock.is_alone_again());
         assert_eq!(lock.pretended(), None);
     }
 
