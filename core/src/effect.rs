@@ -15,7 +15,7 @@ use alloc::string::String;
 pub struct ReleaseId(pub bool);
 
 /// One thing to do. The effects of a turn are applied in the order in which they are returned:
-/// releases, sends, holds, announcements, reports.
+/// releases, sends, holds, announcements, probes, reports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -56,6 +56,14 @@ pub enum Effect {
         /// Of which group.
         group: GroupId,
     },
+    /// Ask the network, by an echo request to each of the group's addresses, whether a kernel
+    /// answers for them; each answer is `Input::ProbeAnswered`. What can't be asked is not.
+    Probe {
+        /// Of which group.
+        group: GroupId,
+        /// The time of this turn, which the answer repeats.
+        probed_at: LocalTime,
+    },
     /// Log what happened and why. Changes nothing.
     Report(Event),
 }
@@ -69,7 +77,8 @@ impl Effect {
             Self::Send { .. } => 1,
             Self::HoldUntil { .. } | Self::Prepare { .. } => 2,
             Self::Announce { .. } => 3,
-            Self::Report(_) => 4,
+            Self::Probe { .. } => 4,
+            Self::Report(_) => 5,
         }
     }
 }

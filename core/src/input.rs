@@ -3,6 +3,7 @@
 use crate::advert::{Advert, GroupId};
 use crate::auth::Authentic;
 use crate::effect::ReleaseId;
+use crate::time::LocalTime;
 use arrayvec::ArrayVec;
 
 /// One thing that happened, given to [`Node::handle`](crate::Node::handle) with the time at which
@@ -57,6 +58,13 @@ pub enum Input {
     ForeignClaim {
         /// Of which group.
         group: GroupId,
+    },
+    /// A machine on the network answered a probe of a group's address.
+    ProbeAnswered {
+        /// Of which group.
+        group: GroupId,
+        /// When the probe was sent, as [`Effect::Probe`](crate::effect::Effect::Probe) said.
+        probed_at: LocalTime,
     },
     /// The operator gave a command.
     Operator {

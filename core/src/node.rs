@@ -218,6 +218,7 @@ impl Node {
             Input::ForeignClaim { group } => {
                 self.one_group(config, now, group, |g, view| g.announce(view, out));
             }
+            Input::ProbeAnswered { .. } => {}
             Input::Operator { group, command } => {
                 let _ = self.obey(config, now, group, command, out); // a refusal is reported
             }

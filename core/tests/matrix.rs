@@ -150,6 +150,7 @@ fn in_words(n: &Alone, effects: &[Effect]) -> String {
             }
             Effect::Prepare { .. } => "PREPARE".to_owned(),
             Effect::Announce { .. } => "announce".to_owned(),
+            Effect::Probe { .. } => "probe".to_owned(),
             Effect::Report(Event::Role { from, to, why, .. }) => {
                 format!("{} → {} ({})", from.text(), to.text(), why.rule())
             }

@@ -319,6 +319,13 @@ impl<S: Shell> Driver<S> {
             ShellEvent::ForeignClaim { cluster, group } => {
                 let _ = self.handle(cluster, now, Input::ForeignClaim { group });
             }
+            ShellEvent::ProbeAnswered {
+                cluster,
+                group,
+                probed_at,
+            } => {
+                let _ = self.handle(cluster, now, Input::ProbeAnswered { group, probed_at });
+            }
             ShellEvent::Released {
                 cluster,
                 group,
@@ -631,6 +638,9 @@ impl<S: Shell> Driver<S> {
             Effect::Announce { group } => {
                 s.metrics.announced(*group);
                 self.shell.announce(cluster, *group);
+            }
+            Effect::Probe { group, probed_at } => {
+                self.shell.probe(cluster, *group, *probed_at);
             }
             Effect::Report(event) => {
                 telemetry::report(event, &s.config, &s.metrics.cluster, several);

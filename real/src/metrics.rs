@@ -500,6 +500,7 @@ impl Metrics {
             | Input::Released { .. }
             | Input::Prepared { done: true, .. }
             | Input::ForeignClaim { .. }
+            | Input::ProbeAnswered { .. }
             | Input::Operator { .. }
             | Input::Wake => return,
         };

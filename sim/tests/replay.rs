@@ -127,7 +127,10 @@ impl Run {
                     self.kernel(member, true);
                     continue;
                 }
-                Effect::Prepare { .. } | Effect::Announce { .. } | Effect::Report(_) => continue,
+                Effect::Prepare { .. }
+                | Effect::Announce { .. }
+                | Effect::Probe { .. }
+                | Effect::Report(_) => continue,
             };
             if let Input::Released { .. } = input {
                 self.kernel(member, false);

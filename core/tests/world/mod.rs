@@ -428,6 +428,7 @@ impl World {
                 self.push(self.now + self.preparing, prepared);
             }
             Effect::Announce { .. } => self.members[m].announced += 1,
+            Effect::Probe { .. } => {}
             Effect::Report(event) => self.log.push((self.now, m, event)),
         }
     }

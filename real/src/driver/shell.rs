@@ -56,6 +56,10 @@ pub trait Shell {
     /// announces the group to the neighbours, repeatedly.
     fn announce(&mut self, cluster: usize, group: GroupId);
 
+    /// sends an echo request to each address of the group; each answer is
+    /// [`ShellEvent::ProbeAnswered`]. Where the network can't be asked, nothing happens.
+    fn probe(&mut self, _cluster: usize, _group: GroupId, _probed_at: LocalTime) {}
+
     /// writes down that this is the longest lease that later incarnations must wait for.
     fn record_lease(&mut self, cluster: usize, longest: Span);
 
@@ -160,6 +164,15 @@ pub enum ShellEvent {
         cluster: usize,
         /// Which group.
         group: GroupId,
+    },
+    /// a machine on the network answered a probe.
+    ProbeAnswered {
+        /// In which cluster.
+        cluster: usize,
+        /// Which group.
+        group: GroupId,
+        /// When the probe was sent.
+        probed_at: LocalTime,
     },
     /// The kernel released a group, or refused to, and why.
     Released {

@@ -244,7 +244,10 @@ impl Teller {
                     let slack = self.config.timing().slack();
                     self.members[me].kernel = self.now.plus(deadline.since(at)).plus(slack);
                 }
-                Effect::Release { .. } | Effect::Prepare { .. } | Effect::Announce { .. } => {}
+                Effect::Release { .. }
+                | Effect::Prepare { .. }
+                | Effect::Announce { .. }
+                | Effect::Probe { .. } => {}
             }
         }
         self.push(step);

@@ -162,6 +162,7 @@ pub(super) fn turn(config: &Config, input: &Input) -> String {
             ),
         },
         Input::ForeignClaim { group } => says(group, "somebody else claims an address (R-16)"),
+        Input::ProbeAnswered { group, .. } => says(group, "a kernel answers for an address (R-20)"),
         Input::Operator { group, command } => {
             let command = match command {
                 Command::Switch => "switch",
@@ -230,6 +231,9 @@ pub(super) fn came(
             group(config, *id) + "holds, mute, until what must be done first is done (R-19)"
         }
         Effect::Announce { group: id } => group(config, *id) + "announces the addresses (R-16)",
+        Effect::Probe { group: id, .. } => {
+            group(config, *id) + "asks the network whether a kernel answers for them (R-20)"
+        }
         Effect::Report(event) => telemetry::line(event, config, None),
     }));
     did

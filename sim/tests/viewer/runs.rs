@@ -213,7 +213,10 @@ impl Run {
                 Effect::HoldUntil { deadline, .. } => {
                     self.members[member].deadline = Some(deadline);
                 }
-                Effect::Prepare { .. } | Effect::Announce { .. } | Effect::Report(_) => {}
+                Effect::Prepare { .. }
+                | Effect::Announce { .. }
+                | Effect::Probe { .. }
+                | Effect::Report(_) => {}
             }
         }
         self.kernel(member);

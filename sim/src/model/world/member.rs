@@ -416,6 +416,7 @@ impl MemberState {
                         | Effect::Prepare { .. }
                         | Effect::Announce { .. }
                         | Effect::Report(_) => {}
+                        Effect::Probe { probed_at, .. } => age(me, probed_at),
                     }
                 }
             }
@@ -461,7 +462,7 @@ impl Changed<MemberState, Advert> {
                     kernel.deadline = Some(deadline);
                 }
                 Effect::HoldUntil { .. } => {}
-                Effect::Announce { .. } | Effect::Report(_) => {}
+                Effect::Announce { .. } | Effect::Probe { .. } | Effect::Report(_) => {}
             }
         }
     }
@@ -502,7 +503,7 @@ const fn matters(effect: &Effect) -> bool {
         | Effect::Send { .. }
         | Effect::HoldUntil { .. }
         | Effect::Prepare { .. } => true,
-        Effect::Announce { .. } | Effect::Report(_) => false,
+        Effect::Announce { .. } | Effect::Probe { .. } | Effect::Report(_) => false,
     }
 }
 
