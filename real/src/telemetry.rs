@@ -124,6 +124,7 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             | Why::KernelRefused
             | Why::Conflict
             | Why::Strange
+            | Why::Outvoted
             | Why::Unable
             | Why::Unprepared
             | Why::Unhealthy => Level::WARN,
@@ -143,7 +144,7 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             Arbitration::Majority => Level::ERROR,
             Arbitration::Survivor => Level::WARN,
         },
-        Event::Strange { .. } => Level::ERROR,
+        Event::Strange { .. } | Event::ClockWentBack { .. } => Level::ERROR,
     }
 }
 

@@ -8,7 +8,7 @@ use onehold_core::observe::RoleName;
 pub struct Events(pub u32);
 
 /// The names of the bits of [`Events`].
-pub const EVENTS: [&str; 27] = [
+pub const EVENTS: [&str; 29] = [
     "majority",
     "peer silent",
     "presumed dead",
@@ -33,6 +33,8 @@ pub const EVENTS: [&str; 27] = [
     "overslept",
     "two in sight",
     "strange",
+    "outvoted",
+    "clock went back",
     "command refused",
     "takes hold",
     "lets go",
@@ -77,6 +79,7 @@ impl Events {
                     Why::Strange => "strange release",
                     Why::Unable => "unable",
                     Why::Unprepared => "unprepared",
+                    Why::Outvoted => "outvoted",
                     Why::KernelRefused => "kernel refused",
                     Why::Released => "released",
                 }
@@ -89,6 +92,7 @@ impl Events {
             Event::Overslept => "overslept",
             Event::Conflict { .. } => "two in sight",
             Event::Strange { .. } => "strange",
+            Event::ClockWentBack { .. } => "clock went back",
             Event::CommandRefused { .. } => "command refused",
         };
         self.0 |= Self::of(name).0;

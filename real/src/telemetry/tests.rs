@@ -53,6 +53,8 @@ fn events() -> Vec<Event> {
             group: GROUP,
             refusal: Refusal::PeerHeard,
         },
+        role(Holder, Releasing, Why::Outvoted),
+        Event::ClockWentBack { peer },
     ]
 }
 
