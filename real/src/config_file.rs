@@ -91,6 +91,8 @@ pub struct ClusterSection {
     /// The UDP port of every address that has none.
     #[serde(default = "default_port")]
     pub port: u16,
+    /// Whether adverts travel as Ethernet frames, too: under `survivor` they do, unless it is false.
+    pub frames: Option<bool>,
 }
 
 /// `[members.NAME]`
@@ -309,6 +311,7 @@ impl WitnessCluster {
                 arbitration: self.arbitration,
                 guard: GuardChoice::default(),
                 port: self.port,
+                frames: None, // they are between candidates
             },
             members: self.members,
             groups: self.groups,

@@ -6,6 +6,7 @@
 //! this very loop. It awaits nothing but [`Shell::wait`].
 
 pub mod cooldowns;
+mod frames;
 mod history;
 pub mod leases;
 mod notes;
@@ -300,6 +301,7 @@ impl<S: Shell> Driver<S> {
     fn event(&mut self, now: LocalTime, event: ShellEvent, bytes: &[u8]) {
         match event {
             ShellEvent::Datagram { local, remote } => self.datagram(now, local, remote, bytes),
+            ShellEvent::Frame { at, from } => self.frame(now, at, from, bytes),
             ShellEvent::Eligible {
                 cluster,
                 group,

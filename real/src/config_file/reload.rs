@@ -305,6 +305,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         arbitration,
         guard,
         port,
+        frames,
     } = cluster;
     put("cluster.name".into(), All, name);
     // The default, if it is not written.
@@ -312,6 +313,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     put("cluster.arbitration".into(), All, &Plain(stated.name()));
     put("cluster.port".into(), All, port);
     put("cluster.guard".into(), Me, &Plain(shown(guard)));
+    put("cluster.frames".into(), Me, &frames.unwrap_or(true));
     for (name, member) in members {
         let MemberSection {
             addresses,

@@ -19,6 +19,9 @@ impl<S: Shell> Driver<S> {
             for path in s.metrics.peers.iter_mut().flat_map(|p| &mut p.paths) {
                 path.refusals = self.shell.refusals(path.path);
             }
+            for (at, frames) in s.metrics.frames.iter_mut().enumerate() {
+                frames.port = self.shell.frames(at);
+            }
         }
         let status = |(cluster, s): (usize, &Served)| {
             let all = s.node.observe(&s.config, now);

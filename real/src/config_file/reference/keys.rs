@@ -150,6 +150,13 @@ const CLUSTER: &[Key] = &[
     )
     .or(r#""auto""#),
     key(
+        "frames",
+        "`true` or `false`",
+        "false",
+        "Under `survivor`: adverts travel as Ethernet frames, too, under every firewall and route of the two members",
+    )
+    .else_("`true` under `survivor`; nothing else uses it"),
+    key(
         "port",
         "a number, 1 to 65535",
         "7000",
@@ -391,7 +398,7 @@ pub const WITNESS: &[Key] = &[
         "clusters",
         "tables by name",
         "{}",
-        "`[clusters.NAME]` has the keys of `[cluster]` but `name` and `guard`; its members, groups and timing are \
+        "`[clusters.NAME]` has the keys of `[cluster]` but `name`, `guard` and `frames`; its members, groups and timing are \
          `[clusters.NAME.members.NAME]` and so on, and must be those of the candidates' own file",
     )
     .else_("none"),

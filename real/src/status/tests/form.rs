@@ -53,6 +53,18 @@ fn full() -> Report {
         why: "the operator said freeze (nothing moves by itself until `onehold thaw`)".to_owned(),
         for_ms: 12_000.0,
     }];
+    p.frames = vec![FrameStatus {
+        interface: "eth0".to_owned(),
+        to: Some("02:00:00:00:00:01".to_owned()),
+        heard_ms_ago: Some(32.0),
+        received: 12,
+        sent: 13,
+        refused: 1,
+        refused_ms_ago: Some(60_000.0),
+        refused_because: Some("the interface is down".to_owned()),
+        why_not: None,
+        rejected: None,
+    }];
     Report {
         version: VERSION,
         clusters: vec![status],
@@ -131,7 +143,7 @@ fn listed() -> BTreeMap<String, BTreeSet<String>> {
 fn every_key_is_on_the_page_and_none_that_is_not_there() {
     let mut there = BTreeMap::new();
     keys(&json(&full(), PRINTED), "", &mut there);
-    assert_eq!(there.len(), 17, "{:?}", there.keys());
+    assert_eq!(there.len(), 18, "{:?}", there.keys());
     assert_eq!(listed(), there);
     assert!(PAGE.contains(&format!("version {VERSION}")), "the version");
 }
