@@ -5,8 +5,8 @@ use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, 
 use super::decided::{decided, for_member};
 use super::stamp::Stamp;
 use super::{
-    Announce, ConfigFile, FileError, GroupSection, GuardChoice, LogSection, MetricsSection,
-    Profile, Source, WitnessFile,
+    Announce, Arbitration, ConfigFile, Evidence, FileError, GroupSection, GuardChoice, LogSection,
+    MetricsSection, Profile, Source, WitnessFile,
 };
 use crate::route::Route;
 use crate::secret::Secret;
@@ -67,6 +67,13 @@ impl LocalCluster {
     #[must_use]
     pub const fn guard(&self) -> GuardChoice {
         self.file.cluster.guard
+    }
+
+    /// Whether the network is asked who holds: only of two alone one may hold unseen.
+    #[must_use]
+    pub fn probes(&self) -> bool {
+        self.config.arbitration() == Arbitration::Survivor
+            && self.file.cluster.evidence == Evidence::Echo
     }
 
     /// Whether to run with realtime priority and locked memory, if permitted.

@@ -304,6 +304,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         secret_files: _,
         arbitration,
         guard,
+        evidence,
         port,
     } = cluster;
     put("cluster.name".into(), All, name);
@@ -312,6 +313,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     put("cluster.arbitration".into(), All, &Plain(stated.name()));
     put("cluster.port".into(), All, port);
     put("cluster.guard".into(), Me, &Plain(shown(guard)));
+    put("cluster.evidence".into(), Me, &Plain(shown(evidence)));
     for (name, member) in members {
         let MemberSection {
             addresses,

@@ -150,6 +150,15 @@ const CLUSTER: &[Key] = &[
     )
     .or(r#""auto""#),
     key(
+        "evidence",
+        r#""echo", "none""#,
+        r#""none""#,
+        "Under `\"survivor\"`: what a member that hears nothing of the other asks the network before it takes hold. \
+         `\"echo\"`: ICMP echo requests to the floating addresses, which a holder's kernel answers. Each member's own \
+         affair",
+    )
+    .or(r#""echo""#),
+    key(
         "port",
         "a number, 1 to 65535",
         "7000",
@@ -391,8 +400,8 @@ pub const WITNESS: &[Key] = &[
         "clusters",
         "tables by name",
         "{}",
-        "`[clusters.NAME]` has the keys of `[cluster]` but `name` and `guard`; its members, groups and timing are \
-         `[clusters.NAME.members.NAME]` and so on, and must be those of the candidates' own file",
+        "`[clusters.NAME]` has the keys of `[cluster]` but `name`, `guard` and `evidence`; its members, groups and \
+         timing are `[clusters.NAME.members.NAME]` and so on, and must be those of the candidates' own file",
     )
     .else_("none"),
     key(
