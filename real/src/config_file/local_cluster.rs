@@ -5,7 +5,7 @@ use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, 
 use super::decided::{decided, for_member};
 use super::stamp::Stamp;
 use super::{
-    Announce, Arbitration, ConfigFile, Evidence, FileError, GroupSection, GuardChoice, LogSection,
+    Announce, ConfigFile, Evidence, FileError, GroupSection, GuardChoice, LogSection,
     MetricsSection, Profile, Source, WitnessFile,
 };
 use crate::route::Route;
@@ -69,11 +69,11 @@ impl LocalCluster {
         self.file.cluster.guard
     }
 
-    /// Whether the network is asked who holds: only of two alone one may hold unseen.
+    /// Whether the network may be asked who holds: only of two alone one may hold unseen, by
+    /// itself or by the operator's word.
     #[must_use]
     pub fn probes(&self) -> bool {
-        self.config.arbitration() == Arbitration::Survivor
-            && self.file.cluster.evidence == Evidence::Echo
+        self.config.members().len() == 2 && self.file.cluster.evidence == Evidence::Echo
     }
 
     /// Whether to run with realtime priority and locked memory, if permitted.

@@ -123,8 +123,13 @@ pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
                  the network must not be asked"
                     .to_owned()
             }
+            Some(Arbitration::Majority) | None if file.members.len() == 2 => {
+                "cluster.evidence: none: `onehold presume-dead` believes you without asking the network; remove that \
+                 line, unless the network must not be asked"
+                    .to_owned()
+            }
             Some(Arbitration::Majority) | None => {
-                "cluster.evidence: changes nothing under \"majority\", which asks the members; remove that line"
+                "cluster.evidence: changes nothing where there is a witness, for its vote counts; remove that line"
                     .to_owned()
             }
         });

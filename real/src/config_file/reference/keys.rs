@@ -153,7 +153,7 @@ const CLUSTER: &[Key] = &[
         "evidence",
         r#""echo", "none""#,
         r#""none""#,
-        "Under `\"survivor\"`: what a member that hears nothing of the other asks the network before it takes hold. \
+        "Of two members alone: what one that hears nothing of the other asks the network before it takes hold. \
          `\"echo\"`: ICMP echo requests to the floating addresses, which a holder's kernel answers. Each member's own \
          affair",
     )

@@ -25,6 +25,14 @@ fn full() -> Report {
         ended_ms_ago: 7_380_000.0,
         said: "moved".to_owned(),
     }];
+    g.probes = Some(ProbeStatus {
+        asked: 20,
+        answered: 19,
+        asked_ms_ago: Some(12_000.0),
+        answered_ms_ago: Some(12_000.0),
+        unasked: false,
+        no_echo: false,
+    });
     status.margins = vec![MarginStatus {
         assumption: Assumption::Drift,
         of: Some("lb1".to_owned()),
@@ -131,7 +139,7 @@ fn listed() -> BTreeMap<String, BTreeSet<String>> {
 fn every_key_is_on_the_page_and_none_that_is_not_there() {
     let mut there = BTreeMap::new();
     keys(&json(&full(), PRINTED), "", &mut there);
-    assert_eq!(there.len(), 17, "{:?}", there.keys());
+    assert_eq!(there.len(), 18, "{:?}", there.keys());
     assert_eq!(listed(), there);
     assert!(PAGE.contains(&format!("version {VERSION}")), "the version");
 }
