@@ -20,12 +20,12 @@ use tokio::io::unix::AsyncFd;
 /// A hardware address.
 pub type Mac = [u8; 6];
 
-const BROADCAST: Mac = [0xff; 6];
+pub(crate) const BROADCAST: Mac = [0xff; 6];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
 
-const ETHERNET: usize = 14;
-const ICMPV6: u8 = 58;
+pub(crate) const ETHERNET: usize = 14;
+pub(crate) const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 
@@ -267,7 +267,7 @@ fn question(mac: Mac, own: Option<Ipv6Addr>, address: IpAddr) -> Option<Vec<u8>>
 
 /// The address of a packet socket for all protocols on one interface. Not just ARP and IPv6:
 /// only such sockets see a frame before the guard does.
-fn everything_on(link: &Link) -> io::Result<SockAddr> {
+pub(crate) fn everything_on(link: &Link) -> io::Result<SockAddr> {
     // SAFETY: the storage is larger than sockaddr_ll, zeroed by socket2, and aligned for every
     // socket address; the length we give is that of what we have written.
     let ((), address) = unsafe {
@@ -378,7 +378,7 @@ fn claim(frame: &[u8]) -> Option<Claim> {
     }
 }
 
-fn ethernet(frame: &mut Vec<u8>, to: Mac, from: Mac, ethertype: i32) {
+pub(crate) fn ethernet(frame: &mut Vec<u8>, to: Mac, from: Mac, ethertype: i32) {
     frame.extend_from_slice(&to);
     frame.extend_from_slice(&from);
     frame.extend_from_slice(&u16::try_from(ethertype).unwrap_or(0).to_be_bytes());
@@ -456,7 +456,7 @@ fn icmpv6(from: (Mac, Ipv6Addr), to: (Mac, Ipv6Addr), mut message: Vec<u8>) -> V
 }
 
 /// The internet checksum of an even number of bytes.
-fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks_exact(2)
         .map(|c| u32::from(u16::from_be_bytes([c[0], c[1]])))

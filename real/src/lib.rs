@@ -29,6 +29,7 @@ pub mod note;
 pub mod notify;
 pub mod orders;
 pub mod pace;
+pub mod probe;
 pub mod prometheus;
 mod queue;
 mod readiness;

@@ -19,7 +19,7 @@ use crate::control::session::GroupShown;
 use crate::driver::{Shell, ShellEvent};
 use crate::frames::{Frames, PortState};
 use crate::history::{Entry, Keeper};
-use crate::kernel::{Kernel, KernelEvent};
+use crate::kernel::{Kernel, KernelEvent, Probing};
 use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
 use crate::orders::Standings;
@@ -173,6 +173,16 @@ impl Shell for Linux {
         if let Some(kernel) = &mut self.kernel {
             kernel.announce(group, now);
         }
+    }
+
+    fn probe(&mut self, _cluster: usize, group: GroupId, probed_at: LocalTime) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.probe(group, probed_at);
+        }
+    }
+
+    fn probing(&self, _cluster: usize, group: GroupId) -> Option<Probing> {
+        self.kernel.as_ref().and_then(|k| k.probing(group))
     }
 
     fn watches(&self) -> bool {
@@ -608,6 +618,14 @@ impl Linux {
                 }
                 let claim = ShellEvent::ForeignClaim { cluster: 0, group };
                 self.pending.events.push_back(claim);
+            }
+            KernelEvent::ProbeAnswered { group, probed_at } => {
+                let answered = ShellEvent::ProbeAnswered {
+                    cluster: 0,
+                    group,
+                    probed_at,
+                };
+                self.pending.events.push_back(answered);
             }
         }
     }

@@ -10,6 +10,7 @@ use crate::config_file::{LocalCluster, Path};
 use crate::control::session::{CheckReport, HookReport};
 use crate::driver::openings::BeforeHold;
 use crate::frames::PortState;
+use crate::kernel::Probing;
 use crate::note::{Line, NoteCounters};
 use crate::orders::Standings;
 use crate::socket::Refusals;
@@ -199,6 +200,10 @@ pub struct GroupMetrics {
     pub unprepared: Option<(u32, String)>,
     /// What the operator said with each order, while it may stand.
     pub said: Standings,
+    /// What became of its probes, when last asked; nothing where the network is not asked.
+    pub probing: Option<Probing>,
+    /// The last ones were not answered, though a member that is heard holds.
+    pub no_echo: bool,
 }
 
 /// How the checks and hooks of a group were.

@@ -5,8 +5,8 @@ use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, 
 use super::decided::{decided, for_member};
 use super::stamp::Stamp;
 use super::{
-    Announce, ConfigFile, FileError, GroupSection, GuardChoice, LogSection, MetricsSection,
-    Profile, Source, WitnessFile,
+    Announce, ConfigFile, Evidence, FileError, GroupSection, GuardChoice, LogSection,
+    MetricsSection, Profile, Source, WitnessFile,
 };
 use crate::route::Route;
 use crate::secret::Secret;
@@ -87,6 +87,13 @@ impl LocalCluster {
             }
         }
         all
+    }
+
+    /// Whether the network may be asked who holds: only of two alone one may hold unseen, by
+    /// itself or by the operator's word.
+    #[must_use]
+    pub fn probes(&self) -> bool {
+        self.config.members().len() == 2 && self.file.cluster.evidence == Evidence::Echo
     }
 
     /// Whether to run with realtime priority and locked memory, if permitted.

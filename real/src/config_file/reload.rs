@@ -304,6 +304,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         secret_files: _,
         arbitration,
         guard,
+        evidence,
         port,
         frames,
     } = cluster;
@@ -314,6 +315,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     put("cluster.port".into(), All, port);
     put("cluster.guard".into(), Me, &Plain(shown(guard)));
     put("cluster.frames".into(), Me, &frames.unwrap_or(true));
+    put("cluster.evidence".into(), Me, &Plain(shown(evidence)));
     for (name, member) in members {
         let MemberSection {
             addresses,

@@ -8,6 +8,7 @@ use crate::control::PendingRequest;
 use crate::control::session::{CheckReport, GroupShown, HookReport};
 use crate::frames::PortState;
 use crate::history::Entry;
+use crate::kernel::Probing;
 use crate::metrics::GuardInForce;
 use crate::orders::{Said, Standing, Standings};
 use crate::socket::Refusals;
@@ -62,6 +63,11 @@ pub trait Shell {
     /// sends an echo request to each address of the group; each answer is
     /// [`ShellEvent::ProbeAnswered`]. Where the network can't be asked, nothing happens.
     fn probe(&mut self, _cluster: usize, _group: GroupId, _probed_at: LocalTime) {}
+
+    /// What became of the probes of a group, for people; nothing where the network is not asked.
+    fn probing(&self, _cluster: usize, _group: GroupId) -> Option<Probing> {
+        None
+    }
 
     /// writes down that this is the longest lease that later incarnations must wait for.
     fn record_lease(&mut self, cluster: usize, longest: Span);

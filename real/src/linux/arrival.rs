@@ -539,6 +539,11 @@ fn open_kernel(local: &LocalCluster, state: &[&Path]) -> Result<Kernel, NotYet> 
     )
     .map_err(may_pass)?;
     kernel.lives_at(local.addresses().iter().map(|a| a.ip()).collect());
+    if local.probes() {
+        let mut random = [0; 34];
+        getrandom(&mut random, GetRandomFlags::empty()).map_err(may_pass)?;
+        kernel.may_probe(&random);
+    }
     Ok(kernel)
 }
 

@@ -419,6 +419,18 @@ pub const FAMILIES: &[Family] = &[
         "How often this member's role changed, by what it became and why.",
         role_changes,
     ),
+    counter(
+        "onehold_probes_total",
+        &["group"],
+        "How often the network was asked for the group's addresses by echo requests (R-20).",
+        |s| groups(s, |g| Some(count(g.probes.as_ref()?.asked))),
+    ),
+    counter(
+        "onehold_probes_answered_total",
+        &["group"],
+        "How many of these were answered.",
+        |s| groups(s, |g| Some(count(g.probes.as_ref()?.answered))),
+    ),
     gauge(
         "onehold_check_passing",
         &["group", "check"],

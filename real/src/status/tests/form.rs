@@ -25,6 +25,14 @@ fn full() -> Report {
         ended_ms_ago: 7_380_000.0,
         said: "moved".to_owned(),
     }];
+    g.probes = Some(ProbeStatus {
+        asked: 20,
+        answered: 19,
+        asked_ms_ago: Some(12_000.0),
+        answered_ms_ago: Some(12_000.0),
+        unasked: false,
+        no_echo: false,
+    });
     status.margins = vec![MarginStatus {
         assumption: Assumption::Drift,
         of: Some("lb1".to_owned()),
