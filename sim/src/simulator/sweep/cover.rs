@@ -119,7 +119,7 @@ impl Cover {
                 }
             }
             (What::Replayed(_), _) => self.count("replayed"),
-            (What::KernelRefused(_), _) => self.count("kernel refuses"),
+            (What::KernelRefused(..), _) => self.count("kernel refuses"),
             (What::Sent(sent), _) => {
                 let said = sent.advert();
                 if said.to_incarnation.is_some() && said.echo.is_none() {
