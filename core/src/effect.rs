@@ -140,6 +140,12 @@ pub enum Event {
         /// Which of this member's groups.
         group: GroupId,
     },
+    /// A kernel answers for the address of a member that is not heard: its adverts are lost on the
+    /// way, or it runs under another key (R-20).
+    Answered {
+        /// Which group.
+        group: GroupId,
+    },
     /// A command was refused and changed nothing.
     CommandRefused {
         /// Which group.
@@ -163,6 +169,7 @@ impl Event {
             Self::Overslept => "overslept",
             Self::Conflict { .. } => "conflict",
             Self::Strange { .. } => "strange",
+            Self::Answered { .. } => "answered",
             Self::CommandRefused { .. } => "command_refused",
         }
     }
@@ -179,6 +186,7 @@ impl Event {
             Self::Ready => "R-9",
             Self::Overslept => "R-13",
             Self::Conflict { .. } | Self::Strange { .. } => "R-15",
+            Self::Answered { .. } => "R-20",
             Self::CommandRefused { refusal, .. } => refusal.rule(),
         }
     }
@@ -191,6 +199,7 @@ impl Event {
             | Self::Opened { group }
             | Self::Conflict { group, .. }
             | Self::Strange { group }
+            | Self::Answered { group }
             | Self::CommandRefused { group, .. } => Some(*group),
             Self::Met { .. }
             | Self::Lost { .. }
@@ -213,6 +222,7 @@ impl Event {
             | Self::Ready
             | Self::Overslept
             | Self::Strange { .. }
+            | Self::Answered { .. }
             | Self::CommandRefused { .. } => None,
         }
     }
@@ -258,6 +268,11 @@ impl Event {
                  files equal"
                     .into()
             }
+            Self::Answered { .. } => {
+                "another machine answers for the address, and nothing is heard of the other member: are its \
+                 adverts lost on the way (a firewall?), or does it have another key?"
+                    .into()
+            }
             Self::CommandRefused { refusal, .. } => format!("command refused: {}", refusal.text()),
         };
         match self.group() {
@@ -297,6 +312,9 @@ pub enum Why {
     Conflict,
     /// A stranger that holds is heard, and one of the two must let go.
     Strange,
+    /// Another machine answers for the address, nothing is heard of it, and one of the two must let
+    /// go (`survivor`).
+    Answered,
     /// The kernel can't serve the group, and no ready peer is heard (`survivor`).
     Unable,
     /// The kernel refused the hold.
@@ -324,6 +342,7 @@ impl Why {
             | Self::Unready
             | Self::Unhealthy => "R-12",
             Self::Conflict | Self::Strange => "R-15",
+            Self::Answered => "R-20",
             Self::KernelRefused | Self::Released => "R-8",
             Self::Unprepared => "R-19",
         }
@@ -345,6 +364,9 @@ impl Why {
             Self::Conflict => "another holder is heard and stays by preference",
             Self::Strange => {
                 "one with another configuration holds too; letting go, for only one may"
+            }
+            Self::Answered => {
+                "another machine answers for the address, and nothing is heard of it; letting go, for only one may"
             }
             Self::Unable => {
                 "this member can't serve and hears nobody who could: it may be the one that is cut off"

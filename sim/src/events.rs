@@ -8,7 +8,7 @@ use onehold_core::observe::RoleName;
 pub struct Events(pub u32);
 
 /// The names of the bits of [`Events`].
-pub const EVENTS: [&str; 27] = [
+pub const EVENTS: [&str; 29] = [
     "majority",
     "peer silent",
     "presumed dead",
@@ -21,6 +21,7 @@ pub const EVENTS: [&str; 27] = [
     "stop",
     "conflict release",
     "strange release",
+    "answered release",
     "unable",
     "unprepared",
     "kernel refused",
@@ -33,6 +34,7 @@ pub const EVENTS: [&str; 27] = [
     "overslept",
     "two in sight",
     "strange",
+    "answered",
     "command refused",
     "takes hold",
     "lets go",
@@ -75,6 +77,7 @@ impl Events {
                     Why::Stop => "stop",
                     Why::Conflict => "conflict release",
                     Why::Strange => "strange release",
+                    Why::Answered => "answered release",
                     Why::Unable => "unable",
                     Why::Unprepared => "unprepared",
                     Why::KernelRefused => "kernel refused",
@@ -89,6 +92,7 @@ impl Events {
             Event::Overslept => "overslept",
             Event::Conflict { .. } => "two in sight",
             Event::Strange { .. } => "strange",
+            Event::Answered { .. } => "answered",
             Event::CommandRefused { .. } => "command refused",
         };
         self.0 |= Self::of(name).0;

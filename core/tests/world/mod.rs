@@ -104,6 +104,18 @@ enum Pending {
         member: usize,
         turn: u64,
     },
+    /// A probe of `from` arrives at `to`; then the answer of it at `from`.
+    Probed {
+        from: usize,
+        to: usize,
+        group: GroupId,
+        probed_at: LocalTime,
+    },
+    Answered {
+        to: usize,
+        group: GroupId,
+        probed_at: LocalTime,
+    },
     Prepared {
         member: usize,
         incarnation: u64,
@@ -127,6 +139,9 @@ pub struct World {
     pending: Vec<Option<Pending>>,
     pub conditions: Conditions,
     cut: Vec<Vec<bool>>,
+    /// By who asks and who is asked: the network takes probes there, and answers back.
+    pub probes: Vec<Vec<bool>>,
+    pub probed: Vec<(u64, usize)>,
     /// How many of the next adverts each link loses.
     pub lose_next: Vec<Vec<u64>>,
     pub seed: u64,
@@ -180,6 +195,8 @@ impl World {
             pending: Vec::new(),
             conditions: Conditions::CALM,
             cut: vec![vec![false; n]; n],
+            probes: vec![vec![false; n]; n],
+            probed: Vec::new(),
             lose_next: vec![vec![0; n]; n],
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             rejects: Vec::new(),
@@ -295,6 +312,27 @@ impl World {
                     self.input(member, Input::Wake);
                 }
             }
+            Pending::Probed {
+                from,
+                to,
+                group,
+                probed_at,
+            } => {
+                if self.effective_in(group).contains(&to) {
+                    let at = self.now + self.conditions.least_delay;
+                    let answered = Pending::Answered {
+                        to: from,
+                        group,
+                        probed_at,
+                    };
+                    self.push(at, answered);
+                }
+            }
+            Pending::Answered {
+                to,
+                group,
+                probed_at,
+            } => self.input_or_wait(to, Input::ProbeAnswered { group, probed_at }),
             Pending::Prepared {
                 member,
                 incarnation,
@@ -428,7 +466,21 @@ impl World {
                 self.push(self.now + self.preparing, prepared);
             }
             Effect::Announce { .. } => self.members[m].announced += 1,
-            Effect::Probe { .. } => {}
+            Effect::Probe { group, probed_at } => {
+                self.probed.push((self.now, m));
+                let at = self.now + self.conditions.least_delay;
+                for to in (0..self.members.len()).filter(|to| *to != m) {
+                    if self.probes[m][to] && !self.chance(self.conditions.loss) {
+                        let probed = Pending::Probed {
+                            from: m,
+                            to,
+                            group,
+                            probed_at,
+                        };
+                        self.push(at, probed);
+                    }
+                }
+            }
             Effect::Report(event) => self.log.push((self.now, m, event)),
         }
     }
@@ -481,6 +533,21 @@ impl World {
     pub fn cut_both(&mut self, a: usize, b: usize) {
         self.cut(a, b);
         self.cut(b, a);
+    }
+
+    /// Whatever adverts do, each gets answers to its probes.
+    pub fn answer_probes(&mut self) {
+        self.probes.iter_mut().flatten().for_each(|p| *p = true);
+    }
+
+    /// How long, of the next `span`, more than one is effective.
+    pub fn two_for(&mut self, span: u64) -> u64 {
+        let (end, mut two) = (self.now + span, 0);
+        while self.now < end {
+            self.run(100_000);
+            two += u64::from(self.effective().len() > 1) * 100_000;
+        }
+        two
     }
 
     pub fn isolate(&mut self, m: usize) {
