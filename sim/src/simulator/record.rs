@@ -8,6 +8,7 @@ use onehold::trace::Line;
 use onehold_core::advert::{Advert, GroupId, MemberId};
 use onehold_core::effect::Event;
 use onehold_core::wire;
+use std::fmt;
 use std::rc::Rc;
 
 /// One thing that happened.
@@ -48,6 +49,10 @@ pub enum What {
     Answered(Order, Option<GroupId>, Reply),
     /// The operator got no answer, for no process runs.
     NoAnswer(Order),
+    /// The member asks whether a kernel answers for the group's addresses.
+    Probed(GroupId),
+    /// It got an answer.
+    ProbeAnswered(GroupId),
     /// A datagram was handed to the network.
     Sent(Sent),
     /// A datagram that was recorded is sent again.
@@ -65,12 +70,41 @@ pub struct Sent {
     pub id: u64,
     /// Its receiver.
     pub to: MemberId,
-    /// Over which path.
-    pub path: u8,
+    /// By which way.
+    pub way: Way,
     /// What it is, from its first byte to its seal.
     pub bytes: Rc<[u8]>,
     /// What becomes of it.
     pub fate: Fate,
+}
+
+/// The way of an advert to another member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As a datagram, over one of the paths.
+    Path(u8),
+    /// As an Ethernet frame, on the network of the groups' addresses: that is the first path's.
+    Frame,
+}
+
+impl Way {
+    /// Over whose links it goes.
+    #[must_use]
+    pub const fn path(self) -> u8 {
+        match self {
+            Self::Path(path) => path,
+            Self::Frame => 0,
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "path {path}"),
+            Self::Frame => f.write_str("in a frame"),
+        }
+    }
 }
 
 /// What becomes of a datagram.
@@ -137,6 +171,8 @@ impl Record {
                 format!("{}the kernel refuses to shut the gate", group(g))
             }
             What::Announced(g) => format!("{}announces (R-16)", group(g)),
+            What::Probed(g) => format!("{}asks who answers for the address (R-20)", group(g)),
+            What::ProbeAnswered(g) => format!("{}the address is answered for (R-20)", group(g)),
             What::Answered(_, _, Reply::Done { lines }) => format!("answers: {}", lines.join("; ")),
             What::Answered(_, _, Reply::Refused { why }) => {
                 format!("refuses: {}", why.replace('\n', "; "))
@@ -176,10 +212,10 @@ impl Sent {
     fn line(&self, plan: &Plan) -> String {
         let said = self.advert();
         format!(
-            "sends {} to {} path {} {:?}: {:x} at {} to {:x?} echo {:?} {:?}",
+            "sends {} to {} {} {:?}: {:x} at {} to {:x?} echo {:?} {:?}",
             self.id,
             plan.name(self.to),
-            self.path,
+            self.way,
             self.fate,
             said.incarnation.0,
             said.sent_at.as_nanos(),

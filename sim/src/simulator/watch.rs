@@ -2,9 +2,10 @@
 //!
 //! It knows nothing but the records: what kernels did, what processes did, and what members said.
 
+use super::contact::Contacts;
 use super::file::Counted;
 use super::plan::Plan;
-use super::record::{Fate, Record, What};
+use super::record::{Fate, Record, Way, What};
 use crate::events::Events;
 use crate::fault::{Fault, Flag, Refusable};
 use crate::liveness::Liveness;
@@ -61,6 +62,8 @@ pub struct Watch {
     presumed: bool,
     /// Which members should stop and have not ended, and since when.
     pub stopping: BTreeMap<MemberId, u64>,
+    /// What passes between two members alone.
+    pub contacts: Option<Contacts>,
     /// The groups, by id.
     pub groups: Vec<Served>,
     /// What was broken: the first moment of each time that a property was.
@@ -147,6 +150,7 @@ impl Watch {
             changed: None,
             presumed: false,
             stopping: BTreeMap::new(),
+            contacts: Contacts::of(plan),
             groups: vec![served; plan.groups()],
             broken: Vec::new(),
             reports: Vec::new(),
@@ -162,6 +166,7 @@ impl Watch {
         let mut events = Events::default();
         let mut of = None;
         match &record.what {
+            What::Sent(sent) if sent.way == Way::Frame => self.count(Counted::Framed),
             What::Sent(sent) => {
                 self.count(Counted::Sent);
                 match sent.fate {
@@ -185,9 +190,16 @@ impl Watch {
                 }
             }
             What::Replayed(_) => self.count(Counted::Replayed),
+            What::Probed(_) => self.count(Counted::Probed),
+            What::ProbeAnswered(_) => self.count(Counted::ProbeAnswered),
             What::Arrived(_) => self.count(Counted::Arrived),
             What::Opened(_) => self.count(Counted::Opened),
             What::Began(_) => self.count(Counted::Began),
+            What::Inflicted(fault) => {
+                if let Some(contacts) = &mut self.contacts {
+                    contacts.suffer(record.at, fault);
+                }
+            }
             What::Reported(event) => {
                 events.add(event);
                 if let Event::Role { group, .. } = event {
@@ -250,6 +262,8 @@ impl Watch {
             What::Arrived(_)
             | What::Replayed(_)
             | What::KernelRefused(Refusable::Hold, _)
+            | What::Probed(_)
+            | What::ProbeAnswered(_)
             | What::NoAnswer(_)
             | What::Traced(_) => {
                 return false;
