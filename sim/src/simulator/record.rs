@@ -35,6 +35,8 @@ pub enum What {
     Paused,
     /// A process that should stop has ended.
     Ended,
+    /// The machine goes on from its snapshot.
+    Restored,
     /// A node reported something.
     Reported(Event),
     /// From now on the machine answers for the group's addresses.
@@ -161,6 +163,7 @@ impl Record {
             What::Died => "its process is dead".to_owned(),
             What::Paused => "is paused in the middle of a turn".to_owned(),
             What::Ended => "has ended".to_owned(),
+            What::Restored => "is as it was at its snapshot".to_owned(),
             What::Reported(event) => telemetry::line(event, config?, None),
             What::Opened(g) => format!("{}answers for the address", group(g)),
             What::Shut(g, by) => format!("{}no longer answers: {}", group(g), by.text()),
