@@ -60,13 +60,17 @@ impl Clone for Said {
 /// Of what never happens in the simulator.
 pub(super) fn copy(event: &ShellEvent) -> ShellEvent {
     use ShellEvent::{
-        Changed, Datagram, Eligible, ForeignClaim, Health, HoldFailed, Keys, Prepared,
+        Changed, Datagram, Eligible, ForeignClaim, Frame, Health, HoldFailed, Keys, Prepared,
         ProbeAnswered, Released, Request, Stop,
     };
     match event {
         Datagram { local, remote } => Datagram {
             local: *local,
             remote: *remote,
+        },
+        Frame { at, from } => Frame {
+            at: *at,
+            from: *from,
         },
         Eligible {
             cluster,

@@ -145,7 +145,7 @@ pub enum By {
 }
 
 impl Record {
-    /// One line for people, without the time; `None` for datagrams.
+    /// One line for people, without the time; `None` for datagrams and probes.
     #[must_use]
     pub fn story(&self, plan: &Plan) -> Option<String> {
         let group = |g: &GroupId| match plan.groups() {
@@ -169,15 +169,18 @@ impl Record {
             What::Shut(g, by) => format!("{}no longer answers: {}", group(g), by.text()),
             What::KernelRefused(g) => format!("{}the kernel refuses", group(g)),
             What::Announced(g) => format!("{}announces (R-16)", group(g)),
-            What::Probed(g) => format!("{}asks who answers for the address (R-20)", group(g)),
-            What::ProbeAnswered(g) => format!("{}the address is answered for (R-20)", group(g)),
             What::Answered(_, _, Reply::Done { lines }) => format!("answers: {}", lines.join("; ")),
             What::Answered(_, _, Reply::Refused { why }) => {
                 format!("refuses: {}", why.replace('\n', "; "))
             }
             What::Answered(_, _, Reply::Status(_) | Reply::History(_)) => return None,
             What::NoAnswer(_) => "gives no answer: no process runs there".to_owned(),
-            What::Sent(_) | What::Replayed(_) | What::Arrived(_) | What::Traced(_) => return None,
+            What::Sent(_)
+            | What::Replayed(_)
+            | What::Arrived(_)
+            | What::Probed(_)
+            | What::ProbeAnswered(_)
+            | What::Traced(_) => return None,
         })
     }
 

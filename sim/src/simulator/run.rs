@@ -94,6 +94,8 @@ impl Run {
             self.inflict(fault);
             self.done += 1;
         }
+        self.world.borrow_mut().restart(now.as_nanos());
+        self.tend();
         let awake = self.world.borrow_mut().before_step(self.now.as_nanos());
         if awake {
             self.sim.step().map_err(err)?;

@@ -10,6 +10,7 @@ use super::record::{Way, What};
 use super::trace::Tap;
 use super::world::{Act, Datagram, Machine, World};
 use crate::liveness::Liveness;
+use onehold::announce::Mac;
 use onehold::driver::leases::Record as _;
 use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
@@ -94,14 +95,6 @@ impl Frames {
         self.ago = (self.ago + 1) % Self::ASIDE;
         self.known || due || !by_datagrams
     }
-
-    /// An authentic advert came.
-    fn heard(&mut self, way: Way, now: LocalTime) {
-        match way {
-            Way::Frame => self.known = true,
-            Way::Path(_) => self.datagram = Some(now),
-        }
-    }
 }
 
 /// Runs one incarnation of a member, if its process is meant to run: R-9 in its order, then the
@@ -176,7 +169,8 @@ pub(super) async fn live(
         }));
     }
     driver.run().await;
-    world.borrow_mut().end(now.get(), me);
+    let failed = driver.is_over();
+    world.borrow_mut().end(now.get(), me, failed);
     Ok(())
 }
 
@@ -307,14 +301,15 @@ impl Shell for Simulated {
         self.effect(Act::Probe(group, probed_at));
     }
 
-    fn heard(&mut self, local: SocketAddr, _remote: SocketAddr, _echoed: bool) {
-        let way = match local.port() == PORT + u16::from(FRAME) {
-            true => Way::Frame,
-            false => Way::Path(0),
-        };
-        let now = self.last;
+    fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {
         if let Some(frames) = &mut self.frames {
-            frames.heard(way, now);
+            frames.datagram = Some(self.last);
+        }
+    }
+
+    fn heard_frame(&mut self, _at: usize, _from: Mac, _echo: Option<LocalTime>) {
+        if let Some(frames) = &mut self.frames {
+            frames.known = true;
         }
     }
 
@@ -366,7 +361,11 @@ impl Simulated {
         world.record(self.now.get(), Some(self.me), What::Arrived(id));
         bytes.clear();
         bytes.extend_from_slice(&datagram.bytes);
-        let port = PORT + u16::from(wire(datagram.way));
+        let Way::Path(path) = datagram.way else {
+            let from = [0, 0, 0, 0, 0, datagram.from.0];
+            return Some(ShellEvent::Frame { at: 0, from });
+        };
+        let port = PORT + u16::from(path);
         let address = |id: MemberId| SocketAddr::new(self.addresses[usize::from(id.0)], port);
         Some(ShellEvent::Datagram {
             local: address(self.me),

@@ -36,6 +36,9 @@ const MAX_TAPE: usize = 1 << 16;
 /// Most records of one step; more would be a storm that never ends.
 const MAX_RECORDS: usize = 1 << 20;
 
+/// What restarts a process that has failed waits for this long, as our units say.
+const RESTARTS: Span = Span::from_millis(1_000);
+
 /// Everything but the processes.
 #[derive(Debug)]
 pub(super) struct World {
@@ -322,17 +325,33 @@ impl World {
         (life, keys, earlier.longest)
     }
 
-    /// A process that should stop has ended; it leaves nothing behind.
-    pub(super) fn end(&mut self, now: u64, id: MemberId) {
+    /// A process has ended by itself, and leaves nothing behind: for it should stop, or has failed
+    /// and is started again a second later, as systemd does.
+    pub(super) fn end(&mut self, now: u64, id: MemberId, failed: bool) {
         self.settle(now, id);
         let member = self.member(id);
-        member.process = match member.stopping {
-            Some(true) => Liveness::Up,
-            Some(false) | None => Liveness::Down,
-        };
+        let again = member.stopping == Some(true);
+        member.process = if again { Liveness::Up } else { Liveness::Down };
+        let restarts = failed && member.stopping.is_none();
         member.forget_process();
+        member.restarts = restarts.then(|| now.saturating_add(RESTARTS.as_nanos()));
         self.restless = true;
+        for group in (0u8..).take(self.plan.groups()).map(GroupId) {
+            self.members[at(id)].gates[usize::from(group.0)].deadline = None;
+            self.tell_effective(now, id, group, By::Release);
+        }
         self.record(now, Some(id), What::Ended);
+    }
+
+    /// What has failed is started again.
+    pub(super) fn restart(&mut self, now: u64) {
+        for id in self.plan.ids() {
+            let member = self.member(id);
+            let runs = member.machine == Machine::On;
+            if member.restarts.take_if(|at| runs && *at <= now).is_some() {
+                self.start(now, id);
+            }
+        }
     }
 
     /// Something is done to the world, between two steps.
