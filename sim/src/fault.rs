@@ -187,7 +187,7 @@ pub struct Edit {
 pub enum Refusable {
     /// Every hold.
     Hold,
-    /// Every release.
+    /// To shut any gate. (That an address can't be removed keeps nobody waiting: it is mute.)
     Release,
 }
 

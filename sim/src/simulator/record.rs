@@ -1,7 +1,7 @@
 //! What happened in a run, record by record. Nothing else comes out of a run.
 
 use super::plan::Plan;
-use crate::fault::Fault;
+use crate::fault::{Fault, Refusable};
 use onehold::control::{Order, Reply};
 use onehold::telemetry;
 use onehold::trace::Line;
@@ -44,7 +44,7 @@ pub enum What {
     /// From now on it does not.
     Shut(GroupId, By),
     /// The kernel refused a hold or a release.
-    KernelRefused(GroupId),
+    KernelRefused(Refusable, GroupId),
     /// The member announces.
     Announced(GroupId),
     /// The operator got an answer.
@@ -167,7 +167,12 @@ impl Record {
             What::Reported(event) => telemetry::line(event, config?, None),
             What::Opened(g) => format!("{}answers for the address", group(g)),
             What::Shut(g, by) => format!("{}no longer answers: {}", group(g), by.text()),
-            What::KernelRefused(g) => format!("{}the kernel refuses", group(g)),
+            What::KernelRefused(Refusable::Hold, g) => {
+                format!("{}the kernel refuses to hold", group(g))
+            }
+            What::KernelRefused(Refusable::Release, g) => {
+                format!("{}the kernel refuses to shut the gate", group(g))
+            }
             What::Announced(g) => format!("{}announces (R-16)", group(g)),
             What::Answered(_, _, Reply::Done { lines }) => format!("answers: {}", lines.join("; ")),
             What::Answered(_, _, Reply::Refused { why }) => {

@@ -178,9 +178,24 @@ impl Judge<'_> {
     /// Until when the scenario says that two may answer at a moment, if they may.
     fn excuse(&self, at: u64) -> Option<u64> {
         let excuses = self.scenario.excuses.iter();
-        let excuses = excuses.map(|(from, until)| (from.as_nanos(), until.as_nanos()));
+        let excuses = excuses.map(|(from, until)| {
+            let (from, until) = (from.as_nanos(), until.as_nanos());
+            (from, self.outlasted(from, until))
+        });
         let now = excuses.filter(|(from, until)| (*from..*until).contains(&at));
         now.map(|(_, until)| until).max()
+    }
+
+    /// Where one of two lets go in time and its kernel refuses to shut the gate, the gate's last
+    /// deadline ends it: a lease and the guard's slack later at most, by the slowest clock.
+    fn outlasted(&self, from: u64, until: u64) -> u64 {
+        let plan = &self.scenario.plan;
+        let timing = plan.config().timing();
+        let held = timing.lease().plus(timing.slack()).as_nanos();
+        let most = held + held * u64::from(timing.drift_ppm()) / 500_000 + plan.tick.as_nanos();
+        let began = self.watch.unshut.iter();
+        let over = began.filter(|began| (from..until).contains(*began));
+        over.map(|began| began + most).fold(until, u64::max)
     }
 
     /// S3 to S5, by what the watch saw.

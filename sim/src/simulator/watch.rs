@@ -7,7 +7,7 @@ use super::file::Counted;
 use super::plan::Plan;
 use super::record::{Fate, Record, Way, What};
 use crate::events::Events;
-use crate::fault::{Fault, Flag};
+use crate::fault::{Fault, Flag, Refusable};
 use crate::liveness::Liveness;
 use crate::properties::Facts;
 use crate::properties::{FROZEN, Moment, Past, Property, PropertyId, S3, S4, S5};
@@ -74,6 +74,8 @@ pub struct Watch {
     pub reports: Vec<(u64, MemberId, String)>,
     /// Conflicts that were claimed.
     pub conflicts: Vec<Conflict>,
+    /// When a member let go, and its kernel refused to shut the gate.
+    pub unshut: Vec<u64>,
     /// How often what happened.
     pub counts: BTreeMap<Counted, u64>,
 }
@@ -102,6 +104,8 @@ struct KnownGroup {
     vote: Option<(MemberId, Incarnation)>,
     /// When it last said that it holds.
     said_holds: Option<u64>,
+    /// Since when it lets go, if its kernel has not refused that yet.
+    lets_go: Option<u64>,
 }
 
 /// A group's history.
@@ -128,6 +132,7 @@ impl Watch {
             frozen: false,
             vote: None,
             said_holds: None,
+            lets_go: None,
         };
         let member = Known {
             process: Liveness::Down,
@@ -153,6 +158,7 @@ impl Watch {
             broken: Vec::new(),
             reports: Vec::new(),
             conflicts: Vec::new(),
+            unshut: Vec::new(),
             counts: BTreeMap::new(),
             plan: Rc::clone(plan),
         }
@@ -251,9 +257,14 @@ impl Watch {
                 }
                 return news;
             }
+            What::KernelRefused(Refusable::Release, group) => {
+                let began = known.groups[usize::from(group.0)].lets_go.take();
+                self.unshut.extend(began);
+                return false;
+            }
             What::Arrived(_)
             | What::Replayed(_)
-            | What::KernelRefused(_)
+            | What::KernelRefused(Refusable::Hold, _)
             | What::Probed(_)
             | What::ProbeAnswered(_)
             | What::NoAnswer(_)
@@ -314,7 +325,9 @@ impl Watch {
             What::Answered(..) => return false,
             What::Reported(event) => {
                 if let Event::Role { group, to, .. } = event {
-                    known.groups[usize::from(group.0)].role = *to;
+                    let known = &mut known.groups[usize::from(group.0)];
+                    known.role = *to;
+                    known.lets_go = (*to == RoleName::Releasing).then_some(record.at);
                 }
             }
             What::Inflicted(fault) => {

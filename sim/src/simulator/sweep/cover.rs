@@ -160,7 +160,7 @@ impl Cover {
             (What::ProbeAnswered(_), _) => self.count("probe answered"),
             (What::Restored, _) => self.count("restored"),
             (What::Replayed(_), _) => self.count("replayed"),
-            (What::KernelRefused(_), _) => self.count("kernel refuses"),
+            (What::KernelRefused(..), _) => self.count("kernel refuses"),
             (What::Sent(sent), _) => self.sent(sent),
             (What::Inflicted(fault), Some(m)) => match fault {
                 Fault::Edit(_) => self.count("edited"),
