@@ -309,6 +309,8 @@ impl Stage {
         let acted = event.acts.iter().try_for_each(|act| match act {
             Act::Fault(fault) => self.cluster.inflict(fault),
             Act::KillWeb(on) => self.cluster.kill_web(on),
+            Act::CutAdverts(on) => self.cluster.lan().cut_adverts(on),
+            Act::Carrier { of, is } => self.cluster.lan().carrier(of, *is),
         });
         if let (Some(record), Ok(())) = (&mut self.record, &acted) {
             record.event(event, from, Instant::now());

@@ -21,6 +21,15 @@ pub enum Act {
     Fault(Fault),
     /// `kill -9` of the web server of a candidate.
     KillWeb(&'static str),
+    /// No advert passes, neither as a datagram nor as a frame; all else does.
+    CutAdverts(Links),
+    /// The cable of a host is plugged in, or pulled.
+    Carrier {
+        /// Whose.
+        of: &'static str,
+        /// It is plugged in.
+        is: bool,
+    },
 }
 
 impl Act {
@@ -30,6 +39,9 @@ impl Act {
         match self {
             Self::Fault(fault) => fault.clone(),
             Self::KillWeb(on) => healthy(on, false),
+            Self::CutAdverts(on) => Fault::Note(format!("no advert passes, all else does: {on}")),
+            Self::Carrier { of, is: false } => Fault::Cut(Links::around(of)),
+            Self::Carrier { of, is: true } => Fault::Heal(Links::around(of)),
         }
     }
 }
@@ -170,6 +182,41 @@ fn all() -> Vec<Scene> {
                 Holder("lb1"),
             ),
             event("isolate-heal", "heal", heal(), Holder("lb0")),
+        ],
+        vec![
+            Event {
+                name: "boot-in-cut",
+                title: "both start, no advert passes",
+                acts: vec![
+                    Act::Fault(Fault::Kill(Target::Of(lb0()))),
+                    Act::Fault(Fault::Kill(Target::Of("lb1".to_owned()))),
+                    Act::CutAdverts(Links::between("lb0", "lb1")),
+                    Act::Fault(Fault::Start(lb0())),
+                    Act::Fault(Fault::Start("lb1".to_owned())),
+                ],
+                then: Seconds(4),
+            },
+            event("boot-in-cut-heal", "heal", heal(), Holder("lb0")),
+        ],
+        vec![
+            Event {
+                name: "carrier",
+                title: "pull lb0's cable",
+                acts: vec![Act::Carrier {
+                    of: "lb0",
+                    is: false,
+                }],
+                then: Holder("lb1"),
+            },
+            Event {
+                name: "carrier-back",
+                title: "plug it in again",
+                acts: vec![Act::Carrier {
+                    of: "lb0",
+                    is: true,
+                }],
+                then: Holder("lb0"),
+            },
         ],
         vec![
             event("switch", "onehold switch", switch("lb0"), Holder("lb1")),
