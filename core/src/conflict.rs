@@ -1,4 +1,5 @@
-//! a holder that hears another holder, and which of the two lets go.
+//! a holder that hears another holder, or that there must be one, and which of the
+//! two lets go.
 
 use crate::config::Arbitration;
 use crate::effect::{Effect, Event, Why};
@@ -64,6 +65,10 @@ impl Group {
         let survivor = view.config.arbitration() == Arbitration::Survivor;
         if holds && survivor && lets_go {
             self.release(view, Why::Conflict, None, out);
+        } else if !survivor && view.is_outvoted() {
+            // a majority gave the votes that the lease rests on, and while clocks keep their
+            // rates they are bound for longer than it lasts.
+            self.release(view, Why::Outvoted, None, out);
         }
     }
 

@@ -1,6 +1,7 @@
 //! One member's whole protocol state, and its turn: one configuration, quarantine,
 //! orders for a later incarnation, oversleeping, what is heard of strangers (R-14,
-//! ), what reaches the kernel, and to whom an advert goes.
+//! ), what reaches the kernel, to whom an advert goes, and a clock
+//! that went back.
 //!
 //! A node never reads a clock, never touches a socket or a kernel, and never does anything by
 //! itself: it is given what happened and when, and returns what to do.
@@ -79,6 +80,15 @@ impl Node {
         input: Input,
         out: &mut Vec<Effect>,
     ) -> Result<(), Reject> {
+        if let Input::Received(advert) = &input
+            && self.is_yet_to_send_what_it_echoes(config, now, advert.get())
+        {
+            // before anything of this turn reaches the kernel or the network.
+            let peer = advert.get().from;
+            out.push(Effect::EndIncarnation);
+            out.push(Effect::Report(Event::ClockWentBack { peer }));
+            return Ok(());
+        }
         self.turn(config, now, out, |node, out| {
             node.apply(config, now, input, out)
         })
@@ -190,6 +200,20 @@ impl Node {
             }
         }
         self.each_group(config, now, |group, view| group.expire(view, out));
+    }
+
+    /// whether an advert, whosever it is and however late, echoes one of this incarnation that
+    /// was not sent yet. Each reading of a clock is later than those before, so an echo never is
+    /// later than now unless the clock went back; and a recording echoes what is longer ago.
+    fn is_yet_to_send_what_it_echoes(
+        &self,
+        config: &Config,
+        now: LocalTime,
+        advert: &Advert,
+    ) -> bool {
+        advert.cluster == config.cluster()
+            && advert.to_incarnation == Some(self.incarnation)
+            && advert.echo.is_some_and(|echo| echo > now)
     }
 
     fn apply(

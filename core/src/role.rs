@@ -9,8 +9,8 @@
 //!           └─────────┘                              └───────────┘   go   └────────┘
 //!
 //!  A holder lets go when the lease is over, to hand over or stop, as one of two
-//!  holders, when its kernel refuses or it can't be prepared, and when it is
-//!  sick or can't serve.
+//!  holders, when its kernel refuses or it can't be prepared, when it is
+//!  sick or can't serve, and when a majority votes for another.
 //!
 //!  A standby's back-off:
 //!

@@ -151,6 +151,7 @@ fn in_words(n: &Alone, effects: &[Effect]) -> String {
     let mut words = Vec::new();
     for e in effects {
         words.push(match e {
+            Effect::EndIncarnation => "END".to_owned(),
             Effect::Release { .. } => "RELEASE".to_owned(),
             Effect::HoldUntil { deadline, .. } => {
                 format!("HOLD for {}", deadline.since(LocalTime::from_nanos(n.now)))

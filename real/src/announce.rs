@@ -123,16 +123,8 @@ impl Port {
     /// # Errors
     /// When the kernel refuses.
     pub fn open(link: &Link, addresses: &[IpAddr]) -> Result<Self, KernelError> {
-        let open = || -> io::Result<AsyncFd<Socket>> {
-            // No protocol yet: nothing may arrive before the filter is there.
-            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-            socket.set_nonblocking(true)?;
-            socket.attach_filter(&claims(addresses))?;
-            socket.bind(&everything_on(link)?)?;
-            // SAFETY: a socket2 socket owns its descriptor, always the same one, until dropped.
-            Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE)? })
-        };
-        let socket = open().doing(|| format!("opening a packet socket on {}", link.name))?;
+        let socket = listen_at(link, &claims(addresses));
+        let socket = socket.doing(|| format!("opening a packet socket on {}", link.name))?;
         Ok(Self {
             socket,
             name: link.name.clone(),
@@ -205,7 +197,7 @@ impl Port {
     /// does not take it up again when it comes back.
     #[must_use]
     pub fn is_at(&self, link: &Link) -> bool {
-        is_bound(self.socket.get_ref(), link)
+        is_at(self.socket.get_ref(), link)
     }
 
     /// The next claim by somebody else, if one has arrived.
@@ -226,6 +218,27 @@ impl Port {
         }
         None
     }
+}
+
+/// A packet socket that is given what `filter` lets in of all that arrives at an interface.
+pub(crate) fn listen_at(link: &Link, filter: &[SockFilter]) -> io::Result<AsyncFd<Socket>> {
+    // No protocol yet: nothing may arrive before the filter is there.
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    socket.set_nonblocking(true)?;
+    socket.attach_filter(filter)?;
+    socket.bind(&everything_on(link)?)?;
+    // SAFETY: a socket2 socket owns its descriptor, always the same one, until dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE)? })
+}
+
+/// Whether a packet socket is still at that interface.
+pub(crate) fn is_at(socket: &Socket, link: &Link) -> bool {
+    socket.local_addr().is_ok_and(|address| {
+        // SAFETY: the address of a packet socket is a sockaddr_ll, and SockAddr's storage is
+        // larger and aligned for every socket address.
+        let address: &libc::sockaddr_ll = unsafe { &*address.as_ptr().cast() };
+        address.sll_ifindex == link.index.cast_signed()
+    })
 }
 
 /// Asks everybody on a network once who has an address. The answer goes to the kernel.
@@ -275,16 +288,6 @@ pub(crate) fn everything_on(link: &Link) -> io::Result<SockAddr> {
         })?
     };
     Ok(address)
-}
-
-/// Whether a packet socket is still bound to that interface.
-pub(crate) fn is_bound(socket: &Socket, link: &Link) -> bool {
-    socket.local_addr().is_ok_and(|address| {
-        // SAFETY: the address of a packet socket is a sockaddr_ll, and SockAddr's storage is
-        // larger and aligned for every socket address.
-        let address: &libc::sockaddr_ll = unsafe { &*address.as_ptr().cast() };
-        address.sll_ifindex == link.index.cast_signed()
-    })
 }
 
 /// The socket filter knows each address, of at most this many.

@@ -94,6 +94,8 @@ pub struct ClusterSection {
     /// The UDP port of every address that has none.
     #[serde(default = "default_port")]
     pub port: u16,
+    /// Whether adverts travel as Ethernet frames, too: under `survivor` they do, unless it is false.
+    pub frames: Option<bool>,
 }
 
 /// `[members.NAME]`
@@ -324,6 +326,7 @@ impl WitnessCluster {
                 guard: GuardChoice::default(),
                 evidence: Evidence::default(),
                 port: self.port,
+                frames: None, // they are between candidates
             },
             members: self.members,
             groups: self.groups,

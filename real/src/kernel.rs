@@ -377,6 +377,12 @@ impl Kernel {
         all.filter(|link| link.ethernet).collect()
     }
 
+    /// An interface of a group as it is, if it is there.
+    pub(crate) fn link(&self, name: &str) -> Option<&Link> {
+        let mut all = self.interfaces.iter();
+        all.find(|i| i.name == name)?.link.as_ref()
+    }
+
     /// The numbers of the groups' interfaces.
     fn indices(&self) -> Vec<u32> {
         let all = self.interfaces.iter().filter_map(|i| i.link.as_ref());

@@ -13,6 +13,7 @@ pub mod drill;
 pub mod driver;
 pub mod explain;
 mod files;
+pub mod frames;
 pub mod guard;
 pub mod history;
 pub mod import;

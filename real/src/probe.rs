@@ -12,12 +12,11 @@
 use crate::address::{Assigned, Link, is_link_local};
 use crate::announce::{self, BROADCAST, ETHERNET, ICMPV6, Mac, checksum};
 use crate::netlink::{Doing as _, KernelError};
-use crate::readiness::watch;
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use onehold_core::time::LocalTime;
 use sha2::Sha256;
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
-use std::io::{self, Read as _};
+use socket2::{SockFilter, Socket};
+use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
@@ -231,15 +230,8 @@ impl Prober {
     /// # Errors
     /// When the kernel refuses.
     pub fn open(link: &Link, seal: &Seal) -> Result<Self, KernelError> {
-        let open = || -> io::Result<AsyncFd<Socket>> {
-            // No protocol yet: nothing may arrive before the filter is there.
-            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-            socket.set_nonblocking(true)?;
-            socket.attach_filter(&answers(seal.identifier))?;
-            socket.bind(&announce::everything_on(link)?)?;
-            watch(socket)
-        };
-        let socket = open().doing(|| format!("opening a packet socket on {}", link.name))?;
+        let socket = announce::listen_at(link, &answers(seal.identifier))
+            .doing(|| format!("opening a packet socket on {}", link.name))?;
         Ok(Self {
             socket,
             index: link.index,
@@ -251,7 +243,7 @@ impl Prober {
     /// Whether it is still at that interface.
     #[must_use]
     pub fn is_at(&self, link: &Link) -> bool {
-        announce::is_bound(self.socket.get_ref(), link)
+        announce::is_at(self.socket.get_ref(), link)
     }
 
     /// Asks, from an own hardware and IP address; returns whether the question left.

@@ -3,6 +3,7 @@
 
 mod alarms;
 mod changes;
+mod frames;
 mod json;
 mod margins;
 mod orders;
@@ -11,6 +12,7 @@ mod text;
 mod verdict;
 
 pub use changes::RoleChanges;
+pub use frames::FrameStatus;
 pub use json::{VERSION, json};
 pub use margins::{Assumption, MarginStatus};
 pub use peers::lacks;
@@ -349,6 +351,9 @@ pub struct PeerStatus {
     pub orders: Vec<LackStatus>,
     /// The ways to it.
     pub paths: Vec<PathStatus>,
+    /// The Ethernet frames to it, by interface, where adverts travel so, too.
+    #[serde(default)]
+    pub frames: Vec<FrameStatus>,
 }
 
 /// What another member says of a group.

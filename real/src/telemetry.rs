@@ -125,6 +125,7 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             | Why::Conflict
             | Why::Strange
             | Why::Answered
+            | Why::Outvoted
             | Why::Unable
             | Why::Unprepared
             | Why::Unhealthy => Level::WARN,
@@ -147,7 +148,7 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             Arbitration::Majority => Level::ERROR,
             Arbitration::Survivor => Level::WARN,
         },
-        Event::Strange { .. } => Level::ERROR,
+        Event::Strange { .. } | Event::ClockWentBack { .. } => Level::ERROR,
     }
 }
 

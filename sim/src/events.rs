@@ -8,7 +8,7 @@ use onehold_core::observe::RoleName;
 pub struct Events(pub u32);
 
 /// The names of the bits of [`Events`].
-pub const EVENTS: [&str; 29] = [
+pub const EVENTS: [&str; 31] = [
     "majority",
     "peer silent",
     "presumed dead",
@@ -35,6 +35,8 @@ pub const EVENTS: [&str; 29] = [
     "two in sight",
     "strange",
     "answered",
+    "outvoted",
+    "clock went back",
     "command refused",
     "takes hold",
     "lets go",
@@ -80,6 +82,7 @@ impl Events {
                     Why::Answered => "answered release",
                     Why::Unable => "unable",
                     Why::Unprepared => "unprepared",
+                    Why::Outvoted => "outvoted",
                     Why::KernelRefused => "kernel refused",
                     Why::Released => "released",
                 }
@@ -93,6 +96,7 @@ impl Events {
             Event::Conflict { .. } => "two in sight",
             Event::Strange { .. } => "strange",
             Event::Answered { .. } => "answered",
+            Event::ClockWentBack { .. } => "clock went back",
             Event::CommandRefused { .. } => "command refused",
         };
         self.0 |= Self::of(name).0;

@@ -114,6 +114,9 @@ pub enum PropertyId {
     /// Another holder is claimed only if there is one.
     #[serde(rename = "R-15")]
     R15,
+    /// Nobody takes its clock for one that went back or stood still.
+    #[serde(rename = "R-21")]
+    R21,
     /// A frozen group moves only if somebody means it to, or something fails.
     #[serde(rename = "R-12 frozen")]
     Frozen,
@@ -149,6 +152,7 @@ impl PropertyId {
             Self::L4 => "L4",
             Self::L5 => "L5",
             Self::R15 => "R-15",
+            Self::R21 => "R-21",
             Self::Frozen => "R-12 frozen",
             Self::StopEnds => "stop ends",
             Self::NoPanic => "no panic",
@@ -302,6 +306,15 @@ pub const ALARM: Property = Property {
     says: "no holder claims another one, for there never is one (majority)",
     when: When::AlwaysStep,
     holds: |m| !m.events.has(Events::of("two in sight")),
+};
+/// R-21, where clocks go on and keep to their rates.
+pub const CLOCK: Property = Property {
+    id: PropertyId::R21,
+    says: "nobody takes its clock for one that went back or stood still, for none does",
+    when: When::AlwaysStep,
+    holds: |m| {
+        !m.events.has(Events::of("outvoted")) && !m.events.has(Events::of("clock went back"))
+    },
 };
 /// L1.
 pub const L1: Property = always(

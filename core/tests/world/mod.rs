@@ -8,6 +8,7 @@
 )]
 
 pub mod alone;
+mod clocks;
 mod conditions;
 
 pub use conditions::Conditions;
@@ -153,6 +154,10 @@ pub struct World {
     /// The first moment at which two were effective.
     pub two_at: Option<u64>,
     pub check_two: bool,
+    /// No clock went back or stood still, so nobody may say so.
+    pub keeps_time: bool,
+    /// What comes for a machine while it stands still is lost.
+    pub lose_what_waits: bool,
     /// Thousandths of turns in which the process dies, or is paused, between two effects.
     pub dies_in_turn: u64,
     pub pauses_in_turn: u64,
@@ -205,6 +210,8 @@ impl World {
             record: false,
             two_at: None,
             check_two: true,
+            keeps_time: true,
+            lose_what_waits: false,
             dies_in_turn: 0,
             pauses_in_turn: 0,
             preparing: 0,
@@ -241,14 +248,6 @@ impl World {
 
     pub fn chance(&mut self, thousandths: u64) -> bool {
         self.below(1_000) < thousandths
-    }
-
-    /// Sets how fast a member's clock runs from now on, without a jump.
-    pub fn set_rate(&mut self, m: usize, ppm: i64) {
-        let local = self.local(m).as_nanos();
-        self.members[m].rate = ppm;
-        let raw = self.scaled(m, self.now);
-        self.members[m].offset = local.wrapping_sub(raw);
     }
 
     fn scaled(&self, m: usize, t: u64) -> u64 {
@@ -465,6 +464,7 @@ impl World {
                 };
                 self.push(self.now + self.preparing, prepared);
             }
+            Effect::EndIncarnation => self.crash(m),
             Effect::Announce { .. } => self.members[m].announced += 1,
             Effect::Probe { group, probed_at } => {
                 self.probed.push((self.now, m));
@@ -481,7 +481,19 @@ impl World {
                     }
                 }
             }
-            Effect::Report(event) => self.log.push((self.now, m, event)),
+            Effect::Report(event) => {
+                self.log.push((self.now, m, event));
+                let blames_clock = match event {
+                    Event::Role { why, .. } => why == Why::Outvoted,
+                    Event::ClockWentBack { .. } => true,
+                    _ => false,
+                };
+                assert!(
+                    !(self.keeps_time && blames_clock),
+                    "R-21: {event:?}\n{}",
+                    self.story()
+                );
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::route::Route;
 use crate::secret::Secret;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
-use onehold_core::config::{Config, Spec, SpecError};
+use onehold_core::config::{Arbitration, Config, Spec, SpecError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -67,6 +67,26 @@ impl LocalCluster {
     #[must_use]
     pub const fn guard(&self) -> GuardChoice {
         self.file.cluster.guard
+    }
+
+    /// By which interfaces adverts travel as Ethernet frames, too: under `survivor` by all of the
+    /// groups', each once; by none if the file does not want that.
+    #[must_use]
+    pub fn frame_interfaces(&self) -> Vec<String> {
+        let wanted = self.file.cluster.frames.unwrap_or(true);
+        let mut all: Vec<String> = Vec::new();
+        let survivor = self.config.arbitration() == Arbitration::Survivor;
+        for interface in self
+            .interfaces
+            .iter()
+            .flatten()
+            .filter(|_| wanted && survivor)
+        {
+            if !all.contains(interface) {
+                all.push(interface.clone());
+            }
+        }
+        all
     }
 
     /// Whether the network may be asked who holds: only of two alone one may hold unseen, by

@@ -306,6 +306,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         guard,
         evidence,
         port,
+        frames,
     } = cluster;
     put("cluster.name".into(), All, name);
     // The default, if it is not written.
@@ -313,6 +314,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     put("cluster.arbitration".into(), All, &Plain(stated.name()));
     put("cluster.port".into(), All, port);
     put("cluster.guard".into(), Me, &Plain(shown(guard)));
+    put("cluster.frames".into(), Me, &frames.unwrap_or(true));
     put("cluster.evidence".into(), Me, &Plain(shown(evidence)));
     for (name, member) in members {
         let MemberSection {

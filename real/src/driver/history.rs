@@ -227,6 +227,11 @@ impl Seen {
                 let text = "was not run when it should have been (paused, suspended or starved)";
                 Entry::new(me(), event.name(), text).light()
             }
+            Event::ClockWentBack { .. } => {
+                let text =
+                    "ended itself: this machine's clock went back (restored from a snapshot?)";
+                Entry::new(me(), event.name(), text)
+            }
             Event::Ready => return None, // it follows from the start
         };
         Some(entry.by(event.rule()))

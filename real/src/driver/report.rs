@@ -20,6 +20,9 @@ impl<S: Shell> Driver<S> {
             for path in s.metrics.peers.iter_mut().flat_map(|p| &mut p.paths) {
                 path.refusals = self.shell.refusals(path.path);
             }
+            for (at, frames) in s.metrics.frames.iter_mut().enumerate() {
+                frames.port = self.shell.frames(at);
+            }
         }
         for (cluster, s) in self.served.iter_mut().enumerate() {
             for (id, group) in (0u8..).map(GroupId).zip(&mut s.metrics.groups) {

@@ -29,9 +29,11 @@ impl Status {
         let mut alarms = Vec::new();
         for p in &self.peers {
             if p.other_config.is_some() {
-                // Below, with the other strangers.
-            } else if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
+                continue; // below, with the other strangers
+            }
+            if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
                 let why = p.paths.iter().find_map(|w| w.rejected.clone());
+                let why = why.or_else(|| p.frames.iter().find_map(|f| f.rejected.clone()));
                 let why = why.or_else(|| p.paths.iter().find_map(refused_lately));
                 let member = config.peers().find(|id| config.member_name(*id) == p.name);
                 let why = why.or_else(|| metrics.doubles.why_unheard(member?));
@@ -43,13 +45,19 @@ impl Status {
                     )
                 });
                 alarms.push(format!("{} is not heard{why}", p.name));
-            } else if !p.two_way {
+                continue;
+            }
+            let frames_only = self.frames_only(p);
+            if !p.two_way {
                 alarms.push(format!(
                     "{} is heard, but does not hear this member: a firewall or the network passes one direction \
                      only; `onehold status` there says what it hears",
                     p.name
                 ));
-            } else {
+            }
+            if let Some(said) = frames_only {
+                alarms.push(said);
+            } else if p.two_way {
                 let silent = |w: &&PathStatus| {
                     w.heard_ms_ago
                         .is_none_or(|ago| ago > 2.0 * self.timing.vote_ms)
@@ -242,7 +250,7 @@ pub(super) fn why_rejected(
 }
 
 /// Why the network refused what was sent lately, if it did, as the end of an alarm.
-fn refused_lately(path: &PathStatus) -> Option<String> {
+pub(super) fn refused_lately(path: &PathStatus) -> Option<String> {
     let why = path.refused_because.as_ref()?;
     let lately = path.refused_ms_ago? < LATELY.as_millis_f64();
     lately.then(|| format!("; what is sent to {} comes back: {why}", path.remote))

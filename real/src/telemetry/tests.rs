@@ -59,6 +59,8 @@ fn events() -> Vec<Event> {
             group: GROUP,
             refusal: Refusal::PeerAnswers,
         },
+        role(Holder, Releasing, Why::Outvoted),
+        Event::ClockWentBack { peer },
     ]
 }
 

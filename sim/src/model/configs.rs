@@ -227,8 +227,8 @@ const fn cut(from: usize, to: usize) -> u32 {
     1 << (from * MAX + to)
 }
 
-const MAJORITY: [Property; 5] = [p::S1, p::S3, p::S4, p::S5, p::ALARM];
-const SURVIVOR: [Property; 2] = [p::S2, p::S4];
+const MAJORITY: [Property; 6] = [p::S1, p::S3, p::S4, p::S5, p::ALARM, p::CLOCK];
+const SURVIVOR: [Property; 3] = [p::S2, p::S4, p::CLOCK];
 
 /// All of them, in the order in which they are listed.
 #[must_use]

@@ -213,6 +213,7 @@ pub(super) fn came(
         did.extend(votes(config, was, is, released).map(|text| group(config, is.group) + &text));
     }
     did.extend(effects.iter().map(|effect| match effect {
+        Effect::EndIncarnation => "ends: every gate is shut, and it starts again (R-21)".to_owned(),
         Effect::Release { group: id, .. } => {
             group(config, *id) + "its kernel must let go: gate shut, addresses gone (R-8)"
         }

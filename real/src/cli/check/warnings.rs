@@ -116,6 +116,13 @@ pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
                 .to_owned(),
         );
     }
+    if config.arbitration() == Arbitration::Majority && file.cluster.frames == Some(true) {
+        all.push(
+            "cluster.frames: only `survivor` sends adverts as Ethernet frames; with a majority it does nothing: \
+             remove that line"
+                .to_owned(),
+        );
+    }
     if file.cluster.evidence == Evidence::None {
         all.push(match file.cluster.arbitration {
             Some(Arbitration::Survivor) => {

@@ -150,6 +150,13 @@ const CLUSTER: &[Key] = &[
     )
     .or(r#""auto""#),
     key(
+        "frames",
+        "`true` or `false`",
+        "false",
+        "Under `survivor`: adverts travel as Ethernet frames, too, under every firewall and route of the two members",
+    )
+    .else_("`true` under `survivor`; nothing else uses it"),
+    key(
         "evidence",
         r#""echo", "none""#,
         r#""none""#,
@@ -400,7 +407,7 @@ pub const WITNESS: &[Key] = &[
         "clusters",
         "tables by name",
         "{}",
-        "`[clusters.NAME]` has the keys of `[cluster]` but `name`, `guard` and `evidence`; its members, groups and \
+        "`[clusters.NAME]` has the keys of `[cluster]` but `name`, `guard`, `frames` and `evidence`; its members, groups and \
          timing are `[clusters.NAME.members.NAME]` and so on, and must be those of the candidates' own file",
     )
     .else_("none"),

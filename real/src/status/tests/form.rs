@@ -61,6 +61,18 @@ fn full() -> Report {
         why: "the operator said freeze (nothing moves by itself until `onehold thaw`)".to_owned(),
         for_ms: 12_000.0,
     }];
+    p.frames = vec![FrameStatus {
+        interface: "eth0".to_owned(),
+        to: Some("02:00:00:00:00:01".to_owned()),
+        heard_ms_ago: Some(32.0),
+        received: 12,
+        sent: 13,
+        refused: 1,
+        refused_ms_ago: Some(60_000.0),
+        refused_because: Some("the interface is down".to_owned()),
+        why_not: None,
+        rejected: None,
+    }];
     Report {
         version: VERSION,
         clusters: vec![status],
