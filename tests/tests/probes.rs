@@ -41,6 +41,7 @@ fn in_peace_it_shows_whether_the_holder_answers() {
         drops(&c, host, "icmpv6 type echo-request");
     }
     c.start("lb1");
+    c.answers("lb1");
     eventually("a note", || {
         let notes = c.status("lb1")["notes"].to_string();
         notes.contains("no echo from lb0").then_some(())
