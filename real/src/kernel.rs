@@ -24,7 +24,7 @@ pub use crate::netlink::KernelError;
 use crate::netlink::{Heard, Netlink, Watch};
 use crate::route::{Destination, PROTOCOL, Route};
 use fitness::{Fitness, Own, Reported};
-use holding::Hold;
+use holding::{Hold, Left};
 use interfaces::Interface;
 use network::Claimants;
 use onehold_core::advert::GroupId;
@@ -111,6 +111,10 @@ struct Group {
     announced: bool,
     routes: Vec<Route>,
     hold: Option<Hold>,
+    /// What was let go and may still be there.
+    left: Option<Left>,
+    /// The gate was last told to let it through until then, and not to shut since.
+    open_until: Option<LocalTime>,
     announcing: Option<Schedule>,
     /// When a foreign claim was last reported.
     claimed: Option<LocalTime>,
@@ -142,6 +146,8 @@ pub struct Kernel {
     groups: Vec<Group>,
     interfaces: Vec<Interface>,
     lease: Span,
+    /// How late the gate may shut.
+    slack: Span,
     events: VecDeque<KernelEvent>,
     /// This member's own addresses.
     own: Own,
@@ -242,6 +248,7 @@ impl Kernel {
             groups,
             interfaces,
             lease,
+            slack,
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
@@ -315,7 +322,12 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
+        let left = self
+            .groups
+            .iter()
+            .filter_map(|g| Some(g.left.as_ref()?.due));
         announcements
+            .chain(left)
             .chain(self.retry)
             .chain(self.guard.due())
             .min()
@@ -323,6 +335,7 @@ impl Kernel {
 
     /// Does what is due.
     pub fn wake(&mut self, now: LocalTime) {
+        self.take_away_what_is_left(now);
         for group in &mut self.groups {
             let Some(schedule) = &mut group.announcing else {
                 continue;
@@ -409,6 +422,8 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
             announced,
             routes,
             hold: None,
+            left: None,
+            open_until: None,
             announcing: None,
             claimed: None,
             fitness: Fitness::default(),

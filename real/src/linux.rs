@@ -149,7 +149,7 @@ impl Shell for Linux {
 
     fn release(&mut self, cluster: usize, group: GroupId) {
         if let Some(kernel) = &mut self.kernel {
-            let answer = kernel.release(group).map_err(|e| e.to_string());
+            let answer = kernel.let_go(group).map_err(|e| e.to_string());
             self.pending.events.push_back(ShellEvent::Released {
                 cluster,
                 group,

@@ -329,7 +329,7 @@ impl Shell for Scripted {
                 group,
                 why: "not now".to_owned(),
             });
-            self.refused_at = Some(self.now);
+            self.refused_at.get_or_insert(self.now);
         }
         self.prepares += 1;
     }
@@ -345,7 +345,11 @@ impl Shell for Scripted {
             deadline <= self.now.plus(lease),
             "R-7: no longer than H from now"
         );
-        if let Some(at) = self.refused_at.take() {
+        let untold =
+            |(event, _): &(ShellEvent, Vec<u8>)| matches!(event, ShellEvent::HoldFailed { .. });
+        if !self.ready.iter().any(untold)
+            && let Some(at) = self.refused_at.take()
+        {
             assert!(
                 self.now >= at.plus(Span::from_millis(1_000)) || self.changed,
                 "R-8: it is tried again after a cool-down"
@@ -361,7 +365,7 @@ impl Shell for Scripted {
                 group,
                 why: "not now".to_owned(),
             });
-            self.refused_at = Some(self.now);
+            self.refused_at.get_or_insert(self.now);
         }
     }
 

@@ -6,8 +6,10 @@
 //! nothing else is known of a cluster.
 
 mod links;
+mod passing;
 
 pub use links::Links;
+pub use passing::Passing;
 
 use crate::error::{Result, err};
 use crate::liveness::Liveness;
@@ -40,10 +42,15 @@ pub enum Fault {
     Resume(String),
     /// The machine is off: process, kernel and clock are gone.
     PowerOff(String),
-    /// No datagram passes, as where a firewall drops them.
+    /// Nothing passes, not even an answer to who has an address, as where a cable is cut.
     Cut(Links),
-    /// No frame passes, so no answer to who has an address either.
+    /// No datagram passes, as where a firewall drops UDP.
+    CutDatagrams(Links),
+    /// No advert passes that travels as a frame, as where a switch drops unknown EtherTypes.
     CutFrames(Links),
+    /// No probe passes, as where a firewall drops echo requests. Its answer goes the other way, and
+    /// passes if anything does.
+    CutProbes(Links),
     /// What is sent waits, as in an interface without a cable, and arrives when the link heals.
     Keep(Links),
     /// The links are as at the beginning.
@@ -176,7 +183,7 @@ pub struct Edit {
 pub enum Refusable {
     /// Every hold.
     Hold,
-    /// Every release.
+    /// To shut any gate. (That an address can't be removed keeps nobody waiting: it is mute.)
     Release,
 }
 
@@ -233,7 +240,9 @@ impl Fault {
             Self::Edit(edit) => Some(&edit.of),
             Self::Eligible(flag) | Self::Healthy(flag) => Some(&flag.on),
             Self::Cut(_)
+            | Self::CutDatagrams(_)
             | Self::CutFrames(_)
+            | Self::CutProbes(_)
             | Self::Keep(_)
             | Self::Heal(_)
             | Self::Conditions { .. }
@@ -247,7 +256,9 @@ impl Fault {
     pub const fn links(&self) -> Option<&Links> {
         match self {
             Self::Cut(on)
+            | Self::CutDatagrams(on)
             | Self::CutFrames(on)
+            | Self::CutProbes(on)
             | Self::Keep(on)
             | Self::Heal(on)
             | Self::Conditions { on, .. }
@@ -268,8 +279,12 @@ impl Fault {
             Self::Kill(process) => Self::Start(process.of().clone()),
             Self::Pause(process) => Self::Resume(process.of().clone()),
             Self::Suspend(of) | Self::Freeze(of) => Self::Resume(of.clone()),
-            Self::Cut(on) | Self::CutFrames(on) | Self::Keep(on) => Self::Heal(on.clone()),
-            Self::Conditions { on, .. } => Self::Heal(on.clone()),
+            Self::Cut(on)
+            | Self::CutDatagrams(on)
+            | Self::CutFrames(on)
+            | Self::CutProbes(on)
+            | Self::Keep(on)
+            | Self::Conditions { on, .. } => Self::Heal(on.clone()),
             Self::Kernel { of, .. } => Self::Kernel {
                 of: of.clone(),
                 refuses: Vec::new(),
@@ -471,7 +486,9 @@ impl fmt::Display for Fault {
             Self::Resume(of) => write!(f, "resume {of}"),
             Self::PowerOff(of) => write!(f, "power off {of}"),
             Self::Cut(on) => write!(f, "cut {on}"),
-            Self::CutFrames(on) => write!(f, "cut all frames {on}"),
+            Self::CutDatagrams(on) => write!(f, "cut datagrams {on}"),
+            Self::CutFrames(on) => write!(f, "cut frames {on}"),
+            Self::CutProbes(on) => write!(f, "cut probes {on}"),
             Self::Keep(on) => write!(f, "keep what is sent {on}"),
             Self::Heal(on) => write!(f, "heal {on}"),
             Self::Conditions { on, are } => write!(f, "{on}: {are}"),
@@ -527,7 +544,7 @@ mod tests {
     use super::*;
 
     /// Every kind of fault, as scenarios write it and as people read it.
-    const ALL: [(&str, &str); 28] = [
+    const ALL: [(&str, &str); 30] = [
         (r#"start = "lb0""#, "start lb0"),
         (r#"stop = "lb0""#, "stop lb0"),
         (r#"kill = "lb0""#, "kill -9 lb0"),
@@ -548,7 +565,12 @@ mod tests {
             r#"cut = "lb0 <-> lb1 (path 1)""#,
             "cut lb0 <-> lb1 (path 1)",
         ),
-        (r#"cut_frames = "* -> lb0""#, "cut all frames * -> lb0"),
+        (
+            r#"cut_datagrams = "lb0 -> lb1""#,
+            "cut datagrams lb0 -> lb1",
+        ),
+        (r#"cut_frames = "* -> lb0""#, "cut frames * -> lb0"),
+        (r#"cut_probes = "lb0 <-> *""#, "cut probes lb0 <-> *"),
         (r#"keep = "lb0 -> *""#, "keep what is sent lb0 -> *"),
         (r#"heal = "* <-> *""#, "heal * <-> *"),
         (

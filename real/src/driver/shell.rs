@@ -44,8 +44,8 @@ pub trait Shell {
         0
     }
 
-    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: the driver
-    /// repeats what was refused.
+    /// gate shut; then [`ShellEvent::Released`], once nothing is effective any more, and the
+    /// addresses are removed. Tried once: the driver repeats what was refused.
     fn release(&mut self, cluster: usize, group: GroupId);
 
     /// gate shut (if it is new), addresses, deadline. If that fails,

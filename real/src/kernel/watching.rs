@@ -270,10 +270,13 @@ impl Kernel {
                 ));
             }
         }
-        let strange: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
+        let mut strange: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
         let (beside, strange) = match self.guard.kind() {
             "none" => (strange, Vec::new()), // nothing mutes it
-            _ => (Vec::new(), strange),
+            _ => {
+                strange.extend(self.left_in_words());
+                (Vec::new(), strange)
+            }
         };
         two.extend(beside);
         let all = [

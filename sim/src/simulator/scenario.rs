@@ -3,7 +3,9 @@
 
 use super::chaos;
 pub use super::file::{Counted, Expected};
-use super::file::{Entry, ExpectSection, GroupSection, MemberSection, ScenarioFile, When};
+use super::file::{
+    Entry, Evidence, ExpectSection, GroupSection, MemberSection, ScenarioFile, When,
+};
 use super::plan::{MemberPlan, Plan, put_address};
 use crate::error::{Error, err};
 use crate::fault::{self, Conditions, Fault};
@@ -102,6 +104,8 @@ impl Reader<'_> {
             paths: file.paths,
             conditions: file.network,
             sending: file.sending,
+            frames: file.frames,
+            evidence: file.evidence == Evidence::Echo,
             confirm_after: file.confirm.0,
             traced: false,
             before_hold: (file.groups.values())

@@ -5,7 +5,7 @@
 //! another.
 
 use super::plan::Plan;
-use super::record::What;
+use super::record::{Way, What};
 use super::trace::Tap;
 use super::world::{Act, Datagram, Machine, World};
 use crate::liveness::Liveness;
@@ -15,6 +15,7 @@ use onehold::metrics::Metrics;
 use onehold::orders::Standings;
 use onehold::trace::Line;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
+use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::Event;
 use onehold_core::time::{LocalTime, Span};
 use std::cell::{Cell, RefCell};
@@ -25,10 +26,12 @@ use turmoil::net::UdpSocket;
 
 const PORT: u16 = onehold::config_file::DEFAULT_PORT;
 
-/// What goes before each datagram on turmoil's wire: its path, and its number in the run.
+/// What goes before each datagram on turmoil's wire: its way, and its number in the run.
 const HEADER: usize = 9;
 /// A datagram with its header fits.
 const ROOM: usize = 512;
+/// A frame's place among the paths.
+const FRAME: u8 = u8::MAX;
 /// Timers fire in whole milliseconds.
 const TIMER: u64 = 1_000_000;
 
@@ -45,6 +48,54 @@ struct Simulated {
     now: Rc<Cell<u64>>,
     last: LocalTime,
     stir: Rc<Notify>,
+    frames: Option<Frames>,
+}
+
+/// Adverts as frames, for two members alone, as the daemon sends them: to the peer's hardware
+/// address, once an authentic frame of it has come; before, every fifth, or each if datagrams of
+/// the peer don't come either.
+#[derive(Debug)]
+struct Frames {
+    known: bool,
+    /// How many adverts ago one went to everybody.
+    ago: u8,
+    /// When an authentic datagram last came, and for how long the peer counts as heard by it.
+    datagram: Option<LocalTime>,
+    heard_for: Span,
+}
+
+impl Frames {
+    /// Of this many adverts one goes to everybody while the peer is not known.
+    const ASIDE: u8 = 5;
+
+    /// Those of a member, if it has any.
+    fn of(plan: &Plan, config: &Config) -> Option<Self> {
+        let any = plan.frames && config.arbitration() == Arbitration::Survivor;
+        any.then(|| Self {
+            known: false,
+            ago: 0,
+            datagram: None,
+            heard_for: config.timing().vote(),
+        })
+    }
+
+    /// Whether an advert of now goes in a frame, too.
+    fn go(&mut self, now: LocalTime) -> bool {
+        let by_datagrams = self
+            .datagram
+            .is_some_and(|at| now < at.plus(self.heard_for));
+        let due = self.ago == 0;
+        self.ago = (self.ago + 1) % Self::ASIDE;
+        self.known || due || !by_datagrams
+    }
+
+    /// An authentic advert came.
+    fn heard(&mut self, way: Way, now: LocalTime) {
+        match way {
+            Way::Frame => self.known = true,
+            Way::Path(_) => self.datagram = Some(now),
+        }
+    }
 }
 
 /// Runs one incarnation of a member, if its process is meant to run: R-9 in its order, then the
@@ -72,6 +123,7 @@ pub(super) async fn live(
         now: Rc::clone(&now),
         last: LocalTime::from_nanos(0),
         stir,
+        frames: Frames::of(&plan, &config),
     };
     let incarnation = incarnation(&plan, me, life);
     let metrics = Metrics::of("", &config);
@@ -100,6 +152,21 @@ pub(super) async fn live(
     driver.run().await;
     world.borrow_mut().end(now.get(), me);
     Ok(())
+}
+
+/// A way, on turmoil's wire.
+const fn wire(way: Way) -> u8 {
+    match way {
+        Way::Path(path) => path,
+        Way::Frame => FRAME,
+    }
+}
+
+const fn way(wire: u8) -> Way {
+    match wire {
+        FRAME => Way::Frame,
+        path => Way::Path(path),
+    }
 }
 
 /// A life's 64 bits; drawn from the seed.
@@ -151,13 +218,14 @@ impl Shell for Simulated {
             return None;
         }
         let mut world = self.world.borrow_mut();
+        world.hand_over_answers(self.now.get(), self.me);
         let Some((id, datagram)) = world.receive(self.now.get(), self.me) else {
             return world.member(self.me).inbox.pop_front();
         };
         world.record(self.now.get(), Some(self.me), What::Arrived(id));
         bytes.clear();
         bytes.extend_from_slice(&datagram.bytes);
-        let port = PORT + u16::from(datagram.path);
+        let port = PORT + u16::from(wire(datagram.way));
         let address = |id: MemberId| SocketAddr::new(self.addresses[usize::from(id.0)], port);
         Some(ShellEvent::Datagram {
             local: address(self.me),
@@ -166,7 +234,9 @@ impl Shell for Simulated {
     }
 
     fn send(&mut self, _cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
-        self.effect(Act::Send(to, bytes.into()));
+        let now = self.last;
+        let framed = self.frames.as_mut().is_some_and(|frames| frames.go(now));
+        self.effect(Act::Send(to, bytes.into(), framed));
         u64::from(self.world.borrow().plan.paths)
     }
 
@@ -184,6 +254,21 @@ impl Shell for Simulated {
 
     fn announce(&mut self, _cluster: usize, group: GroupId) {
         self.effect(Act::Announce(group));
+    }
+
+    fn probe(&mut self, _cluster: usize, group: GroupId, probed_at: LocalTime) {
+        self.effect(Act::Probe(group, probed_at));
+    }
+
+    fn heard(&mut self, local: SocketAddr, _remote: SocketAddr, _echoed: bool) {
+        let way = match local.port() == PORT + u16::from(FRAME) {
+            true => Way::Frame,
+            false => Way::Path(0),
+        };
+        let now = self.last;
+        if let Some(frames) = &mut self.frames {
+            frames.heard(way, now);
+        }
     }
 
     fn record_lease(&mut self, _cluster: usize, longest: Span) {
@@ -233,7 +318,7 @@ impl Simulated {
         world.flying |= !leaving.is_empty();
         for (id, to, datagram) in leaving.drain(..) {
             let mut wire = Vec::with_capacity(HEADER + datagram.bytes.len());
-            wire.push(datagram.path);
+            wire.push(self::wire(datagram.way));
             wire.extend_from_slice(&id.to_be_bytes());
             wire.extend_from_slice(&datagram.bytes);
             let to = SocketAddr::new(self.addresses[usize::from(to.0)], PORT);
@@ -253,7 +338,7 @@ impl Simulated {
                 let id = id.iter().fold(0, |n, b| n << 8 | u64::from(*b));
                 let datagram = Datagram {
                     from: MemberId(from),
-                    path: *path,
+                    way: way(*path),
                     bytes: bytes.into(),
                 };
                 let mut world = self.world.borrow_mut();
@@ -276,12 +361,17 @@ impl Simulated {
     fn wake(&self, at: LocalTime) -> Option<u64> {
         let mut world = self.world.borrow_mut();
         world.settle(self.now.get(), self.me);
+        world.hand_over_answers(self.now.get(), self.me);
         let member = world.member(self.me);
         if !member.inbox.is_empty() || !member.socket.is_empty() {
             return Some(0);
         }
         let own = world.member(self.me).clock.when(at);
-        let others = [world.kernel_due(self.me), world.late_due(self.me)];
+        let others = [
+            world.kernel_due(self.me),
+            world.late_due(self.me),
+            world.answer_due(self.me),
+        ];
         let soonest = own.into_iter().chain(others.into_iter().flatten()).min();
         soonest.map(|at| at.div_ceil(TIMER).saturating_mul(TIMER))
     }

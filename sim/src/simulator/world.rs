@@ -6,12 +6,13 @@
 
 mod kernel;
 mod network;
+mod probes;
 
 use super::clock::Clock;
 use super::plan::Plan;
-use super::record::{By, Record, What};
+use super::record::{By, Record, Way, What};
 use super::rng::Rng;
-use crate::fault::{self, Conditions, Fault, Links, Refusable};
+use crate::fault::{self, Conditions, Fault, Links, Passing, Refusable};
 use crate::liveness::Liveness;
 use onehold::control::{Order, PendingRequest, Reply, Request};
 use onehold::driver::ShellEvent;
@@ -21,6 +22,7 @@ use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
 use onehold_core::config::Config;
 use onehold_core::time::{LocalTime, Span};
+use probes::{Answers, Probes};
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
@@ -41,6 +43,7 @@ pub(super) struct World {
     /// By path, sender and receiver.
     links: Vec<Link>,
     rng: Rng,
+    probes: Probes,
     next_datagram: u64,
     /// What the process that runs now hands to turmoil's network: number, receiver, content.
     pub(super) leaving: Vec<(u64, MemberId, Datagram)>,
@@ -85,6 +88,8 @@ pub(super) struct Member {
     pub(super) socket: VecDeque<(u64, Datagram)>,
     /// Datagrams that come late, by when and number.
     late: BTreeMap<(u64, u64), Datagram>,
+    /// Answers to its probes that are under way.
+    answers: Answers,
     /// When a waiting process has something to do by itself.
     pub(super) wake: Option<u64>,
     /// Wakes a waiting process.
@@ -119,36 +124,27 @@ pub(super) enum Machine {
 #[derive(Debug)]
 pub(super) enum Act {
     Release(GroupId),
-    Send(MemberId, Rc<[u8]>),
+    /// To whom, what, and whether in a frame, too.
+    Send(MemberId, Rc<[u8]>, bool),
     Hold(GroupId, LocalTime),
     Prepare(GroupId),
     Announce(GroupId),
+    /// Of which group, and when.
+    Probe(GroupId, LocalTime),
 }
 
-/// A datagram for a process.
+/// A datagram for a process, or an advert in a frame.
 #[derive(Clone, Debug)]
 pub(super) struct Datagram {
     pub(super) from: MemberId,
-    pub(super) path: u8,
+    pub(super) way: Way,
     pub(super) bytes: Rc<[u8]>,
-}
-
-/// What passes one direction of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Passes {
-    All,
-    /// No datagram, as where a firewall drops them.
-    NoDatagram,
-    /// No frame, so no answer to who has an address either.
-    NoFrame,
-    /// Nothing now: it waits, and arrives when the link heals.
-    Later,
 }
 
 /// One direction of a link.
 #[derive(Clone, Debug)]
 struct Link {
-    passes: Passes,
+    passing: Passing,
     conditions: Conditions,
     /// When the sender last heard from the receiver's machine: it knows its hardware address from
     /// there.
@@ -203,6 +199,7 @@ impl World {
             deferred: VecDeque::new(),
             socket: VecDeque::new(),
             late: BTreeMap::new(),
+            answers: Answers::new(),
             wake: None,
             stir: Rc::new(Notify::new()),
         };
@@ -215,6 +212,7 @@ impl World {
             tape: plan.timeline.iter().any(replays).then(VecDeque::new),
             members,
             rng,
+            probes: Probes::new(&plan),
             next_datagram: 0,
             leaving: Vec::new(),
             flying: false,
@@ -332,12 +330,20 @@ impl World {
                 self.stir(id);
             }
             (Fault::Conditions { on, are }, None) => self.links(on, |l| l.conditions = *are),
-            (Fault::Cut(on), None) => self.links(on, |l| l.passes = Passes::NoDatagram),
-            (Fault::CutFrames(on), None) => self.links(on, |l| l.passes = Passes::NoFrame),
-            (Fault::Keep(on), None) => self.links(on, |l| l.passes = Passes::Later),
+            (
+                Fault::Cut(on)
+                | Fault::CutDatagrams(on)
+                | Fault::CutFrames(on)
+                | Fault::CutProbes(on)
+                | Fault::Keep(on),
+                None,
+            ) => self.links(on, |l| l.passing.suffer(fault)),
             (Fault::Heal(on), None) => {
                 let conditions = self.plan.conditions;
-                self.links(on, |l| (l.passes, l.conditions) = (Passes::All, conditions));
+                self.links(on, |l| {
+                    l.passing.suffer(fault);
+                    l.conditions = conditions;
+                });
                 self.let_through(now, on);
             }
             (Fault::Replay { on, last, every }, None) => self.replay(now, on, last.0, every.0),
@@ -408,7 +414,9 @@ impl World {
                 self.operator(now, id, *say, of);
             }
             Fault::Cut(_)
+            | Fault::CutDatagrams(_)
             | Fault::CutFrames(_)
+            | Fault::CutProbes(_)
             | Fault::Keep(_)
             | Fault::Heal(_)
             | Fault::Conditions { .. }
@@ -525,6 +533,7 @@ impl World {
     /// to do is woken. Returns whether there is one.
     pub(super) fn before_step(&mut self, now: u64) -> bool {
         self.tick = now..now + self.plan.tick.as_nanos();
+        self.answer_probes(now);
         self.awake |= std::mem::take(&mut self.flying);
         for id in self.plan.ids() {
             let wake = &mut self.members[at(id)].wake;
@@ -573,6 +582,7 @@ impl Member {
         self.inbox.clear();
         self.socket.clear();
         self.deferred.clear();
+        self.answers.clear();
         self.stopping = None;
         self.fuse = None;
         for gate in &mut self.gates {

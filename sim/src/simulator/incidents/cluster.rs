@@ -59,6 +59,10 @@ pub struct DrawnCluster<'a> {
     pub timing: Timing,
     /// How many paths there are.
     pub paths: u8,
+    /// Adverts also travel as frames.
+    pub frames: bool,
+    /// The network is asked who answers for an address.
+    pub evidence: bool,
     /// How long a step of the simulation takes.
     pub tick: u64,
     /// How long a kernel takes for a release.
@@ -116,6 +120,8 @@ impl<'a> From<&'a Plan> for DrawnCluster<'a> {
                 .collect(),
             timing: *config.timing(),
             paths: plan.paths,
+            frames: plan.frames && config.arbitration() == Arbitration::Survivor,
+            evidence: plan.evidence,
             tick: micros(plan.tick),
             confirm: micros(plan.confirm_after),
             trip: micros(delay.0.plus(jitter.0)) + 2 * micros(plan.tick),

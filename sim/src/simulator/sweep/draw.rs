@@ -7,7 +7,7 @@
 use super::{expect, openings, tracks};
 use crate::fault::{Conditions, Fault, Flag, Links};
 use crate::simulator::file::{
-    Entry, ExcuseSection, GroupSection, MemberSection, ScenarioFile, Sending,
+    Entry, Evidence, ExcuseSection, GroupSection, MemberSection, ScenarioFile, Sending,
 };
 use crate::simulator::incidents::Incident;
 use crate::simulator::incidents::cluster::{DrawnCluster, DrawnGroup, Promise, micros, ppm, span};
@@ -61,7 +61,7 @@ pub struct Draw {
 }
 
 impl DrawnCluster<'static> {
-    fn draw(rng: &mut Rng) -> (Self, Conditions) {
+    fn draw(seed: u64, rng: &mut Rng) -> (Self, Conditions) {
         let promise = match rng.below(100) {
             0..48 => Promise::Majority,
             48..53 => Promise::Frozen,
@@ -93,12 +93,16 @@ impl DrawnCluster<'static> {
         let groups = ["mail", "web"][..rng.between(1, 2) as usize].iter();
         let groups: Vec<DrawnGroup<'_>> = groups.map(|name| group(rng, name, interval)).collect();
         let paths = rng.one(&[1, 1, 2]);
+        // From a source of its own: what else a seed draws stays as it is.
+        let mut ways = Rng::new(seed, "ways");
         let cluster = Self {
             promise,
             members,
             groups,
             timing,
             paths,
+            frames: ways.chance(75) && alone,
+            evidence: ways.chance(75),
             tick,
             confirm,
             trip: delay + jitter + 2 * tick,
@@ -139,6 +143,11 @@ impl DrawnCluster<'static> {
         let groups = self.groups.iter();
         ScenarioFile {
             paths: self.paths,
+            frames: self.frames,
+            evidence: match self.evidence {
+                true => Evidence::Echo,
+                false => Evidence::None,
+            },
             tick: span(self.tick),
             confirm: span(self.confirm),
             arbitration: Some(self.arbitration()),
@@ -235,7 +244,7 @@ impl Draw {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed, "sweep");
-        let (cluster, network) = DrawnCluster::draw(&mut rng);
+        let (cluster, network) = DrawnCluster::draw(seed, &mut rng);
         let mut file = cluster.file(&mut rng, network);
         let (vote, interval) = (cluster.vote(), cluster.interval());
         let delay = cluster.groups.iter().map(|g| g.delay).max();

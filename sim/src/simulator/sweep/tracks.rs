@@ -133,7 +133,7 @@ impl Draws<'_> {
             Promise::Majority | Promise::Frozen | Promise::Steady => vec![
                 OnLinks::Cut,
                 OnLinks::CutOneWay,
-                OnLinks::CutFrames,
+                OnLinks::CutPartly,
                 OnLinks::Keep,
                 OnLinks::Isolate,
                 OnLinks::Split,
@@ -146,13 +146,19 @@ impl Draws<'_> {
                 OnLinks::Replay,
             ],
             Promise::Timely => vec![OnLinks::Slow],
-            Promise::OneWay => vec![OnLinks::Slow, OnLinks::CutOneWay, OnLinks::CutOneWay],
+            Promise::OneWay => vec![
+                OnLinks::Slow,
+                OnLinks::CutOneWay,
+                OnLinks::CutOneWay,
+                OnLinks::CutPartly,
+            ],
             Promise::Anything => vec![
                 OnLinks::Cut,
                 OnLinks::Cut,
                 OnLinks::Cut,
                 OnLinks::CutOneWay,
-                OnLinks::CutFrames,
+                OnLinks::CutPartly,
+                OnLinks::CutPartly,
                 OnLinks::Keep,
                 OnLinks::Flap,
                 OnLinks::Loss,
@@ -160,10 +166,6 @@ impl Draws<'_> {
                 OnLinks::Corrupt,
             ],
         };
-        // A member that boots knows no hardware address: a cut of frames one way then cuts both.
-        if self.cluster.promise == Promise::OneWay && !self.restless {
-            kinds.push(OnLinks::CutFrames);
-        }
         if two_paths {
             kinds.push(OnLinks::Path);
         }
