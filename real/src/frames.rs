@@ -230,6 +230,12 @@ impl Frames {
         }
     }
 
+    /// The name of an interface.
+    #[must_use]
+    pub fn interface(&self, at: usize) -> Option<&str> {
+        self.ports.get(at).map(|port| port.interface.as_str())
+    }
+
     /// An authentic datagram came: the peer need not be found by frames in a hurry.
     pub const fn heard_datagram(&mut self, now: LocalTime) {
         self.datagram = Some(now);

@@ -205,6 +205,9 @@ impl Shell for Linux {
     fn heard_frame(&mut self, at: usize, from: Mac, echo: Option<LocalTime>) {
         if let Some(frames) = &mut self.frames {
             frames.heard(at, from, echo, boottime());
+            if let (Some(kernel), Some(interface)) = (&mut self.kernel, frames.interface(at)) {
+                kernel.peer_is_at(interface, from);
+            }
         }
     }
 

@@ -216,6 +216,9 @@ pub struct GroupStatus {
     /// The orders that stand here, in words.
     #[serde(default)]
     pub orders: Vec<String>,
+    /// The network is asked now whether somebody answers for the group.
+    #[serde(default)]
+    pub probing: bool,
     /// The operator presumed the peer dead.
     pub presumed_dead: bool,
     /// How often the role changed since the start.
@@ -608,6 +611,7 @@ impl GroupStatus {
             gave_away: g.gave_away,
             frozen_by: frozen_by(g, all, config),
             orders: orders(g, m),
+            probing: g.probing,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes.values().sum(),
             role_changes_by: changes::role_changes(m),
@@ -707,6 +711,9 @@ fn why_not_ready(
         Arbitration::Survivor => 1,
     };
     why.extend(stranger.map(|it| format!("{it} says that it holds, by another file (R-14)")));
+    if g.answered_ago.is_some() {
+        why.push("a machine on the network answers for the addresses (R-20)".to_owned());
+    }
     // In a pair, the stranger is also why no other member is two-way.
     let explained = stranger.is_some() && config.arbitration() == Arbitration::Survivor;
     if two_way < needed && !explained {

@@ -111,7 +111,10 @@ impl<S: Shell> Driver<S> {
                         due = now.plus(SHORTLY);
                     }
                     Some(_) => due = asked.due().unwrap_or(due),
-                    None => *asked = Asked::default(),
+                    None => {
+                        *asked = Asked::default();
+                        due = now.plus(LINGER); // another one may hold by then
+                    }
                 }
                 let no_echo = asked.in_vain >= IN_VAIN;
                 let s = &mut self.served[cluster];

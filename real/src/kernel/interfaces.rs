@@ -2,7 +2,7 @@
 
 use super::{Kernel, KernelEvent};
 use crate::address::{self, Assigned, Link};
-use crate::announce::Port;
+use crate::announce::{Mac, Port};
 use crate::guard::{AT_A_TIME, Place, Standing, Tended, boottime};
 use crate::netlink::KernelError;
 use crate::probe::Prober;
@@ -40,6 +40,8 @@ pub(super) struct Interface {
     /// What the network is asked by, and from which of this host's own addresses.
     pub(super) prober: Option<Prober>,
     pub(super) own: Vec<Assigned>,
+    /// Where the peer's frames came from.
+    pub(super) peer: Option<Mac>,
 }
 
 impl Interface {
@@ -54,6 +56,7 @@ impl Interface {
             port: None,
             prober: None,
             own: Vec::new(),
+            peer: None,
         }
     }
 
@@ -235,7 +238,7 @@ impl Kernel {
         let interface = &mut self.interfaces[at];
         interface.link = None;
         interface.port = None;
-        interface.prober = None;
+        (interface.prober, interface.peer) = (None, None);
         self.forget_who_announced(at);
         for group in self.groups.iter_mut().filter(|g| g.at.contains(&at)) {
             group.hold = None;

@@ -88,7 +88,7 @@ impl Kernel {
             let there = neighbours.places().find(|p| p.index == link.index);
             let announced = probes.announced.get(&floating).copied();
             // Whose adverts come from there is known by the key; who announces is anybody.
-            let whom = there.map(|p| p.mac).or(announced);
+            let whom = interface.peer.or(there.map(|p| p.mac)).or(announced);
             let whom = whom.unwrap_or_else(|| everybody(floating.address));
             left |= prober.ask((floating.address, whom), probed_at, (link.mac, own));
         }
@@ -106,6 +106,13 @@ impl Kernel {
     pub fn probing(&self, id: GroupId) -> Option<Probing> {
         let probes = self.probes.as_ref()?;
         Some(probes.groups.get(&id.0).copied().unwrap_or_default())
+    }
+
+    /// The peer's frames come from there, at an interface with this name in the file.
+    pub(crate) fn peer_is_at(&mut self, interface: &str, mac: Mac) {
+        if let Some(known) = self.interfaces.iter_mut().find(|i| i.name == interface) {
+            known.peer = Some(mac);
+        }
     }
 
     /// Somebody said that it has an address: it will be asked, if the peer's place is not known.

@@ -127,6 +127,8 @@ impl Status {
     /// What is wrong with who holds a group; `stranger` holds something by another file.
     fn who_holds(&self, g: &GroupStatus, stranger: Option<&str>) -> Option<String> {
         let group = &g.name;
+        let ago = g.probes.as_ref().and_then(|p| p.answered_ms_ago);
+        let answered = ago.is_some_and(|ago| ago < LATELY.as_millis_f64() / 2.0);
         match (&g.holder, stranger) {
             (Some(holder), Some(stranger)) => Some(format!(
                 "{group}: two hold: {holder}, and {stranger} says that it holds, too, by another file (unless it \
@@ -136,11 +138,11 @@ impl Status {
                 "{group}: {stranger} says that it holds, by another file, so no member takes hold beside it: make \
                  the files equal, or stop it (R-14)"
             )),
-            (None, None) if self.quarantine_left_ms.is_none() => Some(format!(
+            (None, None) if self.quarantine_left_ms.is_none() && !answered => Some(format!(
                 "{group}: no member is known to hold it; `onehold status` on each candidate says why it \
                      does not"
             )),
-            (None | Some(_), None) => None,
+            (None | Some(_), None) => None, // or an alarm of its own says more
         }
     }
 

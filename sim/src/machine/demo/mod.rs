@@ -311,6 +311,8 @@ impl Stage {
             Act::Fault(fault) => self.cluster.inflict(fault),
             Act::KillWeb(on) => self.cluster.kill_web(on),
             Act::BlockUdp(block) => self.cluster.block_udp(*block),
+            Act::CutAdverts(on) => self.cluster.lan().cut_adverts(on),
+            Act::Carrier { of, is } => self.cluster.lan().carrier(of, *is),
         });
         if let (Some(record), Ok(())) = (&mut self.record, &acted) {
             record.event(event, from, Instant::now());

@@ -25,6 +25,15 @@ pub enum Act {
     KillWeb(&'static str),
     /// The candidates' own firewalls drop the members' datagrams, or no longer.
     BlockUdp(bool),
+    /// No advert passes, neither as a datagram nor as a frame; all else does.
+    CutAdverts(Links),
+    /// The cable of a host is plugged in, or pulled.
+    Carrier {
+        /// Whose.
+        of: &'static str,
+        /// It is plugged in.
+        is: bool,
+    },
 }
 
 impl Act {
@@ -36,6 +45,9 @@ impl Act {
             Self::KillWeb(on) => healthy(on, false),
             Self::BlockUdp(true) => Fault::Note("UDP is dropped at both inputs".to_owned()),
             Self::BlockUdp(false) => Fault::Note("UDP passes again".to_owned()),
+            Self::CutAdverts(on) => Fault::Note(format!("no advert passes, all else does: {on}")),
+            Self::Carrier { of, is: false } => Fault::Cut(Links::around(of)),
+            Self::Carrier { of, is: true } => Fault::Heal(Links::around(of)),
         }
     }
 }
@@ -176,6 +188,41 @@ fn all() -> Vec<Scene> {
                 Holder("lb1"),
             ),
             event("isolate-heal", "heal", heal(), Holder("lb0")),
+        ],
+        vec![
+            Event {
+                name: "boot-in-cut",
+                title: "both start, no advert passes",
+                acts: vec![
+                    Act::Fault(Fault::Kill(Target::Of(lb0()))),
+                    Act::Fault(Fault::Kill(Target::Of("lb1".to_owned()))),
+                    Act::CutAdverts(Links::between("lb0", "lb1")),
+                    Act::Fault(Fault::Start(lb0())),
+                    Act::Fault(Fault::Start("lb1".to_owned())),
+                ],
+                then: Seconds(4),
+            },
+            event("boot-in-cut-heal", "heal", heal(), Holder("lb0")),
+        ],
+        vec![
+            Event {
+                name: "carrier",
+                title: "pull lb0's cable",
+                acts: vec![Act::Carrier {
+                    of: "lb0",
+                    is: false,
+                }],
+                then: Holder("lb1"),
+            },
+            Event {
+                name: "carrier-back",
+                title: "plug it in again",
+                acts: vec![Act::Carrier {
+                    of: "lb0",
+                    is: true,
+                }],
+                then: Holder("lb0"),
+            },
         ],
         vec![
             event("switch", "onehold switch", switch("lb0"), Holder("lb1")),

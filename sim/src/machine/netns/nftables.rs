@@ -34,8 +34,21 @@ pub(super) struct Loss {
     pub(super) from: Option<String>,
     /// The port they would leave by.
     pub(super) to: Option<String>,
+    /// Which of them.
+    pub(super) of: Traffic,
     /// How many of a thousand are lost.
     pub(super) permille: u32,
+}
+
+/// What a fault is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Traffic {
+    /// Every frame.
+    All,
+    /// Adverts in UDP.
+    Datagrams,
+    /// Adverts in frames of their own.
+    Frames,
 }
 
 /// Puts exactly these faults in force, in one transaction.
@@ -85,6 +98,10 @@ fn be(n: u32) -> [u8; 4] {
 fn rule(fault: &Loss) -> Message {
     const META_INPUT: u32 = 6;
     const META_OUTPUT: u32 = 7;
+    const META_L4PROTO: u32 = 16;
+    const LINK: u32 = 0;
+    const TRANSPORT: u32 = 2;
+    const PORT: u16 = 6946;
     Message::new(NEWRULE, ACK | CREATE | APPEND, &header(NFPROTO_BRIDGE))
         .text(1, TABLE)
         .text(2, CHAIN)
@@ -93,6 +110,17 @@ fn rule(fault: &Loss) -> Message {
                 if let Some(port) = port {
                     m = expression(m, "meta", |m| m.attr(1, be(REGISTER)).attr(2, be(key)));
                     m = compare(m, 0, &padded_name(port));
+                }
+            }
+            match fault.of {
+                Traffic::All => {}
+                Traffic::Frames => m = payload(m, LINK, 12, &[0x88, 0xb5]),
+                Traffic::Datagrams => {
+                    m = expression(m, "meta", |m| {
+                        m.attr(1, be(REGISTER)).attr(2, be(META_L4PROTO))
+                    });
+                    m = compare(m, 0, &[17]);
+                    m = payload(m, TRANSPORT, 2, &PORT.to_be_bytes());
                 }
             }
             if fault.permille < 1000 {
@@ -142,6 +170,16 @@ fn drop_it(m: Message) -> Message {
 /// `NFTA_LIST_ELEM { NFTA_EXPR_NAME, NFTA_EXPR_DATA }`
 fn expression(m: Message, name: &str, data: impl FnOnce(Message) -> Message) -> Message {
     m.nest(1, |m| m.text(1, name).nest(2, data))
+}
+
+/// Goes on with the rule only if these bytes are there, from a header on.
+fn payload(m: Message, base: u32, offset: u32, bytes: &[u8]) -> Message {
+    let length = u32::try_from(bytes.len()).unwrap_or(0);
+    let m = expression(m, "payload", |m| {
+        let m = m.attr(1, be(REGISTER)).attr(2, be(base));
+        m.attr(3, be(offset)).attr(4, be(length))
+    });
+    compare(m, 0, bytes)
 }
 
 /// Goes on with the rule only if the register is equal to (0) or less than (2) `value`.
