@@ -19,7 +19,7 @@ pub enum Input {
     // Not serialized: nothing but `auth::open` makes an `Authentic` out of bytes.
     #[cfg_attr(feature = "serde", serde(skip))]
     Received(Authentic<Advert>),
-    /// The kernel confirmed: the gate is shut and the addresses are gone.
+    /// The kernel confirmed: nothing of the group is effective any more.
     Released {
         /// Of which group.
         group: GroupId,

@@ -10,7 +10,7 @@
 //! (it has one hop to live).
 
 use crate::address::{Assigned, Link, is_link_local};
-use crate::announce::{self, BROADCAST, ETHERNET, ICMPV6, Mac, checksum};
+use crate::announce::{self, ETHERNET, ICMPV6, Mac, checksum};
 use crate::netlink::{Doing as _, KernelError};
 use hmac::{Hmac, KeyInit as _, Mac as _};
 use onehold_core::time::LocalTime;
@@ -20,9 +20,6 @@ use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
-
-/// Where all IPv6 machines listen.
-const ALL_NODES: Mac = [0x33, 0x33, 0, 0, 0, 1];
 
 const ICMP: u8 = 1;
 /// Type and code of a question and of an answer: of ICMP, then of ICMPv6.
@@ -57,7 +54,7 @@ pub struct Question {
     pub index: u32,
     /// The floating address.
     pub to: IpAddr,
-    /// The hardware address that is asked: everybody, if it is [everybody's](everybody).
+    /// The hardware address that is asked.
     pub at: Mac,
     /// When.
     pub probed_at: LocalTime,
@@ -147,22 +144,8 @@ impl Seal {
             probed_at: LocalTime::from_nanos(u64::from_be_bytes(payload[..8].try_into().ok()?)),
         };
         let answers: Mac = frame[6..12].try_into().ok()?;
-        let by_whom_it_was_asked = is_to_all(asked.at) || answers == asked.at;
-        (self.payload(asked) == payload && by_whom_it_was_asked).then_some(asked)
+        (self.payload(asked) == payload && answers == asked.at).then_some(asked)
     }
-}
-
-/// The hardware address that everybody listens to who may have an address.
-#[must_use]
-pub const fn everybody(to: IpAddr) -> Mac {
-    match to {
-        IpAddr::V4(_) => BROADCAST,
-        IpAddr::V6(_) => ALL_NODES,
-    }
-}
-
-const fn is_to_all(mac: Mac) -> bool {
-    mac[0] & 1 != 0
 }
 
 /// From which of an interface's own addresses one is asked for: one of its network, if there is
@@ -435,15 +418,6 @@ mod tests {
             for length in 0..answer.len() {
                 assert_eq!(seal(1).answered(&answer[..length], 7), None, "{length}");
             }
-        }
-    }
-
-    #[test]
-    fn r20_what_was_asked_of_all_anybody_may_answer() {
-        for (mut asked, own) in both() {
-            asked.at = everybody(asked.to);
-            let frame = seal(1).frame(asked, (OURS, own), 1).expect("it can be put");
-            assert_eq!(seal(1).answered(&reply(&frame, THEIRS), 7), Some(asked));
         }
     }
 

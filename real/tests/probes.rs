@@ -18,11 +18,13 @@ const WHILE: Span = Span::from_millis(1_000);
 const SETTLES: Duration = Duration::from_millis(100);
 
 /// A kernel's side that may ask for the group's addresses.
-fn asker(lan: &Lan, addresses: &[IpAddr]) -> Kernel {
+fn asker(lan: &mut Lan, addresses: &[IpAddr]) -> Kernel {
     let mut kernel = lan.open_with(GuardChoice::Auto, addresses);
     kernel.may_probe(&[7; 34]);
     let eligible = |event: &KernelEvent| matches!(event, KernelEvent::Eligible { .. });
     lan.wait(&mut kernel, eligible);
+    let peer = find(&mut lan.peer_route, "peer0").expect("it").mac;
+    kernel.peer_is_at(HOST, peer);
     kernel
 }
 
@@ -51,12 +53,11 @@ fn at_the_peers(lan: &mut Lan, address: impl Into<IpAddr>, there: bool) {
     std::thread::sleep(SETTLES);
 }
 
-/// Nobody is known to have it: all are asked.
 #[test]
 fn r20_a_kernel_that_has_an_address_answers_and_nobody_else() {
     for address in [IpAddr::from(VIP), IpAddr::from(VIP6)] {
         let mut lan = Lan::new();
-        let mut kernel = asker(&lan, &[address]);
+        let mut kernel = asker(&mut lan, &[address]);
         assert_eq!(asked(&lan, &mut kernel).1, [], "nobody has {address}");
         at_the_peers(&mut lan, address, true);
         let (now, answered) = asked(&lan, &mut kernel);
@@ -81,7 +82,7 @@ fn r20_an_answer_for_one_of_a_groups_addresses_is_enough_and_counts_once() {
     let mut lan = Lan::new();
     let many = (1..=20).map(|n| IpAddr::from(Ipv4Addr::new(10, 0, 0, 100 + n)));
     let many: Vec<IpAddr> = many.chain([IpAddr::from(VIP6)]).collect();
-    let mut kernel = asker(&lan, &many);
+    let mut kernel = asker(&mut lan, &many);
     for address in [many[8], many[9], many[20]] {
         at_the_peers(&mut lan, address, true);
     }
@@ -90,31 +91,36 @@ fn r20_an_answer_for_one_of_a_groups_addresses_is_enough_and_counts_once() {
     kernel.close().expect("nothing is left behind");
 }
 
-/// Where another machine said that it has the address, that one is asked, and only its answer
-/// counts.
+/// Whoever else has the address may answer for it by right.
 #[test]
-fn r20_who_last_announced_an_address_is_asked_for_it() {
+fn r20_nobody_but_the_peer_is_asked() {
     let mut lan = Lan::new();
-    let mut kernel = asker(&lan, &[VIP.into()]);
+    let mut kernel = asker(&mut lan, &[VIP.into()]);
     at_the_peers(&mut lan, VIP, true);
-    let peer = find(&mut lan.peer_route, "peer0").expect("it").mac;
-    for (mac, answers) in [(peer, true), ([2, 0, 0, 0, 0, 9], false), (peer, true)] {
-        let mut announcement = lan::question(VIP.into(), 0);
-        announcement[6..12].copy_from_slice(&mac);
-        announcement[22..28].copy_from_slice(&mac);
-        announcement[28..32].copy_from_slice(&VIP.octets());
-        lan.wire.send(&announcement).expect("it is sent");
-        lan.events(&mut kernel);
-        let (now, answered) = asked(&lan, &mut kernel);
-        assert_eq!(answered == [now], answers, "{mac:?}");
-    }
+    let (now, answered) = asked(&lan, &mut kernel);
+    assert_eq!(answered, [now]);
+    kernel.peer_is_at(HOST, [2, 0, 0, 0, 0, 9]);
+    assert_eq!(asked(&lan, &mut kernel).1, [], "another machine has it");
+    assert!(!kernel.probing(GROUP).expect("it may be asked").unasked);
+    kernel.close().expect("nothing is left behind");
+}
+
+#[test]
+fn r20_where_the_peer_is_nowhere_nothing_is_asked() {
+    let mut lan = Lan::new();
+    let mut kernel = lan.open_with(GuardChoice::Auto, &[VIP.into()]);
+    kernel.may_probe(&[7; 34]);
+    at_the_peers(&mut lan, VIP, true);
+    lan.events(&mut kernel);
+    assert_eq!(asked(&lan, &mut kernel).1, []);
+    assert!(kernel.probing(GROUP).expect("it may be asked").unasked);
     kernel.close().expect("nothing is left behind");
 }
 
 #[test]
 fn r20_what_cant_be_asked_is_not() {
     let mut lan = Lan::new();
-    let mut kernel = asker(&lan, &[VIP.into()]);
+    let mut kernel = asker(&mut lan, &[VIP.into()]);
     at_the_peers(&mut lan, VIP, true);
     let (index, own) = (lan.host().index, lan::OWN.into());
     unassign(&mut lan.route, index, own, 24);
@@ -147,6 +153,8 @@ fn r20_what_cant_be_asked_is_not() {
     };
     lan.wait(&mut kernel, eligible);
     at_the_peers(&mut lan, VIP, true);
+    let peer = find(&mut lan.peer_route, "peer0").expect("it").mac;
+    kernel.peer_is_at(HOST, peer);
     assert_eq!(asked(&lan, &mut kernel).1.len(), 1, "{HOST} is another one");
     kernel.close().expect("nothing is left behind");
 }

@@ -239,7 +239,6 @@ impl Kernel {
         interface.link = None;
         interface.port = None;
         (interface.prober, interface.peer) = (None, None);
-        self.forget_who_announced(at);
         for group in self.groups.iter_mut().filter(|g| g.at.contains(&at)) {
             group.hold = None;
         }

@@ -1,13 +1,18 @@
 //! asks the network, by echo requests, whether a machine answers for a group's addresses.
 //!
+//! Only the peer is asked, where its frames come from and where the kernel takes its own addresses
+//! to be: others may have a floating address, and answer for it, by right (a server behind a
+//! director has it on its loopback interface).
+//!
 //! What it never does: decide what an answer means, or wait for one. What can't be asked is not:
-//! an address on an interface that is down, is not Ethernet, or has no address of this host's own.
+//! a peer that is nowhere to be found on the group's network, or an address on an interface that
+//! is down, is not Ethernet, or has no address of this host's own.
 
 use super::watching::KernelEvent;
 use super::{Floating, Kernel};
 use crate::address::Assigned;
 use crate::announce::Mac;
-use crate::probe::{Prober, Seal, everybody, source};
+use crate::probe::{Prober, Seal, source};
 use onehold_core::advert::GroupId;
 use onehold_core::time::LocalTime;
 use std::collections::BTreeMap;
@@ -18,6 +23,8 @@ use std::task::Context;
 const SOME: usize = 8;
 /// At most this many of an interface's own addresses are considered to ask from.
 const MOST_OWN: usize = 32;
+/// At most this many hardware addresses are asked: a peer has another one after a change of cards.
+const PLACES: usize = 4;
 /// At most this many frames are looked at in a turn.
 const MOST_ANSWERS: usize = 64;
 
@@ -43,8 +50,6 @@ pub(super) struct Probes {
     groups: BTreeMap<u8, Probing>,
     /// By group: which of its addresses comes next.
     next: BTreeMap<u8, usize>,
-    /// Who last said that it has an address.
-    announced: BTreeMap<Floating, Mac>,
 }
 
 impl Kernel {
@@ -54,7 +59,6 @@ impl Kernel {
             seal: Seal::new(random),
             groups: BTreeMap::new(),
             next: BTreeMap::new(),
-            announced: BTreeMap::new(),
         });
     }
 
@@ -85,12 +89,14 @@ impl Kernel {
             let Some(own) = source(&interface.own, floating.address) else {
                 continue;
             };
-            let there = neighbours.places().find(|p| p.index == link.index);
-            let announced = probes.announced.get(&floating).copied();
-            // Whose adverts come from there is known by the key; who announces is anybody.
-            let whom = interface.peer.or(there.map(|p| p.mac)).or(announced);
-            let whom = whom.unwrap_or_else(|| everybody(floating.address));
-            left |= prober.ask((floating.address, whom), probed_at, (link.mac, own));
+            let there = neighbours.places().chain(neighbours.said_places());
+            let there = there.filter(|p| p.index == link.index).map(|p| p.mac);
+            let mut whom: Vec<Mac> = interface.peer.into_iter().chain(there).collect();
+            whom.sort_unstable();
+            whom.dedup();
+            for mac in whom.into_iter().take(PLACES) {
+                left |= prober.ask((floating.address, mac), probed_at, (link.mac, own));
+            }
         }
         *next = next.wrapping_add(SOME) % many.max(1);
         let probing = probes.groups.entry(id.0).or_default();
@@ -109,23 +115,9 @@ impl Kernel {
     }
 
     /// The peer's frames come from there, at an interface with this name in the file.
-    pub(crate) fn peer_is_at(&mut self, interface: &str, mac: Mac) {
+    pub fn peer_is_at(&mut self, interface: &str, mac: Mac) {
         if let Some(known) = self.interfaces.iter_mut().find(|i| i.name == interface) {
             known.peer = Some(mac);
-        }
-    }
-
-    /// Somebody said that it has an address: it will be asked, if the peer's place is not known.
-    pub(super) fn announced(&mut self, floating: Floating, mac: Mac) {
-        if let Some(probes) = &mut self.probes {
-            probes.announced.insert(floating, mac);
-        }
-    }
-
-    /// On another network others have the addresses.
-    pub(super) fn forget_who_announced(&mut self, at: usize) {
-        if let Some(probes) = &mut self.probes {
-            probes.announced.retain(|floating, _| floating.at != at);
         }
     }
 

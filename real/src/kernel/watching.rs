@@ -172,7 +172,6 @@ impl Kernel {
         if self.macs.contains(&mac) {
             return; // another interface of this host in the same network
         }
-        self.announced(floating, mac);
         self.overhear(group, floating, mac, now);
         let apart = match self.is_contested(group) {
             true => STRANGERS_APART,
