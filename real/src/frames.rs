@@ -39,6 +39,8 @@ pub const MAX_FRAME: usize = FRONT + MAX_DATAGRAM;
 const EVERYBODY: Mac = [0xff; 6];
 /// Of this many adverts one goes to everybody while the peer is not heard by frames.
 const ASIDE: u8 = 5;
+/// One that is cut off sends once in this many D: a peer takes hold well within that.
+const SELDOM: u64 = 4;
 /// At most this many interfaces have frames.
 const MAX_PORTS: usize = 16;
 /// How often the interfaces are compared with the sockets.
@@ -75,6 +77,8 @@ pub struct Frames {
     echoed: Option<LocalTime>,
     /// When an authentic datagram last came.
     datagram: Option<LocalTime>,
+    /// This member is cut off, as far as it knows; and when it last sent all the same.
+    cut_off: Option<LocalTime>,
     buffer: Vec<u8>,
 }
 
@@ -117,6 +121,7 @@ impl Frames {
             follow_at: None,
             echoed: None,
             datagram: None,
+            cut_off: None,
             buffer: Vec::with_capacity(MAX_FRAME),
         })
     }
@@ -156,6 +161,12 @@ impl Frames {
             return 0;
         }
         let lately = |at: LocalTime| now < at.plus(self.heard_for);
+        if let Some(last) = &mut self.cut_off {
+            if now < last.plus(self.heard_for.times(SELDOM)) {
+                return 0;
+            }
+            *last = now;
+        }
         let by_datagrams = self.datagram.is_some_and(lately);
         let mut sent = 0;
         for port in &mut self.ports {
@@ -247,6 +258,13 @@ impl Frames {
     pub fn reach_the_peer(&self, since: LocalTime, now: LocalTime) -> bool {
         let mut heard = self.ports.iter().filter_map(|port| port.heard);
         self.echoed >= Some(since) || heard.any(|at| now < at.plus(self.heard_for))
+    }
+
+    /// Notes whether this member is cut off, as far as it knows. Then it holds nothing, and what it
+    /// says must not keep a peer from taking hold that hears it and is not heard. So it sends
+    /// seldom: only to be found when frames pass again.
+    pub fn is_cut_off(&mut self, is: bool, now: LocalTime) {
+        self.cut_off = is.then(|| self.cut_off.unwrap_or(now));
     }
 
     /// How it is at an interface, for people.

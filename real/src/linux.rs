@@ -487,6 +487,9 @@ impl Linux {
         if self.pending.speech == before {
             return;
         }
+        if let Some(frames) = &mut self.frames {
+            frames.is_cut_off(self.pending.speech.fault().is_some(), now);
+        }
         for group in (0u8..).take(groups).map(GroupId) {
             self.report_eligible(group);
             self.tell_health(group);

@@ -285,6 +285,24 @@ fn interfaces_come_late_go_down_are_made_anew_and_get_other_addresses() {
 }
 
 #[test]
+fn one_that_is_cut_off_sends_seldom() {
+    let mut here = Here::new();
+    let datagram = advert(&here.local);
+    let vote = here.local.config.timing().vote();
+    let began = boottime();
+    let mut sent = |frames: &mut Frames, n: u64| frames.send(&datagram, began.plus(vote.times(n)));
+    assert_eq!(sent(&mut here.frames, 0), 1);
+    here.frames.is_cut_off(true, began);
+    let all = (0..9).map(|n| {
+        here.frames.is_cut_off(true, began.plus(vote.times(n)));
+        sent(&mut here.frames, n)
+    });
+    assert_eq!(all.collect::<Vec<_>>(), [0, 0, 0, 0, 1, 0, 0, 0, 1]);
+    here.frames.is_cut_off(false, began);
+    assert_eq!(sent(&mut here.frames, 9), 1);
+}
+
+#[test]
 fn where_there_is_no_ethernet_there_are_none_and_it_is_said() {
     let mut here = Here::new();
     let all = onehold::address::links(&mut here.lan.route).expect("the interfaces");
