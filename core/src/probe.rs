@@ -81,10 +81,12 @@ impl Group {
         Ok(())
     }
 
-    /// an answer to what was asked before may have been missed.
-    pub(crate) const fn overslept(&mut self, now: LocalTime) {
+    /// an answer to what was asked before may have been missed, or be old.
+    pub(crate) fn overslept(&mut self, now: LocalTime) {
         if let Presumption::Said { since } = &mut self.presumption {
             *since = now;
+        } else {
+            self.probes = None;
         }
     }
 
@@ -119,7 +121,9 @@ impl Group {
             return Some(timing.hurry());
         }
         let silence = view.silence()?;
-        if silence.verdict < Verdict::Unheard || view.quarantined || !self.eligible() {
+        let holds = self.role.lease_end().is_some();
+        let asks = silence.verdict >= Verdict::Unheard || (holds && silence.unheard);
+        if !asks || view.quarantined || !self.eligible() {
             return None;
         }
         let soon = timing.interval().part(2);
@@ -159,7 +163,8 @@ impl Group {
         let first = !probes.answered;
         probes.since = probed_at;
         probes.answered = true;
-        if let Presumption::Said { .. } = self.presumption {
+        let holds = self.role.lease_end().is_some();
+        if self.presumption != Presumption::None && !holds {
             self.presumption = Presumption::None;
             let refusal = Refusal::PeerAnswers;
             out.push(Effect::Report(Event::CommandRefused { group, refusal }));
@@ -214,16 +219,22 @@ impl Group {
         {
             self.presumption = Presumption::Dead;
         }
-        let answered = self.is_answered();
+        let newest = self.probes.as_ref().filter(|p| p.answered);
+        let newest = newest.map(|p| (view.now.since(p.since), p.over(view.timing())));
         let Role::Holder { conflict, .. } = &mut self.role else {
             return;
         };
-        if let Conflict::Unheard { until } = *conflict {
-            if !answered {
-                *conflict = Conflict::None;
-            } else if until <= view.now {
+        let Conflict::Unheard { until } = conflict else {
+            return;
+        };
+        match newest {
+            None => *conflict = Conflict::None,
+            Some(_) if *until > view.now => {}
+            Some((ago, _)) if ago <= view.timing().interval() => {
                 self.release(view, Why::Answered, None, out);
             }
+            // The other one may have let go since.
+            Some((_, over)) => *until = over,
         }
     }
 

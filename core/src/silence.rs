@@ -22,6 +22,8 @@ use arrayvec::ArrayVec;
 pub(crate) struct Silence {
     pub(crate) since: LocalTime,
     pub(crate) verdict: Verdict,
+    /// It was `Unheard` since the last sign of life: a holder goes on asking after a sleep.
+    pub(crate) unheard: bool,
 }
 
 /// Those whose adverts are authentic and not accepted.
@@ -94,6 +96,7 @@ impl Silence {
         Self {
             since: now,
             verdict: Verdict::Alive,
+            unheard: false,
         }
     }
 
@@ -101,6 +104,7 @@ impl Silence {
     pub(crate) const fn restart(&mut self, now: LocalTime) {
         self.since = now;
         self.verdict = Verdict::Alive;
+        self.unheard = false;
     }
 
     /// a silence counts from the end of a sleep. After a short one a suspicion stays: what
@@ -128,6 +132,7 @@ impl Silence {
         } else {
             Verdict::Alive
         };
+        self.unheard |= self.verdict >= Verdict::Unheard;
     }
 
     /// When the failure detector next says something else by itself.

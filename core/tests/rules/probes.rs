@@ -489,3 +489,170 @@ fn r17_a_presumption_waits_again_after_sleep() {
     assert!(!bench.group().presumed_dead);
     assert_eq!(bench.at(), LocalTime::from_nanos(now + ms(500)));
 }
+
+#[test]
+fn r20_after_a_sleep_an_answer_that_waited_proves_nothing() {
+    // Both hold. b asks, is paused; a answers, and dies. When b wakes up, the answer waits.
+    let mut bench = Alone::new(2, SURVIVOR, B);
+    let out = bench.until(bench.now + ms(S));
+    assert!(hold(&out).is_some());
+    let own = *probes(&out).last().unwrap();
+    bench.now += ms(100); // a sleep: more than i/2 late
+    let out = bench.answered(own);
+    assert!(out.contains(&Effect::Report(Event::Overslept)));
+    assert_eq!(released(&out), None, "R-13 ends it");
+}
+
+/// Whoever takes hold in a cut is paused in that very turn, with its effects undone.
+fn two_with_a_pause(paused: usize, lease: u64, pause: u64, apart: u64) -> (u64, String) {
+    let mut file = spec(2, SURVIVOR);
+    file.timing.lease = onehold_core::time::Span::from_millis(lease);
+    let mut w = World::new(&file, 3);
+    w.check_two = false;
+    w.answer_probes();
+    w.cut_both(A, B);
+    w.start(paused);
+    w.run(ms(apart));
+    w.start(1 - paused);
+    // Its turn comes at Q + S after its start.
+    let timing = w.members[paused].config.timing();
+    let q = timing.quarantine(onehold_core::time::Span::ZERO).as_nanos();
+    let s = timing.survive_after().as_nanos();
+    let at = ms(1) + q + s + 1;
+    w.run((at - 1_000).saturating_sub(w.now));
+    let mut guard = 0;
+    while w.group(paused).role != RoleName::Holder {
+        w.pauses_next = Some(paused);
+        let due = w.due_in(paused);
+        w.run(due);
+        if w.group(paused).role != RoleName::Holder {
+            w.resume(paused);
+            w.pauses_next = None;
+        }
+        guard += 1;
+        if guard > 50 {
+            return (0, w.story());
+        }
+    }
+    w.run(ms(pause));
+    w.resume(paused);
+    let two = w.two_for(ms(8_000));
+    (two / ms(1), w.story())
+}
+
+#[test]
+fn r20_one_that_is_paused_as_it_takes_hold_asks_as_soon_as_it_goes_on() {
+    for lease in [450, 900, 1_800] {
+        for paused in [A, B] {
+            let mut most = (0, String::new(), 0, 0);
+            for pause in [60, 100, 200, 300, 400, 440, 600, 1_000, 1_400] {
+                for apart in [5, 10, 20, 26, 40, 60, 90, 150, 250, 350] {
+                    if pause >= lease {
+                        continue;
+                    }
+                    let (two, story) = two_with_a_pause(paused, lease, pause, apart);
+                    if two > most.0 {
+                        most = (two, story, pause, apart);
+                    }
+                }
+            }
+            assert!(
+                most.0 <= 51,
+                "H={lease}, {paused} paused for {}, {} apart: two for {} ms\n{}",
+                most.2,
+                most.3,
+                most.0,
+                most.1
+            );
+        }
+    }
+}
+
+/// Two hold; each is stalled for a bit more than i/2 once in each D.
+#[test]
+fn r20_holders_that_are_paused_again_and_again_ask() {
+    let mut w = World::new(&spec(2, SURVIVOR), 3);
+    w.check_two = false;
+    w.cut_both(A, B);
+    w.start_all();
+    w.run(ms(3_000));
+    assert_eq!(w.effective(), [A, B]);
+    let mut began = w.now;
+    for n in 0..100 {
+        if n == 2 {
+            w.answer_probes(); // from here on probes are answered, both ways
+            began = w.now;
+        }
+        w.run(ms(60));
+        w.pause(A);
+        w.run(ms(160));
+        w.resume(A);
+        w.run(ms(20));
+        w.pause(B);
+        w.run(ms(160));
+        w.resume(B);
+        if w.effective().len() < 2 {
+            break;
+        }
+    }
+    assert!(w.now - began < ms(2 * S + 600), "two hold for good");
+}
+
+/// b, not preferred, has held for long in a cut of adverts; all probes of a are lost for S, so a takes
+/// hold, too; then probes pass again. b sees a at its next probe (5 i) and lets go; so a must stay.
+#[test]
+fn r20_the_preferred_one_stays_when_the_other_has_let_go() {
+    let (mut both, mut runs, mut longest) = (0, 0, 0);
+    let mut story = String::new();
+    for seed in 0..60 {
+        let mut w = World::new(&spec(2, SURVIVOR), 100 + seed);
+        w.check_two = false;
+        w.answer_probes();
+        w.cut_both(A, B);
+        w.start(B);
+        w.run(ms(3_000 + 17 * seed));
+        assert_eq!(w.effective(), [B]);
+        w.probes[A][B] = false;
+        w.start(A);
+        while w.effective() != [A, B] {
+            w.run(ms(1));
+        }
+        w.probes[A][B] = true;
+        while w.effective() == [A, B] {
+            w.run(ms(1));
+        }
+        assert_eq!(w.effective(), [A], "{}", w.story());
+        runs += 1;
+        let mut nobody = 0;
+        for _ in 0..3_000 {
+            w.run(ms(1));
+            nobody += u64::from(w.effective().is_empty());
+        }
+        if nobody > 0 {
+            both += 1;
+            if nobody > longest {
+                (longest, story) = (nobody, w.story());
+            }
+        }
+    }
+    assert_eq!(
+        both, 0,
+        "in {both} of {runs} runs nobody holds, for up to {longest} ms\n{story}"
+    );
+}
+
+/// The answer waits when the time is over: it is handled before what the time ends.
+#[test]
+fn r17_an_answer_that_waits_at_the_deadline_refuses_the_presumption() {
+    let mut bench = Alone::new(2, MAJORITY, B);
+    bench.until(bench.now + ms(3 * 456));
+    let said = bench.now;
+    let mut out = bench.operator(Command::PresumeDead);
+    out.extend(bench.until(said + ms(99)));
+    let asked = *probes(&out).last().unwrap();
+    bench.now = said + ms(140); // i/2 late at most: no sleep
+    let out = bench.answered(asked);
+    assert!(!out.contains(&Effect::Report(Event::Overslept)));
+    assert_eq!(hold(&out), None, "{out:?}");
+    assert!(!bench.group().presumed_dead);
+}
