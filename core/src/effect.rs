@@ -26,7 +26,7 @@ pub enum Effect {
     /// This incarnation is over: shut every gate, and end the process so that it is started again
     /// . The node is given nothing more.
     EndIncarnation,
-    /// Shut the gate, then take the addresses away, then answer with `Input::Released`.
+    /// Shut the gate, then answer with `Input::Released`; the addresses go after that.
     Release {
         /// Of which group.
         group: GroupId,
