@@ -174,6 +174,10 @@ pub struct Kernel {
     retry: Option<LocalTime>,
     /// Until when notifications that concern no group can wait.
     rest: LocalTime,
+    /// And until when interfaces that belong to no group can wait for their gate.
+    breath: LocalTime,
+    /// The interfaces whose gates are still to be looked at, after a refresh that took long.
+    untended: Option<Vec<Link>>,
     /// Since when it could not be read, and why.
     unread: Option<(LocalTime, String)>,
     pub(crate) neighbours: Neighbours,
@@ -262,6 +266,8 @@ impl Kernel {
             alarms_reported: Vec::new(),
             retry: None,
             rest: LocalTime::from_nanos(0),
+            breath: LocalTime::from_nanos(0),
+            untended: None,
             unread: None,
             neighbours: Neighbours::default(),
             probes: None,
@@ -329,7 +335,8 @@ impl Kernel {
         announcements
             .chain(left)
             .chain(self.retry)
-            .chain(self.guard.due())
+            .chain(self.guard.due().map(|due| due.max(self.breath)))
+            .chain(self.untended.as_ref().map(|_| self.breath))
             .min()
     }
 
@@ -352,9 +359,13 @@ impl Kernel {
             }
         }
         let retry = self.retry.is_some_and(|retry| retry <= now);
-        let stirred = self.guard.due().is_some_and(|due| due <= now) && self.guard.stirred();
-        if retry || stirred {
+        let breathes = now < self.breath;
+        let due = self.guard.due().is_some_and(|due| due <= now);
+        if retry || !breathes && due && self.guard.stirred() {
             self.refresh();
+        } else if !breathes && let Some(all) = self.untended.take() {
+            self.tend(&all);
+            self.report();
         }
     }
 

@@ -316,6 +316,9 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
         .map(u32::from_ne_bytes)
 }
 
+/// How many notifications are read in a row.
+const AT_ONCE: usize = 64;
+
 /// A netlink socket for requests.
 pub struct Netlink {
     socket: Socket,
@@ -633,13 +636,13 @@ impl Watch {
 
     /// Notes which interfaces something was said of since the last call. What was said is a hint
     /// only: whoever asks looks at the kernel's state itself, so that a lost message (`ENOBUFS`)
-    /// loses nothing.
+    /// loses nothing. Of a storm some is left for the next call.
     ///
     /// # Errors
     /// `WouldBlock` when nothing was.
     pub fn drain(&self, scratch: &mut Vec<u8>, heard: &mut Heard) -> io::Result<()> {
         let mut any = false;
-        loop {
+        for _ in 0..AT_ONCE {
             scratch.clear();
             match self.0.recv(scratch, 0) {
                 // Of an interface, an address or a filter: the interface's number is in the same
@@ -651,5 +654,6 @@ impl Watch {
             }
             any = true;
         }
+        Ok(())
     }
 }

@@ -258,3 +258,23 @@ fn a_link_that_was_down_comes_back_beside_one_holder() {
         c.never_two();
     }
 }
+
+/// Containers come and go, hundreds at once: whatever the kernel's one lock for interfaces is busy
+/// with, a holder that is alone goes on.
+#[test]
+fn a_lone_holder_in_a_storm_of_interfaces_goes_on() {
+    let mut c = Setup::survivor().start();
+    c.kill("lb1");
+    c.hold_on("lb0");
+    let before = c.role_changes_of("lb0");
+    let words =
+        "for n in $(seq 300); do echo link add s$n type veth peer name t$n; done >/run/lab/make
+        for n in $(seq 300); do echo link del s$n; done >/run/lab/take
+        while :; do ip -batch /run/lab/make; ip -batch /run/lab/take; done";
+    let storm = c.spawn("lb0", &["sh", "-c", words], "storm.log");
+    c.watch_for(20);
+    drop(storm);
+    let margins = c.status("lb0")["margins"].to_string();
+    eprintln!("{margins}");
+    assert_eq!(c.role_changes_of("lb0"), before, "{}", c.log("lb0"));
+}

@@ -94,7 +94,8 @@ impl Guard {
         let gone = |index: &u32| !wanted.iter().any(|link| link.index == *index);
         let gone: Vec<u32> = self.posts.keys().copied().filter(gone).collect();
         for index in gone {
-            self.leave(route, index);
+            let there = all.iter().any(|link| link.index == index);
+            self.leave(route, index, there);
         }
         let mut waiting = Vec::new();
         for link in wanted {
@@ -142,15 +143,16 @@ impl Guard {
         Tended::Shut
     }
 
-    /// It is gone, or has become a part of another: what arrives there is not for this host.
-    fn leave(&mut self, route: &mut Netlink, index: u32) {
+    /// It is gone, and its programs with it; or it is still `there`, as a part of another: what
+    /// arrives there is not for this host.
+    fn leave(&mut self, route: &mut Netlink, index: u32, there: bool) {
         let Some(post) = self.posts.remove(&index) else {
             return;
         };
         let _ = match &mut self.gate {
-            Gate::Bpf(attached) => attached.take_off(route, &post.link, &self.name),
+            Gate::Bpf(attached) if there => attached.take_off(route, &post.link, &self.name),
             Gate::Nft(table) => table.leave(&post.link),
-            Gate::None => Ok(()),
+            Gate::Bpf(_) | Gate::None => Ok(()),
         };
     }
 
@@ -183,7 +185,7 @@ impl Guard {
             Turn::Wait | Turn::GiveUp => Some(why),
         };
         if fault.is_some() && !address::is_there(route, link.index) {
-            self.leave(route, link.index); // it was short-lived
+            self.leave(route, link.index, false); // it was short-lived
             return;
         }
         self.post(link).fault = fault;

@@ -108,6 +108,7 @@ impl Kernel {
         self.report();
         let end = boottime();
         self.rest = end.plus(end.since(now).times(REST).min(LONGEST_REST));
+        self.take_breath(now);
     }
 
     /// Refreshes again at that time, if not before.
@@ -173,6 +174,7 @@ impl Kernel {
     }
 
     fn try_refresh(&mut self) -> Result<(), KernelError> {
+        let began = boottime();
         let all = address::links(&mut self.route)?;
         let macs = all.iter().filter(|link| link.ethernet).map(|link| link.mac);
         self.macs = macs.collect();
@@ -217,12 +219,33 @@ impl Kernel {
                 }
             }
         }
+        self.refresh_addresses(&all)?;
+        // The kernel has one lock for all that is asked here, and others may be busy with it: what
+        // the lease needs comes in between.
+        if boottime() < began.plus(AT_A_TIME) {
+            self.tend(&all);
+        } else {
+            self.untended = Some(all);
+        }
+        Ok(())
+    }
+
+    /// Puts the gate on interfaces that belong to no group.
+    pub(super) fn tend(&mut self, all: &[Link]) {
+        let began = boottime();
         let links = self.links();
-        let until = boottime().plus(AT_A_TIME);
-        if self.guard.tend(&mut self.route, &links, &all, until) == Tended::Shut {
+        let until = began.plus(AT_A_TIME);
+        if self.guard.tend(&mut self.route, &links, all, until) == Tended::Shut {
             self.hold_again();
         }
-        self.refresh_addresses(&all)
+        self.untended = None;
+        self.take_breath(began);
+    }
+
+    /// What concerns no group waits for as long as the last of it took.
+    fn take_breath(&mut self, began: LocalTime) {
+        let now = boottime();
+        self.breath = now.plus(now.since(began).min(LONGEST_REST));
     }
 
     /// The interface has another hardware address: neighbours must know at once.

@@ -119,9 +119,12 @@ impl Kernel {
 
     /// The next event.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<KernelEvent> {
-        while let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
+        if let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
             let (scratch, heard) = (&mut self.scratch, &mut self.heard);
-            let _ = ready.try_io(|watch| watch.get_ref().drain(scratch, heard)); // or nothing was said
+            let said = ready.try_io(|watch| watch.get_ref().drain(scratch, heard));
+            if said.is_ok() {
+                cx.waker().wake_by_ref(); // there may be more, and others have their turn as well
+            }
         }
         while let Some(watch) = &self.routes_watch
             && let Poll::Ready(Ok(mut ready)) = watch.poll_read_ready(cx)
