@@ -14,6 +14,9 @@ use std::fmt;
 /// Most members in a world that counts: bit MAX·from + to of a set of links is one of them.
 pub const MAX: usize = 5;
 
+/// Bit PROBES + m of a set of links: what m asks of the network is not answered.
+pub const PROBES: usize = MAX * MAX;
+
 /// What is true of a member: of its process, kernel, service and operator. Of its own say only the
 /// role, for people, and what binds it: quarantine, vote, and another's `freeze`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -72,6 +75,10 @@ pub struct Past {
     pub cut: u32,
     /// Ports may go down, and their members can see that.
     pub ports: bool,
+    /// What members ask of the network is answered, where that is not cut.
+    pub probes: bool,
+    /// Two have been effective for longer than the bound.
+    pub long_overlap: bool,
     /// An outage is going on.
     pub outage: bool,
     /// It has lasted as long as the bound.
@@ -93,6 +100,9 @@ pub enum PropertyId {
     S1Again,
     /// Never two (`survivor`).
     S2,
+    /// Never two for long (`survivor`).
+    #[serde(rename = "S2 brief")]
+    S2Brief,
     /// A majority of votes is bound.
     S3,
     /// A holder's own vote is free.
@@ -145,6 +155,7 @@ impl PropertyId {
             Self::S1 => "S1",
             Self::S1Again => "S1 again",
             Self::S2 => "S2",
+            Self::S2Brief => "S2 brief",
             Self::S3 => "S3",
             Self::S4 => "S4",
             Self::S5 => "S5",
@@ -265,6 +276,14 @@ pub const S2: Property = always(
     "at most one address is effective (survivor, under its assumptions)",
     at_most_one,
 );
+/// S2 where no advert passes, and the network is asked.
+pub const S2_BRIEF: Property = always(
+    PropertyId::S2Brief,
+    "two addresses are effective for no longer than the bound (survivor, where only probes pass)",
+    |m| !m.past.long_overlap,
+);
+/// Its companion.
+pub const OVERLAP: Property = sometimes("overlap", "two are effective", |m| !at_most_one(m));
 /// S3.
 pub const S3: Property = always(
     PropertyId::S3,
@@ -428,6 +447,12 @@ const fn connected(m: &Moment<'_>, a: usize, b: usize) -> bool {
     m.past.cut & (1 << (a * MAX + b) | 1 << (b * MAX + a)) == 0
 }
 
+/// Whether what a candidate of two asks of the network is answered.
+fn asks(m: &Moment<'_>) -> bool {
+    let answered = |member: usize| m.past.cut & (1 << (PROBES + member)) == 0;
+    m.past.probes && (0..2).any(answered)
+}
+
 /// Whether a candidate could hold for good: it is up, may, and reaches a majority both ways.
 fn can_hold(m: &Moment<'_>, c: usize) -> bool {
     let of = &m.facts[c];
@@ -445,8 +470,9 @@ fn can_hold(m: &Moment<'_>, c: usize) -> bool {
 fn one_holds_when_quiet(m: &Moment<'_>) -> bool {
     let alone = m.configs[0].arbitration() == Arbitration::Survivor;
     // Two alone that don't hear each other both hold, unless one of them can see that it is cut
-    // off.
-    if !m.past.bound || alone && !connected(m, 0, 1) && !a_port_is_down(m) {
+    // off, or the network answers one of them.
+    let apart = !connected(m, 0, 1) && !a_port_is_down(m) && !asks(m);
+    if !m.past.bound || alone && apart {
         return true;
     }
     let anybody = (0..m.facts.len()).any(|c| can_hold(m, c));

@@ -15,8 +15,8 @@ mod survivor;
 use crate::error::{Context, Result};
 use crate::events::Events;
 use crate::model::world::{Adversary, Setup};
-use crate::properties::MAX;
 use crate::properties::{self as p, Property, PropertyId};
+use crate::properties::{MAX, PROBES};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::input::Command;
 use onehold_core::lease::TimingSpec;
@@ -233,6 +233,11 @@ fn one_by_one() -> Vec<u32> {
 
 const fn cut(from: usize, to: usize) -> u32 {
     1 << (from * MAX + to)
+}
+
+/// What a member asks of the network is not answered.
+const fn unasked(member: usize) -> u32 {
+    1 << (PROBES + member)
 }
 
 const MAJORITY: [Property; 6] = [p::S1, p::S3, p::S4, p::S5, p::ALARM, p::CLOCK];

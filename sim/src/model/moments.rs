@@ -30,6 +30,8 @@ impl<'a> Moments<'a> {
                 bound: adversary.settle_bound > 0 && rest.quiet >= adversary.settle_bound,
                 cut: settled.map_or(0, |n| adversary.cuts[n]),
                 ports: self.ports,
+                probes: adversary.probes,
+                long_overlap: rest.overlap > adversary.overlap,
                 outage: rest.outage > 0,
                 longest_outage: adversary.outage_bound > 0 && rest.outage >= adversary.outage_bound,
                 last_loss: rest.losses == 0,

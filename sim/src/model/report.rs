@@ -193,6 +193,13 @@ pub fn bounds(setup: &Setup) -> Vec<String> {
             faults.push(format!("at most {most} {of}"));
         }
     }
+    if a.probes {
+        faults.push(format!(
+            "what a member asks of the network is answered within the tick, where that is not cut; at most {} \
+             answers are lost",
+            a.unanswered
+        ));
+    }
     if a.changes > 0 {
         faults.push(format!(
             "links are cut at most {} times, each time one of {} sets of them",
@@ -206,6 +213,7 @@ pub fn bounds(setup: &Setup) -> Vec<String> {
     for (ticks, of) in [
         (a.settle_bound, "after the last fault"),
         (a.outage_bound, "without a holder"),
+        (a.overlap, "with two"),
     ] {
         if ticks > 0 {
             bounds.push(format!("the bound is {ticks} ticks {of}"));

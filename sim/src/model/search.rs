@@ -4,7 +4,7 @@
 use super::memo::Memo;
 use super::moments::Moments;
 use crate::events::Events;
-use crate::model::world::{Action, Done, Of, Parts, ROOM, Rest, Setup, World};
+use crate::model::world::{Action, Done, Of, Parts, REST, ROOM, Rest, Setup, World};
 use crate::properties::MAX;
 use crate::properties::{Property, When};
 use arrayvec::ArrayVec;
@@ -128,10 +128,10 @@ impl Packing {
     }
 
     fn width(&self) -> usize {
-        self.members + self.rooms.iter().sum::<usize>() + 3
+        self.members + self.rooms.iter().sum::<usize>() + REST
     }
 
-    fn pack(&self, world: &Of<Memo>, out: &mut ArrayVec<u32, { MAX + MAX * MAX * ROOM + 3 }>) {
+    fn pack(&self, world: &Of<Memo>, out: &mut ArrayVec<u32, { MAX + MAX * MAX * ROOM + REST }>) {
         out.clear();
         out.extend(world.members.iter().copied());
         for (link, room) in world.links.iter().zip(&self.rooms) {
@@ -143,7 +143,7 @@ impl Packing {
 
     fn unpack(&self, row: &[u32]) -> Of<Memo> {
         let (members, rest) = row.split_at(self.members);
-        let (mut links, rest) = rest.split_at(rest.len() - 3);
+        let (mut links, rest) = rest.split_at(rest.len() - REST);
         let link = |room: &usize| -> ArrayVec<u32, ROOM> {
             let (words, others) = links.split_at(*room);
             links = others;
@@ -152,7 +152,7 @@ impl Packing {
         World {
             members: members.iter().copied().collect(),
             links: self.rooms.iter().map(link).collect(),
-            rest: Rest::unpack([rest[0], rest[1], rest[2]]),
+            rest: Rest::unpack([rest[0], rest[1], rest[2], rest[3]]),
         }
     }
 }

@@ -130,24 +130,29 @@ impl<W: Write> Traced<W> {
                 member,
                 ending,
                 back,
+                answered,
                 ..
             } => {
                 let (from, to) = (back.map(|from| self.name(from)), self.name(member));
                 let kept =
                     from.map(|from| Fault::Note(format!("what {from} sent {to} is kept back")));
+                let lost = || Fault::Note(format!("an answer to {} is lost", self.name(member)));
                 kept.into_iter()
+                    .chain((!answered).then(lost))
                     .chain(self.ending(member, ending))
                     .collect()
             }
             Action::Settle(now) => {
                 let cuts = &self.direct.0.adversary.cuts;
                 let before = usize::from(self.walked.rest.settled).checked_sub(1);
-                let before = self.links(before.map_or(0, |n| cuts[n]));
-                let now = self.links(cuts[usize::from(now)]);
+                let (before, now) = (before.map_or(0, |n| cuts[n]), cuts[usize::from(now)]);
+                let probes = self.probes(before, now);
                 let well = || Fault::Note("nothing is wrong from now on".to_owned());
-                let well = now.is_empty().then(well);
+                let well = (now == 0).then(well);
+                let (before, now) = (self.links(before), self.links(now));
                 let heal = before.into_iter().map(Fault::Heal);
                 heal.chain(now.into_iter().map(Fault::Cut))
+                    .chain(probes)
                     .chain(well)
                     .collect()
             }
@@ -191,6 +196,7 @@ impl<W: Write> Traced<W> {
             | Stimulus::Wake
             | Stimulus::Receive(_)
             | Stimulus::Released
+            | Stimulus::Answered
             | Stimulus::Prepared(_) => {
                 return None;
             }
@@ -208,6 +214,19 @@ impl<W: Write> Traced<W> {
             Ending::Dies(n) => Some(Fault::Kill(within(n))),
             Ending::Pauses(n) => Some(Fault::Pause(within(n))),
         }
+    }
+
+    /// Whose probes are answered from now on, and whose are not any more.
+    fn probes(&self, before: u32, now: u32) -> Vec<Fault> {
+        let adversary = &self.direct.0.adversary;
+        let members = (0u8..).take(self.direct.0.configs.len());
+        let changed = members.filter_map(|m| {
+            let [was, is] = [before, now].map(|cuts| adversary.asks(cuts, m.into()));
+            let not = if is { "" } else { "not " };
+            let asks = || format!("what {} asks of the network is {not}answered", self.name(m));
+            (was != is).then(|| Fault::Note(asks()))
+        });
+        changed.collect()
     }
 
     /// The links that these cuts break; a port that is down breaks all links of its member.

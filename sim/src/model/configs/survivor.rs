@@ -1,8 +1,8 @@
 //! Two members alone; the member that is left goes on.
 
-use super::{ALONE, Configuration, SURVIVOR, Shape, cut, prompt, quick};
+use super::{ALONE, Configuration, SURVIVOR, Shape, cut, prompt, quick, unasked};
 use crate::events::Events;
-use crate::model::world::Adversary;
+use crate::model::world::{Adversary, Setup};
 use crate::properties::{self as p, PropertyId};
 
 /// All configurations of `survivor`.
@@ -13,6 +13,23 @@ pub(super) fn all() -> Vec<Configuration> {
         files_differ: true,
         ..ALONE
     };
+    let alone_but_for_probes = Adversary {
+        any_order: true,
+        changes: 1,
+        restless: true,
+        cuts: vec![full],
+        probes: true,
+        crashes: 1,
+        lives: 2,
+        power: true,
+        overlap: 1,
+        ..prompt()
+    };
+    let probed = [
+        happens!["answered", "answered release", "ready", "peer silent"].as_slice(),
+        &[p::OVERLAP],
+    ]
+    .concat();
     vec![
         quick(
             "survivor",
@@ -146,6 +163,56 @@ pub(super) fn all() -> Vec<Configuration> {
             }),
             &[p::S2, p::S4, p::L2],
             &happens!["peer silent", "unable", "ready"],
+        ),
+        quick(
+            "survivor-probes-crash",
+            "adverts are cut both ways, probes are answered; a process or a host dies, and starts again",
+            ALONE.setup(alone_but_for_probes.clone()),
+            &[p::S2_BRIEF, p::S4],
+            &probed,
+        ),
+        quick(
+            "survivor-probes-boot",
+            "adverts are cut both ways, probes are answered; both have just started",
+            Setup {
+                warm_up: 0,
+                ..ALONE.setup(Adversary {
+                    crashes: 0,
+                    ..alone_but_for_probes.clone()
+                })
+            },
+            &[p::S2_BRIEF, p::S4],
+            &probed,
+        ),
+        quick(
+            "survivor-probes-one-way",
+            "the same, and only the probes of one are answered: in the end, one holds",
+            Setup {
+                warm_up: 0,
+                ..ALONE.setup(Adversary {
+                    cuts: vec![full | unasked(0), full | unasked(1)],
+                    crashes: 0,
+                    overlap: 26,
+                    settle_bound: 60,
+                    ..alone_but_for_probes.clone()
+                })
+            },
+            &[p::S2_BRIEF, p::S4, p::L2],
+            &probed,
+        ),
+        quick(
+            "survivor-probes-heal",
+            "links are cut, and whole again, and probes are answered: soon after, one holds",
+            ALONE.setup(Adversary {
+                any_order: true,
+                changes: 2,
+                cuts: vec![0, cut(0, 1), cut(1, 0), full],
+                probes: true,
+                settle_bound: 30,
+                ..prompt()
+            }),
+            &[p::S2, p::L2],
+            &happens!["peer silent", "answered"],
         ),
         quick(
             "survivor-files-differ",

@@ -238,20 +238,29 @@ impl<M: Clone, A: Clone> World<M, A> {
             let backs: ArrayVec<Option<u8>, 8> = backs.chain([None]).collect();
             for ending in self.endings(parts, effects) {
                 for back in &backs {
-                    let Some((next, done, sent)) = self.run(parts, member, hears, ending, *back)
-                    else {
-                        continue;
-                    };
-                    next.each_kept(parts, member, &sent, &mut |kept, next, overflow| {
-                        let action = Action::Run {
-                            member,
-                            hears,
-                            ending,
-                            back: *back,
-                            kept,
+                    let mut loses = false;
+                    for answered in [true, false] {
+                        if !answered && !loses {
+                            continue;
+                        }
+                        let run = self.run(parts, member, hears, ending, *back, answered);
+                        let Some((next, done, sent)) = run else {
+                            continue;
                         };
-                        visit(action, next, Done { overflow, ..done });
-                    });
+                        // There was an answer, and it may be lost as well.
+                        loses = done.answered && !self.is_calm(parts);
+                        next.each_kept(parts, member, &sent, &mut |kept, next, overflow| {
+                            let action = Action::Run {
+                                member,
+                                hears,
+                                ending,
+                                back: *back,
+                                answered,
+                                kept,
+                            };
+                            visit(action, next, Done { overflow, ..done });
+                        });
+                    }
                 }
             }
         }

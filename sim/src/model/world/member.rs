@@ -133,6 +133,8 @@ pub struct Changed<M, A> {
     pub sent: arrayvec::ArrayVec<(u8, A), 16>,
     /// How many effects there were to do, reports not counted.
     pub effects: u8,
+    /// It asked the network.
+    pub probes: bool,
     /// What it reported.
     pub events: Events,
     /// Why a datagram changed nothing.
@@ -264,6 +266,7 @@ impl MemberState {
             member: self.clone(),
             sent: arrayvec::ArrayVec::new(),
             effects: 0,
+            probes: false,
             events: Events::default(),
             reject: None,
         };
@@ -279,6 +282,10 @@ impl MemberState {
                 let group = GROUP;
                 Input::Released { group, release }
             }
+            Stimulus::Answered => Input::ProbeAnswered {
+                group: GROUP,
+                probed_at: now,
+            },
             Stimulus::Prepared(done) => {
                 if !std::mem::take(&mut member.kernel.preparing) {
                     return None;
@@ -364,6 +371,9 @@ impl MemberState {
             return None;
         };
         turn.reject = handle(node, config, now, input, &mut effects, &mut told).err();
+        // What a process asks that does not get to the end of its turn is lost.
+        let probes = effects.iter().any(|e| matches!(e, Effect::Probe { .. }));
+        turn.probes = probes && ending == Ending::Whole;
         effects.retain(|effect| {
             if let Effect::Report(event) = effect {
                 turn.events.add(event);
@@ -441,6 +451,7 @@ impl<M, A> Changed<M, A> {
             member: member(self.member),
             sent: sent.map(|(to, a)| (to, advert(a))).collect(),
             effects: self.effects,
+            probes: self.probes,
             events: self.events,
             reject: self.reject,
         }

@@ -41,6 +41,8 @@ pub enum Stimulus<A> {
     Receive(A),
     /// Its kernel carries out a release and confirms it.
     Released,
+    /// A probe that it has just sent is answered.
+    Answered,
     /// What must be done before its gate opens is done, or can't be.
     Prepared(bool),
     /// Its operator gives a command.
@@ -80,6 +82,7 @@ impl<A: Copy> Stimulus<A> {
             Self::Receive(advert) => Stimulus::Receive(f(advert)),
             Self::Wake => Stimulus::Wake,
             Self::Released => Stimulus::Released,
+            Self::Answered => Stimulus::Answered,
             Self::Prepared(done) => Stimulus::Prepared(done),
             Self::Operator(command) => Stimulus::Operator(command),
             Self::Healthy(healthy) => Stimulus::Healthy(healthy),
@@ -112,6 +115,8 @@ pub enum Action {
         /// The sender of an advert that it does not hear and that is kept back, to arrive some
         /// time.
         back: Option<u8>,
+        /// What it asks of the network is answered, if there is an answer.
+        answered: bool,
         /// What becomes of what it sends.
         kept: Delivery,
     },
@@ -213,6 +218,11 @@ pub struct Rest {
     pub flips: u8,
     /// How many lost adverts, where the network is timely.
     pub losses: u8,
+    /// How many lost answers of the network.
+    pub unanswered: u8,
+    /// How many ticks two have been effective, where that is counted; saturated one above the
+    /// bound.
+    pub overlap: u8,
     /// How many ticks the present outage has lasted; saturated at the bound.
     pub outage: u8,
     /// 1 + the number of the cuts that it settled to; 0 before.
@@ -220,6 +230,9 @@ pub struct Rest {
     /// Ticks since then, or since the last fault or command; saturated one above the bound.
     pub quiet: u8,
 }
+
+/// How many words a [`Rest`] takes.
+pub const REST: usize = 4;
 
 const fn one_less(budget: u8) -> u8 {
     if budget == Adversary::NO_END {
@@ -236,22 +249,24 @@ impl Rest {
         self.quiet = 0;
     }
 
-    /// Into three words.
+    /// Into words.
     #[must_use]
-    pub const fn pack(self) -> [u32; 3] {
+    pub const fn pack(self) -> [u32; REST] {
         [
             u32::from_le_bytes([self.beginning, self.crashes, self.changes, self.commands]),
             u32::from_le_bytes([self.flips, self.losses, self.outage, self.settled]),
             u32::from_le_bytes([self.quiet, self.pauses, self.stragglers, self.stills]),
+            u32::from_le_bytes([self.overlap, self.unanswered, 0, 0]),
         ]
     }
 
-    /// From three words.
+    /// From words.
     #[must_use]
-    pub const fn unpack(words: [u32; 3]) -> Self {
+    pub const fn unpack(words: [u32; REST]) -> Self {
         let [beginning, crashes, changes, commands] = words[0].to_le_bytes();
         let [flips, losses, outage, settled] = words[1].to_le_bytes();
         let [quiet, pauses, stragglers, stills] = words[2].to_le_bytes();
+        let [overlap, unanswered, ..] = words[3].to_le_bytes();
         Self {
             beginning,
             crashes,
@@ -262,6 +277,8 @@ impl Rest {
             commands,
             flips,
             losses,
+            unanswered,
+            overlap,
             outage,
             settled,
             quiet,
@@ -322,6 +339,8 @@ pub struct Done {
     pub member: u8,
     /// A link had no room where none may be lost: a bound of the configuration was reached.
     pub overflow: bool,
+    /// The network answered what the member asked.
+    pub answered: bool,
 }
 
 impl<M: Clone, A: Clone> World<M, A> {
@@ -346,6 +365,7 @@ impl<M: Clone, A: Clone> World<M, A> {
                 commands: adversary.commands,
                 flips: adversary.flips,
                 losses: adversary.losses,
+                unanswered: adversary.unanswered,
                 ..Rest::default()
             },
         };
@@ -426,9 +446,11 @@ impl<M: Clone, A: Clone> World<M, A> {
                 hears,
                 ending,
                 back,
+                answered,
                 kept,
             } => {
-                let (mut next, mut done, sent) = self.run(parts, member, hears, ending, back)?;
+                let (mut next, mut done, sent) =
+                    self.run(parts, member, hears, ending, back, answered)?;
                 done.overflow = next.put(parts, member, &sent, kept);
                 Some((next, done))
             }
@@ -454,8 +476,9 @@ impl<M: Clone, A: Clone> World<M, A> {
                 hears,
                 ending,
                 back,
+                answered,
                 ..
-            } => self.run(parts, member, hears, ending, back),
+            } => self.run(parts, member, hears, ending, back, answered),
             Action::Turn {
                 member,
                 stimulus,
@@ -477,17 +500,19 @@ impl<M: Clone, A: Clone> World<M, A> {
     ) -> Option<(Self, Done, Sent<A>)> {
         let mut next = self.clone();
         let mut sent: Sent<A> = (0..self.members.len()).map(|_| ArrayVec::new()).collect();
-        let done = next.take_turn(parts, member, stimulus, ending, &mut sent)?;
+        let done = next.take_turn(parts, member, stimulus, ending, true, &mut sent)?;
         Some((next, done, sent))
     }
 
-    /// The same in place; what is sent is added to what was.
+    /// The same in place; what is sent is added to what was. What it asks of the network is
+    /// answered within the tick, if at all.
     fn take_turn(
         &mut self,
         parts: &impl Parts<Member = M, Advert = A>,
         member: u8,
         stimulus: Stimulus<u8>,
         ending: Ending,
+        answered: bool,
         sent: &mut Sent<A>,
     ) -> Option<Done> {
         let n = self.members.len();
@@ -512,11 +537,21 @@ impl<M: Clone, A: Clone> World<M, A> {
         for (to, advert) in turn.sent {
             sent[usize::from(to)].push(advert);
         }
-        Some(Done {
+        let mut done = Done {
             events: turn.events,
             member,
             overflow: false,
-        })
+            answered: turn.probes && answered && self.answers(parts, m),
+        };
+        if done.answered {
+            let turn = parts.change(&self.members[m], &Stimulus::Answered, Ending::Whole)?;
+            self.members[m] = turn.member;
+            done.events.0 |= turn.events.0;
+            for (to, advert) in turn.sent {
+                sent[usize::from(to)].push(advert);
+            }
+        }
+        Some(done)
     }
 
     /// One run of a member, but for what becomes of what it sends.
@@ -527,6 +562,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         hears: Reception,
         ending: Ending,
         back: Option<u8>,
+        answered: bool,
     ) -> Option<(Self, Done, Sent<A>)> {
         let n = self.members.len();
         let m = usize::from(member);
@@ -557,9 +593,14 @@ impl<M: Clone, A: Clone> World<M, A> {
                 } else {
                     Ending::Whole
                 };
-                let now = next.take_turn(parts, member, stimulus, of, &mut sent)?;
+                let now = next.take_turn(parts, member, stimulus, of, answered, &mut sent)?;
                 done.events.0 |= now.events.0;
+                done.answered |= now.answered;
             }
+        }
+        if !answered {
+            next.rest.unanswered = next.rest.unanswered.checked_sub(1)?;
+            next.rest.quiet = 0;
         }
         let links = &mut next.links;
         if let Some(from) = back {
@@ -610,6 +651,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             Stimulus::Wake
             | Stimulus::Receive(_)
             | Stimulus::Released
+            | Stimulus::Answered
             | Stimulus::Prepared(true)
             | Stimulus::Port(_) => {
                 return;
@@ -639,8 +681,13 @@ impl<M: Clone, A: Clone> World<M, A> {
         let adversary = &parts.setup().adversary;
         let mut rest = self.rest;
         rest.quiet = rest.quiet.saturating_add(1).min(adversary.settle_bound);
-        let outage = !self.facts(parts).iter().any(|f| f.effective);
-        rest.outage = if outage {
+        let effective = self.facts(parts).iter().filter(|f| f.effective).count();
+        rest.overlap = if adversary.overlap > 0 && effective > 1 {
+            rest.overlap.saturating_add(1).min(adversary.overlap + 1)
+        } else {
+            0
+        };
+        rest.outage = if effective == 0 {
             rest.outage.saturating_add(1).min(adversary.outage_bound)
         } else {
             0

@@ -13,6 +13,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             changes: self.rest.changes.saturating_sub(1),
             settled: cuts + 1,
             outage: self.rest.outage,
+            overlap: self.rest.overlap,
             ..Rest::default()
         };
         if parts.setup().adversary.restless {
@@ -22,6 +23,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             next.rest.commands = self.rest.commands;
             next.rest.flips = self.rest.flips;
             next.rest.losses = self.rest.losses;
+            next.rest.unanswered = self.rest.unanswered;
         }
         for i in 0..n * n {
             if next.is_cut(parts, i / n, i % n) {
@@ -37,9 +39,25 @@ impl<M: Clone, A: Clone> World<M, A> {
         from: usize,
         to: usize,
     ) -> bool {
+        self.cuts(parts) & 1 << (from * MAX + to) != 0
+    }
+
+    fn cuts(&self, parts: &impl Parts<Member = M, Advert = A>) -> u32 {
         let cuts = &parts.setup().adversary.cuts;
         let settled = usize::from(self.rest.settled).checked_sub(1);
-        settled.is_some_and(|i| cuts[i] & 1 << (from * MAX + to) != 0)
+        settled.map_or(0, |i| cuts[i])
+    }
+
+    /// another kernel would answer what this member asks of the network, and it is heard.
+    pub(super) fn answers(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        member: usize,
+    ) -> bool {
+        let answered = parts.setup().adversary.asks(self.cuts(parts), member);
+        let others = self.members.iter().enumerate();
+        let mut others = others.filter(|(other, _)| *other != member);
+        answered && others.any(|(_, other)| parts.facts(other).effective)
     }
 
     /// The state of a member's port that its process has not been given yet. A cut from a member to

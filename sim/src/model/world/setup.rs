@@ -1,6 +1,6 @@
 //! What is fixed in one run of the checker: the cluster, its clocks, and what the adversary may do.
 
-use crate::properties::MAX;
+use crate::properties::{MAX, PROBES};
 use onehold_core::advert::MemberId;
 use onehold_core::config::{Arbitration, Config, Spec};
 use onehold_core::input::Command;
@@ -69,9 +69,16 @@ pub struct Adversary {
     pub changes: u8,
     /// Members still die and are paused after that.
     pub restless: bool,
-    /// Sets of links that may be cut while nothing else is wrong: bit 5·from + to. From a member to
-    /// itself: its port is down, and it can see that.
+    /// Sets of links that may be cut while nothing else is wrong: bit 5·from + to, for adverts on
+    /// every path. From a member to itself: its port is down, and it can see that. Bit 25 + m: what
+    /// m asks of the network is not answered ([`PROBES`]).
     pub cuts: Vec<u32>,
+    /// What members ask of the network is answered, where that is not cut.
+    pub probes: bool,
+    /// How many of these answers may be lost.
+    pub unanswered: u8,
+    /// How many ticks two may be effective, where that is counted.
+    pub overlap: u8,
     /// The bound of L1 to L3: how many ticks are counted since the faults ended, or since the last
     /// one.
     pub settle_bound: u8,
@@ -101,6 +108,9 @@ impl Default for Adversary {
             changes: 0,
             restless: false,
             cuts: Vec::new(),
+            probes: false,
+            unanswered: 0,
+            overlap: 0,
             settle_bound: 0,
             outage_bound: 0,
         }
@@ -110,6 +120,12 @@ impl Default for Adversary {
 impl Adversary {
     /// As many as it likes.
     pub const NO_END: u8 = u8::MAX;
+
+    /// What this member asks of the network is answered under these cuts.
+    #[must_use]
+    pub const fn asks(&self, cuts: u32, member: usize) -> bool {
+        self.probes && cuts & 1 << (PROBES + member) == 0
+    }
 
     /// Ports may go down.
     #[must_use]
