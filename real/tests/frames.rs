@@ -290,7 +290,7 @@ fn one_that_is_cut_off_sends_seldom() {
     let datagram = advert(&here.local);
     let vote = here.local.config.timing().vote();
     let began = boottime();
-    let mut sent = |frames: &mut Frames, n: u64| frames.send(&datagram, began.plus(vote.times(n)));
+    let sent = |frames: &mut Frames, n: u64| frames.send(&datagram, began.plus(vote.times(n)));
     assert_eq!(sent(&mut here.frames, 0), 1);
     here.frames.is_cut_off(true, began);
     let all = (0..9).map(|n| {
