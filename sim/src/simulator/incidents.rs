@@ -182,8 +182,14 @@ impl<'a> Draws<'a> {
         self.spell(window, fault);
     }
 
-    /// The machine stands still together with its clock.
-    fn freeze(&mut self, of: &str, window: Window) {
+    /// The machine stands still together with its clock, often for so long that another one has taken
+    /// over meanwhile.
+    fn freeze(&mut self, of: &str, (at, until): Window) {
+        let long = match self.rng.chance(50) {
+            true => at + 3 * self.cluster.vote(),
+            false => until,
+        };
+        let window = (at, until.max(long).min(self.calm.max(until)));
         let left = self.left();
         let incident = self.spell(window, Fault::Freeze(of.to_owned()));
         incident.excuse = Some((window.0, window.1 + left));

@@ -171,8 +171,12 @@ impl Judge<'_> {
     /// the scenario says, or by what passes between two members alone.
     fn may(&self, from: u64, at: u64) -> Option<u64> {
         let contacts = self.watch.contacts.as_ref();
-        let excuse = contacts.and_then(|contacts| contacts.excuse(from, at));
-        self.excuse(at).max(excuse)
+        let excuse = |at| contacts.and_then(|contacts| contacts.excuse(from, at));
+        let mut began = self.watch.unshut.iter().filter(|began| **began <= at);
+        let let_go = began.rfind(|began| excuse(**began).is_some());
+        let shut = let_go.map(|began| began + self.outlasts());
+        let shut = shut.filter(|shut| *shut > at);
+        self.excuse(at).max(excuse(at)).max(shut)
     }
 
     /// Until when the scenario says that two may answer at a moment, if they may.
@@ -186,16 +190,21 @@ impl Judge<'_> {
         now.map(|(_, until)| until).max()
     }
 
+    /// Until when an excuse lasts: longer, if a kernel refuses to shut a gate meanwhile.
+    fn outlasted(&self, from: u64, until: u64) -> u64 {
+        let began = self.watch.unshut.iter();
+        let over = began.filter(|began| (from..until).contains(*began));
+        over.map(|began| began + self.outlasts())
+            .fold(until, u64::max)
+    }
+
     /// Where one of two lets go in time and its kernel refuses to shut the gate, the gate's last
     /// deadline ends it: a lease and the guard's slack later at most, by the slowest clock.
-    fn outlasted(&self, from: u64, until: u64) -> u64 {
+    fn outlasts(&self) -> u64 {
         let plan = &self.scenario.plan;
         let timing = plan.config().timing();
         let held = timing.lease().plus(timing.slack()).as_nanos();
-        let most = held + held * u64::from(timing.drift_ppm()) / 500_000 + plan.tick.as_nanos();
-        let began = self.watch.unshut.iter();
-        let over = began.filter(|began| (from..until).contains(*began));
-        over.map(|began| began + most).fold(until, u64::max)
+        held + held * u64::from(timing.drift_ppm()) / 500_000 + plan.tick.as_nanos()
     }
 
     /// S3 to S5, by what the watch saw.

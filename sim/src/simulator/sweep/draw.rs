@@ -68,8 +68,8 @@ pub struct Draw {
 impl DrawnCluster<'static> {
     fn draw(seed: u64, rng: &mut Rng) -> (Self, Conditions) {
         let promise = match rng.below(100) {
-            0..48 => Promise::Majority,
-            48..53 => Promise::Frozen,
+            0..45 => Promise::Majority,
+            45..53 => Promise::Frozen,
             53..60 => Promise::Steady,
             60..70 => Promise::Timely,
             70..82 => Promise::OneWay,
