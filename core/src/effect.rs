@@ -14,8 +14,8 @@ use alloc::string::String;
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReleaseId(pub bool);
 
-/// One thing to do. The effects of a turn are applied in the order in which they are returned:
-/// releases, sends, holds, announcements, probes, reports.
+/// One thing to do. The effects of a turn are applied in the order in which they are returned: the
+/// end, releases, sends, holds, announcements, probes, reports.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(
     feature = "serde",
@@ -23,6 +23,9 @@ pub struct ReleaseId(pub bool);
     serde(rename_all = "snake_case")
 )]
 pub enum Effect {
+    /// This incarnation is over: shut every gate, and end the process so that it is started again
+    /// (R-21). The node is given nothing more.
+    EndIncarnation,
     /// Shut the gate, then take the addresses away, then answer with `Input::Released` (R-8).
     Release {
         /// Of which group.
@@ -69,16 +72,17 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Its place in a turn: the most urgent first, so releases. Adverts come before holds, for a
+    /// Its place in a turn: the most urgent first, so the end and releases. Adverts come before holds, for a
     /// hold may rest on an advert that the network already has (R-14).
     pub(crate) const fn rank(&self) -> u8 {
         match self {
-            Self::Release { .. } => 0,
-            Self::Send { .. } => 1,
-            Self::HoldUntil { .. } | Self::Prepare { .. } => 2,
-            Self::Announce { .. } => 3,
-            Self::Probe { .. } => 4,
-            Self::Report(_) => 5,
+            Self::EndIncarnation => 0,
+            Self::Release { .. } => 1,
+            Self::Send { .. } => 2,
+            Self::HoldUntil { .. } | Self::Prepare { .. } => 3,
+            Self::Announce { .. } => 4,
+            Self::Probe { .. } => 5,
+            Self::Report(_) => 6,
         }
     }
 }
@@ -140,6 +144,18 @@ pub enum Event {
         /// Which of this member's groups.
         group: GroupId,
     },
+    /// A kernel answers for the address of a member that is not heard: its adverts are lost on the
+    /// way, or it runs under another key (R-20).
+    Answered {
+        /// Which group.
+        group: GroupId,
+    },
+    /// A member has an advert of this incarnation that is yet to be sent: this member's clock went
+    /// back (R-21).
+    ClockWentBack {
+        /// The member; a stranger has its number from its own file.
+        peer: MemberId,
+    },
     /// A command was refused and changed nothing.
     CommandRefused {
         /// Which group.
@@ -163,6 +179,8 @@ impl Event {
             Self::Overslept => "overslept",
             Self::Conflict { .. } => "conflict",
             Self::Strange { .. } => "strange",
+            Self::Answered { .. } => "answered",
+            Self::ClockWentBack { .. } => "clock_went_back",
             Self::CommandRefused { .. } => "command_refused",
         }
     }
@@ -179,6 +197,8 @@ impl Event {
             Self::Ready => "R-9",
             Self::Overslept => "R-13",
             Self::Conflict { .. } | Self::Strange { .. } => "R-15",
+            Self::Answered { .. } => "R-20",
+            Self::ClockWentBack { .. } => "R-21",
             Self::CommandRefused { refusal, .. } => refusal.rule(),
         }
     }
@@ -191,12 +211,14 @@ impl Event {
             | Self::Opened { group }
             | Self::Conflict { group, .. }
             | Self::Strange { group }
+            | Self::Answered { group }
             | Self::CommandRefused { group, .. } => Some(*group),
             Self::Met { .. }
             | Self::Lost { .. }
             | Self::Back { .. }
             | Self::Ready
-            | Self::Overslept => None,
+            | Self::Overslept
+            | Self::ClockWentBack { .. } => None,
         }
     }
 
@@ -207,12 +229,14 @@ impl Event {
             Self::Met { peer, .. }
             | Self::Lost { peer }
             | Self::Back { peer }
-            | Self::Conflict { peer, .. } => Some(*peer),
+            | Self::Conflict { peer, .. }
+            | Self::ClockWentBack { peer } => Some(*peer),
             Self::Role { .. }
             | Self::Opened { .. }
             | Self::Ready
             | Self::Overslept
             | Self::Strange { .. }
+            | Self::Answered { .. }
             | Self::CommandRefused { .. } => None,
         }
     }
@@ -249,7 +273,8 @@ impl Event {
                 config.member_name(*peer),
                 match config.arbitration() {
                     Arbitration::Majority =>
-                        "that must never be: is a member id used twice, or a clock far off?",
+                        "that must never be: was one of the two machines paused together with its clock, or \
+                         is a member id used twice, or a clock far off?",
                     Arbitration::Survivor => "the preferred member stays, the other releases",
                 }
             ),
@@ -258,6 +283,17 @@ impl Event {
                  files equal"
                     .into()
             }
+            Self::Answered { .. } => {
+                "another machine answers for the address, and nothing is heard of the other member: are its \
+                 adverts lost on the way (a firewall?), or does it have another key?"
+                    .into()
+            }
+            Self::ClockWentBack { peer } => format!(
+                "{} echoes an advert that this member is yet to send: this machine's clock went back (was \
+                 it restored from a snapshot, or copied?); this incarnation ends, and must be started \
+                 again",
+                config.member_name(*peer)
+            ),
             Self::CommandRefused { refusal, .. } => format!("command refused: {}", refusal.text()),
         };
         match self.group() {
@@ -297,6 +333,12 @@ pub enum Why {
     Conflict,
     /// A stranger that holds is heard, and one of the two must let go.
     Strange,
+    /// Another machine answers for the address, nothing is heard of it, and one of the two must let
+    /// go (`survivor`).
+    Answered,
+    /// A majority holds or has bound its votes to another: this machine's clock stood still, or is
+    /// far off (`majority`).
+    Outvoted,
     /// The kernel can't serve the group, and no ready peer is heard (`survivor`).
     Unable,
     /// The kernel refused the hold.
@@ -324,8 +366,10 @@ impl Why {
             | Self::Unready
             | Self::Unhealthy => "R-12",
             Self::Conflict | Self::Strange => "R-15",
+            Self::Answered => "R-20",
             Self::KernelRefused | Self::Released => "R-8",
             Self::Unprepared => "R-19",
+            Self::Outvoted => "R-21",
         }
     }
 
@@ -345,6 +389,13 @@ impl Why {
             Self::Conflict => "another holder is heard and stays by preference",
             Self::Strange => {
                 "one with another configuration holds too; letting go, for only one may"
+            }
+            Self::Answered => {
+                "another machine answers for the address, and nothing is heard of it; letting go, for only one may"
+            }
+            Self::Outvoted => {
+                "a majority votes for another, so this machine's clock stood still (was it paused or \
+                 restored?) or is far off"
             }
             Self::Unable => {
                 "this member can't serve and hears nobody who could: it may be the one that is cut off"

@@ -1,6 +1,7 @@
 //! One member's whole protocol state, and its turn: one configuration, quarantine,
 //! orders for a later incarnation, oversleeping, what is heard of strangers (R-14,
-//! ), what reaches the kernel, and to whom an advert goes.
+//! ), what reaches the kernel, to whom an advert goes, and a clock
+//! that went back.
 //!
 //! A node never reads a clock, never touches a socket or a kernel, and never does anything by
 //! itself: it is given what happened and when, and returns what to do.
@@ -79,6 +80,15 @@ impl Node {
         input: Input,
         out: &mut Vec<Effect>,
     ) -> Result<(), Reject> {
+        if let Input::Received(advert) = &input
+            && self.is_yet_to_send_what_it_echoes(config, now, advert.get())
+        {
+            // before anything of this turn reaches the kernel or the network.
+            let peer = advert.get().from;
+            out.push(Effect::EndIncarnation);
+            out.push(Effect::Report(Event::ClockWentBack { peer }));
+            return Ok(());
+        }
         let wakes = matches!(input, Input::Wake);
         self.turn(config, now, wakes, out, |node, out| {
             node.apply(config, now, input, out)
@@ -177,6 +187,9 @@ impl Node {
         for session in &mut self.sessions {
             session.overslept(config.timing(), now);
         }
+        for group in &mut self.groups {
+            group.overslept(now);
+        }
         out.push(Effect::Report(Event::Overslept));
     }
 
@@ -196,6 +209,20 @@ impl Node {
             }
         }
         self.each_group(config, now, |group, view| group.expire(view, out));
+    }
+
+    /// whether an advert, whosever it is and however late, echoes one of this incarnation that
+    /// was not sent yet. Each reading of a clock is later than those before, so an echo never is
+    /// later than now unless the clock went back; and a recording echoes what is longer ago.
+    fn is_yet_to_send_what_it_echoes(
+        &self,
+        config: &Config,
+        now: LocalTime,
+        advert: &Advert,
+    ) -> bool {
+        advert.cluster == config.cluster()
+            && advert.to_incarnation == Some(self.incarnation)
+            && advert.echo.is_some_and(|echo| echo > now)
     }
 
     fn apply(
@@ -227,7 +254,11 @@ impl Node {
             Input::ForeignClaim { group } => {
                 self.one_group(config, now, group, |g, view| g.announce(view, out));
             }
-            Input::ProbeAnswered { .. } => {}
+            Input::ProbeAnswered { group, probed_at } => {
+                self.one_group(config, now, group, |g, view| {
+                    g.answered(view, probed_at, out);
+                });
+            }
             Input::Operator { group, command } => {
                 let _ = self.obey(config, now, group, command, out); // a refusal is reported
             }
@@ -280,9 +311,7 @@ impl Node {
         };
         let accepted = session.receive(config.timing(), self.incarnation, now, advert);
         if accepted.is_ok() || accepted.is_err_and(|refused| refused.news) {
-            for group in &mut self.groups {
-                group.presume_alive();
-            }
+            self.each_group(config, now, |group, view| group.presume_alive(view, out));
         }
         let accepted = accepted.map_err(|refused| refused.reject)?;
         match accepted {
@@ -314,6 +343,7 @@ impl Node {
                 && advert.echo.is_some_and(fresh),
             back: false,
             another: false,
+            lets_go: false,
         };
         // The stranger's number is from its own file. If it is unknown here, the stranger is noted
         // with the first peer; with two members that is the only one.
@@ -325,6 +355,7 @@ impl Node {
             return;
         }
         word.back = session.strangers.latest().is_none();
+        word.lets_go = !word.holds && session.strangers.holds(advert.incarnation);
         session.strangers.word(now, advert, word.first);
         session.strangers.expire(config.timing(), now);
         match config.arbitration() {
@@ -334,7 +365,7 @@ impl Node {
         }
         word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keeps_back());
         self.each_group(config, now, |group, view| {
-            group.presume_alive();
+            group.presume_alive(view, out);
             group.meet_stranger(view, word, out);
         });
     }
@@ -505,14 +536,17 @@ impl Node {
                 .views(config, now)
                 .map(|(group, view)| group.observe(&view))
                 .collect(),
-            stopped: self.groups.iter().all(Group::stopped),
+            stopped: self.stopped(),
         }
     }
 
-    /// All groups are stopped and everything was released: the process may end.
+    /// all groups are stopped and everything was released, and no member that is heard says
+    /// that its vote is still bound to this incarnation: the process may end.
     #[must_use]
     pub fn stopped(&self) -> bool {
-        self.groups.iter().all(Group::stopped)
+        let mine = |s: &Statement| s.vote.is_some_and(|b| b.incarnation == self.incarnation);
+        let bound = |s: &Session| s.statements().iter().any(mine);
+        self.groups.iter().all(Group::stopped) && !self.sessions.iter().any(bound)
     }
 }
 

@@ -1,4 +1,5 @@
-//! whom a member votes for, and when votes make a holder.
+//! whom a member votes for, when votes make a holder, and when they
+//! make another one.
 
 use crate::advert::Incarnation;
 use crate::advert::{Ballot, MemberId};
@@ -125,6 +126,17 @@ impl Group {
 }
 
 impl View<'_> {
+    /// by their latest words a majority of the members hold or have bound their votes to
+    /// another than this incarnation.
+    pub(crate) fn is_outvoted(&self) -> bool {
+        let mine = |b: &Ballot| b.member == self.config.me() && b.incarnation == self.incarnation;
+        let other = |s: &&Session| {
+            let says = s.says(self.index);
+            says.holds || says.vote.is_some_and(|b| !mine(&b))
+        };
+        self.sessions.iter().filter(other).count() >= self.config.majority()
+    }
+
     /// when the ask was sent that the peer's latest advert grants us, if it is not
     /// revoked.
     pub(crate) fn granted_by(&self, peer: &Session) -> Option<LocalTime> {

@@ -129,6 +129,13 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
             },
         ),
         ("foreign claim", Input::ForeignClaim { group: WEB }),
+        (
+            "a probe is answered",
+            Input::ProbeAnswered {
+                group: WEB,
+                probed_at: LocalTime::from_nanos(n.now),
+            },
+        ),
         ("switch", operator(Command::Switch)),
         ("standby", operator(Command::Standby)),
         ("stay away", operator(Command::StayAway)),
@@ -144,6 +151,7 @@ fn in_words(n: &Alone, effects: &[Effect]) -> String {
     let mut words = Vec::new();
     for e in effects {
         words.push(match e {
+            Effect::EndIncarnation => "END".to_owned(),
             Effect::Release { .. } => "RELEASE".to_owned(),
             Effect::HoldUntil { deadline, .. } => {
                 format!("HOLD for {}", deadline.since(LocalTime::from_nanos(n.now)))

@@ -298,7 +298,7 @@ impl From<RunError> for Failure {
     fn from(e: RunError) -> Self {
         match e {
             RunError::Config(e) => e.into(),
-            RunError::Failed(what) => Self::Failed(what),
+            why @ (RunError::ClockWentBack | RunError::Failed(_)) => Self::Failed(why.to_string()),
         }
     }
 }

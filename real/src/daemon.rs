@@ -57,6 +57,12 @@ pub enum RunError {
     /// The configuration is bad.
     #[error(transparent)]
     Config(#[from] FileError),
+    /// R-21. Whatever restarts what has failed, starts it again.
+    #[error(
+        "this machine's clock went back, so this process ended; nothing is left behind. Start it again \
+         (systemd does): it takes part again after its quarantine"
+    )]
+    ClockWentBack,
     /// Anything else.
     #[error("{0}")]
     Failed(String),
@@ -122,6 +128,7 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     let mut linux = Linux {
         clock: Clock::new().map_err(failed)?,
         sockets: Sockets::open(&[]).map_err(failed)?,
+        frames: None,
         kernel: None,
         loaded: Loaded {
             clusters: Vec::new(),
@@ -148,11 +155,15 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     linux.ready();
     let mut driver = Driver::new(Vec::new(), linux);
     driver.run().await;
+    let over = driver.is_over();
     let mut linux = driver.into_shell();
     linux.agent.leave().await;
     control.shutdown().await;
     let left = linux.close().await;
     left.map_err(|e| failed(format!("left something behind: {e}")))?;
+    if over {
+        return Err(RunError::ClockWentBack);
+    }
     tracing::info!("stopped; nothing is left behind");
     Ok(())
 }

@@ -1,16 +1,18 @@
 //! The driver: one task that owns the nodes, feeds them and carries out their effects, in order.
 //!
 //! It never decides who holds: that is the core's. It keeps what the core leaves to the daemon: R-2
-//! and R-13's order of events, the record of R-9, and in its parts R-8's cool-downs and R-19's
+//! and R-13's order of events, R-21's end, the record of R-9, and in its parts R-8's cool-downs and R-19's
 //! waiting. Everything that touches the world is behind a [`Shell`], so that a simulator can run
 //! this very loop. It awaits nothing but [`Shell::wait`].
 
 pub mod cooldowns;
+mod frames;
 mod history;
 pub mod leases;
 mod notes;
 pub mod openings;
 mod orders;
+mod probes;
 pub mod releases;
 mod report;
 mod shell;
@@ -37,6 +39,7 @@ use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
 use onehold_core::{Node, advert::Incarnation, time::Span};
 use openings::{BeforeHold, Due, Openings};
+use probes::Probes;
 use releases::Releases;
 use std::net::SocketAddr;
 
@@ -140,11 +143,14 @@ pub struct Driver<S> {
     cooldowns: Cooldowns,
     openings: Openings,
     releases: Releases,
+    probes: Probes,
     recorder: Option<Box<dyn Recorder>>,
     /// When the present turn was due at the latest, and how late turns were, for people.
     due: LocalTime,
     late: Peak,
     stopping: bool,
+    /// this machine's clock went back.
+    over: bool,
 }
 
 impl<S: Shell> Driver<S> {
@@ -161,10 +167,12 @@ impl<S: Shell> Driver<S> {
             cooldowns: Cooldowns::default(),
             openings: Openings::default(),
             releases: Releases::default(),
+            probes: Probes::default(),
             recorder: None,
             due: LocalTime::from_nanos(u64::MAX),
             late: Peak::default(),
             stopping: false,
+            over: false,
         }
     }
 
@@ -173,7 +181,7 @@ impl<S: Shell> Driver<S> {
         self.recorder = Some(recorder);
     }
 
-    /// Runs until it has been asked to stop and everything is released.
+    /// Runs until it has been asked to stop and everything is released, or it [is over](Self::is_over).
     pub async fn run(&mut self) {
         loop {
             self.turn();
@@ -185,10 +193,17 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// It has been asked to stop, and everything is released.
+    /// It has been asked to stop, and everything is released; or it is over.
     #[must_use]
     pub fn done(&self) -> bool {
-        self.stopping && self.served.iter().all(|s| s.node.stopped())
+        self.over || self.stopping && self.served.iter().all(|s| s.node.stopped())
+    }
+
+    /// this machine's clock went back. Every gate is shut, and the process must end and be
+    /// started again.
+    #[must_use]
+    pub const fn is_over(&self) -> bool {
+        self.over
     }
 
     /// Returns the shell.
@@ -203,13 +218,15 @@ impl<S: Shell> Driver<S> {
             .chain(self.cooldowns.due())
             .chain(self.openings.due())
             .chain(self.releases.due())
+            .chain(self.probes.due())
             .min()
             .unwrap_or(LocalTime::from_nanos(u64::MAX)) // only the shell knows of something
     }
 
     /// One turn: all that happened, then the passing of time. The time that passes is read before
     /// the last look for datagrams, so no silence is judged that a waiting datagram would end
-    ///
+    /// . That of a datagram is read after the datagram was taken in, so what it echoes was
+    /// sent before.
     fn turn(&mut self) {
         let mut now = self.shell.now();
         self.began(now);
@@ -220,6 +237,9 @@ impl<S: Shell> Driver<S> {
             };
             now = self.shell.now();
             self.event(now, event, &bytes);
+            if self.over {
+                return;
+            }
         }
         self.bytes = bytes;
         while let Some((cluster, group)) = self.releases.take_due(now) {
@@ -241,6 +261,7 @@ impl<S: Shell> Driver<S> {
             self.report_orders(cluster);
             self.report_doubles(cluster, now);
         }
+        self.look_at_probes(now);
         for cluster in 0..self.served.len() {
             self.send_notes(cluster, now);
         }
@@ -265,6 +286,7 @@ impl<S: Shell> Driver<S> {
         self.served.push(joined.served);
         self.recorder = joined.recorder.or(self.recorder.take());
         self.has_started(cluster);
+        self.probes.look(now);
         for (group, order, said) in joined.orders {
             let _ = self.command(cluster, now, group, order.command()); // the node reports refusals
             if let Some(m) = self.served[cluster]
@@ -286,6 +308,7 @@ impl<S: Shell> Driver<S> {
     fn event(&mut self, now: LocalTime, event: ShellEvent, bytes: &[u8]) {
         match event {
             ShellEvent::Datagram { local, remote } => self.datagram(now, local, remote, bytes),
+            ShellEvent::Frame { at, from } => self.frame(now, at, from, bytes),
             ShellEvent::Eligible {
                 cluster,
                 group,
@@ -325,6 +348,7 @@ impl<S: Shell> Driver<S> {
                 probed_at,
             } => {
                 let _ = self.handle(cluster, now, Input::ProbeAnswered { group, probed_at });
+                self.probes.look(now);
             }
             ShellEvent::Released {
                 cluster,
@@ -613,6 +637,7 @@ impl<S: Shell> Driver<S> {
             return;
         };
         match effect {
+            Effect::EndIncarnation => self.end(),
             Effect::Release { group, release } => {
                 s.metrics.margins.released(*group);
                 self.openings.end(cluster, *group);
@@ -654,6 +679,18 @@ impl<S: Shell> Driver<S> {
                     self.shell.record_lease(cluster, lease);
                 }
                 self.shell.reported(cluster, event);
+            }
+        }
+    }
+
+    /// shuts every gate; what the kernel answers does not matter any more.
+    fn end(&mut self) {
+        self.over = true;
+        for (cluster, s) in self.served.iter().enumerate() {
+            let groups = s.config.groups().len();
+            let own = s.config.is_candidate(s.config.me());
+            for group in (0u8..).take(groups).map(GroupId).filter(|_| own) {
+                self.shell.release(cluster, group);
             }
         }
     }

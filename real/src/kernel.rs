@@ -8,6 +8,7 @@ mod fitness;
 mod holding;
 mod interfaces;
 mod network;
+mod probing;
 mod routes;
 pub(crate) mod survey;
 mod watching;
@@ -28,6 +29,8 @@ use interfaces::Interface;
 use network::Claimants;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
+use probing::Probes;
+pub use probing::Probing;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
@@ -178,6 +181,8 @@ pub struct Kernel {
     /// Since when it could not be read, and why.
     unread: Option<(LocalTime, String)>,
     pub(crate) neighbours: Neighbours,
+    /// What the network is asked, if it may be.
+    probes: Option<Probes>,
 }
 
 impl Kernel {
@@ -265,6 +270,7 @@ impl Kernel {
             untended: None,
             unread: None,
             neighbours: Neighbours::default(),
+            probes: None,
         };
         for link in links {
             kernel.settle_on(link);
@@ -393,6 +399,12 @@ impl Kernel {
     fn links(&self) -> Vec<Link> {
         let all = self.interfaces.iter().filter_map(|i| i.link.clone());
         all.filter(|link| link.ethernet).collect()
+    }
+
+    /// An interface of a group as it is, if it is there.
+    pub(crate) fn link(&self, name: &str) -> Option<&Link> {
+        let mut all = self.interfaces.iter();
+        all.find(|i| i.name == name)?.link.as_ref()
     }
 
     /// The numbers of the groups' interfaces.

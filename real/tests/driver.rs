@@ -39,6 +39,8 @@ enum Act {
         late: u16,
         says: [bool; 5],
     },
+    /// The peer echoes what is yet to be sent: this machine was restored from a snapshot.
+    Restored,
     /// An operator asks, perhaps for what there is not.
     Ask(Option<Order>, Option<String>, Option<String>),
     Eligible(bool),
@@ -142,7 +144,11 @@ impl Scripted {
     fn datagram(&mut self, bytes: Vec<u8>) {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
-        let event = ShellEvent::Datagram { local, remote };
+        let from = [2, 0, 0, 0, 0, 2];
+        let event = match bytes.iter().fold(0, |all, byte| all ^ byte) % 2 {
+            0 => ShellEvent::Datagram { local, remote },
+            _ => ShellEvent::Frame { at: 0, from },
+        };
         self.ready.push_back((event, bytes));
     }
 
@@ -188,6 +194,12 @@ impl Scripted {
                 late,
                 says,
             } => self.advert(life, to, late, says),
+            Act::Restored => {
+                let later = self.later(60_000);
+                let now = std::mem::replace(&mut self.now, later);
+                self.advert(0, Some(1), 0, [false; 5]);
+                self.now = now;
+            }
             Act::Ask(order, cluster, group) => {
                 let request = match order {
                     None => Request::Status {},
@@ -411,7 +423,13 @@ fn play(script: Vec<Act>, failing: Failing) -> u32 {
     let mut driver = Driver::new(vec![served], shell);
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.expect("a runtime").block_on(driver.run());
+    let over = driver.is_over();
     let mut shell = driver.into_shell();
+    if over {
+        assert!(shell.releasing, "R-21: the kernel was told to let go");
+        assert!(!shell.script.is_empty(), "and nothing else was done");
+        return shell.holds;
+    }
     for answer in &mut shell.answers {
         answer.try_recv().expect("every question is answered");
     }
@@ -484,6 +502,17 @@ fn one_that_serves_nothing_yet_ends_when_it_is_told_to() {
 #[test]
 fn alone_it_holds_and_lets_go_at_the_end() {
     assert!(play(vec![Act::Pass(2_000); 2], Failing::Open) > 3);
+}
+
+#[test]
+fn one_whose_clock_went_back_shuts_its_gate_and_ends() {
+    let script = vec![
+        Act::Pass(2_000),
+        Act::Pass(2_000),
+        Act::Restored,
+        Act::Pass(1),
+    ];
+    assert!(play(script, Failing::Open) > 3);
 }
 
 #[test]

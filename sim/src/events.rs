@@ -8,7 +8,7 @@ use onehold_core::observe::RoleName;
 pub struct Events(pub u32);
 
 /// The names of the bits of [`Events`].
-pub const EVENTS: [&str; 27] = [
+pub const EVENTS: [&str; 31] = [
     "majority",
     "peer silent",
     "presumed dead",
@@ -21,6 +21,7 @@ pub const EVENTS: [&str; 27] = [
     "stop",
     "conflict release",
     "strange release",
+    "answered release",
     "unable",
     "unprepared",
     "kernel refused",
@@ -33,6 +34,9 @@ pub const EVENTS: [&str; 27] = [
     "overslept",
     "two in sight",
     "strange",
+    "answered",
+    "outvoted",
+    "clock went back",
     "command refused",
     "takes hold",
     "lets go",
@@ -75,8 +79,10 @@ impl Events {
                     Why::Stop => "stop",
                     Why::Conflict => "conflict release",
                     Why::Strange => "strange release",
+                    Why::Answered => "answered release",
                     Why::Unable => "unable",
                     Why::Unprepared => "unprepared",
+                    Why::Outvoted => "outvoted",
                     Why::KernelRefused => "kernel refused",
                     Why::Released => "released",
                 }
@@ -89,6 +95,8 @@ impl Events {
             Event::Overslept => "overslept",
             Event::Conflict { .. } => "two in sight",
             Event::Strange { .. } => "strange",
+            Event::Answered { .. } => "answered",
+            Event::ClockWentBack { .. } => "clock went back",
             Event::CommandRefused { .. } => "command refused",
         };
         self.0 |= Self::of(name).0;

@@ -88,6 +88,9 @@ type Name = &'static str;
 pub enum PropertyId {
     /// Never two (`majority`).
     S1,
+    /// Not two for long (`majority`, where a clock stood still).
+    #[serde(rename = "S1 again")]
+    S1Again,
     /// Never two (`survivor`).
     S2,
     /// A majority of votes is bound.
@@ -114,6 +117,9 @@ pub enum PropertyId {
     /// Another holder is claimed only if there is one.
     #[serde(rename = "R-15")]
     R15,
+    /// Nobody takes its clock for one that went back or stood still.
+    #[serde(rename = "R-21")]
+    R21,
     /// A frozen group moves only if somebody means it to, or something fails.
     #[serde(rename = "R-12 frozen")]
     Frozen,
@@ -137,6 +143,7 @@ impl PropertyId {
     pub const fn name(self) -> &'static str {
         match self {
             Self::S1 => "S1",
+            Self::S1Again => "S1 again",
             Self::S2 => "S2",
             Self::S3 => "S3",
             Self::S4 => "S4",
@@ -149,6 +156,7 @@ impl PropertyId {
             Self::L4 => "L4",
             Self::L5 => "L5",
             Self::R15 => "R-15",
+            Self::R21 => "R-21",
             Self::Frozen => "R-12 frozen",
             Self::StopEnds => "stop ends",
             Self::NoPanic => "no panic",
@@ -243,6 +251,14 @@ pub const S1: Property = always(
     "at most one address is effective",
     at_most_one,
 );
+/// S1, where it is not promised: a clock stands still.
+pub const S1_AGAIN: Property = always(
+    PropertyId::S1Again,
+    "soon after a machine stood still together with its clock, at most one address is effective",
+    |m| !m.past.bound || at_most_one(m),
+);
+/// Its companion.
+pub const TWO: Property = sometimes("two", "two addresses are effective", |m| !at_most_one(m));
 /// S2.
 pub const S2: Property = always(
     PropertyId::S2,
@@ -302,6 +318,15 @@ pub const ALARM: Property = Property {
     says: "no holder claims another one, for there never is one (majority)",
     when: When::AlwaysStep,
     holds: |m| !m.events.has(Events::of("two in sight")),
+};
+/// R-21, where clocks go on and keep to their rates.
+pub const CLOCK: Property = Property {
+    id: PropertyId::R21,
+    says: "nobody takes its clock for one that went back or stood still, for none does",
+    when: When::AlwaysStep,
+    holds: |m| {
+        !m.events.has(Events::of("outvoted")) && !m.events.has(Events::of("clock went back"))
+    },
 };
 /// L1.
 pub const L1: Property = always(

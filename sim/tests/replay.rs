@@ -127,7 +127,8 @@ impl Run {
                     self.kernel(member, true);
                     continue;
                 }
-                Effect::Prepare { .. }
+                Effect::EndIncarnation
+                | Effect::Prepare { .. }
                 | Effect::Announce { .. }
                 | Effect::Probe { .. }
                 | Effect::Report(_) => continue,

@@ -2,6 +2,7 @@
 //! a rule that no property of who holds can see: without it the protocol goes on.
 
 mod campaign;
+mod clock;
 mod conflict;
 mod freeze;
 mod handover;
@@ -9,6 +10,7 @@ mod holding;
 mod incarnations;
 mod opening;
 mod pace;
+mod probes;
 mod sleep;
 mod strangers;
 mod survivor;

@@ -8,6 +8,7 @@
 )]
 
 pub mod alone;
+mod clocks;
 mod conditions;
 
 pub use conditions::Conditions;
@@ -104,6 +105,18 @@ enum Pending {
         member: usize,
         turn: u64,
     },
+    /// A probe of `from` arrives at `to`; then the answer of it at `from`.
+    Probed {
+        from: usize,
+        to: usize,
+        group: GroupId,
+        probed_at: LocalTime,
+    },
+    Answered {
+        to: usize,
+        group: GroupId,
+        probed_at: LocalTime,
+    },
     Prepared {
         member: usize,
         incarnation: u64,
@@ -127,6 +140,9 @@ pub struct World {
     pending: Vec<Option<Pending>>,
     pub conditions: Conditions,
     cut: Vec<Vec<bool>>,
+    /// By who asks and who is asked: the network takes probes there, and answers back.
+    pub probes: Vec<Vec<bool>>,
+    pub probed: Vec<(u64, usize)>,
     /// How many of the next adverts each link loses.
     pub lose_next: Vec<Vec<u64>>,
     pub seed: u64,
@@ -138,6 +154,10 @@ pub struct World {
     /// The first moment at which two were effective.
     pub two_at: Option<u64>,
     pub check_two: bool,
+    /// No clock went back or stood still, so nobody may say so.
+    pub keeps_time: bool,
+    /// What comes for a machine while it stands still is lost.
+    pub lose_what_waits: bool,
     /// Thousandths of turns in which the process dies, or is paused, between two effects.
     pub dies_in_turn: u64,
     pub pauses_in_turn: u64,
@@ -180,6 +200,8 @@ impl World {
             pending: Vec::new(),
             conditions: Conditions::CALM,
             cut: vec![vec![false; n]; n],
+            probes: vec![vec![false; n]; n],
+            probed: Vec::new(),
             lose_next: vec![vec![0; n]; n],
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             rejects: Vec::new(),
@@ -188,6 +210,8 @@ impl World {
             record: false,
             two_at: None,
             check_two: true,
+            keeps_time: true,
+            lose_what_waits: false,
             dies_in_turn: 0,
             pauses_in_turn: 0,
             preparing: 0,
@@ -224,14 +248,6 @@ impl World {
 
     pub fn chance(&mut self, thousandths: u64) -> bool {
         self.below(1_000) < thousandths
-    }
-
-    /// Sets how fast a member's clock runs from now on, without a jump.
-    pub fn set_rate(&mut self, m: usize, ppm: i64) {
-        let local = self.local(m).as_nanos();
-        self.members[m].rate = ppm;
-        let raw = self.scaled(m, self.now);
-        self.members[m].offset = local.wrapping_sub(raw);
     }
 
     fn scaled(&self, m: usize, t: u64) -> u64 {
@@ -295,6 +311,27 @@ impl World {
                     self.input(member, Input::Wake);
                 }
             }
+            Pending::Probed {
+                from,
+                to,
+                group,
+                probed_at,
+            } => {
+                if self.effective_in(group).contains(&to) {
+                    let at = self.now + self.conditions.least_delay;
+                    let answered = Pending::Answered {
+                        to: from,
+                        group,
+                        probed_at,
+                    };
+                    self.push(at, answered);
+                }
+            }
+            Pending::Answered {
+                to,
+                group,
+                probed_at,
+            } => self.input_or_wait(to, Input::ProbeAnswered { group, probed_at }),
             Pending::Prepared {
                 member,
                 incarnation,
@@ -427,9 +464,36 @@ impl World {
                 };
                 self.push(self.now + self.preparing, prepared);
             }
+            Effect::EndIncarnation => self.crash(m),
             Effect::Announce { .. } => self.members[m].announced += 1,
-            Effect::Probe { .. } => {}
-            Effect::Report(event) => self.log.push((self.now, m, event)),
+            Effect::Probe { group, probed_at } => {
+                self.probed.push((self.now, m));
+                let at = self.now + self.conditions.least_delay;
+                for to in (0..self.members.len()).filter(|to| *to != m) {
+                    if self.probes[m][to] && !self.chance(self.conditions.loss) {
+                        let probed = Pending::Probed {
+                            from: m,
+                            to,
+                            group,
+                            probed_at,
+                        };
+                        self.push(at, probed);
+                    }
+                }
+            }
+            Effect::Report(event) => {
+                self.log.push((self.now, m, event));
+                let blames_clock = match event {
+                    Event::Role { why, .. } => why == Why::Outvoted,
+                    Event::ClockWentBack { .. } => true,
+                    _ => false,
+                };
+                assert!(
+                    !(self.keeps_time && blames_clock),
+                    "R-21: {event:?}\n{}",
+                    self.story()
+                );
+            }
         }
     }
 
@@ -481,6 +545,21 @@ impl World {
     pub fn cut_both(&mut self, a: usize, b: usize) {
         self.cut(a, b);
         self.cut(b, a);
+    }
+
+    /// Whatever adverts do, each gets answers to its probes.
+    pub fn answer_probes(&mut self) {
+        self.probes.iter_mut().flatten().for_each(|p| *p = true);
+    }
+
+    /// How long, of the next `span`, more than one is effective.
+    pub fn two_for(&mut self, span: u64) -> u64 {
+        let (end, mut two) = (self.now + span, 0);
+        while self.now < end {
+            self.run(100_000);
+            two += u64::from(self.effective().len() > 1) * 100_000;
+        }
+        two
     }
 
     pub fn isolate(&mut self, m: usize) {

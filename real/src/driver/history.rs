@@ -215,6 +215,10 @@ impl Seen {
                 let text = "one with another configuration says that it holds, too";
                 Entry::new(me(), event.name(), text).of(group(id))
             }
+            Event::Answered { group: id } => {
+                let text = "another machine answers for the address, and nothing is heard of the other member";
+                Entry::new(me(), event.name(), text).of(group(id))
+            }
             Event::CommandRefused { group: id, refusal } => {
                 let entry = Entry::new(me(), "order", "an order was refused").of(group(id));
                 entry.because(refusal.text())
@@ -222,6 +226,11 @@ impl Seen {
             Event::Overslept => {
                 let text = "was not run when it should have been (paused, suspended or starved)";
                 Entry::new(me(), event.name(), text).light()
+            }
+            Event::ClockWentBack { .. } => {
+                let text =
+                    "ended itself: this machine's clock went back (restored from a snapshot?)";
+                Entry::new(me(), event.name(), text)
             }
             Event::Ready => return None, // it follows from the start
         };

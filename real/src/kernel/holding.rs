@@ -360,6 +360,7 @@ impl Kernel {
         self.notice_own_addresses(&present);
         self.strange = self.strange(all, &present);
         self.refresh_networks(&present);
+        self.refresh_probers(&present);
         for id in self.ids() {
             self.put_back_addresses(id, &present);
             self.try_addresses(id, &present);

@@ -101,6 +101,13 @@ pub enum KernelEvent {
         /// The other's hardware address.
         mac: Mac,
     },
+    /// a machine on the network answered a probe.
+    ProbeAnswered {
+        /// Of which group.
+        group: GroupId,
+        /// When the probe was sent.
+        probed_at: LocalTime,
+    },
 }
 
 impl Kernel {
@@ -115,7 +122,7 @@ impl Kernel {
         if let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
             let (scratch, heard) = (&mut self.scratch, &mut self.heard);
             let said = ready.try_io(|watch| watch.get_ref().drain(scratch, heard));
-            if said.is_ok() {
+            if matches!(said, Ok(Ok(()))) {
                 cx.waker().wake_by_ref(); // there may be more, and others have their turn as well
             }
         }
@@ -136,6 +143,7 @@ impl Kernel {
             self.refresh_at(boottime().plus(SHORTLY).max(self.rest));
         }
         self.poll_claims(cx);
+        self.poll_answers(cx);
         self.events.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 
@@ -167,6 +175,7 @@ impl Kernel {
         if self.macs.contains(&mac) {
             return; // another interface of this host in the same network
         }
+        self.announced(floating, mac);
         self.overhear(group, floating, mac, now);
         let apart = match self.is_contested(group) {
             true => STRANGERS_APART,
@@ -292,6 +301,7 @@ impl Kernel {
                 | KernelEvent::Whole { .. }
                 | KernelEvent::Alarms(_)
                 | KernelEvent::GuardIs(_)
+                | KernelEvent::ProbeAnswered { .. }
         );
         if reported || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
             self.events.push_back(event);

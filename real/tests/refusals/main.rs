@@ -155,6 +155,7 @@ impl World {
         let mut linux = Linux {
             clock: Clock::new().expect("a clock"),
             sockets: Sockets::open(&loaded.clusters).expect("the sockets"),
+            frames: None,
             kernel: Some(kernel),
             log: log(&loaded),
             loaded,

@@ -244,6 +244,7 @@ impl Teller {
                     let slack = self.config.timing().slack();
                     self.members[me].kernel = self.now.plus(deadline.since(at)).plus(slack);
                 }
+                Effect::EndIncarnation => self.members[me].kernel = self.now,
                 Effect::Release { .. }
                 | Effect::Prepare { .. }
                 | Effect::Announce { .. }

@@ -77,7 +77,9 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
         Line::Start { incarnation, .. } => {
             format!("starts as {:016x}, in quarantine (R-9)", incarnation.0)
         }
-        Line::State { .. } => "its trace goes on here from an earlier file".to_owned(),
+        Line::State { .. } => {
+            "its trace goes on here, from an earlier file or a snapshot".to_owned()
+        }
         Line::Received {
             advert: heard,
             reject,
@@ -213,6 +215,7 @@ pub(super) fn came(
         did.extend(votes(config, was, is, released).map(|text| group(config, is.group) + &text));
     }
     did.extend(effects.iter().map(|effect| match effect {
+        Effect::EndIncarnation => "ends: every gate is shut, and it starts again (R-21)".to_owned(),
         Effect::Release { group: id, .. } => {
             group(config, *id) + "its kernel must let go: gate shut, addresses gone (R-8)"
         }

@@ -213,7 +213,8 @@ impl Run {
                 Effect::HoldUntil { deadline, .. } => {
                     self.members[member].deadline = Some(deadline);
                 }
-                Effect::Prepare { .. }
+                Effect::EndIncarnation
+                | Effect::Prepare { .. }
                 | Effect::Announce { .. }
                 | Effect::Probe { .. }
                 | Effect::Report(_) => {}

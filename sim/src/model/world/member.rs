@@ -412,7 +412,8 @@ impl MemberState {
                     match effect {
                         Effect::HoldUntil { deadline, .. } => age(me, deadline),
                         Effect::Send { advert, .. } => advert.instants(&mut age),
-                        Effect::Release { .. }
+                        Effect::EndIncarnation
+                        | Effect::Release { .. }
                         | Effect::Prepare { .. }
                         | Effect::Announce { .. }
                         | Effect::Report(_) => {}
@@ -448,9 +449,13 @@ impl<M, A> Changed<M, A> {
 
 impl Changed<MemberState, Advert> {
     fn apply(&mut self, now: LocalTime, effects: impl Iterator<Item = Effect>) {
-        let kernel = &mut self.member.kernel;
         for effect in effects {
+            let kernel = &mut self.member.kernel;
             match effect {
+                Effect::EndIncarnation => {
+                    kernel.scrub();
+                    self.member.die();
+                }
                 Effect::Release { release, .. } => {
                     kernel.releasing = Some(release);
                     kernel.preparing = false;
@@ -499,7 +504,8 @@ fn handle(
 /// Whether an effect does anything to the kernel or the network.
 const fn matters(effect: &Effect) -> bool {
     match effect {
-        Effect::Release { .. }
+        Effect::EndIncarnation
+        | Effect::Release { .. }
         | Effect::Send { .. }
         | Effect::HoldUntil { .. }
         | Effect::Prepare { .. } => true,

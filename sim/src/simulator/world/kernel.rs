@@ -1,6 +1,6 @@
 //! The kernels: gates that shut by themselves, and releases that take their time.
 
-use super::super::record::{By, What};
+use super::super::record::{By, Way, What};
 use crate::fault::Refusable;
 
 use super::{Act, Gate, Machine, World, at};
@@ -149,11 +149,15 @@ impl World {
                     self.record(now, Some(id), What::Announced(*group));
                 }
             }
-            Act::Send(to, bytes) => {
+            Act::Send(to, bytes, framed) => {
                 for path in 0..self.plan.paths {
-                    self.send(now, id, *to, path, bytes);
+                    self.send(now, id, *to, Way::Path(path), bytes);
+                }
+                if *framed {
+                    self.send(now, id, *to, Way::Frame, bytes);
                 }
             }
+            Act::Probe(group, probed_at) => self.probe(now, id, *group, *probed_at),
         }
     }
 }
