@@ -122,7 +122,7 @@ impl Kernel {
         if let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
             let (scratch, heard) = (&mut self.scratch, &mut self.heard);
             let said = ready.try_io(|watch| watch.get_ref().drain(scratch, heard));
-            if said.is_ok() {
+            if matches!(said, Ok(Ok(()))) {
                 cx.waker().wake_by_ref(); // there may be more, and others have their turn as well
             }
         }
