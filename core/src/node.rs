@@ -536,14 +536,17 @@ impl Node {
                 .views(config, now)
                 .map(|(group, view)| group.observe(&view))
                 .collect(),
-            stopped: self.groups.iter().all(Group::stopped),
+            stopped: self.stopped(),
         }
     }
 
-    /// All groups are stopped and everything was released: the process may end.
+    /// all groups are stopped and everything was released, and no member that is heard says
+    /// that its vote is still bound to this incarnation: the process may end.
     #[must_use]
     pub fn stopped(&self) -> bool {
-        self.groups.iter().all(Group::stopped)
+        let mine = |s: &Statement| s.vote.is_some_and(|b| b.incarnation == self.incarnation);
+        let bound = |s: &Session| s.statements().iter().any(mine);
+        self.groups.iter().all(Group::stopped) && !self.sessions.iter().any(bound)
     }
 }
 

@@ -48,7 +48,7 @@ pub struct Snapshot {
     pub peers: Vec<PeerSnapshot>,
     /// The groups, by id.
     pub groups: Vec<GroupSnapshot>,
-    /// All groups are stopped (`Command::Stop`) and everything was released.
+    /// All groups are stopped (`Command::Stop`), everything was released, and no vote is bound to it.
     pub stopped: bool,
 }
 

@@ -481,17 +481,16 @@ impl Linux {
         let grace = local.config.timing().lease().part(2);
         let before = self.pending.speech;
         let frames = self.frames.as_ref();
-        let kept_in = self.sockets.kept_in(0).filter(|(since, _)| {
-            // one that its peer hears by frames is not cut off.
-            !frames.is_some_and(|frames| frames.reach_the_peer(*since, now))
-        });
-        self.pending.speech.look(kept_in, now, grace);
+        let pass = |since| frames.is_some_and(|frames| frames.reach_the_peer(since, now));
+        let kept_in = self.sockets.kept_in(0);
+        self.pending.speech.look(kept_in, pass, now, grace);
         if self.pending.speech == before {
             return;
         }
-        (0u8..)
-            .take(groups)
-            .for_each(|id| self.report_eligible(GroupId(id)));
+        for group in (0u8..).take(groups).map(GroupId) {
+            self.report_eligible(group);
+            self.tell_health(group);
+        }
     }
 
     fn feed_watchdog_at(&self) -> Option<LocalTime> {

@@ -144,7 +144,11 @@ impl Scripted {
     fn datagram(&mut self, bytes: Vec<u8>) {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
-        let event = ShellEvent::Datagram { local, remote };
+        let from = [2, 0, 0, 0, 0, 2];
+        let event = match bytes.iter().fold(0, |all, byte| all ^ byte) % 2 {
+            0 => ShellEvent::Datagram { local, remote },
+            _ => ShellEvent::Frame { at: 0, from },
+        };
         self.ready.push_back((event, bytes));
     }
 

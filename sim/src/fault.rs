@@ -40,6 +40,10 @@ pub enum Fault {
     Freeze(String),
     /// Whatever is paused, suspended or frozen goes on.
     Resume(String),
+    /// All of the machine is written down: memory, kernel and clock.
+    Snapshot(String),
+    /// The machine goes on from its latest snapshot, and its clock from what it showed then.
+    Restore(String),
     /// The machine is off: process, kernel and clock are gone.
     PowerOff(String),
     /// Nothing passes, not even an answer to who has an address, as where a cable is cut.
@@ -228,6 +232,8 @@ impl Fault {
             | Self::Suspend(of)
             | Self::Freeze(of)
             | Self::Resume(of)
+            | Self::Snapshot(of)
+            | Self::Restore(of)
             | Self::PowerOff(of)
             | Self::Claim(of)
             | Self::Drift { of, .. }
@@ -484,6 +490,8 @@ impl fmt::Display for Fault {
             Self::Suspend(of) => write!(f, "suspend machine {of}; its clock goes on"),
             Self::Freeze(of) => write!(f, "freeze machine {of} and its clock"),
             Self::Resume(of) => write!(f, "resume {of}"),
+            Self::Snapshot(of) => write!(f, "snapshot machine {of}"),
+            Self::Restore(of) => write!(f, "restore machine {of} from its snapshot"),
             Self::PowerOff(of) => write!(f, "power off {of}"),
             Self::Cut(on) => write!(f, "cut {on}"),
             Self::CutDatagrams(on) => write!(f, "cut datagrams {on}"),
@@ -544,7 +552,7 @@ mod tests {
     use super::*;
 
     /// Every kind of fault, as scenarios write it and as people read it.
-    const ALL: [(&str, &str); 30] = [
+    const ALL: [(&str, &str); 32] = [
         (r#"start = "lb0""#, "start lb0"),
         (r#"stop = "lb0""#, "stop lb0"),
         (r#"kill = "lb0""#, "kill -9 lb0"),
@@ -559,6 +567,11 @@ mod tests {
         ),
         (r#"freeze = "lb0""#, "freeze machine lb0 and its clock"),
         (r#"resume = "lb0""#, "resume lb0"),
+        (r#"snapshot = "lb0""#, "snapshot machine lb0"),
+        (
+            r#"restore = "lb0""#,
+            "restore machine lb0 from its snapshot",
+        ),
         (r#"power_off = "lb0""#, "power off lb0"),
         (r#"cut = "lb0 -> *""#, "cut lb0 -> *"),
         (

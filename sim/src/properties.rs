@@ -88,6 +88,9 @@ type Name = &'static str;
 pub enum PropertyId {
     /// Never two (`majority`).
     S1,
+    /// Not two for long (`majority`, where a clock stood still).
+    #[serde(rename = "S1 again")]
+    S1Again,
     /// Never two (`survivor`).
     S2,
     /// A majority of votes is bound.
@@ -140,6 +143,7 @@ impl PropertyId {
     pub const fn name(self) -> &'static str {
         match self {
             Self::S1 => "S1",
+            Self::S1Again => "S1 again",
             Self::S2 => "S2",
             Self::S3 => "S3",
             Self::S4 => "S4",
@@ -247,6 +251,14 @@ pub const S1: Property = always(
     "at most one address is effective",
     at_most_one,
 );
+/// S1, where it is not promised: a clock stands still.
+pub const S1_AGAIN: Property = always(
+    PropertyId::S1Again,
+    "soon after a machine stood still together with its clock, at most one address is effective",
+    |m| !m.past.bound || at_most_one(m),
+);
+/// Its companion.
+pub const TWO: Property = sometimes("two", "two addresses are effective", |m| !at_most_one(m));
 /// S2.
 pub const S2: Property = always(
     PropertyId::S2,

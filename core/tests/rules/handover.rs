@@ -195,7 +195,8 @@ fn r12_stop_hands_over_or_lets_go() {
     w.operator(A, Command::Stop);
     let gap = w.until_held_by(B, ms(10));
     assert!(gap < ms(2), "{gap}");
-    assert!(w.node(A).stopped());
+    w.run(ms(2));
+    assert!(w.node(A).stopped(), "all have said that they are free");
 
     let mut w = World::holding(&spec(3, MAJORITY));
     w.crash(B);
@@ -320,6 +321,52 @@ fn r12_stop_waits_for_d_at_most() {
         }
     }
     assert_eq!(released_after, Some(4), "in the fifth 100 ms");
+}
+
+#[test]
+fn r12_a_stop_ends_when_no_vote_that_it_hears_of_is_bound_to_it() {
+    let stopping = || {
+        let mut bench = Alone::holding(&spec(3, MAJORITY), A);
+        let release = released(&bench.operator(Command::Stop)).unwrap();
+        let group = WEB;
+        let _ = bench.input(Input::Released { group, release });
+        assert!(!bench.node.stopped(), "the witness may not have heard it");
+        bench
+    };
+    let mut bench = stopping();
+    bench.now += ms(1);
+    bench.hears(W, Statement::default());
+    assert!(bench.node.stopped());
+    // One that is not heard any more keeps nobody waiting.
+    let mut bench = stopping();
+    bench.until(bench.now + ms(D));
+    assert!(bench.node.stopped());
+    let mut bench = Alone::new(3, MAJORITY, A);
+    bench.operator(Command::Stop);
+    assert!(bench.node.stopped(), "it heard nobody");
+}
+
+/// The process ends as soon as it may.
+#[test]
+fn r12_a_last_word_that_is_lost_costs_the_successor_nothing() {
+    for (lost, cut) in [(0, ms(0)), (1, ms(0)), (2, ms(0)), (3, ms(0)), (0, ms(600))] {
+        let mut w = World::holding(&spec(3, MAJORITY));
+        w.operator(A, Command::Stop);
+        w.lose_next[A][W] = lost;
+        if cut > 0 {
+            w.cut(A, W);
+        }
+        let (began, mut held) = (w.now, false);
+        while w.now < began + ms(3_000) {
+            w.run(200_000);
+            held |= w.effective() == [B];
+            assert!(!held || w.effective() == [B], "{lost}\n{}", w.story());
+            if w.is_up(A) && w.node(A).stopped() {
+                w.kill(A);
+            }
+        }
+        assert!(held && w.is_down(A));
+    }
 }
 
 #[test]

@@ -93,6 +93,12 @@ const FINE: Shape = Shape {
     ..COARSE
 };
 
+/// An advert of everybody in every tick; H and D last ten ticks.
+const LONG: Shape = Shape {
+    timing: [1, 10, 0],
+    ..FINE
+};
+
 /// Coarse, and the gate shuts up to a tick late: D lasts three ticks, H two.
 const SLACK: Shape = Shape {
     timing: [1, 4, 2],
@@ -175,10 +181,12 @@ impl Shape {
             configs: members.iter().map(config).collect(),
             spec: spec.clone(),
             rates,
+            rates_still: Vec::new(),
             hindsight: 0,
             warm_up: 40,
             adversary,
         }
+        .with_stills()
     }
 }
 
@@ -495,6 +503,17 @@ fn of_majority() -> Vec<Configuration> {
             &happens!["majority", "met", "ready", "lease over"],
         )
         .slow(),
+        quick(
+            "stands-still",
+            "a candidate's machine stands still together with its clock: soon after it goes on, one holds",
+            LONG.setup(Adversary {
+                stills: 16,
+                settle_bound: 3,
+                ..prompt()
+            }),
+            &[p::S1_AGAIN],
+            &[happens!["majority", "outvoted", "lost"].as_slice(), &[p::TWO]].concat(),
+        ),
         quick(
             "majority-3-late",
             "an advert comes late, and again and again; a process or a host dies, and starts again",

@@ -69,7 +69,7 @@ impl<W: Write> Traced<W> {
             return Err(self.differs(action, "one of them can't take it"));
         };
         (self.walked, self.run) = (walked, run);
-        if action == Action::Tick {
+        if matches!(action, Action::Tick | Action::Still(_)) {
             self.time = self.time.plus(self.direct.0.tick());
         }
         self.write()?;
@@ -113,6 +113,10 @@ impl<W: Write> Traced<W> {
     fn faults(&self, action: Action) -> Vec<Line> {
         let faults = match action {
             Action::Tick => Vec::new(),
+            Action::Still(member) => {
+                let name = self.name(member);
+                vec![Fault::Note(format!("{name} stands still with its clock"))]
+            }
             Action::Turn {
                 member,
                 stimulus,

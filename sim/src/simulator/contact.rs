@@ -46,6 +46,8 @@ struct Bounds {
     echo: u64,
     /// Twice S.
     echo_one_way: u64,
+    /// Where a file is edited: P and an interval, if only one of two strangers hears the other.
+    strange: Option<u64>,
 }
 
 impl Contacts {
@@ -138,11 +140,15 @@ impl Contacts {
             within || matches!(fault, Fault::Pause(_)) || fault.leaves().is_some()
         };
         let restless = self.plan.timeline.iter().any(restless);
+        let edited = |(_, fault): &(_, Fault)| matches!(fault, Fault::Edit(_));
+        let edited = self.plan.timeline.iter().any(edited);
+        let strange = timing.presume_after().plus(timing.interval());
         Bounds {
             heal: slow(1_000 * cluster.heals_within(restless)),
             vote: slow(timing.vote().as_nanos()),
             echo: slow(timing.interval().times(5).as_nanos()),
             echo_one_way: slow(timing.survive_after().times(2).as_nanos()),
+            strange: edited.then(|| slow(strange.as_nanos())),
         }
     }
 }
@@ -162,10 +168,11 @@ impl Bounds {
     }
 
     /// How long they may hold if they begin now.
-    const fn lasts(&self, now: Contact) -> Option<u64> {
+    fn lasts(&self, now: Contact) -> Option<u64> {
         match now {
             Contact::Nothing | Contact::EchoOneWay | Contact::Echo => Some(self.after(now)),
-            Contact::AdvertsOneWay | Contact::Adverts => None,
+            Contact::AdvertsOneWay => self.strange.map(|strange| self.heal + strange),
+            Contact::Adverts => None,
         }
     }
 }

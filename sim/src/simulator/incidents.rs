@@ -44,7 +44,7 @@ impl fmt::Display for Incident {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "write stop, kill, pause, suspend, power-off, freeze, switch, cut, cut-one-way, \
+    expecting = "write stop, kill, pause, suspend, power-off, freeze, restore, switch, cut, cut-one-way, \
                  cut-partly, keep, isolate, split, deaf, unheard, flap, loss, loss-one-way, disorder, \
                  corrupt or replay"
 )]
@@ -71,6 +71,8 @@ pub enum OnMember {
     PowerOff,
     /// The machine stands still together with its clock.
     Freeze,
+    /// A snapshot of the machine is taken, and later it is put back.
+    Restore,
     /// Its file differs from the others' between two starts.
     #[serde(skip)]
     Edit,
@@ -172,6 +174,7 @@ impl<'a> Draws<'a> {
             OnMember::Suspend => Fault::Suspend(of()),
             OnMember::PowerOff => Fault::PowerOff(of()),
             OnMember::Freeze => return self.freeze(name, window),
+            OnMember::Restore => return self.restore(name, window),
             OnMember::Edit => return self.edit(name, window),
             OnMember::PresumeDead => return self.presume_dead(name, window),
             OnMember::Switch => return self.switch(window),
@@ -181,12 +184,26 @@ impl<'a> Draws<'a> {
 
     /// The machine stands still together with its clock.
     fn freeze(&mut self, of: &str, window: Window) {
-        // What was left of its lease when it stopped is left when it goes on.
-        let t = &self.cluster.timing;
-        let left = micros(t.lease().plus(t.slack()));
-        let left = left + left * u64::from(t.drift_ppm()) / 1_000_000 + self.cluster.tick;
+        let left = self.left();
         let incident = self.spell(window, Fault::Freeze(of.to_owned()));
         incident.excuse = Some((window.0, window.1 + left));
+    }
+
+    /// A snapshot of the machine is taken, and later it is put back.
+    fn restore(&mut self, of: &str, (at, until): Window) {
+        let left = self.left();
+        let (taken, back) = (
+            Fault::Snapshot(of.to_owned()),
+            Fault::Restore(of.to_owned()),
+        );
+        self.add(vec![(at, taken), (until, back)]).excuse = Some((until, until + left));
+    }
+
+    /// What may be left of a lease when a clock stands still or goes back is left when it goes on.
+    fn left(&self) -> u64 {
+        let t = &self.cluster.timing;
+        let left = micros(t.lease().plus(t.slack()));
+        left + left * u64::from(t.drift_ppm()) / 1_000_000 + self.cluster.tick
     }
 
     /// Its file differs from the others' between two starts.

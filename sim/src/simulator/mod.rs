@@ -26,6 +26,7 @@ pub mod command;
 pub mod contact;
 pub(crate) mod file;
 pub mod incidents;
+mod journal;
 pub mod plan;
 pub mod provider;
 pub mod record;

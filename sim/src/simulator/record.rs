@@ -35,6 +35,8 @@ pub enum What {
     Paused,
     /// A process that should stop has ended.
     Ended,
+    /// The machine goes on from its snapshot.
+    Restored,
     /// A node reported something.
     Reported(Event),
     /// From now on the machine answers for the group's addresses.
@@ -143,7 +145,7 @@ pub enum By {
 }
 
 impl Record {
-    /// One line for people, without the time; `None` for datagrams.
+    /// One line for people, without the time; `None` for datagrams and probes.
     #[must_use]
     pub fn story(&self, plan: &Plan) -> Option<String> {
         let group = |g: &GroupId| match plan.groups() {
@@ -161,6 +163,7 @@ impl Record {
             What::Died => "its process is dead".to_owned(),
             What::Paused => "is paused in the middle of a turn".to_owned(),
             What::Ended => "has ended".to_owned(),
+            What::Restored => "is as it was at its snapshot".to_owned(),
             What::Reported(event) => telemetry::line(event, config?, None),
             What::Opened(g) => format!("{}answers for the address", group(g)),
             What::Shut(g, by) => format!("{}no longer answers: {}", group(g), by.text()),
@@ -171,15 +174,18 @@ impl Record {
                 format!("{}the kernel refuses to shut the gate", group(g))
             }
             What::Announced(g) => format!("{}announces (R-16)", group(g)),
-            What::Probed(g) => format!("{}asks who answers for the address (R-20)", group(g)),
-            What::ProbeAnswered(g) => format!("{}the address is answered for (R-20)", group(g)),
             What::Answered(_, _, Reply::Done { lines }) => format!("answers: {}", lines.join("; ")),
             What::Answered(_, _, Reply::Refused { why }) => {
                 format!("refuses: {}", why.replace('\n', "; "))
             }
             What::Answered(_, _, Reply::Status(_) | Reply::History(_)) => return None,
             What::NoAnswer(_) => "gives no answer: no process runs there".to_owned(),
-            What::Sent(_) | What::Replayed(_) | What::Arrived(_) | What::Traced(_) => return None,
+            What::Sent(_)
+            | What::Replayed(_)
+            | What::Arrived(_)
+            | What::Probed(_)
+            | What::ProbeAnswered(_)
+            | What::Traced(_) => return None,
         })
     }
 

@@ -145,6 +145,7 @@ impl Reader<'_> {
         }
         timeline.sort_by_key(|(at, _)| *at); // stable: what is written first is done first
         plan.timeline = timeline;
+        self.check_snapshots(&plan)?;
         let mut expect = Vec::new();
         for (n, section) in file.expect.iter().enumerate() {
             expect.push(self.expect(&plan, &format!("expect.{n}"), section)?);
@@ -163,6 +164,21 @@ impl Reader<'_> {
 
     fn wrong(&self, key: &str, what: impl std::fmt::Display) -> FileError {
         self.source.error(key, what)
+    }
+
+    fn check_snapshots(&self, plan: &Plan) -> Result<(), FileError> {
+        let mut taken = Vec::new();
+        for (at, fault) in &plan.timeline {
+            match fault {
+                Fault::Snapshot(of) => taken.push(of),
+                Fault::Restore(of) if !taken.contains(&of) => {
+                    let what = format!("{of} is restored at {at}, and has no snapshot by then");
+                    return Err(self.wrong("timeline", what));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn check_conditions(&self, key: &str, conditions: &Conditions) -> Result<(), FileError> {

@@ -56,6 +56,8 @@ pub struct Watch {
     /// By member.
     configs: Vec<Config>,
     members: Vec<Known>,
+    /// What was known of machines when their snapshots were taken.
+    snapshots: BTreeMap<MemberId, Known>,
     /// When a fault last changed what a member has not had time to send yet.
     changed: Option<u64>,
     /// An operator had a peer presumed dead.
@@ -147,6 +149,7 @@ impl Watch {
         Self {
             configs: plan.members.iter().map(|m| m.config.clone()).collect(),
             members: vec![member; plan.members.len()],
+            snapshots: BTreeMap::new(),
             changed: None,
             presumed: false,
             stopping: BTreeMap::new(),
@@ -288,6 +291,12 @@ impl Watch {
                 known.die();
                 self.stopping.remove(&member);
             }
+            What::Restored => {
+                if let Some(then) = self.snapshots.get(&member) {
+                    known.restore(then);
+                }
+                self.changed = Some(record.at);
+            }
             What::Paused => known.process = Liveness::Paused,
             What::Opened(group) | What::Shut(group, _) => {
                 let opened = matches!(record.what, What::Opened(_));
@@ -343,6 +352,9 @@ impl Watch {
                     self.changed = Some(record.at);
                 }
                 known.inflict(&plan, fault);
+                if matches!(fault, Fault::Snapshot(_)) {
+                    self.snapshots.insert(member, known.clone());
+                }
             }
         }
         true
@@ -401,6 +413,22 @@ impl Known {
         for group in &mut self.groups {
             group.vote = None;
         }
+    }
+
+    /// The process is as it was then; what is true of its machine says itself.
+    fn restore(&mut self, then: &Self) {
+        let groups = self.groups.iter().zip(&then.groups);
+        let groups = groups.map(|(now, then)| KnownGroup {
+            effective: now.effective,
+            eligible: now.eligible,
+            healthy: now.healthy,
+            ..then.clone()
+        });
+        *self = Self {
+            groups: groups.collect(),
+            addressed: self.addressed,
+            ..then.clone()
+        };
     }
 
     fn inflict(&mut self, plan: &Plan, fault: &Fault) {

@@ -7,8 +7,10 @@
 mod kernel;
 mod network;
 mod probes;
+mod snapshot;
 
 use super::clock::Clock;
+use super::journal::Journal;
 use super::plan::Plan;
 use super::record::{By, Record, Way, What};
 use super::rng::Rng;
@@ -23,6 +25,7 @@ use onehold_core::auth::{Key, Keys};
 use onehold_core::config::Config;
 use onehold_core::time::{LocalTime, Span};
 use probes::{Answers, Probes};
+use snapshot::Snapshot;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
@@ -32,6 +35,9 @@ use tokio::sync::{Notify, oneshot};
 const MAX_TAPE: usize = 1 << 16;
 /// Most records of one step; more would be a storm that never ends.
 const MAX_RECORDS: usize = 1 << 20;
+
+/// What restarts a process that has failed waits for this long, as our units say.
+const RESTARTS: Span = Span::from_millis(1_000);
 
 /// Everything but the processes.
 #[derive(Debug)]
@@ -65,7 +71,16 @@ pub(super) struct Member {
     pub(super) clock: Clock,
     pub(super) machine: Machine,
     pub(super) process: Liveness,
+    /// The incarnation that runs, or ran last, and how many there have been.
     pub(super) life: u32,
+    lives: u32,
+    /// What its process was given, if a snapshot will be taken.
+    pub(super) journal: Option<Journal>,
+    /// What its process is made from, when it next runs.
+    pub(super) again: Option<Journal>,
+    snapshot: Option<Box<Snapshot>>,
+    /// When what restarts a process that has failed does so.
+    restarts: Option<u64>,
     /// what its processes have written down since it was switched on.
     pub(super) leases: Leases,
     /// The configuration in force, and the one of its file.
@@ -121,7 +136,7 @@ pub(super) enum Machine {
 }
 
 /// An effect of a turn.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Act {
     Release(GroupId),
     /// To whom, what, and whether in a frame, too.
@@ -186,6 +201,11 @@ impl World {
             machine: Machine::On,
             process: Liveness::Down,
             life: 0,
+            lives: 0,
+            journal: None,
+            again: None,
+            snapshot: None,
+            restarts: None,
             leases: Leases::default(),
             config: m.config.clone(),
             file: m.config.clone(),
@@ -281,7 +301,8 @@ impl World {
     pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys, Span) {
         self.settle(now, id);
         let member = self.member(id);
-        member.life += 1;
+        member.lives += 1;
+        member.life = member.lives;
         member.forget_process();
         member.config = member.file.clone();
         member.late.retain(|(due, _), _| *due > now); // no socket was open
@@ -304,17 +325,33 @@ impl World {
         (life, keys, earlier.longest)
     }
 
-    /// A process that should stop has ended; it leaves nothing behind.
-    pub(super) fn end(&mut self, now: u64, id: MemberId) {
+    /// A process has ended by itself, and leaves nothing behind: for it should stop, or has failed
+    /// and is started again a second later, as systemd does.
+    pub(super) fn end(&mut self, now: u64, id: MemberId, failed: bool) {
         self.settle(now, id);
         let member = self.member(id);
-        member.process = match member.stopping {
-            Some(true) => Liveness::Up,
-            Some(false) | None => Liveness::Down,
-        };
+        let again = member.stopping == Some(true);
+        member.process = if again { Liveness::Up } else { Liveness::Down };
+        let restarts = failed && member.stopping.is_none();
         member.forget_process();
+        member.restarts = restarts.then(|| now.saturating_add(RESTARTS.as_nanos()));
         self.restless = true;
+        for group in (0u8..).take(self.plan.groups()).map(GroupId) {
+            self.members[at(id)].gates[usize::from(group.0)].deadline = None;
+            self.tell_effective(now, id, group, By::Release);
+        }
         self.record(now, Some(id), What::Ended);
+    }
+
+    /// What has failed is started again.
+    pub(super) fn restart(&mut self, now: u64) {
+        for id in self.plan.ids() {
+            let member = self.member(id);
+            let runs = member.machine == Machine::On;
+            if member.restarts.take_if(|at| runs && *at <= now).is_some() {
+                self.start(now, id);
+            }
+        }
     }
 
     /// Something is done to the world, between two steps.
@@ -370,6 +407,8 @@ impl World {
                 self.member(id).clock.freeze(now, true);
             }
             Fault::Resume(_) => self.resume(now, id),
+            Fault::Snapshot(_) => self.snapshot(now, id),
+            Fault::Restore(_) => self.restore(now, id),
             Fault::PowerOff(_) => self.power_off(now, id),
             Fault::Drift { ppm, .. } => self.member(id).clock.set_rate(now, *ppm),
             Fault::ClockStep { by, .. } => {
@@ -583,6 +622,8 @@ impl Member {
         self.socket.clear();
         self.deferred.clear();
         self.answers.clear();
+        self.again = None;
+        self.restarts = None;
         self.stopping = None;
         self.fuse = None;
         for gate in &mut self.gates {

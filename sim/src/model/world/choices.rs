@@ -72,6 +72,12 @@ impl<M: Clone, A: Clone> World<M, A> {
         }
         if !blocked {
             visit(Action::Tick, self.tick(parts), Done::default());
+            let may_stand = |m: &u8| !calm && parts.setup().is_candidate(*m);
+            for m in (0u8..).take(all.len()).filter(may_stand) {
+                if let Some(next) = self.still(parts, m) {
+                    visit(Action::Still(m), next, Done::default());
+                }
+            }
         }
     }
 

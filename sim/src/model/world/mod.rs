@@ -99,6 +99,8 @@ impl<A: Copy> Stimulus<A> {
 pub enum Action {
     /// Time passes.
     Tick,
+    /// Time passes for all but one machine, which stands still together with its clock.
+    Still(u8),
     /// The member's one run in this tick: what it hears, then its timer.
     Run {
         /// Which member.
@@ -199,6 +201,8 @@ pub struct Rest {
     pub crashes: u8,
     /// How many pauses.
     pub pauses: u8,
+    /// For how many ticks machines may still stand still.
+    pub stills: u8,
     /// How many adverts may still be kept back.
     pub stragglers: u8,
     /// How many times the cuts may still change.
@@ -238,7 +242,7 @@ impl Rest {
         [
             u32::from_le_bytes([self.beginning, self.crashes, self.changes, self.commands]),
             u32::from_le_bytes([self.flips, self.losses, self.outage, self.settled]),
-            u32::from_le_bytes([self.quiet, self.pauses, self.stragglers, 0]),
+            u32::from_le_bytes([self.quiet, self.pauses, self.stragglers, self.stills]),
         ]
     }
 
@@ -247,11 +251,12 @@ impl Rest {
     pub const fn unpack(words: [u32; 3]) -> Self {
         let [beginning, crashes, changes, commands] = words[0].to_le_bytes();
         let [flips, losses, outage, settled] = words[1].to_le_bytes();
-        let [quiet, pauses, stragglers, _] = words[2].to_le_bytes();
+        let [quiet, pauses, stragglers, stills] = words[2].to_le_bytes();
         Self {
             beginning,
             crashes,
             pauses,
+            stills,
             stragglers,
             changes,
             commands,
@@ -335,6 +340,7 @@ impl<M: Clone, A: Clone> World<M, A> {
                 beginning: u8::try_from(beginning).expect("few"),
                 crashes: adversary.crashes,
                 pauses: adversary.pauses,
+                stills: adversary.stills,
                 stragglers: adversary.stragglers,
                 changes: adversary.changes,
                 commands: adversary.commands,
@@ -414,6 +420,7 @@ impl<M: Clone, A: Clone> World<M, A> {
     ) -> Option<(Self, Done)> {
         match action {
             Action::Tick => Some((self.tick(parts), Done::default())),
+            Action::Still(member) => Some((self.still(parts, member)?, Done::default())),
             Action::Run {
                 member,
                 hears,
@@ -455,7 +462,7 @@ impl<M: Clone, A: Clone> World<M, A> {
                 ending,
                 ..
             } => self.turn(parts, member, stimulus, ending),
-            Action::Tick | Action::Settle(_) => None,
+            Action::Tick | Action::Still(_) | Action::Settle(_) => None,
         };
         turn.map(|(_, _, sent)| sent).unwrap_or_default()
     }
@@ -612,7 +619,23 @@ impl<M: Clone, A: Clone> World<M, A> {
     }
 
     fn tick(&self, parts: &impl Parts<Member = M, Advert = A>) -> Self {
-        let beginning = self.rest.beginning;
+        self.aged(parts, self.rest.beginning)
+    }
+
+    /// A tick in which one machine stands still.
+    fn still(&self, parts: &impl Parts<Member = M, Advert = A>, member: u8) -> Option<Self> {
+        let n = self.members.len();
+        let left = self.rest.stills.checked_sub(1)?;
+        let mut next = self.aged(parts, parts.setup().still(self.rest.beginning, member));
+        (next.rest.stills, next.rest.quiet) = (left, 0);
+        for from in (0..n).filter(|from| *from != usize::from(member)) {
+            next.links[from * n + usize::from(member)].clear();
+        }
+        Some(next)
+    }
+
+    /// One tick later, with the clocks of this number.
+    fn aged(&self, parts: &impl Parts<Member = M, Advert = A>, beginning: u8) -> Self {
         let adversary = &parts.setup().adversary;
         let mut rest = self.rest;
         rest.quiet = rest.quiet.saturating_add(1).min(adversary.settle_bound);

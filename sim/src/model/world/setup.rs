@@ -15,6 +15,8 @@ pub struct Setup {
     pub configs: Vec<Config>,
     /// Every possible choice of clocks: by how much each member's clock goes on in one tick.
     pub rates: Vec<Vec<u64>>,
+    /// The same where a machine stands still together with its clock: see [`Setup::still`].
+    pub rates_still: Vec<Vec<u64>>,
     /// How much further back than any rule looks the past is kept, in units of the clocks. Zero,
     /// except to show that it makes no difference.
     pub hindsight: u64,
@@ -52,6 +54,9 @@ pub struct Adversary {
     /// How many times processes may be paused, one at a time, each for as long as the adversary
     /// likes; or [`Adversary::NO_END`].
     pub pauses: u8,
+    /// For how many ticks, in all, a candidate's machine may stand still together with its clock;
+    /// what comes for it meanwhile is lost.
+    pub stills: u8,
     /// How many commands the operators may give.
     pub commands: u8,
     /// Which commands.
@@ -88,6 +93,7 @@ impl Default for Adversary {
             in_turn: false,
             lives: 1,
             pauses: 0,
+            stills: 0,
             commands: 0,
             says: Vec::new(),
             flips: 0,
@@ -123,7 +129,31 @@ impl Setup {
     /// By how much each clock goes on in a tick.
     #[must_use]
     pub fn ticks(&self, beginning: u8) -> &[u64] {
-        &self.rates[usize::from(beginning)]
+        let (all, at) = (self.rates.len(), usize::from(beginning));
+        self.rates
+            .get(at)
+            .unwrap_or_else(|| &self.rates_still[at - all])
+    }
+
+    /// The number of those clocks where a member's machine stands still and the others go on as
+    /// from this beginning.
+    #[must_use]
+    pub fn still(&self, beginning: u8, member: u8) -> u8 {
+        let members = self.configs.len();
+        let at = usize::from(beginning) * members + usize::from(member);
+        u8::try_from(self.rates.len() + at).expect("few")
+    }
+
+    /// Makes [`Setup::rates_still`].
+    pub(crate) fn with_stills(mut self) -> Self {
+        for rates in &self.rates {
+            for m in 0..self.configs.len() {
+                let mut still = rates.clone();
+                still[m] = 0;
+                self.rates_still.push(still);
+            }
+        }
+        self
     }
 
     /// How much true time a tick is: the middle of how far clocks go on in it.

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is seen from outside; [`EVENTS`] has what members report.
-const SEEN: [&str; 20] = [
+const SEEN: [&str; 22] = [
     "takeover",
     "two answer",
     "shut by its deadline",
@@ -30,6 +30,8 @@ const SEEN: [&str; 20] = [
     "frames cut",
     "probes cut",
     "by frame only",
+    "probe answered",
+    "restored",
 ];
 
 /// Reported in every run, so not rare.
@@ -155,6 +157,8 @@ impl Cover {
                     By::Release => {}
                 }
             }
+            (What::ProbeAnswered(_), _) => self.count("probe answered"),
+            (What::Restored, _) => self.count("restored"),
             (What::Replayed(_), _) => self.count("replayed"),
             (What::KernelRefused(..), _) => self.count("kernel refuses"),
             (What::Sent(sent), _) => self.sent(sent),

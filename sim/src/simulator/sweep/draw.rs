@@ -33,6 +33,11 @@ pub enum Stays {
     Down(&'static str),
     /// Some links between two members are cut.
     Cut(Links),
+    /// Two members alone: adverts as datagrams don't pass; those as frames or answers to probes do.
+    Partly {
+        /// Nor do frames.
+        frames: bool,
+    },
     /// The services behind all groups fail everywhere.
     Sick,
 }
@@ -224,6 +229,9 @@ impl Stays {
                     ..Links::one_way(a, b)
                 })
             }
+            (_, 20..45) if alone && (cluster.frames || cluster.evidence) => Self::Partly {
+                frames: cluster.evidence && (!cluster.frames || rng.chance(50)),
+            },
             (_, 40..50) if may_be_sick => Self::Sick,
             _ => Self::Nothing,
         }
@@ -234,6 +242,8 @@ impl Stays {
             Self::Nothing => "nothing is wrong".to_owned(),
             Self::Down(name) => format!("nothing is wrong but that {name} is down"),
             Self::Cut(links) => format!("nothing is wrong but that {links} is cut"),
+            Self::Partly { frames: false } => "nothing is wrong but that UDP is cut".to_owned(),
+            Self::Partly { frames: true } => "only answers to probes pass".to_owned(),
             Self::Sick => "nothing is wrong but the services".to_owned(),
         }
     }
@@ -336,6 +346,10 @@ impl Draw {
         let mut all = vec![Fault::Heal(Links::all())];
         if let Stays::Cut(links) = &self.stays {
             all.push(Fault::Cut(links.clone()));
+        }
+        if let Stays::Partly { frames } = self.stays {
+            all.push(Fault::CutDatagrams(Links::all()));
+            all.extend(frames.then(|| Fault::CutFrames(Links::all())));
         }
         for name in &c.members {
             let of = (*name).to_owned();

@@ -99,10 +99,11 @@ impl Draws<'_> {
             OnMember::PowerOff,
         ];
         kinds.extend(match cluster.promise {
-            Promise::Frozen => Some(OnMember::Freeze),
-            Promise::Majority if cluster.members.len() == 2 => Some(OnMember::PresumeDead),
-            Promise::Majority | Promise::Timely => Some(OnMember::Edit),
-            Promise::Steady | Promise::OneWay | Promise::Anything => None,
+            Promise::Frozen => &[OnMember::Freeze, OnMember::Restore][..],
+            Promise::Majority if cluster.members.len() == 2 => &[OnMember::PresumeDead],
+            Promise::Majority | Promise::Timely => &[OnMember::Edit],
+            Promise::Anything => &[OnMember::Freeze],
+            Promise::Steady | Promise::OneWay => &[],
         });
         kinds.retain(|_| self.rng.chance(60));
         for name in &cluster.members {
