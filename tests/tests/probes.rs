@@ -74,6 +74,11 @@ fn evidence_none_asks_nothing() {
     c.start_all();
     c.hold_on("lb0");
     assert!(probes(&c, "lb1").is_null());
+    // Silence alone counts, as the docs say.
+    cut_adverts(&c);
+    c.held_by_both();
+    heal_adverts(&c);
+    c.hold_again_on("lb0");
 }
 
 /// No advert passes between the two any more, neither as a datagram nor as a frame; all else does.

@@ -151,7 +151,7 @@ fn listed() -> BTreeMap<String, BTreeSet<String>> {
 fn every_key_is_on_the_page_and_none_that_is_not_there() {
     let mut there = BTreeMap::new();
     keys(&json(&full(), PRINTED), "", &mut there);
-    assert_eq!(there.len(), 18, "{:?}", there.keys());
+    assert_eq!(there.len(), 19, "{:?}", there.keys());
     assert_eq!(listed(), there);
     assert!(PAGE.contains(&format!("version {VERSION}")), "the version");
 }
