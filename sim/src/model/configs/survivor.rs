@@ -165,6 +165,32 @@ pub(super) fn all() -> Vec<Configuration> {
             &happens!["peer silent", "unable", "ready"],
         ),
         quick(
+            "survivor-probes",
+            "adverts are cut, one way or both, or probes are; one of them passes both ways",
+            ALONE.setup(Adversary {
+                any_order: true,
+                changes: 2,
+                restless: true,
+                cuts: vec![full, unasked(0) | unasked(1), cut(0, 1), cut(1, 0)],
+                probes: true,
+                ..prompt()
+            }),
+            &SURVIVOR,
+            &happens!["answered", "lease over"],
+        ),
+        quick(
+            "survivor-probes-lost",
+            "adverts are cut both ways, probes are answered, but for any two",
+            ALONE.setup(Adversary {
+                unanswered: 2,
+                crashes: 0,
+                overlap: 0,
+                ..alone_but_for_probes.clone()
+            }),
+            &SURVIVOR,
+            &happens!["answered"],
+        ),
+        quick(
             "survivor-probes-crash",
             "adverts are cut both ways, probes are answered; a process or a host dies, and starts again",
             ALONE.setup(alone_but_for_probes.clone()),
