@@ -36,6 +36,8 @@ const SEEN: [&str; 22] = [
 
 /// Reported in every run, so not rare.
 const USUAL: [&str; 2] = ["takes hold", "lets go"];
+/// Reported in one run of a thousand: a holder is paused with its clock, and two voters speak first.
+const SELDOM: [&str; 1] = ["outvoted"];
 
 /// How often something was seen.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,7 +57,9 @@ pub type Coverage = BTreeMap<String, Often>;
 #[must_use]
 pub fn nothing() -> Coverage {
     let reported = EVENTS.iter().copied();
-    let names = reported.filter(|n| !USUAL.contains(n)).chain(SEEN);
+    let names = reported
+        .filter(|n| !USUAL.contains(n) && !SELDOM.contains(n))
+        .chain(SEEN);
     names.map(|n| (n.to_owned(), Often::default())).collect()
 }
 

@@ -64,7 +64,8 @@ impl World {
             way,
             bytes: Rc::clone(bytes),
         };
-        if let Some(tape) = &mut self.tape {
+        // Whoever records has datagrams.
+        if let (Some(tape), Way::Path(_)) = (&mut self.tape, way) {
             if tape.len() == MAX_TAPE {
                 tape.pop_front();
             }
