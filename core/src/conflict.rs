@@ -28,7 +28,7 @@ impl Group {
         // One word proves nothing, for it may have waited somewhere. But the answer to an advert
         // that this holder sent since it first heard so does: both held when the answer was made.
         let over = match *conflict {
-            Conflict::None if holds => {
+            Conflict::None | Conflict::Unheard { .. } if holds => {
                 *conflict = Conflict::Heard { since: view.now };
                 false
             }
@@ -39,7 +39,7 @@ impl Group {
                 false
             }
             // A witness never holds, and its word does not end the other candidate's conflict.
-            Conflict::Heard { .. } | Conflict::Proven
+            Conflict::Heard { .. } | Conflict::Proven | Conflict::Unheard { .. }
                 if !holds && view.config.is_candidate(from.peer) =>
             {
                 *conflict = Conflict::None;
@@ -48,7 +48,8 @@ impl Group {
             Conflict::None
             | Conflict::Heard { .. }
             | Conflict::Proven
-            | Conflict::Strange { .. } => false,
+            | Conflict::Strange { .. }
+            | Conflict::Unheard { .. } => false,
         };
         if over || back {
             self.announce(view, out);
@@ -82,6 +83,9 @@ impl Group {
         out: &mut Vec<Effect>,
     ) {
         let (group, now) = (view.group, view.now);
+        if word.lets_go {
+            self.probes = None; // it answered before it let go
+        }
         if word.back {
             self.announce(view, out);
         }
@@ -90,7 +94,13 @@ impl Group {
         };
         let since = match (word.holds, *conflict) {
             (true, Conflict::Strange { since }) => since,
-            (true, Conflict::None | Conflict::Heard { .. } | Conflict::Proven) => {
+            (
+                true,
+                Conflict::None
+                | Conflict::Heard { .. }
+                | Conflict::Proven
+                | Conflict::Unheard { .. },
+            ) => {
                 out.push(Effect::Report(Event::Strange { group }));
                 now
             }
@@ -100,7 +110,13 @@ impl Group {
                 self.announce(view, out);
                 return;
             }
-            (false, Conflict::None | Conflict::Heard { .. } | Conflict::Proven) => return,
+            (
+                false,
+                Conflict::None
+                | Conflict::Heard { .. }
+                | Conflict::Proven
+                | Conflict::Unheard { .. },
+            ) => return,
         };
         *conflict = Conflict::Strange { since };
         let survivor = view.config.arbitration() == Arbitration::Survivor;
@@ -124,4 +140,6 @@ pub(crate) struct StrangeWord {
     pub(crate) back: bool,
     /// This stranger does not hold, and another one does.
     pub(crate) another: bool,
+    /// This stranger held, and says that it does not any more.
+    pub(crate) lets_go: bool,
 }

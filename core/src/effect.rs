@@ -144,6 +144,12 @@ pub enum Event {
         /// Which of this member's groups.
         group: GroupId,
     },
+    /// A kernel answers for the address of a member that is not heard: its adverts are lost on the
+    /// way, or it runs under another key (R-20).
+    Answered {
+        /// Which group.
+        group: GroupId,
+    },
     /// A member has an advert of this incarnation that is yet to be sent: this member's clock went
     /// back (R-21).
     ClockWentBack {
@@ -173,6 +179,7 @@ impl Event {
             Self::Overslept => "overslept",
             Self::Conflict { .. } => "conflict",
             Self::Strange { .. } => "strange",
+            Self::Answered { .. } => "answered",
             Self::ClockWentBack { .. } => "clock_went_back",
             Self::CommandRefused { .. } => "command_refused",
         }
@@ -190,6 +197,7 @@ impl Event {
             Self::Ready => "R-9",
             Self::Overslept => "R-13",
             Self::Conflict { .. } | Self::Strange { .. } => "R-15",
+            Self::Answered { .. } => "R-20",
             Self::ClockWentBack { .. } => "R-21",
             Self::CommandRefused { refusal, .. } => refusal.rule(),
         }
@@ -203,6 +211,7 @@ impl Event {
             | Self::Opened { group }
             | Self::Conflict { group, .. }
             | Self::Strange { group }
+            | Self::Answered { group }
             | Self::CommandRefused { group, .. } => Some(*group),
             Self::Met { .. }
             | Self::Lost { .. }
@@ -227,6 +236,7 @@ impl Event {
             | Self::Ready
             | Self::Overslept
             | Self::Strange { .. }
+            | Self::Answered { .. }
             | Self::CommandRefused { .. } => None,
         }
     }
@@ -271,6 +281,11 @@ impl Event {
             Self::Strange { .. } => {
                 "one with another configuration says that it holds too: one of the two lets go; make the \
                  files equal"
+                    .into()
+            }
+            Self::Answered { .. } => {
+                "another machine answers for the address, and nothing is heard of the other member: are its \
+                 adverts lost on the way (a firewall?), or does it have another key?"
                     .into()
             }
             Self::ClockWentBack { peer } => format!(
@@ -318,6 +333,9 @@ pub enum Why {
     Conflict,
     /// A stranger that holds is heard, and one of the two must let go.
     Strange,
+    /// Another machine answers for the address, nothing is heard of it, and one of the two must let
+    /// go (`survivor`).
+    Answered,
     /// A majority holds or has bound its votes to another: this machine's clock stood still, or is
     /// far off (`majority`).
     Outvoted,
@@ -348,6 +366,7 @@ impl Why {
             | Self::Unready
             | Self::Unhealthy => "R-12",
             Self::Conflict | Self::Strange => "R-15",
+            Self::Answered => "R-20",
             Self::KernelRefused | Self::Released => "R-8",
             Self::Unprepared => "R-19",
             Self::Outvoted => "R-21",
@@ -370,6 +389,9 @@ impl Why {
             Self::Conflict => "another holder is heard and stays by preference",
             Self::Strange => {
                 "one with another configuration holds too; letting go, for only one may"
+            }
+            Self::Answered => {
+                "another machine answers for the address, and nothing is heard of it; letting go, for only one may"
             }
             Self::Outvoted => {
                 "a majority votes for another, so this machine's clock stood still (was it paused or \

@@ -11,7 +11,8 @@ use crate::effect::{Effect, Event, ReleaseId, Why};
 use crate::input::{Command, Refusal, StandingOrders};
 use crate::lease::Timing;
 use crate::observe::{GroupSnapshot, RoleName};
-use crate::role::{Backoff, Conflict, Eligibility, Role, Unplanned, Yield};
+use crate::probe::Probes;
+use crate::role::{Backoff, Conflict, Eligibility, Presumption, Role, Unplanned, Yield};
 use crate::session::Session;
 use crate::silence::Verdict;
 use crate::time::LocalTime;
@@ -37,7 +38,11 @@ pub(crate) struct Group {
     pub(crate) frozen: bool,
     pub(crate) stopping: bool,
     ///
-    presumed_dead: bool,
+    pub(crate) presumption: Presumption,
+    /// what is asked of the network.
+    pub(crate) probes: Option<Probes>,
+    /// how many spans were drawn.
+    pub(crate) draws: u8,
     /// takeovers that nobody handed over. Kept only where failback has a delay.
     pub(crate) unplanned: Option<Unplanned>,
     /// the other candidate, when it last said that it holds, wanted to hand over. Kept likewise.
@@ -80,7 +85,9 @@ impl Group {
             gave_away: false,
             frozen: false,
             stopping: false,
-            presumed_dead: false,
+            presumption: Presumption::None,
+            probes: None,
+            draws: 0,
             unplanned: None,
             handed_over: false,
         }
@@ -117,7 +124,7 @@ impl Group {
         let two_way = view
             .sessions
             .iter()
-            .filter(|s| s.two_way() || self.presumed_dead)
+            .filter(|s| s.two_way() || self.presumes_dead())
             .count();
         two_way.saturating_add(1) >= view.config.majority()
     }
@@ -233,6 +240,7 @@ impl Group {
             self.vote = None;
         }
         self.eligibility.measure(view.timing(), now);
+        self.expire_probes(view, out);
         match &mut self.role {
             Role::Holder { lease_end, .. } if *lease_end <= now => {
                 self.release(view, Why::LeaseOver, None, out);
@@ -247,7 +255,8 @@ impl Group {
                 Conflict::None
                 | Conflict::Heard { .. }
                 | Conflict::Proven
-                | Conflict::Strange { .. } => {}
+                | Conflict::Strange { .. }
+                | Conflict::Unheard { .. } => {}
             },
             Role::Releasing { asks_until, .. } if asks_until.is_some_and(|at| at <= now) => {
                 *asks_until = None;
@@ -280,9 +289,18 @@ impl Group {
         self.meet(view, from, back, out);
     }
 
+    /// the operator presumed the peer dead, and nothing has shown that it is alive.
+    fn presumes_dead(&self) -> bool {
+        self.presumption == Presumption::Dead
+    }
+
     /// a word of the peer ends the presumption.
-    pub(crate) const fn presume_alive(&mut self) {
-        self.presumed_dead = false;
+    pub(crate) fn presume_alive(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
+        if let Presumption::Said { .. } = self.presumption {
+            let (group, refusal) = (view.group, Refusal::PeerHeard);
+            out.push(Effect::Report(Event::CommandRefused { group, refusal }));
+        }
+        self.presumption = Presumption::None;
     }
 
     /// the kernel confirmed a release. R-12: the vote goes to the successor's ask at once.
@@ -344,6 +362,7 @@ impl Group {
         if let Role::Holder { .. } = self.role {
             self.go_on_holding(view, out); // if it just took hold, it may have to hand over
         }
+        self.probe(view, out);
     }
 
     /// a candidate that has asked in vain for longer than D (the preferred one: 3D) while the
@@ -396,14 +415,15 @@ impl Group {
         // the advert that says `holds` goes out in this turn, before the hold.
         let (asked_at, why) = if let Some(asked_at) = granted {
             (asked_at, Why::Majority)
-        } else if self.presumed_dead && !sick {
+        } else if self.presumes_dead() && !sick {
             (view.now, Why::PresumedDead)
-        } else if self.silence(view) == Verdict::Failed && !sick {
+        } else if self.silence(view) == Verdict::Failed && !self.is_answered() && !sick {
             (view.now, Why::PeerSilent)
         } else {
             return;
         };
         self.gave_away = false;
+        self.probes = None; // answers to what a standby asked are no conflict
         self.count_takeover(view);
         let role = Role::Holder {
             lease_end: view.timing().lease_end(asked_at),
@@ -437,7 +457,7 @@ impl Group {
     /// a holder that presumes its peer dead renews by the newest advert that the
     /// network already has. Called after the turn's adverts, for sending precedes holding.
     pub(crate) fn presume(&mut self, view: &View<'_>) {
-        if self.presumed_dead || self.silence(view) >= Verdict::Suspected {
+        if self.presumes_dead() || self.silence(view) >= Verdict::Suspected {
             let sent = view.sessions.iter().filter_map(|s| s.last_sent).max();
             if let Some(sent) = sent {
                 self.extend_lease(view.timing().lease_end(sent));
@@ -529,25 +549,7 @@ impl Group {
             Command::Thaw if !self.frozen => return Err(Refusal::NotFrozen),
             Command::Thaw => self.frozen = false,
             Command::Stop => self.stopping = true,
-            Command::PresumeDead => {
-                if view.config.members().len() != 2
-                    || view.config.arbitration() != Arbitration::Majority
-                {
-                    return Err(Refusal::NotTwoMembers);
-                }
-                let unheard = view.timing().vote().times(2);
-                let silent = view.sessions.iter().filter_map(|s| s.silence.as_ref());
-                if silent
-                    .map(|s| view.now.since(s.since))
-                    .any(|span| span < unheard)
-                {
-                    return Err(Refusal::PeerHeard);
-                }
-                if self.vote.is_some() {
-                    return Err(Refusal::VoteBound);
-                }
-                self.presumed_dead = true;
-            }
+            Command::PresumeDead => return self.presume_dead(view),
         }
         Ok(())
     }
@@ -597,7 +599,9 @@ impl Group {
             }
             Role::Releasing { asks_until, .. } => (asks_until, None),
         };
-        [vote, able, first, second].into_iter().flatten()
+        let own = [vote, able, first, second];
+        let own = own.into_iter().flatten();
+        own.chain(self.probe_deadlines(timing))
     }
 
     /// See [`Node::instants`](crate::Node::instants).
@@ -614,6 +618,7 @@ impl Group {
             Eligibility::Again { since, .. } => visit(me, since),
             Eligibility::No | Eligibility::Yes => {}
         }
+        self.probe_instants(&mut |t| visit(me, t));
         self.unplanned.iter_mut().for_each(|u| visit(me, &mut u.at));
         self.role.instants(&mut |t| visit(me, t));
     }
@@ -647,6 +652,8 @@ impl Group {
             asks: self.campaign(view) != Campaign::Nobody,
             ready: self.ready(view),
             kept_back: view.kept_back(),
+            probing: self.probes.is_some(),
+            answered_ago: self.probes.as_ref().and_then(|p| p.answered_ago(view.now)),
             open: self.role.gate_until().is_some(),
             eligible: self.eligible(),
             healthy: self.healthy,
@@ -654,7 +661,7 @@ impl Group {
             standby: self.standby,
             gave_away: self.gave_away,
             frozen: self.frozen,
-            presumed_dead: self.presumed_dead,
+            presumed_dead: self.presumes_dead(),
         }
     }
 }

@@ -101,7 +101,8 @@ pub enum Command {
     Freeze,
     /// Undo `Freeze`.
     Thaw,
-    /// The operator says that the peer is dead: count its vote as given (R-17).
+    /// The operator says that the peer is dead: count its vote as given, unless the network answers
+    /// within i (R-17).
     PresumeDead,
     /// Hand over, or release if nobody is ready; then this group is over for this incarnation.
     Stop,
@@ -130,6 +131,8 @@ pub enum Refusal {
     NotTwoMembers,
     /// `PresumeDead` of a peer that was heard in the last 2 D.
     PeerHeard,
+    /// `PresumeDead`, and a kernel answers for the address (R-20).
+    PeerAnswers,
     /// `PresumeDead` while this member's own vote is bound.
     VoteBound,
     /// The group is stopping.
@@ -141,7 +144,7 @@ impl Refusal {
     #[must_use]
     pub const fn rule(self) -> &'static str {
         match self {
-            Self::NotTwoMembers | Self::PeerHeard | Self::VoteBound => "R-17",
+            Self::NotTwoMembers | Self::PeerHeard | Self::PeerAnswers | Self::VoteBound => "R-17",
             Self::NotHolder
             | Self::NobodyReady
             | Self::Witness
@@ -169,6 +172,10 @@ impl Refusal {
                  takeover needs no operator"
             }
             Self::PeerHeard => "the peer was heard a moment ago: it is not dead",
+            Self::PeerAnswers => {
+                "another machine answers for the address: the peer is not dead, though nothing is \
+                 heard of it"
+            }
             Self::VoteBound => {
                 "this member's vote is still bound to the peer's last lease; try again when that is over"
             }

@@ -178,6 +178,9 @@ impl Node {
             session.restart_silence(now);
             session.strangers.overslept(now);
         }
+        for group in &mut self.groups {
+            group.overslept(now);
+        }
         out.push(Effect::Report(Event::Overslept));
     }
 
@@ -242,7 +245,11 @@ impl Node {
             Input::ForeignClaim { group } => {
                 self.one_group(config, now, group, |g, view| g.announce(view, out));
             }
-            Input::ProbeAnswered { .. } => {}
+            Input::ProbeAnswered { group, probed_at } => {
+                self.one_group(config, now, group, |g, view| {
+                    g.answered(view, probed_at, out);
+                });
+            }
             Input::Operator { group, command } => {
                 let _ = self.obey(config, now, group, command, out); // a refusal is reported
             }
@@ -295,9 +302,7 @@ impl Node {
         };
         let accepted = session.receive(config.timing(), self.incarnation, now, advert);
         if accepted.is_ok() || accepted.is_err_and(|refused| refused.news) {
-            for group in &mut self.groups {
-                group.presume_alive();
-            }
+            self.each_group(config, now, |group, view| group.presume_alive(view, out));
         }
         let accepted = accepted.map_err(|refused| refused.reject)?;
         match accepted {
@@ -329,6 +334,7 @@ impl Node {
                 && advert.echo.is_some_and(fresh),
             back: false,
             another: false,
+            lets_go: false,
         };
         // The stranger's number is from its own file. If it is unknown here, the stranger is noted
         // with the first peer; with two members that is the only one.
@@ -340,6 +346,7 @@ impl Node {
             return;
         }
         word.back = session.strangers.latest().is_none();
+        word.lets_go = !word.holds && session.strangers.holds(advert.incarnation);
         session.strangers.word(now, advert, word.first);
         session.strangers.expire(config.timing(), now);
         match config.arbitration() {
@@ -349,7 +356,7 @@ impl Node {
         }
         word.another = !word.holds && self.sessions.iter().any(|s| s.strangers.keeps_back());
         self.each_group(config, now, |group, view| {
-            group.presume_alive();
+            group.presume_alive(view, out);
             group.meet_stranger(view, word, out);
         });
     }

@@ -94,6 +94,11 @@ pub struct GroupSnapshot {
     pub ready: bool,
     /// A stranger says that it holds, and this member takes no hold beside it.
     pub kept_back: bool,
+    /// It hears nothing, or is to presume its peer dead, and asks the network.
+    pub probing: bool,
+    /// How long ago the newest of these probes was sent that was answered; less than S. A standby
+    /// takes no hold meanwhile.
+    pub answered_ago: Option<Span>,
     /// It holds, and its gate may be open.
     pub open: bool,
     /// Its kernel could serve the group.
@@ -108,6 +113,6 @@ pub struct GroupSnapshot {
     pub gave_away: bool,
     /// The operator said `freeze` here.
     pub frozen: bool,
-    /// The operator presumed the peer dead.
+    /// The operator presumed the peer dead, and the network did not answer.
     pub presumed_dead: bool,
 }

@@ -9,8 +9,8 @@
 //!           └─────────┘                              └───────────┘   go   └────────┘
 //!
 //!  A holder lets go when the lease is over, to hand over or stop, as one of two
-//!  holders, when its kernel refuses or it can't be prepared, when it is sick or
-//!  can't serve, and when a majority votes for another.
+//!  holders, when its kernel refuses or it can't be prepared, when it is
+//!  sick or can't serve, and when a majority votes for another.
 //!
 //!  A standby's back-off:
 //!
@@ -102,6 +102,25 @@ pub(crate) enum Conflict {
     Proven,
     /// A stranger says that it holds, for the first time at `since`: an alarm.
     Strange { since: LocalTime },
+    /// another one that is not heard answers probes; this one lets go if it still does at
+    /// `until`.
+    Unheard { until: LocalTime },
+}
+
+/// whether the operator's word that the peer is dead counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub(crate) enum Presumption {
+    /// The operator said nothing, or the peer was alive.
+    None,
+    /// Said at `since`; the network is asked first.
+    Said { since: LocalTime },
+    /// The network did not answer.
+    Dead,
 }
 
 /// whether the kernel could serve the group at all.
@@ -156,7 +175,9 @@ impl Eligibility {
         match self {
             Self::Again { since, verdict } => match verdict {
                 Verdict::Alive => Some(since.plus(timing.presume_after())),
-                Verdict::Suspected | Verdict::Failed => Some(since.plus(timing.survive_after())),
+                Verdict::Suspected | Verdict::Unheard | Verdict::Failed => {
+                    Some(since.plus(timing.survive_after()))
+                }
             },
             Self::No | Self::Yes => None,
         }
@@ -270,6 +291,7 @@ impl Role {
                 visit(lease_end);
                 match conflict {
                     Conflict::Heard { since } | Conflict::Strange { since } => visit(since),
+                    Conflict::Unheard { until } => visit(until),
                     Conflict::None | Conflict::Proven => {}
                 }
                 yields.iter_mut().for_each(|y| visit(&mut y.since));

@@ -467,7 +467,7 @@ impl Session {
 }
 
 /// The SplitMix64 step: spreads a seed over 64 bits.
-const fn splitmix(seed: u64) -> u64 {
+pub(crate) const fn splitmix(seed: u64) -> u64 {
     let z = seed.wrapping_add(0x9e37_79b9_7f4a_7c15);
     let z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
     let z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);

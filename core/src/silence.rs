@@ -2,9 +2,9 @@
 //! strangers are heard, and whether one of them holds.
 //!
 //! ```text
-//!  Alive ──silent for P──▶ Suspected ──silent for S──▶ Failed
-//!    ▲                         │                          │
-//!    └───── a sign of life ────┴──────────────────────────┘
+//!  Alive ──silent for P──▶ Suspected ──for D──▶ Unheard ──for S──▶ Failed
+//!    ▲                         │                  │                 │
+//!    └───── a sign of life ────┴──────────────────┴─────────────────┘
 //! ```
 //!
 //! What does not count for voting may be alive all the same: a knock ends a silence, and a stranger
@@ -66,6 +66,8 @@ pub(crate) enum Verdict {
     Alive,
     /// At least P: a holder may renew by what it sent.
     Suspected,
+    /// At least D: the network is asked (R-20).
+    Unheard,
     /// At least S (S + 1.5 i if a stranger comes first), and nobody keeps back: a standby may take
     /// hold.
     Failed,
@@ -106,10 +108,12 @@ impl Silence {
         let span = now.since(self.since);
         self.verdict = if span >= strangers.wait(timing) && !strangers.keeps_back() {
             Verdict::Failed
-        } else if span >= timing.presume_after() {
+        } else if span < timing.presume_after() {
+            Verdict::Alive
+        } else if span < timing.vote() {
             Verdict::Suspected
         } else {
-            Verdict::Alive
+            Verdict::Unheard
         };
     }
 
@@ -117,7 +121,8 @@ impl Silence {
     pub(crate) fn deadline(&self, timing: &Timing, strangers: &Strangers) -> Option<LocalTime> {
         match self.verdict {
             Verdict::Alive => Some(self.since.plus(timing.presume_after())),
-            Verdict::Suspected => {
+            Verdict::Suspected => Some(timing.bound_until(self.since)),
+            Verdict::Unheard => {
                 let silent = self.since.plus(strangers.wait(timing));
                 strangers.free_at(timing).chain([silent]).max()
             }
@@ -160,6 +165,12 @@ impl Strangers {
         }
         self.newest.push((incarnation, sent_at));
         true
+    }
+
+    /// R-14: this incarnation said that it holds, too recently for this member to take hold.
+    pub(crate) fn holds(&self, incarnation: Incarnation) -> bool {
+        let mut heard = self.heard.iter();
+        heard.any(|s| s.incarnation == incarnation && s.held.is_some())
     }
 
     /// A stranger's new word. R-14: it does not end a silence, for a holder that gets no votes must

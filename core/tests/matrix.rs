@@ -129,6 +129,13 @@ fn inputs(n: &Alone) -> Vec<(&'static str, Input)> {
             },
         ),
         ("foreign claim", Input::ForeignClaim { group: WEB }),
+        (
+            "a probe is answered",
+            Input::ProbeAnswered {
+                group: WEB,
+                probed_at: LocalTime::from_nanos(n.now),
+            },
+        ),
         ("switch", operator(Command::Switch)),
         ("standby", operator(Command::Standby)),
         ("stay away", operator(Command::StayAway)),

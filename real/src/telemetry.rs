@@ -124,6 +124,7 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             | Why::KernelRefused
             | Why::Conflict
             | Why::Strange
+            | Why::Answered
             | Why::Outvoted
             | Why::Unable
             | Why::Unprepared
@@ -139,7 +140,10 @@ const fn level(event: &Event, arbitration: Arbitration) -> Level {
             | Why::Released => Level::INFO,
         },
         Event::Met { .. } | Event::Back { .. } | Event::Ready | Event::Opened { .. } => Level::INFO,
-        Event::Lost { .. } | Event::Overslept | Event::CommandRefused { .. } => Level::WARN,
+        Event::Lost { .. }
+        | Event::Overslept
+        | Event::Answered { .. }
+        | Event::CommandRefused { .. } => Level::WARN,
         Event::Conflict { .. } => match arbitration {
             Arbitration::Majority => Level::ERROR,
             Arbitration::Survivor => Level::WARN,

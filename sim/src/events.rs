@@ -8,7 +8,7 @@ use onehold_core::observe::RoleName;
 pub struct Events(pub u32);
 
 /// The names of the bits of [`Events`].
-pub const EVENTS: [&str; 29] = [
+pub const EVENTS: [&str; 31] = [
     "majority",
     "peer silent",
     "presumed dead",
@@ -21,6 +21,7 @@ pub const EVENTS: [&str; 29] = [
     "stop",
     "conflict release",
     "strange release",
+    "answered release",
     "unable",
     "unprepared",
     "kernel refused",
@@ -33,6 +34,7 @@ pub const EVENTS: [&str; 29] = [
     "overslept",
     "two in sight",
     "strange",
+    "answered",
     "outvoted",
     "clock went back",
     "command refused",
@@ -77,6 +79,7 @@ impl Events {
                     Why::Stop => "stop",
                     Why::Conflict => "conflict release",
                     Why::Strange => "strange release",
+                    Why::Answered => "answered release",
                     Why::Unable => "unable",
                     Why::Unprepared => "unprepared",
                     Why::Outvoted => "outvoted",
@@ -92,6 +95,7 @@ impl Events {
             Event::Overslept => "overslept",
             Event::Conflict { .. } => "two in sight",
             Event::Strange { .. } => "strange",
+            Event::Answered { .. } => "answered",
             Event::ClockWentBack { .. } => "clock went back",
             Event::CommandRefused { .. } => "command refused",
         };

@@ -36,8 +36,8 @@ const SWEPT: &str = "sim/sweep.json";
 
 const PROTOCOL: &str = "docs/src/protocol.md";
 
-/// All tables but those of the rules, of which there is one under each heading of [`PROTOCOL`].
-const TABLES: [Generated; 6] = [
+/// All tables.
+const TABLES: [Generated; 7] = [
     Generated {
         page: "docs/src/configuration.md",
         name: "keys",
@@ -68,6 +68,11 @@ const TABLES: [Generated; 6] = [
         name: "scenarios",
         text: scenario_files,
     },
+    Generated {
+        page: "docs/src/rules.md",
+        name: "tests of the rules",
+        text: tests_by_rule,
+    },
 ];
 
 /// Writes all tables, or says which pages are stale. `Ok(true)` if none is, or all are written.
@@ -91,25 +96,16 @@ pub fn run(options: &Options) -> Result<bool> {
 /// The pages that are not as they should be, with the text that they should have.
 fn stale(workspace: &Path) -> Result<Vec<(&'static str, String)>> {
     let mut stale = Vec::new();
-    let mut pages: BTreeSet<&'static str> = TABLES.iter().map(|t| t.page).collect();
-    pages.insert(PROTOCOL);
+    let pages: BTreeSet<&'static str> = TABLES.iter().map(|t| t.page).collect();
     for page in pages {
         let was = fs::read_to_string(workspace.join(page)).context(|| page)?;
         let mut is = was.clone();
         let mut names = BTreeSet::new();
         for table in TABLES.iter().filter(|t| t.page == page) {
             is = put(&is, table.name, &(table.text)(workspace)?).context(|| page)?;
-            names.insert(table.name.to_owned());
+            names.insert(table.name);
         }
-        if page == PROTOCOL {
-            let tests = tests_of_rules(&workspace.join("core"))?;
-            for rule in rules(&was) {
-                let name = format!("tests of {rule}");
-                is = put(&is, &name, &tests_of(&rule, &tests)).context(|| page)?;
-                names.insert(name);
-            }
-        }
-        let unknown = marks(&is).find(|name| !names.contains(*name));
+        let unknown = marks(&is).find(|name| !names.contains(name));
         if let Some(name) = unknown {
             return Err(err(format!(
                 "{page}: nothing writes the table `{name}`: take its marks away"
@@ -310,14 +306,19 @@ fn scenario_files(_: &Path) -> Result<String> {
     Ok(text)
 }
 
-/// `R-4` of each heading `### R-4 …`.
-fn rules(protocol: &str) -> Vec<String> {
+/// The tests of each rule that the protocol has.
+fn tests_by_rule(workspace: &Path) -> Result<String> {
+    let protocol = fs::read_to_string(workspace.join(PROTOCOL)).context(|| PROTOCOL)?;
+    let tests = tests_of_rules(&workspace.join("core"))?;
+    Ok(rules(&protocol)
+        .map(|rule| tests_of(rule, &tests))
+        .collect())
+}
+
+/// `R-4 …` of each heading `### R-4 …`.
+fn rules(protocol: &str) -> impl Iterator<Item = &str> {
     let heads = protocol.lines().filter_map(|l| l.strip_prefix("### "));
-    let words = heads.filter_map(|head| head.split_whitespace().next());
-    words
-        .filter(|w| w.starts_with("R-"))
-        .map(str::to_owned)
-        .collect()
+    heads.filter(|head| head.starts_with("R-"))
 }
 
 /// The names of all functions `r4_…` of a package.
@@ -353,16 +354,13 @@ fn functions_of_rules(source: &str) -> impl Iterator<Item = String> {
     numbered.map(|name| format!("r{name}"))
 }
 
-/// A line for each test of a rule.
+/// The rule, and a line for each of its tests.
 fn tests_of(rule: &str, tests: &BTreeSet<String>) -> String {
-    let of = format!("{}_", rule.replace("R-", "r"));
-    let of: Vec<String> = tests
-        .iter()
-        .filter(|test| test.starts_with(&of))
-        .map(|test| format!("`{test}`"))
-        .collect();
-    let word = if of.len() == 1 { "Test" } else { "Tests" };
-    format!("{word}: {}.\n", of.join(",\n"))
+    let number = rule.split_whitespace().next().unwrap_or(rule);
+    let of = format!("{}_", number.replace("R-", "r"));
+    let of = tests.iter().filter(|test| test.starts_with(&of));
+    let of: String = of.map(|test| format!("- `{test}`\n")).collect();
+    format!("\n## {rule}\n\n{of}")
 }
 
 #[cfg(test)]
@@ -391,8 +389,9 @@ mod tests {
         assert_eq!(functions_of_rules(source).collect::<Vec<_>>(), ["r4_a_b"]);
         let names = ["r1_a", "r1_b", "r11_c"].map(str::to_owned);
         let all = BTreeSet::from(names);
-        assert_eq!(tests_of("R-1", &all), "Tests: `r1_a`,\n`r1_b`.\n");
-        assert_eq!(tests_of("R-11", &all), "Test: `r11_c`.\n");
-        assert_eq!(rules("### R-1 Identity\n## Else\n"), ["R-1"]);
+        let of = tests_of("R-1 Identity", &all);
+        assert_eq!(of, "\n## R-1 Identity\n\n- `r1_a`\n- `r1_b`\n");
+        let page = "### R-1 Identity\n### Format\n## R-2\n";
+        assert_eq!(rules(page).collect::<Vec<_>>(), ["R-1 Identity"]);
     }
 }

@@ -172,7 +172,7 @@ fn r17_two_members_alone_need_the_operator() {
     w.run(ms(60_000));
     assert_eq!(w.effective(), [0usize; 0], "a majority of two is two");
     w.operator(B, Command::PresumeDead);
-    w.run(ms(1));
+    w.run(ms(101));
     assert_eq!(w.effective(), [B]);
     assert_eq!(w.last_why(B), Some(Why::PresumedDead));
     w.run(ms(5_000));
@@ -203,7 +203,7 @@ fn r17_a_repetition_in_a_turn_that_comes_late_is_no_sign_of_life() {
     bench.hear(&old).1.unwrap();
     bench.until(bench.now + ms(3 * D));
     bench.operator(Command::PresumeDead);
-    bench.until(bench.now + ms(10));
+    bench.until(bench.now + ms(110));
     assert!(bench.group().presumed_dead);
     bench.now += ms(200); // it overslept
     assert!(bench.hear(&old).1.is_err());
@@ -219,6 +219,7 @@ fn r17_a_presumption_holds_on_until_any_sign_of_life_and_no_longer() {
     w.crash(A);
     w.run(ms(2_000));
     w.operator(B, Command::PresumeDead);
+    w.run(ms(101));
     let changes = w.role_changes();
     w.run(ms(5_000));
     assert_eq!(w.effective(), [B]);

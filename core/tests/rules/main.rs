@@ -10,6 +10,7 @@ mod holding;
 mod incarnations;
 mod opening;
 mod pace;
+mod probes;
 mod sleep;
 mod strangers;
 mod survivor;

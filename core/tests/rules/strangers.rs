@@ -384,6 +384,7 @@ fn r17_one_under_another_configuration_is_alive() {
         !refused(&bench.operator(Command::PresumeDead)),
         "a repetition"
     );
+    bench.until(bench.now + ms(100));
     assert!(bench.group().presumed_dead);
     bench.now += ms(1);
     let word = strange(&bench, false);

@@ -143,6 +143,12 @@ impl Alone {
         out
     }
 
+    /// A probe that was sent then is answered.
+    pub fn answered(&mut self, probed_at: u64) -> Vec<Effect> {
+        let (group, probed_at) = (WEB, LocalTime::from_nanos(probed_at));
+        self.input(Input::ProbeAnswered { group, probed_at }).0
+    }
+
     pub fn operator(&mut self, command: Command) -> Vec<Effect> {
         let group = WEB;
         self.input(Input::Operator { group, command }).0
@@ -209,6 +215,15 @@ pub fn sends_to(effects: &[Effect], to: usize) -> Vec<Advert> {
         _ => None,
     };
     effects.iter().filter_map(send).collect()
+}
+
+/// When the probes were sent, in nanoseconds.
+pub fn probes(effects: &[Effect]) -> Vec<u64> {
+    let probe = |e: &Effect| match e {
+        Effect::Probe { probed_at, .. } => Some(probed_at.as_nanos()),
+        _ => None,
+    };
+    effects.iter().filter_map(probe).collect()
 }
 
 pub fn released(effects: &[Effect]) -> Option<ReleaseId> {

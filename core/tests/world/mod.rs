@@ -10,11 +10,12 @@
 pub mod alone;
 mod clocks;
 mod conditions;
+mod processes;
 
 pub use conditions::Conditions;
 
 use onehold_core::Node;
-use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId};
+use onehold_core::advert::{Advert, GroupId, MemberId};
 use onehold_core::auth::Authentic;
 use onehold_core::config::{Arbitration, Config, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::effect::{Effect, Event, ReleaseId, Why};
@@ -22,7 +23,7 @@ use onehold_core::input::{Command, Input};
 use onehold_core::lease::TimingSpec;
 use onehold_core::observe::GroupSnapshot;
 use onehold_core::reject::Reject;
-use onehold_core::time::{LocalTime, Span};
+use onehold_core::time::LocalTime;
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -105,6 +106,18 @@ enum Pending {
         member: usize,
         turn: u64,
     },
+    /// A probe of `from` arrives at `to`; then the answer of it at `from`.
+    Probed {
+        from: usize,
+        to: usize,
+        group: GroupId,
+        probed_at: LocalTime,
+    },
+    Answered {
+        to: usize,
+        group: GroupId,
+        probed_at: LocalTime,
+    },
     Prepared {
         member: usize,
         incarnation: u64,
@@ -128,6 +141,9 @@ pub struct World {
     pending: Vec<Option<Pending>>,
     pub conditions: Conditions,
     cut: Vec<Vec<bool>>,
+    /// By who asks and who is asked: the network takes probes there, and answers back.
+    pub probes: Vec<Vec<bool>>,
+    pub probed: Vec<(u64, usize)>,
     /// How many of the next adverts each link loses.
     pub lose_next: Vec<Vec<u64>>,
     pub seed: u64,
@@ -185,6 +201,8 @@ impl World {
             pending: Vec::new(),
             conditions: Conditions::CALM,
             cut: vec![vec![false; n]; n],
+            probes: vec![vec![false; n]; n],
+            probed: Vec::new(),
             lose_next: vec![vec![0; n]; n],
             seed: seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1,
             rejects: Vec::new(),
@@ -294,6 +312,27 @@ impl World {
                     self.input(member, Input::Wake);
                 }
             }
+            Pending::Probed {
+                from,
+                to,
+                group,
+                probed_at,
+            } => {
+                if self.effective_in(group).contains(&to) {
+                    let at = self.now + self.conditions.least_delay;
+                    let answered = Pending::Answered {
+                        to: from,
+                        group,
+                        probed_at,
+                    };
+                    self.push(at, answered);
+                }
+            }
+            Pending::Answered {
+                to,
+                group,
+                probed_at,
+            } => self.input_or_wait(to, Input::ProbeAnswered { group, probed_at }),
             Pending::Prepared {
                 member,
                 incarnation,
@@ -428,7 +467,21 @@ impl World {
             }
             Effect::EndIncarnation => self.crash(m),
             Effect::Announce { .. } => self.members[m].announced += 1,
-            Effect::Probe { .. } => {}
+            Effect::Probe { group, probed_at } => {
+                self.probed.push((self.now, m));
+                let at = self.now + self.conditions.least_delay;
+                for to in (0..self.members.len()).filter(|to| *to != m) {
+                    if self.probes[m][to] && !self.chance(self.conditions.loss) {
+                        let probed = Pending::Probed {
+                            from: m,
+                            to,
+                            group,
+                            probed_at,
+                        };
+                        self.push(at, probed);
+                    }
+                }
+            }
             Effect::Report(event) => {
                 self.log.push((self.now, m, event));
                 let blames_clock = match event {
@@ -495,6 +548,21 @@ impl World {
         self.cut(b, a);
     }
 
+    /// Whatever adverts do, each gets answers to its probes.
+    pub fn answer_probes(&mut self) {
+        self.probes.iter_mut().flatten().for_each(|p| *p = true);
+    }
+
+    /// How long, of the next `span`, more than one is effective.
+    pub fn two_for(&mut self, span: u64) -> u64 {
+        let (end, mut two) = (self.now + span, 0);
+        while self.now < end {
+            self.run(100_000);
+            two += u64::from(self.effective().len() > 1) * 100_000;
+        }
+        two
+    }
+
     pub fn isolate(&mut self, m: usize) {
         for other in 0..self.members.len() {
             self.cut_both(m, other);
@@ -503,76 +571,6 @@ impl World {
 
     pub fn heal(&mut self) {
         self.cut.iter_mut().flatten().for_each(|c| *c = false);
-    }
-
-    /// the kernel is scrubbed, then the node starts in quarantine.
-    pub fn start(&mut self, m: usize) {
-        if !matches!(self.members[m].process, Process::Down) {
-            return;
-        }
-        let incarnation = Incarnation(self.below(u64::MAX).max(1));
-        let now = self.local(m);
-        let member = &mut self.members[m];
-        member.kernel.deadlines.fill(0);
-        member.kernel.addresses.fill(false);
-        member.incarnation += 1;
-        member.process = Process::Up(Node::start(&member.config, incarnation, now, Span::ZERO));
-        self.input(m, Input::Wake);
-    }
-
-    /// Starts it with another file than it had.
-    pub fn start_with(&mut self, m: usize, file: &Spec) {
-        self.members[m].config = file.prove(["a", "b", "w"][m]).expect("the tests' own spec");
-        self.start(m);
-    }
-
-    pub fn start_all(&mut self) {
-        for m in 0..self.members.len() {
-            self.start(m);
-        }
-    }
-
-    /// `kill -9`: the kernel goes on.
-    pub fn kill(&mut self, m: usize) {
-        self.members[m].process = Process::Down;
-        self.members[m].incarnation += 1;
-        self.members[m].turn += 1;
-    }
-
-    /// Power-off.
-    pub fn crash(&mut self, m: usize) {
-        self.kill(m);
-        self.members[m].kernel.deadlines.fill(0);
-        self.members[m].kernel.addresses.fill(false);
-    }
-
-    /// SIGSTOP: datagrams wait in the socket, the kernel goes on.
-    pub fn pause(&mut self, m: usize) {
-        let process = std::mem::replace(&mut self.members[m].process, Process::Down);
-        self.members[m].process = match process {
-            Process::Up(node) => Process::Paused(node, Vec::new(), Vec::new()),
-            other => other,
-        };
-        self.members[m].turn += 1;
-    }
-
-    /// SIGCONT: what waits in the socket is handled before timers.
-    pub fn resume(&mut self, m: usize) {
-        let process = std::mem::replace(&mut self.members[m].process, Process::Down);
-        let Process::Paused(node, rest, waiting) = process else {
-            self.members[m].process = process;
-            return;
-        };
-        self.members[m].process = Process::Up(node);
-        for effect in rest {
-            self.apply(m, effect);
-            self.judge();
-        }
-        for input in waiting {
-            self.input_or_wait(m, input);
-        }
-        self.input(m, Input::Wake);
-        self.judge();
     }
 
     pub fn is_up(&self, m: usize) -> bool {

@@ -197,6 +197,7 @@ fn an_order_is_refused_only_if_no_group_took_it() {
         Refusal::Witness,
         Refusal::NotTwoMembers,
         Refusal::PeerHeard,
+        Refusal::PeerAnswers,
         Refusal::VoteBound,
         Refusal::NotFrozen,
         Refusal::Stopping,

@@ -215,6 +215,10 @@ impl Seen {
                 let text = "one with another configuration says that it holds, too";
                 Entry::new(me(), event.name(), text).of(group(id))
             }
+            Event::Answered { group: id } => {
+                let text = "another machine answers for the address, and nothing is heard of the other member";
+                Entry::new(me(), event.name(), text).of(group(id))
+            }
             Event::CommandRefused { group: id, refusal } => {
                 let entry = Entry::new(me(), "order", "an order was refused").of(group(id));
                 entry.because(refusal.text())

@@ -54,6 +54,8 @@ fn group(id: u8, role: RoleName, holder: u8) -> GroupSnapshot {
         asks: holds,
         ready: role != RoleName::Witness,
         kept_back: false,
+        probing: false,
+        answered_ago: None,
         open: true,
         eligible: true,
         healthy: true,

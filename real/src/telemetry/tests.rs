@@ -30,6 +30,7 @@ fn events() -> Vec<Event> {
         role(Holder, Releasing, Why::Unready),
         role(Holder, Releasing, Why::Conflict),
         role(Holder, Releasing, Why::Strange),
+        role(Holder, Releasing, Why::Answered),
         role(Holder, Releasing, Why::Unable),
         role(Holder, Releasing, Why::KernelRefused),
         role(Holder, Releasing, Why::Unhealthy),
@@ -45,6 +46,7 @@ fn events() -> Vec<Event> {
         Event::Overslept,
         Event::Conflict { group: GROUP, peer },
         Event::Strange { group: GROUP },
+        Event::Answered { group: GROUP },
         Event::CommandRefused {
             group: GROUP,
             refusal: Refusal::NotHolder,
@@ -52,6 +54,10 @@ fn events() -> Vec<Event> {
         Event::CommandRefused {
             group: GROUP,
             refusal: Refusal::PeerHeard,
+        },
+        Event::CommandRefused {
+            group: GROUP,
+            refusal: Refusal::PeerAnswers,
         },
         role(Holder, Releasing, Why::Outvoted),
         Event::ClockWentBack { peer },

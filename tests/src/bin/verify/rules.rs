@@ -9,7 +9,8 @@ use std::path::{Component, Path, PathBuf};
 const PROTOCOL: &str = "docs/src/protocol.md";
 
 /// Every rule of the protocol has a test that carries its number and is cited in the core; every
-/// file that a document links to is there. (`cargo lab tables` lists the tests under each rule.)
+/// file that a document links to is there. (`cargo lab tables` lists the tests of
+/// each rule.)
 pub(super) fn are_tested_and_cited(root: &Path) -> Result {
     let protocol = read(root, Path::new(PROTOCOL))?;
     let mut core = String::new();
