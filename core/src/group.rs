@@ -454,14 +454,17 @@ impl Group {
         verdict.min(self.eligibility.verdict())
     }
 
-    /// a holder that presumes its peer dead renews by the newest advert that the
-    /// network already has. Called after the turn's adverts, for sending precedes holding.
-    pub(crate) fn presume(&mut self, view: &View<'_>) {
-        if self.presumes_dead() || self.silence(view) >= Verdict::Suspected {
-            let sent = view.sessions.iter().filter_map(|s| s.last_sent).max();
-            if let Some(sent) = sent {
-                self.extend_lease(view.timing().lease_end(sent));
-            }
+    /// a holder that suspects its peer renews by `sent`, the newest advert that an earlier
+    /// turn handed to the network. R-17: one that presumes it dead renews by this turn's, too.
+    /// Called after the turn's adverts, for sending precedes holding.
+    pub(crate) fn presume(&mut self, view: &View<'_>, sent: Option<LocalTime>) {
+        let sent = if self.presumes_dead() {
+            view.sessions.iter().filter_map(|s| s.last_sent).max()
+        } else {
+            sent.filter(|_| self.silence(view) >= Verdict::Suspected)
+        };
+        if let Some(sent) = sent {
+            self.extend_lease(view.timing().lease_end(sent));
         }
     }
 

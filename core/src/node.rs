@@ -35,8 +35,8 @@ pub struct Node {
     incarnation: Incarnation,
     /// until then it neither votes nor holds.
     quarantine_until: Option<LocalTime>,
-    /// when the latest turn that sent began; dropped in the next turn, which shows how long
-    /// it took. Kept under `survivor`.
+    /// when the latest turn began that another must follow at once: one that sent, for
+    /// the next shows how long it took, and one that judged no silence. Kept under `survivor`.
     sent_at: Option<LocalTime>,
     sessions: Vec<Session>,
     groups: Vec<Group>,
@@ -89,7 +89,8 @@ impl Node {
             out.push(Effect::Report(Event::ClockWentBack { peer }));
             return Ok(());
         }
-        self.turn(config, now, out, |node, out| {
+        let wakes = matches!(input, Input::Wake);
+        self.turn(config, now, wakes, out, |node, out| {
             node.apply(config, now, input, out)
         })
     }
@@ -106,7 +107,7 @@ impl Node {
         command: Command,
         out: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        self.turn(config, now, out, |node, out| {
+        self.turn(config, now, false, out, |node, out| {
             node.obey(config, now, group, command, out)
         })
     }
@@ -117,6 +118,7 @@ impl Node {
         &mut self,
         config: &Config,
         now: LocalTime,
+        wakes: bool,
         out: &mut Vec<Effect>,
         happen: impl FnOnce(&mut Self, &mut Vec<Effect>) -> R,
     ) -> R {
@@ -124,8 +126,9 @@ impl Node {
         let due = self.poll_timeout(config).unwrap_or(now);
         let overslept = now > due.plus(config.timing().oversleep());
         if overslept {
-            self.overslept(now, out);
+            self.overslept(config, now, out);
         }
+        let sent = self.sessions.iter().filter_map(|s| s.last_sent).max();
         self.sent_at.take_if(|at| *at < now);
         let mut before = Before::new();
         before.extend(
@@ -136,7 +139,14 @@ impl Node {
         let result = happen(self, out);
         self.each_group(config, now, |group, view| group.settle(view, out));
         self.send_adverts(config, now, &before, overslept, out);
-        self.each_group(config, now, |group, view| group.presume(view));
+        // while datagrams may wait that would end a suspicion, no lease rests on it. R-14: nor
+        // on what was sent after this reading of the clock.
+        let sent = sent.filter(|at| wakes && *at < now);
+        self.each_group(config, now, |group, view| group.presume(view, sent));
+        let survivor = config.arbitration() == Arbitration::Survivor;
+        if survivor && !wakes && self.sessions.iter().any(Session::suspects) {
+            self.sent_at = Some(now);
+        }
         self.hold(&before, out);
         if let Some(turn) = out.get_mut(first..) {
             turn.sort_by_key(Effect::rank);
@@ -173,10 +183,9 @@ impl Node {
     }
 
     /// a peer that seems silent may have spoken while this process slept.
-    fn overslept(&mut self, now: LocalTime, out: &mut Vec<Effect>) {
+    fn overslept(&mut self, config: &Config, now: LocalTime, out: &mut Vec<Effect>) {
         for session in &mut self.sessions {
-            session.restart_silence(now);
-            session.strangers.overslept(now);
+            session.overslept(config.timing(), now);
         }
         for group in &mut self.groups {
             group.overslept(now);

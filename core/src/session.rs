@@ -9,7 +9,7 @@ use crate::advert::{Advert, Incarnation, MemberId, Statement};
 use crate::config::Config;
 use crate::lease::Timing;
 use crate::reject::Reject;
-use crate::silence::{Silence, Stranger, Strangers};
+use crate::silence::{Silence, Stranger, Strangers, Verdict};
 use crate::time::LocalTime;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
@@ -271,7 +271,23 @@ impl Session {
         self.replaced.contains(&advert.incarnation) || self.current.as_ref().is_some_and(older)
     }
 
-    /// a sign of life, sleep or the end of quarantine starts the silence again.
+    /// what could not be heard meanwhile is not silence. A sleep is short if an advert that
+    /// was sent before it would still make a useful lease.
+    pub(crate) fn overslept(&mut self, timing: &Timing, now: LocalTime) {
+        let short = self.last_sent.is_some_and(|at| timing.useful(at, now));
+        if let Some(s) = &mut self.silence {
+            s.overslept(now, short);
+        }
+        self.strangers.overslept(now);
+    }
+
+    /// the failure detector suspects the peer, at least.
+    pub(crate) fn suspects(&self) -> bool {
+        let silence = self.silence.as_ref();
+        silence.is_some_and(|s| s.verdict >= Verdict::Suspected)
+    }
+
+    /// a sign of life or the end of quarantine starts the silence again.
     pub(crate) fn restart_silence(&mut self, now: LocalTime) {
         if let Some(s) = &mut self.silence {
             s.restart(now);

@@ -97,23 +97,36 @@ impl Silence {
         }
     }
 
-    /// A sign of life ends a silence; so does oversleeping.
+    /// A sign of life ends a silence.
     pub(crate) const fn restart(&mut self, now: LocalTime) {
         self.since = now;
         self.verdict = Verdict::Alive;
     }
 
-    /// What the failure detector says by now.
+    /// a silence counts from the end of a sleep. After a short one a suspicion stays: what
+    /// would have ended it waits in the socket.
+    pub(crate) fn overslept(&mut self, now: LocalTime, short: bool) {
+        let most = if short {
+            Verdict::Suspected
+        } else {
+            Verdict::Alive
+        };
+        self.since = now;
+        self.verdict = self.verdict.min(most);
+    }
+
+    /// What the failure detector says by now. Nothing but a sign of life or a sleep ends a
+    /// suspicion.
     pub(crate) fn measure(&mut self, timing: &Timing, now: LocalTime, strangers: &Strangers) {
         let span = now.since(self.since);
         self.verdict = if span >= strangers.wait(timing) && !strangers.keeps_back() {
             Verdict::Failed
-        } else if span < timing.presume_after() {
-            Verdict::Alive
-        } else if span < timing.vote() {
+        } else if span >= timing.vote() {
+            Verdict::Unheard
+        } else if span >= timing.presume_after() || self.verdict >= Verdict::Suspected {
             Verdict::Suspected
         } else {
-            Verdict::Unheard
+            Verdict::Alive
         };
     }
 

@@ -100,7 +100,8 @@ const _: () = assert!(
     "groups are counted in a byte"
 );
 
-const MAGIC: [u8; 4] = [b'O', b'H', b'A', VERSION];
+/// How each advert begins.
+pub const MAGIC: [u8; 4] = [b'O', b'H', b'A', VERSION];
 const NOTE: [u8; 4] = [b'O', b'H', b'N', VERSION];
 
 const QUARANTINED: u8 = 1;

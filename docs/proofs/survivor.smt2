@@ -62,11 +62,12 @@
 (pop)
 
 ; ---------------------------------------------------------------------------------------------
-; 2. The lease rests on what the holder sent. Adverts get through; the holder is paused.
-;    It read its clock at b for the last advert that has arrived (at q >= b), and at a for the next one;
-;    then it was paused, before that one was sent. By its clock a - b <= i + i/2: an advert is due each i,
-;    and one that runs more than i/2 after it was due is noticed as sleep (R-13). Its silence then starts
-;    again, and for 2.5 i it presumes nothing.
+; 2. The lease rests on what the holder sent. It read its clock at b for the last advert that has arrived
+;    (at q >= b), and at a for the next one, which an earlier turn has sent, and which was lost; or it is
+;    under way. By its clock a - b <= i + i/2: an advert is due each i, and one that runs more than i/2
+;    after it was due is noticed as sleep (R-13). A turn that is paused between reading its clock and
+;    sending makes no lease before a later turn (R-14). (A suspicion that outlives a sleep, R-13, is not
+;    in this.)
 ; ---------------------------------------------------------------------------------------------
 (declare-const b Real)
 (declare-const gb Real)
@@ -119,7 +120,8 @@
 (check-sat) ; expect: unsat
 (pop)
 
-(echo "2. sent: NOT SHOWN with a lost advert: the stop and one loss together are too long for 1.5 i")
+; What it was before: the advert of the same turn counted, though the turn may be paused before it sends.
+(echo "2. sent: a lost advert and the reading of a turn that has not sent are too long for 1.5 i")
 (push)
 (declare-const lost Real)
 (assert (and (<= b lost) (<= lost a) (<= (* gb (- lost b)) (+ 1.0 half)) (<= (* gb (- a lost)) (+ 1.0 half))))

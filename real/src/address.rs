@@ -98,6 +98,20 @@ impl Assigned {
             && self.length == full(self.address)
     }
 
+    /// One that is the host's own, for tests.
+    #[cfg(test)]
+    pub(crate) const fn own(index: u32, address: IpAddr, length: u8) -> Self {
+        Self {
+            index,
+            address,
+            peer: None,
+            length,
+            lifetime: None,
+            origin: 0,
+            flags: 0,
+        }
+    }
+
     /// Whether it surely is: nobody else gives an address such a short lifetime.
     #[must_use]
     pub fn is_surely_ours(&self) -> bool {

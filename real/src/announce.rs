@@ -20,12 +20,12 @@ use tokio::io::unix::AsyncFd;
 /// A hardware address.
 pub type Mac = [u8; 6];
 
-const BROADCAST: Mac = [0xff; 6];
+pub(crate) const BROADCAST: Mac = [0xff; 6];
 const ALL_NODES: Ipv6Addr = Ipv6Addr::new(0xff02, 0, 0, 0, 0, 0, 0, 1);
 const ALL_NODES_MAC: Mac = [0x33, 0x33, 0, 0, 0, 1];
 
-const ETHERNET: usize = 14;
-const ICMPV6: u8 = 58;
+pub(crate) const ETHERNET: usize = 14;
+pub(crate) const ICMPV6: u8 = 58;
 const SOLICITATION: u8 = 135;
 const ADVERTISEMENT: u8 = 136;
 
@@ -123,16 +123,8 @@ impl Port {
     /// # Errors
     /// When the kernel refuses.
     pub fn open(link: &Link, addresses: &[IpAddr]) -> Result<Self, KernelError> {
-        let open = || -> io::Result<AsyncFd<Socket>> {
-            // No protocol yet: nothing may arrive before the filter is there.
-            let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
-            socket.set_nonblocking(true)?;
-            socket.attach_filter(&claims(addresses))?;
-            socket.bind(&everything_on(link)?)?;
-            // SAFETY: a socket2 socket owns its descriptor, always the same one, until dropped.
-            Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE)? })
-        };
-        let socket = open().doing(|| format!("opening a packet socket on {}", link.name))?;
+        let socket = listen_at(link, &claims(addresses));
+        let socket = socket.doing(|| format!("opening a packet socket on {}", link.name))?;
         Ok(Self {
             socket,
             name: link.name.clone(),
@@ -205,12 +197,7 @@ impl Port {
     /// does not take it up again when it comes back.
     #[must_use]
     pub fn is_at(&self, link: &Link) -> bool {
-        self.socket.get_ref().local_addr().is_ok_and(|address| {
-            // SAFETY: the address of a packet socket is a sockaddr_ll, and SockAddr's storage is
-            // larger and aligned for every socket address.
-            let address: &libc::sockaddr_ll = unsafe { &*address.as_ptr().cast() };
-            address.sll_ifindex == link.index.cast_signed()
-        })
+        is_at(self.socket.get_ref(), link)
     }
 
     /// The next claim by somebody else, if one has arrived.
@@ -231,6 +218,27 @@ impl Port {
         }
         None
     }
+}
+
+/// A packet socket that is given what `filter` lets in of all that arrives at an interface.
+pub(crate) fn listen_at(link: &Link, filter: &[SockFilter]) -> io::Result<AsyncFd<Socket>> {
+    // No protocol yet: nothing may arrive before the filter is there.
+    let socket = Socket::new(Domain::PACKET, Type::RAW, Some(Protocol::from(0)))?;
+    socket.set_nonblocking(true)?;
+    socket.attach_filter(filter)?;
+    socket.bind(&everything_on(link)?)?;
+    // SAFETY: a socket2 socket owns its descriptor, always the same one, until dropped.
+    Ok(unsafe { AsyncFd::register_with_interest(socket, Interest::READABLE)? })
+}
+
+/// Whether a packet socket is still at that interface.
+pub(crate) fn is_at(socket: &Socket, link: &Link) -> bool {
+    socket.local_addr().is_ok_and(|address| {
+        // SAFETY: the address of a packet socket is a sockaddr_ll, and SockAddr's storage is
+        // larger and aligned for every socket address.
+        let address: &libc::sockaddr_ll = unsafe { &*address.as_ptr().cast() };
+        address.sll_ifindex == link.index.cast_signed()
+    })
 }
 
 /// Asks everybody on a network once who has an address. The answer goes to the kernel.
@@ -259,7 +267,7 @@ fn question(mac: Mac, own: Option<Ipv6Addr>, address: IpAddr) -> Option<Vec<u8>>
 
 /// The address of a packet socket for all protocols on one interface. Not just ARP and IPv6:
 /// only such sockets see a frame before the guard does.
-fn everything_on(link: &Link) -> io::Result<SockAddr> {
+pub(crate) fn everything_on(link: &Link) -> io::Result<SockAddr> {
     // SAFETY: the storage is larger than sockaddr_ll, zeroed by socket2, and aligned for every
     // socket address; the length we give is that of what we have written.
     let ((), address) = unsafe {
@@ -370,7 +378,7 @@ fn claim(frame: &[u8]) -> Option<Claim> {
     }
 }
 
-fn ethernet(frame: &mut Vec<u8>, to: Mac, from: Mac, ethertype: i32) {
+pub(crate) fn ethernet(frame: &mut Vec<u8>, to: Mac, from: Mac, ethertype: i32) {
     frame.extend_from_slice(&to);
     frame.extend_from_slice(&from);
     frame.extend_from_slice(&u16::try_from(ethertype).unwrap_or(0).to_be_bytes());
@@ -448,7 +456,7 @@ fn icmpv6(from: (Mac, Ipv6Addr), to: (Mac, Ipv6Addr), mut message: Vec<u8>) -> V
 }
 
 /// The internet checksum of an even number of bytes.
-fn checksum(bytes: &[u8]) -> u16 {
+pub(crate) fn checksum(bytes: &[u8]) -> u16 {
     let mut sum: u32 = bytes
         .chunks_exact(2)
         .map(|c| u32::from(u16::from_be_bytes([c[0], c[1]])))

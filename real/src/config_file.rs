@@ -88,9 +88,14 @@ pub struct ClusterSection {
     /// How the kernel enforces the end of a lease.
     #[serde(default)]
     pub guard: GuardChoice,
+    /// By what a member that hears nothing of the only other one asks the network who holds.
+    #[serde(default)]
+    pub evidence: Evidence,
     /// The UDP port of every address that has none.
     #[serde(default = "default_port")]
     pub port: u16,
+    /// Whether adverts travel as Ethernet frames, too: under `survivor` they do, unless it is false.
+    pub frames: Option<bool>,
 }
 
 /// `[members.NAME]`
@@ -209,6 +214,17 @@ pub enum GuardChoice {
     None,
 }
 
+/// `cluster.evidence`: by what the network is asked who holds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Evidence {
+    /// Echo requests to the floating addresses.
+    #[default]
+    Echo,
+    /// Nothing: silence alone counts.
+    None,
+}
+
 /// `timing.profile`
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
@@ -308,7 +324,9 @@ impl WitnessCluster {
                 secret_files: self.secret_files,
                 arbitration: self.arbitration,
                 guard: GuardChoice::default(),
+                evidence: Evidence::default(),
                 port: self.port,
+                frames: None, // they are between candidates
             },
             members: self.members,
             groups: self.groups,

@@ -271,9 +271,7 @@ fn done_text(order: Order, until: &str) -> String {
         Order::Resume => "may hold again".to_owned(),
         Order::Freeze => format!("nothing moves by itself{until}{or} `onehold thaw`"),
         Order::Thaw => "thawed".to_owned(),
-        Order::PresumeDead => {
-            "the peer's vote counts as given until the peer is heard again".to_owned()
-        }
+        Order::PresumeDead => "asking the network first whether the peer answers".to_owned(),
     }
 }
 

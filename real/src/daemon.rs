@@ -128,6 +128,7 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
     let mut linux = Linux {
         clock: Clock::new().map_err(failed)?,
         sockets: Sockets::open(&[]).map_err(failed)?,
+        frames: None,
         kernel: None,
         loaded: Loaded {
             clusters: Vec::new(),

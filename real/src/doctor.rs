@@ -7,6 +7,7 @@
 mod alarms;
 mod beside;
 mod clock;
+mod echo;
 mod firewall;
 mod found;
 mod guards;
@@ -36,12 +37,13 @@ struct Examination {
 }
 
 /// All of them, in the order in which they are reported.
-const ALL: [Examination; 15] = [
+const ALL: [Examination; 16] = [
     members::EXAMINATION,
     neighbours::EXAMINATION,
     interfaces::EXAMINATION,
     sysctls::EXAMINATION,
     firewall::EXAMINATION,
+    echo::EXAMINATION,
     programs::EXAMINATION,
     guards::EXAMINATION,
     kernel::EXAMINATION,

@@ -6,11 +6,13 @@
 //! this very loop. It awaits nothing but [`Shell::wait`].
 
 pub mod cooldowns;
+mod frames;
 mod history;
 pub mod leases;
 mod notes;
 pub mod openings;
 mod orders;
+mod probes;
 pub mod releases;
 mod report;
 mod shell;
@@ -37,6 +39,7 @@ use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
 use onehold_core::{Node, advert::Incarnation, time::Span};
 use openings::{BeforeHold, Due, Openings};
+use probes::Probes;
 use releases::Releases;
 use std::net::SocketAddr;
 
@@ -140,6 +143,7 @@ pub struct Driver<S> {
     cooldowns: Cooldowns,
     openings: Openings,
     releases: Releases,
+    probes: Probes,
     recorder: Option<Box<dyn Recorder>>,
     /// When the present turn was due at the latest, and how late turns were, for people.
     due: LocalTime,
@@ -163,6 +167,7 @@ impl<S: Shell> Driver<S> {
             cooldowns: Cooldowns::default(),
             openings: Openings::default(),
             releases: Releases::default(),
+            probes: Probes::default(),
             recorder: None,
             due: LocalTime::from_nanos(u64::MAX),
             late: Peak::default(),
@@ -213,6 +218,7 @@ impl<S: Shell> Driver<S> {
             .chain(self.cooldowns.due())
             .chain(self.openings.due())
             .chain(self.releases.due())
+            .chain(self.probes.due())
             .min()
             .unwrap_or(LocalTime::from_nanos(u64::MAX)) // only the shell knows of something
     }
@@ -255,6 +261,7 @@ impl<S: Shell> Driver<S> {
             self.report_orders(cluster);
             self.report_doubles(cluster, now);
         }
+        self.look_at_probes(now);
         for cluster in 0..self.served.len() {
             self.send_notes(cluster, now);
         }
@@ -279,6 +286,7 @@ impl<S: Shell> Driver<S> {
         self.served.push(joined.served);
         self.recorder = joined.recorder.or(self.recorder.take());
         self.has_started(cluster);
+        self.probes.look(now);
         for (group, order, said) in joined.orders {
             let _ = self.command(cluster, now, group, order.command()); // the node reports refusals
             if let Some(m) = self.served[cluster]
@@ -300,6 +308,7 @@ impl<S: Shell> Driver<S> {
     fn event(&mut self, now: LocalTime, event: ShellEvent, bytes: &[u8]) {
         match event {
             ShellEvent::Datagram { local, remote } => self.datagram(now, local, remote, bytes),
+            ShellEvent::Frame { at, from } => self.frame(now, at, from, bytes),
             ShellEvent::Eligible {
                 cluster,
                 group,
@@ -339,6 +348,7 @@ impl<S: Shell> Driver<S> {
                 probed_at,
             } => {
                 let _ = self.handle(cluster, now, Input::ProbeAnswered { group, probed_at });
+                self.probes.look(now);
             }
             ShellEvent::Released {
                 cluster,

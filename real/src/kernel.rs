@@ -8,6 +8,7 @@ mod fitness;
 mod holding;
 mod interfaces;
 mod network;
+mod probing;
 mod routes;
 pub(crate) mod survey;
 mod watching;
@@ -23,11 +24,13 @@ pub use crate::netlink::KernelError;
 use crate::netlink::{Heard, Netlink, Watch};
 use crate::route::{Destination, PROTOCOL, Route};
 use fitness::{Fitness, Own, Reported};
-use holding::Hold;
+use holding::{Hold, Left};
 use interfaces::Interface;
 use network::Claimants;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
+use probing::Probes;
+pub use probing::Probing;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
@@ -108,6 +111,10 @@ struct Group {
     announced: bool,
     routes: Vec<Route>,
     hold: Option<Hold>,
+    /// What was let go and may still be there.
+    left: Option<Left>,
+    /// The gate was last told to let it through until then, and not to shut since.
+    open_until: Option<LocalTime>,
     announcing: Option<Schedule>,
     /// When a foreign claim was last reported.
     claimed: Option<LocalTime>,
@@ -139,6 +146,8 @@ pub struct Kernel {
     groups: Vec<Group>,
     interfaces: Vec<Interface>,
     lease: Span,
+    /// How late the gate may shut.
+    slack: Span,
     events: VecDeque<KernelEvent>,
     /// This member's own addresses.
     own: Own,
@@ -168,6 +177,8 @@ pub struct Kernel {
     /// Since when it could not be read, and why.
     unread: Option<(LocalTime, String)>,
     pub(crate) neighbours: Neighbours,
+    /// What the network is asked, if it may be.
+    probes: Option<Probes>,
 }
 
 impl Kernel {
@@ -237,6 +248,7 @@ impl Kernel {
             groups,
             interfaces,
             lease,
+            slack,
             events: VecDeque::new(),
             own: Own::unknown(),
             strange: Vec::new(),
@@ -252,6 +264,7 @@ impl Kernel {
             rest: LocalTime::from_nanos(0),
             unread: None,
             neighbours: Neighbours::default(),
+            probes: None,
         };
         for link in links {
             kernel.settle_on(link);
@@ -309,7 +322,12 @@ impl Kernel {
             .groups
             .iter()
             .filter_map(|g| Some(g.announcing?.next()));
+        let left = self
+            .groups
+            .iter()
+            .filter_map(|g| Some(g.left.as_ref()?.due));
         announcements
+            .chain(left)
             .chain(self.retry)
             .chain(self.guard.due())
             .min()
@@ -317,6 +335,7 @@ impl Kernel {
 
     /// Does what is due.
     pub fn wake(&mut self, now: LocalTime) {
+        self.take_away_what_is_left(now);
         for group in &mut self.groups {
             let Some(schedule) = &mut group.announcing else {
                 continue;
@@ -371,6 +390,12 @@ impl Kernel {
         all.filter(|link| link.ethernet).collect()
     }
 
+    /// An interface of a group as it is, if it is there.
+    pub(crate) fn link(&self, name: &str) -> Option<&Link> {
+        let mut all = self.interfaces.iter();
+        all.find(|i| i.name == name)?.link.as_ref()
+    }
+
     /// The numbers of the groups' interfaces.
     fn indices(&self) -> Vec<u32> {
         let all = self.interfaces.iter().filter_map(|i| i.link.as_ref());
@@ -397,6 +422,8 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
             announced,
             routes,
             hold: None,
+            left: None,
+            open_until: None,
             announcing: None,
             claimed: None,
             fitness: Fitness::default(),

@@ -11,13 +11,15 @@ pub use agent::Agent;
 pub use arrival::{Arrivals, Looked, NotYet};
 pub use persisted::Persisted;
 
-use crate::clock::{Clock, Rate, Reading, Steered};
+use crate::announce::Mac;
+use crate::clock::{Clock, Rate, Reading, Steered, boottime};
 use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::PendingRequest;
 use crate::control::session::GroupShown;
 use crate::driver::{Shell, ShellEvent};
+use crate::frames::{Frames, PortState};
 use crate::history::{Entry, Keeper};
-use crate::kernel::{Kernel, KernelEvent};
+use crate::kernel::{Kernel, KernelEvent, Probing};
 use crate::netlink::KernelError;
 use crate::notify::{Notify, watchdog_interval};
 use crate::orders::Standings;
@@ -53,6 +55,8 @@ pub struct Linux {
     pub clock: Clock,
     /// The paths to all members.
     pub sockets: Sockets,
+    /// Adverts as Ethernet frames, if the candidate's cluster has them.
+    pub frames: Option<Frames>,
     /// The candidate's groups; a witness has none.
     pub kernel: Option<Kernel>,
     /// What is in force, to compare a reload with.
@@ -119,15 +123,23 @@ impl Shell for Linux {
             self.pending.datagrams = 0;
             return Some(event);
         }
-        let Some((local, remote)) = self.sockets.receive(bytes) else {
+        // By turns: a flood of either is when the other counts.
+        let came = match self.pending.datagrams % 2 {
+            0 => (self.datagram(bytes)).or_else(|| self.frame(bytes)),
+            _ => (self.frame(bytes)).or_else(|| self.datagram(bytes)),
+        };
+        let Some(event) = came else {
             self.pending.datagrams = 0;
             return self.pending.events.pop_front();
         };
         self.pending.datagrams += 1;
-        Some(ShellEvent::Datagram { local, remote })
+        Some(event)
     }
 
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
+        if let Some(frames) = &mut self.frames {
+            frames.send(bytes, boottime());
+        }
         self.sockets.send(cluster, to, bytes)
     }
 
@@ -137,7 +149,7 @@ impl Shell for Linux {
 
     fn release(&mut self, cluster: usize, group: GroupId) {
         if let Some(kernel) = &mut self.kernel {
-            let answer = kernel.release(group).map_err(|e| e.to_string());
+            let answer = kernel.let_go(group).map_err(|e| e.to_string());
             self.pending.events.push_back(ShellEvent::Released {
                 cluster,
                 group,
@@ -163,6 +175,16 @@ impl Shell for Linux {
         }
     }
 
+    fn probe(&mut self, _cluster: usize, group: GroupId, probed_at: LocalTime) {
+        if let Some(kernel) = &mut self.kernel {
+            kernel.probe(group, probed_at);
+        }
+    }
+
+    fn probing(&self, _cluster: usize, group: GroupId) -> Option<Probing> {
+        self.kernel.as_ref().and_then(|k| k.probing(group))
+    }
+
     fn watches(&self) -> bool {
         self.agent.watches()
     }
@@ -175,6 +197,23 @@ impl Shell for Linux {
         if let Some(kernel) = &mut self.kernel {
             kernel.neighbours.heard(local, remote, echoed);
         }
+        if let Some(frames) = &mut self.frames {
+            frames.heard_datagram(boottime());
+        }
+    }
+
+    fn heard_frame(&mut self, at: usize, from: Mac, echo: Option<LocalTime>) {
+        if let Some(frames) = &mut self.frames {
+            frames.heard(at, from, echo, boottime());
+            if let (Some(kernel), Some(interface)) = (&mut self.kernel, frames.interface(at)) {
+                kernel.peer_is_at(interface, from);
+            }
+        }
+    }
+
+    fn frames(&self, at: usize) -> PortState {
+        let frames = self.frames.as_ref();
+        frames.map_or_else(PortState::default, |frames| frames.state(at))
     }
 
     fn steered(&self, cluster: usize) -> Option<Steered> {
@@ -218,6 +257,18 @@ impl Shell for Linux {
 }
 
 impl Linux {
+    /// The next datagram that waits.
+    fn datagram(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
+        let (local, remote) = self.sockets.receive(bytes)?;
+        Some(ShellEvent::Datagram { local, remote })
+    }
+
+    /// The next frame that waits.
+    fn frame(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
+        let (at, from) = self.frames.as_mut()?.receive(bytes)?;
+        Some(ShellEvent::Frame { at, from })
+    }
+
     /// What the kernel said to a hold.
     fn held(&mut self, cluster: usize, group: GroupId, said: Option<Result<(), KernelError>>) {
         if let Some(Err(e)) = said {
@@ -280,6 +331,11 @@ impl Linux {
     /// Ready when something happened, at `at`, or when something of the shell itself is due.
     fn poll(&mut self, at: LocalTime, cx: &mut Context<'_>) -> Poll<()> {
         let mut any = self.sockets.poll(cx);
+        if let Some(frames) = &self.frames
+            && frames.poll(cx).is_ready()
+        {
+            any = Poll::Ready(());
+        }
         if !self.pending.events.is_empty() {
             any = Poll::Ready(()); // such as the kernel's confirmation of what the last turn let go
         }
@@ -358,6 +414,7 @@ impl Linux {
         self.look_at_disk(now);
         self.look_at_lives(now);
         self.look_at_rates();
+        self.follow_interfaces(now);
         self.look_at_speech(now);
         self.look_for_company(now);
         self.look_for_agent(now);
@@ -405,6 +462,15 @@ impl Linux {
         first.filter(|_| self.kernel.is_some())
     }
 
+    /// The frames go by the interfaces as they are now.
+    pub fn follow_interfaces(&mut self, now: LocalTime) {
+        if let (Some(frames), Some(kernel)) = (&mut self.frames, &self.kernel)
+            && frames.follows_at(now)
+        {
+            frames.follow(|name| kernel.link(name), now);
+        }
+    }
+
     /// Whether the host lets a candidate's adverts leave; for half a lease it may not, as for an
     /// own address that is gone.
     fn look_at_speech(&mut self, now: LocalTime) {
@@ -414,15 +480,17 @@ impl Linux {
         let groups = local.config.groups().len();
         let grace = local.config.timing().lease().part(2);
         let before = self.pending.speech;
-        self.pending
-            .speech
-            .look(self.sockets.kept_in(0), now, grace);
+        let frames = self.frames.as_ref();
+        let pass = |since| frames.is_some_and(|frames| frames.reach_the_peer(since, now));
+        let kept_in = self.sockets.kept_in(0);
+        self.pending.speech.look(kept_in, pass, now, grace);
         if self.pending.speech == before {
             return;
         }
-        (0u8..)
-            .take(groups)
-            .for_each(|id| self.report_eligible(GroupId(id)));
+        for group in (0u8..).take(groups).map(GroupId) {
+            self.report_eligible(group);
+            self.tell_health(group);
+        }
     }
 
     fn feed_watchdog_at(&self) -> Option<LocalTime> {
@@ -552,6 +620,14 @@ impl Linux {
                 }
                 let claim = ShellEvent::ForeignClaim { cluster: 0, group };
                 self.pending.events.push_back(claim);
+            }
+            KernelEvent::ProbeAnswered { group, probed_at } => {
+                let answered = ShellEvent::ProbeAnswered {
+                    cluster: 0,
+                    group,
+                    probed_at,
+                };
+                self.pending.events.push_back(answered);
             }
         }
     }

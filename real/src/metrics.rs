@@ -9,6 +9,8 @@ pub use margins::{Margins, Peak, PeerClock, RateApart};
 use crate::config_file::{LocalCluster, Path};
 use crate::control::session::{CheckReport, HookReport};
 use crate::driver::openings::BeforeHold;
+use crate::frames::PortState;
+use crate::kernel::Probing;
 use crate::note::{Line, NoteCounters};
 use crate::orders::Standings;
 use crate::socket::Refusals;
@@ -51,6 +53,8 @@ pub struct Metrics {
     pub notes: NoteCounters,
     /// The other members, in the order of their ids.
     pub peers: Vec<PeerMetrics>,
+    /// The Ethernet frames, by interface.
+    pub frames: Vec<FrameMetrics>,
     /// The groups, by id.
     pub groups: Vec<GroupMetrics>,
     /// Strangers at an address that is no member's here.
@@ -112,8 +116,25 @@ pub struct PeerMetrics {
     pub lost: u64,
     /// Its clock, beside this member's.
     pub clock: PeerClock,
+    /// When its newest accepted advert was sent, by its clock.
+    pub newest: Option<LocalTime>,
     /// The paths to it.
     pub paths: Vec<PathMetrics>,
+}
+
+/// The Ethernet frames at one interface: a path to the only peer.
+#[derive(Clone, Debug)]
+pub struct FrameMetrics {
+    /// The interface.
+    pub interface: String,
+    /// When what the peer said last came as a frame here.
+    pub heard_at: Option<LocalTime>,
+    /// How many came.
+    pub received: u64,
+    /// What was rejected since, not as a copy.
+    pub rejected: Option<(LocalTime, Reject)>,
+    /// The socket's part, when last asked.
+    pub port: PortState,
 }
 
 /// A configuration other than ours, as it was last heard of. Its numbers for members are its own,
@@ -179,6 +200,10 @@ pub struct GroupMetrics {
     pub unprepared: Option<(u32, String)>,
     /// What the operator said with each order, while it may stand.
     pub said: Standings,
+    /// What became of its probes, when last asked; nothing where the network is not asked.
+    pub probing: Option<Probing>,
+    /// The last ones were not answered, though a member that is heard holds.
+    pub no_echo: bool,
 }
 
 /// How the checks and hooks of a group were.
@@ -220,6 +245,7 @@ impl Metrics {
             silence: Peak::default(),
             lost: 0,
             clock: PeerClock::default(),
+            newest: None,
             paths: Vec::new(),
         };
         Self {
@@ -232,6 +258,7 @@ impl Metrics {
             rejected: [0; Reject::NAMES.len()],
             notes: NoteCounters::default(),
             peers: config.peers().map(peer).collect(),
+            frames: Vec::new(),
             groups: vec![GroupMetrics::default(); config.groups().len()],
             strangers: BTreeMap::new(),
             forged: BTreeMap::new(),
@@ -255,6 +282,14 @@ impl Metrics {
         for peer in &mut all.peers {
             peer.paths = cluster.paths(peer.member).map(path).collect();
         }
+        let frames = |interface| FrameMetrics {
+            interface,
+            heard_at: None,
+            received: 0,
+            rejected: None,
+            port: PortState::default(),
+        };
+        all.frames = cluster.frame_interfaces().into_iter().map(frames).collect();
         for (group, interfaces) in all.groups.iter_mut().zip(&cluster.interfaces) {
             group.interfaces.clone_from(interfaces);
         }
@@ -279,6 +314,37 @@ impl Metrics {
         }
     }
 
+    /// Whether this is the newest that was accepted of its sender, or a copy of it. (What is sent
+    /// again later proves nothing of where its sender is.)
+    #[must_use]
+    pub fn is_newest(&self, head: Head) -> bool {
+        let newest = (Some(head.incarnation), Some(head.sent_at));
+        let of = |p: &PeerMetrics| (p.accepted.map(|(incarnation, _)| incarnation), p.newest);
+        let mut all = self.peers.iter();
+        all.any(|p| p.member == head.from && of(p) == newest)
+    }
+
+    /// What the peer said last came as a frame.
+    pub fn heard_frame(&mut self, at: usize, now: LocalTime) {
+        if let Some(frames) = self.frames.get_mut(at) {
+            frames.heard_at = Some(now);
+            frames.received += 1;
+            frames.rejected = None;
+        }
+    }
+
+    /// A frame changed nothing.
+    pub fn rejected_frame(&mut self, at: usize, why: Reject, now: LocalTime) {
+        if let Some(count) = self.rejected.get_mut(why.index()) {
+            *count += 1;
+        }
+        if let Some(frames) = self.frames.get_mut(at)
+            && why != Reject::Stale
+        {
+            frames.rejected = Some((now, why));
+        }
+    }
+
     /// The node accepted an advert. `echo` is when the advert that it echoes was sent, plus the
     /// time that the peer took to answer.
     pub fn accepted(&mut self, head: Head, echo: Option<LocalTime>, now: LocalTime) {
@@ -296,6 +362,7 @@ impl Metrics {
             Some(_) | None => peer.clock.begin_again(),
         }
         peer.accepted = Some((head.incarnation, now));
+        peer.newest = Some(head.sent_at);
         peer.other_config = None;
         if let Some(sample) = echo.map(|e| now.since(e)) {
             peer.rtt = Some(sample);
@@ -354,7 +421,7 @@ impl Metrics {
             let peer = self.peers.iter().find(|p| p.member == head.from);
             let known = KnownSender {
                 incarnation: peer.and_then(|p| p.accepted).map(|(i, _)| i),
-                one_way: peer.is_some_and(|p| p.paths.len() == 1),
+                one_way: peer.is_some_and(|p| p.paths.len() + self.frames.len() == 1),
             };
             self.doubles.rejected(why, head, remote, known, at);
         }

@@ -8,6 +8,7 @@ pub(crate) trait OwnsFd: AsRawFd {}
 
 impl OwnsFd for std::os::fd::OwnedFd {}
 impl OwnsFd for std::net::UdpSocket {}
+impl OwnsFd for socket2::Socket {}
 
 /// Registers it with the runtime that runs this.
 #[expect(unsafe_code, reason = "tokio can't check the trait's promise")]

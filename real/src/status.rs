@@ -3,6 +3,7 @@
 
 mod alarms;
 mod changes;
+mod frames;
 mod json;
 mod margins;
 mod orders;
@@ -11,6 +12,7 @@ mod text;
 mod verdict;
 
 pub use changes::RoleChanges;
+pub use frames::FrameStatus;
 pub use json::{VERSION, json};
 pub use margins::{Assumption, MarginStatus};
 pub use peers::lacks;
@@ -214,6 +216,9 @@ pub struct GroupStatus {
     /// The orders that stand here, in words.
     #[serde(default)]
     pub orders: Vec<String>,
+    /// The network is asked now whether somebody answers for the group (R-20, R-17).
+    #[serde(default)]
+    pub probing: bool,
     /// The operator presumed the peer dead.
     pub presumed_dead: bool,
     /// How often the role changed since the start.
@@ -244,6 +249,26 @@ pub struct GroupStatus {
     /// Its hooks that have run here.
     #[serde(default)]
     pub hooks: Vec<HookStatus>,
+    /// What became of its probes; nothing where the network is not asked (R-20).
+    #[serde(default)]
+    pub probes: Option<ProbeStatus>,
+}
+
+/// Echo requests for a group's addresses.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProbeStatus {
+    /// How often it was asked for.
+    pub asked: u64,
+    /// How many of these were answered.
+    pub answered: u64,
+    /// How long ago it was last asked for.
+    pub asked_ms_ago: Option<f64>,
+    /// How long ago that was asked which was answered last.
+    pub answered_ms_ago: Option<f64>,
+    /// Nothing could be asked, the last time.
+    pub unasked: bool,
+    /// A holder that is heard did not answer the last ones.
+    pub no_echo: bool,
 }
 
 /// A check.
@@ -326,6 +351,9 @@ pub struct PeerStatus {
     pub orders: Vec<LackStatus>,
     /// The ways to it.
     pub paths: Vec<PathStatus>,
+    /// The Ethernet frames to it, by interface, where adverts travel so, too.
+    #[serde(default)]
+    pub frames: Vec<FrameStatus>,
 }
 
 /// What another member says of a group.
@@ -452,6 +480,8 @@ impl Status {
         };
         status.alarms = status.find_alarms(config, metrics, stranger.as_deref(), now);
         status.notes.extend(status.is_needed());
+        let without = status.groups.iter().filter_map(without_echo);
+        status.notes.extend(without.collect::<Vec<_>>());
         status
     }
 
@@ -495,6 +525,23 @@ impl Status {
             )),
         }
     }
+}
+
+/// A standby that can't find out by echo requests whether the holder holds. (One that could before
+/// raises an alarm.)
+fn without_echo(g: &GroupStatus) -> Option<String> {
+    let probes = g.probes.as_ref().filter(|p| p.no_echo && p.answered == 0)?;
+    let (name, holder) = (&g.name, g.holder.as_deref().unwrap_or_default());
+    Some(match probes.unasked {
+        true => format!(
+            "{name}: this host can't ask for its addresses by echo requests: it has no own address on their \
+             interface; so where no advert passes, both may hold (R-20)"
+        ),
+        false => format!(
+            "{name}: no echo from {holder}: does a firewall drop ICMP echo requests, there or between? Then, where no \
+             advert passes, both may hold (R-20)"
+        ),
+    })
 }
 
 impl GroupStatus {
@@ -564,6 +611,7 @@ impl GroupStatus {
             gave_away: g.gave_away,
             frozen_by: frozen_by(g, all, config),
             orders: orders(g, m),
+            probing: g.probing,
             presumed_dead: g.presumed_dead,
             role_changes: m.role_changes.values().sum(),
             role_changes_by: changes::role_changes(m),
@@ -574,6 +622,7 @@ impl GroupStatus {
             unprepared_why: m.unprepared.as_ref().map(|(_, why)| why.clone()),
             checks: checks(m, now),
             hooks: hooks(m, now),
+            probes: probes(m, now),
             last_change: m.last_change.map(|c| LastChange {
                 ago_ms: ms(now.since(c.at)),
                 from: c.from.text().to_owned(),
@@ -606,6 +655,17 @@ fn hooks(m: &GroupMetrics, now: LocalTime) -> Vec<HookStatus> {
         said: hook.said.clone(),
     })
     .collect()
+}
+
+fn probes(m: &GroupMetrics, now: LocalTime) -> Option<ProbeStatus> {
+    m.probing.map(|p| ProbeStatus {
+        asked: p.asked,
+        answered: p.answered,
+        asked_ms_ago: p.last_asked.map(|at| ms(now.since(at))),
+        answered_ms_ago: p.last_answered.map(|at| ms(now.since(at))),
+        unasked: p.unasked,
+        no_echo: m.no_echo,
+    })
 }
 
 /// What is wrong with this member's kernel or service.
@@ -651,6 +711,9 @@ fn why_not_ready(
         Arbitration::Survivor => 1,
     };
     why.extend(stranger.map(|it| format!("{it} says that it holds, by another file (R-14)")));
+    if g.answered_ago.is_some() {
+        why.push("a machine on the network answers for the addresses (R-20)".to_owned());
+    }
     // In a pair, the stranger is also why no other member is two-way.
     let explained = stranger.is_some() && config.arbitration() == Arbitration::Survivor;
     if two_way < needed && !explained {

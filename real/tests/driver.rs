@@ -144,7 +144,11 @@ impl Scripted {
     fn datagram(&mut self, bytes: Vec<u8>) {
         let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 1));
         let remote = SocketAddr::from((Ipv4Addr::LOCALHOST, 2));
-        let event = ShellEvent::Datagram { local, remote };
+        let from = [2, 0, 0, 0, 0, 2];
+        let event = match bytes.iter().fold(0, |all, byte| all ^ byte) % 2 {
+            0 => ShellEvent::Datagram { local, remote },
+            _ => ShellEvent::Frame { at: 0, from },
+        };
         self.ready.push_back((event, bytes));
     }
 
@@ -329,7 +333,7 @@ impl Shell for Scripted {
                 group,
                 why: "not now".to_owned(),
             });
-            self.refused_at = Some(self.now);
+            self.refused_at.get_or_insert(self.now);
         }
         self.prepares += 1;
     }
@@ -345,7 +349,11 @@ impl Shell for Scripted {
             deadline <= self.now.plus(lease),
             "R-7: no longer than H from now"
         );
-        if let Some(at) = self.refused_at.take() {
+        let untold =
+            |(event, _): &(ShellEvent, Vec<u8>)| matches!(event, ShellEvent::HoldFailed { .. });
+        if !self.ready.iter().any(untold)
+            && let Some(at) = self.refused_at.take()
+        {
             assert!(
                 self.now >= at.plus(Span::from_millis(1_000)) || self.changed,
                 "R-8: it is tried again after a cool-down"
@@ -361,7 +369,7 @@ impl Shell for Scripted {
                 group,
                 why: "not now".to_owned(),
             });
-            self.refused_at = Some(self.now);
+            self.refused_at.get_or_insert(self.now);
         }
     }
 

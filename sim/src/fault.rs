@@ -6,8 +6,10 @@
 //! nothing else is known of a cluster.
 
 mod links;
+mod passing;
 
 pub use links::Links;
+pub use passing::Passing;
 
 use crate::error::{Result, err};
 use crate::liveness::Liveness;
@@ -38,12 +40,21 @@ pub enum Fault {
     Freeze(String),
     /// Whatever is paused, suspended or frozen goes on.
     Resume(String),
+    /// All of the machine is written down: memory, kernel and clock.
+    Snapshot(String),
+    /// The machine goes on from its latest snapshot, and its clock from what it showed then.
+    Restore(String),
     /// The machine is off: process, kernel and clock are gone.
     PowerOff(String),
-    /// No datagram passes, as where a firewall drops them.
+    /// Nothing passes, not even an answer to who has an address, as where a cable is cut.
     Cut(Links),
-    /// No frame passes, so no answer to who has an address either.
+    /// No datagram passes, as where a firewall drops UDP.
+    CutDatagrams(Links),
+    /// No advert passes that travels as a frame, as where a switch drops unknown EtherTypes.
     CutFrames(Links),
+    /// No probe passes, as where a firewall drops echo requests. Its answer goes the other way, and
+    /// passes if anything does.
+    CutProbes(Links),
     /// What is sent waits, as in an interface without a cable, and arrives when the link heals.
     Keep(Links),
     /// The links are as at the beginning.
@@ -176,7 +187,7 @@ pub struct Edit {
 pub enum Refusable {
     /// Every hold.
     Hold,
-    /// Every release.
+    /// To shut any gate. (That an address can't be removed keeps nobody waiting: it is mute.)
     Release,
 }
 
@@ -221,6 +232,8 @@ impl Fault {
             | Self::Suspend(of)
             | Self::Freeze(of)
             | Self::Resume(of)
+            | Self::Snapshot(of)
+            | Self::Restore(of)
             | Self::PowerOff(of)
             | Self::Claim(of)
             | Self::Drift { of, .. }
@@ -233,7 +246,9 @@ impl Fault {
             Self::Edit(edit) => Some(&edit.of),
             Self::Eligible(flag) | Self::Healthy(flag) => Some(&flag.on),
             Self::Cut(_)
+            | Self::CutDatagrams(_)
             | Self::CutFrames(_)
+            | Self::CutProbes(_)
             | Self::Keep(_)
             | Self::Heal(_)
             | Self::Conditions { .. }
@@ -247,7 +262,9 @@ impl Fault {
     pub const fn links(&self) -> Option<&Links> {
         match self {
             Self::Cut(on)
+            | Self::CutDatagrams(on)
             | Self::CutFrames(on)
+            | Self::CutProbes(on)
             | Self::Keep(on)
             | Self::Heal(on)
             | Self::Conditions { on, .. }
@@ -268,8 +285,12 @@ impl Fault {
             Self::Kill(process) => Self::Start(process.of().clone()),
             Self::Pause(process) => Self::Resume(process.of().clone()),
             Self::Suspend(of) | Self::Freeze(of) => Self::Resume(of.clone()),
-            Self::Cut(on) | Self::CutFrames(on) | Self::Keep(on) => Self::Heal(on.clone()),
-            Self::Conditions { on, .. } => Self::Heal(on.clone()),
+            Self::Cut(on)
+            | Self::CutDatagrams(on)
+            | Self::CutFrames(on)
+            | Self::CutProbes(on)
+            | Self::Keep(on)
+            | Self::Conditions { on, .. } => Self::Heal(on.clone()),
             Self::Kernel { of, .. } => Self::Kernel {
                 of: of.clone(),
                 refuses: Vec::new(),
@@ -469,9 +490,13 @@ impl fmt::Display for Fault {
             Self::Suspend(of) => write!(f, "suspend machine {of}; its clock goes on"),
             Self::Freeze(of) => write!(f, "freeze machine {of} and its clock"),
             Self::Resume(of) => write!(f, "resume {of}"),
+            Self::Snapshot(of) => write!(f, "snapshot machine {of}"),
+            Self::Restore(of) => write!(f, "restore machine {of} from its snapshot"),
             Self::PowerOff(of) => write!(f, "power off {of}"),
             Self::Cut(on) => write!(f, "cut {on}"),
-            Self::CutFrames(on) => write!(f, "cut all frames {on}"),
+            Self::CutDatagrams(on) => write!(f, "cut datagrams {on}"),
+            Self::CutFrames(on) => write!(f, "cut frames {on}"),
+            Self::CutProbes(on) => write!(f, "cut probes {on}"),
             Self::Keep(on) => write!(f, "keep what is sent {on}"),
             Self::Heal(on) => write!(f, "heal {on}"),
             Self::Conditions { on, are } => write!(f, "{on}: {are}"),
@@ -527,7 +552,7 @@ mod tests {
     use super::*;
 
     /// Every kind of fault, as scenarios write it and as people read it.
-    const ALL: [(&str, &str); 28] = [
+    const ALL: [(&str, &str); 32] = [
         (r#"start = "lb0""#, "start lb0"),
         (r#"stop = "lb0""#, "stop lb0"),
         (r#"kill = "lb0""#, "kill -9 lb0"),
@@ -542,13 +567,23 @@ mod tests {
         ),
         (r#"freeze = "lb0""#, "freeze machine lb0 and its clock"),
         (r#"resume = "lb0""#, "resume lb0"),
+        (r#"snapshot = "lb0""#, "snapshot machine lb0"),
+        (
+            r#"restore = "lb0""#,
+            "restore machine lb0 from its snapshot",
+        ),
         (r#"power_off = "lb0""#, "power off lb0"),
         (r#"cut = "lb0 -> *""#, "cut lb0 -> *"),
         (
             r#"cut = "lb0 <-> lb1 (path 1)""#,
             "cut lb0 <-> lb1 (path 1)",
         ),
-        (r#"cut_frames = "* -> lb0""#, "cut all frames * -> lb0"),
+        (
+            r#"cut_datagrams = "lb0 -> lb1""#,
+            "cut datagrams lb0 -> lb1",
+        ),
+        (r#"cut_frames = "* -> lb0""#, "cut frames * -> lb0"),
+        (r#"cut_probes = "lb0 <-> *""#, "cut probes lb0 <-> *"),
         (r#"keep = "lb0 -> *""#, "keep what is sent lb0 -> *"),
         (r#"heal = "* <-> *""#, "heal * <-> *"),
         (

@@ -441,6 +441,13 @@ impl Cluster {
         }
     }
 
+    /// For how long two have held a group since then.
+    #[must_use]
+    pub fn both_held(&self, group: &str, since: &Mark) -> Duration {
+        let seen = self.observers[group].sightings(since.0, Instant::now());
+        seen.dual
+    }
+
     /// Now.
     #[must_use]
     pub fn mark(&self) -> Mark {

@@ -39,7 +39,7 @@ impl Tap {
         )
     }
 
-    /// The next datagram from `from`.
+    /// The next advert from `from`: the same host sends notes, too.
     ///
     /// # Panics
     /// If none comes.
@@ -49,11 +49,12 @@ impl Tap {
             let length = self.0.read(&mut packet).expect("a datagram comes");
             if let Some(datagram) = parse(&packet[..length])
                 && datagram.from.ip() == from
+                && datagram.bytes.starts_with(b"OHA")
             {
                 return datagram;
             }
         }
-        panic!("no datagram of {from} among many");
+        panic!("no advert of {from} among many");
     }
 }
 

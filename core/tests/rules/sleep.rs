@@ -4,6 +4,8 @@ use crate::world::alone::*;
 use crate::world::*;
 use onehold_core::advert::Statement;
 use onehold_core::effect::{Effect, Event};
+use onehold_core::reject::Reject;
+use onehold_core::time::Span;
 
 #[test]
 fn r13_one_that_overslept_starts_its_silences_again() {
@@ -18,6 +20,76 @@ fn r13_one_that_overslept_starts_its_silences_again() {
     );
     w.run(ms(2_000));
     assert_eq!(w.effective(), [A]);
+}
+
+#[test]
+fn r13_a_lone_holder_that_oversleeps_again_and_again_goes_on() {
+    for (paused, awake) in [(51, 30), (100, 50), (150, 10), (230, 100)] {
+        let mut w = World::holding(&spec(2, SURVIVOR));
+        w.crash(B);
+        w.run(ms(1_000));
+        let before = w.role_changes();
+        for _ in 0..50 {
+            w.pause(A);
+            w.run(ms(paused));
+            w.resume(A);
+            assert_eq!(w.effective(), [A], "{paused} {awake}");
+            w.run(ms(awake));
+        }
+        assert_eq!(w.role_changes(), before, "{}", w.story());
+    }
+}
+
+#[test]
+fn r13_a_suspicion_outlives_no_sleep_that_leaves_less_than_a_quarter_of_a_lease() {
+    for (slept, goes_on) in [(330, true), (340, false)] {
+        let mut bench = Alone::new(2, SURVIVOR, A);
+        bench.hears(B, Statement::default());
+        bench.now += ms(1);
+        bench.hears(B, bench.grants(bench.now));
+        loop {
+            let due = bench.node.poll_timeout(&bench.config).unwrap();
+            let sent = !sends_to(&bench.until(due.as_nanos()), B).is_empty();
+            if sent && bench.now > ms(2_000) {
+                break;
+            }
+        }
+        bench.until(bench.now + 1); // nothing took long
+        bench.now += ms(slept);
+        bench.wake();
+        bench.now += 1;
+        assert_eq!(hold(&bench.wake()).is_some(), goes_on, "{slept}");
+    }
+}
+
+#[test]
+fn r13_a_word_that_waited_ends_a_suspicion_before_anything_rests_on_it() {
+    // a presumes b dead, and oversleeps. In its socket waits a copy of an old word, and behind it
+    // the first word of b, which does not hear a.
+    let mut bench = Alone::new(2, SURVIVOR, A);
+    bench.hears(B, Statement::default());
+    bench.now += ms(1);
+    let old = bench.says(B, bench.grants(bench.now));
+    bench.hear(&old).1.unwrap();
+    assert!(hold(&bench.until(bench.now + ms(1_000))).is_some());
+    bench.now += ms(200);
+    let (out, _) = bench.hear(&old);
+    assert_eq!(sends_to(&out, B).len(), 1, "it overslept");
+    assert_eq!(hold(&out), None);
+    bench.now += 1;
+    let (out, stale) = bench.hear(&old);
+    assert_eq!((hold(&out), stale), (None, Err(Reject::Stale)));
+    let due = bench.node.poll_timeout(&bench.config);
+    assert_eq!(
+        due,
+        Some(bench.at().plus(Span::from_nanos(1))),
+        "then it is judged"
+    );
+    bench.now += 1;
+    assert_eq!(hold(&bench.hears(B, Statement::default())), None);
+    let out = bench.until(bench.now + ms(250));
+    assert_eq!(hold(&out), None);
+    assert!(released(&out).is_some(), "its lease is over");
 }
 
 #[test]

@@ -62,6 +62,27 @@ fn r14_a_holder_that_is_paused_before_it_sends_ends_before_its_peer_takes_hold()
 }
 
 #[test]
+fn r14_a_lone_holders_lease_rests_on_what_an_earlier_turn_sent() {
+    // As above, and the advert before was lost: what it has not sent yet gives no lease.
+    for paused in [410, 430, 449] {
+        let mut w = World::holding(&spec(2, SURVIVOR));
+        w.cut(B, A);
+        w.run(ms(1_000));
+        w.lose_next[A][B] = 1;
+        let sent = w.members[A].sent;
+        while w.members[A].sent == sent {
+            w.run(ms(1));
+        }
+        w.run(ms(1));
+        w.pauses_next = Some(A);
+        w.run(ms(99) + ms(paused));
+        w.resume(A);
+        w.run(ms(1_000));
+        assert_eq!(w.effective().len(), 1, "{}", w.story());
+    }
+}
+
+#[test]
 fn r14_a_late_word_of_a_deaf_peer_is_no_silence() {
     // a is not heard. b's next turn is late, and b is then paused before it sends; neither alone
     // counts as sleep, and together they are longer than D/2.

@@ -8,7 +8,7 @@ use crate::status::{self, Report, Status, Waiting, render};
 use crate::wall;
 use std::io::IsTerminal as _;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often the client asks whether a hand-over is done, and how many times.
 const ASK_EVERY: Duration = Duration::from_millis(20);
@@ -149,8 +149,53 @@ pub(super) fn order(
         Order::Switch | Order::Standby | Order::Resume | Order::Freeze | Order::Thaw => {
             is_kept(socket, &before)
         }
-        Order::PresumeDead => Ok(()),
+        Order::PresumeDead => is_presumed(socket, &before, group.as_deref()),
     }
+}
+
+/// R-17: waits until the network was asked for long enough and nobody answered.
+fn is_presumed(socket: &Path, before: &Status, group: Option<&str>) -> Result<(), Failure> {
+    let meant = |name: &str| group.is_none_or(|g| g == name);
+    let mut left: Vec<&str> = (before.groups.iter())
+        .filter(|g| meant(&g.name))
+        .map(|g| g.name.as_str())
+        .collect();
+    let interval = Duration::from_secs_f64(before.timing.interval_ms / 1e3);
+    let until = Instant::now() + interval * 2 + ASK_EVERY * ASKS;
+    while Instant::now() < until {
+        let now = one(socket, Some(&before.cluster))?;
+        let mut text = String::new();
+        let mut lives = None;
+        left.retain(|name| match now.groups.iter().find(|g| g.name == *name) {
+            Some(g) if g.presumed_dead => {
+                text.push_str(&format!(
+                    "{name}: nobody answers; the peer's vote counts as given until the peer is heard again\n"
+                ));
+                false
+            }
+            Some(g) if g.probing => true,
+            Some(_) | None => {
+                lives = lives.or(Some(*name));
+                true
+            }
+        });
+        print(&text)?;
+        if let Some(name) = lives {
+            return Err(Failure::Failed(format!(
+                "{name}: refused: a machine answers for the address, or the peer was heard, so it is not dead; \
+                 `onehold status` says which (R-17)"
+            )));
+        }
+        if left.is_empty() {
+            return Ok(());
+        }
+        std::thread::sleep(ASK_EVERY);
+    }
+    Err(Failure::Failed(format!(
+        "{}: not known after {} s whether the peer answers; `onehold status` shows it",
+        left.join(", "),
+        (interval * 2 + ASK_EVERY * ASKS).as_secs()
+    )))
 }
 
 /// Whether a later incarnation will know of the order. It is written in the background; what can't

@@ -5,14 +5,14 @@ use super::addresses::{Endpoints, company, fit, known, leave_loopback, resolve, 
 use super::decided::{decided, for_member};
 use super::stamp::Stamp;
 use super::{
-    Announce, ConfigFile, FileError, GroupSection, GuardChoice, LogSection, MetricsSection,
-    Profile, Source, WitnessFile,
+    Announce, ConfigFile, Evidence, FileError, GroupSection, GuardChoice, LogSection,
+    MetricsSection, Profile, Source, WitnessFile,
 };
 use crate::route::Route;
 use crate::secret::Secret;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
-use onehold_core::config::{Config, Spec, SpecError};
+use onehold_core::config::{Arbitration, Config, Spec, SpecError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 
@@ -67,6 +67,33 @@ impl LocalCluster {
     #[must_use]
     pub const fn guard(&self) -> GuardChoice {
         self.file.cluster.guard
+    }
+
+    /// By which interfaces adverts travel as Ethernet frames, too: under `survivor` by all of the
+    /// groups', each once; by none if the file does not want that.
+    #[must_use]
+    pub fn frame_interfaces(&self) -> Vec<String> {
+        let wanted = self.file.cluster.frames.unwrap_or(true);
+        let mut all: Vec<String> = Vec::new();
+        let survivor = self.config.arbitration() == Arbitration::Survivor;
+        for interface in self
+            .interfaces
+            .iter()
+            .flatten()
+            .filter(|_| wanted && survivor)
+        {
+            if !all.contains(interface) {
+                all.push(interface.clone());
+            }
+        }
+        all
+    }
+
+    /// Whether the network may be asked who holds: only of two alone one may hold unseen, by
+    /// itself or by the operator's word.
+    #[must_use]
+    pub fn probes(&self) -> bool {
+        self.config.members().len() == 2 && self.file.cluster.evidence == Evidence::Echo
     }
 
     /// Whether to run with realtime priority and locked memory, if permitted.

@@ -304,7 +304,9 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         secret_files: _,
         arbitration,
         guard,
+        evidence,
         port,
+        frames,
     } = cluster;
     put("cluster.name".into(), All, name);
     // The default, if it is not written.
@@ -312,6 +314,8 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     put("cluster.arbitration".into(), All, &Plain(stated.name()));
     put("cluster.port".into(), All, port);
     put("cluster.guard".into(), Me, &Plain(shown(guard)));
+    put("cluster.frames".into(), Me, &frames.unwrap_or(true));
+    put("cluster.evidence".into(), Me, &Plain(shown(evidence)));
     for (name, member) in members {
         let MemberSection {
             addresses,

@@ -43,9 +43,13 @@ impl Cooldowns {
         })
     }
 
-    /// A hold failed: returns when it may be tried again.
+    /// A hold failed: returns when it may be tried again. One that was tried before the driver knew
+    /// of the last refusal lengthens nothing.
     pub fn refused(&mut self, now: LocalTime, cluster: usize, group: GroupId) -> LocalTime {
         let entry = self.of(cluster, group);
+        if let Some(again) = entry.again.filter(|again| now < *again) {
+            return again;
+        }
         entry.cooldown.refused(now);
         let again = entry.cooldown.until(now).unwrap_or(now);
         entry.again = Some(again);
@@ -161,6 +165,15 @@ mod tests {
             at(1_010),
             "the first again"
         );
+    }
+
+    #[test]
+    fn r8_a_second_refusal_in_a_cooldown_lengthens_nothing() {
+        let mut cooldowns = Cooldowns::default();
+        assert_eq!(cooldowns.refused(at(0), 0, WEB), at(1_000));
+        assert_eq!(cooldowns.refused(at(1), 0, WEB), at(1_000));
+        assert!(cooldowns.take_due(at(1_000)).is_some());
+        assert_eq!(cooldowns.refused(at(1_000), 0, WEB), at(3_000));
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use super::{Driver, Served, Shell};
 use crate::status::{self, Report, Status};
+use onehold_core::advert::GroupId;
 use onehold_core::time::LocalTime;
 
 impl<S: Shell> Driver<S> {
@@ -18,6 +19,14 @@ impl<S: Shell> Driver<S> {
             s.metrics.margins.late = self.late;
             for path in s.metrics.peers.iter_mut().flat_map(|p| &mut p.paths) {
                 path.refusals = self.shell.refusals(path.path);
+            }
+            for (at, frames) in s.metrics.frames.iter_mut().enumerate() {
+                frames.port = self.shell.frames(at);
+            }
+        }
+        for (cluster, s) in self.served.iter_mut().enumerate() {
+            for (id, group) in (0u8..).map(GroupId).zip(&mut s.metrics.groups) {
+                group.probing = self.shell.probing(cluster, id);
             }
         }
         let status = |(cluster, s): (usize, &Served)| {

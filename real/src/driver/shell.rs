@@ -1,11 +1,14 @@
 //! Everything that touches the world: what the driver asks for, and what is reported to it.
 
 use super::Served;
+use crate::announce::Mac;
 use crate::clock::Steered;
 use crate::config_file::Path;
 use crate::control::PendingRequest;
 use crate::control::session::{CheckReport, GroupShown, HookReport};
+use crate::frames::PortState;
 use crate::history::Entry;
+use crate::kernel::Probing;
 use crate::metrics::GuardInForce;
 use crate::orders::{Said, Standing, Standings};
 use crate::socket::Refusals;
@@ -31,7 +34,8 @@ pub trait Shell {
     /// ends.
     fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent>;
 
-    /// Hands a datagram to the network on every path; returns on how many.
+    /// Hands a datagram to the network on every path, as a frame, too, if the cluster has frames;
+    /// returns on how many paths.
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;
 
     /// Hands a note to the network on every path; returns on how many. What becomes of it tells
@@ -40,8 +44,8 @@ pub trait Shell {
         0
     }
 
-    /// gate shut, addresses removed; then [`ShellEvent::Released`]. Tried once: the driver
-    /// repeats what was refused.
+    /// gate shut; then [`ShellEvent::Released`], once nothing is effective any more, and the
+    /// addresses are removed. Tried once: the driver repeats what was refused.
     fn release(&mut self, cluster: usize, group: GroupId);
 
     /// gate shut (if it is new), addresses, deadline. If that fails,
@@ -59,6 +63,11 @@ pub trait Shell {
     /// sends an echo request to each address of the group; each answer is
     /// [`ShellEvent::ProbeAnswered`]. Where the network can't be asked, nothing happens.
     fn probe(&mut self, _cluster: usize, _group: GroupId, _probed_at: LocalTime) {}
+
+    /// What became of the probes of a group, for people; nothing where the network is not asked.
+    fn probing(&self, _cluster: usize, _group: GroupId) -> Option<Probing> {
+        None
+    }
 
     /// writes down that this is the longest lease that later incarnations must wait for.
     fn record_lease(&mut self, cluster: usize, longest: Span);
@@ -85,6 +94,15 @@ pub trait Shell {
 
     /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
     fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
+
+    /// What the peer said last came as an Ethernet frame, too: at which interface, and where from;
+    /// `echo` is when that was sent which it echoes.
+    fn heard_frame(&mut self, _at: usize, _from: Mac, _echo: Option<LocalTime>) {}
+
+    /// How it is with the frames at an interface, for people.
+    fn frames(&self, _at: usize) -> PortState {
+        PortState::default()
+    }
 
     /// Whether an agent wants to see the groups' state.
     fn watches(&self) -> bool {
@@ -114,6 +132,13 @@ pub enum ShellEvent {
         local: SocketAddr,
         /// Where it came from.
         remote: SocketAddr,
+    },
+    /// An advert came in as an Ethernet frame; its datagram is in `bytes`.
+    Frame {
+        /// At which of [`LocalCluster::frame_interfaces`](crate::config_file::LocalCluster).
+        at: usize,
+        /// From which hardware address.
+        from: Mac,
     },
     /// Whether a group could be held here: before the first turn, then on change.
     Eligible {

@@ -16,6 +16,21 @@ use std::net::IpAddr;
 const LIFETIME: Span = Span::from_millis(6_000);
 const LIFETIME_LEFT: Span = Span::from_millis(2_000);
 
+/// How long after a group was let go its addresses are removed: what waits for the confirmation goes
+/// first.
+const SOON: Span = Span::from_millis(2);
+/// How long after a refusal it is tried again.
+const AGAIN: Span = Span::from_millis(1_000);
+
+/// The addresses of a group that was let go: mute, and perhaps still there.
+#[derive(Clone, Debug)]
+pub(super) struct Left {
+    /// When they are removed.
+    pub(super) due: LocalTime,
+    /// Why the kernel refused that last.
+    pub(super) refused: Option<String>,
+}
+
 /// An address that was put on the interface.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Hold {
@@ -41,6 +56,9 @@ impl Kernel {
         self.guard.shut(&keys)?;
         self.scrub_routes()?;
         self.remove(&addresses)?;
+        for group in &mut self.groups {
+            (group.left, group.open_until) = (None, None);
+        }
         let all = address::links(&mut self.route)?;
         let routes: Vec<Destination> = (self.groups.iter().flat_map(|g| &g.routes))
             .map(|route| route.at)
@@ -113,6 +131,7 @@ impl Kernel {
             return Err(KernelError::refused(doing, why.unwrap_or_default()));
         };
         let group = &mut self.groups[usize::from(id.0)];
+        group.left = None; // what is there is wanted again
         let before = group.hold.take();
         let hold = match before {
             Some(hold) if deadline.plus(LIFETIME_LEFT) <= hold.valid_until => hold,
@@ -162,7 +181,8 @@ impl Kernel {
 
     fn try_to_hold(&mut self, id: GroupId, deadline: LocalTime) -> Result<(), KernelError> {
         let (before, links) = self.put(id, deadline)?;
-        let group = &self.groups[usize::from(id.0)];
+        let group = &mut self.groups[usize::from(id.0)];
+        group.open_until = group.open_until.max(Some(deadline));
         let held = match self.guard.hold(&group.keys, deadline) {
             Ok(held) => held,
             Err(e) => {
@@ -208,26 +228,97 @@ impl Kernel {
         }
     }
 
-    /// gate shut, addresses removed, both confirmed. Harmless for a group that is not
-    /// held, and can be tried again. An address that somebody else put there stays, mute.
+    /// lets go: nothing of the group is effective any more. The gate is shut; the addresses,
+    /// which are mute then, are removed soon afterwards, for nobody need wait for that. Where no gate
+    /// stands before them, only that they are gone makes them silent. Harmless for a group that is
+    /// not held, and can be tried again.
     ///
     /// # Errors
-    /// When the kernel did not confirm: then the address may still be effective until the
-    /// deadline that it last got.
-    pub fn release(&mut self, id: GroupId) -> Result<(), KernelError> {
+    /// When that is not so: then the address may still be effective until the deadline that it last
+    /// got.
+    pub fn let_go(&mut self, id: GroupId) -> Result<(), KernelError> {
+        let due = boottime().plus(SOON);
         let group = &mut self.groups[usize::from(id.0)];
         group.announcing = None;
         group.hold = None;
-        let shut = self.guard.shut(&group.keys);
-        let addresses = group.bare();
-        self.take_routes(id);
-        self.remove(&addresses)?;
-        if shut.is_err() {
-            self.refresh();
-            let group = &self.groups[usize::from(id.0)];
-            return self.guard.shut(&group.keys);
+        let refused = None;
+        group.left = Some(Left { due, refused });
+        let shut = self.shut(id);
+        if shut.is_ok() && self.is_gated(id) {
+            return Ok(());
         }
-        Ok(())
+        let gone = self.take_away(id);
+        if self.guard.kind() == "none" {
+            return gone;
+        }
+        if shut.is_err() || gone.is_err() {
+            self.refresh(); // the one cause that we can repair: somebody took the gate away
+        }
+        self.shut(id)?;
+        match self.is_gated(id) {
+            true => Ok(()),
+            false => gone,
+        }
+    }
+
+    /// lets go, and removes the addresses at once. One that somebody else put there stays,
+    /// mute.
+    ///
+    /// # Errors
+    /// When the kernel did not confirm both.
+    pub fn release(&mut self, id: GroupId) -> Result<(), KernelError> {
+        self.let_go(id)?;
+        self.take_away(id)
+    }
+
+    /// Shuts a group's gate, or finds that its last deadline has shut it.
+    fn shut(&mut self, id: GroupId) -> Result<(), KernelError> {
+        let over = boottime();
+        let group = &mut self.groups[usize::from(id.0)];
+        let shut = self.guard.shut(&group.keys);
+        let is_over = |until: LocalTime| until.plus(self.slack) <= over;
+        if shut.is_ok() || group.open_until.is_some_and(is_over) {
+            group.open_until = None;
+            return Ok(());
+        }
+        shut
+    }
+
+    /// Whether the gate stands first wherever the group's addresses are.
+    fn is_gated(&mut self, id: GroupId) -> bool {
+        let interfaces = self.groups[usize::from(id.0)].at.iter();
+        let links = interfaces.filter_map(|at| self.interfaces[*at].link.clone());
+        let links: Vec<Link> = links.collect();
+        self.guard.kind() != "none"
+            && links.iter().all(|link| {
+                let standing = self.guard.standing(&mut self.route, link, Place::Own);
+                link.ethernet && standing.is_ok_and(|standing| standing == Standing::First)
+            })
+    }
+
+    /// Removes what is left of groups that were let go, where that is due.
+    pub(super) fn take_away_what_is_left(&mut self, now: LocalTime) {
+        for id in self.ids() {
+            let left = self.groups[usize::from(id.0)].left.as_ref();
+            if left.is_some_and(|left| left.due <= now) && self.take_away(id).is_err() {
+                self.report(); // an alarm; they are mute, and it is tried again
+            }
+        }
+    }
+
+    /// Removes the addresses and routes of a group that was let go; what the kernel refuses is tried
+    /// again.
+    fn take_away(&mut self, id: GroupId) -> Result<(), KernelError> {
+        self.take_routes(id);
+        let addresses = self.groups[usize::from(id.0)].bare();
+        let gone = self.remove(&addresses);
+        let due = boottime().plus(AGAIN);
+        let left = gone.as_ref().err().map(|e| Left {
+            due,
+            refused: Some(e.to_string()),
+        });
+        self.groups[usize::from(id.0)].left = left;
+        gone
     }
 
     /// Removes addresses, as far as they are ours; without a gate none may be left.
@@ -246,6 +337,17 @@ impl Kernel {
         }
     }
 
+    /// What could not be removed of groups that were let go, in words.
+    pub(super) fn left_in_words(&self) -> impl Iterator<Item = String> {
+        self.groups.iter().filter_map(|group| {
+            let why = group.left.as_ref()?.refused.as_ref()?;
+            Some(format!(
+                "{}: not held here, and mute; tried again: {why}",
+                group.name
+            ))
+        })
+    }
+
     /// For how long the kernel keeps an address whose lifetime is not renewed.
     pub(super) const fn lifetime(&self) -> Span {
         self.lease.plus(LIFETIME)
@@ -258,6 +360,7 @@ impl Kernel {
         self.notice_own_addresses(&present);
         self.strange = self.strange(all, &present);
         self.refresh_networks(&present);
+        self.refresh_probers(&present);
         for id in self.ids() {
             self.put_back_addresses(id, &present);
             self.try_addresses(id, &present);
@@ -319,7 +422,7 @@ impl Kernel {
                     continue;
                 }
                 let mine = a.is_ours(&ours);
-                if mine && on_its_interface && group.hold.is_some() {
+                if mine && on_its_interface && (group.hold.is_some() || group.left.is_some()) {
                     continue;
                 }
                 let name = (all.iter().find(|link| link.index == a.index))

@@ -1,10 +1,11 @@
 //! The groups' interfaces: what they are, and their gates and sockets.
 
 use super::{Kernel, KernelEvent};
-use crate::address::{self, Link};
-use crate::announce::Port;
+use crate::address::{self, Assigned, Link};
+use crate::announce::{Mac, Port};
 use crate::guard::{AT_A_TIME, Place, Standing, Tended, boottime};
 use crate::netlink::KernelError;
+use crate::probe::Prober;
 use crate::queue;
 use onehold_core::time::{LocalTime, Span};
 use std::net::IpAddr;
@@ -36,6 +37,11 @@ pub(super) struct Interface {
     /// Why it has no gate or no packet socket, if so.
     pub(super) fault: Option<String>,
     pub(super) port: Option<Port>,
+    /// What the network is asked by, and from which of this host's own addresses.
+    pub(super) prober: Option<Prober>,
+    pub(super) own: Vec<Assigned>,
+    /// Where the peer's frames came from.
+    pub(super) peer: Option<Mac>,
 }
 
 impl Interface {
@@ -48,6 +54,9 @@ impl Interface {
             link: None,
             fault: None,
             port: None,
+            prober: None,
+            own: Vec::new(),
+            peer: None,
         }
     }
 
@@ -229,6 +238,8 @@ impl Kernel {
         let interface = &mut self.interfaces[at];
         interface.link = None;
         interface.port = None;
+        (interface.prober, interface.peer) = (None, None);
+        self.forget_who_announced(at);
         for group in self.groups.iter_mut().filter(|g| g.at.contains(&at)) {
             group.hold = None;
         }

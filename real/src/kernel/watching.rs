@@ -101,6 +101,13 @@ pub enum KernelEvent {
         /// The other's hardware address.
         mac: Mac,
     },
+    /// a machine on the network answered a probe.
+    ProbeAnswered {
+        /// Of which group.
+        group: GroupId,
+        /// When the probe was sent.
+        probed_at: LocalTime,
+    },
 }
 
 impl Kernel {
@@ -133,6 +140,7 @@ impl Kernel {
             self.refresh_at(boottime().plus(SHORTLY).max(self.rest));
         }
         self.poll_claims(cx);
+        self.poll_answers(cx);
         self.events.pop_front().map_or(Poll::Pending, Poll::Ready)
     }
 
@@ -164,6 +172,7 @@ impl Kernel {
         if self.macs.contains(&mac) {
             return; // another interface of this host in the same network
         }
+        self.announced(floating, mac);
         self.overhear(group, floating, mac, now);
         let apart = match self.is_contested(group) {
             true => STRANGERS_APART,
@@ -261,10 +270,13 @@ impl Kernel {
                 ));
             }
         }
-        let strange: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
+        let mut strange: Vec<String> = self.strange.iter().map(|(_, what)| what.clone()).collect();
         let (beside, strange) = match self.guard.kind() {
             "none" => (strange, Vec::new()), // nothing mutes it
-            _ => (Vec::new(), strange),
+            _ => {
+                strange.extend(self.left_in_words());
+                (Vec::new(), strange)
+            }
         };
         two.extend(beside);
         let all = [
@@ -286,6 +298,7 @@ impl Kernel {
                 | KernelEvent::Whole { .. }
                 | KernelEvent::Alarms(_)
                 | KernelEvent::GuardIs(_)
+                | KernelEvent::ProbeAnswered { .. }
         );
         if reported || (self.events.len() < MAX_EVENTS && !self.events.contains(&event)) {
             self.events.push_back(event);

@@ -224,8 +224,8 @@ impl Linux {
         u8::try_from(at).ok().map(GroupId)
     }
 
-    /// Whether a group is well served from here: whole, as far as the kernel goes, and its service
-    /// healthy.
+    /// Whether a group is well served from here: whole, as far as the kernel goes, this member heard
+    /// by more than frames, and its service healthy.
     pub(super) fn tell_health(&mut self, group: GroupId) {
         let whole = self.pending.whole.get(&group.0).cloned();
         let section = (self.loaded.clusters.first())
@@ -235,10 +235,11 @@ impl Linux {
             false => Err("no check has a result yet".to_owned()),
         };
         let service = self.agent.health.get(&group.0).cloned().unwrap_or(assumed);
+        let heard = self.pending.speech.weakness().map_or(Ok(()), Err);
         self.pending.events.push_back(ShellEvent::Health {
             cluster: 0,
             group,
-            healthy: whole.unwrap_or(Ok(())).and(service),
+            healthy: whole.unwrap_or(Ok(())).and(heard).and(service),
         });
     }
 

@@ -14,6 +14,7 @@ use crate::config_file::{
 };
 use crate::daemon::RunOptions;
 use crate::driver::{Joined, Served, ShellEvent, leases};
+use crate::frames::Frames;
 use crate::history::Entry;
 use crate::kernel::{Kernel, KernelGroup};
 use crate::lease_record::{self, LeaseRecord, Left};
@@ -459,9 +460,11 @@ impl Linux {
         let rate = clock::Rate::new(drift, clock::Reading::take());
         self.pending.rates.push(rate);
         self.kernel = kernel.or(self.kernel.take());
+        self.frames = Frames::of(&local).or(self.frames.take());
         self.persisted.push(Persisted::new(lock, record, keeper));
         self.loaded.clusters.push(local);
         self.first_kernel_refresh();
+        self.follow_interfaces(now);
         Ok(())
     }
 
@@ -536,6 +539,11 @@ fn open_kernel(local: &LocalCluster, state: &[&Path]) -> Result<Kernel, NotYet> 
     )
     .map_err(may_pass)?;
     kernel.lives_at(local.addresses().iter().map(|a| a.ip()).collect());
+    if local.probes() {
+        let mut random = [0; 34];
+        getrandom(&mut random, GetRandomFlags::empty()).map_err(may_pass)?;
+        kernel.may_probe(&random);
+    }
     Ok(kernel)
 }
 

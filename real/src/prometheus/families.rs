@@ -2,7 +2,7 @@
 
 use super::Page;
 use crate::status::{
-    CheckStatus, GroupStatus, HookStatus, MarginStatus, PathStatus, PeerStatus, Status,
+    CheckStatus, FrameStatus, GroupStatus, HookStatus, MarginStatus, PathStatus, PeerStatus, Status,
 };
 
 /// One metric, with all its labels.
@@ -192,6 +192,17 @@ fn paths(s: &Status, of: impl Fn(&PathStatus) -> Option<f64>) -> Vec<Sample> {
                 ("remote", w.remote.clone()),
             ];
             of(w).map(|value| Sample { labels, value })
+        }));
+    }
+    all
+}
+
+fn frames(s: &Status, of: impl Fn(&FrameStatus) -> Option<f64>) -> Vec<Sample> {
+    let mut all = Vec::new();
+    for p in &s.peers {
+        all.extend(p.frames.iter().filter_map(|f| {
+            let labels = vec![("peer", p.name.clone()), ("interface", f.interface.clone())];
+            of(f).map(|value| Sample { labels, value })
         }));
     }
     all
@@ -408,6 +419,18 @@ pub const FAMILIES: &[Family] = &[
         "How often this member's role changed, by what it became and why.",
         role_changes,
     ),
+    counter(
+        "onehold_probes_total",
+        &["group"],
+        "How often the network was asked for the group's addresses by echo requests (R-20).",
+        |s| groups(s, |g| Some(count(g.probes.as_ref()?.asked))),
+    ),
+    counter(
+        "onehold_probes_answered_total",
+        &["group"],
+        "How many of these were answered.",
+        |s| groups(s, |g| Some(count(g.probes.as_ref()?.answered))),
+    ),
     gauge(
         "onehold_check_passing",
         &["group", "check"],
@@ -485,6 +508,30 @@ pub const FAMILIES: &[Family] = &[
         &["peer", "local", "remote"],
         "Datagrams of this member that the network refused to carry over the path.",
         |s| paths(s, |w| Some(count(w.refused))),
+    ),
+    gauge(
+        "onehold_frames_silence_seconds",
+        &["peer", "interface"],
+        "How long ago an advert of the peer came as an Ethernet frame; absent if none did.",
+        |s| frames(s, |f| f.heard_ms_ago.map(seconds)),
+    ),
+    counter(
+        "onehold_frames_received_total",
+        &["peer", "interface"],
+        "Authentic adverts that came as Ethernet frames.",
+        |s| frames(s, |f| Some(count(f.received))),
+    ),
+    counter(
+        "onehold_frames_sent_total",
+        &["peer", "interface"],
+        "Adverts handed to the interface as Ethernet frames.",
+        |s| frames(s, |f| Some(count(f.sent))),
+    ),
+    counter(
+        "onehold_frames_refused_total",
+        &["peer", "interface"],
+        "Ethernet frames of this member that the interface refused.",
+        |s| frames(s, |f| Some(count(f.refused))),
     ),
     counter(
         "onehold_sent_total",

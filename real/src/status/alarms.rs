@@ -29,9 +29,11 @@ impl Status {
         let mut alarms = Vec::new();
         for p in &self.peers {
             if p.other_config.is_some() {
-                // Below, with the other strangers.
-            } else if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
+                continue; // below, with the other strangers
+            }
+            if p.heard_ms_ago.is_none_or(|ago| ago > self.timing.vote_ms) {
                 let why = p.paths.iter().find_map(|w| w.rejected.clone());
+                let why = why.or_else(|| p.frames.iter().find_map(|f| f.rejected.clone()));
                 let why = why.or_else(|| p.paths.iter().find_map(refused_lately));
                 let member = config.peers().find(|id| config.member_name(*id) == p.name);
                 let why = why.or_else(|| metrics.doubles.why_unheard(member?));
@@ -43,13 +45,19 @@ impl Status {
                     )
                 });
                 alarms.push(format!("{} is not heard{why}", p.name));
-            } else if !p.two_way {
+                continue;
+            }
+            let frames_only = self.frames_only(p);
+            if !p.two_way {
                 alarms.push(format!(
                     "{} is heard, but does not hear this member: a firewall or the network passes one direction \
                      only; `onehold status` there says what it hears",
                     p.name
                 ));
-            } else {
+            }
+            if let Some(said) = frames_only {
+                alarms.push(said);
+            } else if p.two_way {
                 let silent = |w: &&PathStatus| {
                     w.heard_ms_ago
                         .is_none_or(|ago| ago > 2.0 * self.timing.vote_ms)
@@ -119,6 +127,8 @@ impl Status {
     /// What is wrong with who holds a group; `stranger` holds something by another file.
     fn who_holds(&self, g: &GroupStatus, stranger: Option<&str>) -> Option<String> {
         let group = &g.name;
+        let ago = g.probes.as_ref().and_then(|p| p.answered_ms_ago);
+        let answered = ago.is_some_and(|ago| ago < LATELY.as_millis_f64() / 2.0);
         match (&g.holder, stranger) {
             (Some(holder), Some(stranger)) => Some(format!(
                 "{group}: two hold: {holder}, and {stranger} says that it holds, too, by another file (unless it \
@@ -128,11 +138,11 @@ impl Status {
                 "{group}: {stranger} says that it holds, by another file, so no member takes hold beside it: make \
                  the files equal, or stop it (R-14)"
             )),
-            (None, None) if self.quarantine_left_ms.is_none() => Some(format!(
+            (None, None) if self.quarantine_left_ms.is_none() && !answered => Some(format!(
                 "{group}: no member is known to hold it; `onehold status` on each candidate says why it \
                      does not"
             )),
-            (None | Some(_), None) => None,
+            (None | Some(_), None) => None, // or an alarm of its own says more
         }
     }
 
@@ -240,7 +250,7 @@ pub(super) fn why_rejected(
 }
 
 /// Why the network refused what was sent lately, if it did, as the end of an alarm.
-fn refused_lately(path: &PathStatus) -> Option<String> {
+pub(super) fn refused_lately(path: &PathStatus) -> Option<String> {
     let why = path.refused_because.as_ref()?;
     let lately = path.refused_ms_ago? < LATELY.as_millis_f64();
     lately.then(|| format!("; what is sent to {} comes back: {why}", path.remote))

@@ -1,6 +1,7 @@
 //! What the status shows of the other members, and what this one says to them of itself.
 
 use super::alarms::{holding_stranger, lately, why_rejected};
+use super::frames::frame;
 use super::orders::orders;
 use super::{LackStatus, PathStatus, PeerStatus, SaysStatus, hex, key, ms, name, why_not_ready};
 use crate::metrics::{Metrics, Noted};
@@ -129,6 +130,10 @@ pub(super) fn peers(
                     rejected: (w.rejected.filter(|r| lately(r.at, now)))
                         .and_then(|r| why_rejected(&r, w.path.remote, config, metrics)),
                 })
+                .collect(),
+            frames: (metrics.frames.iter())
+                .filter(|_| config.is_candidate(p.member))
+                .map(|f| frame(f, now))
                 .collect(),
         }
     });

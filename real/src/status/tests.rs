@@ -1,4 +1,5 @@
 mod form;
+mod frames;
 mod margins;
 mod notes;
 mod verdict;

@@ -1,6 +1,7 @@
 //! The status as text: what is wrong first, then who holds what, then who is heard. At most 100
 //! columns, so that it fits a console at 3 a.m.
 
+use super::frames::frames;
 use super::{CheckStatus, GroupStatus, HookStatus, PeerStatus, Report, Status};
 use std::fmt::Write as _;
 
@@ -311,6 +312,9 @@ fn peers(out: &mut String, s: &Status) {
             }
             wrapped(out, "  ", &what);
         }
+        for f in &p.frames {
+            wrapped(out, "  ", &frames(f, p));
+        }
     }
 }
 
@@ -461,7 +465,7 @@ fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
 
-fn heard(ago_ms: Option<f64>) -> String {
+pub(super) fn heard(ago_ms: Option<f64>) -> String {
     ago_ms.map_or_else(|| "never".to_owned(), |ms| format!("{} ago", ago(ms)))
 }
 

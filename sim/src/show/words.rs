@@ -77,7 +77,9 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
         Line::Start { incarnation, .. } => {
             format!("starts as {:016x}, in quarantine (R-9)", incarnation.0)
         }
-        Line::State { .. } => "its trace goes on here from an earlier file".to_owned(),
+        Line::State { .. } => {
+            "its trace goes on here, from an earlier file or a snapshot".to_owned()
+        }
         Line::Received {
             advert: heard,
             reject,

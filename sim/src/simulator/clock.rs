@@ -83,6 +83,11 @@ impl Clock {
         self.showed = self.showed.saturating_add(by.as_nanos());
     }
 
+    /// It goes on from what it showed once.
+    pub const fn set_back(&mut self, now: u64, shows: u64) {
+        (self.since, self.showed, self.frozen) = (now, shows, false);
+    }
+
     /// It stands still from now on, or goes on from where it stood.
     pub fn freeze(&mut self, now: u64, frozen: bool) {
         self.turn(now);

@@ -33,6 +33,10 @@ pub(crate) struct ScenarioFile {
     pub(crate) witness: Option<bool>,
     #[serde(default = "one")]
     pub(crate) paths: u8,
+    #[serde(default = "yes")]
+    pub(crate) frames: bool,
+    #[serde(default)]
+    pub(crate) evidence: Evidence,
     #[serde(default = "a_millisecond")]
     pub(crate) confirm: Length,
     pub(crate) two: Option<TwoSection>,
@@ -63,6 +67,21 @@ const fn one() -> u8 {
     1
 }
 
+const fn yes() -> bool {
+    true
+}
+
+/// `evidence`: whether the network is asked who answers for an address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Evidence {
+    /// By echo requests.
+    #[default]
+    Echo,
+    /// It is not.
+    None,
+}
+
 impl Default for ScenarioFile {
     fn default() -> Self {
         Self {
@@ -75,6 +94,8 @@ impl Default for ScenarioFile {
             arbitration: None,
             witness: None,
             paths: one(),
+            frames: yes(),
+            evidence: Evidence::default(),
             confirm: a_millisecond(),
             two: None,
             excuse: Vec::new(),
@@ -433,6 +454,12 @@ pub enum Counted {
     Refused,
     /// Replayed.
     Replayed,
+    /// Adverts handed to the network as frames, besides those that are `sent`.
+    Framed,
+    /// Probes.
+    Probed,
+    /// Answers to probes.
+    ProbeAnswered,
     /// Each time a machine starts answering.
     Opened,
     /// Incarnations that began.

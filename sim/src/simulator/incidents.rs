@@ -44,8 +44,8 @@ impl fmt::Display for Incident {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     untagged,
-    expecting = "write stop, kill, pause, suspend, power-off, freeze, switch, cut, cut-one-way, \
-                 cut-frames, keep, isolate, split, deaf, unheard, flap, loss, loss-one-way, disorder, \
+    expecting = "write stop, kill, pause, suspend, power-off, freeze, restore, switch, cut, cut-one-way, \
+                 cut-partly, keep, isolate, split, deaf, unheard, flap, loss, loss-one-way, disorder, \
                  corrupt or replay"
 )]
 pub enum Kind {
@@ -71,6 +71,8 @@ pub enum OnMember {
     PowerOff,
     /// The machine stands still together with its clock.
     Freeze,
+    /// A snapshot of the machine is taken, and later it is put back.
+    Restore,
     /// Its file differs from the others' between two starts.
     #[serde(skip)]
     Edit,
@@ -89,8 +91,8 @@ pub enum OnLinks {
     Cut,
     /// Nothing passes from one to another.
     CutOneWay,
-    /// One way, and no answer to who has an address passes either.
-    CutFrames,
+    /// Of datagrams, frames and probes some don't pass between two members, in a direction or both.
+    CutPartly,
     /// What is sent waits, and arrives later.
     Keep,
     /// One member is cut from all.
@@ -172,6 +174,7 @@ impl<'a> Draws<'a> {
             OnMember::Suspend => Fault::Suspend(of()),
             OnMember::PowerOff => Fault::PowerOff(of()),
             OnMember::Freeze => return self.freeze(name, window),
+            OnMember::Restore => return self.restore(name, window),
             OnMember::Edit => return self.edit(name, window),
             OnMember::PresumeDead => return self.presume_dead(name, window),
             OnMember::Switch => return self.switch(window),
@@ -181,12 +184,26 @@ impl<'a> Draws<'a> {
 
     /// The machine stands still together with its clock.
     fn freeze(&mut self, of: &str, window: Window) {
-        // What was left of its lease when it stopped is left when it goes on.
-        let t = &self.cluster.timing;
-        let left = micros(t.lease().plus(t.slack()));
-        let left = left + left * u64::from(t.drift_ppm()) / 1_000_000 + self.cluster.tick;
+        let left = self.left();
         let incident = self.spell(window, Fault::Freeze(of.to_owned()));
         incident.excuse = Some((window.0, window.1 + left));
+    }
+
+    /// A snapshot of the machine is taken, and later it is put back.
+    fn restore(&mut self, of: &str, (at, until): Window) {
+        let left = self.left();
+        let (taken, back) = (
+            Fault::Snapshot(of.to_owned()),
+            Fault::Restore(of.to_owned()),
+        );
+        self.add(vec![(at, taken), (until, back)]).excuse = Some((until, until + left));
+    }
+
+    /// What may be left of a lease when a clock stands still or goes back is left when it goes on.
+    fn left(&self) -> u64 {
+        let t = &self.cluster.timing;
+        let left = micros(t.lease().plus(t.slack()));
+        left + left * u64::from(t.drift_ppm()) / 1_000_000 + self.cluster.tick
     }
 
     /// Its file differs from the others' between two starts.
@@ -203,6 +220,7 @@ impl<'a> Draws<'a> {
             ..Edit::default()
         };
         let edited = self.rng.one(&[&delay, &address]).clone();
+        let edited_address = edited.address.clone();
         let as_before = Edit {
             of: of.clone(),
             ..Edit::default()
@@ -222,9 +240,11 @@ impl<'a> Draws<'a> {
         // Both hold while they are cut off, and then meet.
         let met = at + 2 * (until - at) / 3;
         let (cut, heal) = (Fault::Cut(Links::all()), Fault::Heal(Links::all()));
-        let heals = self.cluster.heals_within(true);
+        // Another floating address answers no probe.
+        let (heals, asks) = (self.cluster.heals_within(true), edited_address.is_none());
+        let parted = if asks { met } else { until };
         let faults = [vec![(at, cut)], edit, vec![(met, heal)], undo.to_vec()].concat();
-        self.add(faults).excuse = Some((at, met + heals));
+        self.add(faults).excuse = Some((at, parted + heals));
     }
 
     /// An operator may say that the peer is dead only if it is: otherwise two hold.
@@ -257,6 +277,9 @@ impl<'a> Draws<'a> {
         if kind == OnLinks::Split {
             return self.split(at, until);
         }
+        if kind == OnLinks::CutPartly {
+            return self.cut_partly(at, until);
+        }
         let [a, b] = self.two();
         let path = match kind {
             OnLinks::Path => Some(self.rng.one(&[0, 1])),
@@ -267,11 +290,15 @@ impl<'a> Draws<'a> {
         };
         let links = match kind {
             OnLinks::Cut | OnLinks::Flap => Links::between(a, b),
-            OnLinks::CutOneWay | OnLinks::CutFrames | OnLinks::LossOneWay => Links::one_way(a, b),
+            OnLinks::CutOneWay | OnLinks::LossOneWay => Links::one_way(a, b),
             OnLinks::Isolate => Links::around(a),
             OnLinks::Deaf => Links::to(a),
             OnLinks::Unheard | OnLinks::Keep => Links::from(a),
-            OnLinks::Path | OnLinks::Slow | OnLinks::Disorder | OnLinks::Split => Links::all(),
+            OnLinks::Path
+            | OnLinks::Slow
+            | OnLinks::Disorder
+            | OnLinks::Split
+            | OnLinks::CutPartly => Links::all(),
             OnLinks::Loss | OnLinks::Corrupt | OnLinks::Replay => match self.rng.below(3) {
                 0 => Links::one_way(a, b),
                 1 => Links::around(a),
@@ -281,15 +308,19 @@ impl<'a> Draws<'a> {
         let on = Links { path, ..links };
         let interval = self.cluster.interval();
         let fault = match kind {
+            // Without frames, one that has just booted sends nothing until its neighbour answers.
+            OnLinks::CutOneWay if !self.cluster.frames && !self.is_majority() => {
+                Fault::CutDatagrams(on)
+            }
             OnLinks::Cut
             | OnLinks::CutOneWay
+            | OnLinks::CutPartly
             | OnLinks::Isolate
             | OnLinks::Deaf
             | OnLinks::Unheard
             | OnLinks::Flap
             | OnLinks::Path
             | OnLinks::Split => Fault::Cut(on),
-            OnLinks::CutFrames => Fault::CutFrames(on),
             OnLinks::Keep => Fault::Keep(on),
             OnLinks::Replay => {
                 let last = span(self.rng.between(interval, 6 * self.cluster.vote()));
@@ -305,8 +336,15 @@ impl<'a> Draws<'a> {
                 Fault::Conditions { on, are }
             }
         };
-        let harmless = [OnLinks::Path, OnLinks::Replay].contains(&kind);
-        let excuse = self.excuse((at, until)).filter(|_| !harmless);
+        // What a cut excuses the judge knows: S2 is asked by what passes.
+        let late = [
+            OnLinks::Keep,
+            OnLinks::Loss,
+            OnLinks::LossOneWay,
+            OnLinks::Disorder,
+            OnLinks::Corrupt,
+        ];
+        let excuse = self.excuse((at, until)).filter(|_| late.contains(&kind));
         let incident = match kind {
             OnLinks::Flap => self.flap((at, until), fault),
             _ => self.spell((at, until), fault),
@@ -314,7 +352,7 @@ impl<'a> Draws<'a> {
         incident.excuse = excuse;
     }
 
-    /// When two may hold because links fail, if they may at all.
+    /// When two may hold because adverts are lost or late, if they may at all.
     fn excuse(&self, (at, until): Window) -> Option<Window> {
         let may = self.cluster.promise == Promise::Anything;
         may.then(|| (at, until + self.cluster.heals_within(self.restless)))
@@ -393,8 +431,34 @@ impl<'a> Draws<'a> {
         let cut = pairs.iter().map(|on| (at, Fault::Cut(on.clone())));
         let heal = pairs.iter().map(|on| (until, Fault::Heal(on.clone())));
         if !pairs.is_empty() {
-            let excuse = self.excuse((at, until));
-            self.add(cut.chain(heal).collect()).excuse = excuse;
+            self.add(cut.chain(heal).collect());
+        }
+    }
+
+    /// Datagrams, frames and probes: each passes, or is cut in a direction or both. Where one
+    /// direction at a time may be silent, adverts pass in one.
+    fn cut_partly(&mut self, at: u64, until: u64) {
+        let [a, b] = self.two();
+        let kinds: [fn(Links) -> Fault; 3] =
+            [Fault::CutDatagrams, Fault::CutFrames, Fault::CutProbes];
+        let there = [Links::one_way(a, b), Links::one_way(b, a)];
+        let mut cut = kinds.map(|_| {
+            self.rng
+                .one(&[[true; 2], [true; 2], [true, false], [false; 2]])
+        });
+        let silent =
+            |cut: &[[bool; 2]; 3], way: usize| cut[0][way] && (cut[1][way] || !self.cluster.frames);
+        if self.cluster.promise == Promise::OneWay && silent(&cut, 0) && silent(&cut, 1) {
+            cut[usize::from(self.cluster.frames)][1] = false;
+        }
+        let mut faults = Vec::new();
+        for (kind, cut) in kinds.into_iter().zip(cut) {
+            let ways = there.iter().zip(cut).filter(|(_, cut)| *cut);
+            faults.extend(ways.map(|(links, _)| (at, kind(links.clone()))));
+        }
+        if !faults.is_empty() {
+            faults.push((until, Fault::Heal(Links::between(a, b))));
+            self.add(faults);
         }
     }
 

@@ -5,6 +5,7 @@
 //! - [`run`]: a run, step by step.
 //! - [`record`]: what comes out of it.
 //! - [`watch`]: reads the records and checks the properties at every moment.
+//! - [`contact`]: what passes between two members alone, and what that excuses.
 //! - [`scenario`]: a plan and what is expected of its run, from a file.
 //! - [`verdict`]: whether a run was as expected.
 //! - [`transcript`]: a run as people read it.
@@ -22,8 +23,10 @@ mod bench;
 pub mod chaos;
 pub mod clock;
 pub mod command;
+pub mod contact;
 pub(crate) mod file;
 pub mod incidents;
+mod journal;
 pub mod plan;
 pub mod provider;
 pub mod record;

@@ -25,6 +25,10 @@ pub struct Plan {
     pub conditions: Conditions,
     /// How kernels send to their neighbours.
     pub sending: Sending,
+    /// Under `survivor`, each advert also travels as a frame.
+    pub frames: bool,
+    /// Probes are sent where the core wants to know who answers.
+    pub evidence: bool,
     /// How long a kernel takes to carry out a release.
     pub confirm_after: Span,
     /// Every turn of every node is recorded, too.

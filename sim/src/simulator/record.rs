@@ -1,13 +1,14 @@
 //! What happened in a run, record by record. Nothing else comes out of a run.
 
 use super::plan::Plan;
-use crate::fault::Fault;
+use crate::fault::{Fault, Refusable};
 use onehold::control::{Order, Reply};
 use onehold::telemetry;
 use onehold::trace::Line;
 use onehold_core::advert::{Advert, GroupId, MemberId};
 use onehold_core::effect::Event;
 use onehold_core::wire;
+use std::fmt;
 use std::rc::Rc;
 
 /// One thing that happened.
@@ -34,6 +35,8 @@ pub enum What {
     Paused,
     /// A process that should stop has ended.
     Ended,
+    /// The machine goes on from its snapshot.
+    Restored,
     /// A node reported something.
     Reported(Event),
     /// From now on the machine answers for the group's addresses.
@@ -41,13 +44,17 @@ pub enum What {
     /// From now on it does not.
     Shut(GroupId, By),
     /// The kernel refused a hold or a release.
-    KernelRefused(GroupId),
+    KernelRefused(Refusable, GroupId),
     /// The member announces.
     Announced(GroupId),
     /// The operator got an answer.
     Answered(Order, Option<GroupId>, Reply),
     /// The operator got no answer, for no process runs.
     NoAnswer(Order),
+    /// The member asks whether a kernel answers for the group's addresses.
+    Probed(GroupId),
+    /// It got an answer.
+    ProbeAnswered(GroupId),
     /// A datagram was handed to the network.
     Sent(Sent),
     /// A datagram that was recorded is sent again.
@@ -65,12 +72,41 @@ pub struct Sent {
     pub id: u64,
     /// Its receiver.
     pub to: MemberId,
-    /// Over which path.
-    pub path: u8,
+    /// By which way.
+    pub way: Way,
     /// What it is, from its first byte to its seal.
     pub bytes: Rc<[u8]>,
     /// What becomes of it.
     pub fate: Fate,
+}
+
+/// The way of an advert to another member.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// As a datagram, over one of the paths.
+    Path(u8),
+    /// As an Ethernet frame, on the network of the groups' addresses: that is the first path's.
+    Frame,
+}
+
+impl Way {
+    /// Over whose links it goes.
+    #[must_use]
+    pub const fn path(self) -> u8 {
+        match self {
+            Self::Path(path) => path,
+            Self::Frame => 0,
+        }
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Path(path) => write!(f, "path {path}"),
+            Self::Frame => f.write_str("in a frame"),
+        }
+    }
 }
 
 /// What becomes of a datagram.
@@ -109,7 +145,7 @@ pub enum By {
 }
 
 impl Record {
-    /// One line for people, without the time; `None` for datagrams.
+    /// One line for people, without the time; `None` for datagrams and probes.
     #[must_use]
     pub fn story(&self, plan: &Plan) -> Option<String> {
         let group = |g: &GroupId| match plan.groups() {
@@ -127,10 +163,16 @@ impl Record {
             What::Died => "its process is dead".to_owned(),
             What::Paused => "is paused in the middle of a turn".to_owned(),
             What::Ended => "has ended".to_owned(),
+            What::Restored => "is as it was at its snapshot".to_owned(),
             What::Reported(event) => telemetry::line(event, config?, None),
             What::Opened(g) => format!("{}answers for the address", group(g)),
             What::Shut(g, by) => format!("{}no longer answers: {}", group(g), by.text()),
-            What::KernelRefused(g) => format!("{}the kernel refuses", group(g)),
+            What::KernelRefused(Refusable::Hold, g) => {
+                format!("{}the kernel refuses to hold", group(g))
+            }
+            What::KernelRefused(Refusable::Release, g) => {
+                format!("{}the kernel refuses to shut the gate", group(g))
+            }
             What::Announced(g) => format!("{}announces (R-16)", group(g)),
             What::Answered(_, _, Reply::Done { lines }) => format!("answers: {}", lines.join("; ")),
             What::Answered(_, _, Reply::Refused { why }) => {
@@ -138,7 +180,12 @@ impl Record {
             }
             What::Answered(_, _, Reply::Status(_) | Reply::History(_)) => return None,
             What::NoAnswer(_) => "gives no answer: no process runs there".to_owned(),
-            What::Sent(_) | What::Replayed(_) | What::Arrived(_) | What::Traced(_) => return None,
+            What::Sent(_)
+            | What::Replayed(_)
+            | What::Arrived(_)
+            | What::Probed(_)
+            | What::ProbeAnswered(_)
+            | What::Traced(_) => return None,
         })
     }
 
@@ -171,10 +218,10 @@ impl Sent {
     fn line(&self, plan: &Plan) -> String {
         let said = self.advert();
         format!(
-            "sends {} to {} path {} {:?}: {:x} at {} to {:x?} echo {:?} {:?}",
+            "sends {} to {} {} {:?}: {:x} at {} to {:x?} echo {:?} {:?}",
             self.id,
             plan.name(self.to),
-            self.path,
+            self.way,
             self.fate,
             said.incarnation.0,
             said.sent_at.as_nanos(),

@@ -94,6 +94,8 @@ impl Run {
             self.inflict(fault);
             self.done += 1;
         }
+        self.world.borrow_mut().restart(now.as_nanos());
+        self.tend();
         let awake = self.world.borrow_mut().before_step(self.now.as_nanos());
         if awake {
             self.sim.step().map_err(err)?;
@@ -113,14 +115,18 @@ impl Run {
             return;
         }
         for (id, address) in self.plan.ids().zip(self.addresses.iter()) {
-            let down = self.world.borrow_mut().member(id).process == Liveness::Down;
-            match (down, self.sim.is_host_running(*address)) {
-                (true, true) => self.sim.crash(*address),
-                (false, false) => {
-                    self.sim.bounce(*address);
-                    self.world.borrow_mut().awake = true;
-                }
-                (true, false) | (false, true) => {}
+            let (down, replaced) = {
+                let mut world = self.world.borrow_mut();
+                let member = world.member(id);
+                (member.process == Liveness::Down, member.is_replaced())
+            };
+            let runs = self.sim.is_host_running(*address);
+            if runs && (down || replaced) {
+                self.sim.crash(*address);
+            }
+            if !down && (replaced || !runs) {
+                self.sim.bounce(*address);
+                self.world.borrow_mut().awake = true;
             }
         }
     }

@@ -3,7 +3,9 @@
 
 use super::chaos;
 pub use super::file::{Counted, Expected};
-use super::file::{Entry, ExpectSection, GroupSection, MemberSection, ScenarioFile, When};
+use super::file::{
+    Entry, Evidence, ExpectSection, GroupSection, MemberSection, ScenarioFile, When,
+};
 use super::plan::{MemberPlan, Plan, put_address};
 use crate::error::{Error, err};
 use crate::fault::{self, Conditions, Fault};
@@ -102,6 +104,8 @@ impl Reader<'_> {
             paths: file.paths,
             conditions: file.network,
             sending: file.sending,
+            frames: file.frames,
+            evidence: file.evidence == Evidence::Echo,
             confirm_after: file.confirm.0,
             traced: false,
             before_hold: (file.groups.values())
@@ -141,6 +145,7 @@ impl Reader<'_> {
         }
         timeline.sort_by_key(|(at, _)| *at); // stable: what is written first is done first
         plan.timeline = timeline;
+        self.check_snapshots(&plan)?;
         let mut expect = Vec::new();
         for (n, section) in file.expect.iter().enumerate() {
             expect.push(self.expect(&plan, &format!("expect.{n}"), section)?);
@@ -159,6 +164,21 @@ impl Reader<'_> {
 
     fn wrong(&self, key: &str, what: impl std::fmt::Display) -> FileError {
         self.source.error(key, what)
+    }
+
+    fn check_snapshots(&self, plan: &Plan) -> Result<(), FileError> {
+        let mut taken = Vec::new();
+        for (at, fault) in &plan.timeline {
+            match fault {
+                Fault::Snapshot(of) => taken.push(of),
+                Fault::Restore(of) if !taken.contains(&of) => {
+                    let what = format!("{of} is restored at {at}, and has no snapshot by then");
+                    return Err(self.wrong("timeline", what));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
     }
 
     fn check_conditions(&self, key: &str, conditions: &Conditions) -> Result<(), FileError> {

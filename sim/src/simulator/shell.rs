@@ -4,20 +4,24 @@
 //! on to the next moment at which it has something to do, and then waits for the tick that has
 //! another.
 
+use super::journal::{Journal, Said, Start, copy};
 use super::plan::Plan;
-use super::record::What;
+use super::record::{Way, What};
 use super::trace::Tap;
 use super::world::{Act, Datagram, Machine, World};
 use crate::liveness::Liveness;
+use onehold::announce::Mac;
 use onehold::driver::leases::Record as _;
 use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
 use onehold::orders::Standings;
 use onehold::trace::Line;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
+use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::Event;
 use onehold_core::time::{LocalTime, Span};
 use std::cell::{Cell, RefCell};
+use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::rc::Rc;
 use tokio::sync::Notify;
@@ -25,10 +29,12 @@ use turmoil::net::UdpSocket;
 
 const PORT: u16 = onehold::config_file::DEFAULT_PORT;
 
-/// What goes before each datagram on turmoil's wire: its path, and its number in the run.
+/// What goes before each datagram on turmoil's wire: its way, and its number in the run.
 const HEADER: usize = 9;
 /// A datagram with its header fits.
 const ROOM: usize = 512;
+/// A frame's place among the paths.
+const FRAME: u8 = u8::MAX;
 /// Timers fire in whole milliseconds.
 const TIMER: u64 = 1_000_000;
 
@@ -45,6 +51,50 @@ struct Simulated {
     now: Rc<Cell<u64>>,
     last: LocalTime,
     stir: Rc<Notify>,
+    frames: Option<Frames>,
+    /// What it is given first, for it was restored.
+    said: VecDeque<Said>,
+    /// It is still given that.
+    again: Rc<Cell<bool>>,
+}
+
+/// Adverts as frames, for two members alone, as the daemon sends them: to the peer's hardware
+/// address, once an authentic frame of it has come; before, every fifth, or each if datagrams of
+/// the peer don't come either.
+#[derive(Debug)]
+struct Frames {
+    known: bool,
+    /// How many adverts ago one went to everybody.
+    ago: u8,
+    /// When an authentic datagram last came, and for how long the peer counts as heard by it.
+    datagram: Option<LocalTime>,
+    heard_for: Span,
+}
+
+impl Frames {
+    /// Of this many adverts one goes to everybody while the peer is not known.
+    const ASIDE: u8 = 5;
+
+    /// Those of a member, if it has any.
+    fn of(plan: &Plan, config: &Config) -> Option<Self> {
+        let any = plan.frames && config.arbitration() == Arbitration::Survivor;
+        any.then(|| Self {
+            known: false,
+            ago: 0,
+            datagram: None,
+            heard_for: config.timing().vote(),
+        })
+    }
+
+    /// Whether an advert of now goes in a frame, too.
+    fn go(&mut self, now: LocalTime) -> bool {
+        let by_datagrams = self
+            .datagram
+            .is_some_and(|at| now < at.plus(self.heard_for));
+        let due = self.ago == 0;
+        self.ago = (self.ago + 1) % Self::ASIDE;
+        self.known || due || !by_datagrams
+    }
 }
 
 /// Runs one incarnation of a member, if its process is meant to run: R-9 in its order, then the
@@ -58,48 +108,102 @@ pub(super) async fn live(
         return Ok(());
     }
     let now = Rc::new(Cell::new(world.borrow().tick.start));
-    let (life, keys, earlier) = world.borrow_mut().begin(now.get(), me);
+    let again = world.borrow_mut().member(me).again.take();
+    let (start, said) = match again {
+        Some(Journal { start, said }) => (start, said),
+        None => (begin(&world, now.get(), me), VecDeque::new()),
+    };
     let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, PORT)).await?;
     let plan = Rc::clone(&world.borrow().plan);
-    let config = world.borrow_mut().member(me).config.clone();
     let stir = Rc::clone(&world.borrow_mut().member(me).stir);
-    let mut shell = Simulated {
+    let restored = !said.is_empty();
+    let again = Rc::new(Cell::new(restored));
+    world.borrow_mut().member(me).journal = plan.snapshots(me).then(|| Journal {
+        start: start.clone(),
+        said: VecDeque::new(),
+    });
+    let Start {
+        config,
+        keys,
+        incarnation,
+        at,
+        earlier,
+    } = start;
+    let shell = Simulated {
         world: Rc::clone(&world),
         me,
         socket,
         buffer: Box::new([0; ROOM]),
         addresses,
         now: Rc::clone(&now),
-        last: LocalTime::from_nanos(0),
+        last: at,
         stir,
+        frames: Frames::of(&plan, &config),
+        said,
+        again: Rc::clone(&again),
     };
-    let incarnation = incarnation(&plan, me, life);
     let metrics = Metrics::of("", &config);
-    let started = shell.now();
-    let mut served = Served::start(config, keys, metrics, incarnation, started, earlier);
+    let mut served = Served::start(config, keys, metrics, incarnation, at, earlier);
     served.before_hold.clone_from(&plan.before_hold);
     let mut driver = Driver::new(vec![served], shell);
     if plan.traced {
         let name = plan.name(me).to_owned();
-        let start = Line::Start {
-            member: name.clone(),
-            at: started,
-            time: Some(Span::from_nanos(now.get())),
-            incarnation,
-            earlier,
-        };
-        let what = What::Traced(Box::new(start));
-        world.borrow_mut().record(now.get(), Some(me), what);
+        if !restored {
+            let start = Line::Start {
+                member: name.clone(),
+                at,
+                time: Some(Span::from_nanos(now.get())),
+                incarnation,
+                earlier,
+            };
+            let what = What::Traced(Box::new(start));
+            world.borrow_mut().record(now.get(), Some(me), what);
+        }
         driver.record(Box::new(Tap {
             world: Rc::clone(&world),
             me,
             name,
             now: Rc::clone(&now),
+            again,
+            state: None,
         }));
     }
     driver.run().await;
-    world.borrow_mut().end(now.get(), me);
+    let failed = driver.is_over();
+    world.borrow_mut().end(now.get(), me, failed);
     Ok(())
+}
+
+/// what an incarnation that begins starts with.
+fn begin(world: &RefCell<World>, now: u64, me: MemberId) -> Start {
+    let (life, keys, earlier) = world.borrow_mut().begin(now, me);
+    let mut world = world.borrow_mut();
+    let incarnation = incarnation(&world.plan, me, life);
+    let member = world.member(me);
+    // Each reading of a clock is later than the one before.
+    let at = member.clock.read(now).max(LocalTime::from_nanos(1));
+    Start {
+        config: member.config.clone(),
+        keys,
+        incarnation,
+        at,
+        earlier,
+    }
+}
+
+/// A way, on turmoil's wire.
+const fn wire(way: Way) -> u8 {
+    match way {
+        Way::Path(path) => path,
+        Way::Frame => FRAME,
+    }
+}
+
+const fn way(wire: u8) -> Way {
+    match wire {
+        FRAME => Way::Frame,
+        path => Way::Path(path),
+    }
 }
 
 /// A life's 64 bits; drawn from the seed.
@@ -110,14 +214,26 @@ fn incarnation(plan: &Plan, me: MemberId, life: u32) -> Incarnation {
 
 impl Shell for Simulated {
     fn now(&mut self) -> LocalTime {
+        if let Some(Said::Now(at)) = self.said_again() {
+            self.last = at;
+            return at;
+        }
         let mut world = self.world.borrow_mut();
         let shows = world.member(self.me).clock.read(self.now.get());
         let least = self.last.plus(Span::from_nanos(1));
         self.last = shows.max(least);
+        world.member(self.me).note(|| Said::Now(self.last));
         self.last
     }
 
     async fn wait(&mut self, at: LocalTime) {
+        if let Some(Said::Waits) = self.said_again() {
+            if self.again.get() {
+                return;
+            }
+        } else {
+            self.world.borrow_mut().member(self.me).note(|| Said::Waits);
+        }
         loop {
             let mut wake = None;
             let runs = self.runs();
@@ -147,26 +263,21 @@ impl Shell for Simulated {
     }
 
     fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
-        if !self.runs() {
-            return None;
+        if let Some(Said::Next(said)) = self.said_again() {
+            let (event, said) = said?;
+            bytes.clone_from(&said);
+            return Some(event);
         }
-        let mut world = self.world.borrow_mut();
-        let Some((id, datagram)) = world.receive(self.now.get(), self.me) else {
-            return world.member(self.me).inbox.pop_front();
-        };
-        world.record(self.now.get(), Some(self.me), What::Arrived(id));
-        bytes.clear();
-        bytes.extend_from_slice(&datagram.bytes);
-        let port = PORT + u16::from(datagram.path);
-        let address = |id: MemberId| SocketAddr::new(self.addresses[usize::from(id.0)], port);
-        Some(ShellEvent::Datagram {
-            local: address(self.me),
-            remote: address(datagram.from),
-        })
+        let event = self.take(bytes);
+        let said = || Said::Next(event.as_ref().map(|e| (copy(e), bytes.clone())));
+        self.world.borrow_mut().member(self.me).note(said);
+        event
     }
 
     fn send(&mut self, _cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
-        self.effect(Act::Send(to, bytes.into()));
+        let now = self.last;
+        let framed = self.frames.as_mut().is_some_and(|frames| frames.go(now));
+        self.effect(Act::Send(to, bytes.into(), framed));
         u64::from(self.world.borrow().plan.paths)
     }
 
@@ -186,7 +297,26 @@ impl Shell for Simulated {
         self.effect(Act::Announce(group));
     }
 
+    fn probe(&mut self, _cluster: usize, group: GroupId, probed_at: LocalTime) {
+        self.effect(Act::Probe(group, probed_at));
+    }
+
+    fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {
+        if let Some(frames) = &mut self.frames {
+            frames.datagram = Some(self.last);
+        }
+    }
+
+    fn heard_frame(&mut self, _at: usize, _from: Mac, _echo: Option<LocalTime>) {
+        if let Some(frames) = &mut self.frames {
+            frames.known = true;
+        }
+    }
+
     fn record_lease(&mut self, _cluster: usize, longest: Span) {
+        if self.again.get() {
+            return;
+        }
         let mut world = self.world.borrow_mut();
         let member = world.member(self.me);
         if member.process != Liveness::Down {
@@ -198,7 +328,7 @@ impl Shell for Simulated {
     fn ordered(&mut self, _cluster: usize, _orders: &[Standings]) {}
 
     fn reported(&mut self, _cluster: usize, event: &Event) {
-        if self.runs() {
+        if self.runs() && !self.again.get() {
             let what = What::Reported(*event);
             self.world
                 .borrow_mut()
@@ -208,6 +338,41 @@ impl Shell for Simulated {
 }
 
 impl Simulated {
+    /// What it was given at this point before the snapshot, if that is not over. It is noted again,
+    /// for the next one.
+    fn said_again(&mut self) -> Option<Said> {
+        let said = self.said.pop_front()?;
+        self.again.set(!self.said.is_empty());
+        let mut world = self.world.borrow_mut();
+        world.member(self.me).note(|| said.clone());
+        Some(said)
+    }
+
+    /// What has happened to the process, the next of it.
+    fn take(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
+        if !self.runs() {
+            return None;
+        }
+        let mut world = self.world.borrow_mut();
+        world.hand_over_answers(self.now.get(), self.me);
+        let Some((id, datagram)) = world.receive(self.now.get(), self.me) else {
+            return world.member(self.me).inbox.pop_front();
+        };
+        world.record(self.now.get(), Some(self.me), What::Arrived(id));
+        bytes.clear();
+        bytes.extend_from_slice(&datagram.bytes);
+        let Way::Path(path) = datagram.way else {
+            let from = [0, 0, 0, 0, 0, datagram.from.0];
+            return Some(ShellEvent::Frame { at: 0, from });
+        };
+        let port = PORT + u16::from(path);
+        let address = |id: MemberId| SocketAddr::new(self.addresses[usize::from(id.0)], port);
+        Some(ShellEvent::Datagram {
+            local: address(self.me),
+            remote: address(datagram.from),
+        })
+    }
+
     fn runs(&self) -> bool {
         let mut world = self.world.borrow_mut();
         let member = world.member(self.me);
@@ -216,6 +381,9 @@ impl Simulated {
 
     /// One effect of a turn takes place, or waits for the process to go on, or never comes.
     fn effect(&mut self, act: Act) {
+        if self.again.get() {
+            return;
+        }
         let mut world = self.world.borrow_mut();
         match world.process_before_effect(self.now.get(), self.me) {
             Liveness::Up => world.act(self.now.get(), self.me, &act),
@@ -233,7 +401,7 @@ impl Simulated {
         world.flying |= !leaving.is_empty();
         for (id, to, datagram) in leaving.drain(..) {
             let mut wire = Vec::with_capacity(HEADER + datagram.bytes.len());
-            wire.push(datagram.path);
+            wire.push(self::wire(datagram.way));
             wire.extend_from_slice(&id.to_be_bytes());
             wire.extend_from_slice(&datagram.bytes);
             let to = SocketAddr::new(self.addresses[usize::from(to.0)], PORT);
@@ -253,7 +421,7 @@ impl Simulated {
                 let id = id.iter().fold(0, |n, b| n << 8 | u64::from(*b));
                 let datagram = Datagram {
                     from: MemberId(from),
-                    path: *path,
+                    way: way(*path),
                     bytes: bytes.into(),
                 };
                 let mut world = self.world.borrow_mut();
@@ -276,12 +444,17 @@ impl Simulated {
     fn wake(&self, at: LocalTime) -> Option<u64> {
         let mut world = self.world.borrow_mut();
         world.settle(self.now.get(), self.me);
+        world.hand_over_answers(self.now.get(), self.me);
         let member = world.member(self.me);
         if !member.inbox.is_empty() || !member.socket.is_empty() {
             return Some(0);
         }
         let own = world.member(self.me).clock.when(at);
-        let others = [world.kernel_due(self.me), world.late_due(self.me)];
+        let others = [
+            world.kernel_due(self.me),
+            world.late_due(self.me),
+            world.answer_due(self.me),
+        ];
         let soonest = own.into_iter().chain(others.into_iter().flatten()).min();
         soonest.map(|at| at.div_ceil(TIMER).saturating_mul(TIMER))
     }

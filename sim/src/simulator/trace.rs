@@ -6,9 +6,10 @@ use super::record::{Record, What};
 use super::world::World;
 use crate::liveness::Liveness;
 use onehold::trace::{Header, Line, Recorder, Turn, Writer};
+use onehold_core::Node;
 use onehold_core::advert::MemberId;
 use onehold_core::config::Spec;
-use onehold_core::time::Span;
+use onehold_core::time::{LocalTime, Span};
 use std::cell::{Cell, RefCell};
 use std::io::{self, Write};
 use std::rc::Rc;
@@ -20,6 +21,9 @@ pub(super) struct Tap {
     pub(super) name: String,
     /// True time, as far as the member has come.
     pub(super) now: Rc<Cell<u64>>,
+    /// The process is made again from its journal: nothing of it is recorded but where it goes on.
+    pub(super) again: Rc<Cell<bool>>,
+    pub(super) state: Option<(LocalTime, Node)>,
 }
 
 impl std::fmt::Debug for Tap {
@@ -34,7 +38,16 @@ impl Recorder for Tap {
         if self.world.borrow_mut().member(self.me).process == Liveness::Down {
             return;
         }
+        if self.again.get() {
+            self.state = Some((turn.now, turn.node.clone()));
+            return;
+        }
         let now = self.now.get();
+        if let Some((at, node)) = self.state.take() {
+            let member = self.name.clone();
+            let what = What::Traced(Box::new(Line::State { member, at, node }));
+            self.world.borrow_mut().record(now, Some(self.me), what);
+        }
         let line = turn.line(&self.name, Some(Span::from_nanos(now)));
         let what = What::Traced(Box::new(line));
         self.world.borrow_mut().record(now, Some(self.me), what);

@@ -57,28 +57,30 @@ pub fn run(scenario: Scenario, mut each: impl FnMut(&Record)) -> Result<Outcome>
         }
     }
     let took = began.elapsed();
-    let end = scenario.plan.length.as_nanos();
-    let together = |g: &Served| {
-        g.answers
-            .two(0, end)
-            .iter()
-            .map(|(from, until)| until - from)
-            .sum()
-    };
-    let two = watch.groups.iter().map(together).max();
-    let two = two.map(Span::from_nanos).unwrap_or_default();
-    let judge = Judge {
-        scenario: &scenario,
-        watch: &watch,
-    };
-    let failures = judge.failures(two);
     Ok(Outcome {
+        failures: failures(&scenario, &watch),
+        two: two(&scenario, &watch),
         scenario,
         watch,
-        failures,
-        two,
         took,
     })
+}
+
+/// What was not as expected of a run, by what was seen of it.
+#[must_use]
+pub fn failures(scenario: &Scenario, watch: &Watch) -> Vec<Failure> {
+    Judge { scenario, watch }.failures(two(scenario, watch))
+}
+
+/// For how long two answered at once, in the group where that was longest.
+fn two(scenario: &Scenario, watch: &Watch) -> Span {
+    let end = scenario.plan.length.as_nanos();
+    let together = |g: &Served| {
+        let two = g.answers.two(0, end);
+        two.iter().map(|(from, until)| until - from).sum()
+    };
+    let two = watch.groups.iter().map(together).max();
+    two.map(Span::from_nanos).unwrap_or_default()
 }
 
 impl Outcome {
@@ -165,12 +167,35 @@ impl Judge<'_> {
         }
     }
 
-    /// Until when two may answer at a moment, if they may.
+    /// Until when two that answer since `from` may still answer at a moment, if they may: by what
+    /// the scenario says, or by what passes between two members alone.
+    fn may(&self, from: u64, at: u64) -> Option<u64> {
+        let contacts = self.watch.contacts.as_ref();
+        let excuse = contacts.and_then(|contacts| contacts.excuse(from, at));
+        self.excuse(at).max(excuse)
+    }
+
+    /// Until when the scenario says that two may answer at a moment, if they may.
     fn excuse(&self, at: u64) -> Option<u64> {
         let excuses = self.scenario.excuses.iter();
-        let excuses = excuses.map(|(from, until)| (from.as_nanos(), until.as_nanos()));
+        let excuses = excuses.map(|(from, until)| {
+            let (from, until) = (from.as_nanos(), until.as_nanos());
+            (from, self.outlasted(from, until))
+        });
         let now = excuses.filter(|(from, until)| (*from..*until).contains(&at));
         now.map(|(_, until)| until).max()
+    }
+
+    /// Where one of two lets go in time and its kernel refuses to shut the gate, the gate's last
+    /// deadline ends it: a lease and the guard's slack later at most, by the slowest clock.
+    fn outlasted(&self, from: u64, until: u64) -> u64 {
+        let plan = &self.scenario.plan;
+        let timing = plan.config().timing();
+        let held = timing.lease().plus(timing.slack()).as_nanos();
+        let most = held + held * u64::from(timing.drift_ppm()) / 500_000 + plan.tick.as_nanos();
+        let began = self.watch.unshut.iter();
+        let over = began.filter(|began| (from..until).contains(*began));
+        over.map(|began| began + most).fold(until, u64::max)
     }
 
     /// S3 to S5, by what the watch saw.
@@ -178,7 +203,7 @@ impl Judge<'_> {
         let is_excused = |broken: &&Broken| match broken.property.id {
             PropertyId::S5 => false,
             PropertyId::S3 if self.scenario.two.is_some() => true,
-            _ => self.excuse(broken.at).is_some(),
+            _ => self.may(broken.at, broken.at).is_some(),
         };
         let broken = self.watch.broken.iter().filter(|b| !is_excused(b));
         let failure = broken.map(|b| {
@@ -193,7 +218,7 @@ impl Judge<'_> {
         let plan = &self.scenario.plan;
         for (from, until) in served.answers.two(0, plan.length.as_nanos()) {
             let mut at = from;
-            while let Some(excused) = self.excuse(at) {
+            while let Some(excused) = self.may(from, at).filter(|_| at < until) {
                 at = excused;
             }
             if at < until {

@@ -2,11 +2,12 @@
 //!
 //! It knows nothing but the records: what kernels did, what processes did, and what members said.
 
+use super::contact::Contacts;
 use super::file::Counted;
 use super::plan::Plan;
-use super::record::{Fate, Record, What};
+use super::record::{Fate, Record, Way, What};
 use crate::events::Events;
-use crate::fault::{Fault, Flag};
+use crate::fault::{Fault, Flag, Refusable};
 use crate::liveness::Liveness;
 use crate::properties::Facts;
 use crate::properties::{FROZEN, Moment, Past, Property, PropertyId, S3, S4, S5};
@@ -55,12 +56,16 @@ pub struct Watch {
     /// By member.
     configs: Vec<Config>,
     members: Vec<Known>,
+    /// What was known of machines when their snapshots were taken.
+    snapshots: BTreeMap<MemberId, Known>,
     /// When a fault last changed what a member has not had time to send yet.
     changed: Option<u64>,
     /// An operator had a peer presumed dead.
     presumed: bool,
     /// Which members should stop and have not ended, and since when.
     pub stopping: BTreeMap<MemberId, u64>,
+    /// What passes between two members alone.
+    pub contacts: Option<Contacts>,
     /// The groups, by id.
     pub groups: Vec<Served>,
     /// What was broken: the first moment of each time that a property was.
@@ -69,6 +74,8 @@ pub struct Watch {
     pub reports: Vec<(u64, MemberId, String)>,
     /// Conflicts that were claimed.
     pub conflicts: Vec<Conflict>,
+    /// When a member let go, and its kernel refused to shut the gate.
+    pub unshut: Vec<u64>,
     /// How often what happened.
     pub counts: BTreeMap<Counted, u64>,
 }
@@ -97,6 +104,8 @@ struct KnownGroup {
     vote: Option<(MemberId, Incarnation)>,
     /// When it last said that it holds.
     said_holds: Option<u64>,
+    /// Since when it lets go, if its kernel has not refused that yet.
+    lets_go: Option<u64>,
 }
 
 /// A group's history.
@@ -123,6 +132,7 @@ impl Watch {
             frozen: false,
             vote: None,
             said_holds: None,
+            lets_go: None,
         };
         let member = Known {
             process: Liveness::Down,
@@ -139,13 +149,16 @@ impl Watch {
         Self {
             configs: plan.members.iter().map(|m| m.config.clone()).collect(),
             members: vec![member; plan.members.len()],
+            snapshots: BTreeMap::new(),
             changed: None,
             presumed: false,
             stopping: BTreeMap::new(),
+            contacts: Contacts::of(plan),
             groups: vec![served; plan.groups()],
             broken: Vec::new(),
             reports: Vec::new(),
             conflicts: Vec::new(),
+            unshut: Vec::new(),
             counts: BTreeMap::new(),
             plan: Rc::clone(plan),
         }
@@ -156,6 +169,7 @@ impl Watch {
         let mut events = Events::default();
         let mut of = None;
         match &record.what {
+            What::Sent(sent) if sent.way == Way::Frame => self.count(Counted::Framed),
             What::Sent(sent) => {
                 self.count(Counted::Sent);
                 match sent.fate {
@@ -179,9 +193,16 @@ impl Watch {
                 }
             }
             What::Replayed(_) => self.count(Counted::Replayed),
+            What::Probed(_) => self.count(Counted::Probed),
+            What::ProbeAnswered(_) => self.count(Counted::ProbeAnswered),
             What::Arrived(_) => self.count(Counted::Arrived),
             What::Opened(_) => self.count(Counted::Opened),
             What::Began(_) => self.count(Counted::Began),
+            What::Inflicted(fault) => {
+                if let Some(contacts) = &mut self.contacts {
+                    contacts.suffer(record.at, fault);
+                }
+            }
             What::Reported(event) => {
                 events.add(event);
                 if let Event::Role { group, .. } = event {
@@ -236,9 +257,16 @@ impl Watch {
                 }
                 return news;
             }
+            What::KernelRefused(Refusable::Release, group) => {
+                let began = known.groups[usize::from(group.0)].lets_go.take();
+                self.unshut.extend(began);
+                return false;
+            }
             What::Arrived(_)
             | What::Replayed(_)
-            | What::KernelRefused(_)
+            | What::KernelRefused(Refusable::Hold, _)
+            | What::Probed(_)
+            | What::ProbeAnswered(_)
             | What::NoAnswer(_)
             | What::Traced(_) => {
                 return false;
@@ -262,6 +290,12 @@ impl Watch {
             What::Died | What::Ended => {
                 known.die();
                 self.stopping.remove(&member);
+            }
+            What::Restored => {
+                if let Some(then) = self.snapshots.get(&member) {
+                    known.restore(then);
+                }
+                self.changed = Some(record.at);
             }
             What::Paused => known.process = Liveness::Paused,
             What::Opened(group) | What::Shut(group, _) => {
@@ -291,7 +325,9 @@ impl Watch {
             What::Answered(..) => return false,
             What::Reported(event) => {
                 if let Event::Role { group, to, .. } = event {
-                    known.groups[usize::from(group.0)].role = *to;
+                    let known = &mut known.groups[usize::from(group.0)];
+                    known.role = *to;
+                    known.lets_go = (*to == RoleName::Releasing).then_some(record.at);
                 }
             }
             What::Inflicted(fault) => {
@@ -316,6 +352,9 @@ impl Watch {
                     self.changed = Some(record.at);
                 }
                 known.inflict(&plan, fault);
+                if matches!(fault, Fault::Snapshot(_)) {
+                    self.snapshots.insert(member, known.clone());
+                }
             }
         }
         true
@@ -374,6 +413,22 @@ impl Known {
         for group in &mut self.groups {
             group.vote = None;
         }
+    }
+
+    /// The process is as it was then; what is true of its machine says itself.
+    fn restore(&mut self, then: &Self) {
+        let groups = self.groups.iter().zip(&then.groups);
+        let groups = groups.map(|(now, then)| KnownGroup {
+            effective: now.effective,
+            eligible: now.eligible,
+            healthy: now.healthy,
+            ..then.clone()
+        });
+        *self = Self {
+            groups: groups.collect(),
+            addressed: self.addressed,
+            ..then.clone()
+        };
     }
 
     fn inflict(&mut self, plan: &Plan, fault: &Fault) {

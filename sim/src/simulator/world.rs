@@ -6,12 +6,15 @@
 
 mod kernel;
 mod network;
+mod probes;
+mod snapshot;
 
 use super::clock::Clock;
+use super::journal::Journal;
 use super::plan::Plan;
-use super::record::{By, Record, What};
+use super::record::{By, Record, Way, What};
 use super::rng::Rng;
-use crate::fault::{self, Conditions, Fault, Links, Refusable};
+use crate::fault::{self, Conditions, Fault, Links, Passing, Refusable};
 use crate::liveness::Liveness;
 use onehold::control::{Order, PendingRequest, Reply, Request};
 use onehold::driver::ShellEvent;
@@ -21,6 +24,8 @@ use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
 use onehold_core::config::Config;
 use onehold_core::time::{LocalTime, Span};
+use probes::{Answers, Probes};
+use snapshot::Snapshot;
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
@@ -30,6 +35,9 @@ use tokio::sync::{Notify, oneshot};
 const MAX_TAPE: usize = 1 << 16;
 /// Most records of one step; more would be a storm that never ends.
 const MAX_RECORDS: usize = 1 << 20;
+
+/// What restarts a process that has failed waits for this long, as our units say.
+const RESTARTS: Span = Span::from_millis(1_000);
 
 /// Everything but the processes.
 #[derive(Debug)]
@@ -41,6 +49,7 @@ pub(super) struct World {
     /// By path, sender and receiver.
     links: Vec<Link>,
     rng: Rng,
+    probes: Probes,
     next_datagram: u64,
     /// What the process that runs now hands to turmoil's network: number, receiver, content.
     pub(super) leaving: Vec<(u64, MemberId, Datagram)>,
@@ -62,7 +71,16 @@ pub(super) struct Member {
     pub(super) clock: Clock,
     pub(super) machine: Machine,
     pub(super) process: Liveness,
+    /// The incarnation that runs, or ran last, and how many there have been.
     pub(super) life: u32,
+    lives: u32,
+    /// What its process was given, if a snapshot will be taken.
+    pub(super) journal: Option<Journal>,
+    /// What its process is made from, when it next runs.
+    pub(super) again: Option<Journal>,
+    snapshot: Option<Box<Snapshot>>,
+    /// When what restarts a process that has failed does so.
+    restarts: Option<u64>,
     /// what its processes have written down since it was switched on.
     pub(super) leases: Leases,
     /// The configuration in force, and the one of its file.
@@ -85,6 +103,8 @@ pub(super) struct Member {
     pub(super) socket: VecDeque<(u64, Datagram)>,
     /// Datagrams that come late, by when and number.
     late: BTreeMap<(u64, u64), Datagram>,
+    /// Answers to its probes that are under way.
+    answers: Answers,
     /// When a waiting process has something to do by itself.
     pub(super) wake: Option<u64>,
     /// Wakes a waiting process.
@@ -116,39 +136,30 @@ pub(super) enum Machine {
 }
 
 /// An effect of a turn.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Act {
     Release(GroupId),
-    Send(MemberId, Rc<[u8]>),
+    /// To whom, what, and whether in a frame, too.
+    Send(MemberId, Rc<[u8]>, bool),
     Hold(GroupId, LocalTime),
     Prepare(GroupId),
     Announce(GroupId),
+    /// Of which group, and when.
+    Probe(GroupId, LocalTime),
 }
 
-/// A datagram for a process.
+/// A datagram for a process, or an advert in a frame.
 #[derive(Clone, Debug)]
 pub(super) struct Datagram {
     pub(super) from: MemberId,
-    pub(super) path: u8,
+    pub(super) way: Way,
     pub(super) bytes: Rc<[u8]>,
-}
-
-/// What passes one direction of a link.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Passes {
-    All,
-    /// No datagram, as where a firewall drops them.
-    NoDatagram,
-    /// No frame, so no answer to who has an address either.
-    NoFrame,
-    /// Nothing now: it waits, and arrives when the link heals.
-    Later,
 }
 
 /// One direction of a link.
 #[derive(Clone, Debug)]
 struct Link {
-    passes: Passes,
+    passing: Passing,
     conditions: Conditions,
     /// When the sender last heard from the receiver's machine: it knows its hardware address from
     /// there.
@@ -190,6 +201,11 @@ impl World {
             machine: Machine::On,
             process: Liveness::Down,
             life: 0,
+            lives: 0,
+            journal: None,
+            again: None,
+            snapshot: None,
+            restarts: None,
             leases: Leases::default(),
             config: m.config.clone(),
             file: m.config.clone(),
@@ -203,6 +219,7 @@ impl World {
             deferred: VecDeque::new(),
             socket: VecDeque::new(),
             late: BTreeMap::new(),
+            answers: Answers::new(),
             wake: None,
             stir: Rc::new(Notify::new()),
         };
@@ -215,6 +232,7 @@ impl World {
             tape: plan.timeline.iter().any(replays).then(VecDeque::new),
             members,
             rng,
+            probes: Probes::new(&plan),
             next_datagram: 0,
             leaving: Vec::new(),
             flying: false,
@@ -283,7 +301,8 @@ impl World {
     pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys, Span) {
         self.settle(now, id);
         let member = self.member(id);
-        member.life += 1;
+        member.lives += 1;
+        member.life = member.lives;
         member.forget_process();
         member.config = member.file.clone();
         member.late.retain(|(due, _), _| *due > now); // no socket was open
@@ -306,17 +325,33 @@ impl World {
         (life, keys, earlier.longest)
     }
 
-    /// A process that should stop has ended; it leaves nothing behind.
-    pub(super) fn end(&mut self, now: u64, id: MemberId) {
+    /// A process has ended by itself, and leaves nothing behind: for it should stop, or has failed
+    /// and is started again a second later, as systemd does.
+    pub(super) fn end(&mut self, now: u64, id: MemberId, failed: bool) {
         self.settle(now, id);
         let member = self.member(id);
-        member.process = match member.stopping {
-            Some(true) => Liveness::Up,
-            Some(false) | None => Liveness::Down,
-        };
+        let again = member.stopping == Some(true);
+        member.process = if again { Liveness::Up } else { Liveness::Down };
+        let restarts = failed && member.stopping.is_none();
         member.forget_process();
+        member.restarts = restarts.then(|| now.saturating_add(RESTARTS.as_nanos()));
         self.restless = true;
+        for group in (0u8..).take(self.plan.groups()).map(GroupId) {
+            self.members[at(id)].gates[usize::from(group.0)].deadline = None;
+            self.tell_effective(now, id, group, By::Release);
+        }
         self.record(now, Some(id), What::Ended);
+    }
+
+    /// What has failed is started again.
+    pub(super) fn restart(&mut self, now: u64) {
+        for id in self.plan.ids() {
+            let member = self.member(id);
+            let runs = member.machine == Machine::On;
+            if member.restarts.take_if(|at| runs && *at <= now).is_some() {
+                self.start(now, id);
+            }
+        }
     }
 
     /// Something is done to the world, between two steps.
@@ -332,12 +367,20 @@ impl World {
                 self.stir(id);
             }
             (Fault::Conditions { on, are }, None) => self.links(on, |l| l.conditions = *are),
-            (Fault::Cut(on), None) => self.links(on, |l| l.passes = Passes::NoDatagram),
-            (Fault::CutFrames(on), None) => self.links(on, |l| l.passes = Passes::NoFrame),
-            (Fault::Keep(on), None) => self.links(on, |l| l.passes = Passes::Later),
+            (
+                Fault::Cut(on)
+                | Fault::CutDatagrams(on)
+                | Fault::CutFrames(on)
+                | Fault::CutProbes(on)
+                | Fault::Keep(on),
+                None,
+            ) => self.links(on, |l| l.passing.suffer(fault)),
             (Fault::Heal(on), None) => {
                 let conditions = self.plan.conditions;
-                self.links(on, |l| (l.passes, l.conditions) = (Passes::All, conditions));
+                self.links(on, |l| {
+                    l.passing.suffer(fault);
+                    l.conditions = conditions;
+                });
                 self.let_through(now, on);
             }
             (Fault::Replay { on, last, every }, None) => self.replay(now, on, last.0, every.0),
@@ -364,6 +407,8 @@ impl World {
                 self.member(id).clock.freeze(now, true);
             }
             Fault::Resume(_) => self.resume(now, id),
+            Fault::Snapshot(_) => self.snapshot(now, id),
+            Fault::Restore(_) => self.restore(now, id),
             Fault::PowerOff(_) => self.power_off(now, id),
             Fault::Drift { ppm, .. } => self.member(id).clock.set_rate(now, *ppm),
             Fault::ClockStep { by, .. } => {
@@ -408,7 +453,9 @@ impl World {
                 self.operator(now, id, *say, of);
             }
             Fault::Cut(_)
+            | Fault::CutDatagrams(_)
             | Fault::CutFrames(_)
+            | Fault::CutProbes(_)
             | Fault::Keep(_)
             | Fault::Heal(_)
             | Fault::Conditions { .. }
@@ -525,6 +572,7 @@ impl World {
     /// to do is woken. Returns whether there is one.
     pub(super) fn before_step(&mut self, now: u64) -> bool {
         self.tick = now..now + self.plan.tick.as_nanos();
+        self.answer_probes(now);
         self.awake |= std::mem::take(&mut self.flying);
         for id in self.plan.ids() {
             let wake = &mut self.members[at(id)].wake;
@@ -573,6 +621,9 @@ impl Member {
         self.inbox.clear();
         self.socket.clear();
         self.deferred.clear();
+        self.answers.clear();
+        self.again = None;
+        self.restarts = None;
         self.stopping = None;
         self.fuse = None;
         for gate in &mut self.gates {

@@ -1,5 +1,6 @@
 //! The simulator: the shipped driver under turmoil.
 
+mod alone;
 mod provider;
 mod scenarios;
 mod sweep;
@@ -58,6 +59,8 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
         paths: 1,
         conditions: Conditions::default(),
         sending: Sending::default(),
+        frames: true,
+        evidence: true,
         confirm_after: Span::from_millis(2),
         traced: false,
         before_hold: Vec::new(),

@@ -192,7 +192,7 @@ fn chaos_may_do_anything_and_two_answer_only_where_that_is_excused() {
             every = "6s"
             lasts = "4s"
             does = ["stop", "kill", "pause", "suspend", "power-off", "freeze", "switch", "cut",
-                "cut-one-way", "cut-frames", "keep", "isolate", "split", "deaf", "unheard", "flap",
+                "cut-one-way", "cut-partly", "keep", "isolate", "split", "deaf", "unheard", "flap",
                 "loss", "loss-one-way", "disorder", "corrupt", "replay"]
             "#
         );

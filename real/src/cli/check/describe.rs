@@ -24,6 +24,7 @@ pub(super) fn describe(file: &ConfigFile, config: &Config) -> String {
         ),
     );
     members(&mut out, file);
+    frames(&mut out, file, config);
     groups(&mut out, file, config);
     timing(&mut out, config);
     takeover(&mut out, config);
@@ -50,6 +51,18 @@ fn members(out: &mut String, file: &ConfigFile) {
             format_args!("  {name:width$}  {kind:20}  {}", m.addresses.join(", ")),
         );
     }
+}
+
+/// What travels between two members alone besides datagrams.
+fn frames(out: &mut String, file: &ConfigFile, config: &Config) {
+    let said = match (config.arbitration(), file.cluster.frames) {
+        (Arbitration::Majority, _) => return,
+        (Arbitration::Survivor, Some(false)) => "adverts travel by UDP alone (frames = false)",
+        (Arbitration::Survivor, _) => {
+            "adverts travel by UDP and, by the groups' interfaces, as Ethernet frames (EtherType 0x88b5)"
+        }
+    };
+    put(out, format_args!("  {said}"));
 }
 
 fn groups(out: &mut String, file: &ConfigFile, config: &Config) {

@@ -1,7 +1,7 @@
 //! What is risky in a file, or probably a mistake.
 
 use super::describe::whole_ms;
-use crate::config_file::{ConfigFile, GuardChoice, Interface, Listen, Profile};
+use crate::config_file::{ConfigFile, Evidence, GuardChoice, Interface, Listen, Profile};
 use crate::guard::NFT_ENDS_EARLY;
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::time::Span;
@@ -115,6 +115,31 @@ pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
              remove that line"
                 .to_owned(),
         );
+    }
+    if config.arbitration() == Arbitration::Majority && file.cluster.frames == Some(true) {
+        all.push(
+            "cluster.frames: only `survivor` sends adverts as Ethernet frames; with a majority it does nothing: \
+             remove that line"
+                .to_owned(),
+        );
+    }
+    if file.cluster.evidence == Evidence::None {
+        all.push(match file.cluster.arbitration {
+            Some(Arbitration::Survivor) => {
+                "cluster.evidence: none: while no advert passes between the two, both hold; remove that line, unless \
+                 the network must not be asked"
+                    .to_owned()
+            }
+            Some(Arbitration::Majority) | None if file.members.len() == 2 => {
+                "cluster.evidence: none: `onehold presume-dead` believes you without asking the network; remove that \
+                 line, unless the network must not be asked"
+                    .to_owned()
+            }
+            Some(Arbitration::Majority) | None => {
+                "cluster.evidence: changes nothing where there is a witness, for its vote counts; remove that line"
+                    .to_owned()
+            }
+        });
     }
     if file.cluster.arbitration == Some(Arbitration::Survivor)
         && file.members.values().all(|m| m.addresses.len() == 1)

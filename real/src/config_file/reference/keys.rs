@@ -150,6 +150,22 @@ const CLUSTER: &[Key] = &[
     )
     .or(r#""auto""#),
     key(
+        "frames",
+        "`true` or `false`",
+        "false",
+        "Under `survivor`: adverts travel as Ethernet frames, too, under every firewall and route of the two members",
+    )
+    .else_("`true` under `survivor`; nothing else uses it"),
+    key(
+        "evidence",
+        r#""echo", "none""#,
+        r#""none""#,
+        "Of two members alone: what one that hears nothing of the other asks the network before it takes hold. \
+         `\"echo\"`: ICMP echo requests to the floating addresses, which a holder's kernel answers. Each member's own \
+         affair",
+    )
+    .or(r#""echo""#),
+    key(
         "port",
         "a number, 1 to 65535",
         "7000",
@@ -391,8 +407,8 @@ pub const WITNESS: &[Key] = &[
         "clusters",
         "tables by name",
         "{}",
-        "`[clusters.NAME]` has the keys of `[cluster]` but `name` and `guard`; its members, groups and timing are \
-         `[clusters.NAME.members.NAME]` and so on, and must be those of the candidates' own file",
+        "`[clusters.NAME]` has the keys of `[cluster]` but `name`, `guard`, `frames` and `evidence`; its members, groups and \
+         timing are `[clusters.NAME.members.NAME]` and so on, and must be those of the candidates' own file",
     )
     .else_("none"),
     key(

@@ -35,10 +35,11 @@ fn meaning(file: Result<ConfigFile, toml::de::Error>) -> Result<String, String> 
         return Err(format!("{errors:?}"));
     }
     let mut all = format!(
-        "{:?} {spec:?} {:?} {:?} {:?} {:?} {:?} {:?}\n",
+        "{:?} {spec:?} {:?} {:?} {:?} {:?} {:?} {:?} {:?}\n",
         file.cluster.name,
         file.cluster.port,
-        file.cluster.guard,
+        file.cluster.frames,
+        (file.cluster.guard, file.cluster.evidence),
         file.secret_files(source),
         file.timing.profile,
         (file.log, file.metrics),
@@ -376,7 +377,7 @@ fn every_key_of_the_file_has_a_row_and_every_row_is_a_key() {
     assert_eq!(witness[""], top);
     let (cluster, _) = known::<WitnessCluster>();
     let mut keys: BTreeSet<&str> = file["cluster"].iter().copied().collect();
-    keys.retain(|key| !["name", "guard"].contains(key));
+    keys.retain(|key| !["name", "guard", "frames", "evidence"].contains(key));
     keys.extend(["members", "groups", "timing"]);
     assert_eq!(cluster[""], keys);
 }

@@ -25,6 +25,14 @@ fn full() -> Report {
         ended_ms_ago: 7_380_000.0,
         said: "moved".to_owned(),
     }];
+    g.probes = Some(ProbeStatus {
+        asked: 20,
+        answered: 19,
+        asked_ms_ago: Some(12_000.0),
+        answered_ms_ago: Some(12_000.0),
+        unasked: false,
+        no_echo: false,
+    });
     status.margins = vec![MarginStatus {
         assumption: Assumption::Drift,
         of: Some("lb1".to_owned()),
@@ -52,6 +60,18 @@ fn full() -> Report {
         group: "web".to_owned(),
         why: "the operator said freeze (nothing moves by itself until `onehold thaw`)".to_owned(),
         for_ms: 12_000.0,
+    }];
+    p.frames = vec![FrameStatus {
+        interface: "eth0".to_owned(),
+        to: Some("02:00:00:00:00:01".to_owned()),
+        heard_ms_ago: Some(32.0),
+        received: 12,
+        sent: 13,
+        refused: 1,
+        refused_ms_ago: Some(60_000.0),
+        refused_because: Some("the interface is down".to_owned()),
+        why_not: None,
+        rejected: None,
     }];
     Report {
         version: VERSION,
@@ -131,7 +151,7 @@ fn listed() -> BTreeMap<String, BTreeSet<String>> {
 fn every_key_is_on_the_page_and_none_that_is_not_there() {
     let mut there = BTreeMap::new();
     keys(&json(&full(), PRINTED), "", &mut there);
-    assert_eq!(there.len(), 17, "{:?}", there.keys());
+    assert_eq!(there.len(), 18, "{:?}", there.keys());
     assert_eq!(listed(), there);
     assert!(PAGE.contains(&format!("version {VERSION}")), "the version");
 }

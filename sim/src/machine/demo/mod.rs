@@ -163,7 +163,8 @@ pub fn play(
     privilege: Privilege,
     stop: Arc<AtomicBool>,
 ) -> Result<bool> {
-    let scenes = story::scenes(&options.only, options.beside.is_some())?;
+    let alone = options.cluster.arbitration == Arbitration::Survivor;
+    let scenes = story::scenes(&options.only, options.beside.is_some(), alone)?;
     let mut beside = match options.beside {
         Some(Beside::Keepalived) => Some(Keepalived::find(privilege, options.web)?),
         None => None,
@@ -309,6 +310,9 @@ impl Stage {
         let acted = event.acts.iter().try_for_each(|act| match act {
             Act::Fault(fault) => self.cluster.inflict(fault),
             Act::KillWeb(on) => self.cluster.kill_web(on),
+            Act::BlockUdp(block) => self.cluster.block_udp(*block),
+            Act::CutAdverts(on) => self.cluster.lan().cut_adverts(on),
+            Act::Carrier { of, is } => self.cluster.lan().carrier(of, *is),
         });
         if let (Some(record), Ok(())) = (&mut self.record, &acted) {
             record.event(event, from, Instant::now());
@@ -324,6 +328,8 @@ impl Stage {
         // Two holders are looked for between the events, too.
         let dual = self.observer.sightings(self.watched, to).dual;
         self.watched = to;
+        let two = matches!(event.then, Await::NeverTwo(_)) && !dual.is_zero();
+        let failure = failure.or_else(|| two.then(|| format!("two held for {dual:?}")));
         let service = self.fetcher.service(from, to);
         let millis = |d: Duration| (d.as_secs_f64() * 1e5).round() / 1e2;
         let outcome = Outcome {
@@ -373,11 +379,13 @@ impl Stage {
             let served = answered.is_some_and(|at| at > from && now - at < FRESH);
             let (come, enough) = match event.then {
                 Await::Holder(name) => (holder.as_deref() == Some(name), STAYS),
-                Await::Seconds(n) => (holder.is_some(), STAYS.max(Duration::from_secs(n))),
+                Await::Seconds(n) | Await::NeverTwo(n) => {
+                    (holder.is_some(), STAYS.max(Duration::from_secs(n)))
+                }
             };
             let begun = match event.then {
                 Await::Holder(_) => *since.get_or_insert(now),
-                Await::Seconds(_) => from,
+                Await::Seconds(_) | Await::NeverTwo(_) => from,
             };
             if !(come && served) {
                 since = None;
@@ -390,7 +398,9 @@ impl Stage {
                 let failure = match event.then {
                     Await::Holder(name) if held == name => "the client gets no answer".into(),
                     Await::Holder(name) => format!("{name} should hold, and {held} does"),
-                    Await::Seconds(_) => format!("{held} holds, and the client gets no answer"),
+                    Await::Seconds(_) | Await::NeverTwo(_) => {
+                        format!("{held} holds, and the client gets no answer")
+                    }
                 };
                 return Ok(Some(format!("after {BOUND:?}: {failure}")));
             }

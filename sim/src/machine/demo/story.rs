@@ -12,6 +12,8 @@ pub enum Await {
     /// Nothing in particular: it is watched for this many seconds, and at their end one member
     /// holds.
     Seconds(u64),
+    /// The same, and never did two hold in these seconds.
+    NeverTwo(u64),
 }
 
 /// Something that is done.
@@ -21,6 +23,17 @@ pub enum Act {
     Fault(Fault),
     /// `kill -9` of the web server of a candidate.
     KillWeb(&'static str),
+    /// The candidates' own firewalls drop the members' datagrams, or no longer.
+    BlockUdp(bool),
+    /// No advert passes, neither as a datagram nor as a frame; all else does.
+    CutAdverts(Links),
+    /// The cable of a host is plugged in, or pulled.
+    Carrier {
+        /// Whose.
+        of: &'static str,
+        /// It is plugged in.
+        is: bool,
+    },
 }
 
 impl Act {
@@ -30,6 +43,11 @@ impl Act {
         match self {
             Self::Fault(fault) => fault.clone(),
             Self::KillWeb(on) => healthy(on, false),
+            Self::BlockUdp(true) => Fault::Note("UDP is dropped at both inputs".to_owned()),
+            Self::BlockUdp(false) => Fault::Note("UDP passes again".to_owned()),
+            Self::CutAdverts(on) => Fault::Note(format!("no advert passes, all else does: {on}")),
+            Self::Carrier { of, is: false } => Fault::Cut(Links::around(of)),
+            Self::Carrier { of, is: true } => Fault::Heal(Links::around(of)),
         }
     }
 }
@@ -172,6 +190,41 @@ fn all() -> Vec<Scene> {
             event("isolate-heal", "heal", heal(), Holder("lb0")),
         ],
         vec![
+            Event {
+                name: "boot-in-cut",
+                title: "both start, no advert passes",
+                acts: vec![
+                    Act::Fault(Fault::Kill(Target::Of(lb0()))),
+                    Act::Fault(Fault::Kill(Target::Of("lb1".to_owned()))),
+                    Act::CutAdverts(Links::between("lb0", "lb1")),
+                    Act::Fault(Fault::Start(lb0())),
+                    Act::Fault(Fault::Start("lb1".to_owned())),
+                ],
+                then: Seconds(4),
+            },
+            event("boot-in-cut-heal", "heal", heal(), Holder("lb0")),
+        ],
+        vec![
+            Event {
+                name: "carrier",
+                title: "pull lb0's cable",
+                acts: vec![Act::Carrier {
+                    of: "lb0",
+                    is: false,
+                }],
+                then: Holder("lb1"),
+            },
+            Event {
+                name: "carrier-back",
+                title: "plug it in again",
+                acts: vec![Act::Carrier {
+                    of: "lb0",
+                    is: true,
+                }],
+                then: Holder("lb0"),
+            },
+        ],
+        vec![
             event("switch", "onehold switch", switch("lb0"), Holder("lb1")),
             event(
                 "switch-back",
@@ -213,20 +266,56 @@ fn of_the_service() -> Vec<Scene> {
     ]
 }
 
-/// The scenes in which one of `names` happens; all of them if there are no names. `shared` are
-/// those that others than Onehold can play.
+/// The scenes of two machines alone, which are played by name: with more members they say nothing.
+fn of_two_alone() -> Vec<Scene> {
+    use Await::{Holder, NeverTwo};
+    let udp = |name, title, block, then| Event {
+        name,
+        title,
+        acts: vec![Act::BlockUdp(block)],
+        then,
+    };
+    let cut = Fault::Cut(Links::one_way("lb0", "lb1"));
+    let heal = Fault::Heal(Links::all());
+    vec![
+        vec![
+            udp("block-udp", "drop UDP at both inputs", true, NeverTwo(10)),
+            udp("block-udp-heal", "let it in again", false, Holder("lb0")),
+        ],
+        vec![
+            event(
+                "one-way-frames",
+                "cut lb0 → lb1 for a minute",
+                cut,
+                NeverTwo(60),
+            ),
+            event("one-way-frames-heal", "heal", heal, Holder("lb0")),
+        ],
+    ]
+}
+
+/// The scenes in which one of `names` happens; all of them if there are no names, but for those of
+/// two machines `alone`. `shared` are those that others than Onehold can play.
 ///
 /// # Errors
 /// If a name is unknown, with those that are known.
-pub fn scenes(names: &[String], shared: bool) -> Result<Vec<Scene>> {
+pub fn scenes(names: &[String], shared: bool, alone: bool) -> Result<Vec<Scene>> {
     let has = |scene: &Scene, name: &str| scene.iter().any(|event| event.name == name);
     let mut scenes = if shared { of_the_service() } else { all() };
+    if alone && !shared && !names.is_empty() {
+        scenes.extend(of_two_alone());
+    }
     for name in names {
         if name != "start" && !scenes.iter().any(|scene| has(scene, name)) {
             let known: Vec<&str> = scenes.iter().flatten().map(|e| e.name).collect();
             let known = known.join(", ");
+            let of_two = of_two_alone().iter().any(|scene| has(scene, name));
+            let why = match of_two && !shared {
+                true => "is for two machines alone: add --arbitration survivor",
+                false => "there is no such event",
+            };
             return Err(err(format!(
-                "--only: there is no event `{name}`; there are start, {known}"
+                "--only: `{name}`: {why}; there are start, {known}"
             )));
         }
     }
@@ -240,11 +329,12 @@ mod tests {
 
     #[test]
     fn every_scene_ends_where_the_next_begins_and_every_name_is_its_own() {
-        for scene in all() {
+        let every = || all().into_iter().chain(of_two_alone());
+        for scene in every() {
             let last = scene.last().map(|event| event.then);
             assert_eq!(last, Some(Await::Holder("lb0")));
         }
-        let scenes = all();
+        let scenes: Vec<Scene> = every().collect();
         let mut names: Vec<&str> = scenes.iter().flatten().map(|e| e.name).collect();
         let all = names.len();
         names.sort_unstable();
@@ -256,13 +346,18 @@ mod tests {
     fn a_name_brings_its_whole_scene_and_an_unknown_one_is_refused() {
         let only = |names: &[&str]| {
             let names: Vec<String> = names.iter().map(|n| (*n).into()).collect();
-            scenes(&names, false).map(|scenes| scenes.len())
+            scenes(&names, false, false).map(|scenes| scenes.len())
         };
         assert_eq!(only(&[]).unwrap(), all().len());
         assert_eq!(only(&["start"]).unwrap(), 0);
         assert_eq!(only(&["resume", "cut"]).unwrap(), 2);
         assert!(only(&["flood"]).unwrap_err().to_string().contains("flood"));
-        let shared = scenes(&["cut".into()], true).unwrap_err().to_string();
+        let alone = |names: &[String]| scenes(names, false, true).map(|scenes| scenes.len());
+        assert_eq!(alone(&[]).unwrap(), all().len(), "they take long");
+        assert_eq!(alone(&["block-udp".into(), "stop".into()]).unwrap(), 2);
+        let refused = only(&["block-udp"]).unwrap_err().to_string();
+        assert!(refused.contains("--arbitration survivor"), "{refused}");
+        let shared = scenes(&["cut".into()], true, true).unwrap_err().to_string();
         assert!(
             shared.contains("service-dies") && !shared.contains("power-off"),
             "{shared}"

@@ -5,9 +5,10 @@
 
 use super::setup::{CANDIDATES, Setup};
 use super::web::{PAGE, SICK};
-use super::{Host, Lan, Observer, Process};
+use super::{Host, Lan, Observer, Process, nftables};
 use crate::error::{Context, Result, err};
 use crate::fault::{Conditions, Fault, Links, Target, order};
+use onehold::config_file::DEFAULT_PORT;
 use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -231,6 +232,18 @@ impl Cluster {
             } => self.onehold(to, &[order(*say)]).map(drop),
             other => Err(err(format!("{other}: it can't be done in namespaces"))),
         }
+    }
+
+    /// Each candidate's own firewall drops the members' datagrams from now on, or no longer.
+    ///
+    /// # Errors
+    /// If the kernel refuses.
+    pub fn block_udp(&self, block: bool) -> Result<()> {
+        let port = block.then_some(DEFAULT_PORT);
+        CANDIDATES.iter().try_for_each(|name| {
+            let blocked = self.host(name).call(move || nftables::block(port))?;
+            blocked.context(|| format!("a firewall on {name}"))
+        })
     }
 
     /// Kills the web server of a candidate: `kill -9`.

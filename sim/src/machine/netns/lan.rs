@@ -1,7 +1,7 @@
 //! The network between the hosts: one bridge, and the faults on it.
 
 use super::host::{Host, HostSpec};
-use super::nftables::{self, Loss};
+use super::nftables::{self, Loss, Traffic};
 use super::space::{Space, mount_tmpfs};
 use super::{Process, link};
 use crate::error::{Context, Result};
@@ -21,6 +21,13 @@ pub struct Lan {
     space: Arc<Space>,
     losses: Vec<Loss>,
     hosts: u8,
+}
+
+/// The links as pairs of ports.
+fn pairs(links: &Links) -> Vec<(Option<&str>, Option<&str>)> {
+    let (from, to) = (links.from.as_deref(), links.to.as_deref());
+    let both = links.both.then_some((to, from));
+    [(from, to)].into_iter().chain(both).collect()
 }
 
 impl Lan {
@@ -124,7 +131,8 @@ impl Lan {
     /// # Errors
     /// If the kernel refuses the rules.
     pub fn cut(&mut self, a: &str, b: &str) -> Result<()> {
-        self.add(&[(Some(a), Some(b)), (Some(b), Some(a))], 1000)
+        let both = [(Some(a), Some(b)), (Some(b), Some(a))];
+        self.add(&both, Traffic::All, 1000)
     }
 
     /// Loses every frame from `from` to `to`, and none the other way.
@@ -132,7 +140,7 @@ impl Lan {
     /// # Errors
     /// If the kernel refuses the rules.
     pub fn cut_one_way(&mut self, from: &str, to: &str) -> Result<()> {
-        self.add(&[(Some(from), Some(to))], 1000)
+        self.add(&[(Some(from), Some(to))], Traffic::All, 1000)
     }
 
     /// Loses every frame from and to `port`.
@@ -140,7 +148,8 @@ impl Lan {
     /// # Errors
     /// If the kernel refuses the rules.
     pub fn isolate(&mut self, port: &str) -> Result<()> {
-        self.add(&[(Some(port), None), (None, Some(port))], 1000)
+        let both = [(Some(port), None), (None, Some(port))];
+        self.add(&both, Traffic::All, 1000)
     }
 
     /// Loses every frame on these links; `*` is every port.
@@ -148,10 +157,27 @@ impl Lan {
     /// # Errors
     /// If the kernel refuses the rules.
     pub fn cut_links(&mut self, links: &Links) -> Result<()> {
-        let (from, to) = (links.from.as_deref(), links.to.as_deref());
-        let both = links.both.then_some((to, from));
-        let all: Vec<_> = [(from, to)].into_iter().chain(both).collect();
-        self.add(&all, 1000)
+        self.add(&pairs(links), Traffic::All, 1000)
+    }
+
+    /// Loses every advert on these links, as a datagram or as a frame of its own, and nothing else.
+    ///
+    /// # Errors
+    /// If the kernel refuses the rules.
+    pub fn cut_adverts(&mut self, links: &Links) -> Result<()> {
+        let pairs = pairs(links);
+        self.add(&pairs, Traffic::Datagrams, 1000)?;
+        self.add(&pairs, Traffic::Frames, 1000)
+    }
+
+    /// The host on `port` has a carrier, or not: its cable is plugged in, or pulled.
+    ///
+    /// # Errors
+    /// If there is no such port, or the kernel refuses.
+    pub fn carrier(&self, port: &str, is: bool) -> Result<()> {
+        let name = port.to_owned();
+        let set = self.space.call(move || link::set_up(&name, is));
+        set.context(|| format!("taking the bridge's port {port} up or down"))
     }
 
     /// Loses `percent` of the frames among `ports`, each on its own, at random.
@@ -165,7 +191,7 @@ impl Lan {
             .filter(|(a, b)| a != b)
             .collect();
         // A per mille count; the cast saturates.
-        self.add(&among, (percent * 10.0).round() as u32)
+        self.add(&among, Traffic::All, (percent * 10.0).round() as u32)
     }
 
     /// Ends all faults.
@@ -177,10 +203,16 @@ impl Lan {
         self.apply()
     }
 
-    fn add(&mut self, pairs: &[(Option<&str>, Option<&str>)], permille: u32) -> Result<()> {
+    fn add(
+        &mut self,
+        pairs: &[(Option<&str>, Option<&str>)],
+        of: Traffic,
+        permille: u32,
+    ) -> Result<()> {
         self.losses.extend(pairs.iter().map(|(from, to)| Loss {
             from: from.map(str::to_owned),
             to: to.map(str::to_owned),
+            of,
             permille,
         }));
         self.apply()

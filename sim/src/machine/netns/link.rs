@@ -95,7 +95,16 @@ pub(super) fn remove(name: &str) -> io::Result<()> {
 
 /// Takes an interface up.
 pub(super) fn up(name: &str) -> io::Result<()> {
-    let message = Message::new(RTM_NEWLINK, ACK, &ifinfo(index(name)?, IFF_UP));
+    set_up(name, true)
+}
+
+/// Takes an interface up or down; the other end of a veth has a carrier, or has not.
+pub(super) fn set_up(name: &str, is: bool) -> io::Result<()> {
+    let mut about = ifinfo(index(name)?, IFF_UP);
+    if !is {
+        about[8..12].fill(0); // the flags, of which the one that changes is named behind them
+    }
+    let message = Message::new(RTM_NEWLINK, ACK, &about);
     transact(Family::Route, &[message]).map(drop)
 }
 

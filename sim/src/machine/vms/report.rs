@@ -61,6 +61,8 @@ impl ScenarioOutcome {
             failed,
             requests,
             dual_ms,
+            duals_ms,
+            back_ms,
         } = &self.seen;
         let holders = holders.join(" → ");
         let mut line = format!(
@@ -69,6 +71,11 @@ impl ScenarioOutcome {
             format!("{failed}/{requests}"),
             self.seconds
         );
+        if duals_ms.len() > 1 {
+            line += &format!(
+                "\n     each time that it went on, two held for (ms) {duals_ms:?}, and it held again after {back_ms:?}"
+            );
+        }
         for wrong in self.failure.iter().flat_map(|f| f.lines()) {
             line += &format!("\n     {wrong}");
         }

@@ -34,6 +34,10 @@ pub(super) struct Site {
     lan: Lan,
     began: Instant,
     watched: Instant,
+    /// When a machine went on after its clock had stood still or gone back.
+    went_on: Vec<Instant>,
+    /// After how many milliseconds it held again, each time.
+    back_ms: Vec<u64>,
 }
 
 /// What the network saw.
@@ -47,8 +51,13 @@ pub(super) struct Observed {
     pub(super) failed: usize,
     /// All of them.
     pub(super) requests: usize,
-    /// For how long two members answered ARP for the address.
+    /// For how long two members answered ARP for the address; the longest, if a machine's clock
+    /// stood still or went back several times.
     pub(super) dual_ms: u64,
+    /// The same for each of those times.
+    pub(super) duals_ms: Vec<u64>,
+    /// After each of those times, when the machine alone held again.
+    pub(super) back_ms: Vec<u64>,
 }
 
 impl Site {
@@ -91,6 +100,8 @@ impl Site {
             lan,
             began: Instant::now(),
             watched: Instant::now(),
+            went_on: Vec::new(),
+            back_ms: Vec::new(),
         })
     }
 
@@ -213,6 +224,21 @@ impl Site {
         waited.map(drop).context(|| said)
     }
 
+    /// A machine goes on after its clock has stood still or gone back: two may answer from here on.
+    pub(super) fn goes_on(&mut self) {
+        self.went_on.push(Instant::now());
+    }
+
+    /// Waits until `name`, which has just gone on, alone holds again.
+    ///
+    /// # Errors
+    /// If it takes longer.
+    pub(super) fn is_back(&mut self, name: &str, seconds: u64) -> Result<()> {
+        let took = self.held_by(name, seconds)?;
+        self.back_ms.push(millis(took.saturating_sub(STAYS)));
+        Ok(())
+    }
+
     /// Lets time pass.
     pub(super) fn pass(&mut self, time: Duration) {
         sleep(time);
@@ -224,12 +250,22 @@ impl Site {
         sleep(PATIENCE + PACE); // until the requests that are open now are over
         let rounds = self.observer.rounds(self.began, to);
         let service = self.fetcher.as_ref().map(|f| f.service(self.watched, to));
+        let dual = |rounds: &[Round]| millis(dual_time(rounds, PERIOD));
+        let mut ends = self.went_on.iter().skip(1).chain([&to]);
+        let went_on = self.went_on.iter();
+        let duals_ms: Vec<u64> = went_on
+            .filter_map(|from| Some(dual(&self.observer.rounds(*from, *ends.next()?))))
+            .collect();
+        let before = self.went_on.first().copied().unwrap_or(to);
+        let before = dual(&self.observer.rounds(self.began, before));
         Observed {
             holders: self.in_turns(&rounds),
             outage_ms: service.map_or(0, |s| millis(s.outage)),
             failed: service.map_or(0, |s| s.failed),
             requests: service.map_or(0, |s| s.requests),
-            dual_ms: millis(dual_time(&rounds, PERIOD)),
+            dual_ms: duals_ms.iter().copied().fold(before, u64::max),
+            duals_ms,
+            back_ms: self.back_ms.clone(),
         }
     }
 

@@ -13,8 +13,8 @@ use onehold_core::time::Span;
 pub enum Promise {
     /// `majority`: never two, whatever happens.
     Majority,
-    /// `majority`, and machines freeze together with their clocks: two for what was left of a
-    /// lease.
+    /// `majority`, and machines freeze together with their clocks, or go back to a snapshot: two for
+    /// what was left of a lease.
     Frozen,
     /// `majority`, and nothing is wrong but a few adverts lost in a row: the holder changes only
     /// where that is meant, and no outage is long.
@@ -37,7 +37,7 @@ impl Promise {
                 "majority, nothing wrong but a few lost adverts: the holder changes only if that is meant"
             }
             Self::Frozen => {
-                "majority, and clocks stand still: two for what was left of a lease at most"
+                "majority, and clocks stand still or go back: two for what was left of a lease at most"
             }
             Self::Timely => "survivor, messages in time: never two",
             Self::OneWay => "survivor, one direction cut at a time: never two",
@@ -59,6 +59,10 @@ pub struct DrawnCluster<'a> {
     pub timing: Timing,
     /// How many paths there are.
     pub paths: u8,
+    /// Adverts also travel as frames.
+    pub frames: bool,
+    /// The network is asked who answers for an address.
+    pub evidence: bool,
     /// How long a step of the simulation takes.
     pub tick: u64,
     /// How long a kernel takes for a release.
@@ -116,6 +120,8 @@ impl<'a> From<&'a Plan> for DrawnCluster<'a> {
                 .collect(),
             timing: *config.timing(),
             paths: plan.paths,
+            frames: plan.frames && config.arbitration() == Arbitration::Survivor,
+            evidence: plan.evidence,
             tick: micros(plan.tick),
             confirm: micros(plan.confirm_after),
             trip: micros(delay.0.plus(jitter.0)) + 2 * micros(plan.tick),

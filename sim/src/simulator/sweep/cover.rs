@@ -3,13 +3,13 @@
 use crate::events::{EVENTS, Events};
 use crate::fault::{Fault, Target};
 use crate::show::timeline::Answers;
-use crate::simulator::record::{By, Fate, Record, What};
+use crate::simulator::record::{By, Fate, Record, Sent, Way, What};
 use onehold_core::advert::{GroupId, MemberId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is seen from outside; [`EVENTS`] has what members report.
-const SEEN: [&str; 16] = [
+const SEEN: [&str; 22] = [
     "takeover",
     "two answer",
     "shut by its deadline",
@@ -26,6 +26,12 @@ const SEEN: [&str; 16] = [
     "replayed",
     "edited",
     "own address gone",
+    "datagrams cut",
+    "frames cut",
+    "probes cut",
+    "by frame only",
+    "probe answered",
+    "restored",
 ];
 
 /// Reported in every run, so not rare.
@@ -73,11 +79,44 @@ pub struct Cover {
     last: BTreeMap<GroupId, (MemberId, bool)>,
     /// Which members will be killed or paused within a turn.
     fuses: BTreeSet<MemberId>,
+    /// The latest advert as a datagram met a cut.
+    cut: bool,
 }
 
 impl Cover {
     fn count(&mut self, name: &'static str) {
         *self.times.entry(name).or_default() += 1;
+    }
+
+    fn sent(&mut self, sent: &Sent) {
+        if sent.way == Way::Frame {
+            if self.cut && matches!(sent.fate, Fate::Goes { .. }) {
+                self.count("by frame only");
+            }
+            return;
+        }
+        self.cut = sent.fate == Fate::Cut;
+        let said = sent.advert();
+        if said.to_incarnation.is_some() && said.echo.is_none() {
+            self.count("knock answered");
+        }
+        if sent.fate == Fate::Waits {
+            self.count("waits");
+        }
+        if let Fate::Goes {
+            twice,
+            corrupt,
+            straggles,
+        } = sent.fate
+        {
+            let all = [
+                (twice, "doubled"),
+                (corrupt, "corrupted"),
+                (straggles, "kept back"),
+            ];
+            let happened = all.into_iter().filter(|(happened, _)| *happened);
+            happened.for_each(|(_, name)| self.count(name));
+        }
     }
 
     /// The next record.
@@ -118,31 +157,11 @@ impl Cover {
                     By::Release => {}
                 }
             }
+            (What::ProbeAnswered(_), _) => self.count("probe answered"),
+            (What::Restored, _) => self.count("restored"),
             (What::Replayed(_), _) => self.count("replayed"),
-            (What::KernelRefused(_), _) => self.count("kernel refuses"),
-            (What::Sent(sent), _) => {
-                let said = sent.advert();
-                if said.to_incarnation.is_some() && said.echo.is_none() {
-                    self.count("knock answered");
-                }
-                if sent.fate == Fate::Waits {
-                    self.count("waits");
-                }
-                if let Fate::Goes {
-                    twice,
-                    corrupt,
-                    straggles,
-                } = sent.fate
-                {
-                    let all = [
-                        (twice, "doubled"),
-                        (corrupt, "corrupted"),
-                        (straggles, "kept back"),
-                    ];
-                    let happened = all.into_iter().filter(|(happened, _)| *happened);
-                    happened.for_each(|(_, name)| self.count(name));
-                }
-            }
+            (What::KernelRefused(..), _) => self.count("kernel refuses"),
+            (What::Sent(sent), _) => self.sent(sent),
             (What::Inflicted(fault), Some(m)) => match fault {
                 Fault::Edit(_) => self.count("edited"),
                 Fault::OwnAddress { is: false, .. } => self.count("own address gone"),
@@ -153,6 +172,9 @@ impl Cover {
                     self.fuses.remove(&m);
                 }
             },
+            (What::Inflicted(Fault::CutDatagrams(_)), None) => self.count("datagrams cut"),
+            (What::Inflicted(Fault::CutFrames(_)), None) => self.count("frames cut"),
+            (What::Inflicted(Fault::CutProbes(_)), None) => self.count("probes cut"),
             (What::Died, Some(m)) if self.fuses.remove(&m) => self.count("killed within a turn"),
             (What::Paused, Some(m)) if self.fuses.remove(&m) => self.count("paused within a turn"),
             _ => {}

@@ -7,7 +7,7 @@
 use super::{expect, openings, tracks};
 use crate::fault::{Conditions, Fault, Flag, Links};
 use crate::simulator::file::{
-    Entry, ExcuseSection, GroupSection, MemberSection, ScenarioFile, Sending,
+    Entry, Evidence, ExcuseSection, GroupSection, MemberSection, ScenarioFile, Sending,
 };
 use crate::simulator::incidents::Incident;
 use crate::simulator::incidents::cluster::{DrawnCluster, DrawnGroup, Promise, micros, ppm, span};
@@ -33,6 +33,11 @@ pub enum Stays {
     Down(&'static str),
     /// Some links between two members are cut.
     Cut(Links),
+    /// Two members alone: adverts as datagrams don't pass; those as frames or answers to probes do.
+    Partly {
+        /// Nor do frames.
+        frames: bool,
+    },
     /// The services behind all groups fail everywhere.
     Sick,
 }
@@ -61,7 +66,7 @@ pub struct Draw {
 }
 
 impl DrawnCluster<'static> {
-    fn draw(rng: &mut Rng) -> (Self, Conditions) {
+    fn draw(seed: u64, rng: &mut Rng) -> (Self, Conditions) {
         let promise = match rng.below(100) {
             0..48 => Promise::Majority,
             48..53 => Promise::Frozen,
@@ -93,12 +98,16 @@ impl DrawnCluster<'static> {
         let groups = ["mail", "web"][..rng.between(1, 2) as usize].iter();
         let groups: Vec<DrawnGroup<'_>> = groups.map(|name| group(rng, name, interval)).collect();
         let paths = rng.one(&[1, 1, 2]);
+        // From a source of its own: what else a seed draws stays as it is.
+        let mut ways = Rng::new(seed, "ways");
         let cluster = Self {
             promise,
             members,
             groups,
             timing,
             paths,
+            frames: ways.chance(75) && alone,
+            evidence: ways.chance(75),
             tick,
             confirm,
             trip: delay + jitter + 2 * tick,
@@ -139,6 +148,11 @@ impl DrawnCluster<'static> {
         let groups = self.groups.iter();
         ScenarioFile {
             paths: self.paths,
+            frames: self.frames,
+            evidence: match self.evidence {
+                true => Evidence::Echo,
+                false => Evidence::None,
+            },
             tick: span(self.tick),
             confirm: span(self.confirm),
             arbitration: Some(self.arbitration()),
@@ -215,6 +229,9 @@ impl Stays {
                     ..Links::one_way(a, b)
                 })
             }
+            (_, 20..45) if alone && (cluster.frames || cluster.evidence) => Self::Partly {
+                frames: cluster.evidence && (!cluster.frames || rng.chance(50)),
+            },
             (_, 40..50) if may_be_sick => Self::Sick,
             _ => Self::Nothing,
         }
@@ -225,6 +242,8 @@ impl Stays {
             Self::Nothing => "nothing is wrong".to_owned(),
             Self::Down(name) => format!("nothing is wrong but that {name} is down"),
             Self::Cut(links) => format!("nothing is wrong but that {links} is cut"),
+            Self::Partly { frames: false } => "nothing is wrong but that UDP is cut".to_owned(),
+            Self::Partly { frames: true } => "only answers to probes pass".to_owned(),
             Self::Sick => "nothing is wrong but the services".to_owned(),
         }
     }
@@ -235,7 +254,7 @@ impl Draw {
     #[must_use]
     pub fn of(seed: u64) -> Self {
         let mut rng = Rng::new(seed, "sweep");
-        let (cluster, network) = DrawnCluster::draw(&mut rng);
+        let (cluster, network) = DrawnCluster::draw(seed, &mut rng);
         let mut file = cluster.file(&mut rng, network);
         let (vote, interval) = (cluster.vote(), cluster.interval());
         let delay = cluster.groups.iter().map(|g| g.delay).max();
@@ -327,6 +346,10 @@ impl Draw {
         let mut all = vec![Fault::Heal(Links::all())];
         if let Stays::Cut(links) = &self.stays {
             all.push(Fault::Cut(links.clone()));
+        }
+        if let Stays::Partly { frames } = self.stays {
+            all.push(Fault::CutDatagrams(Links::all()));
+            all.extend(frames.then(|| Fault::CutFrames(Links::all())));
         }
         for name in &c.members {
             let of = (*name).to_owned();

@@ -59,7 +59,9 @@ impl Stays {
     /// if a member can't reach it.
     fn leaves(&self, preferred: &str) -> bool {
         match self {
-            Self::Nothing => true,
+            Self::Nothing | Self::Partly { frames: false } => true,
+            // Nobody hands over to one that is not heard.
+            Self::Partly { frames: true } => false,
             Self::Down(name) => *name != preferred,
             Self::Cut(links) => ![&links.from, &links.to]
                 .into_iter()

@@ -99,10 +99,11 @@ impl Draws<'_> {
             OnMember::PowerOff,
         ];
         kinds.extend(match cluster.promise {
-            Promise::Frozen => Some(OnMember::Freeze),
-            Promise::Majority if cluster.members.len() == 2 => Some(OnMember::PresumeDead),
-            Promise::Majority | Promise::Timely => Some(OnMember::Edit),
-            Promise::Steady | Promise::OneWay | Promise::Anything => None,
+            Promise::Frozen => &[OnMember::Freeze, OnMember::Restore][..],
+            Promise::Majority if cluster.members.len() == 2 => &[OnMember::PresumeDead],
+            Promise::Majority | Promise::Timely => &[OnMember::Edit],
+            Promise::Anything => &[OnMember::Freeze],
+            Promise::Steady | Promise::OneWay => &[],
         });
         kinds.retain(|_| self.rng.chance(60));
         for name in &cluster.members {
@@ -133,7 +134,7 @@ impl Draws<'_> {
             Promise::Majority | Promise::Frozen | Promise::Steady => vec![
                 OnLinks::Cut,
                 OnLinks::CutOneWay,
-                OnLinks::CutFrames,
+                OnLinks::CutPartly,
                 OnLinks::Keep,
                 OnLinks::Isolate,
                 OnLinks::Split,
@@ -146,13 +147,19 @@ impl Draws<'_> {
                 OnLinks::Replay,
             ],
             Promise::Timely => vec![OnLinks::Slow],
-            Promise::OneWay => vec![OnLinks::Slow, OnLinks::CutOneWay, OnLinks::CutOneWay],
+            Promise::OneWay => vec![
+                OnLinks::Slow,
+                OnLinks::CutOneWay,
+                OnLinks::CutOneWay,
+                OnLinks::CutPartly,
+            ],
             Promise::Anything => vec![
                 OnLinks::Cut,
                 OnLinks::Cut,
                 OnLinks::Cut,
                 OnLinks::CutOneWay,
-                OnLinks::CutFrames,
+                OnLinks::CutPartly,
+                OnLinks::CutPartly,
                 OnLinks::Keep,
                 OnLinks::Flap,
                 OnLinks::Loss,
@@ -160,10 +167,6 @@ impl Draws<'_> {
                 OnLinks::Corrupt,
             ],
         };
-        // A member that boots knows no hardware address: a cut of frames one way then cuts both.
-        if self.cluster.promise == Promise::OneWay && !self.restless {
-            kinds.push(OnLinks::CutFrames);
-        }
         if two_paths {
             kinds.push(OnLinks::Path);
         }

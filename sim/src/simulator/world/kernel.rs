@@ -1,6 +1,6 @@
 //! The kernels: gates that shut by themselves, and releases that take their time.
 
-use super::super::record::{By, What};
+use super::super::record::{By, Way, What};
 use crate::fault::Refusable;
 
 use super::{Act, Gate, Machine, World, at};
@@ -51,15 +51,18 @@ impl World {
         let Some(due) = gate.releasing.take_if(|due| *due <= now) else {
             return;
         };
-        let answer = match member.refuses.contains(&Refusable::Release) {
-            true => Err("the kernel refuses (simulated)".to_owned()),
-            false => Ok(()),
+        // A gate that its deadline has shut need not be shut.
+        let answer = match gate.deadline {
+            Some(_) if member.refuses.contains(&Refusable::Release) => {
+                Err("the kernel refuses (simulated)".to_owned())
+            }
+            Some(_) | None => Ok(()),
         };
         if answer.is_ok() {
             gate.deadline = None;
             self.tell_effective(due, id, group, By::Release);
         } else {
-            let what = What::KernelRefused(group);
+            let what = What::KernelRefused(Refusable::Release, group);
             self.record(due, Some(id), what);
         }
         let cluster = 0;
@@ -116,7 +119,7 @@ impl World {
                 group,
                 why: "the kernel refuses (simulated)".to_owned(),
             });
-            self.record(now, Some(id), What::KernelRefused(group));
+            self.record(now, Some(id), What::KernelRefused(Refusable::Hold, group));
             return;
         }
         if member.clock.read(now) < deadline {
@@ -146,11 +149,15 @@ impl World {
                     self.record(now, Some(id), What::Announced(*group));
                 }
             }
-            Act::Send(to, bytes) => {
+            Act::Send(to, bytes, framed) => {
                 for path in 0..self.plan.paths {
-                    self.send(now, id, *to, path, bytes);
+                    self.send(now, id, *to, Way::Path(path), bytes);
+                }
+                if *framed {
+                    self.send(now, id, *to, Way::Frame, bytes);
                 }
             }
+            Act::Probe(group, probed_at) => self.probe(now, id, *group, *probed_at),
         }
     }
 }

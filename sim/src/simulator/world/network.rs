@@ -1,8 +1,9 @@
 //! The network: what becomes of each datagram.
 
-use super::super::record::{Fate, Sent, What};
-use super::{Datagram, Link, MAX_TAPE, Machine, Passes, Taped, World, at};
-use crate::fault::{Conditions, Links};
+use super::super::record::{Fate, Sent, Way, What};
+use super::super::rng::Rng;
+use super::{Datagram, Link, MAX_TAPE, Machine, Taped, World, at};
+use crate::fault::{Conditions, Links, Passing};
 use onehold_core::advert::MemberId;
 use onehold_core::time::Span;
 use std::collections::VecDeque;
@@ -20,7 +21,7 @@ const RESOLVES: Span = Span::from_millis(3_000);
 impl Link {
     pub(super) const fn new(conditions: Conditions) -> Self {
         Self {
-            passes: Passes::All,
+            passing: Passing::WELL,
             conditions,
             heard: None,
             waiting: VecDeque::new(),
@@ -29,22 +30,38 @@ impl Link {
     }
 }
 
+impl Conditions {
+    /// How much longer than the least time it takes.
+    pub(super) fn extra(&self, rng: &mut Rng, straggles: bool) -> u64 {
+        let jitter = match self.jitter.0.as_nanos() {
+            0 => 0,
+            most => rng.below(most.saturating_add(1)),
+        };
+        let kept = match self.straggle_by.0.as_nanos() {
+            most if straggles && most > 0 => rng.below(most),
+            _ => 0,
+        };
+        (self.delay.0.as_nanos().saturating_add(jitter)).saturating_add(kept)
+    }
+}
+
 impl World {
-    /// A datagram is handed to the network.
+    /// An advert is handed to the network.
     pub(super) fn send(
         &mut self,
         now: u64,
         from: MemberId,
         to: MemberId,
-        path: u8,
+        way: Way,
         bytes: &Rc<[u8]>,
     ) {
         let id = self.next_datagram;
         self.next_datagram += 1;
+        let path = way.path();
         let conditions = self.link(path, from, to).conditions;
         let mut datagram = Datagram {
             from,
-            path,
+            way,
             bytes: Rc::clone(bytes),
         };
         if let Some(tape) = &mut self.tape {
@@ -54,7 +71,11 @@ impl World {
             let what = datagram.clone();
             tape.push_back(Taped { at: now, to, what });
         }
-        let fate = match self.held(now, path, from, to) {
+        let held = match way {
+            Way::Path(path) => self.held(now, path, from, to),
+            Way::Frame => self.held_frame(from, to),
+        };
+        let fate = match held {
             Some(fate) => fate,
             None => self.fate(&conditions),
         };
@@ -68,7 +89,7 @@ impl World {
         let what = What::Sent(Sent {
             id,
             to,
-            path,
+            way,
             bytes: Rc::clone(bytes),
             fate,
         });
@@ -81,11 +102,11 @@ impl World {
         else {
             return;
         };
-        if self.member(to).machine == Machine::On {
+        if way != Way::Frame && self.member(to).machine == Machine::On {
             self.hears(now, path, to, from);
         }
         if twice {
-            let extra = self.extra(&conditions, true);
+            let extra = conditions.extra(&mut self.rng, true);
             self.deliver_late(now.saturating_add(extra), id, to, datagram.clone());
         }
         if corrupt {
@@ -99,7 +120,7 @@ impl World {
             }
             datagram.bytes = flipped.into();
         }
-        match self.extra(&conditions, straggles) {
+        match conditions.extra(&mut self.rng, straggles) {
             0 => self.leaving.push((id, to, datagram)),
             extra => self.deliver_late(now.saturating_add(extra), id, to, datagram),
         }
@@ -107,17 +128,16 @@ impl World {
 
     /// What becomes of a datagram that does not even leave, or leaves for nowhere.
     fn held(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> Option<Fate> {
-        let passes = self.link(path, from, to).passes;
+        let passing = self.link(path, from, to).passing;
         if !self.member(from).addressed || !self.member(to).addressed {
             return Some(Fate::Cut);
         }
-        if passes == Passes::Later {
-            let full = self.link(path, from, to).waiting.len() >= INTERFACE_QUEUE;
-            return Some(if full { Fate::Refused } else { Fate::Waits });
+        if passing.later {
+            return Some(self.kept(path, from, to));
         }
         if self.knows(now, path, from, to) {
             let full = self.plan.sending.one_buffer && self.waiting(now, from) >= SEND_BUFFER;
-            let gone = passes != Passes::All;
+            let gone = !passing.datagrams();
             return match (full, gone) {
                 (true, _) => Some(Fate::Refused),
                 (false, true) => Some(Fate::Cut),
@@ -135,6 +155,24 @@ impl World {
         })
     }
 
+    /// What becomes of a frame: it needs no address, and nobody is asked for one.
+    fn held_frame(&mut self, from: MemberId, to: MemberId) -> Option<Fate> {
+        let path = Way::Frame.path();
+        let passing = self.link(path, from, to).passing;
+        if passing.later {
+            return Some(self.kept(path, from, to));
+        }
+        (!passing.frames()).then_some(Fate::Cut)
+    }
+
+    /// What becomes of what is sent by an interface without a cable.
+    fn kept(&mut self, path: u8, from: MemberId, to: MemberId) -> Fate {
+        match self.link(path, from, to).waiting.len() >= INTERFACE_QUEUE {
+            true => Fate::Refused,
+            false => Fate::Waits,
+        }
+    }
+
     /// Whether a machine knows another's hardware address, or gets an answer when it asks for it.
     fn knows(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> bool {
         let lasts = self.plan.sending.forgets.map(|f| f.0.as_nanos());
@@ -142,7 +180,7 @@ impl World {
         if self.link(path, from, to).heard.is_some_and(fresh) {
             return true;
         }
-        let passes = |link: &Link| link.passes != Passes::NoFrame;
+        let passes = |link: &Link| link.passing.anything;
         let both = passes(self.link(path, from, to)) && passes(self.link(path, to, from));
         let answers = both && self.member(to).machine == Machine::On;
         if answers {
@@ -155,7 +193,7 @@ impl World {
     fn hears(&mut self, now: u64, path: u8, who: MemberId, whom: MemberId) {
         let link = self.link(path, who, whom);
         link.heard = Some(now);
-        if link.passes != Passes::Later && self.waiting_for(now, path, who, whom) > 0 {
+        if !link.passing.later && self.waiting_for(now, path, who, whom) > 0 {
             self.let_go(now, path, who, whom);
         }
     }
@@ -173,7 +211,7 @@ impl World {
     /// for long.
     fn waiting_for(&mut self, now: u64, path: u8, from: MemberId, to: MemberId) -> usize {
         let link = self.link(path, from, to);
-        if link.passes == Passes::Later {
+        if link.passing.later {
             return 0; // they have left the socket
         }
         if now >= link.since.saturating_add(RESOLVES.as_nanos()) {
@@ -217,19 +255,6 @@ impl World {
         }
     }
 
-    /// How much longer than the least time a datagram takes.
-    fn extra(&mut self, conditions: &Conditions, straggles: bool) -> u64 {
-        let jitter = match conditions.jitter.0.as_nanos() {
-            0 => 0,
-            most => self.rng.below(most.saturating_add(1)),
-        };
-        let kept = match conditions.straggle_by.0.as_nanos() {
-            most if straggles && most > 0 => self.rng.below(most),
-            _ => 0,
-        };
-        (conditions.delay.0.as_nanos().saturating_add(jitter)).saturating_add(kept)
-    }
-
     fn deliver_late(&mut self, due: u64, id: u64, to: MemberId, what: Datagram) {
         // Not before the least time that the network takes.
         let due = due.saturating_add(self.plan.tick.as_nanos());
@@ -258,7 +283,8 @@ impl World {
             .plan
             .links(links)
             .expect("a plan names links that there are");
-        let fits = |t: &&Taped| t.at >= since && links.contains(&(t.what.path, t.what.from, t.to));
+        let fits =
+            |t: &&Taped| t.at >= since && links.contains(&(t.what.way.path(), t.what.from, t.to));
         let again: Vec<(MemberId, Datagram)> = (tape.iter().filter(fits))
             .map(|t| (t.to, t.what.clone()))
             .collect();
