@@ -195,9 +195,11 @@ impl<'a> Draws<'a> {
         incident.excuse = Some((window.0, window.1 + left));
     }
 
-    /// A snapshot of the machine is taken, and later it is put back.
+    /// A snapshot of the machine is taken, and later it is put back. One that is younger than the
+    /// first word after that may not be noticed: a vote for what was sent in between gives
+    /// a lease that ends later by the snapshot's age.
     fn restore(&mut self, of: &str, (at, until): Window) {
-        let left = self.left();
+        let left = self.left() + (until - at).min(2 * self.cluster.interval());
         let (taken, back) = (
             Fault::Snapshot(of.to_owned()),
             Fault::Restore(of.to_owned()),

@@ -145,7 +145,7 @@ pub(super) fn warnings(file: &ConfigFile, config: &Config) -> Vec<String> {
         && file.members.values().all(|m| m.addresses.len() == 1)
     {
         all.push(
-            "members: there is only one path: when it is cut, both hold; add a second address to each member"
+            "members: there is only one path: while nothing passes by it both ways, both hold; add a second address to each member"
                 .to_owned(),
         );
     }
