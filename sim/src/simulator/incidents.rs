@@ -197,8 +197,17 @@ impl<'a> Draws<'a> {
 
     /// A snapshot of the machine is taken, and later it is put back. One that is younger than the
     /// first word after that may not be noticed: a vote for what was sent in between gives
-    /// a lease that ends later by the snapshot's age.
+    /// a lease that ends later by the snapshot's age. Once for each machine: a second snapshot
+    /// might be of the life that the first one ended, which the others never hear again
+    /// (`restored-to-a-replaced-incarnation`).
     fn restore(&mut self, of: &str, (at, until): Window) {
+        let again = |i: &Incident| {
+            let mut faults = i.faults.iter();
+            faults.any(|(_, fault)| matches!(fault, Fault::Restore(m) if m == of))
+        };
+        if self.incidents.iter().any(again) {
+            return;
+        }
         let left = self.left() + (until - at).min(2 * self.cluster.interval());
         let (taken, back) = (
             Fault::Snapshot(of.to_owned()),
