@@ -102,7 +102,9 @@ impl Group {
         if probes.due > now {
             return;
         }
-        let missed = probes.since.plus(pace) < probes.due;
+        // The first one, after the newest that was answered, to which no answer came.
+        let (first, third) = (probes.since.plus(pace), probes.since.plus(pace.times(3)));
+        let missed = first < probes.due && probes.due < third;
         probes.due = now.plus(pace);
         let probed_at = now;
         out.push(Effect::Probe {

@@ -262,7 +262,7 @@ pub fn groups_meant(config: &Config, name: Option<&str>) -> Result<Vec<GroupId>,
 }
 
 /// What is done; `until` is empty, or says when it ends by itself.
-fn done_text(order: Order, until: &str) -> String {
+pub(crate) fn done_text(order: Order, until: &str) -> String {
     let or = if until.is_empty() { " until" } else { " or" };
     match order {
         Order::Switch if until.is_empty() => "handing over".to_owned(),

@@ -16,6 +16,7 @@ mod probes;
 pub mod releases;
 mod report;
 mod shell;
+mod stopping;
 
 pub use shell::{Joined, Shell, ShellEvent};
 
@@ -680,34 +681,6 @@ impl<S: Shell> Driver<S> {
                 }
                 self.shell.reported(cluster, event);
             }
-        }
-    }
-
-    /// shuts every gate; what the kernel answers does not matter any more.
-    fn end(&mut self) {
-        self.over = true;
-        for (cluster, s) in self.served.iter().enumerate() {
-            let groups = s.config.groups().len();
-            let own = s.config.is_candidate(s.config.me());
-            for group in (0u8..).take(groups).map(GroupId).filter(|_| own) {
-                self.shell.release(cluster, group);
-            }
-        }
-    }
-
-    /// every group of every cluster is handed over or released.
-    fn stop(&mut self, now: LocalTime) {
-        self.stopping = true;
-        for cluster in 0..self.served.len() {
-            self.stop_cluster(now, cluster);
-        }
-    }
-
-    fn stop_cluster(&mut self, now: LocalTime, cluster: usize) {
-        self.begins_to_stop(cluster);
-        let groups = self.served[cluster].config.groups().len();
-        for group in (0u8..).take(groups).map(GroupId) {
-            let _ = self.command(cluster, now, group, Command::Stop);
         }
     }
 }

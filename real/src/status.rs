@@ -8,6 +8,7 @@ mod json;
 mod margins;
 mod orders;
 mod peers;
+mod probes;
 mod text;
 mod verdict;
 
@@ -15,7 +16,8 @@ pub use changes::RoleChanges;
 pub use frames::FrameStatus;
 pub use json::{VERSION, json};
 pub use margins::{Assumption, MarginStatus};
-pub use peers::lacks;
+pub use peers::{LackStatus, lacks};
+pub use probes::ProbeStatus;
 pub use text::render;
 pub(crate) use text::{ago, wrapped};
 pub use verdict::{Severity, Verdict, of_group, verdict};
@@ -33,6 +35,7 @@ use onehold_core::reject::{KeyId, Reject};
 use onehold_core::time::{LocalTime, Span};
 use orders::{frozen_by, order, orders};
 use peers::{leans, peers};
+use probes::{probes, without_echo};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -254,23 +257,6 @@ pub struct GroupStatus {
     pub probes: Option<ProbeStatus>,
 }
 
-/// Echo requests for a group's addresses.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct ProbeStatus {
-    /// How often it was asked for.
-    pub asked: u64,
-    /// How many of these were answered.
-    pub answered: u64,
-    /// How long ago it was last asked for.
-    pub asked_ms_ago: Option<f64>,
-    /// How long ago that was asked which was answered last.
-    pub answered_ms_ago: Option<f64>,
-    /// Nothing could be asked, the last time.
-    pub unasked: bool,
-    /// A holder that is heard did not answer the last ones.
-    pub no_echo: bool,
-}
-
 /// A check.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct CheckStatus {
@@ -367,17 +353,6 @@ pub struct SaysStatus {
     pub holds: bool,
     /// It holds the group, mute: its gate waits for `before_hold` (R-19).
     pub mute: bool,
-}
-
-/// What another member lacks to hold a group, or to serve it.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct LackStatus {
-    /// The group's name.
-    pub group: String,
-    /// In its words.
-    pub why: String,
-    /// For how long.
-    pub for_ms: f64,
 }
 
 /// One way to another member.
@@ -527,23 +502,6 @@ impl Status {
     }
 }
 
-/// A standby that can't find out by echo requests whether the holder holds. (One that could before
-/// raises an alarm.)
-fn without_echo(g: &GroupStatus) -> Option<String> {
-    let probes = g.probes.as_ref().filter(|p| p.no_echo && p.answered == 0)?;
-    let (name, holder) = (&g.name, g.holder.as_deref().unwrap_or_default());
-    Some(match probes.unasked {
-        true => format!(
-            "{name}: this host can't ask for its addresses by echo requests: it has no own address on their \
-             interface; so where no advert passes, both may hold (R-20)"
-        ),
-        false => format!(
-            "{name}: no echo from {holder}: does a firewall drop ICMP echo requests, there or between? Then, where no \
-             advert passes, both may hold (R-20)"
-        ),
-    })
-}
-
 impl GroupStatus {
     fn from_parts(
         g: &GroupSnapshot,
@@ -655,17 +613,6 @@ fn hooks(m: &GroupMetrics, now: LocalTime) -> Vec<HookStatus> {
         said: hook.said.clone(),
     })
     .collect()
-}
-
-fn probes(m: &GroupMetrics, now: LocalTime) -> Option<ProbeStatus> {
-    m.probing.map(|p| ProbeStatus {
-        asked: p.asked,
-        answered: p.answered,
-        asked_ms_ago: p.last_asked.map(|at| ms(now.since(at))),
-        answered_ms_ago: p.last_answered.map(|at| ms(now.since(at))),
-        unasked: p.unasked,
-        no_echo: m.no_echo,
-    })
 }
 
 /// What is wrong with this member's kernel or service.

@@ -260,6 +260,10 @@ fn who_is_no_member_at_all_is_called_by_its_address() {
 #[test]
 fn another_cluster_name_or_port_in_one_file_is_told_by_both() {
     let mut c = Setup::survivor().build();
+    for member in ["lb0", "lb1"] {
+        // Frames would pass where datagrams don't.
+        c.edit(member, "[cluster]\n", "[cluster]\nframes = false\n");
+    }
     c.edit("lb1", "name = \"lab\"", "name = \"tset\"");
     c.start_all();
     for (name, other, from) in [("lb0", "lb1", 11), ("lb1", "lb0", 10)] {

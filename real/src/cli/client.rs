@@ -2,7 +2,7 @@
 
 use super::cost;
 use super::{Failure, is_read, print};
-use crate::control::{CLIENT_TIMEOUT, NO_ANSWER, NO_DAEMON, Order, Reply, Request, ask};
+use crate::control::{CLIENT_TIMEOUT, NO_ANSWER, NO_DAEMON, Order, Reply, Request, ask, done_text};
 use crate::orders::{FORGOTTEN, Said};
 use crate::status::{self, Report, Status, Waiting, render};
 use crate::wall;
@@ -133,15 +133,16 @@ pub(super) fn order(
         group: group.clone(),
         said,
     };
-    match ask(socket, &request, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
-        Reply::Done { lines } => print(&(lines.join("\n") + "\n"))?,
+    let lines = match ask(socket, &request, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
+        Reply::Done { lines } => lines,
         Reply::Refused { why } => return Err(Failure::Failed(why)),
         Reply::Status(_) | Reply::History(_) => {
             return Err(Failure::Failed(
                 "the daemon answered something else".to_owned(),
             ));
         }
-    }
+    };
+    print(&(lines.join("\n") + "\n"))?;
     if matches!(order, Order::Switch | Order::Standby) && !cost.nobody {
         handed_over(socket, &before, group.as_deref())?;
     }
@@ -149,15 +150,17 @@ pub(super) fn order(
         Order::Switch | Order::Standby | Order::Resume | Order::Freeze | Order::Thaw => {
             is_kept(socket, &before)
         }
-        Order::PresumeDead => is_presumed(socket, &before, group.as_deref()),
+        Order::PresumeDead => is_presumed(socket, &before, &lines),
     }
 }
 
-/// waits until the network was asked for long enough and nobody answered.
-fn is_presumed(socket: &Path, before: &Status, group: Option<&str>) -> Result<(), Failure> {
-    let meant = |name: &str| group.is_none_or(|g| g == name);
+/// waits until the network was asked for long enough and nobody answered, for the groups that
+/// took the order.
+fn is_presumed(socket: &Path, before: &Status, lines: &[String]) -> Result<(), Failure> {
+    let done = done_text(Order::PresumeDead, "");
+    let took = |name: &str| lines.contains(&format!("{name}: {done}"));
     let mut left: Vec<&str> = (before.groups.iter())
-        .filter(|g| meant(&g.name))
+        .filter(|g| took(&g.name))
         .map(|g| g.name.as_str())
         .collect();
     let interval = Duration::from_secs_f64(before.timing.interval_ms.clamp(0.0, 60e3) / 1e3);

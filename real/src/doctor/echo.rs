@@ -22,7 +22,7 @@ fn look(p: &Patient, found: &mut Found) {
                 "echo",
                 format!("{name}: this host can't ask for the group's addresses by echo requests"),
                 "while no advert passes between the two, both would hold",
-                "give the addresses' interface an address of this host's own",
+                "give the addresses' interface an own address, in the network on which the other member has one",
             ),
             Some(probes) if probes.no_echo => found.advice(
                 "echo",

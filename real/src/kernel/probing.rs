@@ -91,9 +91,12 @@ impl Kernel {
             };
             let there = neighbours.places().chain(neighbours.said_places());
             let there = there.filter(|p| p.index == link.index).map(|p| p.mac);
-            let mut whom: Vec<Mac> = interface.peer.into_iter().chain(there).collect();
-            whom.sort_unstable();
-            whom.dedup();
+            let mut whom: Vec<Mac> = Vec::new();
+            for mac in interface.peer.into_iter().chain(there) {
+                if !whom.contains(&mac) {
+                    whom.push(mac);
+                }
+            }
             for mac in whom.into_iter().take(PLACES) {
                 left |= prober.ask((floating.address, mac), probed_at, (link.mac, own));
             }

@@ -119,12 +119,13 @@ impl Kernel {
 
     /// The next event.
     pub fn poll_event(&mut self, cx: &mut Context<'_>) -> Poll<KernelEvent> {
-        if let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
+        while let Poll::Ready(Ok(mut ready)) = self.watch.poll_read_ready(cx) {
             let (scratch, heard) = (&mut self.scratch, &mut self.heard);
             let said = ready.try_io(|watch| watch.get_ref().drain(scratch, heard));
             if matches!(said, Ok(Ok(()))) {
                 cx.waker().wake_by_ref(); // there may be more, and others have their turn as well
-            }
+                break;
+            } // nothing more: ask to be woken
         }
         while let Some(watch) = &self.routes_watch
             && let Poll::Ready(Ok(mut ready)) = watch.poll_read_ready(cx)

@@ -3,7 +3,7 @@
 use super::alarms::{holding_stranger, lately, why_rejected};
 use super::frames::frame;
 use super::orders::orders;
-use super::{LackStatus, PathStatus, PeerStatus, SaysStatus, hex, key, ms, name, why_not_ready};
+use super::{PathStatus, PeerStatus, SaysStatus, hex, key, ms, name, why_not_ready};
 use crate::metrics::{Metrics, Noted};
 use crate::note;
 use crate::orders::is_no_lack;
@@ -11,6 +11,18 @@ use onehold_core::advert::GroupId;
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::observe::{GroupSnapshot, PeerSnapshot, RoleName, Snapshot};
 use onehold_core::time::LocalTime;
+use serde::{Deserialize, Serialize};
+
+/// What another member lacks to hold a group, or to serve it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LackStatus {
+    /// The group's name.
+    pub group: String,
+    /// In its words.
+    pub why: String,
+    /// For how long.
+    pub for_ms: f64,
+}
 
 /// What this member has to say to the others, by group, in its notes: which orders stand, why it
 /// could not hold the group, or does not serve it yet.

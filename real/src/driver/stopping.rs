@@ -1,0 +1,37 @@
+//! How a daemon ends: handed over or released by the operator's word, or at once, because its
+//! clock went back.
+
+use super::{Driver, Shell};
+use onehold_core::advert::GroupId;
+use onehold_core::input::Command;
+use onehold_core::time::LocalTime;
+
+impl<S: Shell> Driver<S> {
+    /// shuts every gate; what the kernel answers does not matter any more.
+    pub(super) fn end(&mut self) {
+        self.over = true;
+        for (cluster, s) in self.served.iter().enumerate() {
+            let groups = s.config.groups().len();
+            let own = s.config.is_candidate(s.config.me());
+            for group in (0u8..).take(groups).map(GroupId).filter(|_| own) {
+                self.shell.release(cluster, group);
+            }
+        }
+    }
+
+    /// every group of every cluster is handed over or released.
+    pub(super) fn stop(&mut self, now: LocalTime) {
+        self.stopping = true;
+        for cluster in 0..self.served.len() {
+            self.stop_cluster(now, cluster);
+        }
+    }
+
+    pub(super) fn stop_cluster(&mut self, now: LocalTime, cluster: usize) {
+        self.begins_to_stop(cluster);
+        let groups = self.served[cluster].config.groups().len();
+        for group in (0u8..).take(groups).map(GroupId) {
+            let _ = self.command(cluster, now, group, Command::Stop);
+        }
+    }
+}
