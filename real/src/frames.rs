@@ -132,7 +132,7 @@ impl Frames {
         self.follow_at.is_none_or(|at| at <= now)
     }
 
-    /// Goes by the interfaces as they are: they come late, are renamed, made anew, moved, or get
+    /// Goes by the interfaces as they are: they come late, are renamed, made again, moved, or get
     /// another hardware address. Needs a tokio runtime.
     pub fn follow<'l>(&mut self, link: impl Fn(&str) -> Option<&'l Link>, now: LocalTime) {
         self.follow_at = Some(now.plus(APART));

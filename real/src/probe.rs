@@ -247,8 +247,8 @@ impl Prober {
         frame.is_some_and(|frame| self.socket.get_ref().send(&frame).is_ok())
     }
 
-    /// The next question that has been answered: by whom it was asked, or, if it was asked of all,
-    /// by none of `own`. Looks at `left` frames at most, and counts them down.
+    /// The next question that has been answered by whom it was asked; not by one of `own`. Looks
+    /// at `left` frames at most, and counts them down.
     pub fn poll_answer(
         &self,
         own: &[Mac],

@@ -85,7 +85,7 @@ impl Event {
             Self::Stop => "stop the daemon, then start it",
             Self::Freeze => "freeze the daemon (SIGSTOP), then let it go on (SIGCONT)",
             Self::Kill => "kill the daemon (SIGKILL), then see it started again",
-            Self::Cut => "drop all adverts to and from this host, then let them pass",
+            Self::Cut => "drop all UDP between the members, then let them pass",
         }
     }
 }

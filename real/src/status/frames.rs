@@ -11,7 +11,7 @@ use onehold_core::time::LocalTime;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
 
-/// Frames of which none came for so many milliseconds don't come.
+/// Frames of which none came for this many milliseconds don't come.
 const SILENT: f64 = 10_000.0;
 
 /// Adverts as Ethernet frames at one interface.

@@ -217,7 +217,7 @@ pub(super) fn came(
     did.extend(effects.iter().map(|effect| match effect {
         Effect::EndIncarnation => "ends: every gate is shut, and it starts again (R-21)".to_owned(),
         Effect::Release { group: id, .. } => {
-            group(config, *id) + "its kernel must let go: gate shut, addresses gone (R-8)"
+            group(config, *id) + "its kernel must let go: gate shut (R-8)"
         }
         Effect::Send { to, advert: sent } => {
             let to = config.member_name(*to);

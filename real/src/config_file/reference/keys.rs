@@ -160,9 +160,9 @@ const CLUSTER: &[Key] = &[
         "evidence",
         r#""echo", "none""#,
         r#""none""#,
-        "Of two members alone: what one that hears nothing of the other asks the network before it takes hold. \
-         `\"echo\"`: ICMP echo requests to the floating addresses, which a holder's kernel answers. Each member's own \
-         affair",
+        "Under `survivor`: what a member that hears nothing of the other asks the network before it takes hold. \
+         Under `majority`, only `presume-dead` asks. `\"echo\"`: ICMP echo requests to the floating addresses, which a \
+         holder's kernel answers. Each member's own affair",
     )
     .or(r#""echo""#),
     key(

@@ -96,7 +96,7 @@ pub(super) const ALL: &[Scenario] = &[
     },
     Scenario {
         name: "pause",
-        says: "the hypervisor stops the holder for 10 s, clock and all, three times (two hold for an interval at most)",
+        says: "the hypervisor stops the holder for 10 s, clock and all, three times (two hold for 1.25 intervals at most)",
         dual_ms: WENT_ON,
         play: |site| pause(site, &VmCluster::majority()),
         ..USUAL
