@@ -182,7 +182,11 @@ fn a_stranger_with_the_address_is_an_alarm_that_names_its_hardware_address() {
 fn two_that_hear_nothing_of_each_other_both_say_that_the_other_candidate_answers_too() {
     let mut c = Setup::survivor().start();
     for member in ["lb0", "lb1"] {
-        c.edit(member, "[cluster]\n", "[cluster]\nframes = false\n");
+        c.edit(
+            member,
+            "[cluster]\n",
+            "[cluster]\nframes = false\nevidence = \"none\"\n",
+        );
     }
     c.edit("lb1", "[cluster]\n", "[cluster]\nport = 7000\n");
     for member in ["lb1", "lb0"] {

@@ -89,7 +89,7 @@ impl Status {
         }
         let why = p.paths.iter().find_map(|w| w.rejected.clone());
         let why = why.or_else(|| p.paths.iter().find_map(refused_lately));
-        let why = why.unwrap_or_else(|| {
+        let why = why.map(|why| why + ".").unwrap_or_else(|| {
             let at = p.paths.first().map_or("", |w| &w.local);
             format!(
                 ": does a firewall, here or there, drop UDP to {at}, or has a route, an address or a neighbour \
@@ -97,7 +97,7 @@ impl Status {
             )
         });
         Some(format!(
-            "{} is heard by Ethernet frames only{why}. Repair it before the frames fail, too: then both hold",
+            "{} is heard by Ethernet frames only{why} Repair it before the frames fail, too: then only echo requests keep both from holding",
             p.name
         ))
     }
