@@ -128,7 +128,7 @@ fn the_demo_refuses_what_it_does_not_know() {
     let home = Home::new("unknown");
     let (good, said, _) = home.demo(&["--only", "flood"]);
     assert!(
-        !good && said.contains("there is no event `flood`"),
+        !good && said.contains("`flood`: there is no such event"),
         "{said}"
     );
     let (good, said, _) = home.demo(&["--only", "start", "--report", "/proc/nowhere/page.html"]);
