@@ -6,7 +6,7 @@ use super::Adversary;
 /// What is neither in a member nor on a link.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rest {
-    /// Which clocks run how fast: see [`Setup::rates`].
+    /// Which clocks run how fast: see [`Setup::rates`](super::Setup::rates).
     pub beginning: u8,
     /// How many crashes the adversary has left.
     pub crashes: u8,
