@@ -60,6 +60,11 @@ impl Claimants {
         self.0.retain(|_, c| now < c.heard.plus(GONE));
     }
 
+    /// This machine was the last that said that it has it.
+    fn is(&self, floating: &Floating, mac: Mac) -> bool {
+        self.0.get(floating).is_some_and(|c| c.mac == mac)
+    }
+
     /// A stranger has it, as far as heard lately.
     fn is_strange(&self, floating: &Floating) -> bool {
         self.0.get(floating).is_some_and(|c| !c.candidate)
@@ -91,6 +96,10 @@ impl Kernel {
         };
         if counts {
             self.claimants.heard(floating, mac, candidate, now);
+            self.report();
+        } else if !held && candidate && self.claimants.is(&floating, mac) {
+            // It is the holder now: what it said while both held is over.
+            self.claimants.0.remove(&floating);
             self.report();
         }
     }

@@ -442,6 +442,7 @@ fn snapshot(site: &mut Site, cluster: &VmCluster) -> Result<()> {
     site.on("lb0").save("holding")?;
     for _ in 0..TIMES {
         site.held_by("lb0", 30)?; // it stood still while it was saved
+        site.all_well(&["lb0", "lb1"], 30)?;
         site.on("lb0").sh("onehold switch")?;
         site.held_by("lb1", 20)?;
         site.goes_on();
