@@ -547,6 +547,10 @@ impl Group {
             Command::Resume => {
                 self.standby = false;
                 self.gave_away = false;
+                // A switch that nobody has answered yet.
+                if let Role::Holder { yields, .. } = &mut self.role {
+                    yields.take_if(|y| y.why == Why::Switch);
+                }
             }
             Command::Freeze => self.frozen = true,
             Command::Thaw if !self.frozen => return Err(Refusal::NotFrozen),

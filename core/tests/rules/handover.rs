@@ -234,6 +234,20 @@ fn r12_switch_stays_and_is_refused_without_a_ready_peer() {
 }
 
 #[test]
+fn r12_resume_ends_a_switch_that_nobody_has_answered() {
+    let mut w = World::holding(&spec(3, MAJORITY));
+    w.cut_both(A, B);
+    w.operator(A, Command::Switch);
+    w.run(ms(50));
+    w.operator(A, Command::Resume);
+    w.heal();
+    for _ in 0..2_000 {
+        w.run(ms(1));
+        assert_eq!(w.effective(), [A], "{}", w.story());
+    }
+}
+
+#[test]
 fn r12_standby_and_an_unhealthy_holder_hand_over() {
     let mut w = World::holding(&spec(3, MAJORITY));
     w.operator(A, Command::Standby);
