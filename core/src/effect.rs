@@ -72,8 +72,8 @@ pub enum Effect {
 }
 
 impl Effect {
-    /// Its place in a turn: the most urgent first, so the end and releases. Adverts come before holds, for a
-    /// hold may rest on an advert that the network already has.
+    /// Its place in a turn: the most urgent first, so the end and releases. Adverts come before
+    /// holds, for a hold may rest on an advert that the network already has.
     pub(crate) const fn rank(&self) -> u8 {
         match self {
             Self::EndIncarnation => 0,
