@@ -399,11 +399,11 @@ impl Node {
             let Some(advert) = self.advert(config, now, to) else {
                 continue;
             };
-            if let Some(incarnation) = knock {
+            if let Some((incarnation, echo)) = knock {
                 // It has accepted nothing from us: without an echo it can't vote for us.
                 let advert = Advert {
                     to_incarnation: Some(incarnation),
-                    echo: None,
+                    echo,
                     echo_age: Span::ZERO,
                     ..advert.clone()
                 };

@@ -36,8 +36,9 @@ pub(crate) struct Session {
     knock_answered: Option<LocalTime>,
     /// Salts the rank of those that knock; changes only when several have knocked.
     rng: u64,
-    /// the latest incarnations that were current and were replaced: they never return.
-    replaced: ArrayVec<Incarnation, REMEMBERED>,
+    /// the latest incarnations that were current and were replaced: they never return. With
+    /// each, when its newest accepted advert was sent, by its clock.
+    replaced: ArrayVec<(Incarnation, LocalTime), REMEMBERED>,
     /// how long there has been no sign of life. Kept only in a cluster of two.
     pub(crate) silence: Option<Silence>,
     /// the strangers that use the peer's number, or one that is unknown here.
@@ -67,10 +68,34 @@ pub(crate) struct Current {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 struct Knock {
     incarnation: Incarnation,
-    /// It named our incarnation, which no recording from before our start does.
-    names_ours: bool,
+    turn: Turn,
     /// Other incarnations have knocked as well since the last answer.
     contested: bool,
+}
+
+/// whose knock is answered first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+enum Turn {
+    /// It named our incarnation, which no recording from before our start does.
+    NamesOurs,
+    Unknown,
+    /// it was replaced, and its word is older than its newest accepted one, of `newest`.
+    Replaced { newest: LocalTime },
+}
+
+impl Turn {
+    const fn place(self) -> u8 {
+        match self {
+            Self::NamesOurs => 0,
+            Self::Unknown => 1,
+            Self::Replaced { .. } => 2,
+        }
+    }
 }
 
 /// What an accepted advert changed in the session.
@@ -175,9 +200,12 @@ impl Session {
         advert: &Advert,
     ) -> Result<Accepted, Refused> {
         let names_ours = advert.to_incarnation == Some(mine);
-        if self.replaced.contains(&advert.incarnation) {
-            // a straggler or a replay of a dead incarnation: counted as a knock, but not
-            // answered, and no sign of life.
+        if let Some(newest) = self.newest_of_replaced(advert.incarnation) {
+            // a straggler or a replay of a dead incarnation, and no sign of life. R-21: or a
+            // machine that was restored from a snapshot: the answer echoes what it is yet to send.
+            if advert.sent_at < newest {
+                self.knocked(advert.incarnation, Turn::Replaced { newest });
+            }
             let reject = if names_ours {
                 Reject::OldIncarnation
             } else {
@@ -185,6 +213,11 @@ impl Session {
             };
             return Err(Refused::silently(reject));
         }
+        let turn = if names_ours {
+            Turn::NamesOurs
+        } else {
+            Turn::Unknown
+        };
         if !names_ours {
             // the current incarnation may not have adopted ours, though it named ours to
             // answer our knock. An advert older than its latest accepted one is late; any other is
@@ -194,7 +227,7 @@ impl Session {
                     // While it does not hear us, it may name a stranger.
                     if advert.sent_at > c.sent_at {
                         if !c.heard {
-                            self.knocked(advert.incarnation, names_ours);
+                            self.knocked(advert.incarnation, turn);
                         }
                         self.restart_silence_if_news(now, advert)
                     } else {
@@ -202,7 +235,7 @@ impl Session {
                     }
                 }
                 Some(_) | None => {
-                    self.knocked(advert.incarnation, names_ours);
+                    self.knocked(advert.incarnation, turn);
                     self.restart_silence_if_news(now, advert)
                 }
             };
@@ -229,7 +262,7 @@ impl Session {
             // any more.)
             Some(c) if echo.is_some_and(|e| e > c.adopted_at) => Accepted::Met,
             Some(_) => {
-                self.knocked(advert.incarnation, names_ours);
+                self.knocked(advert.incarnation, turn);
                 let news = self.restart_silence_if_news(now, advert);
                 let reject = Reject::OldIncarnation;
                 return Err(Refused { reject, news });
@@ -239,7 +272,7 @@ impl Session {
             if self.replaced.is_full() {
                 self.replaced.remove(0);
             }
-            self.replaced.push(c.incarnation);
+            self.replaced.push((c.incarnation, c.sent_at));
         }
         let adopted_at = match (&self.current, accepted) {
             (Some(c), Accepted::Known | Accepted::Back) => c.adopted_at,
@@ -268,7 +301,14 @@ impl Session {
     pub(crate) fn knows(&self, advert: &Advert) -> bool {
         let older =
             |c: &Current| c.incarnation == advert.incarnation && advert.sent_at <= c.sent_at;
-        self.replaced.contains(&advert.incarnation) || self.current.as_ref().is_some_and(older)
+        self.newest_of_replaced(advert.incarnation).is_some()
+            || self.current.as_ref().is_some_and(older)
+    }
+
+    /// when the newest accepted advert of a replaced incarnation was sent, by its clock.
+    fn newest_of_replaced(&self, incarnation: Incarnation) -> Option<LocalTime> {
+        let mut replaced = self.replaced.iter();
+        replaced.find_map(|(of, newest)| (*of == incarnation).then_some(*newest))
     }
 
     /// what could not be heard meanwhile is not silence. A sleep is short if an advert that
@@ -304,34 +344,37 @@ impl Session {
         news
     }
 
-    /// of all incarnations that knock, keeps the one with the least rank, so that each is as
-    /// likely as the others, however many there are and however often they knock. One that names
-    /// ours goes first.
-    fn knocked(&mut self, incarnation: Incarnation, names_ours: bool) {
+    /// of all incarnations that knock, keeps the one whose turn is first. Of equals it keeps the
+    /// one with the least rank, so that each is as likely as the others, however many there are and
+    /// however often they knock.
+    fn knocked(&mut self, incarnation: Incarnation, turn: Turn) {
         let rng = self.rng;
         let rank = |of: Incarnation| splitmix(rng ^ of.0);
         let knock = self.knock.get_or_insert(Knock {
             incarnation,
-            names_ours,
+            turn,
             contested: false,
         });
         if knock.incarnation == incarnation {
-            knock.names_ours |= names_ours;
+            if turn.place() < knock.turn.place() {
+                knock.turn = turn;
+            }
             return;
         }
         knock.contested = true;
-        let goes_first = match (names_ours, knock.names_ours) {
-            (true, false) => true,
-            (false, true) => false,
-            (true, true) | (false, false) => rank(incarnation) < rank(knock.incarnation),
-        };
+        let place = |turn: Turn, of: Incarnation| (turn.place(), rank(of));
+        let goes_first = place(turn, incarnation) < place(knock.turn, knock.incarnation);
         if goes_first {
-            (knock.incarnation, knock.names_ours) = (incarnation, names_ours);
+            (knock.incarnation, knock.turn) = (incarnation, turn);
         }
     }
 
-    /// the incarnation whose knock is answered now: at most one per interval.
-    pub(crate) fn answer_knock(&mut self, now: LocalTime) -> Option<Incarnation> {
+    /// the incarnation whose knock is answered now, at most one per interval, and what the
+    /// answer echoes of a replaced one.
+    pub(crate) fn answer_knock(
+        &mut self,
+        now: LocalTime,
+    ) -> Option<(Incarnation, Option<LocalTime>)> {
         if self.knock_answered.is_some() {
             return None;
         }
@@ -340,7 +383,11 @@ impl Session {
         if knock.contested {
             self.rng = splitmix(self.rng);
         }
-        Some(knock.incarnation)
+        let echo = match knock.turn {
+            Turn::Replaced { newest } => Some(newest),
+            Turn::NamesOurs | Turn::Unknown => None,
+        };
+        Some((knock.incarnation, echo))
     }
 
     /// Ends what is over. Returns whether the peer was just lost.
@@ -473,6 +520,12 @@ impl Session {
         if let Some(silence) = &mut self.silence {
             visit(me, &mut silence.since);
         }
+        let replaced = self.replaced.iter_mut().map(|(_, newest)| newest);
+        let turn = self.knock.as_mut().and_then(|k| match &mut k.turn {
+            Turn::Replaced { newest } => Some(newest),
+            Turn::NamesOurs | Turn::Unknown => None,
+        });
+        replaced.chain(turn).for_each(|t| visit(self.peer, t));
         self.strangers.instants(me, self.peer, visit);
         let asked = self.asked.iter_mut().flatten();
         let own = asked

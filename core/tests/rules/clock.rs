@@ -139,6 +139,29 @@ fn r21_a_restored_standby_is_heard_again() {
     assert_eq!(w.effective(), [B]);
 }
 
+/// So does one whose daemon was started again after the snapshot was made: the others have met a
+/// later incarnation and answer it all the same.
+#[test]
+fn r21_one_restored_to_an_incarnation_that_was_replaced_is_heard_again() {
+    for (size, arbitration) in [(3, MAJORITY), (2, SURVIVOR)] {
+        let mut w = World::holding(&spec(size, arbitration));
+        let snapshot = w.snapshot(B);
+        w.run(ms(5_000));
+        w.crash(B);
+        w.start(B);
+        w.run(ms(5_000));
+        w.keeps_time = false;
+        w.restore(B, &snapshot);
+        w.run(ms(200));
+        assert!(w.is_down(B), "{size}");
+        w.start(B);
+        w.run(ms(800));
+        w.crash(A);
+        w.run(ms(800));
+        assert_eq!(w.effective(), [B]);
+    }
+}
+
 #[test]
 fn r21_a_holder_lets_go_when_a_majority_is_bound_to_another() {
     let other = votes(A, Incarnation(100), 1);

@@ -4,7 +4,7 @@ use crate::world::alone::*;
 use crate::world::*;
 use onehold_core::advert::{Advert, Incarnation, Statement};
 use onehold_core::config::{Failback, MAX_ADDRESSES, Prefix, Spec};
-use onehold_core::effect::Event;
+use onehold_core::effect::{Effect, Event};
 use onehold_core::input::Command;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
@@ -250,6 +250,49 @@ fn r1_one_that_was_replaced_does_not_knock() {
             bench.node, before,
             "no answer is owed, and no silence ended"
         );
+    }
+}
+
+/// The adverts among `out` that name an incarnation.
+fn answers_to(out: &[Effect], incarnation: Incarnation) -> Vec<Advert> {
+    let sent = out.iter().filter_map(|effect| match effect {
+        Effect::Send { advert, .. } => Some(advert.clone()),
+        _ => None,
+    });
+    sent.filter(|a| a.to_incarnation == Some(incarnation)).collect()
+}
+
+/// Unless its word is older than what was accepted of it: then its clock went back. Its turn
+/// comes last.
+#[test]
+fn r1_one_that_was_replaced_and_restored_is_told_what_it_is_yet_to_send() {
+    for arbitration in [MAJORITY, SURVIVOR] {
+        let mut bench = Alone::new(2, arbitration, A);
+        bench.hears(B, Statement::default());
+        let newest = bench.advert(B);
+        bench.now += ms(1);
+        let mut younger = bench.advert(B);
+        younger.incarnation = Incarnation(777);
+        bench.hear(&younger).1.unwrap();
+        let mut restored = newest.clone();
+        restored.sent_at = LocalTime::from_nanos(newest.sent_at.as_nanos() - 1);
+        restored.to_incarnation = None;
+        let (out, result) = bench.hear(&restored);
+        result.unwrap_err();
+        let answers = answers_to(&out, newest.incarnation);
+        assert_eq!(answers.len(), 1, "{out:?}");
+        assert_eq!(answers[0].echo, Some(newest.sent_at));
+
+        let mut unknown = restored.clone();
+        unknown.incarnation = Incarnation(778);
+        for word in [&restored, &unknown, &restored] {
+            bench.hear(word).1.unwrap_err();
+        }
+        bench.now += bench.config.timing().interval().as_nanos();
+        let out = bench.wake();
+        let told = answers_to(&out, newest.incarnation);
+        assert!(told.is_empty(), "its turn comes last: {out:?}");
+        assert_eq!(answers_to(&out, Incarnation(778)).len(), 1, "{out:?}");
     }
 }
 

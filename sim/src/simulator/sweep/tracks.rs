@@ -180,10 +180,13 @@ impl Draws<'_> {
     }
 
     /// Links are cut so briefly that no more than ⌊H/i⌋ − 2 adverts in a row are lost, and not
-    /// again before all has settled.
+    /// again before all has settled. Two members alone that hold a group each both ask, so an
+    /// answer waits for its sender's own time: there it is ⌊H/i − ½⌋ − 2.
     fn blips(&mut self) {
         let (timing, interval) = (&self.cluster.timing, self.cluster.interval());
-        let most = (micros(timing.lease()) / interval - 2) * interval;
+        let both_ask = self.cluster.members.len() == 2 && self.cluster.groups.len() > 1;
+        let waits = if both_ask { interval / 2 } else { 0 };
+        let most = ((micros(timing.lease()) - waits) / interval - 2) * interval;
         let drift = most * u64::from(timing.drift_ppm()) / 500_000;
         let longest = most.saturating_sub(drift + 4 * self.cluster.trip + 2 * self.cluster.tick);
         let mut at = self.from + self.rng.below(4 * self.cluster.vote());
