@@ -164,7 +164,8 @@ impl Node {
         let mut next: Option<LocalTime> = None;
         let mut visit = |at: LocalTime| next = Some(next.map_or(at, |next| next.min(at)));
         for session in &self.sessions {
-            let due = session.deadlines(timing, config.me(), self.incarnation);
+            let alone = self.holds_alone(config);
+            let due = session.deadlines(timing, config.me(), self.incarnation, alone);
             due.for_each(&mut visit);
         }
         for group in &self.groups {
@@ -174,6 +175,11 @@ impl Node {
         let own = [self.quarantine_until, turn].into_iter().flatten();
         own.for_each(&mut visit);
         next
+    }
+
+    /// under `survivor` a holder that does not hear its peer may be one of two.
+    fn holds_alone(&self, config: &Config) -> bool {
+        config.arbitration() == Arbitration::Survivor && self.groups.iter().any(|g| g.role.holds())
     }
 
     /// for each group, the operator's commands that hold until `Resume` or `Thaw`: a later
@@ -386,10 +392,11 @@ impl Node {
             || (self.views(config, now).zip(before))
                 .any(|((group, view), (was, _))| group.stance(&view) != *was);
         let (timing, me, mine) = (config.timing(), config.me(), self.incarnation);
+        let alone = self.holds_alone(config);
         let mut due = ArrayVec::<_, { crate::config::MAX_MEMBERS }>::new();
         for session in &mut self.sessions {
             let regular =
-                urgent || (session.send_due(timing, me, mine)).is_none_or(|due| due <= now);
+                urgent || (session.send_due(timing, me, mine, alone)).is_none_or(|due| due <= now);
             let knock = session.answer_knock(now);
             if regular || knock.is_some() {
                 due.push((session.peer, knock, regular));

@@ -433,17 +433,24 @@ impl Session {
 
     /// when the next advert is due: every i; every i/4 while an answer is owed or late. A
     /// member that is asked and does not ask back adds i/4 to the i, for its answers set the pace.
-    /// A peer that is not heard is not hurried for.
+    /// A peer that is not heard is not hurried for, but by one that `holds_alone`: the peer may hold,
+    /// too, and the first word between them ends that.
     pub(crate) fn send_due(
         &self,
         timing: &Timing,
         me: MemberId,
         mine: Incarnation,
+        holds_alone: bool,
     ) -> Option<LocalTime> {
         let last = self.last_sent?;
         let regular = last.plus(timing.interval());
         let Some(current) = self.current.as_ref().filter(|c| c.heard) else {
-            return Some(regular);
+            let pace = if holds_alone {
+                timing.hurry()
+            } else {
+                timing.interval()
+            };
+            return Some(last.plus(pace));
         };
         let asked_by = self.says.iter().any(|s| s.asks);
         let asking = self.asked.iter().any(Option::is_some);
@@ -484,6 +491,7 @@ impl Session {
         timing: &Timing,
         me: MemberId,
         mine: Incarnation,
+        holds_alone: bool,
     ) -> impl Iterator<Item = LocalTime> {
         let current = self.current.as_ref();
         let heard = current
@@ -491,7 +499,7 @@ impl Session {
             .map(|c| timing.bound_until(c.arrived));
         let echo = current.and_then(|c| c.echo).map(|e| timing.bound_until(e));
         let answered = self.knock_answered.map(|at| at.plus(timing.interval()));
-        let due = self.send_due(timing, me, mine);
+        let due = self.send_due(timing, me, mine, holds_alone);
         let silence = self.silence.as_ref();
         let later = silence.and_then(|s| s.deadline(timing, &self.strangers));
         [heard, echo, answered, due, later]

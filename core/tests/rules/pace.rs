@@ -81,6 +81,23 @@ fn r18_a_late_echo_or_vote_is_hurried_for() {
     );
 }
 
+/// For the peer may be paused, or hold beyond a cut, and must hear it as soon as it can.
+#[test]
+fn r18_a_lone_holder_hurries() {
+    let mut bench = Alone::new(2, SURVIVOR, B);
+    let mut sent = |span: u64| {
+        let until = bench.now + ms(span);
+        sends_to(&bench.until(until), A).len()
+    };
+    assert!(sent(500) <= 6, "a standby does not");
+    sent(500);
+    assert!((36..=44).contains(&sent(1_000)), "a holder does");
+    let holds = bench.advert(A);
+    bench.hear(&holds).1.unwrap();
+    let sent = sends_to(&bench.until(bench.now + ms(140)), A).len();
+    assert!(sent <= 3, "one that hears its peer does not: {sent}");
+}
+
 #[test]
 fn r18_a_silent_peer_is_hurried_for_until_it_is_lost() {
     let mut bench = Alone::new(3, MAJORITY, W);
