@@ -176,8 +176,11 @@ fn whatever_a_check_or_a_hook_does_costs_no_address() {
         holding = { exec = [\"/bin/sh\", \"-c\", \"trap '' TERM; echo here >>/run/onehold/hooks; while :; do sleep 1; done\"], deadline = \"2s\" }\n\
         released = { exec = [\"/bin/sleep\", \"999\"], deadline = \"60s\" }\n";
     let Some(mut c) = with(lines) else { return };
-    c.start_all();
+    // One after the other: nothing is known of the service of either, so the first one stays.
+    c.start("witness");
+    c.start("lb0");
     c.hold_on("lb0");
+    c.start("lb1");
     let (mark, roles) = (c.mark(), c.role_changes());
     let mut agents: Vec<Process> = BOTH.iter().map(|name| agent(&c, name)).collect();
     says(
