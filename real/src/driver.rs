@@ -652,6 +652,8 @@ impl<S: Shell> Driver<S> {
             Effect::HoldUntil { group, deadline } => {
                 let timing = s.config.timing();
                 s.metrics.margins.held(*group, *deadline, timing, now);
+                let over = timing.surely_over(*deadline);
+                self.releases.held(cluster, *group, over);
                 self.shell.hold_until(cluster, *group, *deadline);
             }
             Effect::Prepare { group } => {

@@ -12,6 +12,8 @@ const RETRY: Span = Span::from_millis(100);
 #[derive(Clone, Debug, Default)]
 pub struct Releases {
     pending: Vec<Unconfirmed>,
+    /// When the latest hold of each group is over in the kernel by itself.
+    over: Vec<(usize, GroupId, LocalTime)>,
 }
 
 #[derive(Clone, Debug)]
@@ -26,6 +28,15 @@ struct Unconfirmed {
 }
 
 impl Releases {
+    /// The kernel got a deadline, and ends the hold by itself when that is `over`.
+    pub fn held(&mut self, cluster: usize, group: GroupId, over: LocalTime) {
+        let of = |(c, g, _): &&mut (usize, GroupId, LocalTime)| (*c, *g) == (cluster, group);
+        match self.over.iter_mut().find(of) {
+            Some((.., at)) => *at = over,
+            None => self.over.push((cluster, group, over)),
+        }
+    }
+
     /// The kernel is asked to release a group.
     pub fn begin(&mut self, cluster: usize, group: GroupId, release: ReleaseId) {
         self.pending
@@ -56,7 +67,12 @@ impl Releases {
             }
             Err(why) => {
                 let pending = self.pending.get_mut(at)?;
-                pending.again = Some(now.plus(RETRY));
+                let of = |(c, g, _): &&(usize, GroupId, LocalTime)| (*c, *g) == (cluster, group);
+                let over = self.over.iter().find(of).map(|(.., at)| *at);
+                // Its deadline may shut the gate before.
+                let over = over.filter(|at| *at > now);
+                let again = now.plus(RETRY);
+                pending.again = Some(over.map_or(again, |at| again.min(at)));
                 pending.why = Some(why);
                 None
             }

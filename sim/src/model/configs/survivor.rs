@@ -117,7 +117,7 @@ pub(super) fn all() -> Vec<Configuration> {
                 ..prompt()
             }),
             &[p::L2],
-            &happens!["peer silent", "conflict release", "two in sight"],
+            &happens!["peer silent", "conflict release"],
         ),
         quick(
             "survivor-full-cut",
