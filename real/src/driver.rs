@@ -277,10 +277,10 @@ impl<S: Shell> Driver<S> {
             self.end_turn(*cluster, now);
         }
         self.look_at_probes(now);
-        for cluster in &active {
-            self.send_notes(*cluster, now);
-            self.served.settle(*cluster);
-            self.has_left(*cluster);
+        for cluster in active {
+            self.send_notes(cluster, now);
+            self.served.settled(cluster);
+            self.has_left(cluster);
         }
         if self.shell.watches() {
             let served = self.served.iter();
@@ -291,10 +291,11 @@ impl<S: Shell> Driver<S> {
 
     /// What a turn ends with for a cluster to which something happened, or whose node is due.
     fn end_turn(&mut self, cluster: usize, now: LocalTime) {
-        if self.served.get(cluster).is_some_and(|s| s.due() <= now) {
-            let _ = self.handle(cluster, now, Input::Wake);
-        }
         self.end_orders(cluster, now);
+        if self.served.settle(cluster).is_some_and(|due| due <= now) {
+            let _ = self.handle(cluster, now, Input::Wake);
+            self.served.settle(cluster);
+        }
         self.report_orders(cluster);
         self.report_doubles(cluster, now);
     }

@@ -663,7 +663,7 @@ fn allow_many() {
 mod tests {
     use super::batch::AT_A_TIME;
     use super::*;
-    use crate::config_file::tests::{TWO, cluster};
+    use crate::config_file::tests::{THREE, TWO, cluster};
     use std::time::Duration;
 
     const LB0: MemberId = MemberId(0);
@@ -778,6 +778,99 @@ mod tests {
             assert_eq!(lb0.send(0, LB1, b"advert", NOW), 2);
             assert_eq!(lb1.send(0, LB0, b"advert", NOW), 2);
             assert!(receive(&mut lb1).await.is_some() && receive(&mut lb0).await.is_some());
+        });
+    }
+
+    /// A witness of many clusters, each of the same two machines, at a network of this test's own.
+    fn many(network: u8, clusters: usize) -> Vec<LocalCluster> {
+        let text = THREE.replace("\"10.0.0.1", &format!("\"127.{network}.0.1"));
+        let named = |n| text.replace("name = \"web\"", &format!("name = \"web{n}\""));
+        let one_of_many = |n| {
+            let mut local = cluster(&named(n), "w");
+            local.many = true;
+            local
+        };
+        (0..clusters).map(one_of_many).collect()
+    }
+
+    #[test]
+    fn many_clusters_share_the_sockets_of_an_address_until_the_last_has_left() {
+        let clusters = many(105, 3);
+        runtime().block_on(async {
+            let mut w = open(&clusters);
+            let local = clusters[0].addresses()[0];
+            assert_eq!(w.ends.iter().flatten().count(), usize::from(LANES));
+            let lb0 = clusters[0].paths(LB0).next().expect("a path").remote;
+            let lb0 = UdpSocket::bind(lb0).expect("a socket");
+            let again = Sockets::open(&clusters[..1]);
+            assert!(again.is_err(), "nobody else gets the address and port");
+            for (n, leaves) in [(0, 0), (1, 2), (2, 1)] {
+                lb0.send_to(&[n], local).expect("it is sent");
+                let (from, bytes) = receive(&mut w).await.expect("it comes");
+                assert_eq!(
+                    (from, bytes),
+                    (lb0.local_addr().expect("an address"), vec![n])
+                );
+                w.remove(leaves);
+            }
+            assert_eq!(w.ends.iter().flatten().count(), 0);
+            assert_eq!(w.send(0, LB0, b"advert", NOW), 0);
+            open(&clusters[..1]);
+        });
+    }
+
+    #[test]
+    fn what_goes_to_silent_peers_waits_in_a_socket_of_its_own() {
+        let clusters = many(106, 2);
+        runtime().block_on(async {
+            let mut w = open(&clusters);
+            let remote = clusters[0].paths(LB0).next().expect("a path").remote;
+            let lb0 = UdpSocket::bind(remote).expect("a socket");
+            lb0.set_nonblocking(true).expect("it can be");
+            let at = |ms| NOW.plus(Span::from_millis(ms));
+            let mut lanes = Vec::new();
+            for (ms, heard) in [(0, true), (1, false), (999, false), (1_000, false)] {
+                for cluster in 0..2 {
+                    assert_eq!(w.send(cluster, LB0, &[cluster as u8], at(ms)), 1);
+                }
+                let kept = lb0.recv(&mut [0; 9]).map_err(|e| e.kind());
+                assert_eq!(kept, Err(ErrorKind::WouldBlock), "it waits for the others");
+                let lane = |end: &usize| w.ends[*end].as_ref().expect("it is there").takes;
+                let mut now: Vec<_> = w.sending.iter().map(lane).collect();
+                now.sort_by_key(|takes| *takes != Takes::Lane(0));
+                lanes.push(now);
+                w.flush();
+                for cluster in 0..2 {
+                    let mut bytes = [9; 9];
+                    assert_eq!(lb0.recv(&mut bytes).expect("it comes"), 1);
+                    assert!(bytes[0] < 2, "{cluster}");
+                }
+                if heard {
+                    w.heard(1, LB0, remote, at(ms));
+                }
+            }
+            let silent = Takes::Lane(0);
+            assert_eq!(lanes[0], [silent]);
+            assert!(lanes[1][0] == silent && lanes[1][1] != silent, "{lanes:?}");
+            assert_eq!(lanes[1], lanes[2]);
+            assert_eq!(lanes[3], [silent]);
+        });
+    }
+
+    #[test]
+    fn a_refusal_is_of_the_way_that_it_was_on() {
+        let mut clusters = many(107, 1);
+        clusters[0].endpoints[0][0] = "[2001:db8::1]:9".parse().expect("an address"); // of another family
+        runtime().block_on(async {
+            let mut w = open(&clusters);
+            for to in [LB0, LB1] {
+                assert_eq!(w.send(0, to, b"advert", NOW), 1);
+            }
+            w.flush();
+            for (to, refused) in [(LB0, 1), (LB1, 0)] {
+                let path = clusters[0].paths(to).next().expect("a path");
+                assert_eq!(w.refusals(0, path).count, refused);
+            }
         });
     }
 }
