@@ -54,6 +54,12 @@ impl Clock {
         self.last
     }
 
+    /// The last answer of [`Self::now`].
+    #[must_use]
+    pub const fn last(&self) -> LocalTime {
+        self.last
+    }
+
     /// Ready once the clock shows `at`.
     pub fn poll_at(&mut self, at: LocalTime, cx: &mut Context<'_>) -> Poll<()> {
         if self.armed != Some(at) {
@@ -161,6 +167,12 @@ impl Rate {
             beyond: None,
             steered: None,
         }
+    }
+
+    /// Whether another reading is worth taking.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        shows(ClockId::MonotonicRaw).since(self.since.bare) >= Self::SPAN
     }
 
     /// Takes another reading into account: what is surely beyond counts for `keep`.

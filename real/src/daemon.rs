@@ -136,7 +136,7 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
             metrics: MetricsSection::default(),
         },
         arrivals: Arrivals::new(options),
-        persisted: Vec::new(),
+        beside: Vec::new(),
         histories: Keeper::default(),
         log,
         agent: Agent::new(post),

@@ -28,7 +28,7 @@ const PATIENCE: Duration = Duration::from_secs(2);
 /// The histories, by cluster.
 #[derive(Debug, Default)]
 pub struct Keeper {
-    kept: Vec<Kept>,
+    kept: Vec<Option<Kept>>,
     /// How many of them are still to be read.
     unread: usize,
     job: Option<oneshot::Receiver<Vec<(usize, Done)>>>,
@@ -62,7 +62,7 @@ impl Keeper {
     /// One more cluster: what it is for is kept in this directory. It is read by and by.
     pub fn join(&mut self, directory: &Path, cluster: &str, member: &str) {
         self.unread += 1;
-        self.kept.push(Kept {
+        self.kept.push(Some(Kept {
             member: member.to_owned(),
             file: directory.join(format!("{}.history", file_name(cluster, member))),
             history: History::default(),
@@ -70,14 +70,22 @@ impl Keeper {
             dirty: false,
             fault: None,
             blocked: false,
-        });
+        }));
+    }
+
+    /// A cluster is not served any more. What happened in it last may not be kept.
+    pub fn leave(&mut self, cluster: usize) {
+        let left = self.kept.get_mut(cluster).and_then(Option::take);
+        if left.is_some_and(|kept| !kept.read) {
+            self.unread -= 1;
+        }
     }
 
     /// Something happened now.
     pub fn add(&mut self, cluster: usize, mut entry: Entry, now: LocalTime) {
         entry.at_ms = u64::try_from(wall::now()).unwrap_or(0);
         let most = self.most();
-        if let Some(kept) = self.kept.get_mut(cluster) {
+        if let Some(Some(kept)) = self.kept.get_mut(cluster) {
             kept.history.add(entry, most);
             kept.dirty = true;
             self.write_soon(now);
@@ -97,7 +105,7 @@ impl Keeper {
     /// What happened in a cluster, and why that is not kept, if so.
     #[must_use]
     pub fn history(&self, cluster: usize) -> Option<(Vec<Entry>, Option<String>)> {
-        let kept = self.kept.get(cluster)?;
+        let kept = self.kept.get(cluster)?.as_ref()?;
         Some((
             kept.history.entries().cloned().collect(),
             kept.fault.clone(),
@@ -116,7 +124,7 @@ impl Keeper {
 
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.job.is_none() && !self.kept.iter().any(|kept| kept.dirty)
+        self.job.is_none() && !self.kept.iter().flatten().any(|kept| kept.dirty)
     }
 
     /// Goes on with what is to be read and written. Needs a tokio runtime.
@@ -136,13 +144,16 @@ impl Keeper {
 
     /// Begins to read, or else to write if that is due. Returns whether there was something to do.
     fn begin(&mut self, now: LocalTime) -> bool {
-        let of = |wanted: fn(&Kept) -> bool, all: &[Kept]| -> Vec<usize> {
-            let wanted = (0..).zip(all).filter(|(_, kept)| wanted(kept));
+        let of = |wanted: fn(&Kept) -> bool, all: &[Option<Kept>]| -> Vec<usize> {
+            let wanted = (0..)
+                .zip(all)
+                .filter(|(_, kept)| kept.as_ref().is_some_and(wanted));
             wanted.map(|(cluster, _)| cluster).take(AT_A_TIME).collect()
         };
         if self.unread > 0 {
             let unread = of(|kept| !kept.read, &self.kept);
-            let files = unread.iter().map(|n| (*n, self.kept[*n].file.clone()));
+            let files = (unread.iter())
+                .filter_map(|n| Some((*n, self.kept.get(*n)?.as_ref()?.file.clone())));
             self.aside(files.collect(), |file| Done::Read(read_or_set_aside(&file)));
             return true;
         }
@@ -155,10 +166,10 @@ impl Keeper {
         if dirty.is_empty() {
             return false;
         }
-        let all = dirty.iter().map(|n| {
-            let kept = &mut self.kept[*n];
+        let all = dirty.iter().filter_map(|n| {
+            let kept = self.kept.get_mut(*n)?.as_mut()?;
             kept.dirty = false;
-            (*n, (kept.file.clone(), kept.history.clone()))
+            Some((*n, (kept.file.clone(), kept.history.clone())))
         });
         let all = all.collect();
         self.aside(all, |(file, history)| {
@@ -185,14 +196,17 @@ impl Keeper {
         for (cluster, done) in all {
             self.done(cluster, done, now);
         }
-        if self.kept.iter().any(|kept| kept.dirty && !kept.blocked) {
+        let mut kept = self.kept.iter().flatten();
+        if kept.any(|kept| kept.dirty && !kept.blocked) {
             self.write_soon(now);
         }
     }
 
     fn done(&mut self, cluster: usize, done: Done, now: LocalTime) {
         let most = self.most();
-        let kept = &mut self.kept[cluster];
+        let Some(Some(kept)) = self.kept.get_mut(cluster) else {
+            return; // it has left
+        };
         let fault = match done {
             Done::Read(read) => {
                 kept.read = true;

@@ -8,7 +8,7 @@
 
 use super::on_disk::OnDisk;
 use super::persisted::{Persisted, addresses_of, earlier_orders};
-use super::{Linux, RoleName};
+use super::{Beside, Linux};
 use crate::config_file::{
     self, FileError, Found, Loaded, LocalCluster, LogSection, MetricsSection, Missing,
 };
@@ -17,8 +17,8 @@ use crate::driver::{Joined, Served, ShellEvent, leases};
 use crate::frames::Frames;
 use crate::history::Entry;
 use crate::kernel::{Kernel, KernelGroup};
-use crate::lease_record::{self, LeaseRecord, Left};
-use crate::lock::{Lock, NotTaken};
+use crate::lease_record::{self, LeaseRecord, Records};
+use crate::lock::{Lock, Names, NotTaken};
 use crate::metrics::{GuardInForce, Metrics};
 use crate::orders::OrdersFile;
 use crate::socket::Sockets;
@@ -293,7 +293,7 @@ impl Linux {
                 "reload refused, all stays as it was: {why}"
             );
         }
-        for (cluster, local) in self.loaded.clusters.iter().enumerate() {
+        for (local, Beside { number, .. }) in self.loaded.clusters.iter().zip(&self.beside) {
             let entry = Entry::new(
                 member_name(local),
                 "reload",
@@ -303,7 +303,7 @@ impl Linux {
                 },
             );
             let entry = refused.iter().fold(entry, |entry, why| entry.because(why));
-            self.histories.add(cluster, entry, clock::boottime());
+            self.histories.add(*number, entry, clock::boottime());
         }
         self.reloaded(refused);
     }
@@ -368,9 +368,18 @@ impl Linux {
             return missing;
         }
         let left = lease_record::left_in(&self.arrivals.options.state);
-        for local in clusters {
+        let begin = |local: &LocalCluster| {
+            Lock::begin(local.config.cluster(), local.name(), member_name(local))
+        };
+        let begun: Vec<_> = clusters.iter().map(begin).collect();
+        let names = Names::now(); // listed once, for each of thousands would be in it
+        for (local, begun) in clusters.into_iter().zip(begun) {
             let name = local.name().to_owned();
-            if let Err(why) = self.join(local, &left) {
+            let lock = begun.and_then(|begun| begun.alone_among(&names));
+            let joined = lock
+                .map_err(NotYet::from)
+                .and_then(|lock| self.join(local, lock, &left));
+            if let Err(why) = joined {
                 missing.push((Some(name), why));
             }
         }
@@ -379,9 +388,8 @@ impl Linux {
 
     /// R-9, in its order: lock, gate and addresses of earlier incarnations, socket, quarantine. If
     /// it fails, nothing is left behind but a gate that may be needed.
-    fn join(&mut self, local: LocalCluster, left: &[Left]) -> Result<(), NotYet> {
+    fn join(&mut self, local: LocalCluster, lock: Lock, left: &Records) -> Result<(), NotYet> {
         let (cluster, me) = (local.name(), member_name(&local));
-        let lock = Lock::take(local.config.cluster(), cluster, me)?;
         let options = &self.arrivals.options;
         let addresses = local
             .config
@@ -438,31 +446,19 @@ impl Linux {
         let now = self.clock.now();
         let (served, start) = start_node(&local, guard, incarnation, now, earlier.longest);
         let recorder = self.start_trace(&local, &start);
-        // The driver's is the same index: it takes what happened in this order.
+        // The driver gives it the same number: it takes what happened in this order.
         let joined = ShellEvent::Joined(Box::new(Joined {
             served,
             orders,
             recorder,
         }));
         self.pending.events.push_back(joined);
-        let cluster = self.loaded.clusters.len();
-        self.alarm(cluster, "record", earlier.fault);
-        self.alarm(cluster, "orders", unread);
-        self.alarm(cluster, "lock", pretended);
-        self.pending.roles.push(vec![
-            match local.config.is_candidate(local.config.me()) {
-                true => RoleName::Standby,
-                false => RoleName::Witness,
-            };
-            local.config.groups().len()
-        ]);
-        let drift = local.config.timing().drift_ppm();
-        let rate = clock::Rate::new(drift, clock::Reading::take());
-        self.pending.rates.push(rate);
         self.kernel = kernel.or(self.kernel.take());
         self.frames = Frames::of(&local).or(self.frames.take());
-        self.persisted.push(Persisted::new(lock, record, keeper));
-        self.loaded.clusters.push(local);
+        let number = self.keep(local, Persisted::new(lock, record, keeper));
+        self.alarm(number, "record", earlier.fault);
+        self.alarm(number, "orders", unread);
+        self.alarm(number, "lock", pretended);
         self.first_kernel_refresh();
         self.follow_interfaces(now);
         Ok(())
@@ -497,9 +493,10 @@ impl Linux {
     ///
     /// # Errors
     /// What the kernel refused.
-    pub async fn close(self) -> Result<(), crate::kernel::KernelError> {
+    pub async fn close(mut self) -> Result<(), crate::kernel::KernelError> {
+        self.sockets.flush();
         let closed = self.kernel.map_or(Ok(()), Kernel::close);
-        for persisted in self.persisted {
+        for Beside { persisted, .. } in self.beside {
             if let Err(e) = persisted.finish().await {
                 tracing::error!("{e}");
             }

@@ -170,7 +170,7 @@ impl World {
             }),
             exporter: onehold::prometheus::serve::Exporter::new(asks.clone()),
             histories: onehold::history::Keeper::default(),
-            persisted: vec![],
+            beside: vec![],
             agent: Agent::new(onehold::control::session::desk().1),
             notify: Notify::from_env(),
             requests,
