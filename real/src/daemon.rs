@@ -135,6 +135,8 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
             log: LogSection::default(),
             metrics: MetricsSection::default(),
         },
+        numbers: Vec::new(),
+        next_number: 0,
         arrivals: Arrivals::new(options),
         persisted: Vec::new(),
         histories: Keeper::default(),

@@ -65,6 +65,8 @@ pub struct Served {
     ordered: Vec<StandingOrders>,
     /// The operator said something else with one of them since.
     said_anew: bool,
+    /// Whether its file differs from what runs, and since when.
+    on_disk: (LocalTime, FileOnDisk),
 }
 
 impl Served {
@@ -83,6 +85,7 @@ impl Served {
         Self {
             ordered: node.standing_orders().collect(),
             said_anew: false,
+            on_disk: (now, FileOnDisk::Same),
             config,
             keys,
             metrics,
@@ -135,8 +138,6 @@ impl Served {
 pub struct Driver<S> {
     served: Vec<Served>,
     awaited: Vec<Waiting>,
-    /// Whether the configuration file differs from what runs, and since when.
-    on_disk: (LocalTime, FileOnDisk),
     shell: S,
     bytes: Vec<u8>,
     sealed: Vec<u8>,
@@ -160,7 +161,6 @@ impl<S: Shell> Driver<S> {
         Self {
             served,
             awaited: Vec::new(),
-            on_disk: (LocalTime::from_nanos(0), FileOnDisk::Same),
             shell,
             bytes: Vec::new(),
             sealed: Vec::new(),
@@ -378,6 +378,7 @@ impl<S: Shell> Driver<S> {
             }
             ShellEvent::Request(PendingRequest { request, reply }) => {
                 let answer = match request {
+                    Request::Reload {} => return self.shell.reload(reply),
                     Request::Agent { .. } => Reply::Refused {
                         why: "an agent asks on the control socket".to_owned(),
                     },
@@ -398,8 +399,13 @@ impl<S: Shell> Driver<S> {
                 }
             }
             ShellEvent::Joined(joined) => self.join(now, *joined),
+            ShellEvent::Leaves { cluster } => self.leave(now, cluster),
             ShellEvent::Waiting(waiting) => self.awaited = waiting,
-            ShellEvent::OnDisk(standing) => self.on_disk = (now, standing),
+            ShellEvent::OnDisk { cluster, standing } => {
+                if let Some(s) = self.served.get_mut(cluster) {
+                    s.on_disk = (now, standing);
+                }
+            }
             ShellEvent::Stop => self.stop(now),
         }
     }

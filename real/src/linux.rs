@@ -5,6 +5,7 @@ mod arrival;
 mod company;
 mod on_disk;
 mod persisted;
+mod reload;
 mod speech;
 
 pub use agent::Agent;
@@ -14,8 +15,8 @@ pub use persisted::Persisted;
 use crate::announce::Mac;
 use crate::clock::{Clock, Rate, Reading, Steered, boottime};
 use crate::config_file::{Loaded, LocalCluster, Path};
-use crate::control::PendingRequest;
 use crate::control::session::GroupShown;
+use crate::control::{PendingRequest, Reply};
 use crate::driver::{Shell, ShellEvent};
 use crate::frames::{Frames, PortState};
 use crate::history::{Entry, Keeper};
@@ -32,12 +33,13 @@ use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::Event;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
+use reload::Leaving;
 use speech::Speech;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// At most this many of the kernel's events reach one turn; more wait for the next.
 const MAX_EVENTS: usize = 64;
@@ -47,8 +49,8 @@ const MOST_DATAGRAMS: usize = 256;
 /// A foreign claim is logged this often at most.
 const CLAIM_LOG: Span = Span::from_millis(10_000);
 
-/// The world of a daemon. A candidate serves one cluster, whose index is 0; a witness has no
-/// kernel side.
+/// The world of a daemon. A candidate serves one cluster, whose number is 0; a witness has no kernel
+/// side. What is kept by cluster is in the order of their numbers.
 #[derive(Debug)]
 pub struct Linux {
     /// Clock and timer.
@@ -61,6 +63,10 @@ pub struct Linux {
     pub kernel: Option<Kernel>,
     /// What is in force, to compare a reload with.
     pub loaded: Loaded,
+    /// By cluster: its number, by which the driver knows it.
+    pub numbers: Vec<usize>,
+    /// That of the next one.
+    pub next_number: usize,
     /// What should be served and is not yet, and the daemon's options.
     pub arrivals: Arrivals,
     /// By cluster: what this incarnation leaves to later ones.
@@ -104,6 +110,8 @@ pub struct Pending {
     logged_claim: Option<LocalTime>,
     /// When to check again that what later incarnations must know is there.
     look_at_lives: Option<LocalTime>,
+    /// What is left of a reload.
+    leaving: Leaving,
     stopping: bool,
 }
 
@@ -140,11 +148,11 @@ impl Shell for Linux {
         if let Some(frames) = &mut self.frames {
             frames.send(bytes, boottime());
         }
-        self.sockets.send(cluster, to, bytes)
+        (self.place(cluster)).map_or(0, |place| self.sockets.send(place, to, bytes))
     }
 
     fn send_note(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
-        self.sockets.send_note(cluster, to, bytes)
+        (self.place(cluster)).map_or(0, |place| self.sockets.send_note(place, to, bytes))
     }
 
     fn release(&mut self, cluster: usize, group: GroupId) {
@@ -217,7 +225,8 @@ impl Shell for Linux {
     }
 
     fn steered(&self, cluster: usize) -> Option<Steered> {
-        self.pending.rates.get(cluster).and_then(Rate::steered)
+        let place = self.place(cluster)?;
+        self.pending.rates.get(place).and_then(Rate::steered)
     }
 
     fn refusals(&self, path: Path) -> Refusals {
@@ -230,7 +239,8 @@ impl Shell for Linux {
 
     fn reported(&mut self, cluster: usize, event: &Event) {
         if let Event::Role { group, to, .. } = *event {
-            let roles = self.pending.roles.get_mut(cluster);
+            let place = self.place(cluster);
+            let roles = place.and_then(|place| self.pending.roles.get_mut(place));
             if let Some(role) = roles.and_then(|r| r.get_mut(usize::from(group.0))) {
                 *role = to;
             }
@@ -249,6 +259,14 @@ impl Shell for Linux {
 
     fn ordered(&mut self, cluster: usize, orders: &[Standings]) {
         self.keep_orders(cluster, orders);
+    }
+
+    fn reload(&mut self, client: oneshot::Sender<Reply>) {
+        self.begin_reload(Some(client));
+    }
+
+    fn left(&mut self, cluster: usize) {
+        self.forget(cluster);
     }
 
     fn wall(&mut self) -> u64 {
@@ -311,16 +329,30 @@ impl Linux {
                     (0u8..).map(GroupId).zip(roles.iter().copied()),
                 )
             });
-        let refused = self.reload_refused();
-        let refused = refused.then(|| "the last reload was refused".to_owned());
+        let refused = match self.reloads_refused() {
+            0 => None,
+            _ if self.loaded.clusters.len() == 1 => Some("the last reload was refused".to_owned()),
+            n => Some(format!("the last reload of {n} clusters was refused")),
+        };
         all.chain(self.arrivals.awaited().iter().map(ToString::to_string))
             .chain(refused)
             .collect::<Vec<String>>()
             .join("; ")
     }
 
-    /// What one part of the daemon complains about, or that it no longer complains.
-    fn alarm(&mut self, cluster: usize, from: &'static str, what: Option<String>) {
+    /// The number of the cluster at a place.
+    fn number(&self, place: usize) -> usize {
+        self.numbers.get(place).copied().unwrap_or(usize::MAX)
+    }
+
+    /// The place of the cluster with a number, if it is served.
+    fn place(&self, number: usize) -> Option<usize> {
+        self.numbers.binary_search(&number).ok()
+    }
+
+    /// What one part of the daemon complains about the cluster at a place, or that it no longer does.
+    fn alarm(&mut self, place: usize, from: &'static str, what: Option<String>) {
+        let cluster = self.number(place);
         self.pending.events.push_back(ShellEvent::Alarms {
             cluster,
             from,
@@ -336,7 +368,7 @@ impl Linux {
         {
             any = Poll::Ready(());
         }
-        if !self.pending.events.is_empty() {
+        if !self.pending.events.is_empty() || !self.pending.leaving.is_over() {
             any = Poll::Ready(()); // such as the kernel's confirmation of what the last turn let go
         }
         for _ in 0..MAX_EVENTS {
@@ -354,8 +386,7 @@ impl Linux {
         let [terminate, interrupt, hangup] = &mut self.signals;
         let stop = terminate.poll_recv(cx).is_ready() | interrupt.poll_recv(cx).is_ready();
         if hangup.poll_recv(cx).is_ready() {
-            self.notify.reloading();
-            self.look_again(true);
+            self.begin_reload(None);
         }
         if stop && !self.pending.stopping {
             self.pending.stopping = true;
@@ -364,7 +395,9 @@ impl Linux {
             self.pending.events.push_back(ShellEvent::Stop);
             any = Poll::Ready(());
         }
-        if let Poll::Ready(found) = self.arrivals.poll(cx) {
+        if self.pending.leaving.is_over()
+            && let Poll::Ready(found) = self.arrivals.poll(cx)
+        {
             self.looked(found);
             any = Poll::Ready(());
         }
@@ -409,8 +442,9 @@ impl Linux {
             kernel.wake(now);
         }
         if self.arrivals.due().is_some_and(|at| at <= now) {
-            self.look_again(false);
+            self.arrivals.look();
         }
+        self.let_leave();
         self.look_at_disk(now);
         self.look_at_lives(now);
         self.look_at_rates();
@@ -646,29 +680,5 @@ impl Linux {
     fn listen(&mut self) {
         self.exporter
             .listen(self.loaded.metrics.listen.map(|l| l.0));
-    }
-
-    /// Adopts what may change within an incarnation; all or nothing.
-    fn adopt(&mut self, mut new: Loaded) -> Result<String, String> {
-        // Some may have joined late.
-        let place = |local: &LocalCluster| {
-            self.loaded
-                .clusters
-                .iter()
-                .position(|s| s.name() == local.name())
-        };
-        (new.clusters).sort_by_key(|local| place(local).unwrap_or(usize::MAX));
-        let file = self.arrivals.config().display().to_string();
-        (self.loaded.reload(new)).map_err(|e| format!("{file}: {e}"))?;
-        for (cluster, local) in self.loaded.clusters.iter().enumerate() {
-            self.pending.events.push_back(ShellEvent::Keys {
-                cluster,
-                keys: local.keys(),
-            });
-        }
-        self.log.set_level(self.loaded.log.level);
-        self.listen();
-        self.checks_may_differ();
-        Ok("keys, log level and metrics are those of the file".to_owned())
     }
 }

@@ -14,6 +14,7 @@ use rustix::event::{Timespec, epoll};
 use rustix::net::RecvFlags;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use socket2::{Domain, Protocol, Socket, Type};
+use std::collections::BTreeSet;
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -127,6 +128,37 @@ impl Sockets {
             }
         }
         Ok(())
+    }
+
+    /// Closes the ends that nobody needs any more without this cluster; those after it have the index
+    /// before theirs from now on.
+    pub fn remove(&mut self, cluster: usize) {
+        if cluster >= self.paths.len() {
+            return;
+        }
+        self.paths.remove(cluster);
+        let used: BTreeSet<usize> = self.paths.iter().flatten().flatten().copied().collect();
+        let own: BTreeSet<SocketAddr> = used.iter().map(|at| self.ends[*at].local).collect();
+        for at in (0..self.ends.len()).rev() {
+            let end = &self.ends[at];
+            if used.contains(&at) || end.remote.is_none() && own.contains(&end.local) {
+                continue;
+            }
+            self.ends.swap_remove(at); // closed, it is watched no more
+            let last = self.ends.len();
+            self.ready.retain(|(ready, _)| *ready != at);
+            let ready = self.ready.iter_mut().map(|(ready, _)| ready);
+            let ways = self.paths.iter_mut().flatten().flatten();
+            ready
+                .chain(ways)
+                .filter(|n| **n == last)
+                .for_each(|n| *n = at);
+            if let Some(end) = self.ends.get(at) {
+                let data = epoll::EventData::new_u64(at as u64);
+                // It fails on no kernel that has come so far.
+                let _ = epoll::modify(&self.epoll, &end.socket, data, epoll::EventFlags::IN);
+            }
+        }
     }
 
     fn try_add(&mut self, cluster: &LocalCluster) -> Result<Vec<Vec<usize>>, String> {

@@ -172,7 +172,13 @@ impl Daemon {
         let Ok(state) = serde_json::from_slice::<Shown>(&first) else {
             return Err(match serde_json::from_slice(&first) {
                 Ok(Reply::Refused { why }) => why,
-                Ok(Reply::Status(_) | Reply::History(_) | Reply::Done { .. }) | Err(_) => {
+                Ok(
+                    Reply::Status(_)
+                    | Reply::History(_)
+                    | Reply::Done { .. }
+                    | Reply::Reloaded { .. },
+                )
+                | Err(_) => {
                     "it answers what this version does not know: is the daemon of another version?"
                         .to_owned()
                 }

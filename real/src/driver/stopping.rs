@@ -27,6 +27,12 @@ impl<S: Shell> Driver<S> {
         }
     }
 
+    /// one cluster is handed over or released, and not served any more after that.
+    pub(super) fn leave(&mut self, now: LocalTime, cluster: usize) {
+        self.stop_cluster(now, cluster);
+        self.shell.left(cluster);
+    }
+
     pub(super) fn stop_cluster(&mut self, now: LocalTime, cluster: usize) {
         self.begins_to_stop(cluster);
         let groups = self.served[cluster].config.groups().len();

@@ -6,6 +6,7 @@ use super::{Entry, History, MOST};
 use crate::lease_record::file_name;
 use crate::wall;
 use onehold_core::time::{LocalTime, Span};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -25,10 +26,11 @@ const LEAST: usize = 20;
 /// How long the end of the daemon waits for what is left to write: nothing depends on it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The histories, by cluster.
+/// The histories, by the numbers that clusters get as they join, which none gets again.
 #[derive(Debug, Default)]
 pub struct Keeper {
-    kept: Vec<Kept>,
+    kept: BTreeMap<usize, Kept>,
+    next: usize,
     /// How many of them are still to be read.
     unread: usize,
     job: Option<oneshot::Receiver<Vec<(usize, Done)>>>,
@@ -62,7 +64,7 @@ impl Keeper {
     /// One more cluster: what it is for is kept in this directory. It is read by and by.
     pub fn join(&mut self, directory: &Path, cluster: &str, member: &str) {
         self.unread += 1;
-        self.kept.push(Kept {
+        let kept = Kept {
             member: member.to_owned(),
             file: directory.join(format!("{}.history", file_name(cluster, member))),
             history: History::default(),
@@ -70,14 +72,23 @@ impl Keeper {
             dirty: false,
             fault: None,
             blocked: false,
-        });
+        };
+        self.kept.insert(self.next, kept);
+        self.next += 1;
+    }
+
+    /// A cluster is not served any more: what is not on its way to the disk yet is forgotten.
+    pub fn leave(&mut self, cluster: usize) {
+        if self.kept.remove(&cluster).is_some_and(|kept| !kept.read) {
+            self.unread -= 1;
+        }
     }
 
     /// Something happened now.
     pub fn add(&mut self, cluster: usize, mut entry: Entry, now: LocalTime) {
         entry.at_ms = u64::try_from(wall::now()).unwrap_or(0);
         let most = self.most();
-        if let Some(kept) = self.kept.get_mut(cluster) {
+        if let Some(kept) = self.kept.get_mut(&cluster) {
             kept.history.add(entry, most);
             kept.dirty = true;
             self.write_soon(now);
@@ -97,7 +108,7 @@ impl Keeper {
     /// What happened in a cluster, and why that is not kept, if so.
     #[must_use]
     pub fn history(&self, cluster: usize) -> Option<(Vec<Entry>, Option<String>)> {
-        let kept = self.kept.get(cluster)?;
+        let kept = self.kept.get(&cluster)?;
         Some((
             kept.history.entries().cloned().collect(),
             kept.fault.clone(),
@@ -116,7 +127,7 @@ impl Keeper {
 
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.job.is_none() && !self.kept.iter().any(|kept| kept.dirty)
+        self.job.is_none() && !self.kept.values().any(|kept| kept.dirty)
     }
 
     /// Goes on with what is to be read and written. Needs a tokio runtime.
@@ -136,13 +147,14 @@ impl Keeper {
 
     /// Begins to read, or else to write if that is due. Returns whether there was something to do.
     fn begin(&mut self, now: LocalTime) -> bool {
-        let of = |wanted: fn(&Kept) -> bool, all: &[Kept]| -> Vec<usize> {
-            let wanted = (0..).zip(all).filter(|(_, kept)| wanted(kept));
-            wanted.map(|(cluster, _)| cluster).take(AT_A_TIME).collect()
+        let of = |wanted: fn(&Kept) -> bool, all: &BTreeMap<usize, Kept>| -> Vec<usize> {
+            let wanted = all.iter().filter(|(_, kept)| wanted(kept));
+            let wanted = wanted.map(|(cluster, _)| *cluster);
+            wanted.take(AT_A_TIME).collect()
         };
         if self.unread > 0 {
             let unread = of(|kept| !kept.read, &self.kept);
-            let files = unread.iter().map(|n| (*n, self.kept[*n].file.clone()));
+            let files = unread.iter().map(|n| (*n, self.kept[n].file.clone()));
             self.aside(files.collect(), |file| Done::Read(read_or_set_aside(&file)));
             return true;
         }
@@ -155,10 +167,10 @@ impl Keeper {
         if dirty.is_empty() {
             return false;
         }
-        let all = dirty.iter().map(|n| {
-            let kept = &mut self.kept[*n];
+        let all = dirty.iter().filter_map(|n| {
+            let kept = self.kept.get_mut(n)?;
             kept.dirty = false;
-            (*n, (kept.file.clone(), kept.history.clone()))
+            Some((*n, (kept.file.clone(), kept.history.clone())))
         });
         let all = all.collect();
         self.aside(all, |(file, history)| {
@@ -185,14 +197,16 @@ impl Keeper {
         for (cluster, done) in all {
             self.done(cluster, done, now);
         }
-        if self.kept.iter().any(|kept| kept.dirty && !kept.blocked) {
+        if self.kept.values().any(|kept| kept.dirty && !kept.blocked) {
             self.write_soon(now);
         }
     }
 
     fn done(&mut self, cluster: usize, done: Done, now: LocalTime) {
         let most = self.most();
-        let kept = &mut self.kept[cluster];
+        let Some(kept) = self.kept.get_mut(&cluster) else {
+            return; // it has left meanwhile
+        };
         let fault = match done {
             Done::Read(read) => {
                 kept.read = true;

@@ -2,7 +2,6 @@
 //! one.
 
 use super::Linux;
-use crate::driver::ShellEvent;
 use onehold_core::time::{LocalTime, Span};
 use std::ops::Range;
 
@@ -37,15 +36,9 @@ impl Linux {
     /// Reports which other members have an address of this host, if it is time to look.
     pub(super) fn look_for_company(&mut self, now: LocalTime) {
         let clusters = self.loaded.clusters.len();
-        for cluster in self.pending.company.take_due(now, clusters) {
-            self.pending.events.push_back(ShellEvent::Alarms {
-                cluster,
-                from: "company",
-                alarms: self.loaded.clusters[cluster]
-                    .company()
-                    .into_iter()
-                    .collect(),
-            });
+        for place in self.pending.company.take_due(now, clusters) {
+            let company = self.loaded.clusters[place].company();
+            self.alarm(place, "company", company);
         }
     }
 }

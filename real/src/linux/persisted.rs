@@ -41,17 +41,23 @@ impl Persisted {
 impl Linux {
     /// the leases of earlier incarnations are over: the longest is this one's.
     pub(super) fn keep_lease(&mut self, cluster: usize, longest: Span) {
-        if let Some(persisted) = self.persisted.get_mut(cluster) {
+        let Some(place) = self.place(cluster) else {
+            return;
+        };
+        if let Some(persisted) = self.persisted.get_mut(place) {
             let failed = persisted.record.only(longest).err();
-            self.alarm(cluster, "record", failed);
+            self.alarm(place, "record", failed);
         }
     }
 
     /// keeps what the operator said until it is undone.
     pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Standings]) {
+        let Some(place) = self.place(cluster) else {
+            return;
+        };
         let (Some(persisted), Some(local)) = (
-            self.persisted.get_mut(cluster),
-            self.loaded.clusters.get(cluster),
+            self.persisted.get_mut(place),
+            self.loaded.clusters.get(place),
         ) else {
             return;
         };

@@ -159,6 +159,8 @@ impl World {
             kernel: Some(kernel),
             log: log(&loaded),
             loaded,
+            numbers: vec![0],
+            next_number: 1,
             arrivals: Arrivals::new(RunOptions {
                 config: "none".into(),
                 member: None,
