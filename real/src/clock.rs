@@ -54,6 +54,12 @@ impl Clock {
         self.last
     }
 
+    /// The last answer of [`Self::now`].
+    #[must_use]
+    pub const fn last(&self) -> LocalTime {
+        self.last
+    }
+
     /// Ready once the clock shows `at`.
     pub fn poll_at(&mut self, at: LocalTime, cx: &mut Context<'_>) -> Poll<()> {
         if self.armed != Some(at) {

@@ -5,6 +5,7 @@
 //! waiting. Everything that touches the world is behind a [`Shell`], so that a simulator can run
 //! this very loop. It awaits nothing but [`Shell::wait`].
 
+mod clusters;
 pub mod cooldowns;
 mod frames;
 mod history;
@@ -27,6 +28,7 @@ use crate::metrics::{Head, Metrics, OtherConfig, Peak};
 use crate::status::{FileOnDisk, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
+use clusters::Clusters;
 use cooldowns::{Cooldowns, Notice};
 use history::Seen;
 use notes::Notes;
@@ -67,6 +69,12 @@ pub struct Served {
     said_anew: bool,
     /// Whether its file differs from what runs, and since when.
     on_disk: (LocalTime, FileOnDisk),
+    /// When [`Clusters`] looks at it next; nothing while it is active.
+    look_at: Option<LocalTime>,
+    /// Something happens to it in this turn.
+    active: bool,
+    /// It stops, and is not served any more then.
+    leaves: bool,
 }
 
 impl Served {
@@ -86,6 +94,9 @@ impl Served {
             ordered: node.standing_orders().collect(),
             said_anew: false,
             on_disk: (now, FileOnDisk::Same),
+            look_at: None,
+            active: false,
+            leaves: false,
             config,
             keys,
             metrics,
@@ -94,6 +105,12 @@ impl Served {
             seen: Seen::default(),
             node,
         }
+    }
+
+    /// When its node is next due; in the past before its first turn.
+    fn due(&self) -> LocalTime {
+        let due = self.node.poll_timeout(&self.config);
+        due.unwrap_or(LocalTime::from_nanos(0))
     }
 }
 
@@ -136,7 +153,7 @@ impl Served {
 /// The driver of all nodes of a process.
 #[derive(Debug)]
 pub struct Driver<S> {
-    served: Vec<Served>,
+    served: Clusters,
     awaited: Vec<Waiting>,
     shell: S,
     bytes: Vec<u8>,
@@ -159,7 +176,7 @@ impl<S: Shell> Driver<S> {
     /// A driver of nodes that have just started.
     pub fn new(served: Vec<Served>, shell: S) -> Self {
         Self {
-            served,
+            served: Clusters::new(served),
             awaited: Vec::new(),
             shell,
             bytes: Vec::new(),
@@ -197,7 +214,7 @@ impl<S: Shell> Driver<S> {
     /// It has been asked to stop, and everything is released; or it is over.
     #[must_use]
     pub fn done(&self) -> bool {
-        self.over || self.stopping && self.served.iter().all(|s| s.node.stopped())
+        self.over || self.stopping && self.served.iter().all(|(_, s)| s.node.stopped())
     }
 
     /// this machine's clock went back. Every gate is shut, and the process must end and be
@@ -213,9 +230,8 @@ impl<S: Shell> Driver<S> {
     }
 
     /// When a node is next due; in the past if one is due now.
-    fn due(&self) -> LocalTime {
-        let due = self.served.iter().map(|s| s.node.poll_timeout(&s.config));
-        due.map(|at| at.unwrap_or(LocalTime::from_nanos(0)))
+    fn due(&mut self) -> LocalTime {
+        (self.served.due().into_iter())
             .chain(self.cooldowns.due())
             .chain(self.openings.due())
             .chain(self.releases.due())
@@ -256,20 +272,31 @@ impl<S: Shell> Driver<S> {
             }
         }
         self.forgive_where_nobody_holds(now);
-        for cluster in 0..self.served.len() {
-            let _ = self.handle(cluster, now, Input::Wake);
-            self.end_orders(cluster, now);
-            self.report_orders(cluster);
-            self.report_doubles(cluster, now);
+        let active = self.served.take_active(now);
+        for cluster in &active {
+            self.end_turn(*cluster, now);
         }
         self.look_at_probes(now);
-        for cluster in 0..self.served.len() {
-            self.send_notes(cluster, now);
+        for cluster in &active {
+            self.send_notes(*cluster, now);
+            self.served.settle(*cluster);
+            self.has_left(*cluster);
         }
         if self.shell.watches() {
-            let groups = self.served.iter().flat_map(|s| s.shown(now)).collect();
+            let served = self.served.iter();
+            let groups = served.flat_map(|(_, s)| s.shown(now)).collect();
             self.shell.show(now, groups);
         }
+    }
+
+    /// What a turn ends with for a cluster to which something happened, or whose node is due.
+    fn end_turn(&mut self, cluster: usize, now: LocalTime) {
+        if self.served.get(cluster).is_some_and(|s| s.due() <= now) {
+            let _ = self.handle(cluster, now, Input::Wake);
+        }
+        self.end_orders(cluster, now);
+        self.report_orders(cluster);
+        self.report_doubles(cluster, now);
     }
 
     /// Reports members that run on two machines.
@@ -283,17 +310,14 @@ impl<S: Shell> Driver<S> {
     }
 
     fn join(&mut self, now: LocalTime, joined: Joined) {
-        let cluster = self.served.len();
-        self.served.push(joined.served);
+        let cluster = self.served.add(joined.served);
         self.recorder = joined.recorder.or(self.recorder.take());
         self.has_started(cluster);
         self.probes.look(now);
         for (group, order, said) in joined.orders {
             let _ = self.command(cluster, now, group, order.command()); // the node reports refusals
-            if let Some(m) = self.served[cluster]
-                .metrics
-                .groups
-                .get_mut(usize::from(group.0))
+            if let Some(s) = self.served.get_mut(cluster)
+                && let Some(m) = s.metrics.groups.get_mut(usize::from(group.0))
             {
                 m.said.insert(order, said);
             }
@@ -513,11 +537,12 @@ impl<S: Shell> Driver<S> {
         }
         let several = self.served.len() > 1;
         let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
-        let known = claimed.and_then(|c| self.served.iter().position(|s| s.config.cluster() == c));
+        let known = claimed.and_then(|id| self.served.of_id(id));
         // One of no cluster of ours is counted by a cluster that has its path, or else by the first.
-        let mut served = self.served.iter();
-        let there = served.position(|s| s.metrics.has_path(local, remote));
-        let cluster = known.or(there).unwrap_or(0);
+        let known = known.or_else(|| self.served.of_path(local, remote));
+        let Some(cluster) = known.or_else(|| self.served.first()) else {
+            return;
+        };
         let Some(s) = self.served.get_mut(cluster) else {
             return;
         };
@@ -528,7 +553,8 @@ impl<S: Shell> Driver<S> {
                 s.metrics.heard(local, remote, now);
                 let lately = |echo| now.since(echo) < s.config.timing().vote();
                 let echoed = advert.get().echo.is_some_and(lately);
-                self.shell.heard(local, remote, echoed);
+                let from = advert.get().from;
+                self.shell.heard(cluster, from, (local, remote), echoed);
                 self.advert(cluster, now, advert)
             }
             Err(why) => Err(why),
@@ -631,6 +657,7 @@ impl<S: Shell> Driver<S> {
             }
             returned
         });
+        self.served.touch(cluster);
         for effect in &effects {
             self.apply(cluster, now, effect);
         }

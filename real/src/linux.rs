@@ -2,18 +2,22 @@
 
 mod agent;
 mod arrival;
+mod beside;
 mod company;
 mod on_disk;
 mod persisted;
+mod rates;
 mod reload;
+mod rounds;
 mod speech;
 
 pub use agent::Agent;
 pub use arrival::{Arrivals, Looked, NotYet};
+pub use beside::Beside;
 pub use persisted::Persisted;
 
 use crate::announce::Mac;
-use crate::clock::{Clock, Rate, Reading, Steered, boottime};
+use crate::clock::{Clock, Steered, boottime};
 use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::session::GroupShown;
 use crate::control::{PendingRequest, Reply};
@@ -28,14 +32,15 @@ use crate::prometheus::serve::Exporter;
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
 use crate::wall;
-use company::Company;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::Event;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
+use rates::Rates;
 use reload::Leaving;
+use rounds::Rounds;
 use speech::Speech;
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
@@ -46,6 +51,8 @@ const MAX_EVENTS: usize = 64;
 
 /// So many datagrams in a row go before what else happened; a flood of them must not keep it waiting.
 const MOST_DATAGRAMS: usize = 256;
+/// Of more clusters, the service manager's line says only how many there are.
+const MOST_IN_A_LINE: usize = 16;
 /// A foreign claim is logged this often at most.
 const CLAIM_LOG: Span = Span::from_millis(10_000);
 
@@ -63,14 +70,10 @@ pub struct Linux {
     pub kernel: Option<Kernel>,
     /// What is in force, to compare a reload with.
     pub loaded: Loaded,
-    /// By cluster: its number, by which the driver knows it.
-    pub numbers: Vec<usize>,
-    /// That of the next one.
-    pub next_number: usize,
     /// What should be served and is not yet, and the daemon's options.
     pub arrivals: Arrivals,
-    /// By cluster: what this incarnation leaves to later ones.
-    pub persisted: Vec<Persisted>,
+    /// What else belongs to each of the clusters of `loaded`, in their order.
+    pub beside: Vec<Beside>,
     /// By cluster: what happened, for people.
     pub histories: Keeper,
     /// The log, to change its level.
@@ -99,19 +102,22 @@ pub struct Pending {
     fit: BTreeMap<u8, Result<(), String>>,
     /// By group: whether the kernel could serve all of it.
     whole: BTreeMap<u8, Result<(), String>>,
-    /// By cluster: whether its clock keeps the rate that all members rely on.
-    rates: Vec<Rate>,
+    /// How many clusters have joined; the next one gets this number.
+    joined: usize,
+    /// By what clusters assume of it: whether the clock keeps the rate that all members rely on.
+    rates: Rates,
     /// Whether the host lets a candidate's adverts leave.
     speech: Speech,
     /// Whether another member runs on this host.
-    company: Company,
-    roles: Vec<Vec<RoleName>>,
+    company: Rounds,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
-    /// When to check again that what later incarnations must know is there.
-    look_at_lives: Option<LocalTime>,
     /// What is left of a reload.
     leaving: Leaving,
+    /// Whether what later incarnations must know is there.
+    lives: Rounds,
+    /// The clusters whose orders are being written, or will be.
+    writing: BTreeSet<usize>,
     stopping: bool,
 }
 
@@ -121,6 +127,7 @@ impl Shell for Linux {
     }
 
     async fn wait(&mut self, at: LocalTime) {
+        self.sockets.flush();
         std::future::poll_fn(|cx| self.poll(at, cx)).await;
         self.do_what_is_due();
     }
@@ -148,11 +155,12 @@ impl Shell for Linux {
         if let Some(frames) = &mut self.frames {
             frames.send(bytes, boottime());
         }
-        (self.place(cluster)).map_or(0, |place| self.sockets.send(place, to, bytes))
+        self.sockets.send(cluster, to, bytes, self.clock.last())
     }
 
     fn send_note(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
-        (self.place(cluster)).map_or(0, |place| self.sockets.send_note(place, to, bytes))
+        self.sockets
+            .send_note(cluster, to, bytes, self.clock.last())
     }
 
     fn release(&mut self, cluster: usize, group: GroupId) {
@@ -201,7 +209,14 @@ impl Shell for Linux {
         self.agent.show(now, groups);
     }
 
-    fn heard(&mut self, local: SocketAddr, remote: SocketAddr, echoed: bool) {
+    fn heard(
+        &mut self,
+        cluster: usize,
+        from: MemberId,
+        (local, remote): (SocketAddr, SocketAddr),
+        echoed: bool,
+    ) {
+        self.sockets.heard(cluster, from, remote, self.clock.last());
         if let Some(kernel) = &mut self.kernel {
             kernel.neighbours.heard(local, remote, echoed);
         }
@@ -225,12 +240,11 @@ impl Shell for Linux {
     }
 
     fn steered(&self, cluster: usize) -> Option<Steered> {
-        let place = self.place(cluster)?;
-        self.pending.rates.get(place).and_then(Rate::steered)
+        self.rate(cluster)?.steered()
     }
 
-    fn refusals(&self, path: Path) -> Refusals {
-        self.sockets.refusals(path)
+    fn refusals(&self, cluster: usize, path: Path) -> Refusals {
+        self.sockets.refusals(cluster, path)
     }
 
     fn record_lease(&mut self, cluster: usize, longest: Span) {
@@ -239,9 +253,9 @@ impl Shell for Linux {
 
     fn reported(&mut self, cluster: usize, event: &Event) {
         if let Event::Role { group, to, .. } = *event {
-            let place = self.place(cluster);
-            let roles = place.and_then(|place| self.pending.roles.get_mut(place));
-            if let Some(role) = roles.and_then(|r| r.get_mut(usize::from(group.0))) {
+            let at = self.position(cluster);
+            let beside = at.and_then(|at| self.beside.get_mut(at));
+            if let Some(role) = beside.and_then(|b| b.roles.get_mut(usize::from(group.0))) {
                 *role = to;
             }
             self.report_condition();
@@ -266,7 +280,8 @@ impl Shell for Linux {
     }
 
     fn left(&mut self, cluster: usize) {
-        self.forget(cluster);
+        self.leave(cluster);
+        self.has_left(cluster);
     }
 
     fn wall(&mut self) -> u64 {
@@ -322,16 +337,19 @@ impl Linux {
             .loaded
             .clusters
             .iter()
-            .zip(&self.pending.roles)
-            .map(|(local, roles)| {
+            .zip(&self.beside)
+            .map(|(local, beside)| {
                 telemetry::roles(
                     &local.config,
-                    (0u8..).map(GroupId).zip(roles.iter().copied()),
+                    (0u8..).map(GroupId).zip(beside.roles.iter().copied()),
                 )
             });
+        let clusters = self.loaded.clusters.len();
+        let many = (clusters > MOST_IN_A_LINE).then(|| format!("{clusters} clusters"));
+        let all = all.filter(|_| many.is_none()).chain(many.clone());
         let refused = match self.reloads_refused() {
             0 => None,
-            _ if self.loaded.clusters.len() == 1 => Some("the last reload was refused".to_owned()),
+            _ if clusters == 1 => Some("the last reload was refused".to_owned()),
             n => Some(format!("the last reload of {n} clusters was refused")),
         };
         all.chain(self.arrivals.awaited().iter().map(ToString::to_string))
@@ -340,19 +358,8 @@ impl Linux {
             .join("; ")
     }
 
-    /// The number of the cluster at a place.
-    fn number(&self, place: usize) -> usize {
-        self.numbers.get(place).copied().unwrap_or(usize::MAX)
-    }
-
-    /// The place of the cluster with a number, if it is served.
-    fn place(&self, number: usize) -> Option<usize> {
-        self.numbers.binary_search(&number).ok()
-    }
-
-    /// What one part of the daemon complains about the cluster at a place, or that it no longer does.
-    fn alarm(&mut self, place: usize, from: &'static str, what: Option<String>) {
-        let cluster = self.number(place);
+    /// What one part of the daemon complains about, or that it no longer complains.
+    fn alarm(&mut self, cluster: usize, from: &'static str, what: Option<String>) {
         self.pending.events.push_back(ShellEvent::Alarms {
             cluster,
             from,
@@ -419,7 +426,7 @@ impl Linux {
             self.arrivals.on_disk.due(),
             self.orders_due(),
             self.agent.due(),
-            self.pending.look_at_lives,
+            self.pending.lives.due(),
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.feed_watchdog_at(),
         ];
@@ -444,7 +451,6 @@ impl Linux {
         if self.arrivals.due().is_some_and(|at| at <= now) {
             self.arrivals.look();
         }
-        self.let_leave();
         self.look_at_disk(now);
         self.look_at_lives(now);
         self.look_at_rates();
@@ -455,38 +461,6 @@ impl Linux {
         if self.feed_watchdog_at().is_some_and(|at| at <= now) {
             self.pending.fed_watchdog = Some(now);
             self.notify.watchdog();
-        }
-    }
-
-    /// The candidate's clock, if something is wrong with its rate.
-    fn rate_fault(&self) -> Option<String> {
-        self.pending.rates.first().and_then(Rate::fault)
-    }
-
-    /// Whether the clock runs at the rate that all members rely on; while it does not, nothing is
-    /// held here.
-    fn look_at_rates(&mut self) {
-        let reading = Reading::take();
-        for cluster in 0..self.pending.rates.len() {
-            let Some(local) = self.loaded.clusters.get(cluster) else {
-                continue;
-            };
-            let keep = local.config.timing().vote();
-            let groups = local.config.groups().len();
-            let rate = &mut self.pending.rates[cluster];
-            let before = rate.fault();
-            rate.look(reading, keep);
-            let fault = rate.fault();
-            if fault == before {
-                continue;
-            }
-            let turned = before.is_some() != fault.is_some();
-            self.alarm(cluster, "clock", fault);
-            if turned && self.kernel.is_some() {
-                (0u8..)
-                    .take(groups)
-                    .for_each(|id| self.report_eligible(GroupId(id)));
-            }
         }
     }
 
@@ -637,11 +611,8 @@ impl Linux {
                 mac,
             } => {
                 // The holder announces itself to a standby all the time; that is not news.
-                let held = self
-                    .pending
-                    .roles
-                    .first()
-                    .and_then(|r| r.get(usize::from(group.0)));
+                let roles = self.beside.first().map(|beside| &beside.roles);
+                let held = roles.and_then(|r| r.get(usize::from(group.0)));
                 let now = self.clock.now();
                 let quiet = self
                     .pending

@@ -296,12 +296,10 @@ impl Metrics {
         all
     }
 
-    /// Whether these are the ends of a path to a member.
-    #[must_use]
-    pub fn has_path(&self, local: SocketAddr, remote: SocketAddr) -> bool {
-        let path = Path { local, remote };
-        let mut all = self.peers.iter().flat_map(|p| &p.paths);
-        all.any(|p| p.path == path)
+    /// The paths to the other members.
+    pub fn paths(&self) -> impl Iterator<Item = Path> {
+        let all = self.peers.iter().flat_map(|p| &p.paths);
+        all.map(|p| p.path)
     }
 
     /// An authentic datagram came in, whatever the node makes of it: duplicates over several paths

@@ -385,6 +385,12 @@ impl Keeper {
         Poll::Ready(result)
     }
 
+    /// Nothing is being written, or waits for that.
+    #[must_use]
+    pub const fn is_idle(&self) -> bool {
+        self.writing.is_none() && self.again_at.is_none()
+    }
+
     /// When to poll again, if it failed.
     #[must_use]
     pub const fn due(&self) -> Option<LocalTime> {

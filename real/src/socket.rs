@@ -1,48 +1,104 @@
-//! The UDP sockets. Each way to a peer has one of its own, connected: its own room in the kernel
-//! for what waits to be sent and to be read, and its own errors. So a peer whose hardware address
-//! nobody tells (its packets wait three seconds for that) costs the others nothing, nor does a
-//! flood from elsewhere. What comes to one of our addresses from no known end of a way is taken by
+//! The UDP sockets of a process, and the ways of each cluster to its members.
+//!
+//! A member of one cluster has a socket for each way to a peer, connected: its own room in the
+//! kernel for what waits to be sent and to be read, and its own errors. So a peer whose hardware
+//! address nobody tells (its packets wait three seconds for that) costs the others nothing, nor does
+//! a flood from elsewhere. What comes to one of its addresses from no known end of a way is taken by
 //! one more socket.
-#![allow(unsafe_code)] // two socket options have no safe setter
+//!
+//! A witness of many clusters would need thousands, and each of the kernel's older than 6.13 looks
+//! through all of them for each datagram. It has [`LANES`] sockets at an address, among which the
+//! kernel spreads the senders, and hands them many datagrams by one call. What goes to peers that are
+//! silent, and may wait long in the kernel, has a socket of its own: it costs those that are heard no
+//! room.
+
+pub mod batch;
+mod end;
 
 use crate::clock::boottime;
 use crate::config_file::{LocalCluster, Path};
 use crate::readiness::watch;
+use batch::{Inbox, Outbox};
+use end::{bind, explain, words};
 use onehold_core::advert::MemberId;
-use onehold_core::time::LocalTime;
+use onehold_core::time::{LocalTime, Span};
 use rustix::event::{Timespec, epoll};
 use rustix::net::RecvFlags;
 use rustix::process::{Resource, getrlimit, setrlimit};
-use socket2::{Domain, Protocol, Socket, Type};
-use std::collections::BTreeSet;
+use std::collections::HashMap;
+use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
-use std::net::{IpAddr, SocketAddr, UdpSocket};
-use std::os::fd::{AsRawFd as _, OwnedFd};
+use std::net::{SocketAddr, UdpSocket};
+use std::os::fd::OwnedFd;
 use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
 
-/// Longer datagrams are cut off, and then their seal doesn't fit.
-const MAX_DATAGRAM: usize = 2_048;
 /// How many sockets the kernel names at a time, of those that have something.
 const BATCH: usize = 64;
 /// How often it is asked in a row without a datagram: an error that lasts must not keep us.
 const MAX_VAIN: usize = 16;
 /// Most errors that are taken from a socket at a time.
 const MAX_ERRORS: usize = 64;
+/// Sockets that many clusters share at an address; the first sends to peers that are silent.
+const LANES: u8 = 16;
+/// A peer is silent that nothing came from for this long.
+const SILENT: Span = Span::from_millis(1_000);
 
 /// A socket at one of our addresses.
 #[derive(Debug)]
 struct End {
     local: SocketAddr,
-    /// The other end of the way; none where it takes what comes from anywhere else.
-    remote: Option<SocketAddr>,
-    /// Not before there is a route, and `local` is on this host: both may come later, as at boot.
-    connected: bool,
+    takes: Takes,
     socket: UdpSocket,
+    /// How many clusters use it.
+    users: usize,
+    outbox: Outbox<Place>,
+}
+
+/// What comes in by a socket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Takes {
+    /// What comes from anywhere, but for those that have a socket of their own.
+    Any,
+    /// What comes by a way, to the only cluster.
+    Way(SocketAddr, Place),
+    /// A share of what comes from anywhere.
+    Lane(u8),
+}
+
+/// Which way it is: of a cluster, to a member, the how many-th.
+type Place = (usize, MemberId, usize);
+
+/// A way to a member.
+#[derive(Debug)]
+struct Way {
+    remote: SocketAddr,
+    by: By,
     refusals: Refusals,
     /// Since when this host itself has let nothing leave there, and why.
     kept_in: Option<(LocalTime, KeptIn)>,
+}
+
+/// By which socket something goes over a way.
+#[derive(Debug)]
+enum By {
+    /// Its own. Not connected before there is a route, and our address is on this host: both may
+    /// come later, as at boot.
+    Own { end: usize, connected: bool },
+    /// One of several that others use, too: by whether the peer was heard lately.
+    Lane {
+        silent: usize,
+        heard: usize,
+        heard_at: Option<LocalTime>,
+    },
+}
+
+/// The ways of a cluster by member, and the sockets that it uses.
+#[derive(Debug)]
+struct Ways {
+    by_member: Vec<Vec<Way>>,
+    ends: Vec<usize>,
 }
 
 /// What the network refused to carry over a way, as far as this host was notified. For people only.
@@ -52,6 +108,17 @@ pub struct Refusals {
     pub count: u64,
     /// When the last was, and why.
     pub last: Option<(LocalTime, String)>,
+}
+
+impl Refusals {
+    fn add(&mut self, error: &io::Error) {
+        self.count += 1;
+        let why = words(error);
+        match &mut self.last {
+            Some((at, last)) if *last == why => *at = boottime(),
+            last => *last = Some((boottime(), why.into_owned())),
+        }
+    }
 }
 
 /// Why nothing leaves this host, by its own kernel's word.
@@ -73,17 +140,23 @@ impl KeptIn {
     }
 }
 
-/// All sockets of the process, and the paths of each cluster.
+/// All sockets of the process, and the ways of each cluster.
 #[derive(Debug)]
 pub struct Sockets {
-    ends: Vec<End>,
-    /// By cluster and member: the ends of the ways to it.
-    paths: Vec<Vec<Vec<usize>>>,
+    ends: Vec<Option<End>>,
+    by_place: HashMap<(SocketAddr, Takes), usize>,
+    /// By the number of the cluster.
+    clusters: Vec<Option<Ways>>,
     /// Watches all ends.
     epoll: AsyncFd<OwnedFd>,
     /// The ends that have something, as the kernel said last, and whether that is an error; each is
     /// read once before the kernel is asked again.
     ready: Vec<(usize, bool)>,
+    inbox: Inbox,
+    /// Where what is in the inbox came in.
+    inbox_of: Option<SocketAddr>,
+    /// The ends with something in their outbox.
+    sending: Vec<usize>,
     /// Nothing was left when they were last looked at.
     drained: bool,
 }
@@ -99,9 +172,13 @@ impl Sockets {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| fail(e.into()))?;
         let mut sockets = Self {
             ends: Vec::new(),
-            paths: Vec::new(),
+            by_place: HashMap::new(),
+            clusters: Vec::new(),
             epoll: watch(epoll).map_err(fail)?,
             ready: Vec::with_capacity(BATCH),
+            inbox: Inbox::new(),
+            inbox_of: None,
+            sending: Vec::new(),
             drained: false,
         };
         clusters
@@ -110,170 +187,283 @@ impl Sockets {
         Ok(sockets)
     }
 
-    /// Binds the addresses of one cluster more, which gets the next index, and an end of each way
+    /// Binds the addresses of one cluster more, which gets the next number, and an end of each way
     /// of it; all of them or none.
     ///
     /// # Errors
     /// What could not be bound, and the likely remedy.
     pub fn add(&mut self, cluster: &LocalCluster) -> Result<(), String> {
-        let before = self.ends.len();
-        let added = self.try_add(cluster);
-        self.share(false);
+        let mut used = Vec::new();
+        let added = match cluster.many {
+            true => self.add_to_lanes(cluster, &mut used),
+            false => self.add_alone(cluster, &mut used),
+        };
         match added {
-            Ok(ways) => self.paths.push(ways),
+            Ok(by_member) => {
+                let ends = used;
+                self.clusters.push(Some(Ways { by_member, ends }));
+                Ok(())
+            }
             Err(why) => {
-                self.ends.truncate(before);
-                self.ready.retain(|(at, _)| *at < before);
-                return Err(why);
+                self.release(&used);
+                Err(why)
             }
         }
-        Ok(())
     }
 
-    /// Closes the ends that nobody needs any more without this cluster; those after it have the index
-    /// before theirs from now on.
+    /// A cluster is not served any more: what only it used is closed.
     pub fn remove(&mut self, cluster: usize) {
-        if cluster >= self.paths.len() {
-            return;
+        if let Some(ways) = self.clusters.get_mut(cluster).and_then(Option::take) {
+            self.release(&ways.ends);
         }
-        self.paths.remove(cluster);
-        let used: BTreeSet<usize> = self.paths.iter().flatten().flatten().copied().collect();
-        let own: BTreeSet<SocketAddr> = used.iter().map(|at| self.ends[*at].local).collect();
-        for at in (0..self.ends.len()).rev() {
-            let end = &self.ends[at];
-            if used.contains(&at) || end.remote.is_none() && own.contains(&end.local) {
+    }
+
+    fn release(&mut self, used: &[usize]) {
+        self.flush();
+        for at in used {
+            let Some(Some(end)) = self.ends.get_mut(*at) else {
                 continue;
-            }
-            self.ends.swap_remove(at); // closed, it is watched no more
-            let last = self.ends.len();
-            self.ready.retain(|(ready, _)| *ready != at);
-            let ready = self.ready.iter_mut().map(|(ready, _)| ready);
-            let ways = self.paths.iter_mut().flatten().flatten();
-            ready
-                .chain(ways)
-                .filter(|n| **n == last)
-                .for_each(|n| *n = at);
-            if let Some(end) = self.ends.get(at) {
-                let data = epoll::EventData::new_u64(at as u64);
-                // It fails on no kernel that has come so far.
-                let _ = epoll::modify(&self.epoll, &end.socket, data, epoll::EventFlags::IN);
+            };
+            end.users -= 1;
+            if end.users == 0 {
+                self.by_place.remove(&(end.local, end.takes));
+                self.ready.retain(|(ready, _)| ready != at);
+                self.ends[*at] = None; // closed, it is not watched any more
             }
         }
     }
 
-    fn try_add(&mut self, cluster: &LocalCluster) -> Result<Vec<Vec<usize>>, String> {
+    /// The ways of the only cluster of a process.
+    fn add_alone(
+        &mut self,
+        cluster: &LocalCluster,
+        used: &mut Vec<usize>,
+    ) -> Result<Vec<Vec<Way>>, String> {
         // Those that take what comes from anywhere first, alone: whoever else has the address and
         // port makes that fail. Then these let the ends of the ways in beside them, and nobody
         // after that.
         for local in cluster.addresses() {
-            self.end(*local, None)?;
+            self.end(*local, Takes::Any, used)?;
         }
-        self.share(true);
-        let members = (0u8..).map(MemberId).take(cluster.config.members().len());
-        let ways = |member| {
-            let ways = cluster
-                .paths(member)
-                .filter(|_| member != cluster.config.me());
-            let ends = ways.map(|Path { local, remote }| self.end(local, Some(remote)));
-            ends.collect::<Result<Vec<usize>, String>>()
-        };
-        members.map(ways).collect()
+        self.let_in(used, true);
+        let ways = self.own_ways(cluster, used);
+        self.let_in(used, false);
+        ways
     }
 
-    /// The end between these two, opened if necessary.
-    fn end(&mut self, local: SocketAddr, remote: Option<SocketAddr>) -> Result<usize, String> {
-        let same = |e: &End| e.local == local && e.remote == remote;
-        if let Some(at) = self.ends.iter().position(same) {
+    fn own_ways(
+        &mut self,
+        cluster: &LocalCluster,
+        used: &mut Vec<usize>,
+    ) -> Result<Vec<Vec<Way>>, String> {
+        let number = self.clusters.len();
+        let mut by_member = Vec::new();
+        for (member, paths) in members(cluster) {
+            let mut ways = Vec::new();
+            for (nth, Path { local, remote }) in paths.into_iter().enumerate() {
+                let takes = Takes::Way(remote, (number, member, nth));
+                let end = self.end(local, takes, used)?;
+                let connected = false;
+                let mut way = Way::new(remote, By::Own { end, connected });
+                // If it can't be yet, it will be tried with each datagram.
+                let _ = way.connect(&self.ends);
+                ways.push(way);
+            }
+            by_member.push(ways);
+        }
+        Ok(by_member)
+    }
+
+    /// The ways of one of many clusters.
+    fn add_to_lanes(
+        &mut self,
+        cluster: &LocalCluster,
+        used: &mut Vec<usize>,
+    ) -> Result<Vec<Vec<Way>>, String> {
+        for local in cluster.addresses() {
+            let first = self.end(*local, Takes::Lane(0), used)?;
+            self.let_in(&[first], true);
+            for lane in 1..LANES {
+                self.end(*local, Takes::Lane(lane), used)?;
+            }
+        }
+        let mut by_member = Vec::new();
+        for (_, paths) in members(cluster) {
+            let mut ways = Vec::new();
+            for Path { local, remote } in paths {
+                let mut hasher = DefaultHasher::new();
+                remote.hash(&mut hasher);
+                let lane = 1 + (hasher.finish() % u64::from(LANES - 1)) as u8;
+                let of = |lane| self.by_place.get(&(local, Takes::Lane(lane))).copied();
+                if let (Some(silent), Some(heard)) = (of(0), of(lane)) {
+                    let by = By::Lane {
+                        silent,
+                        heard,
+                        heard_at: None,
+                    };
+                    ways.push(Way::new(remote, by));
+                }
+            }
+            by_member.push(ways);
+        }
+        Ok(by_member)
+    }
+
+    /// The end at `local`, opened if necessary.
+    fn end(
+        &mut self,
+        local: SocketAddr,
+        takes: Takes,
+        used: &mut Vec<usize>,
+    ) -> Result<usize, String> {
+        if let Some(at) = self.by_place.get(&(local, takes)).copied() {
+            if let Some(Some(end)) = self.ends.get_mut(at)
+                && !used.contains(&at)
+            {
+                end.users += 1;
+                used.push(at);
+            }
             return Ok(at);
         }
+        let at = self.ends.len();
         let open = || -> io::Result<UdpSocket> {
-            let socket = bind(local, remote.is_some())?;
-            let data = epoll::EventData::new_u64(self.ends.len() as u64);
+            let alone = matches!(takes, Takes::Any | Takes::Lane(0));
+            let shared = matches!(takes, Takes::Lane(_));
+            let socket = bind(local, !alone, shared)?;
+            let data = epoll::EventData::new_u64(at as u64);
             epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
             Ok(socket)
         };
         let socket = open().map_err(|e| explain(local, &e))?;
-        let mut end = End {
+        self.ends.push(Some(End {
             local,
-            remote,
-            connected: false,
+            takes,
             socket,
-            refusals: Refusals::default(),
-            kept_in: None,
-        };
-        // If it can't be yet, it will be tried with each datagram.
-        let _ = end.connect();
-        self.ends.push(end);
-        Ok(self.ends.len() - 1)
+            users: 1,
+            outbox: Outbox::new(),
+        }));
+        self.by_place.insert((local, takes), at);
+        used.push(at);
+        Ok(at)
     }
 
-    fn share(&self, others: bool) {
-        for end in &self.ends {
+    /// Whether others of this user may have the same address and port.
+    fn let_in(&self, ends: &[usize], others: bool) {
+        for end in ends.iter().filter_map(|at| self.ends.get(*at)?.as_ref()) {
             // It fails on no kernel that has come so far.
             let _ = rustix::net::sockopt::set_socket_reuseport(&end.socket, others);
         }
     }
 
-    /// Hands a datagram to the network on every path; returns on how many. What the network refuses
-    /// is lost, like everything that it loses.
-    pub fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
-        self.on_every_path(cluster, to, |end| end.send(bytes))
+    fn ways(&mut self, cluster: usize, to: MemberId) -> &mut [Way] {
+        let ways = self.clusters.get_mut(cluster).and_then(Option::as_mut);
+        let ways = ways.and_then(|w| w.by_member.get_mut(usize::from(to.0)));
+        ways.map_or(&mut [], Vec::as_mut_slice)
+    }
+
+    fn way(&mut self, (cluster, to, nth): Place) -> Option<&mut Way> {
+        self.ways(cluster, to).get_mut(nth)
+    }
+
+    /// Something authentic came by a way.
+    pub fn heard(&mut self, cluster: usize, from: MemberId, remote: SocketAddr, now: LocalTime) {
+        for way in self.ways(cluster, from) {
+            if let By::Lane { heard_at, .. } = &mut way.by
+                && way.remote == remote
+            {
+                *heard_at = Some(now);
+            }
+        }
+    }
+
+    /// Hands a datagram to the network on every path, or keeps it until [`Self::flush`]; returns on
+    /// how many. What the network refuses is lost, like everything that it loses.
+    pub fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8], now: LocalTime) -> u64 {
+        self.on_every_path(cluster, to, bytes, now, Way::send)
     }
 
     /// The same for a note, which is longer than any advert: what the network makes of it does not
     /// say whether this member can be heard ([`Self::kept_in`]).
-    pub fn send_note(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
-        self.on_every_path(cluster, to, |end| end.send_note(bytes))
+    pub fn send_note(&mut self, cluster: usize, to: MemberId, bytes: &[u8], now: LocalTime) -> u64 {
+        self.on_every_path(cluster, to, bytes, now, Way::send_note)
     }
 
     fn on_every_path(
         &mut self,
         cluster: usize,
         to: MemberId,
-        mut send: impl FnMut(&mut End) -> bool,
+        bytes: &[u8],
+        now: LocalTime,
+        alone: fn(&mut Way, &[Option<End>], &[u8]) -> bool,
     ) -> u64 {
-        let paths = self.paths.get(cluster);
-        let ends = paths.and_then(|p| p.get(usize::from(to.0)));
-        let mut sent = 0;
-        for at in ends.into_iter().flatten() {
-            if let Some(end) = self.ends.get_mut(*at) {
-                sent += u64::from(send(end));
+        let ways = self.clusters.get_mut(cluster).and_then(Option::as_mut);
+        let ways = ways.and_then(|w| w.by_member.get_mut(usize::from(to.0)));
+        let (mut sent, mut full) = (0, false);
+        for (nth, way) in ways.into_iter().flatten().enumerate() {
+            let Some(at) = way.lane(now) else {
+                sent += u64::from(alone(way, &self.ends, bytes));
+                continue;
+            };
+            if let Some(Some(end)) = self.ends.get_mut(at) {
+                if end.outbox.is_empty() {
+                    self.sending.push(at);
+                }
+                full |= end.outbox.push(bytes, way.remote, (cluster, to, nth));
+                sent += 1;
             }
         }
+        if full {
+            self.flush();
+        }
         sent
+    }
+
+    /// Hands everything that was kept to the network.
+    pub fn flush(&mut self) {
+        while let Some(at) = self.sending.pop() {
+            let Some(Some(end)) = self.ends.get_mut(at) else {
+                continue;
+            };
+            let mut refused = Vec::new();
+            end.outbox.send(&end.socket, |place, e| {
+                refused.push((
+                    *place,
+                    io::Error::from_raw_os_error(e.raw_os_error().unwrap_or(0)),
+                ));
+            });
+            for (place, e) in refused {
+                if let Some(way) = self.way(place) {
+                    way.refusals.add(&e);
+                }
+            }
+        }
     }
 
     /// Since when this host itself has let nothing leave for any other member of a cluster, and
     /// why; `None` if it lets something leave.
     #[must_use]
     pub fn kept_in(&self, cluster: usize) -> Option<(LocalTime, KeptIn)> {
-        let ways = self.paths.get(cluster).into_iter().flatten().flatten();
-        let since = ways.map(|at| self.ends.get(*at)?.kept_in);
+        let ways = self.clusters.get(cluster)?.as_ref()?;
+        let since = ways.by_member.iter().flatten().map(|way| way.kept_in);
         since.reduce(|a, b| Some(a?.max(b?))).flatten()
     }
 
     /// The next datagram that waits in any socket: where it came in, and from where. Of those that
-    /// have some, each gives one in turn.
+    /// have some, each gives a few in turn.
     pub fn receive(&mut self, into: &mut Vec<u8>) -> Option<(SocketAddr, SocketAddr)> {
         let mut vain = 0;
         // The kernel names no socket twice in a row that had nothing: only the second "none" is
         // one, for while it looks through those of the last time, what comes in is not seen.
         let mut none = false;
         while vain < MAX_VAIN {
-            while let Some((at, failed)) = self.ready.pop() {
-                let end = &mut self.ends[at];
-                if failed {
-                    end.take_errors();
+            loop {
+                if let (Some(local), Some(remote)) = (self.inbox_of, self.inbox.take(into)) {
+                    self.drained = false;
+                    return Some((local, remote));
                 }
-                into.resize(MAX_DATAGRAM, 0);
-                match end.socket.recv_from(into) {
-                    Ok((length, remote)) => {
-                        into.truncate(length);
-                        self.drained = false;
-                        return Some((end.local, remote));
-                    }
-                    Err(e) if e.kind() == ErrorKind::WouldBlock => {}
-                    Err(e) => end.refused(&e),
+                match self.ready.pop() {
+                    Some((at, failed)) => self.read(at, failed),
+                    None => break,
                 }
             }
             match (self.look(), none) {
@@ -288,6 +478,32 @@ impl Sockets {
         None
     }
 
+    /// Reads what an end has, and its errors.
+    fn read(&mut self, at: usize, failed: bool) {
+        self.inbox_of = None;
+        let Some(Some(end)) = self.ends.get_mut(at) else {
+            return;
+        };
+        let (count, mut error) = match failed {
+            true => take_errors(&end.socket),
+            false => (0, None),
+        };
+        match self.inbox.fill(&end.socket) {
+            Ok(()) => self.inbox_of = Some(end.local),
+            Err(e) if e.kind() == ErrorKind::WouldBlock => {}
+            Err(e) => error = Some(e),
+        }
+        let Takes::Way(_, place) = end.takes else {
+            return; // nobody's in particular
+        };
+        if let Some(way) = self.way(place) {
+            way.refusals.count += count;
+            if let Some(e) = error {
+                way.refusals.add(&e);
+            }
+        }
+    }
+
     /// Asks the kernel which sockets have something; returns how many.
     fn look(&mut self) -> rustix::io::Result<usize> {
         let mut events = [const { MaybeUninit::uninit() }; BATCH];
@@ -297,8 +513,7 @@ impl Sockets {
             let at = usize::try_from(data.u64()).unwrap_or(usize::MAX);
             (at, flags.contains(epoll::EventFlags::ERR))
         });
-        let ends = self.ends.len();
-        self.ready.extend(named.filter(|(at, _)| *at < ends));
+        self.ready.extend(named);
         Ok(events.len())
     }
 
@@ -316,28 +531,65 @@ impl Sockets {
         any
     }
 
-    /// What was refused on a way.
+    /// What was refused on a way of a cluster.
     #[must_use]
-    pub fn refusals(&self, path: Path) -> Refusals {
-        let is = |e: &&End| e.local == path.local && e.remote == Some(path.remote);
-        let end = self.ends.iter().find(is);
-        end.map_or_else(Refusals::default, |e| e.refusals.clone())
+    pub fn refusals(&self, cluster: usize, path: Path) -> Refusals {
+        let ways = self.clusters.get(cluster).and_then(Option::as_ref);
+        let mut ways = ways.into_iter().flat_map(|w| w.by_member.iter().flatten());
+        let is = |w: &&Way| w.remote == path.remote && w.local(&self.ends) == Some(path.local);
+        ways.find(is)
+            .map_or_else(Refusals::default, |way| way.refusals.clone())
     }
 }
 
-impl End {
-    fn connect(&mut self) -> io::Result<()> {
-        if let (Some(remote), false) = (self.remote, self.connected) {
-            self.socket.connect(remote)?;
-            self.connected = true;
+impl Way {
+    fn new(remote: SocketAddr, by: By) -> Self {
+        Self {
+            remote,
+            by,
+            refusals: Refusals::default(),
+            kept_in: None,
         }
-        Ok(())
     }
 
-    fn send(&mut self, bytes: &[u8]) -> bool {
+    fn local(&self, ends: &[Option<End>]) -> Option<SocketAddr> {
+        let (By::Own { end, .. } | By::Lane { silent: end, .. }) = self.by;
+        ends.get(end)?.as_ref().map(|end| end.local)
+    }
+
+    /// The socket that it shares with others, if it does.
+    fn lane(&self, now: LocalTime) -> Option<usize> {
+        match self.by {
+            By::Own { .. } => None,
+            By::Lane {
+                silent,
+                heard,
+                heard_at,
+            } => {
+                let lately = heard_at.is_some_and(|at| now < at.plus(SILENT));
+                Some(if lately { heard } else { silent })
+            }
+        }
+    }
+
+    /// Its own socket, connected.
+    fn connect<'a>(&mut self, ends: &'a [Option<End>]) -> io::Result<&'a UdpSocket> {
+        let By::Own { end, connected } = &mut self.by else {
+            return Err(ErrorKind::NotConnected.into());
+        };
+        let end = ends.get(*end).and_then(Option::as_ref);
+        let end = end.ok_or(ErrorKind::NotConnected)?;
+        if !*connected {
+            end.socket.connect(self.remote)?;
+            *connected = true;
+        }
+        Ok(&end.socket)
+    }
+
+    fn send(&mut self, ends: &[Option<End>], bytes: &[u8]) -> bool {
         let mut kept_in = None;
         for _ in 0..2 {
-            match self.connect().and_then(|()| self.socket.send(bytes)) {
+            match self.connect(ends).and_then(|socket| socket.send(bytes)) {
                 Ok(_) => {
                     self.kept_in = None;
                     return true;
@@ -345,7 +597,7 @@ impl End {
                 // It may have been the answer to an earlier one: this one was not sent then. The
                 // second is the kernel's own word on this one.
                 Err(e) => {
-                    self.refused(&e);
+                    self.refusals.add(&e);
                     // Only this host's own firewall forbids so; where it rejects as well, its
                     // answer follows.
                     let forbidden = kept_in == Some(KeptIn::Forbidden);
@@ -358,64 +610,48 @@ impl End {
         false
     }
 
-    fn send_note(&mut self, bytes: &[u8]) -> bool {
-        if !self.connected {
+    fn send_note(&mut self, ends: &[Option<End>], bytes: &[u8]) -> bool {
+        let By::Own {
+            connected: true, ..
+        } = self.by
+        else {
             return false; // it comes with the next advert
-        }
-        let sent = self.socket.send(bytes);
+        };
+        let sent = self.connect(ends).and_then(|socket| socket.send(bytes));
         if let Err(e) = &sent {
-            self.refused(e); // it may have been the answer to an advert
+            self.refusals.add(e); // it may have been the answer to an advert
         }
         sent.is_ok()
     }
-
-    /// Takes note of what was answered to what we sent.
-    fn take_errors(&mut self) {
-        let error = self.socket.take_error();
-        for _ in 0..MAX_ERRORS {
-            let gone = rustix::net::recv(&self.socket, &mut [0; 1][..], RecvFlags::ERRQUEUE);
-            if gone.is_err() {
-                break;
-            }
-            self.refusals.count += 1;
-        }
-        if let Ok(Some(error)) = error {
-            self.refusals.last = Some((boottime(), words(&error)));
-        }
-    }
-
-    fn refused(&mut self, error: &io::Error) {
-        self.refusals.count += 1;
-        self.refusals.last = Some((boottime(), words(error)));
-    }
 }
 
-/// Why a datagram was refused, as a person may want to know it.
-fn words(error: &io::Error) -> String {
-    let text = match error.kind() {
-        ErrorKind::WouldBlock => "too much waits to be sent already",
-        ErrorKind::ConnectionRefused => {
-            "nothing listens there (is it running, and is `port` the same in both files?)"
-        }
-        ErrorKind::HostUnreachable => "no route there, or nobody answers for that address",
-        ErrorKind::NetworkUnreachable => "no route there",
-        ErrorKind::PermissionDenied if error.raw_os_error() == Some(libc::EPERM) => {
-            "a firewall on this host forbids it"
-        }
-        ErrorKind::PermissionDenied => "a route of this host, or a firewall on the way, forbids it",
-        ErrorKind::InvalidInput | ErrorKind::AddrNotAvailable => {
-            "the address to send from is not on this host"
-        }
-        _ if error.raw_os_error() == Some(libc::ENOBUFS) => {
-            "its queue is full, or the gate of this host drops it: is there an snat rule to a floating address?"
-        }
-        _ => return error.to_string(),
+/// The other members with the paths to them, and this one, with none.
+fn members(cluster: &LocalCluster) -> Vec<(MemberId, Vec<Path>)> {
+    let me = cluster.config.me();
+    let members = (0u8..).map(MemberId).take(cluster.config.members().len());
+    let paths = |member| match member == me {
+        true => Vec::new(),
+        false => cluster.paths(member).collect(),
     };
-    text.to_owned()
+    members.map(|member| (member, paths(member))).collect()
 }
 
-/// A witness of many clusters needs many sockets; what is allowed at first is meant for programs
-/// that use `select`.
+/// What was answered to what we sent: how many answers but one, and the last.
+fn take_errors(socket: &UdpSocket) -> (u64, Option<io::Error>) {
+    let error = socket.take_error().ok().flatten();
+    let mut count = 0;
+    for _ in 0..MAX_ERRORS {
+        let gone = rustix::net::recv(socket, &mut [0; 1][..], RecvFlags::ERRQUEUE);
+        if gone.is_err() {
+            break;
+        }
+        count += 1;
+    }
+    (count - u64::from(count > 0 && error.is_some()), error)
+}
+
+/// A socket for each way needs many; what is allowed at first is meant for programs that use
+/// `select`.
 fn allow_many() {
     let mut limit = getrlimit(Resource::Nofile);
     limit.current = limit.maximum;
@@ -423,116 +659,16 @@ fn allow_many() {
     let _ = setrlimit(Resource::Nofile, limit);
 }
 
-/// A socket on an address that may come later, as at boot.
-fn bind(local: SocketAddr, beside_others: bool) -> io::Result<UdpSocket> {
-    let socket = Socket::new(Domain::for_address(local), Type::DGRAM, Some(Protocol::UDP))?;
-    if local.is_ipv6() {
-        socket.set_only_v6(true)?;
-        socket.set_freebind_v6(true)?;
-    } else {
-        socket.set_freebind_v4(true)?;
-    }
-    socket.set_nonblocking(true)?;
-    socket.set_reuse_port(beside_others)?;
-    // Interactive traffic: DSCP CS6, as routing protocols have it. Not every network honours it.
-    let (_, level, errors) = if local.is_ipv6() {
-        let set = socket.set_tclass_v6(0xc0);
-        (set, libc::IPPROTO_IPV6, libc::IPV6_RECVERR)
-    } else {
-        let set = socket.set_tos_v4(0xc0);
-        (set, libc::IPPROTO_IP, libc::IP_RECVERR)
-    };
-    // And first in the queues of this host, for which that is not enough. The highest is for root.
-    let _ = set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, 7)
-        .or_else(|_| set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, 6));
-    // To learn what becomes of what is sent, not only that nothing listens there.
-    let _ = set(&socket, level, errors, 1);
-    socket.bind(&local.into())?;
-    Ok(socket.into())
-}
-
-fn set(socket: &Socket, level: i32, option: i32, value: i32) -> io::Result<()> {
-    // SAFETY: the pointer and the length are those of an int, which the call only reads.
-    let result = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            level,
-            option,
-            (&raw const value).cast(),
-            size_of::<i32>() as libc::socklen_t,
-        )
-    };
-    match result {
-        0 => Ok(()),
-        _ => Err(io::Error::last_os_error()),
-    }
-}
-
-fn explain(local: SocketAddr, e: &io::Error) -> String {
-    let remedy = match e.kind() {
-        ErrorKind::AddrInUse => {
-            let port = local.port();
-            let whose = match owner(local) {
-                Some(uid) => format!("a socket of user id {uid} has it"),
-                None => "something has it".to_owned(),
-            };
-            format!(
-                "{whose} (`ss -aunp sport = :{port}` shows which process); stop that, or set another `port` \
-                 in [cluster]"
-            )
-        }
-        ErrorKind::PermissionDenied => "a port below 1024 needs CAP_NET_BIND_SERVICE".to_owned(),
-        _ if e.raw_os_error() == Some(libc::EMFILE) => {
-            "each way to a member needs a socket: raise the limit (systemd: LimitNOFILE=)"
-                .to_owned()
-        }
-        _ => "is it an address of this host?".to_owned(),
-    };
-    format!("can't listen on {local}/udp: {e}; {remedy}")
-}
-
-/// The user whose socket is in the way, as far as the kernel shows it.
-fn owner(local: SocketAddr) -> Option<u32> {
-    let list = |name| std::fs::read_to_string(format!("/proc/thread-self/net/{name}"));
-    let all = list("udp").unwrap_or_default() + &list("udp6").unwrap_or_default();
-    // sl local remote st queues timer retransmits uid …; `local` is ADDRESS:PORT in hex, the
-    // address in words as they are in memory. One at any address is in the way, too.
-    let hex = |ip: IpAddr| {
-        let bytes = match ip {
-            IpAddr::V4(ip) => ip.octets().to_vec(),
-            IpAddr::V6(ip) => ip.octets().to_vec(),
-        };
-        let words = bytes.chunks_exact(4).map(|word| {
-            let word = u32::from_ne_bytes([word[0], word[1], word[2], word[3]]);
-            format!("{word:08X}")
-        });
-        format!("{}:{:04X}", words.collect::<String>(), local.port())
-    };
-    let any: [IpAddr; 2] = [
-        std::net::Ipv4Addr::UNSPECIFIED.into(),
-        std::net::Ipv6Addr::UNSPECIFIED.into(),
-    ];
-    let ours = [local.ip(), any[0], any[1]].map(hex);
-    let mut owners = all.lines().filter_map(|line| {
-        let mut words = line.split_whitespace().skip(1);
-        let at = words.next()?;
-        words
-            .nth(5)?
-            .parse()
-            .ok()
-            .filter(|_| ours.iter().any(|o| o == at))
-    });
-    owners.next()
-}
-
 #[cfg(test)]
 mod tests {
+    use super::batch::AT_A_TIME;
     use super::*;
     use crate::config_file::tests::{TWO, cluster};
     use std::time::Duration;
 
     const LB0: MemberId = MemberId(0);
     const LB1: MemberId = MemberId(1);
+    const NOW: LocalTime = LocalTime::from_nanos(0);
 
     /// A pair on this host's loopback: each test has a network of its own.
     fn pair(network: u8) -> [LocalCluster; 2] {
@@ -573,15 +709,16 @@ mod tests {
         runtime().block_on(async {
             let mut lb0 = open(&clusters[..1]);
             let mut lb1 = open(&clusters[1..]);
-            for _ in 0..5 {
-                assert_eq!(lb0.send(0, LB1, b"advert"), 2);
+            for _ in 0..3 * AT_A_TIME {
+                assert_eq!(lb0.send(0, LB1, b"advert", NOW), 2);
             }
             let mut paths = Vec::new();
-            for _ in 0..10 {
+            for _ in 0..6 * AT_A_TIME {
                 paths.push(receive(&mut lb1).await.expect("a datagram").0);
             }
-            for two in paths.chunks(2) {
-                assert_ne!(two[0], two[1], "{paths:?}");
+            for by_turns in paths.chunks(2 * AT_A_TIME) {
+                let first = |path: &&SocketAddr| **path == by_turns[0];
+                assert_eq!(by_turns.iter().filter(first).count(), AT_A_TIME);
             }
             assert_eq!(receive(&mut lb1).await, None);
         });
@@ -611,7 +748,10 @@ mod tests {
             assert!(said.contains(&whose), "{said}");
             let local = clusters[0].addresses()[0];
             for _ in 0..2 {
-                assert!(bind(local, true).is_err(), "an end of a way beside ours");
+                assert!(
+                    bind(local, true, false).is_err(),
+                    "an end of a way beside ours"
+                );
             }
             drop(lb0);
             open(&clusters[..1]);
@@ -624,19 +764,19 @@ mod tests {
         runtime().block_on(async {
             let mut lb0 = open(&clusters[..1]);
             for _ in 0..3 {
-                assert_eq!(lb0.send(0, LB1, b"advert"), 2);
+                assert_eq!(lb0.send(0, LB1, b"advert", NOW), 2);
             }
             assert_eq!(receive(&mut lb0).await, None);
             for path in clusters[0].paths(LB1) {
-                let refusals = lb0.refusals(path);
+                let refusals = lb0.refusals(0, path);
                 assert!(refusals.count >= 3, "{refusals:?}");
                 let (_, why) = refusals.last.expect("there was one");
                 assert!(why.starts_with("nothing listens there"), "{why}");
             }
             // The next one is sent all the same.
             let mut lb1 = open(&clusters[1..]);
-            assert_eq!(lb0.send(0, LB1, b"advert"), 2);
-            assert_eq!(lb1.send(0, LB0, b"advert"), 2);
+            assert_eq!(lb0.send(0, LB1, b"advert", NOW), 2);
+            assert_eq!(lb1.send(0, LB0, b"advert", NOW), 2);
             assert!(receive(&mut lb1).await.is_some() && receive(&mut lb0).await.is_some());
         });
     }

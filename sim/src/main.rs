@@ -6,7 +6,7 @@ mod worlds;
 use clap::{Parser, Subcommand};
 use onehold_sim::error::{Context, Result};
 use onehold_sim::machine::demo::{self, ClusterOptions};
-use onehold_sim::machine::idle;
+use onehold_sim::machine::{idle, load};
 use onehold_sim::netns::privilege::Privilege;
 use onehold_sim::netns::{binary, privilege, web};
 use onehold_sim::replay;
@@ -38,6 +38,9 @@ enum Command {
     /// Measure packets, processor time and memory while nothing happens. Exit status 1 if the
     /// address moved.
     Idle(idle::Options),
+    /// Measure what many clusters cost one witness, or what a flood does to it or to a holder. Exit
+    /// status 1 if an address moved that should not.
+    Load(load::Options),
     /// Give the recorded inputs of traces (`onehold run --trace`) to the core, and compare what it
     /// does with what was recorded. Exit status 1 if it does something else, or if two were
     /// effective under `majority`.
@@ -75,6 +78,10 @@ fn run(command: Command) -> Result<bool> {
         Command::Idle(options) => {
             let (binary, _, stop) = prepare(&options.cluster)?;
             idle::measure(&options, binary, &stop)
+        }
+        Command::Load(options) => {
+            let (binary, _, stop) = prepare(&options.cluster)?;
+            load::measure(&options, &binary, &stop)
         }
     }
 }

@@ -78,6 +78,11 @@ impl Cooldowns {
         entry.again.take().map(|_| entry.notice(group))
     }
 
+    /// A cluster is not served any more.
+    pub fn forget(&mut self, cluster: usize) {
+        self.groups.retain(|(of, _), _| *of != cluster);
+    }
+
     /// A cool-down is not over.
     #[must_use]
     pub fn cools(&self, cluster: usize, group: GroupId) -> bool {

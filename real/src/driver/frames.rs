@@ -134,7 +134,7 @@ mod tests {
         driver.frame(at(22), 0, PEER, &second); // a copy
         driver.frame(at(23), 0, OTHER, &first); // a recording
         assert_eq!(driver.shell.0, [(0, PEER), (0, PEER)]);
-        let metrics = &driver.served[0].metrics;
+        let metrics = &driver.served.get(0).expect("served").metrics;
         let frames = &metrics.frames[0];
         assert_eq!((frames.received, frames.heard_at), (2, Some(at(22))));
         assert_eq!((metrics.accepted, frames.rejected), (2, None));
@@ -155,7 +155,7 @@ mod tests {
             [(9, OTHER)],
             "no such interface, as it happens"
         );
-        let metrics = &driver.served[0].metrics;
+        let metrics = &driver.served.get(0).expect("served").metrics;
         assert_eq!(metrics.frames[0].rejected, Some((at(1), Reject::TooShort)));
         assert_eq!(
             metrics.rejected[Reject::UnknownKey(theirs.sealing()).index()],

@@ -301,6 +301,9 @@ fn in_words(span: Span) -> String {
     crate::status::ago(span.as_millis_f64())
 }
 
+/// Most clusters that an answer names.
+const MOST_NAMES: usize = 32;
+
 impl Served {
     /// What the node reported, for people.
     pub(super) fn entry_of(&mut self, now: LocalTime, event: &Event) -> Option<Entry> {
@@ -381,20 +384,29 @@ impl<S: Shell> Driver<S> {
 
     /// The cluster that is named; or the only one.
     pub(super) fn cluster_meant(&self, name: Option<&str>) -> Result<usize, Reply> {
+        let mut served = self.served.iter();
         let found = match name {
-            Some(name) => self.served.iter().position(|s| s.metrics.cluster == name),
-            None => (self.served.len() == 1).then_some(0),
+            Some(name) => served.find(|(_, s)| s.metrics.cluster == name),
+            None => served.next().filter(|_| self.served.len() == 1),
         };
-        found.ok_or_else(|| {
-            let why = match (&self.served[..], &self.awaited[..]) {
-                ([], [waiting, ..]) => waiting.to_string(),
-                (served, _) => {
-                    let names: Vec<&str> = served.iter().map(|s| &*s.metrics.cluster).collect();
-                    format!("which cluster? there are {}", names.join(", "))
-                }
-            };
-            Reply::Refused { why }
-        })
+        found.map_or_else(|| Err(self.no_such_cluster()), |(cluster, _)| Ok(cluster))
+    }
+
+    /// The answer to whoever names no cluster, or one that is not served.
+    pub(super) fn no_such_cluster(&self) -> Reply {
+        let served = self.served.iter().take(MOST_NAMES);
+        let names: Vec<&str> = served.map(|(_, s)| &*s.metrics.cluster).collect();
+        let why = match (&names[..], &self.awaited[..]) {
+            ([], [waiting, ..]) => waiting.to_string(),
+            _ => {
+                let more = match self.served.len() - names.len() {
+                    0 => String::new(),
+                    more => format!(" and {more} more"),
+                };
+                format!("which cluster? there are {}{more}", names.join(", "))
+            }
+        };
+        Reply::Refused { why }
     }
 
     /// What happened in a cluster, for people.
@@ -403,7 +415,9 @@ impl<S: Shell> Driver<S> {
             Ok(cluster) => cluster,
             Err(refused) => return refused,
         };
-        let s = &self.served[cluster];
+        let Some(s) = self.served.get(cluster) else {
+            return self.no_such_cluster();
+        };
         let (entries, not_kept) = self.shell.history(cluster).unwrap_or_default();
         Reply::History(Told {
             cluster: s.metrics.cluster.clone(),

@@ -203,12 +203,14 @@ impl<S: Shell> Driver<S> {
 
     /// A datagram came in that has the form of a note, of a cluster as it says.
     pub(super) fn note(&mut self, now: LocalTime, claimed: ClusterId, bytes: &[u8]) {
-        let mut all = self.served.iter();
-        let cluster = all.position(|s| s.config.cluster() == claimed);
-        let Some(s) = self.served.get_mut(cluster.unwrap_or(0)) else {
+        let known = self.served.of_id(claimed);
+        let Some(cluster) = known.or_else(|| self.served.first()) else {
             return;
         };
-        let may = cluster.is_some() && s.notes.may_check(now);
+        let Some(s) = self.served.get_mut(cluster) else {
+            return;
+        };
+        let may = known.is_some() && s.notes.may_check(now);
         let said = may.then(|| auth::open_note(&s.keys, claimed, bytes).ok());
         let note = said.flatten().and_then(|said| Note::decode(said.get()));
         let taken = note.map_or(Taken::No, |note| {
@@ -218,7 +220,7 @@ impl<S: Shell> Driver<S> {
         match taken {
             Taken::Yes(from, noted) => {
                 for entry in s.seen.lacks(&s.config, from, &noted.lines) {
-                    self.shell.happened(cluster.unwrap_or(0), entry);
+                    self.shell.happened(cluster, entry);
                 }
                 s.metrics.noted(from, noted);
             }

@@ -93,6 +93,12 @@ impl Openings {
         self.waiting.remove(&(cluster, group.0));
     }
 
+    /// A cluster is not served any more.
+    pub fn forget(&mut self, cluster: usize) {
+        self.waiting.retain(|(of, _), _| *of != cluster);
+        self.health.retain(|(of, _), _| *of != cluster);
+    }
+
     /// Whether the gate of a waiting group opens when `before_hold` ended so; `None` if it does not
     /// wait.
     #[must_use]

@@ -108,9 +108,11 @@ impl<S: Shell> Driver<S> {
             Ok(cluster) => cluster,
             Err(refused) => return refused,
         };
-        let groups = match groups_meant(&self.served[cluster].config, group) {
-            Ok(groups) => groups,
-            Err(refused) => return refused,
+        let meant = |s: &Served| (s.config.clone(), groups_meant(&s.config, group));
+        let (config, groups) = match self.served.get(cluster).map(meant) {
+            Some((config, Ok(groups))) => (config, groups),
+            Some((_, Err(refused))) => return refused,
+            None => return self.no_such_cluster(),
         };
         let said = said.bounded();
         if said.is_over(self.shell.wall()) {
@@ -124,11 +126,13 @@ impl<S: Shell> Driver<S> {
         for group in groups {
             let answer = self.command(cluster, now, group, order.into());
             if answer.is_ok() {
-                self.served[cluster].said(group, order, said.clone());
+                if let Some(s) = self.served.get_mut(cluster) {
+                    s.said(group, order, said.clone());
+                }
                 self.was_ordered(cluster, group, order, &said);
             }
             outcome.push((group, answer));
         }
-        Reply::to_order(&self.served[cluster].config, order, &said, &outcome)
+        Reply::to_order(&config, order, &said, &outcome)
     }
 }

@@ -34,6 +34,11 @@ impl Probes {
         self.due
     }
 
+    /// A cluster is not served any more.
+    pub(super) fn forget(&mut self, cluster: usize) {
+        self.groups.retain(|(of, _), _| *of != cluster);
+    }
+
     /// Something happened that may show.
     pub(super) const fn look(&mut self, now: LocalTime) {
         self.due = Some(now);
@@ -83,8 +88,11 @@ impl<S: Shell> Driver<S> {
             return;
         }
         self.probes.due = None;
-        for cluster in 0..self.served.len() {
-            let groups = self.served[cluster].config.groups().len();
+        for cluster in self.served.numbers() {
+            let Some(s) = self.served.get_mut(cluster) else {
+                continue;
+            };
+            let groups = s.config.groups().len();
             let probing = |id| self.shell.probing(cluster, GroupId(id));
             let all: Vec<(u8, Probing)> = (0u8..)
                 .take(groups)
@@ -93,11 +101,8 @@ impl<S: Shell> Driver<S> {
             if all.is_empty() {
                 continue; // the network is not asked
             }
-            let snapshot = {
-                let s = &self.served[cluster];
-                s.node.observe(&s.config, now)
-            };
-            let survives = self.served[cluster].config.arbitration() == Arbitration::Survivor;
+            let snapshot = s.node.observe(&s.config, now);
+            let survives = s.config.arbitration() == Arbitration::Survivor;
             let mut alarms = Vec::new();
             for (id, probing) in all {
                 let Some(group) = snapshot.groups.get(usize::from(id)) else {
@@ -117,7 +122,6 @@ impl<S: Shell> Driver<S> {
                     }
                 }
                 let no_echo = asked.in_vain >= IN_VAIN;
-                let s = &mut self.served[cluster];
                 let unheard = s.answers_unheard(now, &probing);
                 if let Some(alarm) = unheard.map(|peer| s.unheard_in_words(group, peer)) {
                     alarms.push(alarm);

@@ -15,16 +15,14 @@ impl<S: Shell> Driver<S> {
 
     /// Everything, now.
     pub(super) fn report(&mut self, now: LocalTime) -> Report {
-        for s in &mut self.served {
+        for (cluster, s) in self.served.iter_mut() {
             s.metrics.margins.late = self.late;
             for path in s.metrics.peers.iter_mut().flat_map(|p| &mut p.paths) {
-                path.refusals = self.shell.refusals(path.path);
+                path.refusals = self.shell.refusals(cluster, path.path);
             }
             for (at, frames) in s.metrics.frames.iter_mut().enumerate() {
                 frames.port = self.shell.frames(at);
             }
-        }
-        for (cluster, s) in self.served.iter_mut().enumerate() {
             for (id, group) in (0u8..).map(GroupId).zip(&mut s.metrics.groups) {
                 group.probing = self.shell.probing(cluster, id);
             }
@@ -38,7 +36,7 @@ impl<S: Shell> Driver<S> {
             status.note_file(standing, now.since(*since));
             status
         };
-        let mut clusters: Vec<Status> = self.served.iter().enumerate().map(status).collect();
+        let mut clusters: Vec<Status> = self.served.iter().map(status).collect();
         clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // they joined in any order
         Report {
             version: status::VERSION,

@@ -22,7 +22,8 @@ use std::future::Future;
 use std::net::SocketAddr;
 use tokio::sync::oneshot;
 
-/// What the driver needs from the world. `cluster` is the index of one of its clusters.
+/// What the driver needs from the world. `cluster` is the number of one of its clusters: the next one
+/// when it joined, which no other gets later.
 pub trait Shell {
     /// Now, by this member's clock: later than every answer before.
     fn now(&mut self) -> LocalTime;
@@ -102,8 +103,16 @@ pub trait Shell {
         0
     }
 
-    /// An authentic datagram came over a path; `echoed` says whether its sender hears this member.
-    fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {}
+    /// An authentic datagram of a member came over a path, to the first address and from the second;
+    /// `echoed` says whether its sender hears this member.
+    fn heard(
+        &mut self,
+        _cluster: usize,
+        _from: MemberId,
+        _path: (SocketAddr, SocketAddr),
+        _echoed: bool,
+    ) {
+    }
 
     /// What the peer said last came as an Ethernet frame, too: at which interface, and where from;
     /// `echo` is when that was sent which it echoes.
@@ -128,7 +137,7 @@ pub trait Shell {
     }
 
     /// What the network refused to carry over a path, for people; empty if unknown.
-    fn refusals(&self, _path: Path) -> Refusals {
+    fn refusals(&self, _cluster: usize, _path: Path) -> Refusals {
         Refusals::default()
     }
 }
@@ -254,7 +263,7 @@ pub enum ShellEvent {
         /// They replace the old ones.
         keys: Keys,
     },
-    /// One more cluster is served from here on; its index is the next one.
+    /// One more cluster is served from here on; it gets the next number.
     Joined(Box<Joined>),
     /// a cluster is not to be served any more: its node stops, and then [`Shell::left`].
     Leaves {

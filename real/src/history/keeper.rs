@@ -6,7 +6,6 @@ use super::{Entry, History, MOST};
 use crate::lease_record::file_name;
 use crate::wall;
 use onehold_core::time::{LocalTime, Span};
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -26,11 +25,10 @@ const LEAST: usize = 20;
 /// How long the end of the daemon waits for what is left to write: nothing depends on it.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// The histories, by the numbers that clusters get as they join, which none gets again.
+/// The histories, by cluster.
 #[derive(Debug, Default)]
 pub struct Keeper {
-    kept: BTreeMap<usize, Kept>,
-    next: usize,
+    kept: Vec<Option<Kept>>,
     /// How many of them are still to be read.
     unread: usize,
     job: Option<oneshot::Receiver<Vec<(usize, Done)>>>,
@@ -64,7 +62,7 @@ impl Keeper {
     /// One more cluster: what it is for is kept in this directory. It is read by and by.
     pub fn join(&mut self, directory: &Path, cluster: &str, member: &str) {
         self.unread += 1;
-        let kept = Kept {
+        self.kept.push(Some(Kept {
             member: member.to_owned(),
             file: directory.join(format!("{}.history", file_name(cluster, member))),
             history: History::default(),
@@ -72,14 +70,13 @@ impl Keeper {
             dirty: false,
             fault: None,
             blocked: false,
-        };
-        self.kept.insert(self.next, kept);
-        self.next += 1;
+        }));
     }
 
-    /// A cluster is not served any more: what is not on its way to the disk yet is forgotten.
+    /// A cluster is not served any more. What happened in it last may not be kept.
     pub fn leave(&mut self, cluster: usize) {
-        if self.kept.remove(&cluster).is_some_and(|kept| !kept.read) {
+        let left = self.kept.get_mut(cluster).and_then(Option::take);
+        if left.is_some_and(|kept| !kept.read) {
             self.unread -= 1;
         }
     }
@@ -88,7 +85,7 @@ impl Keeper {
     pub fn add(&mut self, cluster: usize, mut entry: Entry, now: LocalTime) {
         entry.at_ms = u64::try_from(wall::now()).unwrap_or(0);
         let most = self.most();
-        if let Some(kept) = self.kept.get_mut(&cluster) {
+        if let Some(Some(kept)) = self.kept.get_mut(cluster) {
             kept.history.add(entry, most);
             kept.dirty = true;
             self.write_soon(now);
@@ -108,7 +105,7 @@ impl Keeper {
     /// What happened in a cluster, and why that is not kept, if so.
     #[must_use]
     pub fn history(&self, cluster: usize) -> Option<(Vec<Entry>, Option<String>)> {
-        let kept = self.kept.get(&cluster)?;
+        let kept = self.kept.get(cluster)?.as_ref()?;
         Some((
             kept.history.entries().cloned().collect(),
             kept.fault.clone(),
@@ -127,7 +124,7 @@ impl Keeper {
 
     #[cfg(test)]
     pub(super) fn is_idle(&self) -> bool {
-        self.job.is_none() && !self.kept.values().any(|kept| kept.dirty)
+        self.job.is_none() && !self.kept.iter().flatten().any(|kept| kept.dirty)
     }
 
     /// Goes on with what is to be read and written. Needs a tokio runtime.
@@ -147,14 +144,16 @@ impl Keeper {
 
     /// Begins to read, or else to write if that is due. Returns whether there was something to do.
     fn begin(&mut self, now: LocalTime) -> bool {
-        let of = |wanted: fn(&Kept) -> bool, all: &BTreeMap<usize, Kept>| -> Vec<usize> {
-            let wanted = all.iter().filter(|(_, kept)| wanted(kept));
-            let wanted = wanted.map(|(cluster, _)| *cluster);
-            wanted.take(AT_A_TIME).collect()
+        let of = |wanted: fn(&Kept) -> bool, all: &[Option<Kept>]| -> Vec<usize> {
+            let wanted = (0..)
+                .zip(all)
+                .filter(|(_, kept)| kept.as_ref().is_some_and(wanted));
+            wanted.map(|(cluster, _)| cluster).take(AT_A_TIME).collect()
         };
         if self.unread > 0 {
             let unread = of(|kept| !kept.read, &self.kept);
-            let files = unread.iter().map(|n| (*n, self.kept[n].file.clone()));
+            let files = (unread.iter())
+                .filter_map(|n| Some((*n, self.kept.get(*n)?.as_ref()?.file.clone())));
             self.aside(files.collect(), |file| Done::Read(read_or_set_aside(&file)));
             return true;
         }
@@ -168,7 +167,7 @@ impl Keeper {
             return false;
         }
         let all = dirty.iter().filter_map(|n| {
-            let kept = self.kept.get_mut(n)?;
+            let kept = self.kept.get_mut(*n)?.as_mut()?;
             kept.dirty = false;
             Some((*n, (kept.file.clone(), kept.history.clone())))
         });
@@ -197,15 +196,16 @@ impl Keeper {
         for (cluster, done) in all {
             self.done(cluster, done, now);
         }
-        if self.kept.values().any(|kept| kept.dirty && !kept.blocked) {
+        let mut kept = self.kept.iter().flatten();
+        if kept.any(|kept| kept.dirty && !kept.blocked) {
             self.write_soon(now);
         }
     }
 
     fn done(&mut self, cluster: usize, done: Done, now: LocalTime) {
         let most = self.most();
-        let Some(kept) = self.kept.get_mut(&cluster) else {
-            return; // it has left meanwhile
+        let Some(Some(kept)) = self.kept.get_mut(cluster) else {
+            return; // it has left
         };
         let fault = match done {
             Done::Read(read) => {

@@ -9,7 +9,7 @@
 use super::on_disk::OnDisk;
 use super::persisted::{Persisted, addresses_of, earlier_orders};
 use super::reload::Asked;
-use super::{Linux, RoleName};
+use super::{Beside, Linux};
 use crate::config_file::{
     self, FileError, Found, LocalCluster, LogSection, MetricsSection, Missing,
 };
@@ -346,34 +346,19 @@ impl Linux {
         let now = self.clock.now();
         let (served, start) = start_node(&local, guard, incarnation, now, earlier.longest);
         let recorder = self.start_trace(&local, &start);
-        // The driver's is the same number: it takes what happened in this order.
+        // The driver gives it the same number: it takes what happened in this order.
         let joined = ShellEvent::Joined(Box::new(Joined {
             served,
             orders,
             recorder,
         }));
         self.pending.events.push_back(joined);
-        let cluster = self.loaded.clusters.len();
-        self.numbers.push(self.next_number);
-        self.next_number += 1;
-        self.arrivals.on_disk.join();
-        self.alarm(cluster, "record", earlier.fault);
-        self.alarm(cluster, "orders", unread);
-        self.alarm(cluster, "lock", pretended);
-        self.pending.roles.push(vec![
-            match local.config.is_candidate(local.config.me()) {
-                true => RoleName::Standby,
-                false => RoleName::Witness,
-            };
-            local.config.groups().len()
-        ]);
-        let drift = local.config.timing().drift_ppm();
-        let rate = clock::Rate::new(drift, clock::Reading::take());
-        self.pending.rates.push(rate);
         self.kernel = kernel.or(self.kernel.take());
         self.frames = Frames::of(&local).or(self.frames.take());
-        self.persisted.push(Persisted::new(lock, record, keeper));
-        self.loaded.clusters.push(local);
+        let number = self.keep(local, Persisted::new(lock, record, keeper));
+        self.alarm(number, "record", earlier.fault);
+        self.alarm(number, "orders", unread);
+        self.alarm(number, "lock", pretended);
         self.first_kernel_refresh();
         self.follow_interfaces(now);
         Ok(())
@@ -408,9 +393,10 @@ impl Linux {
     ///
     /// # Errors
     /// What the kernel refused.
-    pub async fn close(self) -> Result<(), crate::kernel::KernelError> {
+    pub async fn close(mut self) -> Result<(), crate::kernel::KernelError> {
+        self.sockets.flush();
         let closed = self.kernel.map_or(Ok(()), Kernel::close);
-        for persisted in self.persisted {
+        for Beside { persisted, .. } in self.beside {
             if let Err(e) = persisted.finish().await {
                 tracing::error!("{e}");
             }

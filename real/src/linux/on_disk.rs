@@ -3,7 +3,7 @@
 //!
 //! A reload that was refused stays an alarm until one is accepted, or the file is again what runs.
 
-use super::Linux;
+use super::{Beside, Linux};
 use crate::config_file::{self, Stamp};
 use crate::driver::ShellEvent;
 use crate::status::FileOnDisk;
@@ -22,13 +22,11 @@ pub(super) struct OnDisk {
     stamp: Stamp,
     looking: Option<oneshot::Receiver<Look>>,
     due: Option<LocalTime>,
-    /// By cluster.
-    standings: Vec<Standing>,
 }
 
 /// How the file of one cluster stands.
 #[derive(Debug, Default)]
-struct Standing {
+pub(super) struct Standing {
     is: FileOnDisk,
     /// A reload was refused for what the file says, and not for what it leads to.
     for_its_text: bool,
@@ -55,16 +53,6 @@ impl OnDisk {
         self.looking = Some(looked);
     }
 
-    /// One more cluster is served, as its file says.
-    pub(super) fn join(&mut self) {
-        self.standings.push(Standing::default());
-    }
-
-    /// One is not served any more.
-    pub(super) fn leave(&mut self, place: usize) {
-        self.standings.remove(place);
-    }
-
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Look> {
         let Some(looking) = &mut self.looking else {
             return Poll::Pending;
@@ -78,7 +66,7 @@ impl OnDisk {
 impl Linux {
     /// Of how many clusters a reload was refused.
     pub(super) fn reloads_refused(&self) -> usize {
-        let standings = self.arrivals.on_disk.standings.iter();
+        let standings = self.beside.iter().map(|beside| &beside.standing);
         let refused = standings.filter(|s| matches!(s.is, FileOnDisk::Refused(_)));
         refused.count()
     }
@@ -113,7 +101,7 @@ impl Linux {
         };
         self.arrivals.on_disk.stamp = stamp;
         for (place, differs) in differ.into_iter().enumerate() {
-            let Some(standing) = self.arrivals.on_disk.standings.get_mut(place) else {
+            let Some(Beside { standing, .. }) = self.beside.get_mut(place) else {
                 continue;
             };
             let is = match (&standing.is, differs) {
@@ -134,16 +122,20 @@ impl Linux {
     pub(super) fn reloaded(&mut self, place: usize, refused: Option<String>) {
         let on_disk = &mut self.arrivals.on_disk;
         (on_disk.stamp, on_disk.due) = (Stamp::default(), None); // it is compared again
-        if let Some(standing) = on_disk.standings.get_mut(place) {
+        if let Some(Beside { standing, .. }) = self.beside.get_mut(place) {
             standing.for_its_text = false;
         }
         self.stands(place, refused.map_or(FileOnDisk::Same, FileOnDisk::Refused));
     }
 
     fn stands(&mut self, place: usize, is: FileOnDisk) {
-        let Some(standing) = self.arrivals.on_disk.standings.get_mut(place) else {
+        let Some(Beside {
+            number, standing, ..
+        }) = self.beside.get_mut(place)
+        else {
             return;
         };
+        let cluster = *number;
         let before = std::mem::replace(&mut standing.is, is.clone());
         let whose = self.prefix(place);
         match (&before, &is) {
@@ -160,7 +152,6 @@ impl Linux {
         }
         // A reload that is refused again is another one.
         if before != is || matches!(is, FileOnDisk::Refused(_)) {
-            let cluster = self.number(place);
             let event = ShellEvent::OnDisk {
                 cluster,
                 standing: is,

@@ -1,6 +1,6 @@
 //! What this incarnation of a member leaves to later ones, and what it has read of earlier ones.
 
-use super::Linux;
+use super::{Beside, Linux};
 use crate::clock;
 use crate::config_file::LocalCluster;
 use crate::lease_record::LeaseRecord;
@@ -41,24 +41,21 @@ impl Persisted {
 impl Linux {
     /// the leases of earlier incarnations are over: the longest is this one's.
     pub(super) fn keep_lease(&mut self, cluster: usize, longest: Span) {
-        let Some(place) = self.place(cluster) else {
-            return;
-        };
-        if let Some(persisted) = self.persisted.get_mut(place) {
+        let at = self.position(cluster);
+        if let Some(Beside { persisted, .. }) = at.and_then(|at| self.beside.get_mut(at)) {
             let failed = persisted.record.only(longest).err();
-            self.alarm(place, "record", failed);
+            self.alarm(cluster, "record", failed);
         }
     }
 
     /// keeps what the operator said until it is undone.
     pub(super) fn keep_orders(&mut self, cluster: usize, orders: &[Standings]) {
-        let Some(place) = self.place(cluster) else {
+        let Some(at) = self.position(cluster) else {
             return;
         };
-        let (Some(persisted), Some(local)) = (
-            self.persisted.get_mut(place),
-            self.loaded.clusters.get(place),
-        ) else {
+        let (Some(Beside { persisted, .. }), Some(local)) =
+            (self.beside.get_mut(at), self.loaded.clusters.get(at))
+        else {
             return;
         };
         let addresses: Vec<_> = local.config.groups().iter().map(of_group).collect();
@@ -68,21 +65,25 @@ impl Linux {
             (Of { name, addresses }, orders.clone())
         });
         persisted.orders.keep(Orders::given(given));
+        self.pending.writing.insert(cluster);
     }
 
     /// Checks that what later incarnations must know is still there.
     pub(super) fn look_at_lives(&mut self, now: LocalTime) {
-        if self.pending.look_at_lives.is_some_and(|due| now < due) {
-            return;
-        }
-        self.pending.look_at_lives = Some(now.plus(APART));
-        for cluster in 0..self.persisted.len() {
+        for at in self.pending.lives.take_due(now, self.beside.len(), APART) {
+            let Beside {
+                number, persisted, ..
+            } = &mut self.beside[at];
+            let cluster = *number;
             let Persisted {
                 lock,
                 record,
                 orders,
-            } = &mut self.persisted[cluster];
+            } = persisted;
             orders.keep_there();
+            if !orders.is_idle() {
+                self.pending.writing.insert(cluster);
+            }
             let (kept, left) = (record.keep(), lock.is_alone_again());
             if let Some(kept) = kept {
                 self.alarm(cluster, "record", kept.err());
@@ -97,9 +98,18 @@ impl Linux {
     pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let now = clock::boottime();
         let mut written = Vec::new();
-        for (cluster, persisted) in self.persisted.iter_mut().enumerate() {
-            while let Poll::Ready(result) = persisted.orders.poll(now, cx) {
+        let writing = std::mem::take(&mut self.pending.writing);
+        for cluster in writing {
+            let at = self.position(cluster);
+            let Some(beside) = at.and_then(|at| self.beside.get_mut(at)) else {
+                continue;
+            };
+            let orders = &mut beside.persisted.orders;
+            while let Poll::Ready(result) = orders.poll(now, cx) {
                 written.push((cluster, result));
+            }
+            if !orders.is_idle() {
+                self.pending.writing.insert(cluster);
             }
         }
         let any = match written.is_empty() {
@@ -114,7 +124,9 @@ impl Linux {
 
     /// When orders are due to be written again.
     pub(super) fn orders_due(&self) -> Option<LocalTime> {
-        self.persisted.iter().filter_map(|l| l.orders.due()).min()
+        let writing = self.pending.writing.iter();
+        let writing = writing.filter_map(|cluster| self.beside.get(self.position(*cluster)?));
+        writing.filter_map(|b| b.persisted.orders.due()).min()
     }
 }
 

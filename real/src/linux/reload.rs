@@ -11,7 +11,7 @@ use crate::config_file::{FileError, Loaded, Outcome, Reloaded};
 use crate::control::Reply;
 use crate::driver::ShellEvent;
 use crate::history::Entry;
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
 use tokio::sync::oneshot;
 
 /// Most clients that wait for the answer of one reload.
@@ -24,9 +24,7 @@ pub(super) struct Asked(Vec<oneshot::Sender<Reply>>);
 /// What is left of a reload: clusters that leave, by their numbers, and then its answer.
 #[derive(Debug, Default)]
 pub(super) struct Leaving {
-    clusters: VecDeque<usize>,
-    /// The first of them was asked to.
-    first_asked: bool,
+    clusters: BTreeSet<usize>,
     answer: Option<(Asked, Reply)>,
 }
 
@@ -144,15 +142,16 @@ impl Linux {
             missing,
         } = reloaded;
         for (place, outcome) in clusters.into_iter().enumerate() {
-            let Some(local) = self.loaded.clusters.get(place) else {
+            let (Some(local), Some(beside)) =
+                (self.loaded.clusters.get(place), self.beside.get(place))
+            else {
                 continue;
             };
             let (name, keys) = (local.name().to_owned(), local.keys());
-            let number = self.number(place);
+            let cluster = beside.number;
             match outcome {
                 Outcome::Applied(changes) if changes.is_empty() && local.many => account.same += 1,
                 Outcome::Applied(changes) => {
-                    let cluster = number;
                     let event = ShellEvent::Keys { cluster, keys };
                     self.pending.events.push_back(event);
                     let what = match &changes[..] {
@@ -183,7 +182,8 @@ impl Linux {
                         "{name}: no file has it any more; it leaves"
                     );
                     account.done.push(format!("{name}: not served any more"));
-                    self.pending.leaving.clusters.push_back(number);
+                    self.pending.leaving.clusters.insert(cluster);
+                    self.let_leave(cluster);
                 }
             }
             self.reloaded(place, None);
@@ -207,11 +207,12 @@ impl Linux {
 
     /// For people who ask later.
     fn was_reloaded(&mut self, place: usize, what: &str, why: Option<&str>) {
-        if let Some(local) = self.loaded.clusters.get(place) {
+        if let (Some(local), Some(beside)) =
+            (self.loaded.clusters.get(place), self.beside.get(place))
+        {
             let entry = Entry::new(member_name(local), "reload", what);
             let entry = why.iter().fold(entry, |entry, why| entry.because(*why));
-            let number = self.number(place);
-            self.histories.add(number, entry, clock::boottime());
+            self.histories.add(beside.number, entry, clock::boottime());
         }
     }
 
@@ -264,35 +265,10 @@ impl Linux {
         let _ = self.wait_for(missing);
     }
 
-    /// Asks the next cluster to leave: one in a turn, for each costs a look through all sockets.
-    pub(super) fn let_leave(&mut self) {
-        let leaving = &mut self.pending.leaving;
-        if let Some(cluster) = leaving.clusters.front().copied()
-            && !std::mem::replace(&mut leaving.first_asked, true)
-        {
-            self.pending
-                .events
-                .push_back(ShellEvent::Leaves { cluster });
-        }
-    }
-
     /// A cluster is not served any more.
-    pub(super) fn forget(&mut self, number: usize) {
-        if let Some(place) = self.place(number) {
-            self.numbers.remove(place);
-            self.loaded.clusters.remove(place);
-            self.persisted.remove(place);
-            self.pending.roles.remove(place);
-            self.pending.rates.remove(place);
-            self.arrivals.on_disk.leave(place);
-            self.sockets.remove(place);
-            self.histories.leave(number);
-        }
+    pub(super) fn has_left(&mut self, cluster: usize) {
         let leaving = &mut self.pending.leaving;
-        if leaving.clusters.front() == Some(&number) {
-            leaving.clusters.pop_front();
-            leaving.first_asked = false;
-        }
+        leaving.clusters.remove(&cluster);
         leaving.answer();
     }
 }

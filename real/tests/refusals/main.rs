@@ -159,8 +159,6 @@ impl World {
             kernel: Some(kernel),
             log: log(&loaded),
             loaded,
-            numbers: vec![0],
-            next_number: 1,
             arrivals: Arrivals::new(RunOptions {
                 config: "none".into(),
                 member: None,
@@ -172,7 +170,7 @@ impl World {
             }),
             exporter: onehold::prometheus::serve::Exporter::new(asks.clone()),
             histories: onehold::history::Keeper::default(),
-            persisted: vec![],
+            beside: vec![],
             agent: Agent::new(onehold::control::session::desk().1),
             notify: Notify::from_env(),
             requests,

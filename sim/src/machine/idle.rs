@@ -235,7 +235,7 @@ fn datagrams(host: &Host) -> Result<u64> {
 }
 
 /// The processor time that all threads of a process have had, to the nanosecond.
-fn cpu(id: u32) -> Result<Duration> {
+pub(super) fn cpu(id: u32) -> Result<Duration> {
     let tasks = format!("/proc/{id}/task");
     let mut nanos = 0;
     for task in fs::read_dir(&tasks).context(|| &tasks)?.flatten() {
@@ -251,7 +251,7 @@ fn cpu(id: u32) -> Result<Duration> {
 }
 
 /// The resident set of a process, in KiB.
-fn rss(id: u32) -> Result<u64> {
+pub(super) fn rss(id: u32) -> Result<u64> {
     let path = format!("/proc/{id}/status");
     let text = fs::read_to_string(&path).context(|| &path)?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));

@@ -4,9 +4,11 @@
 //! - [`netns`]: hosts, faults and probes in network namespaces.
 //! - [`demo`]: the story that `cargo demo` plays there.
 //! - [`idle`]: what the daemons cost while nothing happens.
+//! - [`load`]: many clusters against one witness, and floods.
 //! - [`vms`]: real machines with the shipped unit files.
 pub mod demo;
 pub mod idle;
+pub mod load;
 pub mod netns;
 #[cfg(feature = "worlds")]
 pub mod vms;

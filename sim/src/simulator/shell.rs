@@ -301,7 +301,7 @@ impl Shell for Simulated {
         self.effect(Act::Probe(group, probed_at));
     }
 
-    fn heard(&mut self, _local: SocketAddr, _remote: SocketAddr, _echoed: bool) {
+    fn heard(&mut self, _: usize, _: MemberId, _: (SocketAddr, SocketAddr), _: bool) {
         if let Some(frames) = &mut self.frames {
             frames.datagram = Some(self.last);
         }

@@ -83,15 +83,8 @@ impl ClusterOptions {
     /// The cluster that is described.
     #[must_use]
     pub fn setup(&self) -> Setup {
-        let timing = [
-            ("profile", &self.profile),
-            ("interval", &self.interval),
-            ("lease", &self.lease),
-        ];
-        let lines = timing.into_iter();
-        let lines = lines.filter_map(|(key, v)| Some(format!("{key} = \"{}\"\n", v.as_ref()?)));
         let setup = Setup::from(self.arbitration)
-            .timing(&lines.collect::<String>())
+            .timing(&self.timing())
             .failback_delay(FAILBACK);
         let setup = match &self.guard {
             Some(guard) => setup.guard(guard),
@@ -101,6 +94,18 @@ impl ClusterOptions {
             Some(logs) => setup.logs(logs),
             None => setup,
         }
+    }
+
+    /// The lines of `[timing]`.
+    pub(super) fn timing(&self) -> String {
+        let timing = [
+            ("profile", &self.profile),
+            ("interval", &self.interval),
+            ("lease", &self.lease),
+        ];
+        let lines = timing.into_iter();
+        let lines = lines.filter_map(|(key, v)| Some(format!("{key} = \"{}\"\n", v.as_ref()?)));
+        lines.collect()
     }
 }
 
