@@ -2,7 +2,9 @@
 //! able to open these and to read in them what they said, for as long as members of that version may
 //! run beside it. `tests/frozen/*.hex` is never written again.
 
-use onehold_core::advert::{Advert, Ballot, ClusterId, ConfigDigest, Incarnation, MemberId, Statement};
+use onehold_core::advert::{
+    Advert, Ballot, ClusterId, ConfigDigest, Incarnation, MemberId, Statement,
+};
 use onehold_core::auth::{self, Authentic, Key, Keys};
 use onehold_core::time::{LocalTime, Span};
 use std::path::Path;
