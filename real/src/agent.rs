@@ -174,17 +174,23 @@ impl Agent {
     async fn reload(&mut self, config: &Path, log: &Log) {
         let path = config.to_owned();
         let read = tokio::task::spawn_blocking(move || Plan::read(&path)).await;
-        match read {
+        let refused = match read {
             Ok(Ok(plan)) => {
                 log.set_level(plan.log.level);
                 self.adopt(plan);
-                tracing::info!("reloaded: checks and hooks are those of the file");
+                tracing::info!(
+                    event = "reload",
+                    "reloaded: checks and hooks are those of the file"
+                );
+                None
             }
-            Ok(Err(wrong)) => {
-                tracing::error!("not reloaded, all stays as it was: {}", lines(&wrong));
-            }
-            Err(e) => tracing::error!("not reloaded, all stays as it was: {e}"),
+            Ok(Err(wrong)) => Some(lines(&wrong)),
+            Err(e) => Some(e.to_string()),
+        };
+        if let Some(why) = &refused {
+            tracing::error!(event = "reload", "not reloaded, all stays as it was: {why}");
         }
+        self.daemon.reloaded(refused);
     }
 
     /// Runs what a plan says, and no more what it does not.

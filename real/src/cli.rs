@@ -18,6 +18,7 @@ mod join;
 mod metrics;
 mod observe;
 mod open_gate;
+mod reload;
 mod terms;
 mod top;
 mod up;
@@ -61,6 +62,9 @@ enum Cmd {
     Agent(agent::AgentArgs),
     /// Run both, where there is no service manager, such as in a container
     Up(RunArgs),
+    /// Have the daemon read its file again; print what changed, and what was refused and why
+    #[command(after_help = reload::AFTER)]
+    Reload(reload::ReloadArgs),
     /// Show who holds what, who is heard, and what is wrong
     Status(StatusArgs),
     /// Show all members and groups on one screen, live, with keys for switch, standby and resume
@@ -337,6 +341,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         })?),
         Cmd::Agent(a) => agent::run(a),
         Cmd::Up(run) => up::up(&run),
+        Cmd::Reload(r) => reload::reload(&r),
         Cmd::Why(w) => why::why(&w),
         Cmd::History(h) => history::history(&h),
         Cmd::Top(daemon) => top::top(&daemon),

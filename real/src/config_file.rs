@@ -23,6 +23,7 @@ use hooks::HooksSection;
 
 pub(crate) use addresses::{company, loopback_warnings, resolve, toward};
 pub(crate) use decided::{decided, for_member};
+use local_cluster::Text;
 pub use local_cluster::{
     Found, Loaded, LocalCluster, Missing, Path, Texts, find, load, read, texts,
 };
@@ -31,7 +32,7 @@ pub(crate) use local_cluster::{
     without_secrets, written,
 };
 pub use place::{FileError, Source};
-pub use reload::{Change, ReloadRefused};
+pub use reload::{Change, Outcome, ReloadRefused, Reloaded};
 pub use routes::RouteSection;
 pub use span::Length;
 pub use stamp::Stamp;

@@ -52,6 +52,8 @@ const MAX_CLIENTS: usize = 8;
 pub const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long the daemon waits for a client, and for its own driver: so that the client hears of it.
 pub const DAEMON_TIMEOUT: Duration = Duration::from_secs(4);
+/// How long both wait for a reload: it looks up names.
+const RELOAD_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The readers' requests are answered one after another, and no two within this time.
 const READERS_PACE: Duration = Duration::from_millis(50);
@@ -78,6 +80,8 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Said::is_empty")]
         said: Said,
     },
+    /// Read the file again, and apply what may change.
+    Reload {},
     /// What has happened.
     History {
         /// In which cluster; may be left out where there is one.
@@ -92,12 +96,23 @@ pub enum Request {
 }
 
 impl Request {
+    /// How long to wait for its reply, if `usual` is enough for what is known at once.
+    #[must_use]
+    pub fn patience(&self, usual: Duration) -> Duration {
+        match self {
+            Self::Reload {} => usual + RELOAD_TIMEOUT,
+            Self::Status {} | Self::History { .. } | Self::Command { .. } | Self::Agent { .. } => {
+                usual
+            }
+        }
+    }
+
     /// It changes nothing.
     #[must_use]
     pub const fn only_looks(&self) -> bool {
         match self {
             Self::Status {} | Self::History { .. } => true,
-            Self::Command { .. } | Self::Agent { .. } => false,
+            Self::Command { .. } | Self::Reload {} | Self::Agent { .. } => false,
         }
     }
 }
@@ -183,6 +198,13 @@ pub enum Reply {
         /// A line for each group, for people.
         lines: Vec<String>,
     },
+    /// To [`Request::Reload`].
+    Reloaded {
+        /// What was applied, a line for each.
+        done: Vec<String>,
+        /// What was not, and why.
+        refused: Vec<String>,
+    },
     /// Nothing changed.
     Refused {
         /// Why, and what to do.
@@ -213,7 +235,7 @@ impl From<Order> for Command {
 }
 
 impl Reply {
-    fn refused(why: impl Into<String>) -> Self {
+    pub(crate) fn refused(why: impl Into<String>) -> Self {
         Self::Refused { why: why.into() }
     }
 
@@ -475,6 +497,7 @@ async fn client(
             }
         }
         Ok(Ok(request)) => {
+            let limit = request.patience(limit);
             timeout(limit, async {
                 // However many look: each answer costs the driver a turn.
                 let turn = match access {
@@ -541,11 +564,12 @@ async fn request(stream: &mut UnixStream, access: Access) -> Result<Request, Str
             "user {user} may look here, and neither order anything nor be the agent: that is asked on the control \
              socket, as root"
         )),
-        (Request::Command { .. }, Some(user)) => Err(format!(
+        (Request::Command { .. } | Request::Reload {}, Some(user)) => Err(format!(
             "user {user} may look and be the agent, but order nothing; use sudo"
         )),
         (
             Request::Command { .. }
+            | Request::Reload {}
             | Request::Status {}
             | Request::History { .. }
             | Request::Agent { .. },

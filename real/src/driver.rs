@@ -67,6 +67,8 @@ pub struct Served {
     ordered: Vec<StandingOrders>,
     /// The operator said something else with one of them since.
     said_anew: bool,
+    /// Whether its file differs from what runs, and since when.
+    on_disk: (LocalTime, FileOnDisk),
     /// When [`Clusters`] looks at it next; nothing while it is active.
     look_at: Option<LocalTime>,
     /// Something happens to it in this turn.
@@ -91,6 +93,7 @@ impl Served {
         Self {
             ordered: node.standing_orders().collect(),
             said_anew: false,
+            on_disk: (now, FileOnDisk::Same),
             look_at: None,
             active: false,
             leaves: false,
@@ -152,8 +155,6 @@ impl Served {
 pub struct Driver<S> {
     served: Clusters,
     awaited: Vec<Waiting>,
-    /// Whether the configuration file differs from what runs, and since when.
-    on_disk: (LocalTime, FileOnDisk),
     shell: S,
     bytes: Vec<u8>,
     sealed: Vec<u8>,
@@ -177,7 +178,6 @@ impl<S: Shell> Driver<S> {
         Self {
             served: Clusters::new(served),
             awaited: Vec::new(),
-            on_disk: (LocalTime::from_nanos(0), FileOnDisk::Same),
             shell,
             bytes: Vec::new(),
             sealed: Vec::new(),
@@ -403,6 +403,7 @@ impl<S: Shell> Driver<S> {
             }
             ShellEvent::Request(PendingRequest { request, reply }) => {
                 let answer = match request {
+                    Request::Reload {} => return self.shell.reload(reply),
                     Request::Agent { .. } => Reply::Refused {
                         why: "an agent asks on the control socket".to_owned(),
                     },
@@ -425,7 +426,11 @@ impl<S: Shell> Driver<S> {
             ShellEvent::Joined(joined) => self.join(now, *joined),
             ShellEvent::Leaves { cluster } => self.leave(now, cluster),
             ShellEvent::Waiting(waiting) => self.awaited = waiting,
-            ShellEvent::OnDisk(standing) => self.on_disk = (now, standing),
+            ShellEvent::OnDisk { cluster, standing } => {
+                if let Some(s) = self.served.get_mut(cluster) {
+                    s.on_disk = (now, standing);
+                }
+            }
             ShellEvent::Stop => self.stop(now),
         }
     }

@@ -7,6 +7,7 @@ mod company;
 mod on_disk;
 mod persisted;
 mod rates;
+mod reload;
 mod rounds;
 mod speech;
 
@@ -18,8 +19,8 @@ pub use persisted::Persisted;
 use crate::announce::Mac;
 use crate::clock::{Clock, Steered, boottime};
 use crate::config_file::{Loaded, LocalCluster, Path};
-use crate::control::PendingRequest;
 use crate::control::session::GroupShown;
+use crate::control::{PendingRequest, Reply};
 use crate::driver::{Shell, ShellEvent};
 use crate::frames::{Frames, PortState};
 use crate::history::{Entry, Keeper};
@@ -36,13 +37,14 @@ use onehold_core::effect::Event;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
 use rates::Rates;
+use reload::Leaving;
 use rounds::Rounds;
 use speech::Speech;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 /// At most this many of the kernel's events reach one turn; more wait for the next.
 const MAX_EVENTS: usize = 64;
@@ -54,8 +56,8 @@ const MOST_IN_A_LINE: usize = 16;
 /// A foreign claim is logged this often at most.
 const CLAIM_LOG: Span = Span::from_millis(10_000);
 
-/// The world of a daemon. A candidate serves one cluster, whose index is 0; a witness has no
-/// kernel side.
+/// The world of a daemon. A candidate serves one cluster, whose number is 0; a witness has no kernel
+/// side. What is kept by cluster is in the order of their numbers.
 #[derive(Debug)]
 pub struct Linux {
     /// Clock and timer.
@@ -110,6 +112,8 @@ pub struct Pending {
     company: Rounds,
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
+    /// What is left of a reload.
+    leaving: Leaving,
     /// Whether what later incarnations must know is there.
     lives: Rounds,
     /// The clusters whose orders are being written, or will be.
@@ -271,8 +275,13 @@ impl Shell for Linux {
         self.keep_orders(cluster, orders);
     }
 
+    fn reload(&mut self, client: oneshot::Sender<Reply>) {
+        self.begin_reload(Some(client));
+    }
+
     fn left(&mut self, cluster: usize) {
         self.leave(cluster);
+        self.has_left(cluster);
     }
 
     fn wall(&mut self) -> u64 {
@@ -338,8 +347,11 @@ impl Linux {
         let clusters = self.loaded.clusters.len();
         let many = (clusters > MOST_IN_A_LINE).then(|| format!("{clusters} clusters"));
         let all = all.filter(|_| many.is_none()).chain(many.clone());
-        let refused = self.reload_refused();
-        let refused = refused.then(|| "the last reload was refused".to_owned());
+        let refused = match self.reloads_refused() {
+            0 => None,
+            _ if clusters == 1 => Some("the last reload was refused".to_owned()),
+            n => Some(format!("the last reload of {n} clusters was refused")),
+        };
         all.chain(self.arrivals.awaited().iter().map(ToString::to_string))
             .chain(refused)
             .collect::<Vec<String>>()
@@ -363,7 +375,7 @@ impl Linux {
         {
             any = Poll::Ready(());
         }
-        if !self.pending.events.is_empty() {
+        if !self.pending.events.is_empty() || !self.pending.leaving.is_over() {
             any = Poll::Ready(()); // such as the kernel's confirmation of what the last turn let go
         }
         for _ in 0..MAX_EVENTS {
@@ -381,8 +393,7 @@ impl Linux {
         let [terminate, interrupt, hangup] = &mut self.signals;
         let stop = terminate.poll_recv(cx).is_ready() | interrupt.poll_recv(cx).is_ready();
         if hangup.poll_recv(cx).is_ready() {
-            self.notify.reloading();
-            self.look_again(true);
+            self.begin_reload(None);
         }
         if stop && !self.pending.stopping {
             self.pending.stopping = true;
@@ -391,7 +402,9 @@ impl Linux {
             self.pending.events.push_back(ShellEvent::Stop);
             any = Poll::Ready(());
         }
-        if let Poll::Ready(found) = self.arrivals.poll(cx) {
+        if self.pending.leaving.is_over()
+            && let Poll::Ready(found) = self.arrivals.poll(cx)
+        {
             self.looked(found);
             any = Poll::Ready(());
         }
@@ -436,7 +449,7 @@ impl Linux {
             kernel.wake(now);
         }
         if self.arrivals.due().is_some_and(|at| at <= now) {
-            self.look_again(false);
+            self.arrivals.look();
         }
         self.look_at_disk(now);
         self.look_at_lives(now);
@@ -638,29 +651,5 @@ impl Linux {
     fn listen(&mut self) {
         self.exporter
             .listen(self.loaded.metrics.listen.map(|l| l.0));
-    }
-
-    /// Adopts what may change within an incarnation; all or nothing.
-    fn adopt(&mut self, mut new: Loaded) -> Result<String, String> {
-        // Some may have joined late.
-        let place = |local: &LocalCluster| {
-            self.loaded
-                .clusters
-                .iter()
-                .position(|s| s.name() == local.name())
-        };
-        (new.clusters).sort_by_key(|local| place(local).unwrap_or(usize::MAX));
-        let file = self.arrivals.config().display().to_string();
-        (self.loaded.reload(new)).map_err(|e| format!("{file}: {e}"))?;
-        for (local, Beside { number, .. }) in self.loaded.clusters.iter().zip(&self.beside) {
-            self.pending.events.push_back(ShellEvent::Keys {
-                cluster: *number,
-                keys: local.keys(),
-            });
-        }
-        self.log.set_level(self.loaded.log.level);
-        self.listen();
-        self.checks_may_differ();
-        Ok("keys, log level and metrics are those of the file".to_owned())
     }
 }

@@ -39,10 +39,14 @@ impl Secret {
     /// Why it is refused, and the command that remedies it.
     pub fn read(path: &Path) -> Result<Self, String> {
         let shown = path.display();
+        let me = rustix::process::geteuid().as_raw();
         let file = files::open(path).map_err(|e| match e.kind() {
             ErrorKind::NotFound => format!(
                 "{shown} does not exist; create it on one member with `onehold secret {shown}`, then copy \
                  it to the others"
+            ),
+            ErrorKind::PermissionDenied => format!(
+                "{shown} can't be read by user {me}, as whom this runs; run `chown {me} {shown}`"
             ),
             _ => format!("{shown} can't be read: {e}"),
         })?;
@@ -56,7 +60,6 @@ impl Secret {
                 "{shown} has mode {mode:03o}, so not only its owner can use it; run `chmod 600 {shown}`"
             ));
         }
-        let me = rustix::process::geteuid().as_raw();
         if ![0, me].contains(&meta.uid()) && !credential {
             return Err(format!(
                 "{shown} belongs to user {}, who can read and change it; run `chown {me} {shown}`",

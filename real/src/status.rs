@@ -492,7 +492,7 @@ impl Status {
         match on_disk {
             FileOnDisk::Same => {}
             FileOnDisk::Differs(what) => self.notes.push(format!(
-                "{what}; no reload was requested yet: `systemctl reload onehold` applies it, or says why it can't"
+                "{what}; no reload was requested yet: `onehold reload` applies it, or says why it can't"
             )),
             FileOnDisk::Refused(why) => self.alarms.push(format!(
                 "the reload {} ago was refused, and the former configuration stays in force: {why}",

@@ -198,7 +198,9 @@ fn echo(request: &Request) -> Reply {
             lines: vec![format!("{request:?}")],
         },
         // Its session has tests of its own.
-        Request::Agent { .. } | Request::History { .. } => Reply::Refused { why: String::new() },
+        Request::Agent { .. } | Request::Reload {} | Request::History { .. } => {
+            Reply::Refused { why: String::new() }
+        }
     }
 }
 

@@ -167,6 +167,27 @@ fn an_agent_that_is_killed_or_frozen_changes_nothing_and_is_an_alarm() {
 }
 
 #[test]
+fn a_reload_that_the_agent_refuses_is_an_alarm_until_one_is_accepted() {
+    let check = "[groups.web.checks]\nthere = { file = \"/run/lab/secret\" }\n";
+    let Some(mut c) = with(check) else { return };
+    c.start_all();
+    let agents: Vec<Process> = BOTH.iter().map(|name| agent(&c, name)).collect();
+    BOTH.iter().for_each(|name| healthy(&c, name, true));
+    let reloads = || agents[0].signal(Signal::HUP).expect("it runs");
+    c.edit("lb0", "there = { file", "there = { fill");
+    reloads();
+    says(
+        &c,
+        "lb0",
+        "the agent's reload was refused, and its checks and hooks stay as they were: /run/lab/lb0.toml:",
+    );
+    healthy(&c, "lb0", true);
+    c.edit("lb0", "there = { fill", "there = { file");
+    reloads();
+    eventually("it is over", || (c.alarms("lb0") == "[]").then_some(()));
+}
+
+#[test]
 fn whatever_a_check_or_a_hook_does_costs_no_address() {
     let lines = "[groups.web.checks]\n\
         forks = { exec = [\"/bin/sh\", \"-c\", \"for i in 1 2 3 4 5 6 7 8; do (setsid sleep 999 &) ; sleep 999 & done\"], every = \"200ms\", timeout = \"150ms\" }\n\

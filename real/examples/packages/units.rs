@@ -7,12 +7,16 @@ use std::path::Path;
 
 /// What of a unit becomes the instance's. All daemons of a host need the same `/run/onehold` and
 /// `/var/lib/onehold`; in them each has files of its own.
-const CHANGES: [(&str, &str); 4] = [
+const CHANGES: [(&str, &str); 5] = [
     (
         "--config /etc/onehold/onehold.toml",
         "--config /etc/onehold/%i.toml --socket /run/onehold/%i.sock",
     ),
     ("/etc/onehold/onehold.toml", "/etc/onehold/%i.toml"),
+    (
+        "/usr/bin/onehold reload",
+        "/usr/bin/onehold reload --socket /run/onehold/%i.sock",
+    ),
     ("onehold.service", "onehold@%i.service"),
     ("Description=Onehold", "Description=Onehold %i"),
 ];

@@ -87,6 +87,8 @@ pub(super) struct Daemon {
     seen: watch::Sender<Seen>,
     show: Arc<Notify>,
     answers: mpsc::Sender<Said>,
+    /// Why the last reload was refused, if it was.
+    refused: watch::Sender<Option<String>>,
 }
 
 impl Daemon {
@@ -98,6 +100,7 @@ impl Daemon {
             seen: watch::Sender::new(Seen::default()),
             show: Arc::default(),
             answers,
+            refused: watch::Sender::new(None),
         };
         (daemon, said)
     }
@@ -120,6 +123,11 @@ impl Daemon {
     /// Nothing is known of it from here on.
     pub(super) fn leave(&self) {
         self.seen.send_modify(|seen| seen.here = false);
+    }
+
+    /// It is to know what became of a reload.
+    pub(super) fn reloaded(&self, refused: Option<String>) {
+        self.refused.send_replace(refused);
     }
 
     /// Says something to it, if it is there.
@@ -172,7 +180,13 @@ impl Daemon {
         let Ok(state) = serde_json::from_slice::<Shown>(&first) else {
             return Err(match serde_json::from_slice(&first) {
                 Ok(Reply::Refused { why }) => why,
-                Ok(Reply::Status(_) | Reply::History(_) | Reply::Done { .. }) | Err(_) => {
+                Ok(
+                    Reply::Status(_)
+                    | Reply::History(_)
+                    | Reply::Done { .. }
+                    | Reply::Reloaded { .. },
+                )
+                | Err(_) => {
                     "it answers what this version does not know: is the daemon of another version?"
                         .to_owned()
                 }
@@ -209,8 +223,11 @@ impl Daemon {
     ) -> Result<std::convert::Infallible, String> {
         let mut changes = board.changes();
         changes.mark_changed();
+        let mut refused = self.refused.subscribe();
+        refused.mark_changed();
         loop {
             let said = tokio::select! {
+                _ = refused.changed() => Said::File { refused: refused.borrow_and_update().clone() },
                 Some(said) = answers.recv() => said,
                 () = self.show.notified() => Said::Show {},
                 _ = changes.changed() => Said::Health(board.report()),

@@ -70,7 +70,7 @@ pub(super) fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Fai
         match ask(socket, &Request::Status {}, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
             Reply::Status(report) => report,
             Reply::Refused { why } => return Err(Failure::Failed(why)),
-            Reply::Done { .. } | Reply::History(_) => {
+            Reply::Done { .. } | Reply::History(_) | Reply::Reloaded { .. } => {
                 return Err(Failure::Failed(
                     "the daemon answered something else".to_owned(),
                 ));
@@ -136,7 +136,7 @@ pub(super) fn order(
     let lines = match ask(socket, &request, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
         Reply::Done { lines } => lines,
         Reply::Refused { why } => return Err(Failure::Failed(why)),
-        Reply::Status(_) | Reply::History(_) => {
+        Reply::Status(_) | Reply::History(_) | Reply::Reloaded { .. } => {
             return Err(Failure::Failed(
                 "the daemon answered something else".to_owned(),
             ));

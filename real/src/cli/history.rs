@@ -57,7 +57,7 @@ pub(super) fn told(socket: &Path, cluster: Option<&str>) -> Result<Told, Failure
     match ask(socket, &Request::History { cluster }, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
         Reply::History(told) => Ok(told),
         Reply::Refused { why } => Err(Failure::Failed(why)),
-        Reply::Status(_) | Reply::Done { .. } => Err(Failure::Failed(
+        Reply::Status(_) | Reply::Done { .. } | Reply::Reloaded { .. } => Err(Failure::Failed(
             "the daemon answered something else".to_owned(),
         )),
     }

@@ -161,7 +161,9 @@ fn order(socket: &Path, wanted: Wanted) -> String {
     match ask(socket, &request, CLIENT_TIMEOUT) {
         Ok(Reply::Done { lines }) => lines.join("; "),
         Ok(Reply::Refused { why }) => format!("refused: {}", why.replace('\n', "; ")),
-        Ok(Reply::Status(_) | Reply::History(_)) => "the daemon answered something else".to_owned(),
+        Ok(Reply::Status(_) | Reply::History(_) | Reply::Reloaded { .. }) => {
+            "the daemon answered something else".to_owned()
+        }
         Err(why) => why,
     }
 }

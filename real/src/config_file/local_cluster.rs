@@ -15,6 +15,7 @@ use onehold_core::auth::{Key, Keys};
 use onehold_core::config::{Arbitration, Config, Spec, SpecError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
+use std::path::PathBuf;
 
 /// All clusters that one process serves: one, or, as a witness, many.
 #[derive(Clone, Debug)]
@@ -42,6 +43,10 @@ pub struct LocalCluster {
     pub interfaces: Vec<Vec<String>>,
     /// It is one of several that a witness serves.
     pub many: bool,
+    /// The file that has it.
+    pub source: PathBuf,
+    /// As a table of several in that file.
+    pub in_table: bool,
     /// How the file was read where its writer may have meant something else.
     pub remarks: Vec<String>,
     secrets: Vec<Secret>,
@@ -216,6 +221,8 @@ pub struct Found {
     pub loaded: Loaded,
     /// The others.
     pub missing: Vec<Missing>,
+    /// It is the file of a witness of many clusters.
+    pub many: bool,
 }
 
 /// A cluster that can't be served yet.
@@ -307,6 +314,7 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
             metrics,
         },
         missing,
+        many,
     })
 }
 
@@ -340,33 +348,64 @@ pub(crate) fn written(path: &std::path::Path) -> Result<WrittenFile, Vec<FileErr
 /// The clusters of a file, and of those it leads to, by their texts alone.
 #[derive(Debug)]
 pub struct Texts {
-    pub(super) files: Vec<ConfigFile>,
+    /// The file that leads to all.
+    pub(super) path: PathBuf,
+    pub(super) files: Vec<Text>,
     pub(super) log: LogSection,
     pub(super) metrics: MetricsSection,
 }
 
+/// The text of one cluster.
+#[derive(Debug)]
+pub(super) struct Text {
+    /// The file that has it.
+    pub(super) path: PathBuf,
+    /// What it says, or what is wrong with it.
+    pub(super) file: Result<ConfigFile, FileError>,
+}
+
+impl Text {
+    /// The cluster's name, if it can be read.
+    pub(super) fn name(&self) -> Option<&str> {
+        self.file.as_ref().ok().map(|file| &*file.cluster.name)
+    }
+}
+
 impl Texts {
-    /// Their names.
+    /// The names of those that can be read.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
-        let files = self.files.iter();
-        files.map(|file| file.cluster.name.clone()).collect()
+        let names = self.files.iter().filter_map(Text::name);
+        names.map(ToOwned::to_owned).collect()
     }
 }
 
 /// Reads a file, and those it leads to, and when they were changed last.
 ///
 /// # Errors
-/// What is wrong with the text of any.
+/// What is wrong with the text of the file as a whole.
 pub fn texts(path: &std::path::Path) -> (Stamp, Result<Texts, FileError>) {
     let mut stamp = Stamp::default();
-    let texts = written_at(path, &mut stamp).and_then(|written| {
-        let files = written.clusters.into_iter().map(|one| Ok(one?.file));
-        Ok(Texts {
-            files: files.collect::<Result<_, Vec<FileError>>>()?,
+    let texts = written_at(path, &mut stamp).map(|written| {
+        let files = written.clusters.into_iter().map(|one| match one {
+            Ok(WrittenCluster { source, file }) => Text {
+                path: source.path,
+                file: Ok(file),
+            },
+            Err(wrong) => {
+                let first = first_of(wrong);
+                Text {
+                    path: first.file.clone(),
+                    file: Err(first),
+                }
+            }
+        });
+        Texts {
+            path: path.to_owned(),
+            files: files.collect(),
             log: written.log,
             metrics: written.metrics,
-        })
+        }
     });
     (stamp, texts.map_err(first_of))
 }
@@ -500,6 +539,8 @@ pub(crate) fn without_secrets(
         endpoints: endpoints.into_values().collect(),
         interfaces,
         many,
+        source: source.path.clone(),
+        in_table: source.is_table(),
         remarks,
         secrets: Vec::new(),
         spec,

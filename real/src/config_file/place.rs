@@ -117,6 +117,11 @@ impl Source {
         }
     }
 
+    /// It is one of several clusters in the file.
+    pub(super) fn is_table(&self) -> bool {
+        self.within.is_some()
+    }
+
     /// An error about `key`, or about the table that lacks it.
     pub fn error(&self, key: &str, what: impl fmt::Display) -> FileError {
         let key = match &self.within {

@@ -1,8 +1,9 @@
-//! What a reload may change. For an incarnation, R-0 fixes what all members must agree on.
+//! What a reload may change, and what becomes of each cluster. For an incarnation, R-0 fixes what all
+//! members must agree on.
 
 use super::{
-    ClusterSection, ConfigFile, GroupSection, HooksSection, Interface, Loaded, LocalCluster,
-    LogSection, MemberSection, Texts,
+    ClusterSection, ConfigFile, FileError, Found, GroupSection, HooksSection, Interface, Listen,
+    Loaded, LocalCluster, LogSection, MemberSection, MetricsSection, Missing, Text, Texts,
 };
 use onehold_core::config::Arbitration;
 use onehold_core::lease::TimingSpec;
@@ -21,108 +22,312 @@ pub struct ReloadRefused {
     pub new: Option<String>,
     /// How to change it.
     pub remedy: String,
+    /// Other keys of which the same is true.
+    pub others: Vec<String>,
 }
 
 impl fmt::Display for ReloadRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let or = |v: &Option<String>| v.clone().unwrap_or_else(|| "(not there)".to_owned());
-        write!(
-            f,
-            "{}: {} → {} can't change in a reload; {}",
-            self.key,
-            or(&self.old),
-            or(&self.new),
-            self.remedy
-        )
+        let values = arrow(&self.old, &self.new);
+        let (key, remedy) = (&self.key, &self.remedy);
+        write!(f, "{key}: {values} can't change in a reload; {remedy}")?;
+        match &self.others[..] {
+            [] => Ok(()),
+            others => write!(f, " (the same holds for {})", others.join(", ")),
+        }
     }
 }
 
 impl std::error::Error for ReloadRefused {}
 
+/// What became of a cluster that runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It runs as the file says now; in words, what changed for that.
+    Applied(Vec<String>),
+    /// It goes on as before: why.
+    Refused(String),
+    /// The files have it no longer.
+    Ended,
+}
+
+/// What became of a file that was read again.
+#[derive(Debug)]
+pub struct Reloaded {
+    /// By the place of each cluster that ran before.
+    pub clusters: Vec<Outcome>,
+    /// Of what is not a cluster's own, on a witness of many: in words, what changed, or why nothing
+    /// did.
+    pub sections: Result<Vec<String>, String>,
+    /// Clusters that did not run before.
+    pub new: Vec<LocalCluster>,
+    /// Those among them that can't be served yet.
+    pub missing: Vec<Missing>,
+}
+
+impl Reloaded {
+    /// Nothing changed, for a reason that concerns the file as a whole.
+    fn refused(running: &Loaded, why: &str) -> Self {
+        let refused = || Outcome::Refused(why.to_owned());
+        Self {
+            clusters: running.clusters.iter().map(|_| refused()).collect(),
+            sections: Ok(Vec::new()),
+            new: Vec::new(),
+            missing: Vec::new(),
+        }
+    }
+}
+
 impl Loaded {
-    /// Applies what may change in an incarnation, keys, log level and where the metrics are; all or
-    /// nothing.
+    /// Applies what may change in an incarnation, for each cluster by itself: all or nothing. What
+    /// is wrong with one file of many leaves the others alone.
+    pub fn reload(&mut self, found: Result<Found, FileError>) -> Reloaded {
+        let found = match found {
+            Ok(found) => found,
+            Err(e) => return Reloaded::refused(self, &e.to_string()),
+        };
+        let many = self.clusters.iter().any(|local| local.many);
+        if many != found.many {
+            let kind = |many| match many {
+                true => "the file of a witness of several clusters",
+                false => "the file of one cluster",
+            };
+            let (was, is) = (kind(many).to_owned(), kind(found.many).to_owned());
+            let refused = only_by_restart("the file", Some(was), Some(is));
+            return Reloaded::refused(self, &refused.to_string());
+        }
+        match many {
+            true => self.reload_each(found),
+            false => self.reload_one(found),
+        }
+    }
+
+    /// The file of one cluster.
+    fn reload_one(&mut self, found: Found) -> Reloaded {
+        let Found {
+            loaded, missing, ..
+        } = found;
+        let (log, metrics) = (loaded.log, loaded.metrics);
+        if let Some(wrong) = missing.first() {
+            return Reloaded::refused(self, &wrong.why.to_string());
+        }
+        let news = self.clusters.iter_mut().zip(loaded.clusters);
+        let clusters = news.map(|(local, new)| outcome(local, new)).collect();
+        let mut reloaded = Reloaded::refused(self, "");
+        reloaded.clusters = clusters;
+        if let [Outcome::Applied(changes)] = &mut reloaded.clusters[..] {
+            changes.extend(self.adopt_sections(log, metrics));
+        }
+        reloaded
+    }
+
+    /// The files of a witness of many clusters.
+    fn reload_each(&mut self, found: Found) -> Reloaded {
+        let Found {
+            loaded,
+            mut missing,
+            ..
+        } = found;
+        let format = (self.log.format != loaded.log.format).then(|| {
+            let shown = |log: LogSection| Some(shown(log.format));
+            only_by_restart("log.format", shown(self.log), shown(loaded.log)).to_string()
+        });
+        let changes = self.adopt_sections(loaded.log, loaded.metrics);
+        let mut new: BTreeMap<String, LocalCluster> = (loaded.clusters.into_iter())
+            .map(|local| (local.name().to_owned(), local))
+            .collect();
+        let mut wrong = |is: &dyn Fn(&Missing) -> bool| {
+            let at = missing.iter().position(is)?;
+            Some(missing.remove(at).why)
+        };
+        let mut clusters = Vec::new();
+        for local in &mut self.clusters {
+            let file = &local.source;
+            let its = |m: &Missing| m.cluster.as_deref() == Some(local.name());
+            let in_its_file = |m: &Missing| m.cluster.is_none() && m.why.file == *file;
+            let found = match new.remove(local.name()) {
+                Some(new) => Some(outcome(local, new)),
+                None => wrong(&its)
+                    .or_else(|| wrong(&in_its_file))
+                    .map(|why| Outcome::Refused(why.to_string())),
+            };
+            clusters.push(found);
+        }
+        // What is left runs, and no file that can be read has it.
+        let unread = missing.iter().find(|m| m.cluster.is_none());
+        let unread = unread.map(|m| m.why.to_string());
+        let settle = |(local, outcome): (&LocalCluster, Option<Outcome>)| {
+            let renamed = || {
+                let at = new
+                    .values()
+                    .find(|n| n.source == local.source && !n.in_table);
+                Some(at?.name().to_owned())
+            };
+            outcome.unwrap_or_else(|| {
+                if let Some(is) = renamed() {
+                    let was = Some(local.name().to_owned());
+                    let why = one("cluster.name", was, Some(is)).refused(local, Vec::new());
+                    return Outcome::Refused(format!("{}: {why}", local.source.display()));
+                }
+                unread.as_ref().map_or(Outcome::Ended, |why| {
+                    Outcome::Refused(format!(
+                        "no file has it, but it may be in one that can't be read: {why}"
+                    ))
+                })
+            })
+        };
+        let clusters: Vec<Outcome> = self.clusters.iter().zip(clusters).map(settle).collect();
+        let refused = |outcome: &Outcome| matches!(outcome, Outcome::Refused(_));
+        for (local, _) in (self.clusters.iter().zip(&clusters)).filter(|(_, o)| refused(o)) {
+            // The file of a cluster that goes on as before begins no other.
+            new.retain(|_, n| n.in_table || n.source != local.source);
+        }
+        Reloaded {
+            clusters,
+            sections: format.map_or(Ok(changes), Err),
+            new: new.into_values().collect(),
+            missing,
+        }
+    }
+
+    /// Adopts what of the log and the metrics may change; in words, what did.
+    fn adopt_sections(&mut self, log: LogSection, metrics: MetricsSection) -> Vec<String> {
+        let differences = between(&sections(self.log, self.metrics), &sections(log, metrics));
+        (self.log.level, self.metrics) = (log.level, metrics);
+        let changed = differences.iter().filter(|d| d.change == Change::Reload);
+        changed.map(ToString::to_string).collect()
+    }
+}
+
+/// What becomes of a cluster whose file is good.
+fn outcome(local: &mut LocalCluster, new: LocalCluster) -> Outcome {
+    let file = new.source.clone();
+    match local.reload(new) {
+        Ok(changes) => Outcome::Applied(changes),
+        Err(refused) => Outcome::Refused(format!("{}: {refused}", file.display())),
+    }
+}
+
+impl LocalCluster {
+    /// Applies what may change in an incarnation, all or nothing; in words, what changed.
     ///
     /// # Errors
-    /// A value that differs and can't change in place, and how to change it. Of several, one that
-    /// all members must agree on (R-0): restarting only this member would leave the cluster with
-    /// two configurations.
-    pub fn reload(&mut self, new: Self) -> Result<(), ReloadRefused> {
-        let first = differences(self, &new)
-            .into_iter()
-            .min_by_key(|d| d.scope != Scope::All);
-        let Some(first) = first else {
-            *self = new;
-            return Ok(());
+    /// What differs and can't change in place, and how to change it: first what all members must
+    /// agree on (R-0), for restarting only this member would leave the cluster with two
+    /// configurations.
+    pub fn reload(&mut self, new: Self) -> Result<Vec<String>, ReloadRefused> {
+        let mut all = between(&of_cluster(&self.file), &of_cluster(&new.file));
+        if !self.many {
+            let sections = |file: &ConfigFile| sections(file.log, file.metrics);
+            let own = between(&sections(&self.file), &sections(&new.file));
+            // What else they say is adopted with the file.
+            all.extend(own.into_iter().filter(|d| d.change != Change::Reload));
+        }
+        let fixed = |d: &Difference| matches!(d.change, Change::AllMembers | Change::Restart);
+        if !all.iter().any(fixed) {
+            all.extend(between_hosts(self, &new)); // which otherwise may follow from it
+        }
+        let (mut fixed, free): (Vec<_>, Vec<_>) = all.into_iter().partition(fixed);
+        if fixed.is_empty() && (&self.config, &self.endpoints) != (&new.config, &new.endpoints) {
+            // Anything not listed below is fixed, too.
+            let (was, is) = ("in force".to_owned(), "another".to_owned());
+            fixed.push(mine("configuration", was, is));
+        }
+        fixed.sort_by_key(|d| d.change != Change::AllMembers);
+        let mut fixed = fixed.into_iter();
+        if let Some(first) = fixed.next() {
+            return Err(first.refused(self, fixed.map(|d| d.key).collect()));
+        }
+        let mut changes: Vec<String> = (free.iter())
+            .filter(|d| d.change == Change::Reload)
+            .map(ToString::to_string)
+            .collect();
+        let keys = |local: &Self| {
+            let keys = local.keys();
+            let ids = keys.accepted().map(|id| format!("{:08x}", id.0));
+            ids.collect::<Vec<_>>().join(", ")
         };
-        let quarantines = self
-            .clusters
-            .iter()
-            .map(|s| s.config.timing().quarantine(Span::ZERO));
-        Err(first.refused(quarantines.max().unwrap_or(Span::ZERO)))
+        let (was, is) = (keys(self), keys(&new));
+        if was != is {
+            changes.push(format!("keys: {was} → {is}"));
+        }
+        if free.iter().any(|d| d.change == Change::ReloadAgent) {
+            let agents = "checks or hooks differ, which `systemctl reload onehold-agent` applies";
+            changes.push(agents.to_owned());
+        }
+        *self = new;
+        Ok(changes)
+    }
+
+    /// The first key, if any, whose value in the texts differs from what runs.
+    fn differs_from(&self, texts: &Texts) -> Option<String> {
+        let alone = !self.many && texts.files.len() == 1;
+        let named = |text: &&Text| alone || text.name() == Some(self.name());
+        let unread = |text: &&Text| text.name().is_none() && text.path == self.source;
+        let found = (texts.files.iter().find(named)).or_else(|| texts.files.iter().find(unread));
+        let path = texts.path.display();
+        let Some(Text { path, file }) = found else {
+            return Some(format!(
+                "{path}: cluster {} is no longer there",
+                self.name()
+            ));
+        };
+        let (path, file) = match file {
+            Ok(file) => (path.display(), file),
+            Err(why) => return Some(why.to_string()),
+        };
+        let mut all = between(&of_cluster(&self.file), &of_cluster(file)).into_iter();
+        let first = all.find(|d| d.change != Change::ReloadAgent)?;
+        Some(format!("{path}: {} differs from what runs", first.key))
     }
 }
 
 impl Loaded {
-    /// The first key, if any, whose value in the texts differs from what runs. A cluster that is
+    /// By cluster, what in the texts differs from what runs, if anything does. A cluster that is
     /// `awaited` is not a difference.
     #[must_use]
-    pub fn differ_from(&self, texts: &Texts, awaited: impl Fn(&str) -> bool) -> Option<String> {
-        let named = |file: &&ConfigFile, name: &str| file.cluster.name == name;
-        for running in &self.clusters {
-            let alone = (self.clusters.len(), texts.files.len()) == (1, 1);
-            let found = texts
-                .files
-                .iter()
-                .find(|file| alone || named(file, running.name()));
-            let Some(file) = found else {
-                return Some(format!(
-                    "cluster {} is no longer in the file",
-                    running.name()
-                ));
-            };
-            if let Some(first) = between_files(&running.file, file).into_iter().next() {
-                return Some(format!("{} differs from what runs", first.key));
-            }
-            if (
-                &running.file.cluster.secret_file,
-                &running.file.cluster.secret_files,
-            ) != (&file.cluster.secret_file, &file.cluster.secret_files)
-            {
-                return Some("the secret files differ from those in force".to_owned());
-            }
-        }
-        let serves = |name: &str| self.clusters.iter().any(|running| running.name() == name);
-        let names = texts.files.iter().map(|file| file.cluster.name.as_str());
-        let mut new = names.filter(|name| !serves(name) && !awaited(name));
-        if let Some(new) = new
-            .next()
-            .filter(|_| self.clusters.len() != 1 || texts.files.len() != 1)
-        {
-            return Some(format!("cluster {new} is new, and not served yet"));
-        }
-        let differs = |section: &str| Some(format!("[{section}] differs from what runs"));
-        match (self.log == texts.log, self.metrics == texts.metrics) {
-            (false, _) => differs("log"),
-            (true, false) => differs("metrics"),
-            (true, true) => None,
-        }
+    pub fn differ_from(
+        &self,
+        texts: &Texts,
+        awaited: impl Fn(&str) -> bool,
+    ) -> Vec<Option<String>> {
+        let besides = self.besides(texts, awaited);
+        let each = self.clusters.iter();
+        each.map(|local| local.differs_from(texts).or_else(|| besides.clone()))
+            .collect()
     }
-}
 
-/// Who must stop for a value to change.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Scope {
-    /// All members, for Q: votes given under one value must not be counted under the other (R-0).
-    All,
-    /// This member alone.
-    Me,
+    /// What in the texts differs from what runs, and is of no cluster that runs.
+    fn besides(&self, texts: &Texts, awaited: impl Fn(&str) -> bool) -> Option<String> {
+        let path = texts.path.display();
+        let now = sections(texts.log, texts.metrics);
+        if let Some(first) = between(&sections(self.log, self.metrics), &now).first() {
+            return Some(format!("{path}: {} differs from what runs", first.key));
+        }
+        if !self.clusters.iter().any(|local| local.many) {
+            return None;
+        }
+        texts.files.iter().find_map(|text| match &text.file {
+            Ok(file) => {
+                let name = &file.cluster.name;
+                let serves = self.clusters.iter().any(|running| running.name() == name);
+                let new = !serves && !awaited(name);
+                let path = text.path.display();
+                new.then(|| format!("{path}: cluster {name} is new, and not served yet"))
+            }
+            Err(why) => {
+                let runs = self.clusters.iter().any(|r| r.source == text.path);
+                (!runs && !awaited("")).then(|| why.to_string())
+            }
+        })
+    }
 }
 
 /// How a running cluster is given another value of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// All members stop for it, and start together (R-0).
+    /// All members stop for it, and start together: votes given under one value must not be counted
+    /// under the other (R-0).
     AllMembers,
     /// This member is restarted.
     Restart,
@@ -145,102 +350,108 @@ impl fmt::Display for Change {
 
 /// How a running cluster gets from one file to the other.
 pub(super) fn change(old: &ConfigFile, new: &ConfigFile) -> Change {
-    let all = between_files(old, new);
-    let of_agent = |file: &ConfigFile| -> Vec<_> {
-        let groups = file.groups.values();
-        groups
-            .map(|g| (g.checks.clone(), g.hooks.clone()))
-            .collect()
+    let all = |file: &ConfigFile| {
+        let mut all = of_cluster(file);
+        all.extend(sections(file.log, file.metrics));
+        all
     };
-    match all.iter().any(|d| d.scope == Scope::All) {
-        true => Change::AllMembers,
-        false if !all.is_empty() => Change::Restart,
-        false if of_agent(old) != of_agent(new) => Change::ReloadAgent,
-        false => Change::Reload,
-    }
+    let differences = between(&all(old), &all(new));
+    let any = |change: &Change| differences.iter().any(|d| d.change == *change);
+    [Change::AllMembers, Change::Restart, Change::ReloadAgent]
+        .into_iter()
+        .find(any)
+        .unwrap_or(Change::Reload)
 }
 
 /// A value that the new file changes.
 struct Difference {
-    scope: Scope,
+    change: Change,
     key: String,
     old: Option<String>,
     new: Option<String>,
 }
 
+impl fmt::Display for Difference {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.key, arrow(&self.old, &self.new))
+    }
+}
+
+fn arrow(old: &Option<String>, new: &Option<String>) -> String {
+    let or = |v: &Option<String>| v.clone().unwrap_or_else(|| "(not there)".to_owned());
+    format!("{} → {}", or(old), or(new))
+}
+
 impl Difference {
-    /// `quarantine` is Q.
-    fn refused(self, quarantine: Span) -> ReloadRefused {
-        let remedy = match self.scope {
-            Scope::All => format!(
-                "all members must agree on it, so never one at a time: stop onehold on every member, put \
-                 the new file on every member, wait {}, start them all",
-                rounded_up(quarantine)
+    /// Refused by a cluster that runs, as are `others`.
+    fn refused(self, running: &LocalCluster, others: Vec<String>) -> ReloadRefused {
+        let quarantine = rounded_up(running.config.timing().quarantine(Span::ZERO));
+        let all = "all members must agree on it, so never one at a time";
+        let remedy = match (self.change, running.many) {
+            (Change::AllMembers, false) => format!(
+                "{all}: stop onehold on every member, put the new file on every member, wait \
+                 {quarantine}, start them all"
             ),
-            Scope::Me => {
-                "restart this member: `systemctl restart onehold` (the other candidate takes over meanwhile)"
+            (Change::AllMembers, true) => format!(
+                "{all}: stop onehold on the other members, and here take the file (or table) of this \
+                 cluster away and reload; put the new file on every member, wait {quarantine}, start \
+                 the others, and reload here"
+            ),
+            (_, true) => {
+                "take the file (or table) of this cluster away and reload, put it back and \
+                          reload: the other clusters of this witness go on"
                     .to_owned()
             }
+            (_, false) => RESTART.to_owned(),
         };
         ReloadRefused {
             key: self.key,
             old: self.old,
             new: self.new,
             remedy,
+            others,
         }
     }
 }
 
-fn differences(old: &Loaded, new: &Loaded) -> Vec<Difference> {
-    let names = |all: &Loaded| {
-        let names: Vec<&str> = all.clusters.iter().map(LocalCluster::name).collect();
-        names.join(", ")
-    };
-    let (was, is) = (names(old), names(new));
-    let mut all = Vec::new();
-    if was != is && (old.clusters.len(), new.clusters.len()) != (1, 1) {
-        all.push(mine("clusters", was, is));
-        return all;
+const RESTART: &str =
+    "restart this member: `systemctl restart onehold` (the other candidate takes over meanwhile)";
+
+/// What is not a cluster's own, and can't change in place.
+fn only_by_restart(key: &str, old: Option<String>, new: Option<String>) -> ReloadRefused {
+    ReloadRefused {
+        key: key.to_owned(),
+        old,
+        new,
+        remedy: RESTART.to_owned(),
+        others: Vec::new(),
     }
-    for (old, new) in old.clusters.iter().zip(&new.clusters) {
-        let before = all.len();
-        all.extend(between_files(&old.file, &new.file));
-        all.extend(between_hosts(old, new));
-        if all.len() == before && (&old.config, &old.endpoints) != (&new.config, &new.endpoints) {
-            // Anything not listed above is fixed, too.
-            all.push(mine(
-                "configuration",
-                "in force".to_owned(),
-                "another".to_owned(),
-            ));
-        }
+}
+
+fn one(key: impl Into<String>, old: Option<String>, new: Option<String>) -> Difference {
+    Difference {
+        change: Change::Restart,
+        key: key.into(),
+        old,
+        new,
     }
-    // A witness of many clusters has a format of its own.
-    let format = |all: &Loaded| shown(all.log.format);
-    if old.log.format != new.log.format {
-        all.push(mine("log.format", format(old), format(new)));
-    }
-    all
 }
 
 fn mine(key: impl Into<String>, old: String, new: String) -> Difference {
-    Difference {
-        scope: Scope::Me,
-        key: key.into(),
-        old: Some(old),
-        new: Some(new),
-    }
+    one(key, Some(old), Some(new))
 }
 
-/// What the files say differently.
-fn between_files(old: &ConfigFile, new: &ConfigFile) -> Vec<Difference> {
-    let (was, is) = (fixed(old), fixed(new));
+/// Values by key, and how each is changed.
+type Values = BTreeMap<String, (Change, String)>;
+
+/// What differs.
+fn between(was: &Values, is: &Values) -> Vec<Difference> {
     let keys: BTreeSet<&String> = was.keys().chain(is.keys()).collect();
     let difference = |key: &String| {
         let (a, b) = (was.get(key), is.get(key));
-        let (scope, _) = a.or(b).filter(|_| a != b)?;
+        let (change, _) = a.or(b).filter(|_| a != b)?;
         Some(Difference {
-            scope: *scope,
+            change: *change,
             key: key.clone(),
             old: a.map(|(_, v)| v.clone()),
             new: b.map(|(_, v)| v.clone()),
@@ -282,26 +493,39 @@ fn rounded_up(span: Span) -> String {
     format!("{}s", span.as_nanos().div_ceil(1_000_000_000))
 }
 
-/// All values that a reload can't change, by key. Everything is destructured, so that a new key
-/// does not compile until it is decided whether it belongs here.
-fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
-    use Scope::{All, Me};
+/// What the log's and the metrics' sections say.
+fn sections(log: LogSection, metrics: MetricsSection) -> Values {
+    let LogSection { level, format } = log;
+    let MetricsSection { listen } = metrics;
+    let mut all = Values::new();
+    all.insert("log.level".into(), (Change::Reload, shown(level)));
+    all.insert("log.format".into(), (Change::Restart, shown(format)));
+    if let Some(Listen(at)) = listen {
+        all.insert("metrics.listen".into(), (Change::Reload, at.to_string()));
+    }
+    all
+}
+
+/// All values of a cluster. Everything is destructured, so that a new key does not compile until it
+/// is decided how it is changed.
+fn of_cluster(file: &ConfigFile) -> Values {
+    use Change::{AllMembers as All, Reload, ReloadAgent as Agent, Restart as Me};
     let mut all = BTreeMap::new();
-    let mut put = |key: String, scope, value: &dyn fmt::Debug| {
-        all.insert(key, (scope, format!("{value:?}")));
+    let mut put = |key: String, change, value: &dyn fmt::Debug| {
+        all.insert(key, (change, format!("{value:?}")));
     };
     let ConfigFile {
         cluster,
         members,
         groups,
         timing,
-        log,
-        metrics: _, // a reload applies them
+        log: _, // see `sections`
+        metrics: _,
     } = file;
     let ClusterSection {
         name,
-        secret_file: _, // a reload applies the keys
-        secret_files: _,
+        secret_file,
+        secret_files,
         arbitration,
         guard,
         evidence,
@@ -309,6 +533,12 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         frames,
     } = cluster;
     put("cluster.name".into(), All, name);
+    if let Some(file) = secret_file {
+        put("cluster.secret_file".into(), Reload, file);
+    }
+    if !secret_files.is_empty() {
+        put("cluster.secret_files".into(), Reload, secret_files);
+    }
     // The default, if it is not written.
     let stated = arbitration.unwrap_or(Arbitration::Majority);
     put("cluster.arbitration".into(), All, &Plain(stated.name()));
@@ -337,7 +567,7 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
             failback,
             failback_delay,
             release_when_unhealthy: release,
-            checks: _, // the agent's; this process only says what it hears of them
+            checks, // the agent's; this process only says what it hears of them
             hooks,
         } = group;
         let key = |k: &str| format!("groups.{name}.{k}");
@@ -361,9 +591,11 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
         put(key("failback"), All, &Plain(failback.name()));
         put(key("failback_delay"), All, &Plain(failback_delay.0));
         put(key("release_when_unhealthy"), All, release);
+        put(key("checks"), Agent, checks);
+        put(key("hooks"), Agent, hooks);
         let HooksSection {
             before_hold,
-            holding: _, // the agent's
+            holding: _, // the agent's alone
             released: _,
             changed: _,
         } = hooks;
@@ -390,8 +622,6 @@ fn fixed(file: &ConfigFile) -> BTreeMap<String, (Scope, String)> {
     put("timing.guard_slack".into(), All, &Plain(guard_slack));
     put("timing.drift_ppm".into(), All, &drift_ppm);
     put("timing.profile".into(), Me, &Plain(shown(timing.profile)));
-    let LogSection { level: _, format } = log; // a reload applies the level
-    put("log.format".into(), Me, &Plain(shown(format)));
     all
 }
 

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
 /// The version of what is said in a session.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// A line of a session has at most this many bytes.
 pub const MAX_LINE: u64 = 256 * 1024;
 /// An agent that has sent nothing for this long counts as gone.
@@ -37,6 +37,8 @@ const MAX_CHECKS: usize = 64;
 const MAX_HOOKS: usize = 4;
 /// What is kept of a line that a check or hook printed.
 pub const MAX_WORDS: usize = 200;
+/// And of why a file was refused.
+const MAX_WHY: usize = 1_000;
 
 /// What the daemon shows: all of it, at the start and after every change.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -108,6 +110,12 @@ pub enum Said {
         epoch: u64,
         /// Whether it succeeded, or why not.
         done: Result<(), String>,
+    },
+    /// The agent's file: why it goes on by what that said before, if a reload was refused. At the
+    /// start, and on change.
+    File {
+        /// Why.
+        refused: Option<String>,
     },
     /// Show the state again, as it is now.
     Show {},
@@ -188,6 +196,9 @@ impl Said {
     fn cleaned(mut self) -> Self {
         if let Self::Prepared { done: Err(why), .. } = &mut self {
             *why = one_line(why);
+        }
+        if let Self::File { refused: Some(why) } = &mut self {
+            *why = bounded_line(why, MAX_WHY);
         }
         if let Self::Health(groups) = &mut self {
             groups.truncate(usize::from(u8::MAX));

@@ -64,7 +64,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
     let etc = Etc::new();
     let path = daemon(&etc, |request| match request {
         Request::Status {} => Some(Reply::Status(Report::default())),
-        Request::Agent { .. } | Request::History { .. } => None,
+        Request::Agent { .. } | Request::History { .. } | Request::Reload {} => None,
         Request::Command { command, group, .. } => Some(done(&format!("{command:?} {group:?}"))),
     });
     assert_eq!(
@@ -310,7 +310,10 @@ fn who_may_look_neither_orders_anything_nor_is_the_agent() {
     let readers = rustix::process::getegid().as_raw();
     let path = daemon_for(&etc, Access::Looks { readers }, |request| match request {
         Request::Status {} => Some(Reply::Status(Report::default())),
-        Request::History { .. } | Request::Command { .. } | Request::Agent { .. } => {
+        Request::History { .. }
+        | Request::Command { .. }
+        | Request::Reload {}
+        | Request::Agent { .. } => {
             panic!("it was let through")
         }
     });
@@ -329,6 +332,7 @@ fn who_may_look_neither_orders_anything_nor_is_the_agent() {
     };
     for request in [
         order,
+        Request::Reload {},
         Request::Agent {
             version: session::VERSION,
         },

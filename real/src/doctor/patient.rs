@@ -238,7 +238,7 @@ fn report(socket: &Path) -> (Result<Report, String>, Option<u32>) {
     let report = match ask(socket, &Request::Status {}, CLIENT_TIMEOUT) {
         Ok(Reply::Status(report)) => Ok(report),
         Ok(Reply::Refused { why }) => Err(why),
-        Ok(Reply::Done { .. } | Reply::History(_)) => {
+        Ok(Reply::Done { .. } | Reply::History(_) | Reply::Reloaded { .. }) => {
             Err("the daemon answered something else".to_owned())
         }
         Err(why) => Err(why),

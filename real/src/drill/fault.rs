@@ -293,7 +293,7 @@ fn order(daemon: &Daemon, order: Order, group: &str) -> Result<(), String> {
     match ask(&daemon.socket, &request, CLIENT_TIMEOUT)? {
         Reply::Done { .. } => Ok(()),
         Reply::Refused { why } => Err(why),
-        Reply::Status(_) | Reply::History(_) => {
+        Reply::Status(_) | Reply::History(_) | Reply::Reloaded { .. } => {
             Err("the daemon answered something else".to_owned())
         }
     }

@@ -34,7 +34,7 @@ pub fn ask(socket: &Path, cluster: &str, limit: Duration) -> Result<Status, Stri
     let report = match ask_daemon(socket, &Request::Status {}, limit)? {
         Reply::Status(report) => report,
         Reply::Refused { why } => return Err(why),
-        Reply::Done { .. } | Reply::History(_) => {
+        Reply::Done { .. } | Reply::History(_) | Reply::Reloaded { .. } => {
             return Err("the daemon answered something else".to_owned());
         }
     };

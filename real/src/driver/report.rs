@@ -32,13 +32,11 @@ impl<S: Shell> Driver<S> {
             let mut status =
                 Status::from_parts(&all, &s.config, &s.metrics, now).with_keys(&s.keys);
             status.measured(&s.config, &s.metrics, self.shell.steered(cluster), now);
+            let (since, standing) = &s.on_disk;
+            status.note_file(standing, now.since(*since));
             status
         };
         let mut clusters: Vec<Status> = self.served.iter().map(status).collect();
-        let (since, standing) = &self.on_disk;
-        for status in &mut clusters {
-            status.note_file(standing, now.since(*since));
-        }
         clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // they joined in any order
         Report {
             version: status::VERSION,

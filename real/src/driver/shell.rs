@@ -4,8 +4,8 @@ use super::Served;
 use crate::announce::Mac;
 use crate::clock::Steered;
 use crate::config_file::Path;
-use crate::control::PendingRequest;
 use crate::control::session::{CheckReport, GroupShown, HookReport};
+use crate::control::{PendingRequest, Reply};
 use crate::frames::PortState;
 use crate::history::Entry;
 use crate::kernel::Probing;
@@ -20,6 +20,7 @@ use onehold_core::effect::Event;
 use onehold_core::time::{LocalTime, Span};
 use std::future::Future;
 use std::net::SocketAddr;
+use tokio::sync::oneshot;
 
 /// What the driver needs from the world. `cluster` is the number of one of its clusters: the next one
 /// when it joined, which no other gets later.
@@ -89,6 +90,12 @@ pub trait Shell {
 
     /// A cluster is not served any more; nothing is asked of its number from now on.
     fn left(&mut self, _cluster: usize) {}
+
+    /// Reads the file again, and answers when it is known what became of it.
+    fn reload(&mut self, client: oneshot::Sender<Reply>) {
+        let why = "there is no file to read again";
+        let _ = client.send(Reply::Refused { why: why.into() }); // it may have gone
+    }
 
     /// Seconds since 1970 by this host's wall clock, by which orders end that the operator gave an
     /// end. Where there is no such clock none ends by itself.
@@ -265,8 +272,13 @@ pub enum ShellEvent {
     },
     /// The clusters that can't be served yet.
     Waiting(Vec<Waiting>),
-    /// Whether the configuration file differs from what runs has changed.
-    OnDisk(FileOnDisk),
+    /// Whether the configuration file of a cluster differs from what runs has changed.
+    OnDisk {
+        /// Which.
+        cluster: usize,
+        /// How it is.
+        standing: FileOnDisk,
+    },
     /// Hand over, release, end.
     Stop,
 }

@@ -120,9 +120,18 @@ impl Linux {
                 Heard::Ended(why) => {
                     tracing::warn!(event = "agent", "the agent's session is over: {why}");
                     (self.agent.pid, self.agent.ended) = (None, Some(why));
+                    self.alarm(0, "agent's file", None); // that it is gone is another alarm
                 }
                 Heard::Said(Said::Show {}) => self.agent.shown_at = None,
                 Heard::Said(Said::Health(groups)) => self.reported(groups),
+                Heard::Said(Said::File { refused }) => {
+                    let alarm = |why| {
+                        format!(
+                            "the agent's reload was refused, and its checks and hooks stay as they were: {why}"
+                        )
+                    };
+                    self.alarm(0, "agent's file", refused.map(alarm));
+                }
                 Heard::Said(Said::Prepared {
                     cluster,
                     group,

@@ -8,14 +8,14 @@
 
 use super::on_disk::OnDisk;
 use super::persisted::{Persisted, addresses_of, earlier_orders};
+use super::reload::Asked;
 use super::{Beside, Linux};
 use crate::config_file::{
-    self, FileError, Found, Loaded, LocalCluster, LogSection, MetricsSection, Missing,
+    self, FileError, Found, LocalCluster, LogSection, MetricsSection, Missing,
 };
 use crate::daemon::RunOptions;
 use crate::driver::{Joined, Served, ShellEvent, leases};
 use crate::frames::Frames;
-use crate::history::Entry;
 use crate::kernel::{Kernel, KernelGroup};
 use crate::lease_record::{self, LeaseRecord, Records};
 use crate::lock::{Lock, Names, NotTaken};
@@ -93,9 +93,9 @@ pub struct Arrivals {
     awaited: Vec<Waiting>,
     /// A look at the file and what it leads to: aside, for names may take long to resolve.
     looking: Option<oneshot::Receiver<Looked>>,
-    /// An operator asked for it (`SIGHUP`); or for another one, since it began.
-    reloads: bool,
-    reloads_again: bool,
+    /// An operator asked for it; or for another one, since it began.
+    pub(super) reload: Option<Asked>,
+    pub(super) reload_next: Option<Asked>,
     again_at: Option<LocalTime>,
     pace: Span,
     /// When the log last named what is awaited, and how often it was tried since.
@@ -115,8 +115,8 @@ impl Arrivals {
             options,
             awaited: Vec::new(),
             looking: None,
-            reloads: false,
-            reloads_again: false,
+            reload: None,
+            reload_next: None,
             again_at: None,
             pace: FIRST,
             said: None,
@@ -136,6 +136,11 @@ impl Arrivals {
     #[must_use]
     pub fn awaited(&self) -> &[Waiting] {
         &self.awaited
+    }
+
+    /// Whether the file is being looked at.
+    pub(super) const fn is_looking(&self) -> bool {
+        self.looking.is_some()
     }
 
     /// When to look again.
@@ -180,16 +185,6 @@ impl Arrivals {
 }
 
 impl Linux {
-    /// Looks at the file again: for what is awaited, and to reload.
-    pub(super) fn look_again(&mut self, reload: bool) {
-        if self.arrivals.looking.is_some() {
-            self.arrivals.reloads_again |= reload; // one at a time, however long names take
-        } else {
-            self.arrivals.reloads = reload;
-            self.arrivals.look();
-        }
-    }
-
     /// The first reading of the file: whatever can be served is served.
     ///
     /// # Errors
@@ -215,101 +210,11 @@ impl Linux {
         let _ = self.wait_for(vec![(None, may_pass(why))]);
     }
 
-    /// Another look at the file.
-    pub(super) fn looked(&mut self, looked: Looked) {
-        let reloads = std::mem::take(&mut self.arrivals.reloads);
-        match looked {
-            Ok(mut found) => {
-                let (log, metrics) = (found.loaded.log, found.loaded.metrics);
-                let served = found
-                    .loaded
-                    .clusters
-                    .iter()
-                    .map(|local| local.name().to_owned());
-                let missing = found.missing.iter().filter_map(|m| m.cluster.clone());
-                let in_file: Vec<String> = served.chain(missing).collect();
-                let none = self.loaded.clusters.is_empty();
-                let welcome = |name: &str| none || self.arrivals.welcomes(name, &in_file);
-                let new = found.loaded.clusters.extract_if(.., |local| {
-                    let served = self
-                        .loaded
-                        .clusters
-                        .iter()
-                        .any(|s| s.name() == local.name());
-                    !served && welcome(local.name())
-                });
-                let new = new.collect();
-                let of_others = |m: &Missing| {
-                    let served =
-                        |name: &String| self.loaded.clusters.iter().any(|s| s.name() == name);
-                    !m.cluster.as_ref().is_some_and(served)
-                };
-                let (others, mine): (Vec<_>, Vec<_>) =
-                    found.missing.into_iter().partition(of_others);
-                // What was not awaited is a change of the file, and for a reload to refuse.
-                let (others, besides): (Vec<_>, Vec<_>) = others
-                    .into_iter()
-                    .partition(|m| welcome(m.cluster.as_deref().unwrap_or_default()));
-                if reloads && !self.loaded.clusters.is_empty() {
-                    let new = match mine.into_iter().next() {
-                        None => Ok(found.loaded),
-                        Some(wrong) => Err(wrong.why.to_string()),
-                    };
-                    self.reload(new, besides.first().map(|m| m.why.to_string()));
-                }
-                self.take_sections(log, metrics);
-                let missing = self.join_all(new);
-                let missing = named(others).chain(missing).collect();
-                let _ = self.wait_for(missing);
-            }
-            Err(e) => {
-                if reloads && !self.loaded.clusters.is_empty() {
-                    self.reload(Err(e.to_string()), None);
-                }
-                if !self.arrivals.awaited.is_empty() {
-                    let _ = self.wait_for(vec![(None, e.into())]);
-                }
-            }
-        }
-        if std::mem::take(&mut self.arrivals.reloads_again) {
-            self.look_again(true);
-        } else if reloads {
-            self.notify.ready(&self.condition());
-        }
-    }
-
-    /// Takes over what can be; `besides` is what is wrong with what is not served.
-    fn reload(&mut self, new: Result<Loaded, String>, besides: Option<String>) {
-        let refused = match new.and_then(|new| self.adopt(new)) {
-            Ok(what) => {
-                tracing::info!(event = "reload", "reloaded: {what}");
-                besides
-            }
-            Err(why) => Some(why),
-        };
-        if let Some(why) = &refused {
-            tracing::error!(
-                event = "reload",
-                "reload refused, all stays as it was: {why}"
-            );
-        }
-        for (local, Beside { number, .. }) in self.loaded.clusters.iter().zip(&self.beside) {
-            let entry = Entry::new(
-                member_name(local),
-                "reload",
-                match &refused {
-                    None => "the file was reloaded",
-                    Some(_) => "a reload was refused",
-                },
-            );
-            let entry = refused.iter().fold(entry, |entry, why| entry.because(why));
-            self.histories.add(*number, entry, clock::boottime());
-        }
-        self.reloaded(refused);
-    }
-
     /// Records what is awaited; an error if nothing is served and nothing of it passes on its own.
-    fn wait_for(&mut self, missing: Vec<(Option<String>, NotYet)>) -> Result<(), NotYet> {
+    pub(super) fn wait_for(
+        &mut self,
+        missing: Vec<(Option<String>, NotYet)>,
+    ) -> Result<(), NotYet> {
         let arrivals = &mut self.arrivals;
         let awaited: Vec<Waiting> = (missing.iter())
             .map(|(cluster, why)| Waiting {
@@ -353,7 +258,7 @@ impl Linux {
 
     /// The options of log and metrics are those of the first file that can be read; from then on a
     /// reload changes them.
-    fn take_sections(&mut self, log: LogSection, metrics: MetricsSection) {
+    pub(super) fn take_sections(&mut self, log: LogSection, metrics: MetricsSection) {
         if self.loaded.clusters.is_empty() {
             (self.loaded.log, self.loaded.metrics) = (log, metrics);
             self.log.set_level(log.level);
@@ -362,7 +267,10 @@ impl Linux {
     }
 
     /// Serves what can be served; returns what can't be, and why.
-    fn join_all(&mut self, clusters: Vec<LocalCluster>) -> Vec<(Option<String>, NotYet)> {
+    pub(super) fn join_all(
+        &mut self,
+        clusters: Vec<LocalCluster>,
+    ) -> Vec<(Option<String>, NotYet)> {
         let mut missing = Vec::new();
         if clusters.is_empty() {
             return missing;
@@ -509,11 +417,11 @@ impl Linux {
     }
 }
 
-fn named(missing: Vec<Missing>) -> impl Iterator<Item = (Option<String>, NotYet)> {
+pub(super) fn named(missing: Vec<Missing>) -> impl Iterator<Item = (Option<String>, NotYet)> {
     missing.into_iter().map(|m| (m.cluster, m.why.into()))
 }
 
-fn member_name(local: &LocalCluster) -> &str {
+pub(super) fn member_name(local: &LocalCluster) -> &str {
     local
         .config
         .member(local.config.me())

@@ -3,6 +3,7 @@
 //! A cluster has a number, which the driver knows it by: the next one when it joined, which no other
 //! gets later. `loaded.clusters` and `beside` are in the order of the numbers.
 
+use super::on_disk::Standing;
 use super::{Linux, Persisted};
 use crate::config_file::LocalCluster;
 use crate::driver::ShellEvent;
@@ -17,6 +18,8 @@ pub struct Beside {
     pub persisted: Persisted,
     /// This member's roles, by group.
     pub roles: Vec<RoleName>,
+    /// How its file stands.
+    pub(super) standing: Standing,
 }
 
 impl Linux {
@@ -25,13 +28,6 @@ impl Linux {
         self.beside
             .binary_search_by_key(&cluster, |b| b.number)
             .ok()
-    }
-
-    /// The number of a cluster that is served.
-    pub(super) fn number_of(&self, name: &str) -> Option<usize> {
-        let mut all = self.loaded.clusters.iter().zip(&self.beside);
-        let found = all.find(|(local, _)| local.name() == name);
-        found.map(|(_, beside)| beside.number)
     }
 
     /// Begins to keep a cluster, which has joined; returns its number.
@@ -47,6 +43,7 @@ impl Linux {
             number,
             persisted,
             roles: vec![role; local.config.groups().len()],
+            standing: Standing::default(),
         });
         self.loaded.clusters.push(local);
         number
@@ -54,11 +51,9 @@ impl Linux {
 
     /// A cluster is not to be served any more: its node stops first, and then it is
     /// forgotten. (A candidate's only one leaves with the process.)
-    pub fn let_leave(&mut self, name: &str) {
-        if let Some(cluster) = self.number_of(name) {
-            let leaves = ShellEvent::Leaves { cluster };
-            self.pending.events.push_back(leaves);
-        }
+    pub(super) fn let_leave(&mut self, cluster: usize) {
+        let leaves = ShellEvent::Leaves { cluster };
+        self.pending.events.push_back(leaves);
     }
 
     /// The driver serves it no more: its sockets, its lock and its history go. Its record stays for a

@@ -3,7 +3,7 @@
 //!
 //! A reload that was refused stays an alarm until one is accepted, or the file is again what runs.
 
-use super::Linux;
+use super::{Beside, Linux};
 use crate::config_file::{self, Stamp};
 use crate::driver::ShellEvent;
 use crate::status::FileOnDisk;
@@ -22,7 +22,12 @@ pub(super) struct OnDisk {
     stamp: Stamp,
     looking: Option<oneshot::Receiver<Look>>,
     due: Option<LocalTime>,
-    standing: FileOnDisk,
+}
+
+/// How the file of one cluster stands.
+#[derive(Debug, Default)]
+pub(super) struct Standing {
+    is: FileOnDisk,
     /// A reload was refused for what the file says, and not for what it leads to.
     for_its_text: bool,
 }
@@ -59,9 +64,11 @@ impl OnDisk {
 }
 
 impl Linux {
-    /// Whether a reload was refused, for the service manager.
-    pub(super) fn reload_refused(&self) -> bool {
-        matches!(self.arrivals.on_disk.standing, FileOnDisk::Refused(_))
+    /// Of how many clusters a reload was refused.
+    pub(super) fn reloads_refused(&self) -> usize {
+        let standings = self.beside.iter().map(|beside| &beside.standing);
+        let refused = standings.filter(|s| matches!(s.is, FileOnDisk::Refused(_)));
+        refused.count()
     }
 
     /// Looks at the file if that is due.
@@ -84,52 +91,72 @@ impl Linux {
         let Some((stamp, texts)) = look else {
             return Poll::Ready(());
         };
-        let shown = self.arrivals.config().display().to_string();
-        let differs = match texts {
+        let differ = match texts {
             Ok(texts) => {
                 let in_file = texts.names();
                 let awaited = |name: &str| self.arrivals.welcomes(name, &in_file);
-                (self.loaded.differ_from(&texts, awaited)).map(|what| format!("{shown}: {what}"))
+                self.loaded.differ_from(&texts, awaited)
             }
-            Err(why) => Some(why),
+            Err(why) => vec![Some(why); self.loaded.clusters.len()],
         };
-        let on_disk = &mut self.arrivals.on_disk;
-        on_disk.stamp = stamp;
-        let standing = match (&on_disk.standing, differs) {
-            (FileOnDisk::Refused(_), Some(_)) => {
-                on_disk.for_its_text = true;
-                return Poll::Ready(());
-            }
-            (FileOnDisk::Refused(_), None) if !on_disk.for_its_text => return Poll::Ready(()),
-            (_, Some(what)) => FileOnDisk::Differs(what),
-            (_, None) => FileOnDisk::Same,
-        };
-        self.stands(standing);
+        self.arrivals.on_disk.stamp = stamp;
+        for (place, differs) in differ.into_iter().enumerate() {
+            let Some(Beside { standing, .. }) = self.beside.get_mut(place) else {
+                continue;
+            };
+            let is = match (&standing.is, differs) {
+                (FileOnDisk::Refused(_), Some(_)) => {
+                    standing.for_its_text = true;
+                    continue;
+                }
+                (FileOnDisk::Refused(_), None) if !standing.for_its_text => continue,
+                (_, Some(what)) => FileOnDisk::Differs(what),
+                (_, None) => FileOnDisk::Same,
+            };
+            self.stands(place, is);
+        }
         Poll::Ready(())
     }
 
-    /// What became of a reload.
-    pub(super) fn reloaded(&mut self, refused: Option<String>) {
+    /// What became of a reload of the cluster at a place.
+    pub(super) fn reloaded(&mut self, place: usize, refused: Option<String>) {
         let on_disk = &mut self.arrivals.on_disk;
-        on_disk.for_its_text = false;
         (on_disk.stamp, on_disk.due) = (Stamp::default(), None); // it is compared again
-        self.stands(refused.map_or(FileOnDisk::Same, FileOnDisk::Refused));
+        if let Some(Beside { standing, .. }) = self.beside.get_mut(place) {
+            standing.for_its_text = false;
+        }
+        self.stands(place, refused.map_or(FileOnDisk::Same, FileOnDisk::Refused));
     }
 
-    fn stands(&mut self, standing: FileOnDisk) {
-        let before = std::mem::replace(&mut self.arrivals.on_disk.standing, standing.clone());
-        match (&before, &standing) {
+    fn stands(&mut self, place: usize, is: FileOnDisk) {
+        let Some(Beside {
+            number, standing, ..
+        }) = self.beside.get_mut(place)
+        else {
+            return;
+        };
+        let cluster = *number;
+        let before = std::mem::replace(&mut standing.is, is.clone());
+        let whose = self.prefix(place);
+        match (&before, &is) {
             (FileOnDisk::Refused(_), FileOnDisk::Same) => {
-                tracing::info!(event = "alarm_over", "over: the reload that was refused");
+                tracing::info!(
+                    event = "alarm_over",
+                    "{whose}over: the reload that was refused"
+                );
             }
             (FileOnDisk::Same, FileOnDisk::Differs(what)) => {
-                tracing::info!("the file is not what runs: {what}");
+                tracing::info!("{whose}the file is not what runs: {what}");
             }
             _ => {}
         }
         // A reload that is refused again is another one.
-        if before != standing || matches!(standing, FileOnDisk::Refused(_)) {
-            self.pending.events.push_back(ShellEvent::OnDisk(standing));
+        if before != is || matches!(is, FileOnDisk::Refused(_)) {
+            let event = ShellEvent::OnDisk {
+                cluster,
+                standing: is,
+            };
+            self.pending.events.push_back(event);
             self.report_condition();
         }
     }

@@ -178,7 +178,9 @@ impl Record {
             What::Answered(_, _, Reply::Refused { why }) => {
                 format!("refuses: {}", why.replace('\n', "; "))
             }
-            What::Answered(_, _, Reply::Status(_) | Reply::History(_)) => return None,
+            What::Answered(_, _, Reply::Status(_) | Reply::History(_) | Reply::Reloaded { .. }) => {
+                return None;
+            }
             What::NoAnswer(_) => "gives no answer: no process runs there".to_owned(),
             What::Sent(_)
             | What::Replayed(_)

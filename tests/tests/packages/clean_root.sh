@@ -32,6 +32,7 @@ say install
 in_root dpkg --install /first.deb
 [ -z "$(daemons)" ] || die "the installation started a daemon"
 in_root getent group onehold >/dev/null || die "there is no group onehold"
+in_root getent passwd onehold-witness >/dev/null || die "there is no user onehold-witness"
 [ -d "$root/etc/onehold" ] || die "there is no /etc/onehold"
 ! in_root systemctl is-enabled onehold.service || die "the unit is enabled"
 for unit in onehold onehold-agent onehold-witness onehold@web onehold-agent@web; do

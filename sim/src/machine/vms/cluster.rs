@@ -87,8 +87,9 @@ impl VmCluster {
         }
         if self.arbitration == Arbitration::Majority {
             site.write("w", "/etc/onehold/witness.toml", &self.witness_file())?;
-            site.on("w")
-                .sh("cp /etc/onehold/secret /etc/onehold/web.secret")?;
+            site.on("w").sh(
+                "install -m 600 -o onehold-witness /etc/onehold/secret /etc/onehold/web.secret",
+            )?;
         }
         Ok(())
     }
