@@ -43,6 +43,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 /// At most this many of the kernel's events reach one turn; more wait for the next.
 const MAX_EVENTS: usize = 64;
@@ -112,6 +113,8 @@ pub struct Pending {
     logged_claim: Option<LocalTime>,
     /// Whether what later incarnations must know is there.
     lives: Rounds,
+    /// What those that have left write last.
+    leaving: JoinSet<()>,
     /// The clusters whose orders are being written, or will be.
     writing: BTreeSet<usize>,
     stopping: bool,
