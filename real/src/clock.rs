@@ -169,6 +169,12 @@ impl Rate {
         }
     }
 
+    /// Whether another reading is worth taking.
+    #[must_use]
+    pub fn is_due(&self) -> bool {
+        shows(ClockId::MonotonicRaw).since(self.since.bare) >= Self::SPAN
+    }
+
     /// Takes another reading into account: what is surely beyond counts for `keep`.
     pub fn look(&mut self, reading: Reading, keep: Span) {
         let Reading {

@@ -6,6 +6,7 @@ use crate::driver::leases::{Record, Recorded};
 use crate::files;
 use onehold_core::lease::MAX_LEASE;
 use onehold_core::time::Span;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, ErrorKind};
 use std::net::IpAddr;
@@ -58,9 +59,46 @@ struct Said {
 
 /// The records of all members under the state directory.
 #[must_use]
-pub fn left_in(state: &Path) -> Vec<Left> {
-    let paths = files::with_suffix(state, SUFFIX, MOST);
-    paths.into_iter().filter_map(left).collect()
+pub fn left_in(state: &Path) -> Records {
+    let mut records = Records::default();
+    for left in files::with_suffix(state, SUFFIX, MOST)
+        .into_iter()
+        .filter_map(left)
+    {
+        records.add(left);
+    }
+    records
+}
+
+/// All records that were left, found by what they say.
+#[derive(Clone, Debug, Default)]
+pub struct Records {
+    all: Vec<Left>,
+    by_address: BTreeMap<IpAddr, Vec<usize>>,
+    /// Those that may be of any address.
+    of_any: Vec<usize>,
+}
+
+impl Records {
+    fn add(&mut self, left: Left) {
+        let at = self.all.len();
+        match &left.says {
+            Ok(said) if !said.addresses.is_empty() => {
+                for address in &said.addresses {
+                    self.by_address.entry(*address).or_default().push(at);
+                }
+            }
+            Ok(_) | Err(_) => self.of_any.push(at),
+        }
+        self.all.push(left);
+    }
+
+    /// Those that may be of one of these addresses.
+    fn of(&self, addresses: &[IpAddr]) -> impl Iterator<Item = &Left> {
+        let named = addresses.iter().filter_map(|a| self.by_address.get(a));
+        let found: BTreeSet<usize> = named.flatten().chain(&self.of_any).copied().collect();
+        found.into_iter().filter_map(|at| self.all.get(at))
+    }
 }
 
 fn left(path: PathBuf) -> Option<Left> {
@@ -97,15 +135,12 @@ impl LeaseRecord {
         cluster: &str,
         member: &str,
         addresses: Vec<IpAddr>,
-        left: &[Left],
+        left: &Records,
     ) -> Self {
         let file = state.join(format!("{}.{SUFFIX}", file_name(cluster, member)));
-        let of_ours = |said: &Said| {
-            said.addresses.is_empty() || said.addresses.iter().any(|a| addresses.contains(a))
-        };
-        let ours = |left: &&Left| left.path != file && left.says.as_ref().map_or(true, of_ours);
+        let former = left.of(&addresses).filter(|left| left.path != file);
         Self {
-            former: left.iter().filter(ours).cloned().collect(),
+            former: former.cloned().collect(),
             file,
             addresses,
             says: None,

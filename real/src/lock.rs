@@ -11,11 +11,15 @@ use onehold_core::advert::ClusterId;
 use rustix::net::sockopt::socket_peercred;
 use rustix::rand::{GetRandomFlags, getrandom};
 use socket2::{Domain, SockAddr, Socket, Type};
+use std::collections::BTreeSet;
 use std::io::ErrorKind;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::time::Duration;
 use tokio::task::JoinSet;
+
+/// How the names of all locks begin.
+const PREFIX: &str = "onehold/";
 
 /// How often, and how many times in all, others are asked whose they are while their queues are
 /// full.
@@ -41,33 +45,58 @@ pub enum NotTaken {
     Unknown(String),
 }
 
-impl Lock {
-    /// Takes the right to be `member` of `cluster`, which is called `name`, in this network
-    /// namespace. Needs a tokio runtime.
+/// The socket of an incarnation that has not looked for others yet.
+#[derive(Debug)]
+pub struct Begun {
+    listener: UnixListener,
+    prefix: String,
+    /// Its socket's name.
+    mine: String,
+    cluster: String,
+    member: String,
+}
+
+/// The sockets of incarnations in this network namespace, as they were listed.
+#[derive(Debug)]
+pub struct Names(std::io::Result<BTreeSet<String>>);
+
+impl Names {
+    /// As they are now.
+    #[must_use]
+    pub fn now() -> Self {
+        Self(names(PREFIX))
+    }
+}
+
+fn unknown(member: &str, e: &dyn std::fmt::Display) -> NotTaken {
+    NotTaken::Unknown(format!(
+        "can't tell whether `{member}` runs here already: {e}"
+    ))
+}
+
+impl Begun {
+    /// Becomes the lock, if no other incarnation is among `names`, which were listed after
+    /// [`Lock::begin`]. Needs a tokio runtime.
     ///
     /// # Errors
-    /// When another process has it, or that can't be known.
-    pub fn take(cluster: ClusterId, name: &str, member: &str) -> Result<Self, NotTaken> {
-        let unknown = |e: &dyn std::fmt::Display| {
-            NotTaken::Unknown(format!(
-                "can't tell whether `{member}` runs here already: {e}"
-            ))
-        };
-        let prefix = format!("onehold/{:016x}/{member}/", cluster.0);
-        let mut random = [0; 8];
-        getrandom(&mut random, GetRandomFlags::empty()).map_err(|e| unknown(&e))?;
-        let mine = format!("{prefix}{:016x}", u64::from_ne_bytes(random));
-        let listener = SocketAddr::from_abstract_name(&mine)
-            .and_then(|at| UnixListener::bind_addr(&at))
-            .map_err(|e| unknown(&e))?;
-        // Of two that begin at once, each has its socket before it looks, so one at least sees the
-        // other.
+    /// When another process has the right, or that can't be known.
+    pub fn alone_among(self, names: &Names) -> Result<Lock, NotTaken> {
+        let Self {
+            listener,
+            prefix,
+            mine,
+            cluster: name,
+            member,
+        } = self;
+        let unknown = |e: &dyn std::fmt::Display| unknown(&member, e);
+        let names = names.0.as_ref().map_err(|e| unknown(e))?;
         let (mut asks, mut pretender) = (ASKS, None);
-        for other in names(&prefix).map_err(|e| unknown(&e))? {
-            if other == mine {
+        let ours = names.range(prefix.clone()..);
+        for other in ours.take_while(|name| name.starts_with(&prefix)) {
+            if *other == mine {
                 continue;
             }
-            match owner(&other, &mut asks) {
+            match owner(other, &mut asks) {
                 Some(uid) if uid == 0 || uid == rustix::process::geteuid().as_raw() => {
                     return Err(NotTaken::Taken(format!(
                         "`{member}` of cluster `{name}` runs already on this host; stop that first \
@@ -81,7 +110,7 @@ impl Lock {
                          time, and two may hold: stop it (`ss -xlp` shows its socket, @{other}). Anybody can \
                          say so; it keeps nobody from starting"
                     );
-                    pretender = Some((other, what));
+                    pretender = Some((other.clone(), what));
                 }
                 None => {} // it is gone, or nobody listens
             }
@@ -95,10 +124,44 @@ impl Lock {
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
-        Ok(Self {
+        Ok(Lock {
             _answers: answers,
             pretender,
         })
+    }
+}
+
+impl Lock {
+    /// Begins to be `member` of `cluster`, which is called `name`, in this network namespace. Of two
+    /// that begin at once, each has its socket before it looks, so one at least sees the other.
+    ///
+    /// # Errors
+    /// When it can't be known whether another process has the right.
+    pub fn begin(cluster: ClusterId, name: &str, member: &str) -> Result<Begun, NotTaken> {
+        let unknown = |e: &dyn std::fmt::Display| unknown(member, e);
+        let prefix = format!("{PREFIX}{:016x}/{member}/", cluster.0);
+        let mut random = [0; 8];
+        getrandom(&mut random, GetRandomFlags::empty()).map_err(|e| unknown(&e))?;
+        let mine = format!("{prefix}{:016x}", u64::from_ne_bytes(random));
+        let listener = SocketAddr::from_abstract_name(&mine)
+            .and_then(|at| UnixListener::bind_addr(&at))
+            .map_err(|e| unknown(&e))?;
+        Ok(Begun {
+            listener,
+            prefix,
+            mine,
+            cluster: name.to_owned(),
+            member: member.to_owned(),
+        })
+    }
+
+    /// Takes the right to be `member` of `cluster`. Needs a tokio runtime.
+    ///
+    /// # Errors
+    /// When another process has it, or that can't be known.
+    pub fn take(cluster: ClusterId, name: &str, member: &str) -> Result<Self, NotTaken> {
+        let begun = Self::begin(cluster, name, member)?;
+        begun.alone_among(&Names::now())
     }
 
     /// What another user's process pretends, if one does.
@@ -120,7 +183,7 @@ impl Lock {
 }
 
 /// The abstract sockets of this network namespace whose names begin with `prefix`.
-fn names(prefix: &str) -> std::io::Result<Vec<String>> {
+fn names(prefix: &str) -> std::io::Result<BTreeSet<String>> {
     let list = std::fs::read("/proc/thread-self/net/unix")?;
     let list = String::from_utf8_lossy(&list);
     let at = list.lines().filter_map(|line| line.split_once('@'));

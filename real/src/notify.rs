@@ -5,6 +5,7 @@ use std::io;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
+use std::sync::LazyLock;
 use std::time::Duration;
 
 /// The way to the service manager, if one waits to hear.
@@ -76,7 +77,9 @@ const LEAST_APART: Duration = Duration::from_millis(100);
 /// How often to call [`Notify::watchdog`]: half of what the service manager allows.
 #[must_use]
 pub fn watchdog_interval() -> Option<Duration> {
-    interval(|name| std::env::var(name).ok())
+    static INTERVAL: LazyLock<Option<Duration>> =
+        LazyLock::new(|| interval(|name| std::env::var(name).ok()));
+    *INTERVAL
 }
 
 fn interval(variable: impl Fn(&str) -> Option<String>) -> Option<Duration> {

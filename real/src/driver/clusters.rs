@@ -109,15 +109,17 @@ impl Clusters {
 
     /// Its node had a turn.
     pub(super) fn touch(&mut self, number: usize) {
-        if let Some(s) = self.get_mut(number)
-            && !std::mem::replace(&mut s.active, true)
-        {
+        let Some(s) = self.get_mut(number) else {
+            return;
+        };
+        s.due = None;
+        if !std::mem::replace(&mut s.active, true) {
             self.touched.push(number);
         }
     }
 
-    /// Those whose nodes had a turn since the last call, or are due by now. [`Self::settle`] is
-    /// called for each of them.
+    /// Those whose nodes had a turn since the last call, or are due by now. [`Self::settle`] and
+    /// [`Self::settled`] are called for each of them.
     pub(super) fn take_active(&mut self, now: LocalTime) -> Vec<usize> {
         let mut active = std::mem::take(&mut self.touched);
         while let Some(&(at, number)) = self.looks.first() {
@@ -135,21 +137,26 @@ impl Clusters {
         active
     }
 
-    /// The turn of an active one is over. Most of what happens to a node puts off when it is due;
-    /// that is found out when it is looked at.
-    pub(super) fn settle(&mut self, number: usize) {
-        let Some(s) = self.all.get_mut(number).and_then(Option::as_deref_mut) else {
-            return;
-        };
-        s.active = false;
+    /// An active one is looked at when its node is due; returns when that is. Most of what happens to
+    /// a node puts that off, which is found out when it is looked at.
+    pub(super) fn settle(&mut self, number: usize) -> Option<LocalTime> {
+        let s = self.all.get_mut(number)?.as_deref_mut()?;
         let due = s.due();
         match s.look_at {
-            Some(at) if at <= due => return,
+            Some(at) if at <= due => return Some(due),
             Some(at) => drop(self.looks.remove(&(at, number))),
             None => {}
         }
         s.look_at = Some(due);
         self.looks.insert((due, number));
+        Some(due)
+    }
+
+    /// The turn of an active one is over.
+    pub(super) fn settled(&mut self, number: usize) {
+        if let Some(s) = self.get_mut(number) {
+            s.active = false;
+        }
     }
 
     /// When a node is next due; in the past if one is due now, nothing if there is none.
@@ -165,5 +172,197 @@ impl Clusters {
             }
         }
         None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config_file::LocalCluster;
+    use crate::config_file::tests::{THREE, cluster};
+    use crate::driver::{Driver, Shell, ShellEvent};
+    use crate::metrics::Metrics;
+    use crate::orders::Standings;
+    use crate::trace::{Recorder, Turn};
+    use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId};
+    use onehold_core::auth;
+    use onehold_core::effect::Event;
+    use onehold_core::time::Span;
+    use std::cell::RefCell;
+    use std::collections::VecDeque;
+    use std::rc::Rc;
+
+    /// A witness of many clusters, and what happens to it.
+    #[derive(Default)]
+    struct World {
+        now: u64,
+        waits: Option<LocalTime>,
+        events: VecDeque<(ShellEvent, Vec<u8>)>,
+        left: Vec<usize>,
+    }
+
+    impl Shell for World {
+        fn now(&mut self) -> LocalTime {
+            self.now += 1;
+            LocalTime::from_nanos(self.now)
+        }
+
+        async fn wait(&mut self, at: LocalTime) {
+            self.waits = Some(at);
+        }
+
+        fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
+            let (event, of) = self.events.pop_front()?;
+            *bytes = of;
+            Some(event)
+        }
+
+        fn send(&mut self, _: usize, _: MemberId, _: &[u8]) -> u64 {
+            1
+        }
+
+        fn release(&mut self, _: usize, _: GroupId) {}
+
+        fn hold_until(&mut self, _: usize, _: GroupId, _: LocalTime) {}
+
+        fn prepare(&mut self, _: usize, _: GroupId) {}
+
+        fn announce(&mut self, _: usize, _: GroupId) {}
+
+        fn record_lease(&mut self, _: usize, _: Span) {}
+
+        fn reported(&mut self, _: usize, _: &Event) {}
+
+        fn ordered(&mut self, _: usize, _: &[Standings]) {}
+
+        fn left(&mut self, cluster: usize) {
+            self.left.push(cluster);
+        }
+    }
+
+    /// Whose nodes had turns.
+    #[derive(Clone, Debug, Default)]
+    struct Turns(Rc<RefCell<Vec<usize>>>);
+
+    impl Turns {
+        fn take(&self) -> Vec<usize> {
+            std::mem::take(&mut self.0.borrow_mut())
+        }
+    }
+
+    impl Recorder for Turns {
+        fn turn(&mut self, turn: &Turn<'_>) {
+            self.0.borrow_mut().push(turn.cluster);
+        }
+    }
+
+    fn local(n: usize) -> LocalCluster {
+        let text = THREE.replace("name = \"web\"", &format!("name = \"web{n}\""));
+        cluster(&text, "w")
+    }
+
+    /// What lb0 of a cluster sends first.
+    fn advert(n: usize) -> (ShellEvent, Vec<u8>) {
+        let local = local(n);
+        let groups = local.config.groups().len();
+        let advert = Advert {
+            cluster: local.config.cluster(),
+            config: local.config.digest(),
+            from: MemberId(0),
+            to: local.config.me(),
+            incarnation: Incarnation(9),
+            to_incarnation: None,
+            sent_at: LocalTime::from_nanos(5),
+            echo: None,
+            echo_age: Span::ZERO,
+            quarantined: true,
+            groups: (0..groups).map(|_| Default::default()).collect(),
+        };
+        let mut bytes = Vec::new();
+        auth::seal(&local.keys(), &advert, &mut bytes);
+        let path = local.paths(MemberId(0)).next().expect("a path");
+        let (local, remote) = (path.local, path.remote);
+        (ShellEvent::Datagram { local, remote }, bytes)
+    }
+
+    /// So many, which had their first turns.
+    fn driver(clusters: usize) -> (Driver<World>, Turns) {
+        let start = LocalTime::from_nanos(1_000_000);
+        let served = (0..clusters).map(|n| {
+            let (local, id) = (local(n), Incarnation(n as u64));
+            let (config, keys) = (local.config.clone(), local.keys());
+            Served::start(config, keys, Metrics::new(&local), id, start, Span::ZERO)
+        });
+        let world = World {
+            now: start.as_nanos(),
+            ..World::default()
+        };
+        let (mut driver, turns) = (Driver::new(served.collect(), world), Turns::default());
+        driver.record(Box::new(turns.clone()));
+        driver.turn();
+        assert_eq!(turns.take(), (0..clusters).collect::<Vec<_>>());
+        (driver, turns)
+    }
+
+    #[test]
+    fn a_datagram_costs_a_turn_of_its_cluster_s_node_and_of_no_other() {
+        let (mut driver, turns) = driver(500);
+        for n in [7, 499, 7, 0] {
+            driver.shell.events.push_back(advert(n));
+            driver.turn();
+            assert_eq!(turns.take(), [n]);
+        }
+        driver.turn();
+        assert_eq!(turns.take(), [0; 0], "nothing happened");
+    }
+
+    #[test]
+    fn a_node_has_its_turn_when_it_is_due_and_not_before() {
+        let (mut driver, turns) = driver(50);
+        let first = driver.due();
+        for n in 0..50 {
+            let s = driver.served.get_mut(n).expect("served");
+            assert!(first <= s.due());
+        }
+        driver.shell.now = first.as_nanos() - 10;
+        driver.turn();
+        assert_eq!(turns.take(), [0; 0]);
+        driver.shell.now = first.as_nanos();
+        driver.turn();
+        assert!(!turns.take().is_empty());
+        assert!(driver.due() > first);
+        // All of them, again and again, and each when it is due.
+        let mut had = [0; 50];
+        for _ in 0..1_000 {
+            let due = driver.due();
+            driver.shell.now = driver.shell.now.max(due.as_nanos());
+            driver.turn();
+            turns.take().into_iter().for_each(|n| had[n] += 1);
+        }
+        assert!(had.iter().all(|n| *n >= 10), "{had:?}");
+    }
+
+    #[test]
+    fn r12_one_cluster_leaves_and_the_others_keep_their_numbers() {
+        let (mut driver, turns) = driver(3);
+        let leaves = ShellEvent::Leaves { cluster: 1 };
+        driver.shell.events.push_back((leaves, Vec::new()));
+        driver.turn();
+        assert_eq!(driver.shell.left, [1]);
+        assert!(turns.take().iter().all(|n| *n == 1));
+        assert_eq!(driver.served.len(), 2);
+        for n in [0, 1, 2] {
+            driver.shell.events.push_back(advert(n));
+        }
+        driver.turn();
+        assert_eq!(
+            turns.take(),
+            [0, 2],
+            "what is of no cluster reaches no node"
+        );
+        let unknown = |n| driver.served.get(n).map(|s: &Served| s.metrics.rejected);
+        assert_eq!(unknown(1), None);
+        let numbers: Vec<usize> = driver.served.iter().map(|(n, _)| n).collect();
+        assert_eq!(numbers, [0, 2]);
     }
 }

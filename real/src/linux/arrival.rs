@@ -17,8 +17,8 @@ use crate::daemon::RunOptions;
 use crate::driver::{Joined, Served, ShellEvent, leases};
 use crate::frames::Frames;
 use crate::kernel::{Kernel, KernelGroup};
-use crate::lease_record::{self, LeaseRecord, Left};
-use crate::lock::{Lock, NotTaken};
+use crate::lease_record::{self, LeaseRecord, Records};
+use crate::lock::{Lock, Names, NotTaken};
 use crate::metrics::{GuardInForce, Metrics};
 use crate::orders::OrdersFile;
 use crate::socket::Sockets;
@@ -276,9 +276,18 @@ impl Linux {
             return missing;
         }
         let left = lease_record::left_in(&self.arrivals.options.state);
-        for local in clusters {
+        let begin = |local: &LocalCluster| {
+            Lock::begin(local.config.cluster(), local.name(), member_name(local))
+        };
+        let begun: Vec<_> = clusters.iter().map(begin).collect();
+        let names = Names::now(); // listed once, for each of thousands would be in it
+        for (local, begun) in clusters.into_iter().zip(begun) {
             let name = local.name().to_owned();
-            if let Err(why) = self.join(local, &left) {
+            let lock = begun.and_then(|begun| begun.alone_among(&names));
+            let joined = lock
+                .map_err(NotYet::from)
+                .and_then(|lock| self.join(local, lock, &left));
+            if let Err(why) = joined {
                 missing.push((Some(name), why));
             }
         }
@@ -287,9 +296,8 @@ impl Linux {
 
     /// R-9, in its order: lock, gate and addresses of earlier incarnations, socket, quarantine. If
     /// it fails, nothing is left behind but a gate that may be needed.
-    fn join(&mut self, local: LocalCluster, left: &[Left]) -> Result<(), NotYet> {
+    fn join(&mut self, local: LocalCluster, lock: Lock, left: &Records) -> Result<(), NotYet> {
         let (cluster, me) = (local.name(), member_name(&local));
-        let lock = Lock::take(local.config.cluster(), cluster, me)?;
         let options = &self.arrivals.options;
         let addresses = local
             .config
@@ -401,6 +409,7 @@ impl Linux {
                 tracing::error!("{e}");
             }
         }
+        while self.pending.leaving.join_next().await.is_some() {}
         self.histories.finish().await;
         if let Some(rest) = self.arrivals.trace {
             rest.wait();

@@ -73,13 +73,13 @@ impl Linux {
 
     /// Looks at the file if that is due.
     pub(super) fn look_at_disk(&mut self, now: LocalTime) {
-        let path = self.arrivals.config().to_owned();
-        let on_disk = &mut self.arrivals.on_disk;
+        let on_disk = &self.arrivals.on_disk;
         if !self.loaded.clusters.is_empty()
             && on_disk.looking.is_none()
             && on_disk.due.is_none_or(|due| due <= now)
         {
-            on_disk.look(path, now);
+            let path = self.arrivals.config().to_owned();
+            self.arrivals.on_disk.look(path, now);
         }
     }
 

@@ -42,6 +42,9 @@ impl Linux {
 
     /// Looks at the clock, and reports what is wrong with its rate, or that it is over.
     pub(super) fn look_at_rates(&mut self) {
+        if !self.pending.rates.values().any(Rate::is_due) {
+            return;
+        }
         let reading = Reading::take();
         let mut changed = Vec::new();
         for (assumed, rate) in &mut self.pending.rates {

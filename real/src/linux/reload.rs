@@ -99,8 +99,8 @@ impl Linux {
         match self.arrivals.reload.take() {
             Some(asked) => {
                 let reply = self.reload(looked).reply();
-                self.pending.leaving.answer = Some((asked, reply));
-                self.pending.leaving.answer();
+                self.pending.reloading.answer = Some((asked, reply));
+                self.pending.reloading.answer();
             }
             None => self.arrived(looked),
         }
@@ -196,7 +196,7 @@ impl Linux {
                         "{name}: no file has it any more; it leaves"
                     );
                     account.done.push(format!("{name}: not served any more"));
-                    self.pending.leaving.clusters.insert(cluster);
+                    self.pending.reloading.clusters.insert(cluster);
                     self.let_leave(cluster);
                 }
             }
@@ -296,7 +296,7 @@ impl Linux {
 
     /// A cluster is not served any more.
     pub(super) fn has_left(&mut self, cluster: usize) {
-        let leaving = &mut self.pending.leaving;
+        let leaving = &mut self.pending.reloading;
         leaving.clusters.remove(&cluster);
         leaving.answer();
     }

@@ -121,6 +121,7 @@ fn at_witness(
     let flooded = flood.sent() - flooded_before;
     let counts = candidates.counts();
     flood.stop();
+    flood.was_sent()?;
 
     let used = after.since(&before);
     let figures = figures(options, clusters, seconds, loaded, formed, &used, &counts);

@@ -2,7 +2,7 @@
 
 use super::Options;
 use super::candidates::Candidates;
-use crate::error::{Context, Result};
+use crate::error::{Context, Result, err};
 use onehold::socket::batch::Outbox;
 use std::net::{Ipv4Addr, SocketAddr, UdpSocket};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ pub(super) const SENDERS: usize = 8;
 
 /// A flood, until it is dropped.
 pub(super) struct Flood {
+    rate: u32,
     sent: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
@@ -71,12 +72,25 @@ impl Flood {
         let (count, end) = (Arc::clone(&sent), Arc::clone(&stop));
         let run = move || flood(rate, &sockets, &kinds, target, &count, &end);
         let thread = (rate > 0).then(|| spawn(run));
-        Self { sent, stop, thread }
+        Self {
+            rate,
+            sent,
+            stop,
+            thread,
+        }
     }
 
     /// How many were sent.
     pub(super) fn sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
+    }
+
+    /// Nothing follows from a flood that the network refused.
+    pub(super) fn was_sent(&self) -> Result<()> {
+        match (self.rate, self.sent()) {
+            (1.., 0) => Err(err("the network refused the flood: nothing of it was sent")),
+            _ => Ok(()),
+        }
     }
 
     /// Ends it.

@@ -70,6 +70,7 @@ pub(super) fn flood(options: &Options, binary: &Path, stop: &AtomicBool) -> Resu
     let seconds = (to - from).as_secs_f64();
     let sent = flood.sent() as f64 / seconds;
     flood.stop();
+    flood.was_sent()?;
     if let Some(died) = cluster.died()? {
         return Err(err(died));
     }
@@ -128,7 +129,7 @@ fn address_of(host: &Host) -> Result<SocketAddr> {
 /// A socket that sends in another host's name.
 fn in_the_name_of(name: SocketAddr) -> std::io::Result<UdpSocket> {
     let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::DGRAM, None)?;
-    socket.set_freebind_v4(true)?;
+    socket.set_ip_transparent_v4(true)?; // what is sent may have it, too
     socket.bind(&name.into())?;
     Ok(socket.into())
 }

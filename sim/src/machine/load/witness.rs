@@ -180,7 +180,7 @@ fn text(cluster: u32, witness: SocketAddr, options: &ClusterOptions) -> String {
     let preferred = if cluster.is_multiple_of(2) { "a" } else { "b" };
     let timing = options.timing();
     format!(
-        "[cluster]\nname = \"load {cluster}\"\nsecret_file = \"../secret\"\n\
+        "[cluster]\nname = \"load{cluster}\"\nsecret_file = \"../secret\"\n\
          [members.a]\naddresses = [\"{a}\"]\n[members.b]\naddresses = [\"{b}\"]\n\
          [members.w]\naddresses = [\"{witness}\"]\nwitness = true\n\
          [groups.web]\naddresses = [\"10.{}.{}.{fourth}/24\"]\ninterface = \"eth0\"\n\
