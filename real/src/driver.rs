@@ -7,6 +7,7 @@
 
 mod clusters;
 pub mod cooldowns;
+mod datagrams;
 mod frames;
 mod history;
 pub mod leases;
@@ -24,16 +25,17 @@ pub use shell::{Joined, Shell, ShellEvent};
 use crate::config_file::each_once;
 use crate::control::session::GroupShown;
 use crate::control::{PendingRequest, Reply, Request};
-use crate::metrics::{Head, Metrics, OtherConfig, Peak};
+use crate::metrics::{Metrics, Peak};
 use crate::status::{FileOnDisk, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
 use clusters::Clusters;
 use cooldowns::{Cooldowns, Notice};
+use datagrams::Strangers;
 use history::Seen;
 use notes::Notes;
-use onehold_core::advert::{Advert, ClusterId, GroupId};
-use onehold_core::auth::{self, Authentic, Keys};
+use onehold_core::advert::GroupId;
+use onehold_core::auth::{self, Keys};
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
 use onehold_core::input::{Command, Input, Refusal, StandingOrders};
@@ -44,7 +46,6 @@ use onehold_core::{Node, advert::Incarnation, time::Span};
 use openings::{BeforeHold, Due, Openings};
 use probes::Probes;
 use releases::Releases;
-use std::net::SocketAddr;
 
 /// Most events of one turn; more wait for the next, so that no flood can stop time.
 const MAX_EVENTS: usize = 1_024;
@@ -69,6 +70,8 @@ pub struct Served {
     said_anew: bool,
     /// Whether its file differs from what runs, and since when.
     on_disk: (LocalTime, FileOnDisk),
+    /// When its node is due; nothing if it had a turn since that was asked.
+    due: Option<LocalTime>,
     /// When [`Clusters`] looks at it next; nothing while it is active.
     look_at: Option<LocalTime>,
     /// Something happens to it in this turn.
@@ -94,6 +97,7 @@ impl Served {
             ordered: node.standing_orders().collect(),
             said_anew: false,
             on_disk: (now, FileOnDisk::Same),
+            due: None,
             look_at: None,
             active: false,
             leaves: false,
@@ -108,9 +112,11 @@ impl Served {
     }
 
     /// When its node is next due; in the past before its first turn.
-    fn due(&self) -> LocalTime {
-        let due = self.node.poll_timeout(&self.config);
-        due.unwrap_or(LocalTime::from_nanos(0))
+    fn due(&mut self) -> LocalTime {
+        *self.due.get_or_insert_with(|| {
+            let due = self.node.poll_timeout(&self.config);
+            due.unwrap_or(LocalTime::from_nanos(0))
+        })
     }
 }
 
@@ -163,6 +169,7 @@ pub struct Driver<S> {
     openings: Openings,
     releases: Releases,
     probes: Probes,
+    strangers: Strangers,
     recorder: Option<Box<dyn Recorder>>,
     /// When the present turn was due at the latest, and how late turns were, for people.
     due: LocalTime,
@@ -186,6 +193,7 @@ impl<S: Shell> Driver<S> {
             openings: Openings::default(),
             releases: Releases::default(),
             probes: Probes::default(),
+            strangers: Strangers::default(),
             recorder: None,
             due: LocalTime::from_nanos(u64::MAX),
             late: Peak::default(),
@@ -277,6 +285,7 @@ impl<S: Shell> Driver<S> {
             self.end_turn(*cluster, now);
         }
         self.look_at_probes(now);
+        self.look_at_strangers(now);
         for cluster in active {
             self.send_notes(cluster, now);
             self.served.settled(cluster);
@@ -529,75 +538,6 @@ impl<S: Shell> Driver<S> {
         if let Some(input) = confirmed {
             let _ = self.handle(cluster, now, input);
         }
-    }
-
-    fn datagram(&mut self, now: LocalTime, local: SocketAddr, remote: SocketAddr, bytes: &[u8]) {
-        if let Some(claimed) = auth::claimed_cluster_of_note(bytes) {
-            self.note(now, claimed, bytes);
-            return;
-        }
-        let several = self.served.len() > 1;
-        let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
-        let known = claimed.and_then(|id| self.served.of_id(id));
-        // One of no cluster of ours is counted by a cluster that has its path, or else by the first.
-        let known = known.or_else(|| self.served.of_path(local, remote));
-        let Some(cluster) = known.or_else(|| self.served.first()) else {
-            return;
-        };
-        let Some(s) = self.served.get_mut(cluster) else {
-            return;
-        };
-        let mut head = None;
-        let result = match auth::open(&s.keys, s.config.cluster(), bytes) {
-            Ok(advert) => {
-                head = Some(Head::from(advert.get()));
-                s.metrics.heard(local, remote, now);
-                let lately = |echo| now.since(echo) < s.config.timing().vote();
-                let echoed = advert.get().echo.is_some_and(lately);
-                let from = advert.get().from;
-                self.shell.heard(cluster, from, (local, remote), echoed);
-                self.advert(cluster, now, advert)
-            }
-            Err(why) => Err(why),
-        };
-        if let (Ok(()), Some(head), Some(s)) = (result, head, self.served.get_mut(cluster)) {
-            s.metrics.sealed(head.from, auth::claimed_key(bytes));
-        }
-        if let (Err(why), Some(s)) = (result, self.served.get_mut(cluster)) {
-            tracing::trace!(%remote, reason = %why, "datagram rejected");
-            s.metrics.rejected(why, claimed, head, (local, remote), now);
-            if let Reject::OtherConfig { digest, .. } = why {
-                let (from, at) = (remote, now);
-                let holds = head.is_some_and(|head| head.holds);
-                let other = OtherConfig {
-                    digest,
-                    from,
-                    at,
-                    holds,
-                };
-                if let (whose, true) = s.metrics.other_config(other) {
-                    let cluster = (s.metrics.cluster.as_str(), several);
-                    telemetry::report_other_config(whose, other, &s.config, cluster);
-                }
-            }
-        }
-    }
-
-    fn advert(
-        &mut self,
-        cluster: usize,
-        now: LocalTime,
-        advert: Authentic<Advert>,
-    ) -> Result<(), Reject> {
-        let head = Head::from(advert.get());
-        let echo = advert.get().echo.map(|e| e.plus(advert.get().echo_age));
-        let says = advert.get().groups.clone();
-        self.handle(cluster, now, Input::Received(advert))?;
-        if let Some(s) = self.served.get_mut(cluster) {
-            s.metrics.accepted(head, echo, now);
-        }
-        self.said(cluster, now, head.from, &says);
-        Ok(())
     }
 
     /// Feeds a node and carries out its effects. Returns why a datagram was not accepted.

@@ -45,6 +45,7 @@ use std::net::SocketAddr;
 use std::task::{Context, Poll};
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
 /// At most this many of the kernel's events reach one turn; more wait for the next.
 const MAX_EVENTS: usize = 64;
@@ -113,9 +114,11 @@ pub struct Pending {
     fed_watchdog: Option<LocalTime>,
     logged_claim: Option<LocalTime>,
     /// What is left of a reload.
-    leaving: Leaving,
+    reloading: Leaving,
     /// Whether what later incarnations must know is there.
     lives: Rounds,
+    /// What those that have left write last.
+    leaving: JoinSet<()>,
     /// The clusters whose orders are being written, or will be.
     writing: BTreeSet<usize>,
     stopping: bool,
@@ -375,7 +378,7 @@ impl Linux {
         {
             any = Poll::Ready(());
         }
-        if !self.pending.events.is_empty() || !self.pending.leaving.is_over() {
+        if !self.pending.events.is_empty() || !self.pending.reloading.is_over() {
             any = Poll::Ready(()); // such as the kernel's confirmation of what the last turn let go
         }
         for _ in 0..MAX_EVENTS {
@@ -402,7 +405,7 @@ impl Linux {
             self.pending.events.push_back(ShellEvent::Stop);
             any = Poll::Ready(());
         }
-        if self.pending.leaving.is_over()
+        if self.pending.reloading.is_over()
             && let Poll::Ready(found) = self.arrivals.poll(cx)
         {
             self.looked(found);

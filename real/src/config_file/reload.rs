@@ -65,27 +65,14 @@ pub struct Reloaded {
     pub missing: Vec<Missing>,
 }
 
-impl Reloaded {
-    /// Nothing changed, for a reason that concerns the file as a whole.
-    fn refused(running: &Loaded, why: &str) -> Self {
-        let refused = || Outcome::Refused(why.to_owned());
-        Self {
-            clusters: running.clusters.iter().map(|_| refused()).collect(),
-            sections: Ok(Vec::new()),
-            new: Vec::new(),
-            missing: Vec::new(),
-        }
-    }
-}
-
 impl Loaded {
     /// Applies what may change in an incarnation, for each cluster by itself: all or nothing. What
     /// is wrong with one file of many leaves the others alone.
-    pub fn reload(&mut self, found: Result<Found, FileError>) -> Reloaded {
-        let found = match found {
-            Ok(found) => found,
-            Err(e) => return Reloaded::refused(self, &e.to_string()),
-        };
+    ///
+    /// # Errors
+    /// What is wrong with the file as a whole: then nothing changes.
+    pub fn reload(&mut self, found: Result<Found, FileError>) -> Result<Reloaded, String> {
+        let found = found.map_err(|e| e.to_string())?;
         let many = self.clusters.iter().any(|local| local.many);
         if many != found.many {
             let kind = |many| match many {
@@ -94,12 +81,12 @@ impl Loaded {
             };
             let (was, is) = (kind(many).to_owned(), kind(found.many).to_owned());
             let refused = only_by_restart("the file", Some(was), Some(is));
-            return Reloaded::refused(self, &refused.to_string());
+            return Err(refused.to_string());
         }
-        match many {
+        Ok(match many {
             true => self.reload_each(found),
             false => self.reload_one(found),
-        }
+        })
     }
 
     /// The file of one cluster.
@@ -108,17 +95,22 @@ impl Loaded {
             loaded, missing, ..
         } = found;
         let (log, metrics) = (loaded.log, loaded.metrics);
-        if let Some(wrong) = missing.first() {
-            return Reloaded::refused(self, &wrong.why.to_string());
-        }
-        let news = self.clusters.iter_mut().zip(loaded.clusters);
-        let clusters = news.map(|(local, new)| outcome(local, new)).collect();
-        let mut reloaded = Reloaded::refused(self, "");
-        reloaded.clusters = clusters;
-        if let [Outcome::Applied(changes)] = &mut reloaded.clusters[..] {
+        let mut clusters: Vec<Outcome> = match missing.first() {
+            Some(wrong) => vec![Outcome::Refused(wrong.why.to_string())],
+            None => {
+                let news = self.clusters.iter_mut().zip(loaded.clusters);
+                news.map(|(local, new)| outcome(local, new)).collect()
+            }
+        };
+        if let [Outcome::Applied(changes)] = &mut clusters[..] {
             changes.extend(self.adopt_sections(log, metrics));
         }
-        reloaded
+        Reloaded {
+            clusters,
+            sections: Ok(Vec::new()),
+            new: Vec::new(),
+            missing: Vec::new(),
+        }
     }
 
     /// The files of a witness of many clusters.

@@ -109,9 +109,11 @@ impl Clusters {
 
     /// Its node had a turn.
     pub(super) fn touch(&mut self, number: usize) {
-        if let Some(s) = self.get_mut(number)
-            && !std::mem::replace(&mut s.active, true)
-        {
+        let Some(s) = self.get_mut(number) else {
+            return;
+        };
+        s.due = None;
+        if !std::mem::replace(&mut s.active, true) {
             self.touched.push(number);
         }
     }
@@ -319,7 +321,7 @@ mod tests {
         let (mut driver, turns) = driver(50);
         let first = driver.due();
         for n in 0..50 {
-            let s = driver.served.get(n).expect("served");
+            let s = driver.served.get_mut(n).expect("served");
             assert!(first <= s.due());
         }
         driver.shell.now = first.as_nanos() - 10;

@@ -73,11 +73,20 @@ impl Keeper {
         }));
     }
 
-    /// A cluster is not served any more. What happened in it last may not be kept.
+    /// A cluster is not served any more: what is left to write is written, aside. Needs a tokio
+    /// runtime.
     pub fn leave(&mut self, cluster: usize) {
-        let left = self.kept.get_mut(cluster).and_then(Option::take);
-        if left.is_some_and(|kept| !kept.read) {
-            self.unread -= 1;
+        let Some(kept) = self.kept.get_mut(cluster).and_then(Option::take) else {
+            return;
+        };
+        if !kept.read {
+            self.unread -= 1; // what was before is still there, and stays so
+        } else if kept.dirty && !kept.blocked {
+            tokio::task::spawn_blocking(move || {
+                if let Err(e) = write(&kept.file, &kept.history) {
+                    tracing::warn!("history: can't write {}: {e}", kept.file.display());
+                }
+            });
         }
     }
 

@@ -409,6 +409,7 @@ impl Linux {
                 tracing::error!("{e}");
             }
         }
+        while self.pending.leaving.join_next().await.is_some() {}
         self.histories.finish().await;
         if let Some(rest) = self.arrivals.trace {
             rest.wait();

@@ -67,7 +67,8 @@ impl Linux {
         self.sockets.remove(cluster);
         self.histories.leave(cluster);
         tracing::info!("cluster {} is not served any more", local.name());
-        tokio::spawn(async move {
+        while self.pending.leaving.try_join_next().is_some() {} // those that have ended
+        self.pending.leaving.spawn(async move {
             if let Err(e) = persisted.finish().await {
                 tracing::error!("{e}");
             }

@@ -55,11 +55,14 @@ struct Account {
 }
 
 impl Account {
+    fn same_in_words(&self) -> String {
+        let s = if self.same == 1 { "" } else { "s" };
+        format!("{} cluster{s}: nothing differs", self.same)
+    }
+
     fn reply(mut self) -> Reply {
-        match self.same {
-            0 => {}
-            1 => self.done.push("1 cluster: nothing differs".to_owned()),
-            n => self.done.push(format!("{n} clusters: nothing differs")),
+        if self.same > 0 {
+            self.done.push(self.same_in_words());
         }
         Reply::Reloaded {
             done: self.done,
@@ -96,8 +99,8 @@ impl Linux {
         match self.arrivals.reload.take() {
             Some(asked) => {
                 let reply = self.reload(looked).reply();
-                self.pending.leaving.answer = Some((asked, reply));
-                self.pending.leaving.answer();
+                self.pending.reloading.answer = Some((asked, reply));
+                self.pending.reloading.answer();
             }
             None => self.arrived(looked),
         }
@@ -122,8 +125,20 @@ impl Linux {
             self.arrived(looked);
             new
         } else {
-            let reloaded = self.loaded.reload(looked);
-            self.adopt(reloaded, &mut account)
+            match self.loaded.reload(looked) {
+                Ok(reloaded) => self.adopt(reloaded, &mut account),
+                Err(why) => {
+                    tracing::error!(
+                        event = "reload",
+                        "reload refused, all stays as it was: {why}"
+                    );
+                    for place in 0..self.loaded.clusters.len() {
+                        self.refused(place, why.clone());
+                    }
+                    account.refused.push(format!("refused: {why}"));
+                    BTreeSet::new()
+                }
+            }
         };
         let runs = (self.loaded.clusters.iter()).filter(|local| new.contains(local.name()));
         let runs = runs.map(|local| format!("{}: served from now on", local.name()));
@@ -172,8 +187,7 @@ impl Linux {
                         "{whose}reload refused, all stays as it was: {why}"
                     );
                     account.refused.push(format!("{name}: refused: {why}"));
-                    self.was_reloaded(place, "a reload was refused", Some(&why));
-                    self.reloaded(place, Some(why));
+                    self.refused(place, why);
                     continue;
                 }
                 Outcome::Ended => {
@@ -182,14 +196,23 @@ impl Linux {
                         "{name}: no file has it any more; it leaves"
                     );
                     account.done.push(format!("{name}: not served any more"));
-                    self.pending.leaving.clusters.insert(cluster);
+                    self.pending.reloading.clusters.insert(cluster);
                     self.let_leave(cluster);
                 }
             }
             self.reloaded(place, None);
         }
+        if account.same > 0 {
+            let same = account.same_in_words();
+            tracing::info!(event = "reload", "reloaded: {same}");
+        }
         match sections {
-            Ok(changes) => account.done.extend(changes),
+            Ok(changes) => {
+                for change in changes {
+                    tracing::info!(event = "reload", "reloaded: {change}");
+                    account.done.push(change);
+                }
+            }
             Err(why) => {
                 tracing::error!(event = "reload", "reload refused: {why}");
                 account.refused.push(format!("refused: {why}"));
@@ -203,6 +226,12 @@ impl Linux {
         let missing = named(missing).chain(lacking).collect();
         let _ = self.wait_for(missing);
         names
+    }
+
+    /// The cluster at a place goes on as before.
+    fn refused(&mut self, place: usize, why: String) {
+        self.was_reloaded(place, "a reload was refused", Some(&why));
+        self.reloaded(place, Some(why));
     }
 
     /// For people who ask later.
@@ -267,7 +296,7 @@ impl Linux {
 
     /// A cluster is not served any more.
     pub(super) fn has_left(&mut self, cluster: usize) {
-        let leaving = &mut self.pending.leaving;
+        let leaving = &mut self.pending.reloading;
         leaving.clusters.remove(&cluster);
         leaving.answer();
     }

@@ -7,9 +7,10 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 
-/// Room for what waits to be read, where many members share a socket. As a rule the kernel grants
-/// less (`net.core.rmem_max`).
-const ROOM: usize = 8 << 20;
+/// Room for what waits to be read where many members share a socket: some hundred datagrams. Much
+/// more would keep what is too late to be worth an answer, and a witness that was busy for a moment
+/// would lag behind for as long as everybody hurries.
+const ROOM: usize = 512 << 10;
 
 /// Why a datagram was refused, as a person may want to know it.
 pub(super) fn words(error: &io::Error) -> Cow<'static, str> {
@@ -58,8 +59,7 @@ pub(super) fn bind(local: SocketAddr, beside_others: bool, shared: bool) -> io::
     let _ = set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, 7)
         .or_else(|_| set(&socket, libc::SOL_SOCKET, libc::SO_PRIORITY, 6));
     if shared {
-        let _ = set(&socket, libc::SOL_SOCKET, libc::SO_RCVBUFFORCE, ROOM as i32)
-            .or_else(|_| socket.set_recv_buffer_size(ROOM));
+        let _ = socket.set_recv_buffer_size(ROOM);
     } else {
         // To learn what becomes of what is sent, not only that nothing listens there. (Where members
         // share a socket, an answer about one of them would hold up the others.)

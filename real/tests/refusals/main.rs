@@ -688,6 +688,7 @@ fn an_error_that_lasts_on_a_socket_does_not_keep_the_daemon_from_all_else() {
         assign(&mut world.lan.route, own.index, here.ip(), 32);
         let elsewhere = std::net::UdpSocket::bind((here.ip(), 0)).expect("a socket");
         elsewhere.send_to(b"something", here).expect("it is sent");
+        world.refuser.only_reads();
         world.refuser.refuse(0, u32::MAX, libc::ENETDOWN);
         let (refuser, linux) = (world.refuser.clone(), &mut world.linux);
         let mut bytes = Vec::new();

@@ -8,10 +8,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering::SeqCst};
 use std::sync::{Arc, mpsc};
 
 /// All by which the daemon talks to the kernel about interfaces, addresses and gates: netlink, BPF,
-/// and what it opens and binds for them.
-const CALLS: [i64; 6] = [
+/// and what it opens and binds for them; and the one by which it reads datagrams.
+const CALLS: [i64; 7] = [
     libc::SYS_sendto,
     libc::SYS_recvfrom,
+    libc::SYS_recvmmsg,
     libc::SYS_bpf,
     libc::SYS_socket,
     libc::SYS_bind,
@@ -31,6 +32,8 @@ struct Orders {
     errno: AtomicU32,
     /// How many were.
     refused: AtomicU32,
+    /// Only what reads members' datagrams is refused, and else all but that.
+    reads: AtomicBool,
 }
 
 /// The way to have calls of this thread refused, for as long as it lives.
@@ -59,6 +62,11 @@ impl Refuser {
         self.0.after.store(after, SeqCst);
         self.0.times.store(times, SeqCst);
         self.0.errno.store(errno.cast_unsigned(), SeqCst);
+    }
+
+    /// What is refused from now on is what reads members' datagrams, and nothing else.
+    pub(crate) fn only_reads(&self) {
+        self.0.reads.store(true, SeqCst);
     }
 
     /// Says whether there is still something to refuse.
@@ -150,7 +158,12 @@ fn supervise(listener: &File, orders: &Orders) {
             }
             let mut answer: libc::seccomp_notif_resp = std::mem::zeroed();
             answer.id = call.id;
-            match orders.next() {
+            let reads = i64::from(call.data.nr) == libc::SYS_recvmmsg;
+            match if reads == orders.reads.load(SeqCst) {
+                orders.next()
+            } else {
+                0
+            } {
                 0 => answer.flags = CONTINUE,
                 errno => answer.error = -errno.cast_signed(),
             }

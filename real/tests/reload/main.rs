@@ -46,11 +46,14 @@ fn read(etc: &Etc, text: &str, contents: Contents) -> Loaded {
 
 /// Reads the file of one cluster again.
 fn reload(running: &mut Loaded, new: Loaded) -> Reloaded {
-    running.reload(Ok(Found {
+    let found = Found {
         loaded: new,
         missing: vec![],
         many: false,
-    }))
+    };
+    running
+        .reload(Ok(found))
+        .expect("the file as a whole is good")
 }
 
 /// What is sealed with the first secret and what is accepted, judged by trying.

@@ -26,8 +26,8 @@ const GROUP: GroupId = GroupId(0);
 const AWAY: Span = Span::from_millis(5_000);
 /// Starts are spread over this time: not all of a campus boots at once.
 const SPREAD: Span = Span::from_millis(2_000);
-/// Most datagrams that are read between two looks at what is due.
-const MOST: usize = 2_048;
+/// Most datagrams that are read from a socket between two looks at what is due.
+const MOST: usize = 64;
 
 /// How long things took, in steps of 10 µs up to two seconds.
 #[derive(Clone, Debug)]
@@ -288,9 +288,11 @@ impl Candidates {
         while began.elapsed() < length {
             let mut came = 0;
             for at in 0..self.sockets.len() {
-                while came < MOST && self.inbox.fill(&self.sockets[at].socket).is_ok() {
-                    came += self.take_all();
+                let mut of_it = 0; // none keeps the others waiting
+                while of_it < MOST && self.inbox.fill(&self.sockets[at].socket).is_ok() {
+                    of_it += self.take_all();
                 }
+                came += of_it;
             }
             self.start_who_comes_back();
             let now = self.now();

@@ -1,0 +1,201 @@
+//! Datagrams that come in: which cluster they are of, and what becomes of them. Whoever floods this
+//! member from elsewhere than the members' addresses is not looked at for long.
+
+use super::{Driver, Served, Shell};
+use crate::config_file::Path;
+use crate::metrics::{Head, OtherConfig};
+use crate::telemetry;
+use onehold_core::advert::{Advert, ClusterId};
+use onehold_core::auth::{self, Authentic};
+use onehold_core::input::Input;
+use onehold_core::reject::Reject;
+use onehold_core::time::{LocalTime, Span};
+use std::net::SocketAddr;
+
+/// Most datagrams from addresses of no member that are opened in [`LOOK`]: a member whose address is
+/// another one than was written sends some tens.
+const MOST: u32 = 4_096;
+const LOOK: Span = Span::from_millis(1_000);
+
+/// What comes from addresses of no member.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Strangers {
+    /// When those that are counted began to come.
+    since: LocalTime,
+    came: u32,
+    /// When one was not opened last.
+    refused_at: Option<LocalTime>,
+    alarmed: bool,
+}
+
+impl Default for Strangers {
+    fn default() -> Self {
+        Self {
+            since: LocalTime::from_nanos(0),
+            came: 0,
+            refused_at: None,
+            alarmed: false,
+        }
+    }
+}
+
+impl Strangers {
+    /// Whether one more may be opened.
+    fn may_open(&mut self, now: LocalTime) -> bool {
+        if now >= self.since.plus(LOOK) {
+            (self.since, self.came) = (now, 0);
+        }
+        self.came = self.came.saturating_add(1);
+        if self.came > MOST {
+            self.refused_at = Some(now);
+        }
+        self.came <= MOST
+    }
+
+    /// Whether there are too many, or were lately, if that has changed.
+    fn look(&mut self, now: LocalTime) -> Option<bool> {
+        let lately = |at: LocalTime| now < at.plus(LOOK.times(2));
+        let flooded = self.refused_at.is_some_and(lately);
+        let before = std::mem::replace(&mut self.alarmed, flooded);
+        (before != flooded).then_some(flooded)
+    }
+}
+
+impl<S: Shell> Driver<S> {
+    /// Reports a flood, or its end.
+    pub(super) fn look_at_strangers(&mut self, now: LocalTime) {
+        let (Some(flooded), Some(cluster)) = (self.strangers.look(now), self.served.first()) else {
+            return;
+        };
+        let alarm = flooded.then(|| {
+            format!(
+                "more than {MOST} datagrams a second come from addresses of no member: no more of them are \
+                 looked at, and members at other addresses than the file has are not heard. Find who sends them \
+                 (tcpdump), or let a firewall drop them"
+            )
+        });
+        self.alarms(cluster, "strangers", alarm.into_iter().collect());
+    }
+
+    /// A datagram came in.
+    pub(super) fn datagram(
+        &mut self,
+        now: LocalTime,
+        local: SocketAddr,
+        remote: SocketAddr,
+        bytes: &[u8],
+    ) {
+        if let Some(claimed) = auth::claimed_cluster_of_note(bytes) {
+            self.note(now, claimed, bytes);
+            return;
+        }
+        let several = self.served.len() > 1;
+        let claimed: Option<ClusterId> = auth::claimed_cluster(bytes);
+        let known = claimed.and_then(|id| self.served.of_id(id));
+        // One of no cluster of ours is counted by a cluster that has its path, or else by the first.
+        let path = Path { local, remote };
+        let has_it = |s: &Served| s.metrics.paths().any(|p| p == path);
+        let there = known.filter(|known| self.served.get(*known).is_some_and(has_it));
+        let there = there.or_else(|| self.served.of_path(local, remote));
+        if there.is_none() && !self.strangers.may_open(now) {
+            return;
+        }
+        let known = known.or(there);
+        let Some(cluster) = known.or_else(|| self.served.first()) else {
+            return;
+        };
+        let Some(s) = self.served.get_mut(cluster) else {
+            return;
+        };
+        let mut head = None;
+        let result = match auth::open(&s.keys, s.config.cluster(), bytes) {
+            Ok(advert) => {
+                head = Some(Head::from(advert.get()));
+                s.metrics.heard(local, remote, now);
+                let lately = |echo| now.since(echo) < s.config.timing().vote();
+                let echoed = advert.get().echo.is_some_and(lately);
+                let from = advert.get().from;
+                self.shell.heard(cluster, from, (local, remote), echoed);
+                self.advert(cluster, now, advert)
+            }
+            Err(why) => Err(why),
+        };
+        if let (Ok(()), Some(head), Some(s)) = (result, head, self.served.get_mut(cluster)) {
+            s.metrics.sealed(head.from, auth::claimed_key(bytes));
+        }
+        if let (Err(why), Some(s)) = (result, self.served.get_mut(cluster)) {
+            tracing::trace!(%remote, reason = %why, "datagram rejected");
+            s.metrics.rejected(why, claimed, head, (local, remote), now);
+            if let Reject::OtherConfig { digest, .. } = why {
+                let (from, at) = (remote, now);
+                let holds = head.is_some_and(|head| head.holds);
+                let other = OtherConfig {
+                    digest,
+                    from,
+                    at,
+                    holds,
+                };
+                if let (whose, true) = s.metrics.other_config(other) {
+                    let cluster = (s.metrics.cluster.as_str(), several);
+                    telemetry::report_other_config(whose, other, &s.config, cluster);
+                }
+            }
+        }
+    }
+
+    /// An authentic advert came in.
+    pub(super) fn advert(
+        &mut self,
+        cluster: usize,
+        now: LocalTime,
+        advert: Authentic<Advert>,
+    ) -> Result<(), Reject> {
+        let head = Head::from(advert.get());
+        let echo = advert.get().echo.map(|e| e.plus(advert.get().echo_age));
+        let says = advert.get().groups.clone();
+        self.handle(cluster, now, Input::Received(advert))?;
+        if let Some(s) = self.served.get_mut(cluster) {
+            s.metrics.accepted(head, echo, now);
+        }
+        self.said(cluster, now, head.from, &says);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(ms: u64) -> LocalTime {
+        LocalTime::from_nanos(1 << 40).plus(Span::from_millis(ms))
+    }
+
+    #[test]
+    fn a_flood_of_strangers_is_opened_so_often_a_second_and_no_more() {
+        let mut strangers = Strangers::default();
+        let mut opened = |from: u64, to: u64| {
+            let all = (from * 100..to * 100).map(|n| at(n / 100));
+            all.filter(|now| strangers.may_open(*now)).count()
+        };
+        assert_eq!(opened(0, 1_000), MOST as usize);
+        assert_eq!(opened(1_000, 1_010), 1_000, "the next second");
+        assert_eq!(opened(1_010, 2_000), MOST as usize - 1_000);
+    }
+
+    #[test]
+    fn a_flood_is_an_alarm_from_when_it_is_too_much_until_it_is_over() {
+        let mut strangers = Strangers::default();
+        assert_eq!(strangers.look(at(0)), None);
+        let mut changes = Vec::new();
+        for ms in 0..6_000 {
+            let each = if (1_000..3_000).contains(&ms) { 100 } else { 1 };
+            for _ in 0..each {
+                strangers.may_open(at(ms));
+            }
+            changes.extend(strangers.look(at(ms)).map(|is| (ms, is)));
+        }
+        assert_eq!(changes.len(), 2, "{changes:?}");
+        assert!((1_000..2_000).contains(&changes[0].0) && changes[0].1);
+        assert!((3_000..5_000).contains(&changes[1].0) && !changes[1].1);
+    }
+}
