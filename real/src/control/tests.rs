@@ -1,6 +1,7 @@
 use super::*;
 use crate::config_file::tests::{Etc, TWO, cluster};
 use crate::orders::Until;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
 
 const ORDERS: Access = Access::Orders { readers: None };

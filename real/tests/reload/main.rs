@@ -13,7 +13,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 use std::collections::{BTreeMap, BTreeSet};
-use written::{Etc, FREE, Picks, ROWS, SECRETS, SERVED, WITNESS, is_mine, picks};
+use written::{Etc, FREE, Picks, ROWS, SECRETS, is_mine, picks};
 
 /// A file, and another one that differs from it in a few rows.
 fn two() -> impl Strategy<Value = (Picks, Picks)> {
