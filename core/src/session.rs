@@ -85,7 +85,9 @@ enum Turn {
     NamesOurs,
     Unknown,
     /// it was replaced, and its word is older than its newest accepted one, of `newest`.
-    Replaced { newest: LocalTime },
+    Replaced {
+        newest: LocalTime,
+    },
 }
 
 impl Turn {

@@ -259,7 +259,8 @@ fn answers_to(out: &[Effect], incarnation: Incarnation) -> Vec<Advert> {
         Effect::Send { advert, .. } => Some(advert.clone()),
         _ => None,
     });
-    sent.filter(|a| a.to_incarnation == Some(incarnation)).collect()
+    sent.filter(|a| a.to_incarnation == Some(incarnation))
+        .collect()
 }
 
 /// Unless its word is older than what was accepted of it: then its clock went back. Its turn
