@@ -347,6 +347,28 @@ fn r20_a_word_settles_a_conflict_as_ever() {
     assert_eq!(released(&bench.until(bench.now + ms(400))), None);
 }
 
+/// R-15 settles it: each of the two goes by its own file, and both could let go.
+#[test]
+fn r20_an_answer_settles_no_conflict_with_a_stranger() {
+    let mut bench = Alone::new(2, SURVIVOR, B);
+    let out = bench.until(bench.now + ms(S));
+    assert!(hold(&out).is_some());
+    let mut word = bench.says(
+        A,
+        Statement {
+            holds: true,
+            ..asks()
+        },
+    );
+    word.config.0 ^= 1;
+    word.incarnation = Incarnation(77);
+    (word.to_incarnation, word.echo) = (None, None); // it does not hear us
+    let (heard, _) = bench.hear(&word);
+    assert_eq!(released(&heard), None, "one word proves nothing");
+    let asked = *probes(&out).last().unwrap();
+    assert_eq!(released(&bench.answered(asked)), None);
+}
+
 #[test]
 fn r20_a_strangers_word_that_it_let_go_is_newer_than_its_answers() {
     let mut bench = Alone::new(2, SURVIVOR, B);

@@ -92,6 +92,22 @@ fn r13_a_word_that_waited_ends_a_suspicion_before_anything_rests_on_it() {
     assert!(released(&out).is_some(), "its lease is over");
 }
 
+/// For a pause between that reading and the sending would make it last too long.
+#[test]
+fn r14_no_lease_rests_on_what_was_sent_after_this_reading_of_the_clock() {
+    let mut bench = Alone::new(2, SURVIVOR, A);
+    assert!(hold(&bench.until(bench.now + ms(1_000))).is_some());
+    let mut sent = Vec::new();
+    while sent.is_empty() {
+        let due = bench.node.poll_timeout(&bench.config).unwrap();
+        bench.now = due.as_nanos();
+        sent = sends_to(&bench.wake(), B);
+    }
+    assert_eq!(hold(&bench.wake()), None, "the clock was read before");
+    bench.now += 1;
+    assert!(hold(&bench.wake()).is_some());
+}
+
 #[test]
 fn r13_a_turn_that_takes_long_counts_as_sleep() {
     // Under `survivor` its next turn is due at once when it has sent, and shows how long that took.
