@@ -7,7 +7,7 @@
 //! one more socket.
 //!
 //! A witness of many clusters would need thousands, and each of the kernel's older than 6.13 looks
-//! through all of them for each datagram. It has [`LANES`] sockets at an address, among which the
+//! through all of them for each datagram. It has 16 sockets at an address, among which the
 //! kernel spreads the senders, and hands them many datagrams by one call. What goes to peers that are
 //! silent, and may wait long in the kernel, has a socket of its own: it costs those that are heard no
 //! room.
