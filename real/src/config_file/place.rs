@@ -87,6 +87,11 @@ impl Source {
                 None,
                 "there is no such file; create it, or name another (`run --config FILE`, `check FILE`)".to_owned(),
             ),
+            std::io::ErrorKind::PermissionDenied => {
+                let me = rustix::process::geteuid();
+                let remedy = format!("as whom this runs; run `chmod a+r {}`", path.display());
+                fail(None, format!("can't be read by user {me}, {remedy}"))
+            }
             _ => fail(None, format!("can't be read: {e}")),
         })?;
         if bytes.len() as u64 > MOST_BYTES {

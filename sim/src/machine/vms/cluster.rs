@@ -88,7 +88,8 @@ impl VmCluster {
         if self.arbitration == Arbitration::Majority {
             site.write("w", "/etc/onehold/witness.toml", &self.witness_file())?;
             site.on("w").sh(
-                "install -m 600 -o onehold-witness /etc/onehold/secret /etc/onehold/web.secret",
+                "install -m 600 -o onehold-witness /etc/onehold/secret /etc/onehold/web.secret; \
+                 chmod 644 /etc/onehold/witness.toml",
             )?;
         }
         Ok(())

@@ -432,7 +432,7 @@ fn pause(site: &mut Site, cluster: &VmCluster) -> Result<()> {
         site.goes_on();
         site.on("lb0").resume()?;
         site.is_back("lb0", 30)?;
-        site.all_well(&["lb0", "lb1"], 20)?;
+        site.all_well(&["lb0", "lb1"], 80)?; // what was heard of two holders is told for a minute
     }
     Ok(())
 }
