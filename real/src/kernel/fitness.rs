@@ -40,6 +40,8 @@ pub(super) struct Fitness {
     pub(super) repairs: BTreeMap<Floating, Repairs>,
     /// And for routes.
     pub(super) route_repairs: BTreeMap<Destination, Repairs>,
+    /// Since when not all of what is held is there.
+    partial: Option<LocalTime>,
 }
 
 /// What the kernel's answer may depend on.
@@ -190,6 +192,26 @@ impl Kernel {
                 self.refresh_at(over);
             }
         }
+    }
+
+    /// Whether all of a group could be held, as the driver should know it. Who configures a network
+    /// may have the kernel refuse an address for a moment: as with [`Self::at_home`] a holder waits
+    /// for half a lease before that counts.
+    pub(super) fn whole(&mut self, id: GroupId) -> Result<(), String> {
+        let (now, grace) = (boottime(), self.lease.part(2));
+        let group = &mut self.groups[usize::from(id.0)];
+        let whole = group.fitness.whole();
+        let was = group.reported.as_ref().is_some_and(|r| r.whole.is_ok());
+        if whole.is_ok() || group.hold.is_none() || !was {
+            group.fitness.partial = None;
+            return whole;
+        }
+        let until = group.fitness.partial.get_or_insert(now).plus(grace);
+        if now >= until {
+            return whole;
+        }
+        self.refresh_at(until);
+        Ok(())
     }
 
     /// Tries out what was refused and is due, and everything when circumstances have changed.

@@ -197,7 +197,7 @@ impl Kernel {
         for group in self.ids() {
             let now = Reported {
                 eligible: self.eligible(group),
-                whole: self.groups[usize::from(group.0)].fitness.whole(),
+                whole: self.whole(group),
             };
             let reported = self.groups[usize::from(group.0)]
                 .reported
