@@ -195,14 +195,15 @@ impl Kernel {
     }
 
     /// Whether all of a group could be held, as the driver should know it. Who configures a network
-    /// may have the kernel refuse an address for a moment: as with [`Self::at_home`] a holder waits
-    /// for half a lease before that counts.
+    /// may have the kernel refuse an address for a moment: as with [`Self::at_home`] one that has
+    /// served for half a lease waits for as long before that counts.
     pub(super) fn whole(&mut self, id: GroupId) -> Result<(), String> {
         let (now, grace) = (boottime(), self.lease.part(2));
         let group = &mut self.groups[usize::from(id.0)];
         let whole = group.fitness.whole();
         let was = group.reported.as_ref().is_some_and(|r| r.whole.is_ok());
-        if whole.is_ok() || group.hold.is_none() || !was {
+        let serves = (group.announcing.as_ref()).is_some_and(|s| now >= s.since().plus(grace));
+        if whole.is_ok() || group.hold.is_none() || !was || !serves {
             group.fitness.partial = None;
             return whole;
         }
