@@ -436,7 +436,7 @@ impl Session {
     /// when the next advert is due: every i; every i/4 while an answer is owed or late. A
     /// member that is asked and does not ask back adds i/4 to the i, for its answers set the pace.
     /// A peer that is not heard is not hurried for, but by one that `holds_alone`: the peer may hold,
-    /// too, and the first word between them ends that.
+    /// too, and one of the two lets go when it hears the other.
     pub(crate) fn send_due(
         &self,
         timing: &Timing,

@@ -33,6 +33,18 @@ use std::time::{Duration, Instant};
 /// How long anything that must come may take.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// An ordinary user without any privilege, not even to become another user.
+pub const ORDINARY: [&str; 8] = [
+    "setpriv",
+    "--reuid=65534",
+    "--regid=65534",
+    "--clear-groups",
+    "--bounding-set=-all",
+    "--inh-caps=-all",
+    "--no-new-privs",
+    "--",
+];
+
 /// Whether this is the root of the machine, and not only that of a user namespace: who may become
 /// another user, and load BPF programs.
 #[must_use]

@@ -1,20 +1,10 @@
 //! The witness: for how many clusters it votes, and as which user; and two members without one.
 
 use onehold_sim::netns::Process;
-use onehold_tests::{Begin as _, Cluster, Setup, binaries, eventually, is_machine_root, not_run};
+use onehold_tests::{
+    Begin as _, Cluster, ORDINARY, Setup, binaries, eventually, is_machine_root, not_run,
+};
 use serde_json::Value;
-
-/// An ordinary user without any privilege, not even to become another user.
-const ORDINARY: [&str; 8] = [
-    "setpriv",
-    "--reuid=65534",
-    "--regid=65534",
-    "--clear-groups",
-    "--bounding-set=-all",
-    "--inh-caps=-all",
-    "--no-new-privs",
-    "--",
-];
 
 /// A second cluster on the same hosts: another name, port, address and preference.
 fn second_cluster(c: &Cluster) -> String {
