@@ -112,6 +112,7 @@ fn the_client_measures_the_outage_to_the_pace() {
     let start = Instant::now();
     sleep(ms(500));
     let quiet = Instant::now();
+    sleep(ms(100)); // what was asked before `quiet` is answered while `a` is still there
     leave(&a);
     sleep(ms(300));
     take(&a);
