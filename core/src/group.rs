@@ -66,6 +66,7 @@ pub(crate) struct Stance {
     yields: bool,
     preparing: bool,
     frozen: bool,
+    meets: bool,
     voted_for: Option<(MemberId, Incarnation)>,
 }
 
@@ -212,6 +213,8 @@ impl Group {
             yields: self.role.says_yields(),
             preparing: self.role.prepares(),
             frozen: self.frozen,
+            // Under `majority` the other's word is mostly an old one, and nobody lets go on hearing it.
+            meets: view.config.arbitration() == Arbitration::Survivor && self.role.meets(),
             voted_for: self.vote.map(|v| (v.member, v.incarnation)),
         }
     }

@@ -240,6 +240,17 @@ impl Role {
         matches!(self, Self::Holder { open: false, .. })
     }
 
+    /// it holds and hears that the other candidate does.
+    pub(crate) const fn meets(&self) -> bool {
+        matches!(
+            self,
+            Self::Holder {
+                conflict: Conflict::Heard { .. } | Conflict::Proven,
+                ..
+            }
+        )
+    }
+
     /// It holds, or its hold may not be over in the kernel yet.
     pub(crate) const fn holds(&self) -> bool {
         matches!(

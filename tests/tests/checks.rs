@@ -294,7 +294,6 @@ fn the_gate_opens_when_before_hold_is_done_or_at_its_deadline() {
     c.start("witness");
     c.start("lb0");
     opens(&c, "lb0");
-    c.start("lb1");
     let (status, said) = c.refused("lb0", &["holds", "web"]);
     assert_eq!(status, Some(1), "{said}");
     assert!(said.contains("opening"), "{said}");
@@ -304,6 +303,7 @@ fn the_gate_opens_when_before_hold_is_done_or_at_its_deadline() {
         (written(&c, "lb0") == "preparing\nholding\n").then_some(())
     });
     assert!(!c.alarms("lb0").contains("before_hold"));
+    c.start("lb1");
     // On the other member it hangs: at its deadline the file decides, and it is not forgotten.
     c.kill("lb0");
     opens(&c, "lb1");

@@ -98,6 +98,24 @@ fn r18_a_lone_holder_hurries() {
     assert!(sent <= 3, "one that hears its peer does not: {sent}");
 }
 
+/// For the other one lets go when it hears so.
+#[test]
+fn r18_a_holder_that_meets_another_says_so_at_once() {
+    let other = |holds| Statement {
+        holds,
+        ..Statement::default()
+    };
+    let mut bench = Alone::new(2, SURVIVOR, A);
+    bench.until(bench.now + ms(D + 152));
+    let mut sent = |holds| {
+        bench.until(bench.now + ms(1));
+        sends_to(&bench.hears(B, other(holds)), B).len()
+    };
+    sent(false); // it answers one that it did not hear
+    let counts = [false, true, true, true].map(&mut sent);
+    assert_eq!(counts, [0, 1, 0, 0], "once, when it first hears so");
+}
+
 #[test]
 fn r18_a_silent_peer_is_hurried_for_until_it_is_lost() {
     let mut bench = Alone::new(3, MAJORITY, W);
