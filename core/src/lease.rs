@@ -311,6 +311,12 @@ impl Timing {
         self.interval.part(4)
     }
 
+    /// the pace of a holder that may be one of two: i/4, and at most 10 ms.
+    #[must_use]
+    pub fn alone(&self) -> Span {
+        self.hurry().min(Span::from_millis(10))
+    }
+
     /// an answer or an advert that is older than this is late: 1.5 i. Also R-14's margin.
     #[must_use]
     pub const fn late(&self) -> Span {

@@ -448,7 +448,7 @@ impl Session {
         let regular = last.plus(timing.interval());
         let Some(current) = self.current.as_ref().filter(|c| c.heard) else {
             let pace = if holds_alone {
-                timing.hurry()
+                timing.alone()
             } else {
                 timing.interval()
             };
