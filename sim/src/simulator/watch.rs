@@ -17,7 +17,7 @@ use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::Event;
 use onehold_core::observe::RoleName;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 /// The incarnation of a member that has not sent anything in it.
@@ -58,6 +58,8 @@ pub struct Watch {
     members: Vec<Known>,
     /// What was known of machines when their snapshots were taken.
     snapshots: BTreeMap<MemberId, Known>,
+    /// Whose clocks stand still.
+    stands: BTreeSet<MemberId>,
     /// When a fault last changed what a member has not had time to send yet.
     changed: Option<u64>,
     /// An operator had a peer presumed dead.
@@ -150,6 +152,7 @@ impl Watch {
             configs: plan.members.iter().map(|m| m.config.clone()).collect(),
             members: vec![member; plan.members.len()],
             snapshots: BTreeMap::new(),
+            stands: BTreeSet::new(),
             changed: None,
             presumed: false,
             stopping: BTreeMap::new(),
@@ -348,7 +351,17 @@ impl Watch {
                         | Fault::Eligible(_)
                         | Fault::OwnAddress { .. }
                 );
-                if changed {
+                // While a clock stood still, or was set back, what it heard before did not get older.
+                let goes_on = match fault {
+                    Fault::Freeze(_) => {
+                        self.stands.insert(member);
+                        false
+                    }
+                    Fault::Resume(_) => self.stands.remove(&member),
+                    Fault::Restore(_) => true,
+                    _ => false,
+                };
+                if changed || goes_on {
                     self.changed = Some(record.at);
                 }
                 known.inflict(&plan, fault);

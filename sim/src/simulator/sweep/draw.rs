@@ -259,7 +259,9 @@ impl Draw {
         let (vote, interval) = (cluster.vote(), cluster.interval());
         let delay = cluster.groups.iter().map(|g| g.delay).max();
         // A start, an election in vain and one that is not, and what it takes to fail back.
-        let delay = 64 * delay.unwrap_or(0); // as long as after many crashes in a row
+        // as long as after many crashes in a row, by the slowest clock.
+        let clock = 1_000_000 - u64::from(cluster.timing.drift_ppm());
+        let delay = (64 * delay.unwrap_or(0) * 1_000_000).div_ceil(clock);
         let waits = openings::draw(seed, &cluster, &mut file);
         let bound = 6 * vote + 4 * interval + KERNEL_RESTS + delay + waits;
         let from = match cluster.promise {
