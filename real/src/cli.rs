@@ -196,11 +196,20 @@ struct StatusArgs {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Of many clusters: only those whose name contains this
+    #[arg(long = "match", value_name = "TEXT")]
+    matching: Option<String>,
+    /// Of many clusters: only those with alarms
+    #[arg(long)]
+    alarms: bool,
+    /// Of many clusters: a row for each [default: for each of a few, or those with alarms]
+    #[arg(long, conflicts_with_all = ["alarms", "json"])]
+    all: bool,
     /// Print the status again every second, until interrupted
     #[arg(long)]
     watch: bool,
     /// Print one line for monitoring, and end with 0 OK, 1 WARNING, 2 CRITICAL or 3 UNKNOWN
-    #[arg(long, conflicts_with_all = ["json", "watch"])]
+    #[arg(long, conflicts_with_all = ["json", "watch", "matching", "alarms", "all"])]
     check: bool,
     /// With --check: look at this group alone
     #[arg(long, value_name = "GROUP", requires = "check")]
@@ -349,12 +358,7 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Metrics(m) => metrics::metrics(&m),
         Cmd::Wait(w) => watching::wait(&w),
         Cmd::Status(s) if s.check => watching::check(&s.daemon, s.group.as_deref()),
-        Cmd::Status(s) => client::status(
-            &s.daemon.socket,
-            s.daemon.cluster.as_deref(),
-            s.json,
-            s.watch,
-        ),
+        Cmd::Status(s) => client::status(&s),
         Cmd::Switch(AwayArgs { standing, yes }) => stands(standing, Order::Switch, yes),
         Cmd::Standby(AwayArgs { standing, yes }) => stands(standing, Order::Standby, yes),
         Cmd::Resume(c) => order(c, Order::Resume, Said::default(), false),

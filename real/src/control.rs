@@ -10,7 +10,7 @@
 mod client;
 pub mod session;
 
-pub use client::ask;
+pub use client::{ask, report};
 
 use crate::files;
 use crate::history::Told;
@@ -65,8 +65,16 @@ static READERS_TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "request", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
-    /// The status. (With braces, serde refuses unknown keys here, too.)
-    Status {},
+    /// The status of a part of the clusters: so that no turn of the driver is longer for their
+    /// number, the reply says where the next part begins. [`report`] asks for all parts.
+    Status {
+        /// Of this cluster alone.
+        #[serde(default)]
+        cluster: Option<String>,
+        /// The number of the first that is meant.
+        #[serde(default)]
+        from: usize,
+    },
     /// An order.
     Command {
         /// Which.
@@ -97,14 +105,21 @@ pub enum Request {
 }
 
 impl Request {
+    /// The first part of the status of all clusters.
+    pub const STATUS: Self = Self::Status {
+        cluster: None,
+        from: 0,
+    };
+
     /// How long to wait for its reply, if `usual` is enough for what is known at once.
     #[must_use]
     pub fn patience(&self, usual: Duration) -> Duration {
         match self {
             Self::Reload {} => usual + RELOAD_TIMEOUT,
-            Self::Status {} | Self::History { .. } | Self::Command { .. } | Self::Agent { .. } => {
-                usual
-            }
+            Self::Status { .. }
+            | Self::History { .. }
+            | Self::Command { .. }
+            | Self::Agent { .. } => usual,
         }
     }
 
@@ -112,7 +127,7 @@ impl Request {
     #[must_use]
     pub const fn only_looks(&self) -> bool {
         match self {
-            Self::Status {} | Self::History { .. } => true,
+            Self::Status { .. } | Self::History { .. } => true,
             Self::Command { .. } | Self::Reload {} | Self::Agent { .. } => false,
         }
     }
@@ -571,7 +586,7 @@ async fn request(stream: &mut UnixStream, access: Access) -> Result<Request, Str
         (
             Request::Command { .. }
             | Request::Reload {}
-            | Request::Status {}
+            | Request::Status { .. }
             | Request::History { .. }
             | Request::Agent { .. },
             _,

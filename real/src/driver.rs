@@ -416,7 +416,7 @@ impl<S: Shell> Driver<S> {
                     Request::Agent { .. } => Reply::Refused {
                         why: "an agent asks on the control socket".to_owned(),
                     },
-                    Request::Status {} => Reply::Status(self.report(now)),
+                    Request::Status { cluster, from } => self.report(now, cluster.as_deref(), from),
                     Request::History { cluster } => self.told(cluster.as_deref()),
                     Request::Command {
                         command,

@@ -5,6 +5,7 @@ mod alarms;
 mod changes;
 mod frames;
 mod json;
+mod many;
 mod margins;
 mod orders;
 mod peers;
@@ -15,6 +16,7 @@ mod verdict;
 pub use changes::RoleChanges;
 pub use frames::FrameStatus;
 pub use json::{VERSION, json};
+pub use many::Rows;
 pub use margins::{Assumption, MarginStatus};
 pub use peers::{LackStatus, lacks};
 pub use probes::ProbeStatus;
@@ -50,6 +52,22 @@ pub struct Report {
     /// Clusters that should be served and can't be yet.
     #[serde(default)]
     pub waiting: Vec<Waiting>,
+    /// Where the next part begins, in a part of a report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub next: Option<usize>,
+}
+
+impl Report {
+    /// Takes up another part.
+    pub fn append(&mut self, part: Self) {
+        self.version = part.version;
+        self.clusters.extend(part.clusters);
+        self.waiting.extend(part.waiting);
+        self.next = part.next;
+        if self.next.is_none() {
+            self.clusters.sort_by(|a, b| a.cluster.cmp(&b.cluster)); // they joined in any order
+        }
+    }
 }
 
 /// A cluster that should be served and can't be yet; it is tried again and again.

@@ -130,7 +130,7 @@ fn request() -> impl Strategy<Value = Request> {
             said,
         }
     });
-    prop_oneof![1 => Just(Request::Status {}), 3 => command]
+    prop_oneof![1 => Just(Request::STATUS), 3 => command]
 }
 
 /// What a person, another version or a careless program may say.
@@ -193,7 +193,7 @@ fn line(request: &Request) -> Vec<u8> {
 /// What the driver of these tests answers.
 fn echo(request: &Request) -> Reply {
     match request {
-        Request::Status {} => Reply::Status(Report::default()),
+        Request::Status { .. } => Reply::Status(Report::default()),
         Request::Command { .. } => Reply::Done {
             lines: vec![format!("{request:?}")],
         },
@@ -211,7 +211,7 @@ impl Client {
             Words::Nearly(text) => text.as_bytes().to_vec(),
             Words::Noise(bytes) => bytes.clone(),
             Words::TooLong(by) => {
-                let request = line(&Request::Status {});
+                let request = line(&Request::STATUS);
                 [vec![b' '; LONGEST - request.len() + by - 1], request].concat()
             }
             Words::Endless(request) => return line(request),
@@ -332,7 +332,7 @@ fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u
         let mut got: Vec<_> = all.join_all().await;
         got.sort_by_key(|(n, _)| *n);
         let mut got: Vec<Vec<u8>> = got.into_iter().map(|(_, got)| got).collect();
-        let last = Client::saying(Words::Good(Request::Status {}, 0));
+        let last = Client::saying(Words::Good(Request::STATUS, 0));
         got.push(last.talk(place.socket()).await);
         // None of the server's tasks has died of it.
         assert!(server.try_join_next().is_none());
@@ -379,7 +379,7 @@ proptest! {
         driver in prop_oneof![4 => Just(Driver::Answers), 1 => Just(Driver::Drops), 1 => Just(Driver::Gone)],
     ) {
         let (got, asked) = serve(clients.clone(), driver, LONG);
-        let last = Client::saying(Words::Good(Request::Status {}, 0));
+        let last = Client::saying(Words::Good(Request::STATUS, 0));
         for (client, got) in clients.iter().chain([&last]).zip(&got) {
             if client.end != End::Vanishes {
                 let (said, due) = (reply(got), client.is_due(driver));
@@ -583,7 +583,7 @@ fn a_daemon_whose_queue_is_full_is_called_stuck_too() {
     listener.listen(0).expect("a queue of one");
     let first = new();
     first.connect(&at(&place.socket())).expect("the one");
-    let why = control::ask(&place.socket(), &Request::Status {}, SHORT).expect_err("no room");
+    let why = control::ask(&place.socket(), &Request::STATUS, SHORT).expect_err("no room");
     assert!(why.contains("it is stuck or frozen"), "{why}");
 }
 
@@ -599,5 +599,5 @@ fn a_good_request_is_answered_by_the_driver() {
     let client = Client::saying(Words::Good(good.clone(), 0));
     let (got, asked) = serve(vec![client], Driver::Answers, LONG);
     assert_eq!(reply(&got[0]), echo(&good));
-    assert_eq!(asked, [good, Request::Status {}]);
+    assert_eq!(asked, [good, Request::STATUS]);
 }

@@ -202,7 +202,7 @@ impl Scripted {
             }
             Act::Ask(order, cluster, group) => {
                 let request = match order {
-                    None => Request::Status {},
+                    None => Request::STATUS,
                     Some(command) => Request::Command {
                         command,
                         cluster,

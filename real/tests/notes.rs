@@ -219,7 +219,7 @@ impl Pair {
 
     fn status(&mut self, member: usize) -> Status {
         let (reply, mut answer) = oneshot::channel();
-        let request = Request::Status {};
+        let request = Request::STATUS;
         let event = ShellEvent::Request(PendingRequest { request, reply });
         self.world.borrow_mut().inbox[member].push_back((event, vec![]));
         self.run(1);

@@ -1,10 +1,13 @@
 //! The commands that ask a running daemon.
 
+use super::StatusArgs;
 use super::cost;
 use super::{Failure, is_read, print};
-use crate::control::{CLIENT_TIMEOUT, NO_ANSWER, NO_DAEMON, Order, Reply, Request, ask, done_text};
+use crate::control::{
+    self, CLIENT_TIMEOUT, NO_ANSWER, NO_DAEMON, Order, Reply, Request, ask, done_text,
+};
 use crate::orders::{FORGOTTEN, Said};
-use crate::status::{self, Report, Status, Waiting, render};
+use crate::status::{self, Report, Rows, Status, render};
 use crate::wall;
 use std::io::IsTerminal as _;
 use std::path::Path;
@@ -14,17 +17,21 @@ use std::time::Duration;
 const ASK_EVERY: Duration = Duration::from_millis(20);
 const ASKS: u32 = 500;
 
-pub(super) fn status(
-    socket: &Path,
-    cluster: Option<&str>,
-    json: bool,
-    watch: bool,
-) -> Result<(), Failure> {
+pub(super) fn status(args: &StatusArgs) -> Result<(), Failure> {
+    let (json, watch) = (args.json, args.watch);
     let terminal = std::io::stdout().is_terminal();
     let dumb = std::env::var_os("TERM").is_some_and(|term| term == "dumb");
     let colour = terminal && !dumb && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
     let text = || -> Result<String, Failure> {
-        let report = report(socket, cluster)?;
+        let mut report = report(&args.daemon.socket, args.daemon.cluster.as_deref())?;
+        if let Some(part) = &args.matching {
+            report.clusters.retain(|c| c.cluster.contains(part));
+            let is_meant = |name: &String| name.contains(part);
+            (report.waiting).retain(|w| w.cluster.as_ref().is_none_or(is_meant));
+        }
+        if json && args.alarms {
+            report.clusters.retain(|c| !c.alarms.is_empty());
+        }
         if json {
             let dated = status::json(&report, wall::now());
             let json = if watch {
@@ -36,7 +43,12 @@ pub(super) fn status(
                 .map(|j| j + "\n")
                 .map_err(|e| Failure::Failed(e.to_string()));
         }
-        Ok(render(&report, colour))
+        let rows = match (args.alarms, args.all) {
+            (true, _) => Rows::WithAlarms,
+            (false, true) => Rows::All,
+            (false, false) => Rows::AsFit,
+        };
+        Ok(render(&report, rows, colour))
     };
     if !watch {
         return print(&text()?);
@@ -66,30 +78,7 @@ pub(super) fn is_down(why: &str) -> bool {
 }
 
 pub(super) fn report(socket: &Path, cluster: Option<&str>) -> Result<Report, Failure> {
-    let mut report =
-        match ask(socket, &Request::Status {}, CLIENT_TIMEOUT).map_err(Failure::Failed)? {
-            Reply::Status(report) => report,
-            Reply::Refused { why } => return Err(Failure::Failed(why)),
-            Reply::Done { .. } | Reply::History(_) | Reply::Reloaded { .. } => {
-                return Err(Failure::Failed(
-                    "the daemon answered something else".to_owned(),
-                ));
-            }
-        };
-    if let Some(name) = cluster {
-        let all: Vec<String> = report.clusters.iter().map(|c| c.cluster.clone()).collect();
-        report.clusters.retain(|c| c.cluster == name);
-        let is_meant = |w: &Waiting| w.cluster.as_deref().is_none_or(|c| c == name);
-        report.waiting.retain(is_meant);
-        if report.clusters.is_empty() && report.waiting.is_empty() {
-            let what = format!(
-                "there is no cluster `{name}` here; --cluster can be {}",
-                all.join(", ")
-            );
-            return Err(Failure::Failed(what));
-        }
-    }
-    Ok(report)
+    control::report(socket, cluster, CLIENT_TIMEOUT).map_err(Failure::Failed)
 }
 
 /// The cluster that an order is for.

@@ -2,6 +2,7 @@
 
 use super::{MAX_REPLY, NO_ANSWER, NO_DAEMON, READERS, Reply, Request, for_readers};
 use crate::clock::boottime;
+use crate::status::Report;
 use onehold_core::time::{LocalTime, Span};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::{self, BufRead as _, BufReader, ErrorKind, Read, Write};
@@ -74,6 +75,30 @@ pub fn ask(socket: &Path, request: &Request, limit: Duration) -> Result<Reply, S
             )
         }),
     }
+}
+
+/// The daemon's report, of one cluster or of all.
+///
+/// # Errors
+/// Why there is none.
+pub fn report(socket: &Path, cluster: Option<&str>, limit: Duration) -> Result<Report, String> {
+    let mut report = Report::default();
+    let mut from = Some(0);
+    while let Some(first) = from {
+        let request = Request::Status {
+            cluster: cluster.map(str::to_owned),
+            from: first,
+        };
+        match ask(socket, &request, limit)? {
+            Reply::Status(part) => report.append(part),
+            Reply::Refused { why } => return Err(why),
+            Reply::Done { .. } | Reply::History(_) | Reply::Reloaded { .. } => {
+                return Err("the daemon answered something else".to_owned());
+            }
+        }
+        from = report.next.filter(|next| *next > first);
+    }
+    Ok(report)
 }
 
 /// Connects, within `limit`: the queue of a frozen daemon stays full in the end.

@@ -64,7 +64,7 @@ fn done(line: &str) -> Reply {
 fn a_request_reaches_the_driver_and_its_reply_the_client() {
     let etc = Etc::new();
     let path = daemon(&etc, |request| match request {
-        Request::Status {} => Some(Reply::Status(Report::default())),
+        Request::Status { .. } => Some(Reply::Status(Report::default())),
         Request::Agent { .. } | Request::History { .. } | Request::Reload {} => None,
         Request::Command { command, group, .. } => Some(done(&format!("{command:?} {group:?}"))),
     });
@@ -73,7 +73,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
         0o600
     );
     assert_eq!(
-        ask(&path, &Request::Status {}, CLIENT_TIMEOUT),
+        ask(&path, &Request::STATUS, CLIENT_TIMEOUT),
         Ok(Reply::Status(Report::default()))
     );
     let request = Request::Command {
@@ -143,10 +143,10 @@ fn a_stale_socket_is_replaced_and_a_live_one_is_not() {
 fn without_a_daemon_the_client_says_where_to_look() {
     let etc = Etc::new();
     let path = etc.0.join("control.sock");
-    let missing = ask(&path, &Request::Status {}, CLIENT_TIMEOUT).unwrap_err();
+    let missing = ask(&path, &Request::STATUS, CLIENT_TIMEOUT).unwrap_err();
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert_eq!(
-        ask(&path, &Request::Status {}, CLIENT_TIMEOUT).unwrap_err(),
+        ask(&path, &Request::STATUS, CLIENT_TIMEOUT).unwrap_err(),
         missing
     );
     insta::assert_snapshot!(etc.said(missing), @"no daemon listens at /etc/onehold/control.sock: is it running? (`systemctl status onehold`; if it listens elsewhere, name it with --socket)");
@@ -310,7 +310,7 @@ fn who_may_look_neither_orders_anything_nor_is_the_agent() {
     let etc = Etc::new();
     let readers = rustix::process::getegid().as_raw();
     let path = daemon_for(&etc, Access::Looks { readers }, |request| match request {
-        Request::Status {} => Some(Reply::Status(Report::default())),
+        Request::Status { .. } => Some(Reply::Status(Report::default())),
         Request::History { .. }
         | Request::Command { .. }
         | Request::Reload {}
@@ -321,10 +321,7 @@ fn who_may_look_neither_orders_anything_nor_is_the_agent() {
     let mode = std::fs::metadata(&path).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o660);
     let say = |request: &Request| ask(&path, request, CLIENT_TIMEOUT);
-    assert_eq!(
-        say(&Request::Status {}),
-        Ok(Reply::Status(Report::default()))
-    );
+    assert_eq!(say(&Request::STATUS), Ok(Reply::Status(Report::default())));
     let order = Request::Command {
         command: Order::Standby,
         cluster: None,

@@ -8,7 +8,7 @@ use crate::config_file::{
     FileError, Here, LocalCluster, WrittenCluster, WrittenFile, first_of, keys_of, secrets,
     without_secrets, written,
 };
-use crate::control::{CLIENT_TIMEOUT, Reply, Request, ask};
+use crate::control::{self, CLIENT_TIMEOUT};
 use crate::files;
 use crate::kernel::KernelGroup;
 use crate::netlink::Netlink;
@@ -235,14 +235,7 @@ fn not_yet(e: &FileError, found: &mut Found) {
 
 /// The daemon's report, or why there is none; and its process.
 fn report(socket: &Path) -> (Result<Report, String>, Option<u32>) {
-    let report = match ask(socket, &Request::Status {}, CLIENT_TIMEOUT) {
-        Ok(Reply::Status(report)) => Ok(report),
-        Ok(Reply::Refused { why }) => Err(why),
-        Ok(Reply::Done { .. } | Reply::History(_) | Reply::Reloaded { .. }) => {
-            Err("the daemon answered something else".to_owned())
-        }
-        Err(why) => Err(why),
-    };
+    let report = control::report(socket, None, CLIENT_TIMEOUT);
     let connected = Socket::new(Domain::UNIX, Type::STREAM, None).and_then(|s| {
         s.connect(&SockAddr::unix(socket)?)?;
         Ok(s)

@@ -1,7 +1,7 @@
 //! What a member's status says of a group, as far as a drill must know it: whether all is well,
 //! and who would take over.
 
-use crate::control::{Reply, Request, ask as ask_daemon};
+use crate::control;
 use crate::status::{GroupStatus, Report, Status};
 use std::path::Path;
 use std::time::Duration;
@@ -31,17 +31,12 @@ pub fn group<'s>(status: &'s Status, name: Option<&str>) -> Result<&'s GroupStat
 /// # Errors
 /// Why there is none.
 pub fn ask(socket: &Path, cluster: &str, limit: Duration) -> Result<Status, String> {
-    let report = match ask_daemon(socket, &Request::Status {}, limit)? {
-        Reply::Status(report) => report,
-        Reply::Refused { why } => return Err(why),
-        Reply::Done { .. } | Reply::History(_) | Reply::Reloaded { .. } => {
-            return Err("the daemon answered something else".to_owned());
-        }
-    };
+    let report = control::report(socket, Some(cluster), limit)?;
     let Report {
         mut clusters,
         waiting,
         version: _,
+        next: _,
     } = report;
     if let Some(waiting) = waiting.first() {
         return Err(waiting.to_string());

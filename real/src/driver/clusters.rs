@@ -83,10 +83,10 @@ impl Clusters {
         all.filter_map(|(number, s)| Some((number, s.as_deref()?)))
     }
 
-    /// The same.
-    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (usize, &mut Served)> {
-        let all = self.all.iter_mut().enumerate();
-        all.filter_map(|(number, s)| Some((number, s.as_deref_mut()?)))
+    /// The numbers of those that are served, from one on.
+    pub(super) fn from(&self, first: usize) -> impl Iterator<Item = usize> {
+        let all = self.all.iter().enumerate().skip(first);
+        all.filter_map(|(number, s)| s.as_ref().map(|_| number))
     }
 
     /// The numbers that were given, those of clusters that have left, too.

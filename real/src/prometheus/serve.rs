@@ -7,6 +7,7 @@
 use super::{Page, page};
 use crate::clock::boottime;
 use crate::control::{PendingRequest, Reply, Request};
+use crate::status::Report;
 use crate::wall;
 use onehold_core::time::{LocalTime, Span};
 use std::net::SocketAddr;
@@ -250,7 +251,7 @@ impl Source {
             "the daemon's driver does not answer; `systemctl status onehold`\n",
         );
         let report = timeout(ANSWER, self.ask()).await.ok().flatten();
-        let Some(Reply::Status(report)) = report else {
+        let Some(report) = report else {
             return Err(silent);
         };
         let text: Arc<str> = page(Page {
@@ -262,12 +263,23 @@ impl Source {
         Ok(text)
     }
 
-    async fn ask(&self) -> Option<Reply> {
-        let (reply, answered) = oneshot::channel();
-        let request = Request::Status {};
-        let question = PendingRequest { request, reply };
-        self.driver.send(question).await.ok()?;
-        answered.await.ok()
+    /// Part by part.
+    async fn ask(&self) -> Option<Report> {
+        let mut report = Report::default();
+        let mut next = Some(0);
+        while let Some(from) = next {
+            let (reply, answered) = oneshot::channel();
+            let cluster = None;
+            let request = Request::Status { cluster, from };
+            let question = PendingRequest { request, reply };
+            self.driver.send(question).await.ok()?;
+            let Reply::Status(part) = answered.await.ok()? else {
+                return None;
+            };
+            report.append(part);
+            next = report.next;
+        }
+        Some(report)
     }
 }
 

@@ -16,6 +16,7 @@ fn the_page_of_a_holder() {
         version: crate::status::VERSION,
         clusters: vec![healthy()],
         waiting: vec![],
+        next: None,
     };
     insta::assert_snapshot!(of(Some(&report)));
 }
@@ -39,6 +40,7 @@ fn a_daemon_that_waits_has_no_cluster_and_is_up() {
         version: crate::status::VERSION,
         clusters: vec![],
         waiting: vec![waiting],
+        next: None,
     };
     let text = of(Some(&report));
     assert!(
@@ -55,6 +57,7 @@ fn whatever_a_name_is_it_stays_within_its_quotes() {
         version: crate::status::VERSION,
         clusters: vec![status],
         waiting: vec![],
+        next: None,
     };
     let text = of(Some(&report));
     assert!(text.contains(r#"cluster="a\"b\\c\nd""#), "{text}");

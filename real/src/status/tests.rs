@@ -1,5 +1,6 @@
 mod form;
 mod frames;
+mod many;
 mod margins;
 mod notes;
 mod verdict;
@@ -111,7 +112,9 @@ fn text(status: Status) -> String {
             version: VERSION,
             clusters: vec![status],
             waiting: vec![],
+            next: None,
         },
+        Rows::AsFit,
         false,
     );
     for line in text.lines() {
@@ -331,7 +334,9 @@ fn a_witness_of_one_and_of_many() {
             version: VERSION,
             clusters: vec![one.clone(), other],
             waiting: vec![],
+            next: None,
         },
+        Rows::AsFit,
         false,
     );
     insta::assert_snapshot!(format!("{}\n\n{many}", text(one)));
@@ -344,20 +349,22 @@ fn colour_is_only_added() {
             version: VERSION,
             clusters: vec![healthy()],
             waiting: vec![],
+            next: None,
         },
         Report {
             version: VERSION,
             clusters: vec![healthy()],
             waiting: vec![],
+            next: None,
         },
     );
-    let coloured = render(&coloured, true);
+    let coloured = render(&coloured, Rows::AsFit, true);
     assert!(coloured.contains("\x1b[1m"));
     let stripped = coloured
         .replace("\x1b[1m", "")
         .replace("\x1b[0m", "")
         .replace("\x1b[31m", "");
-    assert_eq!(stripped, render(&plain, false));
+    assert_eq!(stripped, render(&plain, Rows::AsFit, false));
 }
 
 #[test]
@@ -410,9 +417,12 @@ fn what_is_not_served_yet_comes_first_and_all_is_not_well() {
             version: VERSION,
             clusters: clusters.clone(),
             waiting,
+            next: None,
         };
-        assert!(clusters.is_empty() || render(&report(vec![]), false).contains("all well"));
-        let text = render(&report(waiting.clone()), false);
+        assert!(
+            clusters.is_empty() || render(&report(vec![]), Rows::AsFit, false).contains("all well")
+        );
+        let text = render(&report(waiting.clone()), Rows::AsFit, false);
         assert!(
             text.starts_with("  ! web is not served yet, waiting: "),
             "{text}"

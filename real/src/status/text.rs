@@ -2,6 +2,7 @@
 //! columns, so that it fits a console at 3 a.m.
 
 use super::frames::frames;
+use super::many::{self, Rows};
 use super::{CheckStatus, GroupStatus, HookStatus, PeerStatus, Report, Status};
 use std::fmt::Write as _;
 
@@ -11,7 +12,7 @@ const NAME: usize = 14;
 
 /// The whole report as text. `colour` is for a terminal.
 #[must_use]
-pub fn render(report: &Report, colour: bool) -> String {
+pub fn render(report: &Report, rows: Rows, colour: bool) -> String {
     let mut out = String::new();
     for waiting in &report.waiting {
         alarm_line(&mut out, &waiting.to_string(), colour);
@@ -19,7 +20,7 @@ pub fn render(report: &Report, colour: bool) -> String {
     out + &match &report.clusters[..] {
         [] => "this daemon serves no cluster\n".to_owned(),
         [one] => cluster(one, report.waiting.is_empty(), colour),
-        many => clusters(many, report.waiting.len(), colour),
+        many => many::clusters(many, report.waiting.len(), rows, colour),
     }
 }
 
@@ -345,53 +346,7 @@ fn incarnation(p: &PeerStatus) -> String {
     text
 }
 
-/// Many clusters: one row each, with its alarms.
-fn clusters(all: &[Status], awaited: usize, colour: bool) -> String {
-    let mut out = String::new();
-    let wrong = all.iter().filter(|s| !s.alarms.is_empty()).count();
-    let what = match (wrong, awaited) {
-        (0, 0) => format!("witness of {} clusters · all well", all.len()),
-        (n, 0) => format!("witness of {} clusters · {n} with alarms", all.len()),
-        (n, w) => format!(
-            "witness of {} clusters, waiting for {w} more · {n} with alarms",
-            all.len()
-        ),
-    };
-    wrapped(&mut out, "", &what);
-    out.push('\n');
-    let mut rows = vec![row(["CLUSTER", "MEMBER", "HOLDERS", "HEARD", "REJECTED"])];
-    for s in all {
-        let mut holders: Vec<String> = (s.groups.iter())
-            .map(|g| short(or_dash(g.holder.as_deref().unwrap_or_default())))
-            .collect();
-        holders.sort();
-        holders.dedup();
-        let heard = s.peers.iter().filter(|p| p.two_way).count();
-        let rejected: u64 = s.counters.rejected.values().sum();
-        rows.push(row([
-            &short(&s.cluster),
-            &short(&s.member),
-            &holders.join(", "),
-            &format!("{heard} of {}", s.peers.len()),
-            &rejected.to_string(),
-        ]));
-    }
-    let mut lines = aligned(&rows).into_iter();
-    out.extend(lines.next());
-    for (s, line) in all.iter().zip(lines) {
-        out.push_str(&line);
-        for alarm in &s.alarms {
-            alarm_line(&mut out, alarm, colour);
-        }
-        for note in &s.notes {
-            wrapped(&mut out, "  note: ", note);
-        }
-    }
-    out.push_str("\nOne cluster in full: onehold status --cluster NAME\n");
-    out
-}
-
-fn alarm_line(out: &mut String, alarm: &str, colour: bool) {
+pub(super) fn alarm_line(out: &mut String, alarm: &str, colour: bool) {
     let mut line = String::new();
     wrapped(&mut line, "  ! ", alarm);
     if colour {
@@ -405,12 +360,12 @@ fn bold(line: &str) -> String {
     format!("\x1b[1m{}\x1b[0m\n", line.trim_end_matches('\n'))
 }
 
-fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
+pub(super) fn row<const N: usize>(cells: [&str; N]) -> Vec<String> {
     cells.map(str::to_owned).to_vec()
 }
 
 /// Lines whose columns are as wide as their widest cell.
-fn aligned(rows: &[Vec<String>]) -> Vec<String> {
+pub(super) fn aligned(rows: &[Vec<String>]) -> Vec<String> {
     let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
     let widest = |n| {
         rows.iter()
@@ -449,7 +404,7 @@ pub(crate) fn wrapped(out: &mut String, first: &str, text: &str) {
     out.push('\n');
 }
 
-fn short(name: &str) -> String {
+pub(super) fn short(name: &str) -> String {
     if name.chars().count() <= NAME {
         return name.to_owned();
     }
@@ -461,7 +416,7 @@ fn dash() -> String {
     "-".to_owned()
 }
 
-fn or_dash(text: &str) -> &str {
+pub(super) fn or_dash(text: &str) -> &str {
     if text.is_empty() { "-" } else { text }
 }
 

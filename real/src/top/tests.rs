@@ -13,6 +13,7 @@ fn report() -> Report {
         version: crate::status::VERSION,
         clusters: vec![healthy()],
         waiting: vec![],
+        next: None,
     }
 }
 

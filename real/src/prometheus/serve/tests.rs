@@ -54,7 +54,7 @@ fn the_driver_is_asked_once_a_second_however_many_ask() {
         .map(|_| std::thread::spawn(move || answer(at, GET)))
         .collect();
     let question = asked.blocking_recv().unwrap();
-    assert_eq!(question.request, Request::Status {});
+    assert_eq!(question.request, Request::STATUS);
     let report = Report::default();
     question.reply.send(Reply::Status(report)).unwrap();
     for client in clients {

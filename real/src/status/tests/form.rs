@@ -80,6 +80,7 @@ fn full() -> Report {
             cluster: Some("shop".to_owned()),
             why: "/etc/onehold/shop.secret does not exist".to_owned(),
         }],
+        next: None,
     }
 }
 

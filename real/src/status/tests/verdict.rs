@@ -7,6 +7,7 @@ fn line(status: Status, group: Option<&str>) -> (u8, String) {
         version: VERSION,
         clusters: vec![status],
         waiting: vec![],
+        next: None,
     };
     let verdict = verdict(&report, group);
     let line = verdict.line();
@@ -98,6 +99,7 @@ fn what_is_not_served_is_critical_and_what_is_not_known_is_unknown() {
     }];
     let report = Report {
         waiting,
+        next: None,
         ..Report::default()
     };
     assert_eq!(verdict(&report, None).severity, Severity::Critical);
