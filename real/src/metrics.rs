@@ -1,8 +1,10 @@
 //! What the driver counts beside the protocol, for people only: no rule reads it.
 
+mod carried;
 mod doubles;
 mod margins;
 
+pub(crate) use carried::Carried;
 pub use doubles::{Doubles, Head};
 pub use margins::{Margins, Peak, PeerClock, RateApart};
 

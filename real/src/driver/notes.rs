@@ -70,6 +70,19 @@ impl Notes {
         }
     }
 
+    /// Those of a member that goes on in this program: the number of its last note.
+    pub(super) fn going_on(now: LocalTime, incarnation: Incarnation, number: u64) -> Self {
+        Self {
+            number,
+            ..Self::new(now, incarnation)
+        }
+    }
+
+    /// The number of the last note.
+    pub(super) const fn number(&self) -> u64 {
+        self.number
+    }
+
     /// Whether it is time to look at what there is to say.
     fn due(&mut self, now: LocalTime) -> bool {
         let due = self.look_at <= now;
