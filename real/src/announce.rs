@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd as _, RawFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -153,6 +154,11 @@ pub struct Port {
 }
 
 impl Port {
+    /// Its socket's number.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
     /// Opens the socket and listens for claims of `addresses`. Needs a tokio runtime.
     ///
     /// # Errors

@@ -101,11 +101,13 @@ fn failed(what: impl ToString) -> RunError {
 pub fn run(options: RunOptions, begins: Begins) -> Result<(), RunError> {
     // Only this thread is to be interrupted: another program gets its signals, and no other thread's.
     hold_signals();
-    let section = match (&begins, config_file::read(&options.config)) {
-        (Begins::From(taken), _) => taken.state.log,
-        (Begins::Anew, Ok(section)) => section,
-        (Begins::Anew, Err(e)) if e.may_pass => LogSection::default(),
-        (Begins::Anew, Err(e)) => return Err(e.into()),
+    let section = match &begins {
+        Begins::From(taken) => taken.state.log,
+        Begins::Anew => match config_file::read(&options.config) {
+            Ok(section) => section,
+            Err(e) if e.may_pass => LogSection::default(),
+            Err(e) => return Err(e.into()),
+        },
     };
     let log = Log::start(section).map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -118,11 +120,11 @@ pub fn run(options: RunOptions, begins: Begins) -> Result<(), RunError> {
     ended
 }
 
+/// Who waits for a reply, and that.
+type Waits = (Client, Reply);
+
 /// Goes on with what the former program of this process left; or has that one go on again.
-fn go_on(
-    mut linux: Linux,
-    taken: Taken,
-) -> Result<(Driver<Linux>, Option<(Client, Reply)>), RunError> {
+fn go_on(mut linux: Linux, taken: Taken) -> Result<(Driver<Linux>, Option<Waits>), RunError> {
     let Taken { state, from, .. } = &taken;
     let client = state.offer.client.and_then(|fd| from.take(fd).ok());
     let client = client.map(Client::at);
@@ -158,7 +160,9 @@ fn go_on(
             refusal(&format!("the new program could not go on: {why}"))
         }
     };
-    Ok((driver, client.map(|client| (client, reply))))
+    let waits = client.map(|client| (client, reply));
+    tokio::task::spawn_blocking(move || drop(taken)); // what is closed there takes the kernel long
+    Ok((driver, waits))
 }
 
 async fn serve(options: RunOptions, log: Log, begins: Begins) -> Result<(), RunError> {

@@ -34,6 +34,9 @@ fn upgrade(c: &Cluster, name: &str) -> String {
     let said = c.ok(name, &[NEXT, "upgrade"]);
     assert!(said.contains("goes on as onehold"), "{said}");
     assert_eq!(identity(c, name), before, "{name}: {said}");
+    // It knows what it holds: for a moment it would be mute otherwise.
+    let alarms = c.alarms(name);
+    assert!(!alarms.contains("does not hold it"), "{alarms}");
     eprintln!("{name}: {}", said.trim());
     said
 }

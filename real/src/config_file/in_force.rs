@@ -10,6 +10,7 @@ use data_encoding::HEXLOWER;
 use onehold_core::advert::ConfigDigest;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -27,8 +28,8 @@ pub(crate) struct InForce {
     member: String,
     endpoints: Vec<Vec<SocketAddr>>,
     remarks: Vec<String>,
-    /// In hexadecimal digits.
-    secrets: Vec<String>,
+    #[serde(with = "hexadecimal")]
+    secrets: Vec<Secret>,
     digest: ConfigDigest,
 }
 
@@ -44,7 +45,6 @@ impl LocalCluster {
         if known.is_none() {
             texts.push(self.text.to_string());
         }
-        let secrets = self.secrets.iter();
         InForce {
             name: self.name().to_owned(),
             source: self.source.clone(),
@@ -54,7 +54,7 @@ impl LocalCluster {
             member: self.config.member_name(self.config.me()).into_owned(),
             endpoints: self.endpoints.clone(),
             remarks: self.remarks.clone(),
-            secrets: secrets.map(|s| HEXLOWER.encode(s.bytes())).collect(),
+            secrets: self.secrets.clone(),
             digest: self.config.digest(),
         }
     }
@@ -70,12 +70,13 @@ impl Read {
         from: &InForce,
         texts: &[String],
     ) -> Result<LocalCluster, String> {
-        let at = (from.text, from.in_table);
-        if !self.0.contains_key(&at) {
-            let text = texts.get(from.text).ok_or("a text is missing")?;
-            self.0.insert(at, read(from, text)?);
-        }
-        let written = self.0.get(&at).and_then(|all| all.get(&from.name));
+        let all = match self.0.entry((from.text, from.in_table)) {
+            Entry::Occupied(all) => all.into_mut(),
+            Entry::Vacant(none) => {
+                let text = texts.get(from.text).ok_or("a text is missing")?;
+                none.insert(read(from, text)?)
+            }
+        };
         let differs = || {
             format!(
                 "{}: this version reads the configuration in force of cluster `{}` differently",
@@ -83,18 +84,13 @@ impl Read {
                 from.name
             )
         };
-        let written = written.ok_or_else(differs)?.clone();
+        let written = all.get(&from.name).ok_or_else(differs)?.clone();
         let spec = decided(&written).map_err(|wrong| first(&wrong))?;
         let config = prove(&written.source, &spec, &from.member).map_err(|e| e.to_string())?;
         if config.digest() != from.digest || config.members().len() != from.endpoints.len() {
             return Err(differs());
         }
-        let secrets = from.secrets.iter().map(|hex| {
-            let bytes = HEXLOWER.decode(hex.as_bytes());
-            bytes.map(Secret::known).map_err(|e| e.to_string())
-        });
-        let secrets: Vec<Secret> = secrets.collect::<Result<_, _>>()?;
-        if secrets.is_empty() {
+        if from.secrets.is_empty() {
             return Err(format!("cluster `{}` has no secret", from.name));
         }
         Ok(LocalCluster {
@@ -105,7 +101,7 @@ impl Read {
             in_table: from.in_table,
             remarks: from.remarks.clone(),
             text: written.source.text.clone(),
-            secrets,
+            secrets: from.secrets.clone(),
             spec,
             config,
             file: written.file,
@@ -136,4 +132,22 @@ fn read(from: &InForce, text: &str) -> Result<BTreeMap<String, WrittenCluster>, 
         (name, written)
     });
     Ok(tables.collect())
+}
+
+/// Secrets, which nothing but a sealed state shows.
+mod hexadecimal {
+    use super::{HEXLOWER, Secret};
+    use serde::{Deserialize as _, Deserializer, Serializer, de};
+
+    pub(super) fn serialize<S: Serializer>(all: &[Secret], to: S) -> Result<S::Ok, S::Error> {
+        to.collect_seq(all.iter().map(|secret| HEXLOWER.encode(secret.bytes())))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Secret>, D::Error> {
+        let all = Vec::<String>::deserialize(from)?;
+        let decoded = all.iter().map(|hex| HEXLOWER.decode(hex.as_bytes()));
+        decoded
+            .map(|bytes| bytes.map(Secret::known).map_err(de::Error::custom))
+            .collect()
+    }
 }

@@ -89,7 +89,8 @@ impl<S: Shell> Driver<S> {
             return false;
         };
         let now = self.shell.now();
-        match self.is_quiet(now) {
+        let waited_long = now.plus(PATIENCE.part(2)) >= upgrade.until;
+        match self.is_quiet(now, waited_long) {
             Ok(()) => upgrade.is_quiet = true,
             Err(why) if now >= upgrade.until => {
                 let why = format!("there was no quiet moment in {PATIENCE}: {why}");
@@ -117,8 +118,9 @@ impl<S: Shell> Driver<S> {
         self.releases.clone_from(&from.releases);
     }
 
-    /// Nothing is under way that would be lost or late, and most of every lease is left.
-    fn is_quiet(&self, now: LocalTime) -> Result<(), String> {
+    /// Nothing is under way that would be lost or late, and most of every lease is left; or, where that
+    /// was waited for in vain, more than half.
+    fn is_quiet(&self, now: LocalTime, waited_long: bool) -> Result<(), String> {
         let is = |quiet: bool, why: &str| quiet.then_some(()).ok_or_else(|| why.to_owned());
         is(!self.stopping && !self.over, "the daemon stops")?;
         is(
@@ -128,7 +130,9 @@ impl<S: Shell> Driver<S> {
         is(!self.openings.any_waits(), "before_hold is not done")?;
         let written = self.recorder.as_ref().is_none_or(|r| r.is_written());
         is(written, "the trace is not written yet")?;
-        self.served.iter().try_for_each(|(_, s)| s.is_quiet(now))?;
+        self.served
+            .iter()
+            .try_for_each(|(_, s)| s.is_quiet(now, waited_long))?;
         self.shell.is_quiet()
     }
 
@@ -188,7 +192,7 @@ impl Served {
         }
     }
 
-    fn is_quiet(&self, now: LocalTime) -> Result<(), String> {
+    fn is_quiet(&self, now: LocalTime, waited_long: bool) -> Result<(), String> {
         let name = &self.metrics.cluster;
         if self.leaves {
             return Err(format!("cluster {name} leaves"));
@@ -197,14 +201,18 @@ impl Served {
         if all.quarantine_left.is_some() {
             return Err(format!("{name}: in quarantine (R-9)"));
         }
-        let half = self.config.timing().lease().part(2);
+        let lease = self.config.timing().lease();
+        let least = match waited_long {
+            false => lease.part(4).times(3),
+            true => lease.part(2),
+        };
         for g in &all.groups {
             let group = self.config.group_name(g.group);
             let why = match g.role {
                 RoleName::Releasing => "it is being released",
                 RoleName::Holder if g.yields => "it is being handed over",
                 RoleName::Holder if !g.open => "its gate is not open yet",
-                RoleName::Holder if g.lease_left.is_none_or(|left| left <= half) => {
+                RoleName::Holder if g.lease_left.is_none_or(|left| left <= least) => {
                     "too little of its lease is left"
                 }
                 RoleName::Holder | RoleName::Standby | RoleName::Witness => continue,

@@ -6,8 +6,9 @@
 use super::fitness::Reported;
 use super::holding::{Hold, Left};
 use super::{Floating, Guard, GuardChoice, Kernel, KernelError, KernelGroup};
-use crate::announce::{self, Schedule};
+use crate::announce::{self, Port, Schedule};
 use crate::guard;
+use crate::probe::Prober;
 use crate::upgrade::Inherited;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,15 @@ impl Kernel {
             guard: self.guard.carried(),
             groups: self.groups.iter().map(group).collect(),
         }
+    }
+
+    /// The numbers of its packet sockets.
+    pub(crate) fn packet_sockets(&self) -> impl Iterator<Item = RawFd> {
+        self.interfaces.iter().flat_map(|interface| {
+            let port = interface.port.as_ref().map(Port::fd);
+            let prober = interface.prober.as_ref().map(Prober::fd);
+            port.into_iter().chain(prober)
+        })
     }
 
     /// Nothing waits for the driver.

@@ -31,6 +31,9 @@ pub struct Carried {
     /// In the order of their numbers.
     clusters: Vec<Cluster>,
     sockets: Vec<socket::Carried>,
+    /// Packet sockets, which are opened again: to close one takes the kernel some 10 ms, so the step
+    /// leaves them open, and they are closed aside.
+    closed_aside: Vec<RawFd>,
     kernel: Option<kernel::Carried>,
     health: BTreeMap<u8, Result<(), String>>,
     fit: BTreeMap<u8, Result<(), String>>,
@@ -63,7 +66,8 @@ impl Carried {
         let locks = self.clusters.iter().map(|cluster| cluster.lock.fd);
         let sockets = self.sockets.iter().map(|socket| socket.fd);
         let kernel = self.kernel.iter().flat_map(kernel::Carried::fds);
-        locks.chain(sockets).chain(kernel).collect()
+        let aside = self.closed_aside.iter().copied();
+        locks.chain(sockets).chain(kernel).chain(aside).collect()
     }
 }
 
@@ -96,9 +100,12 @@ impl Linux {
             lock: beside.persisted.carried(),
             refused: self.reload_refused(place),
         });
+        let kernel = self.kernel.iter().flat_map(Kernel::packet_sockets);
+        let frames = self.frames.iter().flat_map(Frames::fds);
         Carried {
             clusters: clusters.collect(),
             sockets: self.sockets.carried(),
+            closed_aside: kernel.chain(frames).collect(),
             kernel: self.kernel.as_ref().map(Kernel::carried),
             health: self.agent.health().clone(),
             fit: self.pending.fit.clone(),

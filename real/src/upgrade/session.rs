@@ -140,7 +140,7 @@ async fn agree(stream: &UnixStream, asks: &mpsc::Sender<Ask>) -> Result<OwnedFd,
     let (line, program) = timeout(ANSWERS, exchange)
         .await
         .map_err(|_| format!("the new program said nothing of the state within {ANSWERS:?}"))?
-        .map_err(|e| format!("the client left: {e}"))?;
+        .map_err(|e| format!("the client said nothing of the state: {e}"))?;
     let Line::Proof { proof } = line else {
         return Err("the client said something else of the state".to_owned());
     };

@@ -181,6 +181,8 @@ pub struct Taken {
 /// # Errors
 /// When there is nothing to go on with, nor a way back.
 pub fn take_over(words: &str, came_back: Option<String>) -> Result<Taken, String> {
+    // The kernel calls who was begun by a descriptor by its number, before Linux 6.14.
+    let _ = rustix::thread::set_name(c"onehold"); // for people
     let numbers = words.split_once(',').and_then(|(memory, former)| {
         Some((memory.parse::<RawFd>().ok()?, former.parse::<RawFd>().ok()?))
     });

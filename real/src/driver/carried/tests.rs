@@ -73,6 +73,7 @@ fn state() -> (State, String) {
             "refused": null,
         }],
         "sockets": [{ "local": "10.0.0.10:6946", "takes": "Any", "fd": 10 }],
+        "closed_aside": [20],
         "kernel": {
             "guard": {
                 "gate": { "bpf": {
@@ -129,6 +130,19 @@ fn version_1_of_a_state_is_pinned() {
     let body: Value = serde_json::from_str(body).unwrap();
     let body = serde_json::to_string_pretty(&body).unwrap();
     insta::assert_snapshot!(format!("{head}\n{body}").replace(&directory, "/etc/onehold"));
+}
+
+/// What is printed of it may end in a log.
+#[test]
+fn a_secret_is_in_the_state_and_in_nothing_that_is_printed() {
+    let (state, _) = state();
+    let secret = "30313233343536373839616263646566";
+    assert!(
+        String::from_utf8(state.encode().unwrap())
+            .unwrap()
+            .contains(secret)
+    );
+    assert!(!format!("{state:?}").contains(secret));
 }
 
 #[test]
