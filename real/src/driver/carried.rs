@@ -5,7 +5,7 @@
 
 use super::cooldowns::Cooldowns;
 use super::history::Seen;
-use super::notes::Notes;
+use super::notes::{self, Notes};
 use super::openings::Openings;
 use super::releases::Releases;
 use super::{Driver, Served, Shell};
@@ -42,7 +42,7 @@ pub(crate) struct CarriedNode {
     pub(crate) node: Node,
     pub(super) seen: Seen,
     pub(super) said_anew: bool,
-    pub(super) note: u64,
+    pub(super) notes: notes::Carried,
     pub(super) metrics: metrics::Carried,
 }
 
@@ -159,7 +159,7 @@ impl Served {
             node: self.node.clone(),
             seen: self.seen.clone(),
             said_anew: self.said_anew,
-            note: self.notes.number(),
+            notes: self.notes.carried(),
             metrics: self.metrics.carried(),
         }
     }
@@ -186,7 +186,7 @@ impl Served {
             keys,
             metrics,
             before_hold: Vec::new(),
-            notes: Notes::going_on(now, incarnation, from.note),
+            notes: Notes::going_on(now, incarnation, from.notes),
             seen: from.seen,
             node: from.node,
         }

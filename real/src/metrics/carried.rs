@@ -1,7 +1,7 @@
 //! What is counted and shown goes on in another program of this process, as far as a person would miss
 //! it, or the agent: what is measured anew within seconds is not.
 
-use super::{Metrics, RoleChange};
+use super::{Metrics, Noted, RoleChange};
 use crate::orders::Standings;
 use onehold_core::advert::Incarnation;
 use onehold_core::effect::Why;
@@ -28,6 +28,7 @@ struct Peer {
     newest: Option<LocalTime>,
     rtt: Option<Span>,
     lost: u64,
+    note: Option<Noted>,
     /// By path: when something last came over it, and how many.
     paths: Vec<(Option<LocalTime>, u64)>,
 }
@@ -52,6 +53,7 @@ impl Metrics {
             newest: p.newest,
             rtt: p.rtt,
             lost: p.lost,
+            note: p.note.clone(),
             paths: p.paths.iter().map(|p| (p.heard_at, p.received)).collect(),
         };
         let group = |g: &super::GroupMetrics| Group {
@@ -84,7 +86,7 @@ impl Metrics {
         }
         for (peer, was) in self.peers.iter_mut().zip(from.peers) {
             (peer.accepted, peer.newest) = (was.accepted, was.newest);
-            (peer.rtt, peer.lost) = (was.rtt, was.lost);
+            (peer.rtt, peer.lost, peer.note) = (was.rtt, was.lost, was.note);
             for (path, (heard_at, received)) in peer.paths.iter_mut().zip(was.paths) {
                 (path.heard_at, path.received) = (heard_at, received);
             }
