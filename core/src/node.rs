@@ -154,6 +154,13 @@ impl Node {
         result
     }
 
+    /// Whether this can be the state of a member of that configuration: as many peers, and groups.
+    #[must_use]
+    pub fn fits(&self, config: &Config) -> bool {
+        let peers = self.sessions.iter().map(|s| s.peer);
+        peers.eq(config.peers()) && self.groups.len() == config.groups().len()
+    }
+
     /// When [`Input::Wake`] is next due; `None` before the first turn, when it is due at once.
     #[must_use]
     pub fn poll_timeout(&self, config: &Config) -> Option<LocalTime> {

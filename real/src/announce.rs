@@ -11,9 +11,11 @@
 use crate::address::Link;
 use crate::netlink::{Doing as _, KernelError};
 use onehold_core::time::{LocalTime, Span};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, Protocol, SockAddr, SockFilter, Socket, Type};
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd as _, RawFd};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
 
@@ -39,6 +41,17 @@ pub struct Schedule {
     sent: usize,
 }
 
+/// A schedule, for another program of this process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Carried {
+    first: LocalTime,
+    began: LocalTime,
+    /// It is the one against a stranger.
+    defence: bool,
+    sent: usize,
+}
+
 impl Schedule {
     const BURST: [u64; 10] = [
         0, 50, 200, 1_000, 2_000, 5_000, 10_000, 20_000, 40_000, 60_000,
@@ -46,6 +59,29 @@ impl Schedule {
     /// Against a stranger, who may answer each: RFC 5227 asks for 10 s between two.
     const DEFENCE: [u64; 5] = [0, 10_000, 20_000, 40_000, 60_000];
     const REPEAT: u64 = 30_000;
+
+    /// What another program of this process needs to go on with it.
+    pub(crate) fn carried(&self) -> Carried {
+        Carried {
+            first: self.first,
+            began: self.began,
+            defence: self.at.len() == Self::DEFENCE.len(),
+            sent: self.sent,
+        }
+    }
+
+    /// The schedule of the former program of this process.
+    pub(crate) const fn goes_on(from: &Carried) -> Self {
+        Self {
+            first: from.first,
+            began: from.began,
+            at: match from.defence {
+                true => &Self::DEFENCE,
+                false => &Self::BURST,
+            },
+            sent: from.sent,
+        }
+    }
 
     /// A schedule whose first announcement is due now.
     #[must_use]
@@ -118,6 +154,11 @@ pub struct Port {
 }
 
 impl Port {
+    /// Its socket's number.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
     /// Opens the socket and listens for claims of `addresses`. Needs a tokio runtime.
     ///
     /// # Errors

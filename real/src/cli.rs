@@ -22,15 +22,17 @@ mod reload;
 mod terms;
 mod top;
 mod up;
+mod upgrade;
 mod watching;
 mod why;
 
 use crate::config_file::FileError;
 use crate::control::{DEFAULT_SOCKET, Order};
-use crate::daemon::{self, RunError, RunOptions};
+use crate::daemon::{self, Begins, RunError, RunOptions};
 use crate::drill::keeper;
 use crate::orders::Said;
 use crate::secret;
+use crate::upgrade::take_over;
 use clap::{Args, CommandFactory as _, Parser, Subcommand};
 use std::io::{ErrorKind, Write as _};
 use std::path::PathBuf;
@@ -65,6 +67,12 @@ enum Cmd {
     /// Have the daemon read its file again; print what changed, and what was refused and why
     #[command(after_help = reload::AFTER)]
     Reload(reload::ReloadArgs),
+    /// Have the daemon go on in this version, as the same incarnation: no quarantine, no role change
+    #[command(after_help = upgrade::AFTER)]
+    Upgrade(upgrade::UpgradeArgs),
+    /// Read a daemon's state from standard input, and say what this version makes of it
+    #[command(hide = true)]
+    ReadState,
     /// Show who holds what, who is heard, and what is wrong
     Status(StatusArgs),
     /// Show all members and groups on one screen, live, with keys for switch, standby and resume
@@ -176,6 +184,12 @@ struct RunArgs {
     /// The largest size of the trace: FILE and FILE.old, which has what came before
     #[arg(long, value_name = "MIB", default_value_t = 64, value_parser = clap::value_parser!(u32).range(1..))]
     trace_size: u32,
+    /// What another program of this process has left (`onehold upgrade`)
+    #[arg(long, value_name = "DESCRIPTORS", hide = true)]
+    take_over: Option<String>,
+    /// Why the program that should have gone on could not
+    #[arg(long, value_name = "WHY", hide = true, requires = "take_over")]
+    came_back: Option<String>,
 }
 
 /// Which daemon.
@@ -339,15 +353,25 @@ pub fn main() -> ExitCode {
 
 fn dispatch(command: Cmd) -> Result<(), Failure> {
     match command {
-        Cmd::Run(run) => Ok(daemon::run(RunOptions {
-            config: run.config,
-            member: run.member,
-            socket: run.socket,
-            state: run.state,
-            orders: run.orders.or_else(state_directory),
-            trace: run.trace,
-            trace_size: u64::from(run.trace_size) << 20,
-        })?),
+        Cmd::Run(run) => {
+            let came_back = run.came_back;
+            let begins = match run.take_over.map(|words| take_over(&words, came_back)) {
+                None => Begins::Anew,
+                Some(taken) => Begins::From(taken.map_err(Failure::Failed)?),
+            };
+            let options = RunOptions {
+                config: run.config,
+                member: run.member,
+                socket: run.socket,
+                state: run.state,
+                orders: run.orders.or_else(state_directory),
+                trace: run.trace,
+                trace_size: u64::from(run.trace_size) << 20,
+            };
+            Ok(daemon::run(options, begins)?)
+        }
+        Cmd::Upgrade(u) => upgrade::upgrade(&u),
+        Cmd::ReadState => upgrade::read_state(),
         Cmd::Agent(a) => agent::run(a),
         Cmd::Up(run) => up::up(&run),
         Cmd::Reload(r) => reload::reload(&r),

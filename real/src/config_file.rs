@@ -8,6 +8,7 @@ mod addresses;
 pub mod checks;
 mod decided;
 pub mod hooks;
+mod in_force;
 mod local_cluster;
 mod place;
 pub mod reference;
@@ -23,6 +24,7 @@ use hooks::HooksSection;
 
 pub(crate) use addresses::{company, loopback_warnings, resolve, toward};
 pub(crate) use decided::{decided, for_member};
+pub(crate) use in_force::{InForce, Read};
 use local_cluster::Text;
 pub use local_cluster::{
     Found, Loaded, LocalCluster, Missing, Path, Texts, find, load, read, texts,
@@ -164,7 +166,7 @@ pub struct TimingSection {
 }
 
 /// `[log]`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LogSection {
     /// What is logged.
@@ -176,7 +178,7 @@ pub struct LogSection {
 }
 
 /// `[metrics]`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct MetricsSection {
     /// Where Prometheus can read them over HTTP; nowhere by default.
@@ -184,7 +186,7 @@ pub struct MetricsSection {
 }
 
 /// `metrics.listen`: an address and a TCP port.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 pub struct Listen(pub SocketAddr);
 
 impl<'de> Deserialize<'de> for Listen {
@@ -238,7 +240,7 @@ pub enum Profile {
 }
 
 /// `log.level`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogLevel {
     /// What needs a person.
@@ -255,7 +257,7 @@ pub enum LogLevel {
 }
 
 /// `log.format`
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LogFormat {
     /// For people.

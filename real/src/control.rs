@@ -16,6 +16,7 @@ use crate::files;
 use crate::history::Told;
 use crate::orders::Said;
 use crate::status::Report;
+use crate::upgrade;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Config;
 use onehold_core::input::{Command, Refusal};
@@ -91,6 +92,8 @@ pub enum Request {
     },
     /// Read the file again, and apply what may change.
     Reload {},
+    /// Go on in another program: see [`upgrade`](crate::upgrade).
+    Upgrade {},
     /// What has happened.
     History {
         /// In which cluster; may be left out where there is one.
@@ -119,6 +122,7 @@ impl Request {
             Self::Status { .. }
             | Self::History { .. }
             | Self::Command { .. }
+            | Self::Upgrade {}
             | Self::Agent { .. } => usual,
         }
     }
@@ -128,7 +132,7 @@ impl Request {
     pub const fn only_looks(&self) -> bool {
         match self {
             Self::Status { .. } | Self::History { .. } => true,
-            Self::Command { .. } | Self::Reload {} | Self::Agent { .. } => false,
+            Self::Command { .. } | Self::Reload {} | Self::Upgrade {} | Self::Agent { .. } => false,
         }
     }
 }
@@ -425,15 +429,18 @@ impl Drop for Bound {
     }
 }
 
+/// The ways to the driver.
+#[derive(Clone, Debug)]
+pub struct Ways {
+    /// What is answered in a line.
+    pub requests: mpsc::Sender<PendingRequest>,
+    /// What another program is to do.
+    pub upgrades: mpsc::Sender<upgrade::Ask>,
+}
+
 /// Makes the socket and serves it, giving no client longer than `limit`; makes it again if its file
 /// is removed. While it can't be made, the daemon does without: the address comes first.
-pub async fn serve(
-    path: PathBuf,
-    access: Access,
-    driver: mpsc::Sender<PendingRequest>,
-    desk: Desk,
-    limit: Duration,
-) {
+pub async fn serve(path: PathBuf, access: Access, driver: Ways, desk: Desk, limit: Duration) {
     let mut pace = AGAIN_FIRST;
     let mut said = String::new();
     let mut clients = JoinSet::new();
@@ -473,7 +480,7 @@ async fn accept(
     listener: UnixListener,
     access: Access,
     clients: &mut JoinSet<()>,
-    driver: &mpsc::Sender<PendingRequest>,
+    driver: &Ways,
     desk: &Desk,
     limit: Duration,
 ) {
@@ -494,13 +501,7 @@ async fn accept(
 }
 
 /// Serves one client. A client that goes away or sends garbage affects only itself.
-async fn client(
-    mut stream: UnixStream,
-    access: Access,
-    driver: mpsc::Sender<PendingRequest>,
-    desk: Desk,
-    limit: Duration,
-) {
+async fn client(mut stream: UnixStream, access: Access, driver: Ways, desk: Desk, limit: Duration) {
     let read = timeout(limit, request(&mut stream, access)).await;
     let reply = match read {
         Ok(Ok(Request::Agent { version })) => {
@@ -512,6 +513,9 @@ async fn client(
                 Err(refused) => Ok(refused),
             }
         }
+        Ok(Ok(Request::Upgrade {})) => {
+            return upgrade::session::serve(stream, driver.upgrades).await;
+        }
         Ok(Ok(request)) => {
             let limit = request.patience(limit);
             timeout(limit, async {
@@ -520,7 +524,7 @@ async fn client(
                     Access::Looks { .. } => Some(READERS_TURN.lock().await),
                     Access::Orders { .. } => None,
                 };
-                let reply = answer(request, &driver).await;
+                let reply = answer(request, &driver.requests).await;
                 if turn.is_some() {
                     tokio::time::sleep(READERS_PACE).await;
                 }
@@ -551,6 +555,7 @@ async fn client(
 /// A client's request, or what is wrong with it.
 async fn request(stream: &mut UnixStream, access: Access) -> Result<Request, String> {
     let own = rustix::process::geteuid().as_raw();
+    let peer = stream.peer_cred().map_or(u32::MAX, |peer| peer.uid());
     let looks = matches!(access, Access::Looks { .. });
     let member = match stream.peer_cred() {
         // Of the groups that a process is a member of besides, the kernel alone knows here: it let
@@ -580,18 +585,30 @@ async fn request(stream: &mut UnixStream, access: Access) -> Result<Request, Str
             "user {user} may look here, and neither order anything nor be the agent: that is asked on the control \
              socket, as root"
         )),
-        (Request::Command { .. } | Request::Reload {}, Some(user)) => Err(format!(
-            "user {user} may look and be the agent, but order nothing; use sudo"
+        (Request::Upgrade {}, None) if !may_upgrade(peer, own) => Err(format!(
+            "user {own} may not have this daemon run another program, for it has capabilities that not every process \
+             of this user has; ask as root"
         )),
+        (Request::Command { .. } | Request::Reload {} | Request::Upgrade {}, Some(user)) => Err(
+            format!("user {user} may look and be the agent, but order nothing; use sudo"),
+        ),
         (
             Request::Command { .. }
             | Request::Reload {}
+            | Request::Upgrade {}
             | Request::Status { .. }
             | Request::History { .. }
             | Request::Agent { .. },
             _,
         ) => Ok(request),
     }
+}
+
+/// Whether a user may have this process run another program: root; and the daemon's own, if it has
+/// nothing that another process of that user could lack.
+fn may_upgrade(user: u32, own: u32) -> bool {
+    let capable = rustix::thread::capabilities(None);
+    user == 0 || user == own && capable.is_ok_and(|sets| sets.permitted.is_empty())
 }
 
 /// The driver's reply.

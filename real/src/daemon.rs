@@ -1,15 +1,18 @@
 //! `onehold run`: runs until a signal ends it; what should be served joins when it can.
 
-use crate::clock::Clock;
+use crate::clock::{Clock, boottime};
 use crate::config_file::{self, FileError, Loaded, LogSection, MetricsSection};
-use crate::control;
-use crate::driver::Driver;
+use crate::control::{self, Reply};
+use crate::driver::{Begun, Driver};
 use crate::history::Keeper;
 use crate::linux::{Agent, Arrivals, Linux, NotYet, Pending};
 use crate::notify::Notify;
 use crate::prometheus::serve::Exporter;
 use crate::socket::Sockets;
 use crate::telemetry::Log;
+use crate::upgrade::{
+    Client, Take, Taken, become_next, go_back, hold_signals, let_signals_in, refusal,
+};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
@@ -41,6 +44,15 @@ pub struct RunOptions {
     pub trace: Option<PathBuf>,
     /// About how many bytes the trace and its `.old` file may have at most.
     pub trace_size: u64,
+}
+
+/// How the daemon begins.
+#[derive(Debug)]
+pub enum Begins {
+    /// A new incarnation.
+    Anew,
+    /// It goes on with what another program of this process left.
+    From(Taken),
 }
 
 impl RunOptions {
@@ -86,23 +98,74 @@ fn failed(what: impl ToString) -> RunError {
 /// # Errors
 /// What the text of the configuration decides; that this member runs already; or that it
 /// could not leave cleanly. Everything else may pass on its own, and is waited for.
-pub fn run(options: RunOptions) -> Result<(), RunError> {
-    let section = match config_file::read(&options.config) {
-        Ok(section) => section,
-        Err(e) if e.may_pass => LogSection::default(),
-        Err(e) => return Err(e.into()),
+pub fn run(options: RunOptions, begins: Begins) -> Result<(), RunError> {
+    // Only this thread is to be interrupted: another program gets its signals, and no other thread's.
+    hold_signals();
+    let section = match &begins {
+        Begins::From(taken) => taken.state.log,
+        Begins::Anew => match config_file::read(&options.config) {
+            Ok(section) => section,
+            Err(e) if e.may_pass => LogSection::default(),
+            Err(e) => return Err(e.into()),
+        },
     };
     let log = Log::start(section).map_err(failed)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
+        .on_thread_start(hold_signals)
         .build()
         .map_err(failed)?;
-    let ended = runtime.block_on(serve(options, log.clone())); // `log` outlives the last line
+    let ended = runtime.block_on(serve(options, log.clone(), begins)); // `log` outlives the last line
     runtime.shutdown_background(); // a name that is still being resolved is not waited for
     ended
 }
 
-async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
+/// Who waits for a reply, and that.
+type Waits = (Client, Reply);
+
+/// Goes on with what the former program of this process left; or has that one go on again.
+fn go_on(mut linux: Linux, taken: Taken) -> Result<(Driver<Linux>, Option<Waits>), RunError> {
+    let Taken { state, from, .. } = &taken;
+    let client = state.offer.client.and_then(|fd| from.take(fd).ok());
+    let client = client.map(Client::at);
+    let begins = match &taken.came_back {
+        None => Begun::Upgraded(state.by.clone()),
+        Some(_) => Begun::Again,
+    };
+    if let Err(why) = linux.goes_on(state, from, &begins) {
+        return Err(failed(go_back(&taken, &why)));
+    }
+    linux.ready();
+    let mut driver = Driver::new(Vec::new(), linux);
+    driver.goes_on_with(&state.driver);
+    let_signals_in();
+    let by = &state.by;
+    let away = boottime().since(state.at);
+    let version = env!("CARGO_PKG_VERSION");
+    let reply = match &taken.came_back {
+        None => {
+            let line = format!("{by} goes on as onehold {version}, after {away}");
+            let pid = std::process::id();
+            tracing::info!(
+                event = "upgrade",
+                "{line}: the same incarnation, process {pid}"
+            );
+            Reply::Done { lines: vec![line] }
+        }
+        Some(why) => {
+            tracing::error!(
+                event = "upgrade",
+                "not upgraded, {by} goes on after {away}: {why}"
+            );
+            refusal(&format!("the new program could not go on: {why}"))
+        }
+    };
+    let waits = client.map(|client| (client, reply));
+    tokio::task::spawn_blocking(move || drop(taken)); // what is closed there takes the kernel long
+    Ok((driver, waits))
+}
+
+async fn serve(options: RunOptions, log: Log, begins: Begins) -> Result<(), RunError> {
     // First of all: a signal that comes meanwhile must not leave a gate behind.
     let on = |kind| signal(kind).map_err(failed);
     let signals = [
@@ -111,7 +174,12 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         on(SignalKind::hangup())?,
     ];
     let (tell, requests) = mpsc::channel(MAX_REQUESTS);
+    let (ask, upgrades) = mpsc::channel(1);
     let exporter = Exporter::new(tell.clone());
+    let tell = control::Ways {
+        requests: tell,
+        upgrades: ask,
+    };
     let (desk, post) = control::session::desk();
     let mut control = JoinSet::new();
     let readers = control::readers();
@@ -143,18 +211,44 @@ async fn serve(options: RunOptions, log: Log) -> Result<(), RunError> {
         exporter,
         notify: Notify::from_env(),
         requests,
+        upgrades,
         signals,
         pending: Pending::default(),
     };
-    linux.arrivals.look();
-    let first = std::future::poll_fn(|cx| linux.arrivals.poll(cx));
-    match timeout(FIRST_LOOK, first).await {
-        Ok(looked) => linux.first_look(looked)?,
-        Err(_) => linux.still_looks(),
+    let mut driver = match begins {
+        Begins::Anew => {
+            let_signals_in();
+            linux.arrivals.look();
+            let first = std::future::poll_fn(|cx| linux.arrivals.poll(cx));
+            match timeout(FIRST_LOOK, first).await {
+                Ok(looked) => linux.first_look(looked)?,
+                Err(_) => linux.still_looks(),
+            }
+            linux.ready();
+            Driver::new(Vec::new(), linux)
+        }
+        Begins::From(taken) => {
+            let (driver, waits) = go_on(linux, taken)?;
+            tokio::task::yield_now().await; // the control socket is there again
+            if let Some((client, reply)) = waits {
+                client.reply(&reply);
+            }
+            driver
+        }
+    };
+    loop {
+        driver.run().await;
+        let Some(Take { program, client }) = driver.take_upgrade() else {
+            break;
+        };
+        let now = boottime();
+        let refused = match driver.state(now, client.offer()) {
+            Ok(state) => become_next(&state, program),
+            Err(why) => why,
+        };
+        tracing::error!(event = "upgrade", "not upgraded: {refused}");
+        client.reply(&refusal(&refused));
     }
-    linux.ready();
-    let mut driver = Driver::new(Vec::new(), linux);
-    driver.run().await;
     let over = driver.is_over();
     let mut linux = driver.into_shell();
     linux.agent.leave().await;

@@ -5,6 +5,7 @@
 //! waiting. Everything that touches the world is behind a [`Shell`], so that a simulator can run
 //! this very loop. It awaits nothing but [`Shell::wait`].
 
+mod carried;
 mod clusters;
 pub mod cooldowns;
 mod datagrams;
@@ -20,7 +21,9 @@ mod report;
 mod shell;
 mod stopping;
 
-pub use shell::{Joined, Shell, ShellEvent};
+pub use carried::Carried;
+pub(crate) use carried::CarriedNode;
+pub use shell::{Begun, Joined, Shell, ShellEvent};
 
 use crate::config_file::each_once;
 use crate::control::session::GroupShown;
@@ -29,6 +32,7 @@ use crate::metrics::{Metrics, Peak};
 use crate::status::{FileOnDisk, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
+use carried::Upgrade;
 use clusters::Clusters;
 use cooldowns::{Cooldowns, Notice};
 use datagrams::Strangers;
@@ -171,6 +175,8 @@ pub struct Driver<S> {
     probes: Probes,
     strangers: Strangers,
     recorder: Option<Box<dyn Recorder>>,
+    /// Another program of this process is to go on, as soon as all is quiet.
+    upgrade: Option<Upgrade>,
     /// When the present turn was due at the latest, and how late turns were, for people.
     due: LocalTime,
     late: Peak,
@@ -195,6 +201,7 @@ impl<S: Shell> Driver<S> {
             probes: Probes::default(),
             strangers: Strangers::default(),
             recorder: None,
+            upgrade: None,
             due: LocalTime::from_nanos(u64::MAX),
             late: Peak::default(),
             stopping: false,
@@ -207,11 +214,12 @@ impl<S: Shell> Driver<S> {
         self.recorder = Some(recorder);
     }
 
-    /// Runs until it has been asked to stop and everything is released, or it [is over](Self::is_over).
+    /// Runs until it has been asked to stop and everything is released, or it [is over](Self::is_over),
+    /// or [another program is to go on](Self::take_upgrade).
     pub async fn run(&mut self) {
         loop {
             self.turn();
-            if self.done() {
+            if self.done() || self.is_to_go_on_elsewhere() {
                 return; // nothing need happen any more: a wait might not end
             }
             self.due = self.due();
@@ -244,6 +252,7 @@ impl<S: Shell> Driver<S> {
             .chain(self.openings.due())
             .chain(self.releases.due())
             .chain(self.probes.due())
+            .chain(self.upgrade.as_ref().map(Upgrade::due))
             .min()
             .unwrap_or(LocalTime::from_nanos(u64::MAX)) // only the shell knows of something
     }
@@ -322,7 +331,11 @@ impl<S: Shell> Driver<S> {
     fn join(&mut self, now: LocalTime, joined: Joined) {
         let cluster = self.served.add(joined.served);
         self.recorder = joined.recorder.or(self.recorder.take());
-        self.has_started(cluster);
+        match joined.begun {
+            Begun::Anew => self.has_started(cluster),
+            Begun::Upgraded(before) => self.was_upgraded(cluster, &before),
+            Begun::Again => {}
+        }
         self.probes.look(now);
         for (group, order, said) in joined.orders {
             let _ = self.command(cluster, now, group, order.command()); // the node reports refusals
@@ -413,8 +426,8 @@ impl<S: Shell> Driver<S> {
             ShellEvent::Request(PendingRequest { request, reply }) => {
                 let answer = match request {
                     Request::Reload {} => return self.shell.reload(reply),
-                    Request::Agent { .. } => Reply::Refused {
-                        why: "an agent asks on the control socket".to_owned(),
+                    Request::Agent { .. } | Request::Upgrade {} => Reply::Refused {
+                        why: "that is asked on the control socket".to_owned(),
                     },
                     Request::Status { cluster, from } => self.report(now, cluster.as_deref(), from),
                     Request::History { cluster } => self.told(cluster.as_deref()),
@@ -440,6 +453,7 @@ impl<S: Shell> Driver<S> {
                     s.on_disk = (now, standing);
                 }
             }
+            ShellEvent::Upgrade(ask) => self.asked_to_go_on(now, ask),
             ShellEvent::Stop => self.stop(now),
         }
     }

@@ -26,6 +26,7 @@ use onehold_core::time::{LocalTime, Span};
 use onehold_core::wire::{MAX_DATAGRAM, MIN_DATAGRAM};
 use socket2::{SockFilter, Socket};
 use std::io::{self, ErrorKind, Read as _};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
 
@@ -124,6 +125,12 @@ impl Frames {
             cut_off: None,
             buffer: Vec::with_capacity(MAX_FRAME),
         })
+    }
+
+    /// The numbers of its sockets.
+    pub(crate) fn fds(&self) -> impl Iterator<Item = RawFd> {
+        let open = self.ports.iter().filter_map(|port| port.open.as_ref());
+        open.map(|open| open.socket.as_raw_fd())
     }
 
     /// Whether the interfaces should be looked at again.

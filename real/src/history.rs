@@ -34,6 +34,8 @@ pub const RELEASED: &str = "released";
 pub const STARTED: &str = "started";
 /// The event of a daemon that stops in order.
 pub const STOPPING: &str = "stopping";
+/// The event of a daemon that goes on in another program.
+pub const UPGRADED: &str = "upgraded";
 /// The end of the text of a member that has let go, until its kernel has confirmed it.
 const RELEASING: &str = "→ releasing";
 

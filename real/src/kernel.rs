@@ -4,6 +4,7 @@
 //! take the gate away from an address that may be there, or trust its memory of the kernel's
 //! state where the kernel can be asked. A netlink notification is only a hint to look.
 
+mod carried;
 mod fitness;
 mod holding;
 mod interfaces;
@@ -23,6 +24,7 @@ use crate::neighbour::Neighbours;
 pub use crate::netlink::KernelError;
 use crate::netlink::{Heard, Netlink, Watch};
 use crate::route::{Destination, PROTOCOL, Route};
+pub use carried::Carried;
 use fitness::{Fitness, Own, Reported};
 use holding::{Hold, Left};
 use interfaces::Interface;
@@ -130,6 +132,15 @@ impl Group {
     }
 }
 
+/// What a guard is opened with.
+struct Opening<'a> {
+    wanted: &'a Wanted<'a>,
+    /// The groups' own interfaces, and all of the host.
+    links: &'a [Link],
+    host: &'a [Link],
+    floating: &'a [IpAddr],
+}
+
 /// The kernel's side of all groups. It has one owner; calls block only shortly.
 #[derive(Debug)]
 pub struct Kernel {
@@ -202,6 +213,36 @@ impl Kernel {
         lease: Span,
         state: &[&Path],
     ) -> Result<Self, KernelError> {
+        Self::over(
+            instance,
+            groups,
+            choice,
+            slack,
+            lease,
+            state,
+            |all, route| {
+                let Opening {
+                    wanted,
+                    links,
+                    host,
+                    floating,
+                } = all;
+                holding::refuse_own(floating, host, &address::list(route)?)?;
+                Guard::open(wanted, route, links, host)
+            },
+        )
+    }
+
+    /// Opens the sockets, over a guard that is opened so.
+    fn over(
+        instance: &str,
+        groups: Vec<KernelGroup>,
+        choice: GuardChoice,
+        slack: Span,
+        lease: Span,
+        state: &[&Path],
+        guard: impl FnOnce(&Opening<'_>, &mut Netlink) -> Result<Guard, KernelError>,
+    ) -> Result<Self, KernelError> {
         let mut route = Netlink::open(libc::NETLINK_ROUTE)?;
         let watch = Watch::route(&[
             libc::RTNLGRP_LINK,
@@ -219,7 +260,6 @@ impl Kernel {
         let floating: Vec<IpAddr> = (groups.iter().flat_map(|g| &g.addresses))
             .map(|floating| floating.address)
             .collect();
-        holding::refuse_own(&floating, &all, &address::list(&mut route)?)?;
         let keys: Vec<Key> = groups.iter().flat_map(|g| &g.keys).copied().collect();
         let routes: Vec<Destination> = groups
             .iter()
@@ -239,7 +279,13 @@ impl Kernel {
             slack,
             state,
         };
-        let guard = Guard::open(&wanted, &mut route, &links, &all)?;
+        let opening = Opening {
+            wanted: &wanted,
+            links: &links,
+            host: &all,
+            floating: &floating,
+        };
+        let guard = guard(&opening, &mut route)?;
         let mut kernel = Self {
             route,
             routes: Netlink::open_for_lists(libc::NETLINK_ROUTE)?,

@@ -149,6 +149,11 @@ impl LeaseRecord {
         }
     }
 
+    /// The same incarnation goes on, whose quarantine was over: it is written already.
+    pub(crate) fn goes_on(&mut self, lease: Span) {
+        (self.says, self.written, self.former_is_over) = (Some(lease), true, true);
+    }
+
     /// the leases of earlier incarnations are over, whatever those were called: later ones
     /// must wait for this one's.
     ///

@@ -41,5 +41,6 @@ pub mod status;
 pub mod telemetry;
 pub mod top;
 pub mod trace;
+pub mod upgrade;
 pub mod wall;
 pub mod why;

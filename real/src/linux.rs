@@ -3,6 +3,7 @@
 mod agent;
 mod arrival;
 mod beside;
+mod carried;
 mod company;
 mod on_disk;
 mod persisted;
@@ -14,6 +15,7 @@ mod speech;
 pub use agent::Agent;
 pub use arrival::{Arrivals, Looked, NotYet};
 pub use beside::Beside;
+pub use carried::Carried;
 pub use persisted::Persisted;
 
 use crate::announce::Mac;
@@ -31,6 +33,7 @@ use crate::orders::Standings;
 use crate::prometheus::serve::Exporter;
 use crate::socket::{Refusals, Sockets};
 use crate::telemetry::{self, Log};
+use crate::upgrade::Ask;
 use crate::wall;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::effect::Event;
@@ -87,6 +90,8 @@ pub struct Linux {
     pub notify: Notify,
     /// The control socket's requests.
     pub requests: mpsc::Receiver<PendingRequest>,
+    /// And what another program is to do.
+    pub upgrades: mpsc::Receiver<Ask>,
     /// `SIGTERM`, `SIGINT`, `SIGHUP`.
     pub signals: [Signal; 3],
     /// What waits for the driver.
@@ -202,6 +207,14 @@ impl Shell for Linux {
 
     fn probing(&self, _cluster: usize, group: GroupId) -> Option<Probing> {
         self.kernel.as_ref().and_then(|k| k.probing(group))
+    }
+
+    fn is_quiet(&self) -> Result<(), String> {
+        self.nothing_is_under_way()
+    }
+
+    fn carried(&self) -> Option<Carried> {
+        Some(self.all_carried())
     }
 
     fn watches(&self) -> bool {
@@ -391,6 +404,10 @@ impl Linux {
         }
         if let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
             self.pending.events.push_back(ShellEvent::Request(request));
+            any = Poll::Ready(());
+        }
+        if let Poll::Ready(Some(ask)) = self.upgrades.poll_recv(cx) {
+            self.pending.events.push_back(ShellEvent::Upgrade(ask));
             any = Poll::Ready(());
         }
         let [terminate, interrupt, hangup] = &mut self.signals;

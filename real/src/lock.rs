@@ -7,14 +7,18 @@
 //! is root's or this user's: the kernel says whose a socket is. A stranger's is only a name, and is
 //! not listened to.
 
+use crate::upgrade::Inherited;
 use onehold_core::advert::ClusterId;
 use rustix::net::sockopt::socket_peercred;
 use rustix::rand::{GetRandomFlags, getrandom};
+use serde::{Deserialize, Serialize};
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::collections::BTreeSet;
 use std::io::ErrorKind;
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -29,11 +33,22 @@ const ASKS: usize = 10;
 /// The exclusive right to be this member here. It dies with the process, whatever ends that.
 #[derive(Debug)]
 pub struct Lock {
-    /// Has the socket, and keeps its queue empty.
+    /// The socket, by its name.
+    listener: Arc<tokio::net::UnixListener>,
+    mine: String,
+    /// Keeps its queue empty.
     _answers: JoinSet<()>,
     /// Another user's socket that says that it is this member's lock: its name, and what to say of
     /// it.
     pretender: Option<(String, String)>,
+}
+
+/// A lock that goes on in another program of this process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    name: String,
+    pub(crate) fd: RawFd,
 }
 
 /// Why the right was not had.
@@ -118,13 +133,17 @@ impl Begun {
         let mut answers = JoinSet::new();
         listener.set_nonblocking(true).map_err(|e| unknown(&e))?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(|e| unknown(&e))?;
+        let listener = Arc::new(listener);
+        let queue = Arc::clone(&listener);
         answers.spawn(async move {
             loop {
-                let _ = listener.accept().await;
+                let _ = queue.accept().await;
                 tokio::time::sleep(Duration::from_millis(1)).await;
             }
         });
         Ok(Lock {
+            listener,
+            mine,
             _answers: answers,
             pretender,
         })
@@ -150,6 +169,41 @@ impl Lock {
             listener,
             prefix,
             mine,
+            cluster: name.to_owned(),
+            member: member.to_owned(),
+        })
+    }
+
+    /// What goes on in another program of this process.
+    pub(crate) fn carried(&self) -> Carried {
+        Carried {
+            name: self.mine.clone(),
+            fd: self.listener.as_raw_fd(),
+        }
+    }
+
+    /// The right that the former program of this process had, and that was never given up: to be
+    /// looked at for others as if it had just begun.
+    ///
+    /// # Errors
+    /// When that is not its socket.
+    pub(crate) fn inherit(
+        carried: &Carried,
+        from: &Inherited,
+        (cluster, name): (ClusterId, &str),
+        member: &str,
+    ) -> Result<Begun, String> {
+        let prefix = format!("{PREFIX}{:016x}/{member}/", cluster.0);
+        let listener = UnixListener::from(from.take(carried.fd)?);
+        let local = listener.local_addr().map_err(|e| e.to_string())?;
+        let is_it = local.as_abstract_name() == Some(carried.name.as_bytes());
+        if !is_it || !carried.name.starts_with(&prefix) {
+            return Err(format!("{} is not the lock of `{member}`", carried.name));
+        }
+        Ok(Begun {
+            listener,
+            prefix,
+            mine: carried.name.clone(),
             cluster: name.to_owned(),
             member: member.to_owned(),
         })

@@ -1,8 +1,10 @@
 //! What the driver counts beside the protocol, for people only: no rule reads it.
 
+mod carried;
 mod doubles;
 mod margins;
 
+pub(crate) use carried::Carried;
 pub use doubles::{Doubles, Head};
 pub use margins::{Margins, Peak, PeerClock, RateApart};
 
@@ -22,6 +24,7 @@ use onehold_core::input::Input;
 use onehold_core::observe::RoleName;
 use onehold_core::reject::{KeyId, Reject};
 use onehold_core::time::{LocalTime, Span};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -70,7 +73,8 @@ pub struct Metrics {
 }
 
 /// The latest note of another member.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Noted {
     /// When it came.
     pub at: LocalTime,

@@ -4,10 +4,12 @@
 //! that Onehold makes are few and two of the four kinds have no crate that builds them. Every
 //! request is acknowledged or fails; nothing waits longer than [`PATIENCE`].
 
+use crate::upgrade::into_netlink;
 use netlink_sys::{Socket, SocketAddr};
 use socket2::SockFilter;
 use std::collections::BTreeSet;
 use std::io;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -358,6 +360,21 @@ impl Netlink {
             sequence: 0,
             inbox: Vec::with_capacity(1 << 16),
         })
+    }
+
+    /// The socket of the former program of this process. Who owns something in the kernel is known by
+    /// it.
+    pub(crate) fn inherit(fd: OwnedFd, sequence: u32) -> Self {
+        Self {
+            socket: into_netlink(fd),
+            sequence,
+            inbox: Vec::with_capacity(1 << 16),
+        }
+    }
+
+    /// What goes on in another program of this process: its descriptor, and what was sent last.
+    pub(crate) fn carried(&self) -> (RawFd, u32) {
+        (self.socket.as_raw_fd(), self.sequence)
     }
 
     /// The same for a dump that names what of it is wanted: since Linux 4.20 the kernel returns no

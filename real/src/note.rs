@@ -65,7 +65,8 @@ pub struct Note {
 }
 
 /// What a note says of a group: mostly why its sender could not hold it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Line {
     /// Which group.
     pub group: GroupId,

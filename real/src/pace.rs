@@ -2,10 +2,12 @@
 //! the simulator can run it as it is.
 
 use onehold_core::time::{LocalTime, Span};
+use serde::{Deserialize, Serialize};
 
 /// For what is refused again and again: it is tried after a second, then two, four … up to
 /// [`Self::LONGEST`].
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cooldown {
     wait: Span,
     /// When it is tried again.

@@ -18,6 +18,7 @@ use sha2::Sha256;
 use socket2::{SockFilter, Socket};
 use std::io::Read as _;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::os::fd::{AsRawFd as _, RawFd};
 use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
 
@@ -208,6 +209,11 @@ pub struct Prober {
 }
 
 impl Prober {
+    /// Its socket's number.
+    pub(crate) fn fd(&self) -> RawFd {
+        self.socket.as_raw_fd()
+    }
+
     /// Opens the socket. Needs a tokio runtime.
     ///
     /// # Errors

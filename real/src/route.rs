@@ -5,6 +5,7 @@
 
 use crate::address::{ORIGIN, same_network};
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -26,7 +27,8 @@ const SCOPE_LINK: u8 = 253;
 const SCOPE_ANY: u8 = 255;
 
 /// What the kernel distinguishes routes by: it has one for each, at most.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Destination {
     /// The network.
     pub to: IpAddr,

@@ -33,6 +33,11 @@ impl Secret {
         &self.0
     }
 
+    /// The secret with these bytes, which was read before.
+    pub(crate) const fn known(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+
     /// Reads a secret file: its text without the white space around it.
     ///
     /// # Errors

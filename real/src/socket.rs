@@ -20,6 +20,7 @@ pub use way::{KeptIn, Refusals};
 
 use crate::config_file::{LocalCluster, Path};
 use crate::readiness::watch;
+use crate::upgrade::Inherited;
 use batch::{Inbox, Outbox};
 use end::{bind, explain};
 use onehold_core::advert::MemberId;
@@ -27,12 +28,13 @@ use onehold_core::time::{LocalTime, Span};
 use rustix::event::{Timespec, epoll};
 use rustix::net::RecvFlags;
 use rustix::process::{Resource, getrlimit, setrlimit};
+use serde::{Deserialize, Serialize};
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, ErrorKind};
 use std::mem::MaybeUninit;
 use std::net::{SocketAddr, UdpSocket};
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::task::{Context, Poll};
 use tokio::io::unix::AsyncFd;
 use way::{By, Way};
@@ -60,7 +62,7 @@ struct End {
 }
 
 /// What comes in by a socket.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 enum Takes {
     /// What comes from anywhere, but for those that have a socket of their own.
     Any,
@@ -80,10 +82,21 @@ struct Ways {
     ends: Vec<usize>,
 }
 
+/// A socket that goes on in another program of this process: what it is for, and its number.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Carried {
+    local: SocketAddr,
+    takes: Takes,
+    pub(crate) fd: RawFd,
+}
+
 /// All sockets of the process, and the ways of each cluster.
 #[derive(Debug)]
 pub struct Sockets {
     ends: Vec<Option<End>>,
+    /// Those of the former program of this process that no cluster has asked for yet.
+    inherited: HashMap<(SocketAddr, Takes), UdpSocket>,
     by_place: HashMap<(SocketAddr, Takes), usize>,
     /// By the number of the cluster.
     clusters: Vec<Option<Ways>>,
@@ -112,6 +125,7 @@ impl Sockets {
         let epoll = epoll::create(epoll::CreateFlags::CLOEXEC).map_err(|e| fail(e.into()))?;
         let mut sockets = Self {
             ends: Vec::new(),
+            inherited: HashMap::new(),
             by_place: HashMap::new(),
             clusters: Vec::new(),
             epoll: watch(epoll).map_err(fail)?,
@@ -125,6 +139,38 @@ impl Sockets {
             .iter()
             .try_for_each(|cluster| sockets.add(cluster))?;
         Ok(sockets)
+    }
+
+    /// Those that go on in another program.
+    pub(crate) fn carried(&self) -> Vec<Carried> {
+        let all = self.ends.iter().flatten().map(|end| Carried {
+            local: end.local,
+            takes: end.takes,
+            fd: end.socket.as_raw_fd(),
+        });
+        all.collect()
+    }
+
+    /// Clusters that are added find these sockets of the former program, instead of new ones.
+    ///
+    /// # Errors
+    /// When one of them was not handed over.
+    pub(crate) fn inherit(&mut self, all: &[Carried], from: &Inherited) -> Result<(), String> {
+        for Carried { local, takes, fd } in all {
+            let socket = UdpSocket::from(from.take(*fd)?);
+            self.inherited.insert((*local, *takes), socket);
+        }
+        Ok(())
+    }
+
+    /// All clusters were added: what none of them has asked for is closed. Returns how many those are.
+    pub(crate) fn inherited_all(&mut self) -> usize {
+        std::mem::take(&mut self.inherited).len()
+    }
+
+    /// Nothing that came in waits in this process, nor what it should send.
+    pub(crate) fn is_idle(&self) -> bool {
+        self.drained && self.sending.is_empty() && self.ready.is_empty()
     }
 
     /// Binds the addresses of one cluster more, which gets the next number, and an end of each way
@@ -266,10 +312,13 @@ impl Sockets {
             return Ok(at);
         }
         let at = self.ends.len();
-        let open = || -> io::Result<UdpSocket> {
+        let mut open = || -> io::Result<UdpSocket> {
             let alone = matches!(takes, Takes::Any | Takes::Lane(0));
             let shared = matches!(takes, Takes::Lane(_));
-            let socket = bind(local, !alone, shared)?;
+            let socket = match self.inherited.remove(&(local, takes)) {
+                Some(socket) => socket,
+                None => bind(local, !alone, shared)?,
+            };
             let data = epoll::EventData::new_u64(at as u64);
             epoll::add(&self.epoll, &socket, data, epoll::EventFlags::IN)?;
             Ok(socket)

@@ -223,6 +223,11 @@ impl Turn<'_> {
 pub trait Recorder: fmt::Debug {
     /// A node had a turn.
     fn turn(&mut self, turn: &Turn<'_>);
+
+    /// All that it got is where it will be read.
+    fn is_written(&self) -> bool {
+        true
+    }
 }
 
 /// Writes a trace.

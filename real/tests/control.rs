@@ -198,9 +198,10 @@ fn echo(request: &Request) -> Reply {
             lines: vec![format!("{request:?}")],
         },
         // Its session has tests of its own.
-        Request::Agent { .. } | Request::Reload {} | Request::History { .. } => {
-            Reply::Refused { why: String::new() }
-        }
+        Request::Agent { .. }
+        | Request::Reload {}
+        | Request::Upgrade {}
+        | Request::History { .. } => Reply::Refused { why: String::new() },
     }
 }
 
@@ -294,7 +295,9 @@ fn serve(clients: Vec<Client>, driver: Driver, patience: Duration) -> (Vec<Vec<u
         .build()
         .expect("a runtime");
     runtime.block_on(async {
-        let (tell, mut asked) = mpsc::channel(4);
+        let (requests, mut asked) = mpsc::channel(4);
+        let upgrades = mpsc::channel(1).0; // nobody takes them
+        let tell = control::Ways { requests, upgrades };
         let mut server = JoinSet::new();
         server.spawn(control::serve(
             place.socket(),

@@ -2,7 +2,7 @@
 //! by itself at a time of the wall clock.
 
 use onehold::control::{Order, PendingRequest, Reply, Request};
-use onehold::driver::{Driver, Joined, Served, Shell, ShellEvent};
+use onehold::driver::{Begun, Driver, Joined, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
 use onehold::orders::{Said, Standing, Standings, Until};
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
@@ -103,6 +103,7 @@ fn kept(left: Vec<(Standing, Said)>, steps: Vec<Step>) -> Vec<(u64, Standings)> 
             .map(|(order, said)| (GroupId(0), order, said))
             .collect(),
         recorder: None,
+        begun: Begun::Anew,
     }));
     let wall = steps.first().map_or(0, |(wall, _)| *wall);
     let shell = Desk {

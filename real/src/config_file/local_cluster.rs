@@ -16,6 +16,7 @@ use onehold_core::config::{Arbitration, Config, Spec, SpecError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
+use std::sync::Arc;
 
 /// All clusters that one process serves: one, or, as a witness, many.
 #[derive(Clone, Debug)]
@@ -49,7 +50,9 @@ pub struct LocalCluster {
     pub in_table: bool,
     /// How the file was read where its writer may have meant something else.
     pub remarks: Vec<String>,
-    secrets: Vec<Secret>,
+    /// The text of that file, as it is in force.
+    pub(super) text: Arc<str>,
+    pub(super) secrets: Vec<Secret>,
 }
 
 /// One way from this member to another.
@@ -521,13 +524,7 @@ pub(crate) fn without_secrets(
         return Err(first_of(wrong));
     }
     let config = prove(source, &spec, &me)?;
-    let candidate = config.is_candidate(config.me());
-    // A witness needs none.
-    let of = |g: &GroupSection| match candidate {
-        true => g.interfaces_of(&me),
-        false => Vec::new(),
-    };
-    let interfaces = file.groups.values().map(of).collect();
+    let interfaces = interfaces_of(file, &config, &me);
     let remarks = leave_loopback(source, file, &me, &mut endpoints, here)?;
     // The text by itself fits: this checks what the names resolve to.
     let wrong = fit(source, file, &known(&endpoints));
@@ -542,11 +539,21 @@ pub(crate) fn without_secrets(
         source: source.path.clone(),
         in_table: source.is_table(),
         remarks,
+        text: Arc::clone(&source.text),
         secrets: Vec::new(),
         spec,
         config,
         file: cluster.file,
     })
+}
+
+/// A member's interface for each address of each group; a witness needs none.
+pub(super) fn interfaces_of(file: &ConfigFile, config: &Config, me: &str) -> Vec<Vec<String>> {
+    let of = |g: &GroupSection| match config.is_candidate(config.me()) {
+        true => g.interfaces_of(me),
+        false => Vec::new(),
+    };
+    file.groups.values().map(of).collect()
 }
 
 /// The secrets of a cluster: the first seals.

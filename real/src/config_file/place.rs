@@ -6,6 +6,7 @@ use serde::de::DeserializeOwned;
 use std::fmt;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
@@ -55,7 +56,7 @@ impl std::error::Error for FileError {}
 pub struct Source {
     /// The file.
     pub path: PathBuf,
-    text: String,
+    pub(super) text: Arc<str>,
     /// The cluster is one of several in the file: its keys are below `clusters.NAME`.
     within: Option<String>,
 }
@@ -66,7 +67,7 @@ impl Source {
     pub fn new(path: &Path, text: String) -> Self {
         Self {
             path: path.to_owned(),
-            text,
+            text: text.into(),
             within: None,
         }
     }

@@ -11,6 +11,12 @@ fn daemon(etc: &Etc, answer: impl Fn(Request) -> Option<Reply> + Send + 'static)
     daemon_for(etc, ORDERS, answer)
 }
 
+/// The ways to a driver that knows no upgrade.
+fn ways(requests: mpsc::Sender<PendingRequest>) -> Ways {
+    let upgrades = mpsc::channel(1).0;
+    Ways { requests, upgrades }
+}
+
 /// The same, whose socket is for others.
 fn daemon_for(
     etc: &Etc,
@@ -26,7 +32,8 @@ fn daemon_for(
             .build()
             .unwrap();
         runtime.block_on(async move {
-            let (driver, mut asked) = mpsc::channel(4);
+            let (requests, mut asked) = mpsc::channel(4);
+            let driver = ways(requests);
             tokio::select! {
                 () = serve(socket.clone(), access, driver, session::desk().0, CLIENT_TIMEOUT) => {}
                 () = async {
@@ -65,7 +72,10 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
     let etc = Etc::new();
     let path = daemon(&etc, |request| match request {
         Request::Status { .. } => Some(Reply::Status(Report::default())),
-        Request::Agent { .. } | Request::History { .. } | Request::Reload {} => None,
+        Request::Agent { .. }
+        | Request::History { .. }
+        | Request::Reload {}
+        | Request::Upgrade {} => None,
         Request::Command { command, group, .. } => Some(done(&format!("{command:?} {group:?}"))),
     });
     assert_eq!(
@@ -259,7 +269,7 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     first.spawn(serve(
         path.clone(),
         ORDERS,
-        tell.clone(),
+        ways(tell.clone()),
         session::desk().0,
         CLIENT_TIMEOUT,
     ));
@@ -271,7 +281,7 @@ async fn a_socket_that_is_removed_is_made_again_and_only_ones_own_is_removed_at_
     second.spawn(serve(
         path.clone(),
         ORDERS,
-        tell,
+        ways(tell),
         session::desk().0,
         CLIENT_TIMEOUT,
     ));
@@ -314,6 +324,7 @@ fn who_may_look_neither_orders_anything_nor_is_the_agent() {
         Request::History { .. }
         | Request::Command { .. }
         | Request::Reload {}
+        | Request::Upgrade {}
         | Request::Agent { .. } => {
             panic!("it was let through")
         }
@@ -331,6 +342,7 @@ fn who_may_look_neither_orders_anything_nor_is_the_agent() {
     for request in [
         order,
         Request::Reload {},
+        Request::Upgrade {},
         Request::Agent {
             version: session::VERSION,
         },

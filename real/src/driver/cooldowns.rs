@@ -2,21 +2,26 @@
 //! time. Until then the group counts as not eligible, and the other candidate can have it.
 
 use crate::pace::Cooldown;
+use crate::upgrade::pairs;
 use onehold_core::advert::GroupId;
 use onehold_core::input::Input;
 use onehold_core::time::LocalTime;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// A node's input, and for people: why it is negative.
 pub type Notice = (Input, Option<String>);
 
 /// The groups that were reported, or whose hold failed.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Cooldowns {
+    #[serde(with = "pairs")]
     groups: BTreeMap<(usize, u8), Group>,
 }
 
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Group {
     /// What the shell reported last: whether the group could be held, or why not.
     eligible: Result<(), String>,

@@ -3,30 +3,36 @@
 
 use super::{Driver, Served, Shell};
 use crate::control::{Order, Reply};
-use crate::history::{Entry, RELEASED, ROLE, STARTED, STOPPING, Told, without_figures};
+use crate::history::{Entry, RELEASED, ROLE, STARTED, STOPPING, Told, UPGRADED, without_figures};
 use crate::note::Line;
 use crate::orders::Said;
 use crate::orders::is_no_lack;
+use crate::upgrade::pairs;
 use onehold_core::advert::{GroupId, MemberId, Statement};
 use onehold_core::config::Config;
 use onehold_core::effect::{Event, Why};
 use onehold_core::observe::{RoleName, Snapshot};
 use onehold_core::time::{LocalTime, Span};
+use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a member has seen of the others, as far as its history goes.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Seen {
     /// By member and group: what its adverts say.
+    #[serde(with = "pairs")]
     says: BTreeMap<(u8, u8), Says>,
     /// The members that were met before.
     met: BTreeSet<u8>,
     /// By member and group: what it lacks to hold it, in words.
+    #[serde(with = "pairs")]
     lacks: BTreeMap<(u8, u8), String>,
 }
 
 /// What adverts said of a group last.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Says {
     holds: bool,
     /// It let go, and no other has since.
@@ -348,6 +354,13 @@ impl<S: Shell> Driver<S> {
         let version = env!("CARGO_PKG_VERSION");
         let text = format!("the daemon started (onehold {version})");
         self.happened_here(cluster, |me, _| Entry::new(me, STARTED, text).by("R-9"));
+    }
+
+    /// The same incarnation goes on in this program.
+    pub(super) fn was_upgraded(&mut self, cluster: usize, before: &str) {
+        let version = env!("CARGO_PKG_VERSION");
+        let text = format!("the daemon was upgraded: {before} → onehold {version}");
+        self.happened_here(cluster, |me, _| Entry::new(me, UPGRADED, text));
     }
 
     pub(super) fn begins_to_stop(&mut self, cluster: usize) {

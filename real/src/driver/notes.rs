@@ -10,6 +10,7 @@ use onehold_core::auth;
 use onehold_core::config::Config;
 use onehold_core::observe::{PeerSnapshot, Snapshot};
 use onehold_core::time::{LocalTime, Span};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
 /// How often a member looks at what it has to say: it sends no two notes to a peer sooner.
@@ -34,6 +35,14 @@ pub(super) struct Notes {
     latest: BTreeMap<u8, (Incarnation, u64)>,
     /// When the seals that are counted began to be, and how many were checked.
     checked: (LocalTime, u32),
+}
+
+/// The numbers of the last note, and of those that came, for another program of this process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Carried {
+    number: u64,
+    latest: BTreeMap<u8, (Incarnation, u64)>,
 }
 
 /// The latest note to a peer.
@@ -67,6 +76,24 @@ impl Notes {
             sent: BTreeMap::new(),
             latest: BTreeMap::new(),
             checked: (now, 0),
+        }
+    }
+
+    /// Those of a member that goes on in this program.
+    pub(super) fn going_on(now: LocalTime, incarnation: Incarnation, from: Carried) -> Self {
+        let Carried { number, latest } = from;
+        Self {
+            number,
+            latest,
+            ..Self::new(now, incarnation)
+        }
+    }
+
+    /// What goes on in another program of this process.
+    pub(super) fn carried(&self) -> Carried {
+        Carried {
+            number: self.number,
+            latest: self.latest.clone(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! whatever becomes of the agent.
 
 use super::cooldowns::Notice;
+use crate::upgrade::pairs;
 use onehold_core::advert::GroupId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
@@ -32,14 +33,19 @@ pub enum Failing {
 }
 
 /// The groups that wait, and the health of all that were reported.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Openings {
+    /// While there are some, no other program goes on with the rest.
+    #[serde(skip)]
     waiting: BTreeMap<(usize, u8), Waiting>,
+    #[serde(with = "pairs")]
     health: BTreeMap<(usize, u8), Health>,
 }
 
 /// What makes a group healthy here: its service, and its last `before_hold`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 struct Health {
     /// What the shell reported last.
     service: Result<(), String>,
@@ -148,6 +154,11 @@ impl Openings {
         failed
             .map(|(&(cluster, group), _)| (cluster, GroupId(group)))
             .collect()
+    }
+
+    /// Whether a group waits.
+    pub(super) fn any_waits(&self) -> bool {
+        !self.waiting.is_empty()
     }
 
     /// When [`Self::take_due`] next has something.

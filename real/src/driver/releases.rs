@@ -4,13 +4,17 @@ use onehold_core::advert::GroupId;
 use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
+use serde::{Deserialize, Serialize};
 
 /// How long after a refusal it is tried again.
 const RETRY: Span = Span::from_millis(100);
 
 /// The releases that the kernel has not confirmed: at most one for each group.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Releases {
+    /// While there are some, no other program goes on with the rest.
+    #[serde(skip)]
     pending: Vec<Unconfirmed>,
     /// When the latest hold of each group is over in the kernel by itself.
     over: Vec<(usize, GroupId, LocalTime)>,
@@ -77,6 +81,11 @@ impl Releases {
                 None
             }
         }
+    }
+
+    /// Whether the kernel has not confirmed one.
+    pub(super) fn any_pends(&self) -> bool {
+        !self.pending.is_empty()
     }
 
     /// When [`Self::take_due`] next has something.

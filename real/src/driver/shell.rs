@@ -14,6 +14,7 @@ use crate::orders::{Said, Standing, Standings};
 use crate::socket::Refusals;
 use crate::status::{FileOnDisk, Waiting};
 use crate::trace::Recorder;
+use crate::upgrade::{Ask, World};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::Keys;
 use onehold_core::effect::Event;
@@ -121,6 +122,19 @@ pub trait Shell {
     /// How it is with the frames at an interface, for people.
     fn frames(&self, _at: usize) -> PortState {
         PortState::default()
+    }
+
+    /// Whether another program of this process may go on now.
+    ///
+    /// # Errors
+    /// What is under way, or why it never may.
+    fn is_quiet(&self) -> Result<(), String> {
+        Err("this world does not go on elsewhere".to_owned())
+    }
+
+    /// What it needs of this world; nothing where it may not.
+    fn carried(&self) -> Option<World> {
+        None
     }
 
     /// Whether an agent wants to see the groups' state.
@@ -279,6 +293,8 @@ pub enum ShellEvent {
         /// How it is.
         standing: FileOnDisk,
     },
+    /// Another program of this process is to go on.
+    Upgrade(Ask),
     /// Hand over, release, end.
     Stop,
 }
@@ -286,10 +302,23 @@ pub enum ShellEvent {
 /// A cluster that is served from now on.
 #[derive(Debug)]
 pub struct Joined {
-    /// Its node, which has just started.
+    /// Its node.
     pub served: Served,
     /// an earlier incarnation's standing orders.
     pub orders: Vec<(GroupId, Standing, Said)>,
     /// What records every turn.
     pub recorder: Option<Box<dyn Recorder>>,
+    /// How it begins.
+    pub begun: Begun,
+}
+
+/// How a cluster begins to be served.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Begun {
+    /// As a new incarnation.
+    Anew,
+    /// The same incarnation goes on in this program, from that one.
+    Upgraded(String),
+    /// It goes on in this program again, for another one could not.
+    Again,
 }

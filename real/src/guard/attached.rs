@@ -8,8 +8,10 @@ use super::memory::{Memory, Written};
 use super::{Key, Place, address, tc, tcx};
 use crate::address::Link;
 use crate::netlink::{Doing as _, KernelError, Netlink};
+use crate::upgrade::Inherited;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::os::fd::BorrowedFd;
+use std::os::fd::{BorrowedFd, RawFd};
 
 pub(super) const BOTH: [Direction; 2] = [Direction::Ingress, Direction::Egress];
 /// Programs of others that are remembered, so as to be asked about once.
@@ -60,7 +62,52 @@ struct Other {
     shares: Option<Key>,
 }
 
+/// The programs where they hang, for another program of this process.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Carried {
+    programs: bpf::Carried,
+    twin: Option<bpf::Carried>,
+    made: Vec<u32>,
+}
+
+impl Carried {
+    pub(super) fn fds(&self) -> impl Iterator<Item = RawFd> {
+        let all = [Some(&self.programs), self.twin.as_ref()];
+        all.into_iter().flatten().flat_map(bpf::Carried::fds)
+    }
+}
+
 impl Attached {
+    /// What goes on in another program of this process.
+    pub(super) fn carried(&self) -> Carried {
+        Carried {
+            programs: self.programs.carried(),
+            twin: self.twin.as_ref().map(Programs::carried),
+            made: self.made.clone(),
+        }
+    }
+
+    /// Those of the former program of this process, which hang where they hung.
+    pub(super) fn inherit(
+        carried: &Carried,
+        earlier: &[u32],
+        from: &Inherited,
+    ) -> Result<Self, String> {
+        let programs = Programs::inherit(&carried.programs, from)?;
+        let twin = carried.twin.as_ref();
+        let twin = twin.map(|twin| Programs::inherit(twin, from)).transpose()?;
+        let all: Vec<&Programs> = [&programs].into_iter().chain(&twin).collect();
+        Ok(Self {
+            ids: numbers(&all).map_err(|e| e.to_string())?,
+            programs,
+            twin,
+            earlier: earlier.to_vec(),
+            made: carried.made.clone(),
+            others: BTreeMap::new(),
+        })
+    }
+
     /// Loads the programs, in which every one of `keys` is mute. They hang nowhere yet. `earlier`
     /// are the gates that earlier incarnations left.
     pub(super) fn load(

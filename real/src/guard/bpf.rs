@@ -14,11 +14,13 @@ pub(super) use clock::Clock;
 
 use super::{Key, Place, policy};
 use crate::netlink::{Doing as _, KernelError, Refusal, text};
+use crate::upgrade::Inherited;
 use onehold_core::time::LocalTime;
+use serde::{Deserialize, Serialize};
 use std::ffi::CStr;
 use std::io;
 use std::mem::size_of;
-use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
 
 /// Most addresses that are read from a map of an earlier incarnation.
 const CAPACITY: u32 = 1 << 16;
@@ -48,7 +50,39 @@ struct Pair {
     egress: OwnedFd,
 }
 
+/// The map and the programs, for another program of this process: their descriptors.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Carried {
+    map: RawFd,
+    /// For each direction.
+    own: [RawFd; 2],
+    elsewhere: Option<[RawFd; 2]>,
+}
+
+impl Carried {
+    /// All of them.
+    pub(super) fn fds(&self) -> impl Iterator<Item = RawFd> {
+        let pairs = self
+            .own
+            .into_iter()
+            .chain(self.elsewhere.into_iter().flatten());
+        pairs.chain([self.map])
+    }
+}
+
 impl Pair {
+    fn carried(&self) -> [RawFd; 2] {
+        [self.ingress.as_raw_fd(), self.egress.as_raw_fd()]
+    }
+
+    fn inherit([ingress, egress]: [RawFd; 2], from: &Inherited) -> Result<Self, String> {
+        Ok(Self {
+            ingress: from.take(ingress)?,
+            egress: from.take(egress)?,
+        })
+    }
+
     fn over(map: &OwnedFd, place: Place) -> Result<Self, KernelError> {
         let load = |direction| {
             load_program(&policy::policy(map.as_raw_fd(), direction, place))
@@ -79,6 +113,25 @@ impl Programs {
             own: Pair::over(&map, Place::Own)?,
             elsewhere: elsewhere.transpose()?,
             map,
+        })
+    }
+
+    /// What goes on in another program of this process.
+    pub(super) fn carried(&self) -> Carried {
+        Carried {
+            map: self.map.as_raw_fd(),
+            own: self.own.carried(),
+            elsewhere: self.elsewhere.as_ref().map(Pair::carried),
+        }
+    }
+
+    /// Those of the former program of this process, as they hang and let through.
+    pub(super) fn inherit(carried: &Carried, from: &Inherited) -> Result<Self, String> {
+        let elsewhere = carried.elsewhere.map(|pair| Pair::inherit(pair, from));
+        Ok(Self {
+            map: from.take(carried.map)?,
+            own: Pair::inherit(carried.own, from)?,
+            elsewhere: elsewhere.transpose()?,
         })
     }
 

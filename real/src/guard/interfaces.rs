@@ -39,7 +39,7 @@ pub(super) struct Post {
 }
 
 impl Post {
-    fn on(link: &Link) -> Self {
+    pub(super) fn on(link: &Link) -> Self {
         Self {
             link: link.clone(),
             own: false,

@@ -14,6 +14,7 @@
 
 mod attached;
 mod bpf;
+mod carried;
 mod interfaces;
 mod looks;
 mod memory;
@@ -31,6 +32,7 @@ use crate::netlink::{Doing as _, KernelError, Netlink};
 use crate::route::Destination;
 use attached::Attached;
 pub(crate) use attached::Standing;
+pub use carried::Carried;
 use interfaces::Post;
 pub(crate) use interfaces::{AT_A_TIME, Tended};
 pub(crate) use looks::{Asked, asked_before, bpf_could, described, nft_could};

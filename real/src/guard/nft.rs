@@ -25,6 +25,7 @@ mod rules;
 use super::{Held, Key, Place, boottime, differs_elsewhere, muting};
 use crate::address::Link;
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Refusal, Request};
+use crate::upgrade::Inherited;
 #[allow(
     clippy::wildcard_imports,
     reason = "the kernel's numbers, and nothing else"
@@ -33,6 +34,8 @@ use names::*;
 use onehold_core::time::{LocalTime, Span};
 use rules::{add_rule, jump, write_rules};
 use rustix::time::{ClockId, clock_getres};
+use serde::{Deserialize, Serialize};
+use std::os::fd::RawFd;
 
 /// How long a process may be paused between reading the clock and the kernel's refresh: one part in
 /// this many of what is left of the lease, at most [`TOKEN`], and at least two ticks, for the first
@@ -75,7 +78,40 @@ fn tick() -> Span {
     Span::from_nanos(nanos).max(Span::from_nanos(1_000_000))
 }
 
+/// The table, for another program of this process: it belongs to who has this socket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Carried {
+    pub(super) fd: RawFd,
+    sequence: u32,
+    tokens: u64,
+    differs: bool,
+}
+
 impl Table {
+    /// What goes on in another program of this process.
+    pub(super) fn carried(&self) -> Carried {
+        let (fd, sequence) = self.netlink.carried();
+        Carried {
+            fd,
+            sequence,
+            tokens: self.tokens,
+            differs: self.differs,
+        }
+    }
+
+    /// The table of the former program of this process, as it is.
+    pub(super) fn inherit(name: &str, carried: &Carried, from: &Inherited) -> Result<Self, String> {
+        Ok(Self {
+            netlink: Netlink::inherit(from.take(carried.fd)?, carried.sequence),
+            name: name.to_owned(),
+            request: Request::new(),
+            tokens: carried.tokens,
+            differs: carried.differs,
+            tick: tick(),
+        })
+    }
+
     /// Opens the way to nftables. Makes nothing yet.
     pub(super) fn open(name: &str) -> Result<Self, KernelError> {
         let netlink = Netlink::open(libc::NETLINK_NETFILTER)?;

@@ -131,9 +131,10 @@ impl Keeper {
         due.filter(|_| self.job.is_none())
     }
 
-    #[cfg(test)]
-    pub(super) fn is_idle(&self) -> bool {
-        self.job.is_none() && !self.kept.iter().flatten().any(|kept| kept.dirty)
+    /// Everything is read, and written, as far as it can be.
+    pub(crate) fn is_idle(&self) -> bool {
+        let dirty = |kept: &Kept| kept.dirty && kept.fault.is_none() && !kept.blocked;
+        self.job.is_none() && self.unread == 0 && !self.kept.iter().flatten().any(dirty)
     }
 
     /// Goes on with what is to be read and written. Needs a tokio runtime.

@@ -14,6 +14,7 @@ use crate::pace::{Cooldown, Repairs};
 use crate::route::Destination;
 use onehold_core::advert::GroupId;
 use onehold_core::time::LocalTime;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -90,7 +91,8 @@ pub(super) fn at_an_edge(nets: &[(IpAddr, u8)], address: IpAddr, name: &str) -> 
 }
 
 /// What the driver learns of a group.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Reported {
     pub(super) eligible: Result<(), String>,
     pub(super) whole: Result<(), String>,

@@ -8,6 +8,7 @@ use crate::netlink::KernelError;
 use crate::route::Destination;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
@@ -23,7 +24,8 @@ const SOON: Span = Span::from_millis(2);
 const AGAIN: Span = Span::from_millis(1_000);
 
 /// The addresses of a group that was let go: mute, and perhaps still there.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Left {
     /// When they are removed.
     pub(super) due: LocalTime,
@@ -32,7 +34,8 @@ pub(super) struct Left {
 }
 
 /// An address that was put on the interface.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Hold {
     pub(super) deadline: LocalTime,
     /// When the kernel removes the addresses by itself.

@@ -61,6 +61,16 @@ impl Agent {
         }
     }
 
+    /// What the former program of this process knew of the groups' service: it counts until an agent
+    /// says something else.
+    pub(super) fn goes_on(&mut self, health: BTreeMap<u8, Result<(), String>>) {
+        self.health = health;
+    }
+
+    pub(super) const fn health(&self) -> &BTreeMap<u8, Result<(), String>> {
+        &self.health
+    }
+
     /// The daemon ends: the agent is to see what was shown last.
     pub async fn leave(&mut self) {
         self.post.leave().await;

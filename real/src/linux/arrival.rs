@@ -14,7 +14,8 @@ use crate::config_file::{
     self, FileError, Found, LocalCluster, LogSection, MetricsSection, Missing,
 };
 use crate::daemon::RunOptions;
-use crate::driver::{Joined, Served, ShellEvent, leases};
+use crate::driver::openings::BeforeHold;
+use crate::driver::{Begun, Joined, Served, ShellEvent, leases};
 use crate::frames::Frames;
 use crate::kernel::{Kernel, KernelGroup};
 use crate::lease_record::{self, LeaseRecord, Records};
@@ -125,6 +126,11 @@ impl Arrivals {
             trace: None,
             on_disk: OnDisk::default(),
         }
+    }
+
+    /// The daemon's options.
+    pub(super) const fn options(&self) -> &RunOptions {
+        &self.options
     }
 
     /// The file.
@@ -341,12 +347,8 @@ impl Linux {
         for remark in &local.remarks {
             tracing::warn!("{remark}");
         }
-        if local.realtime() && !self.arrivals.realtime {
-            self.arrivals.realtime = true;
-            for refused in realtime::acquire() {
-                tracing::warn!("the fast profile runs without {refused}");
-            }
-        }
+        self.take_priority(&local);
+        let options = &self.arrivals.options;
         let file = OrdersFile::of(options.orders(), cluster, me);
         let (keeper, orders, unread) = earlier_orders(file, &local);
         self.histories.join(options.orders(), cluster, me);
@@ -359,6 +361,7 @@ impl Linux {
             served,
             orders,
             recorder,
+            begun: Begun::Anew,
         }));
         self.pending.events.push_back(joined);
         self.kernel = kernel.or(self.kernel.take());
@@ -372,8 +375,22 @@ impl Linux {
         Ok(())
     }
 
+    /// Realtime priority, where it is wanted; once.
+    pub(super) fn take_priority(&mut self, local: &LocalCluster) {
+        if local.realtime() && !self.arrivals.realtime {
+            self.arrivals.realtime = true;
+            for refused in realtime::acquire() {
+                tracing::warn!("the fast profile runs without {refused}");
+            }
+        }
+    }
+
     /// Begins a trace if one is wanted. Whatever is wrong with it, the daemon runs without it.
-    fn start_trace(&mut self, local: &LocalCluster, start: &Line) -> Option<Box<dyn Recorder>> {
+    pub(super) fn start_trace(
+        &mut self,
+        local: &LocalCluster,
+        start: &Line,
+    ) -> Option<Box<dyn Recorder>> {
         let arrivals = &mut self.arrivals;
         let path = arrivals.options.trace.as_ref()?;
         let started = if local.many {
@@ -429,21 +446,30 @@ pub(super) fn member_name(local: &LocalCluster) -> &str {
         .map_or("", |m| m.name.as_str())
 }
 
+/// Which objects in the kernel are a cluster's: the gates of two on one host must not meddle with each
+/// other.
+pub(super) fn instance_of(local: &LocalCluster) -> String {
+    format!("{:x}", local.config.cluster().0)
+}
+
 fn open_kernel(local: &LocalCluster, state: &[&Path]) -> Result<Kernel, NotYet> {
-    let config = &local.config;
-    let groups = KernelGroup::all_of(local);
-    let timing = config.timing();
-    // The gates of two clusters on one host must not meddle with each other.
-    let instance = format!("{:x}", config.cluster().0);
-    let mut kernel = Kernel::open(
-        &instance,
-        groups,
+    let timing = local.config.timing();
+    let kernel = Kernel::open(
+        &instance_of(local),
+        KernelGroup::all_of(local),
         local.guard(),
         timing.slack(),
         timing.lease(),
         state,
-    )
-    .map_err(may_pass)?;
+    );
+    knowing_this_host(kernel.map_err(may_pass)?, local)
+}
+
+/// A kernel side that knows where this member is, and may ask the network if the file lets it.
+pub(super) fn knowing_this_host(
+    mut kernel: Kernel,
+    local: &LocalCluster,
+) -> Result<Kernel, NotYet> {
     kernel.lives_at(local.addresses().iter().map(|a| a.ip()).collect());
     if local.probes() {
         let mut random = [0; 34];
@@ -491,11 +517,16 @@ fn start_node(
         earlier,
     };
     let mut served = Served::start(config, local.keys(), metrics, incarnation, now, earlier);
-    let groups = local.file.groups.values();
-    served.before_hold = groups
-        .map(|g| Some(g.hooks.before_hold.as_ref()?.before_hold()))
-        .collect();
+    served.before_hold = before_hold(local);
     (served, start)
+}
+
+/// what each group waits for before its gate opens, if it waits.
+pub(super) fn before_hold(local: &LocalCluster) -> Vec<Option<BeforeHold>> {
+    let groups = local.file.groups.values();
+    groups
+        .map(|g| Some(g.hooks.before_hold.as_ref()?.before_hold()))
+        .collect()
 }
 
 #[cfg(test)]

@@ -71,6 +71,14 @@ impl Linux {
         refused.count()
     }
 
+    /// Why the last reload of the cluster at a place was refused, if it was.
+    pub(super) fn reload_refused(&self, place: usize) -> Option<String> {
+        match &self.beside.get(place)?.standing.is {
+            FileOnDisk::Refused(why) => Some(why.clone()),
+            FileOnDisk::Same | FileOnDisk::Differs(_) => None,
+        }
+    }
+
     /// Looks at the file if that is due.
     pub(super) fn look_at_disk(&mut self, now: LocalTime) {
         let on_disk = &self.arrivals.on_disk;

@@ -4,7 +4,7 @@ use super::{Beside, Linux};
 use crate::clock;
 use crate::config_file::LocalCluster;
 use crate::lease_record::LeaseRecord;
-use crate::lock::Lock;
+use crate::lock::{self, Lock};
 use crate::orders::{Keeper, Of, Orders, OrdersFile, Said, Standing, Standings};
 use onehold_core::advert::GroupId;
 use onehold_core::config::Group;
@@ -30,6 +30,16 @@ impl Persisted {
             record,
             orders,
         }
+    }
+
+    /// What goes on in another program of this process.
+    pub(super) fn carried(&self) -> lock::Carried {
+        self.lock.carried()
+    }
+
+    /// Nothing is being written, or waits for that.
+    pub(super) const fn is_idle(&self) -> bool {
+        self.orders.is_idle()
     }
 
     /// Writes what is left to write.
@@ -170,6 +180,26 @@ pub(super) fn earlier_orders(
     }
     let until = |why| format!("{why}: that holds for every group here until `onehold resume`");
     (Keeper::new(file, read.ok()), standing, why.map(until))
+}
+
+/// The keeper of what the former program of this process was ordered, and wrote down; and why that
+/// can't be read, if so.
+pub(super) fn same_orders(mut file: OrdersFile, local: &LocalCluster) -> (Keeper, Option<String>) {
+    if !local.config.is_candidate(local.config.me()) {
+        return (Keeper::new(file, None), None);
+    }
+    let addresses: Vec<_> = local.config.groups().iter().map(of_group).collect();
+    let groups = local.config.groups().iter().zip(&addresses);
+    let groups: Vec<Of<'_>> = groups
+        .map(|(g, addresses)| Of {
+            name: &g.name,
+            addresses,
+        })
+        .collect();
+    match file.read(&groups) {
+        Ok(orders) => (Keeper::new(file, Some(orders)), None),
+        Err(why) => (Keeper::new(file, None), Some(why)),
+    }
 }
 
 fn of_group(group: &Group) -> Vec<IpAddr> {

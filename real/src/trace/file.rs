@@ -7,6 +7,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{
     Receiver, RecvTimeoutError, Sender, SyncSender, TrySendError, channel, sync_channel,
 };
@@ -28,6 +30,8 @@ pub struct TraceFile {
     written: u64,
     /// `None` once the trace has ended.
     to: Option<SyncSender<Part>>,
+    /// How much of it the thread has not written yet.
+    waiting: Arc<AtomicUsize>,
 }
 
 /// What the writing thread gets.
@@ -69,9 +73,11 @@ impl TraceFile {
         let (to, parts) = sync_channel(MAX_WAITING);
         let (ended, rest) = channel();
         let of_thread = path.clone();
+        let waiting = Arc::new(AtomicUsize::new(0));
+        let left = Arc::clone(&waiting);
         std::thread::Builder::new()
             .name("trace".to_owned())
-            .spawn(move || write_all(&of_thread, &parts, ended))?;
+            .spawn(move || write_all(&of_thread, &parts, &left, ended))?;
         let by = concat!("onehold ", env!("CARGO_PKG_VERSION"));
         let mut header = Vec::new();
         encode(&Header::new(by, spec, vec![member.to_owned()]), &mut header)?;
@@ -82,6 +88,7 @@ impl TraceFile {
             most: size / 2,
             written: 0,
             to: Some(to),
+            waiting,
         };
         trace.begin(start);
         Ok((trace, Rest(rest)))
@@ -109,6 +116,7 @@ impl TraceFile {
     /// Never waits.
     fn give(&mut self, part: Part) {
         let Some(to) = &self.to else { return };
+        self.waiting.fetch_add(1, Ordering::Relaxed);
         match to.try_send(part) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => self.end("the disk is too slow"),
@@ -123,6 +131,10 @@ impl TraceFile {
 }
 
 impl Recorder for TraceFile {
+    fn is_written(&self) -> bool {
+        self.to.is_none() || self.waiting.load(Ordering::Acquire) == 0
+    }
+
     fn turn(&mut self, turn: &Turn<'_>) {
         if self.to.is_none() {
             return;
@@ -139,14 +151,14 @@ impl Recorder for TraceFile {
 }
 
 /// The thread that writes, and all that touches the disk; `ended` goes when it does.
-fn write_all(path: &Path, parts: &Receiver<Part>, ended: Sender<()>) {
-    if let Err(e) = write_parts(path, parts) {
+fn write_all(path: &Path, parts: &Receiver<Part>, left: &AtomicUsize, ended: Sender<()>) {
+    if let Err(e) = write_parts(path, parts, left) {
         tracing::warn!("the trace {} ends here: {e}", path.display());
     }
     drop(ended);
 }
 
-fn write_parts(path: &Path, parts: &Receiver<Part>) -> io::Result<()> {
+fn write_parts(path: &Path, parts: &Receiver<Part>, left: &AtomicUsize) -> io::Result<()> {
     let mut file = None;
     for part in parts {
         match (part, &mut file) {
@@ -160,6 +172,7 @@ fn write_parts(path: &Path, parts: &Receiver<Part>) -> io::Result<()> {
             }
             (Part::Line(_), None) => {} // a file begins before its first line
         }
+        left.fetch_sub(1, Ordering::Release);
     }
     Ok(())
 }

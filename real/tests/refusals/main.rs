@@ -15,8 +15,6 @@ mod lan;
 mod seccomp;
 
 use lan::{GROUP, Lan, SLACK, VIP, VIP6, assign, bpf_is_permitted, find, set_up, unassign};
-use onehold::clock::Clock;
-use onehold::config_file;
 use onehold::daemon::RunOptions;
 use onehold::driver::cooldowns::Cooldowns;
 use onehold::driver::releases::Releases;
@@ -26,6 +24,7 @@ use onehold::linux::{Agent, Arrivals, Linux, Pending};
 use onehold::notify::Notify;
 use onehold::socket::Sockets;
 use onehold::telemetry::Log;
+use onehold::{clock::Clock, config_file};
 use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
 use onehold_core::time::{LocalTime, Span};
@@ -174,6 +173,7 @@ impl World {
             agent: Agent::new(onehold::control::session::desk().1),
             notify: Notify::from_env(),
             requests,
+            upgrades: tokio::sync::mpsc::channel(1).1,
             signals: [none(), none(), none()],
             pending: Pending::default(),
         };

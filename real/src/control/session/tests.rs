@@ -1,6 +1,6 @@
 use super::*;
 use crate::config_file::tests::Etc;
-use crate::control::{CLIENT_TIMEOUT, PendingRequest, Request, serve};
+use crate::control::{CLIENT_TIMEOUT, PendingRequest, Request, Ways, serve};
 use std::future::Future;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::task::JoinSet;
@@ -28,7 +28,10 @@ impl Daemon {
         server.spawn(serve(
             etc.0.join("control.sock"),
             crate::control::Access::Orders { readers: None },
-            tell,
+            Ways {
+                requests: tell,
+                upgrades: mpsc::channel(1).0,
+            },
             desk,
             CLIENT_TIMEOUT,
         ));

@@ -315,6 +315,7 @@ impl Stage {
         let acted = event.acts.iter().try_for_each(|act| match act {
             Act::Fault(fault) => self.cluster.inflict(fault),
             Act::KillWeb(on) => self.cluster.kill_web(on),
+            Act::Upgrade(on) => self.cluster.upgrade(on),
             Act::BlockUdp(block) => self.cluster.block_udp(*block),
             Act::CutAdverts(on) => self.cluster.lan().cut_adverts(on),
             Act::Carrier { of, is } => self.cluster.lan().carrier(of, *is),

@@ -23,6 +23,8 @@ pub enum Act {
     Fault(Fault),
     /// `kill -9` of the web server of a candidate.
     KillWeb(&'static str),
+    /// A daemon goes on in another binary.
+    Upgrade(&'static str),
     /// The candidates' own firewalls drop the members' datagrams, or no longer.
     BlockUdp(bool),
     /// No advert passes, neither as a datagram nor as a frame; all else does.
@@ -43,6 +45,7 @@ impl Act {
         match self {
             Self::Fault(fault) => fault.clone(),
             Self::KillWeb(on) => healthy(on, false),
+            Self::Upgrade(on) => Fault::Note(format!("{on} goes on in another binary")),
             Self::BlockUdp(true) => Fault::Note("UDP is dropped at both inputs".to_owned()),
             Self::BlockUdp(false) => Fault::Note("UDP passes again".to_owned()),
             Self::CutAdverts(on) => Fault::Note(format!("no advert passes, all else does: {on}")),
@@ -237,6 +240,12 @@ fn all() -> Vec<Scene> {
             event("loss", "lose 20 % among the members", loss, Seconds(10)),
             event("loss-heal", "heal", heal(), Holder("lb0")),
         ],
+        vec![Event {
+            name: "upgrade",
+            title: "upgrade the daemon on lb0",
+            acts: vec![Act::Upgrade("lb0")],
+            then: Seconds(3),
+        }],
     ];
     scenes.extend(of_the_service());
     scenes

@@ -246,6 +246,26 @@ impl Cluster {
         })
     }
 
+    /// The daemon of a member goes on in a copy of its binary.
+    ///
+    /// # Errors
+    /// If it does not.
+    pub fn upgrade(&self, name: &str) -> Result<()> {
+        let copy = Lan::path(&format!("{name}.next"));
+        let make = {
+            let (binary, copy) = (self.binary.clone(), copy.clone());
+            move || {
+                fs::remove_file(&copy)
+                    .or(Ok(()))
+                    .and_then(|()| fs::copy(&binary, &copy))
+            }
+        };
+        let made = self.host(name).call(make)?;
+        made.context(|| copy.display())?;
+        self.onehold(name, &["upgrade", &copy.to_string_lossy()])
+            .map(drop)
+    }
+
     /// Kills the web server of a candidate: `kill -9`.
     ///
     /// # Errors

@@ -464,10 +464,20 @@ fn upgrade(site: &mut Site) -> Result<()> {
         ("lb0", "onehold"),
     ] {
         site.on(name).sh(other)?;
-        site.on(name).sh(&format!("systemctl stop {unit}"))?;
         site.on(name)
             .sh("install -m 755 /root/onehold.new /usr/bin/onehold")?;
-        site.on(name).sh(&format!("systemctl start {unit}"))?;
+        let pid = format!("systemctl show -p MainPID --value {unit}");
+        let before = site.on(name).sh(&pid)?;
+        let socket = match unit {
+            "onehold" => "",
+            _ => "--socket /run/onehold-witness/control.sock",
+        };
+        site.on(name).sh(&format!("onehold upgrade {socket}"))?;
+        let after = site.on(name).sh(&pid)?;
+        if before != after {
+            let why = format!("{name}: not the same process goes on: {before} {after}");
+            return Err(err(why));
+        }
         site.all_well(&["lb0", "lb1"], 20)?;
     }
     site.held_by("lb0", 20).map(drop)
@@ -533,7 +543,7 @@ fn packages(site: &mut Site) -> Result<()> {
     site.all_well(&all, 20)?;
     site.watch()?;
 
-    // An upgrade, as packages.md has it: the holder goes on, until it is restarted.
+    // An upgrade, as packages.md has it: the holder goes on, in the new binary, too.
     let pid = "systemctl show -p MainPID --value onehold";
     for name in ["lb1", "w", "lb0"] {
         let before = site.on(name).sh(pid)?;
@@ -546,7 +556,7 @@ fn packages(site: &mut Site) -> Result<()> {
             )));
         }
         site.all_well(&all, 20)?;
-        site.on(name).sh("systemctl restart onehold")?;
+        site.on(name).sh("onehold upgrade")?;
         site.all_well(&all, 20)?;
     }
     site.held_by("lb0", 20)?;
