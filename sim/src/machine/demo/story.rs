@@ -244,7 +244,7 @@ fn all() -> Vec<Scene> {
             name: "upgrade",
             title: "upgrade the daemon on lb0",
             acts: vec![Act::Upgrade("lb0")],
-            then: Seconds(3),
+            then: Holder("lb0"),
         }],
     ];
     scenes.extend(of_the_service());
