@@ -609,13 +609,14 @@ fn whichever_call_is_refused(guard: GuardChoice) {
 /// a gate that is shut confirms; that the addresses are not removed keeps nobody waiting.
 fn a_shut_gate_waits_for_no_removal(guard: GuardChoice) {
     in_a_world(guard, |mut world| {
+        let deadline = boottime().plus(ms(LONG.into()));
         world.hold(ms(LONG.into()));
         world.run(ms(1));
         world.sees_it_held();
         world.let_go();
         world.refuser.refuse(0, 2, libc::ENOBUFS);
-        world.run(ms(50));
-        assert!(!world.releasing, "confirmed");
+        world.until("the release is confirmed", |w| !w.releasing);
+        assert!(boottime() < deadline, "it waited for its deadline");
         let there = VIPS.into_iter().all(|vip| world.lan.has_ours(vip));
         assert!(there, "not removed, for that was refused");
         world.judge(); // and mute
