@@ -48,6 +48,8 @@ struct Bounds {
     echo_one_way: u64,
     /// Where a file is edited: P and an interval, if only one of two strangers hears the other.
     strange: Option<u64>,
+    /// Where a file is edited: an advert's way and a release, if two strangers take hold at once.
+    at_once: Option<u64>,
 }
 
 impl Contacts {
@@ -143,12 +145,14 @@ impl Contacts {
         let edited = |(_, fault): &(_, Fault)| matches!(fault, Fault::Edit(_));
         let edited = self.plan.timeline.iter().any(edited);
         let strange = timing.presume_after().plus(timing.interval());
+        let way = cluster.heals_within(restless) - 2 * cluster.interval();
         Bounds {
             heal: slow(1_000 * cluster.heals_within(restless)),
             vote: slow(timing.vote().as_nanos()),
             echo: slow(timing.interval().times(5).as_nanos()),
             echo_one_way: slow(timing.survive_after().times(2).as_nanos()),
             strange: edited.then(|| slow(strange.as_nanos())),
+            at_once: edited.then(|| slow(1_000 * way)),
         }
     }
 }
@@ -172,7 +176,7 @@ impl Bounds {
         match now {
             Contact::Nothing | Contact::EchoOneWay | Contact::Echo => Some(self.after(now)),
             Contact::AdvertsOneWay => self.strange.map(|strange| self.heal + strange),
-            Contact::Adverts => None,
+            Contact::Adverts => self.at_once,
         }
     }
 }
