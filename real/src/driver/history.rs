@@ -402,11 +402,14 @@ impl<S: Shell> Driver<S> {
             Some(name) => served.find(|(_, s)| s.metrics.cluster == name),
             None => served.next().filter(|_| self.served.len() == 1),
         };
-        found.map_or_else(|| Err(self.no_such_cluster()), |(cluster, _)| Ok(cluster))
+        found.map_or_else(
+            || Err(self.no_such_cluster(name)),
+            |(cluster, _)| Ok(cluster),
+        )
     }
 
     /// The answer to whoever names no cluster, or one that is not served.
-    pub(super) fn no_such_cluster(&self) -> Reply {
+    pub(super) fn no_such_cluster(&self, name: Option<&str>) -> Reply {
         let served = self.served.iter().take(MOST_NAMES);
         let names: Vec<&str> = served.map(|(_, s)| &*s.metrics.cluster).collect();
         let why = match (&names[..], &self.awaited[..]) {
@@ -416,7 +419,13 @@ impl<S: Shell> Driver<S> {
                     0 => String::new(),
                     more => format!(" and {more} more"),
                 };
-                format!("which cluster? there are {}{more}", names.join(", "))
+                let names = names.join(", ");
+                match name {
+                    Some(name) => {
+                        format!("there is no cluster `{name}` here; --cluster can be {names}{more}")
+                    }
+                    None => format!("which cluster? there are {names}{more}"),
+                }
             }
         };
         Reply::Refused { why }
@@ -429,7 +438,7 @@ impl<S: Shell> Driver<S> {
             Err(refused) => return refused,
         };
         let Some(s) = self.served.get(cluster) else {
-            return self.no_such_cluster();
+            return self.no_such_cluster(None);
         };
         let (entries, not_kept) = self.shell.history(cluster).unwrap_or_default();
         Reply::History(Told {

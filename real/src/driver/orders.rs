@@ -112,7 +112,7 @@ impl<S: Shell> Driver<S> {
         let (config, groups) = match self.served.get(cluster).map(meant) {
             Some((config, Ok(groups))) => (config, groups),
             Some((_, Err(refused))) => return refused,
-            None => return self.no_such_cluster(),
+            None => return self.no_such_cluster(None),
         };
         let said = said.bounded();
         if said.is_over(self.shell.wall()) {
