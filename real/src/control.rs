@@ -92,7 +92,7 @@ pub enum Request {
     },
     /// Read the file again, and apply what may change.
     Reload {},
-    /// Go on in another program: see [`upgrade`](crate::upgrade).
+    /// Go on in another program: see [`crate::upgrade`].
     Upgrade {},
     /// What has happened.
     History {

@@ -215,7 +215,7 @@ impl<S: Shell> Driver<S> {
     }
 
     /// Runs until it has been asked to stop and everything is released, or it [is over](Self::is_over),
-    /// or [another program is to go on](Self::take_upgrade).
+    /// or another program is to go on.
     pub async fn run(&mut self) {
         loop {
             self.turn();

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 /// Which of many clusters have a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Rows {
-    /// All if they are [`FEW`]; else as many of those with alarms.
+    /// All if they are 24 at most; else as many of those with alarms.
     AsFit,
     /// Those with alarms.
     WithAlarms,
