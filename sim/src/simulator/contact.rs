@@ -145,7 +145,7 @@ impl Contacts {
         let edited = |(_, fault): &(_, Fault)| matches!(fault, Fault::Edit(_));
         let edited = self.plan.timeline.iter().any(edited);
         let strange = timing.presume_after().plus(timing.interval());
-        let way = cluster.heals_within(restless) - 2 * cluster.interval();
+        let way = cluster.heals_within(false) - 2 * cluster.interval();
         Bounds {
             heal: slow(1_000 * cluster.heals_within(restless)),
             vote: slow(timing.vote().as_nanos()),
