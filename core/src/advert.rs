@@ -2,10 +2,11 @@
 //! nothing but time. It is typed here; `wire` knows the bytes.
 
 use crate::time::{LocalTime, Span};
-use arrayvec::ArrayVec;
+use alloc::vec::Vec;
 
-/// Most groups of addresses that one node can serve; all travel in one datagram.
-pub const MAX_GROUPS: usize = 16;
+/// Most groups of addresses that one node can serve. All travel in one datagram, and as many as this
+/// [go through a tunnel](crate::wire#length).
+pub const MAX_GROUPS: usize = 58;
 
 /// A member's place in the configured list, the same on every member.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,14 +33,45 @@ pub struct ClusterId(pub u64);
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ConfigDigest(pub u64);
 
+/// how the sender's configuration is being changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[cfg_attr(
+    feature = "serde",
+    derive(serde::Serialize, serde::Deserialize),
+    serde(rename_all = "snake_case")
+)]
+pub enum Change {
+    /// Not at all: it is settled.
+    #[default]
+    None,
+    /// Toward this one, which is in its file.
+    Toward(ConfigDigest),
+    /// From this one, which was in force before.
+    From(ConfigDigest),
+}
+
+impl Change {
+    /// Whether it is settled.
+    #[must_use]
+    pub const fn is_none(&self) -> bool {
+        matches!(self, Self::None)
+    }
+}
+
 /// A full statement of one member's state, to one other member.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Advert {
     /// The cluster it belongs to.
     pub cluster: ClusterId,
-    /// What the sender takes the configuration to be.
+    /// The configuration in force at the sender.
     pub config: ConfigDigest,
+    /// How that is being changed.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Change::is_none")
+    )]
+    pub change: Change,
     /// The sender.
     pub from: MemberId,
     /// The receiver, so that nothing can be reflected.
@@ -58,8 +90,9 @@ pub struct Advert {
     pub echo_age: Span,
     /// The sender is in quarantine.
     pub quarantined: bool,
-    /// One statement for each configured group, by [`GroupId`].
-    pub groups: ArrayVec<Statement, MAX_GROUPS>,
+    /// One statement for each group of `config`, by [`GroupId`]: at most [`MAX_GROUPS`]. Not in the
+    /// advert itself, which is moved and kept by the million where worlds are searched.
+    pub groups: Vec<Statement>,
 }
 
 impl Advert {

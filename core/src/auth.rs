@@ -6,6 +6,7 @@
 //! for the session.
 
 use crate::advert::{Advert, ClusterId};
+use crate::keyring::{KeyNames, MAX_KEYS};
 use crate::reject::{KeyId, Reject};
 use crate::wire;
 use alloc::vec::Vec;
@@ -44,10 +45,11 @@ pub struct Key {
     keyed: Hmac<Sha256>,
 }
 
-/// The key to seal with and all keys that are accepted.
+/// All keys that are accepted, the newest first: that one seals, unless the
+/// [`keyring`](crate::keyring) says otherwise.
 #[derive(Clone, Debug)]
 pub struct Keys {
-    seal: Key,
+    newest: Key,
     accepted: Vec<Key>,
 }
 
@@ -80,18 +82,36 @@ impl Key {
 }
 
 impl Keys {
-    /// Seals with `seal`, accepts it and all of `also`.
+    /// Seals with `newest`, accepts it and all of `also`: [`MAX_KEYS`] in all. (Adverts name no
+    /// more.)
     #[must_use]
-    pub fn new(seal: Key, also: Vec<Key>) -> Self {
+    pub fn new(newest: Key, also: Vec<Key>) -> Self {
         let mut accepted = also;
-        accepted.insert(0, seal.clone());
-        Self { seal, accepted }
+        accepted.insert(0, newest.clone());
+        Self { newest, accepted }
     }
 
-    /// The id of the key that seals.
+    /// The id of the newest key.
     #[must_use]
     pub fn sealing(&self) -> KeyId {
-        self.seal.id
+        self.newest.id
+    }
+
+    /// All accepted keys, the newest first.
+    #[must_use]
+    pub fn all(&self) -> &[Key] {
+        &self.accepted
+    }
+
+    /// What a datagram that is sealed with `key` says of these keys.
+    #[must_use]
+    pub fn names(&self, key: &Key) -> KeyNames {
+        let several = self.accepted.len() > 1;
+        let listed = self.accepted().take(if several { MAX_KEYS } else { 0 });
+        KeyNames {
+            sealed: key.id,
+            listed: listed.collect(),
+        }
     }
 
     /// The ids of all accepted keys.
@@ -100,22 +120,27 @@ impl Keys {
     }
 }
 
-/// Writes the sealed datagram of `advert` into `out` (cleared first). Allocates nothing once `out`
-/// has the room of [`wire::MAX_DATAGRAM`].
+/// Writes the datagram of `advert`, sealed with the newest key, into `out` (cleared first).
+/// Allocates nothing once `out` has the room of [`wire::MAX_DATAGRAM`].
 pub fn seal(keys: &Keys, advert: &Advert, out: &mut Vec<u8>) {
+    seal_with(&keys.newest, keys, advert, out);
+}
+
+/// As [`seal`], with one of `keys`.
+pub fn seal_with(key: &Key, keys: &Keys, advert: &Advert, out: &mut Vec<u8>) {
     out.clear();
     out.reserve(wire::MAX_DATAGRAM);
-    wire::encode(keys.seal.id, advert, out);
-    let keyed = keys.seal.keyed.clone().chain_update(&*out);
+    wire::encode(&keys.names(key), advert, out);
+    let keyed = key.keyed.clone().chain_update(&*out);
     out.extend_from_slice(&keyed.finalize().into_bytes());
 }
 
-/// Writes the sealed datagram of a note that says `said` into `out` (cleared first). It has
-/// [`wire::MIN_NOTE`] bytes more than `said`; of more than [`wire::MAX_NOTE`], nobody opens it.
-pub fn seal_note(keys: &Keys, cluster: ClusterId, said: &[u8], out: &mut Vec<u8>) {
+/// Writes the datagram of a note that says `said`, sealed with `key`, into `out` (cleared first). It
+/// has [`wire::MIN_NOTE`] bytes more than `said`; of more than [`wire::MAX_NOTE`], nobody opens it.
+pub fn seal_note(key: &Key, cluster: ClusterId, said: &[u8], out: &mut Vec<u8>) {
     out.clear();
-    wire::encode_note(keys.seal.id, cluster, said, out);
-    let keyed = keys.seal.keyed.clone().chain_update(&*out);
+    wire::encode_note(key.id, cluster, said, out);
+    let keyed = key.keyed.clone().chain_update(&*out);
     out.extend_from_slice(&keyed.finalize().into_bytes());
 }
 
@@ -124,9 +149,21 @@ pub fn seal_note(keys: &Keys, cluster: ClusterId, said: &[u8], out: &mut Vec<u8>
 /// # Errors
 /// The reason, to be counted; nothing else may depend on such a datagram.
 pub fn open(keys: &Keys, cluster: ClusterId, bytes: &[u8]) -> Result<Authentic<Advert>, Reject> {
+    open_named(keys, cluster, bytes).map(|(advert, _)| advert)
+}
+
+/// As [`open`], with what the datagram says of its sender's keys.
+///
+/// # Errors
+/// As [`open`].
+pub fn open_named(
+    keys: &Keys,
+    cluster: ClusterId,
+    bytes: &[u8],
+) -> Result<(Authentic<Advert>, KeyNames), Reject> {
     let said = unsealed(keys, cluster, front(bytes)?, bytes)?;
-    let (_, advert) = wire::decode(said)?;
-    Ok(Authentic(advert))
+    let (names, advert) = wire::decode(said)?;
+    Ok((Authentic(advert), names))
 }
 
 /// Checks the seal of a note; returns what it says.
@@ -173,12 +210,6 @@ fn unsealed<'b>(
 #[must_use]
 pub fn claimed_cluster(bytes: &[u8]) -> Option<ClusterId> {
     front(bytes).ok().map(|envelope| envelope.cluster)
-}
-
-/// The key that a datagram claims to be sealed with. Proves nothing, unless it was opened.
-#[must_use]
-pub fn claimed_key(bytes: &[u8]) -> Option<KeyId> {
-    front(bytes).ok().map(|envelope| envelope.key)
 }
 
 /// The envelope of a datagram, if its length can be an advert's.
@@ -269,20 +300,20 @@ mod tests {
         let theirs = keys("theirs");
         assert_eq!(reject(&theirs, &bytes), Reject::UnknownKey(ours.sealing()));
         // The other secret under our key's name.
-        let mut impostor = theirs.seal.clone();
+        let mut impostor = theirs.newest.clone();
         impostor.id = ours.sealing();
         let forged = sealed(&Keys::new(impostor, vec![]), &advert);
         assert_eq!(reject(&ours, &forged), Reject::BadSeal);
         // Sealed by a key holder, and yet no advert.
         let mut longer = bytes[..bytes.len() - wire::SEAL].to_vec();
         longer.push(0);
-        let malformed = sealed_bytes(&ours.seal, &longer);
+        let malformed = sealed_bytes(&ours.newest, &longer);
         assert_eq!(reject(&ours, &malformed), Reject::Malformed);
     }
 
     fn sealed_note(keys: &Keys, said: &[u8]) -> Vec<u8> {
         let mut out = vec![0xff; 3];
-        seal_note(keys, example().cluster, said, &mut out);
+        seal_note(&keys.newest, example().cluster, said, &mut out);
         out
     }
 
@@ -338,24 +369,36 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_rotated_without_a_pause() {
+    fn a_datagram_names_the_keys_of_its_sender_if_they_are_several() {
         let (old, new) = (Key::new(b"old"), Key::new(b"new"));
-        let advert = example();
-        let steps = [
+        let (alone, both) = (
             Keys::new(old.clone(), vec![]),
-            Keys::new(old.clone(), vec![new.clone()]),
-            Keys::new(new.clone(), vec![old]),
-            Keys::new(new, vec![]),
-        ];
-        // At every moment two members are at most one step apart.
-        for pair in steps.windows(2) {
-            for (from, to) in [(&pair[0], &pair[1]), (&pair[1], &pair[0])] {
-                let bytes = sealed(from, &advert);
-                assert_eq!(wire::envelope(&bytes).unwrap().key, from.sealing());
-                assert!(open(to, advert.cluster, &bytes).is_ok());
-            }
+            Keys::new(new.clone(), vec![old.clone()]),
+        );
+        let advert = example();
+        let named = |sender: &Keys, with: &Key| {
+            let mut bytes = Vec::new();
+            seal_with(with, sender, &advert, &mut bytes);
+            let (said, names) = open_named(&both, advert.cluster, &bytes).unwrap();
+            assert_eq!(said.get(), &advert);
+            assert_eq!(names.sealed, with.id);
+            (bytes.len(), names.all().to_vec())
+        };
+        let (short, ids) = named(&alone, &old);
+        assert_eq!(ids, [old.id]);
+        for with in [&old, &new] {
+            assert_eq!(named(&both, with), (short + 9, vec![new.id, old.id]));
         }
-        assert!(open(&steps[3], advert.cluster, &sealed(&steps[0], &advert)).is_err());
+        let foreign = sealed(&both, &advert);
+        let refused = open(&alone, advert.cluster, &foreign).unwrap_err();
+        assert_eq!(refused, Reject::UnknownKey(new.id));
+    }
+
+    #[test]
+    fn the_format_with_two_keys_is_pinned() {
+        let also = vec![Key::new(b"the former secret")];
+        let keys = Keys::new(Key::new(b"a secret of the test"), also);
+        insta::assert_snapshot!(annotated(&sealed(&keys, &example())));
     }
 
     #[test]
@@ -388,7 +431,7 @@ mod tests {
         let mut advert = example();
         seal(&keys, &advert, &mut out);
         let place = (out.as_ptr(), out.capacity());
-        advert.groups = [crate::advert::Statement::default(); crate::advert::MAX_GROUPS].into();
+        advert.groups = vec![crate::advert::Statement::default(); crate::advert::MAX_GROUPS];
         seal(&keys, &advert, &mut out);
         assert_eq!((out.as_ptr(), out.capacity()), place);
     }
@@ -440,10 +483,10 @@ mod tests {
             let keys = keys("ours");
             let mut bytes = sealed(&keys, &example())[..16].to_vec();
             bytes.extend(said);
-            let opened = open(&keys, example().cluster, &sealed_bytes(&keys.seal, &bytes));
-            if let Ok(advert) = opened {
+            let opened = open_named(&keys, example().cluster, &sealed_bytes(&keys.newest, &bytes));
+            if let Ok((advert, names)) = opened {
                 let mut again = Vec::new();
-                wire::encode(keys.sealing(), advert.get(), &mut again);
+                wire::encode(&names, advert.get(), &mut again);
                 prop_assert_eq!(again, bytes);
             }
         }

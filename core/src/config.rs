@@ -2,6 +2,7 @@
 //! everything else needs a `Config`, and only [`Spec::prove`] makes one.
 
 use crate::advert::{ClusterId, ConfigDigest, GroupId, MAX_GROUPS, MemberId};
+use crate::change::Other;
 use crate::lease::{Timing, TimingError, TimingSpec};
 use crate::time::Span;
 use alloc::{borrow::Cow, string::String, vec::Vec};
@@ -163,6 +164,17 @@ pub struct Member {
     pub name: String,
     /// It votes and never holds.
     pub witness: bool,
+    /// Digest of how it is reached.
+    pub(crate) reached: u64,
+}
+
+impl Member {
+    /// both are one machine. A candidate's name is one machine while any daemon of the cluster
+    /// runs, wherever it is reached; a witness's may come back on another one, while the former still
+    /// votes.
+    pub(crate) fn is(&self, other: &Self) -> bool {
+        self.name == other.name && (!self.witness || self.reached == other.reached)
+    }
 }
 
 /// A group, proved.
@@ -184,16 +196,17 @@ pub struct Group {
     pub prepares: bool,
 }
 
-/// A proved configuration, for one member. It is fixed for an incarnation.
+/// A proved configuration, for one member, and how it is being changed.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Config {
-    me: MemberId,
-    cluster: ClusterId,
-    digest: ConfigDigest,
-    members: Vec<Member>,
-    groups: Vec<Group>,
-    arbitration: Arbitration,
-    timing: Timing,
+    pub(crate) me: MemberId,
+    pub(crate) cluster: ClusterId,
+    pub(crate) digest: ConfigDigest,
+    pub(crate) members: Vec<Member>,
+    pub(crate) groups: Vec<Group>,
+    pub(crate) arbitration: Arbitration,
+    pub(crate) timing: Timing,
+    pub(crate) other: Option<Other>,
 }
 
 /// Why a configuration was refused.
@@ -219,7 +232,7 @@ impl From<TimingError> for SpecError {
     }
 }
 
-fn wrong(key: impl fmt::Display, problem: impl fmt::Display) -> SpecError {
+pub(crate) fn wrong(key: impl fmt::Display, problem: impl fmt::Display) -> SpecError {
     SpecError {
         key: alloc::format!("{key}"),
         problem: alloc::format!("{problem}"),
@@ -227,8 +240,9 @@ fn wrong(key: impl fmt::Display, problem: impl fmt::Display) -> SpecError {
 }
 
 impl Spec {
-    /// Proves the configuration for the member called `me`, or says what is wrong. Members and
-    /// groups are numbered in the order of their names, so that theirs in a file does not matter.
+    /// Proves the configuration for the member called `me`, or says what is wrong. Groups are
+    /// numbered in the order of their names, and so are members, candidates first: so theirs in a file
+    /// does not matter, and candidates keep theirs while witnesses come and go.
     ///
     /// # Errors
     /// A [`SpecError`] that names the key and the remedy.
@@ -238,7 +252,7 @@ impl Spec {
             timing.prove_lone()?;
         }
         let mut members = self.members.clone();
-        members.sort_by(|a, b| a.name.cmp(&b.name));
+        members.sort_by(|a, b| (a.witness, &a.name).cmp(&(b.witness, &b.name)));
         let mut groups = self.groups.clone();
         groups.sort_by(|a, b| a.name.cmp(&b.name));
         self.prove_members(&members)?;
@@ -366,11 +380,13 @@ impl Spec {
                 .map(|m| Member {
                     name: m.name.clone(),
                     witness: m.witness,
+                    reached: reached(m),
                 })
                 .collect(),
             groups: proved,
             arbitration: self.arbitration,
             timing,
+            other: None,
         })
     }
 
@@ -384,10 +400,8 @@ impl Spec {
                 core::format_args!("{} members; at most {MAX_MEMBERS}", members.len()),
             ));
         }
-        for pair in members.windows(2) {
-            if let [a, b] = pair
-                && a.name == b.name
-            {
+        for (at, a) in members.iter().enumerate() {
+            if members.iter().skip(at).skip(1).any(|b| b.name == a.name) {
                 return Err(wrong(alloc::format!("members.{}", a.name), "named twice"));
             }
         }
@@ -432,7 +446,7 @@ pub fn cluster_id(name: &str) -> ClusterId {
     ClusterId(first_u64(Sha256::digest(name.as_bytes()).as_slice()))
 }
 
-fn first_u64(bytes: &[u8]) -> u64 {
+pub(crate) fn first_u64(bytes: &[u8]) -> u64 {
     bytes
         .iter()
         .take(8)
@@ -502,6 +516,14 @@ fn digest(spec: &Spec, members: &[MemberSpec], groups: &[Group]) -> ConfigDigest
         to.number((*release_when_unhealthy).into());
     }
     ConfigDigest(first_u64(to.0.finalize().as_slice()))
+}
+
+/// Of the addresses of a member.
+fn reached(member: &MemberSpec) -> u64 {
+    let mut to = Canonical(Sha256::new());
+    to.count(&member.addresses);
+    member.addresses.iter().for_each(|address| to.word(address));
+    first_u64(to.0.finalize().as_slice())
 }
 
 /// Writes so that no two configurations give the same bytes: what has a length is preceded by it.
@@ -612,5 +634,31 @@ impl Config {
     #[must_use]
     pub fn majority(&self) -> usize {
         (self.members.len() >> 1).saturating_add(1)
+    }
+
+    /// the operator's word that the peer is dead counts as its vote: of two by a majority.
+    #[must_use]
+    pub fn may_presume_dead(&self) -> bool {
+        self.members.len() == 2 && self.arbitration == Arbitration::Majority
+    }
+
+    /// whose votes decide, and how: arbitration, the members' names and roles, and how witnesses
+    /// are reached. Two configurations with the same one share their majorities.
+    pub(crate) fn electorate(&self) -> u64 {
+        let mut to = Canonical(Sha256::new());
+        to.word(self.arbitration.name());
+        to.count(&self.members);
+        for Member {
+            name,
+            witness,
+            reached,
+        } in &self.members
+        {
+            to.word(name);
+            // A name may come back on another machine, while the former one still runs.
+            to.number(if *witness { *reached } else { 0 });
+            to.number((*witness).into());
+        }
+        first_u64(to.0.finalize().as_slice())
     }
 }

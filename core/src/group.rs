@@ -122,12 +122,12 @@ impl Group {
 
     /// Two-way with enough members for a majority, itself included.
     fn enough_two_way(&self, view: &View<'_>) -> bool {
-        let two_way = view
-            .sessions
-            .iter()
-            .filter(|s| s.two_way() || self.presumes_dead())
-            .count();
-        two_way.saturating_add(1) >= view.config.majority()
+        let two_way = |s: &&Session| s.two_way() || self.presumes_dead();
+        let all = view.sessions.iter().filter(two_way);
+        let both = all.clone().filter(|s| view.config.is_in_both(s.peer));
+        let enough = |count: usize, majority| count.saturating_add(1) >= majority;
+        enough(all.count(), view.config.majority())
+            && (view.config.also_majority()).is_none_or(|also| enough(both.count(), also))
     }
 
     /// it could hold, and serve well.
@@ -140,6 +140,7 @@ impl Group {
             && self.available()
             && self.healthy
             && !view.quarantined
+            && !view.doubts
             && (self.role.holds() || !view.kept_back())
             && self.enough_two_way(view)
     }
@@ -168,7 +169,7 @@ impl Group {
     }
 
     fn standby_campaign(&self, view: &View<'_>, backoff: Backoff) -> Campaign {
-        let may = self.available() && !view.quarantined && !view.kept_back();
+        let may = self.available() && !view.quarantined && !view.doubts && !view.kept_back();
         if !may || !self.enough_two_way(view) {
             return Campaign::Nobody;
         }
@@ -404,8 +405,13 @@ impl Group {
 
     /// takes hold if it may.
     fn try_to_hold(&mut self, view: &View<'_>, out: &mut Vec<Effect>) {
-        // not beside a stranger that holds.
-        if view.quarantined || !self.available() || self.vote.is_some() || view.kept_back() {
+        // not beside a stranger that holds. R-22: nor by members that may be others.
+        if view.quarantined
+            || view.doubts
+            || !self.available()
+            || self.vote.is_some()
+            || view.kept_back()
+        {
             return;
         }
         let granted = match self.campaign(view) {

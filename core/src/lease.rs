@@ -77,6 +77,9 @@ pub struct Timing {
     slack: Span,
     drift_ppm: u32,
     vote: Span,
+    /// the longest interval and lease that another member may go by: this one's own, but while
+    /// they change.
+    theirs: (Span, Span),
 }
 
 /// Why a timing was refused.
@@ -176,7 +179,28 @@ impl Timing {
             slack,
             drift_ppm,
             vote,
+            theirs: (interval, lease),
         })
+    }
+
+    /// the timing of one that changes from this to `other`: it goes by the shorter interval
+    /// and lease, and waits for whoever goes by the longer.
+    #[must_use]
+    pub fn beside(&self, other: &Self) -> Self {
+        let theirs = (
+            self.theirs.0.max(other.theirs.0),
+            self.theirs.1.max(other.theirs.1),
+        );
+        let slack = self.slack.max(other.slack);
+        let drift_ppm = self.drift_ppm.max(other.drift_ppm);
+        Self {
+            interval: self.interval.min(other.interval),
+            lease: self.lease.min(other.lease),
+            slack,
+            drift_ppm,
+            vote: outlast(theirs.1.plus(slack), drift_ppm),
+            theirs,
+        }
     }
 
     /// proves that the lease is long enough for a member that may be left alone. If two asks
@@ -186,7 +210,7 @@ impl Timing {
     /// # Errors
     /// A [`TimingError`] that names the key, the value and the limit.
     pub fn prove_lone(&self) -> Result<(), TimingError> {
-        let (lease, least) = (self.lease, self.interval.times(9).part(2));
+        let (lease, least) = (self.lease, self.theirs.0.times(9).part(2));
         if lease < least {
             return Err(TimingError::Lone { lease, least });
         }
@@ -203,6 +227,13 @@ impl Timing {
     #[must_use]
     pub const fn lease(&self) -> Span {
         self.lease
+    }
+
+    /// The longest lease that a vote of this member may have to cover: what a later incarnation must
+    /// know. It is H, but while the lease changes.
+    #[must_use]
+    pub const fn longest_lease(&self) -> Span {
+        self.theirs.1
     }
 
     /// κ: how late the kernel may shut the gate.
@@ -228,7 +259,7 @@ impl Timing {
     /// that earlier incarnations on this host may have had.
     #[must_use]
     pub fn quarantine(&self, earlier: Span) -> Span {
-        outlast(self.lease.max(earlier).plus(self.slack), self.drift_ppm)
+        outlast(self.theirs.1.max(earlier).plus(self.slack), self.drift_ppm)
     }
 
     /// the end of the lease that an ask of `asked_at` gives, by the holder's clock.
@@ -283,7 +314,7 @@ impl Timing {
     /// i/2, and i/4 is for the network.
     #[must_use]
     pub fn presume_after(&self) -> Span {
-        outlast(self.interval.times(5).part(2), self.drift_ppm)
+        outlast(self.theirs.0.times(5).part(2), self.drift_ppm)
     }
 
     /// S: a standby that has heard nothing for this long takes hold: H + κ + 1.5 i, by any
@@ -293,8 +324,8 @@ impl Timing {
     /// the peer's turn, i/4 for the network).
     #[must_use]
     pub fn survive_after(&self) -> Span {
-        let held = self.lease.plus(self.slack);
-        outlast(held.plus(self.late()), self.drift_ppm)
+        let held = self.theirs.1.plus(self.slack);
+        outlast(held.plus(self.margin()), self.drift_ppm)
     }
 
     /// S + 1.5 i: beside a stranger that comes first in the order of R-15, a standby waits
@@ -302,7 +333,7 @@ impl Timing {
     /// take hold together.
     #[must_use]
     pub fn defer_after(&self) -> Span {
-        self.survive_after().plus(self.late())
+        self.survive_after().plus(self.margin())
     }
 
     /// the pace of a sender in a hurry: i/4.
@@ -317,7 +348,12 @@ impl Timing {
         self.hurry().min(Span::from_millis(10))
     }
 
-    /// an answer or an advert that is older than this is late: 1.5 i. Also R-14's margin.
+    /// 1.5 i, of the peer's.
+    const fn margin(&self) -> Span {
+        self.theirs.0.times(3).part(2)
+    }
+
+    /// an answer or an advert that is older than this is late: 1.5 i.
     #[must_use]
     pub const fn late(&self) -> Span {
         self.interval.times(3).part(2)

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! A [`Node`] is one member's whole protocol state. It is given what happened ([`input::Input`])
-//! and when, and returns what to do ([`effect::Effect`]), in order. The rules R-0 to R-21 are cited
+//! and when, and returns what to do ([`effect::Effect`]), in order. The rules R-0 to R-22 are cited
 //! where they are implemented.
 //!
 //! Two members, with no network between them but these lines:
@@ -81,12 +81,14 @@ extern crate std;
 
 pub mod advert;
 pub mod auth;
+mod change;
 pub mod config;
 mod conflict;
 pub mod effect;
 mod group;
 mod handover;
 pub mod input;
+pub mod keyring;
 pub mod lease;
 pub mod node;
 pub mod observe;

@@ -1,7 +1,7 @@
 //! One member's whole protocol state, and its turn: one configuration, quarantine,
 //! orders for a later incarnation, oversleeping, what is heard of strangers (R-14,
-//! ), what reaches the kernel, to whom an advert goes, and a clock
-//! that went back.
+//! ), what reaches the kernel, to whom an advert goes, a clock that went
+//! back, and a change of the configuration.
 //!
 //! A node never reads a clock, never touches a socket or a kernel, and never does anything by
 //! itself: it is given what happened and when, and returns what to do.
@@ -20,10 +20,13 @@ use crate::view::View;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
 
+mod changing;
+
 /// One member's whole protocol state. Its behaviour depends on differences of times only.
 ///
-/// The configuration is fixed for an incarnation and is given by reference to every call, so
-/// that a node is nothing but state: two equal nodes behave equally from then on.
+/// The configuration is given by reference to every call, so that a node is nothing but state: two
+/// equal nodes behave equally from then on. It is the same in every call, but after
+/// [`Node::change`].
 ///
 /// Whoever runs a node calls [`Node::start`] once; then [`Node::handle`] (or [`Node::command`]) for
 /// everything that happens, and with [`Input::Wake`] whenever [`Node::poll_timeout`] is reached;
@@ -38,6 +41,18 @@ pub struct Node {
     /// when the latest turn began that another must follow at once: one that sent, for
     /// the next shows how long it took, and one that judged no silence. Kept under `survivor`.
     sent_at: Option<LocalTime>,
+    /// when the latest step of a change was taken; none if the configuration is settled.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    changing: Option<LocalTime>,
+    /// it takes no hold, for the other candidate may go by other members.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "core::ops::Not::not")
+    )]
+    doubts: bool,
     sessions: Vec<Session>,
     groups: Vec<Group>,
 }
@@ -55,6 +70,8 @@ impl Node {
             incarnation,
             quarantine_until: Some(now.plus(config.timing().quarantine(earlier))),
             sent_at: None,
+            changing: None,
+            doubts: false,
             sessions: config
                 .peers()
                 .map(|p| Session::new(config, p, incarnation, now))
@@ -137,21 +154,35 @@ impl Node {
         );
         self.expire(config, now, out);
         let result = happen(self, out);
-        self.each_group(config, now, |group, view| group.settle(view, out));
-        self.send_adverts(config, now, &before, overslept, out);
+        let survivor = config.arbitration() == Arbitration::Survivor;
         // while datagrams may wait that would end a suspicion, no lease rests on it. R-14: nor
         // on what was sent after this reading of the clock.
         let sent = sent.filter(|at| wakes && *at < now);
-        self.each_group(config, now, |group, view| group.presume(view, sent));
-        let survivor = config.arbitration() == Arbitration::Survivor;
+        self.conclude(config, now, &before, survivor && overslept, sent, out);
         if survivor && !wakes && self.sessions.iter().any(Session::suspects) {
             self.sent_at = Some(now);
         }
-        self.hold(&before, out);
         if let Some(turn) = out.get_mut(first..) {
             turn.sort_by_key(Effect::rank);
         }
         result
+    }
+
+    /// Draws every conclusion from what is known now. `urgent`: everybody should know. `sent` is what
+    /// a suspicion may renew a lease by.
+    fn conclude(
+        &mut self,
+        config: &Config,
+        now: LocalTime,
+        before: &Before,
+        urgent: bool,
+        sent: Option<LocalTime>,
+        out: &mut Vec<Effect>,
+    ) {
+        self.each_group(config, now, |group, view| group.settle(view, out));
+        self.send_adverts(config, now, before, urgent, out);
+        self.each_group(config, now, |group, view| group.presume(view, sent));
+        self.hold(before, out);
     }
 
     /// Whether this can be the state of a member of that configuration: as many peers, and groups.
@@ -288,10 +319,17 @@ impl Node {
         command: Command,
         out: &mut Vec<Effect>,
     ) -> Result<(), Refusal> {
-        let mut said = Ok(());
-        self.one_group(config, now, group, |g, view| {
-            said = g.operator(view, command)
-        });
+        let believes = self.doubts && command == Command::PresumeDead;
+        let mut said = match believes {
+            true => self.may_believe(config),
+            false => Ok(()),
+        };
+        if said.is_ok() && (!believes || config.may_presume_dead()) {
+            self.one_group(config, now, group, |g, view| {
+                said = g.operator(view, command)
+            });
+        }
+        self.doubts &= !believes || said.is_err();
         if let Err(refusal) = said {
             out.push(Effect::Report(Event::CommandRefused { group, refusal }));
         }
@@ -308,21 +346,29 @@ impl Node {
         if advert.cluster != config.cluster() {
             return Err(Reject::WrongCluster);
         }
-        if let Some(reject) = not_for_us(config, advert) {
-            // our own advert, reflected, is nobody's word.
-            if advert.incarnation != self.incarnation {
-                self.strange(config, now, advert, out);
+        let advert = match config.read(advert) {
+            Ok(advert) => advert,
+            Err(reject) => {
+                // our own advert, reflected, is nobody's word.
+                if reject != Reject::Malformed && advert.incarnation != self.incarnation {
+                    self.strange(config, now, advert, out);
+                }
+                return Err(reject);
             }
-            return Err(reject);
-        }
-        if advert.groups.len() != self.groups.len() {
-            return Err(Reject::Malformed);
-        }
+        };
+        let advert = &*advert;
         let peer = advert.from;
         let Some(session) = self.sessions.iter_mut().find(|s| s.peer == peer) else {
             return Err(Reject::UnknownMember);
         };
         let accepted = session.receive(config.timing(), self.incarnation, now, advert);
+        if let (Ok(_), Some(since)) = (accepted, self.changing) {
+            let answers = session.echo() >= Some(since);
+            session.note_step(config.is_followed_by(advert) && answers);
+        }
+        if advert.config == config.digest() && config.is_candidate(peer) {
+            self.doubts &= accepted.is_err() || !session.two_way();
+        }
         if accepted.is_ok() || accepted.is_err_and(|refused| refused.news) {
             self.each_group(config, now, |group, view| group.presume_alive(view, out));
         }
@@ -360,7 +406,8 @@ impl Node {
         };
         // The stranger's number is from its own file. If it is unknown here, the stranger is noted
         // with the first peer; with two members that is the only one.
-        let at = self.sessions.iter().position(|s| s.peer == advert.from);
+        let from = config.stranger(advert);
+        let at = self.sessions.iter().position(|s| s.peer == from);
         let Some(session) = self.sessions.get_mut(at.unwrap_or(0)) else {
             return;
         };
@@ -391,11 +438,11 @@ impl Node {
         config: &Config,
         now: LocalTime,
         before: &Before,
-        overslept: bool,
+        urgent: bool,
         out: &mut Vec<Effect>,
     ) {
         let survivor = config.arbitration() == Arbitration::Survivor;
-        let urgent = (survivor && overslept)
+        let urgent = urgent
             || (self.views(config, now).zip(before))
                 .any(|((group, view), (was, _))| group.stance(&view) != *was);
         let (timing, me, mine) = (config.timing(), config.me(), self.incarnation);
@@ -440,13 +487,14 @@ impl Node {
         let holds = |s: &Session| s.strangers.latest().filter(|_| s.strangers.keeps_back());
         let elsewhere = || self.sessions.iter().find_map(holds);
         let heard = session.names(session.strangers.latest().or_else(elsewhere));
-        let groups: ArrayVec<Statement, MAX_GROUPS> = self
+        let groups: Vec<Statement> = self
             .views(config, now)
             .map(|(group, view)| group.statement(&view, to))
             .collect();
         Some(Advert {
             cluster: config.cluster(),
             config: config.digest(),
+            change: config.change(),
             from: config.me(),
             to,
             incarnation: self.incarnation,
@@ -474,14 +522,19 @@ impl Node {
         }
     }
 
+    /// whether it is in quarantine, and whether it doubts.
+    const fn holds_not_yet(&self) -> (bool, bool) {
+        (self.quarantine_until.is_some(), self.doubts)
+    }
+
     fn views<'a>(
         &'a self,
         config: &'a Config,
         now: LocalTime,
     ) -> impl Iterator<Item = (&'a Group, View<'a>)> {
-        let quarantined = self.quarantine_until.is_some();
-        let view = View::of(config, now, self.incarnation, quarantined, &self.sessions);
-        self.groups.iter().zip(view)
+        let (mine, not_yet) = (self.incarnation, self.holds_not_yet());
+        let views = View::of(config, now, mine, not_yet, &self.sessions);
+        self.groups.iter().zip(views)
     }
 
     fn each_group(
@@ -490,8 +543,8 @@ impl Node {
         now: LocalTime,
         mut f: impl FnMut(&mut Group, &View<'_>),
     ) {
-        let quarantined = self.quarantine_until.is_some();
-        let views = View::of(config, now, self.incarnation, quarantined, &self.sessions);
+        let (mine, not_yet) = (self.incarnation, self.holds_not_yet());
+        let views = View::of(config, now, mine, not_yet, &self.sessions);
         for (group, view) in self.groups.iter_mut().zip(views) {
             f(group, &view);
         }
@@ -516,7 +569,8 @@ impl Node {
     /// behaves alike, for nothing but differences and order count.
     pub fn instants(&mut self, config: &Config, mut visit: impl FnMut(MemberId, &mut LocalTime)) {
         let me = config.me();
-        let own = self.quarantine_until.iter_mut().chain(&mut self.sent_at);
+        let own = self.quarantine_until.iter_mut();
+        let own = own.chain(&mut self.sent_at).chain(&mut self.changing);
         own.for_each(|t| visit(me, t));
         for session in &mut self.sessions {
             session.instants(me, &mut visit);
@@ -550,6 +604,8 @@ impl Node {
                 .views(config, now)
                 .map(|(group, view)| group.observe(&view))
                 .collect(),
+            waits_for: self.waits_for(config).collect(),
+            doubts: self.doubts,
             stopped: self.stopped(),
         }
     }
@@ -561,20 +617,5 @@ impl Node {
         let mine = |s: &Statement| s.vote.is_some_and(|b| b.incarnation == self.incarnation);
         let bound = |s: &Session| s.statements().iter().any(mine);
         self.groups.iter().all(Group::stopped) && !self.sessions.iter().any(bound)
-    }
-}
-
-/// why this member may not accept an advert of its cluster. The numbers in an advert mean
-/// something only under the configuration of its sender.
-fn not_for_us(config: &Config, advert: &Advert) -> Option<Reject> {
-    let (from, digest) = (advert.from, advert.config);
-    if digest != config.digest() {
-        Some(Reject::OtherConfig { from, digest })
-    } else if from == config.me() || advert.to != config.me() {
-        Some(Reject::NotToMe)
-    } else if config.member(from).is_none() {
-        Some(Reject::UnknownMember)
-    } else {
-        None
     }
 }

@@ -48,6 +48,10 @@ pub struct Snapshot {
     pub peers: Vec<PeerSnapshot>,
     /// The groups, by id.
     pub groups: Vec<GroupSnapshot>,
+    /// the members for which the next step of a change of the configuration waits.
+    pub waits_for: Vec<MemberId>,
+    /// it takes no hold, for the other candidate may go by other members.
+    pub doubts: bool,
     /// All groups are stopped (`Command::Stop`), everything was released, and no vote is bound to it.
     pub stopped: bool,
 }

@@ -1,7 +1,6 @@
 //! whoever hears nothing asks the network, by probes, whether a kernel answers for the
 //! addresses. R-17: so does a candidate that is to presume its peer dead.
 
-use crate::config::Arbitration;
 use crate::effect::{Effect, Event, Why};
 use crate::group::Group;
 use crate::input::Refusal;
@@ -63,7 +62,7 @@ impl Probes {
 impl Group {
     /// the operator says that the peer is dead. The network is asked first.
     pub(crate) fn presume_dead(&mut self, view: &View<'_>) -> Result<(), Refusal> {
-        if view.config.members().len() != 2 || view.config.arbitration() != Arbitration::Majority {
+        if !view.config.may_presume_dead() {
             return Err(Refusal::NotTwoMembers);
         }
         let unheard = view.timing().vote().times(2);

@@ -240,6 +240,11 @@ impl Role {
         matches!(self, Self::Holder { open: false, .. })
     }
 
+    /// It waits for its kernel to confirm a release, or to be prepared.
+    pub(crate) const fn is_on_the_way(&self) -> bool {
+        matches!(self, Self::Releasing { .. }) || self.prepares()
+    }
+
     /// it holds and hears that the other candidate does.
     pub(crate) const fn meets(&self) -> bool {
         matches!(

@@ -61,6 +61,13 @@ pub(crate) struct Current {
     /// The newest of our adverts that it has accepted; dropped when that advert is D old.
     pub(crate) echo: Option<LocalTime>,
     pub(crate) quarantined: bool,
+    /// its latest accepted advert answers one that was sent since this member took its latest
+    /// step, and says that the peer is as far, or further.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "core::ops::Not::not")
+    )]
+    pub(crate) follows: bool,
 }
 
 /// An incarnation that waits for an answer: it does not know ours, or it is not the current one.
@@ -128,8 +135,7 @@ impl Refused {
 
 impl Session {
     pub(crate) fn new(config: &Config, peer: MemberId, seed: Incarnation, now: LocalTime) -> Self {
-        let two_alone = config.members().len() == 2;
-        Self {
+        let mut session = Self {
             peer,
             current: None,
             says: alloc::vec![Statement::default(); config.groups().len()],
@@ -140,9 +146,18 @@ impl Session {
             knock_answered: None,
             rng: seed.0 ^ u64::from(peer.0),
             replaced: ArrayVec::new(),
-            silence: two_alone.then(|| Silence::new(now)),
+            silence: None,
             strangers: Strangers::default(),
-        }
+        };
+        session.keep_silence(config, now);
+        session
+    }
+
+    /// silence is kept in a cluster of two.
+    pub(crate) fn keep_silence(&mut self, config: &Config, now: LocalTime) {
+        let two_alone = config.members().len() == 2;
+        let silence = self.silence.take().filter(|_| two_alone);
+        self.silence = silence.or_else(|| two_alone.then(|| Silence::new(now)));
     }
 
     /// What the peer last said of a group, whenever that was.
@@ -288,14 +303,38 @@ impl Session {
             heard: true,
             echo,
             quarantined: advert.quarantined,
+            follows: false,
         });
         for (mine, theirs) in self.says.iter_mut().zip(&advert.groups) {
             *mine = *theirs;
         }
         self.owed |= self.says.iter().any(|s| s.asks);
         self.knock.take_if(|k| k.incarnation == advert.incarnation);
+        self.strangers.forget(advert.incarnation);
         self.restart_silence(now);
         Ok(accepted)
+    }
+
+    /// whether the peer's latest accepted advert lets this member take the next step.
+    pub(crate) fn note_step(&mut self, follows: bool) {
+        if let Some(current) = &mut self.current {
+            current.follows = follows;
+        }
+    }
+
+    /// see [`Current::follows`].
+    pub(crate) fn follows(&self) -> bool {
+        self.current.as_ref().is_some_and(|c| c.follows)
+    }
+
+    /// the groups have other numbers, or are new; `places` are their numbers so far.
+    pub(crate) fn renumber(&mut self, places: &[Option<usize>]) {
+        let said = |place: &Option<usize>| place.map_or_else(Statement::default, |p| self.says(p));
+        let asked = |place: &Option<usize>| place.and_then(|p| self.asked(p));
+        let says = places.iter().map(said).collect();
+        self.asked = places.iter().map(asked).collect();
+        self.says = says;
+        self.note_step(false);
     }
 
     /// the advert, to whomever it is addressed, is of an incarnation that was replaced,

@@ -160,6 +160,11 @@ impl Strangers {
         self.heard.iter().any(|s| s.held.is_some())
     }
 
+    /// this incarnation is no stranger any more: its adverts are accepted.
+    pub(crate) fn forget(&mut self, incarnation: Incarnation) {
+        self.heard.retain(|s| s.incarnation != incarnation);
+    }
+
     /// Whether an advert that is not accepted is news and not a repetition. What is news is
     /// remembered.
     pub(crate) fn is_news(&mut self, advert: &Advert) -> bool {

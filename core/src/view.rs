@@ -14,6 +14,8 @@ pub(crate) struct View<'a> {
     pub(crate) now: LocalTime,
     pub(crate) incarnation: Incarnation,
     pub(crate) quarantined: bool,
+    /// see [`Node::doubt`](crate::Node::doubt).
+    pub(crate) doubts: bool,
     pub(crate) group: GroupId,
     /// The group's number, as an index.
     pub(crate) index: usize,
@@ -26,7 +28,7 @@ impl<'a> View<'a> {
         config: &'a Config,
         now: LocalTime,
         incarnation: Incarnation,
-        quarantined: bool,
+        (quarantined, doubts): (bool, bool),
         sessions: &'a [Session],
     ) -> impl Iterator<Item = Self> {
         (0u8..).map(move |id| View {
@@ -34,6 +36,7 @@ impl<'a> View<'a> {
             now,
             incarnation,
             quarantined,
+            doubts,
             group: GroupId(id),
             index: usize::from(id),
             sessions,

@@ -7,7 +7,7 @@ use crate::config::{Arbitration, MAX_MEMBERS};
 use crate::group::{Campaign, Group};
 use crate::role::Role;
 use crate::session::Session;
-use crate::time::LocalTime;
+use crate::time::{LocalTime, Span};
 use crate::view::View;
 use arrayvec::ArrayVec;
 
@@ -35,6 +35,15 @@ impl Vote {
 }
 
 impl Group {
+    /// whom it votes for may go by a longer lease from now on, for an ask that was granted
+    /// before: so `by` the difference, but not longer than for an ask of now, which would bind it
+    /// until `most`. It is never bound for less than before.
+    pub(crate) fn lengthen_vote(&mut self, by: Span, most: LocalTime) {
+        if let Some(vote) = &mut self.vote {
+            vote.until = vote.until.plus(by).min(most).max(vote.until);
+        }
+    }
+
     /// an advert of the member that the vote is bound to frees it, if that advert does not ask
     /// and was sent after the ask that bound the vote; a tie keeps it.
     pub(crate) fn free_vote(&mut self, view: &View<'_>, from: &Session) {
@@ -111,18 +120,30 @@ impl Group {
     }
 
     /// when the newest ask that a majority granted was sent, by our clock; this member's own
-    /// vote counts.
+    /// vote counts. R-22: it is a majority of those of before, too, until the change is settled.
     pub(crate) fn granted(&self, view: &View<'_>) -> Option<LocalTime> {
-        let mut asks: ArrayVec<LocalTime, MAX_MEMBERS> = view
-            .sessions
-            .iter()
-            .filter_map(|s| view.granted_by(s))
-            .take(MAX_MEMBERS)
-            .collect();
-        asks.sort_unstable_by(|a, b| b.cmp(a));
-        let others = view.config.majority().checked_sub(2)?; // minus our own, and counted from 0
-        asks.get(others).copied()
+        let asks = view.sessions.iter().filter_map(|s| view.granted_by(s));
+        let granted = newest_of(view.config.majority(), asks)?;
+        match view.config.also_majority() {
+            None => Some(granted),
+            Some(majority) => granted_in_both(view, majority).map(|also| also.min(granted)),
+        }
     }
+}
+
+/// When the newest ask that so many members granted was sent, the asking one among them.
+fn newest_of(majority: usize, asks: impl Iterator<Item = LocalTime>) -> Option<LocalTime> {
+    let mut asks: ArrayVec<LocalTime, MAX_MEMBERS> = asks.take(MAX_MEMBERS).collect();
+    asks.sort_unstable_by(|a, b| b.cmp(a));
+    let others = majority.checked_sub(2)?; // minus our own, and counted from 0
+    asks.get(others).copied()
+}
+
+/// the same, of those members that are in both configurations, by their votes alone.
+fn granted_in_both(view: &View<'_>, majority: usize) -> Option<LocalTime> {
+    let both = |s: &&Session| view.config.is_in_both(s.peer);
+    let asks = view.sessions.iter().filter(both);
+    newest_of(majority, asks.filter_map(|s| view.voted_by(s)))
 }
 
 impl View<'_> {
@@ -140,17 +161,24 @@ impl View<'_> {
     /// when the ask was sent that the peer's latest advert grants us, if it is not
     /// revoked.
     pub(crate) fn granted_by(&self, peer: &Session) -> Option<LocalTime> {
-        let asked = peer.asked(self.index)?;
-        let vote = peer.says(self.index).vote.and_then(|b| {
-            (b.member == self.config.me() && b.incarnation == self.incarnation)
-                .then_some(b.asked_at)
-        });
         // a peer in quarantine takes no hold for D after the advert that it echoes, so its
         // echo counts as a vote.
         let echo = match (self.config.arbitration(), &peer.current) {
             (Arbitration::Survivor, Some(current)) if current.quarantined => current.echo,
             (Arbitration::Survivor | Arbitration::Majority, _) => None,
         };
-        vote.max(echo).filter(|a| *a >= asked && *a <= self.now)
+        self.voted_by(peer).max(self.stands(peer, echo))
+    }
+
+    /// The same, by its vote alone.
+    fn voted_by(&self, peer: &Session) -> Option<LocalTime> {
+        let mine = |b: &Ballot| b.member == self.config.me() && b.incarnation == self.incarnation;
+        let vote = peer.says(self.index).vote.filter(mine);
+        self.stands(peer, vote.map(|b| b.asked_at))
+    }
+
+    fn stands(&self, peer: &Session, ask: Option<LocalTime>) -> Option<LocalTime> {
+        let asked = peer.asked(self.index)?;
+        ask.filter(|a| *a >= asked && *a <= self.now)
     }
 }

@@ -16,8 +16,8 @@
 //! |                     configuration digest                      |  16  body
 //! |                                                               |
 //! +---------------+---------------+-------+-+-+-+-+---------------+
-//! |     from      |      to       |    0    |E|T|Q|    groups     |  24
-//! +---------------+---------------+---------+-+-+-+---------------+
+//! |     from      |      to       | 0 |K|O|N|E|T|Q|    groups     |  24
+//! +---------------+---------------+---+-+-+-+-+-+-+---------------+
 //! |                          incarnation                          |  28
 //! |                                                               |
 //! +---------------------------------------------------------------+
@@ -43,12 +43,21 @@
 //! +                               +-------------------------------+
 //! |                               |         (next group)
 //! +===============================+===============================+
-//! |                                                               |  68 + 18 × groups
+//! |        digest of the other configuration; only if N or O      |  68 + 18 × groups
+//! |                                                               |
+//! +===============+===============================================+
+//! |     keys      |                                               |  only if K: how many, 2 to 4
+//! +---------------+                                               +
+//! |              key id of each, the newest first                 |  4 × keys
+//! +===============================================================+
+//! |                                                               |  the rest
 //! |           HMAC-SHA256 of every byte before it (32)            |  seal
 //! |                                                               |
 //! +---------------------------------------------------------------+
 //!
-//! flags:            Q quarantined, T to_incarnation is known, E there is an echo
+//! flags:            Q quarantined, T to_incarnation is known, E there is an echo, N the sender
+//!                   changes toward the other configuration, O from it (not both), K it accepts
+//!                   several keys
 //! flags of a group: A asks, H holds, R ready, Y yields, V voted, P preparing, F frozen; without V
 //!                   the fields of the vote are zero
 //! ```
@@ -58,8 +67,15 @@
 //! many. So `decode` undoes `encode` and `encode` undoes `decode`. (The age of an echo that is not
 //! there means nothing, and is not sent.)
 //!
-//! The longest datagram is 388 bytes. Every IPv4 host must be able to take 508 (576, less the
-//! longest IP header and UDP's), so no path needs to be asked for its MTU.
+//! # Length
+//!
+//! The longest datagram is 1169 bytes, that of 58 groups. No path needs to be asked for its MTU:
+//! - Every IPv6 path takes packets of 1280 bytes: less its header and UDP's, 1232.
+//! - IPv4 through a tunnel over such a path (VXLAN takes 70 bytes of it, WireGuard 80) has 1200
+//!   left: less its header and UDP's, 1172. Through these, IPv6 needs 1280 inside, and the tunnel
+//!   cuts what is longer.
+//! - Every IPv4 host must be able to take 508 (576, less the longest IP header and UDP's): the
+//!   longest datagram of 21 groups has 503.
 //!
 //! A *note* has the same envelope but for its third letter (`OHN`), then any bytes, then the same
 //! seal, and 1024 bytes at most. The core seals and opens it, and never reads it: it is for people.
@@ -68,8 +84,9 @@
 //! Nothing here panics, on any input, and nothing here knows a key: [`auth`](crate::auth) does.
 
 use crate::advert::{
-    Advert, Ballot, ClusterId, ConfigDigest, Incarnation, MAX_GROUPS, MemberId, Statement,
+    Advert, Ballot, Change, ClusterId, ConfigDigest, Incarnation, MAX_GROUPS, MemberId, Statement,
 };
+use crate::keyring::{KeyNames, MAX_KEYS};
 use crate::reject::{KeyId, Reject};
 use crate::time::{LocalTime, Span};
 use alloc::vec::Vec;
@@ -83,18 +100,35 @@ pub const ENVELOPE: usize = 16;
 pub const HEADER: usize = 68;
 /// Bytes for each group.
 pub const STATEMENT: usize = 18;
+/// Bytes for the other configuration, while it changes.
+pub const CHANGE: usize = 8;
+/// Bytes for the names of several keys.
+pub const KEYS: usize = 1 + 4 * MAX_KEYS;
 /// Bytes of the seal.
 pub const SEAL: usize = 32;
 /// The shortest sealed datagram.
 pub const MIN_DATAGRAM: usize = HEADER + SEAL;
 /// The longest sealed datagram.
-pub const MAX_DATAGRAM: usize = HEADER + MAX_GROUPS * STATEMENT + SEAL;
+pub const MAX_DATAGRAM: usize = longest(MAX_GROUPS);
 /// The shortest sealed note.
 pub const MIN_NOTE: usize = ENVELOPE + SEAL;
 /// The longest sealed note.
 pub const MAX_NOTE: usize = 1_024;
 
-const _: () = assert!(MAX_DATAGRAM <= 508, "an advert must never be fragmented");
+/// The longest sealed datagram of so many groups.
+#[must_use]
+pub const fn longest(groups: usize) -> usize {
+    let statements = groups.saturating_mul(STATEMENT);
+    statements.saturating_add(HEADER + CHANGE + KEYS + SEAL)
+}
+
+/// What is left of the least MTU of IPv6 in an IPv4 datagram through WireGuard over IPv6.
+const LEAST_ROOM: usize = 1_280 - 80 - 28;
+
+const _: () = assert!(
+    MAX_DATAGRAM <= LEAST_ROOM && LEAST_ROOM < MAX_DATAGRAM + STATEMENT,
+    "an advert is never fragmented, and there is no room for one more group"
+);
 const _: () = assert!(
     MAX_GROUPS <= u8::MAX as usize,
     "groups are counted in a byte"
@@ -107,6 +141,9 @@ const NOTE: [u8; 4] = [b'O', b'H', b'N', VERSION];
 const QUARANTINED: u8 = 1;
 const TO_INCARNATION: u8 = 1 << 1;
 const ECHO: u8 = 1 << 2;
+const TOWARD: u8 = 1 << 3;
+const FROM: u8 = 1 << 4;
+const LISTED: u8 = 1 << 5;
 
 const ASKS: u8 = 1;
 const HOLDS: u8 = 1 << 1;
@@ -125,12 +162,13 @@ pub struct Envelope {
     pub cluster: ClusterId,
 }
 
-/// Appends the encoding of `advert`, without a seal, to `out`.
-pub fn encode(key: KeyId, advert: &Advert, out: &mut Vec<u8>) {
+/// Appends the encoding of `advert` by a member with such keys, without a seal, to `out`.
+pub fn encode(keys: &KeyNames, advert: &Advert, out: &mut Vec<u8>) {
     // Destructured, so that a new field can't be forgotten here.
     let Advert {
         cluster,
         config,
+        change,
         from,
         to,
         incarnation,
@@ -141,12 +179,19 @@ pub fn encode(key: KeyId, advert: &Advert, out: &mut Vec<u8>) {
         quarantined,
         groups,
     } = advert;
-    put_envelope(out, MAGIC, key, *cluster);
+    put_envelope(out, MAGIC, keys.sealed, *cluster);
     put_u64(out, config.0);
-    let flags = flag(QUARANTINED, *quarantined)
+    let (way, other) = match *change {
+        Change::None => (0, None),
+        Change::Toward(other) => (TOWARD, Some(other)),
+        Change::From(other) => (FROM, Some(other)),
+    };
+    let flags = way
+        | flag(QUARANTINED, *quarantined)
         | flag(TO_INCARNATION, to_incarnation.is_some())
-        | flag(ECHO, echo.is_some());
-    // An ArrayVec of 16 has a length below 256.
+        | flag(ECHO, echo.is_some())
+        | flag(LISTED, !keys.listed.is_empty());
+    // At most MAX_GROUPS. More would not be read.
     let count = u8::try_from(groups.len()).unwrap_or(u8::MAX);
     out.extend_from_slice(&[from.0, to.0, flags, count]);
     put_u64(out, incarnation.0);
@@ -156,6 +201,15 @@ pub fn encode(key: KeyId, advert: &Advert, out: &mut Vec<u8>) {
     put_u64(out, echo.map_or(0, |_| echo_age.as_nanos()));
     for statement in groups {
         put_statement(out, statement);
+    }
+    if let Some(other) = other {
+        put_u64(out, other.0);
+    }
+    if !keys.listed.is_empty() {
+        out.push(u8::try_from(keys.listed.len()).unwrap_or(u8::MAX)); // at most 4
+        for KeyId(id) in &keys.listed {
+            out.extend_from_slice(&id.to_be_bytes());
+        }
     }
 }
 
@@ -243,17 +297,17 @@ fn envelope_of(kind: [u8; 4], bytes: &[u8]) -> Result<Envelope, Reject> {
     })
 }
 
-/// Reads an advert whose seal was checked and cut off, and the id of the key that sealed it.
+/// Reads an advert whose seal was checked and cut off, and the names of its sender's keys.
 ///
 /// # Errors
 /// As [`envelope`], then [`Reject::Malformed`].
-pub fn decode(bytes: &[u8]) -> Result<(KeyId, Advert), Reject> {
+pub fn decode(bytes: &[u8]) -> Result<(KeyNames, Advert), Reject> {
     let Envelope { key, cluster } = envelope(bytes)?;
     let mut rest = Reader(bytes);
     let _envelope: [u8; ENVELOPE] = rest.take()?;
     let config = ConfigDigest(rest.u64()?);
     let [from, to, flags, count] = rest.take()?;
-    let known = QUARANTINED | TO_INCARNATION | ECHO;
+    let known = QUARANTINED | TO_INCARNATION | ECHO | TOWARD | FROM | LISTED;
     if flags & !known != 0 || usize::from(count) > MAX_GROUPS {
         return Err(Reject::Malformed);
     }
@@ -262,15 +316,26 @@ pub fn decode(bytes: &[u8]) -> Result<(KeyId, Advert), Reject> {
     let sent_at = LocalTime::from_nanos(rest.u64()?);
     let echo = rest.optional_u64(flags & ECHO != 0)?;
     let echo_age = rest.optional_u64(flags & ECHO != 0)?;
-    let mut groups = ArrayVec::new();
+    let mut groups = Vec::with_capacity(usize::from(count));
     for _ in 0..count {
-        let statement = rest.statement()?;
-        groups.try_push(statement).map_err(|_| Reject::Malformed)?;
+        groups.push(rest.statement()?);
     }
+    let mut other = || rest.u64().map(ConfigDigest);
+    let change = match flags & (TOWARD | FROM) {
+        0 => Change::None,
+        TOWARD => Change::Toward(other()?),
+        FROM => Change::From(other()?),
+        _ => return Err(Reject::Malformed),
+    };
+    let listed = match flags & LISTED {
+        0 => ArrayVec::new(),
+        _ => rest.listed()?,
+    };
     rest.end()?;
     let advert = Advert {
         cluster,
         config,
+        change,
         from: MemberId(from),
         to: MemberId(to),
         incarnation,
@@ -281,7 +346,8 @@ pub fn decode(bytes: &[u8]) -> Result<(KeyId, Advert), Reject> {
         quarantined: flags & QUARANTINED != 0,
         groups,
     };
-    Ok((key, advert))
+    let sealed = key;
+    Ok((KeyNames { sealed, listed }, advert))
 }
 
 /// What has not been read yet. If something is missing, the advert is malformed.
@@ -331,6 +397,16 @@ impl Reader<'_> {
         })
     }
 
+    /// Several keys: one alone is not listed.
+    fn listed(&mut self) -> Result<ArrayVec<KeyId, MAX_KEYS>, Reject> {
+        let [count] = self.take()?;
+        if !(2..=MAX_KEYS).contains(&usize::from(count)) {
+            return Err(Reject::Malformed);
+        }
+        let mut id = || self.take().map(|id| KeyId(u32::from_be_bytes(id)));
+        (0..count).map(|_| id()).collect()
+    }
+
     fn end(&self) -> Result<(), Reject> {
         if self.0.is_empty() {
             Ok(())
@@ -341,259 +417,4 @@ impl Reader<'_> {
 }
 
 #[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-    use alloc::format;
-    use alloc::string::String;
-    use core::fmt::Write as _;
-    use proptest::{collection, prelude::*};
-
-    /// Any advert at all.
-    pub(crate) fn any_advert() -> impl Strategy<Value = Advert> {
-        let groups = collection::vec(any_statement(), 0..=MAX_GROUPS);
-        let options = (any::<Option<u64>>(), any::<Option<(u64, u64)>>());
-        (
-            any::<[u64; 4]>(),
-            options,
-            any::<[u8; 2]>(),
-            any::<bool>(),
-            groups,
-        )
-            .prop_map(
-                |(numbers, (to_incarnation, echo), [from, to], quarantined, groups)| {
-                    let [cluster, config, incarnation, sent_at] = numbers;
-                    Advert {
-                        cluster: ClusterId(cluster),
-                        config: ConfigDigest(config),
-                        from: MemberId(from),
-                        to: MemberId(to),
-                        incarnation: Incarnation(incarnation),
-                        to_incarnation: to_incarnation.map(Incarnation),
-                        sent_at: LocalTime::from_nanos(sent_at),
-                        echo: echo.map(|(at, _)| LocalTime::from_nanos(at)),
-                        echo_age: echo
-                            .map(|(_, age)| Span::from_nanos(age))
-                            .unwrap_or_default(),
-                        quarantined,
-                        groups: groups.into_iter().collect(),
-                    }
-                },
-            )
-    }
-
-    fn any_statement() -> impl Strategy<Value = Statement> {
-        let vote = proptest::option::of((any::<u8>(), any::<[u64; 2]>()));
-        (any::<[bool; 6]>(), vote).prop_map(
-            |([asks, holds, ready, yields, preparing, frozen], vote)| Statement {
-                asks,
-                holds,
-                ready,
-                yields,
-                preparing,
-                frozen,
-                vote: vote.map(|(member, [incarnation, asked_at])| Ballot {
-                    member: MemberId(member),
-                    incarnation: Incarnation(incarnation),
-                    asked_at: LocalTime::from_nanos(asked_at),
-                }),
-            },
-        )
-    }
-
-    /// An advert that shows every field: one group held, one voted for, one idle.
-    pub(crate) fn example() -> Advert {
-        let ballot = Ballot {
-            member: MemberId(1),
-            incarnation: Incarnation(0xa1a2_a3a4_a5a6_a7a8),
-            asked_at: LocalTime::from_nanos(7_000_000_000),
-        };
-        let held = Statement {
-            asks: true,
-            holds: true,
-            ready: true,
-            ..Statement::default()
-        };
-        let voted = Statement {
-            ready: true,
-            vote: Some(ballot),
-            ..Statement::default()
-        };
-        Advert {
-            cluster: ClusterId(0xc1c2_c3c4_c5c6_c7c8),
-            config: ConfigDigest(0xd1d2_d3d4_d5d6_d7d8),
-            from: MemberId(0),
-            to: MemberId(1),
-            incarnation: Incarnation(0xb1b2_b3b4_b5b6_b7b8),
-            to_incarnation: Some(Incarnation(0xa1a2_a3a4_a5a6_a7a8)),
-            sent_at: LocalTime::from_nanos(8_000_000_000),
-            echo: Some(LocalTime::from_nanos(7_100_000_000)),
-            echo_age: Span::from_millis(30),
-            quarantined: true,
-            groups: [held, voted, Statement::default()].into_iter().collect(),
-        }
-    }
-
-    fn encoded(advert: &Advert) -> Vec<u8> {
-        let mut out = Vec::new();
-        encode(KeyId(7), advert, &mut out);
-        out
-    }
-
-    /// Every byte of a datagram with its offset and the name of its field.
-    pub(crate) fn annotated(bytes: &[u8]) -> String {
-        const FRONT: [(&str, usize); 14] = [
-            ("magic", 3),
-            ("version", 1),
-            ("key id", 4),
-            ("cluster id", 8),
-            ("configuration digest", 8),
-            ("from", 1),
-            ("to", 1),
-            ("flags", 1),
-            ("groups", 1),
-            ("incarnation", 8),
-            ("to_incarnation", 8),
-            ("sent_at", 8),
-            ("echo", 8),
-            ("echo_age", 8),
-        ];
-        const GROUP: [(&str, usize); 4] = [
-            ("flags", 1),
-            ("vote member", 1),
-            ("vote incarnation", 8),
-            ("vote asked_at", 8),
-        ];
-        let mut fields: Vec<(String, usize)> = FRONT
-            .iter()
-            .map(|(name, len)| ((*name).into(), *len))
-            .collect();
-        for group in 0..bytes[27] {
-            fields.extend(
-                GROUP
-                    .iter()
-                    .map(|(name, len)| (format!("{group}: {name}"), *len)),
-            );
-        }
-        fields.push(("seal".into(), SEAL));
-        let (mut text, mut at) = (String::new(), 0);
-        for (name, len) in fields {
-            let hex: String = bytes[at..at + len]
-                .iter()
-                .map(|b| format!("{b:02x}"))
-                .collect();
-            writeln!(text, "{at:3}  {name:20}  {hex}").unwrap();
-            at += len;
-        }
-        assert_eq!(at, bytes.len());
-        text
-    }
-
-    #[test]
-    fn the_longest_advert_is_as_long_as_promised() {
-        let mut advert = example();
-        assert_eq!(encoded(&advert).len(), HEADER + 3 * STATEMENT);
-        advert.groups = [Statement::default(); MAX_GROUPS].into();
-        assert_eq!(encoded(&advert).len() + SEAL, MAX_DATAGRAM);
-        advert.groups.clear();
-        assert_eq!(encoded(&advert).len() + SEAL, MIN_DATAGRAM);
-    }
-
-    #[test]
-    fn another_version_is_not_ours() {
-        let mut bytes = encoded(&example());
-        bytes[3] = VERSION + 1;
-        assert_eq!(decode(&bytes), Err(Reject::NotOurs));
-    }
-
-    #[test]
-    fn only_the_one_encoding_is_read() {
-        let (flags, groups, to_incarnation, echo, echo_age) = (26, 27, 36, 52, 60);
-        let idle = HEADER + 2 * STATEMENT; // the group without a vote
-        for (at, value) in [
-            (flags, 0b1111),           // an unknown flag
-            (flags, 0b0101),           // a to_incarnation that is said to be absent
-            (flags, 0b0011),           // an echo that is said to be absent
-            (groups, 2),               // fewer groups than there are
-            (groups, 4),               // more groups than there are
-            (groups, 17),              // more than any advert has
-            (idle, 0b1000_0000),       // an unknown flag of a group
-            (idle + 1, 1),             // a vote that is said to be absent
-            (idle + STATEMENT - 1, 1), // its last byte
-        ] {
-            let mut bytes = encoded(&example());
-            bytes[at] = value;
-            assert_eq!(
-                decode(&bytes),
-                Err(Reject::Malformed),
-                "byte {at} = {value}"
-            );
-        }
-        for absent in [to_incarnation, echo, echo_age] {
-            let mut bytes = encoded(&example());
-            bytes[flags] &= !(TO_INCARNATION | ECHO);
-            for field in [to_incarnation, echo, echo_age] {
-                bytes[field..field + 8].fill(0);
-            }
-            assert!(decode(&bytes).is_ok());
-            bytes[absent] = 1;
-            assert_eq!(decode(&bytes), Err(Reject::Malformed));
-        }
-        let mut longer = encoded(&example());
-        longer.push(0);
-        assert_eq!(decode(&longer), Err(Reject::Malformed));
-    }
-
-    #[test]
-    fn an_instant_of_zero_is_not_an_absent_one() {
-        let mut advert = example();
-        advert.echo = Some(LocalTime::from_nanos(0));
-        let some = encoded(&advert);
-        assert_eq!(decode(&some), Ok((KeyId(7), advert.clone())));
-        advert.echo = None;
-        assert_ne!(encoded(&advert), some);
-    }
-
-    proptest! {
-        #[test]
-        fn decode_undoes_encode(key: u32, advert in any_advert()) {
-            let mut bytes = Vec::new();
-            encode(KeyId(key), &advert, &mut bytes);
-            prop_assert_eq!(bytes.len(), HEADER + advert.groups.len() * STATEMENT);
-            prop_assert_eq!(decode(&bytes), Ok((KeyId(key), advert)));
-        }
-
-        /// However a datagram is damaged, it is either refused or the one encoding of what was
-        /// read.
-        #[test]
-        fn encode_undoes_decode(advert in any_advert(), damage: Vec<(prop::sample::Index, u8)>) {
-            let mut bytes = encoded(&advert);
-            for (at, value) in damage {
-                let at = at.index(bytes.len());
-                bytes[at] = value;
-            }
-            if let Ok((key, read)) = decode(&bytes) {
-                let mut again = Vec::new();
-                encode(key, &read, &mut again);
-                prop_assert_eq!(again, bytes);
-            }
-        }
-
-        #[test]
-        fn a_shortened_advert_is_refused(advert in any_advert(), cut: prop::sample::Index) {
-            let bytes = encoded(&advert);
-            let cut = cut.index(bytes.len());
-            prop_assert!(matches!(
-                decode(&bytes[..cut]),
-                Err(Reject::TooShort | Reject::Malformed)
-            ));
-        }
-
-        #[test]
-        fn no_bytes_make_it_panic(bytes: Vec<u8>) {
-            let _ = decode(&bytes);
-            let mut ours = MAGIC.to_vec();
-            ours.extend(bytes);
-            let _ = decode(&ours);
-        }
-    }
-}
+pub(crate) mod tests;

@@ -98,7 +98,7 @@ fn seeds() -> BTreeMap<&'static str, Vec<u8>> {
         ..blank.clone()
     };
     let full = Advert {
-        groups: [voted; MAX_GROUPS].into(),
+        groups: vec![voted; MAX_GROUPS],
         ..usual.clone()
     };
     let sealed = |advert: &Advert| {
@@ -111,14 +111,18 @@ fn seeds() -> BTreeMap<&'static str, Vec<u8>> {
         bytes[at] = value;
         bytes
     };
+    let both = auth::Keys::new(fuzz::key(), vec![auth::Key::new(b"another secret")]);
+    let mut two_keys = Vec::new();
+    auth::seal(&both, &usual, &mut two_keys);
     let mut note = Vec::new();
-    auth::seal_note(&fuzz::keys(), blank.cluster, b"for people", &mut note);
+    auth::seal_note(&fuzz::key(), blank.cluster, b"for people", &mut note);
     BTreeMap::from([
         ("note", note),
         ("blank", sealed(&blank)),
         ("first", sealed(&first)),
         ("usual", sealed(&usual)),
         ("full", sealed(&full)),
+        ("two-keys", two_keys),
         ("empty", Vec::new()),
         ("other-version", changed(3, 2)),
         ("other-key", changed(4, 0xff)),

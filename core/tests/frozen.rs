@@ -3,7 +3,7 @@
 //! run beside it. `tests/frozen/*.hex` is never written again.
 
 use onehold_core::advert::{
-    Advert, Ballot, ClusterId, ConfigDigest, Incarnation, MemberId, Statement,
+    Advert, Ballot, Change, ClusterId, ConfigDigest, Incarnation, MemberId, Statement,
 };
 use onehold_core::auth::{self, Authentic, Key, Keys};
 use onehold_core::time::{LocalTime, Span};
@@ -21,6 +21,7 @@ fn first_word() -> Advert {
     Advert {
         cluster: ClusterId(0x0102_0304_0506_0708),
         config: ConfigDigest(0x1112_1314_1516_1718),
+        change: Change::None,
         from: MemberId(2),
         to: MemberId(0),
         incarnation: Incarnation(0x2122_2324_2526_2728),

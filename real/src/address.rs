@@ -7,6 +7,7 @@
 
 use crate::netlink::{self, Doing as _, KernelError, Netlink, Request};
 use onehold_core::time::Span;
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::OnceLock;
 
@@ -395,24 +396,96 @@ pub fn put(
     answers(&there, link, address)
 }
 
-/// Gives a floating address that was there at the last look a new lifetime, or puts it there: of
-/// many, each costs one question to the kernel.
-///
-/// # Errors
-/// When the kernel refuses.
+/// Puts floating addresses on interfaces, and gives those that were there at the last look a new
+/// lifetime, all at once; returns which of them the kernel refuses, by their place. One that somebody
+/// else put there stays as it is, and will do.
 pub fn renew(
     route: &mut Netlink,
-    link: &Link,
-    address: IpAddr,
+    all: &[(&Link, IpAddr)],
     lifetime: Span,
     there: &[Assigned],
-) -> Result<(), KernelError> {
-    let ours =
-        |a: &Assigned| a.address == address && a.index == link.index && a.is_ours(&[a.index]);
-    if !there.iter().any(ours) {
-        return put(route, link, address, lifetime);
+) -> Vec<(usize, KernelError)> {
+    let ours = |there: &[Assigned]| -> BTreeSet<(u32, IpAddr)> {
+        let ours = there.iter().filter(|a| a.is_ours(&[a.index]));
+        ours.map(|a| (a.index, a.address)).collect()
+    };
+    let known = ours(there);
+    let how = |known: &BTreeSet<(u32, IpAddr)>, link: &Link, address| match known
+        .contains(&(link.index, address))
+    {
+        true => netlink::NLM_F_REPLACE,
+        false => netlink::NLM_F_EXCL,
+    };
+    let named = |at: usize| all.get(at).copied();
+    let wanted: Vec<_> = (all.iter())
+        .map(|(link, address)| (*link, *address, how(&known, link, *address)))
+        .collect();
+    let (is_there, mut refused): (Vec<_>, Vec<_>) = add_all(route, &wanted, lifetime)
+        .into_iter()
+        .partition(|(at, e)| e.errno() == libc::EEXIST && wanted[*at].2 == netlink::NLM_F_EXCL);
+    let places: Vec<usize> = is_there.into_iter().map(|(at, _)| at).collect();
+    if places.is_empty() {
+        return refused;
     }
-    add(route, link, address, lifetime, netlink::NLM_F_REPLACE).map(drop)
+    let there = match list(route) {
+        Ok(there) => there,
+        Err(e) => {
+            let doing = |at: &usize| (*at, KernelError::refused(&e.doing, e.cause.to_string()));
+            refused.extend(places.iter().map(doing));
+            return refused;
+        }
+    };
+    let known = ours(&there);
+    let again: Vec<(usize, &Link, IpAddr)> = (places.iter())
+        .filter_map(|at| named(*at).map(|(link, address)| (*at, link, address)))
+        .filter(|(_, link, address)| known.contains(&(link.index, *address)))
+        .collect();
+    let wanted: Vec<_> = (again.iter())
+        .map(|(_, link, address)| (*link, *address, netlink::NLM_F_REPLACE))
+        .collect();
+    let failed = add_all(route, &wanted, lifetime).into_iter();
+    refused.extend(failed.map(|(n, e)| (again[n].0, e)));
+    for (at, (link, address)) in places.iter().filter_map(|at| Some((*at, named(*at)?))) {
+        refused.extend(answers(&there, link, address).err().map(|e| (at, e)));
+    }
+    refused
+}
+
+/// Adds addresses; returns which the kernel refuses, by their place.
+fn add_all(
+    route: &mut Netlink,
+    all: &[(&Link, IpAddr, i32)],
+    lifetime: Span,
+) -> Vec<(usize, KernelError)> {
+    let mut request = Request::new();
+    for (n, (link, address, how)) in (1..).zip(all) {
+        let ack = if n == all.len() {
+            netlink::NLM_F_ACK
+        } else {
+            0
+        };
+        let how = ack | netlink::NLM_F_CREATE | how;
+        added(&mut request, link, *address, lifetime, how);
+    }
+    let doing = |at: usize| {
+        let (link, address, _) = all[at];
+        format!("adding {address} to {}", link.name)
+    };
+    let failed = match all {
+        [] => Ok(Vec::new()),
+        _ => route.send_each(&mut request),
+    };
+    match failed {
+        Ok(refused) => (refused.into_iter())
+            .filter(|(at, _)| *at < all.len())
+            .filter_map(|(at, e)| Some((at, Err::<(), _>(e).doing(|| doing(at)).err()?)))
+            .collect(),
+        Err(e) => {
+            let why = format!("{e:?}");
+            let each = (0..all.len()).map(|at| (at, KernelError::refused(doing(at), why.clone())));
+            each.collect()
+        }
+    }
 }
 
 /// An address that somebody else put there serves as well, if the kernel answers for it.
@@ -455,6 +528,19 @@ fn add(
     lifetime: Span,
     how: i32,
 ) -> Result<Added, KernelError> {
+    let mut request = Request::new();
+    let how = netlink::NLM_F_ACK | netlink::NLM_F_CREATE | how;
+    added(&mut request, link, address, lifetime, how);
+    match route.send(&mut request) {
+        Err(e) if e.errno() == libc::EEXIST && how & netlink::NLM_F_EXCL != 0 => Ok(Added::IsThere),
+        other => other
+            .doing(|| format!("adding {address} to {}", link.name))
+            .map(|()| Added::Yes),
+    }
+}
+
+/// The message that adds an address.
+fn added(request: &mut Request, link: &Link, address: IpAddr, lifetime: Span, how: i32) {
     let valid = u32::try_from(lifetime.as_nanos().div_ceil(1_000_000_000)).unwrap_or(FOREVER - 1);
     // A deprecated IPv6 address serves whoever asks for it, and is not picked as the source of
     // the host's own connections, which would not survive a failover. IPv4 picks by route.
@@ -468,27 +554,12 @@ fn add(
         IpAddr::V4(_) => 0,
         IpAddr::V6(_) => libc::IFA_F_NODAD,
     };
-    let mut request = Request::new();
-    let how = netlink::NLM_F_ACK | netlink::NLM_F_CREATE | how;
     let kind = libc::RTM_NEWADDR;
-    named(
-        &mut request,
-        kind,
-        how,
-        link.index,
-        address,
-        address,
-        full(address),
-    )
-    .attr(IFA_CACHEINFO, &lifetimes)
-    .u32(IFA_FLAGS, flags)
-    .attr(IFA_PROTO, &[ORIGIN]);
-    match route.send(&mut request) {
-        Err(e) if e.errno() == libc::EEXIST && how & netlink::NLM_F_EXCL != 0 => Ok(Added::IsThere),
-        other => other
-            .doing(|| format!("adding {address} to {}", link.name))
-            .map(|()| Added::Yes),
-    }
+    let (length, index) = (full(address), link.index);
+    named(request, kind, how, index, address, address, length)
+        .attr(IFA_CACHEINFO, &lifetimes)
+        .u32(IFA_FLAGS, flags)
+        .attr(IFA_PROTO, &[ORIGIN]);
 }
 
 /// Removes those of `addresses` that are [ours](Assigned::is_ours), and looks again until none of
@@ -502,20 +573,54 @@ pub fn remove(
     interfaces: &[u32],
 ) -> Result<(), KernelError> {
     for _ in 0..8 {
-        let mut left = list(route)?;
-        left.retain(|a| addresses.contains(&a.address) && a.is_ours(interfaces));
-        if left.is_empty() {
+        if remove_some(route, addresses, interfaces, usize::MAX)? == 0 {
             return Ok(());
-        }
-        for a in left {
-            let far = a.peer.unwrap_or(a.address);
-            delete(route, a.index, a.address, far, a.length)?;
         }
     }
     Err(KernelError::refused(
         format!("removing {addresses:?}"),
         "somebody else keeps adding them; find out who configures them on this host",
     ))
+}
+
+/// Removes so many of them, at most, and says how many.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn remove_some(
+    route: &mut Netlink,
+    addresses: &[IpAddr],
+    interfaces: &[u32],
+    most: usize,
+) -> Result<usize, KernelError> {
+    let addresses: BTreeSet<&IpAddr> = addresses.iter().collect();
+    let mut left = list(route)?;
+    left.retain(|a| addresses.contains(&a.address) && a.is_ours(interfaces));
+    left.truncate(most);
+    let mut request = Request::new();
+    for (n, a) in (1..).zip(&left) {
+        let far = a.peer.unwrap_or(a.address);
+        let ack = if n == left.len() {
+            netlink::NLM_F_ACK
+        } else {
+            0
+        };
+        let kind = libc::RTM_DELADDR;
+        named(&mut request, kind, ack, a.index, a.address, far, a.length);
+    }
+    if left.is_empty() {
+        return Ok(0);
+    }
+    let refused = route.send_each(&mut request);
+    let refused = refused.doing(|| format!("removing {addresses:?}"))?;
+    for (at, e) in refused {
+        // Success as well when somebody was faster.
+        let gone = [libc::EADDRNOTAVAIL, libc::ENODEV].contains(&e.errno());
+        if let Some(a) = left.get(at).filter(|_| !gone) {
+            return Err(e).doing(|| format!("removing {}", a.address));
+        }
+    }
+    Ok(left.len())
 }
 
 /// Success as well when somebody was faster.

@@ -174,6 +174,14 @@ impl Port {
         })
     }
 
+    /// Listens for claims of these addresses from now on, and of no others.
+    ///
+    /// # Errors
+    /// When the kernel refuses: then it listens as before.
+    pub fn listen_for(&self, addresses: &[IpAddr]) -> io::Result<()> {
+        self.socket.get_ref().attach_filter(&claims(addresses))
+    }
+
     /// The interface's hardware address, as the kernel has it now; returns whether it has changed.
     #[must_use]
     pub fn set_mac(&mut self, mac: Mac) -> bool {

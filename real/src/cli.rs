@@ -274,6 +274,9 @@ struct CheckArgs {
     /// Check for this member only, as if this host were it
     #[arg(long = "for", value_name = "NAME")]
     member: Option<String>,
+    /// Also say how a cluster that runs with this file gets to the other, and what that costs
+    #[arg(long, value_name = "OLD")]
+    from: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -403,6 +406,9 @@ fn dispatch(command: Cmd) -> Result<(), Failure> {
         Cmd::Check(c) => {
             let check::Checked { text, wrong, host } = check::check(&c.file, c.member.as_deref());
             print(&(text + &host.text()))?;
+            if let Some(from) = c.from.filter(|_| wrong.is_empty()) {
+                print(&check::plan(&from, &c.file).map_err(Failure::Usage)?)?;
+            }
             let wrong: Vec<String> = wrong.iter().map(ToString::to_string).collect();
             match (&wrong[..], &host.lacks[..]) {
                 ([], []) => Ok(()),

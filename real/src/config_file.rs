@@ -13,35 +13,40 @@ mod local_cluster;
 mod place;
 pub mod reference;
 mod reload;
+mod rotation;
 mod routes;
 mod span;
 mod stamp;
 mod together;
+mod ways;
 mod words;
 
 use checks::CheckSection;
 use hooks::HooksSection;
 
-pub(crate) use addresses::{company, loopback_warnings, resolve, toward};
+pub(crate) use addresses::{company, literal, loopback_warnings, resolve, toward};
 pub(crate) use decided::{decided, for_member};
 pub(crate) use in_force::{InForce, Read};
 use local_cluster::Text;
-pub use local_cluster::{
-    Found, Loaded, LocalCluster, Missing, Path, Texts, find, load, read, texts,
-};
+pub use local_cluster::{Found, Loaded, LocalCluster, Missing, Texts, find, load, read, texts};
 pub(crate) use local_cluster::{
     Here, WrittenCluster, WrittenFile, find_me, first_of, keys_of, local_cluster, prove, secrets,
     without_secrets, written,
 };
 pub use place::{FileError, Source};
+pub(crate) use reload::in_words as differences_in_words;
 pub use reload::{Change, Outcome, ReloadRefused, Reloaded};
+pub use rotation::{key_name, rotation};
 pub use routes::RouteSection;
 pub use span::Length;
 pub use stamp::Stamp;
 pub(crate) use together::each_once;
 pub use together::{Announce, FloatingAddress, Interface};
+pub use ways::Path;
+pub(crate) use ways::{no_way_stays, reached_at_what_floats};
 
 use onehold_core::config::{Arbitration, Failback};
+use onehold_core::keyring::MAX_KEYS;
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
 use serde::{Deserialize, Deserializer, Serialize, de};
@@ -384,7 +389,7 @@ impl ConfigFile {
         source.parse()
     }
 
-    /// The secret files: the first seals, all are accepted.
+    /// The secret files, the newest key's first: all are accepted.
     pub fn secret_files(&self, source: &Source) -> Result<Vec<PathBuf>, FileError> {
         let at = |key, what: &str| Err(source.error(key, what));
         let files = match (&self.cluster.secret_file, &self.cluster.secret_files[..]) {
@@ -404,6 +409,10 @@ impl ConfigFile {
             (Some(one), []) => std::slice::from_ref(one),
             (None, several) => several,
         };
+        if files.len() > MAX_KEYS {
+            let what = format!("{} are too many: at most {MAX_KEYS}", files.len());
+            return at("cluster.secret_files", &what);
+        }
         if let Some(twice) =
             (files.iter().enumerate()).find_map(|(n, f)| files[..n].contains(f).then_some(f))
         {

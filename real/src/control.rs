@@ -7,6 +7,7 @@
 //! driver: it hands over a [`PendingRequest`] and waits for the answer on its own. One request is
 //! answered by more than a line: see [`session`].
 
+mod bound;
 mod client;
 pub mod session;
 
@@ -17,6 +18,7 @@ use crate::history::Told;
 use crate::orders::Said;
 use crate::status::Report;
 use crate::upgrade;
+use bound::Bound;
 use onehold_core::advert::GroupId;
 use onehold_core::config::Config;
 use onehold_core::input::{Command, Refusal};
@@ -24,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use session::Desk;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::io::ErrorKind;
-use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _};
+use std::os::unix::fs::{FileTypeExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _};
@@ -91,7 +93,11 @@ pub enum Request {
         said: Said,
     },
     /// Read the file again, and apply what may change.
-    Reload {},
+    Reload {
+        /// Also take keys away that other members may need.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        now: bool,
+    },
     /// Go on in another program: see [`crate::upgrade`].
     Upgrade {},
     /// What has happened.
@@ -118,7 +124,7 @@ impl Request {
     #[must_use]
     pub fn patience(&self, usual: Duration) -> Duration {
         match self {
-            Self::Reload {} => usual + RELOAD_TIMEOUT,
+            Self::Reload { .. } => usual + RELOAD_TIMEOUT,
             Self::Status { .. }
             | Self::History { .. }
             | Self::Command { .. }
@@ -132,7 +138,9 @@ impl Request {
     pub const fn only_looks(&self) -> bool {
         match self {
             Self::Status { .. } | Self::History { .. } => true,
-            Self::Command { .. } | Self::Reload {} | Self::Upgrade {} | Self::Agent { .. } => false,
+            Self::Command { .. } | Self::Reload { .. } | Self::Upgrade {} | Self::Agent { .. } => {
+                false
+            }
         }
     }
 }
@@ -271,6 +279,9 @@ impl Reply {
         let line = |(group, answer): &(GroupId, Result<(), Refusal>)| {
             let name = config.group_name(*group);
             match answer {
+                Ok(()) if order == Order::PresumeDead && !config.may_presume_dead() => {
+                    COUNTS_AS_DEAD.to_owned()
+                }
                 Ok(()) => format!("{name}: {}", done_text(order, &until)),
                 Err(refusal) => format!("{name}: {}", refusal.text()),
             }
@@ -302,6 +313,10 @@ pub fn groups_meant(config: &Config, name: Option<&str>) -> Result<Vec<GroupId>,
         ))
     })
 }
+
+/// R-22: what is done for a member that doubted, by `presume-dead`.
+const COUNTS_AS_DEAD: &str =
+    "the other candidate counts as dead: this member holds by the votes of its file's members";
 
 /// What is done; `until` is empty, or says when it ends by itself.
 pub(crate) fn done_text(order: Order, until: &str) -> String {
@@ -386,48 +401,6 @@ fn own_group() -> Option<u32> {
 /// After how long making the socket is tried again, at first and at most.
 const AGAIN_FIRST: Duration = Duration::from_millis(250);
 const AGAIN_LATER: Duration = Duration::from_secs(5);
-
-/// How often to check that the socket's file is still there.
-const CHECK_EVERY: Duration = Duration::from_secs(1);
-
-/// A socket's file, removed when dropped.
-struct Bound {
-    path: PathBuf,
-    which: Option<(u64, u64)>,
-}
-
-impl Bound {
-    fn at(path: &Path) -> Self {
-        Self {
-            path: path.to_owned(),
-            which: Self::which(path),
-        }
-    }
-
-    fn which(path: &Path) -> Option<(u64, u64)> {
-        let meta = std::fs::symlink_metadata(path).ok()?;
-        Some((meta.dev(), meta.ino()))
-    }
-
-    fn is_there(&self) -> bool {
-        self.which.is_some() && Self::which(&self.path) == self.which
-    }
-
-    /// Ends when somebody has removed it, or put another in its place.
-    async fn lost(&self) {
-        while self.is_there() {
-            tokio::time::sleep(CHECK_EVERY).await;
-        }
-    }
-}
-
-impl Drop for Bound {
-    fn drop(&mut self) {
-        if self.is_there() {
-            let _ = std::fs::remove_file(&self.path); // it may be gone already
-        }
-    }
-}
 
 /// The ways to the driver.
 #[derive(Clone, Debug)]
@@ -589,12 +562,14 @@ async fn request(stream: &mut UnixStream, access: Access) -> Result<Request, Str
             "user {own} may not have this daemon run another program, for it has capabilities that not every process \
              of this user has; ask as root"
         )),
-        (Request::Command { .. } | Request::Reload {} | Request::Upgrade {}, Some(user)) => Err(
-            format!("user {user} may look and be the agent, but order nothing; use sudo"),
-        ),
+        (Request::Command { .. } | Request::Reload { .. } | Request::Upgrade {}, Some(user)) => {
+            Err(format!(
+                "user {user} may look and be the agent, but order nothing; use sudo"
+            ))
+        }
         (
             Request::Command { .. }
-            | Request::Reload {}
+            | Request::Reload { .. }
             | Request::Upgrade {}
             | Request::Status { .. }
             | Request::History { .. }

@@ -6,11 +6,13 @@
 //! this very loop. It awaits nothing but [`Shell::wait`].
 
 mod carried;
+pub mod changing;
 mod clusters;
 pub mod cooldowns;
 mod datagrams;
 mod frames;
 mod history;
+mod keys;
 pub mod leases;
 mod notes;
 pub mod openings;
@@ -33,16 +35,18 @@ use crate::status::{FileOnDisk, Waiting};
 use crate::telemetry;
 use crate::trace::{Recorder, Turn};
 use carried::Upgrade;
+use changing::Changing;
 use clusters::Clusters;
 use cooldowns::{Cooldowns, Notice};
 use datagrams::Strangers;
 use history::Seen;
 use notes::Notes;
 use onehold_core::advert::GroupId;
-use onehold_core::auth::{self, Keys};
+use onehold_core::auth::Keys;
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
 use onehold_core::input::{Command, Input, Refusal, StandingOrders};
+use onehold_core::keyring::Keyring;
 use onehold_core::observe::{GroupSnapshot, RoleName};
 use onehold_core::reject::Reject;
 use onehold_core::time::LocalTime;
@@ -57,14 +61,18 @@ const MAX_EVENTS: usize = 1_024;
 /// One cluster that this process serves.
 #[derive(Debug)]
 pub struct Served {
-    /// The proved configuration.
+    /// The configuration in force, and what it is changed to or from.
     pub config: Config,
     /// The keys in force.
     pub keys: Keys,
+    /// What is known of the other members' keys.
+    keyring: Keyring,
     /// What is counted.
     pub metrics: Metrics,
     /// what each group waits for before its gate opens, if it waits.
     pub before_hold: Vec<Option<BeforeHold>>,
+    /// what is to come into force.
+    changing: Option<Box<Changing>>,
     node: Node,
     notes: Notes,
     seen: Seen,
@@ -82,6 +90,8 @@ pub struct Served {
     active: bool,
     /// It stops, and is not served any more then.
     leaves: bool,
+    /// its node doubted by whose votes it may hold, when it was last looked at.
+    doubted: bool,
 }
 
 impl Served {
@@ -105,14 +115,23 @@ impl Served {
             look_at: None,
             active: false,
             leaves: false,
+            doubted: false,
+            changing: None,
             config,
             keys,
+            keyring: Keyring::default(),
             metrics,
             before_hold: Vec::new(),
             notes: Notes::new(now, incarnation),
             seen: Seen::default(),
             node,
         }
+    }
+
+    /// it doubts by whose votes it may hold. Before its first turn.
+    pub fn doubt(&mut self) {
+        self.node.doubt();
+        self.doubted = true;
     }
 
     /// When its node is next due; in the past before its first turn.
@@ -314,6 +333,8 @@ impl<S: Shell> Driver<S> {
             let _ = self.handle(cluster, now, Input::Wake);
             self.served.settle(cluster);
         }
+        self.take_steps(cluster, now);
+        self.report_trust(cluster);
         self.report_orders(cluster);
         self.report_doubles(cluster, now);
     }
@@ -338,12 +359,7 @@ impl<S: Shell> Driver<S> {
         }
         self.probes.look(now);
         for (group, order, said) in joined.orders {
-            let _ = self.command(cluster, now, group, order.command()); // the node reports refusals
-            if let Some(s) = self.served.get_mut(cluster)
-                && let Some(m) = s.metrics.groups.get_mut(usize::from(group.0))
-            {
-                m.said.insert(order, said);
-            }
+            self.order_again(cluster, now, group, (order, said));
         }
         if let Some(s) = self.served.get_mut(cluster) {
             s.ordered = s.node.standing_orders().collect(); // it was the shell that gave them
@@ -425,7 +441,7 @@ impl<S: Shell> Driver<S> {
             }
             ShellEvent::Request(PendingRequest { request, reply }) => {
                 let answer = match request {
-                    Request::Reload {} => return self.shell.reload(reply),
+                    Request::Reload { now } => return self.shell.reload(reply, now),
                     Request::Agent { .. } | Request::Upgrade {} => Reply::Refused {
                         why: "that is asked on the control socket".to_owned(),
                     },
@@ -445,6 +461,7 @@ impl<S: Shell> Driver<S> {
                     s.keys = keys;
                 }
             }
+            ShellEvent::Changes { cluster, to, spec } => self.changes(cluster, to, *spec),
             ShellEvent::Joined(joined) => self.join(now, *joined),
             ShellEvent::Leaves { cluster } => self.leave(now, cluster),
             ShellEvent::Waiting(waiting) => self.awaited = waiting,
@@ -633,10 +650,7 @@ impl<S: Shell> Driver<S> {
                 self.releases.begin(cluster, *group, *release);
                 self.shell.release(cluster, *group);
             }
-            Effect::Send { to, advert } => {
-                auth::seal(&s.keys, advert, &mut self.sealed);
-                s.metrics.sent += self.shell.send(cluster, *to, &self.sealed);
-            }
+            Effect::Send { to, advert } => self.send(cluster, now, *to, advert),
             Effect::HoldUntil { group, deadline } => {
                 let timing = s.config.timing();
                 s.metrics.margins.held(*group, *deadline, timing, now);
@@ -666,8 +680,8 @@ impl<S: Shell> Driver<S> {
                 }
                 if let Event::Ready = event {
                     // the leases of earlier incarnations are over.
-                    let lease = s.config.timing().lease();
-                    self.shell.record_lease(cluster, lease);
+                    let longest = s.config.timing().longest_lease();
+                    self.shell.record_lease(cluster, longest);
                 }
                 self.shell.reported(cluster, event);
             }

@@ -5,11 +5,13 @@
 //! state where the kernel can be asked. A netlink notification is only a hint to look.
 
 mod carried;
+mod changing;
 mod fitness;
 mod holding;
 mod interfaces;
 mod network;
 mod probing;
+mod renewing;
 mod routes;
 pub(crate) mod survey;
 mod watching;
@@ -25,6 +27,7 @@ pub use crate::netlink::KernelError;
 use crate::netlink::{Heard, Netlink, Watch};
 use crate::route::{Destination, PROTOCOL, Route};
 pub use carried::Carried;
+use changing::Withdrawn;
 use fitness::{Fitness, Own, Reported};
 use holding::{Hold, Left};
 use interfaces::Interface;
@@ -33,12 +36,16 @@ use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
 use probing::Probes;
 pub use probing::Probing;
+use renewing::Renewing;
 use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::path::Path;
 use tokio::io::unix::AsyncFd;
 pub use watching::KernelEvent;
 use watching::Weight;
+
+/// The order in which programs are asked is looked at that much sooner, in a turn that happens anyway.
+const EARLY: Span = Span::from_millis(125);
 
 /// A group of addresses, each on an interface: they are held and released as one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -117,7 +124,11 @@ struct Group {
     left: Option<Left>,
     /// The gate was last told to let it through until then, and not to shut since.
     open_until: Option<LocalTime>,
+    /// Its addresses are many, and are being renewed.
+    renewing: Option<Renewing>,
     announcing: Option<Schedule>,
+    /// Of an announcement that is under way, the place of the next address.
+    telling: Option<usize>,
     /// When a foreign claim was last reported.
     claimed: Option<LocalTime>,
     fitness: Fitness,
@@ -156,6 +167,8 @@ pub struct Kernel {
     guard: Guard,
     groups: Vec<Group>,
     interfaces: Vec<Interface>,
+    /// What has left the groups since they last changed, or may still be there.
+    withdrawn: Option<Withdrawn>,
     lease: Span,
     /// How late the gate may shut.
     slack: Span,
@@ -181,6 +194,8 @@ pub struct Kernel {
     alarms_reported: Vec<String>,
     /// The guard that was last reported as being in force.
     guard_reported: &'static str,
+    /// Until when no more is announced.
+    quiet: LocalTime,
     /// When to read the kernel's state again without a notification.
     retry: Option<LocalTime>,
     /// Until when notifications that concern no group can wait.
@@ -227,7 +242,7 @@ impl Kernel {
                     host,
                     floating,
                 } = all;
-                holding::refuse_own(floating, host, &address::list(route)?)?;
+                holding::refuse_own(floating, floating, host, &address::list(route)?)?;
                 Guard::open(wanted, route, links, host)
             },
         )
@@ -297,6 +312,7 @@ impl Kernel {
             guard,
             groups,
             interfaces,
+            withdrawn: None,
             lease,
             slack,
             events: VecDeque::new(),
@@ -310,6 +326,7 @@ impl Kernel {
             limits_due: LocalTime::from_nanos(0),
             alarms: BTreeMap::new(),
             alarms_reported: Vec::new(),
+            quiet: LocalTime::from_nanos(0),
             retry: None,
             rest: LocalTime::from_nanos(0),
             breath: LocalTime::from_nanos(0),
@@ -380,38 +397,60 @@ impl Kernel {
             .filter_map(|g| Some(g.left.as_ref()?.due));
         announcements
             .chain(left)
+            .chain(self.groups.iter().filter_map(|g| Some(g.renewing?.due)))
+            .chain(
+                self.groups
+                    .iter()
+                    .filter_map(|g| g.telling.map(|_| self.quiet)),
+            )
+            .chain(self.withdrawn.as_ref().and_then(|left| left.due))
             .chain(self.retry)
             .chain(self.guard.due().map(|due| due.max(self.breath)))
             .chain(self.untended.as_ref().map(|_| self.breath))
             .min()
     }
 
+    /// Whether [`Self::wake`] has something to do.
+    #[must_use]
+    pub fn is_due(&self, now: LocalTime) -> bool {
+        self.poll_timeout().is_some_and(|at| at <= now) || self.looks_at_guard(now)
+    }
+
+    fn looks_at_guard(&self, now: LocalTime) -> bool {
+        let due = self.guard.due();
+        now >= self.breath && due.is_some_and(|due| due <= now.plus(EARLY))
+    }
+
     /// Does what is due.
     pub fn wake(&mut self, now: LocalTime) {
         self.take_away_what_is_left(now);
+        self.renew_some(now);
         for group in &mut self.groups {
-            let Some(schedule) = &mut group.announcing else {
-                continue;
-            };
-            if !schedule.due(now) || !group.announced {
-                continue;
-            }
-            for Floating { address, at } in &group.addresses {
-                if let Some(port) = &self.interfaces[*at].port {
-                    // What could not be sent is sent again; rtnetlink reports why.
-                    let _ = port.announce(*address);
-                    let _ = port.ask(*address);
-                }
+            let due = group.announcing.as_mut().map(|schedule| schedule.due(now));
+            match due {
+                None => group.telling = None, // it was let go
+                Some(true) if group.announced => group.telling = Some(0),
+                Some(_) => {}
             }
         }
+        self.tell_some(now);
         let retry = self.retry.is_some_and(|retry| retry <= now);
         let breathes = now < self.breath;
-        let due = self.guard.due().is_some_and(|due| due <= now);
-        if retry || !breathes && due && self.guard.stirred() {
+        if retry || self.looks_at_guard(now) && self.guard.stirred() {
             self.refresh();
         } else if !breathes && let Some(all) = self.untended.take() {
             self.tend(&all);
             self.report();
+        }
+    }
+
+    /// What could not be sent is sent again by the schedule; rtnetlink reports why.
+    fn announce_once(&self, some: &[Floating]) {
+        for Floating { address, at } in some {
+            if let Some(port) = &self.interfaces[*at].port {
+                let _ = port.announce(*address);
+                let _ = port.ask(*address);
+            }
         }
     }
 
@@ -423,6 +462,7 @@ impl Kernel {
         for id in self.ids() {
             self.release(id)?;
         }
+        self.take_away_withdrawn()?;
         self.guard.close(&mut self.route)
     }
 
@@ -481,7 +521,9 @@ fn arrange(groups: Vec<KernelGroup>) -> (Vec<Group>, Vec<Interface>) {
             hold: None,
             left: None,
             open_until: None,
+            renewing: None,
             announcing: None,
+            telling: None,
             claimed: None,
             fitness: Fitness::default(),
             reported: None,

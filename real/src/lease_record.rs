@@ -149,9 +149,20 @@ impl LeaseRecord {
         }
     }
 
-    /// The same incarnation goes on, whose quarantine was over: it is written already.
+    /// The same incarnation goes on, whose quarantine was over: it is written already, and may say a
+    /// longer lease, and more addresses, of before a change. What can't be read may say
+    /// anything.
     pub(crate) fn goes_on(&mut self, lease: Span) {
-        (self.says, self.written, self.former_is_over) = (Some(lease), true, true);
+        let (longest, addresses) = match read(&self.file) {
+            Ok(Some(said)) => (said.longest, said.addresses),
+            Ok(None) => (Span::ZERO, Vec::new()),
+            Err(_) => (MAX_LEASE, Vec::new()),
+        };
+        self.addresses.extend(addresses);
+        self.addresses.sort_unstable();
+        self.addresses.dedup();
+        let says = Some(longest.max(lease));
+        (self.says, self.written, self.former_is_over) = (says, true, true);
     }
 
     /// the leases of earlier incarnations are over, whatever those were called: later ones
@@ -162,6 +173,23 @@ impl LeaseRecord {
     pub fn only(&mut self, lease: Span) -> Result<(), String> {
         self.former_is_over = true;
         self.write(lease)
+    }
+
+    /// it votes for these addresses as well from now on, and for a lease as long as this: later
+    /// incarnations must know both before it does. Neither is taken back in this incarnation, for a
+    /// vote of before may bind it still.
+    ///
+    /// # Errors
+    /// When it can't be written.
+    pub fn covers(
+        &mut self,
+        addresses: impl Iterator<Item = IpAddr>,
+        longest: Span,
+    ) -> Result<(), String> {
+        self.addresses.extend(addresses);
+        self.addresses.sort_unstable();
+        self.addresses.dedup();
+        self.write(self.says.unwrap_or(Span::ZERO).max(longest))
     }
 
     /// Writes again what is not there any more, or could not be written; nothing, if it is there.
@@ -345,6 +373,29 @@ mod tests {
             assert!(fault.contains("can't be read"), "{fault}");
             fs::remove_dir(etc.0.join(&file)).unwrap();
         }
+    }
+
+    #[test]
+    fn r9_another_program_that_goes_on_lowers_no_lease_of_before_a_change() {
+        let etc = Etc::new();
+        let goes_on = |lease| {
+            let mut record = record(&etc.0, "web", "a", "10.0.0.1");
+            record.goes_on(lease);
+            record
+        };
+        let mut first = record(&etc.0, "web", "a", "10.0.0.1");
+        begin(&mut first, at(30_000)).unwrap();
+        let more = ["10.0.0.2".parse().unwrap()];
+        first.covers(more.into_iter(), at(450)).unwrap();
+        let mut second = goes_on(at(450));
+        second.covers(std::iter::empty(), at(900)).unwrap();
+        let says = read(&etc.0.join("web.a.lease")).unwrap().unwrap();
+        assert_eq!((says.longest, says.addresses.len()), (at(30_000), 2));
+        etc.write("web.a.lease", "soon");
+        goes_on(at(450))
+            .covers(std::iter::empty(), at(900))
+            .unwrap();
+        assert_eq!(begin(&mut first, at(450)), said(600_000));
     }
 
     /// A directory that can't be written is the end only of an incarnation whose lease nobody would

@@ -22,6 +22,7 @@ pub mod kernel;
 pub mod lease_record;
 pub mod linux;
 pub mod lock;
+pub mod members_record;
 pub mod metrics;
 pub mod neighbour;
 pub mod netlink;

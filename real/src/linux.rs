@@ -4,9 +4,11 @@ mod agent;
 mod arrival;
 mod beside;
 mod carried;
+mod changing;
 mod company;
 mod on_disk;
 mod persisted;
+mod rare;
 mod rates;
 mod reload;
 mod rounds;
@@ -23,6 +25,7 @@ use crate::clock::{Clock, Steered, boottime};
 use crate::config_file::{Loaded, LocalCluster, Path};
 use crate::control::session::GroupShown;
 use crate::control::{PendingRequest, Reply};
+use crate::driver::changing::Stepped;
 use crate::driver::{Shell, ShellEvent};
 use crate::frames::{Frames, PortState};
 use crate::history::{Entry, Keeper};
@@ -36,9 +39,12 @@ use crate::telemetry::{self, Log};
 use crate::upgrade::Ask;
 use crate::wall;
 use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::config::Config;
 use onehold_core::effect::Event;
+use onehold_core::keyring::Keyring;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
+use rare::Bell;
 use rates::Rates;
 use reload::Leaving;
 use rounds::Rounds;
@@ -102,6 +108,8 @@ pub struct Linux {
 #[derive(Debug, Default)]
 pub struct Pending {
     events: VecDeque<ShellEvent>,
+    /// Says when something rare may have happened.
+    bell: Bell,
     /// How many datagrams were returned since the last event, or since none waited.
     datagrams: usize,
     /// By group: whether the kernel could serve it, as it reported last.
@@ -263,6 +271,19 @@ impl Shell for Linux {
         self.sockets.refusals(cluster, path)
     }
 
+    fn step(
+        &mut self,
+        cluster: usize,
+        from: &Config,
+        to: &Config,
+    ) -> Result<Option<Stepped>, String> {
+        self.take_step(cluster, from, to)
+    }
+
+    fn trusts(&mut self, cluster: usize, electorates: &[u64]) {
+        self.trust_members(cluster, electorates);
+    }
+
     fn record_lease(&mut self, cluster: usize, longest: Span) {
         self.keep_lease(cluster, longest);
     }
@@ -291,8 +312,15 @@ impl Shell for Linux {
         self.keep_orders(cluster, orders);
     }
 
-    fn reload(&mut self, client: oneshot::Sender<Reply>) {
-        self.begin_reload(Some(client));
+    fn knows_keys(&mut self, cluster: usize, keyring: &Keyring) {
+        let mut all = self.beside.iter_mut();
+        if let Some(beside) = all.find(|b| b.number == cluster) {
+            beside.keyring.clone_from(keyring);
+        }
+    }
+
+    fn reload(&mut self, client: oneshot::Sender<Reply>, now: bool) {
+        self.begin_reload(Some(client), now);
     }
 
     fn left(&mut self, cluster: usize) {
@@ -402,24 +430,7 @@ impl Linux {
             self.kernel_event(event);
             any = Poll::Ready(());
         }
-        if let Poll::Ready(Some(request)) = self.requests.poll_recv(cx) {
-            self.pending.events.push_back(ShellEvent::Request(request));
-            any = Poll::Ready(());
-        }
-        if let Poll::Ready(Some(ask)) = self.upgrades.poll_recv(cx) {
-            self.pending.events.push_back(ShellEvent::Upgrade(ask));
-            any = Poll::Ready(());
-        }
-        let [terminate, interrupt, hangup] = &mut self.signals;
-        let stop = terminate.poll_recv(cx).is_ready() | interrupt.poll_recv(cx).is_ready();
-        if hangup.poll_recv(cx).is_ready() {
-            self.begin_reload(None);
-        }
-        if stop && !self.pending.stopping {
-            self.pending.stopping = true;
-            tracing::info!("stopping: handing over what is held, then leaving");
-            self.notify.stopping();
-            self.pending.events.push_back(ShellEvent::Stop);
+        if self.poll_what_is_rare(cx).is_ready() {
             any = Poll::Ready(());
         }
         if self.pending.reloading.is_over()
@@ -429,14 +440,11 @@ impl Linux {
             any = Poll::Ready(());
         }
         let is_heard = !self.loaded.clusters.is_empty(); // whose alarm it could be
-        if let Poll::Ready(fault) = self.exporter.poll_fault(cx, is_heard) {
+        if let Some(fault) = self.exporter.take_fault(is_heard) {
             self.alarm(0, "metrics", fault);
             any = Poll::Ready(());
         }
-        if self.poll_orders(cx).is_ready()
-            | self.poll_disk(cx).is_ready()
-            | self.poll_agent(cx).is_ready()
-        {
+        if self.poll_orders(cx).is_ready() | self.poll_disk(cx).is_ready() {
             any = Poll::Ready(());
         }
         self.histories.poll(self.clock.now(), cx);
@@ -464,7 +472,7 @@ impl Linux {
     fn do_what_is_due(&mut self) {
         let now = self.clock.now();
         if let Some(kernel) = &mut self.kernel
-            && kernel.poll_timeout().is_some_and(|at| at <= now)
+            && kernel.is_due(now)
         {
             kernel.wake(now);
         }

@@ -10,6 +10,7 @@ pub use margins::{Margins, Peak, PeerClock, RateApart};
 
 use crate::config_file::{LocalCluster, Path};
 use crate::control::session::{CheckReport, HookReport};
+use crate::driver::changing::Places;
 use crate::driver::openings::BeforeHold;
 use crate::frames::PortState;
 use crate::kernel::Probing;
@@ -300,6 +301,49 @@ impl Metrics {
         all
     }
 
+    /// another configuration is in force, whose groups have these numbers so far; and their
+    /// interfaces, where they are known.
+    pub fn change(&mut self, config: &Config, places: &Places, interfaces: Vec<Vec<String>>) {
+        self.heard_for = config.timing().vote();
+        self.doubles.change(config.timing());
+        self.margins.renumber(places);
+        let was = std::mem::take(&mut self.groups);
+        let mut interfaces = interfaces.into_iter();
+        for place in places.iter() {
+            let mut group = place.and_then(|p| was.get(p)).cloned().unwrap_or_default();
+            group.interfaces = interfaces.next().unwrap_or(group.interfaces);
+            self.groups.push(group);
+        }
+        for peer in &mut self.peers {
+            peer.note = None; // which goes by other numbers
+        }
+    }
+
+    /// others are members, or they are reached otherwise: what is known of one that stays is kept,
+    /// by its name, and of a way that stays.
+    pub fn members_change(&mut self, from: &Config, to: &Config, new: Vec<PeerMetrics>) {
+        let mut was = std::mem::take(&mut self.peers);
+        let kept = |mut peer: PeerMetrics| {
+            let name = to.member_name(peer.member);
+            let at = was.iter().position(|p| from.member_name(p.member) == name);
+            if let Some(at) = at {
+                let mut former = was.swap_remove(at);
+                let way = |new: PathMetrics| {
+                    let at = former.paths.iter().position(|p| p.path == new.path);
+                    at.map_or(new, |at| former.paths.swap_remove(at))
+                };
+                let paths = std::mem::take(&mut peer.paths).into_iter().map(way);
+                let (member, paths) = (peer.member, paths.collect());
+                peer = former;
+                (peer.member, peer.paths) = (member, paths);
+            }
+            peer
+        };
+        self.peers = new.into_iter().map(kept).collect();
+        let paths: Vec<SocketAddr> = self.paths().map(|path| path.remote).collect();
+        self.strangers.retain(|from, _| !paths.contains(from));
+    }
+
     /// The paths to the other members.
     pub fn paths(&self) -> impl Iterator<Item = Path> {
         let all = self.peers.iter().flat_map(|p| &p.paths);
@@ -374,9 +418,9 @@ impl Metrics {
     }
 
     /// An accepted advert of a member was sealed with this key.
-    pub fn sealed(&mut self, from: MemberId, key: Option<KeyId>) {
+    pub fn sealed(&mut self, from: MemberId, key: KeyId) {
         if let Some(peer) = self.peer(from) {
-            peer.key = key;
+            peer.key = Some(key);
         }
     }
 

@@ -26,6 +26,9 @@ use std::time::Duration;
 /// a peer takes to miss us when somebody has deleted it.
 const APART: Duration = Duration::from_millis(250);
 
+/// The entry of a peer that is heard is read at each fourth look: once a second.
+const LEARN: u32 = 4;
+
 /// After this many looks at a silent peer, everybody is asked who has its address: every 5 s.
 const ASK: u32 = 20;
 
@@ -67,6 +70,8 @@ struct Way {
     heard: AtomicU8,
     /// For how many looks the peer has been silent.
     silent: AtomicU32,
+    /// For how many it has been heard, and hears us.
+    echoed: AtomicU32,
     /// Where the peer was when it last heard us.
     place: Mutex<Option<Place>>,
     /// Where the kernel takes it to be, whether it is heard or not.
@@ -88,6 +93,7 @@ impl Neighbours {
             path,
             heard: AtomicU8::new(SILENT),
             silent: AtomicU32::new(0),
+            echoed: AtomicU32::new(0),
             place: Mutex::new(None),
             said: Mutex::new(None),
         };
@@ -97,7 +103,6 @@ impl Neighbours {
         let look = move || {
             while let Some(ways) = ways.upgrade() {
                 ways.iter().for_each(|way| way.look(&mut route));
-                ways.iter().for_each(|way| way.ask_kernel(&mut route));
                 drop(ways);
                 std::thread::sleep(APART);
             }
@@ -143,51 +148,68 @@ impl Way {
         }
     }
 
-    /// Learns where the kernel takes the peer to be.
-    fn ask_kernel(&self, route: &mut Netlink) {
+    /// Where the kernel takes the peer to be.
+    fn ask_kernel(&self, route: &mut Netlink) -> Option<Place> {
         let index = on_link(route, self.path);
         let found = index.and_then(|index| entry(route, index, self.path.remote.ip()));
-        if let Some(place) = found.and_then(Entry::place) {
-            let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
-            *said = Some(place);
-        }
+        let place = found.and_then(Entry::place)?;
+        let mut said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        *said = Some(place);
+        Some(place)
     }
 
     /// Learns the entry of a peer that hears us, keeps that of a silent one.
     fn look(&self, route: &mut Netlink) {
-        let to = self.path.remote.ip();
-        let heard = self.heard.swap(SILENT, Ordering::Relaxed);
-        let silent = match heard {
-            SILENT => self.silent.load(Ordering::Relaxed).wrapping_add(1),
-            _ => 0,
-        };
-        self.silent.store(silent, Ordering::Relaxed);
-        match heard {
+        match self.heard.swap(SILENT, Ordering::Relaxed) {
             SILENT => {
-                let Some(place) = self.place() else { return };
-                if on_link(route, self.path) != Some(place.index) {
-                    return;
-                }
-                if is_going(entry(route, place.index, to), place)
-                    && let Err(e) = keep(route, to, place)
-                {
-                    tracing::debug!("{e}");
-                }
-                if silent.is_multiple_of(ASK) {
-                    self.ask(route, place.index);
-                }
+                self.echoed.store(0, Ordering::Relaxed);
+                let silent = self.silent.load(Ordering::Relaxed).wrapping_add(1);
+                self.silent.store(silent, Ordering::Relaxed);
+                self.keep(route, silent);
+                self.ask_kernel(route);
             }
             ECHOED => {
-                let index = on_link(route, self.path);
-                let found = index.and_then(|index| entry(route, index, to));
-                if let Some(place) = found.and_then(Entry::place) {
+                self.silent.store(0, Ordering::Relaxed);
+                let echoed = self.echoed.load(Ordering::Relaxed);
+                self.echoed.store(echoed.wrapping_add(1), Ordering::Relaxed);
+                if learns(echoed, self.place())
+                    && let Some(place) = self.ask_kernel(route)
+                {
                     let mut known = self.place.lock().unwrap_or_else(PoisonError::into_inner);
                     *known = Some(place);
                 }
             }
-            _ => {} // it is heard, and says that it does not hear us: the kernel may have it wrong
+            // It is heard, and says that it does not hear us: the kernel may have it wrong.
+            _ => {
+                self.silent.store(0, Ordering::Relaxed);
+                self.echoed.store(0, Ordering::Relaxed);
+                self.ask_kernel(route);
+            }
         }
     }
+
+    /// Keeps the entry of a peer that has been silent for so many looks.
+    fn keep(&self, route: &mut Netlink, silent: u32) {
+        let to = self.path.remote.ip();
+        let Some(place) = self.place() else { return };
+        if on_link(route, self.path) != Some(place.index) {
+            return;
+        }
+        if is_going(entry(route, place.index, to), place)
+            && let Err(e) = keep(route, to, place)
+        {
+            tracing::debug!("{e}");
+        }
+        if silent.is_multiple_of(ASK) {
+            self.ask(route, place.index);
+        }
+    }
+}
+
+/// Whether the entry of a peer that hears us, and did at so many looks before, is read again: at once
+/// when it is heard again or its place is not known, or else now and then.
+const fn learns(echoed: u32, known: Option<Place>) -> bool {
+    known.is_none() || echoed.is_multiple_of(LEARN)
 }
 
 /// An entry as the kernel has it.
@@ -368,6 +390,13 @@ mod tests {
             state,
             mac: mac.map(|last| [2, 0, 0, 0, 0, last]),
         })
+    }
+
+    #[test]
+    fn a_peer_that_is_heard_is_looked_up_once_a_second_and_at_once_when_it_comes_back() {
+        let looked_up = |known| (0..9).filter(|n| learns(*n, known)).collect::<Vec<u32>>();
+        assert_eq!(looked_up(Some(LAST)), [0, 4, 8]);
+        assert_eq!(looked_up(None), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     #[test]

@@ -6,13 +6,13 @@
 
 use crate::upgrade::into_netlink;
 use netlink_sys::{Socket, SocketAddr};
-use socket2::SockFilter;
-use std::collections::BTreeSet;
 use std::io;
 use std::os::fd::{AsRawFd as _, OwnedFd, RawFd};
 use std::time::Duration;
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
+
+mod watch;
+
+pub use watch::{Heard, Watch};
 
 /// How long the kernel may take to answer. It answers within the system call, so this only ends
 /// a wait for an answer that was lost.
@@ -318,14 +318,13 @@ pub fn u32_at(bytes: &[u8], at: usize) -> Option<u32> {
         .map(u32::from_ne_bytes)
 }
 
-/// How many notifications are read in a row.
-const AT_ONCE: usize = 64;
-
 /// A netlink socket for requests.
 pub struct Netlink {
     socket: Socket,
     sequence: u32,
     inbox: Vec<u8>,
+    /// An answer was not read to its end: until then the kernel makes no other list (`EBUSY`).
+    unread: bool,
 }
 
 impl std::fmt::Debug for Netlink {
@@ -349,6 +348,9 @@ impl Netlink {
             // A batch for hundreds of interfaces must fit; where less is permitted, that is what
             // fits.
             let _ = socket2::SockRef::from(&socket).set_send_buffer_size(LARGEST);
+            // And so must its refusals, if each of a thousand messages is refused; it takes
+            // CAP_NET_ADMIN.
+            let _ = rustix::net::sockopt::set_socket_recv_buffer_size_force(&socket, LARGEST);
             // Both only make errors better: an old kernel without them will do.
             let _ = socket.set_ext_ack(true);
             let _ = socket.set_cap_ack(true);
@@ -359,6 +361,7 @@ impl Netlink {
             socket,
             sequence: 0,
             inbox: Vec::with_capacity(1 << 16),
+            unread: false,
         })
     }
 
@@ -369,6 +372,7 @@ impl Netlink {
             socket: into_netlink(fd),
             sequence,
             inbox: Vec::with_capacity(1 << 16),
+            unread: false,
         }
     }
 
@@ -428,12 +432,46 @@ impl Netlink {
         Err(io::Error::other(why).into())
     }
 
-    /// Says whether a list that was asked for is one, or changed while it was read.
-    fn exchange(
-        &mut self,
-        request: &mut Request,
-        mut each: impl FnMut(u16, &[u8]),
-    ) -> Result<Whole, Refusal> {
+    /// Sends many messages at once, of which each may be refused by itself; returns which were, by
+    /// their place in the request. The last one must bear `NLM_F_ACK`, the others need not. It is one
+    /// system call, and nobody else gets the kernel's lock for addresses in between.
+    ///
+    /// # Errors
+    /// When what the kernel answered was lost: it is not known what it did.
+    pub fn send_each(&mut self, request: &mut Request) -> Result<Vec<(usize, Refusal)>, Refusal> {
+        let (first, last) = self.put_out(request)?;
+        let mut refused = Vec::new();
+        loop {
+            self.inbox.clear();
+            match self.socket.recv(&mut self.inbox, 0) {
+                Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
+                Err(e) => {
+                    self.unread = true;
+                    return Err(e.into());
+                }
+                Ok(_) => {}
+            }
+            for message in messages(&self.inbox) {
+                let place = message.sequence.wrapping_sub(first);
+                if place > last.wrapping_sub(first) || i32::from(message.kind) != libc::NLMSG_ERROR
+                {
+                    continue;
+                }
+                let why = refusal(message.payload);
+                refused.extend(why.map(|why| (place as usize, why)));
+                if message.sequence == last {
+                    return Ok(refused);
+                }
+            }
+        }
+    }
+
+    /// Sends a request; returns the numbers of its first and its last message.
+    fn put_out(&mut self, request: &mut Request) -> io::Result<(u32, u32)> {
+        while std::mem::take(&mut self.unread) {
+            self.inbox.clear();
+            self.unread = (self.socket.recv(&mut self.inbox, libc::MSG_DONTWAIT)).is_ok();
+        }
         let first = self.sequence.wrapping_add(1);
         let last = self.sequence.wrapping_add(request.messages);
         self.sequence = last;
@@ -445,14 +483,26 @@ impl Netlink {
         }
         self.socket
             .send_to(&request.buf, &SocketAddr::new(0, 0), 0)?;
+        Ok((first, last))
+    }
 
+    /// Says whether a list that was asked for is one, or changed while it was read.
+    fn exchange(
+        &mut self,
+        request: &mut Request,
+        mut each: impl FnMut(u16, &[u8]),
+    ) -> Result<Whole, Refusal> {
+        let (first, last) = self.put_out(request)?;
         let mut failure: Option<Refusal> = None;
         let mut whole = Whole::Yes;
         loop {
             self.inbox.clear();
             match self.socket.recv(&mut self.inbox, 0) {
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
-                Err(e) => return Err(failure.unwrap_or_else(|| e.into())),
+                Err(e) => {
+                    self.unread = true;
+                    return Err(failure.unwrap_or_else(|| e.into()));
+                }
                 Ok(_) => {}
             }
             for message in messages(&self.inbox) {
@@ -538,139 +588,4 @@ fn refusal(message: &[u8]) -> Option<Refusal> {
         io::Error::from_raw_os_error(-errno),
         words.map_or("", text),
     ))
-}
-
-/// Which interfaces something was said of.
-#[derive(Debug, Default)]
-pub struct Heard {
-    interfaces: BTreeSet<u32>,
-    /// Too much was said, or something was lost: of any.
-    any: bool,
-}
-
-impl Heard {
-    /// At most this many are distinguished.
-    const MOST: usize = 256;
-
-    fn note(&mut self, interface: Option<u32>) {
-        match interface {
-            Some(index) if self.interfaces.len() < Self::MOST => {
-                self.interfaces.insert(index);
-            }
-            _ => self.any = true,
-        }
-    }
-
-    /// Whether nothing was said.
-    #[must_use]
-    pub fn is_empty(&self) -> bool {
-        self.interfaces.is_empty() && !self.any
-    }
-
-    /// Whether something was said of this one, for all that is known.
-    #[must_use]
-    pub fn may_be_of(&self, index: u32) -> bool {
-        self.any || self.interfaces.contains(&index)
-    }
-
-    /// Whether something was said of this one by name.
-    #[must_use]
-    pub fn is_of(&self, index: u32) -> bool {
-        self.interfaces.contains(&index)
-    }
-}
-
-/// A netlink socket that receives notifications of changes, and never waits.
-pub struct Watch(Socket);
-
-impl std::fmt::Debug for Watch {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("Watch")
-    }
-}
-
-impl std::os::fd::AsRawFd for Watch {
-    fn as_raw_fd(&self) -> std::os::fd::RawFd {
-        self.0.as_raw_fd()
-    }
-}
-
-impl Watch {
-    /// Subscribes to rtnetlink multicast groups. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    #[allow(unsafe_code)] // AsyncFd has no safe constructor
-    pub fn route(groups: &[u32]) -> Result<AsyncFd<Self>, KernelError> {
-        let open = || -> io::Result<AsyncFd<Self>> {
-            let mut socket = Socket::new(libc::NETLINK_ROUTE as isize)?;
-            socket.bind_auto()?;
-            socket.set_non_blocking(true)?;
-            for group in groups {
-                socket.add_membership(*group)?;
-            }
-            // SAFETY: the socket owns its descriptor, always the same one, until dropped.
-            Ok(unsafe { AsyncFd::register_with_interest(Self(socket), Interest::READABLE)? })
-        };
-        open().doing(|| "watching interfaces and addresses".into())
-    }
-
-    /// Subscribes to what is said of routes with one protocol number. Of others none is delivered,
-    /// however many come and go. Needs a tokio runtime.
-    ///
-    /// # Errors
-    /// When the kernel refuses.
-    pub fn routes(protocol: u8) -> Result<AsyncFd<Self>, KernelError> {
-        const BYTE: u16 = 0x30;
-        const JUMP_EQ: u16 = 0x15;
-        const RETURN: u16 = 0x06;
-        const PROTOCOL: u32 = HEADER as u32 + 5; // in struct rtmsg
-        let filter = [
-            SockFilter::new(BYTE, 0, 0, PROTOCOL),
-            SockFilter::new(JUMP_EQ, 0, 1, u32::from(protocol)),
-            SockFilter::new(RETURN, 0, 0, 0xffff),
-            SockFilter::new(RETURN, 0, 0, 0),
-        ];
-        let watch = Self::route(&[])?;
-        let subscribe = |watch: &mut Socket| -> io::Result<()> {
-            socket2::SockRef::from(&*watch).attach_filter(&filter)?;
-            [libc::RTNLGRP_IPV4_ROUTE, libc::RTNLGRP_IPV6_ROUTE]
-                .iter()
-                .try_for_each(|group| watch.add_membership(*group))
-        };
-        let mut watch = watch;
-        subscribe(&mut watch.get_mut().0).doing(|| "watching routes".into())?;
-        Ok(watch)
-    }
-
-    /// Whether anything was said since the last call.
-    ///
-    /// # Errors
-    /// `WouldBlock` when nothing was.
-    pub fn heed(&self, scratch: &mut Vec<u8>) -> io::Result<()> {
-        self.drain(scratch, &mut Heard::default())
-    }
-
-    /// Notes which interfaces something was said of since the last call. What was said is a hint
-    /// only: whoever asks looks at the kernel's state itself, so that a lost message (`ENOBUFS`)
-    /// loses nothing. Of a storm some is left for the next call.
-    ///
-    /// # Errors
-    /// `WouldBlock` when nothing was.
-    pub fn drain(&self, scratch: &mut Vec<u8>, heard: &mut Heard) -> io::Result<()> {
-        let mut any = false;
-        for _ in 0..AT_ONCE {
-            scratch.clear();
-            match self.0.recv(scratch, 0) {
-                // Of an interface, an address or a filter: the interface's number is in the same
-                // place.
-                Ok(_) => messages(scratch).for_each(|m| heard.note(u32_at(m.payload, 4))),
-                Err(e) if e.raw_os_error() == Some(libc::ENOBUFS) => heard.note(None),
-                Err(e) if e.kind() == io::ErrorKind::WouldBlock && any => return Ok(()),
-                Err(e) => return Err(e),
-            }
-            any = true;
-        }
-        Ok(())
-    }
 }

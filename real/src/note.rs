@@ -21,10 +21,12 @@
 //! ```
 //!
 //! The lines are in the order of their groups, one for each group at most, none of them empty. All
-//! text is printable. There is one encoding for each note; anything else is malformed.
+//! text is printable. In a note of more than 16 lines one that says what the line before it says has no
+//! bytes of text: of many groups, most lack the same. What has no room is cut, and after that the last
+//! lines are left out. There is one encoding for each note; anything else is malformed.
 
 use crate::control::session::{bounded_line, is_printable};
-use onehold_core::advert::{GroupId, Incarnation, MAX_GROUPS, MemberId};
+use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::time::Span;
 use onehold_core::wire::{MAX_NOTE, MIN_NOTE};
 use serde::{Deserialize, Serialize};
@@ -39,11 +41,19 @@ pub const COUNTS: Span = Span::from_millis(15_000);
 const HEADER: usize = 28;
 /// Bytes of a line before its text.
 const LINE_HEADER: usize = 6;
+/// Up to so many lines each has its own text, and all have the same room: no note of an earlier version
+/// has more.
+const FEW: usize = 16;
+/// The shortest that a text is cut to; rather, lines are left out.
+const LEAST: usize = 32;
 /// Room for all lines.
 const LINES: usize = MAX_NOTE - MIN_NOTE - HEADER - MAX_VERSION;
 
 const _: () = assert!(MAX_VERSION <= MAX_LINE && MAX_LINE <= u8::MAX as usize);
-const _: () = assert!(LINES / MAX_GROUPS > LINE_HEADER, "each group has a line");
+const _: () = assert!(
+    LINES / FEW > LINE_HEADER + LEAST,
+    "each of a few has a line"
+);
 
 /// A note.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -102,12 +112,17 @@ impl Note {
             lines,
         } = self;
         let version = bounded_line(version, MAX_VERSION);
-        let room = LINES / lines.len().max(1);
-        let most = room.saturating_sub(LINE_HEADER).min(MAX_LINE);
         let lines: Vec<(&Line, String)> = (lines.iter())
-            .map(|line| (line, bounded_line(&line.text, most)))
+            .map(|line| (line, bounded_line(&line.text, MAX_LINE)))
             .filter(|(_, text)| !text.is_empty())
             .collect();
+        let room = (LINES / lines.len().max(1)).saturating_sub(LINE_HEADER);
+        let lines = match lines.len() <= FEW {
+            true => (lines.iter())
+                .map(|(l, text)| (*l, cut(text, room)))
+                .collect(),
+            false => fitted(&lines),
+        };
         out.extend_from_slice(&[from.0, to.0, length(&version), count(lines.len())]);
         out.extend_from_slice(&incarnation.0.to_be_bytes());
         out.extend_from_slice(&to_incarnation.0.to_be_bytes());
@@ -115,7 +130,7 @@ impl Note {
         out.extend_from_slice(version.as_bytes());
         for (Line { group, since, .. }, text) in lines {
             let seconds = u32::try_from(since.as_nanos() / 1_000_000_000).unwrap_or(u32::MAX);
-            out.extend_from_slice(&[group.0, length(&text)]);
+            out.extend_from_slice(&[group.0, length(text)]);
             out.extend_from_slice(&seconds.to_be_bytes());
             out.extend_from_slice(text.as_bytes());
         }
@@ -130,9 +145,7 @@ impl Note {
         let to_incarnation = Incarnation(u64::from_be_bytes(rest.take()?));
         let number = u64::from_be_bytes(rest.take()?);
         let version = rest.text(version, MAX_VERSION)?;
-        let lines = (0..lines)
-            .map(|_| rest.line())
-            .collect::<Option<Vec<Line>>>()?;
+        let lines = rest.lines(usize::from(lines))?;
         let in_order = lines.is_sorted_by(|a, b| a.group < b.group);
         (rest.0.is_empty() && in_order).then_some(Self {
             from: MemberId(from),
@@ -144,6 +157,29 @@ impl Note {
             lines,
         })
     }
+}
+
+/// Many lines, as far as there is room: with the longest texts that fit, of which one that repeats that of
+/// the line before is empty. The first ones, if not all have room.
+fn fitted<'a>(lines: &'a [(&'a Line, String)]) -> Vec<(&'a Line, &'a str)> {
+    let cut_to = |most: usize| {
+        let (mut left, mut before) = (LINES, "");
+        let fitting = lines.iter().map_while(move |(line, text)| {
+            let text = cut(text, most);
+            let says = if text == before { "" } else { text };
+            before = text;
+            left = left.checked_sub(LINE_HEADER + says.len())?;
+            Some((*line, says))
+        });
+        fitting.collect::<Vec<_>>()
+    };
+    let all = (LEAST..=MAX_LINE).rev().map(cut_to);
+    let mut all = all.filter(|fitting| fitting.len() == lines.len());
+    all.next().unwrap_or_else(|| cut_to(LEAST)) // more than a few have room
+}
+
+fn cut(text: &str, most: usize) -> &str {
+    text[..text.floor_char_boundary(most)].trim_end()
 }
 
 fn length(text: &str) -> u8 {
@@ -173,21 +209,33 @@ impl Reader<'_> {
         plain.then(|| text.to_owned())
     }
 
-    fn line(&mut self) -> Option<Line> {
-        let [group, length] = self.take()?;
-        let seconds = u32::from_be_bytes(self.take()?);
-        let text = self.text(length, MAX_LINE)?;
-        Some(Line {
-            group: GroupId(group),
-            since: Span::from_millis(u64::from(seconds) * 1_000),
-            text,
-        })
+    fn lines(&mut self, count: usize) -> Option<Vec<Line>> {
+        let mut lines: Vec<Line> = Vec::new();
+        for _ in 0..count {
+            let [group, length] = self.take()?;
+            let seconds = u32::from_be_bytes(self.take()?);
+            let before = lines.last().filter(|_| FEW < count).map(|l| &l.text);
+            let text = match (length, before) {
+                (0, Some(before)) => before.clone(),
+                (_, before) => {
+                    let text = self.text(length, MAX_LINE)?;
+                    (before != Some(&text)).then_some(text)?
+                }
+            };
+            lines.push(Line {
+                group: GroupId(group),
+                since: Span::from_millis(u64::from(seconds) * 1_000),
+                text,
+            });
+        }
+        Some(lines)
     }
 }
 
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+    use onehold_core::advert::MAX_GROUPS;
     use proptest::prelude::*;
 
     pub(crate) fn note(lines: &[&str]) -> Note {
@@ -262,9 +310,47 @@ pub(crate) mod tests {
             let bytes = encoded(&note(&lines));
             assert!(bytes.len() + MIN_NOTE <= MAX_NOTE);
             let read = Note::decode(&bytes).expect("it is well-formed");
-            assert_eq!(read.lines.len(), groups);
+            assert_eq!(read.lines.len(), groups, "what many lack is said of each");
             assert!(read.lines.iter().all(|l| l.text.len() > 40));
+            assert_eq!(encoded(&read), bytes);
+
+            let lines: Vec<String> = (0..groups).map(|n| format!("{n:02} {long}")).collect();
+            let lines: Vec<&str> = lines.iter().map(String::as_str).collect();
+            let bytes = encoded(&note(&lines));
+            assert!(bytes.len() + MIN_NOTE <= MAX_NOTE);
+            let read = Note::decode(&bytes).expect("it is well-formed");
+            assert!(groups.min(FEW) <= read.lines.len(), "{groups} that differ");
+            assert!(read.lines.iter().all(|l| l.text.len() + 3 > LEAST));
         }
+        let short: Vec<String> = (0..MAX_GROUPS).map(|n| format!("lacks {n}")).collect();
+        let short: Vec<&str> = short.iter().map(String::as_str).collect();
+        assert_eq!(Note::decode(&encoded(&note(&short))), Some(note(&short)));
+    }
+
+    #[test]
+    fn of_many_lines_one_that_repeats_another_is_said_so_and_in_no_other_way() {
+        let lines: Vec<&str> = std::iter::repeat_n("sick", FEW + 1).collect();
+        let whole = encoded(&note(&lines));
+        let text = HEADER + 5 + LINE_HEADER;
+        assert_eq!(whole.len(), text + 4 + FEW * LINE_HEADER);
+        assert_eq!(Note::decode(&whole), Some(note(&lines)));
+        let spelled = [&whole[..text + 4], &[1, 4, 0, 0, 0, 12], b"sick"].concat();
+        let spelled = [&spelled[..], &whole[text + 4 + LINE_HEADER..]].concat();
+        assert_eq!(Note::decode(&spelled), None, "said twice");
+        let first_empty = [
+            &whole[..text - 5],
+            &[0],
+            &whole[text - 4..text],
+            &whole[text + 4..],
+        ];
+        assert_eq!(
+            Note::decode(&first_empty.concat()),
+            None,
+            "nothing before it"
+        );
+        let mut few = whole[..whole.len() - LINE_HEADER].to_vec();
+        few[3] -= 1;
+        assert_eq!(Note::decode(&few), None, "a few are spelled out");
     }
 
     proptest! {
@@ -283,7 +369,12 @@ pub(crate) mod tests {
         }
 
         #[test]
-        fn decode_undoes_encode(texts in prop::collection::vec("[ -~é]{1,60}", 0..10)) {
+        fn decode_undoes_encode(
+            texts in prop_oneof![
+                prop::collection::vec("[ -~é]{1,60}", 0..10),
+                prop::collection::vec("[ab]", 0..=MAX_GROUPS),
+            ],
+        ) {
             let texts: Vec<String> = texts.iter().map(|t| bounded_line(t, 90)).collect();
             prop_assume!(texts.iter().all(|t| !t.is_empty()));
             let lines: Vec<&str> = texts.iter().map(String::as_str).collect();

@@ -12,10 +12,9 @@ use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, ErrorKind, Write as _};
+use std::fs::{self, File};
+use std::io::{self, ErrorKind};
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -257,15 +256,7 @@ impl OrdersFile {
     /// When it can't.
     pub fn write(&self, orders: &Orders) -> Result<(), String> {
         let written = || -> io::Result<()> {
-            let directory = self.file.parent().unwrap_or(Path::new("/"));
-            fs::create_dir_all(directory)?;
-            let new = self.file.with_added_extension("new");
-            let mut options = OpenOptions::new();
-            options.write(true).create(true).truncate(true).mode(0o600);
-            let mut file = options.open(&new)?;
-            file.write_all(&serde_json::to_vec(orders)?)?;
-            file.sync_all()?;
-            fs::rename(&new, &self.file)?;
+            files::replace(&self.file, &serde_json::to_vec(orders)?)?;
             for former in &self.former {
                 if let Err(e) = fs::remove_file(former)
                     && e.kind() != ErrorKind::NotFound
@@ -273,7 +264,10 @@ impl OrdersFile {
                     return Err(e); // a later incarnation would find it
                 }
             }
-            File::open(directory)?.sync_all()
+            match (self.former.is_empty(), self.file.parent()) {
+                (false, Some(directory)) => File::open(directory)?.sync_all(),
+                (true, _) | (_, None) => Ok(()),
+            }
         };
         written().map_err(|e| {
             format!(

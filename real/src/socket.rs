@@ -24,6 +24,7 @@ use crate::upgrade::Inherited;
 use batch::{Inbox, Outbox};
 use end::{bind, explain};
 use onehold_core::advert::MemberId;
+use onehold_core::config::Config;
 use onehold_core::time::{LocalTime, Span};
 use rustix::event::{Timespec, epoll};
 use rustix::net::RecvFlags;
@@ -80,6 +81,9 @@ type Place = (usize, MemberId, usize);
 struct Ways {
     by_member: Vec<Vec<Way>>,
     ends: Vec<usize>,
+    /// those to members that are to come, and the sockets that these use.
+    coming: Vec<(MemberId, Vec<Way>)>,
+    coming_ends: Vec<usize>,
 }
 
 /// A socket that goes on in another program of this process: what it is for, and its number.
@@ -186,8 +190,12 @@ impl Sockets {
         };
         match added {
             Ok(by_member) => {
-                let ends = used;
-                self.clusters.push(Some(Ways { by_member, ends }));
+                self.clusters.push(Some(Ways {
+                    by_member: by_member.into_iter().map(|(_, ways)| ways).collect(),
+                    ends: used,
+                    coming: Vec::new(),
+                    coming_ends: Vec::new(),
+                }));
                 Ok(())
             }
             Err(why) => {
@@ -201,6 +209,120 @@ impl Sockets {
     pub fn remove(&mut self, cluster: usize) {
         if let Some(ways) = self.clusters.get_mut(cluster).and_then(Option::take) {
             self.release(&ways.ends);
+            self.release(&ways.coming_ends);
+        }
+    }
+
+    /// opens what is needed for the ways of `to` that there are not yet, where `from` was. They
+    /// are not used yet.
+    ///
+    /// # Errors
+    /// What could not be bound, and the likely remedy.
+    pub fn make_room(
+        &mut self,
+        cluster: usize,
+        from: &Config,
+        to: &LocalCluster,
+    ) -> Result<(), String> {
+        self.keep_no_room(cluster); // of a step that was not taken
+        let Some(Some(ways)) = self.clusters.get(cluster) else {
+            return Ok(());
+        };
+        let ends = ways.ends.clone();
+        let mut all = to.ways();
+        for (member, paths) in &mut all {
+            let was = place_in(from, &to.config, *member).and_then(|at| ways.by_member.get(at));
+            let was = was
+                .into_iter()
+                .flatten()
+                .filter_map(|way| way.path(&self.ends));
+            let was: Vec<Path> = was.collect();
+            paths.retain(|path| !was.contains(path));
+        }
+        let mut used = Vec::new();
+        let coming = self.listen(to, &mut used).and_then(|()| match to.many {
+            true => Ok(self.shared_ways(all)),
+            false => {
+                let beside = [&ends[..], &used[..]].concat();
+                self.let_in(&beside, true);
+                let coming = self.own_ways(cluster, all, &mut used);
+                self.let_in(&beside, false);
+                self.let_in(&used, false);
+                coming
+            }
+        });
+        let coming = coming.inspect_err(|_| self.release(&used))?;
+        if let Some(Some(ways)) = self.clusters.get_mut(cluster) {
+            (ways.coming, ways.coming_ends) = (coming, used);
+        }
+        Ok(())
+    }
+
+    /// what [`Self::make_room`] opened and nobody uses is closed.
+    pub fn keep_no_room(&mut self, cluster: usize) {
+        if let Some(Some(ways)) = self.clusters.get_mut(cluster) {
+            ways.coming.clear();
+            let ends = std::mem::take(&mut ways.coming_ends);
+            self.release(&ends);
+        }
+    }
+
+    /// the members, and the ways to them, are those of `to` from now on, where `from` was, and
+    /// for which there is [room](Self::make_room).
+    pub fn change(&mut self, cluster: usize, from: &Config, to: &LocalCluster) {
+        self.flush(); // by the numbers of before
+        let Some(Some(ways)) = self.clusters.get_mut(cluster) else {
+            return;
+        };
+        let mut coming: HashMap<MemberId, Vec<Way>> =
+            std::mem::take(&mut ways.coming).into_iter().collect();
+        let mut was: Vec<Vec<Way>> = std::mem::take(&mut ways.by_member);
+        let (mut by_member, mut moved) = (Vec::new(), Vec::new());
+        for (member, paths) in to.ways() {
+            let at = place_in(from, &to.config, member).and_then(|at| was.get_mut(at));
+            let mut known = at.map_or_else(Vec::new, std::mem::take);
+            known.extend(coming.remove(&member).unwrap_or_default());
+            let ends = &self.ends;
+            let of = paths.iter().filter_map(|path| {
+                let at = (known.iter()).position(|way| way.path(ends) == Some(*path))?;
+                Some(known.swap_remove(at))
+            });
+            let of: Vec<Way> = of.collect();
+            for (nth, way) in of.iter().enumerate() {
+                if let By::Own { end, .. } = way.by {
+                    moved.push((end, Takes::Way(way.remote, (cluster, member, nth))));
+                }
+            }
+            by_member.push(of);
+        }
+        ways.by_member = by_member;
+        let coming_ends = std::mem::take(&mut ways.coming_ends);
+        let (again, new): (Vec<usize>, Vec<usize>) =
+            (coming_ends.into_iter()).partition(|end| ways.ends.contains(end));
+        ways.ends.extend(new);
+        let listens_at = to.listens_at();
+        let stays = |at: &usize| match self.ends.get(*at) {
+            Some(Some(end)) => match end.takes {
+                Takes::Way(..) => moved.iter().any(|(of, _)| of == at),
+                Takes::Any | Takes::Lane(_) => listens_at.contains(&end.local),
+            },
+            Some(None) | None => false,
+        };
+        let (stay, left): (Vec<usize>, Vec<usize>) =
+            std::mem::take(&mut ways.ends).into_iter().partition(stays);
+        ways.ends = stay;
+        self.release(&again); // by another member at the same address, or listened at before
+        self.release(&left);
+        for (at, takes) in moved {
+            if let Some(Some(end)) = self.ends.get_mut(at) {
+                self.by_place.remove(&(end.local, end.takes));
+                end.takes = takes;
+            }
+        }
+        for (at, end) in self.ends.iter().enumerate() {
+            if let Some(end) = end {
+                self.by_place.insert((end.local, end.takes), at);
+            }
         }
     }
 
@@ -224,27 +346,41 @@ impl Sockets {
         &mut self,
         cluster: &LocalCluster,
         used: &mut Vec<usize>,
-    ) -> Result<Vec<Vec<Way>>, String> {
-        // Those that take what comes from anywhere first, alone: whoever else has the address and
-        // port makes that fail. Then these let the ends of the ways in beside them, and nobody
-        // after that.
-        for local in cluster.addresses() {
-            self.end(*local, Takes::Any, used)?;
-        }
+    ) -> Result<Vec<(MemberId, Vec<Way>)>, String> {
+        self.listen(cluster, used)?;
         self.let_in(used, true);
-        let ways = self.own_ways(cluster, used);
+        let ways = self.own_ways(self.clusters.len(), cluster.ways(), used);
         self.let_in(used, false);
         ways
     }
 
+    /// Opens what takes what comes from anywhere. That of one cluster is opened first, and alone:
+    /// whoever else has the address and port makes that fail. Then it lets the ends of the ways in
+    /// beside it, and nobody after that.
+    fn listen(&mut self, cluster: &LocalCluster, used: &mut Vec<usize>) -> Result<(), String> {
+        for local in cluster.listens_at() {
+            if !cluster.many {
+                self.end(local, Takes::Any, used)?;
+                continue;
+            }
+            let first = self.end(local, Takes::Lane(0), used)?;
+            self.let_in(&[first], true);
+            for lane in 1..LANES {
+                self.end(local, Takes::Lane(lane), used)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Ways with sockets of their own.
     fn own_ways(
         &mut self,
-        cluster: &LocalCluster,
+        number: usize,
+        members: Vec<(MemberId, Vec<Path>)>,
         used: &mut Vec<usize>,
-    ) -> Result<Vec<Vec<Way>>, String> {
-        let number = self.clusters.len();
+    ) -> Result<Vec<(MemberId, Vec<Way>)>, String> {
         let mut by_member = Vec::new();
-        for (member, paths) in members(cluster) {
+        for (member, paths) in members {
             let mut ways = Vec::new();
             for (nth, Path { local, remote }) in paths.into_iter().enumerate() {
                 let takes = Takes::Way(remote, (number, member, nth));
@@ -255,7 +391,7 @@ impl Sockets {
                 let _ = way.connect(&self.ends);
                 ways.push(way);
             }
-            by_member.push(ways);
+            by_member.push((member, ways));
         }
         Ok(by_member)
     }
@@ -265,16 +401,15 @@ impl Sockets {
         &mut self,
         cluster: &LocalCluster,
         used: &mut Vec<usize>,
-    ) -> Result<Vec<Vec<Way>>, String> {
-        for local in cluster.addresses() {
-            let first = self.end(*local, Takes::Lane(0), used)?;
-            self.let_in(&[first], true);
-            for lane in 1..LANES {
-                self.end(*local, Takes::Lane(lane), used)?;
-            }
-        }
+    ) -> Result<Vec<(MemberId, Vec<Way>)>, String> {
+        self.listen(cluster, used)?;
+        Ok(self.shared_ways(cluster.ways()))
+    }
+
+    /// Ways by the sockets that many clusters share.
+    fn shared_ways(&self, members: Vec<(MemberId, Vec<Path>)>) -> Vec<(MemberId, Vec<Way>)> {
         let mut by_member = Vec::new();
-        for (_, paths) in members(cluster) {
+        for (member, paths) in members {
             let mut ways = Vec::new();
             for Path { local, remote } in paths {
                 let mut hasher = DefaultHasher::new();
@@ -290,9 +425,9 @@ impl Sockets {
                     ways.push(Way::new(remote, by));
                 }
             }
-            by_member.push(ways);
+            by_member.push((member, ways));
         }
-        Ok(by_member)
+        by_member
     }
 
     /// The end at `local`, opened if necessary.
@@ -441,9 +576,6 @@ impl Sockets {
     /// have some, each gives a few in turn.
     pub fn receive(&mut self, into: &mut Vec<u8>) -> Option<(SocketAddr, SocketAddr)> {
         let mut vain = 0;
-        // The kernel names no socket twice in a row that had nothing: only the second "none" is
-        // one, for while it looks through those of the last time, what comes in is not seen.
-        let mut none = false;
         while vain < MAX_VAIN {
             loop {
                 if let (Some(local), Some(remote)) = (self.inbox_of, self.inbox.take(into)) {
@@ -455,11 +587,9 @@ impl Sockets {
                     None => break,
                 }
             }
-            match (self.look(), none) {
-                (Ok(0), true) => break,
-                (Ok(0), false) => none = true,
-                (Ok(_), _) => none = false,
-                (Err(_), _) => {}
+            // What comes in while the kernel looks may not be seen, and is notified (`poll`).
+            if let Ok(0) = self.look() {
+                break;
             }
             vain += 1;
         }
@@ -525,21 +655,15 @@ impl Sockets {
     pub fn refusals(&self, cluster: usize, path: Path) -> Refusals {
         let ways = self.clusters.get(cluster).and_then(Option::as_ref);
         let mut ways = ways.into_iter().flat_map(|w| w.by_member.iter().flatten());
-        let is = |w: &&Way| w.remote == path.remote && w.local(&self.ends) == Some(path.local);
-        ways.find(is)
+        ways.find(|way| way.path(&self.ends) == Some(path))
             .map_or_else(Refusals::default, |way| way.refusals.clone())
     }
 }
 
-/// The other members with the paths to them, and this one, with none.
-fn members(cluster: &LocalCluster) -> Vec<(MemberId, Vec<Path>)> {
-    let me = cluster.config.me();
-    let members = (0u8..).map(MemberId).take(cluster.config.members().len());
-    let paths = |member| match member == me {
-        true => Vec::new(),
-        false => cluster.paths(member).collect(),
-    };
-    members.map(|member| (member, paths(member))).collect()
+/// Where the member `member` of `to` is in `from`.
+fn place_in(from: &Config, to: &Config, member: MemberId) -> Option<usize> {
+    let name = to.member_name(member);
+    from.members().iter().position(|m| m.name == name)
 }
 
 /// What was answered to what we sent: how many answers but one, and the last.

@@ -3,6 +3,8 @@
 
 mod alarms;
 mod changes;
+mod changing;
+mod crowd;
 mod frames;
 mod json;
 mod many;
@@ -15,6 +17,7 @@ mod text;
 mod verdict;
 
 pub use changes::RoleChanges;
+pub use changing::{ChangeStatus, UnderWay};
 pub use frames::FrameStatus;
 pub use json::{VERSION, json};
 pub use many::Rows;
@@ -27,6 +30,7 @@ pub(crate) use text::{ago, wrapped};
 pub use verdict::{Severity, Verdict, of_group, verdict};
 
 use crate::config_file::each_once;
+use crate::config_file::{key_name, rotation};
 use crate::metrics::{GroupMetrics, Metrics};
 use crate::note::NoteCounters;
 use crate::orders::Standing;
@@ -34,8 +38,9 @@ use alarms::holding_stranger;
 use onehold_core::advert::MemberId;
 use onehold_core::auth::Keys;
 use onehold_core::config::{Arbitration, Config, Failback};
+use onehold_core::keyring::Keyring;
 use onehold_core::observe::{GroupSnapshot, RoleName, Snapshot};
-use onehold_core::reject::{KeyId, Reject};
+use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use orders::{frozen_by, order, orders};
 use peers::{leans, peers};
@@ -76,11 +81,17 @@ pub struct Status {
     /// For how long it has been served.
     #[serde(default)]
     pub running_ms: f64,
-    /// The keys that are accepted here; the first seals.
+    /// The keys that are accepted here, the newest first.
     #[serde(default)]
     pub keys: Vec<String>,
     /// Digest of what all members must agree on.
     pub config: String,
+    /// How that is being changed.
+    #[serde(default)]
+    pub changing: Option<ChangeStatus>,
+    /// It takes no hold, for the other candidate may go by the votes of other members.
+    #[serde(default)]
+    pub doubts: bool,
     /// `majority` or `survivor`.
     pub arbitration: String,
     /// How many members the cluster has.
@@ -299,6 +310,9 @@ pub struct PeerStatus {
     /// The key that its latest advert was sealed with.
     #[serde(default)]
     pub key: Option<String>,
+    /// The keys that it accepts, the newest first, by what it said last.
+    #[serde(default)]
+    pub keys: Vec<String>,
     /// What it last said of each group, while it is heard.
     #[serde(default)]
     pub says: Vec<SaysStatus>,
@@ -380,6 +394,11 @@ impl Status {
         let t = config.timing();
         let stranger = holding_stranger(snapshot, config, metrics, now);
         let groups = snapshot.groups.iter();
+        let groups: Vec<GroupStatus> = groups
+            .map(|g| {
+                GroupStatus::from_parts(g, snapshot, config, metrics, now, stranger.as_deref())
+            })
+            .collect();
         let mut status = Self {
             cluster: metrics.cluster.clone(),
             member: name(config, snapshot.me),
@@ -391,6 +410,8 @@ impl Status {
             running_ms: ms(now.since(metrics.started)),
             keys: Vec::new(),
             config: hex(config.digest().0),
+            changing: ChangeStatus::from_parts(snapshot, config, &groups),
+            doubts: snapshot.doubts,
             arbitration: match config.arbitration() {
                 Arbitration::Majority => "majority",
                 Arbitration::Survivor => "survivor",
@@ -410,11 +431,7 @@ impl Status {
             },
             quarantine_left_ms: snapshot.quarantine_left.map(ms),
             stopped: snapshot.stopped,
-            groups: groups
-                .map(|g| {
-                    GroupStatus::from_parts(g, snapshot, config, metrics, now, stranger.as_deref())
-                })
-                .collect(),
+            groups,
             peers: peers(snapshot, config, metrics, now),
             counters: Counters {
                 sent: metrics.sent,
@@ -427,6 +444,9 @@ impl Status {
             margins: Vec::new(),
         };
         status.alarms = status.find_alarms(config, metrics, stranger.as_deref(), now);
+        status
+            .notes
+            .extend(status.changing.as_ref().map(ToString::to_string));
         status.notes.extend(status.is_needed());
         let without = status.groups.iter().filter_map(without_echo);
         status.notes.extend(without.collect::<Vec<_>>());
@@ -451,12 +471,18 @@ impl Status {
         })
     }
 
-    /// The same with the keys that are in force.
+    /// The same with the keys that are in force, and what is known of the other members' keys.
     #[must_use]
-    pub fn with_keys(mut self, keys: &Keys) -> Self {
-        let others = keys.accepted().filter(|id| *id != keys.sealing());
-        let all = std::iter::once(keys.sealing()).chain(others);
-        self.keys = all.map(key).collect();
+    pub fn with_keys(mut self, config: &Config, keys: &Keys, known: &Keyring) -> Self {
+        self.keys = keys.accepted().map(key_name).collect();
+        for peer in &mut self.peers {
+            let id = config
+                .peers()
+                .find(|id| config.member_name(*id) == peer.name);
+            let ids = id.and_then(|id| known.of(id)).unwrap_or_default();
+            peer.keys = ids.iter().copied().map(key_name).collect();
+        }
+        self.notes.extend(rotation(config, keys, known));
         self
     }
 
@@ -649,10 +675,6 @@ fn why_not_ready(
 
 fn name(config: &Config, id: MemberId) -> String {
     config.member_name(id).into_owned()
-}
-
-fn key(id: KeyId) -> String {
-    format!("{:08x}", id.0)
 }
 
 fn hex(n: u64) -> String {

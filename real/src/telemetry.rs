@@ -23,13 +23,17 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::sync::Arc;
 use tracing::Level;
-use tracing_appender::non_blocking::WorkerGuard;
+use tracing_appender::non_blocking::{NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::LevelFilter;
 use tracing_subscriber::fmt::MakeWriter;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::registry::LookupSpan;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 use tracing_subscriber::{Layer, Registry, reload};
+
+/// Most lines that wait for a slow reader; what comes while so many wait is lost. Room for all of them
+/// is made at once, 32 bytes for each.
+const MOST_LINES: usize = 4_096;
 
 /// The running log.
 #[derive(Clone, Debug)]
@@ -50,9 +54,10 @@ impl Log {
         let journal = journal.then(|| Journal::new(Path::new(journal::SOCKET), std::io::stderr()));
         let journal = journal.and_then(Result::ok);
         let is_journal = journal.is_some();
+        let lines = NonBlockingBuilder::default().buffered_lines_limit(MOST_LINES);
         let (to, rest) = match journal {
-            Some(journal) => tracing_appender::non_blocking(journal),
-            None => tracing_appender::non_blocking(std::io::stderr()),
+            Some(journal) => lines.finish(journal),
+            None => lines.finish(std::io::stderr()),
         };
         let layer = layer(log.format, is_journal, to);
         tracing_subscriber::registry()

@@ -85,6 +85,12 @@ pub enum Line {
         incarnation: Incarnation,
         /// The longest lease of earlier incarnations.
         earlier: Span,
+        /// it doubts by whose votes it may hold.
+        #[serde(default, skip_serializing_if = "core::ops::Not::not")]
+        doubts: bool,
+        /// Its file, if that is another than the trace's.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        spec: Option<Box<Spec>>,
     },
     /// The trace of an incarnation goes on here from an earlier file: all that its node knows.
     State {
@@ -123,6 +129,20 @@ pub enum Line {
         time: Option<Span>,
         /// What happened.
         input: Input,
+        /// What had to be done, in order.
+        effects: Vec<Effect>,
+    },
+    /// A step of a change of the configuration.
+    Change {
+        /// Whose.
+        member: String,
+        /// Its clock.
+        at: LocalTime,
+        /// True time, if known.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        time: Option<Span>,
+        /// Which step.
+        step: Step,
         /// What had to be done, in order.
         effects: Vec<Effect>,
     },
@@ -176,6 +196,50 @@ pub enum Line {
     },
 }
 
+/// A step of a change of the configuration.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Step {
+    /// What is in force stays, on the way to this file, or to the first one before it.
+    Toward {
+        /// The file.
+        spec: Box<Spec>,
+    },
+    /// What the member was on the way to is in force.
+    From {},
+    /// And nothing else is any more.
+    Settled {},
+    /// The member turned back to what is in force.
+    Back {},
+}
+
+/// A step of a change, as a [`Recorder`] gets it.
+#[derive(Debug)]
+pub struct Changed<'a> {
+    /// The node's clock.
+    pub now: LocalTime,
+    /// Which step.
+    pub step: &'a Step,
+    /// What it wants done.
+    pub effects: &'a [Effect],
+    /// The node after it.
+    pub node: &'a Node,
+}
+
+impl Changed<'_> {
+    /// The step as a line of the trace of `member`, at a true time if that is known.
+    #[must_use]
+    pub fn line(&self, member: &str, time: Option<Span>) -> Line {
+        Line::Change {
+            member: member.to_owned(),
+            at: self.now,
+            time,
+            step: self.step.clone(),
+            effects: self.effects.to_vec(),
+        }
+    }
+}
+
 /// One turn of a node, as a [`Recorder`] gets it.
 #[derive(Debug)]
 pub struct Turn<'a> {
@@ -223,6 +287,9 @@ impl Turn<'_> {
 pub trait Recorder: fmt::Debug {
     /// A node had a turn.
     fn turn(&mut self, turn: &Turn<'_>);
+
+    /// Another configuration is in force.
+    fn change(&mut self, _changed: &Changed<'_>) {}
 
     /// All that it got is where it will be read.
     fn is_written(&self) -> bool {

@@ -199,7 +199,7 @@ fn echo(request: &Request) -> Reply {
         },
         // Its session has tests of its own.
         Request::Agent { .. }
-        | Request::Reload {}
+        | Request::Reload { .. }
         | Request::Upgrade {}
         | Request::History { .. } => Reply::Refused { why: String::new() },
     }

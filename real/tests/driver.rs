@@ -168,6 +168,7 @@ impl Scripted {
         let advert = Advert {
             cluster: self.config.cluster(),
             config: self.config.digest(),
+            change: onehold_core::advert::Change::None,
             from: PEER,
             to: self.config.me(),
             incarnation: Incarnation(100 + u64::from(life)),

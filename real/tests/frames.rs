@@ -46,6 +46,7 @@ fn advert(local: &LocalCluster) -> Vec<u8> {
     let advert = Advert {
         cluster: local.config.cluster(),
         config: local.config.digest(),
+        change: onehold_core::advert::Change::None,
         from: MemberId(1),
         to: MemberId(0),
         incarnation: Incarnation(7),

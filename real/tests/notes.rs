@@ -243,7 +243,7 @@ impl Pair {
         let (mut said, mut sealed) = (Vec::new(), Vec::new());
         note.encode(&mut said);
         change(&mut said);
-        auth::seal_note(keys, config("lb0").cluster(), &said, &mut sealed);
+        auth::seal_note(&keys.all()[0], config("lb0").cluster(), &said, &mut sealed);
         self.arrives(&sealed)
     }
 
@@ -348,7 +348,7 @@ fn a_note_that_is_forged_or_replayed_or_malformed_is_ignored_and_counted() {
     ignores(&mut pair, now, "a control character");
     let (mut sealed, other) = (Vec::new(), config("lb0").cluster().0 ^ 1);
     auth::seal_note(
-        &ours,
+        &ours.all()[0],
         onehold_core::advert::ClusterId(other),
         &[0; 40],
         &mut sealed,

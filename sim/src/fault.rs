@@ -5,9 +5,11 @@
 //! `World::inflict`, and a row in `docs/src/simulator.md`. Members and groups are named here;
 //! nothing else is known of a cluster.
 
+mod edit;
 mod links;
 mod passing;
 
+pub use edit::{Edit, put_address};
 pub use links::Links;
 pub use passing::Passing;
 
@@ -105,6 +107,8 @@ pub enum Fault {
     },
     /// The member's file from its next start: as at the beginning, but for what is said here.
     Edit(Edit),
+    /// The same, and the member reads it again (R-22).
+    Reload(Edit),
     /// The kernel can serve the group, or not.
     Eligible(Flag),
     /// The service behind the group is healthy, or not.
@@ -162,23 +166,6 @@ pub struct Flag {
     pub group: Option<String>,
     /// It is so.
     pub is: bool,
-}
-
-/// `{ of = "lb1", failback_delay = "5s" }`
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Edit {
-    /// Whose file.
-    pub of: String,
-    /// Of all groups.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub failback_delay: Option<Length>,
-    /// The cluster's.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub interval: Option<Length>,
-    /// The first floating address.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub address: Option<String>,
 }
 
 /// What a kernel can refuse.
@@ -243,7 +230,7 @@ impl Fault {
             | Self::Secrets { of, .. }
             | Self::Command { to: of, .. } => Some(of),
             Self::Kill(process) | Self::Pause(process) => Some(process.of()),
-            Self::Edit(edit) => Some(&edit.of),
+            Self::Edit(edit) | Self::Reload(edit) => Some(&edit.of),
             Self::Eligible(flag) | Self::Healthy(flag) => Some(&flag.on),
             Self::Cut(_)
             | Self::CutDatagrams(_)
@@ -348,12 +335,13 @@ impl Fault {
     /// The members that it concerns, by place. Names that the cluster does not have concern nobody.
     #[must_use]
     pub fn members(&self, config: &Config) -> Vec<MemberId> {
-        let pairs = self.links().and_then(|links| links.pairs(config).ok());
+        let names = names(config);
+        let pairs = self.links().and_then(|links| links.pairs(&names).ok());
         let mut members: Vec<MemberId> = match pairs {
             Some(pairs) => pairs.into_iter().flat_map(|(a, b)| [a, b]).collect(),
             None => self
                 .member()
-                .and_then(|of| member(of, config).ok())
+                .and_then(|of| member(of, &names).ok())
                 .into_iter()
                 .collect(),
         };
@@ -395,20 +383,24 @@ impl Conditions {
     }
 }
 
-/// The member with a name.
+/// The member with a name, of those that there are.
 ///
 /// # Errors
 /// Says which there are.
-pub fn member(name: &str, config: &Config) -> Result<MemberId> {
-    let mut members = (0u8..).map(MemberId).zip(config.members());
-    let found = members.find(|(_, m)| m.name == name).map(|(id, _)| id);
-    found.ok_or_else(|| {
-        let all: Vec<&str> = config.members().iter().map(|m| m.name.as_str()).collect();
-        let all = all.join(", ");
+pub fn member(name: &str, names: &[&str]) -> Result<MemberId> {
+    let found = (0u8..).zip(names).find(|(_, of)| **of == name);
+    found.map(|(id, _)| MemberId(id)).ok_or_else(|| {
+        let all = names.join(", ");
         err(format!(
             "there is no member `{name}`; the members are {all}"
         ))
     })
+}
+
+/// The names of a configuration's members, by number.
+#[must_use]
+pub fn names(config: &Config) -> Vec<&str> {
+    config.members().iter().map(|m| m.name.as_str()).collect()
 }
 
 impl fmt::Display for Target {
@@ -443,22 +435,6 @@ impl fmt::Display for Conditions {
             true => "fair",
             false => return f.write_str(&all.join(", ")),
         })
-    }
-}
-
-impl fmt::Display for Edit {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let length = |key, length: Option<Length>| length.map(|l| format!("{key} = {}", l.0));
-        let all = [
-            length("failback_delay", self.failback_delay),
-            length("interval", self.interval),
-            self.address.as_ref().map(|a| format!("address = {a}")),
-        ];
-        let all: Vec<String> = all.into_iter().flatten().collect();
-        match all.as_slice() {
-            [] => write!(f, "the file of {} is as it was", self.of),
-            all => write!(f, "the file of {} says {}", self.of, all.join(", ")),
-        }
     }
 }
 
@@ -524,6 +500,7 @@ impl fmt::Display for Fault {
                 write!(f, "the own address of {of} is {is}")
             }
             Self::Edit(edit) => write!(f, "{edit}"),
+            Self::Reload(edit) => write!(f, "{edit}, and is read again"),
             Self::Eligible(flag) => {
                 let can = if flag.is { "can" } else { "can't" };
                 write!(f, "kernel of {} {can} serve {}", flag.on, group(flag))
@@ -552,7 +529,7 @@ mod tests {
     use super::*;
 
     /// Every kind of fault, as scenarios write it and as people read it.
-    const ALL: [(&str, &str); 32] = [
+    const ALL: [(&str, &str); 34] = [
         (r#"start = "lb0""#, "start lb0"),
         (r#"stop = "lb0""#, "stop lb0"),
         (r#"kill = "lb0""#, "kill -9 lb0"),
@@ -615,6 +592,14 @@ mod tests {
             "the file of lb1 says failback_delay = 5s",
         ),
         (r#"edit = { of = "lb1" }"#, "the file of lb1 is as it was"),
+        (
+            r#"reload = { of = "lb1", lease = "900ms" }"#,
+            "the file of lb1 says lease = 900ms, and is read again",
+        ),
+        (
+            r#"reload = { of = "w", groups = { mail = ["10.0.0.60"], web = ["10.0.0.50", "10.0.0.51"] } }"#,
+            "the file of w says groups mail: 10.0.0.60; web: 10.0.0.50, 10.0.0.51, and is read again",
+        ),
         (
             r#"eligible = { on = "lb0", group = "web", is = false }"#,
             "kernel of lb0 can't serve web",

@@ -6,7 +6,7 @@ mod worlds;
 use clap::{Parser, Subcommand};
 use onehold_sim::error::{Context, Result};
 use onehold_sim::machine::demo::{self, ClusterOptions};
-use onehold_sim::machine::{idle, load};
+use onehold_sim::machine::{idle, load, takeover};
 use onehold_sim::netns::privilege::Privilege;
 use onehold_sim::netns::{binary, privilege, web};
 use onehold_sim::replay;
@@ -41,6 +41,9 @@ enum Command {
     /// Measure what many clusters cost one witness, or what a flood does to it or to a holder. Exit
     /// status 1 if an address moved that should not.
     Load(load::Options),
+    /// Measure how long many addresses take to move, from the network: until each is answered for and
+    /// announced by the other candidate. Exit status 1 if one never was.
+    Takeover(takeover::Options),
     /// Give the recorded inputs of traces (`onehold run --trace`) to the core, and compare what it
     /// does with what was recorded. Exit status 1 if it does something else, or if two were
     /// effective under `majority`.
@@ -76,12 +79,16 @@ fn run(command: Command) -> Result<bool> {
             demo::play(&options, binary, privilege, stop)
         }
         Command::Idle(options) => {
-            let (binary, _, stop) = prepare(&options.cluster)?;
-            idle::measure(&options, binary, &stop)
+            let (binary, privilege, stop) = prepare(&options.cluster)?;
+            idle::measure(&options, binary, privilege, &stop)
         }
         Command::Load(options) => {
             let (binary, _, stop) = prepare(&options.cluster)?;
             load::measure(&options, &binary, &stop)
+        }
+        Command::Takeover(options) => {
+            let (binary, _, stop) = prepare(&options.cluster)?;
+            takeover::measure(&options, &binary, &stop)
         }
     }
 }

@@ -45,6 +45,14 @@ pub struct Facts {
     pub wanted: bool,
     /// `freeze` was said here, or on the other candidate as far as it has heard so.
     pub frozen: bool,
+    /// it may take the next step of a change.
+    pub may_step: bool,
+    /// its configuration is being changed.
+    pub changes: bool,
+    /// it has the second file, or changes to it.
+    pub second_file: bool,
+    /// it is a member of one of the two files only.
+    pub fixed: bool,
     /// How many times it has started.
     pub lives: u8,
     /// Its present incarnation, or the latest.
@@ -136,6 +144,9 @@ pub enum PropertyId {
     /// A process that is told to stop ends.
     #[serde(rename = "stop ends")]
     StopEnds,
+    /// Files change, and everybody goes along.
+    #[serde(rename = "R-22")]
+    R22,
     /// No process ends by itself.
     #[serde(rename = "no panic")]
     NoPanic,
@@ -170,6 +181,7 @@ impl PropertyId {
             Self::R21 => "R-21",
             Self::Frozen => "R-12 frozen",
             Self::StopEnds => "stop ends",
+            Self::R22 => "R-22",
             Self::NoPanic => "no panic",
             Self::Expected => "expected",
             Self::Sometimes(what) => what,
@@ -382,6 +394,21 @@ pub const L4: Property = Property {
         m.events.0 & moves == 0
     },
 };
+///
+pub const CHANGED: Property = always(
+    PropertyId::R22,
+    "within the bound after the last reload, who all have the same file have it in force, and no other",
+    |m| !m.past.bound || !all_have_one_file(m) || m.facts.iter().all(|f| !f.changes),
+);
+/// Its companion.
+pub const ALL_CHANGED: Property = sometimes(
+    "all changed",
+    "all have the second file in force, and one is effective",
+    |m| {
+        let new = |f: &Facts| f.fixed || f.second_file && !f.changes;
+        m.facts.iter().all(new) && m.facts.iter().any(|f| f.effective)
+    },
+);
 /// L5.
 pub const L5: Property = always(
     PropertyId::L5,
@@ -404,6 +431,12 @@ pub const ALL_LOST: Property = sometimes(
 
 fn at_most_one(m: &Moment<'_>) -> bool {
     m.facts.iter().filter(|f| f.effective).count() <= 1
+}
+
+fn all_have_one_file(m: &Moment<'_>) -> bool {
+    let members = || m.facts.iter().filter(|f| !f.fixed);
+    let is = |second| members().all(|f| f.process == Liveness::Up && f.second_file == second);
+    is(true) || is(false)
 }
 
 fn majority(m: &Moment<'_>) -> usize {

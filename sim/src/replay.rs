@@ -2,6 +2,7 @@
 //! the recorded ones, and checks what traces say together: adverts against adverts, kernels against
 //! S1.
 
+mod changes;
 mod world;
 
 use crate::error::{Result, err};
@@ -103,6 +104,8 @@ struct File<'a> {
     header: &'a Header,
     /// By name: the member's configuration, and its incarnation now.
     members: BTreeMap<String, (Config, Option<LiveNode>)>,
+    /// what each was settled on, and what is to come into force.
+    changing: BTreeMap<String, (Config, Vec<Config>)>,
     /// The latest true time.
     time: Span,
 }
@@ -196,6 +199,8 @@ impl Replay {
                 at,
                 incarnation,
                 earlier,
+                doubts,
+                spec,
                 ..
             } => {
                 let known = self.members.get(member);
@@ -205,8 +210,15 @@ impl Replay {
                     );
                     return self.flaw(place, what);
                 }
+                if let Err(why) = file.finds(member, spec.as_deref()) {
+                    return self.flaw(place, format_args!("{member}: {why}"));
+                }
                 self.begin(file, place, member, *at, true, |config| {
-                    Node::start(config, *incarnation, *at, *earlier)
+                    let mut node = Node::start(config, *incarnation, *at, *earlier);
+                    if *doubts {
+                        node.doubt();
+                    }
+                    node
                 });
             }
             Line::State { member, at, node } => {
@@ -231,6 +243,13 @@ impl Replay {
                 effects,
                 ..
             } => self.turn(file, place, member, *at, input.clone(), None, effects),
+            Line::Change {
+                member,
+                at,
+                step,
+                effects,
+                ..
+            } => self.step(file, place, member, *at, step, effects),
             Line::Kernel {
                 time,
                 member,
@@ -326,15 +345,20 @@ impl Replay {
             }
         }
         live.last = at;
-        self.mail.sent(recorded);
         if result != reject {
             self.differs(place, &what, "reject", &result, &reject);
         }
+        self.compare(place, &what, &effects, recorded);
+    }
+
+    /// What a node did, and what was recorded of it.
+    fn compare(&mut self, place: &FileLine, what: &str, effects: &[Effect], recorded: &[Effect]) {
+        self.mail.sent(recorded);
         if let Some(n) =
             (0..effects.len().max(recorded.len())).find(|n| effects.get(*n) != recorded.get(*n))
         {
             let which = format!("effect {}", n + 1);
-            self.differs(place, &what, &which, &effects.get(n), &recorded.get(n));
+            self.differs(place, what, &which, &effects.get(n), &recorded.get(n));
         }
     }
 
@@ -425,6 +449,7 @@ impl<'a> File<'a> {
         Ok(Self {
             header,
             members: header.members.iter().map(member).collect::<Result<_>>()?,
+            changing: BTreeMap::new(),
             time: Span::ZERO,
         })
     }
@@ -434,7 +459,8 @@ impl<'a> File<'a> {
         let (Line::Start { member, .. }
         | Line::State { member, .. }
         | Line::Received { member, .. }
-        | Line::Turn { member, .. }) = line
+        | Line::Turn { member, .. }
+        | Line::Change { member, .. }) = line
         else {
             return None;
         };
@@ -488,7 +514,10 @@ impl fmt::Display for MemberSummary {
 /// The true time of a line, if it has one.
 pub(crate) fn time(line: &Line) -> Option<Span> {
     match line {
-        Line::Start { time, .. } | Line::Received { time, .. } | Line::Turn { time, .. } => *time,
+        Line::Start { time, .. }
+        | Line::Received { time, .. }
+        | Line::Turn { time, .. }
+        | Line::Change { time, .. } => *time,
         Line::State { .. } => None,
         Line::Kernel { time, .. }
         | Line::Fault { time, .. }

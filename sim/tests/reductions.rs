@@ -4,7 +4,7 @@
 use onehold::trace::Reader;
 use onehold_core::advert::Advert;
 use onehold_sim::model::configs;
-use onehold_sim::model::memo::Memo;
+use onehold_sim::model::memo::Memory;
 use onehold_sim::model::search::{Limits, search};
 use onehold_sim::model::trace::Traced;
 use onehold_sim::model::world::{Direct, Known, Setup, World};
@@ -34,7 +34,13 @@ fn every_world(direct: &Direct) -> HashSet<Plain> {
     seen
 }
 
-const SMALL: [&str; 4] = ["failback", "steady", "survivor-full-cut", "survivor-heal"];
+const SMALL: [&str; 5] = [
+    "failback",
+    "steady",
+    "survivor-full-cut",
+    "survivor-heal",
+    "members-calm-add",
+];
 
 /// A past that is kept for longer gives more worlds, and they differ only in that past:
 /// without it they are exactly the worlds of the reduced walk.
@@ -62,19 +68,68 @@ fn a_longer_past_makes_no_difference() {
     );
 }
 
-/// With remembered turns and packed worlds there are as many worlds as without.
+/// What the plainest breadth-first search finds: worlds, steps, and the greatest depth.
+fn counts(direct: &Direct) -> (u64, u64, u32) {
+    let (mut seen, mut level) = (HashSet::new(), World::beginnings(direct));
+    level.retain(|world| seen.insert(world.clone()));
+    let (mut steps, mut depth) = (0, 0);
+    loop {
+        let mut next = Vec::new();
+        for world in level {
+            world.expand(direct, &mut |_, to, _| {
+                steps += 1;
+                if seen.insert(to.clone()) {
+                    next.push(to);
+                }
+            });
+        }
+        if next.is_empty() {
+            return (seen.len() as u64, steps, depth);
+        }
+        (level, depth) = (next, depth + 1);
+    }
+}
+
+/// With remembered turns, packed worlds and several threads there are as many worlds and steps as
+/// without, as deep.
 #[test]
 fn remembering_turns_makes_no_difference() {
     for name in SMALL {
-        let memo = Memo::new(setup(name));
-        let limits = Limits {
-            states: u64::MAX,
-            stop_at_first: false,
-        };
-        let found = search(&memo, &[], limits, |_| ());
+        let plain = counts(&Direct(setup(name)));
+        let found = search(&Memory::new(setup(name)), &[], all(2), |_| ());
         assert!(found.exhaustive);
-        let plain = every_world(&Direct(setup(name))).len() as u64;
-        assert_eq!(found.unique, plain, "{name}");
+        let found = (found.unique, found.transitions, found.depth);
+        assert_eq!(found, plain, "{name}");
+    }
+}
+
+/// However many threads search, they find the same, and the same shortest way to it. (Levels of
+/// these are large enough for several threads.)
+#[test]
+fn threads_make_no_difference() {
+    for name in ["takeover", "majority-2", "survivor-full-cut"] {
+        let configuration = configs::all().into_iter().find(|c| c.name == name);
+        let configuration = configuration.expect("it exists");
+        let found = |threads| {
+            let memory = Memory::new(configuration.setup.clone());
+            let found = search(&memory, &configuration.properties, all(threads), |_| ());
+            assert!(found.exhaustive && found.first.iter().any(Option::is_some));
+            let counts = (found.unique, found.transitions, found.depth, found.parts);
+            (counts, found.beginning, found.first)
+        };
+        let one = found(1);
+        for threads in 2..=5 {
+            assert_eq!(found(threads), one, "{name} on {threads} threads");
+        }
+    }
+}
+
+/// No end to the search but that nothing is left.
+fn all(threads: usize) -> Limits {
+    Limits {
+        states: u64::MAX,
+        stop_at_first: false,
+        threads,
     }
 }
 
@@ -83,7 +138,8 @@ fn remembering_turns_makes_no_difference() {
 #[test]
 fn letting_time_stand_still_makes_no_difference() {
     for configuration in configs::all() {
-        let memo = Memo::new(configuration.setup.clone());
+        let memory = Memory::new(configuration.setup.clone());
+        let memo = memory.memo();
         for seed in 0..4 {
             let mut rng = Rng::new(seed, configuration.name);
             let beginning = rng.below(configuration.setup.rates.len() as u64) as usize;
@@ -112,10 +168,10 @@ fn letting_time_stand_still_makes_no_difference() {
 /// A search that is stopped does not say that it saw everything.
 #[test]
 fn a_stopped_search_is_not_exhaustive() {
-    let memo = Memo::new(setup("failback"));
+    let memory = Memory::new(setup("failback"));
     let limits = Limits {
         states: 100,
-        stop_at_first: false,
+        ..all(2)
     };
-    assert!(!search(&memo, &[], limits, |_| ()).exhaustive);
+    assert!(!search(&memory, &[], limits, |_| ()).exhaustive);
 }

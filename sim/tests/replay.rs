@@ -6,7 +6,8 @@ use cluster::{GROUP, NAMES, spec};
 use onehold::trace::{Header, Line, Reader, Turn, Writer};
 use onehold_core::Node;
 use onehold_core::advert::{
-    Advert, Ballot, ClusterId, ConfigDigest, GroupId, Incarnation, MAX_GROUPS, MemberId, Statement,
+    Advert, Ballot, Change, ClusterId, ConfigDigest, GroupId, Incarnation, MAX_GROUPS, MemberId,
+    Statement,
 };
 use onehold_core::auth::Authentic;
 use onehold_core::config::{Arbitration, Config};
@@ -56,6 +57,8 @@ impl Run {
                 time: time(0),
                 incarnation,
                 earlier,
+                doubts: false,
+                spec: None,
             };
             trace.line(&start).unwrap();
         }
@@ -384,11 +387,12 @@ fn any_advert() -> impl Strategy<Value = Advert> {
         }
     });
     let groups = vec(statement, 0..=MAX_GROUPS);
-    let numbers = (any::<[u64; 5]>(), any::<[Option<u64>; 2]>());
+    let numbers = (any::<[u64; 5]>(), any::<[Option<u64>; 3]>());
     (numbers, any::<(u8, u8, bool)>(), groups).prop_map(
-        |((n, [life, echo]), (from, to, quarantined), groups)| Advert {
+        |((n, [life, echo, next]), (from, to, quarantined), groups)| Advert {
             cluster: ClusterId(n[0]),
             config: ConfigDigest(n[1]),
+            change: next.map_or(Change::None, |next| Change::Toward(ConfigDigest(next))),
             from: MemberId(from),
             to: MemberId(to),
             incarnation: Incarnation(n[2]),

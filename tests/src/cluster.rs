@@ -250,10 +250,11 @@ impl Cluster {
 
 /// What must be seen.
 impl Cluster {
-    /// `onehold status --json` of a member, for its first cluster.
+    /// `onehold status --json` of a member, for its first cluster. One that was just started listens
+    /// a little later.
     #[track_caller]
     pub fn status(&self, name: &str) -> Value {
-        self.lab.status(name).expect("it answers")
+        eventually("it answers", || self.lab.status(name).ok())
     }
 
     /// Waits until the daemon of a member answers.

@@ -14,11 +14,13 @@
 //! behind, also when its test panics; then it prints the logs of its daemons.
 
 pub mod binaries;
+mod client;
 mod cluster;
 mod debian;
 mod ndp;
 mod tap;
 
+pub use client::Client;
 pub use cluster::{Begin, Cluster, Mark};
 pub use debian::Debian;
 pub use ndp::Neighbours;

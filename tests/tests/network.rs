@@ -1,7 +1,9 @@
 //! IPv6, several groups, several paths.
 
+use onehold_core::advert::MAX_GROUPS;
+use onehold_sim::netns::{FLOATING, Seen};
 use onehold_tests::{Begin as _, Cluster, Neighbours, Setup, eventually};
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 const FLOATING6: Ipv6Addr = Ipv6Addr::new(0xfd77, 0, 0, 0, 0, 0, 0, 0x50);
 
@@ -106,6 +108,63 @@ fn each_of_two_groups_lives_on_the_member_that_it_prefers() {
     c.stop("lb0");
     c.group_on("web", "lb1");
     c.group_on("api", "lb1");
+}
+
+/// As many groups as there can be: all are held and announced, move when the holder dies and come back,
+/// and a person can read the status.
+#[test]
+fn as_many_groups_as_there_can_be_move_and_each_has_a_row_in_the_status() {
+    let mut c = Setup::majority().patient().build(); // which watches the first group
+    let others = (1..MAX_GROUPS).map(|n| {
+        format!(
+            "[groups.more{n:02}]\naddresses = [\"10.77.1.{n}/16\"]\npreferred = \"lb0\"\ninterface = \"eth0\"\n\
+             failback_delay = \"0ms\"\n"
+        )
+    });
+    let others: String = others.chain(["[timing]".to_owned()]).collect();
+    for name in c.members() {
+        c.edit(name, "[timing]", &others);
+    }
+    let more = (1..MAX_GROUPS).map(|n| Ipv4Addr::from_bits(0x0a4d_0100 + n as u32));
+    let all: Vec<IpAddr> = more.chain([FLOATING]).map(IpAddr::from).collect();
+    let census = c.census(&all).unwrap();
+    let comes_to = |c: &Cluster, name: &str| {
+        eventually(&format!("every group on {name}"), || {
+            let missing = |seen: &Seen| seen.answered.is_none() || seen.announced.is_none();
+            (!census.seen().iter().any(missing)).then_some(())
+        });
+        c.never_two();
+    };
+    census.begin(c.host("lb0"));
+    c.start_all();
+    comes_to(&c, "lb0");
+    c.hold_on("lb0");
+    let status = c.status("lb0");
+    let groups = status["groups"].as_array().unwrap();
+    assert_eq!(groups.len(), MAX_GROUPS);
+    assert!(groups.iter().all(|g| g["role"] == "holder"), "{status}");
+    // One reason of all groups is said once.
+    c.onehold("lb1", &["standby"]);
+    let said = eventually("what lb1 says of its groups", || {
+        let text = c.onehold("lb0", &["status"]);
+        text.contains("more01, more02, more03 and 55 more: ")
+            .then_some(text)
+    });
+    let rows = said.lines().filter(|line| line.contains(" holder "));
+    assert_eq!(rows.count(), MAX_GROUPS, "{said}");
+    assert!(said.lines().count() < MAX_GROUPS + 40, "{said}");
+    c.onehold("lb1", &["resume"]);
+    let metrics = c.onehold("lb0", &["metrics"]);
+    assert!(metrics.contains("more57"), "{metrics}");
+
+    census.begin(c.host("lb1"));
+    c.kill("lb0");
+    comes_to(&c, "lb1");
+    c.hold_on("lb1");
+    census.begin(c.host("lb0"));
+    c.start("lb0");
+    comes_to(&c, "lb0");
+    c.hold_on("lb0");
 }
 
 #[test]

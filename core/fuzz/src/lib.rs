@@ -2,9 +2,9 @@
 //! (`core/tests/corpus.rs`) call the same functions.
 
 use hmac::{Hmac, KeyInit as _, Mac as _};
-use onehold_core::advert::{Advert, ClusterId, ConfigDigest, Incarnation, MemberId};
+use onehold_core::advert::{Advert, Change, ClusterId, ConfigDigest, Incarnation, MemberId};
 use onehold_core::auth::{
-    Authentic, Key, Keys, claimed_cluster, claimed_cluster_of_note, open, open_note, seal,
+    Authentic, Key, Keys, claimed_cluster, claimed_cluster_of_note, open, open_named, open_note,
     seal_note,
 };
 use onehold_core::reject::Reject;
@@ -17,17 +17,23 @@ pub const SECRET: &[u8] = b"the secret of the corpus";
 /// The cluster that the corpus is of.
 pub const CLUSTER: ClusterId = ClusterId(0xc1c2_c3c4_c5c6_c7c8);
 
-/// The keys that the corpus is sealed with.
+/// The key that the corpus is sealed with.
+#[must_use]
+pub fn key() -> Key {
+    Key::new(SECRET)
+}
+
+/// It alone.
 #[must_use]
 pub fn keys() -> Keys {
-    Keys::new(Key::new(SECRET), Vec::new())
+    Keys::new(key(), Vec::new())
 }
 
 /// Reads `bytes` as an advert: refused, or the one encoding of what was read.
 pub fn decode(bytes: &[u8]) {
-    if let Ok((key, advert)) = wire::decode(bytes) {
+    if let Ok((names, advert)) = wire::decode(bytes) {
         let mut again = Vec::new();
-        wire::encode(key, &advert, &mut again);
+        wire::encode(&names, &advert, &mut again);
         assert_eq!(again, bytes, "two encodings of one advert");
     }
 }
@@ -36,10 +42,11 @@ pub fn decode(bytes: &[u8]) {
 pub fn open_any(bytes: &[u8]) {
     let keys = keys();
     let _ = claimed_cluster(bytes);
-    if let Ok(advert) = open(&keys, CLUSTER, bytes) {
+    if let Ok((advert, names)) = open_named(&keys, CLUSTER, bytes) {
         let mut again = Vec::new();
-        seal(&keys, advert.get(), &mut again);
-        assert_eq!(again, bytes, "two datagrams of one advert");
+        wire::encode(&names, advert.get(), &mut again);
+        assert!(bytes.starts_with(&again), "two datagrams of one advert");
+        assert_eq!(bytes.len(), again.len() + wire::SEAL);
     }
 
     let note = open_note(&keys, CLUSTER, bytes).map(Authentic::into_inner);
@@ -50,7 +57,7 @@ pub fn open_any(bytes: &[u8]) {
 
     let body = bytes.get(16..).unwrap_or_default();
     let mut again = Vec::new();
-    seal_note(&keys, CLUSTER, body, &mut again);
+    seal_note(&key(), CLUSTER, body, &mut again);
     let opened = open_note(&keys, CLUSTER, &again).map(Authentic::into_inner);
     match again.len() {
         0..=wire::MAX_NOTE => assert_eq!(opened, Ok(body), "a note says something else"),
@@ -76,7 +83,7 @@ pub fn open_any(bytes: &[u8]) {
 
 fn envelope() -> [u8; 16] {
     let mut bytes = Vec::new();
-    wire::encode(keys().sealing(), &blank(), &mut bytes);
+    wire::encode(&keys().names(&key()), &blank(), &mut bytes);
     *bytes
         .first_chunk()
         .expect("an advert is longer than its envelope")
@@ -88,6 +95,7 @@ pub fn blank() -> Advert {
     Advert {
         cluster: CLUSTER,
         config: ConfigDigest(0),
+        change: Change::None,
         from: MemberId(0),
         to: MemberId(0),
         incarnation: Incarnation(0),

@@ -3,7 +3,8 @@
 use crate::strict;
 use crate::world::alone::*;
 use crate::world::*;
-use onehold_core::advert::{GroupId, Incarnation, Statement};
+use onehold_core::advert::{GroupId, Incarnation, MAX_GROUPS, Statement};
+use onehold_core::auth::{self, Key, Keys};
 use onehold_core::config::Failback;
 use onehold_core::input::Command;
 
@@ -172,4 +173,44 @@ fn groups_are_independent_and_active_active_pairs_work() {
     w.start(A);
     w.run(ms(1_000));
     assert_eq!(holders(&w), [vec![B], vec![A]]);
+}
+
+/// with as many groups as there can be, each other one on the other member, one takes over all of
+/// them, and gives those back that are not its own; and whatever is said of them is one datagram.
+#[test]
+fn r11_as_many_groups_as_there_can_be_are_held_each_where_it_should_be() {
+    let most = u8::try_from(MAX_GROUPS).unwrap();
+    let mut all = spec(3, MAJORITY);
+    let preferred = |n: u8| if n.is_multiple_of(2) { "a" } else { "b" };
+    all.groups = (0..most)
+        .map(|n| group(&format!("g{n:02}"), n + 60, preferred(n)))
+        .collect();
+    let mut w = World::new(&all, 7);
+    w.record = true;
+    w.start_all();
+    w.run(ms(1_000));
+    let holders = |w: &World| {
+        (0..most)
+            .map(|n| w.effective_in(GroupId(n)))
+            .collect::<Vec<_>>()
+    };
+    let at_home: Vec<Vec<usize>> = (0..most)
+        .map(|n| vec![if n.is_multiple_of(2) { A } else { B }])
+        .collect();
+    assert_eq!(holders(&w), at_home);
+    w.crash(A);
+    w.run(ms(600));
+    assert_eq!(holders(&w), vec![vec![B]; MAX_GROUPS]);
+    w.start(A);
+    w.run(ms(1_000));
+    assert_eq!(holders(&w), at_home);
+
+    let keys = Keys::new(Key::new(b"a secret of the test"), vec![]);
+    let mut bytes = Vec::new();
+    assert!(w.recorded.len() > 100);
+    for advert in &w.recorded {
+        auth::seal(&keys, advert, &mut bytes);
+        let opened = auth::open(&keys, advert.cluster, &bytes).unwrap();
+        assert_eq!(opened.get(), advert);
+    }
 }

@@ -2,7 +2,7 @@
 
 use crate::world::alone::*;
 use crate::world::*;
-use onehold_core::advert::{Advert, Incarnation, Statement};
+use onehold_core::advert::{Advert, Incarnation, MAX_GROUPS, Statement};
 use onehold_core::config::{Failback, MAX_ADDRESSES, Prefix, Spec};
 use onehold_core::effect::{Effect, Event};
 use onehold_core::input::Command;
@@ -23,6 +23,21 @@ fn more_addresses_than_a_kernel_takes_in_a_lease_are_refused_with_the_number() {
     assert!(of(MAX_ADDRESSES).is_ok());
     let error = of(MAX_ADDRESSES + 1).unwrap_err().to_string();
     assert!(error.contains("1025 addresses; at most 1024"), "{error}");
+}
+
+#[test]
+fn more_groups_than_an_advert_has_room_for_are_refused_with_the_number() {
+    let of = |n: u8| {
+        let mut spec = spec(3, MAJORITY);
+        spec.groups = (0..n)
+            .map(|n| group(&format!("g{n:02}"), n + 60, "a"))
+            .collect();
+        spec.prove("a")
+    };
+    let most = u8::try_from(MAX_GROUPS).unwrap();
+    assert!(of(most).is_ok());
+    let error = of(most + 1).unwrap_err().to_string();
+    assert!(error.contains("59 groups; at most 58"), "{error}");
 }
 
 #[test]

@@ -2,12 +2,14 @@
 //! a rule that no property of who holds can see: without it the protocol goes on.
 
 mod campaign;
+mod change;
 mod clock;
 mod conflict;
 mod freeze;
 mod handover;
 mod holding;
 mod incarnations;
+mod members;
 mod opening;
 mod pace;
 mod probes;

@@ -322,7 +322,8 @@ fn r15_the_peers_word_is_no_end_of_a_strangers_conflict() {
     bench.until(bench.now + ms(D + 152));
     let (mut alarms, mut announced_again, mut let_go) = (0, 0, false);
     for _ in 0..4 {
-        let word = strange(&bench, true);
+        let mut word = strange(&bench, true);
+        word.incarnation = Incarnation(900);
         let (mut out, _) = bench.hear(&word);
         bench.until(bench.now + ms(40));
         out.extend(bench.hears(B, ready()));

@@ -2,7 +2,7 @@
 
 use super::{MAJORITY, W, WEB, id, ms, spec};
 use onehold_core::Node;
-use onehold_core::advert::{Advert, Ballot, Incarnation, Statement};
+use onehold_core::advert::{Advert, Ballot, Change, Incarnation, Statement};
 use onehold_core::auth::Authentic;
 use onehold_core::config::{Arbitration, Config, Spec};
 use onehold_core::effect::{Effect, ReleaseId};
@@ -73,6 +73,19 @@ impl Alone {
         LocalTime::from_nanos(self.now)
     }
 
+    /// another configuration is in force from now on.
+    pub fn change(&mut self, to: Config) -> Vec<Effect> {
+        let mut out = Vec::new();
+        self.node.change(&self.config, &to, self.at(), &mut out);
+        self.config = to;
+        out
+    }
+
+    /// it may take the next step of a change.
+    pub fn may_step(&self) -> bool {
+        self.node.may_step(&self.config)
+    }
+
     pub fn wake(&mut self) -> Vec<Effect> {
         self.input(Input::Wake).0
     }
@@ -105,6 +118,7 @@ impl Alone {
         Advert {
             cluster: self.config.cluster(),
             config: self.config.digest(),
+            change: Change::None,
             from: id(from),
             to: self.config.me(),
             incarnation: Incarnation(100 + from as u64),

@@ -8,6 +8,7 @@
 )]
 
 pub mod alone;
+pub mod changes;
 mod clocks;
 mod conditions;
 mod processes;
@@ -23,7 +24,7 @@ use onehold_core::input::{Command, Input};
 use onehold_core::lease::TimingSpec;
 use onehold_core::observe::GroupSnapshot;
 use onehold_core::reject::Reject;
-use onehold_core::time::LocalTime;
+use onehold_core::time::{LocalTime, Span};
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
@@ -83,7 +84,15 @@ enum Process {
 }
 
 pub struct Member {
+    name: String,
     pub config: Config,
+    /// by whose votes it held, as written down for its later processes.
+    record: Vec<u64>,
+    /// the file on the disk, and what is still to come into force on the way to it.
+    path: Vec<Config>,
+    settled: Config,
+    /// the longest lease that its earlier processes voted for.
+    longest: Span,
     process: Process,
     kernel: Kernel,
     pub offset: u64,
@@ -173,12 +182,28 @@ pub struct World {
 
 impl World {
     pub fn new(spec: &Spec, seed: u64) -> Self {
+        Self::of(std::slice::from_ref(spec), seed)
+    }
+
+    /// All machines that are members in one of these files, each with the first one that names it.
+    pub fn of(files: &[Spec], seed: u64) -> Self {
         let mut members: Vec<Member> = Vec::new();
-        let mut names: Vec<&str> = spec.members.iter().map(|m| m.name.as_str()).collect();
-        names.sort_unstable();
-        for name in names {
+        let all = files
+            .iter()
+            .flat_map(|spec| spec.members.iter().map(move |m| (m, spec)));
+        for (of, spec) in all {
+            let name = &of.name;
+            if members.iter().any(|m| m.name == *name) {
+                continue;
+            }
+            let config = spec.prove(name).expect("the tests' own spec");
             members.push(Member {
-                config: spec.prove(name).expect("the tests' own spec"),
+                name: name.clone(),
+                record: Vec::new(),
+                path: Vec::new(),
+                settled: config.clone(),
+                longest: config.timing().longest_lease(),
+                config,
                 process: Process::Down,
                 kernel: Kernel {
                     deadlines: vec![0; spec.groups.len()],
@@ -381,9 +406,11 @@ impl World {
             return;
         };
         member.turns += 1;
+        let doubted = node.doubts();
         if let Err(reject) = node.handle(&member.config, now, input, &mut out) {
             self.rejects.push(reject);
         }
+        member.trusts(doubted);
         let any = out.len() as u64 + 1;
         let crash_after = if self.dies_in_turn > 0 && self.chance(self.dies_in_turn) {
             self.below(any) as usize
@@ -417,6 +444,7 @@ impl World {
             self.kill(m);
             return;
         }
+        self.take_steps(m);
         self.schedule(m);
     }
 
@@ -449,7 +477,7 @@ impl World {
                     },
                 );
             }
-            Effect::Send { to, advert } => self.send(m, usize::from(to.0), advert),
+            Effect::Send { to, advert } => self.send(m, self.machine(m, to), advert),
             Effect::HoldUntil { group, deadline } => {
                 let kernel = &mut self.members[m].kernel;
                 kernel.addresses[usize::from(group.0)] = true;
@@ -620,36 +648,17 @@ impl World {
         (0..self.members.len())
             .filter(|m| {
                 let member = &self.members[*m];
-                let deadline = LocalTime::from_nanos(member.kernel.deadlines[g]);
-                let slack = member.config.timing().slack();
-                let open = member.kernel.deadlines[g] != 0 && self.local(*m) < deadline.plus(slack);
-                member.kernel.addresses[g] && open
+                let Some(deadline) = member.kernel.deadlines.get(g).filter(|d| **d != 0) else {
+                    return false;
+                };
+                let until = LocalTime::from_nanos(*deadline).plus(member.config.timing().slack());
+                member.kernel.addresses[g] && self.local(*m) < until
             })
             .collect()
     }
 
     pub fn effective(&self) -> Vec<usize> {
         self.effective_in(WEB)
-    }
-
-    fn judge(&mut self) {
-        let groups = self.members[0].config.groups().len();
-        for g in 0..groups {
-            let effective = self.effective_in(GroupId(g as u8));
-            if effective.len() > 1 {
-                self.two_at.get_or_insert(self.now);
-                assert!(
-                    !self.check_two,
-                    "S1: two effective at {} us: {effective:?}\n{}",
-                    self.now / 1_000,
-                    self.story()
-                );
-            }
-            if g == 0 && effective != self.last_effective {
-                self.last_effective = effective;
-                self.changed_at = self.now;
-            }
-        }
     }
 
     /// The last reports, for a failure's message.
@@ -660,13 +669,6 @@ impl World {
     }
 
     /// How many role changes there were, and the last one's reason on a member.
-    pub fn role_changes(&self) -> usize {
-        self.log
-            .iter()
-            .filter(|(_, _, e)| matches!(e, Event::Role { .. }))
-            .count()
-    }
-
     pub fn last_why(&self, m: usize) -> Option<Why> {
         self.log.iter().rev().find_map(|(_, who, e)| match e {
             Event::Role { why, .. } if *who == m && *why != Why::Released => Some(*why),

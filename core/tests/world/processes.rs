@@ -1,11 +1,10 @@
 //! Processes that start, die, are paused and go on.
 
-use super::{Process, World};
+use super::{Kernel, Process, World};
 use onehold_core::Node;
 use onehold_core::advert::Incarnation;
 use onehold_core::config::Spec;
 use onehold_core::input::Input;
-use onehold_core::time::Span;
 
 impl World {
     /// the kernel is scrubbed, then the node starts in quarantine.
@@ -16,16 +15,33 @@ impl World {
         let incarnation = Incarnation(self.below(u64::MAX).max(1));
         let now = self.local(m);
         let member = &mut self.members[m];
-        member.kernel.deadlines.fill(0);
-        member.kernel.addresses.fill(false);
+        // It finds the file on the disk, however far it came on the way there.
+        member.settled = member.path.pop().unwrap_or_else(|| member.settled.clone());
+        member.path.clear();
+        member.config = member.settled.clone();
+        member.longest = member.longest.max(member.config.timing().longest_lease());
+        member.kernel = Kernel::with_room(member.config.groups().len());
         member.incarnation += 1;
-        member.process = Process::Up(Node::start(&member.config, incarnation, now, Span::ZERO));
+        let mut node = Node::start(&member.config, incarnation, now, member.longest);
+        let votes = member.config.electorates();
+        if member.config.is_candidate(member.config.me())
+            && member.record.iter().any(|r| !votes.contains(r))
+        {
+            node.doubt();
+        }
+        member.record.extend(votes);
+        member.process = Process::Up(node);
         self.input(m, Input::Wake);
     }
 
-    /// Starts it with another file than it had.
+    /// Starts it with another file than it had; not a machine that runs, or is no member there.
     pub fn start_with(&mut self, m: usize, file: &Spec) {
-        self.members[m].config = file.prove(["a", "b", "w"][m]).expect("the tests' own spec");
+        if !self.is_down(m) || !self.is_of(m, file) {
+            return;
+        }
+        let member = &mut self.members[m];
+        let config = file.prove(&member.name).expect("the tests' own spec");
+        (member.path, member.settled) = (Vec::new(), config);
         self.start(m);
     }
 

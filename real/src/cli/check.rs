@@ -3,6 +3,7 @@
 //! changes nothing.
 
 mod describe;
+mod plan;
 mod warnings;
 
 use crate::agent;
@@ -14,6 +15,7 @@ use crate::kernel::{KernelGroup, survey};
 use crate::status::wrapped;
 use describe::put;
 use onehold_core::config::Spec;
+pub(super) use plan::plan;
 use std::net::IpAddr;
 use std::path::Path;
 use warnings::warnings;

@@ -139,6 +139,7 @@ pub(super) fn order(
         Order::Switch | Order::Standby | Order::Resume | Order::Freeze | Order::Thaw => {
             is_kept(socket, &before)
         }
+        Order::PresumeDead if !may_presume(&before) => Ok(()), // R-22
         Order::PresumeDead => is_presumed(socket, &before, &lines),
     }
 }
@@ -238,14 +239,24 @@ fn handed_over(socket: &Path, before: &Status, group: Option<&str>) -> Result<()
 /// Explains what presuming a peer dead risks, and asks.
 pub(super) fn confirm_dead(socket: &Path, cluster: Option<&str>) -> Result<bool, Failure> {
     let status = one(socket, cluster)?;
-    if status.members != 2 {
+    if !may_presume(&status) && !status.doubts {
         // The daemon will refuse, and say why.
         return Ok(true);
     }
-    let peers: Vec<&str> = status.peers.iter().map(|p| p.name.as_str()).collect();
+    let peers = status.peers.iter().filter(|p| !p.witness);
+    let peers: Vec<&str> = peers.map(|p| p.name.as_str()).collect();
     let groups: Vec<&str> = status.groups.iter().map(|g| g.name.as_str()).collect();
-    print(&explanation(&peers.join(", "), &groups.join(", ")))?;
+    let (peer, groups) = (peers.join(", "), groups.join(", "));
+    print(&match may_presume(&status) {
+        true => explanation(&peer, &groups),
+        false => of_doubts(&peer, &groups),
+    })?;
     confirmed("Is it off? Type yes to go on: ")
+}
+
+/// R-17: the word counts as the peer's vote.
+fn may_presume(status: &Status) -> bool {
+    status.members == 2 && status.arbitration == "majority"
 }
 
 /// Asks a person, who has just read what follows.
@@ -259,6 +270,16 @@ pub(super) fn confirmed(question: &str) -> Result<bool, Failure> {
     let mut answer = String::new();
     let read = std::io::stdin().read_line(&mut answer);
     Ok(read.is_ok() && answer.trim() == "yes")
+}
+
+/// R-22: the same for a member that doubts by whose votes it may hold.
+pub(super) fn of_doubts(peer: &str, groups: &str) -> String {
+    format!(
+        "This lets this member hold {groups} by the votes of the members in its file, which are not\n\
+         those by whose votes it held last. If {peer} is alive and goes by those, both will hold the\n\
+         addresses at once. Make sure first that {peer} is off, or off the network, and has this file\n\
+         before it comes back.\n"
+    )
 }
 
 pub(super) fn explanation(peer: &str, groups: &str) -> String {

@@ -13,10 +13,14 @@ pub(super) struct ReloadArgs {
     /// The daemon's control socket
     #[arg(long, value_name = "PATH", default_value = DEFAULT_SOCKET)]
     socket: PathBuf,
+
+    /// Take keys away at once, also from members that are not known to have another one
+    #[arg(long)]
+    now: bool,
 }
 
 pub(super) fn reload(args: &ReloadArgs) -> Result<(), Failure> {
-    let request = Request::Reload {};
+    let request = Request::Reload { now: args.now };
     let patience = request.patience(CLIENT_TIMEOUT);
     match ask(&args.socket, &request, patience).map_err(Failure::Failed)? {
         Reply::Reloaded { done, refused } => {

@@ -176,7 +176,11 @@ fn check_says_how_many_addresses_are_too_many() {
 
 #[test]
 fn presume_dead_explains_itself_first() {
-    insta::assert_snapshot!(client::explanation("lb1", "web"));
+    let both = [
+        client::explanation("lb1", "web"),
+        client::of_doubts("lb1", "web"),
+    ];
+    insta::assert_snapshot!(both.join("\n"));
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! The members' addresses: how names are resolved, and what all addresses together must fulfil.
 
-use super::local_cluster::{Here, pairs};
+use super::local_cluster::Here;
+use super::ways::pairs;
 use super::{ConfigFile, DEFAULT_PORT, FileError, Source};
 use crate::neighbour::hop;
 use crate::netlink::Netlink;
@@ -11,7 +12,7 @@ use std::net::{IpAddr, SocketAddr, ToSocketAddrs as _, UdpSocket};
 pub(crate) type Endpoints<'f> = BTreeMap<&'f str, Vec<SocketAddr>>;
 
 /// The same, as far as they are known.
-pub(super) type KnownEndpoints<'f> = BTreeMap<&'f str, Vec<Option<SocketAddr>>>;
+pub(crate) type KnownEndpoints<'f> = BTreeMap<&'f str, Vec<Option<SocketAddr>>>;
 
 /// Every member's addresses, resolved.
 ///
@@ -28,7 +29,7 @@ pub(crate) fn resolve<'f>(
 ///
 /// # Errors
 /// What is wrong with the text of each.
-pub(super) fn literal<'f>(
+pub(crate) fn literal<'f>(
     source: &Source,
     file: &'f ConfigFile,
 ) -> Result<KnownEndpoints<'f>, Vec<FileError>> {
@@ -226,11 +227,29 @@ pub(crate) fn loopback_warnings(
 }
 
 /// A member's address as written.
+#[derive(PartialEq, Eq)]
 enum WrittenEndpoint<'t> {
     /// An address.
     Address(SocketAddr),
     /// A name to be resolved.
     Name { host: &'t str, port: u16 },
+}
+
+/// The text of a member's address, with its port if it says none and that is not the usual one: by
+/// the same text all members are to mean the same.
+pub(super) fn in_full(text: &str, port: u16) -> String {
+    let (with, without) = match (
+        WrittenEndpoint::read(text, port),
+        WrittenEndpoint::read(text, DEFAULT_PORT),
+    ) {
+        (Ok(with), Ok(without)) => (with, without),
+        _ => return text.to_owned(), // reported elsewhere
+    };
+    match with {
+        with if with == without => text.to_owned(),
+        WrittenEndpoint::Address(address) => address.to_string(),
+        WrittenEndpoint::Name { host, port } => format!("{host}:{port}"),
+    }
 }
 
 const FORMS: &str = "write \"10.0.0.10\", \"10.0.0.10:7000\", \"fd00::1\", \"[fd00::1]:7000\", \"lb0\" or \"lb0:7000\"";

@@ -3,7 +3,7 @@
 //! `onehold run` ends with the first of these errors, and `onehold check` lists them: both run
 //! this.
 
-use super::addresses::{fit, literal, loopbacks, out_of_reach, unusual};
+use super::addresses::{fit, in_full, literal, loopbacks, out_of_reach, unusual};
 use super::checks::checks;
 use super::hooks::hooks;
 use super::local_cluster::{WrittenCluster, prove};
@@ -122,7 +122,9 @@ impl Wrong<'_> {
         let member = |(name, m): (&String, &super::MemberSection)| MemberSpec {
             name: name.clone(),
             witness: m.witness,
-            addresses: m.addresses.clone(),
+            addresses: (m.addresses.iter())
+                .map(|text| in_full(text, file.cluster.port))
+                .collect(),
         };
         let spec = Spec {
             cluster: file.cluster.name.clone(),

@@ -96,10 +96,12 @@ impl Read {
         Ok(LocalCluster {
             interfaces: interfaces_of(&written.file, &config, &from.member),
             endpoints: from.endpoints.clone(),
+            also: BTreeMap::new(), // nothing is being changed while a program becomes another
             many: from.many,
             source: from.source.clone(),
             in_table: from.in_table,
             remarks: from.remarks.clone(),
+            next: None,
             text: written.source.text.clone(),
             secrets: from.secrets.clone(),
             spec,

@@ -6,13 +6,13 @@ use super::decided::{decided, for_member};
 use super::stamp::Stamp;
 use super::{
     Announce, ConfigFile, Evidence, FileError, GroupSection, GuardChoice, LogSection,
-    MetricsSection, Profile, Source, WitnessFile,
+    MemberSection, MetricsSection, Profile, Source, WitnessFile,
 };
 use crate::route::Route;
 use crate::secret::Secret;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
-use onehold_core::config::{Arbitration, Config, Spec, SpecError};
+use onehold_core::config::{Arbitration, Config, Member, Prefix, Spec, SpecError};
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -40,6 +40,9 @@ pub struct LocalCluster {
     pub config: Config,
     /// Every member's addresses by id, path by path. This member binds its own.
     pub endpoints: Vec<Vec<SocketAddr>>,
+    /// every member's addresses by name, by the configuration that is changed to, or from, if
+    /// it has others: both are used meanwhile.
+    pub also: BTreeMap<String, Vec<SocketAddr>>,
     /// This member's interface for each address of each group by id; none on a witness.
     pub interfaces: Vec<Vec<String>>,
     /// It is one of several that a witness serves.
@@ -50,18 +53,11 @@ pub struct LocalCluster {
     pub in_table: bool,
     /// How the file was read where its writer may have meant something else.
     pub remarks: Vec<String>,
+    /// what it is on the way to, if it is.
+    pub next: Option<Box<LocalCluster>>,
     /// The text of that file, as it is in force.
     pub(super) text: Arc<str>,
     pub(super) secrets: Vec<Secret>,
-}
-
-/// One way from this member to another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Path {
-    /// This member's address.
-    pub local: SocketAddr,
-    /// The other member's.
-    pub remote: SocketAddr,
 }
 
 impl LocalCluster {
@@ -122,16 +118,18 @@ impl LocalCluster {
         self.endpoint(self.config.me())
     }
 
-    fn endpoint(&self, member: MemberId) -> &[SocketAddr] {
+    /// Every member's addresses, by its name.
+    pub(super) fn endpoints_by_name(&self) -> BTreeMap<&str, &[SocketAddr]> {
+        let names = self.config.members().iter().map(|m| m.name.as_str());
+        names
+            .zip(self.endpoints.iter().map(Vec::as_slice))
+            .collect()
+    }
+
+    pub(super) fn endpoint(&self, member: MemberId) -> &[SocketAddr] {
         self.endpoints
             .get(usize::from(member.0))
             .map_or(&[], Vec::as_slice)
-    }
-
-    /// The paths to `peer`. Where one side has fewer addresses than the other, its last one serves
-    /// the rest: a witness with one address is reached over both networks of a candidate.
-    pub fn paths(&self, peer: MemberId) -> impl Iterator<Item = Path> + '_ {
-        paths(self.addresses(), self.endpoint(peer))
     }
 
     /// Which other members have an address of this host, in words; nothing if none has.
@@ -145,6 +143,32 @@ impl LocalCluster {
             others.map(|(id, ip)| (self.config.member_name(id), ip)),
             &toward,
         )
+    }
+
+    /// the same with the groups of `config`, which has some of this one's.
+    #[must_use]
+    pub fn with(&self, config: &Config) -> Self {
+        let place = |name: &str| self.config.groups().iter().position(|g| g.name == name);
+        let interfaces = config.groups().iter().map(|group| {
+            let Some(place) = place(&group.name) else {
+                return Vec::new();
+            };
+            let own = self.config.groups()[place].addresses.iter();
+            let own = own.zip(&self.interfaces[place]);
+            let of = |p: &Prefix| own.clone().find(|(o, _)| *o == p).map(|(_, i)| i.clone());
+            group.addresses.iter().filter_map(of).collect()
+        });
+        let mut file = self.file.clone();
+        file.groups
+            .retain(|name, _| config.groups().iter().any(|g| g.name == *name));
+        Self {
+            interfaces: interfaces.collect(),
+            config: config.clone(),
+            file,
+            next: None,
+            also: BTreeMap::new(),
+            ..self.clone()
+        }
     }
 
     /// Whether the neighbours are told where a group's addresses are.
@@ -177,19 +201,6 @@ impl LocalCluster {
 pub(crate) fn keys_of(secrets: &[Secret]) -> Option<Keys> {
     let mut keys = secrets.iter().map(|s| Key::new(s.bytes()));
     Some(Keys::new(keys.next()?, keys.collect()))
-}
-
-fn paths<'a>(local: &'a [SocketAddr], remote: &'a [SocketAddr]) -> impl Iterator<Item = Path> + 'a {
-    pairs(local, remote).map(|(local, remote)| Path { local, remote })
-}
-
-/// Which address of one member talks to which of another.
-pub(super) fn pairs<'a, T: Copy>(
-    local: &'a [T],
-    remote: &'a [T],
-) -> impl Iterator<Item = (T, T)> + 'a {
-    let at = |all: &[T], n: usize| all.get(n).or(all.last()).copied();
-    (0..local.len().max(remote.len())).filter_map(move |n| Some((at(local, n)?, at(remote, n)?)))
 }
 
 /// What this process may recognise itself by.
@@ -235,6 +246,8 @@ pub struct Missing {
     pub cluster: Option<String>,
     /// Why.
     pub why: FileError,
+    /// The members by its text, if nothing is wrong with that.
+    pub members: BTreeMap<String, MemberSection>,
 }
 
 /// Reads the log's section, if the text allows any of its clusters to be served.
@@ -301,13 +314,19 @@ pub(super) fn find_here(path: &std::path::Path, here: &Here<'_>) -> Result<Found
     let mut missing = Vec::new();
     for one in clusters {
         let name = one.as_ref().ok().map(|c| c.file.cluster.name.clone());
+        let fine = one.as_ref().ok().filter(|c| decided(c).is_ok());
+        let members = fine.map_or_else(BTreeMap::new, |c| c.file.members.clone());
         let taken = one.map_err(first_of);
         let taken = taken.and_then(|c| local_cluster(c, here, many));
         match taken {
             Ok(cluster) => {
                 served.insert(cluster.name().to_owned(), cluster);
             }
-            Err(why) => missing.push(Missing { cluster: name, why }),
+            Err(why) => missing.push(Missing {
+                cluster: name,
+                why,
+                members,
+            }),
         }
     }
     Ok(Found {
@@ -531,14 +550,16 @@ pub(crate) fn without_secrets(
     if let Some(first) = wrong.into_iter().next() {
         return Err(first.may_pass());
     }
+    let of = |m: &Member| endpoints.remove(m.name.as_str()).unwrap_or_default();
     Ok(LocalCluster {
-        // Both maps are in the order of the names, as ids are.
-        endpoints: endpoints.into_values().collect(),
+        endpoints: config.members().iter().map(of).collect(),
+        also: BTreeMap::new(),
         interfaces,
         many,
         source: source.path.clone(),
         in_table: source.is_table(),
         remarks,
+        next: None,
         text: Arc::clone(&source.text),
         secrets: Vec::new(),
         spec,

@@ -1,15 +1,19 @@
-//! What a reload may change, and what becomes of each cluster. For an incarnation, R-0 fixes what all
-//! members must agree on.
+//! What a reload may change, and what becomes of each cluster. What all members must agree on comes
+//! into force when they have agreed (R-22), or is fixed for an incarnation (R-0).
+
+mod goes;
+mod values;
 
 use super::{
-    ClusterSection, ConfigFile, FileError, Found, GroupSection, HooksSection, Interface, Listen,
-    Loaded, LocalCluster, LogSection, MemberSection, MetricsSection, Missing, Text, Texts,
+    ConfigFile, FileError, Found, Loaded, LocalCluster, LogSection, MetricsSection, Missing, Text,
+    Texts, no_way_stays, reached_at_what_floats,
 };
-use onehold_core::config::Arbitration;
-use onehold_core::lease::TimingSpec;
+use onehold_core::advert::Change as Way;
 use onehold_core::time::Span;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+use values::{of_cluster, sections, shown};
 
 /// Why a reload was refused: a value that can't change in place.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -28,9 +32,15 @@ pub struct ReloadRefused {
 
 impl fmt::Display for ReloadRefused {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let values = arrow(&self.old, &self.new);
         let (key, remedy) = (&self.key, &self.remedy);
-        write!(f, "{key}: {values} can't change in a reload; {remedy}")?;
+        match (&self.old, &self.new) {
+            (None, None) => write!(f, "{key} can't change in a reload; {remedy}")?,
+            (old, new) => write!(
+                f,
+                "{key}: {} can't change in a reload; {remedy}",
+                arrow(old, new)
+            )?,
+        }
         match &self.others[..] {
             [] => Ok(()),
             others => write!(f, " (the same holds for {})", others.join(", ")),
@@ -50,6 +60,9 @@ pub enum Outcome {
     /// The files have it no longer.
     Ended,
 }
+
+/// Whether a cluster may become another, or why not.
+type May<'m> = &'m dyn Fn(&LocalCluster, &LocalCluster) -> Result<(), String>;
 
 /// What became of a file that was read again.
 #[derive(Debug)]
@@ -72,6 +85,18 @@ impl Loaded {
     /// # Errors
     /// What is wrong with the file as a whole: then nothing changes.
     pub fn reload(&mut self, found: Result<Found, FileError>) -> Result<Reloaded, String> {
+        self.reload_if(found, &|_, _| Ok(()))
+    }
+
+    /// The same where a cluster is refused as `may` says.
+    ///
+    /// # Errors
+    /// As [`reload`](Self::reload).
+    pub fn reload_if(
+        &mut self,
+        found: Result<Found, FileError>,
+        may: May<'_>,
+    ) -> Result<Reloaded, String> {
         let found = found.map_err(|e| e.to_string())?;
         let many = self.clusters.iter().any(|local| local.many);
         if many != found.many {
@@ -84,22 +109,24 @@ impl Loaded {
             return Err(refused.to_string());
         }
         Ok(match many {
-            true => self.reload_each(found),
-            false => self.reload_one(found),
+            true => self.reload_each(found, may),
+            false => self.reload_one(found, may),
         })
     }
 
     /// The file of one cluster.
-    fn reload_one(&mut self, found: Found) -> Reloaded {
+    fn reload_one(&mut self, found: Found, may: May<'_>) -> Reloaded {
         let Found {
             loaded, missing, ..
         } = found;
         let (log, metrics) = (loaded.log, loaded.metrics);
         let mut clusters: Vec<Outcome> = match missing.first() {
-            Some(wrong) => vec![Outcome::Refused(wrong.why.to_string())],
+            Some(wrong) => (self.clusters.iter())
+                .map(|local| Outcome::Refused(wrong.keeps(local)))
+                .collect(),
             None => {
                 let news = self.clusters.iter_mut().zip(loaded.clusters);
-                news.map(|(local, new)| outcome(local, new)).collect()
+                news.map(|(local, new)| outcome(local, new, may)).collect()
             }
         };
         if let [Outcome::Applied(changes)] = &mut clusters[..] {
@@ -114,7 +141,7 @@ impl Loaded {
     }
 
     /// The files of a witness of many clusters.
-    fn reload_each(&mut self, found: Found) -> Reloaded {
+    fn reload_each(&mut self, found: Found, may: May<'_>) -> Reloaded {
         let Found {
             loaded,
             mut missing,
@@ -130,7 +157,7 @@ impl Loaded {
             .collect();
         let mut wrong = |is: &dyn Fn(&Missing) -> bool| {
             let at = missing.iter().position(is)?;
-            Some(missing.remove(at).why)
+            Some(missing.remove(at))
         };
         let mut clusters = Vec::new();
         for local in &mut self.clusters {
@@ -138,10 +165,10 @@ impl Loaded {
             let its = |m: &Missing| m.cluster.as_deref() == Some(local.name());
             let in_its_file = |m: &Missing| m.cluster.is_none() && m.why.file == *file;
             let found = match new.remove(local.name()) {
-                Some(new) => Some(outcome(local, new)),
+                Some(new) => Some(outcome(local, new, may)),
                 None => wrong(&its)
                     .or_else(|| wrong(&in_its_file))
-                    .map(|why| Outcome::Refused(why.to_string())),
+                    .map(|wrong| Outcome::Refused(wrong.keeps(local))),
             };
             clusters.push(found);
         }
@@ -192,8 +219,15 @@ impl Loaded {
 }
 
 /// What becomes of a cluster whose file is good.
-fn outcome(local: &mut LocalCluster, new: LocalCluster) -> Outcome {
+fn outcome(local: &mut LocalCluster, new: LocalCluster, may: May<'_>) -> Outcome {
     let file = new.source.clone();
+    let goes = local.goes_by(&new.file.members, Some(&new));
+    if let Some(why) = goes {
+        return Outcome::Refused(format!("{}: {why}", file.display()));
+    }
+    if let Err(why) = may(local, &new) {
+        return Outcome::Refused(format!("{}: {why}", file.display()));
+    }
     match local.reload(new) {
         Ok(changes) => Outcome::Applied(changes),
         Err(refused) => Outcome::Refused(format!("{}: {refused}", file.display())),
@@ -207,8 +241,19 @@ impl LocalCluster {
     /// What differs and can't change in place, and how to change it: first what all members must
     /// agree on (R-0), for restarting only this member would leave the cluster with two
     /// configurations.
-    pub fn reload(&mut self, new: Self) -> Result<Vec<String>, ReloadRefused> {
-        let mut all = between(&of_cluster(&self.file), &of_cluster(&new.file));
+    pub fn reload(&mut self, mut new: Self) -> Result<Vec<String>, ReloadRefused> {
+        if let Some(next) = &mut self.next
+            && differences(&next.file, &new.file).is_empty()
+        {
+            self.secrets.clone_from(&new.secrets);
+            new.endpoints = std::mem::take(&mut next.endpoints); // names are looked up once
+            **next = new; // it is on the way there
+            return Ok(Vec::new());
+        }
+        if self.config.digest() == new.config.digest() && self.config.change() != Way::None {
+            new.config = self.config.clone(); // this is what comes into force
+        }
+        let mut all = differences(&self.file, &new.file);
         if !self.many {
             let sections = |file: &ConfigFile| sections(file.log, file.metrics);
             let own = between(&sections(&self.file), &sections(&new.file));
@@ -220,7 +265,16 @@ impl LocalCluster {
             all.extend(between_hosts(self, &new)); // which otherwise may follow from it
         }
         let (mut fixed, free): (Vec<_>, Vec<_>) = all.into_iter().partition(fixed);
-        if fixed.is_empty() && (&self.config, &self.endpoints) != (&new.config, &new.endpoints) {
+        let same = self.config == new.config; // such as with another profile of the same values
+        let together = |d: &Difference| d.change == Change::EachMember && !same;
+        let (together, free): (Vec<_>, Vec<_>) = free.into_iter().partition(together);
+        let another = together.is_empty() && self.config != new.config;
+        let (was, is) = (self.endpoints_by_name(), new.endpoints_by_name());
+        let mut both = is
+            .iter()
+            .filter_map(|(name, at)| Some((*was.get(name)?, *at)));
+        let moved = together.is_empty() && both.any(|(was, is)| was != is);
+        if fixed.is_empty() && (another || moved) {
             // Anything not listed below is fixed, too.
             let (was, is) = ("in force".to_owned(), "another".to_owned());
             fixed.push(mine("configuration", was, is));
@@ -231,7 +285,7 @@ impl LocalCluster {
             return Err(first.refused(self, fixed.map(|d| d.key).collect()));
         }
         let mut changes: Vec<String> = (free.iter())
-            .filter(|d| d.change == Change::Reload)
+            .filter(|d| matches!(d.change, Change::Reload | Change::EachMember))
             .map(ToString::to_string)
             .collect();
         let keys = |local: &Self| {
@@ -247,12 +301,66 @@ impl LocalCluster {
             let agents = "checks or hooks differ, which `systemctl reload onehold-agent` applies";
             changes.push(agents.to_owned());
         }
-        *self = new;
+        if together.is_empty() {
+            if self.next.is_some() {
+                changes.push("turned back to what is in force".to_owned());
+            }
+            new.also = std::mem::take(&mut self.also); // until the driver has taken its step
+            *self = new;
+            return Ok(changes);
+        }
+        self.goes_toward(new, &together, &mut changes)?;
         Ok(changes)
     }
 
-    /// The first key, if any, whose value in the texts differs from what runs.
+    /// R-22: what all members must agree on comes into force when they have.
+    fn goes_toward(
+        &mut self,
+        new: Self,
+        together: &[Difference],
+        changes: &mut Vec<String>,
+    ) -> Result<(), ReloadRefused> {
+        let value = |key: &str| together.iter().find(|d| d.key == key);
+        let refused = |key: &str, why: &str| ReloadRefused {
+            old: value(key).and_then(|d| d.old.clone()),
+            new: value(key).and_then(|d| d.new.clone()),
+            remedy: why.to_owned(),
+            others: Vec::new(),
+            key: key.to_owned(),
+        };
+        if let Way::From(_) = self.config.change() {
+            let why = "another change is coming into force, which `onehold status` shows: reload again \
+                       when it is done";
+            return Err(refused("the file", why));
+        }
+        if let Err(e) = self.config.path_to(&new.config) {
+            return Err(refused(&e.key, &e.problem));
+        }
+        let at = |of: &Self| -> Vec<(String, IpAddr)> {
+            let all = of.endpoints_by_name().into_iter();
+            all.flat_map(|(name, at)| at.iter().map(|a| (name.to_owned(), a.ip())))
+                .collect()
+        };
+        let (was, is) = ((&self.config, &at(self)[..]), (&new.config, &at(&new)[..]));
+        if let Some((key, why)) = reached_at_what_floats(was, is) {
+            return Err(refused(&key, &why));
+        }
+        if let Some((key, why)) = no_way_stays(&self.spec, &new.spec) {
+            return Err(refused(key, why));
+        }
+        let said = together.iter().filter(|d| !d.goes_with_a_member());
+        changes.extend(said.map(ToString::to_string));
+        changes.push("(these come into force when every member has them)".to_owned());
+        self.secrets.clone_from(&new.secrets);
+        self.next = Some(Box::new(new));
+        Ok(())
+    }
+
+    /// The first key, if any, whose value in the texts differs from what runs, or is to run.
     fn differs_from(&self, texts: &Texts) -> Option<String> {
+        if let Some(next) = &self.next {
+            return next.differs_from(texts);
+        }
         let alone = !self.many && texts.files.len() == 1;
         let named = |text: &&Text| alone || text.name() == Some(self.name());
         let unread = |text: &&Text| text.name().is_none() && text.path == self.source;
@@ -268,7 +376,7 @@ impl LocalCluster {
             Ok(file) => (path.display(), file),
             Err(why) => return Some(why.to_string()),
         };
-        let mut all = between(&of_cluster(&self.file), &of_cluster(file)).into_iter();
+        let mut all = differences(&self.file, file).into_iter();
         let first = all.find(|d| d.change != Change::ReloadAgent)?;
         Some(format!("{path}: {} differs from what runs", first.key))
     }
@@ -321,6 +429,9 @@ pub enum Change {
     /// All members stop for it, and start together: votes given under one value must not be counted
     /// under the other (R-0).
     AllMembers,
+    /// Every member reads its file again, one after the other; it comes into force when all have
+    /// (R-22).
+    EachMember,
     /// This member is restarted.
     Restart,
     /// The daemon reads its file again.
@@ -333,6 +444,7 @@ impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::AllMembers => "all members",
+            Self::EachMember => "reload on each member",
             Self::Restart => "restart",
             Self::Reload => "reload",
             Self::ReloadAgent => "reload the agent",
@@ -342,17 +454,57 @@ impl fmt::Display for Change {
 
 /// How a running cluster gets from one file to the other.
 pub(super) fn change(old: &ConfigFile, new: &ConfigFile) -> Change {
-    let all = |file: &ConfigFile| {
-        let mut all = of_cluster(file);
-        all.extend(sections(file.log, file.metrics));
-        all
+    let own = |file: &ConfigFile| sections(file.log, file.metrics);
+    let mut all = differences(old, new);
+    all.extend(between(&own(old), &own(new)));
+    let any = |change: &Change| all.iter().any(|d| d.change == *change);
+    [
+        Change::AllMembers,
+        Change::Restart,
+        Change::EachMember,
+        Change::ReloadAgent,
+    ]
+    .into_iter()
+    .find(any)
+    .unwrap_or(Change::Reload)
+}
+
+/// How two files differ, for people: each value with how a running cluster is given it.
+pub(crate) fn in_words(old: &ConfigFile, new: &ConfigFile) -> Vec<(Change, String)> {
+    let own = |file: &ConfigFile| sections(file.log, file.metrics);
+    let mut all = differences(old, new);
+    all.extend(between(&own(old), &own(new)));
+    all.sort_by(|a, b| a.key.cmp(&b.key));
+    // Of a group that comes or goes its addresses are enough, and of the agent's part that it differs.
+    let both = |name: &str| old.groups.contains_key(name) && new.groups.contains_key(name);
+    let in_short = |d: &Difference| {
+        let mut parts = d.key.splitn(3, '.');
+        let (table, name, key) = (parts.next(), parts.next(), parts.next());
+        let whole = table == Some("groups") && !name.is_some_and(both);
+        let has = |v: &Option<String>| {
+            v.as_ref()
+                .is_some_and(|v| v != "{}" && !v.contains("None }"))
+        };
+        match d.change {
+            Change::ReloadAgent if whole && !has(&d.old) && !has(&d.new) => None,
+            Change::ReloadAgent => Some((d.change, d.key.clone())),
+            _ if whole && key != Some("addresses") => None,
+            _ if d.goes_with_a_member() => None,
+            _ => Some((d.change, d.to_string())),
+        }
     };
-    let differences = between(&all(old), &all(new));
-    let any = |change: &Change| differences.iter().any(|d| d.change == *change);
-    [Change::AllMembers, Change::Restart, Change::ReloadAgent]
-        .into_iter()
-        .find(any)
-        .unwrap_or(Change::Reload)
+    all.iter().filter_map(in_short).collect()
+}
+
+/// How the cluster's own part of two files differs.
+fn differences(old: &ConfigFile, new: &ConfigFile) -> Vec<Difference> {
+    let mut all = between(&of_cluster(old), &of_cluster(new));
+    for d in &mut all {
+        if d.is_of_what_comes_or_goes(old, new) {
+            d.change = Change::EachMember;
+        }
+    }
+    all
 }
 
 /// A value that the new file changes.
@@ -361,6 +513,38 @@ struct Difference {
     key: String,
     old: Option<String>,
     new: Option<String>,
+}
+
+impl Difference {
+    /// It is of a group, an address or a member that only one of the two files has.
+    fn is_of_what_comes_or_goes(&self, old: &ConfigFile, new: &ConfigFile) -> bool {
+        if let Some(rest) = self.key.strip_prefix("members.") {
+            let has = |file: &ConfigFile| {
+                let of = |name: &String| {
+                    rest.strip_prefix(&**name)
+                        .is_some_and(|r| r.starts_with('.'))
+                };
+                file.members.keys().any(of)
+            };
+            return has(old) != has(new);
+        }
+        let Some(rest) = self.key.strip_prefix("groups.") else {
+            return false;
+        };
+        let both = |name: &&String| new.groups.contains_key(*name);
+        let of = |name: &String| rest.strip_prefix(&**name).and_then(|r| r.strip_prefix('.'));
+        let key = old.groups.keys().filter(both).find_map(of);
+        let one = self.old.is_none() || self.new.is_none();
+        self.change == Change::Restart && one && key.is_none_or(|key| key.starts_with("addresses."))
+    }
+}
+
+impl Difference {
+    /// Of a member that comes or goes its addresses are enough.
+    fn goes_with_a_member(&self) -> bool {
+        let one = self.old.is_none() || self.new.is_none();
+        one && self.key.starts_with("members.") && !self.key.ends_with(".addresses")
+    }
 }
 
 impl fmt::Display for Difference {
@@ -380,11 +564,11 @@ impl Difference {
         let quarantine = rounded_up(running.config.timing().quarantine(Span::ZERO));
         let all = "all members must agree on it, so never one at a time";
         let remedy = match (self.change, running.many) {
-            (Change::AllMembers, false) => format!(
+            (Change::AllMembers | Change::EachMember, false) => format!(
                 "{all}: stop onehold on every member, put the new file on every member, wait \
                  {quarantine}, start them all"
             ),
-            (Change::AllMembers, true) => format!(
+            (Change::AllMembers | Change::EachMember, true) => format!(
                 "{all}: stop onehold on the other members, and here take the file (or table) of this \
                  cluster away and reload; put the new file on every member, wait {quarantine}, start \
                  the others, and reload here"
@@ -465,15 +649,14 @@ fn between_hosts(old: &LocalCluster, new: &LocalCluster) -> Vec<Difference> {
     if was != is && new.file.members.contains_key(&was) {
         all.push(mine("this host's own member", was, is));
     }
-    for ((name, m), addresses) in old.file.members.iter().zip(&old.endpoints) {
-        let at = new.file.members.keys().position(|n| n == name);
-        let (Some(now), Some(written)) = (
-            at.and_then(|at| new.endpoints.get(at)),
-            new.file.members.get(name),
-        ) else {
+    let now = new.endpoints_by_name();
+    for (name, addresses) in old.endpoints_by_name() {
+        let written = |file: &ConfigFile| Some(file.members.get(name)?.addresses.clone());
+        let Some(now) = now.get(name) else {
             continue;
         };
-        if now != addresses && written.addresses == m.addresses {
+        let ips = |all: &[SocketAddr]| all.iter().map(SocketAddr::ip).collect::<Vec<_>>();
+        if ips(now) != ips(addresses) && written(&new.file) == written(&old.file) {
             let key = format!("what members.{name}.addresses resolve to");
             all.push(mine(key, format!("{addresses:?}"), format!("{now:?}")));
         }
@@ -483,150 +666,4 @@ fn between_hosts(old: &LocalCluster, new: &LocalCluster) -> Vec<Difference> {
 
 fn rounded_up(span: Span) -> String {
     format!("{}s", span.as_nanos().div_ceil(1_000_000_000))
-}
-
-/// What the log's and the metrics' sections say.
-fn sections(log: LogSection, metrics: MetricsSection) -> Values {
-    let LogSection { level, format } = log;
-    let MetricsSection { listen } = metrics;
-    let mut all = Values::new();
-    all.insert("log.level".into(), (Change::Reload, shown(level)));
-    all.insert("log.format".into(), (Change::Restart, shown(format)));
-    if let Some(Listen(at)) = listen {
-        all.insert("metrics.listen".into(), (Change::Reload, at.to_string()));
-    }
-    all
-}
-
-/// All values of a cluster. Everything is destructured, so that a new key does not compile until it
-/// is decided how it is changed.
-fn of_cluster(file: &ConfigFile) -> Values {
-    use Change::{AllMembers as All, Reload, ReloadAgent as Agent, Restart as Me};
-    let mut all = BTreeMap::new();
-    let mut put = |key: String, change, value: &dyn fmt::Debug| {
-        all.insert(key, (change, format!("{value:?}")));
-    };
-    let ConfigFile {
-        cluster,
-        members,
-        groups,
-        timing,
-        log: _, // see `sections`
-        metrics: _,
-    } = file;
-    let ClusterSection {
-        name,
-        secret_file,
-        secret_files,
-        arbitration,
-        guard,
-        evidence,
-        port,
-        frames,
-    } = cluster;
-    put("cluster.name".into(), All, name);
-    if let Some(file) = secret_file {
-        put("cluster.secret_file".into(), Reload, file);
-    }
-    if !secret_files.is_empty() {
-        put("cluster.secret_files".into(), Reload, secret_files);
-    }
-    // The default, if it is not written.
-    let stated = arbitration.unwrap_or(Arbitration::Majority);
-    put("cluster.arbitration".into(), All, &Plain(stated.name()));
-    put("cluster.port".into(), All, port);
-    put("cluster.guard".into(), Me, &Plain(shown(guard)));
-    put("cluster.frames".into(), Me, &frames.unwrap_or(true));
-    put("cluster.evidence".into(), Me, &Plain(shown(evidence)));
-    for (name, member) in members {
-        let MemberSection {
-            addresses,
-            witness,
-            preferred,
-        } = member;
-        let key = |k| format!("members.{name}.{k}");
-        put(key("addresses"), All, addresses);
-        put(key("witness"), All, witness);
-        put(key("preferred"), All, preferred);
-    }
-    for (name, group) in groups {
-        let GroupSection {
-            addresses,
-            interface: _, // with those of addresses and routes
-            announce,
-            routes,
-            preferred,
-            failback,
-            failback_delay,
-            release_when_unhealthy: release,
-            checks, // the agent's; this process only says what it hears of them
-            hooks,
-        } = group;
-        let key = |k: &str| format!("groups.{name}.{k}");
-        // Where an address belongs is each member's own affair.
-        let texts: Vec<&String> = addresses.iter().map(|a| &a.address).collect();
-        put(key("addresses"), All, &texts);
-        for (at, interface) in group.interfaces() {
-            match interface {
-                Interface::Same(i) => put(key(&at), Me, i),
-                Interface::ByMember(i) => put(key(&at), Me, i),
-            }
-        }
-        put(key("announce"), Me, &Plain(shown(announce)));
-        if !routes.is_empty() {
-            put(
-                key("routes"),
-                Me,
-                &Plain(group.routes_in_words().join(", ")),
-            );
-        }
-        put(key("failback"), All, &Plain(failback.name()));
-        put(key("failback_delay"), All, &Plain(failback_delay.0));
-        put(key("release_when_unhealthy"), All, release);
-        put(key("checks"), Agent, checks);
-        put(key("hooks"), Agent, hooks);
-        let HooksSection {
-            before_hold,
-            holding: _, // the agent's alone
-            released: _,
-            changed: _,
-        } = hooks;
-        if let Some(hook) = before_hold {
-            put(
-                key("hooks.before_hold.deadline"),
-                Me,
-                &Plain(hook.deadline.unwrap_or_default().0),
-            );
-            put(key("hooks.before_hold.failing"), Me, &hook.failing);
-        }
-        if let Some(preferred) = preferred {
-            put(key("preferred"), All, preferred);
-        }
-    }
-    let TimingSpec {
-        interval,
-        lease,
-        guard_slack,
-        drift_ppm,
-    } = timing.spec(*arbitration); // with the defaults
-    put("timing.interval".into(), All, &Plain(interval));
-    put("timing.lease".into(), All, &Plain(lease));
-    put("timing.guard_slack".into(), All, &Plain(guard_slack));
-    put("timing.drift_ppm".into(), All, &drift_ppm);
-    put("timing.profile".into(), Me, &Plain(shown(timing.profile)));
-    all
-}
-
-/// A word of the file, as it is written there.
-fn shown(word: impl fmt::Debug) -> String {
-    format!("{word:?}").to_lowercase()
-}
-
-/// Shown without quotes.
-struct Plain<T>(T);
-
-impl<T: fmt::Display> fmt::Debug for Plain<T> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
-    }
 }

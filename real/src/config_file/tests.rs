@@ -514,7 +514,7 @@ fn errors_in_a_witness_file_name_its_own_keys() {
 }
 
 #[test]
-fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
+fn r0_a_reload_changes_what_it_may_and_says_why_not() {
     let etc = Etc::new();
     etc.secret("secret.new", "fedcba9876543210");
     let change = |from: &str, to: &str| {
@@ -540,6 +540,7 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
         ("[timing]", "[log]\nlevel = \"debug\"\n[timing]"),
         ("[timing]", "[metrics]\nlisten = \"[::1]:9946\"\n[timing]"),
         // The agent's.
+        ("lease =", "profile = \"fast\"\nlease ="),
         (
             "[timing]",
             "[groups.web.checks.web]\ntcp = \"[::1]:80\"\n[timing]",
@@ -552,31 +553,57 @@ fn r0_a_reload_changes_keys_and_log_level_and_nothing_else() {
         applied.push(format!("{:?}", change(from, to).unwrap()));
     }
     insta::assert_snapshot!("r0_what_a_reload_applies", applied.join("\n"));
-    let refusals = [
-        ("\"web\"", "\"shop\""),
-        ("[cluster]", "[cluster]\nport = 7000"),
-        ("[cluster]", "[cluster]\nguard = \"nft\""),
-        ("10.0.0.11", "10.0.0.21"),
-        ("[members.w]", "[members.v]"),
+    // what is in force stays, until every member has the other.
+    let mut together = Vec::new();
+    for (from, to) in [
         (
             "preferred = true\n\n[members.lb1]",
             "[members.lb1]\npreferred = true",
         ),
         ("[\"10.0.0.50/24\"", "[\"10.0.0.51/24\", \"10.0.0.50/24\""),
-        ("eth0", "eth1"),
         ("interface", "failback = \"manual\"\ninterface"),
         ("interface", "failback_delay = \"2s\"\ninterface"),
         ("interface", "release_when_unhealthy = true\ninterface"),
         ("interface", "preferred = \"lb1\"\ninterface"),
+        ("\"100ms\"", "\"50ms\""),
+        ("\"450ms\"", "\"900ms\""),
+        ("lease =", "guard_slack = \"9ms\"\nlease ="),
+        (
+            "interval = \"100ms\"\nlease = \"450ms\"",
+            "profile = \"fast\"",
+        ),
+        (
+            "[timing]",
+            "[groups.api]\naddresses = [\"10.0.0.60/24\"]\ninterface = \"eth1\"\n[timing]",
+        ),
+        ("[members.w]", "[members.v]"),
+        ("10.0.0.11", "10.0.0.21"),
+        ("10.0.0.12", "10.0.0.22"),
+        ("[cluster]", "[cluster]\nport = 7000"),
+    ] {
+        let load = |text| load_as(&etc.write("onehold.toml", text), "lb0").unwrap();
+        let file = |text| load(text).clusters.remove(0);
+        let other = THREE.replacen(from, to, 1);
+        let (mut local, new) = (file(THREE), file(&other));
+        together.push(format!("{:?}", local.reload(new.clone()).unwrap()));
+        assert_eq!(local.config, file(THREE).config, "in force");
+        assert_eq!(local.next.as_ref().unwrap().config, new.config);
+        assert_eq!(local.reload(new), Ok(vec![]), "it is on the way there");
+        let back = local.reload(file(THREE)).unwrap();
+        assert_eq!(back, ["turned back to what is in force"]);
+        assert!(local.next.is_none());
+    }
+    insta::assert_snapshot!("r22_what_comes_into_force_together", together.join("\n"));
+    let refusals = [
+        ("\"web\"", "\"shop\""),
+        ("[cluster]", "[cluster]\nguard = \"nft\""),
+        ("[members.lb1]", "[members.lb2]"),
+        ("eth0", "eth1"),
         (
             "[timing]",
             "[groups.web.hooks]\nbefore_hold = { exec = [\"/x\"], deadline = \"2s\", failing = \"open\" }\n[timing]",
         ),
-        ("\"100ms\"", "\"50ms\""),
-        ("\"450ms\"", "\"900ms\""),
-        ("lease =", "guard_slack = \"9ms\"\nlease ="),
         ("lease =", "drift_ppm = 500\nlease ="),
-        ("lease =", "profile = \"fast\"\nlease ="),
         ("[timing]", "[log]\nformat = \"json\"\n[timing]"),
         // Of several, one that all must agree on, for its remedy is the one that does no harm.
         (

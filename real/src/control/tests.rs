@@ -1,3 +1,4 @@
+use super::bound::CHECK_EVERY;
 use super::*;
 use crate::config_file::tests::{Etc, TWO, cluster};
 use crate::orders::Until;
@@ -74,7 +75,7 @@ fn a_request_reaches_the_driver_and_its_reply_the_client() {
         Request::Status { .. } => Some(Reply::Status(Report::default())),
         Request::Agent { .. }
         | Request::History { .. }
-        | Request::Reload {}
+        | Request::Reload { .. }
         | Request::Upgrade {} => None,
         Request::Command { command, group, .. } => Some(done(&format!("{command:?} {group:?}"))),
     });
@@ -323,7 +324,7 @@ fn who_may_look_neither_orders_anything_nor_is_the_agent() {
         Request::Status { .. } => Some(Reply::Status(Report::default())),
         Request::History { .. }
         | Request::Command { .. }
-        | Request::Reload {}
+        | Request::Reload { .. }
         | Request::Upgrade {}
         | Request::Agent { .. } => {
             panic!("it was let through")
@@ -341,7 +342,7 @@ fn who_may_look_neither_orders_anything_nor_is_the_agent() {
     };
     for request in [
         order,
-        Request::Reload {},
+        Request::Reload { now: false },
         Request::Upgrade {},
         Request::Agent {
             version: session::VERSION,

@@ -6,7 +6,7 @@ use super::patient::Patient;
 use crate::kernel::survey::{Survey, survey};
 use crate::neighbour::hop;
 use crate::netlink::{self, Netlink, Request};
-use onehold_core::wire::{MAX_DATAGRAM, MAX_NOTE};
+use onehold_core::wire::{MAX_NOTE, longest};
 use std::collections::BTreeMap;
 
 pub(super) const EXAMINATION: Examination = Examination {
@@ -94,7 +94,7 @@ fn sizes(p: &Patient, found: &mut Found) {
             let what = format!("{name}: packets by {interface} may have {mtu} bytes");
             let fits = |bytes: usize| mtu as usize >= bytes + HEADERS;
             let mend = format!("ip link set {interface} mtu 1500");
-            if !fits(MAX_DATAGRAM) {
+            if !fits(longest(p.local.config.groups().len())) {
                 let why =
                     "an advert may need more: it goes in fragments, which many firewalls drop";
                 found.problem("mtu", what, why, mend);

@@ -15,6 +15,7 @@ use crate::upgrade::{Ask, Offer, Proof, State, Take};
 use onehold_core::Node;
 use onehold_core::auth::Keys;
 use onehold_core::config::Config;
+use onehold_core::keyring::Keyring;
 use onehold_core::observe::RoleName;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
@@ -182,8 +183,11 @@ impl Served {
             look_at: None,
             active: false,
             leaves: false,
+            doubted: from.node.doubts(),
+            changing: None,
             config,
             keys,
+            keyring: Keyring::default(),
             metrics,
             before_hold: Vec::new(),
             notes: Notes::going_on(now, incarnation, from.notes),
@@ -196,6 +200,9 @@ impl Served {
         let name = &self.metrics.cluster;
         if self.leaves {
             return Err(format!("cluster {name} leaves"));
+        }
+        if self.changing.is_some() {
+            return Err(format!("{name}: its configuration is being changed (R-22)"));
         }
         let all = self.node.observe(&self.config, now);
         if all.quarantine_left.is_some() {

@@ -2,6 +2,7 @@
 //! turn costs what happens in it, however many clusters there are.
 
 use super::Served;
+use crate::config_file::Path;
 use onehold_core::advert::ClusterId;
 use onehold_core::time::LocalTime;
 use std::collections::{BTreeSet, HashMap};
@@ -63,6 +64,24 @@ impl Clusters {
             }
         }
         Some(served)
+    }
+
+    /// its ways, which were these, are others now.
+    pub(super) fn follow_paths(&mut self, number: usize, left: &[Path]) {
+        if left.is_empty() {
+            return;
+        }
+        for path in left {
+            let ends = (path.local, path.remote);
+            if self.by_path.get(&ends) == Some(&number) {
+                self.by_path.remove(&ends);
+            }
+        }
+        let served = self.all.get(number).and_then(Option::as_ref);
+        for path in served.into_iter().flat_map(|s| s.metrics.paths()) {
+            let ends = (path.local, path.remote);
+            self.by_path.entry(ends).or_insert(number);
+        }
     }
 
     pub(super) fn len(&self) -> usize {
@@ -268,6 +287,7 @@ mod tests {
         let advert = Advert {
             cluster: local.config.cluster(),
             config: local.config.digest(),
+            change: onehold_core::advert::Change::None,
             from: MemberId(0),
             to: local.config.me(),
             incarnation: Incarnation(9),

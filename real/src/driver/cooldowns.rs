@@ -1,6 +1,7 @@
 //! a hold that failed is not tried again at once, but after a cool-down, which is longer each
 //! time. Until then the group counts as not eligible, and the other candidate can have it.
 
+use super::changing::Places;
 use crate::pace::Cooldown;
 use crate::upgrade::pairs;
 use onehold_core::advert::GroupId;
@@ -39,6 +40,11 @@ impl Group {
 }
 
 impl Cooldowns {
+    /// the groups of a cluster have other numbers.
+    pub(super) fn renumber(&mut self, cluster: usize, places: &Places) {
+        places.renumber_of(cluster, &mut self.groups);
+    }
+
     fn of(&mut self, cluster: usize, group: GroupId) -> &mut Group {
         let entry = self.groups.entry((cluster, group.0));
         entry.or_insert_with(|| Group {

@@ -8,8 +8,10 @@ use crate::telemetry;
 use onehold_core::advert::{Advert, ClusterId};
 use onehold_core::auth::{self, Authentic};
 use onehold_core::input::Input;
+use onehold_core::keyring::KeyNames;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
+use std::borrow::Cow;
 use std::net::SocketAddr;
 
 /// Most datagrams from addresses of no member that are opened in [`LOOK`]: a member whose address is
@@ -108,21 +110,22 @@ impl<S: Shell> Driver<S> {
             return;
         };
         let mut head = None;
-        let result = match auth::open(&s.keys, s.config.cluster(), bytes) {
-            Ok(advert) => {
-                head = Some(Head::from(advert.get()));
+        let result = match auth::open_named(&s.keys, s.config.cluster(), bytes) {
+            Ok((advert, names)) => {
+                let here = s.config.read(advert.get());
+                let from = here.map_or(advert.get().from, |here| here.from);
+                head = Some(Head {
+                    from,
+                    ..Head::from(advert.get())
+                });
                 s.metrics.heard(local, remote, now);
                 let lately = |echo| now.since(echo) < s.config.timing().vote();
                 let echoed = advert.get().echo.is_some_and(lately);
-                let from = advert.get().from;
                 self.shell.heard(cluster, from, (local, remote), echoed);
-                self.advert(cluster, now, advert)
+                self.advert(cluster, now, advert, &names)
             }
             Err(why) => Err(why),
         };
-        if let (Ok(()), Some(head), Some(s)) = (result, head, self.served.get_mut(cluster)) {
-            s.metrics.sealed(head.from, auth::claimed_key(bytes));
-        }
         if let (Err(why), Some(s)) = (result, self.served.get_mut(cluster)) {
             tracing::trace!(%remote, reason = %why, "datagram rejected");
             s.metrics.rejected(why, claimed, head, (local, remote), now);
@@ -149,14 +152,20 @@ impl<S: Shell> Driver<S> {
         cluster: usize,
         now: LocalTime,
         advert: Authentic<Advert>,
+        names: &KeyNames,
     ) -> Result<(), Reject> {
-        let head = Head::from(advert.get());
+        let mut head = Head::from(advert.get());
         let echo = advert.get().echo.map(|e| e.plus(advert.get().echo_age));
-        let says = advert.get().groups.clone();
+        let mut says = advert.get().groups.clone();
+        let config = self.served.get_mut(cluster).map(|s| &s.config);
+        if let Some(Ok(Cow::Owned(here))) = config.map(|config| config.read(advert.get())) {
+            (head.from, says) = (here.from, here.groups); // its numbers are others
+        }
         self.handle(cluster, now, Input::Received(advert))?;
         if let Some(s) = self.served.get_mut(cluster) {
             s.metrics.accepted(head, echo, now);
         }
+        self.named(cluster, now, head, names);
         self.said(cluster, now, head.from, &says);
         Ok(())
     }

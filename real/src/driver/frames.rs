@@ -13,15 +13,12 @@ impl<S: Shell> Driver<S> {
         let Some(s) = self.served.get_mut(CLUSTER) else {
             return;
         };
-        let opened = auth::open(&s.keys, s.config.cluster(), bytes);
-        let said = (opened.as_ref().ok()).map(|a| (Head::from(a.get()), a.get().echo));
-        let result = opened.and_then(|advert| self.advert(CLUSTER, now, advert));
+        let opened = auth::open_named(&s.keys, s.config.cluster(), bytes);
+        let said = (opened.as_ref().ok()).map(|(a, _)| (Head::from(a.get()), a.get().echo));
+        let result = opened.and_then(|(advert, names)| self.advert(CLUSTER, now, advert, &names));
         let Some(s) = self.served.get_mut(CLUSTER) else {
             return;
         };
-        if let (Ok(()), Some((head, _))) = (result, said) {
-            s.metrics.sealed(head.from, auth::claimed_key(bytes));
-        }
         match said {
             // Its copy may have come as a datagram before.
             Some((head, echo)) if s.metrics.is_newest(head) => {
@@ -108,6 +105,7 @@ mod tests {
         let advert = Advert {
             cluster: local.config.cluster(),
             config: local.config.digest(),
+            change: onehold_core::advert::Change::None,
             from: MemberId(1),
             to: MemberId(0),
             incarnation: Incarnation(2),

@@ -1,6 +1,7 @@
 //! What of all that happens to a member is worth an entry in its history: its own changes, and
 //! what it sees of the others by their adverts and notes. Nothing here is read by a rule.
 
+use super::changing::Places;
 use super::{Driver, Served, Shell};
 use crate::control::{Order, Reply};
 use crate::history::{Entry, RELEASED, ROLE, STARTED, STOPPING, Told, UPGRADED, without_figures};
@@ -51,6 +52,20 @@ pub(super) struct Change {
 }
 
 impl Seen {
+    /// the groups have other numbers.
+    pub(super) fn renumber(&mut self, places: &Places) {
+        places.renumber_second(&mut self.says);
+        places.renumber_second(&mut self.lacks);
+    }
+
+    /// others are members; candidates are the same.
+    pub(super) fn forget_witnesses(&mut self, config: &Config) {
+        let stays = |member: u8| config.is_candidate(MemberId(member));
+        self.says.retain(|(member, _), _| stays(*member));
+        self.lacks.retain(|(member, _), _| stays(*member));
+        self.met.retain(|member| stays(*member));
+    }
+
     /// An advert was accepted: what has changed by it. Nothing is allocated if nothing has.
     pub(super) fn advert(&mut self, from: MemberId, statements: &[Statement]) -> Vec<Change> {
         let mut changes = Vec::new();
@@ -507,6 +522,8 @@ mod tests {
             quarantine_left: None,
             peers: heard.iter().map(peer).collect(),
             groups: Vec::new(),
+            waits_for: Vec::new(),
+            doubts: false,
             stopped: false,
         }
     }

@@ -89,6 +89,12 @@ impl Notes {
         }
     }
 
+    /// the groups have other numbers: all is said again.
+    pub(super) fn forget_what_was_said(&mut self) {
+        self.says.clear();
+        self.sent.clear();
+    }
+
     /// What goes on in another program of this process.
     pub(super) fn carried(&self) -> Carried {
         Carried {
@@ -223,7 +229,10 @@ impl<S: Shell> Driver<S> {
         for note in notes {
             let mut said = Vec::new();
             note.encode(&mut said);
-            auth::seal_note(&s.keys, s.config.cluster(), &said, &mut self.sealed);
+            let Some(key) = s.key_of_note(now, &note) else {
+                continue;
+            };
+            auth::seal_note(key, s.config.cluster(), &said, &mut self.sealed);
             s.metrics.notes.sent += self.shell.send_note(cluster, note.to, &self.sealed);
         }
     }
@@ -291,6 +300,8 @@ mod tests {
             quarantine_left: None,
             peers: peers.iter().map(peer).collect(),
             groups: Vec::new(),
+            waits_for: Vec::new(),
+            doubts: false,
             stopped: false,
         }
     }

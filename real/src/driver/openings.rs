@@ -1,6 +1,7 @@
 //! the gate of a new hold waits for `before_hold`, at most until that hook's deadline,
 //! whatever becomes of the agent.
 
+use super::changing::Places;
 use super::cooldowns::Notice;
 use crate::upgrade::pairs;
 use onehold_core::advert::GroupId;
@@ -84,6 +85,11 @@ pub enum Due {
 }
 
 impl Openings {
+    /// the groups of a cluster have other numbers. None waits now.
+    pub(super) fn renumber(&mut self, cluster: usize, places: &Places) {
+        places.renumber_of(cluster, &mut self.health);
+    }
+
     /// A group begins to wait.
     pub fn begin(&mut self, now: LocalTime, cluster: usize, group: GroupId, policy: BeforeHold) {
         let waiting = Waiting {

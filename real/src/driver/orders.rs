@@ -12,7 +12,7 @@ use onehold_core::time::LocalTime;
 
 impl Served {
     /// What stands, by group, with what was said of it.
-    fn standing(&self) -> Vec<Standings> {
+    pub(super) fn standing(&self) -> Vec<Standings> {
         let groups = self.node.standing_orders().zip(&self.metrics.groups);
         let of = |(commands, m): (StandingOrders, &GroupMetrics)| {
             let orders = commands.into_iter().filter_map(Standing::of);
@@ -84,6 +84,22 @@ impl<S: Shell> Driver<S> {
         }
     }
 
+    /// gives a group what an operator ordered before there was this group.
+    pub(super) fn order_again(
+        &mut self,
+        cluster: usize,
+        now: LocalTime,
+        group: GroupId,
+        (order, said): (Standing, Said),
+    ) {
+        let _ = self.command(cluster, now, group, order.command()); // the node reports refusals
+        if let Some(s) = self.served.get_mut(cluster)
+            && let Some(m) = s.metrics.groups.get_mut(usize::from(group.0))
+        {
+            m.said.insert(order, said);
+        }
+    }
+
     /// hands the standing orders to the shell, if one changed in this turn.
     pub(super) fn report_orders(&mut self, cluster: usize) {
         if let Some(s) = self.served.get_mut(cluster)
@@ -109,7 +125,7 @@ impl<S: Shell> Driver<S> {
             Err(refused) => return refused,
         };
         let meant = |s: &Served| (s.config.clone(), groups_meant(&s.config, group));
-        let (config, groups) = match self.served.get(cluster).map(meant) {
+        let (config, mut groups) = match self.served.get(cluster).map(meant) {
             Some((config, Ok(groups))) => (config, groups),
             Some((_, Err(refused))) => return refused,
             None => return self.no_such_cluster(None),
@@ -121,6 +137,11 @@ impl<S: Shell> Driver<S> {
                 said.until_text().trim_start()
             );
             return Reply::Refused { why };
+        }
+        // whether the other candidate is dead is the same for every group.
+        let doubts = self.served.get(cluster).is_some_and(|s| s.node.doubts());
+        if doubts && order == Order::PresumeDead && !config.may_presume_dead() {
+            groups.truncate(1);
         }
         let mut outcome: Vec<(GroupId, Result<(), Refusal>)> = Vec::new();
         for group in groups {

@@ -1,5 +1,6 @@
 //! only the kernel confirms a release; one that it refuses is tried again.
 
+use super::changing::Places;
 use onehold_core::advert::GroupId;
 use onehold_core::effect::ReleaseId;
 use onehold_core::input::Input;
@@ -32,6 +33,19 @@ struct Unconfirmed {
 }
 
 impl Releases {
+    /// the groups of a cluster have other numbers. No release is pending now.
+    pub(super) fn renumber(&mut self, cluster: usize, places: &Places) {
+        let was = std::mem::take(&mut self.over);
+        for (of, group, over) in was {
+            let number = if of == cluster {
+                places.now(group.0)
+            } else {
+                Some(group.0)
+            };
+            self.over.extend(number.map(|n| (of, GroupId(n), over)));
+        }
+    }
+
     /// The kernel got a deadline, and ends the hold by itself when that is `over`.
     pub fn held(&mut self, cluster: usize, group: GroupId, over: LocalTime) {
         let of = |(c, g, _): &&mut (usize, GroupId, LocalTime)| (*c, *g) == (cluster, group);

@@ -60,8 +60,12 @@ impl<S: Shell> Driver<S> {
         for (id, group) in (0u8..).map(GroupId).zip(&mut s.metrics.groups) {
             group.probing = self.shell.probing(cluster, id);
         }
-        let all = s.node.observe(&s.config, now);
-        let mut status = Status::from_parts(&all, &s.config, &s.metrics, now).with_keys(&s.keys);
+        let mut all = s.node.observe(&s.config, now);
+        let besides = Self::waits_besides(s, now);
+        let new = besides.filter(|member| !all.waits_for.contains(member));
+        all.waits_for.extend(new);
+        let mut status = Status::from_parts(&all, &s.config, &s.metrics, now)
+            .with_keys(&s.config, &s.keys, &s.keyring);
         status.measured(&s.config, &s.metrics, self.shell.steered(cluster), now);
         let (since, standing) = &s.on_disk;
         status.note_file(standing, now.since(*since));

@@ -1,6 +1,7 @@
 //! Everything that touches the world: what the driver asks for, and what is reported to it.
 
 use super::Served;
+use super::changing::Stepped;
 use crate::announce::Mac;
 use crate::clock::Steered;
 use crate::config_file::Path;
@@ -17,7 +18,9 @@ use crate::trace::Recorder;
 use crate::upgrade::{Ask, World};
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::Keys;
+use onehold_core::config::{Config, Spec};
 use onehold_core::effect::Event;
+use onehold_core::keyring::Keyring;
 use onehold_core::time::{LocalTime, Span};
 use std::future::Future;
 use std::net::SocketAddr;
@@ -72,6 +75,25 @@ pub trait Shell {
         None
     }
 
+    /// what this world has to do before `to` comes into force where `from` was: to write down
+    /// the lease that a later incarnation must wait for; to see to it that nothing is effective any
+    /// more of what leaves, which is confirmed; and to go by the groups of `to`. What fails is tried
+    /// again, and nothing else has changed.
+    ///
+    /// # Errors
+    /// What is not done yet, for people.
+    fn step(
+        &mut self,
+        _cluster: usize,
+        _from: &Config,
+        _to: &Config,
+    ) -> Result<Option<Stepped>, String> {
+        Ok(Some(Stepped::default()))
+    }
+
+    /// a later incarnation that goes by these doubts nobody, and this one does not any more.
+    fn trusts(&mut self, _cluster: usize, _electorates: &[u64]) {}
+
     /// writes down that this is the longest lease that later incarnations must wait for.
     fn record_lease(&mut self, cluster: usize, longest: Span);
 
@@ -92,8 +114,12 @@ pub trait Shell {
     /// A cluster is not served any more; nothing is asked of its number from now on.
     fn left(&mut self, _cluster: usize) {}
 
-    /// Reads the file again, and answers when it is known what became of it.
-    fn reload(&mut self, client: oneshot::Sender<Reply>) {
+    /// What is known of the other members' keys has changed.
+    fn knows_keys(&mut self, _cluster: usize, _keyring: &Keyring) {}
+
+    /// Reads the file again, and answers when it is known what became of it. `now` takes keys away
+    /// that other members may need.
+    fn reload(&mut self, client: oneshot::Sender<Reply>, _now: bool) {
         let why = "there is no file to read again";
         let _ = client.send(Reply::Refused { why: why.into() }); // it may have gone
     }
@@ -276,6 +302,15 @@ pub enum ShellEvent {
         cluster: usize,
         /// They replace the old ones.
         keys: Keys,
+    },
+    /// its file was read again, and all members must agree on what is new in it.
+    Changes {
+        /// Which cluster.
+        cluster: usize,
+        /// The configuration of the file: that in force, if it turns back.
+        to: Config,
+        /// The same as written.
+        spec: Box<Spec>,
     },
     /// One more cluster is served from here on; it gets the next number.
     Joined(Box<Joined>),

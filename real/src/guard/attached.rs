@@ -3,12 +3,13 @@
 //!
 //! Being there is not enough: what is asked before it may decide in its place.
 
-use super::bpf::{self, Direction, Known, Programs};
+use super::bpf::{self, CarriedDeadlines, Deadlines, Direction, Known, Programs};
 use super::memory::{Memory, Written};
-use super::{Key, Place, address, tc, tcx};
+use super::{Key, Place, address, differs_elsewhere, muting, tc, tcx};
 use crate::address::Link;
 use crate::netlink::{Doing as _, KernelError, Netlink};
 use crate::upgrade::Inherited;
+use onehold_core::time::LocalTime;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::os::fd::{BorrowedFd, RawFd};
@@ -28,9 +29,10 @@ pub(crate) enum Standing {
     Behind(String),
 }
 
-/// The programs and where they hang.
+/// The programs, what they read, and where they hang.
 #[derive(Debug)]
 pub(super) struct Attached {
+    pub(super) deadlines: Deadlines,
     programs: Programs,
     /// Where there are rows, the other of each program.
     twin: Option<Programs>,
@@ -66,6 +68,7 @@ struct Other {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Carried {
+    deadlines: CarriedDeadlines,
     programs: bpf::Carried,
     twin: Option<bpf::Carried>,
     made: Vec<u32>,
@@ -74,7 +77,8 @@ pub(crate) struct Carried {
 impl Carried {
     pub(super) fn fds(&self) -> impl Iterator<Item = RawFd> {
         let all = [Some(&self.programs), self.twin.as_ref()];
-        all.into_iter().flatten().flat_map(bpf::Carried::fds)
+        let programs = all.into_iter().flatten().flat_map(bpf::Carried::fds);
+        programs.chain(self.deadlines.fds())
     }
 }
 
@@ -82,6 +86,7 @@ impl Attached {
     /// What goes on in another program of this process.
     pub(super) fn carried(&self) -> Carried {
         Carried {
+            deadlines: self.deadlines.carried(),
             programs: self.programs.carried(),
             twin: self.twin.as_ref().map(Programs::carried),
             made: self.made.clone(),
@@ -100,6 +105,7 @@ impl Attached {
         let all: Vec<&Programs> = [&programs].into_iter().chain(&twin).collect();
         Ok(Self {
             ids: numbers(&all).map_err(|e| e.to_string())?,
+            deadlines: Deadlines::inherit(&carried.deadlines, from)?,
             programs,
             twin,
             earlier: earlier.to_vec(),
@@ -116,9 +122,16 @@ impl Attached {
         memory: &mut Memory,
     ) -> Result<Self, KernelError> {
         let rows = tcx::available().doing(|| "asking the kernel for a row of programs".into())?;
-        let programs = Programs::load(keys)?;
+        let mut deadlines = Deadlines::with_room_for(keys.len())
+            .doing(|| "creating the guard's BPF maps".into())?;
+        for key in keys {
+            (deadlines.set(key, LocalTime::from_nanos(0))).doing(|| muting(key))?;
+        }
+        let differs = differs_elsewhere(keys);
+        let programs = Programs::over(deadlines.maps(), differs)?;
         let mut this = Self {
             ids: numbers(&[&programs])?,
+            deadlines,
             programs,
             twin: None,
             earlier: earlier.to_vec(),
@@ -126,7 +139,7 @@ impl Attached {
             others: BTreeMap::new(),
         };
         if rows {
-            let twin = this.programs.twin()?;
+            let twin = Programs::over(this.deadlines.maps(), differs)?;
             let ids = numbers(&[&this.programs, &twin])?;
             // In a row a program has no name that everybody may read. One that the next incarnation
             // would not recognise would be one more gate forever; a filter of tc has its name.
@@ -142,6 +155,11 @@ impl Attached {
             }
         }
         Ok(this)
+    }
+
+    /// What others' programs guard is asked again.
+    pub(super) fn forget_others(&mut self) {
+        self.others.clear();
     }
 
     pub(super) const fn programs(&self) -> &Programs {

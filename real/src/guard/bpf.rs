@@ -1,29 +1,26 @@
-//! The gate as an eBPF program: one map of deadlines, one program for each direction.
+//! The gate as an eBPF program: one set of [`Deadlines`], one program for each direction.
 //!
-//! The map says until when an address may be effective: `address → CLOCK_BOOTTIME nanoseconds`,
-//! addresses as 16 bytes with IPv4 mapped into IPv6. An address in the map whose deadline has
-//! passed is mute; an address that is not in the map is none of our business. The kernel compares
-//! the clock with each packet, so nobody has to do anything for an address to fall silent.
+//! They say until when an address may be effective: `address → CLOCK_BOOTTIME nanoseconds`,
+//! addresses as 16 bytes with IPv4 mapped into IPv6. An address whose deadline has passed is mute;
+//! an address that has none is none of our business. The kernel compares the clock with each
+//! packet, so nobody has to do anything for an address to fall silent.
 //!
 //! Which frames those are, [`super::policy`] says.
 #![allow(unsafe_code)] // bpf(2) has no safe wrapper
 
 mod clock;
+mod deadlines;
 
 pub(super) use clock::Clock;
+pub(super) use deadlines::{Carried as CarriedDeadlines, Deadlines, Maps};
 
 use super::{Key, Place, policy};
 use crate::netlink::{Doing as _, KernelError, Refusal, text};
 use crate::upgrade::Inherited;
-use onehold_core::time::LocalTime;
 use serde::{Deserialize, Serialize};
 use std::ffi::CStr;
 use std::io;
-use std::mem::size_of;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, FromRawFd as _, OwnedFd, RawFd};
-
-/// Most addresses that are read from a map of an earlier incarnation.
-const CAPACITY: u32 = 1 << 16;
 
 /// Which way a frame goes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,10 +31,9 @@ pub(super) enum Direction {
     Egress,
 }
 
-/// The map and the programs that read it, which live on where they are attached.
+/// The programs, which live on where they are attached, and with them the maps that they read.
 #[derive(Debug)]
 pub(super) struct Programs {
-    map: OwnedFd,
     own: Pair,
     /// For interfaces that belong to no group, if they do otherwise there.
     elsewhere: Option<Pair>,
@@ -50,11 +46,10 @@ struct Pair {
     egress: OwnedFd,
 }
 
-/// The map and the programs, for another program of this process: their descriptors.
+/// The programs, for another program of this process: their descriptors.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Carried {
-    map: RawFd,
     /// For each direction.
     own: [RawFd; 2],
     elsewhere: Option<[RawFd; 2]>,
@@ -63,11 +58,8 @@ pub(crate) struct Carried {
 impl Carried {
     /// All of them.
     pub(super) fn fds(&self) -> impl Iterator<Item = RawFd> {
-        let pairs = self
-            .own
-            .into_iter()
-            .chain(self.elsewhere.into_iter().flatten());
-        pairs.chain([self.map])
+        let elsewhere = self.elsewhere.into_iter().flatten();
+        self.own.into_iter().chain(elsewhere)
     }
 }
 
@@ -83,9 +75,9 @@ impl Pair {
         })
     }
 
-    fn over(map: &OwnedFd, place: Place) -> Result<Self, KernelError> {
+    fn over(maps: &Maps, place: Place) -> Result<Self, KernelError> {
         let load = |direction| {
-            load_program(&policy::policy(map.as_raw_fd(), direction, place))
+            load_program(&policy::policy(maps, direction, place))
                 .doing(|| format!("loading the guard's BPF program for {direction:?}"))
         };
         Ok(Self {
@@ -96,30 +88,18 @@ impl Pair {
 }
 
 impl Programs {
-    /// Loads the programs over a new map in which every one of `keys` is mute.
-    pub(super) fn load(keys: &[Key]) -> Result<Self, KernelError> {
-        let map = create_map(keys.len()).doing(|| "creating the guard's BPF map".into())?;
-        let this = Self::over(map, super::differs_elsewhere(keys))?;
-        for key in keys {
-            this.set(key, LocalTime::from_nanos(0))
-                .doing(|| super::muting(key))?;
-        }
-        Ok(this)
-    }
-
-    fn over(map: OwnedFd, differs: bool) -> Result<Self, KernelError> {
-        let elsewhere = differs.then(|| Pair::over(&map, Place::Elsewhere));
+    /// Loads the programs. They do otherwise on interfaces that belong to no group if it `differs`.
+    pub(super) fn over(maps: &Maps, differs: bool) -> Result<Self, KernelError> {
+        let elsewhere = differs.then(|| Pair::over(maps, Place::Elsewhere));
         Ok(Self {
-            own: Pair::over(&map, Place::Own)?,
+            own: Pair::over(maps, Place::Own)?,
             elsewhere: elsewhere.transpose()?,
-            map,
         })
     }
 
     /// What goes on in another program of this process.
     pub(super) fn carried(&self) -> Carried {
         Carried {
-            map: self.map.as_raw_fd(),
             own: self.own.carried(),
             elsewhere: self.elsewhere.as_ref().map(Pair::carried),
         }
@@ -129,17 +109,9 @@ impl Programs {
     pub(super) fn inherit(carried: &Carried, from: &Inherited) -> Result<Self, String> {
         let elsewhere = carried.elsewhere.map(|pair| Pair::inherit(pair, from));
         Ok(Self {
-            map: from.take(carried.map)?,
             own: Pair::inherit(carried.own, from)?,
             elsewhere: elsewhere.transpose()?,
         })
-    }
-
-    /// The same once more: other programs over the same map.
-    pub(super) fn twin(&self) -> Result<Self, KernelError> {
-        let map = self.map.try_clone();
-        let map = map.doing(|| "sharing the guard's BPF map between programs".into())?;
-        Self::over(map, self.elsewhere.is_some())
     }
 
     /// The program for a direction at a place.
@@ -154,24 +126,9 @@ impl Programs {
         }
     }
 
-    /// Lets `key` be effective until `deadline`: one system call.
-    pub(super) fn set(&self, key: &Key, deadline: LocalTime) -> io::Result<()> {
-        let value = deadline.as_nanos();
-        Attr::new()
-            .fd(0, &self.map)
-            .pointer(8, key)
-            .pointer(16, &value)
-            .call(MAP_UPDATE)
-            .map(drop)
-    }
-
-    /// Drops `key` from the map: from now on it is none of our business.
-    pub(super) fn forget(&self, key: &Key) -> io::Result<()> {
-        Attr::new()
-            .fd(0, &self.map)
-            .pointer(8, key)
-            .call(MAP_DELETE)
-            .map(drop)
+    /// Whether the programs do otherwise on interfaces that belong to no group.
+    pub(super) const fn differ(&self) -> bool {
+        self.elsewhere.is_some()
     }
 }
 
@@ -209,23 +166,7 @@ impl Known {
         let mut maps = [0_u32; 1];
         program_info(self.0.as_fd(), &mut maps)?;
         let map = Attr::new().u32(0, maps[0]).open(MAP_BY_ID)?;
-        let mut keys: Vec<Key> = Vec::new();
-        while keys.len() < CAPACITY as usize {
-            let mut next: Key = [0; 16];
-            let last = keys.last();
-            let attr = Attr::new().fd(0, &map);
-            let attr = if let Some(last) = last {
-                attr.pointer(8, last)
-            } else {
-                attr
-            };
-            match attr.pointer_mut(16, &mut next).call(MAP_NEXT) {
-                Ok(_) => keys.push(next),
-                Err(e) if e.raw_os_error() == Some(libc::ENOENT) => break,
-                Err(e) => return Err(e),
-            }
-        }
-        Ok(keys)
+        deadlines::keys(&map)
     }
 }
 
@@ -281,18 +222,6 @@ fn run(
     }
 }
 
-/// A map with room for N addresses.
-fn create_map(room: usize) -> io::Result<OwnedFd> {
-    const HASH: u32 = 1;
-    Attr::new()
-        .u32(0, HASH)
-        .u32(4, u32::try_from(size_of::<Key>()).unwrap_or(0))
-        .u32(8, u32::try_from(size_of::<u64>()).unwrap_or(0))
-        .u32(12, u32::try_from(room.max(1)).unwrap_or(u32::MAX))
-        .name(28, NAME)
-        .open(MAP_CREATE)
-}
-
 /// Loads a program. If the verifier refuses it, it is asked again for its words.
 fn load_program(code: &[u64]) -> Result<OwnedFd, Refusal> {
     const SCHED_CLS: u32 = 3;
@@ -327,6 +256,7 @@ fn last_words(log: &str) -> &str {
 }
 
 const MAP_CREATE: i64 = 0;
+const MAP_LOOKUP: i64 = 1;
 const MAP_UPDATE: i64 = 2;
 const MAP_DELETE: i64 = 3;
 const MAP_NEXT: i64 = 4;
@@ -401,7 +331,7 @@ impl<'a> Attr<'a> {
     pub(super) fn ask(&mut self, command: i64) -> io::Result<i32> {
         // SAFETY: the attribute block lives through the call and is longer than any that these
         // commands read; each pointer in it is borrowed for 'a from something of the size that
-        // the command reads or writes there: keys of 16 bytes, values of 8, code by its length,
+        // the command reads or writes there: keys of 16 bytes, values of 4, code by its length,
         // info and log by their lengths, a frame by its length,
         // a NUL-terminated licence.
         let r = unsafe {

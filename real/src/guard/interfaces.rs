@@ -101,7 +101,9 @@ impl Guard {
         for link in wanted {
             let post = self.posts.get(&link.index);
             if is_own(link) {
-                self.post(link).own = true;
+                // Whoever calls this has just asked how the gate stands there.
+                let post = self.post(link);
+                (post.own, post.doubted) = (true, false);
             } else if post.is_none_or(|post| post.doubted || post.fault.is_some()) {
                 waiting.push(link);
                 continue;
@@ -253,8 +255,11 @@ impl Guard {
         let until = now.plus(AT_A_TIME);
         let mut stirred = self.memory.keep() | self.unfinished.is_some();
         stirred |= (self.posts.values()).any(|post| post.doubted || post.fault.is_some());
-        let Gate::Bpf(attached) = &self.gate else {
-            return stirred;
+        let attached = match &self.gate {
+            Gate::Bpf(attached) => attached,
+            // No event notifies that somebody took the table away.
+            Gate::Nft(_) => return true,
+            Gate::None => return stirred,
         };
         let own = self.posts.iter().filter(|(_, post)| post.own);
         let mut turn: Vec<u32> = own.map(|(index, _)| *index).collect();

@@ -18,7 +18,7 @@ use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 /// The longest such file that is read.
-const MOST: u64 = 1 << 17;
+const MOST: u64 = 1 << 18;
 /// Most files of a directory that are looked at.
 const MOST_FILES: usize = 256;
 const SUFFIX: &str = "gate";

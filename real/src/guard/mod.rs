@@ -15,6 +15,7 @@
 mod attached;
 mod bpf;
 mod carried;
+mod changing;
 mod interfaces;
 mod looks;
 mod memory;
@@ -162,13 +163,7 @@ impl Guard {
         all: &[Link],
     ) -> Result<Self, KernelError> {
         let Wanted { choice, slack, .. } = *wanted;
-        if choice != GuardChoice::None && slack < LEAST_SLACK {
-            let doing = format!("timing.guard_slack = {slack}");
-            return Err(KernelError::refused(
-                doing,
-                format!("the guards need at least {LEAST_SLACK}"),
-            ));
-        }
+        changing::check_slack(choice, slack)?;
         let mut guard = Self {
             gate: Gate::None,
             choice,
@@ -234,8 +229,9 @@ impl Guard {
         Ok(())
     }
 
-    /// Writes down what is guarded, and which programs are our gate or an earlier incarnation's.
-    fn remember(&mut self) {
+    /// Writes down what is guarded, and which programs are our gate or an earlier incarnation's;
+    /// returns whether a later incarnation will know.
+    fn remember(&mut self) -> bool {
         let gate = match &self.gate {
             Gate::Bpf(attached) => Some(attached),
             Gate::Nft(_) | Gate::None => None,
@@ -248,7 +244,7 @@ impl Guard {
             keys,
             programs,
             ..Written::default()
-        });
+        })
     }
 
     /// Finds the gates that earlier incarnations left, and guards what they guard: an address of
@@ -483,7 +479,7 @@ impl Guard {
     /// Lets `keys` be effective until `deadline`, less what the gate costs.
     pub(crate) fn hold(&mut self, keys: &[Key], deadline: LocalTime) -> Result<Held, KernelError> {
         match &mut self.gate {
-            Gate::Bpf(attached) => set(attached.programs(), keys, deadline)?,
+            Gate::Bpf(attached) => set(&mut attached.deadlines, keys, deadline)?,
             Gate::Nft(table) => return table.hold(keys, deadline),
             Gate::None => {}
         }
@@ -501,7 +497,7 @@ impl Guard {
     /// Mutes `keys` now.
     pub(crate) fn shut(&mut self, keys: &[Key]) -> Result<(), KernelError> {
         match &mut self.gate {
-            Gate::Bpf(attached) => set(attached.programs(), keys, LocalTime::from_nanos(0)),
+            Gate::Bpf(attached) => set(&mut attached.deadlines, keys, LocalTime::from_nanos(0)),
             Gate::Nft(table) => table.shut(keys),
             Gate::None => Ok(()),
         }
@@ -516,24 +512,7 @@ impl Guard {
         routes: &[Destination],
         all: &[Link],
     ) -> Result<(), KernelError> {
-        let old: Vec<Key> = self
-            .keys
-            .iter()
-            .filter(|k| !keys.contains(*k))
-            .copied()
-            .collect();
-        match &mut self.gate {
-            Gate::Bpf(attached) => {
-                for key in &old {
-                    (attached.programs().forget(key))
-                        .doing(|| format!("forgetting {}", address(key)))?;
-                }
-            }
-            Gate::Nft(table) if !old.is_empty() => table.forget(&old)?,
-            Gate::Nft(_) | Gate::None => {}
-        }
-        self.keys.retain(|k| keys.contains(k));
-        self.memory.forget_routes(routes);
+        self.forget_but(keys, routes)?;
         for link in all {
             if let Some(replaced) = &self.replaced {
                 replaced.take_off(route, link, &self.name)?;
@@ -569,7 +548,7 @@ impl Guard {
             Gate::Bpf(attached) => {
                 // On an interface that is elsewhere it stays: it should mute nothing there.
                 for key in &self.keys {
-                    let _ = attached.programs().forget(key);
+                    let _ = attached.deadlines.forget(key);
                 }
                 for post in self.posts.values() {
                     attached.take_off(route, &post.link, &self.name)?;
@@ -591,14 +570,12 @@ impl Guard {
     }
 }
 
-fn set(programs: &bpf::Programs, keys: &[Key], deadline: LocalTime) -> Result<(), KernelError> {
+fn set(deadlines: &mut bpf::Deadlines, keys: &[Key], until: LocalTime) -> Result<(), KernelError> {
     keys.iter().try_for_each(|key| {
-        programs
-            .set(key, deadline)
-            .doing(|| match deadline.as_nanos() {
-                0 => muting(key),
-                _ => format!("renewing the lease of {}", address(key)),
-            })
+        deadlines.set(key, until).doing(|| match until.as_nanos() {
+            0 => muting(key),
+            _ => format!("renewing the lease of {}", address(key)),
+        })
     })
 }
 

@@ -175,10 +175,26 @@ impl Table {
         asked.ok().and(device)
     }
 
+    /// Whether other rules are asked on interfaces that belong to no group.
+    pub(super) const fn differs(&self) -> bool {
+        self.differs
+    }
+
     /// Mutes on one more interface that belongs to no group. What is held stays held.
     pub(super) fn add(&mut self, link: &Link) -> Result<(), KernelError> {
         self.leave(link)?; // a chain of this name that hangs on another one
-        let place = self.place(Place::Elsewhere);
+        self.hang_on(link, self.place(Place::Elsewhere))
+    }
+
+    /// Mutes as on a group's interface from now on, without a moment of less. What is held stays
+    /// held.
+    pub(super) fn own(&mut self, link: &Link) -> Result<(), KernelError> {
+        self.leave_as(link, Place::Own)?; // a chain of this name that hangs on another one
+        self.hang_on(link, Place::Own)?;
+        self.leave_as(link, Place::Elsewhere)
+    }
+
+    fn hang_on(&mut self, link: &Link, place: Place) -> Result<(), KernelError> {
         let Self {
             netlink,
             name,
@@ -200,8 +216,13 @@ impl Table {
     /// Takes away an interface's chains, as far as they are there: since Linux 6.16 they would stay
     /// when it is gone.
     pub(super) fn leave(&mut self, link: &Link) -> Result<(), KernelError> {
-        let all = PLACES.map(|place| WAYS.map(|(way, ..)| chain(way, link, place)));
-        for chain in all.concat() {
+        PLACES
+            .into_iter()
+            .try_for_each(|place| self.leave_as(link, place))
+    }
+
+    fn leave_as(&mut self, link: &Link, place: Place) -> Result<(), KernelError> {
+        for chain in WAYS.map(|(way, ..)| chain(way, link, place)) {
             if self.hangs_on(&chain).is_none() {
                 continue;
             }
@@ -429,7 +450,24 @@ impl Table {
             .doing(|| keys.first().map_or_else(|| "muting nothing".into(), muting))
     }
 
-    /// Drops `keys` from what is guarded.
+    /// Guards these, too: mute, if they were not guarded before.
+    pub(super) fn guard(&mut self, keys: &[Key]) -> Result<(), KernelError> {
+        let Self {
+            netlink,
+            name,
+            request: r,
+            ..
+        } = self;
+        for keys in keys.chunks(CHUNK) {
+            begin(r);
+            elements(r, NEW_ELEMENTS, netlink::NLM_F_ACK, name, "vip", keys, None);
+            finish(r);
+            (netlink.send(r)).doing(|| format!("guarding addresses in nftables table {name}"))?;
+        }
+        Ok(())
+    }
+
+    /// Drops `keys` from what is guarded. That they are not there is not an error.
     pub(super) fn forget(&mut self, keys: &[Key]) -> Result<(), KernelError> {
         keys.chunks(CHUNK)
             .try_for_each(|keys| self.forget_some(keys))
@@ -443,6 +481,7 @@ impl Table {
             ..
         } = self;
         begin(r);
+        elements(r, NEW_ELEMENTS, 0, name, "vip", keys, None); // so that it can be deleted
         elements(
             r,
             DELETE_ELEMENTS,

@@ -29,7 +29,8 @@
 //! the program, and of two stores into the same eight the aligned one is the last.
 
 use super::Place;
-use super::bpf::Direction;
+use super::bpf::{Direction, Maps};
+use std::os::fd::AsRawFd as _;
 
 const ETHERNET_HEADER: i32 = 14;
 
@@ -39,8 +40,10 @@ const KEY: i16 = -16;
 const TARGET: i16 = -32;
 /// Eight bytes to look into the packet.
 const LOOK: i16 = -40;
+/// Where the first key's deadline is among all, and the second one's.
+const AT: [i16; 2] = [-48, -56];
 /// `struct bpf_fib_lookup`
-const ROUTE: i16 = -104;
+const ROUTE: i16 = -120;
 const ROUTE_SIZE: i32 = 64;
 
 // `struct __sk_buff`
@@ -49,10 +52,10 @@ const TAG: i16 = 24;
 const CAME_IN_BY: i16 = 36;
 const INTERFACE: i16 = 40;
 
-/// The gate's policy for one direction; `map` is the number of the map's file descriptor.
-pub(super) fn policy(map: i32, direction: Direction, place: Place) -> Vec<u64> {
+/// The gate's policy for one direction.
+pub(super) fn policy(maps: &Maps, direction: Direction, place: Place) -> Vec<u64> {
     let out = direction == Direction::Egress;
-    let mut p = Assembler::new(map);
+    let mut p = Assembler::new(maps.places.as_raw_fd(), maps.deadlines.as_raw_fd());
     let (arp, ipv4, ipv6, typed) = (p.label(), p.label(), p.label(), p.label());
     let (mute_v4, mute_v6, another_networks) = (p.label(), p.label(), p.label());
 
@@ -80,18 +83,18 @@ pub(super) fn policy(map: i32, direction: Direction, place: Place) -> Vec<u64> {
     p.here(arp);
     p.take_v4(14, KEY); // sender
     if out {
-        p.when_mute(KEY, p.drop);
+        p.when_mute(KEY, AT[0], p.drop);
     } else {
         p.pass_if_floating(KEY); // the holder's announcements and answers
         p.take_v4(24, TARGET);
-        p.when_mute(TARGET, p.drop);
+        p.when_mute(TARGET, AT[0], p.drop);
     }
     p.go(p.pass);
 
     let (this, other) = if out { (12, 16) } else { (16, 12) };
     p.here(ipv4);
     p.take_v4(this, KEY);
-    p.when_mute(KEY, mute_v4);
+    p.when_mute(KEY, AT[0], mute_v4);
     p.go(p.pass);
     p.here(mute_v4);
     p.pass_through(libc::AF_INET, this, other, direction);
@@ -102,7 +105,7 @@ pub(super) fn policy(map: i32, direction: Direction, place: Place) -> Vec<u64> {
     if place == Place::Elsewhere {
         p.when_link_local(another_networks);
     }
-    p.when_mute(KEY, mute_v6);
+    p.when_mute(KEY, AT[0], mute_v6);
     p.here(another_networks);
     p.pass_unless_byte(6, 58); // ICMPv6
     p.pass_unless_byte(40, if out { 136 } else { 135 }); // advertisement, solicitation
@@ -110,7 +113,7 @@ pub(super) fn policy(map: i32, direction: Direction, place: Place) -> Vec<u64> {
     if place == Place::Elsewhere {
         p.when_link_local(p.pass);
     }
-    p.when_mute(KEY, p.drop);
+    p.when_mute(KEY, AT[1], p.drop);
     p.go(p.pass);
     p.here(mute_v6);
     p.pass_through(libc::AF_INET6, this, other, direction);
@@ -121,7 +124,7 @@ pub(super) fn policy(map: i32, direction: Direction, place: Place) -> Vec<u64> {
 /// Not a gate: writes what BPF takes for `CLOCK_BOOTTIME` over the first eight bytes of the packet.
 pub(super) fn tell_the_time() -> Vec<u64> {
     const SKB_STORE_BYTES: i32 = 9;
-    let mut p = Assembler::new(-1);
+    let mut p = Assembler::new(-1, -1);
     p.op(MOV_REG, R6, R1, 0, 0);
     p.clock();
     p.op(STORE_REG, Stack, R0, LOOK, 0);
@@ -164,7 +167,10 @@ struct Assembler {
     code: Vec<u64>,
     jumps: Vec<(usize, Label)>,
     labels: Vec<usize>,
-    map: i32,
+    /// The number of the descriptor of the map of places.
+    places: i32,
+    /// That of deadlines.
+    deadlines: i32,
     /// Here the packet goes on to whatever comes next.
     pass: Label,
     /// Here it ends.
@@ -172,12 +178,13 @@ struct Assembler {
 }
 
 impl Assembler {
-    fn new(map: i32) -> Self {
+    fn new(places: i32, deadlines: i32) -> Self {
         Self {
             code: Vec::new(),
             jumps: Vec::new(),
             labels: vec![usize::MAX; 2],
-            map,
+            places,
+            deadlines,
             pass: Label(0),
             drop: Label(1),
         }
@@ -254,15 +261,19 @@ impl Assembler {
     }
 
     fn pass_if_floating(&mut self, key: i16) {
-        self.lookup(key);
+        self.lookup(self.places, key);
         self.jump(JUMP_NE, R0, 0, self.pass);
     }
 
-    /// Jumps when the key is in the map and the clock has reached its deadline.
-    fn when_mute(&mut self, key: i16, to: Label) {
+    /// Jumps when the key has a deadline and the clock has reached it.
+    fn when_mute(&mut self, key: i16, at: i16, to: Label) {
         let on = self.label();
-        self.lookup(key);
+        self.lookup(self.places, key);
         self.jump(JUMP_EQ, R0, 0, on);
+        self.op(LOAD_WORD, R1, R0, 0, 0);
+        self.op(STORE_REG_WORD, Stack, R1, at, 0);
+        self.lookup(self.deadlines, at);
+        self.jump(JUMP_EQ, R0, 0, to); // never
         self.op(LOAD_DOUBLE, R9, R0, 0, 0);
         self.clock();
         self.jump_reg(JUMP_GE_REG, R0, R9, to);
@@ -337,10 +348,10 @@ impl Assembler {
         self.jump(JUMP_NE, R0, 0, self.drop);
     }
 
-    /// Leaves in R0 where the key's deadline is, or 0.
-    fn lookup(&mut self, key: i16) {
+    /// Leaves in R0 where the map has the key's value, or 0.
+    fn lookup(&mut self, map: i32, key: i16) {
         const MAP_LOOKUP: i32 = 1;
-        self.map_in_r1();
+        self.map_in_r1(map);
         self.op(MOV_REG, R2, Stack, 0, 0);
         self.op(ADD, R2, R0, 0, i32::from(key));
         self.op(CALL, R0, R0, 0, MAP_LOOKUP);
@@ -352,10 +363,10 @@ impl Assembler {
         self.op(CALL, R0, R0, 0, KTIME_GET_BOOT_NS);
     }
 
-    fn map_in_r1(&mut self) {
+    fn map_in_r1(&mut self, map: i32) {
         const PSEUDO_MAP_FD: u8 = 1;
         self.code
-            .push(encode(LOAD_IMM64, R1 as u8, PSEUDO_MAP_FD, 0, self.map));
+            .push(encode(LOAD_IMM64, R1 as u8, PSEUDO_MAP_FD, 0, map));
         self.code.push(0);
     }
 

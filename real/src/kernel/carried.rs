@@ -78,9 +78,10 @@ impl Kernel {
         })
     }
 
-    /// Nothing waits for the driver.
+    /// Nothing waits for the driver, and no change of the groups is under way.
     pub(crate) fn is_idle(&self) -> bool {
-        self.events.is_empty()
+        let put = |g: &super::Group| g.hold.is_none() || g.fitness.fresh.is_empty();
+        self.events.is_empty() && self.withdrawn.is_none() && self.groups.iter().all(put)
     }
 
     /// The kernel's side of the former program of this process, of the same groups. Needs a tokio

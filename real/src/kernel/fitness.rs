@@ -6,16 +6,17 @@
 //! held rather than not at all, but not by this member if another one can hold it whole.
 
 use super::interfaces::Interface;
+use super::renewing::{APART, AT_ONCE};
 use super::{Floating, Kernel};
 use crate::address::{self, Assigned, Link, edge_of, same_network};
 use crate::guard::boottime;
 use crate::netlink::KernelError;
 use crate::pace::{Cooldown, Repairs};
-use crate::route::Destination;
+use crate::route::{Destination, Route};
 use onehold_core::advert::GroupId;
 use onehold_core::time::LocalTime;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// What is known of whether a group could be held here.
@@ -41,6 +42,11 @@ pub(super) struct Fitness {
     pub(super) repairs: BTreeMap<Floating, Repairs>,
     /// And for routes.
     pub(super) route_repairs: BTreeMap<Destination, Repairs>,
+    /// Addresses that came with a change of the groups: the next hold puts them on their interfaces,
+    /// or they are tried out.
+    pub(super) fresh: BTreeSet<Floating>,
+    /// So did routes.
+    pub(super) fresh_routes: bool,
     /// Since when not all of what is held is there.
     partial: Option<LocalTime>,
 }
@@ -55,12 +61,12 @@ struct Circumstances {
 }
 
 impl Circumstances {
-    fn of(link: &Link, present: &[Assigned], floating: &[IpAddr]) -> Self {
-        let own = |a: &&Assigned| a.index == link.index && !floating.contains(&a.address);
+    /// Of all addresses of the host but those that float.
+    fn of(link: &Link, own: &[Assigned]) -> Self {
         let path = format!("/proc/sys/net/ipv6/conf/{}/disable_ipv6", link.name);
         Self {
             link: link.clone(),
-            own: (present.iter().filter(own))
+            own: (own.iter().filter(|a| a.index == link.index))
                 .map(|a| (a.address, a.length))
                 .collect(),
             without_ipv6: std::fs::read_to_string(path).is_ok_and(|text| text.trim() == "1"),
@@ -128,6 +134,13 @@ impl Kernel {
             missing,
             absent: Vec::new(),
         };
+    }
+
+    /// by these from now on, of which one is on this host, as far as any was.
+    pub fn lives_also_at(&mut self, addresses: Vec<IpAddr>) {
+        self.own.addresses = addresses;
+        self.own.absent.clear();
+        self.refresh_at(boottime());
     }
 
     /// Whether a group could be served from here, or why not.
@@ -217,9 +230,9 @@ impl Kernel {
         Ok(())
     }
 
-    /// Tries out what was refused and is due, and everything when circumstances have changed.
-    pub(super) fn try_addresses(&mut self, id: GroupId, present: &[Assigned]) {
-        let floating = self.floating();
+    /// Tries out what was refused and is due, and everything when circumstances have changed. `own` are the
+    /// addresses of the host that don't float.
+    pub(super) fn try_addresses(&mut self, id: GroupId, present: &[Assigned], own: &[Assigned]) {
         let announced = self.groups[usize::from(id.0)].announced;
         let fine = |interface: &Interface| interface.eligible(announced).is_ok();
         let Some(links) = self.links_of(id, fine) else {
@@ -232,7 +245,7 @@ impl Kernel {
         let group = &mut self.groups[usize::from(id.0)];
         let fitness = &mut group.fitness;
         let circumstances = (links.iter())
-            .map(|(at, link)| (*at, Circumstances::of(link, present, &floating)))
+            .map(|(at, link)| (*at, Circumstances::of(link, own)))
             .collect();
         let anew = fitness.circumstances.as_ref() != Some(&circumstances);
         if anew {
@@ -245,12 +258,22 @@ impl Kernel {
             return self.refresh_at(until);
         }
         let doubted = std::mem::take(&mut fitness.doubted);
-        if !anew && !wrong && !doubted {
+        let held = group.hold.is_some();
+        let (mut fresh, mut fresh_routes) = (BTreeSet::new(), false);
+        if !held {
+            if anew {
+                fitness.fresh.extend(&group.addresses);
+            }
+            let later = fitness.fresh.iter().nth(AT_ONCE).copied();
+            let later = later.map(|first| fitness.fresh.split_off(&first));
+            fresh = std::mem::replace(&mut fitness.fresh, later.unwrap_or_default());
+            fresh_routes = std::mem::take(&mut fitness.fresh_routes);
+        }
+        if !anew && !wrong && !doubted && fresh.is_empty() && !fresh_routes {
             return;
         }
         fitness.gate = None;
         let before = std::mem::take(&mut fitness.refused);
-        let held = group.hold.is_some();
         let guarded = self.guard.kind() != "none";
         if !held
             && guarded
@@ -258,22 +281,33 @@ impl Kernel {
         {
             fitness.gate = Some(e.to_string());
         }
-        for floating in &group.addresses {
-            let due = anew || before.contains_key(floating);
-            let misfit = fitness.misfit(*floating).map_or(Ok(()), Err);
-            let (address, link) = (floating.address, &links[&floating.at]);
-            let tried = match (held, guarded && fitness.gate.is_none()) {
-                _ if !due => Ok(()),
-                _ if misfit.is_err() => misfit,
-                (true, _) => address::put(&mut self.route, link, address, lifetime),
-                (false, true) => address::try_out(&mut self.route, link, address),
-                (false, false) => Ok(()), // it would be effective
-            };
-            if let Err(e) = tried {
-                fitness.refused.insert(*floating, e.to_string());
+        let again = |f: &&Floating| before.contains_key(f);
+        if held {
+            let due = |f: &&Floating| anew || again(f);
+            let due: Vec<Floating> = group.addresses.iter().filter(due).copied().collect();
+            match due.len() > AT_ONCE {
+                true => group.begin_to_renew(now),
+                false => drop(group.renew(&mut self.route, &links, &due, lifetime, present)),
+            }
+        } else {
+            let guarded = guarded && fitness.gate.is_none();
+            let due = |f: &&Floating| fresh.contains(f) || again(f);
+            for floating in group.addresses.iter().filter(due) {
+                let (address, link) = (floating.address, &links[&floating.at]);
+                let tried = match (fitness.misfit(*floating), guarded) {
+                    (Some(misfit), _) => Err(misfit),
+                    (None, true) => address::try_out(&mut self.route, link, address),
+                    (None, false) => Ok(()), // it would be effective
+                };
+                if let Err(e) = tried {
+                    fitness.refused.insert(*floating, e.to_string());
+                }
+            }
+            if !fitness.fresh.is_empty() {
+                self.refresh_at(now.plus(APART));
             }
         }
-        self.try_routes(id, anew);
+        self.try_routes(id, anew || fresh_routes);
         let fitness = &self.groups[usize::from(id.0)].fitness;
         if fitness.gate.is_some() || fitness.whole().is_err() {
             self.wait_with(id);
@@ -292,6 +326,44 @@ impl Kernel {
 }
 
 impl Fitness {
+    /// Nothing is known any more of what a group has not.
+    pub(super) fn keep(&mut self, addresses: &[Floating], routes: &[Route]) {
+        let known: BTreeSet<&Floating> = addresses.iter().collect();
+        let at: BTreeSet<usize> = addresses.iter().map(|f| f.at).collect();
+        self.refused.retain(|f, _| known.contains(f));
+        self.repairs.retain(|f, _| known.contains(f));
+        self.fresh.retain(|f| known.contains(f));
+        let has = |at: &Destination| routes.iter().any(|route| route.at == *at);
+        self.refused_routes.retain(|at, _| has(at));
+        self.route_repairs.retain(|at, _| has(at));
+        if let Some(circumstances) = &mut self.circumstances {
+            circumstances.retain(|interface, _| at.contains(interface));
+        }
+    }
+
+    /// The same, when the interfaces have other numbers.
+    pub(super) fn moved(mut self, moved: &[Option<usize>]) -> Self {
+        let refused = std::mem::take(&mut self.refused).into_iter();
+        let repairs = std::mem::take(&mut self.repairs).into_iter();
+        let fresh = std::mem::take(&mut self.fresh).into_iter();
+        let circumstances = self.circumstances.take();
+        let number = |at: usize| moved.get(at).copied().flatten();
+        Self {
+            refused: refused
+                .filter_map(|(f, why)| Some((f.move_to(moved)?, why)))
+                .collect(),
+            repairs: repairs
+                .filter_map(|(f, how)| Some((f.move_to(moved)?, how)))
+                .collect(),
+            fresh: fresh.filter_map(|f| f.move_to(moved)).collect(),
+            circumstances: circumstances.map(|all| {
+                let all = all.into_iter();
+                all.filter_map(|(at, of)| Some((number(at)?, of))).collect()
+            }),
+            ..self
+        }
+    }
+
     /// Why an address can't be held whatever the kernel takes: no machine can have it in a network
     /// of its interface.
     pub(super) fn misfit(&self, Floating { address, at }: Floating) -> Option<KernelError> {

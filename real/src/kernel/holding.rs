@@ -1,6 +1,8 @@
 //! Holding and releasing: what is on the interfaces, and until when the gate lets it through.
 
+use super::changing::Withdrawn;
 use super::interfaces::Interface;
+use super::renewing;
 use super::{Floating, Kernel, KernelEvent};
 use crate::address::{self, Assigned, Link};
 use crate::guard::{Held, Key, Place, Standing, boottime};
@@ -9,19 +11,23 @@ use crate::route::Destination;
 use onehold_core::advert::GroupId;
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 /// How much longer than its lease an address lasts when nobody is left to remove it; its lifetime
 /// is renewed when only [`LIFETIME_LEFT`] of that remains beyond the lease.
 const LIFETIME: Span = Span::from_millis(6_000);
 const LIFETIME_LEFT: Span = Span::from_millis(2_000);
+/// How much longer for each address beyond some: 20 s for a thousand.
+const LIFETIME_OF_MANY: Span = Span::from_millis(20);
+/// But no longer than this: by so short a lifetime an address is known to be ours.
+const LIFETIME_LONGEST: Span = Span::from_millis(60_000);
 
 /// How long after a group was let go its addresses are removed: what waits for the confirmation goes
 /// first.
 const SOON: Span = Span::from_millis(2);
 /// How long after a refusal it is tried again.
-const AGAIN: Span = Span::from_millis(1_000);
+pub(super) const AGAIN: Span = Span::from_millis(1_000);
 
 /// The addresses of a group that was let go: mute, and perhaps still there.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +68,7 @@ impl Kernel {
         for group in &mut self.groups {
             (group.left, group.open_until) = (None, None);
         }
+        self.withdrawn = None;
         let all = address::links(&mut self.route)?;
         let routes: Vec<Destination> = (self.groups.iter().flat_map(|g| &g.routes))
             .map(|route| route.at)
@@ -77,9 +84,22 @@ impl Kernel {
     /// # Errors
     /// When the group can't be held now; it must be released then.
     pub fn hold_until(&mut self, id: GroupId, deadline: LocalTime) -> Result<(), KernelError> {
+        let before = self.untouched(id);
         let held = self.try_to_hold(id, deadline);
-        self.tried(id, &held);
+        // A renewal that only moved the deadline changed nothing that is reported.
+        if held.is_err() || before.is_none() || self.untouched(id) != before {
+            self.tried(id, &held);
+        }
         held
+    }
+
+    /// Until when the addresses of a hold last that is in force, and has nothing more to put.
+    fn untouched(&self, id: GroupId) -> Option<LocalTime> {
+        let group = &self.groups[usize::from(id.0)];
+        let due = !group.fitness.fresh.is_empty() || group.fitness.fresh_routes;
+        let hold = group.hold.filter(|_| !due);
+        let in_force = hold.filter(|hold| boottime() < hold.deadline);
+        in_force.map(|hold| hold.valid_until)
     }
 
     /// gate shut, then addresses added, or renewed: they are there, and mute. Without a guard nothing
@@ -133,36 +153,40 @@ impl Kernel {
             let doing = format!("holding {}", group.name);
             return Err(KernelError::refused(doing, why.unwrap_or_default()));
         };
+        let (contested, now) = (self.is_contested(id), boottime());
         let group = &mut self.groups[usize::from(id.0)];
         group.left = None; // what is there is wanted again
         let before = group.hold.take();
-        let hold = match before {
-            Some(hold) if deadline.plus(LIFETIME_LEFT) <= hold.valid_until => hold,
-            held => {
-                let there = match held {
-                    Some(_) => address::list(&mut self.route)?,
-                    None => {
+        let lasts = before.filter(|hold| deadline.plus(LIFETIME_LEFT) <= hold.valid_until);
+        let hold = match lasts {
+            Some(hold) if group.fitness.fresh.is_empty() => hold,
+            None if group.renews(before, now) => before.unwrap_or(Hold {
+                deadline,
+                valid_until: now,
+            }),
+            _ => {
+                let there = match (before, lasts) {
+                    (_, Some(_)) => Vec::new(),
+                    (Some(_), None) => address::list(&mut self.route)?,
+                    (None, None) => {
                         self.guard.shut(&group.keys)?;
                         Vec::new()
                     }
                 };
-                let valid_until = boottime().plus(lifetime);
-                let mut refusals = Vec::new();
-                for floating in &group.addresses {
-                    let Floating { address, at } = *floating;
-                    let put = match group.fitness.misfit(*floating) {
-                        None => {
-                            address::renew(&mut self.route, &links[&at], address, lifetime, &there)
-                        }
-                        Some(misfit) => Err(misfit),
-                    };
-                    match put {
-                        Ok(()) => drop(group.fitness.refused.remove(floating)),
-                        Err(e) => {
-                            group.fitness.refused.insert(*floating, e.to_string());
-                            refusals.push(e);
-                        }
-                    }
+                let fresh = std::mem::take(&mut group.fitness.fresh);
+                let valid_until = lasts.map_or(boottime().plus(lifetime), |hold| hold.valid_until);
+                let due = |f: &&Floating| lasts.is_none() || fresh.contains(f);
+                let due: Vec<Floating> = group.addresses.iter().filter(due).copied().collect();
+                let route = &mut self.route;
+                let refusals = match lasts {
+                    Some(_) => group.renew(route, &links, &due, lifetime, &there),
+                    None => group.begin_to_put(route, &links, lifetime, &there),
+                };
+                if !fresh.is_empty() {
+                    let now = boottime();
+                    group.announcing = group
+                        .announcing
+                        .map(|running| running.again(now, contested));
                 }
                 let none = refusals.len() == group.addresses.len();
                 if let Some(first) = refusals.into_iter().next() {
@@ -205,9 +229,11 @@ impl Kernel {
         };
         let before = before.map(|hold| hold.deadline);
         match (held, before.filter(|before| boottime() < *before)) {
-            (Held::Yes, Some(_)) => Ok(()),
-            (Held::Yes, None) => {
-                self.put_routes(id); // what leaves by them is not mute any more
+            (Held::Yes, before) => {
+                let fitness = &mut self.groups[usize::from(id.0)].fitness;
+                if std::mem::take(&mut fitness.fresh_routes) || before.is_none() {
+                    self.put_routes(id); // what leaves by them is not mute any more
+                }
                 Ok(())
             }
             // A renewal that lengthens nothing changes nothing.
@@ -243,6 +269,7 @@ impl Kernel {
         let due = boottime().plus(SOON);
         let group = &mut self.groups[usize::from(id.0)];
         group.announcing = None;
+        group.renewing = None;
         group.hold = None;
         let refused = None;
         group.left = Some(Left { due, refused });
@@ -292,6 +319,10 @@ impl Kernel {
         let interfaces = self.groups[usize::from(id.0)].at.iter();
         let links = interfaces.filter_map(|at| self.interfaces[*at].link.clone());
         let links: Vec<Link> = links.collect();
+        self.gate_is_first_on(&links)
+    }
+
+    pub(super) fn gate_is_first_on(&mut self, links: &[Link]) -> bool {
         self.guard.kind() != "none"
             && links.iter().all(|link| {
                 let standing = self.guard.standing(&mut self.route, link, Place::Own);
@@ -299,14 +330,41 @@ impl Kernel {
             })
     }
 
-    /// Removes what is left of groups that were let go, where that is due.
+    /// Removes what is left of groups that were let go, and of what left the groups, where that is
+    /// due.
     pub(super) fn take_away_what_is_left(&mut self, now: LocalTime) {
+        let withdrawn = self.withdrawn.as_ref().and_then(|left| left.due);
+        if withdrawn.is_some_and(|due| due <= now) && self.take_away_withdrawn().is_err() {
+            self.report();
+        }
         for id in self.ids() {
             let left = self.groups[usize::from(id.0)].left.as_ref();
-            if left.is_some_and(|left| left.due <= now) && self.take_away(id).is_err() {
+            if left.is_none_or(|left| now < left.due) {
+                continue;
+            }
+            if self.guard.kind() != "none" && self.take_some_away(id) {
+                continue;
+            }
+            if self.take_away(id).is_err() {
                 self.report(); // an alarm; they are mute, and it is tried again
             }
         }
+    }
+
+    /// Removes some of many addresses; says whether there may be more.
+    fn take_some_away(&mut self, id: GroupId) -> bool {
+        let (ours, most) = (self.indices(), renewing::AT_ONCE);
+        let group = &mut self.groups[usize::from(id.0)];
+        if group.addresses.len() <= most {
+            return false;
+        }
+        let addresses = group.bare();
+        let removed = address::remove_some(&mut self.route, &addresses, &ours, most);
+        let more = removed.is_ok_and(|n| n == most);
+        if let Some(left) = group.left.as_mut().filter(|_| more) {
+            left.due = boottime().plus(renewing::APART);
+        }
+        more
     }
 
     /// Removes the addresses and routes of a group that was let go; what the kernel refuses is tried
@@ -340,20 +398,26 @@ impl Kernel {
         }
     }
 
-    /// What could not be removed of groups that were let go, in words.
+    /// What could not be removed of groups that were let go, and of what left the groups, in words.
     pub(super) fn left_in_words(&self) -> impl Iterator<Item = String> {
-        self.groups.iter().filter_map(|group| {
+        let of_groups = self.groups.iter().filter_map(|group| {
             let why = group.left.as_ref()?.refused.as_ref()?;
             Some(format!(
                 "{}: not held here, and mute; tried again: {why}",
                 group.name
             ))
-        })
+        });
+        of_groups.chain(self.withdrawn.as_ref().and_then(Withdrawn::in_words))
     }
 
-    /// For how long the kernel keeps an address whose lifetime is not renewed.
-    pub(super) const fn lifetime(&self) -> Span {
-        self.lease.plus(LIFETIME)
+    /// For how long the kernel keeps an address whose lifetime is not renewed. To renew many takes
+    /// long: it is done less often.
+    pub(super) fn lifetime(&self) -> Span {
+        let all: usize = self.groups.iter().map(|g| g.addresses.len()).sum();
+        let many = all.saturating_sub(renewing::AT_ONCE);
+        let each = LIFETIME_OF_MANY.times(u64::try_from(many).unwrap_or(0));
+        let few = self.lease.plus(LIFETIME);
+        few.plus(each).min(LIFETIME_LONGEST.max(few))
     }
 
     /// Puts back what others have removed, tries what was refused, and notes what others
@@ -364,15 +428,20 @@ impl Kernel {
         self.strange = self.strange(all, &present);
         self.refresh_networks(&present);
         self.refresh_probers(&present);
+        // Once for all groups, of which each has its own few of a thousand.
+        let there: BTreeSet<(u32, IpAddr)> = present.iter().map(|a| (a.index, a.address)).collect();
+        let floating: BTreeSet<IpAddr> = self.floating().into_iter().collect();
+        let own = |a: &&Assigned| !floating.contains(&a.address);
+        let own: Vec<Assigned> = present.iter().filter(own).copied().collect();
         for id in self.ids() {
-            self.put_back_addresses(id, &present);
-            self.try_addresses(id, &present);
+            self.put_back_addresses(id, &there);
+            self.try_addresses(id, &present, &own);
         }
         self.refresh_routes(all)
     }
 
     /// The deadline is in the kernel: what is put back can't come back for longer.
-    fn put_back_addresses(&mut self, id: GroupId, present: &[Assigned]) {
+    fn put_back_addresses(&mut self, id: GroupId, present: &BTreeSet<(u32, IpAddr)>) {
         let now = boottime();
         let group = &self.groups[usize::from(id.0)];
         // What waits mute has no deadline yet; without a guard it is not there.
@@ -381,11 +450,12 @@ impl Kernel {
         let Some(links) = self.links_of(id, |_| live) else {
             return;
         };
-        let there = |f: &Floating| {
-            (present.iter()).any(|a| a.address == f.address && a.index == links[&f.at].index)
-        };
+        let there = |f: &Floating| present.contains(&(links[&f.at].index, f.address));
         let mut gone = group.addresses.clone();
-        gone.retain(|floating| !there(floating) && !group.fitness.refused.contains_key(floating));
+        let (refused, fresh) = (&group.fitness.refused, &group.fitness.fresh);
+        let to_come: BTreeSet<&Floating> = group.to_come().iter().collect();
+        let is_gone = |f: &Floating| !there(f) && !to_come.contains(f);
+        gone.retain(|f| !refused.contains_key(f) && !fresh.contains(f) && is_gone(f));
         for floating in gone {
             let Floating { address, at } = floating;
             let lifetime = self.lifetime();
@@ -414,11 +484,17 @@ impl Kernel {
         let ours = self.indices();
         let mut found = Vec::new();
         for group in &self.groups {
-            let floats = |a: &&Assigned| group.addresses.iter().any(|f| f.address == a.address);
-            for a in present.iter().filter(floats) {
-                let on_its_interface = group.addresses.iter().any(|f| {
-                    let link = self.interfaces[f.at].link.as_ref();
-                    f.address == a.address && link.is_some_and(|link| link.index == a.index)
+            let mut floats: BTreeMap<IpAddr, Vec<usize>> = BTreeMap::new();
+            for Floating { address, at } in &group.addresses {
+                floats.entry(*address).or_default().push(*at);
+            }
+            for a in present {
+                let Some(at) = floats.get(&a.address) else {
+                    continue;
+                };
+                let on_its_interface = at.iter().any(|at| {
+                    let link = self.interfaces[*at].link.as_ref();
+                    link.is_some_and(|link| link.index == a.index)
                 });
                 // A link-local address is another one on each interface.
                 if address::is_link_local(a.address) && !on_its_interface {
@@ -454,13 +530,15 @@ impl Kernel {
     }
 }
 
-/// An address that this host depends on can't float: muting it would cut the host off.
+/// An address that this host depends on can't float, of `asked`, which are among the floating ones:
+/// muting it would cut the host off.
 pub(super) fn refuse_own(
+    asked: &[IpAddr],
     floating: &[IpAddr],
     all: &[Link],
     present: &[Assigned],
 ) -> Result<(), KernelError> {
-    let own = |a: &&Assigned| floating.contains(&a.address) && a.is_lived_by(present, floating);
+    let own = |a: &&Assigned| asked.contains(&a.address) && a.is_lived_by(present, floating);
     let Some(own) = present.iter().find(own) else {
         return Ok(());
     };

@@ -291,7 +291,7 @@ impl Kernel {
     }
 
     /// Lets what is still held through again.
-    fn hold_again(&mut self) {
+    pub(super) fn hold_again(&mut self) {
         for group in &self.groups {
             if let Some(hold) = &group.hold {
                 // A lease that is nearly over may be refused; the next renewal will report it.

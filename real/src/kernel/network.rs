@@ -56,6 +56,18 @@ impl Claimants {
         self.0.insert(floating, claimant);
     }
 
+    /// Only of these addresses anything is known from now on.
+    pub(super) fn keep(&mut self, known: impl Fn(&Floating) -> bool) {
+        self.0.retain(|floating, _| known(floating));
+    }
+
+    /// The interfaces have other numbers: `moved` has the new one of each.
+    pub(super) fn move_to(&mut self, moved: &[Option<usize>]) {
+        let all = std::mem::take(&mut self.0).into_iter();
+        let all = all.filter_map(|(floating, c)| Some((floating.move_to(moved)?, c)));
+        self.0 = all.collect();
+    }
+
     fn expire(&mut self, now: LocalTime) {
         self.0.retain(|_, c| now < c.heard.plus(GONE));
     }
@@ -181,10 +193,11 @@ impl Kernel {
         self.note_astray(astray);
         for interface in &mut self.interfaces {
             let index = interface.link.as_ref().map(|link| link.index);
+            let local = |a: &&Assigned| a.address.is_ipv6() && is_link_local(a.address);
             let own =
                 |a: &&Assigned| Some(a.index) == index && !interface.addresses.contains(&a.address);
-            let mut own = present.iter().filter(own).map(|a| a.address);
-            let own = own.find(|a| a.is_ipv6() && is_link_local(*a));
+            let mut own = present.iter().filter(local).filter(own);
+            let own = own.next().map(|a| a.address);
             if let (Some(port), Some(IpAddr::V6(own))) = (&mut interface.port, own) {
                 port.ask_from(own);
             }

@@ -52,6 +52,16 @@ pub(super) struct Probes {
     next: BTreeMap<u8, usize>,
 }
 
+impl Probes {
+    /// The groups have other numbers from now on, or are gone.
+    pub(super) fn move_to(&mut self, now: impl Fn(u8) -> Option<u8>) {
+        let groups = std::mem::take(&mut self.groups).into_iter();
+        let groups = groups.filter_map(|(was, probing)| Some((now(was)?, probing)));
+        self.groups = groups.collect();
+        self.next.clear();
+    }
+}
+
 impl Kernel {
     /// Lets the network be asked from now on; `random` is this incarnation's own.
     pub fn may_probe(&mut self, random: &[u8; 34]) {

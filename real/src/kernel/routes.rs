@@ -88,7 +88,9 @@ impl Kernel {
         for id in self.ids() {
             let group = &self.groups[usize::from(id.0)];
             if group.hold.is_some_and(|hold| now < hold.deadline) {
-                self.put_back_routes(id, &found, all, now);
+                if !group.fitness.fresh_routes {
+                    self.put_back_routes(id, &found, all, now);
+                }
             } else {
                 let left = |at: &Destination| found.iter().any(|found| found.at == *at);
                 let mut left: Vec<Destination> =

@@ -63,7 +63,7 @@ pub(crate) fn survey(groups: &[KernelGroup], own: &[IpAddr]) -> Result<Survey, K
             }
         }
     }
-    let refused = refuse_own(&floating, &all, &present).err();
+    let refused = refuse_own(&floating, &floating, &all, &present).err();
     Ok(Survey {
         refused: refused.map(|e| e.to_string()),
         doubts,

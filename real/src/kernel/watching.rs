@@ -110,6 +110,22 @@ pub enum KernelEvent {
     },
 }
 
+impl KernelEvent {
+    /// The group that it is about, if it is about one.
+    pub(super) const fn group_mut(&mut self) -> Option<&mut GroupId> {
+        match self {
+            Self::Eligible { group, .. }
+            | Self::Changed { group }
+            | Self::AddressPutBack { group, .. }
+            | Self::RoutePutBack { group, .. }
+            | Self::Whole { group, .. }
+            | Self::ForeignClaim { group, .. }
+            | Self::ProbeAnswered { group, .. } => Some(group),
+            Self::Alarms(_) | Self::GuardIs(_) | Self::GateRestored { .. } => None,
+        }
+    }
+}
+
 impl Kernel {
     /// What there is to report at the start.
     pub(crate) fn first_refresh(&mut self) -> Vec<KernelEvent> {

@@ -9,6 +9,7 @@ use crate::control::session::{
     process_in_words,
 };
 use crate::driver::ShellEvent;
+use crate::driver::changing::Places;
 use onehold_core::advert::GroupId;
 use onehold_core::time::LocalTime;
 use std::collections::BTreeMap;
@@ -65,6 +66,13 @@ impl Agent {
     /// says something else.
     pub(super) fn goes_on(&mut self, health: BTreeMap<u8, Result<(), String>>) {
         self.health = health;
+    }
+
+    /// the groups have other numbers.
+    pub(super) fn renumber(&mut self, places: &Places) {
+        places.renumber(&mut self.health);
+        places.renumber(&mut self.logged);
+        places.renumber(&mut self.failing);
     }
 
     pub(super) const fn health(&self) -> &BTreeMap<u8, Result<(), String>> {

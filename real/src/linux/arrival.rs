@@ -20,6 +20,7 @@ use crate::frames::Frames;
 use crate::kernel::{Kernel, KernelGroup};
 use crate::lease_record::{self, LeaseRecord, Records};
 use crate::lock::{Lock, Names, NotTaken};
+use crate::members_record::{MembersRecord, in_doubt};
 use crate::metrics::{GuardInForce, Metrics};
 use crate::orders::OrdersFile;
 use crate::socket::Sockets;
@@ -314,6 +315,11 @@ impl Linux {
         let mut record = LeaseRecord::of(&options.state, cluster, me, addresses, left);
         let lease = local.config.timing().lease();
         let earlier = leases::begin(&mut record, lease).map_err(may_pass)?;
+        let candidate = local.config.is_candidate(local.config.me());
+        let mut members = candidate.then(|| MembersRecord::of(options.orders(), cluster, me));
+        let votes = local.config.electorates();
+        let known = members.as_mut().map(|members| members.begin(&votes));
+        let known = known.transpose().map_err(may_pass)?.unwrap_or_default();
         let mut random = [0u8; 8];
         getrandom(&mut random, GetRandomFlags::empty()).map_err(may_pass)?;
         let incarnation = Incarnation(u64::from_ne_bytes(random));
@@ -325,8 +331,7 @@ impl Linux {
             // While somebody else has the port, nothing is touched.
             drop(Sockets::open(std::slice::from_ref(&local)).map_err(may_pass)?);
             let mut opened = open_kernel(&local, &[&options.state, options.orders()])?;
-            let other = (local.config.peers()).filter(|peer| local.config.is_candidate(*peer));
-            let ways = other.flat_map(|peer| local.paths(peer));
+            let ways = local.ways_to_candidates().into_iter();
             if let Err(e) = opened.scrub().and_then(|()| opened.look_after(ways)) {
                 return Err(left_by(opened, may_pass(e)));
             }
@@ -354,8 +359,16 @@ impl Linux {
         self.histories.join(options.orders(), cluster, me);
         let pretended = lock.pretended();
         let now = self.clock.now();
-        let (served, start) = start_node(&local, guard, incarnation, now, earlier.longest);
+        let (served, start) = start_node(
+            &local,
+            guard,
+            incarnation,
+            now,
+            earlier.longest,
+            known.doubt.is_some(),
+        );
         let recorder = self.start_trace(&local, &start);
+        let doubted = other_candidate(&local);
         // The driver gives it the same number: it takes what happened in this order.
         let joined = ShellEvent::Joined(Box::new(Joined {
             served,
@@ -366,8 +379,14 @@ impl Linux {
         self.pending.events.push_back(joined);
         self.kernel = kernel.or(self.kernel.take());
         self.frames = Frames::of(&local).or(self.frames.take());
-        let number = self.keep(local, Persisted::new(lock, record, keeper));
+        let number = self.keep(local, Persisted::new(lock, record, keeper, members));
         self.alarm(number, "record", earlier.fault);
+        self.alarm(
+            number,
+            "doubt",
+            known.doubt.map(|why| in_doubt(&why, &doubted)),
+        );
+        self.alarm(number, "members", known.fault);
         self.alarm(number, "orders", unread);
         self.alarm(number, "lock", pretended);
         self.first_kernel_refresh();
@@ -493,6 +512,7 @@ fn start_node(
     incarnation: Incarnation,
     now: LocalTime,
     earlier: Span,
+    doubts: bool,
 ) -> (Served, Line) {
     let config = local.config.clone();
     let quarantine = config.timing().quarantine(earlier);
@@ -515,10 +535,23 @@ fn start_node(
         time: None,
         incarnation,
         earlier,
+        doubts,
+        spec: None,
     };
     let mut served = Served::start(config, local.keys(), metrics, incarnation, now, earlier);
+    if doubts {
+        served.doubt();
+    }
     served.before_hold = before_hold(local);
     (served, start)
+}
+
+/// The name of the other candidate.
+pub(super) fn other_candidate(local: &LocalCluster) -> String {
+    let config = &local.config;
+    let mut others = config.peers().filter(|id| config.is_candidate(*id));
+    let other = others.next().map(|id| config.member_name(id));
+    other.unwrap_or_default().into_owned()
 }
 
 /// what each group waits for before its gate opens, if it waits.

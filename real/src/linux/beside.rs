@@ -7,6 +7,8 @@ use super::on_disk::Standing;
 use super::{Linux, Persisted};
 use crate::config_file::LocalCluster;
 use crate::driver::ShellEvent;
+use onehold_core::advert::{Change, ConfigDigest};
+use onehold_core::keyring::Keyring;
 use onehold_core::observe::RoleName;
 
 /// What belongs to a cluster besides its configuration.
@@ -18,8 +20,32 @@ pub struct Beside {
     pub persisted: Persisted,
     /// This member's roles, by group.
     pub roles: Vec<RoleName>,
+    /// which configuration the driver was told to go toward, if any.
+    pub(super) toward: Option<ConfigDigest>,
+    /// What is known of the other members' keys.
+    pub(super) keyring: Keyring,
     /// How its file stands.
     pub(super) standing: Standing,
+}
+
+impl Beside {
+    /// what the driver is to be told to go toward, if that is another than before.
+    pub(super) fn goes_toward<'l>(&mut self, local: &'l LocalCluster) -> Option<&'l LocalCluster> {
+        let toward = toward(local);
+        (toward != self.toward).then(|| {
+            self.toward = toward;
+            local.next.as_deref().unwrap_or(local)
+        })
+    }
+}
+
+/// where a cluster is to go, or has gone and is not settled yet.
+fn toward(local: &LocalCluster) -> Option<ConfigDigest> {
+    match (&local.next, local.config.change()) {
+        (Some(next), _) => Some(next.config.digest()),
+        (None, Change::From(_)) => Some(local.config.digest()),
+        (None, Change::None | Change::Toward(_)) => None,
+    }
 }
 
 impl Linux {
@@ -43,6 +69,8 @@ impl Linux {
             number,
             persisted,
             roles: vec![role; local.config.groups().len()],
+            toward: None,
+            keyring: Keyring::default(),
             standing: Standing::default(),
         });
         self.loaded.clusters.push(local);
@@ -74,5 +102,26 @@ impl Linux {
             }
         });
         self.report_condition();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config_file::tests::{THREE, cluster};
+
+    #[test]
+    fn r22_a_reload_of_what_is_coming_into_force_is_no_other_way() {
+        let mut local = cluster(THREE, "lb0");
+        assert_eq!(toward(&local), None);
+        let longer = cluster(&THREE.replace("450ms", "900ms"), "lb0");
+        let next = longer.config.digest();
+        local.reload(longer.clone()).unwrap();
+        assert_eq!(toward(&local), Some(next));
+        // A step later it is in force, and not yet on every member.
+        let mut stage = longer.with(&longer.config.from(&local.config));
+        assert_eq!(toward(&stage), Some(next));
+        stage.reload(longer).unwrap();
+        assert_eq!(toward(&stage), Some(next));
     }
 }

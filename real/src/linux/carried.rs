@@ -5,7 +5,7 @@
 //! What it never does: read the configuration file again, give up the lock or a socket, or touch what
 //! is held.
 
-use super::arrival::{before_hold, instance_of, knowing_this_host, member_name};
+use super::arrival::{before_hold, instance_of, knowing_this_host, member_name, other_candidate};
 use super::persisted::{Persisted, addresses_of, same_orders};
 use super::{Beside, Linux};
 use crate::config_file::{InForce, LocalCluster, LogSection, MetricsSection, Read};
@@ -14,6 +14,7 @@ use crate::frames::Frames;
 use crate::kernel::{self, Kernel, KernelGroup};
 use crate::lease_record::{LeaseRecord, Records};
 use crate::lock::{self, Lock, Names};
+use crate::members_record::{MembersRecord, in_doubt};
 use crate::metrics::Metrics;
 use crate::orders::OrdersFile;
 use crate::socket;
@@ -200,8 +201,7 @@ impl Linux {
             );
             let kernel = kernel.map_err(|e| e.to_string())?;
             let mut kernel = knowing_this_host(kernel, &local).map_err(|e| e.to_string())?;
-            let other = (local.config.peers()).filter(|peer| local.config.is_candidate(*peer));
-            let ways = other.flat_map(|peer| local.paths(peer));
+            let ways = local.ways_to_candidates().into_iter();
             kernel.look_after(ways).map_err(|e| e.to_string())?;
             guard = Some(kernel.guard_in_force());
             self.kernel = Some(kernel);
@@ -210,6 +210,13 @@ impl Linux {
         let file = OrdersFile::of(options.orders(), cluster, me);
         let (keeper, unread) = same_orders(file, &local);
         self.histories.join(options.orders(), cluster, me);
+        let mut members =
+            (kernel.is_some()).then(|| MembersRecord::of(options.orders(), cluster, me));
+        let doubts = node.node.doubts();
+        if let Some(members) = &mut members {
+            members.goes_on(&local.config.electorates(), doubts);
+        }
+        let doubted = other_candidate(&local);
         let pretended = lock.pretended();
         self.take_priority(&local);
         let now = self.clock.now();
@@ -236,10 +243,12 @@ impl Linux {
             .events
             .push_back(ShellEvent::Joined(Box::new(joined)));
         self.frames = Frames::of(&local).or(self.frames.take());
-        let number = self.keep(local, Persisted::new(lock, record, keeper));
+        let number = self.keep(local, Persisted::new(lock, record, keeper, members));
         if let Some(Beside { roles: known, .. }) = self.beside.last_mut() {
             *known = roles;
         }
+        let why = "it held by the votes of other members than those of its file when it started";
+        self.alarm(number, "doubt", doubts.then(|| in_doubt(why, &doubted)));
         self.alarm(number, "orders", unread);
         self.alarm(number, "lock", pretended);
         self.first_kernel_refresh();

@@ -14,7 +14,9 @@ use std::task::{Context, Poll, ready};
 use tokio::sync::oneshot;
 
 /// How often the file is looked at: no more than its times and lengths, if they are as they were.
-const APART: Span = Span::from_millis(2_000);
+const APART: Span = Span::from_millis(5_000);
+/// It is looked at that much sooner, in a turn that happens anyway: nothing wakes up for it then.
+const EARLY: Span = Span::from_millis(125);
 
 /// The file on the disk, as it was last looked at.
 #[derive(Debug, Default)]
@@ -84,7 +86,7 @@ impl Linux {
         let on_disk = &self.arrivals.on_disk;
         if !self.loaded.clusters.is_empty()
             && on_disk.looking.is_none()
-            && on_disk.due.is_none_or(|due| due <= now)
+            && on_disk.due.is_none_or(|due| due <= now.plus(EARLY))
         {
             let path = self.arrivals.config().to_owned();
             self.arrivals.on_disk.look(path, now);

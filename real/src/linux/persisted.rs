@@ -5,6 +5,7 @@ use crate::clock;
 use crate::config_file::LocalCluster;
 use crate::lease_record::LeaseRecord;
 use crate::lock::{self, Lock};
+use crate::members_record::MembersRecord;
 use crate::orders::{Keeper, Of, Orders, OrdersFile, Said, Standing, Standings};
 use onehold_core::advert::GroupId;
 use onehold_core::config::Group;
@@ -21,14 +22,22 @@ pub struct Persisted {
     lock: Lock,
     record: LeaseRecord,
     orders: Keeper,
+    /// R-22; none on a witness, which never holds.
+    members: Option<MembersRecord>,
 }
 
 impl Persisted {
-    pub(super) const fn new(lock: Lock, record: LeaseRecord, orders: Keeper) -> Self {
+    pub(super) const fn new(
+        lock: Lock,
+        record: LeaseRecord,
+        orders: Keeper,
+        members: Option<MembersRecord>,
+    ) -> Self {
         Self {
             lock,
             record,
             orders,
+            members,
         }
     }
 
@@ -37,9 +46,25 @@ impl Persisted {
         self.lock.carried()
     }
 
+    /// a later incarnation knows that this one may vote for these addresses, and for a
+    /// lease as long as this.
+    pub(super) fn covers(
+        &mut self,
+        addresses: impl Iterator<Item = IpAddr>,
+        longest: Span,
+    ) -> Result<(), String> {
+        self.record.covers(addresses, longest)
+    }
+
+    /// whether later incarnations know by whose votes this one may hold; if not, that is being
+    /// written.
+    pub(super) fn says(&mut self, electorates: &[u64]) -> Result<bool, String> {
+        (self.members.as_mut()).map_or(Ok(true), |members| members.says(electorates))
+    }
+
     /// Nothing is being written, or waits for that.
-    pub(super) const fn is_idle(&self) -> bool {
-        self.orders.is_idle()
+    pub(super) fn is_idle(&self) -> bool {
+        self.orders.is_idle() && self.members.as_ref().is_none_or(MembersRecord::is_idle)
     }
 
     /// Writes what is left to write.
@@ -89,12 +114,17 @@ impl Linux {
                 lock,
                 record,
                 orders,
+                members,
             } = persisted;
             orders.keep_there();
-            if !orders.is_idle() {
+            let fault = members.as_mut().map(MembersRecord::keep_there);
+            let (kept, left) = (record.keep(), lock.is_alone_again());
+            if !persisted.is_idle() {
                 self.pending.writing.insert(cluster);
             }
-            let (kept, left) = (record.keep(), lock.is_alone_again());
+            if let Some(fault) = fault {
+                self.alarm(cluster, "members", fault);
+            }
             if let Some(kept) = kept {
                 self.alarm(cluster, "record", kept.err());
             }
@@ -104,32 +134,51 @@ impl Linux {
         }
     }
 
-    /// Whether orders were written.
+    /// a later incarnation that goes by these members doubts nobody.
+    pub(super) fn trust_members(&mut self, cluster: usize, electorates: &[u64]) {
+        let at = self.position(cluster);
+        if let Some(Beside { persisted, .. }) = at.and_then(|at| self.beside.get_mut(at)) {
+            if let Some(members) = &mut persisted.members {
+                members.trust();
+            }
+            let _ = persisted.says(electorates); // what fails is tried again
+            self.pending.writing.insert(cluster);
+            self.alarm(cluster, "doubt", None);
+        }
+    }
+
+    /// Whether anything was written.
     pub(super) fn poll_orders(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if self.pending.writing.is_empty() {
+            return Poll::Pending;
+        }
         let now = clock::boottime();
-        let mut written = Vec::new();
+        let (mut orders_written, mut written) = (Vec::new(), false);
         let writing = std::mem::take(&mut self.pending.writing);
         for cluster in writing {
             let at = self.position(cluster);
             let Some(beside) = at.and_then(|at| self.beside.get_mut(at)) else {
                 continue;
             };
+            if let Some(members) = &mut beside.persisted.members {
+                written |= members.poll(cx).is_ready(); // who waits for it asks again
+            }
             let orders = &mut beside.persisted.orders;
             while let Poll::Ready(result) = orders.poll(now, cx) {
-                written.push((cluster, result));
+                orders_written.push((cluster, result));
             }
-            if !orders.is_idle() {
+            if !beside.persisted.is_idle() {
                 self.pending.writing.insert(cluster);
             }
         }
-        let any = match written.is_empty() {
-            true => Poll::Pending,
-            false => Poll::Ready(()),
-        };
-        for (cluster, result) in written {
+        written |= !orders_written.is_empty();
+        for (cluster, result) in orders_written {
             self.alarm(cluster, "orders", result.err());
         }
-        any
+        match written {
+            true => Poll::Ready(()),
+            false => Poll::Pending,
+        }
     }
 
     /// When orders are due to be written again.

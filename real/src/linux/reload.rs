@@ -7,19 +7,26 @@
 use super::Linux;
 use super::arrival::{Looked, NotYet, member_name, named};
 use crate::clock;
-use crate::config_file::{FileError, Loaded, Outcome, Reloaded};
+use crate::config_file::{FileError, Loaded, LocalCluster, Outcome, Reloaded};
 use crate::control::Reply;
 use crate::driver::ShellEvent;
 use crate::history::Entry;
-use std::collections::BTreeSet;
+use crate::kernel::KernelGroup;
+use onehold_core::keyring::Keyring;
+use std::collections::{BTreeMap, BTreeSet};
 use tokio::sync::oneshot;
 
 /// Most clients that wait for the answer of one reload.
 const MOST_CLIENTS: usize = 2;
 
-/// Somebody asked for a reload: who waits for its answer, if not only a signal did.
+/// Somebody asked for a reload.
 #[derive(Debug, Default)]
-pub(super) struct Asked(Vec<oneshot::Sender<Reply>>);
+pub(super) struct Asked {
+    /// Who waits for its answer, if not only a signal asked.
+    clients: Vec<oneshot::Sender<Reply>>,
+    /// One of them wants keys taken away that other members may need.
+    now: bool,
+}
 
 /// What is left of a reload: clusters that leave, by their numbers, and then its answer.
 #[derive(Debug, Default)]
@@ -38,7 +45,7 @@ impl Leaving {
         if self.clusters.is_empty()
             && let Some((asked, reply)) = self.answer.take()
         {
-            for client in asked.0 {
+            for client in asked.clients {
                 let _ = client.send(reply.clone()); // it may have gone
             }
         }
@@ -73,7 +80,7 @@ impl Account {
 
 impl Linux {
     /// Looks at the file again, to reload; `client` waits for the answer.
-    pub(super) fn begin_reload(&mut self, client: Option<oneshot::Sender<Reply>>) {
+    pub(super) fn begin_reload(&mut self, client: Option<oneshot::Sender<Reply>>, now: bool) {
         self.notify.reloading();
         let arrivals = &mut self.arrivals;
         // One at a time, however long names take.
@@ -81,13 +88,16 @@ impl Linux {
             true => &mut arrivals.reload_next,
             false => &mut arrivals.reload,
         };
-        let Asked(clients) = slot.get_or_insert_default();
+        let asked = slot.get_or_insert_default();
         match client {
-            Some(client) if clients.len() >= MOST_CLIENTS => {
+            Some(client) if asked.clients.len() >= MOST_CLIENTS => {
                 let why = "others wait for a reload already: names, or a disk, take long; try again later";
                 let _ = client.send(Reply::refused(why)); // it may have gone
             }
-            client => clients.extend(client),
+            client => {
+                asked.now |= now;
+                asked.clients.extend(client);
+            }
         }
         if !self.arrivals.is_looking() {
             self.arrivals.look();
@@ -98,7 +108,7 @@ impl Linux {
     pub(super) fn looked(&mut self, looked: Looked) {
         match self.arrivals.reload.take() {
             Some(asked) => {
-                let reply = self.reload(looked).reply();
+                let reply = self.reload(looked, asked.now).reply();
                 self.pending.reloading.answer = Some((asked, reply));
                 self.pending.reloading.answer();
             }
@@ -112,7 +122,7 @@ impl Linux {
         }
     }
 
-    fn reload(&mut self, looked: Looked) -> Account {
+    fn reload(&mut self, looked: Looked, now: bool) -> Account {
         let mut account = Account::default();
         let new = if self.loaded.clusters.is_empty() {
             let names = |loaded: &Loaded| {
@@ -125,7 +135,17 @@ impl Linux {
             self.arrived(looked);
             new
         } else {
-            match self.loaded.reload(looked) {
+            let rings = self.loaded.clusters.iter().zip(&self.beside);
+            let rings: BTreeMap<String, Keyring> = (rings.filter(|_| !now))
+                .map(|(local, beside)| (local.name().to_owned(), beside.keyring.clone()))
+                .collect();
+            let own = self.lives_by_what_floats(&looked);
+            let may = |was: &LocalCluster, is: &LocalCluster| {
+                let keys = rings.get(was.name());
+                keys.map_or(Ok(()), |ring| was.keys_may_become(is, ring))?;
+                own.clone().map_or(Ok(()), Err)
+            };
+            match self.loaded.reload_if(looked, &may) {
                 Ok(reloaded) => self.adopt(reloaded, &mut account),
                 Err(why) => {
                     tracing::error!(
@@ -148,6 +168,17 @@ impl Linux {
         account
     }
 
+    /// an address that is to float by the file, and this host lives by, if there is one: said now, and not when
+    /// all others have the file. (Only a candidate has a kernel's groups, and only those of one cluster.)
+    fn lives_by_what_floats(&mut self, looked: &Looked) -> Option<String> {
+        let (Some(kernel), Ok(found)) = (&mut self.kernel, looked) else {
+            return None;
+        };
+        let local = found.loaded.clusters.first()?;
+        let refused = kernel.may_float(&KernelGroup::all_of(local)).err()?;
+        Some(format!("groups: {refused}"))
+    }
+
     /// Takes over what can be; returns the names of clusters that are new.
     fn adopt(&mut self, reloaded: Reloaded, account: &mut Account) -> BTreeSet<String> {
         let Reloaded {
@@ -158,12 +189,17 @@ impl Linux {
         } = reloaded;
         for (place, outcome) in clusters.into_iter().enumerate() {
             let (Some(local), Some(beside)) =
-                (self.loaded.clusters.get(place), self.beside.get(place))
+                (self.loaded.clusters.get(place), self.beside.get_mut(place))
             else {
                 continue;
             };
             let (name, keys) = (local.name().to_owned(), local.keys());
             let cluster = beside.number;
+            if let Some(to) = beside.goes_toward(local) {
+                let (to, spec) = (to.config.clone(), Box::new(to.spec.clone()));
+                let event = ShellEvent::Changes { cluster, to, spec };
+                self.pending.events.push_back(event);
+            }
             match outcome {
                 Outcome::Applied(changes) if changes.is_empty() && local.many => account.same += 1,
                 Outcome::Applied(changes) => {
@@ -217,6 +253,10 @@ impl Linux {
                 tracing::error!(event = "reload", "reload refused: {why}");
                 account.refused.push(format!("refused: {why}"));
             }
+        }
+        let realtime = self.loaded.clusters.iter().find(|local| local.realtime());
+        if let Some(local) = realtime.cloned() {
+            self.take_priority(&local);
         }
         self.log.set_level(self.loaded.log.level);
         self.listen();

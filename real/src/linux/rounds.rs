@@ -7,6 +7,10 @@ use std::ops::Range;
 /// Most clusters that are looked at in a turn.
 const AT_A_TIME: usize = 16;
 
+/// What is due within this part of the time between two looks is looked at in a turn that happens
+/// anyway: nothing wakes up for it then.
+const EARLY: u64 = 16;
+
 /// When to look next, and at which cluster first.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Rounds {
@@ -27,13 +31,17 @@ impl Rounds {
         clusters: usize,
         apart: Span,
     ) -> Range<usize> {
-        if self.due.is_some_and(|due| now < due) {
+        let turns = clusters.div_ceil(AT_A_TIME).max(1);
+        let apart = apart.part(u32::try_from(turns).unwrap_or(u32::MAX).into());
+        if self
+            .due
+            .is_some_and(|due| now.plus(apart.part(EARLY)) < due)
+        {
             return 0..0;
         }
         let from = if self.next < clusters { self.next } else { 0 };
         let to = clusters.min(from + AT_A_TIME);
-        let turns = clusters.div_ceil(AT_A_TIME).max(1);
-        self.due = Some(now.plus(apart.part(u32::try_from(turns).unwrap_or(u32::MAX).into())));
+        self.due = Some(now.plus(apart));
         self.next = to;
         from..to
     }

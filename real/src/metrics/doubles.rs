@@ -99,6 +99,15 @@ impl Doubles {
         }
     }
 
+    /// another timing is in force.
+    pub(super) fn change(&mut self, timing: &Timing) {
+        let all = std::mem::take(&mut self.all);
+        *self = Self {
+            all,
+            ..Self::new(timing)
+        };
+    }
+
     /// None now, nor lately.
     #[must_use]
     pub fn is_empty(&self) -> bool {

@@ -1,6 +1,7 @@
 //! The promise meter: how near what is assumed came to breaking, as far as it can be measured. For
 //! people only: no rule reads it, and no clock is corrected by it.
 
+use crate::driver::changing::Places;
 use onehold_core::advert::GroupId;
 use onehold_core::lease::Timing;
 use onehold_core::time::{LocalTime, Span};
@@ -164,6 +165,12 @@ impl Margins {
             let age = Span::from_nanos(lease.as_nanos() - left.as_nanos()).plus(over);
             self.renewals.entry(group.0).or_default().see(age, now);
         }
+    }
+
+    /// the groups have other numbers.
+    pub(super) fn renumber(&mut self, places: &Places) {
+        places.renumber(&mut self.renewals);
+        places.renumber(&mut self.held_until);
     }
 
     /// It is held no more: what comes next is no renewal.

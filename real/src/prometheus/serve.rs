@@ -93,15 +93,17 @@ impl Exporter {
         tell
     }
 
-    /// What is wrong with it from now on, if anything is; kept until there is somebody to say it.
-    pub fn poll_fault(&mut self, cx: &mut Context<'_>, is_heard: bool) -> Poll<Option<String>> {
+    /// Learns what is wrong with it.
+    pub fn hear_faults(&mut self, cx: &mut Context<'_>) {
         while let Poll::Ready(Some(fault)) = self.faults.poll_recv(cx) {
             self.unsaid = Some(fault);
         }
-        match self.unsaid.take_if(|_| is_heard) {
-            Some(fault) => Poll::Ready(fault),
-            None => Poll::Pending,
-        }
+    }
+
+    /// What is wrong with it from now on, if anything is, when that has changed; kept until there is
+    /// somebody to say it.
+    pub fn take_fault(&mut self, is_heard: bool) -> Option<Option<String>> {
+        self.unsaid.take_if(|_| is_heard)
     }
 }
 

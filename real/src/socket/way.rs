@@ -3,6 +3,7 @@
 use super::end::words;
 use super::{End, SILENT};
 use crate::clock::boottime;
+use crate::config_file::Path;
 use onehold_core::time::LocalTime;
 use std::io::{self, ErrorKind};
 use std::net::{SocketAddr, UdpSocket};
@@ -80,9 +81,11 @@ impl Way {
         }
     }
 
-    pub(super) fn local(&self, ends: &[Option<End>]) -> Option<SocketAddr> {
+    pub(super) fn path(&self, ends: &[Option<End>]) -> Option<Path> {
         let (By::Own { end, .. } | By::Lane { silent: end, .. }) = self.by;
-        ends.get(end)?.as_ref().map(|end| end.local)
+        let local = ends.get(end)?.as_ref()?.local;
+        let remote = self.remote;
+        Some(Path { local, remote })
     }
 
     /// The socket that it shares with others, if it does.

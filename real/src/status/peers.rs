@@ -3,7 +3,8 @@
 use super::alarms::{holding_stranger, lately, why_rejected};
 use super::frames::frame;
 use super::orders::orders;
-use super::{PathStatus, PeerStatus, SaysStatus, hex, key, ms, name, why_not_ready};
+use super::{PathStatus, PeerStatus, SaysStatus, hex, ms, name, why_not_ready};
+use crate::config_file::key_name;
 use crate::metrics::{Metrics, Noted};
 use crate::note;
 use crate::orders::is_no_lack;
@@ -126,7 +127,8 @@ pub(super) fn peers(
                 .filter(|o| lately(o.at, now))
                 .map(|o| hex(o.digest.0)),
             version: noted.map(|noted| noted.version.clone()),
-            key: m.and_then(|m| m.key).map(key),
+            key: m.and_then(|m| m.key).map(key_name),
+            keys: Vec::new(),
             says: says(p, config),
             lacks,
             orders,

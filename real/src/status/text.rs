@@ -1,6 +1,7 @@
 //! The status as text: what is wrong first, then who holds what, then who is heard. At most 100
 //! columns, so that it fits a console at 3 a.m.
 
+use super::crowd;
 use super::frames::frames;
 use super::many::{self, Rows};
 use super::{CheckStatus, GroupStatus, HookStatus, PeerStatus, Report, Status};
@@ -40,8 +41,8 @@ fn cluster(s: &Status, alone: bool, colour: bool) -> String {
         arbitration(s)
     );
     wrapped(&mut out, "", &left);
-    for alarm in &s.alarms {
-        alarm_line(&mut out, alarm, colour);
+    for alarm in crowd::alarms(s) {
+        alarm_line(&mut out, &alarm, colour);
     }
     for note in &s.notes {
         wrapped(&mut out, "  note: ", note);
@@ -121,7 +122,10 @@ fn keys(all: &[String]) -> String {
         [] => "-".to_owned(),
         [one] => one.to_owned(),
         [seals, others @ ..] => {
-            format!("{seals} seals · accepted, too: {}", others.join(", "))
+            format!(
+                "{seals} is the newest · accepted, too: {}",
+                others.join(", ")
+            )
         }
     }
 }
@@ -162,6 +166,7 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
             &short(or_dash(g.vote.as_deref().unwrap_or_default())),
         ]));
     }
+    let crowd = crowd::is_crowd(s);
     let mut lines = aligned(&rows).into_iter();
     out.extend(lines.next());
     for (g, line) in s.groups.iter().zip(lines) {
@@ -170,6 +175,12 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
         } else {
             line
         });
+        if crowd && !crowd::stands_out(g) {
+            for said in orders(g) {
+                wrapped(out, "  ", &said);
+            }
+            continue;
+        }
         let what = format!(
             "{} · preferred {} · failback {}",
             where_they_are(g),
@@ -201,6 +212,10 @@ fn groups(out: &mut String, s: &Status, colour: bool) {
         for h in &g.hooks {
             wrapped(out, "  ", &hook(h));
         }
+    }
+    if crowd {
+        let more = "addresses, checks and last changes: `onehold status --json`; of one group: `onehold why GROUP`";
+        wrapped(out, "  ", more);
     }
 }
 
@@ -291,12 +306,11 @@ fn peers(out: &mut String, s: &Status) {
     out.extend(lines.next());
     for (p, line) in s.peers.iter().zip(lines) {
         out.push_str(&line);
-        let of_itself = of_itself(p);
+        let of_itself = of_itself(s, p);
         if !of_itself.is_empty() {
             wrapped(out, "  ", &of_itself.join(" · "));
         }
-        for lack in p.lacks.iter().chain(&p.orders) {
-            let what = format!("{}: {} (for {})", lack.group, lack.why, ago(lack.for_ms));
+        for what in crowd::lacks(s, p) {
             wrapped(out, "  ", &what);
         }
         for w in &p.paths {
@@ -320,19 +334,10 @@ fn peers(out: &mut String, s: &Status) {
 }
 
 /// What a member says of itself: its version, its key, and what it is for each group.
-fn of_itself(p: &PeerStatus) -> Vec<String> {
+fn of_itself(s: &Status, p: &PeerStatus) -> Vec<String> {
     let version = p.version.iter().map(|v| format!("onehold {v}"));
     let key = p.key.iter().map(|key| format!("seals with key {key}"));
-    let says = p.says.iter().filter(|_| !p.witness).map(|says| {
-        let what = match (says.holds, says.mute, says.ready) {
-            (true, true, _) => "holds, mute",
-            (true, false, _) => "holds",
-            (false, _, true) => "ready",
-            (false, _, false) => "not ready",
-        };
-        format!("{}: {what}", says.group)
-    });
-    version.chain(key).chain(says).collect()
+    version.chain(key).chain(crowd::says(s, p)).collect()
 }
 
 fn incarnation(p: &PeerStatus) -> String {
@@ -448,12 +453,12 @@ fn where_they_are(g: &GroupStatus) -> String {
     match all_on {
         Some(interface) => {
             let on = interface.map_or_else(String::new, on);
-            format!("{}{on}", g.addresses.join(", "))
+            format!("{}{on}", crowd::addresses(g.addresses.iter()))
         }
         None => {
             let each = g.addresses.iter().zip(&g.interfaces);
             let each: Vec<String> = each.map(|(a, i)| format!("{a}{}", on(i))).collect();
-            each.join(", ")
+            crowd::addresses(each.iter())
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The daemon's trace: a file of bounded size, written by a thread of its own, so that a slow or
 //! full disk costs the trace and never the address.
 
-use super::{FORMAT, Header, Line, Recorder, Turn, encode};
+use super::{Changed, FORMAT, Header, Line, Recorder, Step, Turn, encode};
 use onehold_core::config::Spec;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
@@ -24,7 +24,9 @@ const LAST_LINES: Duration = Duration::from_secs(1);
 pub struct TraceFile {
     member: String,
     path: PathBuf,
-    header: Vec<u8>,
+    header: Header,
+    /// the file that is coming into force. A new file of the trace waits until it is.
+    next: Option<Spec>,
     /// The size at which the next file begins.
     most: u64,
     written: u64,
@@ -79,12 +81,12 @@ impl TraceFile {
             .name("trace".to_owned())
             .spawn(move || write_all(&of_thread, &parts, &left, ended))?;
         let by = concat!("onehold ", env!("CARGO_PKG_VERSION"));
-        let mut header = Vec::new();
-        encode(&Header::new(by, spec, vec![member.to_owned()]), &mut header)?;
+        let header = Header::new(by, spec, vec![member.to_owned()]);
         let mut trace = Self {
             member: member.to_owned(),
             path,
             header,
+            next: None,
             most: size / 2,
             written: 0,
             to: Some(to),
@@ -98,7 +100,11 @@ impl TraceFile {
     fn begin(&mut self, line: &Line) {
         self.written = 0;
         self.give(Part::Next);
-        self.give(Part::Line(self.header.clone()));
+        let mut header = Vec::new();
+        match encode(&self.header, &mut header) {
+            Ok(()) => self.give(Part::Line(header)),
+            Err(e) => self.end(&e.to_string()),
+        }
         self.put(line);
     }
 
@@ -140,12 +146,27 @@ impl Recorder for TraceFile {
             return;
         }
         self.put(&turn.line(&self.member, None));
-        if self.written >= self.most {
+        if self.written >= self.most && self.next.is_none() {
             self.begin(&Line::State {
                 member: self.member.clone(),
                 at: turn.now,
                 node: turn.node.clone(),
             });
+        }
+    }
+
+    fn change(&mut self, changed: &Changed<'_>) {
+        if self.to.is_none() {
+            return;
+        }
+        self.put(&changed.line(&self.member, None));
+        match changed.step {
+            Step::Toward { spec } => self.next = Some((**spec).clone()),
+            Step::From {} => {}
+            Step::Settled {} => {
+                self.header.spec = self.next.take().unwrap_or_else(|| self.header.spec.clone())
+            }
+            Step::Back {} => self.next = None,
         }
     }
 }

@@ -17,8 +17,9 @@ use std::os::fd::{AsFd as _, AsRawFd as _, OwnedFd, RawFd};
 pub(crate) use super::handles::hold_signals;
 pub use crate::linux::Carried as World;
 
-/// The version of what is written here. Whoever changes it still reads the one before.
-pub(super) const VERSION: u32 = 1;
+/// The version of what is written here. Whoever changes it still reads the one before, if that was
+/// released.
+pub(super) const VERSION: u32 = 2;
 const FORMAT: &str = "onehold state";
 /// The option by which a program is told what it goes on with, and the one that says why it does again.
 const TAKE_OVER: &str = "--take-over";

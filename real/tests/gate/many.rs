@@ -25,12 +25,34 @@ fn all_are_held_and_let_go(guard: GuardChoice) {
     let until = |millis| boottime().plus(ms(millis));
     kernel.hold_until(GROUP, until(30_000)).expect("a hold");
     let held = boottime();
+    lan.come(&mut kernel, &all);
+    let there = boottime();
     kernel.hold_until(GROUP, until(30_000)).expect("a renewal");
     let renewed = boottime();
     println!(
-        "{guard:?}: hold {}, renewal {}",
+        "{guard:?}: hold {}, the others {} later, renewal {}",
         held.since(start),
-        renewed.since(held)
+        there.since(held),
+        renewed.since(there)
+    );
+    // Their lifetimes are renewed, some in a turn, before they end.
+    let lifetimes = |lan: &mut Lan| -> Vec<u32> {
+        let there = lan.addresses();
+        let of = |address: &IpAddr| there.iter().find(|a| a.address == *address);
+        let all = all
+            .iter()
+            .map(|address| of(address).and_then(|a| a.lifetime));
+        all.map(|left| left.expect("it is there, and ours"))
+            .collect()
+    };
+    lan.events_of(&mut kernel, ms(4_000));
+    let least = lifetimes(&mut lan).into_iter().min();
+    kernel.hold_until(GROUP, until(90_000)).expect("a hold");
+    lan.events_of(&mut kernel, ms(1_000));
+    let most = lifetimes(&mut lan).into_iter().min();
+    assert!(
+        least < most,
+        "of each, {least:?} s were left, and are {most:?}"
     );
     let some = [
         all[0],

@@ -292,6 +292,19 @@ impl Lan {
         }
     }
 
+    /// Waits until all of these are on this host: many come in several turns.
+    pub(crate) fn come(&mut self, kernel: &mut Kernel, all: &[IpAddr]) {
+        let until = boottime().plus(Span::from_millis(20_000));
+        loop {
+            let there: Vec<IpAddr> = self.addresses().iter().map(|a| a.address).collect();
+            if all.iter().all(|address| there.contains(address)) {
+                return;
+            }
+            assert!(boottime() < until, "all addresses in 20 s");
+            drop(self.events_of(kernel, Span::from_millis(20)));
+        }
+    }
+
     /// The events that are there now.
     pub(crate) fn events(&self, kernel: &mut Kernel) -> Vec<KernelEvent> {
         self.events_of(kernel, Span::from_millis(50))
@@ -619,7 +632,7 @@ pub(crate) fn question(address: IpAddr, probe: u32) -> Vec<u8> {
 }
 
 /// Which question a frame answers: an ARP reply or a neighbour advertisement.
-fn answer(frame: &[u8]) -> Option<u32> {
+pub(crate) fn answer(frame: &[u8]) -> Option<u32> {
     let reply = match frame.get(12..14)? {
         [8, 6] => frame.get(21) == Some(&2),
         [0x86, 0xdd] => frame.get(20) == Some(&58) && frame.get(54) == Some(&136),

@@ -69,6 +69,12 @@ impl Refuser {
         self.0.reads.store(true, SeqCst);
     }
 
+    /// How many calls are still to be done before the first is refused.
+    #[allow(dead_code)] // not by all who share this file
+    pub(crate) fn before(&self) -> u32 {
+        self.0.after.load(SeqCst)
+    }
+
     /// Says whether there is still something to refuse.
     pub(crate) fn left(&self) -> bool {
         self.0.times.load(SeqCst) > 0

@@ -108,7 +108,7 @@ fn what_is_not_a_clusters_own_changes_by_itself() {
 #[test]
 fn r0_what_one_may_not_change_leaves_the_others_alone() {
     let mut w = Witness::new();
-    w.write_web("10.0.0.50", "10.0.0.51");
+    w.write_web("[cluster]", "[cluster]\nguard = \"nft\"");
     w.write_own("secret_file = \"a\"", "secret_file = \"c\"");
     let before = in_force(&w.running);
     let reloaded = w.reload();
@@ -118,10 +118,7 @@ fn r0_what_one_may_not_change_leaves_the_others_alone() {
     assert_eq!(changes.len(), 2, "{changes:?}");
     assert!(changes[1].starts_with("keys: "), "{changes:?}");
     assert_ne!(in_force(&w.running), before);
-    refused(
-        web,
-        "web.toml: groups.web.addresses: [\"10.0.0.50\"] → [\"10.0.0.51\"] can't",
-    );
+    refused(web, "web.toml: cluster.guard: auto → nft can't");
     refused(
         web,
         "take the file (or table) of this cluster away and reload",

@@ -341,8 +341,18 @@ pub(crate) const FREE: [&str; 2] = ["log.level", "secrets"];
 
 /// What may differ from member to member.
 pub(crate) fn is_mine(key: &str) -> bool {
-    let mine = ["cluster.guard", "timing.profile", "log.format"];
+    let mine = ["cluster.guard", "log.format"];
     mine.contains(&key) || key.ends_with(".interface")
+}
+
+/// What comes into force when every member has it.
+pub(crate) fn is_together(key: &str) -> bool {
+    let of_group = key.starts_with("groups.") && !key.ends_with(".interface");
+    of_group
+        || key.starts_with("timing.")
+        || key.ends_with(".preferred")
+        || key.starts_with("members.") && key.ends_with(".addresses")
+        || ["cluster.arbitration", "cluster.port"].contains(&key)
 }
 
 /// A file: which way of each row.

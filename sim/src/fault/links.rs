@@ -3,7 +3,6 @@
 use super::member;
 use crate::error::{Result, err};
 use onehold_core::advert::MemberId;
-use onehold_core::config::Config;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
@@ -85,11 +84,11 @@ impl Links {
     ///
     /// # Errors
     /// If there are no such members, or none is linked.
-    pub fn pairs(&self, config: &Config) -> Result<Vec<(MemberId, MemberId)>> {
-        let ids = || (0u8..).map(MemberId).take(config.members().len());
+    pub fn pairs(&self, names: &[&str]) -> Result<Vec<(MemberId, MemberId)>> {
+        let ids = || (0u8..).map(MemberId).take(names.len());
         let of = |end: &Option<String>| match end {
             None => Ok(ids().collect()),
-            Some(name) => member(name, config).map(|id| vec![id]),
+            Some(name) => member(name, names).map(|id| vec![id]),
         };
         let (from, to): (Vec<MemberId>, Vec<MemberId>) = (of(&self.from)?, of(&self.to)?);
         let mut pairs = Vec::new();

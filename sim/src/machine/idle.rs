@@ -1,12 +1,14 @@
 //! `onehold-lab idle`: what the daemons cost while nothing happens, and whether the address stays.
 
 use crate::error::{Context, Result, err};
-use crate::machine::demo::ClusterOptions;
-use crate::machine::netns::{Cluster, FLOATING, Host, Sightings, Web};
+use crate::machine::demo::{Beside, ClusterOptions, Keepalived};
+use crate::machine::netns::privilege::Privilege;
+use crate::machine::netns::{CANDIDATES, Cluster, FLOATING, Host, Setup, Sightings, Web};
 use crate::screen::Screen;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::fs;
+use std::ops::AddAssign;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -33,6 +35,12 @@ pub struct Options {
     /// Beside this many busy loops.
     #[arg(long, value_name = "N", default_value_t = 0)]
     pub busy: usize,
+    /// Lose so many percent of the frames between the candidates.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0.0)]
+    pub loss: f64,
+    /// And then measure another program for as long, on the same hosts, at the same interval.
+    #[arg(long, value_enum, value_name = "PROGRAM")]
+    pub beside: Option<Beside>,
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
@@ -42,8 +50,39 @@ pub struct Options {
 #[derive(Clone, Copy, Debug)]
 struct Sample {
     packets: u64,
-    cpu: Duration,
+    used: Used,
     agent: Option<Duration>,
+}
+
+/// What a process has used up so far: of all its threads.
+#[derive(Clone, Copy, Debug, Default)]
+struct Used {
+    cpu: Duration,
+    /// How often one of them waited, and was woken up.
+    waits: u64,
+}
+
+impl AddAssign for Used {
+    fn add_assign(&mut self, other: Self) {
+        self.cpu += other.cpu;
+        self.waits += other.waits;
+    }
+}
+
+/// What is resident of a process, in KiB.
+#[derive(Clone, Copy, Debug, Default, Serialize)]
+struct Memory {
+    /// All of it.
+    rss_kib: u64,
+    /// Its own: what no file has.
+    own_kib: u64,
+}
+
+impl AddAssign for Memory {
+    fn add_assign(&mut self, other: Self) {
+        self.rss_kib += other.rss_kib;
+        self.own_kib += other.own_kib;
+    }
 }
 
 /// What one member's daemon cost.
@@ -52,8 +91,24 @@ struct Cost {
     member: String,
     packets_per_second: f64,
     cpu_seconds_per_hour: f64,
-    rss_kib: u64,
+    wakeups_per_second: f64,
+    #[serde(flatten)]
+    memory: Memory,
     agent: Option<AgentCost>,
+}
+
+impl Cost {
+    fn new(member: &str, before: Sample, after: Sample, seconds: f64, memory: Memory) -> Self {
+        let cpu = after.used.cpu.saturating_sub(before.used.cpu);
+        Self {
+            member: member.to_owned(),
+            packets_per_second: (after.packets - before.packets) as f64 / seconds,
+            cpu_seconds_per_hour: cpu.as_secs_f64() / seconds * 3600.0,
+            wakeups_per_second: after.used.waits.saturating_sub(before.used.waits) as f64 / seconds,
+            memory,
+            agent: None,
+        }
+    }
 }
 
 /// What the agent beside it cost.
@@ -67,7 +122,16 @@ struct AgentCost {
 ///
 /// # Errors
 /// If the lab itself fails, no holder comes, or `stop` was set.
-pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<bool> {
+pub fn measure(
+    options: &Options,
+    binary: PathBuf,
+    privilege: Privilege,
+    stop: &AtomicBool,
+) -> Result<bool> {
+    let mut beside = match options.beside {
+        Some(Beside::Keepalived) => Some(Keepalived::find(privilege, Web::Embedded)?),
+        None => None,
+    };
     let mut screen = Screen::new();
     let mut setup = options.cluster.setup();
     if options.checks > 0 {
@@ -88,17 +152,15 @@ pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<
         }
         pause(Duration::from_millis(20), stop)?;
     }
+    if options.loss > 0.0 {
+        cluster.lan().lose(options.loss, &CANDIDATES)?;
+    }
     pause(SETTLE, stop)?;
 
     let load = Load::start(options.busy);
     let from = Instant::now();
     let before = sample_all(&mut cluster)?;
-    let length = Duration::from_secs(options.seconds);
-    while from.elapsed() < length {
-        let left = length.saturating_sub(from.elapsed()).as_secs();
-        screen.passing(&format!("idle: {left} s left"));
-        pause(Duration::from_millis(200).min(length), stop)?;
-    }
+    wait(options, from, &mut screen, stop)?;
     let after = sample_all(&mut cluster)?;
     let to = Instant::now();
     drop(load);
@@ -106,18 +168,17 @@ pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<
     let seconds = (to - from).as_secs_f64();
     let mut costs = Vec::new();
     for ((name, a), b) in cluster.members().iter().zip(before).zip(after) {
+        let memory = memory(cluster.id(name)?)?;
+        let agent = match (a.agent, b.agent, cluster.agent_id(name)) {
+            (Some(a), Some(b), Some(id)) => Some(AgentCost {
+                percent_of_a_core: b.saturating_sub(a).as_secs_f64() / seconds * 100.0,
+                rss_kib: rss(id)?,
+            }),
+            _ => None,
+        };
         costs.push(Cost {
-            member: (*name).to_owned(),
-            packets_per_second: (b.packets - a.packets) as f64 / seconds,
-            cpu_seconds_per_hour: (b.cpu.saturating_sub(a.cpu)).as_secs_f64() / seconds * 3600.0,
-            rss_kib: rss(cluster.id(name)?)?,
-            agent: match (a.agent, b.agent, cluster.agent_id(name)) {
-                (Some(a), Some(b), Some(id)) => Some(AgentCost {
-                    percent_of_a_core: b.saturating_sub(a).as_secs_f64() / seconds * 100.0,
-                    rss_kib: rss(id)?,
-                }),
-                _ => None,
-            },
+            agent,
+            ..Cost::new(name, a, b, seconds, memory)
         });
     }
     let seen = observer.sightings(from, to);
@@ -126,32 +187,144 @@ pub fn measure(options: &Options, binary: PathBuf, stop: &AtomicBool) -> Result<
     if let Some(wrong) = failing(&status, options.checks) {
         return Err(err(wrong));
     }
+    let moved = seen.changes > 0 || observer.holders() != ["lb0"];
+    drop((observer, cluster));
+    let others = match &mut beside {
+        Some(keepalived) => measure_other(keepalived, options, &mut screen, stop)?,
+        None => Vec::new(),
+    };
     if let Some(path) = &options.json {
-        let all = figures(options, &binary, &costs, &seen, seconds, &status);
+        let mut all = figures(options, &binary, &costs, &seen, seconds, &status);
+        all["beside"] = json!(beside.map(|it| it.version));
+        all["others"] = json!(others);
         let text = serde_json::to_string_pretty(&all).context(|| "writing JSON")?;
         fs::write(path, text + "\n").context(|| path.display())?;
     }
-    Ok(seen.changes == 0 && observer.holders() == ["lb0"])
+    Ok(!moved)
+}
+
+fn wait(options: &Options, from: Instant, screen: &mut Screen, stop: &AtomicBool) -> Result<()> {
+    let length = Duration::from_secs(options.seconds);
+    while from.elapsed() < length {
+        let left = length.saturating_sub(from.elapsed()).as_secs();
+        screen.passing(&format!("idle: {left} s left"));
+        pause(Duration::from_millis(200).min(length), stop)?;
+    }
+    Ok(())
+}
+
+/// Measures keepalived on the same hosts: all of its processes there, which look at nothing but each
+/// other.
+fn measure_other(
+    keepalived: &mut Keepalived,
+    options: &Options,
+    screen: &mut Screen,
+    stop: &AtomicBool,
+) -> Result<Vec<Cost>> {
+    let cluster = Cluster::new(Setup::survivor(), "keepalived".as_ref())?;
+    let observer = cluster.observe(FLOATING, PERIOD)?;
+    let interval = interval(options)?;
+    keepalived.start(&cluster, interval, false)?;
+    let began = Instant::now();
+    while observer.holders() != ["lb0"] {
+        if began.elapsed() > BOUND {
+            return Err(err(format!("keepalived did not begin within {BOUND:?}")));
+        }
+        pause(Duration::from_millis(20), stop)?;
+    }
+    pause(SETTLE, stop)?;
+    let load = Load::start(options.busy);
+    let from = Instant::now();
+    let all: Vec<Vec<u32>> = (keepalived.running.iter())
+        .map(|it| with_children(it.id()))
+        .collect();
+    let sample = |ids: &Vec<u32>| -> Result<Sample> {
+        let mut used = Used::default();
+        for id in ids {
+            used += used_by(*id)?;
+        }
+        // It sends no UDP.
+        Ok(Sample {
+            packets: 0,
+            used,
+            agent: None,
+        })
+    };
+    let before = all.iter().map(sample).collect::<Result<Vec<_>>>()?;
+    wait(options, from, screen, stop)?;
+    let after = all.iter().map(sample).collect::<Result<Vec<_>>>()?;
+    let seconds = from.elapsed().as_secs_f64();
+    let seen = observer.sightings(from, Instant::now());
+    drop(load);
+    let mut costs = Vec::new();
+    for (((name, ids), a), b) in CANDIDATES.iter().zip(&all).zip(before).zip(after) {
+        let mut resident = Memory::default();
+        for id in ids {
+            resident += memory(*id)?;
+        }
+        costs.push(Cost::new(name, a, b, seconds, resident));
+    }
+    let every = interval.as_secs_f64() * 1e3;
+    screen.line(&format!(
+        "{}, an advertisement every {every:.0} ms: the address moved {} times",
+        keepalived.version, seen.changes
+    ));
+    costs.iter().for_each(|cost| line(screen, cost));
+    keepalived.running.clear();
+    Ok(costs)
+}
+
+/// The interval of the cluster that is described.
+fn interval(options: &Options) -> Result<Duration> {
+    let cluster = &options.cluster;
+    let text = match (&cluster.interval, cluster.profile.as_deref()) {
+        (Some(text), _) => text.as_str(),
+        (None, Some("fast")) => "20ms",
+        (None, _) => "100ms",
+    };
+    let ms = text.trim().strip_suffix("ms");
+    let ms = ms.and_then(|ms| ms.trim().parse().ok());
+    let ms = ms.ok_or_else(|| err(format!("--beside needs an interval in ms, not {text}")))?;
+    Ok(Duration::from_millis(ms))
+}
+
+/// A process, and those that it started.
+fn with_children(id: u32) -> Vec<u32> {
+    let mut all = vec![id];
+    let numbers = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let numbers = numbers.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    let mut numbers: Vec<u32> = numbers.collect();
+    numbers.sort_unstable();
+    for number in numbers {
+        let text = fs::read_to_string(format!("/proc/{number}/stat")).unwrap_or_default();
+        // pid (name) state parent …
+        let rest = text.rsplit_once(") ").map_or("", |(_, rest)| rest);
+        let parent = rest.split(' ').nth(1).and_then(|word| word.parse().ok());
+        if parent.is_some_and(|parent| all.contains(&parent)) {
+            all.push(number);
+        }
+    }
+    all
 }
 
 fn report(screen: &mut Screen, costs: &[Cost], seen: &Sightings, seconds: f64, options: &Options) {
+    let mut under = String::new();
+    if options.busy > 0 {
+        under += &format!(" under {} busy loops", options.busy);
+    }
+    if options.loss > 0.0 {
+        under += &format!(
+            " with {} % of the candidates' frames to each other lost",
+            options.loss
+        );
+    }
     screen.line(&format!(
-        "{seconds:.0} s idle{}: the address moved {} times, was unanswered for {:.0} ms at most",
-        match options.busy {
-            0 => String::new(),
-            n => format!(" under {n} busy loops"),
-        },
+        "{seconds:.0} s idle{under}: the address moved {} times, was unanswered for {:.0} ms at most",
         seen.changes,
         seen.outage.as_secs_f64() * 1e3
     ));
     for cost in costs {
-        screen.line(&format!(
-            "  {:<8} {:>6.1} packets/s sent  {:>6.2} CPU s/h  {:>6.1} MiB",
-            cost.member,
-            cost.packets_per_second,
-            cost.cpu_seconds_per_hour,
-            cost.rss_kib as f64 / 1024.0
-        ));
+        line(screen, cost);
         if let Some(agent) = &cost.agent {
             screen.line(&format!(
                 "  {:<8} {:>6} checks/s       {:>6.2} % of a core  {:>3.1} MiB",
@@ -162,6 +335,19 @@ fn report(screen: &mut Screen, costs: &[Cost], seen: &Sightings, seconds: f64, o
             ));
         }
     }
+}
+
+fn line(screen: &mut Screen, cost: &Cost) {
+    let mib = |kib: u64| kib as f64 / 1024.0;
+    screen.line(&format!(
+        "  {:<8} {:>6.1} datagrams/s sent  {:>6.2} CPU s/h  {:>5.1} wake-ups/s  {:>5.1} MiB, {:.1} of them its own",
+        cost.member,
+        cost.packets_per_second,
+        cost.cpu_seconds_per_hour,
+        cost.wakeups_per_second,
+        mib(cost.memory.rss_kib),
+        mib(cost.memory.own_kib)
+    ));
 }
 
 /// What is wrong with what was measured: not as many checks as were wanted pass.
@@ -188,6 +374,7 @@ fn figures(
         "arbitration": options.cluster.arbitration,
         "seconds": seconds,
         "busy": options.busy,
+        "loss_percent": options.loss,
         "checks": options.checks,
         "members": costs,
         "role_changes": seen.changes,
@@ -212,7 +399,7 @@ fn sample_all(cluster: &mut Cluster) -> Result<Vec<Sample>> {
     let sample = |name: &&str| {
         Ok(Sample {
             packets: datagrams(cluster.host(name))?,
-            cpu: cpu(cluster.id(name)?)?,
+            used: used_by(cluster.id(name)?)?,
             agent: cluster.agent_id(name).map(cpu).transpose()?,
         })
     };
@@ -236,28 +423,50 @@ fn datagrams(host: &Host) -> Result<u64> {
 
 /// The processor time that all threads of a process have had, to the nanosecond.
 pub(super) fn cpu(id: u32) -> Result<Duration> {
+    used_by(id).map(|used| used.cpu)
+}
+
+fn used_by(id: u32) -> Result<Used> {
     let tasks = format!("/proc/{id}/task");
-    let mut nanos = 0;
+    let mut all = Used::default();
     for task in fs::read_dir(&tasks).context(|| &tasks)?.flatten() {
-        let path = task.path().join("schedstat");
-        let text = fs::read_to_string(&path).context(|| path.display())?;
-        let ran = text
-            .split(' ')
-            .next()
-            .and_then(|ran| ran.parse::<u64>().ok());
-        nanos += ran.ok_or_else(|| err(format!("{} can't be parsed", path.display())))?;
+        let read = |name: &str| {
+            let path = task.path().join(name);
+            let text = fs::read_to_string(&path).context(|| path.display());
+            text.map(|text| (path, text))
+        };
+        let (path, text) = read("schedstat")?;
+        let ran = text.split(' ').next().and_then(|ran| ran.parse().ok());
+        let ran = ran.ok_or_else(|| err(format!("{} can't be parsed", path.display())))?;
+        let (path, text) = read("status")?;
+        let waits = field(&text, "voluntary_ctxt_switches:");
+        all += Used {
+            cpu: Duration::from_nanos(ran),
+            waits: waits.ok_or_else(|| err(format!("{} can't be parsed", path.display())))?,
+        };
     }
-    Ok(Duration::from_nanos(nanos))
+    Ok(all)
+}
+
+/// The number in a line of a process's `status`.
+fn field(status: &str, name: &str) -> Option<u64> {
+    let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+    line.split_whitespace().next()?.parse().ok()
 }
 
 /// The resident set of a process, in KiB.
 pub(super) fn rss(id: u32) -> Result<u64> {
+    memory(id).map(|memory| memory.rss_kib)
+}
+
+fn memory(id: u32) -> Result<Memory> {
     let path = format!("/proc/{id}/status");
     let text = fs::read_to_string(&path).context(|| &path)?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
-    let kib = kib.and_then(|kib| kib.trim().parse().ok());
-    kib.ok_or_else(|| err(format!("{path} has no VmRSS")))
+    let (rss, own) = (field(&text, "VmRSS:"), field(&text, "RssAnon:"));
+    let both = rss
+        .zip(own)
+        .map(|(rss_kib, own_kib)| Memory { rss_kib, own_kib });
+    both.ok_or_else(|| err(format!("{path} has no VmRSS, or no RssAnon")))
 }
 
 /// Threads that do nothing as fast as they can, until they are dropped.

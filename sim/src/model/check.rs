@@ -1,7 +1,7 @@
 //! `onehold-lab check`: walks the named configurations and says what was found.
 
 use super::configs::{self, Configuration};
-use super::memo::Memo;
+use super::memo::Memory;
 use super::report;
 use super::search::{Found, Limits, search};
 use super::stateright::{Proof, Second};
@@ -13,6 +13,7 @@ use crate::show::story::{self, Broken, Story};
 use clap::Args;
 use onehold::trace::Reader;
 use std::collections::BTreeMap;
+use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -40,11 +41,17 @@ pub struct Options {
     /// Our own breadth-first search only, without stateright's.
     #[arg(long)]
     pub once: bool,
+    /// Have stateright search again what has no more than N worlds.
+    #[arg(long, default_value_t = 20_000_000, value_name = "N")]
+    pub twice: u64,
     /// Pin the counts of worlds in sim/pinned.json, after a change that was meant to change them.
     #[arg(long)]
     pub pin: bool,
+    /// Search on N threads; as many as there are cores, if not given.
+    #[arg(long, value_name = "N")]
+    pub threads: Option<usize>,
     /// Give up beyond N worlds.
-    #[arg(long, default_value_t = 400_000_000, value_name = "N")]
+    #[arg(long, default_value_t = 2_000_000_000, value_name = "N")]
     pub most: u64,
     /// Directory for pictures and traces of counterexamples.
     #[arg(long, default_value = "target/lab", value_name = "DIR")]
@@ -201,6 +208,7 @@ pub fn run(options: &Options) -> Result<bool> {
     } else {
         configs::pinned()?
     };
+    let since = Instant::now();
     let mut outcomes = Vec::new();
     for configuration in chosen {
         let pin = pinned.get(configuration.name).copied();
@@ -218,36 +226,31 @@ pub fn run(options: &Options) -> Result<bool> {
     if let Some(file) = &options.json {
         report::json(&outcomes, file)?;
     }
-    report::summary(&outcomes);
+    report::summary(&outcomes, since.elapsed());
     Ok(outcomes.iter().all(Walked::is_good))
 }
 
 fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -> Walked {
+    let cores = || std::thread::available_parallelism().map_or(1, NonZero::get);
+    let threads = options.threads.unwrap_or_else(cores);
     let limits = Limits {
         states: options.most,
         stop_at_first: options.stop_at_first,
+        threads,
     };
     let mut screen = Screen::new();
     let since = Instant::now();
-    let both = !options.once && !options.stop_at_first;
-    let (found, second) = std::thread::scope(|scope| {
-        let second = both.then(|| {
-            let proof = Proof::new(configuration.setup.clone(), &configuration.properties);
-            scope.spawn(|| proof.search(2))
-        });
-        let memo = Memo::new(configuration.setup.clone());
-        let found = search(&memo, &configuration.properties, limits, |progress| {
-            let text = report::progress(configuration.name, pinned, progress, since.elapsed());
-            screen.passing(&text);
-        });
-        if both {
-            screen.passing(&format!(
-                "{}: stateright's search goes on",
-                configuration.name
-            ));
-        }
-        let second = second.map(|s| s.join().expect("stateright's search does not panic"));
-        (found, second)
+    let memory = Memory::new(configuration.setup.clone());
+    let found = search(&memory, &configuration.properties, limits, |progress| {
+        let text = report::progress(configuration.name, pinned, progress, since.elapsed());
+        screen.passing(&text);
+    });
+    drop(memory);
+    let both = !options.once && !options.stop_at_first && found.unique <= options.twice;
+    let second = both.then(|| {
+        let name = configuration.name;
+        screen.passing(&format!("{name}: stateright's search goes on"));
+        Proof::new(configuration.setup.clone(), &configuration.properties).search(threads)
     });
     screen.clear();
     let mut outcome = Walked {

@@ -10,18 +10,21 @@ macro_rules! happens {
     };
 }
 
+mod change;
+mod cuts;
+mod members;
+mod pins;
 mod survivor;
 
-use crate::error::{Context, Result};
 use crate::events::Events;
 use crate::model::world::{Adversary, Setup};
 use crate::properties::{self as p, Property, PropertyId};
-use crate::properties::{MAX, PROBES};
-use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
+use cuts::{between, cut, every_cut, halves, one_by_one, unasked};
+use onehold_core::config::{Arbitration, Config, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::input::Command;
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
-use std::collections::BTreeMap;
+pub use pins::{PINNED, pinned};
 
 /// A named configuration.
 #[derive(Clone, Debug)]
@@ -47,18 +50,6 @@ impl Configuration {
         let always = self.properties.iter().filter(|p| p.when.is_always());
         always.map(|p| p.id.name()).collect()
     }
-}
-
-/// Where the counts are pinned.
-pub const PINNED: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/pinned.json");
-
-/// How many worlds each configuration has. A change of these numbers is a change of behaviour.
-///
-/// # Errors
-/// If [`PINNED`] can't be read.
-pub fn pinned() -> Result<BTreeMap<String, u64>> {
-    let text = std::fs::read_to_string(PINNED).context(|| PINNED)?;
-    serde_json::from_str(&text).context(|| PINNED)
 }
 
 /// A cluster and its clocks, in ticks.
@@ -170,15 +161,19 @@ impl Shape {
         let mut rates = vec![vec![]];
         for _ in 0..size {
             let with = |r: &Vec<u64>| {
-                self.rates
-                    .iter()
-                    .map(|n| [r.as_slice(), &[*n]].concat())
-                    .collect::<Vec<_>>()
+                let all = self.rates.iter();
+                all.map(|n| [&r[..], &[*n]].concat()).collect::<Vec<_>>()
             };
             rates = rates.iter().flat_map(with).collect();
         }
+        let configs: Vec<Config> = members.iter().map(config).collect();
         Setup {
-            configs: members.iter().map(config).collect(),
+            rows: configs.iter().map(|c| vec![c.clone()]).collect(),
+            machines: Vec::new(),
+            electorates: Vec::new(),
+            second: 0,
+            other: spec.clone(),
+            configs,
             spec: spec.clone(),
             rates,
             rates_still: Vec::new(),
@@ -186,6 +181,7 @@ impl Shape {
             warm_up: 40,
             adversary,
         }
+        .numbered()
         .with_stills()
     }
 }
@@ -199,54 +195,14 @@ fn prompt() -> Adversary {
     }
 }
 
-/// All sets of links between this many members.
-fn every_cut(members: usize) -> Vec<u32> {
-    let links: Vec<u32> = (0..members * members)
-        .filter(|i| i / members != i % members)
-        .map(|i| 1 << (i / members * MAX + i % members))
-        .collect();
-    let set = |mask: u32| {
-        let of = links.iter().enumerate().filter(|(i, _)| mask & 1 << i != 0);
-        of.map(|(_, bit)| bit).sum()
-    };
-    (0..1u32 << links.len()).map(set).collect()
-}
-
-/// The network in two, both ways: every way that leaves at most two members on the one side.
-fn halves(members: usize) -> Vec<u32> {
-    let sides = (0u32..1 << members).filter(|side| side.count_ones() <= 2);
-    sides.map(|side| between(members, side)).collect()
-}
-
-/// The links between two sides, both ways.
-fn between(members: usize, side: u32) -> u32 {
-    let apart = |i: &usize| (side >> (i / members) & 1) != (side >> (i % members) & 1);
-    let links = (0..members * members).filter(apart);
-    links.map(|i| 1 << (i / members * MAX + i % members)).sum()
-}
-
-/// The candidates are cut from each other, or one of three from both others, or nothing is cut.
-fn one_by_one() -> Vec<u32> {
-    let alone = (0..3).map(|m| between(3, 1 << m));
-    alone.chain([cut(0, 1) | cut(1, 0), 0]).collect()
-}
-
-const fn cut(from: usize, to: usize) -> u32 {
-    1 << (from * MAX + to)
-}
-
-/// What a member asks of the network is not answered.
-const fn unasked(member: usize) -> u32 {
-    1 << (PROBES + member)
-}
-
 const MAJORITY: [Property; 6] = [p::S1, p::S3, p::S4, p::S5, p::ALARM, p::CLOCK];
 const SURVIVOR: [Property; 3] = [p::S2, p::S4, p::CLOCK];
 
 /// All of them, in the order in which they are listed.
 #[must_use]
 pub fn all() -> Vec<Configuration> {
-    [of_majority(), of_two(), survivor::all()].concat()
+    let changing = [change::all(), members::all()].concat();
+    [of_majority(), of_two(), survivor::all(), changing].concat()
 }
 
 /// A configuration of the quick set.
@@ -533,9 +489,9 @@ fn of_majority() -> Vec<Configuration> {
         ),
         quick(
             "majority-3-cut-straggler",
-            "links are cut, once, a process or a host dies and starts again; adverts come late, and again",
+            "links are cut, once, a process or a host dies and starts again; two adverts come late, and again",
             COARSE.setup(Adversary {
-                stragglers: Adversary::NO_END,
+                stragglers: 2,
                 duplicates: true,
                 changes: 1,
                 cuts: halves(3),

@@ -7,178 +7,283 @@
 use crate::model::world::{Changed, Direct, Ending, MemberState, NOW, Parts, Setup, Stimulus};
 use crate::model::world::{as_sent, is_answer};
 use crate::properties::Facts;
+use hashbrown::HashTable;
 use onehold_core::advert::{Advert, Incarnation};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use std::cell::RefCell;
-use std::hash::Hash;
-use std::sync::Arc;
+use std::hash::{BuildHasher, Hash};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// The memory. Not shared between threads.
+/// What is remembered of one configuration, for all threads. The numbers depend on which thread
+/// was first; nothing that is found does.
 #[derive(Debug)]
-pub struct Memo {
+pub struct Memory {
     direct: Direct,
-    members: RefCell<Numbered<MemberState>>,
-    adverts: RefCell<Numbered<Advert>>,
-    facts: RefCell<Vec<Facts>>,
-    turns: RefCell<FxHashMap<What, Option<Changed<u32, u32>>>>,
+    members: Numbered<MemberState>,
+    adverts: Numbered<Advert>,
+    turns: Shared<What, Option<Arc<Turn>>>,
+    aged: Shared<(u32, u8), u32>,
+    adverts_aged: Shared<(u16, u8), u16>,
+}
+
+/// The memory as one thread uses it: with its own copies of what it has asked before.
+#[derive(Debug)]
+pub struct Memo<'a> {
+    memory: &'a Memory,
+    facts: Copies<Facts>,
+    turns: RefCell<FxHashMap<What, Option<Arc<Turn>>>>,
     aged: RefCell<FxHashMap<(u32, u8), u32>>,
-    adverts_aged: RefCell<FxHashMap<(u32, u8), u32>>,
+    adverts_aged: RefCell<FxHashMap<(u16, u8), u16>>,
     /// By advert: its incarnation, and whether it is the answer to a knock.
-    about: RefCell<Vec<(Incarnation, bool)>>,
+    about: Copies<(Incarnation, bool)>,
 }
 
 /// A member, what happens to it, and how far that gets.
-type What = (u32, Stimulus<u32>, Ending);
+type What = (u32, Stimulus<u16>, Ending);
+
+/// What comes of it.
+type Turn = Changed<u32, u16>;
+
+/// In how many pieces a table is, each with its own lock.
+const PIECES: usize = 64;
+
+fn lock<T>(piece: &Mutex<T>) -> MutexGuard<'_, T> {
+    piece.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// Values by number, numbers by value.
 #[derive(Debug)]
-struct Numbered<T> {
+struct Numbered<T>(Vec<Mutex<Piece<T>>>);
+
+#[derive(Debug)]
+struct Piece<T> {
     values: Vec<Arc<T>>,
-    numbers: FxHashMap<Arc<T>, u32>,
+    /// Hashes of values, and their places.
+    places: HashTable<(u64, u32)>,
 }
 
 impl<T: Eq + Hash> Numbered<T> {
     fn new() -> Self {
-        Self {
+        let piece = || Piece {
             values: Vec::new(),
-            numbers: FxHashMap::default(),
-        }
+            places: HashTable::new(),
+        };
+        Self((0..PIECES).map(|_| Mutex::new(piece())).collect())
     }
 
-    /// The value's number, and whether it is new.
-    fn number(&mut self, value: T) -> (u32, bool) {
-        let next = u32::try_from(self.values.len()).expect("fewer than 2^32 of a kind");
-        let value = Arc::new(value);
-        let number = *self.numbers.entry(Arc::clone(&value)).or_insert(next);
-        if number == next {
-            self.values.push(value);
+    fn number(&self, value: T) -> u32 {
+        let hash = FxBuildHasher.hash_one(&value);
+        let in_piece = hash as usize % PIECES;
+        let mut piece = lock(&self.0[in_piece]);
+        let Piece { values, places } = &mut *piece;
+        let next = u32::try_from(values.len()).expect("few");
+        let same = |at: &(u64, u32)| at.0 == hash && *values[at.1 as usize] == value;
+        let place = places.entry(hash, same, |at| at.0).or_insert((hash, next));
+        let place = place.get().1;
+        if place == next {
+            values.push(Arc::new(value));
         }
-        (number, number == next)
+        let number = (place as usize).checked_mul(PIECES).map(|n| n + in_piece);
+        let number = number.and_then(|n| u32::try_from(n).ok());
+        number.expect("fewer than 2^32 of a kind")
     }
 
     fn value(&self, number: u32) -> Arc<T> {
-        Arc::clone(&self.values[number as usize])
+        let piece = lock(&self.0[number as usize % PIECES]);
+        Arc::clone(&piece.values[number as usize / PIECES])
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|piece| lock(piece).values.len()).sum()
     }
 }
 
-impl Memo {
+/// What was found out once, for all threads.
+#[derive(Debug)]
+struct Shared<K, V>(Vec<Mutex<FxHashMap<K, V>>>);
+
+impl<K: Copy + Eq + Hash, V: Clone> Shared<K, V> {
+    fn new() -> Self {
+        Self((0..PIECES).map(|_| Mutex::default()).collect())
+    }
+
+    /// What is known, or else what this says.
+    fn get(&self, key: K, find: impl FnOnce() -> V) -> V {
+        let piece = &self.0[FxBuildHasher.hash_one(key) as usize % PIECES];
+        if let Some(known) = lock(piece).get(&key) {
+            return known.clone();
+        }
+        let found = find();
+        lock(piece).entry(key).or_insert(found).clone()
+    }
+
+    fn len(&self) -> usize {
+        self.0.iter().map(|piece| lock(piece).len()).sum()
+    }
+}
+
+/// One thread's copies of what is known by number.
+#[derive(Debug)]
+struct Copies<V>(RefCell<Vec<Option<V>>>);
+
+impl<V: Copy> Copies<V> {
+    fn get(&self, number: u32, find: impl FnOnce() -> V) -> V {
+        if let Some(Some(known)) = self.0.borrow().get(number as usize) {
+            return *known;
+        }
+        let found = find();
+        let mut copies = self.0.borrow_mut();
+        if copies.len() <= number as usize {
+            copies.resize(number as usize + 1, None);
+        }
+        copies[number as usize] = Some(found);
+        found
+    }
+}
+
+/// One thread's copy, or what this says.
+fn copied<K: Copy + Eq + Hash, V: Clone>(
+    copies: &RefCell<FxHashMap<K, V>>,
+    key: K,
+    find: impl FnOnce() -> V,
+) -> V {
+    if let Some(known) = copies.borrow().get(&key) {
+        return known.clone();
+    }
+    let found = find();
+    copies.borrow_mut().insert(key, found.clone());
+    found
+}
+
+impl Memory {
     /// An empty memory.
     #[must_use]
     pub fn new(setup: Setup) -> Self {
         Self {
             direct: Direct(setup),
-            members: RefCell::new(Numbered::new()),
-            adverts: RefCell::new(Numbered::new()),
-            facts: RefCell::default(),
-            turns: RefCell::default(),
-            aged: RefCell::default(),
-            adverts_aged: RefCell::default(),
-            about: RefCell::default(),
+            members: Numbered::new(),
+            adverts: Numbered::new(),
+            turns: Shared::new(),
+            aged: Shared::new(),
+            adverts_aged: Shared::new(),
         }
     }
 
     /// How many different members, adverts and turns there were.
     #[must_use]
     pub fn sizes(&self) -> [usize; 3] {
-        [
-            self.members.borrow().values.len(),
-            self.adverts.borrow().values.len(),
-            self.turns.borrow().len(),
-        ]
+        [self.members.len(), self.adverts.len(), self.turns.len()]
     }
 
+    /// The configuration.
+    #[must_use]
+    pub fn setup(&self) -> &Setup {
+        &self.direct.0
+    }
+
+    fn advert(&self, advert: Advert) -> u16 {
+        let number = u16::try_from(self.adverts.number(advert));
+        number.expect("few different adverts")
+    }
+
+    /// For one thread.
+    #[must_use]
+    pub fn memo(&self) -> Memo<'_> {
+        Memo {
+            memory: self,
+            facts: Copies(RefCell::default()),
+            turns: RefCell::default(),
+            aged: RefCell::default(),
+            adverts_aged: RefCell::default(),
+            about: Copies(RefCell::default()),
+        }
+    }
+}
+
+impl Memo<'_> {
     /// A member by its number.
     #[must_use]
     pub fn member_at(&self, number: u32) -> Arc<MemberState> {
-        self.members.borrow().value(number)
+        self.memory.members.value(number)
     }
 
     /// An advert by its number.
     #[must_use]
-    pub fn advert_at(&self, number: u32) -> Arc<Advert> {
-        self.adverts.borrow().value(number)
+    pub fn advert_at(&self, number: u16) -> Arc<Advert> {
+        self.memory.adverts.value(number.into())
     }
 
-    fn advert(&self, advert: Advert) -> u32 {
-        let about = (advert.incarnation, is_answer(&advert));
-        let (number, new) = self.adverts.borrow_mut().number(advert);
-        if new {
-            self.about.borrow_mut().push(about);
-        }
-        number
-    }
-}
-
-impl Parts for Memo {
-    type Member = u32;
-    type Advert = u32;
-
-    fn setup(&self) -> &Setup {
-        &self.direct.0
+    fn about(&self, advert: u16) -> (Incarnation, bool) {
+        self.about.get(advert.into(), || {
+            let advert = self.advert_at(advert);
+            (advert.incarnation, is_answer(&advert))
+        })
     }
 
-    fn member(&self, member: MemberState) -> u32 {
-        let facts = member.facts(self.setup(), NOW);
-        let (number, new) = self.members.borrow_mut().number(member);
-        if new {
-            self.facts.borrow_mut().push(facts);
-        }
-        number
-    }
-
-    fn facts(&self, member: &u32) -> Facts {
-        self.facts.borrow()[*member as usize]
-    }
-
-    fn change(
-        &self,
-        member: &u32,
-        stimulus: &Stimulus<&u32>,
-        ending: Ending,
-    ) -> Option<Changed<u32, u32>> {
-        let key = (*member, stimulus.map(|a| *a), ending);
-        if let Some(turn) = self.turns.borrow().get(&key) {
-            return turn.clone();
-        }
+    fn turn(&self, what: What) -> Option<Arc<Turn>> {
+        let (member, stimulus, ending) = what;
         let advert = match stimulus {
-            Stimulus::Receive(advert) => Some(self.advert_at(**advert)),
+            Stimulus::Receive(advert) => Some(self.advert_at(advert)),
             _ => None,
         };
         let stimulus = stimulus.map(|_| advert.as_deref().expect("the advert that is received"));
-        let of = self.member_at(*member);
-        let turn = of.change(self.setup(), NOW, &stimulus, ending);
-        let turn = turn.map(|t| t.map(|m| self.member(m), |a| self.advert(as_sent(a))));
-        self.turns.borrow_mut().insert(key, turn.clone());
-        turn
+        let turn = self
+            .member_at(member)
+            .change(self.setup(), NOW, &stimulus, ending)?;
+        let advert = |a: Box<Advert>| self.memory.advert(as_sent(*a));
+        Some(Arc::new(turn.map(|m| self.member(m), advert)))
+    }
+}
+
+impl Parts for Memo<'_> {
+    type Member = u32;
+    type Advert = u16;
+
+    fn setup(&self) -> &Setup {
+        self.memory.setup()
+    }
+
+    fn member(&self, member: MemberState) -> u32 {
+        self.memory.members.number(member)
+    }
+
+    fn facts(&self, member: &u32) -> Facts {
+        let facts = || self.member_at(*member).facts(self.setup(), NOW);
+        self.facts.get(*member, facts)
+    }
+
+    fn change(&self, member: &u32, stimulus: &Stimulus<&u16>, ending: Ending) -> Option<Turn> {
+        let what = (*member, stimulus.map(|a| *a), ending);
+        let find = || self.memory.turns.get(what, || self.turn(what));
+        copied(&self.turns, what, find).as_deref().cloned()
     }
 
     fn aged(&self, member: &u32, beginning: u8) -> u32 {
-        if let Some(aged) = self.aged.borrow().get(&(*member, beginning)) {
-            return *aged;
-        }
-        let of = self.setup().ticks(beginning);
-        let aged = self.member(self.member_at(*member).aged(self.setup(), of, 1));
-        self.aged.borrow_mut().insert((*member, beginning), aged);
-        aged
+        let key = (*member, beginning);
+        copied(&self.aged, key, || {
+            self.memory.aged.get(key, || {
+                let of = self.setup().ticks(beginning);
+                self.member(self.member_at(*member).aged(self.setup(), of, 1))
+            })
+        })
     }
 
-    fn advert_aged(&self, advert: &u32, beginning: u8) -> u32 {
-        if let Some(aged) = self.adverts_aged.borrow().get(&(*advert, beginning)) {
-            return *aged;
-        }
-        let aged = self.direct.advert_aged(&self.advert_at(*advert), beginning);
-        let aged = self.advert(Arc::unwrap_or_clone(aged));
-        self.adverts_aged
-            .borrow_mut()
-            .insert((*advert, beginning), aged);
-        aged
+    fn advert_aged(&self, advert: &u16, beginning: u8) -> u16 {
+        let key = (*advert, beginning);
+        copied(&self.adverts_aged, key, || {
+            self.memory.adverts_aged.get(key, || {
+                let of = self.advert_at(*advert);
+                let aged = self.memory.direct.advert_aged(&of, beginning);
+                self.memory.advert(Arc::unwrap_or_clone(aged))
+            })
+        })
     }
 
-    fn life(&self, advert: &u32) -> Incarnation {
-        self.about.borrow()[*advert as usize].0
+    fn life(&self, advert: &u16) -> Incarnation {
+        self.about(*advert).0
     }
 
-    fn is_answer(&self, advert: &u32) -> bool {
-        self.about.borrow()[*advert as usize].1
+    fn is_answer(&self, advert: &u16) -> bool {
+        self.about(*advert).1
     }
 }

@@ -8,6 +8,7 @@ use crate::model::world::{Adversary, Setup};
 use crate::screen;
 use crate::show::{self, page::Viewer};
 use onehold::trace::Reader;
+use onehold_core::config::Config;
 use serde_json::json;
 use std::path::Path;
 use std::time::Duration;
@@ -89,6 +90,8 @@ pub fn outcome(outcome: &Walked, pictures: &Path) -> Result<()> {
             number(second.unique),
             n * n / 2f64.powi(65),
         );
+    } else {
+        println!("    again       not searched by stateright");
     }
     for (i, p) in c.properties.iter().enumerate() {
         let steps = found.first[i].as_ref().map_or(0, Vec::len);
@@ -167,6 +170,34 @@ pub fn bounds(setup: &Setup) -> Vec<String> {
             rate.to_string()
         },
     )];
+    if setup.second > 0 {
+        let [first, second] = [0, setup.second].map(|at| setup.config(0, at));
+        let (lease, vote) = (second.timing().lease(), second.timing().vote());
+        let group = |c: &Config| c.groups()[0].name.clone();
+        let members = |c: &Config| {
+            let names: Vec<&str> = c.members().iter().map(|m| m.name.as_str()).collect();
+            format!("{} by {:?}", names.join(", "), c.arbitration()).to_lowercase()
+        };
+        bounds.push(if members(first) != members(second) {
+            format!(
+                "the first file's members are {}, the second's {}",
+                members(first),
+                members(second)
+            )
+        } else if first.timing() == second.timing() {
+            format!(
+                "the second file has the address in {} instead of {}",
+                group(second),
+                group(first)
+            )
+        } else {
+            format!(
+                "the second file's H, D = {}, {}",
+                lease.as_nanos(),
+                vote.as_nanos()
+            )
+        });
+    }
     bounds.push(network(a));
     let mut faults = Vec::new();
     if a.crashes > 0 {
@@ -192,6 +223,12 @@ pub fn bounds(setup: &Setup) -> Vec<String> {
         if most > 0 {
             faults.push(format!("at most {most} {of}"));
         }
+    }
+    if a.reloads > 0 {
+        faults.push(format!(
+            "at most {} times a member reads the other file, running or as it starts",
+            a.reloads
+        ));
     }
     if a.probes {
         faults.push(format!(
@@ -246,8 +283,8 @@ fn network(a: &Adversary) -> String {
     text
 }
 
-/// One line at the end.
-pub fn summary(outcomes: &[Walked]) {
+/// What came of all, what it cost.
+pub fn summary(outcomes: &[Walked], took: Duration) {
     let bad: Vec<&str> = outcomes
         .iter()
         .filter(|o| !o.is_good())
@@ -268,6 +305,22 @@ pub fn summary(outcomes: &[Walked]) {
             bad.join(", ")
         );
     }
+    let steps: u64 = outcomes.iter().map(|o| o.found.transitions).sum();
+    let ours: Duration = outcomes.iter().map(|o| o.found.took).sum();
+    println!(
+        "{:.0} s; our own search took {:.0} of them, {} steps/s; at most {} MiB of memory were resident.",
+        took.as_secs_f64(),
+        ours.as_secs_f64(),
+        number((steps as f64 / ours.as_secs_f64()) as u64),
+        most_resident().map_or("?".into(), |kib| number(kib >> 10)),
+    );
+}
+
+/// The most memory that this process had resident, in KiB.
+fn most_resident() -> Option<u64> {
+    let status = std::fs::read_to_string("/proc/self/status").ok()?;
+    let most = status.lines().find_map(|l| l.strip_prefix("VmHWM:"))?;
+    most.trim().strip_suffix(" kB")?.parse().ok()
 }
 
 /// Everything, for machines.

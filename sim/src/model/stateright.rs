@@ -5,6 +5,17 @@ use super::moments::Moments;
 use crate::model::world::{Action, Direct, Done, Of, Setup, World};
 use crate::properties::{Property, When};
 use stateright::{Checker as _, HasDiscoveries, Model};
+use std::sync::Arc;
+
+/// A world as it is.
+type Plain = Of<Direct>;
+
+/// What may happen next, and the world that it leads to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Step {
+    action: Action,
+    to: Arc<Plain>,
+}
 
 /// A configuration as stateright sees it. Nothing is remembered between turns, and worlds are
 /// compared by 64-bit fingerprints.
@@ -53,7 +64,7 @@ impl Proof {
         self.checker().serve(address);
     }
 
-    fn holds(&self, world: &Of<Direct>, property: usize) -> bool {
+    fn holds(&self, world: &Plain, property: usize) -> bool {
         let facts = world.facts(&self.parts);
         let moments = Moments::of(&self.parts.0);
         let moment = moments.at(&facts, &world.rest, Done::default());
@@ -64,28 +75,36 @@ impl Proof {
 }
 
 /// stateright wants plain functions, which can't know which property they are for.
-fn nth<const N: usize>(proof: &Proof, world: &Of<Direct>) -> bool {
+fn nth<const N: usize>(proof: &Proof, world: &Arc<Plain>) -> bool {
     proof.holds(world, N)
 }
 
-const NTH: [fn(&Proof, &Of<Direct>) -> bool; 8] = [
+const NTH: [fn(&Proof, &Arc<Plain>) -> bool; 8] = [
     nth::<0>, nth::<1>, nth::<2>, nth::<3>, nth::<4>, nth::<5>, nth::<6>, nth::<7>,
 ];
 
 impl Model for Proof {
-    type State = Of<Direct>;
-    type Action = Action;
+    type State = Arc<Plain>;
+    type Action = Step;
 
     fn init_states(&self) -> Vec<Self::State> {
-        World::beginnings(&self.parts)
+        let beginnings = World::beginnings(&self.parts);
+        beginnings.into_iter().map(Arc::new).collect()
     }
 
-    fn actions(&self, state: &Self::State, actions: &mut Vec<Self::Action>) {
-        state.actions(&self.parts, actions);
+    fn actions(&self, state: &Self::State, steps: &mut Vec<Step>) {
+        state.expand(&self.parts, &mut |action, to, _| {
+            let to = Arc::new(to);
+            steps.push(Step { action, to });
+        });
     }
 
-    fn next_state(&self, state: &Self::State, action: Self::Action) -> Option<Self::State> {
-        Some(state.step(&self.parts, action)?.0)
+    fn next_state(&self, _: &Self::State, step: Step) -> Option<Self::State> {
+        Some(step.to)
+    }
+
+    fn format_action(&self, step: &Step) -> String {
+        format!("{:?}", step.action)
     }
 
     fn properties(&self) -> Vec<stateright::Property<Self>> {

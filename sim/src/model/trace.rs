@@ -9,7 +9,7 @@ use crate::model::world::{
 use crate::properties::MAX;
 use onehold::control::Order;
 use onehold::trace::{Header, Line, Writer};
-use onehold_core::advert::{Advert, MemberId};
+use onehold_core::advert::Advert;
 use onehold_core::input::Command;
 use onehold_core::time::Span;
 use std::io::Write;
@@ -34,9 +34,9 @@ impl<W: Write> Traced<W> {
     /// If `to` can't be written.
     pub fn new(setup: &Setup, beginning: usize, to: W) -> Result<Self> {
         let by = concat!("onehold-lab ", env!("CARGO_PKG_VERSION"));
-        let members = (0u8..).zip(&setup.spec.members);
-        let ours = members.filter(|(m, _)| setup.has_first_file(MemberId(*m)));
-        let names = ours.map(|(_, m)| m.name.clone());
+        let machines = (0u8..).take(setup.configs.len());
+        let in_first = |m: &u8| setup.config(*m, 0).digest() == setup.configs[0].digest();
+        let names = machines.filter(in_first).map(|m| setup.name(m).to_owned());
         let mut header = Header::new(by, setup.spec.clone(), names.collect());
         header.tick = Some(setup.tick());
         let (direct, timed) = (Direct(setup.clone()), Timed::new(setup.clone()));
@@ -161,7 +161,7 @@ impl<W: Write> Traced<W> {
     }
 
     fn name(&self, member: u8) -> String {
-        self.direct.0.spec.members[usize::from(member)].name.clone()
+        self.direct.0.name(member).to_owned()
     }
 
     /// What somebody does to a member.
@@ -177,7 +177,11 @@ impl<W: Write> Traced<W> {
             say,
             group: None,
         };
+        let note = |what: &str| Fault::Note(format!("{of} {what}"));
         Some(match stimulus {
+            Stimulus::Reload => note("reads the other file"),
+            Stimulus::Step => note("takes the next step"),
+            Stimulus::StartOther => note("starts with the other file"),
             Stimulus::Operator(Command::Switch) => order(Order::Switch),
             Stimulus::Operator(Command::Standby) => order(Order::Standby),
             Stimulus::Operator(Command::Resume) => order(Order::Resume),

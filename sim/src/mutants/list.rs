@@ -179,7 +179,7 @@ fn mutant(written: WrittenMutant, wrong: &mut Vec<String>) -> Mutant {
 }
 
 /// The protocol's rules are R-0 to this one.
-pub(super) const LAST_RULE: u8 = 21;
+pub(super) const LAST_RULE: u8 = 22;
 
 /// Names are unique and fit for a file's name, rules are rules, markers name mutants, and every
 /// mutant has a marker.

@@ -9,7 +9,7 @@ mod lanes;
 
 use super::words::{self, fault_text};
 use crate::error::{Result, err};
-use crate::fault::Fault;
+use crate::fault::{self, Fault};
 use crate::replay::{Replay, Replayed};
 use clap::Args;
 use clocks::{Aligned, Clock, Match, align};
@@ -196,6 +196,9 @@ impl Viewer {
                 member, at, time, ..
             }
             | Line::Turn {
+                member, at, time, ..
+            }
+            | Line::Change {
                 member, at, time, ..
             } => (Some(member), Some(*at), *time, Turning::Other),
             Line::Kernel {
@@ -554,10 +557,11 @@ fn over(
     end: i64,
 ) -> Vec<data::FaultView> {
     faults.sort_by_key(|(shown, _)| shown.at);
+    let names = fault::names(config);
     let mut open: Vec<(usize, Pairs)> = Vec::new();
     for n in 0..faults.len() {
         let (at, fault) = (faults[n].0.at, faults[n].1.as_ref());
-        let links = fault.and_then(|f| Some((f.links()?.path, f.links()?.pairs(config).ok()?)));
+        let links = fault.and_then(|f| Some((f.links()?.path, f.links()?.pairs(&names).ok()?)));
         let (Some(fault), Some(links)) = (fault, links) else {
             continue;
         };

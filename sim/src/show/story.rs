@@ -8,7 +8,7 @@ use crate::liveness::Liveness;
 use crate::replay::{Replay, Replayed, time};
 use onehold::telemetry;
 use onehold::trace::{Line, Reader};
-use onehold_core::advert::{Advert, MemberId};
+use onehold_core::advert::Advert;
 use onehold_core::config::Config;
 use onehold_core::effect::Effect;
 use onehold_core::observe::Snapshot;
@@ -162,7 +162,7 @@ impl Teller {
         }
         self.now = now;
         if let (Some((seat, node)), Some(at)) = (seen.node, instant(seen.line)) {
-            self.knows(seat.me(), &node.observe(seat, at));
+            self.knows(&seat.member_name(seat.me()), &node.observe(seat, at));
         }
         match seen.line {
             Line::Fault { fault, .. } => {
@@ -195,6 +195,13 @@ impl Teller {
                 let what = words::turn(&self.config, input);
                 self.turn(member, *at, what, None, effects);
             }
+            Line::Change {
+                member,
+                step,
+                effects,
+                at,
+                ..
+            } => self.turn(member, *at, words::step(step).to_owned(), None, effects),
             Line::Kernel {
                 member, effective, ..
             } => self.change(member, |lane| lane.effective = *effective),
@@ -255,12 +262,12 @@ impl Teller {
     }
 
     /// What a member's node believes now.
-    fn knows(&mut self, id: MemberId, seen: &Snapshot) {
-        let Some(group) = seen.groups.first() else {
+    fn knows(&mut self, name: &str, seen: &Snapshot) {
+        let (Some(member), Some(group)) = (self.member(name), seen.groups.first()) else {
             return;
         };
         let left = |left: Option<Span>| self.now.plus(left.unwrap_or_default());
-        let known = &mut self.members[usize::from(id.0)];
+        let known = &mut self.members[member];
         (known.lease, known.vote) = (left(group.lease_left), left(group.vote_left));
         known.lane = Lane {
             process: Liveness::Up,

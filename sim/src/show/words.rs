@@ -2,7 +2,7 @@
 
 use crate::fault::Fault;
 use onehold::telemetry;
-use onehold::trace::Line;
+use onehold::trace::{Line, Step};
 use onehold_core::advert::{Advert, GroupId, Statement};
 use onehold_core::config::Config;
 use onehold_core::effect::Effect;
@@ -96,6 +96,7 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
             }
         }
         Line::Turn { input, .. } => turn(config, input),
+        Line::Change { step: taken, .. } => step(taken).to_owned(),
         Line::Kernel {
             group, effective, ..
         } => match effective {
@@ -114,6 +115,16 @@ pub(super) fn what(config: &Config, line: &Line) -> String {
         }
         Line::Paused { .. } => "its process is paused; its kernel is not".to_owned(),
         Line::Resumed { .. } => "its process runs again".to_owned(),
+    }
+}
+
+/// A step of a change, in words.
+pub(super) const fn step(step: &Step) -> &'static str {
+    match step {
+        Step::Toward { .. } => "its file is another: that is to come into force (R-22)",
+        Step::From {} => "every member has the other file: it is in force (R-22)",
+        Step::Settled {} => "it is in force on every member (R-22)",
+        Step::Back {} => "its file is again what is in force (R-22)",
     }
 }
 
@@ -190,6 +201,7 @@ pub(super) fn is_mark(line: &Line) -> bool {
         }
         Line::Start { .. }
         | Line::State { .. }
+        | Line::Change { .. }
         | Line::Kernel { .. }
         | Line::Fault { .. }
         | Line::Died { .. }

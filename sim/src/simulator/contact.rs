@@ -4,8 +4,10 @@
 use super::incidents::cluster::DrawnCluster;
 use super::plan::Plan;
 use crate::fault::{Fault, Passing, Target};
+use crate::liveness::Liveness;
 use onehold_core::advert::MemberId;
 use onehold_core::config::Arbitration;
+use onehold_core::lease::Timing;
 use std::rc::Rc;
 
 /// What passes between two members; the more, the greater.
@@ -27,12 +29,16 @@ pub enum Contact {
 #[derive(Debug)]
 pub struct Contacts {
     plan: Rc<Plan>,
+    bounds: Bounds,
     /// By path: from the first to the second member, and back.
     links: Vec<[Passing; 2]>,
     /// Its own address is there.
     addressed: [bool; 2],
     /// Since when, in order; the first from the beginning.
     changes: Vec<(u64, Contact)>,
+    /// By whose file it may hold alone: each of the two, and since when one of them may, or neither.
+    survives: [bool; 2],
+    survived: Vec<(u64, bool)>,
 }
 
 /// For how long two may hold, in nanoseconds.
@@ -53,16 +59,20 @@ struct Bounds {
 }
 
 impl Contacts {
-    /// At the beginning everything passes. None but for two members under `survivor`.
+    /// At the beginning everything passes. None but for two members that begin under `survivor`.
     #[must_use]
     pub fn of(plan: &Rc<Plan>) -> Option<Self> {
         let alone = plan.config().arbitration() == Arbitration::Survivor;
-        (alone && plan.members.len() == 2).then(|| {
+        let two = plan.config().members().len() == 2;
+        (alone && two).then(|| {
             let mut all = Self {
                 plan: Rc::clone(plan),
+                bounds: Bounds::of(plan),
                 links: vec![[Passing::WELL; 2]; usize::from(plan.paths)],
                 addressed: [true; 2],
                 changes: Vec::new(),
+                survives: [true; 2],
+                survived: vec![(0, true)],
             };
             all.look(0);
             all
@@ -72,10 +82,14 @@ impl Contacts {
     /// Something was done to the world.
     pub fn suffer(&mut self, at: u64, fault: &Fault) {
         if let Fault::OwnAddress { of, is } = fault {
-            self.addressed[usize::from(self.plan.id(of).0)] = *is;
+            if let Some(addressed) = self.addressed.get_mut(usize::from(self.plan.id(of).0)) {
+                *addressed = *is;
+            }
         } else if let Some(links) = fault.links() {
             let links = self.plan.links(links);
-            for (path, from, _) in links.expect("a plan names links that there are") {
+            let two = |id: MemberId| id.0 < 2;
+            let links = links.expect("a plan names links that there are");
+            for (path, from, _) in links.into_iter().filter(|(_, a, b)| two(*a) && two(*b)) {
                 let of = &mut self.links[usize::from(path)];
                 of[usize::from(from != MemberId(0))].suffer(fault);
             }
@@ -83,6 +97,24 @@ impl Contacts {
             return;
         }
         self.look(at);
+    }
+
+    /// another configuration is in force on a member.
+    pub fn goes_by(&mut self, at: u64, member: MemberId, arbitration: Arbitration) {
+        if let Some(survives) = self.survives.get_mut(usize::from(member.0)) {
+            *survives = arbitration == Arbitration::Survivor;
+            let one = self.survives.contains(&true);
+            if self.survived.last().is_none_or(|(_, last)| *last != one) {
+                self.survived.push((at, one));
+            }
+        }
+    }
+
+    /// Whether one of the two may hold alone, or might until a moment ago: for as long as a lease lasts.
+    fn may_survive(&self, at: u64) -> bool {
+        let past = self.survived.partition_point(|(since, _)| *since <= at);
+        let (since, one) = self.survived[past - 1];
+        one || since + self.bounds.vote > at
     }
 
     fn look(&mut self, at: u64) {
@@ -119,7 +151,10 @@ impl Contacts {
     /// Until when two that hold since `from` may still hold at `at`, if they may.
     #[must_use]
     pub fn excuse(&self, from: u64, at: u64) -> Option<u64> {
-        let bounds = self.bounds();
+        if !self.may_survive(at) {
+            return None;
+        }
+        let bounds = &self.bounds;
         let past = self.changes.partition_point(|(since, _)| *since <= at);
         let (_, now) = self.changes[past - 1];
         let next = self.changes.get(past).map_or(u64::MAX, |(at, _)| *at);
@@ -131,22 +166,33 @@ impl Contacts {
         let until = healed.max(began)?;
         (at < until).then_some(until.min(next))
     }
+}
 
-    fn bounds(&self) -> Bounds {
-        let cluster = DrawnCluster::from(&*self.plan);
-        let timing = self.plan.config().timing();
+impl Bounds {
+    /// Of whichever timing there is in the run, the longest.
+    fn of(plan: &Plan) -> Self {
+        let all = plan.timings().map(|timing| Self::by(plan, timing));
+        let most = all.reduce(Self::max);
+        most.expect("a run has a timing at its beginning")
+    }
+
+    fn by(plan: &Plan, timing: Timing) -> Self {
+        let cluster = DrawnCluster {
+            timing,
+            ..DrawnCluster::from(plan)
+        };
         // By slow clocks.
         let slow = |span: u64| span + span * u64::from(timing.drift_ppm()) / 500_000;
-        let restless = |(_, fault): &(_, Fault)| {
-            let within = matches!(fault, Fault::Kill(Target::Within { .. }));
-            within || matches!(fault, Fault::Pause(_)) || fault.leaves().is_some()
-        };
-        let restless = self.plan.timeline.iter().any(restless);
-        let edited = |(_, fault): &(_, Fault)| matches!(fault, Fault::Edit(_));
-        let edited = self.plan.timeline.iter().any(edited);
+        let within = |fault: &Fault| matches!(fault, Fault::Kill(Target::Within { .. }));
+        let any = |is: &dyn Fn(&Fault) -> bool| plan.timeline.iter().any(|(_, f)| is(f));
+        let restless = any(&|f| within(f) || matches!(f, Fault::Pause(_)) || f.leaves().is_some());
+        let dies = any(&|f| within(f) || f.leaves() == Some(Liveness::Down));
+        // A member that begins with another file than the other has in force is a stranger.
+        let edited = any(&|f| matches!(f, Fault::Edit(_)))
+            || dies && any(&|f| matches!(f, Fault::Reload(_)));
         let strange = timing.presume_after().plus(timing.interval());
         let way = cluster.heals_within(false) - 2 * cluster.interval();
-        Bounds {
+        Self {
             heal: slow(1_000 * cluster.heals_within(restless)),
             vote: slow(timing.vote().as_nanos()),
             echo: slow(timing.interval().times(5).as_nanos()),
@@ -155,9 +201,18 @@ impl Contacts {
             at_once: edited.then(|| slow(1_000 * way)),
         }
     }
-}
 
-impl Bounds {
+    fn max(self, other: Self) -> Self {
+        Self {
+            heal: self.heal.max(other.heal),
+            vote: self.vote.max(other.vote),
+            echo: self.echo.max(other.echo),
+            echo_one_way: self.echo_one_way.max(other.echo_one_way),
+            strange: self.strange.max(other.strange),
+            at_once: self.at_once.max(other.at_once),
+        }
+    }
+
     /// How long two may go on when less passed before.
     const fn after(&self, now: Contact) -> u64 {
         let more = match now {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Deserializer, Serialize, de, forward_to_deserialize_any
 use std::collections::BTreeMap;
 use std::fmt;
 use std::marker::PhantomData;
+use std::net::IpAddr;
 
 /// The whole file.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -136,6 +137,9 @@ pub(crate) struct MemberSection {
     pub(crate) witness: bool,
     #[serde(default)]
     pub(crate) off: bool,
+    /// A witness of files that come later only; from the beginning it has the first of them.
+    #[serde(default)]
+    pub(crate) later: bool,
     #[serde(default)]
     pub(crate) clock_ppm: i32,
     pub(crate) secret: Option<String>,
@@ -335,6 +339,7 @@ pub(crate) struct ExpectSection {
     #[serde(flatten)]
     pub(crate) when: When,
     pub(crate) group: Option<String>,
+    pub(crate) address: Option<IpAddr>,
     pub(crate) property: Option<PropertyId>,
     #[serde(flatten)]
     pub(crate) what: Expected,
@@ -405,7 +410,7 @@ impl<'de> Deserialize<'de> for ExpectSection {
 
             fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<ExpectSection, A::Error> {
                 let (mut when, mut what) = (When::default(), None);
-                let (mut group, mut property) = (None, None);
+                let (mut group, mut address, mut property) = (None, None, None);
                 while let Some(key) = map.next_key::<String>()? {
                     match key.as_str() {
                         "at" => when.at = Some(map.next_value()?),
@@ -413,6 +418,7 @@ impl<'de> Deserialize<'de> for ExpectSection {
                         "from" => when.from = Some(map.next_value()?),
                         "until" => when.until = Some(map.next_value()?),
                         "group" => group = Some(map.next_value()?),
+                        "address" => address = Some(map.next_value()?),
                         "property" => property = Some(map.next_value()?),
                         key => besides(&mut map, key, &mut what)?,
                     }
@@ -421,6 +427,7 @@ impl<'de> Deserialize<'de> for ExpectSection {
                 Ok(ExpectSection {
                     when,
                     group,
+                    address,
                     property,
                     what: what.ok_or_else(|| de::Error::custom(nothing))?,
                 })

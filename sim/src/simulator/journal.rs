@@ -30,6 +30,8 @@ pub(super) struct Start {
     pub(super) at: LocalTime,
     /// The longest lease of earlier incarnations.
     pub(super) earlier: Span,
+    /// It doubts by whose votes it may hold.
+    pub(super) doubts: bool,
 }
 
 /// One answer of the shell.
@@ -39,6 +41,8 @@ pub(super) enum Said {
     Now(LocalTime),
     /// What had happened, and a datagram's content.
     Next(Option<(ShellEvent, Vec<u8>)>),
+    /// Whether a step of a change was taken.
+    Stepped(Result<(), String>),
     /// It waits.
     Waits,
 }
@@ -49,6 +53,7 @@ impl Clone for Said {
             Self::Now(at) => Self::Now(*at),
             Self::Next(None) => Self::Next(None),
             Self::Next(Some((event, bytes))) => Self::Next(Some((copy(event), bytes.clone()))),
+            Self::Stepped(done) => Self::Stepped(done.clone()),
             Self::Waits => Self::Waits,
         }
     }
@@ -60,8 +65,8 @@ impl Clone for Said {
 /// Of what never happens in the simulator.
 pub(super) fn copy(event: &ShellEvent) -> ShellEvent {
     use ShellEvent::{
-        Changed, Datagram, Eligible, ForeignClaim, Frame, Health, HoldFailed, Keys, Prepared,
-        ProbeAnswered, Released, Request, Stop,
+        Changed, Changes, Datagram, Eligible, ForeignClaim, Frame, Health, HoldFailed, Keys,
+        Prepared, ProbeAnswered, Released, Request, Stop,
     };
     match event {
         Datagram { local, remote } => Datagram {
@@ -133,6 +138,11 @@ pub(super) fn copy(event: &ShellEvent) -> ShellEvent {
             cluster: *cluster,
             group: *group,
             probed_at: *probed_at,
+        },
+        Changes { cluster, to, spec } => Changes {
+            cluster: *cluster,
+            to: to.clone(),
+            spec: spec.clone(),
         },
         Keys { cluster, keys } => Keys {
             cluster: *cluster,

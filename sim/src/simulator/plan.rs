@@ -6,6 +6,7 @@ use crate::fault::{self, Conditions, Edit, Fault, Links};
 use onehold::driver::openings::BeforeHold;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Config, Spec};
+use onehold_core::lease::Timing;
 use onehold_core::time::Span;
 
 /// A run to be. Equal plans give equal runs, record by record.
@@ -35,6 +36,9 @@ pub struct Plan {
     pub traced: bool,
     /// What each group waits for before its gate opens.
     pub before_hold: Vec<Option<BeforeHold>>,
+    /// The names of groups that only a later file has. The others are numbered as in the first
+    /// member's file at the beginning, and these after them.
+    pub later: Vec<String>,
     /// What happens when; in the order of time.
     pub timeline: Vec<(Span, Fault)>,
 }
@@ -55,13 +59,20 @@ pub struct MemberPlan {
 }
 
 impl Plan {
-    /// The member's file is edited during the run.
+    /// A member runs with another file at some time, and another incarnation of it may begin with that.
     #[must_use]
-    pub fn edits(&self, member: MemberId) -> bool {
+    pub fn begins_with_another_file(&self, member: MemberId) -> bool {
         let of = self.name(member);
-        let edits =
-            |(_, fault): &(Span, Fault)| matches!(fault, Fault::Edit(edit) if edit.of == of);
-        self.timeline.iter().any(edits)
+        let mut reloaded = false;
+        self.timeline.iter().any(|(_, fault)| match fault {
+            Fault::Edit(edit) => edit.of == of,
+            Fault::Reload(edit) => {
+                reloaded |= edit.of == of;
+                false
+            }
+            Fault::Start(name) | Fault::Restore(name) => reloaded && name == of,
+            _ => false,
+        })
     }
 
     /// A member's name.
@@ -70,7 +81,8 @@ impl Plan {
     /// If there is no such member.
     #[must_use]
     pub fn name(&self, member: MemberId) -> &str {
-        &self.config().members()[usize::from(member.0)].name
+        let config = &self.members[usize::from(member.0)].config;
+        &config.members()[usize::from(config.me().0)].name
     }
 
     /// A group's name.
@@ -79,7 +91,29 @@ impl Plan {
     /// If there is no such group.
     #[must_use]
     pub fn group_name(&self, group: GroupId) -> &str {
-        &self.config().groups()[usize::from(group.0)].name
+        let (first, at) = (self.config().groups(), usize::from(group.0));
+        match first.get(at) {
+            Some(group) => &group.name,
+            None => &self.later[at - first.len()],
+        }
+    }
+
+    /// The group here that has this number in a configuration.
+    #[must_use]
+    pub fn group_of(&self, config: &Config, number: GroupId) -> Option<GroupId> {
+        let name = &config.group(number)?.name;
+        (0u8..)
+            .take(self.groups())
+            .map(GroupId)
+            .find(|group| self.group_name(*group) == name)
+    }
+
+    /// The number of a group in a configuration, if it is there.
+    #[must_use]
+    pub fn number_in(&self, config: &Config, group: GroupId) -> Option<GroupId> {
+        let name = self.group_name(group);
+        let at = config.groups().iter().position(|g| g.name == name)?;
+        u8::try_from(at).ok().map(GroupId)
     }
 
     /// The cluster, from the view of its first member.
@@ -97,7 +131,33 @@ impl Plan {
     /// If there is none of that name: a plan names only members that it has.
     #[must_use]
     pub fn id(&self, name: &str) -> MemberId {
-        fault::member(name, self.config()).expect("a plan names members that it has")
+        self.find(name).expect("a plan names members that it has")
+    }
+
+    /// The member of a name: its place here, which is its number in the first member's file at the
+    /// beginning, if it is there.
+    ///
+    /// # Errors
+    /// Says which there are.
+    pub fn find(&self, name: &str) -> Result<MemberId> {
+        fault::member(name, &self.names())
+    }
+
+    fn names(&self) -> Vec<&str> {
+        self.ids().map(|id| self.name(id)).collect()
+    }
+
+    /// The member here that has this number in a configuration.
+    #[must_use]
+    pub fn member_of(&self, config: &Config, number: MemberId) -> Option<MemberId> {
+        let member = config.members().get(usize::from(number.0))?;
+        self.find(&member.name).ok()
+    }
+
+    /// Files with other members come into force in the run.
+    #[must_use]
+    pub fn members_change(&self) -> bool {
+        self.edits().any(Edit::changes_members)
     }
 
     /// The group of a name; without one, the first.
@@ -122,7 +182,7 @@ impl Plan {
     /// # Errors
     /// If there are no such members or no such path.
     pub fn links(&self, links: &Links) -> Result<Vec<(u8, MemberId, MemberId)>> {
-        let pairs = links.pairs(self.config())?;
+        let pairs = links.pairs(&self.names())?;
         if links.path.is_some_and(|path| path >= self.paths) {
             let paths = self.paths;
             return Err(err(format!(
@@ -134,46 +194,42 @@ impl Plan {
         Ok(each.collect())
     }
 
-    /// A member's configuration by its edited file.
+    /// A member's edited file, and the configuration by it.
     ///
     /// # Errors
     /// Why the file can't be.
-    pub fn edited(&self, edit: &Edit) -> Result<Config> {
-        let of = fault::member(&edit.of, self.config())?;
+    pub fn edited(&self, edit: &Edit) -> Result<(Spec, Config)> {
+        let of = self.find(&edit.of)?;
         let mut spec = self.members[usize::from(of.0)].spec.clone();
-        if let Some(delay) = edit.failback_delay {
-            spec.groups
-                .iter_mut()
-                .for_each(|g| g.failback_delay = delay.0);
-        }
-        if let Some(interval) = edit.interval {
-            spec.timing.interval = interval.0;
-        }
-        if let Some(address) = &edit.address {
-            put_address(&mut spec, address)?;
-        }
-        spec.prove(&edit.of).map_err(err)
+        edit.apply(&mut spec)?;
+        let config = spec.prove(&edit.of).map_err(err)?;
+        Ok((spec, config))
+    }
+
+    /// What members' files become during the run.
+    pub fn edits(&self) -> impl Iterator<Item = &Edit> {
+        self.timeline.iter().filter_map(|(_, fault)| match fault {
+            Fault::Edit(edit) | Fault::Reload(edit) => Some(edit),
+            _ => None,
+        })
+    }
+
+    /// The timing of every file that there is in the run; the first is that of the beginning.
+    pub fn timings(&self) -> impl Iterator<Item = Timing> {
+        let edited = self.edits().filter_map(|edit| self.edited(edit).ok());
+        let edited = edited.map(|(_, config)| *config.timing());
+        [*self.config().timing()].into_iter().chain(edited)
     }
 
     /// How many groups there are.
     #[must_use]
     pub fn groups(&self) -> usize {
-        self.members.first().map_or(0, |m| m.config.groups().len())
+        let first = self.members.first().map_or(0, |m| m.config.groups().len());
+        first + self.later.len()
     }
 
     /// All members' ids.
     pub fn ids(&self) -> impl Iterator<Item = MemberId> + use<> {
         (0u8..).take(self.members.len()).map(MemberId)
     }
-}
-
-/// Makes this the first floating address.
-///
-/// # Errors
-/// If it is not an address.
-pub(super) fn put_address(spec: &mut Spec, address: &str) -> Result<()> {
-    let what = "is not an IP address; write one such as \"10.0.0.60\"";
-    let parsed = address.parse();
-    spec.groups[0].addresses[0].address = parsed.map_err(|_| format!("`{address}` {what}"))?;
-    Ok(())
 }

@@ -3,9 +3,9 @@
 use super::plan::Plan;
 use crate::fault::{Fault, Refusable};
 use onehold::control::{Order, Reply};
-use onehold::telemetry;
 use onehold::trace::Line;
-use onehold_core::advert::{Advert, GroupId, MemberId};
+use onehold_core::advert::{Advert, Change, GroupId, MemberId};
+use onehold_core::config::Config;
 use onehold_core::effect::Event;
 use onehold_core::wire;
 use std::fmt;
@@ -37,8 +37,13 @@ pub enum What {
     Ended,
     /// The machine goes on from its snapshot.
     Restored,
-    /// A node reported something.
-    Reported(Event),
+    /// A node reported something, in which groups are numbered as in the plan; and the same for
+    /// people.
+    Reported(Event, Rc<str>),
+    /// From now on this is in force on the member.
+    InForce(Box<Config>),
+    /// The member refused its file, and why.
+    FileRefused(String),
     /// From now on the machine answers for the group's addresses.
     Opened(GroupId),
     /// From now on it does not.
@@ -142,6 +147,8 @@ pub enum By {
     Scrub,
     /// The machine does not run, or is off.
     Machine,
+    /// The group is not in the configuration that comes into force.
+    Change,
 }
 
 impl Record {
@@ -152,10 +159,6 @@ impl Record {
             1 => String::new(),
             _ => format!("{}: ", plan.group_name(*g)),
         };
-        let config = self
-            .member
-            .and_then(|m| plan.members.get(usize::from(m.0)))
-            .map(|m| &m.config);
         Some(match &self.what {
             What::Inflicted(fault) => format!("! {fault}"),
             What::Began(1) => "starts".to_owned(),
@@ -164,7 +167,9 @@ impl Record {
             What::Paused => "is paused in the middle of a turn".to_owned(),
             What::Ended => "has ended".to_owned(),
             What::Restored => "is as it was at its snapshot".to_owned(),
-            What::Reported(event) => telemetry::line(event, config?, None),
+            What::Reported(_, text) => text.to_string(),
+            What::InForce(config) => in_force(config),
+            What::FileRefused(why) => format!("refuses its file: {why}"),
             What::Opened(g) => format!("{}answers for the address", group(g)),
             What::Shut(g, by) => format!("{}no longer answers: {}", group(g), by.text()),
             What::KernelRefused(Refusable::Hold, g) => {
@@ -201,6 +206,17 @@ impl Record {
             (other, None) => format!("{other:?}"),
         };
         format!("{} {who} {what}", self.at)
+    }
+}
+
+fn in_force(config: &Config) -> String {
+    let digest = config.digest().0;
+    match config.change() {
+        Change::None => format!("settled on config {digest:016x} (R-22)"),
+        Change::Toward(to) => format!("config {:016x} is to come into force (R-22)", to.0),
+        Change::From(_) => {
+            format!("config {digest:016x} is in force, and waits for the others (R-22)")
+        }
     }
 }
 
@@ -241,6 +257,7 @@ impl By {
             Self::Release => "released",
             Self::Scrub => "a new incarnation scrubbed it (R-9)",
             Self::Machine => "the machine does not run",
+            Self::Change => "it is not in the file any more (R-22)",
         }
     }
 }

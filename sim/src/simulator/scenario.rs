@@ -6,15 +6,17 @@ pub use super::file::{Counted, Expected};
 use super::file::{
     Entry, Evidence, ExpectSection, GroupSection, MemberSection, ScenarioFile, When,
 };
-use super::plan::{MemberPlan, Plan, put_address};
+use super::plan::{MemberPlan, Plan};
 use crate::error::{Error, err};
-use crate::fault::{self, Conditions, Fault};
+use crate::fault::{self, Conditions, Edit, Fault};
 use crate::properties::PropertyId;
 use onehold::config_file::{FileError, Source};
 use onehold::driver::openings::BeforeHold;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec, SpecError};
 use onehold_core::time::Span;
+use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::path::Path;
 
 /// Most entries that one repeated entry may become.
@@ -50,6 +52,8 @@ pub struct Expect {
     pub until: Span,
     /// Of which group.
     pub group: GroupId,
+    /// Of one address of its, whichever group that is in.
+    pub address: Option<IpAddr>,
     /// Which property that is.
     pub property: PropertyId,
     /// What.
@@ -111,8 +115,10 @@ impl Reader<'_> {
             before_hold: (file.groups.values())
                 .map(|g| g.before_hold.map(BeforeHold::from))
                 .collect(),
+            later: Vec::new(),
             timeline: Vec::new(),
         };
+        plan.later = later(&plan, &file.timeline);
         let off = |id: &MemberId| file.members.get(plan.name(*id)).is_some_and(|m| m.off);
         let on = plan.ids().filter(|id| !off(id));
         let start = on.map(|id| Fault::Start(plan.name(id).to_owned()));
@@ -199,7 +205,7 @@ impl Reader<'_> {
         for name in ["lb0", "lb1"] {
             sections.entry(name.to_owned()).or_default();
         }
-        if file.witness.unwrap_or(!alone) && !sections.values().any(|m| m.witness) {
+        if file.witness.unwrap_or(!alone) && !sections.values().any(|m| m.witness && !m.later) {
             let witness = sections.entry("w".to_owned()).or_default();
             witness.witness = true;
         }
@@ -210,6 +216,7 @@ impl Reader<'_> {
         let spec = Spec {
             cluster: "sim".to_owned(),
             members: (sections.iter())
+                .filter(|(_, m)| !m.later)
                 .map(|(name, m)| MemberSpec {
                     name: name.clone(),
                     witness: m.witness,
@@ -224,9 +231,19 @@ impl Reader<'_> {
         };
         let seat = |(name, m): (&String, &MemberSection)| {
             let mut spec = spec.clone();
+            if m.later {
+                let key = format!("members.{name}.later");
+                let what = "no file in the timeline has it among its `witnesses`";
+                let first = edits(&file.timeline)
+                    .find(|edit| edit.witnesses.iter().flatten().any(|of| of == name))
+                    .ok_or_else(|| self.wrong(&key, what))?;
+                first
+                    .apply(&mut spec)
+                    .map_err(|what| self.wrong(&key, what))?;
+            }
             if let Some(address) = &m.address {
                 let key = format!("members.{name}.address");
-                put_address(&mut spec, address).map_err(|what| self.wrong(&key, what))?;
+                fault::put_address(&mut spec, address).map_err(|what| self.wrong(&key, what))?;
             }
             let config = spec
                 .prove(name)
@@ -239,7 +256,10 @@ impl Reader<'_> {
                 prepares_in: m.prepares_in.0,
             })
         };
-        sections.iter().map(seat).collect()
+        // As the first file numbers them, and then who is in later ones only.
+        let mut all: Vec<_> = sections.iter().collect();
+        all.sort_by_key(|(_, m)| (m.later, m.witness));
+        all.into_iter().map(seat).collect()
     }
 
     fn entry(
@@ -280,7 +300,7 @@ impl Reader<'_> {
         let key = format!("{key}.{}", fault.key());
         let wrong = |what: Error| self.wrong(&key, what);
         if let Some(of) = fault.member() {
-            fault::member(of, plan.config()).map_err(wrong)?;
+            plan.find(of).map_err(wrong)?;
         }
         if let Some(links) = fault.links() {
             plan.links(links).map_err(wrong)?;
@@ -297,7 +317,9 @@ impl Reader<'_> {
             Fault::Secrets { are, .. } if are.is_empty() => {
                 return Err(wrong(err("`are` must list at least one secret")));
             }
-            Fault::Edit(edit) => drop(plan.edited(edit).map_err(wrong)?),
+            Fault::Edit(edit) | Fault::Reload(edit) => {
+                plan.edited(edit).map_err(wrong)?;
+            }
             _ => {}
         }
         Ok(fault)
@@ -315,7 +337,7 @@ impl Reader<'_> {
             _ => None,
         };
         if let Some((key, name)) = named {
-            fault::member(name, plan.config()).map_err(|what| self.wrong(&at(key), what))?;
+            plan.find(name).map_err(|what| self.wrong(&at(key), what))?;
         }
         let When {
             at: moment,
@@ -347,10 +369,27 @@ impl Reader<'_> {
             from,
             until,
             group,
+            address: s.address,
             property: s.property.unwrap_or(PropertyId::Expected),
             what: s.what.clone(),
         })
     }
+}
+
+/// What the files of members become.
+fn edits(timeline: &[Entry]) -> impl Iterator<Item = &Edit> {
+    timeline.iter().filter_map(|entry| match &entry.fault {
+        Fault::Edit(edit) | Fault::Reload(edit) => Some(edit),
+        _ => None,
+    })
+}
+
+/// The names of groups that only a file has which a member gets later.
+fn later(plan: &Plan, timeline: &[Entry]) -> Vec<String> {
+    let edits = edits(timeline).filter_map(|edit| edit.groups.as_ref());
+    let known = |name: &String| plan.group(Some(name)).is_ok();
+    let names: BTreeSet<&String> = edits.flat_map(|groups| groups.keys()).collect();
+    names.into_iter().filter(|n| !known(n)).cloned().collect()
 }
 
 fn group(n: usize, name: &str, g: &GroupSection) -> GroupSpec {

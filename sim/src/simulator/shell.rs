@@ -11,10 +11,12 @@ use super::trace::Tap;
 use super::world::{Act, Datagram, Machine, World};
 use crate::liveness::Liveness;
 use onehold::announce::Mac;
+use onehold::driver::changing::Stepped;
 use onehold::driver::leases::Record as _;
 use onehold::driver::{Driver, Served, Shell, ShellEvent};
 use onehold::metrics::Metrics;
 use onehold::orders::Standings;
+use onehold::telemetry;
 use onehold::trace::Line;
 use onehold_core::advert::{GroupId, Incarnation, MemberId};
 use onehold_core::config::{Arbitration, Config};
@@ -128,6 +130,7 @@ pub(super) async fn live(
         incarnation,
         at,
         earlier,
+        doubts,
     } = start;
     let shell = Simulated {
         world: Rc::clone(&world),
@@ -145,6 +148,9 @@ pub(super) async fn live(
     let metrics = Metrics::of("", &config);
     let mut served = Served::start(config, keys, metrics, incarnation, at, earlier);
     served.before_hold.clone_from(&plan.before_hold);
+    if doubts {
+        served.doubt();
+    }
     let mut driver = Driver::new(vec![served], shell);
     if plan.traced {
         let name = plan.name(me).to_owned();
@@ -155,6 +161,8 @@ pub(super) async fn live(
                 time: Some(Span::from_nanos(now.get())),
                 incarnation,
                 earlier,
+                doubts,
+                spec: None,
             };
             let what = What::Traced(Box::new(start));
             world.borrow_mut().record(now.get(), Some(me), what);
@@ -176,7 +184,7 @@ pub(super) async fn live(
 
 /// what an incarnation that begins starts with.
 fn begin(world: &RefCell<World>, now: u64, me: MemberId) -> Start {
-    let (life, keys, earlier) = world.borrow_mut().begin(now, me);
+    let (life, keys, earlier, doubts) = world.borrow_mut().begin(now, me);
     let mut world = world.borrow_mut();
     let incarnation = incarnation(&world.plan, me, life);
     let member = world.member(me);
@@ -188,6 +196,7 @@ fn begin(world: &RefCell<World>, now: u64, me: MemberId) -> Start {
         incarnation,
         at,
         earlier,
+        doubts,
     }
 }
 
@@ -277,28 +286,32 @@ impl Shell for Simulated {
     fn send(&mut self, _cluster: usize, to: MemberId, bytes: &[u8]) -> u64 {
         let now = self.last;
         let framed = self.frames.as_mut().is_some_and(|frames| frames.go(now));
-        self.effect(Act::Send(to, bytes.into(), framed));
-        u64::from(self.world.borrow().plan.paths)
+        let plan = Rc::clone(&self.world.borrow().plan);
+        let of = plan.member_of(&self.world.borrow_mut().member(self.me).config, to);
+        if let Some(to) = of {
+            self.effect(Act::Send(to, bytes.into(), framed));
+        }
+        u64::from(plan.paths)
     }
 
     fn release(&mut self, _cluster: usize, group: GroupId) {
-        self.effect(Act::Release(group));
+        self.effect_of(group, Act::Release);
     }
 
     fn hold_until(&mut self, _cluster: usize, group: GroupId, deadline: LocalTime) {
-        self.effect(Act::Hold(group, deadline));
+        self.effect_of(group, |group| Act::Hold(group, deadline));
     }
 
     fn prepare(&mut self, _cluster: usize, group: GroupId) {
-        self.effect(Act::Prepare(group));
+        self.effect_of(group, Act::Prepare);
     }
 
     fn announce(&mut self, _cluster: usize, group: GroupId) {
-        self.effect(Act::Announce(group));
+        self.effect_of(group, Act::Announce);
     }
 
     fn probe(&mut self, _cluster: usize, group: GroupId, probed_at: LocalTime) {
-        self.effect(Act::Probe(group, probed_at));
+        self.effect_of(group, |group| Act::Probe(group, probed_at));
     }
 
     fn heard(&mut self, _: usize, _: MemberId, _: (SocketAddr, SocketAddr), _: bool) {
@@ -310,6 +323,49 @@ impl Shell for Simulated {
     fn heard_frame(&mut self, _at: usize, _from: Mac, _echo: Option<LocalTime>) {
         if let Some(frames) = &mut self.frames {
             frames.known = true;
+        }
+    }
+
+    fn step(
+        &mut self,
+        _cluster: usize,
+        from: &Config,
+        to: &Config,
+    ) -> Result<Option<Stepped>, String> {
+        let done = match self.said_again() {
+            Some(Said::Stepped(done)) => done,
+            _ => {
+                let (mut world, now) = (self.world.borrow_mut(), self.now.get());
+                let done = world.step(now, self.me, from, to);
+                let said = || Said::Stepped(done.clone());
+                world.member(self.me).note(said);
+                done
+            }
+        };
+        done?;
+        let plan = &self.world.borrow().plan;
+        self.frames = match (self.frames.take(), Frames::of(plan, to)) {
+            (Some(known), Some(Frames { heard_for, .. })) => Some(Frames { heard_for, ..known }),
+            (_, other) => other,
+        };
+        let waits = |number| {
+            let group = plan.group_of(to, number)?;
+            *plan.before_hold.get(usize::from(group.0))?
+        };
+        let numbers = (0u8..).take(to.groups().len()).map(GroupId);
+        Ok(Some(Stepped {
+            before_hold: Some(numbers.map(waits).collect()),
+            ..Stepped::default()
+        }))
+    }
+
+    fn trusts(&mut self, _cluster: usize, electorates: &[u64]) {
+        if !self.again.get() {
+            self.world
+                .borrow_mut()
+                .member(self.me)
+                .votes
+                .trust(electorates);
         }
     }
 
@@ -329,10 +385,10 @@ impl Shell for Simulated {
 
     fn reported(&mut self, _cluster: usize, event: &Event) {
         if self.runs() && !self.again.get() {
-            let what = What::Reported(*event);
-            self.world
-                .borrow_mut()
-                .record(self.now.get(), Some(self.me), what);
+            let mut world = self.world.borrow_mut();
+            let text = telemetry::line(event, &world.member(self.me).config, None);
+            let what = What::Reported(world.as_reported(self.me, *event), text.into());
+            world.record(self.now.get(), Some(self.me), what);
         }
     }
 }
@@ -356,7 +412,12 @@ impl Simulated {
         let mut world = self.world.borrow_mut();
         world.hand_over_answers(self.now.get(), self.me);
         let Some((id, datagram)) = world.receive(self.now.get(), self.me) else {
-            return world.member(self.me).inbox.pop_front();
+            loop {
+                let event = world.member(self.me).inbox.pop_front()?;
+                if let Some(event) = world.as_told(self.me, event) {
+                    return Some(event);
+                }
+            }
         };
         world.record(self.now.get(), Some(self.me), What::Arrived(id));
         bytes.clear();
@@ -377,6 +438,15 @@ impl Simulated {
         let mut world = self.world.borrow_mut();
         let member = world.member(self.me);
         member.process == Liveness::Up && member.machine == Machine::On
+    }
+
+    /// An effect that names a group, which this world knows by the plan's number.
+    fn effect_of(&mut self, number: GroupId, act: impl FnOnce(GroupId) -> Act) {
+        if self.again.get() {
+            return;
+        }
+        let group = self.world.borrow().group_of(self.me, number);
+        self.effect(act(group));
     }
 
     /// One effect of a turn takes place, or waits for the process to go on, or never comes.

@@ -5,7 +5,7 @@ use super::plan::Plan;
 use super::record::{Record, What};
 use super::world::World;
 use crate::liveness::Liveness;
-use onehold::trace::{Header, Line, Recorder, Turn, Writer};
+use onehold::trace::{Changed, Header, Line, Recorder, Turn, Writer};
 use onehold_core::Node;
 use onehold_core::advert::MemberId;
 use onehold_core::config::Spec;
@@ -48,9 +48,27 @@ impl Recorder for Tap {
             let what = What::Traced(Box::new(Line::State { member, at, node }));
             self.world.borrow_mut().record(now, Some(self.me), what);
         }
-        let line = turn.line(&self.name, Some(Span::from_nanos(now)));
+        self.put(turn.line(&self.name, Some(Span::from_nanos(now))));
+    }
+
+    fn change(&mut self, changed: &Changed<'_>) {
+        if self.world.borrow_mut().member(self.me).process == Liveness::Down {
+            return;
+        }
+        if self.again.get() {
+            self.state = Some((changed.now, changed.node.clone()));
+            return;
+        }
+        let now = self.now.get();
+        self.put(changed.line(&self.name, Some(Span::from_nanos(now))));
+    }
+}
+
+impl Tap {
+    fn put(&self, line: Line) {
         let what = What::Traced(Box::new(line));
-        self.world.borrow_mut().record(now, Some(self.me), what);
+        let mut world = self.world.borrow_mut();
+        world.record(self.now.get(), Some(self.me), what);
     }
 }
 
@@ -122,5 +140,5 @@ fn spec(plan: &Plan) -> &Spec {
 }
 
 fn ours(plan: &Plan, id: MemberId) -> bool {
-    plan.members[usize::from(id.0)].spec == *spec(plan) && !plan.edits(id)
+    plan.members[usize::from(id.0)].spec == *spec(plan) && !plan.begins_with_another_file(id)
 }

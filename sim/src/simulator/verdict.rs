@@ -8,6 +8,7 @@ use super::scenario::{Expect, Expected, Scenario};
 use super::watch::{Broken, Conflict, Served, Watch};
 use crate::error::Result;
 use crate::properties::PropertyId;
+use crate::show::timeline::Answers;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::Arbitration;
 use onehold_core::time::Span;
@@ -110,7 +111,15 @@ impl Judge<'_> {
         let mut failures = self.broken();
         let groups = (0u8..).map(GroupId).zip(&self.watch.groups);
         match &scenario.two {
-            None => failures.extend(groups.filter_map(|(id, g)| self.two(id, g))),
+            None => {
+                failures.extend(groups.filter_map(|(id, g)| self.two(id, &g.answers, "")));
+                if failures.is_empty() {
+                    let addresses = self.watch.addresses.iter();
+                    failures.extend(addresses.filter_map(|(address, (group, answers))| {
+                        self.two(*group, answers, &format!(" for {address}"))
+                    }));
+                }
+            }
             Some((most, because)) => {
                 let failed = match two {
                     Span::ZERO => Some((
@@ -202,9 +211,11 @@ impl Judge<'_> {
     /// deadline ends it: a lease and the guard's slack later at most, by the slowest clock.
     fn outlasts(&self) -> u64 {
         let plan = &self.scenario.plan;
-        let timing = plan.config().timing();
-        let held = timing.lease().plus(timing.slack()).as_nanos();
-        held + held * u64::from(timing.drift_ppm()) / 500_000 + plan.tick.as_nanos()
+        let held = plan.timings().map(|timing| {
+            let held = timing.lease().plus(timing.slack()).as_nanos();
+            held + held * u64::from(timing.drift_ppm()) / 500_000
+        });
+        held.max().unwrap_or(0) + plan.tick.as_nanos()
     }
 
     /// S3 to S5, by what the watch saw.
@@ -223,18 +234,18 @@ impl Judge<'_> {
     }
 
     /// S1, S2: the first moment at which two answer and may not.
-    fn two(&self, group: GroupId, served: &Served) -> Option<Failure> {
+    fn two(&self, group: GroupId, answers: &Answers<MemberId, u64>, of: &str) -> Option<Failure> {
         let plan = &self.scenario.plan;
-        for (from, until) in served.answers.two(0, plan.length.as_nanos()) {
+        for (from, until) in answers.two(0, plan.length.as_nanos()) {
             let mut at = from;
             while let Some(excused) = self.may(from, at).filter(|_| at < until) {
                 at = excused;
             }
             if at < until {
-                let (_, holders) = served.answers.at(at);
+                let (_, holders) = answers.at(at);
                 let [all, wrong] = [from, at].map(|since| Span::from_nanos(until - since));
                 let what = format!(
-                    "{} for {all}, of which {wrong} are not excused",
+                    "{}{of} for {all}, of which {wrong} are not excused",
                     answer(plan, holders)
                 );
                 return Some(self.failure(self.split(), group, Span::from_nanos(at), what));
@@ -248,9 +259,11 @@ impl Judge<'_> {
     /// steps add.
     fn false_alarms(&self) -> Option<Failure> {
         let plan = &self.scenario.plan;
-        let timing = plan.config().timing();
-        let vote = timing.vote().as_nanos();
-        let most = vote + vote * u64::from(timing.drift_ppm()) / 500_000 + 2 * plan.tick.as_nanos();
+        let votes = plan.timings().map(|timing| {
+            let vote = timing.vote().as_nanos();
+            vote + vote * u64::from(timing.drift_ppm()) / 500_000
+        });
+        let most = votes.max().unwrap_or(0) + 2 * plan.tick.as_nanos();
         let two = |c: &Conflict| {
             let served = &self.watch.groups[usize::from(c.group.0)];
             !served.answers.two(0, c.at).is_empty()
@@ -277,9 +290,10 @@ impl Expect {
     /// What is expected, for people.
     #[must_use]
     pub fn text(&self, plan: &Plan) -> String {
-        let group = match plan.groups() {
-            1 => String::new(),
-            _ => format!(" for {}", plan.group_name(self.group)),
+        let group = match (self.address, plan.groups()) {
+            (Some(address), _) => format!(" for {address}"),
+            (None, 1) => String::new(),
+            (None, _) => format!(" for {}", plan.group_name(self.group)),
         };
         let Self { from, until, .. } = self;
         let by = if from == until {
@@ -325,11 +339,19 @@ impl Expect {
     fn holds(&self, plan: &Plan, watch: &Watch) -> std::result::Result<(), (Span, String)> {
         let (from, until) = (self.from.as_nanos(), self.until.as_nanos());
         let served = &watch.groups[usize::from(self.group.0)];
+        let nobody = Answers::from(0);
+        let answers = match self.address {
+            None => &served.answers,
+            Some(address) => match watch.addresses.get(&address) {
+                Some((_, answers)) => answers,
+                None => &nobody,
+            },
+        };
         let within = |at: u64| at >= from && at < until;
         let at_end = |what: String| Err((self.until, what));
         match &self.what {
             Expected::Holder(who) => {
-                let (since, holders) = served.answers.at(until);
+                let (since, holders) = answers.at(until);
                 let good = match who.as_str() {
                     "nobody" => holders.is_empty(),
                     "anybody" => holders.len() == 1,
@@ -362,7 +384,7 @@ impl Expect {
                     let found = open.find(|(span, left)| span.contains(&at) && *left > 0);
                     found.map(|(_, left)| *left -= 1).is_some()
                 };
-                let mut changes = served.answers.changes();
+                let mut changes = answers.changes();
                 match changes.find(|(at, _)| within(*at) && !meant(*at)) {
                     None => Ok(()),
                     Some((at, holders)) => {
@@ -372,7 +394,7 @@ impl Expect {
                 }
             }
             Expected::OutageAtMost(most) => {
-                let outages = served.answers.outages(from, until);
+                let outages = answers.outages(from, until);
                 let longest = outages.into_iter().max_by_key(|(from, until)| until - from);
                 match longest {
                     Some((from, until)) if until - from > most.0.as_nanos() => {
@@ -385,7 +407,7 @@ impl Expect {
                 }
             }
             Expected::ServedPercent(least) => {
-                let served = served.answers.stretches(from, until, |who| !who.is_empty());
+                let served = answers.stretches(from, until, |who| !who.is_empty());
                 let served: u64 = served.iter().map(|(from, until)| until - from).sum();
                 let percent = 100.0 * served as f64 / (until - from).max(1) as f64;
                 if percent >= *least {

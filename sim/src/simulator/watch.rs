@@ -18,6 +18,7 @@ use onehold_core::config::{Arbitration, Config};
 use onehold_core::effect::Event;
 use onehold_core::observe::RoleName;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::rc::Rc;
 
 /// The incarnation of a member that has not sent anything in it.
@@ -70,6 +71,9 @@ pub struct Watch {
     pub contacts: Option<Contacts>,
     /// The groups, by id.
     pub groups: Vec<Served>,
+    /// Who answers for an address, in whichever group: two files may have it in different ones.
+    /// With the group in which it first was answered for.
+    pub addresses: BTreeMap<IpAddr, (GroupId, Answers<MemberId, u64>)>,
     /// What was broken: the first moment of each time that a property was.
     pub broken: Vec<Broken>,
     /// What was reported, when and by whom, as people read it.
@@ -97,6 +101,8 @@ struct Known {
 /// What is known of one member in one group.
 #[derive(Clone, Debug)]
 struct KnownGroup {
+    /// It is in the configuration that the member has in force.
+    is: bool,
     effective: bool,
     role: RoleName,
     eligible: bool,
@@ -125,7 +131,8 @@ impl Watch {
     /// One that has seen nothing yet.
     #[must_use]
     pub fn new(plan: &Rc<Plan>) -> Self {
-        let group = KnownGroup {
+        let group = |is| KnownGroup {
+            is,
             effective: false,
             role: RoleName::Standby,
             eligible: true,
@@ -136,12 +143,15 @@ impl Watch {
             said_holds: None,
             lets_go: None,
         };
-        let member = Known {
+        let groups = || (0u8..).take(plan.groups()).map(GroupId);
+        let member = |config| Known {
             process: Liveness::Down,
             life: UNHEARD,
             quarantined: false,
             addressed: true,
-            groups: vec![group; plan.groups()],
+            groups: groups()
+                .map(|id| group(plan.number_in(config, id).is_some()))
+                .collect(),
         };
         let served = Served {
             answers: Answers::from(0),
@@ -150,7 +160,7 @@ impl Watch {
         };
         Self {
             configs: plan.members.iter().map(|m| m.config.clone()).collect(),
-            members: vec![member; plan.members.len()],
+            members: plan.members.iter().map(|m| member(&m.config)).collect(),
             snapshots: BTreeMap::new(),
             stands: BTreeSet::new(),
             changed: None,
@@ -158,6 +168,7 @@ impl Watch {
             stopping: BTreeMap::new(),
             contacts: Contacts::of(plan),
             groups: vec![served; plan.groups()],
+            addresses: BTreeMap::new(),
             broken: Vec::new(),
             reports: Vec::new(),
             conflicts: Vec::new(),
@@ -206,7 +217,14 @@ impl Watch {
                     contacts.suffer(record.at, fault);
                 }
             }
-            What::Reported(event) => {
+            What::InForce(config) => {
+                if let (Some(contacts), Some(member)) = (&mut self.contacts, record.member) {
+                    contacts.goes_by(record.at, member, config.arbitration());
+                }
+                self.report(record);
+            }
+            What::FileRefused(_) => self.report(record),
+            What::Reported(event, _) => {
                 events.add(event);
                 if let Event::Role { group, .. } = event {
                     of = Some(*group);
@@ -221,9 +239,7 @@ impl Watch {
                         said,
                     });
                 }
-                if let (Some(member), Some(text)) = (record.member, record.story(&self.plan)) {
-                    self.reports.push((record.at, member, text));
-                }
+                self.report(record);
             }
             _ => {}
         }
@@ -231,6 +247,52 @@ impl Watch {
         if self.learn(record, member) || events != Events::default() {
             self.ask(record.at, member, (events, of));
         }
+    }
+
+    fn report(&mut self, record: &Record) {
+        if let (Some(member), Some(text)) = (record.member, record.story(&self.plan)) {
+            self.reports.push((record.at, member, text));
+        }
+    }
+
+    /// A member answers for an address, or not.
+    fn look_at_addresses(&mut self, at: u64, member: MemberId) {
+        let (config, known) = (
+            &self.configs[usize::from(member.0)],
+            &self.members[usize::from(member.0)],
+        );
+        let mut now: BTreeMap<IpAddr, GroupId> = BTreeMap::new();
+        for (number, group) in (0u8..).map(GroupId).zip(config.groups()) {
+            let of = self.plan.group_of(config, number);
+            let open = of.filter(|of| known.groups[usize::from(of.0)].effective);
+            let addresses = group.addresses.iter();
+            now.extend(open.into_iter().flat_map(|of| {
+                let addresses = addresses.clone();
+                addresses.map(move |prefix| (prefix.address, of))
+            }));
+        }
+        for (address, (_, answers)) in &mut self.addresses {
+            answers.set(at, member, now.remove(address).is_some());
+        }
+        for (address, group) in now {
+            let mut answers = Answers::from(0);
+            answers.set(at, member, true);
+            self.addresses.insert(address, (group, answers));
+        }
+    }
+
+    /// Another configuration is in force on a member.
+    fn go_by(&mut self, member: MemberId, config: &Config) {
+        let groups = (0u8..).take(self.groups.len()).map(GroupId);
+        let known = self.members[usize::from(member.0)].groups.iter_mut();
+        for (group, known) in groups.zip(known) {
+            let was = known.is;
+            known.is = self.plan.number_in(config, group).is_some();
+            if !was && known.is {
+                known.begin(config.is_candidate(member));
+            }
+        }
+        self.configs[usize::from(member.0)] = config.clone();
     }
 
     fn count(&mut self, what: Counted) {
@@ -250,7 +312,14 @@ impl Watch {
                 news |= known.life != said.incarnation;
                 known.life = said.incarnation;
                 known.quarantined = said.quarantined;
-                for (group, says) in known.groups.iter_mut().zip(&said.groups) {
+                let config = &self.configs[usize::from(member.0)];
+                let groups = (0u8..).map(GroupId).zip(&mut known.groups);
+                for (group, of) in groups {
+                    let number = plan.number_in(config, group);
+                    let says = number.and_then(|n| said.groups.get(usize::from(n.0)));
+                    let (Some(says), group) = (says, of) else {
+                        continue;
+                    };
                     let vote = says.vote.map(|b| (b.member, b.incarnation));
                     news |= group.vote != vote;
                     group.vote = vote;
@@ -265,7 +334,12 @@ impl Watch {
                 self.unshut.extend(began);
                 return false;
             }
-            What::Arrived(_)
+            What::InForce(config) => {
+                self.go_by(member, config);
+                self.look_at_addresses(record.at, member);
+            }
+            What::FileRefused(_)
+            | What::Arrived(_)
             | What::Replayed(_)
             | What::KernelRefused(Refusable::Hold, _)
             | What::Probed(_)
@@ -279,16 +353,7 @@ impl Watch {
                 known.life = UNHEARD;
                 known.quarantined = true;
                 let witness = !plan.members[0].config.is_candidate(member);
-                for group in &mut known.groups {
-                    group.vote = None;
-                    group.wanted = true;
-                    group.frozen = false;
-                    group.role = if witness {
-                        RoleName::Witness
-                    } else {
-                        RoleName::Standby
-                    };
-                }
+                known.groups.iter_mut().for_each(|g| g.begin(!witness));
             }
             What::Died | What::Ended => {
                 known.die();
@@ -306,6 +371,7 @@ impl Watch {
                 known.groups[usize::from(group.0)].effective = opened;
                 let answers = &mut self.groups[usize::from(group.0)].answers;
                 answers.set(record.at, member, opened);
+                self.look_at_addresses(record.at, member);
             }
             What::Announced(group) => {
                 let served = &mut self.groups[usize::from(group.0)];
@@ -326,7 +392,7 @@ impl Watch {
                 }
             }
             What::Answered(..) => return false,
-            What::Reported(event) => {
+            What::Reported(event, _) => {
                 if let Event::Role { group, to, .. } = event {
                     let known = &mut known.groups[usize::from(group.0)];
                     known.role = *to;
@@ -376,7 +442,9 @@ impl Watch {
     /// Asks the properties; what was reported is of one group, or of none.
     fn ask(&mut self, at: u64, member: MemberId, reported: (Events, Option<GroupId>)) {
         // a member that presumes its peer dead holds without its vote.
-        let votes = self.configs[0].arbitration() == Arbitration::Majority && !self.presumed;
+        // S3 asks for a majority of the first file's members.
+        let by_votes = self.configs[0].arbitration() == Arbitration::Majority;
+        let votes = by_votes && !self.presumed && !self.plan.members_change();
         // S5 is about what a peer sent; what was done to it just now it could not have sent yet.
         let vote = self.configs[0].timing().vote().as_nanos();
         let changed = self
@@ -417,6 +485,19 @@ impl Watch {
                 }
             }
         }
+    }
+}
+
+impl KnownGroup {
+    /// A member begins to vote in it, and may hold it.
+    const fn begin(&mut self, candidate: bool) {
+        self.vote = None;
+        self.wanted = true;
+        self.frozen = false;
+        self.role = match candidate {
+            true => RoleName::Standby,
+            false => RoleName::Witness,
+        };
     }
 }
 
@@ -472,12 +553,17 @@ impl Known {
             preparing: false,
             due: false,
             role: (self.process != Liveness::Down).then_some(known.role),
-            quarantined: self.quarantined,
+            // nor does it vote in a group that it does not have.
+            quarantined: self.quarantined || !known.is,
             vote: known.vote,
             eligible: known.eligible && self.addressed,
             healthy: known.healthy,
             wanted: known.wanted,
             frozen: known.frozen,
+            may_step: false,
+            changes: false,
+            second_file: false,
+            fixed: false,
             lives: 0,
             incarnation: self.life,
         }

@@ -4,10 +4,13 @@
 //! by itself when the member's clock shows the deadline and the guard's slack has passed, whatever
 //! its process does.
 
+mod changing;
 mod kernel;
+mod leases_file;
 mod network;
 mod probes;
 mod snapshot;
+mod votes_file;
 
 use super::clock::Clock;
 use super::journal::Journal;
@@ -16,9 +19,10 @@ use super::record::{By, Record, Way, What};
 use super::rng::Rng;
 use crate::fault::{self, Conditions, Fault, Links, Passing, Refusable};
 use crate::liveness::Liveness;
+pub(super) use leases_file::Leases;
 use onehold::control::{Order, PendingRequest, Reply, Request};
 use onehold::driver::ShellEvent;
-use onehold::driver::leases::{self, Recorded};
+use onehold::driver::leases;
 use onehold::orders::Said;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::auth::{Key, Keys};
@@ -30,6 +34,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::ops::Range;
 use std::rc::Rc;
 use tokio::sync::{Notify, oneshot};
+use votes_file::Votes;
 
 /// Most datagrams that are kept to be sent again.
 const MAX_TAPE: usize = 1 << 16;
@@ -83,9 +88,14 @@ pub(super) struct Member {
     restarts: Option<u64>,
     /// what its processes have written down since it was switched on.
     pub(super) leases: Leases,
-    /// The configuration in force, and the one of its file.
+    /// by whose votes its processes might hold.
+    pub(super) votes: Votes,
+    /// The configuration in force, the one that it was settled on last, and the one of its file.
     pub(super) config: Config,
+    settled: Config,
     file: Config,
+    /// How late its kernel may shut a gate.
+    slack: Span,
     /// Its own address is on the machine.
     addressed: bool,
     secrets: Vec<String>,
@@ -207,8 +217,11 @@ impl World {
             snapshot: None,
             restarts: None,
             leases: Leases::default(),
+            votes: Votes::default(),
             config: m.config.clone(),
+            settled: m.config.clone(),
             file: m.config.clone(),
+            slack: m.config.timing().slack(),
             addressed: true,
             secrets: vec![m.secret.clone()],
             gates: vec![gate.clone(); plan.groups()],
@@ -297,23 +310,28 @@ impl World {
     }
 
     /// an incarnation begins: it scrubs what an earlier one left, and reads its file. Returns its
-    /// number, the keys, and the longest lease of earlier incarnations.
-    pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys, Span) {
+    /// number, the keys, the longest lease of earlier incarnations, and whether it doubts.
+    pub(super) fn begin(&mut self, now: u64, id: MemberId) -> (u32, Keys, Span, bool) {
         self.settle(now, id);
         let member = self.member(id);
         member.lives += 1;
         member.life = member.lives;
         member.forget_process();
-        member.config = member.file.clone();
+        let before = std::mem::replace(&mut member.config, member.file.clone());
+        member.settled = member.file.clone();
+        member.slack = member.file.timing().slack();
         member.late.retain(|(due, _), _| *due > now); // no socket was open
         let (life, keys) = (member.life, member.keys());
         let lease = member.config.timing().lease();
+        member.leases.begin();
+        let doubts = member.votes.begin(&member.config);
         let earlier = leases::begin(&mut member.leases, lease).expect("it can be written");
         for group in (0u8..).take(self.plan.groups()).map(GroupId) {
             self.members[at(id)].gates[usize::from(group.0)].deadline = None;
             self.tell_effective(now, id, group, By::Scrub);
         }
         self.record(now, Some(id), What::Began(life));
+        self.says_what_is_in_force(now, id, &before);
         let config = &self.members[at(id)].config;
         if config.is_candidate(config.me()) {
             for group in (0u8..).take(self.plan.groups()).map(GroupId) {
@@ -322,7 +340,7 @@ impl World {
                 member.tell_healthy(group);
             }
         }
-        (life, keys, earlier.longest)
+        (life, keys, earlier.longest, doubts)
     }
 
     /// A process has ended by itself, and leaves nothing behind: for it should stop, or has failed
@@ -423,8 +441,10 @@ impl World {
                 groups.for_each(|group| member.tell_eligible(group));
             }
             Fault::Edit(edit) => {
-                self.member(id).file = plan.edited(edit).expect("proved when it was planned");
+                let edited = plan.edited(edit);
+                (_, self.member(id).file) = edited.expect("proved when it was planned");
             }
+            Fault::Reload(edit) => self.reload(now, id, edit),
             Fault::Eligible(flag) => {
                 let (member, group) = (self.member(id), group(&flag.group));
                 let gate = &mut member.gates[usize::from(group.0)];
@@ -661,25 +681,6 @@ impl Member {
                 healthy,
             });
         }
-    }
-}
-
-/// A file that is lost with the machine's power.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Leases(Span);
-
-impl leases::Record for Leases {
-    fn read(&self) -> Result<Recorded, String> {
-        let former = Span::ZERO; // nobody is renamed here
-        Ok(Recorded {
-            own: self.0,
-            former,
-        })
-    }
-
-    fn write(&mut self, longest: Span) -> Result<(), String> {
-        self.0 = longest;
-        Ok(())
     }
 }
 

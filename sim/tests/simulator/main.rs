@@ -11,7 +11,7 @@ use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::{Arbitration, GroupSpec, MemberSpec, Prefix, Spec};
 use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
-use onehold_sim::fault::{Conditions, Fault, Target};
+use onehold_sim::fault::{Conditions, Edit, Fault, Target};
 use onehold_sim::replay::Replay;
 use onehold_sim::simulator::plan::{MemberPlan, Plan, Sending};
 use onehold_sim::simulator::record::{By, Record, What};
@@ -64,6 +64,7 @@ fn three(timeline: &[(u64, Fault)]) -> Plan {
         confirm_after: Span::from_millis(2),
         traced: false,
         before_hold: Vec::new(),
+        later: Vec::new(),
         timeline: start
             .into_iter()
             .chain(then.map(|(at, what)| (Span::from_millis(*at), what.clone())))
@@ -134,9 +135,41 @@ fn log(plan: Plan) -> Vec<String> {
 /// What the daemon's driver did in a storm the core does again, turn by turn.
 #[test]
 fn a_traced_run_is_replayed_word_for_word() {
+    replays(stormy(5));
+}
+
+/// also where the configuration changes, in a storm.
+#[test]
+fn a_traced_change_is_replayed_word_for_word() {
+    let mut plan = three(&[]);
+    plan.conditions = stormy(5).conditions;
+    let second = ["10.0.0.50", "10.0.0.51"].map(str::to_owned).to_vec();
+    let edit = |of: &str| Edit {
+        of: of.to_owned(),
+        groups: Some([("web".to_owned(), second.clone())].into()),
+        lease: Some(Length(Span::from_millis(900))),
+        ..Edit::default()
+    };
+    let reload =
+        |(n, of): (u64, &str)| (Span::from_millis(3_000 + 200 * n), Fault::Reload(edit(of)));
+    plan.timeline
+        .extend((0..).zip(["lb0", "w", "lb1"]).map(reload));
+    let in_force = |r: &Record| match &r.what {
+        What::InForce(config) => config.groups()[0].addresses.len() == 2,
+        _ => false,
+    };
+    let settled = records(plan.clone()).iter().filter(|r| in_force(r)).count();
+    assert!(
+        settled >= 6,
+        "each takes two steps with both addresses: {settled}"
+    );
+    replays(plan);
+}
+
+fn replays(plan: Plan) {
     let plan = Plan {
         traced: true,
-        ..stormy(5)
+        ..plan
     };
     let mut trace = RunTrace::new(Vec::new(), Rc::new(plan.clone())).unwrap();
     for record in records(plan) {

@@ -5,7 +5,7 @@ mod stories;
 
 use onehold::trace::Reader;
 use onehold_sim::model::configs;
-use onehold_sim::model::memo::Memo;
+use onehold_sim::model::memo::Memory;
 use onehold_sim::model::search::{Limits, search};
 use onehold_sim::model::trace::Traced;
 use onehold_sim::show::story::{self, Broken, Step, Story};
@@ -113,14 +113,15 @@ fn it_says_what_was_broken_and_whether_it_was_expected() {
 fn a_split_that_the_search_found_reads_well() {
     let all = configs::all();
     let splits = all.iter().find(|c| c.name == "survivor-full-cut").unwrap();
-    let (memo, limits) = (
-        Memo::new(splits.setup.clone()),
+    let (memory, limits) = (
+        Memory::new(splits.setup.clone()),
         Limits {
             states: u64::MAX,
             stop_at_first: true,
+            threads: 2,
         },
     );
-    let found = search(&memo, &splits.properties, limits, |_| {});
+    let found = search(&memory, &splits.properties, limits, |_| {});
     let (actions, beginning) = (found.first[0].as_ref().unwrap(), found.beginning[0]);
     let mut run = Traced::new(&splits.setup, beginning, Vec::new()).unwrap();
     actions.iter().for_each(|action| run.act(*action).unwrap());

@@ -9,7 +9,7 @@ use chromium::Chromium;
 use onehold::trace::Reader;
 use onehold_core::config::Arbitration;
 use onehold_sim::model::configs;
-use onehold_sim::model::memo::Memo;
+use onehold_sim::model::memo::Memory;
 use onehold_sim::model::search::{Limits, search};
 use onehold_sim::model::trace::Traced;
 use onehold_sim::show::page::Viewer;
@@ -299,9 +299,10 @@ fn a_counterexample_of_the_model_checker_is_shown_in_ticks() {
     let limits = Limits {
         states: u64::MAX,
         stop_at_first: false,
+        threads: 2,
     };
-    let memo = Memo::new(splits.setup.clone());
-    let found = search(&memo, &splits.properties, limits, |_| {});
+    let memory = Memory::new(splits.setup.clone());
+    let found = search(&memory, &splits.properties, limits, |_| {});
     let (actions, beginning) = (found.first[0].as_ref().unwrap(), found.beginning[0]);
     let mut run = Traced::new(&splits.setup, beginning, Vec::new()).unwrap();
     actions.iter().for_each(|action| run.act(*action).unwrap());

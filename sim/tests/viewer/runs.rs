@@ -90,6 +90,8 @@ impl Run {
             time: Some(self.time()),
             incarnation,
             earlier,
+            doubts: false,
+            spec: None,
         };
         self.write(&line);
         let of = &mut self.members[member];

@@ -106,7 +106,7 @@ const FAULTS: [Fault; 14] = [
         .with(&["--orders", "/run/onehold/orders"]),
     Fault::new("noarp", "problem", "lb1", |c| sh(c, "lb1", "ip link set eth0 arp off"))
         .ends(|c| drop(sh(c, "lb1", "ip link set eth0 arp on"))),
-    Fault::new("mtu", "problem", "lb1", |c| sh(c, "lb1", "ip link set eth0 mtu 400"))
+    Fault::new("mtu", "problem", "lb1", |c| sh(c, "lb1", "ip link set eth0 mtu 150"))
         .ends(|c| drop(sh(c, "lb1", "ip link set eth0 mtu 1500"))),
     Fault::new("part", "problem", "lb1", |c| {
         sh(c, "lb1", "ip link add br9 type bridge; ip link set br9 up; ip link set eth0 master br9")

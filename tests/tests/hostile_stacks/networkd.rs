@@ -2,7 +2,7 @@
 
 use super::{alarmed, all_well, bare, gets, nothing_moved, put_back, server};
 use onehold_sim::netns::Process;
-use onehold_tests::{Begin as _, Cluster, Debian, Setup};
+use onehold_tests::{Begin as _, Cluster, Debian, Setup, eventually};
 use rustix::process::Signal;
 
 /// A host's network, given over to it.
@@ -35,9 +35,9 @@ fn what_networkd_configures_again_moves_nothing() {
     drop(networkd);
     let _networkd = self::networkd(d, &c, STATIC);
     c.watch_for(1);
-    for address in ["10.77.0.50", "fd77::50"] {
-        put_back(&c, address);
-    }
+    // What comes with the next renewal, before anybody notices that it is gone, is not in the log.
+    put_back(&c, "10.77.0.50");
+    eventually("both are there", || c.has("lb0", "fd77::50").then_some(()));
     nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
 }

@@ -51,7 +51,7 @@ pub const TABLES: &[Table] = &[
     },
     Table {
         name: "groups.NAME",
-        what: "Addresses that move together; at most 16 groups and 1024 addresses. `NAME` as for members.",
+        what: "Addresses that move together; at most 58 groups and 1024 addresses. `NAME` as for members.",
         at: "groups.web",
         keys: GROUPS,
     },
@@ -127,7 +127,7 @@ const CLUSTER: &[Key] = &[
         "secret_files",
         "a list of paths",
         r#"["secret.2", "secret"]"#,
-        "Instead of `secret_file`, to rotate the key: the first seals, all are accepted",
+        "Instead of `secret_file`, to rotate the key: the newest first, at most four; all are accepted",
     )
     .else_("`secret_file`")
     .refused(&[r#"["secret", "secret"]"#])

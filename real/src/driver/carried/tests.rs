@@ -18,6 +18,7 @@ fn advert(local: &LocalCluster, sent_at: LocalTime, echo: Option<LocalTime>) -> 
     let advert = Advert {
         cluster: local.config.cluster(),
         config: local.config.digest(),
+        change: onehold_core::advert::Change::None,
         from: MemberId(1),
         to: MemberId(0),
         incarnation: Incarnation(9),
@@ -77,8 +78,9 @@ fn state() -> (State, String) {
         "kernel": {
             "guard": {
                 "gate": { "bpf": {
-                    "programs": { "map": 11, "own": [12, 13], "elsewhere": null },
-                    "twin": { "map": 14, "own": [15, 16], "elsewhere": [17, 18] },
+                    "deadlines": { "places": 11, "deadlines": 14, "room": 2048 },
+                    "programs": { "own": [12, 13], "elsewhere": null },
+                    "twin": { "own": [15, 16], "elsewhere": [17, 18] },
                     "made": [2],
                 } },
                 "replaced": null,
@@ -120,10 +122,10 @@ fn state() -> (State, String) {
     (state, directory.display().to_string())
 }
 
-/// What version 1 looks like. If this changes, so must the version, and the one before must still be
-/// read.
+/// What version 2 looks like. If this changes, so must the version, and the one before must still be
+/// read, if it was released.
 #[test]
-fn version_1_of_a_state_is_pinned() {
+fn version_2_of_a_state_is_pinned() {
     let (state, directory) = state();
     let text = String::from_utf8(state.encode().unwrap()).unwrap();
     let (head, body) = text.split_once('\n').unwrap();
@@ -206,8 +208,8 @@ fn what_is_not_known_or_not_whole_is_refused() {
         assert!(text.contains(from), "{from}: {text}");
         check(text.replacen(from, to, 1).as_bytes()).unwrap_err()
     };
-    let version = refused("\"version\":1}", "\"version\":2}");
-    assert!(version.contains("of version 2, and onehold "), "{version}");
+    let version = refused("\"version\":2}", "\"version\":1}");
+    assert!(version.contains("of version 1, and onehold "), "{version}");
     assert!(version.contains("restart the daemon"), "{version}");
     refused("onehold state", "onehold trace");
     for (from, to, why) in [

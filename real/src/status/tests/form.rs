@@ -12,6 +12,17 @@ const PAGE: &str = include_str!("../../../../docs/src/status-json.md");
 fn full() -> Report {
     let mut status = healthy();
     status.keys = vec!["1a2b3c4d".to_owned(), "5e6f7081".to_owned()];
+    status.changing = Some(ChangeStatus {
+        other: "71e0a4d2c9b83f56".to_owned(),
+        in_force: false,
+        waits_for: vec!["lb1".to_owned()],
+        silent: vec!["lb1".to_owned()],
+        under_way: vec![UnderWay {
+            group: "web".to_owned(),
+            what: "releasing".to_owned(),
+            for_ms: Some(12.0),
+        }],
+    });
     let g = &mut status.groups[0];
     g.checks = vec![CheckStatus {
         name: "page".to_owned(),
@@ -152,7 +163,7 @@ fn listed() -> BTreeMap<String, BTreeSet<String>> {
 fn every_key_is_on_the_page_and_none_that_is_not_there() {
     let mut there = BTreeMap::new();
     keys(&json(&full(), PRINTED), "", &mut there);
-    assert_eq!(there.len(), 19, "{:?}", there.keys());
+    assert_eq!(there.len(), 21, "{:?}", there.keys());
     assert_eq!(listed(), there);
     assert!(PAGE.contains(&format!("version {VERSION}")), "the version");
 }

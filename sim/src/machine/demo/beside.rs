@@ -12,7 +12,11 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 use std::{env, fs, process};
+
+/// How often it advertises in the demo: as often as Onehold.
+const AS_OURS: Duration = Duration::from_millis(100);
 
 /// What can be played beside Onehold.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -22,14 +26,14 @@ pub enum Beside {
 }
 
 /// What of it is here.
-pub(super) struct Keepalived {
+pub(in crate::machine) struct Keepalived {
     program: PathBuf,
     /// Its script, as a check has none.
     curl: PathBuf,
     web: Web,
     /// Its name and version, as it says them.
-    pub(super) version: String,
-    running: Vec<Process>,
+    pub(in crate::machine) version: String,
+    pub(in crate::machine) running: Vec<Process>,
 }
 
 impl Keepalived {
@@ -37,7 +41,7 @@ impl Keepalived {
     ///
     /// # Errors
     /// If there is none, or it can't be used, with the remedy.
-    pub(super) fn find(privilege: Privilege, web: Web) -> Result<Self> {
+    pub(in crate::machine) fn find(privilege: Privilege, web: Web) -> Result<Self> {
         if privilege != Privilege::Root {
             let why = "the kernel reports the end of processes to the machine's root alone";
             return Err(err(format!("--beside keepalived: {why}; run as root")));
@@ -75,7 +79,7 @@ impl Keepalived {
         screen.line(&format!(" {}", self.version));
         let cluster = Cluster::new(setup, &self.program)?;
         let mut stage = Stage::new("keepalived", cluster, stop)?;
-        self.start(&stage.cluster)?;
+        self.start(&stage.cluster, AS_OURS, true)?;
         if stage.play(&start(Vec::new()), 0, screen)? {
             stage.play_all(scenes, options.repeat, screen)?;
         }
@@ -91,11 +95,21 @@ impl Keepalived {
         Ok(stage.end().0)
     }
 
-    /// Starts it on both candidates.
-    fn start(&mut self, cluster: &Cluster) -> Result<()> {
+    /// Starts it on both candidates, with an advertisement in each `interval`; with the checks of the
+    /// demo or with none.
+    ///
+    /// # Errors
+    /// If it can't be started, or refuses its file.
+    pub(in crate::machine) fn start(
+        &mut self,
+        cluster: &Cluster,
+        interval: Duration,
+        checks: bool,
+    ) -> Result<()> {
         for (name, priority) in CANDIDATES.into_iter().zip([254, 253]) {
             let file = format!("{name}.keepalived");
-            cluster.file(&file, &self.file(name, priority)?)?;
+            let text = self.file(name, priority, interval, checks)?;
+            cluster.file(&file, &text)?;
             // It opens its socket for processes in the machine's own network, which alone has them,
             // and then enters the network that its file names: `/run/netns/lb0`.
             let link = move || -> std::io::Result<()> {
@@ -132,20 +146,27 @@ impl Keepalived {
 
     /// What is in Onehold's file, in its own words. By these priorities a standby waits 1 ms for a
     /// better one (its skew time), which is the least that it can.
-    fn file(&self, name: &str, priority: u8) -> Result<String> {
+    fn file(&self, name: &str, priority: u8, interval: Duration, checks: bool) -> Result<String> {
         let words = self.web.words(name, &PAGE)?;
         let process: Vec<String> = words.iter().map(|word| format!("\"{word}\"")).collect();
         let (process, curl) = (process.join(" "), self.curl.display());
+        let mut looked_at = String::new();
+        let mut tracked = "";
+        if checks {
+            looked_at = format!(
+                "vrrp_track_process server {{\n process {process}\n}}\n\
+                 vrrp_script page {{\n script \"{curl} -fsS -m 0.5 -o /dev/null http://127.0.0.1/\"\n \
+                 interval 1\n timeout 1\n rise 2\n fall 2\n}}\n"
+            );
+            tracked = " track_process {\n server\n }\n track_script {\n page\n }\n";
+        }
+        let interval = interval.as_secs_f64();
         Ok(format!(
             "net_namespace {name}\nglobal_defs {{\n script_user root\n enable_script_security\n \
-             vrrp_version 3\n}}\n\
-             vrrp_track_process server {{\n process {process}\n}}\n\
-             vrrp_script page {{\n script \"{curl} -fsS -m 0.5 -o /dev/null http://127.0.0.1/\"\n \
-             interval 1\n timeout 1\n rise 2\n fall 2\n}}\n\
+             vrrp_version 3\n}}\n{looked_at}\
              vrrp_instance web {{\n interface eth0\n state BACKUP\n virtual_router_id 50\n \
-             priority {priority}\n advert_int 0.1\n \
-             virtual_ipaddress {{\n {FLOATING}/32\n }}\n \
-             track_process {{\n server\n }}\n track_script {{\n page\n }}\n}}\n"
+             priority {priority}\n advert_int {interval}\n \
+             virtual_ipaddress {{\n {FLOATING}/32\n }}\n{tracked}}}\n"
         ))
     }
 }

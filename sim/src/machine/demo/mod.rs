@@ -1,13 +1,15 @@
 //! `onehold-lab demo`: the main job on this machine's kernel, measured from the network.
 
 mod beside;
+mod members;
 mod record;
+mod reload;
 mod report;
 mod story;
 
 pub use beside::Beside;
 pub use report::{Outcome, Summary, summarize};
-pub use story::{Act, Await, Event, Scene, scenes, start};
+pub use story::{Act, Await, Event, File, Scene, scenes, start};
 
 use crate::error::{Context, Result, err};
 use crate::fault::Fault;
@@ -16,7 +18,7 @@ use crate::machine::netns::{
     CANDIDATES, Cluster, FLOATING, Fetcher, Observer, PATIENCE, Setup, Web,
 };
 use crate::screen::Screen;
-use beside::Keepalived;
+pub(super) use beside::Keepalived;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use onehold_core::config::Arbitration;
 use record::Record;
@@ -316,6 +318,9 @@ impl Stage {
             Act::Fault(fault) => self.cluster.inflict(fault),
             Act::KillWeb(on) => self.cluster.kill_web(on),
             Act::Upgrade(on) => self.cluster.upgrade(on),
+            Act::Reload(file) => self.reload(*file),
+            Act::Witness(new) => self.witness(*new),
+            Act::RotateKey(former, new) => self.rotate_key(former, new),
             Act::BlockUdp(block) => self.cluster.block_udp(*block),
             Act::CutAdverts(on) => self.cluster.lan().cut_adverts(on),
             Act::Carrier { of, is } => self.cluster.lan().carrier(of, *is),
@@ -334,9 +339,17 @@ impl Stage {
         // Two holders are looked for between the events, too.
         let dual = self.observer.sightings(self.watched, to).dual;
         self.watched = to;
-        let two = matches!(event.then, Await::NeverTwo(_)) && !dual.is_zero();
+        let never = matches!(event.then, Await::NeverTwo(_) | Await::Undisturbed(_));
+        let two = never && !dual.is_zero();
         let failure = failure.or_else(|| two.then(|| format!("two held for {dual:?}")));
         let service = self.fetcher.service(from, to);
+        let noticed =
+            matches!(event.then, Await::Undisturbed(_)) && (seen.changes > 0 || service.failed > 0);
+        let failure = failure.or_else(|| {
+            let (moves, failed) = (seen.changes, service.failed);
+            noticed
+                .then(|| format!("the address moved {moves} times, and {failed} requests failed"))
+        });
         let millis = |d: Duration| (d.as_secs_f64() * 1e5).round() / 1e2;
         let outcome = Outcome {
             by: self.by,
@@ -385,12 +398,13 @@ impl Stage {
             let served = answered.is_some_and(|at| at > from && now - at < FRESH);
             let (come, enough) = match event.then {
                 Await::Holder(name) => (holder.as_deref() == Some(name), STAYS),
+                Await::Undisturbed(n) => (holder.as_deref() == Some("lb0"), Duration::from_secs(n)),
                 Await::Seconds(n) | Await::NeverTwo(n) => {
                     (holder.is_some(), STAYS.max(Duration::from_secs(n)))
                 }
             };
             let begun = match event.then {
-                Await::Holder(_) => *since.get_or_insert(now),
+                Await::Holder(_) | Await::Undisturbed(_) => *since.get_or_insert(now),
                 Await::Seconds(_) | Await::NeverTwo(_) => from,
             };
             if !(come && served) {
@@ -404,6 +418,9 @@ impl Stage {
                 let failure = match event.then {
                     Await::Holder(name) if held == name => "the client gets no answer".into(),
                     Await::Holder(name) => format!("{name} should hold, and {held} does"),
+                    Await::Undisturbed(_) => {
+                        format!("lb0 should hold and answer all the time; {held} holds")
+                    }
                     Await::Seconds(_) | Await::NeverTwo(_) => {
                         format!("{held} holds, and the client gets no answer")
                     }

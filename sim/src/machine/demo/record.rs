@@ -9,6 +9,7 @@ use crate::replay::Replay;
 use crate::show::page::Viewer;
 use onehold::clock::boottime;
 use onehold::trace::{Header, Line, Reader, Writer};
+use onehold_core::config::Spec;
 use onehold_core::time::{LocalTime, Span};
 use std::collections::BTreeSet;
 use std::fs::{self, File};
@@ -148,18 +149,32 @@ impl Record {
         let begun = |path: &PathBuf| fs::metadata(path).is_ok_and(|m| m.len() > 0);
         traces.retain(|path| is_trace(path) && begun(path));
         let world = free_trace(self.directory(), "world")?;
-        self.write_world(&world, traces.first())?;
+        let is_first = |path: &&PathBuf| file_name(path).starts_with(CANDIDATES[0]);
+        let of = traces.iter().find(is_first).or(traces.first()).cloned();
+        let spec = self.write_world(&world, of.as_ref())?;
         traces.push(world);
 
         let (mut replay, mut viewer) = (Replay::default(), Viewer::default());
+        // A page is of one configuration; a witness that came later began with another.
+        let mut others = Vec::new();
         for path in &traces {
             replay.read(open(path)?).map_err(err)?;
-            viewer.read(open(path)?).map_err(err)?;
+            match open(path)? {
+                trace if trace.header().spec == spec => viewer.read(trace).map_err(err)?,
+                _ => others.push(file_name(path)),
+            }
         }
         let page = match &self.page {
             Some(file) => {
                 fs::write(file, viewer.page().map_err(err)?).context(|| file.display())?;
-                format!(" The run as a page: {}", file.display())
+                let without = match &others[..] {
+                    [] => String::new(),
+                    others => format!(
+                        ", without {}, which began with other members",
+                        others.join(", ")
+                    ),
+                };
+                format!(" The run as a page: {}{without}", file.display())
             }
             None => String::new(),
         };
@@ -174,12 +189,12 @@ impl Record {
         Ok((good, said))
     }
 
-    /// What was done and seen, as a trace without turns.
-    fn write_world(&mut self, path: &Path, of: Option<&PathBuf>) -> Result<()> {
+    /// What was done and seen, as a trace without turns; by the configuration of this one, which is returned.
+    fn write_world(&mut self, path: &Path, of: Option<&PathBuf>) -> Result<Spec> {
         let of = of.ok_or_else(|| err("the daemons traced nothing"))?;
         let spec = open(of)?.header().spec.clone();
         let by = concat!("onehold-lab ", env!("CARGO_PKG_VERSION"));
-        let mut header = Header::new(by, spec, Vec::new());
+        let mut header = Header::new(by, spec.clone(), Vec::new());
         header.zero = Some(self.zero.0);
         let mut lines = std::mem::take(&mut self.lines);
         for change in changes(&self.rounds) {
@@ -206,13 +221,18 @@ impl Record {
             lines.iter().try_for_each(|(_, line)| writer.line(line))?;
             writer.into_inner().flush()
         });
-        written.context(|| path.display())
+        written.context(|| path.display()).map(|()| spec)
     }
+}
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
 }
 
 /// A trace, named after its file and not its directory, which may be temporary.
 fn open(path: &Path) -> Result<Reader<BufReader<File>>> {
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    let name = file_name(path);
     let file = File::open(path).context(|| path.display())?;
     Reader::new(name, BufReader::new(file)).map_err(|e| err(e.to_string()))
 }

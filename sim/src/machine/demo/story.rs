@@ -2,6 +2,7 @@
 
 use crate::error::{Result, err};
 use crate::fault::{Conditions, Fault, Flag, Links, Target};
+use crate::machine::netns::Witness;
 use onehold::control::Order;
 
 /// What is awaited after an event.
@@ -14,6 +15,9 @@ pub enum Await {
     Seconds(u64),
     /// The same, and never did two hold in these seconds.
     NeverTwo(u64),
+    /// lb0 holds as before for this many seconds: from the event's begin on never did two hold, the
+    /// address did not move, and no request of the client failed.
+    Undisturbed(u64),
 }
 
 /// Something that is done.
@@ -25,6 +29,12 @@ pub enum Act {
     KillWeb(&'static str),
     /// A daemon goes on in another binary.
     Upgrade(&'static str),
+    /// The file says something else on all hosts, and is read again on one after the other.
+    Reload(File),
+    /// This one is the witness from now on, or nobody is: the members change.
+    Witness(Option<Witness>),
+    /// The key is rotated on all members, from one secret's file to another's.
+    RotateKey(&'static str, &'static str),
     /// The candidates' own firewalls drop the members' datagrams, or no longer.
     BlockUdp(bool),
     /// No advert passes, neither as a datagram nor as a frame; all else does.
@@ -38,6 +48,17 @@ pub enum Act {
     },
 }
 
+/// What the cluster's file says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum File {
+    /// What it said when the cluster was started.
+    AsItWas,
+    /// The group has a second address.
+    TwoAddresses,
+    /// The lease is twice as long.
+    LongLease,
+}
+
 impl Act {
     /// What a trace says of it.
     #[must_use]
@@ -46,6 +67,20 @@ impl Act {
             Self::Fault(fault) => fault.clone(),
             Self::KillWeb(on) => healthy(on, false),
             Self::Upgrade(on) => Fault::Note(format!("{on} goes on in another binary")),
+            Self::Reload(File::AsItWas) => Fault::Note("the file is as it was, on all".to_owned()),
+            Self::Reload(File::TwoAddresses) => {
+                Fault::Note("the file has a second address, on all".to_owned())
+            }
+            Self::Reload(File::LongLease) => {
+                Fault::Note("the file has twice the lease, on all".to_owned())
+            }
+            Self::Witness(Some(new)) => {
+                Fault::Note(format!("{} is the witness, on all", new.name()))
+            }
+            Self::Witness(None) => Fault::Note("there is no witness, on all".to_owned()),
+            Self::RotateKey(..) => {
+                Fault::Note("another key takes the key's place, on all".to_owned())
+            }
             Self::BlockUdp(true) => Fault::Note("UDP is dropped at both inputs".to_owned()),
             Self::BlockUdp(false) => Fault::Note("UDP passes again".to_owned()),
             Self::CutAdverts(on) => Fault::Note(format!("no advert passes, all else does: {on}")),
@@ -246,9 +281,49 @@ fn all() -> Vec<Scene> {
             acts: vec![Act::Upgrade("lb0")],
             then: Holder("lb0"),
         }],
+        vec![
+            reload("reload-add-address", "add an address", File::TwoAddresses),
+            reload("reload-remove-address", "take it away", File::AsItWas),
+        ],
     ];
     scenes.extend(of_the_service());
     scenes
+}
+
+fn reload(name: &'static str, title: &'static str, file: File) -> Event {
+    Event {
+        name,
+        title,
+        acts: vec![Act::Reload(file)],
+        then: Await::Holder("lb0"),
+    }
+}
+
+/// The scenes that are played by name only, for another one says nearly the same.
+fn by_name() -> Vec<Scene> {
+    let back = "reload-timing-back";
+    let rotate = |name, title, from, to| Event {
+        name,
+        title,
+        acts: vec![Act::RotateKey(from, to)],
+        then: Await::Holder("lb0"),
+    };
+    vec![
+        vec![Event {
+            name: "nothing",
+            title: "nothing happens",
+            acts: Vec::new(),
+            then: Await::Undisturbed(LOOKED_AT),
+        }],
+        vec![
+            reload("reload-timing", "double the lease", File::LongLease),
+            reload(back, "the lease as it was", File::AsItWas),
+        ],
+        vec![
+            rotate("rotate-key", "rotate the key", "secret", "secret.2"),
+            rotate("rotate-key-back", "rotate it back", "secret.2", "secret"),
+        ],
+    ]
 }
 
 /// The scenes of the service behind the address. Others can play these, too.
@@ -273,6 +348,28 @@ fn of_the_service() -> Vec<Scene> {
             well("service-well", "it answers 200 again"),
         ],
     ]
+}
+
+/// For how many seconds it is looked whether what should be noticed by nobody is.
+const LOOKED_AT: u64 = 3;
+
+fn witness(name: &'static str, title: &'static str, new: Option<Witness>) -> Event {
+    Event {
+        name,
+        title,
+        acts: vec![Act::Witness(new)],
+        then: Await::Undisturbed(LOOKED_AT),
+    }
+}
+
+/// The scenes of two machines and a witness, which are played by name.
+fn of_three() -> Vec<Scene> {
+    let new = |name, title, new| witness(name, title, Some(new));
+    let back = "replace-witness-back";
+    vec![vec![
+        new("replace-witness", "replace the witness", Witness::Another),
+        new(back, "the former witness again", Witness::Usual),
+    ]]
 }
 
 /// The scenes of two machines alone, which are played by name: with more members they say nothing.
@@ -300,28 +397,35 @@ fn of_two_alone() -> Vec<Scene> {
             ),
             event("one-way-frames-heal", "heal", heal, Holder("lb0")),
         ],
+        vec![
+            witness("add-witness", "add a witness", Some(Witness::Usual)),
+            witness("remove-witness", "two alone again", None),
+        ],
     ]
 }
 
-/// The scenes in which one of `names` happens; all of them if there are no names, but for those of
-/// two machines `alone`. `shared` are those that others than Onehold can play.
+/// The scenes in which one of `names` happens; if there are no names, all but those that are played
+/// by name only. Of these some are for two that are `alone`, and some for two with a witness. `shared` are
+/// those that others than Onehold can play.
 ///
 /// # Errors
 /// If a name is unknown, with those that are known.
 pub fn scenes(names: &[String], shared: bool, alone: bool) -> Result<Vec<Scene>> {
     let has = |scene: &Scene, name: &str| scene.iter().any(|event| event.name == name);
     let mut scenes = if shared { of_the_service() } else { all() };
-    if alone && !shared && !names.is_empty() {
-        scenes.extend(of_two_alone());
+    if !shared && !names.is_empty() {
+        scenes.extend(by_name());
+        scenes.extend(if alone { of_two_alone() } else { of_three() });
     }
     for name in names {
         if name != "start" && !scenes.iter().any(|scene| has(scene, name)) {
             let known: Vec<&str> = scenes.iter().flatten().map(|e| e.name).collect();
             let known = known.join(", ");
-            let of_two = of_two_alone().iter().any(|scene| has(scene, name));
-            let why = match of_two && !shared {
-                true => "is for two machines alone: add --arbitration survivor",
-                false => "there is no such event",
+            let is_of = |scenes: Vec<Scene>| !shared && scenes.iter().any(|s| has(s, name));
+            let why = match (is_of(of_two_alone()), is_of(of_three())) {
+                (true, _) => "is for two machines alone: add --arbitration survivor",
+                (_, true) => "is for two machines and a witness, without --arbitration survivor",
+                (false, false) => "there is no such event",
             };
             return Err(err(format!(
                 "--only: `{name}`: {why}; there are start, {known}"
@@ -338,10 +442,12 @@ mod tests {
 
     #[test]
     fn every_scene_ends_where_the_next_begins_and_every_name_is_its_own() {
-        let every = || all().into_iter().chain(of_two_alone());
+        let by_name = || (by_name().into_iter().chain(of_two_alone())).chain(of_three());
+        let every = || all().into_iter().chain(by_name());
         for scene in every() {
             let last = scene.last().map(|event| event.then);
-            assert_eq!(last, Some(Await::Holder("lb0")));
+            let ends = matches!(last, Some(Await::Holder("lb0") | Await::Undisturbed(_)));
+            assert!(ends, "{last:?}");
         }
         let scenes: Vec<Scene> = every().collect();
         let mut names: Vec<&str> = scenes.iter().flatten().map(|e| e.name).collect();
@@ -360,12 +466,19 @@ mod tests {
         assert_eq!(only(&[]).unwrap(), all().len());
         assert_eq!(only(&["start"]).unwrap(), 0);
         assert_eq!(only(&["resume", "cut"]).unwrap(), 2);
+        assert_eq!(only(&["reload-timing"]).unwrap(), 1, "by name only");
+        assert_eq!(only(&["rotate-key"]).unwrap(), 1, "by name only");
         assert!(only(&["flood"]).unwrap_err().to_string().contains("flood"));
         let alone = |names: &[String]| scenes(names, false, true).map(|scenes| scenes.len());
         assert_eq!(alone(&[]).unwrap(), all().len(), "they take long");
         assert_eq!(alone(&["block-udp".into(), "stop".into()]).unwrap(), 2);
         let refused = only(&["block-udp"]).unwrap_err().to_string();
         assert!(refused.contains("--arbitration survivor"), "{refused}");
+        let refused = only(&["add-witness"]).unwrap_err().to_string();
+        assert!(refused.contains("--arbitration survivor"), "{refused}");
+        assert_eq!(only(&["replace-witness"]).unwrap(), 1);
+        let refused = alone(&["replace-witness".into()]).unwrap_err().to_string();
+        assert!(refused.contains("without --arbitration"), "{refused}");
         let shared = scenes(&["cut".into()], true, true).unwrap_err().to_string();
         assert!(
             shared.contains("service-dies") && !shared.contains("power-off"),

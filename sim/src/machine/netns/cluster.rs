@@ -5,7 +5,7 @@
 
 use super::setup::{CANDIDATES, Setup};
 use super::web::{PAGE, SICK};
-use super::{Host, Lan, Observer, Process, nftables};
+use super::{Census, Host, Lan, Observer, Process, nftables};
 use crate::error::{Context, Result, err};
 use crate::fault::{Conditions, Fault, Links, Target, order};
 use onehold::config_file::DEFAULT_PORT;
@@ -13,7 +13,7 @@ use rustix::process::Signal;
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::fs;
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Duration;
@@ -117,6 +117,15 @@ impl Cluster {
     pub fn observe(&self, address: Ipv4Addr, period: Duration) -> Result<Observer> {
         let candidates = CANDIDATES.map(|name| self.host(name));
         Observer::start(self.host("observer"), address, &candidates, period)
+    }
+
+    /// Asks which of many addresses a candidate has, from the host `observer`: see
+    /// [`Census::begin`].
+    ///
+    /// # Errors
+    /// If the kernel allows no packet socket.
+    pub fn census(&self, addresses: &[IpAddr]) -> Result<Census> {
+        Census::start(self.host("observer"), addresses)
     }
 
     /// Starts the daemon of a member.
@@ -264,6 +273,64 @@ impl Cluster {
         made.context(|| copy.display())?;
         self.onehold(name, &["upgrade", &copy.to_string_lossy()])
             .map(drop)
+    }
+
+    /// Changes the file to that of another setup, on one member after the other, and says `onehold
+    /// reload` on each.
+    ///
+    /// # Errors
+    /// If a file can't be written, or a member refuses it.
+    pub fn reload(&self, setup: &Setup) -> Result<()> {
+        let file = setup.file()?;
+        self.members().iter().try_for_each(|member| {
+            self.file(&format!("{member}.toml"), &file)?;
+            self.onehold(member, &["reload"]).map(drop)
+        })
+    }
+
+    /// Changes the file to that of another setup, which has another witness, as the book says: it is
+    /// checked on the candidates and put on all members, the new witness begins with it, and the
+    /// candidates read it, one after the other. A witness that goes runs on.
+    ///
+    /// # Errors
+    /// If a file can't be written, a new witness can't be started, or a candidate refuses the file.
+    pub fn change_witness(&mut self, setup: &Setup) -> Result<()> {
+        let file = setup.file()?;
+        self.file("new.toml", &file)?;
+        let path = |name: &str| Lan::path(name).to_string_lossy().into_owned();
+        let new = path("new.toml");
+        for name in CANDIDATES {
+            let from = path(&format!("{name}.toml"));
+            self.onehold(name, &["check", &new, "--from", &from, "--for", name])?;
+        }
+        for name in setup.members() {
+            self.file(&format!("{name}.toml"), &file)?;
+        }
+        self.setup = setup.clone();
+        for name in setup.members() {
+            if !self.machines.contains_key(*name) {
+                self.add_host(name)?;
+            }
+            if self.machine(name)?.daemon.is_none() {
+                self.start(name)?;
+            }
+        }
+        CANDIDATES.iter().try_for_each(|name| {
+            let said = self.onehold(name, &["reload"]);
+            said.map(drop)
+        })
+    }
+
+    /// The digest of the configuration that every member has in force, and nothing else.
+    ///
+    /// # Errors
+    /// If a daemon does not answer.
+    pub fn settled_on(&self) -> Result<Option<serde_json::Value>> {
+        let all = self.members().iter().map(|name| self.status(name));
+        let all = all.collect::<Result<Vec<_>>>()?;
+        let one = all[0]["config"].clone();
+        let same = |s: &serde_json::Value| s["config"] == one && s["changing"].is_null();
+        Ok(all.iter().all(same).then_some(one))
     }
 
     /// Kills the web server of a candidate: `kill -9`.

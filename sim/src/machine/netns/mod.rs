@@ -17,6 +17,7 @@
 
 mod background;
 pub mod binary;
+mod census;
 pub(crate) mod cluster;
 mod fetcher;
 pub mod foreign;
@@ -26,6 +27,7 @@ mod link;
 mod netlink;
 mod nftables;
 mod observer;
+mod packet;
 mod priority;
 pub mod privilege;
 mod process;
@@ -33,6 +35,7 @@ mod setup;
 pub mod space;
 pub mod web;
 
+pub use census::{Census, Seen};
 pub use cluster::Cluster;
 pub use fetcher::{Fetch, Fetcher, PATIENCE, Service};
 pub use host::{Host, HostSpec};
@@ -40,5 +43,5 @@ pub use lan::Lan;
 pub use link::Mac;
 pub use observer::{Change, Observer, Round, Sightings, changes, dual_time, holder};
 pub use process::Process;
-pub use setup::{CANDIDATES, FLOATING, Group, Setup};
+pub use setup::{CANDIDATES, FLOATING, Group, SECOND, Setup, Witness};
 pub use web::{PIDFILE, Web, serve_on};

@@ -18,9 +18,9 @@
 use super::background::Background;
 use super::host::Host;
 use super::link::{self, Mac};
+use super::packet::PacketSocket;
 use super::priority;
 use crate::error::{Context, Result};
-use packet::PacketSocket;
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::thread::{CpuSet, sched_getcpu, sched_setaffinity};
 use std::net::Ipv4Addr;
@@ -365,79 +365,6 @@ impl Asker {
 fn sender(number: usize) -> Mac {
     let [high, low] = u16::try_from(number).unwrap_or(u16::MAX).to_be_bytes();
     [0x02, 0x6f, 0x68, 0xff, high, low]
-}
-
-/// A packet socket for ARP.
-mod packet {
-    #![allow(unsafe_code)]
-    use rustix::net::addr::{SocketAddrArg, SocketAddrLen, SocketAddrOpaque};
-    use rustix::net::{AddressFamily, Protocol, RecvFlags, SendFlags, SocketFlags, SocketType};
-    use rustix::net::{bind, recv, send, socket_with};
-    use std::io;
-    use std::num::NonZeroU32;
-    use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-
-    const ETH_P_ARP: u16 = 0x0806;
-
-    pub(super) struct PacketSocket(OwnedFd);
-
-    /// `struct sockaddr_ll`
-    #[repr(C)]
-    struct LinkLayer {
-        family: u16,
-        protocol: u16,
-        index: u32,
-        hardware: u16,
-        packet: u8,
-        length: u8,
-        address: [u8; 8],
-    }
-
-    // SAFETY: `f` gets a pointer to a whole `sockaddr_ll` and its size, and both outlive the call.
-    unsafe impl SocketAddrArg for LinkLayer {
-        unsafe fn with_sockaddr<R>(
-            &self,
-            f: impl FnOnce(*const SocketAddrOpaque, SocketAddrLen) -> R,
-        ) -> R {
-            let size = size_of::<Self>() as SocketAddrLen; // 20
-            f(std::ptr::from_ref(self).cast(), size)
-        }
-    }
-
-    impl PacketSocket {
-        /// A socket for ARP on the interface with this index, which never blocks.
-        pub(super) fn arp(index: u32) -> io::Result<Self> {
-            let protocol = ETH_P_ARP.to_be();
-            let raw = NonZeroU32::new(protocol.into()).map(Protocol::from_raw);
-            let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-            let socket = socket_with(AddressFamily::PACKET, SocketType::RAW, flags, raw)?;
-            let address = LinkLayer {
-                family: AddressFamily::PACKET.as_raw(),
-                protocol,
-                index,
-                hardware: 0,
-                packet: 0,
-                length: 0,
-                address: [0; 8],
-            };
-            bind(&socket, &address)?;
-            Ok(Self(socket))
-        }
-
-        pub(super) fn send(&self, frame: &[u8]) -> io::Result<usize> {
-            Ok(send(&self.0, frame, SendFlags::empty())?)
-        }
-
-        pub(super) fn receive(&self, frame: &mut [u8]) -> io::Result<usize> {
-            Ok(recv(&self.0, frame, RecvFlags::empty())?.0)
-        }
-    }
-
-    impl AsFd for PacketSocket {
-        fn as_fd(&self) -> BorrowedFd<'_> {
-            self.0.as_fd()
-        }
-    }
 }
 
 #[cfg(test)]

@@ -12,21 +12,45 @@ use std::time::Duration;
 /// The floating address of the first group.
 pub const FLOATING: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 50);
 
+/// The one that a changed file adds to the first group.
+pub const SECOND: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 51);
+
 /// The candidates; probes number them so.
 pub const CANDIDATES: [&str; 2] = ["lb0", "lb1"];
 
-/// All hosts that there can be: candidates, a witness, those who watch, and strangers; with the
+/// All hosts that there can be: candidates, witnesses, those who watch, and strangers; with the
 /// last number of their addresses.
-const HOSTS: [(&str, u8); 8] = [
+const HOSTS: [(&str, u8); 9] = [
     ("lb0", 10),
     ("lb1", 11),
     ("witness", 12),
+    ("arbiter", 13),
     ("client", 20),
     ("observer", 21),
     ("app0", 31),
     ("app1", 32),
     ("stranger", 66),
 ];
+
+/// Which host is the witness.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Witness {
+    /// `witness`.
+    Usual,
+    /// `arbiter`, which takes the other one's place.
+    Another,
+}
+
+impl Witness {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Usual => "witness",
+            Self::Another => "arbiter",
+        }
+    }
+}
 
 /// A group of floating addresses.
 #[derive(Clone, Debug)]
@@ -43,7 +67,7 @@ pub struct Group {
 /// a failback.
 #[derive(Clone, Debug)]
 pub struct Setup {
-    witness: bool,
+    witness: Option<Witness>,
     arbitration: Arbitration,
     guard: Option<String>,
     groups: Vec<Group>,
@@ -51,6 +75,8 @@ pub struct Setup {
     paths: u8,
     over_ipv6: bool,
     timing: String,
+    /// The newest first.
+    secrets: Vec<String>,
     checks: String,
     pub(super) web: Option<Web>,
     pub(super) logs: Option<PathBuf>,
@@ -58,7 +84,7 @@ pub struct Setup {
 
 impl Setup {
     /// lb0 and lb1, with a witness if there should be one.
-    fn new(witness: bool, arbitration: Arbitration) -> Self {
+    fn new(witness: Option<Witness>, arbitration: Arbitration) -> Self {
         Self {
             witness,
             arbitration,
@@ -68,6 +94,7 @@ impl Setup {
             paths: 1,
             over_ipv6: false,
             timing: String::new(),
+            secrets: vec!["secret".into()],
             checks: String::new(),
             web: None,
             logs: None,
@@ -78,19 +105,38 @@ impl Setup {
     /// lb0, lb1 and a witness.
     #[must_use]
     pub fn majority() -> Self {
-        Self::new(true, Arbitration::Majority)
+        Self::new(Some(Witness::Usual), Arbitration::Majority)
     }
 
     /// lb0 and lb1, of which the survivor goes on.
     #[must_use]
     pub fn survivor() -> Self {
-        Self::new(false, Arbitration::Survivor)
+        Self::new(None, Arbitration::Survivor)
     }
 
     /// lb0 and lb1, neither of which goes on alone without an operator's word.
     #[must_use]
     pub fn two_by_majority() -> Self {
-        Self::new(false, Arbitration::Majority)
+        Self::new(None, Arbitration::Majority)
+    }
+
+    /// Who is its witness, if anybody is. With one a majority decides, and two alone go on as
+    /// `survivor`.
+    #[must_use]
+    pub const fn witnessed_by(mut self, witness: Option<Witness>) -> Self {
+        self.witness = witness;
+        self.arbitration = match witness {
+            Some(_) => Arbitration::Majority,
+            None => Arbitration::Survivor,
+        };
+        self
+    }
+
+    /// The files of its keys, the newest first.
+    #[must_use]
+    pub fn secrets(mut self, files: &[&str]) -> Self {
+        self.secrets = files.iter().map(|file| (*file).into()).collect();
+        self
     }
 
     /// Forces the guard.
@@ -115,6 +161,13 @@ impl Setup {
             addresses: vec![address.into()],
             preferred: preferred.into(),
         });
+        self
+    }
+
+    /// Has these groups instead of the first one.
+    #[must_use]
+    pub fn with_groups(mut self, groups: Vec<Group>) -> Self {
+        self.groups = groups;
         self
     }
 
@@ -145,6 +198,16 @@ impl Setup {
     pub fn timing(mut self, lines: &str) -> Self {
         self.timing = lines.into();
         self
+    }
+
+    /// Sets the lease, whatever `[timing]` says of it.
+    #[must_use]
+    pub fn lease(self, lease: Duration) -> Self {
+        let others = self.timing.lines().filter(|l| !l.starts_with("lease"));
+        let mut timing: String = others.flat_map(|line| [line, "\n"]).collect();
+        let lease = lease.as_micros();
+        writeln!(timing, "lease = \"{lease}us\"").expect("a String takes everything");
+        self.timing(&timing)
     }
 
     /// A lease that outlasts any delay of a busy machine: for tests in which nothing may move.
@@ -191,14 +254,24 @@ impl Setup {
     #[must_use]
     pub const fn members(&self) -> &'static [&'static str] {
         match self.witness {
-            true => &["lb0", "lb1", "witness"],
-            false => &["lb0", "lb1"],
+            Some(Witness::Usual) => &["lb0", "lb1", "witness"],
+            Some(Witness::Another) => &["lb0", "lb1", "arbiter"],
+            None => &["lb0", "lb1"],
         }
+    }
+
+    /// The witness's name, if it has one.
+    #[must_use]
+    pub fn witness(&self) -> Option<&'static str> {
+        self.witness.map(Witness::name)
     }
 
     /// The one file.
     pub(super) fn file(&self) -> Result<String> {
-        let mut text = String::from("[cluster]\nname = \"lab\"\nsecret_file = \"secret\"\n");
+        let mut text = match &self.secrets[..] {
+            [one] => format!("[cluster]\nname = \"lab\"\nsecret_file = {one:?}\n"),
+            all => format!("[cluster]\nname = \"lab\"\nsecret_files = {all:?}\n"),
+        };
         let mut line = |words: std::fmt::Arguments<'_>| {
             writeln!(text, "{words}").expect("a String takes everything");
         };
@@ -220,10 +293,11 @@ impl Setup {
             line(format_args!(
                 "[members.{member}]\naddresses = {addresses:?}"
             ));
-            match *member {
-                "lb0" => line(format_args!("preferred = true")),
-                "witness" => line(format_args!("witness = true")),
-                _ => {}
+            if *member == "lb0" {
+                line(format_args!("preferred = true"));
+            }
+            if Some(*member) == self.witness() {
+                line(format_args!("witness = true"));
             }
         }
         for group in &self.groups {

@@ -33,7 +33,9 @@ impl<M: Clone, A: Clone> World<M, A> {
         let mut blocked = false;
         for (m, facts) in (0u8..).zip(&all) {
             let up = facts.process == Liveness::Up;
-            blocked |= up && (facts.due || facts.releasing && timely || facts.preparing && prompt);
+            blocked |= up && (facts.due || facts.releasing && timely);
+            blocked |= up && facts.preparing && prompt;
+            blocked |= up && facts.may_step && !adversary.steps_wait;
             blocked |= calm && facts.process == Liveness::Paused;
             if let Some(up) = self.port(parts, m, facts) {
                 blocked = true;
@@ -48,6 +50,9 @@ impl<M: Clone, A: Clone> World<M, A> {
                 if !calm && self.rest.flips > 0 {
                     self.turns(parts, m, Stimulus::Prepared(false), visit);
                 }
+            }
+            if up && facts.may_step && !facts.due {
+                self.turns(parts, m, Stimulus::Step, visit);
             }
             if up && facts.due && (adversary.any_order || is_first(m, &all)) {
                 self.runs(parts, m, visit);
@@ -104,6 +109,9 @@ impl<M: Clone, A: Clone> World<M, A> {
         if facts.process == Liveness::Down {
             if facts.lives < adversary.lives {
                 self.turns(parts, m, Stimulus::Start, visit);
+                if self.rest.reloads > 0 {
+                    self.turns(parts, m, Stimulus::StartOther, visit);
+                }
             }
             return;
         }
@@ -118,6 +126,9 @@ impl<M: Clone, A: Clone> World<M, A> {
         }
         if may_pause {
             self.turns(parts, m, Stimulus::Pause, visit);
+        }
+        if self.rest.reloads > 0 && !facts.due {
+            self.turns(parts, m, Stimulus::Reload, visit);
         }
         if !parts.setup().is_candidate(m) {
             return;
@@ -142,7 +153,9 @@ impl<M: Clone, A: Clone> World<M, A> {
         visit: &mut impl FnMut(Action, Self, Done),
     ) {
         let effects = match &stimulus {
-            Stimulus::Released => self.effects(parts, member, stimulus),
+            Stimulus::Released | Stimulus::Reload | Stimulus::Step => {
+                self.effects(parts, member, stimulus)
+            }
             _ => 0,
         };
         for ending in self.endings(parts, effects) {
@@ -183,9 +196,14 @@ impl<M: Clone, A: Clone> World<M, A> {
     }
 
     /// How a turn with this many effects may end.
-    fn endings(&self, parts: &impl Parts<Member = M, Advert = A>, effects: u8) -> Vec<Ending> {
+    fn endings(
+        &self,
+        parts: &impl Parts<Member = M, Advert = A>,
+        effects: u8,
+    ) -> ArrayVec<Ending, 64> {
         let adversary = &parts.setup().adversary;
-        let mut endings = vec![Ending::Whole];
+        let mut endings = ArrayVec::new();
+        endings.push(Ending::Whole);
         if self.is_calm(parts) || !adversary.in_turn {
             return endings;
         }

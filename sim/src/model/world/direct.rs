@@ -43,7 +43,7 @@ impl Parts for Direct {
     ) -> Option<Changed<Self::Member, Self::Advert>> {
         let stimulus = stimulus.map(|advert| &**advert);
         let turn = member.member.change(&self.0, NOW, &stimulus, ending)?;
-        Some(turn.map(|m| self.member(m), |a| Arc::new(as_sent(a))))
+        Some(turn.map(|m| self.member(m), |a| Arc::new(as_sent(*a))))
     }
 
     fn aged(&self, member: &Self::Member, beginning: u8) -> Self::Member {

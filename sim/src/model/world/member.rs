@@ -10,7 +10,7 @@ use crate::liveness::Liveness;
 use crate::properties::Facts;
 use onehold::trace;
 use onehold_core::Node;
-use onehold_core::advert::{Advert, Ballot, GroupId, Incarnation, MemberId};
+use onehold_core::advert::{Advert, Ballot, Change, ConfigDigest, GroupId, Incarnation, MemberId};
 use onehold_core::auth::Authentic;
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, ReleaseId};
@@ -31,8 +31,8 @@ pub const GROUP: GroupId = GroupId(0);
 /// A member's process and kernel.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct MemberState {
-    /// Its place in the cluster.
-    pub id: MemberId,
+    /// Its machine.
+    pub machine: u8,
     /// How many times its process has started.
     pub lives: u8,
     /// Its process.
@@ -45,6 +45,13 @@ pub struct MemberState {
     pub wish: Wish,
     /// Its operator said `freeze`, which later incarnations get again.
     pub frozen: bool,
+    /// the place in its row of what its process goes by, or will begin with.
+    pub stage: u8,
+    /// [`Setup::recorded`] of all that its processes ever went by.
+    pub earlier: Span,
+    /// [`Setup::votes`] of what its processes went by, until it is known that no other
+    /// members are to vote.
+    pub record: u8,
 }
 
 /// What an operator wants of a member.
@@ -141,10 +148,10 @@ pub struct Changed<M, A> {
     pub reject: Option<Reject>,
 }
 
-/// The incarnation that a member's nth start makes.
+/// The incarnation that a machine's nth start makes.
 #[must_use]
-pub fn incarnation(id: MemberId, life: u8) -> Incarnation {
-    Incarnation((u64::from(id.0) + 1) << 8 | u64::from(life))
+pub fn incarnation(machine: u8, life: u8) -> Incarnation {
+    Incarnation((u64::from(machine) + 1) << 8 | u64::from(life))
 }
 
 impl RunState {
@@ -159,23 +166,37 @@ impl RunState {
 impl MemberState {
     /// One that has never been started.
     #[must_use]
-    pub fn new(id: MemberId) -> Self {
+    pub fn new(setup: &Setup, machine: u8) -> Self {
         Self {
-            id,
+            machine,
             lives: 0,
             process: RunState::Down,
             kernel: Kernel::default(),
             sick: false,
             wish: Wish::default(),
             frozen: false,
+            stage: setup.first_stage(machine),
+            earlier: Span::ZERO,
+            record: 0,
         }
+    }
+
+    /// The configuration that its process goes by.
+    pub(super) fn config<'a>(&self, setup: &'a Setup) -> &'a Config {
+        setup.config(self.machine, self.stage)
+    }
+
+    /// a process that starts now doubts by whose votes it may hold.
+    pub(super) fn doubts_at_start(&self, setup: &Setup) -> bool {
+        let config = self.config(setup);
+        config.is_candidate(config.me()) && self.record & !setup.votes(config) != 0
     }
 
     /// What its node lets be seen.
     #[must_use]
     pub fn observe(&self, setup: &Setup, now: LocalTime) -> Option<Snapshot> {
         let node = self.process.node()?;
-        Some(node.observe(setup.config(self.id), now))
+        Some(node.observe(self.config(setup), now))
     }
 
     /// How much longer its kernel answers if nobody does anything.
@@ -188,7 +209,7 @@ impl MemberState {
     /// The facts that properties speak of.
     #[must_use]
     pub fn facts(&self, setup: &Setup, now: LocalTime) -> Facts {
-        let config = setup.config(self.id);
+        let config = self.config(setup);
         let seen = self.observe(setup, now);
         let group = seen.as_ref().and_then(|s| s.groups.first());
         let is_candidate = |p: &&PeerSnapshot| config.is_candidate(p.member);
@@ -215,14 +236,19 @@ impl MemberState {
             healthy: !self.sick,
             wanted: self.wish == Wish::Serve,
             frozen: self.frozen || other_is_frozen,
+            may_step: matches!(&self.process, RunState::Up(node) if node.may_step(config)),
+            changes: config.change() != Change::None,
+            second_file: setup.has_second_file(self.stage),
+            fixed: setup.is_fixed(self.machine),
             lives: self.lives,
-            incarnation: incarnation(self.id, self.lives),
+            incarnation: incarnation(self.machine, self.lives),
         }
     }
 
     /// Its process dies; its kernel goes on, and has nobody to answer.
-    fn die(&mut self) {
+    fn die(&mut self, setup: &Setup) {
         self.process = RunState::Down;
+        self.stage = setup.begins(setup.has_second_file(self.stage));
         self.kernel.releasing = None;
         self.kernel.preparing = false;
     }
@@ -241,6 +267,61 @@ impl MemberState {
         }
     }
 
+    /// its process reads its file again and turns, or takes the steps that it may. `None` if
+    /// there is nothing to turn to, and no step.
+    fn change_config(
+        &mut self,
+        setup: &Setup,
+        now: LocalTime,
+        reads: bool,
+        effects: &mut Vec<Effect>,
+        told: &mut Told<'_>,
+    ) -> Option<()> {
+        let of_a_file = |stage: u8| stage == 0 || stage == setup.second;
+        if setup.is_fixed(self.machine) {
+            return None; // it is no member of the other file
+        }
+        let mut from = self.config(setup);
+        let RunState::Up(node) = &mut self.process else {
+            return None;
+        };
+        let mut to = match from.change() {
+            Change::None if reads && setup.second > 0 => setup.next(self.stage),
+            Change::Toward(_) if reads && of_a_file(self.stage - 1) => self.stage - 1,
+            _ if !reads && node.may_step(from) => setup.next(self.stage),
+            _ => return None,
+        };
+        let mut all = vec![to];
+        let settles = setup.config(self.machine, to).change() == Change::None;
+        if settles && !of_a_file(to) {
+            to = setup.next(to); // from a configuration between, it goes on at once
+            all.push(to);
+        }
+        for stage in all {
+            let to = setup.config(self.machine, stage);
+            let moves = from.digest() != to.digest();
+            if moves && from.leaving(to).next().is_some() {
+                self.kernel.deadline = None; // it was withdrawn
+            }
+            let known = if node.doubts() { self.record } else { 0 };
+            self.record = known | setup.votes(to);
+            let first = effects.len();
+            node.change(from, to, now, effects);
+            if let Some(told) = told {
+                told(Heard::Changed(&trace::Changed {
+                    now,
+                    step: &setup.step(from, to, stage),
+                    effects: &effects[first..],
+                    node,
+                }));
+            }
+            from = to;
+            self.stage = stage;
+            self.earlier = self.earlier.max(setup.recorded(self.machine, stage));
+        }
+        Some(())
+    }
+
     /// One change of it, up to its ending. `None` if it can't take place.
     #[must_use]
     pub fn change(
@@ -249,7 +330,7 @@ impl MemberState {
         now: LocalTime,
         stimulus: &Stimulus<&Advert>,
         ending: Ending,
-    ) -> Option<Changed<Self, Advert>> {
+    ) -> Option<Changed<Self, Box<Advert>>> {
         self.change_told(setup, now, stimulus, ending, None)
     }
 
@@ -261,7 +342,7 @@ impl MemberState {
         stimulus: &Stimulus<&Advert>,
         ending: Ending,
         mut told: Told<'_>,
-    ) -> Option<Changed<Self, Advert>> {
+    ) -> Option<Changed<Self, Box<Advert>>> {
         let mut turn = Changed {
             member: self.clone(),
             sent: arrayvec::ArrayVec::new(),
@@ -270,9 +351,15 @@ impl MemberState {
             events: Events::default(),
             reject: None,
         };
-        let config = setup.config(self.id);
         let mut effects = Vec::new();
         let member = &mut turn.member;
+        if let Stimulus::StartOther = stimulus {
+            if setup.is_fixed(member.machine) {
+                return None;
+            }
+            member.stage = setup.begins(!setup.has_second_file(member.stage));
+        }
+        let config = member.config(setup);
         let input = match stimulus {
             Stimulus::Wake => Input::Wake,
             Stimulus::Receive(advert) => Input::Received(Authentic::assumed((*advert).clone())),
@@ -326,12 +413,19 @@ impl MemberState {
                 }
                 member.eligibility()
             }
-            Stimulus::Start => {
+            Stimulus::Start | Stimulus::StartOther => {
                 member.kernel.scrub(); // before anything else
                 member.lives += 1;
                 member.wish = Wish::default();
-                let life = incarnation(self.id, member.lives);
-                let mut node = Node::start(config, life, now, Span::ZERO);
+                let life = incarnation(self.machine, member.lives);
+                let mut node = Node::start(config, life, now, member.earlier);
+                member.earlier = member
+                    .earlier
+                    .max(setup.recorded(self.machine, member.stage));
+                if member.doubts_at_start(setup) {
+                    node.doubt();
+                }
+                member.record |= setup.votes(config);
                 let (group, command) = (GROUP, Command::Freeze);
                 let frozen = member.frozen.then_some(Input::Operator { group, command });
                 let first = frozen.into_iter();
@@ -341,12 +435,17 @@ impl MemberState {
                 member.process = RunState::Up(node);
                 Input::Wake
             }
+            Stimulus::Reload | Stimulus::Step => {
+                let reads = *stimulus == Stimulus::Reload;
+                member.change_config(setup, now, reads, &mut effects, &mut told)?;
+                return Some(turn.done(setup, now, effects, ending));
+            }
             Stimulus::Crash => {
-                member.die();
+                member.die(setup);
                 return Some(turn);
             }
             Stimulus::PowerOff => {
-                member.process = RunState::Down;
+                member.die(setup);
                 member.kernel = Kernel::default();
                 return Some(turn);
             }
@@ -363,42 +462,19 @@ impl MemberState {
                 };
                 let (node, rest) = (node.clone(), rest.clone());
                 member.process = RunState::Up(node);
-                turn.apply(now, rest.into_iter());
+                turn.apply(setup, now, rest.into_iter());
                 return Some(turn);
             }
         };
         let RunState::Up(node) = &mut turn.member.process else {
             return None;
         };
+        let doubted = node.doubts();
         turn.reject = handle(node, config, now, input, &mut effects, &mut told).err();
-        // What a process asks that does not get to the end of its turn is lost.
-        let probes = effects.iter().any(|e| matches!(e, Effect::Probe { .. }));
-        turn.probes = probes && ending == Ending::Whole;
-        effects.retain(|effect| {
-            if let Effect::Report(event) = effect {
-                turn.events.add(event);
-            }
-            matters(effect)
-        });
-        turn.effects = u8::try_from(effects.len()).expect("few effects");
-        let done = match ending {
-            Ending::Whole => effects.len(),
-            Ending::Dies(n) | Ending::Pauses(n) => usize::from(n),
-        };
-        let mut effects = effects.into_iter();
-        turn.apply(now, effects.by_ref().take(done));
-        match ending {
-            Ending::Whole => {}
-            Ending::Dies(_) => {
-                turn.member.die();
-            }
-            Ending::Pauses(_) => {
-                if let RunState::Up(node) = &turn.member.process {
-                    turn.member.process = RunState::Paused(node.clone(), effects.collect());
-                }
-            }
+        if doubted && !node.doubts() {
+            turn.member.record = setup.votes(config);
         }
-        Some(turn)
+        Some(turn.done(setup, now, effects, ending))
     }
 
     /// The member `ticks` later: everything that happened moves away, and what no rule can tell
@@ -406,14 +482,17 @@ impl MemberState {
     #[must_use]
     pub fn aged(&self, setup: &Setup, rates: &[u64], ticks: u64) -> Self {
         let mut member = self.clone();
-        let me = self.id;
-        let config = setup.config(me);
-        let mine = rates[usize::from(me.0)];
-        let mut age = |whose: MemberId, t: &mut LocalTime| {
+        let config = self.config(setup);
+        let me = config.me();
+        let mine = rates[usize::from(self.machine)];
+        // Its own numbers, and those of an advert that it has still to send.
+        let aging = |by: ConfigDigest, whose: MemberId, t: &mut LocalTime| {
+            let whose = setup.machine(by, whose);
             // What is in flight is newer than what was accepted, however old both are.
-            let floor = setup.own_horizon() + if whose == me { 0 } else { 2 };
-            *t = earlier(*t, rates[usize::from(whose.0)] * ticks, floor);
+            let floor = setup.own_horizon() + if whose == self.machine { 0 } else { 2 };
+            *t = earlier(*t, rates[usize::from(whose)] * ticks, floor);
         };
+        let mut age = |whose: MemberId, t: &mut LocalTime| aging(config.digest(), whose, t);
         match &mut member.process {
             RunState::Up(node) => node.instants(config, age),
             RunState::Paused(node, rest) => {
@@ -421,7 +500,10 @@ impl MemberState {
                 for effect in rest {
                     match effect {
                         Effect::HoldUntil { deadline, .. } => age(me, deadline),
-                        Effect::Send { advert, .. } => advert.instants(&mut age),
+                        Effect::Send { advert, .. } => {
+                            let by = advert.config;
+                            advert.instants(|whose, t| aging(by, whose, t));
+                        }
                         Effect::EndIncarnation
                         | Effect::Release { .. }
                         | Effect::Prepare { .. }
@@ -458,21 +540,62 @@ impl<M, A> Changed<M, A> {
     }
 }
 
-impl Changed<MemberState, Advert> {
-    fn apply(&mut self, now: LocalTime, effects: impl Iterator<Item = Effect>) {
+impl Changed<MemberState, Box<Advert>> {
+    /// With these effects, up to its ending.
+    fn done(
+        mut self,
+        setup: &Setup,
+        now: LocalTime,
+        mut effects: Vec<Effect>,
+        ending: Ending,
+    ) -> Self {
+        // What a process asks that does not get to the end of its turn is lost.
+        let probes = effects.iter().any(|e| matches!(e, Effect::Probe { .. }));
+        self.probes = probes && ending == Ending::Whole;
+        effects.retain(|effect| {
+            if let Effect::Report(event) = effect {
+                self.events.add(event);
+            }
+            matters(effect)
+        });
+        self.effects = u8::try_from(effects.len()).expect("few effects");
+        let done = match ending {
+            Ending::Whole => effects.len(),
+            Ending::Dies(n) | Ending::Pauses(n) => usize::from(n),
+        };
+        let mut effects = effects.into_iter();
+        self.apply(setup, now, effects.by_ref().take(done));
+        match ending {
+            Ending::Whole => {}
+            Ending::Dies(_) => {
+                self.member.die(setup);
+            }
+            Ending::Pauses(_) => {
+                if let RunState::Up(node) = &self.member.process {
+                    self.member.process = RunState::Paused(node.clone(), effects.collect());
+                }
+            }
+        }
+        self
+    }
+
+    fn apply(&mut self, setup: &Setup, now: LocalTime, effects: impl Iterator<Item = Effect>) {
         for effect in effects {
             let kernel = &mut self.member.kernel;
             match effect {
                 Effect::EndIncarnation => {
                     kernel.scrub();
-                    self.member.die();
+                    self.member.die(setup);
                 }
                 Effect::Release { release, .. } => {
                     kernel.releasing = Some(release);
                     kernel.preparing = false;
                 }
                 Effect::Prepare { .. } => kernel.preparing = true,
-                Effect::Send { to, advert } => self.sent.push((to.0, advert)),
+                Effect::Send { to, advert } => {
+                    let to = setup.machine(advert.config, to);
+                    self.sent.push((to, Box::new(advert)));
+                }
                 // Absolute: a deadline that is past opens nothing.
                 Effect::HoldUntil { deadline, .. } if deadline > now => {
                     kernel.deadline = Some(deadline);
@@ -484,8 +607,16 @@ impl Changed<MemberState, Advert> {
     }
 }
 
-/// Called with every turn.
-pub(super) type Told<'a> = Option<&'a mut dyn FnMut(&trace::Turn<'_>)>;
+/// What a node did.
+pub(super) enum Heard<'a> {
+    /// A turn.
+    Turn(&'a trace::Turn<'a>),
+    /// A step of a change of its configuration.
+    Changed(&'a trace::Changed<'a>),
+}
+
+/// Called with all that a node does.
+pub(super) type Told<'a> = Option<&'a mut dyn FnMut(Heard<'_>)>;
 
 /// A turn of the node; its effects are added to what there is.
 fn handle(
@@ -501,14 +632,14 @@ fn handle(
     };
     let first = effects.len();
     let result = node.handle(config, now, input.clone(), effects);
-    told(&trace::Turn {
+    told(Heard::Turn(&trace::Turn {
         cluster: 0,
         now,
         input: &input,
         result,
         effects: &effects[first..],
         node,
-    });
+    }));
     result
 }
 
@@ -542,10 +673,11 @@ pub(crate) fn is_answer(advert: &Advert) -> bool {
 /// An advert in flight, `ticks` later.
 pub(super) fn advert_aged(setup: &Setup, advert: &Advert, rates: &[u64], ticks: u64) -> Advert {
     let mut advert = advert.clone();
-    let from = advert.from;
+    let (from, by) = (advert.from, advert.config);
     advert.instants(|whose, t| {
         let floor = setup.own_horizon() + u64::from(whose == from);
-        *t = earlier(*t, rates[usize::from(whose.0)] * ticks, floor);
+        let rate = rates[usize::from(setup.machine(by, whose))];
+        *t = earlier(*t, rate * ticks, floor);
     });
     advert
 }

@@ -58,6 +58,13 @@ pub enum Stimulus<A> {
     Port(bool),
     /// Its process starts: scrubs the kernel, then quarantine.
     Start,
+    /// The same, with the other file in its file's place.
+    StartOther,
+    /// The other file is in its file's place, and it is told to read it.
+    Reload,
+    /// It takes the next step of a change, for it may; what leaves its groups, its kernel has
+    /// withdrawn.
+    Step,
     /// Its process dies; its kernel goes on.
     Crash,
     /// Its host dies: process and kernel.
@@ -92,6 +99,9 @@ impl<A: Copy> Stimulus<A> {
             Self::Eligible(eligible) => Stimulus::Eligible(eligible),
             Self::Port(up) => Stimulus::Port(up),
             Self::Start => Stimulus::Start,
+            Self::StartOther => Stimulus::StartOther,
+            Self::Reload => Stimulus::Reload,
+            Self::Step => Stimulus::Step,
             Self::Crash => Stimulus::Crash,
             Self::PowerOff => Stimulus::PowerOff,
             Self::Pause => Stimulus::Pause,
@@ -266,7 +276,7 @@ impl<M: Clone, A: Clone> World<M, A> {
         let cold = |beginning: usize| Self {
             members: (0u8..)
                 .take(n)
-                .map(|m| parts.member(MemberState::new(onehold_core::advert::MemberId(m))))
+                .map(|m| parts.member(MemberState::new(setup, m)))
                 .collect(),
             links: (0..n * n).map(|_| ArrayVec::new()).collect(),
             rest: Rest {
@@ -280,6 +290,7 @@ impl<M: Clone, A: Clone> World<M, A> {
                 flips: adversary.flips,
                 losses: adversary.losses,
                 unanswered: adversary.unanswered,
+                reloads: adversary.reloads,
                 ..Rest::default()
             },
         };
@@ -560,6 +571,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             Stimulus::Healthy(_) | Stimulus::Eligible(_) | Stimulus::Prepared(false) => {
                 rest.flips -= 1
             }
+            Stimulus::Reload | Stimulus::StartOther => rest.reloads -= 1,
             Stimulus::Pause => rest.pause(),
             Stimulus::Start | Stimulus::Resume => {}
             Stimulus::Wake
@@ -567,6 +579,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             | Stimulus::Released
             | Stimulus::Answered
             | Stimulus::Prepared(true)
+            | Stimulus::Step
             | Stimulus::Port(_) => {
                 return;
             }

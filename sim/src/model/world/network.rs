@@ -24,6 +24,7 @@ impl<M: Clone, A: Clone> World<M, A> {
             next.rest.flips = self.rest.flips;
             next.rest.losses = self.rest.losses;
             next.rest.unanswered = self.rest.unanswered;
+            next.rest.reloads = self.rest.reloads;
         }
         for i in 0..n * n {
             if next.is_cut(parts, i / n, i % n) {

@@ -26,6 +26,8 @@ pub struct Rest {
     pub losses: u8,
     /// How many lost answers of the network.
     pub unanswered: u8,
+    /// How many times members may still be told to read their files.
+    pub reloads: u8,
     /// How many ticks two have been effective, where that is counted; saturated one above the
     /// bound.
     pub overlap: u8,
@@ -62,7 +64,7 @@ impl Rest {
             u32::from_le_bytes([self.beginning, self.crashes, self.changes, self.commands]),
             u32::from_le_bytes([self.flips, self.losses, self.outage, self.settled]),
             u32::from_le_bytes([self.quiet, self.pauses, self.stragglers, self.stills]),
-            u32::from_le_bytes([self.overlap, self.unanswered, 0, 0]),
+            u32::from_le_bytes([self.overlap, self.unanswered, self.reloads, 0]),
         ]
     }
 
@@ -72,7 +74,7 @@ impl Rest {
         let [beginning, crashes, changes, commands] = words[0].to_le_bytes();
         let [flips, losses, outage, settled] = words[1].to_le_bytes();
         let [quiet, pauses, stragglers, stills] = words[2].to_le_bytes();
-        let [overlap, unanswered, ..] = words[3].to_le_bytes();
+        let [overlap, unanswered, reloads, _] = words[3].to_le_bytes();
         Self {
             beginning,
             crashes,
@@ -84,6 +86,7 @@ impl Rest {
             flips,
             losses,
             unanswered,
+            reloads,
             overlap,
             outage,
             settled,

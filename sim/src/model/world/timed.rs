@@ -3,7 +3,7 @@
 //! So that it ends, the search lets time stand still and forgets what no rule looks at. The same
 //! actions of these members must lead to the same facts, and leave a trace of what happened.
 
-use super::member::is_answer;
+use super::member::{Heard, is_answer};
 use super::{Changed, Ending, GROUP, MemberState, Parts, Setup, Stimulus, World, incarnation};
 use crate::liveness::Liveness;
 use crate::properties::Facts;
@@ -55,8 +55,8 @@ impl Timed {
     }
 
     /// Records a turn of a node. A trace is of one cluster: members with another file are left out.
-    fn write_turn(&self, of: &TimedMember, log: &mut Vec<(u64, Line)>, line: Line) {
-        if self.setup.has_first_file(of.member.id) {
+    fn write_turn(&self, machine: u8, log: &mut Vec<(u64, Line)>, line: Line) {
+        if self.setup.has_first_file(machine) {
             self.write(log, line);
         }
     }
@@ -89,9 +89,7 @@ impl Timed {
     }
 
     fn name(&self, member: &MemberState) -> String {
-        self.setup.configs[0].members()[usize::from(member.id.0)]
-            .name
-            .clone()
+        self.setup.name(member.machine).to_owned()
     }
 }
 
@@ -126,19 +124,37 @@ impl Parts for Timed {
         let (now, time) = (of.now, of.time);
         let name = self.name(&of.member);
         let mut log = of.log.clone();
-        if matches!(stimulus, Stimulus::Start) {
+        let begins = match stimulus {
+            Stimulus::Start => Some(self.setup.has_second_file(of.member.stage)),
+            Stimulus::StartOther => Some(!self.setup.has_second_file(of.member.stage)),
+            _ => None,
+        };
+        if let Some(second) = begins {
             let start = Line::Start {
                 member: name.clone(),
                 at: now,
                 time: Some(time),
-                incarnation: incarnation(of.member.id, of.member.lives + 1),
-                earlier: Span::ZERO,
+                incarnation: incarnation(of.member.machine, of.member.lives + 1),
+                earlier: of.member.earlier,
+                doubts: {
+                    let stage = self.setup.begins(second);
+                    let begins = MemberState {
+                        stage,
+                        ..of.member.clone()
+                    };
+                    begins.doubts_at_start(&self.setup)
+                },
+                spec: second.then(|| Box::new(self.setup.other.clone())),
             };
-            self.write_turn(of, &mut log, start);
+            self.write_turn(of.member.machine, &mut log, start);
         }
         let stimulus = stimulus.map(|advert| &**advert);
-        let mut told = |turn: &onehold::trace::Turn<'_>| {
-            self.write_turn(of, &mut log, turn.line(&name, Some(time)));
+        let mut told = |heard: Heard<'_>| {
+            let line = match heard {
+                Heard::Turn(turn) => turn.line(&name, Some(time)),
+                Heard::Changed(changed) => changed.line(&name, Some(time)),
+            };
+            self.write_turn(of.member.machine, &mut log, line);
         };
         let turn = of
             .member
@@ -155,16 +171,15 @@ impl Parts for Timed {
             self.compare(&facts, &mut after);
             after
         };
-        Some(turn.map(after, Arc::new))
+        Some(turn.map(after, Arc::from))
     }
 
     fn aged(&self, of: &TimedMember, beginning: u8) -> TimedMember {
         let mut after = of.clone();
-        let id = of.member.id;
-        let rate = self.setup.ticks(beginning)[usize::from(id.0)];
+        let rate = self.setup.ticks(beginning)[usize::from(of.member.machine)];
         after.now = of.now.plus(Span::from_nanos(rate));
         after.time = of.time.plus(self.setup.tick());
-        let timing = self.setup.config(id).timing();
+        let timing = of.member.config(&self.setup).timing();
         let open = |deadline: &LocalTime| timing.surely_over(*deadline) > after.now;
         after.member.kernel.deadline = of.member.kernel.deadline.filter(open);
         self.compare(&of.facts, &mut after);

@@ -4,12 +4,12 @@ use crate::events::{EVENTS, Events};
 use crate::fault::{Fault, Target};
 use crate::show::timeline::Answers;
 use crate::simulator::record::{By, Fate, Record, Sent, Way, What};
-use onehold_core::advert::{GroupId, MemberId};
+use onehold_core::advert::{Change, GroupId, MemberId};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What is seen from outside; [`EVENTS`] has what members report.
-const SEEN: [&str; 22] = [
+const SEEN: [&str; 26] = [
     "takeover",
     "two answer",
     "shut by its deadline",
@@ -32,6 +32,10 @@ const SEEN: [&str; 22] = [
     "by frame only",
     "probe answered",
     "restored",
+    "another file to come",
+    "another file in force",
+    "another file settled",
+    "two majorities needed",
 ];
 
 /// Reported in every run, so not rare.
@@ -126,7 +130,7 @@ impl Cover {
     /// The next record.
     pub fn see(&mut self, record: &Record) {
         match (&record.what, record.member) {
-            (What::Reported(event), _) => {
+            (What::Reported(event, _), _) => {
                 let mut events = Events::default();
                 events.add(event);
                 for (bit, name) in (0..).zip(EVENTS) {
@@ -153,15 +157,26 @@ impl Cover {
                 if let Some(answers) = self.answers.get_mut(group) {
                     answers.set(record.at, m, false);
                 }
-                self.last.insert(*group, (m, *by != By::Release));
+                self.last
+                    .insert(*group, (m, !matches!(by, By::Release | By::Change)));
                 match by {
                     By::Deadline => self.count("shut by its deadline"),
                     By::Scrub => self.count("shut by a new life"),
                     By::Machine => self.count("shut with its machine"),
-                    By::Release => {}
+                    By::Release | By::Change => {}
                 }
             }
             (What::ProbeAnswered(_), _) => self.count("probe answered"),
+            (What::InForce(config), _) => match config.change() {
+                Change::Toward(_) => self.count("another file to come"),
+                Change::From(_) => {
+                    self.count("another file in force");
+                    if config.electorates().len() > 1 {
+                        self.count("two majorities needed");
+                    }
+                }
+                Change::None => self.count("another file settled"),
+            },
             (What::Restored, _) => self.count("restored"),
             (What::Replayed(_), _) => self.count("replayed"),
             (What::KernelRefused(..), _) => self.count("kernel refuses"),

@@ -4,6 +4,7 @@
 //! down is started again, and within a bound one member must hold and stay. All times are in
 //! microseconds.
 
+use super::files::Files;
 use super::{expect, openings, tracks};
 use crate::fault::{Conditions, Fault, Flag, Links};
 use crate::simulator::file::{
@@ -61,6 +62,8 @@ pub struct Draw {
     pub length: u64,
     /// A member may let go because `before_hold` can't be done there.
     pub(super) lets_go: bool,
+    /// Files change while members run.
+    files: Option<Files>,
     /// The scenario, but for what happens.
     file: ScenarioFile,
 }
@@ -269,9 +272,14 @@ impl Draw {
             _ => rng.one(&[0, 3 * vote, 3 * vote]),
         };
         let calm = from + rng.between(8 * vote, 40 * vote);
-        let incidents = tracks::draw(seed, &mut rng, &cluster, from, calm, bound);
+        let mut incidents = tracks::draw(seed, &mut rng, &cluster, from, calm, bound);
         let stays = Stays::draw(&mut rng, &cluster);
         let lets_go = openings::may_let_go(&stays, &mut file);
+        let files = Files::draw(seed, &cluster, &stays, (from, calm), &mut incidents);
+        if let Some(files) = &files {
+            files.add_to(seed, &cluster, &mut file);
+        }
+        let bound = bound + files.as_ref().map_or(0, Files::waits);
         Self {
             seed,
             calm,
@@ -282,7 +290,13 @@ impl Draw {
             incidents,
             file,
             lets_go,
+            files,
         }
+    }
+
+    /// Within how long after the start one holds: no file is read until then.
+    pub(super) fn begun_within(&self) -> u64 {
+        self.bound - self.files.as_ref().map_or(0, Files::waits)
     }
 
     /// The cluster and its timing, in a line or two.
@@ -389,6 +403,8 @@ impl Draw {
             };
             all.push((self.calm + c.interval(), resume));
         }
+        let files = self.files.iter();
+        all.extend(files.flat_map(|files| files.all_well(&c.members, self.calm)));
         all
     }
 }

@@ -8,20 +8,27 @@ use crate::simulator::incidents::cluster::{Promise, span};
 
 /// All of it, with these of its incidents.
 pub(super) fn of(draw: &Draw, incidents: &[Incident]) -> Vec<ExpectSection> {
-    let [start, calm, settled] = [draw.bound, draw.calm, draw.calm + draw.bound].map(span);
+    let [start, bound, calm, settled] = [
+        draw.begun_within(),
+        draw.bound,
+        draw.calm,
+        draw.calm + draw.bound,
+    ]
+    .map(span);
     let mut all = Vec::new();
     for group in &draw.cluster.groups {
         let mut expect = |property, when, what| {
             all.push(ExpectSection {
                 when,
                 group: Some(group.name.to_owned()),
+                address: None,
                 property: Some(property),
                 what,
             });
         };
         let by_then = When {
             at: Some(calm),
-            within: Some(start),
+            within: Some(bound),
             ..When::default()
         };
         let from = |from| When {

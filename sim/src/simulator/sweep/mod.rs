@@ -13,6 +13,7 @@ pub mod command;
 pub mod cover;
 pub mod draw;
 mod expect;
+mod files;
 pub mod judge;
 mod openings;
 pub mod report;

@@ -21,7 +21,7 @@ impl World {
         if self.members[at(id)].gates.iter().all(Gate::rests) {
             return;
         }
-        let slack = self.members[at(id)].config.timing().slack();
+        let slack = self.members[at(id)].slack;
         for group in (0u8..).take(self.plan.groups()).map(GroupId) {
             let member = &mut self.members[at(id)];
             let gate = &mut member.gates[usize::from(group.0)];

@@ -9,6 +9,7 @@ use onehold::driver::ShellEvent;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::time::LocalTime;
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 /// Probes that are under way, by when they arrive and number.
 #[derive(Debug)]
@@ -90,10 +91,7 @@ impl World {
     pub(super) fn answer_probes(&mut self, now: u64) {
         while let Some(first) = self.probes.asked.first_entry().filter(|e| e.key().0 <= now) {
             let ((_, id), probe) = first.remove_entry();
-            let there = self.member(probe.to);
-            let gate = &there.gates[usize::from(probe.group.0)];
-            let answers = gate.effective && there.machine == Machine::On;
-            if !answers || !self.share(probe.from, probe.to, probe.group) {
+            if !self.answers_for(probe.from, probe.to, probe.group) {
                 continue;
             }
             let back = self.crosses(now, probe.to, probe.from, Passing::answers);
@@ -106,15 +104,20 @@ impl World {
         }
     }
 
-    /// Two members' files have an address of the group in common.
-    fn share(&self, one: MemberId, other: MemberId, group: GroupId) -> bool {
-        let of = |id| self.members[at(id)].config.group(group);
-        let (Some(one), Some(other)) = (of(one), of(other)) else {
+    /// A machine answers for an address that is in another member's group.
+    fn answers_for(&self, asker: MemberId, other: MemberId, group: GroupId) -> bool {
+        let (asker, other) = (&self.members[at(asker)], &self.members[at(other)]);
+        if other.machine != Machine::On {
             return false;
-        };
-        let ours = other.addresses.iter();
-        let ours: Vec<_> = ours.map(|prefix| prefix.address).collect();
-        (one.addresses.iter()).any(|prefix| ours.contains(&prefix.address))
+        }
+        let asked = self.plan.number_in(&asker.config, group);
+        let asked: Vec<IpAddr> = asker.addresses(asked).collect();
+        let gates = (0u8..).map(GroupId).zip(&other.gates);
+        let mut open = gates.filter(|(_, gate)| gate.effective);
+        open.any(|(group, _)| {
+            let number = self.plan.number_in(&other.config, group);
+            other.addresses(number).any(|a| asked.contains(&a))
+        })
     }
 
     /// The answers that are there by now wait for the process.

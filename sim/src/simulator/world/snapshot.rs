@@ -2,6 +2,7 @@
 
 use super::super::journal::{self, Journal, Said};
 use super::super::record::{By, What};
+use super::votes_file::Votes;
 use super::{Act, Datagram, Gate, Leases, Machine, Member, World};
 use crate::fault::{Fault, Refusable};
 use crate::liveness::Liveness;
@@ -9,6 +10,7 @@ use crate::simulator::plan::Plan;
 use onehold::driver::ShellEvent;
 use onehold_core::advert::{GroupId, MemberId};
 use onehold_core::config::Config;
+use onehold_core::time::Span;
 use std::collections::VecDeque;
 
 /// All of a machine.
@@ -21,7 +23,10 @@ pub(super) struct Snapshot {
     life: u32,
     journal: Option<Journal>,
     leases: Leases,
+    votes: Votes,
     config: Config,
+    settled: Config,
+    slack: Span,
     gates: Vec<Gate>,
     refuses: Vec<Refusable>,
     inbox: VecDeque<ShellEvent>,
@@ -48,7 +53,10 @@ impl World {
             life: member.life,
             journal: member.again.clone().or_else(|| member.journal.clone()),
             leases: member.leases,
+            votes: member.votes.clone(),
             config: member.config.clone(),
+            settled: member.settled.clone(),
+            slack: member.slack,
             gates: member.gates.clone(),
             refuses: member.refuses.clone(),
             inbox: member.inbox.iter().map(journal::copy).collect(),
@@ -78,7 +86,10 @@ impl World {
         member.process = snapshot.process;
         member.life = snapshot.life;
         member.leases = snapshot.leases;
-        member.config = snapshot.config.clone();
+        member.votes = snapshot.votes.clone();
+        let before = std::mem::replace(&mut member.config, snapshot.config.clone());
+        member.settled = snapshot.settled.clone();
+        member.slack = snapshot.slack;
         member.refuses.clone_from(&snapshot.refuses);
         member.inbox = snapshot.inbox.iter().map(journal::copy).collect();
         member.deferred.clone_from(&snapshot.deferred);
@@ -98,6 +109,7 @@ impl World {
             Liveness::Up | Liveness::Paused => snapshot.journal.clone(),
         };
         self.record(now, Some(id), What::Restored);
+        self.says_what_is_in_force(now, id, &before);
         for group in (0u8..).take(self.plan.groups()).map(GroupId) {
             self.tell_effective(now, id, group, By::Machine);
             if self.plan.config().is_candidate(id) {

@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Each program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 23] = [
+const PROGRAMS: [(&str, &str); 24] = [
     ("z3", "z3"), // the proofs
     ("nginx", "nginx-light"),
     ("keepalived", "keepalived"), // what is played beside Onehold, as the next one
     ("nsenter", "util-linux"),
     ("nft", "nftables"),
     ("ip", "iproute2"),
+    ("ping", "iputils-ping"),
     ("tc", "iproute2"),
     ("unshare", "util-linux"),
     ("curl", "curl"), // clients, and the movers, as the next one
@@ -77,7 +78,13 @@ pub(crate) fn install() -> std::result::Result<(), String> {
     }
     words.extend(["env", "DEBIAN_FRONTEND=noninteractive", "apt-get"]);
     run(&[&words[..], &["update", "--quiet"]].concat())?;
-    let options = ["install", "--quiet", "--yes", "--no-install-recommends"];
+    let options = [
+        "install",
+        "--quiet",
+        "--yes",
+        "--no-install-recommends",
+        "--no-remove", // what is there stays, and a part of QEMU that is newer is no exception
+    ];
     if run(&[&words[..], &options, &packages].concat()).is_err() {
         // If a part of QEMU came from the backports, the rest must come from there, too.
         let from = backports(&words)?;

@@ -198,7 +198,7 @@ fn machines(root: &Path) -> Result {
 /// All tests. Those on this machine's kernel are for root: of the machine, else of a user
 /// namespace.
 fn tests(root: &Path) -> Result {
-    const WORDS: &str = "test --workspace";
+    const WORDS: &str = "test --workspace --no-fail-fast";
     if is_root() {
         return cargo(root, WORDS, &[]);
     }

@@ -1,7 +1,10 @@
 //! Random faults, one virtual clock: never two holders while they last, one holder once they end.
 
+mod members;
+#[path = "../world/mod.rs"]
 mod world;
 
+use onehold_core::config::{Prefix, Spec};
 use onehold_core::input::{Command, Input};
 use onehold_core::time::Span;
 use proptest::prelude::*;
@@ -58,8 +61,8 @@ fn fault(w: &mut World, standing_cuts: bool) {
     }
 }
 
-/// Faults end; within the bound there is exactly one holder, and it stays.
-fn calm_down(w: &mut World, bound: u64) {
+/// Faults end.
+fn calm(w: &mut World) {
     w.heal();
     w.conditions = Conditions::CALM;
     (w.dies_in_turn, w.pauses_in_turn) = (0, 0);
@@ -69,6 +72,11 @@ fn calm_down(w: &mut World, bound: u64) {
         w.health(m, true);
         w.operator(m, Command::Resume);
     }
+}
+
+/// Faults end; within the bound there is exactly one holder, and it stays.
+fn calm_down(w: &mut World, bound: u64) {
+    calm(w);
     w.run(bound);
     let (held, changed) = (w.effective(), w.changed_at);
     assert_eq!(
@@ -120,6 +128,78 @@ fn majority(seed: u64, size: usize) {
         let pause = w.below(ms(300));
         w.run(pause);
     }
+    calm_down(&mut w, ms(4_000));
+}
+
+/// Files that may follow each other: an address more, in another group, in a group of another name,
+/// and other timings.
+fn files(size: usize) -> Vec<Spec> {
+    let first = spec(size, MAJORITY);
+    let mut more = first.clone();
+    more.groups[0]
+        .addresses
+        .push(Prefix::new([10, 0, 0, 51], 24));
+    let mut moved = first.clone();
+    moved.groups.push(group("a-first", 51, "b"));
+    let mut renamed = moved.clone();
+    renamed.groups[0].name = "www".into();
+    let mut longer = first.clone();
+    longer.timing.lease = Span::from_millis(700);
+    let mut slower = more.clone();
+    slower.timing.interval = Span::from_millis(120);
+    slower.timing.lease = Span::from_millis(800);
+    vec![first, more, moved, renamed, longer, slower]
+}
+
+/// S1 for each address, while files change on each member by itself; and once all have the
+/// same file, it comes into force, and there is one holder.
+fn changing(seed: u64, size: usize) {
+    let files = files(size);
+    let mut w = World::new(&files[0], seed);
+    w.record = true;
+    (w.dies_in_turn, w.pauses_in_turn) = (2, 2);
+    drift(&mut w);
+    w.start_all();
+    w.run(ms(1_000));
+    let few = 2 + w.below(5);
+    for _ in 0..80 {
+        if w.chance(100) {
+            stormy(&mut w);
+        }
+        let file = files[w.below(few) as usize].clone();
+        let m = w.below(size as u64) as usize;
+        match w.below(4) {
+            0 => fault(&mut w, true),
+            1 => w.reload(m, &file),
+            2 if w.is_down(m) => w.start_with(m, &file),
+            // Mostly all get the same one, one after the other.
+            _ => {
+                for m in 0..size {
+                    w.reload(m, &file);
+                    let pause = w.below(ms(150));
+                    w.run(pause);
+                }
+            }
+        }
+        let pause = w.below(ms(200));
+        w.run(pause);
+    }
+    let last = files[w.below(few) as usize].clone();
+    calm(&mut w);
+    for m in (0..size).cycle().take(4 * size) {
+        w.run(ms(1_000));
+        w.reload(m, &last);
+    }
+    w.run(ms(1_000));
+    for m in 0..size {
+        if !w.all_settled(&last) {
+            w.crash(m); // members that came from different files
+            w.run(ms(1_000));
+            w.start_with(m, &last);
+            w.run(ms(2_000));
+        }
+    }
+    assert!(w.all_settled(&last), "{}", w.story());
     calm_down(&mut w, ms(4_000));
 }
 
@@ -331,6 +411,14 @@ proptest! {
         max_shrink_iters: 0,
         ..ProptestConfig::default()
     })]
+
+    #[test]
+    fn majority_never_two_while_files_change(
+        seed in any::<u64>(),
+        size in prop::sample::select(vec![2usize, 3, 3, 3, 5]),
+    ) {
+        changing(seed, size);
+    }
 
     #[test]
     fn majority_never_two(seed in any::<u64>(), size in prop::sample::select(vec![2usize, 3, 3, 3, 5])) {
