@@ -3,7 +3,7 @@
 //!
 //! What runs here never says who holds: that is asked of the network, by [`Cluster::observe`].
 
-use super::setup::{CANDIDATES, Setup};
+use super::setup::{CANDIDATES, SPARE, Setup};
 use super::web::{PAGE, SICK};
 use super::{Census, Host, Lan, Observer, Process, nftables};
 use crate::error::{Context, Result, err};
@@ -110,13 +110,16 @@ impl Cluster {
         &mut self.lan
     }
 
-    /// Asks all the time which candidate has an address, from the host `observer`.
+    /// Asks all the time which candidate has an address, from the host `observer`; or the machine that
+    /// takes a candidate's place, if there is one.
     ///
     /// # Errors
     /// If the kernel allows no packet socket.
     pub fn observe(&self, address: Ipv4Addr, period: Duration) -> Result<Observer> {
-        let candidates = CANDIDATES.map(|name| self.host(name));
-        Observer::start(self.host("observer"), address, &candidates, period)
+        let names = CANDIDATES.iter().chain(&[SPARE]);
+        let machines = names.filter_map(|name| self.machines.get(*name));
+        let hosts: Vec<&Host> = machines.map(|machine| &machine.host).collect();
+        Observer::start(self.host("observer"), address, &hosts, period)
     }
 
     /// Asks which of many addresses a candidate has, from the host `observer`: see

@@ -43,5 +43,5 @@ pub use lan::Lan;
 pub use link::Mac;
 pub use observer::{Change, Observer, Round, Sightings, changes, dual_time, holder};
 pub use process::Process;
-pub use setup::{CANDIDATES, FLOATING, Group, SECOND, Setup, Witness};
+pub use setup::{CANDIDATES, FLOATING, Group, SECOND, SPARE, Setup, Witness};
 pub use web::{PIDFILE, Web, serve_on};

@@ -18,13 +18,17 @@ pub const SECOND: Ipv4Addr = Ipv4Addr::new(10, 77, 0, 51);
 /// The candidates; probes number them so.
 pub const CANDIDATES: [&str; 2] = ["lb0", "lb1"];
 
+/// A machine that can take a candidate's place.
+pub const SPARE: &str = "spare";
+
 /// All hosts that there can be: candidates, witnesses, those who watch, and strangers; with the
 /// last number of their addresses.
-const HOSTS: [(&str, u8); 9] = [
+const HOSTS: [(&str, u8); 10] = [
     ("lb0", 10),
     ("lb1", 11),
     ("witness", 12),
     ("arbiter", 13),
+    (SPARE, 14),
     ("client", 20),
     ("observer", 21),
     ("app0", 31),
