@@ -212,7 +212,8 @@ impl Config {
     }
 
     /// with the next step other members are to decide, or by another rule.
-    pub(crate) fn comes_to_others(&self) -> bool {
+    #[must_use]
+    pub fn comes_to_others(&self) -> bool {
         let differ = |other: &Other| other.electorates[0] != other.electorates[1];
         matches!(self.change(), Change::Toward(_)) && self.other.as_ref().is_some_and(differ)
     }

@@ -366,9 +366,6 @@ impl Node {
             let answers = session.echo() >= Some(since);
             session.note_step(config.is_followed_by(advert) && answers);
         }
-        if advert.config == config.digest() && config.is_candidate(peer) {
-            self.doubts &= accepted.is_err() || !session.two_way();
-        }
         if accepted.is_ok() || accepted.is_err_and(|refused| refused.news) {
             self.each_group(config, now, |group, view| group.presume_alive(view, out));
         }
@@ -386,6 +383,9 @@ impl Node {
                 group.heard(view, session, accepted != Accepted::Known, out);
             }
         });
+        if advert.config == config.digest() && config.is_candidate(peer) {
+            self.trust(peer);
+        }
         Ok(())
     }
 

@@ -119,6 +119,18 @@ impl Group {
         }
     }
 
+    /// this member will not take hold beside the other candidate, whatever other members say: its own
+    /// vote is bound to that one, if that one says that it holds. (A holder is not kept by the other.)
+    pub(crate) fn covers(&self, index: usize, other: &Session) -> bool {
+        let bound = |vote: &Vote| {
+            let to = other.current.as_ref().map(|c| c.incarnation);
+            vote.member == other.peer && Some(vote.incarnation) == to
+        };
+        !other.says(index).holds
+            || self.role.lease_end().is_some()
+            || self.vote.as_ref().is_some_and(bound)
+    }
+
     /// when the newest ask that a majority granted was sent, by our clock; this member's own
     /// vote counts. R-22: it is a majority of those of before, too, until the change is settled.
     pub(crate) fn granted(&self, view: &View<'_>) -> Option<LocalTime> {

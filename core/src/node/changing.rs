@@ -26,6 +26,20 @@ impl Node {
         self.doubts
     }
 
+    /// the other candidate has the same configuration in force, so it doubts no more; unless that one
+    /// holds, maybe by the votes of others, and this member's vote is not bound to it.
+    pub(super) fn trust(&mut self, other: MemberId) {
+        let mut sessions = self.sessions.iter();
+        let by = sessions.find(|s| s.peer == other && s.two_way());
+        self.doubts &= !by.is_some_and(|s| self.covers(s));
+    }
+
+    /// it takes hold of nothing that the other candidate may hold.
+    fn covers(&self, other: &Session) -> bool {
+        let mut groups = self.groups.iter().enumerate();
+        groups.all(|(index, group)| group.covers(index, other))
+    }
+
     /// whether the operator may say that the other candidate is dead, so that it goes by no other
     /// members: whoever lives is heard by the end of quarantine.
     pub(super) fn may_believe(&self, config: &Config) -> Result<(), Refusal> {
@@ -92,24 +106,31 @@ impl Node {
     }
 
     /// whether the next step of a change may be taken: it [waits for](Self::waits_for) nobody,
-    /// and nothing is under way that names a group by its number.
+    /// nothing is under way that names a group by its number, and before other members decide no lease
+    /// is longer than one of now would be.
     #[must_use]
-    pub fn may_step(&self, config: &Config) -> bool {
+    pub fn may_step(&self, config: &Config, now: LocalTime) -> bool {
+        let most = config.timing().lease_end(now);
+        let of_before = |g: &Group| g.role.lease_end().is_some_and(|end| end > most);
+        let waits = |g: &Group| g.role.is_on_the_way() || config.comes_to_others() && of_before(g);
         config.change() != Change::None
             && self.waits_for(config).next().is_none()
-            && !self.groups.iter().any(|g| g.role.is_on_the_way())
+            && !self.groups.iter().any(waits)
     }
 
     /// the members for which the next step of a change waits: each other candidate, and every
     /// member that is heard and stays one, unless it has said that it is as far, in answer to an
-    /// advert that said so of this member; and before other members decide, a candidate must be heard.
+    /// advert that said so of this member. Before other members decide, a candidate must be heard; and when
+    /// they do, this member's vote must be bound to it if it holds.
     pub fn waits_for<'a>(&'a self, config: &'a Config) -> impl Iterator<Item = MemberId> + 'a {
         let stays = |s: &&Session| config.is_in_both(s.peer);
         let counts = move |s: &&Session| s.heard() && stays(s) || config.is_candidate(s.peer);
         let changes = config.change() != Change::None;
         let all = self.sessions.iter().filter(move |_| changes);
         let alive = config.comes_to_others();
-        let waits = move |s: &&Session| !s.follows() || alive && !s.heard();
+        let decide = config.also_majority().is_some();
+        let covers = move |s: &Session| !decide || !config.is_candidate(s.peer) || self.covers(s);
+        let waits = move |s: &&Session| !s.follows() || alive && !s.heard() || !covers(s);
         all.filter(counts).filter(waits).map(|s| s.peer)
     }
 }

@@ -7,13 +7,17 @@ use onehold_core::advert::{Change, Statement};
 use onehold_core::config::{Config, Spec};
 use onehold_core::input::{Command, Refusal};
 use onehold_core::observe::RoleName;
+use onehold_core::time::Span;
+
+/// The witness that comes: a machine beside the three of before.
+const X: usize = 3;
 
 /// Both candidates have the first of these files, and so have the witnesses of that one; the others
 /// have the second.
 fn holding(files: &[Spec; 2]) -> World {
     let mut w = World::of(files, 7);
     w.start_all();
-    w.run(ms(1_000));
+    w.run(ms(2_000));
     assert_eq!(w.effective(), [A]);
     w
 }
@@ -317,4 +321,103 @@ fn r22_a_candidate_that_is_reached_otherwise_is_the_same_one() {
     assert_eq!((w.effective(), w.role_changes()), (vec![A], before));
     let [old, new] = [file, next].map(|file| file.prove("a").unwrap());
     assert_eq!(old.electorates(), new.electorates(), "the same decide");
+}
+
+/// A witness takes another's place, and the lease gets shorter.
+fn shorter() -> [Spec; 2] {
+    let mut files = [with(&["w"], MAJORITY), with(&["x"], MAJORITY)];
+    files[1].timing.lease = Span::from_millis(300);
+    files
+}
+
+#[test]
+fn r22_a_lease_of_before_is_over_before_the_vote_of_one_that_was_started_with_the_new_file() {
+    let files = shorter();
+    for wait in 0..40 {
+        let mut w = holding(&files);
+        w.crash(B);
+        w.run(ms(2_000));
+        w.start_with(B, &files[1]);
+        w.run(ms(2_000) + wait * ms(25));
+        w.reload(A, &files[1]);
+        for _ in 0..3_000 {
+            w.run(ms(1));
+            if !w.node(B).doubts() {
+                break;
+            }
+        }
+        assert!(!w.node(B).doubts(), "it does not doubt for ever");
+        w.cut_both(A, B);
+        w.cut_both(A, X);
+        w.run(ms(1_000)); // never two
+        assert_eq!(w.effective(), [B], "by the new witness's vote");
+    }
+}
+
+#[test]
+fn r22_other_members_decide_when_no_lease_of_before_is_longer_than_a_new_one() {
+    let files = shorter();
+    let [old, new] = files.each_ref().map(|file| file.prove("a").unwrap());
+    let mut bench = Alone::holding(&files[0], A);
+    bench.change(old.toward(&new));
+    let mut says = bench.says(B, Statement::default());
+    says.change = Change::Toward(new.digest());
+    bench.now += ms(1);
+    says.echo = Some(bench.at());
+    bench.hear(&says).1.unwrap();
+    assert!(!bench.may_step());
+    bench.until(bench.now + ms(145));
+    assert!(!bench.may_step(), "450 ms from the ask, 148 ms ago");
+    bench.until(bench.now + ms(2));
+    assert!(bench.may_step(), "300 ms from now");
+}
+
+#[test]
+fn r22_one_is_settled_when_its_vote_is_bound_to_the_one_that_holds() {
+    let files = [with(&["w"], MAJORITY), with(&["x"], MAJORITY)];
+    let [old, new] = files.each_ref().map(|file| file.prove("b").unwrap());
+    let mut bench = Alone::of(&files[0], B);
+    bench.hears(A, asks());
+    let bound = bench.vote().unwrap();
+    bench.now += ms(1);
+    bench.change(old.toward(&new));
+    bench.change(new.from(&old));
+    // A later incarnation holds, and an ask of the one before binds the vote.
+    let holds = |bench: &Alone| {
+        let holds = Statement {
+            holds: true,
+            ..asks()
+        };
+        let mut says = bench.says(A, holds);
+        says.incarnation.0 += 1;
+        says
+    };
+    let mut until = 0;
+    while bench.vote() == Some(bound) {
+        assert!(!bench.may_step());
+        until += 1;
+        bench.until(bench.now + ms(50));
+        let says = holds(&bench);
+        bench.hear(&says).1.unwrap();
+    }
+    assert!((5..12).contains(&until), "D is 456 ms");
+    assert_eq!(bench.vote().unwrap().incarnation.0, bound.incarnation.0 + 1);
+    assert!(bench.may_step());
+}
+
+#[test]
+fn r22_one_that_doubts_trusts_a_holder_when_its_vote_is_bound_to_it() {
+    let mut bench = doubting(&with(&["w"], MAJORITY));
+    bench.restart(Span::ZERO);
+    bench.node.doubt();
+    let holds = Statement {
+        holds: true,
+        ..asks()
+    };
+    while bench.vote().is_none() {
+        assert!(bench.node.doubts(), "it does not vote yet");
+        bench.until(bench.now + ms(50));
+        bench.hears(B, holds);
+    }
+    assert!(!bench.node.doubts());
 }

@@ -83,7 +83,7 @@ impl Alone {
 
     /// it may take the next step of a change.
     pub fn may_step(&self) -> bool {
-        self.node.may_step(&self.config)
+        self.node.may_step(&self.config, self.at())
     }
 
     pub fn wake(&mut self) -> Vec<Effect> {

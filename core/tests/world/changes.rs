@@ -110,7 +110,10 @@ impl World {
             let (Process::Up(node), Some(next)) = (&member.process, member.path.first()) else {
                 return;
             };
-            let (settled, may) = (&member.settled, node.may_step(&member.config));
+            let (settled, may) = (
+                &member.settled,
+                node.may_step(&member.config, self.local(m)),
+            );
             match member.config.change() {
                 Change::None => self.change(m, settled.toward(next)),
                 Change::Toward(_) if may => self.change(m, next.from(settled)),

@@ -152,7 +152,7 @@ impl<S: Shell> Driver<S> {
             && let Some(s) = self.served.get_mut(cluster)
             && !s.leaves
             && let Some(changing) = &s.changing
-            && let Some((to, step)) = changing.next(s)
+            && let Some((to, step)) = changing.next(s, now)
         {
             let (from, orders) = (s.config.clone(), s.standing());
             let last = matches!(step, trace::Step::From {} | trace::Step::Settled {});
@@ -322,12 +322,12 @@ impl Changing {
     }
 
     /// The next step that may be taken, if one may.
-    fn next(&self, s: &Served) -> Option<(Config, trace::Step)> {
+    fn next(&self, s: &Served, now: LocalTime) -> Option<(Config, trace::Step)> {
         if self.turns_back {
             return Some((self.settled.clone(), trace::Step::Back {}));
         }
         let next = self.path.first()?;
-        let may = s.node.may_step(&s.config);
+        let may = s.node.may_step(&s.config, now);
         match s.config.change() {
             Change::None => {
                 let spec = Box::new(self.spec.clone());

@@ -1,6 +1,6 @@
 //! A configuration that is coming into force, for people.
 
-use super::{GroupStatus, hex, name, text};
+use super::{GroupStatus, hex, ms, name, text};
 use onehold_core::advert::Change;
 use onehold_core::config::Config;
 use onehold_core::observe::{RoleName, Snapshot};
@@ -23,19 +23,22 @@ pub struct ChangeStatus {
     pub under_way: Vec<UnderWay>,
 }
 
-/// A group that keeps a step from being taken: its kernel has to confirm something by its number.
+/// A group that keeps a step from being taken: its kernel has to confirm something by its number, or its lease
+/// is longer than other members are to grant.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct UnderWay {
     /// Its name.
     pub group: String,
-    /// `releasing`, or `opening`: it is held, and its gate waits for `before_hold`.
+    /// `releasing`; `opening`: it is held, and its gate waits for `before_hold`; or `lease`.
     pub what: String,
     /// For how long, if that is known.
     pub for_ms: Option<f64>,
 }
 
 impl UnderWay {
-    fn of(g: &GroupStatus) -> Option<Self> {
+    fn of(g: &GroupStatus, config: &Config) -> Option<Self> {
+        let most = ms(config.timing().lease());
+        let longer = g.lease_left_ms.is_some_and(|left| left > most) && config.comes_to_others();
         let releasing = RoleName::Releasing.text();
         let (what, for_ms) = match (g.role == releasing, g.opening) {
             (true, _) => {
@@ -43,6 +46,7 @@ impl UnderWay {
                 (releasing, since.map(|c| c.ago_ms))
             }
             (false, true) => ("opening", g.opening_ms),
+            (false, false) if longer => ("lease", None),
             (false, false) => return None,
         };
         Some(Self {
@@ -58,6 +62,10 @@ impl fmt::Display for UnderWay {
         let group = &self.group;
         match self.what.as_str() {
             "opening" => write!(f, "before_hold of {group} here")?,
+            "lease" => write!(
+                f,
+                "the lease of {group} here, which is longer than the new one"
+            )?,
             _ => write!(f, "the release of {group} here")?,
         }
         match self.for_ms {
@@ -86,7 +94,9 @@ impl ChangeStatus {
             in_force,
             silent: silent.map(|id| name(config, id)).collect(),
             waits_for: waits_for.map(|id| name(config, id)).collect(),
-            under_way: groups.iter().filter_map(UnderWay::of).collect(),
+            under_way: (groups.iter())
+                .filter_map(|g| UnderWay::of(g, config))
+                .collect(),
         })
     }
 }

@@ -9,7 +9,7 @@ use onehold_core::time::Span;
 use std::collections::BTreeSet;
 
 /// Fine, and H and D last six ticks.
-const FINE_LONGER: Shape = Shape {
+pub(super) const FINE_LONGER: Shape = Shape {
     timing: [1, 6, 0],
     ..FINE
 };
@@ -72,7 +72,7 @@ fn half(first: &Config, next: &Config) -> Vec<Config> {
     steps.collect()
 }
 
-fn lease(ticks: u64) -> impl FnOnce(&mut Spec) {
+pub(super) fn lease(ticks: u64) -> impl FnOnce(&mut Spec) {
     move |spec| spec.timing.lease = Span::from_nanos(ticks)
 }
 

@@ -1,5 +1,6 @@
 //! Members that come and go while the others run (R-22).
 
+use super::change::{FINE_LONGER, lease};
 use super::{ALONE, Configuration, FINE, Shape, between, cut, prompt, quick};
 use crate::events::Events;
 use crate::model::world::Adversary;
@@ -17,6 +18,12 @@ const ALONE_OF_THREE: Shape = Shape {
 /// Another witness has the place of the first one.
 fn replaces(spec: &mut Spec) {
     "v".clone_into(&mut spec.members[2].name);
+}
+
+/// The same, and the lease shrinks.
+fn replaces_and_shrinks(spec: &mut Spec) {
+    replaces(spec);
+    lease(4)(spec);
 }
 
 /// All are reached otherwise; the witness, too, which is another one for that.
@@ -176,6 +183,23 @@ pub(super) fn all() -> Vec<Configuration> {
                 ..crash.clone()
             })
             .changes(replaces),
+            &of_three,
+            &restarts,
+        )
+        .slow(),
+        quick(
+            "members-replace-shorter",
+            "a witness takes another's place, and the lease shrinks; a process dies and starts, with either file; an \
+             advert is lost, and the candidates are cut from each other for good",
+            FINE_LONGER
+                .setup(Adversary {
+                    changes: 1,
+                    cuts: vec![cut(0, 1) | cut(1, 0)],
+                    losses: 1,
+                    reloads: 2,
+                    ..crash.clone()
+                })
+                .changes(replaces_and_shrinks),
             &of_three,
             &restarts,
         )

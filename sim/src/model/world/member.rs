@@ -236,7 +236,7 @@ impl MemberState {
             healthy: !self.sick,
             wanted: self.wish == Wish::Serve,
             frozen: self.frozen || other_is_frozen,
-            may_step: matches!(&self.process, RunState::Up(node) if node.may_step(config)),
+            may_step: matches!(&self.process, RunState::Up(node) if node.may_step(config, now)),
             changes: config.change() != Change::None,
             second_file: setup.has_second_file(self.stage),
             fixed: setup.is_fixed(self.machine),
@@ -288,7 +288,7 @@ impl MemberState {
         let mut to = match from.change() {
             Change::None if reads && setup.second > 0 => setup.next(self.stage),
             Change::Toward(_) if reads && of_a_file(self.stage - 1) => self.stage - 1,
-            _ if !reads && node.may_step(from) => setup.next(self.stage),
+            _ if !reads && node.may_step(from, now) => setup.next(self.stage),
             _ => return None,
         };
         let mut all = vec![to];
