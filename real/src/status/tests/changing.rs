@@ -56,7 +56,7 @@ fn r22_a_group_on_the_way_is_named_while_a_change_waits_for_it() {
 
 #[test]
 fn r22_a_lease_that_is_longer_than_other_members_are_to_grant_is_named() {
-    let another = THREE.replace("[members.witness]", "[members.arbiter]");
+    let another = THREE.replace("[members.w]", "[members.arbiter]");
     let shorter = another.replace("lease = \"450ms\"", "lease = \"350ms\"");
     let here = cluster(THREE, "lb0");
     let m = metrics(&here);
