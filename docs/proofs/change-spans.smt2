@@ -79,7 +79,8 @@
 (define-fun H () Real (ite holder_shorter (least H_s H_x) (most H_s H_x)))
 (declare-const D Real)
 (define-fun follows ((h Real) (k Real) (r Real)) Bool (>= (* D (- 1.0 r)) (* (+ h k) (+ 1.0 r))))
-(assert (ite voter_longer (follows (most H_s H_u) (most kappa_s kappa_u) (most rho_s rho_u)) (follows H_u kappa_u rho_u)))
+(assert (ite voter_longer (follows (most H_s H_u) (most kappa_s kappa_u) (most rho_s rho_u))
+  (follows H_u kappa_u rho_u)))
 ; True instants: the ask is sent, it arrives, the vote is free, the gate is shut.
 (declare-const sent Real)
 (declare-const arrives Real)
@@ -90,6 +91,12 @@
 (assert (<= bound (* (- free arrives) (+ 1.0 rho))))
 (assert (>= (+ H kappa) (* (- shut sent) (- 1.0 rho))))
 
+(define-fun exact () Bool (and (= kappa kappa_s) (= rho rho_s) (= sent arrives 0.0) (= bound D)
+  (= D (* (- free arrives) (+ 1.0 rho))) (= (+ H kappa) (* (- shut sent) (- 1.0 rho)))
+  (= (* D (- 1.0 (ite voter_longer (most rho_s rho_u) rho_u)))
+     (* (+ (ite voter_longer (most H_s H_u) H_u) (ite voter_longer (most kappa_s kappa_u) kappa_u))
+        (+ 1.0 (ite voter_longer (most rho_s rho_u) rho_u))))))
+
 (echo "2. the gate is shut when the vote is free")
 (push)
 (assert (and holder_shorter voter_longer))
@@ -99,8 +106,8 @@
 
 (echo "2. a holder that goes by the longer H; the voter is settled")
 (push)
-(assert (and (not holder_shorter) voter_longer (= H_u H_s) (= rho_u rho_s 0.0) (= kappa_u kappa_s 0.0)))
-(assert (and (= H_s 300.0) (= H_x 1000.0) (= sent 0.0)))
+(assert (and (not holder_shorter) voter_longer exact (= H_u H_s) (= rho_u rho_s 0.0) (= kappa_u kappa_s 5.0)))
+(assert (and (= H_s 300.0) (= H_x 1000.0)))
 (assert (< free shut))
 (check-sat) ; expect: sat
 (get-value (free shut))
@@ -108,7 +115,8 @@
 
 (echo "2. a voter whose D follows from the next timing alone, which is shorter; the holder is settled")
 (push)
-(assert (and holder_shorter (not voter_longer) (= H_x H_s 1000.0) (= H_u 300.0) (= rho_u rho_s 0.0) (= kappa_u kappa_s)))
+(assert (and holder_shorter (not voter_longer) exact (= H_x H_s 1000.0) (= H_u 300.0) (= rho_u rho_s 0.0)))
+(assert (= kappa_u kappa_s 5.0))
 (assert (< free shut))
 (check-sat) ; expect: sat
 (get-value (free shut))
@@ -116,7 +124,8 @@
 
 (echo "2. the same H, and a kappa that falls")
 (push)
-(assert (and holder_shorter (not voter_longer) (= H_x H_s H_u 450.0) (= rho_u rho_s 0.0) (= kappa kappa_s 5.0) (= kappa_u 1.0)))
+(assert (and holder_shorter (not voter_longer) exact (= H_x H_s H_u 450.0) (= rho_u rho_s 0.0)))
+(assert (and (= kappa_s 5.0) (= kappa_u 1.0)))
 (assert (< free shut))
 (check-sat) ; expect: sat
 (get-value (free shut))
@@ -124,15 +133,18 @@
 
 (echo "2. the same H, and a rho that falls")
 (push)
-(assert (and holder_shorter (not voter_longer) (= H_x H_s H_u 450.0) (= rho rho_s 0.001) (= rho_u 0.0) (= kappa kappa_s kappa_u 0.0)))
+(assert (and holder_shorter (not voter_longer) exact (= H_x H_s H_u 450.0) (= rho_s 0.001) (= rho_u 0.0)))
+(assert (= kappa_s kappa_u 0.0))
 (assert (< free shut))
 (check-sat) ; expect: sat
+(get-value (free shut))
 (pop)
 
 ; ---------------------------------------------------------------------------------------------
 ; 3. They do have one in common
 ; ---------------------------------------------------------------------------------------------
-(declare-datatypes ((Step 0)) (((settled (s_in Int)) (toward (t_in Int) (t_next Int)) (from (f_in Int) (f_before Int)))))
+(declare-datatypes ((Step 0))
+  (((settled (s_in Int)) (toward (t_in Int) (t_next Int)) (from (f_in Int) (f_before Int)))))
 (define-fun in_force ((x Step)) Int (ite ((_ is settled) x) (s_in x) (ite ((_ is toward) x) (t_in x) (f_in x))))
 (define-fun goes_by ((x Step) (c Int)) Bool (or (= c (in_force x))
   (and ((_ is toward) x) (= c (t_next x))) (and ((_ is from) x) (= c (f_before x)))))
@@ -146,45 +158,49 @@
 (define-fun back ((x Step) (y Step)) Bool (and ((_ is toward) x) (= y (settled (t_in x)))))
 (define-fun share ((x Step) (y Step)) Bool (or (goes_by y (in_force x))
   (and ((_ is toward) x) (goes_by y (t_next x))) (and ((_ is from) x) (goes_by y (f_before x)))))
-; The holder accepted the voter's word, and has taken at most one more step since: the word of each that is heard is
-; needed for any further one, but back and forth. The voter was in `voter` when it said it.
+; Each number is a configuration. The holder counts a vote in state `holder`, by the latest word that it accepted,
+; in state `heard_in`, from the voter in state `voter`. It has taken one step since, at most, or gone back and forth:
+; any further one waits for a newer word of each member that is heard, and what is not heard says nothing. The
+; voter's states since the ask arrived are each a step from the one before: by part 1 the vote lasts for any D of these.
 (declare-const heard_in Step)
 (declare-const holder Step)
 (declare-const voter Step)
+(declare-const asked Step)
 
-(echo "3. after a step on, they share a configuration")
+(echo "3. after a step on, the holder and the voter, as it was when it spoke")
 (push)
 (assert (and (accepts heard_in voter) (next heard_in holder)))
 (assert (not (share holder voter)))
 (check-sat) ; expect: unsat
 (pop)
 
-(echo "3. after a step back, unless the voter has the other one in force, and is not from this one")
+(echo "3. after a step back, the same, unless the voter had the other one in force, and was not from this one")
 (push)
 (assert (and (accepts heard_in voter) (back heard_in holder)))
 (assert (not (share holder voter)))
 (push)
-(assert (not (and (= (in_force voter) (t_next heard_in)) (not (goes_by voter (t_in heard_in))))))
+(assert (not (and (= (in_force voter) (t_next heard_in)) (not (goes_by voter (in_force holder))))))
 (check-sat) ; expect: unsat
 (pop)
-; One that was started again with c', and has no vote for an ask of one that has c in force: it refuses it, but
-; from one that is toward what it has in force itself.
 (check-sat) ; expect: sat
 (get-value (heard_in holder voter))
-(pop)
-
-(echo "3. such a voter accepts no ask of a holder that has c in force, as long as it is not from c")
-(push)
-(assert (and (accepts heard_in voter) (back heard_in holder) (not (share holder voter))))
-(assert (or (accepts voter heard_in) (accepts voter holder)))
+; Then it did not accept the ask in that state, for a holder that has this one in force; so in an earlier one:
+(assert (= (in_force asked) (in_force holder)))
+(assert (accepts voter asked))
 (check-sat) ; expect: unsat
 (pop)
 
-(echo "3. if one that is from c accepted whoever has c in force: holder and voter share all the same, ")
+(echo "3. and in whatever state a voter accepts an ask, it shares the one in force where that was sent")
 (push)
-(declare-const asked Step)
-; the ask came from a state that the voter accepts: so the state in which it arrived shares one with the holder
-(assert (and (accepts voter asked) (or (next asked holder) (next holder asked))))
-(assert (and (not (share holder voter)) (not (back asked holder))))
+(assert (and (accepts voter asked) (= (in_force asked) (in_force holder)) (not (share holder voter))))
 (check-sat) ; expect: unsat
+(pop)
+
+(echo "3. one that went on to c' without a newer word would count what one that is settled on c said")
+(push)
+(declare-const between Step)
+(assert (and (accepts heard_in voter) (next heard_in between) (next between holder) (not (= heard_in between holder))))
+(assert (not (share holder voter)))
+(check-sat) ; expect: sat
+(get-value (heard_in holder voter))
 (pop)

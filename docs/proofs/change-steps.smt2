@@ -9,10 +9,11 @@
 ; may answer what was said before the step. Adverts are never removed: they arrive in any order, however late,
 ; more than once. (R-2 is not used: a step may rest on any accepted advert, not on the latest only.)
 ; An echo to an earlier incarnation is not one to this one: readings of a later incarnation are later ones.
-; Witnesses only make a step wait longer.
+; Witnesses only make a step wait longer. The condition on an own vote (change.smt2) and quarantine do no more.
 (set-logic ALL)
 
-(declare-datatypes ((Step 0)) (((settled (s_in Int)) (toward (t_in Int) (t_next Int)) (from (f_in Int) (f_before Int)))))
+(declare-datatypes ((Step 0))
+  (((settled (s_in Int)) (toward (t_in Int) (t_next Int)) (from (f_in Int) (f_before Int)))))
 (define-fun in_force ((x Step)) Int (ite ((_ is settled) x) (s_in x) (ite ((_ is toward) x) (t_in x) (f_in x))))
 (declare-datatypes ((Word 0)) (((word (says Step) (echo Int) (sent_at Int)))))
 (declare-datatypes ((Candidate 0)) (((A) (B))))
@@ -171,9 +172,8 @@
 (assert (not (inv 1)))
 (check-sat) ; expect: unsat
 (pop)
-(echo "1. so two are not in force that no step joins, and nobody is two steps ahead")
+(echo "1. so two that are in force are the same, or one is come to from the other")
 (push)
-(declare-const c Int)
 (assert (not (= (in_force (at A 0)) (in_force (at B 0)))))
 (assert (not (or (= (at A 0) (from (in_force (at A 0)) (in_force (at B 0))))
                  (= (at B 0) (from (in_force (at B 0)) (in_force (at A 0)))))))
@@ -181,14 +181,25 @@
 (pop)
 (echo "1. kept by one that is started again before c' is in force there, with the file of c")
 (push)
-(assert (or (starts_again A 0 (in_force (at A 0))) (starts_again B 0 (in_force (at B 0)))))
-(push)
-(assert (not (or (and ((_ is from) (at A 0)) (not (rests A 0))) (and ((_ is from) (at B 0)) (not (rests B 0))))))
+(define-fun starts_as_it_was ((x Candidate)) Bool
+  (and (not ((_ is from) (at x 0))) (starts_again x 0 (in_force (at x 0)))))
+(assert (or (starts_as_it_was A) (starts_as_it_was B)))
 (assert (not (inv 1)))
 (check-sat) ; expect: unsat
 (pop)
-(echo "1. and not by one that is started again in from, with the file of c'")
-(assert (not (inv_places A 1)))
+(echo "1. an address that moves, by way of m: while one has c' in force the other has not c")
+(push)
+(declare-const c Int)
+(declare-const m Int)
+(declare-const c_next Int)
+(assert (distinct c m c_next))
+(assert (or (= (at A 0) (from c_next m)) (= (at A 0) (settled c_next))))
+(push)
+(assert (or (= (at B 0) (settled c)) (= (at B 0) (toward c m)) (= (at B 0) (from c m))))
+(check-sat) ; expect: unsat
+(pop)
+(echo "1. it may, if the way back were not by way of m")
+(assert (= (at B 0) (from c c_next)))
 (check-sat) ; expect: sat
 (pop)
 (pop)
@@ -208,6 +219,7 @@
 (assert (and waits answers no_swap no_leaver (begins 0)))
 (assert (and (goes_toward A 0 1) (goes_toward B 1 1) (turn A 2) (speaks A 3) (turn B 4) (speaks B 5)))
 (assert (and (comes_from B 6 w) (speaks B 7) (turn A 8) (comes_from A 9 w2) (speaks A 10)))
+(assert (and (inv 6) (inv 7) (inv 10) (inv 16)))
 (assert (and (turn B 11) (settles B 12 w3) (speaks B 13) (turn A 14) (settles A 15 w4)))
 (check-sat) ; expect: sat
 (pop)
@@ -235,7 +247,24 @@
 (check-sat) ; expect: sat
 (pop)
 
-(echo "2. started again in from, with the file of c: the other settles by what was said before (docs: a stranger)")
+(echo "2. without m: an address in its new group at one, and in its old group at the other")
+(push)
+(assert (and waits answers no_swap no_leaver (begins 0) (= (s_in (at A 0)) 0)))
+(assert (and (goes_toward A 0 1) (goes_toward B 1 1) (turn B 2) (speaks B 3) (turn A 4) (comes_from A 5 w)))
+(assert (and (= (in_force (at A 6)) 1) (= (in_force (at B 6)) 0)))
+(check-sat) ; expect: sat
+(pop)
+
+(echo "2. started again in from, with the file of c': settled, beside one that is settled on c")
+(push)
+(assert (and waits answers no_swap no_leaver (begins 0) (= (s_in (at A 0)) 0)))
+(assert (and (goes_toward A 0 1) (goes_toward B 1 1) (turn A 2) (speaks A 3) (turn B 4) (comes_from B 5 w)))
+(assert (and (starts_again B 6 1) (turns_back A 7)))
+(assert (apart 8))
+(check-sat) ; expect: sat
+(pop)
+
+(echo "2. started again in from, with the file of c: the other settles by what was said before, and has a stranger")
 (push)
 (assert (and waits answers no_swap no_leaver (begins 0)))
 (assert (and (goes_toward A 0 1) (goes_toward B 1 1) (turn A 2) (speaks A 3) (turn B 4) (speaks B 5)))
@@ -248,7 +277,9 @@
 ; ---------------------------------------------------------------------------------------------
 ; 3. Started again, with any file: two in *from* have the same configuration in force
 ; ---------------------------------------------------------------------------------------------
-; If not, each refuses the other, neither can turn back, and both wait until one is started again.
+; If not, each refuses the other, neither can turn back, and both wait until one is started again. (They share a
+; voter all the same: part 1 of change.smt2. So it is a matter of service.) AS R-22 IS, with neither `no_swap` nor
+; `no_leaver`, that can be: whoever has c' in force is as far, also one that is on its way from there to c.
 (define-fun inv_swap ((x Candidate) (i Int)) Bool (let ((mine (at x i)) (its (at (other x) i)))
   (forall ((w Word)) (=> (and (select (said (other x) i) w) (>= (echo w) (since x i)) ((_ is from) its)) (and
     (=> (and ((_ is toward) mine) (as_far mine (says w))) (= (f_in its) (t_next mine)))
@@ -314,7 +345,7 @@
 (get-value ((at A 11) (at B 11)))
 (pop)
 
-(echo "3. one that was started again with c' is as far, with either of the two")
+(echo "3. one that was started again with c' is as far, with both of them")
 (push)
 (assert (and waits answers no_swap no_leaver (begins 0) (= (s_in (at A 0)) 0)))
 (assert (and (starts_again B 0 1) (goes_toward A 1 1) (turn B 2) (speaks B 3) (turn A 4) (comes_from A 5 w)))
