@@ -104,10 +104,9 @@
 (define-fun present ((x Candidate) (i Int) (w Word)) Bool (and (= (says w) (at x i)) (>= (sent_at w) (since x i))))
 (define-fun inv_words ((x Candidate) (i Int)) Bool (and
   (<= (since x i) (now x i)) (<= (seen_then x i) (seen x i)) (<= (seen x i) (now (other x) i))
-  (=> (= (since x i) (now x i)) (= (seen_then x i) (seen x i))) (<= (echoes x i) (seen x i))
+  (<= (echoes x i) (seen x i))
   (forall ((w Word)) (=> (select (said x i) w) (and (<= (sent_at w) (now x i)) (<= (echo w) (seen x i))
-    (or (present x i w) (<= (echo w) (seen_then x i)))
-    (=> (>= (echo w) (now (other x) i)) (> (sent_at w) (seen (other x) i))))))))
+    (or (present x i w) (<= (echo w) (seen_then x i))))))))
 (define-fun inv_time ((i Int)) Bool (and (inv_order i) (inv_words A i) (inv_words B i)))
 ; P: where the two are. One configuration is in force at both, or one is from the other's.
 (define-fun side_by_side ((x Step) (y Step)) Bool (or
@@ -129,7 +128,6 @@
     (=> (and ((_ is toward) mine) (as_far mine (says w)) ((_ is from) its)) (= (f_in its) (t_next mine)))
     (=> (and (not ((_ is from) mine)) (>= (echo w) (now x i)) ((_ is toward) (says w)) ((_ is from) its)
              (= (f_before its) (in_force mine))) (= (f_in its) (t_next (says w))))
-    (=> ((_ is from) mine) (or (= (in_force (says w)) (f_in mine)) (= (in_force (says w)) (f_before mine))))
     (=> (and ((_ is from) mine) (= (in_force (says w)) (f_in mine)))
       (and (= (in_force its) (f_in mine)) (=> ((_ is from) its) (present (other x) i w))
         (=> (<= (sent_at w) (seen x i)) (forall ((v Word)) (=> (and (select (said (other x) i) v)
@@ -172,7 +170,11 @@
 (assert (not (inv 1)))
 (check-sat) ; expect: unsat
 (pop)
-(echo "1. so two that are in force are the same, or one is come to from the other")
+(echo "1. so of two that are in force one is come to from the other; and who comes, comes from the same to the same")
+(push)
+(assert (and ((_ is from) (at A 0)) ((_ is from) (at B 0)) (not (= (at A 0) (at B 0)))))
+(check-sat) ; expect: unsat
+(pop)
 (push)
 (assert (not (= (in_force (at A 0)) (in_force (at B 0)))))
 (assert (not (or (= (at A 0) (from (in_force (at A 0)) (in_force (at B 0))))
