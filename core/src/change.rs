@@ -253,7 +253,11 @@ impl Config {
         match self.change() {
             Change::None => false,
             Change::Toward(_) if self.comes_to_others() && advert.quarantined => false,
-            Change::Toward(next) => advert.config == next || advert.change == Change::Toward(next),
+            Change::Toward(next) => {
+                // Who is on the way from there to here would cross, and then refuse, this one.
+                let crosses = advert.change == Change::Toward(self.digest);
+                advert.config == next && !crosses || advert.change == Change::Toward(next)
+            }
             Change::From(_) => advert.config == self.digest,
         }
     }

@@ -33,7 +33,7 @@
 (declare-const waits Bool)        ; a step out of toward and from waits for the other candidate's word,
 (declare-const answers Bool)      ; which echoes what was sent since the own latest step
 (declare-const no_swap Bool)      ; who has c' in force and is on the way toward c is not as far
-(declare-const no_leaver Bool)    ; who has c' in force and is on the way elsewhere is not as far
+(declare-const no_leaver Bool)    ; no rule: who has c' in force and is on the way elsewhere is not as far
 
 ; ---- Who is accepted and as far (`is_followed_by`) -------------------------------------------
 (define-fun as_far ((mine Step) (its Step)) Bool
@@ -280,8 +280,8 @@
 ; 3. Started again, with any file: two in *from* have the same configuration in force
 ; ---------------------------------------------------------------------------------------------
 ; If not, each refuses the other, neither can turn back, and both wait until one is started again. (They share a
-; voter all the same: part 1 of change.smt2. So it is a matter of service.) AS R-22 IS, with neither `no_swap` nor
-; `no_leaver`, that can be: whoever has c' in force is as far, also one that is on its way from there to c.
+; voter all the same: part 1 of change.smt2. So it is a matter of service.) R-22 has `no_swap`, and not `no_leaver`: with
+; it one that is back with c, and then given c', and one that is on the way from c' to c'' would wait for each other.
 (define-fun inv_swap ((x Candidate) (i Int)) Bool (let ((mine (at x i)) (its (at (other x) i)))
   (forall ((w Word)) (=> (and (select (said (other x) i) w) (>= (echo w) (since x i)) ((_ is from) its)) (and
     (=> (and ((_ is toward) mine) (as_far mine (says w))) (= (f_in its) (t_next mine)))

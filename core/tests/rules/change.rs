@@ -215,6 +215,23 @@ fn r22_a_member_may_turn_back() {
 }
 
 #[test]
+fn r22_two_that_are_on_the_way_to_what_the_other_has_do_not_cross() {
+    let files = [spec(2, MAJORITY), with_y(2)];
+    let mut w = World::holding(&files[0]);
+    w.crash(B);
+    w.run(ms(1_000));
+    w.start_with(B, &files[1]);
+    w.run(ms(1_000));
+    w.reload(A, &files[1]);
+    w.reload(B, &files[0]);
+    w.run(ms(1_000)); // both wait, and each can be turned back
+    w.reload(B, &files[1]);
+    w.run(ms(1_000));
+    assert!(w.all_settled(&files[1]), "{}", w.story());
+    assert_eq!(w.effective().len(), 1);
+}
+
+#[test]
 fn r22_a_word_from_before_a_member_turned_counts_for_nothing() {
     let old = spec(2, MAJORITY);
     let next = with_y(2).prove("a").unwrap();
