@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Each program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 24] = [
+const PROGRAMS: [(&str, &str); 26] = [
     ("z3", "z3"), // the proofs
     ("nginx", "nginx-light"),
     ("keepalived", "keepalived"), // what is played beside Onehold, as the next one
@@ -22,9 +22,11 @@ const PROGRAMS: [(&str, &str); 24] = [
     ("prometheus", "prometheus"),
     ("shellcheck", "shellcheck"), // the movers
     ("virtualenv", "virtualenv"), // moto, which is AWS for them
-    ("lintian", "lintian"),       // the packages, as the next three
+    ("pgrep", "procps"),
+    ("lintian", "lintian"), // the packages, as the next four
     ("rpm", "rpm"),
     ("rpm2cpio", "rpm2cpio"),
+    ("cpio", "cpio"),
     ("man", "man-db"),
     ("chromium", "chromium"),                  // the pages
     ("qemu-system-x86_64", "qemu-system-x86"), // the virtual machines, as the next three
