@@ -197,7 +197,7 @@ fn configurations(_: &Path) -> Result<String> {
     for c in configs::all() {
         let worlds = pinned.get(c.name).map(|n| number(*n)).unwrap_or_default();
         let name = format!("`{}`", c.name);
-        let set = if c.quick { "quick" } else { "full" };
+        let set = c.set.text();
         text += &row([&name, set, c.says, &c.promises().join(" "), &worlds]);
     }
     Ok(text)

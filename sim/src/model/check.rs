@@ -1,6 +1,6 @@
 //! `onehold-lab check`: walks the named configurations and says what was found.
 
-use super::configs::{self, Configuration};
+use super::configs::{self, Configuration, Set};
 use super::memo::Memory;
 use super::report;
 use super::search::{Found, Limits, search};
@@ -28,7 +28,7 @@ pub struct Options {
     /// The quick set: what every change must pass.
     #[arg(long)]
     pub quick: bool,
-    /// All configurations.
+    /// All configurations, but those whose walk never came to its end (set `open`).
     #[arg(long)]
     pub full: bool,
     /// Write what was found as JSON.
@@ -166,7 +166,7 @@ impl Walked {
                 "there are {unique} worlds, and sim/pinned.json says {pinned}: the behaviour has \
                  changed since that was written; if it was meant to, run `cargo lab check --pin {name}`"
             )),
-            None if self.configuration.quick => complaints.push(format!(
+            None if self.configuration.set != Set::Open => complaints.push(format!(
                 "sim/pinned.json does not say how many worlds there should be; run `cargo lab check --pin {name}`"
             )),
             _ => {}
@@ -200,9 +200,12 @@ pub fn run(options: &Options) -> Result<bool> {
         }
     }
     let quick = !options.full && options.names.is_empty();
-    let chosen = all
-        .into_iter()
-        .filter(|c| options.full || quick && c.quick || options.names.iter().any(|n| n == c.name));
+    let chosen = all.into_iter().filter(|c| match c.set {
+        _ if options.names.iter().any(|n| n == c.name) => true,
+        Set::Quick => options.full || quick,
+        Set::Full => options.full,
+        Set::Open => false,
+    });
     let mut pinned = if options.stop_at_first {
         BTreeMap::new()
     } else {

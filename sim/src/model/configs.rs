@@ -26,6 +26,29 @@ use onehold_core::lease::TimingSpec;
 use onehold_core::time::Span;
 pub use pins::{PINNED, pinned};
 
+/// When a configuration is walked, unless it is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Set {
+    /// At every change.
+    Quick,
+    /// With `--full`.
+    Full,
+    /// Never: no walk of it has come to its end. It is there for whoever has more memory.
+    Open,
+}
+
+impl Set {
+    /// Its name.
+    #[must_use]
+    pub const fn text(self) -> &'static str {
+        match self {
+            Self::Quick => "quick",
+            Self::Full => "full",
+            Self::Open => "open",
+        }
+    }
+}
+
 /// A named configuration.
 #[derive(Clone, Debug)]
 pub struct Configuration {
@@ -33,8 +56,8 @@ pub struct Configuration {
     pub name: &'static str,
     /// What the adversary may do in it, in a line.
     pub says: &'static str,
-    /// Small enough for every change: it belongs to the quick set.
-    pub quick: bool,
+    /// When it is walked.
+    pub set: Set,
     /// The world.
     pub setup: Setup,
     /// What must be true, and what must happen.
@@ -224,7 +247,7 @@ fn quick(
     Configuration {
         name,
         says,
-        quick: true,
+        set: Set::Quick,
         properties: [must, happens, &companions].concat(),
         setup,
         expected: None,
@@ -235,7 +258,15 @@ impl Configuration {
     /// Too large for every change.
     fn slow(self) -> Self {
         Self {
-            quick: false,
+            set: Set::Full,
+            ..self
+        }
+    }
+
+    /// Too large for this machine's memory.
+    fn open(self) -> Self {
+        Self {
+            set: Set::Open,
             ..self
         }
     }
@@ -463,7 +494,7 @@ fn of_majority() -> Vec<Configuration> {
             &MAJORITY,
             &happens!["majority", "met", "ready", "lease over"],
         )
-        .slow(),
+        .open(),
         quick(
             "stands-still",
             "a candidate's machine stands still together with its clock: soon after it goes on, one holds",
@@ -492,6 +523,20 @@ fn of_majority() -> Vec<Configuration> {
             "links are cut, once, a process or a host dies and starts again; two adverts come late, and again",
             COARSE.setup(Adversary {
                 stragglers: 2,
+                duplicates: true,
+                changes: 1,
+                cuts: halves(3),
+                ..cut_crash.clone()
+            }),
+            &MAJORITY,
+            &happens!["majority", "met", "ready", "lease over"],
+        )
+        .slow(),
+        quick(
+            "majority-3-cut-stragglers",
+            "the same with four adverts: the largest that is walked",
+            COARSE.setup(Adversary {
+                stragglers: 4,
                 duplicates: true,
                 changes: 1,
                 cuts: halves(3),
@@ -531,7 +576,7 @@ fn of_majority() -> Vec<Configuration> {
             &MAJORITY,
             &happens!["majority", "lease over", "lost", "back"],
         )
-        .slow(),
+        .open(),
         quick(
             "majority-3-drift",
             "any advert may be lost, and clocks run as differently as they may",
@@ -539,7 +584,7 @@ fn of_majority() -> Vec<Configuration> {
             &MAJORITY,
             &happens!["majority", "lease over"],
         )
-        .slow(),
+        .open(),
     ]
 }
 

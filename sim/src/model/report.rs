@@ -44,9 +44,9 @@ pub(crate) fn number(n: u64) -> String {
 /// All configurations, a line each.
 pub fn list(all: &[Configuration]) {
     for c in all {
-        let set = if c.quick { "quick" } else { "full " };
+        let set = c.set.text();
         let promises = c.promises().join(" ");
-        println!("{:<24} {set}  {promises:<15} {}", c.name, c.says);
+        println!("{:<24} {set:<5}  {promises:<15} {}", c.name, c.says);
     }
 }
 

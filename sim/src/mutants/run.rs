@@ -5,7 +5,7 @@ use super::list::{self, Kind, Mutant, SWEEP, TESTS};
 use super::report::{Finding, Report};
 use super::{copy, list::LIST, verdicts};
 use crate::error::{Context, Result, err};
-use crate::model::configs;
+use crate::model::configs::{self, Set};
 use crate::screen::Screen;
 use std::collections::BTreeSet;
 use std::fs;
@@ -49,7 +49,7 @@ impl Options {
         }
         // A property that is broken there anyway shows nothing.
         let quick = configs::all().into_iter();
-        let quick = quick.filter(|c| c.quick && c.expected.is_none());
+        let quick = quick.filter(|c| c.set == Set::Quick && c.expected.is_none());
         quick.map(|c| c.name.to_owned()).collect()
     }
 }
