@@ -66,16 +66,16 @@ impl Node {
     #[must_use]
     pub fn start(config: &Config, incarnation: Incarnation, now: LocalTime, earlier: Span) -> Self {
         let candidate = config.is_candidate(config.me());
+        let mut sessions = Vec::with_capacity(config.peers().count()); // a witness has thousands
+        let peers = config.peers();
+        sessions.extend(peers.map(|p| Session::new(config, p, incarnation, now)));
         Self {
             incarnation,
             quarantine_until: Some(now.plus(config.timing().quarantine(earlier))),
             sent_at: None,
             changing: None,
             doubts: false,
-            sessions: config
-                .peers()
-                .map(|p| Session::new(config, p, incarnation, now))
-                .collect(),
+            sessions,
             groups: config
                 .groups()
                 .iter()

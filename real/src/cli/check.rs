@@ -224,7 +224,7 @@ fn look_at_kernel(
     let candidate = file.members.get(me).is_some_and(|m| !m.witness);
     let group = |(g, s): (
         &onehold_core::config::GroupSpec,
-        &crate::config_file::GroupSection,
+        &Box<crate::config_file::GroupSection>,
     )| {
         let addresses = g.addresses.iter().map(|p| p.address);
         KernelGroup {

@@ -520,8 +520,9 @@ pub(crate) fn local_cluster(
     here: &Here<'_>,
     many: bool,
 ) -> Result<LocalCluster, FileError> {
-    let mut local = without_secrets(cluster.clone(), here, many)?;
-    local.secrets = secrets(&cluster.source, &cluster.file).map_err(first_of)?;
+    let source = cluster.source.clone();
+    let mut local = without_secrets(cluster, here, many)?;
+    local.secrets = secrets(&source, &local.file).map_err(first_of)?;
     Ok(local)
 }
 
@@ -550,7 +551,11 @@ pub(crate) fn without_secrets(
     if let Some(first) = wrong.into_iter().next() {
         return Err(first.may_pass());
     }
-    let of = |m: &Member| endpoints.remove(m.name.as_str()).unwrap_or_default();
+    let of = |m: &Member| {
+        let mut paths = endpoints.remove(m.name.as_str()).unwrap_or_default();
+        paths.shrink_to_fit();
+        paths
+    };
     Ok(LocalCluster {
         endpoints: config.members().iter().map(of).collect(),
         also: BTreeMap::new(),
@@ -570,7 +575,7 @@ pub(crate) fn without_secrets(
 
 /// A member's interface for each address of each group; a witness needs none.
 pub(super) fn interfaces_of(file: &ConfigFile, config: &Config, me: &str) -> Vec<Vec<String>> {
-    let of = |g: &GroupSection| match config.is_candidate(config.me()) {
+    let of = |g: &Box<GroupSection>| match config.is_candidate(config.me()) {
         true => g.interfaces_of(me),
         false => Vec::new(),
     };

@@ -28,13 +28,13 @@ impl Clusters {
     pub(super) fn new(served: Vec<Served>) -> Self {
         let mut clusters = Self::default();
         for s in served {
-            clusters.add(s);
+            clusters.add(Box::new(s));
         }
         clusters
     }
 
     /// One more is served; returns its number.
-    pub(super) fn add(&mut self, mut served: Served) -> usize {
+    pub(super) fn add(&mut self, mut served: Box<Served>) -> usize {
         let number = self.all.len();
         self.by_id.insert(served.config.cluster(), number);
         for path in served.metrics.paths() {
@@ -43,7 +43,7 @@ impl Clusters {
         }
         served.look_at = Some(LocalTime::from_nanos(0)); // its first turn is due at once
         self.looks.insert((LocalTime::from_nanos(0), number));
-        self.all.push(Some(Box::new(served)));
+        self.all.push(Some(served));
         self.count += 1;
         number
     }
