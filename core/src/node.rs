@@ -201,10 +201,9 @@ impl Node {
         }
         let mut next: Option<LocalTime> = None;
         let mut visit = |at: LocalTime| next = Some(next.map_or(at, |next| next.min(at)));
+        let (me, mine, alone) = (config.me(), self.incarnation, self.holds_alone(config));
         for session in &self.sessions {
-            let alone = self.holds_alone(config);
-            let due = session.deadlines(timing, config.me(), self.incarnation, alone);
-            due.for_each(&mut visit);
+            session.deadlines(timing, me, mine, alone, &mut visit);
         }
         for group in &self.groups {
             group.deadlines(timing).for_each(&mut visit);

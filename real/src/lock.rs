@@ -20,7 +20,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinSet;
+use tokio::task::JoinHandle;
 
 /// How the names of all locks begin.
 const PREFIX: &str = "onehold/";
@@ -37,10 +37,20 @@ pub struct Lock {
     listener: Arc<tokio::net::UnixListener>,
     mine: String,
     /// Keeps its queue empty.
-    _answers: JoinSet<()>,
+    _answers: Answers,
     /// Another user's socket that says that it is this member's lock: its name, and what to say of
     /// it.
     pretender: Option<(String, String)>,
+}
+
+/// A task that ends with its lock.
+#[derive(Debug)]
+struct Answers(JoinHandle<()>);
+
+impl Drop for Answers {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// A lock that goes on in another program of this process.
@@ -130,12 +140,11 @@ impl Begun {
                 None => {} // it is gone, or nobody listens
             }
         }
-        let mut answers = JoinSet::new();
         listener.set_nonblocking(true).map_err(|e| unknown(&e))?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(|e| unknown(&e))?;
         let listener = Arc::new(listener);
         let queue = Arc::clone(&listener);
-        answers.spawn(async move {
+        let answers = tokio::spawn(async move {
             loop {
                 let _ = queue.accept().await;
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -144,7 +153,7 @@ impl Begun {
         Ok(Lock {
             listener,
             mine,
-            _answers: answers,
+            _answers: Answers(answers),
             pretender,
         })
     }

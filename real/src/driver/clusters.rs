@@ -180,14 +180,22 @@ impl Clusters {
 
     /// When a node is next due; in the past if one is due now, nothing if there is none.
     pub(super) fn due(&mut self) -> Option<LocalTime> {
-        while let Some((at, number)) = self.looks.pop_first() {
+        while let Some(&(at, number)) = self.looks.first() {
             let s = self.all.get_mut(number).and_then(Option::as_deref_mut);
-            let Some(s) = s else { continue };
-            let due = s.due();
-            s.look_at = Some(due);
-            self.looks.insert((due, number));
-            if due <= at {
-                return Some(due);
+            let due = s.map(|s| {
+                let due = s.due();
+                s.look_at = Some(due);
+                due
+            });
+            if due == Some(at) {
+                return due; // mostly: it has its place already
+            }
+            self.looks.pop_first();
+            if let Some(due) = due {
+                self.looks.insert((due, number));
+                if due <= at {
+                    return Some(due);
+                }
             }
         }
         None
