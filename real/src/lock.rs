@@ -20,7 +20,7 @@ use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::task::JoinHandle;
+use tokio::task::JoinSet;
 
 /// How the names of all locks begin.
 const PREFIX: &str = "onehold/";
@@ -37,20 +37,10 @@ pub struct Lock {
     listener: Arc<tokio::net::UnixListener>,
     mine: String,
     /// Keeps its queue empty.
-    _answers: Answers,
+    _answers: JoinSet<()>,
     /// Another user's socket that says that it is this member's lock: its name, and what to say of
     /// it.
     pretender: Option<(String, String)>,
-}
-
-/// A task that ends with its lock.
-#[derive(Debug)]
-struct Answers(JoinHandle<()>);
-
-impl Drop for Answers {
-    fn drop(&mut self) {
-        self.0.abort();
-    }
 }
 
 /// A lock that goes on in another program of this process.
@@ -140,11 +130,12 @@ impl Begun {
                 None => {} // it is gone, or nobody listens
             }
         }
+        let mut answers = JoinSet::new();
         listener.set_nonblocking(true).map_err(|e| unknown(&e))?;
         let listener = tokio::net::UnixListener::from_std(listener).map_err(|e| unknown(&e))?;
         let listener = Arc::new(listener);
         let queue = Arc::clone(&listener);
-        let answers = tokio::spawn(async move {
+        answers.spawn(async move {
             loop {
                 let _ = queue.accept().await;
                 tokio::time::sleep(Duration::from_millis(1)).await;
@@ -153,7 +144,7 @@ impl Begun {
         Ok(Lock {
             listener,
             mine,
-            _answers: Answers(answers),
+            _answers: answers,
             pretender,
         })
     }

@@ -224,7 +224,7 @@ fn look_at_kernel(
     let candidate = file.members.get(me).is_some_and(|m| !m.witness);
     let group = |(g, s): (
         &onehold_core::config::GroupSpec,
-        &Box<crate::config_file::GroupSection>,
+        &crate::config_file::GroupSection,
     )| {
         let addresses = g.addresses.iter().map(|p| p.address);
         KernelGroup {
@@ -234,7 +234,8 @@ fn look_at_kernel(
             routes: s.routes_of(me),
         }
     };
-    let all = spec.groups.iter().zip(file.groups.values());
+    let sections = file.groups.values().map(|section| &**section);
+    let all = spec.groups.iter().zip(sections);
     let groups: Vec<KernelGroup> = all.filter(|_| candidate).map(group).collect();
     match survey::survey(&groups, &own) {
         Ok(survey::Survey { refused, doubts }) => {

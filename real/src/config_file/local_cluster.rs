@@ -575,11 +575,11 @@ pub(crate) fn without_secrets(
 
 /// A member's interface for each address of each group; a witness needs none.
 pub(super) fn interfaces_of(file: &ConfigFile, config: &Config, me: &str) -> Vec<Vec<String>> {
-    let of = |g: &Box<GroupSection>| match config.is_candidate(config.me()) {
+    let of = |g: &GroupSection| match config.is_candidate(config.me()) {
         true => g.interfaces_of(me),
         false => Vec::new(),
     };
-    file.groups.values().map(of).collect()
+    file.groups.values().map(|g| of(g)).collect()
 }
 
 /// The secrets of a cluster: the first seals.
