@@ -86,8 +86,9 @@ impl Keys {
     /// more.)
     #[must_use]
     pub fn new(newest: Key, also: Vec<Key>) -> Self {
-        let mut accepted = also;
-        accepted.insert(0, newest.clone());
+        let mut accepted = Vec::with_capacity(also.len().saturating_add(1));
+        accepted.push(newest.clone());
+        accepted.extend(also);
         Self { newest, accepted }
     }
 

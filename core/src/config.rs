@@ -289,7 +289,7 @@ impl Spec {
                 core::format_args!("{addresses} addresses; at most {MAX_ADDRESSES} in all"),
             ));
         }
-        let mut proved: Vec<Group> = Vec::new();
+        let mut proved: Vec<Group> = Vec::with_capacity(groups.len());
         for g in &groups {
             let key = alloc::format!("groups.{}", g.name);
             if g.name.is_empty() {

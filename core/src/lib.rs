@@ -85,6 +85,7 @@ mod change;
 pub mod config;
 mod conflict;
 pub mod effect;
+mod few;
 mod group;
 mod handover;
 pub mod input;

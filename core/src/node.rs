@@ -66,16 +66,16 @@ impl Node {
     #[must_use]
     pub fn start(config: &Config, incarnation: Incarnation, now: LocalTime, earlier: Span) -> Self {
         let candidate = config.is_candidate(config.me());
+        let mut sessions = Vec::with_capacity(config.peers().count()); // a witness has thousands
+        let peers = config.peers();
+        sessions.extend(peers.map(|p| Session::new(config, p, incarnation, now)));
         Self {
             incarnation,
             quarantine_until: Some(now.plus(config.timing().quarantine(earlier))),
             sent_at: None,
             changing: None,
             doubts: false,
-            sessions: config
-                .peers()
-                .map(|p| Session::new(config, p, incarnation, now))
-                .collect(),
+            sessions,
             groups: config
                 .groups()
                 .iter()
@@ -201,10 +201,9 @@ impl Node {
         }
         let mut next: Option<LocalTime> = None;
         let mut visit = |at: LocalTime| next = Some(next.map_or(at, |next| next.min(at)));
+        let (me, mine, alone) = (config.me(), self.incarnation, self.holds_alone(config));
         for session in &self.sessions {
-            let alone = self.holds_alone(config);
-            let due = session.deadlines(timing, config.me(), self.incarnation, alone);
-            due.for_each(&mut visit);
+            session.deadlines(timing, me, mine, alone, &mut visit);
         }
         for group in &self.groups {
             group.deadlines(timing).for_each(&mut visit);

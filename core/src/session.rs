@@ -7,12 +7,12 @@
 
 use crate::advert::{Advert, Incarnation, MemberId, Statement};
 use crate::config::Config;
+use crate::few::Few;
 use crate::lease::Timing;
 use crate::reject::Reject;
 use crate::silence::{Silence, Stranger, Strangers, Verdict};
 use crate::time::LocalTime;
 use alloc::vec::Vec;
-use arrayvec::ArrayVec;
 
 /// How many incarnations of a peer, other than the current one, are remembered.
 pub(crate) const REMEMBERED: usize = 8;
@@ -38,7 +38,7 @@ pub(crate) struct Session {
     rng: u64,
     /// the latest incarnations that were current and were replaced: they never return. With
     /// each, when its newest accepted advert was sent, by its clock.
-    replaced: ArrayVec<(Incarnation, LocalTime), REMEMBERED>,
+    replaced: Few<(Incarnation, LocalTime), REMEMBERED>,
     /// how long there has been no sign of life. Kept only in a cluster of two.
     pub(crate) silence: Option<Silence>,
     /// the strangers that use the peer's number, or one that is unknown here.
@@ -145,7 +145,7 @@ impl Session {
             knock: None,
             knock_answered: None,
             rng: seed.0 ^ u64::from(peer.0),
-            replaced: ArrayVec::new(),
+            replaced: Few::default(),
             silence: None,
             strangers: Strangers::default(),
         };
@@ -526,14 +526,15 @@ impl Session {
         Some(paced.min(hurried))
     }
 
-    /// When something in this session next changes by itself.
+    /// When something in this session next changes by itself: the instants are visited in no order.
     pub(crate) fn deadlines(
         &self,
         timing: &Timing,
         me: MemberId,
         mine: Incarnation,
         holds_alone: bool,
-    ) -> impl Iterator<Item = LocalTime> {
+        visit: &mut impl FnMut(LocalTime),
+    ) {
         let current = self.current.as_ref();
         let heard = current
             .filter(|c| c.heard)
@@ -543,10 +544,10 @@ impl Session {
         let due = self.send_due(timing, me, mine, holds_alone);
         let silence = self.silence.as_ref();
         let later = silence.and_then(|s| s.deadline(timing, &self.strangers));
-        [heard, echo, answered, due, later]
-            .into_iter()
-            .flatten()
-            .chain(self.strangers.deadlines(timing))
+        for at in [heard, echo, answered, due, later].into_iter().flatten() {
+            visit(at);
+        }
+        self.strangers.deadlines(timing).for_each(visit);
     }
 }
 

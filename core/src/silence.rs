@@ -11,10 +11,10 @@
 //! that holds keeps a standby back.
 
 use crate::advert::{Advert, Incarnation, MemberId};
+use crate::few::Few;
 use crate::lease::Timing;
 use crate::session::REMEMBERED;
 use crate::time::{LocalTime, Span};
-use arrayvec::ArrayVec;
 
 /// How long, while awake, there has been no sign of life of the only peer.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -31,9 +31,9 @@ pub(crate) struct Silence {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub(crate) struct Strangers {
     /// The newest word of each incarnation, knocks too, the latest last: a repetition is not news.
-    newest: ArrayVec<(Incarnation, LocalTime), REMEMBERED>,
+    newest: Few<(Incarnation, LocalTime), REMEMBERED>,
     /// Those that hold, the latest last; if none does, the latest.
-    heard: ArrayVec<Stranger, HOLDERS>,
+    heard: Few<Stranger, HOLDERS>,
 }
 
 /// How many strangers that hold are looked at: the candidates of two other configurations.
@@ -230,15 +230,14 @@ impl Strangers {
     /// Ends what is over.
     pub(crate) fn expire(&mut self, timing: &Timing, now: LocalTime) {
         self.heard.retain(|s| s.forgotten_at(timing) > now);
-        for s in &mut self.heard {
+        for s in self.heard.iter_mut() {
             let wait = s.wait(timing);
             s.held.take_if(|at| at.plus(wait) <= now);
         }
         if self.keeps_back() {
             self.heard.retain(|s| s.held.is_some());
         } else {
-            let others = self.heard.len().saturating_sub(1);
-            self.heard.drain(..others);
+            self.heard.keep_last();
         }
     }
 
@@ -266,7 +265,7 @@ impl Strangers {
         peer: MemberId,
         visit: &mut impl FnMut(MemberId, &mut LocalTime),
     ) {
-        for stranger in &mut self.heard {
+        for stranger in self.heard.iter_mut() {
             visit(me, &mut stranger.arrived);
             visit(peer, &mut stranger.sent_at);
             stranger.held.iter_mut().for_each(|t| visit(me, t));

@@ -66,9 +66,9 @@ pub struct ConfigFile {
     /// The members by name.
     #[serde(default)]
     pub members: BTreeMap<String, MemberSection>,
-    /// The groups of floating addresses by name.
+    /// The groups of floating addresses by name. (A map has room for eleven: boxed, those are pointers.)
     #[serde(default)]
-    pub groups: BTreeMap<String, GroupSection>,
+    pub groups: BTreeMap<String, Box<GroupSection>>,
     /// The timing; all optional.
     #[serde(default)]
     pub timing: TimingSection,
@@ -308,7 +308,7 @@ pub struct WitnessCluster {
     pub members: BTreeMap<String, MemberSection>,
     /// As in [`ConfigFile`].
     #[serde(default)]
-    pub groups: BTreeMap<String, GroupSection>,
+    pub groups: BTreeMap<String, Box<GroupSection>>,
     /// As in [`ConfigFile`].
     #[serde(default)]
     pub timing: TimingSection,

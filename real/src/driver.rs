@@ -41,7 +41,7 @@ use cooldowns::{Cooldowns, Notice};
 use datagrams::Strangers;
 use history::Seen;
 use notes::Notes;
-use onehold_core::advert::GroupId;
+use onehold_core::advert::{GroupId, Statement};
 use onehold_core::auth::Keys;
 use onehold_core::config::Config;
 use onehold_core::effect::{Effect, Event};
@@ -188,6 +188,7 @@ pub struct Driver<S> {
     bytes: Vec<u8>,
     sealed: Vec<u8>,
     effects: Vec<Effect>,
+    says: Vec<Statement>,
     cooldowns: Cooldowns,
     openings: Openings,
     releases: Releases,
@@ -214,6 +215,7 @@ impl<S: Shell> Driver<S> {
             bytes: Vec::new(),
             sealed: Vec::new(),
             effects: Vec::new(),
+            says: Vec::new(),
             cooldowns: Cooldowns::default(),
             openings: Openings::default(),
             releases: Releases::default(),
@@ -345,7 +347,9 @@ impl<S: Shell> Driver<S> {
             && !s.metrics.doubles.is_empty()
         {
             let words = s.metrics.doubles_in_words(&s.config, now);
-            self.alarms(cluster, "doubles", words);
+            if !words.is_empty() || s.metrics.alarms.contains_key("doubles") {
+                self.alarms(cluster, "doubles", words);
+            }
         }
     }
 

@@ -61,6 +61,8 @@ const MAX_EVENTS: usize = 64;
 
 /// So many datagrams in a row go before what else happened; a flood of them must not keep it waiting.
 const MOST_DATAGRAMS: usize = 256;
+/// For so many events, room is kept.
+const MOST_KEPT: usize = 256;
 /// Of more clusters, the service manager's line says only how many there are.
 const MOST_IN_A_LINE: usize = 16;
 /// A foreign claim is logged this often at most.
@@ -144,6 +146,9 @@ impl Shell for Linux {
 
     async fn wait(&mut self, at: LocalTime) {
         self.sockets.flush();
+        if self.pending.events.is_empty() {
+            self.pending.events.shrink_to(MOST_KEPT); // thousands of clusters may have joined
+        }
         std::future::poll_fn(|cx| self.poll(at, cx)).await;
         self.do_what_is_due();
     }
@@ -409,6 +414,17 @@ impl Linux {
             from,
             alarms: what.into_iter().collect(),
         });
+    }
+
+    /// A cluster begins with these faults; of what is well nothing need be said.
+    fn begin_with<const N: usize>(
+        &mut self,
+        cluster: usize,
+        faults: [(&'static str, Option<String>); N],
+    ) {
+        for (from, fault) in faults.into_iter().filter(|(_, fault)| fault.is_some()) {
+            self.alarm(cluster, from, fault);
+        }
     }
 
     /// Ready when something happened, at `at`, or when something of the shell itself is due.

@@ -262,7 +262,7 @@ impl Metrics {
             accepted: 0,
             rejected: [0; Reject::NAMES.len()],
             notes: NoteCounters::default(),
-            peers: config.peers().map(peer).collect(),
+            peers: no_larger(config.peers().map(peer).collect()),
             frames: Vec::new(),
             groups: vec![GroupMetrics::default(); config.groups().len()],
             strangers: BTreeMap::new(),
@@ -285,7 +285,7 @@ impl Metrics {
         };
         let mut all = Self::of(cluster.name(), &cluster.config);
         for peer in &mut all.peers {
-            peer.paths = cluster.paths(peer.member).map(path).collect();
+            peer.paths = no_larger(cluster.paths(peer.member).map(path).collect());
         }
         let frames = |interface| FrameMetrics {
             interface,
@@ -629,7 +629,12 @@ impl Metrics {
     /// One part of the daemon reports everything that needs a person now. Returns what is new, and
     /// what is over.
     pub fn alarms(&mut self, from: &'static str, now: Vec<String>) -> (Vec<String>, Vec<String>) {
-        let was = self.alarms.insert(from, now.clone()).unwrap_or_default();
+        let was = self.alarms.remove(from).unwrap_or_default();
+        if !now.is_empty() {
+            self.alarms.insert(from, now.clone());
+        } else if self.alarms.is_empty() {
+            self.alarms = BTreeMap::new(); // a map that was emptied keeps its room
+        }
         let without = |all: &[String], others: &[String]| -> Vec<String> {
             let others: BTreeSet<&String> = others.iter().collect();
             all.iter()
@@ -649,4 +654,10 @@ impl Metrics {
     fn peer(&mut self, member: MemberId) -> Option<&mut PeerMetrics> {
         self.peers.iter_mut().find(|p| p.member == member)
     }
+}
+
+/// Without room for more: a witness has thousands.
+fn no_larger<T>(mut all: Vec<T>) -> Vec<T> {
+    all.shrink_to_fit();
+    all
 }

@@ -190,8 +190,10 @@ impl Sockets {
         };
         match added {
             Ok(by_member) => {
+                let mut all = Vec::with_capacity(by_member.len());
+                all.extend(by_member.into_iter().map(|(_, ways)| ways));
                 self.clusters.push(Some(Ways {
-                    by_member: by_member.into_iter().map(|(_, ways)| ways).collect(),
+                    by_member: all,
                     ends: used,
                     coming: Vec::new(),
                     coming_ends: Vec::new(),
@@ -425,6 +427,7 @@ impl Sockets {
                     ways.push(Way::new(remote, by));
                 }
             }
+            ways.shrink_to_fit(); // of each of thousands of clusters
             by_member.push((member, ways));
         }
         by_member

@@ -98,7 +98,7 @@ fn kept(left: Vec<(Standing, Said)>, steps: Vec<Step>) -> Vec<(u64, Standings)> 
     let served = Served::start(config, keys, metrics, Incarnation(1), now, Span::ZERO);
     let orders = left.into_iter();
     let joined = ShellEvent::Joined(Box::new(Joined {
-        served,
+        served: Box::new(served),
         orders: orders
             .map(|(order, said)| (GroupId(0), order, said))
             .collect(),

@@ -234,7 +234,8 @@ fn look_at_kernel(
             routes: s.routes_of(me),
         }
     };
-    let all = spec.groups.iter().zip(file.groups.values());
+    let sections = file.groups.values().map(|section| &**section);
+    let all = spec.groups.iter().zip(sections);
     let groups: Vec<KernelGroup> = all.filter(|_| candidate).map(group).collect();
     match survey::survey(&groups, &own) {
         Ok(survey::Survey { refused, doubts }) => {

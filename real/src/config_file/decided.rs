@@ -220,7 +220,7 @@ impl Wrong<'_> {
     }
 
     fn groups_of(&mut self, file: &ConfigFile) -> Vec<GroupSpec> {
-        let mut groups = Vec::new();
+        let mut groups = Vec::with_capacity(file.groups.len());
         let mut unclear = false;
         for (name, g) in &file.groups {
             for (key, interface) in g.interfaces() {
@@ -231,7 +231,7 @@ impl Wrong<'_> {
                     }
                 }
             }
-            let mut addresses = Vec::new();
+            let mut addresses = Vec::with_capacity(g.addresses.len());
             for (n, address) in g.addresses.iter().enumerate() {
                 let text = &address.address;
                 match parse_prefix(text) {

@@ -23,13 +23,13 @@ const MOST_RECONCILE: Span = Span::from_millis(86_400_000);
 #[serde(deny_unknown_fields)]
 pub struct HooksSection {
     /// Run while the address is there and mute.
-    pub before_hold: Option<HookSection>,
+    pub before_hold: Option<Box<HookSection>>,
     /// Run while this member holds, again and again.
-    pub holding: Option<HookSection>,
+    pub holding: Option<Box<HookSection>>,
     /// Run when this member does not hold.
-    pub released: Option<HookSection>,
+    pub released: Option<Box<HookSection>>,
     /// Run at each change of role, for people.
-    pub changed: Option<HookSection>,
+    pub changed: Option<Box<HookSection>>,
 }
 
 /// One hook as written.
@@ -155,7 +155,7 @@ pub fn hooks(
         changed,
     } = &section.hooks;
     let mut wrong = Vec::new();
-    let mut prove = |section: &Option<HookSection>, which| {
+    let mut prove = |section: &Option<Box<HookSection>>, which| {
         let proved = section.as_ref()?.prove(which);
         proved
             .map_err(|faults| {

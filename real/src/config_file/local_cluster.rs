@@ -520,8 +520,9 @@ pub(crate) fn local_cluster(
     here: &Here<'_>,
     many: bool,
 ) -> Result<LocalCluster, FileError> {
-    let mut local = without_secrets(cluster.clone(), here, many)?;
-    local.secrets = secrets(&cluster.source, &cluster.file).map_err(first_of)?;
+    let source = cluster.source.clone();
+    let mut local = without_secrets(cluster, here, many)?;
+    local.secrets = secrets(&source, &local.file).map_err(first_of)?;
     Ok(local)
 }
 
@@ -550,7 +551,11 @@ pub(crate) fn without_secrets(
     if let Some(first) = wrong.into_iter().next() {
         return Err(first.may_pass());
     }
-    let of = |m: &Member| endpoints.remove(m.name.as_str()).unwrap_or_default();
+    let of = |m: &Member| {
+        let mut paths = endpoints.remove(m.name.as_str()).unwrap_or_default();
+        paths.shrink_to_fit();
+        paths
+    };
     Ok(LocalCluster {
         endpoints: config.members().iter().map(of).collect(),
         also: BTreeMap::new(),
@@ -574,7 +579,7 @@ pub(super) fn interfaces_of(file: &ConfigFile, config: &Config, me: &str) -> Vec
         true => g.interfaces_of(me),
         false => Vec::new(),
     };
-    file.groups.values().map(of).collect()
+    file.groups.values().map(|g| of(g)).collect()
 }
 
 /// The secrets of a cluster: the first seals.

@@ -28,13 +28,13 @@ impl Clusters {
     pub(super) fn new(served: Vec<Served>) -> Self {
         let mut clusters = Self::default();
         for s in served {
-            clusters.add(s);
+            clusters.add(Box::new(s));
         }
         clusters
     }
 
     /// One more is served; returns its number.
-    pub(super) fn add(&mut self, mut served: Served) -> usize {
+    pub(super) fn add(&mut self, mut served: Box<Served>) -> usize {
         let number = self.all.len();
         self.by_id.insert(served.config.cluster(), number);
         for path in served.metrics.paths() {
@@ -43,7 +43,7 @@ impl Clusters {
         }
         served.look_at = Some(LocalTime::from_nanos(0)); // its first turn is due at once
         self.looks.insert((LocalTime::from_nanos(0), number));
-        self.all.push(Some(Box::new(served)));
+        self.all.push(Some(served));
         self.count += 1;
         number
     }
@@ -180,14 +180,22 @@ impl Clusters {
 
     /// When a node is next due; in the past if one is due now, nothing if there is none.
     pub(super) fn due(&mut self) -> Option<LocalTime> {
-        while let Some((at, number)) = self.looks.pop_first() {
+        while let Some(&(at, number)) = self.looks.first() {
             let s = self.all.get_mut(number).and_then(Option::as_deref_mut);
-            let Some(s) = s else { continue };
-            let due = s.due();
-            s.look_at = Some(due);
-            self.looks.insert((due, number));
-            if due <= at {
-                return Some(due);
+            let due = s.map(|s| {
+                let due = s.due();
+                s.look_at = Some(due);
+                due
+            });
+            if due == Some(at) {
+                return due; // mostly: it has its place already
+            }
+            self.looks.pop_first();
+            if let Some(due) = due {
+                self.looks.insert((due, number));
+                if due <= at {
+                    return Some(due);
+                }
             }
         }
         None

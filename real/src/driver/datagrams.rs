@@ -156,18 +156,22 @@ impl<S: Shell> Driver<S> {
     ) -> Result<(), Reject> {
         let mut head = Head::from(advert.get());
         let echo = advert.get().echo.map(|e| e.plus(advert.get().echo_age));
-        let mut says = advert.get().groups.clone();
+        let mut says = std::mem::take(&mut self.says); // its room is used again
+        says.clone_from(&advert.get().groups);
         let config = self.served.get_mut(cluster).map(|s| &s.config);
         if let Some(Ok(Cow::Owned(here))) = config.map(|config| config.read(advert.get())) {
             (head.from, says) = (here.from, here.groups); // its numbers are others
         }
-        self.handle(cluster, now, Input::Received(advert))?;
-        if let Some(s) = self.served.get_mut(cluster) {
-            s.metrics.accepted(head, echo, now);
+        let accepted = self.handle(cluster, now, Input::Received(advert));
+        if accepted.is_ok() {
+            if let Some(s) = self.served.get_mut(cluster) {
+                s.metrics.accepted(head, echo, now);
+            }
+            self.named(cluster, now, head, names);
+            self.said(cluster, now, head.from, &says);
         }
-        self.named(cluster, now, head, names);
-        self.said(cluster, now, head.from, &says);
-        Ok(())
+        self.says = says;
+        accepted
     }
 }
 

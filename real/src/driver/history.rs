@@ -15,6 +15,7 @@ use onehold_core::effect::{Event, Why};
 use onehold_core::observe::{RoleName, Snapshot};
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
+use std::collections::btree_map::Entry as Slot;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What a member has seen of the others, as far as its history goes.
@@ -70,9 +71,9 @@ impl Seen {
     pub(super) fn advert(&mut self, from: MemberId, statements: &[Statement]) -> Vec<Change> {
         let mut changes = Vec::new();
         for (group, statement) in (0u8..).map(GroupId).zip(statements) {
-            let key = (from.0, group.0);
-            let is_first = !self.says.contains_key(&key);
-            let says = self.says.entry(key).or_default();
+            let entry = self.says.entry((from.0, group.0));
+            let is_first = matches!(entry, Slot::Vacant(_));
+            let says = entry.or_default();
             let before = *says;
             says.holds = statement.holds;
             says.let_go = !statement.holds && (before.holds || before.let_go);

@@ -30,7 +30,7 @@ pub(super) struct Notes {
     /// What there is to say of each group, and since when there has been something.
     says: BTreeMap<u8, (String, LocalTime)>,
     /// By peer that is heard: what it was sent.
-    sent: BTreeMap<u8, Sent>,
+    sent: Vec<(u8, Sent)>,
     /// By peer: the incarnation of its latest note, and its number.
     latest: BTreeMap<u8, (Incarnation, u64)>,
     /// When the seals that are counted began to be, and how many were checked.
@@ -73,7 +73,7 @@ impl Notes {
             look_at: now.plus(later),
             number: 0,
             says: BTreeMap::new(),
-            sent: BTreeMap::new(),
+            sent: Vec::new(),
             latest: BTreeMap::new(),
             checked: (now, 0),
         }
@@ -129,19 +129,21 @@ impl Notes {
             .map(|(group, (text, _))| (*group, text.clone()))
             .collect();
         let again = if said.is_empty() { RARELY } else { AGAIN };
-        self.sent.retain(|member, _| {
+        self.sent.retain(|(member, _)| {
             let mut peers = all.peers.iter();
             peers.any(|p| p.member.0 == *member && heard(config, p))
         });
         let mut notes = Vec::new();
         for peer in all.peers.iter().filter(|p| heard(config, p)) {
             let Some(to) = peer.incarnation else { continue };
-            let known = self.sent.get(&peer.member.0);
-            if known.is_some_and(|s| s.to == to && s.says == said && now < s.at.plus(again)) {
-                continue;
-            }
+            let member = peer.member.0;
+            let known = self.sent.iter().position(|(to, _)| *to == member);
             let (at, says) = (now, said.clone());
-            self.sent.insert(peer.member.0, Sent { to, at, says });
+            match known.and_then(|at| self.sent.get_mut(at)) {
+                Some((_, s)) if s.to == to && s.says == said && now < s.at.plus(again) => continue,
+                Some((_, s)) => *s = Sent { to, at, says },
+                None => self.sent.push((member, Sent { to, at, says })),
+            }
             self.number = self.number.saturating_add(1);
             notes.push(Note {
                 from: all.me,

@@ -22,6 +22,14 @@ impl Served {
         groups.map(of).collect()
     }
 
+    /// Other orders stand than the shell was last given.
+    fn stands_otherwise(&self) -> bool {
+        let mut given = self.ordered.iter();
+        let mut standing = self.node.standing_orders();
+        let same = standing.all(|now| given.next() == Some(&now));
+        !same || given.next().is_some()
+    }
+
     /// Keeps what the operator said with an order that was accepted.
     pub(super) fn said(&mut self, group: GroupId, order: Order, said: Said) {
         let Some(m) = self.metrics.groups.get_mut(usize::from(group.0)) else {
@@ -103,7 +111,7 @@ impl<S: Shell> Driver<S> {
     /// hands the standing orders to the shell, if one changed in this turn.
     pub(super) fn report_orders(&mut self, cluster: usize) {
         if let Some(s) = self.served.get_mut(cluster)
-            && (s.said_anew || !s.node.standing_orders().eq(s.ordered.iter().cloned()))
+            && (s.said_anew || s.stands_otherwise())
         {
             s.said_anew = false;
             s.ordered = s.node.standing_orders().collect();

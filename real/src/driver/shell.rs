@@ -338,7 +338,7 @@ pub enum ShellEvent {
 #[derive(Debug)]
 pub struct Joined {
     /// Its node.
-    pub served: Served,
+    pub served: Box<Served>,
     /// an earlier incarnation's standing orders.
     pub orders: Vec<(GroupId, Standing, Said)>,
     /// What records every turn.

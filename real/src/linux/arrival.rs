@@ -371,7 +371,7 @@ impl Linux {
         let doubted = other_candidate(&local);
         // The driver gives it the same number: it takes what happened in this order.
         let joined = ShellEvent::Joined(Box::new(Joined {
-            served,
+            served: Box::new(served),
             orders,
             recorder,
             begun: Begun::Anew,
@@ -380,15 +380,15 @@ impl Linux {
         self.kernel = kernel.or(self.kernel.take());
         self.frames = Frames::of(&local).or(self.frames.take());
         let number = self.keep(local, Persisted::new(lock, record, keeper, members));
-        self.alarm(number, "record", earlier.fault);
-        self.alarm(
-            number,
-            "doubt",
-            known.doubt.map(|why| in_doubt(&why, &doubted)),
-        );
-        self.alarm(number, "members", known.fault);
-        self.alarm(number, "orders", unread);
-        self.alarm(number, "lock", pretended);
+        let doubt = known.doubt.map(|why| in_doubt(&why, &doubted));
+        let faults = [
+            ("record", earlier.fault),
+            ("doubt", doubt),
+            ("members", known.fault),
+            ("orders", unread),
+            ("lock", pretended),
+        ];
+        self.begin_with(number, faults);
         self.first_kernel_refresh();
         self.follow_interfaces(now);
         Ok(())

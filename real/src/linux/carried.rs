@@ -234,7 +234,7 @@ impl Linux {
         let mut served = Served::goes_on(config, local.keys(), metrics, now, node);
         served.before_hold = before_hold(&local);
         let joined = Joined {
-            served,
+            served: Box::new(served),
             orders: Vec::new(), // the node knows them
             recorder,
             begun: begun.clone(),
@@ -248,9 +248,11 @@ impl Linux {
             *known = roles;
         }
         let why = "it held by the votes of other members than those of its file when it started";
-        self.alarm(number, "doubt", doubts.then(|| in_doubt(why, &doubted)));
-        self.alarm(number, "orders", unread);
-        self.alarm(number, "lock", pretended);
+        let doubt = doubts.then(|| in_doubt(why, &doubted));
+        self.begin_with(
+            number,
+            [("doubt", doubt), ("orders", unread), ("lock", pretended)],
+        );
         self.first_kernel_refresh();
         self.follow_interfaces(now);
         Ok(())

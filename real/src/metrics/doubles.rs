@@ -169,6 +169,9 @@ impl Doubles {
     /// Forgets senders that have gone.
     pub(super) fn expire(&mut self, now: LocalTime) {
         self.all.retain(|_, s| now.since(s.at) < GONE);
+        if self.all.is_empty() {
+            self.all = BTreeMap::new(); // a map that was emptied keeps its room
+        }
     }
 
     fn lasting(&self) -> impl Iterator<Item = (SocketAddr, &Sender)> {

@@ -129,6 +129,7 @@ impl PeerClock {
             let ppm = i64::try_from(ppm).unwrap_or(i64::MAX);
             self.apart = Some(RateApart::after(self.apart, ppm, now));
         }
+        (self.earlier).reserve_exact(Self::STRETCHES.saturating_sub(self.earlier.len()));
         self.earlier.push_back(present);
     }
 

@@ -88,7 +88,7 @@ pub(super) fn of_cluster(file: &ConfigFile) -> Values {
             release_when_unhealthy: release,
             checks, // the agent's; this process only says what it hears of them
             hooks,
-        } = group;
+        } = &**group;
         let key = |k: &str| format!("groups.{name}.{k}");
         // Where an address belongs is each member's own affair.
         let texts: Vec<&String> = addresses.iter().map(|a| &a.address).collect();
