@@ -33,7 +33,7 @@ pub enum Set {
     Quick,
     /// With `--full`.
     Full,
-    /// Never: no walk of it has come to its end. It is there for whoever has more memory.
+    /// Only by its name: no walk of it has come to its end yet, for want of memory or time.
     Open,
 }
 
@@ -263,7 +263,7 @@ impl Configuration {
         }
     }
 
-    /// Too large for this machine's memory.
+    /// Never walked to its end.
     fn open(self) -> Self {
         Self {
             set: Set::Open,

@@ -139,7 +139,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &MAJORITY,
             &all_changed,
         )
-        .slow(),
+        .open(),
         quick(
             "change-timing-cut",
             "the lease grows; a candidate or the witness is cut off, and comes back",
@@ -147,7 +147,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &MAJORITY,
             &parted,
         )
-        .slow(),
+        .open(),
         quick(
             "change-timing-crash",
             "the lease grows; a process dies and starts, with either file",
@@ -155,7 +155,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &MAJORITY,
             &restarts,
         )
-        .slow(),
+        .open(),
         quick(
             "change-timing-shorter-crash",
             "the lease shrinks; a process dies and starts, with either file",
@@ -163,7 +163,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &MAJORITY,
             &restarts,
         )
-        .slow(),
+        .open(),
         quick(
             "change-move",
             "the address moves to another group, by reloads in any order; an advert is lost, one comes late",
@@ -178,7 +178,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &of_move,
             &parted,
         )
-        .slow(),
+        .open(),
         quick(
             "change-move-crash",
             "the address moves to another group; a process dies and starts, with either file",
@@ -233,6 +233,6 @@ pub(super) fn all() -> Vec<Configuration> {
             &[p::S1, p::S3, p::S4, p::L4, p::CHANGED],
             &all_changed,
         )
-        .slow(),
+        .open(),
     ]
 }
