@@ -233,6 +233,6 @@ pub(super) fn all() -> Vec<Configuration> {
             &[p::S1, p::S3, p::S4, p::L4, p::CHANGED],
             &all_changed,
         )
-        .open(),
+        .slow(),
     ]
 }
