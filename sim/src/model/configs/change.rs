@@ -155,7 +155,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &MAJORITY,
             &restarts,
         )
-        .open(),
+        .slow(),
         quick(
             "change-timing-shorter-crash",
             "the lease shrinks; a process dies and starts, with either file",
@@ -163,7 +163,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &MAJORITY,
             &restarts,
         )
-        .open(),
+        .slow(),
         quick(
             "change-move",
             "the address moves to another group, by reloads in any order; an advert is lost, one comes late",
@@ -178,7 +178,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &of_move,
             &parted,
         )
-        .open(),
+        .slow(),
         quick(
             "change-move-crash",
             "the address moves to another group; a process dies and starts, with either file",
