@@ -116,8 +116,8 @@ impl Config {
         for member in &self.members {
             let problem = match there(member) {
                 None if !member.witness => {
-                    "a candidate can't be replaced while the daemon runs: stop all members and start them \
-                     with the new file"
+                    "a candidate can't get another name while the daemon runs: let another machine run under its name, \
+                     or stop all members and start them with the new file"
                 }
                 Some(o) if o.witness != member.witness => {
                     "a candidate can't become a witness, nor a witness a candidate, while the daemon runs: stop \
