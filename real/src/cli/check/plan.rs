@@ -170,6 +170,13 @@ fn one(out: &mut String, old: &WrittenCluster, new: &WrittenCluster) -> Result<(
         ));
     }
     show(out, &steps);
+    if !moves.is_empty() && !(comes.is_empty() && goes.is_empty()) {
+        let first = format!(
+            "not if another machine comes under a candidate's name ({moves}): it does not know by whose votes that name \
+             held last, so it begins before this, with a file in which nothing but its address differs"
+        );
+        wrapped(out, "  ! ", &first);
+    }
     if let Ok([between, _]) = path.as_deref() {
         let moving = config.leaving(between).filter(|p| {
             let mut groups = next.groups().iter();
@@ -272,6 +279,9 @@ mod tests {
             let new = etc.write("new.toml", &text);
             said += &plan(&old, &new).unwrap();
         }
+        let text =
+            (THREE.replacen("[members.w]", "[members.v]", 1)).replacen("10.0.0.11", "10.0.0.21", 1);
+        said += &plan(&old, &etc.write("new.toml", &text)).unwrap();
         let (floats, moves) = ("10.0.0.50/24", "10.0.0.12");
         let text = THREE
             .replacen(floats, "10.0.0.70/24", 1)
