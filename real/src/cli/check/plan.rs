@@ -170,7 +170,8 @@ fn one(out: &mut String, old: &WrittenCluster, new: &WrittenCluster) -> Result<(
         ));
     }
     show(out, &steps);
-    if !moves.is_empty() && !(comes.is_empty() && goes.is_empty()) {
+    let others = !comes.is_empty() || !goes.is_empty();
+    if !moves.is_empty() && others {
         let first = format!(
             "not if another machine comes under a candidate's name ({moves}): it does not know by whose votes that name \
              held last, so it begins before this, with a file in which nothing but its address differs"
