@@ -228,7 +228,7 @@ impl Lock {
         let Some((name, _)) = &self.pretender else {
             return false;
         };
-        let gone = names(name).is_ok_and(|names| names.is_empty());
+        let gone = names(name).is_ok_and(|names| !names.contains(name));
         if gone {
             self.pretender = None;
         }
@@ -296,7 +296,8 @@ mod tests {
     /// A witness that was started as a user of its own, and once more by root.
     #[tokio::test]
     async fn r9_another_users_life_is_said_for_as_long_as_it_is_there() {
-        let name = format!("onehold/{:016x}/user/0", CLUSTER.0);
+        // Its own lock's name, too, begins so.
+        let name = format!("onehold/{:016x}/user/", CLUSTER.0);
         let other = std::thread::spawn(move || {
             let uid = rustix::process::Uid::from_raw(65_534);
             rustix::thread::set_thread_res_uid(uid, uid, uid).ok()?; // of this thread
