@@ -6,7 +6,7 @@
 //! for the session.
 
 use crate::advert::{Advert, ClusterId};
-use crate::keyring::{KeyNames, MAX_KEYS};
+use crate::keyring::{Accepts, MAX_KEYS};
 use crate::reject::{KeyId, Reject};
 use crate::wire;
 use alloc::vec::Vec;
@@ -104,14 +104,15 @@ impl Keys {
         &self.accepted
     }
 
-    /// What a datagram that is sealed with `key` says of these keys.
+    /// What a datagram that is sealed with `key` says that a member with these keys accepts.
     #[must_use]
-    pub fn names(&self, key: &Key) -> KeyNames {
+    pub fn accepts(&self, key: &Key) -> Accepts {
         let several = self.accepted.len() > 1;
         let listed = self.accepted().take(if several { MAX_KEYS } else { 0 });
-        KeyNames {
+        Accepts {
             sealed: key.id,
             listed: listed.collect(),
+            highest: wire::VERSION,
         }
     }
 
@@ -131,7 +132,7 @@ pub fn seal(keys: &Keys, advert: &Advert, out: &mut Vec<u8>) {
 pub fn seal_with(key: &Key, keys: &Keys, advert: &Advert, out: &mut Vec<u8>) {
     out.clear();
     out.reserve(wire::MAX_DATAGRAM);
-    wire::encode(&keys.names(key), advert, out);
+    wire::encode(&keys.accepts(key), advert, out);
     let keyed = key.keyed.clone().chain_update(&*out);
     out.extend_from_slice(&keyed.finalize().into_bytes());
 }
@@ -153,7 +154,7 @@ pub fn open(keys: &Keys, cluster: ClusterId, bytes: &[u8]) -> Result<Authentic<A
     open_named(keys, cluster, bytes).map(|(advert, _)| advert)
 }
 
-/// As [`open`], with what the datagram says of its sender's keys.
+/// As [`open`], with what the datagram says that its sender accepts.
 ///
 /// # Errors
 /// As [`open`].
@@ -161,10 +162,10 @@ pub fn open_named(
     keys: &Keys,
     cluster: ClusterId,
     bytes: &[u8],
-) -> Result<(Authentic<Advert>, KeyNames), Reject> {
+) -> Result<(Authentic<Advert>, Accepts), Reject> {
     let said = unsealed(keys, cluster, front(bytes)?, bytes)?;
-    let (names, advert) = wire::decode(said)?;
-    Ok((Authentic(advert), names))
+    let (accepts, advert) = wire::decode(said)?;
+    Ok((Authentic(advert), accepts))
 }
 
 /// Checks the seal of a note; returns what it says.
@@ -380,10 +381,10 @@ mod tests {
         let named = |sender: &Keys, with: &Key| {
             let mut bytes = Vec::new();
             seal_with(with, sender, &advert, &mut bytes);
-            let (said, names) = open_named(&both, advert.cluster, &bytes).unwrap();
+            let (said, accepts) = open_named(&both, advert.cluster, &bytes).unwrap();
             assert_eq!(said.get(), &advert);
-            assert_eq!(names.sealed, with.id);
-            (bytes.len(), names.all().to_vec())
+            assert_eq!(accepts.sealed, with.id);
+            (bytes.len(), accepts.all().to_vec())
         };
         let (short, ids) = named(&alone, &old);
         assert_eq!(ids, [old.id]);
@@ -485,9 +486,9 @@ mod tests {
             let mut bytes = sealed(&keys, &example())[..16].to_vec();
             bytes.extend(said);
             let opened = open_named(&keys, example().cluster, &sealed_bytes(&keys.newest, &bytes));
-            if let Ok((advert, names)) = opened {
+            if let Ok((advert, accepts)) = opened {
                 let mut again = Vec::new();
-                wire::encode(&names, advert.get(), &mut again);
+                wire::encode(&accepts, advert.get(), &mut again);
                 prop_assert_eq!(again, bytes);
             }
         }

@@ -22,16 +22,18 @@ use arrayvec::ArrayVec;
 /// Most keys of one member.
 pub const MAX_KEYS: usize = 4;
 
-/// The names of its sender's keys in a datagram.
+/// What a datagram says that its sender accepts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct KeyNames {
+pub struct Accepts {
     /// The key that it was sealed with.
     pub sealed: KeyId,
     /// All that its sender accepts, the newest first; empty if that is the only one.
     pub listed: ArrayVec<KeyId, MAX_KEYS>,
+    /// The highest version of the datagrams that it reads.
+    pub highest: u8,
 }
 
-impl KeyNames {
+impl Accepts {
     /// All keys that the sender says that it accepts.
     #[must_use]
     pub fn all(&self) -> &[KeyId] {
@@ -42,17 +44,18 @@ impl KeyNames {
     }
 }
 
-/// What the accepted adverts of the other members said of their keys.
+/// What the accepted adverts of the other members said that these accept.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Keyring(Vec<Known>);
 
-/// The keys of one member, by its latest accepted advert.
+/// What one member accepts, by its latest accepted advert.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Known {
     member: MemberId,
     incarnation: Incarnation,
     heard_at: LocalTime,
     keys: ArrayVec<KeyId, MAX_KEYS>,
+    highest: u8,
 }
 
 impl Known {
@@ -62,24 +65,28 @@ impl Known {
 }
 
 impl Keyring {
-    /// An advert of a member was accepted, whose datagram named these keys. Whether they are others
-    /// than before.
+    /// An advert of a member was accepted, whose datagram said this. Whether it said anything else
+    /// before.
     pub fn heard(
         &mut self,
         now: LocalTime,
         member: MemberId,
         incarnation: Incarnation,
-        names: &KeyNames,
+        accepts: &Accepts,
     ) -> bool {
-        let keys = names.all().iter().copied().collect();
+        let keys = accepts.all().iter().copied().collect();
         let known = Known {
             member,
             incarnation,
             heard_at: now,
             keys,
+            highest: accepts.highest,
         };
         match self.0.iter_mut().find(|k| k.member == member) {
-            Some(before) => core::mem::replace(before, known.clone()).keys != known.keys,
+            Some(before) => {
+                let was = core::mem::replace(before, known.clone());
+                was.keys != known.keys || was.highest != known.highest
+            }
             None => {
                 self.0.push(known);
                 true
@@ -102,6 +109,13 @@ impl Keyring {
     pub fn of(&self, member: MemberId) -> Option<&[KeyId]> {
         let known = self.0.iter().find(|k| k.member == member)?;
         Some(&known.keys)
+    }
+
+    /// The highest version of datagrams that a member is known to read; nothing if it was never heard.
+    #[must_use]
+    pub fn highest_version(&self, member: MemberId) -> Option<u8> {
+        let known = self.0.iter().find(|k| k.member == member)?;
+        Some(known.highest)
     }
 
     /// Whether a member is known to have one of these keys.
@@ -141,20 +155,27 @@ pub(crate) mod tests {
     use alloc::vec;
     use proptest::prelude::*;
 
-    pub(crate) fn named(sealed: u32, listed: &[u32]) -> KeyNames {
-        KeyNames {
+    pub(crate) fn named(sealed: u32, listed: &[u32]) -> Accepts {
+        Accepts {
             sealed: KeyId(sealed),
             listed: listed.iter().map(|id| KeyId(*id)).collect(),
+            highest: wire::VERSION,
         }
     }
 
-    /// Those of a member with one key, or with several.
-    pub(crate) fn any_names() -> impl Strategy<Value = KeyNames> {
+    /// Those of a member with one key, or with several, of this program's version or a later one.
+    pub(crate) fn any_names() -> impl Strategy<Value = Accepts> {
         let several = prop::collection::vec(any::<u32>(), 2..=MAX_KEYS);
-        (any::<u32>(), several, any::<bool>()).prop_map(|(sealed, several, is)| {
-            let listed = if is { &several[..] } else { &[] };
-            named(sealed, listed)
-        })
+        let highest = wire::VERSION..;
+        (any::<u32>(), several, any::<bool>(), highest).prop_map(
+            |(sealed, several, is, highest)| {
+                let listed = if is { &several[..] } else { &[] };
+                Accepts {
+                    highest,
+                    ..named(sealed, listed)
+                }
+            },
+        )
     }
 
     const B: MemberId = MemberId(1);
@@ -174,8 +195,8 @@ pub(crate) mod tests {
         Keys::new(keys.next().unwrap(), keys.collect())
     }
 
-    fn names(of: &[u8]) -> KeyNames {
-        keys(of).names(&key(of[0]))
+    fn names(of: &[u8]) -> Accepts {
+        keys(of).accepts(&key(of[0]))
     }
 
     /// What an advert to B is sealed with.

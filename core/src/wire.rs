@@ -16,8 +16,8 @@
 //! |                     configuration digest                      |  16  body
 //! |                                                               |
 //! +---------------+---------------+-------+-+-+-+-+---------------+
-//! |     from      |      to       | 0 |K|O|N|E|T|Q|    groups     |  24
-//! +---------------+---------------+---+-+-+-+-+-+-+---------------+
+//! |     from      |      to       |0|M|K|O|N|E|T|Q|    groups     |  24
+//! +---------------+---------------+-+-+-+-+-+-+-+-+---------------+
 //! |                          incarnation                          |  28
 //! |                                                               |
 //! +---------------------------------------------------------------+
@@ -49,7 +49,9 @@
 //! |     keys      |                                               |  only if K: how many, 2 to 4
 //! +---------------+                                               +
 //! |              key id of each, the newest first                 |  4 × keys
-//! +===============================================================+
+//! +===============+===============================================+
+//! |    version    |                                               |  only if M: the highest, 2 or more
+//! +===============+===============================================+
 //! |                                                               |  the rest
 //! |           HMAC-SHA256 of every byte before it (32)            |  seal
 //! |                                                               |
@@ -57,7 +59,7 @@
 //!
 //! flags:            Q quarantined, T to_incarnation is known, E there is an echo, N the sender
 //!                   changes toward the other configuration, O from it (not both), K it accepts
-//!                   several keys
+//!                   several keys, M it reads higher versions of this format, too
 //! flags of a group: A asks, H holds, R ready, Y yields, V voted, P preparing, F frozen; without V
 //!                   the fields of the vote are zero
 //! ```
@@ -67,15 +69,27 @@
 //! many. So `decode` undoes `encode` and `encode` undoes `decode`. (The age of an echo that is not
 //! there means nothing, and is not sent.)
 //!
+//! # Versions
+//!
+//! This is version 1, and it is frozen: `core/tests/frozen.rs` has its bytes. Nothing of it changes,
+//! and nothing is added to it, so that programs of different age can be members of one cluster: a
+//! program that has more to say does so in a version 2, and reads and writes version 1 as well. It
+//! says in each advert (M) up to which version it reads; that of a program which says nothing is the
+//! datagram's own. To each other member it speaks the highest version that both read, by the latest
+//! advert that it accepted of it; to one that is not heard, version 1. So whoever is new, is started
+//! with an older program, or has forgotten the other is understood: as with keys, one that no longer
+//! hears the other speaks version 1 after D, in which it says again what it reads. This program reads
+//! and writes version 1 alone, and shows what the others say (`onehold status --json`).
+//!
 //! # Length
 //!
-//! The longest datagram is 1169 bytes, that of 58 groups. No path needs to be asked for its MTU:
+//! The longest datagram is 1170 bytes, that of 58 groups. No path needs to be asked for its MTU:
 //! - Every IPv6 path takes packets of 1280 bytes: less its header and UDP's, 1232.
 //! - IPv4 through a tunnel over such a path (VXLAN takes 70 bytes of it, WireGuard 80) has 1200
 //!   left: less its header and UDP's, 1172. Through these, IPv6 needs 1280 inside, and the tunnel
 //!   cuts what is longer.
 //! - Every IPv4 host must be able to take 508 (576, less the longest IP header and UDP's): the
-//!   longest datagram of 21 groups has 503.
+//!   longest datagram of 21 groups has 504.
 //!
 //! A *note* has the same envelope but for its third letter (`OHN`), then any bytes, then the same
 //! seal, and 1024 bytes at most. The core seals and opens it, and never reads it: it is for people.
@@ -86,7 +100,7 @@
 use crate::advert::{
     Advert, Ballot, Change, ClusterId, ConfigDigest, Incarnation, MAX_GROUPS, MemberId, Statement,
 };
-use crate::keyring::{KeyNames, MAX_KEYS};
+use crate::keyring::{Accepts, MAX_KEYS};
 use crate::reject::{KeyId, Reject};
 use crate::time::{LocalTime, Span};
 use alloc::vec::Vec;
@@ -104,6 +118,8 @@ pub const STATEMENT: usize = 18;
 pub const CHANGE: usize = 8;
 /// Bytes for the names of several keys.
 pub const KEYS: usize = 1 + 4 * MAX_KEYS;
+/// Bytes for the highest version that is read.
+pub const HIGHEST: usize = 1;
 /// Bytes of the seal.
 pub const SEAL: usize = 32;
 /// The shortest sealed datagram.
@@ -119,7 +135,7 @@ pub const MAX_NOTE: usize = 1_024;
 #[must_use]
 pub const fn longest(groups: usize) -> usize {
     let statements = groups.saturating_mul(STATEMENT);
-    statements.saturating_add(HEADER + CHANGE + KEYS + SEAL)
+    statements.saturating_add(HEADER + CHANGE + KEYS + HIGHEST + SEAL)
 }
 
 /// What is left of the least MTU of IPv6 in an IPv4 datagram through WireGuard over IPv6.
@@ -144,6 +160,7 @@ const ECHO: u8 = 1 << 2;
 const TOWARD: u8 = 1 << 3;
 const FROM: u8 = 1 << 4;
 const LISTED: u8 = 1 << 5;
+const MORE: u8 = 1 << 6;
 
 const ASKS: u8 = 1;
 const HOLDS: u8 = 1 << 1;
@@ -162,8 +179,9 @@ pub struct Envelope {
     pub cluster: ClusterId,
 }
 
-/// Appends the encoding of `advert` by a member with such keys, without a seal, to `out`.
-pub fn encode(keys: &KeyNames, advert: &Advert, out: &mut Vec<u8>) {
+/// Appends the encoding of `advert` by a member that accepts such datagrams, without a seal, to
+/// `out`.
+pub fn encode(accepts: &Accepts, advert: &Advert, out: &mut Vec<u8>) {
     // Destructured, so that a new field can't be forgotten here.
     let Advert {
         cluster,
@@ -179,7 +197,12 @@ pub fn encode(keys: &KeyNames, advert: &Advert, out: &mut Vec<u8>) {
         quarantined,
         groups,
     } = advert;
-    put_envelope(out, MAGIC, keys.sealed, *cluster);
+    let Accepts {
+        sealed,
+        listed,
+        highest,
+    } = accepts;
+    put_envelope(out, MAGIC, *sealed, *cluster);
     put_u64(out, config.0);
     let (way, other) = match *change {
         Change::None => (0, None),
@@ -190,7 +213,8 @@ pub fn encode(keys: &KeyNames, advert: &Advert, out: &mut Vec<u8>) {
         | flag(QUARANTINED, *quarantined)
         | flag(TO_INCARNATION, to_incarnation.is_some())
         | flag(ECHO, echo.is_some())
-        | flag(LISTED, !keys.listed.is_empty());
+        | flag(LISTED, !listed.is_empty())
+        | flag(MORE, *highest > VERSION);
     // At most MAX_GROUPS. More would not be read.
     let count = u8::try_from(groups.len()).unwrap_or(u8::MAX);
     out.extend_from_slice(&[from.0, to.0, flags, count]);
@@ -205,11 +229,14 @@ pub fn encode(keys: &KeyNames, advert: &Advert, out: &mut Vec<u8>) {
     if let Some(other) = other {
         put_u64(out, other.0);
     }
-    if !keys.listed.is_empty() {
-        out.push(u8::try_from(keys.listed.len()).unwrap_or(u8::MAX)); // at most 4
-        for KeyId(id) in &keys.listed {
+    if !listed.is_empty() {
+        out.push(u8::try_from(listed.len()).unwrap_or(u8::MAX)); // at most 4
+        for KeyId(id) in listed {
             out.extend_from_slice(&id.to_be_bytes());
         }
+    }
+    if *highest > VERSION {
+        out.push(*highest);
     }
 }
 
@@ -297,17 +324,17 @@ fn envelope_of(kind: [u8; 4], bytes: &[u8]) -> Result<Envelope, Reject> {
     })
 }
 
-/// Reads an advert whose seal was checked and cut off, and the names of its sender's keys.
+/// Reads an advert whose seal was checked and cut off, and what its sender accepts.
 ///
 /// # Errors
 /// As [`envelope`], then [`Reject::Malformed`].
-pub fn decode(bytes: &[u8]) -> Result<(KeyNames, Advert), Reject> {
+pub fn decode(bytes: &[u8]) -> Result<(Accepts, Advert), Reject> {
     let Envelope { key, cluster } = envelope(bytes)?;
     let mut rest = Reader(bytes);
     let _envelope: [u8; ENVELOPE] = rest.take()?;
     let config = ConfigDigest(rest.u64()?);
     let [from, to, flags, count] = rest.take()?;
-    let known = QUARANTINED | TO_INCARNATION | ECHO | TOWARD | FROM | LISTED;
+    let known = QUARANTINED | TO_INCARNATION | ECHO | TOWARD | FROM | LISTED | MORE;
     if flags & !known != 0 || usize::from(count) > MAX_GROUPS {
         return Err(Reject::Malformed);
     }
@@ -331,6 +358,10 @@ pub fn decode(bytes: &[u8]) -> Result<(KeyNames, Advert), Reject> {
         0 => ArrayVec::new(),
         _ => rest.listed()?,
     };
+    let highest = match flags & MORE {
+        0 => VERSION,
+        _ => rest.higher_version()?,
+    };
     rest.end()?;
     let advert = Advert {
         cluster,
@@ -346,8 +377,12 @@ pub fn decode(bytes: &[u8]) -> Result<(KeyNames, Advert), Reject> {
         quarantined: flags & QUARANTINED != 0,
         groups,
     };
-    let sealed = key;
-    Ok((KeyNames { sealed, listed }, advert))
+    let accepts = Accepts {
+        sealed: key,
+        listed,
+        highest,
+    };
+    Ok((accepts, advert))
 }
 
 /// What has not been read yet. If something is missing, the advert is malformed.
@@ -405,6 +440,16 @@ impl Reader<'_> {
         }
         let mut id = || self.take().map(|id| KeyId(u32::from_be_bytes(id)));
         (0..count).map(|_| id()).collect()
+    }
+
+    /// A version above this one.
+    fn higher_version(&mut self) -> Result<u8, Reject> {
+        let [version] = self.take()?;
+        if version > VERSION {
+            Ok(version)
+        } else {
+            Err(Reject::Malformed)
+        }
     }
 
     fn end(&self) -> Result<(), Reject> {

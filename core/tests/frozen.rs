@@ -1,12 +1,15 @@
-//! Datagrams as version 1 sealed them, recorded once: whatever the format becomes, a member must be
-//! able to open these and to read in them what they said, for as long as members of that version may
-//! run beside it. `tests/frozen/*.hex` is never written again.
+//! Datagrams of version 1, recorded once. Whatever the format becomes, a member reads in these what
+//! they say, and says it in the same bytes to a member that reads no other version, for as long as
+//! such members may run beside it. `tests/frozen/*.hex` is never written again: what version 1 can't
+//! say is said in another version (`wire.rs`, *Versions*).
 
 use onehold_core::advert::{
     Advert, Ballot, Change, ClusterId, ConfigDigest, Incarnation, MemberId, Statement,
 };
-use onehold_core::auth::{self, Authentic, Key, Keys};
+use onehold_core::auth::{self, Key, Keys};
+use onehold_core::keyring::Accepts;
 use onehold_core::time::{LocalTime, Span};
+use onehold_core::wire;
 use std::path::Path;
 use std::{env, fs};
 
@@ -79,9 +82,9 @@ fn holder() -> Advert {
     }
 }
 
-/// As long as one could be.
-fn longest() -> Advert {
-    let groups = (0..16).map(|n| Statement {
+/// Of many groups.
+fn of_groups(count: u8) -> Advert {
+    let groups = (0..count).map(|n| Statement {
         asks: n % 2 == 0,
         ready: true,
         vote: vote(n),
@@ -93,19 +96,60 @@ fn longest() -> Advert {
     }
 }
 
+/// Of a member that changes.
+fn changes(change: Change) -> Advert {
+    Advert { change, ..holder() }
+}
+
+/// What a member says that it accepts: these keys and [`keys`], and datagrams up to a version.
+fn accepts(also: &[&[u8]], highest: u8) -> Accepts {
+    let keys = Keys::new(Key::new(SECRET), also.iter().map(|k| Key::new(k)).collect());
+    Accepts {
+        highest,
+        ..keys.accepts(&Key::new(SECRET))
+    }
+}
+
 #[test]
 fn datagrams_of_version_1_say_what_they_said() {
+    let other = ConfigDigest(0x4142_4344_4546_4748);
+    let (one, two): (&[&[u8]], &[&[u8]]) = (&[], &[b"another secret, just as long"]);
+    let four: &[&[u8]] = &[b"the second", b"the third", b"the fourth"];
     let all = [
-        ("first-word", first_word()),
-        ("holder", holder()),
-        ("longest", longest()),
+        ("first-word", first_word(), accepts(one, 1)),
+        ("holder", holder(), accepts(one, 1)),
+        ("longest", of_groups(16), accepts(one, 1)), // it was, then
+        ("toward", changes(Change::Toward(other)), accepts(one, 1)),
+        ("from", changes(Change::From(other)), accepts(two, 1)),
+        ("reads-2", holder(), accepts(one, 2)),
+        (
+            "58-groups",
+            Advert {
+                change: Change::From(other),
+                ..of_groups(58)
+            },
+            accepts(four, 2),
+        ),
     ];
-    for (name, said) in all {
+    for (name, said, accepts) in all {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("tests/frozen/1-{name}.hex"));
         let text = fs::read_to_string(&path).expect("it was recorded");
         let bytes = bytes_of(&text);
-        let opened = auth::open(&keys(), said.cluster, &bytes).map(Authentic::into_inner);
-        assert_eq!(opened, Ok(said), "{}", path.display());
+        let opened = auth::open_named(&keys(), said.cluster, &bytes)
+            .map(|(advert, accepts)| (advert.into_inner(), accepts));
+        assert_eq!(
+            opened.as_ref(),
+            Ok(&(said.clone(), accepts.clone())),
+            "{}",
+            path.display()
+        );
+        let mut again = Vec::new();
+        wire::encode(&accepts, &said, &mut again);
+        assert_eq!(
+            bytes.split_last_chunk::<{ wire::SEAL }>().unwrap().0,
+            again,
+            "{name}"
+        );
         // Under this key alone, and every bit of it.
         let other = Keys::new(Key::new(b"another secret, just as long"), vec![]);
         assert!(auth::open(&other, first_word().cluster, &bytes).is_err());

@@ -124,12 +124,12 @@ impl World {
         for _ in 0..self.wire.len() {
             let (to, bytes) = self.wire.pop_front().unwrap();
             let of = &mut self.members[to];
-            if let Ok((said, names)) = auth::open_named(&of.keys, of.config.cluster(), &bytes) {
+            if let Ok((said, accepts)) = auth::open_named(&of.keys, of.config.cluster(), &bytes) {
                 let (from, incarnation) = (said.get().from, said.get().incarnation);
                 if self.turn(to, Input::Received(said)) {
                     let now = self.now();
                     let ring = &mut self.members[to].ring;
-                    ring.heard(now, from, incarnation, &names);
+                    ring.heard(now, from, incarnation, &accepts);
                 }
             }
         }

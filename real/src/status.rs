@@ -313,6 +313,9 @@ pub struct PeerStatus {
     /// The keys that it accepts, the newest first, by what it said last.
     #[serde(default)]
     pub keys: Vec<String>,
+    /// The highest version of datagrams that it reads, by what it said last.
+    #[serde(default)]
+    pub datagrams: Option<u8>,
     /// What it last said of each group, while it is heard.
     #[serde(default)]
     pub says: Vec<SaysStatus>,
@@ -481,6 +484,7 @@ impl Status {
                 .find(|id| config.member_name(*id) == peer.name);
             let ids = id.and_then(|id| known.of(id)).unwrap_or_default();
             peer.keys = ids.iter().copied().map(key_name).collect();
+            peer.datagrams = id.and_then(|id| known.highest_version(id));
         }
         self.notes.extend(rotation(config, keys, known));
         self

@@ -31,9 +31,9 @@ pub fn keys() -> Keys {
 
 /// Reads `bytes` as an advert: refused, or the one encoding of what was read.
 pub fn decode(bytes: &[u8]) {
-    if let Ok((names, advert)) = wire::decode(bytes) {
+    if let Ok((accepts, advert)) = wire::decode(bytes) {
         let mut again = Vec::new();
-        wire::encode(&names, &advert, &mut again);
+        wire::encode(&accepts, &advert, &mut again);
         assert_eq!(again, bytes, "two encodings of one advert");
     }
 }
@@ -42,9 +42,9 @@ pub fn decode(bytes: &[u8]) {
 pub fn open_any(bytes: &[u8]) {
     let keys = keys();
     let _ = claimed_cluster(bytes);
-    if let Ok((advert, names)) = open_named(&keys, CLUSTER, bytes) {
+    if let Ok((advert, accepts)) = open_named(&keys, CLUSTER, bytes) {
         let mut again = Vec::new();
-        wire::encode(&names, advert.get(), &mut again);
+        wire::encode(&accepts, advert.get(), &mut again);
         assert!(bytes.starts_with(&again), "two datagrams of one advert");
         assert_eq!(bytes.len(), again.len() + wire::SEAL);
     }
@@ -83,7 +83,7 @@ pub fn open_any(bytes: &[u8]) {
 
 fn envelope() -> [u8; 16] {
     let mut bytes = Vec::new();
-    wire::encode(&keys().names(&key()), &blank(), &mut bytes);
+    wire::encode(&keys().accepts(&key()), &blank(), &mut bytes);
     *bytes
         .first_chunk()
         .expect("an advert is longer than its envelope")

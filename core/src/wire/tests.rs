@@ -166,7 +166,11 @@ fn the_longest_advert_is_as_long_as_promised() {
     advert.groups = alloc::vec![Statement::default(); MAX_GROUPS];
     advert.change = Change::From(ConfigDigest(1));
     let mut longest = Vec::new();
-    encode(&named(7, &[7, 8, 9, 10]), &advert, &mut longest);
+    let accepts = Accepts {
+        highest: VERSION + 1,
+        ..named(7, &[7, 8, 9, 10])
+    };
+    encode(&accepts, &advert, &mut longest);
     assert_eq!(longest.len() + SEAL, MAX_DATAGRAM);
     advert.groups.clear();
     advert.change = Change::None;
@@ -181,12 +185,33 @@ fn another_version_is_not_ours() {
 }
 
 #[test]
+fn a_sender_that_reads_a_higher_version_says_so_and_is_read() {
+    let mut accepts = named(7, &[]);
+    assert_eq!(accepts.highest, VERSION);
+    let mut said = Vec::new();
+    for highest in [2, u8::MAX] {
+        accepts.highest = highest;
+        said.clear();
+        encode(&accepts, &example(), &mut said);
+        assert_eq!(decode(&said), Ok((accepts.clone(), example())));
+    }
+    // There is one encoding: none that says this version, or one before it.
+    for below in [0, VERSION] {
+        *said.last_mut().unwrap() = below;
+        assert_eq!(decode(&said), Err(Reject::Malformed));
+    }
+    said.pop();
+    assert_eq!(decode(&said), Err(Reject::Malformed));
+}
+
+#[test]
 fn only_the_one_encoding_is_read() {
     let (flags, groups, to_incarnation, echo, echo_age) = (26, 27, 36, 52, 60);
     let idle = HEADER + 2 * STATEMENT; // the group without a vote
     let most = u8::try_from(MAX_GROUPS).unwrap();
     for (at, value) in [
-        (flags, 0b100_0111),       // an unknown flag
+        (flags, 0b1000_0111),      // an unknown flag
+        (flags, 0b100_0111),       // a version that is not there
         (flags, 0b10_0111),        // keys that are not there
         (flags, 0b0_1111),         // another configuration that is not there
         (flags, 0b0101),           // a to_incarnation that is said to be absent
@@ -247,7 +272,8 @@ proptest! {
         let change = usize::from(advert.change != Change::None) * CHANGE;
         let keys = usize::from(!names.listed.is_empty()) * (1 + 4 * names.listed.len());
         let groups = advert.groups.len() * STATEMENT;
-        prop_assert_eq!(bytes.len(), HEADER + groups + change + keys);
+        let highest = usize::from(names.highest > VERSION) * HIGHEST;
+        prop_assert_eq!(bytes.len(), HEADER + groups + change + keys + highest);
         prop_assert_eq!(decode(&bytes), Ok((names, advert)));
     }
 

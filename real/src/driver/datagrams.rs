@@ -8,7 +8,7 @@ use crate::telemetry;
 use onehold_core::advert::{Advert, ClusterId};
 use onehold_core::auth::{self, Authentic};
 use onehold_core::input::Input;
-use onehold_core::keyring::KeyNames;
+use onehold_core::keyring::Accepts;
 use onehold_core::reject::Reject;
 use onehold_core::time::{LocalTime, Span};
 use std::borrow::Cow;
@@ -111,7 +111,7 @@ impl<S: Shell> Driver<S> {
         };
         let mut head = None;
         let result = match auth::open_named(&s.keys, s.config.cluster(), bytes) {
-            Ok((advert, names)) => {
+            Ok((advert, accepts)) => {
                 let here = s.config.read(advert.get());
                 let from = here.map_or(advert.get().from, |here| here.from);
                 head = Some(Head {
@@ -122,7 +122,7 @@ impl<S: Shell> Driver<S> {
                 let lately = |echo| now.since(echo) < s.config.timing().vote();
                 let echoed = advert.get().echo.is_some_and(lately);
                 self.shell.heard(cluster, from, (local, remote), echoed);
-                self.advert(cluster, now, advert, &names)
+                self.advert(cluster, now, advert, &accepts)
             }
             Err(why) => Err(why),
         };
@@ -152,7 +152,7 @@ impl<S: Shell> Driver<S> {
         cluster: usize,
         now: LocalTime,
         advert: Authentic<Advert>,
-        names: &KeyNames,
+        accepts: &Accepts,
     ) -> Result<(), Reject> {
         let mut head = Head::from(advert.get());
         let echo = advert.get().echo.map(|e| e.plus(advert.get().echo_age));
@@ -167,7 +167,7 @@ impl<S: Shell> Driver<S> {
             if let Some(s) = self.served.get_mut(cluster) {
                 s.metrics.accepted(head, echo, now);
             }
-            self.named(cluster, now, head, names);
+            self.accepts(cluster, now, head, accepts);
             self.said(cluster, now, head.from, &says);
         }
         self.says = says;

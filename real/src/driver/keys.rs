@@ -5,7 +5,7 @@ use super::{Driver, Shell};
 use crate::metrics::Head;
 use onehold_core::advert::{Advert, MemberId};
 use onehold_core::auth::{self, Key};
-use onehold_core::keyring::KeyNames;
+use onehold_core::keyring::Accepts;
 use onehold_core::time::LocalTime;
 
 impl<S: Shell> Driver<S> {
@@ -21,11 +21,11 @@ impl<S: Shell> Driver<S> {
         }
     }
 
-    /// An advert of a member was accepted, whose datagram named these keys.
-    pub(super) fn named(&mut self, cluster: usize, now: LocalTime, head: Head, names: &KeyNames) {
+    /// An advert of a member was accepted, whose datagram said this.
+    pub(super) fn accepts(&mut self, cluster: usize, now: LocalTime, head: Head, said: &Accepts) {
         if let Some(s) = self.served.get_mut(cluster) {
-            s.metrics.sealed(head.from, names.sealed);
-            if s.keyring.heard(now, head.from, head.incarnation, names) {
+            s.metrics.sealed(head.from, said.sealed);
+            if s.keyring.heard(now, head.from, head.incarnation, said) {
                 self.shell.knows_keys(cluster, &s.keyring);
             }
         }

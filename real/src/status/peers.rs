@@ -129,6 +129,7 @@ pub(super) fn peers(
             version: noted.map(|noted| noted.version.clone()),
             key: m.and_then(|m| m.key).map(key_name),
             keys: Vec::new(),
+            datagrams: None,
             says: says(p, config),
             lacks,
             orders,
