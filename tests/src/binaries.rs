@@ -42,6 +42,38 @@ fn release() -> &'static Path {
     })
 }
 
+/// The first program of version 1 of the datagrams, which is frozen since; the last release, once there is one.
+pub const OLDER: &str = "79ceeba729958c4f50f7b02d3c38c5292fe03c6b";
+
+/// The daemon and client of [`OLDER`], built from this repository's history.
+///
+/// # Panics
+/// If it can't be built.
+pub fn older() -> &'static Path {
+    static BINARY: OnceLock<PathBuf> = OnceLock::new();
+    BINARY.get_or_init(|| {
+        let target = target().join("older");
+        let source = target.join(OLDER);
+        std::fs::create_dir_all(&source).expect("a directory");
+        let workspace = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+        let shell = format!("git archive {OLDER} | tar --extract --directory \"$0\"");
+        let mut unpack = Command::new("sh");
+        unpack.args(["-c", &shell]).arg(&source);
+        succeeds(unpack.current_dir(workspace));
+        let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+        let mut build = Command::new(cargo);
+        build.args(["build", "--quiet", "--locked", "--package", "onehold"]);
+        build.arg("--target-dir").arg(&target);
+        succeeds(build.current_dir(source).stdin(Stdio::null()));
+        target.join("debug/onehold")
+    })
+}
+
+fn succeeds(command: &mut Command) {
+    let done = command.status().is_ok_and(|status| status.success());
+    assert!(done, "the program of {OLDER} can't be built: {command:?}");
+}
+
 /// Where everything is built.
 #[must_use]
 pub fn target() -> PathBuf {

@@ -128,7 +128,7 @@ pub fn measure(
     privilege: Privilege,
     stop: &AtomicBool,
 ) -> Result<bool> {
-    let mut beside = match options.beside {
+    let beside = match options.beside {
         Some(Beside::Keepalived) => Some(Keepalived::find(privilege, Web::Embedded)?),
         None => None,
     };
@@ -189,13 +189,14 @@ pub fn measure(
     }
     let moved = seen.changes > 0 || observer.holders() != ["lb0"];
     drop((observer, cluster));
-    let others = match &mut beside {
+    let version = beside.as_ref().map(|it| it.version.clone());
+    let others = match beside {
         Some(keepalived) => measure_other(keepalived, options, &mut screen, stop)?,
         None => Vec::new(),
     };
     if let Some(path) = &options.json {
         let mut all = figures(options, &binary, &costs, &seen, seconds, &status);
-        all["beside"] = json!(beside.map(|it| it.version));
+        all["beside"] = json!(version);
         all["others"] = json!(others);
         let text = serde_json::to_string_pretty(&all).context(|| "writing JSON")?;
         fs::write(path, text + "\n").context(|| path.display())?;
@@ -216,15 +217,16 @@ fn wait(options: &Options, from: Instant, screen: &mut Screen, stop: &AtomicBool
 /// Measures keepalived on the same hosts: all of its processes there, which look at nothing but each
 /// other.
 fn measure_other(
-    keepalived: &mut Keepalived,
+    keepalived: Keepalived,
     options: &Options,
     screen: &mut Screen,
     stop: &AtomicBool,
 ) -> Result<Vec<Cost>> {
-    let cluster = Cluster::new(Setup::survivor(), "keepalived".as_ref())?;
+    let mut cluster = Cluster::new(Setup::survivor(), "keepalived".as_ref())?;
+    let version = keepalived.version.clone();
     let observer = cluster.observe(FLOATING, PERIOD)?;
     let interval = interval(options)?;
-    keepalived.start(&cluster, interval, false)?;
+    keepalived.start(&mut cluster, interval, false)?;
     let began = Instant::now();
     while observer.holders() != ["lb0"] {
         if began.elapsed() > BOUND {
@@ -235,9 +237,8 @@ fn measure_other(
     pause(SETTLE, stop)?;
     let load = Load::start(options.busy);
     let from = Instant::now();
-    let all: Vec<Vec<u32>> = (keepalived.running.iter())
-        .map(|it| with_children(it.id()))
-        .collect();
+    let all = CANDIDATES.map(|name| cluster.id(name).map(with_children));
+    let all = all.into_iter().collect::<Result<Vec<_>>>()?;
     let sample = |ids: &Vec<u32>| -> Result<Sample> {
         let mut used = Used::default();
         for id in ids {
@@ -266,11 +267,10 @@ fn measure_other(
     }
     let every = interval.as_secs_f64() * 1e3;
     screen.line(&format!(
-        "{}, an advertisement every {every:.0} ms: the address moved {} times",
-        keepalived.version, seen.changes
+        "{version}, an advertisement every {every:.0} ms: the address moved {} times",
+        seen.changes
     ));
     costs.iter().for_each(|cost| line(screen, cost));
-    keepalived.running.clear();
     Ok(costs)
 }
 

@@ -33,7 +33,6 @@ pub(in crate::machine) struct Keepalived {
     web: Web,
     /// Its name and version, as it says them.
     pub(in crate::machine) version: String,
-    pub(in crate::machine) running: Vec<Process>,
 }
 
 impl Keepalived {
@@ -56,7 +55,6 @@ impl Keepalived {
             program,
             curl: in_path("curl")?,
             web,
-            running: Vec::new(),
         })
     }
 
@@ -65,7 +63,7 @@ impl Keepalived {
     /// # Errors
     /// If the lab itself fails, or it did not watch the processes that it was given.
     pub(super) fn play(
-        &mut self,
+        self,
         options: &Options,
         scenes: &[Scene],
         stop: &Arc<AtomicBool>,
@@ -77,9 +75,10 @@ impl Keepalived {
         }
         screen.line("");
         screen.line(&format!(" {}", self.version));
-        let cluster = Cluster::new(setup, &self.program)?;
+        let mut cluster = Cluster::new(setup, &self.program)?;
+        let version = self.version.clone();
+        self.start(&mut cluster, AS_OURS, true)?;
         let mut stage = Stage::new("keepalived", cluster, stop)?;
-        self.start(&stage.cluster, AS_OURS, true)?;
         if stage.play(&start(Vec::new()), 0, screen)? {
             stage.play_all(scenes, options.repeat, screen)?;
         }
@@ -87,61 +86,64 @@ impl Keepalived {
         let log = stage.cluster.read(&log("lb0"));
         if stage.outcomes.iter().any(killed) && !log.contains("Quorum lost for tracked process") {
             return Err(err(format!(
-                "{}: track_process saw no process end, so its figures are another check's",
-                self.version
+                "{version}: track_process saw no process end, so its figures are another check's"
             )));
         }
-        self.running.clear();
         Ok(stage.end().0)
     }
 
-    /// Starts it on both candidates, with an advertisement in each `interval`; with the checks of the
-    /// demo or with none.
+    /// It is the daemon of both candidates, with an advertisement in each `interval`; with the checks
+    /// of the demo or with none. Starts it.
     ///
     /// # Errors
     /// If it can't be started, or refuses its file.
     pub(in crate::machine) fn start(
-        &mut self,
-        cluster: &Cluster,
+        self,
+        cluster: &mut Cluster,
         interval: Duration,
         checks: bool,
     ) -> Result<()> {
         for (name, priority) in CANDIDATES.into_iter().zip([254, 253]) {
-            let file = format!("{name}.keepalived");
             let text = self.file(name, priority, interval, checks)?;
-            cluster.file(&file, &text)?;
-            // It opens its socket for processes in the machine's own network, which alone has them,
-            // and then enters the network that its file names: `/run/netns/lb0`.
-            let link = move || -> std::io::Result<()> {
-                let own = fs::read_link("/proc/thread-self")?;
-                fs::create_dir_all("/run/netns")?;
-                let network = PathBuf::from("/proc").join(own).join("ns/net");
-                std::os::unix::fs::symlink(network, format!("/run/netns/{name}"))
-            };
-            let host = cluster.host(name);
-            host.call(link)?.context(|| "/run/netns")?;
-            // If it did not understand that, it would go on in the machine's network.
-            let mut test = Command::new(&self.program);
-            test.args(["-t", "-l", "-f"]).arg(Lan::path(&file));
-            let tested = host.output(test)?;
-            if !tested.status.success() {
-                let said = String::from_utf8_lossy(&tested.stderr).into_owned();
-                return Err(err(format!("{} refuses its file:\n{said}", self.version)));
-            }
-            let machine = format!("--net=/proc/{}/ns/net", process::id());
-            let program = self.program.to_string_lossy();
-            let file = Lan::path(&file).to_string_lossy().into_owned();
-            let words = ["nsenter", &machine, &program, "-n", "-l", "-D", "-P", "-f"];
-            let more = [
-                "-p",
-                "/run/onehold/keepalived.pid",
-                "-r",
-                "/run/onehold/vrrp.pid",
-            ];
-            let words = [&words[..], &[&file], &more].concat();
-            self.running.push(cluster.spawn(name, &words, &log(name))?);
+            cluster.file(&file(name), &text)?;
         }
-        Ok(())
+        cluster.plays(move |cluster: &Cluster, name: &str| self.start_on(cluster, name));
+        CANDIDATES.iter().try_for_each(|name| cluster.start(name))
+    }
+
+    fn start_on(&self, cluster: &Cluster, name: &str) -> Result<Process> {
+        // It opens its socket for processes in the machine's own network, which alone has them,
+        // and then enters the network that its file names: `/run/netns/lb0`.
+        let netns = format!("/run/netns/{name}");
+        let link = move || -> std::io::Result<()> {
+            let own = fs::read_link("/proc/thread-self")?;
+            fs::create_dir_all("/run/netns")?;
+            let network = PathBuf::from("/proc").join(own).join("ns/net");
+            let _ = fs::remove_file(&netns); // of an earlier start
+            std::os::unix::fs::symlink(network, &netns)
+        };
+        let host = cluster.host(name);
+        host.call(link)?.context(|| "/run/netns")?;
+        // If it did not understand that, it would go on in the machine's network.
+        let mut test = Command::new(&self.program);
+        test.args(["-t", "-l", "-f"]).arg(Lan::path(&file(name)));
+        let tested = host.output(test)?;
+        if !tested.status.success() {
+            let said = String::from_utf8_lossy(&tested.stderr).into_owned();
+            return Err(err(format!("{} refuses its file:\n{said}", self.version)));
+        }
+        let machine = format!("--net=/proc/{}/ns/net", process::id());
+        let program = self.program.to_string_lossy();
+        let file = Lan::path(&file(name)).to_string_lossy().into_owned();
+        let words = ["nsenter", &machine, &program, "-n", "-l", "-D", "-P", "-f"];
+        let more = [
+            "-p",
+            "/run/onehold/keepalived.pid",
+            "-r",
+            "/run/onehold/vrrp.pid",
+        ];
+        let words = [&words[..], &[&file], &more].concat();
+        cluster.spawn(name, &words, &log(name))
     }
 
     /// What is in Onehold's file, in its own words. By these priorities a standby waits 1 ms for a
@@ -169,6 +171,11 @@ impl Keepalived {
              virtual_ipaddress {{\n {FLOATING}/32\n }}\n{tracked}}}\n"
         ))
     }
+}
+
+/// Its file, as all hosts see it.
+fn file(name: &str) -> String {
+    format!("{name}.keepalived")
 }
 
 fn log(name: &str) -> String {

@@ -9,7 +9,7 @@ mod story;
 
 pub use beside::Beside;
 pub use report::{Outcome, Summary, summarize};
-pub use story::{Act, Await, Event, File, Scene, scenes, start};
+pub use story::{Act, Await, Event, File, Scene, for_others, scenes, start};
 
 use crate::error::{Context, Result, err};
 use crate::fault::Fault;
@@ -133,7 +133,7 @@ pub struct Options {
     /// Only the scenes with these events, such as stop,kill,power-off.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Let this play, too, what it can: the scenes with service-dies and service-sick.
+    /// Let this play, too, what it can: see `--only` with it for the scenes.
     #[arg(long, value_name = "NAME")]
     pub beside: Option<Beside>,
     /// Play the scenes this many times.
@@ -172,7 +172,7 @@ pub fn play(
 ) -> Result<bool> {
     let alone = options.cluster.arbitration == Arbitration::Survivor;
     let scenes = story::scenes(&options.only, options.beside.is_some(), alone)?;
-    let mut beside = match options.beside {
+    let beside = match options.beside {
         Some(Beside::Keepalived) => Some(Keepalived::find(privilege, options.web)?),
         None => None,
     };
@@ -201,11 +201,13 @@ pub fn play(
     }
     let (mut outcomes, record) = stage.end();
     let (mut good, said) = verdict(&outcomes, options, &facts);
-    if let Some(keepalived) = &mut beside {
+    let other = beside.as_ref().map(|it| it.version.clone());
+    if let Some(keepalived) = beside {
+        let scenes: Vec<Scene> = scenes.iter().map(for_others).collect();
         outcomes.extend(keepalived.play(options, &scenes, &stop, &mut screen)?);
     }
     let summaries = summarize(&outcomes);
-    if options.repeat > 1 || beside.is_some() {
+    if options.repeat > 1 || other.is_some() {
         screen.table(&summaries);
     }
     good &= outcomes.iter().all(|o| o.failure.is_none());
@@ -215,7 +217,7 @@ pub fn play(
         let mut all = facts;
         all["binary"] = json!(binary);
         all["binary_bytes"] = json!(std::fs::metadata(&binary).map(|m| m.len()).ok());
-        all["beside"] = json!(beside.map(|it| it.version));
+        all["beside"] = json!(other);
         all["arbitration"] = json!(options.cluster.arbitration);
         all["privilege"] = json!(format!("{privilege:?}"));
         all["web"] = json!(options.web);

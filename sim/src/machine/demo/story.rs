@@ -326,7 +326,7 @@ fn by_name() -> Vec<Scene> {
     ]
 }
 
-/// The scenes of the service behind the address. Others can play these, too.
+/// The scenes of the service behind the address.
 fn of_the_service() -> Vec<Scene> {
     use Await::Holder;
     let dies = Event {
@@ -348,6 +348,35 @@ fn of_the_service() -> Vec<Scene> {
             well("service-well", "it answers 200 again"),
         ],
     ]
+}
+
+/// What others can play, too: no command of Onehold's is in it.
+fn shared() -> Vec<Scene> {
+    let others = |act: &Act| match act {
+        Act::Fault(fault) => !matches!(fault, Fault::Command { .. }),
+        Act::KillWeb(_) | Act::Carrier { .. } => true,
+        Act::Upgrade(_)
+        | Act::Reload(_)
+        | Act::Witness(_)
+        | Act::RotateKey(..)
+        | Act::BlockUdp(_)
+        | Act::CutAdverts(_) => false,
+    };
+    let mut scenes = all();
+    scenes.retain(|scene| scene.iter().flat_map(|event| &event.acts).all(others));
+    scenes
+}
+
+/// The scene as others play it: of what Onehold promises after an event nothing is awaited, but that
+/// all is well at its end.
+pub fn for_others(scene: &Scene) -> Scene {
+    let mut scene = scene.clone();
+    if let Some((_last, before)) = scene.split_last_mut() {
+        for event in before {
+            event.then = Await::Seconds(LOOKED_AT);
+        }
+    }
+    scene
 }
 
 /// For how many seconds it is looked whether what should be noticed by nobody is.
@@ -412,7 +441,7 @@ fn of_two_alone() -> Vec<Scene> {
 /// If a name is unknown, with those that are known.
 pub fn scenes(names: &[String], shared: bool, alone: bool) -> Result<Vec<Scene>> {
     let has = |scene: &Scene, name: &str| scene.iter().any(|event| event.name == name);
-    let mut scenes = if shared { of_the_service() } else { all() };
+    let mut scenes = if shared { self::shared() } else { all() };
     if !shared && !names.is_empty() {
         scenes.extend(by_name());
         scenes.extend(if alone { of_two_alone() } else { of_three() });
@@ -479,10 +508,13 @@ mod tests {
         assert_eq!(only(&["replace-witness"]).unwrap(), 1);
         let refused = alone(&["replace-witness".into()]).unwrap_err().to_string();
         assert!(refused.contains("without --arbitration"), "{refused}");
-        let shared = scenes(&["cut".into()], true, true).unwrap_err().to_string();
+        let shared = scenes(&["switch".into()], true, true)
+            .unwrap_err()
+            .to_string();
         assert!(
-            shared.contains("service-dies") && !shared.contains("power-off"),
+            shared.contains("service-dies") && shared.contains("power-off"),
             "{shared}"
         );
+        assert!(!shared.contains("switch"), "{shared}");
     }
 }

@@ -16,6 +16,7 @@ use std::fs;
 use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a daemon may take to end.
@@ -36,7 +37,11 @@ pub struct Cluster {
     lan: Lan,
     setup: Setup,
     binary: PathBuf,
+    other: Option<Starter>,
 }
+
+/// How another program is started on a candidate, which is its daemon then.
+type Starter = Arc<dyn Fn(&Cluster, &str) -> Result<Process> + Send + Sync>;
 
 impl Cluster {
     /// Hosts, web servers, agents and files, and no daemon yet. `binary` is the daemon.
@@ -58,6 +63,7 @@ impl Cluster {
             lan,
             setup,
             binary: binary.to_owned(),
+            other: None,
         };
         for name in cluster.members().iter().chain(&["client", "observer"]) {
             cluster.add_host(name)?;
@@ -131,11 +137,24 @@ impl Cluster {
         Census::start(self.host("observer"), addresses)
     }
 
+    /// From now on another program is the daemon of both candidates, and there is no other member.
+    pub fn plays(
+        &mut self,
+        other: impl Fn(&Self, &str) -> Result<Process> + Send + Sync + 'static,
+    ) {
+        self.other = Some(Arc::new(other));
+    }
+
     /// Starts the daemon of a member.
     ///
     /// # Errors
     /// If it can't be started.
     pub fn start(&mut self, name: &str) -> Result<()> {
+        if let Some(other) = self.other.clone() {
+            let daemon = other(self, name)?;
+            self.machine(name)?.daemon = Some(daemon);
+            return Ok(());
+        }
         let logs = self.setup.logs.as_deref();
         let trace = logs.map(|logs| free_trace(logs, name)).transpose()?;
         let mut words: Vec<OsString> = vec![self.binary.clone().into(), "run".into()];
@@ -171,7 +190,12 @@ impl Cluster {
     /// # Errors
     /// If it does not run.
     pub fn signal(&self, name: &str, signal: Signal) -> Result<()> {
-        self.daemon(name)?.signal(signal)
+        let daemon = self.daemon(name)?;
+        match self.other {
+            // It may have several processes, and ends the others itself.
+            Some(_) if signal != Signal::TERM => daemon.signal_all(signal),
+            _ => daemon.signal(signal),
+        }
     }
 
     /// Waits until the daemon of a member ends, by itself or by a signal sent before.

@@ -2,7 +2,9 @@
 #![allow(unsafe_code)]
 
 use crate::error::{Context, Result, err};
-use rustix::process::{Pid, Signal, kill_process, set_parent_process_death_signal};
+use rustix::process::{
+    Pid, Signal, kill_process, kill_process_group, set_parent_process_death_signal,
+};
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, ExitStatus};
 use std::thread;
@@ -43,10 +45,22 @@ impl Process {
     /// # Errors
     /// If it has ended and was waited for.
     pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.send(signal, kill_process)
+    }
+
+    /// Sends it a signal, and all that it started.
+    ///
+    /// # Errors
+    /// If they have ended and were waited for.
+    pub fn signal_all(&self, signal: Signal) -> Result<()> {
+        self.send(signal, kill_process_group)
+    }
+
+    fn send(&self, signal: Signal, kill: fn(Pid, Signal) -> rustix::io::Result<()>) -> Result<()> {
         let gone = || format!("`{}` (process {})", self.name, self.child.id());
         let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
         let pid = pid.ok_or_else(|| err(gone()))?;
-        kill_process(pid, signal).context(|| format!("sending {signal:?} to {}", gone()))
+        kill(pid, signal).context(|| format!("sending {signal:?} to {}", gone()))
     }
 
     /// How it ended, if it has.

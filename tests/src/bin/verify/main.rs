@@ -30,7 +30,7 @@ struct Step {
     run: fn(&Path) -> Result,
 }
 
-const STEPS: [Step; 13] = [
+const STEPS: [Step; 14] = [
     Step {
         name: "prerequisites",
         run: machine::has_what_is_needed,
@@ -73,6 +73,11 @@ const STEPS: [Step; 13] = [
     Step {
         name: "tests",
         run: tests,
+    },
+    // A program of before as a member beside that of today.
+    Step {
+        name: "older",
+        run: older,
     },
     // Built, looked at, installed into a clean Debian, upgraded under a holder and purged.
     Step {
@@ -214,6 +219,26 @@ fn tests(root: &Path) -> Result {
     } else {
         Err(format!("`{shown}` failed"))
     }
+}
+
+/// A cluster of two programs; the one of before comes from the history, which a shallow clone has not.
+fn older(root: &Path) -> Result {
+    const COMMIT: &str = onehold_tests::binaries::OLDER;
+    let object = format!("{COMMIT}^{{commit}}");
+    let found = Command::new("git")
+        .args(["cat-file", "-e", &object])
+        .current_dir(root)
+        .output();
+    if !found.is_ok_and(|found| found.status.success()) {
+        let why = format!("commit {COMMIT} is not here: git fetch --unshallow, in a clone");
+        println!("{why}");
+        return Ok(StepEnd::Skipped(why));
+    }
+    cargo(
+        root,
+        "test -p onehold-tests --test older -- --ignored --test-threads 1",
+        &[],
+    )
 }
 
 /// The packages; the tools take minutes to build, so they are not required.
