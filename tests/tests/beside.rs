@@ -1,7 +1,11 @@
-//! keepalived beside Onehold: the same events, in one run of the demo.
+//! Other programs beside Onehold: keepalived, with the same events in one run of the demo, and
+//! corosync-qnetd, with as many clusters in one run of the load.
 
 use onehold_tests::{binaries, is_machine_root, not_run};
-use std::process::Command;
+use serde_json::Value;
+use std::path::Path;
+use std::process::{self, Command};
+use std::{env, fs};
 
 /// The demo with keepalived: whether all went well, and what it printed.
 fn demo(path: Option<&str>) -> (bool, String) {
@@ -46,4 +50,55 @@ fn without_keepalived_or_root_nothing_is_played_and_the_remedy_is_said() {
     };
     assert!(!good && said.contains(remedy), "{said}");
     assert!(!said.contains("start all members"), "{said}");
+}
+
+/// Two clusters for a second, at a witness and then at corosync-qnetd.
+fn load(path: Option<&str>, figures: &Path) -> (bool, String) {
+    let mut command = Command::new(binaries::onehold_lab());
+    let words = "load --clusters 2 --seconds 1 --beside qnetd --binary";
+    command.args(words.split(' ')).arg(binaries::onehold());
+    command.arg("--json").arg(figures);
+    if let Some(path) = path {
+        command.env("PATH", path);
+    }
+    let output = command.output().expect("it is built");
+    let said = [output.stdout, output.stderr].concat();
+    let said = String::from_utf8_lossy(&said).into_owned();
+    (output.status.success(), said)
+}
+
+#[test]
+fn as_many_clusters_at_qnetd_are_measured_at_its_pace_and_at_ours() {
+    let file = env::temp_dir().join(format!("onehold-beside-{}.json", process::id()));
+    let (good, said) = load(None, &file);
+    assert!(good, "{said}");
+    let figures = fs::read(&file).expect(&said);
+    fs::remove_file(&file).expect("it was there");
+    let figures: Value = serde_json::from_slice(&figures).expect("JSON");
+    let others = figures["others"].as_array().expect(&said);
+    let paces = others.iter().map(|other| other["heartbeat_ms"].as_u64());
+    assert_eq!(paces.collect::<Vec<_>>(), [Some(8000), Some(100)], "{said}");
+    for other in others {
+        assert_eq!(other["connections_ended"], 0, "{said}");
+    }
+    // A member that falls silent is taken for dead 1.5 heartbeats after its last one.
+    let [own, ours] = &others[..] else {
+        panic!("{said}")
+    };
+    assert_eq!(own["voted_for_the_other"], 2, "{said}");
+    let longest = own["vote_ms_longest"].as_f64().expect(&said);
+    assert!((4_000.0..15_000.0).contains(&longest), "{said}");
+    assert!(
+        ours["witness_us_per_message"].as_f64() > Some(0.0),
+        "{said}"
+    );
+    assert!(ours["delay_ms_median"].as_f64() > Some(0.0), "{said}");
+}
+
+#[test]
+fn without_qnetd_nothing_is_measured_and_the_remedy_is_said() {
+    let (good, said) = load(Some("/nowhere"), Path::new("/dev/null"));
+    let remedy = "corosync-qnetd is missing: apt-get install corosync-qnetd";
+    assert!(!good && said.contains(remedy), "{said}");
+    assert!(!said.contains("datagrams/s"), "{said}");
 }

@@ -225,7 +225,7 @@ fn measure_other(
     let mut cluster = Cluster::new(Setup::survivor(), "keepalived".as_ref())?;
     let version = keepalived.version.clone();
     let observer = cluster.observe(FLOATING, PERIOD)?;
-    let interval = interval(options)?;
+    let interval = interval(&options.cluster)?;
     keepalived.start(&mut cluster, interval, false)?;
     let began = Instant::now();
     while observer.holders() != ["lb0"] {
@@ -275,8 +275,7 @@ fn measure_other(
 }
 
 /// The interval of the cluster that is described.
-fn interval(options: &Options) -> Result<Duration> {
-    let cluster = &options.cluster;
+pub(super) fn interval(cluster: &ClusterOptions) -> Result<Duration> {
     let text = match (&cluster.interval, cluster.profile.as_deref()) {
         (Some(text), _) => text.as_str(),
         (None, Some("fast")) => "20ms",

@@ -4,6 +4,8 @@
 mod candidates;
 mod flood;
 mod holder;
+mod process;
+mod qnetd;
 mod witness;
 
 use crate::error::{Context, Result, err};
@@ -11,12 +13,14 @@ use crate::machine::demo::ClusterOptions;
 use crate::screen::Screen;
 use candidates::{Candidates, Counts};
 use flood::Flood;
+use process::{Running, Used};
+use qnetd::Qnetd;
 use serde_json::{Value, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use witness::{Used, Witness};
+use witness::Witness;
 
 /// How long it may take until every cluster has a holder.
 const BOUND: Duration = Duration::from_secs(120);
@@ -45,9 +49,19 @@ pub struct Options {
     /// The flood comes from the members' own addresses and ports.
     #[arg(long, requires = "flood")]
     pub spoofed: bool,
+    /// And then measure another witness for as long, with as many clusters, on this host.
+    #[arg(long, value_enum, value_name = "PROGRAM", requires = "clusters")]
+    pub beside: Option<Beside>,
     /// Write the figures to this file.
     #[arg(long, value_name = "FILE")]
     pub json: Option<PathBuf>,
+}
+
+/// What can be measured beside Onehold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Beside {
+    /// corosync-qnetd, the witness of corosync's clusters, from PATH.
+    Qnetd,
 }
 
 /// Measures. Returns whether no address moved that should not.
@@ -72,6 +86,10 @@ fn at_witness(
     binary: &Path,
     stop: &AtomicBool,
 ) -> Result<(Value, bool)> {
+    let beside = match options.beside {
+        Some(Beside::Qnetd) => Some(Qnetd::find()?),
+        None => None,
+    };
     let mut screen = Screen::new();
     screen.passing(&format!("writing {clusters} files"));
     let mut witness = Witness::prepare(clusters, &options.cluster)?;
@@ -84,9 +102,9 @@ fn at_witness(
     while candidates.held() < clusters as usize {
         candidates.run(Duration::from_millis(100))?;
         screen.passing(&format!("{} of {clusters} held", candidates.held()));
-        alive(&mut witness, stop)?;
+        alive(&mut witness.process, stop)?;
         if began.elapsed() > BOUND {
-            let log = witness.log();
+            let log = witness.process.log();
             return Err(err(format!(
                 "only {} of {clusters} clusters have a holder after {BOUND:?}; the witness's log ends with:\n{log}",
                 candidates.held()
@@ -98,7 +116,7 @@ fn at_witness(
 
     let mut flood = Flood::start(options, &candidates, witness.address())?;
     candidates.run(Duration::from_millis(500))?;
-    let (from, before) = (Instant::now(), witness.used()?);
+    let (from, before) = (Instant::now(), witness.process.used()?);
     let load_before = cpu_of_this_process()?;
     candidates.count_from_here();
     let flooded_before = flood.sent();
@@ -114,9 +132,9 @@ fn at_witness(
             "{} s left",
             (length.saturating_sub(from.elapsed())).as_secs()
         ));
-        alive(&mut witness, stop)?;
+        alive(&mut witness.process, stop)?;
     }
-    let (after, seconds) = (witness.used()?, from.elapsed().as_secs_f64());
+    let (after, seconds) = (witness.process.used()?, from.elapsed().as_secs_f64());
     let load_after = cpu_of_this_process()?;
     let flooded = flood.sent() - flooded_before;
     let counts = candidates.counts();
@@ -129,14 +147,23 @@ fn at_witness(
     let figures = with(figures, "lab_cores", json!(own));
     let figures = with(figures, "flood_per_second", json!(flooded as f64 / seconds));
     print(&mut screen, &figures);
+    drop((candidates, witness));
+    let figures = match beside {
+        Some(qnetd) => {
+            let others = qnetd.measure(clusters, options, &mut screen, stop)?;
+            let figures = with(figures, "beside", json!(qnetd.version));
+            with(figures, "others", json!(others))
+        }
+        None => figures,
+    };
     Ok((figures, counts.unwanted() == 0))
 }
 
-fn alive(witness: &mut Witness, stop: &AtomicBool) -> Result<()> {
+fn alive(process: &mut Running, stop: &AtomicBool) -> Result<()> {
     if stop.load(Ordering::Relaxed) {
         return Err(err("interrupted"));
     }
-    witness.alive()
+    process.alive()
 }
 
 fn with(mut figures: Value, key: &str, value: Value) -> Value {
@@ -171,6 +198,7 @@ fn figures(
         "witness_us_per_datagram": used.cpu.as_secs_f64() * 1e6 / datagrams,
         "witness_ms_per_cluster_second": each(cores * 1e3),
         "witness_rss_kib": used.rss_kib,
+        "witness_rss_kib_per_cluster": each(used.rss_kib as f64),
         "delay_ms_median": ms(0.5),
         "delay_ms_999": ms(0.999),
         "delay_ms_longest": ms(1.0),
@@ -211,6 +239,11 @@ fn print(screen: &mut Screen, f: &Value) {
             3,
         ),
         ("witness: memory (MiB)", n("witness_rss_kib") / 1024.0, 1),
+        (
+            "witness: memory for a cluster (KiB)",
+            n("witness_rss_kib_per_cluster"),
+            1,
+        ),
         ("witness: files loaded in (s)", n("loaded_seconds"), 2),
         ("all have a holder after (s)", n("formed_seconds"), 1),
         ("delay of an answer, median (ms)", n("delay_ms_median"), 3),
@@ -226,6 +259,11 @@ fn print(screen: &mut Screen, f: &Value) {
         ("the lab: of a core (%)", 100.0 * n("lab_cores"), 0),
         ("the lab: late turns of its nodes", n("lab_overslept"), 0),
     ];
+    table(screen, &rows);
+}
+
+/// What there is, a line each: what it is, its value, and with how many digits.
+fn table(screen: &mut Screen, rows: &[(&str, f64, usize)]) {
     for (what, value, digits) in rows.iter().filter(|(_, value, _)| !value.is_nan()) {
         screen.line(&format!(
             "  {what:<38} {value:>12.digits$}",

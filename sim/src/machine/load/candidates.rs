@@ -34,11 +34,11 @@ const MOST: usize = 64;
 pub(super) struct Durations(Vec<u32>);
 
 impl Durations {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         Self(vec![0; 200_000])
     }
 
-    fn add(&mut self, span: Span) {
+    pub(super) fn add(&mut self, span: Span) {
         let at = usize::try_from(span.as_nanos() / 10_000).unwrap_or(usize::MAX);
         let last = self.0.len() - 1;
         self.0[at.min(last)] += 1;

@@ -6,10 +6,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Each program, and Debian's package that has it.
-const PROGRAMS: [(&str, &str); 26] = [
+const PROGRAMS: [(&str, &str); 27] = [
     ("z3", "z3"), // the proofs
     ("nginx", "nginx-light"),
-    ("keepalived", "keepalived"), // what is played beside Onehold, as the next one
+    ("keepalived", "keepalived"), // what runs beside Onehold, as the next two
+    ("corosync-qnetd", "corosync-qnetd"),
     ("nsenter", "util-linux"),
     ("nft", "nftables"),
     ("ip", "iproute2"),
