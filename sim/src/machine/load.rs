@@ -106,8 +106,9 @@ fn at_witness(
         if began.elapsed() > BOUND {
             let log = witness.process.log();
             return Err(err(format!(
-                "only {} of {clusters} clusters have a holder after {BOUND:?}; the witness's log ends with:\n{log}",
-                candidates.held()
+                "only {} of {clusters} clusters have a holder after {BOUND:?}: {}\nthe witness's log ends with:\n{log}",
+                candidates.held(),
+                candidates.first_without_a_holder()
             )));
         }
     }

@@ -246,6 +246,23 @@ impl Candidates {
         self.all.chunks(2).filter(holds).count()
     }
 
+    /// What the two candidates of a cluster without a holder know, for whoever must find out why.
+    pub(super) fn first_without_a_holder(&mut self) -> String {
+        let now = self.now();
+        let mut clusters = self.all.chunks(2);
+        let Some(two) = clusters.find(|two| two.iter().all(|c| !c.holds)) else {
+            return String::new();
+        };
+        let know = two.iter().map(|candidate| {
+            let knows = |node: &Node| format!("\n{:?}", node.observe(&candidate.config, now));
+            candidate
+                .node
+                .as_ref()
+                .map_or("\nhas not begun".to_owned(), knows)
+        });
+        know.collect()
+    }
+
     pub(super) fn count_from_here(&mut self) {
         self.counts = Counts::new();
     }
