@@ -248,6 +248,20 @@ pub(crate) mod tests {
     }
 
     #[test]
+    fn the_highest_version_is_that_of_the_latest_word() {
+        let mut ring = Keyring::default();
+        assert_eq!(ring.highest_version(B), None);
+        for (highest, is_news) in [(1, true), (2, true), (2, false), (1, true)] {
+            let said = Accepts {
+                highest,
+                ..names(&[1])
+            };
+            assert_eq!(ring.heard(at(0), B, THEIRS, &said), is_news);
+            assert_eq!(ring.highest_version(B), Some(highest));
+        }
+    }
+
+    #[test]
     fn any_other_gets_it_under_each_of_ours() {
         let (ours, mut ring) = (&[3, 2, 1], Keyring::default());
         assert_eq!(sealed(&ring, ours, 0, None), ids(ours), "never heard");

@@ -34,7 +34,7 @@ fn all_well(c: &Cluster) {
             let status = c.status(name);
             let mut peers = status["peers"].as_array().expect("a list").iter();
             let well = |peer: &serde_json::Value| {
-                peer["two_way"] == true && peer["other_config"].is_null()
+                peer["two_way"] == true && peer["other_config"].is_null() && peer["datagrams"] == 1
             };
             peers.all(well).then_some(())
         });

@@ -373,7 +373,9 @@ pub fn for_others(scene: &Scene) -> Scene {
     let mut scene = scene.clone();
     if let Some((_last, before)) = scene.split_last_mut() {
         for event in before {
-            event.then = Await::Seconds(LOOKED_AT);
+            if let Await::Holder(_) = event.then {
+                event.then = Await::Seconds(LOOKED_AT);
+            }
         }
     }
     scene
