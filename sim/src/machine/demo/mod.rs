@@ -133,7 +133,7 @@ pub struct Options {
     /// Only the scenes with these events, such as stop,kill,power-off.
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     pub only: Vec<String>,
-    /// Let this play, too, what it can: see `--only` with it for the scenes.
+    /// Let this play, too, what it can: the events that are no command of Onehold's.
     #[arg(long, value_name = "NAME")]
     pub beside: Option<Beside>,
     /// Play the scenes this many times.

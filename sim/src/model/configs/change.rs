@@ -138,8 +138,7 @@ pub(super) fn all() -> Vec<Configuration> {
             FINE_LONGER.setup(late.clone()).changes(lease(4)),
             &MAJORITY,
             &all_changed,
-        )
-        .open(),
+        ),
         quick(
             "change-timing-cut",
             "the lease grows; a candidate or the witness is cut off, and comes back",
@@ -147,7 +146,7 @@ pub(super) fn all() -> Vec<Configuration> {
             &MAJORITY,
             &parted,
         )
-        .open(),
+        .slow(),
         quick(
             "change-timing-crash",
             "the lease grows; a process dies and starts, with either file",
