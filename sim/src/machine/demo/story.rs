@@ -517,6 +517,6 @@ mod tests {
             shared.contains("service-dies") && shared.contains("power-off"),
             "{shared}"
         );
-        assert!(!shared.contains("switch"), "{shared}");
+        assert!(!shared.contains("switch-back"), "{shared}");
     }
 }
