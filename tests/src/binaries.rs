@@ -63,6 +63,7 @@ pub fn older() -> &'static Path {
         let cargo = env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut build = Command::new(cargo);
         build.args(["build", "--quiet", "--locked", "--package", "onehold"]);
+        build.args(["--config", "profile.dev.debug=false"]); // nobody debugs it
         build.arg("--target-dir").arg(&target);
         succeeds(build.current_dir(source).stdin(Stdio::null()));
         target.join("debug/onehold")
