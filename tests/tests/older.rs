@@ -61,7 +61,7 @@ fn serves(c: &mut Cluster) {
 }
 
 #[test]
-#[ignore = "cargo verify older"]
+#[ignore = "builds the program of before: `cargo verify older` runs it"]
 fn either_program_on_any_member_serves() {
     for before in [
         &["lb0"][..],
@@ -76,7 +76,7 @@ fn either_program_on_any_member_serves() {
 }
 
 #[test]
-#[ignore = "cargo verify older"]
+#[ignore = "builds the program of before: `cargo verify older` runs it"]
 fn two_alone_of_which_one_is_older_serve() {
     for before in ["lb0", "lb1"] {
         let mut c = start(Setup::survivor(), &[before]);
@@ -94,7 +94,7 @@ fn two_alone_of_which_one_is_older_serve() {
 }
 
 #[test]
-#[ignore = "cargo verify older"]
+#[ignore = "builds the program of before: `cargo verify older` runs it"]
 fn all_are_changed_and_upgraded_one_after_another_and_no_client_fails() {
     let mut c = start(Setup::majority(), &["lb0", "lb1", "witness"]);
     c.file("secret.2", "another secret of a test, also long enough\n");
