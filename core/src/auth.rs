@@ -5,9 +5,10 @@
 //! holder sealed it. The seal does not keep anybody from sending a datagram again, or late: that is
 //! for the session.
 
-use crate::advert::{Advert, ClusterId};
+use crate::advert::{Advert, ClusterId, Incarnation};
 use crate::keyring::{Accepts, MAX_KEYS};
 use crate::reject::{KeyId, Reject};
+use crate::time::LocalTime;
 use crate::wire;
 use alloc::vec::Vec;
 use hmac::{Hmac, KeyInit as _, Mac as _};
@@ -212,6 +213,13 @@ fn unsealed<'b>(
 #[must_use]
 pub fn claimed_cluster(bytes: &[u8]) -> Option<ClusterId> {
     front(bytes).ok().map(|envelope| envelope.cluster)
+}
+
+/// Of which incarnation an advert claims to be, and when that one sent it, by its clock. Proves
+/// nothing; but one that claims that it would be ignored may be.
+#[must_use]
+pub fn claimed_order(bytes: &[u8]) -> Option<(Incarnation, LocalTime)> {
+    front(bytes).ok().and_then(|_| wire::order(bytes))
 }
 
 /// The envelope of a datagram, if its length can be an advert's.
@@ -425,6 +433,15 @@ mod tests {
         assert_eq!(claimed_cluster(&bytes), Some(example().cluster));
         assert_eq!(claimed_cluster(&bytes[..wire::MIN_DATAGRAM - 1]), None);
         assert_eq!(claimed_cluster(&[0; 100]), None);
+    }
+
+    #[test]
+    fn the_order_is_known_before_the_seal_is_looked_at() {
+        let (bytes, said) = (sealed(&keys("any"), &example()), example());
+        let claimed = Some((said.incarnation, said.sent_at));
+        assert_eq!(claimed_order(&bytes), claimed);
+        assert_eq!(claimed_order(&bytes[..wire::MIN_DATAGRAM - 1]), None);
+        assert_eq!(claimed_order(&sealed_note(&keys("any"), &[0; 100])), None);
     }
 
     #[test]

@@ -214,6 +214,14 @@ impl Node {
         next
     }
 
+    /// that incarnation has said something later, which was accepted: an advert of it that was
+    /// sent then would be ignored, and need not be opened.
+    #[must_use]
+    pub fn knows_newer(&self, incarnation: Incarnation, sent_at: LocalTime) -> bool {
+        let mut current = self.sessions.iter().filter_map(|s| s.current.as_ref());
+        current.any(|c| c.incarnation == incarnation && sent_at < c.sent_at)
+    }
+
     /// under `survivor` a holder that does not hear its peer may be one of two.
     fn holds_alone(&self, config: &Config) -> bool {
         config.arbitration() == Arbitration::Survivor && self.groups.iter().any(|g| g.role.holds())

@@ -324,6 +324,15 @@ fn envelope_of(kind: [u8; 4], bytes: &[u8]) -> Result<Envelope, Reject> {
     })
 }
 
+/// The incarnation and `sent_at` of an advert that is long enough.
+pub(crate) fn order(bytes: &[u8]) -> Option<(Incarnation, LocalTime)> {
+    let at = |place: usize| {
+        let bytes = bytes.get(place..)?.first_chunk()?;
+        Some(u64::from_be_bytes(*bytes))
+    };
+    Some((Incarnation(at(28)?), LocalTime::from_nanos(at(44)?)))
+}
+
 /// Reads an advert whose seal was checked and cut off, and what its sender accepts.
 ///
 /// # Errors

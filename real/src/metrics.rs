@@ -360,6 +360,11 @@ impl Metrics {
         }
     }
 
+    /// One was not opened, for it claims to be older than what was accepted of its sender.
+    pub fn not_opened(&mut self) {
+        self.rejected[Reject::Stale.index()] += 1;
+    }
+
     /// Whether this is the newest that was accepted of its sender, or a copy of it. (What is sent
     /// again later proves nothing of where its sender is.)
     #[must_use]

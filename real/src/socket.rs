@@ -48,6 +48,8 @@ const MAX_VAIN: usize = 16;
 const MAX_ERRORS: usize = 64;
 /// Sockets that many clusters share at an address; the first sends to peers that are silent.
 const LANES: u8 = 16;
+/// Most datagrams that are taken from one of these at a time, about: as many as wait in it, mostly.
+const DEPTH: usize = 512;
 /// A peer is silent that nothing came from for this long.
 const SILENT: Span = Span::from_millis(1_000);
 
@@ -610,7 +612,11 @@ impl Sockets {
             true => take_errors(&end.socket),
             false => (0, None),
         };
-        match self.inbox.fill(&end.socket) {
+        let filled = match end.takes {
+            Takes::Lane(_) => self.inbox.fill_newest_first(&end.socket, DEPTH),
+            Takes::Any | Takes::Way(..) => self.inbox.fill(&end.socket),
+        };
+        match filled {
             Ok(()) => self.inbox_of = Some(end.local),
             Err(e) if e.kind() == ErrorKind::WouldBlock => {}
             Err(e) => error = Some(e),

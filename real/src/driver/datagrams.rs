@@ -109,6 +109,15 @@ impl<S: Shell> Driver<S> {
         let Some(s) = self.served.get_mut(cluster) else {
             return;
         };
+        // A witness of many clusters that can't keep up reads the newest first: what those supersede is
+        // as good as lost, and costs no more than that.
+        if several
+            && let Some((of, sent_at)) = auth::claimed_order(bytes)
+            && s.node.knows_newer(of, sent_at)
+        {
+            s.metrics.not_opened();
+            return;
+        }
         let mut head = None;
         let result = match auth::open_named(&s.keys, s.config.cluster(), bytes) {
             Ok((advert, accepts)) => {

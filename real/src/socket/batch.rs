@@ -15,9 +15,10 @@ const MAX_DATAGRAM: usize = 2_048;
 /// What was read from a socket and is not taken yet.
 pub struct Inbox {
     room: Vec<u8>,
-    /// From where each came, and how long it is; in the order in which they are taken.
+    /// From where each came, and how long it is.
     came: Vec<(Option<SocketAddr>, usize)>,
     taken: usize,
+    newest_first: bool,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -40,13 +41,18 @@ impl Inbox {
             room: vec![0; AT_A_TIME * MAX_DATAGRAM],
             came: Vec::with_capacity(AT_A_TIME),
             taken: 0,
+            newest_first: false,
         }
     }
 
     /// The next that was read: its bytes, and from where it came.
     pub fn take(&mut self, into: &mut Vec<u8>) -> Option<SocketAddr> {
-        while let Some((from, length)) = self.came.get(self.taken).copied() {
-            let at = self.taken * MAX_DATAGRAM;
+        while self.taken < self.came.len() {
+            let place = match self.newest_first {
+                true => self.came.len() - 1 - self.taken,
+                false => self.taken,
+            };
+            let ((from, length), at) = (self.came[place], place * MAX_DATAGRAM);
             self.taken += 1;
             if let (Some(from), Some(bytes)) = (from, self.room.get(at..at + length)) {
                 into.clear();
@@ -57,20 +63,48 @@ impl Inbox {
         None
     }
 
-    /// Reads what waits in a socket, once all that was read before is taken.
+    /// Reads what waits in a socket, at most [`AT_A_TIME`], once all that was read before is taken.
     ///
     /// # Errors
     /// The kernel's, also if nothing waits.
     pub fn fill(&mut self, socket: &UdpSocket) -> io::Result<()> {
+        self.begin(false);
+        self.read(socket).map(drop)
+    }
+
+    /// Reads so many of those that wait in a socket, about, to be taken the newest first: where many
+    /// wait, most have been superseded.
+    ///
+    /// # Errors
+    /// The kernel's, also if nothing waits.
+    pub fn fill_newest_first(&mut self, socket: &UdpSocket, most: usize) -> io::Result<()> {
+        self.begin(true);
+        let mut read = self.read(socket)?;
+        while read == AT_A_TIME && self.came.len() < most {
+            read = self.read(socket).unwrap_or(0); // nothing more waits
+        }
+        Ok(())
+    }
+
+    fn begin(&mut self, newest_first: bool) {
         self.came.clear();
         self.taken = 0;
+        self.newest_first = newest_first;
+    }
+
+    /// Reads some behind those that were read; returns how many.
+    fn read(&mut self, socket: &UdpSocket) -> io::Result<usize> {
+        let used = self.came.len() * MAX_DATAGRAM;
+        if self.room.len() < used + AT_A_TIME * MAX_DATAGRAM {
+            self.room.resize(used + AT_A_TIME * MAX_DATAGRAM, 0);
+        }
         let mut names = [const { MaybeUninit::<SockAddrStorage>::uninit() }; AT_A_TIME];
         let mut parts: [libc::iovec; AT_A_TIME] = std::array::from_fn(|_| libc::iovec {
             iov_base: std::ptr::null_mut(),
             iov_len: 0,
         });
         let mut headers = [const { MaybeUninit::<libc::mmsghdr>::zeroed() }; AT_A_TIME];
-        let rooms = self.room.chunks_exact_mut(MAX_DATAGRAM);
+        let rooms = self.room[used..].chunks_exact_mut(MAX_DATAGRAM);
         let all = rooms.zip(&mut names).zip(&mut parts).zip(&mut headers);
         for (((room, name), part), header) in all {
             part.iov_base = room.as_mut_ptr().cast();
@@ -103,7 +137,7 @@ impl Inbox {
             };
             self.came.push((from, length as usize));
         }
-        Ok(())
+        Ok(count)
     }
 }
 
@@ -225,6 +259,27 @@ mod tests {
         assert_eq!(inbox.take(&mut bytes), None);
         let none = inbox.fill(&b).expect_err("nothing waits").kind();
         assert_eq!(none, io::ErrorKind::WouldBlock);
+    }
+
+    #[test]
+    fn of_many_that_wait_the_newest_come_first_and_none_is_lost() {
+        let [a, b] = [0, 1].map(|_| UdpSocket::bind("127.0.0.1:0").expect("a socket"));
+        let to = b.local_addr().expect("an address");
+        const COUNT: u8 = 3 * AT_A_TIME as u8 + 5;
+        for n in 0..COUNT {
+            a.send_to(&[n], to).expect("room");
+        }
+        let (mut inbox, mut bytes, mut came) = (Inbox::new(), Vec::new(), Vec::new());
+        while inbox.fill_newest_first(&b, 2 * AT_A_TIME).is_ok() {
+            let before = came.len();
+            while inbox.take(&mut bytes).is_some() {
+                came.extend_from_slice(&bytes);
+            }
+            assert!(came[before..].is_sorted_by(|a, b| a > b), "{came:?}");
+        }
+        assert_eq!(came[0], 2 * AT_A_TIME as u8 - 1);
+        came.sort_unstable();
+        assert_eq!(came, (0..COUNT).collect::<Vec<u8>>());
     }
 
     #[test]
