@@ -57,6 +57,9 @@ use releases::Releases;
 
 /// Most events of one turn; more wait for the next, so that no flood can stop time.
 const MAX_EVENTS: usize = 1_024;
+/// Or so many for each cluster, if that is more: what waits for a witness that fell behind is read
+/// before it hurries for what it has not read.
+const MAX_EVENTS_OF_EACH: usize = 16;
 
 /// One cluster that this process serves.
 #[derive(Debug)]
@@ -286,7 +289,7 @@ impl<S: Shell> Driver<S> {
         let mut now = self.shell.now();
         self.began(now);
         let mut bytes = std::mem::take(&mut self.bytes);
-        for _ in 0..MAX_EVENTS {
+        for _ in 0..MAX_EVENTS.max(MAX_EVENTS_OF_EACH * self.served.len()) {
             let Some(event) = self.shell.next(&mut bytes) else {
                 break;
             };

@@ -325,7 +325,7 @@ fn rules(protocol: &str) -> impl Iterator<Item = &str> {
 ///
 /// # Errors
 /// If a source can't be read.
-pub fn tests_of_rules(folder: &Path) -> Result<BTreeSet<String>> {
+fn tests_of_rules(folder: &Path) -> Result<BTreeSet<String>> {
     let mut found = BTreeSet::new();
     for part in ["src", "tests"] {
         let mut folders = vec![folder.join(part)];

@@ -43,7 +43,7 @@ fn release() -> &'static Path {
 }
 
 /// The first program of version 1 of the datagrams, which is frozen since; the last release, once there is one.
-pub const OLDER: &str = "79ceeba729958c4f50f7b02d3c38c5292fe03c6b";
+pub const OLDER: &str = include_str!("../older").trim_ascii_end();
 
 /// The daemon and client of [`OLDER`], built from this repository's history.
 ///

@@ -100,13 +100,25 @@ fn main() -> Result {
             println!("podman build -t onehold {}", image.display());
             Ok(())
         }
-        Packages::Tools => ["cargo-deb", "cargo-generate-rpm"]
-            .iter()
-            .try_for_each(|name| {
-                let tools = root.join("target/tools");
-                let tools = tools.to_str().ok_or("the path is not UTF-8")?;
-                cargo(&root, &["install", "--locked", "--root", tools, name])
-            }),
+        Packages::Tools => {
+            let tools = root.join("target/tools");
+            let tools = tools.to_str().ok_or("the path is not UTF-8")?;
+            let words = "install --locked cargo-deb cargo-generate-rpm --target-dir target/tools/build --root";
+            // Their own profiles take three times as long to build, and save a second of each use.
+            let fast = [
+                "lto=false",
+                "opt-level=1",
+                "codegen-units=16",
+                "debug=false",
+            ];
+            let fast: Vec<String> = fast
+                .iter()
+                .map(|set| format!("profile.release.{set}"))
+                .collect();
+            let set = fast.iter().flat_map(|set| ["--config", set]);
+            let words: Vec<&str> = words.split(' ').chain([tools]).chain(set).collect();
+            cargo(&root, &words)
+        }
     }
 }
 

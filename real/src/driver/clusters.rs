@@ -214,6 +214,7 @@ mod tests {
     use onehold_core::advert::{Advert, GroupId, Incarnation, MemberId};
     use onehold_core::auth;
     use onehold_core::effect::Event;
+    use onehold_core::reject::Reject;
     use onehold_core::time::Span;
     use std::cell::RefCell;
     use std::collections::VecDeque;
@@ -290,6 +291,11 @@ mod tests {
 
     /// What lb0 of a cluster sends first.
     fn advert(n: usize) -> (ShellEvent, Vec<u8>) {
+        advert_of(n, None, 5)
+    }
+
+    /// What it sends then, to this incarnation.
+    fn advert_of(n: usize, to: Option<Incarnation>, sent_at: u64) -> (ShellEvent, Vec<u8>) {
         let local = local(n);
         let groups = local.config.groups().len();
         let advert = Advert {
@@ -299,8 +305,8 @@ mod tests {
             from: MemberId(0),
             to: local.config.me(),
             incarnation: Incarnation(9),
-            to_incarnation: None,
-            sent_at: LocalTime::from_nanos(5),
+            to_incarnation: to,
+            sent_at: LocalTime::from_nanos(sent_at),
             echo: None,
             echo_age: Span::ZERO,
             quarantined: true,
@@ -342,6 +348,39 @@ mod tests {
         }
         driver.turn();
         assert_eq!(turns.take(), [0; 0], "nothing happened");
+    }
+
+    #[test]
+    fn r2_what_is_superseded_is_not_opened() {
+        let (mut driver, turns) = driver(2);
+        let mut stale = |n: usize, sent_at: u64, damage: bool| {
+            let (event, mut bytes) = advert_of(n, Some(Incarnation(n as u64)), sent_at);
+            bytes.last_mut().map(|last| *last ^= u8::from(damage));
+            driver.shell.events.push_back((event, bytes));
+            driver.turn();
+            let all = |n| driver.served.get(n).map(|s: &Served| s.metrics.rejected);
+            let rejected = all(n).expect("served");
+            let of = |why: Reject| rejected[why.index()];
+            (turns.take().len(), of(Reject::Stale), of(Reject::BadSeal))
+        };
+        assert_eq!(stale(1, 70, false), (1, 0, 0), "accepted");
+        assert_eq!(
+            stale(1, 69, true),
+            (0, 1, 0),
+            "not even its seal is looked at"
+        );
+        assert_eq!(
+            stale(1, 70, true),
+            (0, 1, 1),
+            "a copy tells that its way works"
+        );
+        assert_eq!(stale(1, 71, true), (0, 1, 2));
+        assert_eq!(
+            stale(1, 71, false),
+            (1, 1, 2),
+            "what is forged supersedes nothing"
+        );
+        assert_eq!(stale(0, 69, false), (1, 0, 0), "another cluster's");
     }
 
     #[test]

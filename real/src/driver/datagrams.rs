@@ -109,8 +109,7 @@ impl<S: Shell> Driver<S> {
         let Some(s) = self.served.get_mut(cluster) else {
             return;
         };
-        // A witness of many clusters that can't keep up reads the newest first: what those supersede is
-        // as good as lost, and costs no more than that.
+        // what one that was taken before it supersedes is as good as lost, and costs no more.
         if several
             && let Some((of, sent_at)) = auth::claimed_order(bytes)
             && s.node.knows_newer(of, sent_at)

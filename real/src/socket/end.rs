@@ -7,9 +7,8 @@ use std::io::{self, ErrorKind};
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::os::fd::AsRawFd as _;
 
-/// Room for what waits to be read where many members share a socket: some hundred datagrams. Much
-/// more would keep what is too late to be worth an answer, and a witness that was busy for a moment
-/// would lag behind for as long as everybody hurries.
+/// Room for what waits to be read where many members share a socket: some hundred datagrams, of which
+/// the newest are taken first. (Much more would wait longer than it is worth an answer.)
 const ROOM: usize = 512 << 10;
 
 /// Why a datagram was refused, as a person may want to know it.

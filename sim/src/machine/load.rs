@@ -42,6 +42,11 @@ pub struct Options {
     /// So many holders lose their power in each second, and come back five seconds later.
     #[arg(long, value_name = "K", default_value_t = 0, requires = "clusters")]
     pub failing: u32,
+    /// So many per cent of the time the witness is stopped while it is measured, for some of each 10
+    /// ms: as on a machine that is too slow, or that others use.
+    #[arg(long, value_name = "PERCENT", default_value_t = 0, requires = "clusters",
+        value_parser = clap::value_parser!(u32).range(..=90))]
+    pub slowed: u32,
     /// So many datagrams in each second that no member sends: forged, replayed, cut short, foreign.
     /// At the witness, or else at the holder.
     #[arg(long, value_name = "R", default_value_t = 0)]
@@ -116,6 +121,7 @@ fn at_witness(
     candidates.run(SETTLE)?;
 
     let mut flood = Flood::start(options, &candidates, witness.address())?;
+    let slowed = witness.process.slow_down(options.slowed);
     candidates.run(Duration::from_millis(500))?;
     let (from, before) = (Instant::now(), witness.process.used()?);
     let load_before = cpu_of_this_process()?;
@@ -135,6 +141,7 @@ fn at_witness(
         ));
         alive(&mut witness.process, stop)?;
     }
+    drop(slowed);
     let (after, seconds) = (witness.process.used()?, from.elapsed().as_secs_f64());
     let load_after = cpu_of_this_process()?;
     let flooded = flood.sent() - flooded_before;
@@ -189,6 +196,7 @@ fn figures(
         "clusters": clusters,
         "seconds": seconds,
         "failing_per_second": options.failing,
+        "slowed_percent": options.slowed,
         "loaded_seconds": loaded.as_secs_f64(),
         "formed_seconds": formed.as_secs_f64(),
         "sent_per_second": counts.sent as f64 / seconds,
@@ -251,6 +259,7 @@ fn print(screen: &mut Screen, f: &Value) {
         ("delay of an answer, 99.9 % (ms)", n("delay_ms_999"), 3),
         ("delay of an answer, longest (ms)", n("delay_ms_longest"), 3),
         ("flood (datagrams/s)", n("flood_per_second"), 0),
+        ("the witness was stopped (%)", n("slowed_percent"), 0),
         ("holders that failed", n("failed"), 0),
         ("of these taken over", n("taken_over"), 0),
         ("outage, median (ms)", n("outage_ms_median"), 0),

@@ -2,10 +2,17 @@
 
 use crate::error::{Context, Result, err};
 use crate::machine::idle;
+use rustix::process::{Pid, Signal, kill_process};
 use std::fs;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{JoinHandle, sleep, spawn};
 use std::time::Duration;
+
+/// A process that is stopped for a part of the time goes on after so long, and so on.
+const SLICE: Duration = Duration::from_millis(10);
 
 /// A process that ends, and whose directory goes, when it is dropped.
 pub(super) struct Running {
@@ -82,6 +89,28 @@ impl Running {
         })
     }
 
+    /// It runs for so many per cent less of the time, as on a machine that is too slow, or that others
+    /// use, until what is returned is dropped.
+    pub(super) fn slow_down(&self, percent: u32) -> Option<Slowed> {
+        let id = self
+            .process
+            .as_ref()
+            .and_then(|p| Pid::from_raw(p.id().cast_signed()))?;
+        let over = Arc::new(AtomicBool::new(percent == 0));
+        let seen = Arc::clone(&over);
+        let thread = spawn(move || {
+            while !seen.load(Ordering::Relaxed) {
+                // It may have ended: whoever asks whether it lives finds that.
+                let _ = kill_process(id, Signal::STOP);
+                sleep(SLICE * percent / 100);
+                let _ = kill_process(id, Signal::CONT);
+                sleep(SLICE * (100 - percent) / 100);
+            }
+        });
+        let thread = Some(thread);
+        Some(Slowed { over, thread })
+    }
+
     /// An error if it has ended.
     pub(super) fn alive(&mut self) -> Result<()> {
         let ended = self.process.as_mut().map(Child::try_wait);
@@ -100,6 +129,19 @@ impl Running {
         let log = fs::read_to_string(self.directory.join("log")).unwrap_or_default();
         let lines: Vec<&str> = log.lines().collect();
         lines[lines.len().saturating_sub(20)..].join("\n")
+    }
+}
+
+/// A process is slow as long as this lives.
+pub(super) struct Slowed {
+    over: Arc<AtomicBool>,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Drop for Slowed {
+    fn drop(&mut self) {
+        self.over.store(true, Ordering::Relaxed);
+        self.thread.take().map(JoinHandle::join); // it can't panic
     }
 }
 

@@ -123,7 +123,7 @@ fn main() -> ExitCode {
         eprintln!("there is no step `{unknown}`; `cargo verify --list` names them");
         return ExitCode::from(2);
     }
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
     let mut summary = Vec::new();
     let mut failed = false;
     let steps = STEPS
@@ -223,14 +223,15 @@ fn tests(root: &Path) -> Result {
 
 /// A cluster of two programs; the one of before comes from the history, which a shallow clone has not.
 fn older(root: &Path) -> Result {
-    const COMMIT: &str = onehold_tests::binaries::OLDER;
-    let object = format!("{COMMIT}^{{commit}}");
+    let commit = repo::read(root, Path::new("tests/older"))?;
+    let commit = commit.trim();
+    let object = format!("{commit}^{{commit}}");
     let found = Command::new("git")
         .args(["cat-file", "-e", &object])
         .current_dir(root)
         .output();
     if !found.is_ok_and(|found| found.status.success()) {
-        let why = format!("commit {COMMIT} is not here: git fetch --unshallow, in a clone");
+        let why = format!("commit {commit} is not here: git fetch --unshallow, in a clone");
         println!("{why}");
         return Ok(StepEnd::Skipped(why));
     }
