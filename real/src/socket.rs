@@ -48,7 +48,7 @@ const MAX_VAIN: usize = 16;
 const MAX_ERRORS: usize = 64;
 /// Sockets that many clusters share at an address; the first sends to peers that are silent.
 const LANES: u8 = 16;
-/// Most datagrams that are taken from one of these at a time, about: as many as wait in it, mostly.
+/// Most datagrams that are taken from one of these at a time, the newest first.
 const DEPTH: usize = 512;
 /// A peer is silent that nothing came from for this long.
 const SILENT: Span = Span::from_millis(1_000);
@@ -608,10 +608,8 @@ impl Sockets {
         let Some(Some(end)) = self.ends.get_mut(at) else {
             return;
         };
-        let (count, mut error) = match failed {
-            true => take_errors(&end.socket),
-            false => (0, None),
-        };
+        let errors = failed.then(|| take_errors(&end.socket));
+        let (count, mut error) = errors.unwrap_or_default();
         let filled = match end.takes {
             Takes::Lane(_) => self.inbox.fill_newest_first(&end.socket, DEPTH),
             Takes::Any | Takes::Way(..) => self.inbox.fill(&end.socket),

@@ -355,7 +355,7 @@ mod tests {
         let (mut driver, turns) = driver(2);
         let mut stale = |n: usize, sent_at: u64, damage: bool| {
             let (event, mut bytes) = advert_of(n, Some(Incarnation(n as u64)), sent_at);
-            bytes.last_mut().map(|last| *last ^= u8::from(damage));
+            *bytes.last_mut().expect("a seal") ^= u8::from(damage);
             driver.shell.events.push_back((event, bytes));
             driver.turn();
             let all = |n| driver.served.get(n).map(|s: &Served| s.metrics.rejected);
@@ -381,6 +381,24 @@ mod tests {
             "what is forged supersedes nothing"
         );
         assert_eq!(stale(0, 69, false), (1, 0, 0), "another cluster's");
+    }
+
+    #[test]
+    fn r2_what_waits_for_many_is_read_before_anything_is_sent_because_of_the_time() {
+        let (mut driver, turns) = driver(200);
+        for n in 0..3_000 {
+            driver.shell.events.push_back(advert(n % 200));
+        }
+        driver.shell.now = driver.due().as_nanos();
+        driver.turn();
+        assert_eq!(driver.shell.events.len(), 0);
+        let of_datagrams: Vec<usize> = turns.take().into_iter().take(3_000).collect();
+        assert!(
+            of_datagrams
+                .iter()
+                .enumerate()
+                .all(|(at, n)| at % 200 == *n)
+        );
     }
 
     #[test]

@@ -37,6 +37,8 @@ pub struct Keeper {
     write_at: Option<LocalTime>,
     /// No sooner than then.
     rests_until: Option<LocalTime>,
+    /// Whose turn it is to be written: those before it wait until the others were.
+    next: usize,
 }
 
 #[derive(Debug)]
@@ -156,10 +158,11 @@ impl Keeper {
 
     /// Begins to read, or else to write if that is due. Returns whether there was something to do.
     fn begin(&mut self, now: LocalTime) -> bool {
+        let first = self.next.min(self.kept.len());
         let of = |wanted: fn(&Kept) -> bool, all: &[Option<Kept>], most| -> Vec<usize> {
-            let wanted = (0..)
-                .zip(all)
-                .filter(|(_, kept)| kept.as_ref().is_some_and(wanted));
+            let (before, from) = all.split_at(first);
+            let all = (first..).zip(from).chain((0..).zip(before));
+            let wanted = all.filter(|(_, kept)| kept.as_ref().is_some_and(wanted));
             wanted.map(|(cluster, _)| cluster).take(most).collect()
         };
         if self.unread > 0 {
@@ -176,9 +179,10 @@ impl Keeper {
         self.rests_until = Some(now.plus(APART));
         let dirty = |kept: &Kept| kept.dirty && !kept.blocked;
         let dirty = of(dirty, &self.kept, WRITTEN_AT_A_TIME);
-        if dirty.is_empty() {
+        let Some(last) = dirty.last() else {
             return false;
-        }
+        };
+        self.next = last + 1;
         let all = dirty.iter().filter_map(|n| {
             let kept = self.kept.get_mut(*n)?.as_mut()?;
             kept.dirty = false;

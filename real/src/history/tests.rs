@@ -303,3 +303,28 @@ fn hundreds_of_clusters_are_read_and_written_and_have_a_bound_together() {
         assert_eq!(kept.count(), 300);
     });
 }
+
+#[test]
+fn clusters_to_which_something_happens_all_the_time_keep_none_of_the_others_off_the_disk() {
+    let etc = Etc::new();
+    block_on(async {
+        let mut now = LocalTime::from_nanos(0);
+        let mut keeper = Keeper::default();
+        for n in 0..50 {
+            keeper.join(&etc.0, &format!("c{n}"), "w");
+        }
+        settle(&mut keeper, &mut now).await;
+        keeper.add(49, Entry::new("lb0", "x", "once"), now);
+        let patience = crate::clock::boottime().plus(Span::from_millis(120_000));
+        while !etc.0.join("c49.w.history").exists() {
+            assert!(crate::clock::boottime() < patience, "it is never written");
+            now = now.plus(Span::from_millis(100));
+            for n in 0..40 {
+                let text = ["a", "b"][usize::from(now.as_nanos().is_multiple_of(200_000_000))];
+                keeper.add(n, Entry::new("lb0", "x", text), now);
+            }
+            keeper.poll(now, &mut Context::from_waker(Waker::noop()));
+            tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+        }
+    });
+}
