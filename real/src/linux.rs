@@ -149,7 +149,14 @@ impl Shell for Linux {
         if self.pending.events.is_empty() {
             self.pending.events.shrink_to(MOST_KEPT); // thousands of clusters may have joined
         }
-        std::future::poll_fn(|cx| self.poll(at, cx)).await;
+        let mut first = true;
+        let wait = std::future::poll_fn(|cx| {
+            let ready = self.poll(at, cx);
+            ready.map(|()| std::mem::take(&mut first))
+        });
+        if wait.await {
+            tokio::task::yield_now().await; // whoever asks is answered, however much there is to do
+        }
         self.do_what_is_due();
     }
 
@@ -474,11 +481,7 @@ impl Linux {
             self.kernel.as_ref().and_then(Kernel::poll_timeout),
             self.feed_watchdog_at(),
         ];
-        let at = own
-            .into_iter()
-            .flatten()
-            .min()
-            .map_or(at, |own| own.min(at));
+        let at = own.into_iter().flatten().fold(at, LocalTime::min);
         if self.clock.poll_at(at, cx).is_ready() {
             any = Poll::Ready(());
         }
@@ -550,11 +553,8 @@ impl Linux {
 
     fn feed_watchdog_at(&self) -> Option<LocalTime> {
         let interval = Span::from(watchdog_interval()?);
-        Some(
-            self.pending
-                .fed_watchdog
-                .map_or(LocalTime::from_nanos(0), |at| at.plus(interval)),
-        )
+        let fed = self.pending.fed_watchdog;
+        Some(fed.map_or(LocalTime::from_nanos(0), |at| at.plus(interval)))
     }
 
     /// Whether a group can be served from here: as far as the kernel goes, the clock, and whether
