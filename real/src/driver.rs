@@ -55,10 +55,10 @@ use openings::{BeforeHold, Due, Openings};
 use probes::Probes;
 use releases::Releases;
 
-/// Most events of one turn; more wait for the next, so that no flood can stop time.
-const MAX_EVENTS: usize = 1_024;
-/// Or so many for each cluster, if that is more: what waits for a witness that fell behind is read
-/// before it hurries for what it has not read.
+/// Most events of one turn; more wait for the next, so that no flood can stop time. Of many clusters
+/// so many for each: what waits for a witness that fell behind is read before it hurries for
+/// what it has not read.
+const MAX_EVENTS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
 const MAX_EVENTS_OF_EACH: usize = 16;
 
 /// One cluster that this process serves.
@@ -289,7 +289,8 @@ impl<S: Shell> Driver<S> {
         let mut now = self.shell.now();
         self.began(now);
         let mut bytes = std::mem::take(&mut self.bytes);
-        for _ in 0..MAX_EVENTS.max(MAX_EVENTS_OF_EACH * self.served.len()) {
+        let most = MAX_EVENTS_OF_EACH * self.served.len();
+        for _ in 0..most.clamp(*MAX_EVENTS.start(), *MAX_EVENTS.end()) {
             let Some(event) = self.shell.next(&mut bytes) else {
                 break;
             };

@@ -17,10 +17,8 @@ const SOON: Span = Span::from_millis(50);
 const APART: Span = Span::from_millis(1_000);
 /// After what time a writing that failed is tried again.
 const AGAIN_AFTER: Span = Span::from_millis(5_000);
-/// Most histories that are read at a time, and written: a witness has thousands. What happens to all
-/// of them at once is when it has other things to do.
-const READ_AT_A_TIME: usize = 64;
-const WRITTEN_AT_A_TIME: usize = 16;
+/// Most histories that are read or written at a time: a witness has thousands.
+const AT_A_TIME: usize = 64;
 /// About how many entries are kept of all clusters together, and how many of each at least.
 const MOST_OF_ALL: usize = 10_000;
 const LEAST: usize = 20;
@@ -159,14 +157,14 @@ impl Keeper {
     /// Begins to read, or else to write if that is due. Returns whether there was something to do.
     fn begin(&mut self, now: LocalTime) -> bool {
         let first = self.next.min(self.kept.len());
-        let of = |wanted: fn(&Kept) -> bool, all: &[Option<Kept>], most| -> Vec<usize> {
+        let of = |wanted: fn(&Kept) -> bool, all: &[Option<Kept>]| -> Vec<usize> {
             let (before, from) = all.split_at(first);
             let all = (first..).zip(from).chain((0..).zip(before));
             let wanted = all.filter(|(_, kept)| kept.as_ref().is_some_and(wanted));
-            wanted.map(|(cluster, _)| cluster).take(most).collect()
+            wanted.map(|(cluster, _)| cluster).take(AT_A_TIME).collect()
         };
         if self.unread > 0 {
-            let unread = of(|kept| !kept.read, &self.kept, READ_AT_A_TIME);
+            let unread = of(|kept| !kept.read, &self.kept);
             let files = (unread.iter())
                 .filter_map(|n| Some((*n, self.kept.get(*n)?.as_ref()?.file.clone())));
             self.aside(files.collect(), |file| Done::Read(read_or_set_aside(&file)));
@@ -178,7 +176,7 @@ impl Keeper {
         self.write_at = None;
         self.rests_until = Some(now.plus(APART));
         let dirty = |kept: &Kept| kept.dirty && !kept.blocked;
-        let dirty = of(dirty, &self.kept, WRITTEN_AT_A_TIME);
+        let dirty = of(dirty, &self.kept);
         let Some(last) = dirty.last() else {
             return false;
         };

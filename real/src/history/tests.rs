@@ -310,16 +310,16 @@ fn clusters_to_which_something_happens_all_the_time_keep_none_of_the_others_off_
     block_on(async {
         let mut now = LocalTime::from_nanos(0);
         let mut keeper = Keeper::default();
-        for n in 0..50 {
+        for n in 0..150 {
             keeper.join(&etc.0, &format!("c{n}"), "w");
         }
         settle(&mut keeper, &mut now).await;
-        keeper.add(49, Entry::new("lb0", "x", "once"), now);
+        keeper.add(149, Entry::new("lb0", "x", "once"), now);
         let patience = crate::clock::boottime().plus(Span::from_millis(120_000));
-        while !etc.0.join("c49.w.history").exists() {
+        while !etc.0.join("c149.w.history").exists() {
             assert!(crate::clock::boottime() < patience, "it is never written");
             now = now.plus(Span::from_millis(100));
-            for n in 0..40 {
+            for n in 0..140 {
                 let text = ["a", "b"][usize::from(now.as_nanos().is_multiple_of(200_000_000))];
                 keeper.add(n, Entry::new("lb0", "x", text), now);
             }
