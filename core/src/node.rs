@@ -214,12 +214,13 @@ impl Node {
         next
     }
 
-    /// that incarnation has said something later, which was accepted: an advert of it that was
-    /// sent then would be ignored, and need not be opened.
+    /// since then an advert of that incarnation was accepted that was sent later than this: one
+    /// that was sent then would be ignored, and need not be opened. (Nor could R-21 conclude anything
+    /// from it: what it echoes, the later one has echoed, or something newer.)
     #[must_use]
-    pub fn knows_newer(&self, incarnation: Incarnation, sent_at: LocalTime) -> bool {
+    pub fn superseded(&self, of: Incarnation, sent_at: LocalTime, since: LocalTime) -> bool {
         let mut current = self.sessions.iter().filter_map(|s| s.current.as_ref());
-        current.any(|c| c.incarnation == incarnation && sent_at < c.sent_at)
+        current.any(|c| c.incarnation == of && sent_at < c.sent_at && since <= c.arrived)
     }
 
     /// under `survivor` a holder that does not hear its peer may be one of two.

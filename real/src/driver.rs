@@ -38,7 +38,7 @@ use carried::Upgrade;
 use changing::Changing;
 use clusters::Clusters;
 use cooldowns::{Cooldowns, Notice};
-use datagrams::Strangers;
+use datagrams::{Look, Strangers};
 use history::Seen;
 use notes::Notes;
 use onehold_core::advert::{GroupId, Statement};
@@ -54,12 +54,6 @@ use onehold_core::{Node, advert::Incarnation, time::Span};
 use openings::{BeforeHold, Due, Openings};
 use probes::Probes;
 use releases::Releases;
-
-/// Most events of one turn; more wait for the next, so that no flood can stop time. Of many clusters
-/// so many for each: what waits for a witness that fell behind is read before it hurries for
-/// what it has not read.
-const MAX_EVENTS: std::ops::RangeInclusive<usize> = 1_024..=16_384;
-const MAX_EVENTS_OF_EACH: usize = 16;
 
 /// One cluster that this process serves.
 #[derive(Debug)]
@@ -197,6 +191,7 @@ pub struct Driver<S> {
     releases: Releases,
     probes: Probes,
     strangers: Strangers,
+    look: Look,
     recorder: Option<Box<dyn Recorder>>,
     /// Another program of this process is to go on, as soon as all is quiet.
     upgrade: Option<Upgrade>,
@@ -224,6 +219,7 @@ impl<S: Shell> Driver<S> {
             releases: Releases::default(),
             probes: Probes::default(),
             strangers: Strangers::default(),
+            look: Look::default(),
             recorder: None,
             upgrade: None,
             due: LocalTime::from_nanos(u64::MAX),
@@ -289,8 +285,11 @@ impl<S: Shell> Driver<S> {
         let mut now = self.shell.now();
         self.began(now);
         let mut bytes = std::mem::take(&mut self.bytes);
-        let most = MAX_EVENTS_OF_EACH * self.served.len();
-        for _ in 0..most.clamp(*MAX_EVENTS.start(), *MAX_EVENTS.end()) {
+        let began = now;
+        for nth in 0.. {
+            if self.is_long(nth, began, now) {
+                break;
+            }
             let Some(event) = self.shell.next(&mut bytes) else {
                 break;
             };

@@ -151,13 +151,17 @@ impl Shell for Linux {
         }
         let mut first = true;
         let wait = std::future::poll_fn(|cx| {
-            let ready = self.poll(at, cx);
-            ready.map(|()| std::mem::take(&mut first))
+            let at_once = std::mem::take(&mut first);
+            self.poll(at, cx).map(|()| at_once)
         });
         if wait.await {
             tokio::task::yield_now().await; // whoever asks is answered, however much there is to do
         }
         self.do_what_is_due();
+    }
+
+    fn newest_first(&self) -> Option<u64> {
+        self.sockets.inbox.newest_first()
     }
 
     fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent> {
@@ -389,17 +393,11 @@ impl Linux {
 
     /// In one line: the roles, and what is awaited.
     fn condition(&self) -> String {
-        let all = self
-            .loaded
-            .clusters
-            .iter()
-            .zip(&self.beside)
-            .map(|(local, beside)| {
-                telemetry::roles(
-                    &local.config,
-                    (0u8..).map(GroupId).zip(beside.roles.iter().copied()),
-                )
-            });
+        let all = self.loaded.clusters.iter().zip(&self.beside);
+        let all = all.map(|(local, beside)| {
+            let roles = beside.roles.iter().copied();
+            telemetry::roles(&local.config, (0u8..).map(GroupId).zip(roles))
+        });
         let clusters = self.loaded.clusters.len();
         let many = (clusters > MOST_IN_A_LINE).then(|| format!("{clusters} clusters"));
         let all = all.filter(|_| many.is_none()).chain(many.clone());

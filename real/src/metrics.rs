@@ -360,7 +360,7 @@ impl Metrics {
         }
     }
 
-    /// One was not opened, for it claims to be older than what was accepted of its sender.
+    /// One was not opened, for it claims to be older than what came behind it and was accepted.
     pub fn not_opened(&mut self) {
         self.rejected[Reject::Stale.index()] += 1;
     }

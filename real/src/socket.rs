@@ -49,7 +49,7 @@ const MAX_ERRORS: usize = 64;
 /// Sockets that many clusters share at an address; the first sends to peers that are silent.
 const LANES: u8 = 16;
 /// Most datagrams that are taken from one of these at a time, the newest first.
-const DEPTH: usize = 512;
+const DEPTH: usize = 1_536;
 /// A peer is silent that nothing came from for this long.
 const SILENT: Span = Span::from_millis(1_000);
 
@@ -111,7 +111,7 @@ pub struct Sockets {
     /// The ends that have something, as the kernel said last, and whether that is an error; each is
     /// read once before the kernel is asked again.
     ready: Vec<(usize, bool)>,
-    inbox: Inbox,
+    pub(crate) inbox: Inbox,
     /// Where what is in the inbox came in.
     inbox_of: Option<SocketAddr>,
     /// The ends with something in their outbox.
@@ -578,7 +578,7 @@ impl Sockets {
     }
 
     /// The next datagram that waits in any socket: where it came in, and from where. Of those that
-    /// have some, each gives a few in turn.
+    /// have some, each gives some in turn.
     pub fn receive(&mut self, into: &mut Vec<u8>) -> Option<(SocketAddr, SocketAddr)> {
         let mut vain = 0;
         while vain < MAX_VAIN {

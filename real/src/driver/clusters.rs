@@ -226,6 +226,7 @@ mod tests {
         now: u64,
         waits: Option<LocalTime>,
         events: VecDeque<(ShellEvent, Vec<u8>)>,
+        look: Option<u64>,
         left: Vec<usize>,
     }
 
@@ -243,6 +244,10 @@ mod tests {
             let (event, of) = self.events.pop_front()?;
             *bytes = of;
             Some(event)
+        }
+
+        fn newest_first(&self) -> Option<u64> {
+            self.look
         }
 
         fn send(&mut self, _: usize, _: MemberId, _: &[u8]) -> u64 {
@@ -351,40 +356,46 @@ mod tests {
     }
 
     #[test]
-    fn r2_what_is_superseded_is_not_opened() {
+    fn r2_what_is_superseded_in_the_same_look_is_not_opened() {
         let (mut driver, turns) = driver(2);
-        let mut stale = |n: usize, sent_at: u64, damage: bool| {
+        // How many turns, and how many are rejected as stale and for their seals.
+        let mut comes = |look: Option<u64>, n: usize, sent_at: u64, damage: bool| {
             let (event, mut bytes) = advert_of(n, Some(Incarnation(n as u64)), sent_at);
             *bytes.last_mut().expect("a seal") ^= u8::from(damage);
             driver.shell.events.push_back((event, bytes));
+            driver.shell.look = look;
             driver.turn();
-            let all = |n| driver.served.get(n).map(|s: &Served| s.metrics.rejected);
-            let rejected = all(n).expect("served");
-            let of = |why: Reject| rejected[why.index()];
+            let served = driver.served.get(n).expect("served");
+            let of = |why: Reject| served.metrics.rejected[why.index()];
             (turns.take().len(), of(Reject::Stale), of(Reject::BadSeal))
         };
-        assert_eq!(stale(1, 70, false), (1, 0, 0), "accepted");
+        let look = Some(3);
+        assert_eq!(comes(look, 1, 70, false), (1, 0, 0), "accepted");
+        let not_opened = (0, 1, 0);
         assert_eq!(
-            stale(1, 69, true),
-            (0, 1, 0),
-            "not even its seal is looked at"
+            comes(look, 1, 69, true),
+            not_opened,
+            "its seal is no matter"
         );
         assert_eq!(
-            stale(1, 70, true),
+            comes(look, 1, 70, true),
             (0, 1, 1),
-            "a copy tells that its way works"
+            "a copy tells of its way"
         );
-        assert_eq!(stale(1, 71, true), (0, 1, 2));
+        assert_eq!(comes(look, 1, 71, true), (0, 1, 2));
         assert_eq!(
-            stale(1, 71, false),
+            comes(look, 1, 71, false),
             (1, 1, 2),
-            "what is forged supersedes nothing"
+            "nothing forged supersedes"
         );
-        assert_eq!(stale(0, 69, false), (1, 0, 0), "another cluster's");
+        assert_eq!(comes(look, 0, 69, false), (1, 0, 0), "another cluster's");
+        // What comes later tells of a slower way, or of another machine with this memory.
+        assert_eq!(comes(Some(4), 1, 69, true), (0, 1, 3));
+        assert_eq!(comes(None, 1, 69, true), (0, 1, 4));
     }
 
     #[test]
-    fn r2_what_waits_for_many_is_read_before_anything_is_sent_because_of_the_time() {
+    fn r2_what_waits_for_many_is_read_before_nodes_that_are_due_have_their_turns() {
         let (mut driver, turns) = driver(200);
         for n in 0..3_000 {
             driver.shell.events.push_back(advert(n % 200));
@@ -399,6 +410,12 @@ mod tests {
                 .enumerate()
                 .all(|(at, n)| at % 200 == *n)
         );
+        let few =
+            |events| driver.is_long(events, LocalTime::from_nanos(5), LocalTime::from_nanos(9));
+        assert_eq!([3_199, 3_200].map(few), [false, true]);
+        let later = LocalTime::from_nanos(5).plus(Span::from_millis(100));
+        let late = |events| driver.is_long(events, LocalTime::from_nanos(5), later);
+        assert_eq!([1_023, 1_024].map(late), [false, true]);
     }
 
     #[test]

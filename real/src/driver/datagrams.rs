@@ -18,6 +18,12 @@ use std::net::SocketAddr;
 /// another one than was written sends some tens.
 const MOST: u32 = 4_096;
 const LOOK: Span = Span::from_millis(1_000);
+/// Most events of one turn; more wait for the next, so that no flood can stop time. Of many clusters
+/// so many for each, if that does not take too long: what waits for a witness that fell behind is read
+/// before it hurries for what it has not read.
+const MAX_EVENTS: usize = 1_024;
+const MAX_EVENTS_OF_EACH: usize = 16;
+const TOO_LONG: Span = Span::from_millis(100);
 
 /// What comes from addresses of no member.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +34,20 @@ pub(super) struct Strangers {
     /// When one was not opened last.
     refused_at: Option<LocalTime>,
     alarmed: bool,
+}
+
+/// The look at a socket of which the last datagram was, if the newest of that come first: its number,
+/// and when its first one was taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Look(Option<(u64, LocalTime)>);
+
+impl Look {
+    /// The last datagram is of this one; returns since when others of it were.
+    fn is(&mut self, number: Option<u64>, now: LocalTime) -> Option<LocalTime> {
+        let known = self.0.filter(|(of, _)| Some(*of) == number);
+        self.0 = known.or(number.map(|number| (number, now)));
+        self.0.map(|(_, since)| since)
+    }
 }
 
 impl Default for Strangers {
@@ -79,6 +99,12 @@ impl<S: Shell> Driver<S> {
         self.alarms(cluster, "strangers", alarm.into_iter().collect());
     }
 
+    /// Whether so many events are enough for a turn that began then.
+    pub(super) fn is_long(&self, events: usize, began: LocalTime, now: LocalTime) -> bool {
+        let many = events >= MAX_EVENTS_OF_EACH * self.served.len();
+        events >= MAX_EVENTS && (many || began.plus(TOO_LONG) <= now)
+    }
+
     /// A datagram came in.
     pub(super) fn datagram(
         &mut self,
@@ -109,10 +135,10 @@ impl<S: Shell> Driver<S> {
         let Some(s) = self.served.get_mut(cluster) else {
             return;
         };
-        // what one that was taken before it supersedes is as good as lost, and costs no more.
-        if several
+        // what another one of the same look supersedes is as good as lost, and costs no more.
+        if let Some(since) = self.look.is(self.shell.newest_first(), now)
             && let Some((of, sent_at)) = auth::claimed_order(bytes)
-            && s.node.knows_newer(of, sent_at)
+            && s.node.superseded(of, sent_at, since)
         {
             s.metrics.not_opened();
             return;

@@ -40,6 +40,11 @@ pub trait Shell {
     /// ends.
     fn next(&mut self, bytes: &mut Vec<u8>) -> Option<ShellEvent>;
 
+    /// Of which look at a socket the last datagram was, if the newest of that come first.
+    fn newest_first(&self) -> Option<u64> {
+        None
+    }
+
     /// Hands a datagram to the network on every path, as a frame, too, if the cluster has frames;
     /// returns on how many paths.
     fn send(&mut self, cluster: usize, to: MemberId, bytes: &[u8]) -> u64;

@@ -19,6 +19,8 @@ pub struct Inbox {
     came: Vec<(Option<SocketAddr>, usize)>,
     taken: usize,
     newest_first: bool,
+    /// How often it was filled.
+    filled: u64,
 }
 
 impl std::fmt::Debug for Inbox {
@@ -42,6 +44,7 @@ impl Inbox {
             came: Vec::with_capacity(AT_A_TIME),
             taken: 0,
             newest_first: false,
+            filled: 0,
         }
     }
 
@@ -86,10 +89,16 @@ impl Inbox {
         Ok(())
     }
 
+    /// How often it was filled, if the newest are taken first.
+    pub(crate) fn newest_first(&self) -> Option<u64> {
+        self.newest_first.then_some(self.filled)
+    }
+
     fn begin(&mut self, newest_first: bool) {
         self.came.clear();
         self.taken = 0;
         self.newest_first = newest_first;
+        self.filled += 1;
     }
 
     /// Reads some behind those that were read; returns how many.

@@ -390,6 +390,7 @@ impl Candidates {
     /// ones; returns how many there were.
     fn take_all(&mut self, second: bool) -> usize {
         let mut count = 0;
+        let since = self.now();
         let mut bytes = std::mem::take(&mut self.bytes);
         while self.inbox.take(&mut bytes).is_some() {
             count += 1;
@@ -402,7 +403,7 @@ impl Candidates {
             let who = 2 * cluster + usize::from(second);
             let Candidate { config, node, .. } = &self.all[who];
             let claimed = node.as_ref().zip(auth::claimed_order(&bytes));
-            if claimed.is_some_and(|(node, (of, at))| node.knows_newer(of, at)) {
+            if claimed.is_some_and(|(node, (of, at))| node.superseded(of, at, since)) {
                 self.counts.received += 1; // superseded: the witness does not open such, either
                 continue;
             }
