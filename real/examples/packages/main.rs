@@ -104,7 +104,7 @@ fn main() -> Result {
             let tools = root.join("target/tools");
             let tools = tools.to_str().ok_or("the path is not UTF-8")?;
             let words = "install --locked cargo-deb cargo-generate-rpm --target-dir target/tools/build --root";
-            // Their own profiles take three times as long to build, and save a second of each use.
+            // Their own profiles take twice as long to build, and save a second of each use.
             let fast = [
                 "lto=false",
                 "opt-level=1",
