@@ -118,15 +118,25 @@ fn all_are_changed_and_upgraded_one_after_another_and_no_client_fails() {
         // Here the two programs are members of one cluster, until the last round.
         reload(&keys(&one), &keys(&two));
         reload(first, &second);
+        settled(&c);
         eventually("the second address", || {
             c.has("lb0", "10.77.0.51").then_some(())
         });
         reload(&second, first);
+        settled(&c);
         reload(&keys(&two), &keys(&one));
     }
     client.is_content();
     c.has_not_moved(mark);
     serves(&mut c);
+}
+
+/// No change is under way any more: until then a file that changes is refused.
+fn settled(c: &Cluster) {
+    eventually("nothing changes any more", || {
+        let mut all = c.members().into_iter().map(|name| c.status(name));
+        all.all(|status| status["changing"].is_null()).then_some(())
+    });
 }
 
 /// The line of these secrets.
