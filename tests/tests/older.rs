@@ -134,7 +134,7 @@ fn all_are_changed_and_upgraded_one_after_another_and_no_client_fails() {
 /// No change is under way any more: until then a file that changes is refused.
 fn settled(c: &Cluster) {
     eventually("nothing changes any more", || {
-        let mut all = c.members().into_iter().map(|name| c.status(name));
+        let mut all = c.members().iter().map(|name| c.status(name));
         all.all(|status| status["changing"].is_null()).then_some(())
     });
 }
