@@ -36,20 +36,6 @@ pub(super) struct Strangers {
     alarmed: bool,
 }
 
-/// The look at a socket of which the last datagram was, if the newest of that come first: its number,
-/// and when its first one was taken.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Look(Option<(u64, LocalTime)>);
-
-impl Look {
-    /// The last datagram is of this one; returns since when others of it were.
-    fn is(&mut self, number: Option<u64>, now: LocalTime) -> Option<LocalTime> {
-        let known = self.0.filter(|(of, _)| Some(*of) == number);
-        self.0 = known.or(number.map(|number| (number, now)));
-        self.0.map(|(_, since)| since)
-    }
-}
-
 impl Default for Strangers {
     fn default() -> Self {
         Self {
@@ -80,6 +66,20 @@ impl Strangers {
         let flooded = self.refused_at.is_some_and(lately);
         let before = std::mem::replace(&mut self.alarmed, flooded);
         (before != flooded).then_some(flooded)
+    }
+}
+
+/// The look at a socket of which the last datagram was, if the newest of that come first: its number,
+/// and when its first one was taken.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Look(Option<(u64, LocalTime)>);
+
+impl Look {
+    /// The last datagram is of this one; returns since when others of it were.
+    fn is(&mut self, number: Option<u64>, now: LocalTime) -> Option<LocalTime> {
+        let known = self.0.filter(|(of, _)| Some(*of) == number);
+        self.0 = known.or(number.map(|number| (number, now)));
+        self.0.map(|(_, since)| since)
     }
 }
 

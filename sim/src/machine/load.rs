@@ -121,7 +121,7 @@ fn at_witness(
     candidates.run(SETTLE)?;
 
     let mut flood = Flood::start(options, &candidates, witness.address())?;
-    let slowed = witness.process.slow_down(options.slowed);
+    let slowed = witness.process.slow_down(options.slowed)?;
     candidates.run(Duration::from_millis(500))?;
     let (from, before) = (Instant::now(), witness.process.used()?);
     let load_before = cpu_of_this_process()?;

@@ -73,9 +73,13 @@ impl Running {
         Ok(())
     }
 
-    pub(super) fn used(&self) -> Result<Used> {
+    fn id(&self) -> Result<u32> {
         let id = self.process.as_ref().map(Child::id);
-        let id = id.ok_or_else(|| err(format!("{} does not run", self.name)))?;
+        id.ok_or_else(|| err(format!("{} does not run", self.name)))
+    }
+
+    pub(super) fn used(&self) -> Result<Used> {
+        let id = self.id()?;
         let path = format!("/proc/{id}/stat");
         let stat = fs::read_to_string(&path).context(|| &path)?;
         let fields = stat.rsplit(')').next().unwrap_or_default();
@@ -91,11 +95,9 @@ impl Running {
 
     /// It runs for so many per cent less of the time, as on a machine that is too slow, or that others
     /// use, until what is returned is dropped.
-    pub(super) fn slow_down(&self, percent: u32) -> Option<Slowed> {
-        let id = self
-            .process
-            .as_ref()
-            .and_then(|p| Pid::from_raw(p.id().cast_signed()))?;
+    pub(super) fn slow_down(&self, percent: u32) -> Result<Slowed> {
+        let id = Pid::from_raw(self.id()?.cast_signed());
+        let id = id.ok_or_else(|| err(format!("{} has no number", self.name)))?;
         let over = Arc::new(AtomicBool::new(percent == 0));
         let seen = Arc::clone(&over);
         let thread = spawn(move || {
@@ -108,7 +110,7 @@ impl Running {
             }
         });
         let thread = Some(thread);
-        Some(Slowed { over, thread })
+        Ok(Slowed { over, thread })
     }
 
     /// An error if it has ended.
