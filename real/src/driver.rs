@@ -89,6 +89,8 @@ pub struct Served {
     leaves: bool,
     /// its node doubted by whose votes it may hold, when it was last looked at.
     doubted: bool,
+    /// When people were last told that it overslept.
+    overslept: Option<LocalTime>,
 }
 
 impl Served {
@@ -113,6 +115,7 @@ impl Served {
             active: false,
             leaves: false,
             doubted: false,
+            overslept: None,
             changing: None,
             config,
             keys,
@@ -645,7 +648,6 @@ impl<S: Shell> Driver<S> {
     }
 
     fn apply(&mut self, cluster: usize, now: LocalTime, effect: &Effect) {
-        let several = self.served.len() > 1;
         let Some(s) = self.served.get_mut(cluster) else {
             return;
         };
@@ -680,15 +682,10 @@ impl<S: Shell> Driver<S> {
                 self.shell.probe(cluster, *group, *probed_at);
             }
             Effect::Report(event) => {
-                telemetry::report(event, &s.config, &s.metrics.cluster, several);
-                s.metrics.event(event, now);
-                if let Some(entry) = s.entry_of(now, event) {
-                    self.shell.happened(cluster, entry);
-                }
+                let longest = s.config.timing().longest_lease();
+                self.tell(cluster, now, event);
                 if let Event::Ready = event {
-                    // the leases of earlier incarnations are over.
-                    let longest = s.config.timing().longest_lease();
-                    self.shell.record_lease(cluster, longest);
+                    self.shell.record_lease(cluster, longest); // those of earlier incarnations are over
                 }
                 self.shell.reported(cluster, event);
             }

@@ -114,20 +114,35 @@ fn the_client_measures_the_outage_to_the_pace() {
     let start = Instant::now();
     sleep(ms(500));
     let quiet = Instant::now();
-    sleep(ms(100)); // what was asked before `quiet` is answered while `a` is still there
-    leave(&a);
-    sleep(ms(300));
-    take(&a);
-    sleep(ms(300));
-    let end = Instant::now();
     sleep(ms(500));
     let calm = fetcher.service(start, quiet);
     assert_eq!(calm.failed, 0, "{calm:?}");
     assert!(calm.requests > 150, "{calm:?}");
     assert!(calm.outage < ms(100), "{calm:?}");
-    let cut = fetcher.service(quiet, end);
-    assert!((ms(290)..ms(600)).contains(&cut.outage), "{cut:?}");
-    assert!(cut.failed >= 100, "{cut:?}");
+
+    // What the client itself was late by is not counted as an outage, and half of it is lost from
+    // one that is: as often as it takes to be cut off while this machine doesn't stand still.
+    let mut seen = Vec::new();
+    let end = loop {
+        let before = Instant::now();
+        sleep(ms(100)); // what was asked before is answered while `a` is still there
+        let left = Instant::now();
+        leave(&a);
+        sleep(ms(300));
+        take(&a);
+        let without = left.elapsed();
+        sleep(ms(300));
+        let end = Instant::now();
+        sleep(ms(500));
+        let cut = fetcher.service(before, end);
+        assert!(cut.outage > ms(200), "{cut:?}, {without:?} without");
+        assert!(cut.failed >= 50, "{cut:?}, {without:?} without");
+        seen.push(cut);
+        if cut.outage > ms(290) && cut.outage < without + ms(20) && cut.failed >= 100 {
+            break end;
+        }
+        assert!(seen.len() < 10, "{seen:?}");
+    };
     let all = fetcher.forget(end);
     assert!(
         all.iter().all(|f| f.by == f.answered.map(|_| 1)),

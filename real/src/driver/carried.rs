@@ -183,6 +183,7 @@ impl Served {
             look_at: None,
             active: false,
             leaves: false,
+            overslept: None,
             doubted: from.node.doubts(),
             changing: None,
             config,

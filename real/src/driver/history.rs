@@ -8,6 +8,7 @@ use crate::history::{Entry, RELEASED, ROLE, STARTED, STOPPING, Told, UPGRADED, w
 use crate::note::Line;
 use crate::orders::Said;
 use crate::orders::is_no_lack;
+use crate::telemetry;
 use crate::upgrade::pairs;
 use onehold_core::advert::{GroupId, MemberId, Statement};
 use onehold_core::config::Config;
@@ -325,16 +326,44 @@ fn in_words(span: Span) -> String {
 
 /// Most clusters that an answer names.
 const MOST_NAMES: usize = 32;
+/// A member that can't keep up oversleeps in each turn: people are told so often, and each is counted.
+const OVERSLEPT_APART: Span = Span::from_millis(1_000);
 
 impl Served {
+    /// Whether people are told of what the node reported.
+    fn tells(&mut self, event: &Event, now: LocalTime) -> bool {
+        let told = (self.overslept).is_some_and(|at| now < at.plus(OVERSLEPT_APART));
+        match event {
+            Event::Overslept if told => return false,
+            Event::Overslept => self.overslept = Some(now),
+            _ => {}
+        }
+        true
+    }
+
     /// What the node reported, for people.
-    pub(super) fn entry_of(&mut self, now: LocalTime, event: &Event) -> Option<Entry> {
+    fn entry_of(&mut self, now: LocalTime, event: &Event) -> Option<Entry> {
         let all = self.node.observe(&self.config, now);
         self.seen.event(&self.config, &all, event)
     }
 }
 
 impl<S: Shell> Driver<S> {
+    /// The node reported something.
+    pub(super) fn tell(&mut self, cluster: usize, now: LocalTime, event: &Event) {
+        let several = self.served.len() > 1;
+        let Some(s) = self.served.get_mut(cluster) else {
+            return;
+        };
+        s.metrics.event(event, now);
+        if s.tells(event, now) {
+            telemetry::report(event, &s.config, &s.metrics.cluster, several);
+            if let Some(entry) = s.entry_of(now, event) {
+                self.shell.happened(cluster, entry);
+            }
+        }
+    }
+
     /// An advert was accepted that says this.
     pub(super) fn said(
         &mut self,

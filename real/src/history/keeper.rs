@@ -9,12 +9,15 @@ use onehold_core::time::{LocalTime, Span};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// How soon after something happened it is written, and how far apart two writings are.
+/// How soon after something happened it is written, and how far apart two writings are: at least so
+/// long, and so many times as long as the latest took. A witness that can't keep up, or whose disk
+/// is slow, has other things to do.
 const SOON: Span = Span::from_millis(50);
 const APART: Span = Span::from_millis(1_000);
+const APART_BY: u32 = 20;
 /// After what time a writing that failed is tried again.
 const AGAIN_AFTER: Span = Span::from_millis(5_000);
 /// Most histories that are read or written at a time: a witness has thousands.
@@ -31,7 +34,7 @@ pub struct Keeper {
     kept: Vec<Option<Kept>>,
     /// How many of them are still to be read.
     unread: usize,
-    job: Option<oneshot::Receiver<Vec<(usize, Done)>>>,
+    job: Option<oneshot::Receiver<(Vec<(usize, Done)>, Duration)>>,
     write_at: Option<LocalTime>,
     /// No sooner than then.
     rests_until: Option<LocalTime>,
@@ -150,8 +153,18 @@ impl Keeper {
                 return;
             };
             self.job = None;
-            self.all_done(done.unwrap_or_default(), now);
+            let (done, took) = done.unwrap_or_default();
+            self.rests(now, took);
+            self.all_done(done, now);
         }
+    }
+
+    /// What was read or written took so long.
+    pub(super) fn rests(&mut self, now: LocalTime, took: Duration) {
+        let long = u64::try_from((took * APART_BY).as_millis()).unwrap_or(u64::MAX);
+        let until = now.plus(Span::from_millis(long));
+        self.rests_until = self.rests_until.max(Some(until));
+        self.write_at = self.write_at.map(|at| at.max(until));
     }
 
     /// Begins to read, or else to write if that is due. Returns whether there was something to do.
@@ -201,8 +214,10 @@ impl Keeper {
     ) {
         let (tell, done) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
+            let begun = Instant::now();
             let all = all.into_iter().map(|(cluster, what)| (cluster, each(what)));
-            let _ = tell.send(all.collect()); // the daemon may have ended
+            let all = all.collect();
+            let _ = tell.send((all, begun.elapsed())); // the daemon may have ended
         });
         self.job = Some(done);
     }
@@ -263,7 +278,7 @@ impl Keeper {
         let all = async {
             while self.job.is_some() || self.begin(LocalTime::from_nanos(u64::MAX)) {
                 let Some(job) = &mut self.job else { return };
-                let done = job.await.unwrap_or_default();
+                let (done, _) = job.await.unwrap_or_default();
                 self.job = None;
                 let failed = |(_, done): &(usize, Done)| matches!(done, Done::Written(Err(_)));
                 let failed = done.iter().any(failed);

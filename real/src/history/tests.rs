@@ -305,6 +305,29 @@ fn hundreds_of_clusters_are_read_and_written_and_have_a_bound_together() {
 }
 
 #[test]
+fn what_takes_long_is_written_less_often() {
+    let etc = Etc::new();
+    block_on(async {
+        let mut now = LocalTime::from_nanos(0);
+        let mut keeper = Keeper::default();
+        keeper.join(&etc.0, "web", "lb1");
+        settle(&mut keeper, &mut now).await;
+        let entry = || role("lb1", "standby → holder");
+        now = now.plus(Span::from_millis(100_000)); // whatever was done before is long ago
+        keeper.add(0, entry(), now);
+        assert_eq!(keeper.due(), Some(now.plus(Span::from_millis(50))));
+        keeper.rests(now, std::time::Duration::from_millis(200));
+        let later = now.plus(Span::from_millis(4_000));
+        assert_eq!(keeper.due(), Some(later), "what was to come sooner");
+        settle(&mut keeper, &mut now).await;
+        keeper.rests(now, std::time::Duration::from_secs(1_000));
+        keeper.add(0, entry(), now);
+        let later = now.plus(Span::from_millis(20_000_000));
+        assert_eq!(keeper.due(), Some(later));
+    });
+}
+
+#[test]
 fn clusters_to_which_something_happens_all_the_time_keep_none_of_the_others_off_the_disk() {
     let etc = Etc::new();
     block_on(async {

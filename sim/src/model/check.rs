@@ -253,7 +253,8 @@ fn check(configuration: Configuration, options: &Options, pinned: Option<u64>) -
     let second = both.then(|| {
         let name = configuration.name;
         screen.passing(&format!("{name}: stateright's search goes on"));
-        Proof::new(configuration.setup.clone(), &configuration.properties).search(threads)
+        Proof::new(configuration.setup.clone(), &configuration.properties)
+            .search(threads, found.unique)
     });
     screen.clear();
     let mut outcome = Walked {

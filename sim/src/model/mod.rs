@@ -1,7 +1,7 @@
 //! The proof: exhaustive walks of a [world] under named adversaries.
 //!
 //! Two searches that share nothing but the world: our own, breadth first, over [packed](search) and
-//! [remembered](memo) worlds, which finds shortest traces; and [stateright]'s, depth first.
+//! [remembered](memo) worlds, which finds shortest traces; and [stateright]'s.
 
 pub mod check;
 pub mod configs;

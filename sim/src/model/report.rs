@@ -85,7 +85,7 @@ pub fn outcome(outcome: &Walked, pictures: &Path) -> Result<()> {
     if let Some(second) = &outcome.second {
         let n = second.unique as f64;
         println!(
-            "    again       {} worlds by stateright's depth-first search, without memory of turns; chance \
+            "    again       {} worlds by stateright's own search, without memory of turns; chance \
              that its fingerprints collided {:.0e}",
             number(second.unique),
             n * n / 2f64.powi(65),
