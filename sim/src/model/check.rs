@@ -42,7 +42,7 @@ pub struct Options {
     #[arg(long)]
     pub once: bool,
     /// Have stateright search again what has no more than N worlds.
-    #[arg(long, default_value_t = 20_000_000, value_name = "N")]
+    #[arg(long, default_value_t = 5_000_000, value_name = "N")]
     pub twice: u64,
     /// Pin the counts of worlds in sim/pinned.json, after a change that was meant to change them.
     #[arg(long)]

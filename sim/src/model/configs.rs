@@ -501,7 +501,7 @@ fn of_majority() -> Vec<Configuration> {
             &MAJORITY,
             &happens!["majority", "met", "ready", "lease over"],
         )
-        .open(),
+        .slow(),
         quick(
             "stands-still",
             "a candidate's machine stands still together with its clock: soon after it goes on, one holds",
@@ -571,7 +571,7 @@ fn of_majority() -> Vec<Configuration> {
             &MAJORITY,
             &happens!["majority", "lease over", "lost", "back"],
         )
-        .open(),
+        .slow(),
         quick(
             "majority-3-drift",
             "any advert may be lost, and clocks run as differently as they may",
