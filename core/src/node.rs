@@ -19,6 +19,7 @@ use crate::time::{LocalTime, Span};
 use crate::view::View;
 use alloc::vec::Vec;
 use arrayvec::ArrayVec;
+use smallvec::SmallVec;
 
 mod changing;
 
@@ -53,9 +54,13 @@ pub struct Node {
         serde(default, skip_serializing_if = "core::ops::Not::not")
     )]
     doubts: bool,
-    sessions: Vec<Session>,
-    groups: Vec<Group>,
+    sessions: Sessions,
+    groups: SmallVec<[Group; 1]>,
 }
+
+/// What is kept of each peer. As few as most clusters have are in place, like the groups, and what is
+/// kept of these: a witness has thousands of nodes, and waits for memory most of its time.
+type Sessions = SmallVec<[Session; 2]>;
 
 /// At the start of a turn: each group's stance, and its gate's deadline.
 type Before = ArrayVec<(Stance, Option<LocalTime>), MAX_GROUPS>;
@@ -66,16 +71,14 @@ impl Node {
     #[must_use]
     pub fn start(config: &Config, incarnation: Incarnation, now: LocalTime, earlier: Span) -> Self {
         let candidate = config.is_candidate(config.me());
-        let mut sessions = Vec::with_capacity(config.peers().count()); // a witness has thousands
         let peers = config.peers();
-        sessions.extend(peers.map(|p| Session::new(config, p, incarnation, now)));
         Self {
             incarnation,
             quarantine_until: Some(now.plus(config.timing().quarantine(earlier))),
             sent_at: None,
             changing: None,
             doubts: false,
-            sessions,
+            sessions: (peers.map(|p| Session::new(config, p, incarnation, now))).collect(),
             groups: config
                 .groups()
                 .iter()

@@ -12,7 +12,7 @@ use crate::lease::Timing;
 use crate::reject::Reject;
 use crate::silence::{Silence, Stranger, Strangers, Verdict};
 use crate::time::LocalTime;
-use alloc::vec::Vec;
+use smallvec::SmallVec;
 
 /// How many incarnations of a peer, other than the current one, are remembered.
 pub(crate) const REMEMBERED: usize = 8;
@@ -25,9 +25,9 @@ pub(crate) struct Session {
     /// The current incarnation: the one whose adverts are accepted. None before one named ours.
     pub(crate) current: Option<Current>,
     /// What the current incarnation last said, by group.
-    says: Vec<Statement>,
+    says: SmallVec<[Statement; 1]>,
     /// by group, since when every advert to the peer has asked. Earlier asks are revoked.
-    asked: Vec<Option<LocalTime>>,
+    asked: SmallVec<[Option<LocalTime>; 1]>,
     /// When the newest advert, answers to knocks apart, was handed to the network.
     pub(crate) last_sent: Option<LocalTime>,
     /// the peer has asked since `last_sent`, and waits for its echo.
@@ -138,8 +138,8 @@ impl Session {
         let mut session = Self {
             peer,
             current: None,
-            says: alloc::vec![Statement::default(); config.groups().len()],
-            asked: alloc::vec![None; config.groups().len()],
+            says: SmallVec::from_elem(Statement::default(), config.groups().len()),
+            asked: SmallVec::from_elem(None, config.groups().len()),
             last_sent: None,
             owed: false,
             knock: None,

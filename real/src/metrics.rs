@@ -26,6 +26,7 @@ use onehold_core::observe::RoleName;
 use onehold_core::reject::{KeyId, Reject};
 use onehold_core::time::{LocalTime, Span};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
@@ -123,8 +124,8 @@ pub struct PeerMetrics {
     pub clock: PeerClock,
     /// When its newest accepted advert was sent, by its clock.
     pub newest: Option<LocalTime>,
-    /// The paths to it.
-    pub paths: Vec<PathMetrics>,
+    /// The paths to it. One is in place: a witness has thousands of peers.
+    pub paths: SmallVec<[PathMetrics; 1]>,
 }
 
 /// The Ethernet frames at one interface: a path to the only peer.
@@ -251,7 +252,7 @@ impl Metrics {
             lost: 0,
             clock: PeerClock::default(),
             newest: None,
-            paths: Vec::new(),
+            paths: SmallVec::new(),
         };
         Self {
             cluster: cluster.to_owned(),
@@ -285,7 +286,7 @@ impl Metrics {
         };
         let mut all = Self::of(cluster.name(), &cluster.config);
         for peer in &mut all.peers {
-            peer.paths = no_larger(cluster.paths(peer.member).map(path).collect());
+            peer.paths = cluster.paths(peer.member).map(path).collect();
         }
         let frames = |interface| FrameMetrics {
             interface,

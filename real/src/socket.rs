@@ -22,14 +22,14 @@ use crate::config_file::{LocalCluster, Path};
 use crate::readiness::watch;
 use crate::upgrade::Inherited;
 use batch::{Inbox, Outbox};
-use end::{bind, explain};
+use end::{bind, explain, take_errors};
 use onehold_core::advert::MemberId;
 use onehold_core::config::Config;
 use onehold_core::time::{LocalTime, Span};
 use rustix::event::{Timespec, epoll};
-use rustix::net::RecvFlags;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
+use smallvec::SmallVec;
 use std::collections::HashMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::io::{self, ErrorKind};
@@ -44,8 +44,6 @@ use way::{By, Way};
 const BATCH: usize = 64;
 /// How often it is asked in a row without a datagram: an error that lasts must not keep us.
 const MAX_VAIN: usize = 16;
-/// Most errors that are taken from a socket at a time.
-const MAX_ERRORS: usize = 64;
 /// Sockets that many clusters share at an address; the first sends to peers that are silent.
 const LANES: u8 = 16;
 /// Most datagrams that are taken from one of these at a time, the newest first.
@@ -78,10 +76,13 @@ enum Takes {
 /// Which way it is: of a cluster, to a member, the how many-th.
 type Place = (usize, MemberId, usize);
 
+/// The ways to a member. One is in place: a witness has thousands of members.
+type WaysTo = SmallVec<[Way; 1]>;
+
 /// The ways of a cluster by member, and the sockets that it uses.
 #[derive(Debug)]
 struct Ways {
-    by_member: Vec<Vec<Way>>,
+    by_member: Vec<WaysTo>,
     ends: Vec<usize>,
     /// those to members that are to come, and the sockets that these use.
     coming: Vec<(MemberId, Vec<Way>)>,
@@ -193,7 +194,8 @@ impl Sockets {
         match added {
             Ok(by_member) => {
                 let mut all = Vec::with_capacity(by_member.len());
-                all.extend(by_member.into_iter().map(|(_, ways)| ways));
+                let ways = by_member.into_iter().map(|(_, ways)| ways);
+                all.extend(ways.map(WaysTo::from_iter));
                 self.clusters.push(Some(Ways {
                     by_member: all,
                     ends: used,
@@ -280,18 +282,18 @@ impl Sockets {
         };
         let mut coming: HashMap<MemberId, Vec<Way>> =
             std::mem::take(&mut ways.coming).into_iter().collect();
-        let mut was: Vec<Vec<Way>> = std::mem::take(&mut ways.by_member);
+        let mut was: Vec<WaysTo> = std::mem::take(&mut ways.by_member);
         let (mut by_member, mut moved) = (Vec::new(), Vec::new());
         for (member, paths) in to.ways() {
             let at = place_in(from, &to.config, member).and_then(|at| was.get_mut(at));
-            let mut known = at.map_or_else(Vec::new, std::mem::take);
+            let mut known = at.map_or_else(WaysTo::new, std::mem::take);
             known.extend(coming.remove(&member).unwrap_or_default());
             let ends = &self.ends;
             let of = paths.iter().filter_map(|path| {
                 let at = (known.iter()).position(|way| way.path(ends) == Some(*path))?;
                 Some(known.swap_remove(at))
             });
-            let of: Vec<Way> = of.collect();
+            let of: WaysTo = of.collect();
             for (nth, way) in of.iter().enumerate() {
                 if let By::Own { end, .. } = way.by {
                     moved.push((end, Takes::Way(way.remote, (cluster, member, nth))));
@@ -429,7 +431,6 @@ impl Sockets {
                     ways.push(Way::new(remote, by));
                 }
             }
-            ways.shrink_to_fit(); // of each of thousands of clusters
             by_member.push((member, ways));
         }
         by_member
@@ -484,19 +485,13 @@ impl Sockets {
         }
     }
 
-    fn ways(&mut self, cluster: usize, to: MemberId) -> &mut [Way] {
-        let ways = self.clusters.get_mut(cluster).and_then(Option::as_mut);
-        let ways = ways.and_then(|w| w.by_member.get_mut(usize::from(to.0)));
-        ways.map_or(&mut [], Vec::as_mut_slice)
-    }
-
     fn way(&mut self, (cluster, to, nth): Place) -> Option<&mut Way> {
-        self.ways(cluster, to).get_mut(nth)
+        ways_of(&mut self.clusters, cluster, to).get_mut(nth)
     }
 
     /// Something authentic came by a way.
     pub fn heard(&mut self, cluster: usize, from: MemberId, remote: SocketAddr, now: LocalTime) {
-        for way in self.ways(cluster, from) {
+        for way in ways_of(&mut self.clusters, cluster, from) {
             if let By::Lane { heard_at, .. } = &mut way.by
                 && way.remote == remote
             {
@@ -525,10 +520,9 @@ impl Sockets {
         now: LocalTime,
         alone: fn(&mut Way, &[Option<End>], &[u8]) -> bool,
     ) -> u64 {
-        let ways = self.clusters.get_mut(cluster).and_then(Option::as_mut);
-        let ways = ways.and_then(|w| w.by_member.get_mut(usize::from(to.0)));
         let (mut sent, mut full) = (0, false);
-        for (nth, way) in ways.into_iter().flatten().enumerate() {
+        let ways = ways_of(&mut self.clusters, cluster, to).iter_mut();
+        for (nth, way) in ways.enumerate() {
             let Some(at) = way.lane(now) else {
                 sent += u64::from(alone(way, &self.ends, bytes));
                 continue;
@@ -667,24 +661,16 @@ impl Sockets {
     }
 }
 
+fn ways_of(clusters: &mut [Option<Ways>], cluster: usize, to: MemberId) -> &mut [Way] {
+    let ways = clusters.get_mut(cluster).and_then(Option::as_mut);
+    let ways = ways.and_then(|w| w.by_member.get_mut(usize::from(to.0)));
+    ways.map_or(&mut [], SmallVec::as_mut_slice)
+}
+
 /// Where the member `member` of `to` is in `from`.
 fn place_in(from: &Config, to: &Config, member: MemberId) -> Option<usize> {
     let name = to.member_name(member);
     from.members().iter().position(|m| m.name == name)
-}
-
-/// What was answered to what we sent: how many answers but one, and the last.
-fn take_errors(socket: &UdpSocket) -> (u64, Option<io::Error>) {
-    let error = socket.take_error().ok().flatten();
-    let mut count = 0;
-    for _ in 0..MAX_ERRORS {
-        let gone = rustix::net::recv(socket, &mut [0; 1][..], RecvFlags::ERRQUEUE);
-        if gone.is_err() {
-            break;
-        }
-        count += 1;
-    }
-    (count - u64::from(count > 0 && error.is_some()), error)
 }
 
 /// A socket for each way needs many; what is allowed at first is meant for programs that use

@@ -1,6 +1,6 @@
 //! a step of a change, whom it waits for, and a member that doubts by whose votes it may hold.
 
-use super::{Before, Node};
+use super::{Before, Node, Sessions};
 use crate::advert::{Change, MAX_GROUPS, MemberId};
 use crate::config::{self, Config};
 use crate::effect::Effect;
@@ -88,7 +88,7 @@ impl Node {
     }
 
     /// members that stay keep what is known of them.
-    fn sessions_of(&mut self, from: &Config, to: &Config, now: LocalTime) -> Vec<Session> {
+    fn sessions_of(&mut self, from: &Config, to: &Config, now: LocalTime) -> Sessions {
         let mut known = core::mem::take(&mut self.sessions);
         let mut session = |peer| {
             let is = |was: &config::Member| to.member(peer).is_some_and(|now| now.is(was));

@@ -1,6 +1,7 @@
 //! One UDP socket at one of our addresses: how it is opened, what may be wrong with it, in words.
 #![allow(unsafe_code)] // two socket options have no safe setter
 
+use rustix::net::RecvFlags;
 use socket2::{Domain, Protocol, Socket, Type};
 use std::borrow::Cow;
 use std::io::{self, ErrorKind};
@@ -10,6 +11,8 @@ use std::os::fd::AsRawFd as _;
 /// Room for what waits to be read where many members share a socket: some hundred datagrams, of which
 /// the newest are taken first. (Much more would wait longer than it is worth an answer.)
 const ROOM: usize = 512 << 10;
+/// Most errors that are taken from a socket at a time.
+const MAX_ERRORS: usize = 64;
 
 /// Why a datagram was refused, as a person may want to know it.
 pub(super) fn words(error: &io::Error) -> Cow<'static, str> {
@@ -140,4 +143,18 @@ fn owner(local: SocketAddr) -> Option<u32> {
             .filter(|_| ours.iter().any(|o| o == at))
     });
     owners.next()
+}
+
+/// What was answered to what we sent: how many answers but one, and the last.
+pub(super) fn take_errors(socket: &UdpSocket) -> (u64, Option<io::Error>) {
+    let error = socket.take_error().ok().flatten();
+    let mut count = 0;
+    for _ in 0..MAX_ERRORS {
+        let gone = rustix::net::recv(socket, &mut [0; 1][..], RecvFlags::ERRQUEUE);
+        if gone.is_err() {
+            break;
+        }
+        count += 1;
+    }
+    (count - u64::from(count > 0 && error.is_some()), error)
 }
