@@ -208,6 +208,7 @@ mod tests {
     use crate::config_file::LocalCluster;
     use crate::config_file::tests::{THREE, cluster};
     use crate::driver::{Driver, Shell, ShellEvent};
+    use crate::history::Entry;
     use crate::metrics::Metrics;
     use crate::orders::Standings;
     use crate::trace::{Recorder, Turn};
@@ -228,6 +229,7 @@ mod tests {
         events: VecDeque<(ShellEvent, Vec<u8>)>,
         look: Option<u64>,
         left: Vec<usize>,
+        told: Vec<String>,
     }
 
     impl Shell for World {
@@ -265,6 +267,10 @@ mod tests {
         fn record_lease(&mut self, _: usize, _: Span) {}
 
         fn reported(&mut self, _: usize, _: &Event) {}
+
+        fn happened(&mut self, cluster: usize, entry: Entry) {
+            self.told.push(format!("{cluster} {}", entry.event));
+        }
 
         fn ordered(&mut self, _: usize, _: &[Standings]) {}
 
@@ -442,6 +448,28 @@ mod tests {
             turns.take().into_iter().for_each(|n| had[n] += 1);
         }
         assert!(had.iter().all(|n| *n >= 10), "{had:?}");
+    }
+
+    #[test]
+    fn one_that_oversleeps_in_each_turn_says_so_once_a_second() {
+        let (mut driver, turns) = driver(2);
+        for _ in 0..30 {
+            driver.shell.now = driver.due().plus(Span::from_millis(60)).as_nanos();
+            driver.turn();
+        }
+        assert!(turns.take().len() >= 60);
+        let told = |n: usize| {
+            let of = format!("{n} overslept");
+            driver.shell.told.iter().filter(|t| **t == of).count()
+        };
+        let seconds = driver.shell.now / 1_000_000_000;
+        assert!((4..8).contains(&seconds), "{seconds} s");
+        let once_a_second = |n| (3..=8).contains(&told(n));
+        assert!(
+            once_a_second(0) && once_a_second(1),
+            "{:?}",
+            driver.shell.told
+        );
     }
 
     #[test]

@@ -326,7 +326,7 @@ fn in_words(span: Span) -> String {
 
 /// Most clusters that an answer names.
 const MOST_NAMES: usize = 32;
-/// A member that can't keep up oversleeps in each turn: people are told so often, and each is counted.
+/// A member that can't keep up oversleeps in each turn: people are told no more often.
 const OVERSLEPT_APART: Span = Span::from_millis(1_000);
 
 impl Served {
