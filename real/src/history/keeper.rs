@@ -3,13 +3,14 @@
 
 use super::file::{read_or_set_aside, write};
 use super::{Entry, History, MOST};
+use crate::clock::boottime;
 use crate::lease_record::file_name;
 use crate::wall;
 use onehold_core::time::{LocalTime, Span};
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// How soon after something happened it is written, and how far apart two writings are: at least so
@@ -17,7 +18,7 @@ use tokio::sync::oneshot;
 /// is slow, has other things to do.
 const SOON: Span = Span::from_millis(50);
 const APART: Span = Span::from_millis(1_000);
-const APART_BY: u32 = 20;
+const APART_BY: u64 = 20;
 /// After what time a writing that failed is tried again.
 const AGAIN_AFTER: Span = Span::from_millis(5_000);
 /// Most histories that are read or written at a time: a witness has thousands.
@@ -34,7 +35,7 @@ pub struct Keeper {
     kept: Vec<Option<Kept>>,
     /// How many of them are still to be read.
     unread: usize,
-    job: Option<oneshot::Receiver<(Vec<(usize, Done)>, Duration)>>,
+    job: Option<oneshot::Receiver<AllDone>>,
     write_at: Option<LocalTime>,
     /// No sooner than then.
     rests_until: Option<LocalTime>,
@@ -56,6 +57,9 @@ struct Kept {
     /// It must not be written: something is in its place that can't be read.
     blocked: bool,
 }
+
+/// What came of what was done for each cluster, and how long all of it took.
+type AllDone = (Vec<(usize, Done)>, Span);
 
 #[derive(Debug)]
 enum Done {
@@ -160,9 +164,8 @@ impl Keeper {
     }
 
     /// What was read or written took so long.
-    pub(super) fn rests(&mut self, now: LocalTime, took: Duration) {
-        let long = u64::try_from((took * APART_BY).as_millis()).unwrap_or(u64::MAX);
-        let until = now.plus(Span::from_millis(long));
+    pub(super) fn rests(&mut self, now: LocalTime, took: Span) {
+        let until = now.plus(took.times(APART_BY));
         self.rests_until = self.rests_until.max(Some(until));
         self.write_at = self.write_at.map(|at| at.max(until));
     }
@@ -214,10 +217,10 @@ impl Keeper {
     ) {
         let (tell, done) = oneshot::channel();
         tokio::task::spawn_blocking(move || {
-            let begun = Instant::now();
+            let begun = boottime();
             let all = all.into_iter().map(|(cluster, what)| (cluster, each(what)));
             let all = all.collect();
-            let _ = tell.send((all, begun.elapsed())); // the daemon may have ended
+            let _ = tell.send((all, boottime().since(begun))); // the daemon may have ended
         });
         self.job = Some(done);
     }

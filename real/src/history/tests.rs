@@ -316,11 +316,11 @@ fn what_takes_long_is_written_less_often() {
         now = now.plus(Span::from_millis(100_000)); // whatever was done before is long ago
         keeper.add(0, entry(), now);
         assert_eq!(keeper.due(), Some(now.plus(Span::from_millis(50))));
-        keeper.rests(now, std::time::Duration::from_millis(200));
+        keeper.rests(now, Span::from_millis(200));
         let later = now.plus(Span::from_millis(4_000));
         assert_eq!(keeper.due(), Some(later), "what was to come sooner");
         settle(&mut keeper, &mut now).await;
-        keeper.rests(now, std::time::Duration::from_secs(1_000));
+        keeper.rests(now, Span::from_millis(1_000_000));
         keeper.add(0, entry(), now);
         let later = now.plus(Span::from_millis(20_000_000));
         assert_eq!(keeper.due(), Some(later));
