@@ -58,8 +58,8 @@ pub struct Node {
     groups: SmallVec<[Group; 1]>,
 }
 
-/// What is kept of each peer. As few as most clusters have are in place, like the groups, and what is
-/// kept of these: a witness has thousands of nodes, and waits for memory most of its time.
+/// What is kept of each peer. As few as most clusters have are in place, like the groups and what a
+/// session says of these: a witness has thousands of nodes, and waits for memory much of its time.
 type Sessions = SmallVec<[Session; 2]>;
 
 /// At the start of a turn: each group's stance, and its gate's deadline.
