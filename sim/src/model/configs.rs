@@ -535,8 +535,19 @@ fn of_majority() -> Vec<Configuration> {
         .slow(),
         quick(
             "majority-3-cut-stragglers",
-            "the same with three adverts: the largest that is walked",
+            "the same with three adverts",
             COARSE.setup(cut_stragglers(3)),
+            &MAJORITY,
+            &happens!["majority", "met", "ready", "lease over"],
+        )
+        .slow(),
+        quick(
+            "majority-3-cuts-straggler",
+            "links are cut, twice, a process or a host dies and starts again; two adverts come late, and again: the largest that is walked",
+            COARSE.setup(Adversary {
+                changes: 2,
+                ..cut_stragglers(2)
+            }),
             &MAJORITY,
             &happens!["majority", "met", "ready", "lease over"],
         )
