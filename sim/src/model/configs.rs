@@ -257,18 +257,14 @@ fn quick(
 impl Configuration {
     /// Too large for every change.
     fn slow(self) -> Self {
-        Self {
-            set: Set::Full,
-            ..self
-        }
+        let set = Set::Full;
+        Self { set, ..self }
     }
 
     /// Never walked to its end.
     fn open(self) -> Self {
-        Self {
-            set: Set::Open,
-            ..self
-        }
+        let set = Set::Open;
+        Self { set, ..self }
     }
 
     /// A property is broken here, as it must be.
@@ -294,10 +290,10 @@ fn of_majority() -> Vec<Configuration> {
         lives: 2,
         ..crash.clone()
     };
-    let cut_stragglers = |stragglers| Adversary {
+    let cut_stragglers = |stragglers, changes| Adversary {
         stragglers,
         duplicates: true,
-        changes: 1,
+        changes,
         cuts: halves(3),
         ..cut_crash.clone()
     };
@@ -528,7 +524,7 @@ fn of_majority() -> Vec<Configuration> {
         quick(
             "majority-3-cut-straggler",
             "links are cut, once, a process or a host dies and starts again; two adverts come late, and again",
-            COARSE.setup(cut_stragglers(2)),
+            COARSE.setup(cut_stragglers(2, 1)),
             &MAJORITY,
             &happens!["majority", "met", "ready", "lease over"],
         )
@@ -536,7 +532,7 @@ fn of_majority() -> Vec<Configuration> {
         quick(
             "majority-3-cut-stragglers",
             "the same with three adverts",
-            COARSE.setup(cut_stragglers(3)),
+            COARSE.setup(cut_stragglers(3, 1)),
             &MAJORITY,
             &happens!["majority", "met", "ready", "lease over"],
         )
@@ -544,10 +540,7 @@ fn of_majority() -> Vec<Configuration> {
         quick(
             "majority-3-cuts-straggler",
             "links are cut, twice, a process or a host dies and starts again; two adverts come late, and again: the largest that is walked",
-            COARSE.setup(Adversary {
-                changes: 2,
-                ..cut_stragglers(2)
-            }),
+            COARSE.setup(cut_stragglers(2, 2)),
             &MAJORITY,
             &happens!["majority", "met", "ready", "lease over"],
         )
