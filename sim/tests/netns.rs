@@ -135,7 +135,8 @@ fn the_client_measures_the_outage_to_the_pace() {
         let end = Instant::now();
         sleep(ms(500));
         let cut = fetcher.service(before, end);
-        assert!(cut.outage > ms(200), "{cut:?}, {without:?} without");
+        let is_seen = (ms(200)..without + ms(300)).contains(&cut.outage);
+        assert!(is_seen, "{cut:?}, {without:?} without");
         assert!(cut.failed >= 50, "{cut:?}, {without:?} without");
         seen.push(cut);
         if cut.outage > ms(290) && cut.outage < without + ms(20) && cut.failed >= 100 {
