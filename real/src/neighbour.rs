@@ -22,12 +22,12 @@ use std::sync::atomic::{AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-/// How often the entries are looked at: much less than a kernel takes to give one up, and less than
-/// a peer takes to miss us when somebody has deleted it.
+/// How often the entries are looked at while a peer is silent: less than it takes to miss us when
+/// somebody has deleted its entry.
 const APART: Duration = Duration::from_millis(250);
 
-/// The entry of a peer that is heard is read at each fourth look: once a second.
-const LEARN: u32 = 4;
+/// And while all are heard: a kernel takes longer to give one up, and each look wakes the processor.
+const APART_IF_HEARD: Duration = Duration::from_secs(1);
 
 /// After this many looks at a silent peer, everybody is asked who has its address: every 5 s.
 const ASK: u32 = 20;
@@ -70,8 +70,6 @@ struct Way {
     heard: AtomicU8,
     /// For how many looks the peer has been silent.
     silent: AtomicU32,
-    /// For how many it has been heard, and hears us.
-    echoed: AtomicU32,
     /// Where the peer was when it last heard us.
     place: Mutex<Option<Place>>,
     /// Where the kernel takes it to be, whether it is heard or not.
@@ -93,7 +91,6 @@ impl Neighbours {
             path,
             heard: AtomicU8::new(SILENT),
             silent: AtomicU32::new(0),
-            echoed: AtomicU32::new(0),
             place: Mutex::new(None),
             said: Mutex::new(None),
         };
@@ -102,9 +99,9 @@ impl Neighbours {
         let mut route = Netlink::open(libc::NETLINK_ROUTE)?;
         let look = move || {
             while let Some(ways) = ways.upgrade() {
-                ways.iter().for_each(|way| way.look(&mut route));
+                let silent = ways.iter().filter(|way| !way.look(&mut route)).count();
                 drop(ways);
-                std::thread::sleep(APART);
+                std::thread::sleep(if silent == 0 { APART_IF_HEARD } else { APART });
             }
         };
         let thread = std::thread::Builder::new().name("neighbours".into());
@@ -158,34 +155,23 @@ impl Way {
         Some(place)
     }
 
-    /// Learns the entry of a peer that hears us, keeps that of a silent one.
-    fn look(&self, route: &mut Netlink) {
-        match self.heard.swap(SILENT, Ordering::Relaxed) {
-            SILENT => {
-                self.echoed.store(0, Ordering::Relaxed);
-                let silent = self.silent.load(Ordering::Relaxed).wrapping_add(1);
-                self.silent.store(silent, Ordering::Relaxed);
-                self.keep(route, silent);
-                self.ask_kernel(route);
-            }
-            ECHOED => {
-                self.silent.store(0, Ordering::Relaxed);
-                let echoed = self.echoed.load(Ordering::Relaxed);
-                self.echoed.store(echoed.wrapping_add(1), Ordering::Relaxed);
-                if learns(echoed, self.place())
-                    && let Some(place) = self.ask_kernel(route)
-                {
-                    let mut known = self.place.lock().unwrap_or_else(PoisonError::into_inner);
-                    *known = Some(place);
-                }
-            }
-            // It is heard, and says that it does not hear us: the kernel may have it wrong.
-            _ => {
-                self.silent.store(0, Ordering::Relaxed);
-                self.echoed.store(0, Ordering::Relaxed);
-                self.ask_kernel(route);
-            }
+    /// Learns the entry of a peer that hears us, keeps that of a silent one. Whether it was heard.
+    fn look(&self, route: &mut Netlink) -> bool {
+        let heard = self.heard.swap(SILENT, Ordering::Relaxed);
+        let silent = match heard {
+            SILENT => self.silent.load(Ordering::Relaxed).wrapping_add(1),
+            _ => 0,
+        };
+        self.silent.store(silent, Ordering::Relaxed);
+        if heard == SILENT {
+            self.keep(route, silent);
         }
+        // One that is heard, and says that it does not hear us: the kernel may have it wrong.
+        let place = self.ask_kernel(route);
+        if heard == ECHOED && place.is_some() {
+            *self.place.lock().unwrap_or_else(PoisonError::into_inner) = place;
+        }
+        heard != SILENT
     }
 
     /// Keeps the entry of a peer that has been silent for so many looks.
@@ -204,12 +190,6 @@ impl Way {
             self.ask(route, place.index);
         }
     }
-}
-
-/// Whether the entry of a peer that hears us, and did at so many looks before, is read again: at once
-/// when it is heard again or its place is not known, or else now and then.
-const fn learns(echoed: u32, known: Option<Place>) -> bool {
-    known.is_none() || echoed.is_multiple_of(LEARN)
 }
 
 /// An entry as the kernel has it.
@@ -390,13 +370,6 @@ mod tests {
             state,
             mac: mac.map(|last| [2, 0, 0, 0, 0, last]),
         })
-    }
-
-    #[test]
-    fn a_peer_that_is_heard_is_looked_up_once_a_second_and_at_once_when_it_comes_back() {
-        let looked_up = |known| (0..9).filter(|n| learns(*n, known)).collect::<Vec<u32>>();
-        assert_eq!(looked_up(Some(LAST)), [0, 4, 8]);
-        assert_eq!(looked_up(None), [0, 1, 2, 3, 4, 5, 6, 7, 8]);
     }
 
     #[test]

@@ -6,7 +6,8 @@ use onehold_sim::netns::foreign::{self, BOTH, Kind, Program};
 use onehold_sim::netns::{self, Observer, Process, Setup, privilege};
 use rustix::process::Signal;
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::Ipv4Addr;
 use std::ops::{Deref, DerefMut};
 use std::process::{Command, Output};
@@ -30,7 +31,12 @@ pub struct Cluster {
     lab: netns::Cluster,
     /// Since when two holders would be a failure.
     watched: Instant,
+    /// The logs of what was started besides.
+    others: RefCell<BTreeSet<String>>,
 }
+
+/// So many lines of the log of another program are shown where a test fails.
+const LINES: usize = 40;
 
 impl Deref for Cluster {
     type Target = netns::Cluster;
@@ -75,6 +81,7 @@ impl Begin for Setup {
             observers: BTreeMap::new(),
             lab,
             watched: Instant::now(),
+            others: RefCell::default(),
         };
         cluster.add_host("stranger").expect("a host");
         for group in cluster.setup().groups().to_vec() {
@@ -201,6 +208,7 @@ impl Cluster {
     /// Starts a process on a host; what it says goes to the log `log`.
     #[track_caller]
     pub fn spawn(&self, host: &str, words: &[&str], log: &str) -> Process {
+        self.others.borrow_mut().insert(log.into());
         self.lab.spawn(host, words, log).expect("it starts")
     }
 
@@ -486,6 +494,12 @@ impl Drop for Cluster {
         if std::thread::panicking() {
             for name in self.members() {
                 eprintln!("--- {name}\n{}", self.log(name));
+            }
+            for log in self.others.borrow().iter() {
+                let said = self.read(log);
+                let lines: Vec<&str> = said.lines().collect();
+                let last = &lines[lines.len().saturating_sub(LINES)..];
+                eprintln!("--- {log}\n{}\n", last.join("\n"));
             }
         }
     }
