@@ -111,8 +111,11 @@ fn at_witness(
         if began.elapsed() > BOUND {
             let log = witness.process.log();
             return Err(err(format!(
-                "only {} of {clusters} clusters have a holder after {BOUND:?}: {}\nthe witness's log ends with:\n{log}",
+                "only {} of {clusters} clusters have a holder after {BOUND:?}, in which nodes of the lab overslept \
+                 {} times: if that is many, this machine can't carry so many clusters.{}\nthe witness's log ends \
+                 with:\n{log}",
                 candidates.held(),
+                candidates.counts().overslept,
                 candidates.first_without_a_holder()
             )));
         }

@@ -135,6 +135,8 @@ pub(super) struct Candidates {
     due: BTreeSet<(LocalTime, usize)>,
     /// What was handed over in memory.
     between: VecDeque<(usize, Advert)>,
+    /// What the kernel of one of them has answered, once all effects of the turn that asked are done.
+    answers: VecDeque<(usize, Input)>,
     /// Who comes back when.
     away: VecDeque<(LocalTime, usize)>,
     effects: Vec<Effect>,
@@ -172,6 +174,7 @@ impl Candidates {
             witness: witness.address(),
             due: BTreeSet::new(),
             between: VecDeque::new(),
+            answers: VecDeque::new(),
             away: VecDeque::new(),
             effects: Vec::new(),
             inbox: Inbox::new(),
@@ -436,6 +439,14 @@ impl Candidates {
 
     /// A turn of a node, and what follows from it; returns whether the input was accepted.
     fn handle(&mut self, who: usize, now: LocalTime, input: Input) -> bool {
+        let accepted = self.turn(who, now, input);
+        while let Some((who, answer)) = self.answers.pop_front() {
+            self.turn(who, now, answer);
+        }
+        accepted
+    }
+
+    fn turn(&mut self, who: usize, now: LocalTime, input: Input) -> bool {
         let candidate = &mut self.all[who];
         let Some(node) = &mut candidate.node else {
             return false;
@@ -484,7 +495,7 @@ impl Candidates {
             Effect::Release { group, release } => {
                 let released = Input::Released { group, release };
                 self.all[who].holds_until = now;
-                self.handle(who, now, released);
+                self.answers.push_back((who, released));
             }
             Effect::HoldUntil { deadline, .. } => self.holds(who, now, deadline),
             Effect::Report(Event::Role { to, .. }) => {
@@ -503,7 +514,8 @@ impl Candidates {
             Effect::Report(Event::Ready) => self.clusters[cluster].failed = None,
             Effect::Report(Event::Overslept) => self.counts.overslept += 1,
             Effect::Prepare { group } => {
-                self.handle(who, now, Input::Prepared { group, done: true });
+                let prepared = Input::Prepared { group, done: true };
+                self.answers.push_back((who, prepared));
             }
             Effect::Report(_)
             | Effect::Announce { .. }
